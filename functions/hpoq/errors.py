@@ -160,4 +160,4 @@ class NotFound(Answered):
 
 
 class UnknownEnd(CallError):
-    """The service may or may not have acted: time-out or broken connection after sending, 5xx, unreadable answer."""
+    """The service may or may not have acted: broken off after sending, 5xx, or an unreadable answer."""
