@@ -1,0 +1,102 @@
+"""A local invoker: calls a handler as FC's built-in Python runtimes do, and answers in FC's own terms.
+
+Results: `str` and `bytes` go back as they are, anything else as JSON with `indent=4, sort_keys=True`.
+Exceptions become FC's error JSON (FC documentation, "error handling"; the runtime's frames are left out).
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import importlib
+import json
+import traceback
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fcruntime.context import Fc3Context
+from fcruntime.jsonvalue import JsonValue
+
+Handler = Callable[[bytes, object], object]
+
+
+@dataclass(frozen=True)
+class InvokeResult:
+    """What FC would answer.
+
+    `error_type` is the header `X-Fc-Error-Type`, None on success; `exception` is what the handler raised, for
+    callers in this process.
+    """
+
+    request_id: str
+    body: bytes
+    error_type: str | None = None
+    exception: Exception | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.error_type is None
+
+
+class HandlerNotFound(Exception):
+    """The handler string names no function; raised for the module, the name, or the form being wrong."""
+
+
+def load(handler: str) -> Handler:
+    """The function that a handler string such as `package.module.function` or `dir/module.function` names."""
+    module_name, dot, name = handler.rpartition(".")
+    if not dot or not module_name or not name:
+        raise HandlerNotFound(f"handler {handler!r} is not of the form module.function")
+    try:
+        module = importlib.import_module(module_name.replace("/", "."))
+    except ModuleNotFoundError as exc:
+        raise HandlerNotFound(f"unable to import module {module_name!r}: {exc}") from exc
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise HandlerNotFound(f"handler {name!r} is missing in module {module_name!r}")
+    found: Handler = function
+    return found
+
+
+def _default(value: object) -> JsonValue:
+    if isinstance(value, decimal.Decimal):
+        return float(value)
+    if isinstance(value, (datetime.datetime, datetime.date)):
+        return value.isoformat()
+    to_json: Callable[[], JsonValue] | None = getattr(value, "to_json", None)
+    if callable(to_json):
+        return to_json()
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
+def _rendered(result: object) -> bytes:
+    if isinstance(result, bytes):
+        return result
+    if isinstance(result, str):
+        return result.encode()
+    return json.dumps(result, indent=4, sort_keys=True, default=_default).encode()
+
+
+def _error_body(exc: Exception) -> bytes:
+    frames = [
+        [f'File "{frame.filename}"', f"line {frame.lineno}", f"in {frame.name}", frame.line or ""]
+        for frame in traceback.extract_tb(exc.__traceback__)[1:]
+    ]
+    body = {"errorMessage": str(exc), "errorType": type(exc).__name__, "stackTrace": frames}
+    return json.dumps(body, indent=4, sort_keys=True).encode()
+
+
+def invoke(handler: str | Handler, event: bytes, context: object = None) -> InvokeResult:
+    """Call `handler` with `event` and `context` (by default a context of FC 3.0 with a fresh request id).
+
+    Only `Exception` is caught, as on FC: `SystemExit` and its like end the process.
+    """
+    if context is None:
+        context = Fc3Context(request_id=f"1-{uuid.uuid4().hex[:8]}-{uuid.uuid4().hex[:24]}")
+    request_id = str(getattr(context, "request_id", ""))
+    try:
+        function = load(handler) if isinstance(handler, str) else handler
+        return InvokeResult(request_id, _rendered(function(event, context)))
+    except Exception as exc:  # noqa: BLE001 - FC reports whatever the handler raises
+        return InvokeResult(request_id, _error_body(exc), "UnhandledInvocationError", exc)

@@ -1,0 +1,107 @@
+"""The embedded store: one SQLite file in WAL mode, safe for processes and threads of one machine.
+
+WAL needs shared memory, so the file must not lie on a network file system
+(https://sqlite.org/wal.html): on FC it serves a single instance, at the laptop any number of processes.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hpoq.errors import StoreUnavailable
+from hpoq.idempotency.record import Record, Version, decode, encode
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS hpoq_record (
+    key        TEXT PRIMARY KEY,
+    state      TEXT NOT NULL,
+    owner      TEXT NOT NULL,
+    expires_at REAL NOT NULL,
+    body       TEXT NOT NULL
+) WITHOUT ROWID
+"""
+
+
+class SqliteStore:
+    """A `Store` in the SQLite file `path`; `:memory:` keeps it in this process.
+
+    `busy_seconds` is how long a write waits for another process's.
+    """
+
+    def __init__(self, path: str, *, busy_seconds: float = 10.0) -> None:
+        self._path = path
+        self._busy_seconds = busy_seconds
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._connection: sqlite3.Connection | None = None
+        # Kept open for ever: closing a connection that a fork carried over would drop the parent's locks.
+        self._inherited: sqlite3.Connection | None = None
+
+    def _open(self) -> sqlite3.Connection:
+        if self._path != ":memory:":
+            Path(self._path).absolute().parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(
+            self._path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA journal_mode = WAL")
+        # NORMAL may lose the last commits on power failure, and a lost claim is a second experiment.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(_SCHEMA)
+        return connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """One connection, used by one thread at a time; a forked child opens its own."""
+        with self._lock:
+            try:
+                if self._pid != os.getpid():
+                    self._inherited, self._connection = self._connection, None
+                if self._connection is None:
+                    self._connection, self._pid = self._open(), os.getpid()
+                with self._connection as connection:
+                    connection.execute("BEGIN IMMEDIATE")
+                    yield connection
+            except sqlite3.Error as exc:
+                raise StoreUnavailable(f"sqlite: {exc}") from exc
+
+    @staticmethod
+    def _read(connection: sqlite3.Connection, key: str) -> Record | None:
+        row = connection.execute("SELECT body FROM hpoq_record WHERE key = ?", (key,)).fetchone()
+        return decode(key, row[0]) if row else None
+
+    @staticmethod
+    def _write(connection: sqlite3.Connection, record: Record) -> None:
+        connection.execute(
+            "INSERT OR REPLACE INTO hpoq_record (key, state, owner, expires_at, body) VALUES (?, ?, ?, ?, ?)",
+            (record.key, record.state.value, record.owner, record.expires_at, encode(record)),
+        )
+
+    def get(self, key: str) -> Record | None:
+        with self._transaction() as connection:
+            return self._read(connection, key)
+
+    def insert(self, record: Record) -> Record | None:
+        with self._transaction() as connection:
+            standing = self._read(connection, record.key)
+            if standing is None:
+                self._write(connection, record)
+            return None if standing is None or standing == record else standing
+
+    def replace(self, record: Record, expected: Version) -> bool:
+        with self._transaction() as connection:
+            standing = self._read(connection, record.key)
+            if standing is None or (standing.version != expected and standing != record):
+                return False
+            self._write(connection, record)
+            return True
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connection is not None and self._pid == os.getpid():
+                self._connection.close()
+            self._connection = None

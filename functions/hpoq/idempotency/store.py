@@ -1,0 +1,55 @@
+"""What the product asks of an idempotency store, and how one is chosen.
+
+Any object with these methods will do. A store knows nothing of the life cycle: it keeps records by key and
+swaps them on condition; `hpoq.processing.lifecycle` decides what is written. `hpoq.testing` holds a public
+conformance suite for implementers.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from hpoq.errors import SettingsError
+from hpoq.idempotency.record import Record, Version
+
+
+class Store(Protocol):
+    """Keeps one record a key, durably, for any number of processes and threads.
+
+    Every method raises StoreUnavailable where the store does not answer (each may be repeated), and
+    RecordUnreadable where the record at hand is of an unknown version.
+    """
+
+    def get(self, key: str) -> Record | None:
+        """The record of `key`, as the last finished write left it."""
+
+    def insert(self, record: Record) -> Record | None:
+        """Write `record` if its key has none: None says done, else the record that stands there.
+
+        Atomic, and durable before it returns. A record equal to `record` counts as done, so that an insert
+        whose answer was lost can be repeated.
+        """
+
+    def replace(self, record: Record, expected: Version) -> bool:
+        """Write `record` over the one of its key if that one's version is `expected`.
+
+        True says that `record` stands there now, also where an earlier try of the same write put it there.
+        Atomic, and durable before it returns.
+        """
+
+    def close(self) -> None:
+        """Give up connections; the store must not be used afterwards."""
+
+
+def open_store(url: str) -> Store:
+    """The store that `url` names: `sqlite:///relative/path`, `sqlite:////absolute/path`, `sqlite:///:memory:`.
+
+    Raises SettingsError for an unknown kind. Implementations are imported when they are named.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "sqlite" and not parts.netloc and parts.path not in ("", "/"):
+        from hpoq.idempotency.sqlite import SqliteStore
+
+        return SqliteStore(unquote(parts.path.removeprefix("/")))
+    raise SettingsError([f"HPOQ_STORE: {parts.scheme or 'no'}:// names no store; use sqlite:///PATH"])

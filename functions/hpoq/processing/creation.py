@@ -1,0 +1,165 @@
+"""Making the experiment once: reconcile if there is doubt, create if there is none left.
+
+Knows the service but not the store; what it returns says what the record must become.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fcruntime.jsonvalue import JsonObject
+from hpoq.clock import Clock
+from hpoq.cloud.paiautoml import PaiAutoMl
+from hpoq.contract.events import EventError
+from hpoq.contract.request import ExperimentRequest
+from hpoq.errors import CallError, Denied, Invalid, NoCredentials, NoTimeLeft, UnknownEnd
+from hpoq.idempotency.record import Record
+from hpoq.processing import lifecycle, reconcile
+from hpoq.processing.faults import as_event_error
+from hpoq.processing.lifecycle import Terms
+from hpoq.processing.limits import Limits
+
+
+@dataclass(frozen=True)
+class Created:
+    """The experiment exists; `adopted` if an earlier attempt had made it."""
+
+    experiment_id: str
+    adopted: bool
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The service will never take this request."""
+
+    error: EventError
+
+
+@dataclass(frozen=True)
+class Postponed:
+    """No experiment is known to exist; the message may be tried again.
+
+    `doubt_until` is what the next owner has to clear. `counts` says whether the attempt was used up; a
+    `hopeless` message is not tried again.
+    """
+
+    error: EventError
+    doubt_until: float | None
+    counts: bool = True
+    hopeless: bool = False
+
+
+Ending = Created | Refused | Postponed
+
+
+@dataclass(frozen=True)
+class Marking:
+    """Where a create carries its key, and how listings are read back."""
+
+    in_tag: bool
+    page_size: int
+
+    def body(self, request: ExperimentRequest, key: str) -> JsonObject:
+        """The body of the create: what the producer wrote, and the marker."""
+        if self.in_tag:
+            return request.experiment.wire(extra_tags=[(reconcile.TAG_KEY, key)])
+        return request.experiment.wire(description_suffix=reconcile.description_marker(key))
+
+
+class Creator:
+    """Brings the experiment of a claim into being, at most once."""
+
+    def __init__(
+        self, client: PaiAutoMl, clock: Clock, terms: Terms, limits: Limits, marking: Marking
+    ) -> None:
+        self._client = client
+        self._clock = clock
+        self._terms = terms
+        self._limits = limits
+        self._marking = marking
+
+    def attempt(self, request: ExperimentRequest, claim: Record, doubt_until: float | None) -> Ending:
+        """Make the experiment of `claim`, whose earlier owners left `doubt_until`."""
+        if doubt_until is not None:
+            ending = self._clear_doubt(claim, doubt_until)
+            if ending is not None:
+                return ending
+        return self._create(request, claim)
+
+    def _give_up_at(self, claim: Record) -> float:
+        """The time, on the monotonic clock, that neither the invocation nor the lease lets a call outlast."""
+        lease_left = lifecycle.latest_send(claim, self._terms) - self._clock.now()
+        return min(self._limits.calls_end_at, self._clock.monotonic() + lease_left)
+
+    def _find(self, claim: Record) -> Created | None:
+        found = reconcile.find(
+            self._client,
+            claim.key,
+            since=claim.claimed_at,
+            page_size=self._marking.page_size,
+            give_up_at=self._give_up_at(claim),
+        )
+        return Created(found.experiment_id, adopted=True) if found else None
+
+    def _clear_doubt(self, claim: Record, doubt_until: float) -> Ending | None:
+        """None once nothing can come to light any more: the way to a create is free."""
+        try:
+            found = self._find(claim)
+            if found is None and lifecycle.in_doubt(doubt_until, self._clock.now()):
+                if not self._can_wait(claim, doubt_until):
+                    return Postponed(_IN_DOUBT, doubt_until, counts=False)
+                self._clock.sleep(doubt_until - self._clock.now())
+                found = self._find(claim)
+        except CallError as exc:
+            return Postponed(as_event_error(exc), doubt_until, counts=not _operators(exc))
+        if found is None and lifecycle.exhausted(claim, self._terms):
+            return Postponed(_EXHAUSTED, None, hopeless=True)
+        return found
+
+    def _can_wait(self, claim: Record, doubt_until: float) -> bool:
+        ready_at = self._clock.monotonic() + (doubt_until - self._clock.now())
+        return ready_at + self._limits.start_seconds <= self._give_up_at(claim)
+
+    def _create(self, request: ExperimentRequest, claim: Record) -> Ending:
+        give_up_at = self._give_up_at(claim)
+        if give_up_at - self._clock.monotonic() < self._limits.start_seconds:
+            return Postponed(_NO_TIME, None, counts=False)
+        try:
+            made = self._client.create_hpo_experiment(
+                self._marking.body(request, claim.key), give_up_at=give_up_at
+            )
+        except UnknownEnd as exc:
+            return self._after_unknown_end(claim, exc)
+        except Invalid as exc:
+            return Refused(as_event_error(exc))
+        except CallError as exc:
+            return Postponed(as_event_error(exc), None, counts=not _operators(exc))
+        return Created(made.experiment_id, adopted=False)
+
+    def _after_unknown_end(self, claim: Record, cause: UnknownEnd) -> Ending:
+        """Look once: a service that acted and then failed to say so usually lists the experiment at once."""
+        doubt = lifecycle.doubt_after_send(claim, self._terms)
+        try:
+            return self._find(claim) or Postponed(as_event_error(cause), doubt)
+        except CallError:
+            return Postponed(as_event_error(cause), doubt)
+
+
+_IN_DOUBT = EventError(
+    code="InDoubt",
+    message="an earlier create may still come to light; it is looked for again at the next delivery",
+    retryable=True,
+)
+_EXHAUSTED = EventError(
+    code="AttemptsUsedUp",
+    message="every attempt was broken off; no experiment exists",
+    retryable=True,
+)
+_NO_TIME = EventError(
+    code="NoTimeLeft", message="too little of the invocation or of the lease was left", retryable=True
+)
+
+
+def _operators(exc: CallError) -> bool:
+    """Whether an operator, or simply more time, mends the fault, so that it must not use up the message."""
+    return isinstance(exc, (Denied, NoCredentials, NoTimeLeft))

@@ -1,0 +1,105 @@
+"""From what a trigger delivered to a request with its key, or to the reason why there is none."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+from fcruntime.triggers import Message, Undecodable
+from hpoq.contract.events import EventError
+from hpoq.contract.fingerprint import fingerprint
+from hpoq.contract.request import ExperimentRequest, parse_request
+from hpoq.errors import RequestRejected, Violation
+from hpoq.processing.envelope import Envelope, unseal
+from hpoq.processing.keys import PRODUCER, derive_key
+
+_NO_ID = Violation(
+    "",
+    "message-id",
+    "this source gives messages no id that is stable across redelivery; set idempotencyKey in the request",
+)
+
+
+@dataclass(frozen=True)
+class Intake:
+    """One message, ready to be processed.
+
+    Either `request` is set, or `error` says why the message is rejected. `envelope` is what sends it back to
+    its queue; None for an item that cannot be sent again as it was.
+    """
+
+    key: str
+    fingerprint: str
+    message_id: str | None
+    request: ExperimentRequest | None = field(default=None, repr=False)
+    warnings: tuple[Violation, ...] = ()
+    error: EventError | None = None
+    name: str | None = None
+    workspace_id: str | None = None
+    envelope: Envelope | None = None
+
+
+def take_in(item: Message | Undecodable, *, max_tags: int) -> Intake:
+    """Read one item of an event. `max_tags` is how many tags a request may bring; never raises for bad input."""
+    if isinstance(item, Undecodable):
+        return _undecodable(item)
+    envelope = unseal(item.body) or _first_envelope(item)
+    try:
+        parsed = parse_request(envelope.body, max_tags=max_tags)
+        if item.id is None and envelope.message_id is None and parsed.request.idempotency_key is None:
+            experiment = parsed.request.experiment
+            raise RequestRejected([_NO_ID], name=experiment.name, workspace_id=experiment.workspace_id)
+    except RequestRejected as exc:
+        return _rejected(envelope, exc)
+    producer_key = parsed.request.idempotency_key
+    return Intake(
+        key=derive_key(PRODUCER, producer_key) if producer_key is not None else envelope.key,
+        fingerprint=fingerprint(parsed.request),
+        message_id=envelope.message_id,
+        request=parsed.request,
+        warnings=parsed.warnings,
+        name=parsed.request.experiment.name,
+        workspace_id=parsed.request.experiment.workspace_id,
+        envelope=envelope,
+    )
+
+
+def _digest(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+def _first_envelope(message: Message) -> Envelope:
+    if message.id is None:
+        return Envelope("digest", None, derive_key("digest", _digest(message.body)), message.body)
+    return Envelope(message.kind, message.id, derive_key(message.kind, message.id), message.body)
+
+
+def _rejected(envelope: Envelope, exc: RequestRejected) -> Intake:
+    """A request that breaks the contract keeps the key of its delivery, not the producer's own.
+
+    Nothing was begun under the producer's key, so a mended request may use it.
+    """
+    error = EventError(
+        code="InvalidRequest", message=str(exc), retryable=False, violations=list(exc.violations)
+    )
+    return Intake(
+        key=envelope.key,
+        fingerprint="body:" + _digest(envelope.body),
+        message_id=envelope.message_id,
+        error=error,
+        name=exc.name,
+        workspace_id=exc.workspace_id,
+        envelope=envelope,
+    )
+
+
+def _undecodable(item: Undecodable) -> Intake:
+    identity = item.id or item.digest
+    message = f"{item.reason} (SHA-256 {item.digest}, {item.size} bytes)"
+    violation = Violation("", item.rule, message)
+    return Intake(
+        key=derive_key(item.kind if item.id else "digest", identity),
+        fingerprint="body:" + item.digest,
+        message_id=item.id,
+        error=EventError(code="Undecodable", message=message, retryable=False, violations=[violation]),
+    )

@@ -1,0 +1,29 @@
+"""How far an invocation's time goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fcruntime.context import Deadline
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Times of the monotonic clock, in seconds.
+
+    `ends_at` is when the invocation must have ended, `calls_end_at` when calls to the service must have, so
+    that the outcome can still be saved and published. A create is not begun with less than `start_seconds`.
+    """
+
+    ends_at: float
+    calls_end_at: float
+    start_seconds: float
+
+    @classmethod
+    def of(cls, deadline: Deadline, *, reserve: float, call_seconds: float) -> Limits:
+        """Limits for an invocation that just began; `call_seconds` is the longest that a call may take.
+
+        A function whose whole time is short begins work all the same while half of its time is left.
+        """
+        usable = max(0.0, deadline.remaining() - reserve)
+        return cls(deadline.at, deadline.at - reserve, min(call_seconds, usable / 2))

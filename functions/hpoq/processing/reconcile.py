@@ -1,0 +1,87 @@
+"""Finding the experiment that an earlier attempt may have made.
+
+The service offers no idempotency token, so every create carries its key as a marker: the tag `hpoq-key`, or a
+suffix of the description. A listing is never believed further than its rows: each row's marker is checked here,
+and an empty answer to the tag filter, whose wire form is not documented beyond doubt, is confirmed by paging
+through all experiments made since the key was first claimed.
+
+**Residual risk.** A second experiment can still come about in three ways: the service takes longer than the
+lease plus the consistency margin to carry out a create that it never answered; it lists a new experiment later
+than that margin, or never shows it to the credentials that look for it (another principal's PRIVATE ones); or
+the instance is frozen, or its clock off by more than the skew setting, in the instant between its last look at
+the lease and the sending of the request. The first two are bounded by settings, the third is a window of
+microseconds that only a token checked by the service could close.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+from hpoq.cloud.paiautoml import Experiment, PaiAutoMl
+from hpoq.errors import Invalid
+
+TAG_KEY = "hpoq-key"
+
+# The zone of the filter is not documented; a day to either side covers every one.
+_ZONE_MARGIN = timedelta(days=1)
+
+
+def description_marker(key: str) -> str:
+    """The marker as it stands in a description."""
+    return f"[{TAG_KEY}: {key}]"
+
+
+def bears(experiment: Experiment, key: str) -> bool:
+    """Whether `experiment` carries the marker of `key`, wherever the marker may stand."""
+    return (TAG_KEY, key) in experiment.tags or description_marker(key) in (experiment.description or "")
+
+
+def find(
+    client: PaiAutoMl, key: str, *, since: float, page_size: int, give_up_at: float
+) -> Experiment | None:
+    """The experiment that bears `key`, if the service lists one.
+
+    `since` is when the key was first claimed (seconds since the epoch), `give_up_at` a time of the monotonic
+    clock. Raises CallError where a listing fails. None is no proof while the key is in doubt.
+    """
+    return _by_tag(client, key, page_size, give_up_at) or _by_time(client, key, since, page_size, give_up_at)
+
+
+def _by_tag(client: PaiAutoMl, key: str, page_size: int, give_up_at: float) -> Experiment | None:
+    try:
+        page = client.list_hpo_experiments(
+            tags=[(TAG_KEY, key)], page_number=1, page_size=page_size, give_up_at=give_up_at
+        )
+    except Invalid:
+        return None
+    return _pick(page.experiments, key)
+
+
+def _by_time(
+    client: PaiAutoMl, key: str, since: float, page_size: int, give_up_at: float
+) -> Experiment | None:
+    """Page through everything made since; ends at a page without a row not seen before.
+
+    Rows move between pages while others are created, and what TotalCount counts is not documented, so neither
+    a short page nor the count is taken for the end.
+    """
+    earliest = datetime.fromtimestamp(since, timezone.utc) - _ZONE_MARGIN
+    seen: set[str] = set()
+    number = 1
+    while True:
+        page = client.list_hpo_experiments(
+            min_create_time=earliest, page_number=number, page_size=page_size, give_up_at=give_up_at
+        )
+        fresh = {row.experiment_id for row in page.experiments} - seen
+        found = _pick(page.experiments, key)
+        if found is not None or not fresh:
+            return found
+        seen |= fresh
+        number += 1
+
+
+def _pick(experiments: tuple[Experiment, ...], key: str) -> Experiment | None:
+    """The bearer of `key`; should there be several, the oldest, so that every look picks the same one."""
+    bearers = [experiment for experiment in experiments if bears(experiment, key)]
+    oldest = datetime.max.replace(tzinfo=timezone.utc)
+    return min(bearers, key=lambda e: (e.created_at or oldest, e.experiment_id), default=None)

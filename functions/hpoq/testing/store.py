@@ -1,0 +1,37 @@
+"""A store in a dict: the model that real ones are held against."""
+
+from __future__ import annotations
+
+import threading
+
+from hpoq.idempotency.record import Record, Version, decode, encode
+
+
+class MemoryStore:
+    """A `Store` that lasts as long as the object. Records pass through the codec, as in a real store."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> Record | None:
+        text = self._rows.get(key)
+        return None if text is None else decode(key, text)
+
+    def insert(self, record: Record) -> Record | None:
+        with self._lock:
+            standing = self.get(record.key)
+            if standing is None:
+                self._rows[record.key] = encode(record)
+            return None if standing is None or standing == record else standing
+
+    def replace(self, record: Record, expected: Version) -> bool:
+        with self._lock:
+            standing = self.get(record.key)
+            if standing is None or (standing.version != expected and standing != record):
+                return False
+            self._rows[record.key] = encode(record)
+            return True
+
+    def close(self) -> None:
+        """Nothing is held open."""

@@ -1,0 +1,68 @@
+from types import SimpleNamespace
+
+import pytest
+
+from fcruntime import Deadline, Fc2Context, Fc3Context, Invocation
+from fcruntime.context import ContextCredentials, FunctionInfo
+
+
+def test_fc2_context_is_read_whole():
+    """A context of runtimes up to 3.10 gives credentials, function, region and account."""
+    credentials = ContextCredentials("id", "secret", "token")
+    invocation = Invocation.of(Fc2Context("r-1", credentials=credentials, region="cn-shanghai"))
+    assert invocation == Invocation(
+        "r-1", "hpoq", 512, 60, "cn-shanghai", "1000000000000000", ContextCredentials("id", "secret", "token")
+    )
+
+
+def test_fc3_context_has_no_credentials():
+    """A context of 3.12 has no credentials, which is no error."""
+    assert Invocation.of(Fc3Context("r-1")).credentials is None
+
+
+@pytest.mark.parametrize("timeout", ["120", 120])
+def test_timeout_may_be_text_or_number(timeout):
+    """The function's time-out comes as str or int, by code path."""
+    context = SimpleNamespace(function=SimpleNamespace(timeout=timeout))
+    assert Invocation.of(context).timeout_seconds == 120
+
+
+def test_camel_case_credentials_and_empty_ones():
+    """Credentials may have camel-case names; empty texts mean that the function has no role."""
+    camel = SimpleNamespace(accessKeyId="i", accessKeySecret="s", securityToken="t")
+    assert Invocation.of(SimpleNamespace(credentials=camel)).credentials == ContextCredentials("i", "s", "t")
+    assert Invocation.of(Fc2Context("r-1")).credentials is None
+
+
+def test_no_context_at_all():
+    """Nothing is required of a context."""
+    assert Invocation.of(None) == Invocation()
+
+
+def test_credentials_have_no_repr():
+    """A context that is printed tells no secret."""
+    context = Fc2Context("r-1", credentials=ContextCredentials("id-canary", "secret-canary", "token-canary"))
+    assert "canary" not in repr(context)
+    assert "canary" not in repr(Invocation.of(context))
+
+
+def test_deadline_counts_down_and_stops_at_zero():
+    """The deadline is the function's time-out from its making, never below zero."""
+    time = [100.0]
+    deadline = Deadline.of(Invocation(timeout_seconds=60), lambda: time[0])
+    time[0] = 130.0
+    assert deadline.remaining() == 30.0
+    time[0] = 500.0
+    assert deadline.remaining() == 0.0
+
+
+@pytest.mark.parametrize(("timeout", "expected"), [(600, 300.0), (None, 300.0), (0, 300.0), (3, 3.0)])
+def test_deadline_keeps_to_the_triggers_ceiling(timeout, expected):
+    """A triggered call has five minutes at most, whatever the function's time-out says."""
+    invocation = Invocation(timeout_seconds=timeout)
+    assert Deadline.of(invocation, lambda: 0.0).remaining() == expected
+
+
+def test_default_function_of_local_contexts():
+    """A context made without arguments describes a function with FC's own field types."""
+    assert isinstance(FunctionInfo().memory, int)

@@ -1,0 +1,70 @@
+import datetime
+import decimal
+import json
+import sys
+
+import pytest
+
+from fcruntime import Fc2Context, invoke
+
+
+def test_text_and_bytes_go_back_verbatim():
+    """A handler's str and bytes are the answer as they are."""
+    assert invoke(lambda event, _: event, b"\xff").body == b"\xff"
+    assert invoke(lambda *_: "é", b"").body == "é".encode()
+
+
+def test_other_results_become_fcs_json():
+    """Anything else is JSON with sorted keys and four spaces, dates and decimals as FC writes them."""
+    result = invoke(lambda *_: {"b": decimal.Decimal("1.5"), "a": datetime.date(2026, 1, 2)}, b"")
+    assert result.body == b'{\n    "a": "2026-01-02",\n    "b": 1.5\n}'
+
+
+def test_an_exception_becomes_fcs_error():
+    """A handler's exception is FC's error document, without the runtime's own frame."""
+
+    def handler(event, context):
+        raise ValueError("wrong")
+
+    result = invoke(handler, b"")
+    body = json.loads(result.body)
+    assert (result.ok, result.error_type) == (False, "UnhandledInvocationError")
+    assert (body["errorMessage"], body["errorType"]) == ("wrong", "ValueError")
+    assert len(body["stackTrace"]) == 1
+    assert body["stackTrace"][0][2] == "in handler"
+
+
+def test_a_result_that_is_not_json_is_an_error():
+    """A result that cannot be serialised is reported as the function's TypeError."""
+    assert json.loads(invoke(lambda *_: object(), b"").body)["errorType"] == "TypeError"
+
+
+def test_handler_strings(tmp_path, monkeypatch):
+    """A handler is named module.function, with packages by dot or slash."""
+    package = tmp_path / "shop_pkg"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "index.py").write_text("def handler(event, context):\n    return context.request_id\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    context = Fc2Context("r-9")
+    for name in ("shop_pkg.index.handler", "shop_pkg/index.handler"):
+        assert invoke(name, b"", context).body == b"r-9"
+    for module in ("shop_pkg", "shop_pkg.index"):
+        sys.modules.pop(module)
+
+
+@pytest.mark.parametrize("name", ["nohandler", "json.no_such", "no_such_module.f", ".f", "json."])
+def test_wrong_handler_strings_are_named(name):
+    """A handler string that names nothing is an error that says so."""
+    result = invoke(name, b"")
+    assert json.loads(result.body)["errorType"] == "HandlerNotFound"
+
+
+def test_system_exit_ends_the_process():
+    """Only Exception is caught, as on FC."""
+
+    def handler(event, context):
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        invoke(handler, b"")
