@@ -70,7 +70,8 @@ def _by_time(
     number = 1
     while True:
         page = client.list_hpo_experiments(
-            min_create_time=earliest, page_number=number, page_size=page_size, give_up_at=give_up_at
+            min_create_time=earliest.strftime("%Y-%m-%d %H:%M:%S"),
+            page_number=number, page_size=page_size, give_up_at=give_up_at
         )
         fresh = {row.experiment_id for row in page.experiments} - seen
         found = _pick(page.experiments, key)

@@ -1,0 +1,63 @@
+"""The environment that a command gives the function: a local cloud, or one at an endpoint."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import alilocal
+
+from hpoq.cloud.credentials import Credentials
+
+QUEUE = "hpo-requests"
+TOPIC = "hpo-results"
+DEAD_LETTER_QUEUE = "hpo-requests-dead"
+
+_KEYS = ("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET", "ALIBABA_CLOUD_SECURITY_TOKEN")
+
+
+def own_settings() -> dict[str, str]:
+    """The HPOQ_ variables that are set."""
+    return {name: value for name, value in os.environ.items() if name.startswith("HPOQ_")}
+
+
+def environment(cloud: alilocal.LocalCloud, endpoint: str, store: str) -> dict[str, str]:
+    """The function's environment against `cloud`, answering at `endpoint`; HPOQ_ variables that are set win,
+    but for endpoints, region, account and credentials, which are the cloud's."""
+    return {
+        "HPOQ_STORE": store,
+        "HPOQ_OUTPUT": f"smq://{TOPIC}",
+        "HPOQ_QUEUE": QUEUE,
+        **own_settings(),
+        "HPOQ_REGION": cloud.region,
+        "HPOQ_ACCOUNT_ID": cloud.account_id,
+        "HPOQ_PAIAUTOML_ENDPOINT": endpoint,
+        "HPOQ_SMQ_ENDPOINT": endpoint,
+        **local_credentials(cloud),
+    }
+
+
+def remote_environment(endpoint: str, store: str) -> dict[str, str]:
+    """The function's environment against a cloud that runs at `endpoint`: credentials are those that are set,
+    or else the local cloud's well-known ones."""
+    cloud = alilocal.LocalCloud()
+    given = {name: os.environ[name] for name in _KEYS if os.environ.get(name)}
+    return {**environment(cloud, endpoint, store), **(given or local_credentials(cloud))}
+
+
+def loopback_credentials() -> Credentials:
+    """The local cloud's well-known credentials, for commands that talk to one over loopback."""
+    cloud = alilocal.LocalCloud()
+    return Credentials(cloud.access_key_id, cloud.access_key_secret)
+
+
+def local_credentials(cloud: alilocal.LocalCloud) -> Mapping[str, str]:
+    """The local cloud's credentials, as the standard variables."""
+    return {_KEYS[0]: cloud.access_key_id, _KEYS[1]: cloud.access_key_secret}
+
+
+def lay_out(cloud: alilocal.LocalCloud) -> None:
+    """Create the queue, the topic and the dead-letter queue of the pipeline."""
+    cloud.queues.create(QUEUE)
+    cloud.queues.create(DEAD_LETTER_QUEUE)
+    cloud.topics.create(TOPIC)

@@ -1,0 +1,195 @@
+"""`hpoq replay`: trigger events through the real handler, against a local cloud."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import alilocal
+import click
+from rich.progress import track
+from rich.table import Table
+from rich.text import Text
+
+from fcruntime.context import Fc3Context, FunctionInfo
+from fcruntime.invoke import invoke
+from fcruntime.jsonvalue import JsonObject, JsonValue
+from hpoq.cli.cloud import environment, lay_out, remote_environment
+from hpoq.cli.files import Document, read_documents
+from hpoq.cli.output import STYLES, console, notes, print_json
+from hpoq.errors import SettingsError
+from hpoq.handler import EventFailed, Function
+from hpoq.observability import logs
+from hpoq.processing.outcome import Outcome
+from hpoq.processing.reconcile import TAG_KEY
+from hpoq.publishers import Publisher
+from hpoq.testing.history import History
+
+_TIMEOUT_SECONDS = 300
+
+
+@dataclass
+class _Recorder:
+    """A publisher that keeps what it published."""
+
+    publisher: Publisher
+    events: list[JsonObject]
+
+    def publish(self, event: Mapping[str, JsonValue], *, give_up_at: float | None = None) -> None:
+        self.publisher.publish(event, give_up_at=give_up_at)
+        self.events.append(dict(event))
+
+
+@dataclass
+class _Run:
+    """What came of the events. `places` names the file of each row; `errors` are failed invocations."""
+
+    history: History = field(default_factory=History)
+    places: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def deliver(self, function: Function, document: Document) -> None:
+        """Hand one event to the handler as FC would."""
+        reports: list[JsonObject] = []
+
+        def handler(event: bytes, context: object) -> JsonObject:
+            try:
+                reports.append(function.handle(event, context))
+            except EventFailed as exc:
+                reports.append(exc.report.as_json())
+                raise
+            return reports[-1]
+
+        context = Fc3Context(f"1-{uuid.uuid4()}", FunctionInfo(timeout=_TIMEOUT_SECONDS))
+        result = invoke(handler, document.data, context)
+        if isinstance(result.exception, SettingsError):
+            raise result.exception
+        if not reports:
+            self.errors.append(f"{document.place}: {result.body.decode()}")
+        for report in reports:
+            self.history.add_report(report)
+        self.places += [document.place] * (len(self.history.rows) - len(self.places))
+
+    def summary(self) -> dict[str, int]:
+        counts = {outcome.value: 0 for outcome in Outcome}
+        for row in self.history.rows:
+            counts[str(row["outcome"])] += 1
+        return counts
+
+
+@click.command(name="replay")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--times", type=click.IntRange(1), default=1, help="Deliver everything N times over.")
+@click.option("--state", type=click.Path(dir_okay=False), help="Keep the records in FILE between runs.")
+@click.option("--endpoint", metavar="URL", help="Use the local cloud that runs at URL instead of an embedded one.")
+@click.option("--strict", is_flag=True, help="Exit 1 also where a message was rejected.")
+@click.option("--verbose", "-v", is_flag=True, help="Show the function's log lines.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    paths: Sequence[str],
+    times: int,
+    state: str | None,
+    endpoint: str | None,
+    strict: bool,
+    verbose: bool,
+    as_json: bool,
+) -> None:
+    """Run trigger events through the function, exactly as Function Compute would, without a cloud account.
+
+    A PATH is a file that holds one event as FC hands it over, a folder of such files, a .jsonl file with one
+    event a line, or - for standard input. Each message's outcome and every published event are shown; exit
+    code 1 means that a message was left to retry, failed, or that an invariant was broken.
+    """
+    logs.configure("DEBUG" if verbose else "CRITICAL", sys.stderr)
+    documents = list(read_documents(paths))
+    run = _Run()
+    try:
+        _replay(run, documents * times, state, endpoint)
+    except SettingsError as exc:
+        raise click.UsageError("\n".join(exc.problems)) from exc
+    broken = [*run.errors, *run.history.broken()]
+    if as_json:
+        print_json(_document(run, broken))
+    else:
+        _show(run, broken)
+    counts = run.summary()
+    bad = counts["retry"] + counts["failed"] + len(broken) + (counts["rejected"] if strict else 0)
+    raise SystemExit(1 if bad else 0)
+
+
+def _replay(run: _Run, documents: Sequence[Document], state: str | None, endpoint: str | None) -> None:
+    store = f"sqlite:///{state or ':memory:'}"
+    wrap = _recording(run.history.events)
+    with alilocal.LocalCloud() as cloud:
+        if endpoint:
+            function = Function(remote_environment(endpoint, store), wrap_publisher=wrap)
+        else:
+            lay_out(cloud)
+            function = Function(
+                environment(cloud, cloud.endpoint, store), session=cloud.session(), wrap_publisher=wrap
+            )
+        for document in _with_progress(documents):
+            run.deliver(function, document)
+        function.close()
+        run.history.experiments = [
+            (value, experiment.experiment_id)
+            for experiment in cloud.experiments
+            for key, value in experiment.tags
+            if key == TAG_KEY
+        ]
+        run.history.complete = endpoint is None and state is None
+
+
+def _recording(events: list[JsonObject]) -> type[_Recorder]:
+    return lambda publisher: _Recorder(publisher, events)
+
+
+def _with_progress(documents: Sequence[Document]) -> Iterable[Document]:
+    return track(documents, "Replaying", console=notes(), transient=True, disable=len(documents) < 20)
+
+
+def _document(run: _Run, broken: Sequence[str]) -> dict[str, JsonValue]:
+    messages: list[JsonValue] = [
+        {**row, "event": place} for row, place in zip(run.history.rows, run.places, strict=True)
+    ]
+    return {
+        "messages": messages,
+        "events": list(run.history.events),
+        "summary": dict(run.summary()),
+        "broken": list(broken),
+    }
+
+
+def _show(run: _Run, broken: Sequence[str]) -> None:
+    out = console()
+    table = Table("event", "message", "key", "outcome", "experiment or error", box=None, pad_edge=False)
+    for row, place in zip(run.history.rows, run.places, strict=True):
+        outcome = str(row["outcome"])
+        table.add_row(
+            place,
+            Text(str(row["messageId"] or "-")),
+            str(row["key"])[:8],
+            Text(outcome, STYLES[outcome]),
+            Text(_ending(row), overflow="fold"),
+        )
+    out.print(table)
+    if run.history.events:
+        out.print(f"\nPublished, {len(run.history.events)} events:")
+    for event in run.history.events:
+        out.print(Text(f"  {event['type']}  {event['id']}  {event['subject']}"))
+    for sentence in broken:
+        out.print(Text(f"BROKEN  {sentence}", "bold red"))
+    out.print("\n" + ", ".join(f"{count} {outcome}" for outcome, count in run.summary().items()))
+
+
+def _ending(row: JsonObject) -> str:
+    error = row["error"]
+    if not isinstance(error, dict):
+        return str(row["experimentId"] or "")
+    violations = error.get("violations")
+    first = violations[0] if isinstance(violations, list) and violations else None
+    where = f" at {first['pointer'] or '/'}" if isinstance(first, dict) else ""
+    more = f" (+{len(violations) - 1})" if isinstance(violations, list) and len(violations) > 1 else ""
+    return f"{error['code']}{where}{more}: {error['message']}"

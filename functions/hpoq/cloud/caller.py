@@ -1,0 +1,54 @@
+"""A signed call with its repetitions, as every client makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from hpoq.cloud.credentials import Credentials, CredentialsProvider
+from hpoq.cloud.endpoint import Endpoint
+from hpoq.cloud.retry import MayRetry, RetryPolicy
+from hpoq.cloud.transport import Response, SignedRequest, Transport
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Where and how a client calls. Time-outs in seconds, as `Transport.send` defines them."""
+
+    transport: Transport
+    endpoint: Endpoint
+    credentials: CredentialsProvider
+    connect_timeout: float
+    read_timeout: float
+    retry: RetryPolicy
+
+    def call(
+        self,
+        sign: Callable[[Credentials], SignedRequest],
+        read: Callable[[Response, Credentials], T],
+        *,
+        may_retry: MayRetry,
+        give_up_at: float | None,
+        extra_seconds: float = 0.0,
+    ) -> T:
+        """Sign anew, send and read, until there is a result; raises CallError.
+
+        `extra_seconds` is added to the read time-out, for a service that is asked to hold its answer.
+        """
+
+        def attempt() -> T:
+            credentials = self.credentials()
+            response = self.transport.send(
+                sign(credentials),
+                connect_timeout=self.connect_timeout,
+                read_timeout=self.read_timeout + extra_seconds,
+                give_up_at=give_up_at,
+            )
+            return read(response, credentials)
+
+        return self.retry.call(
+            attempt, may_retry=may_retry, clock=self.transport.clock, give_up_at=give_up_at
+        )

@@ -1,0 +1,317 @@
+"""The client of SMQ (formerly MNS), API version 2015-06-06: queues, topics and their messages.
+
+Source: https://www.alibabacloud.com/help/en/mns/developer-reference/request-protocol-description.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import Literal, TypeVar
+
+from hpoq.cloud.answers import read_xml
+from hpoq.cloud.caller import Caller
+from hpoq.cloud.classify import error_of
+from hpoq.cloud.credentials import Credentials, CredentialsProvider
+from hpoq.cloud.endpoint import Endpoint, check_region
+from hpoq.cloud.retry import RetryPolicy, harmless_to_repeat
+from hpoq.cloud.safexml import build, is_carriable
+from hpoq.cloud.signing import canonical_query, mns_authorization, percent_encode
+from hpoq.cloud.smq_messages import (
+    QueueAttributes,
+    ReceivedMessage,
+    SentMessage,
+    new_receipt_handle,
+    queue_attributes,
+    received_messages,
+    sent_message,
+)
+from hpoq.cloud.transport import Response, SignedRequest, Transport
+from hpoq.errors import Invalid, NotFound, SettingsError, UnknownEnd
+
+T = TypeVar("T")
+
+SERVICE = "smq"
+VERSION = "2015-06-06"
+NAMESPACE = "http://mns.aliyuncs.com/doc/v1/"
+MOST_BODY_BYTES = 65_536
+MOST_MESSAGES = 16
+_LONGEST_POLL_SECONDS = 30
+_XML = "text/xml;charset=UTF-8"
+
+
+def default_endpoint(account_id: str, region: str) -> str:
+    """The public endpoint; those inside a VPC are to be set explicitly."""
+    if not account_id.isdecimal():
+        raise SettingsError(["the account id must consist of digits"])
+    return f"https://{account_id}.mns.{check_region(region)}.aliyuncs.com"
+
+
+def queue_endpoint(account_id: str, region: str, queue: str) -> str:
+    """The name by which a subscription addresses a queue.
+
+    Source: https://www.alibabacloud.com/help/doc-detail/27480.htm.
+    """
+    return f"acs:mns:{region}:{account_id}:queues/{queue}"
+
+
+class Smq:
+    """Sends, publishes, receives, and manages queues and topics.
+
+    Holds no connection of its own. Every method takes `give_up_at`, a value of the monotonic clock by which
+    it returns or raises, and raises CallError; time-outs are in seconds. Every call is repeated on Throttled,
+    Unavailable and UnknownEnd. For sending that means that a message may arrive twice, as it may at any time
+    on a queue that delivers at least once: consumers tell a repeat by the event id or the key in its body.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        endpoint: str,
+        credentials: CredentialsProvider,
+        *,
+        connect_timeout: float = 3.0,
+        read_timeout: float = 10.0,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        self._caller = Caller(
+            transport,
+            Endpoint.parse(endpoint),
+            credentials,
+            connect_timeout,
+            read_timeout,
+            retry or RetryPolicy(),
+        )
+
+    def send_message(
+        self,
+        queue: str,
+        body: bytes,
+        *,
+        delay_seconds: int = 0,
+        encode_base64: bool = True,
+        give_up_at: float | None = None,
+    ) -> SentMessage:
+        """Put `body` into `queue`, as base64 unless told otherwise; UTF-8 text that XML can carry if so told.
+
+        Raises Invalid, without sending, if the text on the wire is too large (65,536 bytes) or not carriable.
+        """
+        text = base64.b64encode(body).decode() if encode_base64 else _decoded(body)
+        members = {"MessageBody": _checked("SendMessage", text)}
+        if delay_seconds:
+            members["DelaySeconds"] = str(delay_seconds)
+        data = build("Message", NAMESPACE, members.items())
+        return self._call("SendMessage", "POST", _messages("queues", queue), sent_message, data, give_up_at)
+
+    def publish_message(
+        self, topic: str, body: str, *, tag: str | None = None, give_up_at: float | None = None
+    ) -> SentMessage:
+        """Publish `body` as it is, not base64; limits and errors as in `send_message`."""
+        members = {"MessageBody": _checked("PublishMessage", body)}
+        if tag is not None:
+            members["MessageTag"] = tag
+        data = build("Message", NAMESPACE, members.items())
+        return self._call(
+            "PublishMessage", "POST", _messages("topics", topic), sent_message, data, give_up_at
+        )
+
+    def receive_messages(
+        self,
+        queue: str,
+        *,
+        count: int = MOST_MESSAGES,
+        wait_seconds: int = 0,
+        give_up_at: float | None = None,
+    ) -> tuple[ReceivedMessage, ...]:
+        """Up to `count` messages (16 at most), waiting up to `wait_seconds` (30 at most) for the first.
+
+        They stay invisible to others until deleted or until their time is up. Empty if there are none, which
+        may come back before the wait is over. A wait that does not fit before `give_up_at` is shortened.
+        """
+        wait = self._fitting_wait(min(wait_seconds, _LONGEST_POLL_SECONDS), give_up_at)
+        query = canonical_query([("numOfMessages", str(count)), ("waitseconds", str(wait))])
+        target = f"{_messages('queues', queue)}?{query}"
+        return self._list("BatchReceiveMessage", target, give_up_at, extra_seconds=float(wait))
+
+    def peek(
+        self, queue: str, *, count: int = 1, give_up_at: float | None = None
+    ) -> tuple[ReceivedMessage, ...]:
+        """Up to `count` visible messages, left as they are."""
+        query = canonical_query([("peekonly", "true"), ("numOfMessages", str(count))])
+        return self._list("BatchPeekMessage", f"{_messages('queues', queue)}?{query}", give_up_at)
+
+    def delete_message(self, queue: str, receipt_handle: str, *, give_up_at: float | None = None) -> None:
+        """Delete a received message; raises NotFound if the lease on it is lost."""
+        target = f"{_messages('queues', queue)}?{canonical_query([('ReceiptHandle', receipt_handle)])}"
+        self._call("DeleteMessage", "DELETE", target, _nothing, b"", give_up_at)
+
+    def change_visibility(
+        self, queue: str, receipt_handle: str, seconds: int, *, give_up_at: float | None = None
+    ) -> str:
+        """Keep a received message invisible for `seconds` from now; returns its new receipt handle."""
+        query = canonical_query([("receiptHandle", receipt_handle), ("visibilityTimeout", str(seconds))])
+        target = f"{_messages('queues', queue)}?{query}"
+        return self._call("ChangeMessageVisibility", "PUT", target, new_receipt_handle, b"", give_up_at)
+
+    def create_queue(
+        self,
+        queue: str,
+        *,
+        visibility_timeout: int | None = None,
+        maximum_message_size: int | None = None,
+        retention_period: int | None = None,
+        delay_seconds: int | None = None,
+        polling_wait_seconds: int | None = None,
+        give_up_at: float | None = None,
+    ) -> None:
+        """Create it, or find it with the same attributes; raises Conflict if it exists with others."""
+        members = {
+            "VisibilityTimeout": visibility_timeout,
+            "MaximumMessageSize": maximum_message_size,
+            "MessageRetentionPeriod": retention_period,
+            "DelaySeconds": delay_seconds,
+            "PollingWaitSeconds": polling_wait_seconds,
+        }
+        given = [(name, str(value)) for name, value in members.items() if value is not None]
+        data = build("Queue", NAMESPACE, given)
+        self._call("CreateQueue", "PUT", f"/queues/{_name(queue)}", _nothing, data, give_up_at)
+
+    def get_queue_attributes(self, queue: str, *, give_up_at: float | None = None) -> QueueAttributes:
+        target = f"/queues/{_name(queue)}"
+        return self._call("GetQueueAttributes", "GET", target, queue_attributes, b"", give_up_at)
+
+    def create_topic(self, topic: str, *, give_up_at: float | None = None) -> None:
+        """Create it, or find it with the same attributes; raises Conflict if it exists with others."""
+        data = build("Topic", NAMESPACE, ())
+        self._call("CreateTopic", "PUT", f"/topics/{_name(topic)}", _nothing, data, give_up_at)
+
+    def subscribe(
+        self,
+        topic: str,
+        subscription: str,
+        endpoint: str,
+        *,
+        content_format: Literal["XML", "JSON", "SIMPLIFIED"] = "SIMPLIFIED",
+        give_up_at: float | None = None,
+    ) -> None:
+        """Have `topic` push to `endpoint`, for a queue what `queue_endpoint` gives.
+
+        SIMPLIFIED hands over the published body alone. Raises Conflict if the subscription exists otherwise.
+        """
+        data = build(
+            "Subscription", NAMESPACE, [("Endpoint", endpoint), ("NotifyContentFormat", content_format)]
+        )
+        target = f"/topics/{_name(topic)}/subscriptions/{_name(subscription)}"
+        self._call("Subscribe", "PUT", target, _nothing, data, give_up_at)
+
+    def _fitting_wait(self, wait_seconds: int, give_up_at: float | None) -> int:
+        if give_up_at is None:
+            return wait_seconds
+        caller = self._caller
+        left = give_up_at - caller.transport.clock.monotonic() - caller.connect_timeout - caller.read_timeout
+        return max(0, min(wait_seconds, int(left)))
+
+    def _list(
+        self, operation: str, target: str, give_up_at: float | None, *, extra_seconds: float = 0.0
+    ) -> tuple[ReceivedMessage, ...]:
+        try:
+            return self._call(operation, "GET", target, received_messages, b"", give_up_at, extra_seconds)
+        except NotFound as exc:
+            if exc.code == "MessageNotExist":
+                return ()
+            raise
+
+    def _call(
+        self,
+        operation: str,
+        method: str,
+        target: str,
+        read: Callable[[bytes], T],
+        body: bytes,
+        give_up_at: float | None,
+        extra_seconds: float = 0.0,
+    ) -> T:
+        def sign(credentials: Credentials) -> SignedRequest:
+            return self._signed(operation, method, target, body, credentials)
+
+        def read_or_raise(response: Response, credentials: Credentials) -> T:
+            return _read(operation, response, read, credentials)
+
+        return self._caller.call(
+            sign,
+            read_or_raise,
+            may_retry=harmless_to_repeat,
+            give_up_at=give_up_at,
+            extra_seconds=extra_seconds,
+        )
+
+    def _signed(
+        self, operation: str, method: str, target: str, body: bytes, credentials: Credentials
+    ) -> SignedRequest:
+        endpoint = self._caller.endpoint
+        headers = {
+            "Date": formatdate(self._caller.transport.clock.now(), usegmt=True),
+            "Host": endpoint.host,
+            "x-mns-version": VERSION,
+        }
+        if body:
+            headers["Content-Type"] = _XML
+        headers["Authorization"] = mns_authorization(method, target, headers, credentials)
+        if credentials.security_token is not None:
+            headers["security-token"] = credentials.security_token
+        headers["User-Agent"] = "hpoq"
+        return SignedRequest(SERVICE, operation, method, endpoint, target, headers, body)
+
+
+def _read(operation: str, response: Response, read: Callable[[bytes], T], credentials: Credentials) -> T:
+    answer = read_xml(response)
+    if not 200 <= response.status < 300:
+        secrets = credentials.secrets()
+        raise error_of(answer, service=SERVICE, operation=operation, names_resource=True, secrets=secrets)
+    try:
+        return read(response.body)
+    except ValueError as exc:
+        raise UnknownEnd(
+            f"unreadable answer: {exc}",
+            service=SERVICE,
+            operation=operation,
+            request_id=answer.request_id,
+            http_status=response.status,
+        ) from exc
+
+
+def _nothing(_body: bytes) -> None:
+    """For calls whose success is all there is to know."""
+
+
+def _name(name: str) -> str:
+    if name in ("", ".", ".."):
+        raise ValueError("not the name of a queue, a topic or a subscription")
+    return percent_encode(name)
+
+
+def _messages(kind: str, name: str) -> str:
+    return f"/{kind}/{_name(name)}/messages"
+
+
+def _decoded(body: bytes) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError as exc:
+        raise _unsendable("SendMessage", "InvalidMessageBody", "a body sent plain must be UTF-8") from exc
+
+
+def _checked(operation: str, text: str) -> str:
+    if not is_carriable(text):
+        reason = "XML cannot carry a control character of the body; send it as base64"
+        raise _unsendable(operation, "InvalidMessageBody", reason)
+    size = len(text.encode())
+    if size > MOST_BODY_BYTES:
+        reason = f"the body has {size} bytes on the wire, at most {MOST_BODY_BYTES} are allowed"
+        raise _unsendable(operation, "MessageBodyTooLarge", reason)
+    return text
+
+
+def _unsendable(operation: str, code: str, message: str) -> Invalid:
+    return Invalid(message, service=SERVICE, operation=operation, code=code)

@@ -1,0 +1,185 @@
+"""One signed request out, one answer in: the single place where a broken exchange gets its ending."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import requests
+from requests.structures import CaseInsensitiveDict
+from urllib3.exceptions import ClosedPoolError, ConnectTimeoutError, NewConnectionError
+
+from hpoq.clock import Clock
+from hpoq.cloud.connections import Exchange, TooLate
+from hpoq.cloud.endpoint import Endpoint
+from hpoq.errors import CallError, NoTimeLeft, Unavailable, UnknownEnd
+
+_CHUNK = 64 * 1024
+_NEVER_SENT = (ClosedPoolError, ConnectTimeoutError, NewConnectionError, ConnectionRefusedError)
+
+
+@dataclass(frozen=True)
+class SignedRequest:
+    """A request that is sent byte for byte as it was signed.
+
+    `target` is the percent-encoded path and query, `headers` the complete set, `Authorization` included. The
+    text form shows neither headers nor body.
+    """
+
+    service: str
+    operation: str
+    method: str
+    endpoint: Endpoint
+    target: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer, whatever its status. Header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+class AnswerTooLarge(OSError):
+    """The answer was cut off at the size that the transport takes."""
+
+
+class Transport:
+    """Sends requests over the connections of `session`; safe to share between threads.
+
+    Make one for each instance of the function, over `connections.new_session()`. Any other session works too,
+    the local cloud's for one; what it raises then tells whether a request was sent.
+    `least_seconds` is the time below which a request is not begun, `most_bytes` the largest answer taken.
+    """
+
+    def __init__(
+        self,
+        session: requests.Session,
+        clock: Clock,
+        *,
+        least_seconds: float = 0.25,
+        most_bytes: int = 4 * 1024 * 1024,
+    ) -> None:
+        self.clock = clock
+        self._session = session
+        self._least_seconds = least_seconds
+        self._most_bytes = most_bytes
+
+    def send(
+        self,
+        request: SignedRequest,
+        *,
+        connect_timeout: float,
+        read_timeout: float,
+        give_up_at: float | None = None,
+    ) -> Response:
+        """Send `request` and read its answer.
+
+        `connect_timeout` bounds each attempt to connect, `read_timeout` everything from the first byte sent
+        to the last byte read, both in seconds. `give_up_at` is a value of the monotonic clock: both shrink to
+        what is left until then, and the first byte never leaves later than `least_seconds` before it.
+
+        Raises NoTimeLeft and Unavailable if nothing was sent, UnknownEnd once something may have been.
+        """
+        prepared = _prepare(request)
+        exchange = Exchange(
+            self.clock.monotonic,
+            read_seconds=read_timeout,
+            begin_by=None if give_up_at is None else give_up_at - self._least_seconds,
+            end_by=give_up_at,
+        )
+        connect, read = self._fit(request, connect_timeout, read_timeout, give_up_at)
+        with exchange.on_this_thread():
+            try:
+                return self._exchange(prepared, exchange, connect, read)
+            except TooLate as exc:
+                raise _no_time_left(request) from exc
+            # Whatever breaks once a byte has left, expected or not, leaves the end unknown.
+            except Exception as exc:
+                if exchange.sent is not True and not isinstance(exc, (requests.RequestException, OSError)):
+                    raise
+                raise _ending(request, exchange, exc) from exc
+
+    def _fit(
+        self, request: SignedRequest, connect: float, read: float, give_up_at: float | None
+    ) -> tuple[float, float]:
+        if give_up_at is None:
+            return connect, read
+        left = give_up_at - self.clock.monotonic()
+        if left < self._least_seconds:
+            raise _no_time_left(request)
+        return min(connect, left), min(read, left)
+
+    def _exchange(
+        self, prepared: requests.PreparedRequest, exchange: Exchange, connect: float, read: float
+    ) -> Response:
+        answer = self._session.send(
+            prepared, stream=True, timeout=(connect, read), verify=True, allow_redirects=False, proxies={}
+        )
+        with answer:
+            body = self._read(answer, exchange)
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        return Response(answer.status_code, headers, body)
+
+    def _read(self, answer: requests.Response, exchange: Exchange) -> bytes:
+        body = bytearray()
+        for chunk in answer.iter_content(_CHUNK):
+            body += chunk
+            exchange.seconds_left()
+            if len(body) > self._most_bytes:
+                raise AnswerTooLarge
+        return bytes(body)
+
+
+def _prepare(request: SignedRequest) -> requests.PreparedRequest:
+    """Filled in by hand, since `prepare()` would encode the URL and add headers of its own."""
+    for name, value in request.headers.items():
+        if not (value.isascii() and value.isprintable()):
+            raise ValueError(f"header {name}: must be printable ASCII")
+    prepared = requests.PreparedRequest()
+    prepared.method = request.method
+    prepared.url = request.endpoint.url(request.target)
+    prepared.headers = CaseInsensitiveDict(request.headers)
+    prepared.headers["Content-Length"] = str(len(request.body))
+    prepared.body = request.body or None
+    return prepared
+
+
+def _ending(request: SignedRequest, exchange: Exchange, exc: Exception) -> CallError:
+    unsent = exchange.sent is False or (exchange.sent is None and _says_unsent(exc))
+    kind = Unavailable if unsent else UnknownEnd
+    return kind(_reason(exc), service=request.service, operation=request.operation)
+
+
+def _says_unsent(exc: Exception) -> bool:
+    """Whether an exception of a session that is not ours proves that nothing was sent."""
+    return isinstance(exc, requests.ConnectTimeout) or any(
+        isinstance(cause, _NEVER_SENT) for cause in _causes(exc)
+    )
+
+
+def _causes(exc: BaseException) -> list[BaseException]:
+    """`exc` and what it wraps: as an argument, as a reason (urllib3) or as its cause."""
+    found: list[BaseException] = []
+    pending: list[object] = [exc]
+    while pending and len(found) < 16:
+        item = pending.pop()
+        if isinstance(item, BaseException) and item not in found:
+            found.append(item)
+            pending += [*item.args, getattr(item, "reason", None), item.__cause__]
+    return found
+
+
+def _reason(exc: Exception) -> str:
+    """The innermost cause, by its type alone where its text could quote the URL."""
+    innermost = _causes(exc)[-1]
+    text = innermost.strerror if isinstance(innermost, OSError) and innermost.strerror else None
+    return f"{type(innermost).__name__}: {text}" if text else type(innermost).__name__
+
+
+def _no_time_left(request: SignedRequest) -> NoTimeLeft:
+    return NoTimeLeft("too little time is left", service=request.service, operation=request.operation)

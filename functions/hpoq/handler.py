@@ -1,0 +1,314 @@
+"""The function's entry points for FC, and the one place where all parts are put together.
+
+Handler strings: `hpoq.handler.handler`, `hpoq.handler.initialize`, `hpoq.handler.pre_stop`. What is built at
+cold start and lives on are the settings, the HTTP connections and the store; all else is made for one
+invocation and dies with it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import requests
+import structlog
+
+from fcruntime.batch import BatchFailed, settle
+from fcruntime.context import Deadline, Invocation
+from fcruntime.jsonvalue import JsonObject
+from fcruntime.triggers import decode
+from hpoq.clock import Clock, SystemClock
+from hpoq.cloud import paiautoml, smq
+from hpoq.cloud.connections import new_session
+from hpoq.cloud.credentials import CredentialsProvider, chain, from_context, from_environment
+from hpoq.cloud.retry import RetryPolicy
+from hpoq.cloud.transport import Transport
+from hpoq.errors import CallError, NoCredentials, SettingsError
+from hpoq.idempotency.store import Store, open_store
+from hpoq.observability import logs
+from hpoq.observability.redaction import known_secrets
+from hpoq.processing.announcement import Announcer
+from hpoq.processing.batch import Batch
+from hpoq.processing.creation import Creator, Marking
+from hpoq.processing.envelope import seal
+from hpoq.processing.intake import Intake, take_in
+from hpoq.processing.ledger import Ledger
+from hpoq.processing.lifecycle import Terms
+from hpoq.processing.limits import Limits
+from hpoq.processing.message import Processor
+from hpoq.processing.outcome import BatchReport, Outcome
+from hpoq.publishers import Publisher
+from hpoq.settings import Settings
+
+_MOST_TAGS = 20
+_DAY = 86_400.0
+
+
+class EventFailed(BatchFailed):
+    """Messages of the event must be retried and were not sent back; FC delivers the event again.
+
+    `report` tells the end of each message all the same.
+    """
+
+    def __init__(self, failed: int, report: BatchReport) -> None:
+        self.report = report
+        super().__init__(failed, len(report.results))
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where an invocation runs: from the settings first, then its context, then FC's environment."""
+
+    invocation: Invocation
+    environ: Mapping[str, str]
+    settings: Settings
+
+    @property
+    def request_id(self) -> str:
+        return self.invocation.request_id or str(uuid.uuid4())
+
+    @property
+    def region(self) -> str | None:
+        return self.settings.region or self.invocation.region or self.environ.get("FC_REGION")
+
+    @property
+    def account_id(self) -> str | None:
+        return self.settings.account_id or self.invocation.account_id or self.environ.get("FC_ACCOUNT_ID")
+
+    @property
+    def source(self) -> str:
+        """The function's ARN without a qualifier, so that it is one source across versions."""
+        name = self.invocation.function_name or self.environ.get("FC_FUNCTION_NAME") or "hpoq"
+        arn = f"acs:fc:{self.region or ''}:{self.account_id or ''}:functions/{name}"
+        return self.settings.event_source or arn
+
+    def paiautoml_endpoint(self) -> str:
+        if self.settings.paiautoml_endpoint:
+            return self.settings.paiautoml_endpoint
+        return paiautoml.default_endpoint(_given(self.region, "HPOQ_REGION or HPOQ_PAIAUTOML_ENDPOINT"))
+
+    def smq_endpoint(self) -> str:
+        if self.settings.smq_endpoint:
+            return self.settings.smq_endpoint
+        account = _given(self.account_id, "HPOQ_ACCOUNT_ID or HPOQ_SMQ_ENDPOINT")
+        return smq.default_endpoint(account, _given(self.region, "HPOQ_REGION or HPOQ_SMQ_ENDPOINT"))
+
+
+def _given(value: str | None, names: str) -> str:
+    if not value:
+        raise SettingsError([f"set {names}: the context does not tell"])
+    return value
+
+
+class Function:
+    """One instance of the function: what a cold start builds, and what it does with an event.
+
+    `session`, `clock`, `store` and `wrap_publisher` are the seams for tests and local tools.
+    """
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        *,
+        session: requests.Session | None = None,
+        clock: Clock | None = None,
+        store: Store | None = None,
+        wrap_publisher: Callable[[Publisher], Publisher] = lambda publisher: publisher,
+    ) -> None:
+        self.settings = Settings.from_environment(environ)
+        self._environ = environ
+        self._clock = clock or SystemClock()
+        self._session = session or new_session(self.settings.concurrency)
+        self._transport = Transport(self._session, self._clock)
+        self._store = store or open_store(_store_url(self.settings, environ))
+        self._wrap_publisher = wrap_publisher
+        self._retry = RetryPolicy(attempts=self.settings.call_attempts)
+
+    def handle(self, event: bytes, context: object) -> JsonObject:
+        """Process one event and return its report. Raises EventFailed where FC must deliver it again."""
+        invocation = Invocation.of(context)
+        deadline = Deadline.of(invocation, self._clock.monotonic)
+        around = Surroundings(invocation, self._environ, self.settings)
+        credentials = chain(from_context(context), from_environment(self._environ))
+        request_id = around.request_id
+        with (
+            structlog.contextvars.bound_contextvars(request_id=request_id),
+            known_secrets(_secrets(credentials)),
+        ):
+            messages = self._messages(around, credentials)
+            intakes = [take_in(item, max_tags=self._max_tags) for item in decode(event)]
+            batch = self._batch(around, credentials, messages, deadline, request_id)
+            report = BatchReport(request_id, batch.run(intakes))
+            self._settle(report, intakes, messages, deadline)
+        return report.as_json()
+
+    def close(self) -> None:
+        """Give up connections and the store."""
+        self._session.close()
+        self._store.close()
+
+    @property
+    def _max_tags(self) -> int:
+        return _MOST_TAGS - 1 if self.settings.marker == "tag" else _MOST_TAGS
+
+    def _terms(self) -> Terms:
+        settings = self.settings
+        return Terms(
+            lease=settings.lease_seconds,
+            skew=settings.clock_skew_seconds,
+            consistency=settings.consistency_seconds,
+            retention=settings.retention_days * _DAY,
+            max_attempts=settings.max_attempts,
+        )
+
+    def _messages(self, around: Surroundings, credentials: CredentialsProvider) -> Callable[[], smq.Smq]:
+        """The SMQ client, made when it is first needed: with another output it may never be."""
+        settings = self.settings
+
+        def make() -> smq.Smq:
+            return smq.Smq(
+                self._transport,
+                around.smq_endpoint(),
+                credentials,
+                connect_timeout=settings.connect_timeout_seconds,
+                read_timeout=settings.read_timeout_seconds,
+                retry=self._retry,
+            )
+
+        return make
+
+    def _batch(
+        self,
+        around: Surroundings,
+        credentials: CredentialsProvider,
+        messages: Callable[[], smq.Smq],
+        deadline: Deadline,
+        request_id: str,
+    ) -> Batch:
+        settings, clock, terms = self.settings, self._clock, self._terms()
+        call_seconds = settings.connect_timeout_seconds + settings.read_timeout_seconds
+        limits = Limits.of(deadline, reserve=settings.deadline_reserve_seconds, call_seconds=call_seconds)
+        client = paiautoml.PaiAutoMl(
+            self._transport,
+            around.paiautoml_endpoint(),
+            credentials,
+            connect_timeout=settings.connect_timeout_seconds,
+            read_timeout=settings.read_timeout_seconds,
+            retry=self._retry,
+        )
+        marking = Marking(settings.marker == "tag", settings.list_page_size)
+        creator = Creator(client, clock, terms, limits, marking)
+        publisher = self._wrap_publisher(_open_publisher(settings.output, messages))
+        announcer = Announcer(publisher, around.source, request_id)
+        ledger = Ledger(self._store, clock, terms)
+        processor = Processor(ledger, creator, announcer, clock, limits.ends_at)
+        return Batch(processor.process, clock, limits, settings.concurrency)
+
+    def _settle(
+        self,
+        report: BatchReport,
+        intakes: list[Intake],
+        messages: Callable[[], smq.Smq],
+        deadline: Deadline,
+    ) -> None:
+        again = [
+            intake
+            for intake, result in zip(intakes, report.results, strict=True)
+            if result.outcome is Outcome.RETRY
+        ]
+        try:
+            settle(
+                again,
+                len(intakes),
+                self.settings.batch_policy,
+                lambda intake: self._send_back(intake, messages, deadline),
+            )
+        except BatchFailed as exc:
+            logs.get_logger().warning("event.failed", failed=exc.failed, total=exc.total)
+            raise EventFailed(exc.failed, report) from None
+
+    def _send_back(self, intake: Intake, messages: Callable[[], smq.Smq], deadline: Deadline) -> bool:
+        """Whether the message is in its queue again, in its envelope."""
+        if intake.envelope is None:
+            return False
+        try:
+            messages().send_message(
+                self.settings.queue,
+                seal(intake.envelope),
+                delay_seconds=self.settings.requeue_delay_seconds,
+                give_up_at=deadline.at,
+            )
+        except (CallError, UnicodeDecodeError) as exc:
+            logs.get_logger().error("requeue.failed", key=intake.key, error=str(exc))
+            return False
+        logs.get_logger().info("message.requeued", key=intake.key, message_id=intake.message_id)
+        return True
+
+
+def _secrets(credentials: CredentialsProvider) -> tuple[str, ...]:
+    try:
+        return credentials().secrets()
+    except NoCredentials:
+        return ()
+
+
+def _store_url(settings: Settings, environ: Mapping[str, str]) -> str:
+    """An instance's own disk is no memory for a function: on FC the store must be chosen with open eyes."""
+    if settings.store:
+        return settings.store
+    if environ.get("FC_FUNC_CODE_PATH") or environ.get("FC_INSTANCE_ID"):
+        raise SettingsError(["HPOQ_STORE must be set on Function Compute: instances share no disk"])
+    return "sqlite:///hpoq.sqlite3"
+
+
+def _open_publisher(output: str, messages: Callable[[], smq.Smq]) -> Publisher:
+    """The publisher that `output` names; implementations are imported when they are named."""
+    scheme, _, place = output.partition("://")
+    if scheme == "smq" and place:
+        from hpoq.publishers.smq import SmqTopicPublisher
+
+        return SmqTopicPublisher(messages(), place)
+    if scheme == "file" and place.startswith("/"):
+        from hpoq.publishers.file import FilePublisher
+
+        return FilePublisher(place)
+    if scheme == "stdout":
+        from hpoq.publishers.file import StreamPublisher
+
+        return StreamPublisher()
+    raise SettingsError([f"HPOQ_OUTPUT: {output!r}: use smq://TOPIC, file:///PATH or stdout://"])
+
+
+_instance: Function | None = None
+_cold_start = threading.Lock()
+
+
+def _warm() -> Function:
+    global _instance  # noqa: PLW0603 - an instance of the function is one process
+    with _cold_start:
+        if _instance is None:
+            logs.configure(os.environ.get("HPOQ_LOG_LEVEL") or "INFO")
+            _instance = Function(dict(os.environ))
+        return _instance
+
+
+def handler(event: bytes, context: object) -> JsonObject:
+    """FC's entry point for events."""
+    return _warm().handle(event, context)
+
+
+def initialize(_context: object) -> None:
+    """FC's initializer: builds the instance before its first event."""
+    _warm()
+
+
+def pre_stop(_context: object) -> None:
+    """FC's hook before an instance goes: gives up connections and the store."""
+    global _instance  # noqa: PLW0603
+    with _cold_start:
+        if _instance is not None:
+            _instance.close()
+            _instance = None

@@ -1,0 +1,179 @@
+"""A loopback server whose every answer is scripted, and a clock that waits for nobody."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from hpoq.clock import SystemClock
+from hpoq.cloud.connections import new_session
+from hpoq.cloud.credentials import Credentials
+from hpoq.cloud.transport import Transport
+
+Answerer = Callable[[socket.socket, bytes], bool | None]
+
+
+def http(status: int = 200, body: bytes = b"", **headers: str) -> bytes:
+    """The bytes of an answer."""
+    lines = [f"HTTP/1.1 {status} Scripted", f"Content-Length: {len(body)}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def close_hard(connection: socket.socket) -> None:
+    """Close with a reset."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    connection.close()
+
+
+@dataclass
+class Server:
+    """Accepts on loopback; the n-th request is answered by the n-th step of the script, later ones by the last.
+
+    A step is the bytes to answer with, or a function of the connection and the raw request that returns True
+    to keep the connection.
+    """
+
+    script: list[bytes | Answerer]
+    listener: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0)))
+    requests: list[bytes] = field(default_factory=list)
+    connections: int = 0
+    stop: threading.Event = field(default_factory=threading.Event)
+    _open: list[socket.socket] = field(default_factory=list)
+    _threads: list[threading.Thread] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def port(self) -> int:
+        port: int = self.listener.getsockname()[1]
+        return port
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def _spawn(self, target: Callable[..., None], *args: object) -> None:
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def run(self) -> None:
+        self._spawn(self._accept)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            self._open.append(connection)
+            self._spawn(self._serve, connection)
+
+    def _serve(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection:
+            while (request := read_request(connection)) is not None:
+                with self._lock:
+                    step = self.script[min(len(self.requests), len(self.script) - 1)]
+                    self.requests.append(request)
+                if isinstance(step, bytes):
+                    connection.sendall(step)
+                elif not step(connection, request):
+                    return
+
+    def close(self) -> None:
+        self.stop.set()
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        for connection in self._open:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+
+
+def read_request(connection: socket.socket) -> bytes | None:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = connection.recv(65536)
+        if not piece:
+            return None
+        data += piece
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = next(
+        (int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
+    )
+    while len(body) < length:
+        body += connection.recv(65536)
+    return head + b"\r\n\r\n" + body
+
+
+@pytest.fixture()
+def serve() -> Iterator[Callable[..., Server]]:
+    servers: list[Server] = []
+
+    def start(*script: bytes | Answerer) -> Server:
+        server = Server(list(script))
+        servers.append(server)
+        server.run()
+        return server
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+class FakeClock(SystemClock):
+    """The machine's clock, save that sleeping takes no time and is written down."""
+
+    def __init__(self, chance: float = 0.5) -> None:
+        self.slept: list[float] = []
+        self.ids = 0
+        self.ahead = 0.0
+        self._chance = chance
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.ahead += seconds
+
+    def random(self) -> float:
+        return self._chance
+
+    def new_id(self) -> str:
+        self.ids += 1
+        return f"{self.ids:032x}"
+
+
+@pytest.fixture()
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture()
+def transport(clock: FakeClock) -> Iterator[Transport]:
+    with new_session() as session:
+        yield Transport(session, clock)
+
+
+@pytest.fixture()
+def credentials() -> Credentials:
+    return Credentials("LTAI-EXAMPLE-ID", "CANARY-SECRET", "CANARY-TOKEN")
+
+
+@pytest.fixture()
+def answer() -> Callable[..., bytes]:
+    return http
+
+
+@pytest.fixture()
+def reset() -> Callable[[socket.socket], None]:
+    return close_hard

@@ -1,0 +1,443 @@
+"""Every way an exchange can break, and the ending it is given."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+import requests
+from requests.adapters import BaseAdapter
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import NewConnectionError
+
+from hpoq.cloud import connections
+from hpoq.cloud.connections import new_session
+from hpoq.cloud.endpoint import Endpoint
+from hpoq.cloud.transport import Response, SignedRequest, Transport
+from hpoq.errors import NoTimeLeft, NotSent, SettingsError, Unavailable, UnknownEnd
+
+
+def request(url: str, target: str = "/x", body: bytes = b"{}", **headers: str) -> SignedRequest:
+    endpoint = Endpoint.parse(url)
+    return SignedRequest(
+        "svc", "Op", "POST", endpoint, target, {"Host": endpoint.host, "Authorization": "CANARY", **headers}, body
+    )
+
+
+def send(transport: Transport, url: str, *, read: float = 5.0, **options: float) -> Response:
+    return transport.send(request(url), connect_timeout=2.0, read_timeout=read, **options)
+
+
+def test_answer(transport, serve, answer):
+    """An answer is handed over with its status, its headers in lower case, and its body."""
+    server = serve(answer(418, b"body", X_Acs_Request_Id="r1"))
+    got = send(transport, server.url)
+    assert (got.status, got.headers["x-acs-request-id"], got.body) == (418, "r1", b"body")
+
+
+def test_sent_as_signed(transport, serve, answer):
+    """Target, headers and body leave byte for byte as they were signed, with nothing encoded again."""
+    server = serve(answer())
+    target = "/a%2Fb%20c/%E6%B5%8B/%2e%2e/x~*?Tag=%5B%7B%22K%22%7D%5D&e=&p=a%2Bb%2A'!(),;:@&q=1"
+    transport.send(request(server.url, target, b"\x00\xff"), connect_timeout=1, read_timeout=5)
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    # urllib3 spells percent escapes in upper case, as the signatures do anyway.
+    assert lines[0] == f"POST {target.replace('%2e', '%2E')} HTTP/1.1"
+    assert [line.lower() for line in lines[1:] if line.lower().startswith("host:")] == [
+        f"host: 127.0.0.1:{server.port}"
+    ]
+    assert "Content-Length: 2" in lines
+    assert body == b"\x00\xff"
+
+
+def test_empty_body(transport, serve, answer):
+    """A PUT or POST without a body says Content-Length: 0."""
+    server = serve(answer())
+    transport.send(request(server.url, body=b""), connect_timeout=1, read_timeout=5)
+    assert b"\r\nContent-Length: 0\r\n" in server.requests[0] + b"\r\n"
+
+
+def test_one_connection(transport, serve, answer):
+    """Calls that follow one another share one TCP connection."""
+    server = serve(answer(body=b"ok"))
+    assert [send(transport, server.url).body for _ in range(10)] == [b"ok"] * 10
+    assert server.connections == 1
+
+
+def test_pool_is_shared_by_threads(transport, serve, answer):
+    """Threads share the pool, and each of them gets its own answer."""
+    server = serve(lambda connection, raw: connection.sendall(answer(body=raw[-4:])) or True)
+    got: dict[int, bytes] = {}
+
+    def call(number: int) -> None:
+        made = request(server.url, body=b"%04d" % number)
+        got[number] = transport.send(made, connect_timeout=2, read_timeout=5).body
+
+    threads = [threading.Thread(target=call, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert got == {number: b"%04d" % number for number in range(16)}
+    assert server.connections <= 16
+
+
+def test_stale_connection(transport, serve, answer):
+    """A kept connection that the server has closed meanwhile is replaced, not used."""
+    closed = threading.Event()
+
+    def answer_and_close(connection: socket.socket, _raw: bytes) -> None:
+        connection.sendall(answer(body=b"1"))
+        connection.shutdown(socket.SHUT_RDWR)
+        closed.set()
+
+    server = serve(answer_and_close, answer(body=b"2"))
+    assert send(transport, server.url).body == b"1"
+    assert closed.wait(5)
+    assert send(transport, server.url).body == b"2"
+    assert server.connections == 2
+
+
+def test_idle_connection(transport, serve, answer, monkeypatch):
+    """A connection that lay idle for long is not trusted: a frozen instance does not see it die."""
+    server = serve(answer())
+    send(transport, server.url)
+    monkeypatch.setattr(connections, "IDLE_SECONDS", -1.0)
+    send(transport, server.url)
+    assert server.connections == 2
+
+
+def test_refused(transport):
+    """A refused connection is Unavailable."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with pytest.raises(Unavailable, match="refused"):
+        send(transport, url)
+
+
+def test_name_look_up(transport, monkeypatch):
+    """A name that cannot be looked up is Unavailable."""
+
+    def fail(*_args: object, **_kwargs: object) -> None:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    with pytest.raises(Unavailable):
+        send(transport, "https://service.example.com")
+
+
+def test_connect_timeout(transport, monkeypatch):
+    """A connect time-out is Unavailable."""
+
+    def fail(*_args: object, **_kwargs: object) -> None:
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr("urllib3.util.connection.create_connection", fail)
+    with pytest.raises(Unavailable):
+        send(transport, "https://service.example.com")
+
+
+def test_tls_to_a_plain_server(transport, serve, answer):
+    """A handshake that fails is Unavailable: no byte of the request has left."""
+    server = serve(answer())
+    with pytest.raises(Unavailable):
+        send(transport, server.url.replace("http:", "https:"))
+
+
+def test_handshake_broken_off(transport):
+    """A server that goes away during the handshake is Unavailable, whatever exception that causes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def accept() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        with pytest.raises(Unavailable):
+            send(transport, f"https://127.0.0.1:{listener.getsockname()[1]}")
+        thread.join()
+
+
+def test_handshake_stalls(transport):
+    """A server that never answers the handshake is Unavailable, although it is a read that times out."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(Unavailable):
+        transport.send(
+            request(f"https://127.0.0.1:{listener.getsockname()[1]}"), connect_timeout=0.2, read_timeout=5
+        )
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory) -> Path:
+    """A self-signed certificate with its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl")
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    made = ["-keyout", path, "-out", path.with_suffix(".crt"), "-subj", "/CN=localhost"]
+    alternative = ["-addext", "subjectAltName=IP:127.0.0.1"]
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    subprocess.run(["openssl", "req", "-x509", *key, *made, *alternative], check=True, capture_output=True)
+    path.write_bytes(path.read_bytes() + path.with_suffix(".crt").read_bytes())
+    return path
+
+
+@pytest.mark.parametrize("how", ["default", "session.verify", "environment"])
+def test_certificate_is_verified(how, serve, answer, certificate, clock, monkeypatch):
+    """An untrusted certificate is Unavailable, and neither session nor environment can switch that off."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate) if how == "environment" else "")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with new_session() as session, socket.create_server(("127.0.0.1", 0)) as listener:
+        session.verify = how != "session.verify"
+        reached: list[bytes] = []
+
+        def accept() -> None:
+            connection, _ = listener.accept()
+            try:
+                with context.wrap_socket(connection, server_side=True) as secure:
+                    reached.append(secure.recv(1))
+            except OSError:
+                connection.close()
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        with pytest.raises(Unavailable, match="CERTIFICATE_VERIFY_FAILED"):
+            send(Transport(session, clock), f"https://127.0.0.1:{listener.getsockname()[1]}")
+        thread.join()
+    assert not b"".join(reached)
+
+
+def test_reset_after_reading(transport, serve, reset):
+    """A reset after the request was read leaves the end unknown."""
+    server = serve(lambda connection, _raw: reset(connection))
+    with pytest.raises(UnknownEnd, match="Reset"):
+        send(transport, server.url)
+    assert len(server.requests) == 1
+
+
+def test_closed_without_an_answer(transport, serve):
+    """A connection closed instead of an answer leaves the end unknown, and nothing is sent twice."""
+    server = serve(lambda _connection, _raw: None)
+    with pytest.raises(UnknownEnd, match="RemoteDisconnected"):
+        send(transport, server.url)
+    assert len(server.requests) == 1
+
+
+def test_kept_connection_dies_on_use(transport, serve, answer, reset):
+    """A kept connection that breaks once the next request is on it leaves that one's end unknown."""
+    server = serve(answer(), lambda connection, _raw: reset(connection))
+    send(transport, server.url)
+    with pytest.raises(UnknownEnd):
+        send(transport, server.url)
+    assert (server.connections, len(server.requests)) == (1, 2)
+
+
+def test_reset_before_reading(transport):
+    """A reset while the request is on its way leaves the end unknown: how far it got cannot be told."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def accept() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(UnknownEnd):
+            transport.send(request(url, body=b"x" * 4_000_000), connect_timeout=5, read_timeout=5)
+        thread.join()
+
+
+def test_read_timeout(transport, serve):
+    """An answer that does not come in time leaves the end unknown."""
+    server = serve(lambda _connection, _raw: server.stop.wait(30) and None)
+    with pytest.raises(UnknownEnd, match="Timeout"):
+        send(transport, server.url, read=0.2)
+
+
+@pytest.mark.parametrize("part", ["headers", "body"])
+def test_slow_drip(transport, serve, part):
+    """An answer that comes byte by byte ends at the read time-out, though each byte comes in time."""
+
+    def drip(connection: socket.socket, _raw: bytes) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n" + (b"" if part == "headers" else b"Content-Length: 9999\r\n\r\n"))
+        while not server.stop.wait(0.02):
+            connection.sendall(b"a")
+
+    server = serve(drip)
+    with pytest.raises(UnknownEnd):
+        send(transport, server.url, read=0.3)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc",
+        b"no http at all\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200 + b"\r\n",
+        b"HTTP/1.1 999999 OK\r\n\r\n",
+    ],
+)
+def test_damaged_answer(transport, serve, raw):
+    """A truncated or garbled answer leaves the end unknown."""
+    server = serve(lambda connection, _raw: connection.sendall(raw))
+    with pytest.raises(UnknownEnd):
+        send(transport, server.url)
+
+
+def test_size_cap(serve, answer, clock):
+    """An answer above the cap leaves the end unknown; one at the cap is taken."""
+    server = serve(answer(body=b"x" * 10_000), answer(body=b"x" * 10_001))
+    with new_session() as session:
+        transport = Transport(session, clock, most_bytes=10_000)
+        assert len(send(transport, server.url).body) == 10_000
+        with pytest.raises(UnknownEnd, match="AnswerTooLarge"):
+            send(transport, server.url)
+
+
+def test_redirect(transport, serve, answer):
+    """A redirect is an answer like any other and is never followed."""
+    elsewhere = serve(answer(body=b"stolen"))
+    server = serve(answer(307, Location=f"{elsewhere.url}/y"))
+    got = send(transport, server.url)
+    assert (got.status, elsewhere.requests) == (307, [])
+
+
+def test_no_cookies(transport, serve, answer):
+    """A cookie that a service sets is not sent back."""
+    server = serve(answer(Set_Cookie="a=b; Path=/"))
+    send(transport, server.url)
+    send(transport, server.url)
+    assert b"cookie" not in server.requests[1].lower()
+
+
+def test_environment_proxies_are_ignored(transport, serve, answer, monkeypatch):
+    """Requests never go to a proxy that the environment names."""
+    server = serve(answer(body=b"direct"))
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert send(transport, server.url).body == b"direct"
+
+
+def test_too_little_time(transport, serve, answer, clock):
+    """With less left than the least worth beginning, nothing is sent."""
+    server = serve(answer())
+    with pytest.raises(NoTimeLeft):
+        send(transport, server.url, give_up_at=clock.monotonic() + 0.1)
+    assert server.connections == 0
+
+
+def test_time_outs_shrink(transport, serve, clock):
+    """The time-outs shrink to what is left."""
+    server = serve(lambda _connection, _raw: server.stop.wait(30) and None)
+    with pytest.raises(UnknownEnd):
+        send(transport, server.url, read=600.0, give_up_at=clock.monotonic() + 0.5)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_begins_too_late(transport, serve, answer, clock, monkeypatch, kept):
+    """If connecting took so long that the first byte would leave too late, it does not leave."""
+    server = serve(answer())
+    if kept:
+        send(transport, server.url)
+    before = len(server.requests)
+    putrequest = HTTPConnection.putrequest
+
+    def slow(self: HTTPConnection, *args: str, **kwargs: bool) -> None:
+        clock.ahead += 60
+        putrequest(self, *args, **kwargs)
+
+    monkeypatch.setattr(HTTPConnection, "putrequest", slow)
+    with pytest.raises(NoTimeLeft):
+        send(transport, server.url, give_up_at=clock.monotonic() + 30)
+    assert len(server.requests) == before
+
+
+@pytest.mark.parametrize("value", ["a\r\nX-Injected: 1", "a\nb", "\x00", "测试"])
+def test_header_injection(transport, serve, answer, value):
+    """A header value that could end the header is refused before anything is sent."""
+    server = serve(answer())
+    with pytest.raises(ValueError, match="printable ASCII"):
+        transport.send(request(server.url, token=value), connect_timeout=1, read_timeout=1)
+    assert server.connections == 0
+
+
+def test_plain_http_is_refused():
+    """There is no way to make a request over plain http to anywhere but loopback."""
+    with pytest.raises(SettingsError):
+        request("http://service.example.com")
+
+
+def test_errors_show_no_secret(transport, serve, reset):
+    """Neither the error nor the request shows headers or body."""
+    server = serve(lambda connection, _raw: reset(connection))
+    made = request(server.url, body=b"CANARY-BODY")
+    with pytest.raises(UnknownEnd) as caught:
+        transport.send(made, connect_timeout=1, read_timeout=1)
+    assert "CANARY" not in str(caught.value) + repr(caught.value) + repr(made)
+
+
+class Failing(BaseAdapter):
+    """What another session might raise."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def send(self, *_args: object, **_kwargs: object) -> requests.Response:
+        raise self.error
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("error", "ending"),
+    [
+        (requests.ConnectTimeout(), NotSent),
+        (requests.ConnectionError(NewConnectionError(None, "refused")), NotSent),
+        (requests.ConnectionError(ConnectionRefusedError()), NotSent),
+        (requests.ConnectionError(), UnknownEnd),
+        (requests.ConnectionError(ConnectionResetError()), UnknownEnd),
+        (requests.ReadTimeout(), UnknownEnd),
+        (requests.exceptions.SSLError(), UnknownEnd),
+        (requests.exceptions.ChunkedEncodingError(), UnknownEnd),
+        (OSError("broken"), UnknownEnd),
+    ],
+)
+def test_foreign_session(clock, error, ending):
+    """Of a session that is not ours an exception counts as *not sent* only if it proves that."""
+    with requests.Session() as session:
+        session.mount("http://", Failing(error))
+        with pytest.raises(ending):
+            send(Transport(session, clock), "http://localhost")
+
+
+def test_programming_errors_stay_errors(clock):
+    """An exception that is none of the network's passes through while nothing was sent."""
+    with requests.Session() as session:
+        session.mount("http://", Failing(KeyError("bug")))
+        with pytest.raises(KeyError):
+            send(Transport(session, clock), "http://localhost")
+
+
+def test_connections_are_closed(serve, answer, clock):
+    """Closing the session closes its connections, without a ResourceWarning."""
+    server = serve(answer())
+    with new_session() as session:
+        send(Transport(session, clock), server.url)
+    gc.collect()

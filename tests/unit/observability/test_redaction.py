@@ -1,0 +1,78 @@
+import io
+import json
+
+import pytest
+import structlog
+
+from hpoq.observability import logs
+from hpoq.observability.redaction import known_secrets, redact, redact_known
+
+
+@pytest.fixture
+def lines():
+    stream = io.StringIO()
+    logs.configure("DEBUG", stream)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    structlog.reset_defaults()
+
+
+def test_longer_secrets_go_first():
+    """A secret that contains another leaves no remainder behind."""
+    assert redact("a=secret-long b=secret", ["secret", "secret-long"]) == "a=*** b=***"
+
+
+def test_short_texts_are_no_secrets():
+    """A secret of a letter or two would garble everything and protects nothing."""
+    assert redact("abc", ["a", ""]) == "abc"
+
+
+def test_known_secrets_are_of_their_context():
+    """Secrets are known within their context and forgotten after it."""
+    with known_secrets(["canary"]), known_secrets(["parrot"]):
+        assert redact_known("canary and parrot") == "*** and ***"
+    assert redact_known("canary and parrot") == "canary and parrot"
+
+
+def test_log_lines_are_json_without_secrets(lines):
+    """A line is one JSON object; secrets are cut out by value and by name, however deep."""
+    with known_secrets(["canary"]):
+        logs.get_logger().info(
+            "x canary",
+            accessKeySecret="other",
+            nested={"security_token": 1, "list": ["the canary", 2.5, None]},
+            thing=ValueError("canary"),
+        )
+    (line,) = lines()
+    assert line.pop("time").endswith("Z")
+    assert line == {
+        "event": "x ***",
+        "level": "info",
+        "accessKeySecret": "***",
+        "nested": {"security_token": "***", "list": ["the ***", 2.5, None]},
+        "thing": "***",
+    }
+
+
+def test_tracebacks_are_cleared_too(lines):
+    """An exception's text is cleared like any other."""
+    with known_secrets(["canary"]):
+        try:
+            raise ValueError("canary")
+        except ValueError:
+            logs.get_logger().exception("broke")
+    (line,) = lines()
+    assert "ValueError: ***" in line["exception"]
+
+
+def test_a_hostile_text_stays_on_its_line(lines):
+    """Line breaks in a value cannot forge a line."""
+    logs.get_logger().info("a\n{}", b='\n{"event":"forged"}\u2028')
+    assert len(lines()) == 1
+
+
+def test_level(lines):
+    """Lines below the level are not written."""
+    stream = io.StringIO()
+    logs.configure("WARNING", stream)
+    logs.get_logger().info("quiet")
+    assert stream.getvalue() == ""
