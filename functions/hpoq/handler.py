@@ -271,14 +271,10 @@ def _open_publisher(output: str, messages: Callable[[], smq.Smq]) -> Publisher:
         from hpoq.publishers.smq import SmqTopicPublisher
 
         return SmqTopicPublisher(messages(), place)
-    if scheme == "file" and place.startswith("/"):
+    if scheme == "stdout" or (scheme == "file" and place.startswith("/")):
         from hpoq.publishers.file import FilePublisher
 
-        return FilePublisher(place)
-    if scheme == "stdout":
-        from hpoq.publishers.file import StreamPublisher
-
-        return StreamPublisher()
+        return FilePublisher(place or None)
     raise SettingsError([f"HPOQ_OUTPUT: {output!r}: use smq://TOPIC, file:///PATH or stdout://"])
 
 

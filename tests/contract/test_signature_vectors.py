@@ -41,7 +41,9 @@ def parts(authorization: str) -> tuple[str, str]:
     return fields["SignedHeaders"], fields["Signature"]
 
 
-def signed(method: str, path: str, action: str, *, query: str = "", body: bytes = b"", token: str | None = None):
+def signed(
+    method: str, path: str, action: str, *, query: str = "", body: bytes = b"", token: str | None = None
+):
     headers = acs3_headers(
         method=method,
         path=path,
@@ -105,7 +107,9 @@ def test_vector_c():
     """A create with a body beyond ASCII."""
     headers, names, signature = signed("POST", f"{PREFIX}/experiment", "CreateHpoExperiment", body=BODY)
     assert len(BODY) == 67
-    assert headers["x-acs-content-sha256"] == "36fba2bc34ec3013e793cf1fad7cd6822dee9344eddd27bbd117888793d66eac"
+    assert (
+        headers["x-acs-content-sha256"] == "36fba2bc34ec3013e793cf1fad7cd6822dee9344eddd27bbd117888793d66eac"
+    )
     assert names == (
         "content-type;host;x-acs-action;x-acs-content-sha256;x-acs-date;x-acs-signature-nonce;x-acs-version"
     )

@@ -67,11 +67,14 @@ def text_member(members: Mapping[str, JsonValue], name: str) -> str | None:
 
 
 def scrub(text: str, secrets: Iterable[str]) -> str:
-    """`text` without any of `secrets`, on one line and shortened."""
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+    """`text` without any of `secrets`, on one line and shortened.
+
+    What is shorter than four characters is no secret, and to replace it would garble the text.
+    """
+    for secret in sorted((secret for secret in secrets if len(secret) > 3), key=len, reverse=True):
         for form in {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}:
             text = text.replace(form, "***")
-    line = " ".join(text.split())
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= _LONGEST_MESSAGE else f"{line[:_LONGEST_MESSAGE]}..."
 
 

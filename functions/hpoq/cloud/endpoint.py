@@ -59,7 +59,7 @@ def _split(text: str) -> SplitResult:
         raise SettingsError([f"endpoint {text!r}: {exc}"]) from exc
     if parts.scheme not in _DEFAULT_PORTS:
         raise SettingsError([f"endpoint {text!r}: the scheme must be https"])
-    if "@" in parts.netloc or "\\" in parts.netloc:
+    if "@" in parts.netloc:
         raise SettingsError(["endpoint: must not carry user information"])
     if parts.path not in ("", "/") or "?" in text or "#" in text:
         raise SettingsError([f"endpoint {text!r}: must be a host only, without a path or a query"])

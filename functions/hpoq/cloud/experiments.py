@@ -54,17 +54,13 @@ class Unreadable(ValueError):
 
 def read_page(document: JsonObject, request_id: str | None) -> ExperimentPage:
     """A listing; raises Unreadable unless each row is an experiment with an id."""
-    if not {"Experiments", "experiments", "TotalCount", "totalCount"} & document.keys():
-        raise Unreadable("neither Experiments nor TotalCount")
-    rows = document.get("Experiments", document.get("experiments"))
-    if rows is None:
-        rows = []
-    if not isinstance(rows, list):
-        raise Unreadable("Experiments is not a list")
     total = text_member(document, "TotalCount")
     count = int(total) if total is not None and total.isdecimal() else None
-    if not rows and count is None:
-        raise Unreadable("no rows and no count")
+    rows = document.get("Experiments", document.get("experiments"))
+    if rows is None and count is not None:
+        rows = []
+    if not isinstance(rows, list):
+        raise Unreadable("no list of experiments")
     return ExperimentPage(count, tuple(read_experiment(row) for row in rows), request_id)
 
 

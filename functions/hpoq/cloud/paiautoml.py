@@ -35,7 +35,7 @@ SERVICE = "paiautoml"
 VERSION = "2022-08-28"
 _PREFIX = "/api/automl/v1/hpo"
 _JSON = "application/json; charset=utf-8"
-_SECRET_KEY = re.compile(r"secret|access_?key|access_?id|token|password", re.IGNORECASE)
+_SECRET_KEY = re.compile(r"secret|access_?key|access_?id|token|password|monitor_config", re.IGNORECASE)
 
 
 def default_endpoint(region: str, network: Literal["public", "vpc"] = "public") -> str:
@@ -114,10 +114,9 @@ class PaiAutoMl:
     ) -> ExperimentPage:
         """One page of the experiments that match.
 
-        The times are texts of the form `yyyy-mm-dd hh:mm:ss`, their zone undocumented. `name` is a keyword,
-        presumably matched as a substring, and the wire form of `tags` (one parameter holding JSON) is
-        inferred from sibling services: check every row, a filter may have been ignored. A listing that cannot
-        be read is an UnknownEnd and never an empty page.
+        Times have the form `yyyy-mm-dd hh:mm:ss`, their zone undocumented. `name` is a keyword, and the wire
+        form of `tags` (one parameter holding JSON) is inferred from sibling services: check every row, for
+        a filter may be ignored. A listing that cannot be read is an UnknownEnd, never an empty page.
         """
         wanted = {
             "Name": name,

@@ -53,17 +53,15 @@ class RetryPolicy:
                 wait = self._wait(repetition, error, clock)
                 last = repetition + 1 >= self.attempts
                 if last or not may_retry(error) or _ends_too_late(wait, clock, give_up_at):
-                    raise _final(error, unknown) from error.__cause__
+                    if unknown is not None and isinstance(error, NotSent):
+                        raise unknown from error
+                    raise
             clock.sleep(wait)
         raise ValueError("a retry policy needs at least one attempt")
 
     def _wait(self, repetition: int, error: CallError, clock: Clock) -> float:
         bound = min(self.cap_seconds, self.base_seconds * float(2**repetition))
         return (error.retry_after or 0.0) + clock.random() * bound
-
-
-def _final(error: CallError, unknown: UnknownEnd | None) -> CallError:
-    return unknown if unknown is not None and isinstance(error, NotSent) else error
 
 
 def _ends_too_late(wait: float, clock: Clock, give_up_at: float | None) -> bool:

@@ -266,7 +266,7 @@ class Smq:
 
 def _read(operation: str, response: Response, read: Callable[[bytes], T], credentials: Credentials) -> T:
     answer = read_xml(response)
-    if not 200 <= response.status < 300:
+    if not answer.is_success:
         secrets = credentials.secrets()
         raise error_of(answer, service=SERVICE, operation=operation, names_resource=True, secrets=secrets)
     try:

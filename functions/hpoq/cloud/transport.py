@@ -52,7 +52,8 @@ class Transport:
     """Sends requests over the connections of `session`; safe to share between threads.
 
     Make one for each instance of the function, over `connections.new_session()`. Any other session works too,
-    the local cloud's for one; what it raises then tells whether a request was sent.
+    the local cloud's for one; then its exceptions alone tell whether a request was sent, and its own reading
+    of the time-outs holds.
     `least_seconds` is the time below which a request is not begun, `most_bytes` the largest answer taken.
     """
 
@@ -81,7 +82,8 @@ class Transport:
 
         `connect_timeout` bounds each attempt to connect, `read_timeout` everything from the first byte sent
         to the last byte read, both in seconds. `give_up_at` is a value of the monotonic clock: both shrink to
-        what is left until then, and the first byte never leaves later than `least_seconds` before it.
+        what is left until then, and the first byte never leaves later than `least_seconds` before it. Looking
+        up a name takes as long as the resolver lets it.
 
         Raises NoTimeLeft and Unavailable if nothing was sent, UnknownEnd once something may have been.
         """
@@ -95,7 +97,7 @@ class Transport:
         connect, read = self._fit(request, connect_timeout, read_timeout, give_up_at)
         with exchange.on_this_thread():
             try:
-                return self._exchange(prepared, exchange, connect, read)
+                return self._exchange(prepared, connect, read)
             except TooLate as exc:
                 raise _no_time_left(request) from exc
             # Whatever breaks once a byte has left, expected or not, leaves the end unknown.
@@ -114,22 +116,19 @@ class Transport:
             raise _no_time_left(request)
         return min(connect, left), min(read, left)
 
-    def _exchange(
-        self, prepared: requests.PreparedRequest, exchange: Exchange, connect: float, read: float
-    ) -> Response:
+    def _exchange(self, prepared: requests.PreparedRequest, connect: float, read: float) -> Response:
         answer = self._session.send(
             prepared, stream=True, timeout=(connect, read), verify=True, allow_redirects=False, proxies={}
         )
         with answer:
-            body = self._read(answer, exchange)
+            body = self._read(answer)
         headers = {name.lower(): value for name, value in answer.headers.items()}
         return Response(answer.status_code, headers, body)
 
-    def _read(self, answer: requests.Response, exchange: Exchange) -> bytes:
+    def _read(self, answer: requests.Response) -> bytes:
         body = bytearray()
         for chunk in answer.iter_content(_CHUNK):
             body += chunk
-            exchange.seconds_left()
             if len(body) > self._most_bytes:
                 raise AnswerTooLarge
         return bytes(body)

@@ -14,6 +14,7 @@ from hpoq.contract.events import EventError
 from hpoq.contract.request import ExperimentRequest
 from hpoq.errors import CallError, Denied, Invalid, NoCredentials, NoTimeLeft, UnknownEnd
 from hpoq.idempotency.record import Record
+from hpoq.observability.logs import get_logger
 from hpoq.processing import lifecycle, reconcile
 from hpoq.processing.faults import as_event_error
 from hpoq.processing.lifecycle import Terms
@@ -134,6 +135,8 @@ class Creator:
             return Refused(as_event_error(exc))
         except CallError as exc:
             return Postponed(as_event_error(exc), None, counts=not _operators(exc))
+        if made.remark:
+            get_logger().warning("experiment.remark", experiment_id=made.experiment_id, remark=made.remark)
         return Created(made.experiment_id, adopted=False)
 
     def _after_unknown_end(self, claim: Record, cause: UnknownEnd) -> Ending:

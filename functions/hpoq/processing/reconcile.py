@@ -18,7 +18,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 from hpoq.cloud.paiautoml import Experiment, PaiAutoMl
-from hpoq.errors import Invalid
+from hpoq.errors import Denied, Invalid
 
 TAG_KEY = "hpoq-key"
 
@@ -52,7 +52,8 @@ def _by_tag(client: PaiAutoMl, key: str, page_size: int, give_up_at: float) -> E
         page = client.list_hpo_experiments(
             tags=[(TAG_KEY, key)], page_number=1, page_size=page_size, give_up_at=give_up_at
         )
-    except Invalid:
+    except (Invalid, Denied):
+        # A service that does not take the filter; if it takes no listing at all, the next one says so.
         return None
     return _pick(page.experiments, key)
 

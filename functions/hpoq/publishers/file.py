@@ -31,7 +31,7 @@ class FilePublisher:
         *,
         give_up_at: float | None = None,  # noqa: ARG002 - a disk is not waited for
     ) -> None:
-        """Append `event`; raises Unavailable if the file cannot be opened, UnknownEnd if writing broke off."""
+        """Append `event`; raises Unavailable if the file cannot be opened, UnknownEnd if writing failed."""
         line = json.dumps(event, separators=(",", ":"), allow_nan=False) + "\n"
         if self._path is None:
             self._print(line)

@@ -33,7 +33,7 @@ def close_hard(connection: socket.socket) -> None:
 
 @dataclass
 class Server:
-    """Accepts on loopback; the n-th request is answered by the n-th step of the script, later ones by the last.
+    """Answers the n-th request on loopback by the n-th step of its script, later ones by the last.
 
     A step is the bytes to answer with, or a function of the connection and the raw request that returns True
     to keep the connection.
@@ -114,7 +114,7 @@ def read_request(connection: socket.socket) -> bytes | None:
     return head + b"\r\n\r\n" + body
 
 
-@pytest.fixture()
+@pytest.fixture
 def serve() -> Iterator[Callable[..., Server]]:
     servers: list[Server] = []
 
@@ -153,27 +153,27 @@ class FakeClock(SystemClock):
         return f"{self.ids:032x}"
 
 
-@pytest.fixture()
+@pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
 
 
-@pytest.fixture()
+@pytest.fixture
 def transport(clock: FakeClock) -> Iterator[Transport]:
     with new_session() as session:
         yield Transport(session, clock)
 
 
-@pytest.fixture()
+@pytest.fixture
 def credentials() -> Credentials:
     return Credentials("LTAI-EXAMPLE-ID", "CANARY-SECRET", "CANARY-TOKEN")
 
 
-@pytest.fixture()
+@pytest.fixture
 def answer() -> Callable[..., bytes]:
     return http
 
 
-@pytest.fixture()
+@pytest.fixture
 def reset() -> Callable[[socket.socket], None]:
     return close_hard

@@ -35,7 +35,12 @@ def test_environment_without_a_token(environ):
 
 @pytest.mark.parametrize(
     "environ",
-    [{}, without("ACCESS_KEY_ID"), without("ACCESS_KEY_SECRET"), {**FULL, "ALIBABA_CLOUD_ACCESS_KEY_ID": " "}],
+    [
+        {},
+        without("ACCESS_KEY_ID"),
+        without("ACCESS_KEY_SECRET"),
+        {**FULL, "ALIBABA_CLOUD_ACCESS_KEY_ID": " "},
+    ],
 )
 def test_environment_incomplete(environ):
     """Half a key, or an empty one, is none."""
@@ -55,7 +60,10 @@ def test_environment_is_read_when_asked(monkeypatch):
 
 def test_line_feed_around_a_value():
     """White space around a value, such as a secret file's last line feed, is dropped."""
-    assert from_environment({key: f" {value}\n" for key, value in FULL.items()})().secrets() == ("secret", "token")
+    assert from_environment({key: f" {value}\n" for key, value in FULL.items()})().secrets() == (
+        "secret",
+        "token",
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,7 +86,9 @@ def test_context(held):
         None,
         SimpleNamespace(),
         SimpleNamespace(credentials=None),
-        SimpleNamespace(credentials=SimpleNamespace(access_key_id="", access_key_secret="", security_token="")),
+        SimpleNamespace(
+            credentials=SimpleNamespace(access_key_id="", access_key_secret="", security_token="")
+        ),
         SimpleNamespace(credentials={"access_key_id": "id"}),
         SimpleNamespace(credentials=SimpleNamespace(access_key_id=1, access_key_secret=2)),
     ],
@@ -97,7 +107,7 @@ def test_chain():
 
 def test_chain_without():
     """If none has, the error says of each what it lacked."""
-    with pytest.raises(NoCredentials, match="context.*variables"):
+    with pytest.raises(NoCredentials, match=r"context.*variables"):
         chain(from_context(None), from_environment({}))()
     with pytest.raises(NoCredentials):
         chain()()

@@ -47,6 +47,7 @@ def test_taken(text, url, host):
         "http://127.0.0.1@example.com",
         "http://127.0.0.1\\@example.com",
         "http://127.0.0.1#@example.com",
+        "http://127.0.0.1\\.example.com",
         "https://user:CANARY@example.com",
         "https://example.com/path",
         "https://example.com?x=1",

@@ -26,7 +26,13 @@ from hpoq.errors import NoTimeLeft, NotSent, SettingsError, Unavailable, Unknown
 def request(url: str, target: str = "/x", body: bytes = b"{}", **headers: str) -> SignedRequest:
     endpoint = Endpoint.parse(url)
     return SignedRequest(
-        "svc", "Op", "POST", endpoint, target, {"Host": endpoint.host, "Authorization": "CANARY", **headers}, body
+        "svc",
+        "Op",
+        "POST",
+        endpoint,
+        target,
+        {"Host": endpoint.host, "Authorization": "CANARY", **headers},
+        body,
     )
 
 
@@ -144,25 +150,26 @@ def test_connect_timeout(transport, monkeypatch):
         send(transport, "https://service.example.com")
 
 
-def test_tls_to_a_plain_server(transport, serve, answer):
-    """A handshake that fails is Unavailable: no byte of the request has left."""
-    server = serve(answer())
-    with pytest.raises(Unavailable):
-        send(transport, server.url.replace("http:", "https:"))
+def accept_once(listener: socket.socket, answer: bytes) -> threading.Thread:
+    """Takes one connection, reads a byte of it, answers, and closes it with a reset."""
+
+    def accept() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1)
+            connection.sendall(answer)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+
+    thread = threading.Thread(target=accept)
+    thread.start()
+    return thread
 
 
-def test_handshake_broken_off(transport):
-    """A server that goes away during the handshake is Unavailable, whatever exception that causes."""
+@pytest.mark.parametrize("plain", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b""], ids=["plain http", "nothing"])
+def test_handshake_fails(transport, plain):
+    """A handshake that fails or is broken off is Unavailable: no byte of the request has left."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def accept() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(1)
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-
-        thread = threading.Thread(target=accept)
-        thread.start()
+        thread = accept_once(listener, plain)
         with pytest.raises(Unavailable):
             send(transport, f"https://127.0.0.1:{listener.getsockname()[1]}")
         thread.join()
@@ -244,15 +251,7 @@ def test_kept_connection_dies_on_use(transport, serve, answer, reset):
 def test_reset_before_reading(transport):
     """A reset while the request is on its way leaves the end unknown: how far it got cannot be told."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def accept() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(1)
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-
-        thread = threading.Thread(target=accept)
-        thread.start()
+        thread = accept_once(listener, b"")
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         with pytest.raises(UnknownEnd):
             transport.send(request(url, body=b"x" * 4_000_000), connect_timeout=5, read_timeout=5)
@@ -271,7 +270,9 @@ def test_slow_drip(transport, serve, part):
     """An answer that comes byte by byte ends at the read time-out, though each byte comes in time."""
 
     def drip(connection: socket.socket, _raw: bytes) -> None:
-        connection.sendall(b"HTTP/1.1 200 OK\r\n" + (b"" if part == "headers" else b"Content-Length: 9999\r\n\r\n"))
+        connection.sendall(
+            b"HTTP/1.1 200 OK\r\n" + (b"" if part == "headers" else b"Content-Length: 9999\r\n\r\n")
+        )
         while not server.stop.wait(0.02):
             connection.sendall(b"a")
 
@@ -317,20 +318,24 @@ def test_redirect(transport, serve, answer):
     assert (got.status, elsewhere.requests) == (307, [])
 
 
-def test_no_cookies(transport, serve, answer):
-    """A cookie that a service sets is not sent back."""
+def test_no_cookies(serve, answer, clock):
+    """A cookie that a service sets is neither kept nor sent back."""
     server = serve(answer(Set_Cookie="a=b; Path=/"))
-    send(transport, server.url)
-    send(transport, server.url)
+    with new_session() as session:
+        for _ in range(2):
+            send(Transport(session, clock), server.url)
+        assert not list(session.cookies)
     assert b"cookie" not in server.requests[1].lower()
 
 
-def test_environment_proxies_are_ignored(transport, serve, answer, monkeypatch):
-    """Requests never go to a proxy that the environment names."""
+def test_environment_proxies_are_ignored(serve, answer, clock, monkeypatch):
+    """Nothing that is sent over the session goes to a proxy that the environment names."""
     server = serve(answer(body=b"direct"))
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    assert send(transport, server.url).body == b"direct"
+    with new_session() as session:
+        assert send(Transport(session, clock), server.url).body == b"direct"
+        assert session.get(server.url, timeout=5).content == b"direct"
 
 
 def test_too_little_time(transport, serve, answer, clock):
@@ -344,7 +349,7 @@ def test_too_little_time(transport, serve, answer, clock):
 def test_time_outs_shrink(transport, serve, clock):
     """The time-outs shrink to what is left."""
     server = serve(lambda _connection, _raw: server.stop.wait(30) and None)
-    with pytest.raises(UnknownEnd):
+    with pytest.raises(UnknownEnd, match="Timeout"):
         send(transport, server.url, read=600.0, give_up_at=clock.monotonic() + 0.5)
 
 
@@ -397,8 +402,10 @@ class Failing(BaseAdapter):
     def __init__(self, error: Exception) -> None:
         super().__init__()
         self.error = error
+        self.options: dict[str, object] = {}
 
-    def send(self, *_args: object, **_kwargs: object) -> requests.Response:
+    def send(self, *_args: object, **options: object) -> requests.Response:
+        self.options = options
         raise self.error
 
     def close(self) -> None:
@@ -425,6 +432,19 @@ def test_foreign_session(clock, error, ending):
         session.mount("http://", Failing(error))
         with pytest.raises(ending):
             send(Transport(session, clock), "http://localhost")
+
+
+def test_foreign_session_is_told(clock):
+    """Another session is told the time-outs that fit, to verify TLS and to use no proxy."""
+    adapter = Failing(requests.ReadTimeout())
+    with requests.Session() as session:
+        session.mount("http://", adapter)
+        with pytest.raises(UnknownEnd):
+            send(Transport(session, clock), "http://localhost", read=600.0, give_up_at=clock.monotonic() + 1)
+    connect, read = adapter.options["timeout"]
+    assert 0 < connect <= 1
+    assert 0 < read <= 1
+    assert (adapter.options["verify"], adapter.options["proxies"]) == (True, {})
 
 
 def test_programming_errors_stay_errors(clock):

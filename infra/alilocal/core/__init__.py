@@ -1,0 +1,1 @@
+"""What every service stands on: requests, signatures, time, chance, faults and the log."""

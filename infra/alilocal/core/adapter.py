@@ -1,0 +1,105 @@
+"""The local cloud as a transport of `requests`: no port, no thread, no patch."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import BaseAdapter
+from requests.structures import CaseInsensitiveDict
+from urllib3 import HTTPResponse
+from urllib3.exceptions import NewConnectionError, ProtocolError
+
+from alilocal.core.http import Broken, Refused, Request, Response, Stalled
+
+Handle = Callable[[Request], Response]
+
+
+class LocalAdapter(BaseAdapter):
+    """Hands every request of a session to a cloud, whatever its host, and ends as `HTTPAdapter` would.
+
+    A stall raises ReadTimeout at once, without waiting.
+    """
+
+    def __init__(self, handle: Handle) -> None:
+        super().__init__()
+        self._handle = handle
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,  # noqa: FBT001, FBT002 - the signature is that of requests
+        timeout: float | tuple[float, float] | tuple[float, None] | None = None,  # noqa: ARG002
+        verify: bool | str = True,  # noqa: ARG002, FBT001, FBT002
+        cert: bytes | str | tuple[bytes | str, bytes | str] | None = None,  # noqa: ARG002
+        proxies: Mapping[str, str] | None = None,  # noqa: ARG002
+    ) -> requests.Response:
+        """Answer `request`; raises what requests raises for connections that break."""
+        try:
+            answer = self._handle(_to_request(request))
+        except Broken as broken:
+            raise _to_exception(broken, request) from broken
+        response = _to_response(answer, request, self)
+        if not stream:
+            _ = response.content
+        return response
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _to_request(prepared: requests.PreparedRequest) -> Request:
+    headers = [(_text(name), _text(value)) for name, value in prepared.headers.items()]
+    if not any(name.lower() == "host" for name, _ in headers):
+        headers.append(("Host", urlsplit(prepared.url or "").netloc.rpartition("@")[2]))
+    return Request(prepared.method or "GET", prepared.path_url, tuple(headers), _body(prepared))
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else value
+
+
+def _body(prepared: requests.PreparedRequest) -> bytes:
+    body = prepared.body
+    if body is None:
+        return b""
+    if isinstance(body, str):
+        return body.encode()
+    if isinstance(body, bytes):
+        return body
+    raise TypeError("the local cloud takes bodies of text or bytes, not streams")
+
+
+def _to_exception(broken: Broken, request: requests.PreparedRequest) -> requests.RequestException:
+    if isinstance(broken, Stalled):
+        return requests.ReadTimeout("Read timed out.", request=request)
+    if isinstance(broken, Refused):
+        cause: Exception = NewConnectionError(None, "Connection refused")  # type: ignore[arg-type]
+    else:
+        cause = ProtocolError("Connection aborted.", ConnectionResetError(104, "Connection reset by peer"))
+    return requests.ConnectionError(cause, request=request)
+
+
+def _to_response(
+    answer: Response, request: requests.PreparedRequest, adapter: LocalAdapter
+) -> requests.Response:
+    body = answer.body if answer.cut is None else answer.body[: answer.cut]
+    headers = [*answer.headers, ("Content-Length", str(len(answer.body)))]
+    response = requests.Response()
+    response.status_code = answer.status
+    response.headers = CaseInsensitiveDict(headers)
+    response.raw = HTTPResponse(
+        io.BytesIO(body),
+        headers=headers,
+        status=answer.status,
+        preload_content=False,
+        request_method=request.method,
+        enforce_content_length=True,
+    )
+    response.encoding = requests.utils.get_encoding_from_headers(response.headers)
+    response.url = request.url or ""
+    response.request = request
+    response.connection = adapter  # type: ignore[attr-defined]
+    return response

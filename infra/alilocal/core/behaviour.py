@@ -1,0 +1,57 @@
+"""Switches for what the documentation leaves open, and for what a client must cope with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args, get_type_hints
+
+
+@dataclass
+class Behaviour:
+    """How the services of one cloud behave; each member may be set at any time.
+
+    Setting an unknown member raises AttributeError, a value outside a member's choices ValueError.
+    """
+
+    list_lag_seconds: float = 0.0
+    """A new experiment stays unseen by List and Get for so long."""
+    tag_filter: Literal["honoured", "ignored", "refused"] = "honoured"
+    """What ListHpoExperiments does with `Tag`."""
+    create_tags: Literal["accepted", "dropped", "refused"] = "accepted"
+    """What CreateHpoExperiment does with `Tag`."""
+    error_status: Literal[200, 400] = 200
+    """The HTTP status of errors that PAI AutoML itself reports, as opposed to its gateway."""
+    error_keys: Literal["pascal", "lower"] = "pascal"
+    """How the gateway spells the members of an error body."""
+    success_code: bool = False
+    """Whether a success carries `Code: SUCCESS`."""
+    strict_required: bool = True
+    """Whether an experiment's configuration must have its documented members."""
+    mask_configuration: bool = True
+    """Whether GetHpoExperiment masks secrets in HpoExperimentConfiguration, as ConfigIni always does."""
+    delete_missing: Literal["accepted", "refused"] = "refused"
+    """Whether deleting a queue, topic or subscription that does not exist is an error."""
+    time_expired_status: Literal[400, 408] = 408
+    """The HTTP status of SMQ's TimeExpired, where the documentation contradicts itself."""
+    expired_receipt: Literal["MessageNotExist", "ReceiptHandleError"] = "MessageNotExist"
+    """SMQ's answer to a receipt handle whose time is over."""
+    partial_batch_status: Literal[400, 404, 500] = 500
+    """The HTTP status of a batch of sent messages of which some failed."""
+    dead_letter_id: Literal["new", "kept"] = "new"
+    """Whether a message that a queue's dead-letter policy moves gets a new id."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        choices = _CHOICES.get(name) if _CHOICES else ()
+        if choices is None:
+            raise AttributeError(f"no such behaviour: {name}; there are {', '.join(sorted(_CHOICES))}")
+        if choices and value not in choices:
+            raise ValueError(f"{name}: {value!r} is none of {', '.join(map(repr, choices))}")
+        super().__setattr__(name, value)
+
+
+def _choices(hint: object) -> tuple[object, ...]:
+    return (True, False) if hint is bool else get_args(hint)
+
+
+_CHOICES: dict[str, tuple[object, ...]] = {}
+_CHOICES.update({name: _choices(hint) for name, hint in get_type_hints(Behaviour).items()})

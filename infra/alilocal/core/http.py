@@ -1,0 +1,97 @@
+"""A request and its answer as they are on the wire, and the ways in which an exchange breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+Headers = tuple[tuple[str, str], ...]
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP request.
+
+    `target` is the request target exactly as sent, never decoded: both signature schemes need it so.
+    `abandoned` says whether the caller has stopped waiting; a long poll ends when it turns true.
+    """
+
+    method: str
+    target: str
+    headers: Headers = ()
+    body: bytes = b""
+    abandoned: Callable[[], bool] = _never
+
+    @property
+    def path(self) -> str:
+        """The raw path, `/` if there is none."""
+        return self.target.partition("?")[0] or "/"
+
+    @property
+    def query(self) -> str:
+        """The raw text after the first `?`, empty if there is none."""
+        return self.target.partition("?")[2]
+
+    def header(self, name: str) -> str | None:
+        """The value of header `name` in any case, several values joined by commas; None if absent."""
+        values = self.header_values(name)
+        return ",".join(values) if values else None
+
+    def header_values(self, name: str) -> list[str]:
+        """Every value of header `name` in any case, trimmed, in the order sent."""
+        wanted = name.lower()
+        return [value.strip() for key, value in self.headers if key.lower() == wanted]
+
+    def query_pairs(self, *, plus_is_space: bool) -> list[tuple[str, str]]:
+        """The decoded parameters in the order sent."""
+        pairs = []
+        for part in filter(None, self.query.split("&")):
+            name, _, value = (part.replace("+", " ") if plus_is_space else part).partition("=")
+            pairs.append((unquote(name), unquote(value)))
+        return pairs
+
+
+@dataclass(frozen=True)
+class Response:
+    """One HTTP answer. `cut` is the number of body bytes after which the connection breaks, None for all."""
+
+    status: int
+    headers: Headers = ()
+    body: bytes = b""
+    cut: int | None = None
+
+
+class Broken(Exception):
+    """The exchange ends without an answer."""
+
+
+class Refused(Broken):
+    """The connection is not taken: nothing was sent."""
+
+
+class Reset(Broken):
+    """The connection is dropped once the request is sent."""
+
+
+class Stalled(Broken):
+    """No answer comes, for `seconds` or, with None, for as long as the caller waits."""
+
+    def __init__(self, seconds: float | None = None) -> None:
+        self.seconds = seconds
+        super().__init__()
+
+
+class ServiceError(Exception):
+    """A service refuses a call: HTTP status, the service's own code, a sentence, and headers to add."""
+
+    def __init__(self, status: int, code: str, message: str, headers: Headers = ()) -> None:
+        self.status = status
+        self.code = code
+        self.message = message
+        self.headers = headers
+        super().__init__(f"{status} {code}: {message}")

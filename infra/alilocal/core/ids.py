@@ -1,0 +1,66 @@
+"""The one random source of a cloud, and the ids drawn from it.
+
+Forms are those of the published examples; clients must treat them as opaque.
+"""
+
+from __future__ import annotations
+
+import base64
+import random
+import string
+
+_ALPHANUMERIC = string.ascii_letters + string.digits
+_HANDLE_BYTES = 22
+
+
+class Ids:
+    """Ids and chance; the same seed gives the same sequence, None a fresh one."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        self._random = random.Random(seed)  # noqa: S311 - reproducible on purpose, guards nothing
+
+    def chance(self) -> float:
+        """A number drawn uniformly from [0, 1)."""
+        return self._random.random()
+
+    def between(self, low: float, high: float) -> float:
+        """A number drawn uniformly from [low, high]."""
+        return self._random.uniform(low, high)
+
+    def request_id(self) -> str:
+        """As the API gateway writes it: an upper-case UUID."""
+        return self.uuid().upper()
+
+    def uuid(self) -> str:
+        """A lower-case UUID."""
+        digits = self._hex(32)
+        return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+    def smq_request_id(self) -> str:
+        """24 upper-case hexadecimal digits."""
+        return self._hex(24).upper()
+
+    def message_id(self) -> str:
+        """32 upper-case hexadecimal digits."""
+        return self._hex(32).upper()
+
+    def experiment_id(self) -> str:
+        """`s` and six letters or digits."""
+        return "s" + "".join(self._random.choice(_ALPHANUMERIC) for _ in range(6))
+
+    def receipt_handle(self) -> str:
+        """`1-` and base64, so `+`, `/` and `=` occur."""
+        return "1-" + base64.b64encode(self._random.randbytes(_HANDLE_BYTES)).decode()
+
+    def _hex(self, digits: int) -> str:
+        return f"{self._random.getrandbits(4 * digits):0{digits}x}"
+
+
+def is_receipt_handle(text: str) -> bool:
+    """Whether `text` has the form of a receipt handle, living or not."""
+    if not text.startswith("1-"):
+        return False
+    try:
+        return len(base64.b64decode(text[2:], validate=True)) == _HANDLE_BYTES
+    except ValueError:
+        return False

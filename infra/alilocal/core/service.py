@@ -1,0 +1,103 @@
+"""A service: which requests are its own, which operation each is, and how it answers."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from alilocal.core.credentials import Credential
+from alilocal.core.http import Request, Response, ServiceError
+
+UNKNOWN_OPERATION = "Unknown"
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request whose sender is known, on its way to an operation. `params` are the path's, decoded."""
+
+    request: Request
+    params: Mapping[str, str]
+    caller: Credential
+    request_id: str
+
+
+Handler = Callable[[Call], Response]
+
+
+def _always(_request: Request) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Route:
+    """An operation: method, path with `{name}` for parameters, and what tells it from others there."""
+
+    operation: str
+    method: str
+    path: str
+    handler: Handler
+    when: Callable[[Request], bool] = _always
+
+    def match(self, request: Request) -> dict[str, str] | None:
+        """The path's parameters if `request` is of this operation, else None."""
+        if request.method != self.method:
+            return None
+        params = _match_path(self.path, request.path)
+        return params if params is not None and self.when(request) else None
+
+
+def _match_path(pattern: str, path: str) -> dict[str, str] | None:
+    expected, actual = pattern.split("/"), path.split("/")
+    if len(expected) != len(actual):
+        return None
+    params = {}
+    for name, segment in zip(expected, actual, strict=True):
+        if name.startswith("{"):
+            if not segment:
+                return None
+            params[name[1:-1]] = unquote(segment)
+        elif name != segment:
+            return None
+    return params
+
+
+class Service(abc.ABC):
+    """One service of the cloud."""
+
+    name: str
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._routes = tuple(routes)
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """The operations that it answers."""
+        return tuple(route.operation for route in self._routes)
+
+    def find(self, request: Request) -> tuple[Route, dict[str, str]] | None:
+        """The operation that `request` addresses and the path's parameters; None if there is none."""
+        for route in self._routes:
+            params = route.match(request)
+            if params is not None:
+                return route, params
+        return None
+
+    @abc.abstractmethod
+    def owns(self, request: Request) -> bool:
+        """Whether `request` is addressed to this service."""
+
+    @abc.abstractmethod
+    def new_request_id(self) -> str:
+        """An id of the service's form."""
+
+    @abc.abstractmethod
+    def answer(
+        self, request: Request, found: tuple[Route, dict[str, str]] | None, request_id: str
+    ) -> Response:
+        """Verify the sender and do what is asked; raises ServiceError."""
+
+    @abc.abstractmethod
+    def render_error(self, error: ServiceError, request: Request, request_id: str) -> Response:
+        """`error` in the service's own form."""

@@ -1,0 +1,36 @@
+"""What PAI AutoML itself answers to a call that it does not do, as opposed to its gateway.
+
+The codes are those of the published examples; the service publishes no list.
+"""
+
+from __future__ import annotations
+
+from alilocal.core.http import ServiceError
+
+
+class ExperimentError(ServiceError):
+    """An error of the service; its HTTP status is undocumented and a switch of `Behaviour`."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(400, code, message)
+
+
+class InvalidInput(ExperimentError):
+    """A parameter is missing or wrong."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("INVALID_INPUT_PARAMS", message)
+
+
+class NoSuchExperiment(ExperimentError):
+    """No experiment of that id is visible to the caller."""
+
+    def __init__(self, experiment_id: str) -> None:
+        super().__init__("INVALID_USER_OR_EXP", f"Invalid user or experiment '{experiment_id}'.")
+
+
+class Unsupported(ExperimentError):
+    """An operation that exists in the cloud but not here."""
+
+    def __init__(self, operation: str) -> None:
+        super().__init__("UNSUPPORTED_OPERATION", f"The local cloud does not support {operation}.")

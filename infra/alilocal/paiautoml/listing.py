@@ -1,0 +1,149 @@
+"""ListHpoExperiments: filters, order and pages.
+
+Parameters: https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-listhpoexperiments.
+Times are read as UTC and both bounds included, tags must all match, `Name` is a keyword that may stand
+anywhere in the name: all undocumented.
+"""
+
+from __future__ import annotations
+
+import calendar
+import json
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from alilocal.core.http import Request
+from alilocal.paiautoml.errors import InvalidInput
+from alilocal.paiautoml.model import Experiment, Tags
+from alilocal.paiautoml.validation import read_tags
+
+_MOST_PER_PAGE = 100
+_FORMATS = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d")
+_DAY = 86_400
+_KEYS: dict[str, Callable[[Experiment], str | float]] = {
+    "create_time": lambda experiment: experiment.gmt_create_time,
+    "update_time": lambda experiment: experiment.gmt_modified_time,
+    "workspace_id": lambda experiment: experiment.workspace_id or "",
+    "status": lambda experiment: experiment.status,
+    "accessibility": lambda experiment: experiment.accessibility,
+}
+_KEYS |= {"GmtCreateTime": _KEYS["create_time"], "GmtModifiedTime": _KEYS["update_time"]}
+_REPEATED_TAG = re.compile(r"Tag\.(\d{1,2})\.(Key|Value)")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a list call asks for."""
+
+    equal: tuple[tuple[str, str], ...]
+    keyword: str
+    created_from: float
+    created_until: float
+    tags: Tags
+    sort_key: str
+    descending: bool
+    page: int
+    page_size: int
+    with_configuration: bool
+
+    def select(self, experiments: Sequence[Experiment]) -> list[Experiment]:
+        """All that match, in order."""
+        found = [experiment for experiment in experiments if self._matches(experiment)]
+        # Reversed first, so that among equals the newest stands first whatever the order.
+        return sorted(reversed(found), key=_KEYS[self.sort_key], reverse=self.descending)
+
+    def page_of(self, experiments: Sequence[Experiment]) -> Sequence[Experiment]:
+        """The page asked for."""
+        start = (self.page - 1) * self.page_size
+        return experiments[start : start + self.page_size]
+
+    def _matches(self, experiment: Experiment) -> bool:
+        values = {
+            "Creator": experiment.creator,
+            "WorkspaceId": experiment.workspace_id,
+            "Status": experiment.status,
+            "Accessibility": experiment.accessibility,
+        }
+        return (
+            all(values[name] == value for name, value in self.equal)
+            and self.keyword in (experiment.name or "")
+            and self.created_from <= experiment.gmt_create_time < self.created_until
+            and all(_bears(experiment, key, value) for key, value in self.tags)
+        )
+
+
+def read_listing(request: Request, tag_filter: Literal["honoured", "ignored", "refused"]) -> Listing:
+    """The list call that `request` makes; raises InvalidInput."""
+    pairs = request.query_pairs(plus_is_space=True)
+    given = dict(pairs)
+    tags = _read_filter(pairs)
+    if tags and tag_filter == "refused":
+        raise InvalidInput("Unsupported parameter 'Tag' in request.")
+    names = ("Creator", "WorkspaceId", "Status", "Accessibility")
+    sort_key = given.get("SortBy") or "create_time"
+    order = given.get("Order") or "DESC"
+    if sort_key not in _KEYS or order not in ("ASC", "DESC"):
+        raise InvalidInput("'SortBy' or 'Order' is not valid.")
+    return Listing(
+        equal=tuple((name, given[name]) for name in names if given.get(name)),
+        keyword=given.get("Name", ""),
+        created_from=_moment(given.get("MinCreateTime"), "MinCreateTime", 0.0),
+        created_until=_moment(given.get("MaxCreateTime"), "MaxCreateTime", float("inf"), until=True),
+        tags=tags if tag_filter == "honoured" else (),
+        sort_key=sort_key,
+        # Without SortBy the order is not given either, and the default holds.
+        descending=order == "DESC" or not given.get("SortBy"),
+        page=_count(given.get("PageNumber"), "PageNumber", 1, None),
+        page_size=_count(given.get("PageSize"), "PageSize", 10, _MOST_PER_PAGE),
+        with_configuration=given.get("IncludeConfigData", "").lower() == "true",
+    )
+
+
+def _bears(experiment: Experiment, key: str, value: str) -> bool:
+    return any(own == key and value in ("", text) for own, text in experiment.tags)
+
+
+def _read_filter(pairs: Sequence[tuple[str, str]]) -> Tags:
+    """Tags as one JSON text in `Tag`, or as `Tag.1.Key` and `Tag.1.Value`."""
+    tags: list[tuple[str, str]] = []
+    repeated: dict[int, dict[str, str]] = {}
+    for name, value in pairs:
+        if name == "Tag" and value:
+            tags += _read_json_tags(value)
+        elif found := _REPEATED_TAG.fullmatch(name):
+            repeated.setdefault(int(found[1]), {})[found[2]] = value
+    tags += read_tags([dict(repeated[number]) for number in sorted(repeated)], "Tag")
+    return tuple(tags)
+
+
+def _read_json_tags(text: str) -> Tags:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InvalidInput("'Tag' is not valid JSON.") from None
+    return read_tags([value] if isinstance(value, dict) else value, "Tag")
+
+
+def _moment(text: str | None, name: str, default: float, *, until: bool = False) -> float:
+    """Seconds since the epoch; as an upper bound, the end of the second or day that is named."""
+    if not text:
+        return default
+    for form, length in zip(_FORMATS, (1, _DAY), strict=True):
+        try:
+            return calendar.timegm(time.strptime(text, form)) + (length if until else 0)
+        except ValueError:
+            continue
+    raise InvalidInput(f"'{name}' must have the form yyyy-mm-dd hh:mm:ss or yyyy-mm-dd.")
+
+
+def _count(text: str | None, name: str, default: int, most: int | None) -> int:
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
+        raise InvalidInput(f"'{name}' must be a positive number.")
+    if most is not None and int(text) > most:
+        raise InvalidInput(f"'{name}' must not exceed {most}.")
+    return int(text)

@@ -1,0 +1,137 @@
+"""The operations of PAI AutoML.
+
+Paths: https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-overview.
+"""
+
+from __future__ import annotations
+
+from alilocal.core.acs3 import Acs3
+from alilocal.core.http import Request, Response, ServiceError
+from alilocal.core.jsonvalue import JsonObject
+from alilocal.core.service import Call, Handler, Route, Service
+from alilocal.core.world import World
+from alilocal.paiautoml import wire
+from alilocal.paiautoml.errors import ExperimentError, Unsupported
+from alilocal.paiautoml.listing import read_listing
+from alilocal.paiautoml.model import Experiment, Experiments
+from alilocal.paiautoml.validation import read_draft
+
+VERSION = "2022-08-28"
+_API = "/api/automl/v1"
+_ONE = f"{_API}/hpo/experiment/{{id}}"
+_UNSUPPORTED = (
+    ("UpdateHpoExperiment", "PUT", f"{_ONE}/update"),
+    ("ListHpoExperimentLogs", "GET", f"{_ONE}/logs"),
+    ("ListHpoTrials", "GET", f"{_ONE}/trials"),
+    ("GetHpoTrial", "GET", f"{_ONE}/trial/{{trial}}"),
+    ("StopHpoTrials", "PUT", f"{_ONE}/stop_trials"),
+    ("RestartHpoTrials", "PUT", f"{_ONE}/restart_trials"),
+    ("ListHpoTrialLogNames", "GET", f"{_ONE}/trial/{{trial}}/lognames"),
+    ("ListHpoTrialLogs", "GET", f"{_ONE}/trial/{{trial}}/logs"),
+    ("ListHpoTrialCommands", "GET", f"{_ONE}/trial/{{trial}}/commands"),
+    ("CreateServiceIdentityRole", "POST", f"{_API}/serviceidentityrole"),
+    ("GetServiceIdentityRole", "GET", f"{_API}/serviceidentityrole"),
+    ("CreateAutofeExperiment", "POST", f"{_API}/autofe/experiment"),
+    ("GetAutofeExperiment", "GET", f"{_API}/autofe/experiment/{{id}}"),
+)
+
+
+class PaiAutoMl(Service):
+    """Creates, shows, stops and deletes experiments."""
+
+    name = "paiautoml"
+
+    def __init__(self, world: World) -> None:
+        self.experiments = Experiments(world)
+        self._world = world
+        self._signatures = Acs3(world.credentials, world.clock, VERSION)
+        super().__init__(
+            (
+                Route("CreateHpoExperiment", "POST", f"{_API}/hpo/experiment", self._create),
+                Route("ListHpoExperiments", "GET", f"{_API}/hpo/experiments", self._list),
+                Route("GetHpoExperiment", "GET", _ONE, self._get),
+                Route("StopHpoExperiment", "PUT", f"{_ONE}/stop", self._stop),
+                Route("DeleteHpoExperiment", "PUT", f"{_ONE}/delete", self._delete),
+                *(Route(name, method, path, _refuse(name)) for name, method, path in _UNSUPPORTED),
+            )
+        )
+
+    def owns(self, request: Request) -> bool:
+        return request.path.startswith("/api/automl/") or bool(request.header("x-acs-action"))
+
+    def new_request_id(self) -> str:
+        return self._world.ids.request_id()
+
+    def answer(
+        self, request: Request, found: tuple[Route, dict[str, str]] | None, request_id: str
+    ) -> Response:
+        """Verify the sender and do what is asked; raises ServiceError."""
+        caller = self._signatures.verify(request)
+        if found is None:
+            raise ServiceError(
+                404,
+                "InvalidApi.NotFound",
+                "Specified api is not found, please check your url and method.",
+            )
+        route, params = found
+        if request.header("x-acs-action") != route.operation:
+            raise ServiceError(404, "InvalidAction.NotFound", "Specified action does not fit its path.")
+        return route.handler(Call(request, params, caller, request_id))
+
+    def render_error(self, error: ServiceError, request: Request, request_id: str) -> Response:
+        """In the service's form if it is the service's own, else in the gateway's."""
+        behaviour = self._world.behaviour
+        status = error.status
+        if isinstance(error, ExperimentError):
+            status = behaviour.error_status
+            body: JsonObject = {"RequestId": request_id, "Code": error.code, "Message": error.message}
+        else:
+            host = request.header("Host") or "localhost"
+            body = wire.gateway_error(error, request_id, host, lower=behaviour.error_keys == "lower")
+        answer = wire.json_response(status, body, request_id)
+        return Response(answer.status, (*answer.headers, *error.headers), answer.body)
+
+    def _create(self, call: Call) -> Response:
+        behaviour = self._world.behaviour
+        draft = read_draft(
+            call.request.body, strict=behaviour.strict_required, create_tags=behaviour.create_tags
+        )
+        experiment = self.experiments.create(draft, call.caller.user_id)
+        return self._success(call, {"ExperimentId": experiment.experiment_id})
+
+    def _list(self, call: Call) -> Response:
+        listing = read_listing(call.request, self._world.behaviour.tag_filter)
+        matching = listing.select(self.experiments.visible(call.caller))
+        rows = [
+            wire.list_item(experiment, with_configuration=listing.with_configuration)
+            for experiment in listing.page_of(matching)
+        ]
+        return self._success(call, {"TotalCount": len(matching), "Experiments": list(rows)})
+
+    def _get(self, call: Call) -> Response:
+        experiment = self._addressed(call)
+        return self._success(call, wire.whole(experiment, mask=self._world.behaviour.mask_configuration))
+
+    def _stop(self, call: Call) -> Response:
+        experiment = self._addressed(call)
+        experiment.stop()
+        # Stop alone names the id so.
+        return self._success(call, {"ExpId": experiment.experiment_id, "Status": experiment.status})
+
+    def _delete(self, call: Call) -> Response:
+        self._addressed(call).deleted = True
+        return self._success(call, {})
+
+    def _addressed(self, call: Call) -> Experiment:
+        return self.experiments.find(call.params["id"], call.caller)
+
+    def _success(self, call: Call, members: JsonObject) -> Response:
+        code: JsonObject = {"Code": "SUCCESS"} if self._world.behaviour.success_code else {}
+        return wire.json_response(200, {"RequestId": call.request_id, **code, **members}, call.request_id)
+
+
+def _refuse(operation: str) -> Handler:
+    def handler(_call: Call) -> Response:
+        raise Unsupported(operation)
+
+    return handler

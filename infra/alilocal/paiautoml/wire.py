@@ -1,0 +1,116 @@
+"""Experiments and errors as they are on the wire.
+
+Forms: https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-gethpoexperiment;
+List and Get write times differently there, and so it is here.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from urllib.parse import quote
+
+from alilocal.core.http import Response, ServiceError
+from alilocal.core.jsonvalue import JsonObject, JsonValue
+from alilocal.paiautoml.model import Experiment
+
+_SECRETS = frozenset({"accesskeysecret", "access_key", "access_key_secret"})
+_SECRET_URLS = frozenset({"monitor_config"})
+_MASK = "*" * 8
+
+
+def json_response(status: int, body: JsonObject, request_id: str) -> Response:
+    """An answer of the gateway."""
+    headers = (
+        ("Content-Type", "application/json;charset=utf-8"),
+        ("x-acs-request-id", request_id),
+        ("x-acs-trace-id", request_id.replace("-", "").lower()),
+    )
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    # A request may bring half a surrogate pair, which UTF-8 cannot carry back.
+    return Response(status, headers, text.encode(errors="replace"))
+
+
+def list_item(experiment: Experiment, *, with_configuration: bool) -> JsonObject:
+    """A row of ListHpoExperiments."""
+    return _members(experiment, "%Y-%m-%dT%H:%M:%SZ", with_configuration=with_configuration)
+
+
+def whole(experiment: Experiment, *, mask: bool) -> JsonObject:
+    """The answer of GetHpoExperiment."""
+    members = _members(experiment, "%Y-%m-%d %H:%M:%S", with_configuration=True)
+    configuration = experiment.configuration
+    members["HpoExperimentConfiguration"] = masked(configuration) if mask else dict(configuration)
+    return members
+
+
+def gateway_error(error: ServiceError, request_id: str, host: str, *, lower: bool) -> JsonObject:
+    """An error of the API gateway.
+
+    Source: https://www.alibabacloud.com/help/doc-detail/50285.htm.
+    """
+    recommend = f"https://api.aliyun.com/troubleshoot?q={quote(error.code)}&product=paiAutoML"
+    body: JsonObject = {
+        "RequestId": request_id,
+        "HostId": host,
+        "Code": error.code,
+        "Message": error.message,
+        "Recommend": f"{recommend}&requestId={request_id}",
+    }
+    return {name[0].lower() + name[1:]: value for name, value in body.items()} if lower else body
+
+
+def masked(configuration: JsonObject) -> JsonObject:
+    """A copy of `configuration` with asterisks for secrets."""
+    return {section: _masked_section(section, value) for section, value in configuration.items()}
+
+
+def _masked_section(section: str, value: JsonValue) -> JsonValue:
+    if not isinstance(value, dict):
+        return value
+    return {name: _MASK if _is_secret(section, name) else member for name, member in value.items()}
+
+
+def _is_secret(section: str, name: str) -> bool:
+    return name.lower() in _SECRETS or (section in _SECRET_URLS and name == "url")
+
+
+def _members(experiment: Experiment, time_form: str, *, with_configuration: bool) -> JsonObject:
+    members: JsonObject = {
+        "ExperimentId": experiment.experiment_id,
+        "Name": experiment.name,
+        "Description": experiment.description,
+        "Creator": experiment.creator,
+        "WorkspaceId": experiment.workspace_id,
+        "Accessibility": experiment.accessibility,
+        "Status": experiment.status,
+        "JobType": "1",
+        "GmtCreateTime": time.strftime(time_form, time.gmtime(experiment.gmt_create_time)),
+        "GmtModifiedTime": time.strftime(time_form, time.gmtime(experiment.gmt_modified_time)),
+        "TrialCount": 0,
+        "TrialStatus": {},
+        "Deleted": experiment.deleted,
+        "Tags": [{"Key": key, "Value": value} for key, value in experiment.tags],
+    }
+    if with_configuration:
+        members |= _rendered(masked(experiment.configuration))
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _rendered(configuration: JsonObject) -> JsonObject:
+    space = configuration.get("search_space")
+    sections = [
+        f"[{section}]\n" + "".join(f"{name}={_plain(member)}\n" for name, member in value.items())
+        for section, value in configuration.items()
+        if isinstance(value, dict) and section not in ("search_space", "yml_config")
+    ]
+    return {
+        "SearchSpace": None if space is None else _plain(space),
+        "ConfigIni": "\n".join(sections),
+        # JSON is YAML.
+        "ConfigYml": json.dumps(configuration.get("yml_config") or {}, ensure_ascii=False, indent=2),
+    }
+
+
+def _plain(value: JsonValue) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

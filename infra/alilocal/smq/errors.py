@@ -1,0 +1,69 @@
+"""SMQ's errors, each with the code and HTTP status that it documents.
+
+Source: https://www.alibabacloud.com/help/en/mns/developer-reference/error-responses.
+"""
+
+from __future__ import annotations
+
+from alilocal.core.http import ServiceError
+
+
+class InvalidArgument(ServiceError):
+    def __init__(self, message: str) -> None:
+        super().__init__(400, "InvalidArgument", message)
+
+
+class MalformedXml(ServiceError):
+    def __init__(self, message: str = "The XML you provided was not well-formed.") -> None:
+        super().__init__(400, "MalformedXML", message)
+
+
+class InvalidQueryString(ServiceError):
+    def __init__(self, message: str) -> None:
+        super().__init__(400, "InvalidQueryString", message)
+
+
+class InvalidName(ServiceError):
+    """`code` differs with the kind of resource, and with what is wrong: characters or length."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(400, code, "The name you provided is invalid.")
+
+
+class EndpointInvalid(ServiceError):
+    def __init__(self, message: str) -> None:
+        super().__init__(400, "EndpointInvalid", message)
+
+
+class MissingReceiptHandle(ServiceError):
+    def __init__(self) -> None:
+        super().__init__(400, "MissingReceiptHandle", "ReceiptHandle is required.")
+
+
+class MissingVisibilityTimeout(ServiceError):
+    def __init__(self) -> None:
+        super().__init__(400, "MissingVisibilityTimeout", "VisibilityTimeout is required.")
+
+
+class ReceiptHandleError(ServiceError):
+    def __init__(self) -> None:
+        super().__init__(400, "ReceiptHandleError", "The receipt handle you provide is not valid.")
+
+
+class MessageNotExist(ServiceError):
+    def __init__(self) -> None:
+        super().__init__(404, "MessageNotExist", "Message not exist.")
+
+
+class NotExist(ServiceError):
+    """`kind` is Queue, Topic or Subscription."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(404, f"{kind}NotExist", f"The {kind.lower()} name you provided is not exist.")
+
+
+class AlreadyExist(ServiceError):
+    """It exists with other attributes. `kind` is Queue, Topic or Subscription."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(409, f"{kind}AlreadyExist", f"The {kind.lower()} you want to create is already exist.")

@@ -1,0 +1,109 @@
+"""One message of a queue, and what may be sent."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from alilocal.smq.errors import InvalidArgument
+from alilocal.smq.xml import is_carriable
+
+MOST_BODY_BYTES = 65_536
+MOST_DELAY_SECONDS = 604_800
+DEFAULT_PRIORITY = 8
+
+Properties = tuple[tuple[str, str, str], ...]
+State = Literal["active", "inactive", "delayed"]
+
+
+def body_md5(body: str) -> str:
+    """Upper-case hexadecimal MD5 of the body as it is on the wire."""
+    return hashlib.md5(body.encode(), usedforsecurity=False).hexdigest().upper()
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """What a sender asks to be put into a queue.
+
+    `delay_seconds` None means the queue's own delay. Properties are triples of name, value and type.
+    """
+
+    body: str = field(repr=False)
+    delay_seconds: int | None = None
+    priority: int = DEFAULT_PRIORITY
+    group_id: str | None = None
+    user_properties: Properties = ()
+    system_properties: Properties = ()
+
+    def check(self, most_bytes: int) -> None:
+        """Raises InvalidArgument where a documented limit is broken."""
+        size = len(self.body.encode(errors="surrogatepass"))
+        if not 1 <= size <= most_bytes:
+            raise InvalidArgument(f"The length of the message should be between 1 and {most_bytes}.")
+        if not is_carriable(self.body):
+            raise InvalidArgument("The message has characters that XML cannot carry.")
+        check_range("DelaySeconds", self.delay_seconds or 0, 0, MOST_DELAY_SECONDS)
+        check_range("Priority", self.priority, 1, 16)
+
+
+def check_range(name: str, value: int, low: int, high: int) -> None:
+    """Raises InvalidArgument unless `low` <= `value` <= `high`."""
+    if not low <= value <= high:
+        raise InvalidArgument(f"The value of {name} should be between {low} and {high}.")
+
+
+@dataclass
+class Message:
+    """A message in a queue. Times are in seconds since the epoch.
+
+    `receipt_handle` is that of the latest receive or change of visibility. `received` tells a message that is
+    invisible because someone has it from one that waits out its delay.
+    """
+
+    message_id: str
+    body: str = field(repr=False)
+    priority: int
+    enqueue_time: float
+    visible_at: float
+    sequence: int
+    request_id: str
+    group_id: str | None = None
+    user_properties: Properties = ()
+    system_properties: Properties = ()
+    dequeue_count: int = 0
+    first_dequeue_time: float | None = None
+    receipt_handle: str | None = field(default=None, repr=False)
+    received: bool = False
+
+    @property
+    def body_md5(self) -> str:
+        return body_md5(self.body)
+
+    def state(self, now: float) -> State:
+        """Whether it can be received, is with a receiver, or waits out its delay."""
+        if self.visible_at <= now:
+            return "active"
+        return "inactive" if self.received else "delayed"
+
+    def view(self, now: float) -> MessageView:
+        """What it is like now."""
+        return MessageView(
+            self.message_id, self.body, self.dequeue_count, self.state(now), self.priority, self.enqueue_time
+        )
+
+    def copy(self) -> Message:
+        """As it is now, unmoved by what happens to it later."""
+        return replace(self)
+
+
+@dataclass(frozen=True)
+class MessageView:
+    """A message as a test sees it; `enqueue_time` is in seconds since the epoch."""
+
+    message_id: str
+    body: str
+    dequeue_count: int
+    state: State
+    priority: int
+    enqueue_time: float

@@ -1,0 +1,307 @@
+"""A queue: what is visible when, to whom, and for how long.
+
+Semantics: https://www.alibabacloud.com/help/en/mns/product-overview/queue-message-life-cycle, attributes:
+https://www.alibabacloud.com/help/en/mns/developer-reference/createqueue.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from alilocal.core.ids import is_receipt_handle
+from alilocal.core.world import World
+from alilocal.smq.errors import InvalidArgument, MessageNotExist, ReceiptHandleError
+from alilocal.smq.message import Message, MessageView, Outgoing, check_range
+
+LONGEST_VISIBILITY_SECONDS = 43_200
+
+
+@dataclass(frozen=True)
+class QueueAttributes:
+    """What can be set on a queue; times in seconds, sizes in bytes."""
+
+    visibility_timeout: int = 30
+    maximum_message_size: int = 65_536
+    message_retention_period: int = 345_600
+    delay_seconds: int = 0
+    polling_wait_seconds: int = 0
+    logging_enabled: bool = False
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _RANGES.items():
+            check_range(wire_name(name), getattr(self, name), low, high)
+
+
+_RANGES = {
+    "visibility_timeout": (1, LONGEST_VISIBILITY_SECONDS),
+    "maximum_message_size": (1024, 65_536),
+    "message_retention_period": (60, 1_296_000),
+    "delay_seconds": (0, 604_800),
+    "polling_wait_seconds": (0, 30),
+}
+
+
+def wire_name(name: str) -> str:
+    """`visibility_timeout` as `VisibilityTimeout`."""
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
+QUEUE_MEMBERS: Mapping[str, str] = {
+    wire_name(attribute.name): attribute.name for attribute in fields(QueueAttributes)
+}
+
+
+@dataclass(frozen=True)
+class DeadLetterPolicy:
+    """A message received more than `max_receive_count` times moves to queue `queue_name` instead."""
+
+    queue_name: str
+    max_receive_count: int
+
+
+class Queue:
+    """One queue. Its methods take the cloud's lock themselves and may be called from any thread."""
+
+    def __init__(self, world: World, name: str, attributes: QueueAttributes) -> None:
+        self._world = world
+        self.name = name
+        self.attributes = attributes
+        self.create_time = self.last_modify_time = world.clock.now()
+        self.dead_letter_policy: DeadLetterPolicy | None = None
+        self._messages: dict[str, Message] = {}
+        self._by_handle: dict[str, Message] = {}
+        self._ready: list[tuple[int, int, str]] = []
+        self._waiting: list[tuple[float, int, str]] = []
+        self._sequence = 0
+
+    @property
+    def resource(self) -> str:
+        """The queue's resource name."""
+        return f"acs:mns:{self._world.region}:{self._world.account_id}:queues/{self.name}"
+
+    @property
+    def messages(self) -> list[MessageView]:
+        """Every message that is in the queue now, oldest first."""
+        with self._world.changed:
+            now = self._settle()
+            return [message.view(now) for message in self._messages.values()]
+
+    def send(self, body: str | bytes, *, delay_seconds: int | None = None, priority: int = 8) -> str:
+        """Put `body` in as it stands, as text in UTF-8; the message's id. Raises InvalidArgument."""
+        text = body.decode() if isinstance(body, bytes) else body
+        return self.put(Outgoing(text, delay_seconds, priority)).message_id
+
+    def dead_letter(self, queue_name: str, max_receive_count: int) -> None:
+        """Move messages to `queue_name` once they were received `max_receive_count` times in vain.
+
+        Raises ValueError if that is this queue or the count is not positive.
+        """
+        if queue_name == self.name or max_receive_count < 1:
+            raise ValueError("the dead-letter queue must be another, the count at least 1")
+        self.dead_letter_policy = DeadLetterPolicy(queue_name, max_receive_count)
+
+    def purge(self) -> None:
+        """Drop every message."""
+        with self._world.changed:
+            self._messages.clear()
+            self._by_handle.clear()
+
+    def set_attributes(self, attributes: QueueAttributes) -> None:
+        with self._world.changed:
+            self.attributes = attributes
+            self.last_modify_time = self._world.clock.now()
+            self._world.changed.notify_all()
+
+    def put(self, outgoing: Outgoing, *, request_id: str | None = None) -> Message:
+        """Add a message; raises InvalidArgument where a limit is broken.
+
+        A delayed message has a receipt handle from the start.
+        """
+        outgoing.check(self.attributes.maximum_message_size)
+        with self._world.changed:
+            now = self._world.clock.now()
+            given = outgoing.delay_seconds
+            delay = self.attributes.delay_seconds if given is None else given
+            ids = self._world.ids
+            message = Message(
+                ids.message_id(),
+                outgoing.body,
+                outgoing.priority,
+                now,
+                now + delay,
+                0,
+                request_id or ids.smq_request_id(),
+                outgoing.group_id,
+                outgoing.user_properties,
+                outgoing.system_properties,
+            )
+            self.take_in(message)
+            if delay:
+                self._issue_handle(message)
+            return message.copy()
+
+    def take_in(self, message: Message) -> None:
+        """Add a message made elsewhere, keeping its times."""
+        with self._world.changed:
+            self._sequence += 1
+            message.sequence = self._sequence
+            self._messages[message.message_id] = message
+            self._schedule(message)
+            self._world.changed.notify_all()
+
+    def receive(self, count: int) -> list[Message]:
+        """Up to `count` visible messages, by priority and age; each is invisible from now on for the queue's
+        visibility time-out."""
+        with self._world.changed:
+            now = self._settle()
+            taken = []
+            while len(taken) < count and (message := self._pop_ready()) is not None:
+                message.dequeue_count += 1
+                message.first_dequeue_time = message.first_dequeue_time or now
+                self._hide(message, self.attributes.visibility_timeout)
+                taken.append(message.copy())
+            return taken
+
+    def peek(self, count: int) -> list[Message]:
+        """Up to `count` visible messages, unchanged."""
+        with self._world.changed:
+            now = self._settle()
+            visible = [message for message in self._messages.values() if message.visible_at <= now]
+            first = heapq.nsmallest(count, visible, key=lambda message: (message.priority, message.sequence))
+            return [message.copy() for message in first]
+
+    def pop_exhausted(self) -> list[Message]:
+        """Remove the visible messages that the dead-letter policy says to move."""
+        policy = self.dead_letter_policy
+        if policy is None:
+            return []
+        with self._world.changed:
+            now = self._settle()
+            exhausted = [
+                message
+                for message in self._messages.values()
+                if message.visible_at <= now and message.dequeue_count >= policy.max_receive_count
+            ]
+            for message in exhausted:
+                self._remove(message)
+            return exhausted
+
+    def delete(self, receipt_handle: str) -> None:
+        """Remove the message that `receipt_handle` stands for.
+
+        Raises ReceiptHandleError for what is no handle, MessageNotExist for one that is used up or expired.
+        """
+        with self._world.changed:
+            self._remove(self._held(receipt_handle))
+
+    def change_visibility(self, receipt_handle: str, seconds: float) -> Message:
+        """Hide the message for `seconds` from now, zero to show it at once; it gets a new receipt handle.
+
+        Raises as `delete`.
+        """
+        with self._world.changed:
+            message = self._held(receipt_handle)
+            self._hide(message, seconds)
+            self._world.changed.notify_all()
+            return message.copy()
+
+    def next_change(self) -> float | None:
+        """When the next hidden message shows, in seconds since the epoch."""
+        with self._world.changed:
+            self._settle()
+            return self._waiting[0][0] if self._waiting else None
+
+    def _held(self, receipt_handle: str) -> Message:
+        if not is_receipt_handle(receipt_handle):
+            raise ReceiptHandleError
+        now = self._settle()
+        message = self._by_handle.get(receipt_handle)
+        if message is None or message.visible_at <= now:
+            if self._world.behaviour.expired_receipt == "ReceiptHandleError":
+                raise ReceiptHandleError
+            raise MessageNotExist
+        return message
+
+    def _hide(self, message: Message, seconds: float) -> None:
+        message.visible_at = self._world.clock.now() + seconds
+        message.received = True
+        self._issue_handle(message)
+        self._schedule(message)
+
+    def _issue_handle(self, message: Message) -> None:
+        self._by_handle.pop(message.receipt_handle or "", None)
+        message.receipt_handle = self._world.ids.receipt_handle()
+        self._by_handle[message.receipt_handle] = message
+
+    def _remove(self, message: Message) -> None:
+        self._messages.pop(message.message_id, None)
+        self._by_handle.pop(message.receipt_handle or "", None)
+
+    def _schedule(self, message: Message) -> None:
+        heapq.heappush(self._waiting, (message.visible_at, message.sequence, message.message_id))
+
+    def _settle(self) -> float:
+        """Drop what is too old, make ready what has become visible; the present time."""
+        now = self._world.clock.now()
+        oldest = now - self.attributes.message_retention_period
+        for message in list(self._expired(oldest)):
+            self._remove(message)
+        while self._waiting and (self._waiting[0][0] <= now or self._is_stale(self._waiting[0])):
+            entry = heapq.heappop(self._waiting)
+            if not self._is_stale(entry):
+                message = self._messages[entry[2]]
+                heapq.heappush(self._ready, (message.priority, message.sequence, message.message_id))
+        return now
+
+    def _expired(self, oldest: float) -> list[Message]:
+        expired = []
+        for message in self._messages.values():
+            if message.enqueue_time > oldest:
+                break
+            expired.append(message)
+        return expired
+
+    def _is_stale(self, entry: tuple[float, int, str]) -> bool:
+        """Whether the message has gone or was hidden anew since `entry` was made."""
+        message = self._messages.get(entry[2])
+        return message is None or message.visible_at != entry[0]
+
+    def _pop_ready(self) -> Message | None:
+        now = self._world.clock.now()
+        while self._ready:
+            _, _, message_id = heapq.heappop(self._ready)
+            message = self._messages.get(message_id)
+            if message is not None and message.visible_at <= now:
+                return message
+        return None
+
+
+def read_attributes(given: Mapping[str, str], base: QueueAttributes) -> QueueAttributes:
+    """`base` with what `given` sets, by wire names; raises InvalidArgument."""
+    values: dict[str, int | bool] = {}
+    for name, text in given.items():
+        member = QUEUE_MEMBERS.get(name)
+        if member is not None:
+            values[member] = read_bool(text) if member == "logging_enabled" else read_int(name, text)
+    return QueueAttributes(**{**_as_dict(base), **values})  # type: ignore[arg-type]
+
+
+def read_int(name: str, text: str) -> int:
+    """Raises InvalidArgument unless `text` is a number."""
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 12):
+        raise InvalidArgument(f"The value of {name} should be a number.")
+    return int(text)
+
+
+def read_bool(text: str) -> bool:
+    """Raises InvalidArgument unless `text` is True or False in any case."""
+    if text.lower() not in ("true", "false"):
+        raise InvalidArgument("The value of LoggingEnabled should be True or False.")
+    return text.lower() == "true"
+
+
+def _as_dict(attributes: QueueAttributes) -> dict[str, int | bool]:
+    return {attribute.name: getattr(attributes, attribute.name) for attribute in fields(attributes)}

@@ -1,0 +1,72 @@
+"""20,000 generated events: none crashes the handler, and no message in one vanishes."""
+
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fcruntime import Fc3Context
+from fcruntime.context import FunctionInfo
+from fcruntime.triggers import decode
+from hpoq.testing.events import encode_body, smq_raw_data
+
+EXAMPLES = 5_000
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+REQUEST_MEMBERS = st.sampled_from(
+    ["experiment", "idempotencyKey", "schemaVersion", "traceparent", "Name", "Tag", "specversion", "data", "hpoq"]
+)
+CONFIG_MEMBERS = st.sampled_from(
+    ["platform_config", "metric_config", "search_space", "yml_config", "oss_config", "monitor_config"]
+)
+NEAR_REQUESTS = st.dictionaries(
+    REQUEST_MEMBERS,
+    JSON
+    | st.dictionaries(
+        st.sampled_from(["Name", "HpoExperimentConfiguration", "Tag"]),
+        JSON | st.dictionaries(CONFIG_MEMBERS, JSON, max_size=4),
+        max_size=3,
+    ),
+    max_size=4,
+)
+BODIES = st.one_of(
+    st.text(max_size=60),
+    JSON.map(json.dumps),
+    NEAR_REQUESTS.map(json.dumps),
+    NEAR_REQUESTS.map(json.dumps).map(encode_body),
+    st.binary(max_size=60).map(encode_body),
+)
+IDS = st.text(max_size=12)
+DELIVERIES = st.builds(smq_raw_data, IDS, BODIES)
+ITEMS = DELIVERIES | JSON | DELIVERIES.map(lambda data: {"id": "c", "data": data}) | DELIVERIES.map(json.dumps)
+STRATEGIES = {
+    "bytes": st.binary(max_size=200),
+    "json": JSON.map(lambda value: json.dumps(value).encode()),
+    "deliveries": DELIVERIES.map(lambda data: json.dumps(data).encode()),
+    "batches": st.lists(ITEMS, max_size=4).map(lambda items: json.dumps(items).encode()),
+}
+
+
+@pytest.mark.parametrize("shape", STRATEGIES)
+def test_nothing_crashes_or_vanishes(world, shape):
+    """Every item of an event ends in an outcome, and every final outcome in an event."""
+    function = world.function()
+    topic = world.cloud.topics.get("hpo-results")
+    context = Fc3Context("r", FunctionInfo(timeout=300))
+
+    @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(STRATEGIES[shape])
+    def deliver(event):
+        before = len(topic.published)
+        messages = function.handle(event, context)["messages"]
+        assert len(messages) == len(decode(event))
+        assert {row["outcome"] for row in messages} <= {"rejected", "duplicate", "created"}
+        final = [row for row in messages if row["outcome"] != "duplicate"]
+        assert len(topic.published) - before == len(final)
+
+    deliver()

@@ -1,0 +1,138 @@
+"""No secret appears in clear in any log line, event, error, report or record."""
+
+import io
+import json
+
+import pytest
+import structlog
+
+from fcruntime import Fc2Context, invoke
+from fcruntime.context import ContextCredentials, FunctionInfo
+from hpoq.idempotency.sqlite import SqliteStore
+from hpoq.observability import logs
+from hpoq.testing import smq_event
+
+CANARY = "CANARY"
+CONTEXT = Fc2Context(
+    "r-1",
+    FunctionInfo(timeout=300),
+    ContextCredentials(f"LTAI-{CANARY}-id", f"{CANARY}-context-secret", f"{CANARY}-context-token"),
+)
+
+
+def secret(name):
+    return f"{CANARY}-{name}-0123456789"
+
+
+CONFIG = {
+    "platform_config": {"name": "DLC", "cmd": ["dlc submit --lr=${lr} ${exp_id}_${trial_id}"]},
+    "metric_config": {
+        "metric_type": "stdout",
+        "metric_source": ["cmd1"],
+        "final_mode": "final",
+        "metric_dict": {"loss=([0-9.]+)": 1},
+    },
+    "search_space": {"${lr}": {"_type": "uniform", "_value": [0.1, 0.2]}},
+    "oss_config": {
+        "endpoint": "http://oss-cn-beijing.aliyuncs.com",
+        "accessKeyID": secret("oss-id"),
+        "accessKeySecret": secret("oss"),
+    },
+    "odps_config": {"access_id": secret("odps-id"), "access_key": secret("odps"), "project_name": "p"},
+    "dlc_config": {"access_id": secret("dlc-id"), "access_key": secret("dlc"), "region": "cn-shanghai"},
+    "ts_config": {"access_key_id": secret("ts-id"), "access_key_secret": secret("ts")},
+    "paiflow_config": {"access_key_id": secret("paiflow-id"), "access_key_secret": secret("paiflow")},
+    "monitor_config": {"url": f"https://oapi.dingtalk.com/robot/send?access_token={secret('monitor')}"},
+}
+
+
+def request(**changes):
+    experiment = {"Name": "n", "WorkspaceId": "1", "HpoExperimentConfiguration": {**CONFIG, **changes}}
+    return json.dumps({"experiment": experiment})
+
+
+BODIES = {
+    "good": request(),
+    "unknown member": request(oss_config={"accessKeySecrets": secret("typo")}),
+    "wrong type": request(odps_config={"access_key": [secret("list")], "access_id": {"x": secret("dict")}}),
+    "wrong place": request(dlc_config=secret("place")),
+    "as a name": request(**{secret("member"): {"access_key": secret("inner")}})[:-1] + "}",
+    "not json": request()[:-9],
+    "duplicate member": request().replace('"ts_config"', '"odps_config"'),
+}
+
+
+@pytest.fixture
+def stream():
+    lines = io.StringIO()
+    logs.configure("DEBUG", lines)
+    yield lines
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def on_disk(world, tmp_path):
+    world.store = SqliteStore(str(tmp_path / "records.sqlite3"))
+    world.cloud.credentials.add(
+        CONTEXT.credentials.access_key_id,
+        CONTEXT.credentials.access_key_secret,
+        security_token=CONTEXT.credentials.security_token,
+    )
+    yield world
+    world.store.close()
+
+
+def everything(world, tmp_path, stream, result):
+    """All that leaves the function, as one text."""
+    world.store.close()
+    files = [file.read_bytes().decode(errors="replace") for file in tmp_path.iterdir()]
+    return "\n".join([stream.getvalue(), json.dumps(world.events), result.body.decode(), *files])
+
+
+def echo(world, **fault):
+    """The service quotes the request's secrets in its answer."""
+    world.cloud.faults.add(
+        service="paiautoml",
+        operation="CreateHpoExperiment",
+        kind="status",
+        when="before",
+        message=f"bad value {secret('oss')} with {secret('dlc')} for {CANARY}-context-secret",
+        **fault,
+    )
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
+def test_canaries_in_requests(on_disk, tmp_path, stream, body):
+    """Good or bad, a request's secrets stay inside."""
+    result = invoke(on_disk.function().handle, smq_event("M1", body), CONTEXT)
+    assert on_disk.events
+    assert CANARY not in everything(on_disk, tmp_path, stream, result).replace(secret("member"), "")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 400, "code": "INVALID_INPUT_PARAMS"},
+        {"status": 403, "code": "Forbidden.RAM"},
+        {"status": 400, "code": "Throttling.User", "times": 9},
+        {"status": 500, "code": "InternalError"},
+        {"status": 400, "code": "SignatureDoesNotMatch"},
+    ],
+    ids=lambda fault: fault["code"],
+)
+def test_canaries_that_the_service_quotes(on_disk, tmp_path, stream, fault):
+    """A service that quotes secrets in its errors does not make the function repeat them."""
+    echo(on_disk, **fault)
+    result = invoke(on_disk.function().handle, smq_event("M1", request()), CONTEXT)
+    text = everything(on_disk, tmp_path, stream, result)
+    assert CANARY not in text
+    assert fault["code"] in text
+
+
+def test_canaries_when_the_event_fails_and_is_undecodable(on_disk, tmp_path, stream):
+    """An event that cannot be decoded is told by digest, and an unreachable topic quotes nothing."""
+    on_disk.cloud.faults.add(service="smq", operation="PublishMessage", kind="refuse", when="before", times=9)
+    event = b"[" + smq_event("M1", request()) + b"," + json.dumps(secret("x")).encode() + b"]"
+    result = invoke(on_disk.function().handle, event, CONTEXT)
+    assert not result.ok
+    assert CANARY not in everything(on_disk, tmp_path, stream, result)

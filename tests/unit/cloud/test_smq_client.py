@@ -1,0 +1,316 @@
+"""The client of SMQ against a scripted service."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from hpoq.cloud.credentials import Credentials
+from hpoq.cloud.queue import Queue
+from hpoq.cloud.retry import RetryPolicy
+from hpoq.cloud.safexml import parse
+from hpoq.cloud.signing import mns_authorization
+from hpoq.cloud.smq import MOST_BODY_BYTES, Smq, default_endpoint, queue_endpoint
+from hpoq.errors import Conflict, Denied, Invalid, NotFound, SettingsError, Throttled, UnknownEnd
+
+NAMESPACE = "http://mns.aliyuncs.com/doc/v1/"
+
+
+def xml(root: str, **members: object) -> bytes:
+    inner = "".join(f"<{name}>{value}</{name}>" for name, value in members.items())
+    return f'<?xml version="1.0"?><{root} xmlns="{NAMESPACE}">{inner}</{root}>'.encode()
+
+
+def failure(code: str, message: str = "m") -> bytes:
+    return xml("Error", Code=code, Message=message, RequestId="r", HostId="h")
+
+
+SENT = xml("Message", MessageId="m1", MessageBodyMD5="ABC")
+MESSAGE = {
+    "MessageId": "m1",
+    "ReceiptHandle": "1-a+/==",
+    "MessageBody": "Ym9keQ==",
+    "EnqueueTime": 1,
+    "NextVisibleTime": 2,
+    "DequeueCount": 3,
+}
+
+
+@pytest.fixture
+def client(transport, serve, credentials):
+    def make(*script, retry=None) -> Smq:
+        server = serve(*script)
+        made = Smq(transport, server.url, lambda: credentials, read_timeout=5, retry=retry)
+        made.server = server
+        return made
+
+    return make
+
+
+def parsed(raw: bytes) -> tuple[str, dict[str, str], bytes]:
+    head, _, body = raw.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+    return first.removesuffix(" HTTP/1.1"), headers, body
+
+
+def test_send(client, answer):
+    """A body is sent as base64 in the service's namespace."""
+    smq = client(answer(201, SENT))
+    sent = smq.send_message("q", b"\x00<&>", delay_seconds=7)
+    assert (sent.message_id, sent.body_md5) == ("m1", "ABC")
+    line, headers, body = parsed(smq.server.requests[0])
+    assert line == "POST /queues/q/messages"
+    assert headers["x-mns-version"] == "2015-06-06"
+    assert b'<Message xmlns="http://mns.aliyuncs.com/doc/v1/">' in body
+    root = parse(body)
+    assert base64.b64decode(root.get("MessageBody")) == b"\x00<&>"
+    assert root.get("DelaySeconds") == "7"
+
+
+def test_send_plain(client, answer):
+    """A body may be sent plain, and no delay is said where there is none."""
+    smq = client(answer(201, SENT))
+    smq.send_message("q", "<测&>".encode(), encode_base64=False)
+    root = parse(parsed(smq.server.requests[0])[2])
+    assert (root.get("MessageBody"), root.get("DelaySeconds")) == ("<测&>", None)
+
+
+def test_signed(client, answer, credentials):
+    """What arrives bears a signature over itself; the token travels beside it."""
+    smq = client(answer(201, SENT))
+    smq.send_message("q", b"x")
+    line, headers, _ = parsed(smq.server.requests[0])
+    method, target = line.split(" ")
+    assert headers["authorization"] == mns_authorization(method, target, headers, credentials)
+    assert headers["security-token"] == "CANARY-TOKEN"
+    assert headers["date"].endswith(" GMT")
+
+
+def test_no_token(transport, serve, answer):
+    """Lasting credentials send no token header."""
+    server = serve(answer(201, SENT))
+    Smq(transport, server.url, lambda: Credentials("i", "s")).send_message("q", b"x")
+    assert b"security-token" not in server.requests[0]
+
+
+@pytest.mark.parametrize(
+    ("body", "encode", "code"),
+    [
+        (b"x" * (MOST_BODY_BYTES * 3 // 4 + 1), True, "MessageBodyTooLarge"),
+        (b"x" * (MOST_BODY_BYTES + 1), False, "MessageBodyTooLarge"),
+        ("测".encode() * (MOST_BODY_BYTES // 3 + 1), False, "MessageBodyTooLarge"),
+        (b"\x00", False, "InvalidMessageBody"),
+        (b"\xff", False, "InvalidMessageBody"),
+    ],
+)
+def test_unsendable(client, answer, body, encode, code):
+    """A body that is too large or that XML cannot carry is refused before anything is sent."""
+    smq = client(answer(201, SENT))
+    with pytest.raises(Invalid) as caught:
+        smq.send_message("q", body, encode_base64=encode)
+    assert (caught.value.code, smq.server.connections) == (code, 0)
+
+
+def test_largest(client, answer):
+    """A body of just the limit is sent."""
+    smq = client(answer(201, SENT))
+    assert smq.publish_message("t", "x" * MOST_BODY_BYTES).message_id == "m1"
+
+
+@pytest.mark.parametrize(
+    ("step", "kind"),
+    [
+        ((400, failure("QpsLimitExceeded")), Throttled),
+        ((429, failure("TooManyRequests")), Throttled),
+        ((500, failure("InternalError")), UnknownEnd),
+        ((502, b"<html>"), UnknownEnd),
+        ((201, b""), UnknownEnd),
+        ((201, b"<html></html>"), UnknownEnd),
+        ((201, b'<!DOCTYPE a [<!ENTITY b "c">]><Message><MessageId>&b;</MessageId></Message>'), UnknownEnd),
+    ],
+)
+def test_sending_is_repeated(client, answer, clock, step, kind):
+    """A send is repeated after any transient end, bounded and with waits in between."""
+    smq = client(answer(*step), answer(201, SENT))
+    assert smq.send_message("q", b"x").message_id == "m1"
+    smq = client(answer(*step), retry=RetryPolicy(attempts=2))
+    with pytest.raises(kind):
+        smq.send_message("q", b"x")
+    assert (len(smq.server.requests), len(clock.slept)) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (404, "TopicNotExist", NotFound),
+        (403, "AccessDenied", Denied),
+        (408, "TimeExpired", Denied),
+        (400, "InvalidArgument", Invalid),
+    ],
+)
+def test_publish_fails(client, answer, status, code, kind):
+    """An answer that will not change is raised at once, with all the service said but our secrets."""
+    smq = client(answer(status, failure(code, "about CANARY-SECRET")))
+    with pytest.raises(kind) as caught:
+        smq.publish_message("t", "x")
+    assert (caught.value.code, caught.value.request_id, caught.value.http_status) == (code, "r", status)
+    assert "CANARY" not in str(caught.value)
+    assert len(smq.server.requests) == 1
+
+
+def test_publish(client, answer):
+    """A publish is plain, with its tag."""
+    smq = client(answer(201, SENT))
+    smq.publish_message("t", '{"a":"<"}', tag="x")
+    line, _, body = parsed(smq.server.requests[0])
+    root = parse(body)
+    assert (line, root.get("MessageBody"), root.get("MessageTag")) == (
+        "POST /topics/t/messages",
+        '{"a":"<"}',
+        "x",
+    )
+
+
+def test_receive(client, answer):
+    """A receive returns the messages with their bodies as they lie there."""
+    second = xml("Message", MessageId="m2", MessageBody="").decode().partition("?>")[2]
+    body = xml("Messages").replace(
+        b"</Messages>", xml("Message", **MESSAGE).partition(b"?>")[2] + second.encode() + b"</Messages>"
+    )
+    smq = client(answer(200, body))
+    first, other = smq.receive_messages("q", count=2, wait_seconds=3)
+    assert (first.message_id, first.body, first.receipt_handle) == ("m1", "Ym9keQ==", "1-a+/==")
+    assert (first.enqueued_at, first.next_visible_at, first.dequeue_count) == (1, 2, 3)
+    assert (other.body, other.receipt_handle, other.dequeue_count) == ("", None, 0)
+    line, _, _ = parsed(smq.server.requests[0])
+    assert line == "GET /queues/q/messages?numOfMessages=2&waitseconds=3"
+    assert "Ym9keQ" not in repr(first)
+
+
+def test_receive_nothing(client, answer):
+    """An empty queue gives no message; a missing queue is an error."""
+    smq = client(answer(404, failure("MessageNotExist")), answer(404, failure("QueueNotExist")))
+    assert smq.receive_messages("q") == ()
+    with pytest.raises(NotFound):
+        smq.receive_messages("q")
+
+
+@pytest.mark.parametrize(("left", "asked"), [(None, 30), (60.0, 30), (20.5, 12), (5.0, 0)])
+def test_wait_fits(client, answer, clock, left, asked):
+    """A wait is shortened to what fits before the time to give up, for the answer must still arrive."""
+    smq = client(answer(404, failure("MessageNotExist")))
+    smq.receive_messages("q", wait_seconds=99, give_up_at=None if left is None else clock.monotonic() + left)
+    assert parsed(smq.server.requests[0])[0].endswith(f"&waitseconds={asked}")
+
+
+def test_long_poll_outlasts_the_read_timeout(transport, serve, answer, credentials):
+    """The read time-out counts from the end of the wait that was asked for."""
+    server = serve(
+        lambda connection, _: (
+            server.stop.wait(0.4) or connection.sendall(answer(404, failure("MessageNotExist")))
+        )
+    )
+    smq = Smq(transport, server.url, lambda: credentials, read_timeout=0.3, retry=RetryPolicy(attempts=1))
+    assert smq.receive_messages("q", wait_seconds=1) == ()
+
+
+def test_peek(client, answer):
+    """A peek reads a single message as well as a batch."""
+    smq = client(answer(200, xml("Message", MessageId="m1", MessageBody="x")))
+    assert [message.receipt_handle for message in smq.peek("q")] == [None]
+    assert parsed(smq.server.requests[0])[0] == "GET /queues/q/messages?numOfMessages=1&peekonly=true"
+
+
+def test_delete(client, answer):
+    """A receipt handle is encoded, and signed in that form."""
+    smq = client(answer(204))
+    assert smq.delete_message("q", "1-a+/==") is None
+    assert parsed(smq.server.requests[0])[0] == "DELETE /queues/q/messages?ReceiptHandle=1-a%2B%2F%3D%3D"
+
+
+@pytest.mark.parametrize(("status", "code"), [(404, "MessageNotExist"), (400, "ReceiptHandleError")])
+def test_lease_lost(client, answer, status, code):
+    """Both answers for a lost lease are NotFound."""
+    with pytest.raises(NotFound):
+        client(answer(status, failure(code))).delete_message("q", "h")
+
+
+def test_change_visibility(client, answer):
+    """A change of visibility returns the new receipt handle."""
+    smq = client(answer(200, xml("ChangeVisibility", ReceiptHandle="new", NextVisibleTime=5)))
+    assert smq.change_visibility("q", "old", 60) == "new"
+    line = parsed(smq.server.requests[0])[0]
+    assert line == "PUT /queues/q/messages?receiptHandle=old&visibilityTimeout=60"
+
+
+@pytest.mark.parametrize("status", [201, 204])
+def test_create_queue(client, answer, status):
+    """A queue is created, or found as it should be, with the attributes that were given."""
+    smq = client(answer(status, Location="/queues/q"))
+    smq.create_queue("q", visibility_timeout=60, polling_wait_seconds=0)
+    line, _, body = parsed(smq.server.requests[0])
+    assert line == "PUT /queues/q"
+    assert [(child.name, child.text) for child in parse(body).children] == [
+        ("VisibilityTimeout", "60"),
+        ("PollingWaitSeconds", "0"),
+    ]
+
+
+def test_error_in_a_success(client, answer):
+    """An error document is an error even with a status of success."""
+    with pytest.raises(NotFound):
+        client(answer(200, failure("QueueNotExist"))).delete_message("q", "h")
+
+
+def test_create_conflict(client, answer):
+    """A queue that exists otherwise is a Conflict."""
+    with pytest.raises(Conflict):
+        client(answer(409, failure("QueueAlreadyExist"))).create_queue("q")
+
+
+def test_topic_and_subscription(client, answer):
+    """A topic, and a queue's subscription to it."""
+    smq = client(answer(201), answer(201))
+    smq.create_topic("t")
+    smq.subscribe("t", "s", queue_endpoint("1234", "cn-shanghai", "q"))
+    first, second = (parsed(raw) for raw in smq.server.requests)
+    assert first[0] == "PUT /topics/t"
+    assert second[0] == "PUT /topics/t/subscriptions/s"
+    root = parse(second[2])
+    assert root.get("Endpoint") == "acs:mns:cn-shanghai:1234:queues/q"
+    assert root.get("NotifyContentFormat") == "SIMPLIFIED"
+
+
+def test_attributes(client, answer):
+    """Attributes are read, absent and odd ones as None."""
+    body = xml("Queue", QueueName="q", VisibilityTimeout=30, ActiveMessages=2, DelayMessages="x")
+    got = client(answer(200, body)).get_queue_attributes("q")
+    assert (got.name, got.visibility_timeout, got.active_messages) == ("q", 30, 2)
+    assert (got.delayed_messages, got.delay_seconds) == (None, None)
+
+
+def test_names_are_encoded(client, answer):
+    """A name cannot reach into another path."""
+    smq = client(answer(204))
+    smq.create_queue("a/../b?c")
+    assert parsed(smq.server.requests[0])[0] == "PUT /queues/a%2F..%2Fb%3Fc"
+    for name in ("", ".", ".."):
+        with pytest.raises(ValueError, match="name"):
+            smq.create_queue(name)
+
+
+def test_queue(client, answer):
+    """A Queue sends to its own queue."""
+    smq = client(answer(201, SENT))
+    assert Queue(smq, "mine").send(b"x", delay_seconds=1).message_id == "m1"
+    assert parsed(smq.server.requests[0])[0] == "POST /queues/mine/messages"
+
+
+def test_endpoints():
+    """The public endpoint of an account in a region."""
+    assert default_endpoint("1234", "cn-shanghai") == "https://1234.mns.cn-shanghai.aliyuncs.com"
+    for account, region in (("evil.com/", "cn-shanghai"), ("1234", "x@y"), ("", "cn-shanghai")):
+        with pytest.raises(SettingsError):
+            default_endpoint(account, region)

@@ -1,0 +1,309 @@
+import json
+from pathlib import Path
+
+import alilocal
+import pytest
+
+import hpoq.handler
+from fcruntime import Fc2Context, Fc3Context, invoke
+from fcruntime.context import ContextCredentials, FunctionInfo
+from hpoq.errors import SettingsError
+from hpoq.handler import EventFailed, Function
+from hpoq.processing.keys import derive_key, event_id
+from hpoq.testing import FakeClock, MemoryStore, smq_event, smq_stream_event
+from hpoq.testing.events import encode_body
+
+REQUEST = (Path(__file__).parents[2] / "events" / "requests" / "minimal.json").read_text()
+CONTEXT = Fc3Context("r-1", FunctionInfo(timeout=300))
+
+
+@pytest.fixture
+def cloud():
+    with alilocal.LocalCloud() as running:
+        running.queues.create("hpo-requests")
+        running.topics.create("hpo-results")
+        yield running
+
+
+def make(cloud, **settings):
+    environ = {
+        "HPOQ_REGION": cloud.region,
+        "HPOQ_ACCOUNT_ID": cloud.account_id,
+        "HPOQ_PAIAUTOML_ENDPOINT": cloud.endpoint,
+        "HPOQ_SMQ_ENDPOINT": cloud.endpoint,
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": cloud.access_key_id,
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": cloud.access_key_secret,
+        **settings,
+    }
+    return Function(environ, session=cloud.session(), clock=FakeClock(cloud.clock.now()), store=MemoryStore())
+
+
+def published(cloud):
+    return [json.loads(message.body) for message in cloud.topics.get("hpo-results").published]
+
+
+def with_key(key, **changes):
+    return json.dumps({**json.loads(REQUEST), "idempotencyKey": key, **changes})
+
+
+def test_a_message_becomes_an_experiment_and_an_event(cloud):
+    """One message: one experiment that bears its key, one event, one row."""
+    report = make(cloud).handle(smq_event("M1", encode_body(REQUEST)), CONTEXT)
+    key = derive_key("smq", "M1")
+    (experiment,) = cloud.experiments
+    (event,) = published(cloud)
+    assert report == {
+        "requestId": "r-1",
+        "messages": [
+            {
+                "messageId": "M1",
+                "key": key,
+                "outcome": "created",
+                "experimentId": experiment.experiment_id,
+                "error": None,
+            }
+        ],
+        "summary": {"created": 1, "duplicate": 0, "rejected": 0, "retry": 0, "failed": 0},
+    }
+    assert ("hpoq-key", key) in experiment.tags
+    assert {name: event[name] for name in ("specversion", "type", "id", "source", "subject")} == {
+        "specversion": "1.0",
+        "type": "com.hpoq.experiment.created.v1",
+        "id": event_id(key, "created"),
+        "source": f"acs:fc:{cloud.region}:{cloud.account_id}:functions/hpoq",
+        "subject": experiment.experiment_id,
+    }
+    data = event["data"]
+    assert (data["idempotencyKey"], data["messageId"], data["requestId"]) == (key, "M1", "r-1")
+    assert (data["experimentId"], data["attempts"]) == (experiment.experiment_id, 1)
+
+
+def test_redelivery_creates_nothing_and_publishes_nothing(cloud):
+    """The second delivery of a finished message is a duplicate, in whichever outer shape it comes."""
+    function = make(cloud)
+    function.handle(smq_event("M1", REQUEST), CONTEXT)
+    report = function.handle(smq_stream_event({"M1": encode_body(REQUEST)}), CONTEXT)
+    assert report["summary"]["duplicate"] == 1
+    assert (len(cloud.experiments), len(published(cloud))) == (1, 1)
+
+
+def test_a_producers_key_joins_two_messages(cloud):
+    """A producer's repeated send has a new message id and the same key: one experiment."""
+    report = make(cloud).handle(smq_stream_event({"M1": with_key("k"), "M2": with_key("k")}), CONTEXT)
+    assert [row["outcome"] for row in report["messages"]] == ["created", "duplicate"]
+    assert report["messages"][1]["key"] == derive_key("producer", "k")
+
+
+def test_a_changed_request_under_a_used_key_is_a_conflict(cloud):
+    """The same key with another request is rejected with an event of its own, and creates nothing."""
+    other = json.loads(REQUEST)
+    other["experiment"]["Name"] = "another"
+    bodies = {"M1": with_key("k"), "M2": with_key("k", experiment=other["experiment"])}
+    function = make(cloud)
+    rows = function.handle(smq_stream_event(bodies), CONTEXT)["messages"]
+    assert [row["outcome"] for row in rows] == ["created", "rejected"]
+    assert rows[1]["error"]["code"] == "IdempotencyConflict"
+    created, rejected = published(cloud)
+    assert created["id"] != rejected["id"]
+    assert rejected["data"]["idempotencyKey"] == created["data"]["idempotencyKey"] == rows[0]["key"]
+    assert len(cloud.experiments) == 1
+    again = function.handle(smq_stream_event(bodies), CONTEXT)
+    assert again["summary"]["duplicate"] == 2
+    assert len(published(cloud)) == 2
+
+
+def test_a_rejected_request_tells_every_violation(cloud):
+    """A request that breaks the contract ends in an event that lists each rule it broke, by pointer."""
+    bad = json.loads(REQUEST)
+    bad["experiment"]["HpoExperimentConfiguration"]["platform_config"].pop("cmd")
+    bad["experiment"]["Nmae"] = "x"
+    report = make(cloud).handle(smq_event("M1", json.dumps(bad)), CONTEXT)
+    assert report["summary"]["rejected"] == 1
+    (event,) = published(cloud)
+    assert event["type"] == "com.hpoq.experiment.rejected.v1"
+    pointers = {violation["pointer"] for violation in event["data"]["error"]["violations"]}
+    assert {"/experiment/Nmae", "/experiment/HpoExperimentConfiguration/platform_config/cmd"} <= pointers
+
+
+def test_a_rejected_producers_key_stays_free(cloud):
+    """After a rejection the mended request may use the same idempotencyKey."""
+    function = make(cloud)
+    function.handle(smq_event("M1", with_key("k", experiment={"Nmae": 1})), CONTEXT)
+    report = function.handle(smq_event("M2", with_key("k")), CONTEXT)
+    assert report["summary"]["created"] == 1
+
+
+def test_neighbours_of_an_undecodable_item(cloud):
+    """An undecodable item ends in a rejection by digest; its neighbours are processed."""
+    good = smq_event("M1", REQUEST)
+    report = make(cloud).handle(b"[17," + good + b"]", CONTEXT)
+    assert [row["outcome"] for row in report["messages"]] == ["rejected", "created"]
+    event = next(event for event in published(cloud) if "rejected" in event["type"])
+    digest = "4523540f1504cd17100c4835e85b7eefd49911580f8efff0599a8f283be6b9e3"
+    assert digest in event["data"]["error"]["message"]
+
+
+def test_empty_batch_is_success(cloud):
+    """An event without messages is success."""
+    assert make(cloud).handle(b"[]", CONTEXT)["messages"] == []
+
+
+def test_raise_policy_fails_the_whole_event(cloud):
+    """Under raise, one message to retry fails the event; the others are finished and stay so."""
+    cloud.faults.add(
+        service="paiautoml", operation="CreateHpoExperiment", kind="refuse", when="before", times=3
+    )
+    function = make(cloud, HPOQ_CONCURRENCY="1")
+    event = smq_stream_event({"M1": with_key("a"), "M2": with_key("b")})
+    with pytest.raises(EventFailed, match="1 of 2 messages") as caught:
+        function.handle(event, CONTEXT)
+    assert caught.value.report.as_json()["summary"]["retry"] == 1
+    assert function.handle(event, CONTEXT)["summary"] == {
+        "created": 1,
+        "duplicate": 1,
+        "rejected": 0,
+        "retry": 0,
+        "failed": 0,
+    }
+
+
+def test_requeue_policy_sends_back_with_key_and_id(cloud):
+    """Under requeue the event succeeds, and the message comes back as the same message."""
+    cloud.faults.add(
+        service="paiautoml", operation="CreateHpoExperiment", kind="refuse", when="before", times=3
+    )
+    function = make(cloud, HPOQ_BATCH_POLICY="requeue", HPOQ_REQUEUE_DELAY_SECONDS="0")
+    report = function.handle(smq_event("M1", REQUEST), CONTEXT)
+    assert report["summary"]["retry"] == 1
+    (waiting,) = cloud.queues.get("hpo-requests").messages
+    rows = function.handle(smq_event(waiting.message_id, waiting.body), CONTEXT)["messages"]
+    assert [(row["outcome"], row["messageId"], row["key"]) for row in rows] == [
+        ("created", "M1", derive_key("smq", "M1"))
+    ]
+
+
+def test_requeue_that_fails_raises(cloud):
+    """A message that cannot be sent back fails the event: it is not lost."""
+    for service, operation in [("paiautoml", "CreateHpoExperiment"), ("smq", "SendMessage")]:
+        cloud.faults.add(service=service, operation=operation, kind="refuse", when="before", times=9)
+    with pytest.raises(EventFailed):
+        make(cloud, HPOQ_BATCH_POLICY="requeue").handle(smq_event("M1", REQUEST), CONTEXT)
+
+
+def test_an_operators_fault_never_uses_a_message_up(cloud):
+    """Denied creates are retried for ever, whatever the attempts allow."""
+    cloud.faults.add(
+        service="paiautoml",
+        operation="CreateHpoExperiment",
+        kind="status",
+        status=403,
+        code="Forbidden.RAM",
+        when="before",
+        times=20,
+    )
+    function = make(cloud, HPOQ_MAX_ATTEMPTS="2")
+    for _ in range(5):
+        with pytest.raises(EventFailed):
+            function.handle(smq_event("M1", REQUEST), CONTEXT)
+    cloud.faults.clear()
+    assert function.handle(smq_event("M1", REQUEST), CONTEXT)["summary"]["created"] == 1
+
+
+def test_attempts_run_out(cloud):
+    """After its attempts a message ends as failed, with an event; a redelivery tries once more."""
+    cloud.faults.add(
+        service="paiautoml",
+        operation="CreateHpoExperiment",
+        kind="status",
+        status=400,
+        code="Throttling.User",
+        when="before",
+        times=9,
+    )
+    function = make(cloud, HPOQ_MAX_ATTEMPTS="2", HPOQ_CALL_ATTEMPTS="1")
+    with pytest.raises(EventFailed):
+        function.handle(smq_event("M1", REQUEST), CONTEXT)
+    report = function.handle(smq_event("M1", REQUEST), CONTEXT)
+    assert report["messages"][0]["outcome"] == "failed"
+    (event,) = published(cloud)
+    assert (event["type"], event["data"]["error"]["code"], event["data"]["attempts"]) == (
+        "com.hpoq.experiment.failed.v1",
+        "Throttling.User",
+        2,
+    )
+    cloud.faults.clear()
+    assert function.handle(smq_event("M1", REQUEST), CONTEXT)["summary"]["created"] == 1
+
+
+def test_a_topic_that_is_away_leaves_the_event_in_the_record(cloud):
+    """An event that could not be published goes out with the next delivery, under the same id."""
+    cloud.faults.add(service="smq", operation="PublishMessage", kind="refuse", when="before", times=3)
+    function = make(cloud)
+    with pytest.raises(EventFailed):
+        function.handle(smq_event("M1", REQUEST), CONTEXT)
+    assert (len(cloud.experiments), published(cloud)) == (1, [])
+    report = function.handle(smq_event("M1", REQUEST), CONTEXT)
+    assert report["summary"]["created"] == 1
+    assert [event["id"] for event in published(cloud)] == [event_id(derive_key("smq", "M1"), "created")]
+
+
+def test_a_service_refusal_rejects(cloud):
+    """What the service itself calls invalid is rejected with the service's code."""
+    cloud.faults.add(
+        service="paiautoml",
+        operation="CreateHpoExperiment",
+        kind="status",
+        status=200,
+        code="INVALID_INPUT_PARAMS",
+        message="no such workspace",
+        when="before",
+    )
+    (row,) = make(cloud).handle(smq_event("M1", REQUEST), CONTEXT)["messages"]
+    assert (row["outcome"], row["error"]["code"]) == ("rejected", "INVALID_INPUT_PARAMS")
+
+
+def test_credentials_of_the_context_come_first(cloud):
+    """Up to 3.10 the context's credentials sign, security token and all."""
+    cloud.credentials.add("STS.id", "sts-secret", security_token="sts-token")
+    context = Fc2Context("r", FunctionInfo(timeout=300), ContextCredentials("STS.id", "sts-secret", "sts-token"))
+    function = make(cloud, ALIBABA_CLOUD_ACCESS_KEY_ID="wrong", ALIBABA_CLOUD_ACCESS_KEY_SECRET="wrong")
+    assert function.handle(smq_event("M1", REQUEST), context)["summary"]["created"] == 1
+
+
+def test_output_to_a_file(cloud, tmp_path):
+    """Events can go to a file, one a line."""
+    target = tmp_path / "events.jsonl"
+    make(cloud, HPOQ_OUTPUT=f"file://{target}").handle(smq_event("M1", REQUEST), CONTEXT)
+    (line,) = target.read_text().splitlines()
+    assert json.loads(line)["type"] == "com.hpoq.experiment.created.v1"
+
+
+@pytest.mark.parametrize("output", ["smq://", "file://relative", "ftp://x", "topic"])
+def test_unknown_outputs_are_settings_errors(cloud, output):
+    """An output that names nothing fails the event by name of the setting."""
+    with pytest.raises(SettingsError, match="HPOQ_OUTPUT"):
+        make(cloud, HPOQ_OUTPUT=output).handle(smq_event("M1", REQUEST), CONTEXT)
+
+
+def test_the_store_must_be_chosen_on_fc():
+    """On Function Compute no store is guessed: an instance's own disk forgets."""
+    with pytest.raises(SettingsError, match="HPOQ_STORE must be set"):
+        Function({"FC_INSTANCE_ID": "c-1"})
+
+
+def test_entry_points(cloud, tmp_path, monkeypatch):
+    """initialize, handler and pre_stop work by their handler strings, from the environment alone."""
+    with alilocal.serve(cloud=cloud) as server:
+        for name, value in {
+            "HPOQ_STORE": f"sqlite:///{tmp_path / 'records.sqlite3'}",
+            "HPOQ_PAIAUTOML_ENDPOINT": server.url,
+            "HPOQ_SMQ_ENDPOINT": server.url,
+            "HPOQ_LOG_LEVEL": "ERROR",
+            "ALIBABA_CLOUD_ACCESS_KEY_ID": cloud.access_key_id,
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET": cloud.access_key_secret,
+        }.items():
+            monkeypatch.setenv(name, value)
+        hpoq.handler.initialize(CONTEXT)
+        result = invoke("hpoq.handler.handler", smq_event("M1", REQUEST), CONTEXT)
+        hpoq.handler.pre_stop(CONTEXT)
+    assert json.loads(result.body)["summary"]["created"] == 1
