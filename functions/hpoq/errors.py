@@ -60,13 +60,20 @@ class Violation:
 class RequestRejected(HpoqError):
     """A request message breaks the contract.
 
-    `name` and `workspace_id` are those of the request where they could be read, for the error event.
+    `name` and `workspace_id` are those of the request where they could be read, for the error event;
+    `warnings` are what else is to be said of it.
     """
 
     def __init__(
-        self, violations: Sequence[Violation], *, name: str | None = None, workspace_id: str | None = None
+        self,
+        violations: Sequence[Violation],
+        *,
+        name: str | None = None,
+        workspace_id: str | None = None,
+        warnings: Sequence[Violation] = (),
     ) -> None:
         self.violations = tuple(violations)
+        self.warnings = tuple(warnings)
         self.name = name
         self.workspace_id = workspace_id
         first = self.violations[0]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from fcruntime.jsonvalue import JsonObject
-from hpoq.contract.events import EventError, encode_event, make_event
+from hpoq.contract.events import EventData, EventError, EventOutcome, encode_event, make_event
 from hpoq.processing.intake import Intake
 from hpoq.processing.keys import event_id
 from hpoq.publishers import Publisher
@@ -24,7 +23,7 @@ class Announcer:
 
     def compose(
         self,
-        outcome: Literal["created", "rejected", "failed"],
+        outcome: EventOutcome,
         record_key: str,
         intake: Intake,
         *,
@@ -35,21 +34,23 @@ class Announcer:
         error: EventError | None = None,
     ) -> str:
         """The event of `outcome` as JSON text; `record_key` is the key that its id derives from."""
-        event = make_event(
-            outcome=outcome,
-            event_id=event_id(record_key, outcome),
-            source=self.source,
-            subject=experiment_id or intake.key,
-            time=time,
+        data = EventData(
             key=intake.key,
             message_id=intake.message_id,
             request_id=self.request_id,
+            attempts=attempts,
+            timings=timings,
             experiment_id=experiment_id,
             name=intake.name,
             workspace_id=intake.workspace_id,
             error=error,
-            attempts=attempts,
-            timings=timings,
+        )
+        event = make_event(
+            outcome,
+            event_id=event_id(record_key, outcome),
+            source=self.source,
+            time=time,
+            data=data,
             traceparent=intake.request.traceparent if intake.request else None,
         )
         return encode_event(event)

@@ -63,8 +63,8 @@ class Marking:
     def body(self, request: ExperimentRequest, key: str) -> JsonObject:
         """The body of the create: what the producer wrote, and the marker."""
         if self.in_tag:
-            return request.experiment.wire(extra_tags=[(reconcile.TAG_KEY, key)])
-        return request.experiment.wire(description_suffix=reconcile.description_marker(key))
+            return request.experiment.marked(extra_tags=[(reconcile.TAG_KEY, key)])
+        return request.experiment.marked(description_suffix=reconcile.description_marker(key))
 
 
 class Creator:

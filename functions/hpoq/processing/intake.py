@@ -80,7 +80,7 @@ def _rejected(envelope: Envelope, exc: RequestRejected) -> Intake:
     Nothing was begun under the producer's key, so a mended request may use it.
     """
     error = EventError(
-        code="InvalidRequest", message=str(exc), retryable=False, violations=list(exc.violations)
+        code="InvalidRequest", message=str(exc), retryable=False, violations=exc.violations
     )
     return Intake(
         key=envelope.key,
@@ -101,5 +101,5 @@ def _undecodable(item: Undecodable) -> Intake:
         key=derive_key(item.kind if item.id else "digest", identity),
         fingerprint="body:" + item.digest,
         message_id=item.id,
-        error=EventError(code="Undecodable", message=message, retryable=False, violations=[violation]),
+        error=EventError(code="Undecodable", message=message, retryable=False, violations=(violation,)),
     )

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from typing import Literal
-
 import structlog
 
 from hpoq.clock import Clock
-from hpoq.contract.events import EventError
+from hpoq.contract.events import EventError, EventOutcome, read_error
 from hpoq.contract.request import secrets
 from hpoq.errors import CallError, StoreError
 from hpoq.idempotency.record import Record, State
@@ -118,7 +115,7 @@ class Processor:
 
     def _event(
         self,
-        outcome: Literal["created", "rejected", "failed"],
+        outcome: EventOutcome,
         claim: Record,
         intake: Intake,
         began: float,
@@ -151,13 +148,8 @@ class Processor:
         except StoreError as exc:
             # The event is out: at worst it is sent once more, under the same id.
             get_logger().warning("publish.unrecorded", error=str(exc))
-        error = _stored_error(event)
+        error = read_error(event)
         return _result(_OUTCOME[record.state], intake, experiment_id=record.experiment_id, error=error)
-
-
-def _stored_error(event: str) -> EventError | None:
-    error = json.loads(event).get("data", {}).get("error")
-    return EventError.model_validate(error) if error else None
 
 
 def _result(

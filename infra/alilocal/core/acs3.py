@@ -89,7 +89,9 @@ class Acs3:
     def _check_headers(self, request: Request, signed_headers: list[str]) -> None:
         for name in _MANDATORY:
             if not request.header(name):
-                raise ServiceError(400, "MissingParameter", f"The header {name} is mandatory for this action.")
+                raise ServiceError(
+                    400, "MissingParameter", f"The header {name} is mandatory for this action."
+                )
         present = {name.lower() for name, _ in request.headers}
         needed = {name for name in present if name.startswith("x-acs-")} | {"host"}
         if not needed <= set(signed_headers):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import BaseAdapter
 from requests.structures import CaseInsensitiveDict
-from urllib3 import HTTPResponse
+from urllib3 import HTTPHeaderDict, HTTPResponse
 from urllib3.exceptions import NewConnectionError, ProtocolError
 
 from alilocal.core.http import Broken, Refused, Request, Response, Stalled
@@ -92,14 +93,15 @@ def _to_response(
     response.headers = CaseInsensitiveDict(headers)
     response.raw = HTTPResponse(
         io.BytesIO(body),
-        headers=headers,
+        headers=HTTPHeaderDict(headers),
         status=answer.status,
         preload_content=False,
         request_method=request.method,
         enforce_content_length=True,
     )
+    response.reason = http.client.responses.get(answer.status, "")
     response.encoding = requests.utils.get_encoding_from_headers(response.headers)
     response.url = request.url or ""
     response.request = request
-    response.connection = adapter  # type: ignore[attr-defined]
+    response.connection = adapter  # type: ignore[assignment]
     return response

@@ -21,7 +21,6 @@ from alilocal.paiautoml.model import Experiment, Tags
 from alilocal.paiautoml.validation import read_tags
 
 _MOST_PER_PAGE = 100
-_FORMATS = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d")
 _DAY = 86_400
 _KEYS: dict[str, Callable[[Experiment], str | float]] = {
     "create_time": lambda experiment: experiment.gmt_create_time,
@@ -51,9 +50,9 @@ class Listing:
 
     def select(self, experiments: Sequence[Experiment]) -> list[Experiment]:
         """All that match, in order."""
-        found = [experiment for experiment in experiments if self._matches(experiment)]
-        # Reversed first, so that among equals the newest stands first whatever the order.
-        return sorted(reversed(found), key=_KEYS[self.sort_key], reverse=self.descending)
+        # Newest first, which is how those that the key does not tell apart stay.
+        found = [experiment for experiment in reversed(experiments) if self._matches(experiment)]
+        return sorted(found, key=_KEYS[self.sort_key], reverse=self.descending)
 
     def page_of(self, experiments: Sequence[Experiment]) -> Sequence[Experiment]:
         """The page asked for."""
@@ -131,12 +130,12 @@ def _moment(text: str | None, name: str, default: float, *, until: bool = False)
     """Seconds since the epoch; as an upper bound, the end of the second or day that is named."""
     if not text:
         return default
-    for form, length in zip(_FORMATS, (1, _DAY), strict=True):
-        try:
-            return calendar.timegm(time.strptime(text, form)) + (length if until else 0)
-        except ValueError:
-            continue
-    raise InvalidInput(f"'{name}' must have the form yyyy-mm-dd hh:mm:ss or yyyy-mm-dd.")
+    is_day = len(text) == len("2023-03-31")
+    form, length = ("%Y-%m-%d", _DAY) if is_day else ("%Y-%m-%d %H:%M:%S", 1)
+    try:
+        return calendar.timegm(time.strptime(text, form)) + (length if until else 0)
+    except ValueError:
+        raise InvalidInput(f"'{name}' must have the form yyyy-mm-dd hh:mm:ss or yyyy-mm-dd.") from None
 
 
 def _count(text: str | None, name: str, default: int, most: int | None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from alilocal.core.clock import CloudClock
@@ -67,14 +66,15 @@ class Experiment:
 
 
 class Experiments:
-    """Every experiment of a cloud, oldest first, deleted ones included.
-
-    Iterate over it, count it, test an id with `in`, or look one up with `experiments[id]` or `get(id)`.
-    """
+    """Every experiment of a cloud, deleted ones included."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._by_id: dict[str, Experiment] = {}
+
+    def all(self) -> list[Experiment]:
+        """Oldest first, whoever asks."""
+        return list(self._by_id.values())
 
     def create(self, draft: Draft, creator: str) -> Experiment:
         """Add what `draft` asks for, under a new id."""
@@ -112,18 +112,3 @@ class Experiments:
         if experiment.deleted or experiment.gmt_create_time > newest:
             return False
         return experiment.accessibility == "PUBLIC" or caller.admin or experiment.creator == caller.user_id
-
-    def get(self, experiment_id: str) -> Experiment | None:
-        return self._by_id.get(experiment_id)
-
-    def __getitem__(self, experiment_id: str) -> Experiment:
-        return self._by_id[experiment_id]
-
-    def __contains__(self, experiment_id: object) -> bool:
-        return experiment_id in self._by_id
-
-    def __iter__(self) -> Iterator[Experiment]:
-        return iter(list(self._by_id.values()))
-
-    def __len__(self) -> int:
-        return len(self._by_id)

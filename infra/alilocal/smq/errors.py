@@ -66,4 +66,6 @@ class AlreadyExist(ServiceError):
     """It exists with other attributes. `kind` is Queue, Topic or Subscription."""
 
     def __init__(self, kind: str) -> None:
-        super().__init__(409, f"{kind}AlreadyExist", f"The {kind.lower()} you want to create is already exist.")
+        super().__init__(
+            409, f"{kind}AlreadyExist", f"The {kind.lower()} you want to create is already exist."
+        )

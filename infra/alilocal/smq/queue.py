@@ -156,8 +156,8 @@ class Queue:
         visibility time-out."""
         with self._world.changed:
             now = self._settle()
-            taken = []
-            while len(taken) < count and (message := self._pop_ready()) is not None:
+            taken: list[Message] = []
+            while len(taken) < count and (message := self._pop_ready(now)) is not None:
                 message.dequeue_count += 1
                 message.first_dequeue_time = message.first_dequeue_time or now
                 self._hide(message, self.attributes.visibility_timeout)
@@ -171,6 +171,15 @@ class Queue:
             visible = [message for message in self._messages.values() if message.visible_at <= now]
             first = heapq.nsmallest(count, visible, key=lambda message: (message.priority, message.sequence))
             return [message.copy() for message in first]
+
+    def shows_any(self) -> bool:
+        """Whether a message is visible."""
+        with self._world.changed:
+            message = self._pop_ready(self._settle())
+            if message is None:
+                return False
+            self._make_ready(message)
+            return True
 
     def pop_exhausted(self) -> list[Message]:
         """Remove the visible messages that the dead-letter policy says to move."""
@@ -251,8 +260,7 @@ class Queue:
         while self._waiting and (self._waiting[0][0] <= now or self._is_stale(self._waiting[0])):
             entry = heapq.heappop(self._waiting)
             if not self._is_stale(entry):
-                message = self._messages[entry[2]]
-                heapq.heappush(self._ready, (message.priority, message.sequence, message.message_id))
+                self._make_ready(self._messages[entry[2]])
         return now
 
     def _expired(self, oldest: float) -> list[Message]:
@@ -268,8 +276,10 @@ class Queue:
         message = self._messages.get(entry[2])
         return message is None or message.visible_at != entry[0]
 
-    def _pop_ready(self) -> Message | None:
-        now = self._world.clock.now()
+    def _make_ready(self, message: Message) -> None:
+        heapq.heappush(self._ready, (message.priority, message.sequence, message.message_id))
+
+    def _pop_ready(self, now: float) -> Message | None:
         while self._ready:
             _, _, message_id = heapq.heappop(self._ready)
             message = self._messages.get(message_id)

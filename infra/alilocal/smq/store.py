@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from alilocal.core.clock import Deadline
@@ -86,18 +86,22 @@ class Queues:
             del self._by_name[name]
             self._world.changed.notify_all()
 
-    def list(self) -> list[Queue]:
+    def list(self) -> Sequence[Queue]:
         """All, by name."""
         return [self._by_name[name] for name in sorted(self._by_name)]
 
-    def receive(self, name: str, count: int, wait_seconds: float | None, request: Request) -> list[Message]:
+    def receive(
+        self, name: str, count: int, wait_seconds: float | None, request: Request
+    ) -> Sequence[Message]:
         """Up to `count` messages, waiting for the first; None waits as the queue says.
 
         Returns at once when `request` is abandoned. Raises MessageNotExist if there is none, NotExist also if
         the queue is deleted meanwhile.
         """
         with self._world.changed:
-            patience = self.get(name).attributes.polling_wait_seconds if wait_seconds is None else wait_seconds
+            patience = (
+                self.get(name).attributes.polling_wait_seconds if wait_seconds is None else wait_seconds
+            )
             deadline = Deadline(self._world.clock, patience)
             while True:
                 queue = self.get(name)
@@ -193,7 +197,7 @@ class Topics:
         self.get(name)
         del self._by_name[name]
 
-    def list(self) -> list[Topic]:
+    def list(self) -> Sequence[Topic]:
         """All, by name."""
         return [self._by_name[name] for name in sorted(self._by_name)]
 
@@ -253,9 +257,7 @@ class Topics:
         if queue.attributes.maximum_message_size < topic.attributes.maximum_message_size:
             raise EndpointInvalid("The queue takes smaller messages than the topic.")
 
-    def _push(
-        self, topic: Topic, subscription: Subscription, message: Published, outgoing: Outgoing
-    ) -> None:
+    def _push(self, topic: Topic, subscription: Subscription, message: Published, outgoing: Outgoing) -> None:
         body = notification(self._world, topic, subscription, message)
         try:
             self._queues.get(subscription.attributes.queue_name).put(replace(outgoing, body=body))

@@ -116,9 +116,7 @@ def _content(message: Message) -> list[tuple[str, str | Members]]:
 
 
 def _properties(item: str, properties: Properties) -> Members:
-    return [
-        (item, [("Name", name), ("Value", value), ("Type", kind)]) for name, value, kind in properties
-    ]
+    return [(item, [("Name", name), ("Value", value), ("Type", kind)]) for name, value, kind in properties]
 
 
 def queue_members(queue: Queue) -> list[tuple[str, str | Members]]:
@@ -179,5 +177,6 @@ def each(item: str, rows: Sequence[Members]) -> Members:
 
 
 def _times(created: float, modified: float) -> tuple[tuple[str, str], tuple[str, str]]:
-    # In seconds, unlike the times of messages: so the published examples of these attributes.
+    # In seconds, unlike the times of messages: so the examples of help/doc-detail/35131.htm, though its
+    # newer text says milliseconds.
     return (("CreateTime", str(int(created))), ("LastModifyTime", str(int(modified))))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias, Union
+from typing import TypeAlias
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
@@ -18,7 +18,7 @@ NAMESPACE = "http://mns.aliyuncs.com/doc/v1/"
 _MOST_DEPTH = 16
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-Members: TypeAlias = "Sequence[tuple[str, Union[str, Members]]]"
+Members: TypeAlias = "Sequence[tuple[str, str | Members]]"
 
 
 @dataclass

@@ -1,0 +1,97 @@
+"""From the bytes of a message body to the request in it, and where in the document it stands.
+
+A body is JSON, or base64 of it. The document is a wrapped request (`experiment` and its companions), a bare
+CreateHpoExperiment body, or a CloudEvent (structured JSON, CloudEvents 1.0) whose `data` is either.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+
+from fcruntime import strictjson
+from fcruntime.jsonvalue import JsonObject, JsonValue
+from fcruntime.strictjson import JsonError
+from fcruntime.triggers.body import looks_like_json, unwrap_base64
+from hpoq.errors import RequestRejected, Violation
+
+MOST_BODY_BYTES = 1024 * 1024
+WRAPPER_MEMBERS = ("schemaVersion", "idempotencyKey", "traceparent", "experiment")
+
+_COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda", b"PK\x03\x04", b"(\xb5/\xfd")
+
+
+@dataclass(frozen=True)
+class Located:
+    """A JSON object of the document. `prefix` is the pointer to it; `encoded` says that it stood there as
+    base64, so that pointers into it lead nowhere in the document."""
+
+    value: JsonObject
+    prefix: str = ""
+    encoded: bool = False
+
+    def violation(self, pointer: str, rule: str, message: str) -> Violation:
+        """A violation at `pointer` of this object, placed in the document as its producer wrote it."""
+        if self.encoded:
+            return Violation(self.prefix, rule, f"in the decoded data at {pointer or '/'}: {message}")
+        return Violation(self.prefix + pointer, rule, message)
+
+
+def open_document(body: bytes) -> Located:
+    """The request in `body`, still unjudged. Raises RequestRejected for a body that cannot hold one."""
+    if len(body) > MOST_BODY_BYTES:
+        raise _rejected("body.too-large", f"{len(body)} bytes; at most {MOST_BODY_BYTES} are read")
+    text = unwrap_base64(body)
+    if not looks_like_json(text):
+        _refuse_encoded(text)
+    document = _object(_parsed(text, ""), "")
+    return _of_cloud_event(document) if "specversion" in document else Located(document)
+
+
+def _refuse_encoded(body: bytes) -> None:
+    """Name what a body that is no JSON object seems to be; returns if it seems to be nothing known."""
+    inner = _base64(body)
+    for layer in (body, inner or b""):
+        if layer.startswith(_COMPRESSED):
+            raise _rejected("body.compressed", "the body is compressed; send plain JSON, or base64 of it")
+    if inner is not None and unwrap_base64(inner) != inner:
+        raise _rejected("body.base64-twice", "the body is base64 of base64; encode it once, or not at all")
+
+
+def _base64(body: bytes) -> bytes | None:
+    try:
+        return base64.b64decode(b"".join(body.split()), validate=True) or None
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _parsed(text: bytes | str, prefix: str) -> JsonValue:
+    try:
+        return strictjson.loads(text)
+    except JsonError as exc:
+        raise _rejected(exc.rule, exc.message, prefix) from None
+
+
+def _object(value: JsonValue, prefix: str) -> JsonObject:
+    if isinstance(value, dict):
+        return value
+    raise _rejected("document.shape", "a request is a JSON object", prefix)
+
+
+def _of_cloud_event(event: JsonObject) -> Located:
+    if event["specversion"] != "1.0":
+        message = 'only CloudEvents of specversion "1.0" are read'
+        raise _rejected("cloudevent.specversion", message, "/specversion")
+    if isinstance(event.get("data_base64"), str):
+        decoded = _base64(str(event["data_base64"]).encode(errors="replace"))
+        if decoded is None:
+            raise _rejected("cloudevent.data", "data_base64 is not base64", "/data_base64")
+        return Located(_object(_parsed(decoded, "/data_base64"), "/data_base64"), "/data_base64", encoded=True)
+    if "data" not in event:
+        raise _rejected("cloudevent.data", "the CloudEvent carries no data")
+    return Located(_object(event["data"], "/data"), "/data")
+
+
+def _rejected(rule: str, message: str, pointer: str = "") -> RequestRejected:
+    return RequestRejected([Violation(pointer, rule, message)])

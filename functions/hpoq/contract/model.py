@@ -1,0 +1,54 @@
+"""What all models of the contract have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import BaseModel, ConfigDict, SecretStr
+
+from fcruntime.jsonvalue import JsonObject, JsonValue
+
+
+class Model(BaseModel):
+    """A JSON object of the contract: frozen, unknown members refused, nothing coerced, no input in errors."""
+
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="forbid", hide_input_in_errors=True, populate_by_name=False
+    )
+
+    def wire(self) -> JsonObject:
+        """The object as its producer wrote it, by wire names, secrets revealed; what was null is left out."""
+        return {
+            field.alias or name: _reveal(value)
+            for name, field in type(self).model_fields.items()
+            if (value := getattr(self, name)) is not None and name in self.model_fields_set
+        }
+
+    def secrets(self) -> Iterator[str]:
+        """Every secret value in it, however deep."""
+        for name in self.model_fields_set:
+            yield from _secrets(getattr(self, name))
+
+
+def _reveal(value: object) -> JsonValue:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, Model):
+        return value.wire()
+    if isinstance(value, list):
+        return [_reveal(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _reveal(member) for key, member in value.items()}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _secrets(value: object) -> Iterator[str]:
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, Model):
+        yield from value.secrets()
+    elif isinstance(value, list):
+        for item in value:
+            yield from _secrets(item)

@@ -1,0 +1,146 @@
+"""The request message: its models, and the way from a message body to one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from fcruntime.jsonvalue import JsonObject, JsonValue
+from hpoq.contract import rules
+from hpoq.contract.config import HpoExperimentConfig
+from hpoq.contract.document import WRAPPER_MEMBERS, Located, open_document
+from hpoq.contract.model import Model
+from hpoq.contract.structure import broken_structure, in_document_order
+from hpoq.errors import RequestRejected, Violation
+
+DEFAULT_MOST_TAGS = 19
+"""A create takes 20 tags at most, and hpoq's own marker is one of them."""
+
+
+class Tag(Model):
+    """A tag of an experiment."""
+
+    key: str | None = Field(None, alias="Key")
+    value: str | None = Field(None, alias="Value")
+
+
+class CreateHpoExperiment(Model):
+    """The body of CreateHpoExperiment. Nothing in it is documented as required.
+
+    Source: https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-createhpoexperiment.
+    """
+
+    name: str | None = Field(None, alias="Name")
+    workspace_id: str | None = Field(None, alias="WorkspaceId")
+    description: str | None = Field(None, alias="Description")
+    accessibility: Literal["PUBLIC", "PRIVATE"] | None = Field(None, alias="Accessibility")
+    tag: list[Tag] | None = Field(None, alias="Tag")
+    hpo_experiment_configuration: HpoExperimentConfig | None = Field(None, alias="HpoExperimentConfiguration")
+
+    def marked(
+        self, *, extra_tags: Iterable[tuple[str, str]] = (), description_suffix: str = ""
+    ) -> JsonObject:
+        """The body to send: what the producer wrote, and a marker in the tags or behind the description."""
+        document = self.wire()
+        extra: list[JsonValue] = [{"Key": key, "Value": value} for key, value in extra_tags]
+        if extra:
+            document["Tag"] = [*(tag.wire() for tag in self.tag or ()), *extra]
+        if description_suffix:
+            document["Description"] = f"{self.description or ''} {description_suffix}".lstrip()
+        return document
+
+
+class ExperimentRequest(Model):
+    """A request message in its wrapped form."""
+
+    experiment: CreateHpoExperiment
+    schema_version: Literal["1"] = Field("1", alias="schemaVersion")
+    idempotency_key: str | None = Field(
+        None, alias="idempotencyKey", min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$"
+    )
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True)
+class ParsedRequest:
+    """A valid request. `warnings` name what the service may take but is likely to regret."""
+
+    request: ExperimentRequest
+    warnings: tuple[Violation, ...] = ()
+
+
+def parse_request(body: bytes, *, max_tags: int = DEFAULT_MOST_TAGS) -> ParsedRequest:
+    """The request in a message body: UTF-8 JSON, or base64 of it.
+
+    Raises RequestRejected with every violation, structure and cross-field rules alike, each placed by a JSON
+    pointer into the document as its producer wrote it. `max_tags` is how many tags the request may bring.
+    """
+    located = open_document(body)
+    wrapped, experiment_at = _wrapped(located)
+    experiment = wrapped.get("experiment")
+    findings = [*rules.judge_message(wrapped), *rules.judge_experiment(experiment, max_tags)]
+    request, violations = _validated(wrapped)
+    violations += [finding.violation for finding in findings if finding.rejects]
+    warnings = [finding.violation for finding in findings if not finding.rejects]
+
+    def placed(found: Sequence[Violation]) -> tuple[Violation, ...]:
+        moved = [_moved(violation, located, experiment_at) for violation in found]
+        return tuple(in_document_order(moved, located.value, located.prefix))
+
+    if violations or request is None:
+        name, workspace_id = _told(experiment)
+        raise RequestRejected(
+            placed(violations), name=name, workspace_id=workspace_id, warnings=placed(warnings)
+        )
+    return ParsedRequest(request, placed(warnings))
+
+
+def secrets(request: ExperimentRequest) -> frozenset[str]:
+    """Every secret value in the request, for redaction."""
+    return frozenset(request.secrets())
+
+
+def _wrapped(located: Located) -> tuple[JsonObject, str]:
+    """The document in its wrapped form, and the pointer to what stands as `experiment` in it."""
+    document = located.value
+    if any(name in document for name in WRAPPER_MEMBERS):
+        return document, "/experiment"
+    known = {field.alias for field in CreateHpoExperiment.model_fields.values()}
+    if not known & document.keys():
+        message = (
+            "neither a request (an object with `experiment`) nor a body of CreateHpoExperiment "
+            "(an object with `HpoExperimentConfiguration`)"
+        )
+        raise RequestRejected([located.violation("", "document.shape", message)])
+    return {"experiment": document}, ""
+
+
+def _moved(violation: Violation, located: Located, experiment_at: str) -> Violation:
+    """From a pointer into the wrapped form to one into the document."""
+    pointer = violation.pointer
+    if pointer == "/experiment" or pointer.startswith("/experiment/"):
+        pointer = experiment_at + pointer.removeprefix("/experiment")
+    return located.violation(pointer, violation.rule, violation.message)
+
+
+def _validated(wrapped: JsonObject) -> tuple[ExperimentRequest | None, list[Violation]]:
+    try:
+        return ExperimentRequest.model_validate(wrapped), []
+    except ValidationError as exc:
+        return None, broken_structure(exc, ExperimentRequest, wrapped)
+
+
+def _told(experiment: JsonValue) -> tuple[str | None, str | None]:
+    """Name and workspace, for the error event, as far as they can be read."""
+    if not isinstance(experiment, dict):
+        return None, None
+    name, workspace_id = experiment.get("Name"), experiment.get("WorkspaceId")
+    return (
+        name if isinstance(name, str) else None,
+        workspace_id if isinstance(workspace_id, str) else None,
+    )
+
+

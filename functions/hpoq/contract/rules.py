@@ -1,0 +1,153 @@
+"""The rules that a model alone cannot say: they look at several members, or only warn.
+
+What the documentation states rejects; what only the engine's documentation or good sense says warns, for a
+request that the service would take must not be refused. Rules read the raw document and pass over whatever
+has the wrong type, so that all findings come at once. README.md beside this file lists them all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from fcruntime import strictjson
+from fcruntime.jsonvalue import JsonObject, JsonValue
+from fcruntime.strictjson import JsonError
+from hpoq.contract import lint, search_space
+from hpoq.contract.finding import Finding, member, obj, rejection, text, texts, warning
+from hpoq.contract.pointer import pointer_to
+
+RESERVED_TAG = "hpoq-key"
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_CONFIG = "/experiment/HpoExperimentConfiguration"
+_MOST_TAG_TEXT = 128
+_SQL = re.compile(r"\s*(select|with|insert|from)\b", re.IGNORECASE)
+_COMMAND = re.compile(r"cmd(\d*)(,worker)?")
+
+
+def judge_message(message: JsonObject) -> Iterator[Finding]:
+    """What stands beside `experiment`."""
+    trace = message.get("traceparent")
+    if isinstance(trace, str) and not _TRACEPARENT.fullmatch(trace):
+        yield warning("/traceparent", "traceparent", "not a W3C traceparent; the trace is not carried on")
+    yield from _nulls(message)
+
+
+def judge_experiment(experiment: JsonValue, most_tags: int) -> Iterator[Finding]:
+    """The body of CreateHpoExperiment and its configuration; `most_tags` is how many tags it may bring."""
+    if not isinstance(experiment, dict):
+        return
+    yield from _judge_tags(experiment.get("Tag"), most_tags)
+    if experiment.get("HpoExperimentConfiguration") is None:
+        yield warning(_CONFIG, "configuration.absent", "an experiment without a configuration has nothing to run")
+        return
+    config = obj(experiment, "HpoExperimentConfiguration")
+    space, findings = _judge_space(config.get("search_space"))
+    yield from findings
+    yield from _judge_metric(config)
+    yield from _judge_params(config)
+    yield from lint.lint(config, space, _CONFIG)
+
+
+def _nulls(value: JsonValue, at: str = "") -> Iterator[Finding]:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            place = at + pointer_to(name)
+            if item is None:
+                yield warning(place, "null", "a null member is left out; omit it")
+            yield from _nulls(item, place)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _nulls(item, f"{at}/{index}")
+
+
+def _judge_tags(tags: JsonValue, most: int) -> Iterator[Finding]:
+    if not isinstance(tags, list):
+        return
+    if len(tags) > most:
+        why = "the service takes 20, and hpoq adds its own" if most < 20 else "the service takes no more"
+        yield rejection("/experiment/Tag", "tag.limit", f"{len(tags)} tags; at most {most} are possible: {why}")
+    for index, tag in enumerate(tags):
+        at = f"/experiment/Tag/{index}"
+        if text(tag, "Key") == RESERVED_TAG:
+            yield rejection(f"{at}/Key", "tag.reserved", f"{RESERVED_TAG} is hpoq's own marker")
+        for part in ("Key", "Value"):
+            problem = _tag_text(text(tag, part))
+            if problem:
+                yield warning(f"{at}/{part}", "tag.text", problem)
+
+
+def _tag_text(value: str) -> str | None:
+    if len(value) > _MOST_TAG_TEXT:
+        return f"{len(value)} characters; listings can only be filtered by up to {_MOST_TAG_TEXT}"
+    if value.startswith(("aliyun", "acs:")) or "http://" in value or "https://" in value:
+        return "listings cannot be filtered by aliyun..., acs:..., or what holds http:// or https://"
+    return None
+
+
+def _judge_space(value: JsonValue) -> tuple[JsonObject, list[Finding]]:
+    """The search space as an object, and what is wrong with it."""
+    at = f"{_CONFIG}/search_space"
+    if value is None or isinstance(value, dict):
+        return value or {}, list(search_space.judge(value or {}, at))
+    if not isinstance(value, str):
+        return {}, [rejection(at, "type", "must be an object")]
+    try:
+        parsed = strictjson.loads(value)
+    except JsonError as exc:
+        return {}, [rejection(at, "search-space.text", f"text that is not JSON ({exc.rule}); write an object")]
+    if not isinstance(parsed, dict):
+        return {}, [rejection(at, "search-space.text", "text that holds no JSON object; write an object")]
+    inner = [
+        Finding(type(f.violation)(at, f.violation.rule, f.violation.message), f.rejects)
+        for f in search_space.judge(parsed, "")
+    ]
+    return parsed, [warning(at, "search-space.text", "text; an object is sent instead"), *inner]
+
+
+def _judge_metric(config: JsonObject) -> Iterator[Finding]:
+    at = f"{_CONFIG}/metric_config"
+    kind = text(config, "metric_config", "metric_type")
+    if kind == "api":
+        yield warning(f"{at}/metric_type", "metric-type.api", "documented by the engine only, not by the API")
+    if member(config, "metric_config", "metric_source") == []:
+        yield warning(f"{at}/metric_source", "metric-source.empty", "no source, so no metric")
+    for index, source in texts(config, "metric_config", "metric_source"):
+        problem = _source(kind, source)
+        if problem:
+            yield rejection(f"{at}/metric_source/{index}", "metric-source.form", problem)
+    for name, weight in obj(config, "metric_config", "metric_dict").items():
+        place = f"{at}/metric_dict{pointer_to(name)}"
+        if isinstance(weight, str) and _is_number(weight):
+            yield warning(place, "metric-weight.text", "a weight is a number, not text")
+        elif isinstance(weight, bool) or not isinstance(weight, (int, float)):
+            yield rejection(place, "metric-weight", "a weight must be a number")
+
+
+def _source(kind: str, source: str) -> str | None:
+    """Why `source` is of another metric_type than `kind`; None if it may be of it."""
+    command, query = _COMMAND.fullmatch(source.strip()), _SQL.match(source)
+    if kind in ("stdout", "api") and not command and (query or "://" not in source):
+        return f"metric_type {kind} takes the output of a command: cmd1, cmd2, ..."
+    if kind == "table" and not query and (command or "://" in source):
+        return "metric_type table takes a SQL query that returns the metric"
+    if kind in ("summary", "json") and (command or query):
+        what = "a folder of TensorBoard summaries" if kind == "summary" else "a file"
+        return f"metric_type {kind} takes the path of {what}"
+    return None
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _judge_params(config: JsonObject) -> Iterator[Finding]:
+    for index, pair in texts(config, "params_config", "params_src_dst_filepath"):
+        source, comma, target = pair.partition(",")
+        if not source.strip() or not comma or not target.strip() or "," in target:
+            at = f"{_CONFIG}/params_config/params_src_dst_filepath/{index}"
+            yield rejection(at, "params.pair", "must be a source path, one comma, and a destination path")

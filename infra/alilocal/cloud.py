@@ -1,0 +1,218 @@
+"""The local cloud: services, clock, faults and log of one account in one region."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from alilocal.core.behaviour import Behaviour
+from alilocal.core.clock import CloudClock, TimeSource
+from alilocal.core.credentials import Credential, Credentials
+from alilocal.core.faults import Fault, Faults
+from alilocal.core.http import Broken, Request, Response, ServiceError
+from alilocal.core.ids import Ids
+from alilocal.core.requestlog import LoggedRequest, RequestLog
+from alilocal.core.service import UNKNOWN_OPERATION, Route, Service
+from alilocal.core.world import World
+from alilocal.paiautoml.model import Experiment
+from alilocal.paiautoml.routes import PaiAutoMl
+from alilocal.smq.routes import Smq
+from alilocal.smq.store import Queues, Topics
+
+if TYPE_CHECKING:
+    import requests
+    from typing_extensions import Self
+
+    from alilocal.core.adapter import LocalAdapter
+
+ACCOUNT_ID = "1000000000000001"
+ACCESS_KEY_ID = "alilocal-access-key-id"
+ACCESS_KEY_SECRET = "alilocal-access-key-secret"  # noqa: S105 - well known, opens nothing
+SECURITY_TOKEN = "alilocal-security-token"  # noqa: S105
+REGION = "cn-local"
+ENDPOINT = "http://localhost"
+
+
+class LocalCloud:
+    """A cloud in this process.
+
+    `session()` or `adapter()` reach it without a port, `alilocal.serve` puts it on one. Every request is
+    verified against its credentials: `access_key_id` and `access_key_secret`, with or without
+    `security_token`, and what is registered in `credentials`.
+
+    `clock` is any object with `now()` in seconds since the epoch; `seed` makes ids and chance repeat.
+    """
+
+    def __init__(
+        self, *, clock: TimeSource | None = None, seed: int | None = None, region: str = REGION
+    ) -> None:
+        self.region = region
+        self.account_id = ACCOUNT_ID
+        self.access_key_id = ACCESS_KEY_ID
+        self.access_key_secret = ACCESS_KEY_SECRET
+        self.security_token = SECURITY_TOKEN
+        self.endpoint = ENDPOINT
+        """Where clients on a session of this cloud send to; any host would do, but many take plain http for
+        the loopback interface only."""
+        self.changed = threading.Condition(threading.RLock())
+        """The lock of all state, notified of every change."""
+        self.clock = CloudClock(self.changed, clock)
+        self._seed = seed
+        self._closed = False
+        self._build()
+
+    def _build(self) -> None:
+        self.ids = Ids(self._seed)
+        self.behaviour = Behaviour()
+        self.credentials = Credentials()
+        self.credentials.add(
+            Credential(ACCESS_KEY_ID, ACCESS_KEY_SECRET, ACCOUNT_ID, security_token=SECURITY_TOKEN)
+        )
+        world = World(
+            self.region,
+            self.account_id,
+            self.clock,
+            self.ids,
+            self.behaviour,
+            self.credentials,
+            self.changed,
+        )
+        self._paiautoml = PaiAutoMl(world)
+        self._smq = Smq(world)
+        self._services: tuple[Service, ...] = (self._paiautoml, self._smq)
+        self.faults = Faults(self.ids, {service.name: service.operations for service in self._services})
+        self.requests = RequestLog()
+
+    @property
+    def experiments(self) -> list[Experiment]:
+        """Every experiment, oldest first, deleted ones included."""
+        return self._paiautoml.experiments.all()
+
+    @property
+    def queues(self) -> Queues:
+        return self._smq.queues
+
+    @property
+    def topics(self) -> Topics:
+        return self._smq.topics
+
+    def reset(self) -> None:
+        """Forget everything: resources, faults, switches, registered keys, log; not the time."""
+        with self.changed:
+            self._build()
+            self.changed.notify_all()
+
+    def close(self) -> None:
+        """Let long polls end at once; idempotent."""
+        with self.changed:
+            self._closed = True
+            self.changed.notify_all()
+
+    def adapter(self) -> LocalAdapter:
+        """A transport for `requests.Session.mount`."""
+        from alilocal.core.adapter import LocalAdapter
+
+        return LocalAdapter(self.handle)
+
+    def session(self) -> requests.Session:
+        """A session all of whose requests come here, whatever their host."""
+        import requests
+
+        session = requests.Session()
+        session.trust_env = False
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, self.adapter())
+        return session
+
+    def handle(self, request: Request) -> Response:
+        """Answer `request`; raises Broken where a fault leaves it without an answer."""
+        service = next((service for service in self._services if service.owns(request)), None)
+        if service is None:
+            return Response(
+                404, (("Content-Type", "text/plain"),), b"No service of the local cloud is here.\n"
+            )
+        found = service.find(request)
+        operation = found[0].operation if found else UNKNOWN_OPERATION
+        with self.changed:
+            fault = self.faults.take(service.name, operation)
+            request_id = service.new_request_id()
+        exchange = _Exchange(service, self._closable(request), found, request_id)
+        try:
+            answer = self._answer(exchange, fault)
+        except Broken:
+            self._log(exchange, operation, _Answer(None, None), fault)
+            raise
+        self._log(exchange, operation, answer, fault)
+        return answer.response or Response(500)
+
+    def _closable(self, request: Request) -> Request:
+        return replace(request, abandoned=lambda: self._closed or request.abandoned())
+
+    def _answer(self, exchange: _Exchange, fault: Fault | None) -> _Answer:
+        if fault is None:
+            return self._acted(exchange)
+        if fault.when == "before":
+            return exchange.struck(fault, None)
+        return exchange.struck(fault, self._acted(exchange).response)
+
+    def _acted(self, exchange: _Exchange) -> _Answer:
+        with self.changed:
+            return exchange.acted()
+
+    def _log(self, exchange: _Exchange, operation: str, answer: _Answer, fault: Fault | None) -> None:
+        self.requests.add(
+            LoggedRequest(
+                exchange.service.name,
+                operation,
+                answer.response.status if answer.response else None,
+                answer.code,
+                exchange.request_id,
+                self.clock.now(),
+                fault.kind if fault else None,
+            )
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """An answer, if there was one, and the error code that it tells."""
+
+    response: Response | None
+    code: str | None
+
+
+@dataclass(frozen=True)
+class _Exchange:
+    """A request on its way through its service."""
+
+    service: Service
+    request: Request
+    found: tuple[Route, dict[str, str]] | None
+    request_id: str
+
+    def acted(self) -> _Answer:
+        """What the service answers."""
+        try:
+            return _Answer(self.service.answer(self.request, self.found, self.request_id), None)
+        except ServiceError as error:
+            return self._refused(error)
+
+    def struck(self, fault: Fault, answer: Response | None) -> _Answer:
+        """What the fault makes of the answer; raises Broken."""
+        try:
+            return _Answer(fault.apply(answer), None)
+        except ServiceError as error:
+            return self._refused(error)
+
+    def _refused(self, error: ServiceError) -> _Answer:
+        return _Answer(self.service.render_error(error, self.request, self.request_id), error.code)

@@ -1,0 +1,94 @@
+"""The bytes that a function gets for messages of a queue.
+
+Members and their order are those of captured and documented events:
+https://github.com/awesome-fc/fc-trigger-examples (python3-mns-queue-trigger) and
+https://www.alibabacloud.com/help/en/functioncompute/fc/user-guide/message-service-trigger.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Literal
+
+from alilocal.cloud import LocalCloud
+from alilocal.core.jsonvalue import JsonObject
+from alilocal.smq.message import Message
+
+Mode = Literal["event-streaming", "event"]
+EventSchema = Literal["CloudEvents", "RawData"]
+
+_PUBLISH_ADDRESS = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class EventForm:
+    """How events of one stream look."""
+
+    cloud: LocalCloud
+    queue: str
+    mode: Mode
+    schema: EventSchema
+    decode_base64: bool
+
+    def event(self, messages: Sequence[Message]) -> bytes:
+        """What the function gets for `messages`: an array, or in event mode the one message's object."""
+        items = [self.item(message) for message in messages]
+        return _compact(items[0] if self.mode == "event" else items).encode(errors="replace")
+
+    def dead_letter(self, message: Message) -> str:
+        """What a dead-letter queue gets for one message."""
+        return _compact(self.item(message))
+
+    def item(self, message: Message) -> JsonObject:
+        """One message; outside event mode its CloudEvent id is a new one each time."""
+        data: JsonObject = {
+            "requestId": message.request_id,
+            "messageId": message.message_id,
+            "messageBody": self._body(message),
+        }
+        return data if self.schema == "RawData" else self._cloud_event(message, data)
+
+    def _cloud_event(self, message: Message, data: JsonObject) -> JsonObject:
+        is_event_mode = self.mode == "event"
+        origin = "MNS-alilocal" if is_event_mode else "MNS-Function-mnstrigger"
+        gap = "" if is_event_mode else " "
+        account = self.cloud.account_id
+        return {
+            "id": message.message_id if is_event_mode else self.cloud.ids.uuid(),
+            "source": origin,
+            "specversion": "1.0",
+            "type": "mns:Queue:SendMessage",
+            "datacontenttype": f"application/json;{gap}charset=utf-8",
+            "subject": f"acs:mns:{self.cloud.region}:{account}:queues/{self.queue}",
+            "time": _timestamp(message.enqueue_time),
+            "aliyunaccountid": account,
+            "aliyunpublishtime": _timestamp(self.cloud.clock.now()),
+            "aliyunoriginalaccountid": account,
+            "aliyuneventbusname": origin,
+            "aliyunregionid": self.cloud.region,
+            "aliyunpublishaddr": _PUBLISH_ADDRESS,
+            "data": data,
+        }
+
+    def _body(self, message: Message) -> str:
+        """The stored body, decoded if it is base64 of text; what happens to any other is undocumented, here
+        it passes unchanged."""
+        if not self.decode_base64:
+            return message.body
+        try:
+            return base64.b64decode(message.body, validate=True).decode()
+        except ValueError:
+            return message.body
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _timestamp(moment: float) -> str:
+    time = datetime.fromtimestamp(moment, timezone.utc)
+    return time.strftime("%Y-%m-%dT%H:%M:%S.") + f"{time.microsecond // 1000:03d}Z"

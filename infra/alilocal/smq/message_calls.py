@@ -1,0 +1,170 @@
+"""Operations on the messages of a queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from alilocal.core.http import Request, Response, ServiceError
+from alilocal.core.service import Call, Route
+from alilocal.core.world import World
+from alilocal.smq import wire
+from alilocal.smq.calls import MOST_IN_BATCH, count_of, query, wait_of
+from alilocal.smq.errors import (
+    InvalidArgument,
+    MalformedXml,
+    MessageNotExist,
+    MissingReceiptHandle,
+    MissingVisibilityTimeout,
+)
+from alilocal.smq.message import MOST_BODY_BYTES, Outgoing, check_range
+from alilocal.smq.queue import LONGEST_VISIBILITY_SECONDS, Queue, read_int
+from alilocal.smq.store import Queues
+from alilocal.smq.xml import first_element, parse, texts
+
+_MESSAGES = "/queues/{queue}/messages"
+
+
+def _peeks(request: Request) -> bool:
+    return query(request).get("peekonly", "").lower() == "true"
+
+
+def _is_batch(request: Request) -> bool:
+    return "numofmessages" in query(request)
+
+
+def _both(*conditions: Callable[[Request], bool]) -> Callable[[Request], bool]:
+    return lambda request: all(condition(request) for condition in conditions)
+
+
+def _holds(root: str) -> Callable[[Request], bool]:
+    return lambda request: first_element(request.body) == root
+
+
+class MessageCalls:
+    """The handlers and their routes."""
+
+    def __init__(self, world: World, queues: Queues) -> None:
+        self._world = world
+        self._queues = queues
+
+    def routes(self) -> Sequence[Route]:
+        return (
+            Route("BatchSendMessage", "POST", _MESSAGES, self._batch_send, _holds("Messages")),
+            Route("SendMessage", "POST", _MESSAGES, self._send),
+            Route("BatchPeekMessage", "GET", _MESSAGES, self._batch_peek, _both(_peeks, _is_batch)),
+            Route("PeekMessage", "GET", _MESSAGES, self._peek, _peeks),
+            Route("BatchReceiveMessage", "GET", _MESSAGES, self._batch_receive, _is_batch),
+            Route("ReceiveMessage", "GET", _MESSAGES, self._receive),
+            Route("BatchDeleteMessage", "DELETE", _MESSAGES, self._batch_delete, _holds("ReceiptHandles")),
+            Route("DeleteMessage", "DELETE", _MESSAGES, self._delete),
+            Route("ChangeMessageVisibility", "PUT", _MESSAGES, self._change_visibility),
+        )
+
+    def _send(self, call: Call) -> Response:
+        queue = self._queue(call)
+        outgoing = wire.read_outgoing(parse(call.request.body, "Message"))
+        message = queue.put(outgoing, request_id=call.request_id)
+        members = wire.sent(message.message_id, message.body_md5)
+        if message.receipt_handle:
+            members.append(("ReceiptHandle", message.receipt_handle))
+        return wire.response(201, call.request_id, "Message", members)
+
+    def _batch_send(self, call: Call) -> Response:
+        queue = self._queue(call)
+        elements = parse(call.request.body, "Messages").all("Message")
+        _check_batch(len(elements))
+        outgoing = [wire.read_outgoing(element) for element in elements]
+        if sum(len(one.body.encode()) for one in outgoing) > MOST_BODY_BYTES:
+            raise InvalidArgument(f"The batch should not exceed {MOST_BODY_BYTES} bytes.")
+        outcomes = [_put(queue, one, call.request_id) for one in outgoing]
+        failed = any(isinstance(outcome, ServiceError) for outcome in outcomes)
+        status = self._world.behaviour.partial_batch_status if failed else 201
+        rows = wire.each("Message", [wire.sent_outcome(outcome) for outcome in outcomes])
+        return wire.response(status, call.request_id, "Messages", rows)
+
+    def _receive(self, call: Call) -> Response:
+        wait = wait_of(call.request)
+        message = self._queues.receive(call.params["queue"], 1, wait, call.request)[0]
+        return wire.response(200, call.request_id, "Message", wire.received(message))
+
+    def _batch_receive(self, call: Call) -> Response:
+        count, wait = count_of(call.request), wait_of(call.request)
+        messages = self._queues.receive(call.params["queue"], count, wait, call.request)
+        rows = wire.each("Message", [wire.received(message) for message in messages])
+        return wire.response(200, call.request_id, "Messages", rows)
+
+    def _peek(self, call: Call) -> Response:
+        messages = self._queue(call).peek(1)
+        if not messages:
+            raise MessageNotExist
+        return wire.response(200, call.request_id, "Message", wire.peeked(messages[0]))
+
+    def _batch_peek(self, call: Call) -> Response:
+        messages = self._queue(call).peek(count_of(call.request))
+        if not messages:
+            raise MessageNotExist
+        rows = wire.each("Message", [wire.peeked(message) for message in messages])
+        return wire.response(200, call.request_id, "Messages", rows)
+
+    def _delete(self, call: Call) -> Response:
+        self._queue(call).delete(_handle(call))
+        return wire.response(204, call.request_id)
+
+    def _batch_delete(self, call: Call) -> Response:
+        queue = self._queue(call)
+        handles = texts(parse(call.request.body, "ReceiptHandles").all("ReceiptHandle"))
+        _check_batch(len(handles))
+        refused = [(handle, error) for handle in handles if (error := _delete_one(queue, handle)) is not None]
+        if not refused:
+            return wire.response(204, call.request_id)
+        rows = wire.each("Error", [wire.refused_handle(handle, error) for handle, error in refused])
+        return wire.response(404, call.request_id, "Errors", rows)
+
+    def _change_visibility(self, call: Call) -> Response:
+        queue, handle = self._queue(call), _handle(call)
+        text = query(call.request).get("visibilitytimeout")
+        if not text:
+            raise MissingVisibilityTimeout
+        seconds = read_int("VisibilityTimeout", text)
+        # Zero is undocumented, but the vendor's SDK lets it through.
+        check_range("VisibilityTimeout", seconds, 0, LONGEST_VISIBILITY_SECONDS)
+        message = queue.change_visibility(handle, seconds)
+        members = [
+            ("ReceiptHandle", message.receipt_handle or ""),
+            ("NextVisibleTime", wire.milliseconds(message.visible_at)),
+        ]
+        return wire.response(200, call.request_id, "ChangeVisibility", members)
+
+    def _queue(self, call: Call) -> Queue:
+        queue = self._queues.get(call.params["queue"])
+        self._queues.bury_exhausted(queue)
+        return queue
+
+
+def _put(queue: Queue, outgoing: Outgoing, request_id: str) -> wire.Outcome:
+    try:
+        return queue.put(outgoing, request_id=request_id)
+    except ServiceError as error:
+        return error
+
+
+def _delete_one(queue: Queue, handle: str) -> ServiceError | None:
+    try:
+        queue.delete(handle)
+    except ServiceError as error:
+        return error
+    return None
+
+
+def _handle(call: Call) -> str:
+    handle = query(call.request).get("receipthandle")
+    if not handle:
+        raise MissingReceiptHandle
+    return handle
+
+
+def _check_batch(count: int) -> None:
+    if count == 0:
+        raise MalformedXml("The batch is empty.")
+    if count > MOST_IN_BATCH:
+        raise InvalidArgument(f"A batch should have no more than {MOST_IN_BATCH} items.")

@@ -1,0 +1,103 @@
+import json
+from pathlib import Path
+
+from hpoq.processing.keys import derive_key
+from hpoq.testing import smq_event
+
+ROOT = Path(__file__).parents[2]
+TRIGGERS = "events/triggers"
+REQUEST = (ROOT / "events" / "requests" / "minimal.json").read_text()
+
+
+def outcomes(document):
+    return [row["outcome"] for row in document["messages"]]
+
+
+def test_the_examples(hpoq_json):
+    """The examples show creations, duplicates and rejections, break no invariant, and leave nothing over."""
+    code, document = hpoq_json("replay", TRIGGERS)
+    assert code == 0, document
+    summary = document["summary"]
+    assert (summary["retry"], summary["failed"], document["broken"]) == (0, 0, [])
+    assert min(summary["created"], summary["duplicate"], summary["rejected"]) > 2
+    assert sum(summary.values()) == len(document["messages"])
+    assert len(document["events"]) == summary["created"] + summary["rejected"]
+    assert all(set(row) >= {"messageId", "key", "outcome", "experimentId", "error"} for row in document["messages"])
+
+
+def test_twice_creates_nothing_more(hpoq_json):
+    """The second delivery of everything is duplicates, one row per delivery."""
+    _, once = hpoq_json("replay", TRIGGERS)
+    code, twice = hpoq_json("replay", TRIGGERS, "--times", "2")
+    half = len(once["messages"])
+    assert code == 0
+    assert len(twice["messages"]) == 2 * half
+    assert set(outcomes(twice)[half:]) == {"duplicate"}
+    assert len(twice["events"]) == len(once["events"])
+
+
+def test_strict_counts_rejections(hpoq_json):
+    """A rejection is a normal end, unless --strict."""
+    code, _ = hpoq_json("replay", TRIGGERS, "--strict")
+    assert code == 1
+
+
+def test_for_people(hpoq):
+    """The table, the events and the closing count stand on standard output; nothing on standard error."""
+    done = hpoq("replay", TRIGGERS)
+    text = done.stdout.decode()
+    assert done.returncode == 0
+    assert done.stderr == b""
+    assert "com.hpoq.experiment.created.v1" in text
+    assert text.splitlines()[-1].endswith("0 retry, 0 failed")
+
+
+def test_records_outlast_the_run(hpoq_json, tmp_path):
+    """With --state a later run knows what an earlier one did."""
+    state = tmp_path / "records.sqlite3"
+    event = tmp_path / "event.json"
+    event.write_bytes(smq_event("M1", REQUEST))
+    assert outcomes(hpoq_json("replay", event, "--state", state)[1]) == ["created"]
+    assert outcomes(hpoq_json("replay", event, "--state", state)[1]) == ["duplicate"]
+
+
+def test_standard_input_and_json_lines(hpoq_json, tmp_path):
+    """Events come from standard input, byte for byte, and from JSON Lines."""
+    _, document = hpoq_json("replay", "-", stdin=smq_event("M1", REQUEST))
+    assert document["messages"][0]["key"] == derive_key("smq", "M1")
+    lines = tmp_path / "events.jsonl"
+    lines.write_bytes(smq_event("M1", REQUEST) + b"\n\n" + smq_event("M2", REQUEST) + b"\n")
+    assert outcomes(hpoq_json("replay", lines)[1]) == ["created", "created"]
+
+
+def test_a_message_left_to_retry_is_exit_1(hpoq_json, tmp_path):
+    """A cloud that cannot be reached leaves messages to retry, which is a failure of the run."""
+    event = tmp_path / "event.json"
+    event.write_bytes(smq_event("M1", REQUEST))
+    code, document = hpoq_json("replay", event, "--endpoint", "http://127.0.0.1:9")
+    assert (code, outcomes(document)) == (1, ["retry"])
+
+
+def test_wrong_usage_is_exit_2(hpoq, tmp_path):
+    """A missing path, a plain-http endpoint abroad, and a misspelt setting are wrong usage."""
+    for words, environ in [
+        (["replay", tmp_path / "nothing.json"], {}),
+        (["replay"], {}),
+        (["replay", TRIGGERS, "--endpoint", "http://example.com"], {}),
+        (["replay", TRIGGERS], {"HPOQ_LESE": "1"}),
+        (["nonsense"], {}),
+    ]:
+        done = hpoq(*words, **environ)
+        assert done.returncode == 2, words
+        assert b"Error" in done.stderr
+        assert b"Traceback" not in done.stderr
+
+
+def test_verbose_shows_the_log(hpoq, tmp_path):
+    """The function's log lines go to standard error as JSON."""
+    event = tmp_path / "event.json"
+    event.write_bytes(smq_event("M1", REQUEST))
+    lines = [json.loads(line) for line in hpoq("replay", event, "--verbose").stderr.splitlines()]
+    assert {"event": "message.created", "message_id": "M1", "key": derive_key("smq", "M1")}.items() <= lines[
+        -1
+    ].items()
