@@ -87,7 +87,9 @@ def _object(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
     for name, _ in pairs:
         if name in seen:
             shown = json.dumps(name[:_SHOWN])
-            raise JsonError("json.duplicate-name", f"the member {shown} stands twice in one object", name=name)
+            raise JsonError(
+                "json.duplicate-name", f"the member {shown} stands twice in one object", name=name
+            )
         seen.add(name)
     return found
 
@@ -115,7 +117,9 @@ def _check_surrogates(value: JsonValue) -> None:
         item = pending.pop()
         if isinstance(item, str):
             if _SURROGATE.search(item):
-                raise JsonError("json.surrogate", "a text holds an unpaired surrogate, which is no Unicode text")
+                raise JsonError(
+                    "json.surrogate", "a text holds an unpaired surrogate, which is no Unicode text"
+                )
         elif isinstance(item, list):
             pending += item
         elif isinstance(item, dict):

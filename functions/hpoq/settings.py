@@ -94,7 +94,9 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(given)
         except ValidationError as exc:
-            raise SettingsError([_problem(cls, error["loc"], error["msg"]) for error in exc.errors()]) from None
+            raise SettingsError(
+                [_problem(cls, error["loc"], error["msg"]) for error in exc.errors()]
+            ) from None
 
 
 def _problem(model: type[BaseModel], place: tuple[int | str, ...], text: str) -> str:

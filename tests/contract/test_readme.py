@@ -18,9 +18,13 @@ def settings_table():
     """The README's table of settings, as the code has it."""
     lines = ["| variable | default | |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
-        default = "" if field.default is None else f"`{field.default:g}`" if isinstance(
-            field.default, float
-        ) else f"`{field.default}`"
+        default = (
+            ""
+            if field.default is None
+            else f"`{field.default:g}`"
+            if isinstance(field.default, float)
+            else f"`{field.default}`"
+        )
         lines.append(f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |")
     return "\n".join(lines)
 

@@ -39,7 +39,9 @@ def modules(package):
 def loaded_by(statement):
     """The modules that a fresh interpreter holds after `statement`."""
     code = f"import json, sys\n{statement}\nprint(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
     return set(json.loads(done.stdout))
 
 
@@ -81,7 +83,16 @@ def test_fcruntime_needs_the_standard_library_only():
 
 def test_a_cold_start_loads_no_vendor_sdk():
     """Neither boto3 nor a vendor's SDK nor the command line's comforts are loaded by the function."""
-    forbidden = {"boto3", "botocore", "mns", "alibabacloud_paiautoml20220828", "Tea", "click", "rich", "alilocal"}
+    forbidden = {
+        "boto3",
+        "botocore",
+        "mns",
+        "alibabacloud_paiautoml20220828",
+        "Tea",
+        "click",
+        "rich",
+        "alilocal",
+    }
     assert not loaded_by("import hpoq.handler") & forbidden
 
 

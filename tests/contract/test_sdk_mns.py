@@ -9,8 +9,8 @@ import threading
 import pytest
 from mns.account import Account
 from mns.message_property import MessagePropertyValue, PropertyType
-from mns.mns_exception import MNSClientNetworkException, MNSServerException
 from mns.mns_common import RequestInfo
+from mns.mns_exception import MNSClientNetworkException, MNSServerException
 from mns.queue import Message, QueueMeta
 from mns.subscription import SubscriptionMeta
 from mns.topic import Base64TopicMessage, DirectSMSInfo, TopicMessage, TopicMeta

@@ -71,8 +71,8 @@ def test_create_get_and_list(server, client):
     assert made.code is None
     shown = client.get_hpo_experiment(made.experiment_id).body
     assert (shown.name, shown.description, shown.status) == ("a b+c*~/é", "测试", "CREATED")
-    assert shown.hpo_experiment_configuration.search_space == configuration().search_space
-    assert shown.hpo_experiment_configuration.odps_config.access_key == "********"
+    assert shown.hpo_experiment_configuration["search_space"] == configuration().search_space
+    assert shown.hpo_experiment_configuration["odps_config"]["access_key"] == "********"
     request = models.ListHpoExperimentsRequest(
         name="a b+c*~/é",
         workspace_id="12345",

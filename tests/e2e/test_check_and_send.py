@@ -2,7 +2,6 @@ import json
 from pathlib import Path
 
 import alilocal
-
 from hpoq.processing.keys import derive_key
 
 ROOT = Path(__file__).parents[2]

@@ -22,7 +22,9 @@ def test_the_examples(hpoq_json):
     assert min(summary["created"], summary["duplicate"], summary["rejected"]) > 2
     assert sum(summary.values()) == len(document["messages"])
     assert len(document["events"]) == summary["created"] + summary["rejected"]
-    assert all(set(row) >= {"messageId", "key", "outcome", "experimentId", "error"} for row in document["messages"])
+    assert all(
+        set(row) >= {"messageId", "key", "outcome", "experimentId", "error"} for row in document["messages"]
+    )
 
 
 def test_twice_creates_nothing_more(hpoq_json):

@@ -1,9 +1,9 @@
 import json
 from dataclasses import dataclass, field
 
-import alilocal
 import pytest
 
+import alilocal
 from fcruntime import Fc3Context
 from fcruntime.context import FunctionInfo
 from hpoq.handler import EventFailed, Function

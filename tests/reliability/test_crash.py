@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import alilocal
 import pytest
 
+import alilocal
 from hpoq.testing import smq_event
 from hpoq.testing.events import encode_body
 from hpoq.testing.history import History
@@ -98,4 +98,3 @@ def test_killed_at_every_point(server, tmp_path):
         again = deliveries.run()
         assert again["report"]["summary"]["duplicate"] == 1, name
         assert len(server.cloud.experiments) == 1, name
-

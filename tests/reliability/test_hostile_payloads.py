@@ -19,7 +19,17 @@ JSON = st.recursive(
     max_leaves=12,
 )
 REQUEST_MEMBERS = st.sampled_from(
-    ["experiment", "idempotencyKey", "schemaVersion", "traceparent", "Name", "Tag", "specversion", "data", "hpoq"]
+    [
+        "experiment",
+        "idempotencyKey",
+        "schemaVersion",
+        "traceparent",
+        "Name",
+        "Tag",
+        "specversion",
+        "data",
+        "hpoq",
+    ]
 )
 CONFIG_MEMBERS = st.sampled_from(
     ["platform_config", "metric_config", "search_space", "yml_config", "oss_config", "monitor_config"]
@@ -43,7 +53,9 @@ BODIES = st.one_of(
 )
 IDS = st.text(max_size=12)
 DELIVERIES = st.builds(smq_raw_data, IDS, BODIES)
-ITEMS = DELIVERIES | JSON | DELIVERIES.map(lambda data: {"id": "c", "data": data}) | DELIVERIES.map(json.dumps)
+ITEMS = (
+    DELIVERIES | JSON | DELIVERIES.map(lambda data: {"id": "c", "data": data}) | DELIVERIES.map(json.dumps)
+)
 STRATEGIES = {
     "bytes": st.binary(max_size=200),
     "json": JSON.map(lambda value: json.dumps(value).encode()),

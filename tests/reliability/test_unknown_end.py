@@ -110,7 +110,12 @@ def test_a_listing_that_fails_keeps_the_doubt(world):
     """While the service cannot be asked what it holds, nothing is created."""
     world.cloud.faults.add(service="paiautoml", operation="CreateHpoExperiment", kind="reset", when="after")
     world.cloud.faults.add(
-        service="paiautoml", operation="ListHpoExperiments", kind="status", status=503, when="before", times=50
+        service="paiautoml",
+        operation="ListHpoExperiments",
+        kind="status",
+        status=503,
+        when="before",
+        times=50,
     )
     for _ in range(3):
         assert outcomes(world.deliver(EVENT)) == ["retry"]

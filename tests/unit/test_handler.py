@@ -1,9 +1,9 @@
 import json
 from pathlib import Path
 
-import alilocal
 import pytest
 
+import alilocal
 import hpoq.handler
 from fcruntime import Fc2Context, Fc3Context, invoke
 from fcruntime.context import ContextCredentials, FunctionInfo
@@ -265,7 +265,9 @@ def test_a_service_refusal_rejects(cloud):
 def test_credentials_of_the_context_come_first(cloud):
     """Up to 3.10 the context's credentials sign, security token and all."""
     cloud.credentials.add("STS.id", "sts-secret", security_token="sts-token")
-    context = Fc2Context("r", FunctionInfo(timeout=300), ContextCredentials("STS.id", "sts-secret", "sts-token"))
+    context = Fc2Context(
+        "r", FunctionInfo(timeout=300), ContextCredentials("STS.id", "sts-secret", "sts-token")
+    )
     function = make(cloud, ALIBABA_CLOUD_ACCESS_KEY_ID="wrong", ALIBABA_CLOUD_ACCESS_KEY_SECRET="wrong")
     assert function.handle(smq_event("M1", REQUEST), context)["summary"]["created"] == 1
 

@@ -14,6 +14,8 @@ def main() -> None:
     except ModuleNotFoundError as exc:
         if exc.name not in _COMFORTS:
             raise
-        sys.stderr.write(f"hpoq: {exc.name} is missing; install the command line with: pip install 'hpoq[local]'\n")
+        sys.stderr.write(
+            f"hpoq: {exc.name} is missing; install the command line with: pip install 'hpoq[local]'\n"
+        )
         raise SystemExit(2) from None
     app()

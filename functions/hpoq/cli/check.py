@@ -19,7 +19,9 @@ from hpoq.processing.keys import PRODUCER, derive_key
 
 @click.command(name="check")
 @click.argument("paths", nargs=-1, required=True, metavar="FILE...")
-@click.option("--sample", "draws", type=click.IntRange(1), help="Draw N hyperparameter sets and show their commands.")
+@click.option(
+    "--sample", "draws", type=click.IntRange(1), help="Draw N hyperparameter sets and show their commands."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of --sample.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(paths: Sequence[str], draws: int | None, seed: int, as_json: bool) -> None:
@@ -64,3 +66,44 @@ def _row(
 def _key(parsed: ParsedRequest) -> str | None:
     key = parsed.request.idempotency_key
     return derive_key(PRODUCER, key) if key is not None else None
+
+
+def _samples(parsed: ParsedRequest, draws: int, seed: int) -> list[JsonValue]:
+    """Draws from the search space, each with the commands that it would run."""
+    configuration = parsed.request.experiment.hpo_experiment_configuration
+    if configuration is None:
+        return []
+    space = configuration.wire().get("search_space")
+    rng = random.Random(seed)  # noqa: S311 - repeatable on purpose
+    drawn = sample(space if isinstance(space, dict) else {}, rng, draws)
+    return [
+        {
+            "parameters": dict(values),
+            "commands": [render(command, values) for command in configuration.platform_config.cmd],
+        }
+        for values in drawn
+    ]
+
+
+def _show(file: dict[str, JsonValue]) -> None:
+    out = console()
+    out.print(
+        Text(
+            f"{file['path']}: {'valid' if file['valid'] else 'INVALID'}", "green" if file["valid"] else "red"
+        )
+    )
+    if file["key"]:
+        out.print(Text(f"  key {file['key']}"))
+    for sort, style in (("violations", "red"), ("warnings", "yellow")):
+        for row in _objects(file[sort]):
+            where, rule = str(row["pointer"]) or "/", f"[{row['rule']}]"
+            out.print(Text.assemble("  ", (sort[:-1], style), f" {where}: {row['message']} {rule}"))
+    for number, draw in enumerate(_objects(file.get("samples")), 1):
+        out.print(Text(f"  sample {number}: {draw['parameters']}"))
+        commands = draw["commands"]
+        for command in commands if isinstance(commands, list) else []:
+            out.print(Text(f"    {command}"))
+
+
+def _objects(value: JsonValue) -> list[JsonObject]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 
 import alilocal
-
 from hpoq.cloud.credentials import Credentials
 
 QUEUE = "hpo-requests"

@@ -7,10 +7,10 @@ import sys
 import threading
 import uuid
 
-import alilocal
 import click
-from alilocal.eventstream import EventStream
 
+import alilocal
+from alilocal.eventstream import EventStream
 from fcruntime.context import Fc3Context, FunctionInfo
 from fcruntime.invoke import invoke
 from fcruntime.jsonvalue import JsonValue
@@ -25,9 +25,15 @@ _TIMEOUT_SECONDS = 300
 
 
 @click.command(name="local")
-@click.option("--port", type=click.IntRange(0, 65535), default=_DEFAULT_PORT, show_default=True, help="0: a free one.")
-@click.option("--state", type=click.Path(dir_okay=False), help="Keep the function's records in FILE between runs.")
-@click.option("--batch-size", type=click.IntRange(1, 16), default=16, show_default=True, help="Messages an event.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=_DEFAULT_PORT, show_default=True, help="0: a free one."
+)
+@click.option(
+    "--state", type=click.Path(dir_okay=False), help="Keep the function's records in FILE between runs."
+)
+@click.option(
+    "--batch-size", type=click.IntRange(1, 16), default=16, show_default=True, help="Messages an event."
+)
 @click.option("--json", "as_json", is_flag=True, help="Only the line of endpoints, no log on standard error.")
 def command(port: int, state: str | None, batch_size: int, as_json: bool) -> None:
     """Start the local cloud with queue, event stream, function and topic, until Ctrl-C.

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import alilocal
 import click
 from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
+import alilocal
 from fcruntime.context import Fc3Context, FunctionInfo
 from fcruntime.invoke import invoke
 from fcruntime.jsonvalue import JsonObject, JsonValue
@@ -83,7 +83,9 @@ class _Run:
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option("--times", type=click.IntRange(1), default=1, help="Deliver everything N times over.")
 @click.option("--state", type=click.Path(dir_okay=False), help="Keep the records in FILE between runs.")
-@click.option("--endpoint", metavar="URL", help="Use the local cloud that runs at URL instead of an embedded one.")
+@click.option(
+    "--endpoint", metavar="URL", help="Use the local cloud that runs at URL instead of an embedded one."
+)
 @click.option("--strict", is_flag=True, help="Exit 1 also where a message was rejected.")
 @click.option("--verbose", "-v", is_flag=True, help="Show the function's log lines.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -142,7 +144,7 @@ def _replay(run: _Run, documents: Sequence[Document], state: str | None, endpoin
         run.history.complete = endpoint is None and state is None
 
 
-def _recording(events: list[JsonObject]) -> type[_Recorder]:
+def _recording(events: list[JsonObject]) -> Callable[[Publisher], Publisher]:
     return lambda publisher: _Recorder(publisher, events)
 
 

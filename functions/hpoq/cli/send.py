@@ -45,11 +45,9 @@ def command(paths: Sequence[str], queue: str | None, endpoint: str | None, as_js
         raise click.UsageError("\n".join(exc.problems)) from exc
     sent: list[dict[str, JsonValue]] = []
     error: CallError | None = None
+    progress = track(documents, "Sending", console=notes(), transient=True, disable=len(documents) < 20)
     try:
-        for document in track(
-            documents, "Sending", console=notes(), transient=True, disable=len(documents) < 20
-        ):
-            sent.append(_send(client, queue or settings.queue, document))
+        sent.extend(_send(client, queue or settings.queue, document) for document in progress)
     except CallError as exc:
         error = exc
     _show(sent, error, len(documents), as_json=as_json)
@@ -60,7 +58,9 @@ def _client(settings: Settings, endpoint: str | None) -> Smq:
     url = endpoint or settings.smq_endpoint
     if url is None:
         if not settings.account_id or not settings.region:
-            raise SettingsError(["give --endpoint, or set HPOQ_SMQ_ENDPOINT, or HPOQ_ACCOUNT_ID and HPOQ_REGION"])
+            raise SettingsError(
+                ["give --endpoint, or set HPOQ_SMQ_ENDPOINT, or HPOQ_ACCOUNT_ID and HPOQ_REGION"]
+            )
         url = default_endpoint(settings.account_id, settings.region)
     credentials = from_environment()
     if Endpoint.parse(url).scheme == "http":
@@ -70,7 +70,11 @@ def _client(settings: Settings, endpoint: str | None) -> Smq:
 
 def _send(client: Smq, queue: str, document: Document) -> dict[str, JsonValue]:
     message = client.send_message(queue, document.data)
-    return {"path": document.place, "messageId": message.message_id, "key": _key(document, message.message_id)}
+    return {
+        "path": document.place,
+        "messageId": message.message_id,
+        "key": _key(document, message.message_id),
+    }
 
 
 def _key(document: Document, message_id: str) -> str:

@@ -87,7 +87,9 @@ def _of_cloud_event(event: JsonObject) -> Located:
         decoded = _base64(str(event["data_base64"]).encode(errors="replace"))
         if decoded is None:
             raise _rejected("cloudevent.data", "data_base64 is not base64", "/data_base64")
-        return Located(_object(_parsed(decoded, "/data_base64"), "/data_base64"), "/data_base64", encoded=True)
+        return Located(
+            _object(_parsed(decoded, "/data_base64"), "/data_base64"), "/data_base64", encoded=True
+        )
     if "data" not in event:
         raise _rejected("cloudevent.data", "the CloudEvent carries no data")
     return Located(_object(event["data"], "/data"), "/data")

@@ -89,7 +89,9 @@ def _credentials(config: JsonObject, at: str) -> Iterator[Finding]:
 def _storage(config: JsonObject, at: str) -> Iterator[Finding]:
     sources = texts(config, "metric_config", "metric_source")
     files = texts(config, "params_config", "params_src_dst_filepath")
-    if any("oss://" in item for _, item in [*sources, *files]) and not isinstance(config.get("oss_config"), dict):
+    if any("oss://" in item for _, item in [*sources, *files]) and not isinstance(
+        config.get("oss_config"), dict
+    ):
         yield warning(at, "storage.oss", "oss:// paths usually need oss_config")
 
 
@@ -108,9 +110,9 @@ def _metric(config: JsonObject, at: str) -> Iterator[Finding]:
             problem = f"there are {count} commands, counted from cmd1"
             yield warning(f"{at}/metric_source/{index}", "metric-source.command", problem)
     for pattern in obj(config, "metric_config", "metric_dict"):
-        problem = _pattern(pattern)
-        if problem:
-            yield warning(f"{at}/metric_dict{pointer_to(pattern)}", "metric.pattern", problem)
+        unfit = _pattern(pattern)
+        if unfit:
+            yield warning(f"{at}/metric_dict{pointer_to(pattern)}", "metric.pattern", unfit)
 
 
 def _pattern(pattern: str) -> str | None:
@@ -130,13 +132,17 @@ def _placeholders(config: JsonObject, space: JsonObject, at: str) -> Iterator[Fi
     for index, command in commands:
         for name in sorted(set(_PLACEHOLDER.findall(command)) - defined):
             place = f"{at}/platform_config/cmd/{index}"
-            yield warning(place, "placeholder.undefined", f"{name[:60]} is in no search_space; it stays as it is")
+            yield warning(
+                place, "placeholder.undefined", f"{name[:60]} is in no search_space; it stays as it is"
+            )
     for name in space:
         place = f"{at}/search_space{pointer_to(name)}" if isinstance(config.get("search_space"), dict) else at
         if not _PLACEHOLDER.fullmatch(name):
             yield warning(place, "search-space.name", "not of the form ${name}: it replaces bare words")
         elif "params_config" not in config and not _uses(name, commands):
-            yield warning(place, "search-space.unused", "no command uses it, and there are no parameter files")
+            yield warning(
+                place, "search-space.unused", "no command uses it, and there are no parameter files"
+            )
 
 
 def _uses(name: str, commands: list[tuple[int, str]]) -> bool:
@@ -176,12 +182,16 @@ def _run(config: JsonObject, at: str) -> Iterator[Finding]:
     for name in ("trial_concurrency", "max_trial_number"):
         number = run.get(name)
         if isinstance(number, int) and not isinstance(number, bool) and number <= 0:
-            yield warning(f"{at}/yml_config/{name}", "run.number", f"{name} must be greater than 0 for the engine")
+            yield warning(
+                f"{at}/yml_config/{name}", "run.number", f"{name} must be greater than 0 for the engine"
+            )
     if run and not config.get("search_space"):
         yield warning(at, "search-space.absent", "without a search_space the engine has nothing to vary")
     level = run.get("log_level")
     if isinstance(level, str) and level.lower() not in _LOG_LEVELS:
-        yield warning(f"{at}/yml_config/log_level", "run.log-level", f"one of {', '.join(sorted(_LOG_LEVELS))}")
+        yield warning(
+            f"{at}/yml_config/log_level", "run.log-level", f"one of {', '.join(sorted(_LOG_LEVELS))}"
+        )
 
 
 def _schedule(config: JsonObject, at: str) -> Iterator[Finding]:

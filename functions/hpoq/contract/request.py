@@ -16,9 +16,6 @@ from hpoq.contract.model import Model
 from hpoq.contract.structure import broken_structure, in_document_order
 from hpoq.errors import RequestRejected, Violation
 
-DEFAULT_MOST_TAGS = 19
-"""A create takes 20 tags at most, and hpoq's own marker is one of them."""
-
 
 class Tag(Model):
     """A tag of an experiment."""
@@ -72,16 +69,16 @@ class ParsedRequest:
     warnings: tuple[Violation, ...] = ()
 
 
-def parse_request(body: bytes, *, max_tags: int = DEFAULT_MOST_TAGS) -> ParsedRequest:
+def parse_request(body: bytes) -> ParsedRequest:
     """The request in a message body: UTF-8 JSON, or base64 of it.
 
     Raises RequestRejected with every violation, structure and cross-field rules alike, each placed by a JSON
-    pointer into the document as its producer wrote it. `max_tags` is how many tags the request may bring.
+    pointer into the document as its producer wrote it.
     """
     located = open_document(body)
     wrapped, experiment_at = _wrapped(located)
     experiment = wrapped.get("experiment")
-    findings = [*rules.judge_message(wrapped), *rules.judge_experiment(experiment, max_tags)]
+    findings = [*rules.judge_message(wrapped), *rules.judge_experiment(experiment)]
     request, violations = _validated(wrapped)
     violations += [finding.violation for finding in findings if finding.rejects]
     warnings = [finding.violation for finding in findings if not finding.rejects]
@@ -142,5 +139,3 @@ def _told(experiment: JsonValue) -> tuple[str | None, str | None]:
         name if isinstance(name, str) else None,
         workspace_id if isinstance(workspace_id, str) else None,
     )
-
-

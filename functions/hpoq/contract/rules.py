@@ -39,7 +39,9 @@ def judge_experiment(experiment: JsonValue, most_tags: int) -> Iterator[Finding]
         return
     yield from _judge_tags(experiment.get("Tag"), most_tags)
     if experiment.get("HpoExperimentConfiguration") is None:
-        yield warning(_CONFIG, "configuration.absent", "an experiment without a configuration has nothing to run")
+        yield warning(
+            _CONFIG, "configuration.absent", "an experiment without a configuration has nothing to run"
+        )
         return
     config = obj(experiment, "HpoExperimentConfiguration")
     space, findings = _judge_space(config.get("search_space"))
@@ -66,7 +68,9 @@ def _judge_tags(tags: JsonValue, most: int) -> Iterator[Finding]:
         return
     if len(tags) > most:
         why = "the service takes 20, and hpoq adds its own" if most < 20 else "the service takes no more"
-        yield rejection("/experiment/Tag", "tag.limit", f"{len(tags)} tags; at most {most} are possible: {why}")
+        yield rejection(
+            "/experiment/Tag", "tag.limit", f"{len(tags)} tags; at most {most} are possible: {why}"
+        )
     for index, tag in enumerate(tags):
         at = f"/experiment/Tag/{index}"
         if text(tag, "Key") == RESERVED_TAG:
@@ -95,7 +99,9 @@ def _judge_space(value: JsonValue) -> tuple[JsonObject, list[Finding]]:
     try:
         parsed = strictjson.loads(value)
     except JsonError as exc:
-        return {}, [rejection(at, "search-space.text", f"text that is not JSON ({exc.rule}); write an object")]
+        return {}, [
+            rejection(at, "search-space.text", f"text that is not JSON ({exc.rule}); write an object")
+        ]
     if not isinstance(parsed, dict):
         return {}, [rejection(at, "search-space.text", "text that holds no JSON object; write an object")]
     inner = [

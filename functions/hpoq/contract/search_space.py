@@ -64,7 +64,9 @@ def _judge_choice(items: list[JsonValue], at: str) -> Iterator[Finding]:
         if isinstance(item, dict) and nested:
             yield from _judge_nested(item, place)
         elif isinstance(item, bool):
-            yield warning(place, "search-space.boolean", "a boolean in a choice becomes a number in the engine")
+            yield warning(
+                place, "search-space.boolean", "a boolean in a choice becomes a number in the engine"
+            )
         elif not isinstance(item, (int, float, str)) or nested:
             yield rejection(
                 place, "search-space.choice", "items are numbers or texts, or all objects with _name"

@@ -57,11 +57,13 @@ def _violation(detail: ErrorDetails, model: type[BaseModel], document: JsonValue
     given = _at(document, location)
     if pointer == "/schemaVersion":
         return Violation(pointer, "schema-version", 'the only schemaVersion is "1"')
-    if kind == "missing" or (given is None and kind != "extra_forbidden"):
+    if kind == "missing" or (given is None and kind != "extra_forbidden" and isinstance(location[-1], str)):
         return Violation(pointer, "required", f"{name} is required")
     if pointer == "/idempotencyKey":
         return Violation(
-            pointer, "idempotency-key", "idempotencyKey is text of 1 to 255 characters, none of them a control"
+            pointer,
+            "idempotency-key",
+            "idempotencyKey is text of 1 to 255 characters, none of them a control",
         )
     if kind == "extra_forbidden":
         return Violation(pointer, "unknown-member", _unknown(name, _members(model, location[:-1])))
@@ -101,12 +103,13 @@ def _model_in(annotation: object) -> type[BaseModel] | None:
 
 
 def _at(document: JsonValue, location: Sequence[int | str]) -> JsonValue:
+    """The value at `location`, None where there is none."""
     value = document
     for token in location:
-        if isinstance(value, list) and isinstance(token, int) and token < len(value):
-            value = value[token]
-        elif isinstance(value, dict) and isinstance(token, str) and token in value:
-            value = value[token]
+        if isinstance(value, list) and isinstance(token, int):
+            value = value[token] if token < len(value) else None
+        elif isinstance(value, dict) and isinstance(token, str):
+            value = value.get(token)
         else:
             return None
     return value

@@ -17,7 +17,9 @@ from hpoq.processing.outcome import Outcome, Result
 _NOT_BEGUN = EventError(
     code="DeadlineNear", message="not begun: the invocation's time was nearly over", retryable=True
 )
-_DEFECT = EventError(code="InternalError", message="an unexpected error; see the function's log", retryable=True)
+_DEFECT = EventError(
+    code="InternalError", message="an unexpected error; see the function's log", retryable=True
+)
 
 
 @dataclass(frozen=True)

@@ -79,9 +79,7 @@ def _rejected(envelope: Envelope, exc: RequestRejected) -> Intake:
 
     Nothing was begun under the producer's key, so a mended request may use it.
     """
-    error = EventError(
-        code="InvalidRequest", message=str(exc), retryable=False, violations=exc.violations
-    )
+    error = EventError(code="InvalidRequest", message=str(exc), retryable=False, violations=exc.violations)
     return Intake(
         key=envelope.key,
         fingerprint="body:" + _digest(envelope.body),

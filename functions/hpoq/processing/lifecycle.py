@@ -159,9 +159,9 @@ def latest_send(record: Record, terms: Terms) -> float:
     return record.lease_until - terms.skew
 
 
-def doubt_after_send(record: Record, prior: float | None, terms: Terms) -> float:
+def doubt_after_send(record: Record, terms: Terms) -> float:
     """Until when a create sent under this claim may still come to light."""
-    return max(prior or 0.0, record.lease_until + terms.consistency)
+    return record.lease_until + terms.consistency
 
 
 def in_doubt(doubt_until: float | None, now: float) -> bool:

@@ -90,7 +90,9 @@ class Processor:
             record, intake, began, self._creator.attempt(intake.request, record, opening.doubt_until)
         )
 
-    def _end(self, claim: Record, intake: Intake, began: float, ending: Created | Refused | Postponed) -> Result:
+    def _end(
+        self, claim: Record, intake: Intake, began: float, ending: Created | Refused | Postponed
+    ) -> Result:
         terms, now = self._ledger.terms, self._clock.now()
         if isinstance(ending, Created):
             if ending.adopted:
@@ -141,15 +143,17 @@ class Processor:
             self._announcer.publish(event, self._publish_by)
         except CallError as exc:
             get_logger().error("publish.failed", error=str(exc))
-            error = as_event_error(exc)
-            return _result(Outcome.RETRY, intake, experiment_id=record.experiment_id, error=error)
+            return _result(
+                Outcome.RETRY, intake, experiment_id=record.experiment_id, error=as_event_error(exc)
+            )
         try:
             self._ledger.save(lifecycle.published(record, self._clock.now()), record.version)
         except StoreError as exc:
             # The event is out: at worst it is sent once more, under the same id.
             get_logger().warning("publish.unrecorded", error=str(exc))
-        error = read_error(event)
-        return _result(_OUTCOME[record.state], intake, experiment_id=record.experiment_id, error=error)
+        return _result(
+            _OUTCOME[record.state], intake, experiment_id=record.experiment_id, error=read_error(event)
+        )
 
 
 def _result(

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
-from hpoq.cloud.paiautoml import Experiment, PaiAutoMl
+from hpoq.cloud.experiments import Experiment
+from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.errors import Denied, Invalid
 
 TAG_KEY = "hpoq-key"
@@ -72,7 +73,9 @@ def _by_time(
     while True:
         page = client.list_hpo_experiments(
             min_create_time=earliest.strftime("%Y-%m-%d %H:%M:%S"),
-            page_number=number, page_size=page_size, give_up_at=give_up_at
+            page_number=number,
+            page_size=page_size,
+            give_up_at=give_up_at,
         )
         fresh = {row.experiment_id for row in page.experiments} - seen
         found = _pick(page.experiments, key)

@@ -1,7 +1,7 @@
 """What every idempotency store must do, as one callable suite.
 
-    def test_my_store(tmp_path):
-        run_store_conformance(lambda: MyStore(tmp_path / "records"))
+def test_my_store(tmp_path):
+    run_store_conformance(lambda: MyStore(tmp_path / "records"))
 """
 
 from __future__ import annotations

@@ -135,7 +135,10 @@ def test_acs3_malformed_authorization(wire):
     assert wire.send("GET", target, dict(headers)).json()["Code"] == "IncompleteSignature"
     assert wire.send("GET", target, {**headers, "Authorization": "x"}).json()["Code"] == "IncompleteSignature"
     other = "ACS3-RSA-SHA256 Credential=a,SignedHeaders=host,Signature=00"
-    assert wire.send("GET", target, {**headers, "Authorization": other}).json()["Code"] == "InvalidSignatureMethod"
+    assert (
+        wire.send("GET", target, {**headers, "Authorization": other}).json()["Code"]
+        == "InvalidSignatureMethod"
+    )
 
 
 def test_gateway_errors_in_lower_case(wire, cloud):
@@ -151,9 +154,7 @@ def test_security_tokens(wire, cloud):
     assert wire.list().ok
     assert wire.smq("GET", "/queues").ok
     expires = cloud.clock.now() + 3600
-    cloud.credentials.register(
-        "STS.x", "s", user_id="9", security_token="t", expires_at=expires
-    )
+    cloud.credentials.register("STS.x", "s", user_id="9", security_token="t", expires_at=expires)
     wire.key, wire.token = ("STS.x", "s"), None
     assert wire.list().json()["Code"] == "MissingSecurityToken"
     assert wire.smq("GET", "/queues").status_code == 403

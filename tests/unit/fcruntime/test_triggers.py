@@ -18,7 +18,13 @@ EVENT_MODE = (
     b'"messageId":"0FFF111D2A6B444B7FE46AE2xxxxxxxx","messageBody":"bWVlc2FnZSBmcm9tIE1OUyBjb25zb2xl"}}'
 )
 DATA = {"requestId": "R1", "messageId": "M1", "messageBody": '{"a":1}'}
-CLOUD_EVENT = {"id": "c-1", "source": "s", "specversion": "1.0", "type": "mns:Queue:SendMessage", "data": DATA}
+CLOUD_EVENT = {
+    "id": "c-1",
+    "source": "s",
+    "specversion": "1.0",
+    "type": "mns:Queue:SendMessage",
+    "data": DATA,
+}
 
 
 def compact(value):

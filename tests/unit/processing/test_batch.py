@@ -86,7 +86,9 @@ def test_a_defect_costs_only_its_own_message():
             raise ZeroDivisionError
         return done(item)
 
-    outcomes = [r.outcome for r in Batch(process, clock, limits(clock), 4).run([intake(key) for key in "abc"])]
+    outcomes = [
+        r.outcome for r in Batch(process, clock, limits(clock), 4).run([intake(key) for key in "abc"])
+    ]
     assert outcomes == [Outcome.CREATED, Outcome.RETRY, Outcome.CREATED]
 
 
