@@ -43,7 +43,6 @@ from hpoq.processing.outcome import BatchReport, Outcome
 from hpoq.publishers import Publisher
 from hpoq.settings import Settings
 
-_MOST_TAGS = 20
 _DAY = 86_400.0
 
 
@@ -139,7 +138,7 @@ class Function:
             known_secrets(_secrets(credentials)),
         ):
             messages = self._messages(around, credentials)
-            intakes = [take_in(item, max_tags=self._max_tags) for item in decode(event)]
+            intakes = [take_in(item) for item in decode(event)]
             batch = self._batch(around, credentials, messages, deadline, request_id)
             report = BatchReport(request_id, batch.run(intakes))
             self._settle(report, intakes, messages, deadline)
@@ -149,10 +148,6 @@ class Function:
         """Give up connections and the store."""
         self._session.close()
         self._store.close()
-
-    @property
-    def _max_tags(self) -> int:
-        return _MOST_TAGS - 1 if self.settings.marker == "tag" else _MOST_TAGS
 
     def _terms(self) -> Terms:
         settings = self.settings

@@ -81,7 +81,7 @@ def chain(*providers: CredentialsProvider) -> CredentialsProvider:
         for provider in providers:
             try:
                 return provider()
-            except NoCredentials as exc:  # noqa: PERF203 - a source without credentials is no rarity
+            except NoCredentials as exc:
                 lacking.append(exc.message)
         raise _missing("; ".join(lacking) or "no source of credentials is configured")
 

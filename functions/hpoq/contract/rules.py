@@ -18,6 +18,7 @@ from hpoq.contract.finding import Finding, member, obj, rejection, text, texts, 
 from hpoq.contract.pointer import pointer_to
 
 RESERVED_TAG = "hpoq-key"
+MOST_TAGS = 20
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _CONFIG = "/experiment/HpoExperimentConfiguration"
 _MOST_TAG_TEXT = 128
@@ -33,11 +34,11 @@ def judge_message(message: JsonObject) -> Iterator[Finding]:
     yield from _nulls(message)
 
 
-def judge_experiment(experiment: JsonValue, most_tags: int) -> Iterator[Finding]:
-    """The body of CreateHpoExperiment and its configuration; `most_tags` is how many tags it may bring."""
+def judge_experiment(experiment: JsonValue) -> Iterator[Finding]:
+    """The body of CreateHpoExperiment and its configuration."""
     if not isinstance(experiment, dict):
         return
-    yield from _judge_tags(experiment.get("Tag"), most_tags)
+    yield from _judge_tags(experiment.get("Tag"))
     if experiment.get("HpoExperimentConfiguration") is None:
         yield warning(
             _CONFIG, "configuration.absent", "an experiment without a configuration has nothing to run"
@@ -63,14 +64,11 @@ def _nulls(value: JsonValue, at: str = "") -> Iterator[Finding]:
             yield from _nulls(item, f"{at}/{index}")
 
 
-def _judge_tags(tags: JsonValue, most: int) -> Iterator[Finding]:
+def _judge_tags(tags: JsonValue) -> Iterator[Finding]:
     if not isinstance(tags, list):
         return
-    if len(tags) > most:
-        why = "the service takes 20, and hpoq adds its own" if most < 20 else "the service takes no more"
-        yield rejection(
-            "/experiment/Tag", "tag.limit", f"{len(tags)} tags; at most {most} are possible: {why}"
-        )
+    if len(tags) > MOST_TAGS:
+        yield rejection("/experiment/Tag", "tag.limit", f"{len(tags)} tags; the service takes {MOST_TAGS}")
     for index, tag in enumerate(tags):
         at = f"/experiment/Tag/{index}"
         if text(tag, "Key") == RESERVED_TAG:

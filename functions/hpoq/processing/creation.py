@@ -12,6 +12,7 @@ from hpoq.clock import Clock
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.contract.events import EventError
 from hpoq.contract.request import ExperimentRequest
+from hpoq.contract.rules import MOST_TAGS
 from hpoq.errors import CallError, Denied, Invalid, NoCredentials, NoTimeLeft, UnknownEnd
 from hpoq.idempotency.record import Record
 from hpoq.observability.logs import get_logger
@@ -61,8 +62,11 @@ class Marking:
     page_size: int
 
     def body(self, request: ExperimentRequest, key: str) -> JsonObject:
-        """The body of the create: what the producer wrote, and the marker."""
-        if self.in_tag:
+        """The body of the create: what the producer wrote, and the marker.
+
+        A request that brings as many tags as the service takes has its marker in the description.
+        """
+        if self.in_tag and len(request.experiment.tag or ()) < MOST_TAGS:
             return request.experiment.marked(extra_tags=[(reconcile.TAG_KEY, key)])
         return request.experiment.marked(description_suffix=reconcile.description_marker(key))
 

@@ -39,13 +39,13 @@ class Intake:
     envelope: Envelope | None = None
 
 
-def take_in(item: Message | Undecodable, *, max_tags: int) -> Intake:
-    """Read one item of an event. `max_tags` is how many tags a request may bring; never raises for bad input."""
+def take_in(item: Message | Undecodable) -> Intake:
+    """Read one item of an event; never raises for bad input."""
     if isinstance(item, Undecodable):
         return _undecodable(item)
     envelope = unseal(item.body) or _first_envelope(item)
     try:
-        parsed = parse_request(envelope.body, max_tags=max_tags)
+        parsed = parse_request(envelope.body)
         if item.id is None and envelope.message_id is None and parsed.request.idempotency_key is None:
             experiment = parsed.request.experiment
             raise RequestRejected([_NO_ID], name=experiment.name, workspace_id=experiment.workspace_id)

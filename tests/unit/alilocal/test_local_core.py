@@ -10,6 +10,7 @@ import pytest
 import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from localwire import Wire
 
 import alilocal
 from alilocal.core.clock import Deadline
@@ -150,8 +151,6 @@ def test_a_session_hands_over_bodies_of_text_and_bytes_only(cloud):
 def test_closing_ends_long_polls():
     """A receive that waits inside the process ends when the cloud is closed."""
     with alilocal.LocalCloud() as cloud, cloud.session() as session:
-        from localwire import Wire
-
         cloud.queues.create("q")
         timer = threading.Timer(0.05, cloud.close)
         timer.start()

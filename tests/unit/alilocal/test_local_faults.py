@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import requests
+from localwire import Wire
 
 import alilocal
 
@@ -36,8 +37,6 @@ def test_refused_connections(wire, cloud):
 
 def test_a_stall_in_process_is_a_read_timeout_at_once(cloud):
     """In-process nobody waits: the time-out is raised, and the service has acted or not as told."""
-    from localwire import Wire
-
     with cloud.session() as session:
         wire = Wire(cloud, session, cloud.endpoint)
         strike(cloud, "stall", when="after")
@@ -49,8 +48,6 @@ def test_a_stall_in_process_is_a_read_timeout_at_once(cloud):
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_stall_over_http_holds_the_caller(cloud, when):
     """Over HTTP no byte comes until the caller gives up."""
-    from localwire import Wire
-
     with alilocal.serve(cloud=cloud) as server, requests.Session() as session:
         wire = Wire(cloud, session, server.url)
         strike(cloud, "stall", when=when)
@@ -66,8 +63,6 @@ def _impatient(send):
 
 def test_a_stall_over_http_may_end(cloud):
     """With a number of seconds the connection closes after them, without an answer."""
-    from localwire import Wire
-
     with alilocal.serve(cloud=cloud) as server, requests.Session() as session:
         strike(cloud, "stall", seconds=0.02)
         with pytest.raises(requests.ConnectionError):

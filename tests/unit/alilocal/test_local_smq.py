@@ -10,6 +10,8 @@ from localwire import NAMESPACE, read, xml
 import alilocal
 from alilocal.core.http import ServiceError
 from alilocal.smq.errors import MalformedXml
+from alilocal.smq.message import Outgoing
+from alilocal.smq.topic import SubscriptionAttributes
 from alilocal.smq.xml import build, is_carriable, parse
 
 
@@ -244,9 +246,6 @@ def test_python_senders_are_held_to_the_wire(queue):
 
 def test_a_queue_deleted_under_its_subscription(cloud):
     """What cannot be delivered is counted on the subscription, and the publisher is not troubled."""
-    from alilocal.smq.message import Outgoing
-    from alilocal.smq.topic import SubscriptionAttributes
-
     queue = cloud.queues.create("q")
     topic = cloud.topics.create("t")
     subscription, _ = cloud.topics.subscribe("t", "s", SubscriptionAttributes(queue.resource))

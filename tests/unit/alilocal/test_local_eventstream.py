@@ -1,0 +1,323 @@
+"""Event streams: the bytes they deliver, and what becomes of messages that fail."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+
+import pytest
+
+from alilocal.core.http import ServiceError
+from alilocal.eventstream import EventStream
+from alilocal.eventstream.retry import delay_after
+
+BODY = '{"text":"käse"}'
+CLOUD_EVENT = [
+    "id",
+    "source",
+    "specversion",
+    "type",
+    "datacontenttype",
+    "subject",
+    "time",
+    "aliyunaccountid",
+    "aliyunpublishtime",
+    "aliyunoriginalaccountid",
+    "aliyuneventbusname",
+    "aliyunregionid",
+    "aliyunpublishaddr",
+    "data",
+]
+
+
+@pytest.fixture
+def queue(cloud):
+    cloud.queues.create("dead")
+    return cloud.queues.create("q", visibility_timeout=2)
+
+
+class Function:
+    """Records its events, and fails as often as told."""
+
+    def __init__(self, failures=0):
+        self.failures = failures
+        self.events = []
+
+    def __call__(self, event):
+        self.events.append(event)
+        if len(self.events) <= self.failures:
+            raise RuntimeError("told to fail")
+
+    def messages(self):
+        return [[item["data"]["messageId"] for item in json.loads(event)] for event in self.events]
+
+
+def run(stream):
+    steps = 0
+    while stream.step():
+        steps += 1
+    return steps
+
+
+def test_stream_event(cloud, queue):
+    """An array of compact CloudEvents in the documented order of members, bodies decoded."""
+    function = Function()
+    message_id = queue.send(base64.b64encode(BODY.encode()))
+    queue.send("not base64!")
+    assert run(EventStream(cloud, queue="q", invoke=function)) == 1
+    (event,) = function.events
+    first, second = json.loads(event)
+    assert event == json.dumps([first, second], ensure_ascii=False, separators=(",", ":")).encode()
+    assert list(first) == CLOUD_EVENT
+    assert first["type"] == "mns:Queue:SendMessage"
+    assert first["datacontenttype"] == "application/json; charset=utf-8"
+    assert first["subject"] == f"acs:mns:{cloud.region}:{cloud.account_id}:queues/q"
+    assert first["data"] == {**first["data"], "messageId": message_id, "messageBody": BODY}
+    assert list(first["data"]) == ["requestId", "messageId", "messageBody"]
+    assert second["data"]["messageBody"] == "not base64!"
+    assert first["id"] != message_id
+    assert queue.messages == []
+
+
+def test_event_mode(cloud, queue):
+    """One object for one message, whose id is the message's own, however large the batch size."""
+    function = Function()
+    ids = {queue.send("a"), queue.send("b")}
+    assert run(EventStream(cloud, queue="q", invoke=function, mode="event", batch_size=10)) == 2
+    events = [json.loads(event) for event in function.events]
+    assert {event["id"] for event in events} == {event["data"]["messageId"] for event in events} == ids
+    assert events[0]["datacontenttype"] == "application/json;charset=utf-8"
+
+
+def test_raw_data_and_undecoded_bodies(cloud, queue):
+    """RawData is the data alone; with decoding off the body stays as it was sent."""
+    function = Function()
+    encoded = base64.b64encode(b"x").decode()
+    queue.send(encoded)
+    stream = EventStream(cloud, queue="q", invoke=function, event_schema="RawData", decode_base64=False)
+    run(stream)
+    ((item,),) = [json.loads(event) for event in function.events]
+    assert list(item) == ["requestId", "messageId", "messageBody"]
+    assert item["messageBody"] == encoded
+
+
+def test_a_failed_batch_comes_again_as_it_was(cloud, queue):
+    """It is retried after 10 to 20 seconds with new event ids and the same messages; others wait their turn."""
+    function = Function(failures=2)
+    for body in "abc":
+        queue.send(body)
+    stream = EventStream(cloud, queue="q", invoke=function, batch_size=2)
+    assert stream.step()
+    assert not stream.step()
+    cloud.clock.advance(9.9)
+    assert not stream.step()
+    for _ in range(2):
+        cloud.clock.advance(20)
+        assert stream.step()
+    assert stream.step()
+    first, second, third, last = function.messages()
+    assert first == second == third != last
+    assert len({json.loads(event)[0]["id"] for event in function.events}) == 4
+    assert [delivery.attempt for delivery in stream.deliveries] == [1, 2, 3, 1]
+    assert [delivery.succeeded for delivery in stream.deliveries] == [False, False, True, True]
+    assert stream.deliveries[0].error == "RuntimeError"
+    assert stream.idle
+    assert queue.messages == []
+
+
+def test_held_messages_stay_invisible(cloud, queue):
+    """While a batch waits for its retry nobody else gets its messages, however short the queue's time-out."""
+    queue.send("a")
+    stream = EventStream(cloud, queue="q", invoke=Function(failures=1))
+    stream.step()
+    cloud.clock.advance(9)
+    assert queue.receive(1) == []
+    assert not stream.idle
+
+
+def test_false_is_a_failure_and_none_is_not(cloud, queue):
+    """A function fails by raising or by returning False."""
+    queue.send("a")
+    stream = EventStream(cloud, queue="q", invoke=lambda _: False)
+    stream.step()
+    assert stream.deliveries[0].succeeded is False
+    assert stream.deliveries[0].error is None
+
+
+def exhaust(cloud, stream):
+    while stream.step():
+        cloud.clock.advance(20)
+
+
+def test_dead_letters_after_four_attempts(cloud, queue):
+    """Back-off ends after three retries; each message becomes one dead letter that holds its event."""
+    ids = [queue.send("a"), queue.send("b")]
+    stream = EventStream(cloud, queue="q", invoke=Function(failures=99), dead_letter_queue="dead")
+    exhaust(cloud, stream)
+    assert len(stream.deliveries) == 4
+    letters = [json.loads(message.body) for message in cloud.queues["dead"].messages]
+    assert [letter["data"]["messageId"] for letter in letters] == ids
+    assert queue.messages == []
+
+
+def test_without_a_dead_letter_queue_messages_are_dropped(cloud, queue):
+    """Tolerance without a dead-letter queue loses what fails, as documented."""
+    queue.send("a")
+    exhaust(cloud, EventStream(cloud, queue="q", invoke=Function(failures=99)))
+    assert queue.messages == []
+    assert cloud.queues["dead"].messages == []
+
+
+def test_a_dead_letter_that_cannot_be_written_is_not_lost(cloud, queue):
+    """With the dead-letter queue gone the message stays in its queue."""
+    queue.send("a")
+    stream = EventStream(cloud, queue="q", invoke=Function(failures=4), dead_letter_queue="dead")
+    cloud.queues.delete("dead")
+    for _ in range(4):
+        stream.step()
+        cloud.clock.advance(20)
+    assert [message.state for message in queue.messages] == ["active"]
+
+
+def test_without_tolerance_the_stream_blocks(cloud, queue):
+    """It takes nothing more, its messages stay in the queue, and a new start lets it go on."""
+    function = Function(failures=4)
+    queue.send("a")
+    stream = EventStream(cloud, queue="q", invoke=function, tolerance=False)
+    exhaust(cloud, stream)
+    assert stream.blocked
+    assert not stream.step()
+    assert [message.state for message in queue.messages] == ["active"]
+    stream.start()
+    assert stream.wait_idle(10)
+    stream.stop()
+    assert not stream.blocked
+    assert queue.messages == []
+
+
+def test_exponential_decay():
+    """1, 2, 4 to 512 seconds, then 512 again: 176 retries over a day."""
+    delays = []
+    while (delay := delay_after("EXPONENTIAL_DECAY_RETRY", len(delays) + 1, None)) is not None:
+        delays.append(delay)
+    assert delays[:11] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 512]
+    assert len(delays) == 176
+    assert 80_000 < sum(delays) < 90_000
+
+
+def test_a_window_collects(cloud, queue):
+    """With a window a batch is delivered when it is full or when the time is over, whichever is first."""
+    function = Function()
+    stream = EventStream(cloud, queue="q", invoke=function, batch_size=2, batch_window_seconds=10)
+    queue.send("a")
+    assert not stream.step()
+    cloud.clock.advance(5)
+    queue.send("b")
+    assert stream.step()
+    queue.send("c")
+    assert not stream.step()
+    assert not stream.idle
+    cloud.clock.advance(10)
+    assert stream.step()
+    assert [len(messages) for messages in function.messages()] == [2, 1]
+
+
+def test_threads_deliver_and_stop(cloud, queue):
+    """Started, it delivers what is sent; stopped, it takes nothing more and lets go of what it holds."""
+    function = Function(failures=1)
+    stream = EventStream(cloud, queue="q", invoke=function, batch_size=1)
+    stream.start()
+    stream.start()
+    queue.send("a")
+    with cloud.changed:
+        assert cloud.changed.wait_for(lambda: stream.deliveries, 10)
+    stream.stop()
+    assert [message.state for message in queue.messages] == ["active"]
+    stream.start()
+    assert stream.wait_idle(10)
+    stream.stop()
+    assert [delivery.succeeded for delivery in stream.deliveries] == [False, True]
+    queue.send("b")
+    assert not stream.wait_idle(0)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("eventstream")]
+
+
+def test_retries_follow_the_clock_of_the_cloud(cloud, queue):
+    """Advancing the clock wakes a stream that waits for a retry."""
+    stream = EventStream(cloud, queue="q", invoke=Function(failures=1))
+    stream.start()
+    queue.send("a")
+    with cloud.changed:
+        assert cloud.changed.wait_for(lambda: stream.deliveries, 10)
+    cloud.clock.advance(20)
+    assert stream.wait_idle(10)
+    stream.stop()
+    assert len(stream.deliveries) == 2
+
+
+def test_concurrency_bounds_calls_under_way(cloud, queue):
+    """As many calls run at once as told, no more, and every message is delivered once."""
+    together = threading.Barrier(3)
+    running, most = [0], [0]
+    lock = threading.Lock()
+
+    def function(_event):
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        together.wait(10)
+        with lock:
+            running[0] -= 1
+
+    for number in range(9):
+        queue.send(str(number))
+    stream = EventStream(cloud, queue="q", invoke=function, batch_size=1, concurrency=3)
+    stream.start()
+    assert stream.wait_idle(10)
+    stream.stop()
+    assert most[0] == 3
+    assert sorted(sum((delivery.message_ids for delivery in stream.deliveries), ())) == sorted(
+        {message_id for delivery in stream.deliveries for message_id in delivery.message_ids}
+    )
+    assert len(stream.deliveries) == 9
+
+
+def test_a_stop_during_a_call_lets_it_end(cloud, queue):
+    """A call under way when the stream stops still counts: its success deletes, its failure shows again."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def function(_event):
+        begun.set()
+        go_on.wait(10)
+
+    queue.send("a")
+    stream = EventStream(cloud, queue="q", invoke=function)
+    stream.start()
+    assert begun.wait(10)
+    stream.stop(timeout=0)
+    assert queue.messages[0].state == "inactive"
+    go_on.set()
+    assert stream.wait_idle(10)
+    assert queue.messages == []
+
+
+def test_a_reset_cloud_is_survived(cloud, queue):
+    """When its queue is gone a stream has nothing to do."""
+    queue.send("a")
+    stream = EventStream(cloud, queue="q", invoke=Function(failures=1))
+    stream.step()
+    cloud.reset()
+    cloud.clock.advance(30)
+    assert not stream.step()
+    assert stream.idle
+
+
+def test_streams_that_make_no_sense(cloud, queue):
+    """A queue that is missing and numbers out of range are refused at once."""
+    for wrong in ({"queue": "none"}, {"queue": "q", "dead_letter_queue": "none"}):
+        with pytest.raises(ServiceError):
+            EventStream(cloud, invoke=Function(), **wrong)
+    for wrong in ({"batch_size": 0}, {"concurrency": 0}, {"batch_window_seconds": -1}):
+        with pytest.raises(ValueError, match="at least"):
+            EventStream(cloud, queue="q", invoke=Function(), **wrong)

@@ -1,0 +1,166 @@
+"""The local cloud on a port: connections, closing, and the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import requests
+from localwire import Wire
+
+import alilocal
+
+
+@pytest.fixture
+def server():
+    with alilocal.serve(cloud=alilocal.LocalCloud(seed=2)) as running:
+        yield running
+
+
+def exchange(server, data):
+    """Everything that comes back for raw bytes, until the server closes."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: connection.recv(65_536), b""))
+
+
+def test_serve_makes_a_cloud_on_a_free_port():
+    """Without arguments there is a new cloud on loopback, and two servers do not collide."""
+    with alilocal.serve() as one, alilocal.serve() as other:
+        assert one.url == f"http://127.0.0.1:{one.port}"
+        assert one.port != other.port
+        assert one.cloud is not other.cloud
+
+
+def test_a_port_in_use_is_an_error(server):
+    """A port that is taken is an OSError, and leaves nothing behind."""
+    with pytest.raises(OSError, match="in use"):
+        alilocal.serve(port=server.port)
+
+
+def test_connections_are_kept(server):
+    """Many requests go over one connection, in step."""
+    get = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    post = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
+    assert exchange(server, get + post + get).count(b"HTTP/1.1 404 Not Found") == 3
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (b"Transfer-Encoding: chunked", 411),
+        (b"Content-Length: -1", 400),
+        (b"Content-Length: x", 400),
+        (b"Content-Length: 9999999999", 413),
+        (b"Content-Length: " + b"9" * 5000, 413),
+    ],
+)
+def test_bodies_that_are_not_taken(server, headers, status):
+    """A body of unknown, wrong or absurd length is refused and the connection closed."""
+    answer = exchange(server, b"POST / HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n\r\n")
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\r\n", b"nonsense\r\n\r\n", b"\x16\x03\x01\x02", b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 200],
+)
+def test_what_is_not_http(server, data):
+    """Anything else ends the connection, not the server."""
+    exchange(server, data)
+    assert exchange(server, b"GET / HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 404")
+
+
+def test_half_a_body_is_not_a_request(server):
+    """A caller that leaves in the middle of its body has asked for nothing."""
+    assert exchange(server, b"POST /queues/q HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc") == b""
+    assert len(server.cloud.requests) == 0
+
+
+def test_the_target_is_taken_as_sent(server):
+    """Nothing is decoded or merged on the way to the signature: the name is refused by its own characters."""
+    with requests.Session() as session:
+        session.trust_env = False
+        wire = Wire(server.cloud, session, server.url)
+        assert wire.smq("GET", "//queues//q%2Bx?a=%2f+b").status_code == 400
+
+
+def test_closing_is_prompt_with_open_connections(server):
+    """Long polls, stalled answers and idle connections do not hold up the end; no thread stays."""
+    server.cloud.queues.create("q")
+    server.cloud.faults.add(service="smq", operation="ListQueue", kind="stall")
+    begun = threading.Barrier(3)
+    endings = []
+
+    def call(target):
+        with requests.Session() as session:
+            session.trust_env = False
+            wire = Wire(server.cloud, session, server.url)
+            begun.wait()
+            try:
+                endings.append(wire.smq("GET", target).status_code)
+            except requests.ConnectionError:
+                endings.append(None)
+
+    threads = [
+        threading.Thread(target=call, args=[t]) for t in ("/queues/q/messages?waitseconds=30", "/queues")
+    ]
+    for thread in threads:
+        thread.start()
+    with socket.create_connection(("127.0.0.1", server.port)) as idle:
+        begun.wait()
+        until = time.monotonic() + 5
+        while server.cloud.faults.take("smq", "ListQueue") is not None and time.monotonic() < until:
+            pass
+        server.close()
+        server.close()
+        idle.settimeout(5)
+        assert idle.recv(1) == b""
+    for thread in threads:
+        thread.join(5)
+        assert not thread.is_alive()
+    assert len(endings) == 2
+    assert not [thread for thread in threading.enumerate() if "process_request_thread" in thread.name]
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", server.port), timeout=1)
+
+
+def test_a_failure_of_the_cloud_itself_is_a_500(server, monkeypatch):
+    """A mistake in the cloud's own code is an answer, not a lost connection."""
+
+    def fail(_request):
+        raise RuntimeError("slip")
+
+    monkeypatch.setattr(server.cloud, "handle", fail)
+    answer = exchange(server, b"GET / HTTP/1.1\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 500 ")
+    assert b"slip" not in answer
+
+
+def test_the_command_prints_its_endpoints_and_ends_on_a_signal():
+    """`python -m alilocal` tells in one line of JSON how to reach it, and SIGTERM ends it well."""
+    command = [sys.executable, "-W", "error", "-m", "alilocal", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as process:
+        line = json.loads(process.stdout.readline())
+        assert requests.get(line["smq"], timeout=5).status_code == 404
+        assert line["accessKeyId"] == alilocal.LocalCloud().access_key_id
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+
+def test_the_command_refuses_a_port_in_use(server):
+    """A port that is taken ends the command with a sentence."""
+    command = [sys.executable, "-m", "alilocal", "--port", str(server.port)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2
+    assert "in use" in done.stderr
+    assert "Traceback" not in done.stderr
