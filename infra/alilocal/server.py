@@ -70,7 +70,6 @@ def serve(host: str = "127.0.0.1", port: int = 0, cloud: LocalCloud | None = Non
 
 
 class _HttpServer(ThreadingHTTPServer):
-    daemon_threads = True
     request_queue_size = 128
 
     def __init__(self, address: tuple[str, int], cloud: LocalCloud) -> None:
@@ -87,18 +86,23 @@ class _HttpServer(ThreadingHTTPServer):
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
-    def process_request_thread(
+    def process_request(
         self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
     ) -> None:
+        """Answer a connection in a thread of its own, known before it runs so that closing finds it."""
         if not isinstance(request, socket.socket):
             return
+        thread = threading.Thread(target=self._answer, args=(request, client_address), daemon=True)
         with self._lock:
-            self._connections[request] = threading.current_thread()
+            self._connections[request] = thread
+        thread.start()
+
+    def _answer(self, connection: socket.socket, client_address: object) -> None:
         try:
-            super().process_request_thread(request, client_address)
+            self.process_request_thread(connection, client_address)
         finally:
             with self._lock:
-                self._connections.pop(request, None)
+                self._connections.pop(connection, None)
 
     def shutdown_request(self, request: socket.socket | tuple[bytes, socket.socket]) -> None:
         # No half-close first: a connection to be reset must not end politely.

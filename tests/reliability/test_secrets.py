@@ -73,9 +73,10 @@ def stream():
 @pytest.fixture
 def on_disk(world, tmp_path):
     world.store = SqliteStore(str(tmp_path / "records.sqlite3"))
-    world.cloud.credentials.add(
+    world.cloud.credentials.register(
         CONTEXT.credentials.access_key_id,
         CONTEXT.credentials.access_key_secret,
+        user_id="200000000000000001",
         security_token=CONTEXT.credentials.security_token,
     )
     yield world

@@ -264,7 +264,7 @@ def test_a_service_refusal_rejects(cloud):
 
 def test_credentials_of_the_context_come_first(cloud):
     """Up to 3.10 the context's credentials sign, security token and all."""
-    cloud.credentials.add("STS.id", "sts-secret", security_token="sts-token")
+    cloud.credentials.register("STS.id", "sts-secret", user_id="2", security_token="sts-token")
     context = Fc2Context(
         "r", FunctionInfo(timeout=300), ContextCredentials("STS.id", "sts-secret", "sts-token")
     )

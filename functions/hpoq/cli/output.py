@@ -25,8 +25,8 @@ def print_json(document: Mapping[str, JsonValue]) -> None:
 
 
 def console() -> Console:
-    """Standard output for people."""
-    return Console(highlight=False, soft_wrap=False)
+    """Standard output for people; long lines are the terminal's to wrap, and whole in a pipe."""
+    return Console(highlight=False, soft_wrap=True)
 
 
 def notes() -> Console:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import click
 from rich.progress import track
-from rich.table import Table
 from rich.text import Text
 
 import alilocal
@@ -28,6 +27,8 @@ from hpoq.publishers import Publisher
 from hpoq.testing.history import History
 
 _TIMEOUT_SECONDS = 300
+_SHOWN = 5
+_INDENT = " " * 13
 
 
 @dataclass
@@ -166,17 +167,13 @@ def _document(run: _Run, broken: Sequence[str]) -> dict[str, JsonValue]:
 
 def _show(run: _Run, broken: Sequence[str]) -> None:
     out = console()
-    table = Table("event", "message", "key", "outcome", "experiment or error", box=None, pad_edge=False)
+    before = None
     for row, place in zip(run.history.rows, run.places, strict=True):
-        outcome = str(row["outcome"])
-        table.add_row(
-            place,
-            Text(str(row["messageId"] or "-")),
-            str(row["key"])[:8],
-            Text(outcome, STYLES[outcome]),
-            Text(_ending(row), overflow="fold"),
-        )
-    out.print(table)
+        if place != before:
+            out.print(Text(place, "bold"))
+            before = place
+        for line in _lines(row):
+            out.print(line)
     if run.history.events:
         out.print(f"\nPublished, {len(run.history.events)} events:")
     for event in run.history.events:
@@ -186,12 +183,20 @@ def _show(run: _Run, broken: Sequence[str]) -> None:
     out.print("\n" + ", ".join(f"{count} {outcome}" for outcome, count in run.summary().items()))
 
 
-def _ending(row: JsonObject) -> str:
-    error = row["error"]
+def _lines(row: JsonObject) -> Iterator[Text]:
+    """A row's outcome, message, key and experiment, and below it why there is none."""
+    outcome, error = str(row["outcome"]), row["error"]
+    message, key = str(row["messageId"] or "(no message id)"), str(row["key"])[:8]
+    ending = str(row["experimentId"] or (error["code"] if isinstance(error, dict) else ""))
+    yield Text.assemble("  ", (f"{outcome:9}", STYLES[outcome]), f"  {message}  {key}  {ending}")
     if not isinstance(error, dict):
-        return str(row["experimentId"] or "")
+        return
     violations = error.get("violations")
-    first = violations[0] if isinstance(violations, list) and violations else None
-    where = f" at {first['pointer'] or '/'}" if isinstance(first, dict) else ""
-    more = f" (+{len(violations) - 1})" if isinstance(violations, list) and len(violations) > 1 else ""
-    return f"{error['code']}{where}{more}: {error['message']}"
+    found = [v for v in violations if isinstance(v, dict)] if isinstance(violations, list) else []
+    for violation in found[:_SHOWN]:
+        where = str(violation["pointer"]) or "the document"
+        yield Text(f"{_INDENT}{where}: {violation['message']} [{violation['rule']}]")
+    if len(found) > _SHOWN:
+        yield Text(f"{_INDENT}and {len(found) - _SHOWN} more")
+    if not found:
+        yield Text(f"{_INDENT}{error['message']}")

@@ -119,10 +119,9 @@ class Faults:
     ) -> Fault:
         """Let calls of `operation` of `service`, None for any, end badly.
 
-        `before`: the service has not acted. `after`: it has, and its answer is lost or changed. From the
-        `nth` such call on, `times` calls are struck (None: all), each with `probability`. `status`, `code`,
-        `message` and `headers` shape an error answer; `seconds` bounds a stall over HTTP. Raises ValueError
-        for what makes no sense.
+        `before`: the service has not acted. `after`: it has, its answer is lost or changed. From the `nth`
+        such call on, `times` calls are struck (None: all), each with `probability`. `seconds` bounds a stall
+        over HTTP, the others shape an error. Raises ValueError for what could never strike.
         """
         fault = Fault(
             kind,

@@ -179,7 +179,8 @@ def test_any_request_is_answered(method, target, headers, body):
 
 def test_importing_it_is_light():
     """Neither requests nor anything of a vendor is loaded until a session is asked for."""
-    code = "import sys, alilocal, alilocal.eventstream; print([m for m in ('requests', 'mns', 'hpoq') if m in sys.modules])"
+    watched = ("requests", "urllib3", "mns", "hpoq")
+    code = f"import sys, alilocal, alilocal.eventstream; print([m for m in {watched} if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )

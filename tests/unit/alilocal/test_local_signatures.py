@@ -28,13 +28,48 @@ QUERY = (
 @pytest.mark.parametrize(
     ("method", "target", "body", "action", "extra", "expected"),
     [
-        ("POST", CREATE, BODY, "CreateHpoExperiment", TYPED, "ebadc0686758dd433fbfc2e00f2e0b919b7db4615b3650f6e5ecbee885b20eba"),
-        ("POST", CREATE, BODY, "CreateHpoExperiment", {**TYPED, "x-acs-security-token": "StsTokenExample+/=="}, "0162dc2b945c177c84a632b8f1debeae78fd2e3ec3196c1fba56061ee4201214"),
-        ("POST", CREATE, BODY, "CreateHpoExperiment", {**TYPED, "x-acs-security-token": "StsTokenExample+/==", "x-acs-accesskey-id": "testid"}, "bc2edc58451f482bf52f7d03c118151f1a1dfdff7db2c4a2c1ba716457306ea0"),
-        ("GET", f"/api/automl/v1/hpo/experiments?{QUERY}", b"", "ListHpoExperiments", {}, "3b4413ee6660a295b9109a246f1a90ec3150f3d6121c810a9b619e0d614ede49"),
-        ("PUT", f"{CREATE}/a%2Fb%20c/stop", b"", "StopHpoExperiment", {}, "0385422a2cf30ad98bd4a29d9ee35ebe44a50bad9c3a80f2d1427a2af28bfb21"),
+        (
+            "POST",
+            CREATE,
+            BODY,
+            "CreateHpoExperiment",
+            TYPED,
+            "ebadc0686758dd433fbfc2e00f2e0b919b7db4615b3650f6e5ecbee885b20eba",
+        ),
+        (
+            "POST",
+            CREATE,
+            BODY,
+            "CreateHpoExperiment",
+            {**TYPED, "x-acs-security-token": "StsTokenExample+/=="},
+            "0162dc2b945c177c84a632b8f1debeae78fd2e3ec3196c1fba56061ee4201214",
+        ),
+        (
+            "POST",
+            CREATE,
+            BODY,
+            "CreateHpoExperiment",
+            {**TYPED, "x-acs-security-token": "StsTokenExample+/==", "x-acs-accesskey-id": "testid"},
+            "bc2edc58451f482bf52f7d03c118151f1a1dfdff7db2c4a2c1ba716457306ea0",
+        ),
+        (
+            "GET",
+            f"/api/automl/v1/hpo/experiments?{QUERY}",
+            b"",
+            "ListHpoExperiments",
+            {},
+            "3b4413ee6660a295b9109a246f1a90ec3150f3d6121c810a9b619e0d614ede49",
+        ),
+        (
+            "PUT",
+            f"{CREATE}/a%2Fb%20c/stop",
+            b"",
+            "StopHpoExperiment",
+            {},
+            "0385422a2cf30ad98bd4a29d9ee35ebe44a50bad9c3a80f2d1427a2af28bfb21",
+        ),
     ],
-)  # fmt: skip
+)
 def test_acs3_vectors(method, target, body, action, extra, expected):
     """The signatures agree with those of the vendor's code, also where the query is sent in form encoding."""
     digest = hashlib.sha256(body).hexdigest()
@@ -71,11 +106,29 @@ def test_acs3_merges_repeated_headers():
 @pytest.mark.parametrize(
     ("secret", "method", "target", "headers", "expected"),
     [
-        ("sk1", "POST", "/queues/TestQueue", {"x-mns-abcDEF": "abcDEF", "Date": "Tue, 03 Jun 2025 11:23:48 GMT"}, "cAThPWnbphg3hDe3ZHDADTgkgyE="),
-        ("testSk", "GET", "/queues/TestQueue", {"Date": "Tue, 03 Jun 2025 11:23:48 GMT"}, "uDJQXbk2xOhH95MDXmgbAGdtyE4="),
-        ("sk", "GET", "/queues/q1/messages?waitseconds=10", {"Date": "Fri, 02 Jan 2026 03:04:05 GMT", "x-mns-version": "2015-06-06"}, "Tp6U42H+E3mxt3GL7jRtnDm4Q0o="),
+        (
+            "sk1",
+            "POST",
+            "/queues/TestQueue",
+            {"x-mns-abcDEF": "abcDEF", "Date": "Tue, 03 Jun 2025 11:23:48 GMT"},
+            "cAThPWnbphg3hDe3ZHDADTgkgyE=",
+        ),
+        (
+            "testSk",
+            "GET",
+            "/queues/TestQueue",
+            {"Date": "Tue, 03 Jun 2025 11:23:48 GMT"},
+            "uDJQXbk2xOhH95MDXmgbAGdtyE4=",
+        ),
+        (
+            "sk",
+            "GET",
+            "/queues/q1/messages?waitseconds=10",
+            {"Date": "Fri, 02 Jan 2026 03:04:05 GMT", "x-mns-version": "2015-06-06"},
+            "Tp6U42H+E3mxt3GL7jRtnDm4Q0o=",
+        ),
     ],
-)  # fmt: skip
+)
 def test_mns_vectors(secret, method, target, headers, expected):
     """The signatures agree with those of the vendor's SDKs."""
     assert mnsv2.signature(secret, Request(method, target, tuple(headers.items()))) == expected

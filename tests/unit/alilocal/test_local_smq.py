@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -241,7 +243,7 @@ def test_python_senders_are_held_to_the_wire(queue):
     for body in ("", "a\x00b", "x" * 65_537, "\ud800"):
         with pytest.raises(ServiceError):
             queue.send(body)
-    assert queue.send("tab\tand\nline".encode())
+    assert queue.send(b"tab\tand\nline")
 
 
 def test_a_queue_deleted_under_its_subscription(cloud):
@@ -272,10 +274,8 @@ def test_xml_goes_there_and_back(one, other):
 )
 def test_xml_of_any_kind_is_parsed_or_refused(data):
     """No input makes the parser fail in another way than MalformedXML."""
-    try:
+    with contextlib.suppress(MalformedXml):
         assert parse(data, "R").name == "R"
-    except MalformedXml:
-        pass
 
 
 class _Model:
