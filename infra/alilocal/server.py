@@ -190,9 +190,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _write(self, response: Response) -> None:
         lines = [f"HTTP/1.1 {response.status} {http.client.responses.get(response.status, '')}"]
-        lines += [f"{name}: {value}" for name, value in response.headers]
-        lines += [f"Content-Length: {len(response.body)}", "", ""]
-        body = response.body if response.cut is None else response.body[: response.cut]
+        lines += [f"{name}: {value}" for name, value in response.sent_headers]
+        lines += ["", ""]
+        body = b"" if self.command == "HEAD" else response.sent_body
         self.wfile.write("\r\n".join(lines).encode("latin-1", "replace") + body)
         if response.cut is not None:
             self.close_connection = True

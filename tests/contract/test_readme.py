@@ -50,7 +50,7 @@ def hpoq_commands():
                 yield words[1:]
 
 
-@pytest.mark.parametrize("words", hpoq_commands(), ids=" ".join)
+@pytest.mark.parametrize("words", list(hpoq_commands()), ids=" ".join)
 def test_commands_exist_as_written(words):
     """Every hpoq command of the README is one that the program has, option for option."""
     options = [word for word in words if word.startswith("-")]

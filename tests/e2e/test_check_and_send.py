@@ -5,6 +5,7 @@ import alilocal
 from hpoq.processing.keys import derive_key
 
 ROOT = Path(__file__).parents[2]
+MINIMAL = ROOT / "events" / "requests" / "minimal.json"
 REQUESTS = sorted((ROOT / "events" / "requests").glob("*.json"))
 
 
@@ -28,7 +29,7 @@ def test_the_bad_examples_are_bad(hpoq_json):
 def test_key_of_a_producers_own(hpoq_json, tmp_path):
     """The key is shown where the request brings its own, else it is not known yet."""
     own = tmp_path / "own.json"
-    own.write_text(json.dumps({**json.loads(REQUESTS[0].read_text()), "idempotencyKey": "k"}))
+    own.write_text(json.dumps({**json.loads(MINIMAL.read_text()), "idempotencyKey": "k"}))
     bare = ROOT / "events" / "requests" / "bare-body.json"
     _, document = hpoq_json("check", own, bare)
     assert [file["key"] for file in document["files"]] == [derive_key("producer", "k"), None]
@@ -36,8 +37,8 @@ def test_key_of_a_producers_own(hpoq_json, tmp_path):
 
 def test_samples_are_repeatable(hpoq_json):
     """Draws from the search space come with their commands, the same for the same seed."""
-    one = hpoq_json("check", REQUESTS[0], "--sample", "3", "--seed", "7")[1]["files"][0]["samples"]
-    two = hpoq_json("check", REQUESTS[0], "--sample", "3", "--seed", "7")[1]["files"][0]["samples"]
+    one = hpoq_json("check", MINIMAL, "--sample", "3", "--seed", "7")[1]["files"][0]["samples"]
+    two = hpoq_json("check", MINIMAL, "--sample", "3", "--seed", "7")[1]["files"][0]["samples"]
     assert one == two
     assert len(one) == 3
     assert all(draw["parameters"] and draw["commands"] for draw in one)

@@ -70,6 +70,7 @@ def test_a_message_through_the_whole_pipeline(local):
     event = json.loads(receive(inbox).message_body)
     assert event["type"] == "com.hpoq.experiment.created.v1"
     assert event["data"]["messageId"] == sent.message_id
+    account.get_client().close_connection()
 
 
 def test_ctrl_c_ends_it(local):

@@ -86,13 +86,12 @@ def _to_exception(broken: Broken, request: requests.PreparedRequest) -> requests
 def _to_response(
     answer: Response, request: requests.PreparedRequest, adapter: LocalAdapter
 ) -> requests.Response:
-    body = answer.body if answer.cut is None else answer.body[: answer.cut]
-    headers = [*answer.headers, ("Content-Length", str(len(answer.body)))]
+    headers = answer.sent_headers
     response = requests.Response()
     response.status_code = answer.status
     response.headers = CaseInsensitiveDict(headers)
     response.raw = HTTPResponse(
-        io.BytesIO(body),
+        io.BytesIO(answer.sent_body),
         headers=HTTPHeaderDict(headers),
         status=answer.status,
         preload_content=False,

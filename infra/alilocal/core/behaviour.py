@@ -41,7 +41,7 @@ class Behaviour:
     """Whether a message that a queue's dead-letter policy moves gets a new id."""
 
     def __setattr__(self, name: str, value: object) -> None:
-        choices = _CHOICES.get(name) if _CHOICES else ()
+        choices = _CHOICES.get(name)
         if choices is None:
             raise AttributeError(f"no such behaviour: {name}; there are {', '.join(sorted(_CHOICES))}")
         if choices and value not in choices:
@@ -53,5 +53,4 @@ def _choices(hint: object) -> tuple[object, ...]:
     return (True, False) if hint is bool else get_args(hint)
 
 
-_CHOICES: dict[str, tuple[object, ...]] = {}
-_CHOICES.update({name: _choices(hint) for name, hint in get_type_hints(Behaviour).items()})
+_CHOICES = {name: _choices(hint) for name, hint in get_type_hints(Behaviour).items()}

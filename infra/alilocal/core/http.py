@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+NO_CONTENT = 204
+
 Headers = tuple[tuple[str, str], ...]
 
 
@@ -64,6 +66,18 @@ class Response:
     headers: Headers = ()
     body: bytes = b""
     cut: int | None = None
+
+    @property
+    def sent_body(self) -> bytes:
+        """The part of the body that the caller gets."""
+        return self.body if self.cut is None else self.body[: self.cut]
+
+    @property
+    def sent_headers(self) -> Headers:
+        """The headers with the length of the whole body, which a 204 must not have."""
+        if self.status == NO_CONTENT:
+            return self.headers
+        return (*self.headers, ("Content-Length", str(len(self.body))))
 
 
 class Broken(Exception):

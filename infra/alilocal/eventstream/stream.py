@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +20,8 @@ from alilocal.eventstream.retry import RetryStrategy, delay_after
 from alilocal.smq.errors import NotExist
 from alilocal.smq.message import Message, Outgoing
 from alilocal.smq.queue import LONGEST_VISIBILITY_SECONDS, Queue
+
+_KEPT = 10_000
 
 Invoke = Callable[[bytes], object]
 
@@ -78,7 +81,7 @@ class EventStream:
         for name in (queue, dead_letter_queue):
             if name is not None:
                 cloud.queues.get(name)
-        self.deliveries: list[Delivery] = []
+        self._deliveries: deque[Delivery] = deque(maxlen=_KEPT)
         self.blocked = False
         self._cloud = cloud
         self._queue = queue
@@ -96,6 +99,12 @@ class EventStream:
         self._waiting: list[_Batch] = []
         self._threads: list[threading.Thread] = []
         self._stopping = False
+
+    @property
+    def deliveries(self) -> list[Delivery]:
+        """The newest calls of the function, oldest first; the last 10,000 are kept."""
+        with self._cloud.changed:
+            return list(self._deliveries)
 
     def start(self) -> None:
         """Deliver from threads until stopped; also lifts a block. Nothing happens if it runs already."""
@@ -219,7 +228,7 @@ class EventStream:
             batch.attempts += 1
             self._running.remove(batch)
             ids = tuple(message.message_id for message in batch.messages)
-            self.deliveries.append(Delivery(event, ids, batch.attempts, succeeded, error))
+            self._deliveries.append(Delivery(event, ids, batch.attempts, succeeded, error))
             if succeeded:
                 self._delete(batch.messages)
             elif self._stopping:

@@ -88,7 +88,7 @@ class Queues:
 
     def list(self) -> Sequence[Queue]:
         """All, by name."""
-        return [self._by_name[name] for name in sorted(self._by_name)]
+        return [one for _, one in sorted(self._by_name.items())]
 
     def receive(
         self, name: str, count: int, wait_seconds: float | None, request: Request
@@ -176,14 +176,15 @@ class Topics:
     def ensure(self, name: str, attributes: TopicAttributes) -> tuple[Topic, bool]:
         """The topic, and whether it is new; raises as `create`."""
         check_name(name, "Topic")
-        existing = self._by_name.get(name)
-        if existing is None:
-            now = self._world.clock.now()
-            topic = self._by_name[name] = Topic(name, attributes, now, now)
-            return topic, True
-        if existing.attributes != attributes:
-            raise AlreadyExist("Topic")
-        return existing, False
+        with self._world.changed:
+            existing = self._by_name.get(name)
+            if existing is None:
+                now = self._world.clock.now()
+                topic = self._by_name[name] = Topic(name, attributes, now, now)
+                return topic, True
+            if existing.attributes != attributes:
+                raise AlreadyExist("Topic")
+            return existing, False
 
     def get(self, name: str) -> Topic:
         """Raises NotExist."""
@@ -194,12 +195,13 @@ class Topics:
 
     def delete(self, name: str) -> None:
         """Raises NotExist."""
-        self.get(name)
-        del self._by_name[name]
+        with self._world.changed:
+            self.get(name)
+            del self._by_name[name]
 
     def list(self) -> Sequence[Topic]:
         """All, by name."""
-        return [self._by_name[name] for name in sorted(self._by_name)]
+        return [one for _, one in sorted(self._by_name.items())]
 
     def publish(self, name: str, outgoing: Outgoing, tag: str | None = None) -> Published:
         """Keep a message and hand it to every subscription that wants it.
@@ -228,14 +230,15 @@ class Topics:
         topic = self.get(topic_name)
         check_name(name, "Subscription", 255)
         self._check_endpoint(topic, attributes)
-        existing = topic.subscriptions.get(name)
-        if existing is None:
-            now = self._world.clock.now()
-            subscription = topic.subscriptions[name] = Subscription(name, attributes, now, now)
-            return subscription, True
-        if existing.attributes != attributes:
-            raise AlreadyExist("Subscription")
-        return existing, False
+        with self._world.changed:
+            existing = topic.subscriptions.get(name)
+            if existing is None:
+                now = self._world.clock.now()
+                subscription = topic.subscriptions[name] = Subscription(name, attributes, now, now)
+                return subscription, True
+            if existing.attributes != attributes:
+                raise AlreadyExist("Subscription")
+            return existing, False
 
     def subscription(self, topic_name: str, name: str) -> Subscription:
         """Raises NotExist."""

@@ -56,6 +56,13 @@ def test_connections_are_kept(server):
     assert exchange(server, get + post + get).count(b"HTTP/1.1 404 Not Found") == 3
 
 
+def test_answers_without_a_body(server):
+    """HEAD gets no body, and the next request on the connection is understood."""
+    answer = exchange(server, b"HEAD / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n")
+    assert answer.count(b"HTTP/1.1 404") == 2
+    assert answer.count(b"No service") == 1
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [

@@ -158,6 +158,7 @@ def test_success_codes_and_location(wire):
     for path in ("/queues/q", "/topics/t"):
         first, second = wire.smq("PUT", path), wire.smq("PUT", path)
         assert (first.status_code, second.status_code) == (201, 204)
+        assert "Content-Length" not in second.headers
         assert first.headers["Location"] == second.headers["Location"] == f"http://{wire.host}{path}"
 
 

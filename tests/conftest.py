@@ -1,0 +1,56 @@
+"""What holds for every test: only loopback, no settings or credentials of the machine, nothing left behind."""
+
+import ipaddress
+import os
+import socket
+import threading
+
+import pytest
+import structlog
+from hypothesis import HealthCheck, settings
+
+# Timings differ between machines; a test is never slow because of what it found.
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("default")
+
+_connect = socket.socket.connect
+
+
+def _is_loopback(host):
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@pytest.fixture(autouse=True)
+def only_loopback(monkeypatch):
+    """A test that would reach another machine fails instead."""
+
+    def connect(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            assert _is_loopback(address[0]), f"a test tried to reach {address}"
+        return _connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch):
+    """No setting, credential or proxy of the machine reaches a test."""
+    for name in list(os.environ):
+        if name.upper().endswith("_PROXY") or name.startswith(("HPOQ_", "ALIBABA_CLOUD_", "FC_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind():
+    """A test ends its threads, and takes back what it set up for logging."""
+    before = set(threading.enumerate())
+    yield
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(timeout=10)
+        assert thread.daemon or not thread.is_alive(), f"a test left {thread.name} running"

@@ -1,0 +1,46 @@
+"""The local cloud's README is true."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import get_args
+
+import alilocal
+from alilocal.core.behaviour import Behaviour
+from alilocal.core.faults import Kind
+
+README = (Path(__file__).parents[3] / "infra" / "alilocal" / "README.md").read_text()
+
+
+def table_after(heading):
+    """The cells of the first table below `heading`."""
+    rows = re.findall(r"(?m)^\|(.+)\|$", README.partition(f"## {heading}")[2].partition("\n## ")[0])
+    return [[cell.strip() for cell in row.split("|")] for row in rows[2:]]
+
+
+def test_every_switch_is_explained_with_its_default():
+    """The table of switches is the list of switches."""
+    shown = {row[0].strip("`"): row[1].strip("`").replace('"', "'") for row in table_after("Choose")}
+    assert shown == {switch.name: repr(switch.default) for switch in fields(Behaviour)}
+
+
+def test_every_kind_of_fault_is_explained():
+    """The table of kinds is the list of kinds."""
+    shown = [name for row in table_after("Let") for name in re.findall(r"`(\w+)`", row[0])]
+    assert sorted(shown) == sorted(get_args(Kind))
+
+
+def test_what_it_shows_is_there():
+    """Every member of the cloud that the README names exists."""
+    with alilocal.LocalCloud() as cloud:
+        named = set(re.findall(r"`?cloud\.(\w+)", README))
+        assert named
+        assert [name for name in named if not hasattr(cloud, name)] == []
+
+
+def test_public_names():
+    """What is exported is sorted and there."""
+    assert alilocal.__all__ == sorted(alilocal.__all__)
+    assert all(hasattr(alilocal, name) for name in alilocal.__all__)
