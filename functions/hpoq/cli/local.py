@@ -68,7 +68,9 @@ def command(port: int, state: str | None, batch_size: int, as_json: bool) -> Non
         stream.start()
         print_json(_endpoints(cloud, server.url))
         if not as_json:
-            notes().print("Ready; Ctrl-C stops. Try: hpoq send --endpoint", server.url, "events/requests")
+            notes().print(
+                "Ready; Ctrl-C stops. Try: hpoq send --endpoint", server.url, "events/requests/*.json"
+            )
         stopped.wait()
         stream.stop()
     function.close()

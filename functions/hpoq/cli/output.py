@@ -31,4 +31,4 @@ def console() -> Console:
 
 def notes() -> Console:
     """Standard error, for progress and hints."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, soft_wrap=True)

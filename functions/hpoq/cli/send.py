@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 from rich.progress import track
-from rich.table import Table
+from rich.text import Text
 
 from fcruntime.jsonvalue import JsonValue
 from hpoq.cli.cloud import QUEUE, loopback_credentials
@@ -93,9 +93,7 @@ def _show(sent: list[dict[str, JsonValue]], error: CallError | None, total: int,
             document["error"] = str(error)
         print_json(document)
         return
-    table = Table("file", "message", "key", box=None, pad_edge=False)
     for row in sent:
-        table.add_row(*(str(row[name]) for name in ("path", "messageId", "key")))
-    console().print(table)
+        console().print(Text(f"{row['messageId']}  {row['key']}  {row['path']}"))
     if error:
         notes().print(f"{len(sent)} of {total} sent; then: {error}", style="red")
