@@ -12,6 +12,7 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import requests
 import structlog
@@ -44,6 +45,8 @@ from hpoq.publishers import Publisher
 from hpoq.settings import Settings
 
 _DAY = 86_400.0
+
+Client = TypeVar("Client", paiautoml.PaiAutoMl, smq.Smq)
 
 
 class EventFailed(BatchFailed):
@@ -161,19 +164,17 @@ class Function:
 
     def _messages(self, around: Surroundings, credentials: CredentialsProvider) -> Callable[[], smq.Smq]:
         """The SMQ client, made when it is first needed: with another output it may never be."""
-        settings = self.settings
+        return lambda: self._client(smq.Smq, around.smq_endpoint(), credentials)
 
-        def make() -> smq.Smq:
-            return smq.Smq(
-                self._transport,
-                around.smq_endpoint(),
-                credentials,
-                connect_timeout=settings.connect_timeout_seconds,
-                read_timeout=settings.read_timeout_seconds,
-                retry=self._retry,
-            )
-
-        return make
+    def _client(self, kind: type[Client], endpoint: str, credentials: CredentialsProvider) -> Client:
+        return kind(
+            self._transport,
+            endpoint,
+            credentials,
+            connect_timeout=self.settings.connect_timeout_seconds,
+            read_timeout=self.settings.read_timeout_seconds,
+            retry=self._retry,
+        )
 
     def _batch(
         self,
@@ -186,14 +187,7 @@ class Function:
         settings, clock, terms = self.settings, self._clock, self._terms()
         call_seconds = settings.connect_timeout_seconds + settings.read_timeout_seconds
         limits = Limits.of(deadline, reserve=settings.deadline_reserve_seconds, call_seconds=call_seconds)
-        client = paiautoml.PaiAutoMl(
-            self._transport,
-            around.paiautoml_endpoint(),
-            credentials,
-            connect_timeout=settings.connect_timeout_seconds,
-            read_timeout=settings.read_timeout_seconds,
-            retry=self._retry,
-        )
+        client = self._client(paiautoml.PaiAutoMl, around.paiautoml_endpoint(), credentials)
         marking = Marking(settings.marker == "tag", settings.list_page_size)
         creator = Creator(client, clock, terms, limits, marking)
         publisher = self._wrap_publisher(_open_publisher(settings.output, messages))
