@@ -109,8 +109,10 @@ class Creator:
     def _clear_doubt(self, claim: Record, doubt_until: float) -> Ending | None:
         """None once nothing can come to light any more: the way to a create is free."""
         try:
+            # Asked before the look: what comes to light while it lasts must not be concluded absent.
+            settled = not lifecycle.in_doubt(doubt_until, self._clock.now())
             found = self._find(claim)
-            if found is None and lifecycle.in_doubt(doubt_until, self._clock.now()):
+            if found is None and not settled:
                 if not self._can_wait(claim, doubt_until):
                     return Postponed(_IN_DOUBT, doubt_until, counts=False)
                 self._clock.sleep(doubt_until - self._clock.now())

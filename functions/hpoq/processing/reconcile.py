@@ -15,9 +15,10 @@ microseconds that only a token checked by the service could close.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
-from hpoq.cloud.experiments import Experiment
+from hpoq.cloud.experiments import Experiment, ExperimentPage
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.errors import Denied, Invalid
 
@@ -62,25 +63,37 @@ def _by_tag(client: PaiAutoMl, key: str, page_size: int, give_up_at: float) -> E
 def _by_time(
     client: PaiAutoMl, key: str, since: float, page_size: int, give_up_at: float
 ) -> Experiment | None:
-    """Page through everything made since; ends at a page without a row not seen before.
+    """Look through everything made since; once more if rows were deleted meanwhile, which moves others to
+    pages already read."""
+    earliest = (datetime.fromtimestamp(since, timezone.utc) - _ZONE_MARGIN).strftime("%Y-%m-%d %H:%M:%S")
+    for _ in range(2):
+        counts: list[int] = []
+        for page in _pages(client, earliest, page_size, give_up_at):
+            found = _pick(page.experiments, key)
+            if found is not None:
+                return found
+            counts += [] if page.total_count is None else [page.total_count]
+        if not counts or counts[-1] >= counts[0]:
+            break
+    return None
+
+
+def _pages(client: PaiAutoMl, earliest: str, page_size: int, give_up_at: float) -> Iterator[ExperimentPage]:
+    """Page after page, up to one without a row not seen before.
 
     Rows move between pages while others are created, and what TotalCount counts is not documented, so neither
     a short page nor the count is taken for the end.
     """
-    earliest = datetime.fromtimestamp(since, timezone.utc) - _ZONE_MARGIN
     seen: set[str] = set()
     number = 1
     while True:
         page = client.list_hpo_experiments(
-            min_create_time=earliest.strftime("%Y-%m-%d %H:%M:%S"),
-            page_number=number,
-            page_size=page_size,
-            give_up_at=give_up_at,
+            min_create_time=earliest, page_number=number, page_size=page_size, give_up_at=give_up_at
         )
+        yield page
         fresh = {row.experiment_id for row in page.experiments} - seen
-        found = _pick(page.experiments, key)
-        if found is not None or not fresh:
-            return found
+        if not fresh:
+            return
         seen |= fresh
         number += 1
 
