@@ -51,7 +51,7 @@ def receive(queue):
         try:
             return queue.receive_message(5)
         except MNSExceptionBase as exc:
-            assert exc.type == "MessageNotExist"  # noqa: PT017
+            assert exc.type == "MessageNotExist"
     raise AssertionError("no message came")
 
 

@@ -34,15 +34,8 @@ _PAIRS = {
     "ts_config": ("access_key_id", "access_key_secret"),
     "paiflow_config": ("access_key_id", "access_key_secret"),
 }
-_BUILT_IN = {
-    "${exp_id}",
-    "${trial_id}",
-    "${NNI_OUTPUT_DIR}",
-    "${tuner_params_list}",
-    "${tuner_params_dict}",
-    "${tuner_params_json}",
-    "${params}",
-}
+_EVERYTHING = {"${tuner_params_list}", "${tuner_params_dict}", "${tuner_params_json}", "${params}"}
+_BUILT_IN = {"${exp_id}", "${trial_id}", "${NNI_OUTPUT_DIR}", *_EVERYTHING}
 _PLACEHOLDER = re.compile(r"\$\{[^{}\s]+\}")
 _COMMAND = re.compile(r"cmd(\d+)(,worker)?")
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
@@ -127,27 +120,26 @@ def _pattern(pattern: str) -> str | None:
 
 
 def _placeholders(config: JsonObject, space: JsonObject, at: str) -> Iterator[Finding]:
-    commands = texts(config, "platform_config", "cmd")
+    found = [
+        (index, set(_PLACEHOLDER.findall(cmd))) for index, cmd in texts(config, "platform_config", "cmd")
+    ]
     defined = _BUILT_IN | set(names_in(space))
-    for index, command in commands:
-        for name in sorted(set(_PLACEHOLDER.findall(command)) - defined):
+    for index, names in found:
+        for name in sorted(names - defined):
             place = f"{at}/platform_config/cmd/{index}"
             yield warning(
                 place, "placeholder.undefined", f"{name[:60]} is in no search_space; it stays as it is"
             )
+    used: set[str] = set().union(*(names for _, names in found))
+    all_used = "params_config" in config or bool(used & _EVERYTHING)
     for name in space:
         place = f"{at}/search_space{pointer_to(name)}" if isinstance(config.get("search_space"), dict) else at
         if not _PLACEHOLDER.fullmatch(name):
             yield warning(place, "search-space.name", "not of the form ${name}: it replaces bare words")
-        elif "params_config" not in config and not _uses(name, commands):
+        elif name not in used and not all_used:
             yield warning(
                 place, "search-space.unused", "no command uses it, and there are no parameter files"
             )
-
-
-def _uses(name: str, commands: list[tuple[int, str]]) -> bool:
-    everything = ("${tuner_params_list}", "${tuner_params_dict}", "${tuner_params_json}", "${params}")
-    return any(used in command for used in (name, *everything) for _, command in commands)
 
 
 def _tuner(config: JsonObject, at: str) -> Iterator[Finding]:

@@ -1,0 +1,194 @@
+import base64
+import copy
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpoq.contract.fingerprint import fingerprint
+from hpoq.contract.pointer import places
+from hpoq.contract.request import parse_request, secrets
+from hpoq.errors import RequestRejected
+
+ROOT = Path(__file__).parents[3]
+REQUESTS = sorted((ROOT / "events" / "requests").glob("*.json"))
+MINIMAL = json.loads((ROOT / "events" / "requests" / "minimal.json").read_text())
+# A changed value makes every request in flight a conflict with itself.
+GOLDEN = {
+    "minimal.json": "0688a930e4fae12da5df24dabb9c1ff22b3fccfbf4b29590492563addb56260d",
+    "dlc-stdout.json": "d3253ce343ca7fe89e88226f93d692e089413d9a16042755707e198196535520",
+}
+
+
+def parse(document):
+    return parse_request(json.dumps(document).encode())
+
+
+def experiment_in(document):
+    document = document.get("data", document)
+    return document.get("experiment", document)
+
+
+@pytest.mark.parametrize("path", REQUESTS, ids=lambda path: path.name)
+def test_what_is_sent_is_what_was_written(path):
+    """Every example reaches the service as its producer wrote it, secrets and all."""
+    document = json.loads(path.read_text())
+    assert parse(document).request.experiment.wire() == experiment_in(document)
+
+
+def test_base64_is_undone_once():
+    """A body as the SMQ SDKs send it is the same request."""
+    plain = json.dumps(MINIMAL).encode()
+    assert parse_request(base64.b64encode(plain)) == parse_request(plain)
+
+
+def test_forms_are_one_request():
+    """Wrapped, bare, in a CloudEvent's data or data_base64: the same experiment, the same fingerprint."""
+    bare = MINIMAL["experiment"]
+    event = {"specversion": "1.0", "id": "1", "source": "s", "type": "t"}
+    encoded = base64.b64encode(json.dumps(bare).encode()).decode()
+    forms = [
+        MINIMAL,
+        bare,
+        {**event, "data": MINIMAL},
+        {**event, "data": bare},
+        {**event, "data_base64": encoded},
+    ]
+    assert len({fingerprint(parse(form).request) for form in forms}) == 1
+
+
+def test_what_is_of_the_message_is_not_in_the_fingerprint():
+    """Key, trace and version do not make it another experiment; any change of the experiment does."""
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    same = {**MINIMAL, "idempotencyKey": "k", "schemaVersion": "1", "traceparent": trace}
+    assert fingerprint(parse(same).request) == fingerprint(parse(MINIMAL).request)
+    other = copy.deepcopy(MINIMAL)
+    other["experiment"]["Name"] += "!"
+    assert fingerprint(parse(other).request) != fingerprint(parse(MINIMAL).request)
+
+
+def test_numbers_count_by_value():
+    """1 and 1.0 are one number, to a fingerprint as to JSON."""
+    one, same = copy.deepcopy(MINIMAL), copy.deepcopy(MINIMAL)
+    one["experiment"]["HpoExperimentConfiguration"]["metric_config"]["metric_dict"]["score"] = 1
+    same["experiment"]["HpoExperimentConfiguration"]["metric_config"]["metric_dict"]["score"] = 1.0
+    assert fingerprint(parse(one).request) == fingerprint(parse(same).request)
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_golden_fingerprints(name):
+    """Fingerprints never change from version to version."""
+    body = (ROOT / "events" / "requests" / name).read_bytes()
+    assert fingerprint(parse_request(body).request) == GOLDEN[name]
+
+
+def test_null_is_absent():
+    """A null member is as if it were not there, and is never sent."""
+    document = copy.deepcopy(MINIMAL)
+    document["experiment"]["Description"] = None
+    document["experiment"]["HpoExperimentConfiguration"]["oss_config"] = None
+    document["traceparent"] = None
+    assert parse(document).request.experiment.wire() == MINIMAL["experiment"]
+
+
+def test_the_two_conversions():
+    """moving_avg is sent as text, a search space that is text as an object; nothing else is touched."""
+    document = copy.deepcopy(MINIMAL)
+    config = document["experiment"]["HpoExperimentConfiguration"]
+    space = config["search_space"]
+    config["search_space"] = json.dumps(space)
+    config["yml_config"]["assessor"] = {"name": "PAIAssessor", "class_args": {"moving_avg": True}}
+    sent = parse(document).request.experiment.wire()["HpoExperimentConfiguration"]
+    assert sent["search_space"] == space
+    assert sent["yml_config"]["assessor"]["class_args"]["moving_avg"] == "true"
+
+
+def test_markers():
+    """The marker joins the tags, or stands behind the description; the rest is as written."""
+    experiment = parse({"experiment": {**MINIMAL["experiment"], "Tag": [{"Key": "a"}]}}).request.experiment
+    assert experiment.marked(extra_tags=[("hpoq-key", "K")])["Tag"] == [
+        {"Key": "a"},
+        {"Key": "hpoq-key", "Value": "K"},
+    ]
+    assert experiment.marked(description_suffix="[m]")["Description"] == "[m]"
+    described = parse({"experiment": {**MINIMAL["experiment"], "Description": "mine"}}).request.experiment
+    assert described.marked(description_suffix="[m]")["Description"] == "mine [m]"
+
+
+CREDENTIALS = {
+    "oss_config": ("accessKeyID", "accessKeySecret"),
+    "odps_config": ("access_id", "access_key"),
+    "dlc_config": ("access_id", "access_key"),
+    "ts_config": ("access_key_id", "access_key_secret"),
+    "paiflow_config": ("access_key_id", "access_key_secret"),
+    "monitor_config": ("url",),
+}
+
+
+@pytest.mark.parametrize(("holder", "name"), [(h, n) for h, names in CREDENTIALS.items() for n in names])
+def test_credentials_are_secrets(holder, name):
+    """A credential is known as a secret, sent in clear, and shown by no text form or violation."""
+    document = copy.deepcopy(MINIMAL)
+    document["experiment"]["HpoExperimentConfiguration"][holder] = {name: "canary-0"}
+    request = parse(document).request
+    assert secrets(request) == {"canary-0"}
+    assert request.experiment.wire()["HpoExperimentConfiguration"][holder][name] == "canary-0"
+    assert "canary" not in f"{request!r} {request}"
+    for wrong in (["canary-1"], {"canary-2": 3}):
+        document["experiment"]["HpoExperimentConfiguration"][holder] = {name: wrong, f"{name}_x": "canary-4"}
+        with pytest.raises(RequestRejected) as caught:
+            parse(document)
+        assert "canary" not in f"{caught.value!r} {caught.value} {caught.value.violations}"
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=8,
+)
+PLACES = [pointer for pointer in places(MINIMAL) if pointer]
+
+
+def put(document, pointer, value):
+    *parents, last = [token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:]]
+    for token in parents:
+        document = document[int(token)] if isinstance(document, list) else document[token]
+    document[int(last) if isinstance(document, list) else last] = value
+
+
+@given(st.sampled_from(PLACES), JSON)
+def test_pointers_resolve(pointer, value):
+    """Whatever stands wherever, each finding points into the document, or to a member that an object lacks."""
+    document = copy.deepcopy(MINIMAL)
+    put(document, pointer, value)
+    try:
+        findings = parse(document).warnings
+    except RequestRejected as exc:
+        findings = exc.violations + exc.warnings
+        assert exc.violations
+    known = set(places(document))
+    for finding in findings:
+        lacking = finding.rule in ("required", "configuration.absent")
+        assert finding.pointer in known or (lacking and finding.pointer.rpartition("/")[0] in known), finding
+
+
+@given(st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
+def test_any_body_is_a_request_or_rejected(body):
+    """No body raises anything but a rejection."""
+    try:
+        parse_request(body)
+    except RequestRejected as exc:
+        assert exc.violations
+
+
+def test_name_and_workspace_of_a_rejected_request():
+    """A rejection tells which experiment was meant, as far as that can be read."""
+    with pytest.raises(RequestRejected) as caught:
+        parse({"experiment": {"Name": "n", "WorkspaceId": 5}})
+    assert (caught.value.name, caught.value.workspace_id) == ("n", None)
