@@ -16,7 +16,7 @@ PREFIX = "HPOQ_"
 class Settings(BaseModel):
     """Every field is the variable of its name in capitals, after `HPOQ_`; the descriptions are for users."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
     region: str | None = Field(None, description="Region of the services; by default the function's own.")
     account_id: str | None = Field(None, description="Account of the queue; by default the function's own.")
@@ -55,7 +55,7 @@ class Settings(BaseModel):
     consistency_seconds: float = Field(
         15.0, ge=0, description="How long a new experiment may be missing from the service's listing."
     )
-    retention_days: float = Field(30.0, gt=0, description="How long an ended message is remembered.")
+    retention_days: float = Field(30.0, ge=1, description="How long an ended message is remembered.")
     list_page_size: int = Field(50, ge=1, le=1000, description="Page size of listings in a reconciliation.")
     deadline_reserve_seconds: float = Field(
         3.0, ge=0, description="Time kept back at an invocation's end, to save and to publish."

@@ -50,6 +50,15 @@ def test_lease_must_cover_a_create():
     Settings.from_environment({"HPOQ_LEASE_SECONDS": "53.5"})
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("HPOQ_LEASE_SECONDS", "inf"), ("HPOQ_CONSISTENCY_SECONDS", "nan"), ("HPOQ_RETENTION_DAYS", "0.1")],
+)
+def test_unsafe_values_are_refused(name, value):
+    """A lease without end, a margin that is no number, a memory shorter than a retry chain are refused."""
+    assert problems(**{name: value})[0].startswith(name)
+
+
 def test_values_are_not_quoted():
     """A value that was put into the wrong variable, a secret perhaps, does not appear in the error."""
     assert "canary" not in str(problems(HPOQ_CONCURRENCY="canary", HPOQ_X="canary"))

@@ -45,11 +45,13 @@ def _decode_item(item: JsonValue, raw: bytes) -> Message | Undecodable:
     return Undecodable.of(raw, "trigger.unknown-source", "no known event source delivers this shape")
 
 
-def decode(event: bytes) -> list[Message | Undecodable]:
-    """The messages of one event, in its order; an empty array has none.
+def decode(event: bytes | str) -> list[Message | Undecodable]:
+    """The messages of one event, in its order; an empty array has none. FC hands over bytes, a test may text.
 
     Never raises: what cannot be read is an `Undecodable`, and so is a whole event that is not JSON.
     """
+    if isinstance(event, str):
+        event = event.encode(errors="surrogatepass")
     try:
         document = _parse(event.decode("utf-8-sig", errors="surrogateescape"))
     except ValueError:

@@ -1,7 +1,8 @@
 """The envelope of a message that hpoq itself sends again.
 
 A message sent back to its queue gets a new message id from SMQ. The envelope keeps the first one and the key,
-and the body to the byte, so that the message stays the same message.
+and the body to the byte, so that the message stays the same message. Whoever may send to the queue may write
+one; it claims no more than an `idempotencyKey` of one's own choosing could.
 """
 
 from __future__ import annotations

@@ -23,7 +23,9 @@ class Limits:
     def of(cls, deadline: Deadline, *, reserve: float, call_seconds: float) -> Limits:
         """Limits for an invocation that just began; `call_seconds` is the longest that a call may take.
 
-        A function whose whole time is short begins work all the same while half of its time is left.
+        A function whose whole time is short keeps back a quarter of it at most, and begins work all the same
+        while half of the rest is left.
         """
-        usable = max(0.0, deadline.remaining() - reserve)
-        return cls(deadline.at, deadline.at - reserve, min(call_seconds, usable / 2))
+        whole = deadline.remaining()
+        kept = min(reserve, whole / 4)
+        return cls(deadline.at, deadline.at - kept, min(call_seconds, (whole - kept) / 2))

@@ -51,6 +51,11 @@ def test_message_order_is_the_events():
     assert [message.id for message in decode(compact(batch))] == [str(n) for n in range(20)]
 
 
+def test_text_is_taken_for_bytes():
+    """An event as text, as a test may write it, is the same event."""
+    assert decode(EVENT_MODE.decode()) == decode(EVENT_MODE)
+
+
 def test_empty_batch_has_no_messages():
     """An empty array is success without work."""
     assert decode(b"[]") == []

@@ -105,3 +105,6 @@ def test_a_short_function_still_begins():
     clock = FakeClock()
     short = Limits.of(Deadline(10, clock.monotonic), reserve=2, call_seconds=28)
     assert short.start_seconds == 4
+    default = Limits.of(Deadline(3, clock.monotonic), reserve=3, call_seconds=28)
+    assert default.calls_end_at - clock.monotonic() == 2.25
+    assert default.start_seconds == 1.125
