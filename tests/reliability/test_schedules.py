@@ -1,0 +1,170 @@
+"""Random schedules: deliveries, crashes, zombies, faults and time, against the invariants.
+
+At any effect on the outside an invocation may be killed, or held up while the time goes on and another
+invocation of the same message runs to its end; it then goes on as a zombie. The one hold-up left out is that
+between an invocation's last look at its lease and the sending of its create: no client can close that window
+(see `hpoq.processing.reconcile`).
+"""
+
+import json
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from world import World
+
+import alilocal
+from fcruntime import Fc3Context
+from fcruntime.context import FunctionInfo
+from hpoq.handler import EventFailed
+from hpoq.testing import FakeClock, smq_event
+
+REQUEST = json.loads((Path(__file__).parents[2] / "events" / "requests" / "minimal.json").read_text())
+CONTEXT = Fc3Context("r-1", FunctionInfo(timeout=300))
+MESSAGES = ("M1", "M2")
+CREATE, LIST, PUBLISH = "CreateHpoExperiment", "ListHpoExperiments", "PublishMessage"
+
+
+class Killed(BaseException):
+    """The process is gone: nothing below it may be caught, or written afterwards."""
+
+
+class Interrupted:
+    """Counts the effects of one invocation; at the chosen one something happens."""
+
+    def __init__(self, at, action):
+        self.at = at
+        self.action = action
+        self.count = 0
+
+    def reach(self, name):
+        self.count += 1
+        if self.count == self.at and name != f"before {CREATE}":
+            self.action()
+
+    def around(self, name, effect):
+        def counted(*args, **kwargs):
+            self.reach(f"before {name}")
+            answer = effect(*args, **kwargs)
+            self.reach(f"after {name}")
+            return answer
+
+        return counted
+
+
+class Schedules(RuleBasedStateMachine):
+    @initialize(lag=st.sampled_from([0, 5, 14]), tag_filter=st.sampled_from(["honoured", "ignored"]))
+    def begin(self, lag, tag_filter):
+        cloud = alilocal.LocalCloud(seed=1)
+        cloud.queues.create("hpo-requests")
+        cloud.topics.create("hpo-results")
+        self.world = World(cloud, FakeClock(cloud.clock.now()))
+        self.world.settings = {"HPOQ_MAX_ATTEMPTS": "50", "HPOQ_CALL_ATTEMPTS": "2"}
+        cloud.behaviour.list_lag_seconds = lag
+        cloud.behaviour.tag_filter = tag_filter
+
+    def deliver(self, message, interrupted=None):
+        """Deliver once; what the function reports, None if it was killed."""
+        function = self.world.function()
+        if interrupted is not None:
+            session, store = function._session, function._store
+            send = session.send
+
+            def counted(request, **options):
+                name = request.headers.get("x-acs-action") or PUBLISH
+                return interrupted.around(name, send)(request, **options)
+
+            session.send = counted
+            function._store = _Interrupted(store, interrupted)
+        event = smq_event(message, json.dumps({**REQUEST, "idempotencyKey": message}))
+        try:
+            report = function.handle(event, CONTEXT)
+        except EventFailed as exc:
+            report = exc.report.as_json()
+        except Killed:
+            return None
+        self.world.history.add_report(report)
+        return report["messages"][0]["outcome"]
+
+    @rule(message=st.sampled_from(MESSAGES))
+    def plainly(self, message):
+        self.deliver(message)
+
+    @rule(message=st.sampled_from(MESSAGES), at=st.integers(1, 14))
+    def killed(self, message, at):
+        def die():
+            raise Killed
+
+        self.deliver(message, Interrupted(at, die))
+
+    @rule(
+        message=st.sampled_from(MESSAGES),
+        at=st.integers(1, 14),
+        seconds=st.sampled_from([0, 5, 60, 95, 120, 400]),
+        others=st.integers(1, 2),
+    )
+    def overtaken(self, message, at, seconds, others):
+        def others_run():
+            for _ in range(others):
+                self.world.later(seconds)
+                self.deliver(message)
+
+        self.deliver(message, Interrupted(at, others_run))
+
+    @rule(seconds=st.sampled_from([1, 10, 30, 91, 106, 500]))
+    def time_goes_on(self, seconds):
+        self.world.later(seconds)
+
+    @rule(
+        kind=st.sampled_from(["reset", "stall", "truncate", "malformed", "html", "throttle", "unavailable"]),
+        operation=st.sampled_from([CREATE, CREATE, LIST, PUBLISH]),
+        when=st.sampled_from(["before", "after"]),
+        times=st.integers(1, 3),
+    )
+    def something_breaks(self, kind, operation, when, times):
+        fault = {"kind": kind}
+        if kind == "throttle":
+            fault, when = {"kind": "status", "status": 400, "code": "Throttling.User"}, "before"
+        elif kind == "unavailable":
+            fault = {"kind": "status", "status": 503, "code": "ServiceUnavailable"}
+        service = "smq" if operation == PUBLISH else "paiautoml"
+        self.world.cloud.faults.add(service=service, operation=operation, when=when, times=times, **fault)
+
+    @invariant()
+    def nothing_is_broken(self):
+        assert self.world.broken() == []
+
+    def teardown(self):
+        """Once nothing breaks any more, every message comes to its end: one experiment, one event id."""
+        if not hasattr(self, "world"):
+            return
+        self.world.cloud.faults.clear()
+        for message in MESSAGES:
+            outcomes = []
+            while outcomes[-1:] not in (["created"], ["duplicate"]):
+                assert len(outcomes) < 5, outcomes
+                self.world.later(120)
+                outcomes.append(self.deliver(message))
+        assert len(self.world.cloud.experiments) == len(MESSAGES)
+        assert len({event["id"] for event in self.world.events}) == len(MESSAGES)
+        assert self.world.broken() == []
+        self.world.cloud.close()
+
+
+class _Interrupted:
+    """A store each of whose writes is an effect that can be interrupted."""
+
+    def __init__(self, store, interrupted):
+        self.insert = interrupted.around("insert", store.insert)
+        self.replace = interrupted.around("replace", store.replace)
+
+
+TestSchedules = Schedules.TestCase
+TestSchedules.settings = settings(
+    max_examples=400,
+    stateful_step_count=25,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
