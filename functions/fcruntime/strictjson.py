@@ -10,29 +10,41 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import partial
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
 
 _LONGEST_NUMBER = 400
 _SHOWN = 60
 _SURROGATE = re.compile("[\ud800-\udfff]")
-# Strings are skipped whole, so that brackets inside them do not count.
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
+_TOKEN = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
 
 
 class JsonError(ValueError):
     """The text is no JSON, or none that means one thing.
 
-    `rule` names what is wrong: `json.encoding`, `json.syntax`, `json.duplicate-name`, `json.non-finite`,
+    `rule` names what is wrong: `json.encoding`, `json.syntax`, `json.duplicate-key`, `json.non-finite`,
     `json.number`, `json.depth` or `json.surrogate`. `offset` is where, in characters (for `json.encoding` in
-    bytes), None where no single place is at fault. `name` is the member that stands twice.
+    bytes), None where no single place is at fault. `name` is the member that stands twice, and `pointer`
+    (RFC 6901) leads to it.
     """
 
-    def __init__(self, rule: str, message: str, offset: int | None = None, name: str | None = None) -> None:
+    def __init__(
+        self,
+        rule: str,
+        message: str,
+        offset: int | None = None,
+        *,
+        name: str | None = None,
+        pointer: str = "",
+    ) -> None:
         self.rule = rule
         self.message = message
         self.offset = offset
         self.name = name
+        self.pointer = pointer
         super().__init__(message)
 
 
@@ -44,10 +56,11 @@ def loads(data: bytes | str, *, max_depth: int = 64) -> JsonValue:
     text = data if isinstance(data, str) else _decoded(data)
     text = text.removeprefix("\ufeff")
     _check_depth(text, max_depth)
+    ambiguous: list[tuple[JsonObject, str]] = []
     try:
         value: JsonValue = json.loads(
             text,
-            object_pairs_hook=_object,
+            object_pairs_hook=partial(_object, ambiguous=ambiguous),
             parse_constant=_constant,
             parse_float=_float,
             parse_int=_int,
@@ -55,6 +68,10 @@ def loads(data: bytes | str, *, max_depth: int = 64) -> JsonValue:
     except json.JSONDecodeError as exc:
         place = f"line {exc.lineno}, column {exc.colno}"
         raise JsonError("json.syntax", f"not JSON: {exc.msg} at {place}", exc.pos) from None
+    except RecursionError:
+        raise JsonError("json.depth", "nested deeper than can be read") from None
+    if ambiguous:
+        raise _duplicate(value, ambiguous)
     if "\\u" in text or not isinstance(data, bytes):
         _check_surrogates(value)
     return value
@@ -68,30 +85,53 @@ def _decoded(data: bytes) -> str:
 
 
 def _check_depth(text: str, most: int) -> None:
-    depth = 0
+    depth, quoted = 0, False
     for token in _TOKEN.finditer(text):
-        first = token[0][0]
-        if first in "[{":
+        mark = token[0]
+        if mark == '"':
+            quoted = not quoted
+        elif quoted:
+            continue
+        elif mark in "[{":
             depth += 1
             if depth > most:
                 raise JsonError("json.depth", f"nested deeper than {most} levels", token.start())
-        elif first in "]}":
+        elif mark in "]}":
             depth -= 1
 
 
-def _object(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
+def _object(pairs: list[tuple[str, JsonValue]], *, ambiguous: list[tuple[JsonObject, str]]) -> JsonObject:
     found = dict(pairs)
-    if len(found) == len(pairs):
-        return found
-    seen: set[str] = set()
-    for name, _ in pairs:
-        if name in seen:
-            shown = json.dumps(name[:_SHOWN])
-            raise JsonError(
-                "json.duplicate-name", f"the member {shown} stands twice in one object", name=name
-            )
-        seen.add(name)
+    if len(found) < len(pairs):
+        names = Counter(name for name, _ in pairs)
+        ambiguous.append((found, names.most_common(1)[0][0]))
     return found
+
+
+def _duplicate(value: JsonValue, ambiguous: list[tuple[JsonObject, str]]) -> JsonError:
+    """Only once the whole is read is it known where an ambiguous object stands.
+
+    One that was itself dropped as a duplicate lay in another that is ambiguous, so there is always a way.
+    """
+    way = _way(value, {id(item): name for item, name in ambiguous}) or [""]
+    pointer = "".join("/" + token.replace("~", "~0").replace("/", "~1") for token in way)
+    message = f"the member {json.dumps(way[-1][:_SHOWN])} stands twice in one object"
+    return JsonError("json.duplicate-key", message, name=way[-1], pointer=pointer)
+
+
+def _way(value: JsonValue, ambiguous: Mapping[int, str]) -> list[str] | None:
+    if id(value) in ambiguous:
+        return [ambiguous[id(value)]]
+    members: Iterable[tuple[str | int, JsonValue]] = ()
+    if isinstance(value, dict):
+        members = value.items()
+    elif isinstance(value, list):
+        members = enumerate(value)
+    for token, member in members:
+        rest = _way(member, ambiguous)
+        if rest is not None:
+            return [str(token), *rest]
+    return None
 
 
 def _constant(text: str) -> JsonValue:
@@ -99,9 +139,11 @@ def _constant(text: str) -> JsonValue:
 
 
 def _float(text: str) -> float:
-    value = float(text) if len(text) <= _LONGEST_NUMBER else math.inf
+    if len(text) > _LONGEST_NUMBER:
+        raise JsonError("json.number", f"a number of {len(text)} characters is too long")
+    value = float(text)
     if math.isinf(value):
-        raise JsonError("json.number", "a number is too large or too long to be represented")
+        raise JsonError("json.non-finite", "a number is too large to be represented")
     return value
 
 

@@ -78,7 +78,7 @@ class RequestRejected(HpoqError):
         self.workspace_id = workspace_id
         first = self.violations[0]
         more = f" (and {len(self.violations) - 1} more)" if len(self.violations) > 1 else ""
-        super().__init__(f"{first.pointer or 'the document'}: {first.message}{more}")
+        super().__init__(f"{first.pointer[:200] or 'the document'}: {first.message[:500]}{more}")
 
 
 class StoreError(HpoqError):

@@ -70,7 +70,7 @@ def _parsed(text: bytes | str, prefix: str) -> JsonValue:
     try:
         return strictjson.loads(text)
     except JsonError as exc:
-        raise _rejected(exc.rule, exc.message, prefix) from None
+        raise _rejected(exc.rule, exc.message, prefix or exc.pointer) from None
 
 
 def _object(value: JsonValue, prefix: str) -> JsonObject:

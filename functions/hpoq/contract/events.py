@@ -7,12 +7,14 @@ its extension for distributed tracing.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from itertools import accumulate
 from typing import Literal
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
+from hpoq.contract.finding import counted, truncated
 from hpoq.errors import Violation
 
 EventOutcome = Literal["created", "rejected", "failed"]
@@ -21,6 +23,8 @@ MOST_EVENT_BYTES = 60_000
 """SMQ takes 65,536 bytes of body; a subscription's envelope needs room too."""
 
 _LONGEST_TEXT = 2_000
+_ELLIPSIS = "…"
+_NOTE_BYTES = 200
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class EventData:
     def as_json(self) -> JsonObject:
         members: JsonObject = {
             "idempotencyKey": self.key,
-            "messageId": self.message_id,
+            "messageId": _short(self.message_id),
             "requestId": self.request_id,
             "experimentId": self.experiment_id,
             "name": _short(self.name),
@@ -101,13 +105,17 @@ def make_event(
     }
     if traceparent is not None:
         envelope["traceparent"] = traceparent
-    fitting = replace(data, error=_bounded(data.error)) if data.error else data
-    while True:
-        event: JsonObject = {**envelope, "data": fitting.as_json()}
-        excess = len(encode_event(event)) - MOST_EVENT_BYTES
-        if excess <= 0 or fitting.error is None:
-            return event
-        fitting = replace(fitting, error=_fewer(fitting.error))
+    if data.error is None:
+        return {**envelope, "data": data.as_json()}
+    error = replace(
+        data.error,
+        code=_short(data.error.code) or "",
+        message=_short(data.error.message) or "",
+        violations=(),
+    )
+    bare: JsonObject = {**envelope, "data": replace(data, error=error).as_json()}
+    violations = _fitting(data.error.violations, MOST_EVENT_BYTES - len(encode_event(bare)))
+    return {**envelope, "data": replace(data, error=replace(error, violations=violations)).as_json()}
 
 
 def encode_event(event: Mapping[str, JsonValue]) -> str:
@@ -125,28 +133,25 @@ def read_error(event: str) -> EventError | None:
 
 
 def _short(text: str | None, longest: int = _LONGEST_TEXT) -> str | None:
-    return text if text is None or len(text) <= longest else f"{text[: longest - 1]}…"
+    """`text`, cut so that it takes no more than `longest` bytes in an event."""
+    if text is None or _size(text) <= longest:
+        return text
+    sizes = accumulate(_size(character) for character in text[:longest])
+    return text[: sum(size <= longest - _size(_ELLIPSIS) for size in sizes)] + _ELLIPSIS
 
 
-def _bounded(error: EventError) -> EventError:
-    return replace(
-        error,
-        code=_short(error.code, 200) or "",
-        message=_short(error.message) or "",
-        violations=tuple(
-            Violation(_short(v.pointer, 1000) or "", v.rule, _short(v.message, 1000) or "")
-            for v in error.violations
-        ),
-    )
+def _size(text: str) -> int:
+    return len(json.dumps(text)) - 2
 
 
-_TRUNCATED = "violations.truncated"
-
-
-def _fewer(error: EventError) -> EventError:
-    """`error` with half of its violations, and a last one that counts those left out."""
-    kept: Sequence[Violation] = [v for v in error.violations if v.rule != _TRUNCATED]
-    before = sum(int(v.message.split()[0]) for v in error.violations if v.rule == _TRUNCATED)
-    rest = len(kept) - len(kept) // 2
-    note = Violation("", _TRUNCATED, f"{before + rest} more violations do not fit into an event")
-    return replace(error, violations=(*kept[: len(kept) // 2], note))
+def _fitting(violations: tuple[Violation, ...], room: int) -> tuple[Violation, ...]:
+    """The first of `violations` that take no more than `room` bytes, and one that counts the others."""
+    kept: list[Violation] = []
+    for violation in violations:
+        pointer, message = _short(violation.pointer) or "", _short(violation.message) or ""
+        short = Violation(pointer, violation.rule, message)
+        room -= len(encode_event(short.as_dict())) + 1
+        if room < _NOTE_BYTES:
+            return (*kept, truncated(counted(violations[len(kept) :])))
+        kept.append(short)
+    return tuple(kept)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.errors import Violation
@@ -15,6 +16,10 @@ class Finding:
     violation: Violation
     rejects: bool
 
+    def placed(self, pointer: str) -> Finding:
+        """The same, at another place."""
+        return replace(self, violation=replace(self.violation, pointer=pointer))
+
 
 def rejection(pointer: str, rule: str, message: str) -> Finding:
     """A broken rule that the documentation of the service or of its engine states."""
@@ -24,6 +29,42 @@ def rejection(pointer: str, rule: str, message: str) -> Finding:
 def warning(pointer: str, rule: str, message: str) -> Finding:
     """What the service may well take, and the producer is likely to regret."""
     return Finding(Violation(pointer, rule, message), rejects=False)
+
+
+MOST_LISTED = 1000
+TRUNCATED = "violations.truncated"
+
+
+@dataclass
+class Listing:
+    """Violations; those beyond MOST_LISTED are only counted, for a hostile message can break a rule with
+    every byte."""
+
+    kept: list[Violation] = field(default_factory=list)
+    left_out: int = 0
+
+    def add(self, violation: Violation) -> None:
+        if len(self.kept) < MOST_LISTED:
+            self.kept.append(violation)
+        else:
+            self.left_out += 1
+
+    def arranged(
+        self, place: Callable[[Violation], Violation], order: Callable[[Violation], tuple[int, ...]]
+    ) -> tuple[Violation, ...]:
+        """Those kept, each moved by `place` and sorted by `order`, and a last one that counts the others."""
+        listed = sorted((place(violation) for violation in self.kept), key=order)
+        return (*listed, truncated(self.left_out)) if self.left_out else tuple(listed)
+
+
+def truncated(count: int) -> Violation:
+    """The last violation of a list that leaves out `count` more."""
+    return Violation("", TRUNCATED, f"{count} more are not listed")
+
+
+def counted(violations: Iterable[Violation]) -> int:
+    """How many violations a list stands for, those that it left out included."""
+    return sum(int(v.message.split()[0]) if v.rule == TRUNCATED else 1 for v in violations)
 
 
 def member(value: JsonValue, *names: str) -> JsonValue:

@@ -8,8 +8,6 @@ import json
 from fcruntime.jsonvalue import JsonValue
 from hpoq.contract.request import ExperimentRequest
 
-_EXACT = 2**53
-
 
 def fingerprint(request: ExperimentRequest) -> str:
     """SHA-256, in hexadecimal, of the canonical JSON of the experiment alone.
@@ -22,7 +20,7 @@ def fingerprint(request: ExperimentRequest) -> str:
 
 
 def _by_value(value: JsonValue) -> JsonValue:
-    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+    if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, list):
         return [_by_value(item) for item in value]

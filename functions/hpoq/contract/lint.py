@@ -22,7 +22,23 @@ _PLATFORMS = {
     "datascience": None,
     "local": None,
 }
-_TUNERS = {"tpe", "gridsearch", "random", "evolution", "gp", "pbt"}
+_TUNERS = {
+    "tpe": {"seed", "tpe_args"},
+    "gridsearch": set[str](),
+    "random": {"seed"},
+    "evolution": {"population_size"},
+    "gp": {
+        "utility",
+        "kappa",
+        "xi",
+        "nu",
+        "alpha",
+        "cold_start_num",
+        "selection_num_warm_up",
+        "selection_num_starting_points",
+    },
+    "pbt": {"all_checkpoint_dir", "population_size", "fraction", "factor", "factors"},
+}
 _NEED_MODE = {"evolution", "pbt"}
 _NO_MODE = {"random", "gridsearch"}
 _MODES = ("maximize", "minimize")
@@ -37,7 +53,7 @@ _PAIRS = {
 _EVERYTHING = {"${tuner_params_list}", "${tuner_params_dict}", "${tuner_params_json}", "${params}"}
 _BUILT_IN = {"${exp_id}", "${trial_id}", "${NNI_OUTPUT_DIR}", *_EVERYTHING}
 _PLACEHOLDER = re.compile(r"\$\{[^{}\s]+\}")
-_COMMAND = re.compile(r"cmd(\d+)(,worker)?")
+_COMMAND = re.compile(r"\s*cmd(\d+)\s*(,\s*worker\s*)?", re.IGNORECASE)
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 
 
@@ -98,7 +114,7 @@ def _metric(config: JsonObject, at: str) -> Iterator[Finding]:
     commands = member(config, "platform_config", "cmd")
     count = len(commands) if isinstance(commands, list) else 0
     for index, source in texts(config, "metric_config", "metric_source"):
-        named = _COMMAND.fullmatch(source.strip())
+        named = _COMMAND.fullmatch(source)
         if named and not 1 <= int(named[1][:9]) <= count:
             problem = f"there are {count} commands, counted from cmd1"
             yield warning(f"{at}/metric_source/{index}", "metric-source.command", problem)
@@ -116,6 +132,8 @@ def _pattern(pattern: str) -> str | None:
         groups = re.compile(pattern).groups
     except (re.error, OverflowError, RecursionError):
         return "for stdout a metric is a regular expression; this is none"
+    except Warning:  # where warnings are errors, a pattern that Python only warns of
+        return None
     return None if groups else "for stdout a metric is a regular expression with one group around the number"
 
 
@@ -144,9 +162,9 @@ def _placeholders(config: JsonObject, space: JsonObject, at: str) -> Iterator[Fi
 
 def _tuner(config: JsonObject, at: str) -> Iterator[Finding]:
     at = f"{at}/yml_config"
-    name = text(config, "yml_config", "tuner", "name").lower()
+    name = text(config, "yml_config", "tuner", "name").lower().removesuffix("tuner")
     mode = member(config, "yml_config", "tuner", "class_args", "optimize_mode")
-    if name and name.removesuffix("tuner") not in _TUNERS:
+    if name and name not in _TUNERS:
         yield warning(f"{at}/tuner/name", "tuner.unknown", f"PAI documents {', '.join(sorted(_TUNERS))}")
     if name in _NEED_MODE and mode is None:
         yield warning(f"{at}/tuner", "tuner.mode", f"{name} needs optimize_mode")
@@ -154,6 +172,10 @@ def _tuner(config: JsonObject, at: str) -> Iterator[Finding]:
         yield warning(f"{at}/tuner", "tuner.mode", "without optimize_mode TPE minimises; say which is meant")
     if mode is not None and mode not in _MODES:
         yield warning(f"{at}/tuner/class_args/optimize_mode", "optimize-mode", "maximize or minimize")
+    for argument in obj(config, "yml_config", "tuner", "class_args"):
+        if name in _TUNERS and argument not in (*_TUNERS[name], "optimize_mode"):
+            place = f"{at}/tuner/class_args{pointer_to(argument)}"
+            yield warning(place, "tuner.argument", f"no documented argument of {name}")
     yield from _assessor(config, mode, at)
 
 

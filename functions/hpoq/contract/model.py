@@ -7,13 +7,19 @@ from collections.abc import Iterator
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
+from hpoq.contract.pointer import pointer_to
 
 
 class Model(BaseModel):
     """A JSON object of the contract: frozen, unknown members refused, nothing coerced, no input in errors."""
 
     model_config = ConfigDict(
-        frozen=True, strict=True, extra="forbid", hide_input_in_errors=True, populate_by_name=False
+        frozen=True,
+        strict=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        populate_by_name=False,
+        protected_namespaces=(),
     )
 
     def wire(self) -> JsonObject:
@@ -24,10 +30,27 @@ class Model(BaseModel):
             if (value := getattr(self, name)) is not None and name in self.model_fields_set
         }
 
+    def nulls(self) -> Iterator[str]:
+        """Pointers to the members that were written as null."""
+        for name in self.model_fields_set:
+            value = getattr(self, name)
+            place = pointer_to(type(self).model_fields[name].alias or name)
+            if value is None:
+                yield place
+            yield from (place + inner for inner in _nulls(value))
+
     def secrets(self) -> Iterator[str]:
         """Every secret value in it, however deep."""
         for name in self.model_fields_set:
             yield from _secrets(getattr(self, name))
+
+
+def _nulls(value: object) -> Iterator[str]:
+    if isinstance(value, Model):
+        yield from value.nulls()
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from (f"/{index}{inner}" for inner in _nulls(item))
 
 
 def _reveal(value: object) -> JsonValue:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Literal
 
 from pydantic import Field, ValidationError
@@ -12,8 +13,9 @@ from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.contract import rules
 from hpoq.contract.config import HpoExperimentConfig
 from hpoq.contract.document import WRAPPER_MEMBERS, Located, open_document
+from hpoq.contract.finding import MOST_LISTED, Listing
 from hpoq.contract.model import Model
-from hpoq.contract.structure import broken_structure, in_document_order
+from hpoq.contract.structure import broken_structure, document_order
 from hpoq.errors import RequestRejected, Violation
 
 
@@ -56,7 +58,7 @@ class ExperimentRequest(Model):
     experiment: CreateHpoExperiment
     schema_version: Literal["1"] = Field("1", alias="schemaVersion")
     idempotency_key: str | None = Field(
-        None, alias="idempotencyKey", min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$"
+        None, alias="idempotencyKey", min_length=1, max_length=255, pattern=r"^[^\p{Cc}\p{Zl}\p{Zp}]+$"
     )
     traceparent: str | None = None
 
@@ -73,26 +75,27 @@ def parse_request(body: bytes) -> ParsedRequest:
     """The request in a message body: UTF-8 JSON, or base64 of it.
 
     Raises RequestRejected with every violation, structure and cross-field rules alike, each placed by a JSON
-    pointer into the document as its producer wrote it.
+    pointer into the document as its producer wrote it; beyond MOST_LISTED they are only counted.
     """
     located = open_document(body)
     wrapped, experiment_at = _wrapped(located)
     experiment = wrapped.get("experiment")
-    findings = [*rules.judge_message(wrapped), *rules.judge_experiment(experiment)]
-    request, violations = _validated(wrapped)
-    violations += [finding.violation for finding in findings if finding.rejects]
-    warnings = [finding.violation for finding in findings if not finding.rejects]
+    violations, warnings = Listing(), Listing()
+    request = _validated(wrapped, violations)
+    for finding in chain(rules.judge_message(wrapped), rules.judge_experiment(experiment)):
+        (violations if finding.rejects else warnings).add(finding.violation)
+    for pointer in request.nulls() if request else ():
+        warnings.add(Violation(pointer, "null", "a null member is left out; omit it"))
 
-    def placed(found: Sequence[Violation]) -> tuple[Violation, ...]:
-        moved = [_moved(violation, located, experiment_at) for violation in found]
-        return tuple(in_document_order(moved, located.value, located.prefix))
-
-    if violations or request is None:
+    place = _mover(located, experiment_at)
+    order = document_order(located.value, located.prefix)
+    warned = warnings.arranged(place, order)
+    if violations.kept or request is None:
         name, workspace_id = _told(experiment)
         raise RequestRejected(
-            placed(violations), name=name, workspace_id=workspace_id, warnings=placed(warnings)
+            violations.arranged(place, order), name=name, workspace_id=workspace_id, warnings=warned
         )
-    return ParsedRequest(request, placed(warnings))
+    return ParsedRequest(request, warned)
 
 
 def secrets(request: ExperimentRequest) -> frozenset[str]:
@@ -115,19 +118,30 @@ def _wrapped(located: Located) -> tuple[JsonObject, str]:
     return {"experiment": document}, ""
 
 
-def _moved(violation: Violation, located: Located, experiment_at: str) -> Violation:
+def _mover(located: Located, experiment_at: str) -> Callable[[Violation], Violation]:
     """From a pointer into the wrapped form to one into the document."""
-    pointer = violation.pointer
-    if pointer == "/experiment" or pointer.startswith("/experiment/"):
-        pointer = experiment_at + pointer.removeprefix("/experiment")
-    return located.violation(pointer, violation.rule, violation.message)
+
+    def moved(violation: Violation) -> Violation:
+        pointer = violation.pointer
+        if pointer == "/experiment" or pointer.startswith("/experiment/"):
+            pointer = experiment_at + pointer.removeprefix("/experiment")
+        return located.violation(pointer, violation.rule, violation.message)
+
+    return moved
 
 
-def _validated(wrapped: JsonObject) -> tuple[ExperimentRequest | None, list[Violation]]:
+def _validated(wrapped: JsonObject, violations: Listing) -> ExperimentRequest | None:
+    """The request, without a traceparent that is none; None, and `violations`, where its structure is broken."""
+    trace = wrapped.get("traceparent")
+    if isinstance(trace, str) and not rules.is_traceparent(trace):
+        wrapped = {name: value for name, value in wrapped.items() if name != "traceparent"}
     try:
-        return ExperimentRequest.model_validate(wrapped), []
+        return ExperimentRequest.model_validate(wrapped)
     except ValidationError as exc:
-        return None, broken_structure(exc, ExperimentRequest, wrapped)
+        for violation in islice(broken_structure(exc, ExperimentRequest, wrapped), MOST_LISTED):
+            violations.add(violation)
+        violations.left_out += max(0, exc.error_count() - MOST_LISTED)
+        return None
 
 
 def _told(experiment: JsonValue) -> tuple[str | None, str | None]:

@@ -8,7 +8,8 @@ has the wrong type, so that all findings come at once. README.md beside this fil
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from fcruntime import strictjson
 from fcruntime.jsonvalue import JsonObject, JsonValue
@@ -22,16 +23,21 @@ MOST_TAGS = 20
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _CONFIG = "/experiment/HpoExperimentConfiguration"
 _MOST_TAG_TEXT = 128
-_SQL = re.compile(r"\s*(select|with|insert|from)\b", re.IGNORECASE)
-_COMMAND = re.compile(r"cmd(\d*)(,worker)?")
+_SQL = re.compile(r"\s*(select|with|insert|from)\b(?![/.\-])", re.IGNORECASE)
+_URL = re.compile(r"\s*[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_COMMAND = re.compile(r"\s*cmd\d*\s*(,\s*worker\s*)?", re.IGNORECASE)
 
 
 def judge_message(message: JsonObject) -> Iterator[Finding]:
     """What stands beside `experiment`."""
     trace = message.get("traceparent")
-    if isinstance(trace, str) and not _TRACEPARENT.fullmatch(trace):
+    if isinstance(trace, str) and not is_traceparent(trace):
         yield warning("/traceparent", "traceparent", "not a W3C traceparent; the trace is not carried on")
-    yield from _nulls(message)
+
+
+def is_traceparent(value: str) -> bool:
+    """Whether `value` is a `traceparent` of version 00 (https://www.w3.org/TR/trace-context/)."""
+    return _TRACEPARENT.fullmatch(value) is not None
 
 
 def judge_experiment(experiment: JsonValue) -> Iterator[Finding]:
@@ -50,18 +56,6 @@ def judge_experiment(experiment: JsonValue) -> Iterator[Finding]:
     yield from _judge_metric(config)
     yield from _judge_params(config)
     yield from lint.lint(config, space, _CONFIG)
-
-
-def _nulls(value: JsonValue, at: str = "") -> Iterator[Finding]:
-    if isinstance(value, dict):
-        for name, item in value.items():
-            place = at + pointer_to(name)
-            if item is None:
-                yield warning(place, "null", "a null member is left out; omit it")
-            yield from _nulls(item, place)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _nulls(item, f"{at}/{index}")
 
 
 def _judge_tags(tags: JsonValue) -> Iterator[Finding]:
@@ -87,11 +81,11 @@ def _tag_text(value: str) -> str | None:
     return None
 
 
-def _judge_space(value: JsonValue) -> tuple[JsonObject, list[Finding]]:
+def _judge_space(value: JsonValue) -> tuple[JsonObject, Iterable[Finding]]:
     """The search space as an object, and what is wrong with it."""
     at = f"{_CONFIG}/search_space"
     if value is None or isinstance(value, dict):
-        return value or {}, list(search_space.judge(value or {}, at))
+        return value or {}, search_space.judge(value or {}, at)
     if not isinstance(value, str):
         return {}, [rejection(at, "type", "must be an object")]
     try:
@@ -102,11 +96,8 @@ def _judge_space(value: JsonValue) -> tuple[JsonObject, list[Finding]]:
         ]
     if not isinstance(parsed, dict):
         return {}, [rejection(at, "search-space.text", "text that holds no JSON object; write an object")]
-    inner = [
-        Finding(type(f.violation)(at, f.violation.rule, f.violation.message), f.rejects)
-        for f in search_space.judge(parsed, "")
-    ]
-    return parsed, [warning(at, "search-space.text", "text; an object is sent instead"), *inner]
+    inner = (found.placed(at) for found in search_space.judge(parsed, ""))
+    return parsed, chain([warning(at, "search-space.text", "text; an object is sent instead")], inner)
 
 
 def _judge_metric(config: JsonObject) -> Iterator[Finding]:
@@ -130,10 +121,10 @@ def _judge_metric(config: JsonObject) -> Iterator[Finding]:
 
 def _source(kind: str, source: str) -> str | None:
     """Why `source` is of another metric_type than `kind`; None if it may be of it."""
-    command, query = _COMMAND.fullmatch(source.strip()), _SQL.match(source)
-    if kind in ("stdout", "api") and not command and (query or "://" not in source):
-        return f"metric_type {kind} takes the output of a command: cmd1, cmd2, ..."
-    if kind == "table" and not query and (command or "://" in source):
+    command, query = _COMMAND.fullmatch(source), _SQL.match(source)
+    if kind == "stdout" and not command and (query or "/" not in source):
+        return "metric_type stdout takes the output of a command: cmd1, cmd2, ..."
+    if kind == "table" and (command or _URL.match(source)):
         return "metric_type table takes a SQL query that returns the metric"
     if kind in ("summary", "json") and (command or query):
         what = "a folder of TensorBoard summaries" if kind == "summary" else "a file"

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.contract.finding import Finding, rejection, warning
@@ -30,19 +31,30 @@ TYPES = ("choice", *_ARITY)
 
 Drawn = Mapping[str, JsonValue]
 
+_LONGEST_NAME = 1000
+_LARGEST = sys.float_info.max
+
 
 def judge(space: JsonObject, pointer: str) -> Iterator[Finding]:
-    """Every broken rule of `space`, which stands at `pointer`."""
+    """Every broken rule of `space`, which stands at `pointer`.
+
+    What stands under an absurdly long name is placed at the whole: the name in every pointer could fill the
+    memory.
+    """
     for name, spec in space.items():
-        yield from _judge_spec(spec, pointer + pointer_to(name))
+        if len(name) <= _LONGEST_NAME:
+            yield from _judge_spec(spec, pointer + pointer_to(name))
+        else:
+            yield from (found.placed(pointer) for found in _judge_spec(spec, ""))
 
 
 def _judge_spec(spec: JsonValue, at: str) -> Iterator[Finding]:
     if not isinstance(spec, dict) or "_type" not in spec or "_value" not in spec:
         yield rejection(at, "search-space.spec", "must be an object with _type and _value")
         return
-    for name in spec.keys() - {"_type", "_value"}:
-        yield warning(at + pointer_to(name), "search-space.member", "a spec has _type and _value only")
+    for name in spec:
+        if name not in ("_type", "_value"):
+            yield warning(at + pointer_to(name), "search-space.member", "a spec has _type and _value only")
     kind, value = spec["_type"], spec["_value"]
     if not isinstance(kind, str) or kind not in TYPES:
         yield rejection(f"{at}/_type", "search-space.type", f"_type must be one of {', '.join(TYPES)}")
@@ -78,9 +90,7 @@ def _judge_choice(items: list[JsonValue], at: str) -> Iterator[Finding]:
 def _judge_nested(item: JsonObject, at: str) -> Iterator[Finding]:
     if not isinstance(item.get("_name"), str):
         yield rejection(at, "search-space.choice", "a nested choice needs _name, a text")
-    for name, spec in item.items():
-        if name != "_name":
-            yield from _judge_spec(spec, at + pointer_to(name))
+    yield from judge({name: spec for name, spec in item.items() if name != "_name"}, at)
 
 
 def _judge_range(kind: str, value: list[JsonValue], at: str) -> Iterator[Finding]:
@@ -94,10 +104,10 @@ def _judge_range(kind: str, value: list[JsonValue], at: str) -> Iterator[Finding
         what = "a whole number" if kind == "randint" else "a number"
         yield rejection(f"{at}/{index}", "search-space.number", f"{names[index]} must be {what}")
     if not wrong:
-        yield from _judge_bounds(kind, [float(item) for item in value if isinstance(item, (int, float))], at)
+        yield from _judge_bounds(kind, [item for item in value if isinstance(item, (int, float))], at)
 
 
-def _judge_bounds(kind: str, numbers: list[float], at: str) -> Iterator[Finding]:
+def _judge_bounds(kind: str, numbers: Sequence[int | float], at: str) -> Iterator[Finding]:
     first, second = numbers[:2]
     if "normal" in kind:
         if second <= 0:
@@ -126,22 +136,28 @@ def _draw(spec: JsonValue, rng: random.Random) -> JsonValue:
         if isinstance(item, dict):
             return {name: m if name == "_name" else _draw(m, rng) for name, m in item.items()}
         return item
-    numbers = [float(item) for item in value if isinstance(item, (int, float))]
-    return rng.randrange(int(numbers[0]), int(numbers[1])) if kind == "randint" else _real(kind, numbers, rng)
+    numbers = [item for item in value if isinstance(item, (int, float))]
+    if kind == "randint":
+        return rng.randrange(int(numbers[0]), int(numbers[1]))
+    return _real(kind, [float(_within(number, -_LARGEST, _LARGEST)) for number in numbers], rng)
 
 
 def _real(kind: str, numbers: list[float], rng: random.Random) -> float:
     first, second, *step = numbers
     if "normal" in kind:
         drawn = rng.gauss(first, second)
-        drawn = math.exp(drawn) if "log" in kind else drawn
+        drawn = math.exp(min(drawn, math.log(_LARGEST))) if "log" in kind else drawn
     elif "log" in kind:
         drawn = math.exp(rng.uniform(math.log(first), math.log(second)))
     else:
         drawn = rng.uniform(first, second)
-    if step and step[0] > 0:
+    if step and step[0] > 0 and math.isfinite(drawn / step[0]):
         drawn = round(drawn / step[0]) * step[0]
-    return drawn if "normal" in kind else min(max(drawn, first), second)
+    return _within(drawn, -_LARGEST, _LARGEST) if "normal" in kind else _within(drawn, first, second)
+
+
+def _within(number: float, low: float, high: float) -> float:
+    return min(max(number, low), high)
 
 
 def render(command: str, drawn: Drawn) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from fcruntime.jsonvalue import JsonValue
-from hpoq.contract.pointer import places, pointer_to
+from hpoq.contract.pointer import pointer_to, tokens_of
 from hpoq.errors import Violation
 
 _SHOWN = 60
@@ -26,27 +26,36 @@ _KINDS = {
 }
 
 
-def broken_structure(error: ValidationError, model: type[BaseModel], document: JsonValue) -> list[Violation]:
+def broken_structure(
+    error: ValidationError, model: type[BaseModel], document: JsonValue
+) -> Iterator[Violation]:
     """Each finding of `error` by the rule it breaks: `required`, `unknown-member`, `type`, `enum`, `range`,
     `schema-version` or `idempotency-key`. Values of unknown members and of secrets are never quoted."""
     details = error.errors(include_url=False, include_context=True, include_input=False)
-    return [_violation(detail, model, document) for detail in details]
+    return (_violation(detail, model, document) for detail in details)
 
 
-def in_document_order(
-    violations: Iterable[Violation], document: JsonValue, prefix: str
-) -> Sequence[Violation]:
-    """`violations` in the order of the places that they point to; one about an absent member stands with the
-    object that lacks it."""
-    order = {prefix + pointer: index for index, pointer in enumerate(places(document))}
+def document_order(document: JsonValue, prefix: str) -> Callable[[Violation], tuple[int, ...]]:
+    """A sort key: the place in `document` that a violation points to; one about an absent member stands with
+    the object that lacks it."""
+    orders: dict[int, dict[str, int]] = {}
 
-    def place(violation: Violation) -> int:
-        pointer = violation.pointer
-        while pointer and pointer not in order:
-            pointer = pointer.rpartition("/")[0]
-        return order.get(pointer, 0)
+    def order(violation: Violation) -> tuple[int, ...]:
+        value, found = document, list[int]()
+        for token in tokens_of(violation.pointer.removeprefix(prefix)):
+            if isinstance(value, dict) and token in value:
+                if id(value) not in orders:
+                    orders[id(value)] = {name: index for index, name in enumerate(value)}
+                found.append(orders[id(value)][token])
+                value = value[token]
+            elif isinstance(value, list) and token.isdecimal() and int(token) < len(value):
+                found.append(int(token))
+                value = value[int(token)]
+            else:
+                break
+        return tuple(found)
 
-    return sorted(violations, key=place)
+    return order
 
 
 def _violation(detail: ErrorDetails, model: type[BaseModel], document: JsonValue) -> Violation:
@@ -66,7 +75,7 @@ def _violation(detail: ErrorDetails, model: type[BaseModel], document: JsonValue
             "idempotencyKey is text of 1 to 255 characters, none of them a control",
         )
     if kind == "extra_forbidden":
-        return Violation(pointer, "unknown-member", _unknown(name, _members(model, location[:-1])))
+        return Violation(pointer, "unknown-member", _unknown(name, _model_at(model, location[:-1])))
     if kind == "literal_error":
         shown = f", not {given[:_SHOWN]!r}" if isinstance(given, str) else ""
         return Violation(pointer, "enum", f"{name} must be {context.get('expected')}{shown}")
@@ -75,24 +84,28 @@ def _violation(detail: ErrorDetails, model: type[BaseModel], document: JsonValue
     return Violation(pointer, "type", f"must be {_KINDS.get(kind, 'valid')}, not {_sort(given)}")
 
 
-def _unknown(name: str, members: Sequence[str]) -> str:
+def _unknown(name: str, holder: type[BaseModel] | None) -> str:
+    members = _members(holder)
+    inner = [member for member, model in members.items() if name in _members(model)]
+    if len(inner) == 1:
+        return f"unknown member here; it belongs into {inner[0]}"
     close = difflib.get_close_matches(name[:_SHOWN], members, n=1, cutoff=0.6)
     by_case = [member for member in members if member.lower() == name.lower()]
     hint = next(iter(by_case or close), None)
     return f"unknown member; did you mean {hint}?" if hint else "unknown member"
 
 
-def _members(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
-    """The members that the model at `location` knows, by wire names."""
+def _model_at(model: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel] | None:
+    found: type[BaseModel] | None = model
     for token in location:
-        if isinstance(token, int):
-            continue
-        field = next((f for name, f in model.model_fields.items() if (f.alias or name) == token), None)
-        found = _model_in(field.annotation) if field else None
-        if found is None:
-            return []
-        model = found
-    return [field.alias or name for name, field in model.model_fields.items()]
+        found = found if isinstance(token, int) else _members(found).get(token)
+    return found
+
+
+def _members(model: type[BaseModel] | None) -> dict[str, type[BaseModel] | None]:
+    """The members that `model` knows, by wire names, each with the model of its own members."""
+    fields = model.model_fields if model else {}
+    return {field.alias or name: _model_in(field.annotation) for name, field in fields.items()}
 
 
 def _model_in(annotation: object) -> type[BaseModel] | None:
@@ -118,8 +131,10 @@ def _at(document: JsonValue, location: Sequence[int | str]) -> JsonValue:
 def _sort(value: JsonValue) -> str:
     if isinstance(value, bool):
         return "true or false"
-    if isinstance(value, (int, float)):
-        return "a number"
+    if isinstance(value, int):
+        return "a number" if abs(value) < 2**63 else "a number of that size"
+    if isinstance(value, float):
+        return "a number with a decimal point"
     if isinstance(value, str):
         return "text"
     if isinstance(value, list):

@@ -14,6 +14,7 @@ from hpoq.contract.events import (
     make_event,
     read_error,
 )
+from hpoq.contract.finding import truncated
 from hpoq.errors import Violation
 
 DATA = EventData(
@@ -93,6 +94,32 @@ def test_an_event_always_fits(count, length):
     if len(told) != count or told[-1]["rule"] == "violations.truncated":
         assert told[-1]["rule"] == "violations.truncated"
         assert int(told[-1]["message"].split()[0]) == count - (len(told) - 1)
+
+
+@pytest.mark.parametrize("outcome", ["created", "rejected"])
+def test_texts_of_any_length_and_script_fit(outcome):
+    """No text of a producer makes an event too large, even where each character takes twelve bytes."""
+    long = "😀" * 100_000
+    error = EventError(long, long, retryable=False) if outcome == "rejected" else None
+    made = event(outcome, EventData("k", long, "r", 1, {}, name=long, workspace_id=long, error=error))
+    assert len(encode_event(made)) <= MOST_EVENT_BYTES
+    assert made["data"]["name"].startswith("😀" * 100)
+    assert made["data"]["name"].endswith("😀…")
+
+
+def test_as_many_violations_as_fit_are_told():
+    """Violations give way only where there is no room, from the end, those left out before included."""
+    violations = tuple(Violation(f"/{n}", "type", "m" * 40) for n in range(1000))
+    error = EventError("c", "m", retryable=False, violations=(*violations, truncated(500)))
+    made = event("rejected", EventData("k", "M", "r", 1, {}, error=error))
+    *told, last = made["data"]["error"]["violations"]
+    assert [v["pointer"] for v in told] == [v.pointer for v in violations[: len(told)]]
+    assert last == {
+        "pointer": "",
+        "rule": "violations.truncated",
+        "message": f"{1500 - len(told)} more are not listed",
+    }
+    assert MOST_EVENT_BYTES - 500 < len(encode_event(made)) <= MOST_EVENT_BYTES
 
 
 @given(st.text(), st.text())

@@ -1,29 +1,21 @@
 import base64
 import copy
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from requestdocs import JSON, MINIMAL, PLACES, REQUESTS, ROOT, parse, places, put
 
 from hpoq.contract.fingerprint import fingerprint
-from hpoq.contract.pointer import places
 from hpoq.contract.request import parse_request, secrets
 from hpoq.errors import RequestRejected
 
-ROOT = Path(__file__).parents[3]
-REQUESTS = sorted((ROOT / "events" / "requests").glob("*.json"))
-MINIMAL = json.loads((ROOT / "events" / "requests" / "minimal.json").read_text())
 # A changed value makes every request in flight a conflict with itself.
 GOLDEN = {
     "minimal.json": "0688a930e4fae12da5df24dabb9c1ff22b3fccfbf4b29590492563addb56260d",
     "dlc-stdout.json": "d3253ce343ca7fe89e88226f93d692e089413d9a16042755707e198196535520",
 }
-
-
-def parse(document):
-    return parse_request(json.dumps(document).encode())
 
 
 def experiment_in(document):
@@ -77,6 +69,15 @@ def test_numbers_count_by_value():
     assert fingerprint(parse(one).request) == fingerprint(parse(same).request)
 
 
+def test_large_numbers_count_by_value_too():
+    """So are 1e20 and its digits, and 0 and -0.0."""
+    for written, same in [("1e20", "1" + "0" * 20), ("0", "-0.0"), ("1.5e0", "1.5")]:
+        text = json.dumps(MINIMAL)
+        bodies = [text.replace('"score": 1', f'"score": {number}').encode() for number in (written, same)]
+        assert bodies[0] != bodies[1]
+        assert len({fingerprint(parse_request(body).request) for body in bodies}) == 1
+
+
 @pytest.mark.parametrize("name", GOLDEN)
 def test_golden_fingerprints(name):
     """Fingerprints never change from version to version."""
@@ -91,6 +92,22 @@ def test_null_is_absent():
     document["experiment"]["HpoExperimentConfiguration"]["oss_config"] = None
     document["traceparent"] = None
     assert parse(document).request.experiment.wire() == MINIMAL["experiment"]
+
+
+def test_a_null_that_means_something_is_sent():
+    """Within an object whose members are free, a null is a value like any other."""
+    document = copy.deepcopy(MINIMAL)
+    arguments = document["experiment"]["HpoExperimentConfiguration"]["yml_config"]["tuner"]["class_args"]
+    arguments["tpe_args"] = {"constant_liar_type": None}
+    assert parse(document).request.experiment.wire() == document["experiment"]
+
+
+@pytest.mark.parametrize("trace", ["x", "x" * 70_000, f"00-{'0' * 32}-b7ad6b7169203331-01", ""])
+def test_what_is_no_trace_is_dropped(trace):
+    """A traceparent of another form goes no further than the warning."""
+    parsed = parse({**MINIMAL, "traceparent": trace})
+    assert parsed.request.traceparent is None
+    assert [warning.rule for warning in parsed.warnings] == ["traceparent"]
 
 
 def test_the_two_conversions():
@@ -141,25 +158,6 @@ def test_credentials_are_secrets(holder, name):
         with pytest.raises(RequestRejected) as caught:
             parse(document)
         assert "canary" not in f"{caught.value!r} {caught.value} {caught.value.violations}"
-
-
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
-    max_leaves=8,
-)
-PLACES = [pointer for pointer in places(MINIMAL) if pointer]
-
-
-def put(document, pointer, value):
-    *parents, last = [token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:]]
-    for token in parents:
-        document = document[int(token)] if isinstance(document, list) else document[token]
-    document[int(last) if isinstance(document, list) else last] = value
 
 
 @given(st.sampled_from(PLACES), JSON)

@@ -1,5 +1,6 @@
 """Each rule: a request that breaks it, where the finding points, and one that nearly does."""
 
+import ast
 import copy
 import json
 import re
@@ -55,6 +56,11 @@ def c(path):
 
 SPACE = "search_space/${centres}"
 SPEC = {"_type": "choice", "_value": [1, 2]}
+STDOUT = [
+    (c("metric_config/metric_type"), "stdout"),
+    (c("metric_config/metric_source"), ["cmd1"]),
+    (c("metric_config/metric_dict"), {"a=([0-9]+)": 1}),
+]
 REJECTING = [
     # rule, pointer, changes that break it, changes that nearly do
     ("schema-version", "/schemaVersion", [("/schemaVersion", "2")], [("/schemaVersion", "1")]),
@@ -67,6 +73,8 @@ REJECTING = [
         [("/idempotencyKey", "x" * 255)],
     ),
     ("idempotency-key", "/idempotencyKey", [("/idempotencyKey", "a\nb")], [("/idempotencyKey", "a b")]),
+    ("idempotency-key", "/idempotencyKey", [("/idempotencyKey", "a\x85b")], []),
+    ("idempotency-key", "/idempotencyKey", [("/idempotencyKey", "a\u2028b")], []),
     ("idempotency-key", "/idempotencyKey", [("/idempotencyKey", 7)], [("/idempotencyKey", "7")]),
     ("required", c("platform_config"), [(c("platform_config"), DELETE)], []),
     ("required", c("platform_config/name"), [(c("platform_config/name"), None)], []),
@@ -147,6 +155,33 @@ REJECTING = [
         c("metric_config/metric_source/0"),
         [(c("metric_config/metric_type"), "summary")],
         [(c("metric_config/metric_type"), "summary"), (c("metric_config/metric_source/0"), "/mnt/x/")],
+    ),
+    (
+        "metric-source.form",
+        c("metric_config/metric_source/0"),
+        [(c("metric_config/metric_type"), "json"), (c("metric_config/metric_source/0"), "select a from t")],
+        [(c("metric_config/metric_type"), "json"), (c("metric_config/metric_source/0"), "from/x.json")],
+    ),
+    (
+        "metric-source.form",
+        c("metric_config/metric_source/0"),
+        [(c("metric_config/metric_source/0"), "oss://b/metrics")],
+        [(c("metric_config/metric_source/0"), "-- best\nselect a from t where p = 'oss://b/x'")],
+    ),
+    (
+        "metric-source.form",
+        c("metric_config/metric_source/0"),
+        [(c("metric_config/metric_type"), "stdout"), (c("metric_config/metric_source"), ["accuracy"])],
+        [
+            (c("metric_config/metric_type"), "stdout"),
+            (c("metric_config/metric_source"), ["CMD1", "cmd1, worker", "oss://b/x.log", "/mnt/x.log"]),
+        ],
+    ),
+    (
+        "search-space.bounds",
+        c(f"{SPACE}/_value"),
+        [(c(SPACE), {"_type": "uniform", "_value": [10**399, 1]})],
+        [(c(SPACE), {"_type": "uniform", "_value": [1, 10**399]})],
     ),
     (
         "metric-weight",
@@ -243,6 +278,18 @@ WARNING = [
         "/experiment/Description",
         [("/experiment/Description", None)],
         [("/experiment/Description", "")],
+    ),
+    (
+        "null",
+        "/experiment/Tag/1/Value",
+        [("/experiment/Tag", [{"Key": "a"}, {"Key": "b", "Value": None}])],
+        [("/experiment/Tag", [{"Key": "a"}, {"Key": "b"}])],
+    ),
+    (
+        "null",
+        c("yml_config/assessor/class_args"),
+        [(c("yml_config/assessor/class_args"), None)],
+        [(c("yml_config/tuner/class_args/tpe_args"), {"constant_liar_type": None})],
     ),
     (
         "traceparent",
@@ -352,6 +399,15 @@ WARNING = [
         [(c("yml_config/tuner/name"), "gp")],
     ),
     (
+        "tuner.argument",
+        c("yml_config/tuner/class_args/population_size"),
+        [(c("yml_config/tuner/class_args/population_size"), 32)],
+        [
+            (c("yml_config/tuner/name"), "EvolutionTuner"),
+            (c("yml_config/tuner/class_args/population_size"), 32),
+        ],
+    ),
+    (
         "tuner.mode",
         c("yml_config/tuner"),
         [(c("yml_config/tuner/class_args"), {})],
@@ -417,6 +473,12 @@ WARNING = [
         [(c("dlc_config"), {**DLC, "end_point": "x"})],
         [(c("dlc_config"), {**DLC, "endpoint": "x"})],
     ),
+    (
+        "metric.pattern",
+        c("metric_config/metric_dict/(a"),
+        [*STDOUT, (c("metric_config/metric_dict/(a"), 1)],
+        [],
+    ),
     ("k8s", c("k8s_config"), [(c("k8s_config/nni_container_cpu_limit"), "1")], [(c("k8s_config"), {})]),
 ]
 BODIES = [
@@ -428,10 +490,12 @@ BODIES = [
     ("json.syntax", "", b"hello"),
     ("json.syntax", "", b""),
     ("json.syntax", "", b"{'experiment': {}}"),
-    ("json.duplicate-name", "", b'{"experiment": {}, "experiment": {}}'),
+    ("json.duplicate-key", "/experiment", b'{"experiment": {}, "experiment": {}}'),
+    ("json.duplicate-key", "/data/a", b'{"specversion": "1.0", "data": {"a": 1, "a": 2}}'),
+    ("json.duplicate-key", "/data_base64", b'{"specversion": "1.0", "data_base64": "eyJhIjoxLCJhIjoyfQ=="}'),
     ("json.non-finite", "", b'{"experiment": NaN}'),
     ("json.non-finite", "", b'{"experiment": -Infinity}'),
-    ("json.number", "", b'{"experiment": 1e999}'),
+    ("json.non-finite", "", b'{"experiment": 1e999}'),
     ("json.number", "", b'{"experiment": ' + b"9" * 5000 + b"}"),
     ("json.depth", "", b"[" * 10_000),
     ("json.depth", "", b'{"experiment":' * 10_000),
@@ -518,14 +582,47 @@ def test_a_misspelt_member_is_recognised(name, hint):
     assert violation.message == ("unknown member" + (f"; did you mean {hint}?" if hint else ""))
 
 
+@pytest.mark.parametrize(
+    ("pointer", "message"),
+    [
+        (c("trial_concurrency"), "unknown member here; it belongs into yml_config"),
+        ("/Name", "unknown member here; it belongs into experiment"),
+        (c("accessKeyID"), "unknown member here; it belongs into oss_config"),
+        (c("access_id"), "unknown member"),
+    ],
+)
+def test_a_misplaced_member_is_told_its_place(pointer, message):
+    """An unknown member that is known in one of the objects beside it is told in which, if it is only one."""
+    with pytest.raises(RequestRejected) as caught:
+        parse_request(json.dumps(changed((pointer, "x"))).encode())
+    assert [v.message for v in caught.value.violations] == [message]
+
+
+@pytest.mark.parametrize("pattern", ["[[a]", "a(?i)", "(a{1,2}{3,4})", "\\", "(" * 2000])
+def test_any_pattern_is_judged(pattern):
+    """What is no regular expression, or one that Python warns of, is a finding at most."""
+    assert judge(changed(*STDOUT, (c("metric_config/metric_dict"), {pattern: 1})))[0] == []
+
+
+def rules_named(source):
+    """Every text in `source` that has the form of a rule and stands where calls take one."""
+    callers = {"rejection", "warning", "Violation", "violation", "_rejected", "JsonError"}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            called = getattr(node.func, "id", getattr(node.func, "attr", None))
+            texts = [a.value for a in node.args[:2] if isinstance(a, ast.Constant)]
+            for text in texts if called in callers else []:
+                if isinstance(text, str) and re.fullmatch(r"[a-z0-9]+([.-][a-z0-9]+)*", text):
+                    yield text
+
+
 def test_every_rule_is_in_the_readme():
-    """The README lists each rule that the source names, and none that it does not."""
+    """The README lists each rule that the source names, and none that it does not; each is tested here."""
     folder = ROOT / "functions" / "hpoq" / "contract"
     sources = [*folder.glob("*.py"), ROOT / "functions" / "fcruntime" / "strictjson.py"]
     sources += [ROOT / "functions" / "hpoq" / "processing" / "intake.py"]
-    sources += (ROOT / "functions" / "fcruntime" / "triggers").glob("*.py")
-    text = "\n".join(source.read_text() for source in sources)
     listed = set(re.findall(r"^\| `([a-z0-9.-]+)` \|", (folder / "README.md").read_text(), re.MULTILINE))
-    assert {rule for rule in listed if f'"{rule}"' not in text} == set()
+    named = {rule for source in sources for rule in rules_named(source.read_text())}
     tested = {case[0] for case in (*REJECTING, *WARNING, *BODIES)} | {"message-id"}
+    assert listed == named
     assert listed == tested

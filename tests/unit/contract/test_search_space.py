@@ -1,3 +1,4 @@
+import json
 import random
 
 import pytest
@@ -74,3 +75,23 @@ def test_render_replaces_longer_names_first():
 def test_an_empty_choice_draws_nothing():
     """What only warns must not break a draw."""
     assert draw("choice", [], count=1) == [None]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("randint", [0, 10**399]),
+        ("uniform", [0, 10**399]),
+        ("uniform", [-1e308, 1e308]),
+        ("quniform", [0, 1e300, 1e-300]),
+        ("loguniform", [5e-324, 1.7e308]),
+        ("normal", [1e308, 1e308]),
+        ("qnormal", [0, 1e300, 1e-300]),
+        ("lognormal", [1000, 1]),
+        ("qlognormal", [1000, 1000, 1e-5]),
+    ],
+)
+def test_extreme_spaces_are_drawn_from(kind, value):
+    """A space that is valid can be drawn from, and what is drawn is a JSON number."""
+    assert list(judge({"${x}": {"_type": kind, "_value": value}}, "")) == []
+    json.dumps(draw(kind, value), allow_nan=False)

@@ -33,10 +33,11 @@ def test_reads_what_json_writes(value, ascii_only):
         (b"{'a': 1}", "json.syntax"),
         (b"[1,]", "json.syntax"),
         (b"[1] [2]", "json.syntax"),
-        (b'{"a": 1, "\\u0061": 2}', "json.duplicate-name"),
+        (b'{"a": 1, "\\u0061": 2}', "json.duplicate-key"),
         (b"NaN", "json.non-finite"),
         (b"[-Infinity]", "json.non-finite"),
-        (b"1e400", "json.number"),
+        (b"1e400", "json.non-finite"),
+        (b"[-1e999]", "json.non-finite"),
         (b"9" * 401, "json.number"),
         (b"0." + b"1" * 500, "json.number"),
         (b"[" * 65 + b"]" * 65, "json.depth"),
@@ -52,7 +53,15 @@ def test_each_way_to_be_ambiguous_has_its_rule(data, rule):
 
 @pytest.mark.parametrize(
     "data",
-    [b"\xef\xbb\xbf[]", b"[" * 64 + b"]" * 64, b'"[[[[' + b"[" * 100 + b'"', b'"\\ud83d\\ude00"', b"9" * 400],
+    [
+        b"\xef\xbb\xbf[]",
+        b"[" * 64 + b"]" * 64,
+        b'"[[[[' + b"[" * 100 + b'"',
+        b'"\\ud83d\\ude00"',
+        b"9" * 400,
+        b'"\\\\"',
+        b'["\\"[", "\\\\"]',
+    ],
 )
 def test_near_misses_are_read(data):
     """A byte order mark, 64 levels, brackets in a text, paired surrogates and long numbers are fine."""
@@ -66,6 +75,31 @@ def test_nothing_else_is_raised(data):
         loads(data)
     except JsonError as exc:
         assert exc.rule.startswith("json.")
+
+
+@pytest.mark.parametrize(
+    ("text", "pointer"),
+    [
+        ('{"a": 1, "a": 2}', "/a"),
+        ('[0, {"x": {"a~/b": 1, "c": 2, "a~/b": 3}}]', "/1/x/a~0~1b"),
+        ('{"a": {"x": 1, "x": 2}, "a": {}}', "/a"),
+        ('{"": 1, "": 2}', "/"),
+    ],
+)
+def test_a_duplicate_is_placed(text, pointer):
+    """A member that stands twice is told by name and by JSON pointer, one within a dropped value by that."""
+    with pytest.raises(JsonError) as caught:
+        loads(text)
+    assert caught.value.pointer == pointer
+    assert "/" + caught.value.name.replace("~", "~0").replace("/", "~1") == "/" + pointer.rpartition("/")[2]
+
+
+def test_depth_is_refused_even_where_more_is_asked_for():
+    """A nesting that the interpreter cannot follow is a JsonError, however deep the caller would go."""
+    assert loads("[" * 100 + "]" * 100, max_depth=100)
+    with pytest.raises(JsonError) as caught:
+        loads("[" * 200_000 + "]" * 200_000, max_depth=10**6)
+    assert caught.value.rule == "json.depth"
 
 
 def test_content_is_not_quoted():

@@ -1,0 +1,30 @@
+import pytest
+from requestdocs import REQUESTS, ROOT
+
+from hpoq.contract.request import parse_request
+from hpoq.errors import RequestRejected
+
+INVALID = {
+    "metric.json": {"metric-source.form", "enum", "metric-weight"},
+    "missing-members.json": {"required"},
+    "misspelt-members.json": {"required", "unknown-member"},
+    "search-space.json": {"search-space.bounds", "search-space.arity", "search-space.type"},
+    "tags.json": {"tag.limit", "tag.reserved", "enum"},
+    "wrapper.json": {"schema-version", "idempotency-key", "type"},
+}
+
+
+@pytest.mark.parametrize("path", REQUESTS, ids=lambda path: path.name)
+def test_the_examples_are_clean(path):
+    """Every request to copy passes without a warning."""
+    assert parse_request(path.read_bytes()).warnings == ()
+
+
+def test_the_bad_examples():
+    """Each request in invalid/ breaks the rules that it is there to show, and no others."""
+    found = {}
+    for path in (ROOT / "events" / "requests" / "invalid").glob("*.json"):
+        with pytest.raises(RequestRejected) as caught:
+            parse_request(path.read_bytes())
+        found[path.name] = {violation.rule for violation in caught.value.violations}
+    assert found == INVALID
