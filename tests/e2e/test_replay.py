@@ -63,6 +63,21 @@ def test_records_outlast_the_run(hpoq_json, tmp_path):
     assert outcomes(hpoq_json("replay", event, "--state", state)[1]) == ["duplicate"]
 
 
+def test_settings_of_a_deployment_do_not_reach_out(hpoq_json, tmp_path):
+    """HPOQ_ variables tune a replay, but its store, topic and endpoints stay local."""
+    event = tmp_path / "event.json"
+    event.write_bytes(smq_event("M1", REQUEST))
+    abroad = {
+        "HPOQ_STORE": f"sqlite:///{tmp_path / 'deployed.sqlite3'}",
+        "HPOQ_OUTPUT": "smq://deployed-topic",
+        "HPOQ_PAIAUTOML_ENDPOINT": "https://paiautoml.cn-shanghai.aliyuncs.com",
+        "HPOQ_MARKER": "description",
+    }
+    code, document = hpoq_json("replay", event, **abroad)
+    assert (code, outcomes(document)) == (0, ["created"])
+    assert not (tmp_path / "deployed.sqlite3").exists()
+
+
 def test_standard_input_and_json_lines(hpoq_json, tmp_path):
     """Events come from standard input, byte for byte, and from JSON Lines."""
     _, document = hpoq_json("replay", "-", stdin=smq_event("M1", REQUEST))

@@ -1,3 +1,4 @@
+import io
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from fcruntime import Fc2Context, Fc3Context, invoke
 from fcruntime.context import ContextCredentials, FunctionInfo
 from hpoq.errors import SettingsError
 from hpoq.handler import EventFailed, Function
+from hpoq.observability import logs
 from hpoq.processing.keys import derive_key, event_id
 from hpoq.testing import FakeClock, MemoryStore, smq_event, smq_stream_event
 from hpoq.testing.events import encode_body
@@ -191,7 +193,9 @@ def test_requeue_that_fails_raises(cloud):
 
 
 def test_an_operators_fault_never_uses_a_message_up(cloud):
-    """Denied creates are retried for ever, whatever the attempts allow."""
+    """Denied creates are retried for ever, whatever the attempts allow, and logged as errors."""
+    lines = io.StringIO()
+    logs.configure("ERROR", lines)
     cloud.faults.add(
         service="paiautoml",
         operation="CreateHpoExperiment",
@@ -205,6 +209,7 @@ def test_an_operators_fault_never_uses_a_message_up(cloud):
     for _ in range(5):
         with pytest.raises(EventFailed):
             function.handle(smq_event("M1", REQUEST), CONTEXT)
+    assert {json.loads(line)["code"] for line in lines.getvalue().splitlines()} == {"Forbidden.RAM"}
     cloud.faults.clear()
     assert function.handle(smq_event("M1", REQUEST), CONTEXT)["summary"]["created"] == 1
 

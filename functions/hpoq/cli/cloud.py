@@ -21,13 +21,16 @@ def own_settings() -> dict[str, str]:
 
 
 def environment(cloud: alilocal.LocalCloud, endpoint: str, store: str) -> dict[str, str]:
-    """The function's environment against `cloud`, answering at `endpoint`; HPOQ_ variables that are set win,
-    but for endpoints, region, account and credentials, which are the cloud's."""
+    """The function's environment against `cloud`, answering at `endpoint`.
+
+    HPOQ_ variables that are set tune it, but what names a place (store, output, queue, endpoints, region,
+    account) and the credentials are the local cloud's.
+    """
     return {
+        **own_settings(),
         "HPOQ_STORE": store,
         "HPOQ_OUTPUT": f"smq://{TOPIC}",
         "HPOQ_QUEUE": QUEUE,
-        **own_settings(),
         "HPOQ_REGION": cloud.region,
         "HPOQ_ACCOUNT_ID": cloud.account_id,
         "HPOQ_PAIAUTOML_ENDPOINT": endpoint,

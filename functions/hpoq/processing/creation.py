@@ -13,11 +13,11 @@ from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.contract.events import EventError
 from hpoq.contract.request import ExperimentRequest
 from hpoq.contract.rules import MOST_TAGS
-from hpoq.errors import CallError, Denied, Invalid, NoCredentials, NoTimeLeft, UnknownEnd
+from hpoq.errors import CallError, Invalid, NoTimeLeft, UnknownEnd
 from hpoq.idempotency.record import Record
 from hpoq.observability.logs import get_logger
 from hpoq.processing import lifecycle, reconcile
-from hpoq.processing.faults import as_event_error
+from hpoq.processing.faults import as_event_error, needs_operator
 from hpoq.processing.lifecycle import Terms
 from hpoq.processing.limits import Limits
 
@@ -118,7 +118,7 @@ class Creator:
                 self._clock.sleep(doubt_until - self._clock.now())
                 found = self._find(claim)
         except CallError as exc:
-            return Postponed(as_event_error(exc), doubt_until, counts=not _operators(exc))
+            return _postponed(exc, doubt_until)
         if found is None and lifecycle.exhausted(claim, self._terms):
             return Postponed(_EXHAUSTED, None, hopeless=True)
         return found
@@ -140,7 +140,7 @@ class Creator:
         except Invalid as exc:
             return Refused(as_event_error(exc))
         except CallError as exc:
-            return Postponed(as_event_error(exc), None, counts=not _operators(exc))
+            return _postponed(exc, None)
         if made.remark:
             get_logger().warning("experiment.remark", experiment_id=made.experiment_id, remark=made.remark)
         return Created(made.experiment_id, adopted=False)
@@ -169,6 +169,9 @@ _NO_TIME = EventError(
 )
 
 
-def _operators(exc: CallError) -> bool:
-    """Whether an operator, or simply more time, mends the fault, so that it must not use up the message."""
-    return isinstance(exc, (Denied, NoCredentials, NoTimeLeft))
+def _postponed(exc: CallError, doubt_until: float | None) -> Postponed:
+    """What an operator, or simply more time, mends must not use up the message."""
+    lasting = needs_operator(exc)
+    if lasting:
+        get_logger().error("operator.needed", error=str(exc), code=exc.code, cloud_request_id=exc.request_id)
+    return Postponed(as_event_error(exc), doubt_until, counts=not lasting and not isinstance(exc, NoTimeLeft))
