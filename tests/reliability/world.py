@@ -9,6 +9,7 @@ import alilocal
 from fcruntime import Fc3Context
 from fcruntime.context import FunctionInfo
 from hpoq.handler import EventFailed, Function
+from hpoq.processing.reconcile import marked_with
 from hpoq.testing import FakeClock, MemoryStore
 from hpoq.testing.history import History
 
@@ -67,10 +68,9 @@ class World:
         """What the history contradicts, judged on the outside."""
         self.history.events = self.events
         self.history.experiments = [
-            (value, experiment.experiment_id)
+            (key, experiment.experiment_id)
             for experiment in self.cloud.experiments
-            for key, value in experiment.tags
-            if key == "hpoq-key"
+            for key in marked_with(experiment.tags, experiment.description)
         ]
         return [*self.history.broken(), *self.early]
 

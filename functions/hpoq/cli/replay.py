@@ -22,7 +22,7 @@ from hpoq.errors import SettingsError
 from hpoq.handler import EventFailed, Function
 from hpoq.observability import logs
 from hpoq.processing.outcome import Outcome
-from hpoq.processing.reconcile import TAG_KEY
+from hpoq.processing.reconcile import marked_with
 from hpoq.publishers import Publisher
 from hpoq.testing.history import History
 
@@ -137,10 +137,9 @@ def _replay(run: _Run, documents: Sequence[Document], state: str | None, endpoin
             run.deliver(function, document)
         function.close()
         run.history.experiments = [
-            (value, experiment.experiment_id)
+            (key, experiment.experiment_id)
             for experiment in cloud.experiments
-            for key, value in experiment.tags
-            if key == TAG_KEY
+            for key in marked_with(experiment.tags, experiment.description)
         ]
         run.history.complete = endpoint is None and state is None
 

@@ -15,7 +15,8 @@ microseconds that only a token checked by the service could close.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta, timezone
 
 from hpoq.cloud.experiments import Experiment, ExperimentPage
@@ -23,6 +24,8 @@ from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.errors import Denied, Invalid
 
 TAG_KEY = "hpoq-key"
+
+_IN_DESCRIPTION = re.compile(rf"\[{TAG_KEY}: ([0-9a-f-]{{36}})\]")
 
 # The zone of the filter is not documented; a day to either side covers every one.
 _ZONE_MARGIN = timedelta(days=1)
@@ -33,9 +36,15 @@ def description_marker(key: str) -> str:
     return f"[{TAG_KEY}: {key}]"
 
 
+def marked_with(tags: Iterable[tuple[str, str]], description: str | None) -> set[str]:
+    """The keys whose markers an experiment with these tags and this description carries, wherever they stand."""
+    in_tags = {value for name, value in tags if name == TAG_KEY}
+    return in_tags | set(_IN_DESCRIPTION.findall(description or ""))
+
+
 def bears(experiment: Experiment, key: str) -> bool:
-    """Whether `experiment` carries the marker of `key`, wherever the marker may stand."""
-    return (TAG_KEY, key) in experiment.tags or description_marker(key) in (experiment.description or "")
+    """Whether `experiment` carries the marker of `key`."""
+    return key in marked_with(experiment.tags, experiment.description)
 
 
 def find(
