@@ -55,7 +55,7 @@ class Settings(BaseModel):
     consistency_seconds: float = Field(
         15.0, ge=0, description="How long a new experiment may be missing from the service's listing."
     )
-    retention_days: float = Field(30.0, ge=1, description="How long an ended message is remembered.")
+    retention_days: float = Field(30.0, ge=7, description="How long an ended message is remembered.")
     list_page_size: int = Field(50, ge=1, le=1000, description="Page size of listings in a reconciliation.")
     deadline_reserve_seconds: float = Field(
         3.0, ge=0, description="Time kept back at an invocation's end, to save and to publish."

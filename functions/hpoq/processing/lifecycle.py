@@ -72,15 +72,15 @@ class Terms:
 
 
 def standing(record: Record | None, now: float) -> Standing:
-    """How `record` stands at `now`. An ended record past its retention counts as unseen."""
+    """How `record` stands at `now`. A published record past its retention counts as unseen."""
     if record is None:
         return Standing.UNSEEN
     if record.state is State.IN_PROGRESS:
         return Standing.HELD if now < record.lease_until else Standing.ABANDONED
-    if now >= record.expires_at:
-        return Standing.UNSEEN
     if record.published_at is None:
         return Standing.UNPUBLISHED
+    if now >= record.expires_at:
+        return Standing.UNSEEN
     return Standing.GIVEN_UP if record.state is State.FAILED else Standing.PUBLISHED
 
 

@@ -21,7 +21,7 @@ from datetime import datetime, timedelta, timezone
 
 from hpoq.cloud.experiments import Experiment, ExperimentPage
 from hpoq.cloud.paiautoml import PaiAutoMl
-from hpoq.errors import Denied, Invalid
+from hpoq.errors import Denied, Invalid, UnknownEnd
 
 TAG_KEY = "hpoq-key"
 
@@ -72,19 +72,24 @@ def _by_tag(client: PaiAutoMl, key: str, page_size: int, give_up_at: float) -> E
 def _by_time(
     client: PaiAutoMl, key: str, since: float, page_size: int, give_up_at: float
 ) -> Experiment | None:
-    """Look through everything made since; once more if rows were deleted meanwhile, which moves others to
-    pages already read."""
+    """Look through everything made since; once more if rows that were counted were not seen.
+
+    A row that is deleted meanwhile moves others to pages already read. Raises UnknownEnd if rows stay missing:
+    what was not read is not absent.
+    """
     earliest = (datetime.fromtimestamp(since, timezone.utc) - _ZONE_MARGIN).strftime("%Y-%m-%d %H:%M:%S")
     for _ in range(2):
         counts: list[int] = []
+        seen: set[str] = set()
         for page in _pages(client, earliest, page_size, give_up_at):
             found = _pick(page.experiments, key)
             if found is not None:
                 return found
             counts += [] if page.total_count is None else [page.total_count]
-        if not counts or counts[-1] >= counts[0]:
-            break
-    return None
+            seen |= {row.experiment_id for row in page.experiments}
+        if len(seen) >= max(counts, default=0):
+            return None
+    raise UnknownEnd("rows are missing from the listing", service="paiautoml", operation="ListHpoExperiments")
 
 
 def _pages(client: PaiAutoMl, earliest: str, page_size: int, give_up_at: float) -> Iterator[ExperimentPage]:

@@ -24,6 +24,7 @@ STANDINGS = [
     (CLAIM, NOW + 10**9, Standing.ABANDONED),
     (record(State.COMPLETED), NOW, Standing.UNPUBLISHED),
     (record(State.COMPLETED, published_at=NOW), NOW, Standing.PUBLISHED),
+    (record(State.COMPLETED), NOW + 10**9, Standing.UNPUBLISHED),
     (record(State.REJECTED), NOW, Standing.UNPUBLISHED),
     (record(State.REJECTED, published_at=NOW), NOW, Standing.PUBLISHED),
     (record(State.FAILED), NOW, Standing.UNPUBLISHED),
