@@ -57,7 +57,7 @@ def read_page(document: JsonObject, request_id: str | None) -> ExperimentPage:
     total = text_member(document, "TotalCount")
     count = int(total) if total is not None and total.isdecimal() else None
     rows = document.get("Experiments", document.get("experiments"))
-    if rows is None and count is not None:
+    if rows is None and count == 0:
         rows = []
     if not isinstance(rows, list):
         raise Unreadable("no list of experiments")
