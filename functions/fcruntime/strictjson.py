@@ -65,13 +65,12 @@ def loads(data: bytes | str, *, max_depth: int = 64) -> JsonValue:
             parse_float=_float,
             parse_int=_int,
         )
+        if ambiguous:
+            raise _duplicate(value, ambiguous)
     except json.JSONDecodeError as exc:
-        place = f"line {exc.lineno}, column {exc.colno}"
-        raise JsonError("json.syntax", f"not JSON: {exc.msg} at {place}", exc.pos) from None
+        raise _syntax(text, exc) from None
     except RecursionError:
         raise JsonError("json.depth", "nested deeper than can be read") from None
-    if ambiguous:
-        raise _duplicate(value, ambiguous)
     if "\\u" in text or not isinstance(data, bytes):
         _check_surrogates(value)
     return value
@@ -82,6 +81,14 @@ def _decoded(data: bytes) -> str:
         return data.decode()
     except UnicodeDecodeError as exc:
         raise JsonError("json.encoding", f"not UTF-8 at byte {exc.start}", exc.start) from None
+
+
+def _syntax(text: str, error: json.JSONDecodeError) -> JsonError:
+    if not text or text.isspace():
+        return JsonError("json.syntax", "not JSON: there is no text in it", 0)
+    what = error.msg.removesuffix(" at")
+    place = f"line {error.lineno}, column {error.colno}"
+    return JsonError("json.syntax", f"not JSON: {what} at {place}", error.pos)
 
 
 def _check_depth(text: str, most: int) -> None:

@@ -14,9 +14,10 @@ from pydantic import JsonValue as Json
 
 from fcruntime import strictjson
 from fcruntime.jsonvalue import JsonObject
-from hpoq.contract.model import Model
+from hpoq.contract.model import Model, few_wrong
 
 Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
+Texts = Annotated[list[str], few_wrong(str)]
 FinalMode = Literal["final", "best", "avg"]
 
 
@@ -24,7 +25,7 @@ class PlatformConfig(Model):
     """Where the trials run, and the commands of one."""
 
     name: str
-    cmd: list[str]
+    cmd: Texts
     resume: str | None = None
 
 
@@ -32,7 +33,7 @@ class MetricConfig(Model):
     """Where a trial's metric comes from, and how its parts weigh."""
 
     metric_type: Literal["summary", "table", "json", "stdout", "api"]
-    metric_source: list[str]
+    metric_source: Texts
     final_mode: FinalMode
     metric_dict: dict[str, Json]
     source_list_final_mode: FinalMode | None = None
@@ -41,7 +42,7 @@ class MetricConfig(Model):
 class ParamsConfig(Model):
     """Parameter files in which hyperparameters are filled in, each `source,destination`."""
 
-    params_src_dst_filepath: list[str] | None = None
+    params_src_dst_filepath: Texts | None = None
 
 
 class OssConfig(Model):

@@ -14,6 +14,7 @@ from fcruntime import strictjson
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from fcruntime.strictjson import JsonError
 from fcruntime.triggers.body import looks_like_json, unwrap_base64
+from hpoq.contract.finding import sort_of
 from hpoq.errors import RequestRejected, Violation
 
 MOST_BODY_BYTES = 1024 * 1024
@@ -34,7 +35,8 @@ class Located:
     def violation(self, pointer: str, rule: str, message: str) -> Violation:
         """A violation at `pointer` of this object, placed in the document as its producer wrote it."""
         if self.encoded:
-            return Violation(self.prefix, rule, f"in the decoded data at {pointer or '/'}: {message}")
+            place = f" at {pointer}" if pointer else ""
+            return Violation(self.prefix, rule, f"in the decoded data{place}: {message}")
         return Violation(self.prefix + pointer, rule, message)
 
 
@@ -76,23 +78,26 @@ def _parsed(text: bytes | str, prefix: str) -> JsonValue:
 def _object(value: JsonValue, prefix: str) -> JsonObject:
     if isinstance(value, dict):
         return value
-    raise _rejected("document.shape", "a request is a JSON object", prefix)
+    hint = "; what stands in this text must stand here itself" if isinstance(value, str) else ""
+    raise _rejected("document.shape", f"a request is a JSON object, not {sort_of(value)}{hint}", prefix)
 
 
 def _of_cloud_event(event: JsonObject) -> Located:
     if event["specversion"] != "1.0":
         message = 'only CloudEvents of specversion "1.0" are read'
         raise _rejected("cloudevent.specversion", message, "/specversion")
-    if isinstance(event.get("data_base64"), str):
-        decoded = _base64(str(event["data_base64"]).encode(errors="replace"))
-        if decoded is None:
-            raise _rejected("cloudevent.data", "data_base64 is not base64", "/data_base64")
-        return Located(
-            _object(_parsed(decoded, "/data_base64"), "/data_base64"), "/data_base64", encoded=True
-        )
-    if "data" not in event:
-        raise _rejected("cloudevent.data", "the CloudEvent carries no data")
-    return Located(_object(event["data"], "/data"), "/data")
+    data, encoded = event.get("data"), event.get("data_base64")
+    if encoded is None:
+        if data is None:
+            raise _rejected("cloudevent.data", "the CloudEvent carries no data")
+        return Located(_object(data, "/data"), "/data")
+    at = "/data_base64"
+    if data is not None:
+        raise _rejected("cloudevent.data", "the CloudEvent has data and data_base64; keep one of them", at)
+    decoded = _base64(encoded.encode(errors="replace")) if isinstance(encoded, str) else None
+    if decoded is None:
+        raise _rejected("cloudevent.data", "data_base64 is not base64", at)
+    return Located(_object(_parsed(decoded, at), at), at, encoded=True)
 
 
 def _rejected(rule: str, message: str, pointer: str = "") -> RequestRejected:

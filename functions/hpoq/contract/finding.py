@@ -91,3 +91,18 @@ def text(value: JsonValue, *names: str) -> str:
     """The text under `names`, empty where there is none."""
     found = member(value, *names)
     return found if isinstance(found, str) else ""
+
+
+def sort_of(value: JsonValue) -> str:
+    """What `value` is, in the words of JSON."""
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int):
+        return "a number" if abs(value) < 2**63 else "a number of that size"
+    if isinstance(value, float):
+        return "a number with a decimal point"
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, list):
+        return "an array"
+    return "an object" if isinstance(value, dict) else "null"

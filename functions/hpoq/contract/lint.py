@@ -53,8 +53,11 @@ _PAIRS = {
 _EVERYTHING = {"${tuner_params_list}", "${tuner_params_dict}", "${tuner_params_json}", "${params}"}
 _BUILT_IN = {"${exp_id}", "${trial_id}", "${NNI_OUTPUT_DIR}", *_EVERYTHING}
 _PLACEHOLDER = re.compile(r"\$\{[^{}\s]+\}")
-_COMMAND = re.compile(r"\s*cmd(\d+)\s*(,\s*worker\s*)?", re.IGNORECASE)
-_TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+_COMMAND = re.compile(r"\s*cmd(\d+)\s*(,\s*worker\s*)?", re.IGNORECASE | re.ASCII)
+_CASELESS = re.compile(r"\(\?[a-zA-Z]*i")
+_LONGEST_PATTERN = 1_000
+_MOST_PATTERN_TEXT = 2_000
+_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
 def lint(config: JsonObject, space: JsonObject, at: str) -> Iterator[Finding]:
@@ -82,9 +85,13 @@ def _platform(config: JsonObject, at: str) -> Iterator[Finding]:
         for needed in ("project_name", "end_point"):
             if isinstance(config.get("odps_config"), dict) and not text(config, "odps_config", needed):
                 yield warning(f"{at}/odps_config", "platform.config", f"MaxCompute usually needs {needed}")
+    if member(config, "platform_config", "cmd") == []:
+        yield warning(f"{at}/platform_config/cmd", "platform.command", "no command, so nothing would run")
     resume = member(config, "platform_config", "resume")
     if isinstance(resume, str) and resume not in ("0", "1"):
-        yield warning(f"{at}/platform_config/resume", "platform.resume", '"1" resumes, "0" does not')
+        yield warning(
+            f"{at}/platform_config/resume", "platform.resume", '"1" resumes, "0" does not; this is neither'
+        )
 
 
 def _credentials(config: JsonObject, at: str) -> Iterator[Finding]:
@@ -107,6 +114,8 @@ def _storage(config: JsonObject, at: str) -> Iterator[Finding]:
 def _metric(config: JsonObject, at: str) -> Iterator[Finding]:
     at = f"{at}/metric_config"
     kind = text(config, "metric_config", "metric_type")
+    if member(config, "metric_config", "metric_dict") == {}:
+        yield warning(f"{at}/metric_dict", "metric.empty", "no metric, so there is nothing to optimise")
     if kind == "table" and not isinstance(config.get("odps_config"), dict):
         yield warning(f"{at}/metric_type", "metric-type.odps", "metric_type table usually needs odps_config")
     if kind != "stdout":
@@ -118,18 +127,27 @@ def _metric(config: JsonObject, at: str) -> Iterator[Finding]:
         if named and not 1 <= int(named[1][:9]) <= count:
             problem = f"there are {count} commands, counted from cmd1"
             yield warning(f"{at}/metric_source/{index}", "metric-source.command", problem)
-    for pattern in obj(config, "metric_config", "metric_dict"):
-        unfit = _pattern(pattern)
+    yield from _patterns(obj(config, "metric_config", "metric_dict"), at)
+
+
+def _patterns(weights: JsonObject, at: str) -> Iterator[Finding]:
+    room = _MOST_PATTERN_TEXT
+    for pattern in weights:
+        room -= len(pattern) if len(pattern) <= _LONGEST_PATTERN else 0
+        unfit = _pattern(pattern) if room >= 0 else None
         if unfit:
             yield warning(f"{at}/metric_dict{pointer_to(pattern)}", "metric.pattern", unfit)
 
 
 def _pattern(pattern: str) -> str | None:
-    """Compiling is all that is done with a producer's pattern: matching could take for ever."""
-    if len(pattern) > 1000:
+    """Compiling is all that is done with a producer's pattern: matching could take for ever.
+
+    Without its flag for upper and lower case, for that makes a set of many characters slow to compile.
+    """
+    if len(pattern) > _LONGEST_PATTERN:
         return "an uncommonly long pattern"
     try:
-        groups = re.compile(pattern).groups
+        groups = re.compile(_CASELESS.sub(lambda flags: flags[0].replace("i", "u"), pattern)).groups
     except (re.error, OverflowError, RecursionError):
         return "for stdout a metric is a regular expression; this is none"
     except Warning:  # where warnings are errors, a pattern that Python only warns of
@@ -171,7 +189,11 @@ def _tuner(config: JsonObject, at: str) -> Iterator[Finding]:
     elif name and name not in _NO_MODE and mode is None:
         yield warning(f"{at}/tuner", "tuner.mode", "without optimize_mode TPE minimises; say which is meant")
     if mode is not None and mode not in _MODES:
-        yield warning(f"{at}/tuner/class_args/optimize_mode", "optimize-mode", "maximize or minimize")
+        yield warning(
+            f"{at}/tuner/class_args/optimize_mode",
+            "optimize-mode",
+            "the engine knows maximize and minimize only",
+        )
     for argument in obj(config, "yml_config", "tuner", "class_args"):
         if name in _TUNERS and argument not in (*_TUNERS[name], "optimize_mode"):
             place = f"{at}/tuner/class_args{pointer_to(argument)}"
@@ -185,7 +207,11 @@ def _assessor(config: JsonObject, mode: JsonValue, at: str) -> Iterator[Finding]
     if name and name != "PAIAssessor":
         yield warning(f"{at}/assessor/name", "assessor.unknown", "only PAIAssessor can stop PAI jobs")
     if other is not None and other not in _MODES:
-        yield warning(f"{at}/assessor/class_args/optimize_mode", "optimize-mode", "maximize or minimize")
+        yield warning(
+            f"{at}/assessor/class_args/optimize_mode",
+            "optimize-mode",
+            "the engine knows maximize and minimize only",
+        )
     elif mode in _MODES and other is not None and other != mode:
         place = f"{at}/assessor/class_args/optimize_mode"
         yield warning(place, "optimize-mode", "the tuner optimises the other way")
@@ -204,18 +230,22 @@ def _run(config: JsonObject, at: str) -> Iterator[Finding]:
     level = run.get("log_level")
     if isinstance(level, str) and level.lower() not in _LOG_LEVELS:
         yield warning(
-            f"{at}/yml_config/log_level", "run.log-level", f"one of {', '.join(sorted(_LOG_LEVELS))}"
+            f"{at}/yml_config/log_level",
+            "run.log-level",
+            f"the engine knows {', '.join(sorted(_LOG_LEVELS))}",
         )
 
 
 def _schedule(config: JsonObject, at: str) -> Iterator[Finding]:
     schedule = obj(config, "schedule_config")
     if isinstance(schedule.get("day"), str) and schedule["day"] not in ("everyday", "weekend"):
-        yield warning(f"{at}/schedule_config/day", "schedule", "everyday or weekend")
+        yield warning(f"{at}/schedule_config/day", "schedule", "the engine knows everyday and weekend")
     for name in ("start_time", "end_time"):
         time = schedule.get(name)
         if isinstance(time, str) and not _TIME.fullmatch(time):
-            yield warning(f"{at}/schedule_config/{name}", "schedule", "a time of the form HH:MM")
+            yield warning(
+                f"{at}/schedule_config/{name}", "schedule", "must be a time of the form HH:MM for the engine"
+            )
 
 
 def _undocumented(config: JsonObject, at: str) -> Iterator[Finding]:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import get_args
 
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr
+from pydantic_core import PydanticCustomError
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
+from hpoq.contract.finding import MOST_LISTED
 from hpoq.contract.pointer import pointer_to
+
+MANY_WRONG = "many_wrong"
 
 
 class Model(BaseModel):
@@ -27,7 +32,7 @@ class Model(BaseModel):
         return {
             field.alias or name: _reveal(value)
             for name, field in type(self).model_fields.items()
-            if (value := getattr(self, name)) is not None and name in self.model_fields_set
+            if (value := getattr(self, name)) is not None
         }
 
     def nulls(self) -> Iterator[str]:
@@ -43,6 +48,29 @@ class Model(BaseModel):
         """Every secret value in it, however deep."""
         for name in self.model_fields_set:
             yield from _secrets(getattr(self, name))
+
+
+def few_wrong(kind: type) -> BeforeValidator:
+    """For an array of `kind`: one error for all wrong items where they are more than MOST_LISTED.
+
+    pydantic makes one for each, of half a kilobyte, and would fill the memory.
+    """
+
+    def checked(value: object) -> object:
+        wrong = sum(not isinstance(item, kind) for item in value) if isinstance(value, list) else 0
+        if wrong > MOST_LISTED:
+            what = "text" if kind is str else "an object"
+            raise PydanticCustomError(
+                MANY_WRONG, "{text}", {"text": f"every item must be {what}; {wrong} are not"}
+            )
+        return value
+
+    return BeforeValidator(checked)
+
+
+def holds_secrets(model: type[BaseModel]) -> bool:
+    """Whether any member of `model` itself is a credential."""
+    return any(SecretStr in get_args(field.annotation) for field in model.model_fields.values())
 
 
 def _nulls(value: object) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
@@ -14,7 +14,7 @@ from hpoq.contract import rules
 from hpoq.contract.config import HpoExperimentConfig
 from hpoq.contract.document import WRAPPER_MEMBERS, Located, open_document
 from hpoq.contract.finding import MOST_LISTED, Listing
-from hpoq.contract.model import Model
+from hpoq.contract.model import Model, few_wrong
 from hpoq.contract.structure import broken_structure, document_order
 from hpoq.errors import RequestRejected, Violation
 
@@ -36,7 +36,7 @@ class CreateHpoExperiment(Model):
     workspace_id: str | None = Field(None, alias="WorkspaceId")
     description: str | None = Field(None, alias="Description")
     accessibility: Literal["PUBLIC", "PRIVATE"] | None = Field(None, alias="Accessibility")
-    tag: list[Tag] | None = Field(None, alias="Tag")
+    tag: Annotated[list[Tag], few_wrong(dict)] | None = Field(None, alias="Tag")
     hpo_experiment_configuration: HpoExperimentConfig | None = Field(None, alias="HpoExperimentConfiguration")
 
     def marked(
@@ -56,7 +56,7 @@ class ExperimentRequest(Model):
     """A request message in its wrapped form."""
 
     experiment: CreateHpoExperiment
-    schema_version: Literal["1"] = Field("1", alias="schemaVersion")
+    schema_version: Literal["1"] | None = Field("1", alias="schemaVersion")
     idempotency_key: str | None = Field(
         None, alias="idempotencyKey", min_length=1, max_length=255, pattern=r"^[^\p{Cc}\p{Zl}\p{Zp}]+$"
     )

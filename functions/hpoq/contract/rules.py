@@ -25,7 +25,8 @@ _CONFIG = "/experiment/HpoExperimentConfiguration"
 _MOST_TAG_TEXT = 128
 _SQL = re.compile(r"\s*(select|with|insert|from)\b(?![/.\-])", re.IGNORECASE)
 _URL = re.compile(r"\s*[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-_COMMAND = re.compile(r"\s*cmd\d*\s*(,\s*worker\s*)?", re.IGNORECASE)
+_COMMAND = re.compile(r"\s*cmd\d*\s*(,\s*worker\s*)?", re.IGNORECASE | re.ASCII)
+_NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?\s*", re.IGNORECASE | re.ASCII)
 
 
 def judge_message(message: JsonObject) -> Iterator[Finding]:
@@ -66,7 +67,9 @@ def _judge_tags(tags: JsonValue) -> Iterator[Finding]:
     for index, tag in enumerate(tags):
         at = f"/experiment/Tag/{index}"
         if text(tag, "Key") == RESERVED_TAG:
-            yield rejection(f"{at}/Key", "tag.reserved", f"{RESERVED_TAG} is hpoq's own marker")
+            yield rejection(
+                f"{at}/Key", "tag.reserved", f"{RESERVED_TAG} is hpoq's own marker; use another key"
+            )
         for part in ("Key", "Value"):
             problem = _tag_text(text(tag, part))
             if problem:
@@ -106,15 +109,15 @@ def _judge_metric(config: JsonObject) -> Iterator[Finding]:
     if kind == "api":
         yield warning(f"{at}/metric_type", "metric-type.api", "documented by the engine only, not by the API")
     if member(config, "metric_config", "metric_source") == []:
-        yield warning(f"{at}/metric_source", "metric-source.empty", "no source, so no metric")
+        yield warning(f"{at}/metric_source", "metric-source.empty", "no source, so there is no metric")
     for index, source in texts(config, "metric_config", "metric_source"):
         problem = _source(kind, source)
         if problem:
             yield rejection(f"{at}/metric_source/{index}", "metric-source.form", problem)
     for name, weight in obj(config, "metric_config", "metric_dict").items():
         place = f"{at}/metric_dict{pointer_to(name)}"
-        if isinstance(weight, str) and _is_number(weight):
-            yield warning(place, "metric-weight.text", "a weight is a number, not text")
+        if isinstance(weight, str) and _NUMBER.fullmatch(weight):
+            yield warning(place, "metric-weight.text", "a weight is a number; write it without quotes")
         elif isinstance(weight, bool) or not isinstance(weight, (int, float)):
             yield rejection(place, "metric-weight", "a weight must be a number")
 
@@ -130,14 +133,6 @@ def _source(kind: str, source: str) -> str | None:
         what = "a folder of TensorBoard summaries" if kind == "summary" else "a file"
         return f"metric_type {kind} takes the path of {what}"
     return None
-
-
-def _is_number(value: str) -> bool:
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True
 
 
 def _judge_params(config: JsonObject) -> Iterator[Finding]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterator, Sequence
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from fcruntime.jsonvalue import JsonValue
+from hpoq.contract.finding import sort_of
+from hpoq.contract.model import MANY_WRONG, holds_secrets
 from hpoq.contract.pointer import pointer_to, tokens_of
 from hpoq.errors import Violation
 
 _SHOWN = 60
+_WORD = re.compile("[A-Za-z_]{1,24}")
 _KINDS = {
     "string_type": "text",
     "string_sub_type": "text",
@@ -75,13 +79,24 @@ def _violation(detail: ErrorDetails, model: type[BaseModel], document: JsonValue
             "idempotencyKey is text of 1 to 255 characters, none of them a control",
         )
     if kind == "extra_forbidden":
-        return Violation(pointer, "unknown-member", _unknown(name, _model_at(model, location[:-1])))
+        return _unknown_member(location, _model_at(model, location[:-1]))
     if kind == "literal_error":
         shown = f", not {given[:_SHOWN]!r}" if isinstance(given, str) else ""
         return Violation(pointer, "enum", f"{name} must be {context.get('expected')}{shown}")
+    if kind == MANY_WRONG:
+        return Violation(pointer, "type", detail["msg"])
     if kind in ("greater_than_equal", "less_than_equal"):
         return Violation(pointer, "range", f"{name} must fit into 32 bits")
-    return Violation(pointer, "type", f"must be {_KINDS.get(kind, 'valid')}, not {_sort(given)}")
+    return Violation(pointer, "type", f"must be {_KINDS.get(kind, 'valid')}, not {sort_of(given)}")
+
+
+def _unknown_member(location: Sequence[int | str], holder: type[BaseModel] | None) -> Violation:
+    """A name among credentials may be one itself, put on the wrong side of the colon: only a word is shown."""
+    name = str(location[-1])
+    hint = _unknown(name, holder)
+    if holder and holds_secrets(holder) and not _WORD.fullmatch(name):
+        return Violation(pointer_to(*location[:-1]), "unknown-member", f"{hint} (its name is not shown)")
+    return Violation(pointer_to(*location), "unknown-member", hint)
 
 
 def _unknown(name: str, holder: type[BaseModel] | None) -> str:
@@ -126,17 +141,3 @@ def _at(document: JsonValue, location: Sequence[int | str]) -> JsonValue:
         else:
             return None
     return value
-
-
-def _sort(value: JsonValue) -> str:
-    if isinstance(value, bool):
-        return "true or false"
-    if isinstance(value, int):
-        return "a number" if abs(value) < 2**63 else "a number of that size"
-    if isinstance(value, float):
-        return "a number with a decimal point"
-    if isinstance(value, str):
-        return "text"
-    if isinstance(value, list):
-        return "an array"
-    return "an object" if isinstance(value, dict) else "null"

@@ -1,5 +1,7 @@
 import copy
 import json
+import re
+import sys
 import tracemalloc
 
 import pytest
@@ -53,7 +55,12 @@ def test_hostile_documents_take_no_memory(case):
 @pytest.mark.parametrize(
     ("pointer", "value", "count"),
     [
-        ("HpoExperimentConfiguration/platform_config/cmd", [0] * 5000, 5000),
+        ("HpoExperimentConfiguration/platform_config/cmd", [f"${{{n}" for n in range(5)] + [0] * 1000, 1000),
+        (
+            "HpoExperimentConfiguration/yml_config/tuner",
+            {"name": "TPE", **{f"x{n}": 0 for n in range(5000)}},
+            5000,
+        ),
         ("HpoExperimentConfiguration/search_space", {f"${{{n}}}": 0 for n in range(5000)}, 5000),
         ("HpoExperimentConfiguration/platform_config/cmd", [0] * MOST_LISTED, MOST_LISTED),
     ],
@@ -68,6 +75,90 @@ def test_long_lists_are_cut_and_counted(pointer, value, count):
     else:
         assert len(listed) == MOST_LISTED
         assert (last.rule, int(last.message.split()[0])) == ("violations.truncated", count - MOST_LISTED)
+
+
+@pytest.mark.parametrize(
+    ("pointer", "message"),
+    [
+        ("HpoExperimentConfiguration/platform_config/cmd", "every item must be text; 50000 are not"),
+        ("Tag", "every item must be an object; 50000 are not"),
+    ],
+)
+def test_arrays_of_wrong_items_are_one_violation(pointer, message):
+    """An array of very many wrong items costs no memory for each."""
+    body = json.dumps(at(pointer, [0] * 50_000)).encode()
+    tracemalloc.start()
+    try:
+        with pytest.raises(RequestRejected) as caught:
+            parse_request(body)
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    (violation,) = [found for found in caught.value.violations if found.rule == "type"]
+    assert (violation.pointer, violation.message) == (f"/experiment/{pointer}", message)
+    assert peak < 20 * len(body)
+
+
+SETS = "[\x01-\uffff]" * 150
+STDOUT = {"metric_type": "stdout", "metric_source": ["cmd1"], "final_mode": "best"}
+
+
+def test_little_of_a_producers_patterns_is_compiled(monkeypatch):
+    """Sets of many characters are slow to compile, most of all without regard to case."""
+    weights = {f"(?i)({n}{SETS})": 1 for n in range(200)}
+    document = at("HpoExperimentConfiguration/metric_config", {**STDOUT, "metric_dict": weights})
+    compiled = []
+    compile_ = re.compile
+    with monkeypatch.context() as patched:
+        patched.setattr(re, "compile", lambda pattern, flags=0: compiled.append(pattern) or compile_("(a)"))
+        parse(document)
+    assert 0 < sum(map(len, compiled)) <= 2_000
+    assert not any("(?i" in pattern for pattern in compiled)
+
+
+def work(body):
+    """How many functions are called to judge `body`."""
+    calls = 0
+
+    def count(_frame, event, _argument):
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        parse_request(body)
+    except RequestRejected:
+        pass
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+SIZES = {
+    "tags": lambda n: at("Tag", [{"Key": "hpoq-key", "Nmae": None}] * n),
+    "commands": lambda n: at("HpoExperimentConfiguration/platform_config/cmd", ["${a} ${b}"] * n),
+    "one command": lambda n: at("HpoExperimentConfiguration/platform_config/cmd", ["${a" * n]),
+    "sources": lambda n: at("HpoExperimentConfiguration/metric_config/metric_source", ["cmd1"] * n),
+    "weights": lambda n: at(
+        "HpoExperimentConfiguration/metric_config",
+        {**STDOUT, "metric_dict": {f"({i}": "x" for i in range(n)}},
+    ),
+    "unknown members": lambda n: {**MINIMAL, **{f"k{i}": None for i in range(n)}},
+    "search space": lambda n: at(SPACE, {f"${{{i}}}": {"_type": "?", "_value": 1} for i in range(n)}),
+    "choices": lambda n: at(SPACE, {"${x}": {"_type": "choice", "_value": [{"_name": None}] * n}}),
+    "search space as text": lambda n: at(SPACE, json.dumps({str(i): {} for i in range(n)})),
+    "duplicates": lambda n: [{"a": i} for i in range(n)],
+}
+
+
+@pytest.mark.parametrize("case", SIZES)
+def test_twice_the_size_is_twice_the_work(case):
+    """No part of a document is looked at again for each other part."""
+    small, large = (json.dumps(SIZES[case](size)).encode() for size in (2_000, 4_000))
+    for body in (small, large):
+        assert len(body) < 1024 * 1024
+    work(small)  # whatever is done but once
+    assert work(large) < 2.2 * work(small)
 
 
 def test_long_lists_of_warnings_hide_no_violation():

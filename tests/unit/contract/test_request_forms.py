@@ -13,8 +13,14 @@ from hpoq.errors import RequestRejected
 
 # A changed value makes every request in flight a conflict with itself.
 GOLDEN = {
-    "minimal.json": "0688a930e4fae12da5df24dabb9c1ff22b3fccfbf4b29590492563addb56260d",
+    "bare-body.json": "5d0504d9183251d341dcb6a106a2e6c38443f640def1faf6871b1a9739746ef7",
+    "cloudevent.json": "0688a930e4fae12da5df24dabb9c1ff22b3fccfbf4b29590492563addb56260d",
+    "dlc-json.json": "0cb904490b49647c454c48dd1fc2ef93987f794030c08d561a57a252bb97ddb2",
     "dlc-stdout.json": "d3253ce343ca7fe89e88226f93d692e089413d9a16042755707e198196535520",
+    "maxcompute-easyrec-summary.json": "60861ddf62745a131005f49a4c9d5dcee4a12bf247312c2f17d018d68edd5c4e",
+    "maxcompute-table.json": "23a5bac53df66e10cbdf9406648db34dbfe21879145297741dc5b45e4ba2eb34",
+    "minimal.json": "0688a930e4fae12da5df24dabb9c1ff22b3fccfbf4b29590492563addb56260d",
+    "paiflow-table.json": "c6281289d23a481a3f39f6e1610406ec3c79eda15eade612ec789d7b8e705cda",
 }
 
 
@@ -158,6 +164,43 @@ def test_credentials_are_secrets(holder, name):
         with pytest.raises(RequestRejected) as caught:
             parse(document)
         assert "canary" not in f"{caught.value!r} {caught.value} {caught.value.violations}"
+
+
+HOLDERS = ["", "oss_config", "odps_config", "yml_config", "platform_config", "metric_config", "params_config"]
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+@pytest.mark.parametrize(
+    "name", ["accessKeySecret", "access_key", "access_key_secrt", "AccessKeySecret", "url"]
+)
+@pytest.mark.parametrize("value", ["canary", ["canary"], {"canary": "canary"}])
+def test_misplaced_credentials_are_not_told(holder, name, value):
+    """A credential in the wrong place, misspelt, or of the wrong type is refused without a word of it."""
+    document = copy.deepcopy(MINIMAL)
+    config = document["experiment"]["HpoExperimentConfiguration"]
+    (config.setdefault(holder, {}) if holder else config)[name] = value
+    if (holder, name) in (
+        ("oss_config", "accessKeySecret"),
+        ("odps_config", "access_key"),
+    ) and value == "canary":
+        assert "canary" not in repr(parse(document))
+        return
+    with pytest.raises(RequestRejected) as caught:
+        parse(document)
+    assert "canary" not in f"{caught.value!r} {caught.value.violations} {caught.value.warnings}"
+
+
+@pytest.mark.parametrize("holder", CREDENTIALS)
+@pytest.mark.parametrize("name", ["LTAI5tCanary", "canary" * 5, "https://x/?access_token=canary"])
+def test_names_that_may_be_credentials_are_not_told(holder, name):
+    """A credential written as the name of a member, beside the others, stands in no pointer."""
+    document = copy.deepcopy(MINIMAL)
+    document["experiment"]["HpoExperimentConfiguration"][holder] = {name: "access_key"}
+    with pytest.raises(RequestRejected) as caught:
+        parse(document)
+    assert "canary" not in f"{caught.value!r} {caught.value.violations}".lower()
+    (violation,) = caught.value.violations
+    assert violation.pointer == f"/experiment/HpoExperimentConfiguration/{holder}"
 
 
 @given(st.sampled_from(PLACES), JSON)

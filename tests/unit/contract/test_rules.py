@@ -1,6 +1,7 @@
 """Each rule: a request that breaks it, where the finding points, and one that nearly does."""
 
 import ast
+import base64
 import copy
 import json
 import re
@@ -64,7 +65,7 @@ STDOUT = [
 REJECTING = [
     # rule, pointer, changes that break it, changes that nearly do
     ("schema-version", "/schemaVersion", [("/schemaVersion", "2")], [("/schemaVersion", "1")]),
-    ("schema-version", "/schemaVersion", [("/schemaVersion", 1)], [("/schemaVersion", "1")]),
+    ("schema-version", "/schemaVersion", [("/schemaVersion", 1)], [("/schemaVersion", None)]),
     ("idempotency-key", "/idempotencyKey", [("/idempotencyKey", "")], [("/idempotencyKey", "é")]),
     (
         "idempotency-key",
@@ -74,6 +75,12 @@ REJECTING = [
     ),
     ("idempotency-key", "/idempotencyKey", [("/idempotencyKey", "a\nb")], [("/idempotencyKey", "a b")]),
     ("idempotency-key", "/idempotencyKey", [("/idempotencyKey", "a\x85b")], []),
+    (
+        "idempotency-key",
+        "/idempotencyKey",
+        [("/idempotencyKey", "😀" * 256)],
+        [("/idempotencyKey", "😀" * 255)],
+    ),
     ("idempotency-key", "/idempotencyKey", [("/idempotencyKey", "a\u2028b")], []),
     ("idempotency-key", "/idempotencyKey", [("/idempotencyKey", 7)], [("/idempotencyKey", "7")]),
     ("required", c("platform_config"), [(c("platform_config"), DELETE)], []),
@@ -91,6 +98,29 @@ REJECTING = [
     ("unknown-member", "/experiment/Nmae", [("/experiment/Nmae", "x")], [("/experiment/Name", "x")]),
     ("unknown-member", "/extra", [("/extra", 1)], [("/traceparent", None)]),
     ("unknown-member", c("oss_config/access_key"), [(c("oss_config/access_key"), "x")], []),
+    ("unknown-member", c("oss_config"), [(c("oss_config/LTAI5tEXAMPLE"), "accessKeyID")], []),
+    ("type", "/experiment/Tag/1", [("/experiment/Tag", [{}, None])], [("/experiment/Tag", [{}, {}])]),
+    (
+        "type",
+        c("yml_config/assessor/class_args/proportion"),
+        [(c("yml_config/assessor/class_args/proportion"), "0.5")],
+        [(c("yml_config/assessor/class_args/proportion"), 1)],
+    ),
+    (
+        "type",
+        c("yml_config/assessor/class_args/start_step"),
+        [(c("yml_config/assessor/class_args/start_step"), 2.0)],
+        [(c("yml_config/assessor/class_args/start_step"), 2)],
+    ),
+    ("enum", c("metric_config/metric_type"), [(c("metric_config/metric_type"), "Table")], []),
+    ("enum", c("metric_config/metric_type"), [(c("metric_config/metric_type"), "")], []),
+    ("enum", c("metric_config/metric_type"), [(c("metric_config/metric_type"), 1)], []),
+    (
+        "range",
+        c("yml_config/max_trial_number"),
+        [(c("yml_config/max_trial_number"), 10**399)],
+        [(c("yml_config/max_trial_number"), 1)],
+    ),
     (
         "type",
         "/experiment/WorkspaceId",
@@ -188,6 +218,12 @@ REJECTING = [
         c("metric_config/metric_dict/score"),
         [(c("metric_config/metric_dict/score"), "high")],
         [(c("metric_config/metric_dict/score"), -0.5)],
+    ),
+    (
+        "metric-weight",
+        c("metric_config/metric_dict/score"),
+        [(c("metric_config/metric_dict/score"), "nan")],
+        [(c("metric_config/metric_dict/score"), "-.5e1")],
     ),
     (
         "metric-weight",
@@ -323,6 +359,9 @@ WARNING = [
         [(c("platform_config/name"), "DLC"), (c("dlc_config"), DLC)],
     ),
     ("platform.config", c("odps_config"), [(c("odps_config/project_name"), DELETE)], []),
+    ("platform.command", c("platform_config/cmd"), [(c("platform_config/cmd"), [])], []),
+    ("metric.empty", c("metric_config/metric_dict"), [(c("metric_config/metric_dict"), {})], []),
+    ("null", "/schemaVersion", [("/schemaVersion", None)], [("/schemaVersion", "1")]),
     (
         "platform.resume",
         c("platform_config/resume"),
@@ -506,7 +545,13 @@ BODIES = [
     ("cloudevent.specversion", "/specversion", b'{"specversion": "0.3", "data": {}}'),
     ("cloudevent.data", "", b'{"specversion": "1.0"}'),
     ("cloudevent.data", "/data_base64", b'{"specversion": "1.0", "data_base64": "?"}'),
+    ("cloudevent.data", "/data_base64", b'{"specversion": "1.0", "data_base64": 5}'),
+    ("cloudevent.data", "/data_base64", b'{"specversion": "1.0", "data": {}, "data_base64": "e30="}'),
+    ("cloudevent.data", "", b'{"specversion": "1.0", "data": null}'),
+    ("document.shape", "", b'"{}"'),
     ("document.shape", "/data", b'{"specversion": "1.0", "data": "text"}'),
+    ("document.shape", "/data", b'{"specversion": "1.0", "data": {"specversion": "1.0", "data": {}}}'),
+    ("document.shape", "/data_base64", b'{"specversion": "1.0", "data_base64": "e30="}'),
     ("json.syntax", "/data_base64", b'{"specversion": "1.0", "data_base64": "eA=="}'),
 ]
 
@@ -596,6 +641,46 @@ def test_a_misplaced_member_is_told_its_place(pointer, message):
     with pytest.raises(RequestRejected) as caught:
         parse_request(json.dumps(changed((pointer, "x"))).encode())
     assert [v.message for v in caught.value.violations] == [message]
+
+
+def test_shapes_are_named():
+    """A body of another shape is told which; JSON within a text is told to stand there itself."""
+    for body, words in [
+        (b"[]", "not an array"),
+        (b'"{}"', "not text; what stands in this text must stand here"),
+    ]:
+        with pytest.raises(RequestRejected, match=words):
+            parse_request(body)
+
+
+def test_findings_in_encoded_data_say_where():
+    """Where the data is encoded no pointer leads into it, so the message says where."""
+    data = base64.b64encode(json.dumps(changed(("/experiment/Name", 5))).encode()).decode()
+    with pytest.raises(RequestRejected) as caught:
+        parse_request(json.dumps({"specversion": "1.0", "data_base64": data}).encode())
+    (violation,) = caught.value.violations
+    assert violation.pointer == "/data_base64"
+    assert violation.message == "in the decoded data at /experiment/Name: must be text, not a number"
+
+
+@pytest.mark.parametrize("pattern", ["(?i)acc=([0-9.]+)", "(?im:a)(b)", "准确率=([0-9.]+)", "(?P<value>.*)"])
+def test_patterns_with_a_group_are_fine(pattern):
+    """A pattern with a group is not warned of, whatever its flags and script."""
+    assert judge(changed(*STDOUT, (c("metric_config/metric_dict"), {pattern: 1}))) == ([], [])
+
+
+def test_an_unfit_text_is_quoted_in_part():
+    """Of a text that is none of the allowed ones no more than 60 characters are shown."""
+    with pytest.raises(RequestRejected) as caught:
+        parse_request(json.dumps(changed((c("metric_config/final_mode"), "x" * 500))).encode())
+    assert caught.value.violations[0].message.count("x") == 60
+
+
+def test_long_patterns_hide_no_others():
+    """A pattern too long to judge is warned of, and takes no room from those that follow."""
+    weights = {"(a)" * 1000: 1, "[": 1}
+    warned = judge(changed(*STDOUT, (c("metric_config/metric_dict"), weights)))[1]
+    assert [rule for rule, _ in warned] == ["metric.pattern"] * 2
 
 
 @pytest.mark.parametrize("pattern", ["[[a]", "a(?i)", "(a{1,2}{3,4})", "\\", "(" * 2000])

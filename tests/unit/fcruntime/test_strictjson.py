@@ -102,6 +102,30 @@ def test_depth_is_refused_even_where_more_is_asked_for():
     assert caught.value.rule == "json.depth"
 
 
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "not JSON: there is no text in it"),
+        (b" \n", "not JSON: there is no text in it"),
+        (b'["a', "not JSON: Unterminated string starting at line 1, column 2"),
+        (b"[\n1 2]", "not JSON: Expecting ',' delimiter at line 2, column 3"),
+    ],
+)
+def test_syntax_is_told_by_its_place(data, message):
+    """A message says what was expected, and where."""
+    with pytest.raises(JsonError) as caught:
+        loads(data)
+    assert str(caught.value) == message
+
+
+def test_a_duplicate_is_placed_in_any_depth():
+    """A search for the place of a duplicate ends in a JsonError, however deep it lies."""
+    for depth in (100, 900, 5_000):
+        with pytest.raises(JsonError) as caught:
+            loads("[" * depth + '{"a": 1, "a": 2}' + "]" * depth, max_depth=10**6)
+        assert caught.value.rule in ("json.duplicate-key", "json.depth")
+
+
 def test_content_is_not_quoted():
     """A message quotes nothing but the name that stands twice, and of that no more than 60 characters."""
     for data in (b'{"canary": "canary}', b'["canary", canary]', b'"canary \\ud800"'):
