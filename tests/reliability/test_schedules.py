@@ -6,12 +6,14 @@ between an invocation's last look at its lease and the sending of its create: no
 (see `hpoq.processing.reconcile`).
 """
 
+import copy
 import json
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from points import Points
 from world import World
 
 import alilocal
@@ -24,33 +26,11 @@ REQUEST = json.loads((Path(__file__).parents[2] / "events" / "requests" / "minim
 CONTEXT = Fc3Context("r-1", FunctionInfo(timeout=300))
 MESSAGES = ("M1", "M2")
 CREATE, LIST, PUBLISH = "CreateHpoExperiment", "ListHpoExperiments", "PublishMessage"
+SPARED = (f"before {CREATE}",)
 
 
 class Killed(BaseException):
     """The process is gone: nothing below it may be caught, or written afterwards."""
-
-
-class Interrupted:
-    """Counts the effects of one invocation; at the chosen one something happens."""
-
-    def __init__(self, at, action):
-        self.at = at
-        self.action = action
-        self.count = 0
-
-    def reach(self, name):
-        self.count += 1
-        if self.count == self.at and name != f"before {CREATE}":
-            self.action()
-
-    def around(self, name, effect):
-        def counted(*args, **kwargs):
-            self.reach(f"before {name}")
-            answer = effect(*args, **kwargs)
-            self.reach(f"after {name}")
-            return answer
-
-        return counted
 
 
 class Schedules(RuleBasedStateMachine):
@@ -64,19 +44,19 @@ class Schedules(RuleBasedStateMachine):
         cloud.behaviour.list_lag_seconds = lag
         cloud.behaviour.tag_filter = tag_filter
 
-    def deliver(self, message, interrupted=None):
+    def deliver(self, message, points=None):
         """Deliver once; what the function reports, None if it was killed."""
         function = self.world.function()
-        if interrupted is not None:
+        if points is not None:
             session, store = function._session, function._store
             send = session.send
 
             def counted(request, **options):
                 name = request.headers.get("x-acs-action") or PUBLISH
-                return interrupted.around(name, send)(request, **options)
+                return points.around(name, send)(request, **options)
 
             session.send = counted
-            function._store = _Interrupted(store, interrupted)
+            function._store = points.around_store(copy.copy(store))
         event = smq_event(message, json.dumps({**REQUEST, "idempotencyKey": message}))
         try:
             report = function.handle(event, CONTEXT)
@@ -96,7 +76,7 @@ class Schedules(RuleBasedStateMachine):
         def die():
             raise Killed
 
-        self.deliver(message, Interrupted(at, die))
+        self.deliver(message, Points(at, die, SPARED))
 
     @rule(
         message=st.sampled_from(MESSAGES),
@@ -110,7 +90,7 @@ class Schedules(RuleBasedStateMachine):
                 self.world.later(seconds)
                 self.deliver(message)
 
-        self.deliver(message, Interrupted(at, others_run))
+        self.deliver(message, Points(at, others_run, SPARED))
 
     @rule(seconds=st.sampled_from([1, 10, 30, 91, 106, 500]))
     def time_goes_on(self, seconds):
@@ -150,14 +130,6 @@ class Schedules(RuleBasedStateMachine):
         assert len({event["id"] for event in self.world.events}) == len(MESSAGES)
         assert self.world.broken() == []
         self.world.cloud.close()
-
-
-class _Interrupted:
-    """A store each of whose writes is an effect that can be interrupted."""
-
-    def __init__(self, store, interrupted):
-        self.insert = interrupted.around("insert", store.insert)
-        self.replace = interrupted.around("replace", store.replace)
 
 
 TestSchedules = Schedules.TestCase

@@ -13,6 +13,8 @@ import signal
 import sys
 from pathlib import Path
 
+from points import Points
+
 from fcruntime import Fc3Context
 from hpoq.clock import SystemClock
 from hpoq.cloud.connections import new_session
@@ -31,26 +33,8 @@ class ShiftedClock(SystemClock):
         return super().now() + self.offset
 
 
-class Points:
-    """Counts the effects on the outside; at the chosen one the process is killed."""
-
-    def __init__(self, die_at):
-        self.die_at = die_at
-        self.names = []
-
-    def reach(self, name):
-        self.names.append(name)
-        if len(self.names) == self.die_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def around(self, name, effect):
-        def counted(*args, **kwargs):
-            self.reach(f"before {name}")
-            answer = effect(*args, **kwargs)
-            self.reach(f"after {name}")
-            return answer
-
-        return counted
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def operation(request):
@@ -61,9 +45,7 @@ def instrumented(points, environ, clock):
     session = new_session()
     send = session.send
     session.send = lambda request, **kwargs: points.around(operation(request), send)(request, **kwargs)
-    store = open_store(environ["HPOQ_STORE"])
-    for method in ("insert", "replace"):
-        setattr(store, method, points.around(f"store.{method}", getattr(store, method)))
+    store = points.around_store(open_store(environ["HPOQ_STORE"]))
     return Function(environ, session=session, clock=clock, store=store)
 
 
@@ -74,7 +56,7 @@ def main():
     parser.add_argument("--clock-offset", type=float, default=0.0)
     arguments = parser.parse_args()
     logs.configure("INFO", sys.stderr)
-    points = Points(arguments.die_at)
+    points = Points(arguments.die_at, die)
     function = instrumented(points, dict(os.environ), ShiftedClock(arguments.clock_offset))
     try:
         report, acknowledged = function.handle(arguments.event.read_bytes(), Fc3Context("r")), True

@@ -52,3 +52,26 @@ class Caller:
         return self.retry.call(
             attempt, may_retry=may_retry, clock=self.transport.clock, give_up_at=give_up_at
         )
+
+
+class ServiceClient:
+    """What every client is made of.
+
+    A client holds no connection of its own, so that it may be made for each invocation with the credentials
+    of that invocation, over a transport that stays. Time-outs are in seconds.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        endpoint: str,
+        credentials: CredentialsProvider,
+        *,
+        connect_timeout: float = 3.0,
+        read_timeout: float = 10.0,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        where = Endpoint.parse(endpoint)
+        self._caller = Caller(
+            transport, where, credentials, connect_timeout, read_timeout, retry or RetryPolicy()
+        )

@@ -12,10 +12,10 @@ from typing import Literal, NoReturn, TypeVar
 
 from fcruntime.jsonvalue import JsonValue
 from hpoq.cloud.answers import Answer, read_json, scrub, text_member
-from hpoq.cloud.caller import Caller
+from hpoq.cloud.caller import ServiceClient
 from hpoq.cloud.classify import error_of
-from hpoq.cloud.credentials import Credentials, CredentialsProvider
-from hpoq.cloud.endpoint import Endpoint, check_region
+from hpoq.cloud.credentials import Credentials
+from hpoq.cloud.endpoint import check_region
 from hpoq.cloud.experiments import (
     CreatedExperiment,
     Experiment,
@@ -24,9 +24,9 @@ from hpoq.cloud.experiments import (
     read_experiment,
     read_page,
 )
-from hpoq.cloud.retry import RetryPolicy, harmless_to_repeat, surely_not_acted
+from hpoq.cloud.retry import harmless_to_repeat, surely_not_acted
 from hpoq.cloud.signing import acs3_headers, canonical_query, percent_encode
-from hpoq.cloud.transport import Response, SignedRequest, Transport
+from hpoq.cloud.transport import Response, SignedRequest
 from hpoq.errors import UnknownEnd
 
 T = TypeVar("T")
@@ -47,32 +47,12 @@ def default_endpoint(region: str, network: Literal["public", "vpc"] = "public") 
     return f"https://{host}.{check_region(region)}.aliyuncs.com"
 
 
-class PaiAutoMl:
+class PaiAutoMl(ServiceClient):
     """Creates, finds and ends experiments.
 
-    Holds no connection of its own, so that it may be made for each invocation with the credentials of that
-    invocation, over a transport that stays. Every method takes `give_up_at`, a value of the monotonic clock
-    by which it returns or raises, and raises CallError. Time-outs are in seconds.
+    Every method takes `give_up_at`, a value of the monotonic clock by which it returns or raises, and raises
+    CallError.
     """
-
-    def __init__(
-        self,
-        transport: Transport,
-        endpoint: str,
-        credentials: CredentialsProvider,
-        *,
-        connect_timeout: float = 3.0,
-        read_timeout: float = 10.0,
-        retry: RetryPolicy | None = None,
-    ) -> None:
-        self._caller = Caller(
-            transport,
-            Endpoint.parse(endpoint),
-            credentials,
-            connect_timeout,
-            read_timeout,
-            retry or RetryPolicy(),
-        )
 
     def create_hpo_experiment(
         self, body: Mapping[str, JsonValue], *, give_up_at: float | None = None

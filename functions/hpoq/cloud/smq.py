@@ -11,11 +11,11 @@ from email.utils import formatdate
 from typing import Literal, TypeVar
 
 from hpoq.cloud.answers import read_xml
-from hpoq.cloud.caller import Caller
+from hpoq.cloud.caller import ServiceClient
 from hpoq.cloud.classify import error_of
-from hpoq.cloud.credentials import Credentials, CredentialsProvider
-from hpoq.cloud.endpoint import Endpoint, check_region
-from hpoq.cloud.retry import RetryPolicy, harmless_to_repeat
+from hpoq.cloud.credentials import Credentials
+from hpoq.cloud.endpoint import check_region
+from hpoq.cloud.retry import harmless_to_repeat
 from hpoq.cloud.safexml import build, is_carriable
 from hpoq.cloud.signing import canonical_query, mns_authorization, percent_encode
 from hpoq.cloud.smq_messages import (
@@ -27,7 +27,7 @@ from hpoq.cloud.smq_messages import (
     received_messages,
     sent_message,
 )
-from hpoq.cloud.transport import Response, SignedRequest, Transport
+from hpoq.cloud.transport import Response, SignedRequest
 from hpoq.errors import Invalid, NotFound, SettingsError, UnknownEnd
 
 T = TypeVar("T")
@@ -56,33 +56,14 @@ def queue_endpoint(account_id: str, region: str, queue: str) -> str:
     return f"acs:mns:{region}:{account_id}:queues/{queue}"
 
 
-class Smq:
+class Smq(ServiceClient):
     """Sends, publishes, receives, and manages queues and topics.
 
-    Holds no connection of its own. Every method takes `give_up_at`, a value of the monotonic clock by which
-    it returns or raises, and raises CallError; time-outs are in seconds. Every call is repeated on Throttled,
+    Every method takes `give_up_at`, a value of the monotonic clock by which it returns or raises, and raises
+    CallError. Every call is repeated on Throttled,
     Unavailable and UnknownEnd. For sending that means that a message may arrive twice, as it may at any time
     on a queue that delivers at least once: consumers tell a repeat by the event id or the key in its body.
     """
-
-    def __init__(
-        self,
-        transport: Transport,
-        endpoint: str,
-        credentials: CredentialsProvider,
-        *,
-        connect_timeout: float = 3.0,
-        read_timeout: float = 10.0,
-        retry: RetryPolicy | None = None,
-    ) -> None:
-        self._caller = Caller(
-            transport,
-            Endpoint.parse(endpoint),
-            credentials,
-            connect_timeout,
-            read_timeout,
-            retry or RetryPolicy(),
-        )
 
     def send_message(
         self,
