@@ -24,16 +24,20 @@ class BatchFailed(Exception):
 
 
 def settle(
-    failed: Sequence[Item], total: int, policy: Policy, requeue: Callable[[Item], bool] | None = None
-) -> list[Item]:
-    """Apply `policy` to the failed items of an event of `total`; returns those that were sent back.
+    failed: Sequence[Item | None], total: int, policy: Policy, requeue: Callable[[Item], bool] | None = None
+) -> None:
+    """Apply `policy` to the failed items of an event of `total`; None is one that cannot be sent back at all.
 
     `requeue` sends one item back and says whether it could. Raises BatchFailed where an item is left over: the
-    whole event then comes again, and items sent back already come twice, which their keys make harmless.
+    whole event then comes again, and items sent back already come twice, which their keys make harmless. So
+    that they do not multiply, none is sent back where one cannot be, nor any after one that failed.
     """
-    sent_back: list[Item] = []
-    if policy == "requeue" and requeue is not None:
-        sent_back = [item for item in failed if requeue(item)]
-    if len(sent_back) < len(failed):
-        raise BatchFailed(len(failed) - len(sent_back), total)
-    return sent_back
+    sendable = [item for item in failed if item is not None]
+    sent_back = 0
+    if policy == "requeue" and requeue is not None and len(sendable) == len(failed):
+        for item in sendable:
+            if not requeue(item):
+                break
+            sent_back += 1
+    if sent_back < len(failed):
+        raise BatchFailed(len(failed) - sent_back, total)

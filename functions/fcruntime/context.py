@@ -79,11 +79,11 @@ def _text(holder: object, name: str) -> str | None:
 
 def _whole(holder: object, name: str) -> int | None:
     value = getattr(holder, name, None)
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
-        return int(value)
-    except ValueError:
+        return int(float(value))
+    except (ValueError, OverflowError):
         return None
 
 

@@ -27,6 +27,9 @@ class Clock(Protocol):
         """A number drawn uniformly from [0, 1)."""
 
 
+_BOOT_TIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+
+
 class SystemClock:
     """The machine's own clock and random source."""
 
@@ -34,7 +37,8 @@ class SystemClock:
         return time.time()
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        # Unlike Linux's CLOCK_MONOTONIC, this one goes on while the machine is suspended.
+        return time.monotonic() if _BOOT_TIME is None else time.clock_gettime(_BOOT_TIME)
 
     def sleep(self, seconds: float) -> None:
         if seconds > 0:

@@ -18,6 +18,7 @@
         │   ├── Conflict         the resource is in another state than the call supposes
         │   └── NotFound         the resource does not exist
         └── UnknownEnd           the service may or may not have acted
+            └── Ambiguous        nor can what it lists tell, until an operator looks
 
 The three endings of a call are the spine of the product: only a call that was *not sent* or was *answered*
 may be sent again; one whose end is *unknown* must first be reconciled with what the service holds.
@@ -168,3 +169,7 @@ class NotFound(Answered):
 
 class UnknownEnd(CallError):
     """The service may or may not have acted: broken off after sending, 5xx, or an unreadable answer."""
+
+
+class Ambiguous(UnknownEnd):
+    """What the service lists neither shows an effect of the call nor rules it out; an operator must look."""

@@ -12,7 +12,7 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import requests
 import structlog
@@ -45,6 +45,8 @@ from hpoq.publishers import Publisher
 from hpoq.settings import Settings
 
 _DAY = 86_400.0
+
+_Sealed: TypeAlias = "tuple[Intake, bytes]"
 
 Client = TypeVar("Client", paiautoml.PaiAutoMl, smq.Smq)
 
@@ -204,7 +206,7 @@ class Function:
         deadline: Deadline,
     ) -> None:
         again = [
-            intake
+            _sealed(intake)
             for intake, result in zip(intakes, report.results, strict=True)
             if result.outcome is Outcome.RETRY
         ]
@@ -213,28 +215,36 @@ class Function:
                 again,
                 len(intakes),
                 self.settings.batch_policy,
-                lambda intake: self._send_back(intake, messages, deadline),
+                lambda sealed: self._send_back(sealed, messages, deadline),
             )
         except BatchFailed as exc:
             logs.get_logger().warning("event.failed", failed=exc.failed, total=exc.total)
             raise EventFailed(exc.failed, report) from None
 
-    def _send_back(self, intake: Intake, messages: Callable[[], smq.Smq], deadline: Deadline) -> bool:
+    def _send_back(self, sealed: _Sealed, messages: Callable[[], smq.Smq], deadline: Deadline) -> bool:
         """Whether the message is in its queue again, in its envelope."""
-        if intake.envelope is None:
-            return False
+        intake, body = sealed
         try:
             messages().send_message(
                 self.settings.queue,
-                seal(intake.envelope),
+                body,
                 delay_seconds=self.settings.requeue_delay_seconds,
                 give_up_at=deadline.at,
             )
-        except (CallError, UnicodeDecodeError) as exc:
+        except CallError as exc:
             logs.get_logger().error("requeue.failed", key=intake.key, error=str(exc))
             return False
         logs.get_logger().info("message.requeued", key=intake.key, message_id=intake.message_id)
         return True
+
+
+def _sealed(intake: Intake) -> _Sealed | None:
+    """The message ready to be sent back; None if it holds no text, or too much of it."""
+    try:
+        body = seal(intake.envelope) if intake.envelope else None
+    except UnicodeDecodeError:
+        return None
+    return (intake, body) if body is not None and smq.fits(body) else None
 
 
 def _secrets(credentials: CredentialsProvider) -> tuple[str, ...]:
@@ -276,7 +286,7 @@ def _warm() -> Function:
     with _cold_start:
         if _instance is None:
             logs.configure(os.environ.get("HPOQ_LOG_LEVEL") or "INFO")
-            _instance = Function(dict(os.environ))
+            _instance = Function(os.environ)
         return _instance
 
 

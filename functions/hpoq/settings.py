@@ -35,13 +35,17 @@ class Settings(BaseModel):
         "smq://hpo-results",
         description="Where events go: `smq://TOPIC`, `file:///PATH` (JSON Lines) or `stdout://`.",
     )
-    queue: str = Field("hpo-requests", description="The source queue, for messages that are sent back.")
+    queue: str = Field(
+        "hpo-requests",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,119}$",
+        description="The source queue, for messages that are sent back.",
+    )
     batch_policy: Literal["raise", "requeue"] = Field(
         "raise",
         description="What happens to messages that must be retried: `raise` has the whole event delivered "
         "again, `requeue` sends just them back to the queue.",
     )
-    requeue_delay_seconds: int = Field(30, ge=0, le=604_800, description="Delay of a message sent back.")
+    requeue_delay_seconds: int = Field(30, ge=0, le=3600, description="Delay of a message sent back.")
     concurrency: int = Field(16, ge=1, le=256, description="Messages of one event processed at a time.")
     max_attempts: int = Field(10, ge=1, description="Attempts after which a message ends as `failed`.")
     marker: Literal["tag", "description"] = Field(
@@ -50,13 +54,13 @@ class Settings(BaseModel):
     connect_timeout_seconds: float = Field(3.0, gt=0, description="Time-out for connecting to a service.")
     read_timeout_seconds: float = Field(25.0, gt=0, description="Time-out for a service's answer.")
     call_attempts: int = Field(3, ge=1, le=10, description="Tries of one call, where a repeat is safe.")
-    lease_seconds: float = Field(90.0, gt=0, description="How long a claim holds its key.")
-    clock_skew_seconds: float = Field(10.0, ge=0, description="How far two instances' clocks may differ.")
+    lease_seconds: float = Field(90.0, gt=0, le=3600, description="How long a claim holds its key.")
+    clock_skew_seconds: float = Field(10.0, ge=1, description="How far two instances' clocks may differ.")
     consistency_seconds: float = Field(
-        15.0, ge=0, description="How long a new experiment may be missing from the service's listing."
+        15.0, ge=1, description="How long a new experiment may be missing from the service's listing."
     )
     retention_days: float = Field(30.0, ge=7, description="How long an ended message is remembered.")
-    list_page_size: int = Field(50, ge=1, le=1000, description="Page size of listings in a reconciliation.")
+    list_page_size: int = Field(50, ge=1, le=100, description="Page size of listings in a reconciliation.")
     deadline_reserve_seconds: float = Field(
         3.0, ge=0, description="Time kept back at an invocation's end, to save and to publish."
     )

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from fcruntime import Fc3Context
+from fcruntime.context import FunctionInfo
+from hpoq.handler import EventFailed
 from hpoq.testing import smq_event
 
 REQUEST = (Path(__file__).parents[2] / "events" / "requests" / "minimal.json").read_text()
@@ -95,10 +98,8 @@ def test_a_service_that_does_not_filter_by_tag(world, tag_filter):
 
 
 def test_the_marker_in_the_description(world):
-    """Where the service refuses tags, the description carries the marker, and adoption works as well."""
+    """With the marker in the description a service that refuses tags is no trouble, and adoption works."""
     world.cloud.behaviour.create_tags = "refused"
-    (refused,) = world.deliver(smq_event("M0", REQUEST))
-    assert refused["outcome"] == "rejected"
     world.cloud.faults.add(service="paiautoml", operation="CreateHpoExperiment", kind="stall", when="after")
     (row,) = world.deliver(EVENT, HPOQ_MARKER="description")
     assert row["outcome"] == "created"
@@ -137,3 +138,49 @@ def test_a_refused_connection_is_no_doubt(world):
     assert [entry.operation for entry in world.cloud.requests if entry.service == "paiautoml"].count(
         "ListHpoExperiments"
     ) == 0
+
+
+def test_a_service_that_drops_tags(world):
+    """A service that takes tags and forgets them gets no second create; a marker in the description mends it."""
+    world.cloud.behaviour.create_tags = "dropped"
+    world.cloud.faults.add(service="paiautoml", operation="CreateHpoExperiment", kind="stall", when="after")
+    for _ in range(3):
+        (row,) = world.deliver(EVENT)
+        assert row["outcome"] == "retry"
+        world.later(200)
+    assert row["error"]["code"] == "Ambiguous"
+    assert len(world.cloud.experiments) == 1
+    other = json.dumps({**json.loads(REQUEST), "idempotencyKey": "other"})
+    assert outcomes(world.deliver(smq_event("M2", other), HPOQ_MARKER="description")) == ["created"]
+    assert world.broken() == []
+
+
+def test_a_machine_that_slept_over_its_lease(world):
+    """A create that waits to be repeated while the machine sleeps is not sent once its lease is over."""
+    function = world.function(HPOQ_CALL_ATTEMPTS="2")
+    world.cloud.faults.add(
+        service="paiautoml", operation="CreateHpoExperiment", kind="status", status=400, code="Throttling"
+    )
+    sleep = world.clock.sleep
+
+    def suspended(seconds):
+        sleep(seconds)
+        world.clock.suspend(300)
+
+    world.clock.sleep = suspended
+    with pytest.raises(EventFailed):
+        function.handle(EVENT, Fc3Context("r-1", FunctionInfo(timeout=300)))
+    world.clock.sleep = sleep
+    assert world.cloud.experiments == []
+    assert [entry.operation for entry in world.cloud.requests].count("CreateHpoExperiment") == 1
+
+
+def test_a_message_that_comes_back_after_its_retention(world):
+    """What was forgotten is looked for before it is created."""
+    (first,) = world.deliver(EVENT)
+    world.later(40 * 86_400)
+    (again,) = world.deliver(EVENT)
+    assert (again["outcome"], again["experimentId"]) == ("created", first["experimentId"])
+    assert len(world.cloud.experiments) == 1
+    assert len({event["id"] for event in world.events}) == 1
+    assert world.broken() == []

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import alilocal
 from fcruntime import Fc3Context
 from fcruntime.context import FunctionInfo
+from hpoq.contract.marker import marked_with
 from hpoq.handler import EventFailed, Function
-from hpoq.processing.reconcile import marked_with
 from hpoq.testing import FakeClock, MemoryStore
 from hpoq.testing.history import History
 

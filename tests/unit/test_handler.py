@@ -314,3 +314,82 @@ def test_entry_points(cloud, tmp_path, monkeypatch):
         result = invoke("hpoq.handler.handler", smq_event("M1", REQUEST), CONTEXT)
         hpoq.handler.pre_stop(CONTEXT)
     assert json.loads(result.body)["summary"]["created"] == 1
+
+
+def test_a_conflict_does_not_bury_an_event(cloud):
+    """A conflict that meets an event still to be published gets that one out first, each under its own id."""
+    cloud.faults.add(service="smq", operation="PublishMessage", kind="refuse", when="before", times=3)
+    function = make(cloud)
+    with pytest.raises(EventFailed):
+        function.handle(smq_event("M1", with_key("k")), CONTEXT)
+    other = json.loads(REQUEST)["experiment"] | {"Name": "another"}
+    report = function.handle(smq_event("M2", with_key("k", experiment=other)), CONTEXT)
+    assert report["summary"]["rejected"] == 1
+    types = [event["type"].split(".")[-2] for event in published(cloud)]
+    assert types == ["created", "rejected"]
+    assert function.handle(smq_event("M1", with_key("k")), CONTEXT)["summary"]["duplicate"] == 1
+
+
+def test_an_undecodable_item_is_the_same_in_every_delivery(cloud):
+    """Its CloudEvent's id changes from delivery to delivery; the message does not."""
+    function = make(cloud)
+    for delivery, outcome in ((1, "rejected"), (2, "duplicate")):
+        event = smq_stream_event({"M1": "x"}, delivery=delivery).replace(
+            b'"messageBody":"x"', b'"messageBody":7'
+        )
+        (row,) = function.handle(event, CONTEXT)["messages"]
+        assert row["outcome"] == outcome
+    assert len(published(cloud)) == 1
+
+
+def test_a_service_that_refuses_our_tag(cloud):
+    """A request is not rejected for hpoq's own tag: it is sent once more with the marker in the description."""
+    cloud.behaviour.create_tags = "refused"
+    lines = io.StringIO()
+    logs.configure("ERROR", lines)
+    report = make(cloud).handle(smq_event("M1", REQUEST), CONTEXT)
+    assert report["summary"]["created"] == 1
+    (experiment,) = cloud.experiments
+    assert experiment.description.endswith(f"[hpoq-key: {derive_key('smq', 'M1')}]")
+    assert "HPOQ_MARKER=description" in lines.getvalue()
+
+
+def test_requeue_sends_all_or_none(cloud):
+    """Where one message cannot be sent back the event comes again whole, so none is multiplied."""
+    cloud.faults.add(
+        service="paiautoml", operation="CreateHpoExperiment", kind="refuse", when="before", times=20
+    )
+    large = json.loads(REQUEST)
+    large["experiment"]["Description"] = '"' * 30_000
+    function = make(cloud, HPOQ_BATCH_POLICY="requeue")
+    with pytest.raises(EventFailed):
+        function.handle(smq_stream_event({"M1": REQUEST, "M2": json.dumps(large)}), CONTEXT)
+    assert cloud.queues.get("hpo-requests").messages == []
+
+
+class Defective(MemoryStore):
+    def __init__(self, key):
+        super().__init__()
+        self.key = key
+
+    def insert(self, record):
+        if record.key == self.key:
+            raise ZeroDivisionError("secret-canary")
+        return super().insert(record)
+
+
+def test_a_defect_costs_only_its_own_message(cloud):
+    """An unexpected exception leaves its message to a retry and the neighbours alone; its text is cleared of
+    the message's secrets."""
+    lines = io.StringIO()
+    logs.configure("ERROR", lines)
+    secret = json.loads(REQUEST)
+    secret["experiment"]["HpoExperimentConfiguration"]["oss_config"] = {"accessKeySecret": "secret-canary"}
+    function = make(cloud)
+    function._store = Defective(derive_key("smq", "M1"))
+    with pytest.raises(EventFailed) as caught:
+        function.handle(smq_stream_event({"M1": json.dumps(secret), "M2": REQUEST}), CONTEXT)
+    rows = caught.value.report.as_json()["messages"]
+    assert [row["outcome"] for row in rows] == ["retry", "created"]
+    assert "ZeroDivisionError" in lines.getvalue()
+    assert "canary" not in lines.getvalue()

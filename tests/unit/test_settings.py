@@ -52,10 +52,21 @@ def test_lease_must_cover_a_create():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("HPOQ_LEASE_SECONDS", "inf"), ("HPOQ_CONSISTENCY_SECONDS", "nan"), ("HPOQ_RETENTION_DAYS", "0.1")],
+    [
+        ("HPOQ_LEASE_SECONDS", "inf"),
+        ("HPOQ_LEASE_SECONDS", "86400"),
+        ("HPOQ_CLOCK_SKEW_SECONDS", "0"),
+        ("HPOQ_CONSISTENCY_SECONDS", "0"),
+        ("HPOQ_CONSISTENCY_SECONDS", "nan"),
+        ("HPOQ_RETENTION_DAYS", "0.1"),
+        ("HPOQ_LIST_PAGE_SIZE", "101"),
+        ("HPOQ_REQUEUE_DELAY_SECONDS", "604800"),
+        ("HPOQ_QUEUE", "queues/a"),
+    ],
 )
 def test_unsafe_values_are_refused(name, value):
-    """A lease without end, a margin that is no number, a memory shorter than a retry chain are refused."""
+    """A lease without end, no margin at all, a memory shorter than a retry chain, a delay that outlasts the
+    queue's own memory, and what the services would refuse are refused here."""
     assert problems(**{name: value})[0].startswith(name)
 
 

@@ -18,11 +18,11 @@ from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.cli.cloud import environment, lay_out, remote_environment
 from hpoq.cli.files import Document, read_documents
 from hpoq.cli.output import STYLES, console, notes, print_json
+from hpoq.contract.marker import marked_with
 from hpoq.errors import SettingsError
 from hpoq.handler import EventFailed, Function
 from hpoq.observability import logs
 from hpoq.processing.outcome import Outcome
-from hpoq.processing.reconcile import marked_with
 from hpoq.publishers import Publisher
 from hpoq.testing.history import History
 

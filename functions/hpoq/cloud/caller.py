@@ -32,10 +32,12 @@ class Caller:
         *,
         may_retry: MayRetry,
         give_up_at: float | None,
+        not_after: float | None = None,
         extra_seconds: float = 0.0,
     ) -> T:
         """Sign anew, send and read, until there is a result; raises CallError.
 
+        `give_up_at` and `not_after` bound every try as `Transport.send` says.
         `extra_seconds` is added to the read time-out, for a service that is asked to hold its answer.
         """
 
@@ -46,6 +48,7 @@ class Caller:
                 connect_timeout=self.connect_timeout,
                 read_timeout=self.read_timeout + extra_seconds,
                 give_up_at=give_up_at,
+                not_after=not_after,
             )
             return read(response, credentials)
 

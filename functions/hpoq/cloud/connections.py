@@ -40,7 +40,9 @@ class TooLate(Exception):
 class Exchange:
     """One request under way on this thread.
 
-    `sent` is None until a connection of this module takes part, then False, and True from the first byte on.
+    `left` says how many seconds there are until the request must have ended; with fewer than `least_seconds`
+    it is not begun. `sent` is None until a connection of this module takes part, then False, and True from the
+    first byte on.
     """
 
     def __init__(
@@ -48,14 +50,14 @@ class Exchange:
         monotonic: Callable[[], float],
         *,
         read_seconds: float,
-        begin_by: float | None,
-        end_by: float | None,
+        left: Callable[[], float],
+        least_seconds: float,
     ) -> None:
         self.sent: bool | None = None
         self._monotonic = monotonic
         self._read_seconds = read_seconds
-        self._begin_by = begin_by
-        self._end_by = end_by
+        self._left = left
+        self._least_seconds = least_seconds
         self._deadline: float | None = None
 
     def take_part(self) -> None:
@@ -66,13 +68,12 @@ class Exchange:
         """To be called before each byte that leaves; raises TooLate if it would be the first, too late."""
         if self.sent:
             return
-        now = self._monotonic()
         self.sent = False
-        if self._begin_by is not None and now > self._begin_by:
+        left = self._left()
+        if left < self._least_seconds:
             raise TooLate
         self.sent = True
-        end = now + self._read_seconds
-        self._deadline = end if self._end_by is None else min(end, self._end_by)
+        self._deadline = self._monotonic() + min(self._read_seconds, left)
 
     def seconds_left(self) -> float:
         """For reading the rest of the answer; raises TimeoutError if nothing is left."""

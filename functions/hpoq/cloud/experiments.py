@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
@@ -65,7 +64,7 @@ def read_page(document: JsonObject, request_id: str | None) -> ExperimentPage:
 
 
 def read_experiment(row: JsonValue) -> Experiment:
-    """One experiment; raises Unreadable if it has no id."""
+    """One experiment; raises Unreadable if it has no id, or tags in a form that is not documented."""
     if not isinstance(row, dict):
         raise Unreadable("an experiment is not an object")
     experiment_id = text_member(row, "ExperimentId")
@@ -85,14 +84,21 @@ def read_experiment(row: JsonValue) -> Experiment:
 
 
 def _tags(value: JsonValue) -> tuple[tuple[str, str], ...]:
-    if not isinstance(value, list):
+    """No tags at all may be left out; tags in a form that is not documented must not be taken for none."""
+    if value is None:
         return ()
-    pairs = [
-        (text_member(tag, "Key"), text_member(tag, "Value") or "")
-        for tag in value
-        if isinstance(tag, Mapping)
-    ]
-    return tuple((key, text) for key, text in pairs if key is not None)
+    if not isinstance(value, list):
+        raise Unreadable("the tags of an experiment are not a list")
+    pairs: list[tuple[str, str]] = []
+    for tag in value:
+        if not isinstance(tag, dict):
+            raise Unreadable("a tag of an experiment is not an object")
+        key = text_member(tag, "Key")
+        # A key is not required by the documentation; one under another name must not be passed over.
+        if key is None and tag.keys() - {"Key", "Value", "key", "value"}:
+            raise Unreadable("a tag of an experiment is of an unknown form")
+        pairs += [] if key is None else [(key, text_member(tag, "Value") or "")]
+    return tuple(pairs)
 
 
 def _flag(value: JsonValue) -> bool:

@@ -55,10 +55,15 @@ class PaiAutoMl(ServiceClient):
     """
 
     def create_hpo_experiment(
-        self, body: Mapping[str, JsonValue], *, give_up_at: float | None = None
+        self,
+        body: Mapping[str, JsonValue],
+        *,
+        give_up_at: float | None = None,
+        not_after: float | None = None,
     ) -> CreatedExperiment:
         """Create the experiment that `body`, a CreateHpoExperiment body, describes.
 
+        `not_after`, in seconds since the epoch, ends it too: every try looks at the wall clock before it sends.
         Repeated only while the service has surely not acted. After UnknownEnd an experiment may exist: the
         service knows no idempotency token, so look for it before calling again.
         """
@@ -73,6 +78,7 @@ class PaiAutoMl(ServiceClient):
             read,
             may_retry=surely_not_acted,
             give_up_at=give_up_at,
+            not_after=not_after,
         )
 
     def list_hpo_experiments(

@@ -41,6 +41,11 @@ _LONGEST_POLL_SECONDS = 30
 _XML = "text/xml;charset=UTF-8"
 
 
+def fits(body: bytes) -> bool:
+    """Whether `body`, in base64, is small enough for a message."""
+    return (len(body) + 2) // 3 * 4 <= MOST_BODY_BYTES
+
+
 def default_endpoint(account_id: str, region: str) -> str:
     """The public endpoint; those inside a VPC are to be set explicitly."""
     if not account_id.isdecimal():

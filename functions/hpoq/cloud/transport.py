@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -77,24 +78,31 @@ class Transport:
         connect_timeout: float,
         read_timeout: float,
         give_up_at: float | None = None,
+        not_after: float | None = None,
     ) -> Response:
         """Send `request` and read its answer.
 
         `connect_timeout` bounds each attempt to connect, `read_timeout` everything from the first byte sent
-        to the last byte read, both in seconds. `give_up_at` is a value of the monotonic clock: both shrink to
-        what is left until then, and the first byte never leaves later than `least_seconds` before it. Looking
+        to the last byte read, both in seconds. Both shrink to what is left until `give_up_at`, a value of the
+        monotonic clock, and `not_after`, one of the wall clock, which goes on where the other may stand still
+        (a suspended machine); the first byte never leaves later than `least_seconds` before either. Looking
         up a name takes as long as the resolver lets it.
 
         Raises NoTimeLeft and Unavailable if nothing was sent, UnknownEnd once something may have been.
         """
         prepared = _prepare(request)
+
+        def left() -> float:
+            monotonic = math.inf if give_up_at is None else give_up_at - self.clock.monotonic()
+            wall = math.inf if not_after is None else not_after - self.clock.now()
+            return min(monotonic, wall)
+
+        if left() < self._least_seconds:
+            raise _no_time_left(request)
+        connect, read = min(connect_timeout, left()), min(read_timeout, left())
         exchange = Exchange(
-            self.clock.monotonic,
-            read_seconds=read_timeout,
-            begin_by=None if give_up_at is None else give_up_at - self._least_seconds,
-            end_by=give_up_at,
+            self.clock.monotonic, read_seconds=read_timeout, left=left, least_seconds=self._least_seconds
         )
-        connect, read = self._fit(request, connect_timeout, read_timeout, give_up_at)
         with exchange.on_this_thread():
             try:
                 return self._exchange(prepared, connect, read)
@@ -105,16 +113,6 @@ class Transport:
                 if exchange.sent is not True and not isinstance(exc, (requests.RequestException, OSError)):
                     raise
                 raise _ending(request, exchange, exc) from exc
-
-    def _fit(
-        self, request: SignedRequest, connect: float, read: float, give_up_at: float | None
-    ) -> tuple[float, float]:
-        if give_up_at is None:
-            return connect, read
-        left = give_up_at - self.clock.monotonic()
-        if left < self._least_seconds:
-            raise _no_time_left(request)
-        return min(connect, left), min(read, left)
 
     def _exchange(self, prepared: requests.PreparedRequest, connect: float, read: float) -> Response:
         answer = self._session.send(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import get_args
+from urllib.parse import parse_qsl, quote
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr
 from pydantic_core import PydanticCustomError
@@ -12,6 +13,7 @@ from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.contract.finding import MOST_LISTED
 from hpoq.contract.pointer import pointer_to
 
+_SHORTEST_TOKEN = 8
 MANY_WRONG = "many_wrong"
 
 
@@ -97,9 +99,18 @@ def _reveal(value: object) -> JsonValue:
 
 def _secrets(value: object) -> Iterator[str]:
     if isinstance(value, SecretStr):
-        yield value.get_secret_value()
+        yield from _forms_of(value.get_secret_value())
     elif isinstance(value, Model):
         yield from value.secrets()
     elif isinstance(value, list):
         for item in value:
             yield from _secrets(item)
+
+
+def _forms_of(secret: str) -> Iterator[str]:
+    """A secret, as a URL writes it, and, if it is a URL itself, the values of its query: the tokens in it."""
+    yield secret
+    yield quote(secret, safe="")
+    for _, value in parse_qsl(secret.partition("?")[2]):
+        if len(value) >= _SHORTEST_TOKEN:
+            yield value

@@ -16,9 +16,9 @@ from fcruntime.jsonvalue import JsonObject, JsonValue
 from fcruntime.strictjson import JsonError
 from hpoq.contract import lint, search_space
 from hpoq.contract.finding import Finding, member, obj, rejection, text, texts, warning
+from hpoq.contract.marker import TAG_KEY, marked_with
 from hpoq.contract.pointer import pointer_to
 
-RESERVED_TAG = "hpoq-key"
 MOST_TAGS = 20
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _CONFIG = "/experiment/HpoExperimentConfiguration"
@@ -45,6 +45,9 @@ def judge_experiment(experiment: JsonValue) -> Iterator[Finding]:
     """The body of CreateHpoExperiment and its configuration."""
     if not isinstance(experiment, dict):
         return
+    if marked_with((), text(experiment, "Description")):
+        what = f"[{TAG_KEY}: ...] is hpoq's own marker; leave it out"
+        yield rejection("/experiment/Description", "description.reserved", what)
     yield from _judge_tags(experiment.get("Tag"))
     if experiment.get("HpoExperimentConfiguration") is None:
         yield warning(
@@ -66,10 +69,8 @@ def _judge_tags(tags: JsonValue) -> Iterator[Finding]:
         yield rejection("/experiment/Tag", "tag.limit", f"{len(tags)} tags; the service takes {MOST_TAGS}")
     for index, tag in enumerate(tags):
         at = f"/experiment/Tag/{index}"
-        if text(tag, "Key") == RESERVED_TAG:
-            yield rejection(
-                f"{at}/Key", "tag.reserved", f"{RESERVED_TAG} is hpoq's own marker; use another key"
-            )
+        if text(tag, "Key") == TAG_KEY:
+            yield rejection(f"{at}/Key", "tag.reserved", f"{TAG_KEY} is hpoq's own marker; use another key")
         for part in ("Key", "Value"):
             problem = _tag_text(text(tag, part))
             if problem:

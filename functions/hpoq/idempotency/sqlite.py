@@ -66,7 +66,8 @@ class SqliteStore:
                 with self._connection as connection:
                     connection.execute("BEGIN IMMEDIATE")
                     yield connection
-            except sqlite3.Error as exc:
+            # An OSError where the file's folder cannot be made.
+            except (sqlite3.Error, OSError) as exc:
                 raise StoreUnavailable(f"sqlite: {exc}") from exc
 
     @staticmethod

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from hpoq.clock import Clock
 from hpoq.contract.events import EventError
-from hpoq.observability.logs import get_logger
 from hpoq.processing.intake import Intake
 from hpoq.processing.limits import Limits
 from hpoq.processing.outcome import Outcome, Result
@@ -17,16 +16,13 @@ from hpoq.processing.outcome import Outcome, Result
 _NOT_BEGUN = EventError(
     code="DeadlineNear", message="not begun: the invocation's time was nearly over", retryable=True
 )
-_DEFECT = EventError(
-    code="InternalError", message="an unexpected error; see the function's log", retryable=True
-)
 
 
 @dataclass(frozen=True)
 class Batch:
     """How the messages of an event are run."""
 
-    process: Callable[[Intake], Result]
+    process: Callable[[Intake], Result]  # must not raise
     clock: Clock
     limits: Limits
     concurrency: int
@@ -58,8 +54,4 @@ class Batch:
     def _one(self, intake: Intake) -> Result:
         if self.clock.monotonic() + self.limits.start_seconds > self.limits.calls_end_at:
             return Result(Outcome.RETRY, intake.key, intake.message_id, error=_NOT_BEGUN)
-        try:
-            return self.process(intake)
-        except Exception:  # noqa: BLE001 - a defect must cost one message a retry, not its neighbours an end
-            get_logger().exception("message.defect", message_id=intake.message_id, key=intake.key)
-            return Result(Outcome.RETRY, intake.key, intake.message_id, error=_DEFECT)
+        return self.process(intake)

@@ -5,12 +5,16 @@ Knows the service but not the store; what it returns says what the record must b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
+from functools import partial
 
 from fcruntime.jsonvalue import JsonObject
 from hpoq.clock import Clock
+from hpoq.cloud.experiments import CreatedExperiment
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.contract.events import EventError
+from hpoq.contract.marker import TAG_KEY, description_marker
 from hpoq.contract.request import ExperimentRequest
 from hpoq.contract.rules import MOST_TAGS
 from hpoq.errors import CallError, Invalid, NoTimeLeft, UnknownEnd
@@ -20,6 +24,9 @@ from hpoq.processing import lifecycle, reconcile
 from hpoq.processing.faults import as_event_error, needs_operator
 from hpoq.processing.lifecycle import Terms
 from hpoq.processing.limits import Limits
+from hpoq.processing.reconcile import Sought
+
+_ABOUT_TAGS = re.compile(r"\btags?\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -67,8 +74,12 @@ class Marking:
         A request that brings as many tags as the service takes has its marker in the description.
         """
         if self.in_tag and len(request.experiment.tag or ()) < MOST_TAGS:
-            return request.experiment.marked(extra_tags=[(reconcile.TAG_KEY, key)])
-        return request.experiment.marked(description_suffix=reconcile.description_marker(key))
+            return request.experiment.marked(extra_tags=[(TAG_KEY, key)])
+        return self.untagged(request, key)
+
+    def untagged(self, request: ExperimentRequest, key: str) -> JsonObject:
+        """The same with the marker in the description."""
+        return request.experiment.marked(description_suffix=description_marker(key))
 
 
 class Creator:
@@ -86,7 +97,7 @@ class Creator:
     def attempt(self, request: ExperimentRequest, claim: Record, doubt_until: float | None) -> Ending:
         """Make the experiment of `claim`, whose earlier owners left `doubt_until`."""
         if doubt_until is not None:
-            ending = self._clear_doubt(claim, doubt_until)
+            ending = self._clear_doubt(request, claim, doubt_until)
             if ending is not None:
                 return ending
         return self._create(request, claim)
@@ -96,27 +107,27 @@ class Creator:
         lease_left = lifecycle.latest_send(claim, self._terms) - self._clock.now()
         return min(self._limits.calls_end_at, self._clock.monotonic() + lease_left)
 
-    def _find(self, claim: Record) -> Created | None:
+    def _find(self, request: ExperimentRequest, claim: Record) -> Created | None:
+        experiment = request.experiment
         found = reconcile.find(
             self._client,
-            claim.key,
-            since=claim.claimed_at,
+            Sought(claim.key, claim.claimed_at, experiment.name, experiment.workspace_id),
             page_size=self._marking.page_size,
             give_up_at=self._give_up_at(claim),
         )
         return Created(found.experiment_id, adopted=True) if found else None
 
-    def _clear_doubt(self, claim: Record, doubt_until: float) -> Ending | None:
+    def _clear_doubt(self, request: ExperimentRequest, claim: Record, doubt_until: float) -> Ending | None:
         """None once nothing can come to light any more: the way to a create is free."""
         try:
             # Asked before the look: what comes to light while it lasts must not be concluded absent.
             settled = not lifecycle.in_doubt(doubt_until, self._clock.now())
-            found = self._find(claim)
+            found = self._find(request, claim)
             if found is None and not settled:
                 if not self._can_wait(claim, doubt_until):
                     return Postponed(_IN_DOUBT, doubt_until, counts=False)
                 self._clock.sleep(doubt_until - self._clock.now())
-                found = self._find(claim)
+                found = self._find(request, claim)
         except CallError as exc:
             return _postponed(exc, doubt_until)
         if found is None and lifecycle.exhausted(claim, self._terms):
@@ -132,11 +143,9 @@ class Creator:
         if give_up_at - self._clock.monotonic() < self._limits.start_seconds:
             return Postponed(_NO_TIME, None, counts=False)
         try:
-            made = self._client.create_hpo_experiment(
-                self._marking.body(request, claim.key), give_up_at=give_up_at
-            )
+            made = self._send(request, claim, give_up_at)
         except UnknownEnd as exc:
-            return self._after_unknown_end(claim, exc)
+            return self._after_unknown_end(request, claim, exc)
         except Invalid as exc:
             return Refused(as_event_error(exc))
         except CallError as exc:
@@ -145,11 +154,31 @@ class Creator:
             get_logger().warning("experiment.remark", experiment_id=made.experiment_id, remark=made.remark)
         return Created(made.experiment_id, adopted=False)
 
-    def _after_unknown_end(self, claim: Record, cause: UnknownEnd) -> Ending:
+    def _send(self, request: ExperimentRequest, claim: Record, give_up_at: float) -> CreatedExperiment:
+        """Create; once more without our tag where that is what the service, which did not act, refuses."""
+        create = partial(
+            self._client.create_hpo_experiment,
+            give_up_at=give_up_at,
+            not_after=lifecycle.latest_send(claim, self._terms),
+        )
+        tagged, untagged = (form(request, claim.key) for form in (self._marking.body, self._marking.untagged))
+        try:
+            return create(tagged)
+        except Invalid as exc:
+            if tagged == untagged or not _ABOUT_TAGS.search(exc.message):
+                raise
+            get_logger().error(
+                "marker.refused",
+                error=str(exc),
+                advice="where the service takes no tags, set HPOQ_MARKER=description",
+            )
+        return create(untagged)
+
+    def _after_unknown_end(self, request: ExperimentRequest, claim: Record, cause: UnknownEnd) -> Ending:
         """Look once: a service that acted and then failed to say so usually lists the experiment at once."""
         doubt = lifecycle.doubt_after_send(claim, self._terms)
         try:
-            return self._find(claim) or Postponed(as_event_error(cause), doubt)
+            return self._find(request, claim) or Postponed(as_event_error(cause), doubt)
         except CallError:
             return Postponed(as_event_error(cause), doubt)
 
@@ -170,8 +199,13 @@ _NO_TIME = EventError(
 
 
 def _postponed(exc: CallError, doubt_until: float | None) -> Postponed:
-    """What an operator, or simply more time, mends must not use up the message."""
-    lasting = needs_operator(exc)
+    """What an operator, or simply more time, mends must not use up the message.
+
+    A create's own Invalid does not come here, so it is a listing that was refused: by a setting, or a service
+    that has changed.
+    """
+    lasting = needs_operator(exc) or isinstance(exc, Invalid)
     if lasting:
         get_logger().error("operator.needed", error=str(exc), code=exc.code, cloud_request_id=exc.request_id)
-    return Postponed(as_event_error(exc), doubt_until, counts=not lasting and not isinstance(exc, NoTimeLeft))
+    error = replace(as_event_error(exc), retryable=True)
+    return Postponed(error, doubt_until, counts=not lasting and not isinstance(exc, NoTimeLeft))

@@ -2,16 +2,18 @@
 
 A message sent back to its queue gets a new message id from SMQ. The envelope keeps the first one and the key,
 and the body to the byte, so that the message stays the same message. Whoever may send to the queue may write
-one; it claims no more than an `idempotencyKey` of one's own choosing could.
+one, so its key must be the one that its kind and message id, or for a message without id its body, derive.
 """
 
 from __future__ import annotations
 
 import json
-import uuid
 from dataclasses import dataclass, field
 
+from fcruntime import strictjson
 from fcruntime.jsonvalue import JsonObject, JsonValue
+from fcruntime.strictjson import JsonError
+from hpoq.processing.keys import DIGEST, derive_key, digest
 
 _OPENING = b'{"hpoq":'
 
@@ -43,8 +45,8 @@ def unseal(body: bytes) -> Envelope | None:
     if not body.startswith(_OPENING):
         return None
     try:
-        document: JsonValue = json.loads(body)
-    except (ValueError, RecursionError):
+        document = strictjson.loads(body)
+    except JsonError:
         return None
     header = document.get("hpoq") if isinstance(document, dict) else None
     if not isinstance(document, dict) or not isinstance(header, dict) or header.get("version") != "1":
@@ -58,7 +60,11 @@ def _read(header: JsonObject, body: JsonValue) -> Envelope | None:
         return None
     if message_id is not None and not isinstance(message_id, str):
         return None
-    try:
-        return Envelope(kind, message_id, str(uuid.UUID(key)), body.encode())
-    except ValueError:
-        return None
+    envelope = Envelope(kind, message_id, key, body.encode())
+    return envelope if key == _derived(envelope) else None
+
+
+def _derived(envelope: Envelope) -> str | None:
+    if envelope.message_id is None:
+        return derive_key(DIGEST, digest(envelope.body)) if envelope.kind == DIGEST else None
+    return derive_key(envelope.kind, envelope.message_id)

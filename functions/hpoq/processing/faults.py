@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hpoq.contract.events import EventError
-from hpoq.errors import CallError, Denied, HpoqError, Invalid, NoCredentials
+from hpoq.errors import Ambiguous, CallError, Denied, HpoqError, Invalid, NoCredentials
 from hpoq.observability.redaction import redact_known
 
 
@@ -21,4 +21,4 @@ def as_event_error(exc: HpoqError) -> EventError:
 
 def needs_operator(exc: BaseException) -> bool:
     """Whether the fault lasts until an operator mends it."""
-    return isinstance(exc, (Denied, NoCredentials))
+    return isinstance(exc, (Ambiguous, Denied, NoCredentials))

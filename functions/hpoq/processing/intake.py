@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 
 from fcruntime.triggers import Message, Undecodable
@@ -11,7 +10,7 @@ from hpoq.contract.fingerprint import fingerprint
 from hpoq.contract.request import ExperimentRequest, parse_request
 from hpoq.errors import RequestRejected, Violation
 from hpoq.processing.envelope import Envelope, unseal
-from hpoq.processing.keys import PRODUCER, derive_key
+from hpoq.processing.keys import DIGEST, PRODUCER, derive_key, digest
 
 _NO_ID = Violation(
     "",
@@ -64,13 +63,9 @@ def take_in(item: Message | Undecodable) -> Intake:
     )
 
 
-def _digest(body: bytes) -> str:
-    return hashlib.sha256(body).hexdigest()
-
-
 def _first_envelope(message: Message) -> Envelope:
     if message.id is None:
-        return Envelope("digest", None, derive_key("digest", _digest(message.body)), message.body)
+        return Envelope(DIGEST, None, derive_key(DIGEST, digest(message.body)), message.body)
     return Envelope(message.kind, message.id, derive_key(message.kind, message.id), message.body)
 
 
@@ -82,7 +77,7 @@ def _rejected(envelope: Envelope, exc: RequestRejected) -> Intake:
     error = EventError(code="InvalidRequest", message=str(exc), retryable=False, violations=exc.violations)
     return Intake(
         key=envelope.key,
-        fingerprint="body:" + _digest(envelope.body),
+        fingerprint="body:" + digest(envelope.body),
         message_id=envelope.message_id,
         error=error,
         name=exc.name,
@@ -92,12 +87,13 @@ def _rejected(envelope: Envelope, exc: RequestRejected) -> Intake:
 
 
 def _undecodable(item: Undecodable) -> Intake:
-    identity = item.id or item.digest
+    # The digest covers ids that change with each delivery, so it tells nothing about an item that has its own.
+    fingerprint = f"undecodable:{item.kind}:{item.rule}" if item.id else f"body:{item.digest}"
     message = f"{item.reason} (SHA-256 {item.digest}, {item.size} bytes)"
     violation = Violation("", item.rule, message)
     return Intake(
-        key=derive_key(item.kind if item.id else "digest", identity),
-        fingerprint="body:" + item.digest,
+        key=derive_key(item.kind, item.id) if item.id else derive_key(DIGEST, item.digest),
+        fingerprint=fingerprint,
         message_id=item.id,
         error=EventError(code="Undecodable", message=message, retryable=False, violations=(violation,)),
     )

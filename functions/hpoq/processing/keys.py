@@ -6,6 +6,7 @@ create every message in flight a second time. Hence the version in what is hashe
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
 
@@ -14,6 +15,7 @@ DERIVATION = "hpoq-key-1"
 
 PRODUCER = "producer"
 CONFLICT = "conflict"
+DIGEST = "digest"
 
 
 def canonical(kind: str, identity: str) -> str:
@@ -24,6 +26,11 @@ def canonical(kind: str, identity: str) -> str:
 def derive_key(kind: str, identity: str) -> str:
     """The key of the message that its source of the sort `kind` knows as `identity`."""
     return str(uuid.uuid5(NAMESPACE_HPOQ, canonical(kind, identity)))
+
+
+def digest(body: bytes) -> str:
+    """What identifies, under the kind `DIGEST`, a message that has no id: the SHA-256 of its body."""
+    return hashlib.sha256(body).hexdigest()
 
 
 def event_id(key: str, type_class: str) -> str:

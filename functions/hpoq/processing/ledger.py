@@ -58,7 +58,7 @@ class Ledger:
             wanted = lifecycle.take_over(standing, owner, self._clock.now(), self.terms)
         if not self._swap(wanted, standing.version):
             return Opening(Action.WAIT, standing)
-        return Opening(action, wanted, standing.doubt_until if action is Action.TAKE_OVER else None)
+        return Opening(action, wanted, lifecycle.doubt_left(standing) if action is Action.TAKE_OVER else None)
 
     def save(self, record: Record, expected: Version) -> Record:
         """Write what became of the claim `expected`, and give it back. Raises ClaimLost."""

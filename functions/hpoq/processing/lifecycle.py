@@ -10,6 +10,7 @@ How a record stands decides what a delivery does:
     UNPUBLISHED    | PUBLISH    the stored event, once more | CONFLICT
     PUBLISHED      | ACKNOWLEDGE                            | CONFLICT
     GIVEN_UP       | TAKE_OVER  a last try, reconciled      | CONFLICT
+    EXPIRED        | TAKE_OVER  reconcile, then create      | CLAIM      the key is free again
 
 Nothing here reads a clock, a store or the network; the same table drives the code and the model that tests
 it.
@@ -32,6 +33,7 @@ class Standing(enum.Enum):
     UNPUBLISHED = "unpublished"
     PUBLISHED = "published"
     GIVEN_UP = "given up"
+    EXPIRED = "expired"
 
 
 class Action(enum.Enum):
@@ -52,6 +54,7 @@ TABLE: dict[Standing, Action] = {
     Standing.UNPUBLISHED: Action.PUBLISH,
     Standing.PUBLISHED: Action.ACKNOWLEDGE,
     Standing.GIVEN_UP: Action.TAKE_OVER,
+    Standing.EXPIRED: Action.TAKE_OVER,
 }
 
 
@@ -72,7 +75,7 @@ class Terms:
 
 
 def standing(record: Record | None, now: float) -> Standing:
-    """How `record` stands at `now`. A published record past its retention counts as unseen."""
+    """How `record` stands at `now`. A record whose event is not out never expires."""
     if record is None:
         return Standing.UNSEEN
     if record.state is State.IN_PROGRESS:
@@ -80,15 +83,15 @@ def standing(record: Record | None, now: float) -> Standing:
     if record.published_at is None:
         return Standing.UNPUBLISHED
     if now >= record.expires_at:
-        return Standing.UNSEEN
+        return Standing.EXPIRED
     return Standing.GIVEN_UP if record.state is State.FAILED else Standing.PUBLISHED
 
 
 def decide(record: Record | None, fingerprint: str, now: float) -> Action:
     """What a delivery of a request with `fingerprint` does at `now`."""
     how = standing(record, now)
-    if record is not None and how is not Standing.UNSEEN and record.fingerprint != fingerprint:
-        return Action.CONFLICT
+    if record is not None and record.fingerprint != fingerprint:
+        return Action.CLAIM if how is Standing.EXPIRED else Action.CONFLICT
     return TABLE[how]
 
 
@@ -110,13 +113,21 @@ def claim(key: str, fingerprint: str, owner: str, now: float, terms: Terms) -> R
 def take_over(record: Record, owner: str, now: float, terms: Terms) -> Record:
     """The record after `owner` has taken it over.
 
-    Keep the old one: its doubt is what the new owner must clear first. A key that was given up is granted one
-    more attempt, whatever it has used.
+    What `doubt_left` says of the old one is what the new owner must clear first. A key that was given up is
+    granted one more attempt, whatever it has used; one that ended otherwise and expired begins anew.
     """
     fresh = claim(record.key, record.fingerprint, owner, now, terms)
-    attempts = terms.max_attempts if record.state is State.FAILED else record.attempts + 1
+    attempts = {State.IN_PROGRESS: record.attempts + 1, State.FAILED: terms.max_attempts}.get(record.state, 1)
     doubt = max(fresh.doubt_until or 0.0, record.doubt_until or 0.0)
     return replace(fresh, claimed_at=record.claimed_at, attempts=attempts, doubt_until=doubt)
+
+
+def doubt_left(record: Record) -> float | None:
+    """Until when an experiment of `record`, now taken over, may come to light; None if none was ever begun.
+
+    Of a key that has ended the service must tell whether one exists, however long ago that was.
+    """
+    return record.doubt_until if record.state is State.IN_PROGRESS else record.claimed_at
 
 
 def release(record: Record, doubt_until: float | None, now: float, *, counts: bool) -> Record:

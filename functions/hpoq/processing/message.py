@@ -18,7 +18,7 @@ from hpoq.processing.faults import as_event_error
 from hpoq.processing.intake import Intake
 from hpoq.processing.keys import CONFLICT, derive_key
 from hpoq.processing.ledger import Ledger, Opening
-from hpoq.processing.lifecycle import Action
+from hpoq.processing.lifecycle import Action, Standing
 from hpoq.processing.outcome import Outcome, Result
 
 _OUTCOME = {
@@ -30,6 +30,9 @@ _OUTCOME = {
 _HELD = EventError(
     code="InProgress", message="another delivery of this message is being processed", retryable=True
 )
+_DEFECT = EventError(
+    code="InternalError", message="an unexpected error; see the function's log", retryable=True
+)
 _CONFLICT = EventError(
     code="IdempotencyConflict",
     message="this idempotency key was used with another request; a changed request needs a new key",
@@ -38,7 +41,7 @@ _CONFLICT = EventError(
 
 
 class Processor:
-    """Processes the messages of one invocation; safe for threads. Never raises for a fault of the cloud."""
+    """Processes the messages of one invocation; safe for threads. Never raises."""
 
     def __init__(
         self, ledger: Ledger, creator: Creator, announcer: Announcer, clock: Clock, publish_by: float
@@ -59,6 +62,9 @@ class Processor:
             except StoreError as exc:
                 get_logger().error("store.failed", error=str(exc))
                 result = _result(Outcome.RETRY, intake, error=as_event_error(exc))
+            except Exception:  # noqa: BLE001 - a defect must cost one message a retry, not its neighbours an end
+                get_logger().exception("message.defect")
+                result = _result(Outcome.RETRY, intake, error=_DEFECT)
             _log(result)
             return result
 
@@ -68,11 +74,18 @@ class Processor:
             get_logger().warning("request.warning", **warning.as_dict())
         opening = self._ledger.open(intake.key, intake.fingerprint)
         if opening.action is Action.CONFLICT:
-            return self._refuse_conflict(intake, began)
+            return self._refuse_conflict(opening.record, intake, began)
         return self._act(opening, intake, began, intake.error)
 
-    def _refuse_conflict(self, intake: Intake, began: float) -> Result:
-        """The refusal has a record of its own: the key's belongs to the request that came first."""
+    def _refuse_conflict(self, standing: Record, intake: Intake, began: float) -> Result:
+        """The refusal has a record of its own: the key's belongs to the request that came first.
+
+        If that one's event is still to be published, this may be the last delivery that can do it.
+        """
+        if lifecycle.standing(standing, self._clock.now()) is Standing.UNPUBLISHED:
+            first = self._publish(standing, intake)
+            if first.outcome is Outcome.RETRY:
+                return first
         key = derive_key(CONFLICT, f"{intake.key}:{intake.fingerprint}")
         return self._act(self._ledger.open(key, intake.fingerprint), intake, began, _CONFLICT)
 

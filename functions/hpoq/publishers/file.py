@@ -12,6 +12,11 @@ from pathlib import Path
 from fcruntime.jsonvalue import JsonValue
 from hpoq.errors import Unavailable, UnknownEnd
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 _OPEN = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
 
 
@@ -53,7 +58,12 @@ def _append(path: Path, line: bytes) -> None:
     except OSError as exc:
         raise Unavailable(_reason(exc), service="file", operation="open") from exc
     try:
+        if fcntl is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        size = os.fstat(descriptor).st_size
         if os.write(descriptor, line) != len(line):
+            # On a full disk: half a line would garble the next one too.
+            os.ftruncate(descriptor, size)
             raise OSError("only a part was written")
         os.fsync(descriptor)
     except OSError as exc:

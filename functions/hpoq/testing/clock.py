@@ -34,6 +34,11 @@ class FakeClock:
             self._now += seconds
             self._monotonic += seconds
 
+    def suspend(self, seconds: float) -> None:
+        """Let the wall clock alone go on, as while a machine is suspended."""
+        with self._lock:
+            self._now += seconds
+
     def new_id(self) -> str:
         with self._lock:
             return uuid.UUID(int=self._random.getrandbits(128), version=4).hex

@@ -136,7 +136,11 @@ class FakeClock(SystemClock):
         self.slept: list[float] = []
         self.ids = 0
         self.ahead = 0.0
+        self.suspended = 0.0
         self._chance = chance
+
+    def now(self) -> float:
+        return super().now() + self.suspended
 
     def monotonic(self) -> float:
         return super().monotonic() + self.ahead

@@ -227,7 +227,7 @@ ROW = {
     "WorkspaceId": 12345,
     "Creator": "c",
     "Status": "RUNNING",
-    "Tags": [{"Key": "hpoq-key", "Value": "k"}, {"Key": "empty"}, {"Value": "no key"}, "odd"],
+    "Tags": [{"Key": "hpoq-key", "Value": "k"}, {"Key": "empty"}, {"Value": "no key"}],
     "GmtCreateTime": "2023-03-31T10:29:30Z",
     "Deleted": 0,
     "SearchSpace": "{'foo':'bar'}",

@@ -346,6 +346,31 @@ def test_too_little_time(transport, serve, answer, clock):
     assert server.connections == 0
 
 
+def test_too_late_on_the_wall_clock(transport, serve, answer, clock):
+    """The wall clock's bound holds where the monotonic clock has time left."""
+    server = serve(answer())
+    far = clock.monotonic() + 600
+    with pytest.raises(NoTimeLeft):
+        send(transport, server.url, give_up_at=far, not_after=clock.now() + 0.1)
+    assert server.connections == 0
+    assert send(transport, server.url, give_up_at=far, not_after=clock.now() + 60).status == 200
+
+
+def test_a_machine_suspended_while_it_connects(transport, serve, answer, clock, monkeypatch):
+    """Time that only the wall clock saw pass counts up to the moment of the first byte."""
+    server = serve(answer())
+    putrequest = HTTPConnection.putrequest
+
+    def suspended(self: HTTPConnection, *args: str, **kwargs: bool) -> None:
+        clock.suspended += 60
+        putrequest(self, *args, **kwargs)
+
+    monkeypatch.setattr(HTTPConnection, "putrequest", suspended)
+    with pytest.raises(NoTimeLeft):
+        send(transport, server.url, not_after=clock.now() + 30)
+    assert server.requests == []
+
+
 def test_time_outs_shrink(transport, serve, clock):
     """The time-outs shrink to what is left."""
     server = serve(lambda _connection, _raw: server.stop.wait(30) and None)

@@ -1,6 +1,11 @@
+import copy
+from urllib.parse import quote
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from requestdocs import JSON, parse
+from requestdocs import JSON, MINIMAL, parse
+
+from hpoq.contract.request import secrets
 
 TEXT = st.text(max_size=12)
 NUMBERS = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
@@ -94,3 +99,12 @@ def test_any_valid_experiment_is_sent_as_written(experiment):
     """Whatever the documented types allow is accepted, and reaches the service as it was written."""
     sent = parse({"experiment": experiment}).request.experiment.wire()
     assert sent == experiment
+
+
+def test_the_token_in_a_url_is_a_secret_of_its_own():
+    """A service may quote the token of the alert URL alone, or the whole in a URL's escapes."""
+    url = "https://oapi.dingtalk.com/robot/send?access_token=canary/token&lang=en"
+    document = copy.deepcopy(MINIMAL)
+    document["experiment"]["HpoExperimentConfiguration"]["monitor_config"] = {"url": url}
+    found = secrets(parse(document).request)
+    assert {url, "canary/token", quote(url, safe="")} == found

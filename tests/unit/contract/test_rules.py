@@ -169,6 +169,12 @@ REJECTING = [
         [("/experiment/Tag", [{"Key": "hpoq-keys", "Value": "x"}])],
     ),
     (
+        "description.reserved",
+        "/experiment/Description",
+        [("/experiment/Description", "mine [hpoq-key: 9619c93e-fafb-5042-80f4-bfc8c78519f2]")],
+        [("/experiment/Description", "mine [hpoq-key: soon]")],
+    ),
+    (
         "metric-source.form",
         c("metric_config/metric_source/0"),
         [(c("metric_config/metric_source/0"), "cmd1")],

@@ -5,8 +5,8 @@ from fcruntime.batch import BatchFailed, settle
 
 def test_nothing_failed():
     """A batch without failures settles quietly under either policy."""
-    assert settle([], 3, "raise") == []
-    assert settle([], 3, "requeue", lambda _: True) == []
+    settle([], 3, "raise")
+    settle([], 3, "requeue", lambda _: True)
 
 
 def test_raise_fails_the_event():
@@ -17,7 +17,9 @@ def test_raise_fails_the_event():
 
 def test_requeue_sends_back_just_the_failed():
     """Under requeue the failed items are sent back and the event succeeds."""
-    assert settle(["a", "b"], 3, "requeue", lambda _: True) == ["a", "b"]
+    sent = []
+    settle(["a", "b"], 3, "requeue", lambda item: sent.append(item) or True)
+    assert sent == ["a", "b"]
 
 
 def test_requeue_that_cannot_send_fails_the_event():
@@ -25,3 +27,12 @@ def test_requeue_that_cannot_send_fails_the_event():
     with pytest.raises(BatchFailed) as caught:
         settle(["a", "b"], 3, "requeue", lambda item: item == "a")
     assert (caught.value.failed, caught.value.total) == (1, 3)
+
+
+@pytest.mark.parametrize(("failed", "tried"), [(["a", None, "b"], []), (["bad", "a"], ["bad"])])
+def test_requeue_does_not_multiply(failed, tried):
+    """Where one item cannot be sent back the event comes again anyway, so no further one is sent."""
+    sent = []
+    with pytest.raises(BatchFailed):
+        settle(failed, 3, "requeue", lambda item: sent.append(item) or item != "bad")
+    assert sent == tried

@@ -63,6 +63,16 @@ def test_deadline_keeps_to_the_triggers_ceiling(timeout, expected):
     assert Deadline.of(invocation, lambda: 0.0).remaining() == expected
 
 
+@pytest.mark.parametrize(
+    ("timeout", "expected"),
+    [("60", 60), (60.0, 60), ("60.0", 60), ("soon", None), (True, None), (float("inf"), None), ("nan", None)],
+)
+def test_time_outs_of_any_type(timeout, expected):
+    """A time-out may come as text or number; what is none is unknown, never an error."""
+    context = SimpleNamespace(function=SimpleNamespace(timeout=timeout))
+    assert Invocation.of(context).timeout_seconds == expected
+
+
 def test_default_function_of_local_contexts():
     """A context made without arguments describes a function with FC's own field types."""
     assert isinstance(FunctionInfo().memory, int)

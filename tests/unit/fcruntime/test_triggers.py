@@ -1,6 +1,7 @@
 import base64
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -139,3 +140,35 @@ def test_deep_nesting_and_long_numbers_are_undecodable():
 def test_any_bytes_are_accounted_for(event):
     """No bytes raise, and none that are not an empty array vanish."""
     assert decode(event) or event.strip().removeprefix(b"\xef\xbb\xbf").strip().startswith(b"[")
+
+
+def test_nesting_without_bottom_costs_only_its_own_item():
+    """One item too deep for a parser leaves its neighbours, whatever brackets and commas stand in their texts."""
+    good = compact({**DATA, "messageBody": 'a],{"\\",['})
+    deep = b'{"a":' * 20_000 + b"1" + b"}" * 20_000
+    first, broken, last = decode(b" [" + good + b", " + deep + b" ," + good + b"]\n")
+    assert (first, last) == (Message("smq", "M1", b'a],{"\\",['),) * 2
+    assert (broken.rule, broken.size) == ("trigger.json", len(deep) + 2)
+
+
+def test_a_number_without_end_costs_only_its_own_item():
+    """A number longer than Python takes leaves the neighbours, and the message whose body it stands in."""
+    number = b"9" * 5000
+    event = (
+        b'[{"n":'
+        + number
+        + b"},"
+        + compact(DATA)
+        + b',{"messageId":"M2","messageBody":{"n":'
+        + number
+        + b"}}]"
+    )
+    broken, whole, body = decode(event)
+    assert isinstance(broken, Undecodable)
+    assert (whole.id, body.id) == ("M1", "M2")
+
+
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_any_buffer_is_an_event(kind):
+    """An event may come in any type of buffer."""
+    assert decode(kind(compact([DATA]))) == decode(compact([DATA]))

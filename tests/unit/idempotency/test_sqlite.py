@@ -93,3 +93,10 @@ def test_unknown_stores_are_settings_errors(url):
     """A store URL that names nothing says so before the first message."""
     with pytest.raises(SettingsError, match="HPOQ_STORE"):
         open_store(url)
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    """A path below a file is a store that is not available."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreUnavailable):
+        SqliteStore(str(tmp_path / "file" / "folder" / "records")).get("k")

@@ -77,21 +77,6 @@ def test_nothing_is_begun_near_the_deadline():
     assert (results[2].outcome, results[2].error.code) == (Outcome.RETRY, "DeadlineNear")
 
 
-def test_a_defect_costs_only_its_own_message():
-    """An unexpected exception leaves its message to a retry and the neighbours alone."""
-    clock = FakeClock()
-
-    def process(item):
-        if item.key == "b":
-            raise ZeroDivisionError
-        return done(item)
-
-    outcomes = [
-        r.outcome for r in Batch(process, clock, limits(clock), 4).run([intake(key) for key in "abc"])
-    ]
-    assert outcomes == [Outcome.CREATED, Outcome.RETRY, Outcome.CREATED]
-
-
 def test_empty_batch():
     """No messages, no results."""
     clock = FakeClock()

@@ -71,11 +71,16 @@ def test_a_zombie_changes_nothing(clock):
     assert (done.state, done.experiment_id) == (State.COMPLETED, "s2")
 
 
-def test_a_forgotten_key_is_claimed_anew(clock):
-    """After its retention a key is as if never seen."""
+def test_a_forgotten_key(clock):
+    """After its retention a key is free for another request; the same one is looked for first."""
     ledger = make(clock)
     claim = ledger.open("k", "f").record
     done = ledger.save(lifecycle.complete(claim, "s", "{}", clock.now(), TERMS), claim.version)
+    ledger.save(lifecycle.published(done, clock.now()), done.version)
+    clock.advance(1000)
+    again = ledger.open("k", "f")
+    assert (again.action, again.doubt_until) == (Action.TAKE_OVER, claim.claimed_at)
+    ledger.save(done, again.record.version)
     ledger.save(lifecycle.published(done, clock.now()), done.version)
     clock.advance(1000)
     opening = ledger.open("k", "other")

@@ -29,8 +29,8 @@ STANDINGS = [
     (record(State.REJECTED, published_at=NOW), NOW, Standing.PUBLISHED),
     (record(State.FAILED), NOW, Standing.UNPUBLISHED),
     (record(State.FAILED, published_at=NOW), NOW, Standing.GIVEN_UP),
-    (record(State.COMPLETED, published_at=NOW), NOW + 1000, Standing.UNSEEN),
-    (record(State.FAILED, published_at=NOW), NOW + 1000, Standing.UNSEEN),
+    (record(State.COMPLETED, published_at=NOW), NOW + 1000, Standing.EXPIRED),
+    (record(State.FAILED, published_at=NOW), NOW + 1000, Standing.EXPIRED),
 ]
 
 
@@ -60,6 +60,7 @@ def test_every_state_stands_somehow():
         (record(State.REJECTED, published_at=NOW), NOW, Action.ACKNOWLEDGE),
         (record(State.FAILED), NOW, Action.PUBLISH),
         (record(State.FAILED, published_at=NOW), NOW, Action.TAKE_OVER),
+        (record(State.COMPLETED, published_at=NOW), NOW + 1000, Action.TAKE_OVER),
     ],
 )
 def test_a_new_delivery(standing_record, now, action):
@@ -71,7 +72,8 @@ def test_another_fingerprint_is_a_conflict_wherever_the_key_is_known():
     """A key that is known is never used for another request; one that is forgotten is free."""
     for standing_record, now, how in STANDINGS:
         action = lifecycle.decide(standing_record, "other", now)
-        assert action is (Action.CLAIM if how is Standing.UNSEEN else Action.CONFLICT)
+        free = how in (Standing.UNSEEN, Standing.EXPIRED)
+        assert action is (Action.CLAIM if free else Action.CONFLICT)
 
 
 def test_a_claim_is_in_doubt_until_its_lease_and_the_margin_are_over():
@@ -97,6 +99,16 @@ def test_a_given_up_key_gets_one_more_attempt():
     failed = replace(CLAIM, state=State.FAILED, attempts=7, published_at=NOW)
     taken = lifecycle.take_over(failed, "owner-2", NOW, TERMS)
     assert lifecycle.used_up(taken, TERMS)
+    assert not lifecycle.exhausted(taken, TERMS)
+
+
+@pytest.mark.parametrize("state", [State.COMPLETED, State.REJECTED, State.FAILED])
+def test_an_expired_key_is_looked_for_first(state):
+    """A message that comes back after its retention is no new one: the doubt is that it was created before."""
+    ended = replace(CLAIM, state=state, attempts=7, published_at=NOW, doubt_until=None)
+    assert lifecycle.doubt_left(ended) is not None
+    taken = lifecycle.take_over(ended, "owner-2", NOW + 1000, TERMS)
+    assert taken.claimed_at == NOW
     assert not lifecycle.exhausted(taken, TERMS)
 
 

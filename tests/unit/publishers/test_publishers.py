@@ -99,11 +99,17 @@ def test_file_breaks_off(tmp_path, monkeypatch, call):
 
 
 def test_file_short_write(tmp_path, monkeypatch):
-    """A line that was written in part has an unknown end."""
-    write = os.write
-    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:3]))
-    with pytest.raises(UnknownEnd, match="part"):
-        FilePublisher(tmp_path / "events.jsonl").publish(EVENT)
+    """A line that was written in part has an unknown end, and leaves nothing that garbles the next."""
+    publisher = FilePublisher(tmp_path / "events.jsonl")
+    publisher.publish(EVENT)
+    with monkeypatch.context() as patch:
+        write = os.write
+        patch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:3]))
+        with pytest.raises(UnknownEnd, match="part"):
+            publisher.publish(EVENT)
+    publisher.publish(EVENT)
+    lines = (tmp_path / "events.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [EVENT, EVENT]
 
 
 def test_stdout(capsys):

@@ -1,0 +1,138 @@
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hpoq.cloud.experiments import Experiment, ExperimentPage
+from hpoq.cloud.listing import read_through
+from hpoq.errors import UnknownEnd
+
+
+def row(number):
+    return Experiment(f"s{number:06}", None, None, None, None, None, (), None, deleted=False)
+
+
+class Service:
+    """Lists its rows, newest last, and lets `change` act on them after each page that it hands out."""
+
+    def __init__(self, rows, *, size=3, change=None, total="all", beyond="empty"):
+        self.rows = [row(number) for number in rows]
+        self.size = size
+        self.change = change or (lambda rows, page: None)
+        self.total = total
+        self.beyond = beyond
+        self.pages = 0
+
+    def page(self, number):
+        self.pages += 1
+        last = max(1, -(-len(self.rows) // self.size))
+        if self.beyond == "first":
+            number = 1
+        elif self.beyond == "last":
+            number = min(number, last)
+        rows = tuple(self.rows[(number - 1) * self.size : number * self.size])
+        total = {"all": len(self.rows), "page": len(rows), "none": None}[self.total]
+        self.change(self.rows, self.pages)
+        return ExperimentPage(total, rows, "r")
+
+
+def read(service):
+    """The ids that a whole reading shows."""
+    pages = itertools.chain.from_iterable(read_through(service.page, service.size))
+    return {experiment.experiment_id for experiment in pages}
+
+
+def ids(*numbers):
+    return {f"s{number:06}" for number in numbers}
+
+
+@pytest.mark.parametrize("total", ["all", "page", "none"])
+@pytest.mark.parametrize("length", [0, 1, 3, 7, 9])
+def test_all_rows(length, total):
+    """Whatever TotalCount counts, a listing that stands still is read whole."""
+    assert read(Service(range(length), total=total)) == ids(*range(length))
+
+
+@pytest.mark.parametrize("length", [1, 7])
+def test_a_last_page_that_is_repeated(length):
+    """A service that answers with its last page for any beyond it comes to an end too."""
+    assert read(Service(range(length), beyond="last")) == ids(*range(length))
+
+
+@pytest.mark.parametrize("total", ["all", "page", "none"])
+def test_page_numbers_that_are_ignored(total):
+    """The first page over and over is no listing: what lies behind it was never shown."""
+    with pytest.raises(UnknownEnd):
+        read(Service(range(7), beyond="first", total=total))
+
+
+def test_a_page_of_new_rows_between_two_pages():
+    """As many rows as a page holds, created between two pages, repeat a page; the reading goes on behind it."""
+
+    def insert(rows, page):
+        if page == 1:
+            rows[:0] = [row(number) for number in (90, 91, 92)]
+
+    assert ids(*range(7)) <= read(Service(range(7), change=insert))
+
+
+def test_counted_rows_that_are_never_shown():
+    """A count above the rows says that some are missing."""
+    service = Service(range(2))
+    shown = service.page
+    with pytest.raises(UnknownEnd):
+        list(read_through(lambda number: ExperimentPage(3, shown(number).experiments, "r"), 3))
+
+
+def test_one_gone_and_one_new_leave_the_count_as_it_was():
+    """A deletion moves a row to a page already read; a creation hides it from the count, not from the reading."""
+
+    def swap(rows, page):
+        if page == 1:
+            rows.pop(0)
+            rows.append(row(90))
+
+    assert ids(3) <= read(Service(range(6), change=swap))
+
+
+def test_a_listing_that_never_stands_still():
+    """If each pass misses rows of the last, nothing can be concluded."""
+
+    def churn(rows, page):
+        rows.pop(0)
+        rows.append(row(1000 + page))
+
+    with pytest.raises(UnknownEnd):
+        read(Service(range(6), change=churn))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    length=st.integers(0, 9),
+    size=st.integers(1, 4),
+    changes=st.lists(st.tuples(st.sampled_from(["gone", "new"]), st.integers(0, 9)), max_size=12),
+    total=st.sampled_from(["all", "page", "none"]),
+    newest_first=st.booleans(),
+)
+def test_what_stays_is_seen(length, size, changes, total, newest_first):
+    """However rows come and go, a row that is there all the time is seen, or the reading fails."""
+    stays = row(500)
+    pending = list(changes)
+    fresh = itertools.count(600)
+
+    def change(rows, _page):
+        if pending:
+            kind, at = pending.pop(0)
+            if kind == "new":
+                rows.insert(0 if newest_first else len(rows), row(next(fresh)))
+            elif at < len(rows) and rows[at] is not stays:
+                rows.pop(at)
+
+    service = Service(range(length), size=size, change=change, total=total)
+    service.rows.insert(length // 2, stays)
+    try:
+        seen = read(service)
+    except UnknownEnd:
+        return
+    assert stays.experiment_id in seen
