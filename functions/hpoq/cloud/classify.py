@@ -10,7 +10,8 @@ The order of judgement:
 4. A wait that the service asks for makes a 4xx Throttled, as in the vendor's SDK.
 5. The status decides. What stays is an unknown code: with a 2xx the end is unknown; with a 3xx or 4xx the
    service has not acted, and the call is Denied. So a code nobody has documented never rejects a message for
-   good: it comes back, an operator sees the error, and the dead-letter queue is its worst end.
+   good: it comes back, an operator sees the error, and the dead-letter queue is its worst end (under the
+   batch policy `requeue` it goes round until it is mended).
 
 Sources of the codes: the API pages of paiautoml 2022-08-28, the gateway's common errors
 (https://error-center.alibabacloud.com/status/product/Public), SMQ's error codes
