@@ -205,7 +205,9 @@ def _postponed(exc: CallError, doubt_until: float | None) -> Postponed:
     that has changed.
     """
     lasting = needs_operator(exc) or isinstance(exc, Invalid)
-    if lasting:
-        get_logger().error("operator.needed", error=str(exc), code=exc.code, cloud_request_id=exc.request_id)
     error = replace(as_event_error(exc), retryable=True)
+    if lasting:
+        get_logger().error(
+            "operator.needed", error=str(exc), code=error.code, cloud_request_id=exc.request_id
+        )
     return Postponed(error, doubt_until, counts=not lasting and not isinstance(exc, NoTimeLeft))
