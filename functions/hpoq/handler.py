@@ -143,7 +143,8 @@ class Function:
             known_secrets(_secrets(credentials)),
         ):
             messages = self._messages(around, credentials)
-            intakes = [take_in(item) for item in decode(event)]
+            items = decode(event, source=self.settings.trigger, request_id=invocation.request_id)
+            intakes = [take_in(item) for item in items]
             batch = self._batch(around, credentials, messages, deadline, request_id)
             report = BatchReport(request_id, batch.run(intakes))
             self._settle(report, intakes, messages, deadline)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from fcruntime.triggers import KINDS, Kind
 from hpoq.errors import SettingsError
 
 PREFIX = "HPOQ_"
@@ -39,6 +40,11 @@ class Settings(BaseModel):
         "hpo-requests",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,119}$",
         description="The source queue, for messages that are sent back.",
+    )
+    trigger: Kind | None = Field(
+        None,
+        description="The one event source to recognise: " + ", ".join(f"`{kind}`" for kind in KINDS) + ". By "
+        "default the shape of an event tells.",
     )
     batch_policy: Literal["raise", "requeue"] = Field(
         "raise",

@@ -393,3 +393,32 @@ def test_a_defect_costs_only_its_own_message(cloud):
     assert [row["outcome"] for row in rows] == ["retry", "created"]
     assert "ZeroDivisionError" in lines.getvalue()
     assert "canary" not in lines.getvalue()
+
+
+@pytest.mark.parametrize("event", [REQUEST, encode_body(REQUEST), json.dumps({"body": REQUEST, "attrs": {}})])
+def test_a_call_without_an_id_has_the_invocations(cloud, event):
+    """FC repeats an asynchronous call under its request id, so a direct call is one message by it."""
+    function = make(cloud)
+    rows = [
+        function.handle(event.encode(), Fc3Context(call))["messages"][0] for call in ("r-1", "r-1", "r-2")
+    ]
+    assert [row["outcome"] for row in rows] == ["created", "duplicate", "created"]
+    assert rows[0]["messageId"] == "r-1"
+    assert len(cloud.experiments) == 2
+
+
+def test_a_pinned_trigger(cloud):
+    """HPOQ_TRIGGER lets no other source through: what is not its own is rejected, and told."""
+    function = make(cloud, HPOQ_TRIGGER="kafka")
+    (row,) = function.handle(smq_event("M1", REQUEST), CONTEXT)["messages"]
+    assert (row["outcome"], row["error"]["violations"][0]["rule"]) == ("rejected", "trigger.unknown-source")
+
+
+def test_one_message_in_two_shapes_is_one_experiment(cloud):
+    """A topic's message that comes by its trigger and by a queue is one message."""
+    topic = {"TopicName": "t", "MessageId": "T1", "Message": REQUEST}
+    function = make(cloud)
+    report = function.handle(json.dumps(topic).encode(), CONTEXT)
+    assert report["summary"]["created"] == 1
+    report = function.handle(smq_event("M9", json.dumps(topic)), CONTEXT)
+    assert report["summary"]["duplicate"] == 1

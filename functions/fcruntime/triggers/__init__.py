@@ -4,7 +4,7 @@
 beside its neighbours' messages; nothing is dropped and nothing raises.
 """
 
-from fcruntime.triggers.decode import decode
+from fcruntime.triggers.decode import KINDS, Kind, decode
 from fcruntime.triggers.message import Message, Undecodable
 
-__all__ = ["Message", "Undecodable", "decode"]
+__all__ = ["KINDS", "Kind", "Message", "Undecodable", "decode"]

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import click
 from rich.console import Console
+from rich.progress import track
 
 from fcruntime.jsonvalue import JsonValue
+
+_WORTH_A_BAR = 20
+
+_Item = TypeVar("_Item")
 
 STYLES = {
     "created": "green",
@@ -22,6 +28,13 @@ STYLES = {
 def print_json(document: Mapping[str, JsonValue]) -> None:
     """One JSON object on standard output, on one line."""
     click.echo(json.dumps(document, ensure_ascii=False))
+
+
+def with_progress(items: Sequence[_Item], what: str) -> Iterable[_Item]:
+    """`items`, with a progress bar on standard error where they are many and a terminal shows it."""
+    out = notes()
+    hidden = len(items) < _WORTH_A_BAR or not out.is_terminal
+    return track(items, what, console=out, transient=True, disable=hidden)
 
 
 def console() -> Console:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import click
-from rich.progress import track
 from rich.text import Text
 
 import alilocal
@@ -17,7 +16,7 @@ from fcruntime.invoke import invoke
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.cli.cloud import environment, lay_out, remote_environment
 from hpoq.cli.files import Document, read_documents
-from hpoq.cli.output import STYLES, console, notes, print_json
+from hpoq.cli.output import STYLES, console, print_json, with_progress
 from hpoq.contract.marker import marked_with
 from hpoq.errors import SettingsError
 from hpoq.handler import EventFailed, Function
@@ -63,7 +62,9 @@ class _Run:
                 raise
             return reports[-1]
 
-        context = Fc3Context(f"1-{uuid.uuid4()}", FunctionInfo(timeout=_TIMEOUT_SECONDS))
+        # FC repeats a call under one request id, so one event has one however often it is delivered.
+        request_id = uuid.uuid5(uuid.NAMESPACE_OID, f"{document.place}:{document.data.hex()}")
+        context = Fc3Context(f"1-{request_id}", FunctionInfo(timeout=_TIMEOUT_SECONDS))
         result = invoke(handler, document.data, context)
         if isinstance(result.exception, SettingsError):
             raise result.exception
@@ -133,7 +134,7 @@ def _replay(run: _Run, documents: Sequence[Document], state: str | None, endpoin
             function = Function(
                 environment(cloud, cloud.endpoint, store), session=cloud.session(), wrap_publisher=wrap
             )
-        for document in _with_progress(documents):
+        for document in with_progress(documents, "Replaying"):
             run.deliver(function, document)
         function.close()
         run.history.experiments = [
@@ -146,10 +147,6 @@ def _replay(run: _Run, documents: Sequence[Document], state: str | None, endpoin
 
 def _recording(events: list[JsonObject]) -> Callable[[Publisher], Publisher]:
     return lambda publisher: _Recorder(publisher, events)
-
-
-def _with_progress(documents: Sequence[Document]) -> Iterable[Document]:
-    return track(documents, "Replaying", console=notes(), transient=True, disable=len(documents) < 20)
 
 
 def _document(run: _Run, broken: Sequence[str]) -> dict[str, JsonValue]:

@@ -6,13 +6,12 @@ import os
 from collections.abc import Sequence
 
 import click
-from rich.progress import track
 from rich.text import Text
 
 from fcruntime.jsonvalue import JsonValue
 from hpoq.cli.cloud import QUEUE, loopback_credentials
 from hpoq.cli.files import Document, read_documents
-from hpoq.cli.output import console, notes, print_json
+from hpoq.cli.output import console, notes, print_json, with_progress
 from hpoq.clock import SystemClock
 from hpoq.cloud.connections import new_session
 from hpoq.cloud.credentials import chain, from_environment
@@ -45,7 +44,7 @@ def command(paths: Sequence[str], queue: str | None, endpoint: str | None, as_js
         raise click.UsageError("\n".join(exc.problems)) from exc
     sent: list[dict[str, JsonValue]] = []
     error: CallError | None = None
-    progress = track(documents, "Sending", console=notes(), transient=True, disable=len(documents) < 20)
+    progress = with_progress(documents, "Sending")
     try:
         sent.extend(_send(client, queue or settings.queue, document) for document in progress)
     except CallError as exc:

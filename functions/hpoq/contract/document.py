@@ -26,11 +26,13 @@ _COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda", 
 @dataclass(frozen=True)
 class Located:
     """A JSON object of the document. `prefix` is the pointer to it; `encoded` says that it stood there as
-    base64, so that pointers into it lead nowhere in the document."""
+    base64, so that pointers into it lead nowhere in the document. `trace` is the `traceparent` that a CloudEvent
+    around it has."""
 
     value: JsonObject
     prefix: str = ""
     encoded: bool = False
+    trace: JsonValue = None
 
     def violation(self, pointer: str, rule: str, message: str) -> Violation:
         """A violation at `pointer` of this object, placed in the document as its producer wrote it."""
@@ -90,14 +92,14 @@ def _of_cloud_event(event: JsonObject) -> Located:
     if encoded is None:
         if data is None:
             raise _rejected("cloudevent.data", "the CloudEvent carries no data")
-        return Located(_object(data, "/data"), "/data")
+        return Located(_object(data, "/data"), "/data", trace=event.get("traceparent"))
     at = "/data_base64"
     if data is not None:
         raise _rejected("cloudevent.data", "the CloudEvent has data and data_base64; keep one of them", at)
     decoded = _base64(encoded.encode(errors="replace")) if isinstance(encoded, str) else None
     if decoded is None:
         raise _rejected("cloudevent.data", "data_base64 is not base64", at)
-    return Located(_object(_parsed(decoded, at), at), at, encoded=True)
+    return Located(_object(_parsed(decoded, at), at), at, encoded=True, trace=event.get("traceparent"))
 
 
 def _rejected(rule: str, message: str, pointer: str = "") -> RequestRejected:

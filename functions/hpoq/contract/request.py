@@ -95,6 +95,8 @@ def parse_request(body: bytes) -> ParsedRequest:
         raise RequestRejected(
             violations.arranged(place, order), name=name, workspace_id=workspace_id, warnings=warned
         )
+    if request.traceparent is None and isinstance(located.trace, str) and rules.is_traceparent(located.trace):
+        request = request.model_copy(update={"traceparent": located.trace})
     return ParsedRequest(request, warned)
 
 

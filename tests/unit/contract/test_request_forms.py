@@ -233,3 +233,20 @@ def test_name_and_workspace_of_a_rejected_request():
     with pytest.raises(RequestRejected) as caught:
         parse({"experiment": {"Name": "n", "WorkspaceId": 5}})
     assert (caught.value.name, caught.value.workspace_id) == ("n", None)
+
+
+def test_the_trace_of_a_cloudevent_is_carried_on():
+    """A CloudEvent's own traceparent counts where the request in it has none, if it is one."""
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    own = "00-4bf92f3577b34da6a3ce929d0e0e4737-00f067aa0ba902b7-01"
+    event = {
+        "specversion": "1.0",
+        "id": "1",
+        "source": "s",
+        "type": "t",
+        "traceparent": trace,
+        "data": MINIMAL,
+    }
+    assert parse(event).request.traceparent == trace
+    assert parse({**event, "data": {**MINIMAL, "traceparent": own}}).request.traceparent == own
+    assert parse({**event, "traceparent": "x"}).request.traceparent is None
