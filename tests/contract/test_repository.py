@@ -16,7 +16,7 @@ LAYERS = {
     "contract": {"errors"},
     "idempotency": {"errors"},
     "observability": {"errors"},
-    "cloud": {"clock", "errors"},
+    "cloud": {"clock", "contract", "errors"},
     "publishers": {"cloud", "errors"},
     "processing": {"clock", "cloud", "contract", "errors", "idempotency", "observability", "publishers"},
     "testing": {"clock", "contract", "errors", "idempotency", "processing"},
@@ -108,3 +108,10 @@ def test_no_file_is_too_long():
     for package in PACKAGES:
         for file in modules(package):
             assert len(file.read_text().splitlines()) <= 400, file
+
+
+def test_the_contract_needs_pydantic_only():
+    """A producer that builds or judges requests loads nothing beyond pydantic and the standard library."""
+    loaded = loaded_by("import hpoq.contract.request, hpoq.contract.events, hpoq.contract.keys")
+    heavy = {"requests", "urllib3", "structlog", "click", "rich", "yaml", "alilocal"}
+    assert not {name.split(".")[0] for name in loaded} & heavy

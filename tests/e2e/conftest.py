@@ -36,3 +36,19 @@ def hpoq_json(hpoq):
         return done.returncode, json.loads(done.stdout)
 
     return run
+
+
+@pytest.fixture
+def local():
+    """A running `hpoq local`: its process, and what it printed."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from hpoq.cli import main; main()", "local", "--port", "0", "--json"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        yield process, json.loads(process.stdout.readline())
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()

@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 import alilocal
-from hpoq.processing.keys import derive_key
+from hpoq.contract.keys import derive_key
 
 ROOT = Path(__file__).parents[2]
 MINIMAL = ROOT / "events" / "requests" / "minimal.json"

@@ -2,11 +2,8 @@
 
 import json
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
-import pytest
 from mns.account import Account
 from mns.mns_exception import MNSExceptionBase
 from mns.queue import Message, QueueMeta
@@ -28,21 +25,6 @@ MEMBERS = {
     "accessKeyId",
     "accessKeySecret",
 }
-
-
-@pytest.fixture
-def local():
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from hpoq.cli import main; main()", "local", "--port", "0", "--json"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-    )
-    try:
-        yield process, json.loads(process.stdout.readline())
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
 
 
 def receive(queue):

@@ -1,7 +1,7 @@
 import json
 from pathlib import Path
 
-from hpoq.processing.keys import derive_key
+from hpoq.contract.keys import derive_key
 from hpoq.testing import smq_event
 
 ROOT = Path(__file__).parents[2]

@@ -8,10 +8,10 @@ import alilocal
 import hpoq.handler
 from fcruntime import Fc2Context, Fc3Context, invoke
 from fcruntime.context import ContextCredentials, FunctionInfo
+from hpoq.contract.keys import derive_key, event_id
 from hpoq.errors import SettingsError
 from hpoq.handler import EventFailed, Function
 from hpoq.observability import logs
-from hpoq.processing.keys import derive_key, event_id
 from hpoq.testing import FakeClock, MemoryStore, smq_event, smq_stream_event
 from hpoq.testing.events import encode_body
 

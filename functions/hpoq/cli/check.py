@@ -11,10 +11,10 @@ from rich.text import Text
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.cli.files import Document, read_documents
 from hpoq.cli.output import console, print_json
+from hpoq.contract.keys import PRODUCER, derive_key
 from hpoq.contract.request import ParsedRequest, parse_request
 from hpoq.contract.search_space import render, sample
 from hpoq.errors import RequestRejected, Violation
-from hpoq.processing.keys import PRODUCER, derive_key
 
 
 @click.command(name="check")

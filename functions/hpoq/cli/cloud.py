@@ -53,6 +53,12 @@ def loopback_credentials() -> Credentials:
     return Credentials(cloud.access_key_id, cloud.access_key_secret)
 
 
+def loopback_place() -> tuple[str, str]:
+    """The local cloud's account and region."""
+    cloud = alilocal.LocalCloud()
+    return cloud.account_id, cloud.region
+
+
 def local_credentials(cloud: alilocal.LocalCloud) -> Mapping[str, str]:
     """The local cloud's credentials, as the standard variables."""
     return {_KEYS[0]: cloud.access_key_id, _KEYS[1]: cloud.access_key_secret}

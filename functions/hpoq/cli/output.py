@@ -16,14 +16,6 @@ _WORTH_A_BAR = 20
 
 _Item = TypeVar("_Item")
 
-STYLES = {
-    "created": "green",
-    "duplicate": "cyan",
-    "rejected": "yellow",
-    "retry": "magenta",
-    "failed": "red",
-}
-
 
 def print_json(document: Mapping[str, JsonValue]) -> None:
     """One JSON object on standard output, on one line."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import click
@@ -16,7 +16,8 @@ from fcruntime.invoke import invoke
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.cli.cloud import environment, lay_out, remote_environment
 from hpoq.cli.files import Document, read_documents
-from hpoq.cli.output import STYLES, console, print_json, with_progress
+from hpoq.cli.output import console, print_json, with_progress
+from hpoq.cli.rows import lines_of
 from hpoq.contract.marker import marked_with
 from hpoq.errors import SettingsError
 from hpoq.handler import EventFailed, Function
@@ -26,8 +27,6 @@ from hpoq.publishers import Publisher
 from hpoq.testing.history import History
 
 _TIMEOUT_SECONDS = 300
-_SHOWN = 5
-_INDENT = " " * 13
 
 
 @dataclass
@@ -168,7 +167,7 @@ def _show(run: _Run, broken: Sequence[str]) -> None:
         if place != before:
             out.print(Text(place, "bold"))
             before = place
-        for line in _lines(row):
+        for line in lines_of(row):
             out.print(line)
     if run.history.events:
         out.print(f"\nPublished, {len(run.history.events)} events:")
@@ -177,22 +176,3 @@ def _show(run: _Run, broken: Sequence[str]) -> None:
     for sentence in broken:
         out.print(Text(f"BROKEN  {sentence}", "bold red"))
     out.print("\n" + ", ".join(f"{count} {outcome}" for outcome, count in run.summary().items()))
-
-
-def _lines(row: JsonObject) -> Iterator[Text]:
-    """A row's outcome, message, key and experiment, and below it why there is none."""
-    outcome, error = str(row["outcome"]), row["error"]
-    message, key = str(row["messageId"] or "(no message id)"), str(row["key"])[:8]
-    ending = str(row["experimentId"] or (error["code"] if isinstance(error, dict) else ""))
-    yield Text.assemble("  ", (f"{outcome:9}", STYLES[outcome]), f"  {message}  {key}  {ending}")
-    if not isinstance(error, dict):
-        return
-    violations = error.get("violations")
-    found = [v for v in violations if isinstance(v, dict)] if isinstance(violations, list) else []
-    for violation in found[:_SHOWN]:
-        where = str(violation["pointer"]) or "the document"
-        yield Text(f"{_INDENT}{where}: {violation['message']} [{violation['rule']}]")
-    if len(found) > _SHOWN:
-        yield Text(f"{_INDENT}and {len(found) - _SHOWN} more")
-    if not found:
-        yield Text(f"{_INDENT}{error['message']}")

@@ -1,98 +1,210 @@
-"""`hpoq send`: request messages into the queue."""
+"""`hpoq send`: request messages into the queue, and what becomes of them."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import click
+from rich.progress import Progress
 from rich.text import Text
 
-from fcruntime.jsonvalue import JsonValue
-from hpoq.cli.cloud import QUEUE, loopback_credentials
+from fcruntime.jsonvalue import JsonObject, JsonValue
+from hpoq.cli.cloud import QUEUE, loopback_credentials, loopback_place
 from hpoq.cli.files import Document, read_documents
+from hpoq.cli.follow import Awaited, Inbox, follow, open_inbox
 from hpoq.cli.output import console, notes, print_json, with_progress
+from hpoq.cli.rows import lines_of
 from hpoq.clock import SystemClock
 from hpoq.cloud.connections import new_session
 from hpoq.cloud.credentials import chain, from_environment
 from hpoq.cloud.endpoint import Endpoint
-from hpoq.cloud.smq import Smq, default_endpoint
+from hpoq.cloud.smq import SentRequest, Smq, default_endpoint
 from hpoq.cloud.transport import Transport
+from hpoq.contract.keys import message_key
 from hpoq.contract.request import parse_request
 from hpoq.errors import CallError, RequestRejected, SettingsError
-from hpoq.processing.keys import PRODUCER, derive_key
 from hpoq.settings import Settings
+
+_PUBLIC_HOST = re.compile(r"([0-9]+)\.mns\.([a-z0-9-]+?)(?:-internal(?:-vpc)?)?\.aliyuncs\.com")
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Where requests go, and whence events come."""
+
+    smq: Smq
+    queue: str
+    topic: str | None
+    account_id: str | None
+    region: str | None
+
+    def inbox(self) -> contextlib.AbstractContextManager[Inbox]:
+        """Raises SettingsError where it is not known which topic to follow."""
+        if self.topic is None:
+            raise SettingsError(["--wait follows a topic; HPOQ_OUTPUT names none"])
+        if not self.account_id or not self.region:
+            raise SettingsError(["--wait needs HPOQ_ACCOUNT_ID and HPOQ_REGION"])
+        return open_inbox(self.smq, self.topic, self.account_id, self.region)
+
+
+@dataclass
+class _Run:
+    """What was sent of `documents`, and what came of it."""
+
+    documents: Sequence[Document]
+    sent: list[SentRequest] = field(default_factory=list)
+    awaited: Awaited | None = None
+    error: CallError | None = None
+
+    def ok(self) -> bool:
+        if self.error is not None or self.awaited is None:
+            return self.error is None
+        return not self.awaited.missing and all(
+            str(event.get("type")).startswith("com.hpoq.experiment.created.")
+            for event in self.awaited.events.values()
+        )
+
+    def rows(self) -> Iterator[tuple[Document, SentRequest, JsonObject | None]]:
+        """Each message with its document and its event, if that came."""
+        for index, (document, request) in enumerate(zip(self.documents, self.sent)):  # noqa: B905
+            yield document, request, self.awaited.events.get(index) if self.awaited else None
 
 
 @click.command(name="send")
 @click.argument("paths", nargs=-1, required=True, metavar="FILE...")
 @click.option("--queue", help=f"The queue; by default HPOQ_QUEUE or {QUEUE}.")
 @click.option("--endpoint", metavar="URL", help="SMQ's base URL; by default from the HPOQ_ settings.")
+@click.option("--wait", is_flag=True, help="Follow the output topic until every message has its event.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long --wait waits.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(paths: Sequence[str], queue: str | None, endpoint: str | None, as_json: bool) -> None:
+def command(
+    paths: Sequence[str], queue: str | None, endpoint: str | None, wait: bool, timeout: float, as_json: bool
+) -> None:
     """Enqueue requests, and report each one's message id and idempotency key.
 
-    A FILE holds one request, or one a line in a .jsonl file; folders and - for standard input will do too.
-    Requests go out as they are: what the contract says of one comes back as an event (see `hpoq check`).
-    A repeated `hpoq send` creates nothing twice only for requests that bring their idempotencyKey.
+    A FILE holds one request in JSON or YAML, or one a line in a .jsonl file; folders and - for standard input
+    will do too. Requests go out as they are: what the contract says of one comes back as an event (see `hpoq
+    check`). A repeated `hpoq send` creates nothing twice only for requests that bring their idempotencyKey.
+
+    --wait makes a queue of its own, subscribes it to the topic of HPOQ_OUTPUT, and removes both in the end; exit
+    code 1 then also means that a message was rejected, failed, or has no event yet. A request whose
+    idempotencyKey was processed before gets no event again.
     """
-    documents = list(read_documents(paths))
+    run = _Run(list(read_documents(paths)))
     try:
-        settings = Settings.from_environment(os.environ)
-        client = _client(settings, endpoint)
+        target = _target(Settings.from_environment(os.environ), queue, endpoint)
+        with target.inbox() if wait else contextlib.nullcontext() as inbox:
+            _send(target, run)
+            if inbox is not None:
+                _wait(inbox, run, timeout)
     except SettingsError as exc:
         raise click.UsageError("\n".join(exc.problems)) from exc
-    sent: list[dict[str, JsonValue]] = []
-    error: CallError | None = None
-    progress = with_progress(documents, "Sending")
-    try:
-        sent.extend(_send(client, queue or settings.queue, document) for document in progress)
     except CallError as exc:
-        error = exc
-    _show(sent, error, len(documents), as_json=as_json)
-    raise SystemExit(1 if error else 0)
+        run.error = exc
+    if as_json:
+        print_json(_document(run))
+    else:
+        _show(run)
+    raise SystemExit(0 if run.ok() else 1)
 
 
-def _client(settings: Settings, endpoint: str | None) -> Smq:
+def _target(settings: Settings, queue: str | None, endpoint: str | None) -> _Target:
     url = endpoint or settings.smq_endpoint
+    account_id, region = settings.account_id, settings.region
     if url is None:
-        if not settings.account_id or not settings.region:
+        if not account_id or not region:
             raise SettingsError(
                 ["give --endpoint, or set HPOQ_SMQ_ENDPOINT, or HPOQ_ACCOUNT_ID and HPOQ_REGION"]
             )
-        url = default_endpoint(settings.account_id, settings.region)
-    credentials = from_environment()
-    if Endpoint.parse(url).scheme == "http":
+        url = default_endpoint(account_id, region)
+    where, credentials = Endpoint.parse(url), from_environment()
+    told = _PUBLIC_HOST.fullmatch(where.host)
+    place = (told[1], told[2]) if told else (account_id, region)
+    if where.scheme == "http":
         credentials = chain(credentials, loopback_credentials)
-    return Smq(Transport(new_session(1), SystemClock()), url, credentials)
+        place = loopback_place()
+    scheme, _, topic = settings.output.partition("://")
+    smq = Smq(Transport(new_session(1), SystemClock()), url, credentials)
+    return _Target(smq, queue or settings.queue, topic if scheme == "smq" else None, *place)
 
 
-def _send(client: Smq, queue: str, document: Document) -> dict[str, JsonValue]:
-    message = client.send_message(queue, document.data)
-    return {
-        "path": document.place,
-        "messageId": message.message_id,
-        "key": _key(document, message.message_id),
-    }
+def _send(target: _Target, run: _Run) -> None:
+    for document in with_progress(run.documents, "Sending"):
+        own = _own_key(document)
+        message = target.smq.send_message(target.queue, document.data, repeatable=own is not None)
+        run.sent.append(SentRequest(message.message_id, message_key(own, message.message_id)))
 
 
-def _key(document: Document, message_id: str) -> str:
-    """The key the function will derive; a request that it rejects keeps the key of its message."""
+def _own_key(document: Document) -> str | None:
+    """The request's idempotencyKey; one that will be rejected has none, for it keeps the key of its message."""
     try:
-        producer_key = parse_request(document.data).request.idempotency_key
+        return parse_request(document.data).request.idempotency_key
     except RequestRejected:
-        producer_key = None
-    return derive_key(PRODUCER, producer_key) if producer_key is not None else derive_key("smq", message_id)
+        return None
 
 
-def _show(sent: list[dict[str, JsonValue]], error: CallError | None, total: int, *, as_json: bool) -> None:
-    if as_json:
-        document: dict[str, JsonValue] = {"sent": list(sent)}
-        if error:
-            document["error"] = str(error)
-        print_json(document)
-        return
-    for row in sent:
-        console().print(Text(f"{row['messageId']}  {row['key']}  {row['path']}"))
-    if error:
-        notes().print(f"{len(sent)} of {total} sent; then: {error}", style="red")
+def _wait(inbox: Inbox, run: _Run, timeout: float) -> None:
+    run.awaited = Awaited(run.sent)
+    out = notes()
+    with Progress(console=out, transient=True, disable=not out.is_terminal) as progress:
+        task = progress.add_task("Waiting for events", total=len(run.sent))
+        follow(
+            inbox,
+            run.awaited,
+            SystemClock(),
+            timeout,
+            lambda count: progress.update(task, completed=count),
+        )
+
+
+def _document(run: _Run) -> dict[str, JsonValue]:
+    sent: list[JsonValue] = [
+        {"path": document.place, "messageId": request.message_id, "key": request.key}
+        for document, request, _ in run.rows()
+    ]
+    document: dict[str, JsonValue] = {"sent": sent}
+    if run.awaited is not None:
+        distinct = {str(event.get("id")): event for event in run.awaited.events.values()}
+        document["events"] = list(distinct.values())
+        document["missing"] = [request.message_id for request in run.awaited.missing]
+    if run.error:
+        document["error"] = str(run.error)
+    return document
+
+
+def _show(run: _Run) -> None:
+    for document, request, event in run.rows():
+        console().print(Text(f"{request.message_id}  {request.key}  {document.place}"))
+        if event is not None:
+            for line in lines_of(_row(request, event)):
+                console().print(line)
+        elif run.awaited is not None:
+            console().print(
+                Text("  no event   not processed yet, or done before: a duplicate has none", "magenta")
+            )
+    if run.error:
+        notes().print(f"{len(run.sent)} of {len(run.documents)} sent; then: {run.error}", style="red")
+
+
+def _row(request: SentRequest, event: JsonObject) -> JsonObject:
+    """The event in the form of a report's row."""
+    data = event.get("data")
+    told = data if isinstance(data, dict) else {}
+    return {
+        "messageId": request.message_id,
+        "key": request.key,
+        "outcome": str(event.get("type")).split(".")[-2],
+        "experimentId": told.get("experimentId"),
+        "error": told.get("error"),
+    }

@@ -1,6 +1,7 @@
 """Signed `requests` clients of the cloud services.
 
-    paiautoml, smq      the clients; experiments, smq_messages are what they return
+    paiautoml, smq      the clients; experiments, smq_messages are what they return; smq.Queue is for producers
+    listing             a listing read whole, or not at all
     caller              sign, send, read, repeat
     retry, classify     when a call may be repeated, and which error an answer is
     transport           one exchange, and the single place that tells *not sent* from *unknown*

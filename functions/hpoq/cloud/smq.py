@@ -6,16 +6,23 @@ Source: https://www.alibabacloud.com/help/en/mns/developer-reference/request-pro
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from email.utils import formatdate
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
+import requests
+
+from fcruntime.jsonvalue import JsonValue
+from hpoq.clock import SystemClock
 from hpoq.cloud.answers import read_xml
 from hpoq.cloud.caller import ServiceClient
 from hpoq.cloud.classify import error_of
-from hpoq.cloud.credentials import Credentials
+from hpoq.cloud.connections import new_session
+from hpoq.cloud.credentials import Credentials, CredentialsProvider, from_environment
 from hpoq.cloud.endpoint import check_region
-from hpoq.cloud.retry import harmless_to_repeat
+from hpoq.cloud.retry import MayRetry, harmless_to_repeat, surely_not_acted
 from hpoq.cloud.safexml import build, is_carriable
 from hpoq.cloud.signing import canonical_query, mns_authorization, percent_encode
 from hpoq.cloud.smq_messages import (
@@ -27,8 +34,13 @@ from hpoq.cloud.smq_messages import (
     received_messages,
     sent_message,
 )
-from hpoq.cloud.transport import Response, SignedRequest
+from hpoq.cloud.transport import Response, SignedRequest, Transport
+from hpoq.contract.keys import message_key
+from hpoq.contract.request import ExperimentRequest, parse_request
 from hpoq.errors import Invalid, NotFound, SettingsError, UnknownEnd
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 T = TypeVar("T")
 
@@ -65,9 +77,9 @@ class Smq(ServiceClient):
     """Sends, publishes, receives, and manages queues and topics.
 
     Every method takes `give_up_at`, a value of the monotonic clock by which it returns or raises, and raises
-    CallError. Every call is repeated on Throttled,
-    Unavailable and UnknownEnd. For sending that means that a message may arrive twice, as it may at any time
-    on a queue that delivers at least once: consumers tell a repeat by the event id or the key in its body.
+    CallError. Unless told otherwise, a call is repeated on Throttled, Unavailable and UnknownEnd. For sending
+    that means that a message may arrive twice, as it may at any time on a queue that delivers at least once:
+    consumers tell a repeat by the event id or the key in its body.
     """
 
     def send_message(
@@ -77,10 +89,12 @@ class Smq(ServiceClient):
         *,
         delay_seconds: int = 0,
         encode_base64: bool = True,
+        repeatable: bool = True,
         give_up_at: float | None = None,
     ) -> SentMessage:
         """Put `body` into `queue`, as base64 unless told otherwise; UTF-8 text that XML can carry if so told.
 
+        If it is not `repeatable`, a call whose end is unknown is not repeated: the message may be in the queue.
         Raises Invalid, without sending, if the text on the wire is too large (65,536 bytes) or not carriable.
         """
         text = base64.b64encode(body).decode() if encode_base64 else _decoded(body)
@@ -88,7 +102,9 @@ class Smq(ServiceClient):
         if delay_seconds:
             members["DelaySeconds"] = str(delay_seconds)
         data = build("Message", NAMESPACE, members.items())
-        return self._call("SendMessage", "POST", _messages("queues", queue), sent_message, data, give_up_at)
+        may_retry = harmless_to_repeat if repeatable else surely_not_acted
+        target = _messages("queues", queue)
+        return self._call("SendMessage", "POST", target, sent_message, data, give_up_at, may_retry=may_retry)
 
     def publish_message(
         self, topic: str, body: str, *, tag: str | None = None, give_up_at: float | None = None
@@ -191,6 +207,14 @@ class Smq(ServiceClient):
         target = f"/topics/{_name(topic)}/subscriptions/{_name(subscription)}"
         self._call("Subscribe", "PUT", target, _nothing, data, give_up_at)
 
+    def delete_queue(self, queue: str, *, give_up_at: float | None = None) -> None:
+        """Delete it with all its messages; one that does not exist is no error at the service."""
+        self._call("DeleteQueue", "DELETE", f"/queues/{_name(queue)}", _nothing, b"", give_up_at)
+
+    def unsubscribe(self, topic: str, subscription: str, *, give_up_at: float | None = None) -> None:
+        target = f"/topics/{_name(topic)}/subscriptions/{_name(subscription)}"
+        self._call("Unsubscribe", "DELETE", target, _nothing, b"", give_up_at)
+
     def _fitting_wait(self, wait_seconds: int, give_up_at: float | None) -> int:
         if give_up_at is None:
             return wait_seconds
@@ -217,6 +241,7 @@ class Smq(ServiceClient):
         body: bytes,
         give_up_at: float | None,
         extra_seconds: float = 0.0,
+        may_retry: MayRetry = harmless_to_repeat,
     ) -> T:
         def sign(credentials: Credentials) -> SignedRequest:
             return self._signed(operation, method, target, body, credentials)
@@ -227,7 +252,7 @@ class Smq(ServiceClient):
         return self._caller.call(
             sign,
             read_or_raise,
-            may_retry=harmless_to_repeat,
+            may_retry=may_retry,
             give_up_at=give_up_at,
             extra_seconds=extra_seconds,
         )
@@ -248,6 +273,81 @@ class Smq(ServiceClient):
             headers["security-token"] = credentials.security_token
         headers["User-Agent"] = "hpoq"
         return SignedRequest(SERVICE, operation, method, endpoint, target, headers, body)
+
+
+@dataclass(frozen=True)
+class SentRequest:
+    """`message_id` is the queue's own; `key` is the idempotency key that events about the request carry."""
+
+    message_id: str
+    key: str
+
+
+class Queue:
+    """The queue `name` of requests, for producers. A context manager, where it has connections of its own."""
+
+    def __init__(self, smq: Smq, name: str) -> None:
+        self.name = name
+        self._smq = smq
+        self._session: requests.Session | None = None
+
+    @classmethod
+    def open(cls, name: str, endpoint: str, credentials: CredentialsProvider | None = None) -> Queue:
+        """The queue at `endpoint` (see `default_endpoint`), over connections of its own.
+
+        Without `credentials` those of the environment are used, `ALIBABA_CLOUD_ACCESS_KEY_ID` and its companions.
+        """
+        session = new_session()
+        smq = Smq(Transport(session, SystemClock()), endpoint, credentials or from_environment())
+        queue = cls(smq, name)
+        queue._session = session
+        return queue
+
+    def close(self) -> None:
+        """Give up the connections that `open` made."""
+        if self._session is not None:
+            self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def send(
+        self,
+        request: ExperimentRequest | Mapping[str, JsonValue],
+        *,
+        idempotency_key: str | None = None,
+        delay_seconds: int = 0,
+        give_up_at: float | None = None,
+    ) -> SentRequest:
+        """Enqueue `request`, a model or a document of any form that the contract takes.
+
+        With a key, its own or `idempotency_key`, it is idempotent: an unknown end is repeated here, and the
+        caller may send again after any error, days later too; one experiment comes of it. Without one, every
+        message is an experiment of its own, so an unknown end is raised at once and left to the caller.
+
+        Raises RequestRejected, with every violation and before anything is sent; ValueError if the request
+        already has another key; CallError.
+        """
+        valid = _parsed(request if isinstance(request, Mapping) else request.wire())
+        if idempotency_key is not None:
+            if valid.idempotency_key not in (None, idempotency_key):
+                raise ValueError("the request has an idempotencyKey of its own")
+            valid = _parsed({**valid.wire(), "idempotencyKey": idempotency_key})
+        message = self._smq.send_message(
+            self.name,
+            json.dumps(valid.wire(), ensure_ascii=False, separators=(",", ":")).encode(),
+            delay_seconds=delay_seconds,
+            repeatable=valid.idempotency_key is not None,
+            give_up_at=give_up_at,
+        )
+        return SentRequest(message.message_id, message_key(valid.idempotency_key, message.message_id))
+
+
+def _parsed(document: Mapping[str, JsonValue]) -> ExperimentRequest:
+    return parse_request(json.dumps(document).encode()).request
 
 
 def _read(operation: str, response: Response, read: Callable[[bytes], T], credentials: Credentials) -> T:

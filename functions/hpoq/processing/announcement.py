@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from fcruntime.jsonvalue import JsonObject
 from hpoq.contract.events import EventData, EventError, EventOutcome, encode_event, make_event
+from hpoq.contract.keys import event_id
 from hpoq.processing.intake import Intake
-from hpoq.processing.keys import event_id
 from hpoq.publishers import Publisher
 
 

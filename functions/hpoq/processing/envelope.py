@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from fcruntime import strictjson
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from fcruntime.strictjson import JsonError
-from hpoq.processing.keys import DIGEST, derive_key, digest
+from hpoq.contract.keys import DIGEST, derive_key, digest
 
 _OPENING = b'{"hpoq":'
 

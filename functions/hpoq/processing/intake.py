@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from fcruntime.triggers import Message, Undecodable
 from hpoq.contract.events import EventError
 from hpoq.contract.fingerprint import fingerprint
+from hpoq.contract.keys import DIGEST, PRODUCER, derive_key, digest
 from hpoq.contract.request import ExperimentRequest, parse_request
 from hpoq.errors import RequestRejected, Violation
 from hpoq.processing.envelope import Envelope, unseal
-from hpoq.processing.keys import DIGEST, PRODUCER, derive_key, digest
 
 _NO_ID = Violation(
     "",

@@ -6,6 +6,7 @@ import structlog
 
 from hpoq.clock import Clock
 from hpoq.contract.events import EventError, EventOutcome, read_error
+from hpoq.contract.keys import CONFLICT, derive_key
 from hpoq.contract.request import secrets
 from hpoq.errors import CallError, StoreError
 from hpoq.idempotency.record import Record, State
@@ -16,7 +17,6 @@ from hpoq.processing.announcement import Announcer
 from hpoq.processing.creation import Created, Creator, Postponed, Refused
 from hpoq.processing.faults import as_event_error
 from hpoq.processing.intake import Intake
-from hpoq.processing.keys import CONFLICT, derive_key
 from hpoq.processing.ledger import Ledger, Opening
 from hpoq.processing.lifecycle import Action, Standing
 from hpoq.processing.outcome import Outcome, Result

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import base64
+import json
 
 import pytest
 
 from hpoq.cloud.credentials import Credentials
-from hpoq.cloud.queue import Queue
 from hpoq.cloud.retry import RetryPolicy
 from hpoq.cloud.safexml import parse
 from hpoq.cloud.signing import mns_authorization
-from hpoq.cloud.smq import MOST_BODY_BYTES, Smq, default_endpoint, queue_endpoint
-from hpoq.errors import Conflict, Denied, Invalid, NotFound, SettingsError, Throttled, UnknownEnd
+from hpoq.cloud.smq import MOST_BODY_BYTES, Queue, Smq, default_endpoint, queue_endpoint
+from hpoq.contract.keys import derive_key
+from hpoq.contract.request import parse_request
+from hpoq.errors import (
+    Conflict,
+    Denied,
+    Invalid,
+    NotFound,
+    RequestRejected,
+    SettingsError,
+    Throttled,
+    UnknownEnd,
+)
 
 NAMESPACE = "http://mns.aliyuncs.com/doc/v1/"
 
@@ -301,11 +312,76 @@ def test_names_are_encoded(client, answer):
             smq.create_queue(name)
 
 
+REQUEST = {"experiment": {"Name": "x"}}
+MINIMAL_CONFIG = {
+    "platform_config": {"name": "DLC", "cmd": ["run"]},
+    "metric_config": {
+        "metric_type": "stdout",
+        "metric_source": ["cmd1"],
+        "final_mode": "best",
+        "metric_dict": {"loss": 1},
+    },
+    "oss_config": {"accessKeySecret": "CANARY"},
+}
+
+
+def sent_body(server, number=0):
+    return json.loads(base64.b64decode(parse(parsed(server.requests[number])[2]).get("MessageBody")))
+
+
 def test_queue(client, answer):
-    """A Queue sends to its own queue."""
+    """A request goes to the queue in its wrapped form; its key comes from the message's id."""
     smq = client(answer(201, SENT))
-    assert Queue(smq, "mine").send(b"x", delay_seconds=1).message_id == "m1"
+    sent = Queue(smq, "mine").send({"Name": "x"}, delay_seconds=1)
+    assert (sent.message_id, sent.key) == ("m1", derive_key("smq", "m1"))
     assert parsed(smq.server.requests[0])[0] == "POST /queues/mine/messages"
+    assert sent_body(smq.server) == {**REQUEST, "schemaVersion": "1"}
+
+
+def test_queue_with_a_key(client, answer, reset):
+    """With a key a send whose end is unknown is repeated, and both messages bear the key."""
+    smq = client(lambda connection, _raw: reset(connection), answer(201, SENT))
+    sent = Queue(smq, "mine").send(REQUEST, idempotency_key="k")
+    assert sent.key == derive_key("producer", "k")
+    assert [sent_body(smq.server, number)["idempotencyKey"] for number in (0, 1)] == ["k", "k"]
+
+
+@pytest.mark.parametrize("failing", ["reset", "status"])
+def test_queue_without_a_key(client, answer, reset, failing):
+    """Without a key each message is an experiment of its own, so an unknown end is not repeated."""
+    step = answer(500, failure("InternalServerError")) if failing == "status" else lambda c, _raw: reset(c)
+    smq = client(step, answer(201, SENT))
+    with pytest.raises(UnknownEnd):
+        Queue(smq, "mine").send(REQUEST)
+    assert len(smq.server.requests) == 1
+
+
+def test_queue_judges_first(client, answer):
+    """What breaks the contract is told at once, and nothing is sent."""
+    smq = client(answer(201, SENT))
+    with pytest.raises(RequestRejected, match="unknown member"):
+        Queue(smq, "mine").send({"experiment": {"Nmae": "x"}})
+    with pytest.raises(ValueError, match="of its own"):
+        Queue(smq, "mine").send({**REQUEST, "idempotencyKey": "a"}, idempotency_key="b")
+    assert smq.server.requests == []
+
+
+def test_queue_takes_models(client, answer):
+    """A request model is sent as it is, its secrets with it."""
+    document = {"experiment": {"HpoExperimentConfiguration": MINIMAL_CONFIG}, "idempotencyKey": "k"}
+    smq = client(answer(201, SENT))
+    Queue(smq, "mine").send(parse_request(json.dumps(document).encode()).request, idempotency_key="k")
+    assert sent_body(smq.server) == {**document, "schemaVersion": "1"}
+
+
+def test_a_queue_of_ones_own(serve, answer, monkeypatch):
+    """`Queue.open` needs a name and an endpoint; credentials come from the environment."""
+    server = serve(answer(201, SENT))
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAI-ENV")
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "CANARY")
+    with Queue.open("mine", server.url) as queue:
+        assert queue.send(REQUEST).message_id == "m1"
+    assert b"MNS LTAI-ENV:" in server.requests[0]
 
 
 def test_endpoints():

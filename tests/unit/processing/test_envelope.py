@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpoq.contract.keys import derive_key, digest
 from hpoq.processing.envelope import Envelope, seal, unseal
-from hpoq.processing.keys import derive_key, digest
 
 KEY = derive_key("smq", "M1")
 

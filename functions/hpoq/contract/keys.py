@@ -14,6 +14,7 @@ NAMESPACE_HPOQ = uuid.UUID("6c1f6a8e-3d0f-5b58-9d1b-7c0d5f1d5b1e")
 DERIVATION = "hpoq-key-1"
 
 PRODUCER = "producer"
+SMQ = "smq"
 CONFLICT = "conflict"
 DIGEST = "digest"
 
@@ -26,6 +27,11 @@ def canonical(kind: str, identity: str) -> str:
 def derive_key(kind: str, identity: str) -> str:
     """The key of the message that its source of the sort `kind` knows as `identity`."""
     return str(uuid.uuid5(NAMESPACE_HPOQ, canonical(kind, identity)))
+
+
+def message_key(idempotency_key: str | None, message_id: str) -> str:
+    """The key of a request in the SMQ queue: from the producer's own if it has one, else from the message's id."""
+    return derive_key(SMQ, message_id) if idempotency_key is None else derive_key(PRODUCER, idempotency_key)
 
 
 def digest(body: bytes) -> str:

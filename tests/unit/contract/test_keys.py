@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpoq.processing.keys import canonical, derive_key, event_id
+from hpoq.contract.keys import canonical, derive_key, event_id
 
 # A change of any of these values would make every message in flight a second time.
 GOLDEN = {
