@@ -7,24 +7,20 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import formatdate
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import requests
 
 from fcruntime.jsonvalue import JsonValue
 from hpoq.clock import SystemClock
-from hpoq.cloud.answers import read_xml
-from hpoq.cloud.caller import ServiceClient
-from hpoq.cloud.classify import error_of
 from hpoq.cloud.connections import new_session
-from hpoq.cloud.credentials import Credentials, CredentialsProvider, from_environment
+from hpoq.cloud.credentials import CredentialsProvider, from_environment
 from hpoq.cloud.endpoint import check_region
-from hpoq.cloud.retry import MayRetry, harmless_to_repeat, surely_not_acted
+from hpoq.cloud.retry import harmless_to_repeat, surely_not_acted
 from hpoq.cloud.safexml import build, is_carriable
-from hpoq.cloud.signing import canonical_query, mns_authorization, percent_encode
+from hpoq.cloud.signing import canonical_query, percent_encode
 from hpoq.cloud.smq_messages import (
     QueueAttributes,
     ReceivedMessage,
@@ -34,23 +30,20 @@ from hpoq.cloud.smq_messages import (
     received_messages,
     sent_message,
 )
-from hpoq.cloud.transport import Response, SignedRequest, Transport
+from hpoq.cloud.smq_protocol import NAMESPACE, SERVICE, SmqProtocol
+from hpoq.cloud.transport import Transport
 from hpoq.contract.keys import message_key
 from hpoq.contract.request import ExperimentRequest, parse_request
-from hpoq.errors import Invalid, NotFound, SettingsError, UnknownEnd
+from hpoq.errors import Invalid, NotFound, SettingsError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 T = TypeVar("T")
 
-SERVICE = "smq"
-VERSION = "2015-06-06"
-NAMESPACE = "http://mns.aliyuncs.com/doc/v1/"
 MOST_BODY_BYTES = 65_536
 MOST_MESSAGES = 16
 _LONGEST_POLL_SECONDS = 30
-_XML = "text/xml;charset=UTF-8"
 
 
 def fits(body: bytes) -> bool:
@@ -73,7 +66,7 @@ def queue_endpoint(account_id: str, region: str, queue: str) -> str:
     return f"acs:mns:{region}:{account_id}:queues/{queue}"
 
 
-class Smq(ServiceClient):
+class Smq(SmqProtocol):
     """Sends, publishes, receives, and manages queues and topics.
 
     Every method takes `give_up_at`, a value of the monotonic clock by which it returns or raises, and raises
@@ -104,7 +97,7 @@ class Smq(ServiceClient):
         data = build("Message", NAMESPACE, members.items())
         may_retry = harmless_to_repeat if repeatable else surely_not_acted
         target = _messages("queues", queue)
-        return self._call("SendMessage", "POST", target, sent_message, data, give_up_at, may_retry=may_retry)
+        return self.call("SendMessage", "POST", target, sent_message, data, give_up_at, may_retry=may_retry)
 
     def publish_message(
         self, topic: str, body: str, *, tag: str | None = None, give_up_at: float | None = None
@@ -114,9 +107,7 @@ class Smq(ServiceClient):
         if tag is not None:
             members["MessageTag"] = tag
         data = build("Message", NAMESPACE, members.items())
-        return self._call(
-            "PublishMessage", "POST", _messages("topics", topic), sent_message, data, give_up_at
-        )
+        return self.call("PublishMessage", "POST", _messages("topics", topic), sent_message, data, give_up_at)
 
     def receive_messages(
         self,
@@ -146,7 +137,7 @@ class Smq(ServiceClient):
     def delete_message(self, queue: str, receipt_handle: str, *, give_up_at: float | None = None) -> None:
         """Delete a received message; raises NotFound if the lease on it is lost."""
         target = f"{_messages('queues', queue)}?{canonical_query([('ReceiptHandle', receipt_handle)])}"
-        self._call("DeleteMessage", "DELETE", target, _nothing, b"", give_up_at)
+        self.call("DeleteMessage", "DELETE", target, _nothing, b"", give_up_at)
 
     def change_visibility(
         self, queue: str, receipt_handle: str, seconds: int, *, give_up_at: float | None = None
@@ -154,7 +145,7 @@ class Smq(ServiceClient):
         """Keep a received message invisible for `seconds` from now; returns its new receipt handle."""
         query = canonical_query([("receiptHandle", receipt_handle), ("visibilityTimeout", str(seconds))])
         target = f"{_messages('queues', queue)}?{query}"
-        return self._call("ChangeMessageVisibility", "PUT", target, new_receipt_handle, b"", give_up_at)
+        return self.call("ChangeMessageVisibility", "PUT", target, new_receipt_handle, b"", give_up_at)
 
     def create_queue(
         self,
@@ -177,16 +168,16 @@ class Smq(ServiceClient):
         }
         given = [(name, str(value)) for name, value in members.items() if value is not None]
         data = build("Queue", NAMESPACE, given)
-        self._call("CreateQueue", "PUT", f"/queues/{_name(queue)}", _nothing, data, give_up_at)
+        self.call("CreateQueue", "PUT", f"/queues/{_name(queue)}", _nothing, data, give_up_at)
 
     def get_queue_attributes(self, queue: str, *, give_up_at: float | None = None) -> QueueAttributes:
         target = f"/queues/{_name(queue)}"
-        return self._call("GetQueueAttributes", "GET", target, queue_attributes, b"", give_up_at)
+        return self.call("GetQueueAttributes", "GET", target, queue_attributes, b"", give_up_at)
 
     def create_topic(self, topic: str, *, give_up_at: float | None = None) -> None:
         """Create it, or find it with the same attributes; raises Conflict if it exists with others."""
         data = build("Topic", NAMESPACE, ())
-        self._call("CreateTopic", "PUT", f"/topics/{_name(topic)}", _nothing, data, give_up_at)
+        self.call("CreateTopic", "PUT", f"/topics/{_name(topic)}", _nothing, data, give_up_at)
 
     def subscribe(
         self,
@@ -205,15 +196,15 @@ class Smq(ServiceClient):
             "Subscription", NAMESPACE, [("Endpoint", endpoint), ("NotifyContentFormat", content_format)]
         )
         target = f"/topics/{_name(topic)}/subscriptions/{_name(subscription)}"
-        self._call("Subscribe", "PUT", target, _nothing, data, give_up_at)
+        self.call("Subscribe", "PUT", target, _nothing, data, give_up_at)
 
     def delete_queue(self, queue: str, *, give_up_at: float | None = None) -> None:
         """Delete it with all its messages; one that does not exist is no error at the service."""
-        self._call("DeleteQueue", "DELETE", f"/queues/{_name(queue)}", _nothing, b"", give_up_at)
+        self.call("DeleteQueue", "DELETE", f"/queues/{_name(queue)}", _nothing, b"", give_up_at)
 
     def unsubscribe(self, topic: str, subscription: str, *, give_up_at: float | None = None) -> None:
         target = f"/topics/{_name(topic)}/subscriptions/{_name(subscription)}"
-        self._call("Unsubscribe", "DELETE", target, _nothing, b"", give_up_at)
+        self.call("Unsubscribe", "DELETE", target, _nothing, b"", give_up_at)
 
     def _fitting_wait(self, wait_seconds: int, give_up_at: float | None) -> int:
         if give_up_at is None:
@@ -226,53 +217,11 @@ class Smq(ServiceClient):
         self, operation: str, target: str, give_up_at: float | None, *, extra_seconds: float = 0.0
     ) -> tuple[ReceivedMessage, ...]:
         try:
-            return self._call(operation, "GET", target, received_messages, b"", give_up_at, extra_seconds)
+            return self.call(operation, "GET", target, received_messages, b"", give_up_at, extra_seconds)
         except NotFound as exc:
             if exc.code == "MessageNotExist":
                 return ()
             raise
-
-    def _call(
-        self,
-        operation: str,
-        method: str,
-        target: str,
-        read: Callable[[bytes], T],
-        body: bytes,
-        give_up_at: float | None,
-        extra_seconds: float = 0.0,
-        may_retry: MayRetry = harmless_to_repeat,
-    ) -> T:
-        def sign(credentials: Credentials) -> SignedRequest:
-            return self._signed(operation, method, target, body, credentials)
-
-        def read_or_raise(response: Response, credentials: Credentials) -> T:
-            return _read(operation, response, read, credentials)
-
-        return self._caller.call(
-            sign,
-            read_or_raise,
-            may_retry=may_retry,
-            give_up_at=give_up_at,
-            extra_seconds=extra_seconds,
-        )
-
-    def _signed(
-        self, operation: str, method: str, target: str, body: bytes, credentials: Credentials
-    ) -> SignedRequest:
-        endpoint = self._caller.endpoint
-        headers = {
-            "Date": formatdate(self._caller.transport.clock.now(), usegmt=True),
-            "Host": endpoint.host,
-            "x-mns-version": VERSION,
-        }
-        if body:
-            headers["Content-Type"] = _XML
-        headers["Authorization"] = mns_authorization(method, target, headers, credentials)
-        if credentials.security_token is not None:
-            headers["security-token"] = credentials.security_token
-        headers["User-Agent"] = "hpoq"
-        return SignedRequest(SERVICE, operation, method, endpoint, target, headers, body)
 
 
 @dataclass(frozen=True)
@@ -348,23 +297,6 @@ class Queue:
 
 def _parsed(document: Mapping[str, JsonValue]) -> ExperimentRequest:
     return parse_request(json.dumps(document).encode()).request
-
-
-def _read(operation: str, response: Response, read: Callable[[bytes], T], credentials: Credentials) -> T:
-    answer = read_xml(response)
-    if not answer.is_success:
-        secrets = credentials.secrets()
-        raise error_of(answer, service=SERVICE, operation=operation, names_resource=True, secrets=secrets)
-    try:
-        return read(response.body)
-    except ValueError as exc:
-        raise UnknownEnd(
-            f"unreadable answer: {exc}",
-            service=SERVICE,
-            operation=operation,
-            request_id=answer.request_id,
-            http_status=response.status,
-        ) from exc
 
 
 def _nothing(_body: bytes) -> None:
