@@ -52,7 +52,40 @@ BODIES = st.one_of(
     st.binary(max_size=60).map(encode_body),
 )
 IDS = st.text(max_size=12)
-DELIVERIES = st.builds(smq_raw_data, IDS, BODIES)
+DELIVERIES = st.one_of(
+    st.builds(smq_raw_data, IDS, BODIES),
+    st.builds(
+        lambda ident, body: {"TopicName": "t", "MessageId": ident, "Message": body}, IDS | JSON, BODIES
+    ),
+    st.builds(
+        lambda place, value: {"topic": "t", "partition": 0, "offset": place, "value": value},
+        st.integers() | JSON,
+        BODIES | JSON,
+    ),
+    st.builds(
+        lambda ident, body: {"systemProperties": {"UNIQ_KEY": ident}, "body": body}, IDS, BODIES | JSON
+    ),
+    st.builds(
+        lambda ident, body: {"envelope": {}, "props": {"messageId": ident}, "body": body}, IDS, BODIES | JSON
+    ),
+    st.builds(
+        lambda ident, body, encoded: {
+            "rawPath": "/",
+            "headers": {},
+            "body": body,
+            "isBase64Encoded": encoded,
+            "requestContext": {"requestId": ident},
+        },
+        IDS,
+        BODIES,
+        st.booleans(),
+    ),
+    st.builds(
+        lambda ident, data: {"specversion": "1.0", "source": "s", "id": ident, "data": data},
+        IDS,
+        NEAR_REQUESTS,
+    ),
+)
 ITEMS = (
     DELIVERIES | JSON | DELIVERIES.map(lambda data: {"id": "c", "data": data}) | DELIVERIES.map(json.dumps)
 )
