@@ -1,13 +1,18 @@
 """What the README says is so."""
 
+import base64
+import json
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import alilocal
 from hpoq.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
@@ -62,3 +67,44 @@ def test_commands_exist_as_written(words):
         timeout=60,
     ).stdout
     assert all(option in shown for option in options)
+
+
+REQUEST = (ROOT / "events" / "requests" / "minimal.json").read_text()
+NODE_MODULES = os.environ.get("TEST_NODE_MODULES")
+PRODUCERS = {
+    "python": [sys.executable, "-"],
+    "bash": ["bash", "-euo", "pipefail", "-s"],
+    "js": ["node", "-"],
+}
+
+
+@pytest.mark.parametrize("language", PRODUCERS)
+def test_producers_in_every_language(language, tmp_path):
+    """Each example, as it stands, puts the request into the queue, signed, and prints its message id."""
+    if shutil.which(PRODUCERS[language][0]) is None or (language == "js" and not NODE_MODULES):
+        pytest.skip(f"{language} is not here, or not what its example needs")
+    (code,) = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "request.json").write_text(REQUEST)
+    with alilocal.serve() as server:
+        queue = server.cloud.queues.create("hpo-requests")
+        done = subprocess.run(
+            PRODUCERS[language],
+            input=code,
+            cwd=tmp_path,
+            env={
+                "PATH": os.environ["PATH"],
+                "NODE_PATH": NODE_MODULES or "",
+                "SMQ_ENDPOINT": server.url,
+                "ALIBABA_CLOUD_ACCESS_KEY_ID": server.cloud.access_key_id,
+                "ALIBABA_CLOUD_ACCESS_KEY_SECRET": server.cloud.access_key_secret,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        (message,) = queue.messages
+    assert message.message_id in done.stdout
+    sent = json.loads(base64.b64decode(message.body))
+    assert sent["experiment"] == json.loads(REQUEST)["experiment"]
