@@ -43,13 +43,22 @@ class Store(Protocol):
 
 
 def open_store(url: str) -> Store:
-    """The store that `url` names: `sqlite:///relative/path`, `sqlite:////absolute/path`, `sqlite:///:memory:`.
+    """The store that `url` names: `sqlite:///relative/path`, `sqlite:////absolute/path`, `sqlite:///:memory:`,
+    `redis://HOST:PORT/DB`, `rediss://...`.
 
-    Raises SettingsError for an unknown kind. Implementations are imported when they are named.
+    Raises SettingsError for an unknown kind, or one whose client is not installed. Implementations are imported
+    when they are named.
     """
     parts = urlsplit(url)
     if parts.scheme == "sqlite" and not parts.netloc and parts.path not in ("", "/"):
         from hpoq.idempotency.sqlite import SqliteStore
 
         return SqliteStore(unquote(parts.path.removeprefix("/")))
-    raise SettingsError([f"HPOQ_STORE: {parts.scheme or 'no'}:// names no store; use sqlite:///PATH"])
+    if parts.scheme in ("redis", "rediss"):
+        try:
+            from hpoq.idempotency.redis import RedisStore
+        except ModuleNotFoundError as exc:
+            raise SettingsError(["HPOQ_STORE: redis:// needs the extra hpoq[redis]"]) from exc
+        return RedisStore.open(url)
+    known = "sqlite:///PATH or redis://HOST:PORT/DB"
+    raise SettingsError([f"HPOQ_STORE: {parts.scheme or 'no'}:// names no store; use {known}"])

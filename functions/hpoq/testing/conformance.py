@@ -45,7 +45,8 @@ def _record(key: str, owner: str = "owner-1") -> Record:
         owner=owner,
         claimed_at=1.5,
         lease_until=91.25,
-        expires_at=2_592_001.0,
+        # Far off, for a store may drop a published record that has expired.
+        expires_at=4_102_444_800.0,
         doubt_until=106.25,
     )
 
