@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -24,7 +26,7 @@ from fcruntime.triggers import decode
 from hpoq.clock import Clock, SystemClock
 from hpoq.cloud import paiautoml, smq
 from hpoq.cloud.connections import new_session
-from hpoq.cloud.credentials import CredentialsProvider, chain, from_context, from_environment
+from hpoq.cloud.credentials import Credentials, CredentialsProvider, chain, from_context, from_environment
 from hpoq.cloud.retry import RetryPolicy
 from hpoq.cloud.transport import Transport
 from hpoq.errors import CallError, NoCredentials, SettingsError
@@ -45,6 +47,8 @@ from hpoq.publishers import Publisher
 from hpoq.settings import Settings
 
 _DAY = 86_400.0
+
+_invocations: ContextVar[CredentialsProvider | None] = ContextVar("hpoq_credentials", default=None)
 
 _Sealed: TypeAlias = "tuple[Intake, bytes]"
 
@@ -127,7 +131,9 @@ class Function:
         self._clock = clock or SystemClock()
         self._session = session or new_session(self.settings.concurrency)
         self._transport = Transport(self._session, self._clock)
-        self._store = store or open_store(_store_url(self.settings, environ))
+        self._store = store or open_store(
+            _store_url(self.settings, environ), self._transport, self._credentials_now
+        )
         self._wrap_publisher = wrap_publisher
         self._retry = RetryPolicy(attempts=self.settings.call_attempts)
 
@@ -139,6 +145,7 @@ class Function:
         credentials = chain(from_context(context), from_environment(self._environ))
         request_id = around.request_id
         with (
+            _signing_with(credentials),
             structlog.contextvars.bound_contextvars(request_id=request_id),
             known_secrets(_secrets(credentials)),
         ):
@@ -154,6 +161,10 @@ class Function:
         """Give up connections and the store."""
         self._session.close()
         self._store.close()
+
+    def _credentials_now(self) -> Credentials:
+        """What the invocation under way signs with: the store outlives it, its credentials need not."""
+        return (_invocations.get() or from_environment(self._environ))()
 
     def _terms(self) -> Terms:
         settings = self.settings
@@ -246,6 +257,15 @@ def _sealed(intake: Intake) -> _Sealed | None:
     except UnicodeDecodeError:
         return None
     return (intake, body) if body is not None and smq.fits(body) else None
+
+
+@contextmanager
+def _signing_with(credentials: CredentialsProvider) -> Iterator[None]:
+    token = _invocations.set(credentials)
+    try:
+        yield
+    finally:
+        _invocations.reset(token)
 
 
 def _secrets(credentials: CredentialsProvider) -> tuple[str, ...]:

@@ -29,8 +29,9 @@ class Settings(BaseModel):
     )
     store: str | None = Field(
         None,
-        description="Where the records are kept: `redis://HOST:PORT/DB` (`rediss://` with TLS), or "
-        "`sqlite:///PATH` for a single machine. Must be set on FC; elsewhere the file `hpoq.sqlite3`.",
+        description="Where the records are kept: `tablestore://INSTANCE.REGION.ots.aliyuncs.com/TABLE`, "
+        "`redis://HOST:PORT/DB` (`rediss://` with TLS), or `sqlite:///PATH` for a single machine. Must be set "
+        "on FC; elsewhere the file `hpoq.sqlite3`.",
     )
     output: str = Field(
         "smq://hpo-results",

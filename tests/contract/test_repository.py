@@ -14,7 +14,7 @@ PACKAGES = {"hpoq": ROOT / "functions", "fcruntime": ROOT / "functions", "aliloc
 LAYERS = {
     # What each part of hpoq may import of hpoq: what stands below it, never what stands above.
     "contract": {"errors"},
-    "idempotency": {"errors"},
+    "idempotency": {"clock", "cloud", "errors"},
     "observability": {"errors"},
     "cloud": {"clock", "contract", "errors"},
     "publishers": {"cloud", "errors"},

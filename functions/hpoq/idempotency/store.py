@@ -7,11 +7,15 @@ conformance suite for implementers.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
 
 from hpoq.errors import SettingsError
 from hpoq.idempotency.record import Record, Version
+
+if TYPE_CHECKING:
+    from hpoq.cloud.credentials import CredentialsProvider
+    from hpoq.cloud.transport import Transport
 
 
 class Store(Protocol):
@@ -42,10 +46,16 @@ class Store(Protocol):
         """Give up connections; the store must not be used afterwards."""
 
 
-def open_store(url: str) -> Store:
+def open_store(
+    url: str,
+    transport: Transport | None = None,
+    credentials: CredentialsProvider | None = None,
+) -> Store:
     """The store that `url` names: `sqlite:///relative/path`, `sqlite:////absolute/path`, `sqlite:///:memory:`,
-    `redis://HOST:PORT/DB`, `rediss://...`.
+    `redis://HOST:PORT/DB`, `rediss://...`, `tablestore://INSTANCE.REGION.ots.aliyuncs.com/TABLE`.
 
+    `transport` and `credentials` are for those that are cloud services; by default the function's own kind of
+    connections, and the environment's credentials.
     Raises SettingsError for an unknown kind, or one whose client is not installed. Implementations are imported
     when they are named.
     """
@@ -60,5 +70,9 @@ def open_store(url: str) -> Store:
         except ModuleNotFoundError as exc:
             raise SettingsError(["HPOQ_STORE: redis:// needs the extra hpoq[redis]"]) from exc
         return RedisStore.open(url)
-    known = "sqlite:///PATH or redis://HOST:PORT/DB"
+    if parts.scheme == "tablestore":
+        from hpoq.idempotency.tablestore import TablestoreStore
+
+        return TablestoreStore.open(url, transport, credentials)
+    known = "tablestore://HOST/TABLE, redis://HOST:PORT/DB or sqlite:///PATH"
     raise SettingsError([f"HPOQ_STORE: {parts.scheme or 'no'}:// names no store; use {known}"])
