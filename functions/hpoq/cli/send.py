@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -13,42 +12,18 @@ from rich.progress import Progress
 from rich.text import Text
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
-from hpoq.cli.cloud import QUEUE, loopback_credentials, loopback_place
+from hpoq.cli.cloud import QUEUE
 from hpoq.cli.files import Document, read_documents
 from hpoq.cli.follow import Awaited, Inbox, follow, open_inbox
 from hpoq.cli.output import console, notes, print_json, with_progress
 from hpoq.cli.rows import lines_of
+from hpoq.cli.target import Target, find_target
 from hpoq.clock import SystemClock
-from hpoq.cloud.connections import new_session
-from hpoq.cloud.credentials import chain, from_environment
-from hpoq.cloud.endpoint import Endpoint
-from hpoq.cloud.smq import SentRequest, Smq, default_endpoint
-from hpoq.cloud.transport import Transport
+from hpoq.cloud.smq import SentRequest
 from hpoq.contract.keys import message_key
 from hpoq.contract.request import parse_request
 from hpoq.errors import CallError, RequestRejected, SettingsError
 from hpoq.settings import Settings
-
-_PUBLIC_HOST = re.compile(r"([0-9]+)\.mns\.([a-z0-9-]+?)(?:-internal(?:-vpc)?)?\.aliyuncs\.com")
-
-
-@dataclass(frozen=True)
-class _Target:
-    """Where requests go, and whence events come."""
-
-    smq: Smq
-    queue: str
-    topic: str | None
-    account_id: str | None
-    region: str | None
-
-    def inbox(self) -> contextlib.AbstractContextManager[Inbox]:
-        """Raises SettingsError where it is not known which topic to follow."""
-        if self.topic is None:
-            raise SettingsError(["--wait follows a topic; HPOQ_OUTPUT names none"])
-        if not self.account_id or not self.region:
-            raise SettingsError(["--wait needs HPOQ_ACCOUNT_ID and HPOQ_REGION"])
-        return open_inbox(self.smq, self.topic, self.account_id, self.region)
 
 
 @dataclass
@@ -103,8 +78,8 @@ def command(
     """
     run = _Run(list(read_documents(paths)))
     try:
-        target = _target(Settings.from_environment(os.environ), queue, endpoint)
-        with target.inbox() if wait else contextlib.nullcontext() as inbox:
+        target = find_target(Settings.from_environment(os.environ), queue, endpoint)
+        with _inbox(target) if wait else contextlib.nullcontext() as inbox:
             _send(target, run)
             if inbox is not None:
                 _wait(inbox, run, timeout)
@@ -119,27 +94,16 @@ def command(
     raise SystemExit(0 if run.ok() else 1)
 
 
-def _target(settings: Settings, queue: str | None, endpoint: str | None) -> _Target:
-    url = endpoint or settings.smq_endpoint
-    account_id, region = settings.account_id, settings.region
-    if url is None:
-        if not account_id or not region:
-            raise SettingsError(
-                ["give --endpoint, or set HPOQ_SMQ_ENDPOINT, or HPOQ_ACCOUNT_ID and HPOQ_REGION"]
-            )
-        url = default_endpoint(account_id, region)
-    where, credentials = Endpoint.parse(url), from_environment()
-    told = _PUBLIC_HOST.fullmatch(where.host)
-    place = (told[1], told[2]) if told else (account_id, region)
-    if where.scheme == "http":
-        credentials = chain(credentials, loopback_credentials)
-        place = loopback_place()
-    scheme, _, topic = settings.output.partition("://")
-    smq = Smq(Transport(new_session(1), SystemClock()), url, credentials)
-    return _Target(smq, queue or settings.queue, topic if scheme == "smq" else None, *place)
+def _inbox(target: Target) -> contextlib.AbstractContextManager[Inbox]:
+    """Raises SettingsError where it is not known which topic to follow."""
+    if target.topic is None:
+        raise SettingsError(["--wait follows a topic; HPOQ_OUTPUT names none"])
+    if not target.account_id or not target.region:
+        raise SettingsError(["--wait needs HPOQ_ACCOUNT_ID and HPOQ_REGION"])
+    return open_inbox(target.smq, target.topic, target.account_id, target.region)
 
 
-def _send(target: _Target, run: _Run) -> None:
+def _send(target: Target, run: _Run) -> None:
     for document in with_progress(run.documents, "Sending"):
         own = _own_key(document)
         message = target.smq.send_message(target.queue, document.data, repeatable=own is not None)

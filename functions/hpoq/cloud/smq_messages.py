@@ -27,6 +27,7 @@ class ReceivedMessage:
     """A message as it lies in the queue; its body is the text on the wire, base64 if its producer encoded it.
 
     Times are in milliseconds since the epoch. A message that was only looked at has no `receipt_handle`.
+    `origin_id` is the id that a dead letter had in the queue from which the service moved it.
     """
 
     message_id: str
@@ -35,6 +36,7 @@ class ReceivedMessage:
     dequeue_count: int
     enqueued_at: int | None
     next_visible_at: int | None
+    origin_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,16 @@ def _received(item: Element) -> ReceivedMessage:
         dequeue_count=_number(item, "DequeueCount") or 0,
         enqueued_at=_number(item, "EnqueueTime"),
         next_visible_at=_number(item, "NextVisibleTime"),
+        origin_id=_property(item, "DLQOriginMessageId"),
     )
+
+
+def _property(item: Element, name: str) -> str | None:
+    """A system property (https://www.alibabacloud.com/help/en/mns/developer-reference/sendmessage)."""
+    properties = [
+        value for group in item.all("SystemProperties") for value in group.all("SystemPropertyValue")
+    ]
+    return next((value.get("Value") for value in properties if value.get("Name") == name), None)
 
 
 def _required(element: Element, name: str) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from fcruntime import strictjson
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from fcruntime.strictjson import JsonError
+from fcruntime.triggers import Message
 from hpoq.contract.keys import DIGEST, derive_key, digest
 
 _OPENING = b'{"hpoq":'
@@ -52,6 +53,16 @@ def unseal(body: bytes) -> Envelope | None:
     if not isinstance(document, dict) or not isinstance(header, dict) or header.get("version") != "1":
         return None
     return _read(header, document.get("body"))
+
+
+def open_envelope(message: Message) -> Envelope:
+    """The envelope in the body of `message`, or the one that its first delivery makes."""
+    sent_back = unseal(message.body)
+    if sent_back is not None:
+        return sent_back
+    if message.id is None:
+        return Envelope(DIGEST, None, derive_key(DIGEST, digest(message.body)), message.body)
+    return Envelope(message.kind, message.id, derive_key(message.kind, message.id), message.body)
 
 
 def _read(header: JsonObject, body: JsonValue) -> Envelope | None:

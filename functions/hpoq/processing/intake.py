@@ -10,7 +10,7 @@ from hpoq.contract.fingerprint import fingerprint
 from hpoq.contract.keys import DIGEST, PRODUCER, derive_key, digest
 from hpoq.contract.request import ExperimentRequest, parse_request
 from hpoq.errors import RequestRejected, Violation
-from hpoq.processing.envelope import Envelope, unseal
+from hpoq.processing.envelope import Envelope, open_envelope
 
 _NO_ID = Violation(
     "",
@@ -42,7 +42,7 @@ def take_in(item: Message | Undecodable) -> Intake:
     """Read one item of an event; never raises for bad input."""
     if isinstance(item, Undecodable):
         return _undecodable(item)
-    envelope = unseal(item.body) or _first_envelope(item)
+    envelope = open_envelope(item)
     try:
         parsed = parse_request(envelope.body)
         if item.id is None and envelope.message_id is None and parsed.request.idempotency_key is None:
@@ -61,12 +61,6 @@ def take_in(item: Message | Undecodable) -> Intake:
         workspace_id=parsed.request.experiment.workspace_id,
         envelope=envelope,
     )
-
-
-def _first_envelope(message: Message) -> Envelope:
-    if message.id is None:
-        return Envelope(DIGEST, None, derive_key(DIGEST, digest(message.body)), message.body)
-    return Envelope(message.kind, message.id, derive_key(message.kind, message.id), message.body)
 
 
 def _rejected(envelope: Envelope, exc: RequestRejected) -> Intake:
