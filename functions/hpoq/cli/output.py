@@ -37,3 +37,19 @@ def console() -> Console:
 def notes() -> Console:
     """Standard error, for progress and hints."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def workflow_command(name: str, message: str, **properties: str) -> str:
+    """A workflow command such as GitHub's runner reads from the output.
+
+    Escapes as https://github.com/actions/toolkit/blob/main/packages/core/src/command.ts does.
+    """
+    listed = ",".join(
+        f"{key}={_escaped(value).replace(':', '%3A').replace(',', '%2C')}"
+        for key, value in properties.items()
+    )
+    return f"::{name} {listed}::{_escaped(message)}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")

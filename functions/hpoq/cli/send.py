@@ -76,7 +76,10 @@ def command(
     code 1 then also means that a message was rejected, failed, or has no event yet. A request whose
     idempotencyKey was processed before gets no event again.
     """
-    run = _Run(list(read_documents(paths)))
+    run = _Run(list(read_documents(paths, yaml=True)))
+    for document in run.documents:
+        if document.problem:
+            raise click.BadParameter(f"{document.place}: {document.problem[0].message}", param_hint="FILE")
     try:
         target = find_target(Settings.from_environment(os.environ), queue, endpoint)
         with _inbox(target) if wait else contextlib.nullcontext() as inbox:
