@@ -11,6 +11,7 @@ _COMMANDS = {
     "replay": "Run trigger events through the function, offline.",
     "check": "Validate request messages.",
     "send": "Enqueue request messages.",
+    "contract": "Write the JSON Schemas and the AsyncAPI document.",
     "local": "Start the local cloud with the whole pipeline.",
 }
 

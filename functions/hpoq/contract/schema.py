@@ -57,7 +57,7 @@ def _forms() -> JsonObject:
     return {
         "CloudEvent": {
             "title": "CloudEvent",
-            "description": "A CloudEvent 1.0 in structured JSON. Its data is read, its other attributes are passed over.",
+            "description": "A CloudEvent 1.0 in structured JSON. Its data is read, all else passed over.",
             "type": "object",
             "required": ["specversion"],
             "properties": {"specversion": {"const": "1.0"}},
