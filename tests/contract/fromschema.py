@@ -35,6 +35,12 @@ def without(schema, *keywords):
     return {keyword: value for keyword, value in schema.items() if keyword not in keywords}
 
 
+@st.composite
+def _defined(draw, maker, name):
+    """Looked up when it is drawn from, so that definitions may refer to themselves, and print as a name."""
+    return draw(maker.defined(name))
+
+
 class Maker:
     """Makes documents for the schemas under one root; `validator` judges those that conditions make uncertain."""
 
@@ -50,7 +56,7 @@ class Maker:
     def of(self, schema):
         """Documents that `schema` takes."""
         if "$ref" in schema:
-            return self._referred(schema["$ref"].removeprefix("#/$defs/"))
+            return _defined(self, schema["$ref"].removeprefix("#/$defs/"))
         if "if" in schema:
             plain = without(schema, "if", "then", "else")
             return self._sure(schema, [merged(plain, schema[branch]) for branch in ("then", "else")])
@@ -70,9 +76,10 @@ class Maker:
             return st.sampled_from(schema["enum"])
         return self._typed(schema)
 
-    def _referred(self, name):
+    def defined(self, name):
+        """Documents that the definition `name` takes."""
         if name not in self._made:
-            self._made[name] = st.deferred(lambda: self.of(self._definitions[name]))
+            self._made[name] = self.of(self._definitions[name])
         return self._made[name]
 
     def _sure(self, schema, parts):
@@ -108,10 +115,7 @@ class Maker:
             texts = self.of(content).map(json.dumps)
             encoded = "contentEncoding" in schema
             return texts.map(lambda text: base64.b64encode(text.encode()).decode()) if encoded else texts
-        if "pattern" in schema:
-            made = st.from_regex(schema["pattern"])
-        else:
-            made = st.text(max_size=8)
+        made = st.from_regex(schema["pattern"]) if "pattern" in schema else st.text(max_size=8)
         return made.filter(lambda text: len(text) <= schema.get("maxLength", 300))
 
     def _array(self, schema):
