@@ -175,7 +175,7 @@ class K8sConfig(Model):
 
 
 class HpoExperimentConfig(Model):
-    """The whole configuration. `search_space` is the grammar of `hpoq.contract.search_space`."""
+    """The whole configuration. The grammar of `search_space` is that of NNI, the engine behind it."""
 
     platform_config: PlatformConfig
     metric_config: MetricConfig

@@ -22,7 +22,7 @@ EventOutcome = Literal["created", "rejected", "failed"]
 MOST_EVENT_BYTES = 60_000
 """SMQ takes 65,536 bytes of body; a subscription's envelope needs room too."""
 
-_LONGEST_TEXT = 2_000
+LONGEST_TEXT = 2_000
 _ELLIPSIS = "…"
 _NOTE_BYTES = 200
 
@@ -132,7 +132,7 @@ def read_error(event: str) -> EventError | None:
     return EventError(error["code"], error["message"], error["retryable"], violations)
 
 
-def _short(text: str | None, longest: int = _LONGEST_TEXT) -> str | None:
+def _short(text: str | None, longest: int = LONGEST_TEXT) -> str | None:
     """`text`, cut so that it takes no more than `longest` bytes in an event."""
     if text is None or _size(text) <= longest:
         return text

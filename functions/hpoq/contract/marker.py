@@ -7,7 +7,9 @@ from collections.abc import Iterable
 
 TAG_KEY = "hpoq-key"
 
-_IN_DESCRIPTION = re.compile(rf"\[{TAG_KEY}: ([0-9a-f-]{{36}})\]")
+MARKER = rf"\[{TAG_KEY}: ([0-9a-f-]{{36}})\]"
+"""What the marker in a description looks like."""
+_IN_DESCRIPTION = re.compile(MARKER)
 
 
 def description_marker(key: str) -> str:

@@ -15,6 +15,7 @@ from hpoq.contract.config import HpoExperimentConfig
 from hpoq.contract.document import WRAPPER_MEMBERS, Located, open_document
 from hpoq.contract.finding import MOST_LISTED, Listing
 from hpoq.contract.model import Model, few_wrong
+from hpoq.contract.patterns import KEY_CHARACTERS
 from hpoq.contract.structure import broken_structure, document_order
 from hpoq.errors import RequestRejected, Violation
 
@@ -58,9 +59,16 @@ class ExperimentRequest(Model):
     experiment: CreateHpoExperiment
     schema_version: Literal["1"] | None = Field("1", alias="schemaVersion")
     idempotency_key: str | None = Field(
-        None, alias="idempotencyKey", min_length=1, max_length=255, pattern=r"^[^\p{Cc}\p{Zl}\p{Zp}]+$"
+        None,
+        alias="idempotencyKey",
+        description="Two requests with one key make one experiment. Without it the queue's message id serves.",
+        min_length=1,
+        max_length=255,
+        pattern=f"^{KEY_CHARACTERS}+$",
     )
-    traceparent: str | None = None
+    traceparent: str | None = Field(
+        None, description="A W3C trace context that the event carries on. One that is none is passed over."
+    )
 
 
 @dataclass(frozen=True)

@@ -14,19 +14,20 @@ from itertools import chain
 from fcruntime import strictjson
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from fcruntime.strictjson import JsonError
-from hpoq.contract import lint, search_space
+from hpoq.contract import lint, patterns, search_space
 from hpoq.contract.finding import Finding, member, obj, rejection, text, texts, warning
 from hpoq.contract.marker import TAG_KEY, marked_with
 from hpoq.contract.pointer import pointer_to
 
 MOST_TAGS = 20
-_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_TRACEPARENT = re.compile(patterns.TRACEPARENT)
 _CONFIG = "/experiment/HpoExperimentConfiguration"
 _MOST_TAG_TEXT = 128
-_SQL = re.compile(r"\s*(select|with|insert|from)\b(?![/.\-])", re.IGNORECASE)
-_URL = re.compile(r"\s*[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-_COMMAND = re.compile(r"\s*cmd\d*\s*(,\s*worker\s*)?", re.IGNORECASE | re.ASCII)
-_NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?\s*", re.IGNORECASE | re.ASCII)
+_QUERY = re.compile(patterns.QUERY)
+_URL = re.compile(patterns.URL)
+_COMMAND = re.compile(patterns.COMMAND)
+_NUMBER = re.compile(patterns.NUMBER)
+_PAIR = re.compile(patterns.PAIR)
 
 
 def judge_message(message: JsonObject) -> Iterator[Finding]:
@@ -38,7 +39,7 @@ def judge_message(message: JsonObject) -> Iterator[Finding]:
 
 def is_traceparent(value: str) -> bool:
     """Whether `value` is a `traceparent` of version 00 (https://www.w3.org/TR/trace-context/)."""
-    return _TRACEPARENT.fullmatch(value) is not None
+    return _TRACEPARENT.match(value) is not None
 
 
 def judge_experiment(experiment: JsonValue) -> Iterator[Finding]:
@@ -117,7 +118,7 @@ def _judge_metric(config: JsonObject) -> Iterator[Finding]:
             yield rejection(f"{at}/metric_source/{index}", "metric-source.form", problem)
     for name, weight in obj(config, "metric_config", "metric_dict").items():
         place = f"{at}/metric_dict{pointer_to(name)}"
-        if isinstance(weight, str) and _NUMBER.fullmatch(weight):
+        if isinstance(weight, str) and _NUMBER.match(weight):
             yield warning(place, "metric-weight.text", "a weight is a number; write it without quotes")
         elif isinstance(weight, bool) or not isinstance(weight, (int, float)):
             yield rejection(place, "metric-weight", "a weight must be a number")
@@ -125,7 +126,7 @@ def _judge_metric(config: JsonObject) -> Iterator[Finding]:
 
 def _source(kind: str, source: str) -> str | None:
     """Why `source` is of another metric_type than `kind`; None if it may be of it."""
-    command, query = _COMMAND.fullmatch(source), _SQL.match(source)
+    command, query = _COMMAND.match(source), _QUERY.match(source)
     if kind == "stdout" and not command and (query or "/" not in source):
         return "metric_type stdout takes the output of a command: cmd1, cmd2, ..."
     if kind == "table" and (command or _URL.match(source)):
@@ -138,7 +139,6 @@ def _source(kind: str, source: str) -> str | None:
 
 def _judge_params(config: JsonObject) -> Iterator[Finding]:
     for index, pair in texts(config, "params_config", "params_src_dst_filepath"):
-        source, comma, target = pair.partition(",")
-        if not source.strip() or not comma or not target.strip() or "," in target:
+        if not _PAIR.match(pair):
             at = f"{_CONFIG}/params_config/params_src_dst_filepath/{index}"
             yield rejection(at, "params.pair", "must be a source path, one comma, and a destination path")

@@ -16,7 +16,7 @@ from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.contract.finding import Finding, rejection, warning
 from hpoq.contract.pointer import pointer_to
 
-_ARITY = {
+ARITY = {
     "randint": ("low", "high"),
     "uniform": ("low", "high"),
     "quniform": ("low", "high", "q"),
@@ -27,7 +27,8 @@ _ARITY = {
     "lognormal": ("mu", "sigma"),
     "qlognormal": ("mu", "sigma", "q"),
 }
-TYPES = ("choice", *_ARITY)
+"""What `_value` holds, by `_type`."""
+TYPES = ("choice", *ARITY)
 
 Drawn = Mapping[str, JsonValue]
 
@@ -75,7 +76,7 @@ def _judge_choice(items: list[JsonValue], at: str) -> Iterator[Finding]:
         place = f"{at}/{index}"
         if isinstance(item, dict) and nested:
             yield from _judge_nested(item, place)
-        elif isinstance(item, bool):
+        elif isinstance(item, bool) and not nested:
             yield warning(
                 place, "search-space.boolean", "a boolean in a choice becomes a number in the engine"
             )
@@ -94,7 +95,7 @@ def _judge_nested(item: JsonObject, at: str) -> Iterator[Finding]:
 
 
 def _judge_range(kind: str, value: list[JsonValue], at: str) -> Iterator[Finding]:
-    names = _ARITY[kind]
+    names = ARITY[kind]
     if len(value) != len(names):
         yield rejection(at, "search-space.arity", f"{kind} takes [{', '.join(names)}]")
         return

@@ -308,6 +308,12 @@ REJECTING = [
         [(c(f"{SPACE}/_value"), [{"_name": "n", "${x}": SPEC}])],
     ),
     (
+        "search-space.choice",
+        c(f"{SPACE}/_value/1"),
+        [(c(f"{SPACE}/_value"), [{"_name": "n"}, True])],
+        [(c(f"{SPACE}/_value"), [{"_name": "n"}, {"_name": "m"}])],
+    ),
+    (
         "search-space.type",
         c(f"{SPACE}/_value/0/${{x}}/_type"),
         [(c(f"{SPACE}/_value"), [{"_name": "n", "${x}": {"_type": "?", "_value": []}}])],

@@ -1,0 +1,100 @@
+"""`hpoq contract`: the public contract as JSON Schemas and an AsyncAPI document."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+import yaml
+from rich.text import Text
+
+from fcruntime.jsonvalue import JsonObject, JsonValue
+from hpoq.cli.output import console, print_json
+from hpoq.contract.asyncapi import asyncapi
+from hpoq.contract.event_schema import OUTCOMES, event_schema
+from hpoq.contract.schema import request_schema
+
+_STYLES = {"written": "green", "current": "green", "outdated": "red", "missing": "red"}
+
+
+@click.command(name="contract")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("events/contract"),
+    show_default=True,
+    help="Where the files go.",
+)
+@click.option(
+    "--examples",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    default=Path("events/requests"),
+    show_default=True,
+    help="The requests that the schemas show as examples.",
+)
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file is not current.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(output: Path, examples: Path, check: bool, as_json: bool) -> None:
+    """Write the public contract: JSON Schemas of requests and events, and an AsyncAPI document.
+
+    Exit code 1 means, with --check, that a file is missing or not current.
+    """
+    requests = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(examples.glob("*.json"))}
+    contract = contract_files(requests)
+    states = {name: _state(output / name, text) for name, text in contract.items()}
+    if not check:
+        states = {name: _write(output / name, contract[name]) for name in states}
+    _show(output, states, as_json)
+    raise SystemExit(1 if {"outdated", "missing"} & set(states.values()) else 0)
+
+
+def contract_files(requests: Mapping[str, JsonObject]) -> dict[str, str]:
+    """The files of the contract, by name; `requests` are the examples, by name."""
+    schemas = {"request": request_schema(list(requests.values()))}
+    schemas |= {outcome: event_schema(outcome) for outcome in OUTCOMES}
+    files = {f"{name}.schema.json": json.dumps(schema, indent=2) + "\n" for name, schema in schemas.items()}
+    return {**files, "asyncapi.yaml": _yaml(asyncapi(version("hpoq"), requests))}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes everything out where it stands; texts of several lines as blocks."""
+
+    def ignore_aliases(self, _data: object) -> bool:
+        return True
+
+
+def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def _yaml(document: JsonObject) -> str:
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
+
+
+def _state(path: Path, text: str) -> str:
+    if not path.is_file():
+        return "missing"
+    return "current" if path.read_bytes() == text.encode() else "outdated"
+
+
+def _write(path: Path, text: str) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode())
+    return "written"
+
+
+def _show(output: Path, states: Mapping[str, str], as_json: bool) -> None:
+    paths = {str(output / name): state for name, state in states.items()}
+    if as_json:
+        rows: list[JsonValue] = [{"path": path, "state": state} for path, state in paths.items()]
+        print_json({"files": rows})
+        return
+    for path, state in paths.items():
+        console().print(Text.assemble(f"{path}: ", (state, _STYLES[state])))

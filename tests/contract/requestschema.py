@@ -1,0 +1,108 @@
+"""The request schema and the models, side by side."""
+
+import copy
+import gzip
+import json
+from base64 import b64decode
+from pathlib import Path
+
+from jsonschema import Draft202012Validator, ValidationError, validators
+
+from hpoq.contract.beyond import KEYWORD
+from hpoq.contract.pointer import pointer_to
+from hpoq.contract.request import parse_request
+from hpoq.errors import RequestRejected
+
+ROOT = Path(__file__).parents[2]
+CONTRACT = ROOT / "events" / "contract"
+REQUESTS = {path.stem: path for path in sorted((ROOT / "events" / "requests").glob("*.json"))}
+SCHEMA = json.loads((CONTRACT / "request.schema.json").read_text())
+VALIDATOR = Draft202012Validator(SCHEMA)
+
+
+def _named(_validator, rules, _instance, schema):
+    yield ValidationError("rules beyond the schema", validator=KEYWORD, validator_value=rules, schema=schema)
+
+
+_NAMING = validators.extend(Draft202012Validator, {KEYWORD: _named})(SCHEMA)
+
+
+def _reached(errors):
+    for error in errors:
+        if error.validator == KEYWORD:
+            yield pointer_to(*error.absolute_path), error.schema
+        yield from _reached(error.context)
+
+
+def beyond(document):
+    """Where hpoq judges more of `document` than the schema does: pointers, each with the schema that says so."""
+    return list(_reached(_NAMING.iter_errors(document)))
+
+
+def reaching(document, violation):
+    """The schemas that name the rule of `violation` at its place in `document`."""
+    return [
+        schema
+        for place, schema in beyond(document)
+        if violation.rule in schema[KEYWORD] and f"{violation.pointer}/".startswith(f"{place}/")
+    ]
+
+
+def violations(body):
+    """What hpoq has against `body`; nothing if it takes it."""
+    try:
+        parse_request(body)
+    except RequestRejected as exc:
+        return exc.violations
+    return ()
+
+
+def disagreement(document):
+    """What the schema and the models say differently of `document`; None where they agree."""
+    found = violations(json.dumps(document).encode())
+    if not VALIDATOR.is_valid(document):
+        return None if found else "the schema refuses it, and hpoq takes it"
+    unnamed = [violation for violation in found if not reaching(document, violation)]
+    return f"the schema takes it, and hpoq refuses it: {unnamed}" if unnamed else None
+
+
+def leniently_read(body):
+    """The document in `body`, as a reader takes it that minds neither encoding nor ambiguity."""
+    if body.startswith(b"\x1f\x8b"):
+        body = gzip.decompress(body)
+    while body[:1].isalnum():
+        body = b64decode(body)
+    return json.loads(body)
+
+
+def nodes(schema):
+    """`schema`, and every schema in it."""
+    if isinstance(schema, dict):
+        yield schema
+    for inner in schema.values() if isinstance(schema, dict) else schema:
+        if isinstance(inner, (dict, list)):
+            yield from nodes(inner)
+
+
+def ways(value, way=()):
+    """The way to every value in `value`, as member names and indexes."""
+    yield way
+    for token, inner in (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    ):
+        yield from ways(inner, (*way, token))
+
+
+def at(document, way):
+    for token in way:
+        document = document[token]
+    return document
+
+
+def put(document, way, value):
+    """A copy of `document` with `value` at `way`, made if it is not there."""
+    copied = holder = copy.deepcopy(document)
+    for token in way[:-1]:
+        holder = holder.setdefault(token, {}) if isinstance(holder, dict) else holder[token]
+    holder[way[-1]] = value
+    return copied

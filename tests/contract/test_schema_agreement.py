@@ -1,0 +1,195 @@
+"""The request schema and the models say the same, save for the rules that the schema names."""
+
+import copy
+import json
+
+import pytest
+from brokenrequests import MINIMAL, cases, config
+from fromschema import JSON, Maker
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from requestschema import (
+    REQUESTS,
+    SCHEMA,
+    VALIDATOR,
+    at,
+    disagreement,
+    leniently_read,
+    nodes,
+    put,
+    reaching,
+    violations,
+    ways,
+)
+
+from hpoq.contract.beyond import KEYWORD
+from hpoq.contract.search_space import ARITY
+
+MAKER = Maker(VALIDATOR)
+
+
+PARTS = [
+    *(("HpoExperimentConfig", (), name) for name in SCHEMA["$defs"]["HpoExperimentConfig"]["properties"]),
+    *(("YmlConfig", ("yml_config",), name) for name in SCHEMA["$defs"]["YmlConfig"]["properties"]),
+    *(
+        ("AssessorArgs", ("yml_config", "assessor", "class_args"), name)
+        for name in SCHEMA["$defs"]["AssessorArgs"]["properties"]
+    ),
+]
+
+
+@st.composite
+def documents(draw):
+    """Documents that the schema takes; those made as a whole seldom have much in them, so parts are, too."""
+    if draw(st.booleans()):
+        return draw(MAKER.documents())
+    definition, way, name = draw(
+        st.sampled_from(PARTS) | st.just(("HpoExperimentConfig", (), "search_space"))
+    )
+    made = draw(MAKER.of(SCHEMA["$defs"][definition]["properties"][name]))
+    return config((*way, name), made)
+
+
+VALUES = [
+    None,
+    True,
+    0,
+    -1,
+    1.0,
+    1.5,
+    2**31 - 1,
+    2**31,
+    -(2**31) - 1,
+    "",
+    "x",
+    "cmd1",
+    "SELECT 1",
+    "a\n",
+    "{}",
+    [],
+    [None],
+    ["x"],
+    [1, 2],
+    {},
+    {"x": None},
+    {"_type": "uniform", "_value": [1]},
+]
+
+
+def changed(document, way, change):
+    """A copy of `document` in which `change` was done to the object or array at `way`."""
+    copied = copy.deepcopy(document)
+    change(at(copied, way))
+    return copied
+
+
+def renamed(holder, name, new):
+    holder[new] = holder.pop(name)
+
+
+def mutations(document):
+    """`document` with each of its values dropped, renamed, retyped, and each of its objects and arrays enlarged."""
+    yield from VALUES
+    for way in ways(document):
+        value = at(document, way)
+        if isinstance(value, dict):
+            yield changed(document, way, lambda holder: holder.update(unexpected=1))
+        if isinstance(value, list):
+            yield changed(document, way, lambda holder: holder.extend(holder[:1]))
+            yield changed(document, way, lambda holder: holder.extend(["x"] * 21))
+        if not way:
+            continue
+        *above, last = way
+        yield from (put(document, way, other) for other in VALUES)
+        yield changed(document, above, lambda holder, last=last: holder.pop(last))
+        if isinstance(last, str):
+            for new in (last.swapcase(), f"{last}s"):
+                yield changed(document, above, lambda holder, last=last, new=new: renamed(holder, last, new))
+
+
+FULL = MINIMAL
+for _way, _value in {
+    ("params_config", "params_src_dst_filepath"): ["a, b"],
+    ("oss_config", "accessKeySecret"): "EXAMPLE",
+    ("ts_config", "region_id"): "r",
+    ("paiflow_config", "workspace_id"): "1",
+    ("k8s_config", "nni_container_cpu_limit"): "1",
+    ("monitor_config", "url"): "https://example.com",
+    ("schedule_config", "day"): "everyday",
+    ("output_config", "model_path"): "oss://b/",
+    ("yml_config", "assessor", "class_args"): {
+        "proportion": 0.5,
+        "start_step": 1,
+        "moving_avg": True,
+        "earlystop": False,
+    },
+    ("search_space",): {
+        "c": {"_type": "choice", "_value": [1, "a", True]},
+        "n": {"_type": "choice", "_value": [{"_name": "m", "x": {"_type": "uniform", "_value": [0, 1]}}]},
+        **{kind: {"_type": kind, "_value": [1, 2, 1][: len(names)]} for kind, names in ARITY.items()},
+    },
+}.items():
+    FULL = config(_way, _value, FULL)
+FULL = put(FULL, ("experiment", "Tag"), [{"Key": "team", "Value": "ranking"}])
+FULL = {**FULL, "schemaVersion": "1", "idempotencyKey": "k", "traceparent": f"00-{'1' * 32}-{'2' * 16}-01"}
+WRITTEN = {**{name: json.loads(path.read_text()) for name, path in REQUESTS.items()}, "full": FULL}
+
+
+def test_the_schema_is_one():
+    """The schema is one of JSON Schema 2020-12, and takes every request to copy and those here."""
+    Draft202012Validator.check_schema(SCHEMA)
+    for name, document in WRITTEN.items():
+        assert VALIDATOR.is_valid(document), name
+        assert not violations(json.dumps(document).encode()), name
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_changed_request_gets_one_verdict(name):
+    """Whatever is dropped, renamed, added or retyped at any place of a request, both say the same of it."""
+    for document in mutations(WRITTEN[name]):
+        assert disagreement(document) is None, document
+
+
+def test_bad_examples_are_refused():
+    """The schema refuses the requests in invalid/, too."""
+    for path in REQUESTS["minimal"].parent.glob("invalid/*.json"):
+        assert not VALIDATOR.is_valid(json.loads(path.read_text())), path
+
+
+@settings(max_examples=400, suppress_health_check=list(HealthCheck))
+@given(documents())
+def test_what_the_schema_makes_is_taken(document):
+    """Whatever is made from the schema is taken, save for the rules that the schema names."""
+    assert disagreement(document) is None
+
+
+@settings(max_examples=400, suppress_health_check=list(HealthCheck))
+@given(documents(), st.data())
+def test_what_is_changed_at_random_gets_one_verdict(document, data):
+    """So is any document made from the schema, once something in it was replaced, dropped or renamed."""
+    way = data.draw(st.sampled_from([way for way in ways(document) if way]))
+    *above, last = way
+    change = data.draw(st.sampled_from(["replace", "drop", "rename"]))
+    if change == "replace":
+        document = put(document, way, data.draw(JSON | st.sampled_from(VALUES)))
+    elif change == "drop" or not isinstance(last, str):
+        document = changed(document, above, lambda holder: holder.pop(last))
+    else:
+        document = changed(
+            document, above, lambda holder: renamed(holder, last, data.draw(st.text(max_size=9)))
+        )
+    assert disagreement(document) is None
+
+
+def test_no_rule_is_named_in_vain():
+    """For each rule that the schema names at a place, there is a request that breaks it there and nothing else."""
+    named = {(json.dumps(node), rule) for node in nodes(SCHEMA) for rule in node.get(KEYWORD, ())}
+    shown = set()
+    for rule, body in cases():
+        document = leniently_read(body)
+        assert VALIDATOR.is_valid(document), rule
+        (violation,) = violations(body)
+        assert violation.rule == rule
+        shown |= {(json.dumps(schema), rule) for schema in reaching(document, violation)}
+    assert shown == named
