@@ -7,11 +7,18 @@ from hypothesis import strategies as st
 
 from hpoq.cli.yamltext import YamlError, load_documents
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
-    max_leaves=20,
-)
+
+def json_of(text):
+    """Values of JSON whose texts come from the strategy `text`."""
+    return st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | text,
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4),
+        max_leaves=20,
+    )
+
+
+# Of line ends other than LF the library's own writer makes what its own reader folds.
+PLAIN = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), max_size=8)
 
 
 def load(text):
@@ -19,14 +26,14 @@ def load(text):
     return document.value
 
 
-@given(JSON)
+@given(json_of(st.text(max_size=8)))
 def test_json_is_yaml(value):
     """What is written as JSON means the same."""
     text = json.dumps(value)
     assert load(text) == value
 
 
-@given(JSON)
+@given(json_of(PLAIN))
 def test_any_value_can_be_written(value):
     """What a YAML library writes in block style is read back, save that it may quote less than JSON."""
     text = yaml.safe_dump(value, allow_unicode=True, sort_keys=False)
