@@ -1,17 +1,20 @@
-"""One instance of the function as a process of its own, which can die by SIGKILL at any effect on the outside.
+"""Instances of the function as processes of their own, which can die by SIGKILL at any effect on the outside.
 
-    python worker.py EVENT_FILE [--die-at N] [--clock-offset SECONDS]
+    python worker.py
 
-Every request to the cloud has three numbered points: before it is sent, after its answer was read, and, told
-apart by the server, in between. Settings come from the environment. The report is printed as JSON.
+Reads a line of JSON for each run, `{"event": base64, "environ": {...}, "die_at": N, "offset": SECONDS}`, and
+answers with a line of JSON: the report, whether the event was acknowledged, and the names of all points that were
+reached; or that the process was killed. Every run is a process of its own, forked from this one, which has imported
+everything and done nothing: a cold start without its cost.
+
+Every store write and every request to the cloud has points before it is sent and after its answer was read.
 """
 
-import argparse
+import base64
 import json
 import os
 import signal
 import sys
-from pathlib import Path
 
 from points import Points
 
@@ -19,7 +22,6 @@ from fcruntime import Fc3Context
 from hpoq.clock import SystemClock
 from hpoq.cloud.connections import new_session
 from hpoq.handler import EventFailed, Function
-from hpoq.idempotency.store import open_store
 from hpoq.observability import logs
 
 
@@ -38,31 +40,60 @@ def die():
 
 
 def operation(request):
-    return request.headers.get("x-acs-action") or f"{request.method} {request.path_url.split('?')[0]}"
+    named = request.headers.get("x-acs-action")
+    return named or f"{request.method} {request.path_url.split('?')[0]}"
 
 
-def instrumented(points, environ, clock):
+def instance(points, environ, clock):
     session = new_session()
     send = session.send
     session.send = lambda request, **kwargs: points.around(operation(request), send)(request, **kwargs)
-    store = points.around_store(open_store(environ["HPOQ_STORE"]))
-    return Function(environ, session=session, clock=clock, store=store)
+    function = Function(environ, session=session, clock=clock)
+    points.around_store(function._store)
+    return function
+
+
+def run(command):
+    """One invocation of a fresh instance."""
+    points = Points(command["die_at"], die)
+    function = instance(points, command["environ"], ShiftedClock(command["offset"]))
+    event = base64.b64decode(command["event"])
+    try:
+        report, acknowledged = function.handle(event, Fc3Context("r")), True
+    except EventFailed as exc:
+        report, acknowledged = exc.report.as_json(), False
+    return {"report": report, "acknowledged": acknowledged, "points": points.names}
+
+
+def in_a_process(command):
+    """What `run` answers in a fork of this process; None if that was killed."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        status = 1
+        try:
+            with os.fdopen(writing, "w") as answer:
+                json.dump(run(command), answer)
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        text = answer.read()
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        return None
+    if status != 0:
+        raise RuntimeError(f"the instance ended with {status}")
+    return json.loads(text)
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("event", type=Path)
-    parser.add_argument("--die-at", type=int, default=0)
-    parser.add_argument("--clock-offset", type=float, default=0.0)
-    arguments = parser.parse_args()
-    logs.configure("INFO", sys.stderr)
-    points = Points(arguments.die_at, die)
-    function = instrumented(points, dict(os.environ), ShiftedClock(arguments.clock_offset))
-    try:
-        report, acknowledged = function.handle(arguments.event.read_bytes(), Fc3Context("r")), True
-    except EventFailed as exc:
-        report, acknowledged = exc.report.as_json(), False
-    json.dump({"report": report, "acknowledged": acknowledged, "points": points.names}, sys.stdout)
+    logs.configure("ERROR", sys.stderr)
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(in_a_process(json.loads(line))) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
