@@ -9,6 +9,7 @@ between an invocation's last look at its lease and the sending of its create: no
 import copy
 import json
 from pathlib import Path
+from typing import ClassVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from world import World
 import alilocal
 from fcruntime import Fc3Context
 from fcruntime.context import FunctionInfo
+from hpoq.errors import StoreUnavailable
 from hpoq.handler import EventFailed
 from hpoq.testing import FakeClock, smq_event
 
@@ -26,6 +28,8 @@ REQUEST = json.loads((Path(__file__).parents[2] / "events" / "requests" / "minim
 CONTEXT = Fc3Context("r-1", FunctionInfo(timeout=300))
 MESSAGES = ("M1", "M2")
 CREATE, LIST, PUBLISH = "CreateHpoExperiment", "ListHpoExperiments", "PublishMessage"
+LONG = 1500
+OFFSETS = st.sampled_from([0.0, -0.5, 0.5, 0.25])
 SPARED = (f"before {CREATE}",)
 
 
@@ -33,20 +37,64 @@ class Killed(BaseException):
     """The process is gone: nothing below it may be caught, or written afterwards."""
 
 
+class Skewed:
+    """The world's clock as an instance sees it whose own is `offset` seconds off."""
+
+    def __init__(self, clock, offset):
+        self._clock = clock
+        self._offset = offset
+
+    def now(self):
+        return self._clock.now() + self._offset
+
+    def __getattr__(self, name):
+        return getattr(self._clock, name)
+
+
+class Flaky:
+    """A store of whose calls some are lost before they took place, or their answers after."""
+
+    def __init__(self, store, failures):
+        self._store = store
+        self._failures = failures
+
+    def _call(self, method, *arguments):
+        failure = self._failures.pop(0) if self._failures else None
+        if failure == "before":
+            raise StoreUnavailable("lost on the way there")
+        answer = getattr(self._store, method)(*arguments)
+        if failure == "after":
+            raise StoreUnavailable("lost on the way back")
+        return answer
+
+    def insert(self, record):
+        return self._call("insert", record)
+
+    def replace(self, record, expected):
+        return self._call("replace", record, expected)
+
+
 class Schedules(RuleBasedStateMachine):
+    """Instances whose clocks are up to `skew` seconds apart, which is what `settings` allow for."""
+
+    skew = 10
+    settings: ClassVar = {}
+
     @initialize(lag=st.sampled_from([0, 5, 14]), tag_filter=st.sampled_from(["honoured", "ignored"]))
     def begin(self, lag, tag_filter):
         cloud = alilocal.LocalCloud(seed=1)
         cloud.queues.create("hpo-requests")
         cloud.topics.create("hpo-results")
         self.world = World(cloud, FakeClock(cloud.clock.now()))
-        self.world.settings = {"HPOQ_MAX_ATTEMPTS": "50", "HPOQ_CALL_ATTEMPTS": "2"}
+        self.world.settings = {"HPOQ_MAX_ATTEMPTS": "50", "HPOQ_CALL_ATTEMPTS": "2", **self.settings}
+        self.store_failures = []
         cloud.behaviour.list_lag_seconds = lag
         cloud.behaviour.tag_filter = tag_filter
 
-    def deliver(self, message, points=None):
+    def deliver(self, message, points=None, offset=0.0):
         """Deliver once; what the function reports, None if it was killed."""
-        function = self.world.function()
+        function = self.world.function(clock=Skewed(self.world.clock, offset * self.skew))
+        function._store = Flaky(function._store, self.store_failures)
         if points is not None:
             session, store = function._session, function._store
             send = session.send
@@ -67,30 +115,35 @@ class Schedules(RuleBasedStateMachine):
         self.world.history.add_report(report)
         return report["messages"][0]["outcome"]
 
-    @rule(message=st.sampled_from(MESSAGES))
-    def plainly(self, message):
-        self.deliver(message)
+    @rule(message=st.sampled_from(MESSAGES), offset=OFFSETS)
+    def plainly(self, message, offset):
+        self.deliver(message, offset=offset)
 
-    @rule(message=st.sampled_from(MESSAGES), at=st.integers(1, 14))
-    def killed(self, message, at):
+    @rule(message=st.sampled_from(MESSAGES), at=st.integers(1, 14), offset=OFFSETS)
+    def killed(self, message, at, offset):
         def die():
             raise Killed
 
-        self.deliver(message, Points(at, die, SPARED))
+        self.deliver(message, Points(at, die, SPARED), offset)
 
     @rule(
         message=st.sampled_from(MESSAGES),
         at=st.integers(1, 14),
         seconds=st.sampled_from([0, 5, 60, 95, 120, 400]),
-        others=st.integers(1, 2),
+        others=st.lists(OFFSETS, min_size=1, max_size=2),
+        offset=OFFSETS,
     )
-    def overtaken(self, message, at, seconds, others):
+    def overtaken(self, message, at, seconds, others, offset):
         def others_run():
-            for _ in range(others):
+            for other in others:
                 self.world.later(seconds)
-                self.deliver(message)
+                self.deliver(message, offset=other)
 
-        self.deliver(message, Points(at, others_run, SPARED))
+        self.deliver(message, Points(at, others_run, SPARED), offset)
+
+    @rule(failures=st.lists(st.sampled_from(["before", "after", None]), min_size=1, max_size=5))
+    def the_store_breaks(self, failures):
+        self.store_failures += failures
 
     @rule(seconds=st.sampled_from([1, 10, 30, 91, 106, 500]))
     def time_goes_on(self, seconds):
@@ -120,11 +173,12 @@ class Schedules(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         self.world.cloud.faults.clear()
+        self.store_failures.clear()
         for message in MESSAGES:
             outcomes = []
             while outcomes[-1:] not in (["created"], ["duplicate"]):
                 assert len(outcomes) < 5, outcomes
-                self.world.later(120)
+                self.world.later(LONG)
                 outcomes.append(self.deliver(message))
         assert len(self.world.cloud.experiments) == len(MESSAGES)
         assert len({event["id"] for event in self.world.events}) == len(MESSAGES)
@@ -132,11 +186,28 @@ class Schedules(RuleBasedStateMachine):
         self.world.cloud.close()
 
 
-TestSchedules = Schedules.TestCase
-TestSchedules.settings = settings(
-    max_examples=400,
-    stateful_step_count=25,
-    deadline=None,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+class FarApart(Schedules):
+    """Clocks that are five minutes apart to either side, and settings that say so."""
+
+    skew = 600
+    settings: ClassVar = {"HPOQ_CLOCK_SKEW_SECONDS": "600", "HPOQ_LEASE_SECONDS": "700"}
+
+
+def case(machine, step_count, examples):
+    made = type(f"{machine.__name__}{step_count}", (machine,), {}).TestCase
+    made.settings = settings(
+        max_examples=examples,
+        stateful_step_count=step_count,
+        deadline=None,
+        database=None,
+        print_blob=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    return made
+
+
+# 10,000 schedules in all, in parts that can be run side by side.
+TestShort = case(Schedules, 6, 4500)
+TestMiddling = case(Schedules, 12, 2500)
+TestLong = case(Schedules, 25, 500)
+TestFarApart = case(FarApart, 8, 2500)

@@ -25,8 +25,8 @@ class World:
     history: History = field(default_factory=lambda: History(complete=True))
     early: list = field(default_factory=list)
 
-    def function(self, **settings):
-        """A fresh instance, as after a cold start."""
+    def function(self, clock=None, **settings):
+        """A fresh instance, as after a cold start; `clock` is its own, if it is not the world's."""
         environ = {
             "HPOQ_REGION": self.cloud.region,
             "HPOQ_ACCOUNT_ID": self.cloud.account_id,
@@ -40,7 +40,7 @@ class World:
         return Function(
             environ,
             session=self.cloud.session(),
-            clock=self.clock,
+            clock=clock or self.clock,
             store=self.store,
             wrap_publisher=lambda publisher: _Outbox(publisher, self),
         )
