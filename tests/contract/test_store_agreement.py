@@ -1,0 +1,165 @@
+"""Every store against every other: the same calls, in any order, have the same answers."""
+
+import multiprocessing
+import uuid
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+
+from hpoq.idempotency.record import Record, State
+from hpoq.idempotency.store import open_store
+from hpoq.processing import lifecycle
+from hpoq.processing.lifecycle import Action, Terms
+from hpoq.testing import MemoryStore
+
+KEYS = [str(uuid.UUID(int=number)) for number in range(3)]
+OWNERS = ["owner-1", "owner-2", "owner-3"]
+# Far off, for a store may drop what has expired.
+NOW = 4_000_000_000.0
+TERMS = Terms(lease=90, skew=10, consistency=15, retention=10**9, max_attempts=3)
+SKEWS = st.sampled_from([-300.0, 0.0, 300.0])
+
+
+class Agreement(RuleBasedStateMachine):
+    """Drives all stores through the transitions of the life cycle, and through wrong ones."""
+
+    stores = ()
+
+    def __init__(self):
+        super().__init__()
+        self.now = NOW
+        for store in self.stores:
+            store.forget()
+
+    def ask(self, call):
+        """What all stores answer to `call`."""
+        answers = [call(store) for store in self.stores]
+        assert all(answer == answers[0] for answer in answers), answers
+        return answers[0]
+
+    @rule(key=st.sampled_from(KEYS), owner=st.sampled_from(OWNERS), skew=SKEWS)
+    def opens(self, key, owner, skew):
+        now = self.now + skew
+        wanted = lifecycle.claim(key, "f", owner, now, TERMS)
+        standing = self.ask(lambda store: store.insert(wanted))
+        if standing is not None and lifecycle.decide(standing, "f", now) is Action.TAKE_OVER:
+            taken = lifecycle.take_over(standing, owner, now, TERMS)
+            assert self.ask(lambda store: store.replace(taken, standing.version))
+
+    @rule(key=st.sampled_from(KEYS), owner=st.sampled_from(OWNERS), end=st.sampled_from(list(State)))
+    def ends(self, key, owner, end):
+        """By whoever thinks that the claim is its own."""
+        standing = self.ask(lambda store: store.get(key))
+        if standing is None:
+            return
+        mine = replace(standing, owner=owner)
+        ended = {
+            State.IN_PROGRESS: lifecycle.release(mine, None, self.now, counts=True),
+            State.COMPLETED: lifecycle.complete(mine, "s1", '{"é":1}', self.now, TERMS),
+            State.REJECTED: lifecycle.reject(mine, "{}", self.now, TERMS),
+            State.FAILED: lifecycle.fail(mine, "{}", self.now, TERMS),
+        }[end]
+        done = self.ask(lambda store: store.replace(ended, mine.version))
+        assert done == (standing.owner == owner or ended == standing)
+
+    @rule(key=st.sampled_from(KEYS))
+    def publishes(self, key):
+        standing = self.ask(lambda store: store.get(key))
+        if standing is not None and standing.event is not None:
+            out = lifecycle.published(standing, self.now)
+            assert self.ask(lambda store: store.replace(out, standing.version))
+            assert self.ask(lambda store: store.replace(out, standing.version))
+
+    @rule(seconds=st.sampled_from([1.0, 91.0, 1000.0]))
+    def time_goes_on(self, seconds):
+        self.now += seconds
+
+
+class Renewed:
+    """A store that can be emptied, by being made anew."""
+
+    def __init__(self, make):
+        self._make = make
+        self._store = None
+
+    def forget(self):
+        self.close()
+        self._store = self._make()
+
+    def close(self):
+        if self._store is not None:
+            self._store.close()
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+
+@pytest.fixture
+def urls(redis_server, tmp_path):
+    """Makes a URL of each sort of store, empty each time."""
+    return {
+        "sqlite": lambda: f"sqlite:///{tmp_path / uuid.uuid4().hex}.sqlite3",
+        "redis": lambda: f"{redis_server}?prefix={uuid.uuid4()}:",
+    }
+
+
+def test_all_stores_agree(urls):
+    """Whatever is asked of them in whatever order, all stores answer as the model does."""
+    stores = [Renewed(lambda make=make: open_store(make())) for make in urls.values()]
+
+    class Machine(Agreement):
+        pass
+
+    Machine.stores = (Renewed(MemoryStore), *stores)
+    try:
+        run_state_machine_as_test(
+            Machine,
+            settings=settings(
+                max_examples=60,
+                stateful_step_count=20,
+                deadline=None,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+    finally:
+        for store in stores:
+            store.close()
+
+
+def race(url, name, start, answers):
+    """Insert fifty records, and take each over from whoever has it; how often either was won."""
+    store = open_store(url)
+    start.wait()
+    inserted = taken = 0
+    for number in range(50):
+        key = str(uuid.UUID(int=number))
+        mine = Record(key, State.IN_PROGRESS, "f", name, 1.0, 2.0, NOW)
+        standing = store.insert(mine)
+        inserted += standing is None
+        if standing is not None and standing.attempts == 1:
+            taken += store.replace(replace(mine, attempts=2), standing.version)
+    store.close()
+    answers.put((inserted, taken))
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+def test_processes_race(urls, kind):
+    """Of processes that race for a key exactly one inserts it, and at most one takes it over."""
+    context = multiprocessing.get_context("spawn")
+    start, answers, url = context.Barrier(4), context.Queue(), urls[kind]()
+    racers = [context.Process(target=race, args=(url, f"racer-{n}", start, answers)) for n in range(4)]
+    for racer in racers:
+        racer.start()
+    won = [answers.get(timeout=60) for _ in racers]
+    for racer in racers:
+        racer.join()
+    assert sum(inserted for inserted, _ in won) == 50
+    assert sum(taken for _, taken in won) <= 50
+    store = open_store(url)
+    owners = [store.get(str(uuid.UUID(int=number))) for number in range(50)]
+    store.close()
+    assert sum(record.attempts == 2 for record in owners) == sum(taken for _, taken in won)
