@@ -107,11 +107,12 @@ class Creator:
         lease_left = lifecycle.latest_send(claim, self._terms) - self._clock.now()
         return min(self._limits.calls_end_at, self._clock.monotonic() + lease_left)
 
-    def _find(self, request: ExperimentRequest, claim: Record) -> Created | None:
+    def _find(self, request: ExperimentRequest, claim: Record, *, thorough: bool) -> Created | None:
         experiment = request.experiment
         found = reconcile.find(
             self._client,
             Sought(claim.key, claim.claimed_at, experiment.name, experiment.workspace_id),
+            thorough=thorough,
             page_size=self._marking.page_size,
             give_up_at=self._give_up_at(claim),
         )
@@ -122,12 +123,12 @@ class Creator:
         try:
             # Asked before the look: what comes to light while it lasts must not be concluded absent.
             settled = not lifecycle.in_doubt(doubt_until, self._clock.now())
-            found = self._find(request, claim)
+            found = self._find(request, claim, thorough=settled)
             if found is None and not settled:
                 if not self._can_wait(claim, doubt_until):
                     return Postponed(_IN_DOUBT, doubt_until, counts=False)
                 self._clock.sleep(doubt_until - self._clock.now())
-                found = self._find(request, claim)
+                found = self._find(request, claim, thorough=True)
         except CallError as exc:
             return _postponed(exc, doubt_until)
         if found is None and lifecycle.exhausted(claim, self._terms):
@@ -178,7 +179,7 @@ class Creator:
         """Look once: a service that acted and then failed to say so usually lists the experiment at once."""
         doubt = lifecycle.doubt_after_send(claim, self._terms)
         try:
-            return self._find(request, claim) or Postponed(as_event_error(cause), doubt)
+            return self._find(request, claim, thorough=False) or Postponed(as_event_error(cause), doubt)
         except CallError:
             return Postponed(as_event_error(cause), doubt)
 

@@ -2,8 +2,9 @@
 
 The service offers no idempotency token, so every create carries its key as a marker: the tag `hpoq-key`, or a
 suffix of the description. A listing is never believed further than its rows: each row's marker is checked here,
-and an empty answer to the tag filter, whose wire form is not documented beyond doubt, is confirmed by paging
-through all experiments made since the key was first claimed.
+and an empty answer to the tag filter, whose wire form is not documented beyond doubt, counts only if the filter
+is seen to find another key; else it is confirmed by paging through all experiments made since the key was first
+claimed.
 
 **Residual risk.** A second experiment can still come about in these ways. The service takes longer than the
 lease plus the consistency margin to carry out a create that it never answered. It lists a new experiment later
@@ -78,45 +79,79 @@ class Sought:
         return row.created_at is not None and row.created_at < self.earliest
 
 
-def find(client: PaiAutoMl, sought: Sought, *, page_size: int, give_up_at: float) -> Experiment | None:
+def find(
+    client: PaiAutoMl, sought: Sought, *, thorough: bool, page_size: int, give_up_at: float
+) -> Experiment | None:
     """The experiment that bears the key, if the service lists one.
 
-    `give_up_at` is a time of the monotonic clock. Raises CallError where a listing fails, UnknownEnd where it
-    cannot be relied on, Ambiguous where the marker cannot. None is no proof while the key is in doubt.
+    Unless `thorough`, only where it would be found at once, which says nothing if it is not. A thorough None is
+    no proof while the key is in doubt. `give_up_at` is a time of the monotonic clock. Raises CallError where a
+    listing fails, UnknownEnd where it cannot be relied on, Ambiguous where the marker cannot.
     """
-    return _by_tag(client, sought, page_size, give_up_at) or _by_time(client, sought, page_size, give_up_at)
+    look = _Look(client, sought, page_size, give_up_at)
+    filtered = look.by_tag(sought.key)
+    found = sought.among(filtered or ()) or sought.among(look.newest())
+    if found is not None or not thorough or (filtered == () and look.filter_works()):
+        return found
+    return look.by_time()
 
 
-def _by_tag(client: PaiAutoMl, sought: Sought, page_size: int, give_up_at: float) -> Experiment | None:
-    try:
-        page = client.list_hpo_experiments(
-            tags=[(TAG_KEY, sought.key)], page_number=1, page_size=page_size, give_up_at=give_up_at
-        )
-    except (Invalid, Denied):
-        # A service that does not take the filter; if it takes no listing at all, the next one says so.
+@dataclass
+class _Look:
+    """The listings of one search."""
+
+    client: PaiAutoMl
+    sought: Sought
+    page_size: int
+    give_up_at: float
+    _newest: tuple[Experiment, ...] = ()
+
+    def by_tag(self, key: str) -> tuple[Experiment, ...] | None:
+        """What the service lists for `key`; None if it does not take the filter."""
+        try:
+            page = self.client.list_hpo_experiments(
+                tags=[(TAG_KEY, key)], page_number=1, page_size=self.page_size, give_up_at=self.give_up_at
+            )
+        except (Invalid, Denied):
+            # If it takes no listing at all, the next one says so.
+            return None
+        return page.experiments
+
+    def newest(self) -> tuple[Experiment, ...]:
+        """The first page of all that was made since."""
+        self._newest = self._page(1).experiments
+        return self._newest
+
+    def filter_works(self) -> bool:
+        """Whether the tag filter, empty for our key, finds another key that is seen to exist, and nothing else.
+
+        Then its empty answer is as good as a reading of everything.
+        """
+        keys = (dict(row.tags).get(TAG_KEY) for row in self._newest)
+        other = next((key for key in keys if key is not None), None)
+        rows = self.by_tag(other) if other is not None else None
+        return bool(rows) and all((TAG_KEY, other) in row.tags for row in rows or ())
+
+    def by_time(self) -> Experiment | None:
+        """Look through everything made since; raises Ambiguous if the marker may have been dropped."""
+        markers_stay, unmarked = False, set[str]()
+        for rows in read_through(self._page, self.page_size):
+            found = self.sought.among(rows)
+            if found is not None:
+                return found
+            markers_stay = markers_stay or any(row.tags or marked_with((), row.description) for row in rows)
+            unmarked |= {row.experiment_id for row in rows if self.sought.may_be(row)}
+        if unmarked and not markers_stay:
+            raise _ambiguous(sorted(unmarked))
         return None
-    return sought.among(page.experiments)
 
-
-def _by_time(client: PaiAutoMl, sought: Sought, page_size: int, give_up_at: float) -> Experiment | None:
-    """Look through everything made since; raises Ambiguous if the marker may have been dropped."""
-    earliest = sought.earliest.strftime("%Y-%m-%d %H:%M:%S")
-
-    def read_page(number: int) -> ExperimentPage:
-        return client.list_hpo_experiments(
-            min_create_time=earliest, page_number=number, page_size=page_size, give_up_at=give_up_at
+    def _page(self, number: int) -> ExperimentPage:
+        return self.client.list_hpo_experiments(
+            min_create_time=self.sought.earliest.strftime("%Y-%m-%d %H:%M:%S"),
+            page_number=number,
+            page_size=self.page_size,
+            give_up_at=self.give_up_at,
         )
-
-    markers_stay, unmarked = False, set()
-    for rows in read_through(read_page, page_size):
-        found = sought.among(rows)
-        if found is not None:
-            return found
-        markers_stay = markers_stay or any(row.tags or marked_with((), row.description) for row in rows)
-        unmarked |= {row.experiment_id for row in rows if sought.may_be(row)}
-    if unmarked and not markers_stay:
-        raise _ambiguous(sorted(unmarked))
-    return None
 
 
 def _ambiguous(experiment_ids: list[str]) -> Ambiguous:

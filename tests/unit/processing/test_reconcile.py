@@ -31,13 +31,14 @@ class Listing:
         if tags:
             if isinstance(self.by_tag, Exception):
                 raise self.by_tag
-            return ExperimentPage(len(self.by_tag), tuple(self.by_tag), "r")
+            rows = self.by_tag(dict(tags)["hpoq-key"]) if callable(self.by_tag) else self.by_tag
+            return ExperimentPage(len(rows), tuple(rows), "r")
         start = (page_number - 1) * page_size
         return ExperimentPage(len(self.rows), tuple(self.rows[start : start + page_size]), "r")
 
 
-def look(listing, name="n"):
-    return find(listing, Sought(KEY, SINCE, name, "1"), page_size=3, give_up_at=0.0)
+def look(listing, name="n", *, thorough=True):
+    return find(listing, Sought(KEY, SINCE, name, "1"), thorough=thorough, page_size=3, give_up_at=0.0)
 
 
 def test_found_by_tag():
@@ -113,3 +114,37 @@ def test_a_request_without_a_name_may_be_any():
     """What the request does not say tells nothing apart."""
     with pytest.raises(Ambiguous):
         look(Listing([row(1, tags=(), name="whatever the service made of it")]), name=None)
+
+
+OTHER = KEY[:-1] + "0"
+
+
+def filtering(*rows):
+    """A tag filter that works."""
+    return lambda key: [row for row in rows if ("hpoq-key", key) in row.tags]
+
+
+def test_a_filter_that_is_seen_to_work_is_believed():
+    """If it finds another key that exists, its empty answer for ours is enough, however long the listing."""
+    rows = [*map(row, range(1, 100)), row(100, key=OTHER)][::-1]
+    listing = Listing(rows, by_tag=filtering(*rows))
+    assert look(listing) is None
+    assert listing.calls == [("tag", 1), ("time", 1), ("tag", 1)]
+
+
+@pytest.mark.parametrize(
+    "by_tag", [lambda _: [], lambda key: [row(1), row(2, key=OTHER)] if key == OTHER else []]
+)
+def test_a_filter_that_does_not_find_the_other_is_not(by_tag):
+    """A filter that finds nothing at all, or more than it should, proves nothing: everything is read."""
+    rows = [row(2, key=OTHER), *map(row, range(3, 9)), row(9, key=KEY)]
+    assert look(Listing(rows, by_tag=by_tag)).experiment_id == "s000009"
+
+
+def test_a_glance():
+    """A look that cannot conclude anything asks only where the experiment would be found at once."""
+    listing = Listing([*map(row, range(9)), row(9, key=KEY)])
+    assert look(listing, thorough=False) is None
+    assert listing.calls == [("tag", 1), ("time", 1)]
+    refusal = Invalid("no Tag", service="paiautoml", operation="ListHpoExperiments")
+    assert look(Listing([row(1, key=KEY)], by_tag=refusal), thorough=False).experiment_id == "s000001"
