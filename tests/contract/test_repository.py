@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -111,3 +112,12 @@ def test_no_file_is_too_long():
     for package in PACKAGES:
         for file in modules(package):
             assert len(file.read_text().splitlines()) <= 400, file
+
+
+def test_every_threat_has_its_test():
+    """The page on security names tests that exist."""
+    page = (ROOT / "functions" / "hpoq" / "SECURITY.md").read_text()
+    named = re.findall(r"`((?:unit|reliability|contract)/[\w/]+\.py)(?:::(\w+))?`", page)
+    assert len(named) > 15
+    for path, test in named:
+        assert f"def {test or 'test_'}" in (ROOT / "tests" / path).read_text(), (path, test)

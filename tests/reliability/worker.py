@@ -90,7 +90,7 @@ def in_a_process(command):
 
 
 def main():
-    logs.configure("ERROR", sys.stderr)
+    logs.configure("CRITICAL", sys.stderr)
     for line in sys.stdin:
         sys.stdout.write(json.dumps(in_a_process(json.loads(line))) + "\n")
         sys.stdout.flush()

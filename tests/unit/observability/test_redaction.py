@@ -76,3 +76,11 @@ def test_level(lines):
     logs.configure("WARNING", stream)
     logs.get_logger().info("quiet")
     assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize("text", ['x\n{"level": "info"}', "x\r\ny", "x\x1b[2J", '"}\n', "\u2028", "\x00"])
+def test_nobody_can_forge_a_log_line(lines, text):
+    """Whatever a text holds, a line of the log stays one JSON object."""
+    logs.get_logger().info("event", name=text, key=text)
+    (line,) = lines()
+    assert (line["name"], line["key"]) == (text, text)
