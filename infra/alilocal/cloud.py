@@ -20,6 +20,8 @@ from alilocal.paiautoml.model import Experiment
 from alilocal.paiautoml.routes import PaiAutoMl
 from alilocal.smq.routes import Smq
 from alilocal.smq.store import Queues, Topics
+from alilocal.tablestore.model import Tables
+from alilocal.tablestore.routes import Tablestore
 
 if TYPE_CHECKING:
     import requests
@@ -81,7 +83,8 @@ class LocalCloud:
         )
         self._paiautoml = PaiAutoMl(world)
         self._smq = Smq(world)
-        self._services: tuple[Service, ...] = (self._paiautoml, self._smq)
+        self._tablestore = Tablestore(world)
+        self._services: tuple[Service, ...] = (self._tablestore, self._paiautoml, self._smq)
         self.faults = Faults(self.ids, {service.name: service.operations for service in self._services})
         self.requests = RequestLog()
 
@@ -97,6 +100,10 @@ class LocalCloud:
     @property
     def topics(self) -> Topics:
         return self._smq.topics
+
+    @property
+    def tables(self) -> Tables:
+        return self._tablestore.tables
 
     def reset(self) -> None:
         """Forget everything: resources, faults, switches, registered keys, log; not the time."""

@@ -9,11 +9,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
+import alilocal
+from alilocal.tablestore.model import STRING
 from hpoq.idempotency.record import Record, State
 from hpoq.idempotency.store import open_store
 from hpoq.processing import lifecycle
 from hpoq.processing.lifecycle import Action, Terms
-from hpoq.testing import MemoryStore
+from hpoq.testing import MemoryStore, run_store_conformance
 
 KEYS = [str(uuid.UUID(int=number)) for number in range(3)]
 OWNERS = ["owner-1", "owner-2", "owner-3"]
@@ -98,12 +100,35 @@ class Renewed:
 
 
 @pytest.fixture
-def urls(redis_server, tmp_path):
+def tablestore(monkeypatch):
+    """Makes a URL of a new table each time, which the local cloud serves."""
+    with alilocal.serve() as server:
+        monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", server.cloud.access_key_id)
+        monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", server.cloud.access_key_secret)
+
+        def make():
+            name = f"t{uuid.uuid4().hex}"
+            server.cloud.tables.create(name, [("key", STRING)])
+            return f"tablestore://127.0.0.1:{server.port}/{name}?instance=local&scheme=http"
+
+        yield make
+
+
+@pytest.fixture
+def urls(redis_server, tablestore, tmp_path):
     """Makes a URL of each sort of store, empty each time."""
     return {
         "sqlite": lambda: f"sqlite:///{tmp_path / uuid.uuid4().hex}.sqlite3",
         "redis": lambda: f"{redis_server}?prefix={uuid.uuid4()}:",
+        "tablestore": tablestore,
     }
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "redis", "tablestore"])
+def test_conformance(urls, kind):
+    """Every store, opened by its URL, keeps every rule of the protocol."""
+    url = urls[kind]()
+    run_store_conformance(lambda: open_store(url))
 
 
 def test_all_stores_agree(urls):
@@ -146,7 +171,7 @@ def race(url, name, start, answers):
     answers.put((inserted, taken))
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+@pytest.mark.parametrize("kind", ["sqlite", "redis", "tablestore"])
 def test_processes_race(urls, kind):
     """Of processes that race for a key exactly one inserts it, and at most one takes it over."""
     context = multiprocessing.get_context("spawn")

@@ -12,6 +12,7 @@ import pytest
 from instances import Instances
 
 import alilocal
+from alilocal.tablestore.model import STRING
 from hpoq.testing import smq_stream_event
 from hpoq.testing.events import encode_body
 
@@ -35,6 +36,15 @@ def server():
 @pytest.fixture
 def store(request, tmp_path):
     """A store of the kind asked for, empty each time: the settings that name it."""
+    if request.param == "tablestore":
+        server = request.getfixturevalue("server")
+
+        def make():
+            table = server.cloud.tables.create(f"t{uuid.uuid4().hex}", [("key", STRING)])
+            host = f"127.0.0.1:{server.port}"
+            return {"HPOQ_STORE": f"tablestore://{host}/{table.name}?instance=local&scheme=http"}
+
+        return make
     if request.param == "redis":
         url = request.getfixturevalue("redis_server")
         return lambda: {"HPOQ_STORE": f"{url}?prefix={uuid.uuid4()}:"}
@@ -93,7 +103,7 @@ def judge(instances, reports, name):
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize("policy", ["raise", "requeue"])
-@pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)
+@pytest.mark.parametrize("store", ["sqlite", "redis", "tablestore"], indirect=True)
 def test_killed_at_every_point(instances, store, policy, scenario):
     """Wherever the first instance dies, redelivery ends with one experiment and one event for each message."""
     policy_settings = {"HPOQ_BATCH_POLICY": policy}

@@ -6,10 +6,12 @@ import os
 from collections.abc import Mapping
 
 import alilocal
+from alilocal.tablestore.model import STRING
 from hpoq.cloud.credentials import Credentials
 
 QUEUE = "hpo-requests"
 TOPIC = "hpo-results"
+TABLE = "hpoq"
 DEAD_LETTER_QUEUE = "hpo-requests-dead"
 
 _KEYS = ("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET", "ALIBABA_CLOUD_SECURITY_TOKEN")
@@ -65,7 +67,8 @@ def local_credentials(cloud: alilocal.LocalCloud) -> Mapping[str, str]:
 
 
 def lay_out(cloud: alilocal.LocalCloud) -> None:
-    """Create the queue, the topic and the dead-letter queue of the pipeline."""
+    """Create the queue, the topic, the dead-letter queue and the table of the pipeline."""
     cloud.queues.create(QUEUE)
     cloud.queues.create(DEAD_LETTER_QUEUE)
     cloud.topics.create(TOPIC)
+    cloud.tables.create(TABLE, [("key", STRING)])

@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from hpoq.errors import StoreUnavailable
 from hpoq.idempotency.record import Record, Version, decode, encode
+
+_PAUSE_SECONDS = 0.01
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS hpoq_record (
@@ -48,11 +51,23 @@ class SqliteStore:
         connection = sqlite3.connect(
             self._path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
         )
-        connection.execute("PRAGMA journal_mode = WAL")
+        self._switch_to_wal(connection)
         # NORMAL may lose the last commits on power failure, and a lost claim is a second experiment.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(_SCHEMA)
         return connection
+
+    def _switch_to_wal(self, connection: sqlite3.Connection) -> None:
+        """Of processes that open a new file at once all but one are refused, whatever their busy time-out."""
+        patience = time.monotonic() + self._busy_seconds
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError:
+                if time.monotonic() > patience:
+                    raise
+                time.sleep(_PAUSE_SECONDS)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

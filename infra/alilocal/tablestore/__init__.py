@@ -1,0 +1,1 @@
+"""Tablestore, API version 2015-12-31: the wide-column model."""

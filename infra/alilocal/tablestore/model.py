@@ -1,0 +1,219 @@
+"""Tables and their rows.
+
+A cell keeps its newest versions by timestamp; what is older than the table's time to live cannot be read, and a row
+without a readable cell is not there. Time to live: https://help.aliyun.com/en/tablestore/data-versions-and-ttl.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from alilocal.core.clock import CloudClock
+from alilocal.tablestore.errors import InvalidKey, NoSuchTable, ParameterInvalid, TableExists
+from alilocal.tablestore.plainbuffer import Bound, Cell, KeyValue, Operation, Value
+
+INTEGER, STRING, BINARY = 1, 2, 3
+_TYPES: dict[int, type] = {INTEGER: int, STRING: str, BINARY: bytes}
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
+_MOST_KEY_BYTES = 1024
+_MOST_COLUMNS = 1024
+
+Key = tuple[Value, ...]
+Versions = dict[int, Value]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Of a table: time to live in seconds (-1: none), versions of a cell, and whether UpdateRow is allowed."""
+
+    time_to_live: int = -1
+    max_versions: int = 1
+    deviation: int = 86_400
+    allow_update: bool = True
+
+    def check(self) -> None:
+        if self.time_to_live != -1 and self.time_to_live <= 0:
+            raise ParameterInvalid("Invalid time to live.")
+        if self.max_versions <= 0:
+            raise ParameterInvalid("Invalid max versions.")
+
+
+@dataclass
+class Table:
+    """A table: its key's columns by name and type, and its rows by key."""
+
+    name: str
+    schema: tuple[tuple[str, int], ...]
+    clock: CloudClock
+    options: Options = field(default_factory=Options)
+    _rows: dict[Key, dict[str, Versions]] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> dict[Key, dict[str, Value]]:
+        """What is there now: the newest values by key."""
+        found = {key: self.columns(key) for key in self._rows}
+        return {key: columns for key, columns in found.items() if columns is not None}
+
+    def columns(self, key: Key) -> dict[str, Value] | None:
+        """The newest value of each column that can be read; None if there is no such row."""
+        versions = self.versions(key, 1)
+        return (
+            {name: next(iter(kept.values())) for name, kept in versions.items()}
+            if versions is not None
+            else None
+        )
+
+    def versions(self, key: Key, most: int) -> dict[str, Versions] | None:
+        """Up to `most` versions of each column that can be read, newest first."""
+        row = self._rows.get(key)
+        if row is None:
+            return None
+        least = self._oldest()
+        readable = {
+            name: dict(sorted(((at, value) for at, value in kept.items() if at > least), reverse=True)[:most])
+            for name, kept in row.items()
+        }
+        found = {name: kept for name, kept in readable.items() if kept}
+        return found if found or not row else None
+
+    def _oldest(self) -> float:
+        ttl = self.options.time_to_live
+        return -1 if ttl < 0 else self.clock.now_ms() - ttl * 1000
+
+    def key_of(self, cells: Sequence[Cell], *, bounds: bool = False) -> tuple[KeyValue, ...]:
+        """The key in `cells`, which must fit the schema; raises InvalidKey."""
+        if len(cells) != len(self.schema):
+            raise InvalidKey(f"Validate PK size fail. Input: {len(cells)}, Meta: {len(self.schema)}.")
+        for cell, (name, kind) in zip(cells, self.schema, strict=True):
+            if cell.name != name:
+                raise InvalidKey(f"Validate PK name fail. Input: {cell.name}, Meta: {name}.")
+            if bounds and cell.value in (Bound.LEAST, Bound.MOST):
+                continue
+            if type(cell.value) is not _TYPES[kind]:
+                raise InvalidKey(f"Validate PK type fail. Column: {name}.")
+            if isinstance(cell.value, (str, bytes)) and _size(cell.value) > _MOST_KEY_BYTES:
+                raise ParameterInvalid("The length of a primary key column exceeds the limit.")
+        return tuple(cell.value for cell in cells if cell.value is not None)
+
+    def put(self, key: Key, cells: Sequence[Cell]) -> None:
+        """Replace the row."""
+        check_names(cells)
+        row: dict[str, Versions] = {}
+        for cell in cells:
+            self._put_cell(row, cell)
+        self._rows[key] = row
+
+    def update(self, key: Key, cells: Sequence[Cell]) -> None:
+        """Change the cells that are named; the row is made if it is not there."""
+        if not self.options.allow_update:
+            raise ParameterInvalid("UpdateRow is forbidden.")
+        if not cells:
+            raise ParameterInvalid("Invalid update row request: missing cells in request")
+        check_names(cells)
+        row = {
+            name: dict(kept) for name, kept in (self.versions(key, self.options.max_versions) or {}).items()
+        }
+        for cell in cells:
+            if cell.operation is Operation.DELETE_ALL:
+                row.pop(cell.name, None)
+            elif cell.operation is Operation.DELETE_ONE:
+                row.get(cell.name, {}).pop(cell.timestamp or 0, None)
+            elif cell.operation is Operation.INCREMENT:
+                self._put_cell(row, Cell(cell.name, _incremented(row.get(cell.name), cell.value)))
+            else:
+                self._put_cell(row, cell)
+        self._rows[key] = {name: kept for name, kept in row.items() if kept}
+
+    def delete(self, key: Key) -> None:
+        self._rows.pop(key, None)
+
+    def between(
+        self, start: tuple[KeyValue, ...], end: tuple[KeyValue, ...], *, backward: bool
+    ) -> Iterator[Key]:
+        """Keys of rows from `start` on, which is included, to `end`, which is not; in order."""
+        low, high = _order(start), _order(end)
+        if (low <= high) if backward else (low >= high):
+            direction = "BACKWARD" if backward else "FORWARD"
+            raise ParameterInvalid(
+                f"Begin key must {'greater' if backward else 'less'} than end key in {direction}"
+            )
+        keys = sorted(self.rows, key=_order, reverse=backward)
+        return iter(
+            [key for key in keys if (high < _order(key) <= low if backward else low <= _order(key) < high)]
+        )
+
+    def _put_cell(self, row: dict[str, Versions], cell: Cell) -> None:
+        if cell.value is None or isinstance(cell.value, Bound):
+            raise ParameterInvalid("Cell data broken, a cell has no value.")
+        at = self.clock.now_ms() if cell.timestamp is None else cell.timestamp
+        kept = {**row.get(cell.name, {}), at: cell.value}
+        row[cell.name] = dict(sorted(kept.items(), reverse=True)[: self.options.max_versions])
+
+
+class Tables:
+    """The tables of the instance."""
+
+    def __init__(self, clock: CloudClock) -> None:
+        self._clock = clock
+        self._by_name: dict[str, Table] = {}
+
+    def create(self, name: str, schema: Sequence[tuple[str, int]], options: Options | None = None) -> Table:
+        """A new table whose key has the columns `schema`, by name and type; raises TableExists."""
+        if (
+            not _NAME.fullmatch(name)
+            or not 1 <= len(schema) <= 4
+            or any(kind not in _TYPES for _, kind in schema)
+        ):
+            raise ParameterInvalid("The table's name or its primary key is not valid.")
+        if name in self._by_name:
+            raise TableExists
+        made = options or Options()
+        made.check()
+        table = self._by_name[name] = Table(name, tuple(schema), self._clock, made)
+        return table
+
+    def get(self, name: str) -> Table:
+        """Raises NoSuchTable."""
+        if name not in self._by_name:
+            raise NoSuchTable
+        return self._by_name[name]
+
+    def delete(self, name: str) -> None:
+        self.get(name)
+        del self._by_name[name]
+
+    def list(self) -> list[str]:
+        return sorted(self._by_name)
+
+
+def check_names(cells: Sequence[Cell]) -> None:
+    if len(cells) > _MOST_COLUMNS:
+        raise ParameterInvalid("The number of columns from the request exceeds the limit.")
+    for cell in cells:
+        if not _NAME.fullmatch(cell.name):
+            raise ParameterInvalid(f"Invalid column name: '{cell.name}'.")
+
+
+def _size(value: str | bytes) -> int:
+    return len(value.encode() if isinstance(value, str) else value)
+
+
+def _order(key: Sequence[KeyValue]) -> list[tuple[int, KeyValue]]:
+    """Sorts keys as the service does: texts by their bytes, the ends of a range around everything."""
+    return [
+        (0, 0) if value is Bound.LEAST else (2, 0) if value is Bound.MOST else (1, _plain(value))
+        for value in key
+    ]
+
+
+def _plain(value: KeyValue) -> KeyValue:
+    return value.encode() if isinstance(value, str) else value
+
+
+def _incremented(kept: Versions | None, by: KeyValue | None) -> Value:
+    before = next(iter(kept.values())) if kept else 0
+    if type(before) is not int or type(by) is not int:
+        raise ParameterInvalid("Only integers can be incremented.")
+    return before + by

@@ -1,0 +1,103 @@
+"""Protocol Buffers, as far as Tablestore's messages need them: numbers and length-delimited fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from alilocal.tablestore.errors import ParameterInvalid
+
+_MOST_BITS = 63
+
+
+class Message:
+    """The fields of a message, by number. Raises ParameterInvalid for bytes that are none."""
+
+    def __init__(self, data: bytes) -> None:
+        self._fields: dict[int, list[int | bytes]] = {}
+        at = 0
+        while at < len(data):
+            tag, at = read_varint(data, at)
+            number, wire = tag >> 3, tag & 7
+            value: int | bytes
+            if wire == 0:
+                value, at = read_varint(data, at)
+            elif wire in (1, 2, 5):
+                size, at = read_varint(data, at) if wire == 2 else (8 if wire == 1 else 4, at)
+                if size > len(data) - at:
+                    raise ParameterInvalid("The request is not well-formed.")
+                value, at = data[at : at + size], at + size
+            else:
+                raise ParameterInvalid("The request is not well-formed.")
+            self._fields.setdefault(number, []).append(value)
+
+    def has(self, number: int) -> bool:
+        return number in self._fields
+
+    def number(self, number: int, default: int = 0) -> int:
+        """A number, with its sign."""
+        value = self._fields.get(number, [default])[-1]
+        if not isinstance(value, int):
+            raise ParameterInvalid("The request is not well-formed.")
+        return value - (1 << 64) if value >> _MOST_BITS else value
+
+    def data(self, number: int) -> bytes:
+        value = self._fields.get(number, [b""])[-1]
+        if not isinstance(value, bytes):
+            raise ParameterInvalid("The request is not well-formed.")
+        return value
+
+    def all(self, number: int) -> list[bytes]:
+        return [value for value in self._fields.get(number, ()) if isinstance(value, bytes)]
+
+    def text(self, number: int) -> str:
+        return decoded(self.data(number))
+
+    def texts(self, number: int) -> list[str]:
+        return [decoded(value) for value in self.all(number)]
+
+    def message(self, number: int) -> Message:
+        return Message(self.data(number))
+
+    def messages(self, number: int) -> list[Message]:
+        return [Message(value) for value in self.all(number)]
+
+
+def decoded(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise ParameterInvalid("A text of the request is not UTF-8.") from None
+
+
+def read_varint(data: bytes, at: int) -> tuple[int, int]:
+    """A number, and where it ends."""
+    value = shift = 0
+    while True:
+        if at >= len(data) or shift > _MOST_BITS:
+            raise ParameterInvalid("The request is not well-formed.")
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
+
+
+def encode(fields: Mapping[int, int | bytes | str | Sequence[bytes]]) -> bytes:
+    """A message of `fields`: numbers, texts, bytes, or several bytes for one that is repeated."""
+    out = bytearray()
+    for number, value in fields.items():
+        if isinstance(value, int):
+            out += _varint(number << 3) + _varint(value & (1 << 64) - 1)
+            continue
+        texts = [value.encode()] if isinstance(value, str) else [value] if isinstance(value, bytes) else value
+        for text in texts:
+            out += _varint(number << 3 | 2) + _varint(len(text)) + text
+    return bytes(out)
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes((*out, value))

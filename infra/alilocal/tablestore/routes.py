@@ -1,0 +1,124 @@
+"""The operations of Tablestore: each a POST to the path of its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from alilocal.core.http import Request, Response, ServiceError
+from alilocal.core.service import Call, Handler, Route, Service
+from alilocal.core.world import World
+from alilocal.tablestore.errors import AuthFailed, BodyTooLarge, ParameterInvalid
+from alilocal.tablestore.model import Options, Table, Tables
+from alilocal.tablestore.proto import Message, encode
+from alilocal.tablestore.rows import Rows
+from alilocal.tablestore.signatures import VERSION, Signatures
+
+_MOST_BODY_BYTES = 5 * 1024 * 1024
+_NO_THROUGHPUT = encode({1: encode({1: 0, 2: 0}), 2: 0})
+
+
+class Tablestore(Service):
+    """Tables and rows."""
+
+    name = "tablestore"
+
+    def __init__(self, world: World) -> None:
+        self.tables = Tables(world.clock)
+        self._world = world
+        self._signatures = Signatures(world.credentials, world.clock)
+        rows = Rows(self.tables)
+        operations: dict[str, Callable[[Message], bytes]] = {
+            "CreateTable": self._create,
+            "DescribeTable": self._describe,
+            "ListTable": self._list,
+            "UpdateTable": self._update,
+            "DeleteTable": self._delete,
+            "PutRow": rows.put,
+            "UpdateRow": rows.update,
+            "DeleteRow": rows.delete,
+            "GetRow": rows.get,
+            "GetRange": rows.get_range,
+            "BatchGetRow": rows.batch_get,
+            "BatchWriteRow": rows.batch_write,
+        }
+        super().__init__(
+            [Route(name, "POST", f"/{name}", self._call(act)) for name, act in operations.items()]
+        )
+
+    def owns(self, request: Request) -> bool:
+        return request.header("x-ots-apiversion") is not None
+
+    def new_request_id(self) -> str:
+        return self._world.ids.uuid()
+
+    def answer(
+        self, request: Request, found: tuple[Route, dict[str, str]] | None, request_id: str
+    ) -> Response:
+        if len(request.body) > _MOST_BODY_BYTES:
+            raise BodyTooLarge
+        caller = self._signatures.verify(request)
+        if request.header("x-ots-apiversion") != VERSION:
+            raise ParameterInvalid("Invalid API version.")
+        if found is None:
+            raise ParameterInvalid(f"Unsupported operation: '{request.path.strip('/')}'.")
+        route, params = found
+        return route.handler(Call(request, params, caller, request_id))
+
+    def render_error(self, error: ServiceError, request: Request, request_id: str) -> Response:
+        body = encode({1: error.code, 2: error.message})
+        try:
+            headers = self._signatures.signed(request, self._signatures.verify(request), body, request_id)
+        except (AuthFailed, ParameterInvalid):
+            headers = (("x-ots-requestid", request_id),)
+        return Response(error.status, (*headers, *error.headers), body)
+
+    def _call(self, act: Callable[[Message], bytes]) -> Handler:
+        def handler(call: Call) -> Response:
+            body = act(Message(call.request.body))
+            return Response(
+                200, self._signatures.signed(call.request, call.caller, body, call.request_id), body
+            )
+
+        return handler
+
+    def _create(self, request: Message) -> bytes:
+        meta = request.message(1)
+        schema = [(column.text(1), column.number(2)) for column in meta.messages(2)]
+        self.tables.create(meta.text(1), schema, _options(request.message(3), Options()))
+        return b""
+
+    def _describe(self, request: Message) -> bytes:
+        table = self.tables.get(request.text(1))
+        schema = [encode({1: name, 2: kind}) for name, kind in table.schema]
+        return encode({1: encode({1: table.name, 2: schema}), 2: _NO_THROUGHPUT, 3: _told(table)})
+
+    def _list(self, _request: Message) -> bytes:
+        return encode({1: [name.encode() for name in self.tables.list()]})
+
+    def _update(self, request: Message) -> bytes:
+        table = self.tables.get(request.text(1))
+        if request.has(3):
+            table.options = _options(request.message(3), table.options)
+        return encode({1: _NO_THROUGHPUT, 2: _told(table)})
+
+    def _delete(self, request: Message) -> bytes:
+        self.tables.delete(request.text(1))
+        return b""
+
+
+def _options(given: Message, before: Options) -> Options:
+    options = Options(
+        given.number(1, before.time_to_live),
+        given.number(2, before.max_versions),
+        given.number(5, before.deviation),
+        bool(given.number(6, before.allow_update)),
+    )
+    options.check()
+    return options
+
+
+def _told(table: Table) -> bytes:
+    options = table.options
+    return encode(
+        {1: options.time_to_live, 2: options.max_versions, 5: options.deviation, 6: int(options.allow_update)}
+    )
