@@ -193,9 +193,24 @@ class _Handler(BaseHTTPRequestHandler):
         lines += [f"{name}: {value}" for name, value in response.sent_headers]
         lines += ["", ""]
         body = b"" if self.command == "HEAD" else response.sent_body
-        self.wfile.write("\r\n".join(lines).encode("latin-1", "replace") + body)
+        head = "\r\n".join(lines).encode("latin-1", "replace")
+        if response.drip is None:
+            self.wfile.write(head + body)
+        else:
+            self._drip(head, body, response.drip)
         if response.cut is not None:
             self.close_connection = True
+
+    def _drip(self, head: bytes, body: bytes, seconds: float) -> None:
+        """Write a byte at a time, until the caller leaves or the server closes."""
+        self.wfile.write(head)
+        for byte in body:
+            with self.server.cloud.changed:
+                if not self.server.closing:
+                    self.server.cloud.changed.wait(seconds)
+            if self.server.closing:
+                return
+            self.wfile.write(bytes([byte]))
 
     def _break(self, broken: Broken) -> None:
         self.close_connection = True

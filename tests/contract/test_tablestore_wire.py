@@ -202,6 +202,14 @@ def test_errors(captured, ours, status, code, kind):
     assert len(captured.requests) == 1
 
 
+@pytest.mark.parametrize("answer", [b"", b"<html>welcome</html>", b"\x0a\x00"])
+def test_a_success_that_is_not_the_services(captured, ours, answer):
+    """A 2xx without the service's digest, a proxy's page for one, says nothing of the row."""
+    captured.answer = (200, answer)
+    with pytest.raises(UnknownEnd):
+        ours.put_row("records", {"key": "k"}, {"v": 1}, Absent())
+
+
 def test_a_condition_that_fails(captured, ours):
     """It is an answer, not an error, though its status is that of a refusal."""
     captured.answer = (403, field(1, b"OTSConditionCheckFail"))

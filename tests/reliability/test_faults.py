@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from alilocal.tablestore.model import STRING
+from alilocal.tablestore.plainbuffer import Cell
 from hpoq.cloud.classify import documented_codes
+from hpoq.contract.keys import derive_key
 from hpoq.errors import Throttled
 from hpoq.testing import smq_event, smq_stream_event
 from hpoq.testing.events import encode_body
@@ -23,7 +26,8 @@ def status(number, code=None):
 
 
 BROKEN = {
-    kind: {"kind": kind} for kind in ("reset", "stall", "truncate", "malformed", "wrong_content_type", "html")
+    kind: {"kind": kind}
+    for kind in ("reset", "stall", "drip", "truncate", "malformed", "wrong_content_type", "html")
 }
 SERVER_ERRORS = {str(number): status(number) for number in (500, 502, 503, 504)}
 BUSY = {code: status(400, code) for code in THROTTLING} | {"429": status(429)}
@@ -128,3 +132,48 @@ def test_one_message_that_always_fails_holds_up_nobody(world):
     rows = world.deliver(smq_stream_event(bodies), **settings)
     assert [row["outcome"] for row in rows] == ["retry"] + ["created"] * 7
     assert len(world.cloud.queues.get("hpo-requests").messages) == 1
+
+
+STORE_CALLS = ("PutRow", "GetRow")
+STORE_FAULTS = {
+    "busy": status(503, "OTSServerBusy"),
+    "conflict": status(409, "OTSRowOperationConflict"),
+    "time-out": status(503, "OTSTimeout"),
+    "internal": status(500, "OTSInternalServerError"),
+    "auth": status(403, "OTSAuthFailed"),
+    **BROKEN,
+}
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3])
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("fault", STORE_FAULTS)
+@pytest.mark.parametrize("operation", STORE_CALLS)
+def test_every_fault_of_the_store(world, operation, fault, when, nth):
+    """Whatever breaks at any write or read of a record: one experiment, one event."""
+    world.cloud.tables.create("records", [("key", STRING)])
+    store = "tablestore://localhost/records?instance=local&scheme=http"
+    world.cloud.faults.add(
+        service="tablestore", operation=operation, when=when, nth=nth, times=2, **STORE_FAULTS[fault]
+    )
+    for _ in range(6):
+        (row,) = world.deliver(EVENT, HPOQ_STORE=store)
+        if row["outcome"] != "retry":
+            break
+        world.later(120)
+    assert row["outcome"] in ("created", "duplicate")
+    world.cloud.faults.clear()
+    assert world.deliver(EVENT, HPOQ_STORE=store)[0]["outcome"] == "duplicate"
+    assert len(world.cloud.experiments) == 1
+    assert len({event["id"] for event in world.events}) == 1
+
+
+def test_a_record_of_a_later_version_is_left_alone(world):
+    """An instance of an older version neither reads nor overwrites what it does not know."""
+    table = world.cloud.tables.create("records", [("key", STRING)])
+    store = "tablestore://localhost/records?instance=local&scheme=http"
+    later = [Cell("v", 2), Cell("state", "IN_PROGRESS"), Cell("owner", "o"), Cell("body", '{"v": 2}')]
+    table.put((derive_key("smq", "M1"),), later)
+    assert world.deliver(EVENT, HPOQ_STORE=store)[0]["outcome"] == "retry"
+    assert table.rows[(derive_key("smq", "M1"),)]["body"] == '{"v": 2}'
+    assert world.cloud.experiments == []

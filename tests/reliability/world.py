@@ -41,8 +41,10 @@ class World:
             environ,
             session=self.cloud.session(),
             clock=clock or self.clock,
-            store=self.store,
-            wrap_publisher=lambda publisher: _Outbox(publisher, self),
+            store=None if "HPOQ_STORE" in environ else self.store,
+            wrap_publisher=lambda publisher: (
+                publisher if "HPOQ_STORE" in environ else _Outbox(publisher, self)
+            ),
         )
 
     def deliver(self, event, context=None, **settings):

@@ -98,19 +98,22 @@ class Tablestore(ServiceClient):
             return self._signed(operation, body, credentials)
 
         def read(response: Response, credentials: Credentials) -> bytes:
-            if 200 <= response.status < 300:
-                return response.body
-            raise _error(operation, response, credentials)
+            if not 200 <= response.status < 300:
+                raise _error(operation, response, credentials)
+            # Whatever stands between may answer in the service's place, and a write that is only believed to be
+            # there is worse than one that failed.
+            if response.headers.get("x-ots-contentmd5") != _md5(response.body):
+                raise UnknownEnd("not the service's own answer", service=SERVICE, operation=operation)
+            return response.body
 
         return self._caller.call(sign, read, may_retry=lambda _: False, give_up_at=None)
 
     def _signed(self, operation: str, body: bytes, credentials: Credentials) -> SignedRequest:
         moment = datetime.fromtimestamp(self._caller.transport.clock.now(), timezone.utc)
-        md5 = hashlib.md5(body, usedforsecurity=False).digest()
         headers = {
             "x-ots-accesskeyid": credentials.access_key_id,
             "x-ots-apiversion": VERSION,
-            "x-ots-contentmd5": base64.b64encode(md5).decode(),
+            "x-ots-contentmd5": _md5(body),
             "x-ots-date": moment.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
             "x-ots-instancename": self._instance,
         }
@@ -128,6 +131,10 @@ def signature(operation: str, headers: dict[str, str], credentials: Credentials)
     text = f"/{operation}\nPOST\n\n{lines}"
     key = credentials.access_key_secret.encode()
     return base64.b64encode(hmac.new(key, text.encode(), hashlib.sha1).digest()).decode()
+
+
+def _md5(body: bytes) -> str:
+    return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
 
 
 def _error(operation: str, response: Response, credentials: Credentials) -> CallError:

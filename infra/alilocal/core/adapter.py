@@ -42,6 +42,8 @@ class LocalAdapter(BaseAdapter):
             answer = self._handle(_to_request(request))
         except Broken as broken:
             raise _to_exception(broken, request) from broken
+        if answer.drip is not None:
+            raise requests.ReadTimeout("Read timed out.", request=request)
         response = _to_response(answer, request, self)
         if not stream:
             _ = response.content

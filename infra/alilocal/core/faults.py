@@ -10,11 +10,14 @@ from typing import Literal, get_args
 from alilocal.core.http import Refused, Reset, Response, ServiceError, Stalled
 from alilocal.core.ids import Ids
 
-Kind = Literal["refuse", "reset", "stall", "status", "truncate", "malformed", "wrong_content_type", "html"]
+Kind = Literal[
+    "refuse", "reset", "stall", "status", "truncate", "malformed", "wrong_content_type", "html", "drip"
+]
 When = Literal["before", "after"]
 
 _CODES = {400: "InvalidParameter", 403: "Forbidden", 404: "NotFound", 429: "Throttling.User"}
 _CODES |= {500: "InternalError", 503: "ServiceUnavailable"}
+_DRIP_SECONDS = 1.0
 _UNACTED = Response(200, (("Content-Type", "application/json"),), b'{"RequestId":"none"}')
 _PAGE = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 
@@ -83,6 +86,8 @@ class Fault:
     def _altered(self, answer: Response) -> Response:
         half = len(answer.body) // 2
         status = self.status or answer.status
+        if self.kind == "drip":
+            return Response(status, answer.headers, answer.body, drip=self.seconds or _DRIP_SECONDS)
         if self.kind == "truncate":
             return Response(status, answer.headers, answer.body, cut=half)
         if self.kind == "malformed":

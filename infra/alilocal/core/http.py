@@ -60,12 +60,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """One HTTP answer. `cut` is the number of body bytes after which the connection breaks, None for all."""
+    """One HTTP answer. `cut` is the number of body bytes after which the connection breaks, None for all;
+    `drip` the seconds that each of them takes, None for no time at all."""
 
     status: int
     headers: Headers = ()
     body: bytes = b""
     cut: int | None = None
+    drip: float | None = None
 
     @property
     def sent_body(self) -> bytes:
