@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 
@@ -95,3 +96,24 @@ def redis_server(tmp_path_factory):
     finally:
         process.terminate()
         process.wait()
+
+
+@pytest.fixture
+def count_calls():
+    """How many functions are called while something runs: its work, whatever the machine."""
+
+    def run(act):
+        calls = 0
+
+        def count(_frame, kind, _argument):
+            nonlocal calls
+            calls += kind in ("call", "c_call")
+
+        sys.setprofile(count)
+        try:
+            act()
+        finally:
+            sys.setprofile(None)
+        return calls
+
+    return run
