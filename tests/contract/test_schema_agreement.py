@@ -66,6 +66,8 @@ VALUES = [
     "cmd1",
     "SELECT 1",
     "a\n",
+    "hpoq-key",
+    f"[hpoq-key: {'0' * 36}]",
     "{}",
     [],
     [None],
@@ -97,7 +99,7 @@ def mutations(document):
             yield changed(document, way, lambda holder: holder.update(unexpected=1))
         if isinstance(value, list):
             yield changed(document, way, lambda holder: holder.extend(holder[:1]))
-            yield changed(document, way, lambda holder: holder.extend(["x"] * 21))
+            yield changed(document, way, lambda holder: holder.extend(holder[:1] * 20))
         if not way:
             continue
         *above, last = way
@@ -110,6 +112,8 @@ def mutations(document):
 
 FULL = MINIMAL
 for _way, _value in {
+    ("platform_config", "resume"): "0",
+    ("metric_config", "source_list_final_mode"): "best",
     ("params_config", "params_src_dst_filepath"): ["a, b"],
     ("oss_config", "accessKeySecret"): "EXAMPLE",
     ("ts_config", "region_id"): "r",
@@ -131,7 +135,12 @@ for _way, _value in {
     },
 }.items():
     FULL = config(_way, _value, FULL)
-FULL = put(FULL, ("experiment", "Tag"), [{"Key": "team", "Value": "ranking"}])
+for _name, _value in {
+    "Description": "d",
+    "Accessibility": "PUBLIC",
+    "Tag": [{"Key": "team", "Value": "ranking"}],
+}.items():
+    FULL = put(FULL, ("experiment", _name), _value)
 FULL = {**FULL, "schemaVersion": "1", "idempotencyKey": "k", "traceparent": f"00-{'1' * 32}-{'2' * 16}-01"}
 WRITTEN = {**{name: json.loads(path.read_text()) for name, path in REQUESTS.items()}, "full": FULL}
 
