@@ -1,6 +1,8 @@
 """The AsyncAPI document is one, and says what the function does."""
 
 import json
+import re
+import uuid
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from requestschema import CONTRACT, REQUESTS
 from hpoq.contract.event_schema import OUTCOMES, event_example
 from hpoq.contract.events import event_type
 from hpoq.contract.pointer import tokens_of
+from hpoq.processing.keys import PRODUCER, derive_key
 from hpoq.settings import Settings
 
 DOCUMENT = yaml.safe_load((CONTRACT / "asyncapi.yaml").read_text("utf-8"))
@@ -71,3 +74,15 @@ def test_channels_are_the_default_ones():
     fields = Settings.model_fields
     assert DOCUMENT["channels"]["requests"]["address"] == fields["queue"].default
     assert f"smq://{DOCUMENT['channels']['results']['address']}" == fields["output"].default
+
+
+def test_the_key_can_be_made_as_described():
+    """The recipe in the description gives the key that hpoq itself derives."""
+    about = DOCUMENT["info"]["description"]
+    (namespace,) = re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", about)
+    producer, queue = re.findall(r"`(\[[^`]*\])`", about)
+    for recipe, slot, kind in (
+        (producer, "<idempotencyKey of the request>", PRODUCER),
+        (queue, "<message id>", "smq"),
+    ):
+        assert str(uuid.uuid5(uuid.UUID(namespace), recipe.replace(slot, "k-1"))) == derive_key(kind, "k-1")

@@ -66,6 +66,8 @@ VALUES = [
     "cmd1",
     "SELECT 1",
     "a\n",
+    "hpoq-key",
+    f"[hpoq-key: {'0' * 36}]",
     "{}",
     [],
     [None],
@@ -97,7 +99,7 @@ def mutations(document):
             yield changed(document, way, lambda holder: holder.update(unexpected=1))
         if isinstance(value, list):
             yield changed(document, way, lambda holder: holder.extend(holder[:1]))
-            yield changed(document, way, lambda holder: holder.extend(["x"] * 21))
+            yield changed(document, way, lambda holder: holder.extend(holder[:1] * 20))
         if not way:
             continue
         *above, last = way
@@ -110,6 +112,8 @@ def mutations(document):
 
 FULL = MINIMAL
 for _way, _value in {
+    ("platform_config", "resume"): "0",
+    ("metric_config", "source_list_final_mode"): "best",
     ("params_config", "params_src_dst_filepath"): ["a, b"],
     ("oss_config", "accessKeySecret"): "EXAMPLE",
     ("ts_config", "region_id"): "r",
@@ -131,7 +135,12 @@ for _way, _value in {
     },
 }.items():
     FULL = config(_way, _value, FULL)
-FULL = put(FULL, ("experiment", "Tag"), [{"Key": "team", "Value": "ranking"}])
+for _name, _value in {
+    "Description": "d",
+    "Accessibility": "PUBLIC",
+    "Tag": [{"Key": "team", "Value": "ranking"}],
+}.items():
+    FULL = put(FULL, ("experiment", _name), _value)
 FULL = {**FULL, "schemaVersion": "1", "idempotencyKey": "k", "traceparent": f"00-{'1' * 32}-{'2' * 16}-01"}
 WRITTEN = {**{name: json.loads(path.read_text()) for name, path in REQUESTS.items()}, "full": FULL}
 
@@ -149,6 +158,67 @@ def test_a_changed_request_gets_one_verdict(name):
     """Whatever is dropped, renamed, added or retyped at any place of a request, both say the same of it."""
     for document in mutations(WRITTEN[name]):
         assert disagreement(document) is None, document
+
+
+SOURCES = [
+    "cmd1",
+    " CMD2 , worker",
+    "select 1",
+    "\u2003select 1",
+    "FROM\nt",
+    "from/x",
+    "oss://b/x",
+    "/x",
+    "x",
+    "",
+    "selectß/",
+]
+
+
+@pytest.mark.parametrize(
+    "kind", [*SCHEMA["$defs"]["MetricConfig"]["properties"]["metric_type"]["enum"], "x", None]
+)
+def test_metric_sources_get_one_verdict(kind):
+    """Both say the same of any source of any kind of metric."""
+    for source in SOURCES:
+        document = config(("metric_config", "metric_type"), kind)
+        document = config(("metric_config", "metric_source"), ["cmd1", source], document)
+        assert disagreement(document) is None, source
+        document = config(("metric_config", "metric_source"), [source], document)
+        assert disagreement(document) is None, source
+
+
+SECTIONS = {
+    section: schema["anyOf"][0]["$ref"].removeprefix("#/$defs/")
+    for section, schema in SCHEMA["$defs"]["HpoExperimentConfig"]["properties"].items()
+    if "anyOf" in schema and section != "search_space"
+}
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_member_gets_one_verdict(section):
+    """So do all members of each part of the configuration, those included that no request here has."""
+    for name in SCHEMA["$defs"][SECTIONS[section]]["properties"]:
+        for value in VALUES:
+            document = config((section,), {name: value})
+            assert disagreement(document) is None, document
+
+
+@pytest.mark.parametrize(
+    "key", ["", "k", "k" * 255, "k" * 256, "😀" * 255, "😀" * 256, "k\n", "\x85", "\u2028", "\u00ad", " "]
+)
+def test_keys_get_one_verdict(key):
+    """So do keys of any length and script."""
+    assert disagreement({**MINIMAL, "idempotencyKey": key}) is None
+
+
+@pytest.mark.parametrize("data", ["absent", None, {}, [], "x", MINIMAL, MINIMAL["experiment"]])
+@pytest.mark.parametrize("encoded", ["absent", None, {}, "", "x", "!", "eyJOYW1lIjogIngifQ=="])
+@pytest.mark.parametrize("version", ["1.0", "0.3", None, 1.0])
+def test_cloud_events_get_one_verdict(data, encoded, version):
+    """So do CloudEvents, whatever they carry."""
+    members = {"specversion": version, "data": data, "data_base64": encoded}
+    assert disagreement({name: value for name, value in members.items() if value != "absent"}) is None
 
 
 def test_bad_examples_are_refused():
