@@ -12,8 +12,8 @@ from requestschema import CONTRACT, REQUESTS
 
 from hpoq.contract.event_schema import OUTCOMES, event_example
 from hpoq.contract.events import event_type
+from hpoq.contract.keys import PRODUCER, derive_key
 from hpoq.contract.pointer import tokens_of
-from hpoq.processing.keys import PRODUCER, derive_key
 from hpoq.settings import Settings
 
 DOCUMENT = yaml.safe_load((CONTRACT / "asyncapi.yaml").read_text("utf-8"))
