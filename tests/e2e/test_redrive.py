@@ -106,3 +106,13 @@ def test_for_people(hpoq, server):
     done = hpoq("redrive", "--endpoint", server.url, "--rate", "1000")
     assert done.returncode == 0
     assert done.stdout.decode().splitlines()[-1] == "1 moved, 0 left"
+
+
+def test_letters_that_stay_hide_none(redrive, server):
+    """What a filter passes over comes to light again; what was not seen yet is found all the same."""
+    server.cloud.queues.delete("hpo-requests-dead")
+    server.cloud.queues.create("hpo-requests-dead", visibility_timeout=1)
+    letters(server, *range(40))
+    letters(server, 777)
+    code, document = redrive("--match", "M777", "--rate", "2")
+    assert (code, [row["messageId"] for row in document["moved"]]) == (0, ["M777"])

@@ -120,12 +120,18 @@ def _redrive(
 
 
 def _letters(target: Target, source: str) -> Iterator[_Letter]:
-    """Each letter once, until the queue has none that was not seen."""
+    """Each letter once, until the queue has none that was not seen.
+
+    In a long run those that stay come to light again, among others that were not seen yet.
+    """
     seen: set[str] = set()
-    while True:
-        fresh = [m for m in target.smq.receive_messages(source) if m.message_id not in seen]
-        if not fresh:
+    again = 0
+    while again <= len(seen):
+        received = target.smq.receive_messages(source)
+        if not received:
             return
+        fresh = [message for message in received if message.message_id not in seen]
+        again = 0 if fresh else again + len(received)
         seen |= {message.message_id for message in fresh}
         yield from map(_read, fresh)
 
