@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from dataclasses import dataclass
+from itertools import takewhile
 
 from fcruntime import strictjson
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from fcruntime.strictjson import JsonError
 from fcruntime.triggers.body import looks_like_json, unwrap_base64
 from hpoq.contract.finding import sort_of
+from hpoq.contract.pointer import pointer_to, tokens_of
 from hpoq.errors import RequestRejected, Violation
 
 MOST_BODY_BYTES = 1024 * 1024
 WRAPPER_MEMBERS = ("schemaVersion", "idempotencyKey", "traceparent", "experiment")
 
+# Words, indexes, and parameters of a search space.
+_PLAIN = re.compile(r"[A-Za-z_]{1,26}|[0-9]{1,6}|\$\{[A-Za-z_]{1,24}\}")
 _COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda", b"PK\x03\x04", b"(\xb5/\xfd")
 
 
@@ -74,7 +79,17 @@ def _parsed(text: bytes | str, prefix: str) -> JsonValue:
     try:
         return strictjson.loads(text)
     except JsonError as exc:
-        raise _rejected(exc.rule, exc.message, prefix or exc.pointer) from None
+        pointer, message = _shown(exc)
+        raise _rejected(exc.rule, message, prefix or pointer) from None
+
+
+def _shown(error: JsonError) -> tuple[str, str]:
+    """Pointer and message, cut before a name that could be a credential on the wrong side of its colon."""
+    tokens = tokens_of(error.pointer)
+    plain = list(takewhile(_PLAIN.fullmatch, tokens))
+    if len(plain) == len(tokens):
+        return error.pointer, error.message
+    return pointer_to(*plain), "a member stands twice in one object (its name is not shown)"
 
 
 def _object(value: JsonValue, prefix: str) -> JsonObject:

@@ -250,3 +250,24 @@ def test_the_trace_of_a_cloudevent_is_carried_on():
     assert parse(event).request.traceparent == trace
     assert parse({**event, "data": {**MINIMAL, "traceparent": own}}).request.traceparent == own
     assert parse({**event, "traceparent": "x"}).request.traceparent is None
+
+
+@pytest.mark.parametrize(
+    ("text", "pointer"),
+    [
+        (
+            '{"experiment": {"oss_config": {"LTAI5tCANARY0123": 1, "LTAI5tCANARY0123": 2}}}',
+            "/experiment/oss_config",
+        ),
+        ('{"experiment": {"LTAI5tCANARY0123": {"a": 1, "a": 2}}}', "/experiment"),
+        ('{"experiment": {"x": {"${lr}": 1, "${lr}": 2}}}', "/experiment/x/${lr}"),
+        ('{"HpoExperimentConfiguration": 1, "HpoExperimentConfiguration": 2}', "/HpoExperimentConfiguration"),
+    ],
+)
+def test_a_name_that_stands_twice_may_be_a_credential(text, pointer):
+    """Only a name that is a word or a parameter is shown; for another the pointer ends before it."""
+    with pytest.raises(RequestRejected) as caught:
+        parse_request(text.encode())
+    (violation,) = caught.value.violations
+    assert (violation.rule, violation.pointer) == ("json.duplicate-key", pointer)
+    assert "CANARY" not in str(violation.as_dict())
