@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from alilocal.core.behaviour import Behaviour
+from alilocal.core.changes import Changes
 from alilocal.core.clock import CloudClock, TimeSource
 from alilocal.core.credentials import Credential, Credentials
 from alilocal.core.faults import Fault, Faults
 from alilocal.core.http import Broken, Request, Response, ServiceError
 from alilocal.core.ids import Ids
+from alilocal.core.jsonvalue import JsonObject, JsonValue
 from alilocal.core.requestlog import LoggedRequest, RequestLog
 from alilocal.core.service import UNKNOWN_OPERATION, Route, Service
+from alilocal.core.snapshot import BadSnapshot, dump, load, member
 from alilocal.core.world import World
 from alilocal.paiautoml.model import Experiment
 from alilocal.paiautoml.routes import PaiAutoMl
@@ -35,6 +37,7 @@ ACCESS_KEY_SECRET = "alilocal-access-key-secret"  # noqa: S105 - well known, ope
 SECURITY_TOKEN = "alilocal-security-token"  # noqa: S105
 REGION = "cn-local"
 ENDPOINT = "http://localhost"
+SNAPSHOT_FORM = 1
 
 
 class LocalCloud:
@@ -58,7 +61,7 @@ class LocalCloud:
         self.endpoint = ENDPOINT
         """Where clients on a session of this cloud send to; any host would do, but many take plain http for
         the loopback interface only."""
-        self.changed = threading.Condition(threading.RLock())
+        self.changed = Changes()
         """The lock of all state, notified of every change."""
         self.clock = CloudClock(self.changed, clock)
         self._seed = seed
@@ -110,6 +113,55 @@ class LocalCloud:
         with self.changed:
             self._build()
             self.changed.notify_all()
+
+    def snapshot(self) -> JsonObject:
+        """All state as JSON: resources, messages, faults, switches, keys, the clock's advance; not the log.
+
+        Secrets in experiments' configurations are masked; messages and registered keys are as they are.
+        """
+        with self.changed:
+            return {
+                "alilocal": SNAPSHOT_FORM,
+                "time": self.clock.now(),
+                "advanced": self.clock.advanced,
+                "ids": self.ids.dump(),
+                "behaviour": dump(self.behaviour),
+                "credentials": dump(self.credentials.all(), list[Credential]),
+                "faults": dump(self.faults.all(), list[Fault]),
+                "services": {service.name: service.dump() for service in self._services},
+            }
+
+    def load(self, document: JsonObject) -> None:
+        """Have the state of a snapshot in place of everything; raises BadSnapshot, having changed nothing.
+
+        The clock goes on from where the snapshot stood, or from the present if that is later.
+        """
+        if document.get("alilocal") != SNAPSHOT_FORM:
+            raise BadSnapshot("alilocal", f"must be {SNAPSHOT_FORM}, the form of a snapshot")
+        with self.changed:
+            before = dict(self.__dict__)
+            try:
+                self._build()
+                self._restore(document)
+            except BaseException:
+                self.__dict__.update(before)
+                raise
+            self.changed.notify_all()
+
+    def _restore(self, document: JsonObject) -> None:
+        moment = load(float, member(document, "time"), "time")
+        advanced = load(float, member(document, "advanced"), "advanced")
+        for credential in load(list[Credential], member(document, "credentials"), "credentials"):
+            self.credentials.add(credential)
+        for name, value in vars(load(Behaviour, member(document, "behaviour"), "behaviour")).items():
+            setattr(self.behaviour, name, value)
+        self.faults.restore(load(list[Fault], member(document, "faults"), "faults"))
+        self.ids.restore(load(dict[str, JsonValue], document.get("ids", {}), "ids"))
+        services = load(dict[str, JsonValue], member(document, "services"), "services")
+        for service in self._services:
+            if service.name in services:
+                service.restore(load(dict[str, JsonValue], services[service.name], service.name))
+        self.clock.resume(moment, advanced)
 
     def close(self) -> None:
         """Let long polls end at once; idempotent."""
@@ -166,6 +218,7 @@ class LocalCloud:
 
     def _acted(self, exchange: _Exchange) -> _Answer:
         with self.changed:
+            self.changed.count += 1
             return exchange.acted()
 
     def _log(self, exchange: _Exchange, operation: str, answer: _Answer, fault: Fault | None) -> None:

@@ -46,6 +46,17 @@ class CloudClock:
             self._advanced += seconds
             self._changed.notify_all()
 
+    @property
+    def advanced(self) -> float:
+        """Seconds that it was advanced by in all."""
+        return self._advanced
+
+    def resume(self, moment: float, advanced: float) -> None:
+        """Stand where a clock stood that showed `moment`, advanced by `advanced`, or later."""
+        with self._changed:
+            self._advanced = max(advanced, moment - self._source())
+            self._changed.notify_all()
+
     def is_near(self, moment: float, seconds: float) -> bool:
         """Whether `moment` lies within `seconds` of now.
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
+
+from alilocal.core.jsonvalue import JsonValue
+from alilocal.core.ram import Policy
 
 TokenProblem = Literal["missing", "mismatch", "expired"]
 
@@ -14,6 +18,7 @@ class Credential:
 
     With `token_required` a call must bring `security_token`, without it may. `expires_at` is in seconds since
     the epoch and concerns calls that bring the token. `admin` sees the private experiments of everyone.
+    `policies` are the RAM policies of its owner; None, like the account itself, may do everything.
     """
 
     access_key_id: str
@@ -24,6 +29,7 @@ class Credential:
     expires_at: float | None = None
     active: bool = True
     admin: bool = False
+    policies: tuple[Policy, ...] | None = None
 
     def token_problem(self, token: str | None, now: float) -> TokenProblem | None:
         """What is wrong with the token that a call brought, None if nothing."""
@@ -34,6 +40,17 @@ class Credential:
         if self.expires_at is not None and now >= self.expires_at:
             return "expired"
         return None
+
+
+PolicyDocument = Mapping[str, JsonValue]
+
+
+def read_policies(documents: PolicyDocument | Sequence[PolicyDocument] | None) -> tuple[Policy, ...] | None:
+    """The policies of one document or several, None for None; raises BadPolicy."""
+    if documents is None:
+        return None
+    several = [documents] if isinstance(documents, Mapping) else documents
+    return tuple(Policy.parse(document) for document in several)
 
 
 class Credentials:
@@ -52,8 +69,12 @@ class Credentials:
         expires_at: float | None = None,
         active: bool = True,
         admin: bool = False,
+        policy: PolicyDocument | Sequence[PolicyDocument] | None = None,
     ) -> Credential:
-        """Make a key known; one with a `security_token` is refused without it. Replaces a key of that id."""
+        """Make a key known; one with a `security_token` is refused without it. Replaces a key of that id.
+
+        `policy` is a RAM policy document, or several; without one the key may do everything. Raises BadPolicy.
+        """
         credential = Credential(
             access_key_id,
             access_key_secret,
@@ -63,6 +84,7 @@ class Credentials:
             expires_at=expires_at,
             active=active,
             admin=admin,
+            policies=read_policies(policy),
         )
         self.add(credential)
         return credential
@@ -72,3 +94,7 @@ class Credentials:
 
     def get(self, access_key_id: str) -> Credential | None:
         return self._by_id.get(access_key_id)
+
+    def all(self) -> list[Credential]:
+        """Every key, in the order in which they came."""
+        return list(self._by_id.values())

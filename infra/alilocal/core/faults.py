@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -146,6 +146,16 @@ class Faults:
         with self._lock:
             self._faults.append(fault)
         return fault
+
+    def all(self) -> list[Fault]:
+        """Those in force or used up, oldest first."""
+        with self._lock:
+            return list(self._faults)
+
+    def restore(self, faults: Sequence[Fault]) -> None:
+        """Have `faults`, and no other."""
+        with self._lock:
+            self._faults = list(faults)
 
     def take(self, service: str, operation: str) -> Fault | None:
         """The fault that strikes this call, if any."""

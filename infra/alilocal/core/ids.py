@@ -9,6 +9,9 @@ import base64
 import random
 import string
 
+from alilocal.core.jsonvalue import JsonObject
+from alilocal.core.snapshot import BadSnapshot, load, member
+
 _ALPHANUMERIC = string.ascii_letters + string.digits
 _HANDLE_BYTES = 22
 
@@ -17,7 +20,23 @@ class Ids:
     """Ids and chance; the same seed gives the same sequence, None a fresh one."""
 
     def __init__(self, seed: int | None = None) -> None:
+        self._seed = seed
         self._random = random.Random(seed)  # noqa: S311 - reproducible on purpose, guards nothing
+
+    def dump(self) -> JsonObject:
+        """Where the sequence stands, if it has a seed."""
+        version, numbers, _ = self._random.getstate()
+        return {} if self._seed is None else {"version": version, "numbers": list(numbers)}
+
+    def restore(self, state: JsonObject) -> None:
+        """Go on where `dump` stood, so that no id comes twice; raises BadSnapshot."""
+        if self._seed is None or not state:
+            return
+        numbers = load(list[int], member(state, "numbers", "ids"), "ids.numbers")
+        try:
+            self._random.setstate((member(state, "version", "ids"), tuple(numbers), None))
+        except (ValueError, TypeError, OverflowError):
+            raise BadSnapshot("ids", "is no state of the generator") from None
 
     def chance(self) -> float:
         """A number drawn uniformly from [0, 1)."""

@@ -9,6 +9,9 @@ from urllib.parse import unquote
 
 from alilocal.core.credentials import Credential
 from alilocal.core.http import Request, Response, ServiceError
+from alilocal.core.jsonvalue import JsonObject
+from alilocal.core.ram import Permission, permits
+from alilocal.core.world import World
 
 UNKNOWN_OPERATION = "Unknown"
 
@@ -32,13 +35,18 @@ def _always(_request: Request) -> bool:
 
 @dataclass(frozen=True)
 class Route:
-    """An operation: method, path with `{name}` for parameters, and what tells it from others there."""
+    """An operation: method, path with `{name}` for parameters, and what tells it from others there.
+
+    `missing` tells what the local cloud leaves out of it; `supported` is False if that is all of it.
+    """
 
     operation: str
     method: str
     path: str
     handler: Handler
     when: Callable[[Request], bool] = _always
+    missing: str = ""
+    supported: bool = True
 
     def match(self, request: Request) -> dict[str, str] | None:
         """The path's parameters if `request` is of this operation, else None."""
@@ -67,9 +75,18 @@ class Service(abc.ABC):
     """One service of the cloud."""
 
     name: str
+    title: str
+    """What the cloud calls it, with the version of its API."""
+    unsupported: Sequence[str] = ()
+    """Operations of the cloud that have no route here."""
+    _world: World
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self._routes = tuple(routes)
+
+    @property
+    def routes(self) -> Sequence[Route]:
+        return self._routes
 
     @property
     def operations(self) -> tuple[str, ...]:
@@ -83,6 +100,31 @@ class Service(abc.ABC):
             if params is not None:
                 return route, params
         return None
+
+    def authorize(self, route: Route, call: Call) -> None:
+        """Raises the error of `denied` unless the caller's RAM policies allow the call."""
+        policies = call.caller.policies
+        if policies is None:
+            return
+        permission = self.permission(route, call)
+        if not permits(policies, permission):
+            raise self.denied(permission)
+
+    @abc.abstractmethod
+    def dump(self) -> JsonObject:
+        """The state, for a snapshot."""
+
+    @abc.abstractmethod
+    def restore(self, state: JsonObject) -> None:
+        """Take over what `dump` gave; the service is new. Raises BadSnapshot."""
+
+    @abc.abstractmethod
+    def permission(self, route: Route, call: Call) -> Permission:
+        """What RAM must allow for `call`."""
+
+    @abc.abstractmethod
+    def denied(self, permission: Permission) -> ServiceError:
+        """The error for one who lacks `permission`."""
 
     @abc.abstractmethod
     def owns(self, request: Request) -> bool:

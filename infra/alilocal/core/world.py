@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 
 from alilocal.core.behaviour import Behaviour
+from alilocal.core.changes import Changes
 from alilocal.core.clock import CloudClock
 from alilocal.core.credentials import Credentials
 from alilocal.core.ids import Ids
@@ -24,4 +24,4 @@ class World:
     ids: Ids
     behaviour: Behaviour
     credentials: Credentials
-    changed: threading.Condition
+    changed: Changes

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from alilocal.core.clock import CloudClock
 from alilocal.core.credentials import Credential
 from alilocal.core.jsonvalue import JsonObject
+from alilocal.core.snapshot import TRANSIENT
 from alilocal.core.world import World
 from alilocal.paiautoml.errors import NoSuchExperiment
 from alilocal.paiautoml.lifecycle import TERMINAL, status_at
@@ -42,7 +44,7 @@ class Experiment:
     configuration: JsonObject = field(repr=False)
     creator: str
     gmt_create_time: float
-    clock: CloudClock = field(repr=False)
+    clock: CloudClock = field(repr=False, metadata=TRANSIENT)
     stopped_at: float | None = None
     deleted: bool = False
 
@@ -75,6 +77,10 @@ class Experiments:
     def all(self) -> list[Experiment]:
         """Oldest first, whoever asks."""
         return list(self._by_id.values())
+
+    def restore(self, experiments: Sequence[Experiment]) -> None:
+        """Have `experiments`, and no other."""
+        self._by_id = {experiment.experiment_id: experiment for experiment in experiments}
 
     def create(self, draft: Draft, creator: str) -> Experiment:
         """Add what `draft` asks for, under a new id."""

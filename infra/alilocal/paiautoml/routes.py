@@ -5,10 +5,14 @@ Paths: https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautom
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from alilocal.core.acs3 import Acs3
 from alilocal.core.http import Request, Response, ServiceError
 from alilocal.core.jsonvalue import JsonObject
+from alilocal.core.ram import Permission
 from alilocal.core.service import Call, Handler, Route, Service
+from alilocal.core.snapshot import dump, load, member
 from alilocal.core.world import World
 from alilocal.paiautoml import wire
 from alilocal.paiautoml.errors import ExperimentError, Unsupported
@@ -36,10 +40,17 @@ _UNSUPPORTED = (
 )
 
 
+_OF_ALL = frozenset(
+    {"StopHpoExperiment", "StopHpoTrials", "ListHpoTrialCommands", "ListHpoTrialLogNames", "ListHpoTrialLogs"}
+)
+"""Operations on one experiment whose permission is, by the documentation, one on all."""
+
+
 class PaiAutoMl(Service):
     """Creates, shows, stops and deletes experiments."""
 
     name = "paiautoml"
+    title = "PAI AutoML 2022-08-28"
 
     def __init__(self, world: World) -> None:
         self.experiments = Experiments(world)
@@ -76,7 +87,34 @@ class PaiAutoMl(Service):
         route, params = found
         if request.header("x-acs-action") != route.operation:
             raise ServiceError(404, "InvalidAction.NotFound", "Specified action does not fit its path.")
-        return route.handler(Call(request, params, caller, request_id))
+        call = Call(request, params, caller, request_id)
+        self.authorize(route, call)
+        return route.handler(call)
+
+    def permission(self, route: Route, call: Call) -> Permission:
+        """Resources: https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-ram."""
+        place = f"acs:paiautoml:{self._world.region}:{self._world.account_id}"
+        whole = route.operation in _OF_ALL or "id" not in call.params
+        what = "*" if whole else f"hpoexperiment/{call.params['id']}"
+        return Permission((f"paiautoml:{route.operation}",), (f"{place}:{what}",))
+
+    def dump(self) -> JsonObject:
+        """Secrets of configurations are masked, as a snapshot may lie on a disk."""
+        masked = [
+            replace(one, configuration=wire.masked(one.configuration)) for one in self.experiments.all()
+        ]
+        return {"experiments": dump(masked, list[Experiment])}
+
+    def restore(self, state: JsonObject) -> None:
+        place = f"{self.name}.experiments"
+        document = member(state, "experiments", self.name)
+        self.experiments.restore(load(list[Experiment], document, place, clock=self._world.clock))
+
+    def denied(self, permission: Permission) -> ServiceError:
+        needed = f"{permission.actions[0]} on {permission.resources[0]}"
+        return ServiceError(
+            403, "Forbidden.RAM", f"User not authorized to operate on the specified resource: {needed}."
+        )
 
     def render_error(self, error: ServiceError, request: Request, request_id: str) -> Response:
         """In the service's form if it is the service's own, else in the gateway's."""

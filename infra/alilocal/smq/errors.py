@@ -35,6 +35,22 @@ class EndpointInvalid(ServiceError):
         super().__init__(400, "EndpointInvalid", message)
 
 
+class AccessDenied(ServiceError):
+    """RAM does not allow the call."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            403, "AccessDenied", "The OwnerId that your Access Key Id associated to is forbidden."
+        )
+
+
+class Unsupported(ServiceError):
+    """An operation that exists in the cloud but not here."""
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(400, "InvalidRequestURL", f"The local cloud does not support {operation}.")
+
+
 class MissingReceiptHandle(ServiceError):
     def __init__(self) -> None:
         super().__init__(400, "MissingReceiptHandle", "ReceiptHandle is required.")

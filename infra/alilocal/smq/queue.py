@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from alilocal.core.ids import is_receipt_handle
 from alilocal.core.world import World
@@ -61,6 +61,18 @@ class DeadLetterPolicy:
     max_receive_count: int
 
 
+@dataclass
+class QueueState:
+    """What a queue holds, for a snapshot."""
+
+    name: str
+    attributes: QueueAttributes
+    create_time: float
+    last_modify_time: float
+    dead_letter_policy: DeadLetterPolicy | None
+    messages: list[Message] = field(repr=False)
+
+
 class Queue:
     """One queue. Its methods take the cloud's lock themselves and may be called from any thread."""
 
@@ -75,6 +87,31 @@ class Queue:
         self._ready: list[tuple[int, int, str]] = []
         self._waiting: list[tuple[float, int, str]] = []
         self._sequence = 0
+
+    @classmethod
+    def restored(cls, world: World, state: QueueState) -> Queue:
+        """The queue that had `state`."""
+        queue = cls(world, state.name, state.attributes)
+        queue.create_time, queue.last_modify_time = state.create_time, state.last_modify_time
+        queue.dead_letter_policy = state.dead_letter_policy
+        for message in state.messages:
+            queue.take_in(message)
+            if message.receipt_handle is not None:
+                queue._by_handle[message.receipt_handle] = message
+        return queue
+
+    def state(self) -> QueueState:
+        with self._world.changed:
+            self._settle()
+            messages = list(self._messages.values())
+            return QueueState(
+                self.name,
+                self.attributes,
+                self.create_time,
+                self.last_modify_time,
+                self.dead_letter_policy,
+                messages,
+            )
 
     @property
     def resource(self) -> str:

@@ -17,7 +17,7 @@ from alilocal.smq.errors import (
     NotExist,
 )
 from alilocal.smq.message import Message, Outgoing
-from alilocal.smq.queue import Queue, QueueAttributes, read_attributes
+from alilocal.smq.queue import Queue, QueueAttributes, QueueState, read_attributes
 from alilocal.smq.topic import (
     Published,
     Subscription,
@@ -85,6 +85,10 @@ class Queues:
             self.get(name)
             del self._by_name[name]
             self._world.changed.notify_all()
+
+    def restore(self, states: Sequence[QueueState]) -> None:
+        """Have the queues that had `states`, and no other."""
+        self._by_name = {state.name: Queue.restored(self._world, state) for state in states}
 
     def list(self) -> Sequence[Queue]:
         """All, by name."""
@@ -199,6 +203,10 @@ class Topics:
             self.get(name)
             del self._by_name[name]
 
+    def restore(self, topics: Sequence[Topic]) -> None:
+        """Have `topics`, and no other."""
+        self._by_name = {topic.name: topic for topic in topics}
+
     def list(self) -> Sequence[Topic]:
         """All, by name."""
         return [one for _, one in sorted(self._by_name.items())]
@@ -249,8 +257,9 @@ class Topics:
 
     def unsubscribe(self, topic_name: str, name: str) -> None:
         """Raises NotExist."""
-        self.subscription(topic_name, name)
-        del self.get(topic_name).subscriptions[name]
+        with self._world.changed:
+            self.subscription(topic_name, name)
+            del self.get(topic_name).subscriptions[name]
 
     def _check_endpoint(self, topic: Topic, attributes: SubscriptionAttributes) -> None:
         owner = f"acs:mns:{self._world.region}:{self._world.account_id}:queues/"

@@ -23,6 +23,13 @@ class AuthFailed(ServiceError):
         super().__init__(403, "OTSAuthFailed", message)
 
 
+class NoPermission(ServiceError):
+    def __init__(self) -> None:
+        super().__init__(
+            403, "OTSNoPermissionAccess", "You have no permission to access the requested resource."
+        )
+
+
 class ConditionCheckFail(ServiceError):
     def __init__(self) -> None:
         super().__init__(403, "OTSConditionCheckFail", "Condition check failed.")

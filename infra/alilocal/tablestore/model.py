@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from alilocal.core.clock import CloudClock
+from alilocal.core.snapshot import TRANSIENT
 from alilocal.tablestore.errors import InvalidKey, NoSuchTable, ParameterInvalid, TableExists
 from alilocal.tablestore.plainbuffer import Bound, Cell, KeyValue, Operation, Value
 
@@ -46,9 +47,9 @@ class Table:
 
     name: str
     schema: tuple[tuple[str, int], ...]
-    clock: CloudClock
+    clock: CloudClock = field(repr=False, compare=False, metadata=TRANSIENT)
     options: Options = field(default_factory=Options)
-    _rows: dict[Key, dict[str, Versions]] = field(default_factory=dict)
+    _rows: dict[Key, dict[str, Versions]] = field(default_factory=dict, repr=False)
 
     @property
     def rows(self) -> dict[Key, dict[str, Value]]:
@@ -183,6 +184,10 @@ class Tables:
     def delete(self, name: str) -> None:
         self.get(name)
         del self._by_name[name]
+
+    def restore(self, tables: Sequence[Table]) -> None:
+        """Have `tables`, and no other."""
+        self._by_name = {table.name: table for table in tables}
 
     def list(self) -> list[str]:
         return sorted(self._by_name)

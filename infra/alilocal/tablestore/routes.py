@@ -5,15 +5,46 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from alilocal.core.http import Request, Response, ServiceError
+from alilocal.core.jsonvalue import JsonObject
+from alilocal.core.ram import Permission
 from alilocal.core.service import Call, Handler, Route, Service
+from alilocal.core.snapshot import dump, load, member
 from alilocal.core.world import World
-from alilocal.tablestore.errors import AuthFailed, BodyTooLarge, ParameterInvalid
+from alilocal.tablestore.errors import AuthFailed, BodyTooLarge, NoPermission, ParameterInvalid
 from alilocal.tablestore.model import Options, Table, Tables
 from alilocal.tablestore.proto import Message, encode
 from alilocal.tablestore.rows import Rows
 from alilocal.tablestore.signatures import VERSION, Signatures
 
 _MOST_BODY_BYTES = 5 * 1024 * 1024
+_UNSUPPORTED = (
+    "AbortTransaction",
+    "CommitTransaction",
+    "ComputeSplitPointsBySize",
+    "ComputeSplits",
+    "CreateIndex",
+    "CreateSearchIndex",
+    "CreateTimeseriesTable",
+    "DeleteSearchIndex",
+    "DeleteTimeseriesMeta",
+    "DeleteTimeseriesTable",
+    "DescribeSearchIndex",
+    "DescribeTimeseriesTable",
+    "DropIndex",
+    "GetTimeseriesData",
+    "ListSearchIndex",
+    "ListTimeseriesTable",
+    "ParallelScan",
+    "PutTimeseriesData",
+    "QueryTimeseriesMeta",
+    "SQLQuery",
+    "Search",
+    "StartLocalTransaction",
+    "UpdateSearchIndex",
+    "UpdateTimeseriesMeta",
+    "UpdateTimeseriesTable",
+)
+_OF_BATCH = ("BatchGetRow", "BatchWriteRow")
 _NO_THROUGHPUT = encode({1: encode({1: 0, 2: 0}), 2: 0})
 
 
@@ -21,6 +52,8 @@ class Tablestore(Service):
     """Tables and rows."""
 
     name = "tablestore"
+    title = "Tablestore 2015-12-31"
+    unsupported = _UNSUPPORTED
 
     def __init__(self, world: World) -> None:
         self.tables = Tables(world.clock)
@@ -62,7 +95,27 @@ class Tablestore(Service):
         if found is None:
             raise ParameterInvalid(f"Unsupported operation: '{request.path.strip('/')}'.")
         route, params = found
-        return route.handler(Call(request, params, caller, request_id))
+        call = Call(request, params, caller, request_id)
+        self.authorize(route, call)
+        return route.handler(call)
+
+    def permission(self, route: Route, call: Call) -> Permission:
+        """Resources: https://help.aliyun.com/en/tablestore/configure-user-permissions."""
+        instance = (call.request.header("x-ots-instancename") or "").lower()
+        place = f"acs:ots:{self._world.region}:{self._world.account_id}:instance/{instance}"
+        tables = [f"{place}/table/{name}" for name in _tables_named(route.operation, call.request.body)]
+        return Permission((f"ots:{route.operation}",), tuple(tables) or (place,))
+
+    def denied(self, permission: Permission) -> ServiceError:  # noqa: ARG002 - the service does not tell
+        return NoPermission()
+
+    def dump(self) -> JsonObject:
+        return {"tables": dump([self.tables.get(name) for name in self.tables.list()], list[Table])}
+
+    def restore(self, state: JsonObject) -> None:
+        place = f"{self.name}.tables"
+        tables = load(list[Table], member(state, "tables", self.name), place, clock=self._world.clock)
+        self.tables.restore(tables)
 
     def render_error(self, error: ServiceError, request: Request, request_id: str) -> Response:
         body = encode({1: error.code, 2: error.message})
@@ -104,6 +157,16 @@ class Tablestore(Service):
     def _delete(self, request: Message) -> bytes:
         self.tables.delete(request.text(1))
         return b""
+
+
+def _tables_named(operation: str, body: bytes) -> list[str]:
+    """The tables that a request names."""
+    request = Message(body)
+    if operation == "ListTable":
+        return []
+    if operation == "CreateTable":
+        return [request.message(1).text(1)]
+    return [one.text(1) for one in request.messages(1)] if operation in _OF_BATCH else [request.text(1)]
 
 
 def _options(given: Message, before: Options) -> Options:

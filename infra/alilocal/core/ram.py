@@ -1,0 +1,122 @@
+"""RAM policies: whether a caller may do what it asks for.
+
+Structure and evaluation: https://www.alibabacloud.com/help/en/ram/user-guide/policy-structure-and-syntax and
+https://www.alibabacloud.com/help/en/ram/user-guide/policy-evaluation-process: an explicit Deny wins, then an
+Allow is needed. Conditions are not evaluated here, so a policy that has one is refused as a whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from alilocal.core.jsonvalue import JsonValue
+
+_MEMBERS = frozenset({"Effect", "Action", "NotAction", "Resource", "Condition", "Sid"})
+
+
+class BadPolicy(ValueError):
+    """A policy document that cannot be used; `place` is where, e.g. `Statement[0].Action`."""
+
+    def __init__(self, place: str, problem: str) -> None:
+        self.place = place
+        self.problem = problem
+        super().__init__(f"{place}: {problem}")
+
+
+@dataclass(frozen=True)
+class Permission:
+    """What a call needs: one of `actions`, such as `mns:SendMessage`, on every one of `resources`.
+
+    Some operations are known under two actions, of which the documentation does not say which counts.
+    """
+
+    actions: tuple[str, ...]
+    resources: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One rule. `inverted` rules concern every action but theirs."""
+
+    allows: bool
+    actions: tuple[str, ...]
+    resources: tuple[str, ...]
+    inverted: bool = False
+
+    def concerns(self, action: str, resource: str) -> bool:
+        # RAM tells actions apart without regard to case, resources with it.
+        named = any(_matches(pattern.lower(), action.lower()) for pattern in self.actions)
+        return named != self.inverted and any(_matches(pattern, resource) for pattern in self.resources)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The rules of one document."""
+
+    statements: tuple[Statement, ...]
+
+    @classmethod
+    def parse(cls, document: Mapping[str, JsonValue]) -> Policy:
+        """The policy of a document `{"Version": "1", "Statement": [...]}`; raises BadPolicy."""
+        if document.get("Version") != "1":
+            raise BadPolicy("Version", 'must be "1"')
+        statements = document.get("Statement")
+        if not isinstance(statements, list):
+            raise BadPolicy("Statement", "must be a list")
+        return cls(tuple(_statement(one, f"Statement[{index}]") for index, one in enumerate(statements)))
+
+
+def permits(policies: Sequence[Policy], permission: Permission) -> bool:
+    """Whether `policies` together allow what `permission` asks for."""
+    statements = [statement for policy in policies for statement in policy.statements]
+    return all(_permits(statements, permission.actions, resource) for resource in permission.resources)
+
+
+def _permits(statements: Sequence[Statement], actions: Sequence[str], resource: str) -> bool:
+    found = [one for one in statements if any(one.concerns(action, resource) for action in actions)]
+    return bool(found) and all(one.allows for one in found)
+
+
+def _statement(document: JsonValue, place: str) -> Statement:
+    if not isinstance(document, dict):
+        raise BadPolicy(place, "must be an object")
+    unknown = sorted(set(document) - _MEMBERS)
+    if unknown:
+        raise BadPolicy(f"{place}.{unknown[0]}", "is no member of a statement")
+    if document.get("Condition"):
+        raise BadPolicy(f"{place}.Condition", "conditions are not evaluated by the local cloud")
+    if document.get("Effect") not in ("Allow", "Deny"):
+        raise BadPolicy(f"{place}.Effect", "must be Allow or Deny")
+    inverted = "NotAction" in document
+    if inverted == ("Action" in document):
+        raise BadPolicy(place, "needs either Action or NotAction")
+    name = "NotAction" if inverted else "Action"
+    return Statement(
+        document["Effect"] == "Allow",
+        _texts(document[name], f"{place}.{name}"),
+        _texts(document.get("Resource"), f"{place}.Resource"),
+        inverted,
+    )
+
+
+def _texts(value: JsonValue, place: str) -> tuple[str, ...]:
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not texts:
+        raise BadPolicy(place, "must be a text or a list of texts")
+    checked = tuple(one for one in texts if isinstance(one, str) and one)
+    if len(checked) != len(texts):
+        raise BadPolicy(place, "must be a text or a list of texts")
+    return checked
+
+
+def _matches(pattern: str, text: str) -> bool:
+    return _compiled(pattern).fullmatch(text) is not None
+
+
+@lru_cache(maxsize=1024)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    parts = (".*" if char == "*" else "." if char == "?" else re.escape(char) for char in pattern)
+    return re.compile("".join(parts), re.DOTALL)
