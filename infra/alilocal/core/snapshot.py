@@ -15,6 +15,7 @@ from enum import Enum
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from alilocal.core.http import ServiceError
 from alilocal.core.jsonvalue import JsonObject, JsonValue
 
 T = TypeVar("T")
@@ -22,6 +23,13 @@ T = TypeVar("T")
 TRANSIENT = {"alilocal": "transient"}
 """The metadata of a field that no snapshot holds."""
 _BYTES = "base64"
+
+
+class _Json:
+    """Stands for a value that is JSON already."""
+
+
+_AS_IT_IS = (_Json, JsonObject, JsonValue)
 
 
 class BadSnapshot(ValueError):
@@ -54,7 +62,7 @@ def member(document: JsonObject, name: str, place: str = "") -> JsonValue:
 
 
 def _dump(hint: object, value: Any) -> JsonValue:
-    if value is None or hint in (JsonObject, JsonValue):
+    if value is None or hint in _AS_IT_IS:
         return cast("JsonValue", value)
     if isinstance(value, Enum):
         return cast("JsonValue", value.value)
@@ -90,7 +98,8 @@ def _plain(hint: object) -> object:
 
 @cache
 def _hints(kind: type) -> Mapping[str, object]:
-    return get_type_hints(kind)
+    # The types of JSON name themselves, which cannot be resolved everywhere.
+    return get_type_hints(kind, localns={"JsonObject": _Json, "JsonValue": _Json})
 
 
 @cache
@@ -103,7 +112,7 @@ class _Reader:
         self._transients = transients
 
     def read(self, hint: object, document: JsonValue, place: str) -> object:
-        if hint in (JsonObject, JsonValue):
+        if hint in _AS_IT_IS:
             return document
         origin, arguments = get_origin(hint), get_args(hint)
         if origin in (Union, types.UnionType):
@@ -170,7 +179,7 @@ class _Reader:
                 raise BadSnapshot(where, "is missing")
         try:
             return kind(**values)
-        except ValueError as exc:
+        except (ValueError, ServiceError) as exc:
             raise BadSnapshot(place, str(exc)) from exc
 
 

@@ -1,0 +1,227 @@
+"""Snapshots: all state comes back, as JSON text, and a bad document changes nothing."""
+
+import json
+import stat
+import subprocess
+import sys
+
+import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
+from localwire import CONFIGURATION, Wire
+
+import alilocal
+from alilocal.core.snapshot import BadSnapshot
+from alilocal.smq.message import Outgoing
+from alilocal.smq.topic import SubscriptionAttributes
+from alilocal.statedir import StateDir, StateInUse
+from alilocal.tablestore.model import BINARY, INTEGER, STRING, Options
+from alilocal.tablestore.plainbuffer import Cell
+
+
+class Now:
+    """A clock that stands."""
+
+    def __init__(self, at=1_700_000_000.0):
+        self.at = at
+
+    def now(self):
+        return self.at
+
+
+def through_text(document):
+    return json.loads(json.dumps(document, allow_nan=False))
+
+
+def without_time(document):
+    return {name: value for name, value in document.items() if name != "time"}
+
+
+def create(cloud, name):
+    with cloud.session() as session:
+        wire = Wire(cloud, session, cloud.endpoint)
+        made = wire.create(
+            Name=name, Tag=[{"Key": "k", "Value": "v"}], HpoExperimentConfiguration=CONFIGURATION
+        )
+        return made.json()["ExperimentId"]
+
+
+def busy(cloud):
+    """Something of everything."""
+    queue = cloud.queues.create("orders", visibility_timeout=60)
+    cloud.queues.create("dead")
+    queue.dead_letter("dead", 2)
+    for body in ("one", "zwei <&\r\n", "\U0001f600"):
+        queue.send(body)
+    queue.send("later", delay_seconds=90, priority=1)
+    [message] = queue.receive(1)
+    topic = cloud.topics.create("results")
+    endpoint = f"acs:mns:{cloud.region}:{cloud.account_id}:queues/dead"
+    cloud.topics.subscribe("results", "copy", SubscriptionAttributes(endpoint, "tag"))
+    cloud.topics.publish("results", Outgoing("said"), "tag")
+    table = cloud.tables.create(
+        "rows", [("a", STRING), ("b", BINARY), ("c", INTEGER)], Options(max_versions=2)
+    )
+    table.put(("x", b"\x00\xff", -5), [Cell("bytes", b"\xfe"), Cell("flag", True), Cell("half", 0.5)])
+    table.update(("x", b"\x00\xff", -5), [Cell("half", 1.0)])
+    cloud.credentials.register("id", "secret", user_id="7", security_token="token", expires_at=9e9)
+    cloud.faults.add("status", operation="SendMessage", status=500, headers={"a": "b"}, nth=2)
+    cloud.behaviour.tag_filter = "ignored"
+    cloud.clock.advance(17)
+    create(cloud, "first")
+    return message, topic
+
+
+def test_everything_comes_back():
+    with alilocal.LocalCloud(seed=1, clock=Now()) as cloud, alilocal.LocalCloud(seed=1, clock=Now()) as other:
+        message, _ = busy(cloud)
+        document = through_text(cloud.snapshot())
+        other.load(document)
+        assert through_text(other.snapshot()) == document
+        other.queues["orders"].delete(message.receipt_handle)
+        assert [one.body for one in other.queues["orders"].messages] == ["zwei <&\r\n", "\U0001f600", "later"]
+        assert other.queues["orders"].dead_letter_policy.max_receive_count == 2
+        assert [one.state for one in other.queues["orders"].messages] == ["active", "active", "delayed"]
+        assert other.topics["results"].published[0].body == "said"
+        assert other.tables.get("rows").rows == cloud.tables.get("rows").rows
+        assert other.faults.all() == cloud.faults.all()
+        assert other.credentials.get("id") == cloud.credentials.get("id")
+        assert other.behaviour == cloud.behaviour
+        assert [one.status for one in other.experiments] == [one.status for one in cloud.experiments]
+        assert create(other, "second") != other.experiments[0].experiment_id
+
+
+def test_a_seeded_sequence_goes_on():
+    """No id comes twice in a cloud that is loaded again and again."""
+    document, seen = None, set()
+    for _ in range(3):
+        with alilocal.LocalCloud(seed=3) as cloud:
+            if document is not None:
+                cloud.load(document)
+            queue = cloud.queues.create("orders")
+            fresh = {queue.send("body") for _ in range(3)}
+            assert not fresh & seen
+            seen |= fresh
+            document = through_text(cloud.snapshot())
+    with alilocal.LocalCloud() as unseeded:
+        assert unseeded.snapshot()["ids"] == {}
+
+
+def test_the_clock_goes_on_from_the_snapshot():
+    with alilocal.LocalCloud(clock=Now(1000.0)) as cloud:
+        cloud.clock.advance(50)
+        document = cloud.snapshot()
+    with alilocal.LocalCloud(clock=Now(5.0)) as earlier, alilocal.LocalCloud(clock=Now(2000.0)) as later:
+        earlier.load(document)
+        later.load(document)
+        assert earlier.clock.now() == 1050.0
+        assert later.clock.now() == 2050.0
+
+
+def test_no_secret_of_a_configuration_is_in_a_snapshot():
+    with alilocal.LocalCloud() as cloud:
+        create(cloud, "first")
+        assert cloud.experiments[0].configuration["dlc_config"]["access_key"] == "a-secret"
+        assert "a-secret" not in json.dumps(cloud.snapshot())
+
+
+LEAVES = st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3)
+DOCUMENTS = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)
+)
+
+
+def places(document, path=()):
+    yield path
+    items = (
+        document.items()
+        if isinstance(document, dict)
+        else enumerate(document)
+        if isinstance(document, list)
+        else ()
+    )
+    for name, value in items:
+        yield from places(value, (*path, name))
+
+
+with alilocal.LocalCloud(seed=1, clock=Now()) as _cloud:
+    busy(_cloud)
+    GOOD = through_text(_cloud.snapshot())
+    GOOD["ids"] = {}
+    PLACES = [path for path in places(GOOD) if path]
+
+
+@given(st.sampled_from(PLACES), DOCUMENTS)
+def test_a_bad_document_changes_nothing(path, value):
+    """Whatever stands in whatever place: it is loaded as a whole, or refused with its place and forgotten."""
+    document = through_text(GOOD)
+    holder = document
+    for name in path[:-1]:
+        holder = holder[name]
+    holder[path[-1]] = value
+    with alilocal.LocalCloud(clock=Now()) as cloud:
+        cloud.queues.create("kept").send("body")
+        before = through_text(cloud.snapshot())
+        try:
+            cloud.load(document)
+        except BadSnapshot as exc:
+            assert exc.place
+            assert through_text(cloud.snapshot()) == before
+        else:
+            assert "kept" not in cloud.queues
+            through_text(cloud.snapshot())
+
+
+@pytest.mark.parametrize("document", [{}, {"alilocal": 2}, {"alilocal": 1}])
+def test_what_is_no_snapshot_is_refused(document):
+    with alilocal.LocalCloud() as cloud, pytest.raises(BadSnapshot):
+        cloud.load(document)
+
+
+def test_a_state_folder_outlives_its_cloud(tmp_path):
+    path = tmp_path / "new" / "state"
+    with alilocal.LocalCloud() as cloud, StateDir(cloud, path):
+        busy(cloud)
+        left = without_time(through_text(cloud.snapshot()))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    assert stat.S_IMODE((path / "state.json").stat().st_mode) == 0o600
+    with alilocal.LocalCloud() as cloud, StateDir(cloud, path):
+        assert without_time(through_text(cloud.snapshot())) == left
+    assert sorted(file.name for file in path.iterdir()) == ["lock", "state.json"]
+
+
+def test_a_state_folder_serves_one_cloud(tmp_path):
+    refused = pytest.raises(StateInUse, match="another local cloud")
+    with alilocal.LocalCloud() as cloud, StateDir(cloud, tmp_path), refused:
+        StateDir(alilocal.LocalCloud(), tmp_path)
+    with alilocal.LocalCloud() as cloud, StateDir(cloud, tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"alilocal": 1}'])
+def test_a_file_that_is_no_state_is_left_alone(tmp_path, text):
+    (tmp_path / "state.json").write_text(text)
+    with alilocal.LocalCloud() as cloud, pytest.raises(BadSnapshot):
+        StateDir(cloud, tmp_path)
+    assert (tmp_path / "state.json").read_text() == text
+
+
+def test_a_killed_server_keeps_what_was_saved(tmp_path):
+    """SIGKILL after the state was seen on the disk: the next server has it."""
+    program = [sys.executable, "-m", "alilocal", "--port", "0", "--state", str(tmp_path)]
+    with subprocess.Popen(program, stdout=subprocess.PIPE) as process:
+        told = json.loads(process.stdout.readline())
+        try:
+            with alilocal.LocalCloud() as cloud, requests.Session() as session:
+                wire = Wire(cloud, session, told["smq"])
+                assert wire.smq("PUT", "/queues/orders").status_code == 201
+                while (
+                    not (tmp_path / "state.json").exists()
+                    or "orders" not in (tmp_path / "state.json").read_text()
+                ):
+                    assert process.poll() is None
+        finally:
+            process.kill()
+    with alilocal.LocalCloud() as cloud, StateDir(cloud, tmp_path):
+        assert "orders" in cloud.queues

@@ -1,0 +1,149 @@
+"""mock_alicloud: the real hosts are a local cloud's for as long as it is in force, and untouched after."""
+
+import http.client
+import os
+import ssl
+
+import pytest
+import requests
+import urllib3
+from localwire import Wire
+
+import alilocal
+
+SMQ = "https://1000000000000001.mns.cn-hangzhou.aliyuncs.com"
+PAI = "paiautoml.cn-hangzhou.aliyuncs.com"
+
+
+def queues(cloud, url=SMQ):
+    with requests.Session() as session:
+        return Wire(cloud, session, url).smq("GET", "/queues").status_code
+
+
+def test_requests_reach_the_cloud_under_the_real_hosts():
+    with alilocal.mock_alicloud() as cloud:
+        assert queues(cloud) == 200
+        assert queues(cloud, SMQ.replace("https", "http")) == 200
+        assert [entry.operation for entry in cloud.requests] == ["ListQueue", "ListQueue"]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_urllib3_and_http_client_reach_it(scheme):
+    with alilocal.mock_alicloud(seed=1) as cloud:
+        with urllib3.PoolManager() as pool:
+            assert pool.request("GET", f"{scheme}://{PAI}/api/automl/v1/hpo/experiments").status == 400
+        kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
+        connection = kind(PAI)
+        connection.request("GET", "/api/automl/v1/hpo/experiments")
+        assert connection.getresponse().status == 400
+        connection.close()
+        assert len(cloud.requests) == 2
+
+
+class Own(http.client.HTTPConnection):
+    """Connects in its own way, like that of aliyun-mns-sdk."""
+
+    def connect(self):
+        raise AssertionError("connected elsewhere")
+
+
+def test_a_connection_of_its_own_kind_reaches_it():
+    with alilocal.mock_alicloud():
+        connection = Own(PAI)
+        connection.request("GET", "/api/automl/v1/hpo/experiments")
+        assert connection.getresponse().status == 400
+        connection.close()
+
+
+def test_other_hosts_are_left_alone():
+    with alilocal.mock_alicloud(), alilocal.serve() as server:
+        assert requests.get(f"{server.url}/nothing", timeout=5).status_code == 404
+        for host in ("example.com", "aliyuncs.com.example.org", "notaliyuncs.com"):
+            with pytest.raises((AssertionError, OSError, ssl.SSLError)):
+                requests.get(f"http://{host}/", timeout=5)
+
+
+def test_hosts_can_be_chosen():
+    with alilocal.mock_alicloud(hosts=["gateway.example"]) as cloud:
+        assert queues(cloud, "https://smq.gateway.example") == 200
+
+
+def test_everything_is_put_back(monkeypatch):
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", "mine")
+    monkeypatch.setenv("ALIBABA_CLOUD_SECURITY_TOKEN", "my-token")
+    kinds = [
+        http.client.HTTPConnection,
+        http.client.HTTPSConnection,
+        urllib3.connection.HTTPConnection,
+        urllib3.connection.HTTPSConnection,
+    ]
+    before, environ = [dict(vars(kind)) for kind in kinds], dict(os.environ)
+    with alilocal.mock_alicloud() as cloud:
+        assert os.environ["ALIBABA_CLOUD_ACCESS_KEY_ID"] == cloud.access_key_id
+        assert "ALIBABA_CLOUD_SECURITY_TOKEN" not in os.environ
+    assert [dict(vars(kind)) for kind in kinds] == before
+    assert dict(os.environ) == environ
+
+
+def test_mocks_nest():
+    with alilocal.mock_alicloud() as outer:
+        with alilocal.mock_alicloud() as inner:
+            assert queues(inner) == 200
+            assert (len(outer.requests), len(inner.requests)) == (0, 1)
+        assert queues(outer) == 200
+        assert len(outer.requests) == 1
+
+
+@alilocal.mock_alicloud
+def test_a_decorated_function_needs_no_argument():
+    assert os.environ["ALIBABA_CLOUD_ACCESS_KEY_ID"] == "alilocal-access-key-id"
+
+
+@alilocal.mock_alicloud(region="cn-test")
+def test_a_decorated_function_gets_its_cloud(cloud, tmp_path):
+    """It keeps its fixtures, and each call has a cloud of its own."""
+    assert tmp_path.exists()
+    assert cloud.region == "cn-test"
+    assert queues(cloud) == 200
+
+
+def test_each_call_has_a_cloud_of_its_own():
+    @alilocal.mock_alicloud
+    def create(cloud):
+        return cloud.queues.create("orders"), len(cloud.queues)
+
+    assert [create()[1], create()[1]] == [1, 1]
+
+
+@alilocal.mock_alicloud
+class TestDecorated:
+    def test_a_method(self, cloud):
+        assert queues(cloud) == 200
+
+
+def test_a_coroutine_can_be_decorated():
+    @alilocal.mock_alicloud
+    async def ask(cloud):
+        return queues(cloud)
+
+    coroutine = ask()
+    with pytest.raises(StopIteration) as ended:
+        coroutine.send(None)
+    assert ended.value.value == 200
+
+
+def test_faults_break_the_connection():
+    with alilocal.mock_alicloud() as cloud:
+        cloud.faults.add("reset", service="smq")
+        with pytest.raises(requests.ConnectionError):
+            queues(cloud)
+        cloud.faults.add("stall", service="smq")
+        with pytest.raises(requests.ReadTimeout), requests.Session() as session:
+            session.get(f"{SMQ}/queues/q", timeout=0.05)
+
+
+def test_the_fixtures_are_registered(mock_alicloud, local_cloud):
+    assert queues(mock_alicloud) == 200
+    with local_cloud.session() as session:
+        assert Wire(local_cloud, session, local_cloud.endpoint).smq("GET", "/queues").status_code == 200
+    assert len(local_cloud.requests) == 1
