@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -65,7 +65,6 @@ class LocalCloud:
         """The lock of all state, notified of every change."""
         self.clock = CloudClock(self.changed, clock)
         self._seed = seed
-        self._closed = False
         self._build()
 
     def _build(self) -> None:
@@ -166,7 +165,7 @@ class LocalCloud:
     def close(self) -> None:
         """Let long polls end at once; idempotent."""
         with self.changed:
-            self._closed = True
+            self.changed.closed = True
             self.changed.notify_all()
 
     def adapter(self) -> LocalAdapter:
@@ -197,7 +196,7 @@ class LocalCloud:
         with self.changed:
             fault = self.faults.take(service.name, operation)
             request_id = service.new_request_id()
-        exchange = _Exchange(service, self._closable(request), found, request_id)
+        exchange = _Exchange(service, request, found, request_id)
         try:
             answer = self._answer(exchange, fault)
         except Broken:
@@ -205,9 +204,6 @@ class LocalCloud:
             raise
         self._log(exchange, operation, answer, fault)
         return answer.response or Response(500)
-
-    def _closable(self, request: Request) -> Request:
-        return replace(request, abandoned=lambda: self._closed or request.abandoned())
 
     def _answer(self, exchange: _Exchange, fault: Fault | None) -> _Answer:
         if fault is None:

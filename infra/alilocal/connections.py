@@ -9,7 +9,7 @@ import socket
 import struct
 import threading
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from alilocal.core.http import Broken, Request, Response, Stalled
 
@@ -25,6 +25,14 @@ _IDLE_SECONDS = 60
 _STOP_SECONDS = 5
 
 _log = logging.getLogger("alilocal")
+
+
+class _Portless(socket.socket):
+    """A socket that takes the options of TCP, which clients set on theirs, for what they are here: nothing."""
+
+    def setsockopt(self, *options: Any) -> None:
+        if options[0] != socket.IPPROTO_TCP:
+            super().setsockopt(*options)
 
 
 class Connections:
@@ -48,7 +56,7 @@ class Connections:
         """The caller's end of a new connection that no port is needed for."""
         own, callers = socket.socketpair()
         self.serve(own)
-        return callers
+        return _Portless(fileno=callers.detach())
 
     def close(self) -> None:
         """End every connection, also those that wait or stall, and wait for its thread; idempotent."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from urllib.parse import unquote
 
 NO_CONTENT = 204
@@ -46,8 +47,14 @@ class Request:
 
     def header_values(self, name: str) -> list[str]:
         """Every value of header `name` in any case, trimmed, in the order sent."""
-        wanted = name.lower()
-        return [value.strip() for key, value in self.headers if key.lower() == wanted]
+        return self._by_name.get(name.lower(), [])
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for name, value in self.headers:
+            found.setdefault(name.lower(), []).append(value.strip())
+        return found
 
     def query_pairs(self, *, plus_is_space: bool) -> list[tuple[str, str]]:
         """The decoded parameters in the order sent."""

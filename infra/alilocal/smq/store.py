@@ -113,7 +113,7 @@ class Queues:
                 messages = queue.receive(count)
                 if messages:
                     return messages
-                if deadline.left() <= 0 or request.abandoned():
+                if deadline.left() <= 0 or self._world.changed.closed or request.abandoned():
                     raise MessageNotExist
                 self._pause(queue, deadline.left())
 

@@ -149,6 +149,9 @@ class Table:
         if cell.value is None or isinstance(cell.value, Bound):
             raise ParameterInvalid("Cell data broken, a cell has no value.")
         at = self.clock.now_ms() if cell.timestamp is None else cell.timestamp
+        if self.options.max_versions == 1 and cell.name not in row:
+            row[cell.name] = {at: cell.value}
+            return
         kept = {**row.get(cell.name, {}), at: cell.value}
         row[cell.name] = dict(sorted(kept.items(), reverse=True)[: self.options.max_versions])
 

@@ -73,22 +73,22 @@ _CRC = tuple(map(_crc_of, range(256)))
 def decode_row(data: bytes) -> Row:
     """The one row in `data`; raises ParameterInvalid."""
     reader = _Reader(data)
-    if reader.number("<I") != HEADER:
+    if int.from_bytes(reader.take(4), "little") != HEADER:
         raise _broken()
     row, crc = Row(), 0
     section: list[Cell] | None = None
     while True:
-        tag = reader.number("<B")
+        tag = reader.byte()
         if tag in (_KEY, _ATTRIBUTES):
             section = row.key if tag == _KEY else row.cells
         elif tag == _CELL and section is not None:
             cell, check = reader.cell()
             section.append(cell)
-            crc = crc8(bytes([check]), crc)
+            crc = _CRC[crc ^ check]
         elif tag == _DELETED:
             row.deleted = True
         elif tag == _ROW_CRC:
-            if reader.number("<B") != crc8(bytes([row.deleted]), crc) or reader.left():
+            if reader.byte() != _CRC[crc ^ row.deleted] or reader.left():
                 raise _broken()
             return row
         else:
@@ -149,49 +149,57 @@ class _Reader:
         return self._at < len(self._data)
 
     def take(self, size: int) -> bytes:
-        if size > len(self._data) - self._at:
+        found = self._data[self._at : self._at + size]
+        if len(found) < size:
             raise _broken()
         self._at += size
-        return self._data[self._at - size : self._at]
+        return found
 
-    def number(self, form: str) -> int:
-        value: int = struct.unpack(form, self.take(struct.calcsize(form)))[0]
-        return value
+    def byte(self) -> int:
+        if self._at >= len(self._data):
+            raise _broken()
+        self._at += 1
+        return self._data[self._at - 1]
+
+    def sized(self) -> bytes:
+        """What follows its own length."""
+        return self.take(int.from_bytes(self.take(4), "little"))
 
     def cell(self) -> tuple[Cell, int]:
         """A cell and its checksum, which must be right."""
         name = variant = stamp = operation = b""
-        while (tag := self.number("<B")) != _CELL_CRC:
+        while (tag := self.byte()) != _CELL_CRC:
             if tag == _NAME:
-                name = self.take(self.number("<I"))
+                name = self.sized()
             elif tag == _VALUE:
-                variant = self.take(self.number("<I"))
+                variant = self.sized()
             elif tag == _OPERATION:
                 operation = self.take(1)
             elif tag == _TIMESTAMP:
                 stamp = self.take(8)
             else:
                 raise _broken()
-        check = self.number("<B")
+        check = self.byte()
         if check != crc8(operation, crc8(stamp, crc8(variant, crc8(name)))):
             raise _broken()
         return Cell(
             decoded(name),
             _Reader(variant).variant() if variant else None,
-            struct.unpack("<q", stamp)[0] if stamp else None,
+            int.from_bytes(stamp, "little", signed=True) if stamp else None,
             _operation(operation[0]) if operation else None,
         ), check
 
     def variant(self) -> KeyValue:
-        kind = self.number("<B")
+        kind = self.byte()
         if kind == _INTEGER:
-            return self.number("<q")
+            return int.from_bytes(self.take(8), "little", signed=True)
         if kind == _DOUBLE:
-            return float(self.number("<d"))
+            value: float = struct.unpack("<d", self.take(8))[0]
+            return value
         if kind == _BOOLEAN:
-            return bool(self.number("<B"))
+            return bool(self.byte())
         if kind in (_STRING, _BLOB):
-            data = self.take(self.number("<I"))
+            data = self.sized()
             return decoded(data) if kind == _STRING else data
         if kind in (_LEAST, _MOST, _AUTO):
             return Bound(kind)

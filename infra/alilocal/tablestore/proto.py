@@ -71,6 +71,8 @@ def decoded(data: bytes) -> str:
 
 def read_varint(data: bytes, at: int) -> tuple[int, int]:
     """A number, and where it ends."""
+    if at < len(data) and data[at] < 0x80:
+        return data[at], at + 1
     value = shift = 0
     while True:
         if at >= len(data) or shift > _MOST_BITS:
