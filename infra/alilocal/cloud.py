@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -89,6 +90,10 @@ class LocalCloud:
         self._services: tuple[Service, ...] = (self._tablestore, self._paiautoml, self._smq)
         self.faults = Faults(self.ids, {service.name: service.operations for service in self._services})
         self.requests = RequestLog()
+
+    @property
+    def services(self) -> Sequence[Service]:
+        return self._services
 
     @property
     def experiments(self) -> list[Experiment]:

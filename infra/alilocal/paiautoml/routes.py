@@ -63,7 +63,10 @@ class PaiAutoMl(Service):
                 Route("GetHpoExperiment", "GET", _ONE, self._get),
                 Route("StopHpoExperiment", "PUT", f"{_ONE}/stop", self._stop),
                 Route("DeleteHpoExperiment", "PUT", f"{_ONE}/delete", self._delete),
-                *(Route(name, method, path, _refuse(name)) for name, method, path in _UNSUPPORTED),
+                *(
+                    Route(name, method, path, _refuse(name), supported=False)
+                    for name, method, path in _UNSUPPORTED
+                ),
             )
         )
 

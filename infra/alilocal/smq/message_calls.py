@@ -21,6 +21,7 @@ from alilocal.smq.queue import LONGEST_VISIBILITY_SECONDS, Queue, read_int
 from alilocal.smq.store import Queues
 from alilocal.smq.xml import first_element, parse, texts
 
+_NO_ORDER = "`MessageGroupId` is carried, not obeyed: there are no FIFO queues"
 _MESSAGES = "/queues/{queue}/messages"
 
 
@@ -49,8 +50,8 @@ class MessageCalls:
 
     def routes(self) -> Sequence[Route]:
         return (
-            Route("BatchSendMessage", "POST", _MESSAGES, self._batch_send, _holds("Messages")),
-            Route("SendMessage", "POST", _MESSAGES, self._send),
+            Route("BatchSendMessage", "POST", _MESSAGES, self._batch_send, _holds("Messages"), _NO_ORDER),
+            Route("SendMessage", "POST", _MESSAGES, self._send, missing=_NO_ORDER),
             Route("BatchPeekMessage", "GET", _MESSAGES, self._batch_peek, _both(_peeks, _is_batch)),
             Route("PeekMessage", "GET", _MESSAGES, self._peek, _peeks),
             Route("BatchReceiveMessage", "GET", _MESSAGES, self._batch_receive, _is_batch),

@@ -18,6 +18,8 @@ from alilocal.smq.store import Topics
 from alilocal.smq.topic import Subscription, SubscriptionAttributes, Topic, TopicAttributes
 from alilocal.smq.xml import Members, parse
 
+_NO_PUSH = "`MessageAttributes` (mail, text messages) are ignored"
+_NO_ENDPOINTS = "to queues of the account only, not to HTTP endpoints, mail or text messages"
 _ONE = "/topics/{topic}"
 _SUBSCRIPTIONS = f"{_ONE}/subscriptions"
 _SUBSCRIPTION = f"{_SUBSCRIPTIONS}/{{subscription}}"
@@ -37,10 +39,10 @@ class TopicCalls:
             Route("CreateTopic", "PUT", _ONE, self._create),
             Route("GetTopicAttributes", "GET", _ONE, self._get),
             Route("DeleteTopic", "DELETE", _ONE, self._delete),
-            Route("PublishMessage", "POST", f"{_ONE}/messages", self._publish),
+            Route("PublishMessage", "POST", f"{_ONE}/messages", self._publish, missing=_NO_PUSH),
             Route("ListSubscriptionByTopic", "GET", _SUBSCRIPTIONS, self._list_subscriptions),
             Route("SetSubscriptionAttributes", "PUT", _SUBSCRIPTION, self._set_subscription, overrides),
-            Route("Subscribe", "PUT", _SUBSCRIPTION, self._subscribe),
+            Route("Subscribe", "PUT", _SUBSCRIPTION, self._subscribe, missing=_NO_ENDPOINTS),
             Route("GetSubscriptionAttributes", "GET", _SUBSCRIPTION, self._get_subscription),
             Route("Unsubscribe", "DELETE", _SUBSCRIPTION, self._unsubscribe),
         )

@@ -15,35 +15,16 @@ from alilocal.tablestore.model import Options, Table, Tables
 from alilocal.tablestore.proto import Message, encode
 from alilocal.tablestore.rows import Rows
 from alilocal.tablestore.signatures import VERSION, Signatures
+from alilocal.tablestore.unsupported import UNSUPPORTED
 
 _MOST_BODY_BYTES = 5 * 1024 * 1024
-_UNSUPPORTED = (
-    "AbortTransaction",
-    "CommitTransaction",
-    "ComputeSplitPointsBySize",
-    "ComputeSplits",
-    "CreateIndex",
-    "CreateSearchIndex",
-    "CreateTimeseriesTable",
-    "DeleteSearchIndex",
-    "DeleteTimeseriesMeta",
-    "DeleteTimeseriesTable",
-    "DescribeSearchIndex",
-    "DescribeTimeseriesTable",
-    "DropIndex",
-    "GetTimeseriesData",
-    "ListSearchIndex",
-    "ListTimeseriesTable",
-    "ParallelScan",
-    "PutTimeseriesData",
-    "QueryTimeseriesMeta",
-    "SQLQuery",
-    "Search",
-    "StartLocalTransaction",
-    "UpdateSearchIndex",
-    "UpdateTimeseriesMeta",
-    "UpdateTimeseriesTable",
-)
+_MISSING = {
+    "CreateTable": "no auto-increment keys; streams, indexes and encryption are ignored",
+    "UpdateTable": "time to live and versions only",
+    "GetRow": "without time_range, start_column, end_column, pagination filter",
+    "BatchGetRow": "without time_range, start_column, end_column, pagination filter",
+    "GetRange": "without time_range, start_column, end_column, pagination filter",
+}
 _OF_BATCH = ("BatchGetRow", "BatchWriteRow")
 _NO_THROUGHPUT = encode({1: encode({1: 0, 2: 0}), 2: 0})
 
@@ -53,7 +34,7 @@ class Tablestore(Service):
 
     name = "tablestore"
     title = "Tablestore 2015-12-31"
-    unsupported = _UNSUPPORTED
+    unsupported = UNSUPPORTED
 
     def __init__(self, world: World) -> None:
         self.tables = Tables(world.clock)
@@ -75,7 +56,10 @@ class Tablestore(Service):
             "BatchWriteRow": rows.batch_write,
         }
         super().__init__(
-            [Route(name, "POST", f"/{name}", self._call(act)) for name, act in operations.items()]
+            [
+                Route(name, "POST", f"/{name}", self._call(act), missing=_MISSING.get(name, ""))
+                for name, act in operations.items()
+            ]
         )
 
     def owns(self, request: Request) -> bool:

@@ -153,6 +153,14 @@ def _cells(
     table: Table, request: Message, key: Key, *, versions: int, names: int, keep: int
 ) -> list[Cell] | None:
     """The cells that are asked for; None if there is no such row, or the filter takes it out."""
+    # Better refused than passed over: a read that ignored them would bring too much.
+    for number, member in (
+        (versions - 1, "time_range"),
+        (keep + 1, "start_column"),
+        (keep + 2, "end_column"),
+    ):
+        if request.has(number):
+            raise ParameterInvalid(f"The local cloud does not support {member}.")
     columns = table.columns(key)
     if columns is None or (request.has(keep) and not passes(request.message(keep), columns)):
         return None
