@@ -29,6 +29,11 @@ class Behaviour:
     """Whether an experiment's configuration must have its documented members."""
     mask_configuration: bool = True
     """Whether GetHpoExperiment masks secrets in HpoExperimentConfiguration, as ConfigIni always does."""
+    update_configuration: Literal["replaced", "merged"] = "replaced"
+    """What UpdateHpoExperiment does with the configuration: take the new one, or its sections over the old ones."""
+    trial_success: Literal["as_documented", "SUCCEEDED", "FINISHED"] = "as_documented"
+    """How a trial that went well is called; the documentation says SUCCEEDED of ListHpoTrials and FINISHED of
+    GetHpoTrial."""
     delete_missing: Literal["accepted", "refused"] = "refused"
     """Whether deleting a queue, topic or subscription that does not exist is an error."""
     time_expired_status: Literal[400, 408] = 408

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from alilocal.core.http import ServiceError
 
+SERVICE_ROLE = "AliyunServiceRoleForPaiAutoml"
+
 
 class ExperimentError(ServiceError):
     """An error of the service; its HTTP status is undocumented and a switch of `Behaviour`."""
@@ -27,6 +29,13 @@ class NoSuchExperiment(ExperimentError):
 
     def __init__(self, experiment_id: str) -> None:
         super().__init__("INVALID_USER_OR_EXP", f"Invalid user or experiment '{experiment_id}'.")
+
+
+class NoServiceRole(ExperimentError):
+    """The account has no service-linked role yet; how the service says so is undocumented."""
+
+    def __init__(self) -> None:
+        super().__init__("EXECUTION_FAILURE", f"The role {SERVICE_ROLE} does not exist.")
 
 
 class Unsupported(ExperimentError):

@@ -11,7 +11,7 @@ import calendar
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -95,8 +95,8 @@ def read_listing(request: Request, tag_filter: Literal["honoured", "ignored", "r
         sort_key=sort_key,
         # Without SortBy the order is not given either, and the default holds.
         descending=order == "DESC" or not given.get("SortBy"),
-        page=_count(given.get("PageNumber"), "PageNumber", 1, None),
-        page_size=_count(given.get("PageSize"), "PageSize", 10, _MOST_PER_PAGE),
+        page=read_page(given),
+        page_size=read_count(given.get("PageSize"), "PageSize", 10, _MOST_PER_PAGE),
         with_configuration=given.get("IncludeConfigData", "").lower() == "true",
     )
 
@@ -138,7 +138,13 @@ def _moment(text: str | None, name: str, default: float, *, until: bool = False)
         raise InvalidInput(f"'{name}' must have the form yyyy-mm-dd hh:mm:ss or yyyy-mm-dd.") from None
 
 
-def _count(text: str | None, name: str, default: int, most: int | None) -> int:
+def read_page(given: Mapping[str, str]) -> int:
+    """The number of the page asked for, 1 if none is; raises InvalidInput."""
+    return read_count(given.get("PageNumber"), "PageNumber", 1, None)
+
+
+def read_count(text: str | None, name: str, default: int, most: int | None) -> int:
+    """A positive number up to `most`, `default` if absent; raises InvalidInput."""
     if not text:
         return default
     if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):

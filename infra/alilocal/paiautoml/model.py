@@ -11,7 +11,8 @@ from alilocal.core.jsonvalue import JsonObject
 from alilocal.core.snapshot import TRANSIENT
 from alilocal.core.world import World
 from alilocal.paiautoml.errors import NoSuchExperiment
-from alilocal.paiautoml.lifecycle import TERMINAL, status_at
+from alilocal.paiautoml.lifecycle import ENDS_AFTER, RUNS_AFTER, TERMINAL, status_at, statuses
+from alilocal.paiautoml.trials import Course, Rerun, Trial, TrialStatus
 
 Tags = tuple[tuple[str, str], ...]
 
@@ -28,11 +29,24 @@ class Draft:
     configuration: JsonObject = field(repr=False)
 
 
+@dataclass(frozen=True)
+class Update:
+    """What an update changes, validated; None stays as it is."""
+
+    name: str | None
+    description: str | None
+    workspace_id: str | None
+    accessibility: str | None
+    tags: Tags | None
+    configuration: JsonObject | None = field(repr=False)
+
+
 @dataclass(eq=False)
 class Experiment:
     """One experiment. Times are in seconds since the epoch; `creator` is a user id.
 
-    `configuration` is as sent, secrets included.
+    `configuration` is as sent, secrets included; `earlier` are those before it, each with the moment since which
+    it was in force. Trials are known by their sequence number where the cloud's history is kept.
     """
 
     experiment_id: str
@@ -46,7 +60,14 @@ class Experiment:
     gmt_create_time: float
     clock: CloudClock = field(repr=False, metadata=TRANSIENT)
     stopped_at: float | None = None
+    failed_at: float | None = None
+    updated_at: float = 0.0
+    configured_at: float = 0.0
     deleted: bool = False
+    earlier: list[tuple[float, JsonObject]] = field(default_factory=list, repr=False)
+    trial_stops: dict[int, float] = field(default_factory=dict, repr=False)
+    trial_failures: dict[int, float] = field(default_factory=dict, repr=False)
+    reruns: list[Rerun] = field(default_factory=list, repr=False)
 
     @property
     def status(self) -> str:
@@ -55,8 +76,76 @@ class Experiment:
 
     @property
     def gmt_modified_time(self) -> float:
-        """When the present status began."""
-        return self._state()[1]
+        """When the present status began, or the last update was made."""
+        return max(self._state()[1], self.updated_at)
+
+    @property
+    def statuses(self) -> list[tuple[float, str]]:
+        """The statuses it has had, each with its moment."""
+        now = self.clock.now()
+        return [
+            one for one in statuses(self.gmt_create_time, self.stopped_at, self.failed_at) if one[0] <= now
+        ]
+
+    @property
+    def trials(self) -> list[Trial]:
+        """The trials there are at the cloud's present time, oldest first."""
+        due = self.gmt_create_time + ENDS_AFTER
+        cut: TrialStatus | None = None
+        ends = due
+        if self.failed_at is not None:
+            ends, cut = self.failed_at, "SYS_CANCELED"
+        if self.stopped_at is not None and self.stopped_at < ends:
+            ends, cut = self.stopped_at, "USER_CANCELED"
+        course = Course(
+            self.experiment_id,
+            self.gmt_create_time + RUNS_AFTER,
+            ends,
+            cut,
+            (*self.earlier, (self.configured_at, self.configuration)),
+            self.trial_stops,
+            self.trial_failures,
+            tuple(self.reruns),
+            due,
+        )
+        return course.at(self.clock.now())
+
+    def fail(self) -> None:
+        """Let it end as failed, unless it has ended or is about to."""
+        if self.stopped_at is None and self.status not in TERMINAL:
+            self.failed_at = self.clock.now()
+
+    def fail_trial(self, sequence: int) -> None:
+        """Let the trial of that number fail now; nothing happens if it does not run."""
+        self._end_trial(sequence, self.trial_failures)
+
+    def stop_trial(self, sequence: int) -> bool:
+        """Cancel the trial of that number; False if it does not run or wait."""
+        return self._end_trial(sequence, self.trial_stops)
+
+    def rerun(self, hyperparameters: JsonObject) -> bool:
+        """Have a new trial with `hyperparameters`; False unless the experiment runs."""
+        if self.status != "RUNNING":
+            return False
+        self.reruns.append(Rerun(self.clock.now(), hyperparameters))
+        return True
+
+    def update(self, update: Update) -> None:
+        """Change what `update` names; trials made from now on have its configuration."""
+        self.updated_at = self.clock.now()
+        for name, value in vars(update).items():
+            if value is not None and name != "configuration":
+                setattr(self, name, value)
+        if update.configuration is not None:
+            self.earlier.append((self.configured_at, self.configuration))
+            self.configuration, self.configured_at = update.configuration, self.updated_at
+
+    def _end_trial(self, sequence: int, ends: dict[int, float]) -> bool:
+        trial = next((one for one in self.trials if one.sequence == sequence), None)
+        if trial is None or trial.status not in ("WAITING", "RUNNING"):
+            return False
+        ends[sequence] = self.clock.now()
+        return True
 
     def stop(self) -> None:
         """End it, unless it has ended or is about to."""
@@ -64,7 +153,7 @@ class Experiment:
             self.stopped_at = self.clock.now()
 
     def _state(self) -> tuple[str, float]:
-        return status_at(self.clock.now(), self.gmt_create_time, self.stopped_at)
+        return status_at(self.clock.now(), self.gmt_create_time, self.stopped_at, self.failed_at)
 
 
 class Experiments:

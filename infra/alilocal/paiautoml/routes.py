@@ -15,26 +15,18 @@ from alilocal.core.service import Call, Handler, Route, Service
 from alilocal.core.snapshot import dump, load, member
 from alilocal.core.world import World
 from alilocal.paiautoml import wire
-from alilocal.paiautoml.errors import ExperimentError, Unsupported
+from alilocal.paiautoml.errors import SERVICE_ROLE, ExperimentError, NoServiceRole, Unsupported
 from alilocal.paiautoml.listing import read_listing
 from alilocal.paiautoml.model import Experiment, Experiments
-from alilocal.paiautoml.validation import read_draft
+from alilocal.paiautoml.secrets import masked
+from alilocal.paiautoml.trial_calls import TrialCalls
+from alilocal.paiautoml.validation import read_draft, read_update
 
 VERSION = "2022-08-28"
 _API = "/api/automl/v1"
 _ONE = f"{_API}/hpo/experiment/{{id}}"
+_ROLE = f"{_API}/serviceidentityrole"
 _UNSUPPORTED = (
-    ("UpdateHpoExperiment", "PUT", f"{_ONE}/update"),
-    ("ListHpoExperimentLogs", "GET", f"{_ONE}/logs"),
-    ("ListHpoTrials", "GET", f"{_ONE}/trials"),
-    ("GetHpoTrial", "GET", f"{_ONE}/trial/{{trial}}"),
-    ("StopHpoTrials", "PUT", f"{_ONE}/stop_trials"),
-    ("RestartHpoTrials", "PUT", f"{_ONE}/restart_trials"),
-    ("ListHpoTrialLogNames", "GET", f"{_ONE}/trial/{{trial}}/lognames"),
-    ("ListHpoTrialLogs", "GET", f"{_ONE}/trial/{{trial}}/logs"),
-    ("ListHpoTrialCommands", "GET", f"{_ONE}/trial/{{trial}}/commands"),
-    ("CreateServiceIdentityRole", "POST", f"{_API}/serviceidentityrole"),
-    ("GetServiceIdentityRole", "GET", f"{_API}/serviceidentityrole"),
     ("CreateAutofeExperiment", "POST", f"{_API}/autofe/experiment"),
     ("GetAutofeExperiment", "GET", f"{_API}/autofe/experiment/{{id}}"),
 )
@@ -47,7 +39,7 @@ _OF_ALL = frozenset(
 
 
 class PaiAutoMl(Service):
-    """Creates, shows, stops and deletes experiments."""
+    """Experiments and their trials."""
 
     name = "paiautoml"
     title = "PAI AutoML 2022-08-28"
@@ -55,14 +47,19 @@ class PaiAutoMl(Service):
     def __init__(self, world: World) -> None:
         self.experiments = Experiments(world)
         self._world = world
+        self._has_role = False
         self._signatures = Acs3(world.credentials, world.clock, VERSION)
         super().__init__(
             (
                 Route("CreateHpoExperiment", "POST", f"{_API}/hpo/experiment", self._create),
                 Route("ListHpoExperiments", "GET", f"{_API}/hpo/experiments", self._list),
                 Route("GetHpoExperiment", "GET", _ONE, self._get),
+                Route("UpdateHpoExperiment", "PUT", f"{_ONE}/update", self._update),
                 Route("StopHpoExperiment", "PUT", f"{_ONE}/stop", self._stop),
                 Route("DeleteHpoExperiment", "PUT", f"{_ONE}/delete", self._delete),
+                *TrialCalls(world, self.experiments, self._success).routes(_ONE),
+                Route("CreateServiceIdentityRole", "POST", _ROLE, self._create_role),
+                Route("GetServiceIdentityRole", "GET", _ROLE, self._get_role),
                 *(
                     Route(name, method, path, _refuse(name), supported=False)
                     for name, method, path in _UNSUPPORTED
@@ -103,15 +100,21 @@ class PaiAutoMl(Service):
 
     def dump(self) -> JsonObject:
         """Secrets of configurations are masked, as a snapshot may lie on a disk."""
-        masked = [
-            replace(one, configuration=wire.masked(one.configuration)) for one in self.experiments.all()
+        kept = [
+            replace(
+                one,
+                configuration=masked(one.configuration),
+                earlier=[(since, masked(configuration)) for since, configuration in one.earlier],
+            )
+            for one in self.experiments.all()
         ]
-        return {"experiments": dump(masked, list[Experiment])}
+        return {"experiments": dump(kept, list[Experiment]), "serviceRole": self._has_role}
 
     def restore(self, state: JsonObject) -> None:
         place = f"{self.name}.experiments"
         document = member(state, "experiments", self.name)
         self.experiments.restore(load(list[Experiment], document, place, clock=self._world.clock))
+        self._has_role = load(bool, member(state, "serviceRole", self.name), f"{self.name}.serviceRole")
 
     def denied(self, permission: Permission) -> ServiceError:
         needed = f"{permission.actions[0]} on {permission.resources[0]}"
@@ -152,6 +155,26 @@ class PaiAutoMl(Service):
     def _get(self, call: Call) -> Response:
         experiment = self._addressed(call)
         return self._success(call, wire.whole(experiment, mask=self._world.behaviour.mask_configuration))
+
+    def _update(self, call: Call) -> Response:
+        experiment, behaviour = self._addressed(call), self._world.behaviour
+        update = read_update(
+            call.request.body,
+            experiment.configuration,
+            strict=behaviour.strict_required,
+            merges=behaviour.update_configuration == "merged",
+        )
+        experiment.update(update)
+        return self._success(call, {})
+
+    def _create_role(self, call: Call) -> Response:
+        self._has_role = True
+        return self._success(call, {"RoleName": SERVICE_ROLE})
+
+    def _get_role(self, call: Call) -> Response:
+        if not self._has_role:
+            raise NoServiceRole
+        return self._success(call, {"RoleName": SERVICE_ROLE})
 
     def _stop(self, call: Call) -> Response:
         experiment = self._addressed(call)

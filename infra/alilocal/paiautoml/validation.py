@@ -10,7 +10,7 @@ import json
 
 from alilocal.core.jsonvalue import JsonObject, JsonValue
 from alilocal.paiautoml.errors import InvalidInput
-from alilocal.paiautoml.model import Draft, Tags
+from alilocal.paiautoml.model import Draft, Tags, Update
 
 MOST_TAGS = 20
 _MOST_TAG_CHARACTERS = 128
@@ -36,16 +36,32 @@ def read_draft(data: bytes, *, strict: bool, create_tags: str) -> Draft:
     configuration = _object(body.get("HpoExperimentConfiguration"), "HpoExperimentConfiguration")
     if strict and body.get("HpoExperimentConfiguration") is not None:
         _check_configuration(configuration)
-    accessibility = _text(body, "Accessibility") or "PRIVATE"
-    if accessibility not in ("PUBLIC", "PRIVATE"):
-        raise InvalidInput("'Accessibility' must be PUBLIC or PRIVATE.")
     return Draft(
         _text(body, "Name"),
         _text(body, "Description"),
         _text(body, "WorkspaceId"),
-        accessibility,
+        _accessibility(body) or "PRIVATE",
         tags if create_tags == "accepted" else (),
         configuration,
+    )
+
+
+def read_update(data: bytes, configuration: JsonObject, *, strict: bool, merges: bool) -> Update:
+    """What an update asks for; `merges` joins its configuration to `configuration`. Raises InvalidInput."""
+    body = read_object(data)
+    given: JsonObject | None = None
+    if body.get("HpoExperimentConfiguration") is not None:
+        given = _object(body["HpoExperimentConfiguration"], "HpoExperimentConfiguration")
+        given = configuration | given if merges else given
+        if strict:
+            _check_configuration(given)
+    return Update(
+        _text(body, "Name"),
+        _text(body, "Description"),
+        _text(body, "WorkspaceId"),
+        _accessibility(body),
+        read_tags(body["Tag"], "Tag") if body.get("Tag") is not None else None,
+        given,
     )
 
 
@@ -80,6 +96,13 @@ def check_tag_text(text: str, name: str) -> None:
         raise InvalidInput(f"'{name}' has a text of more than {_MOST_TAG_CHARACTERS} characters.")
     if text.startswith(("aliyun", "acs:")) or "http://" in text or "https://" in text:
         raise InvalidInput(f"'{name}' must not begin with aliyun or acs: nor contain http:// or https://.")
+
+
+def _accessibility(body: JsonObject) -> str | None:
+    value = _text(body, "Accessibility")
+    if value not in (None, "", "PUBLIC", "PRIVATE"):
+        raise InvalidInput("'Accessibility' must be PUBLIC or PRIVATE.")
+    return value or None
 
 
 def _check_configuration(configuration: JsonObject) -> None:

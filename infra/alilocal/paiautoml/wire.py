@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from urllib.parse import quote
 
 from alilocal.core.http import Response, ServiceError
 from alilocal.core.jsonvalue import JsonObject, JsonValue
 from alilocal.paiautoml.model import Experiment
+from alilocal.paiautoml.secrets import masked
 
-_SECRETS = frozenset({"accesskeysecret", "access_key", "access_key_secret"})
-_SECRET_URLS = frozenset({"monitor_config"})
-_MASK = "*" * 8
+# The map of an experiment's trials calls by another name what ListHpoTrials calls SUCCEEDED.
+_ENDED = {"SUCCEEDED": "FINISHED"}
 
 
 def json_response(status: int, body: JsonObject, request_id: str) -> Response:
@@ -60,22 +61,9 @@ def gateway_error(error: ServiceError, request_id: str, host: str, *, lower: boo
     return {name[0].lower() + name[1:]: value for name, value in body.items()} if lower else body
 
 
-def masked(configuration: JsonObject) -> JsonObject:
-    """A copy of `configuration` with asterisks for secrets."""
-    return {section: _masked_section(section, value) for section, value in configuration.items()}
-
-
-def _masked_section(section: str, value: JsonValue) -> JsonValue:
-    if not isinstance(value, dict):
-        return value
-    return {name: _MASK if _is_secret(section, name) else member for name, member in value.items()}
-
-
-def _is_secret(section: str, name: str) -> bool:
-    return name.lower() in _SECRETS or (section in _SECRET_URLS and name == "url")
-
-
 def _members(experiment: Experiment, time_form: str, *, with_configuration: bool) -> JsonObject:
+    trials = experiment.trials
+    counts = Counter(_ENDED.get(trial.status, trial.status) for trial in trials)
     members: JsonObject = {
         "ExperimentId": experiment.experiment_id,
         "Name": experiment.name,
@@ -87,8 +75,8 @@ def _members(experiment: Experiment, time_form: str, *, with_configuration: bool
         "JobType": "1",
         "GmtCreateTime": time.strftime(time_form, time.gmtime(experiment.gmt_create_time)),
         "GmtModifiedTime": time.strftime(time_form, time.gmtime(experiment.gmt_modified_time)),
-        "TrialCount": 0,
-        "TrialStatus": {},
+        "TrialCount": len(trials),
+        "TrialStatus": {status: str(count) for status, count in sorted(counts.items())},
         "Deleted": experiment.deleted,
         "Tags": [{"Key": key, "Value": value} for key, value in experiment.tags],
     }

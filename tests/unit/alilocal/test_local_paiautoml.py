@@ -275,9 +275,9 @@ def test_equal_names_make_two_experiments(wire):
 
 def test_other_operations_say_that_they_are_not_here(wire):
     """An operation that only the real cloud has is answered in the service's form, by name."""
-    answer = wire.pai("GET", "/api/automl/v1/hpo/experiment/sABC/trials", "ListHpoTrials")
+    answer = wire.pai("GET", "/api/automl/v1/autofe/experiment/sABC", "GetAutofeExperiment")
     assert answer.json()["Code"] == "UNSUPPORTED_OPERATION"
-    assert "ListHpoTrials" in answer.json()["Message"]
+    assert "GetAutofeExperiment" in answer.json()["Message"]
 
 
 def test_unknown_paths_and_actions(wire):

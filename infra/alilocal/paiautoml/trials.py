@@ -1,0 +1,160 @@
+"""The trials of an experiment as a function of time: no thread moves them.
+
+An experiment that runs makes trials in rounds of `trial_concurrency`, until it has made `max_trial_number`, and is
+done with them when it ends. Statuses:
+https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-listhpotrials; their timing
+is undocumented.
+"""
+
+from __future__ import annotations
+
+import random
+import string
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import Literal
+
+from alilocal.core.jsonvalue import JsonObject, JsonValue
+from alilocal.paiautoml.sampling import sample
+
+TrialStatus = Literal["WAITING", "RUNNING", "SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED"]
+SECONDS = 10.0
+"""How long a trial takes at most."""
+_WAITS = 0.1
+_MOST = 1000
+_DEFAULT_NUMBER, _DEFAULT_CONCURRENCY = 10, 2
+_ALPHANUMERIC = string.ascii_letters + string.digits
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """A trial that was asked for by RestartHpoTrials."""
+
+    created: float
+    hyperparameters: JsonObject
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial at one moment; times are in seconds since the epoch. `since` is when its status began."""
+
+    trial_id: str
+    sequence: int
+    experiment_id: str
+    hyperparameters: JsonObject
+    configuration: JsonObject
+    created: float
+    status: TrialStatus
+    since: float
+
+    @property
+    def metrics(self) -> list[JsonObject]:
+        """What it has reported: a row when it had run for a while, the final one when it succeeded."""
+        if self.status == "WAITING":
+            return []
+        chance = _chance(self.experiment_id, self.sequence, "metrics")
+        rows = [self._row("PERIODICAL", chance), self._row("FINAL", chance)]
+        return rows if self.status == "SUCCEEDED" else rows[:1]
+
+    def _row(self, kind: str, chance: random.Random) -> JsonObject:
+        weights = _weights(self.configuration)
+        values = {name: round(chance.random(), 4) for name in weights}
+        default = round(sum(weights[name] * value for name, value in values.items()), 4)
+        return {"default": default, **values, "type": kind}
+
+
+@dataclass(frozen=True)
+class Course:
+    """What decides which trials there are: the experiment's times, and what calls did to it.
+
+    `configurations` are those in force one after another, each with the moment since which it is. `stops` and
+    `failures` are the moments at which trials ended before their time, by sequence number. `ends` is when the
+    experiment ends, `cut` how running trials end with it, None if they were due by then.
+    """
+
+    experiment_id: str
+    begins: float
+    ends: float
+    cut: TrialStatus | None
+    configurations: tuple[tuple[float, JsonObject], ...]
+    stops: Mapping[int, float]
+    failures: Mapping[int, float]
+    reruns: tuple[Rerun, ...]
+    due: float
+
+    def at(self, now: float) -> list[Trial]:
+        """The trials there are at `now`, oldest first."""
+        return [self._trial(now, *plan) for plan in self._plans() if plan[1] <= min(now, self.ends)]
+
+    def _plans(self) -> Iterator[tuple[int, float, float, JsonObject, JsonObject]]:
+        """Sequence number, creation, planned end, configuration and hyperparameters of each trial."""
+        sequence, start = 0, self.begins
+        while sequence < _MOST and start < min(self.due, self.ends):
+            configuration = self._in_force(start)
+            number = min(_number(configuration, "max_trial_number", _DEFAULT_NUMBER), _MOST)
+            at_once = _number(configuration, "trial_concurrency", _DEFAULT_CONCURRENCY)
+            if sequence >= number:
+                break
+            rounds = ceil((number - sequence) / at_once)
+            end = start + min(SECONDS, (self.due - start) / rounds)
+            for _ in range(min(at_once, number - sequence)):
+                seed = f"{self.experiment_id}/{sequence}"
+                yield sequence, start, end, configuration, sample(configuration.get("search_space"), seed)
+                sequence += 1
+            start = end
+        for number, rerun in enumerate(self.reruns, _MOST):
+            end = min(rerun.created + SECONDS, self.due)
+            yield number, rerun.created, end, self._in_force(rerun.created), rerun.hyperparameters
+
+    def _trial(
+        self,
+        now: float,
+        sequence: int,
+        start: float,
+        end: float,
+        configuration: JsonObject,
+        values: JsonObject,
+    ) -> Trial:
+        moments: list[tuple[float, TrialStatus]] = [(end, "SUCCEEDED")]
+        if sequence in self.stops:
+            moments.append((self.stops[sequence], "USER_CANCELED"))
+        if sequence in self.failures:
+            moments.append((self.failures[sequence], "FAILED"))
+        if self.cut is not None:
+            moments.append((self.ends, self.cut))
+        ended, how = min(moments)
+        runs = start + (end - start) * _WAITS
+        since, status = next(
+            (moment, status)
+            for moment, status in ((ended, how), (runs, "RUNNING"), (start, "WAITING"))
+            if moment <= now and (moment <= ended)
+        )
+        trial_id = "".join(_chance(self.experiment_id, sequence, "id").choices(_ALPHANUMERIC, k=6))
+        return Trial(trial_id, sequence, self.experiment_id, values, configuration, start, status, since)
+
+    def _in_force(self, moment: float) -> JsonObject:
+        return [one for since, one in self.configurations if since <= moment][-1]
+
+
+def _chance(experiment_id: str, sequence: int, what: str) -> random.Random:
+    return random.Random(f"{experiment_id}/{sequence}/{what}")  # noqa: S311 - repeatable on purpose
+
+
+def _number(configuration: JsonObject, name: str, default: int) -> int:
+    section = configuration.get("yml_config")
+    value = section.get(name) if isinstance(section, dict) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else default
+
+
+def _weights(configuration: JsonObject) -> dict[str, float]:
+    section = configuration.get("metric_config")
+    weights = section.get("metric_dict") if isinstance(section, dict) else None
+    return {name: _weight(value) for name, value in weights.items()} if isinstance(weights, dict) else {}
+
+
+def _weight(value: JsonValue) -> float:
+    try:
+        return float(value) if isinstance(value, (int, float, str)) else 1.0
+    except ValueError:
+        return 1.0

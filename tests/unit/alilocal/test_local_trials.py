@@ -1,0 +1,96 @@
+"""Trials as a function of time: whatever is stopped, failed or rerun when, what they tell agrees with itself."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from localwire import CONFIGURATION
+
+import alilocal
+from alilocal.paiautoml.model import Draft
+from alilocal.paiautoml.sampling import sample
+
+ENDED = {"SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED"}
+MOVES = st.sampled_from(["wait", "stop", "fail", "stop trial", "fail trial", "rerun"])
+
+
+class Now:
+    def __init__(self):
+        self.at = 1_700_000_000.0
+
+    def now(self):
+        return self.at
+
+
+def experiment(cloud, **yml):
+    configuration = {**CONFIGURATION, "yml_config": yml}
+    store = cloud._paiautoml.experiments
+    return store.create(Draft("e", None, None, "PRIVATE", (), configuration), cloud.account_id)
+
+
+@given(
+    st.lists(st.tuples(MOVES, st.floats(0, 20), st.integers(0, 5)), max_size=12),
+    st.integers(1, 30),
+    st.integers(1, 6),
+)
+def test_what_trials_tell_agrees(moves, number, at_once):
+    """An end is final; nothing runs beyond the experiment; the same moment tells the same; no id changes."""
+    clock = Now()
+    with alilocal.LocalCloud(seed=1, clock=clock) as cloud:
+        one = experiment(cloud, max_trial_number=number, trial_concurrency=at_once)
+        seen = {}
+        for move, seconds, sequence in moves:
+            clock.at += seconds
+            {
+                "wait": lambda: None,
+                "stop": one.stop,
+                "fail": one.fail,
+                "stop trial": lambda number=sequence: one.stop_trial(number),
+                "fail trial": lambda number=sequence: one.fail_trial(number),
+                "rerun": lambda: one.rerun({"${lr}": 1}),
+            }[move]()
+            trials = one.trials
+            assert trials == one.trials
+            assert [trial.created for trial in trials if trial.created > clock.at] == []
+            told = {trial.trial_id: trial for trial in trials}
+            assert len(told) == len(trials)
+            for trial_id, before in seen.items():
+                assert told[trial_id].hyperparameters == before.hyperparameters
+                if before.status in ENDED:
+                    assert told[trial_id] == before
+            over = one.status in ("FINISHED", "FAILED", "TERMINATING", "USER_CANCELED")
+            assert not over or {trial.status for trial in trials} <= ENDED
+            planned = [trial for trial in trials if trial.sequence < 1000]
+            assert len(planned) <= number
+            assert sum(trial.status in ("WAITING", "RUNNING") for trial in planned) <= at_once
+            seen = told
+
+
+@given(st.integers(1, 2000), st.integers(1, 50))
+def test_an_experiment_that_is_let_alone_makes_all_its_trials(number, at_once):
+    clock = Now()
+    with alilocal.LocalCloud(seed=1, clock=clock) as cloud:
+        one = experiment(cloud, max_trial_number=number, trial_concurrency=at_once)
+        clock.at += 60
+        assert one.status == "FINISHED"
+        assert [trial.status for trial in one.trials] == ["SUCCEEDED"] * min(number, 1000)
+
+
+KINDS = "choice randint uniform quniform loguniform qloguniform normal qnormal lognormal qlognormal nonsense"
+VALUES = st.one_of(st.integers(-3, 9), st.floats(), st.text(max_size=2), st.none(), st.booleans())
+SPEC = st.fixed_dictionaries(
+    {"_type": st.sampled_from(KINDS.split(" ")), "_value": st.lists(VALUES, max_size=4)}
+)
+SPECS = st.dictionaries(st.text(max_size=3), SPEC | st.none(), max_size=4)
+
+
+@given(SPECS, st.text(max_size=4))
+def test_any_space_can_be_drawn_from(space, seed):
+    """What NNI would only log does not stop an experiment."""
+    assert set(sample(space, seed)) <= set(space)
+    assert repr(sample(space, seed)) == repr(sample(space, seed))
+
+
+def test_a_nested_choice_gives_its_branch():
+    space = {
+        "${m}": {"_type": "choice", "_value": [{"_name": "a", "${d}": {"_type": "choice", "_value": [3]}}]}
+    }
+    assert sample(space, "s") == {"${m}": "a", "${d}": 3}
