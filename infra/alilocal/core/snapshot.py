@@ -29,7 +29,11 @@ class _Json:
     """Stands for a value that is JSON already."""
 
 
-_AS_IT_IS = (_Json, JsonObject, JsonValue)
+class _Object:
+    """Stands for an object that is JSON already."""
+
+
+_VALUES, _OBJECTS = (_Json, JsonValue), (_Object, JsonObject)
 
 
 class BadSnapshot(ValueError):
@@ -62,7 +66,7 @@ def member(document: JsonObject, name: str, place: str = "") -> JsonValue:
 
 
 def _dump(hint: object, value: Any) -> JsonValue:
-    if value is None or hint in _AS_IT_IS:
+    if value is None or hint in (*_VALUES, *_OBJECTS):
         return cast("JsonValue", value)
     if isinstance(value, Enum):
         return cast("JsonValue", value.value)
@@ -99,7 +103,7 @@ def _plain(hint: object) -> object:
 @cache
 def _hints(kind: type) -> Mapping[str, object]:
     # The types of JSON name themselves, which cannot be resolved everywhere.
-    return get_type_hints(kind, localns={"JsonObject": _Json, "JsonValue": _Json})
+    return get_type_hints(kind, localns={"JsonObject": _Object, "JsonValue": _Json})
 
 
 @cache
@@ -112,8 +116,10 @@ class _Reader:
         self._transients = transients
 
     def read(self, hint: object, document: JsonValue, place: str) -> object:
-        if hint in _AS_IT_IS:
+        if hint in _VALUES:
             return document
+        if hint in _OBJECTS:
+            return _object(document, place)
         origin, arguments = get_origin(hint), get_args(hint)
         if origin in (Union, types.UnionType):
             return self._one_of(arguments, document, place)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import requests
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from localwire import CONFIGURATION, Wire
 
@@ -152,6 +152,7 @@ with alilocal.LocalCloud(seed=1, clock=Now()) as _cloud:
     PLACES = [path for path in places(GOOD) if path]
 
 
+@settings(max_examples=200)
 @given(st.sampled_from(PLACES), DOCUMENTS)
 def test_a_bad_document_changes_nothing(path, value):
     """Whatever stands in whatever place: it is loaded as a whole, or refused with its place and forgotten."""
