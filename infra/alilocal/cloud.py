@@ -15,14 +15,18 @@ from alilocal.core.faults import Fault, Faults
 from alilocal.core.http import Broken, Request, Response, ServiceError
 from alilocal.core.ids import Ids
 from alilocal.core.jsonvalue import JsonObject, JsonValue
+from alilocal.core.ram import Policy
 from alilocal.core.requestlog import LoggedRequest, RequestLog
 from alilocal.core.service import UNKNOWN_OPERATION, Route, Service
 from alilocal.core.snapshot import BadSnapshot, dump, load, member
 from alilocal.core.world import World
+from alilocal.eventbridge.model import Buses
+from alilocal.eventbridge.routes import EventBridge
 from alilocal.paiautoml.model import Experiment
 from alilocal.paiautoml.routes import PaiAutoMl
 from alilocal.smq.routes import Smq
 from alilocal.smq.store import Queues, Topics
+from alilocal.sts.routes import Sts
 from alilocal.tablestore.model import Tables
 from alilocal.tablestore.routes import Tablestore
 
@@ -39,6 +43,7 @@ SECURITY_TOKEN = "alilocal-security-token"  # noqa: S105
 REGION = "cn-local"
 ENDPOINT = "http://localhost"
 SNAPSHOT_FORM = 1
+Roles = dict[str, tuple[Policy, ...] | None]
 
 
 class LocalCloud:
@@ -87,7 +92,14 @@ class LocalCloud:
         self._paiautoml = PaiAutoMl(world)
         self._smq = Smq(world)
         self._tablestore = Tablestore(world)
-        self._services: tuple[Service, ...] = (self._tablestore, self._paiautoml, self._smq)
+        self._eventbridge = EventBridge(world, self._smq.queues)
+        self._services: tuple[Service, ...] = (
+            self._tablestore,
+            Sts(world),
+            self._eventbridge,
+            self._paiautoml,
+            self._smq,
+        )
         self.faults = Faults(self.ids, {service.name: service.operations for service in self._services})
         self.requests = RequestLog()
 
@@ -107,6 +119,10 @@ class LocalCloud:
     @property
     def topics(self) -> Topics:
         return self._smq.topics
+
+    @property
+    def buses(self) -> Buses:
+        return self._eventbridge.buses
 
     @property
     def tables(self) -> Tables:
@@ -131,6 +147,7 @@ class LocalCloud:
                 "ids": self.ids.dump(),
                 "behaviour": dump(self.behaviour),
                 "credentials": dump(self.credentials.all(), list[Credential]),
+                "roles": dump(self.credentials.roles, Roles),
                 "faults": dump(self.faults.all(), list[Fault]),
                 "services": {service.name: service.dump() for service in self._services},
             }
@@ -157,6 +174,7 @@ class LocalCloud:
         advanced = load(float, member(document, "advanced"), "advanced")
         for credential in load(list[Credential], member(document, "credentials"), "credentials"):
             self.credentials.add(credential)
+        self.credentials.roles = load(Roles, document.get("roles", {}), "roles")
         for name, value in vars(load(Behaviour, member(document, "behaviour"), "behaviour")).items():
             setattr(self.behaviour, name, value)
         self.faults.restore(load(list[Fault], member(document, "faults"), "faults"))

@@ -21,7 +21,7 @@ SKEW_SECONDS = 900
 
 _AUTHORIZATION = re.compile(r"(\S+) Credential=([^,]+),\s*SignedHeaders=([^,]+),\s*Signature=([0-9a-f]+)")
 _MANDATORY = ("x-acs-action", "x-acs-version", "x-acs-date", "x-acs-signature-nonce", "x-acs-content-sha256")
-_TOKEN_ERRORS: dict[TokenProblem, tuple[str, str]] = {
+TOKEN_ERRORS: dict[TokenProblem, tuple[str, str]] = {
     "missing": ("MissingSecurityToken", "SecurityToken is mandatory for this action."),
     "mismatch": (
         "InvalidSecurityToken.MismatchWithAccessKey",
@@ -62,14 +62,33 @@ def _header(request: Request, name: str) -> str:
     return ",".join(sorted(request.header_values(name)))
 
 
+class Nonces:
+    """Remembers nonces for as long as the date of their requests would pass."""
+
+    def __init__(self, clock: CloudClock) -> None:
+        self._clock = clock
+        self._used: dict[tuple[str, str], float] = {}
+
+    def use(self, key_id: str, nonce: str) -> None:
+        """Raises ServiceError for one that was used."""
+        now = self._clock.now()
+        for key, forgotten_at in list(self._used.items()):
+            if forgotten_at > now:
+                break
+            del self._used[key]
+        if (key_id, nonce) in self._used:
+            raise ServiceError(400, "SignatureNonceUsed", "Specified signature nonce was used already.")
+        self._used[key_id, nonce] = now + 2 * SKEW_SECONDS
+
+
 class Acs3:
-    """Verifies requests and remembers their nonces for as long as their date would pass."""
+    """Verifies requests."""
 
     def __init__(self, credentials: Credentials, clock: CloudClock, version: str) -> None:
         self._credentials = credentials
         self._clock = clock
         self._version = version
-        self._nonces: dict[tuple[str, str], float] = {}
+        self._nonces = Nonces(clock)
 
     def verify(self, request: Request) -> Credential:
         """Whose request it is; raises ServiceError with the gateway's code if that is not proven."""
@@ -83,7 +102,7 @@ class Acs3:
             raise ServiceError(
                 400, "SignatureDoesNotMatch", "Specified signature does not match our calculation."
             )
-        self._use_nonce(key_id, request.header("x-acs-signature-nonce") or "")
+        self._nonces.use(key_id, request.header("x-acs-signature-nonce") or "")
         return credential
 
     def _check_headers(self, request: Request, signed_headers: list[str]) -> None:
@@ -120,18 +139,8 @@ class Acs3:
             raise ServiceError(400, "InvalidAccessKeyId.Inactive", "Specified access key is disabled.")
         problem = credential.token_problem(request.header("x-acs-security-token"), self._clock.now())
         if problem is not None:
-            raise ServiceError(400, *_TOKEN_ERRORS[problem])
+            raise ServiceError(400, *TOKEN_ERRORS[problem])
         return credential
-
-    def _use_nonce(self, key_id: str, nonce: str) -> None:
-        now = self._clock.now()
-        for key, forgotten_at in list(self._nonces.items()):
-            if forgotten_at > now:
-                break
-            del self._nonces[key]
-        if (key_id, nonce) in self._nonces:
-            raise ServiceError(400, "SignatureNonceUsed", "Specified signature nonce was used already.")
-        self._nonces[key_id, nonce] = now + 2 * SKEW_SECONDS
 
 
 def _authorization(request: Request) -> tuple[str, list[str], str]:

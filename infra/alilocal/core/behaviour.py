@@ -34,6 +34,16 @@ class Behaviour:
     trial_success: Literal["as_documented", "SUCCEEDED", "FINISHED"] = "as_documented"
     """How a trial that went well is called; the documentation says SUCCEEDED of ListHpoTrials and FINISHED of
     GetHpoTrial."""
+    put_events_status: Literal[409, 400] = 409
+    """The HTTP status of a call of PutEvents that is refused for its events."""
+    invalid_events: Literal["entry", "call"] = "entry"
+    """Whether an event that is not as it must be fails by itself, or the call with it."""
+    event_error_keys: Literal["lower", "pascal"] = "lower"
+    """How errors of the first generation of PutEvents spell their members."""
+    event_success_code: Literal["absent", "Success"] = "absent"
+    """The ErrorCode of an event that was put."""
+    event_entry_order: Literal["kept", "reversed"] = "kept"
+    """The order of PutEvents' entries, which a caller must not rely on."""
     delete_missing: Literal["accepted", "refused"] = "refused"
     """Whether deleting a queue, topic or subscription that does not exist is an error."""
     time_expired_status: Literal[400, 408] = 408

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from alilocal.core.jsonvalue import JsonValue
-from alilocal.core.ram import Policy
+from alilocal.core.ram import Permission, Policy, permits
 
 TokenProblem = Literal["missing", "mismatch", "expired"]
 
@@ -18,7 +18,8 @@ class Credential:
 
     With `token_required` a call must bring `security_token`, without it may. `expires_at` is in seconds since
     the epoch and concerns calls that bring the token. `admin` sees the private experiments of everyone.
-    `policies` are the RAM policies of its owner; None, like the account itself, may do everything.
+    `policies` are the RAM policies of its owner; None, like the account itself, may do everything. `session` ones
+    narrow them. `arn` is the identity of one who assumed a role.
     """
 
     access_key_id: str
@@ -30,6 +31,13 @@ class Credential:
     active: bool = True
     admin: bool = False
     policies: tuple[Policy, ...] | None = None
+    session: tuple[Policy, ...] | None = None
+    arn: str | None = None
+
+    def permits(self, permission: Permission) -> bool:
+        """Whether RAM lets its owner do what needs `permission`."""
+        bounds = (self.policies, self.session)
+        return all(bound is None or permits(bound, permission) for bound in bounds)
 
     def token_problem(self, token: str | None, now: float) -> TokenProblem | None:
         """What is wrong with the token that a call brought, None if nothing."""
@@ -58,6 +66,7 @@ class Credentials:
 
     def __init__(self) -> None:
         self._by_id: dict[str, Credential] = {}
+        self.roles: dict[str, tuple[Policy, ...] | None] = {}
 
     def register(
         self,
@@ -70,10 +79,14 @@ class Credentials:
         active: bool = True,
         admin: bool = False,
         policy: PolicyDocument | Sequence[PolicyDocument] | None = None,
+        granted: tuple[Policy, ...] | None = None,
+        session: tuple[Policy, ...] | None = None,
+        arn: str | None = None,
     ) -> Credential:
         """Make a key known; one with a `security_token` is refused without it. Replaces a key of that id.
 
-        `policy` is a RAM policy document, or several; without one the key may do everything. Raises BadPolicy.
+        `policy` is a RAM policy document, or several; without one, and without policies `granted`, the key may do
+        everything. Raises BadPolicy.
         """
         credential = Credential(
             access_key_id,
@@ -84,10 +97,24 @@ class Credentials:
             expires_at=expires_at,
             active=active,
             admin=admin,
-            policies=read_policies(policy),
+            policies=granted if policy is None else read_policies(policy),
+            session=session,
+            arn=arn,
         )
         self.add(credential)
         return credential
+
+    def role(self, name: str, policy: PolicyDocument | Sequence[PolicyDocument] | None = None) -> None:
+        """Have a role, which AssumeRole gives keys of; `policy` as in `register`. Raises BadPolicy."""
+        self.roles[name.lower()] = read_policies(policy)
+
+    def role_policies(self, name: str) -> tuple[bool, tuple[Policy, ...] | None]:
+        """Whether the role may be assumed, and its policies."""
+        return not self.roles or name.lower() in self.roles, self.roles.get(name.lower())
+
+    def forget(self, access_key_id: str) -> None:
+        """Make a key unknown."""
+        self._by_id.pop(access_key_id, None)
 
     def add(self, credential: Credential) -> None:
         self._by_id[credential.access_key_id] = credential

@@ -71,6 +71,10 @@ class Ids:
         """`1-` and base64, so `+`, `/` and `=` occur."""
         return "1-" + base64.b64encode(self._random.randbytes(_HANDLE_BYTES)).decode()
 
+    def token(self, length: int) -> str:
+        """Letters and digits."""
+        return "".join(self._random.choices(_ALPHANUMERIC, k=length))
+
     def _hex(self, digits: int) -> str:
         return f"{self._random.getrandbits(4 * digits):0{digits}x}"
 

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from alilocal.core.credentials import Credential
 from alilocal.core.http import Request, Response, ServiceError
 from alilocal.core.jsonvalue import JsonObject
-from alilocal.core.ram import Permission, permits
+from alilocal.core.ram import Permission
 from alilocal.core.world import World
 
 UNKNOWN_OPERATION = "Unknown"
@@ -103,11 +103,10 @@ class Service(abc.ABC):
 
     def authorize(self, route: Route, call: Call) -> None:
         """Raises the error of `denied` unless the caller's RAM policies allow the call."""
-        policies = call.caller.policies
-        if policies is None:
+        if call.caller.policies is None and call.caller.session is None:
             return
         permission = self.permission(route, call)
-        if not permits(policies, permission):
+        if not call.caller.permits(permission):
             raise self.denied(permission)
 
     @abc.abstractmethod

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from alilocal.core.acs3 import Acs3
+from alilocal.core.gateway import gateway_error, json_response
 from alilocal.core.http import Request, Response, ServiceError
 from alilocal.core.jsonvalue import JsonObject
 from alilocal.core.ram import Permission
@@ -131,8 +132,8 @@ class PaiAutoMl(Service):
             body: JsonObject = {"RequestId": request_id, "Code": error.code, "Message": error.message}
         else:
             host = request.header("Host") or "localhost"
-            body = wire.gateway_error(error, request_id, host, lower=behaviour.error_keys == "lower")
-        answer = wire.json_response(status, body, request_id)
+            body = gateway_error(error, request_id, host, "paiAutoML", lower=behaviour.error_keys == "lower")
+        answer = json_response(status, body, request_id)
         return Response(answer.status, (*answer.headers, *error.headers), answer.body)
 
     def _create(self, call: Call) -> Response:
@@ -191,7 +192,7 @@ class PaiAutoMl(Service):
 
     def _success(self, call: Call, members: JsonObject) -> Response:
         code: JsonObject = {"Code": "SUCCESS"} if self._world.behaviour.success_code else {}
-        return wire.json_response(200, {"RequestId": call.request_id, **code, **members}, call.request_id)
+        return json_response(200, {"RequestId": call.request_id, **code, **members}, call.request_id)
 
 
 def _refuse(operation: str) -> Handler:

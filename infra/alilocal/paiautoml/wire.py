@@ -9,27 +9,13 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from urllib.parse import quote
 
-from alilocal.core.http import Response, ServiceError
 from alilocal.core.jsonvalue import JsonObject, JsonValue
 from alilocal.paiautoml.model import Experiment
 from alilocal.paiautoml.secrets import masked
 
 # The map of an experiment's trials calls by another name what ListHpoTrials calls SUCCEEDED.
 _ENDED = {"SUCCEEDED": "FINISHED"}
-
-
-def json_response(status: int, body: JsonObject, request_id: str) -> Response:
-    """An answer of the gateway."""
-    headers = (
-        ("Content-Type", "application/json;charset=utf-8"),
-        ("x-acs-request-id", request_id),
-        ("x-acs-trace-id", request_id.replace("-", "").lower()),
-    )
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-    # A request may bring half a surrogate pair, which UTF-8 cannot carry back.
-    return Response(status, headers, text.encode(errors="replace"))
 
 
 def list_item(experiment: Experiment, *, with_configuration: bool) -> JsonObject:
@@ -43,22 +29,6 @@ def whole(experiment: Experiment, *, mask: bool) -> JsonObject:
     configuration = experiment.configuration
     members["HpoExperimentConfiguration"] = masked(configuration) if mask else dict(configuration)
     return members
-
-
-def gateway_error(error: ServiceError, request_id: str, host: str, *, lower: bool) -> JsonObject:
-    """An error of the API gateway.
-
-    Source: https://www.alibabacloud.com/help/doc-detail/50285.htm.
-    """
-    recommend = f"https://api.aliyun.com/troubleshoot?q={quote(error.code)}&product=paiAutoML"
-    body: JsonObject = {
-        "RequestId": request_id,
-        "HostId": host,
-        "Code": error.code,
-        "Message": error.message,
-        "Recommend": f"{recommend}&requestId={request_id}",
-    }
-    return {name[0].lower() + name[1:]: value for name, value in body.items()} if lower else body
 
 
 def _members(experiment: Experiment, time_form: str, *, with_configuration: bool) -> JsonObject:

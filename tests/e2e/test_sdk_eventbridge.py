@@ -1,0 +1,146 @@
+"""The official SDKs of EventBridge and STS, unmodified. The two generations of EventBridge's cannot share a venv, nor
+can the first share one with that of PAI AutoML: each has its own, made once from the package index."""
+
+import base64
+import fcntl
+import json
+import os
+import subprocess
+import venv
+from pathlib import Path
+
+import pytest
+
+import alilocal
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+FIRST = ["alibabacloud-eventbridge==1.3.8"]
+SECOND = ["alibabacloud-eventbridge20200401==8.7.0", "alibabacloud_sts20150401==1.2.0"]
+
+
+def python_with(folder, packages):
+    """The interpreter of a venv that has `packages`; other workers wait while one makes it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        python = folder / "venv/bin/python"
+        if not (folder / "made").exists():
+            venv.create(folder / "venv", with_pip=True, clear=True)
+            command = [python, "-m", "pip", "install", "-q", "--no-compile", "--no-input", *packages]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                if os.environ.get("CI"):
+                    pytest.fail(done.stderr)
+                pytest.skip(f"the package index has no {packages[0]}")
+            (folder / "made").touch()
+        return python
+
+
+@pytest.fixture
+def venvs(tmp_path_factory):
+    kept = os.environ.get("TEST_SDK_VENVS")
+    return Path(kept) if kept else tmp_path_factory.getbasetemp().parent / "sdk-venvs"
+
+
+def answers(python, script, server):
+    cloud = server.cloud
+    told = {
+        "id": cloud.access_key_id,
+        "secret": cloud.access_key_secret,
+        "token": cloud.security_token,
+        "endpoint": f"127.0.0.1:{server.port}",
+    }
+    environ = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT / "infra"),
+        "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    command = [python, "-W", "ignore", HERE / "sdks" / script, json.dumps(told)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_first_generation(venvs):
+    with alilocal.serve(cloud=alilocal.LocalCloud(seed=1)) as server:
+        buses = server.cloud.buses
+        buses.create("orders")
+        found = answers(python_with(venvs / "first", FIRST), "eventbridge_first.py", server)
+        events = {event["id"]: event for event in buses["orders"].events}
+    assert found["put"]["FailedEntryCount"] == 0
+    assert [entry["EventId"] for entry in found["put"]["EntryList"]] == ["id-1", "id-2"]
+    assert found["put"]["ResourceOwnerAccountId"] == "1000000000000001"
+    assert found["partly"]["FailedEntryCount"] == 1
+    assert found["partly"]["EntryList"][1]["ErrorCode"] == "EventSizeExceed"
+    assert [found[name]["code"] for name in ("nowhere", "mixed", "many", "secret", "key", "wrong token")] == [
+        "EventBusNotExist",
+        "PutEventsRequestMoreThanOneEventBus",
+        "EventSizeExceed",
+        "SignatureDoesNotMatch",
+        "InvalidAccessKeyId",
+        "SecurityTokenInvalid",
+    ]
+    assert sorted(events) == ["id-1", "id-2", "id-3", "id-4", "id-8"]
+    assert events["id-1"]["data"] == {"number": 1}
+    assert events["id-1"]["own"] == "kept"
+    assert events["id-1"]["time"] == "2026-01-02T03:04:05.678Z"
+    assert json.loads(base64.b64decode(events["id-3"]["data_base64"])) == {"number": 3}
+
+
+def test_the_second_generation_and_sts(venvs):
+    with alilocal.serve(cloud=alilocal.LocalCloud(seed=1)) as server:
+        cloud = server.cloud
+        cloud.queues.create("copies")
+        found = answers(python_with(venvs / "second", SECOND), "eventbridge_second.py", server)
+        events = {event["id"]: event for event in cloud.buses["orders"].events}
+        copies = [json.loads(base64.b64decode(message.body)) for message in cloud.queues["copies"].messages]
+    arn = "acs:eventbridge:cn-local:1000000000000001:eventbus/orders"
+    assert found["create bus"]["Data"] == {"EventBusARN": arn}
+    assert found["create bus again"]["code"] == "EventBusAlreadyExist"
+    assert found["get bus"]["Data"]["Description"] == "described"
+    assert [bus["EventBusName"] for bus in found["list buses"]["Data"]["EventBuses"]] == ["default", "orders"]
+    assert found["create rule"]["Data"] == {"RuleARN": f"{arn}/rule/copy"}
+    assert found["get rule"]["Data"]["Targets"][0]["Type"] == "acs.mns.queue"
+    assert found["list rules"]["Data"]["Total"] == 1
+    assert found["put"].get("Data", found["put"])["FailedEntryCount"] == 0
+    assert [entry["EventId"] for entry in found["put"]["Data"]["EntryList"]] == ["id-1", "id-2"]
+    assert found["partly"]["Data"]["EntryList"][1]["ErrorCode"] == "EventSourceInvalid"
+    assert found["nowhere"]["code"] == "EventBusNotExist"
+    assert found["secret"]["code"] == "SignatureDoesNotMatch"
+    assert found["get no rule"]["code"] == "EventRuleNotExisted"
+    assert found["test pattern"]["Data"]["Result"] is True
+    assert "does not support ListEventStreamings" in found["unsupported"]["message"]
+    assert sorted(events) == ["id-1", "id-2", "id-3", "id-7", "id-8", "id-9"]
+    assert (events["id-2"]["subject"], events["id-2"]["aliyuneventbusname"]) == ("about", "orders")
+    assert [copy["id"] for copy in copies] == ["id-1", "id-2", "id-3", "id-7"]
+    assert found["identity"]["Arn"] == "acs:ram::1000000000000001:root"
+    assert found["assumed"]["AssumedRoleUser"]["Arn"] == "acs:ram::1000000000000001:role/worker/me"
+    assert found["role's identity"]["Arn"] == "acs:ram::1000000000000001:assumed-role/worker/me"
+    assert found["put as role"]["Data"]["FailedEntryCount"] == 0
+    assert found["bad role"]["code"] == "InvalidParameter.RoleArn"
+    assert "does not support AssumeRoleWithSAML" in found["unsupported sts"]["message"]
+    assert found["chain"] == {
+        "known": True,
+        "arn": "acs:ram::1000000000000001:assumed-role/worker/chain",
+    }
+
+
+def test_every_operation_of_the_second_generation_is_listed(venvs):
+    """The README's table forgets none."""
+    from alilocal.operations import operations
+
+    python = python_with(venvs / "second", SECOND)
+    script = (
+        "import inspect, json, re;"
+        "import alibabacloud_eventbridge20200401.client as c, alibabacloud_sts20150401.client as s;"
+        "print(json.dumps([sorted(set(re.findall(r\"action ?= ?'(\\w+)'\", inspect.getsource(m)))) for m in (c, s)]))"
+    )
+    done = subprocess.run([python, "-W", "ignore", "-c", script], capture_output=True, text=True, check=True)
+    with alilocal.LocalCloud() as cloud:
+        tables = {service.name: {one.name for one in operations(service)} for service in cloud.services}
+    bridge, sts = json.loads(done.stdout)
+    assert len(bridge) > 100
+    assert set(bridge) <= tables["eventbridge"]
+    assert {"AssumeRole", "GetCallerIdentity"} <= set(sts) <= tables["sts"]

@@ -1,0 +1,134 @@
+"""STS: roles, their policies, and keys that end."""
+
+import json
+import time
+import uuid
+
+import pytest
+from localwire import Wire, read
+
+import alilocal
+from alilocal.core.rpcv1 import signature
+
+ROLE = "acs:ram::1000000000000001:role/worker"
+ALLOW = {"Version": "1", "Statement": [{"Effect": "Allow", "Action": "mns:*", "Resource": "*"}]}
+ONLY_LIST = {"Version": "1", "Statement": [{"Effect": "Allow", "Action": "mns:ListQueue", "Resource": "*"}]}
+
+
+def call(cloud, action, *, key=None, method="GET", sign=None, **given):
+    """One call with the older signature, in the query or in a form."""
+    access_key_id, secret = (key or (cloud.access_key_id, cloud.access_key_secret))[:2]
+    parameters = {
+        "Action": action,
+        "Version": "2015-04-01",
+        "Format": "JSON",
+        "AccessKeyId": access_key_id,
+        "SignatureMethod": "HMAC-SHA1",
+        "SignatureVersion": "1.0",
+        "SignatureNonce": str(uuid.uuid4()),
+        "Timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        **given,
+    }
+    parameters = {name: value for name, value in parameters.items() if value is not None}
+    parameters["Signature"] = sign or signature(secret, method, parameters)
+    with cloud.session() as session:
+        if method == "POST":
+            return session.post(f"{cloud.endpoint}/", data=parameters)
+        return session.get(f"{cloud.endpoint}/", params=parameters)
+
+
+def assume(cloud, **given):
+    return call(cloud, "AssumeRole", **{"RoleArn": ROLE, "RoleSessionName": "me", **given}).json()
+
+
+def queues(cloud, keys):
+    """The status of a call of SMQ with the keys of a role."""
+    with cloud.session() as session:
+        wire = Wire(cloud, session, cloud.endpoint)
+        wire.key = (keys["AccessKeyId"], keys["AccessKeySecret"])
+        return wire.smq("GET", "/queues", security_token=keys["SecurityToken"])
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_who_one_is(cloud, method):
+    answer = call(cloud, "GetCallerIdentity", method=method)
+    assert answer.json()["Arn"] == "acs:ram::1000000000000001:root"
+
+
+def test_a_role_may_do_what_its_policy_says_until_it_ends(cloud):
+    cloud.credentials.role("worker", ALLOW)
+    keys = assume(cloud, DurationSeconds="900")["Credentials"]
+    assert queues(cloud, keys).status_code == 200
+    cloud.clock.advance(899)
+    assert queues(cloud, keys).status_code == 200
+    cloud.clock.advance(2)
+    refused = queues(cloud, keys)
+    assert (refused.status_code, read(refused)["Code"]) == (403, "AccessDenied")
+
+
+def test_a_session_policy_narrows_the_role(cloud):
+    cloud.credentials.role("worker", ALLOW)
+    keys = assume(cloud, Policy=json.dumps(ONLY_LIST))["Credentials"]
+    assert queues(cloud, keys).status_code == 200
+    narrowed = {**ONLY_LIST, "Statement": [{"Effect": "Allow", "Action": "ots:*", "Resource": "*"}]}
+    keys = assume(cloud, Policy=json.dumps(narrowed))["Credentials"]
+    assert queues(cloud, keys).status_code == 403
+
+
+def test_roles_outlive_a_snapshot(cloud):
+    cloud.credentials.role("worker", ONLY_LIST)
+    keys = assume(cloud)["Credentials"]
+    document = json.loads(json.dumps(cloud.snapshot()))
+    with alilocal.LocalCloud() as other:
+        other.load(document)
+        assert queues(other, keys).status_code == 200
+        assert assume(other, RoleArn=ROLE.replace("worker", "stranger"))["Code"] == "EntityNotExist.Role"
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ({"RoleArn": "worker"}, "InvalidParameter.RoleArn"),
+        ({"RoleArn": "acs:ram::2:role/worker"}, "InvalidParameter.RoleArn"),
+        ({"RoleSessionName": "m"}, "InvalidParameter.RoleSessionName"),
+        ({"RoleSessionName": "m e"}, "InvalidParameter.RoleSessionName"),
+        ({"DurationSeconds": "899"}, "InvalidParameter.DurationSeconds"),
+        ({"DurationSeconds": "43201"}, "InvalidParameter.DurationSeconds"),
+        ({"DurationSeconds": "an hour"}, "InvalidParameter.DurationSeconds"),
+        ({"Policy": "{"}, "InvalidParameter.PolicyGrammar"),
+        ({"Policy": "[]"}, "InvalidParameter.PolicyGrammar"),
+        ({"SignatureNonce": None}, "MissingSignatureNonce"),
+        ({"SignatureMethod": "HMAC-MD5"}, "InvalidSignatureMethod"),
+        ({"Timestamp": "yesterday"}, "InvalidTimeStamp.Format"),
+        ({"Timestamp": "2001-01-01T00:00:00Z"}, "InvalidTimeStamp.Expired"),
+        ({"AccessKeyId": "nobody"}, "InvalidAccessKeyId.NotFound"),
+        ({"SecurityToken": "wrong"}, "InvalidSecurityToken.MismatchWithAccessKey"),
+        ({"sign": "AAAA"}, "SignatureDoesNotMatch"),
+        ({"Action": "DropEverything"}, "InvalidAction.NotFound"),
+    ],
+)
+def test_what_is_refused(cloud, given, code):
+    assert assume(cloud, **given)["Code"] == code
+
+
+def test_a_nonce_is_taken_once(cloud):
+    assert "Arn" in call(cloud, "GetCallerIdentity", SignatureNonce="once").json()
+    assert call(cloud, "GetCallerIdentity", SignatureNonce="once").json()["Code"] == "SignatureNonceUsed"
+
+
+def test_one_may_assume_only_what_one_is_allowed_to(cloud):
+    policy = {
+        "Version": "1",
+        "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "acs:ram::*:role/other"}],
+    }
+    cloud.credentials.register("user", "secret", user_id="7", policy=policy)
+    refused = call(cloud, "AssumeRole", key=("user", "secret"), RoleArn=ROLE, RoleSessionName="me")
+    assert (refused.status_code, refused.json()["Code"]) == (403, "NoPermission")
+    allowed = call(
+        cloud,
+        "AssumeRole",
+        key=("user", "secret"),
+        RoleArn=ROLE.replace("worker", "other"),
+        RoleSessionName="me",
+    )
+    assert allowed.status_code == 200
