@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from alilocal.core.adapter import LocalAdapter
+    from alilocal.eventstream.stream import EventStream
+    from alilocal.fc.store import Functions
 
 ACCOUNT_ID = "1000000000000001"
 ACCESS_KEY_ID = "alilocal-access-key-id"
@@ -71,6 +74,8 @@ class LocalCloud:
         """The lock of all state, notified of every change."""
         self.clock = CloudClock(self.changed, clock)
         self._seed = seed
+        self.streams: list[EventStream] = []
+        """The event streams that were made for this cloud."""
         self._build()
 
     def _build(self) -> None:
@@ -128,8 +133,16 @@ class LocalCloud:
     def tables(self) -> Tables:
         return self._tablestore.tables
 
+    @cached_property
+    def functions(self) -> Functions:
+        """Functions, whose instances are processes; they outlive `reset` and are in no snapshot."""
+        from alilocal.fc.store import Functions
+
+        return Functions(self)
+
     def reset(self) -> None:
         """Forget everything: resources, faults, switches, registered keys, log; not the time."""
+        self._recycle()
         with self.changed:
             self._build()
             self.changed.notify_all()
@@ -159,6 +172,7 @@ class LocalCloud:
         """
         if document.get("alilocal") != SNAPSHOT_FORM:
             raise BadSnapshot("alilocal", f"must be {SNAPSHOT_FORM}, the form of a snapshot")
+        self._recycle()
         with self.changed:
             before = dict(self.__dict__)
             try:
@@ -185,8 +199,15 @@ class LocalCloud:
                 service.restore(load(dict[str, JsonValue], services[service.name], service.name))
         self.clock.resume(moment, advanced)
 
+    def _recycle(self) -> None:
+        """End idle instances, whose keys will not be known any more."""
+        if "functions" in self.__dict__:
+            self.functions.recycle()
+
     def close(self) -> None:
-        """Let long polls end at once; idempotent."""
+        """Let long polls end at once, and end the instances of functions; idempotent."""
+        if "functions" in self.__dict__:
+            self.functions.close()
         with self.changed:
             self.changed.closed = True
             self.changed.notify_all()

@@ -67,8 +67,11 @@ def local_credentials(cloud: alilocal.LocalCloud) -> Mapping[str, str]:
 
 
 def lay_out(cloud: alilocal.LocalCloud) -> None:
-    """Create the queue, the topic, the dead-letter queue and the table of the pipeline."""
-    cloud.queues.create(QUEUE)
-    cloud.queues.create(DEAD_LETTER_QUEUE)
-    cloud.topics.create(TOPIC)
-    cloud.tables.create(TABLE, [("key", STRING)])
+    """Have the queue, the topic, the dead-letter queue and the table of the pipeline."""
+    for name in (QUEUE, DEAD_LETTER_QUEUE):
+        if name not in cloud.queues:
+            cloud.queues.create(name)
+    if TOPIC not in cloud.topics:
+        cloud.topics.create(TOPIC)
+    if TABLE not in cloud.tables.list():
+        cloud.tables.create(TABLE, [("key", STRING)])

@@ -11,7 +11,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from alilocal.cloud import LocalCloud
 from alilocal.core.http import ServiceError
@@ -21,6 +22,9 @@ from alilocal.smq.errors import NotExist
 from alilocal.smq.message import Message, Outgoing
 from alilocal.smq.queue import LONGEST_VISIBILITY_SECONDS, Queue
 
+if TYPE_CHECKING:
+    from alilocal.fc.function import Function
+
 _KEPT = 10_000
 
 Invoke = Callable[[bytes], object]
@@ -28,13 +32,23 @@ Invoke = Callable[[bytes], object]
 
 @dataclass(frozen=True)
 class Delivery:
-    """One call of the function. `error` is the name of the exception's type, if it raised."""
+    """One call of the function. `error` is the name of the exception's type, or FC's type of the error.
+
+    `time` is when it began and `retry_at` when the next will be, in seconds since the epoch on the cloud's clock.
+    Of a call of a function of this cloud, `request_id`, `instance_id` and `cold` are known too.
+    """
 
     event: bytes = field(repr=False)
     message_ids: tuple[str, ...]
     attempt: int
     succeeded: bool
     error: str | None
+    time: float = 0.0
+    duration_ms: float = 0.0
+    retry_at: float | None = None
+    request_id: str | None = None
+    instance_id: str | None = None
+    cold: bool | None = None
 
 
 @dataclass(eq=False)
@@ -47,14 +61,16 @@ class _Batch:
 
 
 class EventStream:
-    """Delivers the messages of `queue` to `invoke`, which gets an event's bytes.
+    """Delivers the messages of `queue` to `invoke`, a function of the cloud or a callable, with an event's bytes.
 
     A batch of up to `batch_size` messages is delivered at once, or after collecting for
     `batch_window_seconds`; up to `concurrency` batches are under way at a time. Delivery succeeds unless
-    `invoke` raises or returns False; the messages are then deleted. A failed batch is delivered again by
-    `retry`, on the cloud's clock. When that is exhausted, its messages go to `dead_letter_queue`, one letter
-    each, or are dropped without one; with `tolerance` False the stream blocks instead, and its messages stay
-    in the queue until it is started anew. In mode `event` every event is one message.
+    `invoke` raises, returns False, or a result whose `ok` is False; the messages are then deleted. With
+    `asynchronous` it succeeds as soon as the function of the cloud has accepted the event. A failed batch is
+    delivered again by `retry`, on the cloud's clock. When that is exhausted, its messages go to
+    `dead_letter_queue`, one letter each, or are dropped without one; with `tolerance` False the stream blocks
+    instead, and its messages stay in the queue until it is started anew. In mode `event` every event is one
+    message.
 
     Drive it with threads, `start` and `stop`, or by hand with `step`. Raises NotExist if a queue is missing,
     ValueError for numbers that make no sense.
@@ -65,7 +81,7 @@ class EventStream:
         cloud: LocalCloud,
         *,
         queue: str,
-        invoke: Invoke,
+        invoke: Invoke | Function,
         batch_size: int = 10,
         batch_window_seconds: float = 0,
         retry: RetryStrategy = "BACKOFF_RETRY",
@@ -75,6 +91,7 @@ class EventStream:
         event_schema: EventSchema = "CloudEvents",
         decode_base64: bool = True,
         concurrency: int = 1,
+        asynchronous: bool = False,
     ) -> None:
         if batch_size < 1 or concurrency < 1 or batch_window_seconds < 0:
             raise ValueError("batch size and concurrency are at least 1, the window is not negative")
@@ -85,7 +102,7 @@ class EventStream:
         self.blocked = False
         self._cloud = cloud
         self._queue = queue
-        self._invoke = invoke
+        self._invoke = _called(invoke, asynchronous=asynchronous)
         self._batch_size = 1 if mode == "event" else batch_size
         self._window = batch_window_seconds
         self._retry = retry
@@ -99,6 +116,8 @@ class EventStream:
         self._waiting: list[_Batch] = []
         self._threads: list[threading.Thread] = []
         self._stopping = False
+        with cloud.changed:
+            cloud.streams.append(self)
 
     @property
     def deliveries(self) -> list[Delivery]:
@@ -212,42 +231,45 @@ class EventStream:
         return batch
 
     def _deliver(self, batch: _Batch) -> None:
-        event = self._form.event(batch.messages)
-        error: str | None = None
-        succeeded = False
+        ids = tuple(message.message_id for message in batch.messages)
+        event, began = self._form.event(batch.messages), time.monotonic()
+        delivery = Delivery(event, ids, batch.attempts + 1, False, None, self._cloud.clock.now())  # noqa: FBT003
         try:
-            succeeded = self._invoke(event) is not False
+            delivery = _judged(delivery, self._invoke(event))
         # A function may raise anything; all of it means that the delivery failed.
         except Exception as exc:  # noqa: BLE001
-            error = type(exc).__name__
+            delivery = replace(delivery, error=type(exc).__name__)
         finally:
-            self._settle(batch, event, succeeded=succeeded, error=error)
+            self._settle(batch, replace(delivery, duration_ms=(time.monotonic() - began) * 1000))
 
-    def _settle(self, batch: _Batch, event: bytes, *, succeeded: bool, error: str | None) -> None:
+    def _settle(self, batch: _Batch, delivery: Delivery) -> None:
         with self._cloud.changed:
             batch.attempts += 1
             self._running.remove(batch)
-            ids = tuple(message.message_id for message in batch.messages)
-            self._deliveries.append(Delivery(event, ids, batch.attempts, succeeded, error))
-            if succeeded:
+            retries_at = None
+            if delivery.succeeded:
                 self._delete(batch.messages)
             elif self._stopping:
                 self._release(batch.messages)
             else:
-                self._fail(batch)
+                retries_at = self._fail(batch)
+            self._deliveries.append(replace(delivery, retry_at=retries_at))
             self._cloud.changed.notify_all()
 
-    def _fail(self, batch: _Batch) -> None:
+    def _fail(self, batch: _Batch) -> float | None:
+        """Plan the next try; when it will be, None if there is none."""
         delay = delay_after(self._retry, batch.attempts, self._cloud.ids)
         if delay is not None:
             batch.due_at = self._cloud.clock.now() + delay
             self._waiting.append(batch)
-        elif self._tolerance:
+            return batch.due_at
+        if self._tolerance:
             self._give_up(batch.messages)
         else:
             self.blocked = True
             self._release(batch.messages)
             self._let_go()
+        return None
 
     def _give_up(self, messages: Sequence[Message]) -> None:
         for message in messages:
@@ -308,6 +330,29 @@ class EventStream:
         if change is not None:
             moments.append(change)
         return min(moments) - self._cloud.clock.now() if moments else None
+
+
+def _called(invoke: Invoke | Function, *, asynchronous: bool) -> Invoke:
+    """What the stream calls."""
+    if callable(invoke):
+        if asynchronous:
+            raise ValueError("only a function of the cloud can be called asynchronously")
+        return invoke
+    return invoke.invoke_async if asynchronous else invoke.invoke
+
+
+def _judged(delivery: Delivery, result: object) -> Delivery:
+    """What `result` tells of `delivery`."""
+    if not hasattr(result, "ok"):
+        return replace(delivery, succeeded=result is not False)
+    return replace(
+        delivery,
+        succeeded=bool(result.ok),
+        error=getattr(result, "error_type", None),
+        request_id=getattr(result, "request_id", None),
+        instance_id=getattr(result, "instance_id", None),
+        cold=getattr(result, "cold", None),
+    )
 
 
 def _attempt(queue: Queue | None, message: Message, seconds: float | None) -> Message | None:

@@ -1,0 +1,429 @@
+"""Functions as Function Compute runs them: processes, contexts, errors, time-outs, reuse."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import alilocal
+from alilocal.eventstream import EventStream
+from alilocal.fc.function import PayloadTooLarge
+
+CODE = '''
+import datetime, decimal, json, logging, os, signal, sys, time
+
+STARTED = time.time()
+calls = 0
+
+
+def initialize(context):
+    os.environ["INITIALIZED"] = context.request_id
+
+
+def pre_stop(context):
+    open(os.environ["MARK"], "a").write("stopped\\n")
+
+
+def broken_initialize(context):
+    raise RuntimeError("not today")
+
+
+def handler(event, context):
+    """Does what the event says, and tells what it sees."""
+    global calls
+    calls += 1
+    asked = json.loads(event)
+    what = asked.get("do")
+    if what == "raise":
+        raise KeyError("something is wrong")
+    if what == "exit":
+        os._exit(3)
+    if what == "hang":
+        open(os.environ["MARK"], "w").write(str(os.getpid()))
+        time.sleep(60)
+    if what == "grow":
+        kept = bytearray(200 * 2**20)
+        time.sleep(60)
+    if what == "junk":
+        os.write(1, bytes(range(256)) * 1000)
+        os.close(1)
+        os.close(0)
+    if what == "child":
+        import subprocess
+        subprocess.Popen(["sleep", "60"])
+    if what == "log":
+        print("printed")
+        logging.getLogger("own").info("logged")
+        logging.getLogger("own").debug("hidden")
+    if what == "bytes":
+        return b"\\xff\\x00"
+    if what == "text":
+        return "text"
+    if what == "json":
+        return {"b": decimal.Decimal("1.5"), "a": datetime.date(2026, 1, 2)}
+    if what == "unserialisable":
+        return object()
+    if what == "slow":
+        while not os.path.exists(os.environ["MARK"]):
+            time.sleep(0.01)
+    return {
+        "calls": calls,
+        "environ": dict(os.environ),
+        "path": sys.path[0],
+        "modules": [name for name in ("alilocal", "fcruntime", "hpoq") if name in sys.modules],
+        "context": {name: str(value) for name, value in vars(context).items() if name != "credentials"},
+        "key": getattr(getattr(context, "credentials", None), "access_key_id", None),
+    }
+'''
+
+
+@pytest.fixture
+def code(tmp_path):
+    folder = tmp_path / "code"
+    folder.mkdir()
+    (folder / "index.py").write_text(CODE)
+    (folder / "broken.py").write_text("def handler(:")
+    (folder / "failing.py").write_text("raise ValueError('at import')")
+    return folder
+
+
+@pytest.fixture
+def cloud():
+    """Ends all its processes, threads and open files."""
+    threads, files = set(threading.enumerate()), len(list(Path("/proc/self/fd").iterdir()))
+    with alilocal.LocalCloud() as running:
+        yield running
+    assert [
+        thread for thread in set(threading.enumerate()) - threads if thread.name.startswith("alilocal")
+    ] == []
+    assert len(list(Path("/proc/self/fd").iterdir())) == files
+
+
+@pytest.fixture
+def create(cloud, code, tmp_path):
+    def make(handler="index.handler", name="f", environment=None, **settings):
+        environ = {"MARK": str(tmp_path / "mark"), **(environment or {})}
+        return cloud.functions.create(name, handler=handler, code=code, environment=environ, **settings)
+
+    return make
+
+
+def ask(function, **event):
+    return function.invoke(json.dumps(event).encode())
+
+
+def seen(function, **event):
+    result = ask(function, **event)
+    assert result.ok, result.body
+    return json.loads(result.body)
+
+
+def test_an_instance_is_reused(create):
+    function = create()
+    first, second = ask(function), ask(function)
+    assert (first.cold, second.cold) == (True, False)
+    assert first.instance_id == second.instance_id
+    assert [json.loads(one.body)["calls"] for one in (first, second)] == [1, 2]
+    assert first.max_memory_mb > 5
+    assert first.request_id != second.request_id
+    function.recycle()
+    third = ask(function)
+    assert third.cold
+    assert third.instance_id != first.instance_id
+    assert [one.result.cold for one in function.invocations] == [True, False, True]
+
+
+def test_what_the_function_sees_is_fcs(create, cloud, code, monkeypatch):
+    monkeypatch.setenv("SECRET_OF_THE_DEVELOPER", "x")
+    found = seen(create(environment={"OWN": "set"}, memory=256, timeout=7, runtime="python3.10"))
+    environ = found["environ"]
+    assert "SECRET_OF_THE_DEVELOPER" not in environ
+    assert (environ["OWN"], environ["TZ"], environ["FC_FUNCTION_MEMORY_SIZE"]) == ("set", "UTC", "256")
+    assert environ["FC_REGION"] == cloud.region
+    assert environ["FC_FUNC_CODE_PATH"] == found["path"] == str(code)
+    assert "FC_VER_ID" in environ
+    assert found["modules"] == []
+    assert found["key"] == environ["ALIBABA_CLOUD_ACCESS_KEY_ID"]
+    assert found["key"].startswith("STS.")
+    assert found["context"]["region"] == cloud.region
+    assert "timeout=7" in found["context"]["function"]
+
+
+def test_the_newer_context_has_no_credentials(create):
+    found = seen(create(runtime="python3.12"))
+    assert found["key"] is None
+    assert "service" not in found["context"]
+    assert "qualifier='LATEST'" in found["context"]["function"]
+    assert "FC_FUNCTION_VERSION" in found["environ"]
+
+
+def test_every_instance_has_keys_of_its_own(create, cloud):
+    function = create()
+    key = seen(function)["environ"]["ALIBABA_CLOUD_ACCESS_KEY_ID"]
+    assert cloud.credentials.get(key).user_id == cloud.account_id
+    function.recycle()
+    assert cloud.credentials.get(key) is None
+    assert seen(function)["environ"]["ALIBABA_CLOUD_ACCESS_KEY_ID"] != key
+
+
+@pytest.mark.parametrize(
+    ("what", "body"),
+    [
+        ("bytes", b"\xff\x00"),
+        ("text", b"text"),
+        ("json", b'{\n    "a": "2026-01-02",\n    "b": 1.5\n}'),
+    ],
+)
+def test_results_are_rendered_as_fc_does(create, what, body):
+    assert ask(create(), do=what).body == body
+
+
+def test_an_exception_is_fcs_error(create):
+    function = create()
+    result = ask(function, do="raise")
+    told = json.loads(result.body)
+    assert (result.error_type, told["errorType"]) == ("UnhandledInvocationError", "KeyError")
+    assert told["errorMessage"] == "'something is wrong'"
+    ((file, _, where, _),) = told["stackTrace"]
+    assert file.endswith('index.py"')
+    assert where == "in handler"
+    assert json.loads(ask(function, do="unserialisable").body)["errorType"] == "TypeError"
+    assert not ask(function).cold
+
+
+@pytest.mark.parametrize(
+    ("handler", "kind"),
+    [
+        ("nothing.handler", "ImportModuleError"),
+        ("broken.handler", "UserCodeSyntaxError"),
+        ("failing.handler", "UserCodeError"),
+        ("index.missing", "HandlerNotFound"),
+        ("handler", "InvalidHandleName"),
+    ],
+)
+def test_code_that_cannot_be_loaded(create, handler, kind):
+    result = ask(create(handler))
+    assert not result.ok
+    assert json.loads(result.body)["errorType"] == kind
+
+
+def test_log_lines_are_fcs(create):
+    result = ask(create(), do="log")
+    lines = result.log.splitlines()
+    assert lines[0] == "FunctionCompute python3 runtime inited."
+    assert lines[1] == f"FC Invoke Start RequestId: {result.request_id}"
+    assert lines[2] == "printed"
+    assert lines[3].endswith(f"Z {result.request_id} [INFO] logged")
+    assert lines[4] == f"FC Invoke End RequestId: {result.request_id}"
+
+
+def test_the_whole_output_goes_to_whom_it_is_given(create):
+    told = []
+    function = create(on_output=told.append)
+    ask(function, do="log")
+    function.close()
+    assert "printed" in "".join(told)
+
+
+def test_junk_on_its_output_breaks_nothing(create):
+    function = create()
+    assert ask(function, do="junk").ok
+    assert seen(function)["calls"] == 2
+
+
+def test_what_a_function_started_ends_with_it(create):
+    function = create()
+    assert ask(function, do="child").ok
+    function.close()
+
+
+def test_a_process_that_ends_is_replaced(create):
+    function = create()
+    result = ask(function, do="exit")
+    assert (
+        "Process exited unexpectedly before completing request (duration: "
+        in json.loads(result.body)["errorMessage"]
+    )
+    after = ask(function)
+    assert after.ok
+    assert after.cold
+
+
+def test_a_call_that_takes_too_long_is_killed(create, tmp_path):
+    function = create(timeout=0.5)
+    result = ask(function, do="hang")
+    assert result.error_type == "FunctionTimeoutError"
+    assert not Path(f"/proc/{(tmp_path / 'mark').read_text()}").exists()
+    assert ask(function).cold
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of another process's memory")
+def test_a_call_that_needs_too_much_memory_is_killed(create):
+    result = ask(create(memory=120), do="grow")
+    assert result.error_type == "FunctionOOMError"
+    assert result.max_memory_mb > 120
+
+
+def test_hooks_run_around_the_life_of_an_instance(create, tmp_path):
+    function = create(initializer="index.initialize", pre_stop="index.pre_stop")
+    first = seen(function)["environ"]["INITIALIZED"]
+    assert seen(function)["environ"]["INITIALIZED"] == first
+    function.close()
+    assert (tmp_path / "mark").read_text() == "stopped\n"
+
+
+def test_an_initializer_that_fails_fails_the_call(create):
+    function = create(initializer="index.broken_initialize")
+    for _ in range(2):
+        result = ask(function)
+        assert (result.error_type, result.cold) == ("InitializationError", True)
+        assert json.loads(result.body)["errorMessage"] == "not today"
+
+
+def test_instances_up_to_the_limit(create, tmp_path):
+    """One request an instance at a time: a third caller waits for one of two."""
+    function, results = create(max_instances=2), []
+    threads = [threading.Thread(target=lambda: results.append(ask(function, do="slow"))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    while function.instances < 2:
+        time.sleep(0.01)
+    (tmp_path / "mark").touch()
+    for thread in threads:
+        thread.join()
+    assert function.instances == 2
+    assert len({result.instance_id for result in results}) == 2
+    assert sorted(result.cold for result in results) == [False, True, True]
+
+
+def test_an_idle_instance_is_not_kept_for_ever(create, cloud):
+    function = create()
+    ask(function)
+    cloud.clock.advance(299)
+    assert not ask(function).cold
+    cloud.clock.advance(301)
+    assert ask(function).cold
+
+
+def test_changed_code_is_taken_up(create, code):
+    function = create(reload=True)
+    assert ask(function).cold
+    assert not ask(function).cold
+    (code / "index.py").write_text("def handler(event, context):\n    return 'changed'\n")
+    changed = ask(function)
+    assert (changed.cold, changed.body) == (True, b"changed")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"timeout": 0},
+        {"max_instances": 0},
+        {"max_async_retry_attempts": 9},
+        {"environment": {"FC_OWN": "x"}},
+        {"environment": {"LARGE": "x" * 4096}},
+    ],
+)
+def test_settings_that_cannot_be(create, settings):
+    with pytest.raises(ValueError):
+        create(**settings)
+
+
+def test_payloads_have_limits(create):
+    function = create()
+    with pytest.raises(PayloadTooLarge):
+        function.invoke_async(b"x" * (128 * 1024 + 1))
+    large = json.dumps({"pad": "x" * 2**20}).encode()
+    assert function.invoke(large).ok
+
+
+def test_a_reset_ends_instances_whose_keys_are_gone(create, cloud):
+    function = create()
+    ask(function)
+    cloud.reset()
+    assert ask(function).cold
+
+
+def test_asynchronous_calls_are_repeated_and_told_of(create, cloud):
+    cloud.queues.create("failures")
+    cloud.topics.create("successes")
+    failing = create(name="a", max_async_retry_attempts=2, on_failure="queue:failures")
+    request_id = failing.invoke_async(b'{"do": "raise"}')
+    while len(failing.invocations) < 3:
+        with cloud.changed:
+            cloud.clock.pause(0.05)
+        cloud.clock.advance(1)
+    assert failing.drain()
+    (message,) = cloud.queues["failures"].messages
+    told = json.loads(message.body)
+    assert told["requestContext"]["requestId"] == request_id
+    assert told["requestContext"]["approximateInvokeCount"] == 3
+    assert told["requestPayload"] == '{"do": "raise"}'
+    assert told["responseContext"]["functionError"] == "UnhandledInvocationError"
+    assert {one.result.request_id for one in failing.invocations} == {request_id}
+    arn = f"acs:mns:{cloud.region}:{cloud.account_id}:/topics/successes/messages"
+    well = create(name="b", on_success=arn)
+    well.invoke_async(b'{"do": "text"}')
+    assert well.drain()
+    assert json.loads(cloud.topics["successes"].published[0].body)["responsePayload"] == "text"
+
+
+def test_a_stream_calls_a_function(create, cloud):
+    queue = cloud.queues.create("orders")
+    function = create()
+    stream = EventStream(cloud, queue="orders", invoke=function, mode="event", event_schema="RawData")
+    queue.send('{"do": "text"}')
+    assert stream.step()
+    (delivery,) = stream.deliveries
+    assert (delivery.succeeded, delivery.cold) == (True, True)
+    assert delivery.request_id == function.invocations[0].result.request_id
+    assert queue.messages == []
+
+
+def test_a_stream_repeats_what_fails(create, cloud):
+    queue = cloud.queues.create("orders")
+    stream = EventStream(cloud, queue="orders", invoke=create("index.missing"))
+    queue.send("body")
+    assert stream.step()
+    (delivery,) = stream.deliveries
+    assert (delivery.succeeded, delivery.error) == (False, "UnhandledInvocationError")
+    assert delivery.retry_at > cloud.clock.now()
+    assert len(queue.messages) == 1
+
+
+def test_a_stream_hands_over_asynchronously(create, cloud):
+    """The stream sees success, whatever becomes of the call."""
+    queue = cloud.queues.create("orders")
+    function = create("index.missing", max_async_retry_attempts=0)
+    stream = EventStream(cloud, queue="orders", invoke=function, asynchronous=True)
+    queue.send("body")
+    assert stream.step()
+    assert stream.deliveries[0].succeeded
+    assert queue.messages == []
+    assert function.drain()
+    assert not function.invocations[0].result.ok
+    with pytest.raises(ValueError):
+        EventStream(cloud, queue="orders", invoke=lambda _: True, asynchronous=True)
+
+
+def test_no_instance_outlives_a_cloud_that_is_killed(code, tmp_path):
+    """Not even one that is busy."""
+    script = (
+        "import alilocal, json, sys;"
+        "cloud = alilocal.LocalCloud();"
+        f"f = cloud.functions.create('f', handler='index.handler', code={str(code)!r},"
+        f" environment={{'MARK': {str(tmp_path / 'mark')!r}}});"
+        "f.invoke(json.dumps({'do': 'hang'}).encode())"
+    )
+    with subprocess.Popen([sys.executable, "-c", script]) as process:
+        while not (tmp_path / "mark").exists() or not (tmp_path / "mark").read_text():
+            assert process.poll() is None
+        process.kill()
+    instance = Path("/proc") / (tmp_path / "mark").read_text()
+    until = time.monotonic() + 10
+    while instance.exists() and "zombie" not in (instance / "status").read_text():
+        assert time.monotonic() < until
