@@ -16,11 +16,12 @@ from alilocal.core.faults import Fault, Faults
 from alilocal.core.http import Broken, Request, Response, ServiceError
 from alilocal.core.ids import Ids
 from alilocal.core.jsonvalue import JsonObject, JsonValue
+from alilocal.core.notes import Notes
 from alilocal.core.ram import Policy
 from alilocal.core.requestlog import LoggedRequest, RequestLog
 from alilocal.core.service import UNKNOWN_OPERATION, Route, Service
 from alilocal.core.snapshot import BadSnapshot, dump, load, member
-from alilocal.core.world import World
+from alilocal.core.world import Sent, World
 from alilocal.eventbridge.model import Buses
 from alilocal.eventbridge.routes import EventBridge
 from alilocal.paiautoml.model import Experiment
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     import requests
     from typing_extensions import Self
 
+    from alilocal.control.control import Control
     from alilocal.core.adapter import LocalAdapter
     from alilocal.eventstream.stream import EventStream
     from alilocal.fc.store import Functions
@@ -74,6 +76,7 @@ class LocalCloud:
         """The lock of all state, notified of every change."""
         self.clock = CloudClock(self.changed, clock)
         self._seed = seed
+        self._notes = Notes()
         self.streams: list[EventStream] = []
         """The event streams that were made for this cloud."""
         self._build()
@@ -93,7 +96,9 @@ class LocalCloud:
             self.behaviour,
             self.credentials,
             self.changed,
+            self._notes,
         )
+        self._journal = world.journal
         self._paiautoml = PaiAutoMl(world)
         self._smq = Smq(world)
         self._tablestore = Tablestore(world)
@@ -126,12 +131,23 @@ class LocalCloud:
         return self._smq.topics
 
     @property
+    def journal(self) -> Sequence[Sent]:
+        """The newest messages that were put into queues, oldest first."""
+        return self._journal
+
+    @property
     def buses(self) -> Buses:
         return self._eventbridge.buses
 
     @property
     def tables(self) -> Tables:
         return self._tablestore.tables
+
+    @cached_property
+    def _control(self) -> Control:
+        from alilocal.control.control import Control
+
+        return Control(self)
 
     @cached_property
     def functions(self) -> Functions:
@@ -230,6 +246,8 @@ class LocalCloud:
 
     def handle(self, request: Request) -> Response:
         """Answer `request`; raises Broken where a fault leaves it without an answer."""
+        if request.path.startswith(("/_alilocal", "/_console")):
+            return self._control.handle(request)
         service = next((service for service in self._services if service.owns(request)), None)
         if service is None:
             return Response(
@@ -237,6 +255,7 @@ class LocalCloud:
             )
         found = service.find(request)
         operation = found[0].operation if found else UNKNOWN_OPERATION
+        self._notes.begin()
         with self.changed:
             fault = self.faults.take(service.name, operation)
             request_id = service.new_request_id()
@@ -262,6 +281,7 @@ class LocalCloud:
             return exchange.acted()
 
     def _log(self, exchange: _Exchange, operation: str, answer: _Answer, fault: Fault | None) -> None:
+        note = self._notes.current
         self.requests.add(
             LoggedRequest(
                 exchange.service.name,
@@ -271,6 +291,10 @@ class LocalCloud:
                 exchange.request_id,
                 self.clock.now(),
                 fault.kind if fault else None,
+                note.caller,
+                note.detail,
+                frozenset(note.keys),
+                frozenset(note.mentions),
             )
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -104,6 +105,8 @@ class Faults:
         self._ids = ids
         self._known = known
         self._faults: list[Fault] = []
+        self._numbers: list[int] = []
+        self._next = itertools.count(1)
         self._lock = threading.Lock()
 
     def add(
@@ -145,6 +148,7 @@ class Faults:
         self._check_known(service, operation)
         with self._lock:
             self._faults.append(fault)
+            self._numbers.append(next(self._next))
         return fault
 
     def all(self) -> list[Fault]:
@@ -152,10 +156,25 @@ class Faults:
         with self._lock:
             return list(self._faults)
 
+    def numbered(self) -> list[tuple[int, Fault]]:
+        """Each with a number that it keeps."""
+        with self._lock:
+            return list(zip(self._numbers, self._faults, strict=True))
+
+    def remove(self, number: int) -> bool:
+        """Take one away; False if there is none of that number."""
+        with self._lock:
+            if number not in self._numbers:
+                return False
+            index = self._numbers.index(number)
+            del self._numbers[index], self._faults[index]
+            return True
+
     def restore(self, faults: Sequence[Fault]) -> None:
         """Have `faults`, and no other."""
         with self._lock:
             self._faults = list(faults)
+            self._numbers = [next(self._next) for _ in faults]
 
     def take(self, service: str, operation: str) -> Fault | None:
         """The fault that strikes this call, if any."""
@@ -173,3 +192,4 @@ class Faults:
         """No more faults."""
         with self._lock:
             self._faults.clear()
+            self._numbers.clear()

@@ -11,7 +11,11 @@ _KEPT = 10_000
 
 @dataclass(frozen=True)
 class LoggedRequest:
-    """One call. `status` is None if its caller got no answer; `fault` names the fault that struck it."""
+    """One call. `status` is None if its caller got no answer; `fault` names the fault that struck it.
+
+    `caller` is the id of an access key, or of the instance of a function. `keys` are the names of what it is about,
+    `mentions` short texts of what it brought, `detail` a word on what it did.
+    """
 
     service: str
     operation: str
@@ -20,6 +24,10 @@ class LoggedRequest:
     request_id: str
     time: float
     fault: str | None = None
+    caller: str | None = None
+    detail: str = ""
+    keys: frozenset[str] = frozenset()
+    mentions: frozenset[str] = frozenset()
 
 
 class RequestLog:
@@ -27,9 +35,12 @@ class RequestLog:
 
     def __init__(self) -> None:
         self._entries: deque[LoggedRequest] = deque(maxlen=_KEPT)
+        self.total = 0
+        """How many calls there were in all."""
 
     def add(self, entry: LoggedRequest) -> None:
         self._entries.append(entry)
+        self.total += 1
 
     def of(self, operation: str) -> list[LoggedRequest]:
         """Those of one operation."""

@@ -103,6 +103,8 @@ class Service(abc.ABC):
 
     def authorize(self, route: Route, call: Call) -> None:
         """Raises the error of `denied` unless the caller's RAM policies allow the call."""
+        self._world.notes.called_by(call.caller)
+        self._world.notes.about(*call.params.values())
         if call.caller.policies is None and call.caller.session is None:
             return
         permission = self.permission(route, call)

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 
 from alilocal.core.behaviour import Behaviour
 from alilocal.core.changes import Changes
 from alilocal.core.clock import CloudClock
 from alilocal.core.credentials import Credentials
 from alilocal.core.ids import Ids
+from alilocal.core.notes import Notes
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A message that was put into a queue; `time` is in seconds since the epoch."""
+
+    queue: str
+    message_id: str
+    body: str = field(repr=False)
+    time: float
 
 
 @dataclass(frozen=True)
@@ -25,3 +37,6 @@ class World:
     behaviour: Behaviour
     credentials: Credentials
     changed: Changes
+    notes: Notes
+    journal: deque[Sent] = field(default_factory=lambda: deque(maxlen=1000))
+    """The newest messages that were put into queues, oldest first."""

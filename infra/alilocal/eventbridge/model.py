@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 
 from alilocal.core.http import ServiceError
 from alilocal.core.jsonvalue import JsonObject
+from alilocal.core.notes import texts
 from alilocal.core.snapshot import TRANSIENT
 from alilocal.core.world import World
 from alilocal.eventbridge.errors import BusExists, InvalidArgument, NoSuchBus, NoSuchRule, RuleExists
@@ -154,6 +155,8 @@ class Buses:
             bus, now = self.get(name), self._world.clock.now()
             whole: JsonObject = {**event, **self._added(name, now)}  # type: ignore[dict-item]
             bus.puts.append(Put(now, whole))
+            self._world.notes.current.mentions.update(texts(whole))
+            self._world.notes.about(name, detail=str(event.get("type") or ""))
             del bus.puts[:-_KEPT]
             for rule in bus.rules.values():
                 if rule.enabled and matches(rule.pattern, whole):

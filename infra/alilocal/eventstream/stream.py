@@ -35,7 +35,8 @@ class Delivery:
     """One call of the function. `error` is the name of the exception's type, or FC's type of the error.
 
     `time` is when it began and `retry_at` when the next will be, in seconds since the epoch on the cloud's clock.
-    Of a call of a function of this cloud, `request_id`, `instance_id` and `cold` are known too.
+    Of a call of a function of this cloud, `request_id`, `instance_id` and `cold` are known too. Where the messages
+    were given up, `dead_letter_queue` is where they went.
     """
 
     event: bytes = field(repr=False)
@@ -49,6 +50,7 @@ class Delivery:
     request_id: str | None = None
     instance_id: str | None = None
     cold: bool | None = None
+    dead_letter_queue: str | None = None
 
 
 @dataclass(eq=False)
@@ -124,6 +126,22 @@ class EventStream:
         """The newest calls of the function, oldest first; the last 10,000 are kept."""
         with self._cloud.changed:
             return list(self._deliveries)
+
+    @property
+    def running_ids(self) -> list[str]:
+        """The ids of the messages that are being delivered."""
+        with self._cloud.changed:
+            return [message.message_id for batch in self._running for message in batch.messages]
+
+    @property
+    def queue_name(self) -> str:
+        return self._queue
+
+    @property
+    def waiting(self) -> int:
+        """How many batches wait to be delivered again."""
+        with self._cloud.changed:
+            return len(self._waiting)
 
     def start(self) -> None:
         """Deliver from threads until stopped; also lifts a block. Nothing happens if it runs already."""
@@ -253,7 +271,10 @@ class EventStream:
                 self._release(batch.messages)
             else:
                 retries_at = self._fail(batch)
-            self._deliveries.append(replace(delivery, retry_at=retries_at))
+                gave_up = retries_at is None and self._tolerance
+                buried = self._dead_letter_queue if gave_up else None
+                delivery = replace(delivery, retry_at=retries_at, dead_letter_queue=buried)
+            self._deliveries.append(delivery)
             self._cloud.changed.notify_all()
 
     def _fail(self, batch: _Batch) -> float | None:

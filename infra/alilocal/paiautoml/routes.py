@@ -142,10 +142,13 @@ class PaiAutoMl(Service):
             call.request.body, strict=behaviour.strict_required, create_tags=behaviour.create_tags
         )
         experiment = self.experiments.create(draft, call.caller.user_id)
+        values = [value for _, value in experiment.tags]
+        self._world.notes.about(experiment.experiment_id, *values, detail=experiment.experiment_id)
         return self._success(call, {"ExperimentId": experiment.experiment_id})
 
     def _list(self, call: Call) -> Response:
         listing = read_listing(call.request, self._world.behaviour.tag_filter)
+        self._world.notes.about(*(value for _, value in listing.tags))
         matching = listing.select(self.experiments.visible(call.caller))
         rows = [
             wire.list_item(experiment, with_configuration=listing.with_configuration)

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 from alilocal.core.ids import is_receipt_handle
-from alilocal.core.world import World
+from alilocal.core.world import Sent, World
 from alilocal.smq.errors import InvalidArgument, MessageNotExist, ReceiptHandleError
-from alilocal.smq.message import Message, MessageView, Outgoing, check_range
+from alilocal.smq.message import Message, MessageView, Outgoing, State, check_range
 
 LONGEST_VISIBILITY_SECONDS = 43_200
 
@@ -125,6 +125,24 @@ class Queue:
             now = self._settle()
             return [message.view(now) for message in self._messages.values()]
 
+    def states(self) -> dict[str, State]:
+        """Of every message that is in the queue now, by its id."""
+        with self._world.changed:
+            now = self._settle()
+            return {message_id: message.state(now) for message_id, message in self._messages.items()}
+
+    def show(self, message_id: str) -> bool:
+        """Make a hidden message visible at once; False if it is not here."""
+        with self._world.changed:
+            self._settle()
+            message = self._messages.get(message_id)
+            if message is None:
+                return False
+            message.visible_at = self._world.clock.now()
+            self._schedule(message)
+            self._world.changed.notify_all()
+            return True
+
     def send(self, body: str | bytes, *, delay_seconds: int | None = None, priority: int = 8) -> str:
         """Put `body` in as it stands, as text in UTF-8; the message's id. Raises InvalidArgument."""
         text = body.decode() if isinstance(body, bytes) else body
@@ -175,6 +193,8 @@ class Queue:
                 outgoing.system_properties,
             )
             self.take_in(message)
+            self._world.notes.about(message.message_id)
+            self._world.journal.append(Sent(self.name, message.message_id, outgoing.body, now))
             if delay:
                 self._issue_handle(message)
             return message.copy()

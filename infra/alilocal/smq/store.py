@@ -222,6 +222,8 @@ class Topics:
         check_tag("MessageTag", tag)
         with self._world.changed:
             message = Published(self._world.ids.message_id(), outgoing.body, self._world.clock.now(), tag)
+            self._world.notes.says(outgoing.body)
+            self._world.notes.about(message.message_id)
             topic.published.append(message)
             for subscription in topic.subscriptions.values():
                 if subscription.attributes.wants(tag):

@@ -12,7 +12,7 @@ from alilocal.tablestore.errors import ParameterInvalid
 from alilocal.tablestore.plainbuffer import KeyValue, Value, decode_variant
 from alilocal.tablestore.proto import Message
 
-_IGNORE, _EXPECT_EXIST, _EXPECT_NOT_EXIST = 0, 1, 2
+_IGNORE, _EXPECT_EXIST, EXPECT_NOT_EXIST = 0, 1, 2
 _SINGLE, _COMPOSITE, _PAGINATION = 1, 2, 3
 _NOT, _AND, _OR = 1, 2, 3
 _COMPARISONS: dict[int, Callable[..., bool]] = {
@@ -30,7 +30,7 @@ Columns = Mapping[str, Value]
 def holds(condition: Message, columns: Columns | None) -> bool:
     """Whether a row with `columns`, None if there is none, meets `condition`; raises ParameterInvalid."""
     expectation = condition.number(1)
-    if expectation not in (_IGNORE, _EXPECT_EXIST, _EXPECT_NOT_EXIST):
+    if expectation not in (_IGNORE, _EXPECT_EXIST, EXPECT_NOT_EXIST):
         raise ParameterInvalid("Invalid row existence expectation.")
     if expectation != _IGNORE and (columns is None) == (expectation == _EXPECT_EXIST):
         return False

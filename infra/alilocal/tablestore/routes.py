@@ -40,7 +40,7 @@ class Tablestore(Service):
         self.tables = Tables(world.clock)
         self._world = world
         self._signatures = Signatures(world.credentials, world.clock)
-        rows = Rows(self.tables)
+        rows = Rows(self.tables, world.notes)
         operations: dict[str, Callable[[Message], bytes]] = {
             "CreateTable": self._create,
             "DescribeTable": self._describe,

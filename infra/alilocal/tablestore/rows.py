@@ -7,7 +7,8 @@ from functools import partial
 from typing import cast
 
 from alilocal.core.http import ServiceError
-from alilocal.tablestore.conditions import holds, passes
+from alilocal.core.notes import Notes
+from alilocal.tablestore.conditions import EXPECT_NOT_EXIST, holds, passes
 from alilocal.tablestore.errors import ConditionCheckFail, ParameterInvalid
 from alilocal.tablestore.model import Key, Table, Tables
 from alilocal.tablestore.plainbuffer import Cell, Row, decode_row, encode_rows
@@ -23,8 +24,9 @@ _CONSUMED = encode({1: encode({1: 1, 2: 1})})
 class Rows:
     """Reads and writes rows of `tables`. Every operation takes a request's message and gives the answer's bytes."""
 
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, tables: Tables, notes: Notes) -> None:
         self._tables = tables
+        self._notes = notes
 
     def put(self, request: Message) -> bytes:
         return self._one(request, _PUT)
@@ -37,9 +39,9 @@ class Rows:
 
     def get(self, request: Message) -> bytes:
         table = self._tables.get(request.text(1))
-        return encode(
-            {1: _CONSUMED, 2: _read(table, request, decode_row(request.data(2)).key, versions=5, names=3)}
-        )
+        key = decode_row(request.data(2)).key
+        self._notes.about(table.name, *(cell.value for cell in key if isinstance(cell.value, str)))
+        return encode({1: _CONSUMED, 2: _read(table, request, key, versions=5, names=3)})
 
     def get_range(self, request: Message) -> bytes:
         table = self._tables.get(request.text(1))
@@ -78,13 +80,18 @@ class Rows:
             raise ParameterInvalid("Rows count exceeds the upper limit.")
         tables = []
         for table, changes in asked:
-            rows = [_row_result(partial(_written_one, table, change)) for change in changes]
+            rows = [_row_result(partial(_written_one, self._notes, table, change)) for change in changes]
             tables.append(encode({1: table.name, 2: rows}))
         return encode({1: tables})
 
     def _one(self, request: Message, kind: int) -> bytes:
         table = self._tables.get(request.text(1))
-        return encode({1: _CONSUMED, 2: _written(table, kind, request.data(2), request.message(3), request)})
+        return encode(
+            {
+                1: _CONSUMED,
+                2: _written(self._notes, table, kind, request.data(2), request.message(3), request),
+            }
+        )
 
 
 def _check_some(items: Sequence[object]) -> None:
@@ -97,8 +104,8 @@ def _read_one(table: Table, asked: Message, key: bytes) -> bytes:
     return _read(table, asked, decode_row(key).key, versions=6, names=4)
 
 
-def _written_one(table: Table, change: Message) -> bytes:
-    return _written(table, change.number(1), change.data(2), change.message(3), change)
+def _written_one(notes: Notes, table: Table, change: Message) -> bytes:
+    return _written(notes, table, change.number(1), change.data(2), change.message(3), change)
 
 
 def _row_result(act: Callable[[], bytes]) -> bytes:
@@ -109,12 +116,16 @@ def _row_result(act: Callable[[], bytes]) -> bytes:
         return encode({1: 0, 2: encode({1: error.code, 2: error.message})})
 
 
-def _written(table: Table, kind: int, data: bytes, condition: Message, request: Message) -> bytes:
+def _written(
+    notes: Notes, table: Table, kind: int, data: bytes, condition: Message, request: Message
+) -> bytes:
     """Carry out a write if its condition holds; the row that it is to return, if any."""
     row = decode_row(data)
     key = cast("Key", table.key_of(row.key))
     if row.deleted != (kind == _DELETE):
         raise ParameterInvalid("The delete marker does not fit the operation.")
+    keys = [part for part in key if isinstance(part, str)]
+    notes.about(table.name, *keys, detail="if absent" if condition.number(1) == EXPECT_NOT_EXIST else "")
     if not holds(condition, table.columns(key)):
         raise ConditionCheckFail
     _act(table, kind, key, row)

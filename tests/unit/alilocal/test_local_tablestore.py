@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import alilocal
 from alilocal.core.http import ServiceError
+from alilocal.core.notes import Notes
 from alilocal.tablestore.conditions import holds, passes
 from alilocal.tablestore.errors import ConditionCheckFail, ParameterInvalid
 from alilocal.tablestore.model import STRING
@@ -68,7 +69,7 @@ def test_any_request(data, operation):
     cloud = alilocal.LocalCloud()
     cloud.tables.create("t", [("k", STRING)])
     try:
-        assert isinstance(getattr(Rows(cloud.tables), operation)(Message(data)), bytes)
+        assert isinstance(getattr(Rows(cloud.tables, Notes()), operation)(Message(data)), bytes)
     except ServiceError as error:
         assert error.code.startswith("OTS")
 
@@ -86,7 +87,7 @@ def test_of_conditional_puts_one_wins():
     """Threads that put the same row on the condition that it is absent: exactly one does."""
     with alilocal.LocalCloud() as cloud:
         cloud.tables.create("t", [("k", STRING)])
-        rows = Rows(cloud.tables)
+        rows = Rows(cloud.tables, Notes())
         request = encode({1: "t", 2: bytes.fromhex(PUT), 3: encode({1: 2})})
 
         def put(_number):

@@ -1,0 +1,78 @@
+"use strict";
+// Without this script the console works by loading anew. With it, what changes is replaced once a second.
+(() => {
+  const said = document.getElementById("said");
+  const pause = document.getElementById("pause");
+  if (!pause) return;
+  let paused = false;
+  let lost = false;
+
+  const openOnes = (root) => new Set([...root.querySelectorAll("details[open]")].map((one) => one.id));
+
+  function replace(old, fresh) {
+    const open = openOnes(old);
+    for (const one of fresh.querySelectorAll("details")) one.open = open.has(one.id);
+    if (old.innerHTML === fresh.innerHTML) return;
+    const focused = old.contains(document.activeElement) ? document.activeElement : null;
+    const key = focused && (focused.id || (focused.closest("[id]") || {}).id);
+    const isSummary = focused && focused.tagName === "SUMMARY";
+    const scrolls = new Map([...old.querySelectorAll("details[open] pre")].map((one) => [one.closest("details").id, one.scrollTop]));
+    old.replaceChildren(...fresh.childNodes);
+    for (const [id, top] of scrolls) {
+      const one = document.getElementById(id);
+      if (one) one.querySelector("pre").scrollTop = top;
+    }
+    if (!key) return;
+    const again = document.getElementById(key);
+    if (again) (isSummary ? again.querySelector("summary") : again).focus({ preventScroll: true });
+  }
+
+  async function refresh() {
+    try {
+      const answer = await fetch("/_console/live", { cache: "no-store" });
+      if (!answer.ok) throw new Error(answer.status);
+      const parsed = new DOMParser().parseFromString(await answer.text(), "text/html");
+      for (const fresh of parsed.querySelectorAll("[data-live]")) {
+        const old = document.getElementById(fresh.id);
+        if (old) replace(old, fresh);
+      }
+      if (lost) said.textContent = "The cloud is back";
+      lost = false;
+    } catch {
+      lost = true;
+      said.textContent = "The cloud does not answer; what is shown may be old";
+    }
+  }
+
+  const selecting = () => {
+    const selection = document.getSelection();
+    return selection && !selection.isCollapsed;
+  };
+
+  async function loop() {
+    if (!paused && !document.hidden && !selecting()) await refresh();
+    setTimeout(loop, 1000);
+  }
+
+  document.addEventListener("submit", async (event) => {
+    const form = event.target;
+    if (!form.action.includes("/_console/") || document.querySelector(".narrow")) return;
+    event.preventDefault();
+    try {
+      const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) });
+      if (answer.ok) said.textContent = new URL(answer.url).searchParams.get("said");
+      else said.textContent = (await answer.json()).error.message;
+    } catch {
+      said.textContent = "The cloud does not answer";
+    }
+    await refresh();
+  });
+
+  pause.hidden = false;
+  pause.addEventListener("click", () => {
+    paused = !paused;
+    pause.setAttribute("aria-pressed", String(paused));
+    pause.textContent = paused ? "Go on" : "Pause";
+  });
+  setTimeout(loop, 1000);
+})();

@@ -1,0 +1,231 @@
+"""The control API: what it does, and whom it refuses."""
+
+import json
+
+import pytest
+import requests
+from localwire import CONFIGURATION, Wire, xml
+
+import alilocal
+from alilocal.core.notes import is_secret, read_json, texts
+from alilocal.eventstream import EventStream
+
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture
+def ask(cloud):
+    with cloud.session() as session:
+
+        def call(method, path, body=None, **headers):
+            data = None if body is None else json.dumps(body)
+            shown = {**(JSON if body is not None else {}), **headers}
+            return session.request(method, f"{cloud.endpoint}/_alilocal/{path}", data=data, headers=shown)
+
+        yield call
+
+
+def code(answer):
+    return answer.status_code, answer.json()["error"]["code"]
+
+
+def test_it_tells_that_it_is_there(ask, cloud):
+    told = ask("GET", "health").json()
+    assert (told["status"], told["region"]) == ("ok", cloud.region)
+    assert {"smq", "paiautoml", "tablestore", "eventbridge", "sts"} == set(told["services"])
+
+
+def test_snapshot_reset_and_load(ask, cloud):
+    cloud.queues.create("orders").send("body")
+    document = ask("GET", "snapshot").json()
+    assert ask("POST", "reset", {}).status_code == 200
+    assert len(cloud.queues) == 0
+    assert ask("POST", "load", document).status_code == 200
+    assert [message.body for message in cloud.queues["orders"].messages] == ["body"]
+    assert code(ask("POST", "load", {"alilocal": 1})) == (400, "BadRequest")
+
+
+def test_the_clock_moves_on(ask, cloud):
+    before = ask("GET", "clock").json()["now"]
+    assert ask("POST", "clock", {"advance": 90}).json()["advanced"] == 90
+    assert cloud.clock.now() >= before + 90
+    for wrong in ({}, {"advance": "long"}, {"advance": True}, {"advance": -1}):
+        assert code(ask("POST", "clock", wrong)) == (400, "BadRequest")
+
+
+def test_faults_come_and_go(ask, cloud):
+    made = ask("POST", "faults", {"kind": "reset", "service": "smq", "times": None}).json()
+    other = ask("POST", "faults", {"kind": "status", "status": 500}).json()
+    assert [one["id"] for one in ask("GET", "faults").json()["faults"]] == [made["id"], other["id"]]
+    assert ask("DELETE", f"faults/{made['id']}").status_code == 200
+    assert [one.kind for one in cloud.faults.all()] == ["status"]
+    assert code(ask("DELETE", f"faults/{made['id']}")) == (404, "NotFound")
+    assert code(ask("DELETE", "faults/x")) == (404, "NotFound")
+    for wrong in ({}, {"kind": "flood"}, {"kind": "reset", "service": "none"}, {"kind": "reset", "hits": 5}):
+        assert code(ask("POST", "faults", wrong)) == (400, "BadRequest")
+    ask("DELETE", "faults")
+    assert cloud.faults.all() == []
+
+
+def test_switches(ask, cloud):
+    shown = ask("GET", "behaviour").json()
+    assert shown["tag_filter"] == {"value": "honoured", "choices": ["honoured", "ignored", "refused"]}
+    assert ask("PATCH", "behaviour", {"tag_filter": "ignored"}).json()["tag_filter"]["value"] == "ignored"
+    assert cloud.behaviour.tag_filter == "ignored"
+    assert code(ask("PATCH", "behaviour", {"tag_filter": "maybe"})) == (400, "BadRequest")
+    assert code(ask("PATCH", "behaviour", {"none": 1})) == (400, "BadRequest")
+
+
+def test_messages_are_sent_counted_and_purged(ask, cloud):
+    cloud.queues.create("orders")
+    assert "messageId" in ask("POST", "queues/orders/messages", {"body": "text"}).json()
+    ask("POST", "queues/orders/messages", {"body": {"a": 1}, "delaySeconds": 60})
+    assert [message.body for message in cloud.queues["orders"].messages] == ["text", '{"a": 1}']
+    (row,) = ask("GET", "queues").json()["queues"]
+    assert row == {"name": "orders", "active": 1, "inactive": 0, "delayed": 1}
+    assert code(ask("POST", "queues/none/messages", {"body": "x"})) == (404, "QueueNotExist")
+    assert code(ask("POST", "queues/orders/messages", {"body": 5})) == (400, "BadRequest")
+    assert code(ask("POST", "queues/orders/messages", {"body": ""})) == (400, "InvalidArgument")
+    ask("DELETE", "queues/orders/messages")
+    assert cloud.queues["orders"].messages == []
+
+
+def test_a_message_is_delivered_again(ask, cloud):
+    queue = cloud.queues.create("orders")
+    message_id = queue.send("body")
+    (received,) = queue.receive(1)
+    assert ask("POST", f"messages/{message_id}/redeliver", {}).json() == {"messageId": message_id}
+    (again,) = queue.receive(1)
+    assert again.dequeue_count == received.dequeue_count + 1
+    queue.delete(again.receipt_handle)
+    anew = ask("POST", f"messages/{message_id}/redeliver", {}).json()["messageId"]
+    assert anew != message_id
+    assert [message.body for message in queue.messages] == ["body"]
+    assert code(ask("POST", "messages/none/redeliver", {})) == (404, "MessageNotExist")
+
+
+def test_requests_are_listed_from_where_one_was(ask, cloud):
+    with cloud.session() as session:
+        wire = Wire(cloud, session, cloud.endpoint)
+        wire.smq("GET", "/queues")
+        first = ask("GET", "requests").json()["requests"]
+        wire.create(Name="e", HpoExperimentConfiguration=CONFIGURATION)
+    (row,) = ask("GET", f"requests?after={first[-1]['number']}").json()["requests"]
+    assert (row["operation"], row["caller"]) == ("CreateHpoExperiment", cloud.access_key_id)
+    assert row["detail"] == cloud.experiments[0].experiment_id
+    assert ask("GET", "experiments").json()["experiments"][0]["name"] == "e"
+
+
+def test_looking_leaves_no_trace(ask, cloud):
+    cloud.faults.add("reset", times=None)
+    assert ask("GET", "health").status_code == 200
+    assert len(cloud.requests) == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("GET", "nothing", (404, "NotFound")),
+        ("GET", "", (404, "NotFound")),
+        ("GET", "queues//messages", (404, "NotFound")),
+        ("PUT", "clock", (405, "MethodNotAllowed")),
+        ("GET", "topics/none/messages", (404, "TopicNotExist")),
+    ],
+)
+def test_unknown_paths_and_methods(ask, method, path, expected):
+    assert code(ask(method, path)) == expected
+
+
+def test_a_page_of_another_site_is_refused(ask, cloud):
+    """By its origin, by its host's name, and for want of a content type that a form cannot have."""
+    assert code(ask("POST", "reset", {}, Origin="http://evil.example")) == (403, "ForeignOrigin")
+    assert code(ask("GET", "snapshot", Host="evil.example")) == (403, "ForeignHost")
+    assert code(ask("GET", "snapshot", Host="localhost.evil.example:80")) == (403, "ForeignHost")
+    assert code(ask("GET", "snapshot", Host="")) == (403, "ForeignHost")
+    simple = {"Content-Type": "text/plain"}
+    assert code(ask("POST", "reset", {}, **simple)) == (415, "UnsupportedMediaType")
+    assert ask("POST", "reset", {}, Origin="http://localhost", Host="localhost").status_code == 200
+    for host in ("127.0.0.1:7600", "[::1]:7600", "cloud.localhost", "192.168.0.7"):
+        assert ask("GET", "health", Host=host).status_code == 200
+
+
+def test_over_http():
+    with alilocal.serve() as server:
+        assert requests.get(f"{server.url}/_alilocal/health", timeout=5).json()["status"] == "ok"
+
+
+@pytest.fixture
+def pipeline(cloud):
+    """A queue, and a function that creates an experiment for each message and tells of it."""
+    cloud.queues.create("orders")
+    cloud.queues.create("dead")
+    cloud.topics.create("results")
+    session = cloud.session()
+    wire = Wire(cloud, session, cloud.endpoint)
+
+    def run(event):
+        for item in json.loads(event):
+            message = item["data"]["messageId"]
+            key = f"key-of-{message}"
+            made = wire.create(Tag=[{"Key": "k", "Value": key}], HpoExperimentConfiguration=CONFIGURATION)
+            told = {"type": "made.v1", "data": {"messageId": message, "key": key, "secret": "hidden"}}
+            wire.smq("POST", "/topics/results/messages", xml("Message", MessageBody=json.dumps(told)))
+            assert "fail" not in item["data"]["messageBody"]
+            assert made.ok
+
+    yield EventStream(cloud, queue="orders", invoke=run, batch_size=3, dead_letter_queue="dead")
+    session.close()
+
+
+def words(row):
+    return [step["word"] for step in row["steps"]]
+
+
+def test_each_message_of_a_batch_has_its_own_history(ask, cloud, pipeline):
+    ids = [cloud.queues["orders"].send(body) for body in ("a", "b")]
+    assert pipeline.step()
+    made = [one.experiment_id for one in cloud.experiments]
+    for message_id, experiment in zip(ids, made, strict=True):
+        row = ask("GET", f"messages/{message_id}").json()
+        assert words(row) == ["enqueued", "delivered, attempt 1", "created", "published", "acknowledged"]
+        assert [step["detail"] for step in row["steps"] if step["word"] == "created"] == [experiment]
+        assert (row["state"], row["outcome"]) == ("done", "made.v1")
+        assert "body" not in row
+    assert [row["messageId"] for row in ask("GET", "messages").json()["messages"]] == ids[::-1]
+
+
+def test_retries_and_dead_letters_are_told(ask, cloud, pipeline):
+    message_id = cloud.queues["orders"].send("fail")
+    assert pipeline.step()
+    row = ask("GET", f"messages/{message_id}").json()
+    assert row["state"] == "retrying"
+    assert words(row)[-2:] == ["failed", "to be retried"]
+    for _ in range(3):
+        cloud.clock.advance(20)
+        assert pipeline.step()
+    row = ask("GET", f"messages/{message_id}").json()
+    assert row["state"] == "given up"
+    assert words(row).count("failed") == 4
+    assert words(row)[-1] == "dead-lettered"
+
+
+def test_a_fault_shows_in_the_history(ask, cloud, pipeline):
+    cloud.faults.add("status", operation="CreateHpoExperiment", status=503)
+    message_id = cloud.queues["orders"].send("a")
+    pipeline.step()
+    row = ask("GET", f"messages/{message_id}").json()
+    (created,) = [step for step in row["steps"] if step["word"] == "created"]
+    assert (created["failed"], created["detail"]) == (True, "fault: status")
+
+
+def test_no_secret_is_among_what_is_mentioned():
+    body = {
+        "a": "shown",
+        "accessKeySecret": "x1",
+        "nested": [{"security_token": "x2", "Password": "x3", "URL": "x4"}],
+    }
+    assert set(texts(body)) == {"shown"}
+    assert is_secret("x-acs-security-token")
+    assert read_json("no json") is None
+    assert read_json("eyJhIjogMX0=") == {"a": 1}
+    assert len(list(texts([str(number) for number in range(1000)]))) == 200
