@@ -160,7 +160,8 @@ def _word(one: LoggedRequest) -> str:
         if one.detail == "if absent":
             return "claim refused" if refused else "claimed"
         return "save refused" if refused else "saved"
-    return _WORDS.get(one.operation, one.operation)
+    went_well = one.status is not None and one.code is None
+    return _WORDS.get(one.operation, one.operation) if went_well else one.operation
 
 
 def _call_step(one: LoggedRequest) -> Step:

@@ -214,8 +214,8 @@ def test_a_fault_shows_in_the_history(ask, cloud, pipeline):
     message_id = cloud.queues["orders"].send("a")
     pipeline.step()
     row = ask("GET", f"messages/{message_id}").json()
-    (created,) = [step for step in row["steps"] if step["word"] == "created"]
-    assert (created["failed"], created["detail"]) == (True, "fault: status")
+    (refused,) = [step for step in row["steps"] if step["word"] == "CreateHpoExperiment"]
+    assert (refused["failed"], refused["detail"]) == (True, "fault: status")
 
 
 def test_no_secret_is_among_what_is_mentioned():
