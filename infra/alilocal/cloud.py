@@ -97,6 +97,7 @@ class LocalCloud:
             self.credentials,
             self.changed,
             self._notes,
+            self._call_function,
         )
         self._journal = world.journal
         self._paiautoml = PaiAutoMl(world)
@@ -214,6 +215,12 @@ class LocalCloud:
             if service.name in services:
                 service.restore(load(dict[str, JsonValue], services[service.name], service.name))
         self.clock.resume(moment, advanced)
+
+    def _call_function(self, name: str, event: bytes) -> bool:
+        if "functions" not in self.__dict__ or name not in self.functions:
+            return False
+        self.functions[name].invoke_async(event)
+        return True
 
     def _recycle(self) -> None:
         """End idle instances, whose keys will not be known any more."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from alilocal.core.behaviour import Behaviour
@@ -38,5 +39,7 @@ class World:
     credentials: Credentials
     changed: Changes
     notes: Notes
+    call_function: Callable[[str, bytes], bool]
+    """Has a function called asynchronously; False if there is none of that name."""
     journal: deque[Sent] = field(default_factory=lambda: deque(maxlen=1000))
     """The newest messages that were put into queues, oldest first."""

@@ -10,6 +10,7 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from alilocal.cloud import LocalCloud
 from alilocal.core.http import ServiceError
@@ -17,6 +18,9 @@ from alilocal.core.jsonvalue import JsonObject
 from alilocal.eventbridge.model import DEFAULT
 from alilocal.eventstream.retry import RetryStrategy, delay_after
 from alilocal.smq.message import Outgoing
+
+if TYPE_CHECKING:
+    from alilocal.fc.function import Function
 
 
 @dataclass
@@ -27,7 +31,8 @@ class _Pending:
 
 
 class FunctionRule:
-    """Calls `invoke` with the bytes of each event of `bus` that fits `pattern`.
+    """Calls `invoke`, a function of the cloud or a callable, with the bytes of each event of `bus` that fits
+    `pattern`.
 
     A call fails by raising, by returning False, or by a result whose `ok` is False; it is repeated by `retry` on the
     cloud's clock, then the event goes to `dead_letter_queue` or is dropped. Drive it with `start` and `stop`, or by
@@ -40,7 +45,7 @@ class FunctionRule:
         name: str,
         pattern: JsonObject | None = None,
         *,
-        invoke: Callable[[bytes], object],
+        invoke: Callable[[bytes], object] | Function,
         bus: str = DEFAULT,
         retry: RetryStrategy = "BACKOFF_RETRY",
         dead_letter_queue: str | None = None,
@@ -48,7 +53,7 @@ class FunctionRule:
         if dead_letter_queue is not None:
             cloud.queues.get(dead_letter_queue)
         self._cloud = cloud
-        self._invoke = invoke
+        self._invoke: Callable[[bytes], object] = invoke if callable(invoke) else invoke.invoke
         self._retry = retry
         self._dead_letter_queue = dead_letter_queue
         self._pending: list[_Pending] = []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -39,16 +40,20 @@ class Put:
 
 @dataclass(frozen=True)
 class Target:
-    """Where a rule sends: a queue of the account. `is_base64` encodes the body."""
+    """Where a rule sends: to a queue, or to a function, which is called asynchronously.
+
+    `is_base64` encodes the body for the queue.
+    """
 
     target_id: str
-    queue: str
+    queue: str | None = None
+    function: str | None = None
     is_base64: bool = False
 
 
 @dataclass
 class Rule:
-    """Passes events that fit `pattern` to its targets. `undelivered` counts what a queue did not take."""
+    """Passes events that fit `pattern` to its targets. `undelivered` counts what none of them took."""
 
     name: str
     pattern: JsonObject
@@ -117,19 +122,22 @@ class Buses:
         *,
         bus: str = DEFAULT,
         queue: str | None = None,
+        function: str | None = None,
         targets: Sequence[Target] = (),
         description: str = "",
         enabled: bool = True,
         replace: bool = False,
     ) -> Rule:
-        """Have events of `bus` that fit `pattern`, by default all, sent to `queue` or to `targets`.
+        """Have events of `bus` that fit `pattern`, by default all, sent to `queue`, `function` or `targets`.
 
         Raises BadPattern, NoSuchBus, RuleExists unless it may `replace` one, and NotExist for a missing queue.
         """
         check(pattern or {})
-        made = list(targets) if queue is None else [Target("1", queue), *targets]
+        own = [] if queue is None and function is None else [Target("0", queue, function)]
+        made = [*own, *targets]
         for target in made:
-            self._queues.get(target.queue)
+            if target.queue is not None:
+                self._queues.get(target.queue)
         with self._world.changed:
             rules = self.get(bus).rules
             if name in rules and not replace:
@@ -185,17 +193,27 @@ class Buses:
         }
 
     def _pass_on(self, rule: Rule, event: JsonObject) -> None:
-        from base64 import b64encode
-
         text = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
         for target in rule.targets:
-            body = b64encode(text.encode(errors="replace")).decode() if target.is_base64 else text
-            try:
-                self._queues.get(target.queue).put(Outgoing(body))
-            except ServiceError:
+            if not self._deliver(target, text):
                 rule.undelivered += 1
         for listener in rule.listeners:
             listener(event)
+
+    def _deliver(self, target: Target, text: str) -> bool:
+        """Whether the target took the event."""
+        data = text.encode(errors="replace")
+        if target.function is not None and not self._world.call_function(target.function, data):
+            return False
+        if target.queue is None:
+            return True
+        try:
+            self._queues.get(target.queue).put(
+                Outgoing(b64encode(data).decode() if target.is_base64 else text)
+            )
+        except ServiceError:
+            return False
+        return True
 
     def __getitem__(self, name: str) -> Bus:
         return self._by_name[name]

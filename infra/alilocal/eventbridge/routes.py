@@ -29,7 +29,7 @@ from alilocal.smq.store import Queues
 T = TypeVar("T")
 
 _PATH = "/openapi/putEvents"
-_ONLY_QUEUES = "targets: queues (`acs.mns.queue`) alone, with the whole event as body"
+_ONLY = "to queues (`acs.mns.queue`) and functions (`acs.fc.function`), with the whole event as body"
 
 
 class EventBridge(RpcService):
@@ -53,8 +53,8 @@ class EventBridge(RpcService):
                 Action("GetEventBus", self._get_bus, _bus_place),
                 Action("ListEventBuses", self._list_buses, lambda _: "eventbus/*"),
                 Action("DeleteEventBus", self._delete_bus, _bus_place),
-                Action("CreateRule", self._create_rule, _rule_place, _ONLY_QUEUES),
-                Action("UpdateRule", self._update_rule, _rule_place, _ONLY_QUEUES),
+                Action("CreateRule", self._create_rule, _rule_place, _ONLY),
+                Action("UpdateRule", self._update_rule, _rule_place, _ONLY),
                 Action("GetRule", self._get_rule, _rule_place),
                 Action("ListRules", self._list_rules, _bus_place),
                 Action("EnableRule", self._enable_rule, _rule_place),

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import requests
 
 import alilocal
 from alilocal.eventstream import EventStream
@@ -22,6 +23,12 @@ calls = 0
 
 def initialize(context):
     os.environ["INITIALIZED"] = context.request_id
+
+
+def asking_pre_stop(context):
+    import urllib.request
+    urllib.request.urlopen(os.environ["ASK"]).read()
+    pre_stop(context)
 
 
 def pre_stop(context):
@@ -348,6 +355,15 @@ def test_a_reset_ends_instances_whose_keys_are_gone(create, cloud):
     assert ask(function).cold
 
 
+def test_an_instance_may_call_the_cloud_while_a_reset_ends_it(create, cloud, tmp_path):
+    """Nothing that the call needs is held meanwhile."""
+    with alilocal.serve(cloud=cloud) as server:
+        url = f"{server.url}/_alilocal"
+        ask(create(pre_stop="index.asking_pre_stop", environment={"ASK": f"{url}/queues"}))
+        assert requests.post(f"{url}/reset", json={}, timeout=30).status_code == 200
+    assert (tmp_path / "mark").read_text() == "stopped\n"
+
+
 def test_asynchronous_calls_are_repeated_and_told_of(create, cloud):
     cloud.queues.create("failures")
     cloud.topics.create("successes")
@@ -382,6 +398,19 @@ def test_a_stream_calls_a_function(create, cloud):
     assert (delivery.succeeded, delivery.cold) == (True, True)
     assert delivery.request_id == function.invocations[0].result.request_id
     assert queue.messages == []
+
+
+def test_a_rule_of_a_bus_calls_a_function(create, cloud):
+    function = create(name="seen")
+    rule = cloud.buses.rule("call", {"do": ["text"]}, function="seen")
+    for number, what in enumerate(("text", "raise")):
+        cloud.buses.put("default", {"id": str(number), "do": what})
+    assert function.drain()
+    (call,) = function.invocations
+    assert (json.loads(call.event)["aliyuneventbusname"], call.result.body) == ("default", b"text")
+    cloud.functions.delete("seen")
+    cloud.buses.put("default", {"id": "3", "do": "text"})
+    assert rule.undelivered == 1
 
 
 def test_a_stream_repeats_what_fails(create, cloud):
