@@ -7,6 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
+import mns.account
+
 import alilocal
 from alilocal.core.behaviour import Behaviour
 from alilocal.core.faults import Kind
@@ -44,3 +46,38 @@ def test_public_names():
     """What is exported is sorted and there."""
     assert alilocal.__all__ == sorted(alilocal.__all__)
     assert all(hasattr(alilocal, name) for name in alilocal.__all__)
+
+
+def run_my_code(session, endpoint, key, secret):
+    """What the first example tests: takes the message and creates an experiment."""
+    from localwire import CONFIGURATION, Wire, read
+
+    wire = Wire(alilocal.LocalCloud(), session, endpoint)
+    wire.key = (key, secret)
+    handle = read(wire.smq("GET", "/queues/orders/messages"))["ReceiptHandle"]
+    wire.smq("DELETE", f"/queues/orders/messages?ReceiptHandle={handle}")
+    assert wire.create(Name="demo", HpoExperimentConfiguration=CONFIGURATION).ok
+
+
+def test_its_examples_run(tmp_path, monkeypatch):
+    """Every block of Python, in the order in which they stand."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "function").mkdir()
+    (tmp_path / "function/index.py").write_text("def handler(event, context):\n    return 'done'\n")
+    blocks = re.findall(r"(?ms)^```python\n(.*?)^```$", README)
+    assert len(blocks) >= 6
+    with alilocal.LocalCloud() as cloud:
+        for name in ("orders", "dead"):
+            cloud.queues.create(name)
+        cloud.queues["orders"].send("{}")
+        known = {"alilocal": alilocal, "cloud": cloud, "mns": mns, "run_my_code": run_my_code}
+        for block in blocks:
+            local = dict(known)
+            exec(compile(block, "README.md", "exec"), local)
+            if "test_orders" in local:
+                local["test_orders"]()
+            known |= {name: local[name] for name in ("function",) if name in local}
+        assert known["function"].invocations[0].result.body == b"done"
+        assert cloud.faults.all()
+        assert cloud.streams[0].deliveries[0].succeeded
+        assert cloud.credentials.get("key").policies
