@@ -47,6 +47,7 @@ class Api:
             "GET queues": self._queues,
             "POST queues/*/messages": self._send,
             "DELETE queues/*/messages": self._purge,
+            "PUT queues/*/dead-letter": self._dead_letter,
             "GET messages": self._messages,
             "GET messages/*": self._message,
             "POST messages/*/redeliver": self._redeliver,
@@ -182,6 +183,15 @@ class Api:
 
     def _purge(self, _request: Request, names: list[str]) -> JsonValue:
         self._cloud.queues.get(names[0]).purge()
+        return {}
+
+    def _dead_letter(self, request: Request, names: list[str]) -> JsonValue:
+        given = _object(request)
+        target, count = given.get("queue"), given.get("maxReceiveCount")
+        if not isinstance(target, str) or not isinstance(count, int) or isinstance(count, bool):
+            raise ValueError("queue: a name is needed; maxReceiveCount: a number is needed")
+        self._cloud.queues.get(target)
+        self._cloud.queues.get(names[0]).dead_letter(target, count)
         return {}
 
     def _messages(self, _request: Request, _names: list[str]) -> JsonValue:

@@ -104,6 +104,22 @@ def test_a_message_is_delivered_again(ask, cloud):
     assert code(ask("POST", "messages/none/redeliver", {})) == (404, "MessageNotExist")
 
 
+def test_a_dead_letter_policy_is_set(ask, cloud):
+    orders, dead = cloud.queues.create("orders"), cloud.queues.create("dead")
+    assert ask("PUT", "queues/orders/dead-letter", {"queue": "dead", "maxReceiveCount": 1}).status_code == 200
+    orders.send("body")
+    orders.receive(1)
+    cloud.clock.advance(31)
+    cloud.queues.bury_exhausted(orders)
+    assert [message.body for message in dead.messages] == ["body"]
+    for wrong in ({}, {"queue": "orders", "maxReceiveCount": 1}, {"queue": "dead", "maxReceiveCount": 0}):
+        assert code(ask("PUT", "queues/orders/dead-letter", wrong)) == (400, "BadRequest")
+    assert code(ask("PUT", "queues/orders/dead-letter", {"queue": "x", "maxReceiveCount": 1})) == (
+        404,
+        "QueueNotExist",
+    )
+
+
 def test_requests_are_listed_from_where_one_was(ask, cloud):
     with cloud.session() as session:
         wire = Wire(cloud, session, cloud.endpoint)
