@@ -1,0 +1,218 @@
+"""Powertools' idempotency over the stores of hpoq: SQLite, Redis, Tablestore.
+
+A layer of Powertools is shared by every function that it protects, and upstream's own ones keep what belongs to a
+single call on it: a nested or parallel call then writes under another's key, and one that outlived its time deletes
+or overwrites what another wrote since. Here a call's configuration, key and fencing token are bound when it claims,
+and every later write is a compare-and-set on that token. Where boto3 is missing, call
+`fcruntime.powertools.idempotency_without_boto3` before this is imported.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import threading
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from aws_lambda_powertools.utilities.idempotency.exceptions import (
+    IdempotencyItemAlreadyExistsError,
+    IdempotencyItemNotFoundError,
+)
+from aws_lambda_powertools.utilities.idempotency.persistence.base import BasePersistenceLayer
+from aws_lambda_powertools.utilities.idempotency.persistence.datarecord import STATUS_CONSTANTS, DataRecord
+
+from hpoq.clock import Clock, SystemClock
+from hpoq.idempotency.record import Record, State
+from hpoq.idempotency.store import Store
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.idempotency.config import IdempotencyConfig
+
+_MOST_TRIES = 5
+_STATUS = {State.IN_PROGRESS: "INPROGRESS", State.COMPLETED: "COMPLETED"}
+
+
+class ClaimLost(Exception):
+    """The call outlived its claim on `key`: another has claimed it since, and nothing was written."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(f"the claim on {key} is another's by now")
+
+
+class StorePersistenceLayer(BasePersistenceLayer):
+    """Keeps idempotency records in `store`, e.g. `hpoq.idempotency.store.open_store(url)`.
+
+    For any number of functions, threads and nested calls. A call's claim ends with the remaining time of its
+    invocation; without a registered context it lasts as long as the record. `clock` is for tests.
+    """
+
+    def __init__(self, store: Store, clock: Clock | None = None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._store = store
+        self._clock = clock or SystemClock()
+        self._bound: ContextVar[StorePersistenceLayer | None] = ContextVar("bound", default=None)
+        self._calls: dict[tuple[int, int], list[tuple[object, StorePersistenceLayer]]] = {}
+        self._caches: dict[int, Any] = {}
+        self._claim: Record | None = None
+
+    def configure(
+        self, config: IdempotencyConfig, function_name: str | None = None, key_prefix: str | None = None
+    ) -> None:
+        """Set up the call that is about to be made in this thread or task."""
+        super().configure(config, function_name, key_prefix)
+        bound = copy.copy(self)
+        bound.bind(config, function_name, key_prefix)
+        if not isinstance(config.response_hook, _Plain):
+            config.response_hook = _Plain(config.response_hook)  # type: ignore[assignment]
+        self._bound.set(bound)
+
+    def bind(self, config: IdempotencyConfig, function_name: str | None, key_prefix: str | None) -> None:
+        """Make this copy that of one call, with nothing of another's."""
+        self.configured, self._claim = False, None
+        super().configure(config, function_name, key_prefix)
+        if self.use_local_cache:
+            # One for each configuration, whatever number of calls are made under it.
+            self._cache = self._caches.setdefault(id(config), self._cache)
+
+    def save_inprogress(self, data: Any, remaining_time_in_millis: int | None = None) -> None:
+        bound = self._bound.get() or self
+        BasePersistenceLayer.save_inprogress(bound, data, remaining_time_in_millis)
+        self._calls.setdefault(_place(data), []).append((data, bound))
+
+    def save_success(self, data: Any, result: Any) -> None:
+        """Raises ClaimLost where another has claimed the key since."""
+        BasePersistenceLayer.save_success(self._call(data), data, result)
+
+    def delete_record(self, data: Any, exception: Exception) -> None:
+        """Give the claim back; what another has written since stays."""
+        BasePersistenceLayer.delete_record(self._call(data), data, exception)
+
+    def get_record(self, data: Any) -> DataRecord | None:
+        found: DataRecord | None = BasePersistenceLayer.get_record(self._bound.get() or self, data)
+        return found
+
+    def _call(self, data: object) -> StorePersistenceLayer:
+        """The layer bound to the call that claimed last with `data`, the very object, in this thread."""
+        claimed = self._calls.get(_place(data))
+        if not claimed:
+            return self._bound.get() or self
+        _, bound = claimed.pop()
+        if not claimed:
+            del self._calls[_place(data)]
+        return bound
+
+    def _put_record(self, data_record: DataRecord) -> None:
+        now = self._clock.now()
+        expires = float(data_record.expiry_timestamp or now)
+        deadline = data_record.in_progress_expiry_timestamp
+        claim = Record(
+            data_record.idempotency_key,
+            State.IN_PROGRESS,
+            data_record.payload_hash,
+            self._clock.new_id(),
+            now,
+            expires if deadline is None else deadline / 1000,
+            expires,
+        )
+        for _ in range(_MOST_TRIES):
+            standing = self._store.insert(claim)
+            if standing is None or (_is_free(standing, now) and self._store.replace(claim, standing.version)):
+                self._claim = claim
+                return
+            if not _is_free(standing, now):
+                found = _StoredRecord.of(standing)
+                self._validate_payload(data_payload=data_record, stored_data_record=found)
+                raise IdempotencyItemAlreadyExistsError(old_data_record=found)
+        raise IdempotencyItemAlreadyExistsError
+
+    def _get_record(self, idempotency_key: str) -> DataRecord:
+        standing = self._store.get(idempotency_key)
+        if standing is None or standing.state not in _STATUS:
+            raise IdempotencyItemNotFoundError
+        return _StoredRecord.of(standing)
+
+    def _update_record(self, data_record: DataRecord) -> None:
+        claim = self._claimed(data_record)
+        done = replace(
+            claim,
+            state=State.COMPLETED,
+            event=data_record.response_data,
+            expires_at=float(data_record.expiry_timestamp or claim.expires_at),
+        )
+        if not self._store.replace(done, claim.version):
+            raise ClaimLost(claim.key)
+
+    def _delete_record(self, data_record: DataRecord) -> None:
+        claim = self._claimed(data_record)
+        # If it is another's by now, there is nothing to give back.
+        self._store.replace(replace(claim, state=State.FAILED), claim.version)
+
+    def _claimed(self, data_record: DataRecord) -> Record:
+        if self._claim is None or self._claim.key != data_record.idempotency_key:
+            raise ClaimLost(data_record.idempotency_key)
+        return self._claim
+
+    def _save_to_cache(self, data_record: DataRecord) -> None:
+        super()._save_to_cache(_StoredRecord.like(data_record))
+
+
+def _place(data: object) -> tuple[int, int]:
+    """Nested calls with equal data may have the same object, and end in the reverse order."""
+    return threading.get_ident(), id(data)
+
+
+def _is_free(standing: Record, now: float) -> bool:
+    """Whether a record no longer keeps anyone from claiming its key."""
+    if standing.state not in _STATUS or standing.expires_at <= now:
+        return True
+    return standing.state is State.IN_PROGRESS and standing.lease_until <= now
+
+
+class _StoredRecord(DataRecord):
+    """Tells an empty response from none: Powertools takes one for the other."""
+
+    @classmethod
+    def of(cls, record: Record) -> _StoredRecord:
+        return cls(
+            record.key,
+            STATUS_CONSTANTS[_STATUS[record.state]],
+            int(record.expires_at),
+            int(record.lease_until * 1000),
+            record.event or "",
+            record.fingerprint,
+        )
+
+    @classmethod
+    def like(cls, record: DataRecord) -> _StoredRecord:
+        made = cls(record.idempotency_key)
+        made.__dict__.update(record.__dict__)
+        return made
+
+    def response_json_as_dict(self) -> Any:
+        value = json.loads(self.response_data) if self.response_data else None
+        return _Full(value) if not value and value is not None else value
+
+
+class _Full(dict[str, Any]):
+    """An empty response that counts as one until it is given back as what it was."""
+
+    def __init__(self, value: object) -> None:
+        super().__init__()
+        self.value = value
+
+    def __bool__(self) -> bool:
+        return True
+
+
+class _Plain:
+    """A response hook that gives empty responses back as what they were, to the user's own hook if there is one."""
+
+    def __init__(self, hook: Any) -> None:
+        self._hook = hook
+
+    def __call__(self, response: Any, record: DataRecord) -> Any:
+        plain = response.value if isinstance(response, _Full) else response
+        return self._hook(plain, record) if self._hook else plain

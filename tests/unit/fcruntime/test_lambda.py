@@ -1,0 +1,329 @@
+"""Lambda handlers on Function Compute: context, event, failures, environment."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.logging.buffer import LoggerBufferConfig
+from aws_lambda_powertools.middleware_factory import lambda_handler_decorator
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes import SQSEvent, event_source
+from aws_lambda_powertools.utilities.parser.models import SqsModel
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fcruntime import Fc2Context, Fc3Context, json_handler, lambda_context, lambda_handler
+from fcruntime.batch import BatchFailed
+from fcruntime.context import FunctionInfo, ServiceInfo
+from fcruntime.powertools import NotAnEvent
+from fcruntime.sqsevent import ENCODING, sqs_event
+from fcruntime.triggers.decode import decode
+from fcruntime.triggers.message import Message
+from hpoq.testing import smq_event, smq_stream_event
+
+TRIGGERS = sorted((Path(__file__).parents[3] / "events/triggers").rglob("*.json"))
+CONTEXT = Fc3Context("r-1", FunctionInfo(name="orders", memory=256, timeout=60), "cn-hangzhou", "42")
+
+
+@pytest.fixture(autouse=True)
+def no_function_name(monkeypatch):
+    monkeypatch.delenv("AWS_LAMBDA_FUNCTION_NAME", raising=False)
+    yield
+    os.environ.pop("AWS_LAMBDA_FUNCTION_NAME", None)
+
+
+class Ticks:
+    def __init__(self):
+        self.at = 100.0
+
+    def __call__(self):
+        return self.at
+
+
+def test_the_context_is_lambdas():
+    ticks = Ticks()
+    made = lambda_context(CONTEXT, monotonic=ticks)
+    assert (made.function_name, made.memory_limit_in_mb, made.aws_request_id) == ("orders", 256, "r-1")
+    assert made.invoked_function_arn == "acs:fc:cn-hangzhou:42:functions/orders"
+    assert made.function_version == "LATEST"
+    assert made.fc_context is CONTEXT
+    assert made.get_remaining_time_in_millis() == 60_000
+    ticks.at += 59.5
+    assert made.get_remaining_time_in_millis() == 500
+    ticks.at += 1000
+    assert made.get_remaining_time_in_millis() == 0
+
+
+def test_the_time_of_a_triggered_call_ends_before_a_long_time_out():
+    made = lambda_context(Fc3Context("r", FunctionInfo(timeout=3600)), monotonic=Ticks())
+    assert made.get_remaining_time_in_millis() == 300_000
+
+
+def test_a_qualifier_stands_in_the_arn():
+    context = Fc2Context(
+        "r",
+        FunctionInfo(name="f", qualifier="live"),
+        service=ServiceInfo(log_project="project", log_store="store"),
+        region="r",
+        account_id="1",
+    )
+    made = lambda_context(context)
+    assert made.invoked_function_arn == "acs:fc:r:1:functions/f/live"
+    assert (made.log_group_name, made.log_stream_name) == ("project", "store")
+
+
+@pytest.mark.parametrize("context", [None, object(), Fc3Context("r"), Fc2Context("r")])
+def test_the_context_answers_to_nothing_else(context):
+    """Powertools takes a context that has more for a durable execution's."""
+    made = lambda_context(context)
+    for name in ("state", "lambda_context", "anything"):
+        assert not hasattr(made, name)
+    assert isinstance(made.get_remaining_time_in_millis(), int)
+    with pytest.raises(AttributeError):
+        made.anything = 1
+
+
+@pytest.mark.parametrize("path", TRIGGERS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_source_becomes_an_event_that_the_strictest_parser_takes(path):
+    """And every message is one record, with its own id and body."""
+    data = path.read_bytes()
+    made = sqs_event(data, CONTEXT)
+    items = decode(data, request_id="r-1")
+    messages = [item for item in items if isinstance(item, Message)]
+    assert len(made.event["Records"]) == len(messages)
+    assert len(made.unreadable) == len(items) - len(messages)
+    if messages:
+        parsed = SqsModel.model_validate(made.event)
+        assert [record.messageId for record in parsed.Records] == list(made.messages)
+    for record, message in zip(SQSEvent(made.event).records, messages, strict=True):
+        assert record.body == message.body.decode()
+        assert made.messages[record.message_id] == message
+        assert record.queue_url
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b"]), st.text(max_size=5)), max_size=5))
+def test_every_record_has_an_id_of_its_own(pairs):
+    items = [json.loads(smq_event(name, body)) for name, body in pairs]
+    made = sqs_event(json.dumps(items), CONTEXT)
+    ids = [record["messageId"] for record in made.event["Records"]]
+    assert len(set(ids)) == len(ids)
+    assert list(made.messages) == ids
+
+
+def test_a_body_that_is_no_text_is_told():
+    (record,) = sqs_event(b"\xff\x00", CONTEXT, source="invocation").event["Records"]
+    assert record["body"] == "/wA="
+    assert record["messageAttributes"][ENCODING]["stringValue"] == "base64"
+    assert record["messageId"] == "r-1"
+
+
+BODIES = {"M1": "one", "M2": "two", "M3": "three"}
+EVENT = smq_stream_event(BODIES)
+
+
+def failing(*ids):
+    return lambda event, context: {"batchItemFailures": [{"itemIdentifier": one} for one in ids]}
+
+
+@pytest.mark.parametrize("result", [None, {}, "text", {"batchItemFailures": []}, {"batchItemFailures": None}])
+def test_no_failures_are_success(result):
+    assert lambda_handler(lambda event, context: result)(EVENT, CONTEXT) == result
+
+
+def test_a_failure_fails_the_event():
+    with pytest.raises(BatchFailed) as raised:
+        lambda_handler(failing("M2"))(EVENT, CONTEXT)
+    assert (raised.value.failed, raised.value.total) == (1, 3)
+
+
+@pytest.mark.parametrize("ids", [("M9",), ("M1", ""), (None,)])
+def test_an_id_that_is_no_records_fails_everything(ids):
+    """As on Lambda: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html."""
+    sent = []
+    with pytest.raises(BatchFailed) as raised:
+        lambda_handler(policy="requeue", requeue=sent.append)(failing(*ids))(EVENT, CONTEXT)
+    assert (raised.value.failed, raised.value.total, sent) == (3, 3, [])
+
+
+def test_failures_are_sent_back_one_by_one():
+    sent = []
+    handler = lambda_handler(policy="requeue", requeue=lambda message: sent.append(message) or True)(
+        failing("M3", "M1", "M3")
+    )
+    handler(EVENT, CONTEXT)
+    assert [(message.kind, message.id, message.body) for message in sent] == [
+        ("smq", "M3", b"three"),
+        ("smq", "M1", b"one"),
+    ]
+
+
+def test_what_cannot_be_sent_back_fails_the_event():
+    with pytest.raises(BatchFailed):
+        lambda_handler(policy="requeue", requeue=lambda message: message.id != "M2")(failing("M1", "M2"))(
+            EVENT, CONTEXT
+        )
+
+
+def test_an_item_without_a_message_fails_the_event_after_its_neighbours():
+    seen = []
+    event = b"[17," + smq_event("M1", "body") + b"]"
+    with pytest.raises(BatchFailed) as raised:
+        lambda_handler(lambda event, context: seen.append(len(event["Records"])))(event, CONTEXT)
+    assert (raised.value.failed, raised.value.total, seen) == (1, 2, [1])
+    with pytest.raises(BatchFailed):
+        lambda_handler(failing())(b"17", CONTEXT)
+
+
+def test_an_empty_event_does_not_reach_the_handler():
+    assert lambda_handler(failing("M1"))(b"[]", CONTEXT) == {"batchItemFailures": []}
+
+
+def test_what_the_handler_raises_passes():
+    def handler(event, context):
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        lambda_handler(handler)(EVENT, CONTEXT)
+    assert "_X_AMZN_TRACE_ID" not in os.environ
+
+
+def test_it_stays_a_function_with_its_name():
+    """Decorators of Powertools take nothing else, above or below."""
+
+    @lambda_handler_decorator
+    def around(handler, event, context):
+        return handler(event, context)
+
+    @lambda_handler
+    @around
+    @event_source(data_class=SQSEvent)
+    def named(event, context):
+        """Documented."""
+        return {"seen": [record.body for record in event.records]}
+
+    assert named(EVENT, CONTEXT) == {"seen": ["one", "two", "three"]}
+    assert named.__name__ == "named"
+    assert around(named)(EVENT, CONTEXT)["seen"]
+
+
+def test_the_environment_is_lambdas_while_it_runs(monkeypatch):
+    seen = []
+
+    def handler(event, context):
+        seen.append((os.environ["AWS_LAMBDA_FUNCTION_NAME"], os.environ["_X_AMZN_TRACE_ID"]))
+
+    for _ in range(2):
+        lambda_handler(handler)(EVENT, CONTEXT)
+    assert [name for name, _ in seen] == ["orders", "orders"]
+    assert len({trace for _, trace in seen}) == 2
+    assert all(trace.startswith("Root=1-") for _, trace in seen)
+    assert "_X_AMZN_TRACE_ID" not in os.environ
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "chosen")
+    lambda_handler(handler)(EVENT, CONTEXT)
+    assert seen[-1][0] == "chosen"
+
+
+def test_buffered_lines_appear_after_an_error(capsys):
+    """Without a trace id Powertools drops them silently."""
+    logger = Logger(service="s", level="INFO", buffer_config=LoggerBufferConfig(flush_on_error_log=True))
+
+    @lambda_handler
+    @logger.inject_lambda_context
+    def handler(event, context):
+        logger.debug("kept back")
+        logger.error("broken")
+
+    handler(EVENT, CONTEXT)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["message"] for line in lines] == ["kept back", "broken"]
+    assert lines[1]["function_name"] == "orders"
+    assert lines[1]["function_request_id"] == "r-1"
+
+
+def overlapping(wrap):
+    """What two overlapping calls with a shared processor report: one fails its record, the other does not."""
+    processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+    both, results = threading.Barrier(2, timeout=0.5), {}
+
+    def record_handler(record):
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait()
+        if record.body == "bad":
+            raise ValueError
+
+    def handler(event, context):
+        return process_partial_response(event, record_handler, processor, context)
+
+    function = wrap(handler)
+
+    def run(body):
+        try:
+            results[body] = function(smq_event(body, body), CONTEXT)["batchItemFailures"]
+        except BatchFailed as exc:
+            results[body] = exc.failed
+
+    threads = [threading.Thread(target=run, args=(body,)) for body in ("good", "bad")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+def test_a_shared_processor_does_not_mix_up_calls():
+    assert overlapping(lambda_handler) == {"good": [], "bad": 1}
+
+
+def test_upstream_mixes_them_up():
+    """Without turns, the call whose record was good reports the other's failure, or loses its own."""
+    assert overlapping(lambda_handler(concurrent=True)) != {"good": [], "bad": 1}
+
+
+def test_a_handler_of_json_gets_it_decoded():
+    handler = json_handler(lambda event, context: (event["a"], context.function_name))
+    assert handler(b'{"a": 1}', CONTEXT) == (1, "orders")
+    for data in (b"[]", b"{", b"\xff", b'"text"'):
+        with pytest.raises(NotAnEvent):
+            handler(data, CONTEXT)
+
+
+@pytest.mark.parametrize("has_boto3", [False, True])
+def test_idempotency_is_imported_without_boto3_and_left_alone_with_it(tmp_path, has_boto3):
+    """By name, in a fresh process; a stand-in says what to use instead."""
+    if has_boto3:
+        for name, text in {
+            "boto3/__init__.py": "",
+            "boto3/dynamodb/__init__.py": "",
+            "boto3/dynamodb/types.py": "class TypeDeserializer: ...",
+            "botocore/__init__.py": "",
+            "botocore/config.py": "class Config: ...",
+            "botocore/exceptions.py": "class ClientError(Exception): ...",
+        }.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(text)
+    script = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+import fcruntime.powertools as shim
+assert not any(name.startswith(("boto", "aws_lambda_powertools")) for name in sys.modules)
+assert shim.idempotency_without_boto3() is {not has_boto3}
+assert shim.idempotency_without_boto3() is False
+from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer, idempotent
+assert ("boto3" in sys.modules) is {has_boto3}
+assert (DynamoDBPersistenceLayer.__module__ == "fcruntime.powertools") is {not has_boto3}
+if not {has_boto3}:
+    try:
+        DynamoDBPersistenceLayer("table")
+    except RuntimeError as exc:
+        assert "StorePersistenceLayer" in str(exc)
+    else:
+        raise AssertionError
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
