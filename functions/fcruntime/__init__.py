@@ -11,6 +11,7 @@ from fcruntime.invoke import InvokeResult, invoke
 if TYPE_CHECKING:
     from fcruntime.lambdacontext import LambdaContext, lambda_context
     from fcruntime.powertools import json_handler, lambda_handler
+    from fcruntime.server import serve
 
 __all__ = [
     "Deadline",
@@ -23,6 +24,7 @@ __all__ = [
     "json_handler",
     "lambda_context",
     "lambda_handler",
+    "serve",
 ]
 
 # What few functions need is loaded when it is asked for: a cold start pays for every import.
@@ -31,6 +33,7 @@ _LATER = {
     "lambda_context": "fcruntime.lambdacontext",
     "json_handler": "fcruntime.powertools",
     "lambda_handler": "fcruntime.powertools",
+    "serve": "fcruntime.server",
 }
 
 

@@ -1,0 +1,272 @@
+"""Function Compute's protocol for custom runtimes and containers, spoken for a handler of the built-in runtimes.
+
+Source: https://www.alibabacloud.com/help/en/functioncompute/fc/user-guide/how-custom-runtimes-work and
+.../custom-runtime. FC takes a call to have succeeded unless the answer says otherwise in the header `x-fc-status`, so
+every answer has it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import cast
+
+from fcruntime.context import ContextCredentials, Fc2Context, FunctionInfo, ServiceInfo
+from fcruntime.invoke import Handler, InvokeResult, invoke, load
+
+Hook = Callable[[object], object]
+
+DEFAULT_PORT = 9000
+_PORT_VARIABLES = ("FC_CUSTOM_LISTEN_PORT", "FC_SERVER_PORT")
+_STATUS = "x-fc-status"
+_HOOKS = {
+    ("POST", "/initialize"): "initialize",
+    ("GET", "/pre-stop"): "pre_stop",
+    ("GET", "/pre-freeze"): "pre_freeze",
+}
+_WORDS = {"initialize": "Initialize", "pre_stop": "PreStop", "pre_freeze": "PreFreeze"}
+
+
+def serve(
+    handler: str | Handler,
+    *,
+    initialize: str | Hook | None = None,
+    pre_stop: str | Hook | None = None,
+    pre_freeze: str | Hook | None = None,
+    host: str = "0.0.0.0",  # noqa: S104 - FC reaches its instances from outside
+    port: int | None = None,
+) -> None:
+    """Answer FC's requests with `handler` and the hooks until SIGTERM, then let requests under way end.
+
+    Handlers may be strings, as in FC's settings; the handler is loaded with its first call, as there. `port` is by
+    default FC_CUSTOM_LISTEN_PORT, else 9000. Raises OSError if the port cannot be had, and what ends the process in
+    a handler: SystemExit, KeyboardInterrupt.
+    """
+    server = RuntimeServer(
+        handler, initialize=initialize, pre_stop=pre_stop, pre_freeze=pre_freeze, host=host, port=port
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Shutting down waits for the loop that this signal interrupts.
+        signal.signal(number, lambda *_: threading.Thread(target=server.stop).start())
+    server.run()
+
+
+class RuntimeServer:
+    """The server of one instance; `run` answers until `stop`."""
+
+    def __init__(
+        self,
+        handler: str | Handler,
+        *,
+        initialize: str | Hook | None = None,
+        pre_stop: str | Hook | None = None,
+        pre_freeze: str | Hook | None = None,
+        host: str = "0.0.0.0",  # noqa: S104
+        port: int | None = None,
+    ) -> None:
+        """Raises OSError if the port cannot be had."""
+        self._handler = handler
+        self._hooks = {"initialize": initialize, "pre_stop": pre_stop, "pre_freeze": pre_freeze}
+        self._ending: BaseException | None = None
+        self._http = _Http((host, _port() if port is None else port), self)
+        self.port: int = self._http.server_address[1]
+
+    def run(self) -> None:
+        """Answer until stopped; raises what ended the process in a handler."""
+        try:
+            self._http.serve_forever(0.1)
+        finally:
+            # Waits for the requests under way.
+            self._http.server_close()
+        if self._ending is not None:
+            raise self._ending
+
+    def stop(self) -> None:
+        """End `run`, from another thread."""
+        self._http.shutdown()
+
+    def call(self, event: bytes, context: Fc2Context) -> InvokeResult:
+        """One invocation."""
+        return self._told("Invoke", context, lambda: invoke(self._handler, event, context))
+
+    def hook(self, name: str, context: Fc2Context) -> InvokeResult:
+        """One call of a hook; one that is not set succeeds."""
+        hook = self._hooks[name]
+        if hook is None:
+            return InvokeResult(context.request_id, b"")
+
+        def run(_event: bytes, given: object) -> object:
+            found = cast("Hook", load(hook) if isinstance(hook, str) else hook)
+            found(given)
+            return ""
+
+        return self._told(_WORDS[name], context, lambda: invoke(run, b"", context))
+
+    def _told(self, word: str, context: Fc2Context, run: Callable[[], InvokeResult]) -> InvokeResult:
+        """Log the lines by which FC's logs are cut into requests."""
+        _say(f"FC {word} Start RequestId: {context.request_id}")
+        try:
+            result = run()
+        except BaseException as exc:  # noqa: BLE001 - raised again by `run`
+            # It ends the process, but not before FC knows that the call has failed.
+            self._ending = exc
+            threading.Thread(target=self.stop).start()
+            result = InvokeResult(context.request_id, _ended(exc), "UnhandledInvocationError")
+        failed = "" if result.ok else ", Error: Unhandled function error"
+        _say(f"FC {word} End RequestId: {context.request_id}{failed}")
+        return result
+
+
+class _Http(ThreadingHTTPServer):
+    daemon_threads = False
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], runtime: RuntimeServer) -> None:
+        self.runtime = runtime
+        self._closing = False
+        self._idle: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        super().__init__(address, _Requests)
+
+    def waits(self, connection: socket.socket) -> bool:
+        """Note that `connection` waits for a request; False if none is to be taken any more."""
+        with self._lock:
+            self._idle.add(connection)
+            return not self._closing
+
+    def works(self, connection: socket.socket) -> None:
+        """Note that a request came over `connection`."""
+        with self._lock:
+            self._idle.discard(connection)
+
+    def server_close(self) -> None:
+        """End connections that wait, and let those end that a request is under way on."""
+        with self._lock:
+            self._closing = True
+            for connection in self._idle:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RD)
+        super().server_close()
+
+    def server_bind(self) -> None:
+        # HTTPServer would look up the machine's full name, which may take seconds.
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+
+
+class _Requests(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _Http
+
+    def handle_one_request(self) -> None:
+        if self.server.waits(self.connection):
+            super().handle_one_request()
+        else:
+            self.close_connection = True
+        self.server.works(self.connection)
+
+    def parse_request(self) -> bool:
+        self.server.works(self.connection)
+        return super().parse_request()
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self._answer()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the parent's name
+        """Nothing: FC's own lines stand for requests."""
+
+    def _answer(self) -> None:
+        event, runtime, path = self._body(), self.server.runtime, self.path.partition("?")[0]
+        if (self.command, path) == ("POST", "/invoke"):
+            result = runtime.call(event, self._context())
+            self._write(200 if result.ok else 404, result.body, ok=result.ok)
+        elif (self.command, path) in _HOOKS:
+            result = runtime.hook(_HOOKS[self.command, path], self._context())
+            self._write(200 if result.ok else 500, result.body, ok=result.ok)
+        elif (self.command, path) == ("GET", "/health"):
+            self._write(200, b"", ok=True)
+        else:
+            told = {"errorMessage": f"There is no {self.command} {path} here.", "errorType": "NotFound"}
+            self._write(404, json.dumps(told).encode(), ok=False)
+
+    def _write(self, status: int, body: bytes, *, ok: bool) -> None:
+        self.send_response(status)
+        self.send_header(_STATUS, "200" if ok else "404")
+        self.send_header("Content-Type", "application/octet-stream")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _body(self) -> bytes:
+        if "chunked" not in (self.headers.get("Transfer-Encoding") or "").lower():
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        parts = []
+        while size := int(self.rfile.readline().partition(b";")[0], 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            continue
+        return b"".join(parts)
+
+    def _context(self) -> Fc2Context:
+        """What the headers tell; keys that FC does not send are those of the environment."""
+
+        def header(name: str) -> str:
+            return self.headers.get(f"x-fc-{name}") or ""
+
+        keys = [header(name) for name in ("access-key-id", "access-key-secret", "security-token")]
+        if not all(keys):
+            own = ("ACCESS_KEY_ID", "ACCESS_KEY_SECRET", "SECURITY_TOKEN")
+            keys = [os.environ.get(f"ALIBABA_CLOUD_{name}", "") for name in own]
+        return Fc2Context(
+            header("request-id"),
+            FunctionInfo(
+                header("function-name") or os.environ.get("FC_FUNCTION_NAME", ""),
+                header("function-handler"),
+                _whole(header("function-memory")),
+                _whole(header("function-timeout")),
+                header("version-id"),
+                header("qualifier") or "LATEST",
+            ),
+            ContextCredentials(*keys),
+            ServiceInfo(
+                header("service-name"),
+                header("service-logproject"),
+                header("service-logstore"),
+                header("qualifier"),
+                header("version-id"),
+            ),
+            header("region") or os.environ.get("FC_REGION", ""),
+            header("account-id") or os.environ.get("FC_ACCOUNT_ID", ""),
+            _whole(header("retry-count")),
+        )
+
+
+def _port() -> int:
+    given = [os.environ[name] for name in _PORT_VARIABLES if os.environ.get(name)]
+    return int(given[0]) if given else DEFAULT_PORT
+
+
+def _whole(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() else 0
+
+
+def _ended(exc: BaseException) -> bytes:
+    told = {"errorMessage": f"the process ends: {exc}", "errorType": type(exc).__name__, "stackTrace": []}
+    return json.dumps(told, indent=4, sort_keys=True).encode()
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
