@@ -58,21 +58,19 @@ class StorePersistenceLayer(BasePersistenceLayer):
         self._caches: dict[int, Any] = {}
         self._claim: Record | None = None
 
-    def configure(
-        self, config: IdempotencyConfig, function_name: str | None = None, key_prefix: str | None = None
-    ) -> None:
-        """Set up the call that is about to be made in this thread or task."""
-        super().configure(config, function_name, key_prefix)
+    def configure(self, config: IdempotencyConfig, *args: Any, **options: Any) -> None:
+        """Set up the call that is about to be made in this thread or task; the rest as Powertools' version has it."""
+        super().configure(config, *args, **options)
         bound = copy.copy(self)
-        bound.bind(config, function_name, key_prefix)
+        bound.bind(config, *args, **options)
         if not isinstance(config.response_hook, _Plain):
             config.response_hook = _Plain(config.response_hook)  # type: ignore[assignment]
         self._bound.set(bound)
 
-    def bind(self, config: IdempotencyConfig, function_name: str | None, key_prefix: str | None) -> None:
+    def bind(self, config: IdempotencyConfig, *args: Any, **options: Any) -> None:
         """Make this copy that of one call, with nothing of another's."""
         self.configured, self._claim = False, None
-        super().configure(config, function_name, key_prefix)
+        super().configure(config, *args, **options)
         if self.use_local_cache:
             # One for each configuration, whatever number of calls are made under it.
             self._cache = self._caches.setdefault(id(config), self._cache)
@@ -84,21 +82,32 @@ class StorePersistenceLayer(BasePersistenceLayer):
 
     def save_success(self, data: Any, result: Any) -> None:
         """Raises ClaimLost where another has claimed the key since."""
-        BasePersistenceLayer.save_success(self._call(data), data, result)
+        bound = self._ended(data) or self._bound.get() or self
+        BasePersistenceLayer.save_success(bound, data, result)
 
     def delete_record(self, data: Any, exception: Exception) -> None:
-        """Give the claim back; what another has written since stays."""
-        BasePersistenceLayer.delete_record(self._call(data), data, exception)
+        """Give the claim back; what another has written since stays.
+
+        Called by itself, outside of a call that claimed with `data`, it forgets whatever stands.
+        """
+        bound = self._ended(data) or (self._bound.get() or self).unclaimed()
+        BasePersistenceLayer.delete_record(bound, data, exception)
+
+    def unclaimed(self) -> StorePersistenceLayer:
+        """A copy that holds no claim."""
+        made = copy.copy(self)
+        setattr(made, "_claim", None)  # noqa: B010 - its own
+        return made
 
     def get_record(self, data: Any) -> DataRecord | None:
         found: DataRecord | None = BasePersistenceLayer.get_record(self._bound.get() or self, data)
         return found
 
-    def _call(self, data: object) -> StorePersistenceLayer:
+    def _ended(self, data: object) -> StorePersistenceLayer | None:
         """The layer bound to the call that claimed last with `data`, the very object, in this thread."""
         claimed = self._calls.get(_place(data))
         if not claimed:
-            return self._bound.get() or self
+            return None
         _, bound = claimed.pop()
         if not claimed:
             del self._calls[_place(data)]
@@ -146,9 +155,10 @@ class StorePersistenceLayer(BasePersistenceLayer):
             raise ClaimLost(claim.key)
 
     def _delete_record(self, data_record: DataRecord) -> None:
-        claim = self._claimed(data_record)
-        # If it is another's by now, there is nothing to give back.
-        self._store.replace(replace(claim, state=State.FAILED), claim.version)
+        standing = self._claim or self._store.get(data_record.idempotency_key)
+        if standing is not None:
+            # If it is another's by now, there is nothing to give back.
+            self._store.replace(replace(standing, state=State.FAILED), standing.version)
 
     def _claimed(self, data_record: DataRecord) -> Record:
         if self._claim is None or self._claim.key != data_record.idempotency_key:

@@ -4,12 +4,14 @@ The parameter `upstream` runs the same on Powertools' own cache layer over a cor
 must fail, or it shows nothing.
 """
 
+import inspect
 import threading
 import time
 import warnings
 
 import pytest
 from aws_lambda_powertools.utilities.idempotency import IdempotencyConfig, idempotent_function
+from aws_lambda_powertools.utilities.idempotency.base import IdempotencyHandler
 from aws_lambda_powertools.utilities.idempotency.exceptions import (
     IdempotencyAlreadyInProgressError,
     IdempotencyPersistenceLayerError,
@@ -22,6 +24,12 @@ from fcruntime.context import FunctionInfo
 from hpoq.idempotency.powertools import StorePersistenceLayer
 from hpoq.idempotency.sqlite import SqliteStore
 from hpoq.testing import MemoryStore
+
+# Older releases give a layer nothing for an empty result, so that none can tell it from no result.
+tells_empty_results = pytest.mark.skipif(
+    "if response is not None" not in inspect.getsource(IdempotencyHandler),
+    reason="this release of Powertools does not tell its layer of empty results",
+)
 
 
 class Cache:
@@ -167,6 +175,7 @@ def test_one_that_outlived_its_time_overwrites_nothing(layer):
     assert protected(order=1) == {"by": 2}
 
 
+@tells_empty_results
 @pytest.mark.parametrize("result", [{}, [], 0, "", False])
 def test_an_empty_result_is_replayed_as_it_was(layer, result):
     calls = []
@@ -235,6 +244,19 @@ def test_a_function_that_raises_may_be_called_again(ours):
     assert len(calls) == 2
 
 
+def test_a_record_is_forgotten_by_hand(ours):
+    calls = []
+
+    @idempotent_function(data_keyword_argument="order", persistence_store=ours, config=config())
+    def run(order):
+        calls.append(order)
+        return len(calls)
+
+    assert (run(order=1), run(order=1)) == (1, 1)
+    ours.delete_record(1, None)
+    assert run(order=1) == 2
+
+
 def test_a_call_under_way_is_told(ours):
     @idempotent_function(data_keyword_argument="order", persistence_store=ours, config=config())
     def run(order):
@@ -245,6 +267,7 @@ def test_a_call_under_way_is_told(ours):
     assert run(order=1) == 1
 
 
+@tells_empty_results
 def test_a_users_hook_sees_what_the_function_gave(ours):
     seen = []
 
@@ -263,7 +286,7 @@ def test_a_users_hook_sees_what_the_function_gave(ours):
     assert seen == [({}, "COMPLETED")]
 
 
-@pytest.mark.parametrize("result", [{"a": 1}, {}])
+@pytest.mark.parametrize("result", [{"a": 1}, pytest.param({}, marks=tells_empty_results)])
 def test_the_local_cache_answers_without_the_store(result):
     store = MemoryStore()
     cached = StorePersistenceLayer(store)
