@@ -9,11 +9,15 @@ from __future__ import annotations
 import datetime
 import decimal
 import importlib
+import io
 import json
+import os
+import threading
 import traceback
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from dataclasses import dataclass, replace
 
 from fcruntime.context import Fc3Context
 from fcruntime.jsonvalue import JsonValue
@@ -26,13 +30,14 @@ class InvokeResult:
     """What FC would answer.
 
     `error_type` is the header `X-Fc-Error-Type`, None on success; `exception` is what the handler raised, for
-    callers in this process.
+    callers in this process. `output` is what was printed meanwhile, if it was asked for.
     """
 
     request_id: str
     body: bytes
     error_type: str | None = None
     exception: Exception | None = None
+    output: str = ""
 
     @property
     def ok(self) -> bool:
@@ -87,13 +92,59 @@ def _error_body(exc: Exception) -> bytes:
     return json.dumps(body, indent=4, sort_keys=True).encode()
 
 
-def invoke(handler: str | Handler, event: bytes, context: object = None) -> InvokeResult:
+def invoke(
+    handler: str | Handler,
+    event: bytes,
+    context: object = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+    captures: bool = False,
+) -> InvokeResult:
     """Call `handler` with `event` and `context` (by default a context of FC 3.0 with a fresh request id).
 
-    Only `Exception` is caught, as on FC: `SystemExit` and its like end the process.
+    `environ` is added to the environment meanwhile. After `timeout` seconds the result is that of a time-out; the
+    call itself goes on in its thread, for nothing can end it in this process. `captures` keeps what is printed.
+    Environment and output are the process's: calls that set them must not overlap. Only `Exception` is caught, as
+    on FC: `SystemExit` and its like end the process, but not from the thread that a time-out needs.
     """
     if context is None:
         context = Fc3Context(request_id=f"1-{uuid.uuid4().hex[:8]}-{uuid.uuid4().hex[:24]}")
+    printed = io.StringIO()
+    with _added(environ or {}), redirect_stdout(printed) if captures else nullcontext():
+        whole = timeout is None
+        result = _call(handler, event, context) if whole else _within(timeout, handler, event, context)
+    return replace(result, output=printed.getvalue())
+
+
+def _within(seconds: float | None, handler: str | Handler, event: bytes, context: object) -> InvokeResult:
+    results: list[InvokeResult] = []
+    thread = threading.Thread(
+        target=lambda: results.append(_call(handler, event, context)), name="fcruntime-invoke", daemon=True
+    )
+    thread.start()
+    thread.join(seconds)
+    if results:
+        return results[0]
+    body = json.dumps({"errorMessage": f"Function time out after {seconds or 0:g} seconds"}).encode()
+    return InvokeResult(str(getattr(context, "request_id", "")), body, "FunctionTimeoutError")
+
+
+@contextmanager
+def _added(environ: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in environ}
+    os.environ.update(environ)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _call(handler: str | Handler, event: bytes, context: object) -> InvokeResult:
     request_id = str(getattr(context, "request_id", ""))
     try:
         function = load(handler) if isinstance(handler, str) else handler

@@ -1,7 +1,9 @@
 import datetime
 import decimal
 import json
+import os
 import sys
+import threading
 
 import pytest
 
@@ -68,3 +70,29 @@ def test_system_exit_ends_the_process():
 
     with pytest.raises(SystemExit):
         invoke(handler, b"")
+
+
+def test_the_environment_is_added_and_taken_back(monkeypatch):
+    monkeypatch.setenv("STANDING", "before")
+
+    def handler(event, context):
+        return [os.environ["STANDING"], os.environ["FRESH"]]
+
+    result = invoke(handler, b"", environ={"STANDING": "meanwhile", "FRESH": "x"})
+    assert json.loads(result.body) == ["meanwhile", "x"]
+    assert os.environ["STANDING"] == "before"
+    assert "FRESH" not in os.environ
+
+
+def test_what_is_printed_is_kept_when_asked_for():
+    assert invoke(lambda event, context: sys.stdout.write("said\n"), b"", captures=True).output == "said\n"
+    assert invoke(lambda event, context: None, b"").output == ""
+
+
+def test_a_call_that_takes_too_long_is_a_time_out():
+    free = threading.Event()
+    result = invoke(lambda event, context: free.wait(10), b"", timeout=0.05)
+    free.set()
+    assert (result.ok, result.error_type) == (False, "FunctionTimeoutError")
+    assert json.loads(result.body) == {"errorMessage": "Function time out after 0.05 seconds"}
+    assert invoke(lambda event, context: "in time", b"", timeout=10).body == b"in time"
