@@ -5,7 +5,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from fcruntime.context import Deadline, Fc2Context, Fc3Context, Invocation
+from fcruntime.context import (
+    ContextCredentials,
+    Deadline,
+    Fc2Context,
+    Fc3Context,
+    FunctionInfo,
+    Invocation,
+    ServiceInfo,
+)
 from fcruntime.invoke import InvokeResult, invoke
 
 if TYPE_CHECKING:
@@ -14,12 +22,15 @@ if TYPE_CHECKING:
     from fcruntime.server import serve
 
 __all__ = [
+    "ContextCredentials",
     "Deadline",
     "Fc2Context",
     "Fc3Context",
+    "FunctionInfo",
     "Invocation",
     "InvokeResult",
     "LambdaContext",
+    "ServiceInfo",
     "invoke",
     "json_handler",
     "lambda_context",

@@ -2,14 +2,12 @@
 can the first share one with that of PAI AutoML: each has its own, made once from the package index."""
 
 import base64
-import fcntl
 import json
 import os
 import subprocess
-import venv
 from pathlib import Path
 
-import pytest
+from installing import python_with
 
 import alilocal
 
@@ -17,30 +15,6 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 FIRST = ["alibabacloud-eventbridge==1.3.8"]
 SECOND = ["alibabacloud-eventbridge20200401==8.7.0", "alibabacloud_sts20150401==1.2.0"]
-
-
-def python_with(folder, packages):
-    """The interpreter of a venv that has `packages`; other workers wait while one makes it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        python = folder / "venv/bin/python"
-        if not (folder / "made").exists():
-            venv.create(folder / "venv", with_pip=True, clear=True)
-            command = [python, "-m", "pip", "install", "-q", "--no-compile", "--no-input", *packages]
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode:
-                if os.environ.get("CI"):
-                    pytest.fail(done.stderr)
-                pytest.skip(f"the package index has no {packages[0]}")
-            (folder / "made").touch()
-        return python
-
-
-@pytest.fixture
-def venvs(tmp_path_factory):
-    kept = os.environ.get("TEST_SDK_VENVS")
-    return Path(kept) if kept else tmp_path_factory.getbasetemp().parent / "sdk-venvs"
 
 
 def answers(python, script, server):
@@ -63,11 +37,11 @@ def answers(python, script, server):
     return json.loads(done.stdout)
 
 
-def test_the_first_generation(venvs):
+def test_the_first_generation(installs):
     with alilocal.serve(cloud=alilocal.LocalCloud(seed=1)) as server:
         buses = server.cloud.buses
         buses.create("orders")
-        found = answers(python_with(venvs / "first", FIRST), "eventbridge_first.py", server)
+        found = answers(python_with(installs / "first", FIRST), "eventbridge_first.py", server)
         events = {event["id"]: event for event in buses["orders"].events}
     assert found["put"]["FailedEntryCount"] == 0
     assert [entry["EventId"] for entry in found["put"]["EntryList"]] == ["id-1", "id-2"]
@@ -89,11 +63,11 @@ def test_the_first_generation(venvs):
     assert json.loads(base64.b64decode(events["id-3"]["data_base64"])) == {"number": 3}
 
 
-def test_the_second_generation_and_sts(venvs):
+def test_the_second_generation_and_sts(installs):
     with alilocal.serve(cloud=alilocal.LocalCloud(seed=1)) as server:
         cloud = server.cloud
         cloud.queues.create("copies")
-        found = answers(python_with(venvs / "second", SECOND), "eventbridge_second.py", server)
+        found = answers(python_with(installs / "second", SECOND), "eventbridge_second.py", server)
         events = {event["id"]: event for event in cloud.buses["orders"].events}
         copies = [json.loads(base64.b64decode(message.body)) for message in cloud.queues["copies"].messages]
     arn = "acs:eventbridge:cn-local:1000000000000001:eventbus/orders"
@@ -127,11 +101,11 @@ def test_the_second_generation_and_sts(venvs):
     }
 
 
-def test_every_operation_of_the_second_generation_is_listed(venvs):
+def test_every_operation_of_the_second_generation_is_listed(installs):
     """The README's table forgets none."""
     from alilocal.operations import operations
 
-    python = python_with(venvs / "second", SECOND)
+    python = python_with(installs / "second", SECOND)
     script = (
         "import inspect, json, re;"
         "import alibabacloud_eventbridge20200401.client as c, alibabacloud_sts20150401.client as s;"

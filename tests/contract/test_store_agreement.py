@@ -9,8 +9,6 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-import alilocal
-from alilocal.tablestore.model import STRING
 from hpoq.idempotency.record import Record, State
 from hpoq.idempotency.store import open_store
 from hpoq.processing import lifecycle
@@ -99,41 +97,16 @@ class Renewed:
         return getattr(self._store, name)
 
 
-@pytest.fixture
-def tablestore(monkeypatch):
-    """Makes a URL of a new table each time, which the local cloud serves."""
-    with alilocal.serve() as server:
-        monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", server.cloud.access_key_id)
-        monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", server.cloud.access_key_secret)
-
-        def make():
-            name = f"t{uuid.uuid4().hex}"
-            server.cloud.tables.create(name, [("key", STRING)])
-            return f"tablestore://127.0.0.1:{server.port}/{name}?instance=local&scheme=http"
-
-        yield make
-
-
-@pytest.fixture
-def urls(redis_server, tablestore, tmp_path):
-    """Makes a URL of each sort of store, empty each time."""
-    return {
-        "sqlite": lambda: f"sqlite:///{tmp_path / uuid.uuid4().hex}.sqlite3",
-        "redis": lambda: f"{redis_server}?prefix={uuid.uuid4()}:",
-        "tablestore": tablestore,
-    }
-
-
 @pytest.mark.parametrize("kind", ["sqlite", "redis", "tablestore"])
-def test_conformance(urls, kind):
+def test_conformance(store_urls, kind):
     """Every store, opened by its URL, keeps every rule of the protocol."""
-    url = urls[kind]()
+    url = store_urls[kind]()
     run_store_conformance(lambda: open_store(url))
 
 
-def test_all_stores_agree(urls):
+def test_all_stores_agree(store_urls):
     """Whatever is asked of them in whatever order, all stores answer as the model does."""
-    stores = [Renewed(lambda make=make: open_store(make())) for make in urls.values()]
+    stores = [Renewed(lambda make=make: open_store(make())) for make in store_urls.values()]
 
     class Machine(Agreement):
         pass
@@ -172,10 +145,10 @@ def race(url, name, start, answers):
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "redis", "tablestore"])
-def test_processes_race(urls, kind):
+def test_processes_race(store_urls, kind):
     """Of processes that race for a key exactly one inserts it, and at most one takes it over."""
     context = multiprocessing.get_context("spawn")
-    start, answers, url = context.Barrier(4), context.Queue(), urls[kind]()
+    start, answers, url = context.Barrier(4), context.Queue(), store_urls[kind]()
     racers = [context.Process(target=race, args=(url, f"racer-{n}", start, answers)) for n in range(4)]
     for racer in racers:
         racer.start()

@@ -117,14 +117,16 @@ class StorePersistenceLayer(BasePersistenceLayer):
         now = self._clock.now()
         expires = float(data_record.expiry_timestamp or now)
         deadline = data_record.in_progress_expiry_timestamp
+        lease_until = expires if deadline is None else deadline / 1000
         claim = Record(
             data_record.idempotency_key,
             State.IN_PROGRESS,
             data_record.payload_hash,
             self._clock.new_id(),
             now,
-            expires if deadline is None else deadline / 1000,
-            expires,
+            lease_until,
+            max(expires, lease_until),
+            published_at=now,  # nothing is owed, so that a store may let it expire
         )
         for _ in range(_MOST_TRIES):
             standing = self._store.insert(claim)

@@ -29,6 +29,7 @@ _INSERT = """
 local standing = redis.call('GET', KEYS[1])
 if standing then return standing end
 redis.call('SET', KEYS[1], ARGV[1])
+if ARGV[2] ~= '' then redis.call('PEXPIREAT', KEYS[1], ARGV[2]) end
 return false
 """
 _SWAP = """
@@ -85,7 +86,7 @@ class RedisStore:
 
     def insert(self, record: Record) -> Record | None:
         with self._answers():
-            answer = self._insert(keys=[self._prefix + record.key], args=[encode(record)])
+            answer = self._insert(keys=[self._prefix + record.key], args=[encode(record), _expiry(record)])
             standing = None if answer is None else decode(record.key, cast("str", answer))
             self._persist()
         return None if standing is None or standing == record else standing
@@ -110,9 +111,8 @@ class RedisStore:
             return cast("str | None", self._client.get(self._prefix + key))
 
     def _swapped(self, record: Record, standing: str) -> bool:
-        expiry = "" if record.published_at is None else str(math.ceil(record.expires_at * 1000))
         with self._answers():
-            args = [standing, encode(record), expiry]
+            args = [standing, encode(record), _expiry(record)]
             done = bool(self._swap(keys=[self._prefix + record.key], args=args))
             if done:
                 self._persist()
@@ -133,3 +133,8 @@ class RedisStore:
         except (RedisError, OSError) as exc:
             # By its type alone where the text could quote what was sent.
             raise StoreUnavailable(f"redis: {type(exc).__name__}") from exc
+
+
+def _expiry(record: Record) -> str:
+    """In milliseconds since the epoch; empty if the record stays."""
+    return "" if record.published_at is None else str(math.ceil(record.expires_at * 1000))

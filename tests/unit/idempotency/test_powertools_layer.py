@@ -13,16 +13,12 @@ import pytest
 from aws_lambda_powertools.utilities.idempotency import IdempotencyConfig, idempotent_function
 from aws_lambda_powertools.utilities.idempotency.base import IdempotencyHandler
 from aws_lambda_powertools.utilities.idempotency.exceptions import (
-    IdempotencyAlreadyInProgressError,
     IdempotencyPersistenceLayerError,
     IdempotencyValidationError,
 )
 from aws_lambda_powertools.utilities.idempotency.persistence.redis import RedisCachePersistenceLayer
 
-from fcruntime import Fc3Context, lambda_context
-from fcruntime.context import FunctionInfo
 from hpoq.idempotency.powertools import StorePersistenceLayer
-from hpoq.idempotency.sqlite import SqliteStore
 from hpoq.testing import MemoryStore
 
 # Older releases give a layer nothing for an empty result, so that none can tell it from no result.
@@ -220,118 +216,3 @@ def test_an_identical_retry_passes_the_validation_of_its_payload(layer):
     assert pay(order={"id": 1, "amount": 5}) == {"paid": 5}
     with pytest.raises(IdempotencyValidationError):
         pay(order={"id": 1, "amount": 6})
-
-
-@pytest.fixture
-def ours():
-    return StorePersistenceLayer(MemoryStore())
-
-
-def test_a_function_that_raises_may_be_called_again(ours):
-    calls = []
-
-    @idempotent_function(data_keyword_argument="order", persistence_store=ours, config=config())
-    def run(order):
-        calls.append(order)
-        if len(calls) == 1:
-            raise ValueError("first")
-        return "done"
-
-    with pytest.raises(ValueError, match="first"):
-        run(order=1)
-    assert run(order=1) == "done"
-    assert run(order=1) == "done"
-    assert len(calls) == 2
-
-
-def test_a_record_is_forgotten_by_hand(ours):
-    calls = []
-
-    @idempotent_function(data_keyword_argument="order", persistence_store=ours, config=config())
-    def run(order):
-        calls.append(order)
-        return len(calls)
-
-    assert (run(order=1), run(order=1)) == (1, 1)
-    ours.delete_record(1, None)
-    assert run(order=1) == 2
-
-
-def test_a_call_under_way_is_told(ours):
-    @idempotent_function(data_keyword_argument="order", persistence_store=ours, config=config())
-    def run(order):
-        with pytest.raises(IdempotencyAlreadyInProgressError):
-            run(order=order)
-        return order
-
-    assert run(order=1) == 1
-
-
-@tells_empty_results
-def test_a_users_hook_sees_what_the_function_gave(ours):
-    seen = []
-
-    def hook(response, record):
-        seen.append((response, record.status))
-        return response
-
-    @idempotent_function(
-        data_keyword_argument="order", persistence_store=ours, config=config(response_hook=hook)
-    )
-    def run(order):
-        return {}
-
-    run(order=1)
-    assert run(order=1) == {}
-    assert seen == [({}, "COMPLETED")]
-
-
-@pytest.mark.parametrize("result", [{"a": 1}, pytest.param({}, marks=tells_empty_results)])
-def test_the_local_cache_answers_without_the_store(result):
-    store = MemoryStore()
-    cached = StorePersistenceLayer(store)
-    options = config(use_local_cache=True)
-
-    @idempotent_function(data_keyword_argument="order", persistence_store=cached, config=options)
-    def run(order):
-        return result
-
-    run(order=1)
-    store.get = store.insert = None
-    assert run(order=1) == result
-
-
-def test_records_outlive_the_process_that_wrote_them(tmp_path):
-    def protected(calls):
-        def run(order):
-            calls.append(order)
-            return {"made": order}
-
-        layer = StorePersistenceLayer(SqliteStore(str(tmp_path / "records")))
-        return idempotent_function(
-            run, data_keyword_argument="order", persistence_store=layer, config=config()
-        )
-
-    first, second = [], []
-    assert protected(first)(order=1) == protected(second)(order=1) == {"made": 1}
-    assert (first, second) == ([1], [])
-
-
-def test_a_claim_ends_with_the_invocation():
-    """The deadline is the remaining time of the context that FC's is made into."""
-    store = MemoryStore()
-    options = IdempotencyConfig()
-    options.register_lambda_context(lambda_context(Fc3Context("r", FunctionInfo(timeout=60))))
-    kept = []
-
-    @idempotent_function(
-        data_keyword_argument="order", persistence_store=StorePersistenceLayer(store), config=options
-    )
-    def run(order):
-        kept.extend(store.get(key) for key in store._rows)
-        return order
-
-    before = time.time()
-    run(order=1)
-    (record,) = kept
-    assert before + 55 < record.lease_until < time.time() + 61
