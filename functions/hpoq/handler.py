@@ -136,9 +136,25 @@ class Function:
         )
         self._wrap_publisher = wrap_publisher
         self._retry = RetryPolicy(attempts=self.settings.call_attempts)
+        self._events = 0
+        self._none_left = threading.Condition()
+
+    def prepare(self, context: object) -> None:
+        """Build once, for nothing, what every invocation builds: its modules are then loaded.
+
+        Raises SettingsError where the settings and the context together are not enough.
+        """
+        around = Surroundings(Invocation.of(context), self._environ, self.settings)
+        credentials = chain(from_context(context), from_environment(self._environ))
+        deadline = Deadline.of(around.invocation, self._clock.monotonic)
+        self._batch(around, credentials, self._messages(around, credentials), deadline, around.request_id)
 
     def handle(self, event: bytes, context: object) -> JsonObject:
         """Process one event and return its report. Raises EventFailed where FC must deliver it again."""
+        with self._counted():
+            return self._handle(event, context)
+
+    def _handle(self, event: bytes, context: object) -> JsonObject:
         invocation = Invocation.of(context)
         deadline = Deadline.of(invocation, self._clock.monotonic)
         around = Surroundings(invocation, self._environ, self.settings)
@@ -158,9 +174,22 @@ class Function:
         return report.as_json()
 
     def close(self) -> None:
-        """Give up connections and the store."""
+        """Give up connections and the store, after the events under way."""
+        with self._none_left:
+            self._none_left.wait_for(lambda: not self._events)
         self._session.close()
         self._store.close()
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._none_left:
+            self._events += 1
+        try:
+            yield
+        finally:
+            with self._none_left:
+                self._events -= 1
+                self._none_left.notify_all()
 
     def _credentials_now(self) -> Credentials:
         """What the invocation under way signs with: the store outlives it, its credentials need not."""
@@ -316,15 +345,15 @@ def handler(event: bytes, context: object) -> JsonObject:
     return _warm().handle(event, context)
 
 
-def initialize(_context: object) -> None:
-    """FC's initializer: builds the instance before its first event."""
-    _warm()
+def initialize(context: object) -> None:
+    """FC's initializer: builds the instance, and what an invocation needs, before its first event."""
+    _warm().prepare(context)
 
 
 def pre_stop(_context: object) -> None:
-    """FC's hook before an instance goes: gives up connections and the store."""
-    global _instance  # noqa: PLW0603
+    """FC's hook before an instance goes: lets events under way end, then gives up connections and the store."""
+    global _instance
     with _cold_start:
-        if _instance is not None:
-            _instance.close()
-            _instance = None
+        instance, _instance = _instance, None
+    if instance is not None:
+        instance.close()

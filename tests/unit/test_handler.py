@@ -1,5 +1,6 @@
 import io
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def cloud():
         yield running
 
 
-def make(cloud, **settings):
+def make(cloud, store=None, **settings):
     environ = {
         "HPOQ_REGION": cloud.region,
         "HPOQ_ACCOUNT_ID": cloud.account_id,
@@ -37,7 +38,12 @@ def make(cloud, **settings):
         "ALIBABA_CLOUD_ACCESS_KEY_SECRET": cloud.access_key_secret,
         **settings,
     }
-    return Function(environ, session=cloud.session(), clock=FakeClock(cloud.clock.now()), store=MemoryStore())
+    return Function(
+        environ,
+        session=cloud.session(),
+        clock=FakeClock(cloud.clock.now()),
+        store=store or MemoryStore(),
+    )
 
 
 def published(cloud):
@@ -314,6 +320,45 @@ def test_entry_points(cloud, tmp_path, monkeypatch):
         result = invoke("hpoq.handler.handler", smq_event("M1", REQUEST), CONTEXT)
         hpoq.handler.pre_stop(CONTEXT)
     assert json.loads(result.body)["summary"]["created"] == 1
+
+
+def test_an_instance_lets_its_events_end_before_it_goes(cloud):
+    begun, may_go_on, closed = threading.Event(), threading.Event(), []
+
+    class Slow(MemoryStore):
+        def insert(self, record):
+            begun.set()
+            assert may_go_on.wait(30)
+            return super().insert(record)
+
+        def close(self):
+            closed.append("store")
+
+    function = make(cloud, store=Slow())
+    reports = []
+    event = threading.Thread(
+        target=lambda: reports.append(function.handle(smq_event("M1", REQUEST), CONTEXT))
+    )
+    event.start()
+    assert begun.wait(30)
+    stop = threading.Thread(target=function.close)
+    stop.start()
+    stop.join(0.05)
+    assert stop.is_alive()
+    assert closed == []
+    may_go_on.set()
+    for thread in (event, stop):
+        thread.join(30)
+    assert closed == ["store"]
+    assert reports[0]["summary"]["created"] == 1
+
+
+def test_the_initializer_finds_what_the_context_does_not_tell(cloud):
+    """An instance that could not process anything is not begun."""
+    with pytest.raises(SettingsError, match="HPOQ_REGION or HPOQ_PAIAUTOML_ENDPOINT"):
+        make(cloud, HPOQ_REGION="", HPOQ_PAIAUTOML_ENDPOINT="").prepare(None)
+    make(cloud).prepare(None)
+    assert list(cloud.requests) == []
 
 
 def test_a_conflict_does_not_bury_an_event(cloud):
