@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import os
 import threading
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 import requests
@@ -32,7 +30,9 @@ from hpoq.cloud.transport import Transport
 from hpoq.errors import CallError, NoCredentials, SettingsError
 from hpoq.idempotency.store import Store, open_store
 from hpoq.observability import logs
+from hpoq.observability.measures import count, timed
 from hpoq.observability.redaction import known_secrets
+from hpoq.observability.telemetry import Exporter, Telemetry, open_exporter
 from hpoq.processing.announcement import Announcer
 from hpoq.processing.batch import Batch
 from hpoq.processing.creation import Creator, Marking
@@ -45,6 +45,7 @@ from hpoq.processing.message import Processor
 from hpoq.processing.outcome import BatchReport, Outcome
 from hpoq.publishers import Publisher
 from hpoq.settings import Settings
+from hpoq.surroundings import Surroundings, store_url
 
 _DAY = 86_400.0
 
@@ -64,51 +65,6 @@ class EventFailed(BatchFailed):
     def __init__(self, failed: int, report: BatchReport) -> None:
         self.report = report
         super().__init__(failed, len(report.results))
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """Where an invocation runs: from the settings first, then its context, then FC's environment."""
-
-    invocation: Invocation
-    environ: Mapping[str, str]
-    settings: Settings
-
-    @property
-    def request_id(self) -> str:
-        return self.invocation.request_id or str(uuid.uuid4())
-
-    @property
-    def region(self) -> str | None:
-        return self.settings.region or self.invocation.region or self.environ.get("FC_REGION")
-
-    @property
-    def account_id(self) -> str | None:
-        return self.settings.account_id or self.invocation.account_id or self.environ.get("FC_ACCOUNT_ID")
-
-    @property
-    def source(self) -> str:
-        """The function's ARN without a qualifier, so that it is one source across versions."""
-        name = self.invocation.function_name or self.environ.get("FC_FUNCTION_NAME") or "hpoq"
-        arn = f"acs:fc:{self.region or ''}:{self.account_id or ''}:functions/{name}"
-        return self.settings.event_source or arn
-
-    def paiautoml_endpoint(self) -> str:
-        if self.settings.paiautoml_endpoint:
-            return self.settings.paiautoml_endpoint
-        return paiautoml.default_endpoint(_given(self.region, "HPOQ_REGION or HPOQ_PAIAUTOML_ENDPOINT"))
-
-    def smq_endpoint(self) -> str:
-        if self.settings.smq_endpoint:
-            return self.settings.smq_endpoint
-        account = _given(self.account_id, "HPOQ_ACCOUNT_ID or HPOQ_SMQ_ENDPOINT")
-        return smq.default_endpoint(account, _given(self.region, "HPOQ_REGION or HPOQ_SMQ_ENDPOINT"))
-
-
-def _given(value: str | None, names: str) -> str:
-    if not value:
-        raise SettingsError([f"set {names}: the context does not tell"])
-    return value
 
 
 class Function:
@@ -132,10 +88,11 @@ class Function:
         self._session = session or new_session(self.settings.concurrency)
         self._transport = Transport(self._session, self._clock)
         self._store = store or open_store(
-            _store_url(self.settings, environ), self._transport, self._credentials_now
+            store_url(self.settings, environ), self._transport, self._credentials_now
         )
         self._wrap_publisher = wrap_publisher
         self._retry = RetryPolicy(attempts=self.settings.call_attempts)
+        self._telemetry = Telemetry(self._clock, self._exporter())
         self._events = 0
         self._none_left = threading.Condition()
 
@@ -154,6 +111,11 @@ class Function:
         with self._counted():
             return self._handle(event, context)
 
+    def _exporter(self) -> Exporter | None:
+        if not self.settings.opentelemetry:
+            return None
+        return open_exporter(self._environ.get("FC_FUNCTION_NAME") or "hpoq")
+
     def _handle(self, event: bytes, context: object) -> JsonObject:
         invocation = Invocation.of(context)
         deadline = Deadline.of(invocation, self._clock.monotonic)
@@ -164,12 +126,15 @@ class Function:
             _signing_with(credentials),
             structlog.contextvars.bound_contextvars(request_id=request_id),
             known_secrets(_secrets(credentials)),
+            self._telemetry.invocation(deadline.remaining) as measures,
         ):
             messages = self._messages(around, credentials)
-            items = decode(event, source=self.settings.trigger, request_id=invocation.request_id)
-            intakes = [take_in(item) for item in items]
+            with timed("decode", self._clock):
+                items = decode(event, source=self.settings.trigger, request_id=invocation.request_id)
+                intakes = [take_in(item) for item in items]
             batch = self._batch(around, credentials, messages, deadline, request_id)
             report = BatchReport(request_id, batch.run(intakes))
+            measures.outcomes = report.summary
             self._settle(report, intakes, messages, deadline)
         return report.as_json()
 
@@ -177,6 +142,7 @@ class Function:
         """Give up connections and the store, after the events under way."""
         with self._none_left:
             self._none_left.wait_for(lambda: not self._events)
+        self._telemetry.close()
         self._session.close()
         self._store.close()
 
@@ -275,6 +241,7 @@ class Function:
         except CallError as exc:
             logs.get_logger().error("requeue.failed", key=intake.key, error=str(exc))
             return False
+        count("requeued")
         logs.get_logger().info("message.requeued", key=intake.key, message_id=intake.message_id)
         return True
 
@@ -302,15 +269,6 @@ def _secrets(credentials: CredentialsProvider) -> tuple[str, ...]:
         return credentials().secrets()
     except NoCredentials:
         return ()
-
-
-def _store_url(settings: Settings, environ: Mapping[str, str]) -> str:
-    """An instance's own disk is no memory for a function: on FC the store must be chosen with open eyes."""
-    if settings.store:
-        return settings.store
-    if environ.get("FC_FUNC_CODE_PATH") or environ.get("FC_INSTANCE_ID"):
-        raise SettingsError(["HPOQ_STORE must be set on Function Compute: instances share no disk"])
-    return "sqlite:///hpoq.sqlite3"
 
 
 def _open_publisher(output: str, messages: Callable[[], smq.Smq]) -> Publisher:

@@ -74,6 +74,11 @@ class Settings(BaseModel):
     event_source: str | None = Field(
         None, description="CloudEvents `source` of the events; by default the function's ARN."
     )
+    opentelemetry: bool = Field(
+        default=False,
+        description="Metrics and spans through OpenTelemetry too: needs `hpoq[otel]`; where to, its own variables "
+        "say, `OTEL_EXPORTER_OTLP_ENDPOINT` first.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
 
     @model_validator(mode="after")

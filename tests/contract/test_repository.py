@@ -16,8 +16,8 @@ LAYERS = {
     # What each part of hpoq may import of hpoq: what stands below it, never what stands above.
     "contract": {"errors"},
     "idempotency": {"clock", "cloud", "errors"},
-    "observability": {"errors"},
-    "cloud": {"clock", "contract", "errors"},
+    "observability": {"clock", "errors"},
+    "cloud": {"clock", "contract", "errors", "observability"},
     "publishers": {"cloud", "errors"},
     "processing": {"clock", "cloud", "contract", "errors", "idempotency", "observability", "publishers"},
     "testing": {"clock", "contract", "errors", "idempotency", "processing"},

@@ -8,6 +8,7 @@ from typing import TypeAlias, TypeVar
 
 from hpoq.clock import Clock
 from hpoq.errors import CallError, NotSent, Throttled, Unavailable, UnknownEnd
+from hpoq.observability.measures import count
 
 T = TypeVar("T")
 MayRetry: TypeAlias = Callable[[CallError], bool]
@@ -56,6 +57,7 @@ class RetryPolicy:
                     if unknown is not None and isinstance(error, NotSent):
                         raise unknown from error
                     raise
+            count("retries")
             clock.sleep(wait)
         raise ValueError("a retry policy needs at least one attempt")
 

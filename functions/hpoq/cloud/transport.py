@@ -14,6 +14,7 @@ from hpoq.clock import Clock
 from hpoq.cloud.connections import Exchange, TooLate
 from hpoq.cloud.endpoint import Endpoint
 from hpoq.errors import CallError, NoTimeLeft, Unavailable, UnknownEnd
+from hpoq.observability.trace import traceparent
 
 _CHUNK = 64 * 1024
 _NEVER_SENT = (ClosedPoolError, ConnectTimeoutError, NewConnectionError, ConnectionRefusedError)
@@ -88,9 +89,13 @@ class Transport:
         (a suspended machine); the first byte never leaves later than `least_seconds` before either. Looking
         up a name takes as long as the resolver lets it.
 
+        The trace of the message under way goes along in a header of its own, which no signature covers.
+
         Raises NoTimeLeft and Unavailable if nothing was sent, UnknownEnd once something may have been.
         """
         prepared = _prepare(request)
+        if carried := traceparent():
+            prepared.headers["traceparent"] = carried
 
         def left() -> float:
             monotonic = math.inf if give_up_at is None else give_up_at - self.clock.monotonic()

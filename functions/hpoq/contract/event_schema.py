@@ -60,7 +60,11 @@ def _envelope(outcome: EventOutcome) -> JsonObject:
         "subject": {**_TEXT, "description": subject},
         "time": {"type": "string", "format": "date-time", "pattern": _TIME},
         "datacontenttype": {"const": "application/json"},
-        "traceparent": {"type": "string", "pattern": patterns.TRACEPARENT, "description": "The request's."},
+        "traceparent": {
+            "type": "string",
+            "pattern": patterns.TRACEPARENT,
+            "description": "The request's, or with OpenTelemetry that of the span in which the event was made.",
+        },
         "data": ref("Data"),
     }
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fcruntime.jsonvalue import JsonObject
 from hpoq.contract.events import EventData, EventError, EventOutcome, encode_event, make_event
 from hpoq.contract.keys import event_id
+from hpoq.observability.trace import traceparent
 from hpoq.processing.intake import Intake
 from hpoq.publishers import Publisher
 
@@ -51,7 +52,7 @@ class Announcer:
             source=self.source,
             time=time,
             data=data,
-            traceparent=intake.request.traceparent if intake.request else None,
+            traceparent=traceparent(),
         )
         return encode_event(event)
 

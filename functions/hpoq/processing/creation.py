@@ -20,6 +20,7 @@ from hpoq.contract.rules import MOST_TAGS
 from hpoq.errors import CallError, Invalid, NoTimeLeft, UnknownEnd
 from hpoq.idempotency.record import Record
 from hpoq.observability.logs import get_logger
+from hpoq.observability.measures import count, step
 from hpoq.processing import lifecycle, reconcile
 from hpoq.processing.faults import as_event_error, needs_operator
 from hpoq.processing.lifecycle import Terms
@@ -109,14 +110,19 @@ class Creator:
 
     def _find(self, request: ExperimentRequest, claim: Record, *, thorough: bool) -> Created | None:
         experiment = request.experiment
-        found = reconcile.find(
-            self._client,
-            Sought(claim.key, claim.claimed_at, experiment.name, experiment.workspace_id),
-            thorough=thorough,
-            page_size=self._marking.page_size,
-            give_up_at=self._give_up_at(claim),
-        )
-        return Created(found.experiment_id, adopted=True) if found else None
+        count("reconciliations")
+        with step("reconcile", self._clock):
+            found = reconcile.find(
+                self._client,
+                Sought(claim.key, claim.claimed_at, experiment.name, experiment.workspace_id),
+                thorough=thorough,
+                page_size=self._marking.page_size,
+                give_up_at=self._give_up_at(claim),
+            )
+        if found is None:
+            return None
+        count("adoptions")
+        return Created(found.experiment_id, adopted=True)
 
     def _clear_doubt(self, request: ExperimentRequest, claim: Record, doubt_until: float) -> Ending | None:
         """None once nothing can come to light any more: the way to a create is free."""
@@ -144,7 +150,8 @@ class Creator:
         if give_up_at - self._clock.monotonic() < self._limits.start_seconds:
             return Postponed(_NO_TIME, None, counts=False)
         try:
-            made = self._send(request, claim, give_up_at)
+            with step("create", self._clock):
+                made = self._send(request, claim, give_up_at)
         except UnknownEnd as exc:
             return self._after_unknown_end(request, claim, exc)
         except Invalid as exc:

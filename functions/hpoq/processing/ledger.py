@@ -10,6 +10,7 @@ from hpoq.clock import Clock
 from hpoq.errors import StoreError, StoreUnavailable
 from hpoq.idempotency.record import Record, Version
 from hpoq.idempotency.store import Store
+from hpoq.observability.measures import count, step
 from hpoq.processing import lifecycle
 from hpoq.processing.lifecycle import Action, Terms
 
@@ -46,6 +47,15 @@ class Ledger:
 
     def open(self, key: str, fingerprint: str) -> Opening:
         """Claim `key` if it can be had, else say how it stands."""
+        with step("claim", self._clock):
+            opening = self._open(key, fingerprint)
+        if opening.action is Action.WAIT:
+            count("lease_conflicts")
+        elif opening.action is Action.TAKE_OVER:
+            count("takeovers")
+        return opening
+
+    def _open(self, key: str, fingerprint: str) -> Opening:
         owner = self._clock.new_id()
         wanted = lifecycle.claim(key, fingerprint, owner, self._clock.now(), self.terms)
         standing = self._insistently(lambda: self._store.insert(wanted))
@@ -62,7 +72,10 @@ class Ledger:
 
     def save(self, record: Record, expected: Version) -> Record:
         """Write what became of the claim `expected`, and give it back. Raises ClaimLost."""
-        if not self._swap(record, expected):
+        with step("save", self._clock):
+            saved = self._swap(record, expected)
+        if not saved:
+            count("claims_lost")
             raise ClaimLost(record.key)
         return record
 
@@ -75,5 +88,6 @@ class Ledger:
             try:
                 return step()
             except StoreUnavailable:
+                count("store_retries")
                 self._clock.sleep(_PAUSE_SECONDS * attempt * self._clock.random())
         return step()

@@ -10,7 +10,9 @@ from hpoq.contract.keys import CONFLICT, derive_key
 from hpoq.contract.request import secrets
 from hpoq.errors import CallError, StoreError
 from hpoq.idempotency.record import Record, State
+from hpoq.observability import trace
 from hpoq.observability.logs import get_logger
+from hpoq.observability.measures import step, timed
 from hpoq.observability.redaction import known_secrets
 from hpoq.processing import lifecycle
 from hpoq.processing.announcement import Announcer
@@ -55,18 +57,29 @@ class Processor:
     def process(self, intake: Intake) -> Result:
         """Bring one message to its end, or to a retry."""
         found = secrets(intake.request) if intake.request else ()
-        bound = structlog.contextvars.bound_contextvars(message_id=intake.message_id, key=intake.key)
-        with known_secrets(found), bound:
-            try:
-                result = self._process(intake)
-            except StoreError as exc:
-                get_logger().error("store.failed", error=str(exc))
-                result = _result(Outcome.RETRY, intake, error=as_event_error(exc))
-            except Exception:  # noqa: BLE001 - a defect must cost one message a retry, not its neighbours an end
-                get_logger().exception("message.defect")
-                result = _result(Outcome.RETRY, intake, error=_DEFECT)
-            _log(result)
+        parent = intake.request.traceparent if intake.request else None
+        who = {"message_id": intake.message_id or "", "key": intake.key}
+        with (
+            known_secrets(found),
+            timed("message", self._clock),
+            trace.message(parent, who) as tell,
+            structlog.contextvars.bound_contextvars(**_bound(intake)),
+        ):
+            result = self._safely(intake)
+            tell({"outcome": result.outcome.value})
             return result
+
+    def _safely(self, intake: Intake) -> Result:
+        try:
+            result = self._process(intake)
+        except StoreError as exc:
+            get_logger().error("store.failed", error=str(exc))
+            result = _result(Outcome.RETRY, intake, error=as_event_error(exc))
+        except Exception:  # noqa: BLE001 - a defect must cost one message a retry, not its neighbours an end
+            get_logger().exception("message.defect")
+            result = _result(Outcome.RETRY, intake, error=_DEFECT)
+        _log(result)
+        return result
 
     def _process(self, intake: Intake) -> Result:
         began = self._clock.monotonic()
@@ -153,7 +166,8 @@ class Processor:
         """Publish the stored event. Its outcome is reported by the delivery that gets it out."""
         event = record.event or "{}"
         try:
-            self._announcer.publish(event, self._publish_by)
+            with step("publish", self._clock):
+                self._announcer.publish(event, self._publish_by)
         except CallError as exc:
             get_logger().error("publish.failed", error=str(exc))
             return _result(
@@ -173,6 +187,13 @@ def _result(
     outcome: Outcome, intake: Intake, *, experiment_id: str | None = None, error: EventError | None = None
 ) -> Result:
     return Result(outcome, intake.key, intake.message_id, experiment_id, error)
+
+
+def _bound(intake: Intake) -> dict[str, str | None]:
+    """What stands on every log line of a message."""
+    bound = {"message_id": intake.message_id, "key": intake.key}
+    traced = trace.trace_id()
+    return bound | {"trace_id": traced} if traced else bound
 
 
 def _log(result: Result) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -48,12 +49,15 @@ class BatchReport:
     request_id: str
     results: Sequence[Result]
 
+    @property
+    def summary(self) -> dict[str, int]:
+        """How many messages had each outcome."""
+        counts = Counter(result.outcome for result in self.results)
+        return {outcome.value: counts[outcome] for outcome in Outcome}
+
     def as_json(self) -> JsonObject:
-        counts = {outcome.value: 0 for outcome in Outcome}
-        for result in self.results:
-            counts[result.outcome.value] += 1
         return {
             "requestId": self.request_id,
             "messages": [result.as_row() for result in self.results],
-            "summary": dict(counts),
+            "summary": dict(self.summary),
         }
