@@ -12,6 +12,7 @@ _COMMANDS = {
     "check": "Validate request messages.",
     "send": "Enqueue request messages.",
     "redrive": "Move dead letters back to their queue.",
+    "package": "Build the code package for FC.",
     "contract": "Write the JSON Schemas and the AsyncAPI document.",
     "local": "Start the local cloud with the whole pipeline.",
 }

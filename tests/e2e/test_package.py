@@ -1,0 +1,229 @@
+"""`hpoq package`: what it builds runs where nothing else is installed, and is the same whoever builds it."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import alilocal
+from alilocal.tablestore.model import STRING
+
+ROOT = Path(__file__).parents[2]
+VENDORS = re.compile(
+    r"^(boto3|botocore|mns|alibabacloud_\w+|Tea|tablestore|aws_lambda_powertools|pip|setuptools)/"
+)
+NOT_DEPLOYED = re.compile(r"__pycache__|\.pyc$|(^|/)tests?/|^hpoq/(cli|testing|packaging)/")
+HANDLES = """
+import json, os, sys
+sys.path[:0] = json.loads(sys.argv[1])
+os.environ.update(json.loads(sys.argv[2]))
+from fcruntime import Fc3Context, invoke
+import hpoq.handler
+context = Fc3Context("r-1")
+hpoq.handler.initialize(context)
+result = invoke("hpoq.handler.handler", open(sys.argv[3], "rb").read(), context)
+hpoq.handler.pre_stop(context)
+outside = [m.__file__ for m in sys.modules.values()
+           if getattr(m, "__file__", None) and not m.__file__.startswith((sys.base_prefix, *sys.path[:2]))]
+print(json.dumps({"version": sys.version_info[:2], "body": json.loads(result.body), "outside": outside}))
+"""
+
+
+def interpreter(version):
+    """Python `version` of this machine; pyenv's shims answer only for versions that are switched on."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    for found in [
+        shutil.which(f"python{version}"),
+        *map(str, sorted(pyenv.glob(f"versions/{version}.*/bin/python"))),
+    ]:
+        if found and not subprocess.run([found, "-c", ""], capture_output=True).returncode:
+            return found
+    pytest.skip(f"Python {version} is not on this machine")
+
+
+def build(folder, *options, **environ):
+    """The report of a build into `folder`."""
+    command = [
+        sys.executable,
+        "-c",
+        "from hpoq.cli import main; main()",
+        "package",
+        "--json",
+        "--output",
+        folder,
+        *options,
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, **environ}, cwd=folder.parent
+    )
+    if done.returncode and not os.environ.get("CI"):
+        pytest.skip("the package index has no wheels")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """Builds once for each set of options."""
+    kept = {}
+
+    def get(*options):
+        if options not in kept:
+            kept[options] = build(tmp_path_factory.mktemp("dist"), *options)
+        return kept[options]
+
+    return get
+
+
+def paths(report, index=0):
+    with zipfile.ZipFile(report["packages"][index]["path"]) as archive:
+        return archive.namelist()
+
+
+def unpacked(report, folder):
+    for package in report["packages"]:
+        with zipfile.ZipFile(package["path"]) as archive:
+            archive.extractall(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("version", "layer"),
+    [("3.10", False), ("3.12", False), ("3.12", True)],
+    ids=["3.10", "3.12", "3.12 with a layer"],
+)
+def test_it_handles_an_event_where_nothing_is_installed(built, tmp_path, version, layer):
+    found = interpreter(version)
+    report = built("--runtime", f"python{version}", *(["--layer"] if layer else []))
+    code = unpacked(report, tmp_path / "code")
+    subprocess.run([found, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
+    with alilocal.serve() as server:
+        cloud = server.cloud
+        cloud.topics.create("hpo-results")
+        cloud.tables.create("hpoq", [("key", STRING)])
+        environ = {
+            "HPOQ_PAIAUTOML_ENDPOINT": server.url,
+            "HPOQ_SMQ_ENDPOINT": server.url,
+            "HPOQ_STORE": f"tablestore://127.0.0.1:{server.port}/hpoq?instance=local&scheme=http",
+            "ALIBABA_CLOUD_ACCESS_KEY_ID": cloud.access_key_id,
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET": cloud.access_key_secret,
+        }
+        event = ROOT / "events/triggers/smq-queue/03-event-stream-batch.json"
+        places = [str(code), str(code / "python")]
+        command = [
+            tmp_path / "bare/bin/python",
+            "-I",
+            "-c",
+            HANDLES,
+            json.dumps(places),
+            json.dumps(environ),
+            event,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={})
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout.splitlines()[-1])
+        made = [experiment.name for experiment in cloud.experiments]
+    assert told["version"] == [int(part) for part in version.split(".")]
+    assert told["outside"] == []
+    assert told["body"]["summary"]["created"] == len(made) > 0
+
+
+def test_the_same_wheels_make_the_same_bytes(built, tmp_path):
+    """In another folder, another time zone, with other permissions for new files, from the lock."""
+    report = built("--runtime", "python3.10")
+    before = os.umask(0o077)
+    try:
+        again = build(
+            tmp_path / "elsewhere", "--lock", report["lock"], TZ="Asia/Shanghai", PYTHONHASHSEED="7"
+        )
+    finally:
+        os.umask(before)
+    for name in ("lock", "sbom"):
+        assert Path(again[name]).read_bytes() == Path(report[name]).read_bytes()
+    (first,), (second,) = report["packages"], again["packages"]
+    assert Path(first["path"]).read_bytes() == Path(second["path"]).read_bytes()
+
+
+def test_it_holds_what_runs_and_nothing_else(built):
+    (package,) = built("--runtime", "python3.12")["packages"]
+    names = paths(built("--runtime", "python3.12"))
+    assert {"hpoq/handler.py", "fcruntime/context.py", "requests/__init__.py"} < set(names)
+    assert not [name for name in names if VENDORS.match(name)]
+    assert not [
+        name
+        for name in names
+        if re.search(r"__pycache__|\.pyc$|(^|/)tests?/|^hpoq/(cli|testing|packaging)/", name)
+    ]
+    licences = [name for name in names if re.search(r"\.dist-info/.*licen", name, re.IGNORECASE)]
+    assert len({name.split("/")[0] for name in licences}) >= 8
+    assert package["size"] < 6_000_000
+    assert package["size"] > sum(row["packed"] for row in package["distributions"])
+
+
+@pytest.mark.parametrize(("architecture", "machine"), [("x86_64", "x86_64"), ("arm64", "aarch64")])
+def test_its_binaries_are_of_the_runtime_and_the_architecture(built, architecture, machine):
+    report = built(
+        "--runtime", "python3.12", "--layer", *([] if architecture == "x86_64" else ["--arch", architecture])
+    )
+    binaries = [name for name in paths(report, 1) if name.endswith(".so")]
+    assert binaries
+    assert all(re.search(rf"\.(cpython-312-{machine}-linux-gnu|abi3)\.so$", name) for name in binaries)
+    with zipfile.ZipFile(report["packages"][1]["path"]) as archive:
+        machines = {archive.read(name)[18] for name in binaries}
+    assert machines == {{"x86_64": 0x3E, "aarch64": 0xB7}[machine]}
+
+
+def test_a_layer_takes_the_dependencies(built):
+    report = built("--runtime", "python3.12", "--layer")
+    assert {name.split("/")[0] for name in paths(report, 0)} == {"hpoq", "fcruntime"}
+    assert {name.split("/")[0] for name in paths(report, 1)} == {"python"}
+
+
+def test_an_extra_is_taken_along(built):
+    names = paths(built("--runtime", "python3.10", "--extra", "redis"))
+    assert "redis/__init__.py" in names
+    assert "redis/__init__.py" not in paths(built("--runtime", "python3.10"))
+
+
+def test_the_bill_of_materials_is_complete(built):
+    report = built("--runtime", "python3.10")
+    bill = json.loads(Path(report["sbom"]).read_text())
+    listed = {f"{one['name']} {one['version']}": one for one in bill["components"]}
+    distributions = {row["distribution"] for row in report["packages"][0]["distributions"]}
+    assert set(listed) == {name for name in distributions if not name.startswith("hpoq ")}
+    assert all(component["licenses"] for component in listed.values())
+    assert bill["metadata"]["component"]["hashes"][0]["content"] == report["packages"][0]["sha256"]
+    locked = dict(line.split(" --hash=sha256:") for line in Path(report["lock"]).read_text().splitlines())
+    assert {one["hashes"][0]["content"] for one in listed.values()} == set(locked.values())
+    (own,) = [one for one in bill["dependencies"] if one["ref"].startswith("pkg:pypi/hpoq@")]
+    assert {ref.split("/")[1].split("@")[0] for ref in own["dependsOn"]} == {
+        "pydantic",
+        "requests",
+        "structlog",
+        "urllib3",
+    }
+
+
+def test_wheels_that_cannot_be_had_are_told(tmp_path):
+    lock = tmp_path / "wrong.lock"
+    lock.write_text("requests==2.31.0 --hash=sha256:" + "0" * 64 + "\n")
+    command = [
+        sys.executable,
+        "-c",
+        "from hpoq.cli import main; main()",
+        "package",
+        "--lock",
+        lock,
+        "--output",
+        tmp_path / "dist",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "requests" in done.stderr
+    assert not list(tmp_path.glob("dist/*.zip"))
