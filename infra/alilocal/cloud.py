@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from email.utils import formatdate
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -252,7 +253,12 @@ class LocalCloud:
         return session
 
     def handle(self, request: Request) -> Response:
-        """Answer `request`; raises Broken where a fault leaves it without an answer."""
+        """Answer `request` at the cloud's own time; raises Broken where a fault leaves it without an answer."""
+        answer = self._handle(request)
+        date = formatdate(self.clock.now(), usegmt=True)
+        return replace(answer, headers=(*answer.headers, ("Date", date)))
+
+    def _handle(self, request: Request) -> Response:
         if request.path.startswith(("/_alilocal", "/_console")):
             return self._control.handle(request)
         service = next((service for service in self._services if service.owns(request)), None)

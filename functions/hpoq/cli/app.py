@@ -11,6 +11,7 @@ _COMMANDS = {
     "replay": "Run trigger events through the function, offline.",
     "check": "Validate request messages.",
     "send": "Enqueue request messages.",
+    "doctor": "Examine an environment, and say what to mend.",
     "status": "Explain what became of a message.",
     "redrive": "Move dead letters back to their queue.",
     "package": "Build the code package for FC.",

@@ -13,6 +13,8 @@ QUEUE = "hpo-requests"
 TOPIC = "hpo-results"
 TABLE = "hpoq"
 DEAD_LETTER_QUEUE = "hpo-requests-dead"
+TIMEOUT_SECONDS = 300
+"""The function's time-out; a message stays invisible for longer."""
 
 _KEYS = ("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET", "ALIBABA_CLOUD_SECURITY_TOKEN")
 
@@ -70,7 +72,7 @@ def lay_out(cloud: alilocal.LocalCloud) -> None:
     """Have the queue, the topic, the dead-letter queue and the table of the pipeline."""
     for name in (QUEUE, DEAD_LETTER_QUEUE):
         if name not in cloud.queues:
-            cloud.queues.create(name)
+            cloud.queues.create(name, visibility_timeout=TIMEOUT_SECONDS + 60)
     if TOPIC not in cloud.topics:
         cloud.topics.create(TOPIC)
     if TABLE not in cloud.tables.list():

@@ -17,13 +17,12 @@ from alilocal.eventstream import EventStream
 from alilocal.fc import Function
 from alilocal.statedir import StateDir, StateInUse
 from fcruntime.jsonvalue import JsonValue
-from hpoq.cli.cloud import DEAD_LETTER_QUEUE, QUEUE, TABLE, TOPIC, environment, lay_out
+from hpoq.cli.cloud import DEAD_LETTER_QUEUE, QUEUE, TABLE, TIMEOUT_SECONDS, TOPIC, environment, lay_out
 from hpoq.cli.output import notes, print_json
 from hpoq.errors import SettingsError
 from hpoq.settings import Settings
 
 _DEFAULT_PORT = 7600
-_TIMEOUT_SECONDS = 300
 _PACKAGE = Path(hpoq.__file__).parent
 
 
@@ -100,7 +99,7 @@ def _function(
         pre_stop="hpoq.handler.pre_stop",
         code=_PACKAGE.parent,
         environment=environ,
-        timeout=_TIMEOUT_SECONDS,
+        timeout=TIMEOUT_SECONDS,
         reload=_PACKAGE if reloads else False,
         on_output=None if is_quiet else _tell,
     )

@@ -54,7 +54,7 @@ def get_row(table: str, key: Row) -> bytes:
 
 def row_of(response: bytes) -> dict[str, ColumnValue] | None:
     """The attribute columns of a GetRowResponse, None if there is no such row. Raises WireError."""
-    rows = [value for number, value in _fields(response) if number == 2 and isinstance(value, bytes)]
+    rows = [value for number, value in fields(response) if number == 2 and isinstance(value, bytes)]
     if not rows:
         raise WireError("a response without a row")
     return _attributes(rows[0]) if rows[0] else None
@@ -63,7 +63,7 @@ def row_of(response: bytes) -> dict[str, ColumnValue] | None:
 def error_of(response: bytes) -> tuple[str, str] | None:
     """Code and message of an Error, None if the body is none."""
     try:
-        found = {number: value for number, value in _fields(response) if isinstance(value, bytes)}
+        found = {number: value for number, value in fields(response) if isinstance(value, bytes)}
         return (found[1].decode(), found.get(2, b"").decode()) if 1 in found else None
     except (WireError, UnicodeDecodeError):
         return None
@@ -144,7 +144,7 @@ def _row(key: Row, columns: Row) -> bytes:
     return bytes(out) + bytes([_TAG_ROW_CRC, crc8(b"\x00", crc)])
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     """Number and value of each field; fixed-width ones are passed over."""
     reader = _Reader(message)
     while reader.left():

@@ -78,7 +78,7 @@ class Tablestore(ServiceClient):
         Repeated after an unknown end, a write that had taken place fails its condition.
         """
         try:
-            self._call("PutRow", ots_wire.put_row(table, key, columns, condition))
+            self.call("PutRow", ots_wire.put_row(table, key, columns, condition))
         except Conflict as exc:
             if exc.code == _CONDITION_FAILED:
                 return False
@@ -87,13 +87,15 @@ class Tablestore(ServiceClient):
 
     def get_row(self, table: str, key: Row) -> dict[str, ColumnValue] | None:
         """The attribute columns of the row, as the last finished write left them; None if there is none."""
-        answer = self._call("GetRow", ots_wire.get_row(table, key))
+        answer = self.call("GetRow", ots_wire.get_row(table, key))
         try:
             return ots_wire.row_of(answer)
         except (WireError, UnicodeDecodeError) as exc:
             raise UnknownEnd(f"unreadable answer: {exc}", service=SERVICE, operation="GetRow") from exc
 
-    def _call(self, operation: str, body: bytes) -> bytes:
+    def call(self, operation: str, body: bytes) -> bytes:
+        """The body of the service's answer to `operation`."""
+
         def sign(credentials: Credentials) -> SignedRequest:
             return self._signed(operation, body, credentials)
 

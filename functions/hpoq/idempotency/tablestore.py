@@ -22,11 +22,11 @@ _MOST_READS = 4
 
 
 class TablestoreStore:
-    """A `Store` in `table`."""
+    """A `Store` in the table `table`, through `client`."""
 
     def __init__(self, client: Tablestore, table: str) -> None:
-        self._client = client
-        self._table = table
+        self.client = client
+        self.table = table
 
     @classmethod
     def open(
@@ -54,7 +54,7 @@ class TablestoreStore:
 
     def get(self, key: str) -> Record | None:
         try:
-            row = self._client.get_row(self._table, {"key": key})
+            row = self.client.get_row(self.table, {"key": key})
         except CallError as exc:
             raise StoreUnavailable(str(exc)) from exc
         return None if row is None else decode(key, str(row.get("body")))
@@ -85,6 +85,6 @@ class TablestoreStore:
             "body": encode(record),
         }
         try:
-            return self._client.put_row(self._table, {"key": record.key}, columns, condition)
+            return self.client.put_row(self.table, {"key": record.key}, columns, condition)
         except CallError as exc:
             raise StoreUnavailable(str(exc)) from exc
