@@ -1,0 +1,64 @@
+variable "region" {
+  description = "Region of everything; the queue and the function must share it."
+  type        = string
+  default     = "cn-hangzhou"
+}
+
+variable "instance" {
+  description = "Name of the Tablestore instance to create, one's own in the region."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-zA-Z][-a-zA-Z0-9]{1,14}[a-zA-Z0-9]$", var.instance))
+    error_message = "Must be 3 to 16 letters, digits and hyphens, beginning with a letter."
+  }
+}
+
+variable "log_project" {
+  description = "Name of the log project to create, one's own in all of Alibaba Cloud."
+  type        = string
+}
+
+variable "package" {
+  description = "The code package that `hpoq package` writes."
+  type        = string
+  default     = "../../../dist/hpoq-python3.10-x86_64.zip"
+}
+
+variable "releases" {
+  description = "Names of the published versions. A name that is added publishes the code as it then is; one that is taken away deletes its version."
+  type        = set(string)
+}
+
+variable "live" {
+  description = "The release that the trigger calls."
+  type        = string
+
+  validation {
+    condition     = contains(var.releases, var.live)
+    error_message = "Must be one of the releases."
+  }
+}
+
+variable "canary" {
+  description = "The release that takes the share canary_weight of the calls, if any."
+  type        = string
+  default     = null
+  nullable    = true
+
+  validation {
+    condition     = var.canary == null || (var.canary != var.live && contains(var.releases, coalesce(var.canary, " ")))
+    error_message = "Must be one of the releases, and not the live one."
+  }
+}
+
+variable "canary_weight" {
+  description = "The canary's share of the calls."
+  type        = number
+  default     = 0.1
+
+  validation {
+    condition     = var.canary_weight > 0 && var.canary_weight < 1
+    error_message = "Must be more than 0 and less than 1."
+  }
+}
