@@ -7,51 +7,54 @@ provider "alicloud" {
 data "alicloud_account" "current" {}
 
 resource "alicloud_message_service_queue" "dead_letters" {
-  queue_name               = "hpo-requests-dead"
-  message_retention_period = 604800
+  queue_name               = local.dead_letters.QueueName
+  message_retention_period = local.dead_letters.MessageRetentionPeriod
 }
 
 resource "alicloud_message_service_queue" "requests" {
-  queue_name               = "hpo-requests"
-  visibility_timeout       = 900
-  message_retention_period = 604800
+  queue_name               = local.queue.QueueName
+  visibility_timeout       = local.queue.VisibilityTimeout
+  message_retention_period = local.queue.MessageRetentionPeriod
 
   dlq_policy {
-    enabled                  = true
+    enabled                  = local.queue.DlqPolicy.Enabled
     dead_letter_target_queue = alicloud_message_service_queue.dead_letters.queue_name
-    max_receive_count        = 100
+    max_receive_count        = local.queue.DlqPolicy.MaxReceiveCount
   }
 }
 
 resource "alicloud_message_service_topic" "results" {
-  topic_name = "hpo-results"
+  topic_name = local.topic.TopicName
 }
 
 resource "alicloud_ots_instance" "records" {
   name        = var.instance
-  description = "Records of hpoq"
+  description = local.base.Instance.Properties.Description
 }
 
 resource "alicloud_ots_table" "records" {
   instance_name = alicloud_ots_instance.records.name
-  table_name    = "hpoq"
-  max_version   = 1
-  time_to_live  = 3024000
+  table_name    = local.table.TableName
+  max_version   = local.table.MaxVersions
+  time_to_live  = local.table.TimeToLive
 
-  primary_key {
-    name = "key"
-    type = "String"
+  dynamic "primary_key" {
+    for_each = local.table.PrimaryKey
+    content {
+      name = primary_key.value.Name
+      type = title(lower(primary_key.value.Type))
+    }
   }
 }
 
 resource "alicloud_ram_role" "function" {
-  role_name                   = "hpoq"
-  description                 = "What the function hpoq may do"
+  role_name                   = local.role.RoleName
+  description                 = local.role.Description
   assume_role_policy_document = file("${path.module}/../policies/function-trust.json")
 }
 
 resource "alicloud_ram_policy" "function" {
-  policy_name     = "hpoq-function"
+  policy_name     = one(local.role.Policies).PolicyName
   policy_document = file("${path.module}/../policies/function.json")
 }
 
@@ -67,7 +70,7 @@ resource "alicloud_log_project" "hpoq" {
 
 resource "alicloud_log_store" "hpoq" {
   project_name     = alicloud_log_project.hpoq.project_name
-  logstore_name    = "hpoq"
+  logstore_name    = local.function.functionName
   retention_period = 30
 }
 

@@ -1,0 +1,137 @@
+"""infra/serverless by itself: what its files say agrees, with each other and with the function."""
+
+import importlib
+import json
+import re
+from pathlib import Path
+
+import deploymentfiles
+import pytest
+from deploymentfiles import ACCOUNT, INSTANCE, REGION, ROOT, RULES, deployment, policy
+
+import alilocal
+from alilocal.tablestore.model import STRING
+from fcruntime import Fc3Context
+from fcruntime.context import FunctionInfo
+from hpoq.errors import SettingsError
+from hpoq.handler import Function
+from hpoq.idempotency.tablestore import TablestoreStore
+from hpoq.settings import Settings
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_arithmetic(rule):
+    holds, _ = RULES[rule]
+    assert holds(deployment()), holds.__doc__
+
+
+@pytest.mark.parametrize("rule", [rule for rule, (_, spoil) in RULES.items() if spoil])
+def test_arithmetic_is_told_from_the_files(rule):
+    """A change of the files that breaks the rule is seen."""
+    holds, spoil = RULES[rule]
+    spoiled = deployment()
+    spoil(spoiled)
+    assert not holds(spoiled)
+
+
+def test_a_lease_that_covers_no_create_is_refused():
+    spoiled = deployment()
+    spoiled.function["environmentVariables"]["HPOQ_LEASE_SECONDS"] = "53"
+    with pytest.raises(SettingsError):
+        _ = spoiled.settings
+
+
+def test_the_settings_stand_in_the_file():
+    """Every number of the arithmetic is written down, so that a changed default changes no deployment."""
+    used = set(re.findall(r"\b(?:settings|s)\.(\w+)", Path(deploymentfiles.__file__).read_text()))
+    assert used & set(Settings.model_fields) > {"lease_seconds", "max_attempts", "retention_days"}
+    assert used & set(Settings.model_fields) <= deployment().settings.model_fields_set
+
+
+def test_entry_points():
+    props = deployment().function
+    hooks = props["instanceLifecycleConfig"]
+    for entry in (props["handler"], hooks["initializer"]["handler"], hooks["preStop"]["handler"]):
+        module, _, name = entry.rpartition(".")
+        assert callable(getattr(importlib.import_module(module), name)), entry
+
+
+def test_the_package_is_for_the_runtime():
+    props = deployment().function
+    assert Path(props["code"]).name == f"hpoq-{props['runtime']}-x86_64.zip"
+
+
+def test_names_agree():
+    """What one place calls a queue, a topic, a table or a role, every other does too."""
+    d = deployment()
+    settings, resources = d.settings, d.resources
+    queue, dead = resources["Requests"]["QueueName"], resources["DeadLetters"]["QueueName"]
+    topic, table = resources["Results"]["TopicName"], resources["Records"]["TableName"]
+    source = d.trigger["triggerConfig"]["eventSourceConfig"]["eventSourceParameters"]["sourceMNSParameters"]
+
+    assert queue == settings.queue == source["QueueName"]
+    assert source["RegionId"] == d.function["region"] == REGION
+    assert dead == resources["Requests"]["DlqPolicy"]["DeadLetterTargetQueue"] != queue
+    assert d.run["deadLetterQueue"]["Arn"] == f"acs:mns:{REGION}:{ACCOUNT}:/queues/{dead}"
+    assert settings.output == f"smq://{topic}"
+    assert settings.store == f"tablestore://{INSTANCE}.{REGION}.ots.aliyuncs.com/{table}"
+    assert d.function["role"] == resources["Role"]["RoleName"] == resources["Role"]["RoleName"].lower()
+    granted = json.dumps(policy("function.json"))
+    for place in (f"/queues/{queue}/messages", f"/topics/{topic}/messages", f"/table/{table}"):
+        assert place in granted
+    assert TablestoreStore.open(settings.store)
+
+
+def test_the_table_is_the_stores():
+    table = deployment().resources["Records"]
+    assert table["PrimaryKey"] == [{"Name": "key", "Type": "STRING"}]
+    assert table["MaxVersions"] == 1
+
+
+def listed(document):
+    """The policy with every Action and Resource as a list, in order."""
+    for statement in document["Statement"]:
+        for name in ("Action", "Resource"):
+            if isinstance(statement.get(name), str):
+                statement[name] = [statement[name]]
+            if name in statement:
+                statement[name] = sorted(statement[name])
+    return document
+
+
+def test_the_role_is_that_of_the_policies():
+    role = deployment().resources["Role"]
+    [given] = role["Policies"]
+    assert listed(given["PolicyDocument"]) == listed(policy("function.json"))
+    assert listed(role["AssumeRolePolicyDocument"]) == listed(policy("function-trust.json"))
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "events/triggers/smq-queue").glob("0*.json")), ids=lambda f: f.stem
+)
+def test_the_function_runs_as_deployed(file):
+    """With the deployment's own settings and resources, every shape of an SMQ event makes its experiments."""
+    d = deployment()
+    with alilocal.LocalCloud(seed=1) as cloud:
+        for name in ("Requests", "DeadLetters"):
+            cloud.queues.create(d.resources[name]["QueueName"])
+        topic = cloud.topics.create(d.resources["Results"]["TopicName"])
+        table = d.resources["Records"]
+        cloud.tables.create(table["TableName"], [(table["PrimaryKey"][0]["Name"], STRING)])
+        environ = {
+            **d.function["environmentVariables"],
+            "HPOQ_REGION": cloud.region,
+            "HPOQ_ACCOUNT_ID": cloud.account_id,
+            "HPOQ_PAIAUTOML_ENDPOINT": cloud.endpoint,
+            "HPOQ_SMQ_ENDPOINT": cloud.endpoint,
+            "HPOQ_STORE": f"tablestore://localhost/{table['TableName']}?instance={INSTANCE}&scheme=http",
+            "ALIBABA_CLOUD_ACCESS_KEY_ID": cloud.access_key_id,
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET": cloud.access_key_secret,
+        }
+        function = Function(environ, session=cloud.session())
+        context = Fc3Context("r-1", FunctionInfo(timeout=d.function["timeout"]))
+        report = function.handle(file.read_bytes(), context)
+        outcomes = {message["outcome"] for message in report["messages"]}
+        assert "created" in outcomes
+        assert "retry" not in outcomes
+        assert len(topic.published) >= len(cloud.experiments) > 0
