@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -35,25 +36,29 @@ class Alias:
 
 def _run(*arguments: str) -> None:
     """Run a command of `s` beside `s.yaml`, in the operator's sight. Raises ReleaseError if it fails."""
-    _called(arguments, subprocess.run(["s", *arguments], cwd=HERE, check=False, text=True))
+    _check(arguments, subprocess.run(["s", *arguments], cwd=HERE, check=False, text=True))
 
 
 def _ask(*arguments: str) -> object:
     """The JSON that a command of `s` answers with. Raises ReleaseError if it fails."""
     command = ["s", *arguments, "-o", "json", "--silent"]
     done = subprocess.run(command, cwd=HERE, check=False, stdout=subprocess.PIPE, text=True)
-    _called(arguments, done)
+    _check(arguments, done)
     try:
         answer: object = json.loads(done.stdout)
     except ValueError:
-        raise ReleaseError(f"s {' '.join(arguments)}: no JSON: {done.stdout.strip()[:200]}") from None
+        # With -o json the CLI ends with 0 even if the command failed, and says nothing of why.
+        raise ReleaseError(f"{_line(arguments)} gave no answer; run it by itself to see why") from None
     return answer
 
 
-def _called(arguments: Sequence[str], done: subprocess.CompletedProcess[str]) -> None:
+def _check(arguments: Sequence[str], done: subprocess.CompletedProcess[str]) -> None:
     if done.returncode != 0:
-        command = " ".join(["s", *arguments])
-        raise ReleaseError(f"{command} ended with {done.returncode}; nothing after it was done")
+        raise ReleaseError(f"{_line(arguments)} ended with {done.returncode}; nothing after it was done")
+
+
+def _line(arguments: Sequence[str]) -> str:
+    return shlex.join(["s", *arguments])
 
 
 def _member(answer: object, name: str) -> object:

@@ -1,0 +1,272 @@
+"""release.py with the Serverless Devs CLI itself; what the CLI calls is a stand-in for its components."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from deploymentfiles import ACCOUNT, FOLDER, INSTANCE, deployment, rendered
+
+STUB = Path(__file__).with_name("componentstub.cjs")
+NODE_MODULES = os.environ.get("TEST_NODE_MODULES")
+CLI = Path(NODE_MODULES or "") / ".bin/s"
+FC3 = os.environ.get("TEST_FC3_TREE")
+
+# fc3's own schema where it can be had, and its rules for what s.yaml says in our own words.
+OWN_SCHEMA = {
+    "type": "object",
+    "required": ["region", "functionName", "runtime", "code", "handler"],
+    "properties": {
+        "region": {"pattern": "^[a-z]+-[a-z]+(-[0-9])?$"},
+        "runtime": {"enum": ["python3", "python3.9", "python3.10", "python3.12", "custom.debian12"]},
+        "code": {"type": "string"},
+        "cpu": {"type": "number", "minimum": 0.05, "maximum": 16},
+        "memorySize": {"type": "integer", "minimum": 128, "maximum": 32768, "multipleOf": 64},
+        "diskSize": {"enum": [512, 10240]},
+        "timeout": {"type": "integer", "minimum": 1, "maximum": 86400},
+        "instanceConcurrency": {"type": "integer", "minimum": 1, "maximum": 200},
+        "environmentVariables": {"type": "object", "additionalProperties": {"type": "string"}},
+        "triggers": {
+            "type": "array",
+            "items": {
+                "required": ["triggerName", "triggerType", "triggerConfig"],
+                "properties": {"triggerType": {"enum": ["eventbridge", "mns_topic", "timer", "http"]}},
+            },
+        },
+    },
+}
+
+
+class Operator:
+    """One who has the CLI, and a folder with what infra/serverless has."""
+
+    def __init__(self, folder):
+        self.folder = folder / "serverless"
+        shutil.copytree(FOLDER, self.folder)
+        for kind in ("fc3", "ros"):
+            (self.folder / kind).mkdir()
+            shutil.copy(STUB, self.folder / kind / "index.js")
+        self.change(r"component: (\w+)", r"component: ./\1")
+        self.environ = {
+            "PATH": f"{CLI.parent}{os.pathsep}{os.environ['PATH']}",
+            "HOME": str(folder),
+            "TABLESTORE_INSTANCE": INSTANCE,
+            "AccountID": ACCOUNT,
+            "AccessKeyID": "test-access-key-id",
+            "AccessKeySecret": "test-access-key-secret",
+        }
+
+    def change(self, pattern, text):
+        file = self.folder / "s.yaml"
+        changed, times = re.subn(pattern, text, file.read_text())
+        assert times
+        file.write_text(changed)
+
+    def run(self, *command, **environ):
+        return subprocess.run(
+            [*command],
+            cwd=self.folder,
+            env={**self.environ, **environ},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    def release(self, *arguments, ends=0, **environ):
+        done = self.run(sys.executable, str(self.folder / "release.py"), *arguments, **environ)
+        assert done.returncode == ends, done.stdout + done.stderr
+        return done.stderr
+
+    def given(self, versions, live, weights=None):
+        """Begin with so many versions, and the alias at `live`."""
+        alias = {"aliasName": "live", "versionId": live, "additionalVersionWeight": weights or {}}
+        numbers = [{"versionId": str(number + 1)} for number in range(versions)]
+        state = {"calls": [], "versions": numbers, "alias": alias, "trigger": None}
+        (self.folder / "state.json").write_text(json.dumps(state))
+
+    @property
+    def state(self):
+        return json.loads((self.folder / "state.json").read_text())
+
+    @property
+    def live(self):
+        alias = self.state["alias"]
+        return alias["versionId"], alias["additionalVersionWeight"]
+
+
+@pytest.fixture
+def operator(tmp_path):
+    if not CLI.exists():
+        pytest.skip("the Serverless Devs CLI is not in TEST_NODE_MODULES")
+    return Operator(tmp_path)
+
+
+@pytest.fixture(params=["fc3", "own"])
+def schema(request):
+    if request.param == "own":
+        return OWN_SCHEMA
+    if not FC3:
+        pytest.skip("TEST_FC3_TREE does not name a copy of github.com/devsapp/fc3")
+    return json.loads((Path(FC3) / "src/schema.json").read_text())
+
+
+def unknown_options(command, *arguments):
+    """The options of a call that fc3's help does not have."""
+    told = (Path(FC3) / "src/commands-help" / f"{command}.ts").read_text()
+    if command in ("alias", "version"):
+        told = told.partition(f"    {arguments[0]}: {{")[2].partition("\n    },\n")[0]
+    options = [word for word in arguments if word.startswith("-")]
+    return [option for option in options if not re.search(rf"['\"`\s]{option}[,\s'\"]", told)]
+
+
+def test_verify(operator, schema):
+    """`s verify` renders s.yaml and finds that it keeps the component's schema."""
+    (operator.folder / "schema.json").write_text(json.dumps(schema))
+    done = operator.run("s", "verify")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "passed" in done.stdout
+
+
+def test_verify_finds_a_mistake(operator, schema):
+    (operator.folder / "schema.json").write_text(json.dumps(schema))
+    operator.change("memorySize: .*", "memorySize: 500")
+    done = operator.run("s", "verify")
+    assert done.returncode != 0
+    assert "memorySize must be multiple of 64" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        ("runtime: .*", "runtime: python3.13"),
+        (" +handler: hpoq.handler.handler\n", ""),
+        ("triggerType: .*", "triggerType: eventBridge"),
+        ("timeout: 240", "timeout: 240s"),
+        ("HPOQ_CONCURRENCY: '16'", "HPOQ_CONCURRENCY: 16"),
+    ],
+)
+def test_schema_finds_mistakes(schema, pattern, text):
+    """Own rules and fc3's agree on what is wrong."""
+    changed, times = re.subn(pattern, text, rendered((FOLDER / "s.yaml").read_text()))
+    assert times
+    props = yaml.safe_load(changed)["resources"]["function"]["props"]
+    assert not jsonschema.Draft7Validator(schema).is_valid(props)
+
+
+def test_schema(schema):
+    jsonschema.Draft7Validator(schema).validate(deployment().function)
+
+
+def test_the_tablestore_instance_must_be_named(operator):
+    del operator.environ["TABLESTORE_INSTANCE"]
+    done = operator.run("s", "verify")
+    assert done.returncode != 0
+    assert "TABLESTORE_INSTANCE" in done.stdout + done.stderr
+
+
+def test_a_first_deployment(operator):
+    """What the trigger names is there before it."""
+    operator.release("deploy")
+    state = operator.state
+    assert state["calls"] == [
+        ["ros", "deploy", "-y"],
+        ["fc3", "deploy", "--function", "-y"],
+        ["fc3", "version", "publish"],
+        ["fc3", "alias", "publish", "--alias-name", "live", "--version-id", "1", "--vw", "{}"],
+        ["fc3", "deploy", "--trigger", "requests", "-y"],
+    ]
+    assert operator.live == ("1", {})
+    queue = state["trigger"]["triggerConfig"]["eventSourceConfig"]["eventSourceParameters"]
+    assert queue["sourceMNSParameters"]["QueueName"] == state["latest"]["environmentVariables"]["HPOQ_QUEUE"]
+    assert ACCOUNT in state["trigger"]["triggerConfig"]["runOptions"]["deadLetterQueue"]["Arn"]
+
+
+def test_canary_promote_rollback(operator):
+    """Every command and option used stands in the component's own help, where that can be had."""
+    operator.release("deploy")
+    operator.release("canary", "0.1")
+    assert operator.live == ("1", {"2": 0.1})
+    operator.release("promote")
+    assert operator.live == ("2", {})
+    operator.release("rollback")
+    assert operator.live == ("1", {})
+    operator.release("rollback", "--to", "2")
+    assert operator.live == ("2", {})
+    calls = {tuple(words[1:]) for words in operator.state["calls"] if words[0] == "fc3"}
+    assert len(calls) == 8
+    if FC3:
+        for words in calls:
+            assert not unknown_options(*words)
+
+
+def test_rollback_of_a_canary(operator):
+    """It drops the canary; the version that took the rest of the calls takes all."""
+    operator.given(3, "2", {"3": 0.5})
+    operator.release("rollback")
+    assert operator.live == ("2", {})
+
+
+@pytest.mark.parametrize("arguments", [["canary", "0.1"], ["promote"], ["rollback"]], ids=" ".join)
+def test_before_a_first_deployment(operator, arguments):
+    """The CLI says of a failed question nothing but its name, and that without an exit status."""
+    assert "s function alias get --alias-name live gave no answer" in operator.release(*arguments, ends=1)
+    assert len(operator.state["calls"]) == 1
+
+
+def test_what_is_not_there(operator):
+    operator.given(1, "1")
+    assert "no canary" in operator.release("promote", ends=1)
+    assert "no version before 1" in operator.release("rollback", ends=1)
+    assert operator.live == ("1", {})
+
+
+def test_a_step_that_fails_is_the_last(operator):
+    """Nothing is called after it, and the alias stays."""
+    operator.given(1, "1")
+    said = operator.release("canary", "0.1", ends=1, STUB_FAILS="version publish")
+    assert "s function version publish" in said
+    assert operator.state["calls"] == [
+        ["fc3", "alias", "get", "--alias-name", "live"],
+        ["fc3", "deploy", "--function", "-y"],
+        ["fc3", "version", "publish"],
+    ]
+    assert operator.live == ("1", {})
+
+
+def test_remove(operator):
+    """Queues and records go only if that is asked for."""
+    operator.given(1, "1")
+    operator.release("remove")
+    assert operator.state["calls"][-1] == ["fc3", "remove", "-y"]
+    operator.release("remove", "--data")
+    assert operator.state["calls"][-2:] == [["fc3", "remove", "-y"], ["ros", "remove", "-y"]]
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["canary"], ["canary", "1"], ["canary", "x"], ["undo"]], ids=" ".join
+)
+def test_wrong_usage(arguments):
+    done = subprocess.run(
+        [sys.executable, FOLDER / "release.py", *arguments], capture_output=True, timeout=60
+    )
+    assert done.returncode == 2
+
+
+def test_without_the_cli(tmp_path):
+    done = subprocess.run(
+        [sys.executable, FOLDER / "release.py", "promote"],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "'s'" in done.stderr
+    assert "Traceback" not in done.stderr
