@@ -152,6 +152,7 @@ PULUMI = {
     "alicloud_ram_role": "ram/role.py:Role",
     "alicloud_ram_policy": "ram/policy.py:Policy",
     "alicloud_ram_role_policy_attachment": "ram/role_policy_attachment.py:RolePolicyAttachment",
+    "alicloud_resource_manager_service_linked_role": "resourcemanager/service_linked_role.py:ServiceLinkedRole",
     "alicloud_log_project": "log/project.py:Project",
     "alicloud_log_store": "log/store.py:Store",
     "alicloud_log_store_index": "log/store_index.py:StoreIndex",
@@ -301,8 +302,9 @@ def test_terraform_is_formatted():
 
 def test_terraform_reads_what_serverless_devs_deploys(terraform):
     """The function, its trigger and what it stands on are the same, value for value."""
-    account = 'replace(jsonencode(local.function), "$${config(\'AccountID\')}", "%s")' % ACCOUNT
-    shown = terraform(f"{{function = jsondecode({account}), resources = local.base}}", **values())
+    account = "$${config('AccountID')}"
+    function = f'jsondecode(replace(jsonencode(local.function), "{account}", "{ACCOUNT}"))'
+    shown = terraform(f"{{function = {function}, resources = local.base}}", **values())
     line = next(line for line in shown.stdout.splitlines() if line.startswith('"'))
     read = json.loads(json.loads(line))
     d = deployment()

@@ -69,5 +69,9 @@ resource "alicloud_fcv3_trigger" "requests" {
     jsonencode(local.trigger.triggerConfig), "$${config('AccountID')}", data.alicloud_account.current.id
   )
 
-  depends_on = [alicloud_message_service_queue.requests, alicloud_message_service_topic.results]
+  depends_on = [
+    alicloud_message_service_queue.requests,
+    alicloud_message_service_topic.results,
+    alicloud_resource_manager_service_linked_role.eventbridge,
+  ]
 }

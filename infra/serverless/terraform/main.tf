@@ -80,3 +80,9 @@ resource "alicloud_log_store_index" "hpoq" {
 
   full_text {}
 }
+
+resource "alicloud_resource_manager_service_linked_role" "eventbridge" {
+  for_each = toset(var.service_linked_roles ? ["sendevent-fc", "sendevent-mns"] : [])
+
+  service_name = "${each.value}.eventbridge.aliyuncs.com"
+}

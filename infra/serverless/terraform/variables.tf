@@ -62,3 +62,9 @@ variable "canary_weight" {
     error_message = "Must be more than 0 and less than 1."
   }
 }
+
+variable "service_linked_roles" {
+  description = "Whether to create the roles by which EventBridge reads SMQ and calls functions. An account has them once its first such trigger is made; they are the account's, not this deployment's alone."
+  type        = bool
+  default     = false
+}

@@ -1,0 +1,185 @@
+"""The deployment guide: its commands exist, its tables are those of the files and the code."""
+
+import ast
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from deploymentfiles import FOLDER, ROOT, deployment, policy
+from test_policies import PARTS
+
+from hpoq.cloud.paiautoml import PaiAutoMl
+from hpoq.cloud.smq import Smq
+from hpoq.cloud.tablestore import Tablestore
+
+GUIDE = (FOLDER / "README.md").read_text()
+CLIENTS = {"paiautoml": PaiAutoMl, "mns": Smq, "ots": Tablestore}
+HPOQ = ROOT / "functions/hpoq"
+# What is no part of the function that is deployed, or is the clients themselves.
+ELSEWHERE = {"cli", "cloud", "packaging", "testing"}
+CLI = Path(os.environ.get("TEST_NODE_MODULES", "")) / ".bin/s"
+
+
+def members_used(file):
+    """The names of the members that `file` uses, methods among them."""
+    return {node.attr for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Attribute)}
+
+
+def calls_of_the_function():
+    """Each RAM action that the deployed code needs: the client's method, and the modules that call it."""
+    files = [file for file in sorted(HPOQ.rglob("*.py")) if file.relative_to(HPOQ).parts[0] not in ELSEWHERE]
+    used = {file.relative_to(HPOQ).as_posix(): members_used(file) for file in files}
+    found = {}
+    for service, client in CLIENTS.items():
+        for method in (name for name in vars(client) if not name.startswith("_")):
+            if places := [place for place, names in used.items() if method in names]:
+                operation = "".join(part.capitalize() for part in method.split("_"))
+                found[f"{service}:{operation}"] = (f"{client.__name__}.{method}", places)
+    return found
+
+
+def actions(document):
+    for statement in document["Statement"]:
+        named = statement["Action"]
+        yield from ((one, statement["Resource"]) for one in ([named] if isinstance(named, str) else named))
+
+
+def permissions_table():
+    lines = ["| action | on | call | in | without it fails |", "|---|---|---|---|---|"]
+    calls = calls_of_the_function()
+    for action, resource in actions(policy("function.json")):
+        call, places = calls[action]
+        part = PARTS[action][0].__doc__.strip().rstrip(".")
+        where = ", ".join(f"[{place}](../../functions/hpoq/{place})" for place in places)
+        lines.append(f"| `{action}` | `{resource}` | `{call}` | {where} | {part[0].lower()}{part[1:]} |")
+    return "\n".join(lines)
+
+
+def test_the_policy_has_what_the_code_calls():
+    """No call lacks its action, and no action its call."""
+    assert {action for action, _ in actions(policy("function.json"))} == set(calls_of_the_function())
+
+
+def test_permissions_table():
+    """`python tests/contract/test_deployment_guide.py` prints what belongs there."""
+    listed = re.search(r"<!-- permissions -->\n(.*?)\n<!-- /permissions -->", GUIDE, re.DOTALL)
+    assert listed is not None
+    assert listed[1] == permissions_table()
+
+
+def test_the_deployers_actions_are_explained():
+    """Each action of the deployer's policy stands in the guide's table once, and no other does."""
+    table = GUIDE.partition("| actions | for |")[2].partition("\n\n")[0]
+    explained = re.findall(r"`(\w+:\w+)`", table)
+    assert sorted(explained) == sorted(action for action, _ in actions(policy("deployer.json")))
+
+
+def test_the_deployers_actions_are_calls_of_fc3():
+    tree = os.environ.get("TEST_FC3_TREE")
+    if not tree:
+        pytest.skip("TEST_FC3_TREE does not name a copy of github.com/devsapp/fc3")
+    source = "".join(file.read_text() for file in (Path(tree) / "src").rglob("*.ts"))
+    for action, _ in actions(policy("deployer.json")):
+        service, _, operation = action.partition(":")
+        if service == "fc":
+            assert re.search(rf"\.{operation[0].lower()}{operation[1:]}(WithOptions)?\(", source), action
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r"\]\(((?!http)[^)#]+)\)", GUIDE):
+        assert (FOLDER / target).exists(), target
+
+
+def commands():
+    for block in re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL):
+        for line in block.splitlines():
+            yield shlex.split(line, comments=True)
+
+
+def commands_of(*beginning):
+    return [words for words in commands() if tuple(words[: len(beginning)]) == beginning]
+
+
+def test_every_command_is_checked_below():
+    known = [
+        ("hpoq",),
+        ("python3", "infra/serverless/release.py"),
+        ("s",),
+        ("terraform",),
+        ("npm", "install"),
+        ("export",),
+    ]
+    for words in commands():
+        assert any(tuple(words[: len(one)]) == one for one in known), words
+
+
+def shown(*command):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, cwd=ROOT)
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("words", commands_of("hpoq"), ids=" ".join)
+def test_hpoq_commands(words):
+    told = shown(sys.executable, "-c", "from hpoq.cli import main; main()", words[1], "--help")
+    assert all(word in told for word in words[2:] if word.startswith("-"))
+    assert all((ROOT / word).exists() for word in words[2:] if not word.startswith("-"))
+
+
+@pytest.mark.parametrize("words", commands_of("python3"), ids=" ".join)
+def test_release_commands(words):
+    """test_deployment_release.py runs them; here are the guide's own words."""
+    told = shown(sys.executable, *words[1:3], "--help")
+    assert all(word in told for word in words[3:] if word.startswith("-"))
+
+
+@pytest.mark.parametrize("words", commands_of("s"), ids=" ".join)
+def test_serverless_devs_commands(words):
+    if not CLI.exists():
+        pytest.skip("the Serverless Devs CLI is not in TEST_NODE_MODULES")
+    told = shown(CLI, *words[1:3], "--help")
+    assert all(re.search(rf"(^|\s|,){word}[\s,]", told) for word in words[3:] if word.startswith("-"))
+
+
+def test_the_cli_is_that_of_ci():
+    [words] = commands_of("npm", "install")
+    assert words[-1] in (ROOT / ".ci/run").read_text()
+
+
+@pytest.mark.parametrize("words", commands_of("terraform"), ids=" ".join)
+def test_terraform_commands(words):
+    """Every command is Terraform's, and every variable the files'; none that must be given is missing."""
+    if words[1] == "apply":
+        files = "".join(file.read_text() for file in (FOLDER / "terraform").glob("*.tf"))
+        blocks = dict(re.findall(r'^variable "(\w+)" {\n(.*?)^}', files, re.DOTALL | re.MULTILINE))
+        given = {word.partition("=")[0] for word in words if "=" in word}
+        required = {name for name, block in blocks.items() if "default " not in block}
+        assert required <= given <= set(blocks)
+    if shutil.which("terraform") is None:
+        pytest.skip("terraform is not on this machine")
+    assert f"terraform [global options] {words[1]}" in shown("terraform", words[1], "-help")
+
+
+def numbers():
+    """Each name and number of the table that says why, such as `timeout` and 240."""
+    table = GUIDE.partition("| number | why |")[2].partition("\n\n")[0]
+    for row in table.splitlines()[2:]:
+        yield from re.findall(r"`(\w+)` ([\w.]+)", row.split("|")[1])
+
+
+def test_numbers_are_those_of_the_files():
+    d = deployment()
+    everything = json.dumps([d.function, d.resources])
+    told = dict(numbers())
+    assert len(told) > 15
+    for name, number in told.items():
+        assert re.search(rf'"{name}": "?{re.escape(number)}"?[,}}]', everything), (name, number)
+
+
+if __name__ == "__main__":
+    print(permissions_table())  # noqa: T201
