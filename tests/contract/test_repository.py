@@ -5,9 +5,12 @@ import json
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+
+from hpoq.cli.app import app
 
 ROOT = Path(__file__).parents[2]
 TOP_LEVEL = {"pyproject.toml", "README.md", "functions", "infra", "events", "tests"}
@@ -121,3 +124,11 @@ def test_every_threat_has_its_test():
     assert len(named) > 15
     for path, test in named:
         assert f"def {test or 'test_'}" in (ROOT / "tests" / path).read_text(), (path, test)
+
+
+def test_the_change_log_tells_of_this_version():
+    """And of every command; the licence goes along with a build."""
+    told = (ROOT / ".CHANGELOG.md").read_text()
+    assert f"## {version('hpoq')}\n" in told
+    assert {name for name in app.list_commands(None) if f"`{name}`" not in told} == set()
+    assert "Apache License" in (ROOT / ".LICENSE").read_text()[:200]
