@@ -203,7 +203,7 @@ class Function:
         announcer = Announcer(publisher, around.source, request_id)
         ledger = Ledger(self._store, clock, terms)
         processor = Processor(ledger, creator, announcer, clock, limits.ends_at)
-        return Batch(processor.process, clock, limits, settings.concurrency)
+        return Batch(processor.process, clock, limits, settings.concurrency, processor.look_ahead)
 
     def _settle(
         self,

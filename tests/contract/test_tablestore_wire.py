@@ -13,7 +13,7 @@ from hpoq.clock import SystemClock
 from hpoq.cloud import ots_wire
 from hpoq.cloud.connections import new_session
 from hpoq.cloud.credentials import Credentials
-from hpoq.cloud.ots_wire import Absent, Holds, WireError, crc8, error_of, row_of
+from hpoq.cloud.ots_wire import Absent, Holds, WireError, crc8, error_of, row_of, rows_of
 from hpoq.cloud.tablestore import Tablestore, signature
 from hpoq.cloud.transport import Transport
 from hpoq.errors import CallError, Denied, Throttled, UnknownEnd
@@ -130,6 +130,32 @@ def test_get_row(captured, ours, theirs, key):
     want = sent(captured, lambda: theirs.get_row("records", [("key", key)], max_version=1))
     got = sent(captured, lambda: ours.get_row("records", {"key": key}))
     assert (got[0], got[2]) == (want[0], want[2])
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(keys=st.lists(st.text(max_size=10), min_size=1, max_size=5))
+def test_batch_get_row(captured, ours, theirs, keys):
+    """And a BatchGetRow of one table."""
+    wanted = tablestore.BatchGetRowRequest()
+    rows = [[("key", key)] for key in keys]
+    wanted.add(tablestore.TableInBatchGetRowItem("records", rows, [], max_version=1))
+    want = sent(captured, lambda: theirs.batch_get_row(wanted))
+    got = sent(captured, lambda: ours.batch_get_row("records", [{"key": key} for key in keys]))
+    assert (got[0], got[2]) == (want[0], want[2])
+
+
+def test_answers_of_a_batch_are_read_in_the_order_of_their_keys():
+    """As the SDK's own messages have them: a row, none, and one that the service could not read."""
+    from tablestore.protobuf import table_store_pb2 as pb
+
+    made = pb.BatchGetRowResponse()
+    rows = made.tables.add(table_name="records").rows
+    rows.add(is_ok=True, row=ots_wire._row({"key": "a"}, {"v": 1}))
+    rows.add(is_ok=True, row=b"")
+    rows.add(is_ok=False, error=pb.Error(code="OTSServerBusy", message="busy"))
+    assert rows_of(made.SerializePartialToString()) == [{"v": 1}, None, None]
+    with pytest.raises(WireError):
+        rows_of(b"")
 
 
 def test_headers_and_signature(captured, ours, theirs):

@@ -55,6 +55,7 @@ def _tablestore(subject: Subject, url: str) -> Iterator[Finding]:
     nobody = {"key": f"hpoq-doctor-{uuid.uuid4()}"}
     try:
         client.get_row(table, nobody)
+        client.batch_get_row(table, [nobody])
         yield Finding("read records", "ok", f"table {table}")
         # No row has this key, so that the condition fails and nothing is written.
         client.put_row(table, nobody, {"v": 1}, Holds({"v": 1}))

@@ -7,7 +7,7 @@ API version 2015-12-31. Field numbers are those of the official SDK's `table_sto
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 ColumnValue = int | str
@@ -50,6 +50,30 @@ def put_row(
 def get_row(table: str, key: Row) -> bytes:
     """A GetRowRequest for the latest version of every column."""
     return _text(1, table) + _bytes(2, _row(key, {})) + _number(5, 1)
+
+
+def batch_get_row(table: str, keys: Iterable[Row]) -> bytes:
+    """A BatchGetRowRequest for the latest version of every column of the rows of one table."""
+    wanted = b"".join(_bytes(2, _row(key, {})) for key in keys)
+    return _bytes(1, _text(1, table) + wanted + _number(6, 1))
+
+
+def rows_of(response: bytes) -> list[dict[str, ColumnValue] | None]:
+    """Of a BatchGetRowResponse for one table the attribute columns of each row, in the order of their keys.
+
+    None where there is no such row, or the service could not read it. Raises WireError.
+    """
+    tables = [value for number, value in fields(response) if number == 1 and isinstance(value, bytes)]
+    if len(tables) != 1:
+        raise WireError("a response about other tables")
+    rows = [
+        dict(fields(value)) for number, value in fields(tables[0]) if number == 2 and isinstance(value, bytes)
+    ]
+    return [_read(row.get(4), is_ok=row.get(1, 1) != 0) for row in rows]
+
+
+def _read(row: int | bytes | None, *, is_ok: bool) -> dict[str, ColumnValue] | None:
+    return _attributes(row) if is_ok and isinstance(row, bytes) and row else None
 
 
 def row_of(response: bytes) -> dict[str, ColumnValue] | None:

@@ -12,7 +12,7 @@ managed edition that does), must not evict (`maxmemory-policy noeviction`), and 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -83,6 +83,11 @@ class RedisStore:
     def get(self, key: str) -> Record | None:
         text = self._read(key)
         return None if text is None else decode(key, text)
+
+    def get_many(self, keys: Sequence[str]) -> dict[str, Record]:
+        with self._answers():
+            texts = cast("list[str | None]", self._client.mget([self._prefix + key for key in keys]))
+        return {key: decode(key, text) for key, text in zip(keys, texts, strict=True) if text is not None}
 
     def insert(self, record: Record) -> Record | None:
         with self._answers():

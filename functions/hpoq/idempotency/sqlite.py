@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -100,6 +100,11 @@ class SqliteStore:
     def get(self, key: str) -> Record | None:
         with self._transaction() as connection:
             return self._read(connection, key)
+
+    def get_many(self, keys: Sequence[str]) -> dict[str, Record]:
+        with self._transaction() as connection:
+            found = {key: self._read(connection, key) for key in keys}
+        return {key: record for key, record in found.items() if record is not None}
 
     def insert(self, record: Record) -> Record | None:
         with self._transaction() as connection:

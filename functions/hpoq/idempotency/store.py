@@ -7,6 +7,7 @@ conformance suite for implementers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -27,6 +28,12 @@ class Store(Protocol):
 
     def get(self, key: str) -> Record | None:
         """The record of `key`, as the last finished write left it."""
+
+    def get_many(self, keys: Sequence[str]) -> dict[str, Record]:
+        """The records of those of `keys`, one at least and each once, that have one; with as few calls as can be.
+
+        A record that the store cannot read at the moment may be left out.
+        """
 
     def insert(self, record: Record) -> Record | None:
         """Write `record` if its key has none: None says done, else the record that stands there.

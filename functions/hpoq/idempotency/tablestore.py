@@ -7,13 +7,14 @@ with the same fencing token by the caller, and recognised here by reading the ro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import parse_qsl, urlsplit
 
 from hpoq.clock import SystemClock
 from hpoq.cloud.connections import new_session
 from hpoq.cloud.credentials import CredentialsProvider, from_environment
 from hpoq.cloud.ots_wire import Absent, Holds
-from hpoq.cloud.tablestore import Tablestore
+from hpoq.cloud.tablestore import MOST_ROWS, Tablestore
 from hpoq.cloud.transport import Transport
 from hpoq.errors import CallError, SettingsError, StoreUnavailable
 from hpoq.idempotency.record import FORMAT_VERSION, Record, Version, decode, encode
@@ -58,6 +59,19 @@ class TablestoreStore:
         except CallError as exc:
             raise StoreUnavailable(str(exc)) from exc
         return None if row is None else decode(key, str(row.get("body")))
+
+    def get_many(self, keys: Sequence[str]) -> dict[str, Record]:
+        found: dict[str, Record] = {}
+        for start in range(0, len(keys), MOST_ROWS):
+            part = keys[start : start + MOST_ROWS]
+            try:
+                rows = self.client.batch_get_row(self.table, [{"key": key} for key in part])
+            except CallError as exc:
+                raise StoreUnavailable(str(exc)) from exc
+            found |= {
+                key: decode(key, str(row.get("body"))) for key, row in zip(part, rows, strict=True) if row
+            }
+        return found
 
     def insert(self, record: Record) -> Record | None:
         for _ in range(_MOST_READS):

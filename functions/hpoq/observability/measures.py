@@ -30,7 +30,7 @@ COUNTERS = (
 )
 """What is counted, beside the messages."""
 
-STEPS = ("decode", "claim", "create", "reconcile", "save", "publish", "message")
+STEPS = ("decode", "lookup", "claim", "create", "reconcile", "save", "publish", "message")
 """What is timed; `message` is all of a message but `decode`."""
 
 _current: ContextVar[Measures | None] = ContextVar("hpoq_measures", default=None)

@@ -26,9 +26,11 @@ class Batch:
     clock: Clock
     limits: Limits
     concurrency: int
+    look_ahead: Callable[[Sequence[Intake]], None] = lambda _: None  # must not raise
 
     def run(self, intakes: Sequence[Intake]) -> list[Result]:
         """Process all, and return their results in the same order. Messages of one key share a worker."""
+        self.look_ahead(intakes)
         groups: dict[str, list[int]] = {}
         for index, intake in enumerate(intakes):
             groups.setdefault(intake.key, []).append(index)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -44,6 +44,22 @@ class Ledger:
         self._store = store
         self._clock = clock
         self.terms = terms
+        self._settled: dict[str, Record] = {}
+
+    def look_ahead(self, fingerprints: Mapping[str, str]) -> None:
+        """Learn in one read which of the keys need nothing any more; `fingerprints` are those of their requests.
+
+        What is acknowledged stays so: a record whose event is out is not written again before it expires. Anything
+        else is decided when its turn comes. Raises StoreError; `open` works without it.
+        """
+        with step("lookup", self._clock):
+            found = self._store.get_many(list(fingerprints))
+        now = self._clock.now()
+        self._settled = {
+            key: record
+            for key, record in found.items()
+            if lifecycle.decide(record, fingerprints[key], now) is Action.ACKNOWLEDGE
+        }
 
     def open(self, key: str, fingerprint: str) -> Opening:
         """Claim `key` if it can be had, else say how it stands."""
@@ -56,6 +72,9 @@ class Ledger:
         return opening
 
     def _open(self, key: str, fingerprint: str) -> Opening:
+        settled = self._settled.get(key)
+        if settled is not None and settled.fingerprint == fingerprint:
+            return Opening(Action.ACKNOWLEDGE, settled)
         owner = self._clock.new_id()
         wanted = lifecycle.claim(key, fingerprint, owner, self._clock.now(), self.terms)
         standing = self._insistently(lambda: self._store.insert(wanted))

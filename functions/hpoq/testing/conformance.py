@@ -16,6 +16,7 @@ from hpoq.idempotency.store import Store
 MakeStore = Callable[[], Store]
 
 _RACERS = 16
+_MANY = 120
 
 
 class ConformanceError(AssertionError):
@@ -64,6 +65,17 @@ def _insert_is_read_back_whole(make_store: MakeStore, key: str) -> None:
     record = replace(_record(key), event='{"name":"测试 \\u0000"}', attempts=7, experiment_id="sORVEck")
     _demand(store.insert(record) is None, "insert of an unseen key must succeed")
     _demand(store.get(key) == record, "get must return every member as it was inserted")
+    store.close()
+
+
+def _many_are_read_at_once(make_store: MakeStore, key: str) -> None:
+    store = make_store()
+    keys = [key[:-8] + f"{number:08d}" for number in range(1000, 1000 + _MANY)]
+    _demand(store.get_many(keys) == {}, "get_many of unseen keys must find nothing")
+    records = {one: _record(one) for one in keys[::3]}
+    for record in records.values():
+        store.insert(record)
+    _demand(store.get_many(keys) == records, "get_many must find each record that get finds, and no other")
     store.close()
 
 
@@ -142,6 +154,7 @@ def _one_takeover_wins(make_store: MakeStore, key: str) -> None:
 _RULES: tuple[Callable[[MakeStore, str], None], ...] = (
     _unseen_key_has_no_record,
     _insert_is_read_back_whole,
+    _many_are_read_at_once,
     _insert_never_overwrites,
     _insert_can_be_repeated,
     _replace_compares_state_and_owner,

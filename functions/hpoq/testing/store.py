@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 from hpoq.idempotency.record import Record, Version, decode, encode
 
@@ -17,6 +18,10 @@ class MemoryStore:
     def get(self, key: str) -> Record | None:
         text = self._rows.get(key)
         return None if text is None else decode(key, text)
+
+    def get_many(self, keys: Sequence[str]) -> dict[str, Record]:
+        found = {key: self.get(key) for key in keys}
+        return {key: record for key, record in found.items() if record is not None}
 
     def insert(self, record: Record) -> Record | None:
         with self._lock:

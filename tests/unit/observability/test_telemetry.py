@@ -89,7 +89,15 @@ def test_a_line_for_each_invocation(deployed):
     }
     assert {name: first[name] for name in COUNTERS} == dict.fromkeys(COUNTERS, 0)
     counts = {name: part["count"] for name, part in first["steps"].items()}
-    assert counts == {"decode": 1, "claim": 2, "create": 1, "save": 4, "publish": 2, "message": 2}
+    assert counts == {
+        "decode": 1,
+        "lookup": 1,
+        "claim": 2,
+        "create": 1,
+        "save": 4,
+        "publish": 2,
+        "message": 2,
+    }
     assert set(counts) < set(STEPS)
     assert (second["cold_start"], second["messages"]["duplicate"]) == (False, 1)
     assert {name: part["count"] for name, part in second["steps"].items()} == {
