@@ -3,16 +3,19 @@
 import importlib
 import json
 import re
+from contextlib import contextmanager
 from pathlib import Path
 
 import deploymentfiles
 import pytest
+from click.testing import CliRunner
 from deploymentfiles import ACCOUNT, INSTANCE, REGION, ROOT, RULES, deployment, policy
 
 import alilocal
-from alilocal.tablestore.model import STRING
+from alilocal.tablestore.model import STRING, Options
 from fcruntime import Fc3Context
 from fcruntime.context import FunctionInfo
+from hpoq.cli.app import app
 from hpoq.errors import SettingsError
 from hpoq.handler import Function
 from hpoq.idempotency.tablestore import TablestoreStore
@@ -106,32 +109,58 @@ def test_the_role_is_that_of_the_policies():
     assert listed(role["AssumeRolePolicyDocument"]) == listed(policy("function-trust.json"))
 
 
+@contextmanager
+def described():
+    """A local cloud with the queues, the topic and the table as they are described, and the function's variables."""
+    d = deployment()
+    with alilocal.serve() as server:
+        cloud = server.cloud
+        for queue in (d.resources["Requests"], d.resources["DeadLetters"]):
+            visibility = queue.get("VisibilityTimeout", 30)
+            cloud.queues.create(
+                queue["QueueName"],
+                visibility_timeout=visibility,
+                message_retention_period=queue["MessageRetentionPeriod"],
+            )
+        cloud.topics.create(d.resources["Results"]["TopicName"])
+        table = d.resources["Records"]
+        options = Options(time_to_live=table["TimeToLive"], max_versions=table["MaxVersions"])
+        cloud.tables.create(table["TableName"], [(table["PrimaryKey"][0]["Name"], STRING)], options)
+        place = f"127.0.0.1:{server.port}/{table['TableName']}"
+        yield (
+            cloud,
+            {
+                **d.function["environmentVariables"],
+                "HPOQ_REGION": cloud.region,
+                "HPOQ_ACCOUNT_ID": cloud.account_id,
+                "HPOQ_PAIAUTOML_ENDPOINT": server.url,
+                "HPOQ_SMQ_ENDPOINT": server.url,
+                "HPOQ_STORE": f"tablestore://{place}?instance={INSTANCE}&scheme=http",
+                "ALIBABA_CLOUD_ACCESS_KEY_ID": cloud.access_key_id,
+                "ALIBABA_CLOUD_ACCESS_KEY_SECRET": cloud.access_key_secret,
+            },
+        )
+
+
 @pytest.mark.parametrize(
-    "file", sorted((ROOT / "events/triggers/smq-queue").glob("0*.json")), ids=lambda f: f.stem
+    "file", sorted((ROOT / "events/triggers/smq-queue").glob("0*.json")), ids=lambda file: file.stem
 )
 def test_the_function_runs_as_deployed(file):
     """With the deployment's own settings and resources, every shape of an SMQ event makes its experiments."""
-    d = deployment()
-    with alilocal.LocalCloud(seed=1) as cloud:
-        for name in ("Requests", "DeadLetters"):
-            cloud.queues.create(d.resources[name]["QueueName"])
-        topic = cloud.topics.create(d.resources["Results"]["TopicName"])
-        table = d.resources["Records"]
-        cloud.tables.create(table["TableName"], [(table["PrimaryKey"][0]["Name"], STRING)])
-        environ = {
-            **d.function["environmentVariables"],
-            "HPOQ_REGION": cloud.region,
-            "HPOQ_ACCOUNT_ID": cloud.account_id,
-            "HPOQ_PAIAUTOML_ENDPOINT": cloud.endpoint,
-            "HPOQ_SMQ_ENDPOINT": cloud.endpoint,
-            "HPOQ_STORE": f"tablestore://localhost/{table['TableName']}?instance={INSTANCE}&scheme=http",
-            "ALIBABA_CLOUD_ACCESS_KEY_ID": cloud.access_key_id,
-            "ALIBABA_CLOUD_ACCESS_KEY_SECRET": cloud.access_key_secret,
-        }
-        function = Function(environ, session=cloud.session())
-        context = Fc3Context("r-1", FunctionInfo(timeout=d.function["timeout"]))
-        report = function.handle(file.read_bytes(), context)
+    with described() as (cloud, environ):
+        context = Fc3Context("r-1", FunctionInfo(timeout=deployment().function["timeout"]))
+        report = Function(environ).handle(file.read_bytes(), context)
         outcomes = {message["outcome"] for message in report["messages"]}
         assert "created" in outcomes
-        assert "retry" not in outcomes
-        assert len(topic.published) >= len(cloud.experiments) > 0
+        assert outcomes <= {"created", "duplicate", "rejected"}
+        published = cloud.topics[deployment().resources["Results"]["TopicName"]].published
+        assert len(published) >= len(cloud.experiments) > 0
+
+
+def test_the_doctor_finds_it_sound():
+    with described() as (_, environ):
+        timeout = str(deployment().function["timeout"])
+        done = CliRunner().invoke(app, ["doctor", "--json", "--function-timeout", timeout], env=environ)
+        findings = json.loads(done.output)["findings"]
+        assert {one["verdict"] for one in findings} <= {"ok", "skipped"}, findings
+        assert done.exit_code == 0

@@ -1,6 +1,7 @@
 """The deployment guide: its commands exist, its tables are those of the files and the code."""
 
 import ast
+import itertools
 import json
 import os
 import re
@@ -128,7 +129,9 @@ def shown(*command):
 def test_hpoq_commands(words):
     told = shown(sys.executable, "-c", "from hpoq.cli import main; main()", words[1], "--help")
     assert all(word in told for word in words[2:] if word.startswith("-"))
-    assert all((ROOT / word).exists() for word in words[2:] if not word.startswith("-"))
+    assert all((ROOT / word).exists() for word in words if "/" in word)
+    given = dict(itertools.pairwise(words))
+    assert given.get("--function-timeout", "240") == str(deployment().function["timeout"])
 
 
 @pytest.mark.parametrize("words", commands_of("python3"), ids=" ".join)

@@ -155,7 +155,8 @@ PULUMI = {
     "alicloud_resource_manager_service_linked_role": "resourcemanager/service_linked_role.py:ServiceLinkedRole",
     "alicloud_log_project": "log/project.py:Project",
     "alicloud_log_store": "log/store.py:Store",
-    "alicloud_log_store_index": "log/store_index.py:StoreIndex",
+    "alicloud_log_dashboard": "log/dashboard.py:Dashboard",
+    "alicloud_sls_index": "sls/index.py:Index",
     "alicloud_fcv3_function": "fc/v3_function.py:V3Function",
     "alicloud_fcv3_function_version": "fc/v3_function_version.py:V3FunctionVersion",
     "alicloud_fcv3_alias": "fc/v3_alias.py:V3Alias",
@@ -253,6 +254,16 @@ def test_terraform_arguments_finds_mistakes(pulumi, pattern, text):
     assert list(all_terraform_problems(pulumi, changed))
 
 
+EVALUATED = [
+    "s.yaml",
+    "resources.yaml",
+    "sls/dashboard.json",
+    "sls/index.json",
+    "terraform/locals.tf",
+    "terraform/variables.tf",
+]
+
+
 @pytest.fixture
 def terraform(tmp_path):
     """Terraform on what needs no provider: the variables, and what is read from the files beside."""
@@ -260,8 +271,11 @@ def terraform(tmp_path):
         pytest.skip("terraform is not on this machine")
     folder = tmp_path / "serverless/terraform"
     folder.mkdir(parents=True)
-    for file in ("s.yaml", "resources.yaml", "terraform/locals.tf", "terraform/variables.tf"):
+    (folder.parent / "sls").mkdir()
+    for file in EVALUATED:
         shutil.copy(FOLDER / file, folder.parent / file)
+    log = (FOLDER / "terraform/log.tf").read_text()
+    (folder / "log.tf").write_text(log.partition("\nresource ")[0])
 
     def evaluate(expression, **variables):
         options = [
@@ -291,6 +305,13 @@ def values(**given):
     } | given
 
 
+def answer_of(shown):
+    """What the console answered with; warnings stand around it."""
+    line = next((line for line in shown.stdout.splitlines() if line.startswith('"')), None)
+    assert line is not None, shown.stdout + shown.stderr
+    return json.loads(json.loads(line))
+
+
 def test_terraform_is_formatted():
     if TERRAFORM is None:
         pytest.skip("terraform is not on this machine")
@@ -305,11 +326,18 @@ def test_terraform_reads_what_serverless_devs_deploys(terraform):
     account = "$${config('AccountID')}"
     function = f'jsondecode(replace(jsonencode(local.function), "{account}", "{ACCOUNT}"))'
     shown = terraform(f"{{function = {function}, resources = local.base}}", **values())
-    line = next(line for line in shown.stdout.splitlines() if line.startswith('"'))
-    read = json.loads(json.loads(line))
+    read = answer_of(shown)
     d = deployment()
     assert read["function"] == d.function
     assert {name: one["Properties"] for name, one in read["resources"].items()} == d.resources
+
+
+def test_terraform_makes_the_dashboard_of_the_file(terraform):
+    """With the names of the log and the function in it."""
+    read = answer_of(terraform("{dashboard = local.dashboard, index = local.index}", **values()))
+    text = (FOLDER / "sls/dashboard.json").read_text()
+    assert read["dashboard"] == json.loads(text.replace("${logstore}", "hpoq").replace("${function}", "hpoq"))
+    assert read["index"] == json.loads((FOLDER / "sls/index.json").read_text())
 
 
 def test_terraform_has_every_value_from_the_files():
@@ -334,7 +362,7 @@ def test_terraform_refuses_wrong_variables(terraform, variables, problem):
 
 def test_terraform_takes_a_canary(terraform):
     shown = terraform("[var.live, var.canary, var.canary_weight]", **values(canary="2", canary_weight=0.2))
-    assert json.loads(json.loads(shown.stdout)) == ["1", "2", 0.2]
+    assert answer_of(shown) == ["1", "2", 0.2]
 
 
 def test_policies_are_short_enough():

@@ -38,7 +38,7 @@ resource "alicloud_fcv3_function" "hpoq" {
   }
 
   depends_on = [
-    alicloud_log_store_index.hpoq,
+    alicloud_sls_index.hpoq,
     alicloud_ots_table.records,
     alicloud_ram_role_policy_attachment.function,
   ]

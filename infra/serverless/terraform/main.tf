@@ -1,4 +1,4 @@
-# What the function stands on: its queues, its output topic, its records, its role, its log.
+# What the function stands on: its queues, its output topic, its records, its roles.
 
 provider "alicloud" {
   region = var.region
@@ -62,23 +62,6 @@ resource "alicloud_ram_role_policy_attachment" "function" {
   role_name   = alicloud_ram_role.function.role_name
   policy_name = alicloud_ram_policy.function.policy_name
   policy_type = "Custom"
-}
-
-resource "alicloud_log_project" "hpoq" {
-  project_name = var.log_project
-}
-
-resource "alicloud_log_store" "hpoq" {
-  project_name     = alicloud_log_project.hpoq.project_name
-  logstore_name    = local.function.functionName
-  retention_period = 30
-}
-
-resource "alicloud_log_store_index" "hpoq" {
-  project  = alicloud_log_project.hpoq.project_name
-  logstore = alicloud_log_store.hpoq.logstore_name
-
-  full_text {}
 }
 
 resource "alicloud_resource_manager_service_linked_role" "eventbridge" {
