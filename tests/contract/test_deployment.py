@@ -16,7 +16,11 @@ from alilocal.tablestore.model import STRING, Options
 from fcruntime import Fc3Context
 from fcruntime.context import FunctionInfo
 from hpoq.cli.app import app
-from hpoq.errors import SettingsError
+from hpoq.clock import SystemClock
+from hpoq.cloud.credentials import Credentials
+from hpoq.cloud.smq import Smq
+from hpoq.cloud.transport import Transport
+from hpoq.errors import Denied, SettingsError
 from hpoq.handler import Function
 from hpoq.idempotency.tablestore import TablestoreStore
 from hpoq.settings import Settings
@@ -164,3 +168,37 @@ def test_the_doctor_finds_it_sound():
         findings = json.loads(done.output)["findings"]
         assert {one["verdict"] for one in findings} <= {"ok", "skipped"}, findings
         assert done.exit_code == 0
+
+
+def test_the_deployers_policy_is_for_these_resources_only():
+    """With it the queues and the topic can be made and removed, and no others."""
+    credentials = Credentials("STS.deployer", "secret", "token")
+    with alilocal.LocalCloud(seed=1) as cloud:
+        cloud.credentials.register(
+            credentials.access_key_id,
+            credentials.access_key_secret,
+            user_id=cloud.account_id,
+            security_token=credentials.security_token,
+            policy=policy("deployer.json"),
+        )
+        transport = Transport(cloud.session(), SystemClock())
+        smq = Smq(transport, cloud.endpoint, lambda: credentials)
+        resources = deployment().resources
+        for name in (resources["Requests"]["QueueName"], resources["DeadLetters"]["QueueName"]):
+            smq.create_queue(name)
+            smq.get_queue_attributes(name)
+            smq.delete_queue(name)
+        smq.create_topic(resources["Results"]["TopicName"])
+        for refused in (
+            lambda: smq.create_queue("orders"),
+            lambda: smq.create_topic("orders"),
+            lambda: smq.publish_message(resources["Results"]["TopicName"], "forged"),
+        ):
+            with pytest.raises(Denied):
+                refused()
+
+
+def test_the_role_is_assumed_by_function_compute_alone():
+    [statement] = policy("function-trust.json")["Statement"]
+    assert statement["Principal"] == {"Service": ["fc.aliyuncs.com"]}
+    assert statement["Action"] == "sts:AssumeRole"
