@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Literal
 
@@ -122,6 +121,8 @@ def _problem(model: type[BaseModel], place: tuple[int | str, ...], text: str) ->
     name = PREFIX + field.upper()
     if field in model.model_fields:
         return f"{name}: {text}"
+    import difflib  # only for a misspelt setting
+
     close = difflib.get_close_matches(field, model.model_fields, n=1)
     hint = f"; did you mean {PREFIX}{close[0].upper()}?" if close else ""
     return f"{name} is not a setting{hint}"

@@ -1,23 +1,17 @@
-"""What the local cloud costs: against moto's SQS call by call, within a replay, and until it answers.
+"""B7: what the local cloud costs: against moto's SQS call by call, within a replay, and until it answers."""
 
-    python tests/benchmarks/localcloud.py [--peer VENV]
-
-The peer is installed from the package index into VENV (a temporary folder without one) unless it is there. Both sides
-are measured in turns in one run; what counts are the ratios.
-"""
-
-import argparse
 import http.client
 import json
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-import venv
+from collections.abc import Iterator
+from contextlib import ExitStack
 from email.utils import formatdate
 from pathlib import Path
 
+from harness import Peers, Row
 from mns.account import Account
 from mns.queue import Message
 from peer_sqs import BODY, timed
@@ -31,7 +25,12 @@ from hpoq.cli.cloud import DEAD_LETTER_QUEUE, QUEUE, environment, lay_out
 from hpoq.handler import Function
 from hpoq.observability import logs
 
-CALLS, ROUNDS, EVENTS = 300, 5, 1000
+CALLS, EVENTS = 300, 1000
+_WAYS = {"raw": "in-process", "sdk": "in-process by the SDKs", "http": "over HTTP"}
+STORES = {
+    "SQLite": "sqlite:///:memory:",
+    "Tablestore": "tablestore://localhost/hpoq?instance=local&scheme=http",
+}
 PEER = ("moto[server,sqs]==5.2.5", "boto3")
 SENT = (
     f'<Message xmlns="http://mns.aliyuncs.com/doc/v1/"><MessageBody>{BODY}</MessageBody></Message>'.encode()
@@ -98,24 +97,26 @@ def over_http(stack):
     return protocol(server.cloud, send)
 
 
-def against_peer(python, stack):
-    """Milliseconds per call of both sides, and their ratio, for each way in."""
+def against_peer(python, stack, rounds):
+    """A row for each call, for each way in."""
     for mode, make in (("raw", raw), ("sdk", sdk), ("http", over_http)):
-        command = [python, Path(__file__).with_name("peer_sqs.py"), mode, str(CALLS), str(ROUNDS)]
+        command = [python, Path(__file__).with_name("peer_sqs.py"), mode, str(CALLS), str(rounds)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as peer:
             own = make(stack)
             timed(20, *own)
             pairs = []
-            for _ in range(ROUNDS):
+            for _ in range(rounds):
                 mine = timed(CALLS, *own)
                 peer.stdin.write("\n")
                 peer.stdin.flush()
                 pairs.append((mine, json.loads(peer.stdout.readline())))
         for index, name in enumerate(("send", "receive", "delete")):
-            ours = statistics.median(mine[index] for mine, _ in pairs) * 1e3
-            theirs = statistics.median(other[index] for _, other in pairs) * 1e3
-            ratio = statistics.median(mine[index] / other[index] for mine, other in pairs)
-            say(f"{mode:5} {name:8} alilocal {ours:6.3f} ms   moto {theirs:6.3f} ms   ratio {ratio:.2f}")
+            ratios = [mine[index] / other[index] for mine, other in pairs]
+            low, middle, high = statistics.quantiles(ratios, n=4)
+            sides = zip(*pairs, strict=True)
+            ours, theirs = (1 / statistics.median(one[index] for one in side) for side in sides)
+            note = f"{ours:.0f}/s : {theirs:.0f}/s"
+            yield Row("B7", f"time of {name}, {_WAYS[mode]} : moto", middle, low, high, 1.0, note)
 
 
 class Clocked:
@@ -172,39 +173,15 @@ def start():
     return spent
 
 
-def say(line):
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
-def peer_python(folder):
-    python = Path(folder) / "bin/python"
-    if not python.exists():
-        venv.create(folder, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", *PEER], check=True)
-    return python
-
-
-def main():
-    from contextlib import ExitStack
-
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--peer", metavar="VENV", help="keep the peer's venv here")
-    options = parser.parse_args()
+def measure(peers: Peers, rounds: int) -> Iterator[Row]:
+    """Against moto in turns; the rest by itself."""
     logs.configure("CRITICAL", sys.stderr)
-    starts = [start() for _ in range(ROUNDS)]
-    say(f"start: {statistics.median(starts) * 1e3:.0f} ms to the first line")
-    for name, store in (
-        ("SQLite", "sqlite:///:memory:"),
-        ("Tablestore", "tablestore://localhost/hpoq?instance=local&scheme=http"),
-    ):
+    rounds = max(3, rounds // 3)
+    starts = [start() * 1000 for _ in range(rounds)]
+    yield Row("B7", "start of the server until its first line, ms", statistics.median(starts), target=300)
+    for name, store in STORES.items():
         shares = [share(store) for _ in range(3)]
-        say(
-            f"replay of {EVENTS} events, records in {name}: {statistics.median(shares):.0%} of its CPU in alilocal"
-        )
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        against_peer(peer_python(options.peer or folder), stack.enter_context)
-
-
-if __name__ == "__main__":
-    main()
+        what = f"share of a replay's CPU, records in {name}"
+        yield Row("B7", what, statistics.median(shares), target=0.4)
+    with ExitStack() as stack:
+        yield from against_peer(peers.venv("moto", *PEER), stack.enter_context, rounds)

@@ -27,6 +27,8 @@ class Model(BaseModel):
         hide_input_in_errors=True,
         populate_by_name=False,
         protected_namespaces=(),
+        # With the first message, and then the outermost model alone: a cold start need not wait for it.
+        defer_build=True,
     )
 
     def wire(self) -> JsonObject:

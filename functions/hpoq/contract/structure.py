@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterator, Sequence
 
@@ -104,6 +103,8 @@ def _unknown(name: str, holder: type[BaseModel] | None) -> str:
     inner = [member for member, model in members.items() if name in _members(model)]
     if len(inner) == 1:
         return f"unknown member here; it belongs into {inner[0]}"
+    import difflib  # only for a misspelt member
+
     close = difflib.get_close_matches(name[:_SHOWN], members, n=1, cutoff=0.6)
     by_case = [member for member in members if member.lower() == name.lower()]
     hint = next(iter(by_case or close), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 
 import pytest
 from hypothesis import given
@@ -79,3 +80,10 @@ def test_any_bytes(data):
     """Any bytes are either taken or refused by XmlError."""
     with contextlib.suppress(XmlError):
         assert parse(data).name
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_what_xml_can_carry_is_its_own_production(text):
+    """https://www.w3.org/TR/xml/#charsets"""
+    carried = re.compile("[\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]*")
+    assert is_carriable(text) == (carried.fullmatch(text) is not None)
