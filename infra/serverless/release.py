@@ -71,6 +71,7 @@ def _member(answer: object, name: str) -> object:
 def deploy() -> None:
     """Everything, with the new version called by the alias alone: a first deployment, or an update at once."""
     _run("base", "deploy", "-y")
+    _run("log", "deploy", "-y")
     _point(Alias(_publish()))
     # The trigger comes last: it names the alias, which the first time does not exist before.
     _run("function", "deploy", "--trigger", TRIGGER, "-y")
@@ -99,10 +100,11 @@ def rollback(version: str | None) -> None:
 
 
 def remove(*, data: bool) -> None:
-    """The function, its versions and its trigger; with `data` also queues, topic, records and role."""
+    """The function, its versions and its trigger; with `data` also queues, topic, records, role and log."""
     _run("function", "remove", "-y")
     if data:
         _run("base", "remove", "-y")
+        _run("log", "remove", "-y")
 
 
 def _publish() -> str:
@@ -152,7 +154,7 @@ def _arguments() -> argparse.Namespace:
     rollback = commands.add_parser("rollback", help="drop the canary, or go back to the version before")
     rollback.add_argument("--to", metavar="VERSION", help="go to this version instead")
     remove = commands.add_parser("remove", help="remove the function and its trigger")
-    remove.add_argument("--data", action="store_true", help="also queues, topic, records and role")
+    remove.add_argument("--data", action="store_true", help="also queues, topic, records, role and log")
     return parser.parse_args()
 
 

@@ -15,8 +15,10 @@ REGION, ACCOUNT, INSTANCE = "cn-hangzhou", "1234567890123456", "hpoq-test"
 _VALUES = {
     "vars.region": REGION,
     "vars.instance": INSTANCE,
+    "vars.action_policy": "sls.builtin",
     "env('ALIBABA_CLOUD_REGION', 'cn-hangzhou')": REGION,
     "env('TABLESTORE_INSTANCE')": INSTANCE,
+    "env('SLS_ACTION_POLICY', 'sls.builtin')": "sls.builtin",
     "config('AccountID')": ACCOUNT,
 }
 
@@ -38,10 +40,14 @@ def rendered(text):
 
 @dataclass
 class Deployment:
-    """`function` has the props of fc3; `resources` the properties of each resource of the ROS template."""
+    """What s.yaml and resources.yaml say.
+
+    `function` and `log` have the props of those resources; `resources` the properties of each of resources.yaml.
+    """
 
     function: dict
     resources: dict
+    log: dict
 
     @property
     def settings(self):
@@ -80,7 +86,8 @@ def deployment():
     s = yaml.safe_load(rendered((FOLDER / "s.yaml").read_text()))
     template = yaml.safe_load((FOLDER / "resources.yaml").read_text())
     resources = {name: one["Properties"] for name, one in template["Resources"].items()}
-    return Deployment(s["resources"]["function"]["props"], resources)
+    props = {name: one["props"] for name, one in s["resources"].items()}
+    return Deployment(props["function"], resources, props["log"])
 
 
 def policy(name):

@@ -3,13 +3,17 @@
 import importlib
 import json
 import re
+import shutil
+import subprocess
+import sys
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 
 import deploymentfiles
 import pytest
 from click.testing import CliRunner
-from deploymentfiles import ACCOUNT, INSTANCE, REGION, ROOT, RULES, deployment, policy
+from deploymentfiles import ACCOUNT, FOLDER, INSTANCE, REGION, ROOT, RULES, deployment, policy
 
 import alilocal
 from alilocal.tablestore.model import STRING, Options
@@ -87,6 +91,30 @@ def test_names_agree():
     for place in (f"/queues/{queue}/messages", f"/topics/{topic}/messages", f"/table/{table}"):
         assert place in granted
     assert TablestoreStore.open(settings.store)
+
+
+def test_the_log_is_the_one_that_is_watched():
+    """The function logs into the project and the store that the template makes, each line an entry."""
+    log, rest = deployment().function["logConfig"], deployment().log
+    assert log["project"] == rest["parameters"]["ProjectName"]
+    assert log["logBeginRule"] == "None"
+    made = json.loads((FOLDER / rest["template"]).read_text())["Resources"]
+    assert log["logstore"] == made["Logstore"]["Properties"]["LogstoreName"]
+    assert {one["Properties"].get("LogstoreName", log["logstore"]) for one in made.values()} == {
+        log["logstore"]
+    }
+    policies = [one["Resource"] for one in policy("deployer.json")["Statement"] if one["Action"] == "log:*"]
+    assert [fnmatch(f"acs:log:{REGION}:{ACCOUNT}:project/{log['project']}", one) for one in policies] == [
+        True
+    ]
+
+
+def test_the_log_template_is_that_of_the_files(tmp_path):
+    """`python3 infra/serverless/sls/template.py` writes it; here from a copy, so that nothing hides a difference."""
+    shutil.copytree(FOLDER / "sls", tmp_path / "sls")
+    (tmp_path / "sls/template.json").unlink()
+    subprocess.run([sys.executable, tmp_path / "sls/template.py"], check=True, timeout=60)
+    assert (tmp_path / "sls/template.json").read_text() == (FOLDER / "sls/template.json").read_text()
 
 
 def test_the_table_is_the_stores():

@@ -23,7 +23,7 @@ from deploymentfiles import ACCOUNT, FOLDER, INSTANCE, REGION, deployment, polic
 from installing import packages_in
 
 TERRAFORM = shutil.which("terraform")
-JUDGES = ["ros-cdk-mns==1.15.0", "ros-cdk-ots==1.15.0", "ros-cdk-ram==1.15.0"]
+JUDGES = ["ros-cdk-mns==1.15.0", "ros-cdk-ots==1.15.0", "ros-cdk-ram==1.15.0", "ros-cdk-sls==1.15.0"]
 
 
 @pytest.fixture
@@ -90,9 +90,14 @@ def alternatives(kind):
 PRIMITIVES = {"string": str, "number": (int, float), "boolean": bool, "any": object}
 
 
+def ros_name(name):
+    """The name in a template of what the CDK calls `name`."""
+    return "TTL" if name == "ttl" else name[0].upper() + name[1:]
+
+
 def ros_problems(types, described, given, place):
     """What in `given` is not as the type `described` has it."""
-    known = {one["name"][0].upper() + one["name"][1:]: one for one in described["properties"]}
+    known = {ros_name(one["name"]): one for one in described["properties"]}
     yield from (
         f"{place}.{name} is missing"
         for name in known
@@ -118,24 +123,33 @@ def template_problems(types, template):
         yield from ros_problems(types, types[resource["Type"]], resource["Properties"], name)
 
 
-def test_ros_template(ros_types):
-    template = yaml.safe_load((FOLDER / "resources.yaml").read_text())
+@pytest.mark.parametrize("file", ["resources.yaml", "sls/template.json"])
+def test_ros_template(ros_types, file):
+    template = yaml.safe_load((FOLDER / file).read_text())
     assert list(template_problems(ros_types, template)) == []
 
 
 @pytest.mark.parametrize(
-    ("resource", "name", "value"),
+    ("file", "resource", "name", "value"),
     [
-        ("Requests", "VisibilityTimeOut", 900),
-        ("Requests", "VisibilityTimeout", "long"),
-        ("Requests", "DlqPolicy", {"Enabled": True}),
-        ("Records", "PrimaryKey", [{"Name": "key"}]),
-        ("Role", "Policies", [{"PolicyName": "x", "PolicyDocument": {"Version": "1", "Rules": []}}]),
-        ("Results", "TopicName", None),
+        ("resources.yaml", "Requests", "VisibilityTimeOut", 900),
+        ("resources.yaml", "Requests", "VisibilityTimeout", "long"),
+        ("resources.yaml", "Requests", "DlqPolicy", {"Enabled": True}),
+        ("resources.yaml", "Records", "PrimaryKey", [{"Name": "key"}]),
+        (
+            "resources.yaml",
+            "Role",
+            "Policies",
+            [{"PolicyName": "x", "PolicyDocument": {"Version": "1", "Rules": []}}],
+        ),
+        ("resources.yaml", "Results", "TopicName", None),
+        ("sls/template.json", "Logstore", "Ttl", 30),
+        ("sls/template.json", "Index", "KeyIndices", [{"Name": "message"}]),
+        ("sls/template.json", "HpoqDefect", "Detail", {"Name": "x", "DisplayName": "x", "Schedule": {}}),
     ],
 )
-def test_ros_template_finds_mistakes(ros_types, resource, name, value):
-    template = yaml.safe_load((FOLDER / "resources.yaml").read_text())
+def test_ros_template_finds_mistakes(ros_types, file, resource, name, value):
+    template = yaml.safe_load((FOLDER / file).read_text())
     properties = template["Resources"][resource]["Properties"]
     if value is None:
         del properties[name]
@@ -157,6 +171,7 @@ PULUMI = {
     "alicloud_log_store": "log/store.py:Store",
     "alicloud_log_dashboard": "log/dashboard.py:Dashboard",
     "alicloud_sls_index": "sls/index.py:Index",
+    "alicloud_sls_alert": "sls/alert.py:Alert",
     "alicloud_fcv3_function": "fc/v3_function.py:V3Function",
     "alicloud_fcv3_function_version": "fc/v3_function_version.py:V3FunctionVersion",
     "alicloud_fcv3_alias": "fc/v3_alias.py:V3Alias",
@@ -257,6 +272,7 @@ def test_terraform_arguments_finds_mistakes(pulumi, pattern, text):
 EVALUATED = [
     "s.yaml",
     "resources.yaml",
+    "sls/alerts.json",
     "sls/dashboard.json",
     "sls/index.json",
     "terraform/locals.tf",
@@ -299,7 +315,6 @@ def values(**given):
     return {
         "region": REGION,
         "instance": INSTANCE,
-        "log_project": "hpoq-log",
         "releases": ["1", "2"],
         "live": "1",
     } | given
@@ -332,12 +347,22 @@ def test_terraform_reads_what_serverless_devs_deploys(terraform):
     assert {name: one["Properties"] for name, one in read["resources"].items()} == d.resources
 
 
-def test_terraform_makes_the_dashboard_of_the_file(terraform):
-    """With the names of the log and the function in it."""
-    read = answer_of(terraform("{dashboard = local.dashboard, index = local.index}", **values()))
-    text = (FOLDER / "sls/dashboard.json").read_text()
-    assert read["dashboard"] == json.loads(text.replace("${logstore}", "hpoq").replace("${function}", "hpoq"))
-    assert read["index"] == json.loads((FOLDER / "sls/index.json").read_text())
+def test_terraform_makes_what_the_files_for_the_log_say(terraform):
+    """With the names of the log and the function, and who is told, in them."""
+    wanted = "{dashboard = local.dashboard, index = local.index, alerts = values(local.alerts)}"
+    read = answer_of(terraform(wanted, **values(action_policy="people")))
+    names = {"logstore": "hpoq", "function": "hpoq", "action_policy": "people", "region": REGION}
+    names["project"] = (
+        deployment().function["logConfig"]["project"].replace(ACCOUNT, "${config('AccountID')}")
+    )
+
+    def said(name):
+        text = (FOLDER / "sls" / f"{name}.json").read_text()
+        return json.loads(re.sub(r"\$\{(\w+)\}", lambda found: names[found[1]], text))
+
+    assert read["dashboard"] == said("dashboard")
+    assert read["index"] == said("index")
+    assert read["alerts"] == sorted(said("alerts"), key=lambda alert: alert["name"])
 
 
 def test_terraform_has_every_value_from_the_files():

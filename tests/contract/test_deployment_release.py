@@ -177,6 +177,7 @@ def test_a_first_deployment(operator):
     state = operator.state
     assert state["calls"] == [
         ["ros", "deploy", "-y"],
+        ["ros", "deploy", "-y"],
         ["fc3", "deploy", "--function", "-y"],
         ["fc3", "version", "publish"],
         ["fc3", "alias", "publish", "--alias-name", "live", "--version-id", "1", "--vw", "{}"],
@@ -241,12 +242,12 @@ def test_a_step_that_fails_is_the_last(operator):
 
 
 def test_remove(operator):
-    """Queues and records go only if that is asked for."""
+    """Queues, records and log go only if that is asked for."""
     operator.given(1, "1")
     operator.release("remove")
     assert operator.state["calls"][-1] == ["fc3", "remove", "-y"]
     operator.release("remove", "--data")
-    assert operator.state["calls"][-2:] == [["fc3", "remove", "-y"], ["ros", "remove", "-y"]]
+    assert operator.state["calls"][-3:] == [["fc3", "remove", "-y"], *[["ros", "remove", "-y"]] * 2]
 
 
 @pytest.mark.parametrize(

@@ -32,9 +32,9 @@ resource "alicloud_fcv3_function" "hpoq" {
   log_config {
     project                 = alicloud_log_project.hpoq.project_name
     logstore                = alicloud_log_store.hpoq.logstore_name
-    log_begin_rule          = "DefaultRegex"
-    enable_request_metrics  = true
-    enable_instance_metrics = true
+    log_begin_rule          = local.function.logConfig.logBeginRule
+    enable_request_metrics  = local.function.logConfig.enableRequestMetrics
+    enable_instance_metrics = local.function.logConfig.enableInstanceMetrics
   }
 
   depends_on = [

@@ -14,9 +14,10 @@ variable "instance" {
   }
 }
 
-variable "log_project" {
-  description = "Name of the log project to create, one's own in all of Alibaba Cloud."
+variable "action_policy" {
+  description = "The log service's action policy that tells people of an alert; this is the one that every account has."
   type        = string
+  default     = "sls.builtin"
 }
 
 variable "package" {
