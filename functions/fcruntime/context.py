@@ -8,7 +8,8 @@ from the environment there. No runtime tells the deadline. Layouts: the page "co
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+from fcruntime.dataclass import dataclass, field
 
 TRIGGER_CEILING_SECONDS = 300.0
 """A call made by a trigger ends after five minutes, whatever the function's own time-out (FC: advanced

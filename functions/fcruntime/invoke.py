@@ -17,9 +17,10 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fcruntime.context import Fc3Context
+from fcruntime.dataclass import dataclass
 from fcruntime.jsonvalue import JsonValue
 
 Handler = Callable[[bytes, object], object]

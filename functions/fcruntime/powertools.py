@@ -15,11 +15,11 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from types import ModuleType
 from typing import TypeAlias, overload
 
 from fcruntime.batch import BatchFailed, Policy, settle
+from fcruntime.dataclass import dataclass
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from fcruntime.lambdacontext import LambdaContext, lambda_context
 from fcruntime.sqsevent import SqsEvent, sqs_event

@@ -11,9 +11,9 @@ import base64
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from fcruntime.context import Invocation
+from fcruntime.dataclass import dataclass
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from fcruntime.triggers.decode import Kind, decode
 from fcruntime.triggers.message import Message, Undecodable

@@ -27,7 +27,8 @@ may be sent again; one whose end is *unknown* must first be reconciled with what
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from fcruntime.dataclass import dataclass
 
 
 class HpoqError(Exception):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from fcruntime.context import Invocation
+from fcruntime.dataclass import dataclass
 from hpoq.cloud import paiautoml, smq
 from hpoq.errors import SettingsError
 from hpoq.settings import Settings

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, TypeAlias, get_args
 
+from fcruntime.dataclass import dataclass
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from fcruntime.triggers import eventbridge, http, kafka, rabbitmq, rocketmq, smq, smq_topic
 from fcruntime.triggers.body import unwrap_base64

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+
+from fcruntime.dataclass import dataclass, field
 
 
 @dataclass(frozen=True)

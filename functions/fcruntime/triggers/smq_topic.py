@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-from xml.sax.saxutils import unescape
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from fcruntime.triggers.message import Message, Undecodable
@@ -19,7 +18,8 @@ from fcruntime.triggers.source import Source, identity, with_body
 KIND = "smq-topic"
 
 _MEMBERS = ("TopicName", "MessageId", "Message")
-_CHARACTER = re.compile(r"&#(?:x([0-9a-fA-F]{1,6})|([0-9]{1,7}));")
+_ENTITIES = {"lt": "<", "gt": ">", "quot": '"', "apos": "'", "amp": "&"}
+_REFERENCE = r"&(?:#x([0-9a-fA-F]{1,6})|#([0-9]{1,7})|(lt|gt|quot|apos|amp));"
 
 
 def recognises(data: JsonObject) -> bool:
@@ -61,10 +61,12 @@ def _from_xml(text: str) -> JsonObject | None:
 def _unescaped(text: str) -> str:
     if text.startswith("<![CDATA[") and text.endswith("]]>"):
         return text[9:-3]
-    return unescape(_CHARACTER.sub(_character, text), {"&quot;": '"', "&apos;": "'"})
+    return re.sub(_REFERENCE, _character, text)
 
 
 def _character(found: re.Match[str]) -> str:
+    if found[3]:
+        return _ENTITIES[found[3]]
     number = int(found[1], 16) if found[1] else int(found[2])
     return chr(number) if number <= 0x10FFFF else found[0]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from fcruntime.dataclass import dataclass
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from fcruntime.triggers.body import unwrap_base64
 from fcruntime.triggers.message import Message, Undecodable

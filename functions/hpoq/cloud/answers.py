@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
+from fcruntime.dataclass import dataclass, field
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.cloud.safexml import Element, XmlError, parse
 from hpoq.cloud.transport import Response

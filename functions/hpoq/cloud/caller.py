@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
+from fcruntime.dataclass import dataclass
 from hpoq.cloud.credentials import Credentials, CredentialsProvider
 from hpoq.cloud.endpoint import Endpoint
 from hpoq.cloud.retry import MayRetry, RetryPolicy

@@ -80,17 +80,18 @@ def _plain(code: str) -> str:
 
 _TABLE = {_plain(code): kind for kind, codes in _BY_KIND for code in codes.split()}
 
-_FAMILIES: tuple[tuple[re.Pattern[str], type[CallError]], ...] = (
-    (re.compile(r"throttl|toomanyrequest|qpslimit|flowcontrol|ratelimit"), Throttled),
-    (re.compile(r"accesskey|token|signature|timestamp|credential|authoriz"), Denied),
-    (re.compile(r"^forbidden|^nopermission|accessdenied"), Denied),
-    (re.compile(r"quota|limitexceed|exceedlimit|overdue|arrears|insufficientbalance|notactivated"), Denied),
-    (re.compile(r"alreadyexists?$|conflict"), Conflict),
-    (re.compile(r"^internal|^serviceunavailable|^unknown|executionfail|timeout"), UnknownEnd),
+# Compiled when they are first needed, not at every cold start.
+_FAMILIES: tuple[tuple[str, type[CallError]], ...] = (
+    (r"throttl|toomanyrequest|qpslimit|flowcontrol|ratelimit", Throttled),
+    (r"accesskey|token|signature|timestamp|credential|authoriz", Denied),
+    (r"^forbidden|^nopermission|accessdenied", Denied),
+    (r"quota|limitexceed|exceedlimit|overdue|arrears|insufficientbalance|notactivated", Denied),
+    (r"alreadyexists?$|conflict", Conflict),
+    (r"^internal|^serviceunavailable|^unknown|executionfail|timeout", UnknownEnd),
 )
-_VALIDATION = re.compile(r"^(invalid|missing|illegal|malformed)")
+_VALIDATION = r"^(invalid|missing|illegal|malformed)"
 _OF_THE_REQUEST = {400, 413, 422}
-_SIGNING = re.compile(r"signature|digest|degist|md5", re.IGNORECASE)
+_SIGNING = r"(?i)signature|digest|degist|md5"
 
 
 def documented_codes() -> dict[str, type[CallError]]:
@@ -108,7 +109,7 @@ def error_of(
     known to echo the headers that it was computed over, the security token among them.
     """
     kind = _kind(answer, names_resource=names_resource)
-    withheld = answer.code is not None and _SIGNING.search(answer.code) is not None
+    withheld = answer.code is not None and re.search(_SIGNING, answer.code) is not None
     message = "the message of the service is withheld" if withheld else scrub(answer.message, secrets)
     return kind(
         message or f"HTTP status {answer.status}",
@@ -140,9 +141,9 @@ def _kind_of_code(code: str, status: int, *, names_resource: bool) -> type[CallE
     if plain in _TABLE:
         return _TABLE[plain]
     for family, kind in _FAMILIES:
-        if family.search(plain):
+        if re.search(family, plain):
             return kind
-    if _VALIDATION.search(plain) and (status < 300 or status in _OF_THE_REQUEST):
+    if re.search(_VALIDATION, plain) and (status < 300 or status in _OF_THE_REQUEST):
         return Invalid
     return None
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from fcruntime.dataclass import dataclass
 from hpoq.errors import NoCredentials
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Credentials:
     """An access key, with the security token that belongs to it if it is a temporary one.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timezone
 
+from fcruntime.dataclass import dataclass
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.cloud.answers import text_member
 

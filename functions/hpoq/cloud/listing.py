@@ -9,9 +9,9 @@ another was deleted from a page already read, and that one is then missing from 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from itertools import count
 
+from fcruntime.dataclass import dataclass, field
 from hpoq.cloud.experiments import Experiment, ExperimentPage
 from hpoq.errors import UnknownEnd
 

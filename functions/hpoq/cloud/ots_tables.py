@@ -5,8 +5,7 @@ Field numbers are those of the official SDK's `table_store.proto`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from fcruntime.dataclass import dataclass
 from hpoq.cloud.ots_wire import WireError, fields
 
 _NUMBER_BITS = 64

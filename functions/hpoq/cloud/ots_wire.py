@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+
+from fcruntime.dataclass import dataclass
 
 ColumnValue = int | str
 Row = Mapping[str, ColumnValue]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
+from fcruntime.dataclass import dataclass
 from hpoq.clock import Clock
 from hpoq.errors import CallError, NotSent, Throttled, Unavailable, UnknownEnd
 from hpoq.observability.measures import count

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from xml.etree import ElementTree
+
+from fcruntime.dataclass import dataclass, field
 
 _MOST_DEPTH = 32
 # Ranges beyond Latin-1 would take milliseconds to compile.
@@ -34,6 +34,9 @@ class Element:
 
 def parse(data: bytes) -> Element:
     """The root element; raises XmlError for a document type, an entity, absurd depth and broken XML."""
+    # Here, for a cold start need not wait for it.
+    from xml.etree import ElementTree
+
     parser = ElementTree.XMLParser(target=_Builder())  # noqa: S314
     try:
         parser.feed(data)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import requests
 
+from fcruntime.dataclass import dataclass
 from fcruntime.jsonvalue import JsonValue
 from hpoq.clock import SystemClock
 from hpoq.cloud.connections import new_session

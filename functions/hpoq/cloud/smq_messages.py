@@ -5,8 +5,7 @@ The readers raise Unreadable, or XmlError, for a body that does not hold what it
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+from fcruntime.dataclass import dataclass, field
 from hpoq.cloud.safexml import Element, parse
 
 

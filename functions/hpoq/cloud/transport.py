@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import requests
 from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import ClosedPoolError, ConnectTimeoutError, NewConnectionError
 
+from fcruntime.dataclass import dataclass, field
 from hpoq.clock import Clock
 from hpoq.cloud.connections import Exchange, TooLate
 from hpoq.cloud.endpoint import Endpoint

@@ -9,10 +9,10 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from dataclasses import dataclass
 from itertools import takewhile
 
 from fcruntime import strictjson
+from fcruntime.dataclass import dataclass
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from fcruntime.strictjson import JsonError
 from fcruntime.triggers.body import looks_like_json, unwrap_base64

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from itertools import accumulate
 from typing import Literal
 
+from fcruntime.dataclass import dataclass
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.contract.finding import counted, truncated
 from hpoq.errors import Violation

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
+from fcruntime.dataclass import dataclass, field
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.errors import Violation
 

@@ -52,12 +52,12 @@ _PAIRS = {
 }
 _EVERYTHING = {"${tuner_params_list}", "${tuner_params_dict}", "${tuner_params_json}", "${params}"}
 _BUILT_IN = {"${exp_id}", "${trial_id}", "${NNI_OUTPUT_DIR}", *_EVERYTHING}
-_PLACEHOLDER = re.compile(r"\$\{[^{}\s]+\}")
-_COMMAND = re.compile(r"\s*cmd(\d+)\s*(,\s*worker\s*)?", re.IGNORECASE | re.ASCII)
-_CASELESS = re.compile(r"\(\?[a-zA-Z]*i")
+_PLACEHOLDER = r"\$\{[^{}\s]+\}"
+_COMMAND = r"(?ia)\s*cmd(\d+)\s*(,\s*worker\s*)?"
+_CASELESS = r"\(\?[a-zA-Z]*i"
 _LONGEST_PATTERN = 1_000
 _MOST_PATTERN_TEXT = 2_000
-_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
+_TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]"
 
 
 def lint(config: JsonObject, space: JsonObject, at: str) -> Iterator[Finding]:
@@ -123,7 +123,7 @@ def _metric(config: JsonObject, at: str) -> Iterator[Finding]:
     commands = member(config, "platform_config", "cmd")
     count = len(commands) if isinstance(commands, list) else 0
     for index, source in texts(config, "metric_config", "metric_source"):
-        named = _COMMAND.fullmatch(source)
+        named = re.fullmatch(_COMMAND, source)
         if named and not 1 <= int(named[1][:9]) <= count:
             problem = f"there are {count} commands, counted from cmd1"
             yield warning(f"{at}/metric_source/{index}", "metric-source.command", problem)
@@ -147,7 +147,7 @@ def _pattern(pattern: str) -> str | None:
     if len(pattern) > _LONGEST_PATTERN:
         return "an uncommonly long pattern"
     try:
-        groups = re.compile(_CASELESS.sub(lambda flags: flags[0].replace("i", "u"), pattern)).groups
+        groups = re.compile(re.sub(_CASELESS, lambda flags: flags[0].replace("i", "u"), pattern)).groups
     except (re.error, OverflowError, RecursionError):
         return "for stdout a metric is a regular expression; this is none"
     except Warning:  # where warnings are errors, a pattern that Python only warns of
@@ -157,7 +157,7 @@ def _pattern(pattern: str) -> str | None:
 
 def _placeholders(config: JsonObject, space: JsonObject, at: str) -> Iterator[Finding]:
     found = [
-        (index, set(_PLACEHOLDER.findall(cmd))) for index, cmd in texts(config, "platform_config", "cmd")
+        (index, set(re.findall(_PLACEHOLDER, cmd))) for index, cmd in texts(config, "platform_config", "cmd")
     ]
     defined = _BUILT_IN | set(names_in(space))
     for index, names in found:
@@ -170,7 +170,7 @@ def _placeholders(config: JsonObject, space: JsonObject, at: str) -> Iterator[Fi
     all_used = "params_config" in config or bool(used & _EVERYTHING)
     for name in space:
         place = f"{at}/search_space{pointer_to(name)}" if isinstance(config.get("search_space"), dict) else at
-        if not _PLACEHOLDER.fullmatch(name):
+        if not re.fullmatch(_PLACEHOLDER, name):
             yield warning(place, "search-space.name", "not of the form ${name}: it replaces bare words")
         elif name not in used and not all_used:
             yield warning(
@@ -242,7 +242,7 @@ def _schedule(config: JsonObject, at: str) -> Iterator[Finding]:
         yield warning(f"{at}/schedule_config/day", "schedule", "the engine knows everyday and weekend")
     for name in ("start_time", "end_time"):
         time = schedule.get(name)
-        if isinstance(time, str) and not _TIME.fullmatch(time):
+        if isinstance(time, str) and not re.fullmatch(_TIME, time):
             yield warning(
                 f"{at}/schedule_config/{name}", "schedule", "must be a time of the form HH:MM for the engine"
             )

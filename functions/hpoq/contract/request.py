@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
+from fcruntime.dataclass import dataclass
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.contract import rules
 from hpoq.contract.config import HpoExperimentConfig

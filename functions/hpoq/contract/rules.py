@@ -20,14 +20,8 @@ from hpoq.contract.marker import TAG_KEY, marked_with
 from hpoq.contract.pointer import pointer_to
 
 MOST_TAGS = 20
-_TRACEPARENT = re.compile(patterns.TRACEPARENT)
 _CONFIG = "/experiment/HpoExperimentConfiguration"
 _MOST_TAG_TEXT = 128
-_QUERY = re.compile(patterns.QUERY)
-_URL = re.compile(patterns.URL)
-_COMMAND = re.compile(patterns.COMMAND)
-_NUMBER = re.compile(patterns.NUMBER)
-_PAIR = re.compile(patterns.PAIR)
 
 
 def judge_message(message: JsonObject) -> Iterator[Finding]:
@@ -39,7 +33,7 @@ def judge_message(message: JsonObject) -> Iterator[Finding]:
 
 def is_traceparent(value: str) -> bool:
     """Whether `value` is a `traceparent` of version 00 (https://www.w3.org/TR/trace-context/)."""
-    return _TRACEPARENT.match(value) is not None
+    return re.match(patterns.TRACEPARENT, value) is not None
 
 
 def judge_experiment(experiment: JsonValue) -> Iterator[Finding]:
@@ -118,7 +112,7 @@ def _judge_metric(config: JsonObject) -> Iterator[Finding]:
             yield rejection(f"{at}/metric_source/{index}", "metric-source.form", problem)
     for name, weight in obj(config, "metric_config", "metric_dict").items():
         place = f"{at}/metric_dict{pointer_to(name)}"
-        if isinstance(weight, str) and _NUMBER.match(weight):
+        if isinstance(weight, str) and re.match(patterns.NUMBER, weight):
             yield warning(place, "metric-weight.text", "a weight is a number; write it without quotes")
         elif isinstance(weight, bool) or not isinstance(weight, (int, float)):
             yield rejection(place, "metric-weight", "a weight must be a number")
@@ -126,10 +120,10 @@ def _judge_metric(config: JsonObject) -> Iterator[Finding]:
 
 def _source(kind: str, source: str) -> str | None:
     """Why `source` is of another metric_type than `kind`; None if it may be of it."""
-    command, query = _COMMAND.match(source), _QUERY.match(source)
+    command, query = re.match(patterns.COMMAND, source), re.match(patterns.QUERY, source)
     if kind == "stdout" and not command and (query or "/" not in source):
         return "metric_type stdout takes the output of a command: cmd1, cmd2, ..."
-    if kind == "table" and (command or _URL.match(source)):
+    if kind == "table" and (command or re.match(patterns.URL, source)):
         return "metric_type table takes a SQL query that returns the metric"
     if kind in ("summary", "json") and (command or query):
         what = "a folder of TensorBoard summaries" if kind == "summary" else "a file"
@@ -139,6 +133,6 @@ def _source(kind: str, source: str) -> str | None:
 
 def _judge_params(config: JsonObject) -> Iterator[Finding]:
     for index, pair in texts(config, "params_config", "params_src_dst_filepath"):
-        if not _PAIR.match(pair):
+        if not re.match(patterns.PAIR, pair):
             at = f"{_CONFIG}/params_config/params_src_dst_filepath/{index}"
             yield rejection(at, "params.pair", "must be a source path, one comma, and a destination path")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import enum
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from fcruntime.dataclass import dataclass
 from hpoq.errors import RecordUnreadable
 
 FORMAT_VERSION = 1

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from fcruntime.dataclass import dataclass
 from fcruntime.jsonvalue import JsonObject
 from hpoq.contract.events import EventData, EventError, EventOutcome, encode_event, make_event
 from hpoq.contract.keys import event_id

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextvars
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
+from fcruntime.dataclass import dataclass
 from hpoq.clock import Clock
 from hpoq.contract.events import EventError
 from hpoq.processing.intake import Intake

@@ -6,9 +6,10 @@ Knows the service but not the store; what it returns says what the record must b
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
+from fcruntime.dataclass import dataclass
 from fcruntime.jsonvalue import JsonObject
 from hpoq.clock import Clock
 from hpoq.cloud.experiments import CreatedExperiment

@@ -8,9 +8,9 @@ one, so its key must be the one that its kind and message id, or for a message w
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 
 from fcruntime import strictjson
+from fcruntime.dataclass import dataclass, field
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from fcruntime.strictjson import JsonError
 from fcruntime.triggers import Message

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+from fcruntime.dataclass import dataclass, field
 from fcruntime.triggers import Message, Undecodable
 from hpoq.contract.events import EventError
 from hpoq.contract.fingerprint import fingerprint

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TypeVar
 
+from fcruntime.dataclass import dataclass
 from hpoq.clock import Clock
 from hpoq.errors import StoreError, StoreUnavailable
 from hpoq.idempotency.record import Record, Version

@@ -19,8 +19,9 @@ it.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from fcruntime.dataclass import dataclass
 from hpoq.idempotency.record import Record, State
 
 

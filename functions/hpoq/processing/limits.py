@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fcruntime.context import Deadline
+from fcruntime.dataclass import dataclass
 
 
 @dataclass(frozen=True)

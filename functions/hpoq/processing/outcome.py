@@ -5,8 +5,8 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from fcruntime.dataclass import dataclass
 from fcruntime.jsonvalue import JsonObject
 from hpoq.contract.events import EventError
 

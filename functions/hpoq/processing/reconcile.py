@@ -20,9 +20,9 @@ bound the first two; only a token that the service checks could close the others
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
+from fcruntime.dataclass import dataclass
 from hpoq.cloud.experiments import Experiment, ExperimentPage
 from hpoq.cloud.listing import read_through
 from hpoq.cloud.paiautoml import PaiAutoMl
