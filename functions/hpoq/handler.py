@@ -37,12 +37,12 @@ from hpoq.processing.announcement import Announcer
 from hpoq.processing.batch import Batch
 from hpoq.processing.creation import Creator, Marking
 from hpoq.processing.envelope import seal
-from hpoq.processing.intake import Intake, take_in
+from hpoq.processing.intake import Intake
 from hpoq.processing.ledger import Ledger
 from hpoq.processing.lifecycle import Terms
 from hpoq.processing.limits import Limits
 from hpoq.processing.message import Processor
-from hpoq.processing.outcome import BatchReport, Outcome
+from hpoq.processing.outcome import BatchReport, Outcome, Result
 from hpoq.publishers import Publisher
 from hpoq.settings import Settings
 from hpoq.surroundings import Surroundings, store_url
@@ -131,11 +131,10 @@ class Function:
             messages = self._messages(around, credentials)
             with timed("decode", self._clock):
                 items = decode(event, source=self.settings.trigger, request_id=invocation.request_id)
-                intakes = [take_in(item) for item in items]
-            batch = self._batch(around, credentials, messages, deadline, request_id)
-            report = BatchReport(request_id, batch.run(intakes))
+            done = self._batch(around, credentials, messages, deadline, request_id).run(items)
+            report = BatchReport(request_id, [result for _, result in done])
             measures.outcomes = report.summary
-            self._settle(report, intakes, messages, deadline)
+            self._settle(report, done, messages, deadline)
         return report.as_json()
 
     def close(self) -> None:
@@ -203,24 +202,20 @@ class Function:
         announcer = Announcer(publisher, around.source, request_id)
         ledger = Ledger(self._store, clock, terms)
         processor = Processor(ledger, creator, announcer, clock, limits.ends_at)
-        return Batch(processor.process, clock, limits, settings.concurrency, processor.look_ahead)
+        return Batch(processor.process, clock, limits, settings.concurrency, look_ahead=processor.look_ahead)
 
     def _settle(
         self,
         report: BatchReport,
-        intakes: list[Intake],
+        done: list[tuple[Intake, Result]],
         messages: Callable[[], smq.Smq],
         deadline: Deadline,
     ) -> None:
-        again = [
-            _sealed(intake)
-            for intake, result in zip(intakes, report.results, strict=True)
-            if result.outcome is Outcome.RETRY
-        ]
+        again = [_sealed(intake) for intake, result in done if result.outcome is Outcome.RETRY]
         try:
             settle(
                 again,
-                len(intakes),
+                len(done),
                 self.settings.batch_policy,
                 lambda sealed: self._send_back(sealed, messages, deadline),
             )

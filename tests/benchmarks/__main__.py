@@ -44,7 +44,7 @@ def main() -> None:
     peers = Peers(options.venvs or Path(tempfile.gettempdir()) / "hpoq-benchmarks")
     before = json.loads(options.compare.read_text()) if options.compare else {}
     rows: list[Row] = []
-    for name in options.only.split(",") if options.only else PARTS:
+    for name in dict.fromkeys(options.only.replace("B6", "B1").split(",")) if options.only else PARTS:
         for row in PARTS[name].measure(peers, 4 if options.quick else 15):
             rows.append(row)
             earlier = before.get(f"{row.part} {row.what}")

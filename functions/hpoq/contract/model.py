@@ -43,10 +43,8 @@ class Model(BaseModel):
         """Pointers to the members that were written as null."""
         for name in self.model_fields_set:
             value = getattr(self, name)
-            place = pointer_to(type(self).model_fields[name].alias or name)
-            if value is None:
-                yield place
-            yield from (place + inner for inner in _nulls(value))
+            for inner in ("",) if value is None else _nulls(value):
+                yield pointer_to(type(self).model_fields[name].alias or name) + inner
 
     def secrets(self) -> Iterator[str]:
         """Every secret value in it, however deep."""

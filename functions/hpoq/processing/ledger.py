@@ -55,7 +55,7 @@ class Ledger:
         with step("lookup", self._clock):
             found = self._store.get_many(list(fingerprints))
         now = self._clock.now()
-        self._settled = {
+        self._settled |= {
             key: record
             for key, record in found.items()
             if lifecycle.decide(record, fingerprints[key], now) is Action.ACKNOWLEDGE

@@ -90,7 +90,7 @@ def test_a_line_for_each_invocation(deployed):
     assert {name: first[name] for name in COUNTERS} == dict.fromkeys(COUNTERS, 0)
     counts = {name: part["count"] for name, part in first["steps"].items()}
     assert counts == {
-        "decode": 1,
+        "decode": 2,  # the event, and what is in it
         "lookup": 1,
         "claim": 2,
         "create": 1,
@@ -101,7 +101,7 @@ def test_a_line_for_each_invocation(deployed):
     assert set(counts) < set(STEPS)
     assert (second["cold_start"], second["messages"]["duplicate"]) == (False, 1)
     assert {name: part["count"] for name, part in second["steps"].items()} == {
-        "decode": 1,
+        "decode": 2,  # the event, and what is in it
         "claim": 1,
         "message": 1,
     }

@@ -1,5 +1,7 @@
 import threading
 
+import pytest
+
 from hpoq.processing.batch import Batch
 from hpoq.processing.intake import Intake
 from hpoq.processing.limits import Limits
@@ -9,6 +11,14 @@ from hpoq.testing import FakeClock
 
 def intake(key, message_id=None):
     return Intake(key=key, fingerprint="f", message_id=message_id or key)
+
+
+def run(process, clock, limits, concurrency, intakes, **options):
+    return Batch(process, clock, limits, concurrency, lambda intake: intake, **options).run(intakes)
+
+
+def outcomes(done):
+    return [result.outcome for _, result in done]
 
 
 def done(item):
@@ -23,8 +33,9 @@ def test_results_come_in_the_events_order():
     """Whatever ends first, the report is in the order of the event."""
     clock = FakeClock()
     items = [intake(str(n)) for n in range(50)]
-    results = Batch(done, clock, limits(clock), 8).run(items)
-    assert [result.message_id for result in results] == [item.message_id for item in items]
+    results = run(done, clock, limits(clock), 8, items)
+    assert [taken for taken, _ in results] == items
+    assert [result.message_id for _, result in results] == [item.message_id for item in items]
 
 
 def test_concurrency_is_bounded_and_used():
@@ -44,7 +55,7 @@ def test_concurrency_is_bounded_and_used():
             running -= 1
         return done(item)
 
-    Batch(process, clock, limits(clock), 4).run([intake(str(n)) for n in range(8)])
+    run(process, clock, limits(clock), 4, [intake(str(n)) for n in range(8)])
     assert most == 4
 
 
@@ -58,8 +69,8 @@ def test_messages_of_one_key_run_one_after_the_other():
         lock.release()
         return done(item)
 
-    results = Batch(process, clock, limits(clock), 8).run([intake("k", f"m{n}") for n in range(20)])
-    assert [result.outcome for result in results] == [Outcome.CREATED] * 20
+    results = run(process, clock, limits(clock), 8, [intake("k", f"m{n}") for n in range(20)])
+    assert outcomes(results) == [Outcome.CREATED] * 20
 
 
 def test_nothing_is_begun_near_the_deadline():
@@ -72,15 +83,15 @@ def test_nothing_is_begun_near_the_deadline():
         clock.advance(60)
         return done(item)
 
-    results = Batch(process, clock, limits(clock), 1).run([intake("a"), intake("b"), intake("c")])
+    results = run(process, clock, limits(clock), 1, [intake("a"), intake("b"), intake("c")])
     assert began == ["a", "b"]
-    assert (results[2].outcome, results[2].error.code) == (Outcome.RETRY, "DeadlineNear")
+    assert (results[2][1].outcome, results[2][1].error.code) == (Outcome.RETRY, "DeadlineNear")
 
 
 def test_empty_batch():
     """No messages, no results."""
     clock = FakeClock()
-    assert Batch(done, clock, limits(clock), 4).run([]) == []
+    assert run(done, clock, limits(clock), 4, []) == []
 
 
 def test_a_short_function_still_begins():
@@ -93,3 +104,63 @@ def test_a_short_function_still_begins():
     default = Limits.of(Deadline(3, clock.monotonic), reserve=3, call_seconds=28)
     assert default.calls_end_at - clock.monotonic() == 2.25
     assert default.start_seconds == 1.125
+
+
+def test_the_first_are_on_their_way_while_others_are_read():
+    """A large event is read in slices; nothing waits until all of it is read."""
+    clock = FakeClock()
+    begun = threading.Event()
+    read = []
+
+    def process(item):
+        begun.set()
+        return done(item)
+
+    def take_in(item):
+        if len(read) == 100:
+            assert begun.wait(30)
+        read.append(item)
+        return item
+
+    items = [intake(str(n)) for n in range(300)]
+    assert len(Batch(process, clock, limits(clock), 4, take_in).run(items)) == 300
+    assert read == items
+
+
+@pytest.mark.parametrize("concurrency", [1, 4, 250])
+def test_all_are_looked_up_before_they_are_processed(concurrency):
+    """In few reads, each of at most what Tablestore takes, or of what runs at once."""
+    clock = FakeClock()
+    looked_up = []
+
+    def process(item):
+        assert any(item in found for found in looked_up)
+        return done(item)
+
+    items = [intake(str(n)) for n in range(230)]
+    run(process, clock, limits(clock), concurrency, items, look_ahead=looked_up.append)
+    assert [one for found in looked_up for one in found] == items
+    assert len(looked_up) <= 4
+
+
+def test_a_key_waits_for_its_own_from_a_slice_before():
+    clock = FakeClock()
+    held, others = threading.Event(), threading.Semaphore(0)
+    order = []
+
+    def process(item):
+        if item.message_id == "first":
+            for _ in range(200):
+                assert others.acquire(timeout=30)
+            held.set()
+        elif item.key == "k":
+            assert held.is_set()
+        else:
+            others.release()
+        order.append(item.message_id)
+        return done(item)
+
+    items = [intake("k", "first"), *(intake(str(n)) for n in range(200)), intake("k", "last")]
+    results = run(process, clock, limits(clock), 4, items)
+    assert order[-2:] == ["first", "last"]
+    assert outcomes(results) == [Outcome.CREATED] * 202
