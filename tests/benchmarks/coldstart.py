@@ -40,7 +40,7 @@ Logger(service="hpoq"), BatchProcessor(event_type=EventType.SQS)
 
 
 def measure(peers: Peers, rounds: int) -> Iterator[Row]:
-    """Import plus `initialize`, each in a fresh process, with bytecode as from an instance's second start on."""
+    """Import plus `initialize`, each in a fresh process; the peers are given bytecode too."""
     code = peers.deployed()
     usual = peers.packages("usual", *USUAL)
     seen: dict[str, float] = {}

@@ -84,7 +84,7 @@ class Peers:
             python = self.venv("tools-" + self.version, base=self.python)
             command = [python, "-m", "pip", "install", "-q", "--no-compile", "--target", target, *wanted]
             subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-            compiled(self.python, target)
+            subprocess.run([python, "-m", "compileall", "-q", target], check=False, capture_output=True)
             (target / ".made").touch()
         return target
 
@@ -102,28 +102,25 @@ class Peers:
         return python
 
     def deployed(self) -> Path:
-        """The code package for the interpreter's runtime, unpacked and compiled, from this very checkout."""
+        """The code package for the interpreter's runtime, unpacked, from this very checkout."""
         out, code = self.folder / "dist", self.folder / f"deployed-{self.version}"
         command = [sys.executable, "-c", "from hpoq.cli import main; main()", "package", "--json"]
-        command += ["--runtime", f"python{self.version}", "--output", str(out)]
+        command += ["--runtime", f"python{self.version}", "--bytecode", "--output", str(out)]
         lock = out / f"hpoq-python{self.version}-x86_64.lock"
         if lock.exists():
             command += ["--lock", str(lock)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        path = os.pathsep.join([str(Path(self.python).parent), os.environ["PATH"]])
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=True, env={**os.environ, "PATH": path}
+        )
         shutil.rmtree(code, ignore_errors=True)
         shutil.unpack_archive(json.loads(done.stdout)["packages"][0]["path"], code)
-        compiled(self.python, code)
         return code
 
     @property
     def zip_size(self) -> int:
         """Of the code package, in bytes."""
         return (self.folder / "dist" / f"hpoq-python{self.version}-x86_64.zip").stat().st_size
-
-
-def compiled(python: str, folder: Path) -> None:
-    """Bytecode for all of `folder`, as an instance has it from its second start on."""
-    subprocess.run([python, "-m", "compileall", "-q", folder], check=False, capture_output=True)
 
 
 def child(python: str | Path, script: str, *arguments: str, **environ: str) -> dict[str, float]:
@@ -152,4 +149,4 @@ def _interpreter() -> str:
     raise SystemExit("neither Python 3.12 nor 3.10 is on this machine")
 
 
-__all__ = ["Peers", "Row", "as_json", "child", "compiled", "in_turns", "ratio", "venv"]
+__all__ = ["Peers", "Row", "as_json", "child", "in_turns", "ratio", "venv"]

@@ -18,7 +18,9 @@ ROOT = Path(__file__).parents[2]
 VENDORS = re.compile(
     r"^(boto3|botocore|mns|alibabacloud_\w+|Tea|tablestore|aws_lambda_powertools|pip|setuptools)/"
 )
-NOT_DEPLOYED = re.compile(r"__pycache__|\.pyc$|(^|/)tests?/|^hpoq/(cli|testing|packaging)/")
+NOT_DEPLOYED = re.compile(r"(^|/)tests?/|^hpoq/(cli|testing|packaging)/")
+PYTHON = "python{}.{}".format(*sys.version_info)
+UNCHECKED = (1).to_bytes(4, "little")  # PEP 552's flags
 HANDLES = """
 import json, os, sys
 sys.path[:0] = json.loads(sys.argv[1])
@@ -47,6 +49,17 @@ def interpreter(version):
     pytest.skip(f"Python {version} is not on this machine")
 
 
+def with_interpreters():
+    """A path where the runtimes' versions of Python are found that this machine has."""
+    folders = []
+    for version in ("3.10", "3.12"):
+        try:
+            folders.append(str(Path(interpreter(version)).parent))
+        except pytest.skip.Exception:
+            continue
+    return os.pathsep.join([*folders, os.environ["PATH"]])
+
+
 def build(folder, *options, **environ):
     """The report of a build into `folder`."""
     command = [
@@ -60,7 +73,11 @@ def build(folder, *options, **environ):
         *options,
     ]
     done = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, **environ}, cwd=folder.parent
+        command,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": with_interpreters(), **environ},
+        cwd=folder.parent,
     )
     if done.returncode and not os.environ.get("CI"):
         pytest.skip("the package index has no wheels")
@@ -94,14 +111,29 @@ def unpacked(report, folder):
 
 
 @pytest.mark.parametrize(
-    ("version", "layer"),
-    [("3.10", False), ("3.12", False), ("3.12", True)],
-    ids=["3.10", "3.12", "3.12 with a layer"],
+    ("version", "options", "sources"),
+    [
+        ("3.10", (), True),
+        ("3.10", ("--no-bytecode",), True),
+        ("3.12", (), True),
+        ("3.12", (), False),
+        ("3.12", ("--layer",), False),
+    ],
+    ids=[
+        "3.10",
+        "3.10 without bytecode",
+        "3.12",
+        "3.12 by bytecode alone",
+        "3.12 with a layer, by bytecode alone",
+    ],
 )
-def test_it_handles_an_event_where_nothing_is_installed(built, tmp_path, version, layer):
+def test_it_handles_an_event_where_nothing_is_installed(built, tmp_path, version, options, sources):
     found = interpreter(version)
-    report = built("--runtime", f"python{version}", *(["--layer"] if layer else []))
+    report = built("--runtime", f"python{version}", *options)
     code = unpacked(report, tmp_path / "code")
+    if not sources:
+        for path in code.rglob("*.py"):
+            path.write_text("raise SystemExit('a source was compiled')\n")
     subprocess.run([found, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
     with alilocal.serve() as server:
         cloud = server.cloud
@@ -151,19 +183,43 @@ def test_the_same_wheels_make_the_same_bytes(built, tmp_path):
 
 
 def test_it_holds_what_runs_and_nothing_else(built):
-    (package,) = built("--runtime", "python3.12")["packages"]
-    names = paths(built("--runtime", "python3.12"))
+    (package,) = built("--runtime", "python3.12", "--no-bytecode")["packages"]
+    names = paths(built("--runtime", "python3.12", "--no-bytecode"))
     assert {"hpoq/handler.py", "fcruntime/context.py", "requests/__init__.py"} < set(names)
-    assert not [name for name in names if VENDORS.match(name)]
-    assert not [
-        name
-        for name in names
-        if re.search(r"__pycache__|\.pyc$|(^|/)tests?/|^hpoq/(cli|testing|packaging)/", name)
-    ]
+    assert not [name for name in names if VENDORS.match(name) or NOT_DEPLOYED.search(name)]
+    assert not [name for name in names if name.endswith(".pyc")]
     licences = [name for name in names if re.search(r"\.dist-info/.*licen", name, re.IGNORECASE)]
     assert len({name.split("/")[0] for name in licences}) >= 8
     assert package["size"] < 6_000_000
     assert package["size"] > sum(row["packed"] for row in package["distributions"])
+
+
+def test_every_source_has_its_bytecode(built):
+    interpreter("3.12")
+    report = built("--runtime", "python3.12")
+    assert report["bytecode"].startswith("3.12.")
+    names = set(paths(report))
+    sources = [Path(name) for name in names if name.endswith(".py")]
+    made = {str(path.parent / "__pycache__" / f"{path.stem}.cpython-312.pyc") for path in sources}
+    assert made == {name for name in names if name.endswith(".pyc")}
+    with zipfile.ZipFile(report["packages"][0]["path"]) as archive:
+        assert {archive.read(name)[4:8] for name in made} == {UNCHECKED}
+        assert b"/code/hpoq/handler.py" in archive.read("hpoq/__pycache__/handler.cpython-312.pyc")
+
+
+@pytest.mark.parametrize("options", [(), ("--bytecode",)], ids=["by default", "asked for"])
+def test_without_the_interpreter_there_is_no_bytecode(tmp_path, options):
+    wanted = next(runtime for runtime in ("python3.10", "python3.12") if runtime != PYTHON)
+    command = "from hpoq.cli import main; main()"
+    build = [sys.executable, "-c", command, "package", "--runtime", wanted, "--output", tmp_path, *options]
+    done = subprocess.run(build, capture_output=True, text=True, env={**os.environ, "PATH": "/nowhere"})
+    if options:
+        assert (done.returncode, done.stderr) == (1, f"--bytecode: there is no {wanted} on the path\n")
+        assert not list(tmp_path.iterdir())
+    elif done.returncode == 0 or os.environ.get("CI"):
+        assert "every cold start compiles what it imports" in done.stdout
+        with zipfile.ZipFile(next(tmp_path.glob("*.zip"))) as archive:
+            assert not [name for name in archive.namelist() if name.endswith(".pyc")]
 
 
 @pytest.mark.parametrize(("architecture", "machine"), [("x86_64", "x86_64"), ("arm64", "aarch64")])

@@ -13,11 +13,19 @@ from hpoq.packaging.wheels import Wheel, plain, requirements
 _LONGEST_LICENCE = 80
 
 
-def sbom(wheels: Sequence[Wheel], platform: Platform, extras: Iterable[str], sha256: str) -> JsonObject:
-    """What the package whose digest is `sha256` was built of."""
+def sbom(
+    wheels: Sequence[Wheel], platform: Platform, extras: Iterable[str], sha256: str, compiler: str | None
+) -> JsonObject:
+    """What the package whose digest is `sha256` was built of; `compiler` is the Python that made its bytecode."""
     own = metadata("hpoq")
     ref = f"pkg:pypi/hpoq@{own['Version']}"
     refs = {plain(wheel.name): _purl(wheel) for wheel in wheels}
+    properties: list[JsonValue] = [
+        {"name": "hpoq:runtime", "value": platform.runtime},
+        {"name": "hpoq:architecture", "value": platform.architecture},
+    ]
+    if compiler:
+        properties.append({"name": "hpoq:bytecode", "value": f"Python {compiler}"})
     application: JsonObject = {
         "type": "application",
         "bom-ref": ref,
@@ -26,10 +34,7 @@ def sbom(wheels: Sequence[Wheel], platform: Platform, extras: Iterable[str], sha
         "purl": ref,
         "licenses": [{"license": {"id": own["License-Expression"]}}],
         "hashes": [{"alg": "SHA-256", "content": sha256}],
-        "properties": [
-            {"name": "hpoq:runtime", "value": platform.runtime},
-            {"name": "hpoq:architecture", "value": platform.architecture},
-        ],
+        "properties": properties,
     }
     direct: list[JsonValue] = [refs[name] for name in sorted(requirements(platform, extras)) if name in refs]
     dependencies: list[JsonValue] = [{"ref": ref, "dependsOn": direct}]
