@@ -18,6 +18,10 @@ import sys
 
 from points import Points
 
+import hpoq.idempotency.redis
+import hpoq.idempotency.sqlite
+import hpoq.idempotency.tablestore
+import hpoq.publishers.smq  # noqa: F401 - settings choose, so the function imports them late
 from fcruntime import Fc3Context
 from hpoq.clock import SystemClock
 from hpoq.cloud.connections import new_session
@@ -26,13 +30,23 @@ from hpoq.observability import logs
 
 
 class ShiftedClock(SystemClock):
-    """The system's clock, some time later: stands for a process that was started that much later."""
+    """The system's clock, some time later: stands for a process that was started that much later.
+
+    Who sleeps by it finds the time gone by at once.
+    """
 
     def __init__(self, offset):
         self.offset = offset
+        self.slept = 0.0
 
     def now(self):
-        return super().now() + self.offset
+        return super().now() + self.offset + self.slept
+
+    def monotonic(self):
+        return super().monotonic() + self.slept
+
+    def sleep(self, seconds):
+        self.slept += max(0.0, seconds)
 
 
 def die():
