@@ -90,8 +90,9 @@ class Course:
     def _plans(self) -> Iterator[tuple[int, float, float, JsonObject, JsonObject]]:
         """Sequence number, creation, planned end, configuration and hyperparameters of each trial."""
         sequence, start = 0, self.begins
-        while sequence < _MOST and start < min(self.due, self.ends):
-            configuration = self._in_force(start)
+        while sequence < _MOST and start < self.due and start <= self.ends:
+            # An update leaves alone what is there already when it comes.
+            configuration = [one for since, one in self.configurations if since < start][-1]
             number = min(_number(configuration, "max_trial_number", _DEFAULT_NUMBER), _MOST)
             at_once = _number(configuration, "trial_concurrency", _DEFAULT_CONCURRENCY)
             if sequence >= number:
@@ -105,7 +106,8 @@ class Course:
             start = end
         for number, rerun in enumerate(self.reruns, _MOST):
             end = min(rerun.created + SECONDS, self.due)
-            yield number, rerun.created, end, self._in_force(rerun.created), rerun.hyperparameters
+            configuration = [one for since, one in self.configurations if since <= rerun.created][-1]
+            yield number, rerun.created, end, configuration, rerun.hyperparameters
 
     def _trial(
         self,
@@ -116,14 +118,16 @@ class Course:
         configuration: JsonObject,
         values: JsonObject,
     ) -> Trial:
-        moments: list[tuple[float, TrialStatus]] = [(end, "SUCCEEDED")]
+        # In the order in which those of one moment come: a trial that has ended is neither stopped nor cut.
+        moments: list[tuple[float, TrialStatus]] = []
         if sequence in self.stops:
             moments.append((self.stops[sequence], "USER_CANCELED"))
         if sequence in self.failures:
             moments.append((self.failures[sequence], "FAILED"))
+        moments.append((end, "SUCCEEDED"))
         if self.cut is not None:
             moments.append((self.ends, self.cut))
-        ended, how = min(moments)
+        ended, how = min(moments, key=lambda one: one[0])
         runs = start + (end - start) * _WAITS
         since, status = next(
             (moment, status)
@@ -132,9 +136,6 @@ class Course:
         )
         trial_id = "".join(_chance(self.experiment_id, sequence, "id").choices(_ALPHANUMERIC, k=6))
         return Trial(trial_id, sequence, self.experiment_id, values, configuration, start, status, since)
-
-    def _in_force(self, moment: float) -> JsonObject:
-        return [one for since, one in self.configurations if since <= moment][-1]
 
 
 def _chance(experiment_id: str, sequence: int, what: str) -> random.Random:

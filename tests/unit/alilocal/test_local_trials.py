@@ -5,11 +5,12 @@ from hypothesis import strategies as st
 from localwire import CONFIGURATION
 
 import alilocal
-from alilocal.paiautoml.model import Draft
+from alilocal.paiautoml.model import Draft, Update
 from alilocal.paiautoml.sampling import sample
 
 ENDED = {"SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED"}
-MOVES = st.sampled_from(["wait", "stop", "fail", "stop trial", "fail trial", "rerun"])
+SECONDS = st.integers(0, 20) | st.floats(0, 20)
+MOVES = st.sampled_from(["wait", "stop", "fail", "stop trial", "fail trial", "rerun", "update"])
 
 
 class Now:
@@ -26,8 +27,14 @@ def experiment(cloud, **yml):
     return store.create(Draft("e", None, None, "PRIVATE", (), configuration), cloud.account_id)
 
 
+def searching(experiment, choice):
+    """The update that leaves one value to choose."""
+    space = {"${lr}": {"_type": "choice", "_value": [choice]}}
+    return Update(None, None, None, None, None, {**experiment.configuration, "search_space": space})
+
+
 @given(
-    st.lists(st.tuples(MOVES, st.floats(0, 20), st.integers(0, 5)), max_size=12),
+    st.lists(st.tuples(MOVES, SECONDS, st.integers(0, 5)), max_size=12),
     st.integers(1, 30),
     st.integers(1, 6),
 )
@@ -46,6 +53,7 @@ def test_what_trials_tell_agrees(moves, number, at_once):
                 "stop trial": lambda number=sequence: one.stop_trial(number),
                 "fail trial": lambda number=sequence: one.fail_trial(number),
                 "rerun": lambda: one.rerun({"${lr}": 1}),
+                "update": lambda number=sequence: one.update(searching(one, number)),
             }[move]()
             trials = one.trials
             assert trials == one.trials
