@@ -130,9 +130,11 @@ class _Reader:
         if origin in (dict, collections.abc.Mapping):
             return self._mapping(arguments, document, place)
         if origin in (list, tuple):
+            listed = _list(document, place)
+            if origin is tuple and Ellipsis not in arguments and len(listed) != len(arguments):
+                raise BadSnapshot(place, f"must be a list of {len(arguments)}")
             items = [
-                self.read(_item(hint, index), one, f"{place}[{index}]")
-                for index, one in enumerate(_list(document, place))
+                self.read(_item(hint, index), one, f"{place}[{index}]") for index, one in enumerate(listed)
             ]
             return items if origin is list else tuple(items)
         return self._scalar(cast("type", hint), document, place)

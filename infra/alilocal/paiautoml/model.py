@@ -127,7 +127,7 @@ class Experiment:
         """Have a new trial with `hyperparameters`; False unless the experiment runs."""
         if self.status != "RUNNING":
             return False
-        self.reruns.append(Rerun(self.clock.now(), hyperparameters))
+        self.reruns.append(Rerun(self.clock.now(), len(self.earlier), hyperparameters))
         return True
 
     def update(self, update: Update) -> None:

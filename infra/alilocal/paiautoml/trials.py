@@ -29,9 +29,10 @@ _ALPHANUMERIC = string.ascii_letters + string.digits
 
 @dataclass(frozen=True)
 class Rerun:
-    """A trial that was asked for by RestartHpoTrials."""
+    """A trial that was asked for by RestartHpoTrials, when the configuration had been updated `updates` times."""
 
     created: float
+    updates: int
     hyperparameters: JsonObject
 
 
@@ -106,7 +107,7 @@ class Course:
             start = end
         for number, rerun in enumerate(self.reruns, _MOST):
             end = min(rerun.created + SECONDS, self.due)
-            configuration = [one for since, one in self.configurations if since <= rerun.created][-1]
+            configuration = self.configurations[rerun.updates][1]
             yield number, rerun.created, end, configuration, rerun.hyperparameters
 
     def _trial(
