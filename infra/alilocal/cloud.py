@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from email.utils import formatdate
-from functools import cached_property
+from functools import cached_property, lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -255,8 +255,8 @@ class LocalCloud:
     def handle(self, request: Request) -> Response:
         """Answer `request` at the cloud's own time; raises Broken where a fault leaves it without an answer."""
         answer = self._handle(request)
-        date = formatdate(self.clock.now(), usegmt=True)
-        return replace(answer, headers=(*answer.headers, ("Date", date)))
+        date = ("Date", _http_date(int(self.clock.now())))
+        return Response(answer.status, (*answer.headers, date), answer.body, answer.cut, answer.drip)
 
     def _handle(self, request: Request) -> Response:
         if request.path.startswith(("/_alilocal", "/_console")):
@@ -318,6 +318,11 @@ class LocalCloud:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+@lru_cache(maxsize=4)
+def _http_date(second: int) -> str:
+    return formatdate(second, usegmt=True)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import re
 import time
+from collections import deque
 from urllib.parse import quote
 
 from alilocal.core.clock import CloudClock
@@ -67,18 +68,18 @@ class Nonces:
 
     def __init__(self, clock: CloudClock) -> None:
         self._clock = clock
-        self._used: dict[tuple[str, str], float] = {}
+        self._used: set[tuple[str, str]] = set()
+        self._forgotten: deque[tuple[float, tuple[str, str]]] = deque()
 
     def use(self, key_id: str, nonce: str) -> None:
         """Raises ServiceError for one that was used."""
         now = self._clock.now()
-        for key, forgotten_at in list(self._used.items()):
-            if forgotten_at > now:
-                break
-            del self._used[key]
+        while self._forgotten and self._forgotten[0][0] <= now:
+            self._used.discard(self._forgotten.popleft()[1])
         if (key_id, nonce) in self._used:
             raise ServiceError(400, "SignatureNonceUsed", "Specified signature nonce was used already.")
-        self._used[key_id, nonce] = now + 2 * SKEW_SECONDS
+        self._used.add((key_id, nonce))
+        self._forgotten.append((now + 2 * SKEW_SECONDS, (key_id, nonce)))
 
 
 class Acs3:

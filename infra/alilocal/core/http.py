@@ -42,8 +42,10 @@ class Request:
 
     def header(self, name: str) -> str | None:
         """The value of header `name` in any case, several values joined by commas; None if absent."""
-        values = self.header_values(name)
-        return ",".join(values) if values else None
+        values = self._by_name.get(name.lower())
+        if values is None:
+            return None
+        return values[0] if len(values) == 1 else ",".join(values)
 
     def header_values(self, name: str) -> list[str]:
         """Every value of header `name` in any case, trimmed, in the order sent."""

@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from alilocal.core.credentials import Credential
 from alilocal.core.jsonvalue import JsonValue
@@ -67,6 +68,7 @@ def read_json(body: str) -> JsonValue:
     return value
 
 
+@lru_cache(maxsize=512)
 def is_secret(name: str) -> bool:
     """Whether the value of a member of that name is to be hidden."""
     plain = name.lower().replace("-", "_")

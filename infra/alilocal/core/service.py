@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from urllib.parse import unquote
 
 from alilocal.core.credentials import Credential
@@ -48,20 +49,21 @@ class Route:
     missing: str = ""
     supported: bool = True
 
-    def match(self, request: Request) -> dict[str, str] | None:
-        """The path's parameters if `request` is of this operation, else None."""
-        if request.method != self.method:
+    @cached_property
+    def _segments(self) -> list[str]:
+        return self.path.split("/")
+
+    def match(self, request: Request, segments: list[str]) -> dict[str, str] | None:
+        """The path's parameters if `request`, whose path has `segments`, is of this operation, else None."""
+        if request.method != self.method or len(segments) != len(self._segments):
             return None
-        params = _match_path(self.path, request.path)
+        params = _match_path(self._segments, segments)
         return params if params is not None and self.when(request) else None
 
 
-def _match_path(pattern: str, path: str) -> dict[str, str] | None:
-    expected, actual = pattern.split("/"), path.split("/")
-    if len(expected) != len(actual):
-        return None
+def _match_path(pattern: list[str], segments: list[str]) -> dict[str, str] | None:
     params = {}
-    for name, segment in zip(expected, actual, strict=True):
+    for name, segment in zip(pattern, segments, strict=True):
         if name.startswith("{"):
             if not segment:
                 return None
@@ -95,8 +97,9 @@ class Service(abc.ABC):
 
     def find(self, request: Request) -> tuple[Route, dict[str, str]] | None:
         """The operation that `request` addresses and the path's parameters; None if there is none."""
+        segments = request.path.split("/")
         for route in self._routes:
-            params = route.match(request)
+            params = route.match(request, segments)
             if params is not None:
                 return route, params
         return None

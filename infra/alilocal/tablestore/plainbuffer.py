@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from alilocal.tablestore.errors import ParameterInvalid
 from alilocal.tablestore.proto import decoded
@@ -35,8 +36,7 @@ Value = int | float | bool | str | bytes
 KeyValue = Value | Bound
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):
     """A column of a row; `timestamp` is its version, in milliseconds."""
 
     name: str
@@ -120,7 +120,7 @@ def _row(key: list[Cell], cells: list[Cell]) -> bytes:
 def _cell(cell: Cell) -> tuple[bytes, int]:
     name, variant = cell.name.encode(), _variant(cell.value)
     stamp = b"" if cell.timestamp is None else struct.pack("<q", cell.timestamp)
-    check = crc8(stamp, crc8(variant, crc8(name)))
+    check = crc8(name + variant + stamp)
     out = struct.pack("<BBI", _CELL, _NAME, len(name)) + name
     out += struct.pack("<BI", _VALUE, len(variant)) + variant
     out += bytes([_TIMESTAMP]) + stamp if stamp else b""
@@ -180,7 +180,7 @@ class _Reader:
             else:
                 raise _broken()
         check = self.byte()
-        if check != crc8(operation, crc8(stamp, crc8(variant, crc8(name)))):
+        if check != crc8(name + variant + stamp + operation):
             raise _broken()
         return Cell(
             decoded(name),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 from datetime import datetime, timezone
 
 from alilocal.core.clock import CloudClock
@@ -17,6 +18,7 @@ from alilocal.tablestore.errors import AuthFailed, ParameterInvalid
 
 SKEW_SECONDS = 900
 VERSION = "2015-12-31"
+_DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)\.(\d{1,6})Z", re.ASCII)
 _OWN = ("x-ots-signature", "x-ots-signaturev4")
 
 
@@ -104,7 +106,13 @@ def digest(body: bytes) -> str:
 
 
 def _moment(text: str) -> float:
+    # What `strptime` takes for `%Y-%m-%dT%H:%M:%S.%fZ` at a tenth of its time.
+    found = _DATE.fullmatch(text)
     try:
-        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc).timestamp()
+        if found is None:
+            raise ValueError
+        year, month, day, hour, minute, second = map(int, found.groups()[:6])
+        fraction = int(found[7].ljust(6, "0"))
+        return datetime(year, month, day, hour, minute, second, fraction, timezone.utc).timestamp()
     except ValueError:
         raise ParameterInvalid("Invalid date in header x-ots-date.") from None

@@ -40,7 +40,8 @@ def test_vectors():
 VALUES = (
     st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.booleans() | st.text() | st.binary()
 )
-CELLS = st.lists(st.builds(Cell, st.text(max_size=5), VALUES, st.none() | st.integers(0, 2**62)), max_size=4)
+TIMES = st.none() | st.integers(0, 2**62)
+CELLS = st.lists(st.builds(Cell, st.text(max_size=5), VALUES, TIMES, st.none()), max_size=4)
 
 
 @given(CELLS, CELLS)
