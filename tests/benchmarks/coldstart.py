@@ -16,7 +16,9 @@ print(json.dumps({{"cpu": (time.process_time() - began[0]) * 1000,
 """
 _FLOOR = "import requests, pydantic, structlog"
 # Importing pydantic loads little of it; a first model, however small, loads the rest.
-_MODELS = "import requests, structlog\nfrom pydantic import BaseModel\nclass Model(BaseModel):\n    field: int"
+_MODELS = (
+    "import requests, structlog\nfrom pydantic import BaseModel\nclass Model(BaseModel):\n    field: int"
+)
 _OURS = """
 import os
 os.environ.update(HPOQ_STORE="tablestore://i.cn-hangzhou.ots.aliyuncs.com/hpoq", HPOQ_REGION="cn-hangzhou",
