@@ -18,7 +18,6 @@ from fcruntime.jsonvalue import JsonObject, JsonValue
 
 _LONGEST_NUMBER = 400
 _SHOWN = 60
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _TOKEN = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
 
 
@@ -165,10 +164,12 @@ def _check_surrogates(value: JsonValue) -> None:
     while pending:
         item = pending.pop()
         if isinstance(item, str):
-            if _SURROGATE.search(item):
+            try:
+                item.encode()
+            except UnicodeEncodeError:
                 raise JsonError(
                     "json.surrogate", "a text holds an unpaired surrogate, which is no Unicode text"
-                )
+                ) from None
         elif isinstance(item, list):
             pending += item
         elif isinstance(item, dict):

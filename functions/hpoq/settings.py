@@ -1,6 +1,7 @@
-"""The settings: one frozen model, read from the variables `HPOQ_*` and checked as a whole at cold start."""
+"""The settings: one frozen model, read from the variables `HPOQ_*` and checked as a whole at cold start.
 
-from __future__ import annotations
+Annotations are no texts here, as in the contract's models: pydantic would compile each at every cold start.
+"""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -81,7 +82,7 @@ class Settings(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
 
     @model_validator(mode="after")
-    def _lease_covers_a_create(self) -> Settings:
+    def _lease_covers_a_create(self) -> "Settings":
         needed = (
             self.connect_timeout_seconds
             + self.read_timeout_seconds
@@ -96,7 +97,7 @@ class Settings(BaseModel):
         return self
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> Settings:
+    def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
         """The settings in `environ`; an empty variable counts as unset.
 
         Raises SettingsError that lists every problem, unknown `HPOQ_` variables among them.

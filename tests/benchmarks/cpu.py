@@ -8,7 +8,7 @@ from harness import REQUEST, Peers, Row, in_turns, ratio
 from stub import in_memory
 
 from fcruntime import Fc3Context, FunctionInfo
-from hpoq.handler import Function
+from hpoq.function import Function
 from hpoq.observability import logs
 from hpoq.observability.measures import Measures
 from hpoq.testing import MemoryStore, smq_event

@@ -18,7 +18,7 @@ from harness import REQUEST, Peers, Row
 from stub import in_memory
 
 from fcruntime import Fc3Context, FunctionInfo
-from hpoq.handler import Function
+from hpoq.function import Function
 from hpoq.idempotency.record import Record, State, encode
 from hpoq.idempotency.store import Store, open_store
 from hpoq.observability import logs

@@ -22,7 +22,7 @@ from alilocal.core.mnsv2 import VERSION, signature
 from fcruntime.context import Fc3Context, FunctionInfo
 from fcruntime.invoke import invoke
 from hpoq.cli.cloud import DEAD_LETTER_QUEUE, QUEUE, environment, lay_out
-from hpoq.handler import Function
+from hpoq.function import Function
 from hpoq.observability import logs
 
 CALLS, EVENTS = 300, 1000

@@ -12,7 +12,7 @@ _OURS = """
 import json, resource, sys, time
 sys.path[:0] = json.loads(sys.argv[1])
 from fcruntime import Fc3Context, FunctionInfo
-from hpoq.handler import Function
+from hpoq.function import Function
 from hpoq.observability import logs
 from hpoq.testing import MemoryStore, smq_stream_event
 url, count, request = sys.argv[2], int(sys.argv[3]), sys.argv[4]

@@ -14,7 +14,7 @@ from harness import REQUEST, Peers, Row
 import alilocal
 from fcruntime import Fc3Context, FunctionInfo
 from hpoq.cli.cloud import environment, lay_out
-from hpoq.handler import Function
+from hpoq.function import Function
 from hpoq.observability import logs
 from hpoq.testing import smq_stream_event
 

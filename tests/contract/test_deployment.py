@@ -25,7 +25,7 @@ from hpoq.cloud.credentials import Credentials
 from hpoq.cloud.smq import Smq
 from hpoq.cloud.transport import Transport
 from hpoq.errors import Denied, SettingsError
-from hpoq.handler import Function
+from hpoq.function import Function
 from hpoq.idempotency.tablestore import TablestoreStore
 from hpoq.settings import Settings
 

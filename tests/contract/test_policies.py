@@ -12,7 +12,7 @@ import alilocal
 from alilocal.tablestore.model import STRING
 from fcruntime import Fc3Context
 from fcruntime.context import FunctionInfo
-from hpoq.handler import EventFailed, Function
+from hpoq.function import EventFailed, Function
 from hpoq.testing import FakeClock, smq_event, smq_stream_event
 
 ROOT = Path(__file__).parents[2]

@@ -19,7 +19,7 @@ import alilocal
 from fcruntime import Fc3Context
 from fcruntime.context import FunctionInfo
 from hpoq.errors import StoreUnavailable
-from hpoq.handler import EventFailed, Function
+from hpoq.function import EventFailed, Function
 from hpoq.observability import logs
 from hpoq.observability.measures import BOUNDS_MS, COUNTERS, STEPS
 from hpoq.testing import FakeClock, MemoryStore, smq_stream_event

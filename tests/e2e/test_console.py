@@ -11,7 +11,7 @@ import requests
 import alilocal
 from alilocal.eventstream import EventStream
 from hpoq.cli.cloud import DEAD_LETTER_QUEUE, QUEUE, TOPIC, environment, lay_out
-from hpoq.handler import Function
+from hpoq.function import Function
 
 ROOT = Path(__file__).parents[2]
 REQUEST = (ROOT / "events/requests/minimal.json").read_text()

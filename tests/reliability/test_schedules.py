@@ -21,7 +21,7 @@ import alilocal
 from fcruntime import Fc3Context
 from fcruntime.context import FunctionInfo
 from hpoq.errors import StoreUnavailable
-from hpoq.handler import EventFailed
+from hpoq.function import EventFailed
 from hpoq.testing import FakeClock, smq_event
 
 REQUEST = json.loads((Path(__file__).parents[2] / "events" / "requests" / "minimal.json").read_text())

@@ -7,7 +7,7 @@ import pytest
 
 from fcruntime import Fc3Context
 from fcruntime.context import FunctionInfo
-from hpoq.handler import EventFailed
+from hpoq.function import EventFailed
 from hpoq.testing import smq_event
 
 REQUEST = (Path(__file__).parents[2] / "events" / "requests" / "minimal.json").read_text()

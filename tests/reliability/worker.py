@@ -25,7 +25,7 @@ import hpoq.publishers.smq  # noqa: F401 - settings choose, so the function impo
 from fcruntime import Fc3Context
 from hpoq.clock import SystemClock
 from hpoq.cloud.connections import new_session
-from hpoq.handler import EventFailed, Function
+from hpoq.function import EventFailed, Function
 from hpoq.observability import logs
 
 

@@ -9,7 +9,7 @@ import alilocal
 from fcruntime import Fc3Context
 from fcruntime.context import FunctionInfo
 from hpoq.contract.marker import marked_with
-from hpoq.handler import EventFailed, Function
+from hpoq.function import EventFailed, Function
 from hpoq.testing import FakeClock, MemoryStore
 from hpoq.testing.history import History
 

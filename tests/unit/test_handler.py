@@ -1,5 +1,7 @@
 import io
 import json
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from fcruntime import Fc2Context, Fc3Context, invoke
 from fcruntime.context import ContextCredentials, FunctionInfo
 from hpoq.contract.keys import derive_key, event_id
 from hpoq.errors import SettingsError
-from hpoq.handler import EventFailed, Function
+from hpoq.function import EventFailed, Function
 from hpoq.observability import logs
 from hpoq.testing import FakeClock, MemoryStore, smq_event, smq_stream_event
 from hpoq.testing.events import encode_body
@@ -320,6 +322,31 @@ def test_entry_points(cloud, tmp_path, monkeypatch):
         result = invoke("hpoq.handler.handler", smq_event("M1", REQUEST), CONTEXT)
         hpoq.handler.pre_stop(CONTEXT)
     assert json.loads(result.body)["summary"]["created"] == 1
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_a_cold_start_is_made_to_last(collects):
+    """The collector passes over what a cold start makes, and is as it was afterwards."""
+    code = f"""
+import gc, sys
+{"" if collects else "gc.disable()"}
+gc.callbacks.append(lambda phase, told: print("collected") if "fcruntime" in sys.modules else None)
+import hpoq.handler
+imported = gc.get_freeze_count()
+assert imported > 10_000, imported
+hpoq.handler.initialize(None)
+assert gc.get_freeze_count() > imported
+print(gc.isenabled())
+"""
+    environ = {
+        "HPOQ_STORE": "tablestore://i.cn-hangzhou.ots.aliyuncs.com/hpoq",
+        "HPOQ_REGION": "cn-hangzhou",
+        "HPOQ_ACCOUNT_ID": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == [str(collects)]
 
 
 def test_an_instance_lets_its_events_end_before_it_goes(cloud):

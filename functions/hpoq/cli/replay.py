@@ -20,7 +20,7 @@ from hpoq.cli.output import console, print_json, with_progress
 from hpoq.cli.rows import lines_of
 from hpoq.contract.marker import marked_with
 from hpoq.errors import SettingsError
-from hpoq.handler import EventFailed, Function
+from hpoq.function import EventFailed, Function
 from hpoq.observability import logs
 from hpoq.processing.outcome import Outcome
 from hpoq.publishers import Publisher

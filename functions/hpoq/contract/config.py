@@ -5,8 +5,6 @@ and the OpenAPI metadata behind it. Members whose values need more than a type a
 in `hpoq.contract.rules`. Access key ids count as secrets: they are of no use to whoever reads an event or a log.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr

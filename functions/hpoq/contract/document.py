@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from functools import partial
 from itertools import takewhile
 
 from fcruntime import strictjson
@@ -24,7 +25,7 @@ MOST_BODY_BYTES = 1024 * 1024
 WRAPPER_MEMBERS = ("schemaVersion", "idempotencyKey", "traceparent", "experiment")
 
 # Words, indexes, and parameters of a search space.
-_PLAIN = re.compile(r"[A-Za-z_]{1,26}|[0-9]{1,6}|\$\{[A-Za-z_]{1,24}\}")
+_PLAIN = r"[A-Za-z_]{1,26}|[0-9]{1,6}|\$\{[A-Za-z_]{1,24}\}"
 _COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda", b"PK\x03\x04", b"(\xb5/\xfd")
 
 
@@ -86,7 +87,7 @@ def _parsed(text: bytes | str, prefix: str) -> JsonValue:
 def _shown(error: JsonError) -> tuple[str, str]:
     """Pointer and message, cut before a name that could be a credential on the wrong side of its colon."""
     tokens = tokens_of(error.pointer)
-    plain = list(takewhile(_PLAIN.fullmatch, tokens))
+    plain = list(takewhile(partial(re.fullmatch, _PLAIN), tokens))
     if len(plain) == len(tokens):
         return error.pointer, error.message
     return pointer_to(*plain), "a member stands twice in one object (its name is not shown)"

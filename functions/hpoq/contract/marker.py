@@ -9,7 +9,6 @@ TAG_KEY = "hpoq-key"
 
 MARKER = rf"\[{TAG_KEY}: ([0-9a-f-]{{36}})\]"
 """What the marker in a description looks like."""
-_IN_DESCRIPTION = re.compile(MARKER)
 
 
 def description_marker(key: str) -> str:
@@ -20,4 +19,4 @@ def description_marker(key: str) -> str:
 def marked_with(tags: Iterable[tuple[str, str]], description: str | None) -> set[str]:
     """The keys whose markers an experiment with these tags and this description carries, wherever they stand."""
     in_tags = {value for name, value in tags if name == TAG_KEY}
-    return in_tags | set(_IN_DESCRIPTION.findall(description or ""))
+    return in_tags | set(re.findall(MARKER, description or ""))

@@ -1,4 +1,8 @@
-"""What all models of the contract have in common."""
+"""What all models of the contract have in common.
+
+Modules with models do without `from __future__ import annotations`: pydantic would compile each annotation at
+every cold start.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """The request message: its models, and the way from a message body to one."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from itertools import chain, islice
 from typing import Annotated, Literal

@@ -15,7 +15,7 @@ from hpoq.contract.pointer import pointer_to, tokens_of
 from hpoq.errors import Violation
 
 _SHOWN = 60
-_WORD = re.compile("[A-Za-z_]{1,24}")
+_WORD = "[A-Za-z_]{1,24}"
 _KINDS = {
     "string_type": "text",
     "string_sub_type": "text",
@@ -93,7 +93,7 @@ def _unknown_member(location: Sequence[int | str], holder: type[BaseModel] | Non
     """A name among credentials may be one itself, put on the wrong side of the colon: only a word is shown."""
     name = str(location[-1])
     hint = _unknown(name, holder)
-    if holder and holds_secrets(holder) and not _WORD.fullmatch(name):
+    if holder and holds_secrets(holder) and not re.fullmatch(_WORD, name):
         return Violation(pointer_to(*location[:-1]), "unknown-member", f"{hint} (its name is not shown)")
     return Violation(pointer_to(*location), "unknown-member", hint)
 

@@ -22,13 +22,12 @@ from hpoq.errors import CallError, Invalid, NoTimeLeft, UnknownEnd
 from hpoq.idempotency.record import Record
 from hpoq.observability.logs import get_logger
 from hpoq.observability.measures import count, step
-from hpoq.processing import lifecycle, reconcile
+from hpoq.processing import lifecycle
 from hpoq.processing.faults import as_event_error, needs_operator
 from hpoq.processing.lifecycle import Terms
 from hpoq.processing.limits import Limits
-from hpoq.processing.reconcile import Sought
 
-_ABOUT_TAGS = re.compile(r"\btags?\b", re.IGNORECASE)
+_ABOUT_TAGS = r"(?i)\btags?\b"
 
 
 @dataclass(frozen=True)
@@ -110,10 +109,13 @@ class Creator:
         return min(self._limits.calls_end_at, self._clock.monotonic() + lease_left)
 
     def _find(self, request: ExperimentRequest, claim: Record, *, thorough: bool) -> Created | None:
+        # Few messages are ever in doubt: a cold start need not wait for it.
+        from hpoq.processing.reconcile import Sought, find
+
         experiment = request.experiment
         count("reconciliations")
         with step("reconcile", self._clock):
-            found = reconcile.find(
+            found = find(
                 self._client,
                 Sought(claim.key, claim.claimed_at, experiment.name, experiment.workspace_id),
                 thorough=thorough,
@@ -174,7 +176,7 @@ class Creator:
         try:
             return create(tagged)
         except Invalid as exc:
-            if tagged == untagged or not _ABOUT_TAGS.search(exc.message):
+            if tagged == untagged or not re.search(_ABOUT_TAGS, exc.message):
                 raise
             get_logger().error(
                 "marker.refused",

@@ -64,6 +64,15 @@ def test_each_instance_has_its_own_default():
     assert ours(1, "a").near == []
 
 
+@pytest.mark.parametrize("decorator", [dataclasses.dataclass, fcruntime.dataclass.dataclass])
+def test_no_default_is_shared_by_accident(decorator):
+    class Shares:
+        near: list = []  # noqa: RUF012 - the slip itself
+
+    with pytest.raises(ValueError, match="default_factory"):
+        decorator(Shares)
+
+
 def test_frozen():
     standard, ours = classes(frozen=True)
     point = ours(1, "a", (), 0.5)
@@ -76,6 +85,8 @@ def test_frozen():
             change()
     assert hash(point) == hash(ours(1, "a", (), 0.5)) == hash(standard(1, "a", (), 0.5))
     assert dataclasses.replace(point, x=2) == ours(2, "a", (), 0.5) != point
+    if hasattr(copy, "replace"):  # from Python 3.13 on
+        assert copy.replace(point, x=2) == ours(2, "a", (), 0.5)
     assert point != standard(1, "a", (), 0.5)
 
 
@@ -93,6 +104,8 @@ def test_what_is_told_of_it():
     assert [one.name for one in dataclasses.fields(ours)] == ["x", "name", "near", "weight"]
     told, wanted = (inspect.signature(cls).parameters.values() for cls in (ours, standard))
     assert [one.name for one in told] == [one.name for one in wanted]
+    assert ours.weight is standard.weight is None
+    assert not hasattr(ours, "near")
     assert [one.default is one.empty for one in told] == [one.default is one.empty for one in wanted]
     assert ours.__match_args__ == standard.__match_args__
 

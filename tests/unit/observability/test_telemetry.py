@@ -16,7 +16,7 @@ import alilocal
 from fcruntime import Fc3Context
 from fcruntime.context import FunctionInfo
 from hpoq.errors import SettingsError
-from hpoq.handler import EventFailed, Function
+from hpoq.function import EventFailed, Function
 from hpoq.observability import logs
 from hpoq.observability.measures import BOUNDS_MS, COUNTERS, STEPS
 from hpoq.observability.telemetry import open_exporter
