@@ -47,6 +47,14 @@ class Request:
             return None
         return values[0] if len(values) == 1 else ",".join(values)
 
+    def headers_like(self, prefix: str) -> list[tuple[str, str]]:
+        """Names, in small letters and sorted, that begin with `prefix`, each with what `header` gives."""
+        return [
+            (name, ",".join(values))
+            for name, values in sorted(self._by_name.items())
+            if name.startswith(prefix)
+        ]
+
     def header_values(self, name: str) -> list[str]:
         """Every value of header `name` in any case, trimmed, in the order sent."""
         return self._by_name.get(name.lower(), [])

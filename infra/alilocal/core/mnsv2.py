@@ -20,18 +20,17 @@ VERSION = "2015-06-06"
 
 def signature(secret: str, request: Request) -> str:
     """The signature of `request`, base64; the target is signed as sent."""
-    own = sorted({name.lower() for name, _ in request.headers if name.lower().startswith("x-mns-")})
     to_sign = "\n".join(
         (
             request.method,
             request.header("Content-MD5") or "",
             request.header("Content-Type") or "",
             _date(request) or "",
-            *(f"{name}:{request.header(name)}" for name in own),
+            *(f"{name}:{value}" for name, value in request.headers_like("x-mns-")),
             request.target,
         )
     )
-    digest = hmac.new(secret.encode(), to_sign.encode(), hashlib.sha1).digest()
+    digest = hmac.digest(secret.encode(), to_sign.encode(), "sha1")
     return base64.b64encode(digest).decode()
 
 

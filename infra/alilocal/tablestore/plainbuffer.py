@@ -149,21 +149,27 @@ class _Reader:
         return self._at < len(self._data)
 
     def take(self, size: int) -> bytes:
-        found = self._data[self._at : self._at + size]
-        if len(found) < size:
+        at = self._at
+        self._at = end = at + size
+        if end > len(self._data):
             raise _broken()
-        self._at += size
-        return found
+        return self._data[at:end]
 
     def byte(self) -> int:
-        if self._at >= len(self._data):
-            raise _broken()
-        self._at += 1
-        return self._data[self._at - 1]
+        at = self._at
+        self._at = at + 1
+        try:
+            return self._data[at]
+        except IndexError:
+            raise _broken() from None
 
     def sized(self) -> bytes:
         """What follows its own length."""
-        return self.take(int.from_bytes(self.take(4), "little"))
+        at = self._at + 4
+        self._at = end = at + int.from_bytes(self._data[at - 4 : at], "little")
+        if at > end or end > len(self._data):
+            raise _broken()
+        return self._data[at:end]
 
     def cell(self) -> tuple[Cell, int]:
         """A cell and its checksum, which must be right."""

@@ -7,28 +7,33 @@ from collections.abc import Mapping, Sequence
 from alilocal.tablestore.errors import ParameterInvalid
 
 _MOST_BITS = 63
+_SIZED = 2
+# Bytes of a value, by wire type; a sized one tells its own.
+_SIZES = {1: 8, _SIZED: 0, 5: 4}
 
 
 class Message:
     """The fields of a message, by number. Raises ParameterInvalid for bytes that are none."""
 
     def __init__(self, data: bytes) -> None:
-        self._fields: dict[int, list[int | bytes]] = {}
-        at = 0
-        while at < len(data):
+        fields: dict[int, list[int | bytes]] = {}
+        self._fields = fields
+        at, end = 0, len(data)
+        while at < end:
             tag, at = read_varint(data, at)
-            number, wire = tag >> 3, tag & 7
+            wire = tag & 7
             value: int | bytes
             if wire == 0:
                 value, at = read_varint(data, at)
-            elif wire in (1, 2, 5):
-                size, at = read_varint(data, at) if wire == 2 else (8 if wire == 1 else 4, at)
-                if size > len(data) - at:
+            elif wire in _SIZES:
+                size, at = read_varint(data, at) if wire == _SIZED else (_SIZES[wire], at)
+                if size > end - at:
                     raise ParameterInvalid("The request is not well-formed.")
-                value, at = data[at : at + size], at + size
+                value = data[at : at + size]
+                at += size
             else:
                 raise ParameterInvalid("The request is not well-formed.")
-            self._fields.setdefault(number, []).append(value)
+            fields.setdefault(tag >> 3, []).append(value)
 
     def has(self, number: int) -> bool:
         return number in self._fields

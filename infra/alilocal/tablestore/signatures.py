@@ -66,7 +66,7 @@ class Signatures:
         }
         text = "\n".join(f"{name}:{value}" for name, value in sorted(headers.items())) + f"\n{request.path}"
         key = self._key(request, credential)
-        given = base64.b64encode(hmac.new(key, text.encode(), hashlib.sha1).digest()).decode()
+        given = base64.b64encode(hmac.digest(key, text.encode(), "sha1")).decode()
         return (*headers.items(), ("Authorization", f"OTS {credential.access_key_id}:{given}"))
 
     @staticmethod
@@ -74,15 +74,13 @@ class Signatures:
         return request.header("x-ots-signaturev4") or request.header("x-ots-signature") or ""
 
     def _signature(self, request: Request, credential: Credential) -> str:
-        own = sorted(
-            {name.lower() for name, _ in request.headers if name.lower().startswith("x-ots-")} - {*_OWN}
-        )
-        lines = "".join(f"{name}:{request.header(name)}\n" for name in own)
+        signed = request.headers_like("x-ots-")
+        lines = "".join(f"{name}:{value}\n" for name, value in signed if name not in _OWN)
         text = f"{request.path}\nPOST\n\n{lines}"
         is_new = bool(request.header("x-ots-signaturev4"))
-        method = hashlib.sha256 if is_new else hashlib.sha1
-        made = hmac.new(self._key(request, credential), f"{text}{'ots' if is_new else ''}".encode(), method)
-        return base64.b64encode(made.digest()).decode()
+        method, suffix = ("sha256", "ots") if is_new else ("sha1", "")
+        made = hmac.digest(self._key(request, credential), (text + suffix).encode(), method)
+        return base64.b64encode(made).decode()
 
     @staticmethod
     def _key(request: Request, credential: Credential) -> bytes:
@@ -97,7 +95,7 @@ class Signatures:
             "ots",
             "aliyun_v4_request",
         ):
-            key = hmac.new(key, (part or "").encode(), hashlib.sha256).digest()
+            key = hmac.digest(key, (part or "").encode(), "sha256")
         return base64.b64encode(key)
 
 
