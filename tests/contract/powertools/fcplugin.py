@@ -1,17 +1,19 @@
-"""A pytest plugin that has Powertools' own tests run on our parts: their context is ours, and so is their store.
+"""A pytest plugin that has Powertools' own tests run on our parts: their context is ours, and so are their layers.
 
     pytest -p fcplugin TREE/tests/functional/logger ...
 
-Nothing of theirs is changed: a fixture of theirs that is asked for by a name that stands here gets our object.
+No file of theirs is changed: a fixture or a double of theirs that is asked for by a name that stands here is ours.
 """
 
-import os
 from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
 
 from fcruntime.powertools import idempotency_without_boto3
 
 STEPPED_IN = idempotency_without_boto3()
 
+import aws_lambda_powertools  # noqa: E402
 import pytest  # noqa: E402
 
 from fcruntime import Fc3Context, lambda_context  # noqa: E402
@@ -23,6 +25,7 @@ EXCLUDED = {
     "test_factory_explicit_tracing": "needs the SDK of X-Ray",
     "test_factory_explicit_tracing_env_var": "needs the SDK of X-Ray",
     "test_parser_with_model_type_model_and_envelope": "the newest parser refuses what this older test gives it",
+    "test_validate_invalid_custom_format": "the newest fastjsonschema takes what an older one refused",
 }
 
 
@@ -43,6 +46,30 @@ def _layer():
 
     return StorePersistenceLayer(MemoryStore())
 
+
+def _expecting():
+    """Their double of a layer, which asserts on keys, as one of ours that asserts on keys."""
+    from hpoq.idempotency.powertools import StorePersistenceLayer
+    from hpoq.testing import MemoryStore
+
+    class Expecting(StorePersistenceLayer):
+        def __init__(self, expected_idempotency_key):
+            super().__init__(MemoryStore())
+            self._expected = expected_idempotency_key
+            used[_DOUBLE] += 1
+
+        def _put_record(self, data_record):
+            assert data_record.idempotency_key == self._expected
+            super()._put_record(data_record)
+
+        def _update_record(self, data_record):
+            assert data_record.idempotency_key == self._expected
+            super()._update_record(data_record)
+
+    return Expecting
+
+
+_DOUBLE = "MockPersistenceLayer"
 
 OURS = {
     "lambda_context": _context,
@@ -67,6 +94,8 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         (left_out if item.originalname in EXCLUDED else kept).append(item)
     items[:] = kept
+    for module in {item.module for item in kept if hasattr(item.module, _DOUBLE)}:
+        setattr(module, _DOUBLE, _expecting())
     config.hook.pytest_deselected(items=left_out)
     config.stash[_LEFT_OUT] = left_out
 
@@ -82,5 +111,8 @@ def pytest_terminal_summary(terminalreporter, config):
     terminalreporter.write_line(f"Powertools' own tests on our parts: {counts}, {len(left_out)} left out")
     for name, reason in sorted({item.originalname: EXCLUDED[item.originalname] for item in left_out}.items()):
         terminalreporter.write_line(f"  left out: {name}: {reason}")
-    terminalreporter.write_line(f"  fixtures that were ours: {dict(used)}")
-    terminalreporter.write_line(f"  boto3: {'absent' if STEPPED_IN else 'present'}, pid {os.getpid()}")
+    terminalreporter.write_line(f"  objects that were ours: {dict(used)}")
+    terminalreporter.write_line(
+        f"  Powertools {version('aws-lambda-powertools')} in {Path(aws_lambda_powertools.__file__).parents[1]}"
+    )
+    terminalreporter.write_line(f"  boto3: {'absent' if STEPPED_IN else 'present'}")
