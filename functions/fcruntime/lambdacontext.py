@@ -6,6 +6,7 @@ others, as Powertools does to find durable executions, must not find any.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
@@ -15,7 +16,8 @@ from fcruntime.context import Deadline, Invocation
 class LambdaContext:
     """What a Lambda handler gets as its context, on Function Compute.
 
-    `memory_limit_in_mb` is in MB. `fc_context` is the context that it was made from.
+    `memory_limit_in_mb` is in MB. `fc_context` is the context that it was made from; what that does not tell of the
+    function is taken from FC's environment.
     """
 
     __slots__ = (
@@ -30,6 +32,7 @@ class LambdaContext:
         "log_group_name",
         "log_stream_name",
         "memory_limit_in_mb",
+        "tenant_id",
     )
 
     function_name: str
@@ -41,21 +44,23 @@ class LambdaContext:
     log_stream_name: str
     identity: None
     client_context: None
+    tenant_id: None
     fc_context: object
 
     def __init__(self, fc_context: object, deadline: Deadline) -> None:
         invocation = Invocation.of(fc_context)
         function = getattr(fc_context, "function", None)
         qualifier = _text(function, "qualifier") or _text(function, "version_id") or "LATEST"
-        self.function_name = invocation.function_name or ""
+        self.function_name = invocation.function_name or os.environ.get("FC_FUNCTION_NAME", "")
         self.function_version = qualifier
-        self.invoked_function_arn = _arn(invocation, qualifier)
-        self.memory_limit_in_mb = invocation.memory_mb or 0
+        self.invoked_function_arn = _arn(invocation, self.function_name, qualifier)
+        self.memory_limit_in_mb = invocation.memory_mb or _number("FC_FUNCTION_MEMORY_SIZE")
         self.aws_request_id = invocation.request_id or ""
         self.log_group_name = _log(fc_context, "log_project")
         self.log_stream_name = _log(fc_context, "log_store")
         self.identity = None
         self.client_context = None
+        self.tenant_id = None
         self.fc_context = fc_context
         self._deadline = deadline
 
@@ -73,11 +78,17 @@ def lambda_context(fc_context: object, *, monotonic: Callable[[], float] = time.
     return LambdaContext(fc_context, Deadline.of(Invocation.of(fc_context), monotonic))
 
 
-def _arn(invocation: Invocation, qualifier: str) -> str:
+def _arn(invocation: Invocation, name: str, qualifier: str) -> str:
     """As FC itself names functions: https://www.alibabacloud.com/help/en/functioncompute/fc/user-guide/ram."""
-    place = f"acs:fc:{invocation.region or ''}:{invocation.account_id or ''}"
-    arn = f"{place}:functions/{invocation.function_name or ''}"
+    region = invocation.region or os.environ.get("FC_REGION", "")
+    account = invocation.account_id or os.environ.get("FC_ACCOUNT_ID", "")
+    arn = f"acs:fc:{region}:{account}:functions/{name}"
     return arn if qualifier == "LATEST" else f"{arn}/{qualifier}"
+
+
+def _number(variable: str) -> int:
+    text = os.environ.get(variable, "")
+    return int(text) if text.isdecimal() else 0
 
 
 def _log(context: object, name: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import inspect
 import json
 import os
 import sys
@@ -15,8 +16,9 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from types import ModuleType
-from typing import TypeAlias, overload
+from typing import Any, TypeAlias, overload
 
 from fcruntime.batch import BatchFailed, Policy, settle
 from fcruntime.dataclass import dataclass
@@ -26,13 +28,15 @@ from fcruntime.sqsevent import SqsEvent, sqs_event
 from fcruntime.triggers.decode import Kind
 from fcruntime.triggers.message import Message
 
-LambdaHandler: TypeAlias = Callable[[JsonObject, LambdaContext], object]
+# Handlers annotate what they take with types of their own, such as Powertools' LambdaContext.
+LambdaHandler: TypeAlias = Callable[[Any, Any], object]
 FcHandler: TypeAlias = Callable[[bytes, object], object]
 Requeue: TypeAlias = Callable[[Message], bool]
 
 _DYNAMODB = "aws_lambda_powertools.utilities.idempotency.persistence.dynamodb"
 _TRACE_ID = "_X_AMZN_TRACE_ID"
 _one_at_a_time = threading.RLock()
+_running: ContextVar[LambdaContext | None] = ContextVar("fcruntime_running", default=None)
 
 
 class NotAnEvent(ValueError):
@@ -93,9 +97,17 @@ def json_handler(handler: LambdaHandler) -> FcHandler:
         if not isinstance(document, dict):
             raise NotAnEvent("the event is not a JSON object")
         with _one_at_a_time, _environment(made):
-            return handler(document, made)
+            return _result(handler, document, made)
 
     return function
+
+
+def running_context() -> LambdaContext | None:
+    """Lambda's context of the invocation that this code runs in, where `lambda_handler` or `json_handler` made it.
+
+    It does not follow into threads that the handler starts.
+    """
+    return _running.get()
 
 
 def idempotency_without_boto3() -> bool:
@@ -139,11 +151,19 @@ def _function(options: _Options, handler: LambdaHandler) -> FcHandler:
             settle([None] * total, total, options.policy, options.requeue)
             return {"batchItemFailures": []}
         with options.turn, _environment(made):
-            result = handler(records.event, made)
+            result = _result(handler, records.event, made)
         settle(_failed(result, records), total, options.policy, options.requeue)
         return result
 
     return function
+
+
+def _result(handler: LambdaHandler, event: JsonObject, context: LambdaContext) -> object:
+    result = handler(event, context)
+    if inspect.iscoroutine(result):
+        result.close()
+        raise TypeError("the handler is a coroutine function, which Lambda does not run either")
+    return result
 
 
 def _failed(result: object, records: SqsEvent) -> list[Message | None]:
@@ -153,7 +173,7 @@ def _failed(result: object, records: SqsEvent) -> list[Message | None]:
     if not listed:
         return unreadable
     failed: dict[str, Message] = {}
-    for one in listed if isinstance(listed, list) else [listed]:
+    for one in listed if isinstance(listed, (list, tuple)) else [listed]:
         record_id = one.get("itemIdentifier") if isinstance(one, Mapping) else None
         if not isinstance(record_id, str) or record_id not in records.messages:
             total = len(records.messages) + len(unreadable)
@@ -171,11 +191,13 @@ def _environment(context: LambdaContext) -> Iterator[None]:
     """
     if context.function_name:
         os.environ.setdefault("AWS_LAMBDA_FUNCTION_NAME", context.function_name)
-    if _TRACE_ID in os.environ:
-        yield
-        return
-    os.environ[_TRACE_ID] = f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]}"
+    traced = _TRACE_ID in os.environ
+    if not traced:
+        os.environ[_TRACE_ID] = f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]}"
+    token = _running.set(context)
     try:
         yield
     finally:
-        os.environ.pop(_TRACE_ID, None)
+        _running.reset(token)
+        if not traced:
+            os.environ.pop(_TRACE_ID, None)

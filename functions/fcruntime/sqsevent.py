@@ -37,8 +37,8 @@ class SqsEvent:
 def sqs_event(event: bytes | str, context: object = None, *, source: Kind | None = None) -> SqsEvent:
     """The messages of `event` as records; `source` pins the kind of source, as for `decode`.
 
-    A record's `messageId` is the message's own, or made of the request id where it has none; one that occurs again
-    in the same event gets a number, so that every record has its own.
+    A record's `messageId` is the message's own, or made of the request id where it has none. A message that the event
+    holds twice is one record; where only the id occurs again it gets a number, so that every record has its own.
     """
     invocation = Invocation.of(context)
     items = decode(event, source=source, request_id=invocation.request_id)
@@ -46,6 +46,8 @@ def sqs_event(event: bytes | str, context: object = None, *, source: Kind | None
     records: list[JsonValue] = []
     for index, item in enumerate(items):
         if isinstance(item, Message):
+            if item.id is not None and messages.get(item.id) == item:
+                continue
             name = item.id or f"{invocation.request_id or 'unknown'}#{index}"
             record_id = name if name not in messages else f"{name}#{index}"
             messages[record_id] = item

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import aws_lambda_powertools
+import mypy.api
 import pytest
 from powertools import utilities as on_fc
 from pydantic import BaseModel
@@ -313,8 +314,43 @@ def test_typing():
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
     made = lambda_context(CONTEXT)
-    promised = {name for name in vars(LambdaContext) if not name.startswith("_")} - {"tenant_id"}
+    promised = {name for name in vars(LambdaContext) if not name.startswith("_")}
     assert {name for name in promised if not hasattr(made, name)} == set()
+
+
+ANNOTATED = """
+from typing import Any
+
+from aws_lambda_powertools.utilities.data_classes import SQSEvent, event_source
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from fcruntime import json_handler, lambda_handler
+
+
+@lambda_handler
+def plain(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    return {}
+
+
+@lambda_handler(policy="requeue", requeue=lambda message: bool(message.body))
+@event_source(data_class=SQSEvent)
+def decorated(event: SQSEvent, context: LambdaContext) -> None: ...
+
+
+@json_handler
+def json(event: dict[str, Any], context: LambdaContext) -> None: ...
+
+
+reveal_type(plain)
+"""
+
+
+@on_fc.TYPING
+def test_handlers_keep_their_annotations():
+    """A type checker takes handlers as they are annotated for AWS."""
+    told, _, status = mypy.api.run(["--strict", "-c", ANNOTATED])
+    assert "def (bytes, object) -> object" in told
+    assert status == 0, told
 
 
 @on_fc.MIDDLEWARE

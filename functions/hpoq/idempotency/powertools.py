@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import threading
 from contextvars import ContextVar
 from dataclasses import replace
@@ -23,6 +24,7 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
 from aws_lambda_powertools.utilities.idempotency.persistence.base import BasePersistenceLayer
 from aws_lambda_powertools.utilities.idempotency.persistence.datarecord import STATUS_CONSTANTS, DataRecord
 
+from fcruntime.powertools import running_context
 from hpoq.clock import Clock, SystemClock
 from hpoq.idempotency.record import Record, State
 from hpoq.idempotency.store import Store
@@ -46,11 +48,15 @@ class StorePersistenceLayer(BasePersistenceLayer):
     """Keeps idempotency records in `store`, e.g. `hpoq.idempotency.store.open_store(url)`.
 
     For any number of functions, threads and nested calls. A call's claim ends with the remaining time of its
-    invocation; without a registered context it lasts as long as the record. `clock` is for tests.
+    invocation: that of the registered context, else of the one that `fcruntime.lambda_handler` has made for it. With
+    neither it lasts as long as the record. `clock` is for tests.
     """
 
     def __init__(self, store: Store, clock: Clock | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        if name := os.environ.get("FC_FUNCTION_NAME"):
+            # The start of every key. Powertools would take "test-func" for all functions that share the store.
+            os.environ.setdefault("AWS_LAMBDA_FUNCTION_NAME", name)
         self._store = store
         self._clock = clock or SystemClock()
         self._bound: ContextVar[StorePersistenceLayer | None] = ContextVar("bound", default=None)
@@ -76,7 +82,9 @@ class StorePersistenceLayer(BasePersistenceLayer):
             self._cache = self._caches.setdefault(id(config), self._cache)
 
     def save_inprogress(self, data: Any, remaining_time_in_millis: int | None = None) -> None:
-        bound = self._bound.get() or self
+        bound, context = self._bound.get() or self, running_context()
+        if remaining_time_in_millis is None and context is not None:
+            remaining_time_in_millis = context.get_remaining_time_in_millis()
         BasePersistenceLayer.save_inprogress(bound, data, remaining_time_in_millis)
         self._calls.setdefault(_place(data), []).append((data, bound))
 

@@ -1,6 +1,7 @@
 """Lambda handlers on Function Compute: context, event, failures, environment."""
 
 import contextlib
+import functools
 import importlib.util
 import json
 import os
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 from fcruntime import Fc2Context, Fc3Context, json_handler, lambda_context, lambda_handler
 from fcruntime.batch import BatchFailed
 from fcruntime.context import FunctionInfo, ServiceInfo
-from fcruntime.powertools import NotAnEvent
+from fcruntime.powertools import NotAnEvent, running_context
 from fcruntime.sqsevent import ENCODING, sqs_event
 from fcruntime.triggers.decode import decode
 from fcruntime.triggers.message import Message
@@ -78,6 +79,18 @@ def test_a_qualifier_stands_in_the_arn():
     assert (made.log_group_name, made.log_stream_name) == ("project", "store")
 
 
+def test_what_the_context_does_not_tell_is_in_the_environment(monkeypatch):
+    told = {"FUNCTION_NAME": "orders", "FUNCTION_MEMORY_SIZE": "512", "REGION": "r", "ACCOUNT_ID": "1"}
+    for name, value in told.items():
+        monkeypatch.setenv(f"FC_{name}", value)
+    made = lambda_context(None)
+    assert (made.function_name, made.memory_limit_in_mb) == ("orders", 512)
+    assert made.invoked_function_arn == "acs:fc:r:1:functions/orders"
+    monkeypatch.setenv("FC_FUNCTION_MEMORY_SIZE", "much")
+    assert lambda_context(None).memory_limit_in_mb == 0
+    assert lambda_context(CONTEXT).memory_limit_in_mb == 256
+
+
 @pytest.mark.parametrize("context", [None, object(), Fc3Context("r"), Fc2Context("r")])
 def test_the_context_answers_to_nothing_else(context):
     """Powertools takes a context that has more for a durable execution's."""
@@ -95,9 +108,10 @@ def test_every_source_becomes_an_event_that_the_strictest_parser_takes(path):
     data = path.read_bytes()
     made = sqs_event(data, CONTEXT)
     items = decode(data, request_id="r-1")
-    messages = [item for item in items if isinstance(item, Message)]
+    every = [item for item in items if isinstance(item, Message)]
+    messages = [one for index, one in enumerate(every) if one.id is None or one not in every[:index]]
     assert len(made.event["Records"]) == len(messages)
-    assert len(made.unreadable) == len(items) - len(messages)
+    assert len(made.unreadable) == len(items) - len(every)
     if messages:
         parsed = SqsModel.model_validate(made.event)
         assert [record.messageId for record in parsed.Records] == list(made.messages)
@@ -116,6 +130,19 @@ def test_every_record_has_an_id_of_its_own(pairs):
     assert list(made.messages) == ids
 
 
+def test_a_message_that_an_event_holds_twice_is_one_record():
+    """Else what is idempotent by the id of a message would be done twice."""
+    event = b"[" + b",".join([smq_event("M1", "a"), smq_event("M1", "a"), smq_event("M2", "a")]) + b"]"
+    sent = []
+    handler = lambda_handler(policy="requeue", requeue=lambda message: sent.append(message.id) is None)(
+        lambda event, context: {
+            "batchItemFailures": [{"itemIdentifier": record["messageId"]} for record in event["Records"]]
+        }
+    )
+    handler(event, CONTEXT)
+    assert sent == ["M1", "M2"]
+
+
 def test_a_body_that_is_no_text_is_told():
     (record,) = sqs_event(b"\xff\x00", CONTEXT, source="invocation").event["Records"]
     assert record["body"] == "/wA="
@@ -129,6 +156,37 @@ EVENT = smq_stream_event(BODIES)
 
 def failing(*ids):
     return lambda event, context: {"batchItemFailures": [{"itemIdentifier": one} for one in ids]}
+
+
+class Callable:
+    def __call__(self, event, context, factor=1):
+        return len(event.get("Records", "")) * factor, context.aws_request_id
+
+
+@pytest.mark.parametrize(
+    "handler", [Callable(), functools.partial(Callable(), factor=1), Callable().__call__]
+)
+def test_whatever_can_be_called_is_a_handler(handler):
+    assert lambda_handler(handler)(event=EVENT, context=CONTEXT) == (3, "r-1")
+    assert json_handler(handler)(event=b"{}", context=CONTEXT) == (0, "r-1")
+
+
+@pytest.mark.parametrize(("wrap", "event"), [(lambda_handler, EVENT), (json_handler, b"{}")])
+def test_a_coroutine_is_no_answer(wrap, event):
+    """Nothing would run it: it must not pass for success."""
+
+    async def handler(event, context):
+        raise AssertionError
+
+    with pytest.raises(TypeError, match="coroutine"):
+        wrap(handler)(event, CONTEXT)
+
+
+def test_the_context_of_the_invocation_is_known_while_it_runs():
+    seen = []
+    for wrap, event in ((lambda_handler, EVENT), (json_handler, b"{}")):
+        wrap(lambda event, context: seen.append(running_context() is context))(event, CONTEXT)
+    assert (seen, running_context()) == ([True, True], None)
 
 
 @pytest.mark.parametrize("result", [None, {}, "text", {"batchItemFailures": []}, {"batchItemFailures": None}])
@@ -149,6 +207,13 @@ def test_an_id_that_is_no_records_fails_everything(ids):
     with pytest.raises(BatchFailed) as raised:
         lambda_handler(policy="requeue", requeue=sent.append)(failing(*ids))(EVENT, CONTEXT)
     assert (raised.value.failed, raised.value.total, sent) == (3, 3, [])
+
+
+def test_failures_may_be_a_tuple():
+    with pytest.raises(BatchFailed, match="1 of 3"):
+        lambda_handler(lambda event, context: {"batchItemFailures": ({"itemIdentifier": "M2"},)})(
+            EVENT, CONTEXT
+        )
 
 
 def test_failures_are_sent_back_one_by_one():

@@ -13,11 +13,14 @@ import pytest
 from aws_lambda_powertools.utilities.idempotency import IdempotencyConfig, idempotent_function
 from aws_lambda_powertools.utilities.idempotency.base import IdempotencyHandler
 from aws_lambda_powertools.utilities.idempotency.exceptions import (
+    IdempotencyAlreadyInProgressError,
     IdempotencyPersistenceLayerError,
     IdempotencyValidationError,
 )
 from aws_lambda_powertools.utilities.idempotency.persistence.redis import RedisCachePersistenceLayer
 
+from fcruntime import Fc3Context, json_handler
+from fcruntime.context import Deadline
 from hpoq.idempotency.powertools import StorePersistenceLayer
 from hpoq.testing import MemoryStore
 
@@ -32,21 +35,24 @@ class Cache:
     """The three calls that Powertools' own layer makes, over a correct store."""
 
     def __init__(self):
-        self._kept, self._lock = {}, threading.Lock()
+        self._kept, self._lock, self.ahead = {}, threading.Lock(), 0.0
+
+    def _now(self):
+        return time.time() + self.ahead
 
     def get(self, name):
         with self._lock:
             value, until = self._kept.get(name, (None, 0))
-            return value if until > time.time() else None
+            return value if until > self._now() else None
 
     def set(self, name, value, ex=None, nx=False):
         with self._lock:
             standing = self._kept.get(name)
-            if nx and standing and standing[1] > time.time():
+            if nx and standing and standing[1] > self._now():
                 return None
             self._kept[name] = (
                 value.encode() if isinstance(value, str) else value,
-                time.time() + (ex or 3600),
+                self._now() + (ex or 3600),
             )
             return True
 
@@ -216,3 +222,88 @@ def test_an_identical_retry_passes_the_validation_of_its_payload(layer):
     assert pay(order={"id": 1, "amount": 5}) == {"paid": 5}
     with pytest.raises(IdempotencyValidationError):
         pay(order={"id": 1, "amount": 6})
+
+
+def test_a_claim_ends_with_its_invocation_though_none_registered_its_context(layer, monkeypatch):
+    """And not before. Upstream's lasts as long as the record, or, in older releases, no time at all."""
+    left, calls = [60.0], []
+    monkeypatch.setattr(Deadline, "remaining", lambda _: left[0])
+
+    @idempotent_function(data_keyword_argument="order", persistence_store=layer, config=IdempotencyConfig())
+    def run(order):
+        calls.append(order)
+        raise SystemExit
+
+    function = json_handler(lambda event, context: run(order=event))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        for error in (SystemExit, IdempotencyAlreadyInProgressError):
+            with pytest.raises(error):
+                function(b'{"id": 1}', Fc3Context("r-1"))
+        left[0] = 0.001
+        for _ in range(2):
+            with pytest.raises(SystemExit):
+                function(b'{"id": 2}', Fc3Context("r-1"))
+            time.sleep(0.002)
+    assert [order["id"] for order in calls] == [1, 2, 2]
+
+
+def frozen_once_it_read(layer, action):
+    """Has `action` happen, and a minute pass, when a call has just read what stands for its key."""
+    ours = isinstance(layer, StorePersistenceLayer)
+    place, name = (layer._store, "insert") if ours else (layer.client, "get")
+    read = getattr(place, name)
+
+    def hooked(*arguments):
+        setattr(place, name, read)
+        found = read(*arguments)
+        thread = threading.Thread(target=action)
+        thread.start()
+        thread.join()
+        if not ours:
+            layer.client.ahead += 60  # its lock lasts for ten seconds
+        return found
+
+    setattr(place, name, hooked)
+
+
+def test_who_takes_an_abandoned_claim_over_repeats_nothing_that_was_done_meanwhile(layer):
+    """A dies; B and C both find its claim; C takes it and completes before B goes on."""
+    calls = []
+
+    @idempotent_function(data_keyword_argument="order", persistence_store=layer, config=config(millis=1))
+    def run(order):
+        calls.append(order)
+        if len(calls) == 1:
+            raise SystemExit
+        return {"call": len(calls)}
+
+    with pytest.raises(SystemExit):
+        run(order=1)
+    time.sleep(0.002)
+    frozen_once_it_read(layer, lambda: run(order=1))
+    assert run(order=1) == {"call": 2}
+    assert run(order=1) == {"call": 2}
+    assert len(calls) == 2
+
+
+def test_functions_that_share_a_store_have_keys_of_their_own(monkeypatch):
+    """The same code deployed twice, called without the shim: Powertools would name both "test-func"."""
+    store, calls = MemoryStore(), []
+
+    def run(order):
+        calls.append(order)
+
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "")
+    for name in ("staging", "production"):
+        monkeypatch.delenv("AWS_LAMBDA_FUNCTION_NAME")
+        monkeypatch.setenv("FC_FUNCTION_NAME", name)
+        protected = idempotent_function(
+            run,
+            data_keyword_argument="order",
+            persistence_store=StorePersistenceLayer(store),
+            config=config(),
+        )
+        protected(order=1)
+    assert [key.partition(".")[0] for key in store._rows] == ["staging", "production"]
+    assert len(calls) == 2
