@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import replace
+from types import ModuleType
 
 from fcruntime.context import Fc3Context
 from fcruntime.dataclass import dataclass
@@ -45,24 +46,43 @@ class InvokeResult:
         return self.error_type is None
 
 
-class HandlerNotFound(Exception):
-    """The handler string names no function; raised for the module, the name, or the form being wrong."""
+class LoadError(Exception):
+    """There is no function to call; `kind` is FC's `errorType` for that, and `trace` its `stackTrace`."""
+
+    def __init__(self, kind: str, message: str, trace: list[str] | None = None) -> None:
+        self.kind = kind
+        self.trace = trace or []
+        super().__init__(message)
 
 
 def load(handler: str) -> Handler:
-    """The function that a handler string such as `package.module.function` or `dir/module.function` names."""
+    """The function that a handler string such as `package.module.function` or `dir/module.function` names.
+
+    Raises LoadError, as the built-in runtimes tell it.
+    """
     module_name, dot, name = handler.rpartition(".")
     if not dot or not module_name or not name:
-        raise HandlerNotFound(f"handler {handler!r} is not of the form module.function")
-    try:
-        module = importlib.import_module(module_name.replace("/", "."))
-    except ModuleNotFoundError as exc:
-        raise HandlerNotFound(f"unable to import module {module_name!r}: {exc}") from exc
-    function = getattr(module, name, None)
+        raise LoadError("InvalidHandleName", f"handler {handler!r} is not of the form module.function")
+    function = getattr(_module(module_name), name, None)
     if not callable(function):
-        raise HandlerNotFound(f"handler {name!r} is missing in module {module_name!r}")
+        raise LoadError("HandlerNotFound", f"handler {name!r} is missing in module {module_name!r}")
     found: Handler = function
     return found
+
+
+def _module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name.replace("/", "."))
+    except Exception as exc:
+        raise LoadError(*_failure(name, exc), traceback.format_exc().splitlines()) from exc
+
+
+def _failure(module: str, exc: Exception) -> tuple[str, str]:
+    if isinstance(exc, SyntaxError):
+        return "UserCodeSyntaxError", str(exc)
+    if isinstance(exc, ImportError):
+        return "ImportModuleError", f"Unable to import module {module!r}: {exc}"
+    return "UserCodeError", f"Module initialization error: {str(exc)!r}"
 
 
 def _default(value: object) -> JsonValue:
@@ -85,12 +105,19 @@ def _rendered(result: object) -> bytes:
 
 
 def _error_body(exc: Exception) -> bytes:
-    frames = [
+    if isinstance(exc, LoadError):
+        kind, trace = exc.kind, exc.trace
+    else:
+        kind, trace = type(exc).__name__, _frames(exc)
+    body = {"errorMessage": str(exc), "errorType": kind, "stackTrace": trace}
+    return json.dumps(body, indent=4, sort_keys=True).encode()
+
+
+def _frames(exc: Exception) -> list[list[str]]:
+    return [
         [f'File "{frame.filename}"', f"line {frame.lineno}", f"in {frame.name}", frame.line or ""]
         for frame in traceback.extract_tb(exc.__traceback__)[1:]
     ]
-    body = {"errorMessage": str(exc), "errorType": type(exc).__name__, "stackTrace": frames}
-    return json.dumps(body, indent=4, sort_keys=True).encode()
 
 
 def invoke(
@@ -107,7 +134,7 @@ def invoke(
     `environ` is added to the environment meanwhile. After `timeout` seconds the result is that of a time-out; the
     call itself goes on in its thread, for nothing can end it in this process. `captures` keeps what is printed.
     Environment and output are the process's: calls that set them must not overlap. Only `Exception` is caught, as
-    on FC: `SystemExit` and its like end the process, but not from the thread that a time-out needs.
+    on FC: `SystemExit` and its like pass, to end the process.
     """
     if context is None:
         context = Fc3Context(request_id=f"1-{uuid.uuid4().hex[:8]}-{uuid.uuid4().hex[:24]}")
@@ -119,14 +146,21 @@ def invoke(
 
 
 def _within(seconds: float | None, handler: str | Handler, event: bytes, context: object) -> InvokeResult:
-    results: list[InvokeResult] = []
-    thread = threading.Thread(
-        target=lambda: results.append(_call(handler, event, context)), name="fcruntime-invoke", daemon=True
-    )
+    ends: list[InvokeResult | BaseException] = []
+
+    def run() -> None:
+        try:
+            ends.append(_call(handler, event, context))
+        except BaseException as exc:  # noqa: BLE001 - raised again in the caller's thread
+            ends.append(exc)
+
+    thread = threading.Thread(target=run, name="fcruntime-invoke", daemon=True)
     thread.start()
     thread.join(seconds)
-    if results:
-        return results[0]
+    for end in ends:
+        if isinstance(end, BaseException):
+            raise end
+        return end
     body = json.dumps({"errorMessage": f"Function time out after {seconds or 0:g} seconds"}).encode()
     return InvokeResult(str(getattr(context, "request_id", "")), body, "FunctionTimeoutError")
 

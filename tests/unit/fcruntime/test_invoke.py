@@ -55,21 +55,39 @@ def test_handler_strings(tmp_path, monkeypatch):
         sys.modules.pop(module)
 
 
-@pytest.mark.parametrize("name", ["nohandler", "json.no_such", "no_such_module.f", ".f", "json."])
-def test_wrong_handler_strings_are_named(name):
-    """A handler string that names nothing is an error that says so."""
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("nohandler", "InvalidHandleName"),
+        (".f", "InvalidHandleName"),
+        ("json.", "InvalidHandleName"),
+        ("json.no_such", "HandlerNotFound"),
+        ("no_such_module.f", "ImportModuleError"),
+        ("broken_code.f", "UserCodeSyntaxError"),
+        ("failing_code.f", "UserCodeError"),
+    ],
+)
+def test_code_that_cannot_be_loaded_is_told_as_fc_does(tmp_path, monkeypatch, name, kind):
+    """By the names of the built-in runtimes, with a stack trace of one level where there is one."""
+    (tmp_path / "broken_code.py").write_text("def f(:")
+    (tmp_path / "failing_code.py").write_text("{}['absent']")
+    monkeypatch.syspath_prepend(str(tmp_path))
     result = invoke(name, b"")
-    assert json.loads(result.body)["errorType"] == "HandlerNotFound"
+    told = json.loads(result.body)
+    assert (result.error_type, told["errorType"]) == ("UnhandledInvocationError", kind)
+    assert bool(told["stackTrace"]) == (kind in ("ImportModuleError", "UserCodeSyntaxError", "UserCodeError"))
+    assert all(isinstance(line, str) for line in told["stackTrace"])
 
 
-def test_system_exit_ends_the_process():
+@pytest.mark.parametrize("timeout", [None, 10])
+def test_system_exit_ends_the_process(timeout):
     """Only Exception is caught, as on FC."""
 
     def handler(event, context):
         raise SystemExit(3)
 
     with pytest.raises(SystemExit):
-        invoke(handler, b"")
+        invoke(handler, b"", timeout=timeout)
 
 
 def test_the_environment_is_added_and_taken_back(monkeypatch):
