@@ -7,9 +7,13 @@ from the environment there. No runtime tells the deadline. Layouts: the page "co
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from fcruntime.dataclass import dataclass, field
+
+if TYPE_CHECKING:
+    from logging import Logger
 
 TRIGGER_CEILING_SECONDS = 300.0
 """A call made by a trigger ends after five minutes, whatever the function's own time-out (FC: advanced
@@ -49,7 +53,26 @@ class ServiceInfo:
 
 
 @dataclass(frozen=True)
-class Fc2Context:
+class TracingInfo:
+    """`context.tracing`; empty where tracing is off. FC 3.0 tells it to runtimes up to python3.10 and custom ones."""
+
+    span_context: str = ""
+    span_baggages: Mapping[str, str] = field(default_factory=dict)
+    jaeger_endpoint: str = ""
+
+
+class _Logging:
+    logger: None = None
+    """FC's is None too, where an instance has one request at a time."""
+
+    def getLogger(self) -> Logger:  # noqa: N802 - FC's name for it
+        from logging import getLogger
+
+        return getLogger()
+
+
+@dataclass(frozen=True)
+class Fc2Context(_Logging):
     """The context of runtimes up to python3.10 (FC 2.0, and FC 3.0 with those runtimes)."""
 
     request_id: str
@@ -59,10 +82,15 @@ class Fc2Context:
     region: str = "cn-hangzhou"
     account_id: str = "1000000000000000"
     retry_count: int = 0
+    tracing: TracingInfo = field(default_factory=TracingInfo)
+
+    @property
+    def requestId(self) -> str:  # noqa: N802 - FC's other name for it
+        return self.request_id
 
 
 @dataclass(frozen=True)
-class Fc3Context:
+class Fc3Context(_Logging):
     """The context of python3.12 on FC 3.0: no credentials, no service."""
 
     request_id: str

@@ -105,10 +105,8 @@ def _rendered(result: object) -> bytes:
 
 
 def _error_body(exc: Exception) -> bytes:
-    if isinstance(exc, LoadError):
-        kind, trace = exc.kind, exc.trace
-    else:
-        kind, trace = type(exc).__name__, _frames(exc)
+    kind = exc.kind if isinstance(exc, LoadError) else type(exc).__name__
+    trace = exc.trace if isinstance(exc, LoadError) else _frames(exc)
     body = {"errorMessage": str(exc), "errorType": kind, "stackTrace": trace}
     return json.dumps(body, indent=4, sort_keys=True).encode()
 

@@ -7,6 +7,7 @@ every answer has it.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -14,11 +15,12 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import cast
 
-from fcruntime.context import ContextCredentials, Fc2Context, FunctionInfo, ServiceInfo
+from fcruntime.context import ContextCredentials, Fc2Context, FunctionInfo, ServiceInfo, TracingInfo
+from fcruntime.httptrigger import http_answer, http_event
 from fcruntime.invoke import Handler, InvokeResult, invoke, load
 
 Hook = Callable[[object], object]
@@ -26,6 +28,7 @@ Hook = Callable[[object], object]
 DEFAULT_PORT = 9000
 _PORT_VARIABLES = ("FC_CUSTOM_LISTEN_PORT", "FC_SERVER_PORT")
 _STATUS = "x-fc-status"
+_OCTETS = {"Content-Type": "application/octet-stream"}
 _HOOKS = {
     ("POST", "/initialize"): "initialize",
     ("GET", "/pre-stop"): "pre_stop",
@@ -178,16 +181,32 @@ class _Requests(BaseHTTPRequestHandler):
         return super().parse_request()
 
     def do_GET(self) -> None:
-        self._answer()
+        try:
+            event = self._body()
+        except ValueError as exc:
+            self.send_error(400, str(exc))
+            return
+        if self.headers.get("x-fc-control-path") == "/http-invoke":
+            # Whatever its path says: it comes from outside, and hooks are not for others to call.
+            self._answer_http(event)
+        else:
+            self._answer(event)
 
-    def do_POST(self) -> None:
-        self._answer()
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = do_GET  # noqa: N815 - names of http.server
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What is no request, or not all of one; FC must not take it for an event that succeeded."""
+        self.close_connection = True
+        # To a client whose version is unknown http.server would send no headers.
+        self.request_version = self.protocol_version
+        told = {"errorMessage": message or explain or "", "errorType": "BadRequest"}
+        self._write(code, json.dumps(told).encode(), ok=False)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the parent's name
         """Nothing: FC's own lines stand for requests."""
 
-    def _answer(self) -> None:
-        event, runtime, path = self._body(), self.server.runtime, self.path.partition("?")[0]
+    def _answer(self, event: bytes) -> None:
+        runtime, path = self.server.runtime, self.path.partition("?")[0]
         if (self.command, path) == ("POST", "/invoke"):
             result = runtime.call(event, self._context())
             self._write(200 if result.ok else 404, result.body, ok=result.ok)
@@ -200,24 +219,42 @@ class _Requests(BaseHTTPRequestHandler):
             told = {"errorMessage": f"There is no {self.command} {path} here.", "errorType": "NotFound"}
             self._write(404, json.dumps(told).encode(), ok=False)
 
-    def _write(self, status: int, body: bytes, *, ok: bool) -> None:
+    def _answer_http(self, body: bytes) -> None:
+        context = self._context()
+        event = http_event(self.command, self.path, self.headers.items(), body, context)
+        result = self.server.runtime.call(event, context)
+        status, headers, answer = http_answer(result)
+        self._write(status, answer, headers, ok=result.ok)
+
+    def _write(self, status: int, body: bytes, headers: Mapping[str, str] = _OCTETS, *, ok: bool) -> None:
         self.send_response(status)
         self.send_header(_STATUS, "200" if ok else "404")
-        self.send_header("Content-Type", "application/octet-stream")
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def _body(self) -> bytes:
+        """The whole body; raises ValueError if it has no length, or broke off."""
         if "chunked" not in (self.headers.get("Transfer-Encoding") or "").lower():
-            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            return self._exactly(_size(self.headers.get("Content-Length") or "0", 10))
         parts = []
-        while size := int(self.rfile.readline().partition(b";")[0], 16):
-            parts.append(self.rfile.read(size))
+        while size := _size(self.rfile.readline().partition(b";")[0].decode("latin-1"), 16):
+            parts.append(self._exactly(size))
             self.rfile.readline()
         while self.rfile.readline().strip():
             continue
         return b"".join(parts)
+
+    def _exactly(self, size: int) -> bytes:
+        data = self.rfile.read(size)
+        if len(data) < size:
+            raise ValueError("the body broke off")
+        return data
 
     def _context(self) -> Fc2Context:
         """What the headers tell; keys that FC does not send are those of the environment."""
@@ -250,6 +287,11 @@ class _Requests(BaseHTTPRequestHandler):
             header("region") or os.environ.get("FC_REGION", ""),
             header("account-id") or os.environ.get("FC_ACCOUNT_ID", ""),
             _whole(header("retry-count")),
+            TracingInfo(
+                header("tracing-opentracing-span-context"),
+                _baggages(header("tracing-opentracing-span-baggages")),
+                header("tracing-jaeger-endpoint"),
+            ),
         )
 
 
@@ -260,6 +302,21 @@ def _port() -> int:
 
 def _whole(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() else 0
+
+
+def _size(text: str, base: int) -> int:
+    size = int(text, base)
+    if size < 0:
+        raise ValueError("the body has no length")
+    return size
+
+
+def _baggages(text: str) -> dict[str, str]:
+    try:
+        told = json.loads(base64.b64decode(text))
+    except ValueError:
+        return {}
+    return {str(name): str(value) for name, value in told.items()} if isinstance(told, dict) else {}
 
 
 def _ended(exc: BaseException) -> bytes:

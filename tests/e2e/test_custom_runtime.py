@@ -88,3 +88,12 @@ def test_a_message_to_be_retried_fails_the_call(deployed):
     answer = requests.post(f"{url}/invoke", smq_event("M1", REQUEST), timeout=60)
     assert (answer.status_code, answer.headers["x-fc-status"]) == (404, "404")
     assert answer.json()["errorType"] == "EventFailed"
+
+
+def test_a_request_of_an_http_trigger_becomes_one_experiment(deployed):
+    cloud, url, _ = deployed
+    headers = {"x-fc-request-id": "1-b", "x-fc-control-path": "/http-invoke"}
+    answer = requests.post(f"{url}/experiments", REQUEST, headers=headers, timeout=30)
+    assert (answer.status_code, answer.headers["x-fc-status"]) == (200, "200")
+    assert [(row["messageId"], row["outcome"]) for row in answer.json()["messages"]] == [("1-b", "created")]
+    assert len(cloud.experiments) == 1

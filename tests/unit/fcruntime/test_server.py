@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import logging
 import socket
 import threading
 
@@ -9,6 +10,7 @@ import pytest
 import requests
 
 from fcruntime.server import RuntimeServer
+from fcruntime.triggers import decode
 
 HEADERS = {
     "x-fc-request-id": "1-abc",
@@ -24,7 +26,11 @@ HEADERS = {
     "x-fc-access-key-secret": "secret",
     "x-fc-security-token": "token",
     "x-fc-retry-count": "2",
+    "x-fc-tracing-opentracing-span-context": "span",
+    "x-fc-tracing-opentracing-span-baggages": "eyJhIjoiYiJ9",
+    "x-fc-tracing-jaeger-endpoint": "http://jaeger",
 }
+FROM_OUTSIDE = {**HEADERS, "X-Fc-Control-Path": "/http-invoke"}
 
 
 @pytest.fixture
@@ -76,7 +82,7 @@ def test_the_headers_are_the_context(start, monkeypatch):
     monkeypatch.setenv("ALIBABA_CLOUD_SECURITY_TOKEN", "token")
     # The token is what custom.debian11 leaves out.
     requests.post(f"{url}/invoke", headers={**HEADERS, "x-fc-security-token": ""}, timeout=10)
-    requests.post(f"{url}/invoke", timeout=10)
+    requests.post(f"{url}/invoke", headers={"x-fc-tracing-opentracing-span-baggages": "!"}, timeout=10)
     first, second, third = contexts
     assert (first.request_id, first.region, first.account_id, first.retry_count) == (
         "1-abc",
@@ -87,6 +93,10 @@ def test_the_headers_are_the_context(start, monkeypatch):
     assert (first.function.name, first.function.memory, first.function.timeout) == ("orders", 512, 60)
     assert (first.function.qualifier, first.function.version_id) == ("live", "7")
     assert first.credentials.access_key_id == "STS.id"
+    tracing = first.tracing
+    assert (tracing.span_context, tracing.jaeger_endpoint) == ("span", "http://jaeger")
+    assert (tracing.span_baggages, third.tracing.span_baggages) == ({"a": "b"}, {})
+    assert (first.requestId, first.logger, first.getLogger()) == ("1-abc", None, logging.getLogger())
     assert second.credentials.access_key_id == "id-of-the-environment"
     assert third.request_id == ""
 
@@ -135,6 +145,103 @@ def test_health_and_unknown_paths(start):
     assert told(requests.get(f"{url}/health", timeout=10)) == (200, "200")
     for method, path in (("GET", "/invoke"), ("POST", "/"), ("GET", "/nothing")):
         assert told(requests.request(method, url + path, timeout=10)) == (404, "404")
+
+
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        "POST /invoke HTTP/1.1\r\nContent-Length: 100\r\n\r\n{}",
+        "POST /invoke HTTP/1.1\r\nContent-Length: -1\r\n\r\n{}",
+        "POST /invoke HTTP/1.1\r\nContent-Length: many\r\n\r\n{}",
+        "POST /invoke HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc",
+        "POST /invoke HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nfive\r\nabcde\r\n0\r\n\r\n",
+        "BREW /invoke HTTP/1.1\r\n\r\n",
+        "POST /invoke HTTP/9.9\r\n\r\n",
+    ],
+)
+def test_what_is_not_a_whole_request_is_no_event(start, request_text):
+    """It must not count as an event that succeeded, nor reach the handler in part."""
+    events = []
+    url, _ = start(lambda event, context: events.append(event))
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as connection:
+        connection.sendall(request_text.encode())
+        connection.shutdown(socket.SHUT_WR)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        assert (answer.status >= 400, answer.headers["x-fc-status"]) == (True, "404")
+        assert json.loads(answer.read())["errorType"] == "BadRequest"
+    assert events == []
+
+
+def test_a_request_from_outside_is_the_event_of_built_in_runtimes(start):
+    """That of an HTTP trigger, which FC passes through; without the headers that hold FC's credentials."""
+    events = []
+    url, _ = start(lambda event, context: events.append(json.loads(event)))
+    answer = requests.put(
+        f"{url}/experiments/1?dry=1&empty=",
+        data="{}",
+        headers={**FROM_OUTSIDE, "User-Agent": "me", "X-Fc-Client-Ip": "192.0.2.1"},
+        timeout=10,
+    )
+    assert (told(answer), answer.headers["Content-Type"]) == ((200, "200"), "application/json")
+    requests.post(url, data=b"\xff", headers=FROM_OUTSIDE, timeout=10)
+    first, second = events
+    assert (first["version"], first["rawPath"], first["body"]) == ("v1", "/experiments/1", "{}")
+    assert first["queryParameters"] == {"dry": "1", "empty": ""}
+    made = first["requestContext"]
+    assert (made["accountId"], made["requestId"]) == ("42", "1-abc")
+    assert (made["http"]["method"], made["http"]["sourceIp"]) == ("PUT", "192.0.2.1")
+    assert [name for name in first["headers"] if name.lower().startswith("x-fc-")] == []
+    assert first["headers"]["User-Agent"] == "me"
+    assert (second["body"], second["isBase64Encoded"]) == ("/w==", True)
+    for event in events:
+        (message,) = decode(json.dumps(event))
+        assert (message.kind, message.id) == ("http", "1-abc")
+
+
+@pytest.mark.parametrize(
+    ("result", "status", "headers", "body"),
+    [
+        ("plain", 200, {"Content-Type": "text/plain; charset=utf-8"}, b"plain"),
+        ({"a": 1}, 200, {"Content-Type": "application/json"}, b'{\n    "a": 1\n}'),
+        ({"statusCode": 201, "headers": {"X-Own": "a\r\nb"}, "body": "made"}, 201, {"X-Own": "ab"}, b"made"),
+        ({"statusCode": 200, "body": "/w==", "isBase64Encoded": True}, 200, {}, b"\xff"),
+        ({"statusCode": 200, "body": {"a": 1}, "headers": {"content-length": "9"}}, 200, {}, b'{"a": 1}'),
+        ({"statusCode": 200, "body": "\ud800"}, 502, {}, None),
+        ({"statusCode": 200, "body": "!", "isBase64Encoded": True}, 502, {}, None),
+        ({"statusCode": "200"}, 502, {}, None),
+    ],
+)
+def test_its_result_is_the_answer(start, result, status, headers, body):
+    url, _ = start(lambda event, context: result)
+    answer = requests.get(url, headers=FROM_OUTSIDE, timeout=10)
+    assert told(answer) == (status, "200")
+    assert {name: answer.headers[name] for name in headers} == headers
+    assert body in (None, answer.content)
+
+
+def test_hooks_are_not_for_callers_from_outside(start):
+    called, events = [], []
+    url, _ = start(
+        lambda event, context: events.append(json.loads(event)["rawPath"]),
+        initialize=called.append,
+        pre_stop=called.append,
+    )
+    for method, path in (
+        ("POST", "/initialize"),
+        ("GET", "/pre-stop"),
+        ("POST", "/invoke"),
+        ("GET", "/health"),
+    ):
+        requests.request(method, url + path, headers=FROM_OUTSIDE, timeout=10)
+    assert (called, events) == ([], ["/initialize", "/pre-stop", "/invoke", "/health"])
+
+
+def test_an_error_for_callers_from_outside(start):
+    url, _ = start("nothing.of_the_kind")
+    answer = requests.get(url, headers=FROM_OUTSIDE, timeout=10)
+    assert (told(answer), answer.json()["errorType"]) == ((502, "404"), "ImportModuleError")
+    assert requests.head(url, headers=FROM_OUTSIDE, timeout=10).content == b""
 
 
 def test_a_body_in_chunks(start):
