@@ -31,7 +31,7 @@ def main() -> None:
             host=options.host,
             port=options.port,
         )
-    except OSError as exc:
+    except (OSError, OverflowError, ValueError) as exc:
         parser.error(str(exc))
 
 

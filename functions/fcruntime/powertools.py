@@ -34,6 +34,7 @@ FcHandler: TypeAlias = Callable[[bytes, object], object]
 Requeue: TypeAlias = Callable[[Message], bool]
 
 _DYNAMODB = "aws_lambda_powertools.utilities.idempotency.persistence.dynamodb"
+_BATCH_ERRORS = "aws_lambda_powertools.utilities.batch.exceptions"
 _TRACE_ID = "_X_AMZN_TRACE_ID"
 _one_at_a_time = threading.RLock()
 _running: ContextVar[LambdaContext | None] = ContextVar("fcruntime_running", default=None)
@@ -72,7 +73,8 @@ def lambda_handler(
     context. The `batchItemFailures` that it returns are settled by `policy`: `raise` fails the whole event, which FC
     then delivers again; `requeue` sends back each failed message with the function `requeue`, which says whether it
     could. As on Lambda an id that is no record's, or none at all, fails everything; so does an item of the event
-    that holds no message. Raises BatchFailed, and what the handler raises.
+    that holds no message. Raises BatchFailed, and what the handler raises; but the error by which Powertools tells
+    that every record has failed is settled by `requeue` too.
 
     Calls in one process are made one after another, as on Lambda: Powertools keeps the failures of a batch on a
     processor that calls share. `concurrent` lets them overlap, for handlers that share nothing.
@@ -150,8 +152,13 @@ def _function(options: _Options, handler: LambdaHandler) -> FcHandler:
         if not records.messages:
             settle([None] * total, total, options.policy, options.requeue)
             return {"batchItemFailures": []}
-        with options.turn, _environment(made):
-            result = _result(handler, records.event, made)
+        try:
+            with options.turn, _environment(made):
+                result = _result(handler, records.event, made)
+        except Exception as exc:
+            if options.policy != "requeue" or not _says_all_failed(exc):
+                raise
+            result = {"batchItemFailures": [{"itemIdentifier": one} for one in records.messages]}
         settle(_failed(result, records), total, options.policy, options.requeue)
         return result
 
@@ -164,6 +171,12 @@ def _result(handler: LambdaHandler, event: JsonObject, context: LambdaContext) -
         result.close()
         raise TypeError("the handler is a coroutine function, which Lambda does not run either")
     return result
+
+
+def _says_all_failed(exc: Exception) -> bool:
+    """Powertools' batch utility does not return the failures where no record succeeded: it raises."""
+    module = sys.modules.get(_BATCH_ERRORS)
+    return module is not None and isinstance(exc, module.BatchProcessingError)
 
 
 def _failed(result: object, records: SqsEvent) -> list[Message | None]:

@@ -178,6 +178,34 @@ def test_batch():
         lambda_handler(handler.__wrapped__)(EVENT, CONTEXT)
 
 
+@on_fc.BATCH
+def test_batch_of_which_all_fail_is_sent_back_too():
+    """Powertools raises then, where it is not told otherwise; an event of one message always is such a batch."""
+    from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+    from aws_lambda_powertools.utilities.batch.exceptions import BatchProcessingError
+
+    processor, sent_back = BatchProcessor(event_type=EventType.SQS), []
+
+    def record_handler(record):
+        raise ValueError
+
+    def handler(event, context):
+        return process_partial_response(event, record_handler, processor, context)
+
+    def requeue(message):
+        sent_back.append(message.id)
+        return message.id != "m-3"
+
+    one = smq_event("m-1", "one")
+    failures = {"batchItemFailures": [{"itemIdentifier": "m-1"}]}
+    assert lambda_handler(policy="requeue", requeue=requeue)(handler)(one, CONTEXT) == failures
+    with pytest.raises(BatchFailed, match="1 of 3"):
+        lambda_handler(policy="requeue", requeue=requeue)(handler)(EVENT, CONTEXT)
+    assert sent_back == ["m-1", "m-1", "m-2", "m-3"]
+    with pytest.raises(BatchProcessingError):
+        lambda_handler(handler)(one, CONTEXT)
+
+
 @on_fc.BATCH_ASYNC
 def test_batch_runs_coroutines_in_a_loop_of_each_invocation():
     from aws_lambda_powertools.utilities.batch import (

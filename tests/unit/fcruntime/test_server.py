@@ -9,6 +9,7 @@ import threading
 import pytest
 import requests
 
+from fcruntime.__main__ import main
 from fcruntime.server import RuntimeServer
 from fcruntime.triggers import decode
 
@@ -324,6 +325,17 @@ def test_the_port_is_that_of_the_environment(monkeypatch):
     server = RuntimeServer(lambda event, context: None, host="127.0.0.1")
     assert server.port == port
     server._http.server_close()
+
+
+@pytest.mark.parametrize("port", ["many", "99999"])
+def test_a_port_that_is_none_is_said(monkeypatch, capsys, port):
+    monkeypatch.setenv("FC_CUSTOM_LISTEN_PORT", port)
+    monkeypatch.setattr("sys.argv", ["python -m fcruntime", "index.handler", "--host", "127.0.0.1"])
+    monkeypatch.syspath_prepend(".")  # what the command adds to the path is taken back
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "python -m fcruntime: error:" in capsys.readouterr().err
 
 
 def test_contexts_are_json_for_handlers_that_log_them(start):
