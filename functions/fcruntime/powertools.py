@@ -79,6 +79,8 @@ def lambda_handler(
     Calls in one process are made one after another, as on Lambda: Powertools keeps the failures of a batch on a
     processor that calls share. `concurrent` lets them overlap, for handlers that share nothing.
     """
+    if policy == "requeue" and requeue is None:
+        raise ValueError("the policy requeue needs the function requeue")
     options = _Options(policy, requeue, source, nullcontext() if concurrent else _one_at_a_time)
     return functools.partial(_function, options) if handler is None else _function(options, handler)
 

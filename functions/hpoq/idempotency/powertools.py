@@ -76,6 +76,8 @@ class StorePersistenceLayer(BasePersistenceLayer):
     def bind(self, config: IdempotencyConfig, *args: Any, **options: Any) -> None:
         """Make this copy that of one call, with nothing of another's."""
         self.configured, self._claim = False, None
+        # What a configuration leaves out, Powertools leaves as it found it.
+        self.payload_validation_enabled = False
         super().configure(config, *args, **options)
         if self.use_local_cache:
             # One for each configuration, whatever number of calls are made under it.

@@ -228,6 +228,11 @@ def test_failures_are_sent_back_one_by_one():
     ]
 
 
+def test_who_sends_back_must_be_told():
+    with pytest.raises(ValueError, match="needs the function requeue"):
+        lambda_handler(policy="requeue")
+
+
 def test_what_cannot_be_sent_back_fails_the_event():
     with pytest.raises(BatchFailed):
         lambda_handler(policy="requeue", requeue=lambda message: message.id != "M2")(failing("M1", "M2"))(

@@ -211,6 +211,23 @@ def test_a_second_configuration_counts(layer):
     assert len(calls) == 2
 
 
+def test_a_second_configuration_validates_no_payload_that_only_the_first_does(layer):
+    checked = config(event_key_jmespath="id", payload_validation_jmespath="amount")
+    unchecked = config(event_key_jmespath="id")
+
+    @idempotent_function(data_keyword_argument="order", persistence_store=layer, config=checked)
+    def pay(order):
+        return "paid"
+
+    @idempotent_function(data_keyword_argument="order", persistence_store=layer, config=unchecked)
+    def ship(order):
+        return "shipped"
+
+    pay(order={"id": 1, "amount": 5})
+    ship(order={"id": 1, "amount": 5})
+    assert ship(order={"id": 1, "amount": 6}) == "shipped"
+
+
 def test_an_identical_retry_passes_the_validation_of_its_payload(layer):
     checked = config(event_key_jmespath="id", payload_validation_jmespath="amount")
 
