@@ -79,10 +79,17 @@ def _module(name: str) -> ModuleType:
 
 def _failure(module: str, exc: Exception) -> tuple[str, str]:
     if isinstance(exc, SyntaxError):
-        return "UserCodeSyntaxError", str(exc)
+        return "UserCodeSyntaxError", _said(exc)
     if isinstance(exc, ImportError):
-        return "ImportModuleError", f"Unable to import module {module!r}: {exc}"
-    return "UserCodeError", f"Module initialization error: {str(exc)!r}"
+        return "ImportModuleError", f"Unable to import module {module!r}: {_said(exc)}"
+    return "UserCodeError", f"Module initialization error: {_said(exc)!r}"
+
+
+def _said(exc: Exception) -> str:
+    try:
+        return str(exc)
+    except Exception:  # noqa: BLE001 - even its text is the user's code
+        return f"<unprintable {type(exc).__name__}>"
 
 
 def _default(value: object) -> JsonValue:
@@ -107,7 +114,7 @@ def _rendered(result: object) -> bytes:
 def _error_body(exc: Exception) -> bytes:
     kind = exc.kind if isinstance(exc, LoadError) else type(exc).__name__
     trace = exc.trace if isinstance(exc, LoadError) else _frames(exc)
-    body = {"errorMessage": str(exc), "errorType": kind, "stackTrace": trace}
+    body = {"errorMessage": _said(exc), "errorType": kind, "stackTrace": trace}
     return json.dumps(body, indent=4, sort_keys=True).encode()
 
 

@@ -36,6 +36,19 @@ def test_an_exception_becomes_fcs_error():
     assert body["stackTrace"][0][2] == "in handler"
 
 
+def test_an_exception_that_cannot_be_told_is_an_error_all_the_same():
+    class Odd(Exception):
+        def __str__(self):
+            raise ValueError
+
+    def handler(event, context):
+        raise Odd
+
+    result = invoke(handler, b"")
+    assert json.loads(result.body)["errorMessage"] == "<unprintable Odd>"
+    assert (result.ok, result.error_type) == (False, "UnhandledInvocationError")
+
+
 def test_a_result_that_is_not_json_is_an_error():
     """A result that cannot be serialised is reported as the function's TypeError."""
     assert json.loads(invoke(lambda *_: object(), b"").body)["errorType"] == "TypeError"
