@@ -102,15 +102,18 @@ class Instance:
         reader = _Reader(self._answers)
         ended = self._wait(reader, began + timeout)
         answer = reader.answer if ended is None else None
+        if answer is not None:
+            self._seen_mb = max(self._seen_mb, int(answer[0]["memory_mb"]))
+            if self._seen_mb > self._memory_limit:
+                answer, ended = None, "memory"
         if answer is None:
             self.kill()
         sender.join()
         duration = (time.monotonic() - began) * 1000
         if answer is not None:
             told, body = answer
-            memory = max(int(told["memory_mb"]), self._seen_mb)
             log = self._log.end(request_id)
-            return Answer(body, told["error"], float(told["duration_ms"]), memory, log)
+            return Answer(body, told["error"], float(told["duration_ms"]), self._seen_mb, log)
         kind_of_end, message = self._death(ended or "exit", timeout, duration)
         body = json.dumps({"errorMessage": message}).encode()
         return Answer(body, kind_of_end, duration, self._seen_mb, self._log.end(request_id))

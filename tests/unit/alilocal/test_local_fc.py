@@ -1,6 +1,7 @@
 """Functions as Function Compute runs them: processes, contexts, errors, time-outs, reuse."""
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -66,6 +67,8 @@ def handler(event, context):
         print("printed")
         logging.getLogger("own").info("logged")
         logging.getLogger("own").debug("hidden")
+    if what == "peak":
+        bytearray(60 * 2**20)
     if what == "bytes":
         return b"\\xff\\x00"
     if what == "text":
@@ -265,6 +268,7 @@ def test_a_call_that_takes_too_long_is_killed(create, tmp_path):
     result = ask(function, do="hang")
     assert result.error_type == "FunctionTimeoutError"
     assert not Path(f"/proc/{(tmp_path / 'mark').read_text()}").exists()
+    assert re.search(r"index.py.* in handler", result.log), "where it stood is told"
     assert ask(function).cold
 
 
@@ -273,6 +277,20 @@ def test_a_call_that_needs_too_much_memory_is_killed(create):
     result = ask(create(memory=120), do="grow")
     assert result.error_type == "FunctionOOMError"
     assert result.max_memory_mb > 120
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of another process's memory")
+def test_memory_that_was_given_back_counts_too(create):
+    function = create(memory=50)
+    assert ask(function).ok
+    assert ask(function, do="peak").error_type == "FunctionOOMError"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the figure begins with that of the caller")
+def test_the_memory_of_the_caller_is_not_the_functions(create):
+    held = bytearray(200 * 2**20)
+    assert ask(create()).max_memory_mb < 100
+    del held
 
 
 def test_hooks_run_around_the_life_of_an_instance(create, tmp_path):
