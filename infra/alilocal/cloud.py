@@ -168,7 +168,8 @@ class LocalCloud:
     def snapshot(self) -> JsonObject:
         """All state as JSON: resources, messages, faults, switches, keys, the clock's advance; not the log.
 
-        Secrets in experiments' configurations are masked; messages and registered keys are as they are.
+        Secrets in experiments' configurations are masked; messages and registered keys are as they are. What an
+        event stream holds is noted, for whoever loads it has no such stream: there it is visible again.
         """
         with self.changed:
             return {
@@ -180,6 +181,7 @@ class LocalCloud:
                 "credentials": dump(self.credentials.all(), list[Credential]),
                 "roles": dump(self.credentials.roles, Roles),
                 "faults": dump(self.faults.all(), list[Fault]),
+                "held": self._held(),
                 "services": {service.name: service.dump() for service in self._services},
             }
 
@@ -215,7 +217,18 @@ class LocalCloud:
         for service in self._services:
             if service.name in services:
                 service.restore(load(dict[str, JsonValue], services[service.name], service.name))
+        held = load(dict[str, list[str]], document.get("held", {}), "held")
+        for queue in self.queues:
+            for message_id in held.get(queue.name, ()):
+                queue.show(message_id)
         self.clock.resume(moment, advanced)
+
+    def _held(self) -> JsonObject:
+        held: dict[str, JsonValue] = {}
+        for stream in self.streams:
+            if stream.held_ids:
+                held[stream.queue_name] = [*stream.held_ids]
+        return held
 
     def _call_function(self, name: str, event: bytes) -> bool:
         if "functions" not in self.__dict__ or name not in self.functions:

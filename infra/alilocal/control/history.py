@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from alilocal.core.requestlog import LoggedRequest
-from alilocal.eventstream.stream import Delivery
+from alilocal.eventstream.delivery import Delivery
 
 if TYPE_CHECKING:
     from alilocal.cloud import LocalCloud

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from alilocal.eventstream.stream import Delivery, EventStream
+from alilocal.eventstream.delivery import Delivery
+from alilocal.eventstream.stream import EventStream
 
 __all__ = ["Delivery", "EventStream"]

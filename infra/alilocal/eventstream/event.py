@@ -22,6 +22,8 @@ Mode = Literal["event-streaming", "event"]
 EventSchema = Literal["CloudEvents", "RawData"]
 
 _PUBLISH_ADDRESS = "127.0.0.1"
+_MOST_ENVELOPE_BYTES = 2048
+_ANY_ID = "0" * 36
 
 
 @dataclass(frozen=True)
@@ -43,22 +45,34 @@ class EventForm:
         """What a dead-letter queue gets for one message."""
         return _compact(self.item(message))
 
-    def item(self, message: Message) -> JsonObject:
-        """One message; outside event mode its CloudEvent id is a new one each time."""
+    def fitting(self, messages: Sequence[Message], most_bytes: int) -> int:
+        """How many of `messages`, from the first, an event of `most_bytes` can hold; one if there is any."""
+        # No character takes more than six bytes; what surely fits is not measured.
+        if sum(6 * len(one.body) + _MOST_ENVELOPE_BYTES for one in messages) <= most_bytes:
+            return len(messages)
+        size = 1
+        for count, message in enumerate(messages):
+            size += len(_compact(self.item(message, _ANY_ID)).encode(errors="replace")) + 1
+            if size > most_bytes and count:
+                return count
+        return len(messages)
+
+    def item(self, message: Message, event_id: str | None = None) -> JsonObject:
+        """One message; outside event mode its CloudEvent id is a new one each time, unless given."""
         data: JsonObject = {
             "requestId": message.request_id,
             "messageId": message.message_id,
             "messageBody": self._body(message),
         }
-        return data if self.schema == "RawData" else self._cloud_event(message, data)
+        return data if self.schema == "RawData" else self._cloud_event(message, data, event_id)
 
-    def _cloud_event(self, message: Message, data: JsonObject) -> JsonObject:
+    def _cloud_event(self, message: Message, data: JsonObject, event_id: str | None) -> JsonObject:
         is_event_mode = self.mode == "event"
         origin = "MNS-alilocal" if is_event_mode else "MNS-Function-mnstrigger"
         gap = "" if is_event_mode else " "
         account = self.cloud.account_id
         return {
-            "id": message.message_id if is_event_mode else self.cloud.ids.uuid(),
+            "id": message.message_id if is_event_mode else event_id or self.cloud.ids.uuid(),
             "source": origin,
             "specversion": "1.0",
             "type": "mns:Queue:SendMessage",

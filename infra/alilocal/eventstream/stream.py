@@ -10,14 +10,16 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from alilocal.cloud import LocalCloud
 from alilocal.core.http import ServiceError
+from alilocal.eventstream.delivery import Delivery, Invoke, called, judged
 from alilocal.eventstream.event import EventForm, EventSchema, Mode
 from alilocal.eventstream.retry import RetryStrategy, delay_after
+from alilocal.fc.function import MOST_ASYNC_BYTES, MOST_SYNC_BYTES
 from alilocal.smq.errors import NotExist
 from alilocal.smq.message import Message, Outgoing
 from alilocal.smq.queue import LONGEST_VISIBILITY_SECONDS, Queue
@@ -26,31 +28,8 @@ if TYPE_CHECKING:
     from alilocal.fc.function import Function
 
 _KEPT = 10_000
-
-Invoke = Callable[[bytes], object]
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """One call of the function. `error` is the name of the exception's type, or FC's type of the error.
-
-    `time` is when it began and `retry_at` when the next will be, in seconds since the epoch on the cloud's clock.
-    Of a call of a function of this cloud, `request_id`, `instance_id` and `cold` are known too. Where the messages
-    were given up, `dead_letter_queue` is where they went.
-    """
-
-    event: bytes = field(repr=False)
-    message_ids: tuple[str, ...]
-    attempt: int
-    succeeded: bool
-    error: str | None
-    time: float = 0.0
-    duration_ms: float = 0.0
-    retry_at: float | None = None
-    request_id: str | None = None
-    instance_id: str | None = None
-    cold: bool | None = None
-    dead_letter_queue: str | None = None
+_MOST_MESSAGES = 10_000
+_LONGEST_WINDOW_SECONDS = 15
 
 
 @dataclass(eq=False)
@@ -65,8 +44,8 @@ class _Batch:
 class EventStream:
     """Delivers the messages of `queue` to `invoke`, a function of the cloud or a callable, with an event's bytes.
 
-    A batch of up to `batch_size` messages is delivered at once, or after collecting for
-    `batch_window_seconds`; up to `concurrency` batches are under way at a time. Delivery succeeds unless
+    A batch of up to `batch_size` messages, and no more than an event may hold, is delivered at once, or after
+    collecting for `batch_window_seconds`; up to `concurrency` batches are under way at a time. Delivery succeeds unless
     `invoke` raises, returns False, or a result whose `ok` is False; the messages are then deleted. With
     `asynchronous` it succeeds as soon as the function of the cloud has accepted the event. A failed batch is
     delivered again by `retry`, on the cloud's clock. When that is exhausted, its messages go to
@@ -95,8 +74,15 @@ class EventStream:
         concurrency: int = 1,
         asynchronous: bool = False,
     ) -> None:
-        if batch_size < 1 or concurrency < 1 or batch_window_seconds < 0:
-            raise ValueError("batch size and concurrency are at least 1, the window is not negative")
+        if not (1 <= batch_size <= _MOST_MESSAGES and 0 <= batch_window_seconds <= _LONGEST_WINDOW_SECONDS):
+            raise ValueError(
+                f"a batch has at least 1 and at most {_MOST_MESSAGES} messages, "
+                f"its window at most {_LONGEST_WINDOW_SECONDS} seconds"
+            )
+        if concurrency < 1:
+            raise ValueError("concurrency is at least 1")
+        if dead_letter_queue is not None and not tolerance:
+            raise ValueError("a dead-letter queue needs tolerance: without it the stream blocks instead")
         for name in (queue, dead_letter_queue):
             if name is not None:
                 cloud.queues.get(name)
@@ -104,7 +90,8 @@ class EventStream:
         self.blocked = False
         self._cloud = cloud
         self._queue = queue
-        self._invoke = _called(invoke, asynchronous=asynchronous)
+        self._invoke = called(invoke, asynchronous=asynchronous)
+        self._most_bytes = MOST_ASYNC_BYTES if asynchronous else MOST_SYNC_BYTES
         self._batch_size = 1 if mode == "event" else batch_size
         self._window = batch_window_seconds
         self._retry = retry
@@ -132,6 +119,13 @@ class EventStream:
         """The ids of the messages that are being delivered."""
         with self._cloud.changed:
             return [message.message_id for batch in self._running for message in batch.messages]
+
+    @property
+    def held_ids(self) -> list[str]:
+        """The ids of the messages that it hides from others: collected, being delivered or to be retried."""
+        with self._cloud.changed:
+            batches = [*self._running, *self._waiting]
+            return [one.message_id for one in sum((batch.messages for batch in batches), self._filling)]
 
     @property
     def queue_name(self) -> str:
@@ -217,14 +211,21 @@ class EventStream:
         with self._cloud.changed:
             if self.blocked:
                 return None
-            batch = self._due() or self._collect()
-            if batch is None:
-                return None
-            batch.messages = self._hold(batch.messages)
-            if not batch.messages:
-                return None
-            self._running.append(batch)
-            return batch
+            self._forget_lost()
+            while (batch := self._due() or self._collect()) is not None:
+                batch.messages = self._hold(batch.messages)
+                if batch.messages:
+                    self._running.append(batch)
+                    return batch
+            return None
+
+    def _forget_lost(self) -> None:
+        """Wait no longer with what was shown by hand, purged or reset meanwhile."""
+        queue = self._source()
+        self._filling = [one for one in self._filling if _is_held(queue, one)]
+        for batch in self._waiting:
+            batch.messages = [one for one in batch.messages if _is_held(queue, one)]
+        self._waiting = [batch for batch in self._waiting if batch.messages]
 
     def _due(self) -> _Batch | None:
         now = self._cloud.clock.now()
@@ -243,9 +244,12 @@ class EventStream:
         if taken and not self._filling:
             self._window_ends = now + self._window
         self._filling += taken
-        if not self._filling or (len(self._filling) < self._batch_size and now < self._window_ends):
+        fitting = self._form.fitting(self._filling, self._most_bytes)
+        is_full = len(self._filling) >= self._batch_size or fitting < len(self._filling)
+        if not self._filling or not (is_full or now >= self._window_ends):
             return None
-        batch, self._filling = _Batch(self._filling), []
+        batch, self._filling = _Batch(self._filling[:fitting]), self._filling[fitting:]
+        self._window_ends = now + self._window
         return batch
 
     def _deliver(self, batch: _Batch) -> None:
@@ -253,7 +257,7 @@ class EventStream:
         event, began = self._form.event(batch.messages), time.monotonic()
         delivery = Delivery(event, ids, batch.attempts + 1, False, None, self._cloud.clock.now())  # noqa: FBT003
         try:
-            delivery = _judged(delivery, self._invoke(event))
+            delivery = judged(delivery, self._invoke(event))
         # A function may raise anything; all of it means that the delivery failed.
         except Exception as exc:  # noqa: BLE001
             delivery = replace(delivery, error=type(exc).__name__)
@@ -353,27 +357,8 @@ class EventStream:
         return min(moments) - self._cloud.clock.now() if moments else None
 
 
-def _called(invoke: Invoke | Function, *, asynchronous: bool) -> Invoke:
-    """What the stream calls."""
-    if callable(invoke):
-        if asynchronous:
-            raise ValueError("only a function of the cloud can be called asynchronously")
-        return invoke
-    return invoke.invoke_async if asynchronous else invoke.invoke
-
-
-def _judged(delivery: Delivery, result: object) -> Delivery:
-    """What `result` tells of `delivery`."""
-    if not hasattr(result, "ok"):
-        return replace(delivery, succeeded=result is not False)
-    return replace(
-        delivery,
-        succeeded=bool(result.ok),
-        error=getattr(result, "error_type", None),
-        request_id=getattr(result, "request_id", None),
-        instance_id=getattr(result, "instance_id", None),
-        cold=getattr(result, "cold", None),
-    )
+def _is_held(queue: Queue | None, message: Message) -> bool:
+    return queue is not None and message.receipt_handle is not None and queue.holds(message.receipt_handle)
 
 
 def _attempt(queue: Queue | None, message: Message, seconds: float | None) -> Message | None:

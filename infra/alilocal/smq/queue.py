@@ -10,6 +10,7 @@ import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
+from alilocal.core.http import ServiceError
 from alilocal.core.ids import is_receipt_handle
 from alilocal.core.world import Sent, World
 from alilocal.smq.errors import InvalidArgument, MessageNotExist, ReceiptHandleError
@@ -272,6 +273,13 @@ class Queue:
             self._hide(message, seconds)
             self._world.changed.notify_all()
             return message.copy()
+
+    def holds(self, receipt_handle: str) -> bool:
+        """Whether `receipt_handle` still stands for a hidden message."""
+        try:
+            return self._held(receipt_handle) is not None
+        except ServiceError:
+            return False
 
     def next_change(self) -> float | None:
         """When the next hidden message shows, in seconds since the epoch."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from alilocal.core.clock import Deadline
 from alilocal.core.http import Request, ServiceError
-from alilocal.core.world import World
+from alilocal.core.world import Sent, World
 from alilocal.smq.errors import (
     AlreadyExist,
     EndpointInvalid,
@@ -89,6 +89,12 @@ class Queues:
     def restore(self, states: Sequence[QueueState]) -> None:
         """Have the queues that had `states`, and no other."""
         self._by_name = {state.name: Queue.restored(self._world, state) for state in states}
+        found = [
+            Sent(state.name, one.message_id, one.body, one.enqueue_time)
+            for state in states
+            for one in state.messages
+        ]
+        self._world.journal.extend(sorted(found, key=lambda sent: sent.time))
 
     def list(self) -> Sequence[Queue]:
         """All, by name."""

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+import alilocal
 from alilocal.core.http import ServiceError
 from alilocal.eventstream import EventStream
 from alilocal.eventstream.retry import delay_after
@@ -321,6 +322,84 @@ def test_streams_that_make_no_sense(cloud, queue):
     for wrong in ({"queue": "none"}, {"queue": "q", "dead_letter_queue": "none"}):
         with pytest.raises(ServiceError):
             EventStream(cloud, invoke=Function(), **wrong)
-    for wrong in ({"batch_size": 0}, {"concurrency": 0}, {"batch_window_seconds": -1}):
-        with pytest.raises(ValueError, match="at least"):
+    for wrong in (
+        {"batch_size": 0},
+        {"batch_size": 10_001},
+        {"concurrency": 0},
+        {"batch_window_seconds": -1},
+        {"batch_window_seconds": 16},
+        {"tolerance": False, "dead_letter_queue": "dead"},
+    ):
+        with pytest.raises(ValueError, match=r"at least|at most|tolerance"):
             EventStream(cloud, queue="q", invoke=Function(), **wrong)
+
+
+def test_a_message_shown_by_hand_is_not_kept_waiting(cloud, queue):
+    """Redelivered before its retry is due, it comes at once, and what is sent meanwhile comes too."""
+    function = Function(failures=1)
+    stream = EventStream(cloud, queue="q", invoke=function, retry="EXPONENTIAL_DECAY_RETRY")
+    message_id = queue.send("a")
+    run(stream)
+    assert stream.waiting == 1
+    queue.show(message_id)
+    assert stream.step()
+    assert queue.messages == []
+    assert stream.idle
+
+
+@pytest.mark.parametrize("forget", ["purge", "reset"])
+def test_what_is_gone_holds_nothing_up(cloud, queue, forget):
+    """A batch that waits for its retry, but whose messages are gone, does not block what comes after."""
+    stream = EventStream(cloud, queue="q", invoke=Function(failures=1), batch_size=1)
+    queue.send("a")
+    run(stream)
+    if forget == "purge":
+        queue.purge()
+    else:
+        cloud.reset()
+        cloud.queues.create("q")
+    cloud.queues["q"].send("b")
+    assert stream.step()
+    assert stream.idle
+
+
+@pytest.mark.parametrize(("asynchronous", "sizes"), [(True, [2, 2, 1]), (False, [5])])
+def test_an_event_holds_no_more_than_a_call_takes(cloud, queue, tmp_path, asynchronous, sizes):
+    """128 KB asynchronously, 32 MB synchronously: a larger batch is delivered in parts, none of it lost."""
+    (tmp_path / "index.py").write_text("def handler(event, context):\n    return None\n")
+    function = cloud.functions.create("f", handler="index.handler", code=tmp_path)
+    sent = [queue.send("x" * 60_000) for _ in range(5)]
+    stream = EventStream(cloud, queue="q", invoke=function, asynchronous=asynchronous)
+    run(stream)
+    assert [len(one.message_ids) for one in stream.deliveries] == sizes
+    assert [one for delivery in stream.deliveries for one in delivery.message_ids] == sent
+    assert all(delivery.succeeded for delivery in stream.deliveries)
+
+
+def test_a_full_event_does_not_wait_for_its_window(cloud, queue, tmp_path):
+    """Whichever comes first: count, time or size."""
+    (tmp_path / "index.py").write_text("def handler(event, context):\n    return None\n")
+    function = cloud.functions.create("f", handler="index.handler", code=tmp_path)
+    stream = EventStream(cloud, queue="q", invoke=function, asynchronous=True, batch_window_seconds=10)
+    for _ in range(3):
+        queue.send('"' * 40_000)
+    assert stream.step()
+    assert len(stream.deliveries[0].message_ids) == 1
+    assert len(stream.deliveries[0].event) < 128 * 1024
+
+
+@pytest.mark.parametrize("collecting", [True, False])
+def test_a_snapshot_shows_what_a_stream_holds(cloud, queue, collecting):
+    """Whoever loads it has no stream that would ever give the message back."""
+    window = 10 if collecting else 0
+    stream = EventStream(cloud, queue="q", invoke=Function(failures=1), batch_window_seconds=window)
+    queue.send("a")
+    stream.step()
+    assert [one.state for one in queue.messages] == ["inactive"]
+    document = cloud.snapshot()
+    with alilocal.LocalCloud() as other:
+        other.load(document)
+        assert [one.state for one in other.queues["q"].messages] == ["active"]
+        again = EventStream(other, queue="q", invoke=Function())
+        assert again.step()
+        assert other.queues["q"].messages == []

@@ -108,6 +108,19 @@ def test_a_seeded_sequence_goes_on():
         assert unseeded.snapshot()["ids"] == {}
 
 
+def test_messages_that_came_back_can_be_followed():
+    """What is in the queues again is listed, and can be delivered again."""
+    with alilocal.LocalCloud(clock=Now()) as cloud, alilocal.LocalCloud(clock=Now()) as other:
+        busy(cloud)
+        other.load(through_text(cloud.snapshot()))
+        there = {message_id for queue in other.queues for message_id in queue.states()}
+        assert {sent.message_id for sent in other.journal} == there
+        with other.session() as session:
+            for one in there:
+                answer = session.post(f"{other.endpoint}/_alilocal/messages/{one}/redeliver", json={})
+                assert answer.json() == {"messageId": one}
+
+
 def test_the_clock_goes_on_from_the_snapshot():
     with alilocal.LocalCloud(clock=Now(1000.0)) as cloud:
         cloud.clock.advance(50)
