@@ -221,7 +221,10 @@ class LocalCloud:
         for queue in self.queues:
             for message_id in held.get(queue.name, ()):
                 queue.show(message_id)
-        self.clock.resume(moment, advanced)
+        try:
+            self.clock.resume(moment, advanced)
+        except ValueError as exc:
+            raise BadSnapshot("time", str(exc)) from None
 
     def _held(self) -> JsonObject:
         held: dict[str, JsonValue] = {}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 FILE = "state.json"
-_LOCK = "lock"
+_LOCK, _NEW = "lock", "state.json.new"
 _SECONDS = 1.0
 
 
@@ -63,16 +62,13 @@ class StateDir:
             if count == self._saved:
                 return
             document = self._cloud.snapshot()
-        handle, name = tempfile.mkstemp(dir=self._path)
-        try:
-            with os.fdopen(handle, "w", encoding="ascii") as file:
-                json.dump(document, file)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(self._path / FILE)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        # Always the same name, which the lock makes ours: a process that is killed leaves no litter.
+        handle = os.open(self._path / _NEW, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            json.dump(document, file)
+            file.flush()
+            os.fsync(file.fileno())
+        (self._path / _NEW).replace(self._path / FILE)
         self._saved = count
 
     def close(self) -> None:

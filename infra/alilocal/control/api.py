@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, get_args, get_type_hints
+from dataclasses import asdict, fields, replace
+from typing import TYPE_CHECKING, get_type_hints
 from urllib.parse import unquote
 
 from alilocal.control.guard import Refused
 from alilocal.control.history import Histories, History
-from alilocal.core.behaviour import Behaviour
+from alilocal.core.behaviour import Behaviour, choices
 from alilocal.core.faults import Fault
 from alilocal.core.http import Request, Response, ServiceError
 from alilocal.core.jsonvalue import JsonObject, JsonValue
+from alilocal.core.snapshot import BadSnapshot, load
 
 if TYPE_CHECKING:
     from alilocal.cloud import LocalCloud
@@ -123,7 +124,11 @@ class Api:
         unknown = sorted(set(given) - _FAULT_MEMBERS)
         if unknown:
             raise ValueError(f"{unknown[0]}: a fault has no such member")
-        fault = self._cloud.faults.add(**given)  # type: ignore[arg-type]
+        try:
+            wanted = load(Fault, given)
+        except BadSnapshot as exc:
+            raise ValueError(str(exc) if exc.place else exc.problem) from None
+        fault = self._cloud.faults.add(**{name: getattr(wanted, name) for name in _FAULT_MEMBERS})
         return next(_fault_row(number, one) for number, one in self._cloud.faults.numbered() if one is fault)
 
     def _clear_faults(self, _request: Request, _names: list[str]) -> JsonValue:
@@ -138,12 +143,15 @@ class Api:
     def _behaviour(self, _request: Request, _names: list[str]) -> JsonValue:
         hints = get_type_hints(Behaviour)
         return {
-            name: {"value": value, "choices": list(get_args(hints[name]))}
+            name: {"value": value, "choices": list(choices(hints[name]))}
             for name, value in vars(self._cloud.behaviour).items()
         }
 
     def _set_behaviour(self, request: Request, names: list[str]) -> JsonValue:
+        wanted = replace(self._cloud.behaviour)
         for name, value in _object(request).items():
+            setattr(wanted, name, value)
+        for name, value in vars(wanted).items():
             setattr(self._cloud.behaviour, name, value)
         return self._behaviour(request, names)
 
@@ -254,12 +262,16 @@ def _object(request: Request) -> JsonObject:
     if (request.header("Content-Type") or "").partition(";")[0].strip() != "application/json":
         raise Refused(415, "UnsupportedMediaType", "The body must be of type application/json.")
     try:
-        value = json.loads(request.body or b"{}")
+        value = json.loads(request.body or b"{}", parse_constant=_no_number)
     except (ValueError, RecursionError):
         raise ValueError("the body is not valid JSON") from None
     if not isinstance(value, dict):
         raise ValueError("the body must be an object")
     return value
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is not in JSON")
 
 
 def _fault_row(number: int, fault: Fault) -> JsonObject:

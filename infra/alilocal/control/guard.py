@@ -37,13 +37,18 @@ class Guard:
         if not _is_address(urlsplit(f"//{host}").hostname or ""):
             raise Refused(403, "ForeignHost", f"The host must be an address or localhost, not {host!r}.")
         origin = request.header("Origin")
-        if request.method not in _READS and origin is not None and origin != f"http://{host}":
+        if not is_read(request) and origin is not None and origin != f"http://{host}":
             raise Refused(403, "ForeignOrigin", "The request comes from a page of another site.")
 
     def check_form(self, given: str | None) -> None:
         """Raises Refused unless `given` is the token."""
         if not secrets.compare_digest((given or "").encode(), self.token.encode()):
             raise Refused(403, "BadToken", "The form is not of this console's present page; load it again.")
+
+
+def is_read(request: Request) -> bool:
+    """Whether it changes nothing."""
+    return request.method in _READS
 
 
 def _is_address(host: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args, get_type_hints
 
@@ -56,16 +57,19 @@ class Behaviour:
     """Whether a message that a queue's dead-letter policy moves gets a new id."""
 
     def __setattr__(self, name: str, value: object) -> None:
-        choices = _CHOICES.get(name)
-        if choices is None:
+        known = _CHOICES.get(name)
+        if known is None:
             raise AttributeError(f"no such behaviour: {name}; there are {', '.join(sorted(_CHOICES))}")
-        if choices and value not in choices:
-            raise ValueError(f"{name}: {value!r} is none of {', '.join(map(repr, choices))}")
+        if known and value not in known:
+            raise ValueError(f"{name}: {value!r} is none of {', '.join(map(repr, known))}")
+        if not known and not (type(value) in (int, float) and 0 <= value < math.inf):  # type: ignore[operator]
+            raise ValueError(f"{name}: {value!r} is no number of seconds")
         super().__setattr__(name, value)
 
 
-def _choices(hint: object) -> tuple[object, ...]:
+def choices(hint: object) -> tuple[bool | int | str, ...]:
+    """What a switch of that type can be; nothing for a number."""
     return (True, False) if hint is bool else get_args(hint)
 
 
-_CHOICES = {name: _choices(hint) for name, hint in get_type_hints(Behaviour).items()}
+_CHOICES = {name: choices(hint) for name, hint in get_type_hints(Behaviour).items()}

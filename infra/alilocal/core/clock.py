@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 _FOREIGN_SLICE_SECONDS = 0.01
+# In the year 8307; dates end with 9999, and times are added to the present one.
+_LATEST = 2e11
 
 
 class TimeSource(Protocol):
@@ -39,10 +41,12 @@ class CloudClock:
         return round(self.now() * 1000)
 
     def advance(self, seconds: float) -> None:
-        """Move the clock forward and wake whatever waits for it; raises ValueError for a negative step."""
-        if seconds < 0:
+        """Move the clock forward and wake whatever waits for it; raises ValueError for a step that cannot be."""
+        if not seconds >= 0:
             raise ValueError("the clock of the cloud only moves forward")
         with self._changed:
+            if self.now() + seconds > _LATEST:
+                raise ValueError("the clock of the cloud cannot move on so far")
             self._advanced += seconds
             self._changed.notify_all()
 
@@ -52,7 +56,12 @@ class CloudClock:
         return self._advanced
 
     def resume(self, moment: float, advanced: float) -> None:
-        """Stand where a clock stood that showed `moment`, advanced by `advanced`, or later."""
+        """Stand where a clock stood that showed `moment`, advanced by `advanced`, or later.
+
+        Raises ValueError for what no clock shows.
+        """
+        if not (0 <= moment <= _LATEST and 0 <= advanced <= _LATEST):
+            raise ValueError("the clock of the cloud cannot show such a time")
         with self._changed:
             self._advanced = max(advanced, moment - self._source())
             self._changed.notify_all()

@@ -19,6 +19,7 @@ When = Literal["before", "after"]
 _CODES = {400: "InvalidParameter", 403: "Forbidden", 404: "NotFound", 429: "Throttling.User"}
 _CODES |= {500: "InternalError", 503: "ServiceUnavailable"}
 _DRIP_SECONDS = 1.0
+_MOST_SECONDS = 86_400
 _UNACTED = Response(200, (("Content-Type", "application/json"),), b'{"RequestId":"none"}')
 _PAGE = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 
@@ -53,6 +54,14 @@ class Fault:
             raise ValueError("kind status needs a status")
         if self.nth < 1 or not 0 <= self.probability <= 1:
             raise ValueError("nth counts from 1, probability lies between 0 and 1")
+        if self.times is not None and self.times < 1:
+            raise ValueError("times: at least 1 call is struck; None strikes all")
+        if self.status is not None and not 200 <= self.status <= 599:
+            raise ValueError("status lies between 200 and 599")
+        if self.seconds is not None and not 0 <= self.seconds <= _MOST_SECONDS:
+            raise ValueError(f"seconds lies between 0 and {_MOST_SECONDS}")
+        if any(one in text for text in (*self.headers, *self.headers.values()) for one in "\r\n"):
+            raise ValueError("headers: no line may end in a name or value")
 
     def strikes(self, service: str, operation: str, ids: Ids) -> bool:
         """Count a call, and say whether it is struck."""

@@ -140,13 +140,14 @@ class _Reader:
         return self._scalar(cast("type", hint), document, place)
 
     def _one_of(self, hints: Sequence[object], document: JsonValue, place: str) -> object:
-        problem = BadSnapshot(place, "has the wrong type")
+        problems = []
         for hint in hints:
             try:
                 return self.read(hint, document, place)
             except BadSnapshot as exc:
-                problem = exc
-        raise problem
+                problems.append(exc)
+        # The others are mostly null, which nobody meant.
+        raise problems[0]
 
     def _mapping(self, arguments: Sequence[object], document: JsonValue, place: str) -> object:
         key, item = arguments

@@ -163,6 +163,7 @@ class Queue:
         with self._world.changed:
             self._messages.clear()
             self._by_handle.clear()
+            self._world.changed.notify_all()
 
     def set_attributes(self, attributes: QueueAttributes) -> None:
         with self._world.changed:

@@ -49,8 +49,10 @@ def test_the_clock_moves_on(ask, cloud):
     before = ask("GET", "clock").json()["now"]
     assert ask("POST", "clock", {"advance": 90}).json()["advanced"] == 90
     assert cloud.clock.now() >= before + 90
-    for wrong in ({}, {"advance": "long"}, {"advance": True}, {"advance": -1}):
+    impossible = (-1, float("nan"), float("inf"), 1e300, 1e12)
+    for wrong in ({}, {"advance": "long"}, {"advance": True}, *({"advance": one} for one in impossible)):
         assert code(ask("POST", "clock", wrong)) == (400, "BadRequest")
+    assert ask("GET", "clock").json()["advanced"] == 90
 
 
 def test_faults_come_and_go(ask, cloud):
@@ -67,6 +69,28 @@ def test_faults_come_and_go(ask, cloud):
     assert cloud.faults.all() == []
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"times": "x"}, "times: must be of type int"),
+        ({"times": 0}, "times: at least 1"),
+        ({"nth": 1.5}, "nth: must be of type int"),
+        ({"seconds": "x"}, "seconds: must be of type float"),
+        ({"seconds": -1}, "seconds lies between"),
+        ({"kind": "status", "status": "500"}, "status: must be of type int"),
+        ({"kind": "status", "status": 99_999}, "status lies between"),
+        ({"kind": "status", "status": 500, "code": 5}, "code: must be of type str"),
+        ({"kind": "status", "status": 500, "headers": {"a": 1}}, "headers.a: must be of type str"),
+        ({"kind": "status", "status": 500, "headers": {"a": "b\r\nc"}}, "headers: no line may end"),
+    ],
+)
+def test_a_fault_that_would_break_the_cloud_is_refused(ask, cloud, wrong, said):
+    answer = ask("POST", "faults", {"kind": "reset", **wrong})
+    assert code(answer) == (400, "BadRequest")
+    assert answer.json()["error"]["message"].startswith(said)
+    assert cloud.faults.all() == []
+
+
 def test_switches(ask, cloud):
     shown = ask("GET", "behaviour").json()
     assert shown["tag_filter"] == {"value": "honoured", "choices": ["honoured", "ignored", "refused"]}
@@ -74,6 +98,11 @@ def test_switches(ask, cloud):
     assert cloud.behaviour.tag_filter == "ignored"
     assert code(ask("PATCH", "behaviour", {"tag_filter": "maybe"})) == (400, "BadRequest")
     assert code(ask("PATCH", "behaviour", {"none": 1})) == (400, "BadRequest")
+    assert shown["success_code"]["choices"] == [True, False]
+    for wrong in ("1", -1, True, float("inf")):
+        assert code(ask("PATCH", "behaviour", {"list_lag_seconds": wrong})) == (400, "BadRequest")
+    assert code(ask("PATCH", "behaviour", {"tag_filter": "refused", "none": 1})) == (400, "BadRequest")
+    assert cloud.behaviour.tag_filter == "ignored", "a bad document is refused whole"
 
 
 def test_messages_are_sent_counted_and_purged(ask, cloud):

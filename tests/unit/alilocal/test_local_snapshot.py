@@ -15,7 +15,7 @@ import alilocal
 from alilocal.core.snapshot import BadSnapshot
 from alilocal.smq.message import Outgoing
 from alilocal.smq.topic import SubscriptionAttributes
-from alilocal.statedir import StateDir, StateInUse
+from alilocal.statedir import FILE, StateDir, StateInUse
 from alilocal.tablestore.model import BINARY, INTEGER, STRING, Options
 from alilocal.tablestore.plainbuffer import Cell
 
@@ -187,6 +187,16 @@ def test_a_bad_document_changes_nothing(path, value):
             through_text(cloud.snapshot())
 
 
+@pytest.mark.parametrize("member", ["time", "advanced"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e300, -1.0])
+def test_a_time_that_no_clock_shows_is_refused(member, value):
+    with alilocal.LocalCloud() as cloud:
+        with pytest.raises(BadSnapshot, match="time"):
+            cloud.load({**cloud.snapshot(), member: value})
+        cloud.clock.advance(1)
+        assert cloud.clock.advanced == 1
+
+
 @pytest.mark.parametrize("document", [{}, {"alilocal": 2}, {"alilocal": 1}])
 def test_what_is_no_snapshot_is_refused(document):
     with alilocal.LocalCloud() as cloud, pytest.raises(BadSnapshot):
@@ -203,6 +213,24 @@ def test_a_state_folder_outlives_its_cloud(tmp_path):
     with alilocal.LocalCloud() as cloud, StateDir(cloud, path):
         assert without_time(through_text(cloud.snapshot())) == left
     assert sorted(file.name for file in path.iterdir()) == ["lock", "state.json"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "member"),
+    [
+        ("POST", "faults", {"kind": "reset"}, "faults"),
+        ("PATCH", "behaviour", {"tag_filter": "ignored"}, "behaviour"),
+    ],
+)
+def test_faults_and_switches_are_kept_in_a_state_folder(tmp_path, method, path, body, member):
+    with (
+        alilocal.LocalCloud() as cloud,
+        StateDir(cloud, tmp_path) as kept,
+        cloud.session() as session,
+    ):
+        session.request(method, f"{cloud.endpoint}/_alilocal/{path}", json=body)
+        kept.save()
+        assert json.loads((tmp_path / FILE).read_text())[member] == cloud.snapshot()[member]
 
 
 def test_a_state_folder_serves_one_cloud(tmp_path):
