@@ -45,10 +45,10 @@ class EventStream:
     """Delivers the messages of `queue` to `invoke`, a function of the cloud or a callable, with an event's bytes.
 
     A batch of up to `batch_size` messages, and no more than an event may hold, is delivered at once, or after
-    collecting for `batch_window_seconds`; up to `concurrency` batches are under way at a time. Delivery succeeds unless
-    `invoke` raises, returns False, or a result whose `ok` is False; the messages are then deleted. With
-    `asynchronous` it succeeds as soon as the function of the cloud has accepted the event. A failed batch is
-    delivered again by `retry`, on the cloud's clock. When that is exhausted, its messages go to
+    collecting for `batch_window_seconds`; up to `concurrency` batches are under way at a time. Delivery
+    succeeds unless `invoke` raises, returns False, or a result whose `ok` is False; the messages are then
+    deleted. With `asynchronous` it succeeds as soon as the function of the cloud has accepted the event. A
+    failed batch is delivered again by `retry`, on the cloud's clock. When that is exhausted, its messages go to
     `dead_letter_queue`, one letter each, or are dropped without one; with `tolerance` False the stream blocks
     instead, and its messages stay in the queue until it is started anew. In mode `event` every event is one
     message.

@@ -1,8 +1,13 @@
 """mock_alicloud: the real hosts are a local cloud's for as long as it is in force, and untouched after."""
 
+import asyncio
 import http.client
+import inspect
 import os
 import ssl
+import threading
+import unittest
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -147,3 +152,154 @@ def test_the_fixtures_are_registered(mock_alicloud, local_cloud):
     with local_cloud.session() as session:
         assert Wire(local_cloud, session, local_cloud.endpoint).smq("GET", "/queues").status_code == 200
     assert len(local_cloud.requests) == 1
+
+
+def ask():
+    with requests.Session() as session:
+        return session.get(f"{SMQ}/queues", timeout=5).status_code
+
+
+def run(case):
+    result = unittest.TestResult()
+    unittest.defaultTestLoader.loadTestsFromTestCase(case).run(result)
+    assert result.wasSuccessful(), (result.errors, result.failures)
+
+
+def test_a_test_case_is_in_its_cloud_from_set_up_to_clean_up():
+    seen = []
+
+    @alilocal.mock_alicloud
+    class Case(unittest.TestCase):
+        def setUp(self):
+            self.addCleanup(lambda: seen.append(ask()))
+            seen.append(ask())
+
+        def tearDown(self):
+            seen.append(ask())
+
+        def test_one(self):
+            seen.append(ask())
+
+        def test_two(self, cloud):
+            seen.append(len(cloud.requests))
+
+    run(Case)
+    assert seen == [400, 400, 400, 400, 400, 1, 400, 400]
+
+
+def test_an_asynchronous_test_case_is_too():
+    seen = []
+
+    @alilocal.mock_alicloud
+    class Case(unittest.IsolatedAsyncioTestCase):
+        async def asyncSetUp(self):
+            seen.append(ask())
+
+        async def test_it(self, cloud):
+            seen.extend([ask(), len(cloud.requests)])
+
+    run(Case)
+    assert seen == [400, 400, 2]
+
+
+@alilocal.mock_alicloud
+class TestWithSetup:
+    """pytest's own hooks are in the cloud of their test."""
+
+    def setup_method(self, method, cloud):
+        assert method.__name__.startswith("test")
+        cloud.queues.create("orders")
+
+    def teardown_method(self, cloud):
+        assert ask() == 400
+        assert [one.operation for one in cloud.requests] == ["ListQueue"] * 2
+
+    def test_one(self, cloud):
+        assert queues(cloud) == 200
+        assert "orders" in cloud.queues
+
+    def test_two(self, cloud, tmp_path):
+        assert tmp_path.exists()
+        assert queues(cloud) == 200
+
+
+@alilocal.mock_alicloud
+class TestWithSetupOnly:
+    def setup_method(self):
+        assert ask() == 400
+
+    def test_it(self):
+        assert ask() == 400
+
+
+class Inherited:
+    def test_it(self, cloud):
+        assert queues(cloud) == 200
+
+
+@alilocal.mock_alicloud
+class TestInheriting(Inherited):
+    pass
+
+
+def test_a_class_that_is_inherited_from_is_left_alone():
+    assert "cloud" in inspect.signature(Inherited.test_it).parameters
+
+
+def test_a_set_up_that_fails_leaves_nothing_behind():
+    @alilocal.mock_alicloud
+    class Failing:
+        def setup_method(self):
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        Failing().setup_method(None)
+    assert "ALIBABA_CLOUD_ACCESS_KEY_ID" not in os.environ
+
+
+def test_mocks_in_threads_may_end_in_any_order():
+    """Each thread has its own cloud; the first to end takes nothing from the other, the last puts all back."""
+    both, first_has_ended, before = (
+        threading.Barrier(2),
+        threading.Event(),
+        dict(vars(http.client.HTTPConnection)),
+    )
+
+    @alilocal.mock_alicloud
+    def first(cloud):
+        both.wait(10)
+        return queues(cloud), len(cloud.requests)
+
+    @alilocal.mock_alicloud
+    def second(cloud):
+        both.wait(10)
+        assert first_has_ended.wait(10)
+        return queues(cloud), len(cloud.requests), os.environ["ALIBABA_CLOUD_ACCESS_KEY_ID"]
+
+    with ThreadPoolExecutor(2) as threads:
+        ahead, after = threads.submit(first), threads.submit(second)
+        assert ahead.result(10) == (200, 1)
+        first_has_ended.set()
+        assert after.result(10) == (200, 1, "alilocal-access-key-id")
+    assert dict(vars(http.client.HTTPConnection)) == before
+    assert "ALIBABA_CLOUD_ACCESS_KEY_ID" not in os.environ
+
+
+def test_tasks_side_by_side_have_their_own_clouds():
+    @alilocal.mock_alicloud
+    async def task(cloud, others):
+        others.append(cloud)
+        while len(others) < 3:
+            await asyncio.sleep(0)
+        return queues(cloud), len(cloud.requests)
+
+    async def all_of_them():
+        others = []
+        return await asyncio.gather(*(task(others=others) for _ in range(3)))
+
+    assert asyncio.run(all_of_them()) == [(200, 1)] * 3
+
+
+def test_a_thread_of_the_code_under_test_reaches_the_cloud():
+    with alilocal.mock_alicloud() as cloud, ThreadPoolExecutor(1) as threads:
+        assert threads.submit(queues, cloud).result(10) == 200
