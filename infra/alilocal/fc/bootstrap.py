@@ -122,6 +122,7 @@ class Runtime:
                 body, error = b"", None
         except LoadError as exc:
             body, error = _load_error(exc), "UnhandledInvocationError"
+            logging.root.error("\n".join([str(exc), *exc.trace]))
         # FC reports whatever a handler raises.
         except Exception as exc:  # noqa: BLE001
             body, error = _error(exc), "UnhandledInvocationError"

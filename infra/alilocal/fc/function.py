@@ -7,6 +7,7 @@ than 36 hours.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -316,12 +317,16 @@ class Function:
 
 
 def _fingerprint(folder: Path) -> object:
-    """Changes with every change of a Python file below `folder`."""
+    """Changes with every change of a Python file below `folder`, hidden folders and virtual environments aside."""
     found = []
-    for path in folder.rglob("*.py"):
-        try:
-            status = path.stat()
-        except OSError:
+    for place, folders, files in os.walk(folder):
+        if "pyvenv.cfg" in files:
+            folders.clear()
             continue
-        found.append((str(path), status.st_mtime_ns, status.st_size))
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            if name.endswith(".py"):
+                with contextlib.suppress(OSError):
+                    status = Path(place, name).stat()
+                    found.append((place, name, status.st_mtime_ns, status.st_size))
     return sorted(found)

@@ -28,6 +28,7 @@ _MOST_LOG_BYTES = 128 * 1024
 _LOOK_SECONDS = 0.05
 _GRACE_SECONDS = 0.5
 _LOG_SECONDS = 1.0
+_WORDS = {"initialize": "Initialize", "pre_stop": "PreStop", "invoke": "Invoke"}
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
@@ -115,6 +116,7 @@ class Instance:
             log = self._log.end(request_id)
             return Answer(body, told["error"], float(told["duration_ms"]), self._seen_mb, log)
         kind_of_end, message = self._death(ended or "exit", timeout, duration)
+        self._log.add(f"FC {_WORDS[kind]} End RequestId: {request_id}, Error: {message}\n".encode())
         body = json.dumps({"errorMessage": message}).encode()
         return Answer(body, kind_of_end, duration, self._seen_mb, self._log.end(request_id))
 
@@ -225,6 +227,15 @@ class _Log:
             if f"RequestId: {request_id}".encode() not in self._text and b" End RequestId: " in self._text:
                 self._text.clear()
 
+    def add(self, data: bytes) -> None:
+        """Take in what is written, by the instance or about it."""
+        with self._changed:
+            self._text += data
+            del self._text[:-_MOST_LOG_BYTES]
+            self._changed.notify_all()
+        if self._on_output is not None:
+            self._on_output(data.decode(errors="replace"))
+
     def end(self, request_id: str) -> str:
         """What was written for the request, to its last line."""
         last = f" End RequestId: {request_id}".encode()
@@ -242,12 +253,7 @@ class _Log:
 
     def _collect(self) -> None:
         while self._stream is not None and (data := os.read(self._stream.fileno(), 1 << 16)):
-            with self._changed:
-                self._text += data
-                del self._text[:-_MOST_LOG_BYTES]
-                self._changed.notify_all()
-            if self._on_output is not None:
-                self._on_output(data.decode(errors="replace"))
+            self.add(data)
         with self._changed:
             self._ended = True
             self._changed.notify_all()

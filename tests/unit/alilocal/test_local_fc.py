@@ -206,19 +206,21 @@ def test_an_exception_is_fcs_error(create):
 
 
 @pytest.mark.parametrize(
-    ("handler", "kind"),
+    ("handler", "kind", "logged"),
     [
-        ("nothing.handler", "ImportModuleError"),
-        ("broken.handler", "UserCodeSyntaxError"),
-        ("failing.handler", "UserCodeError"),
-        ("index.missing", "HandlerNotFound"),
-        ("handler", "InvalidHandleName"),
+        ("nothing.handler", "ImportModuleError", "No module named 'nothing'"),
+        ("broken.handler", "UserCodeSyntaxError", "def handler(:"),
+        ("failing.handler", "UserCodeError", "ValueError: at import"),
+        ("index.missing", "HandlerNotFound", "'missing' is missing"),
+        ("handler", "InvalidHandleName", "Invalid handler 'handler'"),
     ],
 )
-def test_code_that_cannot_be_loaded(create, handler, kind):
+def test_code_that_cannot_be_loaded(create, handler, kind, logged):
+    """The log tells why, for whoever only sees that a stream's messages fail."""
     result = ask(create(handler))
     assert not result.ok
     assert json.loads(result.body)["errorType"] == kind
+    assert logged in result.log
 
 
 def test_log_lines_are_fcs(create):
@@ -258,6 +260,8 @@ def test_a_process_that_ends_is_replaced(create):
         "Process exited unexpectedly before completing request (duration: "
         in json.loads(result.body)["errorMessage"]
     )
+    end = f"FC Invoke End RequestId: {result.request_id}, Error: {json.loads(result.body)['errorMessage']}"
+    assert result.log.splitlines()[-1] == end
     after = ask(function)
     assert after.ok
     assert after.cold
@@ -341,6 +345,21 @@ def test_changed_code_is_taken_up(create, code):
     (code / "index.py").write_text("def handler(event, context):\n    return 'changed'\n")
     changed = ask(function)
     assert (changed.cold, changed.body) == (True, b"changed")
+
+
+def test_what_is_not_the_functions_own_code_is_not_watched(create, code):
+    """A virtual environment beside it has thousands of files, and tools write into hidden folders."""
+    for folder in ("venv", ".tool"):
+        (code / folder / "lib").mkdir(parents=True)
+    (code / "venv" / "pyvenv.cfg").touch()
+    function = create(reload=True)
+    assert ask(function).cold
+    for folder in ("venv", ".tool"):
+        (code / folder / "lib" / "new.py").touch()
+    assert not ask(function).cold
+    (code / "own").mkdir()
+    (code / "own" / "new.py").touch()
+    assert ask(function).cold
 
 
 @pytest.mark.parametrize(
