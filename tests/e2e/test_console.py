@@ -188,7 +188,7 @@ def test_faults_clock_and_redelivery(open_console, pipeline):
     }
     page.locator("#b-clear").click()
     page.locator("#faults", has_text="None.").wait_for()
-    page.locator("input[name=seconds]").fill("30")
+    page.locator("form[action$=advance] input[name=seconds]").fill("30")
     page.locator("#b-advance").click()
     page.locator("#clock", has_text="+30 s").wait_for()
     assert pipeline.stream.step()
@@ -198,6 +198,75 @@ def test_faults_clock_and_redelivery(open_console, pipeline):
     assert pipeline.stream.step()
     page.locator("#messages tbody tr").nth(1).wait_for()
     assert len(pipeline.cloud.queues[QUEUE].messages) == 0
+
+
+def test_the_choice_of_queues_follows_them(open_console, pipeline):
+    """A queue that is made while the page is open can be chosen, and what is chosen stays."""
+    page = open_console()
+    page.locator("textarea").fill("half a reque")
+    for name in ("other", "third"):
+        pipeline.cloud.queues.create(name)
+        page.locator("#queues option", has_text=name).wait_for(state="attached")
+        page.locator("#queues").select_option("other")
+    page.locator("#b-send").click()
+    page.locator("#said", has_text="Sent to other").wait_for()
+    assert [one.body for one in pipeline.cloud.queues["other"].messages] == ["half a reque"]
+    pipeline.cloud.reset()
+    page.locator("#queues option").first.wait_for(state="detached")
+    page.locator("#b-send").click()
+    page.locator("#said.bad", has_text="There is no queue yet").wait_for()
+    assert page.locator("textarea").input_value() == "half a reque"
+
+
+def test_what_is_said_is_seen_wherever_one_is(open_console, pipeline):
+    """Far down the page too; what failed looks otherwise than what went well."""
+    for number in range(60):
+        pipeline.cloud.queues[QUEUE].send(json.dumps({"number": number}))
+    page = open_console(viewport={"width": 390, "height": 740})
+    page.locator("#messages button").last.click()
+    said = page.locator("#said", has_text="Shown again")
+    said.wait_for()
+    assert page.evaluate("scrollY") > 740
+    assert 0 <= said.bounding_box()["y"] < 740
+    assert page.locator("#said.bad").count() == 0
+    page.locator("select[name=when]").select_option("after")
+    page.locator("#b-fault").click()
+    page.locator("#said.bad", has_text="refused connection").wait_for()
+    assert pipeline.api("faults")["faults"] == []
+
+
+def test_an_impatient_click_sends_once(open_console, pipeline):
+    page, held = open_console(), []
+    page.route("**/_console/send", lambda route: held.append(route))
+    with page.expect_request("**/_console/send"):
+        page.locator("#b-send").click()
+    page.locator("#b-send").click()
+    held[0].continue_()
+    page.locator("#said", has_text="Sent to").wait_for()
+    assert len(held) == 1
+    assert len(pipeline.api("messages")["messages"]) == 1
+
+
+def test_a_selection_keeps_only_its_own_section_as_it_is(open_console, pipeline):
+    """What is being copied stays; the rest goes on."""
+    pipeline.cloud.queues[QUEUE].send(REQUEST)
+    page = open_console()
+    page.locator("#messages code").first.dblclick()
+    pipeline.cloud.queues[QUEUE].send("{}")
+    pipeline.cloud.faults.add("reset")
+    page.locator("#faults td", has_text="reset").wait_for()
+    assert page.locator("#messages tbody tr").count() == 1
+    page.evaluate("getSelection().removeAllRanges()")
+    page.locator("#messages tbody tr").nth(1).wait_for()
+
+
+def test_messages_can_be_told_apart(open_console, pipeline):
+    """By how their bodies begin, without secrets and without becoming part of the page."""
+    pipeline.cloud.queues[QUEUE].send('{"name": "<b>one</b>", "token": "hidden"}')
+    page = open_console()
+    assert page.locator("#messages .preview").inner_text() == '{"name": "<b>one</b>", "token": "********"}'
+    page.locator("#messages summary").click()
+    assert page.locator("#messages .preview").is_hidden()
 
 
 def test_it_works_without_javascript(open_console, pipeline):

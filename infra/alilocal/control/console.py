@@ -66,9 +66,9 @@ class Console:
         if name in _TYPES:
             data = (files("alilocal.control") / "static" / name).read_bytes()
             return Response(200, (("Content-Type", _TYPES[name]), *_HEADERS), data)
-        said = dict(request.query_pairs(plus_is_space=True)).get("said", "")
+        given = dict(request.query_pairs(plus_is_space=True))
         if name == "":
-            return _page(self._page.whole(said))
+            return _page(self._page.whole(given.get("said", ""), failed="failed" in given))
         if name == "live":
             return _page(self._page.live())
         if name == "reset":
@@ -80,16 +80,19 @@ class Console:
         given = parse_qs(request.body.decode(errors="replace"), keep_blank_values=True)
         form = {key: values[-1] for key, values in given.items()}
         self._guard.check_form(form.get("token"))
+        failed = "&failed=1"
         try:
-            said = self._actions[name](form)
+            said, failed = self._actions[name](form), ""
         except (Refused, ServiceError) as exc:
             said = exc.message
         except (ValueError, TypeError) as exc:
             said = str(exc)
-        return Response(303, (("Location", f"/_console?said={quote(said)}"), *_HEADERS))
+        return Response(303, (("Location", f"/_console?said={quote(said)}{failed}"), *_HEADERS))
 
     def _send(self, form: Form) -> str:
         queue, body = form.get("queue", ""), form.get("body", "")
+        if not queue:
+            raise ValueError("There is no queue yet: create one with an SDK, or start with --queue NAME.")
         message_id = self._cloud.queues.get(queue).send(body.replace("\r\n", "\n"))
         return f"Sent to {queue}: {message_id}"
 
@@ -106,6 +109,7 @@ class Console:
             when=form.get("when", "before"),  # type: ignore[arg-type]
             times=int(form["times"]) if form.get("times") else None,
             probability=float(form.get("probability") or 1),
+            seconds=float(form["seconds"]) if form.get("seconds") else None,
             **options,  # type: ignore[arg-type]
             **numbers,  # type: ignore[arg-type]
         )

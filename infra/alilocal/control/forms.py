@@ -42,10 +42,9 @@ class Forms:
         return tag("div", self._send_form(), self._fault_form(), self._clock_form(), class_="forms")
 
     def _send_form(self) -> Html:
-        options = [tag("option", queue.name, value=queue.name) for queue in self._cloud.queues]
         example = json.dumps(_EXAMPLE, indent=2)
         fields = [
-            tag("label", "Queue ", tag("select", options, name="queue")),
+            tag("label", "Queue ", self.queues()),
             tag(
                 "label",
                 "Message",
@@ -54,22 +53,29 @@ class Forms:
         ]
         return tag("section", tag("h2", "Send a request"), self.one("send", fields, "Send"))
 
+    def queues(self) -> Html:
+        """The choice of a queue, which changes with them."""
+        options = [tag("option", queue.name, value=queue.name) for queue in self._cloud.queues]
+        return tag("select", options, name="queue", id="queues", data_live=True)
+
     def _fault_form(self) -> Html:
         names = sorted({name for service in self._cloud.services for name in service.operations})
+        services = {service.name: service.name for service in self._cloud.services}
         fields = [
-            select("Kind", "kind", get_args(Kind)),
-            select("Service", "service", ["", *(service.name for service in self._cloud.services)]),
+            select("Kind", "kind", {kind: kind.replace("_", " ") for kind in get_args(Kind)}),
+            select("Service", "service", {"": "any", **services}),
             tag(
                 "label",
                 "Operation",
                 tag("input", name="operation", list="operations", placeholder="any", autocomplete="off"),
             ),
             tag("datalist", (tag("option", value=name) for name in names), id="operations"),
-            select("When", "when", ("before", "after")),
+            select("Strikes", "when", {"before": "before it acts", "after": "after it acted"}),
             number("From call", "nth", "1", "1"),
             number("Times", "times", "1", "1", hint="empty: always"),
             number("Probability", "probability", "1", "0", step="any"),
-            number("Status", "status", "", "100", hint="kind status"),
+            number("Status", "status", "", "200", hint="kind status"),
+            number("Seconds", "seconds", "", "0", step="any", hint="stall, drip"),
         ]
         grid = tag("div", fields, class_="grid")
         return tag("section", tag("h2", "Inject a fault"), self.one("fault", grid, "Inject"))

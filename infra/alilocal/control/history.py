@@ -7,6 +7,7 @@ was being delivered.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -58,13 +59,14 @@ class Histories:
 
     def __init__(self, cloud: LocalCloud, most: int = 100) -> None:
         with cloud.changed:
-            self._requests = list(cloud.requests)
+            self._requests = sorted(cloud.requests, key=lambda one: one.time)
             self._deliveries = [one for stream in cloud.streams for one in stream.deliveries]
             self._running = {message for stream in cloud.streams for message in stream.running_ids}
             self._sent = list(cloud.journal)[-most:]
             self._states = {
                 message_id: state for queue in cloud.queues for message_id, state in queue.states().items()
             }
+        self._times = [one.time for one in self._requests]
         self._keys = {
             key
             for one in self._requests
@@ -118,11 +120,11 @@ class Histories:
 
     def _during(self, delivery: Delivery) -> Iterable[LoggedRequest]:
         """The calls made in a delivery: by its instance, or, where that is not known, at its time."""
-        end = delivery.time + delivery.duration_ms / 1000
-        for one in self._requests:
+        first = bisect_left(self._times, delivery.time)
+        last = bisect_right(self._times, delivery.time + delivery.duration_ms / 1000)
+        for one in self._requests[first:last]:
             # A call that a fault struck before it was looked at has no caller.
-            mine = delivery.instance_id is None or one.caller in (None, delivery.instance_id)
-            if mine and delivery.time <= one.time <= end:
+            if delivery.instance_id is None or one.caller in (None, delivery.instance_id):
                 yield one
 
     def _state(self, sent: Sent, deliveries: Sequence[Delivery]) -> str:
@@ -167,7 +169,7 @@ def _word(one: LoggedRequest) -> str:
 def _call_step(one: LoggedRequest) -> Step:
     detail = "" if one.operation == "PutRow" else one.detail
     if one.fault is not None:
-        detail = f"{detail} fault: {one.fault}".strip()
+        detail = f"{detail} fault: {' '.join(filter(None, (one.fault, one.code)))}".strip()
     elif one.code is not None and one.code != "OTSConditionCheckFail":
         detail = f"{detail} {one.code}".strip()
     return Step(one.time, _word(one), detail, failed=one.status is None or one.code is not None)

@@ -22,6 +22,7 @@ from alilocal.control.parts import (
     empty,
     moment,
     outcome,
+    preview,
     section,
     shown,
     step,
@@ -42,14 +43,12 @@ class Page:
         self._cloud = cloud
         self._forms = Forms(cloud, token)
 
-    def whole(self, said: str) -> str:
-        """The page; `said` is what the last form did."""
+    def whole(self, said: str, *, failed: bool = False) -> str:
+        """The page; `said` is what the last form did, or why it `failed`."""
         body = [
             tag("a", "Skip to the messages", href="#messages", class_="skip"),
             self._header(),
-            tag("p", said, class_="said", role="status", id="said")
-            if said
-            else tag("p", role="status", id="said", class_="said"),
+            tag("p", said, class_="said bad" if failed else "said", role="status", id="said"),
             tag("main", join(self._sections()[:1]), self._forms.all(), join(self._sections()[1:])),
         ]
         return document("alilocal", body)
@@ -57,7 +56,7 @@ class Page:
     def live(self) -> str:
         """The sections that change."""
         with self._cloud.changed:
-            return join([self._clock(), *self._sections()])
+            return join([self._clock(), self._forms.queues(), *self._sections()])
 
     def confirm_reset(self) -> str:
         """The question before everything is forgotten."""
@@ -88,7 +87,7 @@ class Page:
             "p",
             "cloud time ",
             tag("span", moment(clock.now()), class_="figure"),
-            ahead,
+            f" UTC{ahead}",
             id="clock",
             data_live=True,
         )
@@ -111,7 +110,7 @@ class Page:
         cards: list[Part] = [self._queue_card(queue) for queue in cloud.queues if queue.name in sources]
         cards += [self._stream_card(stream) for stream in cloud.streams]
         statuses = Counter(one.status for one in cloud.experiments if not one.deleted)
-        cards.append(card("experiments", "PAI AutoML", dict(sorted(statuses.items())) or {"in all": 0}))
+        cards.append(card("experiments", "PAI AutoML", dict(sorted(statuses.items())) or {"created": 0}))
         cards += [card("topic", topic.name, {"published": len(topic.published)}) for topic in cloud.topics]
         cards += [
             card("event bus", bus.name, {"events": len(bus.puts), "rules": len(bus.rules)})
@@ -146,14 +145,17 @@ class Page:
             )
         rows = [self._message_row(one) for one in histories]
         heads = ("message", "queue", "sent", "state", "outcome", "")
-        return section("messages", "Messages", table(heads, rows), count=len(histories))
+        total = len(self._cloud.journal)
+        return section("messages", "Messages", table(heads, rows), count=len(histories), total=total)
 
     def _message_row(self, one: History) -> Sequence[Part]:
         details = tag(
             "details",
-            tag("summary", tag("code", one.message_id)),
+            tag(
+                "summary", tag("code", one.message_id), " ", tag("span", preview(one.body), class_="preview")
+            ),
             tag("ol", (step(done, one.time) for done in one.steps), class_="steps"),
-            tag("pre", shown(one.body)),
+            tag("pre", shown(one.body), tabindex=0),
             id=f"m-{one.message_id}",
         )
         named = tag("input", type="hidden", name="message", value=one.message_id)
@@ -164,26 +166,25 @@ class Page:
         published = sorted(
             ((one, topic.name) for topic in self._cloud.topics for one in topic.published),
             key=lambda pair: pair[0].time,
-        )[-MOST_ROWS:]
+        )
         if not published:
             return section("events", "Published events", empty("Nothing was published yet."))
         rows = []
-        for one, topic in reversed(published):
+        for one, topic in reversed(published[-MOST_ROWS:]):
             event = read_json(one.body)
             members = event if isinstance(event, dict) else {}
             details = tag(
                 "details",
                 tag("summary", str(members.get("type") or "a message")),
-                tag("pre", shown(one.body)),
+                tag("pre", shown(one.body), tabindex=0),
                 id=f"e-{one.message_id}",
             )
             rows.append((details, str(members.get("subject") or ""), topic, moment(one.time)))
-        return section(
-            "events", "Published events", table(("type", "subject", "topic", "time"), rows), count=len(rows)
-        )
+        shown_ones = table(("type", "subject", "topic", "time"), rows)
+        return section("events", "Published events", shown_ones, count=len(rows), total=len(published))
 
     def _experiments(self) -> Html:
-        found = [one for one in self._cloud.experiments if not one.deleted][-MOST_ROWS:]
+        found = [one for one in self._cloud.experiments if not one.deleted]
         if not found:
             return section("experiments", "Experiments", empty("No experiment was created yet."))
         rows = [
@@ -195,10 +196,10 @@ class Page:
                 tag("span", ((tag("code", f"{key}={value}"), " ") for key, value in one.tags)),
                 moment(one.gmt_create_time),
             )
-            for one in reversed(found)
+            for one in reversed(found[-MOST_ROWS:])
         ]
         heads = ("id", "name", "status", "trials", "tags", "created")
-        return section("experiments", "Experiments", table(heads, rows), count=len(rows))
+        return section("experiments", "Experiments", table(heads, rows), count=len(rows), total=len(found))
 
     def _faults(self) -> Html:
         numbered = self._cloud.faults.numbered()
@@ -207,7 +208,8 @@ class Page:
         rows = []
         for number, one in numbered:
             where = f"{one.service or 'any service'} {one.operation or 'any operation'}"
-            left = "always" if one.times is None else f"{max(0, one.times - one.hits)} left"
+            rest = None if one.times is None else one.times - one.hits
+            left = "always" if rest is None else f"{rest} left" if rest > 0 else "used up"
             odds = f", {one.probability:.0%}" if one.probability < 1 else ""
             hidden = tag("input", type="hidden", name="fault", value=number)
             button = self._forms.one("remove-fault", hidden, "Remove", id_=f"f-{number}")
@@ -216,7 +218,7 @@ class Page:
                     one.kind,
                     where,
                     f"{one.when}{odds}, from call {one.nth}",
-                    f"{one.hits} of {one.seen}",
+                    f"{one.hits} of {one.seen} calls",
                     left,
                     button,
                 )
@@ -241,4 +243,5 @@ class Page:
             for one in reversed(entries)
         ]
         heads = ("operation", "status", "code", "detail", "caller", "time")
-        return section("requests", "Requests", table(heads, rows), count=len(rows))
+        total = self._cloud.requests.total
+        return section("requests", "Requests", table(heads, rows), count=len(rows), total=total)

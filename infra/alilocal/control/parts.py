@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from alilocal.control.history import Step
 from alilocal.control.html import Html, Part, tag
@@ -13,6 +13,7 @@ from alilocal.core.notes import is_secret, read_json
 
 MOST_ROWS = 100
 _MOST_SHOWN = 20_000
+_MOST_PREVIEWED = 60
 GOOD, BAD, BUSY = "good", "bad", "busy"
 _TONES = {
     "done": GOOD,
@@ -38,9 +39,9 @@ def document(title: str, body: Iterable[Html]) -> str:
     return f"<!doctype html>{tag('html', tag('head', head), tag('body', body), lang='en')}"
 
 
-def section(name: str, title: str, *parts: Part, count: int | None = None) -> Html:
-    newest = f" (newest {count})" if count is not None and count >= MOST_ROWS else ""
-    shown = f" {count}" if count is not None and not newest else newest
+def section(name: str, title: str, *parts: Part, count: int | None = None, total: int = 0) -> Html:
+    """A section that changes; `count` of `total` things are shown in it."""
+    shown = "" if count is None else f" newest {count} of {total}" if total > count else f" {count}"
     heading = tag("h2", title, tag("span", shown, class_="quiet"))
     return tag("section", heading, parts, id=name, data_live=True)
 
@@ -96,8 +97,9 @@ def empty(text: str) -> Html:
     return tag("p", text, class_="empty")
 
 
-def select(label: str, name: str, values: Iterable[str]) -> Html:
-    options = [tag("option", value or "any", value=value) for value in values]
+def select(label: str, name: str, values: Mapping[str, str]) -> Html:
+    """`values` with the texts that stand for them."""
+    options = [tag("option", text, value=value) for value, text in values.items()]
     return tag("label", label, tag("select", options, name=name))
 
 
@@ -120,13 +122,26 @@ def shown(body: str) -> str:
     """A body for people: JSON without its secrets; of anything else only the size."""
     value = read_json(body)
     if value is None:
-        return f"{len(body.encode(errors='replace'))} bytes that are no JSON"
+        return f"{_size(body)}, not shown: only JSON can be shown without its secrets"
     text = json.dumps(_masked(value), ensure_ascii=False, indent=2)
     return (
         text
         if len(text) <= _MOST_SHOWN
         else f"{text[:_MOST_SHOWN]}\n... {len(text) - _MOST_SHOWN} more characters"
     )
+
+
+def preview(body: str) -> str:
+    """The beginning of a body, to tell one message from another."""
+    value = read_json(body)
+    if value is None:
+        return _size(body)
+    text = json.dumps(_masked(value), ensure_ascii=False)
+    return text if len(text) <= _MOST_PREVIEWED else f"{text[:_MOST_PREVIEWED]}..."
+
+
+def _size(body: str) -> str:
+    return f"{len(body.encode(errors='replace'))} bytes that are no JSON"
 
 
 def _masked(value: JsonValue) -> JsonValue:

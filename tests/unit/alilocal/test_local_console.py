@@ -77,7 +77,7 @@ def test_a_long_queue_is_shown_in_part(cloud, page):
     for _ in range(300):
         queue.send("{}")
     shown = page()
-    assert "(newest 100)" in shown
+    assert "newest 100 of 300" in shown
     assert shown.count('id="m-') == 100
     assert "<dd>300</dd>" in shown
 

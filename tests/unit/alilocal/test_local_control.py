@@ -260,7 +260,7 @@ def test_a_fault_shows_in_the_history(ask, cloud, pipeline):
     pipeline.step()
     row = ask("GET", f"messages/{message_id}").json()
     (refused,) = [step for step in row["steps"] if step["word"] == "CreateHpoExperiment"]
-    assert (refused["failed"], refused["detail"]) == (True, "fault: status")
+    assert (refused["failed"], refused["detail"]) == (True, "fault: status ServiceUnavailable")
 
 
 def test_no_secret_is_among_what_is_mentioned():

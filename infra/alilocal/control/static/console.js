@@ -9,22 +9,34 @@
 
   const openOnes = (root) => new Set([...root.querySelectorAll("details[open]")].map((one) => one.id));
 
+  function selecting(one) {
+    const selection = document.getSelection();
+    return selection && !selection.isCollapsed && selection.containsNode(one, true);
+  }
+
+  function tell(text, failed) {
+    said.textContent = text;
+    said.classList.toggle("bad", failed);
+  }
+
   function replace(old, fresh) {
     const open = openOnes(old);
     for (const one of fresh.querySelectorAll("details")) one.open = open.has(one.id);
-    if (old.innerHTML === fresh.innerHTML) return;
+    if (old.innerHTML === fresh.innerHTML || selecting(old)) return;
+    const chosen = old.value;
     const focused = old.contains(document.activeElement) ? document.activeElement : null;
     const key = focused && (focused.id || (focused.closest("[id]") || {}).id);
-    const isSummary = focused && focused.tagName === "SUMMARY";
+    const inner = focused && focused.matches("summary, pre") ? focused.localName : null;
     const scrolls = new Map([...old.querySelectorAll("details[open] pre")].map((one) => [one.closest("details").id, one.scrollTop]));
     old.replaceChildren(...fresh.childNodes);
+    if (chosen && [...old.children].some((one) => one.value === chosen)) old.value = chosen;
     for (const [id, top] of scrolls) {
       const one = document.getElementById(id);
       if (one) one.querySelector("pre").scrollTop = top;
     }
     if (!key) return;
     const again = document.getElementById(key);
-    if (again) (isSummary ? again.querySelector("summary") : again).focus({ preventScroll: true });
+    if (again) (inner ? again.querySelector(inner) : again).focus({ preventScroll: true });
   }
 
   async function refresh() {
@@ -36,21 +48,16 @@
         const old = document.getElementById(fresh.id);
         if (old) replace(old, fresh);
       }
-      if (lost) said.textContent = "The cloud is back";
+      if (lost) tell("The cloud is back", false);
       lost = false;
     } catch {
       lost = true;
-      said.textContent = "The cloud does not answer; what is shown may be old";
+      tell("The cloud does not answer; what is shown may be old", true);
     }
   }
 
-  const selecting = () => {
-    const selection = document.getSelection();
-    return selection && !selection.isCollapsed;
-  };
-
   async function loop() {
-    if (!paused && !document.hidden && !selecting()) await refresh();
+    if (!paused && !document.hidden) await refresh();
     setTimeout(loop, 1000);
   }
 
@@ -58,13 +65,19 @@
     const form = event.target;
     if (!form.action.includes("/_console/") || document.querySelector(".narrow")) return;
     event.preventDefault();
+    if (form.dataset.busy) return;
+    form.dataset.busy = "true";
+    // Also what is said twice is to be noticed twice.
+    tell("", false);
     try {
       const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) });
-      if (answer.ok) said.textContent = new URL(answer.url).searchParams.get("said");
-      else said.textContent = (await answer.json()).error.message;
+      const told = new URL(answer.url).searchParams;
+      if (answer.ok) tell(told.get("said"), told.has("failed"));
+      else tell((await answer.json()).error.message, true);
     } catch {
-      said.textContent = "The cloud does not answer";
+      tell("The cloud does not answer", true);
     }
+    delete form.dataset.busy;
     await refresh();
   });
 
