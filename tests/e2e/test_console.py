@@ -235,6 +235,20 @@ def test_what_is_said_is_seen_wherever_one_is(open_console, pipeline):
     assert pipeline.api("faults")["faults"] == []
 
 
+def test_what_is_read_stays_where_it_is(open_console, pipeline):
+    """Messages that come in above it do not move it."""
+    sent = [pipeline.cloud.queues[QUEUE].send(json.dumps({"number": number})) for number in range(60)]
+    page = open_console(viewport={"width": 1000, "height": 600})
+    read = page.locator(f"#m-{sent[20]}")
+    read.locator("summary").click()
+    page.evaluate("(id) => document.getElementById(id).scrollIntoView()", f"m-{sent[20]}")
+    before = read.bounding_box()["y"]
+    for _ in range(5):
+        pipeline.cloud.queues[QUEUE].send("{}")
+    page.locator("#messages tbody tr").nth(64).wait_for()
+    assert abs(read.bounding_box()["y"] - before) < 2
+
+
 def test_an_impatient_click_sends_once(open_console, pipeline):
     page, held = open_console(), []
     page.route("**/_console/send", lambda route: held.append(route))

@@ -28,7 +28,13 @@
     const key = focused && (focused.id || (focused.closest("[id]") || {}).id);
     const inner = focused && focused.matches("summary, pre") ? focused.localName : null;
     const scrolls = new Map([...old.querySelectorAll("details[open] pre")].map((one) => [one.closest("details").id, one.scrollTop]));
+    // What is being read stays where it is when something comes in above it.
+    const top = (one) => one.getBoundingClientRect().top;
+    const read = top(old) < 0 && [...old.querySelectorAll("details")].find((one) => one.getBoundingClientRect().bottom > 0);
+    const stood = read && top(read);
     old.replaceChildren(...fresh.childNodes);
+    const stands = read && document.getElementById(read.id);
+    if (stands) scrollBy(0, top(stands) - stood);
     if (chosen && [...old.children].some((one) => one.value === chosen)) old.value = chosen;
     for (const [id, top] of scrolls) {
       const one = document.getElementById(id);
