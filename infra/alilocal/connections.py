@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from alilocal.cloud import LocalCloud
 
-MOST_BODY_BYTES = 8 * 1024 * 1024
+# A snapshot comes as one body.
+MOST_BODY_BYTES = 64 * 1024 * 1024
 _IDLE_SECONDS = 60
 _STOP_SECONDS = 5
 

@@ -84,7 +84,7 @@ class AsyncQueue:
                 result = None
             with self._cloud.changed:
                 self._running -= 1
-                if result is not None:
+                if result is not None and not self._closed:
                     self._settle(one, result)
                 self._cloud.changed.notify_all()
 

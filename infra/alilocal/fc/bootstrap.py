@@ -168,6 +168,7 @@ class Runtime:
             **members,
             requestId=request["request_id"],
             service=service,
+            tracing=SimpleNamespace(span_context="", span_baggages={}, jaeger_endpoint=""),
             credentials=Credentials(*settings["credentials"]),
             retry_count=request.get("retry_count", 0),
         )

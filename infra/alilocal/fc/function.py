@@ -102,6 +102,7 @@ class Function:
         self._cloud = cloud
         self.settings = settings
         self._idle: list[_Kept] = []
+        self._busy: list[_Kept] = []
         self._count = 0
         self._free = threading.Condition()
         self._closed = False
@@ -178,9 +179,11 @@ class Function:
             self._end(kept)
 
     def close(self) -> None:
-        """Take nothing more, and end every instance; idempotent."""
+        """Take nothing more, and end every instance, whatever it does; idempotent."""
         with self._free:
             self._closed = True
+            for kept in self._busy:
+                kept.instance.interrupt()
             self._free.notify_all()
         if self._async is not None:
             self._async.close()
@@ -209,7 +212,8 @@ class Function:
                     stale += [kept for kept in self._idle if not self._may_serve(kept, code)]
                     self._idle = [kept for kept in self._idle if self._may_serve(kept, code)]
                     if self._idle:
-                        return self._idle.pop(), False
+                        self._busy.append(self._idle.pop())
+                        return self._busy[-1], False
                     if self._count - len(stale) < self.settings.max_instances:
                         self._count += 1
                         break
@@ -218,10 +222,15 @@ class Function:
             for kept in stale:
                 self._end(kept)
         try:
-            return self._start(code), True
+            made = self._start(code)
         except BaseException:
             self._forget()
             raise
+        with self._free:
+            self._busy.append(made)
+            if self._closed:
+                made.instance.interrupt()
+        return made, True
 
     def _may_serve(self, kept: _Kept, code: object) -> bool:
         now = self._cloud.clock.now()
@@ -230,6 +239,7 @@ class Function:
     def _give_back(self, kept: _Kept) -> None:
         kept.used = self._cloud.clock.now()
         with self._free:
+            self._busy.remove(kept)
             if kept.instance.alive and not self._closed:
                 self._idle.append(kept)
                 self._free.notify()

@@ -132,6 +132,12 @@ class Instance:
                 continue
         self._release()
 
+    def interrupt(self) -> None:
+        """End what it does at once; whoever asked gets the answer of a process that ended."""
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
     def close(self) -> None:
         """Let it end by itself, which it does when nothing more is to come; then kill what is left."""
         if not self.alive:

@@ -161,6 +161,7 @@ def test_what_the_function_sees_is_fcs(create, cloud, code, monkeypatch):
     assert found["key"].startswith("STS.")
     assert found["context"]["region"] == cloud.region
     assert "timeout=7" in found["context"]["function"]
+    assert "span_baggages" in found["context"]["tracing"]
 
 
 def test_the_newer_context_has_no_credentials(create):
@@ -493,3 +494,20 @@ def test_no_instance_outlives_a_cloud_that_is_killed(code, tmp_path):
     until = time.monotonic() + 10
     while instance.exists() and "zombie" not in (instance / "status").read_text():
         assert time.monotonic() < until
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_closing_ends_calls_under_way(create, tmp_path, kind):
+    """A call that would go on to its time-out does not keep a cloud from closing."""
+    function, event = create(timeout=60), json.dumps({"do": "hang"}).encode()
+    caller = threading.Thread(
+        target=function.invoke if kind == "sync" else function.invoke_async, args=(event,)
+    )
+    caller.start()
+    while not (tmp_path / "mark").exists() or not (tmp_path / "mark").read_text():
+        time.sleep(0.01)
+    function.close()
+    caller.join()
+    (made,) = function.invocations
+    assert "Process exited unexpectedly" in made.result.body.decode()
+    assert function.instances == 0
