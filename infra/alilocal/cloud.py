@@ -236,7 +236,7 @@ class LocalCloud:
     def _call_function(self, name: str, event: bytes) -> bool:
         if "functions" not in self.__dict__ or name not in self.functions:
             return False
-        self.functions[name].invoke_async(event)
+        self.functions[name].trigger_async(event)
         return True
 
     def _recycle(self) -> None:

@@ -53,7 +53,7 @@ class FunctionRule:
         if dead_letter_queue is not None:
             cloud.queues.get(dead_letter_queue)
         self._cloud = cloud
-        self._invoke: Callable[[bytes], object] = invoke if callable(invoke) else invoke.invoke
+        self._invoke: Callable[[bytes], object] = invoke if callable(invoke) else invoke.trigger
         self._retry = retry
         self._dead_letter_queue = dead_letter_queue
         self._pending: list[_Pending] = []

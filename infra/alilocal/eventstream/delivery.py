@@ -41,7 +41,7 @@ def called(invoke: Invoke | Function, *, asynchronous: bool) -> Invoke:
         if asynchronous:
             raise ValueError("only a function of the cloud can be called asynchronously")
         return invoke
-    return invoke.invoke_async if asynchronous else invoke.invoke
+    return invoke.trigger_async if asynchronous else invoke.trigger
 
 
 def judged(delivery: Delivery, result: object) -> Delivery:

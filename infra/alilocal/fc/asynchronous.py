@@ -31,6 +31,7 @@ class _Accepted:
     event: bytes = field(repr=False)
     accepted_at: float
     due_at: float
+    within: float | None
     attempts: int = 0
 
 
@@ -50,11 +51,11 @@ class AsyncQueue:
         for thread in self._threads:
             thread.start()
 
-    def accept(self, event: bytes) -> str:
+    def accept(self, event: bytes, within: float | None = None) -> str:
         """Keep `event` for a call; the request id, which all its attempts have."""
         request_id, now = self._function.new_request_id(), self._cloud.clock.now()
         with self._cloud.changed:
-            self._waiting.append(_Accepted(request_id, event, now, now))
+            self._waiting.append(_Accepted(request_id, event, now, now, within))
             self._cloud.changed.notify_all()
         return request_id
 
@@ -78,7 +79,9 @@ class AsyncQueue:
     def _work(self) -> None:
         while (one := self._next()) is not None:
             try:
-                result = self._function.call(one.event, one.request_id, "async", one.attempts)
+                result = self._function.call(
+                    one.event, one.request_id, "async", one.attempts, within=one.within
+                )
             except RuntimeError:
                 # Closed meanwhile.
                 result = None

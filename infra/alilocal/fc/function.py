@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import threading
 from collections import deque
@@ -26,10 +27,14 @@ if TYPE_CHECKING:
     from alilocal.fc.asynchronous import AsyncQueue
 
 MOST_SYNC_BYTES, MOST_ASYNC_BYTES = 32 * 2**20, 128 * 1024
+TRIGGER_SECONDS = 300
+"""How long a call by a trigger may take, whatever the function's time-out. Whether Function Compute then ends
+the call or only stops waiting for it is not documented; here it ends."""
 _IDLE_SECONDS, _OLDEST_SECONDS = 300, 36 * 3600
 _PRE_STOP_SECONDS = 90
 _MOST_ENVIRONMENT_BYTES = 4096
 _KEPT = 1000
+_VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 Runtime = Literal["python3.10", "python3.12"]
 
@@ -70,7 +75,7 @@ class Settings:
         if not 0 <= self.max_async_retry_attempts <= 8:
             raise ValueError("max_async_retry_attempts must be between 0 and 8")
         for name in self.environment:
-            if name.startswith("FC_") or "=" in name or not name:
+            if name.startswith("FC_") or not _VARIABLE.fullmatch(name):
                 raise ValueError(f"environment: {name!r} cannot be the name of a variable of a function")
         if sum(len(name) + len(value) for name, value in self.environment.items()) > _MOST_ENVIRONMENT_BYTES:
             raise ValueError(f"environment: the variables exceed {_MOST_ENVIRONMENT_BYTES} bytes")
@@ -128,28 +133,49 @@ class Function:
         with self._free:
             return self._count
 
-    def invoke(self, event: bytes) -> InvocationResult:
-        """Call it and wait; raises PayloadTooLarge, and RuntimeError once it is closed."""
+    def invoke(self, event: bytes, *, within: float | None = None) -> InvocationResult:
+        """Call it and wait, no longer than its time-out and `within` seconds.
+
+        Raises PayloadTooLarge, and RuntimeError once it is closed.
+        """
         if len(event) > MOST_SYNC_BYTES:
             raise PayloadTooLarge(MOST_SYNC_BYTES)
-        return self.call(event, self.new_request_id(), "sync")
+        return self.call(event, self.new_request_id(), "sync", within=within)
 
-    def invoke_async(self, event: bytes) -> str:
-        """Have it called later; the request id. Raises PayloadTooLarge, and RuntimeError once it is closed."""
+    def invoke_async(self, event: bytes, *, within: float | None = None) -> str:
+        """Have it called later, as `invoke` does; the request id."""
         if len(event) > MOST_ASYNC_BYTES:
             raise PayloadTooLarge(MOST_ASYNC_BYTES)
-        return self._queue().accept(event)
+        return self._queue().accept(event, within)
+
+    def trigger(self, event: bytes) -> InvocationResult:
+        """`invoke`, as a trigger does it."""
+        return self.invoke(event, within=TRIGGER_SECONDS)
+
+    def trigger_async(self, event: bytes) -> str:
+        """`invoke_async`, as a trigger does it."""
+        return self.invoke_async(event, within=TRIGGER_SECONDS)
 
     def drain(self, timeout: float = 10.0) -> bool:
         """Wait until no asynchronous call is left; False if some are after `timeout` real seconds."""
         return self._async is None or self._async.drain(timeout)
 
-    def call(self, event: bytes, request_id: str, kind: Kind, retry_count: int = 0) -> InvocationResult:
+    def call(
+        self,
+        event: bytes,
+        request_id: str,
+        kind: Kind,
+        retry_count: int = 0,
+        *,
+        within: float | None = None,
+    ) -> InvocationResult:
         """One invocation, on an instance that is free or new."""
+        timeout = self.settings.timeout if within is None else min(within, self.settings.timeout)
         started = self._cloud.clock.now()
         kept, cold = self._take()
         try:
-            answer = self._answer(kept, event, request_id, retry_count, cold=cold)
+            answer = self._initialized(kept) if cold else None
+            answer = answer or kept.instance.ask("invoke", request_id, event, timeout, retry_count)
         finally:
             self._give_back(kept)
         result = InvocationResult(
@@ -259,15 +285,17 @@ class Function:
             self._count -= 1
             self._free.notify()
 
-    def _answer(self, kept: _Kept, event: bytes, request_id: str, retry_count: int, *, cold: bool) -> Answer:
-        settings = self.settings
-        if cold and settings.initializer:
-            hook = kept.instance.ask("initialize", self._cloud.ids.uuid(), b"", settings.initializer_timeout)
-            if hook.error_type is not None:
-                # The next call gets a new instance.
-                kept.instance.kill()
-                return Answer(hook.body, "InitializationError", hook.duration_ms, hook.memory_mb, hook.log)
-        return kept.instance.ask("invoke", request_id, event, settings.timeout, retry_count)
+    def _initialized(self, kept: _Kept) -> Answer | None:
+        """Run the initializer, if there is one; what the call answers if that failed."""
+        if not self.settings.initializer:
+            return None
+        timeout = self.settings.initializer_timeout
+        hook = kept.instance.ask("initialize", self._cloud.ids.uuid(), b"", timeout)
+        if hook.error_type is None:
+            return None
+        # The next call gets a new instance.
+        kept.instance.kill()
+        return Answer(hook.body, "InitializationError", hook.duration_ms, hook.memory_mb, hook.log)
 
     def _start(self, code: object) -> _Kept:
         settings, now = self.settings, self._cloud.clock.now()

@@ -12,6 +12,7 @@ import pytest
 import requests
 
 import alilocal
+import alilocal.fc.function as fc_function
 from alilocal.eventstream import EventStream
 from alilocal.fc.function import PayloadTooLarge
 
@@ -368,6 +369,7 @@ def test_what_is_not_the_functions_own_code_is_not_watched(create, code):
     [
         {"timeout": 0},
         {"max_instances": 0},
+        {"environment": {"1X": "a"}},
         {"max_async_retry_attempts": 9},
         {"environment": {"FC_OWN": "x"}},
         {"environment": {"LARGE": "x" * 4096}},
@@ -511,3 +513,18 @@ def test_closing_ends_calls_under_way(create, tmp_path, kind):
     (made,) = function.invocations
     assert "Process exited unexpectedly" in made.result.body.decode()
     assert function.instances == 0
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_trigger_does_not_wait_for_ever(create, cloud, code, monkeypatch, asynchronous):
+    """Its calls end after five minutes, here half a second, whatever the function's time-out."""
+    assert fc_function.TRIGGER_SECONDS == 300
+    monkeypatch.setattr(fc_function, "TRIGGER_SECONDS", 0.5)
+    (code / "hanging.py").write_text("import time\n\ndef handler(event, context):\n    time.sleep(60)\n")
+    function = create("hanging.handler", timeout=20, max_async_retry_attempts=0)
+    cloud.queues.create("q").send("a")
+    stream = EventStream(cloud, queue="q", invoke=function, asynchronous=asynchronous)
+    assert stream.step()
+    assert function.drain(30)
+    (made,) = function.invocations
+    assert json.loads(made.result.body) == {"errorMessage": "Function time out after 0.5 seconds"}
