@@ -54,8 +54,10 @@ class Forms:
         return tag("section", tag("h2", "Send a request"), self.one("send", fields, "Send"))
 
     def queues(self) -> Html:
-        """The choice of a queue, which changes with them."""
-        options = [tag("option", queue.name, value=queue.name) for queue in self._cloud.queues]
+        """The choice of a queue, which changes with them; those that feed something come first."""
+        sources = {stream.queue_name for stream in self._cloud.streams}
+        names = sorted((queue.name for queue in self._cloud.queues), key=lambda name: name not in sources)
+        options = [tag("option", name, value=name) for name in names]
         return tag("select", options, name="queue", id="queues", data_live=True)
 
     def _fault_form(self) -> Html:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import alilocal
 from alilocal.control.html import tag
+from alilocal.eventstream import EventStream
 from alilocal.smq.message import Outgoing
 
 HOSTILE = '<script>alert("x")</script>\'"&\x00\ud800'
@@ -201,3 +202,12 @@ def test_ten_thousand_messages_cost_a_page_no_more_than_their_count(count_calls)
             queue.send("{}")
         many = count_calls(lambda: session.get(f"{cloud.endpoint}/_console/live"))
         assert (many - few) / 4500 < 20
+
+
+def test_a_queue_that_feeds_a_function_is_offered_first(cloud, page):
+    """Not the one whose name comes first, such as that of its dead letters."""
+    for name in ("dead", "orders"):
+        cloud.queues.create(name)
+    EventStream(cloud, queue="orders", invoke=print)
+    offered = re.search(r"<select name=\"queue\".*?</select>", page())[0]
+    assert re.findall(r'value="(\w+)"', offered) == ["orders", "dead"]
