@@ -245,7 +245,9 @@ class LocalCloud:
             self.functions.recycle()
 
     def close(self) -> None:
-        """Let long polls end at once, and end the instances of functions; idempotent."""
+        """Stop event streams, let long polls end at once, and end the instances of functions; idempotent."""
+        for stream in list(self.streams):
+            stream.stop(0)
         if "functions" in self.__dict__:
             self.functions.close()
         with self.changed:

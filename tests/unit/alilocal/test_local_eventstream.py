@@ -403,3 +403,23 @@ def test_a_snapshot_shows_what_a_stream_holds(cloud, queue, collecting):
         again = EventStream(other, queue="q", invoke=Function())
         assert again.step()
         assert other.queues["q"].messages == []
+
+
+def test_a_cloud_that_is_closed_stops_its_streams(cloud, queue):
+    """Its threads end, and a call under way when it closes is the last."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def function(_event):
+        begun.set()
+        go_on.wait(10)
+
+    EventStream(cloud, queue="q", invoke=function, batch_size=1).start()
+    for body in "ab":
+        queue.send(body)
+    (thread,) = [one for one in threading.enumerate() if one.name.startswith("eventstream")]
+    assert begun.wait(10)
+    cloud.close()
+    go_on.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert [one.body for one in queue.messages] == ["b"]
