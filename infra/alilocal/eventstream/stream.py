@@ -49,9 +49,9 @@ class EventStream:
     succeeds unless `invoke` raises, returns False, or a result whose `ok` is False; the messages are then
     deleted. With `asynchronous` it succeeds as soon as the function of the cloud has accepted the event. A
     failed batch is delivered again by `retry`, on the cloud's clock. When that is exhausted, its messages go to
-    `dead_letter_queue`, one letter each, or are dropped without one; with `tolerance` False the stream blocks
-    instead, and its messages stay in the queue until it is started anew. In mode `event` every event is one
-    message.
+    `dead_letter_queue`, one letter each, or are dropped without one; what that queue does not take, for its size
+    perhaps, is delivered anew. With `tolerance` False the stream blocks instead, and its messages stay in the
+    queue until it is started anew. In mode `event` every event is one message.
 
     Drive it with threads, `start` and `stop`, or by hand with `step`. Raises NotExist if a queue is missing,
     ValueError for numbers that make no sense.
@@ -268,41 +268,41 @@ class EventStream:
         with self._cloud.changed:
             batch.attempts += 1
             self._running.remove(batch)
-            retries_at = None
             if delivery.succeeded:
                 self._delete(batch.messages)
             elif self._stopping:
                 self._release(batch.messages)
             else:
-                retries_at = self._fail(batch)
-                gave_up = retries_at is None and self._tolerance
-                buried = self._dead_letter_queue if gave_up else None
-                delivery = replace(delivery, retry_at=retries_at, dead_letter_queue=buried)
+                delivery = self._failed(batch, delivery)
             self._deliveries.append(delivery)
             self._cloud.changed.notify_all()
 
-    def _fail(self, batch: _Batch) -> float | None:
-        """Plan the next try; when it will be, None if there is none."""
+    def _failed(self, batch: _Batch, delivery: Delivery) -> Delivery:
+        """Plan the next try, or give up; the delivery with what comes of it."""
         delay = delay_after(self._retry, batch.attempts, self._cloud.ids)
         if delay is not None:
             batch.due_at = self._cloud.clock.now() + delay
             self._waiting.append(batch)
-            return batch.due_at
+            return replace(delivery, retry_at=batch.due_at)
         if self._tolerance:
-            self._give_up(batch.messages)
-        else:
-            self.blocked = True
-            self._release(batch.messages)
-            self._let_go()
-        return None
+            kept = self._give_up(batch.messages)
+            return replace(delivery, dead_letter_queue=None if kept else self._dead_letter_queue)
+        self.blocked = True
+        self._release(batch.messages)
+        self._let_go()
+        return delivery
 
-    def _give_up(self, messages: Sequence[Message]) -> None:
+    def _give_up(self, messages: Sequence[Message]) -> bool:
+        """Bury or drop them; whether one had to be kept."""
+        kept = False
         for message in messages:
             if self._dead_letter_queue is None or self._bury(message, self._dead_letter_queue):
                 self._delete([message])
             else:
                 # Better delivered once more than lost.
                 self._release([message])
+                kept = True
+        return kept
 
     def _bury(self, message: Message, queue: str) -> bool:
         try:

@@ -179,6 +179,7 @@ def test_a_dead_letter_that_cannot_be_written_is_not_lost(cloud, queue):
         stream.step()
         cloud.clock.advance(20)
     assert [message.state for message in queue.messages] == ["active"]
+    assert stream.deliveries[-1].dead_letter_queue is None
 
 
 def test_without_tolerance_the_stream_blocks(cloud, queue):
