@@ -130,7 +130,11 @@ class Queues:
         if target is None:
             return
         for message in queue.pop_exhausted():
-            target.take_in(self._dead_letter(queue, message))
+            letter = self._dead_letter(queue, message)
+            target.take_in(letter)
+            if letter.message_id != message.message_id:
+                now = self._world.clock.now()
+                self._world.journal.append(Sent(target.name, letter.message_id, letter.body, now))
 
     def _dead_letter(self, queue: Queue, message: Message) -> Message:
         kept = self._world.behaviour.dead_letter_id == "kept"

@@ -140,7 +140,12 @@ def test_a_dead_letter_policy_is_set(ask, cloud):
     orders.receive(1)
     cloud.clock.advance(31)
     cloud.queues.bury_exhausted(orders)
-    assert [message.body for message in dead.messages] == ["body"]
+    (letter,) = dead.messages
+    assert letter.body == "body"
+    listed = [
+        (one["messageId"], one["queue"], one["state"]) for one in ask("GET", "messages").json()["messages"]
+    ]
+    assert listed[0] == (letter.message_id, "dead", "active")
     for wrong in ({}, {"queue": "orders", "maxReceiveCount": 1}, {"queue": "dead", "maxReceiveCount": 0}):
         assert code(ask("PUT", "queues/orders/dead-letter", wrong)) == (400, "BadRequest")
     assert code(ask("PUT", "queues/orders/dead-letter", {"queue": "x", "maxReceiveCount": 1})) == (
