@@ -128,13 +128,16 @@ class FunctionRule:
             one.due_at = self._cloud.clock.now()
             self._pending.append(one)
 
+    def _ends(self) -> bool:
+        return self._stopping or self._cloud.changed.closed
+
     def _work(self) -> None:
         while True:
             while self.step():
-                if self._stopping:
+                if self._ends():
                     return
             with self._cloud.changed:
-                if self._stopping:
+                if self._ends():
                     return
                 moments = [one.due_at for one in self._pending]
                 self._cloud.clock.pause(min(moments) - self._cloud.clock.now() if moments else None)

@@ -268,6 +268,14 @@ def test_a_rule_calls_from_its_thread(cloud):
     assert json.loads(done[0])["source"] == "orders"
 
 
+def test_a_rule_ends_with_its_cloud():
+    with alilocal.LocalCloud() as cloud:
+        rule = FunctionRule(cloud, "call", invoke=lambda data: True)
+        rule.start()
+    rule._thread.join(5)
+    assert not rule._thread.is_alive()
+
+
 def test_buses_outlive_a_snapshot(cloud):
     cloud.queues.create("copies")
     cloud.buses.create("orders")
