@@ -194,6 +194,179 @@ def test_batches(client):
     assert [item.row.attribute_columns[0][1] if item.row else None for item in rows] == [1, None]
 
 
+COMPARATOR = ots.ComparatorType
+
+
+def regex(value, pattern, comparator, cast=ots.CastType.VT_INTEGER):
+    return ots.SingleColumnRegexCondition("s", comparator, value, ots.RegexRule(pattern, cast))
+
+
+@pytest.mark.parametrize(
+    ("condition", "met"),
+    [
+        (ots.SingleColumnRegexCondition("s", COMPARATOR.EXIST), True),
+        (ots.SingleColumnRegexCondition("gone", COMPARATOR.EXIST), False),
+        (ots.SingleColumnRegexCondition("gone", COMPARATOR.NOT_EXIST), True),
+        (regex(5, "size:([0-9]+)", COMPARATOR.GREATER_THAN), True),
+        (regex(70, "size:([0-9]+)", COMPARATOR.GREATER_THAN), False),
+        (regex("x", "^(.)", COMPARATOR.EQUAL, ots.CastType.VT_STRING), False),
+        (regex(5, "weight:([0-9]+)", COMPARATOR.GREATER_THAN), False),
+        (regex(5, "(size)", COMPARATOR.GREATER_THAN), False),
+    ],
+)
+def test_conditions_on_parts_of_a_text(client, condition, met):
+    put(client, "a", s="a size:42 thing")
+    assert (get(client, "a", column_filter=condition) is not None) == met
+
+
+def test_a_condition_on_every_version(server):
+    """Unless it is told to look at the newest only, one version that fits is enough."""
+    client = connect(server)
+    create(client, max_version=3)
+    for value in (1, 2):
+        change = {"PUT": [("v", value)]}
+        client.update_row("t", ots.Row([("k", "a")], change), ots.Condition(EXISTENCE.IGNORE))
+        server.cloud.clock.advance(0.01)
+    for newest, met in ((True, False), (False, True)):
+        old = ots.SingleColumnCondition("v", 1, COMPARATOR.EQUAL, latest_version_only=newest)
+        _, row, _ = client.get_row("t", [("k", "a")], column_filter=old, max_version=3)
+        assert (row is not None) == met
+
+
+def test_a_filter_sees_what_is_read(client):
+    """A column that is not asked for is missing to it."""
+    put(client, "a", v=1, w=2)
+    other = single("w", 3, missing=True)
+    assert get(client, "a", column_filter=other) is None
+    assert get(client, "a", columns_to_get=["v"], column_filter=other) == {"v": 1}
+
+
+def versions(row):
+    return [(name, value) for name, value, _ in row.attribute_columns]
+
+
+def test_reads_of_some_columns_and_versions(server):
+    """Versions in a range of time, columns in a range of names, alone, of a batch and of a range of rows."""
+    client = connect(server)
+    create(client, max_version=10)
+    now = server.cloud.clock.now_ms()
+    cells = [(name, step, now + step) for name in ("a", "b", "c") for step in range(3)]
+    client.put_row("t", ots.Row([("k", "x")], cells), ots.Condition(EXISTENCE.IGNORE))
+    low, high = [("k", ots.INF_MIN)], [("k", ots.INF_MAX)]
+    for asked, expected in (
+        ({"time_range": (now, now + 2), "columns_to_get": ["a"]}, [("a", 1), ("a", 0)]),
+        ({"time_range": (now, now + 3), "columns_to_get": ["a"], "max_version": 1}, [("a", 2)]),
+        ({"time_range": now + 1}, [("a", 1), ("b", 1), ("c", 1)]),
+        ({"max_version": 1, "start_column": "b"}, [("b", 2), ("c", 2)]),
+        ({"max_version": 1, "start_column": "a", "end_column": "c"}, [("a", 2), ("b", 2)]),
+        ({"max_version": 1, "end_column": "b"}, [("a", 2)]),
+    ):
+        _, row, _ = client.get_row("t", [("k", "x")], **{"max_version": None, **asked})
+        assert versions(row) == expected
+        _, _, [row], _ = client.get_range("t", "FORWARD", low, high, **{"max_version": None, **asked})
+        assert versions(row) == expected
+        request = ots.BatchGetRowRequest()
+        request.add(ots.TableInBatchGetRowItem("t", [[("k", "x")]], **{"max_version": None, **asked}))
+        [item] = client.batch_get_row(request).get_result_by_table("t")
+        assert versions(item.row) == expected
+    _, row, _ = client.get_row("t", [("k", "x")], time_range=(1, 2))
+    assert row is None
+    for nothing in ({"time_range": (2, 2)}, {"max_version": 0}, {"max_version": None}):
+        read = lambda nothing=nothing: client.get_row("t", [("k", "x")], **nothing)  # noqa: E731
+        assert refused(read) == ("OTSParameterInvalid", 400)
+
+
+def test_versions_that_a_writer_chooses(server, client):
+    """They must lie within the table's deviation of the present time."""
+    now = server.cloud.clock.now_ms()
+    day = 86_400_000
+    for at, allowed in (
+        (now - day + 5000, True),
+        (now - day - 1, False),
+        (now + day + 5000, False),
+        (1, False),
+    ):
+        row = ots.Row([("k", str(at))], [("v", 1, at)])
+        write = lambda row=row: client.put_row("t", row, ots.Condition(EXISTENCE.IGNORE))  # noqa: E731
+        if allowed:
+            write()
+        else:
+            assert refused(write) == ("OTSParameterInvalid", 400)
+
+
+def test_a_key_that_is_numbered(server):
+    """The service numbers such a column, tells the key if it is asked, and never uses a number again."""
+    client = connect(server)
+    create(client, schema=(("k", "STRING"), ("n", "INTEGER", ots.PK_AUTO_INCR)))
+    told = client.describe_table("t").table_meta.schema_of_primary_key
+    assert told == [("k", "STRING"), ("n", "INTEGER", ots.PK_AUTO_INCR)]
+    keys = []
+    for value in range(3):
+        row = ots.Row([("k", "a"), ("n", ots.PK_AUTO_INCR)], [("v", value)])
+        _, made = client.put_row("t", row, ots.Condition(EXISTENCE.IGNORE), ots.ReturnType.RT_PK)
+        keys.append(made.primary_key)
+    client.delete_row("t", keys[-1], ots.Condition(EXISTENCE.EXPECT_EXIST))
+    assert [key[0][1] for key in keys] == ["a"] * 3
+    numbers = [key[1][1] for key in keys]
+    assert numbers == sorted(set(numbers))
+    _, row, _ = client.get_row("t", keys[1], max_version=1)
+    assert versions(row) == [("v", 1)]
+    unsure = ots.Condition(EXISTENCE.EXPECT_NOT_EXIST)
+    row = ots.Row([("k", "a"), ("n", ots.PK_AUTO_INCR)], [("v", 0)])
+    assert refused(lambda: client.put_row("t", row, unsure)) == ("OTSParameterInvalid", 400)
+    first = (("n", "INTEGER", ots.PK_AUTO_INCR),)
+    assert refused(lambda: create(client, "u", first)) == ("OTSParameterInvalid", 400)
+
+
+def test_declared_columns_are_told(server):
+    client = connect(server)
+    meta = ots.TableMeta("t", [("k", "STRING")], [("v", "INTEGER"), ("s", "STRING")])
+    client.create_table(meta, ots.TableOptions(), ots.ReservedThroughput(ots.CapacityUnit(0, 0)))
+    assert client.describe_table("t").table_meta.defined_columns == [("v", "INTEGER"), ("s", "STRING")]
+
+
+def test_limits(client):
+    """What the documentation says is too much is refused by its code."""
+    too_long = lambda: put(client, "a", v="x" * (2 * 1024 * 1024 + 1))  # noqa: E731
+    assert refused(too_long) == ("OTSParameterInvalid", 400)
+    put(client, "a", v="x" * (2 * 1024 * 1024))
+    too_large = {f"v{number}": "x" * (2 * 1024 * 1024 - 100) for number in range(3)}
+    assert refused(lambda: put(client, "b", **too_large))[1] in (400, 413)
+    assert refused(lambda: create(client, "u", time_to_live=86_399)) == ("OTSParameterInvalid", 400)
+    put(client, "c", v=2**63 - 1)
+    more = ots.Row([("k", "c")], {"INCREMENT": [("v", 1)]})
+    add = lambda: client.update_row("t", more, ots.Condition(EXISTENCE.IGNORE))  # noqa: E731
+    assert refused(add) == ("OTSParameterInvalid", 400)
+    for number in range(63):
+        create(client, f"t{number}")
+    assert refused(lambda: create(client, "t63")) == ("OTSQuotaExhausted", 403)
+
+
+def test_a_range_ends_after_so_many_bytes(client):
+    """With the key to go on from."""
+    for key in "abc":
+        put(client, key, v="x" * (2 * 1024 * 1024), w="x" * 1024 * 1024)
+    _, following, rows, _ = client.get_range(
+        "t", "FORWARD", [("k", ots.INF_MIN)], [("k", ots.INF_MAX)], max_version=1
+    )
+    assert [row.primary_key for row in rows] == [[("k", "a")], [("k", "b")]]
+    assert following == [("k", "c")]
+
+
+def test_a_row_twice_in_a_batch(client):
+    """It is taken without conditions, and refused with one."""
+
+    def write(*conditions):
+        row = ots.Row([("k", "a")], [("v", 1)])
+        request = ots.BatchWriteRowRequest()
+        request.add(ots.TableInBatchWriteRowItem("t", [ots.PutRowItem(row, one) for one in conditions]))
+        return client.batch_write_row(request)
+
+    free, bound = ots.Condition(EXISTENCE.IGNORE), ots.Condition(EXISTENCE.EXPECT_NOT_EXIST)
+    assert write(free, free).is_all_succeed()
+    assert refused(lambda: write(free, bound)) == ("OTSParameterInvalid", 400)
+
+
 def test_time_to_live(server, client):
     """What is older than the table's time to live is gone, the row with its last cell."""
     client.update_table("t", ots.TableOptions(86400, 1))

@@ -55,6 +55,8 @@ class Behaviour:
     """The HTTP status of a batch of sent messages of which some failed."""
     dead_letter_id: Literal["new", "kept"] = "new"
     """Whether a message that a queue's dead-letter policy moves gets a new id."""
+    expired_row: Literal["absent", "present"] = "absent"
+    """What a condition of Tablestore on a row's existence sees of one that has expired, until it is written anew."""
 
     def __setattr__(self, name: str, value: object) -> None:
         known = _CHOICES.get(name)

@@ -6,15 +6,17 @@ A column that is missing passes or fails by the flag that the SDK calls `pass_if
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 
 from alilocal.tablestore.errors import ParameterInvalid
 from alilocal.tablestore.plainbuffer import KeyValue, Value, decode_variant
 from alilocal.tablestore.proto import Message
 
-_IGNORE, _EXPECT_EXIST, EXPECT_NOT_EXIST = 0, 1, 2
-_SINGLE, _COMPOSITE, _PAGINATION = 1, 2, 3
+IGNORE, _EXPECT_EXIST, EXPECT_NOT_EXIST = 0, 1, 2
+_SINGLE, _COMPOSITE, PAGINATION = 1, 2, 3
 _NOT, _AND, _OR = 1, 2, 3
+_EXIST, _NOT_EXIST = 7, 8
 _COMPARISONS: dict[int, Callable[..., bool]] = {
     1: operator.eq,
     2: operator.ne,
@@ -23,18 +25,20 @@ _COMPARISONS: dict[int, Callable[..., bool]] = {
     5: operator.lt,
     6: operator.le,
 }
+_CASTS: dict[int, Callable[[str], Value]] = {0: int, 1: float, 3: str}
 
-Columns = Mapping[str, Value]
+Columns = Mapping[str, Mapping[int, Value]]
+"""The versions of each column, newest first, by their timestamps."""
 
 
-def holds(condition: Message, columns: Columns | None) -> bool:
-    """Whether a row with `columns`, None if there is none, meets `condition`; raises ParameterInvalid."""
+def holds(condition: Message, columns: Columns, *, exists: bool) -> bool:
+    """Whether a row with `columns`, or one that does not exist, meets `condition`; raises ParameterInvalid."""
     expectation = condition.number(1)
-    if expectation not in (_IGNORE, _EXPECT_EXIST, EXPECT_NOT_EXIST):
+    if expectation not in (IGNORE, _EXPECT_EXIST, EXPECT_NOT_EXIST):
         raise ParameterInvalid("Invalid row existence expectation.")
-    if expectation != _IGNORE and (columns is None) == (expectation == _EXPECT_EXIST):
+    if expectation != IGNORE and exists != (expectation == _EXPECT_EXIST):
         return False
-    return not condition.has(2) or passes(condition.message(2), columns or {})
+    return not condition.has(2) or passes(condition.message(2), columns)
 
 
 def passes(condition: Message, columns: Columns) -> bool:
@@ -48,15 +52,41 @@ def passes(condition: Message, columns: Columns) -> bool:
 
 
 def _compared(single: Message, columns: Columns) -> bool:
-    name, wanted = single.text(2), decode_variant(single.data(3))
-    if name not in columns:
-        return not single.number(4)
-    compare = _COMPARISONS.get(single.number(1))
+    name, comparator = single.text(2), single.number(1)
+    if comparator in (_EXIST, _NOT_EXIST):
+        return (name in columns) == (comparator == _EXIST)
+    wanted, compare = decode_variant(single.data(3)), _COMPARISONS.get(comparator)
     if compare is None:
         raise ParameterInvalid("Unsupported comparator.")
-    found: KeyValue = columns[name]
+    if name not in columns:
+        return not single.number(4)
+    values: Sequence[KeyValue] = list(columns[name].values())
+    if single.number(5):
+        values = values[:1]
+    if single.has(6):
+        values = _extracted(single.message(6), values)
     # What the service makes of another type is not documented.
-    return type(found) is type(wanted) and compare(found, wanted)
+    return any(type(value) is type(wanted) and compare(value, wanted) for value in values)
+
+
+def _extracted(rule: Message, values: Sequence[KeyValue]) -> Sequence[KeyValue]:
+    """What the first group of the rule's regular expression finds in texts, as the rule's type."""
+    cast = _CASTS.get(rule.number(2))
+    try:
+        pattern = re.compile(rule.text(1))
+    except (re.error, OverflowError, RecursionError):
+        raise ParameterInvalid("Invalid regular expression in value_trans_rule.") from None
+    if cast is None or not pattern.groups:
+        raise ParameterInvalid("Invalid value_trans_rule: a group and a type to cast to are needed.")
+    found = (pattern.search(value) for value in values if isinstance(value, str))
+    return [value for match in found if match and (value := _cast(cast, match[1])) is not None]
+
+
+def _cast(cast: Callable[[str], Value], text: str | None) -> Value | None:
+    try:
+        return None if text is None else cast(text)
+    except ValueError:
+        return None
 
 
 def _combined(composite: Message, columns: Columns) -> bool:

@@ -45,6 +45,11 @@ class TableExists(ServiceError):
         super().__init__(409, "OTSObjectAlreadyExist", "Requested table already exists.")
 
 
+class TooManyTables(ServiceError):
+    def __init__(self) -> None:
+        super().__init__(403, "OTSQuotaExhausted", "Number of tables exceeded the quota.")
+
+
 class BodyTooLarge(ServiceError):
     def __init__(self) -> None:
         super().__init__(413, "OTSRequestBodyTooLarge", "The size of the request body is too large.")

@@ -12,14 +12,24 @@ from dataclasses import dataclass, field
 
 from alilocal.core.clock import CloudClock
 from alilocal.core.snapshot import TRANSIENT
-from alilocal.tablestore.errors import InvalidKey, NoSuchTable, ParameterInvalid, TableExists
+from alilocal.tablestore.errors import (
+    InvalidKey,
+    NoSuchTable,
+    ParameterInvalid,
+    TableExists,
+    TooManyTables,
+)
 from alilocal.tablestore.plainbuffer import Bound, Cell, KeyValue, Operation, Value
 
 INTEGER, STRING, BINARY = 1, 2, 3
 _TYPES: dict[int, type] = {INTEGER: int, STRING: str, BINARY: bytes}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _MOST_KEY_BYTES = 1024
+_MOST_VALUE_BYTES = 2 * 1024 * 1024
 _MOST_COLUMNS = 1024
+_MOST_TABLES = 64
+_LEAST_TIME_TO_LIVE = 86_400
+_INTEGERS = range(-(2**63), 2**63)
 
 Key = tuple[Value, ...]
 Versions = dict[int, Value]
@@ -35,20 +45,27 @@ class Options:
     allow_update: bool = True
 
     def check(self) -> None:
-        if self.time_to_live != -1 and self.time_to_live <= 0:
-            raise ParameterInvalid("Invalid time to live.")
+        if self.time_to_live != -1 and self.time_to_live < _LEAST_TIME_TO_LIVE:
+            raise ParameterInvalid(f"Invalid time to live: it must be -1 or at least {_LEAST_TIME_TO_LIVE}.")
         if self.max_versions <= 0:
             raise ParameterInvalid("Invalid max versions.")
 
 
 @dataclass
 class Table:
-    """A table: its key's columns by name and type, and its rows by key."""
+    """A table: its key's columns by name and type, and its rows by key.
+
+    `automatic` is the key's column that the service numbers, `numbers` the last number it gave. `defined` are columns
+    that were declared, which binds nobody.
+    """
 
     name: str
     schema: tuple[tuple[str, int], ...]
     clock: CloudClock = field(repr=False, compare=False, metadata=TRANSIENT)
     options: Options = field(default_factory=Options)
+    automatic: str | None = None
+    numbers: int = 0
+    defined: tuple[tuple[str, int], ...] = ()
     _rows: dict[Key, dict[str, Versions]] = field(default_factory=dict, repr=False)
 
     @property
@@ -59,25 +76,36 @@ class Table:
 
     def columns(self, key: Key) -> dict[str, Value] | None:
         """The newest value of each column that can be read; None if there is no such row."""
-        versions = self.versions(key, 1)
+        versions = self.versions(key)
         return (
             {name: next(iter(kept.values())) for name, kept in versions.items()}
             if versions is not None
             else None
         )
 
-    def versions(self, key: Key, most: int) -> dict[str, Versions] | None:
-        """Up to `most` versions of each column that can be read, newest first."""
+    def versions(self, key: Key) -> dict[str, Versions] | None:
+        """The versions of each column that can be read, newest first."""
         row = self._rows.get(key)
         if row is None:
             return None
-        least = self._oldest()
+        least, most = self._oldest(), self.options.max_versions
         readable = {
             name: dict(sorted(((at, value) for at, value in kept.items() if at > least), reverse=True)[:most])
             for name, kept in row.items()
         }
         found = {name: kept for name, kept in readable.items() if kept}
         return found if found or not row else None
+
+    def holds(self, key: Key) -> bool:
+        """Whether there is such a row, be it one that has expired and is not removed yet."""
+        return key in self._rows
+
+    def numbered(self, cell: Cell) -> Cell:
+        """A cell of a key, with the next number if it asks for it; they grow, with gaps."""
+        if cell.value is not Bound.AUTO or cell.name != self.automatic:
+            return cell
+        self.numbers = max(self.numbers + 1, self.clock.now_ms() * 1000)
+        return cell._replace(value=self.numbers)
 
     def _oldest(self) -> float:
         ttl = self.options.time_to_live
@@ -94,7 +122,7 @@ class Table:
                 continue
             if type(cell.value) is not _TYPES[kind]:
                 raise InvalidKey(f"Validate PK type fail. Column: {name}.")
-            if isinstance(cell.value, (str, bytes)) and _size(cell.value) > _MOST_KEY_BYTES:
+            if size_of(cell) > _MOST_KEY_BYTES + len(name.encode()):
                 raise ParameterInvalid("The length of a primary key column exceeds the limit.")
         return tuple(cell.value for cell in cells if cell.value is not None)
 
@@ -113,9 +141,7 @@ class Table:
         if not cells:
             raise ParameterInvalid("Invalid update row request: missing cells in request")
         check_names(cells)
-        row = {
-            name: dict(kept) for name, kept in (self.versions(key, self.options.max_versions) or {}).items()
-        }
+        row = {name: dict(kept) for name, kept in (self.versions(key) or {}).items()}
         for cell in cells:
             if cell.operation is Operation.DELETE_ALL:
                 row.pop(cell.name, None)
@@ -148,12 +174,19 @@ class Table:
     def _put_cell(self, row: dict[str, Versions], cell: Cell) -> None:
         if cell.value is None or isinstance(cell.value, Bound):
             raise ParameterInvalid("Cell data broken, a cell has no value.")
-        at = self.clock.now_ms() if cell.timestamp is None else cell.timestamp
+        at = self.clock.now_ms() if cell.timestamp is None else self._version(cell.timestamp)
         if self.options.max_versions == 1 and cell.name not in row:
             row[cell.name] = {at: cell.value}
             return
         kept = {**row.get(cell.name, {}), at: cell.value}
         row[cell.name] = dict(sorted(kept.items(), reverse=True)[: self.options.max_versions])
+
+    def _version(self, timestamp: int) -> int:
+        """A version that a writer chose; raises ParameterInvalid if it is far from now, or would expire at once."""
+        now, deviation = self.clock.now_ms(), self.options.deviation * 1000
+        if not max(now - deviation, self._oldest()) <= timestamp < now + deviation:
+            raise ParameterInvalid(f"The version {timestamp} of a cell is too far from the present time.")
+        return timestamp
 
 
 class Tables:
@@ -163,8 +196,19 @@ class Tables:
         self._clock = clock
         self._by_name: dict[str, Table] = {}
 
-    def create(self, name: str, schema: Sequence[tuple[str, int]], options: Options | None = None) -> Table:
-        """A new table whose key has the columns `schema`, by name and type; raises TableExists."""
+    def create(
+        self,
+        name: str,
+        schema: Sequence[tuple[str, int]],
+        options: Options | None = None,
+        *,
+        automatic: str | None = None,
+        defined: Sequence[tuple[str, int]] = (),
+    ) -> Table:
+        """A new table whose key has the columns `schema`, by name and type, of which the cloud numbers `automatic`.
+
+        Raises TableExists, TooManyTables and ParameterInvalid.
+        """
         if (
             not _NAME.fullmatch(name)
             or not 1 <= len(schema) <= 4
@@ -173,9 +217,14 @@ class Tables:
             raise ParameterInvalid("The table's name or its primary key is not valid.")
         if name in self._by_name:
             raise TableExists
+        if automatic is not None and (automatic, INTEGER) not in schema[1:]:
+            raise ParameterInvalid("Only an integer that is not the partition key can be numbered.")
+        if len(self._by_name) >= _MOST_TABLES:
+            raise TooManyTables
         made = options or Options()
         made.check()
-        table = self._by_name[name] = Table(name, tuple(schema), self._clock, made)
+        table = Table(name, tuple(schema), self._clock, made, automatic, defined=tuple(defined))
+        self._by_name[name] = table
         return table
 
     def get(self, name: str) -> Table:
@@ -202,10 +251,14 @@ def check_names(cells: Sequence[Cell]) -> None:
     for cell in cells:
         if not _NAME.fullmatch(cell.name):
             raise ParameterInvalid(f"Invalid column name: '{cell.name}'.")
+        if isinstance(cell.value, (str, bytes)) and size_of(cell) > _MOST_VALUE_BYTES + len(cell.name):
+            raise ParameterInvalid(f"The length of attribute column '{cell.name}' exceeds the limit.")
 
 
-def _size(value: str | bytes) -> int:
-    return len(value.encode() if isinstance(value, str) else value)
+def size_of(cell: Cell) -> int:
+    """Bytes of its name and value, as the service counts them."""
+    value = cell.value.encode() if isinstance(cell.value, str) else cell.value
+    return len(cell.name.encode()) + (len(value) if isinstance(value, bytes) else 8)
 
 
 def _order(key: Sequence[KeyValue]) -> list[tuple[int, KeyValue]]:
@@ -224,4 +277,6 @@ def _incremented(kept: Versions | None, by: KeyValue | None) -> Value:
     before = next(iter(kept.values())) if kept else 0
     if type(before) is not int or type(by) is not int:
         raise ParameterInvalid("Only integers can be incremented.")
+    if before + by not in _INTEGERS:
+        raise ParameterInvalid("The integer is too large to be incremented.")
     return before + by

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from alilocal.core.http import Request, Response, ServiceError
 from alilocal.core.jsonvalue import JsonObject
@@ -19,13 +19,11 @@ from alilocal.tablestore.unsupported import UNSUPPORTED
 
 _MOST_BODY_BYTES = 5 * 1024 * 1024
 _MISSING = {
-    "CreateTable": "no auto-increment keys; streams, indexes and encryption are ignored",
+    "CreateTable": "streams, indexes and encryption are ignored",
     "UpdateTable": "time to live and versions only",
-    "GetRow": "without time_range, start_column, end_column, pagination filter",
-    "BatchGetRow": "without time_range, start_column, end_column, pagination filter",
-    "GetRange": "without time_range, start_column, end_column, pagination filter",
 }
 _OF_BATCH = ("BatchGetRow", "BatchWriteRow")
+_AUTO_INCREMENT = 1
 _NO_THROUGHPUT = encode({1: encode({1: 0, 2: 0}), 2: 0})
 
 
@@ -40,7 +38,7 @@ class Tablestore(Service):
         self.tables = Tables(world.clock)
         self._world = world
         self._signatures = Signatures(world.credentials, world.clock)
-        rows = Rows(self.tables, world.notes)
+        rows = Rows(self.tables, world.notes, world.behaviour)
         operations: dict[str, Callable[[Message], bytes]] = {
             "CreateTable": self._create,
             "DescribeTable": self._describe,
@@ -119,15 +117,26 @@ class Tablestore(Service):
         return handler
 
     def _create(self, request: Message) -> bytes:
-        meta = request.message(1)
-        schema = [(column.text(1), column.number(2)) for column in meta.messages(2)]
-        self.tables.create(meta.text(1), schema, _options(request.message(3), Options()))
+        meta, options = request.message(1), _options(request.message(3), Options())
+        keys = meta.messages(2)
+        schema, defined = _columns(keys), _columns(meta.messages(3))
+        numbered = [column.text(1) for column in keys if column.number(3) == _AUTO_INCREMENT]
+        if len(numbered) > 1:
+            raise ParameterInvalid("Only one column of a primary key can be numbered.")
+        automatic = numbered[0] if numbered else None
+        self.tables.create(meta.text(1), schema, options, automatic=automatic, defined=defined)
         return b""
 
     def _describe(self, request: Message) -> bytes:
         table = self.tables.get(request.text(1))
-        schema = [encode({1: name, 2: kind}) for name, kind in table.schema]
-        return encode({1: encode({1: table.name, 2: schema}), 2: _NO_THROUGHPUT, 3: _told(table)})
+        option = {3: _AUTO_INCREMENT}
+        schema = [
+            encode({1: name, 2: kind, **(option if name == table.automatic else {})})
+            for name, kind in table.schema
+        ]
+        defined = [encode({1: name, 2: kind}) for name, kind in table.defined]
+        meta = encode({1: table.name, 2: schema, 3: defined})
+        return encode({1: meta, 2: _NO_THROUGHPUT, 3: _told(table)})
 
     def _list(self, _request: Message) -> bytes:
         return encode({1: [name.encode() for name in self.tables.list()]})
@@ -151,6 +160,11 @@ def _tables_named(operation: str, body: bytes) -> list[str]:
     if operation == "CreateTable":
         return [request.message(1).text(1)]
     return [one.text(1) for one in request.messages(1)] if operation in _OF_BATCH else [request.text(1)]
+
+
+def _columns(declared: Sequence[Message]) -> list[tuple[str, int]]:
+    """Columns by name and type."""
+    return [(column.text(1), column.number(2)) for column in declared]
 
 
 def _options(given: Message, before: Options) -> Options:

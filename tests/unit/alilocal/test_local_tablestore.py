@@ -1,7 +1,7 @@
 """Tablestore's codec against published vectors, and against whatever bytes there are."""
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from itertools import product
 
 import pytest
@@ -13,7 +13,7 @@ from alilocal.core.http import ServiceError
 from alilocal.core.notes import Notes
 from alilocal.tablestore.conditions import holds, passes
 from alilocal.tablestore.errors import ConditionCheckFail, ParameterInvalid
-from alilocal.tablestore.model import STRING
+from alilocal.tablestore.model import STRING, Options
 from alilocal.tablestore.plainbuffer import Cell, Operation, crc8, decode_row, encode_rows
 from alilocal.tablestore.proto import Message, encode
 from alilocal.tablestore.rows import Rows
@@ -33,8 +33,8 @@ def test_vectors():
     assert decode_row(bytes.fromhex(DELETE_ALL)).cells == [Cell("v", None, operation=Operation.DELETE_ALL)]
     assert decode_row(bytes.fromhex(DELETE_ROW)).deleted
     condition = Message(bytes.fromhex(CONDITION))
-    assert holds(condition, {"v": 1})
-    assert not holds(condition, {"v": 2})
+    assert holds(condition, {"v": {0: 1}}, exists=True)
+    assert not holds(condition, {"v": {0: 2}}, exists=True)
 
 
 VALUES = (
@@ -80,7 +80,9 @@ def test_any_request(data, operation):
     cloud = alilocal.LocalCloud()
     cloud.tables.create("t", [("k", STRING)])
     try:
-        assert isinstance(getattr(Rows(cloud.tables, Notes()), operation)(Message(data)), bytes)
+        assert isinstance(
+            getattr(Rows(cloud.tables, Notes(), cloud.behaviour), operation)(Message(data)), bytes
+        )
     except ServiceError as error:
         assert error.code.startswith("OTS")
 
@@ -89,7 +91,7 @@ def test_any_request(data, operation):
 def test_any_condition(data):
     """So is any condition."""
     try:
-        passes(Message(data), {"v": 1})
+        passes(Message(data), {"v": {0: 1}})
     except ServiceError as error:
         assert error.code == "OTSParameterInvalid"
 
@@ -98,7 +100,7 @@ def test_of_conditional_puts_one_wins():
     """Threads that put the same row on the condition that it is absent: exactly one does."""
     with alilocal.LocalCloud() as cloud:
         cloud.tables.create("t", [("k", STRING)])
-        rows = Rows(cloud.tables, Notes())
+        rows = Rows(cloud.tables, Notes(), cloud.behaviour)
         request = encode({1: "t", 2: bytes.fromhex(PUT), 3: encode({1: 2})})
 
         def put(_number):
@@ -110,6 +112,42 @@ def test_of_conditional_puts_one_wins():
 
         with ThreadPoolExecutor(8) as pool:
             assert sum(pool.map(put, range(64))) == 1
+
+
+@pytest.mark.parametrize(("seen", "taken"), [("absent", True), ("present", False)])
+def test_a_condition_on_a_row_that_has_expired(seen, taken):
+    """No read finds it; whether a condition does is a switch."""
+    with alilocal.LocalCloud() as cloud:
+        cloud.behaviour.expired_row = seen
+        table = cloud.tables.create("t", [("k", STRING)], Options(time_to_live=86_400))
+        rows = Rows(cloud.tables, Notes(), cloud.behaviour)
+        request = Message(encode({1: "t", 2: bytes.fromhex(PUT), 3: encode({1: 2})}))
+        rows.put(request)
+        cloud.clock.advance(86_401)
+        assert table.rows == {}
+        with nullcontext() if taken else pytest.raises(ConditionCheckFail):
+            rows.put(request)
+        assert table.rows == ({("a",): {"v": 1}} if taken else {})
+
+
+def test_columns_a_page_at_a_time():
+    """The filter that no SDK for Python has."""
+    with alilocal.LocalCloud() as cloud:
+        table = cloud.tables.create("t", [("k", STRING)])
+        table.put(("a",), [Cell(name, 1) for name in "vwxyz"])
+        rows = Rows(cloud.tables, Notes(), cloud.behaviour)
+        key = encode_rows([([Cell("k", "a")], ())])
+
+        def names(offset, limit):
+            page = encode({1: 3, 2: encode({1: offset, 2: limit})})
+            answer = rows.get(Message(encode({1: "t", 2: key, 5: 1, 7: page})))
+            return [cell.name for cell in decode_row(Message(answer).data(2)).cells]
+
+        assert names(0, 2) == ["v", "w"]
+        assert names(3, 5) == ["y", "z"]
+        assert names(7, 5) == []
+        with pytest.raises(ParameterInvalid):
+            names(0, 0)
 
 
 @pytest.mark.parametrize("name", ["", "1a", "a-b", "x" * 256])

@@ -1,0 +1,95 @@
+"""Which cells of a row a read brings.
+
+Parameters: https://help.aliyun.com/en/tablestore/developer-reference/getrow. A filter sees what the other parameters
+leave of the row: https://www.alibabacloud.com/help/doc-detail/67671.htm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from alilocal.tablestore.conditions import PAGINATION, passes
+from alilocal.tablestore.errors import ParameterInvalid
+from alilocal.tablestore.model import Versions
+from alilocal.tablestore.plainbuffer import Cell
+from alilocal.tablestore.proto import Message
+
+_LATEST = 2**63
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a read asks for: `names` (all if empty) from `first` to before `last`, of each up to `most` versions from
+    `since` to before `until`; and a filter of rows."""
+
+    names: frozenset[str]
+    first: str
+    last: str | None
+    most: int | None
+    since: int
+    until: int
+    restricted: bool
+    keep: Message | None
+
+    @classmethod
+    def of(cls, request: Message, *, names: int, versions: int, keep: int) -> Selection:
+        """That of `request`, whose members have these numbers, and those after them; raises ParameterInvalid."""
+        times, first, last = versions - 1, keep + 1, keep + 2
+        if not request.has(versions) and not request.has(times):
+            raise ParameterInvalid("No version condition is specified while querying row.")
+        most = request.number(versions) if request.has(versions) else None
+        if most is not None and most <= 0:
+            raise ParameterInvalid("The max versions must be greater than 0.")
+        since, until = _times(request.message(times)) if request.has(times) else (0, _LATEST)
+        return cls(
+            frozenset(request.texts(names)),
+            request.text(first),
+            request.text(last) if request.has(last) else None,
+            most,
+            since,
+            until,
+            restricted=any(request.has(number) for number in (names, times, first, last)),
+            keep=request.message(keep) if request.has(keep) else None,
+        )
+
+    def cells(self, row: dict[str, Versions]) -> list[Cell] | None:
+        """The cells of `row` by name, newest first; None if the row does not come back."""
+        columns = {
+            name: found
+            for name, kept in sorted(row.items())
+            if self._wants(name) and (found := self._of(kept))
+        }
+        # Of a row that has none of what is asked for, nothing comes back.
+        if self.restricted and not columns:
+            return None
+        if self.keep is not None and self.keep.number(1) == PAGINATION:
+            columns = _page(self.keep.message(2), columns)
+        elif self.keep is not None and not passes(self.keep, columns):
+            return None
+        return [Cell(name, value, at) for name, kept in columns.items() for at, value in kept.items()]
+
+    def _wants(self, name: str) -> bool:
+        named = not self.names or name in self.names
+        return named and self.first <= name and (self.last is None or name < self.last)
+
+    def _of(self, kept: Versions) -> Versions:
+        found = [(at, value) for at, value in kept.items() if self.since <= at < self.until]
+        return dict(found[: self.most])
+
+
+def _times(given: Message) -> tuple[int, int]:
+    """From when to before when, in milliseconds."""
+    if given.has(3):
+        return given.number(3), given.number(3) + 1
+    since, until = given.number(1), given.number(2, _LATEST)
+    if since >= until:
+        raise ParameterInvalid("The start of a time range must be less than its end.")
+    return since, until
+
+
+def _page(asked: Message, columns: dict[str, Versions]) -> dict[str, Versions]:
+    """Columns from an offset on, up to a limit."""
+    offset, limit = asked.number(1), asked.number(2)
+    if offset < 0 or limit <= 0:
+        raise ParameterInvalid("The offset or limit of a column pagination filter is not valid.")
+    return dict(list(columns.items())[offset : offset + limit])
