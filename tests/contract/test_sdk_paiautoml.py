@@ -188,3 +188,14 @@ def test_tags_signed_by_the_vendors_code(server):
     assert [(row["ExperimentId"], row["Tags"]) for row in listed["Experiments"]] == [
         (made["ExperimentId"], tags)
     ]
+
+
+def test_denial(server):
+    """The SDK has what RAM lacks from the gateway."""
+    policy = {"Version": "1", "Statement": [{"Effect": "Allow", "Action": "mns:*", "Resource": "*"}]}
+    server.cloud.credentials.register("least", "secret", user_id="7", policy=policy)
+    client = client_of(server, access_key_id="least", access_key_secret="secret")
+    with pytest.raises(AlibabaCloudException) as caught:
+        create(client, name="x")
+    assert (caught.value.status_code, caught.value.code) == (403, "Forbidden.RAM")
+    assert caught.value.access_denied_detail["AuthAction"] == "paiautoml:CreateHpoExperiment"

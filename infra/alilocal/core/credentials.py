@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from alilocal.core.jsonvalue import JsonValue
-from alilocal.core.ram import Permission, Policy, permits
+from alilocal.core.ram import Permission, Policy, forbids, permits
 
 TokenProblem = Literal["missing", "mismatch", "expired"]
 
@@ -38,6 +38,23 @@ class Credential:
         """Whether RAM lets its owner do what needs `permission`."""
         bounds = (self.policies, self.session)
         return all(bound is None or permits(bound, permission) for bound in bounds)
+
+    def denial(self, permission: Permission, account_id: str) -> dict[str, str]:
+        """Why RAM does not let its owner do what needs `permission`, as the gateway tells it."""
+        by_policies = self.policies is not None and not permits(self.policies, permission)
+        bound = (self.policies if by_policies else self.session) or ()
+        return {
+            "AuthAction": permission.actions[0],
+            "AuthPrincipalType": "SubUser" if self.arn is None else "AssumedRoleUser",
+            "AuthPrincipalOwnerId": account_id,
+            "AuthPrincipalDisplayName": (
+                self.user_id
+                if self.arn is None
+                else self.arn.partition(":assumed-role/")[2].replace("/", ":")
+            ),
+            "NoPermissionType": "ExplicitDeny" if forbids(bound, permission) else "ImplicitDeny",
+            "PolicyType": "AccountLevelIdentityBasedPolicy" if by_policies else "SessionPolicy",
+        }
 
     def token_problem(self, token: str | None, now: float) -> TokenProblem | None:
         """What is wrong with the token that a call brought, None if nothing."""

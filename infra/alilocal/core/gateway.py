@@ -35,5 +35,6 @@ def gateway_error(
         "Code": error.code,
         "Message": error.message,
         "Recommend": f"{recommend}&requestId={request_id}",
+        **({"AccessDeniedDetail": dict(error.detail)} if error.detail else {}),
     }
     return {name[0].lower() + name[1:]: value for name, value in body.items()} if lower else body

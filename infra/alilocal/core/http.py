@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from urllib.parse import unquote
 
 NO_CONTENT = 204
@@ -120,7 +121,12 @@ class Stalled(Broken):
 
 
 class ServiceError(Exception):
-    """A service refuses a call: HTTP status, the service's own code, a sentence, and headers to add."""
+    """A service refuses a call: HTTP status, the service's own code, a sentence, and headers to add.
+
+    `detail` tells what RAM lacks, where the service says so.
+    """
+
+    detail: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, status: int, code: str, message: str, headers: Headers = ()) -> None:
         self.status = status

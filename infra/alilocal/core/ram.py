@@ -75,6 +75,17 @@ def permits(policies: Sequence[Policy], permission: Permission) -> bool:
     return all(_permits(statements, permission.actions, resource) for resource in permission.resources)
 
 
+def forbids(policies: Sequence[Policy], permission: Permission) -> bool:
+    """Whether a Deny of `policies` stands against `permission`, as opposed to nothing that allows it."""
+    denials = [one for policy in policies for one in policy.statements if not one.allows]
+    return any(
+        one.concerns(action, resource)
+        for one in denials
+        for action in permission.actions
+        for resource in permission.resources
+    )
+
+
 def _permits(statements: Sequence[Statement], actions: Sequence[str], resource: str) -> bool:
     found = [one for one in statements if any(one.concerns(action, resource) for action in actions)]
     return bool(found) and all(one.allows for one in found)

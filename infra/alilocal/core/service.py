@@ -112,7 +112,9 @@ class Service(abc.ABC):
             return
         permission = self.permission(route, call)
         if not call.caller.permits(permission):
-            raise self.denied(permission)
+            error = self.denied(permission)
+            error.detail = call.caller.denial(permission, self._world.account_id)
+            raise error
 
     @abc.abstractmethod
     def dump(self) -> JsonObject:

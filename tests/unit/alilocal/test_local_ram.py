@@ -152,6 +152,34 @@ def test_pai_refuses_what_is_not_allowed(least):
     assert "paiautoml:StopHpoExperiment" in refused.json()["Message"]
 
 
+def detail_of(wire, **options):
+    """What the gateway tells a caller with these rights who may not list."""
+    wire.cloud.credentials.register("key", "secret", user_id="7", **options)
+    wire.key = ("key", "secret")
+    return wire.list().json()["AccessDeniedDetail"]
+
+
+def test_the_gateway_tells_what_is_lacking(cloud, wire):
+    told = detail_of(wire, policy=policy(allow("mns:*")))
+    assert told == {
+        "AuthAction": "paiautoml:ListHpoExperiments",
+        "AuthPrincipalType": "SubUser",
+        "AuthPrincipalOwnerId": cloud.account_id,
+        "AuthPrincipalDisplayName": "7",
+        "NoPermissionType": "ImplicitDeny",
+        "PolicyType": "AccountLevelIdentityBasedPolicy",
+    }
+    told = detail_of(wire, policy=policy(allow("*"), deny("paiautoml:List*")))
+    assert told["NoPermissionType"] == "ExplicitDeny"
+    told = detail_of(
+        wire,
+        session=(Policy.parse(policy(allow("mns:*"))),),
+        arn=f"acs:ram::{cloud.account_id}:assumed-role/worker/me",
+    )
+    assert (told["AuthPrincipalType"], told["AuthPrincipalDisplayName"]) == ("AssumedRoleUser", "worker:me")
+    assert (told["NoPermissionType"], told["PolicyType"]) == ("ImplicitDeny", "SessionPolicy")
+
+
 def test_a_refusal_comes_before_the_look(least):
     """One who may not read learns nothing of what is there."""
     made = least.create(HpoExperimentConfiguration=CONFIGURATION).json()["ExperimentId"]
