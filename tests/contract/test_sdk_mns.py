@@ -248,6 +248,78 @@ def test_message_properties(queue):
     assert seen.get_user_properties()["blob"].get_binary_value() == b"\x00\xff"
 
 
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {f"p{number}": "x" for number in range(51)},
+        {"": "x"},
+        {".name": "x"},
+        {"a..b": "x"},
+        {"name.": "x"},
+        {"a b": "x"},
+        {"x" * 257: "x"},
+        {"name": "x" * 4097},
+        {f"p{number}": "x" * 4000 for number in range(17)},
+    ],
+)
+def test_properties_have_limits(server, queue, properties):
+    """Their number, names and lengths, and the size that they and the body have together."""
+
+    def message(given):
+        made = Message("x")
+        made.set_user_properties(
+            {name: MessagePropertyValue(PropertyType.STRING, value) for name, value in given.items()}
+        )
+        return made
+
+    assert refused(queue.send_message, message(properties)) == "InvalidArgument"
+    assert server.cloud.queues["orders"].messages == []
+    queue.send_message(message({f"p.{number}_-": "x" * 1000 for number in range(50)}))
+
+
+def test_dead_letters(server, account, queue):
+    """A message that was received too often is in the other queue, and tells where it comes from."""
+    dead = account.get_queue("dead")
+    dead.create(QueueMeta())
+    server.cloud.queues["orders"].dead_letter("dead", 2)
+    sent = queue.send_message(Message("poison"))
+    for count in (1, 2):
+        assert queue.receive_message().dequeue_count == count
+        server.cloud.clock.advance(31)
+    assert refused(queue.receive_message) == "MessageNotExist"
+    letter = dead.receive_message_with_str_body()
+    assert (letter.message_body, letter.dequeue_count) == ("poison", 1)
+    told = {name: value.get_string_value_by_type() for name, value in letter.get_system_properties().items()}
+    assert told["DLQOriginMessageId"] == sent.message_id
+    assert told["DLQSourceArn"] == endpoint(server)
+
+
+def test_switches_of_what_is_not_documented(server, account, queue, topic):
+    """Each makes the service answer the other way."""
+    behaviour = server.cloud.behaviour
+    queue.set_encoding(False)
+    subscribe(account, server, "s", "SIMPLIFIED")
+    message = TopicMessage("not base64!")
+    message.add_user_property("name", MessagePropertyValue(PropertyType.STRING, "v"))
+    for dropped in (False, True):
+        behaviour.pushed_properties = "dropped" if dropped else "kept"
+        topic.publish_message(message)
+        pushed = queue.receive_message()
+        assert ("name" in pushed.get_user_properties()) is not dropped
+    queue.send_message(Message("not base64!", message_group_id="g"))
+    behaviour.group_id = "refused"
+    assert refused(queue.send_message, Message("x", message_group_id="g")) == "InvalidArgument"
+    behaviour.plain_body = "refused"
+    assert refused(queue.send_message, Message("not base64!")) == "InvalidArgument"
+    queue.send_message(Message("aGk="))
+    handle = queue.receive_message().receipt_handle
+    changed = queue.change_message_visibility(handle, 0)
+    assert changed.receipt_handle != handle
+    handle = queue.receive_message().receipt_handle
+    behaviour.zero_visibility = "refused"
+    assert refused(queue.change_message_visibility, handle, 0) == "InvalidArgument"
+
+
 def test_security_token(server):
     """The token, which is not signed, must be the key's own."""
     good = account_of(server, token=server.cloud.security_token)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import re
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -12,6 +14,10 @@ from alilocal.smq.xml import is_carriable
 MOST_BODY_BYTES = 65_536
 MOST_DELAY_SECONDS = 604_800
 DEFAULT_PRIORITY = 8
+_MOST_PROPERTIES = 50
+_MOST_VALUE_CHARACTERS = 4096
+_PROPERTY_NAME = re.compile(r"(?!\.)(?!.*\.\.)[A-Za-z0-9_.-]{1,256}(?<!\.)")
+_PROPERTY_TYPES = ("STRING", "NUMBER", "BOOLEAN", "BINARY")
 
 Properties = tuple[tuple[str, str, str], ...]
 State = Literal["active", "inactive", "delayed"]
@@ -36,15 +42,43 @@ class Outgoing:
     user_properties: Properties = ()
     system_properties: Properties = ()
 
+    @property
+    def size(self) -> int:
+        """Bytes of its body and its properties, which count together."""
+        properties = (*self.user_properties, *self.system_properties)
+        texts = [self.body, *(text for name, value, _ in properties for text in (name, value))]
+        return sum(len(text.encode(errors="surrogatepass")) for text in texts)
+
     def check(self, most_bytes: int) -> None:
         """Raises InvalidArgument where a documented limit is broken."""
-        size = len(self.body.encode(errors="surrogatepass"))
-        if not 1 <= size <= most_bytes:
+        if not self.body or self.size > most_bytes:
             raise InvalidArgument(f"The length of the message should be between 1 and {most_bytes}.")
+        _check_properties(self.user_properties)
         if not is_carriable(self.body):
             raise InvalidArgument("The message has characters that XML cannot carry.")
         check_range("DelaySeconds", self.delay_seconds or 0, 0, MOST_DELAY_SECONDS)
         check_range("Priority", self.priority, 1, 16)
+
+
+def is_base64(body: str) -> bool:
+    """Whether `body` is base64, which one page of the documentation demands."""
+    try:
+        base64.b64decode(body, validate=True)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_properties(properties: Properties) -> None:
+    if len(properties) > _MOST_PROPERTIES:
+        raise InvalidArgument(f"A message should have no more than {_MOST_PROPERTIES} user properties.")
+    if len({name for name, _, _ in properties}) < len(properties):
+        raise InvalidArgument("The names of user properties should differ.")
+    for name, value, kind in properties:
+        if not _PROPERTY_NAME.fullmatch(name):
+            raise InvalidArgument(f"The name of the user property {name[:300]} is not valid.")
+        if len(value) > _MOST_VALUE_CHARACTERS or kind.upper() not in _PROPERTY_TYPES:
+            raise InvalidArgument(f"The value or the type of the user property {name} is not valid.")
 
 
 def check_range(name: str, value: int, low: int, high: int) -> None:

@@ -16,7 +16,7 @@ from alilocal.smq.errors import (
     MissingReceiptHandle,
     MissingVisibilityTimeout,
 )
-from alilocal.smq.message import MOST_BODY_BYTES, Outgoing, check_range
+from alilocal.smq.message import MOST_BODY_BYTES, Message, Outgoing, check_range, is_base64
 from alilocal.smq.queue import LONGEST_VISIBILITY_SECONDS, Queue, read_int
 from alilocal.smq.store import Queues
 from alilocal.smq.xml import first_element, parse, texts
@@ -64,7 +64,7 @@ class MessageCalls:
     def _send(self, call: Call) -> Response:
         queue = self._queue(call)
         outgoing = wire.read_outgoing(parse(call.request.body, "Message"))
-        message = queue.put(outgoing, request_id=call.request_id)
+        message = self._put(queue, outgoing, call.request_id)
         members = wire.sent(message.message_id, message.body_md5)
         if message.receipt_handle:
             members.append(("ReceiptHandle", message.receipt_handle))
@@ -75,9 +75,9 @@ class MessageCalls:
         elements = parse(call.request.body, "Messages").all("Message")
         _check_batch(len(elements))
         outgoing = [wire.read_outgoing(element) for element in elements]
-        if sum(len(one.body.encode()) for one in outgoing) > MOST_BODY_BYTES:
+        if sum(one.size for one in outgoing) > MOST_BODY_BYTES:
             raise InvalidArgument(f"The batch should not exceed {MOST_BODY_BYTES} bytes.")
-        outcomes = [_put(queue, one, call.request_id) for one in outgoing]
+        outcomes = [self._put_one(queue, one, call.request_id) for one in outgoing]
         failed = any(isinstance(outcome, ServiceError) for outcome in outcomes)
         status = self._world.behaviour.partial_batch_status if failed else 201
         rows = wire.each("Message", [wire.sent_outcome(outcome) for outcome in outcomes])
@@ -127,8 +127,8 @@ class MessageCalls:
         if not text:
             raise MissingVisibilityTimeout
         seconds = read_int("VisibilityTimeout", text)
-        # Zero is undocumented, but the vendor's SDK lets it through.
-        check_range("VisibilityTimeout", seconds, 0, LONGEST_VISIBILITY_SECONDS)
+        least = 0 if self._world.behaviour.zero_visibility == "accepted" else 1
+        check_range("VisibilityTimeout", seconds, least, LONGEST_VISIBILITY_SECONDS)
         message = queue.change_visibility(handle, seconds)
         members = [
             ("ReceiptHandle", message.receipt_handle or ""),
@@ -136,17 +136,24 @@ class MessageCalls:
         ]
         return wire.response(200, call.request_id, "ChangeVisibility", members)
 
+    def _put(self, queue: Queue, outgoing: Outgoing, request_id: str) -> Message:
+        behaviour = self._world.behaviour
+        if behaviour.plain_body == "refused" and not is_base64(outgoing.body):
+            raise InvalidArgument("The message body should be encoded in Base64.")
+        if behaviour.group_id == "refused" and outgoing.group_id:
+            raise InvalidArgument("MessageGroupId is for FIFO queues.")
+        return queue.put(outgoing, request_id=request_id)
+
+    def _put_one(self, queue: Queue, outgoing: Outgoing, request_id: str) -> wire.Outcome:
+        try:
+            return self._put(queue, outgoing, request_id)
+        except ServiceError as error:
+            return error
+
     def _queue(self, call: Call) -> Queue:
         queue = self._queues.get(call.params["queue"])
         self._queues.bury_exhausted(queue)
         return queue
-
-
-def _put(queue: Queue, outgoing: Outgoing, request_id: str) -> wire.Outcome:
-    try:
-        return queue.put(outgoing, request_id=request_id)
-    except ServiceError as error:
-        return error
 
 
 def _delete_one(queue: Queue, handle: str) -> ServiceError | None:

@@ -88,6 +88,7 @@ class Queue:
         self._ready: list[tuple[int, int, str]] = []
         self._waiting: list[tuple[float, int, str]] = []
         self._sequence = 0
+        self._newest = 0.0
 
     @classmethod
     def restored(cls, world: World, state: QueueState) -> Queue:
@@ -207,6 +208,10 @@ class Queue:
             self._sequence += 1
             message.sequence = self._sequence
             self._messages[message.message_id] = message
+            if message.enqueue_time < self._newest:
+                by_age = sorted(self._messages.items(), key=lambda one: one[1].enqueue_time)
+                self._messages = dict(by_age)
+            self._newest = max(self._newest, message.enqueue_time)
             self._schedule(message)
             self._world.changed.notify_all()
 

@@ -282,9 +282,11 @@ class Topics:
             raise EndpointInvalid("The queue takes smaller messages than the topic.")
 
     def _push(self, topic: Topic, subscription: Subscription, message: Published, outgoing: Outgoing) -> None:
-        body = notification(self._world, topic, subscription, message)
+        copy = replace(outgoing, body=notification(self._world, topic, subscription, message))
+        if self._world.behaviour.pushed_properties == "dropped":
+            copy = replace(copy, user_properties=(), system_properties=())
         try:
-            self._queues.get(subscription.attributes.queue_name).put(replace(outgoing, body=body))
+            self._queues.get(subscription.attributes.queue_name).put(copy)
         except ServiceError:
             subscription.undelivered += 1
 

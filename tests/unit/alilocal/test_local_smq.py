@@ -231,6 +231,20 @@ def test_dead_letters(wire, cloud, queue, dead_letter_id):
     assert ("DLQOriginMessageId", message_id, "STRING") in letter.system_properties
 
 
+def test_a_dead_letter_keeps_its_age(cloud, queue):
+    """It is gone when it is as old as the dead-letter queue keeps messages, whatever came there before it."""
+    dead = cloud.queues.create("dead", message_retention_period=100)
+    queue.dead_letter("dead", 1)
+    queue.send("old")
+    queue.receive(1)
+    cloud.clock.advance(31)
+    dead.send("younger")
+    cloud.queues.bury_exhausted(queue)
+    assert [message.body for message in dead.messages] == ["old", "younger"]
+    cloud.clock.advance(70)
+    assert [message.body for message in dead.messages] == ["younger"]
+
+
 def test_dead_letter_policies_that_make_no_sense(queue):
     """A queue is not its own dead-letter queue, and the count is positive."""
     with pytest.raises(ValueError, match="another"):
