@@ -63,12 +63,16 @@ def test_the_first_generation(installs):
     assert json.loads(base64.b64decode(events["id-3"]["data_base64"])) == {"number": 3}
 
 
-def test_the_second_generation_and_sts(installs):
+def test_the_second_generation_and_sts(installs, tmp_path):
+    (tmp_path / "seen.py").write_text("def handler(event, context):\n    return event\n")
     with alilocal.serve(cloud=alilocal.LocalCloud(seed=1)) as server:
         cloud = server.cloud
         cloud.queues.create("copies")
+        function = cloud.functions.create("seen", handler="seen.handler", code=tmp_path)
         found = answers(python_with(installs / "second", SECOND), "eventbridge_second.py", server)
         events = {event["id"]: event for event in cloud.buses["orders"].events}
+        assert function.drain()
+        called = [json.loads(call.event)["id"] for call in function.invocations]
         copies = [json.loads(base64.b64decode(message.body)) for message in cloud.queues["copies"].messages]
     arn = "acs:eventbridge:cn-local:1000000000000001:eventbus/orders"
     assert found["create bus"]["Data"] == {"EventBusARN": arn}
@@ -83,10 +87,18 @@ def test_the_second_generation_and_sts(installs):
     assert found["partly"]["Data"]["EntryList"][1]["ErrorCode"] == "EventSourceInvalid"
     assert found["nowhere"]["code"] == "EventBusNotExist"
     assert found["secret"]["code"] == "SignatureDoesNotMatch"
+    assert called == ["id-11"]
+    assert found["get function rule"]["Data"]["Targets"][0]["Type"] == "acs.fc.function"
+    assert found["get function rule"]["Data"]["FilterPattern"] == '{"type": ["call"]}'
+    page = found["page of buses"]["Data"]
+    assert ([bus["EventBusName"] for bus in page["EventBuses"]], page["Total"]) == (["default", "orders"], 3)
+    assert page["NextToken"]
+    assert found["delete bus"]["Success"] is True
+    assert found["get no bus"]["code"] == "EventBusNotExist"
     assert found["get no rule"]["code"] == "EventRuleNotExisted"
     assert found["test pattern"]["Data"]["Result"] is True
     assert "does not support ListEventStreamings" in found["unsupported"]["message"]
-    assert sorted(events) == ["id-1", "id-2", "id-3", "id-7", "id-8", "id-9"]
+    assert sorted(events) == ["id-1", "id-10", "id-11", "id-2", "id-3", "id-7", "id-8", "id-9"]
     assert (events["id-2"]["subject"], events["id-2"]["aliyuneventbusname"]) == ("about", "orders")
     assert [copy["id"] for copy in copies] == ["id-1", "id-2", "id-3", "id-7"]
     assert found["identity"]["Arn"] == "acs:ram::1000000000000001:root"

@@ -58,6 +58,26 @@ def main():
         filter_pattern='{"source": ["here"]}',
         event_targets=[target],
     )
+    call = eb.CreateRuleRequest(
+        event_bus_name="orders",
+        rule_name="call",
+        filter_pattern='{"type": ["nothing"]}',
+        event_targets=[
+            eb.CreateRuleRequestEventTargets(
+                id="1",
+                type="acs.fc.function",
+                endpoint="acs:fc:cn-local:1000000000000001:functions/seen",
+                param_list=[
+                    eb.CreateRuleRequestEventTargetsParamList(
+                        resource_key="functionName", form="CONSTANT", value="seen"
+                    ),
+                    eb.CreateRuleRequestEventTargetsParamList(resource_key="Body", form="ORIGINAL"),
+                ],
+            )
+        ],
+    )
+    calling = {**orders, "rule_name": "call"}
+    update = eb.UpdateRuleRequest(**calling, filter_pattern='{"type": ["call"]}')
     arn = "acs:ram::1000000000000001:role/worker"
     results = {
         "create bus": outcome(
@@ -78,6 +98,19 @@ def main():
         "put unseen": put(item(8)),
         "enable rule": outcome(lambda: bridge.enable_rule(eb.EnableRuleRequest(**copy))),
         "delete rule": outcome(lambda: bridge.delete_rule(eb.DeleteRuleRequest(**copy))),
+        "create function rule": outcome(lambda: bridge.create_rule(call)),
+        "put before": put(item(10, type="call")),
+        "update rule": outcome(lambda: bridge.update_rule(update)),
+        "put after": put(item(11, type="call")),
+        "get function rule": outcome(lambda: bridge.get_rule(eb.GetRuleRequest(**calling))),
+        "create other bus": outcome(
+            lambda: bridge.create_event_bus(eb.CreateEventBusRequest(event_bus_name="other"))
+        ),
+        "page of buses": outcome(lambda: bridge.list_event_buses(eb.ListEventBusesRequest(limit=2))),
+        "delete bus": outcome(
+            lambda: bridge.delete_event_bus(eb.DeleteEventBusRequest(event_bus_name="other"))
+        ),
+        "get no bus": outcome(lambda: bridge.get_event_bus(eb.GetEventBusRequest(event_bus_name="other"))),
         "get no rule": outcome(lambda: bridge.get_rule(eb.GetRuleRequest(**copy))),
         "test pattern": outcome(
             lambda: bridge.test_event_pattern(

@@ -1,5 +1,6 @@
 """EventBridge: patterns, limits, signatures, rules to queues and to functions."""
 
+import base64
 import json
 import time
 from email.utils import formatdate
@@ -175,6 +176,21 @@ def test_one_event_that_is_not_as_it_must_be(cloud, members, code):
     cloud.behaviour.invalid_events = "call"
     assert put(cloud, event(id="other"), event(**members)).json()["code"] == code
     assert len(cloud.buses["default"].events) == 1
+
+
+@pytest.mark.parametrize(
+    ("members", "taken"),
+    [
+        ({"data_base64": base64.b64encode(b"x" * 65_000).decode()}, True),
+        ({"data_base64": base64.b64encode(b"x" * 65_537).decode()}, False),
+        ({"data": "x" * 65_000, "own": "x" * 1000}, True),
+        ({"data": "é" * 32_769}, False),
+    ],
+)
+def test_the_size_of_an_event(cloud, members, taken):
+    """Data counts as it was before it was encoded, extensions do not count."""
+    answer = put(cloud, event(**members)).json()
+    assert answer["FailedEntryCount"] == (0 if taken else 1)
 
 
 def test_entries_as_a_caller_must_not_expect_them(cloud):
