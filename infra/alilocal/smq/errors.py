@@ -44,13 +44,6 @@ class AccessDenied(ServiceError):
         )
 
 
-class Unsupported(ServiceError):
-    """An operation that exists in the cloud but not here."""
-
-    def __init__(self, operation: str) -> None:
-        super().__init__(400, "InvalidRequestURL", f"The local cloud does not support {operation}.")
-
-
 class MissingReceiptHandle(ServiceError):
     def __init__(self) -> None:
         super().__init__(400, "MissingReceiptHandle", "ReceiptHandle is required.")

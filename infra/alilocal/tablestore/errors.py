@@ -50,6 +50,11 @@ class TooManyTables(ServiceError):
         super().__init__(403, "OTSQuotaExhausted", "Number of tables exceeded the quota.")
 
 
+class MethodNotAllowed(ServiceError):
+    def __init__(self) -> None:
+        super().__init__(405, "OTSMethodNotAllowed", "Only POST method for requests is supported.")
+
+
 class BodyTooLarge(ServiceError):
     def __init__(self) -> None:
         super().__init__(413, "OTSRequestBodyTooLarge", "The size of the request body is too large.")

@@ -10,7 +10,13 @@ from alilocal.core.ram import Permission
 from alilocal.core.service import Call, Handler, Route, Service
 from alilocal.core.snapshot import dump, load, member
 from alilocal.core.world import World
-from alilocal.tablestore.errors import AuthFailed, BodyTooLarge, NoPermission, ParameterInvalid
+from alilocal.tablestore.errors import (
+    AuthFailed,
+    BodyTooLarge,
+    MethodNotAllowed,
+    NoPermission,
+    ParameterInvalid,
+)
 from alilocal.tablestore.model import Options, Table, Tables
 from alilocal.tablestore.proto import Message, encode
 from alilocal.tablestore.rows import Rows
@@ -69,6 +75,8 @@ class Tablestore(Service):
     def answer(
         self, request: Request, found: tuple[Route, dict[str, str]] | None, request_id: str
     ) -> Response:
+        if request.method != "POST":
+            raise MethodNotAllowed
         if len(request.body) > _MOST_BODY_BYTES:
             raise BodyTooLarge
         caller = self._signatures.verify(request)

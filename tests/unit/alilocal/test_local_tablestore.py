@@ -150,6 +150,12 @@ def test_columns_a_page_at_a_time():
             names(0, 0)
 
 
+def test_other_methods_are_refused(cloud):
+    with cloud.session() as session:
+        answer = session.get(f"{cloud.endpoint}/ListTable", headers={"x-ots-apiversion": "2015-12-31"})
+    assert (answer.status_code, Message(answer.content).text(1)) == (405, "OTSMethodNotAllowed")
+
+
 @pytest.mark.parametrize("name", ["", "1a", "a-b", "x" * 256])
 def test_names(name):
     """Names of tables and columns are letters, digits and underscores."""
