@@ -387,6 +387,63 @@ def test_time_to_live(server, client):
     assert table.rows == {}
 
 
+def test_what_the_vendor_finds_of_the_service(client):
+    """Answers that the SDK's own tests demand of the live service."""
+
+    def told(call, *args, **options):
+        with pytest.raises(ots.OTSServiceError) as caught:
+            call(*args, **options)
+        assert caught.value.get_http_status() == 400
+        return caught.value.get_error_code(), caught.value.get_error_message()
+
+    twice = "Duplicated primary key name: 'PK0'."
+    wrong = (("PK0", "STRING"), ("PK0", "INTEGER"))
+    assert told(create, client, "twice", wrong) == ("OTSParameterInvalid", twice)
+    wrong = "Validate PK type fail. Input: VT_INTEGER, Meta: VT_STRING."
+    assert told(client.get_row, "t", [("k", 1)], max_version=1) == ("OTSInvalidPK", wrong)
+    low, high = [("k", "a")], [("k", "b")]
+    for direction, start, end, word in (("FORWARD", high, low, "less"), ("BACKWARD", low, high, "more")):
+        assert told(client.get_range, "t", direction, start, end, max_version=1) == (
+            "OTSParameterInvalid",
+            f"Begin key must {word} than end key in {direction}",
+        )
+    request = ots.BatchWriteRowRequest()
+    assert told(client.batch_write_row, request)[1] == "No row is specified in BatchWriteRow."
+    request.add(ots.TableInBatchWriteRowItem("t", []))
+    assert told(client.batch_write_row, request)[1] == "No operation is specified for table: 't'."
+    request = ots.BatchGetRowRequest()
+    assert told(client.batch_get_row, request)[1] == "No row specified in the request of BatchGetRow."
+    request.add(ots.TableInBatchGetRowItem("t", [], max_version=1))
+    assert client.batch_get_row(request).is_all_succeed()
+
+
+def test_deletions_make_no_row(client):
+    """Of a row that was there they leave the key."""
+    nothing = {"DELETE_ALL": ["v"]}
+    put(client, "there", v=1)
+    for key, left in (("absent", None), ("there", {})):
+        client.update_row("t", ots.Row([("k", key)], nothing), ots.Condition(EXISTENCE.IGNORE))
+        assert get(client, key) == left
+
+
+def test_capacity(client):
+    """What is reserved is told; what a call consumed counts its kind and its size, and a condition a read."""
+    meta = ots.TableMeta("u", [("k", "STRING")])
+    reserved = lambda name: client.describe_table(name).reserved_throughput_details.capacity_unit  # noqa: E731
+    client.create_table(meta, ots.TableOptions(), ots.ReservedThroughput(ots.CapacityUnit(1, 2)))
+    assert (reserved("u").read, reserved("u").write) == (1, 2)
+    client.update_table("u", reserved_throughput=ots.ReservedThroughput(ots.CapacityUnit(3, 4)))
+    assert (reserved("u").read, reserved("u").write) == (3, 4)
+    row = ots.Row([("k", "a")], [("v", "x" * 5000)])
+    for condition, read in ((EXISTENCE.IGNORE, 0), (EXISTENCE.EXPECT_EXIST, 1)):
+        consumed, _ = client.put_row("u", row, ots.Condition(condition))
+        assert (consumed.read, consumed.write) == (read, 2)
+    consumed, _, _ = client.get_row("u", [("k", "a")], max_version=1)
+    assert (consumed.read, consumed.write) == (2, 0)
+    consumed, _, _ = client.get_row("u", [("k", "none")], max_version=1)
+    assert (consumed.read, consumed.write) == (1, 0)
+
+
 def test_wrong_keys(client):
     """Keys that do not fit the table are refused by code."""
     call = client.get_row

@@ -23,6 +23,13 @@ from alilocal.tablestore.plainbuffer import Bound, Cell, KeyValue, Operation, Va
 
 INTEGER, STRING, BINARY = 1, 2, 3
 _TYPES: dict[int, type] = {INTEGER: int, STRING: str, BINARY: bytes}
+_TYPE_NAMES: dict[type, str] = {
+    int: "VT_INTEGER",
+    str: "VT_STRING",
+    bytes: "VT_BLOB",
+    float: "VT_DOUBLE",
+    bool: "VT_BOOLEAN",
+}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _MOST_KEY_BYTES = 1024
 _MOST_VALUE_BYTES = 2 * 1024 * 1024
@@ -56,7 +63,7 @@ class Table:
     """A table: its key's columns by name and type, and its rows by key.
 
     `automatic` is the key's column that the service numbers, `numbers` the last number it gave. `defined` are columns
-    that were declared, which binds nobody.
+    that were declared, which binds nobody; nor does the reserved `throughput`, units of reading and of writing.
     """
 
     name: str
@@ -66,6 +73,7 @@ class Table:
     automatic: str | None = None
     numbers: int = 0
     defined: tuple[tuple[str, int], ...] = ()
+    throughput: tuple[int, int] = (0, 0)
     _rows: dict[Key, dict[str, Versions]] = field(default_factory=dict, repr=False)
 
     @property
@@ -121,7 +129,9 @@ class Table:
             if bounds and cell.value in (Bound.LEAST, Bound.MOST):
                 continue
             if type(cell.value) is not _TYPES[kind]:
-                raise InvalidKey(f"Validate PK type fail. Column: {name}.")
+                given = _TYPE_NAMES.get(type(cell.value), "VT_NULL")
+                meta = _TYPE_NAMES[_TYPES[kind]]
+                raise InvalidKey(f"Validate PK type fail. Input: {given}, Meta: {meta}.")
             if size_of(cell) > _MOST_KEY_BYTES + len(name.encode()):
                 raise ParameterInvalid("The length of a primary key column exceeds the limit.")
         return tuple(cell.value for cell in cells if cell.value is not None)
@@ -141,7 +151,8 @@ class Table:
         if not cells:
             raise ParameterInvalid("Invalid update row request: missing cells in request")
         check_names(cells)
-        row = {name: dict(kept) for name, kept in (self.versions(key) or {}).items()}
+        before = self.versions(key)
+        row = {name: dict(kept) for name, kept in (before or {}).items()}
         for cell in cells:
             if cell.operation is Operation.DELETE_ALL:
                 row.pop(cell.name, None)
@@ -151,7 +162,10 @@ class Table:
                 self._put_cell(row, Cell(cell.name, _incremented(row.get(cell.name), cell.value)))
             else:
                 self._put_cell(row, cell)
-        self._rows[key] = {name: kept for name, kept in row.items() if kept}
+        row = {name: kept for name, kept in row.items() if kept}
+        # Deletions make no row, but leave the key of one that was there.
+        if row or before is not None:
+            self._rows[key] = row
 
     def delete(self, key: Key) -> None:
         self._rows.pop(key, None)
@@ -164,7 +178,7 @@ class Table:
         if (low <= high) if backward else (low >= high):
             direction = "BACKWARD" if backward else "FORWARD"
             raise ParameterInvalid(
-                f"Begin key must {'greater' if backward else 'less'} than end key in {direction}"
+                f"Begin key must {'more' if backward else 'less'} than end key in {direction}"
             )
         keys = sorted(self.rows, key=_order, reverse=backward)
         return iter(
@@ -215,6 +229,10 @@ class Tables:
             or any(kind not in _TYPES for _, kind in schema)
         ):
             raise ParameterInvalid("The table's name or its primary key is not valid.")
+        names = [column for column, _ in schema]
+        for column in names:
+            if names.count(column) > 1:
+                raise ParameterInvalid(f"Duplicated primary key name: '{column}'.")
         if name in self._by_name:
             raise TableExists
         if automatic is not None and (automatic, INTEGER) not in schema[1:]:

@@ -26,11 +26,10 @@ from alilocal.tablestore.unsupported import UNSUPPORTED
 _MOST_BODY_BYTES = 5 * 1024 * 1024
 _MISSING = {
     "CreateTable": "streams, indexes and encryption are ignored",
-    "UpdateTable": "time to live and versions only",
+    "UpdateTable": "streams are ignored",
 }
 _OF_BATCH = ("BatchGetRow", "BatchWriteRow")
 _AUTO_INCREMENT = 1
-_NO_THROUGHPUT = encode({1: encode({1: 0, 2: 0}), 2: 0})
 
 
 class Tablestore(Service):
@@ -132,7 +131,8 @@ class Tablestore(Service):
         if len(numbered) > 1:
             raise ParameterInvalid("Only one column of a primary key can be numbered.")
         automatic = numbered[0] if numbered else None
-        self.tables.create(meta.text(1), schema, options, automatic=automatic, defined=defined)
+        table = self.tables.create(meta.text(1), schema, options, automatic=automatic, defined=defined)
+        table.throughput = _throughput(request.message(2))
         return b""
 
     def _describe(self, request: Message) -> bytes:
@@ -144,7 +144,7 @@ class Tablestore(Service):
         ]
         defined = [encode({1: name, 2: kind}) for name, kind in table.defined]
         meta = encode({1: table.name, 2: schema, 3: defined})
-        return encode({1: meta, 2: _NO_THROUGHPUT, 3: _told(table)})
+        return encode({1: meta, 2: _reserved(table), 3: _told(table)})
 
     def _list(self, _request: Message) -> bytes:
         return encode({1: [name.encode() for name in self.tables.list()]})
@@ -153,7 +153,9 @@ class Tablestore(Service):
         table = self.tables.get(request.text(1))
         if request.has(3):
             table.options = _options(request.message(3), table.options)
-        return encode({1: _NO_THROUGHPUT, 2: _told(table)})
+        if request.has(2):
+            table.throughput = _throughput(request.message(2))
+        return encode({1: _reserved(table), 2: _told(table)})
 
     def _delete(self, request: Message) -> bytes:
         self.tables.delete(request.text(1))
@@ -184,6 +186,16 @@ def _options(given: Message, before: Options) -> Options:
     )
     options.check()
     return options
+
+
+def _throughput(reserved: Message) -> tuple[int, int]:
+    units = reserved.message(1)
+    return units.number(1), units.number(2)
+
+
+def _reserved(table: Table) -> bytes:
+    read, write = table.throughput
+    return encode({1: encode({1: read, 2: write}), 2: 0})
 
 
 def _told(table: Table) -> bytes:

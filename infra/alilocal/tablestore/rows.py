@@ -26,7 +26,10 @@ _MOST_BYTES = 4 * 1024 * 1024
 _OF_GET = {"names": 3, "versions": 5, "keep": 7}
 _OF_RANGE = {"names": 3, "versions": 5, "keep": 10}
 _OF_BATCH = {"names": 4, "versions": 6, "keep": 8}
-_CONSUMED = encode({1: encode({1: 1, 2: 1})})
+_UNIT_BYTES = 4096
+
+Outcome = tuple[bytes, bytes]
+"""What an operation on a row consumed, and the row that it gives back, if any."""
 
 
 class Rows:
@@ -50,7 +53,8 @@ class Rows:
         table = self._tables.get(request.text(1))
         key = decode_row(request.data(2)).key
         self._notes.about(table.name, *(cell.value for cell in key if isinstance(cell.value, str)))
-        return encode({1: _CONSUMED, 2: _read(table, Selection.of(request, **_OF_GET), key)})
+        consumed, row = _read(table, Selection.of(request, **_OF_GET), key)
+        return encode({1: consumed, 2: row})
 
     def get_range(self, request: Message) -> bytes:
         table = self._tables.get(request.text(1))
@@ -60,7 +64,7 @@ class Rows:
         start, end = (table.key_of(decode_row(request.data(number)).key, bounds=True) for number in (7, 8))
         selection = Selection.of(request, **_OF_RANGE)
         found: list[tuple[list[Cell], list[Cell]]] = []
-        answer, size = {1: _CONSUMED, 2: b""}, 0
+        answer, size = {1: b"", 2: b""}, 0
         for key in table.between(start, end, backward=backward):
             if len(found) >= min(limit, _MOST_ROWS) or size > _MOST_BYTES:
                 answer[3] = encode_rows([(_key_cells(table, key), ())])
@@ -68,19 +72,19 @@ class Rows:
             cells = _cells(table, selection, key)
             if cells is not None:
                 found.append((_key_cells(table, key), cells))
-                size += sum(map(size_of, cells))
-        answer[2] = encode_rows(found)
+                size += _bytes(*found[-1])
+        answer[1], answer[2] = _consumed(read=_units(size)), encode_rows(found)
         return encode(answer)
 
     def batch_get(self, request: Message) -> bytes:
         tables = []
         for asked in request.messages(1):
             table, keys = self._tables.get(asked.text(1)), asked.all(2)
-            _check_some(keys)
             selection = Selection.of(asked, **_OF_BATCH)
             rows = [_row_result(partial(_read_one, table, selection, key)) for key in keys]
             tables.append(encode({1: table.name, 2: rows}))
-        _check_some(tables)
+        if not tables:
+            raise ParameterInvalid("No row specified in the request of BatchGetRow.")
         return encode({1: tables})
 
     def batch_write(self, request: Message) -> bytes:
@@ -88,9 +92,11 @@ class Rows:
             (self._tables.get(one.text(1)), [Change.read(row) for row in one.messages(2)])
             for one in request.messages(1)
         ]
-        _check_some(asked)
-        for _, changes in asked:
-            _check_some(changes)
+        if not asked:
+            raise ParameterInvalid("No row is specified in BatchWriteRow.")
+        for table, changes in asked:
+            if not changes:
+                raise ParameterInvalid(f"No operation is specified for table: '{table.name}'.")
             _check_repeats(changes)
         if sum(len(rows) for _, rows in asked) > _MOST_IN_BATCH:
             raise ParameterInvalid("Rows count exceeds the upper limit.")
@@ -105,10 +111,11 @@ class Rows:
         table = self._tables.get(request.text(1))
         _check_size([request.data(2)])
         change = Change(kind, decode_row(request.data(2)), request.message(3), request.message(4))
-        return encode({1: _CONSUMED, 2: self._written(table, change)})
+        consumed, row = self._written(table, change)
+        return encode({1: consumed, 2: row})
 
-    def _written(self, table: Table, change: Change) -> bytes:
-        """Carry out a write if its condition holds; the row that it is to return, if any."""
+    def _written(self, table: Table, change: Change) -> Outcome:
+        """Carry out a write if its condition holds."""
         row, condition = change.row, change.condition
         if change.kind == _PUT and any(cell.value is Bound.AUTO for cell in row.key):
             row = _numbered(table, row, condition)
@@ -123,13 +130,8 @@ class Rows:
         if not holds(condition, columns or {}, exists=exists):
             raise ConditionCheckFail
         _act(table, change.kind, key, row)
-        if change.content.number(1) == _RETURN_KEY:
-            return encode_rows([(_key_cells(table, key), ())])
-        if change.content.number(1) == _RETURN_AFTER:
-            names = change.content.texts(2)
-            cells = [Cell(name, value) for name, value in (table.columns(key) or {}).items() if name in names]
-            return encode_rows([((), cells)])
-        return b""
+        units = _consumed(read=int(change.is_conditional), write=_units(_bytes(row.key, row.cells)))
+        return units, _given_back(table, key, change.content)
 
 
 @dataclass(frozen=True)
@@ -151,9 +153,15 @@ class Change:
         return self.condition.number(1) != IGNORE or self.condition.has(2)
 
 
-def _check_some(items: Sequence[object]) -> None:
-    if not items:
-        raise ParameterInvalid("No row specified in the request.")
+def _given_back(table: Table, key: Key, content: Message) -> bytes:
+    """What a write that took place is to return of its row."""
+    if content.number(1) == _RETURN_KEY:
+        return encode_rows([(_key_cells(table, key), ())])
+    if content.number(1) == _RETURN_AFTER:
+        names = content.texts(2)
+        cells = [Cell(name, value) for name, value in (table.columns(key) or {}).items() if name in names]
+        return encode_rows([((), cells)])
+    return b""
 
 
 def _check_size(rows: Iterable[bytes]) -> None:
@@ -175,15 +183,16 @@ def _numbered(table: Table, row: Row, condition: Message) -> Row:
     return replace(row, key=[table.numbered(cell) for cell in row.key])
 
 
-def _read_one(table: Table, selection: Selection, key: bytes) -> bytes:
+def _read_one(table: Table, selection: Selection, key: bytes) -> Outcome:
     """A row of a batch's answer."""
     return _read(table, selection, decode_row(key).key)
 
 
-def _row_result(act: Callable[[], bytes]) -> bytes:
+def _row_result(act: Callable[[], Outcome]) -> bytes:
     """One row's part of a batch's answer: what it brought, or the error that concerns it alone."""
     try:
-        return encode({1: 1, 3: _CONSUMED, 4: act()})
+        consumed, row = act()
+        return encode({1: 1, 3: consumed, 4: row})
     except ServiceError as error:
         return encode({1: 0, 2: encode({1: error.code, 2: error.message})})
 
@@ -201,10 +210,26 @@ def _act(table: Table, kind: int, key: Key, row: Row) -> None:
         raise ParameterInvalid("Unknown type of change.")
 
 
-def _read(table: Table, selection: Selection, cells: list[Cell]) -> bytes:
+def _read(table: Table, selection: Selection, cells: list[Cell]) -> Outcome:
     key = cast("Key", table.key_of(cells))
     found = _cells(table, selection, key)
-    return b"" if found is None else encode_rows([(_key_cells(table, key), found)])
+    if found is None:
+        return _consumed(read=1), b""
+    row = (_key_cells(table, key), found)
+    return _consumed(read=_units(_bytes(*row))), encode_rows([row])
+
+
+def _consumed(*, read: int = 0, write: int = 0) -> bytes:
+    return encode({1: encode({1: read, 2: write})})
+
+
+def _units(size: int) -> int:
+    """Units of capacity for so many bytes."""
+    return max(1, -(-size // _UNIT_BYTES))
+
+
+def _bytes(key: Sequence[Cell], cells: Sequence[Cell]) -> int:
+    return sum(map(size_of, key)) + sum(map(size_of, cells))
 
 
 def _cells(table: Table, selection: Selection, key: Key) -> list[Cell] | None:
