@@ -35,6 +35,22 @@ class Behaviour:
     trial_success: Literal["as_documented", "SUCCEEDED", "FINISHED"] = "as_documented"
     """How a trial that went well is called; the documentation says SUCCEEDED of ListHpoTrials and FINISHED of
     GetHpoTrial."""
+    name_filter: Literal["keyword", "exact"] = "keyword"
+    """What ListHpoExperiments compares `Name` with: any part of a name, or the whole of it."""
+    several_tags: Literal["all", "any"] = "all"
+    """Of several tags that ListHpoExperiments is asked for, how many an experiment must bear."""
+    most_per_page: int = 100
+    """The largest PageSize of ListHpoExperiments."""
+    large_page: Literal["refused", "clamped"] = "refused"
+    """What becomes of a larger one."""
+    total_count: Literal["matches", "page"] = "matches"
+    """What TotalCount of ListHpoExperiments counts: all that match, or the rows of the page."""
+    delete_running: Literal["accepted", "refused"] = "accepted"
+    """Whether an experiment that has not ended can be deleted."""
+    unknown_members: Literal["dropped", "refused"] = "dropped"
+    """What creating and updating an experiment do with members of the body that are not documented."""
+    wrong_action: Literal["refused", "ignored"] = "refused"
+    """What a call with an x-acs-action that does not fit its path is."""
     put_events_status: Literal[409, 400] = 409
     """The HTTP status of a call of PutEvents that is refused for its events."""
     invalid_events: Literal["entry", "call"] = "entry"
@@ -72,8 +88,9 @@ class Behaviour:
             raise AttributeError(f"no such behaviour: {name}; there are {', '.join(sorted(_CHOICES))}")
         if known and value not in known:
             raise ValueError(f"{name}: {value!r} is none of {', '.join(map(repr, known))}")
-        if not known and not (type(value) in (int, float) and 0 <= value < math.inf):  # type: ignore[operator]
-            raise ValueError(f"{name}: {value!r} is no number of seconds")
+        least = None if known else _LEAST[name]
+        if least is not None and not (type(value) in (int, type(least)) and least <= value < math.inf):  # type: ignore[operator]
+            raise ValueError(f"{name}: {value!r} is no number from {least} on")
         super().__setattr__(name, value)
 
 
@@ -82,4 +99,5 @@ def choices(hint: object) -> tuple[bool | int | str, ...]:
     return (True, False) if hint is bool else get_args(hint)
 
 
+_LEAST: dict[str, int | float] = {"list_lag_seconds": 0.0, "most_per_page": 1}
 _CHOICES = {name: choices(hint) for name, hint in get_type_hints(Behaviour).items()}

@@ -38,6 +38,13 @@ class NoServiceRole(ExperimentError):
         super().__init__("EXECUTION_FAILURE", f"The role {SERVICE_ROLE} does not exist.")
 
 
+class StillRuns(ExperimentError):
+    """An experiment that must end before it can be deleted; how the service says so is undocumented."""
+
+    def __init__(self, experiment_id: str) -> None:
+        super().__init__("EXECUTION_FAILURE", f"The experiment '{experiment_id}' is not stopped.")
+
+
 class Unsupported(ExperimentError):
     """An operation that exists in the cloud but not here."""
 

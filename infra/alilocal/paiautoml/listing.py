@@ -1,8 +1,7 @@
 """ListHpoExperiments: filters, order and pages.
 
 Parameters: https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-listhpoexperiments.
-Times are read as UTC and both bounds included, tags must all match, `Name` is a keyword that may stand
-anywhere in the name: all undocumented.
+Times are read as UTC and both bounds included, which is undocumented; so is what `Behaviour` has switches for.
 """
 
 from __future__ import annotations
@@ -13,14 +12,13 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from alilocal.core.behaviour import Behaviour
 from alilocal.core.http import Request
 from alilocal.paiautoml.errors import InvalidInput
 from alilocal.paiautoml.model import Experiment, Tags
 from alilocal.paiautoml.validation import read_tags
 
-_MOST_PER_PAGE = 100
 _DAY = 86_400
 _KEYS: dict[str, Callable[[Experiment], str | float]] = {
     "create_time": lambda experiment: experiment.gmt_create_time,
@@ -38,10 +36,12 @@ class Listing:
     """What a list call asks for."""
 
     equal: tuple[tuple[str, str], ...]
-    keyword: str
+    name: str
+    whole_name: bool
     created_from: float
     created_until: float
     tags: Tags
+    any_tag: bool
     sort_key: str
     descending: bool
     page: int
@@ -68,18 +68,25 @@ class Listing:
         }
         return (
             all(values[name] == value for name, value in self.equal)
-            and self.keyword in (experiment.name or "")
+            and self._is_named(experiment.name or "")
             and self.created_from <= experiment.gmt_create_time < self.created_until
-            and all(_bears(experiment, key, value) for key, value in self.tags)
+            and self._is_tagged(experiment)
         )
 
+    def _is_named(self, name: str) -> bool:
+        return not self.name or (self.name == name if self.whole_name else self.name in name)
 
-def read_listing(request: Request, tag_filter: Literal["honoured", "ignored", "refused"]) -> Listing:
+    def _is_tagged(self, experiment: Experiment) -> bool:
+        borne = [_bears(experiment, key, value) for key, value in self.tags]
+        return any(borne) if self.any_tag and borne else all(borne)
+
+
+def read_listing(request: Request, behaviour: Behaviour) -> Listing:
     """The list call that `request` makes; raises InvalidInput."""
     pairs = request.query_pairs(plus_is_space=True)
     given = dict(pairs)
     tags = _read_filter(pairs)
-    if tags and tag_filter == "refused":
+    if tags and behaviour.tag_filter == "refused":
         raise InvalidInput("Unsupported parameter 'Tag' in request.")
     names = ("Creator", "WorkspaceId", "Status", "Accessibility")
     sort_key = given.get("SortBy") or "create_time"
@@ -88,17 +95,26 @@ def read_listing(request: Request, tag_filter: Literal["honoured", "ignored", "r
         raise InvalidInput("'SortBy' or 'Order' is not valid.")
     return Listing(
         equal=tuple((name, given[name]) for name in names if given.get(name)),
-        keyword=given.get("Name", ""),
+        name=given.get("Name", ""),
+        whole_name=behaviour.name_filter == "exact",
         created_from=_moment(given.get("MinCreateTime"), "MinCreateTime", 0.0),
         created_until=_moment(given.get("MaxCreateTime"), "MaxCreateTime", float("inf"), until=True),
-        tags=tags if tag_filter == "honoured" else (),
+        tags=tags if behaviour.tag_filter == "honoured" else (),
+        any_tag=behaviour.several_tags == "any",
         sort_key=sort_key,
         # Without SortBy the order is not given either, and the default holds.
         descending=order == "DESC" or not given.get("SortBy"),
         page=read_page(given),
-        page_size=read_count(given.get("PageSize"), "PageSize", 10, _MOST_PER_PAGE),
+        page_size=_page_size(given.get("PageSize"), behaviour),
         with_configuration=given.get("IncludeConfigData", "").lower() == "true",
     )
+
+
+def _page_size(text: str | None, behaviour: Behaviour) -> int:
+    most = behaviour.most_per_page
+    if behaviour.large_page == "refused":
+        return read_count(text, "PageSize", min(10, most), most)
+    return min(read_count(text, "PageSize", 10, None), most)
 
 
 def _bears(experiment: Experiment, key: str, value: str) -> bool:

@@ -16,7 +16,14 @@ from alilocal.core.service import Call, Handler, Route, Service
 from alilocal.core.snapshot import dump, load, member
 from alilocal.core.world import World
 from alilocal.paiautoml import wire
-from alilocal.paiautoml.errors import SERVICE_ROLE, ExperimentError, NoServiceRole, Unsupported
+from alilocal.paiautoml.errors import (
+    SERVICE_ROLE,
+    ExperimentError,
+    NoServiceRole,
+    StillRuns,
+    Unsupported,
+)
+from alilocal.paiautoml.lifecycle import TERMINAL
 from alilocal.paiautoml.listing import read_listing
 from alilocal.paiautoml.model import Experiment, Experiments
 from alilocal.paiautoml.secrets import masked
@@ -86,7 +93,8 @@ class PaiAutoMl(Service):
                 "Specified api is not found, please check your url and method.",
             )
         route, params = found
-        if request.header("x-acs-action") != route.operation:
+        fits = request.header("x-acs-action") == route.operation
+        if not fits and self._world.behaviour.wrong_action == "refused":
             raise ServiceError(404, "InvalidAction.NotFound", "Specified action does not fit its path.")
         call = Call(request, params, caller, request_id)
         self.authorize(route, call)
@@ -138,23 +146,22 @@ class PaiAutoMl(Service):
 
     def _create(self, call: Call) -> Response:
         behaviour = self._world.behaviour
-        draft = read_draft(
-            call.request.body, strict=behaviour.strict_required, create_tags=behaviour.create_tags
-        )
+        draft = read_draft(call.request.body, behaviour)
         experiment = self.experiments.create(draft, call.caller.user_id)
         values = [value for _, value in experiment.tags]
         self._world.notes.about(experiment.experiment_id, *values, detail=experiment.experiment_id)
         return self._success(call, {"ExperimentId": experiment.experiment_id})
 
     def _list(self, call: Call) -> Response:
-        listing = read_listing(call.request, self._world.behaviour.tag_filter)
+        listing = read_listing(call.request, self._world.behaviour)
         self._world.notes.about(*(value for _, value in listing.tags))
         matching = listing.select(self.experiments.visible(call.caller))
         rows = [
             wire.list_item(experiment, with_configuration=listing.with_configuration)
             for experiment in listing.page_of(matching)
         ]
-        return self._success(call, {"TotalCount": len(matching), "Experiments": list(rows)})
+        counted = matching if self._world.behaviour.total_count == "matches" else rows
+        return self._success(call, {"TotalCount": len(counted), "Experiments": list(rows)})
 
     def _get(self, call: Call) -> Response:
         experiment = self._addressed(call)
@@ -162,12 +169,7 @@ class PaiAutoMl(Service):
 
     def _update(self, call: Call) -> Response:
         experiment, behaviour = self._addressed(call), self._world.behaviour
-        update = read_update(
-            call.request.body,
-            experiment.configuration,
-            strict=behaviour.strict_required,
-            merges=behaviour.update_configuration == "merged",
-        )
+        update = read_update(call.request.body, experiment.configuration, behaviour)
         experiment.update(update)
         return self._success(call, {})
 
@@ -187,7 +189,10 @@ class PaiAutoMl(Service):
         return self._success(call, {"ExpId": experiment.experiment_id, "Status": experiment.status})
 
     def _delete(self, call: Call) -> Response:
-        self._addressed(call).deleted = True
+        experiment = self._addressed(call)
+        if self._world.behaviour.delete_running == "refused" and experiment.status not in TERMINAL:
+            raise StillRuns(experiment.experiment_id)
+        experiment.deleted = True
         return self._success(call, {})
 
     def _addressed(self, call: Call) -> Experiment:

@@ -1,19 +1,21 @@
 """What CreateHpoExperiment accepts.
 
 Members and limits: https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-createhpoexperiment
-and its struct HpoExperimentConfig. Unknown members are dropped, null counts as absent; both are undocumented.
+and its struct HpoExperimentConfig. Null counts as absent, which is undocumented.
 """
 
 from __future__ import annotations
 
 import json
 
+from alilocal.core.behaviour import Behaviour
 from alilocal.core.jsonvalue import JsonObject, JsonValue
 from alilocal.paiautoml.errors import InvalidInput
 from alilocal.paiautoml.model import Draft, Tags, Update
 
 MOST_TAGS = 20
 _MOST_TAG_CHARACTERS = 128
+_MEMBERS = {"Name", "Description", "WorkspaceId", "Accessibility", "Tag", "HpoExperimentConfiguration"}
 _REQUIRED = {
     "platform_config": {"name": str, "cmd": list},
     "metric_config": {"metric_type": str, "metric_source": list, "final_mode": str, "metric_dict": dict},
@@ -24,36 +26,34 @@ _CHOICES = {
 }
 
 
-def read_draft(data: bytes, *, strict: bool, create_tags: str) -> Draft:
-    """The experiment that a request body asks for; raises InvalidInput.
-
-    `strict` demands the documented members of the configuration; `create_tags` is the switch of `Behaviour`.
-    """
-    body = read_object(data)
+def read_draft(data: bytes, behaviour: Behaviour) -> Draft:
+    """The experiment that a request body asks for; raises InvalidInput."""
+    body = _read_body(data, behaviour)
     tags = read_tags(body.get("Tag"), "Tag")
-    if tags and create_tags == "refused":
+    if tags and behaviour.create_tags == "refused":
         raise InvalidInput("Unsupported parameter 'Tag' in request.")
     configuration = _object(body.get("HpoExperimentConfiguration"), "HpoExperimentConfiguration")
-    if strict and body.get("HpoExperimentConfiguration") is not None:
+    if behaviour.strict_required and body.get("HpoExperimentConfiguration") is not None:
         _check_configuration(configuration)
     return Draft(
         _text(body, "Name"),
         _text(body, "Description"),
         _text(body, "WorkspaceId"),
         _accessibility(body) or "PRIVATE",
-        tags if create_tags == "accepted" else (),
+        tags if behaviour.create_tags == "accepted" else (),
         configuration,
     )
 
 
-def read_update(data: bytes, configuration: JsonObject, *, strict: bool, merges: bool) -> Update:
-    """What an update asks for; `merges` joins its configuration to `configuration`. Raises InvalidInput."""
-    body = read_object(data)
+def read_update(data: bytes, configuration: JsonObject, behaviour: Behaviour) -> Update:
+    """What an update of an experiment with `configuration` asks for; raises InvalidInput."""
+    body = _read_body(data, behaviour)
     given: JsonObject | None = None
     if body.get("HpoExperimentConfiguration") is not None:
         given = _object(body["HpoExperimentConfiguration"], "HpoExperimentConfiguration")
-        given = configuration | given if merges else given
-        if strict:
+        if behaviour.update_configuration == "merged":
+            given = configuration | given
+        if behaviour.strict_required:
             _check_configuration(given)
     return Update(
         _text(body, "Name"),
@@ -63,6 +63,14 @@ def read_update(data: bytes, configuration: JsonObject, *, strict: bool, merges:
         read_tags(body["Tag"], "Tag") if body.get("Tag") is not None else None,
         given,
     )
+
+
+def _read_body(data: bytes, behaviour: Behaviour) -> JsonObject:
+    body = read_object(data)
+    unknown = sorted(body.keys() - _MEMBERS)
+    if unknown and behaviour.unknown_members == "refused":
+        raise InvalidInput(f"Unknown parameter '{unknown[0]}' in request.")
+    return body
 
 
 def read_object(data: bytes) -> JsonObject:

@@ -93,6 +93,15 @@ def test_switches_refuse_slips(cloud):
         cloud.behaviour.tag_filter = "ignore"
     with pytest.raises(ValueError, match="200"):
         cloud.behaviour.error_status = 500
+    for name, value in (
+        ("list_lag_seconds", -1),
+        ("list_lag_seconds", "1"),
+        ("list_lag_seconds", float("nan")),
+        ("most_per_page", 0),
+        ("most_per_page", 1.5),
+    ):
+        with pytest.raises(ValueError, match=name):
+            setattr(cloud.behaviour, name, value)
     cloud.behaviour.list_lag_seconds = 2.5
     assert cloud.behaviour.list_lag_seconds == 2.5
 

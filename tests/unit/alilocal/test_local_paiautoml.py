@@ -166,6 +166,49 @@ def test_list_filters_and_pages(wire, cloud):
     assert page["TotalCount"] == 3
 
 
+def test_lists_may_be_otherwise(wire, cloud):
+    """What the documentation leaves open of a list is as its switch says."""
+    one, two = ({"Key": "n", "Value": number} for number in "12")
+    first = created(wire.create(Name="alpha", Tag=[one]))
+    second = created(wire.create(Name="alpha two", Tag=[two]))
+    created(wire.create(Name="beta"))
+
+    def ids(**query):
+        return [
+            row["ExperimentId"]
+            for row in wire.list(SortBy="create_time", Order="ASC", **query).json()["Experiments"]
+        ]
+
+    both = json.dumps([one, two])
+    assert (ids(Name="alpha"), ids(Tag=both)) == ([first, second], [])
+    behaviour = cloud.behaviour
+    behaviour.name_filter, behaviour.several_tags = "exact", "any"
+    assert (ids(Name="alpha"), ids(Tag=both)) == ([first], [first, second])
+    behaviour.most_per_page = 2
+    assert wire.list(PageSize=3).json()["Code"] == "INVALID_INPUT_PARAMS"
+    behaviour.large_page = "clamped"
+    page = wire.list(PageSize=3).json()
+    assert (len(page["Experiments"]), page["TotalCount"]) == (2, 3)
+    behaviour.total_count = "page"
+    assert wire.list(PageSize=3).json()["TotalCount"] == 2
+    assert len(wire.list(PageSize=3, PageNumber=2).json()["Experiments"]) == 1
+
+
+def test_calls_may_be_otherwise(wire, cloud):
+    """So is what it leaves open of other calls."""
+    path = "/api/automl/v1/hpo/experiment"
+    assert created(wire.create(ClientToken="t"))
+    assert wire.pai("POST", path, "GetHpoExperiment", body={}).status_code == 404
+    cloud.behaviour.unknown_members = "refused"
+    assert "ClientToken" in wire.create(ClientToken="t").json()["Message"]
+    cloud.behaviour.wrong_action = "ignored"
+    experiment_id = created(wire.pai("POST", path, "GetHpoExperiment", body={}))
+    cloud.behaviour.delete_running = "refused"
+    assert wire.put(experiment_id, "delete").json()["Code"] == "EXECUTION_FAILURE"
+    cloud.clock.advance(60)
+    assert "Code" not in wire.put(experiment_id, "delete").json()
+
+
 def test_list_filters_by_creation_time(wire, cloud):
     """Bounds are inclusive, to the second or to the day."""
     now = formatdate_iso(cloud.clock.now())
