@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from email.utils import formatdate
 from functools import cached_property, lru_cache
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from alilocal.core.behaviour import Behaviour
 from alilocal.core.changes import Changes
@@ -343,16 +342,14 @@ def _http_date(second: int) -> str:
     return formatdate(second, usegmt=True)
 
 
-@dataclass(frozen=True)
-class _Answer:
+class _Answer(NamedTuple):
     """An answer, if there was one, and the error code that it tells."""
 
     response: Response | None
     code: str | None
 
 
-@dataclass(frozen=True)
-class _Exchange:
+class _Exchange(NamedTuple):
     """A request on its way through its service."""
 
     service: Service

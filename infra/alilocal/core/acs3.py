@@ -5,12 +5,11 @@ Source: https://www.alibabacloud.com/help/en/sdk/product-overview/v3-request-str
 
 from __future__ import annotations
 
-import calendar
 import hashlib
 import hmac
 import re
-import time
 from collections import deque
+from datetime import datetime, timezone
 from urllib.parse import quote
 
 from alilocal.core.clock import CloudClock
@@ -21,6 +20,7 @@ ALGORITHM = "ACS3-HMAC-SHA256"
 SKEW_SECONDS = 900
 
 _AUTHORIZATION = re.compile(r"(\S+) Credential=([^,]+),\s*SignedHeaders=([^,]+),\s*Signature=([0-9a-f]+)")
+_MOMENT = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)Z", re.ASCII)
 _MANDATORY = ("x-acs-action", "x-acs-version", "x-acs-date", "x-acs-signature-nonce", "x-acs-content-sha256")
 TOKEN_ERRORS: dict[TokenProblem, tuple[str, str]] = {
     "missing": ("MissingSecurityToken", "SecurityToken is mandatory for this action."),
@@ -49,7 +49,7 @@ def signature(secret: str, request: Request, signed_headers: list[str], payload_
         )
     )
     to_sign = f"{ALGORITHM}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-    return hmac.new(secret.encode(), to_sign.encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(secret.encode(), to_sign.encode(), "sha256").hex()
 
 
 def canonical_query(request: Request) -> str:
@@ -60,7 +60,17 @@ def canonical_query(request: Request) -> str:
 
 
 def _header(request: Request, name: str) -> str:
-    return ",".join(sorted(request.header_values(name)))
+    values = request.header_values(name)
+    return values[0] if len(values) == 1 else ",".join(sorted(values))
+
+
+def moment_of(text: str) -> float:
+    """Seconds since the epoch of `yyyy-mm-ddThh:mm:ssZ`; raises ValueError. `strptime` takes ten times as long."""
+    found = _MOMENT.fullmatch(text)
+    if found is None:
+        raise ValueError(text)
+    year, month, day, hour, minute, second = map(int, found.groups())
+    return datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc).timestamp()
 
 
 class Nonces:
@@ -112,8 +122,7 @@ class Acs3:
                 raise ServiceError(
                     400, "MissingParameter", f"The header {name} is mandatory for this action."
                 )
-        present = {name.lower() for name, _ in request.headers}
-        needed = {name for name in present if name.startswith("x-acs-")} | {"host"}
+        needed = {"host", *(name for name, _ in request.headers_from("x-acs-"))}
         if not needed <= set(signed_headers):
             unsigned = ", ".join(sorted(needed - set(signed_headers)))
             raise ServiceError(400, "IncompleteSignature", f"These headers must be signed: {unsigned}.")
@@ -122,7 +131,7 @@ class Acs3:
 
     def _check_date(self, text: str) -> None:
         try:
-            moment = calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ"))
+            moment = moment_of(text)
         except ValueError:
             raise ServiceError(
                 400, "InvalidTimeStamp.Format", "Specified time stamp or date value is not well formatted."

@@ -54,7 +54,10 @@ class LocalAdapter(BaseAdapter):
 
 
 def _to_request(prepared: requests.PreparedRequest) -> Request:
-    headers = [(_text(name), _text(value)) for name, value in prepared.headers.items()]
+    headers = [
+        (name, value) if type(name) is type(value) is str else (_text(name), _text(value))
+        for name, value in prepared.headers.items()
+    ]
     if not any(name.lower() == "host" for name, _ in headers):
         headers.append(("Host", urlsplit(prepared.url or "").netloc.rpartition("@")[2]))
     return Request(prepared.method or "GET", prepared.path_url, tuple(headers), _body(prepared))

@@ -11,6 +11,8 @@ from urllib.parse import quote
 from alilocal.core.http import Response, ServiceError
 from alilocal.core.jsonvalue import JsonObject
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 
 def json_response(status: int, body: JsonObject, request_id: str) -> Response:
     """An answer in JSON."""
@@ -19,7 +21,7 @@ def json_response(status: int, body: JsonObject, request_id: str) -> Response:
         ("x-acs-request-id", request_id),
         ("x-acs-trace-id", request_id.replace("-", "").lower()),
     )
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    text = _ENCODER.encode(body)
     # A request may bring half a surrogate pair, which UTF-8 cannot carry back.
     return Response(status, headers, text.encode(errors="replace"))
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
+from typing import NamedTuple
 from urllib.parse import unquote
 
 NO_CONTENT = 204
@@ -31,7 +32,7 @@ class Request:
     body: bytes = b""
     abandoned: Callable[[], bool] = _never
 
-    @property
+    @cached_property
     def path(self) -> str:
         """The raw path, `/` if there is none."""
         return self.target.partition("?")[0] or "/"
@@ -48,13 +49,10 @@ class Request:
             return None
         return values[0] if len(values) == 1 else ",".join(values)
 
-    def headers_like(self, prefix: str) -> list[tuple[str, str]]:
-        """Names, in small letters and sorted, that begin with `prefix`, each with what `header` gives."""
-        return [
-            (name, ",".join(values))
-            for name, values in sorted(self._by_name.items())
-            if name.startswith(prefix)
-        ]
+    def headers_from(self, prefix: str) -> list[tuple[str, str]]:
+        """The headers whose lower-case names begin with `prefix`, each by that name, sorted."""
+        found = [name for name in self._by_name if name.startswith(prefix)]
+        return [(name, ",".join(self._by_name[name])) for name in sorted(found)]
 
     def header_values(self, name: str) -> list[str]:
         """Every value of header `name` in any case, trimmed, in the order sent."""
@@ -76,8 +74,7 @@ class Request:
         return pairs
 
 
-@dataclass(frozen=True)
-class Response:
+class Response(NamedTuple):
     """One HTTP answer. `cut` is the number of body bytes after which the connection breaks, None for all;
     `drip` the seconds that each of them takes, None for no time at all."""
 

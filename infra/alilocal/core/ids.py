@@ -53,7 +53,7 @@ class Ids:
     def uuid(self) -> str:
         """A lower-case UUID."""
         digits = self._hex(32)
-        return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
     def smq_request_id(self) -> str:
         """24 upper-case hexadecimal digits."""

@@ -26,7 +26,7 @@ def signature(secret: str, request: Request) -> str:
             request.header("Content-MD5") or "",
             request.header("Content-Type") or "",
             _date(request) or "",
-            *(f"{name}:{value}" for name, value in request.headers_like("x-mns-")),
+            *(f"{name}:{value}" for name, value in request.headers_from("x-mns-")),
             request.target,
         )
     )

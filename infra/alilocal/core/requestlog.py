@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _KEPT = 10_000
 
 
-@dataclass(frozen=True)
-class LoggedRequest:
+class LoggedRequest(NamedTuple):
     """One call. `status` is None if its caller got no answer; `fault` names the fault that struck it.
 
     `caller` is the id of an access key, or of the instance of a function. `keys` are the names of what it is about,

@@ -7,14 +7,12 @@ official chain of credentials when it assumes a role.
 from __future__ import annotations
 
 import base64
-import calendar
 import hashlib
 import hmac
-import time
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from alilocal.core.acs3 import SKEW_SECONDS, TOKEN_ERRORS, Nonces
+from alilocal.core.acs3 import SKEW_SECONDS, TOKEN_ERRORS, Nonces, moment_of
 from alilocal.core.clock import CloudClock
 from alilocal.core.credentials import Credential, Credentials
 from alilocal.core.http import ServiceError
@@ -64,7 +62,7 @@ class RpcV1:
 
     def _check_time(self, text: str) -> None:
         try:
-            moment = calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ"))
+            moment = moment_of(text)
         except ValueError:
             raise ServiceError(
                 400, "InvalidTimeStamp.Format", "Specified time stamp or date value is not well formatted."

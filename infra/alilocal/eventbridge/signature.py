@@ -7,6 +7,7 @@ alibabacloud-eventbridge 1.3.8: both are taken.
 from __future__ import annotations
 
 import base64
+import hashlib
 import hmac
 import re
 from email.utils import parsedate_to_datetime
@@ -22,13 +23,13 @@ _AUTHORIZATION = re.compile(r"acs[ :]([^:\s]+):(\S+)")
 def signatures(secret: str, request: Request) -> list[str]:
     """What the signature may be: without a line for `Accept`, as the SDK signs, and with one, as documented."""
     lines = [request.header(name) or "" for name in ("Content-MD5", "Content-Type", "Date")]
-    rest = [*(f"{name}:{value}" for name, value in request.headers_like("x-acs")), request.target]
+    rest = [*(f"{name}:{value}" for name, value in request.headers_from("x-acs")), request.target]
     forms = (["POST", *lines, *rest], ["POST", request.header("Accept") or "", *lines, *rest])
     return [_digest(secret, "\n".join(form)) for form in forms]
 
 
 def _digest(secret: str, text: str) -> str:
-    return base64.b64encode(hmac.digest(secret.encode(), text.encode(), "sha1")).decode()
+    return base64.b64encode(hmac.new(secret.encode(), text.encode(), hashlib.sha1).digest()).decode()
 
 
 class Signatures:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from alilocal.smq.errors import InvalidArgument
@@ -46,18 +46,22 @@ class Outgoing:
     def size(self) -> int:
         """Bytes of its body and its properties, which count together."""
         properties = (*self.user_properties, *self.system_properties)
-        texts = [self.body, *(text for name, value, _ in properties for text in (name, value))]
-        return sum(len(text.encode(errors="surrogatepass")) for text in texts)
+        return _length(self.body) + sum(_length(name) + _length(value) for name, value, _ in properties)
 
     def check(self, most_bytes: int) -> None:
         """Raises InvalidArgument where a documented limit is broken."""
         if not self.body or self.size > most_bytes:
             raise InvalidArgument(f"The length of the message should be between 1 and {most_bytes}.")
-        _check_properties(self.user_properties)
+        if self.user_properties:
+            _check_properties(self.user_properties)
         if not is_carriable(self.body):
             raise InvalidArgument("The message has characters that XML cannot carry.")
         check_range("DelaySeconds", self.delay_seconds or 0, 0, MOST_DELAY_SECONDS)
         check_range("Priority", self.priority, 1, 16)
+
+
+def _length(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
 
 
 def is_base64(body: str) -> bool:
@@ -127,8 +131,10 @@ class Message:
         )
 
     def copy(self) -> Message:
-        """As it is now, unmoved by what happens to it later."""
-        return replace(self)
+        """As it is now, unmoved by what happens to it later; `replace` takes ten times as long."""
+        made = Message.__new__(Message)
+        made.__dict__.update(self.__dict__)
+        return made
 
 
 @dataclass(frozen=True)

@@ -97,11 +97,7 @@ class Table:
         if row is None:
             return None
         least, most = self._oldest(), self.options.max_versions
-        readable = {
-            name: dict(sorted(((at, value) for at, value in kept.items() if at > least), reverse=True)[:most])
-            for name, kept in row.items()
-        }
-        found = {name: kept for name, kept in readable.items() if kept}
+        found = {name: new for name, kept in row.items() if (new := _newest(kept, least, most))}
         return found if found or not row else None
 
     def holds(self, key: Key) -> bool:
@@ -132,7 +128,7 @@ class Table:
                 given = _TYPE_NAMES.get(type(cell.value), "VT_NULL")
                 meta = _TYPE_NAMES[_TYPES[kind]]
                 raise InvalidKey(f"Validate PK type fail. Input: {given}, Meta: {meta}.")
-            if size_of(cell) > _MOST_KEY_BYTES + len(name.encode()):
+            if size_of(cell) > _MOST_KEY_BYTES + _length(name):
                 raise ParameterInvalid("The length of a primary key column exceeds the limit.")
         return tuple(cell.value for cell in cells if cell.value is not None)
 
@@ -140,8 +136,9 @@ class Table:
         """Replace the row."""
         check_names(cells)
         row: dict[str, Versions] = {}
+        now = self.clock.now_ms()
         for cell in cells:
-            self._put_cell(row, cell)
+            self._put_cell(row, cell, now)
         self._rows[key] = row
 
     def update(self, key: Key, cells: Sequence[Cell]) -> None:
@@ -151,7 +148,7 @@ class Table:
         if not cells:
             raise ParameterInvalid("Invalid update row request: missing cells in request")
         check_names(cells)
-        before = self.versions(key)
+        before, now = self.versions(key), self.clock.now_ms()
         row = {name: dict(kept) for name, kept in (before or {}).items()}
         for cell in cells:
             if cell.operation is Operation.DELETE_ALL:
@@ -159,9 +156,9 @@ class Table:
             elif cell.operation is Operation.DELETE_ONE:
                 row.get(cell.name, {}).pop(cell.timestamp or 0, None)
             elif cell.operation is Operation.INCREMENT:
-                self._put_cell(row, Cell(cell.name, _incremented(row.get(cell.name), cell.value)))
+                self._put_cell(row, Cell(cell.name, _incremented(row.get(cell.name), cell.value)), now)
             else:
-                self._put_cell(row, cell)
+                self._put_cell(row, cell, now)
         row = {name: kept for name, kept in row.items() if kept}
         # Deletions make no row, but leave the key of one that was there.
         if row or before is not None:
@@ -185,19 +182,19 @@ class Table:
             [key for key in keys if (high < _order(key) <= low if backward else low <= _order(key) < high)]
         )
 
-    def _put_cell(self, row: dict[str, Versions], cell: Cell) -> None:
+    def _put_cell(self, row: dict[str, Versions], cell: Cell, now: int) -> None:
         if cell.value is None or isinstance(cell.value, Bound):
             raise ParameterInvalid("Cell data broken, a cell has no value.")
-        at = self.clock.now_ms() if cell.timestamp is None else self._version(cell.timestamp)
+        at = now if cell.timestamp is None else self._version(cell.timestamp, now)
         if self.options.max_versions == 1 and cell.name not in row:
             row[cell.name] = {at: cell.value}
             return
         kept = {**row.get(cell.name, {}), at: cell.value}
         row[cell.name] = dict(sorted(kept.items(), reverse=True)[: self.options.max_versions])
 
-    def _version(self, timestamp: int) -> int:
+    def _version(self, timestamp: int, now: int) -> int:
         """A version that a writer chose; raises ParameterInvalid if it is far from now, or would expire at once."""
-        now, deviation = self.clock.now_ms(), self.options.deviation * 1000
+        deviation = self.options.deviation * 1000
         if not max(now - deviation, self._oldest()) <= timestamp < now + deviation:
             raise ParameterInvalid(f"The version {timestamp} of a cell is too far from the present time.")
         return timestamp
@@ -275,8 +272,21 @@ def check_names(cells: Sequence[Cell]) -> None:
 
 def size_of(cell: Cell) -> int:
     """Bytes of its name and value, as the service counts them."""
-    value = cell.value.encode() if isinstance(cell.value, str) else cell.value
-    return len(cell.name.encode()) + (len(value) if isinstance(value, bytes) else 8)
+    value = cell.value
+    if isinstance(value, str):
+        return _length(cell.name) + _length(value)
+    return _length(cell.name) + (len(value) if isinstance(value, bytes) else 8)
+
+
+def _length(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _newest(kept: Versions, least: float, most: int) -> Versions:
+    """Of versions those after `least`, newest first, up to `most`."""
+    if len(kept) == 1:
+        return kept if next(iter(kept)) > least else {}
+    return dict(sorted(((at, value) for at, value in kept.items() if at > least), reverse=True)[:most])
 
 
 def _order(key: Sequence[KeyValue]) -> list[tuple[int, KeyValue]]:

@@ -15,6 +15,8 @@ HEADER = 0x75
 _KEY, _ATTRIBUTES, _CELL, _NAME, _VALUE, _OPERATION, _TIMESTAMP, _DELETED, _ROW_CRC, _CELL_CRC = range(1, 11)
 _INTEGER, _DOUBLE, _BOOLEAN, _STRING, _BLOB, _LEAST, _MOST, _AUTO = 0, 1, 2, 3, 7, 9, 10, 11
 
+_PERIOD = 127
+
 
 class Bound(Enum):
     """Values that stand for no value: the ends of a range, and a number that the service gives."""
@@ -56,9 +58,22 @@ class Row:
 
 def crc8(data: bytes, crc: int = 0) -> int:
     """CRC-8 with the polynomial 0x07."""
+    if not crc and len(data) > _PERIOD:
+        data = _folded(data)
+    table = _CRC
     for byte in data:
-        crc = _CRC[crc ^ byte]
+        crc = table[crc ^ byte]
     return crc
+
+
+def _folded(data: bytes) -> bytes:
+    """A period's bytes with the checksum of `data`, which is many times as long: x to the 127th is 1 modulo the
+    polynomial, so bytes that are 127 apart count alike."""
+    head = len(data) % _PERIOD
+    total = int.from_bytes(data[:head], "big")
+    for at in range(head, len(data), _PERIOD):
+        total ^= int.from_bytes(data[at : at + _PERIOD], "big")
+    return total.to_bytes(_PERIOD, "big")
 
 
 def _crc_of(byte: int) -> int:
@@ -72,32 +87,96 @@ _CRC = tuple(map(_crc_of, range(256)))
 
 def decode_row(data: bytes) -> Row:
     """The one row in `data`; raises ParameterInvalid."""
-    reader = _Reader(data)
-    if int.from_bytes(reader.take(4), "little") != HEADER:
+    if int.from_bytes(data[:4], "little") != HEADER:
         raise _broken()
-    row, crc = Row(), 0
+    try:
+        return _row_of(data)
+    except (IndexError, struct.error):
+        raise _broken() from None
+
+
+def _row_of(data: bytes) -> Row:
+    row, at, crc = Row(), 4, 0
     section: list[Cell] | None = None
     while True:
-        tag = reader.byte()
-        if tag in (_KEY, _ATTRIBUTES):
-            section = row.key if tag == _KEY else row.cells
-        elif tag == _CELL and section is not None:
-            cell, check = reader.cell()
+        tag = data[at]
+        at += 1
+        if tag == _CELL and section is not None:
+            cell, check, at = _cell_of(data, at)
             section.append(cell)
             crc = _CRC[crc ^ check]
+        elif tag in (_KEY, _ATTRIBUTES):
+            section = row.key if tag == _KEY else row.cells
         elif tag == _DELETED:
             row.deleted = True
         elif tag == _ROW_CRC:
-            if reader.byte() != _CRC[crc ^ row.deleted] or reader.left():
+            if data[at] != _CRC[crc ^ row.deleted] or at + 1 < len(data):
                 raise _broken()
             return row
         else:
             raise _broken()
 
 
+def _cell_of(data: bytes, at: int) -> tuple[Cell, int, int]:
+    """The cell from `at` on, its checksum, which must be right, and where it ends."""
+    name = variant = stamp = operation = b""
+    while (tag := data[at]) != _CELL_CRC:
+        if tag == _NAME:
+            name, at = _sized(data, at + 1)
+        elif tag == _VALUE:
+            variant, at = _sized(data, at + 1)
+        elif tag == _TIMESTAMP:
+            stamp, at = data[at + 1 : at + 9], at + 9
+        elif tag == _OPERATION:
+            operation, at = data[at + 1 : at + 2], at + 2
+        else:
+            raise _broken()
+    check = data[at + 1]
+    if check != crc8(name + variant + stamp + operation):
+        raise _broken()
+    cell = Cell(
+        decoded(name),
+        decode_variant(variant) if variant else None,
+        int.from_bytes(stamp, "little", signed=True) if stamp else None,
+        _operation(operation[0]) if operation else None,
+    )
+    return cell, check, at + 2
+
+
+def _sized(data: bytes, at: int) -> tuple[bytes, int]:
+    """What follows its own length, and where it ends."""
+    start = at + 4
+    end = start + int.from_bytes(data[at:start], "little")
+    if end > len(data):
+        raise _broken()
+    return data[start:end], end
+
+
 def decode_variant(data: bytes) -> KeyValue:
-    """The value in `data`, which has neither tag nor length in front."""
-    return _Reader(data).variant()
+    """The value in `data`, which has neither tag nor length in front; raises ParameterInvalid."""
+    try:
+        return _variant_of(data)
+    except (IndexError, struct.error):
+        raise _broken() from None
+
+
+def _variant_of(data: bytes) -> KeyValue:
+    kind = data[0]
+    if kind == _STRING:
+        return decoded(_sized(data, 1)[0])
+    if kind == _INTEGER:
+        number: int = struct.unpack_from("<q", data, 1)[0]
+        return number
+    if kind == _DOUBLE:
+        value: float = struct.unpack_from("<d", data, 1)[0]
+        return value
+    if kind == _BOOLEAN:
+        return bool(data[1])
+    if kind == _BLOB:
+        return _sized(data, 1)[0]
+    if kind in (_LEAST, _MOST, _AUTO):
+        return Bound(kind)
+    raise _broken()
 
 
 def encode_rows(rows: Iterable[tuple[Iterable[Cell], Iterable[Cell]]]) -> bytes:
@@ -138,78 +217,6 @@ def _variant(value: KeyValue | None) -> bytes:
         return struct.pack("<Bd", _DOUBLE, value)
     data = value.encode() if isinstance(value, str) else value or b""
     return struct.pack("<BI", _STRING if isinstance(value, str) else _BLOB, len(data)) + data
-
-
-class _Reader:
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = 0
-
-    def left(self) -> bool:
-        return self._at < len(self._data)
-
-    def take(self, size: int) -> bytes:
-        at = self._at
-        self._at = end = at + size
-        if end > len(self._data):
-            raise _broken()
-        return self._data[at:end]
-
-    def byte(self) -> int:
-        at = self._at
-        self._at = at + 1
-        try:
-            return self._data[at]
-        except IndexError:
-            raise _broken() from None
-
-    def sized(self) -> bytes:
-        """What follows its own length."""
-        at = self._at + 4
-        self._at = end = at + int.from_bytes(self._data[at - 4 : at], "little")
-        if at > end or end > len(self._data):
-            raise _broken()
-        return self._data[at:end]
-
-    def cell(self) -> tuple[Cell, int]:
-        """A cell and its checksum, which must be right."""
-        name = variant = stamp = operation = b""
-        while (tag := self.byte()) != _CELL_CRC:
-            if tag == _NAME:
-                name = self.sized()
-            elif tag == _VALUE:
-                variant = self.sized()
-            elif tag == _OPERATION:
-                operation = self.take(1)
-            elif tag == _TIMESTAMP:
-                stamp = self.take(8)
-            else:
-                raise _broken()
-        check = self.byte()
-        if check != crc8(name + variant + stamp + operation):
-            raise _broken()
-        return Cell(
-            decoded(name),
-            _Reader(variant).variant() if variant else None,
-            int.from_bytes(stamp, "little", signed=True) if stamp else None,
-            _operation(operation[0]) if operation else None,
-        ), check
-
-    def variant(self) -> KeyValue:
-        kind = self.byte()
-        if kind == _INTEGER:
-            return int.from_bytes(self.take(8), "little", signed=True)
-        if kind == _DOUBLE:
-            value: float = struct.unpack("<d", self.take(8))[0]
-            return value
-        if kind == _BOOLEAN:
-            return bool(self.byte())
-        if kind in (_STRING, _BLOB):
-            data = self.sized()
-            return decoded(data) if kind == _STRING else data
-        if kind in (_LEAST, _MOST, _AUTO):
-            return Bound(kind)
-        raise _broken()
 
 
 def _operation(number: int) -> Operation:

@@ -7,33 +7,32 @@ from collections.abc import Mapping, Sequence
 from alilocal.tablestore.errors import ParameterInvalid
 
 _MOST_BITS = 63
-_SIZED = 2
-# Bytes of a value, by wire type; a sized one tells its own.
-_SIZES = {1: 8, _SIZED: 0, 5: 4}
 
 
 class Message:
     """The fields of a message, by number. Raises ParameterInvalid for bytes that are none."""
 
     def __init__(self, data: bytes) -> None:
-        fields: dict[int, list[int | bytes]] = {}
-        self._fields = fields
+        self._fields: dict[int, list[int | bytes]] = {}
         at, end = 0, len(data)
         while at < end:
-            tag, at = read_varint(data, at)
+            # Nearly all numbers are of one byte.
+            tag, at = (data[at], at + 1) if data[at] < 0x80 else read_varint(data, at)
             wire = tag & 7
-            value: int | bytes
-            if wire == 0:
-                value, at = read_varint(data, at)
-            elif wire in _SIZES:
-                size, at = read_varint(data, at) if wire == _SIZED else (_SIZES[wire], at)
-                if size > end - at:
-                    raise ParameterInvalid("The request is not well-formed.")
-                value = data[at : at + size]
-                at += size
+            if wire in (0, 2):
+                number, at = (data[at], at + 1) if at < end and data[at] < 0x80 else read_varint(data, at)
+            elif wire in (1, 5):
+                number = 8 if wire == 1 else 4
             else:
                 raise ParameterInvalid("The request is not well-formed.")
-            fields.setdefault(tag >> 3, []).append(value)
+            kept = self._fields.setdefault(tag >> 3, [])
+            if wire == 0:
+                kept.append(number)
+            else:
+                kept.append(data[at : at + number])
+                at += number
+        if at > end:
+            raise ParameterInvalid("The request is not well-formed.")
 
     def has(self, number: int) -> bool:
         return number in self._fields

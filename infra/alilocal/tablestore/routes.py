@@ -64,9 +64,15 @@ class Tablestore(Service):
                 for name, act in operations.items()
             ]
         )
+        self._by_path = {route.path: route for route in self.routes}
 
     def owns(self, request: Request) -> bool:
         return request.header("x-ots-apiversion") is not None
+
+    def find(self, request: Request) -> tuple[Route, dict[str, str]] | None:
+        """By its path, which is its name."""
+        route = self._by_path.get(request.path) if request.method == "POST" else None
+        return None if route is None else (route, {})
 
     def new_request_id(self) -> str:
         return self._world.ids.uuid()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import cast
+from dataclasses import replace
+from functools import lru_cache, partial
+from typing import NamedTuple, cast
 
 from alilocal.core.behaviour import Behaviour
 from alilocal.core.http import ServiceError
@@ -134,8 +134,7 @@ class Rows:
         return units, _given_back(table, key, change.content)
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """A write: of which kind, of which row, on which condition, and what it is to return."""
 
     kind: int
@@ -219,6 +218,7 @@ def _read(table: Table, selection: Selection, cells: list[Cell]) -> Outcome:
     return _consumed(read=_units(_bytes(*row))), encode_rows([row])
 
 
+@lru_cache
 def _consumed(*, read: int = 0, write: int = 0) -> bytes:
     return encode({1: encode({1: read, 2: write})})
 

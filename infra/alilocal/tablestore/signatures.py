@@ -9,6 +9,7 @@ import base64
 import hashlib
 import hmac
 import re
+from collections.abc import Mapping
 from datetime import datetime, timezone
 
 from alilocal.core.clock import CloudClock
@@ -19,6 +20,13 @@ from alilocal.tablestore.errors import AuthFailed, ParameterInvalid
 SKEW_SECONDS = 900
 VERSION = "2015-12-31"
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)\.(\d{1,6})Z", re.ASCII)
+_MANDATORY = (
+    "x-ots-date",
+    "x-ots-apiversion",
+    "x-ots-accesskeyid",
+    "x-ots-contentmd5",
+    "x-ots-instancename",
+)
 _OWN = ("x-ots-signature", "x-ots-signaturev4")
 
 
@@ -31,26 +39,22 @@ class Signatures:
 
     def verify(self, request: Request) -> Credential:
         """Whose request it is; raises AuthFailed."""
-        for name in (
-            "x-ots-date",
-            "x-ots-apiversion",
-            "x-ots-accesskeyid",
-            "x-ots-contentmd5",
-            "x-ots-instancename",
-        ):
-            if not request.header(name):
+        given = dict(request.headers_from("x-ots-"))
+        for name in _MANDATORY:
+            if not given.get(name):
                 raise ParameterInvalid(f"Missing header: '{name}'.")
-        credential = self._credentials.get(request.header("x-ots-accesskeyid") or "")
+        credential = self._credentials.get(given["x-ots-accesskeyid"])
         if credential is None or not credential.active:
             raise AuthFailed("The AccessKeyID does not exist.")
-        text = request.header("x-ots-date") or ""
+        text = given["x-ots-date"]
         if not self._clock.is_near(_moment(text), SKEW_SECONDS):
             raise AuthFailed(f"Mismatch between system time and x-ots-date: {text}.")
-        if request.header("x-ots-contentmd5") != digest(request.body):
+        if given["x-ots-contentmd5"] != digest(request.body):
             raise AuthFailed("Mismatch between MD5 value of request body and x-ots-contentmd5 in header.")
-        if not hmac.compare_digest(self._signature(request, credential), self._given(request)):
+        claimed = given.get("x-ots-signaturev4") or given.get("x-ots-signature") or ""
+        if not hmac.compare_digest(_signature(request.path, given, credential), claimed):
             raise AuthFailed("Signature mismatch.")
-        problem = credential.token_problem(request.header("x-ots-ststoken"), self._clock.now())
+        problem = credential.token_problem(given.get("x-ots-ststoken"), self._clock.now())
         if problem is not None:
             raise AuthFailed(f"The security token is refused: {problem}.")
         return credential
@@ -58,45 +62,38 @@ class Signatures:
     def signed(self, request: Request, credential: Credential, body: bytes, request_id: str) -> Headers:
         """The headers of an answer, its authorization among them."""
         moment = datetime.fromtimestamp(self._clock.now(), timezone.utc)
-        headers = {
-            "x-ots-contentmd5": digest(body),
-            "x-ots-contenttype": "protocol buffer",
-            "x-ots-date": moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            "x-ots-requestid": request_id,
-        }
-        text = "\n".join(f"{name}:{value}" for name, value in sorted(headers.items())) + f"\n{request.path}"
-        key = self._key(request, credential)
+        # In the order of their names, which is that of the signature.
+        headers = (
+            ("x-ots-contentmd5", digest(body)),
+            ("x-ots-contenttype", "protocol buffer"),
+            ("x-ots-date", f"{moment.isoformat(timespec='microseconds').partition('+')[0]}Z"),
+            ("x-ots-requestid", request_id),
+        )
+        text = "".join([f"{name}:{value}\n" for name, value in headers]) + request.path
+        is_new = request.header("x-ots-signaturev4") is not None
+        key = _key(dict(request.headers_from("x-ots-sign")) if is_new else {}, credential)
         given = base64.b64encode(hmac.digest(key, text.encode(), "sha1")).decode()
-        return (*headers.items(), ("Authorization", f"OTS {credential.access_key_id}:{given}"))
+        return (*headers, ("Authorization", f"OTS {credential.access_key_id}:{given}"))
 
-    @staticmethod
-    def _given(request: Request) -> str:
-        return request.header("x-ots-signaturev4") or request.header("x-ots-signature") or ""
 
-    def _signature(self, request: Request, credential: Credential) -> str:
-        signed = request.headers_like("x-ots-")
-        lines = "".join(f"{name}:{value}\n" for name, value in signed if name not in _OWN)
-        text = f"{request.path}\nPOST\n\n{lines}"
-        is_new = bool(request.header("x-ots-signaturev4"))
-        method, suffix = ("sha256", "ots") if is_new else ("sha1", "")
-        made = hmac.digest(self._key(request, credential), (text + suffix).encode(), method)
-        return base64.b64encode(made).decode()
+def _signature(path: str, given: Mapping[str, str], credential: Credential) -> str:
+    lines = "".join([f"{name}:{value}\n" for name, value in given.items() if name not in _OWN])
+    text = f"{path}\nPOST\n\n{lines}"
+    is_new = bool(given.get("x-ots-signaturev4"))
+    signed = f"{text}{'ots' if is_new else ''}".encode()
+    made = hmac.digest(_key(given, credential), signed, "sha256" if is_new else "sha1")
+    return base64.b64encode(made).decode()
 
-    @staticmethod
-    def _key(request: Request, credential: Credential) -> bytes:
-        """The secret, or what version 4 derives from it: text, not its bytes."""
-        secret = credential.access_key_secret
-        if not request.header("x-ots-signaturev4"):
-            return secret.encode()
-        key = f"aliyun_v4{secret}".encode()
-        for part in (
-            request.header("x-ots-signdate"),
-            request.header("x-ots-signregion"),
-            "ots",
-            "aliyun_v4_request",
-        ):
-            key = hmac.digest(key, (part or "").encode(), "sha256")
-        return base64.b64encode(key)
+
+def _key(given: Mapping[str, str], credential: Credential) -> bytes:
+    """The secret, or what version 4 derives from it: text, not its bytes."""
+    secret = credential.access_key_secret
+    if not given.get("x-ots-signaturev4"):
+        return secret.encode()
+    key = f"aliyun_v4{secret}".encode()
+    for part in (given.get("x-ots-signdate"), given.get("x-ots-signregion"), "ots", "aliyun_v4_request"):
+        key = hmac.digest(key, (part or "").encode(), "sha256")
+    return base64.b64encode(key)
 
 
 def digest(body: bytes) -> str:

@@ -52,6 +52,17 @@ def test_rows_come_back(key, cells):
     assert (row.key, row.cells) == (key, cells)
 
 
+@given(st.binary(max_size=600), st.integers(0, 255))
+def test_the_checksum_of_any_bytes(data, before):
+    """As the division by the polynomial has it, bit by bit."""
+    rest = before
+    for byte in data:
+        rest ^= byte
+        for _ in range(8):
+            rest = (rest << 1) ^ 0x107 if rest & 0x80 else rest << 1
+    assert crc8(data, before) == rest
+
+
 @given(st.binary(max_size=100), st.integers(0, 60))
 def test_any_bytes_are_a_row_or_refused(noise, at):
     """Bytes that are no row are an error of the service, never one of the server."""
