@@ -1,6 +1,7 @@
 """Every sort of store, from where it really is; Powertools' idempotency is imported without boto3, as on FC."""
 
 import os
+import time
 import uuid
 from pathlib import Path
 
@@ -43,3 +44,17 @@ def installs(tmp_path_factory):
     """The folder for what tests install; TEST_INSTALLS names one that is kept."""
     kept = os.environ.get("TEST_INSTALLS")
     return Path(kept) if kept else tmp_path_factory.getbasetemp().parent / "installs"
+
+
+class Ahead:
+    """More than a quarter of an hour before the clocks of the SDKs."""
+
+    def now(self):
+        return time.time() + 1000
+
+
+@pytest.fixture
+def server_ahead():
+    """A local cloud for which every request comes too late."""
+    with alilocal.serve(cloud=alilocal.LocalCloud(clock=Ahead())) as server:
+        yield server

@@ -337,6 +337,13 @@ def test_wrong_secret(server):
     account.get_client().close_connection()
 
 
+def test_a_client_whose_clock_is_late(server_ahead):
+    """It is refused as expired."""
+    account = account_of(server_ahead)
+    assert refused(account.list_queue) == "TimeExpired"
+    account.get_client().close_connection()
+
+
 def test_injected_faults(server, queue):
     """Throttling arrives as the SDK's server error, a page of HTML as damaged data."""
     server.cloud.faults.add(service="smq", kind="status", status=429, code="TooManyRequests")

@@ -199,3 +199,10 @@ def test_denial(server):
         create(client, name="x")
     assert (caught.value.status_code, caught.value.code) == (403, "Forbidden.RAM")
     assert caught.value.access_denied_detail["AuthAction"] == "paiautoml:CreateHpoExperiment"
+
+
+def test_a_client_whose_clock_is_late(server_ahead):
+    """It is refused by the gateway."""
+    with pytest.raises(AlibabaCloudException) as caught:
+        create(client_of(server_ahead), name="x")
+    assert (caught.value.status_code, caught.value.code) == (400, "InvalidTimeStamp.Expired")

@@ -469,6 +469,12 @@ def test_credentials(server):
     )
 
 
+def test_a_client_whose_clock_is_late(server_ahead):
+    with pytest.raises(ots.OTSServiceError, match="Mismatch between system time and x-ots-date") as caught:
+        connect(server_ahead).list_table()
+    assert (caught.value.get_error_code(), caught.value.get_http_status()) == ("OTSAuthFailed", 403)
+
+
 @pytest.mark.parametrize("status", [503, 409])
 def test_faults(server, client, status):
     """Faults strike Tablestore as any service."""

@@ -17,7 +17,6 @@ from alilocal.tablestore.errors import (
     NoSuchTable,
     ParameterInvalid,
     TableExists,
-    TooManyTables,
 )
 from alilocal.tablestore.plainbuffer import Bound, Cell, KeyValue, Operation, Value
 
@@ -34,7 +33,6 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _MOST_KEY_BYTES = 1024
 _MOST_VALUE_BYTES = 2 * 1024 * 1024
 _MOST_COLUMNS = 1024
-_MOST_TABLES = 64
 _LEAST_TIME_TO_LIVE = 86_400
 _INTEGERS = range(-(2**63), 2**63)
 
@@ -218,7 +216,7 @@ class Tables:
     ) -> Table:
         """A new table whose key has the columns `schema`, by name and type, of which the cloud numbers `automatic`.
 
-        Raises TableExists, TooManyTables and ParameterInvalid.
+        Raises TableExists and ParameterInvalid.
         """
         if (
             not _NAME.fullmatch(name)
@@ -234,8 +232,6 @@ class Tables:
             raise TableExists
         if automatic is not None and (automatic, INTEGER) not in schema[1:]:
             raise ParameterInvalid("Only an integer that is not the partition key can be numbered.")
-        if len(self._by_name) >= _MOST_TABLES:
-            raise TooManyTables
         made = options or Options()
         made.check()
         table = Table(name, tuple(schema), self._clock, made, automatic, defined=tuple(defined))

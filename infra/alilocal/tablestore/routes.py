@@ -16,6 +16,7 @@ from alilocal.tablestore.errors import (
     MethodNotAllowed,
     NoPermission,
     ParameterInvalid,
+    TooManyTables,
 )
 from alilocal.tablestore.model import Options, Table, Tables
 from alilocal.tablestore.proto import Message, encode
@@ -23,6 +24,7 @@ from alilocal.tablestore.rows import Rows
 from alilocal.tablestore.signatures import VERSION, Signatures
 from alilocal.tablestore.unsupported import UNSUPPORTED
 
+_MOST_TABLES = 64
 _MOST_BODY_BYTES = 5 * 1024 * 1024
 _MISSING = {
     "CreateTable": "streams, indexes and encryption are ignored",
@@ -137,7 +139,10 @@ class Tablestore(Service):
         if len(numbered) > 1:
             raise ParameterInvalid("Only one column of a primary key can be numbered.")
         automatic = numbered[0] if numbered else None
-        table = self.tables.create(meta.text(1), schema, options, automatic=automatic, defined=defined)
+        name = meta.text(1)
+        if len(self.tables.list()) >= _MOST_TABLES and name not in self.tables.list():
+            raise TooManyTables
+        table = self.tables.create(name, schema, options, automatic=automatic, defined=defined)
         table.throughput = _throughput(request.message(2))
         return b""
 
