@@ -33,11 +33,12 @@ from hpoq.cloud.smq_messages import (
 from hpoq.cloud.smq_protocol import NAMESPACE, SERVICE, SmqProtocol
 from hpoq.cloud.transport import Transport
 from hpoq.contract.keys import message_key
-from hpoq.contract.request import ExperimentRequest, parse_request
 from hpoq.errors import Invalid, NotFound, SettingsError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from hpoq.contract.request import ExperimentRequest
 
 T = TypeVar("T")
 
@@ -296,6 +297,9 @@ class Queue:
 
 
 def _parsed(document: Mapping[str, JsonValue]) -> ExperimentRequest:
+    # For producers: the function itself sends no request.
+    from hpoq.contract.request import parse_request
+
     return parse_request(json.dumps(document).encode()).request
 
 

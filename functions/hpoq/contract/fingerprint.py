@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import TYPE_CHECKING
 
 from fcruntime.jsonvalue import JsonValue
-from hpoq.contract.request import ExperimentRequest
+
+if TYPE_CHECKING:
+    from hpoq.contract.request import ExperimentRequest
 
 
 def fingerprint(request: ExperimentRequest) -> str:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 
 TAG_KEY = "hpoq-key"
+MOST_TAGS = 20
+"""How many tags the service takes of an experiment."""
 
 MARKER = rf"\[{TAG_KEY}: ([0-9a-f-]{{36}})\]"
 """What the marker in a description looks like."""

@@ -13,9 +13,8 @@ from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.contract import patterns
 from hpoq.contract.beyond import INTEGER, KEYWORD, REAL
 from hpoq.contract.finding import obj
-from hpoq.contract.marker import MARKER, TAG_KEY
+from hpoq.contract.marker import MARKER, MOST_TAGS, TAG_KEY
 from hpoq.contract.request import ExperimentRequest
-from hpoq.contract.rules import MOST_TAGS
 from hpoq.contract.schema_form import ref
 
 _ANYTHING = "JsonValue"

@@ -106,11 +106,6 @@ def parse_request(body: bytes) -> ParsedRequest:
     return ParsedRequest(request, warned)
 
 
-def secrets(request: ExperimentRequest) -> frozenset[str]:
-    """Every secret value in the request, for redaction."""
-    return frozenset(request.secrets())
-
-
 def _wrapped(located: Located) -> tuple[JsonObject, str]:
     """The document in its wrapped form, and the pointer to what stands as `experiment` in it."""
     document = located.value

@@ -16,10 +16,9 @@ from fcruntime.jsonvalue import JsonObject, JsonValue
 from fcruntime.strictjson import JsonError
 from hpoq.contract import lint, patterns, search_space
 from hpoq.contract.finding import Finding, member, obj, rejection, text, texts, warning
-from hpoq.contract.marker import TAG_KEY, marked_with
+from hpoq.contract.marker import MOST_TAGS, TAG_KEY, marked_with
 from hpoq.contract.pointer import pointer_to
 
-MOST_TAGS = 20
 _CONFIG = "/experiment/HpoExperimentConfiguration"
 _MOST_TAG_TEXT = 128
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from fcruntime.dataclass import dataclass
 from fcruntime.jsonvalue import JsonObject
@@ -15,9 +16,7 @@ from hpoq.clock import Clock
 from hpoq.cloud.experiments import CreatedExperiment
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.contract.events import EventError
-from hpoq.contract.marker import TAG_KEY, description_marker
-from hpoq.contract.request import ExperimentRequest
-from hpoq.contract.rules import MOST_TAGS
+from hpoq.contract.marker import MOST_TAGS, TAG_KEY, description_marker
 from hpoq.errors import CallError, Invalid, NoTimeLeft, UnknownEnd
 from hpoq.idempotency.record import Record
 from hpoq.observability.logs import get_logger
@@ -26,6 +25,9 @@ from hpoq.processing import lifecycle
 from hpoq.processing.faults import as_event_error, needs_operator
 from hpoq.processing.lifecycle import Terms
 from hpoq.processing.limits import Limits
+
+if TYPE_CHECKING:
+    from hpoq.contract.request import ExperimentRequest
 
 _ABOUT_TAGS = r"(?i)\btags?\b"
 

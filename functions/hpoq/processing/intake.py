@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fcruntime.dataclass import dataclass, field
 from fcruntime.triggers import Message, Undecodable
 from hpoq.contract.events import EventError
 from hpoq.contract.fingerprint import fingerprint
 from hpoq.contract.keys import DIGEST, PRODUCER, derive_key, digest
-from hpoq.contract.request import ExperimentRequest, parse_request
 from hpoq.errors import RequestRejected, Violation
 from hpoq.processing.envelope import Envelope, open_envelope
+
+if TYPE_CHECKING:
+    from hpoq.contract.request import ExperimentRequest
 
 _NO_ID = Violation(
     "",
@@ -41,6 +45,9 @@ def take_in(item: Message | Undecodable) -> Intake:
     """Read one item of an event; never raises for bad input."""
     if isinstance(item, Undecodable):
         return _undecodable(item)
+    # With the first message: a cold start makes no models of the contract.
+    from hpoq.contract.request import parse_request
+
     envelope = open_envelope(item)
     try:
         parsed = parse_request(envelope.body)

@@ -9,7 +9,6 @@ import structlog
 from hpoq.clock import Clock
 from hpoq.contract.events import EventError, EventOutcome, read_error
 from hpoq.contract.keys import CONFLICT, derive_key
-from hpoq.contract.request import secrets
 from hpoq.errors import CallError, StoreError
 from hpoq.idempotency.record import Record, State
 from hpoq.observability import trace
@@ -69,7 +68,7 @@ class Processor:
 
     def process(self, intake: Intake) -> Result:
         """Bring one message to its end, or to a retry."""
-        found = secrets(intake.request) if intake.request else ()
+        found = intake.request.secrets() if intake.request else ()
         parent = intake.request.traceparent if intake.request else None
         who = {"message_id": intake.message_id or "", "key": intake.key}
         with (
