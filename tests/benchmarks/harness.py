@@ -55,10 +55,17 @@ def ratio(part: str, what: str, ours: Sequence[float], theirs: Sequence[float], 
 
 
 def in_turns(rounds: int, *sides: Callable[[], float]) -> Iterator[list[float]]:
-    """Each side's numbers, the sides measured one after the other in every round; a first round is left out."""
-    for side in sides:
-        side()
-    return map(list, zip(*([side() for side in sides] for _ in range(rounds)), strict=True))
+    """Each side's numbers, the sides measured one after the other in every round; a first round is left out.
+
+    Every round begins with another one, for what ran before leaves the machine's caches to the next.
+    """
+    taken: list[list[float]] = [[] for _ in sides]
+    for turn in range(rounds + 1):
+        for place in range(turn, turn + len(sides)):
+            number = sides[place % len(sides)]()
+            if turn:
+                taken[place % len(sides)].append(number)
+    return iter(taken)
 
 
 class Peers:
