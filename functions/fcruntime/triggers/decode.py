@@ -38,7 +38,7 @@ KINDS: tuple[str, ...] = get_args(Kind)
 # Sources whose messages are calls of their own: what they lack an id for, the call's own id identifies.
 _CALLS = (INVOCATION, smq_topic.KIND, http.KIND)
 
-_TOKEN = r'(?s)\\.|["\[\]{},]'
+_MARK = r'(?s)\\.|["\[\]{},]'
 _LONGEST_INTEGER = 4000
 
 
@@ -65,7 +65,7 @@ def _items(text: str) -> list[str]:
     if not (inner.startswith("[") and inner.endswith("]")):
         return [text]
     cuts, depth, quoted = [0], 0, False
-    for token in re.finditer(_TOKEN, inner):
+    for token in re.finditer(_MARK, inner):
         mark = token[0]
         if mark == '"':
             quoted = not quoted
