@@ -60,9 +60,11 @@ class Request:
 
     @cached_property
     def _by_name(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
-        for name, value in self.headers:
-            found.setdefault(name.lower(), []).append(value.strip())
+        found = {name.lower(): [value.strip()] for name, value in self.headers}
+        if len(found) < len(self.headers):
+            found = {name: [] for name in found}
+            for name, value in self.headers:
+                found[name.lower()].append(value.strip())
         return found
 
     def query_pairs(self, *, plus_is_space: bool) -> list[tuple[str, str]]:

@@ -126,7 +126,7 @@ class Table:
                 given = _TYPE_NAMES.get(type(cell.value), "VT_NULL")
                 meta = _TYPE_NAMES[_TYPES[kind]]
                 raise InvalidKey(f"Validate PK type fail. Input: {given}, Meta: {meta}.")
-            if size_of(cell) > _MOST_KEY_BYTES + _length(name):
+            if _exceeds(cell.value, _MOST_KEY_BYTES):
                 raise ParameterInvalid("The length of a primary key column exceeds the limit.")
         return tuple(cell.value for cell in cells if cell.value is not None)
 
@@ -262,7 +262,7 @@ def check_names(cells: Sequence[Cell]) -> None:
     for cell in cells:
         if not _NAME.fullmatch(cell.name):
             raise ParameterInvalid(f"Invalid column name: '{cell.name}'.")
-        if isinstance(cell.value, (str, bytes)) and size_of(cell) > _MOST_VALUE_BYTES + len(cell.name):
+        if _exceeds(cell.value, _MOST_VALUE_BYTES):
             raise ParameterInvalid(f"The length of attribute column '{cell.name}' exceeds the limit.")
 
 
@@ -272,6 +272,13 @@ def size_of(cell: Cell) -> int:
     if isinstance(value, str):
         return _length(cell.name) + _length(value)
     return _length(cell.name) + (len(value) if isinstance(value, bytes) else 8)
+
+
+def _exceeds(value: KeyValue | None, most: int) -> bool:
+    """Whether it takes more than `most` bytes; a character takes up to four."""
+    if not isinstance(value, (str, bytes)) or len(value) <= most // 4:
+        return False
+    return (_length(value) if isinstance(value, str) else len(value)) > most
 
 
 def _length(text: str) -> int:
