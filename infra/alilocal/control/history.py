@@ -153,7 +153,7 @@ def _delivery_steps(delivery: Delivery) -> list[Step]:
         return [*steps, Step(end, "to be retried", f"{delivery.retry_at - end:.0f} s later")]
     if delivery.dead_letter_queue is not None:
         return [*steps, Step(end, "dead-lettered", f"to {delivery.dead_letter_queue}", failed=True)]
-    return [*steps, Step(end, "given up", failed=True)]
+    return [*steps, Step(end, "given up" if delivery.given_up else "left in its queue", failed=True)]
 
 
 def _word(one: LoggedRequest) -> str:

@@ -17,8 +17,8 @@ class Delivery:
     """One call of the function. `error` is the name of the exception's type, or FC's type of the error.
 
     `time` is when it began and `retry_at` when the next will be, in seconds since the epoch on the cloud's clock.
-    Of a call of a function of this cloud, `request_id`, `instance_id` and `cold` are known too. Where the messages
-    were given up, `dead_letter_queue` is where they went.
+    Of a call of a function of this cloud, `request_id`, `instance_id` and `cold` are known too. `given_up` says that
+    the messages have left their queue all the same, and `dead_letter_queue` where they went.
     """
 
     event: bytes = field(repr=False)
@@ -32,6 +32,7 @@ class Delivery:
     request_id: str | None = None
     instance_id: str | None = None
     cold: bool | None = None
+    given_up: bool = False
     dead_letter_queue: str | None = None
 
 

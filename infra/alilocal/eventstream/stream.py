@@ -285,24 +285,25 @@ class EventStream:
             self._waiting.append(batch)
             return replace(delivery, retry_at=batch.due_at)
         if self._tolerance:
-            kept = self._give_up(batch.messages)
-            return replace(delivery, dead_letter_queue=None if kept else self._dead_letter_queue)
+            if not self._give_up(batch.messages):
+                return delivery
+            return replace(delivery, given_up=True, dead_letter_queue=self._dead_letter_queue)
         self.blocked = True
         self._release(batch.messages)
         self._let_go()
         return delivery
 
     def _give_up(self, messages: Sequence[Message]) -> bool:
-        """Bury or drop them; whether one had to be kept."""
-        kept = False
+        """Bury or drop them; False if one had to be kept."""
+        gone = True
         for message in messages:
             if self._dead_letter_queue is None or self._bury(message, self._dead_letter_queue):
                 self._delete([message])
             else:
                 # Better delivered once more than lost.
                 self._release([message])
-                kept = True
-        return kept
+                gone = False
+        return gone
 
     def _bury(self, message: Message, queue: str) -> bool:
         try:

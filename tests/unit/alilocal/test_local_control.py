@@ -259,6 +259,18 @@ def test_retries_and_dead_letters_are_told(ask, cloud, pipeline):
     assert words(row)[-1] == "dead-lettered"
 
 
+@pytest.mark.parametrize(("tolerance", "end"), [(True, "given up"), (False, "left in its queue")])
+def test_what_became_of_a_message_that_never_succeeds(ask, cloud, tolerance, end):
+    cloud.queues.create("hard")
+    message_id = cloud.queues["hard"].send("a")
+    stream = EventStream(cloud, queue="hard", invoke=lambda event: False, tolerance=tolerance)
+    for _ in range(4):
+        assert stream.step()
+        cloud.clock.advance(20)
+    assert words(ask("GET", f"messages/{message_id}").json())[-1] == end
+    assert len(cloud.queues["hard"].messages) == (0 if tolerance else 1)
+
+
 def test_a_fault_shows_in_the_history(ask, cloud, pipeline):
     cloud.faults.add("status", operation="CreateHpoExperiment", status=503)
     message_id = cloud.queues["orders"].send("a")
