@@ -159,6 +159,20 @@ def test_bad_files(hpoq_json, hpoq, tmp_path, rule):
     assert len(done.stdout) < 5_000
 
 
+def test_broken_syntax(hpoq, tmp_path):
+    """Text that is no JSON at all is shown where it breaks, whatever it breaks at."""
+    broken = ["{bad", "{", "]", '{"a":1}}', '"\\x"', "{'a': 1}", '{"\\q": 1}', "nul", "[[[", "{:}"]
+    path = tmp_path / "broken.jsonl"
+    path.write_text("\n".join(broken))
+    done = hpoq("check", path)
+    assert (done.returncode, done.stderr) == (1, b"")
+    shown = lines(done)
+    assert [line for line in shown if line.endswith("[json.syntax]")] == [
+        line for line in shown if line.startswith(f"  violation {path}:")
+    ]
+    assert shown[-1] == f"{len(broken)} files: 0 valid, {len(broken)} invalid, 0 warnings"
+
+
 def test_send_takes_yaml(hpoq_json, hpoq, tmp_path):
     """`hpoq send` sends the JSON that a YAML request stands for, and nothing where one is none."""
 

@@ -29,7 +29,9 @@ class Source:
 
     def places(self, violations: Sequence[Violation]) -> list[Place | None]:
         """Where each of `violations` stands; None where nothing of the text is at fault."""
-        spans = self._spans({violation.pointer for violation in violations})
+        # A text of broken syntax has no places for pointers to lead to.
+        pointers = {violation.pointer for violation in violations if not _is_of_syntax(violation)}
+        spans = self._spans(pointers) if pointers else {}
         return [self._place(violation, spans) for violation in violations]
 
     def excerpt(self, place: Place) -> list[str]:
@@ -37,7 +39,7 @@ class Source:
         return excerpt(self._shown, place, number=place.line + self.first_line - 1)
 
     def _place(self, violation: Violation, spans: dict[str, Span]) -> Place | None:
-        if violation.rule.startswith("json.") and violation.rule != "json.duplicate-key":
+        if _is_of_syntax(violation):
             return self._of_syntax()
         pointer, missing = violation.pointer, False
         while pointer and pointer not in spans:
@@ -78,3 +80,7 @@ class Source:
             hidden = "".join(char if char.isspace() else "*" for char in text[span.start : span.end])
             text = text[: span.start] + hidden + text[span.end :]
         return text
+
+
+def _is_of_syntax(violation: Violation) -> bool:
+    return violation.rule.startswith("json.") and violation.rule != "json.duplicate-key"
