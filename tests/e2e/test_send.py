@@ -1,6 +1,10 @@
 """`hpoq send` against the local cloud, with and without a function behind the queue."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -68,6 +72,32 @@ def test_an_event_that_does_not_come(hpoq_json):
         assert list(server.cloud.topics.get("hpo-results").subscriptions) == []
     assert code == 1
     assert document["missing"] == [document["sent"][0]["messageId"]]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_waiting_that_is_broken_off(number):
+    """Who ends the waiting is told what was sent, and nothing is left behind in the cloud."""
+    command = ["send", str(REQUESTS / "minimal.json"), "--wait", "--json", "--endpoint"]
+    with alilocal.serve() as server:
+        server.cloud.queues.create("hpo-requests")
+        server.cloud.topics.create("hpo-results")
+        polls = server.cloud.faults.add(
+            service="smq", operation="BatchReceiveMessage", kind="reset", nth=1000
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", "from hpoq.cli import main; main()", *command, server.url],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            while not polls.seen and process.poll() is None:
+                time.sleep(0.01)
+            process.send_signal(number)
+            shown, complained = process.communicate(timeout=60)
+        sent = [message.message_id for message in server.cloud.queues["hpo-requests"].messages]
+        assert [queue.name for queue in server.cloud.queues] == ["hpo-requests"]
+        assert list(server.cloud.topics.get("hpo-results").subscriptions) == []
+    assert (process.returncode, complained) == (1, b"")
+    assert json.loads(shown)["missing"] == sent
 
 
 def test_waiting_for_a_topic_that_is_not_there(hpoq_json):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -72,9 +73,9 @@ def command(
     will do too. Requests go out as they are: what the contract says of one comes back as an event (see `hpoq
     check`). A repeated `hpoq send` creates nothing twice only for requests that bring their idempotencyKey.
 
-    --wait makes a queue of its own, subscribes it to the topic of HPOQ_OUTPUT, and removes both in the end; exit
-    code 1 then also means that a message was rejected, failed, or has no event yet. A request whose
-    idempotencyKey was processed before gets no event again.
+    --wait makes a queue of its own, subscribes it to the topic of HPOQ_OUTPUT, and removes both in the end, which
+    Ctrl-C brings on; exit code 1 then also means that a message was rejected, failed, or has no event yet. A
+    request whose idempotencyKey was processed before gets no event again.
     """
     run = _Run(list(read_documents(paths, yaml=True)))
     for document in run.documents:
@@ -103,6 +104,8 @@ def _inbox(target: Target) -> contextlib.AbstractContextManager[Inbox]:
         raise SettingsError(["--wait follows a topic; HPOQ_OUTPUT names none"])
     if not target.account_id or not target.region:
         raise SettingsError(["--wait needs HPOQ_ACCOUNT_ID and HPOQ_REGION"])
+    # As Ctrl-C does, so that no queue and no subscription stay behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     return open_inbox(target.smq, target.topic, target.account_id, target.region)
 
 
@@ -124,7 +127,10 @@ def _own_key(document: Document) -> str | None:
 def _wait(inbox: Inbox, run: _Run, timeout: float) -> None:
     run.awaited = Awaited(run.sent)
     out = notes()
-    with Progress(console=out, transient=True, disable=not out.is_terminal) as progress:
+    with (
+        contextlib.suppress(KeyboardInterrupt),  # who tires of waiting is still told what was sent
+        Progress(console=out, transient=True, disable=not out.is_terminal) as progress,
+    ):
         task = progress.add_task("Waiting for events", total=len(run.sent))
         follow(
             inbox,
