@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 
 _COMFORTS = ("alilocal", "click", "rich")
 
@@ -18,4 +19,8 @@ def main() -> None:
             f"hpoq: {exc.name} is missing; install the command line with: pip install 'hpoq[local]'\n"
         )
         raise SystemExit(2) from None
+    for stream in (sys.stdout, sys.stderr):
+        # Text of requests and names of files may hold what the locale's encoding lacks.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     app()

@@ -42,7 +42,7 @@ def command(output: Path, examples: Path, check: bool, as_json: bool) -> None:
 
     Exit code 1 means, with --check, that a file is missing or not current.
     """
-    requests = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(examples.glob("*.json"))}
+    requests = {path.stem: _example(path) for path in sorted(examples.glob("*.json"))}
     contract = contract_files(requests)
     states = {name: _state(output / name, text) for name, text in contract.items()}
     if not check:
@@ -57,6 +57,16 @@ def contract_files(requests: Mapping[str, JsonObject]) -> dict[str, str]:
     schemas |= {outcome: event_schema(outcome) for outcome in OUTCOMES}
     files = {f"{name}.schema.json": json.dumps(schema, indent=2) + "\n" for name, schema in schemas.items()}
     return {**files, "asyncapi.yaml": _yaml(asyncapi(version("hpoq"), requests))}
+
+
+def _example(path: Path) -> JsonObject:
+    try:
+        request = json.loads(path.read_text("utf-8"))
+    except ValueError as exc:
+        raise click.BadParameter(f"{path}: {exc}", param_hint="--examples") from exc
+    if not isinstance(request, dict):
+        raise click.BadParameter(f"{path}: no JSON object", param_hint="--examples")
+    return request
 
 
 class _Dumper(yaml.SafeDumper):

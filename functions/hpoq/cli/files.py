@@ -37,7 +37,8 @@ def read_documents(paths: Iterable[str], *, yaml: bool = False) -> Iterator[Docu
     """Every document under `paths`, folders in the order of their names, bytes untouched.
 
     With `yaml`, files of that kind are read as the JSON that they stand for. Hidden files and Markdown in folders
-    are passed over. Raises click's usage error (exit 2) for a path that does not exist or cannot be read.
+    are passed over. Raises click's usage error (exit 2) for a path that does not exist or cannot be read, and for a
+    folder that holds nothing else.
     """
     for path in paths:
         if path == "-":
@@ -52,13 +53,16 @@ def _files(path: Path) -> list[Path]:
         raise click.BadParameter(f"{path} does not exist", param_hint="PATH")
     if not path.is_dir():
         return [path]
-    return sorted(
+    files = sorted(
         file
         for file in path.rglob("*")
         if file.is_file()
         and file.suffix not in _NOT_INPUT
         and not any(part.startswith(".") for part in file.relative_to(path).parts)
     )
+    if not files:
+        raise click.BadParameter(f"{path} holds no files to read", param_hint="PATH")
+    return files
 
 
 def _documents(file: Path, *, yaml: bool) -> Iterator[Document]:

@@ -18,8 +18,8 @@ _Item = TypeVar("_Item")
 
 
 def print_json(document: Mapping[str, JsonValue]) -> None:
-    """One JSON object on standard output, on one line."""
-    click.echo(json.dumps(document, ensure_ascii=False))
+    """One JSON object on standard output, on one line, in ASCII: any locale can print that."""
+    click.echo(json.dumps(document))
 
 
 def with_progress(items: Sequence[_Item], what: str) -> Iterable[_Item]:

@@ -75,8 +75,20 @@ class Built:
 
 
 @click.command(name="package")
-@click.option("--runtime", type=click.Choice(list(RUNTIMES)), default="python3.10", show_default=True)
-@click.option("--arch", type=click.Choice(list(ARCHITECTURES)), default="x86_64", show_default=True)
+@click.option(
+    "--runtime",
+    type=click.Choice(list(RUNTIMES)),
+    default="python3.10",
+    show_default=True,
+    help="The function's runtime.",
+)
+@click.option(
+    "--arch",
+    type=click.Choice(list(ARCHITECTURES)),
+    default="x86_64",
+    show_default=True,
+    help="The architecture that it runs on.",
+)
 @click.option(
     "--extra",
     "extras",
