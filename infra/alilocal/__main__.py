@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import signal
 import sys
@@ -19,6 +20,17 @@ if TYPE_CHECKING:
     from alilocal.eventstream import EventStream
 
 _DEFAULT_PORT = 7600
+_OF_A_FUNCTION = (
+    "source",
+    "code",
+    "initializer",
+    "environment",
+    "timeout",
+    "memory",
+    "batch_size",
+    "dead_letter",
+    "reload",
+)
 
 
 def main() -> None:
@@ -34,13 +46,15 @@ def main() -> None:
             if options.state is not None:
                 stack.enter_context(StateDir(cloud, options.state))
             _lay_out(cloud, options)
+            _refuse_idle(parser, options)
             stream = _attach(cloud, options) if options.function else None
         except (OSError, ValueError, StateInUse, ServiceError) as exc:
             parser.error(str(exc))
         try:
             server = stack.enter_context(serve(options.host, options.port, cloud))
         except (OSError, OverflowError) as exc:
-            parser.error(f"{options.host}:{options.port}: {exc}; --port 0 takes a free one")
+            hint = "; --port 0 takes a free one" if getattr(exc, "errno", None) == errno.EADDRINUSE else ""
+            parser.error(f"{options.host}:{options.port}: {exc}{hint}")
         if stream is not None:
             stream.start()
             stack.callback(stream.stop)
@@ -82,12 +96,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _refuse_idle(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Raises ValueError for an option that would do nothing."""
+    idle = [name for name in _OF_A_FUNCTION if getattr(options, name) != parser.get_default(name)]
+    if idle and not options.function:
+        name = idle[0].replace("_", "-").replace("source", "from")
+        raise ValueError(f"--{name} needs --function HANDLER")
+
+
 def _attach(cloud: LocalCloud, options: argparse.Namespace) -> EventStream:
     """The function, and the stream that feeds it; raises ValueError for options that do not fit."""
     from alilocal.eventstream import EventStream
 
     if not options.source:
         raise ValueError("--function needs --from QUEUE")
+    if options.source == options.dead_letter:
+        raise ValueError("--dead-letter must be another queue than --from")
     for name in filter(None, (options.source, options.dead_letter)):
         if name not in cloud.queues:
             cloud.queues.create(name)

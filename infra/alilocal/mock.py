@@ -32,7 +32,8 @@ class MockAlicloud:
     (each of their tests, with its `setUp` or `setup_method`). Every entry makes a new cloud."""
 
     def __init__(self, *, hosts: Sequence[str] = HOSTS, **options: Any) -> None:
-        self._hosts = tuple(hosts)
+        domains = [hosts] if isinstance(hosts, str) else hosts
+        self._hosts = tuple(domain.lower().removeprefix("*.") for domain in domains)
         self._options = options
         self._entered: list[ExitStack] = []
 
@@ -99,7 +100,7 @@ def mock_alicloud(
 def mock_alicloud(target: Any = None, /, **options: Any) -> Any:
     """`with mock_alicloud() as cloud:`, `@mock_alicloud`, or `@mock_alicloud(seed=1)`.
 
-    Options are those of LocalCloud, and `hosts`, the domains to take over.
+    Options are those of LocalCloud, and `hosts`, the domains to take over, each with all that is below it.
     """
     made = MockAlicloud(**options)
     return made if target is None else made(target)

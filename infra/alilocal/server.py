@@ -20,13 +20,15 @@ _POLL_SECONDS = 0.05
 class Server:
     """A cloud that answers on a port until closed; a context manager.
 
-    Closing ends long polls, stalled answers and idle connections at once. The cloud itself stays usable.
+    Closing ends long polls, stalled answers and idle connections at once. A cloud that was given stays usable; one
+    made for the server is closed with it, so that no instance of a function and no event stream goes on.
     """
 
-    def __init__(self, host: str, port: int, cloud: LocalCloud) -> None:
+    def __init__(self, host: str, port: int, cloud: LocalCloud | None = None) -> None:
         """Raises OSError if the port cannot be had."""
-        self.cloud = cloud
-        self._connections = Connections(cloud)
+        self.cloud = cloud or LocalCloud()
+        self._closes_cloud = cloud is None
+        self._connections = Connections(self.cloud)
         self._http = _Listener((host, port), self._connections)
         self.port: int = self._http.server_address[1]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
@@ -43,6 +45,8 @@ class Server:
         self._thread.join()
         self._connections.close()
         self._http.server_close()
+        if self._closes_cloud:
+            self.cloud.close()
 
     def __enter__(self) -> Self:
         return self
@@ -59,7 +63,7 @@ def serve(host: str = "127.0.0.1", port: int = 0, cloud: LocalCloud | None = Non
     Raises OSError if the port cannot be had. Whoever reaches the port can do everything: the credentials are
     well known, so leave `host` a loopback address.
     """
-    return Server(host, port, cloud or LocalCloud())
+    return Server(host, port, cloud)
 
 
 class _Listener(ThreadingHTTPServer):

@@ -43,6 +43,20 @@ def test_serve_makes_a_cloud_on_a_free_port():
         assert one.cloud is not other.cloud
 
 
+def test_a_cloud_of_the_servers_own_ends_with_it(tmp_path):
+    """No instance of a function outlives `with alilocal.serve()`; a cloud that was given goes on."""
+    (tmp_path / "index.py").write_text("import os\n\ndef handler(event, context):\n    return os.getpid()\n")
+    with alilocal.LocalCloud() as given:
+        pids = []
+        for cloud in (None, given):
+            with alilocal.serve(cloud=cloud) as server:
+                function = server.cloud.functions.create("f", handler="index.handler", code=str(tmp_path))
+                pids.append(int(function.invoke(b"").body))
+        with pytest.raises(ProcessLookupError):
+            os.kill(pids[0], 0)
+        os.kill(pids[1], 0)
+
+
 def test_a_port_in_use_is_an_error(server):
     """A port that is taken is an OSError, and leaves nothing behind."""
     with pytest.raises(OSError, match="in use"):
@@ -179,3 +193,22 @@ def test_the_command_refuses_a_port_in_use(server):
     assert done.returncode == 2
     assert "in use" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ("--from orders", "--from needs --function HANDLER"),
+        ("--dead-letter dead", "--dead-letter needs --function HANDLER"),
+        ("--batch-size 3", "--batch-size needs --function HANDLER"),
+        ("--function a.b", "--function needs --from QUEUE"),
+        ("--function a.b --from q --dead-letter q", "--dead-letter must be another queue than --from"),
+        ("--port 99999", "port must be 0-65535."),
+    ],
+)
+def test_the_command_refuses_options_that_would_do_nothing(options, problem):
+    """An option that has no effect, or none that anybody wants, is wrong usage."""
+    command = [sys.executable, "-m", "alilocal", "--port", "0", *options.split()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"{problem}\n")
