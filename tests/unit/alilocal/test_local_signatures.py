@@ -237,6 +237,13 @@ def test_mns_refusals(wire, changes, status, code):
     assert set(read(answer)) == {"Code", "Message", "RequestId", "HostId"}
 
 
+@pytest.mark.parametrize("status", [408, 400])
+def test_the_status_of_an_expired_mns_request(cloud, wire, status):
+    cloud.behaviour.time_expired_status = status
+    answer = wire.smq("GET", "/queues", Date="Mon, 01 Jan 2001 00:00:00 GMT")
+    assert (answer.status_code, read(answer)["Code"]) == (status, "TimeExpired")
+
+
 def test_mns_accepts_the_other_date_header(wire):
     """x-mns-date stands in for Date, and fills its place in what is signed."""
     assert wire.smq("GET", "/queues", Date=None, x_mns_date=formatdate(usegmt=True)).ok

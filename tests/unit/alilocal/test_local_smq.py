@@ -77,6 +77,17 @@ def test_the_largest_body_is_taken(wire, queue):
     assert wire.smq("POST", "/queues/q/messages", xml("Message", MessageBody="é" * 32_768)).status_code == 201
 
 
+@pytest.mark.parametrize("status", [500, 400, 404])
+def test_the_status_of_a_batch_that_failed_in_part(cloud, wire, queue, status):
+    """`partial_batch_status` tells; what could be sent is sent."""
+    bad = "<Message><MessageBody>bad</MessageBody><DelaySeconds>-1</DelaySeconds></Message>"
+    messages = f"<Message><MessageBody>good</MessageBody></Message>{bad}"
+    cloud.behaviour.partial_batch_status = status
+    document = f'<Messages xmlns="{NAMESPACE}">{messages}</Messages>'
+    assert wire.smq("POST", "/queues/q/messages", document).status_code == status
+    assert [message.body for message in queue.messages] == ["good"]
+
+
 def test_a_batch_has_limits(wire, queue):
     """No more than 16 messages, at least one, and 64 KiB in all."""
 
