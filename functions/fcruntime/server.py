@@ -26,6 +26,7 @@ from fcruntime.invoke import Handler, InvokeResult, invoke, load
 Hook = Callable[[object], object]
 
 DEFAULT_PORT = 9000
+_LAST_PORT = 65_535
 _PORT_VARIABLES = ("FC_CUSTOM_LISTEN_PORT", "FC_SERVER_PORT")
 _STATUS = "x-fc-status"
 _OCTETS = {"Content-Type": "application/octet-stream"}
@@ -296,8 +297,12 @@ class _Requests(BaseHTTPRequestHandler):
 
 
 def _port() -> int:
-    given = [os.environ[name] for name in _PORT_VARIABLES if os.environ.get(name)]
-    return int(given[0]) if given else DEFAULT_PORT
+    for name in _PORT_VARIABLES:
+        if text := os.environ.get(name):
+            if not (text.isascii() and text.isdigit() and int(text) <= _LAST_PORT):
+                raise ValueError(f"{name}: {text!r} is no port")
+            return int(text)
+    return DEFAULT_PORT
 
 
 def _whole(text: str) -> int:

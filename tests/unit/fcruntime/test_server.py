@@ -335,7 +335,7 @@ def test_a_port_that_is_none_is_said(monkeypatch, capsys, port):
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
-    assert "python -m fcruntime: error:" in capsys.readouterr().err
+    assert f"error: FC_CUSTOM_LISTEN_PORT: '{port}' is no port" in capsys.readouterr().err
 
 
 def test_contexts_are_json_for_handlers_that_log_them(start):
