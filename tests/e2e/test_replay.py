@@ -56,11 +56,21 @@ def test_for_people(hpoq):
 
 def test_records_outlast_the_run(hpoq_json, tmp_path):
     """With --state a later run knows what an earlier one did."""
-    state = tmp_path / "records.sqlite3"
+    state = tmp_path / "records 100%? #1.sqlite3"
     event = tmp_path / "event.json"
     event.write_bytes(smq_event("M1", REQUEST))
     assert outcomes(hpoq_json("replay", event, "--state", state)[1]) == ["created"]
     assert outcomes(hpoq_json("replay", event, "--state", state)[1]) == ["duplicate"]
+    assert state.exists()
+
+
+def test_a_file_that_can_hold_no_records_is_refused(hpoq, tmp_path):
+    state = tmp_path / "notes.txt"
+    state.write_text("no database, but surely as long as the header of one would have to be" * 20)
+    done = hpoq("replay", "events/triggers", "--state", state)
+    assert done.returncode == 2
+    assert b"--state" in done.stderr
+    assert b"file is not a database" in done.stderr
 
 
 def test_settings_of_a_deployment_do_not_reach_out(hpoq_json, tmp_path):

@@ -19,8 +19,10 @@ from hpoq.cli.files import Document, read_documents
 from hpoq.cli.output import console, print_json, with_progress
 from hpoq.cli.rows import lines_of
 from hpoq.contract.marker import marked_with
-from hpoq.errors import SettingsError
+from hpoq.errors import SettingsError, StoreError
 from hpoq.function import EventFailed, Function
+from hpoq.idempotency.sqlite import SqliteStore
+from hpoq.idempotency.store import Store
 from hpoq.observability import logs
 from hpoq.processing.outcome import Outcome
 from hpoq.publishers import Publisher
@@ -123,16 +125,15 @@ def command(
 
 
 def _replay(run: _Run, documents: Sequence[Document], state: str | None, endpoint: str | None) -> None:
-    store = f"sqlite:///{state or ':memory:'}"
+    store, records = "sqlite:///:memory:", _records(state)
     wrap = _recording(run.history.events)
     with alilocal.LocalCloud() as cloud:
         if endpoint:
-            function = Function(remote_environment(endpoint, store), wrap_publisher=wrap)
+            function = Function(remote_environment(endpoint, store), store=records, wrap_publisher=wrap)
         else:
             lay_out(cloud)
-            function = Function(
-                environment(cloud, cloud.endpoint, store), session=cloud.session(), wrap_publisher=wrap
-            )
+            local = environment(cloud, cloud.endpoint, store)
+            function = Function(local, session=cloud.session(), store=records, wrap_publisher=wrap)
         for document in with_progress(documents, "Replaying"):
             run.deliver(function, document)
         function.close()
@@ -142,6 +143,16 @@ def _replay(run: _Run, documents: Sequence[Document], state: str | None, endpoin
             for key in marked_with(experiment.tags, experiment.description)
         ]
         run.history.complete = endpoint is None and state is None
+
+
+def _records(state: str | None) -> Store:
+    """The records of this run; raises click's usage error for a file that can hold none."""
+    records = SqliteStore(state or ":memory:")
+    try:
+        records.get("")
+    except StoreError as exc:
+        raise click.BadParameter(f"{state}: {exc}", param_hint="--state") from exc
+    return records
 
 
 def _recording(events: list[JsonObject]) -> Callable[[Publisher], Publisher]:

@@ -51,10 +51,14 @@ class SqliteStore:
         connection = sqlite3.connect(
             self._path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
         )
-        self._switch_to_wal(connection)
-        # NORMAL may lose the last commits on power failure, and a lost claim is a second experiment.
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute(_SCHEMA)
+        try:
+            self._switch_to_wal(connection)
+            # NORMAL may lose the last commits on power failure, and a lost claim is a second experiment.
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(_SCHEMA)
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _switch_to_wal(self, connection: sqlite3.Connection) -> None:
