@@ -36,6 +36,24 @@ outside = [m.__file__ for m in sys.modules.values()
 print(json.dumps({"version": sys.version_info[:2], "body": json.loads(result.body), "outside": outside}))
 """
 
+IMPORTS = """
+import importlib, json, pkgutil, sys
+sys.path[:0] = sys.argv[1:]
+from fcruntime.powertools import idempotency_without_boto3
+idempotency_without_boto3()
+missing = {}
+for top in ("hpoq", "fcruntime"):
+    package = importlib.import_module(top)
+    for module in pkgutil.walk_packages(package.__path__, top + "."):
+        if not module.name.endswith("__main__"):
+            try:
+                importlib.import_module(module.name)
+            except ModuleNotFoundError as exc:
+                missing[module.name] = exc.name
+print(json.dumps(missing))
+"""
+EXTRAS = ("--extra", "redis", "--extra", "powertools", "--extra", "otel")
+
 
 def interpreter(version):
     """Python `version` of this machine; pyenv's shims answer only for versions that are switched on."""
@@ -164,6 +182,40 @@ def test_it_handles_an_event_where_nothing_is_installed(built, tmp_path, version
     assert told["version"] == [int(part) for part in version.split(".")]
     assert told["outside"] == []
     assert told["body"]["summary"]["created"] == len(made) > 0
+
+
+@pytest.mark.parametrize("version", ["3.10", "3.12"])
+@pytest.mark.parametrize(
+    ("options", "missing"),
+    [
+        (
+            (),
+            {
+                "hpoq.idempotency.powertools": "aws_lambda_powertools",
+                "hpoq.idempotency.redis": "redis",
+                "hpoq.observability.otel": "opentelemetry",
+            },
+        ),
+        (EXTRAS, {}),
+        ((*EXTRAS, "--layer"), {}),
+    ],
+    ids=["alone", "with all extras", "with all extras, in a layer"],
+)
+def test_every_module_finds_what_it_imports(built, tmp_path, version, options, missing):
+    """Those too that an instance imports late, with the first message or the first doubt that needs them."""
+    found = interpreter(version)
+    code = unpacked(built("--runtime", f"python{version}", *options), tmp_path)
+    command = [found, "-I", "-S", "-W", "error", "-c", IMPORTS, code, code / "python"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == missing
+
+
+@pytest.mark.parametrize("version", ["3.10", "3.12"])
+def test_a_package_holds_what_its_runtime_needs_whatever_builds_it(built, version):
+    """pip goes by the Python that runs it: redis needs a package up to 3.11.2 that later ones do without."""
+    locked = Path(built("--runtime", f"python{version}", *EXTRAS)["lock"]).read_text()
+    assert ("async-timeout==" in locked) is (version == "3.10")
 
 
 def test_the_same_wheels_make_the_same_bytes(built, tmp_path):

@@ -50,8 +50,12 @@ class Wheel:
 
     def needs(self, platform: Platform, extras: Iterable[str] = ()) -> list[str]:
         """The names of the distributions that it depends on there, in the form of PEP 503."""
+        return sorted({plain(one.name) for one in self.requirements(platform, extras)})
+
+    def requirements(self, platform: Platform, extras: Iterable[str] = ()) -> list[Requirement]:
+        """What it depends on there."""
         given = map(Requirement, self.metadata.get_all("Requires-Dist") or ())
-        return sorted({plain(one.name) for one in given if _applies(one, platform, extras)})
+        return [one for one in given if _applies(one, platform, extras)]
 
 
 def plain(name: str) -> str:
@@ -67,8 +71,35 @@ def requirements(platform: Platform, extras: Iterable[str]) -> dict[str, str]:
 
 
 def download(folder: Path, wanted: Sequence[str], platform: Platform) -> list[Wheel]:
-    """The newest wheels that `wanted` allows, and all that they need. Raises WheelsUnavailable."""
-    return _pip(folder, platform, *wanted)
+    """The newest wheels that `wanted` allows, and all that they need there. Raises WheelsUnavailable.
+
+    pip takes dependencies by the markers of the Python that runs it (https://github.com/pypa/pip/issues/11664): what
+    it leaves out is asked for by name, and what is of no use there is left out.
+    """
+    asked = list(wanted)
+    while True:
+        wheels = _pip(folder / str(len(asked)), platform, *asked)
+        needed, missing = _needed(wheels, wanted, platform)
+        if not missing:
+            return [wheel for wheel in wheels if plain(wheel.name) in needed]
+        asked += sorted(missing)
+
+
+def _needed(wheels: Iterable[Wheel], wanted: Iterable[str], platform: Platform) -> tuple[set[str], set[str]]:
+    """What `wanted` comes to there: the names of wheels, and requirements that none of them meets."""
+    found = {plain(wheel.name): wheel for wheel in wheels}
+    pending, seen, missing = [Requirement(one) for one in wanted], set[tuple[str, str]](), set[str]()
+    while pending:
+        one = pending.pop()
+        name = plain(one.name)
+        if name not in found:
+            missing.add(f"{one.name}{one.specifier}")
+            continue
+        for extra in ("", *one.extras):
+            if (name, extra) not in seen:
+                seen.add((name, extra))
+                pending += found[name].requirements(platform, (extra,))
+    return {name for name, _ in seen}, missing
 
 
 def download_locked(folder: Path, lock: Path, platform: Platform) -> list[Wheel]:
