@@ -45,8 +45,9 @@ def _warm() -> Function:
     global _instance  # noqa: PLW0603 - an instance of the function is one process
     with _cold_start:
         if _instance is None:
-            logs.configure(os.environ.get("HPOQ_LOG_LEVEL") or "INFO")
-            _instance = Function(os.environ)
+            made = Function(os.environ)
+            logs.configure(made.settings.log_level)
+            _instance = made
         return _instance
 
 

@@ -324,6 +324,26 @@ def test_entry_points(cloud, tmp_path, monkeypatch):
     assert json.loads(result.body)["summary"]["created"] == 1
 
 
+@pytest.mark.parametrize("level", ["debug", "VERBOSE", "WARN"])
+def test_a_log_level_that_is_none_is_told(monkeypatch, level):
+    """Like any other setting that is wrong, and not as whatever Python's logging makes of the word."""
+    monkeypatch.setenv("HPOQ_LOG_LEVEL", level)
+    with pytest.raises(SettingsError, match="HPOQ_LOG_LEVEL: Input should be"):
+        hpoq.handler.initialize(CONTEXT)
+
+
+def test_the_first_message_makes_models_by_an_import_alone():
+    """Which other threads wait for, as they do not for pydantic when it makes a model with its first use."""
+    code = """
+import hpoq.handler, sys
+assert "hpoq.contract.request" not in sys.modules
+from hpoq.contract.request import ExperimentRequest
+print(ExperimentRequest.__pydantic_complete__)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("True\n", "")
+
+
 @pytest.mark.parametrize("collects", [True, False])
 def test_a_cold_start_is_made_to_last(collects):
     """The collector passes over what a cold start makes, and is as it was afterwards."""

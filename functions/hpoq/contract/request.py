@@ -69,6 +69,10 @@ class ExperimentRequest(Model):
     )
 
 
+# Threads that bring the first messages wait for an import; two of them at once in a model break pydantic up to 2.11.
+ExperimentRequest.model_rebuild()
+
+
 @dataclass(frozen=True)
 class ParsedRequest:
     """A valid request. `warnings` name what the service may take but is likely to regret."""
