@@ -84,9 +84,6 @@ def _sources(kind: str, form: JsonObject) -> JsonValue:
 
 def _tidy(schema: JsonObject) -> JsonObject:
     """`schema` without null defaults, what may be null in fewer words, and patterns that end where they say."""
-    match schema.get("allOf"):
-        case [dict(only)]:  # how pydantic before 2.9 writes a reference with a default
-            schema = {keyword: value for keyword, value in schema.items() if keyword != "allOf"} | only
     if schema.get("$ref") == ref(_ANYTHING)["$ref"]:
         return {}
     tidied = {keyword: _tidy_value(keyword, value) for keyword, value in schema.items()}
