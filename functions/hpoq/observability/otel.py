@@ -6,6 +6,9 @@ instrumentation for one, are used as they are. Needs the extra `hpoq[otel]`.
 
 from __future__ import annotations
 
+import contextvars
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
@@ -19,6 +22,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+from hpoq.observability.logs import get_logger
 from hpoq.observability.measures import BOUNDS_MS, COUNTERS, Measures
 
 _SCOPE = "hpoq"
@@ -51,6 +55,7 @@ class OpenTelemetry:
         self._made: list[MeterProvider | TracerProvider] = []
         self._meters = meters if isinstance(meters, MeterProvider) else self._kept(_meters(resource))
         self._tracers = tracers if isinstance(tracers, TracerProvider) else self._kept(_tracers(resource))
+        self._sending = threading.Lock()
         self._tracer = self._tracers.get_tracer(_SCOPE)
         meter = self._meters.get_meter(_SCOPE)
         self._messages = meter.create_counter("hpoq.messages", "{message}", "Messages by outcome")
@@ -87,10 +92,26 @@ class OpenTelemetry:
                 self._steps.record(one, {"step": step})
 
     def flush(self, seconds: float) -> None:
-        """Send what there is, within `seconds`; what cannot be sent is logged by OpenTelemetry and kept or lost."""
-        millis = int(seconds * 500)
-        self._meters.force_flush(millis)
-        self._tracers.force_flush(millis)
+        """Send what there is, and wait for it `seconds` at most; what cannot be sent is logged by OpenTelemetry.
+
+        Its own `force_flush` knows no time but the exporters', tens of seconds where a collector does not answer.
+        """
+        ends_at = time.monotonic() + seconds
+        if not self._sending.acquire(timeout=max(0.0, seconds)):
+            return
+        run = contextvars.copy_context().run
+        threading.Thread(target=run, args=(self._send,), name="hpoq-telemetry", daemon=True).start()
+        if self._sending.acquire(timeout=max(0.0, ends_at - time.monotonic())):
+            self._sending.release()
+
+    def _send(self) -> None:
+        try:
+            self._meters.force_flush()
+            self._tracers.force_flush()
+        except Exception as exc:  # noqa: BLE001 - nobody may be waiting for it any more
+            get_logger().warning("telemetry.failed", error=type(exc).__name__)
+        finally:
+            self._sending.release()
 
     def close(self) -> None:
         """End what was set up here."""

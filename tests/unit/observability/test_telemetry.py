@@ -252,6 +252,24 @@ def test_a_collector_that_is_not_there_costs_no_message(deployed, collector, fun
     assert report["summary"]["created"] == 1
 
 
+def test_a_collector_that_does_not_answer_is_waited_for_no_longer_than_there_is_time(function, monkeypatch):
+    exporter, answers, told = function._telemetry._exporter, threading.Event(), []
+    monkeypatch.setattr(exporter._meters, "force_flush", lambda *_: told.append(answers.wait(20)))
+    exporter.flush(0.01)
+    exporter.flush(0.01)  # waits for the first, and sends nothing beside it
+    answers.set()
+    exporter.flush(60)
+    assert told == [True, True]
+
+
+def test_what_flushing_raises_is_logged(deployed, function, monkeypatch):
+    exporter = function._telemetry._exporter
+    monkeypatch.setattr(exporter._tracers, "force_flush", lambda *_: 1 / 0)
+    exporter.flush(60)
+    (line,) = deployed.lines("telemetry.failed")
+    assert line["error"] == "ZeroDivisionError"
+
+
 def test_without_the_extra_the_setting_says_what_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     monkeypatch.delitem(sys.modules, "hpoq.observability.otel", raising=False)
