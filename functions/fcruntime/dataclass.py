@@ -2,11 +2,13 @@
 
 The standard decorator compiles up to six methods for a class, half a millisecond of a cold start each time. Here all
 classes share one set. What `dataclasses` offers for an instance or a class (`replace`, `fields`, `asdict`) works.
-Every annotated name is a field: there are no `ClassVar`, `InitVar`, slots and keyword-only fields.
+Every annotated name is a field: there are no `ClassVar`, `InitVar`, slots and keyword-only fields. Of what `field`
+takes, `init`, `compare`, `hash` and `kw_only` are refused.
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
@@ -35,9 +37,7 @@ class _Standard:
     field: object
 
 
-_MARKS = {
-    name: vars(_Standard)[name] for name in ("__dataclass_params__", "__replace__") if name in vars(_Standard)
-}
+_MARKS = {name: vars(_Standard)[name] for name in ("__replace__",) if name in vars(_Standard)}
 _KIND = _Standard.__dataclass_fields__["field"]._field_type  # type: ignore[attr-defined]  # noqa: SLF001
 
 
@@ -49,10 +49,20 @@ def _made(members: Mapping[str, object], cls: type[_T]) -> type[_T]:
     own = {**_MARKS, "__dataclass_fields__": fields, "__match_args__": tuple(fields)}
     for name, member in own.items():
         setattr(cls, name, member)
+    # Python gives a class that has `__eq__` a `__hash__` of None, which is not the class's own word.
+    implied = {"__hash__"} if "__eq__" in vars(cls) and vars(cls).get("__hash__") is None else set()
     for name, member in members.items():
-        if name not in vars(cls):
+        if name not in vars(cls) or name in implied:
             setattr(cls, name, member)
     return cls
+
+
+def _params(*, frozen: bool) -> object:
+    """What the standard decorator asks of a base, for a class that is made by it."""
+    made = copy.copy(vars(_Standard)["__dataclass_params__"])
+    made.init = made.repr = made.eq = True
+    made.frozen = frozen
+    return made
 
 
 def _field(cls: type, name: str, annotation: type) -> Field[object]:
@@ -62,6 +72,8 @@ def _field(cls: type, name: str, annotation: type) -> Field[object]:
         raise ValueError(
             f"{cls.__name__}.{name}: instances would share a mutable default; use default_factory"
         )
+    if not (made.init and made.compare and made.hash is None and made.kw_only in (MISSING, False)):
+        raise TypeError(f"{cls.__name__}.{name}: init, compare, hash and kw_only are not to be had here")
     made.name, made.type, made.kw_only = name, annotation, False
     made._field_type = _KIND  # type: ignore[attr-defined]  # noqa: SLF001
     if made is given:
@@ -148,10 +160,17 @@ class _Signature:
 
 
 _SHARED: Mapping[str, object] = {
+    "__dataclass_params__": _params(frozen=False),
     "__init__": _init,
     "__signature__": _Signature(),
     "__repr__": _repr,
     "__eq__": _eq,
     "__hash__": None,
 }
-_FROZEN = {**_SHARED, "__hash__": _hash, "__setattr__": _refuse, "__delattr__": _refuse}
+_FROZEN = {
+    **_SHARED,
+    "__dataclass_params__": _params(frozen=True),
+    "__hash__": _hash,
+    "__setattr__": _refuse,
+    "__delattr__": _refuse,
+}

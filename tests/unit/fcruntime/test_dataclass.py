@@ -141,3 +141,41 @@ def test_a_derived_class():
     assert Derived("x", 2) == Derived(secret="x", more=2) != Derived("x")
     assert Derived("x") != Base("x")
     assert pickle.loads(pickle.dumps(Derived("x", 2))) == Derived("x", 2)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_class_that_the_standard_decorator_derives(frozen):
+    """By whose rules a frozen class has frozen ones alone below it, and no other has."""
+    standard, ours = classes(frozen=frozen)
+    for base in (standard, ours):
+        derived = dataclasses.dataclass(frozen=frozen)(
+            type("Derived", (base,), {"__annotations__": {"more": int}, "more": 0})
+        )
+        made = derived(1, "a", more=2)
+        assert (made.x, made.more, made == derived(1, "a", more=2)) == (1, 2, True)
+        with pytest.raises(TypeError, match="cannot inherit"):
+            dataclasses.dataclass(frozen=not frozen)(type("Derived", (base,), {}))
+
+
+@pytest.mark.parametrize("decorator", [dataclasses.dataclass, fcruntime.dataclass.dataclass])
+def test_a_frozen_class_that_compares_itself_has_a_hash(decorator):
+    class Compares:
+        x: int
+
+        def __eq__(self, other):
+            return isinstance(other, Compares)
+
+    made = decorator(frozen=True)(Compares)
+    assert hash(made(1)) == hash((1,))
+    assert decorator(type("Mutable", (), {"__eq__": Compares.__eq__})).__hash__ is None
+
+
+@pytest.mark.parametrize(
+    "option", [{"compare": False}, {"init": False}, {"hash": False}, {"kw_only": True}], ids=str
+)
+def test_what_a_field_cannot_be_is_refused(option):
+    class Point:
+        x: int = field(default=0, **option)
+
+    with pytest.raises(TypeError, match=r"Point\.x"):
+        fcruntime.dataclass.dataclass(Point)
