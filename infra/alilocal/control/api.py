@@ -156,7 +156,7 @@ class Api:
         return self._behaviour(request, names)
 
     def _requests(self, request: Request, _names: list[str]) -> JsonValue:
-        after = dict(request.query_pairs(plus_is_space=True)).get("after", "0")
+        after = int(dict(request.query_pairs(plus_is_space=True)).get("after", "0"))
         entries = list(self._cloud.requests)
         first = self._cloud.requests.total - len(entries)
         rows: list[JsonValue] = [
@@ -173,7 +173,7 @@ class Api:
                 "detail": one.detail,
             }
             for number, one in enumerate(entries, first + 1)
-            if number > int(after)
+            if number > after
         ]
         return {"requests": rows}
 

@@ -166,6 +166,10 @@ def test_requests_are_listed_from_where_one_was(ask, cloud):
     assert ask("GET", "experiments").json()["experiments"][0]["name"] == "e"
 
 
+def test_a_place_in_the_log_is_a_number(ask):
+    assert ask("GET", "requests?after=x").status_code == 400
+
+
 def test_looking_leaves_no_trace(ask, cloud):
     cloud.faults.add("reset", times=None)
     assert ask("GET", "health").status_code == 200
