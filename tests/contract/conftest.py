@@ -1,6 +1,7 @@
 """Every sort of store, from where it really is; Powertools' idempotency is imported without boto3, as on FC."""
 
 import os
+import sys
 import time
 import uuid
 from pathlib import Path
@@ -41,9 +42,10 @@ def store_urls(redis_server, tablestore_url, tmp_path):
 
 @pytest.fixture
 def installs(tmp_path_factory):
-    """The folder for what tests install; TEST_INSTALLS names one that is kept."""
+    """The folder for what tests install for this Python; TEST_INSTALLS names one that is kept."""
     kept = os.environ.get("TEST_INSTALLS")
-    return Path(kept) if kept else tmp_path_factory.getbasetemp().parent / "installs"
+    folder = Path(kept) if kept else tmp_path_factory.getbasetemp().parent / "installs"
+    return folder / "{}.{}".format(*sys.version_info)
 
 
 class Ahead:

@@ -125,9 +125,10 @@ def _members(model: type[BaseModel] | None) -> dict[str, type[BaseModel] | None]
 
 
 def _model_in(annotation: object) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
+    # Before the class: Python 3.10 takes `list[str]` for one, which no `issubclass` does.
     arguments: tuple[object, ...] = getattr(annotation, "__args__", ())
+    if not arguments and isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
     return next((found for argument in arguments if (found := _model_in(argument))), None)
 
 
