@@ -11,6 +11,7 @@ import alilocal
 import hpoq.handler
 from fcruntime import Fc2Context, Fc3Context, invoke
 from fcruntime.context import ContextCredentials, FunctionInfo
+from hpoq.contract import rules
 from hpoq.contract.keys import derive_key, event_id
 from hpoq.errors import SettingsError
 from hpoq.function import EventFailed, Function
@@ -484,6 +485,28 @@ def test_a_defect_costs_only_its_own_message(cloud):
     rows = caught.value.report.as_json()["messages"]
     assert [row["outcome"] for row in rows] == ["retry", "created"]
     assert "ZeroDivisionError" in lines.getvalue()
+    assert "canary" not in lines.getvalue()
+
+
+def test_a_defect_in_reading_costs_only_its_own_message(cloud, monkeypatch):
+    """Nor does its text reach the log: it may quote what nobody has found to be a secret yet."""
+    lines = io.StringIO()
+    logs.configure("ERROR", lines)
+    bad = json.loads(REQUEST)
+    bad["experiment"]["Name"] = "bad"
+    judge = rules.judge_experiment
+
+    def defective(experiment):
+        if experiment["Name"] == "bad":
+            raise ZeroDivisionError("canary")
+        return judge(experiment)
+
+    monkeypatch.setattr(rules, "judge_experiment", defective)
+    with pytest.raises(EventFailed) as caught:
+        make(cloud).handle(smq_stream_event({"M1": REQUEST, "M2": json.dumps(bad), "M3": REQUEST}), CONTEXT)
+    rows = caught.value.report.as_json()["messages"]
+    assert [row["outcome"] for row in rows] == ["created", "retry", "created"]
+    assert "ZeroDivisionError in defective (test_handler.py" in lines.getvalue()
     assert "canary" not in lines.getvalue()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from fcruntime.dataclass import dataclass, field
@@ -26,8 +27,9 @@ _NO_ID = Violation(
 class Intake:
     """One message, ready to be processed.
 
-    Either `request` is set, or `error` says why the message is rejected. `envelope` is what sends it back to
-    its queue; None for an item that cannot be sent again as it was.
+    Either `request` is set, or `error` says why the message is rejected, or `defect` where an unexpected error came
+    up while it was read. `envelope` is what sends it back to its queue; None for an item that cannot be sent again
+    as it was.
     """
 
     key: str
@@ -36,26 +38,39 @@ class Intake:
     request: ExperimentRequest | None = field(default=None, repr=False)
     warnings: tuple[Violation, ...] = ()
     error: EventError | None = None
+    defect: str | None = None
     name: str | None = None
     workspace_id: str | None = None
     envelope: Envelope | None = None
 
 
 def take_in(item: Message | Undecodable) -> Intake:
-    """Read one item of an event; never raises for bad input."""
+    """Read one item of an event; never raises, for its neighbours must not pay for it."""
     if isinstance(item, Undecodable):
         return _undecodable(item)
+    envelope = open_envelope(item)
+    try:
+        return _read(item, envelope)
+    except RequestRejected as exc:
+        return _rejected(envelope, exc)
+    except Exception as exc:  # noqa: BLE001 - whatever it is, it concerns this message alone
+        return Intake(
+            key=envelope.key,
+            fingerprint="",
+            message_id=envelope.message_id,
+            defect=_place(exc),
+            envelope=envelope,
+        )
+
+
+def _read(item: Message, envelope: Envelope) -> Intake:
     # With the first message: a cold start makes no models of the contract.
     from hpoq.contract.request import parse_request
 
-    envelope = open_envelope(item)
-    try:
-        parsed = parse_request(envelope.body)
-        if item.id is None and envelope.message_id is None and parsed.request.idempotency_key is None:
-            experiment = parsed.request.experiment
-            raise RequestRejected([_NO_ID], name=experiment.name, workspace_id=experiment.workspace_id)
-    except RequestRejected as exc:
-        return _rejected(envelope, exc)
+    parsed = parse_request(envelope.body)
+    if item.id is None and envelope.message_id is None and parsed.request.idempotency_key is None:
+        experiment = parsed.request.experiment
+        raise RequestRejected([_NO_ID], name=experiment.name, workspace_id=experiment.workspace_id)
     producer_key = parsed.request.idempotency_key
     return Intake(
         key=derive_key(PRODUCER, producer_key) if producer_key is not None else envelope.key,
@@ -67,6 +82,14 @@ def take_in(item: Message | Undecodable) -> Intake:
         workspace_id=parsed.request.experiment.workspace_id,
         envelope=envelope,
     )
+
+
+def _place(exc: Exception) -> str:
+    """What came up and where; not its text, which may quote a secret that nobody has found in the request yet."""
+    import traceback  # for defects only
+
+    frame = traceback.extract_tb(exc.__traceback__)[-1]
+    return f"{type(exc).__name__} in {frame.name} ({PurePath(frame.filename).name}, line {frame.lineno})"
 
 
 def _rejected(envelope: Envelope, exc: RequestRejected) -> Intake:

@@ -58,7 +58,7 @@ class Processor:
 
     def look_ahead(self, intakes: Sequence[Intake]) -> None:
         """Find out at once which of several messages were done before. Never raises: it only saves reads."""
-        fingerprints = {intake.key: intake.fingerprint for intake in intakes}
+        fingerprints = {intake.key: intake.fingerprint for intake in intakes if intake.defect is None}
         if len(fingerprints) < _WORTH_A_LOOK:
             return
         try:
@@ -94,6 +94,8 @@ class Processor:
         return result
 
     def _process(self, intake: Intake) -> Result:
+        if intake.defect is not None:
+            raise RuntimeError(intake.defect)
         began = self._clock.monotonic()
         for warning in intake.warnings:
             get_logger().warning("request.warning", **warning.as_dict())
