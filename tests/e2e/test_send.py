@@ -88,11 +88,16 @@ def test_waiting_that_is_broken_off(number):
             [sys.executable, "-c", "from hpoq.cli import main; main()", *command, server.url],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            # A shell has what it runs in the background ignore it, and the tests perhaps with it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ) as process:
-            while not polls.seen and process.poll() is None:
-                time.sleep(0.01)
-            process.send_signal(number)
-            shown, complained = process.communicate(timeout=60)
+            try:
+                while not polls.seen and process.poll() is None:
+                    time.sleep(0.01)
+                process.send_signal(number)
+                shown, complained = process.communicate(timeout=60)
+            finally:
+                process.kill()
         sent = [message.message_id for message in server.cloud.queues["hpo-requests"].messages]
         assert [queue.name for queue in server.cloud.queues] == ["hpo-requests"]
         assert list(server.cloud.topics.get("hpo-results").subscriptions) == []
