@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl
 from fcruntime.context import Fc2Context
 from fcruntime.invoke import InvokeResult
 from fcruntime.jsonvalue import JsonObject, JsonValue
+from fcruntime.triggers.body import as_text
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _JSON = {"Content-Type": "application/json"}
@@ -34,7 +35,7 @@ def http_event(
     lower = {name.lower(): value for name, value in told.items()}
     path, _, query = target.partition("?")
     domain, now = lower.get("host", ""), time.time()
-    text, encoded = _text(body)
+    text, encoded = as_text(body)
     request: JsonObject = {
         "method": method,
         "path": path,
@@ -85,14 +86,6 @@ def http_answer(result: InvokeResult) -> tuple[int, Mapping[str, str], bytes]:
     if isinstance(status, bool) or not isinstance(status, int) or not 200 <= status < 600:
         return 502, _JSON, b'{"errorMessage": "the answer is none of HTTP", "errorType": "InvalidResponse"}'
     return status, headers or _JSON, data
-
-
-def _text(body: bytes) -> tuple[str, bool]:
-    """A body as text, and whether that is base64."""
-    try:
-        return body.decode(), False
-    except UnicodeDecodeError:
-        return base64.b64encode(body).decode(), True
 
 
 def _plain(value: JsonValue) -> str:

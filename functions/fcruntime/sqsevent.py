@@ -7,7 +7,6 @@ and times are those of the conversion. Nothing may be built on these.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import time
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from collections.abc import Sequence
 from fcruntime.context import Invocation
 from fcruntime.dataclass import dataclass
 from fcruntime.jsonvalue import JsonObject, JsonValue
+from fcruntime.triggers.body import as_text
 from fcruntime.triggers.decode import Kind, decode
 from fcruntime.triggers.message import Message, Undecodable
 
@@ -80,8 +80,6 @@ def _record(record_id: str, message: Message, invocation: Invocation) -> JsonObj
 
 def _body(data: bytes) -> tuple[str, JsonObject]:
     """A body as text, and the attributes that say how."""
-    try:
-        return data.decode(), {}
-    except UnicodeDecodeError:
-        told: JsonObject = {ENCODING: {"stringValue": "base64", "dataType": "String"}}
-        return base64.b64encode(data).decode(), told
+    text, is_base64 = as_text(data)
+    told: JsonObject = {ENCODING: {"stringValue": "base64", "dataType": "String"}}
+    return text, told if is_base64 else {}

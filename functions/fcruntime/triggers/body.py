@@ -28,3 +28,11 @@ def unwrap_base64(body: bytes) -> bytes:
     except (binascii.Error, ValueError):
         return body
     return inner if looks_like_json(inner) else body
+
+
+def as_text(body: bytes) -> tuple[str, bool]:
+    """`body` as text, and whether that is base64, since it is no text itself."""
+    try:
+        return body.decode(), False
+    except UnicodeDecodeError:
+        return base64.b64encode(body).decode(), True
