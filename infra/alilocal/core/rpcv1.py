@@ -12,7 +12,7 @@ import hmac
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from alilocal.core.acs3 import SKEW_SECONDS, TOKEN_ERRORS, Nonces, moment_of
+from alilocal.core.acs3 import TOKEN_ERRORS, Nonces, check_time
 from alilocal.core.clock import CloudClock
 from alilocal.core.credentials import Credential, Credentials
 from alilocal.core.http import ServiceError
@@ -43,7 +43,7 @@ class RpcV1:
                 raise ServiceError(400, f"Missing{name}", f"{name} is mandatory for this action.")
         if parameters.get("SignatureMethod", "HMAC-SHA1") != "HMAC-SHA1":
             raise ServiceError(400, "InvalidSignatureMethod", "Specified signature method is not valid.")
-        self._check_time(parameters["Timestamp"])
+        check_time(parameters["Timestamp"], self._clock)
         credential = self._credentials.get(parameters["AccessKeyId"])
         if credential is None:
             raise ServiceError(404, "InvalidAccessKeyId.NotFound", "Specified access key is not found.")
@@ -59,15 +59,3 @@ class RpcV1:
             )
         self._nonces.use(credential.access_key_id, parameters["SignatureNonce"])
         return credential
-
-    def _check_time(self, text: str) -> None:
-        try:
-            moment = moment_of(text)
-        except ValueError:
-            raise ServiceError(
-                400, "InvalidTimeStamp.Format", "Specified time stamp or date value is not well formatted."
-            ) from None
-        if not self._clock.is_near(moment, SKEW_SECONDS):
-            raise ServiceError(
-                400, "InvalidTimeStamp.Expired", "Specified time stamp or date value is expired."
-            )
