@@ -1,4 +1,24 @@
-"""What Function Compute hands a Python function, and what it expects back. Usable without hpoq."""
+"""What Function Compute hands a Python function, and what it expects back. It can be used without hpoq.
+
+    FC ──event bytes, context──▶ your handler ──result or exception──▶ FC
+
+| module | |
+|---|---|
+| `context` | the context objects of FC 2.0 and 3.0, a typed view of either, and the deadline of a call |
+| `triggers` | event bytes to messages, whatever the source: `decode` |
+| `batch` | what to do with the messages of an event that failed |
+| `awslambda` | Lambda's context and the event of an SQS queue, made from FC's |
+| `powertools` | `lambda_handler` and `json_handler`: run a handler that was written for AWS Lambda |
+| `invoke` | call a handler as FC's built-in runtimes do |
+| `server`, `httptrigger` | `python -m fcruntime`: FC's HTTP protocol for custom runtimes and containers |
+
+A call of a Lambda handler on a custom runtime passes through all of them:
+
+    HTTP request ─▶ server ─▶ invoke ─▶ lambda_handler ─▶ triggers.decode ─▶ awslambda.sqs_event ─▶ your handler
+    HTTP answer  ◀─ server ◀─ invoke ◀─ batch.settle ◀───────── batchItemFailures ◀──────────────────────┘
+
+`jsonvalue` has the types of JSON values. `_dataclass` is a faster `dataclass` for cold starts.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +37,7 @@ from fcruntime.context import (
 from fcruntime.invoke import InvokeResult, invoke
 
 if TYPE_CHECKING:
-    from fcruntime.lambdacontext import LambdaContext, lambda_context
+    from fcruntime.awslambda import LambdaContext, lambda_context
     from fcruntime.powertools import json_handler, lambda_handler
     from fcruntime.server import serve
 
@@ -38,10 +58,10 @@ __all__ = [
     "serve",
 ]
 
-# What few functions need is loaded when it is asked for: a cold start pays for every import.
-_LATER = {
-    "LambdaContext": "fcruntime.lambdacontext",
-    "lambda_context": "fcruntime.lambdacontext",
+# Most functions do not need these, and every import makes a cold start longer. So they are imported on first use.
+_LAZY = {
+    "LambdaContext": "fcruntime.awslambda",
+    "lambda_context": "fcruntime.awslambda",
     "json_handler": "fcruntime.powertools",
     "lambda_handler": "fcruntime.powertools",
     "serve": "fcruntime.server",
@@ -49,6 +69,6 @@ _LATER = {
 
 
 def __getattr__(name: str) -> object:
-    if name not in _LATER:
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LATER[name]), name)
+    return getattr(import_module(_LAZY[name]), name)

@@ -1,7 +1,7 @@
-"""What a failed part of a batch means on Function Compute.
+"""What to do with the items of an event that failed.
 
-FC knows no partial-batch response: an event succeeds or is delivered again as a whole. So the failed items
-either fail the event (`raise`) or are sent back to their queue one by one, and the event succeeds (`requeue`).
+FC has no partial-batch response: an event succeeds, or is delivered again as a whole. So the failed items either fail
+the whole event (`raise`), or are sent back to their queue one by one and the event succeeds (`requeue`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Policy = Literal["raise", "requeue"]
 
 
 class BatchFailed(Exception):
-    """Items of the event must be delivered again; raising it makes FC report the invocation as failed."""
+    """Items of the event must be delivered again. Raise it from the handler, so that FC reports a failed call."""
 
     def __init__(self, failed: int, total: int) -> None:
         self.failed = failed
@@ -26,11 +26,11 @@ class BatchFailed(Exception):
 def settle(
     failed: Sequence[Item | None], total: int, policy: Policy, requeue: Callable[[Item], bool] | None = None
 ) -> None:
-    """Apply `policy` to the failed items of an event of `total`; None is one that cannot be sent back at all.
+    """Apply `policy` to the failed items of an event of `total` items; None is an item that cannot be sent back.
 
-    `requeue` sends one item back and says whether it could. Raises BatchFailed where an item is left over: the
-    whole event then comes again, and items sent back already come twice, which their keys make harmless. So
-    that they do not multiply, none is sent back where one cannot be, nor any after one that failed.
+    `requeue` sends one item back and returns whether it succeeded. Raises BatchFailed if an item is left over. The
+    whole event is then delivered again, so items that were already sent back arrive twice; their keys make that
+    harmless. To keep such copies few, nothing is sent back if one item cannot be, nor after one that failed.
     """
     sendable = [item for item in failed if item is not None]
     sent_back = 0

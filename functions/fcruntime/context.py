@@ -1,8 +1,8 @@
 """The context objects of Function Compute's Python runtimes, and one typed view of either.
 
-Runtimes up to python3.10 hand over `credentials` and `service`; python3.12 has neither, and credentials come
-from the environment there. No runtime tells the deadline. Layouts: the page "context" of the FC documentation
-(help.aliyun.com/zh/functioncompute/fc/context-1).
+The context of runtimes up to python3.10 contains `credentials` and `service`. That of python3.12 contains neither;
+credentials are in the environment there. No context contains the deadline. Layouts: the page "context" of the FC
+documentation (help.aliyun.com/zh/functioncompute/fc/context-1).
 """
 
 from __future__ import annotations
@@ -10,19 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from fcruntime.dataclass import dataclass, field
+from fcruntime._dataclass import dataclass, field
+from fcruntime.jsonvalue import read_whole_number
 
 if TYPE_CHECKING:
     from logging import Logger
 
 TRIGGER_CEILING_SECONDS = 300.0
-"""A call made by a trigger ends after five minutes, whatever the function's own time-out (FC: advanced
-features of triggers)."""
+"""A call that a trigger makes ends after five minutes, whatever the function's own time-out is (FC documentation,
+"advanced features of triggers")."""
 
 
 @dataclass(frozen=True)
 class FunctionInfo:
-    """`context.function`. `timeout` is in seconds, `memory` in MB; the cloud gives either as int or str."""
+    """`context.function`. `timeout` is in seconds, `memory` in MB; FC writes either as int or str."""
 
     name: str = "hpoq"
     handler: str = "hpoq.handler.handler"
@@ -34,7 +35,7 @@ class FunctionInfo:
 
 @dataclass(frozen=True)
 class ContextCredentials:
-    """`context.credentials`: temporary keys of the function's role; empty strings without a role."""
+    """`context.credentials`: temporary keys of the function's role, or empty strings if it has no role."""
 
     access_key_id: str = field(default="", repr=False)
     access_key_secret: str = field(default="", repr=False)
@@ -43,7 +44,7 @@ class ContextCredentials:
 
 @dataclass(frozen=True)
 class ServiceInfo:
-    """`context.service`, as FC 2.0 fills it; FC 3.0 leaves the name empty."""
+    """`context.service` of FC 2.0. On FC 3.0 the name is empty."""
 
     name: str = ""
     log_project: str = ""
@@ -54,7 +55,10 @@ class ServiceInfo:
 
 @dataclass(frozen=True)
 class TracingInfo:
-    """`context.tracing`; empty where tracing is off. FC 3.0 tells it to runtimes up to python3.10 and custom ones."""
+    """`context.tracing`: empty if tracing is off.
+
+    On FC 3.0 it exists for runtimes up to python3.10 and for custom runtimes.
+    """
 
     span_context: str = ""
     span_baggages: Mapping[str, str] = field(default_factory=dict)
@@ -63,9 +67,9 @@ class TracingInfo:
 
 class _Logging:
     logger: None = None
-    """FC's is None too, where an instance has one request at a time."""
+    """None, as FC's is if an instance gets one request at a time."""
 
-    def getLogger(self) -> Logger:  # noqa: N802 - FC's name for it
+    def getLogger(self) -> Logger:  # noqa: N802 - the name that FC uses
         from logging import getLogger
 
         return getLogger()
@@ -85,7 +89,7 @@ class Fc2Context(_Logging):
     tracing: TracingInfo = field(default_factory=TracingInfo)
 
     @property
-    def requestId(self) -> str:  # noqa: N802 - FC's other name for it
+    def requestId(self) -> str:  # noqa: N802 - another name that FC uses
         return self.request_id
 
 
@@ -106,16 +110,6 @@ def _text(holder: object, name: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _whole(holder: object, name: str) -> int | None:
-    value = getattr(holder, name, None)
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    try:
-        return int(float(value))
-    except (ValueError, OverflowError):
-        return None
-
-
 def _credentials(context: object) -> ContextCredentials | None:
     holder = getattr(context, "credentials", None)
     key_id = _text(holder, "access_key_id") or _text(holder, "accessKeyId")
@@ -128,9 +122,9 @@ def _credentials(context: object) -> ContextCredentials | None:
 
 @dataclass(frozen=True)
 class Invocation:
-    """What one call tells about itself, read from whichever context object the runtime hands over.
+    """What a context object contains about one call, whichever runtime made it.
 
-    Every member is None where the context does not say. `timeout_seconds` is the function's time-out.
+    A member is None if the context does not contain it. `timeout_seconds` is the function's time-out.
     """
 
     request_id: str | None = None
@@ -143,13 +137,13 @@ class Invocation:
 
     @classmethod
     def of(cls, context: object) -> Invocation:
-        """Read `context`: FC's own, one of this module's, or None."""
+        """Read `context`: an object of FC, one of this module, or None."""
         function = getattr(context, "function", None)
         return cls(
             request_id=_text(context, "request_id") or _text(context, "requestId"),
             function_name=_text(function, "name"),
-            memory_mb=_whole(function, "memory"),
-            timeout_seconds=_whole(function, "timeout"),
+            memory_mb=read_whole_number(getattr(function, "memory", None)),
+            timeout_seconds=read_whole_number(getattr(function, "timeout", None)),
             region=_text(context, "region"),
             account_id=_text(context, "account_id") or _text(context, "accountId"),
             credentials=_credentials(context),
@@ -157,10 +151,10 @@ class Invocation:
 
 
 class Deadline:
-    """When an invocation must have ended, on the clock `monotonic`, whose unit is seconds.
+    """When an invocation must have ended, on the clock `monotonic` in seconds.
 
-    Counted from its making, so make it first thing in the handler: what a cold start spent before is not
-    known to any runtime.
+    The time counts from the construction of this object, so construct it first in the handler. Time that a cold
+    start took before is not included, because no runtime says when the invocation began.
     """
 
     def __init__(self, seconds: float, monotonic: Callable[[], float]) -> None:
@@ -169,11 +163,12 @@ class Deadline:
 
     @classmethod
     def of(cls, invocation: Invocation, monotonic: Callable[[], float]) -> Deadline:
-        """The earlier of the function's time-out and the ceiling of a triggered call."""
-        own = invocation.timeout_seconds
-        seconds = min(float(own), TRIGGER_CEILING_SECONDS) if own and own > 0 else TRIGGER_CEILING_SECONDS
+        """Return the deadline of `invocation`: its time-out or five minutes, whichever is earlier."""
+        timeout = invocation.timeout_seconds
+        is_known = timeout is not None and timeout > 0
+        seconds = min(float(timeout or 0), TRIGGER_CEILING_SECONDS) if is_known else TRIGGER_CEILING_SECONDS
         return cls(seconds, monotonic)
 
     def remaining(self) -> float:
-        """Seconds left, never negative."""
+        """Return the seconds left, never a negative number."""
         return max(0.0, self.at - self._monotonic())

@@ -1,6 +1,6 @@
-"""An HTTP trigger on a custom runtime: requests as the events that built-in runtimes get, results as answers.
+"""HTTP triggers on a custom runtime: requests become the events of built-in runtimes, results become HTTP answers.
 
-FC passes a request through to a custom runtime as it came, where a built-in one gets an object of version "v1" and
+FC passes a request through to a custom runtime unchanged. A built-in runtime gets it as an object of version "v1" and
 answers with `statusCode`, `headers` and `body`. Source:
 https://www.alibabacloud.com/help/en/functioncompute/fc-3-0/user-guide/http-trigger-invoking-function.
 """
@@ -19,20 +19,24 @@ from fcruntime.invoke import InvokeResult
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from fcruntime.triggers.body import as_text
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 _JSON = {"Content-Type": "application/json"}
-# The server writes these itself.
-_OWN = ("content-length", "transfer-encoding", "connection", "x-fc-status")
+_TEXT = {"Content-Type": "text/plain; charset=utf-8"}
+_SET_BY_SERVER = ("content-length", "transfer-encoding", "connection", "x-fc-status")
+_INVALID = {
+    "errorMessage": "the handler's result is not a valid HTTP answer",
+    "errorType": "InvalidResponse",
+}
 
 
 def http_event(
     method: str, target: str, headers: Iterable[tuple[str, str]], body: bytes, context: Fc2Context
 ) -> bytes:
-    """The event of a request; FC's own headers, which hold credentials, are left out."""
-    told: dict[str, str] = {}
+    """Make the event of a request, without FC's own headers, which contain credentials."""
+    joined: dict[str, str] = {}
     for name, value in headers:
-        told[name] = f"{told[name]},{value}" if name in told else value
-    lower = {name.lower(): value for name, value in told.items()}
+        joined[name] = f"{joined[name]},{value}" if name in joined else value
+    lower = {name.lower(): value for name, value in joined.items()}
     path, _, query = target.partition("?")
     domain, now = lower.get("host", ""), time.time()
     text, encoded = as_text(body)
@@ -48,7 +52,7 @@ def http_event(
         "rawPath": path,
         "body": text,
         "isBase64Encoded": encoded,
-        "headers": {name: value for name, value in told.items() if not name.lower().startswith("x-fc-")},
+        "headers": {name: value for name, value in joined.items() if not name.lower().startswith("x-fc-")},
         "queryParameters": dict(parse_qsl(query, keep_blank_values=True)),
         "requestContext": {
             "accountId": context.account_id,
@@ -64,31 +68,32 @@ def http_event(
 
 
 def http_answer(result: InvokeResult) -> tuple[int, Mapping[str, str], bytes]:
-    """Status, headers and body for what the function gave; its error is 502."""
+    """Return status, headers and body for the function's result; an error is a 502."""
     if not result.ok:
         return 502, _JSON, result.body
     try:
-        told: JsonValue = json.loads(result.body)
+        answer: JsonValue = json.loads(result.body)
     except ValueError:
-        return 200, {"Content-Type": "text/plain; charset=utf-8"}, result.body
-    if not isinstance(told, dict) or "statusCode" not in told:
+        return 200, _TEXT, result.body
+    if not isinstance(answer, dict) or "statusCode" not in answer:
         return 200, _JSON, result.body
-    status, given, body = told["statusCode"], told.get("headers"), told.get("body", "")
+    status, given, body = answer["statusCode"], answer.get("headers"), answer.get("body", "")
     text = body if isinstance(body, str) else json.dumps(body)
     headers = (
-        {_plain(name): _plain(value) for name, value in given.items()} if isinstance(given, dict) else {}
+        {_clean(name): _clean(value) for name, value in given.items()} if isinstance(given, dict) else {}
     )
-    headers = {name: value for name, value in headers.items() if name.lower() not in _OWN}
+    headers = {name: value for name, value in headers.items() if name.lower() not in _SET_BY_SERVER}
+    is_base64 = answer.get("isBase64Encoded") is True
     try:
-        data = base64.b64decode(text, validate=True) if told.get("isBase64Encoded") is True else text.encode()
+        data = base64.b64decode(text, validate=True) if is_base64 else text.encode()
     except ValueError:
         status, data = None, b""
     if isinstance(status, bool) or not isinstance(status, int) or not 200 <= status < 600:
-        return 502, _JSON, b'{"errorMessage": "the answer is none of HTTP", "errorType": "InvalidResponse"}'
+        return 502, _JSON, json.dumps(_INVALID).encode()
     return status, headers or _JSON, data
 
 
-def _plain(value: JsonValue) -> str:
-    """What can stand in one line of a header; the rest would become headers of its own."""
+def _clean(value: JsonValue) -> str:
+    """Return `value` without characters that would end the line of a header and begin another one."""
     text = value if isinstance(value, str) else json.dumps(value)
-    return _CONTROL.sub("", text).encode("latin-1", "replace").decode("latin-1")
+    return _CONTROL_CHARACTERS.sub("", text).encode("latin-1", "replace").decode("latin-1")

@@ -1,7 +1,7 @@
-"""A local invoker: calls a handler as FC's built-in Python runtimes do, and answers in FC's own terms.
+"""A local invoker: calls a handler as FC's built-in Python runtimes do, and returns what FC would answer.
 
-Results: `str` and `bytes` go back as they are, anything else as JSON with `indent=4, sort_keys=True`.
-Exceptions become FC's error JSON (FC documentation, "error handling"; the runtime's frames are left out).
+A result that is `str` or `bytes` is the answer as it is; anything else becomes JSON with `indent=4, sort_keys=True`.
+An exception becomes FC's error JSON (FC documentation, "error handling") without the frames of the runtime.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import importlib
 import io
 import json
 import os
+import signal
 import threading
 import traceback
 import uuid
@@ -20,8 +21,8 @@ from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import replace
 from types import ModuleType
 
+from fcruntime._dataclass import dataclass
 from fcruntime.context import Fc3Context
-from fcruntime.dataclass import dataclass
 from fcruntime.jsonvalue import JsonValue
 
 Handler = Callable[[bytes, object], object]
@@ -31,8 +32,8 @@ Handler = Callable[[bytes, object], object]
 class InvokeResult:
     """What FC would answer.
 
-    `error_type` is the header `X-Fc-Error-Type`, None on success; `exception` is what the handler raised, for
-    callers in this process. `output` is what was printed meanwhile, if it was asked for.
+    `error_type` is the header `X-Fc-Error-Type`, or None on success. `exception` is what the handler raised, for
+    callers in this process. `output` is what was printed during the call, if that was requested.
     """
 
     request_id: str
@@ -43,11 +44,12 @@ class InvokeResult:
 
     @property
     def ok(self) -> bool:
+        """Whether the call succeeded."""
         return self.error_type is None
 
 
 class LoadError(Exception):
-    """There is no function to call; `kind` is FC's `errorType` for that, and `trace` its `stackTrace`."""
+    """The handler cannot be loaded. `kind` is FC's `errorType` for the reason, and `trace` its `stackTrace`."""
 
     def __init__(self, kind: str, message: str, trace: list[str] | None = None) -> None:
         self.kind = kind
@@ -56,43 +58,44 @@ class LoadError(Exception):
 
 
 def load(handler: str) -> Handler:
-    """The function that a handler string such as `package.module.function` or `dir/module.function` names.
+    """Import and return the function that a handler string such as `package.module.function` names.
 
-    Raises LoadError, as the built-in runtimes tell it.
+    Packages may be separated by dots or slashes. Raises LoadError with the names of errors that the built-in
+    runtimes use.
     """
     module_name, dot, name = handler.rpartition(".")
     if not dot or not module_name or not name:
         raise LoadError("InvalidHandleName", f"handler {handler!r} is not of the form module.function")
-    function = getattr(_module(module_name), name, None)
+    function = getattr(_import_module(module_name), name, None)
     if not callable(function):
         raise LoadError("HandlerNotFound", f"handler {name!r} is missing in module {module_name!r}")
     found: Handler = function
     return found
 
 
-def _module(name: str) -> ModuleType:
+def _import_module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name.replace("/", "."))
     except Exception as exc:
-        raise LoadError(*_failure(name, exc), traceback.format_exc().splitlines()) from exc
+        raise LoadError(*_describe_import_failure(name, exc), traceback.format_exc().splitlines()) from exc
 
 
-def _failure(module: str, exc: Exception) -> tuple[str, str]:
+def _describe_import_failure(module: str, exc: Exception) -> tuple[str, str]:
     if isinstance(exc, SyntaxError):
-        return "UserCodeSyntaxError", _said(exc)
+        return "UserCodeSyntaxError", _read_message(exc)
     if isinstance(exc, ImportError):
-        return "ImportModuleError", f"Unable to import module {module!r}: {_said(exc)}"
-    return "UserCodeError", f"Module initialization error: {_said(exc)!r}"
+        return "ImportModuleError", f"Unable to import module {module!r}: {_read_message(exc)}"
+    return "UserCodeError", f"Module initialization error: {_read_message(exc)!r}"
 
 
-def _said(exc: Exception) -> str:
+def _read_message(exc: Exception) -> str:
     try:
         return str(exc)
-    except Exception:  # noqa: BLE001 - even its text is the user's code
+    except Exception:  # noqa: BLE001 - the text of an exception can be the user's code, too
         return f"<unprintable {type(exc).__name__}>"
 
 
-def _default(value: object) -> JsonValue:
+def _convert_to_json(value: object) -> JsonValue:
     if isinstance(value, decimal.Decimal):
         return float(value)
     if isinstance(value, (datetime.datetime, datetime.date)):
@@ -103,22 +106,22 @@ def _default(value: object) -> JsonValue:
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
-def _rendered(result: object) -> bytes:
+def _render_result(result: object) -> bytes:
     if isinstance(result, bytes):
         return result
     if isinstance(result, str):
         return result.encode()
-    return json.dumps(result, indent=4, sort_keys=True, default=_default).encode()
+    return json.dumps(result, indent=4, sort_keys=True, default=_convert_to_json).encode()
 
 
-def _error_body(exc: Exception) -> bytes:
+def _render_error(exc: Exception) -> bytes:
     kind = exc.kind if isinstance(exc, LoadError) else type(exc).__name__
-    trace = exc.trace if isinstance(exc, LoadError) else _frames(exc)
-    body = {"errorMessage": _said(exc), "errorType": kind, "stackTrace": trace}
+    trace = exc.trace if isinstance(exc, LoadError) else _read_frames(exc)
+    body = {"errorMessage": _read_message(exc), "errorType": kind, "stackTrace": trace}
     return json.dumps(body, indent=4, sort_keys=True).encode()
 
 
-def _frames(exc: Exception) -> list[list[str]]:
+def _read_frames(exc: Exception) -> list[list[str]]:
     return [
         [f'File "{frame.filename}"', f"line {frame.lineno}", f"in {frame.name}", frame.line or ""]
         for frame in traceback.extract_tb(exc.__traceback__)[1:]
@@ -134,28 +137,87 @@ def invoke(
     timeout: float | None = None,
     captures: bool = False,
 ) -> InvokeResult:
-    """Call `handler` with `event` and `context` (by default a context of FC 3.0 with a fresh request id).
+    """Call `handler` with `event` and `context` (by default a context of FC 3.0 with a new request id).
 
-    `environ` is added to the environment meanwhile. After `timeout` seconds the result is that of a time-out; the
-    call itself goes on in its thread, for nothing can end it in this process. `captures` keeps what is printed.
-    Environment and output are the process's: calls that set them must not overlap. Only `Exception` is caught, as
-    on FC: `SystemExit` and its like pass, to end the process.
+    `environ` is added to the environment variables for the call. `captures` keeps what is printed. Both belong to
+    the process: calls that use them must not overlap. Only `Exception` is caught, as on FC: `SystemExit` and the
+    like pass, to end the process.
+
+    The handler runs in the calling thread. After `timeout` seconds the result is that of a time-out. In the main
+    thread the handler is then interrupted, with the signal SIGURG and an exception that `except Exception` does not
+    catch; code that no signal interrupts ends first. In another thread no signal can interrupt it, so there a
+    handler with a `timeout` gets a thread of its own and goes on in it after the time-out.
     """
     if context is None:
         context = Fc3Context(request_id=f"1-{uuid.uuid4().hex[:8]}-{uuid.uuid4().hex[:24]}")
     printed = io.StringIO()
-    with _added(environ or {}), redirect_stdout(printed) if captures else nullcontext():
-        whole = timeout is None
-        result = _call(handler, event, context) if whole else _within(timeout, handler, event, context)
+    with _environment(environ or {}), redirect_stdout(printed) if captures else nullcontext():
+        result = _call_within(timeout, lambda: _call(handler, event, context))
+    if result is None:
+        body = json.dumps({"errorMessage": f"Function time out after {timeout or 0:g} seconds"}).encode()
+        result = InvokeResult(str(getattr(context, "request_id", "")), body, "FunctionTimeoutError")
     return replace(result, output=printed.getvalue())
 
 
-def _within(seconds: float | None, handler: str | Handler, event: bytes, context: object) -> InvokeResult:
+def _call_within(seconds: float | None, call: Callable[[], InvokeResult]) -> InvokeResult | None:
+    """Return the result of `call`, or None if it takes longer than `seconds`."""
+    if seconds is None:
+        return call()
+    if threading.current_thread() is threading.main_thread() and hasattr(signal, "pthread_kill"):
+        return _interrupt_after(seconds, call)
+    return _abandon_after(seconds, call)
+
+
+class _TimeUp(BaseException):
+    """Raised in the main thread where the handler is when its time is up."""
+
+
+def _interrupt_after(seconds: float, call: Callable[[], InvokeResult]) -> InvokeResult | None:
+    """Return the result of `call` in the main thread, or None if it was interrupted or came too late.
+
+    SIGURG is not used by handlers and has no effect by default, so a signal that arrives late does no harm. The
+    alarm clock (SIGALRM) stays free for handlers that limit the time of their own work with it.
+    """
+    main, running, expired = threading.get_ident(), False, False
+
+    def interrupt(*_: object) -> None:
+        if running:
+            raise _TimeUp
+
+    def expire() -> None:
+        nonlocal expired
+        expired = True
+        if running:
+            signal.pthread_kill(main, signal.SIGURG)
+
+    before = signal.signal(signal.SIGURG, interrupt)
+    timer = threading.Timer(seconds, expire)
+    timer.daemon = True
+    timer.start()
+    result = None
+    try:
+        try:
+            running = True
+            # The timer may have expired already, when there was nothing to interrupt yet.
+            result = None if expired else call()
+        finally:
+            running = False
+    except _TimeUp:
+        pass
+    finally:
+        is_late = expired
+        timer.cancel()
+        signal.signal(signal.SIGURG, before)
+    return None if is_late else result
+
+
+def _abandon_after(seconds: float, call: Callable[[], InvokeResult]) -> InvokeResult | None:
+    """Return the result of `call` in a thread of its own, or None if it still runs after `seconds`."""
     ends: list[InvokeResult | BaseException] = []
 
     def run() -> None:
         try:
-            ends.append(_call(handler, event, context))
+            ends.append(call())
         except BaseException as exc:  # noqa: BLE001 - raised again in the caller's thread
             ends.append(exc)
 
@@ -166,14 +228,13 @@ def _within(seconds: float | None, handler: str | Handler, event: bytes, context
         if isinstance(end, BaseException):
             raise end
         return end
-    body = json.dumps({"errorMessage": f"Function time out after {seconds or 0:g} seconds"}).encode()
-    return InvokeResult(str(getattr(context, "request_id", "")), body, "FunctionTimeoutError")
+    return None
 
 
 @contextmanager
-def _added(environ: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in environ}
-    os.environ.update(environ)
+def _environment(added: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in added}
+    os.environ.update(added)
     try:
         yield
     finally:
@@ -188,6 +249,6 @@ def _call(handler: str | Handler, event: bytes, context: object) -> InvokeResult
     request_id = str(getattr(context, "request_id", ""))
     try:
         function = load(handler) if isinstance(handler, str) else handler
-        return InvokeResult(request_id, _rendered(function(event, context)))
+        return InvokeResult(request_id, _render_result(function(event, context)))
     except Exception as exc:  # noqa: BLE001 - FC reports whatever the handler raises
-        return InvokeResult(request_id, _error_body(exc), "UnhandledInvocationError", exc)
+        return InvokeResult(request_id, _render_error(exc), "UnhandledInvocationError", exc)

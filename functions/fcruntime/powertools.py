@@ -1,6 +1,6 @@
-"""Lambda handlers on Function Compute, with Powertools in them or not, unmodified.
+"""Lambda handlers on Function Compute, unmodified, whether they use Powertools or not.
 
-What each utility of Powertools needs is told in the package's README. Nothing here happens on import.
+The README of the package lists what each utility of Powertools needs. Importing this module has no side effects.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from contextvars import ContextVar
 from types import ModuleType
 from typing import Any, TypeAlias, overload
 
+from fcruntime._dataclass import dataclass
+from fcruntime.awslambda import LambdaContext, SqsEvent, lambda_context, sqs_event
 from fcruntime.batch import BatchFailed, Policy, settle
-from fcruntime.dataclass import dataclass
 from fcruntime.jsonvalue import JsonObject, JsonValue
-from fcruntime.lambdacontext import LambdaContext, lambda_context
-from fcruntime.sqsevent import SqsEvent, sqs_event
-from fcruntime.triggers.decode import Kind
+from fcruntime.triggers.decode import UnsupportedCall
 from fcruntime.triggers.message import Message
+from fcruntime.triggers.sources import Kind
 
-# Handlers annotate what they take with types of their own, such as Powertools' LambdaContext.
+# Any, because handlers annotate their arguments with types of their own, such as Powertools' LambdaContext.
 LambdaHandler: TypeAlias = Callable[[Any, Any], object]
 FcHandler: TypeAlias = Callable[[bytes, object], object]
 Requeue: TypeAlias = Callable[[Message], bool]
@@ -41,7 +41,7 @@ _running: ContextVar[LambdaContext | None] = ContextVar("fcruntime_running", def
 
 
 class NotAnEvent(ValueError):
-    """The event is not what the handler takes: a JSON object."""
+    """The event is not a JSON object, which the handler needs."""
 
 
 @overload
@@ -67,62 +67,66 @@ def lambda_handler(
     source: Kind | None = None,
     concurrent: bool = False,
 ) -> FcHandler | Callable[[LambdaHandler], FcHandler]:
-    """Make an FC event function of a Lambda handler for SQS events; a decorator, with options or without.
+    """Make an event function for FC of a Lambda handler for SQS events. A decorator, with or without options.
 
-    The handler gets an SQS event of the messages, whatever source they came from (`source` pins it), and Lambda's
-    context. The `batchItemFailures` that it returns are settled by `policy`: `raise` fails the whole event, which FC
-    then delivers again; `requeue` sends back each failed message with the function `requeue`, which says whether it
-    could. As on Lambda an id that is no record's, or none at all, fails everything; so does an item of the event
-    that holds no message. Raises BatchFailed, and what the handler raises; but the error by which Powertools tells
-    that every record has failed is settled by `requeue` too.
+    The handler gets an SQS event of the messages, whatever their source (`source` pins it), and Lambda's context. The
+    `batchItemFailures` that it returns are settled by `policy`. `raise` fails the whole event, which FC then delivers
+    again. `requeue` sends each failed message back with the function `requeue`, which returns whether it succeeded.
+    As on Lambda, an id that no record has, or a missing one, fails the whole event; so does an item of the event that
+    holds no message. Raises BatchFailed, and what the handler raises, except that under `requeue` the error by which
+    Powertools reports that every record has failed is settled as well. Raises UnsupportedCall if FC 2.0 calls the
+    result as an HTTP function.
 
-    Calls in one process are made one after another, as on Lambda: Powertools keeps the failures of a batch on a
-    processor that calls share. `concurrent` lets them overlap, for handlers that share nothing.
+    Calls in one process run one after another, as on Lambda, because Powertools keeps the failures of a batch on a
+    processor that calls share. With `concurrent` they may overlap, for handlers that share nothing.
     """
     if policy == "requeue" and requeue is None:
-        raise ValueError("the policy requeue needs the function requeue")
+        raise ValueError('policy="requeue" needs the argument requeue: a function that sends a message back')
     options = _Options(policy, requeue, source, nullcontext() if concurrent else _one_at_a_time)
-    return functools.partial(_function, options) if handler is None else _function(options, handler)
+    return functools.partial(_wrap, options) if handler is None else _wrap(options, handler)
 
 
 def json_handler(handler: LambdaHandler) -> FcHandler:
-    """Make an FC event function of a Lambda handler that takes the event as it is, a JSON object.
+    """Make an event function for FC of a Lambda handler that takes the event as it is, a JSON object.
 
-    Raises NotAnEvent for any other, and what the handler raises.
+    Raises NotAnEvent for any other event, UnsupportedCall if FC 2.0 calls the result as an HTTP function, and what
+    the handler raises.
     """
 
     @functools.wraps(handler)
     def function(event: bytes, context: object) -> object:
         made = lambda_context(context)
+        if not isinstance(event, (bytes, bytearray, str)):
+            raise UnsupportedCall(event)
         try:
             document: JsonValue = json.loads(event)
         except (ValueError, RecursionError):
             raise NotAnEvent("the event is not valid JSON") from None
         if not isinstance(document, dict):
             raise NotAnEvent("the event is not a JSON object")
-        with _one_at_a_time, _environment(made):
-            return _result(handler, document, made)
+        with _one_at_a_time, _set_environment(made):
+            return _call(handler, document, made)
 
     return function
 
 
 def running_context() -> LambdaContext | None:
-    """Lambda's context of the invocation that this code runs in, where `lambda_handler` or `json_handler` made it.
+    """Return Lambda's context of the current invocation, or None if no `lambda_handler` or `json_handler` made one.
 
-    It does not follow into threads that the handler starts.
+    Threads that the handler starts do not inherit it.
     """
     return _running.get()
 
 
 def idempotency_without_boto3() -> bool:
-    """Let `aws_lambda_powertools.utilities.idempotency` be imported where boto3 is not installed.
+    """Make `aws_lambda_powertools.utilities.idempotency` importable if boto3 is not installed.
 
-    Call it before that import. It does nothing where boto3 is there; else DynamoDBPersistenceLayer stands for
-    itself alone and raises when it is made. True says that it stepped in.
+    Call it before that import. If boto3 is installed, it does nothing and returns False. Otherwise it replaces the
+    module of DynamoDBPersistenceLayer by one whose class raises when it is instantiated, and returns True.
     """
     if _DYNAMODB in sys.modules or importlib.util.find_spec("boto3") is not None:
         return False
-    module = ModuleType(_DYNAMODB, "Stands in for Powertools' own, which needs boto3.")
+    module = ModuleType(_DYNAMODB, "Replaces the module of Powertools, which needs boto3.")
     module.DynamoDBPersistenceLayer = _NoDynamoDB  # type: ignore[attr-defined]
     sys.modules[_DYNAMODB] = module
     return True
@@ -131,8 +135,8 @@ def idempotency_without_boto3() -> bool:
 class _NoDynamoDB:
     def __init__(self, *_: object, **__: object) -> None:
         raise RuntimeError(
-            "DynamoDBPersistenceLayer needs boto3, which is not installed; "
-            "hpoq.idempotency.powertools.StorePersistenceLayer keeps records in Tablestore, Redis or SQLite"
+            "DynamoDBPersistenceLayer needs boto3, which is not installed. Use another layer, for example "
+            "hpoq.idempotency.powertools.StorePersistenceLayer, which keeps records in Tablestore, Redis or SQLite."
         )
 
 
@@ -144,8 +148,8 @@ class _Options:
     turn: AbstractContextManager[object]
 
 
-def _function(options: _Options, handler: LambdaHandler) -> FcHandler:
-    # A function, not an object that can be called: decorators of Powertools insist on one.
+def _wrap(options: _Options, handler: LambdaHandler) -> FcHandler:
+    # A function and not a callable object, because the decorators of Powertools require one.
     @functools.wraps(handler)
     def function(event: bytes, context: object) -> object:
         made = lambda_context(context)
@@ -155,34 +159,34 @@ def _function(options: _Options, handler: LambdaHandler) -> FcHandler:
             settle([None] * total, total, options.policy, options.requeue)
             return {"batchItemFailures": []}
         try:
-            with options.turn, _environment(made):
-                result = _result(handler, records.event, made)
+            with options.turn, _set_environment(made):
+                result = _call(handler, records.event, made)
         except Exception as exc:
-            if options.policy != "requeue" or not _says_all_failed(exc):
+            if options.policy != "requeue" or not _reports_total_failure(exc):
                 raise
             result = {"batchItemFailures": [{"itemIdentifier": one} for one in records.messages]}
-        settle(_failed(result, records), total, options.policy, options.requeue)
+        settle(_find_failures(result, records), total, options.policy, options.requeue)
         return result
 
     return function
 
 
-def _result(handler: LambdaHandler, event: JsonObject, context: LambdaContext) -> object:
+def _call(handler: LambdaHandler, event: JsonObject, context: LambdaContext) -> object:
     result = handler(event, context)
     if inspect.iscoroutine(result):
         result.close()
-        raise TypeError("the handler is a coroutine function, which Lambda does not run either")
+        raise TypeError("the handler is a coroutine function, which Lambda does not support either")
     return result
 
 
-def _says_all_failed(exc: Exception) -> bool:
-    """Powertools' batch utility does not return the failures where no record succeeded: it raises."""
+def _reports_total_failure(exc: Exception) -> bool:
+    """Return whether `exc` is what Powertools' batch utility raises, instead of returning, if all records failed."""
     module = sys.modules.get(_BATCH_ERRORS)
     return module is not None and isinstance(exc, module.BatchProcessingError)
 
 
-def _failed(result: object, records: SqsEvent) -> list[Message | None]:
-    """What must be delivered again; raises BatchFailed where Lambda would take the whole batch to have failed."""
+def _find_failures(result: object, records: SqsEvent) -> list[Message | None]:
+    """Return what must be delivered again. Raises BatchFailed if Lambda would treat the whole batch as failed."""
     unreadable: list[Message | None] = [None] * len(records.unreadable)
     listed = result.get("batchItemFailures") if isinstance(result, Mapping) else None
     if not listed:
@@ -198,11 +202,11 @@ def _failed(result: object, records: SqsEvent) -> list[Message | None]:
 
 
 @contextmanager
-def _environment(context: LambdaContext) -> Iterator[None]:
-    """What Powertools reads of Lambda's environment, for the length of an invocation.
+def _set_environment(context: LambdaContext) -> Iterator[None]:
+    """Set the variables of Lambda's environment that Powertools reads, for the duration of an invocation.
 
-    The name of the function is part of every idempotency key. A trace id is what the buffer of its logger goes by;
-    it belongs to the process, so where calls overlap only the first gets one.
+    The name of the function is part of every idempotency key. The buffer of the logger needs a trace id. Variables
+    belong to the process, so if calls overlap, only the first gets a trace id of its own.
     """
     if context.function_name:
         os.environ.setdefault("AWS_LAMBDA_FUNCTION_NAME", context.function_name)

@@ -1,8 +1,17 @@
-"""Function Compute's protocol for custom runtimes and containers, spoken for a handler of the built-in runtimes.
+"""Function Compute's HTTP protocol for custom runtimes and containers, for a handler of the built-in runtimes.
 
-Source: https://www.alibabacloud.com/help/en/functioncompute/fc/user-guide/how-custom-runtimes-work and
-.../custom-runtime. FC takes a call to have succeeded unless the answer says otherwise in the header `x-fc-status`, so
-every answer has it.
+    FC ──HTTP──▶ a thread for each connection ──call──▶ main thread: handler(event, context)
+       ◀─answer──                             ◀─result─
+
+An instance with a concurrency of one gets one request at a time, and then every call of the handler and of a hook
+runs in the thread that called `run`: the main thread, always the same one, as on AWS Lambda and on the built-in
+runtimes. So handlers may use signals, event loops and database connections that belong to one thread. A request that
+arrives while a call runs, which a higher concurrency allows, does not wait: it is handled in the thread of its
+connection.
+
+Sources: https://www.alibabacloud.com/help/en/functioncompute/fc/user-guide/how-custom-runtimes-work and
+.../custom-runtime. FC takes a call for successful unless the answer has the header `x-fc-status` with another value
+than 200, so every answer has that header.
 """
 
 from __future__ import annotations
@@ -13,21 +22,27 @@ import json
 import os
 import signal
 import socket
+import socketserver
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import cast
+from queue import Empty, SimpleQueue
+from typing import TypeAlias, cast
 
 from fcruntime.context import ContextCredentials, Fc2Context, FunctionInfo, ServiceInfo, TracingInfo
 from fcruntime.httptrigger import http_answer, http_event
 from fcruntime.invoke import Handler, InvokeResult, invoke, load
+from fcruntime.jsonvalue import read_whole_number
 
 Hook = Callable[[object], object]
+_Call: TypeAlias = Callable[[], InvokeResult]
+_Waiting: TypeAlias = "tuple[_Call, SimpleQueue[InvokeResult]]"
 
 DEFAULT_PORT = 9000
 _LAST_PORT = 65_535
 _PORT_VARIABLES = ("FC_CUSTOM_LISTEN_PORT", "FC_SERVER_PORT")
+_POLL_SECONDS = 0.1
 _STATUS = "x-fc-status"
 _OCTETS = {"Content-Type": "application/octet-stream"}
 _HOOKS = {
@@ -35,7 +50,7 @@ _HOOKS = {
     ("GET", "/pre-stop"): "pre_stop",
     ("GET", "/pre-freeze"): "pre_freeze",
 }
-_WORDS = {"initialize": "Initialize", "pre_stop": "PreStop", "pre_freeze": "PreFreeze"}
+_LOGGED_AS = {"initialize": "Initialize", "pre_stop": "PreStop", "pre_freeze": "PreFreeze"}
 
 
 def serve(
@@ -47,17 +62,18 @@ def serve(
     host: str = "0.0.0.0",  # noqa: S104 - FC reaches its instances from outside
     port: int | None = None,
 ) -> None:
-    """Answer FC's requests with `handler` and the hooks until SIGTERM, then let requests under way end.
+    """Answer FC's requests with `handler` and the hooks until SIGTERM, then finish the requests in progress.
 
-    Handlers may be strings, as in FC's settings; the handler is loaded with its first call, as there. `port` is by
-    default FC_CUSTOM_LISTEN_PORT, else 9000. Raises OSError if the port cannot be had, and what ends the process in
-    a handler: SystemExit, KeyboardInterrupt.
+    Call it in the main thread, where the handler then runs. Handlers may be strings, as in FC's settings; the module
+    of the handler is imported by its first call, as on FC. `port` is FC_CUSTOM_LISTEN_PORT by default, or 9000 if
+    that is not set. Raises OSError if the port is not available, and whatever ends the process in a handler:
+    SystemExit, KeyboardInterrupt.
     """
     server = RuntimeServer(
         handler, initialize=initialize, pre_stop=pre_stop, pre_freeze=pre_freeze, host=host, port=port
     )
     for number in (signal.SIGTERM, signal.SIGINT):
-        # Shutting down waits for the loop that this signal interrupts.
+        # In a thread, because stopping waits for threads that may wait for the one that this signal interrupts.
         signal.signal(number, lambda *_: threading.Thread(target=server.stop).start())
     server.run()
 
@@ -75,33 +91,45 @@ class RuntimeServer:
         host: str = "0.0.0.0",  # noqa: S104
         port: int | None = None,
     ) -> None:
-        """Raises OSError if the port cannot be had."""
+        """Listen on `port`. Raises OSError if the port is not available."""
         self._handler = handler
         self._hooks = {"initialize": initialize, "pre_stop": pre_stop, "pre_freeze": pre_freeze}
         self._ending: BaseException | None = None
-        self._http = _Http((host, _port() if port is None else port), self)
+        self._calls = _MainThread()
+        self._http = _Http((host, _read_port() if port is None else port), self)
         self.port: int = self._http.server_address[1]
 
     def run(self) -> None:
-        """Answer until stopped; raises what ended the process in a handler."""
+        """Answer until stopped, with the handler in this thread. Raises what ended the process in a handler."""
+        http = threading.Thread(target=self._serve_http, name="fcruntime-http")
+        http.start()
         try:
-            self._http.serve_forever(0.1)
+            self._calls.run()
         finally:
-            # Waits for the requests under way.
-            self._http.server_close()
+            self._http.shutdown()
+            http.join()
         if self._ending is not None:
             raise self._ending
+
+    def _serve_http(self) -> None:
+        try:
+            self._http.serve_forever(_POLL_SECONDS)
+        finally:
+            self._http.server_close()  # waits for the requests in progress, which may still need the main thread
+            self._calls.end()
 
     def stop(self) -> None:
         """End `run`, from another thread."""
         self._http.shutdown()
 
     def call(self, event: bytes, context: Fc2Context) -> InvokeResult:
-        """One invocation."""
-        return self._told("Invoke", context, lambda: invoke(self._handler, event, context))
+        """Run one invocation."""
+        return self._calls.run_call(
+            lambda: self._log_call("Invoke", context, lambda: invoke(self._handler, event, context))
+        )
 
     def hook(self, name: str, context: Fc2Context) -> InvokeResult:
-        """One call of a hook; one that is not set succeeds."""
+        """Call a hook, or succeed if it is not set."""
         hook = self._hooks[name]
         if hook is None:
             return InvokeResult(context.request_id, b"")
@@ -111,21 +139,69 @@ class RuntimeServer:
             found(given)
             return ""
 
-        return self._told(_WORDS[name], context, lambda: invoke(run, b"", context))
+        return self._calls.run_call(
+            lambda: self._log_call(_LOGGED_AS[name], context, lambda: invoke(run, b"", context))
+        )
 
-    def _told(self, word: str, context: Fc2Context, run: Callable[[], InvokeResult]) -> InvokeResult:
-        """Log the lines by which FC's logs are cut into requests."""
-        _say(f"FC {word} Start RequestId: {context.request_id}")
+    def _log_call(self, name: str, context: Fc2Context, call: _Call) -> InvokeResult:
+        """Run `call` between the two lines by which FC divides its logs into requests. Never raises."""
+        _print_line(f"FC {name} Start RequestId: {context.request_id}")
         try:
-            result = run()
+            result = call()
         except BaseException as exc:  # noqa: BLE001 - raised again by `run`
-            # It ends the process, but not before FC knows that the call has failed.
+            # It ends the process, but FC must be told first that the call has failed.
             self._ending = exc
             threading.Thread(target=self.stop).start()
-            result = InvokeResult(context.request_id, _ended(exc), "UnhandledInvocationError")
+            result = InvokeResult(context.request_id, _render_ending(exc), "UnhandledInvocationError")
         failed = "" if result.ok else ", Error: Unhandled function error"
-        _say(f"FC {word} End RequestId: {context.request_id}{failed}")
+        _print_line(f"FC {name} End RequestId: {context.request_id}{failed}")
         return result
+
+
+class _MainThread:
+    """Runs calls in the thread that is in `run`, one at a time."""
+
+    def __init__(self) -> None:
+        self._waiting: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._free = threading.Semaphore()
+
+    def run_call(self, call: _Call) -> InvokeResult:
+        """Run `call` in the main thread, or in this thread if the main thread is occupied."""
+        if not self._free.acquire(blocking=False):
+            return call()
+        results: SimpleQueue[InvokeResult] = SimpleQueue()
+        self._waiting.put((call, results))
+        return results.get()
+
+    def run(self) -> None:
+        """Run calls until `end`."""
+        try:
+            while (waiting := self._wait()) is not None:
+                self._run_waiting(*waiting)
+        except BaseException:
+            # The process ends. A call that was handed over in this moment must not wait for ever.
+            self._free.acquire(blocking=False)
+            while not self._waiting.empty():
+                if (waiting := self._waiting.get()) is not None:
+                    self._run_waiting(*waiting)
+            raise
+
+    def _wait(self) -> _Waiting | None:
+        # With a time limit, because a signal that arrives just before the wait begins would not end it, and its
+        # Python handler can only run in this thread.
+        while True:
+            with contextlib.suppress(Empty):
+                return self._waiting.get(timeout=_POLL_SECONDS)
+
+    def _run_waiting(self, call: _Call, results: SimpleQueue[InvokeResult]) -> None:
+        result = call()
+        # Free before the answer leaves, so that the next request finds the main thread free.
+        self._free.release()
+        results.put(result)
+
+    def end(self) -> None:
+        """End `run` after the calls that were handed over."""
+        self._waiting.put(None)
 
 
 class _Http(ThreadingHTTPServer):
@@ -139,19 +215,19 @@ class _Http(ThreadingHTTPServer):
         self._lock = threading.Lock()
         super().__init__(address, _Requests)
 
-    def waits(self, connection: socket.socket) -> bool:
-        """Note that `connection` waits for a request; False if none is to be taken any more."""
+    def mark_idle(self, connection: socket.socket) -> bool:
+        """Note that `connection` waits for a request. Return False if no more requests are accepted."""
         with self._lock:
             self._idle.add(connection)
             return not self._closing
 
-    def works(self, connection: socket.socket) -> None:
-        """Note that a request came over `connection`."""
+    def mark_busy(self, connection: socket.socket) -> None:
+        """Note that a request has arrived over `connection`."""
         with self._lock:
             self._idle.discard(connection)
 
     def server_close(self) -> None:
-        """End connections that wait, and let those end that a request is under way on."""
+        """Close idle connections at once, and wait for those on which a request is in progress."""
         with self._lock:
             self._closing = True
             for connection in self._idle:
@@ -160,9 +236,9 @@ class _Http(ThreadingHTTPServer):
         super().server_close()
 
     def server_bind(self) -> None:
-        # HTTPServer would look up the machine's full name, which may take seconds.
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
+        # HTTPServer would look up the machine's full name, which may take seconds. TCPServer sets SO_REUSEADDR,
+        # without which the port stays blocked for a minute after the last run.
+        socketserver.TCPServer.server_bind(self)
 
 
 class _Requests(BaseHTTPRequestHandler):
@@ -171,57 +247,57 @@ class _Requests(BaseHTTPRequestHandler):
     server: _Http
 
     def handle_one_request(self) -> None:
-        if self.server.waits(self.connection):
+        if self.server.mark_idle(self.connection):
             super().handle_one_request()
         else:
             self.close_connection = True
-        self.server.works(self.connection)
+        self.server.mark_busy(self.connection)
 
     def parse_request(self) -> bool:
-        self.server.works(self.connection)
+        self.server.mark_busy(self.connection)
         return super().parse_request()
 
     def do_GET(self) -> None:
         try:
-            event = self._body()
+            event = self._read_body()
         except ValueError as exc:
             self.send_error(400, str(exc))
             return
         if self.headers.get("x-fc-control-path") == "/http-invoke":
-            # Whatever its path says: it comes from outside, and hooks are not for others to call.
-            self._answer_http(event)
+            # The path of such a request is the caller's choice and must not reach the hooks.
+            self._answer_http_trigger(event)
         else:
-            self._answer(event)
+            self._answer_runtime(event)
 
     do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = do_GET  # noqa: N815 - names of http.server
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What is no request, or not all of one; FC must not take it for an event that succeeded."""
+        """Answer a request that is invalid or incomplete, so that FC does not take it for a successful call."""
         self.close_connection = True
         # To a client whose version is unknown http.server would send no headers.
         self.request_version = self.protocol_version
-        told = {"errorMessage": message or explain or "", "errorType": "BadRequest"}
-        self._write(code, json.dumps(told).encode(), ok=False)
+        error = {"errorMessage": message or explain or "", "errorType": "BadRequest"}
+        self._write(code, json.dumps(error).encode(), ok=False)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the parent's name
-        """Nothing: FC's own lines stand for requests."""
+        """Log nothing: each call has FC's own two lines."""
 
-    def _answer(self, event: bytes) -> None:
+    def _answer_runtime(self, event: bytes) -> None:
         runtime, path = self.server.runtime, self.path.partition("?")[0]
         if (self.command, path) == ("POST", "/invoke"):
-            result = runtime.call(event, self._context())
+            result = runtime.call(event, self._make_context())
             self._write(200 if result.ok else 404, result.body, ok=result.ok)
         elif (self.command, path) in _HOOKS:
-            result = runtime.hook(_HOOKS[self.command, path], self._context())
+            result = runtime.hook(_HOOKS[self.command, path], self._make_context())
             self._write(200 if result.ok else 500, result.body, ok=result.ok)
         elif (self.command, path) == ("GET", "/health"):
             self._write(200, b"", ok=True)
         else:
-            told = {"errorMessage": f"There is no {self.command} {path} here.", "errorType": "NotFound"}
-            self._write(404, json.dumps(told).encode(), ok=False)
+            error = {"errorMessage": f"{self.command} {path} is not supported.", "errorType": "NotFound"}
+            self._write(404, json.dumps(error).encode(), ok=False)
 
-    def _answer_http(self, body: bytes) -> None:
-        context = self._context()
+    def _answer_http_trigger(self, body: bytes) -> None:
+        context = self._make_context()
         event = http_event(self.command, self.path, self.headers.items(), body, context)
         result = self.server.runtime.call(event, context)
         status, headers, answer = http_answer(result)
@@ -239,41 +315,41 @@ class _Requests(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def _body(self) -> bytes:
-        """The whole body; raises ValueError if it has no length, or broke off."""
+    def _read_body(self) -> bytes:
+        """Return the whole body. Raises ValueError if its length is invalid or it is incomplete."""
         if "chunked" not in (self.headers.get("Transfer-Encoding") or "").lower():
-            return self._exactly(_size(self.headers.get("Content-Length") or "0", 10))
+            return self._read_exactly(_parse_size(self.headers.get("Content-Length") or "0", 10))
         parts = []
-        while size := _size(self.rfile.readline().partition(b";")[0].decode("latin-1"), 16):
-            parts.append(self._exactly(size))
+        while size := _parse_size(self.rfile.readline().partition(b";")[0].decode("latin-1"), 16):
+            parts.append(self._read_exactly(size))
             self.rfile.readline()
         while self.rfile.readline().strip():
             continue
         return b"".join(parts)
 
-    def _exactly(self, size: int) -> bytes:
+    def _read_exactly(self, size: int) -> bytes:
         data = self.rfile.read(size)
         if len(data) < size:
-            raise ValueError("the body broke off")
+            raise ValueError("the request's body is incomplete")
         return data
 
-    def _context(self) -> Fc2Context:
-        """What the headers tell; keys that FC does not send are those of the environment."""
+    def _make_context(self) -> Fc2Context:
+        """Make a context of the headers, with credentials from the environment if the headers have none."""
 
         def header(name: str) -> str:
             return self.headers.get(f"x-fc-{name}") or ""
 
         keys = [header(name) for name in ("access-key-id", "access-key-secret", "security-token")]
         if not all(keys):
-            own = ("ACCESS_KEY_ID", "ACCESS_KEY_SECRET", "SECURITY_TOKEN")
-            keys = [os.environ.get(f"ALIBABA_CLOUD_{name}", "") for name in own]
+            variables = ("ACCESS_KEY_ID", "ACCESS_KEY_SECRET", "SECURITY_TOKEN")
+            keys = [os.environ.get(f"ALIBABA_CLOUD_{name}", "") for name in variables]
         return Fc2Context(
             header("request-id"),
             FunctionInfo(
                 header("function-name") or os.environ.get("FC_FUNCTION_NAME", ""),
                 header("function-handler"),
-                _whole(header("function-memory")),
-                _whole(header("function-timeout")),
+                read_whole_number(header("function-memory")) or 0,
+                read_whole_number(header("function-timeout")) or 0,
                 header("version-id"),
                 header("qualifier") or "LATEST",
             ),
@@ -287,48 +363,45 @@ class _Requests(BaseHTTPRequestHandler):
             ),
             header("region") or os.environ.get("FC_REGION", ""),
             header("account-id") or os.environ.get("FC_ACCOUNT_ID", ""),
-            _whole(header("retry-count")),
+            read_whole_number(header("retry-count")) or 0,
             TracingInfo(
                 header("tracing-opentracing-span-context"),
-                _baggages(header("tracing-opentracing-span-baggages")),
+                _decode_baggages(header("tracing-opentracing-span-baggages")),
                 header("tracing-jaeger-endpoint"),
             ),
         )
 
 
-def _port() -> int:
+def _read_port() -> int:
     for name in _PORT_VARIABLES:
         if text := os.environ.get(name):
-            if not (text.isascii() and text.isdigit() and int(text) <= _LAST_PORT):
-                raise ValueError(f"{name}: {text!r} is no port")
-            return int(text)
+            port = read_whole_number(text)
+            if port is None or port > _LAST_PORT:
+                raise ValueError(f"{name} is {text!r}. Set it to a port number from 0 to {_LAST_PORT}.")
+            return port
     return DEFAULT_PORT
 
 
-def _whole(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() else 0
-
-
-def _size(text: str, base: int) -> int:
+def _parse_size(text: str, base: int) -> int:
     size = int(text, base)
     if size < 0:
-        raise ValueError("the body has no length")
+        raise ValueError("the length of the request's body is negative")
     return size
 
 
-def _baggages(text: str) -> dict[str, str]:
+def _decode_baggages(text: str) -> dict[str, str]:
     try:
-        told = json.loads(base64.b64decode(text))
+        found = json.loads(base64.b64decode(text))
     except ValueError:
         return {}
-    return {str(name): str(value) for name, value in told.items()} if isinstance(told, dict) else {}
+    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
 
 
-def _ended(exc: BaseException) -> bytes:
-    told = {"errorMessage": f"the process ends: {exc}", "errorType": type(exc).__name__, "stackTrace": []}
-    return json.dumps(told, indent=4, sort_keys=True).encode()
+def _render_ending(exc: BaseException) -> bytes:
+    error = {"errorMessage": f"the process ends: {exc}", "errorType": type(exc).__name__, "stackTrace": []}
+    return json.dumps(error, indent=4, sort_keys=True).encode()
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()

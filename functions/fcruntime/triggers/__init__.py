@@ -1,10 +1,29 @@
-"""Event bytes in, messages out.
+"""From the bytes of an event to messages.
 
-`decode` recognises an event by its shape alone. An item that cannot be decoded becomes an `Undecodable`
-beside its neighbours' messages; nothing is dropped and nothing raises.
+`decode` recognises an event by its shape alone. An item that cannot be read becomes an `Undecodable` beside its
+neighbours' messages. An event that cannot be read as a whole raises `EventUnreadable`, so that the invocation fails
+and the event is delivered again.
+
+| module | |
+|---|---|
+| `decode` | from the event to its items, and from each item to the source that recognises it |
+| `sources` | one pair of functions per source: recognise a payload, read its message |
+| `message` | what comes out: `Message` and `Undecodable` |
+| `identity` | what identifies a message in every delivery |
+| `body` | base64 around a message body |
 """
 
-from fcruntime.triggers.decode import KINDS, Kind, decode
-from fcruntime.triggers.message import Message, Undecodable
+from fcruntime.triggers.decode import EventUnreadable, UnsupportedCall, decode
+from fcruntime.triggers.message import CLOUDEVENT, Message, Undecodable
+from fcruntime.triggers.sources import KINDS, Kind
 
-__all__ = ["KINDS", "Kind", "Message", "Undecodable", "decode"]
+__all__ = [
+    "CLOUDEVENT",
+    "KINDS",
+    "EventUnreadable",
+    "Kind",
+    "Message",
+    "Undecodable",
+    "UnsupportedCall",
+    "decode",
+]

@@ -1,69 +1,100 @@
 """From the bytes that FC hands over to messages.
 
-One delivery comes as a CloudEvent, an array of them, an array of JSON texts that each hold one, or the same
-without the CloudEvent around `data` (`eventSchema: RawData`), alone or in an array; the native triggers and
-direct calls hand over one bare object. Text is read leniently here, so that one broken item costs its neighbours
-nothing.
+One delivery arrives as a CloudEvent, an array of them, an array of JSON texts that each hold one, or the same without
+the CloudEvent around `data` (`eventSchema: RawData`), alone or in an array. The native triggers and direct calls hand
+over one bare object. Text is read leniently, so that one broken item does not affect its neighbours.
 
-A source is recognised by the shape of its payload alone, never by configuration or by where an event claims to
-come from. Two that recognise the same item are an error that names both; `source` pins one instead. What no
-source of messages recognises is an EventBridge event if it is a CloudEvent, and an object that stands alone is
-the request of a direct call.
+A source is recognised by the shape of its payload alone, not by configuration or by the origin that an event claims.
+If two sources recognise the same item, that is an error that names both; pin the source in that case. A CloudEvent
+that no source of messages recognises is an EventBridge event. An object that nothing recognises is the request of a
+direct call if it is the whole event; in an array the caller may recognise it (`accepts`).
+
+    bytes ─▶ whole event ─▶ items ─▶ the source that recognises an item ─▶ Message or Undecodable
+               │ not JSON: EventUnreadable
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from dataclasses import replace
-from typing import Literal, TypeAlias, get_args
+from collections.abc import Callable
 
-from fcruntime.dataclass import dataclass
+from fcruntime._dataclass import dataclass, replace
 from fcruntime.jsonvalue import JsonObject, JsonValue
-from fcruntime.triggers import eventbridge, http, kafka, rabbitmq, rocketmq, smq, smq_topic
-from fcruntime.triggers.body import unwrap_base64
+from fcruntime.triggers.body import unwrap_base64, unwrap_text
+from fcruntime.triggers.identity import identify_body, identify_event, join_ids, read_id
 from fcruntime.triggers.message import Message, Undecodable
-from fcruntime.triggers.source import Source
+from fcruntime.triggers.sources import (
+    BY_PAYLOAD,
+    EVENTBRIDGE,
+    HTTP,
+    INVOCATION,
+    KINDS,
+    SMQ_TOPIC,
+    Kind,
+    Source,
+    open_notification,
+)
 
-INVOCATION = "invocation"
-"""The kind of a message that is the whole event: a direct call, synchronous or asynchronous."""
 
-_BY_PAYLOAD = tuple(module.SOURCE for module in (smq, smq_topic, kafka, rocketmq, rabbitmq, http))
-Kind: TypeAlias = Literal[
-    "smq", "smq-topic", "kafka", "rocketmq", "rabbitmq", "http", "eventbridge", "invocation"
-]
-KINDS: tuple[str, ...] = get_args(Kind)
-"""Every kind of source, for pinning one."""
+class EventUnreadable(ValueError):
+    """The event cannot be read as a whole: it is not JSON, for example because it was cut off.
 
-# Sources whose messages are calls of their own: what they lack an id for, the call's own id identifies.
-_CALLS = (INVOCATION, smq_topic.KIND, http.KIND)
+    The number of messages in it is unknown, so the invocation must fail: the event is then delivered again, and ends
+    in the dead-letter queue of its source. `size` (bytes) and `digest` (SHA-256, hexadecimal) identify the event
+    without quoting it; `reason` says what is wrong with it.
+    """
+
+    def __init__(self, event: bytes, reason: str) -> None:
+        self.size = len(event)
+        self.digest = hashlib.sha256(event).hexdigest()
+        self.reason = reason
+        super().__init__(f"the event cannot be read: {reason} (SHA-256 {self.digest}, {self.size} bytes)")
+
+
+class UnsupportedCall(TypeError):
+    """The handler was not called with an event, but for example with the `(environ, start_response)` of WSGI.
+
+    That is how FC 2.0 calls the functions of its type "HTTP function". FC 3.0 has no such type: there an HTTP trigger
+    calls an event function with an event.
+    """
+
+    def __init__(self, event: object) -> None:
+        super().__init__(
+            f"the handler was called with a {type(event).__name__} instead of the bytes of an event. FC 2.0 "
+            "calls its HTTP functions so; create an event function instead, with an HTTP trigger of FC 3.0 if needed."
+        )
+
+
+# FC calls the function once for each message of these kinds, so the id of the call identifies one without an id.
+_CALLS = (SMQ_TOPIC.kind, HTTP.kind)
+_DELIVERED = frozenset(source.kind for source in BY_PAYLOAD)
 
 _MARK = r'(?s)\\.|["\[\]{},]'
 _LONGEST_INTEGER = 4000
 
 
-def _integer(text: str) -> int | float:
-    """Python refuses longer integers; none is of any use here, and it must not cost the neighbours anything."""
+def _parse_integer(text: str) -> int | float:
+    # Python refuses longer integers. None of them is useful here, and one must not affect its neighbours.
     return int(text) if len(text) <= _LONGEST_INTEGER else float(text)
 
 
 def _parse(text: str) -> JsonValue:
-    """Raises ValueError for what is not JSON or is nested too deeply."""
+    """Parse JSON. Raises ValueError for what is not JSON or is nested too deeply."""
     try:
-        value: JsonValue = json.loads(text, parse_int=_integer)
+        value: JsonValue = json.loads(text, parse_int=_parse_integer)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return value
 
 
-def _items(text: str) -> list[str]:
-    """The texts of the items of the array in `text`; `text` alone where it does not look like one.
+def _split_items(text: str) -> list[str] | None:
+    """Return the texts of the items of the array in `text`, `[text]` for an object, or None if either is cut off.
 
     For an event that is nested too deeply to be parsed as a whole.
     """
     inner = text.strip(" \t\r\n")
-    if not (inner.startswith("[") and inner.endswith("]")):
-        return [text]
     cuts, depth, quoted = [0], 0, False
     for token in re.finditer(_MARK, inner):
         mark = token[0]
@@ -73,72 +104,99 @@ def _items(text: str) -> list[str]:
             depth += 1 if mark in "[{" else -1
         elif not quoted and mark == "," and depth == 1:
             cuts.append(token.start())
+    if quoted or depth > 0:
+        return None
+    if not (inner.startswith("[") and inner.endswith("]")):
+        return [text]
     ends = [*cuts[1:], len(inner) - 1]
     return [inner[start + 1 : end] for start, end in zip(cuts, ends, strict=True)]
 
 
-def _bytes_of(item: JsonValue) -> bytes:
-    """Bytes that identify an item of an array: its text, or its JSON with sorted keys."""
+def _render_item(item: JsonValue) -> bytes:
+    """Return bytes that identify an item of an array: its text, or its JSON with sorted keys."""
     text = item if isinstance(item, str) else json.dumps(item, sort_keys=True, separators=(",", ":"))
     return text.encode(errors="surrogatepass")
 
 
 @dataclass(frozen=True)
 class _Decoder:
-    """Decodes one event; `pinned` is the only source that may be recognised, if there is one."""
+    """Decodes one event.
+
+    `pinned` is the only source that may be recognised, or None for any. `request_id` is the id of the call, and
+    `accepts` recognises an item that is a message by itself.
+    """
 
     pinned: str | None
+    request_id: str | None
+    accepts: Callable[[JsonObject], bool] | None
 
-    def whole(self, event: bytes, text: str) -> list[Message | Undecodable]:
-        """The messages of an event; raises ValueError if it is not JSON, RecursionError if it is too deep."""
-        document: JsonValue = json.loads(text, parse_int=_integer)
+    def read_whole(self, event: bytes, text: str) -> list[Message | Undecodable]:
+        """Read all items. Raises ValueError if the event is not JSON, RecursionError if it is nested too deeply."""
+        document: JsonValue = json.loads(text, parse_int=_parse_integer)
+        inner = unwrap_text(event) if isinstance(document, str) else event
+        if inner != event:
+            return self.read_whole(inner, inner.decode("utf-8-sig", errors="surrogateescape"))
         if isinstance(document, list):
-            return [self.item(item, _bytes_of(item)) for item in document]
-        if isinstance(document, str):
-            return [self.item(document, event)]
-        return [self.item(document, event, alone=True)]
+            return [self.read_item(item, _render_item(item)) for item in document]
+        return [self.read_item(document, event, alone=True)]
 
-    def alone(self, text: str) -> Message | Undecodable:
-        """One item of an event that could not be parsed as a whole."""
+    def read_text(self, text: str) -> Message | Undecodable:
+        """Read one item of an event that could not be parsed as a whole."""
         try:
             item = _parse(text)
-            return self.item(item, _bytes_of(item))
+            return self.read_item(item, _render_item(item))
         except (ValueError, RecursionError):
             raw = text.encode(errors="surrogateescape")
             return Undecodable.of(raw, "trigger.json", "not JSON, or nested too deeply")
 
-    def item(self, item: JsonValue, raw: bytes, *, alone: bool = False) -> Message | Undecodable:
+    def read_item(self, item: JsonValue, raw: bytes, *, alone: bool = False) -> Message | Undecodable:
         if isinstance(item, str):
+            # A body that an event stream's transform took out of its delivery may have a layer of its own.
+            raw = unwrap_base64(raw)
             try:
-                item = _parse(item)
+                item = _parse(unwrap_text(raw).decode("utf-8-sig", errors="surrogatepass"))
             except ValueError:
                 return Undecodable.of(raw, "trigger.json", "the item is text that is not JSON")
         if not isinstance(item, dict):
             return Undecodable.of(raw, "trigger.shape", "the item is not a JSON object")
-        found = self._recognised(item)
+        found = self._recognise(item)
         if len(found) > 1:
             names = " and ".join(source.kind for source, _ in found)
             reason = f"the item has the shape of {names}; pin the source"
             return Undecodable.of(raw, "trigger.ambiguous", reason)
         for source, payload in found:
-            return source.read(payload, raw)
+            event = {} if payload is item else item
+            return _note_event(source.read(payload, raw, event), event)
         if alone and self.pinned is None:
+            return Message(INVOCATION, self.request_id, raw)
+        if self.pinned is None and self.accepts is not None and self.accepts(item):
+            # Without an id: that of the call identifies no item, for a batch that is retried may hold others.
             return Message(INVOCATION, None, raw)
-        where = f"is not a delivery of {self.pinned}" if self.pinned else "has no known source's shape"
+        where = (
+            f"is not a delivery of {self.pinned}" if self.pinned else "does not have the shape of any source"
+        )
         return Undecodable.of(raw, "trigger.unknown-source", f"the item {where}")
 
-    def _recognised(self, item: JsonObject) -> list[tuple[Source, JsonObject]]:
-        """The sources that recognise the item, each with the payload that it recognises."""
+    def _recognise(self, item: JsonObject) -> list[tuple[Source, JsonObject]]:
+        """Return the sources that recognise the item, each with the payload that it recognises."""
         candidates = [payload for payload in (item.get("data"), item) if isinstance(payload, dict)]
         found = {
             source.kind: (source, payload)
             for payload in reversed(candidates)
-            for source in _BY_PAYLOAD
-            if self.pinned in (None, source.kind) and source.recognises(payload)
+            for source in BY_PAYLOAD
+            if source.matches(payload)
         }
-        if not found and self.pinned in (None, eventbridge.KIND) and eventbridge.recognises(item):
-            return [(eventbridge.SOURCE, item)]
-        return list(found.values())
+        if not found and self.pinned in (None, EVENTBRIDGE.kind) and EVENTBRIDGE.matches(item):
+            return [(EVENTBRIDGE, item)]
+        return [one for kind, one in found.items() if self.pinned in (None, kind)]
+
+
+def _note_event(item: Message | Undecodable, event: JsonObject) -> Message | Undecodable:
+    """Add what the trigger's CloudEvent around a message says about it."""
+    if not event or isinstance(item, Undecodable):
+        return item
+    subject, time = read_id(event.get("subject")), read_id(event.get("time"))
+    return replace(item, subject=subject, time=item.time or time)
 
 
 def decode(
@@ -146,53 +204,143 @@ def decode(
     *,
     source: Kind | None = None,
     request_id: str | None = None,
+    accepts: Callable[[JsonObject], bool] | None = None,
 ) -> list[Message | Undecodable]:
-    """The messages of one event, in its order; an empty array has none. FC hands over bytes, a test may text.
+    """Return the messages of one event in its order; an empty array has none.
 
-    `source`, one of `KINDS`, pins the source; ValueError for any other. `request_id` is the invocation's own:
-    FC keeps it where it repeats an asynchronous call, so it identifies the message of a direct call, and of a
-    topic that pushes the bare body.
+    `source`, one of `KINDS`, pins the source. `request_id` is the id of the invocation: FC keeps it if it repeats an
+    asynchronous call, so it identifies the message of a direct call, and of a topic that pushes the bare body.
+    `accepts` is asked about an object in an array that no source recognises, and says whether it is a message by
+    itself, for example because an event stream's transform took it out of its delivery. Such a message has no id.
 
-    Never raises for an event: what cannot be read is an `Undecodable`, and so is a whole event that is not JSON.
+    An item that cannot be read is an `Undecodable` beside its neighbours' messages. Raises EventUnreadable if the
+    event cannot be read as a whole, UnsupportedCall if it is neither bytes nor text, and ValueError for an unknown
+    source.
     """
     if source is not None and source not in KINDS:
-        raise ValueError(f"{source!r} is no event source; there are {', '.join(KINDS)}")
-    event = event.encode(errors="surrogatepass") if isinstance(event, str) else bytes(event)
-    return [_identified(item, request_id) for item in _decoded(event, source)]
+        raise ValueError(f"{source!r} is not an event source. Use one of {', '.join(KINDS)}.")
+    if isinstance(event, str):
+        event = event.encode(errors="surrogatepass")
+    elif not isinstance(event, (bytes, bytearray, memoryview)):
+        raise UnsupportedCall(event)
+    decoder = _Decoder(source, request_id, accepts)
+    return [_identify(item, request_id) for item in _decode(bytes(event), decoder)]
 
 
-def _decoded(event: bytes, source: str | None) -> list[Message | Undecodable]:
-    if source == INVOCATION:
-        return [Message(INVOCATION, None, unwrap_base64(event))]
-    decoder = _Decoder(source)
+def _decode(event: bytes, decoder: _Decoder) -> list[Message | Undecodable]:
+    return [one for item in _read(event, decoder) for one in _open_batch(item, decoder)]
+
+
+def _read(event: bytes, decoder: _Decoder) -> list[Message | Undecodable]:
+    if decoder.pinned == INVOCATION:
+        return [_read_call(event, decoder)]
+    try:
+        found = _read_event(event, decoder)
+    except EventUnreadable:
+        if decoder.pinned == SMQ_TOPIC.kind:
+            return [_make_bare_message(event)]
+        raise
+    is_bare = decoder.pinned == SMQ_TOPIC.kind and _is_lone_failure(found)
+    return [_make_bare_message(event)] if is_bare and not _find_other_source(event, decoder) else found
+
+
+def _read_event(event: bytes, decoder: _Decoder) -> list[Message | Undecodable]:
     text = event.decode("utf-8-sig", errors="surrogateescape")
     try:
-        found = decoder.whole(event, text)
+        return decoder.read_whole(event, text)
     except RecursionError:
-        found = [decoder.alone(item) for item in _items(text)]
+        items = _split_items(text)
+        if items is None:
+            raise EventUnreadable(event, "nested too deeply, and cut off") from None
+        return [decoder.read_text(item) for item in items]
     except ValueError as exc:
-        found = [_not_json(event, exc)]
-    return [_bare(event)] if source == smq_topic.KIND and _is_lone_failure(found) else found
+        # An event that is not JSON may still be one in base64, in particular the request of a direct call.
+        inner = unwrap_base64(event)
+        if inner != event and decoder.pinned is None:
+            return _read_event(inner, decoder)
+        raise EventUnreadable(event, f"not JSON: {exc}") from None
 
 
-def _not_json(event: bytes, error: ValueError) -> Message | Undecodable:
-    """An event that is not JSON may still be the request of a direct call, in base64."""
-    inner = unwrap_base64(event)
-    if inner != event:
-        return Message(INVOCATION, None, inner)
-    return Undecodable.of(event, "trigger.json", f"the event is not JSON: {error}")
+def _read_call(event: bytes, decoder: _Decoder) -> Message | Undecodable:
+    """Return the request of a direct call, or an Undecodable if `event` is the delivery of another source."""
+    other = _find_other_source(event, decoder)
+    if other is not None:
+        reason = f"the event is a delivery of {other}, not of {INVOCATION}"
+        return Undecodable.of(event, "trigger.unknown-source", reason)
+    return Message(INVOCATION, decoder.request_id, unwrap_base64(event))
+
+
+def _find_other_source(event: bytes, decoder: _Decoder) -> str | None:
+    """Return the kind of source that delivers `event`, though another one is pinned, or None if none is certain.
+
+    A CloudEvent alone may be the request itself; in an array it is a delivery of EventBridge.
+    """
+    try:
+        found = _read_event(event, replace(decoder, pinned=None, accepts=None))
+    except EventUnreadable:
+        return None
+    is_array = event.decode("utf-8-sig", errors="replace").lstrip().startswith("[")
+    others = _DELIVERED | ({EVENTBRIDGE.kind} if is_array else set())
+    return next((item.kind for item in found if item.kind in others), None)
+
+
+def _open_batch(item: Message | Undecodable, decoder: _Decoder) -> list[Message | Undecodable]:
+    """Return the messages of an HTTP request whose body is an array, or `[item]` for anything else.
+
+    That is the batch mode of CloudEvents (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/
+    json-format.md#4-json-batch-format). A single request is never an array, so its content type need not be looked
+    at. In binary mode the headers identify the body as a whole.
+    """
+    if isinstance(item, Undecodable) or item.kind != HTTP.kind or item.cloud_event is not None:
+        return [item]
+    text = item.body.decode("utf-8-sig", errors="surrogateescape")
+    if not text.lstrip().startswith("["):
+        return [item]
+    try:
+        items = _parse(text)
+    except ValueError:
+        return [item]
+    # The text of each item, because a parsed one no longer shows its repeated names.
+    texts = _split_items(text) if items else []
+    if not isinstance(items, list) or texts is None or len(texts) != len(items):
+        return [item]
+    pairs = enumerate(zip(items, texts, strict=True))
+    return [_read_batch_item(item, number, one, raw, decoder) for number, (one, raw) in pairs]
+
+
+def _read_batch_item(
+    batch: Message, number: int, item: JsonValue, text: str, decoder: _Decoder
+) -> Message | Undecodable:
+    raw = text.strip().encode(errors="surrogateescape")
+    # The call's id identifies the batch, which a repeated asynchronous call brings unchanged.
+    call = batch.id or decoder.request_id
+    own_id = None if call is None else join_ids(request=call, item=number)
+    if not isinstance(item, dict):
+        reason = "the item of the batch is not a JSON object"
+        return Undecodable.of(raw, "trigger.shape", reason, kind=HTTP.kind, id=own_id)
+    is_event = EVENTBRIDGE.matches(item) and identify_event(item) is not None
+    if is_event or (decoder.accepts is not None and decoder.accepts(item)):
+        return Message(HTTP.kind, own_id, raw)
+    reason = "the item of the batch has neither the source and id of a CloudEvent nor a key of its own"
+    return Undecodable.of(raw, "trigger.http.body", reason, kind=HTTP.kind, id=own_id)
 
 
 def _is_lone_failure(found: list[Message | Undecodable]) -> bool:
-    return len(found) == 1 and not (isinstance(found[0], Message) and found[0].kind == smq_topic.KIND)
+    return len(found) == 1 and not (isinstance(found[0], Message) and found[0].kind == SMQ_TOPIC.kind)
 
 
-def _bare(event: bytes) -> Message:
-    """What a topic pushes in its format STREAM: the body, and nothing else."""
-    return Message(smq_topic.KIND, None, unwrap_base64(event))
+def _make_bare_message(event: bytes) -> Message | Undecodable:
+    """Make the message of what a topic pushes in its format STREAM: the body and nothing else."""
+    return open_notification(Message(SMQ_TOPIC.kind, None, unwrap_base64(event)), event)
 
 
-def _identified(item: Message | Undecodable, request_id: str | None) -> Message | Undecodable:
-    if isinstance(item, Message) and item.id is None and item.kind in _CALLS:
-        return replace(item, id=request_id)
-    return item
+def _identify(item: Message | Undecodable, request_id: str | None) -> Message | Undecodable:
+    """Complete what identifies a message: the id of the call, and the CloudEvent that its body is."""
+    if not isinstance(item, Message):
+        return item
+    is_call = item.id is None and item.kind in _CALLS
+    return replace(
+        item,
+        id=request_id if is_call else item.id,
+        cloud_event=identify_body(item.body) or item.cloud_event,
+    )

@@ -1,31 +1,54 @@
-"""What a trigger delivers, whatever its envelope was."""
+"""What a trigger delivers, whatever was around it."""
 
 from __future__ import annotations
 
 import hashlib
 
-from fcruntime.dataclass import dataclass, field
+from fcruntime._dataclass import dataclass, field
+
+CLOUDEVENT = "cloudevent"
+"""The kind of the identity of a CloudEvent, whatever source brought it."""
 
 
 @dataclass(frozen=True)
 class Message:
     """One message of an event.
 
-    `kind` names the sort of source (`smq`); `id` is what is stable there across redelivery, None where the
-    source gave none; `body` is the payload, with one layer of base64 around a JSON document undone.
+    `kind` names the kind of source (`smq`). `id` is what stays the same there when the message is delivered again, or
+    None if the source has nothing of that kind. `body` is the payload, with one layer of base64 around a JSON
+    document undone.
+
+    `cloud_event` is the identity of the CloudEvent that the producer sent as this message (its `source` and `id` as
+    one text), or None if the message is not a CloudEvent. The CloudEvent that a trigger wraps around a message does
+    not count; its `subject`, which names the queue or topic, and the time of the message (RFC 3339, or milliseconds
+    since the epoch) are here as they stand there, or None.
     """
 
     kind: str
     id: str | None
     body: bytes = field(repr=False)
+    cloud_event: str | None = None
+    subject: str | None = None
+    time: str | None = None
+
+    @property
+    def identity(self) -> tuple[str, str] | None:
+        """The kind and the text that identify the message in every delivery, or None if nothing does.
+
+        A producer that repeats a CloudEvent keeps its source and id, whatever brings it, so these come first.
+        """
+        if self.cloud_event is not None:
+            return CLOUDEVENT, self.cloud_event
+        return None if self.id is None else (self.kind, self.id)
 
 
 @dataclass(frozen=True)
 class Undecodable:
     """An item of an event that holds no readable message.
 
-    `rule` names what is wrong and `reason` says it; `digest` (SHA-256, hexadecimal) and `size` (bytes)
-    identify the item without quoting it. `id` is set where at least the message id could be read.
+    `rule` names what is wrong and `reason` explains it. `digest` (SHA-256, hexadecimal) and `size` (bytes) identify
+    the item without quoting it. `id` is the id of the message if at least that could be read, or None. `item` is the
+    item as a whole, for a dead-letter queue; text forms do not show it, since it may contain secrets.
     """
 
     rule: str
@@ -34,6 +57,7 @@ class Undecodable:
     size: int
     kind: str = "undecodable"
     id: str | None = None
+    item: bytes = field(default=b"", repr=False)
 
     @classmethod
     def of(
@@ -45,4 +69,5 @@ class Undecodable:
         kind: str = "undecodable",
         id: str | None = None,  # noqa: A002
     ) -> Undecodable:
-        return cls(rule, reason, hashlib.sha256(item).hexdigest(), len(item), kind, id)
+        """Describe `item` by its digest and size."""
+        return cls(rule, reason, hashlib.sha256(item).hexdigest(), len(item), kind, id, item)

@@ -1,0 +1,208 @@
+"""What AWS Lambda hands a handler: its context and the event of an SQS queue, made from what FC hands over.
+
+The context has the members of https://docs.aws.amazon.com/lambda/latest/dg/python-context.html and no others: code
+that probes for more, as Powertools does to find durable executions, must not find any.
+
+The event has the members of https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html. What FC does not deliver is
+filled in so that the strictest reader, the parser of Powertools, accepts it: the receive count is always 1, the
+receipt handle is empty, and where the event states no time or no queue, the time of the conversion and the kind of
+the source stand in. Do not rely on these.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from fcruntime._dataclass import dataclass
+from fcruntime.context import Deadline, Invocation
+from fcruntime.jsonvalue import JsonObject, JsonValue, read_whole_number
+from fcruntime.triggers.body import as_text
+from fcruntime.triggers.decode import decode
+from fcruntime.triggers.message import Message, Undecodable
+from fcruntime.triggers.sources import Kind
+
+ENCODING = "fcruntime.encoding"
+"""The message attribute of a body that is not text: its value is `base64`, and so is the body."""
+
+
+class LambdaContext:
+    """The context of a Lambda handler on Function Compute.
+
+    `memory_limit_in_mb` is in MB. `fc_context` is the context that this one was made from. What FC's context does
+    not contain about the function is taken from FC's environment variables.
+    """
+
+    __slots__ = (
+        "_deadline",
+        "aws_request_id",
+        "client_context",
+        "fc_context",
+        "function_name",
+        "function_version",
+        "identity",
+        "invoked_function_arn",
+        "log_group_name",
+        "log_stream_name",
+        "memory_limit_in_mb",
+        "tenant_id",
+    )
+
+    function_name: str
+    function_version: str
+    invoked_function_arn: str
+    memory_limit_in_mb: int
+    aws_request_id: str
+    log_group_name: str
+    log_stream_name: str
+    identity: None
+    client_context: None
+    tenant_id: None
+    fc_context: object
+
+    def __init__(self, fc_context: object, deadline: Deadline) -> None:
+        invocation = Invocation.of(fc_context)
+        function = getattr(fc_context, "function", None)
+        qualifier = _read_text(function, "qualifier") or _read_text(function, "version_id") or "LATEST"
+        self.function_name = invocation.function_name or os.environ.get("FC_FUNCTION_NAME", "")
+        self.function_version = qualifier
+        self.invoked_function_arn = _function_arn(invocation, self.function_name, qualifier)
+        memory_mb = invocation.memory_mb or read_whole_number(os.environ.get("FC_FUNCTION_MEMORY_SIZE"))
+        self.memory_limit_in_mb = memory_mb or 0
+        self.aws_request_id = invocation.request_id or ""
+        self.log_group_name = _read_log_name(fc_context, "log_project")
+        self.log_stream_name = _read_log_name(fc_context, "log_store")
+        self.identity = None
+        self.client_context = None
+        self.tenant_id = None
+        self.fc_context = fc_context
+        self._deadline = deadline
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return the milliseconds until the invocation must have ended, never a negative number."""
+        return int(self._deadline.remaining() * 1000)
+
+
+def lambda_context(fc_context: object, *, monotonic: Callable[[], float] = time.monotonic) -> LambdaContext:
+    """Make Lambda's context from FC's, of either version, or from None. Call this first in the invocation.
+
+    The remaining time counts from this call, on the clock `monotonic` in seconds, because no runtime of FC says when
+    an invocation began. It ends with the function's time-out or after the five minutes of a triggered call.
+    """
+    return LambdaContext(fc_context, Deadline.of(Invocation.of(fc_context), monotonic))
+
+
+def _function_arn(invocation: Invocation, name: str, qualifier: str) -> str:
+    # The form that FC itself uses: https://www.alibabacloud.com/help/en/functioncompute/fc/user-guide/ram.
+    region = invocation.region or os.environ.get("FC_REGION", "")
+    account = invocation.account_id or os.environ.get("FC_ACCOUNT_ID", "")
+    arn = f"acs:fc:{region}:{account}:functions/{name}"
+    return arn if qualifier == "LATEST" else f"{arn}/{qualifier}"
+
+
+def _read_log_name(context: object, name: str) -> str:
+    return _read_text(context, name) or _read_text(getattr(context, "service", None), name)
+
+
+def _read_text(holder: object, name: str) -> str:
+    value = getattr(holder, name, None)
+    return value if isinstance(value, str) else ""
+
+
+@dataclass(frozen=True)
+class SqsEvent:
+    """An SQS event, and what its records stand for.
+
+    `messages` maps the `messageId` of each record to its message. `unreadable` are the items of FC's event that hold
+    no readable message and therefore have no record.
+    """
+
+    event: JsonObject
+    messages: dict[str, Message]
+    unreadable: Sequence[Undecodable]
+
+
+def sqs_event(event: bytes | str, context: object = None, *, source: Kind | None = None) -> SqsEvent:
+    """Make an SQS event of the messages in `event`; `source` pins the kind of source, as it does for `decode`.
+
+    The `messageId` of a record is the id of its message, or is made from the request id if the message has none. A
+    message that occurs twice in the event becomes one record. If two different messages have the same id, the second
+    gets a number, so that the ids of records are unique. Raises EventUnreadable if the event cannot be read as a
+    whole.
+    """
+    invocation = Invocation.of(context)
+    items = decode(event, source=source, request_id=invocation.request_id)
+    messages: dict[str, Message] = {}
+    records: list[JsonValue] = []
+    for index, item in enumerate(items):
+        if isinstance(item, Message):
+            if item.id is not None and item.id in messages and messages[item.id].body == item.body:
+                continue
+            name = item.id or f"{invocation.request_id or 'unknown'}#{index}"
+            record_id = name if name not in messages else f"{name}#{index}"
+            messages[record_id] = item
+            records.append(_make_record(record_id, item, invocation))
+    unreadable = [item for item in items if isinstance(item, Undecodable)]
+    return SqsEvent({"Records": records}, messages, unreadable)
+
+
+def _make_record(record_id: str, message: Message, invocation: Invocation) -> JsonObject:
+    body, is_base64 = as_text(message.body)
+    encoding: JsonObject = {ENCODING: {"stringValue": "base64", "dataType": "String"}}
+    now = round(time.time() * 1000)
+    return {
+        "messageId": record_id,
+        "receiptHandle": "",
+        "body": body,
+        "attributes": {
+            "ApproximateReceiveCount": "1",
+            "SentTimestamp": str(_parse_time(message.time) or now),
+            "SenderId": invocation.account_id or "",
+            "ApproximateFirstReceiveTimestamp": str(now),
+        },
+        "messageAttributes": encoding if is_base64 else {},
+        "md5OfBody": hashlib.md5(body.encode(), usedforsecurity=False).hexdigest(),
+        "eventSource": "aws:sqs",
+        "eventSourceARN": _queue_arn(message, invocation),
+        "awsRegion": invocation.region or "",
+    }
+
+
+def _queue_arn(message: Message, invocation: Invocation) -> str:
+    """Name the queue or topic in the form of an SQS queue's ARN: `arn:acs:SERVICE:REGION:ACCOUNT:NAME`.
+
+    Handlers take region, account and name from the parts of the ARN, and so does Powertools. In the subjects of FC's
+    events the name is the end as well, but after a slash, colon or percent sign:
+    `acs:mns:REGION:ACCOUNT:queues/NAME`, `acs:alikafka:INSTANCE:topic:NAME`, `acs:mq:REGION:ACCOUNT:INSTANCE%NAME`.
+    """
+    parts = (message.subject or "").split(":")
+    name = re.split("[:/%]", parts[-1])[-1]
+    is_located = len(parts) > 4 and parts[3].isdecimal()
+    region, account = parts[2:4] if is_located else (invocation.region or "", invocation.account_id or "")
+    service = parts[1] if len(parts) > 1 else message.kind
+    return f"arn:acs:{service}:{region}:{account}:{name or message.kind}"
+
+
+_TIME = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]+))?(?:[Zz]|([+-][0-9]{2}:[0-9]{2}))"
+)
+
+
+def _parse_time(text: str | None) -> int | None:
+    """Return milliseconds since the epoch for a time in RFC 3339 or in milliseconds, or None if it is neither.
+
+    Python 3.10 parses neither `Z` nor fractions of any length, both of which FC's events have.
+    """
+    found = _TIME.fullmatch(text or "")
+    if found is None:
+        return read_whole_number(text)
+    date, clock, fraction, offset = found.groups()
+    try:
+        second = datetime.fromisoformat(f"{date}T{clock}{offset or '+00:00'}").timestamp()
+    except (ValueError, OverflowError):
+        return None
+    return round(second * 1000) + int(f"{fraction or ''}000"[:3]) if second >= 0 else None

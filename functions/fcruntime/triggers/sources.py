@@ -1,0 +1,321 @@
+"""The event sources: how each is recognised by its shape, and how a message is read from it.
+
+A trigger hands over the payload of its source, alone or as the `data` of a CloudEvent. `decode` tries every source
+of `BY_PAYLOAD` on it. To add a source, write a pair of functions, make a `Source` of them, add it to `BY_PAYLOAD`
+and add its name to `Kind`.
+
+The id of a message is what its source keeps over every delivery, with whatever makes it unique there. None of the
+ids that a delivery makes (FC's request id, the `id` of the CloudEvent around a message) serves if the source has
+one of its own. The shapes are those of the page "trigger event formats" of the FC documentation
+(https://www.alibabacloud.com/help/en/functioncompute/fc/formats-of-event-for-different-triggers-1) and of published
+captures.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Literal, TypeAlias, get_args
+
+from fcruntime._dataclass import dataclass, replace
+from fcruntime.jsonvalue import JsonObject, JsonValue, read_whole_number
+from fcruntime.triggers.body import decode_base64, unwrap_base64
+from fcruntime.triggers.identity import identify_event, identify_headers, join_ids, read_id
+from fcruntime.triggers.message import Message, Undecodable
+
+Kind: TypeAlias = Literal[
+    "smq", "smq-topic", "kafka", "rocketmq", "rabbitmq", "mqtt", "http", "eventbridge", "invocation"
+]
+KINDS: tuple[str, ...] = get_args(Kind)
+"""The names of all kinds of sources, one of which can be pinned."""
+
+INVOCATION = "invocation"
+"""The kind of a message that is the whole event: a direct call, synchronous or asynchronous."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A kind of event source.
+
+    `matches` is given a payload: the `data` of a CloudEvent, or an item without one. `read` is given such a payload,
+    the bytes that identify the item if it holds no readable message, and the CloudEvent around the payload, which
+    is empty if there is none.
+    """
+
+    kind: str
+    matches: Callable[[JsonObject], bool]
+    read: Callable[[JsonObject, bytes, JsonObject], Message | Undecodable]
+
+
+def _read_body(kind: str, message_id: str | None, body: JsonValue, item: bytes) -> Message | Undecodable:
+    """Return the message with `body`: text, with one layer of base64 around JSON undone, or a JSON value as text.
+
+    Return an Undecodable if the body is missing, is of another type, or is not valid Unicode.
+    """
+    if isinstance(body, (dict, list)):
+        body = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    if not isinstance(body, str):
+        reason = "the message body is missing or is not text"
+        return Undecodable.of(item, f"trigger.{kind}.body", reason, kind=kind, id=message_id)
+    try:
+        return Message(kind, message_id, unwrap_base64(body.encode()))
+    except UnicodeEncodeError:
+        reason = "the message body is not valid UTF-8"
+        return Undecodable.of(item, "trigger.encoding", reason, kind=kind, id=message_id)
+
+
+def _event_place(event: JsonObject) -> str | None:
+    """Return what a trigger's CloudEvent says about the place of its message, or None if it says nothing.
+
+    `subject` names the instance and the topic or queue in it. `source` may be the name of the trigger, which changes
+    when the trigger is created again, so it counts only if there is no `subject`.
+    """
+    return read_id(event.get("subject")) or read_id(event.get("source"))
+
+
+# SMQ queue trigger. `data` holds `messageId` and `messageBody`; no other attribute is needed to recognise it. One
+# without a body has no other member than its ids, or it would be confused with events that name a message. SMQ
+# documents the id as unique within one queue. All published ids hold the server, the time and a counter, so the
+# queue is left out of the identity: a producer then knows the key from the answer to SendMessage.
+
+
+def _matches_smq(data: JsonObject) -> bool:
+    return "messageBody" in data or data.keys() == {"messageId", "requestId"}
+
+
+def _read_smq(data: JsonObject, item: bytes, _event: JsonObject) -> Message | Undecodable:
+    message = _read_body("smq", read_id(data.get("messageId")), data.get("messageBody"), item)
+    return open_notification(message, item)
+
+
+# SMQ topic trigger, and the notifications that a topic pushes to a queue or to an HTTP trigger. The trigger's format
+# JSON, and the formats JSON and XML of notifications, hold the id of the message in its topic, which all pushes of
+# the message have in common. The trigger's format STREAM hands over the bare body, or `{"body": ..., "attrs": ...}`
+# if there are message attributes, and no id. The format SIMPLIFIED of notifications is the bare body. Format of
+# notifications: https://www.alibabacloud.com/help/en/mns/developer-reference/subscribe-1.
+
+_NOTIFICATION = ("TopicName", "MessageId", "Message")
+_ENTITIES = {"lt": "<", "gt": ">", "quot": '"', "apos": "'", "amp": "&"}
+_REFERENCE = r"&(?:#x([0-9a-fA-F]{1,6})|#([0-9]{1,7})|(lt|gt|quot|apos|amp));"
+
+
+def _matches_topic(data: JsonObject) -> bool:
+    return data.keys() >= {*_NOTIFICATION} or data.keys() == {"body", "attrs"}
+
+
+def _read_topic(data: JsonObject, item: bytes, _event: JsonObject) -> Message | Undecodable:
+    body = data["Message"] if "Message" in data else data.get("body")
+    message = _read_body(SMQ_TOPIC.kind, read_id(data.get("MessageId")), body, item)
+    published = read_whole_number(data.get("PublishTime"))
+    if published is None or isinstance(message, Undecodable):
+        return message
+    return replace(message, time=str(published))
+
+
+def open_notification(message: Message | Undecodable, item: bytes) -> Message | Undecodable:
+    """Return the topic's message if the body of `message` is the notification of one, else `message`.
+
+    `item` identifies the delivery if the notification holds no readable message.
+    """
+    if isinstance(message, Undecodable):
+        return message
+    body = message.body
+    # `unwrap_base64` leaves XML as it is. Decoded `<` always begins with "P" in base64, after a byte order mark "7".
+    if body.lstrip()[:1] in (b"P", b"7"):
+        body = decode_base64(body) or body
+    if b"TopicName" not in body:
+        return message  # before anything is parsed, because most messages are not notifications
+    text = body.decode("utf-8-sig", errors="replace").strip()
+    if text.startswith("{"):
+        notification = _parse_json_notification(text)
+    elif text.startswith("<"):
+        notification = _parse_xml_notification(text)
+    else:
+        notification = None
+    return message if notification is None else _read_topic(notification, item, {})
+
+
+def _parse_json_notification(text: str) -> JsonObject | None:
+    try:
+        found: JsonValue = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) and all(name in found for name in _NOTIFICATION) else None
+
+
+def _parse_xml_notification(text: str) -> JsonObject | None:
+    # Read element by element, for the documentation's own example is not well-formed.
+    found: JsonObject = {}
+    for name in _NOTIFICATION:
+        opening = re.search(rf"<{name}(?:\s[^<>]*)?>", text)
+        end = text.find(f"</{name}>", opening.end()) if opening else -1
+        if opening is None or end < 0:
+            return None
+        found[name] = _unescape_xml(text[opening.end() : end])
+    return found
+
+
+def _unescape_xml(text: str) -> str:
+    inner = text.strip()
+    if inner.startswith("<![CDATA[") and inner.endswith("]]>"):
+        return inner[9:-3]
+    return re.sub(_REFERENCE, _resolve_reference, text)
+
+
+def _resolve_reference(found: re.Match[str]) -> str:
+    if found[3]:
+        return _ENTITIES[found[3]]
+    number = int(found[1], 16) if found[1] else int(found[2])
+    return chr(number) if number <= 0x10FFFF else found[0]
+
+
+# Kafka. `data` is a record; instance (in the CloudEvent's `subject`), topic, partition and offset identify it. The
+# record's own time stamp distinguishes a topic that was deleted and created again, whose offsets begin at 0 again.
+# `value` is text, base64 or a JSON value, depending on the trigger's data type setting.
+
+
+def _matches_kafka(data: JsonObject) -> bool:
+    return data.keys() >= {"topic", "partition", "offset", "value"}
+
+
+def _read_kafka(data: JsonObject, item: bytes, event: JsonObject) -> Message | Undecodable:
+    topic = read_id(data["topic"])
+    partition, offset = read_whole_number(data["partition"]), read_whole_number(data["offset"])
+    message_id = None
+    if topic is not None and partition is not None and offset is not None:
+        message_id = join_ids(
+            instance=_event_place(event),
+            topic=topic,
+            partition=partition,
+            offset=offset,
+            timestamp=read_whole_number(data.get("timestamp")),
+        )
+    return _read_body("kafka", message_id, data["value"], item)
+
+
+# RocketMQ, ApsaraMQ's or self-managed. `data` holds `body` and `systemProperties`, `userProperties` or `msgId`. The
+# unique key that the client sets when it sends (`UNIQ_KEY`; `msgId` if self-managed) stays the same over every
+# delivery. It is made of the client's address, process and time, which can be equal in two networks, so instance and
+# topic belong to a message's identity too. The documentation's sample event has no such key; for one, the id of the
+# CloudEvent stands in, which is the same when the event stream retries, but perhaps not when it reads the message
+# again. `body` is text, base64 or a JSON value, depending on the trigger's data type setting.
+
+
+def _matches_rocketmq(data: JsonObject) -> bool:
+    return "body" in data and bool(data.keys() & {"systemProperties", "userProperties", "msgId"})
+
+
+def _read_rocketmq(data: JsonObject, item: bytes, event: JsonObject) -> Message | Undecodable:
+    found = data.get("systemProperties")
+    properties = found if isinstance(found, dict) else {}
+    unique_key = read_id(properties.get("UNIQ_KEY")) or read_id(data.get("msgId"))
+    message_id = unique_key or read_id(event.get("id"))
+    if message_id is not None:
+        message_id = join_ids(
+            id=message_id,
+            instance=read_id(properties.get("INSTANCE_ID")) or _event_place(event),
+            topic=read_id(data.get("topic")),
+        )
+    return _read_body("rocketmq", message_id, data["body"], item)
+
+
+# RabbitMQ. `data` holds `envelope`, `props` and `body`. A broker numbers deliveries, not messages, so only the
+# `messageId` that a producer may set in the properties identifies a message, and only within its queue. The
+# CloudEvent's `subject` names instance, virtual host and queue; without the CloudEvent, exchange and routing key are
+# all that is known of the place.
+
+
+def _matches_rabbitmq(data: JsonObject) -> bool:
+    return data.keys() >= {"envelope", "props", "body"}
+
+
+def _read_rabbitmq(data: JsonObject, item: bytes, event: JsonObject) -> Message | Undecodable:
+    properties = data["props"]
+    message_id = read_id(properties.get("messageId")) if isinstance(properties, dict) else None
+    if message_id is not None:
+        message_id = join_ids(id=message_id, **_find_rabbitmq_place(data, event))
+    return _read_body("rabbitmq", message_id, data["body"], item)
+
+
+def _find_rabbitmq_place(data: JsonObject, event: JsonObject) -> dict[str, str | None]:
+    queue, envelope = _event_place(event), data["envelope"]
+    if queue is not None or not isinstance(envelope, dict):
+        return {"queue": queue}
+    return {
+        "exchange": read_id(envelope.get("exchange")),
+        "routingKey": read_id(envelope.get("routingKey")),
+    }
+
+
+# MQTT. An item holds `props`, with the topics and the client that sent the message, and `body`. Nothing in it
+# identifies the message, so its body must: as a CloudEvent, or by a key of the producer.
+
+
+def _matches_mqtt(data: JsonObject) -> bool:
+    properties = data.get("props")
+    return "body" in data and isinstance(properties, dict) and "firstTopic" in properties
+
+
+def _read_mqtt(data: JsonObject, item: bytes, _event: JsonObject) -> Message | Undecodable:
+    return _read_body("mqtt", None, data["body"], item)
+
+
+# HTTP trigger of a built-in runtime: one request as an object of `version` "v1"
+# (https://www.alibabacloud.com/help/en/functioncompute/fc-3-0/user-guide/http-trigger-invoking-function). The request
+# id is FC's own: it stays the same if FC repeats an asynchronous call, while a client that repeats a call gets
+# another. A CloudEvent in binary mode is in the headers (`ce-source`, `ce-id`) and identifies its request. The body
+# may be a notification that an SMQ topic pushes.
+
+
+def _matches_http(data: JsonObject) -> bool:
+    return data.keys() >= {"rawPath", "headers", "requestContext"}
+
+
+def _read_http(data: JsonObject, item: bytes, _event: JsonObject) -> Message | Undecodable:
+    message = open_notification(_read_http_body(data, item), item)
+    if isinstance(message, Message) and message.kind == HTTP.kind:
+        return replace(message, cloud_event=identify_headers(data["headers"]))
+    return message
+
+
+def _read_http_body(data: JsonObject, item: bytes) -> Message | Undecodable:
+    context = data["requestContext"]
+    request_id = read_id(context.get("requestId")) if isinstance(context, dict) else None
+    body = data.get("body")
+    if data.get("isBase64Encoded") is not True or not isinstance(body, str):
+        return _read_body("http", request_id, body, item)
+    content = decode_base64(body.encode(errors="replace"))
+    if content is None:
+        reason = "the message body is not base64"
+        return Undecodable.of(item, "trigger.encoding", reason, kind="http", id=request_id)
+    return Message("http", request_id, unwrap_base64(content))
+
+
+# EventBridge bus: a CloudEvent whose `source` and `id` together identify it, which a producer that repeats PutEvents
+# keeps. The message is the CloudEvent itself.
+
+
+def _matches_eventbridge(event: JsonObject) -> bool:
+    return "specversion" in event and "source" in event and "id" in event
+
+
+def _read_eventbridge(event: JsonObject, item: bytes, _event: JsonObject) -> Message | Undecodable:
+    identified = identify_event(event)
+    if identified is None:
+        reason = "the CloudEvent's source or id is not text"
+        return Undecodable.of(item, "trigger.eventbridge.id", reason, kind="eventbridge")
+    return Message("eventbridge", identified, item, identified)
+
+
+SMQ = Source("smq", _matches_smq, _read_smq)
+SMQ_TOPIC = Source("smq-topic", _matches_topic, _read_topic)
+KAFKA = Source("kafka", _matches_kafka, _read_kafka)
+ROCKETMQ = Source("rocketmq", _matches_rocketmq, _read_rocketmq)
+RABBITMQ = Source("rabbitmq", _matches_rabbitmq, _read_rabbitmq)
+MQTT = Source("mqtt", _matches_mqtt, _read_mqtt)
+HTTP = Source("http", _matches_http, _read_http)
+EVENTBRIDGE = Source("eventbridge", _matches_eventbridge, _read_eventbridge)
+
+BY_PAYLOAD = (SMQ, SMQ_TOPIC, KAFKA, ROCKETMQ, RABBITMQ, MQTT, HTTP)
+"""The sources that a payload can be of. EventBridge takes the CloudEvents whose `data` is of none of them."""
