@@ -1,43 +1,50 @@
-"""Time, waiting and chance: whatever a test must own enters the function here."""
+"""Time and randomness, and how long work may still take.
+
+Whatever a test must control comes from a `Clock`: both clocks, waiting, random ids and random numbers. A `Budget`
+travels with the work down to the connection that sends a request.
+"""
 
 from __future__ import annotations
 
+import math
 import random
 import time
 import uuid
 from typing import Protocol
 
+from fcruntime._dataclass import dataclass
+
 
 class Clock(Protocol):
-    """Where time, waiting and chance come from."""
+    """The source of time, waiting and randomness."""
 
     def now(self) -> float:
-        """Wall-clock time, in seconds since the epoch, UTC."""
+        """Return the wall-clock time in seconds since the epoch, UTC."""
 
     def monotonic(self) -> float:
-        """Seconds on a clock that never goes back; only differences mean anything."""
+        """Return the seconds of a clock that never goes back; only differences between them mean anything."""
 
     def sleep(self, seconds: float) -> None:
-        """Wait; a negative time does not wait."""
+        """Wait for `seconds`; return at once if they are negative."""
 
     def new_id(self) -> str:
-        """A fresh random id of 32 hexadecimal digits."""
+        """Return a new random id of 32 hexadecimal digits."""
 
     def random(self) -> float:
-        """A number drawn uniformly from [0, 1)."""
+        """Return a random number from [0, 1), uniformly distributed."""
 
 
 _BOOT_TIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 class SystemClock:
-    """The machine's own clock and random source."""
+    """The machine's own clocks and random source."""
 
     def now(self) -> float:
         return time.time()
 
     def monotonic(self) -> float:
-        # Unlike Linux's CLOCK_MONOTONIC, this one goes on while the machine is suspended.
+        # Unlike Linux's CLOCK_MONOTONIC, CLOCK_BOOTTIME goes on while the machine is suspended.
         return time.monotonic() if _BOOT_TIME is None else time.clock_gettime(_BOOT_TIME)
 
     def sleep(self, seconds: float) -> None:
@@ -49,3 +56,31 @@ class SystemClock:
 
     def random(self) -> float:
         return random.random()  # noqa: S311 - jitter, not secrecy
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long work may still take, and when it is too late to send anything for it.
+
+    It ends at `ends_at` of the monotonic clock or at `wall_ends_at` of the wall clock (seconds since the epoch),
+    whichever comes first. Two ends are needed because the monotonic clock may stand still while a machine is
+    suspended, and because a lease ends by the wall clock. With fewer than `least_seconds` left a request is not
+    begun, and no byte of it is sent.
+
+        queue.send(request, budget=Budget.lasting(10))
+    """
+
+    clock: Clock
+    ends_at: float = math.inf
+    wall_ends_at: float = math.inf
+    least_seconds: float = 0.25
+
+    @classmethod
+    def lasting(cls, seconds: float, clock: Clock | None = None) -> Budget:
+        """Return a budget of `seconds` from now, by the machine's clock if `clock` is None."""
+        clock = clock or SystemClock()
+        return cls(clock, clock.monotonic() + seconds)
+
+    def seconds_left(self) -> float:
+        """Return the seconds until the budget ends: negative once it has ended, infinite if it never does."""
+        return min(self.ends_at - self.clock.monotonic(), self.wall_ends_at - self.clock.now())

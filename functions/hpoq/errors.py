@@ -1,34 +1,36 @@
 """The errors of hpoq.
 
     HpoqError
-    ├── SettingsError            the HPOQ_* variables are not usable; lists every problem
-    ├── RequestRejected          a request message breaks the contract; lists every violation
-    ├── StoreError               the idempotency store
+    ├── SettingsError            the HPOQ_* variables are invalid; lists every problem
+    ├── RequestRejected          a request message violates the contract; lists every violation
+    ├── StoreError               the idempotency store failed
     │   ├── StoreUnavailable     it did not answer, or not in time
-    │   └── RecordUnreadable     it holds a record that this version does not understand
-    └── CallError                a call to a cloud service brought no result
-        ├── NotSent              no byte of it reached the service: it has surely not acted
-        │   ├── Unavailable      name look-up, refused connection, failed handshake, connect time-out
-        │   ├── NoCredentials    nothing to sign with
-        │   └── NoTimeLeft       not begun, because it could not have ended in time
-        ├── Answered             the service answered and has surely not acted
-        │   ├── Throttled        come back later
-        │   ├── Denied           credentials, permission or quota: an operator can mend it
-        │   ├── Invalid          the request itself is wrong and will always be
-        │   ├── Conflict         the resource is in another state than the call supposes
+    │   └── RecordUnreadable     it contains a record that this version cannot read
+    └── CallError                a call to a cloud service has no result
+        ├── NotSent              no byte of it was sent, so the service has not acted
+        │   ├── Unavailable      name resolution, connection or handshake failed
+        │   ├── NoCredentials    there is nothing to sign with
+        │   ├── NoTimeLeft       not begun, because it could not have ended in time
+        │   └── ClockOff         not begun, because this machine's clock is wrong
+        ├── Answered             the service answered and has not acted
+        │   ├── Throttled        too many requests; try again later
+        │   ├── Denied           credentials, permission or quota; an operator can fix it
+        │   ├── Invalid          the request itself is wrong and can never succeed
+        │   ├── Conflict         the resource has another state than the call expects
         │   └── NotFound         the resource does not exist
         └── UnknownEnd           the service may or may not have acted
-            └── Ambiguous        nor can what it lists tell, until an operator looks
+            ├── Incomplete       the listing that should show the effect is not reliable
+            └── Ambiguous        the listing neither shows the effect nor rules it out; an operator must look
 
-The three endings of a call are the spine of the product: only a call that was *not sent* or was *answered*
-may be sent again; one whose end is *unknown* must first be reconciled with what the service holds.
+The three ways in which a call ends are the basis of exactly-once processing. Only a call that was *not sent* or was
+*answered* may be sent again. One whose end is *unknown* must first be reconciled with what the service lists.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fcruntime.dataclass import dataclass
+from fcruntime._dataclass import dataclass
 
 
 class HpoqError(Exception):
@@ -36,7 +38,7 @@ class HpoqError(Exception):
 
 
 class SettingsError(HpoqError):
-    """The environment does not make a usable configuration."""
+    """The HPOQ_* variables are invalid. `problems` lists everything that is wrong with them."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
@@ -45,10 +47,10 @@ class SettingsError(HpoqError):
 
 @dataclass(frozen=True)
 class Violation:
-    """One broken rule of the request contract.
+    """One violation of the request contract.
 
     `pointer` is an RFC 6901 JSON pointer into the document as its producer wrote it, `rule` the stable name
-    of the rule, `message` a sentence that a producer can act on. None of them ever quotes a secret.
+    of the rule, and `message` a sentence that tells a producer what to change. None of them quotes a secret.
     """
 
     pointer: str
@@ -56,14 +58,15 @@ class Violation:
     message: str
 
     def as_dict(self) -> dict[str, str]:
+        """Return the members by name."""
         return {"pointer": self.pointer, "rule": self.rule, "message": self.message}
 
 
 class RequestRejected(HpoqError):
-    """A request message breaks the contract.
+    """A request message violates the contract.
 
-    `name` and `workspace_id` are those of the request where they could be read, for the error event;
-    `warnings` are what else is to be said of it.
+    `name` and `workspace_id` come from the request, for the error event; None if they could not be read.
+    `warnings` are findings that did not cause the rejection.
     """
 
     def __init__(
@@ -84,15 +87,15 @@ class RequestRejected(HpoqError):
 
 
 class StoreError(HpoqError):
-    """The idempotency store could not do what was asked."""
+    """The idempotency store failed."""
 
 
 class StoreUnavailable(StoreError):
-    """The store did not answer; whether a write took place is not known, and repeating it is safe."""
+    """The store did not answer. A write may or may not have taken place; it is safe to repeat it."""
 
 
 class RecordUnreadable(StoreError):
-    """The store holds a record that this version cannot read; it is left as it is."""
+    """The store contains a record that this version cannot read. The record is not changed."""
 
     def __init__(self, key: str, reason: str) -> None:
         self.key = key
@@ -100,11 +103,13 @@ class RecordUnreadable(StoreError):
 
 
 class CallError(HpoqError):
-    """A call to a cloud service brought no result.
+    """A call to a cloud service has no result.
 
     `code` is the service's own error code, `request_id` the id that its support asks for, `http_status` the
-    status of the answer; each is None where there was none. `retry_after` is the wait in seconds that the
-    service asked for.
+    status of the answer, and `retry_after` the wait in seconds that the service asked for. Each is None if the
+    answer had none, or if there was no answer. `access_denied_detail` is what the gateway says about a missing
+    permission, as pairs of name and value
+    (https://www.alibabacloud.com/help/en/ram/developer-reference/api-ram-2015-05-01-decodediagnosticmessage).
     """
 
     def __init__(
@@ -117,6 +122,7 @@ class CallError(HpoqError):
         request_id: str | None = None,
         http_status: int | None = None,
         retry_after: float | None = None,
+        access_denied_detail: Sequence[tuple[str, str]] = (),
     ) -> None:
         self.message = message
         self.service = service
@@ -125,11 +131,12 @@ class CallError(HpoqError):
         self.request_id = request_id
         self.http_status = http_status
         self.retry_after = retry_after
+        self.access_denied_detail = tuple(access_denied_detail)
         super().__init__(f"{service} {operation}: {code or type(self).__name__}: {message}")
 
 
 class NotSent(CallError):
-    """No byte of the request reached the service: it has surely not acted."""
+    """No byte of the request was sent, so the service has not acted."""
 
 
 class Unavailable(NotSent):
@@ -144,8 +151,12 @@ class NoTimeLeft(NotSent):
     """The call was not begun, because it could not have ended in time."""
 
 
+class ClockOff(NotSent):
+    """The call was not begun, because this machine's clock is off by more than is safe."""
+
+
 class Answered(CallError):
-    """The service answered with an error and has surely not acted."""
+    """The service answered with an error, and has not acted."""
 
 
 class Throttled(Answered):
@@ -153,15 +164,15 @@ class Throttled(Answered):
 
 
 class Denied(Answered):
-    """Credentials, permission or quota; the same call succeeds once an operator has mended it."""
+    """Credentials, permission or quota. The same call can succeed after an operator has fixed that."""
 
 
 class Invalid(Answered):
-    """The request itself is wrong; the same call can never succeed."""
+    """The request itself is wrong. The same call can never succeed."""
 
 
 class Conflict(Answered):
-    """The resource is in another state than the call supposes."""
+    """The resource has another state than the call expects."""
 
 
 class NotFound(Answered):
@@ -169,8 +180,12 @@ class NotFound(Answered):
 
 
 class UnknownEnd(CallError):
-    """The service may or may not have acted: broken off after sending, 5xx, or an unreadable answer."""
+    """The service may or may not have acted: the call was interrupted, or the answer is a 5xx or unreadable."""
+
+
+class Incomplete(UnknownEnd):
+    """A listing contradicts itself, so nothing may be concluded from what it does not show."""
 
 
 class Ambiguous(UnknownEnd):
-    """What the service lists neither shows an effect of the call nor rules it out; an operator must look."""
+    """The listing neither shows the effect of a call nor rules it out. An operator must look."""

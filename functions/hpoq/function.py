@@ -1,7 +1,7 @@
-"""The one place where all parts are put together, and what an instance of the function does with an event.
+"""Put all parts together, and process an event with them.
 
-What is built at cold start and lives on are the settings, the HTTP connections and the store; all else is made
-for one invocation and dies with it.
+An instance keeps the settings, the HTTP connections, the store and the pace that it learned from its cold start on.
+Everything else is built for one invocation.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TypeAlias, TypeVar
+from functools import partial
+from typing import TypeVar
 
 import requests
 import structlog
@@ -19,29 +20,32 @@ from fcruntime.batch import BatchFailed, settle
 from fcruntime.context import Deadline, Invocation
 from fcruntime.jsonvalue import JsonObject
 from fcruntime.triggers import decode
-from hpoq.clock import Clock, SystemClock
+from hpoq.clock import Budget, Clock, SystemClock
 from hpoq.cloud import paiautoml, smq
+from hpoq.cloud.caller import RetryPolicy, ServiceClient
 from hpoq.cloud.connections import new_session
-from hpoq.cloud.credentials import Credentials, CredentialsProvider, chain, from_context, from_environment
-from hpoq.cloud.retry import RetryPolicy
+from hpoq.cloud.signing import Credentials, CredentialsProvider, chain, from_context, from_environment
 from hpoq.cloud.transport import Transport
-from hpoq.errors import CallError, NoCredentials, SettingsError
+from hpoq.errors import NoCredentials, SettingsError
+from hpoq.idempotency.record import Record
 from hpoq.idempotency.store import Store, open_store
 from hpoq.observability import logs
-from hpoq.observability.measures import count, timed
+from hpoq.observability.measures import measure_time
 from hpoq.observability.redaction import known_secrets
 from hpoq.observability.telemetry import Exporter, Telemetry, open_exporter
-from hpoq.processing.announcement import Announcer
 from hpoq.processing.batch import Batch
 from hpoq.processing.creation import Creator, Marking
-from hpoq.processing.envelope import seal
-from hpoq.processing.intake import Intake
+from hpoq.processing.follow import Follower
+from hpoq.processing.intake import Intake, is_keyed_request, take_in
 from hpoq.processing.ledger import Ledger
 from hpoq.processing.lifecycle import Terms
 from hpoq.processing.limits import Limits
-from hpoq.processing.message import Processor
-from hpoq.processing.outcome import BatchReport, Outcome, Result
-from hpoq.publishers import Publisher
+from hpoq.processing.outcome import Announcer, BatchReport, Outcome, Result
+from hpoq.processing.pace import Pace
+from hpoq.processing.processor import Processor
+from hpoq.processing.sendback import DeadLetters, Sealed, SendBack, WatchQueue
+from hpoq.processing.watchorder import WatchSchedule
+from hpoq.publishers import EventBridgePublisher, FilePublisher, Publisher, SmqTopicPublisher
 from hpoq.settings import Settings
 from hpoq.surroundings import Surroundings, store_url
 
@@ -49,15 +53,13 @@ _DAY = 86_400.0
 
 _invocations: ContextVar[CredentialsProvider | None] = ContextVar("hpoq_credentials", default=None)
 
-_Sealed: TypeAlias = "tuple[Intake, bytes]"
-
-Client = TypeVar("Client", paiautoml.PaiAutoMl, smq.Smq)
+Client = TypeVar("Client", bound=ServiceClient)
 
 
 class EventFailed(BatchFailed):
-    """Messages of the event must be retried and were not sent back; FC delivers the event again.
+    """Messages of the event must be retried and were not sent back, so FC must deliver the event again.
 
-    `report` tells the end of each message all the same.
+    `report` contains the outcome of each message.
     """
 
     def __init__(self, failed: int, report: BatchReport) -> None:
@@ -66,9 +68,9 @@ class EventFailed(BatchFailed):
 
 
 class Function:
-    """One instance of the function: what a cold start builds, and what it does with an event.
+    """One instance of the function.
 
-    `session`, `clock`, `store` and `wrap_publisher` are the seams for tests and local tools.
+    Tests and local tools can replace `session`, `clock` and `store`, and wrap the publisher.
     """
 
     def __init__(
@@ -86,91 +88,120 @@ class Function:
         self._session = session or new_session(self.settings.concurrency)
         self._transport = Transport(self._session, self._clock)
         self._store = store or open_store(
-            store_url(self.settings, environ), self._transport, self._credentials_now
+            store_url(self.settings, environ), self._transport, self._current_credentials
         )
         self._wrap_publisher = wrap_publisher
         self._retry = RetryPolicy(attempts=self.settings.call_attempts)
+        self._pace = Pace(self._clock)
         self._telemetry = Telemetry(self._clock, self._exporter())
+        self._terms = _read_terms(self.settings)
+        self._marking = Marking(
+            in_tag=self.settings.marker != "description",
+            in_description=self.settings.marker != "tag",
+            page_size=self.settings.list_page_size,
+        )
+        self._schedule = WatchSchedule(
+            self.settings.watch_min_seconds,
+            self.settings.watch_max_seconds,
+            self.settings.watch_max_days * _DAY,
+        )
+        self._take_in = partial(
+            take_in, namespace=self.settings.namespace, watches=self.settings.watch_queue is not None
+        )
         self._events = 0
-        self._none_left = threading.Condition()
+        self._all_done = threading.Condition()
 
     def prepare(self, context: object) -> None:
-        """Build once, for nothing, what every invocation builds: its modules are then loaded.
+        """Load the modules of an invocation by building its objects once, ahead of the first event.
 
-        Raises SettingsError where the settings and the context together are not enough.
+        Raises SettingsError if the settings and the context together are not enough.
         """
-        around = Surroundings(Invocation.of(context), self._environ, self.settings)
+        surroundings = Surroundings(Invocation.of(context), self._environ, self.settings)
         credentials = chain(from_context(context), from_environment(self._environ))
-        deadline = Deadline.of(around.invocation, self._clock.monotonic)
-        self._batch(around, credentials, self._messages(around, credentials), deadline, around.request_id)
+        deadline = Deadline.of(surroundings.invocation, self._clock.monotonic)
+        messages = self._messages(surroundings, credentials)
+        ledger = Ledger(self._store, self._clock, self._terms)
+        self._batch(surroundings, credentials, messages, deadline, surroundings.request_id, ledger)
 
     def handle(self, event: bytes, context: object) -> JsonObject:
-        """Process one event and return its report. Raises EventFailed where FC must deliver it again."""
-        with self._counted():
-            return self._handle(event, context)
+        """Process one event and return its report. Raises EventFailed if FC must deliver it again."""
+        invocation = Invocation.of(context)
+        deadline = Deadline.of(invocation, self._clock.monotonic)
+        surroundings = Surroundings(invocation, self._environ, self.settings)
+        credentials = chain(from_context(context), from_environment(self._environ))
+        request_id = surroundings.request_id
+        with (
+            self._count_event(),
+            _signing_with(credentials),
+            structlog.contextvars.bound_contextvars(request_id=request_id),
+            known_secrets(_secrets(credentials)),
+            self._telemetry.invocation(deadline.remaining) as measures,
+        ):
+            messages = self._messages(surroundings, credentials)
+            with measure_time("decode", self._clock):
+                items = decode(
+                    event,
+                    source=self.settings.trigger,
+                    request_id=invocation.request_id,
+                    accepts=is_keyed_request,
+                )
+            measures.source = next((item.kind for item in items), None)
+            ledger = Ledger(self._store, self._clock, self._terms)
+            done = self._batch(surroundings, credentials, messages, deadline, request_id, ledger).run(items)
+            report = BatchReport(request_id, [result for _, result in done])
+            measures.outcomes = report.summary
+            sender = SendBack(
+                messages,
+                self.settings.queue,
+                self.settings.dead_letter_queue,
+                ledger,
+                self._clock,
+                Budget(self._clock, deadline.at),
+                self._pace,
+                self.settings.watch_queue,
+            )
+            self._settle(report, done, sender)
+        return report.as_json()
+
+    def close(self) -> None:
+        """Wait for the events that are being processed, then close the store, the connections and the exporter.
+
+        The exporter comes last, because a collector that does not answer may use up the time that PreStop has.
+        """
+        with self._all_done:
+            self._all_done.wait_for(lambda: not self._events)
+        self._store.close()
+        self._session.close()
+        self._telemetry.close()
 
     def _exporter(self) -> Exporter | None:
         if not self.settings.opentelemetry:
             return None
         return open_exporter(self._environ.get("FC_FUNCTION_NAME") or "hpoq")
 
-    def _handle(self, event: bytes, context: object) -> JsonObject:
-        invocation = Invocation.of(context)
-        deadline = Deadline.of(invocation, self._clock.monotonic)
-        around = Surroundings(invocation, self._environ, self.settings)
-        credentials = chain(from_context(context), from_environment(self._environ))
-        request_id = around.request_id
-        with (
-            _signing_with(credentials),
-            structlog.contextvars.bound_contextvars(request_id=request_id),
-            known_secrets(_secrets(credentials)),
-            self._telemetry.invocation(deadline.remaining) as measures,
-        ):
-            messages = self._messages(around, credentials)
-            with timed("decode", self._clock):
-                items = decode(event, source=self.settings.trigger, request_id=invocation.request_id)
-            done = self._batch(around, credentials, messages, deadline, request_id).run(items)
-            report = BatchReport(request_id, [result for _, result in done])
-            measures.outcomes = report.summary
-            self._settle(report, done, messages, deadline)
-        return report.as_json()
-
-    def close(self) -> None:
-        """Give up connections and the store, after the events under way."""
-        with self._none_left:
-            self._none_left.wait_for(lambda: not self._events)
-        self._telemetry.close()
-        self._session.close()
-        self._store.close()
-
     @contextmanager
-    def _counted(self) -> Iterator[None]:
-        with self._none_left:
+    def _count_event(self) -> Iterator[None]:
+        with self._all_done:
             self._events += 1
         try:
             yield
         finally:
-            with self._none_left:
+            with self._all_done:
                 self._events -= 1
-                self._none_left.notify_all()
+                self._all_done.notify_all()
 
-    def _credentials_now(self) -> Credentials:
-        """What the invocation under way signs with: the store outlives it, its credentials need not."""
+    def _current_credentials(self) -> Credentials:
+        """Return the credentials of the current invocation, or the environment's outside of one.
+
+        The store outlives invocations, and their credentials expire.
+        """
         return (_invocations.get() or from_environment(self._environ))()
 
-    def _terms(self) -> Terms:
-        settings = self.settings
-        return Terms(
-            lease=settings.lease_seconds,
-            skew=settings.clock_skew_seconds,
-            consistency=settings.consistency_seconds,
-            retention=settings.retention_days * _DAY,
-            max_attempts=settings.max_attempts,
-        )
-
-    def _messages(self, around: Surroundings, credentials: CredentialsProvider) -> Callable[[], smq.Smq]:
-        """The SMQ client, made when it is first needed: with another output it may never be."""
-        return lambda: self._client(smq.Smq, around.smq_endpoint(), credentials)
+    def _messages(
+        self, surroundings: Surroundings, credentials: CredentialsProvider
+    ) -> Callable[[], smq.Smq]:
+        """Return a function that makes the SMQ client, which some outputs and batch policies never need."""
+        return lambda: self._client(smq.Smq, surroundings.smq_endpoint(), credentials)
 
     def _client(self, kind: type[Client], endpoint: str, credentials: CredentialsProvider) -> Client:
         return kind(
@@ -184,68 +215,93 @@ class Function:
 
     def _batch(
         self,
-        around: Surroundings,
+        surroundings: Surroundings,
         credentials: CredentialsProvider,
         messages: Callable[[], smq.Smq],
         deadline: Deadline,
         request_id: str,
+        ledger: Ledger,
     ) -> Batch:
-        settings, clock, terms = self.settings, self._clock, self._terms()
+        settings, clock = self.settings, self._clock
         call_seconds = settings.connect_timeout_seconds + settings.read_timeout_seconds
         limits = Limits.of(deadline, reserve=settings.deadline_reserve_seconds, call_seconds=call_seconds)
-        client = self._client(paiautoml.PaiAutoMl, around.paiautoml_endpoint(), credentials)
-        marking = Marking(settings.marker == "tag", settings.list_page_size)
-        creator = Creator(client, clock, terms, limits, marking)
-        publisher = self._wrap_publisher(_open_publisher(settings.output, messages))
-        announcer = Announcer(publisher, around.source, request_id)
-        ledger = Ledger(self._store, clock, terms)
-        processor = Processor(ledger, creator, announcer, clock, limits.ends_at)
-        return Batch(processor.process, clock, limits, settings.concurrency, look_ahead=processor.look_ahead)
+        endpoint = surroundings.paiautoml_endpoint()
+        client = self._client(paiautoml.PaiAutoMl, endpoint, credentials)
+        creator = Creator(
+            client,
+            clock,
+            ledger.terms,
+            limits,
+            self._marking,
+            self._retry,
+            paiautoml.identify_place(endpoint),
+            _saver(ledger),
+            self._pace,
+        )
+        publisher = self._wrap_publisher(self._open_publisher(surroundings, credentials, messages))
+        announcer = Announcer(publisher, surroundings.source, request_id)
+        budget = Budget(clock, limits.ends_at)
+        dead_letters = DeadLetters(messages, settings.dead_letter_queue, budget)
+        watch_queue = WatchQueue(messages, settings.watch_queue, settings.namespace, budget)
+        follower = Follower(client, ledger, watch_queue, clock, self._schedule, creator.search_budget)
+        processor = Processor(ledger, creator, announcer, dead_letters, follower, clock, budget)
+        return Batch(
+            processor.process,
+            clock,
+            limits,
+            settings.concurrency,
+            self._pace,
+            take_in=self._take_in,
+            look_ahead=processor.look_ahead,
+            needs_create=processor.needs_create,
+        )
 
-    def _settle(
-        self,
-        report: BatchReport,
-        done: list[tuple[Intake, Result]],
-        messages: Callable[[], smq.Smq],
-        deadline: Deadline,
-    ) -> None:
-        again = [_sealed(intake) for intake, result in done if result.outcome is Outcome.RETRY]
+    def _open_publisher(
+        self, surroundings: Surroundings, credentials: CredentialsProvider, messages: Callable[[], smq.Smq]
+    ) -> Publisher:
+        """Return the publisher that HPOQ_OUTPUT selects."""
+        output = self.settings.output
+        scheme, _, place = output.partition("://")
+        if scheme == "smq" and place:
+            return SmqTopicPublisher(messages(), place)
+        if scheme == "eventbridge" and place:
+            from hpoq.cloud.eventbridge import EventBridge  # for this output only
+
+            client = self._client(EventBridge, surroundings.eventbridge_endpoint(), credentials)
+            return EventBridgePublisher(client, place)
+        if scheme == "stdout" or (scheme == "file" and place.startswith("/")):
+            return FilePublisher(place or None)
+        known = "smq://TOPIC, eventbridge://BUS, file:///PATH or stdout://"
+        raise SettingsError([f"HPOQ_OUTPUT: {output!r}: use {known}"])
+
+    def _settle(self, report: BatchReport, done: list[tuple[Intake, Result]], sender: SendBack) -> None:
+        again: list[Sealed | None] = [
+            sender.seal(intake, result) for intake, result in done if result.outcome is Outcome.RETRY
+        ]
         try:
-            settle(
-                again,
-                len(done),
-                self.settings.batch_policy,
-                lambda sealed: self._send_back(sealed, messages, deadline),
-            )
+            settle(again, len(done), self.settings.batch_policy, sender.send)
         except BatchFailed as exc:
             logs.get_logger().warning("event.failed", failed=exc.failed, total=exc.total)
             raise EventFailed(exc.failed, report) from None
 
-    def _send_back(self, sealed: _Sealed, messages: Callable[[], smq.Smq], deadline: Deadline) -> bool:
-        """Whether the message is in its queue again, in its envelope."""
-        intake, body = sealed
-        try:
-            messages().send_message(
-                self.settings.queue,
-                body,
-                delay_seconds=self.settings.requeue_delay_seconds,
-                give_up_at=deadline.at,
-            )
-        except CallError as exc:
-            logs.get_logger().error("requeue.failed", key=intake.key, error=str(exc))
-            return False
-        count("requeued")
-        logs.get_logger().info("message.requeued", key=intake.key, message_id=intake.message_id)
-        return True
+
+def _read_terms(settings: Settings) -> Terms:
+    return Terms(
+        lease=settings.lease_seconds,
+        skew=settings.clock_skew_seconds,
+        consistency=settings.consistency_seconds,
+        retention=settings.retention_days * _DAY,
+        max_attempts=settings.max_attempts,
+        read=settings.read_timeout_seconds,
+        max_age=settings.max_age_hours * 3600.0,
+        delay=settings.requeue_delay_seconds,
+        window=settings.date_window_seconds,
+    )
 
 
-def _sealed(intake: Intake) -> _Sealed | None:
-    """The message ready to be sent back; None if it holds no text, or too much of it."""
-    try:
-        body = seal(intake.envelope) if intake.envelope else None
-    except UnicodeDecodeError:
-        return None
-    return (intake, body) if body is not None and smq.fits(body) else None
+def _saver(ledger: Ledger) -> Callable[[Record], Record]:
+    """Return the function that writes the record of a claim over itself."""
+    return lambda record: ledger.save(record, record.version)
 
 
 @contextmanager
@@ -262,17 +318,3 @@ def _secrets(credentials: CredentialsProvider) -> tuple[str, ...]:
         return credentials().secrets()
     except NoCredentials:
         return ()
-
-
-def _open_publisher(output: str, messages: Callable[[], smq.Smq]) -> Publisher:
-    """The publisher that `output` names; implementations are imported when they are named."""
-    scheme, _, place = output.partition("://")
-    if scheme == "smq" and place:
-        from hpoq.publishers.smq import SmqTopicPublisher
-
-        return SmqTopicPublisher(messages(), place)
-    if scheme == "stdout" or (scheme == "file" and place.startswith("/")):
-        from hpoq.publishers.file import FilePublisher
-
-        return FilePublisher(place or None)
-    raise SettingsError([f"HPOQ_OUTPUT: {output!r}: use smq://TOPIC, file:///PATH or stdout://"])

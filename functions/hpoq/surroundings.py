@@ -1,12 +1,13 @@
-"""Where an invocation runs: from the settings first, then its context, then FC's environment."""
+"""Where an invocation runs: its region, account, endpoints, store and name."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from functools import cached_property
 
+from fcruntime._dataclass import dataclass
 from fcruntime.context import Invocation
-from fcruntime.dataclass import dataclass
 from hpoq.cloud import paiautoml, smq
 from hpoq.errors import SettingsError
 from hpoq.settings import Settings
@@ -14,53 +15,87 @@ from hpoq.settings import Settings
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Where an invocation runs: from the settings first, then its context, then FC's environment."""
+    """Where an invocation runs.
+
+    Each value comes from the settings if it is set there, else from the invocation's context, else from the
+    environment variables of FC.
+    """
 
     invocation: Invocation
     environ: Mapping[str, str]
     settings: Settings
 
-    @property
+    @cached_property
     def request_id(self) -> str:
+        """FC's request id, or one random id for the whole invocation if the context has none."""
         return self.invocation.request_id or str(uuid.uuid4())
 
     @property
     def region(self) -> str | None:
+        """The region, or None if it is unknown."""
         return self.settings.region or self.invocation.region or self.environ.get("FC_REGION")
 
     @property
     def account_id(self) -> str | None:
+        """The account id, or None if it is unknown."""
         return self.settings.account_id or self.invocation.account_id or self.environ.get("FC_ACCOUNT_ID")
 
     @property
     def source(self) -> str:
-        """The function's ARN without a qualifier, so that it is one source across versions."""
+        """The CloudEvents source: the function's ARN, without a qualifier so that all versions are one source."""
         name = self.invocation.function_name or self.environ.get("FC_FUNCTION_NAME") or "hpoq"
         arn = f"acs:fc:{self.region or ''}:{self.account_id or ''}:functions/{name}"
         return self.settings.event_source or arn
 
     def paiautoml_endpoint(self) -> str:
+        """Return the endpoint of PAI AutoML. Raises SettingsError if it is neither set nor known."""
         if self.settings.paiautoml_endpoint:
             return self.settings.paiautoml_endpoint
-        return paiautoml.default_endpoint(_given(self.region, "HPOQ_REGION or HPOQ_PAIAUTOML_ENDPOINT"))
+        region = _require(self.region, "region", "HPOQ_REGION or HPOQ_PAIAUTOML_ENDPOINT")
+        return paiautoml.default_endpoint(region)
 
     def smq_endpoint(self) -> str:
+        """Return the endpoint of SMQ. Raises SettingsError if it is neither set nor known."""
         if self.settings.smq_endpoint:
             return self.settings.smq_endpoint
-        account = _given(self.account_id, "HPOQ_ACCOUNT_ID or HPOQ_SMQ_ENDPOINT")
-        return smq.default_endpoint(account, _given(self.region, "HPOQ_REGION or HPOQ_SMQ_ENDPOINT"))
+        account = _require(self.account_id, "account", "HPOQ_ACCOUNT_ID or HPOQ_SMQ_ENDPOINT")
+        return smq.default_endpoint(
+            account, _require(self.region, "region", "HPOQ_REGION or HPOQ_SMQ_ENDPOINT")
+        )
+
+    def eventbridge_endpoint(self) -> str:
+        """Return the endpoint of EventBridge. Raises SettingsError if it is neither set nor known."""
+        if self.settings.eventbridge_endpoint:
+            return self.settings.eventbridge_endpoint
+        from hpoq.cloud import eventbridge  # for this output only
+
+        account = _require(self.account_id, "account", "HPOQ_ACCOUNT_ID or HPOQ_EVENTBRIDGE_ENDPOINT")
+        return eventbridge.default_endpoint(
+            account, _require(self.region, "region", "HPOQ_REGION or HPOQ_EVENTBRIDGE_ENDPOINT")
+        )
 
 
-def _given(value: str | None, names: str) -> str:
+def _require(value: str | None, what: str, settings: str) -> str:
     if not value:
-        raise SettingsError([f"set {names}: the context does not tell"])
+        raise SettingsError([f"The {what} is not known. Set {settings}."])
     return value
 
 
 def store_url(settings: Settings, environ: Mapping[str, str]) -> str:
-    """An instance's own disk is no memory for a function: on FC the store must be chosen with open eyes."""
+    """Return the URL of the store: HPOQ_STORE, or a file in the current directory.
+
+    On Function Compute there is no default. Each instance has a disk of its own that is lost with it, so records
+    kept there would not prevent a second experiment. Raises SettingsError.
+    """
     if settings.store:
         return settings.store
     if environ.get("FC_FUNC_CODE_PATH") or environ.get("FC_INSTANCE_ID"):
-        raise SettingsError(["HPOQ_STORE must be set on Function Compute: instances share no disk"])
+        raise SettingsError(
+            [
+                (
+                    "HPOQ_STORE is not set. On Function Compute instances share no disk: set it, "
+                    "for example to tablestore://INSTANCE.REGION.ots.aliyuncs.com/TABLE."
+                )
+            ]
+        )
     return "sqlite:///hpoq.sqlite3"

@@ -1,13 +1,16 @@
-"""Signed `requests` clients of the cloud services.
+"""Clients of the cloud services: signed `requests` without the vendor's SDKs.
 
-    paiautoml, smq      the clients; experiments, smq_messages are what they return; smq.Queue is for producers
-    listing             a listing read whole, or not at all
-    caller              sign, send, read, repeat
-    retry, classify     when a call may be repeated, and which error an answer is
-    smq_protocol        how any operation of SMQ is called
-    transport           one exchange, and the single place that tells *not sent* from *unknown*
-    connections         the pool underneath, which knows whether a byte has left
-    signing, credentials, endpoint, answers, safexml
+    PaiAutoMl   Smq        Tablestore      one class per service, in paiautoml, smq and tablestore
+        │    smq_wire       ots_wire       what their requests and answers contain
+    experiments  xml
+        └──────────┼────────────┘
+              ServiceClient                caller: sign, send, read, repeat if that is safe
+           signing ├ answers               credentials and signatures; which error an answer reports
+               Transport                   transport: one exchange; decides whether it was *not sent* or is *unknown*
+              _Connection                  connections: the pool, which records whether a byte has left
 
-Nothing is imported here, so that a function pays only for the clients it uses.
+A call goes down this picture once for each try. Everything below a client is shared: build one transport for an
+instance of the function, and clients over it for each invocation.
+
+The package imports none of its modules, so that a program loads only the clients it uses.
 """

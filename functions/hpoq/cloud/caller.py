@@ -1,68 +1,114 @@
-"""A signed call with its repetitions, as every client makes it."""
+"""Make a signed call, and repeat it if that is safe: the part that all clients of the cloud share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import ClassVar, TypeAlias, TypeVar
 
-from fcruntime.dataclass import dataclass
-from hpoq.cloud.credentials import Credentials, CredentialsProvider
+from fcruntime._dataclass import dataclass
+from hpoq.clock import Budget
+from hpoq.cloud.connections import IDLE_SECONDS
 from hpoq.cloud.endpoint import Endpoint
-from hpoq.cloud.retry import MayRetry, RetryPolicy
-from hpoq.cloud.transport import Response, SignedRequest, Transport
+from hpoq.cloud.signing import Credentials, CredentialsProvider
+from hpoq.cloud.transport import Request, Response, Transport
+from hpoq.errors import CallError, NotSent, Throttled, Unavailable, UnknownEnd
+from hpoq.observability.measures import count
 
 T = TypeVar("T")
 
+# SMQ and Tablestore name the request in a header, the other services in the body.
+_REQUEST_ID_HEADERS = ("x-mns-request-id", "x-ots-requestid")
+
+CanRetry: TypeAlias = Callable[[CallError], bool]
+
+
+def is_unreachable(error: CallError) -> bool:
+    """Return whether the service was not reached. The only error after which a create is repeated."""
+    return isinstance(error, Unavailable)
+
+
+def is_safe_to_repeat(error: CallError) -> bool:
+    """Return whether the service certainly did not act: it throttled the call or was not reached."""
+    return isinstance(error, (Throttled, Unavailable))
+
+
+def is_harmless_to_repeat(error: CallError) -> bool:
+    """Return whether to repeat a read, or a call whose repetition has no effect: also after an unknown end."""
+    return isinstance(error, (Throttled, Unavailable, UnknownEnd))
+
 
 @dataclass(frozen=True)
-class Caller:
-    """Where and how a client calls. Time-outs in seconds, as `Transport.send` defines them."""
+class RetryPolicy:
+    """How often a call is tried, and how long to wait between two tries.
 
-    transport: Transport
-    endpoint: Endpoint
-    credentials: CredentialsProvider
-    connect_timeout: float
-    read_timeout: float
-    retry: RetryPolicy
+    Before each repetition the client waits for a random part of a bound that starts at `base_seconds` and doubles
+    up to `cap_seconds`, in addition to the wait that the service asked for.
+    """
 
-    def call(
-        self,
-        sign: Callable[[Credentials], SignedRequest],
-        read: Callable[[Response, Credentials], T],
-        *,
-        may_retry: MayRetry,
-        give_up_at: float | None,
-        not_after: float | None = None,
-        extra_seconds: float = 0.0,
-    ) -> T:
-        """Sign anew, send and read, until there is a result; raises CallError.
+    attempts: int = 4
+    base_seconds: float = 0.2
+    cap_seconds: float = 5.0
 
-        `give_up_at` and `not_after` bound every try as `Transport.send` says.
-        `extra_seconds` is added to the read time-out, for a service that is asked to hold its answer.
+    def start(self, budget: Budget, can_retry: CanRetry) -> Retries:
+        """Return the state of one call's tries. `can_retry` decides which errors may be followed by another."""
+        if self.attempts < 1:
+            raise ValueError("a retry policy needs at least one attempt")
+        return Retries(self, budget, can_retry)
+
+
+class Retries:
+    """The tries of one call.
+
+    A loop in the caller's own function, instead of a function that calls back, keeps the stack of a call short:
+
+        retries = policy.start(budget, can_retry)
+        while True:
+            try:
+                return send()
+            except CallError as error:
+                retries.wait_or_raise(error)
+    """
+
+    def __init__(self, policy: RetryPolicy, budget: Budget, can_retry: CanRetry) -> None:
+        self._policy = policy
+        self._budget = budget
+        self._can_retry = can_retry
+        self._failed = 0
+        self._unknown: UnknownEnd | None = None
+
+    def wait_or_raise(self, error: CallError) -> None:
+        """Wait until the next try, or raise `error` if there is none.
+
+        There is none if `can_retry` is false for the error, if all attempts are used, or if the budget would end
+        during the wait. If an earlier try had an unknown end and this one was not sent, the end of the call is
+        still unknown, so the earlier error is raised.
         """
+        self._failed += 1
+        if isinstance(error, UnknownEnd):
+            self._unknown = error
+        wait = self._wait_seconds(error)
+        is_last = self._failed >= self._policy.attempts
+        if is_last or not self._can_retry(error) or wait >= self._budget.seconds_left():
+            if self._unknown is not None and isinstance(error, NotSent):
+                raise self._unknown from error
+            raise error
+        count("retries")
+        self._budget.clock.sleep(wait)
 
-        def attempt() -> T:
-            credentials = self.credentials()
-            response = self.transport.send(
-                sign(credentials),
-                connect_timeout=self.connect_timeout,
-                read_timeout=self.read_timeout + extra_seconds,
-                give_up_at=give_up_at,
-                not_after=not_after,
-            )
-            return read(response, credentials)
-
-        return self.retry.call(
-            attempt, may_retry=may_retry, clock=self.transport.clock, give_up_at=give_up_at
-        )
+    def _wait_seconds(self, error: CallError) -> float:
+        bound = min(self._policy.cap_seconds, self._policy.base_seconds * 2.0 ** (self._failed - 1))
+        return (error.retry_after or 0.0) + self._budget.clock.random() * bound
 
 
 class ServiceClient:
-    """What every client is made of.
+    """Base class of the clients. Each client is one class that knows one service.
 
-    A client holds no connection of its own, so that it may be made for each invocation with the credentials
-    of that invocation, over a transport that stays. Time-outs are in seconds.
+    A client has no connection of its own: the transport has them and outlives it. So a client may be built for
+    each invocation, with the credentials of that invocation. Time-outs are in seconds.
     """
+
+    service: ClassVar[str]
 
     def __init__(
         self,
@@ -74,7 +120,66 @@ class ServiceClient:
         read_timeout: float = 10.0,
         retry: RetryPolicy | None = None,
     ) -> None:
-        where = Endpoint.parse(endpoint)
-        self._caller = Caller(
-            transport, where, credentials, connect_timeout, read_timeout, retry or RetryPolicy()
-        )
+        self._transport = transport
+        self._endpoint = Endpoint.parse(endpoint)
+        self._credentials = credentials
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._retry = retry or RetryPolicy()
+
+    def _call(
+        self,
+        operation: str,
+        method: str,
+        target: str,
+        sign: Callable[[Credentials], Mapping[str, str]],
+        read: Callable[[Response, Credentials], T],
+        *,
+        body: bytes = b"",
+        can_retry: CanRetry = is_harmless_to_repeat,
+        budget: Budget | None = None,
+        extra_seconds: float = 0.0,
+        max_idle_seconds: float = IDLE_SECONDS,
+        check: Callable[[], None] = lambda: None,
+    ) -> T:
+        """Call `operation` and return what `read` makes of the answer. Raises CallError.
+
+        `target` is the percent-encoded path and query. Each try is signed anew, with the credentials of that
+        moment, after `check`, which may raise. `extra_seconds` lengthens the read time-out, for a service that is
+        asked to delay its answer. `max_idle_seconds` is that of `Request`.
+        """
+        budget = budget or Budget(self._transport.clock)
+        retries = self._retry.start(budget, can_retry)
+        while True:
+            try:
+                check()
+                credentials = self._credentials()
+                signer = partial(sign, credentials)
+                response = self._transport.send(
+                    Request(
+                        self.service,
+                        operation,
+                        method,
+                        self._endpoint,
+                        target,
+                        signer,
+                        body,
+                        max_idle_seconds,
+                        _is_own,
+                    ),
+                    connect_timeout=self._connect_timeout,
+                    read_timeout=self._read_timeout + extra_seconds,
+                    budget=budget,
+                )
+                return read(response, credentials)
+            except CallError as error:
+                retries.wait_or_raise(error)
+
+
+def _is_own(response: Response) -> bool:
+    """Return whether an answer names its request, as those of all services do, and reports no failure of theirs.
+
+    A gateway or a proxy that answers in the service's place may pass on the service's own answer later.
+    """
+    names_request = any(name in response.headers for name in _REQUEST_ID_HEADERS)
+    return response.status < 500 and (names_request or b"equestId" in response.body)

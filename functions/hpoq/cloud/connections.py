@@ -1,8 +1,19 @@
-"""Pooled connections that know whether a request has left, and that end in time.
+"""Pooled connections that record whether a request has been sent, and that send nothing too late.
 
-`requests` reports a failed handshake and a reset after sending by the same exceptions, bounds each read but
-not their sum, and does not bound name look-up at all. Here the connection itself notes the first byte it
-sends, refuses to begin once it is too late, and counts one budget down over all reads of an answer.
+`requests` alone does not know enough to decide how an interrupted call ended. It reports a failed handshake and a
+reset after sending by the same exceptions, bounds each read but not their sum, does not bound resolving a name, and
+sends head and body in separate writes. Here
+
+- the connection records the first byte that it sends;
+- a request is signed once its connection is established, and leaves in one write if it fits;
+- both clocks are checked before every write, because an instance may be frozen between any two of them;
+- writing the request and reading its answer share one time-out;
+- a connection that closes before the whole answer was read closes with a reset, so that the kernel discards the part
+  of the request that is still in its send buffer;
+- a connection returns to its pool only after its exchange has accepted the answer: behind a gateway's own answer, the
+  service's may still come, and the next request would take it for its own.
+
+    Transport ──▶ Exchange (thread-local) ◀── _Connection.request ──▶ socket
 """
 
 from __future__ import annotations
@@ -10,100 +21,169 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
+import os
 import socket
+import struct
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from hpoq.clock import Budget
+from hpoq.cloud.endpoint import is_loopback
+
 if TYPE_CHECKING:
     from _typeshed import SupportsRead
     from typing_extensions import Buffer
 
 IDLE_SECONDS = 20.0
-"""A connection that lay idle longer is opened anew: the gateway closes its own after 25 seconds, and a frozen
-instance does not see that it did."""
+"""A connection that was idle for longer is replaced: the gateway closes idle ones after 25 seconds, and a frozen
+instance does not notice. A request may ask for a fresher one."""
+
+# OpenSSL writes all records of a longer text within one call, without a time-out between them.
+_TLS_RECORD_BYTES = 16 * 1024
+
+# SO_LINGER with a time of 0 seconds: closing the socket resets the connection.
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_CLOSE_NORMALLY = struct.pack("ii", 0, 0)
 
 _thread = threading.local()
 
 
 class TooLate(Exception):
-    """The moment by which the request had to begin has passed; nothing was sent."""
+    """The budget does not allow the request to begin any more; nothing was sent."""
 
 
 class Exchange:
-    """One request under way on this thread.
+    """The request that the current thread is sending.
 
-    `left` says how many seconds there are until the request must have ended; with fewer than `least_seconds`
-    it is not begun. `sent` is None until a connection of this module takes part, then False, and True from the
-    first byte on.
+    `sign` returns the complete headers of the request; it is called when the connection is established. No byte
+    is written unless `budget` allows it. `sent` is None until a connection of this module takes part, then False,
+    and True from the first byte on. `sent_at` is the wall-clock time of the first byte, or None before it. A pooled
+    connection that was idle for `max_idle_seconds` is not used. Set `accepted` once the whole answer was read and is
+    the service's: otherwise its connection is closed.
     """
 
     def __init__(
         self,
-        monotonic: Callable[[], float],
-        *,
+        sign: Callable[[], Mapping[str, str]],
         read_seconds: float,
-        left: Callable[[], float],
-        least_seconds: float,
+        budget: Budget,
+        max_idle_seconds: float = IDLE_SECONDS,
     ) -> None:
+        self.sign = sign
+        self.max_idle_seconds = max_idle_seconds
         self.sent: bool | None = None
-        self._monotonic = monotonic
+        self.sent_at: float | None = None
+        self.accepted = False
         self._read_seconds = read_seconds
-        self._left = left
-        self._least_seconds = least_seconds
-        self._deadline: float | None = None
+        self._budget = budget
+        self._ends_at: float | None = None
+        self._used: list[tuple[_Connection, Callable[[_Connection], None]]] = []
 
-    def take_part(self) -> None:
+    def join(self) -> None:
+        """Record that a connection of this module handles the exchange."""
         if self.sent is None:
             self.sent = False
 
-    def begin(self) -> None:
-        """To be called before each byte that leaves; raises TooLate if it would be the first, too late."""
-        if self.sent:
-            return
-        self.sent = False
-        left = self._left()
-        if left < self._least_seconds:
+    def begin_write(self) -> None:
+        """Record that bytes are about to be sent; must be called directly before every write.
+
+        Raises TooLate if too little time is left for the first byte, TimeoutError if it is for a later one.
+        """
+        clock, left = self._budget.clock, self._budget.seconds_left()
+        if left < self._budget.least_seconds:
+            if self.sent:
+                raise TimeoutError("too little time was left to send the rest of the request")
             raise TooLate
-        self.sent = True
-        self._deadline = self._monotonic() + min(self._read_seconds, left)
+        if not self.sent:
+            # Set before the write: if the write raises, part of the request may have been sent all the same.
+            self.sent = True
+            self.sent_at = clock.now()
+            self._ends_at = clock.monotonic() + min(self._read_seconds, left)
 
     def seconds_left(self) -> float:
-        """For reading the rest of the answer; raises TimeoutError if nothing is left."""
-        if self._deadline is None:
+        """Return the seconds left for writing and reading. Raises TimeoutError if there are none."""
+        if self._ends_at is None:
             return self._read_seconds
-        left = self._deadline - self._monotonic()
+        left = self._ends_at - self._budget.clock.monotonic()
         if left <= 0:
-            raise TimeoutError("the answer took longer than the read time-out")
+            raise TimeoutError("the exchange took longer than the read time-out")
         return left
+
+    def hand_back(self, connection: _Connection, put: Callable[[_Connection], None]) -> None:
+        """Call `put` with the connection when the exchange ends."""
+        self._used.append((connection, put))
 
     @contextlib.contextmanager
     def on_this_thread(self) -> Iterator[Exchange]:
+        """Make this the current thread's exchange within the context."""
+        outer = _current_exchange()  # signing may call a service for credentials
         _thread.exchange = self
         try:
             yield self
         finally:
-            _thread.exchange = None
+            _thread.exchange = outer
+            for connection, put in self._used:
+                if not self.accepted:
+                    connection.close()
+                put(connection)
 
 
-def new_session(pool_size: int = 16) -> requests.Session:
-    """A session to be kept for the life of the instance: pooled, without redirects, retries, proxies from the
-    environment, netrc or cookies, and always verifying TLS."""
+def new_session(pool_size: int = 16, *, trust_environment: bool = False) -> requests.Session:
+    """Return a session that is meant to be kept for the life of the instance.
+
+    It pools `pool_size` connections per host and always verifies TLS. It follows no redirects, repeats nothing,
+    keeps no cookies, and ignores proxies, certificate authorities and netrc of the environment. For programs that
+    people run, `trust_environment` uses the proxies and certificate authorities.
+    """
     session = _Session()
-    session.trust_env = False
+    session.trust_env = trust_environment
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     for scheme in ("https://", "http://"):
-        adapter = HTTPAdapter(pool_connections=pool_size, pool_maxsize=pool_size, max_retries=0)
-        adapter.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+        adapter = _Adapter(pool_connections=pool_size, pool_maxsize=pool_size, max_retries=0)
         session.mount(scheme, adapter)
     return session
+
+
+def environment_settings(session: requests.Session, url: str) -> dict[str, Any]:
+    """Return the `proxies` and `verify` of a request to `url`, as `session` was made. Loopback has no proxy."""
+    if not (isinstance(session, _Session) and session.trust_env):
+        return {"proxies": {}, "verify": True}
+    found = session.merge_environment_settings(url, {}, None, None, None)
+    is_local = is_loopback(urlsplit(url).hostname or "")
+    own_authorities = os.environ.get("SSL_CERT_FILE") if found["verify"] is True else None
+    return {
+        "proxies": {} if is_local else dict(found["proxies"]),
+        "verify": own_authorities or found["verify"],
+    }
+
+
+def signs_late(session: requests.Session, url: str) -> bool:
+    """Return whether requests to `url` use connections of this module, which sign once they are established."""
+    return isinstance(session.get_adapter(url), _Adapter)
+
+
+class _Adapter(HTTPAdapter):
+    """Uses the connections of this module, also through a proxy."""
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **options)
+        if not proxy.lower().startswith("socks"):
+            manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+        return manager
 
 
 class _Session(requests.Session):
@@ -113,7 +193,7 @@ class _Session(requests.Session):
 
 
 class _TimedReader(io.RawIOBase):
-    """Reads a socket within what is left of its exchange."""
+    """Reads from a socket within the time that is left of its exchange."""
 
     def __init__(self, sock: socket.socket, raw: io.RawIOBase, exchange: Exchange) -> None:
         self._sock = sock
@@ -137,50 +217,120 @@ class _TimedResponse(http.client.HTTPResponse):
         self, sock: socket.socket, debuglevel: int = 0, method: str | None = None, url: str | None = None
     ) -> None:
         super().__init__(sock, debuglevel, method, url)
-        exchange = _current()
+        exchange = _current_exchange()
         if exchange is not None:
             self.fp = io.BufferedReader(_TimedReader(sock, self.fp.detach(), exchange))
 
+    def _read_status(self) -> tuple[str, int, str]:
+        # The parent class skips the answer 100 alone, and takes other interim ones (102, 103) for the final answer.
+        version, status, reason = super()._read_status()  # type: ignore[misc]
+        is_interim = 100 <= status < 200 and status != HTTPStatus.SWITCHING_PROTOCOLS
+        return version, HTTPStatus.CONTINUE if is_interim else status, reason
+
 
 class _Connection(HTTPConnection):
-    """Notes on the exchange of its thread what it does."""
+    """Sends the request of its thread's exchange, signed directly before, in as few writes as possible."""
 
     response_class = _TimedResponse
+    _max_bytes_per_write: int | None = None
     _used_at = 0.0
+    _collected: bytearray | None = None
 
     def connect(self) -> None:
-        exchange = _current()
+        exchange = _current_exchange()
         if exchange is not None:
-            exchange.take_part()
+            exchange.join()
         super().connect()
 
-    def send(self, data: SupportsRead[bytes] | Iterable[Buffer] | Buffer | str) -> None:
+    def request(
+        self,
+        method: str,
+        url: str,
+        body: Any = None,
+        headers: Any = None,
+        **options: Any,
+    ) -> None:
+        exchange = _current_exchange()
+        if exchange is None:
+            super().request(method, url, body, headers, **options)
+            return
+        exchange.join()
         if self.sock is None:
             self.connect()
-        exchange = _current()
-        if exchange is not None:
-            exchange.begin()
-        # Wall-clock time: the monotonic clock may stand still while the instance is frozen.
+        # Both parent classes write head and body separately; `send` collects what they write.
+        self._collected = collected = bytearray()
+        try:
+            super().request(method, url, body, exchange.sign(), **options)
+        finally:
+            self._collected = None
+        self._write(collected, exchange)
+
+    def send(self, data: SupportsRead[bytes] | Iterable[Buffer] | Buffer | str) -> None:
+        if self._collected is not None:
+            # Transport passes every body as bytes, so `data` is never an iterable.
+            self._collected += data  # type: ignore[arg-type]
+            return
         self._used_at = time.time()
         super().send(data)
 
+    def _write(self, data: bytearray, exchange: Exchange) -> None:
+        self.set_linger(_RESET_ON_CLOSE)
+        # By the wall clock, because the monotonic clock may stand still while the instance is frozen.
+        self._used_at = time.time()
+        rest = memoryview(data)
+        while rest:
+            exchange.begin_write()
+            self.sock.settimeout(exchange.seconds_left())
+            rest = rest[self.sock.send(rest[: self._max_bytes_per_write]) :]
+
+    def set_linger(self, option: bytes) -> None:
+        """Set what closing the connection does. The kernel applies it even if the process is killed."""
+        if self.sock is not None:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, option)
+
+    def note_answer(self) -> None:
+        """Count from now on how long the connection is idle, as the server does after its answer.
+
+        Not after an exchange in which the instance may have been frozen: then the answer may be old.
+        """
+        now = time.time()
+        if abs(now - self._used_at) < IDLE_SECONDS:
+            self._used_at = now
+
     @property
     def is_connected(self) -> bool:
-        return super().is_connected and abs(time.time() - self._used_at) < IDLE_SECONDS
+        exchange = _current_exchange()
+        most = IDLE_SECONDS if exchange is None else min(IDLE_SECONDS, exchange.max_idle_seconds)
+        return super().is_connected and abs(time.time() - self._used_at) < most
 
 
 class _TlsConnection(_Connection, HTTPSConnection):
-    pass
+    _max_bytes_per_write = _TLS_RECORD_BYTES
 
 
 class _Pool(HTTPConnectionPool):
     ConnectionCls = _Connection
 
+    def _put_conn(self, conn: Any) -> None:
+        exchange = _current_exchange()
+        if conn is None or exchange is None:
+            super()._put_conn(conn)
+        else:
+            exchange.hand_back(conn, self._put_used)
 
-class _TlsPool(HTTPSConnectionPool):
+    def _put_used(self, conn: _Connection) -> None:
+        # An open connection is returned only after its whole answer was read. After this call another thread may
+        # use it, so this is the last moment at which it can be set to close normally again.
+        conn.note_answer()
+        with contextlib.suppress(OSError):
+            conn.set_linger(_CLOSE_NORMALLY)
+        super()._put_conn(conn)
+
+
+class _TlsPool(_Pool, HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
 
 
-def _current() -> Exchange | None:
+def _current_exchange() -> Exchange | None:
     exchange: Exchange | None = getattr(_thread, "exchange", None)
     return exchange

@@ -1,12 +1,13 @@
-"""Where a service is reached."""
+"""Parse the endpoints of services."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 from urllib.parse import SplitResult, urlsplit
 
-from fcruntime.dataclass import dataclass
+from fcruntime._dataclass import dataclass
 from hpoq.errors import SettingsError
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
@@ -16,53 +17,68 @@ _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Scheme and host of a service; `host` carries the port unless it is the scheme's own, as `Host` does."""
+    """The scheme and host of a service. Like the `Host` header, `host` includes a port unless it is the default."""
 
     scheme: str
     host: str
 
     @classmethod
     def parse(cls, text: str) -> Endpoint:
-        """Read `https://host[:port]`, or a bare host, which means https.
+        """Parse `https://host[:port]`, or a host alone, which means https, or plain http for the loopback interface.
 
-        Plain http is taken only for the loopback interface: requests carry credentials in the clear there.
-        Raises SettingsError for anything else, a path, a query or user information included.
+        Plain http is accepted for the loopback interface only, because it sends security tokens unencrypted.
+        Raises SettingsError for anything else, including a path, a query or user information.
         """
-        parts = _split(text.strip())
-        host = (parts.hostname or "").lower()
-        if not _is_host(host):
-            raise SettingsError([f"endpoint {text!r}: not a host name or an address"])
-        if parts.scheme == "http" and not _is_loopback(host):
-            raise SettingsError([f"endpoint {text!r}: plain http is allowed for loopback only, use https"])
-        return cls(parts.scheme, _with_port(host, parts))
+        return _parse(text)
 
     def url(self, target: str) -> str:
-        """The URL of `target`, a path with an optional query that is already percent-encoded."""
+        """Return the URL of `target`, a path with an optional query, both percent-encoded already."""
         return f"{self.scheme}://{self.host}{target}"
 
     def __str__(self) -> str:
-        return self.url("")
+        return f"{self.scheme}://{self.host}"
+
+
+@lru_cache(maxsize=64)
+def _parse(text: str) -> Endpoint:
+    parts = _split(text.strip())
+    host = (parts.hostname or "").lower()
+    if not _is_host(host):
+        raise SettingsError([f"endpoint {text!r}: not a host name or an IP address"])
+    if parts.scheme == "http" and not is_loopback(host):
+        raise SettingsError([f"endpoint {text!r}: plain http is allowed for loopback only, use https"])
+    return Endpoint(parts.scheme, _with_port(host, parts))
+
+
+def check_account(account_id: str) -> str:
+    """Return `account_id` if it can be part of a host name. Raises SettingsError otherwise."""
+    if not account_id.isdecimal():
+        raise SettingsError([f"account id {account_id!r}: must consist of digits"])
+    return account_id
 
 
 def check_region(region: str) -> str:
-    """`region` itself, if it may stand in a host name; raises SettingsError otherwise."""
+    """Return `region` if it can be part of a host name. Raises SettingsError otherwise."""
     if not _REGION.fullmatch(region):
         raise SettingsError([f"region {region!r}: expected a form such as cn-shanghai"])
     return region
 
 
 def _split(text: str) -> SplitResult:
+    if "@" in text:
+        # This comes first, because the other messages quote the text.
+        raise SettingsError(["endpoint: must not contain a user name or password"])
     try:
         parts = urlsplit(text if "://" in text else f"https://{text}")
+        if "://" not in text and is_loopback((parts.hostname or "").lower()):
+            parts = parts._replace(scheme="http")
         _ = parts.port
     except ValueError as exc:
         raise SettingsError([f"endpoint {text!r}: {exc}"]) from exc
     if parts.scheme not in _DEFAULT_PORTS:
         raise SettingsError([f"endpoint {text!r}: the scheme must be https"])
-    if "@" in parts.netloc:
-        raise SettingsError(["endpoint: must not carry user information"])
     if parts.path not in ("", "/") or "?" in text or "#" in text:
-        raise SettingsError([f"endpoint {text!r}: must be a host only, without a path or a query"])
+        raise SettingsError([f"endpoint {text!r}: must be only a host, without a path or a query"])
     return parts
 
 
@@ -76,7 +92,8 @@ def _is_host(host: str) -> bool:
     return _address(host) is not None or _NAME.fullmatch(host) is not None
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether `host` is a name or an address of the loopback interface."""
     address = _address(host)
     return address.is_loopback if address is not None else host == "localhost"
 

@@ -1,18 +1,31 @@
-"""Experiments as PAI AutoML reports them, read leniently where its documentation contradicts itself."""
+"""Experiments as PAI AutoML reports them: one, a page, or a complete listing.
+
+A member is read leniently where the documentation contradicts itself, and strictly where a wrong reading could make
+an experiment look absent.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from itertools import count
 
-from fcruntime.dataclass import dataclass
+from fcruntime._dataclass import dataclass, field
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.cloud.answers import text_member
+from hpoq.errors import Incomplete
+
+# The version of the service's API is of 2022.
+_FIRST_YEAR = 2000
 
 
 @dataclass(frozen=True)
 class CreatedExperiment:
-    """The result of a create. `remark` is what the service added although it gave an id: an error code with
-    its message, which makes the experiment worth a look but not uncreated."""
+    """The result of a create.
+
+    `remark` is an error code with its message that the service returned together with an id, else None. The
+    experiment exists all the same.
+    """
 
     experiment_id: str
     request_id: str | None
@@ -23,8 +36,9 @@ class CreatedExperiment:
 class Experiment:
     """One experiment.
 
-    `created_at` is None if the service's form is not understood; a time without a zone, which the
-    documentation leaves open, is taken as UTC.
+    `created_at` and `modified_at` are None if the time has an unknown form. A time without a zone is read as UTC; the
+    documentation does not name the zone. `trials` is the number of trials by status, None if it is not stated.
+    `configuration` is HpoExperimentConfiguration, which only Get states; its secrets may be masked.
     """
 
     experiment_id: str
@@ -36,11 +50,14 @@ class Experiment:
     tags: tuple[tuple[str, str], ...]
     created_at: datetime | None
     deleted: bool
+    modified_at: datetime | None = None
+    trials: tuple[tuple[str, int], ...] | None = None
+    configuration: JsonObject = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
 class ExperimentPage:
-    """One page of a listing. Whether `total_count` counts all matches or this page is not documented."""
+    """One page of a listing. It is not documented whether `total_count` counts all matches or this page."""
 
     total_count: int | None
     experiments: tuple[Experiment, ...]
@@ -48,23 +65,23 @@ class ExperimentPage:
 
 
 class Unreadable(ValueError):
-    """A listing that does not say what it lists; nobody may conclude from it that something is absent."""
+    """An answer has an unknown form, so that nothing may be concluded from what it does not show."""
 
 
 def read_page(document: JsonObject, request_id: str | None) -> ExperimentPage:
-    """A listing; raises Unreadable unless each row is an experiment with an id."""
+    """Read a listing. Raises Unreadable unless each row is an experiment with an id."""
     total = text_member(document, "TotalCount")
     count = int(total) if total is not None and total.isdecimal() else None
     rows = document.get("Experiments", document.get("experiments"))
     if rows is None and count == 0:
         rows = []
     if not isinstance(rows, list):
-        raise Unreadable("no list of experiments")
+        raise Unreadable("the list of experiments is missing")
     return ExperimentPage(count, tuple(read_experiment(row) for row in rows), request_id)
 
 
 def read_experiment(row: JsonValue) -> Experiment:
-    """One experiment; raises Unreadable if it has no id, or tags in a form that is not documented."""
+    """Read one experiment. Raises Unreadable if it has no id, or if its tags have an undocumented form."""
     if not isinstance(row, dict):
         raise Unreadable("an experiment is not an object")
     experiment_id = text_member(row, "ExperimentId")
@@ -77,14 +94,19 @@ def read_experiment(row: JsonValue) -> Experiment:
         workspace_id=text_member(row, "WorkspaceId"),
         creator=text_member(row, "Creator"),
         status=text_member(row, "Status"),
-        tags=_tags(row.get("Tags", row.get("tags"))),
-        created_at=_time(text_member(row, "GmtCreateTime")),
-        deleted=_flag(row.get("Deleted", row.get("deleted"))),
+        tags=_read_tags(row.get("Tags", row.get("tags"))),
+        created_at=read_time(text_member(row, "GmtCreateTime")),
+        deleted=_read_flag(row.get("Deleted", row.get("deleted"))),
+        modified_at=read_time(text_member(row, "GmtModifiedTime")),
+        trials=_read_counts(row.get("TrialStatus", row.get("trialStatus"))),
+        configuration=_read_object(
+            row.get("HpoExperimentConfiguration", row.get("hpoExperimentConfiguration"))
+        ),
     )
 
 
-def _tags(value: JsonValue) -> tuple[tuple[str, str], ...]:
-    """No tags at all may be left out; tags in a form that is not documented must not be taken for none."""
+def _read_tags(value: JsonValue) -> tuple[tuple[str, str], ...]:
+    """Read tags. Missing tags mean none; tags in an undocumented form must not be mistaken for none."""
     if value is None:
         return ()
     if not isinstance(value, list):
@@ -94,26 +116,116 @@ def _tags(value: JsonValue) -> tuple[tuple[str, str], ...]:
         if not isinstance(tag, dict):
             raise Unreadable("a tag of an experiment is not an object")
         key = text_member(tag, "Key")
-        # A key is not required by the documentation; one under another name must not be passed over.
+        # The documentation does not require a key, but one under another name must not be ignored.
         if key is None and tag.keys() - {"Key", "Value", "key", "value"}:
-            raise Unreadable("a tag of an experiment is of an unknown form")
+            raise Unreadable("a tag of an experiment has an unknown form")
         pairs += [] if key is None else [(key, text_member(tag, "Value") or "")]
     return tuple(pairs)
 
 
-def _flag(value: JsonValue) -> bool:
+def _read_counts(value: JsonValue) -> tuple[tuple[str, int], ...] | None:
+    """Read the number of trials by status, which is documented as a map of texts."""
+    if not isinstance(value, dict):
+        return None
+    counts = [(status, text_member(value, status) or "") for status in value]
+    return tuple((status, int(count)) for status, count in counts if count.isdecimal())
+
+
+def _read_object(value: JsonValue) -> JsonObject:
+    return value if isinstance(value, dict) else {}
+
+
+def _read_flag(value: JsonValue) -> bool:
     return value is True or str(value).lower() in ("1", "true")
 
 
-def _time(text: str | None) -> datetime | None:
+def read_time(text: str | None) -> datetime | None:
+    """Return the moment in `text`, or None if it has an unknown form or is a placeholder, such as the year 1 of Go.
+
+    A placeholder must not make a new experiment look older than the claim that it belongs to.
+    """
     if not text:
         return None
-    # Before Python 3.11 `fromisoformat` knows neither `Z` nor fractions of other than 3 or 6 digits.
+    # `fromisoformat` accepts `Z` and fractions of any length only since Python 3.11.
     seconds = text.strip().removesuffix("Z").partition(".")[0].replace("T", " ")
     for form in ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%S%z"):
         try:
             moment = datetime.strptime(seconds, form)  # noqa: DTZ007 - the zone is filled in below
         except ValueError:
             continue
+        if moment.year < _FIRST_YEAR:
+            return None
         return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
     return None
+
+
+_MAX_PASSES = 5
+
+# One page of known rows is not the end: as many rows may have been created since the page before.
+_MAX_STALE_PAGES = 3
+
+
+def read_through(
+    read_page: Callable[[int], ExperimentPage], page_size: int
+) -> Iterator[tuple[Experiment, ...]]:
+    """Yield the rows of every page, `read_page(1)` first, in at least two passes over the listing.
+
+    Only an iteration that ends has shown every row that was there when it began; it raises Incomplete if one may be
+    missing. Errors of `read_page` are not caught.
+
+    Neither what TotalCount counts, nor how a page beyond the last one is answered, nor the order of rows is
+    documented, and rows move between pages while experiments are created and deleted. So the listing is read
+    until a pass is complete by every sign there is and still shows each row of the pass before. A row can be
+    skipped only if another one was deleted from a page already read, and that one is missing in the next pass.
+    Rows that are created during a pass need not be in it: an account in which experiments are created all the time
+    could never be read otherwise. So while the stated count only grows, a pass must reach that of its first page.
+    """
+    before: set[str] | None = None
+    for _ in range(_MAX_PASSES):
+        now = _Pass(page_size)
+        for number in count(1):
+            page = read_page(number)
+            yield page.experiments
+            if now.ends_with(page):
+                break
+        if now.is_complete and before is not None and before <= now.seen:
+            return
+        before = now.seen if now.is_complete else None
+    raise _incomplete("rows are missing from the listing")
+
+
+@dataclass
+class _Pass:
+    """One pass over a listing: the ids that it has shown, and the counts that its pages stated."""
+
+    page_size: int
+    seen: set[str] = field(default_factory=set)
+    counts: list[int] = field(default_factory=list)
+    stale: int = 0
+
+    @property
+    def is_complete(self) -> bool:
+        is_growing = self.counts == sorted(self.counts)
+        return len(self.seen) >= (self.counts[0] if is_growing else max(self.counts))
+
+    def ends_with(self, page: ExperimentPage) -> bool:
+        """Return whether `page` is the last one. Raises Incomplete if that cannot be decided.
+
+        A service may repeat its last page for every number beyond it, or ignore the page number. Only a short
+        page together with a stated count distinguishes the two.
+        """
+        rows = {row.experiment_id for row in page.experiments}
+        self.counts.append(page.total_count or 0)
+        self.stale = 0 if rows - self.seen else self.stale + 1
+        self.seen |= rows
+        if not rows:
+            return True
+        if self.stale < _MAX_STALE_PAGES:
+            return False
+        if page.total_count is None or len(page.experiments) >= self.page_size:
+            raise _incomplete("the listing repeats a page")
+        return True
+
+
+def _incomplete(why: str) -> Incomplete:
+    return Incomplete(why, service="paiautoml", operation="ListHpoExperiments")

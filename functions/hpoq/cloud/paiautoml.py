@@ -1,4 +1,4 @@
-"""The client of PAI AutoML, version 2022-08-28: experiments and nothing else.
+"""The client of PAI AutoML, API version 2022-08-28: the operations on experiments.
 
 Source: https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-overview.
 """
@@ -6,16 +6,16 @@ Source: https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiauto
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Literal, NoReturn, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
 from fcruntime.jsonvalue import JsonValue
-from hpoq.cloud.answers import Answer, read_json, scrub, text_member
-from hpoq.cloud.caller import ServiceClient
-from hpoq.cloud.classify import error_of
-from hpoq.cloud.credentials import Credentials
-from hpoq.cloud.endpoint import check_region
+from hpoq.clock import Budget
+from hpoq.cloud.answers import Answer, error_of, read_json, scrub, text_member
+from hpoq.cloud.caller import ServiceClient, is_unreachable
+from hpoq.cloud.endpoint import Endpoint, check_region
 from hpoq.cloud.experiments import (
     CreatedExperiment,
     Experiment,
@@ -24,10 +24,13 @@ from hpoq.cloud.experiments import (
     read_experiment,
     read_page,
 )
-from hpoq.cloud.retry import harmless_to_repeat, surely_not_acted
-from hpoq.cloud.signing import acs3_headers, canonical_query, percent_encode
-from hpoq.cloud.transport import Response, SignedRequest
-from hpoq.errors import UnknownEnd
+from hpoq.cloud.signing import Credentials, acs3_headers, canonical_query, percent_encode
+from hpoq.cloud.transport import Response
+from hpoq.errors import ClockOff, UnknownEnd
+from hpoq.observability.redaction import find_secrets
+
+if TYPE_CHECKING:
+    from hpoq.cloud.trials import TrialPage
 
 T = TypeVar("T")
 
@@ -35,11 +38,14 @@ SERVICE = "paiautoml"
 VERSION = "2022-08-28"
 _PREFIX = "/api/automl/v1/hpo"
 _JSON = "application/json; charset=utf-8"
-_SECRET_KEY = re.compile(r"secret|access_?key|access_?id|token|password|monitor_config", re.IGNORECASE)
+# A create on a connection that the gateway is closing just then has an unknown end, and its message waits until that
+# doubt is over: 105 s. A handshake costs far less. No gateway is known that closes a connection within a second, and
+# in a busy batch the next create follows sooner.
+_MAX_IDLE_SECONDS = 1.0
 
 
 def default_endpoint(region: str, network: Literal["public", "vpc"] = "public") -> str:
-    """The service's endpoint in `region`, on the internet or inside a VPC.
+    """Return the service's endpoint in `region`, on the internet or inside a VPC.
 
     Source: https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-endpoint.
     """
@@ -47,38 +53,57 @@ def default_endpoint(region: str, network: Literal["public", "vpc"] = "public") 
     return f"https://{host}.{check_region(region)}.aliyuncs.com"
 
 
-class PaiAutoMl(ServiceClient):
-    """Creates, finds and ends experiments.
+def identify_place(endpoint: str) -> str:
+    """Return what identifies the service at `endpoint`: its spelling, and whether it is in the VPC, do not matter."""
+    return str(Endpoint.parse(endpoint)).replace("://paiautoml-vpc.", "://paiautoml.", 1)
 
-    Every method takes `give_up_at`, a value of the monotonic clock by which it returns or raises, and raises
-    CallError.
+
+class PaiAutoMl(ServiceClient):
+    """Creates, finds, stops and deletes experiments, and lists their trials.
+
+    Every method raises CallError, and returns or raises before its `budget` ends.
     """
+
+    service = SERVICE
 
     def create_hpo_experiment(
         self,
         body: Mapping[str, JsonValue],
         *,
-        give_up_at: float | None = None,
-        not_after: float | None = None,
+        nonce: str,
+        backdate_seconds: float = 0.0,
+        max_clock_error: float | None = None,
+        budget: Budget | None = None,
     ) -> CreatedExperiment:
         """Create the experiment that `body`, a CreateHpoExperiment body, describes.
 
-        `not_after`, in seconds since the epoch, ends it too: every try looks at the wall clock before it sends.
-        Repeated only while the service has surely not acted. After UnknownEnd an experiment may exist: the
-        service knows no idempotency token, so look for it before calling again.
+        The request is repeated only after Unavailable, when nothing was sent. After UnknownEnd an experiment may
+        exist: the service has no idempotency token, so search for the experiment before calling again.
+
+        `nonce` is the signature nonce. The gateway refuses one that it has seen (an UnknownEnd with the code
+        SignatureNonceUsed), so a caller that keeps the nonce is protected from late copies of the request.
+        `backdate_seconds` is subtracted from the date of the request, so that a delayed copy expires sooner.
+
+        Raises ClockOff, before connecting, if this machine's clock is off by more than `max_clock_error` seconds.
         """
+        operation = "CreateHpoExperiment"
         data = json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
-        secrets = tuple(_secrets(body))
 
         def read(response: Response, credentials: Credentials) -> CreatedExperiment:
-            return _created(read_json(response), (*secrets, *credentials.secrets()))
+            return _read_created(read_json(response), chain(find_secrets(body), credentials.secrets()))
 
-        return self._caller.call(
-            self._signer("CreateHpoExperiment", "POST", f"{_PREFIX}/experiment", body=data),
+        path = f"{_PREFIX}/experiment"
+        return self._call(
+            operation,
+            "POST",
+            path,
+            self._signer(operation, "POST", path, body=data, nonce=nonce, backdate_seconds=backdate_seconds),
             read,
-            may_retry=surely_not_acted,
-            give_up_at=give_up_at,
-            not_after=not_after,
+            body=data,
+            can_retry=is_unreachable,
+            budget=budget,
+            max_idle_seconds=_MAX_IDLE_SECONDS,
+            check=partial(self._check_clock, operation, max_clock_error),
         )
 
     def list_hpo_experiments(
@@ -96,15 +121,17 @@ class PaiAutoMl(ServiceClient):
         page_size: int = 50,
         sort_by: str | None = None,
         order: Literal["ASC", "DESC"] | None = None,
-        give_up_at: float | None = None,
+        nonce: str | None = None,
+        budget: Budget | None = None,
     ) -> ExperimentPage:
-        """One page of the experiments that match.
+        """Return one page of the experiments that match.
 
-        Times have the form `yyyy-mm-dd hh:mm:ss`, their zone undocumented. `name` is a keyword, and the wire
-        form of `tags` (one parameter holding JSON) is inferred from sibling services: check every row, for
-        a filter may be ignored. A listing that cannot be read is an UnknownEnd, never an empty page.
+        Times have the form `yyyy-mm-dd hh:mm:ss`; their time zone is not documented. `name` is a keyword. The
+        wire form of `tags` (one parameter that contains JSON) is inferred from sibling services, so check every
+        row: the service may ignore a filter. A listing that cannot be read is an UnknownEnd, never an empty page.
+        `nonce` is the signature nonce; if it is None, every try gets a new one.
         """
-        wanted = {
+        parameters = {
             "Name": name,
             "WorkspaceId": workspace_id,
             "Creator": creator,
@@ -118,122 +145,183 @@ class PaiAutoMl(ServiceClient):
             "SortBy": sort_by,
             "Order": order,
         }
-        query = canonical_query((key, value) for key, value in wanted.items() if value is not None)
-        sign = self._signer("ListHpoExperiments", "GET", f"{_PREFIX}/experiments", query=query)
-        return self._on("ListHpoExperiments", sign, _page, names_resource=False, give_up_at=give_up_at)
+        query = canonical_query((key, value) for key, value in parameters.items() if value is not None)
+        return self._read_call(
+            "ListHpoExperiments",
+            "GET",
+            f"{_PREFIX}/experiments",
+            _read_page,
+            query=query,
+            nonce=nonce,
+            names_resource=False,
+            budget=budget,
+        )
 
-    def get_hpo_experiment(self, experiment_id: str, *, give_up_at: float | None = None) -> Experiment:
-        """The experiment of that id; raises NotFound if there is none for these credentials."""
-        return self._of("GetHpoExperiment", "GET", experiment_id, "", _experiment, give_up_at)
+    def get_hpo_experiment(self, experiment_id: str, *, budget: Budget | None = None) -> Experiment:
+        """Return one experiment. Raises NotFound if these credentials see none with this id."""
+        path, read = experiment_path(experiment_id), partial(_read_experiment, experiment_id)
+        return self._read_call("GetHpoExperiment", "GET", path, read, budget=budget)
 
-    def stop_hpo_experiment(self, experiment_id: str, *, give_up_at: float | None = None) -> str | None:
-        """Stop it and its trials, and return its status now, such as TERMINATING. Repeated like a read."""
-        return self._of("StopHpoExperiment", "PUT", experiment_id, "/stop", _status, give_up_at)
+    def list_hpo_trials(
+        self,
+        experiment_id: str,
+        *,
+        page_number: int = 1,
+        page_size: int = 100,
+        order: Literal["ASC", "DESC"] | None = None,
+        budget: Budget | None = None,
+    ) -> TrialPage:
+        """Return one page of the trials of an experiment, sorted by their final metric if `order` is not None.
 
-    def delete_hpo_experiment(self, experiment_id: str, *, give_up_at: float | None = None) -> None:
-        """Remove it from every listing. Repeated like a read, so NotFound may mean that it took two tries."""
-        self._of("DeleteHpoExperiment", "PUT", experiment_id, "/delete", _status, give_up_at)
+        `FINAL_METRIC` is named in the Chinese documentation only, so the service may refuse it with Invalid, or
+        ignore it.
+        """
+        from hpoq.cloud.trials import read_trial_page  # few messages need it
 
-    def _of(
+        sort = [] if order is None else [("SortBy", "FINAL_METRIC"), ("Order", order)]
+        query = canonical_query([("PageNumber", str(page_number)), ("PageSize", str(page_size)), *sort])
+        path = f"{experiment_path(experiment_id)}/trials"
+        return self._read_call("ListHpoTrials", "GET", path, read_trial_page, query=query, budget=budget)
+
+    def stop_hpo_experiment(self, experiment_id: str, *, budget: Budget | None = None) -> str | None:
+        """Stop an experiment and its trials, and return its status now, such as TERMINATING.
+
+        The call is repeated like a read.
+        """
+        path = f"{experiment_path(experiment_id)}/stop"
+        return self._read_call("StopHpoExperiment", "PUT", path, _read_status, budget=budget)
+
+    def delete_hpo_experiment(self, experiment_id: str, *, budget: Budget | None = None) -> None:
+        """Remove an experiment from every listing.
+
+        The call is repeated like a read, so NotFound may mean that the first of two tries succeeded.
+        """
+        path = f"{experiment_path(experiment_id)}/delete"
+        self._read_call("DeleteHpoExperiment", "PUT", path, _read_status, budget=budget)
+
+    def _read_call(
         self,
         operation: str,
         method: str,
-        experiment_id: str,
-        suffix: str,
-        read: Callable[[Answer], T],
-        give_up_at: float | None,
-    ) -> T:
-        if experiment_id in ("", ".", ".."):
-            raise ValueError("not an experiment id")
-        path = f"{_PREFIX}/experiment/{percent_encode(experiment_id)}{suffix}"
-        sign = self._signer(operation, method, path)
-        return self._on(operation, sign, read, names_resource=True, give_up_at=give_up_at)
-
-    def _on(
-        self,
-        operation: str,
-        sign: Callable[[Credentials], SignedRequest],
+        path: str,
         read: Callable[[Answer], T],
         *,
-        names_resource: bool,
-        give_up_at: float | None,
+        query: str = "",
+        nonce: str | None = None,
+        names_resource: bool = True,
+        budget: Budget | None,
     ) -> T:
-        """A call that may be repeated."""
+        """Make a call that may be repeated, and return what `read` makes of its answer."""
 
         def read_or_raise(response: Response, credentials: Credentials) -> T:
             answer = read_json(response)
             if not answer.is_success:
-                secrets = credentials.secrets()
                 raise error_of(
                     answer,
                     service=SERVICE,
                     operation=operation,
                     names_resource=names_resource,
-                    secrets=secrets,
+                    secrets=credentials.secrets(),
                 )
             try:
                 return read(answer)
             except Unreadable as exc:
-                _unreadable(operation, answer, str(exc))
+                _raise_unreadable(operation, answer, str(exc))
 
-        return self._caller.call(sign, read_or_raise, may_retry=harmless_to_repeat, give_up_at=give_up_at)
+        signer = self._signer(operation, method, path, query=query, nonce=nonce)
+        target = f"{path}?{query}" if query else path
+        return self._call(operation, method, target, signer, read_or_raise, budget=budget)
+
+    def _check_clock(self, operation: str, max_error: float | None) -> None:
+        error = self._transport.clock_error()
+        if max_error is None or abs(error) <= max_error:
+            return
+        side = "ahead of" if error > 0 else "behind"
+        raise ClockOff(
+            f"this machine's clock is {abs(error):.0f} s {side} the servers' clocks, more than the"
+            f" {max_error:g} s that are safe; set the clock",
+            service=SERVICE,
+            operation=operation,
+        )
 
     def _signer(
-        self, operation: str, method: str, path: str, *, query: str = "", body: bytes = b""
-    ) -> Callable[[Credentials], SignedRequest]:
-        def sign(credentials: Credentials) -> SignedRequest:
-            clock, endpoint = self._caller.transport.clock, self._caller.endpoint
+        self,
+        operation: str,
+        method: str,
+        path: str,
+        *,
+        query: str = "",
+        body: bytes = b"",
+        nonce: str | None = None,
+        backdate_seconds: float = 0.0,
+    ) -> Callable[[Credentials], Mapping[str, str]]:
+        """Return the function that signs one try of a call and returns its headers."""
+        clock, host = self._transport.clock, self._endpoint.host
+
+        def sign(credentials: Credentials) -> Mapping[str, str]:
             headers = acs3_headers(
                 method=method,
                 path=path,
                 query=query,
-                host=endpoint.host,
+                host=host,
                 action=operation,
                 version=VERSION,
                 body=body,
                 content_type=_JSON if body else None,
                 credentials=credentials,
-                now=clock.now(),
-                nonce=clock.new_id(),
+                now=clock.now() - backdate_seconds,
+                nonce=nonce or clock.new_id(),
             )
-            headers |= {"Accept": "application/json", "User-Agent": "hpoq"}
-            target = f"{path}?{query}" if query else path
-            return SignedRequest(SERVICE, operation, method, endpoint, target, headers, body)
+            return headers | {
+                "Accept": "application/json",
+                "Cache-Control": "no-store",
+                "User-Agent": "hpoq",
+            }
 
         return sign
 
 
-def _created(answer: Answer, secrets: tuple[str, ...]) -> CreatedExperiment:
-    """The id decides: with one, an experiment exists, whatever code stands beside it."""
+def experiment_path(experiment_id: str) -> str:
+    """Return the path of an experiment. Raises ValueError if the text cannot be an id."""
+    if experiment_id in ("", ".", ".."):
+        raise ValueError(f"{experiment_id!r} is not an experiment id")
+    return f"{_PREFIX}/experiment/{percent_encode(experiment_id)}"
+
+
+def _read_created(answer: Answer, secrets: Iterable[str]) -> CreatedExperiment:
+    """Return the created experiment. With an id in the answer it exists, even if there is also an error code."""
     operation = "CreateHpoExperiment"
     experiment_id = text_member(answer.document, "ExperimentId")
     if 200 <= answer.status < 300 and experiment_id:
         remark = None if answer.code is None else scrub(f"{answer.code}: {answer.message}", secrets)
         return CreatedExperiment(experiment_id, answer.request_id, remark)
     if experiment_id or answer.is_success:
-        _unreadable(
-            operation, answer, "an id beside an error status" if experiment_id else "no experiment id"
+        _raise_unreadable(
+            operation,
+            answer,
+            "an experiment id with an error status" if experiment_id else "no experiment id",
         )
-    raise error_of(answer, service=SERVICE, operation=operation, secrets=secrets)
+    raise error_of(answer, service=SERVICE, operation=operation, creates=True, secrets=secrets)
 
 
-def _page(answer: Answer) -> ExperimentPage:
-    if not answer.is_json:
-        raise Unreadable("not a JSON object")
+def _read_page(answer: Answer) -> ExperimentPage:
     return read_page(answer.document, answer.request_id)
 
 
-def _experiment(answer: Answer) -> Experiment:
-    return read_experiment(answer.document)
+def _read_experiment(experiment_id: str, answer: Answer) -> Experiment:
+    experiment = read_experiment(answer.document)
+    if experiment.experiment_id != experiment_id:
+        raise Unreadable("another experiment")
+    return experiment
 
 
-def _status(answer: Answer) -> str | None:
+def _read_status(answer: Answer) -> str | None:
     if not answer.is_json:
         raise Unreadable("not a JSON object")
     return text_member(answer.document, "Status")
 
 
-def _unreadable(operation: str, answer: Answer, why: str) -> NoReturn:
+def _raise_unreadable(operation: str, answer: Answer, why: str) -> NoReturn:
     raise UnknownEnd(
         f"unreadable answer: {why}",
         service=SERVICE,
@@ -247,15 +335,3 @@ def _unreadable(operation: str, answer: Answer, why: str) -> NoReturn:
 def _tag_filter(tags: Iterable[tuple[str, str]]) -> str | None:
     pairs = [{"Key": key, "Value": value} for key, value in tags]
     return json.dumps(pairs, separators=(",", ":"), ensure_ascii=False) if pairs else None
-
-
-def _secrets(value: JsonValue | Mapping[str, JsonValue], *, is_secret: bool = False) -> Iterator[str]:
-    """Each text of a request that stands under a name of a credential, for the service may quote it back."""
-    if isinstance(value, str) and is_secret:
-        yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from _secrets(item, is_secret=is_secret)
-    elif isinstance(value, Mapping):
-        for key, member in value.items():
-            yield from _secrets(member, is_secret=is_secret or _SECRET_KEY.search(key) is not None)

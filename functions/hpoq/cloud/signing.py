@@ -1,4 +1,7 @@
-"""The two signatures: ACS3-HMAC-SHA256 of the API gateway, and V2 (HMAC-SHA1) of SMQ. Pure functions.
+"""Credentials, and the two signatures made with them.
+
+ACS3-HMAC-SHA256 is the signature of the API gateway, MNS V2 (HMAC-SHA1) that of SMQ. The functions are pure: they get
+the time and the nonce as arguments.
 
 Sources: "V3 request structure and signature"
 (https://www.alibabacloud.com/help/en/sdk/product-overview/v3-request-structure-and-signature) and
@@ -10,22 +13,28 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
+from typing import TypeAlias
 from urllib.parse import quote
 
-from hpoq.cloud.credentials import Credentials
+from fcruntime._dataclass import dataclass
+from hpoq.errors import NoCredentials
 
 ACS3 = "ACS3-HMAC-SHA256"
 
 
 def percent_encode(text: str) -> str:
-    """RFC 3986 over UTF-8: only letters, digits and `-_.~` stay as they are."""
+    """Percent-encode the UTF-8 form of `text` by RFC 3986: all except letters, digits and `-_.~`."""
     return quote(text, safe="~")
 
 
 def canonical_query(parameters: Iterable[tuple[str, str]]) -> str:
-    """Encoded, sorted by name and joined; an empty value keeps its `=`. To be sent exactly as it is."""
+    """Return the parameters encoded, sorted by name and joined. Empty values keep their `=`.
+
+    The result must be sent unchanged.
+    """
     encoded = sorted((percent_encode(name), percent_encode(value)) for name, value in parameters)
     return "&".join(f"{name}={value}" for name, value in encoded)
 
@@ -44,10 +53,10 @@ def acs3_headers(
     now: float,
     nonce: str,
 ) -> dict[str, str]:
-    """Every header that the gateway asks for, `Authorization` included.
+    """Return all headers that the gateway requires, including `Authorization`.
 
-    `path` and `query` are percent-encoded as they will be sent, `now` is in seconds since the epoch. A nonce
-    is good for one request only.
+    `path` and `query` are percent-encoded, exactly as they will be sent. `now` is in seconds since the epoch. The
+    gateway refuses a nonce that it has seen.
     """
     payload_hash = hashlib.sha256(body).hexdigest()
     headers = {
@@ -74,7 +83,7 @@ def acs3_sign(
     payload_hash: str,
     credentials: Credentials,
 ) -> str:
-    """The `Authorization` value over exactly these headers; `query` is canonical already."""
+    """Return the `Authorization` value that signs exactly these headers. `query` must be canonical."""
     canonical_headers, names = _canonical_headers(headers)
     canonical = "\n".join((method, path or "/", query, canonical_headers, names, payload_hash))
     to_sign = f"{ACS3}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
@@ -95,10 +104,10 @@ def _canonical_headers(headers: Mapping[str, str]) -> tuple[str, str]:
 def mns_authorization(
     method: str, resource: str, headers: Mapping[str, str], credentials: Credentials
 ) -> str:
-    """The `Authorization` value of SMQ.
+    """Return the `Authorization` value of SMQ.
 
-    `resource` is the path and query byte for byte as on the request line. Of `headers` the signature covers
-    Content-MD5, Content-Type, Date (or x-mns-date in its place) and every `x-mns-*`.
+    `resource` is the path and query byte for byte as on the request line. The signature covers the headers
+    Content-MD5, Content-Type, Date (or x-mns-date instead) and every `x-mns-*`.
     """
     lower = {name.lower(): value for name, value in headers.items()}
     date = lower.get("date") or lower.get("x-mns-date", "")
@@ -107,3 +116,131 @@ def mns_authorization(
     text = "\n".join(fixed) + "\n" + mns + resource
     digest = hmac.new(credentials.access_key_secret.encode(), text.encode(), hashlib.sha1).digest()
     return f"MNS {credentials.access_key_id}:{base64.b64encode(digest).decode()}"
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """An access key, with its security token if the key is temporary.
+
+    `repr` and `str` show only the masked id. Raises NoCredentials if a part is empty or cannot be part of an
+    HTTP header.
+    """
+
+    access_key_id: str
+    access_key_secret: str
+    security_token: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.access_key_id or not self.access_key_secret or self.security_token == "":
+            raise _missing("an access key needs an id and a secret, and its token must not be empty")
+        text = "".join(self._parts())
+        if not (text.isascii() and text.isprintable()) or " " in text:
+            raise _missing("the access key contains spaces, control characters or non-ASCII characters")
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return the parts that must never be shown."""
+        return self._parts()[1:]
+
+    def _parts(self) -> tuple[str, ...]:
+        parts = (self.access_key_id, self.access_key_secret)
+        return parts if self.security_token is None else (*parts, self.security_token)
+
+    @property
+    def masked_id(self) -> str:
+        """The beginning of the id, which is not secret but need not be shown in full."""
+        return f"{self.access_key_id[:4]}***" if len(self.access_key_id) > 8 else "***"
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.masked_id})"
+
+
+CredentialsProvider: TypeAlias = Callable[[], Credentials]
+"""Returns the current credentials. Called before each try, so that rotated credentials are picked up."""
+
+
+def from_environment(environ: Mapping[str, str] | None = None) -> CredentialsProvider:
+    """Return a provider that reads the environment.
+
+    The variables are ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET and
+    ALIBABA_CLOUD_SECURITY_TOKEN, as in the vendor's own `alibabacloud-credentials`. An empty variable counts as
+    not set.
+    """
+    source = os.environ if environ is None else environ
+    reason = "the ALIBABA_CLOUD_ACCESS_KEY_* variables are not set"
+    return _provider(lambda: [source.get(name) for name in _ENVIRONMENT_NAMES], reason)
+
+
+def from_context(fc_context: object) -> CredentialsProvider:
+    """Return a provider that reads `context.credentials` of Function Compute.
+
+    The credentials may be an object or a mapping, with names in snake case or camel case. The context of the 3.12
+    runtime has none, that of others may have empty strings; both mean that there are no credentials.
+    """
+
+    def read() -> list[str | None]:
+        found = getattr(fc_context, "credentials", None)
+        return [] if found is None else [_find_member(found, names) for names in _CONTEXT_NAMES]
+
+    return _provider(read, "the function's context has no credentials")
+
+
+def chain(*providers: CredentialsProvider) -> CredentialsProvider:
+    """Return a provider that uses the first of `providers` that has credentials.
+
+    It raises NoCredentials with the reasons of all providers if none has.
+    """
+
+    def provide() -> Credentials:
+        reasons: list[str] = []
+        for provider in providers:
+            try:
+                return provider()
+            except NoCredentials as exc:
+                reasons.append(exc.message)
+        raise _missing("; ".join(reasons) or "no source of credentials is configured")
+
+    return provide
+
+
+_ENVIRONMENT_NAMES = (
+    "ALIBABA_CLOUD_ACCESS_KEY_ID",
+    "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+    "ALIBABA_CLOUD_SECURITY_TOKEN",
+)
+_CONTEXT_NAMES = (
+    ("access_key_id", "accessKeyId"),
+    ("access_key_secret", "accessKeySecret"),
+    ("security_token", "securityToken"),
+)
+
+
+def _find_member(found: object, names: tuple[str, ...]) -> str | None:
+    for name in names:
+        value = found.get(name) if isinstance(found, Mapping) else getattr(found, name, None)
+        if isinstance(value, str) and value.strip():
+            return value
+    return None
+
+
+def _provider(read: Callable[[], list[str | None]], otherwise: str) -> CredentialsProvider:
+    """Return a provider of the credentials whose id, secret and token `read` returns.
+
+    They are checked again only if they have changed. It raises NoCredentials with `otherwise` if there are none.
+    """
+    last: tuple[list[str | None], Credentials] | None = None
+
+    def provide() -> Credentials:
+        nonlocal last
+        values = read()
+        if last is None or last[0] != values:
+            key_id, secret, token = [(value or "").strip() for value in values] or ("", "", "")
+            if not key_id or not secret:
+                raise _missing(otherwise)
+            last = values, Credentials(key_id, secret, token or None)
+        return last[1]
+
+    return provide
+
+
+def _missing(message: str) -> NoCredentials:
+    return NoCredentials(message, service="credentials", operation="resolve")

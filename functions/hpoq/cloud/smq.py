@@ -1,4 +1,4 @@
-"""The client of SMQ (formerly MNS), API version 2015-06-06: queues, topics and their messages.
+"""The client of SMQ (formerly MNS), API version 2015-06-06: queues, topics and messages.
 
 Source: https://www.alibabacloud.com/help/en/mns/developer-reference/request-protocol-description.
 """
@@ -6,75 +6,67 @@ Source: https://www.alibabacloud.com/help/en/mns/developer-reference/request-pro
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, TypeVar
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, TypeVar
 
-import requests
-
-from fcruntime.dataclass import dataclass
-from fcruntime.jsonvalue import JsonValue
-from hpoq.clock import SystemClock
-from hpoq.cloud.connections import new_session
-from hpoq.cloud.credentials import CredentialsProvider, from_environment
-from hpoq.cloud.endpoint import check_region
-from hpoq.cloud.retry import harmless_to_repeat, surely_not_acted
-from hpoq.cloud.safexml import build, is_carriable
+from hpoq.clock import Budget
+from hpoq.cloud.caller import CanRetry, ServiceClient, is_harmless_to_repeat, is_safe_to_repeat
+from hpoq.cloud.endpoint import check_account, check_region
 from hpoq.cloud.signing import canonical_query, percent_encode
-from hpoq.cloud.smq_messages import (
+from hpoq.cloud.smq_wire import (
+    NAMESPACE,
+    SERVICE,
     QueueAttributes,
     ReceivedMessage,
     SentMessage,
-    new_receipt_handle,
-    queue_attributes,
-    received_messages,
-    sent_message,
+    read_answer,
+    read_messages,
+    read_queue_attributes,
+    read_receipt_handle,
+    read_sent_message,
+    sign_call,
 )
-from hpoq.cloud.smq_protocol import NAMESPACE, SERVICE, SmqProtocol
-from hpoq.cloud.transport import Transport
-from hpoq.contract.keys import message_key
-from hpoq.errors import Invalid, NotFound, SettingsError
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from hpoq.contract.request import ExperimentRequest
+from hpoq.cloud.xml import build, is_carriable
+from hpoq.errors import Invalid, NotFound
 
 T = TypeVar("T")
 
 MOST_BODY_BYTES = 65_536
 MOST_MESSAGES = 16
-_LONGEST_POLL_SECONDS = 30
+_MAX_POLL_SECONDS = 30
 
 
 def fits(body: bytes) -> bool:
-    """Whether `body`, in base64, is small enough for a message."""
+    """Return whether `body`, encoded in base64, is small enough for a message."""
     return (len(body) + 2) // 3 * 4 <= MOST_BODY_BYTES
 
 
 def default_endpoint(account_id: str, region: str) -> str:
-    """The public endpoint; those inside a VPC are to be set explicitly."""
-    if not account_id.isdecimal():
-        raise SettingsError(["the account id must consist of digits"])
-    return f"https://{account_id}.mns.{check_region(region)}.aliyuncs.com"
+    """Return the public endpoint of an account. Endpoints inside a VPC must be set explicitly."""
+    return f"https://{check_account(account_id)}.mns.{check_region(region)}.aliyuncs.com"
 
 
 def queue_endpoint(account_id: str, region: str, queue: str) -> str:
-    """The name by which a subscription addresses a queue.
+    """Return the name by which a subscription addresses a queue.
 
     Source: https://www.alibabacloud.com/help/doc-detail/27480.htm.
     """
     return f"acs:mns:{region}:{account_id}:queues/{queue}"
 
 
-class Smq(SmqProtocol):
-    """Sends, publishes, receives, and manages queues and topics.
+class Smq(ServiceClient):
+    """Sends, publishes and receives messages, and manages queues and topics.
 
-    Every method takes `give_up_at`, a value of the monotonic clock by which it returns or raises, and raises
-    CallError. Unless told otherwise, a call is repeated on Throttled, Unavailable and UnknownEnd. For sending
-    that means that a message may arrive twice, as it may at any time on a queue that delivers at least once:
-    consumers tell a repeat by the event id or the key in its body.
+    The deployed function only sends and publishes. The other operations serve producers and operators' tools.
+
+    Every method raises CallError, and returns or raises before its `budget` ends. Unless stated otherwise, a call
+    is repeated after Throttled, Unavailable and UnknownEnd. A repeated send may put a message into the queue twice.
+    That can happen at any time with a queue that delivers at least once, so consumers recognise a repeated message
+    by the event id or the key in its body.
     """
+
+    service = SERVICE
 
     def send_message(
         self,
@@ -84,31 +76,35 @@ class Smq(SmqProtocol):
         delay_seconds: int = 0,
         encode_base64: bool = True,
         repeatable: bool = True,
-        give_up_at: float | None = None,
+        budget: Budget | None = None,
     ) -> SentMessage:
-        """Put `body` into `queue`, as base64 unless told otherwise; UTF-8 text that XML can carry if so told.
+        """Put `body` into `queue`, in base64 or, without `encode_base64`, as the UTF-8 text that it is.
 
-        If it is not `repeatable`, a call whose end is unknown is not repeated: the message may be in the queue.
-        Raises Invalid, without sending, if the text on the wire is too large (65,536 bytes) or not carriable.
+        Unless `repeatable`, a call with an unknown end is not repeated; the message may then be in the queue.
+        Raises Invalid, without sending, if the text on the wire has more than 65,536 bytes or contains characters
+        that XML cannot carry.
         """
-        text = base64.b64encode(body).decode() if encode_base64 else _decoded(body)
-        members = {"MessageBody": _checked("SendMessage", text)}
+        text = base64.b64encode(body).decode() if encode_base64 else _decode(body)
+        members = {"MessageBody": _check_text("SendMessage", text)}
         if delay_seconds:
             members["DelaySeconds"] = str(delay_seconds)
         data = build("Message", NAMESPACE, members.items())
-        may_retry = harmless_to_repeat if repeatable else surely_not_acted
+        can_retry = is_harmless_to_repeat if repeatable else is_safe_to_repeat
         target = _messages("queues", queue)
-        return self.call("SendMessage", "POST", target, sent_message, data, give_up_at, may_retry=may_retry)
+        return self.call(
+            "SendMessage", "POST", target, read_sent_message, data, budget=budget, can_retry=can_retry
+        )
 
     def publish_message(
-        self, topic: str, body: str, *, tag: str | None = None, give_up_at: float | None = None
+        self, topic: str, body: str, *, tag: str | None = None, budget: Budget | None = None
     ) -> SentMessage:
-        """Publish `body` as it is, not base64; limits and errors as in `send_message`."""
-        members = {"MessageBody": _checked("PublishMessage", body)}
+        """Publish `body` unchanged, not in base64. Limits and errors are those of `send_message`."""
+        members = {"MessageBody": _check_text("PublishMessage", body)}
         if tag is not None:
             members["MessageTag"] = tag
         data = build("Message", NAMESPACE, members.items())
-        return self.call("PublishMessage", "POST", _messages("topics", topic), sent_message, data, give_up_at)
+        target = _messages("topics", topic)
+        return self.call("PublishMessage", "POST", target, read_sent_message, data, budget=budget)
 
     def receive_messages(
         self,
@@ -116,37 +112,42 @@ class Smq(SmqProtocol):
         *,
         count: int = MOST_MESSAGES,
         wait_seconds: int = 0,
-        give_up_at: float | None = None,
+        budget: Budget | None = None,
     ) -> tuple[ReceivedMessage, ...]:
-        """Up to `count` messages (16 at most), waiting up to `wait_seconds` (30 at most) for the first.
+        """Receive up to `count` messages (at most 16), waiting up to `wait_seconds` (at most 30) for the first.
 
-        They stay invisible to others until deleted or until their time is up. Empty if there are none, which
-        may come back before the wait is over. A wait that does not fit before `give_up_at` is shortened.
+        The messages stay invisible to others until they are deleted or their visibility time-out ends. Returns
+        an empty tuple if there are none, possibly before the wait is over. A wait that does not fit into `budget`
+        is shortened.
         """
-        wait = self._fitting_wait(min(wait_seconds, _LONGEST_POLL_SECONDS), give_up_at)
+        wait = min(wait_seconds, _MAX_POLL_SECONDS)
+        if budget is not None:
+            # Connecting and reading the answer must fit into the budget after the wait.
+            spare = budget.seconds_left() - self._connect_timeout - self._read_timeout
+            wait = int(max(0, min(wait, spare)))
         query = canonical_query([("numOfMessages", str(count)), ("waitseconds", str(wait))])
         target = f"{_messages('queues', queue)}?{query}"
-        return self._list("BatchReceiveMessage", target, give_up_at, extra_seconds=float(wait))
+        return self._receive("BatchReceiveMessage", target, budget, extra_seconds=float(wait))
 
     def peek(
-        self, queue: str, *, count: int = 1, give_up_at: float | None = None
+        self, queue: str, *, count: int = 1, budget: Budget | None = None
     ) -> tuple[ReceivedMessage, ...]:
-        """Up to `count` visible messages, left as they are."""
+        """Return up to `count` visible messages without changing them."""
         query = canonical_query([("peekonly", "true"), ("numOfMessages", str(count))])
-        return self._list("BatchPeekMessage", f"{_messages('queues', queue)}?{query}", give_up_at)
+        return self._receive("BatchPeekMessage", f"{_messages('queues', queue)}?{query}", budget)
 
-    def delete_message(self, queue: str, receipt_handle: str, *, give_up_at: float | None = None) -> None:
-        """Delete a received message; raises NotFound if the lease on it is lost."""
+    def delete_message(self, queue: str, receipt_handle: str, *, budget: Budget | None = None) -> None:
+        """Delete a received message. Raises NotFound if its visibility time-out has ended."""
         target = f"{_messages('queues', queue)}?{canonical_query([('ReceiptHandle', receipt_handle)])}"
-        self.call("DeleteMessage", "DELETE", target, _nothing, b"", give_up_at)
+        self.call("DeleteMessage", "DELETE", target, _ignore, budget=budget)
 
     def change_visibility(
-        self, queue: str, receipt_handle: str, seconds: int, *, give_up_at: float | None = None
+        self, queue: str, receipt_handle: str, seconds: int, *, budget: Budget | None = None
     ) -> str:
-        """Keep a received message invisible for `seconds` from now; returns its new receipt handle."""
+        """Keep a received message invisible for `seconds` from now, and return its new receipt handle."""
         query = canonical_query([("receiptHandle", receipt_handle), ("visibilityTimeout", str(seconds))])
         target = f"{_messages('queues', queue)}?{query}"
-        return self.call("ChangeMessageVisibility", "PUT", target, new_receipt_handle, b"", give_up_at)
+        return self.call("ChangeMessageVisibility", "PUT", target, read_receipt_handle, budget=budget)
 
     def create_queue(
         self,
@@ -157,9 +158,9 @@ class Smq(SmqProtocol):
         retention_period: int | None = None,
         delay_seconds: int | None = None,
         polling_wait_seconds: int | None = None,
-        give_up_at: float | None = None,
+        budget: Budget | None = None,
     ) -> None:
-        """Create it, or find it with the same attributes; raises Conflict if it exists with others."""
+        """Create a queue, unless it exists with the same attributes. Raises Conflict if it exists with others."""
         members = {
             "VisibilityTimeout": visibility_timeout,
             "MaximumMessageSize": maximum_message_size,
@@ -169,16 +170,17 @@ class Smq(SmqProtocol):
         }
         given = [(name, str(value)) for name, value in members.items() if value is not None]
         data = build("Queue", NAMESPACE, given)
-        self.call("CreateQueue", "PUT", f"/queues/{_name(queue)}", _nothing, data, give_up_at)
+        self.call("CreateQueue", "PUT", f"/queues/{_name(queue)}", _ignore, data, budget=budget)
 
-    def get_queue_attributes(self, queue: str, *, give_up_at: float | None = None) -> QueueAttributes:
+    def get_queue_attributes(self, queue: str, *, budget: Budget | None = None) -> QueueAttributes:
+        """Return the settings and counters of a queue. Raises NotFound if it does not exist."""
         target = f"/queues/{_name(queue)}"
-        return self.call("GetQueueAttributes", "GET", target, queue_attributes, b"", give_up_at)
+        return self.call("GetQueueAttributes", "GET", target, read_queue_attributes, budget=budget)
 
-    def create_topic(self, topic: str, *, give_up_at: float | None = None) -> None:
-        """Create it, or find it with the same attributes; raises Conflict if it exists with others."""
+    def create_topic(self, topic: str, *, budget: Budget | None = None) -> None:
+        """Create a topic, unless it exists with the same attributes. Raises Conflict if it exists with others."""
         data = build("Topic", NAMESPACE, ())
-        self.call("CreateTopic", "PUT", f"/topics/{_name(topic)}", _nothing, data, give_up_at)
+        self.call("CreateTopic", "PUT", f"/topics/{_name(topic)}", _ignore, data, budget=budget)
 
     def subscribe(
         self,
@@ -187,129 +189,77 @@ class Smq(SmqProtocol):
         endpoint: str,
         *,
         content_format: Literal["XML", "JSON", "SIMPLIFIED"] = "SIMPLIFIED",
-        give_up_at: float | None = None,
+        budget: Budget | None = None,
     ) -> None:
-        """Have `topic` push to `endpoint`, for a queue what `queue_endpoint` gives.
+        """Subscribe `endpoint`, which for a queue is the result of `queue_endpoint`, to `topic`.
 
-        SIMPLIFIED hands over the published body alone. Raises Conflict if the subscription exists otherwise.
+        SIMPLIFIED pushes the published body alone. Raises Conflict if the subscription exists with other
+        attributes.
         """
         data = build(
             "Subscription", NAMESPACE, [("Endpoint", endpoint), ("NotifyContentFormat", content_format)]
         )
         target = f"/topics/{_name(topic)}/subscriptions/{_name(subscription)}"
-        self.call("Subscribe", "PUT", target, _nothing, data, give_up_at)
+        self.call("Subscribe", "PUT", target, _ignore, data, budget=budget)
 
-    def delete_queue(self, queue: str, *, give_up_at: float | None = None) -> None:
-        """Delete it with all its messages; one that does not exist is no error at the service."""
-        self.call("DeleteQueue", "DELETE", f"/queues/{_name(queue)}", _nothing, b"", give_up_at)
+    def delete_queue(self, queue: str, *, budget: Budget | None = None) -> None:
+        """Delete a queue with all its messages. The service reports no error if the queue does not exist."""
+        self.call("DeleteQueue", "DELETE", f"/queues/{_name(queue)}", _ignore, budget=budget)
 
-    def unsubscribe(self, topic: str, subscription: str, *, give_up_at: float | None = None) -> None:
+    def unsubscribe(self, topic: str, subscription: str, *, budget: Budget | None = None) -> None:
+        """Delete a subscription of `topic`."""
         target = f"/topics/{_name(topic)}/subscriptions/{_name(subscription)}"
-        self.call("Unsubscribe", "DELETE", target, _nothing, b"", give_up_at)
+        self.call("Unsubscribe", "DELETE", target, _ignore, budget=budget)
 
-    def _fitting_wait(self, wait_seconds: int, give_up_at: float | None) -> int:
-        if give_up_at is None:
-            return wait_seconds
-        caller = self._caller
-        left = give_up_at - caller.transport.clock.monotonic() - caller.connect_timeout - caller.read_timeout
-        return max(0, min(wait_seconds, int(left)))
+    def call(
+        self,
+        operation: str,
+        method: str,
+        target: str,
+        read: Callable[[bytes], T],
+        body: bytes = b"",
+        *,
+        budget: Budget | None = None,
+        extra_seconds: float = 0.0,
+        can_retry: CanRetry = is_harmless_to_repeat,
+    ) -> T:
+        """Call any operation, and return what `read` makes of the answer's body. Raises CallError.
 
-    def _list(
-        self, operation: str, target: str, give_up_at: float | None, *, extra_seconds: float = 0.0
+        `target` is the percent-encoded path and query. If `read` raises ValueError, the end is unknown.
+        """
+        clock, host = self._transport.clock, self._endpoint.host
+        return self._call(
+            operation,
+            method,
+            target,
+            lambda credentials: sign_call(method, target, host, body, credentials, clock.now()),
+            partial(read_answer, operation, read),
+            body=body,
+            can_retry=can_retry,
+            budget=budget,
+            extra_seconds=extra_seconds,
+        )
+
+    def _receive(
+        self, operation: str, target: str, budget: Budget | None, *, extra_seconds: float = 0.0
     ) -> tuple[ReceivedMessage, ...]:
         try:
-            return self.call(operation, "GET", target, received_messages, b"", give_up_at, extra_seconds)
+            return self.call(
+                operation, "GET", target, read_messages, budget=budget, extra_seconds=extra_seconds
+            )
         except NotFound as exc:
             if exc.code == "MessageNotExist":
                 return ()
             raise
 
 
-@dataclass(frozen=True)
-class SentRequest:
-    """`message_id` is the queue's own; `key` is the idempotency key that events about the request carry."""
-
-    message_id: str
-    key: str
-
-
-class Queue:
-    """The queue `name` of requests, for producers. A context manager, where it has connections of its own."""
-
-    def __init__(self, smq: Smq, name: str) -> None:
-        self.name = name
-        self._smq = smq
-        self._session: requests.Session | None = None
-
-    @classmethod
-    def open(cls, name: str, endpoint: str, credentials: CredentialsProvider | None = None) -> Queue:
-        """The queue at `endpoint` (see `default_endpoint`), over connections of its own.
-
-        Without `credentials` those of the environment are used, `ALIBABA_CLOUD_ACCESS_KEY_ID` and its companions.
-        """
-        session = new_session()
-        smq = Smq(Transport(session, SystemClock()), endpoint, credentials or from_environment())
-        queue = cls(smq, name)
-        queue._session = session
-        return queue
-
-    def close(self) -> None:
-        """Give up the connections that `open` made."""
-        if self._session is not None:
-            self._session.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def send(
-        self,
-        request: ExperimentRequest | Mapping[str, JsonValue],
-        *,
-        idempotency_key: str | None = None,
-        delay_seconds: int = 0,
-        give_up_at: float | None = None,
-    ) -> SentRequest:
-        """Enqueue `request`, a model or a document of any form that the contract takes.
-
-        With a key, its own or `idempotency_key`, it is idempotent: an unknown end is repeated here, and the
-        caller may send again after any error, days later too; one experiment comes of it. Without one, every
-        message is an experiment of its own, so an unknown end is raised at once and left to the caller.
-
-        Raises RequestRejected, with every violation and before anything is sent; ValueError if the request
-        already has another key; CallError.
-        """
-        valid = _parsed(request if isinstance(request, Mapping) else request.wire())
-        if idempotency_key is not None:
-            if valid.idempotency_key not in (None, idempotency_key):
-                raise ValueError("the request has an idempotencyKey of its own")
-            valid = _parsed({**valid.wire(), "idempotencyKey": idempotency_key})
-        message = self._smq.send_message(
-            self.name,
-            json.dumps(valid.wire(), ensure_ascii=False, separators=(",", ":")).encode(),
-            delay_seconds=delay_seconds,
-            repeatable=valid.idempotency_key is not None,
-            give_up_at=give_up_at,
-        )
-        return SentRequest(message.message_id, message_key(valid.idempotency_key, message.message_id))
-
-
-def _parsed(document: Mapping[str, JsonValue]) -> ExperimentRequest:
-    # For producers: the function itself sends no request.
-    from hpoq.contract.request import parse_request
-
-    return parse_request(json.dumps(document).encode()).request
-
-
-def _nothing(_body: bytes) -> None:
-    """For calls whose success is all there is to know."""
+def _ignore(_body: bytes) -> None:
+    """Read nothing, for calls whose success is the whole answer."""
 
 
 def _name(name: str) -> str:
     if name in ("", ".", ".."):
-        raise ValueError("not the name of a queue, a topic or a subscription")
+        raise ValueError(f"{name!r} is not the name of a queue, a topic or a subscription")
     return percent_encode(name)
 
 
@@ -317,23 +267,24 @@ def _messages(kind: str, name: str) -> str:
     return f"/{kind}/{_name(name)}/messages"
 
 
-def _decoded(body: bytes) -> str:
+def _decode(body: bytes) -> str:
     try:
         return body.decode()
     except UnicodeDecodeError as exc:
-        raise _unsendable("SendMessage", "InvalidMessageBody", "a body sent plain must be UTF-8") from exc
+        message = "a body that is not sent in base64 must be UTF-8"
+        raise _invalid("SendMessage", "InvalidMessageBody", message) from exc
 
 
-def _checked(operation: str, text: str) -> str:
+def _check_text(operation: str, text: str) -> str:
     if not is_carriable(text):
-        reason = "XML cannot carry a control character of the body; send it as base64"
-        raise _unsendable(operation, "InvalidMessageBody", reason)
+        message = "XML cannot carry a control character in the body; send the body in base64"
+        raise _invalid(operation, "InvalidMessageBody", message)
     size = len(text.encode())
     if size > MOST_BODY_BYTES:
-        reason = f"the body has {size} bytes on the wire, at most {MOST_BODY_BYTES} are allowed"
-        raise _unsendable(operation, "MessageBodyTooLarge", reason)
+        message = f"the body has {size} bytes on the wire, at most {MOST_BODY_BYTES} are allowed"
+        raise _invalid(operation, "MessageBodyTooLarge", message)
     return text
 
 
-def _unsendable(operation: str, code: str, message: str) -> Invalid:
+def _invalid(operation: str, code: str, message: str) -> Invalid:
     return Invalid(message, service=SERVICE, operation=operation, code=code)

@@ -1,7 +1,7 @@
-"""The client of Tablestore's wide-column API, version 2015-12-31: single rows, on condition.
+"""The client of Tablestore's wide-column API, version 2015-12-31: conditional reads and writes of single rows.
 
 Source: the HTTP interface (https://help.aliyun.com/document_detail/27299.html) and the official SDK. Every call is
-tried once: what a broken one means is for the caller to say.
+tried once, because only the caller knows whether a write with an unknown end may be repeated.
 """
 
 from __future__ import annotations
@@ -9,25 +9,23 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from typing import TypeVar
 
 from hpoq.cloud import ots_wire
 from hpoq.cloud.answers import scrub
-from hpoq.cloud.caller import ServiceClient
-from hpoq.cloud.credentials import Credentials, CredentialsProvider
+from hpoq.cloud.caller import RetryPolicy, ServiceClient
 from hpoq.cloud.ots_wire import ColumnValue, Condition, Row, WireError
-from hpoq.cloud.retry import RetryPolicy
-from hpoq.cloud.transport import Response, SignedRequest, Transport
+from hpoq.cloud.signing import Credentials, CredentialsProvider
+from hpoq.cloud.transport import Response, Transport
 from hpoq.errors import CallError, Conflict, Denied, Invalid, NotFound, Throttled, UnknownEnd
-
-T = TypeVar("T")
 
 SERVICE = "tablestore"
 VERSION = "2015-12-31"
 MOST_ROWS = 100
 """How many rows one BatchGetRow may ask for."""
+_CODE = re.compile(r"OTS[A-Za-z]{1,80}")
 _CONDITION_FAILED = "OTSConditionCheckFail"
 _KINDS: dict[str, type[CallError]] = {
     _CONDITION_FAILED: Conflict,
@@ -35,7 +33,7 @@ _KINDS: dict[str, type[CallError]] = {
     "OTSAuthFailed": Denied,
     "OTSNoPermissionAccess": Denied,
     "OTSQuotaExhausted": Denied,
-    # None of these has been carried out; the SDK repeats even writes after them.
+    # The service has not carried out a call that it answers with one of these; the SDK repeats even writes.
     **dict.fromkeys(
         (
             "OTSRowOperationConflict",
@@ -53,7 +51,9 @@ _KINDS: dict[str, type[CallError]] = {
 
 
 class Tablestore(ServiceClient):
-    """Puts and gets rows of the tables of `instance`. Raises CallError."""
+    """Puts and gets rows in the tables of `instance`. Every method raises CallError."""
+
+    service = SERVICE
 
     def __init__(
         self,
@@ -76,9 +76,9 @@ class Tablestore(ServiceClient):
         self._instance = instance
 
     def put_row(self, table: str, key: Row, columns: Row, condition: Condition) -> bool:
-        """Write the whole row if `condition` holds; False if it does not.
+        """Replace the whole row if `condition` holds. Return False if it does not.
 
-        Repeated after an unknown end, a write that had taken place fails its condition.
+        If a write took place although its end was unknown, a repetition finds that its condition fails.
         """
         try:
             self.call("PutRow", ots_wire.put_row(table, key, columns, condition))
@@ -89,7 +89,7 @@ class Tablestore(ServiceClient):
         return True
 
     def get_row(self, table: str, key: Row) -> dict[str, ColumnValue] | None:
-        """The attribute columns of the row, as the last finished write left them; None if there is none."""
+        """Return the attribute columns of a row as the last finished write left them, or None if there is no row."""
         answer = self.call("GetRow", ots_wire.get_row(table, key))
         try:
             return ots_wire.row_of(answer)
@@ -97,38 +97,52 @@ class Tablestore(ServiceClient):
             raise UnknownEnd(f"unreadable answer: {exc}", service=SERVICE, operation="GetRow") from exc
 
     def batch_get_row(self, table: str, keys: Sequence[Row]) -> list[dict[str, ColumnValue] | None]:
-        """The attribute columns of up to MOST_ROWS rows, in the order of `keys`, in one call.
+        """Return the attribute columns of up to MOST_ROWS rows, in the order of `keys`, in one call.
 
-        None for a row that is not there, or that the service could not read now.
+        An item is None if there is no such row, or if the service could not read it now.
         """
         answer = self.call("BatchGetRow", ots_wire.batch_get_row(table, keys))
         try:
             rows = ots_wire.rows_of(answer)
             if len(rows) != len(keys):
-                raise WireError("a response about other rows")
+                raise WireError("the response is about other rows")
         except (WireError, UnicodeDecodeError) as exc:
             raise UnknownEnd(f"unreadable answer: {exc}", service=SERVICE, operation="BatchGetRow") from exc
         return rows
 
-    def call(self, operation: str, body: bytes) -> bytes:
-        """The body of the service's answer to `operation`."""
+    def get_range(
+        self, table: str, column: str, after: str | None, limit: int
+    ) -> tuple[list[tuple[str, dict[str, ColumnValue]]], str | None]:
+        """Return the key and the columns of up to `limit` rows, in the order of their key, the text `column`.
 
-        def sign(credentials: Credentials) -> SignedRequest:
-            return self._signed(operation, body, credentials)
+        They begin with the key `after`, or with the first one if it is None. The second item is the key to go on
+        with, or None after the last row.
+        """
+        answer = self.call("GetRange", ots_wire.get_range(table, column, after, limit))
+        try:
+            return ots_wire.range_of(answer, column)
+        except (WireError, UnicodeDecodeError, KeyError) as exc:
+            raise UnknownEnd(f"unreadable answer: {exc}", service=SERVICE, operation="GetRange") from exc
+
+    def call(self, operation: str, body: bytes) -> bytes:
+        """Call `operation` and return the body of its answer."""
 
         def read(response: Response, credentials: Credentials) -> bytes:
             if not 200 <= response.status < 300:
-                raise _error(operation, response, credentials)
-            # Whatever stands between may answer in the service's place, and a write that is only believed to be
-            # there is worse than one that failed.
+                raise _read_error(operation, response, credentials)
+            # A proxy may answer instead of the service. To believe in a write that did not happen would be worse
+            # than to repeat one that did.
             if response.headers.get("x-ots-contentmd5") != _md5(response.body):
                 raise UnknownEnd("not the service's own answer", service=SERVICE, operation=operation)
             return response.body
 
-        return self._caller.call(sign, read, may_retry=lambda _: False, give_up_at=None)
+        def sign(credentials: Credentials) -> Mapping[str, str]:
+            return self._sign(operation, body, credentials)
 
-    def _signed(self, operation: str, body: bytes, credentials: Credentials) -> SignedRequest:
-        moment = datetime.fromtimestamp(self._caller.transport.clock.now(), timezone.utc)
+        return self._call(operation, "POST", f"/{operation}", sign, read, body=body)
+
+    def _sign(self, operation: str, body: bytes, credentials: Credentials) -> dict[str, str]:
+        moment = datetime.fromtimestamp(self._transport.clock.now(), timezone.utc)
         headers = {
             "x-ots-accesskeyid": credentials.access_key_id,
             "x-ots-apiversion": VERSION,
@@ -139,13 +153,11 @@ class Tablestore(ServiceClient):
         if credentials.security_token is not None:
             headers["x-ots-ststoken"] = credentials.security_token
         headers["x-ots-signature"] = signature(operation, headers, credentials)
-        endpoint = self._caller.endpoint
-        headers |= {"Host": endpoint.host, "User-Agent": "hpoq"}
-        return SignedRequest(SERVICE, operation, "POST", endpoint, f"/{operation}", headers, body)
+        return headers | {"Host": self._endpoint.host, "User-Agent": "hpoq"}
 
 
 def signature(operation: str, headers: dict[str, str], credentials: Credentials) -> str:
-    """The value of `x-ots-signature` (version 2) over `headers`, all of which are `x-ots-*`."""
+    """Return the value of `x-ots-signature` (version 2) over `headers`, whose names all begin with `x-ots-`."""
     lines = "".join(f"{name}:{headers[name].strip()}\n" for name in sorted(headers))
     text = f"/{operation}\nPOST\n\n{lines}"
     key = credentials.access_key_secret.encode()
@@ -156,16 +168,24 @@ def _md5(body: bytes) -> str:
     return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
 
 
-def _error(operation: str, response: Response, credentials: Credentials) -> CallError:
-    """The error by its code. Whatever the code does not settle, a 5xx above all, has an unknown end."""
-    code, message = ots_wire.error_of(response.body) or (None, "")
-    unsettled = UnknownEnd if response.status >= 500 or response.status < 400 else Invalid
-    kind = _KINDS.get(code or "", unsettled)
+def _read_error(operation: str, response: Response, credentials: Credentials) -> CallError:
+    """Return the error that an answer reports, classified by its code.
+
+    The end is unknown if the answer does not come from the service, or if neither code nor status is conclusive.
+    """
+    code, message = ots_wire.error_of(response.body) or ("", "")
+    kind: type[CallError] = UnknownEnd
+    # The error page of a proxy may happen to be a valid protobuf message, but has none of the service's codes.
+    if _CODE.fullmatch(code):
+        is_settled = 400 <= response.status < 500
+        kind = _KINDS.get(code, Invalid if is_settled else UnknownEnd)
+    else:
+        code, message = "", f"not the service's own answer, HTTP status {response.status}"
     return kind(
         scrub(message, credentials.secrets()) or f"HTTP status {response.status}",
         service=SERVICE,
         operation=operation,
-        code=None if code is None else scrub(code, credentials.secrets())[:120],
+        code=code or None,
         request_id=response.headers.get("x-ots-requestid"),
         http_status=response.status,
     )

@@ -1,31 +1,41 @@
-"""One signed request out, one answer in: the single place where a broken exchange gets its ending."""
+"""Send one request and read one answer.
+
+This is the only place that decides how an interrupted exchange has ended: *not sent*, or *unknown*. It also records
+the newest observation of how far this machine's clock is from the servers' clocks, from the date of their answers.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from functools import partial
 
 import requests
+from requests.cookies import RequestsCookieJar
 from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import ClosedPoolError, ConnectTimeoutError, NewConnectionError
 
-from fcruntime.dataclass import dataclass, field
-from hpoq.clock import Clock
-from hpoq.cloud.connections import Exchange, TooLate
+from fcruntime._dataclass import dataclass, field
+from hpoq.clock import Budget, Clock
+from hpoq.cloud.connections import IDLE_SECONDS, Exchange, TooLate, environment_settings, signs_late
 from hpoq.cloud.endpoint import Endpoint
 from hpoq.errors import CallError, NoTimeLeft, Unavailable, UnknownEnd
-from hpoq.observability.trace import traceparent
+from hpoq.observability.measures import Call, trace_call, traceparent
 
-_CHUNK = 64 * 1024
-_NEVER_SENT = (ClosedPoolError, ConnectTimeoutError, NewConnectionError, ConnectionRefusedError)
+_CHUNK_BYTES = 64 * 1024
+_MAX_READING_AGE_SECONDS = 300.0
+_UNSENT_CAUSES = (ClosedPoolError, ConnectTimeoutError, NewConnectionError, ConnectionRefusedError)
 
 
 @dataclass(frozen=True)
-class SignedRequest:
-    """A request that is sent byte for byte as it was signed.
+class Request:
+    """A request that is signed when it is sent.
 
-    `target` is the percent-encoded path and query, `headers` the complete set, `Authorization` included. The
-    text form shows neither headers nor body.
+    `target` is the percent-encoded path and query. `sign` returns the complete headers, including
+    `Authorization`; headers and body are sent byte for byte as they were signed. `repr` shows neither. A pooled
+    connection that was idle for `max_idle_seconds` is replaced before the request is sent. `is_own` says whether an
+    answer is the service's own; the connection of another one is not used again.
     """
 
     service: str
@@ -33,139 +43,206 @@ class SignedRequest:
     method: str
     endpoint: Endpoint
     target: str
-    headers: Mapping[str, str] = field(repr=False)
+    sign: Callable[[], Mapping[str, str]] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
+    max_idle_seconds: float = IDLE_SECONDS
+    is_own: Callable[[Response], bool] = field(default=lambda _: True, repr=False)
 
 
 @dataclass(frozen=True)
 class Response:
-    """An answer, whatever its status. Header names are in lower case."""
+    """An answer of any status. Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
 
 
+@dataclass(frozen=True)
+class ClockReading:
+    """How many seconds this machine's clock was ahead of a server's: at least `least`, at most `most`.
+
+    `taken_at` and `taken_monotonic` are the time of the observation, by this machine's two clocks.
+    """
+
+    least: float
+    most: float
+    taken_at: float
+    taken_monotonic: float
+
+    @classmethod
+    def from_answer(cls, headers: Mapping[str, str], sent_at: float, clock: Clock) -> ClockReading | None:
+        """Compare `clock` with the date of an answer that has just arrived; None if the answer has no date.
+
+        `sent_at` is when the first byte of the request left. The server read its clock at some moment between
+        that and now, and cut the date off to whole seconds.
+        """
+        date = read_date(headers)
+        if date is None:
+            return None
+        now = clock.now()
+        return cls(sent_at - (date + 1), now - date, taken_at=now, taken_monotonic=clock.monotonic())
+
+    @property
+    def error(self) -> float:
+        """The smallest error that explains the reading: positive if ahead, negative if behind, else 0.0."""
+        return max(self.least, 0.0) or min(self.most, 0.0)
+
+
 class AnswerTooLarge(OSError):
-    """The answer was cut off at the size that the transport takes."""
+    """The answer was larger than the transport's limit, and was not read to its end."""
 
 
 class Transport:
     """Sends requests over the connections of `session`; safe to share between threads.
 
-    Make one for each instance of the function, over `connections.new_session()`. Any other session works too,
-    the local cloud's for one; then its exceptions alone tell whether a request was sent, and its own reading
-    of the time-outs holds.
-    `least_seconds` is the time below which a request is not begun, `most_bytes` the largest answer taken.
+    Build one for each instance of the function, over `connections.new_session()`. Other sessions work too, such
+    as the local cloud's. They apply the time-outs in their own way, and only their exceptions show whether a
+    request was sent. Answers of more than `max_bytes` are not accepted.
     """
 
-    def __init__(
-        self,
-        session: requests.Session,
-        clock: Clock,
-        *,
-        least_seconds: float = 0.25,
-        most_bytes: int = 4 * 1024 * 1024,
-    ) -> None:
+    def __init__(self, session: requests.Session, clock: Clock, *, max_bytes: int = 4 * 1024 * 1024) -> None:
         self.clock = clock
         self._session = session
-        self._least_seconds = least_seconds
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
+        self._reading: ClockReading | None = None
+
+    def clock_error(self) -> float:
+        """Return how many seconds this machine's clock is off at least: positive ahead, negative behind.
+
+        0.0 if the newest answer agrees with the clock, if it is older than 5 minutes by either clock, or if no
+        answer had a date.
+        """
+        reading = self._reading
+        if reading is None:
+            return 0.0
+        age = max(
+            abs(self.clock.now() - reading.taken_at), abs(self.clock.monotonic() - reading.taken_monotonic)
+        )
+        if age > _MAX_READING_AGE_SECONDS:
+            return 0.0
+        return reading.error
 
     def send(
-        self,
-        request: SignedRequest,
-        *,
-        connect_timeout: float,
-        read_timeout: float,
-        give_up_at: float | None = None,
-        not_after: float | None = None,
+        self, request: Request, *, connect_timeout: float, read_timeout: float, budget: Budget | None = None
     ) -> Response:
-        """Send `request` and read its answer.
+        """Sign `request`, send it and read its answer.
 
-        `connect_timeout` bounds each attempt to connect, `read_timeout` everything from the first byte sent
-        to the last byte read, both in seconds. Both shrink to what is left until `give_up_at`, a value of the
-        monotonic clock, and `not_after`, one of the wall clock, which goes on where the other may stand still
-        (a suspended machine); the first byte never leaves later than `least_seconds` before either. Looking
-        up a name takes as long as the resolver lets it.
+        `connect_timeout` bounds each attempt to connect, `read_timeout` the time from the first byte sent to the
+        last byte read, both in seconds. Both shrink to what is left of `budget`. Resolving a host name is not
+        bounded. A connection of `connections` signs the request once it is established; for any other session
+        the request is signed directly before `session.send`.
 
-        The trace of the message under way goes along in a header of its own, which no signature covers.
-
-        Raises NoTimeLeft and Unavailable if nothing was sent, UnknownEnd once something may have been.
+        Raises NoTimeLeft or Unavailable if nothing was sent, UnknownEnd if something may have been.
         """
+        budget = budget or Budget(self.clock)
         prepared = _prepare(request)
-        if carried := traceparent():
-            prepared.headers["traceparent"] = carried
-
-        def left() -> float:
-            monotonic = math.inf if give_up_at is None else give_up_at - self.clock.monotonic()
-            wall = math.inf if not_after is None else not_after - self.clock.now()
-            return min(monotonic, wall)
-
-        if left() < self._least_seconds:
+        if not signs_late(self._session, request.endpoint.url(request.target)):
+            prepared.headers.update(_sign(request))
+        left = budget.seconds_left()
+        if left < budget.least_seconds:
             raise _no_time_left(request)
-        connect, read = min(connect_timeout, left()), min(read_timeout, left())
-        exchange = Exchange(
-            self.clock.monotonic, read_seconds=read_timeout, left=left, least_seconds=self._least_seconds
-        )
-        with exchange.on_this_thread():
+        timeouts = min(connect_timeout, left), min(read_timeout, left)
+        exchange = Exchange(partial(_sign, request), read_timeout, budget, request.max_idle_seconds)
+        begun_at = self.clock.now()
+        call = Call(request.service, request.operation, request.method, str(request.endpoint))
+        with exchange.on_this_thread(), trace_call(call):
             try:
-                return self._exchange(prepared, connect, read)
+                answer = self._session.send(
+                    prepared,
+                    stream=True,
+                    timeout=timeouts,
+                    allow_redirects=False,
+                    **environment_settings(self._session, str(prepared.url)),
+                )
+                call.status = answer.status_code
+                response = self._read(answer, exchange.sent_at or begun_at)
+                exchange.accepted = request.is_own(response)
+                return response
             except TooLate as exc:
                 raise _no_time_left(request) from exc
-            # Whatever breaks once a byte has left, expected or not, leaves the end unknown.
+            # Whatever fails once a byte has left, expected or not, leaves the end unknown.
             except Exception as exc:
                 if exchange.sent is not True and not isinstance(exc, (requests.RequestException, OSError)):
                     raise
-                raise _ending(request, exchange, exc) from exc
+                raise _classify(request, exchange, exc) from exc
 
-    def _exchange(self, prepared: requests.PreparedRequest, connect: float, read: float) -> Response:
-        answer = self._session.send(
-            prepared, stream=True, timeout=(connect, read), verify=True, allow_redirects=False, proxies={}
-        )
-        with answer:
-            body = self._read(answer)
+    def _read(self, answer: requests.Response, sent_at: float) -> Response:
         headers = {name.lower(): value for name, value in answer.headers.items()}
-        return Response(answer.status_code, headers, body)
-
-    def _read(self, answer: requests.Response) -> bytes:
         body = bytearray()
-        for chunk in answer.iter_content(_CHUNK):
-            body += chunk
-            if len(body) > self._most_bytes:
-                raise AnswerTooLarge
-        return bytes(body)
+        with answer:
+            self._reading = ClockReading.from_answer(headers, sent_at, self.clock) or self._reading
+            for chunk in answer.iter_content(_CHUNK_BYTES):
+                body += chunk
+                if len(body) > self._max_bytes:
+                    raise AnswerTooLarge
+        return Response(answer.status_code, headers, bytes(body))
 
 
-def _prepare(request: SignedRequest) -> requests.PreparedRequest:
-    """Filled in by hand, since `prepare()` would encode the URL and add headers of its own."""
-    for name, value in request.headers.items():
-        if not (value.isascii() and value.isprintable()):
-            raise ValueError(f"header {name}: must be printable ASCII")
+def read_date(headers: Mapping[str, str]) -> float | None:
+    """Return when a server made an answer, in seconds since the epoch, or None if that is unknown.
+
+    Names of `headers` are in lower case, or compare in any case. Tablestore has a date header of its own; the
+    standard one beside it may come from a proxy.
+    """
+    try:
+        if "x-ots-date" in headers:
+            moment = datetime.fromisoformat(headers["x-ots-date"].removesuffix("Z"))
+        else:
+            moment = parsedate_to_datetime(headers["date"])
+        # Without a zone `timestamp` would read it as this machine's local time.
+        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+    except (KeyError, ValueError, OverflowError):
+        return None
+
+
+def _prepare(request: Request) -> requests.PreparedRequest:
+    """Return `request` without its signed headers.
+
+    The members are set one by one because `prepare()` would encode the URL again and add headers of its own.
+    """
     prepared = requests.PreparedRequest()
     prepared.method = request.method
     prepared.url = request.endpoint.url(request.target)
-    prepared.headers = CaseInsensitiveDict(request.headers)
-    prepared.headers["Content-Length"] = str(len(request.body))
+    # Without Content-Length `requests` would send the body in chunks.
+    prepared.headers = CaseInsensitiveDict({"Content-Length": str(len(request.body))})
     prepared.body = request.body or None
+    # Sessions other than ours read the cookies of a request whose answer is a redirect. `prepare_cookies` would also
+    # look for those that match the URL.
+    prepared._cookies = RequestsCookieJar()  # type: ignore[attr-defined]  # noqa: SLF001
     return prepared
 
 
-def _ending(request: SignedRequest, exchange: Exchange, exc: Exception) -> CallError:
-    unsent = exchange.sent is False or (exchange.sent is None and _says_unsent(exc))
-    kind = Unavailable if unsent else UnknownEnd
-    return kind(_reason(exc), service=request.service, operation=request.operation)
+def _sign(request: Request) -> Mapping[str, str]:
+    """Sign `request` and return all of its headers.
+
+    The trace of the current message is added as a header that no signature covers.
+    """
+    headers = dict(request.sign())
+    for name, value in headers.items():
+        if not (value.isascii() and value.isprintable()):
+            raise ValueError(f"header {name}: must be printable ASCII")
+    headers["Content-Length"] = str(len(request.body))
+    if current := traceparent():
+        headers["traceparent"] = current
+    return headers
 
 
-def _says_unsent(exc: Exception) -> bool:
-    """Whether an exception of a session that is not ours proves that nothing was sent."""
+def _classify(request: Request, exchange: Exchange, exc: Exception) -> CallError:
+    is_unsent = exchange.sent is False or (exchange.sent is None and _proves_unsent(exc))
+    kind = Unavailable if is_unsent else UnknownEnd
+    return kind(_describe(exc), service=request.service, operation=request.operation)
+
+
+def _proves_unsent(exc: Exception) -> bool:
+    """Return whether the exception of a session other than ours proves that nothing was sent."""
     return isinstance(exc, requests.ConnectTimeout) or any(
-        isinstance(cause, _NEVER_SENT) for cause in _causes(exc)
+        isinstance(cause, _UNSENT_CAUSES) for cause in _find_causes(exc)
     )
 
 
-def _causes(exc: BaseException) -> list[BaseException]:
-    """`exc` and what it wraps: as an argument, as a reason (urllib3) or as its cause."""
+def _find_causes(exc: BaseException) -> list[BaseException]:
+    """Return `exc` and the exceptions it wraps: as an argument, as a reason (urllib3) or as its cause."""
     found: list[BaseException] = []
     pending: list[object] = [exc]
     while pending and len(found) < 16:
@@ -176,12 +253,12 @@ def _causes(exc: BaseException) -> list[BaseException]:
     return found
 
 
-def _reason(exc: Exception) -> str:
-    """The innermost cause, by its type alone where its text could quote the URL."""
-    innermost = _causes(exc)[-1]
+def _describe(exc: Exception) -> str:
+    """Describe the innermost cause, without its own text if that may quote the URL."""
+    innermost = _find_causes(exc)[-1]
     text = innermost.strerror if isinstance(innermost, OSError) and innermost.strerror else None
     return f"{type(innermost).__name__}: {text}" if text else type(innermost).__name__
 
 
-def _no_time_left(request: SignedRequest) -> NoTimeLeft:
+def _no_time_left(request: Request) -> NoTimeLeft:
     return NoTimeLeft("too little time is left", service=request.service, operation=request.operation)

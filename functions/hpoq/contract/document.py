@@ -1,122 +1,215 @@
-"""From the bytes of a message body to the request in it, and where in the document it stands.
+"""The document in a message body: base64 undone, JSON read, and the CloudEvent around the request opened.
 
-A body is JSON, or base64 of it. The document is a wrapped request (`experiment` and its companions), a bare
-CreateHpoExperiment body, or a CloudEvent (structured JSON, CloudEvents 1.0) whose `data` is either.
+A body is JSON, or base64 of it. The document is a wrapped request (`experiment` or `stop` and its companions), a
+bare CreateHpoExperiment body, or a CloudEvent (structured JSON, CloudEvents 1.0) whose `data` is one of these.
+Document, `data` and `experiment` may each be a string that contains the object as JSON text or in base64.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
+import json
 import re
 from functools import partial
 from itertools import takewhile
 
-from fcruntime import strictjson
-from fcruntime.dataclass import dataclass
+from fcruntime._dataclass import dataclass, replace
 from fcruntime.jsonvalue import JsonObject, JsonValue
-from fcruntime.strictjson import JsonError
-from fcruntime.triggers.body import looks_like_json, unwrap_base64
-from hpoq.contract.finding import sort_of
-from hpoq.contract.pointer import pointer_to, tokens_of
+from fcruntime.triggers.body import decode_base64, looks_like_json, unwrap_base64, unwrap_text
+from hpoq.contract import jsontext
+from hpoq.contract.finding import describe_type
+from hpoq.contract.jsontext import UTF16_MARKS, JsonError, pointer_to, tokens_of
 from hpoq.errors import RequestRejected, Violation
 
 MOST_BODY_BYTES = 1024 * 1024
-WRAPPER_MEMBERS = ("schemaVersion", "idempotencyKey", "traceparent", "experiment")
+WRAPPER_MEMBERS = ("schemaVersion", "idempotencyKey", "traceparent", "dryRun", "guard", "stop", "experiment")
 
-# Words, indexes, and parameters of a search space.
+# Names that may be quoted in an error: words, array indexes, and parameters of a search space.
 _PLAIN = r"[A-Za-z_]{1,26}|[0-9]{1,6}|\$\{[A-Za-z_]{1,24}\}"
+# The first bytes of gzip, zlib, zip and zstd.
 _COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda", b"PK\x03\x04", b"(\xb5/\xfd")
 
 
 @dataclass(frozen=True)
-class Located:
-    """A JSON object of the document. `prefix` is the pointer to it; `encoded` says that it stood there as
-    base64, so that pointers into it lead nowhere in the document. `trace` is the `traceparent` that a CloudEvent
-    around it has."""
+class LocatedObject:
+    """A JSON object, and where it stands in the document as the producer wrote it.
+
+    `prefix` is the pointer to it. `text_at` is set if the object is in base64 or in a JSON text: it is the pointer to
+    that text. No pointer can lead into a text, so `prefix` is then the place of the object inside it. `trace` is the
+    `traceparent` of the CloudEvent around the object.
+    """
 
     value: JsonObject
     prefix: str = ""
-    encoded: bool = False
+    text_at: str | None = None
     trace: JsonValue = None
 
     def violation(self, pointer: str, rule: str, message: str) -> Violation:
-        """A violation at `pointer` of this object, placed in the document as its producer wrote it."""
-        if self.encoded:
-            place = f" at {pointer}" if pointer else ""
-            return Violation(self.prefix, rule, f"in the decoded data{place}: {message}")
-        return Violation(self.prefix + pointer, rule, message)
+        """Return a violation at `pointer` of this object, with its pointer into the whole document."""
+        pointer = self.prefix + pointer
+        if self.text_at is None:
+            return Violation(pointer, rule, message)
+        place = f" at {pointer}" if pointer else ""
+        return Violation(self.text_at, rule, f"in the decoded data{place}: {message}")
 
 
-def open_document(body: bytes) -> Located:
-    """The request in `body`, still unjudged. Raises RequestRejected for a body that cannot hold one."""
+def open_document(body: bytes) -> LocatedObject:
+    """Return the request in `body`, not yet checked. Raises RequestRejected if the body cannot hold a request."""
     if len(body) > MOST_BODY_BYTES:
-        raise _rejected("body.too-large", f"{len(body)} bytes; at most {MOST_BODY_BYTES} are read")
+        raise _reject("body.too-large", f"the body has {len(body)} bytes; the limit is {MOST_BODY_BYTES}")
     text = unwrap_base64(body)
     if not looks_like_json(text):
-        _refuse_encoded(text)
-    document = _object(_parsed(text, ""), "")
-    return _of_cloud_event(document) if "specversion" in document else Located(document)
+        _reject_encoded(text)
+    inner = unwrap_text(text)
+    return _open_object(text) if inner == text else _open_text(inner)
 
 
-def _refuse_encoded(body: bytes) -> None:
-    """Name what a body that is no JSON object seems to be; returns if it seems to be nothing known."""
-    inner = _base64(body)
+def _open_object(text: bytes) -> LocatedObject:
+    document = _require_object(_parse(text, ""), "")
+    return _open_cloud_event(document) if "specversion" in document else LocatedObject(document)
+
+
+def _open_text(inner: bytes) -> LocatedObject:
+    """Return the request in a document that is one string; `inner` is the JSON in it."""
+    text = LocatedObject({}, text_at="")
+    try:
+        found = _open_object(inner)
+    except RequestRejected as exc:
+        moved = [text.violation(one.pointer, one.rule, one.message) for one in exc.violations]
+        raise RequestRejected(moved) from None
+    return replace(found, prefix=f"{found.text_at or ''}{found.prefix}", text_at="")
+
+
+def read_experiment(located: LocatedObject) -> tuple[JsonValue, bool]:
+    """Return the `experiment` of a wrapped request, and whether one layer of text around it was undone.
+
+    Raises RequestRejected if it looks like JSON text and is not valid JSON.
+    """
+    value = located.value.get("experiment")
+    text = unwrap_base64(value.encode()) if isinstance(value, str) else b""
+    if not looks_like_json(text):
+        return value, False
+    try:
+        return jsontext.loads(text), True
+    except JsonError as exc:
+        raise RequestRejected([located.violation("/experiment", exc.rule, _hide_names(exc)[1])]) from None
+
+
+def read_object(body: bytes) -> JsonObject | None:
+    """Return the request in `body`, unchecked and read as leniently as possible, or None if there is none.
+
+    If one object has several members of the same name and different values, that name is left out: nobody can say
+    which value counts.
+    """
+    value = _read_leniently(body)
+    return find_request(value) if isinstance(value, dict) else None
+
+
+def find_request(document: JsonObject) -> JsonObject | None:
+    """Return the request in `document`, which is its own or the data of a CloudEvent, or None if there is none."""
+    if "specversion" not in document:
+        return document
+    inner = document.get("data")
+    if inner is None:
+        inner = document.get("data_base64")
+    value = _read_leniently(inner.encode(errors="replace")) if isinstance(inner, str) else inner
+    return value if isinstance(value, dict) else None
+
+
+def _read_leniently(body: bytes) -> JsonValue:
+    """Return the JSON value in `body` without one layer of base64 and one of JSON text, or None if it has none."""
+    if len(body) > MOST_BODY_BYTES:
+        return None
+    try:
+        value: JsonValue = json.loads(unwrap_text(unwrap_base64(body)), object_pairs_hook=_drop_ambiguous)
+    except (ValueError, RecursionError):
+        return None
+    return value
+
+
+def _drop_ambiguous(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        for name, value in pairs:
+            if name in found and found[name] != value:
+                del found[name]
+    return found
+
+
+def _reject_encoded(body: bytes) -> None:
+    """Raise RequestRejected if a body that is not a JSON object is recognisably encoded in another way."""
+    inner = decode_base64(body) or None
     for layer in (body, inner or b""):
         if layer.startswith(_COMPRESSED):
-            raise _rejected("body.compressed", "the body is compressed; send plain JSON, or base64 of it")
+            raise _reject(
+                "body.compressed", "the body is compressed; send plain JSON, or base64 of plain JSON"
+            )
+    if inner is not None and inner.startswith(UTF16_MARKS):
+        raise _reject("json.encoding", jsontext.describe_encoding(inner, 0))
     if inner is not None and unwrap_base64(inner) != inner:
-        raise _rejected("body.base64-twice", "the body is base64 of base64; encode it once, or not at all")
+        raise _reject("body.base64-twice", "the body is base64-encoded twice; encode it once or not at all")
 
 
-def _base64(body: bytes) -> bytes | None:
+def _parse(text: bytes | str, prefix: str) -> JsonValue:
     try:
-        return base64.b64decode(b"".join(body.split()), validate=True) or None
-    except (binascii.Error, ValueError):
-        return None
-
-
-def _parsed(text: bytes | str, prefix: str) -> JsonValue:
-    try:
-        return strictjson.loads(text)
+        return jsontext.loads(text)
     except JsonError as exc:
-        pointer, message = _shown(exc)
-        raise _rejected(exc.rule, message, prefix or pointer) from None
+        pointer, message = _hide_names(exc)
+        raise _reject(exc.rule, message, prefix or pointer) from None
 
 
-def _shown(error: JsonError) -> tuple[str, str]:
-    """Pointer and message, cut before a name that could be a credential on the wrong side of its colon."""
+def _hide_names(error: JsonError) -> tuple[str, str]:
+    """Return the pointer and message of `error`, cut before a name that may be a misplaced credential."""
     tokens = tokens_of(error.pointer)
     plain = list(takewhile(partial(re.fullmatch, _PLAIN), tokens))
     if len(plain) == len(tokens):
         return error.pointer, error.message
-    return pointer_to(*plain), "a member stands twice in one object (its name is not shown)"
+    return pointer_to(*plain), "a member occurs more than once in one object (its name is not shown)"
 
 
-def _object(value: JsonValue, prefix: str) -> JsonObject:
+def _require_object(value: JsonValue, prefix: str) -> JsonObject:
     if isinstance(value, dict):
         return value
-    hint = "; what stands in this text must stand here itself" if isinstance(value, str) else ""
-    raise _rejected("document.shape", f"a request is a JSON object, not {sort_of(value)}{hint}", prefix)
+    hint = ""
+    if isinstance(value, str):
+        hint = "; write the object itself, not a string that contains it"
+    elif isinstance(value, list):
+        hint = "; a message has one request"
+    raise _reject(
+        "document.shape", f"a request must be a JSON object, not {describe_type(value)}{hint}", prefix
+    )
 
 
-def _of_cloud_event(event: JsonObject) -> Located:
+def _undo_text(value: JsonValue, prefix: str) -> JsonValue:
+    """Return the JSON value in a string that contains a JSON text, or base64 of one, and any other value unchanged.
+
+    The Python SDK of CloudEvents, among others, sends a `str` as a string even if its content type is JSON.
+    """
+    text = unwrap_base64(value.encode()) if isinstance(value, str) else b""
+    return _parse(text, prefix) if looks_like_json(text) else value
+
+
+def _open_cloud_event(event: JsonObject) -> LocatedObject:
     if event["specversion"] != "1.0":
-        message = 'only CloudEvents of specversion "1.0" are read'
-        raise _rejected("cloudevent.specversion", message, "/specversion")
+        message = 'unsupported specversion; CloudEvents must be of version "1.0"'
+        raise _reject("cloudevent.specversion", message, "/specversion")
     data, encoded = event.get("data"), event.get("data_base64")
     if encoded is None:
         if data is None:
-            raise _rejected("cloudevent.data", "the CloudEvent carries no data")
-        return Located(_object(data, "/data"), "/data", trace=event.get("traceparent"))
+            raise _reject("cloudevent.data", "the CloudEvent has no data")
+        prefix, text_at = ("", "/data") if isinstance(data, str) else ("/data", None)
+        inner = _require_object(_undo_text(data, "/data"), "/data")
+        return LocatedObject(inner, prefix, text_at, trace=event.get("traceparent"))
     at = "/data_base64"
     if data is not None:
-        raise _rejected("cloudevent.data", "the CloudEvent has data and data_base64; keep one of them", at)
-    decoded = _base64(encoded.encode(errors="replace")) if isinstance(encoded, str) else None
-    if decoded is None:
-        raise _rejected("cloudevent.data", "data_base64 is not base64", at)
-    return Located(_object(_parsed(decoded, at), at), at, encoded=True, trace=event.get("traceparent"))
+        raise _reject(
+            "cloudevent.data", "the CloudEvent has both data and data_base64; remove one of them", at
+        )
+    decoded = decode_base64(encoded.encode(errors="replace")) if isinstance(encoded, str) else None
+    if not decoded:
+        raise _reject("cloudevent.data", "data_base64 is not valid base64", at)
+    inner = _require_object(_parse(unwrap_text(decoded), at), at)
+    return LocatedObject(inner, text_at=at, trace=event.get("traceparent"))
 
 
-def _rejected(rule: str, message: str, pointer: str = "") -> RequestRejected:
+def _reject(rule: str, message: str, pointer: str = "") -> RequestRejected:
     return RequestRejected([Violation(pointer, rule, message)])

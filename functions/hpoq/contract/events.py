@@ -1,55 +1,89 @@
 """The output events: CloudEvents 1.0 in structured JSON form.
 
-Source of the envelope: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md; `traceparent` is
-its extension for distributed tracing.
+The envelope follows https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md and its extension for
+distributed tracing, `traceparent`.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime, timezone
 from itertools import accumulate
-from typing import Literal
+from typing import Any, Literal, get_args
 
-from fcruntime.dataclass import dataclass
+from fcruntime._dataclass import dataclass, replace
 from fcruntime.jsonvalue import JsonObject, JsonValue
-from hpoq.contract.finding import counted, truncated
+from fcruntime.triggers.body import unwrap_text
+from hpoq.contract.finding import count_violations, note_truncation
 from hpoq.errors import Violation
 
-EventOutcome = Literal["created", "rejected", "failed"]
+EventOutcome = Literal["created", "rejected", "failed", "accepted", "finished", "stopping"]
 
 MOST_EVENT_BYTES = 60_000
-"""SMQ takes 65,536 bytes of body; a subscription's envelope needs room too."""
+"""SMQ allows 65,536 bytes for a body, and the envelope that a subscription adds needs room as well."""
 
 LONGEST_TEXT = 2_000
+_LONGEST_DETAIL = 600
 _ELLIPSIS = "…"
+# What a note on truncation takes, with the names of the members around it and room to spare.
 _NOTE_BYTES = 200
 
 
 @dataclass(frozen=True)
+class ServiceError:
+    """What a service answered: its own code, message, request id, HTTP status and AccessDeniedDetail."""
+
+    code: str | None
+    message: str
+    request_id: str | None = None
+    http_status: int | None = None
+    access_denied_detail: tuple[tuple[str, str], ...] = ()
+
+    def as_json(self) -> JsonObject:
+        """Return the `service` member of an error; members without a value are left out."""
+        members: JsonObject = {
+            "code": self.code,
+            "message": self.message,
+            "requestId": self.request_id,
+            "httpStatus": self.http_status,
+            "accessDeniedDetail": dict(self.access_denied_detail) or None,
+        }
+        return {name: value for name, value in members.items() if value is not None}
+
+
+@dataclass(frozen=True)
 class EventError:
-    """Why a message ended without an experiment. `retryable` says whether the same request may succeed later."""
+    """Why a message ended without an experiment; `retryable` is set if the same request may succeed later.
+
+    `service` is what the service itself answered, or None if no answer of a service is the reason.
+    """
 
     code: str
     message: str
     retryable: bool
     violations: tuple[Violation, ...] = ()
+    service: ServiceError | None = None
 
     def as_json(self) -> JsonObject:
-        """The `error` of an event and of a report."""
-        return {
+        """Return the `error` member of an event or of a report."""
+        error: JsonObject = {
             "code": self.code,
             "message": self.message,
             "retryable": self.retryable,
             "violations": [dict(violation.as_dict()) for violation in self.violations],
         }
+        return error if self.service is None else {**error, "service": self.service.as_json()}
 
 
 @dataclass(frozen=True)
 class EventData:
-    """The `data` of an event. `attempts` counts claims of the key; `timings` are in milliseconds."""
+    """The `data` of an event. `attempts` counts claims of the key; `timings` are in milliseconds.
+
+    `producer_key` is the producer's own key, which consumers look for, so it is never cut. `warnings` are those of
+    the request that the event answers, or of `finished` those about the result. `own` has the members that only this
+    type of event has: those of `finished` and `stopping`.
+    """
 
     key: str
     message_id: str | None
@@ -60,23 +94,28 @@ class EventData:
     name: str | None = None
     workspace_id: str | None = None
     error: EventError | None = None
+    producer_key: str | None = None
+    warnings: tuple[Violation, ...] = ()
+    own: Mapping[str, JsonValue] | None = None
 
     def as_json(self) -> JsonObject:
         members: JsonObject = {
             "idempotencyKey": self.key,
-            "messageId": _short(self.message_id),
+            "producerKey": self.producer_key,
+            "messageId": _shorten(self.message_id),
             "requestId": self.request_id,
             "experimentId": self.experiment_id,
-            "name": _short(self.name),
-            "workspaceId": _short(self.workspace_id),
+            "name": _shorten(self.name),
+            "workspaceId": _shorten(self.workspace_id),
+            "warnings": [dict(warning.as_dict()) for warning in self.warnings] or None,
             "error": self.error.as_json() if self.error else None,
         }
         present: JsonObject = {name: value for name, value in members.items() if value is not None}
-        return {**present, "attempts": self.attempts, "timings": dict(self.timings)}
+        return {**present, **(self.own or {}), "attempts": self.attempts, "timings": dict(self.timings)}
 
 
 def event_type(outcome: EventOutcome) -> str:
-    """`com.hpoq.experiment.created.v1` and its like."""
+    """Return the CloudEvents type for an outcome, such as `com.hpoq.experiment.created.v1`."""
     return f"com.hpoq.experiment.{outcome}.v1"
 
 
@@ -89,10 +128,10 @@ def make_event(
     data: EventData,
     traceparent: str | None = None,
 ) -> JsonObject:
-    """The event of `outcome`, no larger than MOST_EVENT_BYTES as JSON; `time` is in seconds since the epoch.
+    """Return the event, which is not larger than MOST_EVENT_BYTES as JSON; `time` is in seconds since the epoch.
 
-    Where the violations do not fit, the last ones give way to one of rule `violations.truncated` that counts
-    them.
+    If the violations or the warnings do not fit, the last ones are replaced by one of rule `violations.truncated`
+    with their number. Violations come first: warnings get what room they leave.
     """
     moment = datetime.fromtimestamp(time, timezone.utc).isoformat(timespec="milliseconds")
     envelope: JsonObject = {
@@ -106,53 +145,126 @@ def make_event(
     }
     if traceparent is not None:
         envelope["traceparent"] = traceparent
-    if data.error is None:
+    if data.error is None and not data.warnings:
         return {**envelope, "data": data.as_json()}
-    error = replace(
+    error = data.error and replace(
         data.error,
-        code=_short(data.error.code) or "",
-        message=_short(data.error.message) or "",
+        code=_shorten(data.error.code) or "",
+        message=_shorten(data.error.message) or "",
         violations=(),
+        service=data.error.service and _shorten_answer(data.error.service),
     )
-    bare: JsonObject = {**envelope, "data": replace(data, error=error).as_json()}
-    violations = _fitting(data.error.violations, MOST_EVENT_BYTES - len(encode_event(bare)))
-    return {**envelope, "data": replace(data, error=replace(error, violations=violations)).as_json()}
+    bare: JsonObject = {**envelope, "data": replace(data, error=error, warnings=()).as_json()}
+    room = MOST_EVENT_BYTES - len(encode_event(bare))
+    if error is not None and data.error is not None:
+        reserved = _NOTE_BYTES if data.warnings else 0
+        error = replace(error, violations=_fit_violations(data.error.violations, room - reserved))
+        room -= _measure_violations(error.violations)
+    warnings = _fit_violations(data.warnings, room)
+    return {**envelope, "data": replace(data, error=error, warnings=warnings).as_json()}
+
+
+def outcome_of(event: Mapping[str, JsonValue]) -> str:
+    """Return the outcome in an event's type: `created` of `com.hpoq.experiment.created.v1`, or "" if it has none."""
+    parts = str(event.get("type")).split(".")
+    return parts[-2] if len(parts) > 1 else ""
+
+
+def is_event(body: bytes) -> bool:
+    """Return whether a message body is an event that hpoq published, also in one layer of JSON text."""
+    if b"com.hpoq.experiment." not in body:  # before anything is parsed, because hardly any message is one
+        return False
+    try:
+        document: JsonValue = json.loads(unwrap_text(body))
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(document, dict) or "specversion" not in document:
+        return False
+    return document.get("type") in {event_type(outcome) for outcome in get_args(EventOutcome)}
 
 
 def encode_event(event: Mapping[str, JsonValue]) -> str:
-    """Compact JSON in ASCII: XML carries it, and nothing in it breaks a line."""
+    """Return the event as compact JSON in ASCII, which can be sent in XML and has no line breaks."""
     return json.dumps(event, separators=(",", ":"), allow_nan=False)
 
 
+def read_outcome(event: str) -> str:
+    """Return the outcome in the type of an event that this module encoded, such as `created`."""
+    kind: str = json.loads(event)["type"]
+    return kind.split(".")[-2]
+
+
 def read_error(event: str) -> EventError | None:
-    """The error that an event, as JSON text of our own making, tells of."""
-    error = json.loads(event).get("data", {}).get("error")
-    if error is None:
-        return None
+    """Return the error in an event that this module encoded, or None if it has none."""
+    return find_error(json.loads(event))
+
+
+def find_error(event: Mapping[str, Any]) -> EventError | None:
+    """Return the error in an event, or None if it has none."""
+    error = event.get("data", {}).get("error")
+    return None if error is None else parse_error(error)
+
+
+def parse_error(error: Mapping[str, Any]) -> EventError:
+    """Return the error whose `as_json` is `error`."""
     violations = tuple(Violation(**violation) for violation in error["violations"])
-    return EventError(error["code"], error["message"], error["retryable"], violations)
+    service = error.get("service")
+    return EventError(
+        error["code"],
+        error["message"],
+        error["retryable"],
+        violations,
+        None if service is None else _parse_service(service),
+    )
 
 
-def _short(text: str | None, longest: int = LONGEST_TEXT) -> str | None:
-    """`text`, cut so that it takes no more than `longest` bytes in an event."""
-    if text is None or _size(text) <= longest:
+def _parse_service(service: Mapping[str, Any]) -> ServiceError:
+    return ServiceError(
+        service.get("code"),
+        service["message"],
+        service.get("requestId"),
+        service.get("httpStatus"),
+        tuple(service.get("accessDeniedDetail", {}).items()),
+    )
+
+
+def _shorten_answer(answer: ServiceError) -> ServiceError:
+    """Cut the texts of an answer. Its client has bounded their number and their characters, but not their bytes."""
+    detail = ((name, _shorten(value, _LONGEST_DETAIL) or "") for name, value in answer.access_denied_detail)
+    return replace(
+        answer,
+        code=_shorten(answer.code),
+        message=_shorten(answer.message) or "",
+        access_denied_detail=tuple(detail),
+    )
+
+
+def _shorten(text: str | None, longest: int = LONGEST_TEXT) -> str | None:
+    """Cut `text` so that it takes at most `longest` bytes in an event."""
+    # A character takes at most the twelve bytes of two escapes.
+    if text is None or len(text) * 12 <= longest or _measure(text) <= longest:
         return text
-    sizes = accumulate(_size(character) for character in text[:longest])
-    return text[: sum(size <= longest - _size(_ELLIPSIS) for size in sizes)] + _ELLIPSIS
+    sizes = accumulate(_measure(character) for character in text[:longest])
+    return text[: sum(size <= longest - _measure(_ELLIPSIS) for size in sizes)] + _ELLIPSIS
 
 
-def _size(text: str) -> int:
+def _measure(text: str) -> int:
     return len(json.dumps(text)) - 2
 
 
-def _fitting(violations: tuple[Violation, ...], room: int) -> tuple[Violation, ...]:
-    """The first of `violations` that take no more than `room` bytes, and one that counts the others."""
+def _measure_violations(violations: tuple[Violation, ...]) -> int:
+    """Return how many bytes `violations` take in a list."""
+    return sum(len(encode_event(violation.as_dict())) + 1 for violation in violations)
+
+
+def _fit_violations(violations: tuple[Violation, ...], room: int) -> tuple[Violation, ...]:
+    """Return the first violations that fit into `room` bytes, and a note on the others."""
     kept: list[Violation] = []
     for violation in violations:
-        pointer, message = _short(violation.pointer) or "", _short(violation.message) or ""
-        short = Violation(pointer, violation.rule, message)
-        room -= len(encode_event(short.as_dict())) + 1
+        pointer, message = _shorten(violation.pointer) or "", _shorten(violation.message) or ""
+        shortened = Violation(pointer, violation.rule, message)
+        room -= _measure_violations((shortened,))
         if room < _NOTE_BYTES:
-            return (*kept, truncated(counted(violations[len(kept) :])))
-        kept.append(short)
+            return (*kept, note_truncation(count_violations(violations[len(kept) :])))
+        kept.append(shortened)
     return tuple(kept)

@@ -1,45 +1,48 @@
-"""What a rule says of a request."""
+"""Findings: violations and warnings, lists of them, and the look-ups that rules share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from itertools import islice
 
-from fcruntime.dataclass import dataclass, field
+from fcruntime._dataclass import dataclass, field, replace
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.errors import Violation
+
+MOST_LISTED = 1000
+TRUNCATED = "violations.truncated"
+_MOST_COMPARED = 100
+_LONGEST_WORD = 60
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A violation, and whether it `rejects` the request or only warns its producer."""
+    """A broken rule. It either `rejects` the request or only warns its producer."""
 
     violation: Violation
     rejects: bool
 
-    def placed(self, pointer: str) -> Finding:
-        """The same, at another place."""
+    def move_to(self, pointer: str) -> Finding:
+        """Return the same finding at another place."""
         return replace(self, violation=replace(self.violation, pointer=pointer))
 
 
 def rejection(pointer: str, rule: str, message: str) -> Finding:
-    """A broken rule that the documentation of the service or of its engine states."""
+    """Return the finding for a broken rule that the documentation of the service or of its engine states."""
     return Finding(Violation(pointer, rule, message), rejects=True)
 
 
 def warning(pointer: str, rule: str, message: str) -> Finding:
-    """What the service may well take, and the producer is likely to regret."""
+    """Return the finding for something that the service may accept and the producer is likely to regret."""
     return Finding(Violation(pointer, rule, message), rejects=False)
 
 
-MOST_LISTED = 1000
-TRUNCATED = "violations.truncated"
-
-
 @dataclass
-class Listing:
-    """Violations; those beyond MOST_LISTED are only counted, for a hostile message can break a rule with
-    every byte."""
+class ViolationList:
+    """Violations, of which at most MOST_LISTED are kept and the rest are counted.
+
+    A hostile message can break a rule with every byte.
+    """
 
     kept: list[Violation] = field(default_factory=list)
     left_out: int = 0
@@ -50,60 +53,92 @@ class Listing:
         else:
             self.left_out += 1
 
-    def arranged(
-        self, place: Callable[[Violation], Violation], order: Callable[[Violation], tuple[int, ...]]
+    def arrange(
+        self, move: Callable[[Violation], Violation], order: Callable[[Violation], tuple[int, ...]]
     ) -> tuple[Violation, ...]:
-        """Those kept, each moved by `place` and sorted by `order`, and a last one that counts the others."""
-        listed = sorted((place(violation) for violation in self.kept), key=order)
-        return (*listed, truncated(self.left_out)) if self.left_out else tuple(listed)
+        """Return the kept violations, each changed by `move` and sorted by `order`, and a note on the others."""
+        listed = sorted((move(violation) for violation in self.kept), key=order)
+        return (*listed, note_truncation(self.left_out)) if self.left_out else tuple(listed)
 
 
-def truncated(count: int) -> Violation:
-    """The last violation of a list that leaves out `count` more."""
+def note_truncation(count: int) -> Violation:
+    """Return the last violation of a list that leaves out `count` more; its message begins with that number."""
     return Violation("", TRUNCATED, f"{count} more are not listed")
 
 
-def counted(violations: Iterable[Violation]) -> int:
-    """How many violations a list stands for, those that it left out included."""
+def count_violations(violations: Iterable[Violation]) -> int:
+    """Count `violations`, including those that a note on truncation stands for."""
     return sum(int(v.message.split()[0]) if v.rule == TRUNCATED else 1 for v in violations)
 
 
-def member(value: JsonValue, *names: str) -> JsonValue:
-    """The value under `names`, None where any of them is missing: rules pass over what has no such place."""
+class Hints:
+    """Suggestions of what misspelt words may mean, for the first words of a document only.
+
+    Comparing words takes long, and a hostile message can misspell one with every few bytes.
+    """
+
+    def __init__(self, most: int = 20) -> None:
+        self._left = most
+
+    def suggest(self, word: object, known: Iterable[str]) -> str:
+        """Return "; did you mean ...?" with the most similar of `known`, or an empty string if none is similar."""
+        options = [*islice(known, _MOST_COMPARED)]
+        if not isinstance(word, str) or not word or self._left <= 0:
+            return ""
+        self._left -= 1
+        import difflib  # needed for misspelt words only
+
+        close = difflib.get_close_matches(word[:_LONGEST_WORD], options, n=1, cutoff=0.66)
+        by_case = [option for option in options if option.lower() == word.lower()]
+        hint = next(iter(by_case or close), None)
+        return f"; did you mean {hint}?" if hint else ""
+
+
+# Every request is looked at some forty times, so each of the following walks along the path by itself.
+
+
+def get_member(value: JsonValue, *names: str) -> JsonValue:
+    """Return the value at the path `names`, or None if a member on the way is missing or not an object.
+
+    Rules thereby ignore what has the wrong type, which the models report.
+    """
     for name in names:
         value = value.get(name) if isinstance(value, dict) else None
     return value
 
 
-def obj(value: JsonValue, *names: str) -> JsonObject:
-    """As `member`, for an object; empty where there is none."""
-    found = member(value, *names)
-    return found if isinstance(found, dict) else {}
+def get_object(value: JsonValue, *names: str) -> JsonObject:
+    """Return the object at the path `names`, or an empty one if there is none."""
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
 
 
-def texts(value: JsonValue, *names: str) -> list[tuple[int, str]]:
-    """The texts of the array under `names`, each with its index."""
-    found = member(value, *names)
-    items = found if isinstance(found, list) else []
+def get_strings(value: JsonValue, *names: str) -> list[tuple[int, str]]:
+    """Return the strings in the array at the path `names`, each with its index."""
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    items = value if isinstance(value, list) else []
     return [(index, item) for index, item in enumerate(items) if isinstance(item, str)]
 
 
-def text(value: JsonValue, *names: str) -> str:
-    """The text under `names`, empty where there is none."""
-    found = member(value, *names)
-    return found if isinstance(found, str) else ""
+def get_string(value: JsonValue, *names: str) -> str:
+    """Return the string at the path `names`, or an empty one if there is none."""
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, str) else ""
 
 
-def sort_of(value: JsonValue) -> str:
-    """What `value` is, in the words of JSON."""
+def describe_type(value: JsonValue) -> str:
+    """Name the JSON type of `value`, with an article, for an error message."""
     if isinstance(value, bool):
-        return "true or false"
+        return "a boolean"
     if isinstance(value, int):
-        return "a number" if abs(value) < 2**63 else "a number of that size"
+        return "a number" if abs(value) < 2**63 else "a number of more than 64 bits"
     if isinstance(value, float):
         return "a number with a decimal point"
     if isinstance(value, str):
-        return "text"
+        return "a string"
     if isinstance(value, list):
         return "an array"
     return "an object" if isinstance(value, dict) else "null"

@@ -1,17 +1,18 @@
-"""Warnings: what the engine's documentation, or the arithmetic of an experiment, lets one expect to go wrong.
+"""Warnings: what will probably go wrong, according to the engine's documentation or the numbers of an experiment.
 
 Source of the engine's rules: EasyRec's "PAI-NNI-HPO" documentation (github.com/alibaba/EasyRec, docs/source/automl)
-and NNI's (https://nni.readthedocs.io). The service may know better, so nothing here rejects.
+and NNI's (https://nni.readthedocs.io). The service may accept more than they say, so nothing here rejects a request.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import TypeGuard
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
-from hpoq.contract.finding import Finding, member, obj, text, texts, warning
-from hpoq.contract.pointer import pointer_to
+from hpoq.contract.finding import Finding, Hints, get_member, get_object, get_string, get_strings, warning
+from hpoq.contract.jsontext import pointer_to
 from hpoq.contract.search_space import names_in
 
 _PLATFORMS = {
@@ -52,214 +53,306 @@ _PAIRS = {
 }
 _EVERYTHING = {"${tuner_params_list}", "${tuner_params_dict}", "${tuner_params_json}", "${params}"}
 _BUILT_IN = {"${exp_id}", "${trial_id}", "${NNI_OUTPUT_DIR}", *_EVERYTHING}
+_OF_MAXCOMPUTE = r"(?i)\s*pai\s+-"
+_OF_OTHERS = r"(?i)\s*(dlc|python3?|torchrun|bash|sh)\s"
+# Words in the names of metrics that are better if they are smaller, or larger.
+_MINIMISED = {"loss", "logloss", "error", "err", "rmse", "rmsle", "mse", "mae", "mape", "perplexity"}
+_MAXIMISED = {"accuracy", "acc", "auc", "f1", "precision", "recall", "ndcg"}
 _PLACEHOLDER = r"\$\{[^{}\s]+\}"
-_COMMAND = r"(?ia)\s*cmd(\d+)\s*(,\s*worker\s*)?"
+_OTHER_FORM = r"(?a)\$(\w{1,60})|(?<!\$)\{(\w{1,60})\}"
+_COMMAND = r"(?ia)\s*cmd(\d*)\s*(?:,\s*([a-z][\w-]*)\s*)?"
 _CASELESS = r"\(\?[a-zA-Z]*i"
 _LONGEST_PATTERN = 1_000
 _MOST_PATTERN_TEXT = 2_000
+_MOST_DIGITS = 20
 _TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]"
 
 
-def lint(config: JsonObject, space: JsonObject, at: str) -> Iterator[Finding]:
-    """Every warning about `config`, which stands at `at`; `space` is its search space as an object."""
-    yield from _platform(config, at)
-    yield from _credentials(config, at)
-    yield from _storage(config, at)
-    yield from _metric(config, at)
-    yield from _placeholders(config, space, at)
-    yield from _tuner(config, at)
-    yield from _run(config, at)
-    yield from _schedule(config, at)
-    yield from _undocumented(config, at)
+def lint(config: JsonObject, space: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
+    """Yield every warning about `config`, which is at the pointer `at`; `space` is its search space as an object."""
+    yield from _check_platform(config, at, hints)
+    yield from _check_commands(config, at)
+    yield from _check_credentials(config, at)
+    yield from _check_storage(config, at)
+    yield from _check_metric(config, at)
+    yield from _check_placeholders(config, space, at, hints)
+    yield from _check_tuner(config, at, hints)
+    yield from _check_direction(config, at)
+    yield from _check_run(config, at)
+    yield from _check_schedule(config, at)
+    yield from _check_undocumented(config, at)
 
 
-def _platform(config: JsonObject, at: str) -> Iterator[Finding]:
-    name = text(config, "platform_config", "name")
+def _check_platform(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
+    name = get_string(config, "platform_config", "name")
     place = f"{at}/platform_config/name"
     if name and name.lower() not in _PLATFORMS:
-        yield warning(place, "platform.unknown", "not a documented platform: DLC, MaxCompute, paiflow")
+        what = "unknown platform; documented are DLC, MaxCompute and paiflow"
+        yield warning(place, "platform.unknown", what + hints.suggest(name, ("DLC", "MaxCompute", "paiflow")))
     wanted = _PLATFORMS.get(name.lower())
     if wanted and not isinstance(config.get(wanted), dict):
         yield warning(place, "platform.config", f"platform {name} usually needs {wanted}")
     if name.lower() == "maxcompute":
         for needed in ("project_name", "end_point"):
-            if isinstance(config.get("odps_config"), dict) and not text(config, "odps_config", needed):
+            if isinstance(config.get("odps_config"), dict) and not get_string(config, "odps_config", needed):
                 yield warning(f"{at}/odps_config", "platform.config", f"MaxCompute usually needs {needed}")
-    if member(config, "platform_config", "cmd") == []:
-        yield warning(f"{at}/platform_config/cmd", "platform.command", "no command, so nothing would run")
-    resume = member(config, "platform_config", "resume")
-    if isinstance(resume, str) and resume not in ("0", "1"):
+    if get_member(config, "platform_config", "cmd") == []:
         yield warning(
-            f"{at}/platform_config/resume", "platform.resume", '"1" resumes, "0" does not; this is neither'
+            f"{at}/platform_config/cmd", "platform.command", "no command, so there is nothing to run"
         )
+    resume = get_member(config, "platform_config", "resume")
+    if isinstance(resume, str) and resume not in ("0", "1"):
+        yield warning(f"{at}/platform_config/resume", "platform.resume", 'must be "0" or "1" (resume)')
 
 
-def _credentials(config: JsonObject, at: str) -> Iterator[Finding]:
+def _check_commands(config: JsonObject, at: str) -> Iterator[Finding]:
+    """Warn about commands in the language of another platform."""
+    name = get_string(config, "platform_config", "name")
+    if name.lower() not in _PLATFORMS:
+        return
+    for index, command in get_strings(config, "platform_config", "cmd"):
+        place = f"{at}/platform_config/cmd/{index}"
+        if name.lower() != "maxcompute" and name.lower() != "pai" and re.match(_OF_MAXCOMPUTE, command):
+            what = f"a PAI command, which MaxCompute runs; the platform is {name}"
+            yield warning(place, "platform.mismatch", what)
+        elif name.lower() == "maxcompute" and (found := re.match(_OF_OTHERS, command)):
+            what = f"MaxCompute runs PAI commands and SQL, not {found[1].lower()}"
+            yield warning(place, "platform.mismatch", what)
+
+
+def _check_credentials(config: JsonObject, at: str) -> Iterator[Finding]:
     for name, (key_id, secret) in _PAIRS.items():
-        held = obj(config, name)
-        if (key_id in held) != (secret in held):
+        held = config.get(name)
+        if isinstance(held, dict) and (key_id in held) != (secret in held):
             missing = secret if key_id in held else key_id
-            yield warning(f"{at}/{name}", "credentials.pair", f"half a key pair: {missing} is missing")
+            yield warning(f"{at}/{name}", "credentials.pair", f"incomplete key pair: {missing} is missing")
 
 
-def _storage(config: JsonObject, at: str) -> Iterator[Finding]:
-    sources = texts(config, "metric_config", "metric_source")
-    files = texts(config, "params_config", "params_src_dst_filepath")
+def _check_storage(config: JsonObject, at: str) -> Iterator[Finding]:
+    sources = get_strings(config, "metric_config", "metric_source")
+    files = get_strings(config, "params_config", "params_src_dst_filepath")
     if any("oss://" in item for _, item in [*sources, *files]) and not isinstance(
         config.get("oss_config"), dict
     ):
         yield warning(at, "storage.oss", "oss:// paths usually need oss_config")
 
 
-def _metric(config: JsonObject, at: str) -> Iterator[Finding]:
+def _check_metric(config: JsonObject, at: str) -> Iterator[Finding]:
     at = f"{at}/metric_config"
-    kind = text(config, "metric_config", "metric_type")
-    if member(config, "metric_config", "metric_dict") == {}:
+    kind = get_string(config, "metric_config", "metric_type")
+    if get_member(config, "metric_config", "metric_dict") == {}:
         yield warning(f"{at}/metric_dict", "metric.empty", "no metric, so there is nothing to optimise")
     if kind == "table" and not isinstance(config.get("odps_config"), dict):
         yield warning(f"{at}/metric_type", "metric-type.odps", "metric_type table usually needs odps_config")
     if kind != "stdout":
         return
-    commands = member(config, "platform_config", "cmd")
+    commands = get_member(config, "platform_config", "cmd")
     count = len(commands) if isinstance(commands, list) else 0
-    for index, source in texts(config, "metric_config", "metric_source"):
+    for index, source in get_strings(config, "metric_config", "metric_source"):
         named = re.fullmatch(_COMMAND, source)
-        if named and not 1 <= int(named[1][:9]) <= count:
-            problem = f"there are {count} commands, counted from cmd1"
-            yield warning(f"{at}/metric_source/{index}", "metric-source.command", problem)
-    yield from _patterns(obj(config, "metric_config", "metric_dict"), at)
+        number, role = named.groups() if named else ("", None)
+        place = f"{at}/metric_source/{index}"
+        if number and not 1 <= int(number[:9]) <= count:
+            yield warning(place, "metric-source.command", _describe_commands(count))
+        if role and role.lower() != "worker":
+            what = "the only role that the service documents is worker"
+            yield warning(place, "metric-source.command", what)
+    yield from _check_patterns(get_object(config, "metric_config", "metric_dict"), at)
 
 
-def _patterns(weights: JsonObject, at: str) -> Iterator[Finding]:
+def _describe_commands(count: int) -> str:
+    return f"there {'is 1 command' if count == 1 else f'are {count} commands'}, counted from cmd1"
+
+
+def _check_patterns(weights: JsonObject, at: str) -> Iterator[Finding]:
     room = _MOST_PATTERN_TEXT
     for pattern in weights:
         room -= len(pattern) if len(pattern) <= _LONGEST_PATTERN else 0
-        unfit = _pattern(pattern) if room >= 0 else None
-        if unfit:
-            yield warning(f"{at}/metric_dict{pointer_to(pattern)}", "metric.pattern", unfit)
+        problem = _find_pattern_problem(pattern) if room >= 0 else None
+        if problem:
+            yield warning(f"{at}/metric_dict{pointer_to(pattern)}", "metric.pattern", problem)
 
 
-def _pattern(pattern: str) -> str | None:
-    """Compiling is all that is done with a producer's pattern: matching could take for ever.
+def _find_pattern_problem(pattern: str) -> str | None:
+    """Return what is wrong with a metric's pattern, or None if it seems usable.
 
-    Without its flag for upper and lower case, for that makes a set of many characters slow to compile.
+    The producer's pattern is only compiled, because matching it could take forever. The flag to ignore case is
+    replaced, because it makes large character sets slow to compile.
     """
     if len(pattern) > _LONGEST_PATTERN:
-        return "an uncommonly long pattern"
+        return f"a pattern of {len(pattern)} characters is too long to check"
     try:
         groups = re.compile(re.sub(_CASELESS, lambda flags: flags[0].replace("i", "u"), pattern)).groups
     except (re.error, OverflowError, RecursionError):
-        return "for stdout a metric is a regular expression; this is none"
-    except Warning:  # where warnings are errors, a pattern that Python only warns of
+        return "for stdout a metric must be a regular expression; this one is invalid"
+    except Warning:  # if warnings are errors: a pattern that Python only warns about
         return None
-    return None if groups else "for stdout a metric is a regular expression with one group around the number"
+    if groups > 1:
+        return f"{groups} groups; the first one is the metric. Write (?:...) for a group that is not it"
+    return (
+        None if groups else "for stdout a metric must be a regular expression with a group around the number"
+    )
 
 
-def _placeholders(config: JsonObject, space: JsonObject, at: str) -> Iterator[Finding]:
+def _check_placeholders(config: JsonObject, space: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
     found = [
-        (index, set(re.findall(_PLACEHOLDER, cmd))) for index, cmd in texts(config, "platform_config", "cmd")
+        (index, set(re.findall(_PLACEHOLDER, cmd)))
+        for index, cmd in get_strings(config, "platform_config", "cmd")
     ]
-    defined = _BUILT_IN | set(names_in(space))
+    defined = set(names_in(space))
     for index, names in found:
-        for name in sorted(names - defined):
+        for name in sorted(names - defined - _BUILT_IN):
             place = f"{at}/platform_config/cmd/{index}"
-            yield warning(
-                place, "placeholder.undefined", f"{name[:60]} is in no search_space; it stays as it is"
-            )
+            what = f"{name[:60]} is not in search_space; it is not replaced"
+            yield warning(place, "placeholder.undefined", what + hints.suggest(name, space))
+    yield from _check_other_forms(config, defined, at)
     used: set[str] = set().union(*(names for _, names in found))
     all_used = "params_config" in config or bool(used & _EVERYTHING)
     for name in space:
         place = f"{at}/search_space{pointer_to(name)}" if isinstance(config.get("search_space"), dict) else at
         if not re.fullmatch(_PLACEHOLDER, name):
-            yield warning(place, "search-space.name", "not of the form ${name}: it replaces bare words")
+            meant = name.strip("${} ")
+            hint = f"; did you mean ${{{meant}}}?" if re.fullmatch(r"\w{1,60}", meant) else ""
+            what = f"not of the form ${{name}}, so it replaces plain words{hint}"
+            yield warning(place, "search-space.name", what)
         elif name not in used and not all_used:
             yield warning(
                 place, "search-space.unused", "no command uses it, and there are no parameter files"
             )
 
 
-def _tuner(config: JsonObject, at: str) -> Iterator[Finding]:
+def _check_other_forms(config: JsonObject, defined: set[str], at: str) -> Iterator[Finding]:
+    """Warn about $name and {name} in a command where ${name} is in the search space and not in the command."""
+    for index, command in get_strings(config, "platform_config", "cmd"):
+        seen = set(re.findall(_PLACEHOLDER, command))
+        for found in re.finditer(_OTHER_FORM, command):
+            meant = f"${{{found[1] or found[2]}}}"
+            if meant in defined - seen and found[0] not in defined:
+                seen.add(meant)
+                place = f"{at}/platform_config/cmd/{index}"
+                what = f"{found[0]} is not replaced; did you mean {meant}?"
+                yield warning(place, "placeholder.form", what)
+
+
+def _check_direction(config: JsonObject, at: str) -> Iterator[Finding]:
+    """Warn if the name of a metric says that it is optimised in the wrong direction."""
+    mode = get_member(config, "yml_config", "tuner", "class_args", "optimize_mode")
+    if mode not in _MODES:
+        return
+    for name, weight in get_object(config, "metric_config", "metric_dict").items():
+        words = set(re.findall(r"[a-z0-9]+", name[:_LONGEST_PATTERN].lower()))
+        if not _is_number(weight) or weight == 0:
+            continue
+        is_maximised = (weight > 0) == (mode == "maximize")
+        wrong = words & (_MINIMISED if is_maximised else _MAXIMISED)
+        right = words & (_MAXIMISED if is_maximised else _MINIMISED)
+        if wrong and not right:
+            end = "maximised" if is_maximised else "minimised"
+            what = f"{min(wrong)} is {end} by {mode} with the weight {str(weight)[:_MOST_DIGITS]}; change one of them"
+            yield warning(f"{at}/metric_config/metric_dict{pointer_to(name)}", "metric.direction", what)
+
+
+def _check_tuner(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
     at = f"{at}/yml_config"
-    name = text(config, "yml_config", "tuner", "name").lower().removesuffix("tuner")
-    mode = member(config, "yml_config", "tuner", "class_args", "optimize_mode")
+    name = get_string(config, "yml_config", "tuner", "name").lower().removesuffix("tuner")
+    mode = get_member(config, "yml_config", "tuner", "class_args", "optimize_mode")
     if name and name not in _TUNERS:
-        yield warning(f"{at}/tuner/name", "tuner.unknown", f"PAI documents {', '.join(sorted(_TUNERS))}")
+        what = f"unknown tuner; PAI documents {', '.join(sorted(_TUNERS))}{hints.suggest(name, _TUNERS)}"
+        yield warning(f"{at}/tuner/name", "tuner.unknown", what)
     if name in _NEED_MODE and mode is None:
         yield warning(f"{at}/tuner", "tuner.mode", f"{name} needs optimize_mode")
     elif name and name not in _NO_MODE and mode is None:
-        yield warning(f"{at}/tuner", "tuner.mode", "without optimize_mode TPE minimises; say which is meant")
+        yield warning(
+            f"{at}/tuner", "tuner.mode", "without optimize_mode TPE minimises; set it to maximize or minimize"
+        )
     if mode is not None and mode not in _MODES:
         yield warning(
             f"{at}/tuner/class_args/optimize_mode",
             "optimize-mode",
-            "the engine knows maximize and minimize only",
+            "the engine supports only maximize and minimize",
         )
-    for argument in obj(config, "yml_config", "tuner", "class_args"):
+    for argument in get_object(config, "yml_config", "tuner", "class_args"):
         if name in _TUNERS and argument not in (*_TUNERS[name], "optimize_mode"):
             place = f"{at}/tuner/class_args{pointer_to(argument)}"
-            yield warning(place, "tuner.argument", f"no documented argument of {name}")
-    yield from _assessor(config, mode, at)
+            yield warning(place, "tuner.argument", f"not a documented argument of {name}")
+    yield from _check_assessor(config, mode, at)
 
 
-def _assessor(config: JsonObject, mode: JsonValue, at: str) -> Iterator[Finding]:
-    name = text(config, "yml_config", "assessor", "name")
-    other = member(config, "yml_config", "assessor", "class_args", "optimize_mode")
+def _is_number(value: JsonValue) -> TypeGuard[int | float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _check_assessor(config: JsonObject, mode: JsonValue, at: str) -> Iterator[Finding]:
+    name = get_string(config, "yml_config", "assessor", "name")
+    other = get_member(config, "yml_config", "assessor", "class_args", "optimize_mode")
     if name and name != "PAIAssessor":
-        yield warning(f"{at}/assessor/name", "assessor.unknown", "only PAIAssessor can stop PAI jobs")
+        yield warning(f"{at}/assessor/name", "assessor.unknown", "only PAIAssessor can stop trials on PAI")
     if other is not None and other not in _MODES:
         yield warning(
             f"{at}/assessor/class_args/optimize_mode",
             "optimize-mode",
-            "the engine knows maximize and minimize only",
+            "the engine supports only maximize and minimize",
         )
     elif mode in _MODES and other is not None and other != mode:
         place = f"{at}/assessor/class_args/optimize_mode"
-        yield warning(place, "optimize-mode", "the tuner optimises the other way")
+        yield warning(place, "optimize-mode", "the tuner optimises in the other direction")
 
 
-def _run(config: JsonObject, at: str) -> Iterator[Finding]:
-    run = obj(config, "yml_config")
+def _check_run(config: JsonObject, at: str) -> Iterator[Finding]:
+    run = get_object(config, "yml_config")
     for name in ("trial_concurrency", "max_trial_number"):
         number = run.get(name)
         if isinstance(number, int) and not isinstance(number, bool) and number <= 0:
             yield warning(
-                f"{at}/yml_config/{name}", "run.number", f"{name} must be greater than 0 for the engine"
+                f"{at}/yml_config/{name}", "run.number", f"the engine requires {name} to be greater than 0"
             )
+    trials, concurrency = run.get("max_trial_number"), run.get("trial_concurrency")
+    if trials is None and not run.get("debug"):
+        what = "nothing limits the number of trials; set yml_config.max_trial_number"
+        yield warning(f"{at}/yml_config" if run else at, "run.unlimited", what)
+    elif _is_number(trials) and _is_number(concurrency) and 0 < trials < concurrency:
+        what = f"more than max_trial_number, which is {trials}"
+        yield warning(f"{at}/yml_config/trial_concurrency", "run.concurrency", what)
     if run and not config.get("search_space"):
-        yield warning(at, "search-space.absent", "without a search_space the engine has nothing to vary")
+        yield warning(at, "search-space.absent", "without search_space the engine has nothing to vary")
     level = run.get("log_level")
     if isinstance(level, str) and level.lower() not in _LOG_LEVELS:
         yield warning(
             f"{at}/yml_config/log_level",
             "run.log-level",
-            f"the engine knows {', '.join(sorted(_LOG_LEVELS))}",
+            f"the engine supports {', '.join(sorted(_LOG_LEVELS))}",
         )
 
 
-def _schedule(config: JsonObject, at: str) -> Iterator[Finding]:
-    schedule = obj(config, "schedule_config")
+def _check_schedule(config: JsonObject, at: str) -> Iterator[Finding]:
+    schedule = get_object(config, "schedule_config")
     if isinstance(schedule.get("day"), str) and schedule["day"] not in ("everyday", "weekend"):
-        yield warning(f"{at}/schedule_config/day", "schedule", "the engine knows everyday and weekend")
+        yield warning(f"{at}/schedule_config/day", "schedule", "the engine supports everyday and weekend")
     for name in ("start_time", "end_time"):
         time = schedule.get(name)
         if isinstance(time, str) and not re.fullmatch(_TIME, time):
             yield warning(
-                f"{at}/schedule_config/{name}", "schedule", "must be a time of the form HH:MM for the engine"
+                f"{at}/schedule_config/{name}", "schedule", "the engine requires a time of the form HH:MM"
             )
 
 
-def _undocumented(config: JsonObject, at: str) -> Iterator[Finding]:
-    """Members that only the engine's documentation knows, or that the API says to leave alone."""
-    arguments = obj(config, "yml_config", "assessor", "class_args")
+def _check_undocumented(config: JsonObject, at: str) -> Iterator[Finding]:
+    """Warn about members that only the engine documents, or that the API documents as needing no configuration."""
+    arguments = get_object(config, "yml_config", "assessor", "class_args")
     for name in arguments.keys() & {"patience", "platform"}:
         place = f"{at}/yml_config/assessor/class_args/{name}"
-        yield warning(place, "engine-member", "documented by the engine only; the API may drop it")
+        yield warning(place, "engine-member", "documented by the engine, not by the API, which may drop it")
     moving = arguments.get("moving_avg")
     if moving is not None and not isinstance(moving, str):
         place = f"{at}/yml_config/assessor/class_args/moving_avg"
-        yield warning(place, "moving-avg.type", 'the API documents text; "true" or "false" is sent')
-    if "end_point" in obj(config, "dlc_config"):
+        yield warning(place, "moving-avg.type", 'the API documents a string; "true" or "false" is sent')
+    if "optimize_mode" in get_object(config, "metric_config"):
+        place = f"{at}/metric_config/optimize_mode"
+        yield warning(place, "engine-member", "documented by the engine, not by the API, which may drop it")
+    if "end_point" in get_object(config, "dlc_config"):
         place = f"{at}/dlc_config/end_point"
-        yield warning(place, "engine-member", "the API's name is endpoint")
+        yield warning(place, "engine-member", "the API documents this member as endpoint")
     if config.get("k8s_config"):
-        yield warning(f"{at}/k8s_config", "k8s", "documented as needing no configuration; leave it out")
+        yield warning(
+            f"{at}/k8s_config", "k8s", "the API documents that it needs no configuration; remove it"
+        )

@@ -1,28 +1,40 @@
-"""What all models of the contract have in common.
+"""The models of the experiment's configuration, and what all models of the contract have in common.
 
-Modules with models do without `from __future__ import annotations`: pydantic would compile each annotation at
-every cold start.
+`HpoExperimentConfig` is the struct of PAI AutoML 2022-08-28, member by member. Source:
+https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-struct-hpoexperimentconfig
+and the OpenAPI metadata behind it. A member that needs more than a type is free JSON here; `hpoq.contract.rules`
+checks it. Access key ids count as secrets: a reader of an event or a log has no use for them.
+
+Modules with models do without `from __future__ import annotations`: pydantic would compile each annotation at every
+cold start.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
-from typing import get_args
-from urllib.parse import parse_qsl, quote
+from functools import cache
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import JsonValue as Json
 from pydantic_core import PydanticCustomError
 
-from fcruntime.jsonvalue import JsonObject, JsonValue
+from fcruntime.jsonvalue import JsonObject
 from hpoq.contract.finding import MOST_LISTED
-from hpoq.contract.pointer import pointer_to
+from hpoq.contract.jsontext import pointer_to
+from hpoq.contract.patterns import KEY_CHARACTERS
+from hpoq.observability.redaction import find_secrets
 
-_SHORTEST_TOKEN = 8
+_JSON = (str, int, float, dict)
+"""The types of members that are sent as they are."""
+
 MANY_WRONG = "many_wrong"
+MOST_KEY_CHARACTERS = 255
 
 
 class Model(BaseModel):
-    """A JSON object of the contract: frozen, unknown members refused, nothing coerced, no input in errors."""
+    """A JSON object of the contract.
+
+    It is frozen, rejects unknown members, converts no types, and keeps input out of its errors.
+    """
 
     model_config = ConfigDict(
         frozen=True,
@@ -31,90 +43,284 @@ class Model(BaseModel):
         hide_input_in_errors=True,
         populate_by_name=False,
         protected_namespaces=(),
-        # With the first message, and then the outermost model alone: a cold start need not wait for it.
+        # Only the outermost model is built, with the first message, so that a cold start need not wait for it.
         defer_build=True,
     )
 
-    def wire(self) -> JsonObject:
-        """The object as its producer wrote it, by wire names, secrets revealed; what was null is left out."""
-        return {
-            field.alias or name: _reveal(value)
-            for name, field in type(self).model_fields.items()
-            if (value := getattr(self, name)) is not None
-        }
+    def wire(self, *, credentials: bool = True) -> JsonObject:
+        """Return the object as the service receives it: with secrets, and without members that are null.
 
-    def nulls(self) -> Iterator[str]:
-        """Pointers to the members that were written as null."""
+        Without `credentials` the members that hold one are left out. Free JSON is shared with the model, not copied.
+        """
+        aliases = _aliases(type(self))
+        document: JsonObject = {}
+        for name, value in self.__dict__.items():
+            if value is None:  # like most members
+                continue
+            if isinstance(value, _JSON):
+                document[aliases[name]] = value
+            elif isinstance(value, SecretStr):
+                if credentials:
+                    document[aliases[name]] = value.get_secret_value()
+            elif isinstance(value, list):
+                document[aliases[name]] = [
+                    item.wire(credentials=credentials) if isinstance(item, Model) else item for item in value
+                ]
+            else:
+                document[aliases[name]] = value.wire(credentials=credentials)
+        return document
+
+    def nulls(self) -> list[str]:
+        """Return the pointers to members that the producer wrote as null."""
+        found: list[str] = []
         for name in self.model_fields_set:
-            value = getattr(self, name)
-            for inner in ("",) if value is None else _nulls(value):
-                yield pointer_to(type(self).model_fields[name].alias or name) + inner
+            value = self.__dict__[name]
+            if value is None:
+                found.append(pointer_to(_aliases(type(self))[name]))
+            elif isinstance(value, (*_JSON, SecretStr)):
+                continue
+            elif isinstance(value, list):
+                for index, item in enumerate(value):
+                    if isinstance(item, Model):
+                        found += [
+                            pointer_to(_aliases(type(self))[name], index) + inner for inner in item.nulls()
+                        ]
+            else:
+                found += [pointer_to(_aliases(type(self))[name]) + inner for inner in value.nulls()]
+        return found
 
     def secrets(self) -> Iterator[str]:
-        """Every secret value in it, however deep."""
-        for name in self.model_fields_set:
-            yield from _secrets(getattr(self, name))
+        """Yield every secret in the object at any depth, including those in command lines and URLs."""
+        yield from find_secrets(self.wire())
 
 
-def few_wrong(kind: type) -> BeforeValidator:
-    """For an array of `kind`: one error for all wrong items where they are more than MOST_LISTED.
+def limit_errors(kind: type) -> BeforeValidator:
+    """Return a validator of an array of `kind` that reports more than MOST_LISTED wrong items as one error.
 
-    pydantic makes one for each, of half a kilobyte, and would fill the memory.
+    pydantic would make one error of half a kilobyte for each item, and a hostile message could fill the memory.
     """
 
-    def checked(value: object) -> object:
+    def check(value: object) -> object:
         wrong = sum(not isinstance(item, kind) for item in value) if isinstance(value, list) else 0
         if wrong > MOST_LISTED:
-            what = "text" if kind is str else "an object"
+            what = "a string" if kind is str else "an object"
             raise PydanticCustomError(
                 MANY_WRONG, "{text}", {"text": f"every item must be {what}; {wrong} are not"}
             )
         return value
 
-    return BeforeValidator(checked)
+    return BeforeValidator(check)
+
+
+def read_integer(value: object) -> object:
+    """Return a number without a fraction as an integer, and any other value unchanged: 5.0 is an integer in JSON."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def holds_secrets(model: type[BaseModel]) -> bool:
-    """Whether any member of `model` itself is a credential."""
+    """Return whether `model` has a member of its own that is a credential."""
     return any(SecretStr in get_args(field.annotation) for field in model.model_fields.values())
 
 
-def _nulls(value: object) -> Iterator[str]:
-    if isinstance(value, Model):
-        yield from value.nulls()
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from (f"/{index}{inner}" for inner in _nulls(item))
+@cache
+def _aliases(model: type[Model]) -> dict[str, str]:
+    """Return what the members of `model` are called in JSON, by the names of their fields."""
+    return {name: field.alias or name for name, field in model.model_fields.items()}
 
 
-def _reveal(value: object) -> JsonValue:
-    if isinstance(value, SecretStr):
-        return value.get_secret_value()
-    if isinstance(value, Model):
-        return value.wire()
-    if isinstance(value, list):
-        return [_reveal(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): _reveal(member) for key, member in value.items()}
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    raise TypeError(f"{type(value).__name__} has no JSON form")
+def read_version(value: object) -> object:
+    """Return the number 1 as "1", and any other value unchanged."""
+    return "1" if value == 1 and not isinstance(value, bool) else value
 
 
-def _secrets(value: object) -> Iterator[str]:
-    if isinstance(value, SecretStr):
-        yield from _forms_of(value.get_secret_value())
-    elif isinstance(value, Model):
-        yield from value.secrets()
-    elif isinstance(value, list):
-        for item in value:
-            yield from _secrets(item)
+SchemaVersion = Annotated[Literal["1"] | None, BeforeValidator(read_version)]
+ProducerKey = Annotated[
+    str, Field(min_length=1, max_length=MOST_KEY_CHARACTERS, pattern=f"^{KEY_CHARACTERS}+$")
+]
+# The id is part of a path, so it must not consist of dots only.
+ExperimentId = Annotated[
+    str,
+    Field(max_length=MOST_KEY_CHARACTERS, pattern=r"^[0-9A-Za-z_.\-]*[0-9A-Za-z_\-][0-9A-Za-z_.\-]*$"),
+]
+Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1), BeforeValidator(read_integer)]
+Strings = Annotated[list[str], limit_errors(str)]
+FinalMode = Literal["final", "best", "avg"]
 
 
-def _forms_of(secret: str) -> Iterator[str]:
-    """A secret, as a URL writes it, and, if it is a URL itself, the values of its query: the tokens in it."""
-    yield secret
-    yield quote(secret, safe="")
-    for _, value in parse_qsl(secret.partition("?")[2]):
-        if len(value) >= _SHORTEST_TOKEN:
-            yield value
+class PlatformConfig(Model):
+    """The platform that runs the trials, and the commands of one trial."""
+
+    name: str
+    cmd: Strings
+    resume: str | None = None
+
+
+class MetricConfig(Model):
+    """The source of a trial's metric, and the weights of its parts.
+
+    `optimize_mode` is documented by the engine, not by the API.
+    """
+
+    metric_type: Literal["summary", "table", "json", "stdout", "api"]
+    metric_source: Strings
+    final_mode: FinalMode
+    metric_dict: dict[str, Json]
+    source_list_final_mode: FinalMode | None = None
+    optimize_mode: Json = None
+
+
+class ParamsConfig(Model):
+    """Files in which the hyperparameters are filled in, each written as `source,destination`."""
+
+    params_src_dst_filepath: Strings | None = None
+
+
+class OssConfig(Model):
+    """Access to OSS."""
+
+    endpoint: str | None = None
+    access_key_id: SecretStr | None = Field(None, alias="accessKeyID")
+    access_key_secret: SecretStr | None = Field(None, alias="accessKeySecret")
+    role_arn: str | None = None
+
+
+class OdpsConfig(Model):
+    """Access to MaxCompute."""
+
+    access_id: SecretStr | None = None
+    access_key: SecretStr | None = None
+    project_name: str | None = None
+    end_point: str | None = None
+    log_view_host: str | None = None
+    region: str | None = None
+    role_arn: str | None = None
+
+
+class DlcConfig(Model):
+    """Access to DLC. `end_point` is the engine's name for `endpoint`."""
+
+    access_id: SecretStr | None = None
+    access_key: SecretStr | None = None
+    endpoint: str | None = None
+    end_point: str | None = None
+    region: str | None = None
+    protocol: str | None = None
+
+
+class TsConfig(Model):
+    """Access to the training service."""
+
+    access_key_id: SecretStr | None = None
+    access_key_secret: SecretStr | None = None
+    region_id: str | None = None
+    endpoint: str | None = None
+
+
+class PaiflowConfig(Model):
+    """Access to PAI pipelines."""
+
+    access_key_id: SecretStr | None = None
+    access_key_secret: SecretStr | None = None
+    region_id: str | None = None
+    workspace_id: str | None = None
+
+
+class Tuner(Model):
+    """The algorithm that chooses hyperparameters. `class_args` depend on the algorithm."""
+
+    name: str | None = None
+    class_args: dict[str, Json] | None = None
+
+
+class AssessorArgs(Model):
+    """Arguments of the assessor. `patience` and `platform` are documented by the engine, not by the API."""
+
+    proportion: float | None = None
+    start_step: Int32 | None = None
+    moving_avg: Json = None
+    optimize_mode: str | None = None
+    earlystop: bool | None = None
+    patience: Json = None
+    platform: Json = None
+
+    def wire(self, *, credentials: bool = True) -> JsonObject:
+        """Return the arguments as the service receives them.
+
+        `moving_avg` is documented as a string, and a boolean in the engine's own files. The string is sent.
+        """
+        document = super().wire(credentials=credentials)
+        if isinstance(self.moving_avg, bool):
+            document["moving_avg"] = "true" if self.moving_avg else "false"
+        return document
+
+
+class Assessor(Model):
+    """The algorithm that stops trials early."""
+
+    name: str | None = None
+    class_args: AssessorArgs | None = None
+
+
+class YmlConfig(Model):
+    """How the experiment runs."""
+
+    trial_concurrency: Int32 | None = None
+    max_trial_number: Int32 | None = None
+    experiment_name: str | None = None
+    tuner: Tuner | None = None
+    debug: bool | None = None
+    log_level: str | None = None
+    assessor: Assessor | None = None
+
+
+class ScheduleConfig(Model):
+    """The days and times at which trials may run."""
+
+    day: str | None = None
+    start_time: str | None = None
+    end_time: str | None = None
+
+
+class MonitorConfig(Model):
+    """Alerts by DingTalk. The URL contains an access token."""
+
+    url: SecretStr | None = None
+    keyword: str | None = None
+    at_mobiles: str | None = None
+    at_user_ids: str | None = None
+    is_at_all: str | None = None
+
+
+class OutputConfig(Model):
+    """The places of the best model and of its summaries."""
+
+    model_path: str | None = None
+    summary_path: str | None = None
+
+
+class K8sConfig(Model):
+    """Resources of the engine's container. The API documents that they need no configuration."""
+
+    nni_container_requested_memory: str | None = None
+    nni_container_requested_cpu: str | None = None
+    nni_container_memory_limit: str | None = None
+    nni_container_cpu_limit: str | None = None
+
+
+class HpoExperimentConfig(Model):
+    """The whole configuration. `search_space` has the grammar of NNI, the engine behind the service."""
+
+    platform_config: PlatformConfig
+    metric_config: MetricConfig
+    params_config: ParamsConfig | None = None
+    oss_config: OssConfig | None = None
+    odps_config: OdpsConfig | None = None
+    ts_config: TsConfig | None = None
+    paiflow_config: PaiflowConfig | None = None
+    yml_config: YmlConfig | None = None
+    search_space: Json = None
+    k8s_config: K8sConfig | None = None
+    dlc_config: DlcConfig | None = None
+    schedule_config: ScheduleConfig | None = None
+    monitor_config: MonitorConfig | None = None
+    output_config: OutputConfig | None = None

@@ -1,21 +1,64 @@
-"""The request message: its models, and the way from a message body to one."""
+"""The request message: its models, `parse_request`, which makes it from a message body, and its fingerprint."""
 
-from collections.abc import Callable, Iterable
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic_core import ErrorDetails
 
-from fcruntime.dataclass import dataclass
+from fcruntime._dataclass import dataclass
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.contract import rules
-from hpoq.contract.config import HpoExperimentConfig
-from hpoq.contract.document import WRAPPER_MEMBERS, Located, open_document
-from hpoq.contract.finding import MOST_LISTED, Listing
-from hpoq.contract.model import Model, few_wrong
+from hpoq.contract.document import WRAPPER_MEMBERS, LocatedObject, open_document, read_experiment, read_object
+from hpoq.contract.finding import MOST_LISTED, Hints, ViolationList, describe_type
+from hpoq.contract.jsontext import pointer_to, tokens_of
+from hpoq.contract.model import (
+    MANY_WRONG,
+    MOST_KEY_CHARACTERS,
+    HpoExperimentConfig,
+    Model,
+    ProducerKey,
+    SchemaVersion,
+    holds_secrets,
+    limit_errors,
+    read_integer,
+)
 from hpoq.contract.patterns import KEY_CHARACTERS
-from hpoq.contract.structure import broken_structure, document_order
 from hpoq.errors import RequestRejected, Violation
+from hpoq.observability.redaction import find_secrets, redact
+
+if TYPE_CHECKING:
+    from hpoq.contract.stop import StopRequest
+
+SCHEMA_MEMBER = "$schema"
+REQUEST_ONLY = ("experiment", "guard", "dryRun")
+"""The members of a request that a stop may have as null only."""
+STOP_ONLY = ("stop",)
+"""The members of a stop that a request may have as null only."""
+# A document that breaks the contract may contain lone surrogates, which are not valid Unicode.
+_KEY = rf"(?:(?![\ud800-\udfff]){KEY_CHARACTERS}){{1,{MOST_KEY_CHARACTERS}}}"
+_SHOWN = 60
+_UNWATCHED = (
+    "nothing would check this guard: the function has no HPOQ_WATCH_QUEUE; set it, or remove the guard"
+)
+_WORD = "[A-Za-z_]{1,24}"
+_QUANTITY = r"\s*(-?[0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([A-Za-z%]{0,20})\s*"
+# What a value must be, by the type of pydantic's error.
+_EXPECTED = {
+    "string_type": "a string",
+    "string_sub_type": "a string",
+    "int_type": "an integer",
+    "float_type": "a number",
+    "bool_type": "a boolean",
+    "list_type": "an array",
+    "dict_type": "an object",
+    "model_type": "an object",
+    "model_attributes_type": "an object",
+}
 
 
 class Tag(Model):
@@ -26,7 +69,7 @@ class Tag(Model):
 
 
 class CreateHpoExperiment(Model):
-    """The body of CreateHpoExperiment. Nothing in it is documented as required.
+    """The body of CreateHpoExperiment. The service documents none of its members as required.
 
     Source: https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-createhpoexperiment.
     """
@@ -35,13 +78,13 @@ class CreateHpoExperiment(Model):
     workspace_id: str | None = Field(None, alias="WorkspaceId")
     description: str | None = Field(None, alias="Description")
     accessibility: Literal["PUBLIC", "PRIVATE"] | None = Field(None, alias="Accessibility")
-    tag: Annotated[list[Tag], few_wrong(dict)] | None = Field(None, alias="Tag")
+    tag: Annotated[list[Tag], limit_errors(dict)] | None = Field(None, alias="Tag")
     hpo_experiment_configuration: HpoExperimentConfig | None = Field(None, alias="HpoExperimentConfiguration")
 
-    def marked(
+    def make_body(
         self, *, extra_tags: Iterable[tuple[str, str]] = (), description_suffix: str = ""
     ) -> JsonObject:
-        """The body to send: what the producer wrote, and a marker in the tags or behind the description."""
+        """Return the body to send: what the producer wrote, with more tags and a suffix of the description."""
         document = self.wire()
         extra: list[JsonValue] = [{"Key": key, "Value": value} for key, value in extra_tags]
         if extra:
@@ -51,108 +94,264 @@ class CreateHpoExperiment(Model):
         return document
 
 
+class Guard(Model):
+    """Limits of an experiment. The first one that is reached stops it. They are checked at intervals."""
+
+    max_hours: Annotated[float, Field(gt=0)] | None = Field(
+        None, alias="maxHours", description="Hours after its creation."
+    )
+    max_failed_trials: Annotated[int, Field(ge=1, le=2**31 - 1), BeforeValidator(read_integer)] | None = (
+        Field(None, alias="maxFailedTrials", description="Number of failed trials.")
+    )
+    target_metric: float | None = Field(
+        None,
+        alias="targetMetric",
+        description="The final metric of a trial that is good enough. Needs an `optimize_mode`.",
+    )
+
+
 class ExperimentRequest(Model):
     """A request message in its wrapped form."""
 
     experiment: CreateHpoExperiment
-    schema_version: Literal["1"] | None = Field("1", alias="schemaVersion")
-    idempotency_key: str | None = Field(
+    schema_version: SchemaVersion = Field("1", alias="schemaVersion")
+    idempotency_key: ProducerKey | None = Field(
         None,
         alias="idempotencyKey",
-        description="Two requests with one key make one experiment. Without it the queue's message id serves.",
-        min_length=1,
-        max_length=255,
-        pattern=f"^{KEY_CHARACTERS}+$",
+        description=(
+            "Requests with the same key create one experiment. Keys are compared byte for byte as they are written, "
+            "without normalisation. A request without a key is identified by the source and id of the CloudEvent "
+            "around it or, without a CloudEvent, by the id that the queue gave its message."
+        ),
+    )
+    guard: Guard | None = None
+    schema_uri: str | None = Field(
+        None,
+        alias=SCHEMA_MEMBER,
+        description="The JSON Schema by which an editor checks the document. hpoq ignores it.",
     )
     traceparent: str | None = Field(
-        None, description="A W3C trace context that the event carries on. One that is none is passed over."
+        None, description="A W3C trace context, which the event continues. An invalid value is ignored."
+    )
+    dry_run: bool | None = Field(
+        None,
+        alias="dryRun",
+        description=(
+            "If true, the request is only checked: an `accepted` or a `rejected` event answers it, nothing is "
+            "created, and its key stays free."
+        ),
     )
 
 
-# Threads that bring the first messages wait for an import; two of them at once in a model break pydantic up to 2.11.
+# Built by the import: threads that handle the first messages wait for an import, and two threads that build a model
+# at the same time break pydantic up to 2.11.
 ExperimentRequest.model_rebuild()
 
 
 @dataclass(frozen=True)
 class ParsedRequest:
-    """A valid request. `warnings` name what the service may take but is likely to regret."""
+    """A valid request. `warnings` name what the service may accept but the producer is likely to regret.
 
-    request: ExperimentRequest
+    `unwatched` rejects a request with a guard where experiments are not followed; None for one without a guard.
+    """
+
+    request: "ExperimentRequest | StopRequest"
     warnings: tuple[Violation, ...] = ()
+    unwatched: Violation | None = None
 
 
 def parse_request(body: bytes) -> ParsedRequest:
-    """The request in a message body: UTF-8 JSON, or base64 of it.
+    """Return the request in a message body, which is JSON in UTF-8, or base64 of it.
 
-    Raises RequestRejected with every violation, structure and cross-field rules alike, each placed by a JSON
-    pointer into the document as its producer wrote it; beyond MOST_LISTED they are only counted.
+    Raises RequestRejected with all violations of the structure and of the rules together. The pointer of each leads
+    into the document as its producer wrote it. Violations beyond MOST_LISTED are only counted.
     """
     located = open_document(body)
-    wrapped, experiment_at = _wrapped(located)
-    experiment = wrapped.get("experiment")
-    violations, warnings = Listing(), Listing()
-    request = _validated(wrapped, violations)
-    for finding in chain(rules.judge_message(wrapped), rules.judge_experiment(experiment)):
+    wrapped, experiment_at, texts = _wrap(located)
+    wrapped, absent = _drop_absent(wrapped)
+    wrapped, of_texts = rules.undo_companions(wrapped)
+    experiment, of_experiment = rules.undo_texts(wrapped.get("experiment"))
+    of_texts = [*of_texts, *of_experiment]
+    if of_experiment:
+        wrapped = {**wrapped, "experiment": experiment}
+    if of_texts:
+        texts = (*texts, *(finding.violation.pointer for finding in of_texts))
+    violations, warnings = ViolationList(), ViolationList()
+    model = _choose_model(wrapped)
+    request = _validate(model, wrapped, violations)
+    for finding in chain(of_texts, rules.check_message(wrapped), rules.check_experiment(experiment)):
         (violations if finding.rejects else warnings).add(finding.violation)
-    for pointer in request.nulls() if request else ():
-        warnings.add(Violation(pointer, "null", "a null member is left out; omit it"))
+    for pointer in chain(absent, request.nulls() if request else ()):
+        warnings.add(Violation(pointer, "null", "a null member is not sent; remove it"))
 
-    place = _mover(located, experiment_at)
-    order = document_order(located.value, located.prefix)
-    warned = warnings.arranged(place, order)
+    # A message may quote a value, and a producer may write a secret where nobody expects one.
+    secrets = set(find_secrets(wrapped)) if violations.kept or warnings.kept else set[str]()
+    move = _make_mover(located, experiment_at, texts, secrets)
+    order = _make_order(located.value, located.prefix)
+    warned = warnings.arrange(move, order)
     if violations.kept or request is None:
-        name, workspace_id = _told(experiment)
+        name, workspace_id = (text and redact(text, secrets) for text in _read_name_and_workspace(experiment))
         raise RequestRejected(
-            violations.arranged(place, order), name=name, workspace_id=workspace_id, warnings=warned
+            violations.arrange(move, order), name=name, workspace_id=workspace_id, warnings=warned
         )
     if request.traceparent is None and isinstance(located.trace, str) and rules.is_traceparent(located.trace):
         request = request.model_copy(update={"traceparent": located.trace})
-    return ParsedRequest(request, warned)
+    if wrapped.get("guard") is None:
+        return ParsedRequest(request, warned)
+    return ParsedRequest(request, warned, located.violation("/guard", "guard.unwatched", _UNWATCHED))
 
 
-def _wrapped(located: Located) -> tuple[JsonObject, str]:
-    """The document in its wrapped form, and the pointer to what stands as `experiment` in it."""
+def read_producer_key(body: bytes) -> str | None:
+    """Return the `idempotencyKey` of the request in a message body, or None if it has no valid one.
+
+    The body may break the contract otherwise, so that the record of a known key can be looked up before the contract
+    is checked. None for a stop, whose key identifies no request. Never raises.
+    """
+    document = read_object(body)
+    key = document.get("idempotencyKey") if document and document.get("stop") is None else None
+    return key if isinstance(key, str) and re.fullmatch(_KEY, key) else None
+
+
+def compute_fingerprint(request: "ExperimentRequest | StopRequest") -> str:
+    """Return the SHA-256, in hexadecimal, of the canonical JSON of the experiment without its credentials.
+
+    Two requests with the same key and the same fingerprint are the same request. Canonical JSON has sorted names, no
+    white space, ASCII escapes, and numbers by value, so that 1 and 1.0 are the same. The key, the trace and the
+    schema version are not included: they belong to the message, not to the experiment.
+
+    Credentials are the members that the service's documentation names as such, including access key ids, so that a
+    request that is sent again with rotated credentials is the same request. A credential in a command line is
+    included, because no pattern distinguishes it from an argument with certainty: to confuse two commands would lose
+    an experiment silently, while a rotated credential there is a conflict, which is reported.
+
+    A guard is included, so that a repeated request with another one is not silently without effect. The fingerprint
+    of a stop is that of what it stops.
+    """
+    if not isinstance(request, ExperimentRequest):
+        content: JsonObject = {"stop": request.stop.wire()}
+    elif request.guard is None:
+        content = request.experiment.wire(credentials=False)
+    else:
+        content = {"experiment": request.experiment.wire(credentials=False), "guard": request.guard.wire()}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    # Most requests have no number such as 1.0 or 1e+16. A text that looks like one does no harm here.
+    if re.search(_WHOLE_FLOAT, text):
+        text = json.dumps(_normalize_numbers(content), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+_WHOLE_FLOAT = r"\.0[,\]}]|[0-9]e"
+
+
+def _normalize_numbers(value: JsonValue) -> JsonValue:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_normalize_numbers(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _normalize_numbers(member) for name, member in value.items()}
+    return value
+
+
+def _wrap(located: LocatedObject) -> tuple[JsonObject, str, tuple[str, ...]]:
+    """Return the document in its wrapped form, the pointer to what is its `experiment`, and pointers to JSON texts.
+
+    A stop is in its wrapped form already. An empty object is a bare body, because the service documents no member as
+    required.
+    """
     document = located.value
     if any(name in document for name in WRAPPER_MEMBERS):
-        return document, "/experiment"
+        experiment, was_text = read_experiment(located)
+        if was_text:
+            return {**document, "experiment": experiment}, "/experiment", ("/experiment",)
+        return document, "/experiment", ()
     known = {field.alias for field in CreateHpoExperiment.model_fields.values()}
-    if not known & document.keys():
+    body = {name: value for name, value in document.items() if name != SCHEMA_MEMBER}
+    if body and not known & body.keys():
         message = (
-            "neither a request (an object with `experiment`) nor a body of CreateHpoExperiment "
+            "neither a request (an object with `experiment` or `stop`) nor a CreateHpoExperiment body "
             "(an object with `HpoExperimentConfiguration`)"
         )
+        hints, members = Hints(), ("experiment", "stop", *filter(None, known))
+        # A suggestion names what is known, never what was written.
+        message += next(filter(None, (hints.suggest(name, members) for name in islice(body, _SHOWN))), "")
         raise RequestRejected([located.violation("", "document.shape", message)])
-    return {"experiment": document}, ""
+    return {**{name: document[name] for name in document.keys() - body.keys()}, "experiment": body}, "", ()
 
 
-def _mover(located: Located, experiment_at: str) -> Callable[[Violation], Violation]:
-    """From a pointer into the wrapped form to one into the document."""
+def _drop_absent(wrapped: JsonObject) -> tuple[JsonObject, list[str]]:
+    """Return `wrapped` without the null members of the other kind of message, and the pointers to them.
 
-    def moved(violation: Violation) -> Violation:
-        pointer = violation.pointer
+    Producers whose serializer writes every member of a class send `stop: null` with each request.
+    """
+    others: tuple[str, ...] = ()
+    if wrapped.get("stop") is not None:
+        others = REQUEST_ONLY
+    elif wrapped.get("experiment") is not None:
+        others = STOP_ONLY
+    absent = [name for name in others if name in wrapped and wrapped[name] is None]
+    kept = {name: value for name, value in wrapped.items() if name not in absent}
+    return (kept, [pointer_to(name) for name in absent]) if absent else (wrapped, absent)
+
+
+def _choose_model(wrapped: JsonObject) -> "type[ExperimentRequest | StopRequest]":
+    if "stop" not in wrapped:
+        return ExperimentRequest
+    from hpoq.contract.stop import StopRequest  # few messages are stops
+
+    return StopRequest
+
+
+def _make_mover(
+    located: LocatedObject, experiment_at: str, texts: Sequence[str], secrets: set[str]
+) -> Callable[[Violation], Violation]:
+    """Return a function that turns pointers into the wrapped form into pointers into the document.
+
+    No pointer leads into one of the `texts`: the message contains the place there. `secrets` in messages are masked.
+    """
+
+    def move(violation: Violation) -> Violation:
+        pointer, message = violation.pointer, redact(violation.message, secrets)
+        text = next((text for text in texts if pointer.startswith(f"{text}/")), None)
+        if text is not None:
+            message = f"in the JSON text at {pointer.removeprefix(text)}: {message}"
+            pointer = text
         if pointer == "/experiment" or pointer.startswith("/experiment/"):
             pointer = experiment_at + pointer.removeprefix("/experiment")
-        return located.violation(pointer, violation.rule, violation.message)
+        return located.violation(pointer, violation.rule, message)
 
-    return moved
-
-
-def _validated(wrapped: JsonObject, violations: Listing) -> ExperimentRequest | None:
-    """The request, without a traceparent that is none; None, and `violations`, where its structure is broken."""
-    trace = wrapped.get("traceparent")
-    if isinstance(trace, str) and not rules.is_traceparent(trace):
-        wrapped = {name: value for name, value in wrapped.items() if name != "traceparent"}
-    try:
-        return ExperimentRequest.model_validate(wrapped)
-    except ValidationError as exc:
-        for violation in islice(broken_structure(exc, ExperimentRequest, wrapped), MOST_LISTED):
-            violations.add(violation)
-        violations.left_out += max(0, exc.error_count() - MOST_LISTED)
-        return None
+    return move
 
 
-def _told(experiment: JsonValue) -> tuple[str | None, str | None]:
-    """Name and workspace, for the error event, as far as they can be read."""
+def _make_order(document: JsonValue, prefix: str) -> Callable[[Violation], tuple[int, ...]]:
+    """Return a sort key that orders violations by their place in `document`.
+
+    A violation about a missing member has the place of the object that lacks it.
+    """
+    orders: dict[
+        int, dict[str, int]
+    ] = {}  # each object's order is computed once: it may have many violations
+
+    def order(violation: Violation) -> tuple[int, ...]:
+        value, found = document, list[int]()
+        for token in tokens_of(violation.pointer.removeprefix(prefix)):
+            if isinstance(value, dict) and token in value:
+                if id(value) not in orders:
+                    orders[id(value)] = {name: index for index, name in enumerate(value)}
+                found.append(orders[id(value)][token])
+                value = value[token]
+            elif isinstance(value, list) and token.isdecimal() and int(token) < len(value):
+                found.append(int(token))
+                value = value[int(token)]
+            else:
+                break
+        return tuple(found)
+
+    return order
+
+
+def _read_name_and_workspace(experiment: JsonValue) -> tuple[str | None, str | None]:
+    """Return the name and the workspace for the error event, each None if it cannot be read."""
     if not isinstance(experiment, dict):
         return None, None
     name, workspace_id = experiment.get("Name"), experiment.get("WorkspaceId")
@@ -160,3 +359,138 @@ def _told(experiment: JsonValue) -> tuple[str | None, str | None]:
         name if isinstance(name, str) else None,
         workspace_id if isinstance(workspace_id, str) else None,
     )
+
+
+def _validate(
+    model: "type[ExperimentRequest | StopRequest]", wrapped: JsonObject, violations: ViolationList
+) -> "ExperimentRequest | StopRequest | None":
+    """Return the request without an invalid traceparent, or None if its structure is broken.
+
+    What is broken is added to `violations`.
+    """
+    trace = wrapped.get("traceparent")
+    if isinstance(trace, str) and not rules.is_traceparent(trace):
+        wrapped = {name: value for name, value in wrapped.items() if name != "traceparent"}
+    try:
+        return model.model_validate(wrapped)
+    except ValidationError as exc:
+        for violation in islice(_explain_errors(exc, model, wrapped), MOST_LISTED):
+            violations.add(violation)
+        violations.left_out += max(0, exc.error_count() - MOST_LISTED)
+        return None
+
+
+def _explain_errors(
+    error: ValidationError, model: type[BaseModel], document: JsonObject
+) -> Iterator[Violation]:
+    """Return a violation for each of pydantic's errors.
+
+    The rule is `required`, `unknown-member`, `type`, `enum`, `range`, `schema-version`, `idempotency-key`,
+    `guard.limit` or `stop.target`. Values
+    of unknown members and of credentials are never quoted.
+    """
+    details = error.errors(include_url=False, include_context=True, include_input=False)
+    return (_explain_error(detail, model, document) for detail in details)
+
+
+def _explain_error(detail: ErrorDetails, model: type[BaseModel], document: JsonObject) -> Violation:
+    location = detail["loc"]
+    pointer = pointer_to(*location)
+    name = str(location[-1]) if location else ""
+    kind, context = detail["type"], detail.get("ctx", {})
+    given = _get_value(document, location)
+    if pointer == "/schemaVersion":
+        return Violation(pointer, "schema-version", 'schemaVersion must be "1"')
+    if kind == "missing" or (given is None and kind != "extra_forbidden" and isinstance(location[-1], str)):
+        return Violation(pointer, "required", f"{name} is required")
+    if pointer in ("/idempotencyKey", "/stop/idempotencyKey"):
+        message = "idempotencyKey must be a string of 1 to 255 characters without control characters"
+        return Violation(pointer, "idempotency-key", message)
+    if kind == "extra_forbidden":
+        return _explain_unknown_member(location, model)
+    if kind == "literal_error":
+        expected = str(context.get("expected"))
+        shown = f", not {given[:_SHOWN]!r}" if isinstance(given, str) else ""
+        hint = Hints().suggest(given, re.findall(r"'([^']+)'", expected))
+        return Violation(pointer, "enum", f"{name} must be {expected}{shown}{hint}")
+    if kind == MANY_WRONG:
+        return Violation(pointer, "type", detail["msg"])
+    if pointer.startswith("/guard/") and kind in ("greater_than", "greater_than_equal"):
+        return Violation(pointer, "guard.limit", f"{name} must be greater than 0")
+    if pointer == "/stop/experimentId" and kind in ("string_pattern_mismatch", "string_too_long"):
+        return Violation(pointer, "stop.target", "not an experiment's id")
+    if kind in ("greater_than_equal", "less_than_equal"):
+        return Violation(pointer, "range", f"{name} must be a 32-bit integer")
+    what = f"must be {_EXPECTED.get(kind, 'valid')}, not {describe_type(given)}{_hint_at_value(kind, given)}"
+    return Violation(pointer, "type", what)
+
+
+def _hint_at_value(kind: str, given: JsonValue) -> str:
+    """Return how to write a number, a boolean or a string that is written as another type, or an empty string."""
+    if kind == "string_type" and isinstance(given, (int, float)):
+        return "; put it in quotes"
+    if not isinstance(given, str):
+        return ""
+    if kind == "bool_type" and given.strip().lower() in ("true", "false"):
+        return f"; write {given.strip().lower()} without quotes"
+    found = re.fullmatch(_QUANTITY, given) if kind in ("int_type", "float_type") else None
+    if found is None:
+        return ""
+    return f"; write {found[1]} without quotes{' and without a unit' if found[2] else ''}"
+
+
+def _explain_unknown_member(location: Sequence[int | str], model: type[BaseModel]) -> Violation:
+    """Return the violation of an unknown member, with a hint at what is meant.
+
+    In an object with credentials the name may itself be a credential, on the wrong side of the colon. There it is
+    shown only if it is a word.
+    """
+    name, holder = str(location[-1]), _find_model(model, location[:-1])
+    hint = _hint_at_member(name, holder)
+    if holder and holds_secrets(holder) and not re.fullmatch(_WORD, name):
+        return Violation(pointer_to(*location[:-1]), "unknown-member", f"{hint} (its name is not shown)")
+    return Violation(pointer_to(*location), "unknown-member", hint)
+
+
+def _hint_at_member(name: str, holder: type[BaseModel] | None) -> str:
+    members = _list_members(holder)
+    if "stop" in members and name in _list_members(ExperimentRequest):
+        return "not allowed beside stop; send it in a message of its own"
+    inner = [member for member, model in members.items() if name in _list_members(model)]
+    if len(inner) == 1:
+        return f"unknown member here; it belongs in {inner[0]}"
+    return f"unknown member{Hints().suggest(name, members)}"
+
+
+def _find_model(model: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel] | None:
+    found: type[BaseModel] | None = model
+    for token in location:
+        found = found if isinstance(token, int) else _list_members(found).get(token)
+    return found
+
+
+def _list_members(model: type[BaseModel] | None) -> dict[str, type[BaseModel] | None]:
+    """Return the members of `model` by their JSON names, each with the model of its value or None."""
+    fields = model.model_fields if model else {}
+    return {field.alias or name: _find_model_in(field.annotation) for name, field in fields.items()}
+
+
+def _find_model_in(annotation: object) -> type[BaseModel] | None:
+    # Arguments first: in Python 3.10 `list[str]` is an instance of `type`, but `issubclass` refuses it.
+    arguments: tuple[object, ...] = getattr(annotation, "__args__", ())
+    if not arguments and isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for argument in arguments if (found := _find_model_in(argument))), None)
+
+
+def _get_value(document: JsonValue, location: Sequence[int | str]) -> JsonValue:
+    """Return the value at `location`, or None if there is none."""
+    value = document
+    for token in location:
+        if isinstance(value, list) and isinstance(token, int):
+            value = value[token] if token < len(value) else None
+        elif isinstance(value, dict) and isinstance(token, str):
+            value = value.get(token)
+        else:
+            return None
+    return value

@@ -1,137 +1,273 @@
-"""The rules that a model alone cannot say: they look at several members, or only warn.
+"""The rules that a model cannot express, because they concern several members or only warn.
 
-What the documentation states rejects; what only the engine's documentation or good sense says warns, for a
-request that the service would take must not be refused. Rules read the raw document and pass over whatever
-has the wrong type, so that all findings come at once. README.md beside this file lists them all.
+What the service's documentation states rejects a request. What only its engine's documentation or common sense says
+is a warning: a request that the service would accept must not be rejected. Rules read the raw document and ignore
+values of the wrong type, so that all findings are reported at once. README.md beside this file lists every rule.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from itertools import chain
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias
 
-from fcruntime import strictjson
 from fcruntime.jsonvalue import JsonObject, JsonValue
-from fcruntime.strictjson import JsonError
-from hpoq.contract import lint, patterns, search_space
-from hpoq.contract.finding import Finding, member, obj, rejection, text, texts, warning
-from hpoq.contract.marker import MOST_TAGS, TAG_KEY, marked_with
-from hpoq.contract.pointer import pointer_to
+from fcruntime.triggers.body import unwrap_base64
+from hpoq.contract import jsontext, lint, patterns, search_space
+from hpoq.contract.finding import (
+    Finding,
+    Hints,
+    describe_type,
+    get_member,
+    get_object,
+    get_string,
+    get_strings,
+    rejection,
+    warning,
+)
+from hpoq.contract.identity import MOST_TAGS, TAG_KEY, find_marker_keys
+from hpoq.contract.jsontext import JsonError, pointer_to
+from hpoq.contract.model import MOST_KEY_CHARACTERS
 
 _CONFIG = "/experiment/HpoExperimentConfiguration"
-_MOST_TAG_TEXT = 128
+_MOST_TAG_CHARACTERS = 128
+OPTIMIZE_MODES = ("maximize", "minimize")
+_SENT_AS_OBJECT = "a string; it is sent as an object"
+
+_Objects: TypeAlias = Mapping[str, "_Objects"]
+_ARGUMENTS: _Objects = {"class_args": {}}
+_COMPANIONS: _Objects = {"guard": {}, "stop": {}}
+OBJECTS: _Objects = {
+    "HpoExperimentConfiguration": {
+        "platform_config": {},
+        "metric_config": {"metric_dict": {}},
+        "yml_config": {"tuner": _ARGUMENTS, "assessor": _ARGUMENTS},
+        "search_space": {},
+        "params_config": {},
+        "oss_config": {},
+        "odps_config": {},
+        "dlc_config": {},
+        "ts_config": {},
+        "paiflow_config": {},
+        "k8s_config": {},
+        "schedule_config": {},
+        "monitor_config": {},
+        "output_config": {},
+    }
+}
+"""The members of an experiment that are objects, each with those of its own members that are."""
 
 
-def judge_message(message: JsonObject) -> Iterator[Finding]:
-    """What stands beside `experiment`."""
+def check_message(message: JsonObject) -> Iterator[Finding]:
+    """Check the members beside `experiment`, and `stop`."""
+    yield from _check_key(message.get("idempotencyKey"))
+    yield from _check_guard(message)
+    yield from _check_stop(message.get("stop"))
     trace = message.get("traceparent")
     if isinstance(trace, str) and not is_traceparent(trace):
-        yield warning("/traceparent", "traceparent", "not a W3C traceparent; the trace is not carried on")
+        yield warning("/traceparent", "traceparent", "not a valid W3C traceparent; it is ignored")
+
+
+def _check_key(key: JsonValue) -> Iterator[Finding]:
+    """Warn about a key that is easily confused with another one: keys are compared as they are written."""
+    # Normalisation of hostile text takes time quadratic in its length; a longer key is rejected anyway.
+    if not isinstance(key, str) or len(key) > MOST_KEY_CHARACTERS:
+        return
+    if key != unicodedata.normalize("NFC", key):
+        what = "not in Unicode normal form NFC; a key in NFC that looks the same is a different key"
+        yield warning("/idempotencyKey", "idempotency-key.not-nfc", what)
+    if key != key.strip():
+        what = "starts or ends with white space; the key without it is a different key"
+        yield warning("/idempotencyKey", "idempotency-key.blank", what)
+
+
+def _check_guard(message: JsonObject) -> Iterator[Finding]:
+    guard = message.get("guard")
+    if not isinstance(guard, dict):
+        return
+    if all(value is None for value in guard.values()):
+        what = "a guard needs a limit: maxHours, maxFailedTrials or targetMetric"
+        yield rejection("/guard", "guard.empty", what)
+    config = get_object(message, "experiment", "HpoExperimentConfiguration")
+    if guard.get("targetMetric") is not None and find_optimize_mode(config) is None:
+        what = "to compare a metric with it, the tuner needs optimize_mode: maximize or minimize"
+        yield rejection("/guard/targetMetric", "guard.target", what)
+
+
+def find_optimize_mode(config: JsonObject) -> str | None:
+    """Return whether the metric is to be maximized or minimized, or None if neither tuner nor assessor states it."""
+    for part in ("tuner", "assessor"):
+        mode = get_member(config, "yml_config", part, "class_args", "optimize_mode")
+        if isinstance(mode, str) and mode in OPTIMIZE_MODES:
+            return mode
+    return None
+
+
+def _check_stop(stop: JsonValue) -> Iterator[Finding]:
+    if not isinstance(stop, dict):
+        return
+    if sum(stop.get(name) is not None for name in ("idempotencyKey", "experimentId")) != 1:
+        yield rejection("/stop", "stop.target", "give either idempotencyKey or experimentId")
 
 
 def is_traceparent(value: str) -> bool:
-    """Whether `value` is a `traceparent` of version 00 (https://www.w3.org/TR/trace-context/)."""
+    """Return whether `value` is a `traceparent` of version 00 (https://www.w3.org/TR/trace-context/)."""
     return re.match(patterns.TRACEPARENT, value) is not None
 
 
-def judge_experiment(experiment: JsonValue) -> Iterator[Finding]:
-    """The body of CreateHpoExperiment and its configuration."""
+def undo_texts(experiment: JsonValue) -> tuple[JsonValue, list[Finding]]:
+    """Return `experiment` with the objects that it contains as JSON text, and a warning at each of them.
+
+    The documentation says that `search_space` is a JSON string, and shows an object. An object is sent. The warning
+    about a text comes before those about texts in it.
+    """
+    found: list[Finding] = []
+    if isinstance(experiment, dict):
+        experiment = _undo_members(experiment, OBJECTS, "/experiment", found)
+    return experiment, found
+
+
+def undo_companions(message: JsonObject) -> tuple[JsonObject, list[Finding]]:
+    """Return `message` with the objects beside its experiment that it contains as JSON text, and the warnings."""
+    found: list[Finding] = []
+    return _undo_members(message, _COMPANIONS, "", found), found
+
+
+def _undo_members(holder: JsonObject, objects: _Objects, at: str, found: list[Finding]) -> JsonObject:
+    """Return `holder` with the members that `objects` names as objects, and add a warning for each text."""
+    undone: JsonObject = {}
+    for name, inner in objects.items():
+        value = holder.get(name)
+        text = _read_text(value) if isinstance(value, str) else None
+        if text is not None:
+            found.append(_note_text(name, f"{at}/{name}"))
+            undone[name] = value = text
+        if isinstance(value, dict) and inner:
+            undone[name] = _undo_members(value, inner, f"{at}/{name}", found)
+    return {**holder, **undone} if undone else holder
+
+
+def _note_text(name: str, place: str) -> Finding:
+    if name == "search_space":
+        return warning(place, "search-space.text", _SENT_AS_OBJECT)
+    if name == "metric_dict":
+        return warning(place, "metric.text", _SENT_AS_OBJECT)
+    return warning(place, "object.text", _SENT_AS_OBJECT)
+
+
+def _read_text(value: str) -> JsonObject | None:
+    """Return the JSON object in a string, plain or in base64, or None if it contains anything else."""
+    try:
+        parsed = jsontext.loads(unwrap_base64(value.encode()))
+    except (JsonError, UnicodeEncodeError):
+        return None
+    return parsed if isinstance(parsed, dict) else None
+
+
+def check_experiment(experiment: JsonValue) -> Iterator[Finding]:
+    """Check the body of CreateHpoExperiment and its configuration."""
     if not isinstance(experiment, dict):
         return
-    if marked_with((), text(experiment, "Description")):
-        what = f"[{TAG_KEY}: ...] is hpoq's own marker; leave it out"
+    if find_marker_keys((), get_string(experiment, "Description")):
+        what = f"[{TAG_KEY}: ...] is reserved for hpoq; remove it"
         yield rejection("/experiment/Description", "description.reserved", what)
-    yield from _judge_tags(experiment.get("Tag"))
+    yield from _check_tags(experiment.get("Tag"))
     if experiment.get("HpoExperimentConfiguration") is None:
-        yield warning(
-            _CONFIG, "configuration.absent", "an experiment without a configuration has nothing to run"
-        )
+        what = "an experiment without a configuration has nothing to run"
+        yield warning(_CONFIG, "configuration.absent", what)
         return
-    config = obj(experiment, "HpoExperimentConfiguration")
-    space, findings = _judge_space(config.get("search_space"))
+    name = get_string(experiment, "Name")
+    if name.strip() == "" and isinstance(experiment.get("Name"), str):
+        yield warning("/experiment/Name", "name.empty", "an empty name; the experiment is hard to find by it")
+    config = get_object(experiment, "HpoExperimentConfiguration")
+    hints = Hints()
+    space, findings = _check_space(config.get("search_space"), hints)
     yield from findings
-    yield from _judge_metric(config)
-    yield from _judge_params(config)
-    yield from lint.lint(config, space, _CONFIG)
+    yield from _check_metric(config)
+    yield from _check_params(config)
+    yield from lint.lint(config, space, _CONFIG, hints)
 
 
-def _judge_tags(tags: JsonValue) -> Iterator[Finding]:
+def _check_tags(tags: JsonValue) -> Iterator[Finding]:
     if not isinstance(tags, list):
         return
     if len(tags) > MOST_TAGS:
-        yield rejection("/experiment/Tag", "tag.limit", f"{len(tags)} tags; the service takes {MOST_TAGS}")
+        yield rejection("/experiment/Tag", "tag.limit", f"{len(tags)} tags; the service allows {MOST_TAGS}")
     for index, tag in enumerate(tags):
         at = f"/experiment/Tag/{index}"
-        if text(tag, "Key") == TAG_KEY:
-            yield rejection(f"{at}/Key", "tag.reserved", f"{TAG_KEY} is hpoq's own marker; use another key")
+        if get_string(tag, "Key") == TAG_KEY:
+            what = f"the tag {TAG_KEY} is reserved for hpoq; use another key"
+            yield rejection(f"{at}/Key", "tag.reserved", what)
         for part in ("Key", "Value"):
-            problem = _tag_text(text(tag, part))
+            problem = _find_tag_problem(get_string(tag, part))
             if problem:
                 yield warning(f"{at}/{part}", "tag.text", problem)
 
 
-def _tag_text(value: str) -> str | None:
-    if len(value) > _MOST_TAG_TEXT:
-        return f"{len(value)} characters; listings can only be filtered by up to {_MOST_TAG_TEXT}"
+def _find_tag_problem(value: str) -> str | None:
+    """Return why experiments cannot be listed by a tag with this key or value, or None if they can."""
+    if len(value) > _MOST_TAG_CHARACTERS:
+        return f"{len(value)} characters; experiments can be listed by up to {_MOST_TAG_CHARACTERS} only"
     if value.startswith(("aliyun", "acs:")) or "http://" in value or "https://" in value:
-        return "listings cannot be filtered by aliyun..., acs:..., or what holds http:// or https://"
+        return (
+            "experiments cannot be listed by a text that starts with aliyun or acs:, "
+            "or that contains http:// or https://"
+        )
     return None
 
 
-def _judge_space(value: JsonValue) -> tuple[JsonObject, Iterable[Finding]]:
-    """The search space as an object, and what is wrong with it."""
+def _check_space(value: JsonValue, hints: Hints) -> tuple[JsonObject, Iterable[Finding]]:
+    """Return the search space as an object, and the findings about it."""
     at = f"{_CONFIG}/search_space"
     if value is None or isinstance(value, dict):
-        return value or {}, search_space.judge(value or {}, at)
+        return value or {}, search_space.check_space(value or {}, at, hints)
     if not isinstance(value, str):
-        return {}, [rejection(at, "type", "must be an object")]
+        return {}, [rejection(at, "type", f"must be an object, not {describe_type(value)}")]
     try:
-        parsed = strictjson.loads(value)
+        jsontext.loads(value)
     except JsonError as exc:
-        return {}, [
-            rejection(at, "search-space.text", f"text that is not JSON ({exc.rule}); write an object")
-        ]
-    if not isinstance(parsed, dict):
-        return {}, [rejection(at, "search-space.text", "text that holds no JSON object; write an object")]
-    inner = (found.placed(at) for found in search_space.judge(parsed, ""))
-    return parsed, chain([warning(at, "search-space.text", "text; an object is sent instead")], inner)
+        what = f"a string that is not JSON ({exc.rule}); write an object"
+    else:
+        what = "a string that does not contain a JSON object; write an object"
+    return {}, [rejection(at, "search-space.text", what)]
 
 
-def _judge_metric(config: JsonObject) -> Iterator[Finding]:
+def _check_metric(config: JsonObject) -> Iterator[Finding]:
     at = f"{_CONFIG}/metric_config"
-    kind = text(config, "metric_config", "metric_type")
+    kind = get_string(config, "metric_config", "metric_type")
     if kind == "api":
-        yield warning(f"{at}/metric_type", "metric-type.api", "documented by the engine only, not by the API")
-    if member(config, "metric_config", "metric_source") == []:
+        yield warning(f"{at}/metric_type", "metric-type.api", "documented by the engine, not by the API")
+    if get_member(config, "metric_config", "metric_source") == []:
         yield warning(f"{at}/metric_source", "metric-source.empty", "no source, so there is no metric")
-    for index, source in texts(config, "metric_config", "metric_source"):
-        problem = _source(kind, source)
+    for index, source in get_strings(config, "metric_config", "metric_source"):
+        problem = _find_source_problem(kind, source)
         if problem:
             yield rejection(f"{at}/metric_source/{index}", "metric-source.form", problem)
-    for name, weight in obj(config, "metric_config", "metric_dict").items():
+    for name, weight in get_object(config, "metric_config", "metric_dict").items():
         place = f"{at}/metric_dict{pointer_to(name)}"
         if isinstance(weight, str) and re.match(patterns.NUMBER, weight):
-            yield warning(place, "metric-weight.text", "a weight is a number; write it without quotes")
+            yield warning(place, "metric-weight.text", "a weight should be a number; remove the quotes")
         elif isinstance(weight, bool) or not isinstance(weight, (int, float)):
             yield rejection(place, "metric-weight", "a weight must be a number")
 
 
-def _source(kind: str, source: str) -> str | None:
-    """Why `source` is of another metric_type than `kind`; None if it may be of it."""
+def _find_source_problem(kind: str, source: str) -> str | None:
+    """Return why `source` does not fit the metric_type `kind`, or None if it may fit."""
     command, query = re.match(patterns.COMMAND, source), re.match(patterns.QUERY, source)
-    if kind == "stdout" and not command and (query or "/" not in source):
-        return "metric_type stdout takes the output of a command: cmd1, cmd2, ..."
+    named = command or re.match(patterns.COMMAND_ROLE, source)
+    if kind == "stdout" and not named and (query or "/" not in source):
+        return "metric_type stdout needs the name of a command: cmd1, cmd2, ..."
     if kind == "table" and (command or re.match(patterns.URL, source)):
-        return "metric_type table takes a SQL query that returns the metric"
+        return "metric_type table needs a SQL query that returns the metric"
     if kind in ("summary", "json") and (command or query):
         what = "a folder of TensorBoard summaries" if kind == "summary" else "a file"
-        return f"metric_type {kind} takes the path of {what}"
+        return f"metric_type {kind} needs the path of {what}"
     return None
 
 
-def _judge_params(config: JsonObject) -> Iterator[Finding]:
-    for index, pair in texts(config, "params_config", "params_src_dst_filepath"):
+def _check_params(config: JsonObject) -> Iterator[Finding]:
+    for index, pair in get_strings(config, "params_config", "params_src_dst_filepath"):
         if not re.match(patterns.PAIR, pair):
             at = f"{_CONFIG}/params_config/params_src_dst_filepath/{index}"
-            yield rejection(at, "params.pair", "must be a source path, one comma, and a destination path")
+            yield rejection(at, "params.pair", "must be a source path, one comma and a destination path")

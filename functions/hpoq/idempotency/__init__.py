@@ -1,1 +1,1 @@
-"""The memory that makes one message one experiment: records, and the stores that keep them."""
+"""The records from which hpoq knows what was done for a message, and the stores that keep them."""

@@ -1,10 +1,10 @@
 """Powertools' idempotency over the stores of hpoq: SQLite, Redis, Tablestore.
 
-A layer of Powertools is shared by every function that it protects, and upstream's own ones keep what belongs to a
-single call on it: a nested or parallel call then writes under another's key, and one that outlived its time deletes
-or overwrites what another wrote since. Here a call's configuration, key and fencing token are bound when it claims,
-and every later write is a compare-and-set on that token. Where boto3 is missing, call
-`fcruntime.powertools.idempotency_without_boto3` before this is imported.
+All functions that a persistence layer of Powertools protects share it, and Powertools' own layers keep the state of a
+single call on it. A nested or parallel call then writes under the key of another one, and a call that outlived its
+claim deletes or overwrites what another one wrote since. Here a call's configuration, key and fencing token are bound
+when it claims, and every later write is a compare-and-set on that token. Without boto3, call
+`fcruntime.powertools.idempotency_without_boto3` before importing this module.
 """
 
 from __future__ import annotations
@@ -37,25 +37,25 @@ _STATUS = {State.IN_PROGRESS: "INPROGRESS", State.COMPLETED: "COMPLETED"}
 
 
 class ClaimLost(Exception):
-    """The call outlived its claim on `key`: another has claimed it since, and nothing was written."""
+    """The call outlived its claim on `key`; another call claimed it since, and nothing was written."""
 
     def __init__(self, key: str) -> None:
         self.key = key
-        super().__init__(f"the claim on {key} is another's by now")
+        super().__init__(f"another call has claimed {key} since; the result of this call was not stored")
 
 
 class StorePersistenceLayer(BasePersistenceLayer):
     """Keeps idempotency records in `store`, e.g. `hpoq.idempotency.store.open_store(url)`.
 
-    For any number of functions, threads and nested calls. A call's claim ends with the remaining time of its
-    invocation: that of the registered context, else of the one that `fcruntime.lambda_handler` has made for it. With
-    neither it lasts as long as the record. `clock` is for tests.
+    Serves any number of functions, threads and nested calls. A claim ends with the remaining time of its invocation,
+    by the registered context or else by the one that `fcruntime.lambda_handler` made. Without either it lasts as long
+    as the record. `clock` is for tests.
     """
 
     def __init__(self, store: Store, clock: Clock | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         if name := os.environ.get("FC_FUNCTION_NAME"):
-            # The start of every key. Powertools would take "test-func" for all functions that share the store.
+            # Every key begins with it. By default Powertools uses "test-func" for all functions of a store.
             os.environ.setdefault("AWS_LAMBDA_FUNCTION_NAME", name)
         self._store = store
         self._clock = clock or SystemClock()
@@ -65,7 +65,7 @@ class StorePersistenceLayer(BasePersistenceLayer):
         self._claim: Record | None = None
 
     def configure(self, config: IdempotencyConfig, *args: Any, **options: Any) -> None:
-        """Set up the call that is about to be made in this thread or task; the rest as Powertools' version has it."""
+        """Configure the next call of this thread or task."""
         super().configure(config, *args, **options)
         bound = copy.copy(self)
         bound.bind(config, *args, **options)
@@ -74,13 +74,13 @@ class StorePersistenceLayer(BasePersistenceLayer):
         self._bound.set(bound)
 
     def bind(self, config: IdempotencyConfig, *args: Any, **options: Any) -> None:
-        """Make this copy that of one call, with nothing of another's."""
+        """Configure this copy for one call, without the state of any other."""
         self.configured, self._claim = False, None
-        # What a configuration leaves out, Powertools leaves as it found it.
+        # Powertools does not reset what a configuration leaves out.
         self.payload_validation_enabled = False
         super().configure(config, *args, **options)
         if self.use_local_cache:
-            # One for each configuration, whatever number of calls are made under it.
+            # One cache per configuration, for all of its calls.
             self._cache = self._caches.setdefault(id(config), self._cache)
 
     def save_inprogress(self, data: Any, remaining_time_in_millis: int | None = None) -> None:
@@ -91,22 +91,22 @@ class StorePersistenceLayer(BasePersistenceLayer):
         self._calls.setdefault(_place(data), []).append((data, bound))
 
     def save_success(self, data: Any, result: Any) -> None:
-        """Raises ClaimLost where another has claimed the key since."""
+        """Store the result of a call. Raises ClaimLost if another call has claimed the key since."""
         bound = self._ended(data) or self._bound.get() or self
         BasePersistenceLayer.save_success(bound, data, result)
 
     def delete_record(self, data: Any, exception: Exception) -> None:
-        """Give the claim back; what another has written since stays.
+        """Release the claim, unless another call has claimed the key since.
 
-        Called by itself, outside of a call that claimed with `data`, it forgets whatever stands.
+        Outside of a call that claimed with `data`, release the key whoever claimed it.
         """
         bound = self._ended(data) or (self._bound.get() or self).unclaimed()
         BasePersistenceLayer.delete_record(bound, data, exception)
 
     def unclaimed(self) -> StorePersistenceLayer:
-        """A copy that holds no claim."""
+        """Return a copy without a claim."""
         made = copy.copy(self)
-        setattr(made, "_claim", None)  # noqa: B010 - its own
+        setattr(made, "_claim", None)  # noqa: B010 - a member of this class
         return made
 
     def get_record(self, data: Any) -> DataRecord | None:
@@ -114,7 +114,7 @@ class StorePersistenceLayer(BasePersistenceLayer):
         return found
 
     def _ended(self, data: object) -> StorePersistenceLayer | None:
-        """The layer bound to the call that claimed last with `data`, the very object, in this thread."""
+        """Return the layer of the call that last claimed with this very object in this thread, or None."""
         claimed = self._calls.get(_place(data))
         if not claimed:
             return None
@@ -136,7 +136,7 @@ class StorePersistenceLayer(BasePersistenceLayer):
             now,
             lease_until,
             max(expires, lease_until),
-            published_at=now,  # nothing is owed, so that a store may let it expire
+            published_at=now,  # there is no event to publish, so a store may let it expire
         )
         for _ in range(_MOST_TRIES):
             standing = self._store.insert(claim)
@@ -169,7 +169,7 @@ class StorePersistenceLayer(BasePersistenceLayer):
     def _delete_record(self, data_record: DataRecord) -> None:
         standing = self._claim or self._store.get(data_record.idempotency_key)
         if standing is not None:
-            # If it is another's by now, there is nothing to give back.
+            # If another call has claimed the key since, there is nothing to release.
             self._store.replace(replace(standing, state=State.FAILED), standing.version)
 
     def _claimed(self, data_record: DataRecord) -> Record:
@@ -182,19 +182,19 @@ class StorePersistenceLayer(BasePersistenceLayer):
 
 
 def _place(data: object) -> tuple[int, int]:
-    """Nested calls with equal data may have the same object, and end in the reverse order."""
+    """Return what identifies a call in `_calls`: nested calls may share one object, and end in reverse order."""
     return threading.get_ident(), id(data)
 
 
 def _is_free(standing: Record, now: float) -> bool:
-    """Whether a record no longer keeps anyone from claiming its key."""
+    """Return whether the key of a record may be claimed."""
     if standing.state not in _STATUS or standing.expires_at <= now:
         return True
     return standing.state is State.IN_PROGRESS and standing.lease_until <= now
 
 
 class _StoredRecord(DataRecord):
-    """Tells an empty response from none: Powertools takes one for the other."""
+    """A stored record that distinguishes an empty response from none, which Powertools does not."""
 
     @classmethod
     def of(cls, record: Record) -> _StoredRecord:
@@ -219,7 +219,7 @@ class _StoredRecord(DataRecord):
 
 
 class _Full(dict[str, Any]):
-    """An empty response that counts as one until it is given back as what it was."""
+    """Wraps an empty response, so that Powertools counts it as one; `_Plain` unwraps it."""
 
     def __init__(self, value: object) -> None:
         super().__init__()
@@ -230,7 +230,7 @@ class _Full(dict[str, Any]):
 
 
 class _Plain:
-    """A response hook that gives empty responses back as what they were, to the user's own hook if there is one."""
+    """A response hook that unwraps empty responses, and passes them to the user's own hook if there is one."""
 
     def __init__(self, hook: Any) -> None:
         self._hook = hook

@@ -1,19 +1,19 @@
-"""The record that the store keeps for a key, and its form at rest."""
+"""The record that the store keeps for one key, and its form at rest."""
 
 from __future__ import annotations
 
 import enum
 import json
-from dataclasses import replace
 
-from fcruntime.dataclass import dataclass
+from fcruntime._dataclass import dataclass
+from fcruntime.jsonvalue import JsonObject
 from hpoq.errors import RecordUnreadable
 
 FORMAT_VERSION = 1
 
 
 class State(str, enum.Enum):
-    """What a record says of its key."""
+    """What a record says about its key."""
 
     IN_PROGRESS = "IN_PROGRESS"
     COMPLETED = "COMPLETED"
@@ -31,12 +31,36 @@ class Version:
 
 @dataclass(frozen=True)
 class Record:
-    """All that is known of a key. Times are seconds since the epoch, UTC.
+    """All that is known about a key. Times are seconds since the epoch, UTC.
 
-    `owner` is the fencing token of the last claim, `lease_until` the end of its lease. No create may be sent
-    before `doubt_until` unless the experiments have been searched for the key's marker: until then an earlier
-    create may still take effect or come to light; None says that none was ever sent. `claimed_at` is the
-    first claim. `event` is the output event as JSON text, stored before it is published.
+    Who has it: `owner` is the fencing token of the last claim, `lease_until` the end of its lease, `claimed_at`
+    the time of the first claim, `renewed_at` that of the last claim of a key that had ended, `attempts` the number of
+    claims that count.
+
+    What was asked: `fingerprint` identifies the request, `delivery` the message that brought it (the key of its
+    source's id, which stays the same when hpoq sends it again), `message_id` is that message's id, `body` the
+    SHA-256 of its body.
+
+    What may exist: until `doubt_until` a create that was sent earlier may still take effect or become visible, so
+    no create may be sent before that moment unless the experiment has been searched for; None if no create can
+    be under way. `generation` selects the signature nonce of the next create; it goes up only after an answer
+    which proves that the service did not act, and never while `uncertain`: then the end of an earlier create of this
+    generation is not known. Its nonce stays, to keep a late copy out, and each create is preceded by a search, also
+    long after `doubt_until`. Only an operator's decision ends that. `tagged` and `described` say that every
+    create sent so far carried the marker there, `place` is the endpoint that they were sent to. `searches` counts the
+    searches that could not conclude anything.
+
+    What comes next: `sequence` is the newest number of a copy that is known to be in the queue, `not_before` the
+    time before which a copy has nothing to do, `redriven` the last redrive that had its effect.
+
+    How it ended: `experiment_id`, `event` (the output event as JSON text, stored before it is published),
+    `published_at`, and `expires_at`, when the record may be forgotten. `last_error` is the last error, as JSON
+    text.
+
+    What is followed: `watch_order` is the content of the watch message for the experiment. `stopped_by` is part of a
+    note that an experiment is being stopped: `request`, or `guard` and the limit, as in `guard:maxHours`.
+
+    `later` holds, as JSON text, the members that a later version of this code wrote; they are written back.
     """
 
     key: str
@@ -51,30 +75,67 @@ class Record:
     experiment_id: str | None = None
     event: str | None = None
     published_at: float | None = None
+    delivery: str | None = None
+    message_id: str | None = None
+    body: str | None = None
+    generation: int = 0
+    tagged: bool = False
+    described: bool = False
+    searches: int = 0
+    sequence: int = 0
+    redriven: str | None = None
+    place: str | None = None
+    not_before: float = 0.0
+    renewed_at: float = 0.0
+    last_error: str | None = None
+    uncertain: bool = False
+    watch_order: str | None = None
+    stopped_by: str | None = None
+    later: str | None = None
 
     @property
     def version(self) -> Version:
         return Version(self.state, self.owner)
 
 
+_MEMBERS = [name for name in Record.__dataclass_fields__ if name != "later"]
+
+
 def encode(record: Record) -> str:
-    """`record` as compact JSON text; the key stands in it too."""
-    body = {"v": FORMAT_VERSION, **{name: getattr(record, name) for name in Record.__dataclass_fields__}}
+    """Return `record` as compact JSON text; the key is part of it."""
+    body: JsonObject = {"v": FORMAT_VERSION}
+    values = record.__dict__
+    body |= {name: values[name] for name in _MEMBERS}
+    if record.later is not None:
+        body |= json.loads(record.later)
     return json.dumps(body, separators=(",", ":"))
 
 
 def decode(key: str, text: str) -> Record:
-    """The record in `text`.
+    """Return the record in `text`.
 
-    Raises RecordUnreadable for a later format version or a damaged record; the caller leaves it as it is.
+    Members that this version does not know are kept, so that a roll-back strands no key. Raises RecordUnreadable
+    for a damaged record, and for a later version's that lacks what this one needs; the caller leaves it as it is.
     """
     try:
         body = json.loads(text)
-        version = body.pop("v")
-        if version != FORMAT_VERSION:
-            raise RecordUnreadable(key, f"format version {version!r}, this code reads {FORMAT_VERSION}")
-        return replace(Record(**body), state=State(body["state"]))
-    except RecordUnreadable:
-        raise
-    except (ValueError, TypeError, KeyError, AttributeError) as exc:
+        version = body["v"]
+        if version == FORMAT_VERSION:
+            del body["v"]
+    except (ValueError, TypeError, KeyError) as exc:
         raise RecordUnreadable(key, f"damaged ({type(exc).__name__})") from exc
+    try:
+        known = {name: body.pop(name) for name in Record.__dataclass_fields__ if name in body}
+        if not all(
+            isinstance(known[name], (int, float)) for name in ("claimed_at", "lease_until", "expires_at")
+        ):
+            raise TypeError("a time is not a number")
+        later = json.dumps(body, separators=(",", ":")) if body else None
+        return Record(**known | {"state": State(known["state"]), "later": later})
+    except (ValueError, TypeError, KeyError) as exc:
+        what = (
+            "damaged"
+            if version == FORMAT_VERSION
+            else f"format version {version!r}, which lacks what this code needs"
+        )
+        raise RecordUnreadable(key, f"{what} ({type(exc).__name__})") from exc

@@ -1,12 +1,17 @@
 """Records in Redis, Tair or Valkey (6.0 and later), for any number of instances.
 
-A record is one string. It is swapped by a script that compares the whole text, so that the server needs to know
-nothing of records, and runs no longer than one comparison. A record whose event is published expires by itself;
-no other one does.
+A record is one string. A script that compares the whole text replaces it, so the server knows nothing about records
+and compares only once. A record whose event is published expires by itself,
+7 days after its retention, so that a message that comes back at the very end of the retention still finds it. No
+other record expires.
 
-A claim that the server forgets is a second experiment: it must persist every write (`appendfsync always`, or a
-managed edition that does), must not evict (`maxmemory-policy noeviction`), and where a replica may take its place
-`replicas` says how many must have a write before it counts.
+If the server forgets a claim, a second experiment follows. So it must persist every write (`appendfsync always`, or a
+managed edition that does so) and must not evict keys (`maxmemory-policy noeviction`). If a replica may take over,
+`replicas` is how many replicas must have a write before it counts.
+
+WAIT confirms only the writes of its own connection. Script and WAIT are therefore sent together over one connection,
+and are repeated together or not at all: after a failover, a WAIT alone would confirm what the new primary never got.
+For the same reason a repeated script writes a record again that is already there.
 """
 
 from __future__ import annotations
@@ -27,7 +32,7 @@ from hpoq.idempotency.record import Record, Version, decode, encode
 
 _INSERT = """
 local standing = redis.call('GET', KEYS[1])
-if standing then return standing end
+if standing and standing ~= ARGV[1] then return standing end
 redis.call('SET', KEYS[1], ARGV[1])
 if ARGV[2] ~= '' then redis.call('PEXPIREAT', KEYS[1], ARGV[2]) end
 return false
@@ -39,13 +44,15 @@ if ARGV[3] ~= '' then redis.call('PEXPIREAT', KEYS[1], ARGV[3]) end
 return 1
 """
 _MOST_SWAPS = 8
+_KEPT_SECONDS = 7 * 86_400
+"""How long a published record is kept beyond its retention."""
 
 
 class RedisStore:
     """A `Store` at `url` (`redis://`, `rediss://`; https://www.iana.org/assignments/uri-schemes/prov/redis).
 
-    `timeout_seconds` bounds connecting and each answer. `prefix` stands before every key. The URL's query may set
-    all three (`timeout`, `prefix`, `replicas`). Raises SettingsError for a URL that is none.
+    `timeout_seconds` bounds connecting and each answer. `prefix` is put in front of every key. Raises SettingsError
+    for an invalid URL.
     """
 
     def __init__(
@@ -64,12 +71,13 @@ class RedisStore:
             )
         except ValueError:
             raise SettingsError(["HPOQ_STORE: not a Redis URL; use redis://HOST:PORT/DB"]) from None
-        self._insert = self._client.register_script(_INSERT)
-        self._swap = self._client.register_script(_SWAP)
 
     @classmethod
     def open(cls, url: str) -> RedisStore:
-        """The store that `url` names, settings in its query included. Raises SettingsError."""
+        """Open the store that `url` names; its query may set `timeout`, `prefix` and `replicas`.
+
+        Raises SettingsError.
+        """
         parts = urlsplit(url)
         given = dict(parse_qsl(parts.query))
         prefix, replicas = given.pop("prefix", "hpoq:"), given.pop("replicas", "0")
@@ -89,11 +97,18 @@ class RedisStore:
             texts = cast("list[str | None]", self._client.mget([self._prefix + key for key in keys]))
         return {key: decode(key, text) for key, text in zip(keys, texts, strict=True) if text is not None}
 
-    def insert(self, record: Record) -> Record | None:
+    def scan(self) -> Iterator[tuple[str, str]]:
+        """Yield the key and the text of every record, for an audit."""
         with self._answers():
-            answer = self._insert(keys=[self._prefix + record.key], args=[encode(record), _expiry(record)])
-            standing = None if answer is None else decode(record.key, cast("str", answer))
-            self._persist()
+            for name in self._client.scan_iter(match=f"{self._prefix}*", count=500):
+                key = str(name).removeprefix(self._prefix)
+                text = self._read(key)
+                if text is not None:
+                    yield key, text
+
+    def insert(self, record: Record) -> Record | None:
+        answer = self._write(_INSERT, record.key, encode(record), _expiry(record))
+        standing = None if answer is None else decode(record.key, cast("str", answer))
         return None if standing is None or standing == record else standing
 
     def replace(self, record: Record, expected: Version) -> bool:
@@ -104,7 +119,7 @@ class RedisStore:
                 return False
             if standing != record and standing.version != expected:
                 return False
-            if self._swapped(record, text):
+            if self._write(_SWAP, record.key, text, encode(record), _expiry(record)):
                 return True
         raise StoreUnavailable("redis: the record changes too fast")
 
@@ -115,31 +130,29 @@ class RedisStore:
         with self._answers():
             return cast("str | None", self._client.get(self._prefix + key))
 
-    def _swapped(self, record: Record, standing: str) -> bool:
-        with self._answers():
-            args = [standing, encode(record), _expiry(record)]
-            done = bool(self._swap(keys=[self._prefix + record.key], args=args))
-            if done:
-                self._persist()
-        return done
-
-    def _persist(self) -> None:
-        """Wait for the replicas; a write that is repeated for their sake changes nothing."""
-        if not self._replicas:
-            return
-        have = self._client.wait(self._replicas, int(self._timeout_seconds * 500))
-        if have < self._replicas:
-            raise StoreUnavailable(f"redis: {have} of {self._replicas} replicas have the write")
+    def _write(self, script: str, key: str, *arguments: str) -> str | int | None:
+        """Run `script` and wait for the replicas, over one connection; return what the script returns."""
+        with self._answers(), self._client.pipeline(transaction=False) as pipe:
+            # Not EVALSHA: a server that does not know the script would cost a second call.
+            pipe.eval(script, 1, self._prefix + key, *arguments)
+            if self._replicas:
+                pipe.wait(self._replicas, int(self._timeout_seconds * 500))
+            answers = pipe.execute()
+        if self._replicas and answers[1] < self._replicas:
+            raise StoreUnavailable(f"redis: {answers[1]} of {self._replicas} replicas have the write")
+        return cast("str | int | None", answers[0])
 
     @contextmanager
     def _answers(self) -> Iterator[None]:
         try:
             yield
         except (RedisError, OSError) as exc:
-            # By its type alone where the text could quote what was sent.
+            # Only the type, because the text may quote what was sent.
             raise StoreUnavailable(f"redis: {type(exc).__name__}") from exc
 
 
 def _expiry(record: Record) -> str:
-    """In milliseconds since the epoch; empty if the record stays."""
-    return "" if record.published_at is None else str(math.ceil(record.expires_at * 1000))
+    """Return when `record` expires, in milliseconds since the epoch, or an empty text if it does not."""
+    if record.published_at is None:
+        return ""
+    return str(math.ceil((record.expires_at + _KEPT_SECONDS) * 1000))

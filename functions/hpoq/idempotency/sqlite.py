@@ -1,7 +1,7 @@
-"""The embedded store: one SQLite file in WAL mode, safe for processes and threads of one machine.
+"""Records in one SQLite file in WAL mode, for any number of processes and threads of one machine.
 
-WAL needs shared memory, so the file must not lie on a network file system
-(https://sqlite.org/wal.html): on FC it serves a single instance, at the laptop any number of processes.
+WAL needs shared memory, so the file must not be on a network file system (https://sqlite.org/wal.html). On FC it
+serves a single instance, on a laptop any number of processes.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ CREATE TABLE IF NOT EXISTS hpoq_record (
 
 
 class SqliteStore:
-    """A `Store` in the SQLite file `path`; `:memory:` keeps it in this process.
+    """A `Store` in the SQLite file `path`, or in this process's memory if that is `:memory:`.
 
-    `busy_seconds` is how long a write waits for another process's.
+    `busy_seconds` is how long a write waits for those of other processes.
     """
 
     def __init__(self, path: str, *, busy_seconds: float = 10.0) -> None:
@@ -42,7 +42,7 @@ class SqliteStore:
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._connection: sqlite3.Connection | None = None
-        # Kept open for ever: closing a connection that a fork carried over would drop the parent's locks.
+        # Never closed: closing a connection that was inherited through a fork would drop the parent's locks.
         self._inherited: sqlite3.Connection | None = None
 
     def _open(self) -> sqlite3.Connection:
@@ -62,7 +62,10 @@ class SqliteStore:
         return connection
 
     def _switch_to_wal(self, connection: sqlite3.Connection) -> None:
-        """Of processes that open a new file at once all but one are refused, whatever their busy time-out."""
+        """Switch the file to WAL.
+
+        If several processes open a new file at once, SQLite refuses all but one, whatever their busy time-out.
+        """
         patience = time.monotonic() + self._busy_seconds
         while True:
             try:
@@ -75,7 +78,7 @@ class SqliteStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """One connection, used by one thread at a time; a forked child opens its own."""
+        """Yield the connection within a transaction, to one thread at a time. A forked child opens its own."""
         with self._lock:
             try:
                 if self._pid != os.getpid():
@@ -85,7 +88,7 @@ class SqliteStore:
                 with self._connection as connection:
                     connection.execute("BEGIN IMMEDIATE")
                     yield connection
-            # An OSError where the file's folder cannot be made.
+            # OSError: the file's folder cannot be created.
             except (sqlite3.Error, OSError) as exc:
                 raise StoreUnavailable(f"sqlite: {exc}") from exc
 
@@ -109,6 +112,12 @@ class SqliteStore:
         with self._transaction() as connection:
             found = {key: self._read(connection, key) for key in keys}
         return {key: record for key, record in found.items() if record is not None}
+
+    def scan(self) -> Iterator[tuple[str, str]]:
+        """Yield the key and the text of every record, for an audit."""
+        with self._transaction() as connection:
+            rows = connection.execute("SELECT key, body FROM hpoq_record ORDER BY key").fetchall()
+        yield from rows
 
     def insert(self, record: Record) -> Record | None:
         with self._transaction() as connection:

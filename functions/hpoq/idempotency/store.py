@@ -1,8 +1,8 @@
-"""What the product asks of an idempotency store, and how one is chosen.
+"""The protocol of an idempotency store, and the choice of one by its URL.
 
-Any object with these methods will do. A store knows nothing of the life cycle: it keeps records by key and
-swaps them on condition; `hpoq.processing.lifecycle` decides what is written. `hpoq.testing` holds a public
-conformance suite for implementers.
+Any object with these methods is a store. It knows nothing about the life cycle: it keeps records by key, and replaces
+one if its version is the expected one. `hpoq.processing.lifecycle` decides what is written. `hpoq.testing` has a
+conformance suite for those who write a store.
 """
 
 from __future__ import annotations
@@ -15,42 +15,42 @@ from hpoq.errors import SettingsError
 from hpoq.idempotency.record import Record, Version
 
 if TYPE_CHECKING:
-    from hpoq.cloud.credentials import CredentialsProvider
+    from hpoq.cloud.signing import CredentialsProvider
     from hpoq.cloud.transport import Transport
 
 
 class Store(Protocol):
-    """Keeps one record a key, durably, for any number of processes and threads.
+    """Keeps one record per key, durably, for any number of processes and threads.
 
-    Every method raises StoreUnavailable where the store does not answer (each may be repeated), and
-    RecordUnreadable where the record at hand is of an unknown version.
+    Every method raises StoreUnavailable if the store does not answer, and may then be repeated. It raises
+    RecordUnreadable if the record is damaged, or lacks what this version of the code needs.
     """
 
     def get(self, key: str) -> Record | None:
-        """The record of `key`, as the last finished write left it."""
+        """Return the record of `key` as the last finished write left it, or None if there is none."""
 
     def get_many(self, keys: Sequence[str]) -> dict[str, Record]:
-        """The records of those of `keys`, one at least and each once, that have one; with as few calls as can be.
+        """Return the records of those `keys` that have one, with as few calls as possible.
 
-        A record that the store cannot read at the moment may be left out.
+        `keys` contains at least one key, and none twice. A record that the store cannot read now may be left out.
         """
 
     def insert(self, record: Record) -> Record | None:
-        """Write `record` if its key has none: None says done, else the record that stands there.
+        """Write `record` if its key has none, and return None; otherwise return the record that the key has.
 
-        Atomic, and durable before it returns. A record equal to `record` counts as done, so that an insert
-        whose answer was lost can be repeated.
+        Atomic, and durable before it returns. An equal record counts as written, so that an insert whose answer was
+        lost can be repeated.
         """
 
     def replace(self, record: Record, expected: Version) -> bool:
-        """Write `record` over the one of its key if that one's version is `expected`.
+        """Write `record` over the record of its key if that has the version `expected`.
 
-        True says that `record` stands there now, also where an earlier try of the same write put it there.
-        Atomic, and durable before it returns.
+        Return whether the key has `record` now, also if an earlier try of the same write succeeded. Atomic, and
+        durable before it returns.
         """
 
     def close(self) -> None:
-        """Give up connections; the store must not be used afterwards."""
+        """Close the connections. The store must not be used afterwards."""
 
 
 def open_store(
@@ -58,13 +58,14 @@ def open_store(
     transport: Transport | None = None,
     credentials: CredentialsProvider | None = None,
 ) -> Store:
-    """The store that `url` names: `sqlite:///relative/path`, `sqlite:////absolute/path`, `sqlite:///:memory:`,
-    `redis://HOST:PORT/DB`, `rediss://...`, `tablestore://INSTANCE.REGION.ots.aliyuncs.com/TABLE`.
+    """Open the store that `url` names.
 
-    `transport` and `credentials` are for those that are cloud services; by default the function's own kind of
-    connections, and the environment's credentials.
-    Raises SettingsError for an unknown kind, or one whose client is not installed. Implementations are imported
-    when they are named.
+    `url` is `sqlite:///relative/path`, `sqlite:////absolute/path`, `sqlite:///:memory:`, `redis://HOST:PORT/DB`,
+    `rediss://...` or `tablestore://INSTANCE.REGION.ots.aliyuncs.com/TABLE`. A store that is a cloud service uses
+    `transport` and `credentials`: by default new connections and the environment's credentials. Each kind is
+    imported only if it is used.
+
+    Raises SettingsError for an unknown kind, or if the client of the kind is not installed.
     """
     parts = urlsplit(url)
     if parts.scheme == "sqlite" and not parts.netloc and parts.path not in ("", "/"):
@@ -82,4 +83,4 @@ def open_store(
 
         return TablestoreStore.open(url, transport, credentials)
     known = "tablestore://HOST/TABLE, redis://HOST:PORT/DB or sqlite:///PATH"
-    raise SettingsError([f"HPOQ_STORE: {parts.scheme or 'no'}:// names no store; use {known}"])
+    raise SettingsError([f"HPOQ_STORE: unknown kind of store {parts.scheme!r}; use {known}"])

@@ -1,8 +1,8 @@
-"""Records in Tablestore: one row a key, written whole, on condition of the owner that stands there.
+"""Records in Tablestore: one row per key, always written whole, on condition of the owner in the row.
 
-The table has the primary key `key` (STRING), one version a cell, and should have a time to live of more than the
-retention, which collects what has expired; nothing else depends on it. A write whose end is unknown is repeated
-with the same fencing token by the caller, and recognised here by reading the row back.
+The table has the primary key `key` (STRING) and one version per cell. Its time to live should be longer than the
+retention, to remove what has expired; nothing else depends on it. If the end of a write is unknown, the caller
+repeats it with the same fencing token, and reading the row shows whether the first write succeeded.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from urllib.parse import parse_qsl, urlsplit
 
 from hpoq.clock import SystemClock
 from hpoq.cloud.connections import new_session
-from hpoq.cloud.credentials import CredentialsProvider, from_environment
 from hpoq.cloud.ots_wire import Absent, Holds
+from hpoq.cloud.signing import CredentialsProvider, from_environment
 from hpoq.cloud.tablestore import MOST_ROWS, Tablestore
 from hpoq.cloud.transport import Transport
 from hpoq.errors import CallError, SettingsError, StoreUnavailable
-from hpoq.idempotency.record import FORMAT_VERSION, Record, Version, decode, encode
+from hpoq.idempotency.record import Record, Version, decode, encode
 
 _MOST_READS = 4
 
@@ -33,10 +33,10 @@ class TablestoreStore:
     def open(
         cls, url: str, transport: Transport | None = None, credentials: CredentialsProvider | None = None
     ) -> TablestoreStore:
-        """The store that `url` names: `tablestore://HOST/TABLE`, where HOST begins with the instance's name.
+        """Open the store that `url` names: `tablestore://HOST/TABLE`, where HOST begins with the instance's name.
 
-        For a host that does not, a local cloud's for one, `?instance=NAME` tells it; `&scheme=http` is taken for
-        loopback only. Raises SettingsError.
+        `?instance=NAME` names the instance for any other host, such as a local cloud's. `&scheme=http` is accepted
+        only for loopback. Raises SettingsError.
         """
         parts = urlsplit(url)
         options = dict(parse_qsl(parts.query))
@@ -78,21 +78,20 @@ class TablestoreStore:
             if self._put(record, Absent()):
                 return None
             standing = self.get(record.key)
-            # A row that its time to live takes between the two is none.
+            # The row's time to live may have ended between the two calls.
             if standing is not None:
                 return None if standing == record else standing
-        raise StoreUnavailable("tablestore: the row comes and goes")
+        raise StoreUnavailable("tablestore: the row keeps appearing and disappearing")
 
     def replace(self, record: Record, expected: Version) -> bool:
-        stands = {"state": expected.state.value, "owner": expected.owner, "v": FORMAT_VERSION}
+        stands = {"state": expected.state.value, "owner": expected.owner}
         return self._put(record, Holds(stands)) or self.get(record.key) == record
 
     def close(self) -> None:
-        """The connections are the transport's."""
+        """Do nothing: the connections belong to the transport."""
 
     def _put(self, record: Record, condition: Absent | Holds) -> bool:
         columns = {
-            "v": FORMAT_VERSION,
             "state": record.state.value,
             "owner": record.owner,
             "expires_at": int(record.expires_at),

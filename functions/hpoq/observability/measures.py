@@ -1,22 +1,33 @@
-"""What an invocation did, in numbers: counted while it runs, told once when it ends.
+"""Count, time and trace what one invocation does.
 
-Anything under way counts into the measures of its own invocation, whichever thread it runs in; without one, nothing
-is counted.
+    collect_into ──▶ count, measure_time, trace_step     numbers of the invocation that is under way
+    trace_message ─▶ traceparent, trace_id               the trace that the current message belongs to
+
+Both travel in context variables, so that code in any thread adds to the invocation that it works for. Outside an
+invocation nothing is counted. `telemetry` reports the numbers when the invocation ends.
+
+A message's trace goes from its request to every call and to its event (https://www.w3.org/TR/trace-context/).
+Without spans of our own the request's `traceparent` is passed on unchanged, so that spans which are recorded
+downstream have a parent that exists.
 """
 
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, TypeAlias
 
+from fcruntime._dataclass import dataclass
 from hpoq.clock import Clock
 
 BOUNDS_MS = (10, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000)
 """Upper bounds of the histograms, in milliseconds."""
+_BOUNDS = [(f"le_{bound}", bound) for bound in BOUNDS_MS]
 
 COUNTERS = (
     "retries",
@@ -27,40 +38,64 @@ COUNTERS = (
     "reconciliations",
     "adoptions",
     "requeued",
+    "dead_lettered",
 )
-"""What is counted, beside the messages."""
+"""Names of the counters. The number of messages is counted by outcome, apart from these."""
 
 STEPS = ("decode", "lookup", "claim", "create", "reconcile", "save", "publish", "message")
-"""What is timed; `message` is all of a message but `decode`."""
+"""Names of the timed steps; `message` covers all steps of a message except `decode`."""
+
+SetAttributes: TypeAlias = Callable[[Mapping[str, str]], None]
+
+
+@dataclass
+class Call:
+    """One try of a service call; `status` is that of its answer, or None if there was none."""
+
+    service: str
+    operation: str
+    method: str
+    endpoint: str
+    status: int | None = None
+
 
 _current: ContextVar[Measures | None] = ContextVar("hpoq_measures", default=None)
+_traceparent: ContextVar[str | None] = ContextVar("hpoq_traceparent", default=None)
 
 
 class Span(Protocol):
-    """A message's part of a trace."""
+    """The span of a message or of a step."""
 
     @property
     def traceparent(self) -> str:
-        """What carries the trace on."""
+        """The `traceparent` header that makes this span the parent of others."""
 
-    def tell(self, attributes: Mapping[str, str]) -> None:
-        """Add to what is known of the message."""
+    def set_attributes(self, attributes: Mapping[str, str]) -> None:
+        """Add `attributes` to the span."""
 
 
 class Spans(Protocol):
-    """Where spans go."""
+    """A recorder of spans."""
 
     def message(self, parent: str | None, attributes: Mapping[str, str]) -> AbstractContextManager[Span]:
-        """A message's span, below `parent`, a `traceparent`, where there is one."""
+        """Open the span of a message, below the `traceparent` of its request if `parent` is not None."""
 
-    def step(self, name: str) -> AbstractContextManager[object]:
-        """A span below the current one."""
+    def step(self, name: str) -> AbstractContextManager[Span]:
+        """Open a span below the current one."""
+
+    def call(self, call: Call) -> AbstractContextManager[None]:
+        """Open a span for a service call below the current one; `call.status` is set within the context."""
 
 
 class Measures:
-    """The numbers of one invocation; `outcomes` are those of its messages. Safe for threads."""
+    """The numbers of one invocation. Safe to share between threads.
+
+    `source` is the kind of source that the event came from, or None before it was decoded. `outcomes` counts the
+    messages by outcome, `counts` holds the counters, and `seconds` the durations of each step.
+    """
 
     def __init__(self, spans: Spans | None = None) -> None:
+        self.source: str | None = None
         self.outcomes: dict[str, int] = {}
         self.counts: Counter[str] = Counter()
         self.seconds: dict[str, list[float]] = {}
@@ -73,18 +108,18 @@ class Measures:
             self.counts[name] += by
 
     def observe(self, step: str, seconds: float) -> None:
-        """Note that `step` took `seconds`."""
+        """Record that `step` took `seconds`."""
         with self._lock:
             self.seconds.setdefault(step, []).append(seconds)
 
     def histograms(self) -> dict[str, dict[str, float]]:
-        """Of each step that happened: how often, how long in all and at most, and how many within each bound."""
+        """Return, for each step that was timed, its count, sum, maximum and the count within each bound."""
         return {step: _histogram(seconds) for step, seconds in self.seconds.items()}
 
 
 @contextmanager
-def measured(measures: Measures) -> Iterator[None]:
-    """Whatever runs within counts into `measures`."""
+def collect_into(measures: Measures) -> Iterator[None]:
+    """Add everything that is counted and timed within this context to `measures`."""
     token = _current.set(measures)
     try:
         yield
@@ -93,41 +128,100 @@ def measured(measures: Measures) -> Iterator[None]:
 
 
 def count(name: str, by: int = 1) -> None:
-    """Add to a counter of the invocation under way."""
+    """Add `by` to the counter `name` of the current invocation."""
     measures = _current.get()
     if measures is not None:
         measures.count(name, by)
 
 
-def spans() -> Spans | None:
-    """Where spans of the invocation under way go, if anywhere."""
+class _Timing:
+    """Records how long its block took, also if the block raises. A class, because every message has ten of them."""
+
+    def __init__(self, name: str, clock: Clock, *, has_span: bool) -> None:
+        self._name = name
+        self._clock = clock
+        self._measures = measures = _current.get()
+        self._span = measures.spans.step(name) if has_span and measures and measures.spans else None
+
+    def __enter__(self) -> SetAttributes:
+        self._began = self._clock.monotonic()
+        return _ignore if self._span is None else self._span.__enter__().set_attributes
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._span is not None:
+                self._span.__exit__(kind, exc, trace)
+        finally:
+            if self._measures is not None:
+                self._measures.observe(self._name, self._clock.monotonic() - self._began)
+
+
+def measure_time(name: str, clock: Clock) -> AbstractContextManager[object]:
+    """Record how long the body took as step `name` of the current invocation, also if the body raises."""
+    return _Timing(name, clock, has_span=False)
+
+
+def trace_step(name: str, clock: Clock) -> AbstractContextManager[SetAttributes]:
+    """Measure the body's time as step `name`, and record a span for it if spans are recorded.
+
+    Yields a function that adds attributes to the span; it does nothing if no spans are recorded.
+    """
+    return _Timing(name, clock, has_span=True)
+
+
+def trace_call(call: Call) -> AbstractContextManager[None]:
+    """Return a context that records a span for a service call, if spans are recorded."""
+    spans = _current_spans()
+    return spans.call(call) if spans else nullcontext()
+
+
+@contextmanager
+def trace_message(parent: str | None, attributes: Mapping[str, str]) -> Iterator[SetAttributes]:
+    """Make the body part of the trace that the message's request named as `parent`.
+
+    Yields a function that adds attributes to the message's span; it does nothing if no spans are recorded.
+    """
+    spans = _current_spans()
+    if spans is None:
+        with _continue_trace(parent):
+            yield _ignore
+        return
+    with spans.message(parent, attributes) as span, _continue_trace(span.traceparent):
+        yield span.set_attributes
+
+
+def traceparent() -> str | None:
+    """Return the `traceparent` header that continues the current message's trace, or None if it has none."""
+    return _traceparent.get()
+
+
+def trace_id() -> str | None:
+    """Return the 32 hexadecimal digits of the current message's trace, or None if it has none."""
+    current = _traceparent.get()
+    return current.split("-")[1] if current else None
+
+
+def _ignore(_attributes: Mapping[str, str]) -> None:
+    """Take the attributes of a span that is not recorded."""
+
+
+def _current_spans() -> Spans | None:
     measures = _current.get()
     return measures.spans if measures else None
 
 
 @contextmanager
-def timed(name: str, clock: Clock) -> Iterator[None]:
-    """Time a part of the invocation under way, however it ends."""
-    measures = _current.get()
-    if measures is None:
-        yield
-        return
-    began = clock.monotonic()
+def _continue_trace(current: str | None) -> Iterator[None]:
+    token = _traceparent.set(current)
     try:
         yield
     finally:
-        measures.observe(name, clock.monotonic() - began)
-
-
-@contextmanager
-def step(name: str, clock: Clock) -> Iterator[None]:
-    """Time a step of a message; where spans go anywhere, it has one."""
-    below = spans()
-    with timed(name, clock), below.step(name) if below else nullcontext():
-        yield
+        _traceparent.reset(token)
 
 
 def _histogram(seconds: list[float]) -> dict[str, float]:
-    millis = [one * 1000 for one in seconds]
-    told: Mapping[str, float] = {f"le_{bound}": sum(one <= bound for one in millis) for bound in BOUNDS_MS}
-    return {"count": len(millis), "sum_ms": round(sum(millis), 3), "max_ms": round(max(millis), 3), **told}
+    millis = sorted([one * 1000 for one in seconds])
+    within: Mapping[str, float] = {name: bisect_right(millis, bound) for name, bound in _BOUNDS}
+    return {"count": len(millis), "sum_ms": round(sum(millis), 3), "max_ms": round(millis[-1], 3), **within}

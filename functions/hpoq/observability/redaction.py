@@ -1,37 +1,213 @@
-"""Keeping secrets out of whatever leaves the function.
+"""Keep secrets out of everything that leaves the function: the one list of secret names, and the one mask.
 
-Two nets: the values that are known to be secret (the credentials at hand, those in a request) are cut out of any
-text, and members whose name says that they hold a secret are blanked whatever they hold.
+Secrets are removed in two ways. Known values (the current credentials, the secrets found in a request) are removed
+from any text, in each form that JSON or a URL gives them. Members with a secret's name are masked whatever they
+contain.
+
+    a member's name      is_secret_name
+    a JSON value         find_secrets: the secret values in it, including those in command lines and URLs
+    a text               mask_text: removes secrets found by pattern, for a text that is not valid JSON
+                         redact: removes known secrets
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+import re
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache, partial
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
+
+from fcruntime._dataclass import dataclass
+from fcruntime.jsonvalue import JsonValue
 
 MASK = "***"
+
+# A shorter secret is not masked: that would make every text unreadable and hide nothing.
 _SHORTEST = 4
+# Shorter values in a secret URL's query or path, and shorter words of a header, are words such as "zh" or "v2".
+_SHORTEST_PART = 8
+_SHORTEST_SEGMENT = 16
 
-_known: ContextVar[frozenset[str]] = ContextVar("hpoq_secrets", default=frozenset())
+# Names are compared without case, separators and trailing digits: `access-key_2` becomes `accesskey`.
+_CONTAINED = (
+    "secret",
+    "password",
+    "passwd",
+    "passphrase",
+    "credential",
+    "authorization",
+    "accesskey",
+    "accessid",
+    "apikey",
+    "privatekey",
+    "webhook",
+)
+_ENDINGS = ("token", "pwd", "signature")
+_WHOLE = frozenset({"ak", "sk", "sig"})
+# Hyperparameters of language models, such as `max_token` and `pad_token`.
+_HARMLESS_ENDINGS = (
+    "maxtoken",
+    "mintoken",
+    "numtoken",
+    "pertoken",
+    "padtoken",
+    "eostoken",
+    "bostoken",
+    "unktoken",
+)
+# The URL of an alert contains a token. It is the only member of its section that does.
+_ALERT_SECTION = "monitorconfig"
 
-_SECRET_NAMES = ("secret", "password", "token", "authorization", "access_key", "accesskey", "access_id")
+# The look-behind makes the pattern try each run of such characters once, from its beginning: linear time.
+_NAME = r"(?<![A-Za-z0-9_.\-])[0-9.\-]{0,40}(?P<name>[A-Za-z_][A-Za-z0-9_.\-]{0,127})"
+_QUOTE = r"""\\{0,8}["']"""
+# One word of a shell. Nothing else ends it, because a secret may contain any character.
+_WORD = r"""(?:"(?:[^"\\]|\\.)*"?|'[^']*'?|\\.|[^\s"'\\])+"""
+_STRING = r""""(?:[^"\\]|\\.)*"|'[^']*'"""
+_ESCAPED = r"""(?P<quote>\\{1,8}["']).{0,500}?(?P=quote)"""
+_MEMBER = rf"""(?xs)
+    {_NAME} (?:{_QUOTE})? (?:
+        \] [ \t]{{0,8}} = (?!=) [ \t]{{0,8}}
+      | \s{{0,100}} (?P<colon>:) (?![=/]) \s{{0,100}}
+      | [ \t]{{0,8}} (?::=|=>?) [ \t]{{0,8}}
+    )
+"""
+_OPTION = rf"(?xs) (?<![^\s\"'=,\[]) (?=-) {_NAME} (?:{_QUOTE})? [ \t]{{1,100}} (?!-)"
+_VALUE = rf"(?xs) {_ESCAPED} | {_WORD}"
+# A plain scalar of YAML may contain spaces.
+_PLAIN = r"""[^\s,{}\[\]"'][^\n,{}\[\]]*"""
+_URL_USER = r"""://[^\s/?#"'@:]*:(?P<value>[^\s/?#"']+)@|://(?P<lone>[^\s/?#"'@:]{20,})@"""
+_BEARER = r"(?i)\bbearer[ \t]+(?P<value>[A-Za-z0-9._~+/=\-]{8,})"
+# Options that have no secret's name, by the tool that takes them. They are looked for up to the end of its command.
+_TOOL = r"\b(?P<tool>curl|mysql|mysqldump|sshpass|docker login|ossutil(?:64)?|redis-cli)\b(?P<options>[^|;\n]{0,500})"
+_TOOL_OPTIONS = {
+    "curl": r"""(?<!\S)(?:-u|-U|--user|--proxy-user)[ =]?["']?[^\s"':]{0,64}:(?P<value>[^\s"']+)""",
+    "mysql": r"""(?<!\S)-p(?P<value>[^\s"']+)""",
+    "sshpass": r"""(?<!\S)-p[ ]?["']?(?P<value>[^\s"']+)""",
+    "docker": r"""(?<!\S)-p[ ]["']?(?P<value>[^\s"']+)""",
+    "ossutil": r"""(?<!\S)-[ikt][ ]["']?(?P<value>[^\s"']+)""",
+    "redis-cli": r"""(?<!\S)-a[ ]["']?(?P<value>[^\s"']+)""",
+}
+_ENDS_PART = r"""[\\"'&;|<>(),#{}\[\]\s]+"""
+_BRACKETS = r"""(?s)"(?:[^"\\]|\\.)*"?|'[^']*'?|[\[\]{}]"""
+_PLACEHOLDER = r"(?s)\$\{[^}]*\}|\$\(.*|`.*|\$\w+|\*+|null|none|true|false"
+# A text that contains a secret contains one of these: a part of its name, a word in front of it, or a URL.
+_HINTS = (
+    "secret|pass|credential|authorization|access|key|webhook|token|pwd|signature|ak|sk|sig|url|monitor|bearer|://"
+    "|curl|mysql|docker|ossutil|redis"
+)
+# Compiled with the first message, not at every cold start.
+_hints = lru_cache(maxsize=None)(partial(re.compile, _HINTS))
+_LONGEST_CACHED = 64
+_WORD_NAME = r"[A-Za-z_]{1,24}"
+
+# Characters that JSON, HTML and URLs leave as they are.
+_UNCHANGED = r"[A-Za-z0-9_.~\-]+"
+
+
+class _Known:
+    """The secrets of a context. They are searched for when a text is first masked, which may be never."""
+
+    def __init__(self, outer: _Known | None, secrets: Iterable[str]) -> None:
+        self._outer = outer
+        self._source: Iterable[str] | None = secrets
+        self._secrets: frozenset[str] | None = None
+        self._forms: tuple[str, ...] = ()
+        # The source may be an iterator, which two threads must not advance together.
+        self._lock = threading.Lock()
+
+    def secrets(self) -> frozenset[str]:
+        with self._lock:
+            if self._secrets is None:
+                source, self._source = self._source, None
+                if source is None:  # an iterator that has failed seems to be at its end
+                    raise RuntimeError("the search for secrets has failed, so nothing can be written")
+                outer = self._outer.secrets() if self._outer else frozenset[str]()
+                self._secrets = outer | frozenset(source)
+                self._forms = _forms(self._secrets)
+            return self._secrets
+
+    def forms(self) -> tuple[str, ...]:
+        self.secrets()
+        return self._forms
+
+
+_known: ContextVar[_Known | None] = ContextVar("hpoq_secrets", default=None)
+
+
+def is_secret_name(name: str, parent: str = "") -> bool:
+    """Return whether a member, variable, option or header with this name contains a secret.
+
+    `parent` is the name of the object that contains the member, or empty if it is unknown. The name of a
+    hyperparameter (`${token}`) is never a secret's name.
+    """
+    is_short = len(name) <= _LONGEST_CACHED >= len(parent)
+    return _is_secret_name(name, parent) if is_short else _is_secret_name.__wrapped__(name, parent)
+
+
+# Long names are not cached: they could fill the memory, and they rarely occur twice.
+@lru_cache(maxsize=2048)
+def _is_secret_name(name: str, parent: str) -> bool:
+    if name.startswith("${"):
+        return False
+    plain = _normalize(name)
+    if plain == "url":
+        return _normalize(parent) == _ALERT_SECTION
+    if plain in _WHOLE or any(word in plain for word in _CONTAINED):
+        return True
+    return plain.endswith(_ENDINGS) and not plain.endswith(_HARMLESS_ENDINGS)
+
+
+def find_secrets(value: JsonValue | Mapping[str, JsonValue]) -> Iterator[str]:
+    """Yield each secret in a JSON value: the values of secret members, of any type, and the secrets in texts.
+
+    Texts are read as command lines, URLs and headers. Placeholders, and values too short to be masked, are left out.
+    """
+    found: list[str] = []
+    _find(value, "", found, is_secret=False)
+    yield from (one for one in found if _is_value(one))
+
+
+def mask_text(text: str) -> str:
+    """Return `text`, in any format, with everything masked that looks like the value of a secret."""
+    parts, end = list[str](), 0
+    for start, stop in secret_spans(text):
+        parts += (text[end:start], MASK)
+        end = stop
+    return redact("".join((*parts, text[end:])), find_secrets(text))
+
+
+def secret_spans(text: str) -> list[tuple[int, int]]:
+    """Return the spans of secret values in `text`, in order, without overlaps and without their quotes."""
+    found = sorted([*_member_spans(text), *_option_spans(text), *_tool_spans(text), *_url_spans(text)])
+    spans = list[tuple[int, int]]()
+    for start, end in found:
+        if spans and start < spans[-1][1]:
+            spans[-1] = spans[-1][0], max(end, spans[-1][1])
+        else:
+            spans.append((start, end))
+    return spans
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """`text` with every one of `secrets` masked; the longest first, since one may contain another.
+    """Return `text` with all `secrets` masked, also in the forms that JSON or a URL gives them.
 
-    A secret of fewer than four characters is left: masking it would garble every text and hide nothing.
+    A secret of fewer than four characters is not masked.
     """
-    for secret in sorted((s for s in secrets if len(s) >= _SHORTEST), key=len, reverse=True):
-        text = text.replace(secret, MASK)
-    return text
+    return mask_forms(text, _forms(secrets))
 
 
 @contextmanager
 def known_secrets(secrets: Iterable[str]) -> Iterator[None]:
-    """Within this context, and in contexts copied from it, log lines are cleared of `secrets` too."""
-    token = _known.set(_known.get() | frozenset(secrets))
+    """Remove `secrets` from log lines too, within this context and in contexts copied from it.
+
+    They are iterated over once, when a text is first masked.
+    """
+    token = _known.set(_Known(_known.get(), secrets))
     try:
         yield
     finally:
@@ -39,11 +215,247 @@ def known_secrets(secrets: Iterable[str]) -> Iterator[None]:
 
 
 def redact_known(text: str) -> str:
-    """`text` without the secrets that the current context knows."""
-    return redact(text, _known.get())
+    """Return `text` with the secrets masked that `known_secrets` has added to the current context."""
+    return mask_forms(text, known_forms())
 
 
-def is_secret_name(name: str) -> bool:
-    """Whether a member of this name is blanked whatever it holds."""
-    lowered = name.lower().replace("-", "_")
-    return any(word in lowered for word in _SECRET_NAMES)
+def known_forms() -> tuple[str, ...]:
+    """Return the forms of the current context's known secrets, for several calls of `mask_forms`."""
+    known = _known.get()
+    return known.forms() if known else ()
+
+
+def _normalize(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "", name.lower()).rstrip("0123456789")
+
+
+def _is_value(text: str) -> bool:
+    return len(text) >= _SHORTEST and re.fullmatch(_PLACEHOLDER, text, re.IGNORECASE) is None
+
+
+def _forms(secrets: Iterable[str]) -> tuple[str, ...]:
+    """Return the forms of `secrets` in texts, the longest first because one may contain another."""
+    forms = set[str]()
+    for secret in secrets:
+        if len(secret) < _SHORTEST:
+            continue
+        if re.fullmatch(_UNCHANGED, secret):
+            forms.add(secret)
+            continue
+        text = secret.encode(errors="replace").decode()
+        encoded = {quote(text, safe=""), quote(text), quote_plus(text)}
+        # A proxy's page quotes in HTML. Quotation marks are escaped by name, by number or not at all; the module
+        # `html` is not loaded for this at every cold start.
+        page = secret.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        for double, single in (
+            ('"', "'"),
+            ("&quot;", "'"),
+            ("&quot;", "&#x27;"),
+            ("&quot;", "&#39;"),
+            ("&#34;", "&#39;"),
+        ):
+            forms.add(page.replace('"', double).replace("'", single))
+        forms |= {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], *encoded}
+        forms |= {re.sub("%[0-9A-F]{2}", lambda code: code[0].lower(), form) for form in encoded}
+    return tuple(sorted(forms, key=len, reverse=True))
+
+
+def mask_forms(text: str, forms: Iterable[str]) -> str:
+    """Return `text` with all `forms` of secrets masked, the longest of which must come first."""
+    for form in forms:
+        text = text.replace(form, MASK)
+    return text
+
+
+def _find(
+    value: JsonValue | Mapping[str, JsonValue], parent: str, found: list[str], *, is_secret: bool
+) -> None:
+    """Add the secrets in `value`, a member of `parent`, to `found`."""
+    if isinstance(value, str):
+        if is_secret:
+            found += _parts_of_secret(value)
+        found += _find_in_text(value)
+    elif isinstance(value, (dict, Mapping)):  # the check for a Mapping alone is slow
+        _find_in_members(value, parent, found, is_secret=is_secret)
+    elif isinstance(value, list):
+        for item in value:
+            if is_secret or isinstance(item, (str, dict, list)):
+                _find(item, parent, found, is_secret=is_secret)
+    elif is_secret and isinstance(value, (int, float)) and not isinstance(value, bool):
+        found.append(json.dumps(value))
+
+
+def _find_in_members(
+    value: Mapping[str, JsonValue], parent: str, found: list[str], *, is_secret: bool
+) -> None:
+    """Add the secrets in an object to `found`.
+
+    This runs over every request: texts and numbers that cannot be secrets are passed over without a call.
+    """
+    has_hint = _hints().search
+    for name, member in value.items():
+        is_short = len(name) <= _LONGEST_CACHED >= len(parent)
+        about = _read_name(name, parent) if is_short else _read_name.__wrapped__(name, parent)
+        if is_secret and not about.is_word:
+            found.append(name)  # a credential that was written as a name by mistake
+        inside = is_secret or about.is_secret or (about.is_alert and not isinstance(member, dict))
+        if isinstance(member, str) and not inside:
+            if "%" in member or has_hint(member.lower()):
+                found += _find_in_text(member)
+        elif inside or not isinstance(member, (int, float)):
+            _find(member, name, found, is_secret=inside)
+        if about.holds_secret and not is_secret:
+            found += _find_in_text(name)
+
+
+@dataclass(frozen=True)
+class _Name:
+    """What the name of a member says about it.
+
+    `is_alert` names the section of alerts, `is_word` says that it can be shown beside a secret, and `holds_secret`
+    that it is itself a text with a secret in it.
+    """
+
+    is_secret: bool
+    is_alert: bool
+    is_word: bool
+    holds_secret: bool
+
+
+@lru_cache(maxsize=2048)
+def _read_name(name: str, parent: str) -> _Name:
+    return _Name(
+        is_secret=is_secret_name(name, parent),
+        is_alert=_normalize(name) == _ALERT_SECTION,
+        is_word=re.fullmatch(_WORD_NAME, name) is not None,
+        holds_secret=any(True for _ in _find_in_text(name)),
+    )
+
+
+def _parts_of_secret(secret: str) -> Iterator[str]:
+    """Yield a secret, and its parts that may be quoted alone: the token in a URL, or after a header's scheme."""
+    yield secret
+    address, _, query = secret.partition("?")
+    if "://" in address:
+        for pair in re.split("[&;#]", query):
+            value = pair.partition("=")[2]
+            if len(value) >= _SHORTEST_PART:
+                yield from (value, unquote_plus(value))
+        segment = address.rpartition("/")[2]
+        if len(segment) >= _SHORTEST_SEGMENT:
+            yield segment
+    words = secret.split()
+    if len(words) > 1:
+        yield secret.partition(words[0])[2].strip()
+        yield from (word for word in words if len(word) >= _SHORTEST_PART)
+
+
+def _find_in_text(text: str) -> Iterator[str]:
+    for form in {text, unquote(text)} if "%" in text else (text,):
+        # Most texts contain no secret, and this check takes a tenth of the time of the patterns.
+        if _hints().search(form.lower()) is None:
+            continue
+        for start, end in secret_spans(form):
+            yield from _readings(form[start:end])
+
+
+def _readings(written: str) -> Iterator[str]:
+    """Yield the possible meanings of a value that was found in a command line, a URL or a piece of JSON."""
+    pieces = [piece for piece in re.split(_ENDS_PART, written) if piece]
+    if written.startswith(("[", "{")):
+        yield from pieces
+        return
+    # A quote may end the value, as in -H "Authorization: Bearer ...", or continue it, as in PASSWORD=ab"c d".
+    before_quote = re.split("[\"']", written)[0]
+    yield from (written, _unquote(written))
+    for reading in {before_quote, *pieces[:1]}:
+        yield from _parts_of_secret(reading)
+        if "%" in reading:
+            yield unquote(reading)
+    for piece in pieces[1:]:
+        name, _, value = piece.partition("=")
+        if value and is_secret_name(name):
+            yield from (value, unquote(value))
+
+
+def _unquote(word: str) -> str:
+    """Return the text that a shell reads from a word."""
+    return re.sub(
+        r"""(?s)"((?:[^"\\]|\\.)*)"?|'([^']*)'?|\\(.)""",
+        lambda part: (
+            re.sub(r"(?s)\\([\"\\$`])", r"\1", part[1]) if part[1] is not None else part[2] or part[3] or ""
+        ),
+        word,
+    )
+
+
+def _member_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Yield values after `name:` and `name=`: members of JSON and YAML, headers, variables, queries of URLs."""
+    member, at = re.compile(_MEMBER), 0
+    while found := member.search(text, at):
+        at = found.end()
+        name, opens = found["name"], text[at : at + 1] in ("[", "{")
+        is_alert = _normalize(name) in (_ALERT_SECTION, "url") and found["colon"] is not None
+        if not is_secret_name(name) and not (is_alert and not opens):
+            continue
+        if opens and found["colon"]:
+            end = _closing(text, at)
+        else:
+            plain = (
+                re.compile(_PLAIN).match(text, at) if found["colon"] and text[at : at + 1] != "\\" else None
+            )
+            value = plain or re.compile(_VALUE).match(text, at)
+            end = value.end() if value else at
+        if end > at:
+            yield _inside_quotes(text, at, end, is_member=found["colon"] is not None)
+            at = end
+
+
+def _option_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Yield values after `--name` and a space."""
+    for found in re.finditer(_OPTION, text):
+        if is_secret_name(found["name"]):
+            value = re.compile(_VALUE).match(text, found.end())
+            if value:
+                yield _inside_quotes(text, *value.span(), is_member=False)
+
+
+def _tool_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Yield values of options that only their tool makes secret, such as `curl -u user:password`."""
+    for tool in re.finditer(_TOOL, text):
+        name = next(name for name in _TOOL_OPTIONS if tool["tool"].startswith(name))
+        for found in re.compile(_TOOL_OPTIONS[name]).finditer(text, *tool.span("options")):
+            yield found.span("value")
+
+
+def _url_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Yield passwords and tokens in the user part of a URL, and bearer tokens."""
+    for found in re.finditer(_URL_USER, text):
+        yield found.span("value") if found["value"] is not None else found.span("lone")
+    for found in re.finditer(_BEARER, text):
+        yield found.span("value")
+
+
+def _inside_quotes(text: str, start: int, end: int, *, is_member: bool) -> tuple[int, int]:
+    """Return the span without the quotes around it.
+
+    The value of a member ends at its closing quote; the word of a shell may continue after it.
+    """
+    opening = re.compile(_QUOTE).match(text, start, end)
+    if not opening:
+        return start, end
+    inner, quotes = opening.end(), opening[0]
+    string = re.compile(_ESCAPED if quotes[0] == "\\" else _STRING, re.DOTALL).match(text, start, end)
+    if not string or (string.end() < end and not is_member):
+        return (start, end) if string else (inner, end)
+    return inner, string.end() - len(quotes)
+
+
+def _closing(text: str, start: int) -> int:
+    """Return where the array or object that begins at `start` ends, or the text's end if it is not closed."""
+    depth = 0
+    for token in re.compile(_BRACKETS).finditer(text, start):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
+        if depth == 0:
+            return token.end()
+    return len(text)

@@ -1,4 +1,4 @@
-"""What each invocation did, told when it ends: one line of the log, and OpenTelemetry where it is set."""
+"""Report what each invocation did when it ends: one log line, and OpenTelemetry if it is configured."""
 
 from __future__ import annotations
 
@@ -9,35 +9,41 @@ from typing import Protocol
 from hpoq.clock import Clock
 from hpoq.errors import SettingsError
 from hpoq.observability.logs import get_logger
-from hpoq.observability.measures import COUNTERS, Measures, Spans, measured
+from hpoq.observability.measures import COUNTERS, Measures, Spans, collect_into
 
-_MOST_SECONDS = 2.0
+# A collector in the same region answers within milliseconds. One that takes longer is left alone for a while.
+_MAX_FLUSH_SECONDS = 0.5
 
 
 class Exporter(Spans, Protocol):
-    """Where numbers and spans go beside the log."""
+    """Receives numbers and spans in addition to the log."""
 
-    def record(self, measures: Measures, *, cold_start: bool) -> None:
-        """Add one invocation's numbers."""
+    def record(self, measures: Measures, *, cold_start: bool, succeeded: bool, seconds: float) -> None:
+        """Add the numbers of one invocation, which took `seconds`."""
 
     def flush(self, seconds: float) -> None:
-        """Send what there is, within `seconds`."""
+        """Send what was recorded, and wait at most `seconds` for it."""
 
     def close(self) -> None:
-        """Give up what it holds."""
+        """Release the exporter's resources within about 2 s."""
 
 
 def open_exporter(name: str) -> Exporter:
-    """OpenTelemetry, for the function of that name. Raises SettingsError where the extra is not installed."""
+    """Return the OpenTelemetry exporter of the function `name`.
+
+    Raises SettingsError if the extra `hpoq[otel]` is not installed.
+    """
     try:
         from hpoq.observability.otel import OpenTelemetry
     except ModuleNotFoundError as exc:
-        raise SettingsError(["HPOQ_OPENTELEMETRY needs the extra hpoq[otel]"]) from exc
+        raise SettingsError(
+            ["HPOQ_OPENTELEMETRY is set, but OpenTelemetry is not installed. Install hpoq[otel]."]
+        ) from exc
     return OpenTelemetry(name)
 
 
 class Telemetry:
-    """That of one instance of the function; its first invocation is the cold start."""
+    """Reports the invocations of one instance of the function; the first one is its cold start."""
 
     def __init__(self, clock: Clock, exporter: Exporter | None = None) -> None:
         self._clock = clock
@@ -46,37 +52,38 @@ class Telemetry:
 
     @contextmanager
     def invocation(self, seconds_left: Callable[[], float]) -> Iterator[Measures]:
-        """Measure what runs within, and tell it however it ends; `seconds_left` bounds the telling."""
+        """Measure the body and report it, also if the body raises.
+
+        Yields the invocation's numbers. `seconds_left` returns the time that the invocation still has; exporting
+        takes at most half of it.
+        """
         cold, self._is_cold = self._is_cold, False
         measures = Measures(self._exporter)
         began = self._clock.monotonic()
         succeeded = False
         try:
-            with measured(measures):
+            with collect_into(measures):
                 yield measures
             succeeded = True
         finally:
+            seconds = self._clock.monotonic() - began
             get_logger().info(
                 "invocation",
                 succeeded=succeeded,
                 cold_start=cold,
-                duration_ms=round((self._clock.monotonic() - began) * 1000, 3),
+                duration_ms=round(seconds * 1000, 3),
                 messages={"total": sum(measures.outcomes.values()), **measures.outcomes},
                 **{name: measures.counts[name] for name in COUNTERS},
                 steps=measures.histograms(),
             )
-            self._export(measures, cold, seconds_left)
+            if self._exporter is not None:
+                try:
+                    self._exporter.record(measures, cold_start=cold, succeeded=succeeded, seconds=seconds)
+                    self._exporter.flush(min(_MAX_FLUSH_SECONDS, seconds_left() / 2))
+                except Exception as exc:  # noqa: BLE001 - the messages are processed; a failed export must not undo that
+                    get_logger().warning("telemetry.failed", error=type(exc).__name__)
 
     def close(self) -> None:
-        """Give up the exporter."""
+        """Close the exporter, if there is one."""
         if self._exporter is not None:
             self._exporter.close()
-
-    def _export(self, measures: Measures, cold: bool, seconds_left: Callable[[], float]) -> None:  # noqa: FBT001
-        if self._exporter is None:
-            return
-        try:
-            self._exporter.record(measures, cold_start=cold)
-            self._exporter.flush(min(_MOST_SECONDS, seconds_left() / 2))
-        except Exception as exc:  # noqa: BLE001 - what was done counts, whoever hears of it
-            get_logger().warning("telemetry.failed", error=type(exc).__name__)

@@ -1,4 +1,8 @@
-"""The messages of one event: concurrent, bounded, same key one after the other, none begun too late."""
+"""Process the messages of one event.
+
+They are processed concurrently. Messages of one key follow each other. While the service throttles, a message that
+needs a create waits for its turn, and no message is begun when too little of the invocation's time is left.
+"""
 
 from __future__ import annotations
 
@@ -8,63 +12,95 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from fcruntime.dataclass import dataclass
+from fcruntime._dataclass import dataclass
 from fcruntime.triggers import Message, Undecodable
+from fcruntime.triggers.sources import HTTP, INVOCATION
 from hpoq.clock import Clock
 from hpoq.contract.events import EventError
-from hpoq.observability.measures import timed
-from hpoq.processing.intake import Intake, take_in
+from hpoq.observability.measures import measure_time
+from hpoq.processing.intake import Intake, Ready, take_in
+from hpoq.processing.lifecycle import Delivery
 from hpoq.processing.limits import Limits
 from hpoq.processing.outcome import Outcome, Result
+from hpoq.processing.pace import Pace
 
 _NOT_BEGUN = EventError(
     code="DeadlineNear", message="not begun: the invocation's time was nearly over", retryable=True
 )
+_HELD_BACK = EventError(
+    code="HeldBack",
+    message="the service throttles; nothing was sent, and the message is tried again later",
+    retryable=True,
+)
+# Somebody waits for the answer to these, and can send them again.
+_CALLS = (HTTP.kind, INVOCATION)
+_CALL_SECONDS = 10.0
 # Messages that are looked up together; Tablestore reads no more rows at once.
 _SLICE = 100
 
 
 @dataclass(frozen=True)
 class Batch:
-    """How the messages of an event are run."""
+    """Processes the messages of an event."""
 
     process: Callable[[Intake], Result]  # must not raise
     clock: Clock
     limits: Limits
     concurrency: int
+    pace: Pace
     take_in: Callable[[Message | Undecodable], Intake] = take_in
     look_ahead: Callable[[Sequence[Intake]], None] = lambda _: None  # must not raise
+    needs_create: Callable[[Delivery], bool] = lambda _: True  # must not raise
 
     def run(self, items: Sequence[Message | Undecodable]) -> list[tuple[Intake, Result]]:
-        """Process all, and return what was made of them in the same order."""
-        if len(items) == 1 or self.concurrency == 1:
-            return [(intake, self._one(intake)) for intake in self._taken_in(items)]
+        """Process all items, and return each one's intake and result in the same order."""
         intakes: list[Intake] = []
+        if len(items) == 1 or self.concurrency == 1:
+            results: list[Result] = []
+            for intake in self._read_slices(items):
+                intakes.append(intake)
+                results.append(self._process_in_time(intake))
+            return list(zip(intakes, results, strict=True))
         with ThreadPoolExecutor(min(self.concurrency, len(items) or 1), "hpoq") as pool:
-            lanes = _Lanes(pool, self._one)
-            for intake in self._taken_in(items):
+            lanes = _Lanes(pool, self._process_in_time)
+            for intake in self._read_slices(items):
                 intakes.append(intake)
                 lanes.add(intake)
         return list(zip(intakes, lanes.results(), strict=True))
 
-    def _taken_in(self, items: Sequence[Message | Undecodable]) -> Iterator[Intake]:
-        """Slice by slice, so that the first messages are on their way while the others are still being read."""
+    def _read_slices(self, items: Sequence[Message | Undecodable]) -> Iterator[Intake]:
+        """Read the items in slices, so that the first messages are processed while the others are being read."""
         begin, end = 0, self.concurrency
         while begin < len(items):
-            with timed("decode", self.clock):
+            with measure_time("decode", self.clock):
                 intakes = [self.take_in(item) for item in items[begin:end]]
             self.look_ahead(intakes)
             yield from intakes
             begin, end = end, end + _SLICE
 
-    def _one(self, intake: Intake) -> Result:
-        if self.clock.monotonic() + self.limits.start_seconds > self.limits.calls_end_at:
-            return Result(Outcome.RETRY, intake.key, intake.message_id, error=_NOT_BEGUN)
+    def _process_in_time(self, intake: Intake) -> Result:
+        delivery, latest_start = intake.delivery, self.limits.calls_end_at - self.limits.start_seconds
+        if isinstance(intake, Ready) and not self._wait_for_turn(intake, latest_start):
+            return Result(Outcome.RETRY, delivery.key, delivery.message_id, error=_HELD_BACK, throttled=True)
+        if self.clock.monotonic() > latest_start:
+            return Result(Outcome.RETRY, delivery.key, delivery.message_id, error=_NOT_BEGUN)
         return self.process(intake)
+
+    def _wait_for_turn(self, intake: Ready, latest_start: float) -> bool:
+        """Wait until the request may be sent to the service; return False if that is not so in time.
+
+        It waits here because it holds no claim yet, whose lease would end. What needs no create does not wait.
+        """
+        if intake.request.dry_run or self.pace.take_turn() or not self.needs_create(intake.delivery):
+            return True
+        ends_at = latest_start
+        if intake.envelope.kind in _CALLS:
+            ends_at = min(latest_start, self.clock.monotonic() + _CALL_SECONDS)
+        return self.pace.wait_for_turn(ends_at)
 
 
 class _Lanes:
-    """Workers of a pool; messages of one key wait for each other."""
+    """Processes messages in a pool of threads, those of one key one after the other."""
 
     def __init__(self, pool: ThreadPoolExecutor, process: Callable[[Intake], Result]) -> None:
         self._pool = pool
@@ -76,16 +112,18 @@ class _Lanes:
         self._added = 0
 
     def add(self, intake: Intake) -> None:
-        """Have it processed, after those of its key that were added before."""
+        """Queue a message behind those of its key that were added before."""
         with self._lock:
-            lane = self._waiting.get(intake.key)
+            lane = self._waiting.get(intake.delivery.key)
             is_new = lane is None
             if lane is None:
-                lane = self._waiting[intake.key] = deque()
+                lane = self._waiting[intake.delivery.key] = deque()
             lane.append((self._added, intake))
         self._added += 1
         if is_new:
-            self._workers.append(self._pool.submit(contextvars.copy_context().run, self._work, intake.key))
+            self._workers.append(
+                self._pool.submit(contextvars.copy_context().run, self._work, intake.delivery.key)
+            )
 
     def _work(self, key: str) -> None:
         while (waiting := self._next(key)) is not None:
@@ -101,7 +139,7 @@ class _Lanes:
             return None
 
     def results(self) -> list[Result]:
-        """Of all, in the order in which they were added; waits for them."""
+        """Wait for all messages, and return their results in the order in which they were added."""
         for worker in self._workers:
             worker.result()
         return [self._results[index] for index in range(self._added)]

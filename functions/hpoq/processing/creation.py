@@ -1,49 +1,74 @@
-"""Making the experiment once: reconcile if there is doubt, create if there is none left.
+"""Make the experiment once: reconcile as long as there may be one, create once there is none.
 
-Knows the service but not the store; what it returns says what the record must become.
+This module knows the service but not the store. The ending that it returns says what the record must become.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
-from fcruntime.dataclass import dataclass
+from fcruntime._dataclass import dataclass, replace
 from fcruntime.jsonvalue import JsonObject
-from hpoq.clock import Clock
+from hpoq.clock import Budget, Clock
+from hpoq.cloud.caller import RetryPolicy
 from hpoq.cloud.experiments import CreatedExperiment
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.contract.events import EventError
-from hpoq.contract.marker import MOST_TAGS, TAG_KEY, description_marker
-from hpoq.errors import CallError, Invalid, NoTimeLeft, UnknownEnd
+from hpoq.contract.identity import MOST_TAGS, TAG_KEY, format_marker
+from hpoq.errors import (
+    Ambiguous,
+    Answered,
+    CallError,
+    Incomplete,
+    Invalid,
+    Throttled,
+    Unavailable,
+    UnknownEnd,
+)
 from hpoq.idempotency.record import Record
 from hpoq.observability.logs import get_logger
-from hpoq.observability.measures import count, step
+from hpoq.observability.measures import count, trace_step
 from hpoq.processing import lifecycle
-from hpoq.processing.faults import as_event_error, needs_operator
 from hpoq.processing.lifecycle import Terms
 from hpoq.processing.limits import Limits
+from hpoq.processing.outcome import as_event_error, log_operator_needed, needs_operator
+from hpoq.processing.pace import Pace
 
 if TYPE_CHECKING:
     from hpoq.contract.request import ExperimentRequest
 
+_DATING_RESERVE_SECONDS = 60.0
+_RESOLVE = "find out whether the experiment exists, then run: hpoq resolve {key} --none, or --experiment ID"
 _ABOUT_TAGS = r"(?i)\btags?\b"
+_ABOUT_DESCRIPTION = r"(?i)\bdescription\b"
 
 
 @dataclass(frozen=True)
 class Created:
     """The experiment exists; `adopted` if an earlier attempt had made it."""
 
+    claim: Record
     experiment_id: str
     adopted: bool
 
 
 @dataclass(frozen=True)
-class Refused:
-    """The service will never take this request."""
+class Stopped:
+    """The experiment is being stopped, or has ended; `status` is the service's, if it stated one."""
 
+    claim: Record
+    experiment_id: str
+    status: str | None
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The request can never succeed."""
+
+    claim: Record
     error: EventError
 
 
@@ -51,17 +76,37 @@ class Refused:
 class Postponed:
     """No experiment is known to exist; the message may be tried again.
 
-    `doubt_until` is what the next owner has to clear. `counts` says whether the attempt was used up; a
-    `hopeless` message is not tried again.
+    `doubt_until` is what the next owner has to clear. `counts` says whether the attempt was the message's own,
+    `inconclusive` that a search could neither find the experiment nor rule it out, `throttled` that the service
+    takes no more calls for the time being.
     """
 
+    claim: Record
     error: EventError
     doubt_until: float | None
-    counts: bool = True
-    hopeless: bool = False
+    counts: bool
+    inconclusive: bool = False
+    throttled: bool = False
 
 
-Ending = Created | Refused | Postponed
+@dataclass(frozen=True)
+class GivenUp:
+    """The message is not tried again, because its attempts are used up or it is too old."""
+
+    claim: Record
+    error: EventError
+
+
+Ending: TypeAlias = Created | Stopped | Refused | Postponed | GivenUp
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is known about a request whose experiment is searched for."""
+
+    name: str | None = None
+    workspace_id: str | None = None
+    description_length: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,158 +114,299 @@ class Marking:
     """Where a create carries its key, and how listings are read back."""
 
     in_tag: bool
+    in_description: bool
     page_size: int
 
-    def body(self, request: ExperimentRequest, key: str) -> JsonObject:
-        """The body of the create: what the producer wrote, and the marker.
+    def places(self, request: ExperimentRequest) -> tuple[bool, bool]:
+        """Return whether a create of `request` carries the marker in a tag, and in the description.
 
-        A request that brings as many tags as the service takes has its marker in the description.
+        A request that brings as many tags as the service takes has it in the description alone.
         """
-        if self.in_tag and len(request.experiment.tag or ()) < MOST_TAGS:
-            return request.experiment.marked(extra_tags=[(TAG_KEY, key)])
-        return self.untagged(request, key)
-
-    def untagged(self, request: ExperimentRequest, key: str) -> JsonObject:
-        """The same with the marker in the description."""
-        return request.experiment.marked(description_suffix=description_marker(key))
+        tagged = self.in_tag and len(request.experiment.tag or ()) < MOST_TAGS
+        return tagged, self.in_description or not tagged
 
 
+def create_nonce(key: str, generation: int) -> str:
+    """Return the signature nonce of the create of `key` that belongs to `generation`.
+
+    The gateway refuses a nonce that it has seen (SignatureNonceUsed), so a late copy of an earlier create and the
+    create of a later owner exclude each other there.
+    """
+    return uuid.uuid5(uuid.UUID(key), f"create-{generation}").hex
+
+
+@dataclass(frozen=True)
 class Creator:
-    """Brings the experiment of a claim into being, at most once."""
+    """Makes the experiment of a claim, at most once.
 
-    def __init__(
-        self, client: PaiAutoMl, clock: Clock, terms: Terms, limits: Limits, marking: Marking
-    ) -> None:
-        self._client = client
-        self._clock = clock
-        self._terms = terms
-        self._limits = limits
-        self._marking = marking
+    `place` identifies the endpoint that creates are sent to. `save` writes a claim's record and returns it: the
+    generation of a nonce must be durable before it is used. `pace` says when a create may be sent.
+    """
+
+    client: PaiAutoMl
+    clock: Clock
+    terms: Terms
+    limits: Limits
+    marking: Marking
+    retry: RetryPolicy
+    place: str
+    save: Callable[[Record], Record]
+    pace: Pace
 
     def attempt(self, request: ExperimentRequest, claim: Record, doubt_until: float | None) -> Ending:
         """Make the experiment of `claim`, whose earlier owners left `doubt_until`."""
-        if doubt_until is not None:
-            ending = self._clear_doubt(request, claim, doubt_until)
-            if ending is not None:
-                return ending
-        return self._create(request, claim)
+        ending = self.adopt(claim, doubt_until, _describe_request(request, claim.key))
+        return ending or self._create(request, claim)
 
-    def _give_up_at(self, claim: Record) -> float:
-        """The time, on the monotonic clock, that neither the invocation nor the lease lets a call outlast."""
-        lease_left = lifecycle.latest_send(claim, self._terms) - self._clock.now()
-        return min(self._limits.calls_end_at, self._clock.monotonic() + lease_left)
+    def adopt(
+        self, claim: Record, doubt_until: float | None, request: Request
+    ) -> Created | Postponed | GivenUp | None:
+        """Find what an earlier owner of `claim` may have made.
 
-    def _find(self, request: ExperimentRequest, claim: Record, *, thorough: bool) -> Created | None:
-        # Few messages are ever in doubt: a cold start need not wait for it.
+        Return None if no experiment exists and none can appear any more, so that a create is safe.
+        """
+        if claim.experiment_id is not None:
+            return Created(claim, claim.experiment_id, adopted=True)
+        if doubt_until is None:
+            return None
+        if claim.place not in (None, self.place):
+            get_logger().error("operator.needed", code=_MOVED.code, error=_MOVED.message, place=claim.place)
+            return Postponed(claim, _MOVED, doubt_until, counts=False)
+        try:
+            # Decided before the search: what appears during it must not be taken for absent.
+            settled = not lifecycle.is_in_doubt(doubt_until, self.clock.now())
+            found = self._find(claim, request, thorough=settled)
+            if found is None and not settled:
+                if not self._can_wait(claim, doubt_until):
+                    return Postponed(claim, _IN_DOUBT, doubt_until, counts=False)
+                self.clock.sleep(doubt_until - self.clock.now())
+                found = self._find(claim, request, thorough=True)
+        except CallError as exc:
+            return self._postpone(claim, exc, doubt_until)
+        if found is None and lifecycle.is_exhausted(claim, self.terms):
+            return GivenUp(claim, _EXHAUSTED)
+        return found
+
+    def search_budget(self, claim: Record) -> Budget:
+        """Return the time for calls that must end before the invocation's time for calls and before the lease."""
+        return Budget(self.clock, self.limits.calls_end_at, claim.lease_until - self.terms.skew)
+
+    def create_budget(self, claim: Record) -> Budget:
+        """Return the time for a create.
+
+        A create is sent only if its whole read time-out fits into the lease, or as much of it as a short
+        invocation has.
+        """
+        least = min(self.terms.read, self.limits.start_seconds)
+        wall_ends_at = lifecycle.latest_start(claim, self.terms) + least
+        return Budget(self.clock, self.limits.calls_end_at, wall_ends_at, least)
+
+    def _find(self, claim: Record, request: Request, *, thorough: bool) -> Created | None:
+        # Few messages are ever in doubt: a cold start need not load the search.
         from hpoq.processing.reconcile import Sought, find
 
-        experiment = request.experiment
         count("reconciliations")
-        with step("reconcile", self._clock):
+        sought = Sought(
+            key=claim.key,
+            # The claim's clock may have been ahead.
+            since=claim.claimed_at - self.terms.skew,
+            name=request.name,
+            workspace_id=request.workspace_id,
+            tagged=claim.tagged,
+            described=claim.described,
+            description_length=request.description_length,
+        )
+        with trace_step("reconcile", self.clock):
             found = find(
-                self._client,
-                Sought(claim.key, claim.claimed_at, experiment.name, experiment.workspace_id),
+                self.client,
+                sought,
                 thorough=thorough,
-                page_size=self._marking.page_size,
-                give_up_at=self._give_up_at(claim),
+                page_size=self.marking.page_size,
+                budget=self.search_budget(claim),
             )
         if found is None:
             return None
         count("adoptions")
-        return Created(found.experiment_id, adopted=True)
-
-    def _clear_doubt(self, request: ExperimentRequest, claim: Record, doubt_until: float) -> Ending | None:
-        """None once nothing can come to light any more: the way to a create is free."""
-        try:
-            # Asked before the look: what comes to light while it lasts must not be concluded absent.
-            settled = not lifecycle.in_doubt(doubt_until, self._clock.now())
-            found = self._find(request, claim, thorough=settled)
-            if found is None and not settled:
-                if not self._can_wait(claim, doubt_until):
-                    return Postponed(_IN_DOUBT, doubt_until, counts=False)
-                self._clock.sleep(doubt_until - self._clock.now())
-                found = self._find(request, claim, thorough=True)
-        except CallError as exc:
-            return _postponed(exc, doubt_until)
-        if found is None and lifecycle.exhausted(claim, self._terms):
-            return Postponed(_EXHAUSTED, None, hopeless=True)
-        return found
+        return Created(claim, found.experiment_id, adopted=True)
 
     def _can_wait(self, claim: Record, doubt_until: float) -> bool:
-        ready_at = self._clock.monotonic() + (doubt_until - self._clock.now())
-        return ready_at + self._limits.start_seconds <= self._give_up_at(claim)
+        wait = doubt_until - self.clock.now()
+        return wait + self.limits.start_seconds <= self.search_budget(claim).seconds_left()
 
     def _create(self, request: ExperimentRequest, claim: Record) -> Ending:
-        give_up_at = self._give_up_at(claim)
-        if give_up_at - self._clock.monotonic() < self._limits.start_seconds:
-            return Postponed(_NO_TIME, None, counts=False)
+        if self.limits.calls_end_at - self.clock.monotonic() < self.limits.start_seconds:
+            return Postponed(claim, _NO_TIME, None, counts=False)
+        sending = _Sending(self, request, claim)
         try:
-            with step("create", self._clock):
-                made = self._send(request, claim, give_up_at)
+            with trace_step("create", self.clock):
+                made = sending.run()
         except UnknownEnd as exc:
-            return self._after_unknown_end(request, claim, exc)
+            return self._after_unknown_end(sending.claim, request, exc)
         except Invalid as exc:
-            return Refused(as_event_error(exc))
+            return Refused(sending.claim, as_event_error(exc))
         except CallError as exc:
-            return _postponed(exc, None)
+            return self._postpone(sending.claim, exc, None)
+        self.pace.note_created()
         if made.remark:
             get_logger().warning("experiment.remark", experiment_id=made.experiment_id, remark=made.remark)
-        return Created(made.experiment_id, adopted=False)
+        return Created(sending.claim, made.experiment_id, adopted=False)
 
-    def _send(self, request: ExperimentRequest, claim: Record, give_up_at: float) -> CreatedExperiment:
-        """Create; once more without our tag where that is what the service, which did not act, refuses."""
-        create = partial(
-            self._client.create_hpo_experiment,
-            give_up_at=give_up_at,
-            not_after=lifecycle.latest_send(claim, self._terms),
-        )
-        tagged, untagged = (form(request, claim.key) for form in (self._marking.body, self._marking.untagged))
+    def _after_unknown_end(self, claim: Record, request: ExperimentRequest, cause: UnknownEnd) -> Ending:
+        """Search once: a service that acted and failed to answer usually lists the experiment at once."""
+        doubt = lifecycle.doubt_after_send(self.clock.now(), self.terms)
         try:
-            return create(tagged)
-        except Invalid as exc:
-            if tagged == untagged or not re.search(_ABOUT_TAGS, exc.message):
-                raise
-            get_logger().error(
-                "marker.refused",
-                error=str(exc),
-                advice="where the service takes no tags, set HPOQ_MARKER=description",
-            )
-        return create(untagged)
-
-    def _after_unknown_end(self, request: ExperimentRequest, claim: Record, cause: UnknownEnd) -> Ending:
-        """Look once: a service that acted and then failed to say so usually lists the experiment at once."""
-        doubt = lifecycle.doubt_after_send(claim, self._terms)
-        try:
-            return self._find(request, claim, thorough=False) or Postponed(as_event_error(cause), doubt)
+            found = self._find(claim, _describe_request(request, claim.key), thorough=False)
         except CallError:
-            return Postponed(as_event_error(cause), doubt)
+            found = None
+        # The gateway knows the nonce: an earlier create reached it. How long it remembers one is not documented,
+        # so waiting for it must not use up the attempts.
+        counts = cause.code != "SignatureNonceUsed"
+        return found or Postponed(claim, as_event_error(cause), doubt, counts=counts)
+
+    def _postpone(self, claim: Record, exc: CallError, doubt_until: float | None) -> Postponed:
+        """Return how the message goes on after a call that neither found nor made the experiment.
+
+        Only an unknown end of the create itself is the message's own; what comes here is the service's, the
+        network's or an operator's, so it does not use up an attempt.
+        """
+        error = replace(as_event_error(exc), retryable=True)
+        inconclusive = isinstance(exc, (Ambiguous, Incomplete))
+        stuck = inconclusive and claim.searches + 1 >= self.terms.max_attempts
+        if needs_operator(exc) or isinstance(exc, Invalid) or stuck:
+            advice = _RESOLVE.format(key=claim.key) if inconclusive else None
+            log_operator_needed(exc, advice)
+        return Postponed(
+            claim,
+            error,
+            doubt_until,
+            counts=False,
+            inconclusive=inconclusive,
+            throttled=isinstance(exc, (Throttled, Unavailable)),
+        )
 
 
+class _Sending:
+    """The create of one claim, repeated only after an answer which proves that the service did not act.
+
+    `claim` is the record as it stands. Its generation goes up with each such answer and is saved before the next
+    try, so that the record is never behind a nonce that was sent.
+    """
+
+    def __init__(self, creator: Creator, request: ExperimentRequest, claim: Record) -> None:
+        self._creator = creator
+        self._request = request
+        self._backdate_seconds = compute_backdating(creator.terms)
+        self._tagged, self._described = _choose_places(creator.marking.places(request), claim)
+        self._saved = claim
+        self.claim = self._note_markers(claim)
+
+    def run(self) -> CreatedExperiment:
+        """Return the experiment. Raises CallError."""
+        creator = self._creator
+        budget = creator.create_budget(self.claim)
+        retries = creator.retry.start(budget, lambda error: isinstance(error, Throttled))
+        while True:
+            if self.claim != self._saved:
+                self._saved = self.claim = creator.save(self.claim)
+            sent_at = creator.clock.monotonic()
+            try:
+                return creator.client.create_hpo_experiment(
+                    self._build_body(),
+                    nonce=create_nonce(self.claim.key, self.claim.generation),
+                    backdate_seconds=self._backdate_seconds,
+                    max_clock_error=creator.terms.skew,
+                    budget=budget,
+                )
+            except CallError as error:
+                if isinstance(error, (Throttled, Unavailable)):
+                    creator.pace.note_throttled(sent_at, error.retry_after)
+                elif isinstance(error, UnknownEnd):
+                    creator.pace.note_unknown_end(sent_at)
+                if isinstance(error, Answered):
+                    self.claim = lifecycle.next_generation(self.claim)
+                    if self._adapt_to(error):
+                        continue
+                retries.wait_or_raise(error)
+                latest = creator.clock.monotonic() + budget.seconds_left() - budget.least_seconds
+                if not creator.pace.wait_for_turn(latest):
+                    raise
+
+    def _note_markers(self, claim: Record) -> Record:
+        """Return `claim` as it must be before the next create: it says what all creates so far carried, and where."""
+        return replace(
+            claim,
+            tagged=claim.tagged and self._tagged,
+            described=claim.described and self._described,
+            place=self._creator.place,
+        )
+
+    def _build_body(self) -> JsonObject:
+        tag = [(TAG_KEY, self.claim.key)] if self._tagged else []
+        suffix = format_marker(self.claim.key) if self._described else ""
+        return self._request.experiment.make_body(extra_tags=tag, description_suffix=suffix)
+
+    def _adapt_to(self, exc: Answered) -> bool:
+        """Change what the service, which did not act, refused because of us; False if it refused the request."""
+        if not isinstance(exc, Invalid):
+            return False
+        if self._tagged and re.search(_ABOUT_TAGS, exc.message):
+            self._tagged, self._described = False, True
+            advice = "if the service takes no tags, set HPOQ_MARKER=description"
+        elif self._tagged and self._described and re.search(_ABOUT_DESCRIPTION, exc.message):
+            self._described = False
+            advice = "if the service takes no longer descriptions, set HPOQ_MARKER=tag"
+        else:
+            return False
+        self.claim = self._note_markers(self.claim)
+        get_logger().error("marker.refused", error=str(exc), advice=advice)
+        return True
+
+
+def _choose_places(places: tuple[bool, bool], claim: Record) -> tuple[bool, bool]:
+    """Return whether the next create of `claim` carries the marker in a tag, and in the description.
+
+    `places` are those of the settings. An uncertain key keeps its nonce, which a refused create uses up. So a marker
+    that an earlier create had to do without is not tried again: if the service refused it, the create without it
+    would never get through.
+    """
+    if not claim.uncertain:
+        return places
+    kept = (places[0] and claim.tagged, places[1] and claim.described)
+    return kept if any(kept) else (not places[1], places[1])
+
+
+def compute_backdating(terms: Terms) -> float:
+    """Return by how many seconds a create is dated back.
+
+    The gateway refuses a request whose date is more than its window away (InvalidTimeStamp.Expired). A create is
+    dated back so far that clocks which differ by the skew still let it pass now, and that it is refused soon after
+    it should have arrived: a copy that is delivered late is then no second experiment.
+    """
+    return max(0.0, terms.window - terms.skew - terms.read - _DATING_RESERVE_SECONDS)
+
+
+def _describe_request(request: ExperimentRequest, key: str) -> Request:
+    experiment = request.experiment
+    length = len(experiment.description or "") + len(format_marker(key))
+    return Request(experiment.name, experiment.workspace_id, length)
+
+
+_MOVED = EventError(
+    code="EndpointChanged",
+    message="an earlier create was sent to another endpoint; set HPOQ_PAIAUTOML_ENDPOINT or HPOQ_REGION back until "
+    "this message has ended, or find out whether its experiment exists and run hpoq resolve",
+    retryable=True,
+)
 _IN_DOUBT = EventError(
     code="InDoubt",
-    message="an earlier create may still come to light; it is looked for again at the next delivery",
+    message="an earlier create may still take effect; the experiment is searched for again at the next delivery",
     retryable=True,
 )
 _EXHAUSTED = EventError(
     code="AttemptsUsedUp",
-    message="every attempt was broken off; no experiment exists",
+    message="every attempt was interrupted; no experiment exists",
     retryable=True,
 )
 _NO_TIME = EventError(
     code="NoTimeLeft", message="too little of the invocation or of the lease was left", retryable=True
 )
-
-
-def _postponed(exc: CallError, doubt_until: float | None) -> Postponed:
-    """What an operator, or simply more time, mends must not use up the message.
-
-    A create's own Invalid does not come here, so it is a listing that was refused: by a setting, or a service
-    that has changed.
-    """
-    lasting = needs_operator(exc) or isinstance(exc, Invalid)
-    error = replace(as_event_error(exc), retryable=True)
-    if lasting:
-        get_logger().error(
-            "operator.needed", error=str(exc), code=error.code, cloud_request_id=exc.request_id
-        )
-    return Postponed(error, doubt_until, counts=not lasting and not isinstance(exc, NoTimeLeft))

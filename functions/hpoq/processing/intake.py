@@ -1,122 +1,322 @@
-"""From what a trigger delivered to a request with its key, or to the reason why there is none."""
+"""Read what a trigger delivered: a request with its key, or the reason why it cannot be processed."""
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from fcruntime.dataclass import dataclass, field
+from fcruntime._dataclass import dataclass, field, replace
+from fcruntime.jsonvalue import JsonObject
 from fcruntime.triggers import Message, Undecodable
-from hpoq.contract.events import EventError
-from hpoq.contract.fingerprint import fingerprint
-from hpoq.contract.keys import DIGEST, PRODUCER, derive_key, digest
+from hpoq.contract.events import EventError, is_event
+from hpoq.contract.identity import DIGEST, PRODUCER, STOP, WATCH, derive_key, digest
+from hpoq.contract.patterns import TRACEPARENT
 from hpoq.errors import RequestRejected, Violation
-from hpoq.processing.envelope import Envelope, open_envelope
+from hpoq.observability.redaction import find_secrets, redact
+from hpoq.processing.envelope import Envelope, looks_sealed, open_envelope
+from hpoq.processing.lifecycle import Delivery
 
 if TYPE_CHECKING:
     from hpoq.contract.request import ExperimentRequest
+    from hpoq.contract.stop import StopRequest
+    from hpoq.processing.watchorder import WatchOrder
 
 _NO_ID = Violation(
     "",
     "message-id",
-    "this source gives messages no id that is stable across redelivery; set idempotencyKey in the request",
+    "this source gives its messages no id that is stable across redelivery; set idempotencyKey in the request",
+)
+
+
+# Rules of `fcruntime.triggers` that a setting breaks, not the message.
+_CONFIGURATION_RULES = ("trigger.unknown-source", "trigger.ambiguous")
+_ENVELOPE_INVALID = EventError(
+    code="EnvelopeInvalid",
+    message="the envelope of a message that was sent again has a key that it does not derive; "
+    "set HPOQ_NAMESPACE to what it was when the message was sent",
+    retryable=True,
+)
+
+_OWN_EVENT = EventError(
+    code="OwnEvent",
+    message="an event that hpoq published came back as a message; remove the subscription or the rule that leads "
+    "from the output to the function",
+    retryable=False,
 )
 
 
 @dataclass(frozen=True)
-class Intake:
-    """One message, ready to be processed.
+class Ready:
+    """A valid request."""
 
-    Either `request` is set, or `error` says why the message is rejected, or `defect` where an unexpected error came
-    up while it was read. `envelope` is what sends it back to its queue; None for an item that cannot be sent again
-    as it was.
-    """
-
-    key: str
-    fingerprint: str
-    message_id: str | None
-    request: ExperimentRequest | None = field(default=None, repr=False)
+    delivery: Delivery
+    envelope: Envelope
+    request: ExperimentRequest = field(repr=False)
     warnings: tuple[Violation, ...] = ()
-    error: EventError | None = None
-    defect: str | None = None
+
+    @property
+    def producer_key(self) -> str | None:
+        return self.request.idempotency_key
+
+    @property
+    def name(self) -> str | None:
+        return self.request.experiment.name
+
+    @property
+    def workspace_id(self) -> str | None:
+        return self.request.experiment.workspace_id
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A valid stop message."""
+
+    delivery: Delivery
+    envelope: Envelope
+    request: StopRequest = field(repr=False)
+    warnings: tuple[Violation, ...] = ()
     name: str | None = None
     workspace_id: str | None = None
+
+    @property
+    def producer_key(self) -> str | None:
+        return self.request.idempotency_key
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A watch message, by which hpoq follows the experiment of `order`."""
+
+    delivery: Delivery
+    envelope: Envelope
+    order: WatchOrder
+    warnings: tuple[Violation, ...] = ()
+
+    @property
+    def producer_key(self) -> str | None:
+        return self.order.producer_key
+
+    @property
+    def name(self) -> str | None:
+        return self.order.name
+
+    @property
+    def workspace_id(self) -> str | None:
+        return self.order.workspace_id
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A message that breaks the contract, or that does not contain a request.
+
+    Its key is that of its delivery, not the producer's, so that a corrected request may use the producer's key.
+    `known_as` is the same delivery under the producer's key if that can be read: an earlier version of the contract
+    may have accepted the request, and then the record of that key decides. `envelope` is None for an item that
+    cannot be sent again as it was. `content` is what the dead-letter queue keeps: such an item as a whole, or a
+    message that has no id. `producer_key` is the producer's own key, without secrets that the request contains
+    elsewhere.
+    """
+
+    delivery: Delivery
+    envelope: Envelope | None
+    error: EventError
+    name: str | None = None
+    workspace_id: str | None = None
+    known_as: Delivery | None = None
+    content: Envelope | None = None
+    producer_key: str | None = None
+    warnings: tuple[Violation, ...] = ()
+
+
+@dataclass(frozen=True)
+class Defective:
+    """A message whose reading failed with an unexpected error; `reason` names the error and its place."""
+
+    delivery: Delivery
+    envelope: Envelope
+    reason: str
+
+
+@dataclass(frozen=True)
+class Undeliverable:
+    """A message that a wrong setting makes unreadable. Its source keeps it until that is fixed.
+
+    If `error` is not retryable it is acknowledged instead, without an answer: it is an event of hpoq's own, whose
+    answer would come back in turn.
+    """
+
+    delivery: Delivery
+    error: EventError
     envelope: Envelope | None = None
 
 
-def take_in(item: Message | Undecodable) -> Intake:
-    """Read one item of an event; never raises, for its neighbours must not pay for it."""
+Readable: TypeAlias = Ready | Stop | Watched | Rejected
+Intake: TypeAlias = Readable | Defective | Undeliverable
+
+
+def is_keyed_request(item: JsonObject) -> bool:
+    """Return whether an item of an event is a request with a key of its own, which needs no source to identify it.
+
+    An event stream hands over such items if its transform takes the bodies out of the deliveries (for example
+    `$.data.messageBody`). It may be the data of a CloudEvent without an identity of its own.
+    """
+    from hpoq.contract.document import find_request
+
+    request = find_request(item) or {}
+    return isinstance(request.get("idempotencyKey"), str) and ("experiment" in request or "stop" in request)
+
+
+def take_in(item: Message | Undecodable, namespace: str = "", *, watches: bool = False) -> Intake:
+    """Read one item of an event. Never raises, so that the other items are processed in any case.
+
+    `watches` says that experiments are followed, so that a guard has an effect.
+    """
     if isinstance(item, Undecodable):
-        return _undecodable(item)
-    envelope = open_envelope(item)
+        return _undecodable(item, namespace)
+    envelope = open_envelope(item, namespace)
     try:
-        return _read(item, envelope)
+        if is_event(envelope.body):
+            return Undeliverable(_delivery(envelope, "", namespace=namespace), _OWN_EVENT)
+        if looks_sealed(envelope.body):
+            return Undeliverable(_delivery(envelope, "", namespace=namespace), _ENVELOPE_INVALID)
+        if envelope.kind == WATCH:
+            return _read_watch(envelope, namespace)
+        read: Ready | Stop | Rejected = _read(item, envelope, namespace, watches=watches)
     except RequestRejected as exc:
-        return _rejected(envelope, exc)
-    except Exception as exc:  # noqa: BLE001 - whatever it is, it concerns this message alone
-        return Intake(
-            key=envelope.key,
-            fingerprint="",
-            message_id=envelope.message_id,
-            defect=_place(exc),
-            envelope=envelope,
-        )
+        read = _rejected(envelope, exc, namespace)
+    except Exception as exc:  # noqa: BLE001 - a defect must affect only this message
+        return Defective(_delivery(envelope, "", namespace=namespace), envelope, _place(exc))
+    return _redriven(read, item.id or "redrive") if envelope.redriven else read
 
 
-def _read(item: Message, envelope: Envelope) -> Intake:
-    # With the first message: a cold start makes no models of the contract.
-    from hpoq.contract.request import parse_request
+def _redriven(read: Ready | Stop | Rejected, redrive: str) -> Ready | Stop | Rejected:
+    read = replace(read, delivery=replace(read.delivery, redriven=redrive))
+    if isinstance(read, Rejected) and read.known_as is not None:
+        read = replace(read, known_as=replace(read.known_as, redriven=redrive))
+    return read
+
+
+def _read(item: Message, envelope: Envelope, namespace: str, *, watches: bool) -> Ready | Stop:
+    # Imported with the first message: a cold start builds no models of the contract.
+    from hpoq.contract.request import ExperimentRequest, compute_fingerprint, parse_request
 
     parsed = parse_request(envelope.body)
-    if item.id is None and envelope.message_id is None and parsed.request.idempotency_key is None:
-        experiment = parsed.request.experiment
-        raise RequestRejected([_NO_ID], name=experiment.name, workspace_id=experiment.workspace_id)
-    producer_key = parsed.request.idempotency_key
-    return Intake(
-        key=derive_key(PRODUCER, producer_key) if producer_key is not None else envelope.key,
-        fingerprint=fingerprint(parsed.request),
+    request = parsed.request
+    kind, experiment = (
+        (PRODUCER, request.experiment) if isinstance(request, ExperimentRequest) else (STOP, None)
+    )
+    name, workspace_id = (experiment.name, experiment.workspace_id) if experiment else (None, None)
+    if item.id is None and envelope.message_id is None and request.idempotency_key is None:
+        raise RequestRejected([_NO_ID], name=name, workspace_id=workspace_id)
+    key = None if request.idempotency_key is None else derive_key(kind, request.idempotency_key, namespace)
+    delivery = _delivery(envelope, compute_fingerprint(request), key, namespace)
+    if not isinstance(request, ExperimentRequest):
+        return Stop(delivery, envelope, request, parsed.warnings)
+    if parsed.unwatched is not None and not watches:
+        raise RequestRejected(
+            [parsed.unwatched], name=name, workspace_id=workspace_id, warnings=parsed.warnings
+        )
+    return Ready(delivery, envelope, request, parsed.warnings)
+
+
+def _read_watch(envelope: Envelope, namespace: str) -> Watched | Rejected:
+    """Return what is followed. A redriven watch message is like any other copy of it."""
+    from hpoq.processing.watchorder import (  # for watch messages only
+        UNREADABLE,
+        can_be_followed,
+        decode_order,
+    )
+
+    order = decode_order(envelope.body)
+    if order is None or order.identity != envelope.message_id or not can_be_followed(order):
+        # Under a key of its own: the chain of watch messages of that key may go on.
+        key = derive_key(DIGEST, digest(envelope.body), namespace)
+        delivery = Delivery(key, "watch", key, digest(envelope.body))
+        return Rejected(delivery, envelope, UNREADABLE, content=envelope)
+    if not re.match(TRACEPARENT, order.traceparent or ""):
+        order = replace(order, traceparent=None)
+    delivery = Delivery(
+        key=envelope.key,
+        fingerprint="watch",
+        delivery=envelope.key,
+        body="watch",
+        message_id=order.message_id,
+        sequence=envelope.sequence,
+        since=envelope.since,
+        shown_key=order.key,
+        is_watch=True,
+    )
+    return Watched(delivery, envelope, order)
+
+
+def _delivery(
+    envelope: Envelope, fingerprint: str, producer_key: str | None = None, namespace: str = ""
+) -> Delivery:
+    message = envelope.message_id
+    # A CloudEvent that is sent twice has one key, but its two messages are two deliveries.
+    delivery = envelope.key if message is None else derive_key(envelope.kind, message, namespace)
+    is_cloud_event = message is not None and delivery != envelope.key
+    return Delivery(
+        key=producer_key or envelope.key,
+        fingerprint=fingerprint,
+        delivery=delivery,
+        body=digest(envelope.body),
         message_id=envelope.message_id,
-        request=parsed.request,
-        warnings=parsed.warnings,
-        name=parsed.request.experiment.name,
-        workspace_id=parsed.request.experiment.workspace_id,
-        envelope=envelope,
+        sequence=envelope.sequence,
+        since=envelope.since,
+        may_conflict=producer_key is not None or is_cloud_event,
     )
 
 
 def _place(exc: Exception) -> str:
-    """What came up and where; not its text, which may quote a secret that nobody has found in the request yet."""
+    """Return the kind of an unexpected error and where it was raised, not its text.
+
+    The text may quote a secret that was not found in the request yet.
+    """
     import traceback  # for defects only
 
     frame = traceback.extract_tb(exc.__traceback__)[-1]
     return f"{type(exc).__name__} in {frame.name} ({PurePath(frame.filename).name}, line {frame.lineno})"
 
 
-def _rejected(envelope: Envelope, exc: RequestRejected) -> Intake:
-    """A request that breaks the contract keeps the key of its delivery, not the producer's own.
+def _rejected(envelope: Envelope, exc: RequestRejected, namespace: str) -> Rejected:
+    from hpoq.contract.document import read_object
+    from hpoq.contract.request import read_producer_key
 
-    Nothing was begun under the producer's key, so a mended request may use it.
-    """
     error = EventError(code="InvalidRequest", message=str(exc), retryable=False, violations=exc.violations)
-    return Intake(
-        key=envelope.key,
-        fingerprint="body:" + digest(envelope.body),
-        message_id=envelope.message_id,
-        error=error,
-        name=exc.name,
-        workspace_id=exc.workspace_id,
-        envelope=envelope,
+    fingerprint = "body:" + digest(envelope.body)
+    producer_key = read_producer_key(envelope.body)
+    known_as, shown_key = None, None
+    if producer_key is not None:
+        key = derive_key(PRODUCER, producer_key, namespace)
+        known_as = _delivery(envelope, fingerprint, key, namespace)
+        shown_key = redact(producer_key, find_secrets(read_object(envelope.body) or {}))
+    return Rejected(
+        _delivery(envelope, fingerprint, namespace=namespace),
+        envelope,
+        error,
+        exc.name,
+        exc.workspace_id,
+        known_as,
+        # What is wrong with a message without an id is not its request, which is therefore kept.
+        content=envelope if _NO_ID in exc.violations else None,
+        producer_key=shown_key,
+        warnings=exc.warnings,
     )
 
 
-def _undecodable(item: Undecodable) -> Intake:
-    # The digest covers ids that change with each delivery, so it tells nothing about an item that has its own.
-    fingerprint = f"undecodable:{item.kind}:{item.rule}" if item.id else f"body:{item.digest}"
+def _undecodable(item: Undecodable, namespace: str) -> Rejected | Undeliverable:
     message = f"{item.reason} (SHA-256 {item.digest}, {item.size} bytes)"
     violation = Violation("", item.rule, message)
-    return Intake(
-        key=derive_key(item.kind, item.id) if item.id else derive_key(DIGEST, item.digest),
-        fingerprint=fingerprint,
-        message_id=item.id,
-        error=EventError(code="Undecodable", message=message, retryable=False, violations=(violation,)),
-    )
+    kind, identity = (item.kind, item.id) if item.id else (DIGEST, item.digest)
+    key = derive_key(kind, identity, namespace)
+    # Without an id the digest is the identity. With one it says nothing: it covers ids that each delivery changes.
+    fingerprint = f"undecodable:{item.kind}:{item.rule}" if item.id else f"body:{item.digest}"
+    delivery = Delivery(key, fingerprint, key, item.digest, item.id)
+    if item.rule in _CONFIGURATION_RULES:
+        advice = f"{message}; set HPOQ_TRIGGER to the source of these events, or unset it"
+        return Undeliverable(delivery, EventError(code="UnknownSource", message=advice, retryable=True))
+    error = EventError(code="Undecodable", message=message, retryable=False, violations=(violation,))
+    content = Envelope(DIGEST, None, derive_key(DIGEST, digest(item.item), namespace), item.item)
+    return Rejected(delivery, None, error, content=content)

@@ -1,18 +1,18 @@
-"""The thin shell between the life cycle and the store: reads, decides, swaps, and tries again what is safe to."""
+"""Apply the life cycle to the store: read a record, decide, and write it on condition of its version."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from fcruntime.dataclass import dataclass
+from fcruntime._dataclass import dataclass
 from hpoq.clock import Clock
 from hpoq.errors import StoreError, StoreUnavailable
 from hpoq.idempotency.record import Record, Version
 from hpoq.idempotency.store import Store
-from hpoq.observability.measures import count, step
+from hpoq.observability.measures import count, trace_step
 from hpoq.processing import lifecycle
-from hpoq.processing.lifecycle import Action, Terms
+from hpoq.processing.lifecycle import Action, Delivery, Terms
 
 _Answer = TypeVar("_Answer")
 
@@ -21,10 +21,9 @@ _PAUSE_SECONDS = 0.2
 
 
 class ClaimLost(StoreError):
-    """The record is no longer this owner's; whoever has it now will finish the message."""
+    """The record is no longer this owner's; its present owner will finish the message."""
 
     def __init__(self, key: str) -> None:
-        self.key = key
         super().__init__(f"the claim of {key} was taken over")
 
 
@@ -38,75 +37,113 @@ class Opening:
 
 
 class Ledger:
-    """Opens keys and saves what became of them. Safe for threads; raises StoreError."""
+    """Opens keys and saves how they ended. Safe for threads; raises StoreError."""
 
     def __init__(self, store: Store, clock: Clock, terms: Terms) -> None:
         self._store = store
         self._clock = clock
         self.terms = terms
-        self._settled: dict[str, Record] = {}
+        self._known: dict[str, Record] = {}
+        self._unseen: set[str] = set()
 
-    def look_ahead(self, fingerprints: Mapping[str, str]) -> None:
-        """Learn in one read which of the keys need nothing any more; `fingerprints` are those of their requests.
+    def look_ahead(self, deliveries: Sequence[Delivery]) -> None:
+        """Read the records of keys at once, for those that need nothing any more.
 
-        What is acknowledged stays so: a record whose event is out is not written again before it expires. Anything
-        else is decided when its turn comes. Raises StoreError; `open` works without it.
+        A record whose event is published is not written again before it expires, so `open` may believe it. Anything
+        else it reads again. Raises StoreError; `open` works without it.
         """
-        with step("lookup", self._clock):
-            found = self._store.get_many(list(fingerprints))
-        now = self._clock.now()
-        self._settled |= {
-            key: record
-            for key, record in found.items()
-            if lifecycle.decide(record, fingerprints[key], now) is Action.ACKNOWLEDGE
-        }
+        with trace_step("lookup", self._clock):
+            keys = {delivery.key for delivery in deliveries}
+            self._known |= self._store.get_many(list(keys))
+        self._unseen |= keys - self._known.keys()
 
-    def open(self, key: str, fingerprint: str) -> Opening:
-        """Claim `key` if it can be had, else say how it stands."""
-        with step("claim", self._clock):
-            opening = self._open(key, fingerprint)
+    def find_settled(self, delivery: Delivery) -> Record | None:
+        """Return the record that was read ahead for `delivery`, or None if it does not settle it."""
+        known = self._known.get(delivery.key)
+        if known is None:
+            return None
+        is_settled = lifecycle.decide(known, delivery, self._clock.now()) is Action.ACKNOWLEDGE
+        return known if is_settled else None
+
+    def needs_create(self, delivery: Delivery) -> bool:
+        """Return whether the next thing to do about a request is to make its experiment, or to search for it.
+
+        Nothing is read for a key that had no record when it was looked up ahead. A request that is too old to be
+        tried again needs none: it must end, even if it never gets a turn.
+        """
+        now = self._clock.now()
+        known = None if delivery.key in self._unseen else self.get(delivery.key)
+        action = lifecycle.decide(known, delivery, now)
+        if known is not None and action is Action.TAKE_OVER:
+            claim = lifecycle.take_over(known, delivery, "", now, self.terms)
+        elif action is Action.CLAIM:
+            claim = lifecycle.claim(delivery, "", now, self.terms)
+        else:
+            return False
+        return not lifecycle.is_too_old(claim, now, self.terms)
+
+    def get(self, key: str) -> Record | None:
+        """Return the record of `key`, or None if there is none."""
+        return self._repeat_if_unavailable(lambda: self._store.get(key))
+
+    def insert(self, record: Record) -> Record | None:
+        """Write `record` if its key has none, and return None; otherwise return the record that the key has."""
+        return self._repeat_if_unavailable(lambda: self._store.insert(record))
+
+    def open(self, delivery: Delivery) -> Opening:
+        """Claim the key of `delivery` if it is free, otherwise return how it stands."""
+        with trace_step("claim", self._clock):
+            opening = self._open(delivery)
         if opening.action is Action.WAIT:
             count("lease_conflicts")
-        elif opening.action is Action.TAKE_OVER:
+        elif opening.action is Action.TAKE_OVER and not delivery.is_watch:
             count("takeovers")
         return opening
 
-    def _open(self, key: str, fingerprint: str) -> Opening:
-        settled = self._settled.get(key)
-        if settled is not None and settled.fingerprint == fingerprint:
+    def _open(self, delivery: Delivery) -> Opening:
+        settled = self.find_settled(delivery)
+        if settled is not None:
             return Opening(Action.ACKNOWLEDGE, settled)
         owner = self._clock.new_id()
-        wanted = lifecycle.claim(key, fingerprint, owner, self._clock.now(), self.terms)
-        standing = self._insistently(lambda: self._store.insert(wanted))
+        wanted = lifecycle.claim(delivery, owner, self._clock.now(), self.terms)
+        standing = self.insert(wanted)
         if standing is None:
-            return Opening(Action.CLAIM, wanted)
-        action = lifecycle.decide(standing, fingerprint, self._clock.now())
-        if action not in (Action.CLAIM, Action.TAKE_OVER):
-            return Opening(action, standing)
+            return Opening(
+                Action.CLAIM, wanted, lifecycle.doubt_without_record(delivery, self._clock.now(), self.terms)
+            )
+        action = lifecycle.decide(standing, delivery, self._clock.now())
         if action is Action.TAKE_OVER:
-            wanted = lifecycle.take_over(standing, owner, self._clock.now(), self.terms)
+            return self.take_over(standing, delivery)
+        if action is Action.CLAIM and not self._swap(wanted, standing.version):
+            action = Action.WAIT
+        return Opening(action, wanted if action is Action.CLAIM else standing)
+
+    def take_over(self, standing: Record, delivery: Delivery) -> Opening:
+        """Take the abandoned record `standing` over for `delivery`."""
+        wanted = lifecycle.take_over(standing, delivery, self._clock.new_id(), self._clock.now(), self.terms)
         if not self._swap(wanted, standing.version):
             return Opening(Action.WAIT, standing)
-        return Opening(action, wanted, lifecycle.doubt_left(standing) if action is Action.TAKE_OVER else None)
+        return Opening(Action.TAKE_OVER, wanted, lifecycle.doubt_left(standing))
 
     def save(self, record: Record, expected: Version) -> Record:
-        """Write what became of the claim `expected`, and give it back. Raises ClaimLost."""
-        with step("save", self._clock):
-            saved = self._swap(record, expected)
+        """Write `record` over the version `expected`, and return it as it was written. Raises ClaimLost."""
+        written = lifecycle.next_version(record)
+        with trace_step("save", self._clock):
+            saved = self._swap(written, expected)
         if not saved:
             count("claims_lost")
             raise ClaimLost(record.key)
-        return record
+        return written
 
     def _swap(self, record: Record, expected: Version) -> bool:
-        return self._insistently(lambda: self._store.replace(record, expected))
+        return self._repeat_if_unavailable(lambda: self._store.replace(record, expected))
 
-    def _insistently(self, step: Callable[[], _Answer]) -> _Answer:
-        """Every store write may be repeated: the fencing token in it makes a second one harmless."""
+    def _repeat_if_unavailable(self, call: Callable[[], _Answer]) -> _Answer:
+        """Make a store call, again if the store did not answer: the fencing token makes a second write harmless."""
         for attempt in range(1, _TRIES):
             try:
-                return step()
+                return call()
             except StoreUnavailable:
                 count("store_retries")
                 self._clock.sleep(_PAUSE_SECONDS * attempt * self._clock.random())
-        return step()
+        return call()

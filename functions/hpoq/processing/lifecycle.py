@@ -1,28 +1,37 @@
 """The life cycle of a key: pure functions from (record, what happened, now) to what to do and what to write.
 
-How a record stands decides what a delivery does:
+What a delivery does depends on how the record stands:
 
-    standing       | same fingerprint                       | another fingerprint
-    ---------------+----------------------------------------+--------------------
-    UNSEEN         | CLAIM      create                      | (cannot be)
-    HELD           | WAIT       another has it; come back   | CONFLICT
-    ABANDONED      | TAKE_OVER  reconcile, then create      | CONFLICT
-    UNPUBLISHED    | PUBLISH    the stored event, once more | CONFLICT
-    PUBLISHED      | ACKNOWLEDGE                            | CONFLICT
-    GIVEN_UP       | TAKE_OVER  a last try, reconciled      | CONFLICT
-    EXPIRED        | TAKE_OVER  reconcile, then create      | CLAIM      the key is free again
+    standing       | the same request                           | another request
+    ---------------+--------------------------------------------+---------------------------------------
+    UNSEEN         | CLAIM, then create                         | (cannot be)
+    HELD           | WAIT: another delivery has it              | WAIT
+    ABANDONED      | TAKE_OVER: reconcile, then create          | CONFLICT, once what exists is adopted
+      early copy   | WAIT until the copy is due                 |
+    UNPUBLISHED    | PUBLISH the stored event                   | CONFLICT
+      failure      | as above; a redrive: TAKE_OVER             |
+    PUBLISHED      | ACKNOWLEDGE; a repeated send: REPEAT event | CONFLICT
+    GIVEN_UP       | as PUBLISHED; a redrive: TAKE_OVER         | CONFLICT
+    EXPIRED        | TAKE_OVER: reconcile, then create          | CLAIM: the key is free again
 
-Nothing here reads a clock, a store or the network; the same table drives the code and the model that tests
-it.
+A copy is older if a later one is in the queue, even one of another message. It is DROPped where it would WAIT,
+TAKE_OVER, PUBLISH or REPEAT. A redriven copy is never older. The copies of an EXPIRED key do not count.
+
+Nothing here reads a clock, a store or the network; the same table drives the code and the model that tests it.
+
+**How long a create may still take effect.** An owner sends a create only while its lease, less the clock skew,
+outlasts that request's whole read time-out (`latest_start`). The doubt ends one lease plus the consistency margin
+after the send: so long a create may take to act and to appear in a listing before its absence is concluded.
 """
 
 from __future__ import annotations
 
 import enum
-from dataclasses import replace
 
-from fcruntime.dataclass import dataclass
+from fcruntime._dataclass import dataclass, replace
 from hpoq.idempotency.record import Record, State
+
+_LONGEST_DELAY_SECONDS = 3600.0
 
 
 class Standing(enum.Enum):
@@ -38,34 +47,27 @@ class Standing(enum.Enum):
 
 
 class Action(enum.Enum):
-    """What a delivery does about it."""
+    """What a delivery does about the record of its key."""
 
     CLAIM = "claim"
     WAIT = "wait"
+    DROP = "drop"
     TAKE_OVER = "take over"
     PUBLISH = "publish"
+    REPEAT = "repeat"
     ACKNOWLEDGE = "acknowledge"
     CONFLICT = "conflict"
-
-
-TABLE: dict[Standing, Action] = {
-    Standing.UNSEEN: Action.CLAIM,
-    Standing.HELD: Action.WAIT,
-    Standing.ABANDONED: Action.TAKE_OVER,
-    Standing.UNPUBLISHED: Action.PUBLISH,
-    Standing.PUBLISHED: Action.ACKNOWLEDGE,
-    Standing.GIVEN_UP: Action.TAKE_OVER,
-    Standing.EXPIRED: Action.TAKE_OVER,
-}
 
 
 @dataclass(frozen=True)
 class Terms:
     """The durations of the life cycle, in seconds.
 
-    `lease` is how long a claim holds; `skew` how far two clocks may differ; `consistency` how long after its
-    creation an experiment may be missing from a listing; `retention` how long an ended key is remembered.
-    `max_attempts` claims that came to nothing end a message as failed.
+    `lease` is how long a claim holds; `skew` how far two clocks may differ; `read` the read time-out of a create;
+    `consistency` how long after its creation an experiment may be missing from a listing; `retention` how long an
+    ended key is remembered; `max_age` how long after its first delivery a message may be tried. A message ends as
+    failed after `max_attempts` claims that count. `delay` is the first delay of a message that is sent back. `window`
+    is how far the date of a request may be from the gateway's time.
     """
 
     lease: float
@@ -73,10 +75,45 @@ class Terms:
     consistency: float
     retention: float
     max_attempts: int
+    read: float = 25.0
+    max_age: float = 72 * 3600.0
+    delay: float = 30.0
+    window: float = 900.0
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What identifies one delivery of a request.
+
+    `delivery` is the key of its source's own id, the same for every copy of one message; `body` the SHA-256 of its
+    body. `sequence` is the number of this copy, and `since` the time of the first delivery, both from its envelope.
+    `redriven` identifies the redrive that brought it, if one did. `place` is the endpoint that its create would be
+    sent to. `may_conflict` says that `key` was chosen by the producer: only then can two requests have one key.
+    `tagged` and `described` say where its create puts the marker. `shown_key` is the key that its event shows if that
+    is not `key`: a conflict has a record and an event id of its own, but is about the disputed key. `is_watch` is set
+    for a watch message, whose record is taken over at each look at its experiment. `watch_order` says how to follow
+    the experiment of a request.
+    """
+
+    key: str
+    fingerprint: str
+    delivery: str
+    body: str
+    message_id: str | None = None
+    sequence: int = 0
+    redriven: str | None = None
+    since: float | None = None
+    place: str | None = None
+    may_conflict: bool = False
+    tagged: bool = True
+    described: bool = True
+    shown_key: str | None = None
+    is_watch: bool = False
+    watch_order: str | None = None
 
 
 def standing(record: Record | None, now: float) -> Standing:
-    """How `record` stands at `now`. A record whose event is not out never expires."""
+    """Return how `record` stands at `now`. A record whose event is not published never expires."""
     if record is None:
         return Standing.UNSEEN
     if record.state is State.IN_PROGRESS:
@@ -88,104 +125,319 @@ def standing(record: Record | None, now: float) -> Standing:
     return Standing.GIVEN_UP if record.state is State.FAILED else Standing.PUBLISHED
 
 
-def decide(record: Record | None, fingerprint: str, now: float) -> Action:
-    """What a delivery of a request with `fingerprint` does at `now`."""
-    how = standing(record, now)
-    if record is not None and record.fingerprint != fingerprint:
-        return Action.CLAIM if how is Standing.EXPIRED else Action.CONFLICT
-    return TABLE[how]
+def is_same_request(record: Record, delivery: Delivery) -> bool:
+    """Return whether `delivery` brings the request that `record` is about.
 
-
-def claim(key: str, fingerprint: str, owner: str, now: float, terms: Terms) -> Record:
-    """The record of a first claim. It is in doubt from the start: its owner may die after the create."""
-    lease_until = now + terms.lease
-    return Record(
-        key=key,
-        state=State.IN_PROGRESS,
-        fingerprint=fingerprint,
-        owner=owner,
-        claimed_at=now,
-        lease_until=lease_until,
-        expires_at=now + terms.retention,
-        doubt_until=lease_until + terms.consistency,
+    The same message always brings the same request, whatever a later version of the contract makes of it.
+    """
+    return (
+        not delivery.may_conflict
+        or record.fingerprint == delivery.fingerprint
+        or record.delivery == delivery.delivery
+        or record.body == delivery.body
     )
 
 
-def take_over(record: Record, owner: str, now: float, terms: Terms) -> Record:
-    """The record after `owner` has taken it over.
+def decide(record: Record | None, delivery: Delivery, now: float) -> Action:
+    """Return what `delivery` does at `now` about `record`."""
+    how = standing(record, now)
+    if record is None:
+        return Action.CLAIM
+    if not is_same_request(record, delivery):
+        free = {Standing.EXPIRED: Action.CLAIM, Standing.HELD: Action.WAIT}
+        return free.get(how, Action.CONFLICT)
+    is_superseded = _is_superseded(record, delivery)
+    if how is Standing.HELD:
+        return Action.DROP if is_superseded else Action.WAIT
+    if how is Standing.ABANDONED:
+        if is_superseded:
+            return Action.DROP
+        is_early = now < record.not_before and not _is_new_redrive(record, delivery)
+        return Action.WAIT if is_early else Action.TAKE_OVER
+    if how is Standing.UNPUBLISHED:
+        if record.state is State.FAILED and _is_new_redrive(record, delivery):
+            return Action.TAKE_OVER
+        return Action.DROP if is_superseded else Action.PUBLISH
+    if how is Standing.EXPIRED or (how is Standing.GIVEN_UP and _is_new_redrive(record, delivery)):
+        return Action.TAKE_OVER
+    if record.delivery in (None, delivery.delivery):
+        return Action.ACKNOWLEDGE
+    return Action.DROP if is_superseded else Action.REPEAT
 
-    What `doubt_left` says of the old one is what the new owner must clear first. A key that was given up is
-    granted one more attempt, whatever it has used; one that ended otherwise and expired begins anew.
+
+def next_action(record: Record | None, now: float) -> Action:
+    """Return what the next delivery of the same message, in its newest copy, does at `now`."""
+    if record is None:
+        return Action.CLAIM
+    # Its fingerprint and body do not count: the same message is the same request.
+    message = record.delivery or record.key
+    newest = Delivery(record.key, record.fingerprint, message, message, sequence=record.sequence)
+    return decide(record, newest, now)
+
+
+def _is_superseded(record: Record, delivery: Delivery) -> bool:
+    """Return whether a newer copy is known to be in the queue.
+
+    It may be one of another message that brought the same request: its event answers both. The first delivery of
+    another message is not a copy: should the newest copy be lost, its sender gets an answer all the same.
     """
-    fresh = claim(record.key, record.fingerprint, owner, now, terms)
-    attempts = {State.IN_PROGRESS: record.attempts + 1, State.FAILED: terms.max_attempts}.get(record.state, 1)
-    doubt = max(fresh.doubt_until or 0.0, record.doubt_until or 0.0)
-    return replace(fresh, claimed_at=record.claimed_at, attempts=attempts, doubt_until=doubt)
+    is_first = delivery.since is None and record.delivery not in (None, delivery.delivery)
+    is_copy = not is_first and not _is_new_redrive(record, delivery)
+    return is_copy and delivery.sequence < record.sequence
+
+
+def _is_new_redrive(record: Record, delivery: Delivery) -> bool:
+    """Return whether `delivery` was redriven by an operator and that had no effect yet."""
+    return delivery.redriven is not None and delivery.redriven != record.redriven
+
+
+def claim(delivery: Delivery, owner: str, now: float, terms: Terms) -> Record:
+    """Return the record of a first claim. It is in doubt from the start: its owner may die after the create."""
+    lease_until = now + terms.lease
+    record = Record(
+        key=delivery.key,
+        state=State.IN_PROGRESS,
+        fingerprint=delivery.fingerprint,
+        owner=owner,
+        claimed_at=now if delivery.since is None else min(now, delivery.since),
+        lease_until=lease_until,
+        expires_at=now + terms.retention,
+        delivery=delivery.delivery,
+        message_id=delivery.message_id,
+        body=delivery.body,
+        tagged=delivery.tagged,
+        described=delivery.described,
+        place=delivery.place,
+        # The record of a message that was processed before is lost, and with it what its creates came to.
+        uncertain=delivery.sequence > 0 or delivery.redriven is not None,
+        sequence=delivery.sequence,
+        redriven=delivery.redriven,
+        renewed_at=now if delivery.redriven else 0.0,
+        watch_order=delivery.watch_order,
+    )
+    return replace(record, doubt_until=doubt_after_send(latest_start(record, terms), terms))
+
+
+def take_over(record: Record, delivery: Delivery, owner: str, now: float, terms: Terms) -> Record:
+    """Return the record after `owner` has taken it over for `delivery`.
+
+    What `doubt_left` says about the old record is what the new owner must clear first. A key that had ended (it
+    expired, or its message was redriven) starts its attempts and its age anew.
+    """
+    lease_until = now + terms.lease
+    fresh = replace(
+        record,
+        state=State.IN_PROGRESS,
+        owner=owner,
+        lease_until=lease_until,
+        expires_at=now + terms.retention,
+        attempts=record.attempts + 1,
+        delivery=delivery.delivery,
+        message_id=delivery.message_id,
+        not_before=0.0,
+        event=None,
+        published_at=None,
+        uncertain=record.uncertain or doubt_left(record) is not None,
+        watch_order=delivery.watch_order or record.watch_order,
+    )
+    if _is_new_redrive(record, delivery):
+        # From here on the redriven copy is the newest, whatever its number.
+        fresh = replace(fresh, redriven=delivery.redriven, sequence=delivery.sequence, renewed_at=now)
+    if record.state is not State.IN_PROGRESS:
+        fresh = replace(fresh, attempts=1, searches=0, experiment_id=None, renewed_at=now)
+    doubt = doubt_after_send(latest_start(fresh, terms), terms)
+    return replace(fresh, doubt_until=max(doubt, record.doubt_until or doubt))
 
 
 def doubt_left(record: Record) -> float | None:
-    """Until when an experiment of `record`, now taken over, may come to light; None if none was ever begun.
+    """Return until when an experiment of `record`, now taken over, may appear; None if no create was sent.
 
-    Of a key that has ended the service must tell whether one exists, however long ago that was.
+    For a key that has ended the service must be asked whether one exists, however long ago that was.
     """
     return record.doubt_until if record.state is State.IN_PROGRESS else record.claimed_at
 
 
-def release(record: Record, doubt_until: float | None, now: float, *, counts: bool) -> Record:
-    """Give a claim back at once, with what is now known of its doubt.
+def latest_start(record: Record, terms: Terms) -> float:
+    """Return the wall-clock time after which no create of this claim may start.
 
-    `counts` says whether the attempt was the message's own: a fault that an operator must mend is not.
+    Its whole read time-out then ends within the lease, also for a clock that is ahead by the skew.
     """
-    attempts = record.attempts if counts else record.attempts - 1
-    return replace(record, lease_until=now, doubt_until=doubt_until, attempts=attempts)
+    return record.lease_until - terms.skew - terms.read
 
 
-def complete(record: Record, experiment_id: str, event: str, now: float, terms: Terms) -> Record:
-    """The experiment exists."""
-    ended = _end(record, State.COMPLETED, event, now, terms)
-    return replace(ended, experiment_id=experiment_id, doubt_until=None)
+def doubt_after_send(sent_at: float, terms: Terms) -> float:
+    """Return until when a create that was sent at `sent_at` may still take effect or become visible."""
+    return sent_at + terms.lease + terms.consistency
 
 
-def reject(record: Record, event: str, now: float, terms: Terms) -> Record:
-    """The request can never succeed."""
-    return replace(_end(record, State.REJECTED, event, now, terms), doubt_until=None)
-
-
-def fail(record: Record, event: str, now: float, terms: Terms) -> Record:
-    """The attempts are used up and surely nothing was created; whoever claims the key again reconciles first."""
-    return replace(_end(record, State.FAILED, event, now, terms), doubt_until=now)
-
-
-def published(record: Record, now: float) -> Record:
-    """The event is out."""
-    return replace(record, published_at=now)
-
-
-def _end(record: Record, state: State, event: str, now: float, terms: Terms) -> Record:
-    expires_at = now + terms.retention
-    return replace(record, state=state, event=event, expires_at=expires_at, published_at=None)
-
-
-def latest_send(record: Record, terms: Terms) -> float:
-    """The wall-clock time by which a create of this claim must have ended, for the lease to cover it."""
-    return record.lease_until - terms.skew
-
-
-def doubt_after_send(record: Record, terms: Terms) -> float:
-    """Until when a create sent under this claim may still come to light."""
-    return record.lease_until + terms.consistency
-
-
-def in_doubt(doubt_until: float | None, now: float) -> bool:
-    """Whether the absence of an experiment cannot be concluded yet."""
+def is_in_doubt(doubt_until: float | None, now: float) -> bool:
+    """Return whether the absence of an experiment cannot be concluded yet."""
     return doubt_until is not None and now < doubt_until
 
 
-def used_up(record: Record, terms: Terms) -> bool:
-    """Whether this claim was the last one that may end in a retry."""
+def next_version(record: Record) -> Record:
+    """Return `record` with a fencing token that no earlier write of the same owner had.
+
+    A write that a store carries out after its caller has given it up then finds another version, and so does the
+    owner's own late write after an operator resolved the key.
+    """
+    owner, _, number = record.owner.partition(".")
+    return replace(record, owner=f"{owner}.{int(number or 0) + 1}")
+
+
+def doubt_without_record(delivery: Delivery, now: float, terms: Terms) -> float | None:
+    """Return until when an experiment of a key without a record may appear; None if it was never processed.
+
+    A copy, or a redriven message, was processed before, so its record is lost. The create of a copy may still be
+    under way; a redriven message was given up once nothing could appear any more.
+    """
+    if delivery.redriven is not None:
+        return now
+    return doubt_after_send(now, terms) if delivery.sequence > 0 else None
+
+
+def next_generation(record: Record) -> Record:
+    """Return the record after an answer which proves that the service did not act.
+
+    It proves nothing about an earlier create whose end is not known: its nonce stays.
+    """
+    return record if record.uncertain else replace(record, generation=record.generation + 1)
+
+
+def release(
+    record: Record,
+    doubt_until: float | None,
+    now: float,
+    *,
+    counts: bool,
+    error: str | None = None,
+    inconclusive: bool = False,
+) -> Record:
+    """Give a claim back at once, with what is now known about its doubt and its `error`.
+
+    An `uncertain` key keeps a doubt that is over, so that the next owner searches before it creates. Without an
+    `error` the last known one stays. `counts` says whether the attempt was the message's own: a fault
+    that an operator must fix is not. `inconclusive` says that a search could not conclude anything; the next one
+    then waits, longer each time.
+    """
+    attempts = record.attempts if counts else record.attempts - 1
+    error = error or record.last_error
+    if doubt_until is None and record.uncertain:
+        # An earlier create may act after every margin, when the gateway has forgotten its nonce.
+        doubt_until = record.claimed_at
+    released = replace(record, lease_until=now, doubt_until=doubt_until, attempts=attempts, last_error=error)
+    if not inconclusive:
+        return released
+    searches = record.searches + 1
+    return replace(released, searches=searches, not_before=now + _growing(30.0, searches))
+
+
+def next_sequence(record: Record, delivery: Delivery) -> int:
+    """Return the number of the copy that is sent back after `delivery`, higher than that of any copy before."""
+    return max(record.sequence, delivery.sequence) + 1
+
+
+def sent_back(record: Record, sequence: int, due: float) -> Record:
+    """Return the record once the copy numbered `sequence` is in the queue, visible from `due` on."""
+    return replace(record, sequence=sequence, not_before=max(record.not_before, due))
+
+
+def retry_delay(record: Record, terms: Terms, now: float) -> float:
+    """Return the seconds after which a released message should be delivered again; they grow with its attempts."""
+    return max(_growing(terms.delay, record.attempts), record.not_before - now)
+
+
+def throttled_delay(tried: float, quiet: float, terms: Terms, chance: float) -> float:
+    """Return the seconds after which a message that the service throttled should be delivered again.
+
+    The message has been tried for `tried` seconds, and its instance has created nothing for `quiet` seconds. As long
+    as creates succeed, capacity may be free at any moment, and the delay is the first one. In an outage it is a
+    quarter of what has passed of it, at most an hour. `chance`, a random number from [0, 1), takes up to half off, so
+    that messages spread.
+    """
+    grown = min(min(tried, quiet) / 4, max(terms.delay, _LONGEST_DELAY_SECONDS))
+    return max(grown, terms.delay) * (1.0 - chance / 2)
+
+
+def _growing(first: float, times: int) -> float:
+    return min(first * 2.0 ** min(max(times - 1, 0), 20), max(first, _LONGEST_DELAY_SECONDS))
+
+
+def complete(record: Record, experiment_id: str, event: str, now: float, terms: Terms) -> Record:
+    """Return the record of a key whose experiment exists."""
+    return _end(record, State.COMPLETED, event, now + terms.retention, None, experiment_id)
+
+
+def reject(record: Record, event: str, now: float, terms: Terms) -> Record:
+    """Return the record of a key whose request can never succeed."""
+    return _end(record, State.REJECTED, event, now + terms.retention, None, record.experiment_id)
+
+
+def fail(record: Record, event: str, now: float, terms: Terms) -> Record:
+    """Return the record of a key that is given up; a redrive reconciles first."""
+    return _end(record, State.FAILED, event, now + terms.retention, now, record.experiment_id)
+
+
+def published(record: Record, now: float) -> Record:
+    """Return the record once its event is published, which answers every copy that was in the queue so far."""
+    return replace(record, published_at=now, sequence=0)
+
+
+def resolve_none(record: Record, now: float) -> Record:
+    """Return an abandoned record after an operator found that no experiment exists: the next delivery may create.
+
+    No search follows until a create has an unknown end again. The generation stays, so that a late copy of an earlier
+    create still collides with the next one. Raises ValueError for any other record.
+    """
+    _require_abandoned(record, now)
+    cleared = replace(
+        record, doubt_until=None, uncertain=False, experiment_id=None, searches=0, not_before=0.0
+    )
+    return next_version(cleared)
+
+
+def resolve_experiment(record: Record, experiment_id: str, now: float) -> Record:
+    """Return an abandoned record after an operator found its experiment: the next delivery announces it.
+
+    Raises ValueError for any other record.
+    """
+    _require_abandoned(record, now)
+    return next_version(replace(record, experiment_id=experiment_id, searches=0, not_before=0.0))
+
+
+def _require_abandoned(record: Record, now: float) -> None:
+    if standing(record, now) is not Standing.ABANDONED:
+        raise ValueError("only an abandoned record can be resolved")
+
+
+def _end(
+    record: Record,
+    state: State,
+    event: str,
+    expires_at: float,
+    doubt_until: float | None,
+    experiment_id: str | None,
+) -> Record:
+    return replace(
+        record,
+        state=state,
+        event=event,
+        expires_at=expires_at,
+        doubt_until=doubt_until,
+        experiment_id=experiment_id,
+    )
+
+
+def is_used_up(record: Record, terms: Terms) -> bool:
+    """Return whether this claim was the last one whose unknown end may be followed by a retry."""
     return record.attempts >= terms.max_attempts
 
 
-def exhausted(record: Record, terms: Terms) -> bool:
-    """Whether earlier owners used up all attempts without saying so, that is, by dying."""
+def is_exhausted(record: Record, terms: Terms) -> bool:
+    """Return whether earlier owners used up all attempts without recording an end, that is, by dying."""
     return record.attempts > terms.max_attempts
+
+
+def is_too_old(record: Record, now: float, terms: Terms) -> bool:
+    """Return whether the message has been tried for as long as it may be."""
+    return now - max(record.claimed_at, record.renewed_at) >= terms.max_age

@@ -1,9 +1,9 @@
-"""How far an invocation's time goes."""
+"""The time limits of an invocation."""
 
 from __future__ import annotations
 
+from fcruntime._dataclass import dataclass
 from fcruntime.context import Deadline
-from fcruntime.dataclass import dataclass
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,10 @@ class Limits:
 
     @classmethod
     def of(cls, deadline: Deadline, *, reserve: float, call_seconds: float) -> Limits:
-        """Limits for an invocation that just began; `call_seconds` is the longest that a call may take.
+        """Return the limits of an invocation that has just begun.
 
-        A function whose whole time is short keeps back a quarter of it at most, and begins work all the same
+        `call_seconds` is the longest that a call may take, `reserve` how many seconds are kept for saving and
+        publishing. If the function's time-out is short, at most a quarter of it is kept, and a create may begin
         while half of the rest is left.
         """
         whole = deadline.remaining()

@@ -1,38 +1,69 @@
-"""How a message ended, and the report of a batch."""
+"""How a message ended: its result, the report of its batch, and its event."""
 
 from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from fcruntime.dataclass import dataclass
+from fcruntime._dataclass import dataclass
 from fcruntime.jsonvalue import JsonObject
-from hpoq.contract.events import EventError
+from hpoq.clock import Budget
+from hpoq.contract.events import (
+    EventData,
+    EventError,
+    EventOutcome,
+    ServiceError,
+    encode_event,
+    make_event,
+)
+from hpoq.contract.identity import derive_event_id
+from hpoq.errors import Ambiguous, CallError, ClockOff, Denied, HpoqError, Invalid, NoCredentials
+from hpoq.idempotency.record import Record
+from hpoq.observability.logs import get_logger
+from hpoq.observability.measures import traceparent
+from hpoq.observability.redaction import redact_known
+from hpoq.processing.intake import Readable
+from hpoq.processing.lifecycle import Delivery
+from hpoq.publishers import Publisher
 
 
 class Outcome(str, enum.Enum):
-    """The five ends of a message; all but `RETRY` are final."""
+    """The ends of a message; all but `RETRY` are final."""
 
     CREATED = "created"
     DUPLICATE = "duplicate"
     REJECTED = "rejected"
     RETRY = "retry"
     FAILED = "failed"
+    ACCEPTED = "accepted"
+    STOPPING = "stopping"
+    WATCHING = "watching"
+    FINISHED = "finished"
+
+
+_OUTCOMES = [outcome.value for outcome in Outcome]
 
 
 @dataclass(frozen=True)
 class Result:
-    """The end of one delivery of one message."""
+    """The end of one delivery of one message.
+
+    `record` is the record that keeps the number of the copy if the message is sent back. It is None if this delivery
+    may not write it, because another delivery holds the key or the store failed. `throttled` says that the message
+    waits for the service to take more calls.
+    """
 
     outcome: Outcome
     key: str
     message_id: str | None
     experiment_id: str | None = None
     error: EventError | None = None
+    record: Record | None = None
+    throttled: bool = False
 
     def as_row(self) -> JsonObject:
-        """The report's row."""
+        """Return the row of the report."""
         return {
             "messageId": self.message_id,
             "key": self.key,
@@ -51,13 +82,119 @@ class BatchReport:
 
     @property
     def summary(self) -> dict[str, int]:
-        """How many messages had each outcome."""
-        counts = Counter(result.outcome for result in self.results)
-        return {outcome.value: counts[outcome] for outcome in Outcome}
+        """The number of messages with each outcome."""
+        counts = Counter([result.outcome.value for result in self.results])
+        return {name: counts[name] for name in _OUTCOMES}
 
     def as_json(self) -> JsonObject:
         return {
             "requestId": self.request_id,
             "messages": [result.as_row() for result in self.results],
-            "summary": dict(self.summary),
+            "summary": {**self.summary},
         }
+
+
+def as_event_error(exc: HpoqError) -> EventError:
+    """Return the error that an event or a report shows for `exc`, without the secrets known in this context."""
+    if not isinstance(exc, CallError):
+        return EventError(code=type(exc).__name__, message=redact_known(str(exc)), retryable=True)
+    request = f" (request {exc.request_id})" if exc.request_id else ""
+    return EventError(
+        code=redact_known(exc.code or type(exc).__name__),
+        message=redact_known(f"{exc.service} {exc.operation}: {exc.message}{request}"),
+        retryable=not isinstance(exc, Invalid),
+        service=_describe_answer(exc),
+    )
+
+
+def _describe_answer(exc: CallError) -> ServiceError | None:
+    """Return what the service answered, without secrets; None if `exc` does not come from an answer."""
+    if exc.http_status is None:
+        return None
+    return ServiceError(
+        None if exc.code is None else redact_known(exc.code),
+        redact_known(exc.message),
+        exc.request_id,
+        exc.http_status,
+        tuple((name, redact_known(value)) for name, value in exc.access_denied_detail),
+    )
+
+
+def needs_operator(exc: BaseException) -> bool:
+    """Return whether the fault lasts until an operator fixes it."""
+    return isinstance(exc, (Ambiguous, ClockOff, Denied, NoCredentials))
+
+
+def log_operator_needed(exc: CallError, advice: str | None = None, **context: str) -> None:
+    """Log the fault of a call that lasts until an operator fixes it, and the missing permission if it is known."""
+    error = as_event_error(exc)
+    denied = dict(error.service.access_denied_detail) if error.service else {}
+    if advice is None and denied.get("AuthAction"):
+        advice = (
+            f"grant {denied['AuthAction']} to the function's role, see Permissions in the deployment guide"
+        )
+    get_logger().error(
+        "operator.needed",
+        error=str(exc),
+        code=error.code,
+        cloud_request_id=exc.request_id,
+        access_denied_detail=denied or None,
+        advice=advice or "run: hpoq doctor",
+        **context,
+    )
+
+
+@dataclass(frozen=True)
+class Announcer:
+    """Writes the events of one invocation and publishes them. `source` is their CloudEvents source."""
+
+    publisher: Publisher
+    source: str
+    request_id: str
+
+    def compose(
+        self,
+        outcome: EventOutcome,
+        record_key: str,
+        delivery: Delivery,
+        intake: Readable,
+        *,
+        time: float,
+        attempts: int,
+        timings: Mapping[str, float],
+        experiment_id: str | None = None,
+        error: EventError | None = None,
+        own: JsonObject | None = None,
+    ) -> str:
+        """Return the event of `outcome` as JSON text.
+
+        Its id derives from `record_key`; it shows the key and the message id of `delivery`. `own` has the members
+        that only this type of event has.
+        """
+        data = EventData(
+            key=delivery.shown_key or delivery.key,
+            message_id=delivery.message_id,
+            request_id=self.request_id,
+            attempts=attempts,
+            timings=timings,
+            experiment_id=experiment_id,
+            name=intake.name,
+            workspace_id=intake.workspace_id,
+            error=error,
+            producer_key=intake.producer_key and redact_known(intake.producer_key),
+            warnings=intake.warnings,
+            own=own,
+        )
+        event = make_event(
+            outcome,
+            event_id=derive_event_id(record_key, outcome),
+            source=self.source,
+            time=time,
+            data=data,
+            traceparent=traceparent(),
+        )
+        return encode_event(event)
+
+    def publish(self, event: JsonObject, budget: Budget) -> None:
+        """Send a stored event out. Raises CallError; the event may then be out or not."""
+        self.publisher.publish(event, budget=budget)

@@ -1,20 +1,32 @@
-"""Finding the experiment that an earlier attempt may have made.
+"""Find the experiment that an earlier attempt may have made.
 
-The service offers no idempotency token, so every create carries its key as a marker: the tag `hpoq-key`, or a
-suffix of the description. A listing is never believed further than its rows: each row's marker is checked here,
-and an empty answer to the tag filter, whose wire form is not documented beyond doubt, counts only if the filter
-is seen to find another key; else it is confirmed by paging through all experiments made since the key was first
-claimed.
+The service offers no idempotency token, so every create carries its key as a marker: the tag `hpoq-key` and a
+suffix of the description. A listing is never trusted beyond its rows: each row's marker is checked here. An empty
+answer to the tag filter, whose wire form is not documented beyond doubt, counts only if every create of this key
+carried the tag and the filter is seen to find another key; otherwise all experiments made since the key was first
+claimed are read.
 
-**Residual risk.** A second experiment can still come about in these ways. The service takes longer than the
-lease plus the consistency margin to carry out a create that it never answered. It lists a new experiment later
-than that margin, or never shows it to the credentials that look for it (another principal's PRIVATE ones). It
-keeps no marker: where no experiment in the listing bears any tag, one that could be the request's is reported
-as ambiguous and nothing is created, but a service that drops tags from some experiments only would go
-unnoticed. The instance is frozen, or its clock is off by more than the skew setting, between its last look at
-both clocks, right before the first byte leaves, and the arrival of that byte: a client cannot call back what it
-has handed to the network. Or somebody deletes the experiment while its message is still being retried. Settings
-bound the first two; only a token that the service checks could close the others.
+**Three fences against a second experiment.** They stand beside each other, none instead of another:
+
+1. The lease: a create is sent only while its lease, less the clock skew, outlasts its whole read time-out. Both
+   clocks are looked at before every write, and a connection whose end is unknown is reset, so that the kernel
+   discards what it has not sent.
+2. The search: before any further create, the doubt must have ended (one lease plus the consistency margin after
+   the last send) and a search must have found nothing. Each later delivery of such a key searches again before it
+   creates, because the earlier create may act after every margin.
+3. The gateway's memory of nonces: all creates of one key carry the same signature nonce until an answer proves
+   that the service did not act. A late copy, from a frozen instance, a proxy or a buffer, and the create of a
+   later owner exclude each other. Creates are dated back almost to the end of the gateway's window, so that a
+   late copy soon expires.
+
+**Residual risk.** A second experiment can still come about if all fences fail together: the service takes longer
+than the lease plus the consistency margin to carry out a create that it never answered, or lists it later than
+that, and the gateway has forgotten the nonce by then (15 minutes by inference; not documented). Or if the service
+shows the experiment never to the credentials that search for it (another principal's PRIVATE ones), drops both
+markers from some experiments only, or if somebody deletes the experiment while its message is being retried. A
+rejection or a failure rests on the first two fences alone: it sends nothing that the nonce could collide with. A
+clock that is off by more than the skew setting is noticed only where an answer of the store or the service carried
+a date within the last minutes.
 """
 
 from __future__ import annotations
@@ -22,95 +34,123 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 
-from fcruntime.dataclass import dataclass
-from hpoq.cloud.experiments import Experiment, ExperimentPage
-from hpoq.cloud.listing import read_through
+from fcruntime._dataclass import dataclass
+from hpoq.clock import Budget
+from hpoq.cloud.experiments import Experiment, ExperimentPage, read_through
 from hpoq.cloud.paiautoml import PaiAutoMl
-from hpoq.contract.marker import TAG_KEY, marked_with
+from hpoq.contract.identity import TAG_KEY, find_marker_keys
 from hpoq.errors import Ambiguous, Denied, Invalid
 
 _SHOWN = 3
 
 # The zone of the filter is not documented; a day to either side covers every one.
 _ZONE_MARGIN = timedelta(days=1)
+_DATING_MARGIN_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Sought:
     """The experiment that an earlier attempt may have made.
 
-    `since` is when the key was first claimed, in seconds since the epoch; `name` and `workspace_id` are those
-    of the request.
+    `since` is when the key was first claimed, in seconds since the epoch; `name` and `workspace_id` are those of
+    the request, None if unknown. `tagged` and `described` say that every create of the key carried the marker in
+    a tag, and in the description. `description_length` is the least length of a description with its marker.
     """
 
     key: str
     since: float
     name: str | None
     workspace_id: str | None
+    tagged: bool
+    described: bool
+    description_length: int
 
     @property
     def earliest(self) -> datetime:
-        """The moment before which it was surely not created, whichever zone the service writes times in."""
+        """The moment before which it was not created, whichever zone the service writes times in."""
         return datetime.fromtimestamp(self.since, timezone.utc) - _ZONE_MARGIN
 
     def among(self, rows: Iterable[Experiment]) -> Experiment | None:
-        """The bearer of the key; should there be several, the oldest, so that every look picks the same one.
+        """Return the experiment that bears the key; of several the oldest, so that every search picks the same.
 
-        What was created before the claim bears the key from another life: a key is free again after its
+        What was created before the claim bears the key from an earlier time: a key is free again after its
         retention.
         """
         bearers = [
             row
             for row in rows
-            if self.key in marked_with(row.tags, row.description) and not self._is_older(row)
+            if self.key in find_marker_keys(row.tags, row.description) and not self._is_older(row)
         ]
         last = datetime.max.replace(tzinfo=timezone.utc)
         return min(bearers, key=lambda row: (row.created_at or last, row.experiment_id), default=None)
 
     def may_be(self, row: Experiment) -> bool:
-        """Whether `row` could be it, had the service dropped the marker."""
+        """Return whether `row`, which bears no marker, could be it if the service had dropped the marker."""
         return (
-            not self._is_older(row)
-            and self.name in (None, row.name or self.name)
-            and self.workspace_id in (None, row.workspace_id or self.workspace_id)
+            not find_marker_keys(row.tags, row.description)
+            and not self._is_older(row)
+            and not (self.tagged and self.described and self._is_dated_before(row))
+            and _may_be_same(self.name, row.name)
+            and _may_be_same(self.workspace_id, row.workspace_id)
         )
+
+    def _is_dated_before(self, row: Experiment) -> bool:
+        """Return whether `row` is older by the time it states, read as UTC.
+
+        To be wrong about one of ours, the service would have to drop both markers and to write local time.
+        """
+        return row.created_at is not None and row.created_at.timestamp() < self.since - _DATING_MARGIN_SECONDS
 
     def _is_older(self, row: Experiment) -> bool:
         return row.created_at is not None and row.created_at < self.earliest
 
 
 def find(
-    client: PaiAutoMl, sought: Sought, *, thorough: bool, page_size: int, give_up_at: float
+    client: PaiAutoMl, sought: Sought, *, thorough: bool, page_size: int, budget: Budget
 ) -> Experiment | None:
-    """The experiment that bears the key, if the service lists one.
+    """Return the experiment that bears the key, or None if the service lists none.
 
-    Unless `thorough`, only where it would be found at once, which says nothing if it is not. A thorough None is
-    no proof while the key is in doubt. `give_up_at` is a time of the monotonic clock. Raises CallError where a
-    listing fails, UnknownEnd where it cannot be relied on, Ambiguous where the marker cannot.
+    Unless `thorough`, the search looks only where it would be found at once, and None says nothing. A thorough
+    None is no proof while the key is in doubt. The listings end before `budget` does. Raises CallError if
+    a listing fails, Incomplete if it cannot be relied on, Ambiguous if the marker cannot.
     """
-    look = _Look(client, sought, page_size, give_up_at)
-    filtered = look.by_tag(sought.key)
-    found = sought.among(filtered or ()) or sought.among(look.newest())
-    if found is not None or not thorough or (filtered == () and look.filter_works()):
-        return found
-    return look.by_time()
+    # Without a workspace a service may list the default one only, so the request's own is searched as well.
+    workspaces = [None] if sought.workspace_id is None else [None, sought.workspace_id]
+    for workspace in workspaces:
+        search = _Search(client, sought, page_size, budget, workspace)
+        filtered = search.by_tag(sought.key)
+        found = sought.among(filtered or ()) or sought.among(search.newest())
+        # An empty filtered list says something only about markers that are tags, and where a description may have
+        # the marker, a tag may have been dropped or not be indexed yet.
+        by_tag_alone = filtered == () and sought.tagged and not sought.described
+        believed = by_tag_alone and search.filter_works() if thorough else True
+        if found is None and not believed:
+            found = search.by_time()
+        if found is not None:
+            return found
+    return None
 
 
 @dataclass
-class _Look:
+class _Search:
     """The listings of one search."""
 
     client: PaiAutoMl
     sought: Sought
     page_size: int
-    give_up_at: float
+    budget: Budget
+    workspace_id: str | None
     _newest: tuple[Experiment, ...] = ()
 
     def by_tag(self, key: str) -> tuple[Experiment, ...] | None:
-        """What the service lists for `key`; None if it does not take the filter."""
+        """Return what the service lists for `key`, or None if it does not take the filter."""
         try:
             page = self.client.list_hpo_experiments(
-                tags=[(TAG_KEY, key)], page_number=1, page_size=self.page_size, give_up_at=self.give_up_at
+                tags=[(TAG_KEY, key)],
+                workspace_id=self.workspace_id,
+                page_number=1,
+                page_size=self.page_size,
+                budget=self.budget,
             )
         except (Invalid, Denied):
             # If it takes no listing at all, the next one says so.
@@ -118,14 +158,14 @@ class _Look:
         return page.experiments
 
     def newest(self) -> tuple[Experiment, ...]:
-        """The first page of all that was made since."""
+        """Return the first page of everything that was made since the claim."""
         self._newest = self._page(1).experiments
         return self._newest
 
     def filter_works(self) -> bool:
-        """Whether the tag filter, empty for our key, finds another key that is seen to exist, and nothing else.
+        """Return whether the tag filter, empty for our key, finds another key that exists, and nothing else.
 
-        Then its empty answer is as good as a reading of everything.
+        Then its empty answer is as good as reading everything.
         """
         keys = (dict(row.tags).get(TAG_KEY) for row in self._newest)
         other = next((key for key in keys if key is not None), None)
@@ -133,31 +173,44 @@ class _Look:
         return bool(rows) and all((TAG_KEY, other) in row.tags for row in rows or ())
 
     def by_time(self) -> Experiment | None:
-        """Look through everything made since; raises Ambiguous if the marker may have been dropped."""
-        markers_stay, unmarked = False, set[str]()
+        """Read everything made since the claim; raises Ambiguous if the marker may have been dropped."""
+        tags_stay = descriptions_stay = False
+        unmarked = set[str]()
         for rows in read_through(self._page, self.page_size):
             found = self.sought.among(rows)
             if found is not None:
                 return found
-            markers_stay = markers_stay or any(row.tags or marked_with((), row.description) for row in rows)
+            tags_stay = tags_stay or any(row.tags for row in rows)
+            descriptions_stay = descriptions_stay or any(self._shows_marker(row) for row in rows)
             unmarked |= {row.experiment_id for row in rows if self.sought.may_be(row)}
+        markers_stay = (self.sought.tagged and tags_stay) or (self.sought.described and descriptions_stay)
         if unmarked and not markers_stay:
             raise _ambiguous(sorted(unmarked))
         return None
 
+    def _shows_marker(self, row: Experiment) -> bool:
+        """Return whether a marker at the end of a description as long as ours was kept in `row`."""
+        description = row.description or ""
+        return bool(find_marker_keys((), description)) and len(description) >= self.sought.description_length
+
     def _page(self, number: int) -> ExperimentPage:
         return self.client.list_hpo_experiments(
+            workspace_id=self.workspace_id,
             min_create_time=self.sought.earliest.strftime("%Y-%m-%d %H:%M:%S"),
             page_number=number,
             page_size=self.page_size,
-            give_up_at=self.give_up_at,
+            budget=self.budget,
         )
+
+
+def _may_be_same(ours: str | None, theirs: str | None) -> bool:
+    """Return whether two names may be the same one, which a service may have trimmed or changed in case."""
+    return ours is None or theirs is None or ours.strip().casefold() == theirs.strip().casefold()
 
 
 def _ambiguous(experiment_ids: list[str]) -> Ambiguous:
     message = (
-        f"no experiment in the listing bears any tag, so the service may have dropped the marker, and one of "
-        f"{len(experiment_ids)} may be this request's: {', '.join(experiment_ids[:_SHOWN])}; see whether it "
-        "is, and where the service keeps no tags set HPOQ_MARKER=description"
+        f"no experiment in the listing shows that markers are kept, so one of {len(experiment_ids)} may be this "
+        f"request's: {', '.join(experiment_ids[:_SHOWN])}"
     )
     return Ambiguous(message, service="paiautoml", operation="ListHpoExperiments")

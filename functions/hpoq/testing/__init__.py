@@ -1,4 +1,4 @@
-"""What tests of hpoq, and of software around it, can build on. Not part of the deployed package."""
+"""Helpers for tests of hpoq and of software that uses it. Not part of the deployed package."""
 
 from hpoq.testing.clock import FakeClock
 from hpoq.testing.conformance import run_store_conformance

@@ -1,4 +1,4 @@
-"""A clock that stands still until it is told to go."""
+"""A clock that stands still until a test advances it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import uuid
 
 
 class FakeClock:
-    """A `Clock` under test control: `sleep` returns at once and moves the time on; chance is seeded."""
+    """A `Clock` for tests: `sleep` returns at once and advances the time; random numbers come from `seed`."""
 
     def __init__(self, now: float = 1_800_000_000.0, *, seed: int = 0) -> None:
         self._now = now
@@ -29,13 +29,13 @@ class FakeClock:
             self.advance(seconds)
 
     def advance(self, seconds: float) -> None:
-        """Move both clocks on by `seconds`."""
+        """Advance both clocks by `seconds`."""
         with self._lock:
             self._now += seconds
             self._monotonic += seconds
 
     def suspend(self, seconds: float) -> None:
-        """Let the wall clock alone go on, as while a machine is suspended."""
+        """Advance only the wall clock, as when a machine is suspended."""
         with self._lock:
             self._now += seconds
 

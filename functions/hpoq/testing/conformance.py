@@ -24,10 +24,10 @@ class ConformanceError(AssertionError):
 
 
 def run_store_conformance(make_store: MakeStore) -> None:
-    """Hold the store that `make_store` opens against every rule of the `Store` protocol.
+    """Check the store that `make_store` opens against every rule of the `Store` protocol.
 
-    `make_store` is called several times and must open the same, at first empty, collection of records each
-    time. Raises ConformanceError for the first broken rule.
+    `make_store` is called several times, and must open the same records each time; at first there are none. Raises
+    ConformanceError for the first broken rule.
     """
     for number, rule in enumerate(_RULES):
         rule(make_store, f"00000000-0000-5000-8000-{number:012d}")
@@ -46,7 +46,7 @@ def _record(key: str, owner: str = "owner-1") -> Record:
         owner=owner,
         claimed_at=1.5,
         lease_until=91.25,
-        # Far off, for a store may drop a published record that has expired.
+        # In the far future, because a store may remove a published record that has expired.
         expires_at=4_102_444_800.0,
         doubt_until=106.25,
     )

@@ -1,4 +1,4 @@
-"""Trigger events as FC hands them over, to the byte."""
+"""Trigger events, byte for byte as FC passes them to a handler."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from collections.abc import Mapping
 from fcruntime.jsonvalue import JsonObject
 
 Bodies = Mapping[str, "str | bytes"]
-"""Message id -> message body as it stands in the queue."""
+"""Message bodies, as they are in the queue, by message id."""
 
 _ACCOUNT = "1000000000000000"
 _REGION = "cn-hangzhou"
 
 
 def encode_body(body: str | bytes) -> str:
-    """`body` as SMQ's SDKs put it into the queue by default: base64 of its UTF-8."""
+    """Return `body` as the SDKs of SMQ send it by default: in base64."""
     return base64.b64encode(body.encode() if isinstance(body, str) else body).decode()
 
 
 def smq_raw_data(message_id: str, body: str | bytes) -> JsonObject:
-    """The `data` of an SMQ queue delivery."""
+    """Return the `data` of the delivery of one SMQ message."""
     text = body if isinstance(body, str) else body.decode()
     return {"requestId": f"REQ{message_id}"[:24], "messageId": message_id, "messageBody": text}
 
@@ -45,14 +45,14 @@ def _compact(value: object) -> bytes:
 
 
 def smq_event(message_id: str, body: str | bytes, *, queue: str = "hpo-requests") -> bytes:
-    """An event of SMQ's queue trigger in event mode: one CloudEvent, whose id is the message's."""
+    """Return an event of SMQ's queue trigger in event mode: one CloudEvent with the message's id."""
     return _compact(_cloud_event(message_id, body, id=message_id, queue=queue))
 
 
 def smq_stream_event(bodies: Bodies, *, delivery: int = 1, queue: str = "hpo-requests") -> bytes:
-    """An event of SMQ's queue trigger in event stream mode: an array, one CloudEvent a message.
+    """Return an event of SMQ's queue trigger in event stream mode: an array with one CloudEvent per message.
 
-    `delivery` goes into the CloudEvents' ids, which need not stay the same across redelivery.
+    `delivery` is part of the ids of the CloudEvents, which may differ after a redelivery.
     """
     return _compact(
         [_cloud_event(mid, body, id=f"{delivery}-{mid}", queue=queue) for mid, body in bodies.items()]

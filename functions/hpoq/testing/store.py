@@ -1,4 +1,4 @@
-"""A store in a dict: the model that real ones are held against."""
+"""A store in a dict, with which real stores are compared."""
 
 from __future__ import annotations
 
@@ -39,4 +39,4 @@ class MemoryStore:
             return True
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: there is nothing to close."""

@@ -1,0 +1,147 @@
+"""The trials of an experiment as PAI AutoML lists them.
+
+Source: https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-listhpotrials.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+
+from fcruntime._dataclass import dataclass, field
+from fcruntime.jsonvalue import JsonObject, JsonValue
+from hpoq.cloud.answers import Answer, text_member
+from hpoq.cloud.experiments import Unreadable, read_time
+
+_MOST_PAGES = 1000
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial. `metric` is its final metric, None if it has none that is a finite number.
+
+    `seconds` are those from its creation to its last change, which for a trial that has ended is its end.
+    """
+
+    trial_id: str
+    status: str
+    metric: float | None
+    hyperparameters: JsonObject | None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class TrialPage:
+    """One page of a listing. `total_count` may be missing, and what it counts is not documented."""
+
+    total_count: int | None
+    trials: tuple[Trial, ...]
+
+
+@dataclass
+class TrialListing:
+    """The trials of several pages by id.
+
+    `is_complete` unless the service counts more than it lists, or the listing was broken off (`is_cut`).
+    """
+
+    by_id: dict[str, Trial] = field(default_factory=dict)
+    counted: int = 0
+    is_cut: bool = False
+
+    @property
+    def is_complete(self) -> bool:
+        return not self.is_cut and len(self.by_id) >= self.counted
+
+    def add(self, page: TrialPage) -> bool:
+        """Add the trials of `page`, and return whether one of them is new."""
+        before = len(self.by_id)
+        self.by_id |= {trial.trial_id: trial for trial in page.trials}
+        self.counted = max(self.counted, page.total_count or 0)
+        return len(self.by_id) > before
+
+
+def read_all_trials(
+    read_page: Callable[[int], TrialPage],
+    page_size: int,
+    expected: int | None = None,
+    has_time: Callable[[], bool] = lambda: True,
+) -> TrialListing:
+    """Return the trials of every page, `read_page(1)` first.
+
+    `expected` is the number of trials that the experiment itself states, if it does. Neither what TotalCount counts,
+    nor the largest page, nor how a page beyond the last one is answered is documented. So a short page is the last
+    one only if the counts say so, too; otherwise the last one is that which shows nothing new. `has_time` is asked
+    before each further page.
+    """
+    listing = TrialListing(counted=expected or 0)
+    for number in range(1, _MOST_PAGES + 1):
+        page = read_page(number)
+        has_new = listing.add(page)
+        says_so = page.total_count is not None and expected is not None and listing.is_complete
+        if not has_new or (len(page.trials) < page_size and says_so):
+            break
+        if not has_time():
+            listing.is_cut = True
+            break
+    return listing
+
+
+def read_trial_page(answer: Answer) -> TrialPage:
+    """Read a page. Raises Unreadable unless each row is a trial with an id."""
+    document = answer.document
+    total = text_member(document, "TotalCount")
+    count = int(total) if total is not None and total.isdecimal() else None
+    rows = document.get("Trials", document.get("trials"))
+    if rows is None and count == 0:
+        rows = []
+    if not answer.is_json or not isinstance(rows, list):
+        raise Unreadable("the list of trials is missing")
+    return TrialPage(count, tuple(_read_trial(row) for row in rows))
+
+
+def _read_trial(row: JsonValue) -> Trial:
+    trial_id = text_member(row, "TrialId") if isinstance(row, dict) else None
+    if not isinstance(row, dict) or not trial_id:
+        raise Unreadable("a trial without an id")
+    values = _read_json(row.get("Hyperparam", row.get("hyperparam")))
+    return Trial(
+        trial_id,
+        text_member(row, "Status") or "UNKNOWN",
+        _read_metric(row.get("FinalMetric", row.get("finalMetric"))),
+        values if isinstance(values, dict) else None,
+        _read_seconds(row),
+    )
+
+
+def _read_seconds(row: JsonObject) -> float | None:
+    created_at, modified_at = (
+        read_time(text_member(row, f"Gmt{name}Time")) for name in ("Create", "Modified")
+    )
+    return None if created_at is None or modified_at is None else (modified_at - created_at).total_seconds()
+
+
+def _read_metric(value: JsonValue) -> float | None:
+    """Read a final metric: a number, its text, or an object with it, also as text. The documentation has several."""
+    value = _read_json(value)
+    if isinstance(value, dict):
+        value = _read_json(value.get("default"))
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _read_json(value: JsonValue) -> JsonValue:
+    """Return the JSON value in a text, or `value` itself if it is not a text, or not of JSON."""
+    if not isinstance(value, str):
+        return value
+    try:
+        found: JsonValue = json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+    return found

@@ -1,0 +1,85 @@
+"""What identifies a message, its events and its experiment: keys, event ids, and the marker on an experiment.
+
+All of them are pure functions, and golden values in the tests pin keys and event ids. The same message must have the
+same key for ever, in every version of this code: a changed derivation would create every message in flight a second
+time. Therefore a version is part of what is hashed. Texts are compared as they were written, without normalisation.
+
+An experiment carries the key of its message as a marker, so that it can be found after a create call with an unknown
+end: as a tag, or, if the request uses all the tags that the service allows, as a suffix of the description.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import uuid
+from collections.abc import Iterable
+
+NAMESPACE_HPOQ = uuid.UUID("6c1f6a8e-3d0f-5b58-9d1b-7c0d5f1d5b1e")
+DERIVATION = "hpoq-key-2"
+
+# The kinds of identity that a key can be derived from.
+PRODUCER = "producer"
+SMQ = "smq"
+CLOUDEVENT = "cloudevent"
+CONFLICT = "conflict"
+STOP = "stop"
+STOPPED = "stopped"
+WATCH = "watch"
+DIGEST = "digest"
+
+TAG_KEY = "hpoq-key"
+MOST_TAGS = 20
+"""The number of tags that the service allows for one experiment."""
+
+MARKER = rf"\[{TAG_KEY}: ([0-9a-f-]{{36}})\]"
+"""The pattern of a marker in a description."""
+
+
+def derive_key(kind: str, identity: str, namespace: str = "") -> str:
+    """Return the key of the message with this identity; `kind` says what sort of identity it is.
+
+    `namespace` separates users of one table of records. An empty one is not part of the key.
+    """
+    return str(uuid.uuid5(NAMESPACE_HPOQ, canonical(kind, identity, namespace)))
+
+
+def canonical(kind: str, identity: str, namespace: str = "") -> str:
+    """Return a text that differs for different arguments."""
+    parts = [DERIVATION, kind, identity] if not namespace else [DERIVATION, namespace, kind, identity]
+    return json.dumps(parts, ensure_ascii=True, separators=(",", ":"))
+
+
+def derive_message_key(
+    idempotency_key: str | None, message_id: str, namespace: str = "", kind: str = PRODUCER
+) -> str:
+    """Return the key of a request in an SMQ queue, from the producer's own key or, without one, the message id.
+
+    `kind` is PRODUCER, or STOP for a stop with a key of its own. This does not hold for a request without a key in a
+    CloudEvent: its key comes from the CloudEvent's source and id.
+    """
+    if idempotency_key is None:
+        return derive_key(SMQ, message_id, namespace)
+    return derive_key(kind, idempotency_key, namespace)
+
+
+def digest(body: bytes) -> str:
+    """Return the SHA-256 of `body`, which identifies a message without an id, under the kind `DIGEST`."""
+    return hashlib.sha256(body).hexdigest()
+
+
+def derive_event_id(key: str, type_class: str) -> str:
+    """Return the CloudEvents id of the event of a class, such as `created`, for `key`."""
+    return str(uuid.uuid5(uuid.UUID(key), type_class))
+
+
+def format_marker(key: str) -> str:
+    """Return the marker for `key` in the form for a description."""
+    return f"[{TAG_KEY}: {key}]"
+
+
+def find_marker_keys(tags: Iterable[tuple[str, str]], description: str | None) -> set[str]:
+    """Return the keys in the markers of an experiment with these tags and this description."""
+    in_tags = {value for name, value in tags if name == TAG_KEY}
+    return in_tags | set(re.findall(MARKER, description or ""))

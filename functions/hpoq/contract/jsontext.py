@@ -1,0 +1,301 @@
+"""Strict JSON: one text in, one value out, or an error that names the broken rule; and JSON pointers into it.
+
+RFC 8259 leaves open what duplicate names, unpaired surrogates and very large numbers mean, and parsers differ. A
+message that two parsers read differently is worse than one that is refused, so these are errors here. Everything
+takes time linear in the size of the text: messages may be hostile.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import partial
+
+from fcruntime.jsonvalue import JsonObject, JsonValue
+
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+"""The byte order marks of UTF-16."""
+
+_LONGEST_NUMBER = 400
+_SHOWN = 60
+# Python counts more characters as white space than JSON does.
+_WHITE_SPACE = " \t\r\n"
+_LOOKAHEAD = 1_000
+_TOKEN = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
+_SCALAR = re.compile(r'"(?:[^"\\]|\\.)*"|(-?Infinity|NaN|-?[0-9][0-9eE.+-]*)', re.DOTALL)
+# What people write who think of another notation, by how it begins.
+_SLIPS = (
+    (r"//|/\*|#", "JSON has no comments; remove this one"),
+    (r"'|`", "a single quote; JSON needs double quotes"),
+    ("[\u2018-\u201f\u00ab\u00bb]", 'a typographic quote; JSON needs straight double quotes (")'),
+    (r"None(?![0-9A-Za-z_])", "None; JSON has null"),
+    (r"True(?![0-9A-Za-z_])", "True; JSON has true"),
+    (r"False(?![0-9A-Za-z_])", "False; JSON has false"),
+    (r"(?i:true|false|null)(?![0-9A-Za-z_])", "JSON has true, false and null in small letters only"),
+    (r"[-+]?\.[0-9]", "a number must begin with a digit, as in 0.5"),
+    (r"\+[0-9]", "a number must not begin with a plus sign"),
+    (r"=", "an equals sign; JSON needs a colon"),
+    (r";", "a semicolon; JSON needs a comma"),
+    (r"<", "this looks like XML or HTML"),
+    (r"[A-Za-z_$][\w.$-]*\s*[:=]", "a name must be in double quotes"),
+    (r"[A-Za-z_$]", "a text must be in double quotes"),
+)
+# What people write behind a digit who think of another notation.
+_NUMBER_SLIPS = (
+    (r"[0-9]", "a number must not begin with 0"),
+    (r"\.", "a number must have a digit behind its point"),
+    (r"_", "a number must not contain an underscore"),
+    (r"[xXoObB]", "a number must be decimal"),
+    (r"[A-Za-z%]", "a unit behind a number; write the number alone"),
+)
+_SECOND = "a second document begins here, where only one is allowed"
+_AFTER = "the document has ended before this"
+_BARE = "an object begins with {; YAML needs a file named .yaml"
+# The words of Python's parser, by their beginning.
+_WORDING = {
+    "Expecting ',' delimiter": "a comma is missing before this",
+    "Expecting ':' delimiter": "a colon is missing before this",
+    "Expecting property name": "a name in double quotes is missing here",
+    "Expecting value": "a value is missing here",
+    "Invalid control character": "a control character in a string; close it, or write an escape",
+    "Invalid \\escape": "not an escape of JSON; write two backslashes for one",
+    "Invalid \\u": "\\u needs four hexadecimal digits behind it",
+    "Unterminated string": "the string that begins here is not closed",
+}
+
+
+class JsonError(ValueError):
+    """The text is not JSON, or parsers could read it differently.
+
+    `rule` is the broken rule: `json.encoding`, `json.syntax`, `json.duplicate-key`, `json.non-finite`,
+    `json.number`, `json.depth` or `json.surrogate`. `offset` is the place of the error in characters (for
+    `json.encoding` in bytes), or None if it is not known. For `json.duplicate-key`, `name` is the repeated name and
+    `pointer` (RFC 6901) leads to it.
+    """
+
+    def __init__(
+        self,
+        rule: str,
+        message: str,
+        offset: int | None = None,
+        *,
+        name: str | None = None,
+        pointer: str = "",
+    ) -> None:
+        self.rule = rule
+        self.message = message
+        self.offset = offset
+        self.name = name
+        self.pointer = pointer
+        super().__init__(message)
+
+
+def loads(data: bytes | str, *, max_depth: int = 64) -> JsonValue:
+    """Return the value of one JSON text, which is UTF-8 if it is bytes. A byte order mark is ignored.
+
+    Raises JsonError. Its message quotes nothing of the text except a repeated name.
+    """
+    text = data if isinstance(data, str) else _decode(data)
+    text = text.removeprefix("\ufeff")
+    _check_depth(text, max_depth)
+    ambiguous: list[tuple[JsonObject, str]] = []
+    try:
+        value: JsonValue = json.loads(
+            text,
+            object_pairs_hook=partial(_build_object, ambiguous=ambiguous),
+            parse_constant=_refuse_constant,
+            parse_float=_parse_float,
+            parse_int=_parse_int,
+        )
+        if ambiguous:
+            raise _duplicate_error(value, ambiguous)
+    except json.JSONDecodeError as exc:
+        raise _syntax_error(text, exc) from None
+    except _RefusedError as exc:
+        exc.error.offset = next((m.start(1) for m in _SCALAR.finditer(text) if m[1] == exc.text), None)
+        raise exc.error from None
+    except RecursionError:
+        raise JsonError("json.depth", "nested too deeply to be read") from None
+    if "\\u" in text or not isinstance(data, bytes):
+        _check_surrogates(value)
+    return value
+
+
+def _decode(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as exc:
+        raise JsonError("json.encoding", describe_encoding(data, exc.start), exc.start) from None
+
+
+def describe_encoding(data: bytes, start: int) -> str:
+    """Return what is wrong with bytes that are not UTF-8 from the byte `start` on."""
+    if data.startswith(UTF16_MARKS):
+        return "the text is UTF-16; save it as UTF-8"
+    line = data.count(b"\n", 0, start) + 1
+    return f"not UTF-8 at line {line} (byte {start}); save it as UTF-8"
+
+
+def _syntax_error(text: str, error: json.JSONDecodeError) -> JsonError:
+    if not text or text.isspace():
+        return JsonError("json.syntax", "not JSON: the text is empty", 0)
+    if "\0" in text[:2]:
+        return JsonError("json.encoding", "the text is UTF-16; save it as UTF-8", 0)
+    slip = None
+    if not error.msg.startswith(("Invalid", "Unterminated")):  # not inside of a string
+        slip = _find_slip(text, error.pos, is_at_end=error.msg.startswith("Extra data"))
+    what, start = slip or (_reword(text, error), error.pos)
+    begin = text.rfind("\n", 0, start) + 1
+    place = f"line {text.count(chr(10), 0, start) + 1}, column {start - begin + 1}"
+    return JsonError("json.syntax", f"not JSON at {place}: {what}", start)
+
+
+def _reword(text: str, error: json.JSONDecodeError) -> str:
+    """Return what is wrong in words that say what to do."""
+    rest = text[error.pos :].strip(_WHITE_SPACE)
+    if error.msg.startswith("Expecting") and not rest:
+        return "the text ends here, before the last } or ]"
+    if error.msg.startswith("Invalid control") and text[error.pos] in "\r\n":
+        return "a string must end on its line; close it, or write \\n"
+    if error.msg.startswith("Extra data"):
+        return f"one {rest[0]} too many" if rest[0] in "]}" else _SECOND if rest[0] in "[{" else _AFTER
+    known = (words for begin, words in _WORDING.items() if error.msg.startswith(begin))
+    return next(known, error.msg.removesuffix(" at"))
+
+
+def _find_slip(text: str, start: int, *, is_at_end: bool) -> tuple[str, int] | None:
+    """Return what was meant at `start`, where JSON ends, and where that begins; or None if it is not recognised."""
+    before = len(text[:start].rstrip()) - 1
+    last, rest = text[before : before + 1], text[start : start + _LOOKAHEAD]
+    if text[start : start + 1] in ("]", "}") and last == ",":
+        return "a comma after the last item", before
+    if re.match(r",\s*[\]}]", rest) and last != ":":
+        return "a comma without an item" if last in ("[", "{") else "a comma after the last item", start
+    if before < 0 and re.match(r"[A-Za-z_-]", rest):
+        return _BARE, start
+    # The parser has read the digits in front of `start` as a number.
+    is_in_number = before == start - 1 and last.isdigit()
+    for pattern, what in _NUMBER_SLIPS if is_in_number else ():
+        if re.match(pattern, rest):
+            return what, start
+    # Behind the end of a document only a comment is a slip.
+    slips = _SLIPS[:1] if is_at_end else _SLIPS
+    for pattern, what in slips:
+        if re.match(pattern, rest):
+            return what, start
+    return None
+
+
+def _check_depth(text: str, most: int) -> None:
+    depth, quoted = 0, False
+    for token in _TOKEN.finditer(text):
+        mark = token[0]
+        if mark == '"':
+            quoted = not quoted
+        elif quoted:
+            continue
+        elif mark in "[{":
+            depth += 1
+            if depth > most:
+                raise JsonError("json.depth", f"nested deeper than {most} levels", token.start())
+        elif mark in "]}":
+            depth -= 1
+
+
+def _build_object(
+    pairs: list[tuple[str, JsonValue]], *, ambiguous: list[tuple[JsonObject, str]]
+) -> JsonObject:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = Counter(name for name, _ in pairs)
+        ambiguous.append((found, names.most_common(1)[0][0]))
+    return found
+
+
+def _duplicate_error(value: JsonValue, ambiguous: list[tuple[JsonObject, str]]) -> JsonError:
+    """Return the error for the first repeated name in `value`.
+
+    The place of an ambiguous object is known only after the whole text was read. An object that was itself dropped as
+    a duplicate was a member of another ambiguous object, so a path to one is always found.
+    """
+    path = _find_path(value, {id(item): name for item, name in ambiguous}) or [""]
+    message = f"the member {json.dumps(path[-1][:_SHOWN])} occurs more than once in one object"
+    return JsonError("json.duplicate-key", message, name=path[-1], pointer=pointer_to(*path))
+
+
+def _find_path(value: JsonValue, ambiguous: Mapping[int, str]) -> list[str] | None:
+    if id(value) in ambiguous:
+        return [ambiguous[id(value)]]
+    members: Iterable[tuple[str | int, JsonValue]] = ()
+    if isinstance(value, dict):
+        members = value.items()
+    elif isinstance(value, list):
+        members = enumerate(value)
+    for token, member in members:
+        rest = _find_path(member, ambiguous)
+        if rest is not None:
+            return [str(token), *rest]
+    return None
+
+
+class _RefusedError(Exception):
+    """The number `text` is refused with `error`. The parser does not say where it is."""
+
+    def __init__(self, text: str, error: JsonError) -> None:
+        self.text = text
+        self.error = error
+        super().__init__()
+
+
+def _refuse_constant(text: str) -> JsonValue:
+    raise _RefusedError(text, JsonError("json.non-finite", f"{text} is not a JSON number"))
+
+
+def _parse_float(text: str) -> float:
+    _check_length(text)
+    value = float(text)
+    if math.isinf(value):
+        raise _RefusedError(text, JsonError("json.non-finite", "a number is too large to be represented"))
+    return value
+
+
+def _parse_int(text: str) -> int:
+    _check_length(text)
+    return int(text)
+
+
+def _check_length(text: str) -> None:
+    if len(text) > _LONGEST_NUMBER:
+        what = f"a number of {len(text)} characters is too long; the limit is {_LONGEST_NUMBER}"
+        raise _RefusedError(text, JsonError("json.number", what))
+
+
+def _check_surrogates(value: JsonValue) -> None:
+    pending: list[JsonValue] = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, str):
+            try:
+                item.encode()
+            except UnicodeEncodeError:
+                raise JsonError(
+                    "json.surrogate", "a string contains an unpaired surrogate, which is not valid Unicode"
+                ) from None
+        elif isinstance(item, list):
+            pending += item
+        elif isinstance(item, dict):
+            pending += item.keys()
+            pending += item.values()
+
+
+def pointer_to(*tokens: str | int) -> str:
+    """Return the JSON pointer (RFC 6901) made of `tokens`, which are member names and array indexes."""
+    return "".join("/" + str(token).replace("~", "~0").replace("/", "~1") for token in tokens)
+
+
+def tokens_of(pointer: str) -> list[str]:
+    """Return the member names and array indexes of a JSON pointer."""
+    return [token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:]]

@@ -1,1 +1,0 @@
-"""The code package for Function Compute, built on any machine. Not part of it."""

@@ -1,0 +1,216 @@
+"""Follow experiments to their ends, and stop them: what the processor needs for it.
+
+    claim of a request ──▶ order      the record says what will be followed
+    created event is out ▶ start      the first watch message; only then is the record marked as published
+    watch message ───────▶ look       at the experiment (`watch`)
+                     └───▶ go_on      the next watch message, with a higher number
+    stop message ────────▶ stop       (`stop`)
+
+**One chain.** Watch messages are numbered like messages that are sent back, and their record keeps the newest number
+that is known to be in the queue. A message with a lower number is dropped. So a copy (of a redelivery, a redrive, or
+the first one of a created event that was published twice) starts no second chain. The number is recorded after the
+send: a crash in between leaves two messages with one number, and the next send merges them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from fcruntime._dataclass import replace
+from hpoq.clock import Budget, Clock
+from hpoq.cloud.paiautoml import PaiAutoMl
+from hpoq.contract.events import EventError
+from hpoq.contract.identity import WATCH, derive_key
+from hpoq.errors import CallError, NotFound, StoreError
+from hpoq.idempotency.record import Record
+from hpoq.observability.logs import get_logger
+from hpoq.observability.measures import traceparent
+from hpoq.observability.redaction import redact_known
+from hpoq.processing import lifecycle
+from hpoq.processing.creation import GivenUp, Postponed, Refused, Stopped
+from hpoq.processing.envelope import MOST_SEQUENCE
+from hpoq.processing.ledger import Ledger
+from hpoq.processing.lifecycle import Delivery
+from hpoq.processing.outcome import as_event_error, log_operator_needed, needs_operator
+from hpoq.processing.sendback import WatchQueue
+from hpoq.processing.watchorder import (
+    Again,
+    Look,
+    WatchOrder,
+    WatchSchedule,
+    decode_order,
+    encode_order,
+    identify_watch,
+    read_limits,
+)
+
+if TYPE_CHECKING:
+    from hpoq.contract.request import ExperimentRequest
+    from hpoq.contract.stop import StopRequest
+    from hpoq.processing.watch import Watcher
+
+_LONGEST_TEXT = 2_000
+_NO_QUEUE = EventError(
+    code="WatchQueueMissing",
+    message="HPOQ_WATCH_QUEUE is not set, so this experiment cannot be followed; set it to the queue of its messages",
+    retryable=True,
+)
+
+
+class Follower:
+    """Follows and stops experiments in one invocation. Safe for threads."""
+
+    def __init__(
+        self,
+        client: PaiAutoMl,
+        ledger: Ledger,
+        queue: WatchQueue,
+        clock: Clock,
+        schedule: WatchSchedule,
+        budget_of: Callable[[Record], Budget],
+    ) -> None:
+        self._client = client
+        self._ledger = ledger
+        self._queue = queue
+        self._clock = clock
+        self._schedule = schedule
+        self._budget_of = budget_of
+        self._watcher: Watcher | None = None
+        self._lock = threading.Lock()
+
+    def order(self, key: str, message_id: str | None, request: ExperimentRequest) -> str | None:
+        """Return the order to follow the experiment of `request`, or None if experiments are not followed.
+
+        It is part of the claim: whichever delivery finishes the request, its guard is known.
+        """
+        if self._queue.queue is None:
+            return None
+        from hpoq.contract.rules import find_optimize_mode
+
+        experiment = request.experiment
+        config = experiment.hpo_experiment_configuration
+        run = None if config is None else config.yml_config
+        shown = (request.idempotency_key, experiment.name, experiment.workspace_id)
+        producer_key, name, workspace_id = (text and redact_known(text)[:_LONGEST_TEXT] for text in shown)
+        order = WatchOrder(
+            key,
+            "",
+            0.0,
+            None if run is None else find_optimize_mode({"yml_config": run.wire()}),
+            None if request.guard is None else read_limits(request.guard.wire()),
+            message_id,
+            producer_key,
+            name,
+            workspace_id,
+            traceparent(),
+        )
+        return encode_order(order)
+
+    def complete_order(self, claim: Record, experiment_id: str, now: float) -> str | None:
+        """Return the order of `claim` for its experiment, which is known `now`; None if it is not followed."""
+        order = None if claim.watch_order is None else decode_order(claim.watch_order)
+        if order is None:
+            return None
+        return encode_order(replace(order, experiment_id=experiment_id, created_at=now))
+
+    def start(self, record: Record) -> EventError | None:
+        """Send the first watch message of a created experiment; return the error if that failed, or None."""
+        order = None if record.watch_order is None else decode_order(record.watch_order)
+        if order is None:
+            return None
+        if self._queue.queue is None:
+            get_logger().error("watch.not-started", experiment_id=record.experiment_id)
+            return None
+        try:
+            self._queue.send(
+                order.identity, encode_order(order), sequence=0, delay=self._schedule.min_seconds
+            )
+        except CallError as exc:
+            _log_failed_send(exc)
+            return as_event_error(exc)
+        return None
+
+    def find_result(self, record: Record) -> str | None:
+        """Return the published finished event of the experiment of `record`, or None. Raises StoreError."""
+        if record.watch_order is None or record.experiment_id is None:
+            return None
+        identity = identify_watch(record.key, record.experiment_id)
+        watched = self._ledger.get(derive_key(WATCH, identity, self._queue.namespace))
+        return None if watched is None or watched.published_at is None else watched.event
+
+    def is_genuine(self, order: WatchOrder) -> bool:
+        """Return whether the request of `order` created its experiment, as far as that is known. Raises StoreError.
+
+        Anybody who may send to a queue can write a watch message.
+        """
+        record = self._ledger.get(order.key)
+        return record is None or record.experiment_id in (None, order.experiment_id)
+
+    def look(self, order: WatchOrder, claim: Record) -> Look:
+        """Look at the experiment of a watch message. Raises StoreError.
+
+        It is at least as old as the claim: a date in the future must not let it be followed for ever.
+        """
+        order = replace(order, created_at=min(order.created_at, claim.claimed_at))
+        return self._get_watcher().look(order, self._budget_of(claim))
+
+    def _get_watcher(self) -> Watcher:
+        with self._lock:
+            if self._watcher is None:
+                # A cold start that gets no watch message does without these modules.
+                from hpoq.processing.notes import StopNotes
+                from hpoq.processing.watch import Watcher
+
+                notes = StopNotes(self._ledger, self._clock, self._queue.namespace)
+                consistency = self._ledger.terms.consistency
+                self._watcher = Watcher(self._client, notes, self._clock, self._schedule, consistency)
+            return self._watcher
+
+    def go_on(
+        self, again: Again, claim: Record, delivery: Delivery
+    ) -> tuple[EventError | None, Record | None]:
+        """Send the next watch message; return the error and the record if the present one must be retried.
+
+        Raises StoreError.
+        """
+        now = self._clock.now()
+        text = encode_order(again.order)
+        released = replace(
+            lifecycle.release(claim, None, now, counts=True),
+            watch_order=text,
+            experiment_id=again.order.experiment_id,
+        )
+        if self._queue.queue is None:
+            get_logger().error("operator.needed", code=_NO_QUEUE.code, error=_NO_QUEUE.message)
+            return _NO_QUEUE, self._ledger.save(released, claim.version)
+        sequence = min(lifecycle.next_sequence(claim, delivery), MOST_SEQUENCE)
+        try:
+            self._queue.send(again.order.identity, text, sequence=sequence, delay=again.delay)
+        except CallError as exc:
+            _log_failed_send(exc)
+            return as_event_error(exc), self._ledger.save(released, claim.version)
+        try:
+            self._ledger.save(replace(released, sequence=sequence), claim.version)
+        except StoreError as exc:
+            # The next message is in the queue and takes over; a copy of this one makes a second, which merges.
+            get_logger().warning("requeue.unrecorded", error=str(exc))
+        return None, None
+
+    def stop(self, request: StopRequest, claim: Record) -> Stopped | Refused | Postponed | GivenUp:
+        """Carry out a stop message. Raises StoreError."""
+        from hpoq.processing.notes import StopNotes
+        from hpoq.processing.stop import Stopper  # few messages are stops
+
+        notes = StopNotes(self._ledger, self._clock, self._queue.namespace)
+        stopper = Stopper(self._client, self._ledger, notes, self._clock)
+        return stopper.stop(request, claim, self._budget_of(claim))
+
+
+def _log_failed_send(exc: CallError) -> None:
+    # A queue that was deleted, or a missing permission, lasts until somebody acts.
+    if needs_operator(exc) or isinstance(exc, NotFound):
+        log_operator_needed(exc)
+    else:
+        get_logger().error("watch.send-failed", error=str(exc))

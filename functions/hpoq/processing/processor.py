@@ -1,0 +1,508 @@
+"""Process one message, from its claim to its event.
+
+claim the key ──▶ reconcile, create ──▶ record the end with its event ──▶ publish ──▶ record that it is out
+     │                    │                                                  └─ start to follow the experiment
+     │                    ├─ postponed: release the claim, the message comes back
+     │                    └─ a watch message: look at the experiment, send the next one or record its end
+     └─ known key: publish the stored event, acknowledge, wait, or refuse a conflict
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import structlog
+
+from fcruntime._dataclass import replace
+from fcruntime.jsonvalue import JsonObject
+from hpoq.clock import Budget, Clock
+from hpoq.contract.events import EventError, EventOutcome, find_error, outcome_of, parse_error
+from hpoq.contract.identity import CONFLICT, derive_key
+from hpoq.errors import CallError, StoreError
+from hpoq.idempotency.record import Record
+from hpoq.observability.logs import get_logger
+from hpoq.observability.measures import measure_time, trace_id, trace_message, trace_step
+from hpoq.observability.redaction import known_secrets
+from hpoq.processing import lifecycle
+from hpoq.processing.creation import Created, Creator, Ending, GivenUp, Postponed, Refused, Request, Stopped
+from hpoq.processing.envelope import Envelope
+from hpoq.processing.follow import Follower
+from hpoq.processing.intake import Defective, Intake, Readable, Ready, Rejected, Stop, Undeliverable, Watched
+from hpoq.processing.ledger import Ledger, Opening
+from hpoq.processing.lifecycle import Action, Delivery, Standing
+from hpoq.processing.outcome import Announcer, Outcome, Result, as_event_error
+from hpoq.processing.sendback import DeadLetters
+from hpoq.processing.watchorder import FORGED, Again
+
+_WORTH_A_LOOK = 2
+
+_HELD = EventError(
+    code="InProgress", message="another delivery of this message is being processed", retryable=True
+)
+_NOT_DUE = EventError(code="NotDue", message="this copy of the message came before it is due", retryable=True)
+_SUPERSEDED = EventError(
+    code="Superseded", message="a newer copy of this message is in the queue", retryable=False
+)
+_DEFECT = EventError(
+    code="InternalError", message="an unexpected error; see the function's log", retryable=True
+)
+_CONFLICT = EventError(
+    code="IdempotencyConflict",
+    message="this idempotency key was used with another request; a changed request needs a new key",
+    retryable=False,
+)
+_NOT_DEAD_LETTERED = EventError(
+    code="DeadLetterFailed",
+    message="the message is given up, but could not be put into the dead-letter queue yet",
+    retryable=True,
+)
+# The members of an event that the semantic conventions of OpenTelemetry name.
+_EVENT_MEMBERS = ("id", "source", "type", "subject")
+# Codes of ours that say how far an attempt came, not what the service answered.
+_OWN_CODES = ("AttemptsUsedUp", "HeldBack", "InDoubt", "NoTimeLeft", "NotDue", "DeadLetterFailed")
+
+
+class Processor:
+    """Processes the messages of one invocation. Safe for threads; never raises."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        creator: Creator,
+        announcer: Announcer,
+        dead_letters: DeadLetters,
+        follower: Follower,
+        clock: Clock,
+        budget: Budget,
+    ) -> None:
+        self._ledger = ledger
+        self._creator = creator
+        self._announcer = announcer
+        self._dead_letters = dead_letters
+        self._follower = follower
+        self._clock = clock
+        self._budget = budget
+
+    def look_ahead(self, intakes: Sequence[Intake]) -> None:
+        """Read at once the records of messages that were done before. Never raises: it only saves reads."""
+        if len(intakes) < _WORTH_A_LOOK:
+            return
+        try:
+            self._ledger.look_ahead([intake.delivery for intake in intakes])
+        except Exception as exc:  # noqa: BLE001 - each message reads its own record again and meets the error there
+            get_logger().warning(
+                "lookahead.failed", error=str(exc) if isinstance(exc, StoreError) else type(exc).__name__
+            )
+
+    def needs_create(self, delivery: Delivery) -> bool:
+        """Return whether the service must be asked for an experiment. Never raises: without an answer it is so."""
+        try:
+            return self._ledger.needs_create(delivery)
+        except StoreError:
+            return True
+
+    def process(self, intake: Intake) -> Result:
+        """Process one message and return its result."""
+        request = intake.request if isinstance(intake, (Ready, Stop)) else None
+        traced = intake.order if isinstance(intake, Watched) else request
+        delivery = intake.delivery
+        who = {
+            "messaging.message.id": delivery.message_id or "",
+            "hpoq.key": delivery.shown_key or delivery.key,
+        }
+        if isinstance(intake, (Ready, Stop)):
+            who["messaging.system"] = intake.envelope.kind
+        with (
+            known_secrets(request.secrets() if request else ()),
+            measure_time("message", self._clock),
+            trace_message(traced.traceparent if traced else None, who) as set_attributes,
+            structlog.contextvars.bound_contextvars(**_log_context(delivery)),
+        ):
+            try:
+                result = self._process(intake)
+            except StoreError as exc:
+                get_logger().error("store.failed", error=str(exc))
+                result = _retry_with(delivery, as_event_error(exc))
+            except Exception:  # noqa: BLE001 - a defect must affect only this message
+                get_logger().exception("message.defect")
+                result = _retry_with(delivery, _DEFECT)
+            _log(result)
+            set_attributes({"hpoq.outcome": result.outcome.value})
+            if result.error is not None:
+                set_attributes({"error.type": result.error.code})
+            return result
+
+    def _process(self, intake: Intake) -> Result:
+        if isinstance(intake, Defective):
+            get_logger().error("message.defect", reason=intake.reason)
+            return _retry_with(intake.delivery, _DEFECT)
+        if isinstance(intake, Undeliverable):
+            get_logger().error("operator.needed", code=intake.error.code, error=intake.error.message)
+            if not intake.error.retryable:
+                return _end_with(Outcome.DUPLICATE, intake.delivery, error=intake.error)
+            return _retry_with(intake.delivery, intake.error)
+        began = self._clock.monotonic()
+        if isinstance(intake, Ready) and intake.request.dry_run:
+            return self._accept(intake, began)
+        delivery = self._prepare(intake)
+        opening = self._ledger.open(delivery)
+        if opening.action is Action.CONFLICT:
+            return self._refuse_conflict(opening.record, intake, began)
+        return self._follow_action(opening, delivery, intake, began)
+
+    def _accept(self, intake: Ready, began: float) -> Result:
+        """Answer a dry run, which leaves no record.
+
+        Another delivery of the message composes the event again, under the same id. Each message has an id of its
+        own, because the request of one key may change from one dry run to the next.
+        """
+        delivery = intake.delivery
+        failure = self._announce(
+            json.loads(
+                self._announcer.compose(
+                    "accepted",
+                    delivery.delivery,
+                    delivery,
+                    intake,
+                    time=self._clock.now(),
+                    attempts=0,
+                    timings=self._measure_since(began),
+                )
+            )
+        )
+        return _retry_with(delivery, failure) if failure else _end_with(Outcome.ACCEPTED, delivery)
+
+    def _prepare(self, intake: Readable) -> Delivery:
+        """Return the delivery with all that the record of its claim must say."""
+        if isinstance(intake, Rejected):
+            return self._prefer_known_key(intake)
+        for warning in intake.warnings:
+            get_logger().warning("request.warning", **warning.as_dict())
+        delivery = intake.delivery
+        # Nothing is written for a message that needs nothing any more.
+        if not isinstance(intake, Ready) or self._ledger.find_settled(delivery):
+            return delivery
+        tagged, described = self._creator.marking.places(intake.request)
+        order = self._follower.order(delivery.key, delivery.message_id, intake.request)
+        return replace(
+            delivery, tagged=tagged, described=described, place=self._creator.place, watch_order=order
+        )
+
+    def _prefer_known_key(self, intake: Rejected) -> Delivery:
+        """Return the delivery under the producer's key if this very message is known by it.
+
+        An earlier version, whose contract accepted the request, may have created its experiment. So the record of
+        a known key is looked at before the contract.
+        """
+        if intake.known_as is not None:
+            record = self._ledger.get(intake.known_as.key)
+            if record is not None and lifecycle.is_same_request(record, intake.known_as):
+                return intake.known_as
+        return intake.delivery
+
+    def _follow_action(self, opening: Opening, delivery: Delivery, intake: Readable, began: float) -> Result:
+        record = opening.record
+        if opening.action is Action.WAIT:
+            is_early = self._clock.now() < record.not_before
+            return _retry_with(delivery, _find_cause(record, _NOT_DUE) if is_early else _HELD)
+        if opening.action is Action.DROP:
+            return _end_with(Outcome.DUPLICATE, delivery, record.experiment_id, _SUPERSEDED)
+        if opening.action is Action.ACKNOWLEDGE:
+            return _end_with(Outcome.DUPLICATE, delivery, record.experiment_id)
+        if opening.action is Action.REPEAT:
+            return self._repeat(record, delivery)
+        if opening.action is Action.PUBLISH:
+            return self._publish(record, delivery)
+        if isinstance(intake, Watched):
+            # The record has an order once the experiment was looked at.
+            if record.watch_order is None and not self._follower.is_genuine(intake.order):
+                return self._refuse_forgery(record, intake, began)
+            return self._watch(record, delivery, intake, began)
+        ending: Ending
+        if isinstance(intake, Ready):
+            ending = self._creator.attempt(intake.request, record, opening.doubt_until)
+        elif isinstance(intake, Stop):
+            ending = self._follower.stop(intake.request, record)
+        else:
+            ending = self._adopt_or_refuse(opening, intake)
+        return self._conclude(ending, delivery, intake, began)
+
+    def _adopt_or_refuse(self, opening: Opening, intake: Rejected) -> Ending:
+        """Adopt the experiment that an earlier version created for this request, or refuse the request."""
+        sought = Request(intake.name, intake.workspace_id)
+        adopted = self._creator.adopt(opening.record, opening.doubt_until, sought)
+        if adopted is None or isinstance(adopted, GivenUp):
+            return Refused(opening.record, intake.error)
+        return adopted
+
+    def _refuse_forgery(self, claim: Record, intake: Watched, began: float) -> Result:
+        """Reject a watch message for an experiment of another request, under the key of its own record."""
+        delivery = replace(intake.delivery, shown_key=None)
+        forged = Rejected(delivery, intake.envelope, FORGED, content=intake.envelope)
+        return self._conclude(Refused(claim, FORGED), delivery, forged, began)
+
+    def _watch(self, claim: Record, delivery: Delivery, intake: Watched, began: float) -> Result:
+        """Look at an experiment that is followed; publish its result, or send the next watch message."""
+        look = self._follower.look(intake.order, claim)
+        experiment_id = intake.order.experiment_id
+        if isinstance(look, Again):
+            error, record = self._follower.go_on(look, claim, delivery)
+            if error is not None:
+                return _retry_with(delivery, error, record, experiment_id=experiment_id)
+            return _end_with(Outcome.WATCHING, delivery, experiment_id, look.error)
+        event = self._compose_event(
+            "finished",
+            claim,
+            delivery,
+            replace(intake, warnings=look.warnings),
+            began,
+            experiment_id=experiment_id,
+            own=look.own,
+        )
+        ended = lifecycle.complete(claim, experiment_id, event, self._clock.now(), self._ledger.terms)
+        return self._publish(self._ledger.save(ended, claim.version), delivery)
+
+    def _conclude(self, ending: Ending, delivery: Delivery, intake: Readable, began: float) -> Result:
+        """Record how the attempt ended, and publish its event if that was the end of the message."""
+        claim, terms, now = ending.claim, self._ledger.terms, self._clock.now()
+        if isinstance(ending, Postponed) and self._is_given_up(ending, now):
+            ending = GivenUp(claim, _describe_unresolved(ending))
+        letter = _choose_dead_letter(ending, intake)
+        if letter is not None and not self._dead_letters.put(letter, claim.claimed_at):
+            # Its experiment may exist although nothing more can appear: the next owner searches again.
+            ending = Postponed(claim, _NOT_DEAD_LETTERED, now, counts=False)
+        if isinstance(ending, Postponed):
+            return self._release(ending, delivery, now)
+        if isinstance(ending, Created):
+            if ending.adopted:
+                get_logger().warning("experiment.adopted", experiment_id=ending.experiment_id)
+            event = self._compose_event(
+                "created", claim, delivery, intake, began, experiment_id=ending.experiment_id
+            )
+            ended = lifecycle.complete(claim, ending.experiment_id, event, now, terms)
+            order = self._follower.complete_order(claim, ending.experiment_id, now)
+            ended = replace(ended, watch_order=order)
+        elif isinstance(ending, Stopped):
+            own: JsonObject = {} if ending.status is None else {"status": ending.status}
+            event = self._compose_event(
+                "stopping", claim, delivery, intake, began, experiment_id=ending.experiment_id, own=own
+            )
+            ended = lifecycle.complete(claim, ending.experiment_id, event, now, terms)
+        elif isinstance(ending, Refused):
+            event = self._compose_event("rejected", claim, delivery, intake, began, error=ending.error)
+            ended = lifecycle.reject(claim, event, now, terms)
+        else:
+            event = self._compose_event(
+                "failed", claim, delivery, intake, began, error=_find_cause(claim, ending.error)
+            )
+            ended = lifecycle.fail(claim, event, now, terms)
+        return self._publish(self._ledger.save(ended, claim.version), delivery)
+
+    def _release(self, ending: Postponed, delivery: Delivery, now: float) -> Result:
+        error = None if ending.error.code in _OWN_CODES else json.dumps(ending.error.as_json())
+        released = lifecycle.release(
+            ending.claim,
+            ending.doubt_until,
+            now,
+            counts=ending.counts,
+            error=error,
+            inconclusive=ending.inconclusive,
+        )
+        saved = self._ledger.save(released, ending.claim.version)
+        return _retry_with(delivery, ending.error, saved, throttled=ending.throttled)
+
+    def _is_given_up(self, ending: Postponed, now: float) -> bool:
+        """Return whether the message is not tried again, which it always is while its create may take effect."""
+        terms = self._ledger.terms
+        if lifecycle.is_too_old(ending.claim, now, terms):
+            return not lifecycle.is_in_doubt(ending.doubt_until, now)
+        return ending.counts and ending.doubt_until is None and lifecycle.is_used_up(ending.claim, terms)
+
+    def _refuse_conflict(self, standing: Record, intake: Readable, began: float) -> Result:
+        """Refuse a second request under a producer's key, once the first one has come to its end.
+
+        The refusal has a record of its own. If the first request's event is still to be published, or its
+        experiment to be adopted, this may be the last delivery that can do it.
+        """
+        delivery = intake.delivery
+        how = lifecycle.standing(standing, self._clock.now())
+        first = None
+        if how is Standing.UNPUBLISHED:
+            first = self._publish(standing, delivery)
+        elif how is Standing.ABANDONED:
+            first = self._finish_abandoned(standing, intake, began)
+        if first is not None and first.outcome is Outcome.RETRY:
+            return replace(first, message_id=delivery.message_id)
+        key = derive_key(CONFLICT, f"{delivery.key}:{delivery.fingerprint}")
+        conflict = replace(delivery, key=key, shown_key=delivery.key)
+        refused = Rejected(
+            conflict,
+            intake.envelope,
+            _CONFLICT,
+            intake.name,
+            intake.workspace_id,
+            producer_key=intake.producer_key,
+            warnings=intake.warnings,
+        )
+        return self._follow_action(self._ledger.open(conflict), conflict, refused, began)
+
+    def _finish_abandoned(self, standing: Record, intake: Readable, began: float) -> Result | None:
+        """Finish an abandoned request if its experiment exists, and return the result.
+
+        Return None if there is no experiment, or if the request was given up because none was found in time.
+        """
+        first = Delivery(
+            standing.key,
+            standing.fingerprint,
+            standing.delivery or "",
+            standing.body or "",
+            standing.message_id,
+        )
+        opening = self._ledger.take_over(standing, first)
+        if opening.action is not Action.TAKE_OVER:
+            return _retry_with(intake.delivery, _HELD)
+        ending = self._creator.adopt(opening.record, opening.doubt_until, Request())
+        if isinstance(ending, Created):
+            # The two requests have one key, so its producer wrote it alike; nothing else is known of the first.
+            unnamed = Rejected(first, None, _CONFLICT, producer_key=intake.producer_key)
+            return self._conclude(ending, first, unnamed, began)
+        postponed = ending if isinstance(ending, Postponed) else None
+        now = self._clock.now()
+        doubt = postponed.doubt_until if postponed else None
+        released = lifecycle.release(opening.record, doubt, now, counts=False)
+        self._ledger.save(released, opening.record.version)
+        if postponed is None or self._is_given_up(postponed, now):
+            return None
+        return _retry_with(intake.delivery, postponed.error)
+
+    def _compose_event(
+        self,
+        outcome: EventOutcome,
+        claim: Record,
+        delivery: Delivery,
+        intake: Readable,
+        began: float,
+        *,
+        experiment_id: str | None = None,
+        error: EventError | None = None,
+        own: JsonObject | None = None,
+    ) -> str:
+        return self._announcer.compose(
+            outcome,
+            # The result of a request is an event of its key, though its record is another one.
+            delivery.shown_key or claim.key if delivery.is_watch else claim.key,
+            delivery,
+            intake,
+            time=self._clock.now(),
+            attempts=claim.attempts,
+            timings=self._measure_since(began),
+            experiment_id=experiment_id,
+            error=error,
+            own=own,
+        )
+
+    def _measure_since(self, began: float) -> dict[str, float]:
+        return {"processingMs": round((self._clock.monotonic() - began) * 1000, 3)}
+
+    def _repeat(self, record: Record, delivery: Delivery) -> Result:
+        """Publish a stored event again, under its id, for a producer that repeated its send.
+
+        If the experiment has ended, its result follows: it went to earlier subscribers only.
+        """
+        result = self._follower.find_result(record)
+        failure = self._announce(json.loads(record.event or "{}"))
+        if failure is None and result is not None:
+            failure = self._announce(json.loads(result))
+        if failure is not None:
+            return _retry_with(delivery, failure, record)
+        return _end_with(Outcome.DUPLICATE, delivery, record.experiment_id)
+
+    def _publish(self, record: Record, delivery: Delivery) -> Result:
+        """Publish the stored event. The delivery that publishes it reports its outcome."""
+        event: JsonObject = json.loads(record.event or "{}")
+        outcome = Outcome(outcome_of(event))
+        failure = self._announce(event)
+        if failure is None and outcome is Outcome.CREATED:
+            # Before the record says that all is done: a crash in between repeats both.
+            failure = self._follower.start(record)
+        if failure is not None:
+            return _retry_with(delivery, failure, record, experiment_id=record.experiment_id)
+        try:
+            self._ledger.save(lifecycle.published(record, self._clock.now()), record.version)
+        except StoreError as exc:
+            # The event is out: at worst it is sent once more, under the same id.
+            get_logger().warning("publish.unrecorded", error=str(exc))
+        return _end_with(outcome, delivery, record.experiment_id, find_error(event))
+
+    def _announce(self, event: JsonObject) -> EventError | None:
+        """Send `event` to the output topic; return the error if that failed, or None."""
+        try:
+            with trace_step("publish", self._clock) as set_attributes:
+                self._announcer.publish(event, self._budget)
+                set_attributes({f"cloudevents.event_{name}": str(event.get(name)) for name in _EVENT_MEMBERS})
+        except CallError as exc:
+            failure = as_event_error(exc)
+            detail = dict(failure.service.access_denied_detail) if failure.service else None
+            get_logger().error("publish.failed", error=str(exc), access_denied_detail=detail)
+            return failure
+        return None
+
+
+def _choose_dead_letter(ending: Ending, intake: Readable) -> Envelope | None:
+    """Return what goes into the dead-letter queue before the end is recorded, or None if nothing does.
+
+    It is a message that is given up, and one that cannot be decoded, whose content its event does not show.
+    """
+    if isinstance(ending, GivenUp):
+        return intake.envelope
+    return intake.content if isinstance(ending, Refused) and isinstance(intake, Rejected) else None
+
+
+def _end_with(
+    outcome: Outcome,
+    delivery: Delivery,
+    experiment_id: str | None = None,
+    error: EventError | None = None,
+) -> Result:
+    return Result(outcome, delivery.shown_key or delivery.key, delivery.message_id, experiment_id, error)
+
+
+def _retry_with(
+    delivery: Delivery,
+    error: EventError,
+    record: Record | None = None,
+    *,
+    experiment_id: str | None = None,
+    throttled: bool = False,
+) -> Result:
+    key = delivery.shown_key or delivery.key
+    return Result(Outcome.RETRY, key, delivery.message_id, experiment_id, error, record, throttled)
+
+
+def _describe_unresolved(ending: Postponed) -> EventError:
+    """Return the error of a message that is given up by its age."""
+    if ending.doubt_until is None:
+        return ending.error
+    message = f"{ending.error.message}; it is not known whether an experiment exists"
+    return replace(ending.error, message=message)
+
+
+def _find_cause(record: Record, error: EventError) -> EventError:
+    """Return the last error that the service gave if `error` says only how far an attempt came."""
+    if error.code not in _OWN_CODES or record.last_error is None:
+        return error
+    return parse_error(json.loads(record.last_error))
+
+
+def _log_context(delivery: Delivery) -> dict[str, str | None]:
+    """Return what is bound to every log line of a message."""
+    bound = {"message_id": delivery.message_id, "key": delivery.shown_key or delivery.key}
+    traced = trace_id()
+    return bound | {"trace_id": traced} if traced else bound
+
+
+def _log(result: Result) -> None:
+    log = get_logger().warning if result.outcome is Outcome.RETRY else get_logger().info
+    error = {"error_code": result.error.code, "error": result.error.message} if result.error else {}
+    log(f"message.{result.outcome.value}", experiment_id=result.experiment_id, **error)

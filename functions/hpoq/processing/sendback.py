@@ -1,0 +1,187 @@
+"""Messages that hpoq itself sends again: back to their queue, or into the dead-letter queue.
+
+A message sent back is numbered. Its record keeps the newest number that is known to be in the queue, so that
+copies, which a queue that delivers at least once makes at any time, merge instead of multiplying: an older copy is
+dropped, and one that comes early waits. The number is recorded after the send. A crash in between leaves two copies
+with one number, which the next send merges.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from fcruntime._dataclass import dataclass, replace
+from hpoq.clock import Budget, Clock
+from hpoq.cloud.smq import Smq, fits
+from hpoq.contract.identity import WATCH, derive_key
+from hpoq.errors import CallError, StoreError
+from hpoq.idempotency.record import State
+from hpoq.observability.logs import get_logger
+from hpoq.observability.measures import count
+from hpoq.processing import lifecycle
+from hpoq.processing.envelope import MOST_SEQUENCE, Envelope, seal
+from hpoq.processing.intake import Intake
+from hpoq.processing.ledger import Ledger
+from hpoq.processing.outcome import Result
+from hpoq.processing.pace import Pace
+
+LONGEST_DELAY_SECONDS = 604_800
+"""How long SMQ can delay a message
+(https://www.alibabacloud.com/help/en/mns/developer-reference/sendmessage)."""
+
+# What a redrive and the sends after it can add to an envelope: `redriven`, `renewed` and a longer `sequence`.
+_RESERVED_BYTES = 100
+
+
+@dataclass(frozen=True)
+class WatchQueue:
+    """Sends watch messages. `queue` is None if experiments are not followed."""
+
+    queue_client: Callable[[], Smq]
+    queue: str | None
+    namespace: str
+    budget: Budget
+
+    def send(self, identity: str, body: str, *, sequence: int, delay: float) -> None:
+        """Send the watch message numbered `sequence` that is known by `identity`. Raises CallError."""
+        key = derive_key(WATCH, identity, self.namespace)
+        envelope = Envelope(WATCH, identity, key, body.encode(), sequence)
+        seconds = min(math.ceil(delay), LONGEST_DELAY_SECONDS)
+        self.queue_client().send_message(
+            self.queue or "", seal(envelope), delay_seconds=seconds, budget=self.budget
+        )
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A message that must be retried, ready to be sent back.
+
+    `since` is when it was first delivered, or redriven. `tried_since` is the same, or infinite if the age of its
+    record decides how long it is tried.
+    """
+
+    intake: Intake
+    result: Result
+    sequence: int
+    since: float
+    tried_since: float
+    body: bytes
+
+
+@dataclass(frozen=True)
+class SendBack:
+    """Sends messages back to their queue, in their envelopes.
+
+    A message that could not be recorded as failed for as long as it may be tried, or whose event could not be
+    published for so long, because its store or its topic is unavailable, goes to the dead-letter queue instead.
+    """
+
+    queue_client: Callable[[], Smq]
+    queue: str
+    dead_letter_queue: str | None
+    ledger: Ledger
+    clock: Clock
+    budget: Budget
+    pace: Pace
+    watch_queue: str | None = None
+
+    def seal(self, intake: Intake, result: Result) -> Sealed | None:
+        """Return the message ready to be sent back, or None if it cannot be.
+
+        That is one that is too large, one that cannot be sent as it was, and one that is too old if there is no
+        dead-letter queue: its source's own dead-letter setting takes it then.
+        """
+        envelope = intake.envelope
+        if envelope is None:
+            return None
+        record = result.record
+        sequence = envelope.sequence
+        if record is not None:
+            sequence = min(lifecycle.next_sequence(record, intake.delivery), MOST_SEQUENCE)
+            # The redrive has had its effect: from here on this is a copy like any other.
+            envelope = replace(envelope, redriven=False)
+        # The claim of a watch message may be weeks old: each look at its experiment sends a new one.
+        first = record.claimed_at if record is not None and envelope.kind != WATCH else self.clock.now()
+        since = envelope.since or first
+        body = seal(replace(envelope, sequence=sequence, since=since))
+        renewed = max(since, envelope.renewed or 0.0)
+        # What is in progress is given up by its record's age, with an event.
+        is_given_up_elsewhere = record is not None and record.state is State.IN_PROGRESS
+        tried_since = math.inf if is_given_up_elsewhere else renewed
+        if self._is_too_old(tried_since) and self.dead_letter_queue is None:
+            return None
+        return Sealed(intake, result, sequence, renewed, tried_since, body) if fits(body) else None
+
+    def _is_too_old(self, tried_since: float) -> bool:
+        """Return whether a message has been tried for longer than one whose request is in progress would be."""
+        return self.clock.now() - tried_since > 2 * self.ledger.terms.max_age
+
+    def send(self, sealed: Sealed) -> bool:
+        """Send a message back; returns whether it is in its queue again."""
+        intake, record = sealed.intake, sealed.result.record
+        terms, now = self.ledger.terms, self.clock.now()
+        is_watch = intake.envelope is not None and intake.envelope.kind == WATCH
+        not_before = 0.0 if record is None else record.not_before
+        if sealed.result.throttled and not is_watch:
+            quiet = self.pace.idle_seconds()
+            delay = lifecycle.throttled_delay(now - sealed.since, quiet, terms, self.clock.random())
+            delay = max(delay, not_before - now)
+        elif record is None or is_watch:
+            # The attempts of a watch message are looks at its experiment, most of which did not fail.
+            delay = terms.delay
+        else:
+            delay = lifecycle.retry_delay(record, terms, now)
+        delay = min(math.ceil(delay), LONGEST_DELAY_SECONDS)
+        dead_letter_queue = self.dead_letter_queue if self._is_too_old(sealed.tried_since) else None
+        own_queue = self.watch_queue if is_watch and self.watch_queue is not None else self.queue
+        queue, delay = (own_queue, delay) if dead_letter_queue is None else (dead_letter_queue, 0)
+        log = get_logger().bind(key=intake.delivery.key, message_id=intake.delivery.message_id)
+        try:
+            self.queue_client().send_message(queue, sealed.body, delay_seconds=delay, budget=self.budget)
+        except CallError as exc:
+            log.error("requeue.failed", error=str(exc))
+            return False
+        if dead_letter_queue is not None:
+            count("dead_lettered")
+            log.warning("message.dead-lettered", queue=queue)
+        else:
+            count("requeued")
+            log.info("message.requeued", queue=queue, sequence=sealed.sequence, delay_seconds=delay)
+        if record is not None:
+            numbered = lifecycle.sent_back(record, sealed.sequence, now + delay)
+            try:
+                self.ledger.save(numbered, record.version)
+            except StoreError as exc:
+                # The next delivery has the key already, or two copies have one number until the next send.
+                log.warning("requeue.unrecorded", error=str(exc))
+        return True
+
+
+@dataclass(frozen=True)
+class DeadLetters:
+    """Puts messages that are given up into the dead-letter queue, whole and under their keys."""
+
+    queue_client: Callable[[], Smq]
+    queue: str | None
+    budget: Budget
+
+    def put(self, envelope: Envelope | None, since: float) -> bool:
+        """Return whether the message, first delivered at `since`, is in the dead-letter queue, or needs not be.
+
+        False for one that is too large even compressed, or too large to be redriven: its source keeps it.
+        """
+        if self.queue is None or envelope is None:
+            return True
+        body = seal(replace(envelope, since=envelope.since or since))
+        if not fits(body + bytes(_RESERVED_BYTES)):
+            get_logger().error("deadletter.too-large", size=len(body))
+            return False
+        try:
+            self.queue_client().send_message(self.queue, body, budget=self.budget)
+        except CallError as exc:
+            get_logger().error("deadletter.failed", error=str(exc))
+            return False
+        count("dead_lettered")
+        get_logger().warning("message.dead-lettered", queue=self.queue)
+        return True

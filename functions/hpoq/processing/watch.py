@@ -1,0 +1,276 @@
+"""Look at an experiment that is followed: has it ended, must its guard stop it, or is it to be looked at again?
+
+    look ─┬─ it has ended ──▶ its best trial, its trials by status ──▶ Ended
+          ├─ deleted, or followed for too long ──────────────────────▶ Ended
+          ├─ a limit of its guard is reached ──▶ note it, stop it ───▶ Again
+          └─ it goes on, or a call failed ───────────────────────────▶ Again
+
+A failed call never ends the following: the experiment is looked at again, and only its greatest age bounds that.
+The processor publishes the result of an Ended, and sends the watch message of an Again.
+
+Few messages are watch messages, so a cold start does not import this module.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+from fcruntime._dataclass import dataclass, field, replace
+from fcruntime.jsonvalue import JsonObject
+from hpoq.clock import Budget, Clock
+from hpoq.cloud.experiments import Experiment
+from hpoq.cloud.paiautoml import PaiAutoMl
+from hpoq.cloud.trials import Trial, TrialListing, TrialPage, read_all_trials
+from hpoq.contract.events import EventError
+from hpoq.errors import CallError, Invalid, NotFound, Violation
+from hpoq.observability.logs import get_logger
+from hpoq.observability.redaction import find_secrets, redact
+from hpoq.processing import watchorder
+from hpoq.processing.notes import StopNotes
+from hpoq.processing.outcome import as_event_error, log_operator_needed, needs_operator
+from hpoq.processing.watchorder import Again, Ended, Look, WatchOrder, WatchSchedule
+
+Direction: TypeAlias = Literal["ASC", "DESC"]
+
+DELETED, UNKNOWN = "DELETED", "UNKNOWN"
+_DIRECTIONS: dict[str | None, tuple[Direction, ...]] = {
+    "maximize": ("DESC",),
+    "minimize": ("ASC",),
+    None: ("DESC", "ASC"),
+}
+_PAGE_SIZE = 100
+_LONGEST_TEXT = 200
+_MOST_HYPERPARAMETER_BYTES = 16_000
+_NOT_BEST = ("FAILED", "USER_CANCELED", "SYS_CANCELED", "RUNNING", "WAITING")
+_MODE_AT = "/experiment/HpoExperimentConfiguration/yml_config/tuner/class_args/optimize_mode"
+# The only code that the service documents for an experiment that does not exist.
+_NO_EXPERIMENT = "INVALID_USER_OR_EXP"
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Looks at experiments, at each at most once in one invocation.
+
+    An experiment that is younger than `consistency` seconds may not be found yet.
+    """
+
+    client: PaiAutoMl
+    notes: StopNotes
+    clock: Clock
+    schedule: WatchSchedule
+    consistency: float
+    _seen: dict[str, Experiment | CallError] = field(default_factory=dict)
+
+    def look(self, order: WatchOrder, budget: Budget) -> Look:
+        """Look at the experiment of `order`. Raises StoreError."""
+        age = self.clock.now() - order.created_at
+        try:
+            experiment = self._get(order.experiment_id, budget)
+            order = replace(order, last_status=experiment.status or order.last_status)
+            if watchorder.has_ended(experiment):
+                return self._describe_end(order, experiment, budget)
+            if experiment.deleted:
+                return Ended(_describe_unseen(DELETED, order.last_status))
+            if age < self.schedule.max_age:
+                return self._guard(order, experiment, age, budget)
+        except CallError as exc:
+            if is_deleted(exc) and age >= self.consistency and self._is_known_to_service(budget):
+                return Ended(_describe_unseen(DELETED, order.last_status))
+            if age < self.schedule.max_age:
+                return self._postpone(order, exc)
+        get_logger().error("watch.given-up", experiment_id=order.experiment_id, status=order.last_status)
+        return Ended(_describe_unseen(UNKNOWN, order.last_status))
+
+    def _is_known_to_service(self, budget: Budget) -> bool:
+        """Return whether the service knows who asks: its code for a missing experiment also means a wrong user."""
+        try:
+            self.client.list_hpo_experiments(page_number=1, page_size=1, budget=budget)
+        except CallError as exc:
+            get_logger().warning("watch.look-failed", error=str(exc))
+            return False
+        return True
+
+    def _get(self, experiment_id: str, budget: Budget) -> Experiment:
+        if experiment_id not in self._seen:
+            try:
+                self._seen[experiment_id] = self.client.get_hpo_experiment(experiment_id, budget=budget)
+            except CallError as exc:
+                self._seen[experiment_id] = exc
+        found = self._seen[experiment_id]
+        if isinstance(found, CallError):
+            raise found
+        return found
+
+    def _postpone(self, order: WatchOrder, exc: CallError) -> Again:
+        error = replace(as_event_error(exc), retryable=True)
+        if needs_operator(exc) or isinstance(exc, Invalid):
+            log_operator_needed(exc, experiment_id=order.experiment_id)
+        else:
+            get_logger().warning("watch.look-failed", error=str(exc), experiment_id=order.experiment_id)
+        return self._again(order, error)
+
+    def _again(self, order: WatchOrder, error: EventError | None = None) -> Again:
+        now = self.clock.now()
+        delay = watchorder.plan_delay(order, self.schedule, now)
+        return Again(replace(order, next_at=now + delay), delay, error)
+
+    def _guard(self, order: WatchOrder, experiment: Experiment, age: float, budget: Budget) -> Again:
+        """Stop the experiment if a limit is reached. Raises CallError, StoreError."""
+        guard = order.guard
+        if guard is None or experiment.status == watchorder.STOPPING:
+            return self._again(order)
+        failed = watchorder.count_failed(experiment)
+        # What needs no other call comes first: a call that fails must not hide a limit that is reached.
+        limit = watchorder.find_reached_limit(guard, order.mode, age, failed, None)
+        if limit is None and experiment.trials is None and guard.max_failed_trials is not None:
+            listing = self._list(experiment, "DESC", budget)
+            failed = sum(trial.status == "FAILED" for trial in listing.by_id.values())
+            limit = watchorder.find_reached_limit(guard, order.mode, age, failed, None)
+        if limit is None and guard.target_metric is not None:
+            best = self._find_best_metric(order, experiment, budget)
+            limit = watchorder.find_reached_limit(guard, order.mode, age, failed, best)
+        if limit is None:
+            return self._again(order)
+        self.notes.add(order.experiment_id, f"guard:{limit}")
+        get_logger().warning("guard.stopped", experiment_id=order.experiment_id, limit=limit)
+        status = self.client.stop_hpo_experiment(order.experiment_id, budget=budget)
+        now = self.clock.now()
+        return Again(
+            replace(order, last_status=status or order.last_status, next_at=now + self.schedule.min_seconds),
+            self.schedule.min_seconds,
+        )
+
+    def _find_best_metric(self, order: WatchOrder, experiment: Experiment, budget: Budget) -> float | None:
+        direction: Direction = "ASC" if order.mode == "minimize" else "DESC"
+        page = self._read_page(order.experiment_id, 1, direction, budget)
+        trials = page.trials
+        if len(trials) >= _PAGE_SIZE and not _leads_with_best(trials, direction):
+            trials = tuple(self._list(experiment, direction, budget).by_id.values())
+        best = _choose_best(trials, order.mode)
+        return None if best is None else best.metric
+
+    def _describe_end(self, order: WatchOrder, experiment: Experiment, budget: Budget) -> Ended:
+        """Return the result of an experiment that has ended. Raises CallError, StoreError."""
+        warnings: list[Violation] = []
+        first, *others = _DIRECTIONS[order.mode]
+        listing = self._list(experiment, first, budget)
+        for other in others:
+            listing.add(self._read_page(order.experiment_id, 1, other, budget))
+        if not listing.is_complete:
+            most = max(listing.counted, len(listing.by_id))
+            what = f"{len(listing.by_id)} of {most} trials are listed; the best may be another one"
+            warnings.append(Violation("", "trials.incomplete", what))
+        own: JsonObject = {"status": (experiment.status or UNKNOWN)[:_LONGEST_TEXT]}
+        own |= _describe_best(order.mode, tuple(listing.by_id.values()), warnings)
+        own["trials"] = dict(Counter(trial.status[:_LONGEST_TEXT] for trial in listing.by_id.values()))
+        for name, moment in (("startedAt", experiment.created_at), ("endedAt", experiment.modified_at)):
+            if moment is not None:
+                own[name] = _format_time(moment)
+        if experiment.status in watchorder.CANCELED:
+            own |= _describe_stop(self.notes.find(order.experiment_id))
+        return Ended(own, tuple(warnings))
+
+    def _list(self, experiment: Experiment, order: Direction, budget: Budget) -> TrialListing:
+        """Return the trials, or as many as there is time for: the sorted first page has the best one.
+
+        A third of the time is kept for the calls that follow.
+        """
+        counts = experiment.trials
+        reserve = budget.seconds_left() / 3
+        return read_all_trials(
+            lambda number: self._read_page(experiment.experiment_id, number, order, budget),
+            _PAGE_SIZE,
+            None if counts is None else sum(count for _, count in counts),
+            lambda: budget.seconds_left() > reserve,
+        )
+
+    def _read_page(self, experiment_id: str, number: int, order: Direction, budget: Budget) -> TrialPage:
+        """Return a page sorted by the final metric, or unsorted if the service refuses to sort."""
+        try:
+            return self.client.list_hpo_trials(
+                experiment_id, page_number=number, page_size=_PAGE_SIZE, order=order, budget=budget
+            )
+        except Invalid:
+            return self.client.list_hpo_trials(
+                experiment_id, page_number=number, page_size=_PAGE_SIZE, budget=budget
+            )
+
+
+def is_deleted(exc: CallError) -> bool:
+    """Return whether the service says, in the documented way, that there is no such experiment."""
+    return isinstance(exc, NotFound) and exc.code == _NO_EXPERIMENT
+
+
+def _describe_unseen(status: str, last_status: str | None) -> JsonObject:
+    own: JsonObject = {"status": status, "trials": {}}
+    return own if last_status is None else {**own, "lastStatus": last_status[:_LONGEST_TEXT]}
+
+
+def _choose_best(trials: tuple[Trial, ...], mode: str | None) -> Trial | None:
+    """Return the trial with the best final metric; of several the one with the least id."""
+    sign = 1 if mode == "minimize" else -1
+    measured = [
+        (sign * trial.metric, trial.trial_id, trial)
+        for trial in trials
+        if trial.metric is not None and trial.status not in _NOT_BEST
+    ]
+    return min(measured, key=lambda one: one[:2])[2] if measured else None
+
+
+def _leads_with_best(trials: tuple[Trial, ...], direction: Direction) -> bool:
+    """Return whether the first page of trials shows the best one, because it is visibly sorted.
+
+    The service may ignore the order, and where it puts trials without a metric is not documented.
+    """
+    metrics = [trial.metric for trial in trials if trial.metric is not None and trial.status not in _NOT_BEST]
+    is_sorted = metrics == sorted(metrics, reverse=direction == "DESC")
+    return is_sorted and len(set(metrics)) > 1
+
+
+def _describe_best(mode: str | None, trials: tuple[Trial, ...], warnings: list[Violation]) -> JsonObject:
+    """Return the member of the best trial, or of two if the direction is not stated and makes a difference."""
+    if mode is not None:
+        best = _choose_best(trials, mode)
+        return {} if best is None else {"bestTrial": _describe_trial(best, warnings)}
+    highest, lowest = _choose_best(trials, "maximize"), _choose_best(trials, "minimize")
+    if highest is None or lowest is None:
+        return {}
+    if highest.metric == lowest.metric:
+        return {"bestTrial": _describe_trial(highest, warnings)}
+    what = "neither tuner nor assessor states optimize_mode, so the best trial is given for either direction"
+    warnings.append(Violation(_MODE_AT, "best-trial.ambiguous", what))
+    by_mode: JsonObject = {
+        "maximize": _describe_trial(highest, warnings),
+        "minimize": _describe_trial(lowest, warnings),
+    }
+    return {"bestTrialByMode": by_mode}
+
+
+def _describe_trial(trial: Trial, warnings: list[Violation]) -> JsonObject:
+    described: JsonObject = {"trialId": trial.trial_id[:_LONGEST_TEXT], "metric": trial.metric}
+    if trial.hyperparameters is None:
+        return described
+    text = json.dumps(trial.hyperparameters)
+    if len(text) > _MOST_HYPERPARAMETER_BYTES:
+        what = f"the hyperparameters of {trial.trial_id[:_LONGEST_TEXT]} are too large for an event; list the trial"
+        warnings.append(Violation("", "best-trial.too-large", what))
+        return described
+    try:
+        shown: JsonObject = json.loads(redact(text, find_secrets(trial.hyperparameters)))
+    except ValueError:
+        return described
+    return {**described, "hyperparameters": shown}
+
+
+def _describe_stop(note: str | None) -> JsonObject:
+    if note is None:
+        return {}
+    by, _, limit = note.partition(":")
+    return {"stoppedBy": by, **({"limit": limit} if limit else {})}
+
+
+def _format_time(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,227 @@
+"""What is followed and how: the content of a watch message, and the decisions of a look at an experiment.
+
+Nothing here reads a clock, a store or the network.
+
+**How often.** The delay grows with the age of the experiment. One that ends at a random moment between two looks is
+noticed after half of their distance, on average. With a growth of 15 % that is 7.5 % of its age; the first looks are
+`min_seconds` apart. From an age of a little more than three hours on, `max_seconds` bound the delay (1,800 s).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import TypeAlias
+
+from fcruntime._dataclass import dataclass
+from fcruntime.jsonvalue import JsonObject, JsonValue
+from hpoq.cloud.experiments import Experiment
+from hpoq.contract.events import EventError
+from hpoq.errors import Violation
+
+UNREADABLE = EventError(code="WatchInvalid", message="this watch message cannot be read", retryable=False)
+FORGED = EventError(
+    code="WatchInvalid",
+    message="this watch message names an experiment that its request did not create",
+    retryable=False,
+)
+# Statuses of the experiment that are ends. Any other one, also an unknown one, is followed.
+ENDED = frozenset({"FINISHED", "FAILED", "EARLY_STOPPED", "USER_CANCELED", "SYS_CANCELED", "NO_MORE_TRIAL"})
+CANCELED = frozenset({"EARLY_STOPPED", "USER_CANCELED", "SYS_CANCELED"})
+"""The ends to which a stop can lead."""
+STOPPING = "TERMINATING"
+"""The status of an experiment that is being stopped."""
+_ACTIVE_TRIALS = ("RUNNING", "WAITING")
+_GROWTH = 0.15
+_HOUR = 3600.0
+_KEY = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+
+
+@dataclass(frozen=True)
+class WatchSchedule:
+    """The waiting times between two looks at an experiment, and the age of the last look, in seconds."""
+
+    min_seconds: float
+    max_seconds: float
+    max_age: float
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits of a guard; None for those that it does not have."""
+
+    max_hours: float | None = None
+    max_failed_trials: int | None = None
+    target_metric: float | None = None
+
+
+@dataclass(frozen=True)
+class WatchOrder:
+    """An experiment that is followed to its end.
+
+    `key` is that of the request that created it. `message_id`, `producer_key`, `name`, `workspace_id` and
+    `traceparent` are what its events show of that request; `mode` is `maximize`, `minimize` or None. `created_at` is
+    when the created event was composed, in seconds since the epoch. `last_status` is the service's at the last look,
+    and `next_at` the time of the next one.
+    """
+
+    key: str
+    experiment_id: str
+    created_at: float
+    mode: str | None = None
+    guard: Limits | None = None
+    message_id: str | None = None
+    producer_key: str | None = None
+    name: str | None = None
+    workspace_id: str | None = None
+    traceparent: str | None = None
+    last_status: str | None = None
+    next_at: float | None = None
+
+    @property
+    def identity(self) -> str:
+        """What the key of kind `watch` derives from."""
+        return identify_watch(self.key, self.experiment_id)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The experiment is followed no more. `own` are the members that its event has beside those of all events."""
+
+    own: JsonObject
+    warnings: tuple[Violation, ...] = ()
+
+
+@dataclass(frozen=True)
+class Again:
+    """The experiment is looked at again after `delay` seconds. `error` is that of a failed call, or None."""
+
+    order: WatchOrder
+    delay: float
+    error: EventError | None = None
+
+
+Look: TypeAlias = Ended | Again
+
+
+def identify_watch(key: str, experiment_id: str) -> str:
+    """Return what the key of the record that follows the experiment of a request derives from."""
+    return f"{key}:{experiment_id}"
+
+
+_TEXTS = {
+    "messageId": "message_id",
+    "producerKey": "producer_key",
+    "name": "name",
+    "workspaceId": "workspace_id",
+    "traceparent": "traceparent",
+    "lastStatus": "last_status",
+    "mode": "mode",
+}
+_LIMITS = {
+    "maxHours": "max_hours",
+    "maxFailedTrials": "max_failed_trials",
+    "targetMetric": "target_metric",
+}
+
+
+def encode_order(order: WatchOrder) -> str:
+    """Return the content of the watch message as JSON text."""
+    members: JsonObject = {
+        "key": order.key,
+        "experimentId": order.experiment_id,
+        "createdAt": round(order.created_at, 3),
+        **{member: getattr(order, name) for member, name in _TEXTS.items()},
+        "nextAt": None if order.next_at is None else round(order.next_at, 3),
+    }
+    if order.guard is not None:
+        members["guard"] = {member: getattr(order.guard, name) for member, name in _LIMITS.items()}
+    watch: JsonObject = {name: value for name, value in members.items() if value is not None}
+    return json.dumps({"watch": watch}, separators=(",", ":"))
+
+
+def decode_order(text: str | bytes) -> WatchOrder | None:
+    """Return the order in the content of a watch message, or None if it has another form."""
+    try:
+        document: JsonValue = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    watch = document.get("watch") if isinstance(document, dict) else None
+    if not isinstance(watch, dict):
+        return None
+    key, experiment_id = watch.get("key"), watch.get("experimentId")
+    created_at, next_at = _read_number(watch.get("createdAt")), _read_number(watch.get("nextAt"))
+    if not isinstance(key, str) or not isinstance(experiment_id, str) or created_at is None:
+        return None
+    texts = {name: value for member, name in _TEXTS.items() if isinstance(value := watch.get(member), str)}
+    if texts.get("mode", "maximize") not in ("maximize", "minimize"):
+        return None
+    return WatchOrder(
+        key, experiment_id, created_at, guard=_read_limits(watch.get("guard")), next_at=next_at, **texts
+    )
+
+
+def can_be_followed(order: WatchOrder) -> bool:
+    """Return whether its key and the id of its experiment have a valid form: anybody can write a watch message."""
+    return bool(re.fullmatch(_KEY, order.key)) and order.experiment_id not in ("", ".", "..")
+
+
+def read_limits(guard: JsonObject) -> Limits:
+    """Return the limits in the wire form of a guard."""
+    failed = guard.get("maxFailedTrials")
+    return Limits(
+        _read_number(guard.get("maxHours")),
+        failed if isinstance(failed, int) else None,
+        _read_number(guard.get("targetMetric")),
+    )
+
+
+def _read_limits(guard: JsonValue) -> Limits | None:
+    return read_limits(guard) if isinstance(guard, dict) else None
+
+
+def _read_number(value: JsonValue) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < math.inf:
+        return None
+    return value
+
+
+def has_ended(experiment: Experiment) -> bool:
+    """Return whether the status of the experiment is an end.
+
+    With NO_MORE_TRIAL its last trials may still run, as they may in the service's engine.
+    """
+    if experiment.status == "NO_MORE_TRIAL":
+        return not any(count for status, count in experiment.trials or () if status in _ACTIVE_TRIALS)
+    return experiment.status in ENDED
+
+
+def count_failed(experiment: Experiment) -> int:
+    """Return how many trials of the experiment have failed so far."""
+    return sum(count for status, count in experiment.trials or () if status == "FAILED")
+
+
+def find_reached_limit(
+    guard: Limits, mode: str | None, age: float, failed: int, best: float | None
+) -> str | None:
+    """Return the name of the limit that is reached, or None; `best` is the best final metric so far, if any."""
+    if guard.max_hours is not None and age >= guard.max_hours * _HOUR:
+        return "maxHours"
+    if guard.max_failed_trials is not None and failed >= guard.max_failed_trials:
+        return "maxFailedTrials"
+    if guard.target_metric is not None and best is not None:
+        is_reached = best <= guard.target_metric if mode == "minimize" else best >= guard.target_metric
+        return "targetMetric" if is_reached else None
+    return None
+
+
+def plan_delay(order: WatchOrder, schedule: WatchSchedule, now: float) -> float:
+    """Return the seconds from `now` until the next look, which is not after an age that ends the following."""
+    age = max(0.0, now - order.created_at)
+    delay = min(max(age * _GROWTH, schedule.min_seconds), schedule.max_seconds)
+    ends = [schedule.max_age]
+    if order.guard is not None and order.guard.max_hours is not None:
+        ends.append(order.guard.max_hours * _HOUR)
+    soon = [end - age for end in ends if 0 < end - age < delay]
+    return max(min([delay, *soon]), 1.0)

@@ -1,0 +1,350 @@
+"""`hpoq audit`: compare the experiments of the account with the records. It reads and never writes."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+
+import click
+from rich.progress import Progress
+from rich.text import Text
+
+from fcruntime.jsonvalue import JsonObject, JsonValue
+from hpoq.clock import Clock, SystemClock
+from hpoq.cloud.experiments import Experiment, ExperimentPage, read_through
+from hpoq.cloud.paiautoml import PaiAutoMl
+from hpoq.contract.events import outcome_of
+from hpoq.contract.identity import STOPPED, WATCH, derive_key, find_marker_keys
+from hpoq.errors import (
+    CallError,
+    Incomplete,
+    NotFound,
+    RecordUnreadable,
+    SettingsError,
+    StoreError,
+)
+from hpoq.idempotency.record import Record, decode
+from hpoq.idempotency.store import Store
+from hpoq.processing.watchorder import identify_watch
+from hpoq.settings import Settings
+from hpoqctl.numbers import Number
+from hpoqctl.output import console, count_of, notes, print_json
+from hpoqctl.records import scan_records
+from hpoqctl.services import (
+    experiments_endpoint,
+    explain_store_failure,
+    explain_unreachable,
+    find_store,
+    open_experiments,
+    read_clock,
+    read_settings,
+    store_url,
+)
+
+_PAGE = 100
+_DAY = 86_400.0
+# A listing may be this far behind a create, and clocks may differ: what is younger is not judged.
+_MARGIN_SECONDS = 120.0
+_SECOND = "second-experiment"
+_OTHER = "other-experiment"
+_NO_EXPERIMENT = "no-experiment"
+_NO_RECORD = "no-record"
+_UNREADABLE = "unreadable-record"
+_INCOMPLETE = (
+    ". Experiments were deleted while they were listed. Run the command again, with a higher --rate."
+)
+_ADVICE = {
+    _SECOND: "Stop the ones that are not announced. The event of the key names the announced one: hpoq status --key",
+    _OTHER: "Compare both experiments in the console of PAI. The record's one was announced.",
+    _NO_EXPERIMENT: "It was deleted, or these credentials cannot see it.",
+    _NO_RECORD: "Its record was deleted, or another deployment created it (its records are in another table).",
+    _UNREADABLE: "A later version wrote it, or it is damaged: see RecordUnreadable in the runbook.",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What does not agree about a key."""
+
+    kind: str
+    key: str
+    experiments: tuple[str, ...]
+    recorded: str | None = None
+
+    def as_json(self) -> JsonObject:
+        """Return the finding for machines."""
+        return {
+            "finding": self.kind,
+            "key": self.key,
+            "experimentIds": list(self.experiments),
+            "recordedExperimentId": self.recorded,
+        }
+
+
+@dataclass
+class Audit:
+    """What was compared, and what does not agree.
+
+    `others` is how many of the records are not those of requests: hpoq keeps them to follow and stop experiments.
+    """
+
+    since: float
+    records: int = 0
+    others: int = 0
+    experiments: int = 0
+    unmarked: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    def as_json(self) -> JsonObject:
+        """Return the audit for machines."""
+        findings: list[JsonValue] = [finding.as_json() for finding in self.findings]
+        return {
+            "since": self.since,
+            "records": self.records,
+            "otherRecords": self.others,
+            "experiments": self.experiments,
+            "unmarkedExperiments": self.unmarked,
+            "findings": findings,
+        }
+
+
+class Auditor:
+    """One audit. Between two calls it waits `pause` seconds; `until` is when it began, on the clock of the records.
+
+    The records are read before the experiments. A message that is processed meanwhile has its record first and its
+    experiment later, so the order causes no false finding.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        client: PaiAutoMl,
+        clock: Clock,
+        *,
+        since: float,
+        until: float,
+        namespace: str = "",
+        workspace_id: str | None = None,
+        pause: float = 0.0,
+    ) -> None:
+        self._store = store
+        self._client = client
+        self._clock = clock
+        self._namespace = namespace
+        self._workspace_id = workspace_id
+        self._pause = pause
+        self._until = until
+        self.audit = Audit(since)
+
+    def run(self) -> Audit:
+        """Compare everything since `since`. Raises CallError and StoreError."""
+        records = self._read_records()
+        self.audit.others = sum(1 for _ in self._find_others(records))
+        by_key, listed = self._read_experiments()
+        self._compare_keys(by_key, records)
+        self._find_missing(records, listed)
+        self.audit.findings.sort(key=lambda finding: (finding.kind != _SECOND, finding.kind, finding.key))
+        return self.audit
+
+    def _read_records(self) -> dict[str, Record]:
+        found: dict[str, Record] = {}
+        for key, text in scan_records(self._store, self._wait):
+            self.audit.records += 1
+            try:
+                found[key] = decode(key, text)
+            except RecordUnreadable:
+                self.audit.findings.append(Finding(_UNREADABLE, key, ()))
+        return found
+
+    def _find_others(self, records: Mapping[str, Record]) -> Iterator[Record]:
+        """Yield the records of watch and stop messages, and the notes on who stops an experiment."""
+        derived = set[str]()
+        for record in records.values():
+            if record.experiment_id is not None:
+                identity = identify_watch(record.key, record.experiment_id)
+                derived.add(derive_key(WATCH, identity, self._namespace))
+                derived.add(derive_key(STOPPED, record.experiment_id, self._namespace))
+        for key, record in records.items():
+            if key in derived or (record.event and outcome_of(json.loads(record.event)) == "stopping"):
+                yield record
+
+    def _read_experiments(self) -> tuple[dict[str, dict[str, Experiment]], set[str]]:
+        """Return the experiments of each key by id, and the ids of all experiments."""
+        by_key = defaultdict[str, dict[str, Experiment]](dict)
+        listed, unmarked = set[str](), set[str]()
+        for rows in read_through(self._read_page, _PAGE):
+            for row in (row for row in rows if not row.deleted):
+                listed.add(row.experiment_id)
+                keys = find_marker_keys(row.tags, row.description)
+                if not keys:
+                    unmarked.add(row.experiment_id)
+                for key in keys:
+                    by_key[key][row.experiment_id] = row
+        self.audit.experiments, self.audit.unmarked = len(listed), len(unmarked)
+        return by_key, listed
+
+    def _read_page(self, number: int) -> ExperimentPage:
+        self._wait()
+        # The zone of the filter is not documented; a day to either side covers every one.
+        earliest = datetime.fromtimestamp(self.audit.since, timezone.utc) - timedelta(days=1)
+        return self._client.list_hpo_experiments(
+            workspace_id=self._workspace_id,
+            min_create_time=earliest.strftime("%Y-%m-%d %H:%M:%S"),
+            page_number=number,
+            page_size=_PAGE,
+        )
+
+    def _compare_keys(
+        self, by_key: Mapping[str, Mapping[str, Experiment]], records: Mapping[str, Record]
+    ) -> None:
+        unreadable = {finding.key for finding in self.audit.findings}
+        unknown = sorted(by_key.keys() - records.keys() - unreadable)
+        later = self._store.get_many(unknown) if unknown else {}
+        for key, experiments in by_key.items():
+            record, ids = records.get(key) or later.get(key), tuple(sorted(experiments))
+            recorded = record.experiment_id if record is not None else None
+            if len(ids) > 1:
+                self.audit.findings.append(Finding(_SECOND, key, ids, recorded))
+            elif key in unreadable:
+                continue
+            elif recorded is not None and recorded not in ids:
+                self.audit.findings.append(Finding(_OTHER, key, ids, recorded))
+            elif record is None and self._is_due(experiments.values()):
+                self.audit.findings.append(Finding(_NO_RECORD, key, ids))
+
+    def _is_due(self, experiments: Iterable[Experiment]) -> bool:
+        """Return whether a record must exist: the experiment is neither from before `since` nor brand new."""
+        times = [row.created_at for row in experiments if row.created_at]
+        earliest, latest = self.audit.since, self._until - _MARGIN_SECONDS
+        return all(earliest <= time.timestamp() <= latest for time in times)
+
+    def _find_missing(self, records: Mapping[str, Record], listed: set[str]) -> None:
+        for key, record in records.items():
+            experiment_id, is_old = record.experiment_id, record.claimed_at < self.audit.since
+            if experiment_id is None or experiment_id in listed or is_old:
+                continue
+            if not self._exists(experiment_id):
+                self.audit.findings.append(Finding(_NO_EXPERIMENT, key, (), experiment_id))
+
+    def _exists(self, experiment_id: str) -> bool:
+        """Return whether the service knows an experiment that its listing does not show."""
+        self._wait()
+        try:
+            found = self._client.get_hpo_experiment(experiment_id)
+        except NotFound:
+            return False
+        return not found.deleted
+
+    def _wait(self) -> None:
+        self._clock.sleep(self._pause)
+
+
+@click.command(name="audit")
+@click.option(
+    "--since",
+    metavar="DAYS|DATE",
+    help="How far back: a number of days, or a date such as 2026-11-01 (UTC). Default: HPOQ_RETENTION_DAYS.",
+)
+@click.option(
+    "--workspace", metavar="ID", help="Only experiments of this workspace. Default: all that are visible."
+)
+@click.option(
+    "--rate",
+    type=Number(min=0, min_open=True),
+    default=5.0,
+    show_default=True,
+    metavar="N",
+    help="At most N calls per second.",
+)
+@click.option("--store", "url", metavar="URL", help="The store with the records. Default: HPOQ_STORE.")
+@click.option("--endpoint", metavar="URL", help="Use the records and experiments of a running `hpoq local`.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    since: str | None,
+    workspace: str | None,
+    rate: float,
+    url: str | None,
+    endpoint: str | None,
+    as_json: bool,
+) -> None:
+    """Compare the experiments of the account with the records, and report what does not agree.
+
+    The command lists experiments by the marker that hpoq gives each of them, and reads every record. It reports keys
+    with two experiments, records whose experiment does not exist, and experiments whose key has no record. It only
+    reads: ListHpoExperiments, GetHpoExperiment and, in Tablestore, GetRange (ots:GetRange), which the function itself
+    does not need.
+
+    Exit code 1 means that there is a finding.
+    """
+    settings, out = read_settings(), notes()
+    try:
+        client = open_experiments(settings, endpoint)
+        now = read_clock(store_url(settings, url, endpoint))
+        begin = _read_since(since, now, settings)
+        with (
+            closing(find_store(settings, url, endpoint)) as store,
+            Progress(console=out, transient=True, disable=not out.is_terminal) as progress,
+        ):
+            progress.add_task("Comparing", total=None)
+            audit = Auditor(
+                store,
+                client,
+                SystemClock(),
+                since=begin,
+                until=now,
+                namespace=settings.namespace,
+                workspace_id=workspace,
+                pause=1 / rate,
+            ).run()
+    except SettingsError as exc:
+        raise click.UsageError("\n".join(exc.problems)) from exc
+    except (CallError, StoreError) as exc:
+        raise click.ClickException(_explain_failure(exc, settings, url, endpoint)) from exc
+    if as_json:
+        print_json(audit.as_json())
+    else:
+        _print_audit(audit)
+    raise SystemExit(1 if audit.findings else 0)
+
+
+def _explain_failure(
+    exc: CallError | StoreError, settings: Settings, url: str | None, endpoint: str | None
+) -> str:
+    if isinstance(exc, StoreError):
+        return explain_store_failure(exc, store_url(settings, url, endpoint))
+    text = explain_unreachable(exc, experiments_endpoint(settings, endpoint))
+    return f"{text}{_INCOMPLETE if isinstance(exc, Incomplete) else ''}"
+
+
+def _read_since(text: str | None, now: float, settings: Settings) -> float:
+    """Return the begin of the audit in seconds since the epoch. Raises click.UsageError."""
+    if text is None:
+        return now - settings.retention_days * _DAY
+    if text.isdecimal():
+        return now - int(text) * _DAY
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.UsageError(
+            f"--since {text!r} is neither a number of days nor a date like 2026-11-01."
+        ) from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def _print_audit(audit: Audit) -> None:
+    out = console()
+    for finding in audit.findings:
+        ids = ", ".join(finding.experiments) or "none"
+        recorded = f"; recorded: {finding.recorded}" if finding.recorded else ""
+        out.print(Text(f"{finding.kind}  {finding.key}  experiments: {ids}{recorded}", "red"))
+        out.print(Text(f"  {_ADVICE[finding.kind]}"))
+    since = datetime.fromtimestamp(audit.since, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    compared = count_of(audit.experiments, "experiment")
+    compared += f" ({audit.unmarked} not created by hpoq)" if audit.unmarked else ""
+    compared += f" and {count_of(audit.records - audit.others, 'record')} of requests"
+    others = f" (beside {count_of(audit.others, 'record')} to follow and stop them)" if audit.others else ""
+    out.print(f"Since {since}: {compared} compared{others}, {count_of(len(audit.findings), 'finding')}")

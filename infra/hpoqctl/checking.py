@@ -1,0 +1,196 @@
+"""The validation of requests before they are sent: what `hpoq check` shows, and what `hpoq send` demands."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from fcruntime.jsonvalue import JsonObject
+from fcruntime.triggers.body import unwrap_base64
+from fcruntime.triggers.identity import identify_body
+from hpoq.contract.identity import CLOUDEVENT, PRODUCER, STOP, derive_key
+from hpoq.contract.request import ExperimentRequest, ParsedRequest, parse_request
+from hpoq.errors import RequestRejected, Violation
+from hpoq.observability.redaction import find_secrets, redact
+from hpoqctl.files import Document
+from hpoqctl.positions import Place, find_place
+
+if TYPE_CHECKING:
+    from hpoq.contract.stop import StopRequest
+
+MOST_MESSAGE_BYTES = 65_536 // 4 * 3
+"""What fits into a message of SMQ, which holds base64. Not imported from its client, so that a check begins fast."""
+TOO_LARGE = "body.too-large"
+# Members whose values may be of several types, so that no violation shows a string that is meant as a number.
+_FREE_VALUES = r"/(search_space|metric_dict|yml_config)(/|$)"
+_LINE = re.compile(r" at line [0-9]+\b")
+
+
+@dataclass(frozen=True)
+class Remark:
+    """A violation or a warning, and its place in the source, or None if it has none."""
+
+    violation: Violation
+    place: Place | None
+    line: int | None
+
+    def as_row(self) -> JsonObject:
+        row: JsonObject = dict(self.violation.as_dict())
+        return row if self.place is None else {**row, "line": self.line, "column": self.place.column}
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One document and the result of its validation: `parsed` is None if it is invalid."""
+
+    document: Document
+    parsed: ParsedRequest | None
+    violations: Sequence[Remark]
+    warnings: Sequence[Remark]
+
+    @property
+    def valid(self) -> bool:
+        return not self.violations
+
+    @property
+    def key(self) -> str | None:
+        """The key of the request, or None if it depends on the message's id."""
+        namespace = os.environ.get("HPOQ_NAMESPACE", "")
+        return derive_own_key(self.document.data, self.parsed.request, namespace) if self.parsed else None
+
+    def as_row(self) -> JsonObject:
+        return {
+            "path": self.document.place,
+            "valid": self.valid,
+            "key": self.key,
+            "violations": [remark.as_row() for remark in self.violations],
+            "warnings": [remark.as_row() for remark in self.warnings],
+        }
+
+
+def derive_own_key(
+    body: bytes, request: ExperimentRequest | StopRequest | None, namespace: str
+) -> str | None:
+    """Return the key of the `request` in `body` from its idempotencyKey, or from the CloudEvent around it.
+
+    `request` is None if it is invalid. Return None if there is neither: the key then derives from the id of the
+    message.
+    """
+    if request is not None and request.idempotency_key is not None:
+        kind = PRODUCER if isinstance(request, ExperimentRequest) else STOP
+        return derive_key(kind, request.idempotency_key, namespace)
+    event = identify_body(unwrap_base64(body))
+    return None if event is None else derive_key(CLOUDEVENT, event, namespace)
+
+
+def check_document(document: Document) -> Checked:
+    """Return the result of validating one document."""
+    if document.problem is not None:
+        return Checked(document, None, [_convert_problem(document)], ())
+    try:
+        parsed = parse_request(document.data)
+    except RequestRejected as exc:
+        warnings = _add_notations(document, exc.violations, exc.warnings)
+        return Checked(document, None, *_locate_remarks(document, exc.violations, warnings))
+    warnings = _add_notations(document, (), parsed.warnings)
+    violations, located = _locate_remarks(document, (), warnings)
+    return Checked(document, parsed, violations, [*located, *_check_size(document)])
+
+
+def _check_size(document: Document) -> Iterator[Remark]:
+    """Yield a warning about a request that is too large for a message of SMQ; other sources may bring it."""
+    size = len(document.data)
+    if size > MOST_MESSAGE_BYTES:
+        what = f"{size} bytes; a message of SMQ takes {MOST_MESSAGE_BYTES}. Put large data in OSS and refer to it"
+        yield Remark(Violation("", TOO_LARGE, what), None, None)
+
+
+def _convert_problem(document: Document) -> Remark:
+    """Return the violation that made a YAML text unreadable."""
+    violation, offset = document.problem or (Violation("", "yaml.syntax", ""), 0)
+    if document.source is None:
+        return Remark(violation, None, None)
+    place = find_place(document.source.text, offset, offset + 1)
+    return Remark(violation, place, place.line)
+
+
+def _add_notations(
+    document: Document, violations: Sequence[Violation], warnings: Sequence[Violation]
+) -> list[Violation]:
+    """Return `warnings` with those about values that are numbers, booleans or null in YAML, and strings in JSON.
+
+    Where a string is expected it is what the producer means, and a credential must not be quoted.
+    """
+    root = document.source.yaml_root if document.source else None
+    if root is None:
+        return [*warnings]
+    from hpoqctl.yamltext import find_notations
+
+    secrets = set(find_secrets(json.loads(document.data)))
+    wrong = {violation.pointer for violation in violations}
+    found = {
+        one.pointer: one
+        for one in find_notations(root)
+        if (re.search(_FREE_VALUES, one.pointer) or one.pointer in wrong)
+        and redact(one.message, secrets) == one.message
+    }
+    others = [one for one in warnings if one.rule != "metric-weight.text" or one.pointer not in found]
+    return [*others, *found.values()]
+
+
+def _locate_remarks(
+    document: Document, violations: Sequence[Violation], warnings: Sequence[Violation]
+) -> tuple[list[Remark], list[Remark]]:
+    source = document.source
+    remarks = [*violations, *warnings]
+    places = source.find_places(remarks) if source else [None] * len(remarks)
+    offset = source.first_line - 1 if source else 0
+    located = [
+        Remark(_correct_line(violation, place.line + offset), place, place.line + offset)
+        if place
+        else Remark(violation, None, None)
+        for violation, place in zip(remarks, places, strict=True)
+    ]
+    return located[: len(violations)], located[len(violations) :]
+
+
+def _correct_line(violation: Violation, line: int) -> Violation:
+    """Return a violation whose message names the line of the file; the parser saw one line of JSON Lines only."""
+    if not violation.rule.startswith("json."):
+        return violation
+    return replace(violation, message=_LINE.sub(f" at line {line}", violation.message, count=1))
+
+
+def format_result(checked: Checked) -> Iterator[Text]:
+    """Yield the lines that show the result for one document: its verdict, its key, violations and warnings."""
+    word, style = ("valid", "green") if checked.valid else ("INVALID", "red")
+    yield Text(f"{checked.document.place}: {word}", style)
+    if checked.key:
+        yield Text(f"  key {checked.key}")
+    for remark in checked.violations:
+        yield from _format_remark(checked.document, remark, "violation", "red")
+    for remark in checked.warnings:
+        yield from _format_remark(checked.document, remark, "warning", "yellow")
+
+
+def _format_remark(document: Document, remark: Remark, kind: str, colour: str) -> list[Text]:
+    """Return the lines that show a violation or warning: place and rule, excerpt of the source, message."""
+    violation, place = remark.violation, remark.place
+    pointer = violation.pointer or "the document"
+    message = Text(f"    {violation.message}")
+    if place is None or document.source is None:
+        return [Text.assemble("  ", (kind, colour), f" {pointer} [{violation.rule}]"), message]
+    at = f"{document.path}:{remark.line}:{place.column}"
+    source, caret = document.source.format_excerpt(place)
+    return [
+        Text.assemble("  ", (kind, colour), f" {at} {pointer} [{violation.rule}]"),
+        Text(f"    {source}"),
+        Text.assemble("    ", (caret, colour)),
+        message,
+    ]

@@ -1,0 +1,88 @@
+"""The local cloud that commands run the function against, embedded or at an endpoint."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import alilocal
+from alilocal.tablestore.model import STRING
+from hpoq.cloud.signing import Credentials
+
+QUEUE = "hpo-requests"
+TOPIC = "hpo-results"
+TABLE = "hpoq"
+DEAD_LETTER_QUEUE = "hpo-requests-dead"
+WATCH_QUEUE = "hpo-watch"
+TIMEOUT_SECONDS = 300
+"""The function's time-out. The queue's visibility time-out is longer."""
+
+# Here a look at an experiment costs nothing, and a person waits for its result.
+_PACE = {"HPOQ_WATCH_MIN_SECONDS": "2", "HPOQ_WATCH_MAX_SECONDS": "5"}
+_ID, _SECRET = "ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"
+_CREDENTIALS = (_ID, _SECRET, "ALIBABA_CLOUD_SECURITY_TOKEN")
+
+
+def environment(cloud: alilocal.LocalCloud, endpoint: str, store: str) -> dict[str, str]:
+    """Return the function's environment for `cloud`, which is reached at `endpoint`.
+
+    It includes the HPOQ_ variables of this process, so that they tune the function. Places (store, output, queue,
+    endpoints, region, account) and credentials are always the local cloud's: a run never reaches a deployment.
+    """
+    inherited = {name: value for name, value in os.environ.items() if name.startswith("HPOQ_")}
+    # One of the two without the other may be invalid.
+    pace = {} if inherited.keys() & _PACE.keys() else _PACE
+    return {**pace, **inherited, **local_settings(cloud, endpoint, store)}
+
+
+def local_settings(cloud: alilocal.LocalCloud, endpoint: str, store: str) -> dict[str, str]:
+    """Return the places and credentials of `cloud`, which is reached at `endpoint`, as variables."""
+    return {
+        "HPOQ_STORE": store,
+        "HPOQ_OUTPUT": f"smq://{TOPIC}",
+        "HPOQ_QUEUE": QUEUE,
+        "HPOQ_WATCH_QUEUE": WATCH_QUEUE,
+        "HPOQ_REGION": cloud.region,
+        "HPOQ_ACCOUNT_ID": cloud.account_id,
+        "HPOQ_PAIAUTOML_ENDPOINT": endpoint,
+        "HPOQ_SMQ_ENDPOINT": endpoint,
+        "HPOQ_EVENTBRIDGE_ENDPOINT": endpoint,
+        **_local_credentials(cloud),
+    }
+
+
+def remote_environment(endpoint: str, store: str) -> dict[str, str]:
+    """Return the function's environment for a local cloud that another process runs at `endpoint`.
+
+    Credentials in the environment of this process take precedence over the local cloud's well-known ones.
+    """
+    cloud = alilocal.LocalCloud()
+    given = {name: os.environ[name] for name in _CREDENTIALS if os.environ.get(name)}
+    return {**environment(cloud, endpoint, store), **(given or _local_credentials(cloud))}
+
+
+def loopback_credentials() -> Credentials:
+    """Return the local cloud's well-known credentials."""
+    cloud = alilocal.LocalCloud()
+    return Credentials(cloud.access_key_id, cloud.access_key_secret)
+
+
+def loopback_place() -> tuple[str, str]:
+    """Return the local cloud's account id and region."""
+    cloud = alilocal.LocalCloud()
+    return cloud.account_id, cloud.region
+
+
+def lay_out(cloud: alilocal.LocalCloud) -> None:
+    """Create the pipeline's queues, topic and table, unless they exist."""
+    for name in (QUEUE, DEAD_LETTER_QUEUE, WATCH_QUEUE):
+        if name not in cloud.queues:
+            cloud.queues.create(name, visibility_timeout=TIMEOUT_SECONDS + 60)
+    if TOPIC not in cloud.topics:
+        cloud.topics.create(TOPIC)
+    if TABLE not in cloud.tables.list():
+        cloud.tables.create(TABLE, [("key", STRING)])
+
+
+def _local_credentials(cloud: alilocal.LocalCloud) -> Mapping[str, str]:
+    return {_ID: cloud.access_key_id, _SECRET: cloud.access_key_secret}

@@ -1,0 +1,372 @@
+"""`hpoq dead`: list, show, redrive or drop the messages in the dead-letter queue."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TypeVar
+
+import click
+from rich.progress import Progress
+from rich.text import Text
+
+from fcruntime.jsonvalue import JsonObject, JsonValue
+from hpoq.clock import SystemClock
+from hpoq.cloud.smq import Smq
+from hpoq.errors import SettingsError
+from hpoq.settings import Settings
+from hpoqctl.cloud import DEAD_LETTER_QUEUE, QUEUE
+from hpoqctl.numbers import Number, WholeNumber
+from hpoqctl.output import console, count_of, notes, print_json
+from hpoqctl.positions import mask_secrets
+from hpoqctl.redrive import DeadLetter, Plan, Redriver, Report
+from hpoqctl.services import Target, explain_failure, find_target, name_dead_letter_queue, read_settings
+
+_Command = TypeVar("_Command", bound=Callable[..., None])
+
+_from = click.option(
+    "--from",
+    "source",
+    metavar="QUEUE",
+    help=f"The dead-letter queue to read. Default: HPOQ_DEAD_LETTER_QUEUE, or {DEAD_LETTER_QUEUE}.",
+)
+_endpoint = click.option(
+    "--endpoint", metavar="URL", help="The base URL of SMQ. Default: from the HPOQ_ settings."
+)
+_match = click.option(
+    "--match",
+    metavar="PATTERN",
+    help="Only dead letters whose own id, or whose message's id, key, idempotencyKey or name matches (*, ?, [...]).",
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+_dry_run = click.option("--dry-run", is_flag=True, help="Show what would be done. Change nothing.")
+_rate = click.option(
+    "--rate",
+    type=Number(min=0, min_open=True),
+    metavar="N",
+    help="At most N dead letters per second.",
+)
+
+
+def _limit(verb: str) -> Callable[[_Command], _Command]:
+    return click.option("--limit", type=WholeNumber(1), metavar="N", help=f"{verb} at most N dead letters.")
+
+
+@dataclass(frozen=True)
+class _Place:
+    """The dead-letter queue, and the queue that its messages came from."""
+
+    settings: Settings
+    target: Target
+    source: str
+
+    def plan(
+        self,
+        match: str | None,
+        limit: int | None = None,
+        rate: float | None = None,
+        *,
+        is_dry_run: bool = False,
+        is_deletion: bool = False,
+        as_new: bool = False,
+    ) -> Plan:
+        return Plan(
+            self.source,
+            self.target.queue,
+            self.settings.namespace,
+            self.settings.trigger,
+            match,
+            limit,
+            1 / rate if rate else 0.0,
+            is_dry_run=is_dry_run,
+            is_deletion=is_deletion,
+            as_new=as_new,
+        )
+
+
+def _find_place(source: str | None, queue: str | None, endpoint: str | None) -> _Place:
+    settings = read_settings()
+    try:
+        target = find_target(settings, queue, endpoint)
+    except SettingsError as exc:
+        raise click.UsageError("\n".join(exc.problems)) from exc
+    return _Place(settings, target, source or name_dead_letter_queue(settings))
+
+
+def _run(
+    smq: Smq, plan: Plan, label: str, on_dead_letter: Callable[[DeadLetter], object] = lambda _: None
+) -> Report:
+    out = notes()
+    with Progress(console=out, transient=True, disable=not out.is_terminal) as progress:
+        task = progress.add_task(label, total=None)
+        return Redriver(
+            smq,
+            SystemClock(),
+            plan,
+            on_dead_letter=on_dead_letter,
+            count_progress=lambda: progress.advance(task),
+        ).run()
+
+
+@click.group(name="dead")
+def command() -> None:
+    """Work on the messages in the dead-letter queue.
+
+    HPOQ_NAMESPACE and HPOQ_TRIGGER, which decide the keys of the messages, must be set as they are for the function.
+
+    Every command receives dead letters to look at them. It makes those that stay visible again before it ends, but
+    looking at a dead letter counts as receiving it. Dead letters that another receiver holds are invisible; the
+    command counts them and then exits with 1.
+    """
+
+
+@command.command(name="list", short_help="List dead letters, and which cannot be moved.")
+@_from
+@_endpoint
+@_match
+@_limit("List")
+@_json
+def list_dead_letters(
+    source: str | None, endpoint: str | None, match: str | None, limit: int | None, as_json: bool
+) -> None:
+    """List dead letters: when they arrived, their ids, keys and names, and which cannot be moved.
+
+    Exit code 1 means that a call failed, or that another receiver holds dead letters.
+    """
+    place = _find_place(source, None, endpoint)
+    plan = place.plan(match, limit, is_dry_run=True, is_deletion=True)
+    dead_letters: list[DeadLetter] = []
+    report = _run(place.target.smq, plan, "Reading", dead_letters.append)
+    if as_json:
+        rows: list[JsonValue] = [
+            _compose_row(dead_letter, row) for dead_letter in dead_letters for row in dead_letter.rows
+        ]
+        print_json({"deadLetters": rows, "invisible": report.invisible} | _compose_error(report))
+    else:
+        for dead_letter in dead_letters:
+            for row in dead_letter.rows:
+                console().print(_format_row(dead_letter, row))
+        _print_remarks(report, place, match, count_of(len(dead_letters), "dead letter"))
+    raise SystemExit(0 if report.is_success else 1)
+
+
+@command.command(name="show", short_help="Show the content of dead letters, without secrets.")
+@click.argument("pattern", metavar="PATTERN")
+@_from
+@_endpoint
+@_limit("Show")
+@_json
+def show(pattern: str, source: str | None, endpoint: str | None, limit: int | None, as_json: bool) -> None:
+    """Show the content of dead letters, also of those that cannot be moved. Secrets in it are masked.
+
+    PATTERN is the id of a dead letter, or the id, key, idempotencyKey or name of its message (*, ?, [...]).
+
+    Exit code 1 means that no dead letter matches, or that a call failed.
+    """
+    place = _find_place(source, None, endpoint)
+    plan = place.plan(pattern, limit, is_dry_run=True, is_deletion=True)
+    dead_letters: list[DeadLetter] = []
+    report = _run(place.target.smq, plan, "Reading", dead_letters.append)
+    if as_json:
+        rows: list[JsonValue] = [
+            {**_compose_row(dead_letter, row), "body": body}
+            for dead_letter in dead_letters
+            for row, body in _masked(dead_letter)
+        ]
+        print_json({"deadLetters": rows, "invisible": report.invisible} | _compose_error(report))
+    else:
+        for dead_letter in dead_letters:
+            for row, body in _masked(dead_letter):
+                console().print(_format_row(dead_letter, row))
+                console().print(Text(body))
+        _print_remarks(report, place, pattern)
+    raise SystemExit(0 if dead_letters and report.error is None else 1)
+
+
+@command.command(name="redrive")
+@_from
+@click.option("--queue", help=f"The queue to send to. Default: HPOQ_QUEUE, or {QUEUE}.")
+@_endpoint
+@_dry_run
+@_match
+@_limit("Move")
+@_rate
+@click.option(
+    "--as-new",
+    is_flag=True,
+    help="Also send the body of a dead letter whose key is not known, as a new message. Needs --match. If the "
+    "message was processed before, this creates a second experiment.",
+)
+@_json
+def redrive(
+    source: str | None,
+    queue: str | None,
+    endpoint: str | None,
+    dry_run: bool,
+    match: str | None,
+    limit: int | None,
+    rate: float | None,
+    as_new: bool,
+    as_json: bool,
+) -> None:
+    """Move messages from the dead-letter queue back to their queue.
+
+    Each message keeps its key. One that was processed after all, or that is moved twice because the command was
+    interrupted, is a duplicate and creates no second experiment. A message that was given up gets another attempt.
+    HPOQ_NAMESPACE and HPOQ_TRIGGER, which decide the keys, must be set as they are for the function.
+
+    A dead letter stays where it is if it cannot be read, if the key of its message is not known, or if its
+    message is too large to be sent again. What is not moved becomes visible again at the end, but looking at it
+    counts as receiving it. Dead letters that another receiver holds are invisible to this command; it reports how
+    many there are.
+
+    Exit code 1 means that a dead letter had to stay or was invisible, or that a call failed.
+    """
+    if as_new and match is None:
+        raise click.UsageError("--as-new needs --match, with the id of the dead letter from hpoq dead list.")
+    place = _find_place(source, queue, endpoint)
+    plan = place.plan(match, limit, rate, is_dry_run=dry_run, as_new=as_new)
+    report = _run(place.target.smq, plan, "Redriving")
+    if as_json:
+        print_json(report.as_json())
+    else:
+        _print_report(report, place, "would move" if dry_run else "moved", match)
+    raise SystemExit(0 if report.is_success else 1)
+
+
+@command.command(name="drop")
+@_from
+@_endpoint
+@_dry_run
+@_match
+@click.option("--all", "drops_all", is_flag=True, help="Drop every dead letter.")
+@_limit("Drop")
+@_rate
+@click.option(
+    "--to",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The file to append the dropped messages to, as JSON Lines. Default: a new file in the current folder.",
+)
+@_json
+def drop(
+    source: str | None,
+    endpoint: str | None,
+    dry_run: bool,
+    match: str | None,
+    drops_all: bool,
+    limit: int | None,
+    rate: float | None,
+    path: Path | None,
+    as_json: bool,
+) -> None:
+    """Delete dead letters, after their content was written to a file.
+
+    Give --match or --all. The file holds one JSON object per dead letter, with its body as it was in the queue, in
+    base64. Only the owner of the file can read it, because requests may contain credentials.
+
+    Exit code 1 means that a dead letter could not be deleted or was invisible, or that a call failed.
+    """
+    if drops_all == (match is not None):
+        raise click.UsageError("Give either --match PATTERN or --all.")
+    place = _find_place(source, None, endpoint)
+    plan = place.plan(match, limit, rate, is_dry_run=dry_run, is_deletion=True)
+    now = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    target = path or Path(f"{place.source}-{now}.jsonl")
+    with contextlib.nullcontext() if dry_run else _open_archive(target) as save:
+        report = _run(place.target.smq, plan, "Dropping", save or (lambda _: None))
+    shown = None if dry_run else str(target)
+    if as_json:
+        document = report.as_json()
+        print_json(
+            {"dropped" if name == "moved" else name: value for name, value in document.items()}
+            | {"file": shown}
+        )
+    else:
+        _print_report(report, place, "would drop" if dry_run else "dropped", match)
+        if shown:
+            console().print(Text(f"Their content is in {shown}."))
+    raise SystemExit(0 if report.is_success else 1)
+
+
+@contextlib.contextmanager
+def _open_archive(path: Path) -> Iterator[Callable[[DeadLetter], None]]:
+    """Yield a function that appends a dead letter to the file at `path`, durably, before it returns."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+
+        def save(dead_letter: DeadLetter) -> None:
+            rows: list[JsonValue] = [*dead_letter.rows]
+            content: JsonObject = {
+                "letterId": dead_letter.rows[0]["letterId"],
+                "enqueuedAt": dead_letter.enqueued_at,
+                "messages": rows,
+                "body": base64.b64encode(dead_letter.body).decode(),
+            }
+            file.write(json.dumps(content) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+        yield save
+
+
+def _masked(dead_letter: DeadLetter) -> Iterator[tuple[Mapping[str, JsonValue], str]]:
+    """Yield each message's row and its body as text, without secrets; that of the dead letter if no key is known."""
+    for row, body in zip(dead_letter.rows, dead_letter.bodies or [dead_letter.body], strict=True):
+        yield row, mask_secrets(body.decode(errors="replace"))
+
+
+def _compose_row(dead_letter: DeadLetter, row: Mapping[str, JsonValue]) -> JsonObject:
+    return {**row, "enqueuedAt": dead_letter.enqueued_at}
+
+
+def _compose_error(report: Report) -> JsonObject:
+    return {"error": str(report.error)} if report.error else {}
+
+
+def _format_row(dead_letter: DeadLetter, row: Mapping[str, JsonValue]) -> Text:
+    at = dead_letter.enqueued_at
+    arrived = (
+        datetime.fromtimestamp((at or 0) / 1000, timezone.utc).strftime("%Y-%m-%d %H:%M:%S") if at else "-"
+    )
+    key, name = row["key"] or "(key not known)", row["name"] or ""
+    line = Text(f"{arrived}  {row['letterId']}  {key}  {name}".rstrip())
+    return line.append(f"  cannot be moved: {row['reason']}", "yellow") if row["reason"] else line
+
+
+def _print_report(report: Report, place: _Place, verb: str, pattern: str | None) -> None:
+    out = console()
+    for row in report.moved:
+        message, key = row["messageId"] or row["letterId"], row["key"] or "(key not known)"
+        out.print(Text(f"{verb}  {message}  {key}  {row['name'] or ''}"))
+    for row in report.left:
+        if row["reason"]:
+            out.print(Text(f"left  dead letter {row['letterId']}: {row['reason']}", "yellow"))
+    for dead_letter_id in sorted(report.may_come_again):
+        text = (
+            f"dead letter {dead_letter_id} was sent, but not deleted: it may be moved again, as a duplicate"
+        )
+        if verb == "dropped":
+            text = f"dead letter {dead_letter_id} was not deleted: run the command again"
+        out.print(Text(text, "yellow"))
+    _print_remarks(report, place, pattern, f"{len(report.moved)} {verb}, {len(report.left)} left")
+
+
+def _print_remarks(report: Report, place: _Place, pattern: str | None, total: str = "") -> None:
+    if pattern is not None and not report.has_match and report.error is None:
+        console().print(Text(f"No dead letter matches {pattern}.", "yellow"))
+    if report.invisible:
+        text = f"invisible: {report.invisible} (another receiver holds them; run the command again later)"
+        console().print(Text(text, "yellow"))
+    if total and not (report.error and total.startswith("0 ")):
+        console().print(total)
+    if report.error:
+        problem = explain_failure(report.error, replace(place.target, queue=place.source))
+        notes().print(problem, style="red", markup=False)

@@ -1,0 +1,117 @@
+"""What all checks of `hpoq doctor` share: the environment that they examine, and their findings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, TypeVar
+
+from fcruntime.context import Invocation
+from fcruntime.jsonvalue import JsonObject
+from hpoq.clock import Clock
+from hpoq.cloud.caller import RetryPolicy, ServiceClient
+from hpoq.cloud.connections import new_session
+from hpoq.cloud.signing import CredentialsProvider
+from hpoq.cloud.transport import Transport
+from hpoq.errors import CallError, Denied, NoCredentials, NotFound, Throttled, Unavailable
+from hpoq.settings import Settings
+from hpoq.surroundings import Surroundings
+
+Verdict: TypeAlias = Literal["ok", "warning", "problem", "skipped"]
+Client = TypeVar("Client", bound=ServiceClient)
+
+CONNECT_SECONDS, READ_SECONDS = 3.0, 5.0
+_ABOUT_TIME = re.compile(r"timestamp|timeexpired|requesttimetooskewed", re.IGNORECASE)
+_ABOUT_KEYS = re.compile(r"accesskey|token|signature|credential|authfail", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check observed, and how to fix it. `fix` is empty if there is nothing to fix."""
+
+    check: str
+    verdict: Verdict
+    seen: str
+    fix: str = ""
+
+    def as_json(self) -> JsonObject:
+        """Return the finding for machines. Its members keep their names."""
+        return {"check": self.check, "verdict": self.verdict, "seen": self.seen, "mend": self.fix or None}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The environment under examination: `store` is the URL of the records, `function_timeout` is in seconds."""
+
+    settings: Settings
+    environ: Mapping[str, str]
+    credentials: CredentialsProvider
+    clock: Clock
+    store: str | None
+    function_timeout: float | None
+
+    @property
+    def around(self) -> Surroundings:
+        """The surroundings of the function as far as its environment defines them, without FC's context."""
+        return Surroundings(Invocation(), self.environ, self.settings)
+
+    def client(self, kind: type[Client], endpoint: str) -> Client:
+        """Return a client with short time-outs that does not retry."""
+        return kind(
+            Transport(new_session(1), self.clock),
+            endpoint,
+            self.credentials,
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=READ_SECONDS,
+            retry=RetryPolicy(attempts=1),
+        )
+
+
+Check: TypeAlias = Callable[[Subject], Iterable[Finding]]
+
+
+def examine(subject: Subject, checks: Sequence[Check]) -> list[Finding]:
+    """Run all `checks` and return their findings in the order of `checks`.
+
+    They run concurrently, since each may have to wait for a time-out.
+    """
+    with ThreadPoolExecutor(len(checks), "doctor") as pool:
+        found = [pool.submit(_run_check, check, subject) for check in checks]
+        return [finding for one in found for finding in one.result()]
+
+
+def _run_check(check: Check, subject: Subject) -> list[Finding]:
+    return list(check(subject))
+
+
+def explain_failure(
+    check: str, exc: CallError, *, action: str, absent: str, is_needed: bool = True
+) -> Finding:
+    """Return the finding for a call that failed with `exc`.
+
+    `action` is the RAM action that the call requires, and `absent` says how to fix a missing resource. `is_needed` is
+    False if the function itself does not make this call.
+    """
+    seen = str(exc)
+    if isinstance(exc, NoCredentials):
+        return Finding(check, "skipped", "there are no credentials")
+    if isinstance(exc, NotFound):
+        return Finding(check, "problem", seen, absent)
+    if isinstance(exc, Denied):
+        code, grant = exc.code or "", f"grant the RAM action {action} to these credentials"
+        if _ABOUT_TIME.search(code):
+            return Finding(check, "problem", seen, "set the clock of this machine")
+        if _ABOUT_KEYS.search(code):
+            return Finding(check, "problem", seen, "use an access key or a role that exists and is active")
+        if not is_needed:
+            return Finding(check, "warning", seen, f"to run this check, {grant}")
+        return Finding(check, "problem", seen, grant)
+    if isinstance(exc, Throttled):
+        return Finding(check, "warning", seen, "run it again later")
+    if isinstance(exc, Unavailable):
+        return Finding(check, "problem", seen, "first make the service reachable from this machine")
+    return Finding(
+        check, "problem", seen, "run it again; if the error persists, contact the support of the service"
+    )

@@ -1,0 +1,83 @@
+"""`hpoq doctor`: examine whether the function can run in this environment."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import click
+from rich.text import Text
+
+from fcruntime.jsonvalue import JsonValue
+from hpoq.clock import SystemClock
+from hpoq.cloud.signing import from_environment
+from hpoq.errors import SettingsError
+from hpoq.settings import Settings
+from hpoqctl.cloud import remote_environment
+from hpoqctl.doctor.checks import CHECKS
+from hpoqctl.doctor.checkup import Finding, Subject, examine
+from hpoqctl.numbers import Number
+from hpoqctl.output import console, count_of, print_json
+from hpoqctl.services import store_url
+
+_STYLES = {"ok": "green", "warning": "yellow", "problem": "red", "skipped": "dim"}
+
+
+@click.command(name="doctor")
+@click.option(
+    "--function-timeout",
+    type=Number(min=0, min_open=True),
+    metavar="SECONDS",
+    help="The function's time-out, to compare with those of queue, lease and requests.",
+)
+@click.option("--endpoint", metavar="URL", help="Examine a running `hpoq local`.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(function_timeout: float | None, endpoint: str | None, as_json: bool) -> None:
+    """Examine the function's environment: settings, credentials, services, permissions, clocks, time-outs.
+
+    Run it with the environment variables of the function and, if possible, with its role. It changes nothing. Checks
+    that would have an effect are skipped and listed. The network that it examines is that of this machine.
+
+    Exit code 1 means that a problem was found.
+    """
+    environ: Mapping[str, str] = os.environ
+    if endpoint is not None:
+        environ = {**os.environ, **remote_environment(endpoint, store_url(Settings(), None, endpoint))}
+    findings = _examine_environment(environ, function_timeout)
+    if as_json:
+        rows: list[JsonValue] = [finding.as_json() for finding in findings]
+        counts = Counter(finding.verdict for finding in findings)
+        print_json(
+            {
+                "findings": rows,
+                "summary": {name: counts[name] for name in ("ok", "warning", "problem", "skipped")},
+            }
+        )
+    else:
+        _print_findings(findings)
+    raise SystemExit(1 if any(finding.verdict == "problem" for finding in findings) else 0)
+
+
+def _examine_environment(environ: Mapping[str, str], function_timeout: float | None) -> list[Finding]:
+    try:
+        settings = Settings.from_environment(environ)
+    except SettingsError as exc:
+        return [
+            Finding("settings", "problem", problem, "correct or remove the variable")
+            for problem in exc.problems
+        ]
+    count = sum(name.startswith("HPOQ_") for name in environ)
+    subject = Subject(
+        settings, environ, from_environment(environ), SystemClock(), settings.store, function_timeout
+    )
+    return [Finding("settings", "ok", f"{count_of(count, 'HPOQ_ variable')} set"), *examine(subject, CHECKS)]
+
+
+def _print_findings(findings: Sequence[Finding]) -> None:
+    out = console()
+    for finding in findings:
+        line = Text(f"{finding.verdict:8}", _STYLES[finding.verdict]).append(f"{finding.check}: ", "bold")
+        out.print(line.append(finding.seen))
+        if finding.fix:
+            out.print(Text(f"        fix: {finding.fix}", _STYLES[finding.verdict]))

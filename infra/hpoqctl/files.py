@@ -1,0 +1,151 @@
+"""Input files: one document per file, JSON Lines, YAML, folders, and standard input."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from fcruntime.triggers.body import looks_like_json, unwrap_base64
+from hpoq.contract.jsontext import describe_encoding
+from hpoq.errors import Violation
+from hpoqctl.positions import Source
+
+_LINES = (".jsonl", ".ndjson")
+_YAML = (".yaml", ".yml")
+_REQUESTS = (".json", *_LINES, *_YAML)
+_NOT_INPUT = (".md",)
+
+
+@dataclass(frozen=True)
+class Document:
+    """The bytes of one document, and their place (`path`, `path:line` in JSON Lines, `path#n` in YAML).
+
+    `source` is the text that the document was read from, or None if the bytes are not UTF-8. `problem` is set if the
+    text could not be read, so that `data` is empty; it includes the offset of the error.
+    """
+
+    place: str
+    data: bytes = field(repr=False)
+    path: str = ""
+    source: Source | None = field(default=None, repr=False)
+    problem: tuple[Violation, int] | None = None
+
+
+def read_requests(paths: Iterable[str]) -> Iterator[Document]:
+    """Yield every request under `paths`, the files of a folder in the order of their names. YAML becomes JSON.
+
+    Of a folder only files with the names of JSON, JSON Lines and YAML are read: a folder of requests may also hold
+    code, data and keys. A file that is named itself is read whatever its name. Raises as `read_documents` does.
+    """
+    for path in paths:
+        if path == "-":
+            yield from _read_standard_input()
+            continue
+        for file in _list_files(Path(path), _is_request):
+            yield from _read_file(file, yaml=True)
+
+
+def read_documents(paths: Iterable[str]) -> Iterator[Document]:
+    """Yield every trigger event under `paths`, with unchanged bytes.
+
+    Hidden files and Markdown in folders are ignored. Raises click's usage error (exit code 2) for a path that does
+    not exist or cannot be read, and for a folder without files to read.
+    """
+    for path in paths:
+        if path == "-":
+            yield _make_document("-", "-", sys.stdin.buffer.read())
+            continue
+        for file in _list_files(Path(path), lambda file: file.suffix not in _NOT_INPUT):
+            yield from _read_file(file, yaml=False)
+
+
+def _is_request(file: Path) -> bool:
+    return file.suffix.lower() in _REQUESTS
+
+
+def _list_files(path: Path, is_input: Callable[[Path], bool]) -> list[Path]:
+    if not path.exists():
+        raise click.BadParameter(f"{path} does not exist")
+    if not path.is_dir():
+        return [path]
+    files = sorted(
+        file
+        for file in path.rglob("*")
+        if file.is_file()
+        and is_input(file)
+        and not any(part.startswith(".") for part in file.relative_to(path).parts)
+    )
+    if not files:
+        kinds = f" ({', '.join(_REQUESTS)})" if is_input is _is_request else ""
+        raise click.BadParameter(f"{path} contains no files to read{kinds}")
+    return files
+
+
+def _read_file(file: Path, *, yaml: bool) -> Iterator[Document]:
+    suffix = file.suffix.lower()
+    try:
+        if suffix in _LINES:
+            yield from _read_lines(file)
+        elif yaml and suffix in _YAML:
+            yield from _read_yaml(str(file), file.read_bytes())
+        else:
+            yield _make_document(str(file), str(file), file.read_bytes())
+    except OSError as exc:
+        raise click.BadParameter(f"{file}: {exc.strerror}") from exc
+
+
+def _read_standard_input() -> Iterator[Document]:
+    """Read JSON, base64 of it, or else YAML, which has no name here that could distinguish it."""
+    data = sys.stdin.buffer.read()
+    if looks_like_json(unwrap_base64(data)) or not data.strip():
+        yield _make_document("-", "-", data)
+    else:
+        yield from _read_yaml("-", data)
+
+
+def _make_document(place: str, path: str, data: bytes, line: int = 1) -> Document:
+    try:
+        return Document(place, data, path, Source(data.decode("utf-8-sig"), line))
+    except UnicodeDecodeError:
+        return Document(place, data, path)
+
+
+def _read_lines(file: Path) -> Iterator[Document]:
+    is_empty = True
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                is_empty = False
+                yield _make_document(f"{file}:{number}", str(file), line.rstrip(b"\r\n"), number)
+    if is_empty:
+        # One empty document, which is an error: a file without any is hardly meant.
+        yield _make_document(str(file), str(file), b"")
+
+
+def _read_yaml(path: str, data: bytes) -> Iterator[Document]:
+    from hpoqctl.yamltext import YamlError, load_documents
+
+    number = 0
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        problem = Violation("", "json.encoding", describe_encoding(data, exc.start))
+        yield Document(path, b"", path, None, (problem, 0))
+        return
+    try:
+        for number, document in enumerate(load_documents(text), 1):
+            place = path if number == 1 else f"{path}#{number}"
+            body = json.dumps(document.value, ensure_ascii=False, separators=(",", ":"))
+            source = Source(text, yaml_root=document.root)
+            yield Document(place, body.encode(errors="surrogatepass"), path, source)
+        if not number:
+            empty = Violation("", "yaml.syntax", "not YAML: there is no request in this text")
+            yield Document(path, b"", path, Source(text), (empty, 0))
+    except YamlError as exc:
+        place = f"{path}#{number + 1}" if number else path
+        yield Document(place, b"", path, Source(text), (Violation("", exc.rule, exc.message), exc.offset))

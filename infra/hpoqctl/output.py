@@ -1,0 +1,111 @@
+"""How all commands print: JSON for machines, text and progress bars for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from fcruntime.jsonvalue import JsonObject, JsonValue
+
+_FEWEST_FOR_A_BAR = 20
+OUTCOME_STYLES: Mapping[str, str] = {
+    "created": "green",
+    "duplicate": "cyan",
+    "rejected": "yellow",
+    "retry": "magenta",
+    "failed": "red",
+    "accepted": "green",
+    "stopping": "yellow",
+    "finished": "green",
+}
+_MOST_VIOLATIONS = 5
+_LONGEST = 200
+_INDENT = " " * 13
+
+_Item = TypeVar("_Item")
+
+
+def print_json(document: Mapping[str, JsonValue]) -> None:
+    """Print one JSON object to standard output, on one line and in ASCII, which every locale can print."""
+    click.echo(json.dumps(document))
+
+
+def console() -> Console:
+    """Return a console for standard output. It does not wrap lines, so a pipe gets them whole."""
+    return Console(highlight=False, soft_wrap=True)
+
+
+def notes() -> Console:
+    """Return a console for standard error, for progress and hints."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def count_of(number: int, noun: str) -> str:
+    """Return a number and its noun in the singular or the plural: "1 file", "2 files"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def track_progress(items: Sequence[_Item], label: str) -> Iterable[_Item]:
+    """Iterate over `items`, with a progress bar on standard error if there are many and it is a terminal."""
+    out = notes()
+    if len(items) < _FEWEST_FOR_A_BAR or not out.is_terminal:
+        return items
+    from rich.progress import track  # only a bar needs this import, which takes long
+
+    return track(items, label, console=out, transient=True)
+
+
+def format_outcome(row: JsonObject) -> Iterator[Text]:
+    """Yield a line with a message's outcome, id, key and experiment, then lines that explain its error if any.
+
+    `row` has the form of a row in the report of an invocation.
+    """
+    outcome, error = str(row["outcome"]), row["error"]
+    message, key = str(row["messageId"] or "(no message id)"), str(row["key"])[:8]
+    result = str(row["experimentId"] or (error["code"] if isinstance(error, dict) else ""))
+    yield Text.assemble("  ", (f"{outcome:9}", OUTCOME_STYLES[outcome]), f"  {message}  {key}  {result}")
+    if not isinstance(error, dict):
+        return
+    listed = error.get("violations")
+    violations = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    for violation in violations[:_MOST_VIOLATIONS]:
+        pointer = str(violation["pointer"]) or "the document"
+        yield Text(f"{_INDENT}{pointer}: {violation['message']} [{violation['rule']}]")
+    if len(violations) > _MOST_VIOLATIONS:
+        yield Text(f"{_INDENT}and {len(violations) - _MOST_VIOLATIONS} more")
+    if not violations:
+        yield Text(f"{_INDENT}{error['message']}")
+
+
+def format_hyperparameters(values: Mapping[str, JsonValue], *, is_short: bool = False) -> str:
+    """Return hyperparameters as `name=value`, without the `${}` around names; shortened for a table if `is_short`."""
+    text = "  ".join(
+        f"{name.removeprefix('${').removesuffix('}')}={_format_value(value, is_short=is_short)}"
+        for name, value in values.items()
+    )
+    return text if not is_short or len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _format_value(value: JsonValue, *, is_short: bool) -> str:
+    return f"{value:.5g}" if is_short and isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+
+
+def format_workflow_command(name: str, message: str, **properties: str) -> str:
+    """Return a workflow command, which GitHub's runner reads from the output of a step.
+
+    It is escaped as https://github.com/actions/toolkit/blob/main/packages/core/src/command.ts does.
+    """
+    listed = ",".join(
+        f"{key}={_escape_data(value).replace(':', '%3A').replace(',', '%2C')}"
+        for key, value in properties.items()
+    )
+    return f"::{name} {listed}::{_escape_data(message)}"
+
+
+def _escape_data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")

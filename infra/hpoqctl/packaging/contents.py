@@ -1,0 +1,94 @@
+"""The files of a code package (what the handler imports, and the licences), and the zip that holds them."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import fcruntime
+import hpoq
+from hpoqctl.packaging.wheels import Wheel
+
+# These serve users of the package `hpoq`; the handler never imports them. Everything else in it is deployed. A test
+# fails if the zip holds a module that no import from the handler leads to.
+_NOT_DEPLOYED = ("__main__.py", "producer/", "testing", "idempotency/powertools.py")
+_SKIPPED = re.compile(
+    r"(^|/)(__pycache__|tests?)/|\.(pyc|pyi|c|h|pyx|pxd|md)$|(^|/)py\.typed$"
+    # pip's own records are skipped. METADATA, entry points and licences are kept.
+    r"|\.dist-info/(RECORD|WHEEL|INSTALLER|REQUESTED|top_level\.txt|zip-safe)$"
+)
+_DATA = re.compile(r"[^/]+\.data/(?P<kind>[^/]+)/(?P<rest>.+)")
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of the package: its path there, its bytes, and the distribution that it belongs to."""
+
+    path: str
+    data: bytes
+    distribution: str
+
+
+def list_own_files() -> Iterator[File]:
+    """Yield the sources of the function and of its runtime, from where they are installed."""
+    for package in (hpoq, fcruntime):
+        root = Path(str(package.__file__)).parent
+        for path in sorted(root.rglob("*.py")):
+            inside = path.relative_to(root)
+            if package is not hpoq or not inside.as_posix().startswith(_NOT_DEPLOYED):
+                yield File(f"{root.name}/{inside.as_posix()}", path.read_bytes(), f"hpoq {version('hpoq')}")
+
+
+def list_wheel_files(wheel: Wheel) -> Iterator[File]:
+    """Yield the files of a wheel that are needed at run time, with the paths that an installer gives them."""
+    with zipfile.ZipFile(wheel.path) as archive:
+        for name in archive.namelist():
+            placed = _find_installed_path(name)
+            if placed is not None and not name.endswith("/") and not _SKIPPED.search(placed):
+                yield File(placed, archive.read(name), f"{wheel.name} {wheel.version}")
+
+
+def _find_installed_path(name: str) -> str | None:
+    """Return where an installer puts a file of a wheel, or None for scripts and headers, which are not needed."""
+    data = _DATA.fullmatch(name)
+    if data is None:
+        return name
+    return data["rest"] if data["kind"] in ("purelib", "platlib") else None
+
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_UNIX = 3
+_READABLE = 0o100644 << 16
+
+
+class FileConflict(Exception):
+    """Two distributions contain different files of the same path."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(
+            f"Two distributions contain different files {path}. Give a --lock with versions that do not conflict."
+        )
+
+
+def write_archive(target: Path, files: Iterable[File], prefix: str = "") -> dict[str, int]:
+    """Write `files` below `prefix`, sorted by path, and return the packed size of each in bytes, by path.
+
+    The same files give the same bytes, whenever and wherever they are written. Raises FileConflict.
+    """
+    by_path: dict[str, File] = {}
+    for file in files:
+        if by_path.setdefault(file.path, file).data != file.data:
+            raise FileConflict(file.path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for path in sorted(by_path):
+            entry = zipfile.ZipInfo(prefix + path, _EPOCH)
+            entry.create_system, entry.external_attr = _UNIX, _READABLE
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, by_path[path].data, compresslevel=9)
+        return {entry.filename.removeprefix(prefix): entry.compress_size for entry in archive.infolist()}

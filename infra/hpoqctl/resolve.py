@@ -1,0 +1,256 @@
+"""`hpoq resolve`: record what a person found out about a key whose create is in doubt."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+
+import click
+from rich.text import Text
+
+from fcruntime.jsonvalue import JsonObject, JsonValue
+from hpoq.clock import Budget
+from hpoq.cloud.paiautoml import PaiAutoMl, identify_place
+from hpoq.contract.identity import find_marker_keys
+from hpoq.errors import Ambiguous, CallError, Incomplete, NotFound, SettingsError, StoreError
+from hpoq.idempotency.record import Record
+from hpoq.idempotency.store import Store
+from hpoq.processing import lifecycle
+from hpoq.processing.lifecycle import Standing
+from hpoq.processing.reconcile import Sought, find
+from hpoq.settings import Settings
+from hpoqctl.explanation import format_time, name_end
+from hpoqctl.output import console, print_json
+from hpoqctl.services import (
+    check_keys,
+    derive_keys,
+    experiments_endpoint,
+    explain_store_failure,
+    find_store,
+    open_experiments,
+    read_clock,
+    read_settings,
+    source_option,
+    store_url,
+)
+
+# A search reads page after page, each within the read time-out of one call.
+_SEARCH_SECONDS = 120.0
+
+
+class _RefusedError(Exception):
+    """The decision is not recorded; the text says why."""
+
+
+@dataclass(frozen=True)
+class _Service:
+    """PAI AutoML as the function knows it: its client, its endpoint, and the settings of the search."""
+
+    client: PaiAutoMl
+    endpoint: str
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class _Decision:
+    """What the operator found out: the experiment's id, or None if none exists."""
+
+    key: str
+    experiment_id: str | None
+
+
+@click.command(name="resolve")
+@click.argument("key", required=False)
+@click.option("--message-id", help="The id of the message at its source, instead of KEY.")
+@source_option
+@click.option("--idempotency-key", "producer_key", help="The producer's own key, instead of KEY.")
+@click.option(
+    "--none", "is_none", is_flag=True, help="No experiment exists: the next delivery may create it."
+)
+@click.option(
+    "--experiment",
+    "experiment_id",
+    metavar="ID",
+    help="This experiment is the one: the next delivery announces it.",
+)
+@click.option(
+    "--unchecked", is_flag=True, help="Do not ask the service, and do not wait for an earlier create."
+)
+@click.option("--store", "url", metavar="URL", help="The store with the records. Default: HPOQ_STORE.")
+@click.option("--endpoint", metavar="URL", help="Use the records and experiments of a running `hpoq local`.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    key: str | None,
+    message_id: str | None,
+    source: str,
+    producer_key: str | None,
+    is_none: bool,
+    experiment_id: str | None,
+    unchecked: bool,
+    url: str | None,
+    endpoint: str | None,
+    as_json: bool,
+) -> None:
+    """Record whether the experiment of KEY exists, and end the doubt about it.
+
+    Use it when the log has operator.needed with code Ambiguous: hpoq cannot find out whether an earlier create
+    happened, so the message waits. Look for the experiment in the console of PAI, by name and time. Give --none if
+    there is none, or its id with --experiment. A wrong --none leads to a second experiment.
+
+    Only a key that no delivery holds and that has no outcome can be resolved. The service is asked first. With
+    --experiment, the experiment must exist and must not carry another message's key. With --none, no experiment may
+    carry the key, and no earlier create may still take effect. Afterwards the message has to be delivered again.
+
+    Exit code 1 means that nothing was recorded.
+    """
+    if is_none == (experiment_id is not None):
+        raise click.UsageError("Give either --none or --experiment ID.")
+    if experiment_id in ("", ".", ".."):
+        raise click.UsageError(f"{experiment_id!r} is not an experiment id. Give --experiment ID.")
+    settings = read_settings()
+    keys = [key] if key is not None else []
+    check_keys(keys)
+    message_ids, producer_keys = ([one] if one is not None else [] for one in (message_id, producer_key))
+    keys += derive_keys(source, message_ids, producer_keys, settings.namespace)
+    if len(keys) != 1:
+        raise click.UsageError("Give exactly one of KEY, --message-id and --idempotency-key.")
+    decision = _Decision(keys[0], experiment_id)
+    reason, lines = None, list[str]()
+    try:
+        service = None if unchecked else _find_service(settings, endpoint)
+        with closing(find_store(settings, url, endpoint)) as store:
+            lines = _record(store, service, decision, read_clock(store_url(settings, url, endpoint)))
+    except SettingsError as exc:
+        raise click.UsageError("\n".join(exc.problems)) from exc
+    except _RefusedError as exc:
+        reason = str(exc)
+    except StoreError as exc:
+        reason = explain_store_failure(exc, store_url(settings, url, endpoint))
+    _print_result(decision, reason, lines, as_json=as_json)
+    raise SystemExit(0 if reason is None else 1)
+
+
+def _find_service(settings: Settings, endpoint: str | None) -> _Service:
+    """Return the service at `endpoint`, or that of the settings if it is None. Raises SettingsError."""
+    url = experiments_endpoint(settings, endpoint)
+    return _Service(open_experiments(settings, endpoint), url, settings)
+
+
+def _record(store: Store, service: _Service | None, decision: _Decision, now: float) -> list[str]:
+    """Write the decision and return what follows from it. Raises _RefusedError, StoreError."""
+    record = _check_record(store.get(decision.key), now)
+    if service is not None and decision.experiment_id is not None:
+        _check_experiment(service, decision.experiment_id, record.key)
+    elif service is not None:
+        _check_absence(service, record, now)
+    if decision.experiment_id is None:
+        resolved = lifecycle.resolve_none(record, now)
+    else:
+        resolved = lifecycle.resolve_experiment(record, decision.experiment_id, now)
+    if not store.replace(resolved, record.version):
+        raise _RefusedError(
+            "a delivery has claimed the key in the meantime. See hpoq status, and run the command again if needed."
+        )
+    return _explain_result(record, decision, now)
+
+
+def _check_record(record: Record | None, now: float) -> Record:
+    if record is None:
+        raise _RefusedError("this key has no record. Check the key with hpoq status.")
+    standing = lifecycle.standing(record, now)
+    if standing is Standing.HELD:
+        ends = format_time(record.lease_until)
+        raise _RefusedError(f"it is still being processed, until {ends}. Run the command again after that.")
+    if standing is not Standing.ABANDONED:
+        raise _RefusedError(f"it has already ended as {name_end(record)}. There is nothing to resolve.")
+    return record
+
+
+def _check_experiment(service: _Service, experiment_id: str, key: str) -> None:
+    try:
+        found = service.client.get_hpo_experiment(experiment_id)
+    except NotFound as exc:
+        problem = f"experiment {experiment_id} does not exist, or these credentials may not see it."
+        raise _RefusedError(f"{problem} Give --unchecked to record it nevertheless.") from exc
+    except CallError as exc:
+        problem = f"experiment {experiment_id} could not be looked up ({exc})."
+        raise _RefusedError(f"{problem} Give --unchecked to record it nevertheless.") from exc
+    keys = find_marker_keys(found.tags, found.description)
+    if keys and key not in keys:
+        problem = f"experiment {experiment_id} carries the key of another message, {', '.join(sorted(keys))}."
+        raise _RefusedError(f"{problem} Give --unchecked to record it nevertheless.")
+
+
+def _check_absence(service: _Service, record: Record, now: float) -> None:
+    """Raise _RefusedError if an experiment bears the key of `record`, or if one may still appear."""
+    if record.place not in (None, identify_place(service.endpoint)):
+        problem = f"its create was sent to {record.place}, and the endpoint is now {service.endpoint}."
+        raise _RefusedError(f"{problem} Set HPOQ_PAIAUTOML_ENDPOINT={record.place}, or give --unchecked.")
+    sought = Sought(
+        key=record.key,
+        # The claim's clock may have been ahead.
+        since=record.claimed_at - service.settings.clock_skew_seconds,
+        name=None,
+        workspace_id=None,
+        tagged=record.tagged,
+        described=record.described,
+        description_length=0,
+    )
+    budget, page_size = Budget.lasting(_SEARCH_SECONDS), service.settings.list_page_size
+    try:
+        found = find(service.client, sought, thorough=True, page_size=page_size, budget=budget)
+    except (Ambiguous, Incomplete):
+        # The listing cannot tell, which is why an operator looked.
+        found = None
+    except CallError as exc:
+        problem = f"the service could not be searched for its experiment ({exc})."
+        raise _RefusedError(f"{problem} Give --unchecked to record it nevertheless.") from exc
+    if found is not None:
+        raise _RefusedError(
+            f"experiment {found.experiment_id} carries this key. Use --experiment {found.experiment_id}."
+        )
+    if lifecycle.is_in_doubt(record.doubt_until, now):
+        ends = format_time(record.doubt_until or now)
+        problem = f"an earlier create may still take effect until {ends}. Run the command again after that."
+        raise _RefusedError(f"{problem} Give --unchecked to record it nevertheless.")
+
+
+def _explain_result(record: Record, decision: _Decision, now: float) -> list[str]:
+    if decision.experiment_id is not None:
+        lines = [f"The next delivery announces experiment {decision.experiment_id} and creates none."]
+    else:
+        lines = ["The next delivery creates the experiment."]
+        if lifecycle.is_in_doubt(record.doubt_until, now):
+            until = format_time(record.doubt_until or now)
+            lines.append(
+                f"Until {until} an earlier create may still take effect. Then there would be two experiments."
+            )
+    lines.append(
+        "The message has to be delivered again. If it is in its queue, that happens by itself; if it is in the "
+        f"dead-letter queue: hpoq redrive --match {decision.key}"
+    )
+    return lines
+
+
+def _print_result(decision: _Decision, reason: str | None, lines: list[str], *, as_json: bool) -> None:
+    if as_json:
+        explanation: list[JsonValue] = [*lines]
+        document: JsonObject = {
+            "key": decision.key,
+            "resolved": reason is None,
+            "experimentId": decision.experiment_id,
+            "reason": reason,
+            "explanation": explanation,
+        }
+        print_json(document)
+        return
+    out = console()
+    if reason is not None:
+        out.print(Text(f"{decision.key}  ").append("not resolved", "red").append(f": {reason}"))
+        return
+    found = (
+        "no experiment exists" if decision.experiment_id is None else f"experiment {decision.experiment_id}"
+    )
+    out.print(Text(f"{decision.key}  ").append("resolved", "green").append(f": {found}"))
+    for line in lines:
+        out.print(Text(f"  {line}"))

@@ -1,0 +1,239 @@
+"""`hpoq send`: put request messages into the queue, and optionally wait for their events."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import click
+from rich.progress import Progress
+from rich.text import Text
+
+from fcruntime.jsonvalue import JsonObject, JsonValue
+from hpoq.clock import SystemClock
+from hpoq.contract.events import outcome_of
+from hpoq.contract.finding import get_member
+from hpoq.contract.identity import derive_message_key
+from hpoq.errors import CallError, SettingsError
+from hpoq.producer import SentRequest
+from hpoqctl.checking import derive_own_key
+from hpoqctl.cloud import QUEUE
+from hpoqctl.experimentlog import Experiments
+from hpoqctl.files import Document, read_requests
+from hpoqctl.following import (
+    ENDS,
+    TrialProgress,
+    WaitCommand,
+    find_experiments,
+    format_result,
+    is_good_result,
+)
+from hpoqctl.inbox import Answers, Inbox, collect_answers, convert_event, open_inbox_at
+from hpoqctl.numbers import Number
+from hpoqctl.outgoing import Outgoing, prepare_requests
+from hpoqctl.output import console, count_of, format_outcome, notes, print_json, track_progress
+from hpoqctl.services import Target, explain_failure, find_target, read_settings
+
+_TIMEOUT_SECONDS = 300.0
+_GOOD = ("created", "accepted", "stopping")
+_NO_RESULT = "The experiment has not ended. hpoq trials {experiment_id} --follow shows how it goes on."
+_NO_EVENT = "The message is not processed yet, or its event went to earlier subscribers only."
+
+
+@dataclass
+class _Run:
+    """What was sent of `requests`, and with --wait the events that answer it. `error` ended the run."""
+
+    requests: Sequence[Outgoing]
+    sent: list[SentRequest] = field(default_factory=list)
+    answers: Answers | None = None
+    seconds: float = 0.0
+    error: str | None = None
+    is_interrupted: bool = False
+
+    def is_success(self) -> bool:
+        """Return whether every message was sent and, with --wait, came to a good end."""
+        if self.error is not None or self.answers is None:
+            return self.error is None
+        answers = [outcome_of(event) in _GOOD for event in self.answers.events.values()]
+        return self.answers.is_complete and all(
+            [*answers, *map(is_good_result, self.answers.results.values())]
+        )
+
+    def rows(self) -> Iterator[tuple[Document, SentRequest, JsonObject | None, JsonObject | None]]:
+        """Yield each document that was sent with its message, its event and its result, None if that has not come."""
+        # A failed call leaves fewer messages than requests.
+        for index, (outgoing, request) in enumerate(zip(self.requests, self.sent)):  # noqa: B905
+            answers = self.answers or Answers(())
+            yield outgoing.document, request, answers.events.get(index), answers.results.get(index)
+
+
+@click.command(name="send", cls=WaitCommand)
+@click.argument("paths", nargs=-1, required=True, metavar="FILE...")
+@click.option("--queue", help=f"The queue to send to. Default: HPOQ_QUEUE, or {QUEUE}.")
+@click.option("--endpoint", metavar="URL", help="The base URL of SMQ. Default: from the HPOQ_ settings.")
+@click.option(
+    "--key",
+    type=click.Choice(["auto"]),
+    help="auto: derive an idempotencyKey from the content of each request that has none.",
+)
+@click.option("--no-check", is_flag=True, help="Send requests as they are, without checking them.")
+@click.option(
+    "--wait",
+    type=click.Choice(ENDS),
+    help="Wait until every message is answered by an event (created, the default) or until its experiment has ended.",
+)
+@click.option(
+    "--timeout",
+    type=Number(min=0, min_open=True),
+    metavar="SECONDS",
+    help="The longest time that --wait waits. Default: 300, or without limit for finished.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    paths: Sequence[str],
+    queue: str | None,
+    endpoint: str | None,
+    key: str | None,
+    no_check: bool,
+    wait: str | None,
+    timeout: float | None,
+    as_json: bool,
+) -> None:
+    """Send requests to the queue and print the message id and the key of each.
+
+    A FILE contains one request in JSON, one request per line in JSON Lines (.jsonl, .ndjson), or one or more requests
+    in YAML (.yaml, .yml). It can also be a folder, of which only files with these names and .json are read, or - for
+    standard input.
+
+    All requests are checked first, as `hpoq check` does. If one is invalid, nothing is sent.
+
+    If you repeat `hpoq send`, only requests with an idempotencyKey or in a
+    CloudEvent are protected against a second experiment. With
+    --key auto, a request without one gets a key that is derived from its experiment, so that the same experiment is
+    created only once.
+
+    --wait creates a temporary queue and subscribes it to the topic of HPOQ_OUTPUT. Both are removed at the end, also
+    after Ctrl-C. `--wait finished` waits for the result of each experiment and shows how many of its trials have
+    ended; it needs a function that follows experiments (HPOQ_WATCH_QUEUE).
+
+    Exit code 1 means that a request is invalid, or that a message could not be sent. With --wait it also means that a
+    request was rejected, that it failed, that an experiment failed, or that an event has not come.
+    """
+    settings = read_settings()
+    client = None
+    run = _Run(prepare_requests(read_requests(paths), key=key, check=not no_check, as_json=as_json))
+    try:
+        target = find_target(settings, queue, endpoint)
+        with open_inbox_at(target) if wait else contextlib.nullcontext() as inbox:
+            _send_requests(target, run, settings.namespace)
+            if inbox is not None:
+                run.answers = Answers(run.sent, to_end=wait == "finished")
+                client = find_experiments(settings, target, endpoint) if run.answers.to_end else None
+                _wait_for_answers(inbox, run, run.answers, timeout, client)
+    except SettingsError as exc:
+        raise click.UsageError("\n".join(exc.problems)) from exc
+    except CallError as exc:
+        run.error = explain_failure(exc, target)
+    if as_json:
+        print_json(_compose_document(run))
+    else:
+        _print_result(run, client)
+    raise SystemExit(130 if run.is_interrupted else 0 if run.is_success() else 1)
+
+
+def _send_requests(target: Target, run: _Run, namespace: str) -> None:
+    for outgoing in track_progress(run.requests, "Sending"):
+        document = outgoing.document
+        key = derive_own_key(document.data, outgoing.request, namespace)
+        # After an unknown end the send is repeated only if a second copy would be a duplicate.
+        message = target.smq.send_message(target.queue, document.data, repeatable=key is not None)
+        key = key or derive_message_key(None, message.message_id, namespace)
+        run.sent.append(SentRequest(message.message_id, key))
+
+
+def _wait_for_answers(
+    inbox: Inbox, run: _Run, answers: Answers, timeout: float | None, client: Experiments | None
+) -> None:
+    seconds = timeout or (math.inf if answers.to_end else _TIMEOUT_SECONDS)
+    out, began = notes(), time.monotonic()
+    with Progress(console=out, transient=True, disable=not out.is_terminal) as progress:
+        task = progress.add_task("Waiting for events", total=len(run.sent))
+        requests = [outgoing.document.data for outgoing in run.requests]
+        trials = TrialProgress(progress, answers, requests, client) if answers.to_end else None
+
+        def show(count: int) -> None:
+            progress.update(task, completed=count)
+            if trials is not None:
+                trials.update()
+
+        try:
+            collect_answers(inbox, answers, SystemClock(), seconds, show)
+        except KeyboardInterrupt:
+            run.is_interrupted = True  # what was sent is still printed
+    run.seconds = time.monotonic() - began
+
+
+def _compose_document(run: _Run) -> dict[str, JsonValue]:
+    sent: list[JsonValue] = [
+        {"path": document.place, "messageId": request.message_id, "key": request.key}
+        for document, request, *_ in run.rows()
+    ]
+    document: dict[str, JsonValue] = {"sent": sent}
+    if run.answers is not None:
+        every = [*run.answers.events.values(), *run.answers.results.values()]
+        distinct = {str(event.get("id")): event for event in every}
+        document["events"] = list(distinct.values())
+        document["missing"] = [request.message_id for request in run.answers.missing]
+    if run.error:
+        document["error"] = run.error
+    return document
+
+
+def _print_result(run: _Run, client: Experiments | None) -> None:
+    first: dict[str, str] = {}  # the place of the first request that each event answers
+    for index, (document, request, event, _) in enumerate(run.rows()):
+        console().print(Text(f"{request.message_id}  {request.key}  {document.place}"))
+        place = document.place if event is None else first.setdefault(str(event.get("id")), document.place)
+        if place is not document.place:
+            console().print(Text(f"  the same key as {place}, and the same answer", "cyan"))
+        elif run.answers is not None:
+            for line in _format_answer(run.answers, index, client):
+                console().print(line)
+    if run.error:
+        sent = f"Sent {len(run.sent)} of {count_of(len(run.requests), 'message')}"
+        notes().print(f"{sent}, then a call failed: {run.error}", style="red", markup=False)
+    elif run.answers is not None:
+        console().print(_summarize(run.answers, run.seconds), markup=False)
+
+
+def _format_answer(answers: Answers, index: int, client: Experiments | None) -> Iterator[Text]:
+    """Yield the lines on the event and the result of one message, or on their absence."""
+    event, result = answers.events.get(index), answers.results.get(index)
+    if event is None:
+        yield Text(f"  no event   {_NO_EVENT}", "magenta")
+    else:
+        yield from format_outcome(convert_event(answers.sent[index], event))
+        earlier = get_member(event, "data", "messageId")
+        if isinstance(earlier, str) and earlier not in {request.message_id for request in answers.sent}:
+            yield Text(f"  sent before, as message {earlier}", "cyan")
+    if result is not None:
+        yield from format_result(result, client)
+    elif answers.to_end and index in answers.unfinished:
+        experiment_id = get_member(event, "data", "experimentId")
+        yield Text(f"  no result  {_NO_RESULT.format(experiment_id=experiment_id)}", "magenta")
+
+
+def _summarize(answers: Answers, seconds: float) -> str:
+    """Return how many messages were sent, how they ended, and how long that took."""
+    outcomes = Counter(outcome_of(event) for event in answers.events.values())
+    ends = [f"{count} {outcome}" for outcome, count in outcomes.items()]
+    ends += [f"{len(answers.missing)} without an event"] if answers.missing else []
+    if answers.to_end:
+        ends += [f"{len(answers.results)} finished"] if answers.results else []
+        ends += [f"{len(answers.unfinished)} without a result"] if answers.unfinished else []
+    return f"{count_of(len(answers.sent), 'message')} sent: {', '.join(ends)}, in {seconds:.1f} s"

@@ -1,0 +1,259 @@
+"""The services that a command works on: the store with the records, the queue of requests, and the output topic."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import click
+import requests
+
+from fcruntime.triggers import KINDS
+from fcruntime.triggers.sources import EVENTBRIDGE
+from hpoq.clock import SystemClock
+from hpoq.cloud import paiautoml
+from hpoq.cloud.connections import new_session
+from hpoq.cloud.endpoint import Endpoint
+from hpoq.cloud.signing import CredentialsProvider, chain, from_environment
+from hpoq.cloud.smq import Smq, default_endpoint
+from hpoq.cloud.transport import Transport
+from hpoq.contract.identity import CLOUDEVENT, PRODUCER, derive_key
+from hpoq.errors import (
+    CallError,
+    NoCredentials,
+    NotFound,
+    SettingsError,
+    StoreError,
+    StoreUnavailable,
+    Unavailable,
+)
+from hpoq.idempotency.store import Store, open_store
+from hpoq.producer.credentials import standard_credentials
+from hpoq.settings import Settings
+from hpoqctl.cloud import DEAD_LETTER_QUEUE, TABLE, loopback_credentials, loopback_place
+from hpoqctl.experimentlog import Experiments
+
+_LOCAL_STORE = "tablestore://{host}/{table}?instance=local&scheme=http"
+_CLOCK_SECONDS = 5
+_SMQ_HOST = re.compile(r"([0-9]+)\.mns\.([a-z0-9-]+?)(?:-internal(?:-vpc)?)?\.aliyuncs\.com")
+_NO_STORE = (
+    "The store with the records is not known. Give --store URL or set HPOQ_STORE; for a running `hpoq local`, give "
+    "--endpoint http://127.0.0.1:7600."
+)
+_NO_ENDPOINT = (
+    "The endpoint of SMQ is not known. Set HPOQ_ACCOUNT_ID and HPOQ_REGION, or HPOQ_SMQ_ENDPOINT; for a running "
+    "`hpoq local`, give --endpoint http://127.0.0.1:7600."
+)
+_NO_EXPERIMENTS = (
+    "The endpoint of PAI AutoML is not known. Set HPOQ_REGION or HPOQ_PAIAUTOML_ENDPOINT; for a running "
+    "`hpoq local`, give --endpoint http://127.0.0.1:7600."
+)
+
+
+source_option = click.option(
+    "--source",
+    type=click.Choice(sorted({*KINDS, CLOUDEVENT})),
+    default="smq",
+    show_default=True,
+    help="The source of --message-id.",
+)
+"""The option of each command that finds a message by its id."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The queue to send to and the output topic, or None if events go elsewhere.
+
+    `account_id` and `region` are None if neither the endpoint nor the settings contain them. `is_local` says that
+    the endpoint is that of a local cloud.
+    """
+
+    smq: Smq
+    queue: str
+    topic: str | None
+    account_id: str | None
+    region: str | None
+    endpoint: str
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this is a local cloud: only loopback may be reached by plain HTTP."""
+        return self.endpoint.startswith("http:")
+
+
+def name_dead_letter_queue(settings: Settings) -> str:
+    """Return the name of the dead-letter queue: the setting, or else the deployment's default name."""
+    suffix = f"-{settings.name}" if settings.name else ""
+    return settings.dead_letter_queue or f"{DEAD_LETTER_QUEUE}{suffix}"
+
+
+def read_settings() -> Settings:
+    """Return the settings of the environment. Raises click.UsageError if one is invalid."""
+    try:
+        return Settings.from_environment(os.environ)
+    except SettingsError as exc:
+        raise click.UsageError("\n".join(exc.problems)) from exc
+
+
+def derive_keys(
+    source: str, message_ids: Sequence[str], producer_keys: Sequence[str], namespace: str
+) -> list[str]:
+    """Return the keys of messages that `source` knows by these ids, and of requests with these idempotencyKeys."""
+    # A CloudEvent's key is derived from its own source and id, whatever service delivers it.
+    kind = CLOUDEVENT if source == EVENTBRIDGE.kind else source
+    keys = [derive_key(kind, message_id, namespace) for message_id in message_ids]
+    return keys + [derive_key(PRODUCER, key, namespace) for key in producer_keys]
+
+
+def store_url(settings: Settings, url: str | None, endpoint: str | None) -> str:
+    """Return the store's URL: `url`, that of the local cloud at `endpoint`, or the settings' one.
+
+    Raises SettingsError if there is none.
+    """
+    if url is None and endpoint is not None:
+        return _LOCAL_STORE.format(host=urlsplit(endpoint).netloc or endpoint, table=TABLE)
+    chosen = url or settings.store
+    if chosen is None:
+        raise SettingsError([_NO_STORE])
+    return chosen
+
+
+def find_store(settings: Settings, url: str | None, endpoint: str | None) -> Store:
+    """Open the store with the credentials of the environment. Raises SettingsError."""
+    chosen = store_url(settings, url, endpoint)
+    file = unquote(urlsplit(chosen).path.removeprefix("/"))
+    # Opening it would create an empty one.
+    if chosen.startswith("sqlite:") and not Path(file).is_file():
+        raise SettingsError([f"The store's file {file} does not exist. Correct --store or HPOQ_STORE."])
+    credentials = find_credentials(is_local="scheme=http" in chosen)
+    return open_store(chosen, Transport(new_session(1, trust_environment=True), SystemClock()), credentials)
+
+
+def read_clock(url: str) -> float:
+    """Return the time by which what is at `url`, a store or an endpoint, is to be read, in seconds since the epoch.
+
+    A local cloud's clock may be advanced, and its functions follow it; elsewhere it is this machine's time.
+    """
+    if "scheme=http" in url or url.startswith("http:"):
+        # An answer without a time comes from another program than a local cloud.
+        with (
+            contextlib.suppress(requests.RequestException, ValueError, KeyError, TypeError),
+            new_session(1) as session,
+        ):
+            answer = session.get(f"http://{urlsplit(url).netloc}/_alilocal/clock", timeout=_CLOCK_SECONDS)
+            return float(answer.json()["now"])
+    return SystemClock().now()
+
+
+def find_credentials(*, is_local: bool) -> CredentialsProvider:
+    """Return the credentials of the environment or, for a local cloud, its well-known ones; else the whole chain."""
+    return chain(from_environment(), loopback_credentials) if is_local else standard_credentials()
+
+
+def find_target(settings: Settings, queue: str | None, endpoint: str | None) -> Target:
+    """Return the queue and the topic at `endpoint`, or at the settings' endpoint if it is None.
+
+    Calls are signed with the credentials of the environment. Raises SettingsError.
+    """
+    url = endpoint or settings.smq_endpoint
+    account_id, region = settings.account_id, settings.region
+    if url is None:
+        if not account_id or not region:
+            raise SettingsError([_NO_ENDPOINT])
+        url = default_endpoint(account_id, region)
+    parsed = Endpoint.parse(url)
+    host = _SMQ_HOST.fullmatch(parsed.host)
+    if host:
+        account_id, region = host[1], host[2]
+    # Only loopback may be reached by plain HTTP, so this is a local cloud.
+    is_local = parsed.scheme == "http"
+    if is_local:
+        account_id, region = loopback_place()
+    scheme, _, topic = settings.output.partition("://")
+    transport = Transport(new_session(1, trust_environment=True), SystemClock())
+    smq = Smq(transport, url, find_credentials(is_local=is_local))
+    own_topic = topic if scheme == "smq" else None
+    return Target(smq, queue or settings.queue, own_topic, account_id, region, str(parsed))
+
+
+def check_keys(keys: Iterable[str]) -> None:
+    """Raise click.UsageError if one of `keys` is not a key.
+
+    A part of a key, as tables show it, would be taken for a message that was never seen.
+    """
+    for key in keys:
+        try:
+            uuid.UUID(key)
+        except ValueError:
+            problem = f"{key!r} is not a key. A key is a UUID of 36 characters; --json prints it in full."
+            raise click.UsageError(problem) from None
+
+
+def explain_unreachable(exc: CallError, endpoint: str) -> str:
+    """Return what failed in the words of a person who ran a command, and what to do about it."""
+    if isinstance(exc, NoCredentials):
+        return (
+            "no credentials. Set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, or run "
+            f"`aliyun configure`. What was tried: {exc.message}"
+        )
+    if isinstance(exc, Unavailable):
+        with contextlib.suppress(SettingsError):
+            endpoint = str(Endpoint.parse(endpoint))
+        is_local = endpoint.startswith("http:")
+        hint = "Is `hpoq local` running?" if is_local else "Check the endpoint, the network and HTTPS_PROXY."
+        return f"nothing answers at {endpoint} ({exc.message}). {hint}"
+    return str(exc)
+
+
+def explain_store_failure(exc: StoreError, url: str) -> str:
+    """Return why the store at `url` could not be used, and what to do about it, without a password in the URL."""
+    parts = urlsplit(url)
+    port = f":{parts.port}" if parts.port else ""
+    place = f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
+    if not isinstance(exc, StoreUnavailable):
+        return str(exc)
+    hint = (
+        "Is `hpoq local` running?"
+        if "scheme=http" in url
+        else "Check --store or HPOQ_STORE, and the network."
+    )
+    return f"the store {place} does not answer ({exc}). {hint}"
+
+
+def explain_failure(exc: CallError, target: Target) -> str:
+    """Return what failed at the queue or the topic of `target`, and what to do about it."""
+    if isinstance(exc, NotFound) and exc.code == "QueueNotExist":
+        return (
+            f"{exc.code}: there is no queue {target.queue} at {target.endpoint}. Create it, or give --queue."
+        )
+    if isinstance(exc, NotFound) and exc.code == "TopicNotExist":
+        return f"{exc.code}: there is no topic {target.topic} at {target.endpoint}. Create it, or set HPOQ_OUTPUT."
+    return explain_unreachable(exc, target.endpoint)
+
+
+def experiments_endpoint(settings: Settings, endpoint: str | None) -> str:
+    """Return `endpoint`, or the settings' endpoint of PAI AutoML if it is None. Raises SettingsError."""
+    url = endpoint or settings.paiautoml_endpoint
+    if url is None:
+        if not settings.region:
+            raise SettingsError([_NO_EXPERIMENTS])
+        url = paiautoml.default_endpoint(settings.region)
+    return url
+
+
+def open_experiments(settings: Settings, endpoint: str | None) -> Experiments:
+    """Return the client of PAI AutoML at `experiments_endpoint`.
+
+    Calls are signed with the credentials of the environment. Raises SettingsError.
+    """
+    url = experiments_endpoint(settings, endpoint)
+    # Only loopback may be reached by plain HTTP, so this is a local cloud.
+    credentials = find_credentials(is_local=Endpoint.parse(url).scheme == "http")
+    transport = Transport(new_session(1, trust_environment=True), SystemClock())
+    return Experiments(transport, url, credentials)

@@ -1,0 +1,171 @@
+"""`hpoq status`: explain the state of a message from its record, or show the queues. It reads and never writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NoReturn
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from fcruntime.jsonvalue import JsonValue
+from hpoq.contract.identity import CONFLICT, derive_key
+from hpoq.contract.request import compute_fingerprint
+from hpoq.errors import SettingsError, StoreError
+from hpoq.idempotency.store import Store
+from hpoq.settings import Settings
+from hpoqctl.checking import check_document, derive_own_key
+from hpoqctl.explanation import Explanation, explain_record
+from hpoqctl.files import read_requests
+from hpoqctl.output import console, print_json
+from hpoqctl.overview import format_overview, read_last_hour, survey_queues
+from hpoqctl.services import (
+    check_keys,
+    derive_keys,
+    explain_store_failure,
+    find_store,
+    find_target,
+    read_clock,
+    read_settings,
+    source_option,
+    store_url,
+)
+from hpoqctl.watching import Watching, find_watching
+
+_STYLES = {"unseen": "yellow", "abandoned": "yellow", "given up": "red", "published": "green"}
+
+
+@dataclass(frozen=True)
+class _Sought:
+    """A key, and the fingerprint of the request that asks for it, or None if only the key is known."""
+
+    key: str
+    fingerprint: str | None = None
+
+
+@click.command(name="status")
+@click.argument("paths", nargs=-1, metavar="[FILE]...")
+@click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    help="The key, as in events, in logs and in the tag hpoq-key.",
+)
+@click.option("--message-id", "message_ids", multiple=True, help="The id of the message at its source.")
+@source_option
+@click.option(
+    "--idempotency-key", "producer_keys", multiple=True, help="The producer's own key, as in the request."
+)
+@click.option("--store", "url", metavar="URL", help="The store with the records. Default: HPOQ_STORE.")
+@click.option("--endpoint", metavar="URL", help="Read the records of a running `hpoq local`.")
+@click.option("--log", metavar="URL", help="The log project, for the overview. Default: the deployment's.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    paths: tuple[str, ...],
+    keys: tuple[str, ...],
+    message_ids: tuple[str, ...],
+    source: str,
+    producer_keys: tuple[str, ...],
+    url: str | None,
+    endpoint: str | None,
+    log: str | None,
+    as_json: bool,
+) -> None:
+    """Explain the state of messages: by key, by message id, by the producer's key, or by request FILE.
+
+    The command prints the state of each message, what the next delivery does, what an operator can do, and what the
+    producer of a rejected request must change. If the experiment is followed to its end, it also prints when the
+    function looked at it last, what it saw, and when it looks again.
+
+    Without a message it shows how many messages are in each queue, how long the oldest has waited, and the outcomes
+    of the last hour, if the log can be read.
+
+    Exit code 1 means that a message has no record, or that a queue could not be read.
+    """
+    check_keys(keys)
+    settings = read_settings()
+    namespace = settings.namespace
+    sought = [_Sought(key) for key in (*keys, *derive_keys(source, message_ids, producer_keys, namespace))]
+    sought += _read_files(paths, namespace)
+    if not sought:
+        _show_overview(settings, endpoint, log, as_json=as_json)
+    try:
+        store = find_store(settings, url, endpoint)
+        now = read_clock(store_url(settings, url, endpoint))
+        explanations = [_explain(store, one, settings, now) for one in sought]
+        watched = [find_watching(store, one.record, one.now, namespace) for one in explanations]
+        store.close()
+    except SettingsError as exc:
+        raise click.UsageError("\n".join(exc.problems)) from exc
+    except StoreError as exc:
+        problem = explain_store_failure(exc, store_url(settings, url, endpoint))
+        raise click.ClickException(problem) from exc
+    if as_json:
+        rows: list[JsonValue] = [
+            {**explanation.as_json(), "watch": None if watching is None else watching.as_json()}
+            for explanation, watching in zip(explanations, watched, strict=True)
+        ]
+        print_json({"messages": rows})
+    else:
+        for explanation, watching in zip(explanations, watched, strict=True):
+            _print_explanation(explanation, watching)
+    raise SystemExit(0 if all(explanation.record for explanation in explanations) else 1)
+
+
+def _show_overview(settings: Settings, endpoint: str | None, log: str | None, *, as_json: bool) -> NoReturn:
+    try:
+        target = find_target(settings, None, endpoint)
+        states, hour = survey_queues(target, settings), read_last_hour(target, settings, log)
+    except SettingsError as exc:
+        raise click.UsageError("\n".join(exc.problems)) from exc
+    if as_json:
+        queues: list[JsonValue] = [state.as_json() for state in states]
+        print_json({"queues": queues, "lastHour": hour.as_json()})
+    else:
+        for line in format_overview(states, hour, read_clock(target.endpoint)):
+            console().print(line)
+        console().print("For one message: hpoq status --key KEY, --message-id ID, or FILE")
+    raise SystemExit(1 if any(state.error for state in states) else 0)
+
+
+def _read_files(paths: tuple[str, ...], namespace: str) -> Iterator[_Sought]:
+    for document in read_requests(paths):
+        checked = check_document(document)
+        if checked.parsed is None:
+            problem = checked.violations[0].violation.message
+            raise click.UsageError(f"{document.place} is invalid: {problem}. See hpoq check {document.path}.")
+        request = checked.parsed.request
+        key = derive_own_key(document.data, request, namespace)
+        if key is None:
+            raise click.UsageError(
+                f"{document.place} has no idempotencyKey. Give the --message-id of its message."
+            )
+        yield _Sought(key, compute_fingerprint(request))
+
+
+def _explain(store: Store, sought: _Sought, settings: Settings, now: float) -> Explanation:
+    record = store.get(sought.key)
+    if record is not None and sought.fingerprint not in (None, record.fingerprint):
+        refusal = derive_key(CONFLICT, f"{sought.key}:{sought.fingerprint}")
+        return explain_record(refusal, store.get(refusal), now, settings, conflicts_with=sought.key)
+    return explain_record(sought.key, record, now, settings)
+
+
+def _print_explanation(explanation: Explanation, watching: Watching | None) -> None:
+    out, standing = console(), explanation.standing.value
+    out.print(Text(f"{explanation.key}  ").append(standing, _STYLES.get(standing, "bold")))
+    for line in explanation.lines():
+        out.print(Text(f"  {line}"))
+    for line in watching.lines() if watching else ():
+        out.print(Text(f"  {line}"))
+    table = Table.grid(padding=(0, 2))
+    for name, value in explanation.facts():
+        table.add_row(Text(f"  {name}", "dim"), Text(value))
+    if explanation.record is not None:
+        out.print(table)
+    for event in (explanation.event, watching and watching.result):
+        if event is not None:
+            out.print(json.dumps(event, ensure_ascii=False, indent=2), markup=False)

@@ -1,0 +1,186 @@
+"""`hpoq stop`: send the messages that stop experiments."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+from rich.text import Text
+
+from fcruntime.jsonvalue import JsonObject, JsonValue
+from hpoq.clock import SystemClock
+from hpoq.contract.events import outcome_of
+from hpoq.contract.identity import derive_message_key
+from hpoq.contract.request import parse_request, read_producer_key
+from hpoq.errors import CallError, RequestRejected, SettingsError
+from hpoq.producer import SentRequest
+from hpoqctl.cloud import QUEUE
+from hpoqctl.files import read_requests
+from hpoqctl.inbox import Answers, Inbox, collect_answers, convert_event, open_inbox_at
+from hpoqctl.numbers import Number
+from hpoqctl.output import console, format_outcome, notes, print_json
+from hpoqctl.services import Target, explain_failure, find_target, read_settings
+
+_FILES = (".json", ".jsonl", ".ndjson", ".yaml", ".yml")
+
+
+@dataclass
+class _Run:
+    """The experiments to stop, each named as in a stop message, and what was sent for them."""
+
+    stops: Sequence[JsonObject]
+    sent: list[SentRequest] = field(default_factory=list)
+    answers: Answers | None = None
+    error: str | None = None
+    is_interrupted: bool = False
+
+    def is_success(self) -> bool:
+        """Return whether every stop was sent and, with --wait, accepted."""
+        if self.error is not None or self.answers is None:
+            return self.error is None
+        events = self.answers.events.values()
+        return not self.answers.missing and all(outcome_of(event) == "stopping" for event in events)
+
+
+@click.command(name="stop")
+@click.argument("targets", nargs=-1, metavar="[KEY|FILE]...")
+@click.option("--experiment", "experiment_ids", multiple=True, metavar="ID", help="The id of an experiment.")
+@click.option("--queue", help=f"The queue to send to. Default: HPOQ_QUEUE, or {QUEUE}.")
+@click.option("--endpoint", metavar="URL", help="The base URL of SMQ. Default: from the HPOQ_ settings.")
+@click.option("--wait", is_flag=True, help="Wait until every stop is answered by an event.")
+@click.option(
+    "--timeout",
+    type=Number(min=0, min_open=True),
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="The longest time that --wait waits.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    targets: Sequence[str],
+    experiment_ids: Sequence[str],
+    queue: str | None,
+    endpoint: str | None,
+    wait: bool,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    """Stop experiments, by the key of their request or by their id.
+
+    KEY is the idempotencyKey of a request, or the key in its events. FILE contains the requests themselves, each with
+    an idempotencyKey.
+
+    The command puts a stop message into the queue. The function stops the experiment and answers with a stopping
+    event. If the function watches experiments, a finished event follows at the end. To stop an experiment twice is
+    harmless.
+
+    Exit code 1 means that a message could not be sent. With --wait it also means that a stop was rejected, that it
+    failed, or that its event has not come.
+    """
+    settings = read_settings()
+    run = _Run(list(_find_targets(targets, experiment_ids)))
+    if not run.stops:
+        raise click.UsageError("No experiment is given. Give a KEY, a FILE or --experiment ID.")
+    bodies = [_compose_message(stop) for stop in run.stops]
+    try:
+        target = find_target(settings, queue, endpoint)
+        with open_inbox_at(target) if wait else contextlib.nullcontext() as inbox:
+            _send_messages(target, run, bodies, settings.namespace)
+            if inbox is not None:
+                _wait_for_answers(inbox, run, timeout)
+    except SettingsError as exc:
+        raise click.UsageError("\n".join(exc.problems)) from exc
+    except CallError as exc:
+        run.error = explain_failure(exc, target)
+    if as_json:
+        print_json(_compose_document(run))
+    else:
+        _print_result(run)
+    raise SystemExit(130 if run.is_interrupted else 0 if run.is_success() else 1)
+
+
+def _find_targets(targets: Sequence[str], experiment_ids: Sequence[str]) -> Iterator[JsonObject]:
+    for target in targets:
+        # The name of a folder is a key: whoever has a folder of that name hardly wants to stop all that is in it.
+        if target != "-" and not Path(target).is_file():
+            if target.endswith(_FILES):
+                raise click.BadParameter(f"{target} does not exist", param_hint="FILE")
+            yield {"idempotencyKey": target}
+            continue
+        for document in read_requests([target]):
+            if document.problem:
+                message = f"{document.place}: {document.problem[0].message}"
+                raise click.BadParameter(message, param_hint="FILE")
+            key = read_producer_key(document.data)
+            if key is None:
+                raise click.UsageError(
+                    f"{document.place} has no idempotencyKey. Give the key in its events, or --experiment ID."
+                )
+            yield {"idempotencyKey": key}
+    for experiment_id in experiment_ids:
+        yield {"experimentId": experiment_id}
+
+
+def _compose_message(stop: JsonObject) -> bytes:
+    body = json.dumps({"stop": stop}, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+    try:
+        parse_request(body)
+    except RequestRejected as exc:
+        raise click.UsageError(f"{_name_target(stop)!r} names no experiment: {exc}") from exc
+    return body
+
+
+def _name_target(stop: JsonObject) -> str:
+    """Return the key or the experiment id that a stop names."""
+    (name,) = stop.values()
+    return str(name)
+
+
+def _send_messages(target: Target, run: _Run, bodies: Sequence[bytes], namespace: str) -> None:
+    for body in bodies:
+        # A second copy after an unknown end is harmless.
+        message = target.smq.send_message(target.queue, body)
+        key = derive_message_key(None, message.message_id, namespace)
+        run.sent.append(SentRequest(message.message_id, key))
+
+
+def _wait_for_answers(inbox: Inbox, run: _Run, timeout: float) -> None:
+    run.answers = Answers(run.sent)
+    try:
+        collect_answers(inbox, run.answers, SystemClock(), timeout, lambda _: None)
+    except KeyboardInterrupt:
+        run.is_interrupted = True  # what was sent is still printed
+
+
+def _compose_document(run: _Run) -> dict[str, JsonValue]:
+    sent: list[JsonValue] = [
+        {"messageId": request.message_id, "key": request.key, "stop": stop}
+        # A failed call leaves fewer messages than stops.
+        for stop, request in zip(run.stops, run.sent)  # noqa: B905
+    ]
+    document: dict[str, JsonValue] = {"sent": sent}
+    if run.answers is not None:
+        document["events"] = list(run.answers.events.values())
+        document["missing"] = [request.message_id for request in run.answers.missing]
+    if run.error:
+        document["error"] = run.error
+    return document
+
+
+def _print_result(run: _Run) -> None:
+    for index, (stop, request) in enumerate(zip(run.stops, run.sent)):  # noqa: B905
+        console().print(Text(f"{request.message_id}  {_name_target(stop)}"))
+        event = run.answers.events.get(index) if run.answers else None
+        if event is not None:
+            for line in format_outcome(convert_event(request, event)):
+                console().print(line)
+        elif run.answers is not None:
+            console().print(Text("  no event   The message is not processed yet.", "magenta"))
+    if run.error:
+        sent = f"Sent {len(run.sent)} of {len(run.stops)}"
+        notes().print(f"{sent}, then a call failed: {run.error}", style="red", markup=False)

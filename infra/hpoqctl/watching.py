@@ -1,0 +1,99 @@
+"""Explain how the experiment of a request is followed, from the record of its watch messages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fcruntime.jsonvalue import JsonObject
+from hpoq.contract.identity import WATCH, derive_key
+from hpoq.idempotency.record import Record
+from hpoq.idempotency.store import Store
+from hpoq.processing.watchorder import WatchOrder, decode_order, identify_watch
+from hpoqctl.explanation import format_time
+from hpoqctl.output import count_of
+
+# A message that is due is delivered within seconds; later than this, something holds it up.
+_LATE_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Watching:
+    """How an experiment is followed at the moment `now`.
+
+    `order` is the content of its newest watch message that is known. `record` is None until the first look.
+    """
+
+    key: str
+    order: WatchOrder
+    record: Record | None
+    now: float
+
+    @property
+    def result(self) -> JsonObject | None:
+        """The finished event, or None if the end is not known yet."""
+        if self.record is None or self.record.event is None:
+            return None
+        event: JsonObject = json.loads(self.record.event)
+        return event
+
+    @property
+    def last_look_at(self) -> float | None:
+        """When the function looked at the experiment last, or None if it has not yet."""
+        record = self.record
+        is_over = record is not None and self.result is None and record.lease_until <= self.now
+        return record.lease_until if record is not None and is_over else None
+
+    def lines(self) -> Iterator[str]:
+        """Yield sentences on the last look, on the next one, and on the result."""
+        record, status = self.record, self.order.last_status or "not known"
+        if record is None:
+            yield "Its experiment is followed. The first look at it is still to come."
+        elif self.result is not None:
+            data = self.result["data"]
+            ended = data.get("status") if isinstance(data, dict) else None
+            out = "was published" if record.published_at else "is not published yet"
+            yield f"Its experiment has ended with the status {ended}; the finished event {out}."
+            return
+        elif self.now < record.lease_until:
+            yield "Its experiment is followed. A delivery is looking at it."
+        else:
+            looks = count_of(record.attempts, "look")
+            yield (
+                f"Its experiment is followed: {looks}, the last one at {format_time(record.lease_until)} with the "
+                f"status {status}."
+            )
+        if self.order.next_at is not None:
+            late = self.now - self.order.next_at
+            yield f"The next look is due at {format_time(self.order.next_at)}."
+            if late > _LATE_SECONDS:
+                yield f"That was {late:.0f} s ago. Check that HPOQ_WATCH_QUEUE has a trigger."
+                yield f"If it has one, look for dead letters: hpoq redrive --dry-run --match {self.key}"
+
+    def as_json(self) -> JsonObject:
+        """Return the same for machines."""
+        record = self.record
+        return {
+            "key": self.key,
+            "experimentId": self.order.experiment_id,
+            "looks": 0 if record is None else record.attempts,
+            "lastLookAt": self.last_look_at,
+            "lastStatus": self.order.last_status,
+            "nextLookAt": None if self.result else self.order.next_at,
+            "publishedAt": None if record is None else record.published_at,
+            "result": self.result,
+        }
+
+
+def find_watching(store: Store, record: Record | None, now: float, namespace: str) -> Watching | None:
+    """Return how the experiment of `record` is followed, or None if it has none or it is not followed.
+
+    Raises StoreError.
+    """
+    if record is None or record.watch_order is None or record.experiment_id is None:
+        return None
+    key = derive_key(WATCH, identify_watch(record.key, record.experiment_id), namespace)
+    watched = store.get(key)
+    order = decode_order((watched and watched.watch_order) or record.watch_order)
+    return None if order is None else Watching(key, order, watched, now)

@@ -1,0 +1,218 @@
+"""YAML as a notation for JSON: a document has the value that JSON would have, and nothing else is converted.
+
+Plain scalars are `null`, `true`, `false` and the numbers of JSON; all others (`no`, a date, `1_000`) are strings.
+`find_notations` warns about those that other YAML readers take as numbers, booleans or null. Anchors are allowed
+within limits. Tags, names that are not strings, and repeated names are errors.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from fcruntime.jsonvalue import JsonValue
+from hpoq.contract.document import MOST_BODY_BYTES
+from hpoq.contract.jsontext import pointer_to
+from hpoq.errors import Violation
+
+_MOST_DEPTH = 64
+_TEXT, _SEQUENCE, _MAPPING = "tag:yaml.org,2002:str", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+# Numbers of YAML 1.2 that YAML 1.1, and with it PyYAML, takes as strings.
+_OCTAL = r"[-+]?0o[0-7]+"
+_FLOAT = r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[-+][0-9]+[eE][-+]?[0-9]+"
+_LONGEST_NOTATION = 60
+_NOT_IN_JSON = "a number that JSON does not have"
+# The words of the library, as patterns, and those that say what to do.
+_WORDING = (
+    (r".*'\\t'", r"a tab; indent with spaces"),
+    (
+        r"found unknown escape character",
+        r"a backslash in double quotes must begin an escape; use single quotes, or write two backslashes",
+    ),
+    (r"found character '(.)' that cannot start", r"a value must not begin with \1; put it in quotes"),
+    (
+        r"mapping values are not allowed",
+        r"a colon is not allowed here; check the indentation, or put a value with a colon in quotes",
+    ),
+    (r"expected <block end>", r"this line does not fit the lines above; check the indentation"),
+    (r"expected ',' or '(.)', but got '<stream end>'", r"the text ends before a closing \1"),
+    (r"expected ',' or '(.)', but got", r"a comma or a closing \1 is missing before this"),
+    (r"found unexpected end of stream", r"the text ends before the closing quote of a string"),
+    (
+        r"found undefined alias '(.*)'",
+        r"no anchor &\1 is above this; put a value that begins with * in quotes",
+    ),
+    (r"could not find expected ':'", r"a colon is missing behind the name on this line or the one above"),
+)
+_WORDS: dict[str, JsonValue] = {"": None, "~": None, "null": None, "true": True, "false": False}
+
+
+class YamlError(ValueError):
+    """The text is not YAML, or JSON cannot express what it says.
+
+    `rule` is the broken rule: `yaml.syntax`, `yaml.tag`, `yaml.key`, `body.too-large`, `json.duplicate-key`,
+    `json.depth`, `json.number` or `json.surrogate`. `offset` is the place of the error, in characters.
+    """
+
+    def __init__(self, rule: str, message: str, offset: int) -> None:
+        self.rule = rule
+        self.message = message
+        self.offset = offset
+        super().__init__(message)
+
+
+class _Loader(yaml.SafeLoader):
+    """A loader that leaves every scalar as it is written."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+
+
+@dataclass(frozen=True)
+class YamlDocument:
+    """One document of a YAML text: its JSON value, and the node that knows the places of its members."""
+
+    value: JsonValue
+    root: Node = field(repr=False)
+
+
+def load_documents(text: str) -> Iterator[YamlDocument]:
+    """Yield the documents of `text` in their order. Raises YamlError."""
+    if len(text) > MOST_BODY_BYTES:
+        raise YamlError("body.too-large", f"{len(text)} characters; the limit is {MOST_BODY_BYTES}", 0)
+    try:
+        loader = _Loader(text)
+        while loader.check_node():
+            node = loader.get_node()
+            if node is not None:
+                yield YamlDocument(_Reader().value(node, 0), node)
+    except yaml.MarkedYAMLError as exc:
+        mark = exc.problem_mark or exc.context_mark
+        raise YamlError("yaml.syntax", _explain_syntax(str(exc.problem)), mark.index if mark else 0) from None
+    except yaml.YAMLError as exc:
+        raise YamlError(
+            "yaml.syntax", f"not YAML: {type(exc).__name__}", getattr(exc, "position", 0)
+        ) from None
+    except RecursionError:
+        raise YamlError("json.depth", "nested too deeply to be read", 0) from None
+
+
+def _explain_syntax(problem: str) -> str:
+    """Return what is wrong with a text that is not YAML, in other words where the library's are of little help."""
+    for pattern, words in _WORDING:
+        found = re.match(pattern, problem)
+        if found:
+            return f"not YAML: {found.expand(words)}"
+    return f"not YAML: {problem}"
+
+
+class _Reader:
+    """Builds the value of a node, within the size and depth that a body may have, because aliases repeat nodes."""
+
+    def __init__(self) -> None:
+        self._size = 0
+
+    def value(self, node: Node, depth: int) -> JsonValue:
+        self._count(node, depth)
+        if isinstance(node, ScalarNode):
+            return _read_scalar(node)
+        if isinstance(node, SequenceNode) and node.tag == _SEQUENCE:
+            return [self.value(item, depth + 1) for item in node.value]
+        if isinstance(node, MappingNode) and node.tag == _MAPPING:
+            return dict(self._members(node, depth))
+        raise YamlError("yaml.tag", f"JSON has no equivalent of the tag {node.tag}", node.start_mark.index)
+
+    def _members(self, node: MappingNode, depth: int) -> Iterator[tuple[str, JsonValue]]:
+        seen: set[str] = set()
+        for key, value in node.value:
+            name = _read_scalar(key) if isinstance(key, ScalarNode) else None
+            if not isinstance(name, str):
+                raise YamlError(
+                    "yaml.key", "a name must be a string; write it in quotes", key.start_mark.index
+                )
+            if name in seen:
+                message = f"the member {json.dumps(name[:60])} occurs more than once in one object"
+                raise YamlError("json.duplicate-key", message, key.start_mark.index)
+            seen.add(name)
+            self._count(key, depth)
+            yield name, self.value(value, depth + 1)
+
+    def _count(self, node: Node, depth: int) -> None:
+        self._size += 2 + (len(node.value) if isinstance(node, ScalarNode) else 0)
+        if self._size > MOST_BODY_BYTES:
+            message = f"more than {MOST_BODY_BYTES} characters with its aliases replaced"
+            raise YamlError("body.too-large", message, node.start_mark.index)
+        if depth > _MOST_DEPTH:
+            message = f"nested deeper than {_MOST_DEPTH} levels"
+            raise YamlError("json.depth", message, node.start_mark.index)
+
+
+def find_notations(root: Node) -> Iterator[Violation]:
+    """Yield a warning for each plain scalar that is a string here, and in YAML a number, a boolean or null."""
+    pending, seen = deque([("", root)]), set[int]()
+    while pending:
+        pointer, node = pending.popleft()
+        if id(node) in seen:  # an anchor may be used in many places
+            continue
+        seen.add(id(node))
+        if isinstance(node, SequenceNode):
+            pending += [(f"{pointer}/{index}", item) for index, item in enumerate(node.value)]
+        elif isinstance(node, MappingNode):
+            pending += [(pointer + pointer_to(key.value), value) for key, value in node.value]
+        elif isinstance(node, ScalarNode) and node.style is None and isinstance(_read_scalar(node), str):
+            meant = _read_notation(node.value)
+            if meant is not None:
+                what = f"{node.value} is YAML's notation of {meant}, but is read as a string"
+                instead = "another number" if meant == _NOT_IN_JSON else meant
+                yield Violation(pointer, "yaml.notation", f"{what}: write {instead}, or put it in quotes")
+
+
+def _read_notation(text: str) -> str | None:
+    """Return what a plain scalar means in YAML 1.1 or 1.2, in JSON's notation, or None if that is a string."""
+    if len(text) > _LONGEST_NOTATION:
+        return None
+    if re.fullmatch(_OCTAL, text):
+        return str(int(text.replace("o", "", 1), 8))
+    if re.fullmatch(_FLOAT, text):
+        return json.dumps(float(text))
+    try:
+        meant = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):
+        return None
+    if isinstance(meant, float) and not math.isfinite(meant):
+        return _NOT_IN_JSON
+    return json.dumps(meant) if meant is None or isinstance(meant, (bool, int, float)) else None
+
+
+def _join_surrogates(text: str, node: ScalarNode) -> str:
+    """Join surrogate pairs: JSON escapes a character beyond U+FFFF as two escapes, which YAML does not join."""
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        message = "a string contains an unpaired surrogate, which is not valid Unicode"
+        raise YamlError("json.surrogate", message, node.start_mark.index) from None
+
+
+def _read_scalar(node: ScalarNode) -> JsonValue:
+    text: str = node.value
+    if node.tag != _TEXT:
+        raise YamlError("yaml.tag", f"JSON has no equivalent of the tag {node.tag}", node.start_mark.index)
+    if node.style is not None:
+        return _join_surrogates(text, node)
+    if text in _WORDS:
+        return _WORDS[text]
+    if not _NUMBER.fullmatch(text):
+        return text
+    if len(text) > 400:
+        raise YamlError(
+            "json.number", f"a number of {len(text)} characters is too long", node.start_mark.index
+        )
+    value: int | float = json.loads(text)
+    return value
