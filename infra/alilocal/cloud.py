@@ -1,49 +1,53 @@
-"""The local cloud: services, clock, faults and log of one account in one region."""
+"""The state of a local cloud, the dispatch of its requests, and its snapshots.
+
+`Cloud` knows the services and nothing above them. Functions, event streams, the control API and the console are
+built on it; `alilocal.localcloud.LocalCloud` puts them together. The way of a request:
+
+    transport (adapter, connections) -> Cloud.handle -> Faults.take -> Exchange.act -> Service.answer -> RequestLog
+
+All state is guarded by one lock, `changed`, which is also notified of every change that a thread may wait for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from email.utils import formatdate
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from alilocal.core.behaviour import Behaviour
-from alilocal.core.changes import Changes
-from alilocal.core.clock import CloudClock, TimeSource
+from alilocal.core import foreign
+from alilocal.core.clock import Changes, CloudClock, TimeSource
 from alilocal.core.credentials import Credential, Credentials
-from alilocal.core.faults import Fault, Faults
-from alilocal.core.http import Broken, Request, Response, ServiceError
+from alilocal.core.exchange import Answer, Exchange, LateRequests
+from alilocal.core.faults import Fault, Faults, Kind
+from alilocal.core.http import Broken, Request, Response
 from alilocal.core.ids import Ids
 from alilocal.core.jsonvalue import JsonObject, JsonValue
-from alilocal.core.notes import Notes
+from alilocal.core.limits import Limit, Limits
 from alilocal.core.ram import Policy
-from alilocal.core.requestlog import LoggedRequest, RequestLog
-from alilocal.core.service import UNKNOWN_OPERATION, Route, Service
+from alilocal.core.requestlog import LoggedRequest, Notes, RequestLog
+from alilocal.core.rpc import read_parameters
+from alilocal.core.service import Service
 from alilocal.core.snapshot import BadSnapshot, dump, load, member
-from alilocal.core.world import Sent, World
+from alilocal.core.world import Journal, World
 from alilocal.eventbridge.model import Buses
-from alilocal.eventbridge.routes import EventBridge
+from alilocal.fc.deployed import FunctionHost
 from alilocal.paiautoml.model import Experiment
-from alilocal.paiautoml.routes import PaiAutoMl
-from alilocal.smq.routes import Smq
-from alilocal.smq.store import Queues, Topics
-from alilocal.sts.routes import Sts
+from alilocal.services import Behaviour, Services, make_services
+from alilocal.smq.model import Queues, Topics
 from alilocal.tablestore.model import Tables
-from alilocal.tablestore.routes import Tablestore
 
 if TYPE_CHECKING:
     import requests
     from typing_extensions import Self
 
-    from alilocal.control.control import Control
     from alilocal.core.adapter import LocalAdapter
-    from alilocal.eventstream.stream import EventStream
-    from alilocal.fc.store import Functions
+    from alilocal.core.delivery import Delivery, Stream
 
 ACCOUNT_ID = "1000000000000001"
 ACCESS_KEY_ID = "alilocal-access-key-id"
-ACCESS_KEY_SECRET = "alilocal-access-key-secret"  # noqa: S105 - well known, opens nothing
+ACCESS_KEY_SECRET = "alilocal-access-key-secret"  # noqa: S105 - public, and valid for this cloud only
 SECURITY_TOKEN = "alilocal-security-token"  # noqa: S105
 REGION = "cn-local"
 ENDPOINT = "http://localhost"
@@ -51,14 +55,10 @@ SNAPSHOT_FORM = 1
 Roles = dict[str, tuple[Policy, ...] | None]
 
 
-class LocalCloud:
-    """A cloud in this process.
+class Cloud:
+    """The services of one account in one region, with their clock, faults and request log.
 
-    `session()` or `adapter()` reach it without a port, `alilocal.serve` puts it on one. Every request is
-    verified against its credentials: `access_key_id` and `access_key_secret`, with or without
-    `security_token`, and what is registered in `credentials`.
-
-    `clock` is any object with `now()` in seconds since the epoch; `seed` makes ids and chance repeat.
+    Use `LocalCloud`, which adds functions and the console.
     """
 
     def __init__(
@@ -70,21 +70,38 @@ class LocalCloud:
         self.access_key_secret = ACCESS_KEY_SECRET
         self.security_token = SECURITY_TOKEN
         self.endpoint = ENDPOINT
-        """Where clients on a session of this cloud send to; any host would do, but many take plain http for
-        the loopback interface only."""
+        """The endpoint for clients on a session of this cloud. Any host would work, but many clients accept plain
+        http for the loopback interface only."""
+        self.url: str | None = None
+        """The address of the port on which the cloud is served, or None if it is on no port."""
         self.changed = Changes()
         """The lock of all state, notified of every change."""
         self.clock = CloudClock(self.changed, clock)
         self._seed = seed
         self._notes = Notes()
-        self.streams: list[EventStream] = []
+        self.title = "alilocal"
+        """The title of the console's pages."""
+        self.sample_message = "{}"
+        """The message that the console's form proposes; set it to one that the function understands."""
+        self.explain_message: Callable[[str, str], Sequence[str]] | None = None
+        """Returns sentences on the state of a message, by its id and body, for the console. The first one stands
+        alone. Only who knows the function can explain what it makes of a message."""
+        self.recover_message: Callable[[str, str | None], Sequence[str]] | None = None
+        """Returns the messages to send again for a dead letter, none if it cannot be sent again. It gets the body of
+        the dead letter, and the id that the message had if its queue's dead-letter policy moved it."""
+        self.visitors: list[Credential] = []
+        """Keys that are valid too, but belong to somebody else: they are in no snapshot and in no list."""
+        self.streams: list[Stream] = []
         """The event streams that were made for this cloud."""
+        self.past_deliveries: dict[str, list[Delivery]] = {}
+        """The deliveries of an earlier process, by the name of the queue, for the streams that will be made."""
         self._build()
 
     def _build(self) -> None:
+        """Make everything that `reset` renews. Running it again is the reset: nothing can be forgotten."""
         self.ids = Ids(self._seed)
         self.behaviour = Behaviour()
-        self.credentials = Credentials()
+        self.credentials = Credentials(self.visitors)
         self.credentials.add(
             Credential(ACCESS_KEY_ID, ACCESS_KEY_SECRET, ACCOUNT_ID, security_token=SECURITY_TOKEN)
         )
@@ -97,78 +114,86 @@ class LocalCloud:
             self.credentials,
             self.changed,
             self._notes,
-            self._call_function,
+            self.call_function,
         )
         self._journal = world.journal
-        self._paiautoml = PaiAutoMl(world)
-        self._smq = Smq(world)
-        self._tablestore = Tablestore(world)
-        self._eventbridge = EventBridge(world, self._smq.queues)
-        self._services: tuple[Service, ...] = (
-            self._tablestore,
-            Sts(world),
-            self._eventbridge,
-            self._paiautoml,
-            self._smq,
-        )
-        self.faults = Faults(self.ids, {service.name: service.operations for service in self._services})
+        self._services = make_services(world, self.function_host)
+        operations = {service.name: service.operations for service in self._services}
+        self.faults = Faults(self.ids, operations, self.clock.now)
+        self.limits = Limits(self.clock, operations)
         self.requests = RequestLog()
+        self._late = LateRequests(self.clock, self.changed)
 
     @property
-    def services(self) -> Sequence[Service]:
+    def services(self) -> Services:
+        """All services, also by name: `cloud.services.smq`."""
         return self._services
 
     @property
-    def experiments(self) -> list[Experiment]:
-        """Every experiment, oldest first, deleted ones included."""
-        return self._paiautoml.experiments.all()
+    def experiments(self) -> Sequence[Experiment]:
+        """All experiments of PAI AutoML, oldest first, deleted ones included."""
+        return self._services.paiautoml.experiments.list()
 
     @property
     def queues(self) -> Queues:
-        return self._smq.queues
+        """The queues of SMQ."""
+        return self._services.smq.queues
 
     @property
     def topics(self) -> Topics:
-        return self._smq.topics
+        """The topics of SMQ."""
+        return self._services.smq.topics
 
     @property
-    def journal(self) -> Sequence[Sent]:
+    def journal(self) -> Journal:
         """The newest messages that were put into queues, oldest first."""
         return self._journal
 
     @property
     def buses(self) -> Buses:
-        return self._eventbridge.buses
+        """The event buses of EventBridge."""
+        return self._services.eventbridge.buses
 
     @property
     def tables(self) -> Tables:
-        return self._tablestore.tables
+        """The tables of Tablestore."""
+        return self._services.tablestore.tables
 
-    @cached_property
-    def _control(self) -> Control:
-        from alilocal.control.control import Control
+    # Hooks for functions, which a cloud by itself does not run.
 
-        return Control(self)
+    def function_host(self) -> FunctionHost:
+        """Return what runs the functions of Function Compute."""
+        raise NotImplementedError("functions need a LocalCloud")
 
-    @cached_property
-    def functions(self) -> Functions:
-        """Functions, whose instances are processes; they outlive `reset` and are in no snapshot."""
-        from alilocal.fc.store import Functions
+    def resume_functions(self) -> None:
+        """Start the triggers of functions again. Called without the lock."""
 
-        return Functions(self)
+    def call_function(self, name: str, event: bytes) -> bool:  # noqa: ARG002
+        """Call a function asynchronously, and return False if there is none of that name."""
+        return False
+
+    def kill_instance(self, instance_id: str) -> None:
+        """Kill an instance of a function, if it is one."""
+
+    def recycle_functions(self) -> None:
+        """End idle instances and triggers, because the cloud is about to forget them. Called without the lock."""
+
+    def close_functions(self) -> None:
+        """End all instances of functions."""
 
     def reset(self) -> None:
-        """Forget everything: resources, faults, switches, registered keys, log; not the time."""
-        self._recycle()
+        """Delete everything: resources, faults, limits, switches, keys, the log. Time and functions stay."""
+        self.recycle_functions()
         with self.changed:
             self._build()
             self.changed.notify_all()
 
     def snapshot(self) -> JsonObject:
-        """All state as JSON: resources, messages, faults, switches, keys, the clock's advance; not the log.
+        """Return all state as JSON: resources, messages, faults, limits, switches, keys, and the clock's advance.
 
-        Secrets in experiments' configurations are masked; messages and registered keys are as they are. What an
-        event stream holds is noted, for whoever loads it has no such stream: there it is visible again.
+        The log and the requests that are still to be delivered late are left out. Secrets in experiments'
+        configurations are masked; messages and registered keys are not. The messages that an event stream holds are
+        listed, because a cloud that loads the snapshot has no such stream and must show them again.
         """
         with self.changed:
             return {
@@ -177,30 +202,34 @@ class LocalCloud:
                 "advanced": self.clock.advanced,
                 "ids": self.ids.dump(),
                 "behaviour": dump(self.behaviour),
-                "credentials": dump(self.credentials.all(), list[Credential]),
+                "credentials": dump(self.credentials.list(), list[Credential]),
                 "roles": dump(self.credentials.roles, Roles),
-                "faults": dump(self.faults.all(), list[Fault]),
+                "faults": dump(self.faults.list(), list[Fault]),
+                "limits": dump(self.limits.list(), list[Limit]),
                 "held": self._held(),
                 "services": {service.name: service.dump() for service in self._services},
             }
 
     def load(self, document: JsonObject) -> None:
-        """Have the state of a snapshot in place of everything; raises BadSnapshot, having changed nothing.
+        """Replace all state by that of a snapshot; raises BadSnapshot, and then nothing has changed.
 
-        The clock goes on from where the snapshot stood, or from the present if that is later.
+        The clock continues from the snapshot's time, or from the present if that is later.
         """
         if document.get("alilocal") != SNAPSHOT_FORM:
             raise BadSnapshot("alilocal", f"must be {SNAPSHOT_FORM}, the form of a snapshot")
-        self._recycle()
-        with self.changed:
-            before = dict(self.__dict__)
-            try:
-                self._build()
-                self._restore(document)
-            except BaseException:
-                self.__dict__.update(before)
-                raise
-            self.changed.notify_all()
+        self.recycle_functions()
+        try:
+            with self.changed:
+                before = dict(self.__dict__)
+                try:
+                    self._build()
+                    self._restore(document)
+                except BaseException:
+                    self.__dict__.update(before)
+                    raise
+                self.changed.notify_all()
+        finally:
+            self.resume_functions()
 
     def _restore(self, document: JsonObject) -> None:
         moment = load(float, member(document, "time"), "time")
@@ -208,9 +237,11 @@ class LocalCloud:
         for credential in load(list[Credential], member(document, "credentials"), "credentials"):
             self.credentials.add(credential)
         self.credentials.roles = load(Roles, document.get("roles", {}), "roles")
+        # The services hold the object itself, so its members are set one by one.
         for name, value in vars(load(Behaviour, member(document, "behaviour"), "behaviour")).items():
             setattr(self.behaviour, name, value)
         self.faults.restore(load(list[Fault], member(document, "faults"), "faults"))
+        self.limits.restore(load(list[Limit], document.get("limits", []), "limits"))
         self.ids.restore(load(dict[str, JsonValue], document.get("ids", {}), "ids"))
         services = load(dict[str, JsonValue], member(document, "services"), "services")
         for service in self._services:
@@ -232,35 +263,23 @@ class LocalCloud:
                 held[stream.queue_name] = [*stream.held_ids]
         return held
 
-    def _call_function(self, name: str, event: bytes) -> bool:
-        if "functions" not in self.__dict__ or name not in self.functions:
-            return False
-        self.functions[name].trigger_async(event)
-        return True
-
-    def _recycle(self) -> None:
-        """End idle instances, whose keys will not be known any more."""
-        if "functions" in self.__dict__:
-            self.functions.recycle()
-
     def close(self) -> None:
-        """Stop event streams, let long polls end at once, and end the instances of functions; idempotent."""
+        """Stop event streams, end long polls at once, and end the instances of functions; idempotent."""
         for stream in list(self.streams):
             stream.stop(0)
-        if "functions" in self.__dict__:
-            self.functions.close()
+        self.close_functions()
         with self.changed:
             self.changed.closed = True
             self.changed.notify_all()
 
     def adapter(self) -> LocalAdapter:
-        """A transport for `requests.Session.mount`."""
+        """Return a transport for `requests.Session.mount`."""
         from alilocal.core.adapter import LocalAdapter
 
         return LocalAdapter(self.handle)
 
     def session(self) -> requests.Session:
-        """A session all of whose requests come here, whatever their host."""
+        """Return a session that sends every request to this cloud, whatever its host."""
         import requests
 
         session = requests.Session()
@@ -270,57 +289,140 @@ class LocalCloud:
         return session
 
     def handle(self, request: Request) -> Response:
-        """Answer `request` at the cloud's own time; raises Broken where a fault leaves it without an answer."""
-        answer = self._handle(request)
-        date = ("Date", _http_date(int(self.clock.now())))
-        return Response(answer.status, (*answer.headers, date), answer.body, answer.cut, answer.drip)
+        """Answer `request` with a date; raises Broken if a fault leaves it without an answer.
 
-    def _handle(self, request: Request) -> Response:
-        if request.path.startswith(("/_alilocal", "/_console")):
-            return self._control.handle(request)
-        service = next((service for service in self._services if service.owns(request)), None)
+        After the clock was advanced an answer has no date, as RFC 9110 demands of a server without a reliable clock.
+        Callers compare it with their own clocks: some follow the advance and some do not, and a caller may backdate
+        its request, so its own date does not say which.
+        """
+        self.deliver_late()
+        answer = self.dispatch(request)
+        dates = () if self.clock.advanced else (("Date", _http_date(int(self.clock.sent_at()))),)
+        return Response(answer.status, (*answer.headers, *dates), answer.body, answer.cut, answer.drip)
+
+    def dispatch(self, request: Request) -> Response:
+        """Hand `request` to the service that owns it, apply a fault if one is due, and log the call."""
+        service = self._owner(request)
         if service is None:
-            return Response(
-                404, (("Content-Type", "text/plain"),), b"No service of the local cloud is here.\n"
-            )
-        found = service.find(request)
-        operation = found[0].operation if found else UNKNOWN_OPERATION
+            return self._refuse(request)
         self._notes.begin()
         with self.changed:
-            fault = self.faults.take(service.name, operation)
-            request_id = service.new_request_id()
-        exchange = _Exchange(service, request, found, request_id)
+            exchange = Exchange(service, request, service.find(request), service.new_request_id())
+            fault = self.faults.take(service.name, exchange.operation, exchange.request_id)
         try:
             answer = self._answer(exchange, fault)
         except Broken:
-            self._log(exchange, operation, _Answer(None, None), fault)
+            self._log(exchange, Answer(None, None), fault.kind if fault else None)
             raise
-        self._log(exchange, operation, answer, fault)
+        self._log(exchange, answer, fault.kind if fault else None)
         return answer.response or Response(500)
 
-    def _answer(self, exchange: _Exchange, fault: Fault | None) -> _Answer:
-        if fault is None:
-            return self._acted(exchange)
-        if fault.when == "before":
-            return exchange.struck(fault, None)
-        return exchange.struck(fault, self._acted(exchange).response)
+    def _refuse(self, request: Request) -> Response:
+        """Answer a request that no service owns. If it means a service that is not here, it is logged."""
+        parameters = read_parameters(request)
+        meant = foreign.identify(request, parameters)
+        if meant is None or meant.service in (service.name for service in self._services):
+            return Response(
+                404,
+                (("Content-Type", "text/plain"),),
+                b"No service of the local cloud takes this request.\n",
+            )
+        with self.changed:
+            request_id = self.ids.request_id()
+        self.log_foreign(meant, request_id, 400)
+        return foreign.refuse(request, meant, request_id, parameters.get("Format"))
 
-    def _acted(self, exchange: _Exchange) -> _Answer:
+    def log_foreign(
+        self, meant: foreign.Foreign, request_id: str, status: int | None, code: str = foreign.CODE
+    ) -> None:
+        """Log a call that no service here has answered."""
+        now = self.clock.now()
+        self.requests.add(LoggedRequest(meant.service, meant.operation, status, code, request_id, now))
+
+    @property
+    def late(self) -> Sequence[float]:
+        """The moments at which the requests that faults hold back are due, earliest first."""
+        return self._late.moments
+
+    def deliver_late(self) -> int:
+        """Deliver the late requests that are due, and return how many there were.
+
+        Every call does so before it is answered. Each request is checked as it was sent, at the present time: its
+        date may have expired, and its nonce may have been used. The answers are discarded.
+        """
+        count = 0
+        while (request := self._late.take_due()) is not None:
+            self._deliver(request)
+            count += 1
+        return count
+
+    def _owner(self, request: Request) -> Service | None:
+        return next((service for service in self._services if service.owns(request)), None)
+
+    def _deliver(self, request: Request) -> None:
+        service = self._owner(request)
+        if service is None:
+            return
+        self._notes.begin()
+        exchange = Exchange(service, request, service.find(request), service.new_request_id())
+        self._log(exchange, self._act(exchange), "late")
+
+    def _answer(self, exchange: Exchange, fault: Fault | None) -> Answer:
+        """Answer a request; `fault` decides how far it gets, and what the caller sees of the answer."""
+        if fault is None:
+            return self._act(exchange)
+        if fault.is_delivered_late:
+            self._late.add(exchange.request, fault.seconds or 0.0)
+        if fault.kind == "copy" or fault.when == "after":
+            answer = self._act(exchange)
+            if fault.kind == "copy":
+                return answer
+            self._kill_caller(fault)
+            return exchange.apply_fault(fault, answer.response)
+        uses_nonce = fault.is_throttling and self.behaviour.throttled_nonce == "used"
+        if fault.when == "forwarded" or uses_nonce:
+            admitted = self._act(exchange.forwarded())
+            # The gateway comes before the service, whose errors a refused call never sees.
+            if admitted.code is not None and fault.kind == "status":
+                return admitted
+        self._kill_caller(fault)
+        return exchange.apply_fault(fault, None)
+
+    def _kill_caller(self, fault: Fault) -> None:
+        caller = self._notes.current.caller
+        if fault.kind == "kill" and caller is not None:
+            self.kill_instance(caller)
+
+    def _act(self, exchange: Exchange) -> Answer:
         with self.changed:
             self.changed.count += 1
-            return exchange.acted()
+            called = (exchange.service.name, exchange.operation)
+            if not self.limits.take(*called):
+                return self._throttle(exchange)
+            answer = exchange.act()
+            if answer.code is not None and self._notes.current.caller is None:
+                self.limits.give_back(*called)
+            return answer
 
-    def _log(self, exchange: _Exchange, operation: str, answer: _Answer, fault: Fault | None) -> None:
+    def _throttle(self, exchange: Exchange) -> Answer:
+        """Refuse a call that is one too many; a switch says whether the gateway checks it first."""
+        if self.behaviour.throttled_nonce == "used":
+            admitted = exchange.forwarded().act()
+            if admitted.code is not None:
+                return admitted
+        return exchange.throttle()
+
+    def _log(self, exchange: Exchange, answer: Answer, fault: Kind | None) -> None:
         note = self._notes.current
         self.requests.add(
             LoggedRequest(
                 exchange.service.name,
-                operation,
+                exchange.operation,
                 answer.response.status if answer.response else None,
                 answer.code,
                 exchange.request_id,
                 self.clock.now(),
-                fault.kind if fault else None,
+                fault,
                 note.caller,
                 note.detail,
                 frozenset(note.keys),
@@ -340,36 +442,3 @@ class LocalCloud:
 @lru_cache(maxsize=4)
 def _http_date(second: int) -> str:
     return formatdate(second, usegmt=True)
-
-
-class _Answer(NamedTuple):
-    """An answer, if there was one, and the error code that it tells."""
-
-    response: Response | None
-    code: str | None
-
-
-class _Exchange(NamedTuple):
-    """A request on its way through its service."""
-
-    service: Service
-    request: Request
-    found: tuple[Route, dict[str, str]] | None
-    request_id: str
-
-    def acted(self) -> _Answer:
-        """What the service answers."""
-        try:
-            return _Answer(self.service.answer(self.request, self.found, self.request_id), None)
-        except ServiceError as error:
-            return self._refused(error)
-
-    def struck(self, fault: Fault, answer: Response | None) -> _Answer:
-        """What the fault makes of the answer; raises Broken."""
-        try:
-            return _Answer(fault.apply(answer), None)
-        except ServiceError as error:
-            return self._refused(error)
-
-    def _refused(self, error: ServiceError) -> _Answer:
-        return _Answer(self.service.render_error(error, self.request, self.request_id), error.code)

@@ -1,35 +1,54 @@
-"""HTTP/1.1 on sockets, in front of a cloud: a thread for each connection."""
+"""HTTP/1.1 on sockets in front of a cloud, with one thread per connection.
+
+`server.py` gets its sockets from a port, `takeover.py` from pairs of connected sockets.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
 import logging
+import re
+import select
 import socket
 import struct
 import threading
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, cast
 
-from alilocal.core.http import Broken, Request, Response, Stalled
+from alilocal.core.http import Broken, Request, Response, Stalled, is_own_host
 
 if TYPE_CHECKING:
     from socketserver import BaseServer
 
     from typing_extensions import Self
 
-    from alilocal.cloud import LocalCloud
+    from alilocal.cloud import Cloud
 
-# A snapshot comes as one body.
+# A snapshot is loaded as one body.
 MOST_BODY_BYTES = 64 * 1024 * 1024
 _IDLE_SECONDS = 60
 _STOP_SECONDS = 5
+_MOST_LINE_BYTES = 65_536
+_MOST_TRAILERS = 100
+_SKIP_SECONDS = 1
+_MOST_SKIPPED = 64
+_PROBE_MS = 20
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?]*(.*)", re.DOTALL)
+# A header that is folded into several lines, which old clients still send.
+_FOLD = re.compile(r"[ \t]*\r?\n[ \t]+")
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,12})[ \t]*(?:;.*)?\r?\n", re.DOTALL)
 
 _log = logging.getLogger("alilocal")
 
 
-class _Portless(socket.socket):
-    """A socket that takes the options of TCP, which clients set on theirs, for what they are here: nothing."""
+class LocalSocket(socket.socket):
+    """The caller's end of a connection that needs no port; `owner` serves the other end.
+
+    It ignores TCP options. Clients set them, but a pair of local sockets does not support them.
+    """
+
+    owner: Connections
 
     def setsockopt(self, *options: Any) -> None:
         if options[0] != socket.IPPROTO_TCP:
@@ -37,30 +56,36 @@ class _Portless(socket.socket):
 
 
 class Connections:
-    """The open connections to a cloud; a context manager that ends them."""
+    """The open connections to a cloud. Its context manager closes them.
 
-    def __init__(self, cloud: LocalCloud) -> None:
+    With `own_host_only`, a request for another host than this machine is refused.
+    """
+
+    def __init__(self, cloud: Cloud, *, own_host_only: bool = False) -> None:
         self.cloud = cloud
+        self.own_host_only = own_host_only
         self.closing = False
         self._open: dict[socket.socket, threading.Thread] = {}
         self._lock = threading.Lock()
 
     def serve(self, connection: socket.socket) -> None:
-        """Answer what comes over `connection`, in a thread of its own."""
+        """Answer the requests on `connection` in a thread of its own."""
         thread = threading.Thread(target=self._answer, args=(connection,), name="alilocal", daemon=True)
-        # Known before it runs, so that closing finds it.
+        # Registered before it runs, so that `close` finds it.
         with self._lock:
             self._open[connection] = thread
         thread.start()
 
-    def pair(self) -> socket.socket:
-        """The caller's end of a new connection that no port is needed for."""
+    def pair(self) -> LocalSocket:
+        """Return the caller's end of a new connection, which needs no port."""
         own, callers = socket.socketpair()
         self.serve(own)
-        return _Portless(fileno=callers.detach())
+        made = LocalSocket(fileno=callers.detach())
+        made.owner = self
+        return made
 
     def close(self) -> None:
-        """End every connection, also those that wait or stall, and wait for its thread; idempotent."""
+        """Close all connections, waiting and stalled ones included, and wait for their threads; idempotent."""
         self.closing = True
         with self.cloud.changed:
             self.cloud.changed.notify_all()
@@ -80,13 +105,13 @@ class Connections:
 
     def _answer(self, connection: socket.socket) -> None:
         try:
-            # The handler needs no more of a server than this.
+            # Of its server, the handler uses only what is in this class.
             _Handler(connection, ("local", 0), cast("BaseServer", self))
         # A connection may end in any way, at any moment.
         except Exception:  # noqa: BLE001
             _log.debug("connection ended", exc_info=True)
         finally:
-            # Without a half-close first: a connection to be reset must not end politely.
+            # Without `shutdown`, which would turn a reset into an orderly end.
             connection.close()
             with self._lock:
                 self._open.pop(connection, None)
@@ -98,7 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        # A pair of sockets may know no TCP, whose delay would cost 40 ms an answer.
+        # The delay of TCP would cost 40 ms per answer. A pair of local sockets has no such option.
         if self.connection.family in (socket.AF_INET, socket.AF_INET6):
             self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -107,17 +132,25 @@ class _Handler(BaseHTTPRequestHandler):
         return cast("Connections", self.server)
 
     def handle_one_request(self) -> None:
-        """Read a request, hand it to the cloud, write the answer."""
-        self.raw_requestline = self.rfile.readline(65_537)
-        if not self.raw_requestline or len(self.raw_requestline) > 65_536 or not self.parse_request():
+        """Read a request, hand it to the cloud, and write the answer."""
+        self.raw_requestline = self.rfile.readline(_MOST_LINE_BYTES + 1)
+        if self.raw_requestline in (b"\r\n", b"\n"):
+            # Some clients end a body with an empty line of their own.
+            self.raw_requestline = self.rfile.readline(_MOST_LINE_BYTES + 1)
+        if len(self.raw_requestline) > _MOST_LINE_BYTES:
+            self.command = ""
+            self._refuse(414)
+            self._skip_rest()
+            return
+        if not self.raw_requestline or not self.parse_request():
             self.close_connection = True
             return
         body = self._read_body()
         if body is None:
             return
-        # `self.path` is not what was sent: slashes at its start are merged.
-        target = self.requestline.split()[1]
-        headers = tuple((name, str(value)) for name, value in self.headers.items())
+        # `self.path` differs from what was sent: slashes at its start are merged.
+        target = _origin_form(self.requestline.split()[1])
+        headers = tuple((name, _FOLD.sub(" ", str(value))) for name, value in self.headers.items())
         request = Request(self.command, target, headers, body, self._is_abandoned)
         try:
             self._write(self._handle(request))
@@ -128,25 +161,59 @@ class _Handler(BaseHTTPRequestHandler):
         _log.debug(format, *args)
 
     def _is_abandoned(self) -> bool:
-        return self._connections.closing
+        """Return whether nobody waits for the answer any more."""
+        if self._connections.closing:
+            return True
+        # Without a wait: `recv` alone waits for the time-out of the connection.
+        if not _wait(self.connection, select.POLLIN, 0):
+            return False
+        try:
+            is_open = self.connection.recv(1, socket.MSG_PEEK) != b""
+        except OSError:
+            return True
+        return not is_open and not self._is_reading()
+
+    def _is_reading(self) -> bool:
+        """Return whether a caller that sends nothing more still reads, as with a connection closed by half.
+
+        Both look the same until something is sent. HTTP allows an interim answer at any time, and only a caller that
+        has left refuses it.
+        """
+        if self.request_version < "HTTP/1.1":
+            return False
+        try:
+            self.connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        except OSError:
+            return False
+        return not _wait(self.connection, 0, _PROBE_MS)
 
     def _handle(self, request: Request) -> Response:
+        if self._connections.own_host_only and not is_own_host(request.header("Host") or ""):
+            text = b"The host must be an address or localhost, because requests can start processes.\n"
+            return Response(403, (("Content-Type", "text/plain"),), text)
         try:
             return self._connections.cloud.handle(request)
         except Broken:
             raise
-        # Whatever it is must not look like a lost connection.
+        # A defect of the local cloud must not look like a lost connection.
         except Exception:  # noqa: BLE001
             _log.exception("%s %s", request.method, request.path)
             return Response(500, (("Content-Type", "text/plain"),), b"The local cloud failed; see its log.\n")
 
     def _read_body(self) -> bytes | None:
-        """The whole body, so that the next request of the connection is read in step; None if refused."""
-        if self.headers.get("Transfer-Encoding"):
-            self._refuse(411)
-            return None
-        text = self.headers.get("Content-Length") or "0"
-        if not (text.isascii() and text.isdigit()):
+        """Return the whole body, or None if it is refused. The next request follows directly behind the body."""
+        coding = ",".join(self.headers.get_all("Transfer-Encoding", [])).strip().lower()
+        if coding:
+            # Codings other than `chunked` are not supported: no client of the cloud uses one.
+            if coding != "chunked":
+                self._refuse(501)
+                return None
+            # A length beside it does not count, and may be an attempt to smuggle a request.
+            self.close_connection = self.close_connection or "Content-Length" in self.headers
+            return self._read_chunks()
+        lengths = set(self.headers.get_all("Content-Length", [])) or {"0"}
+        text = lengths.pop()
+        if lengths or not (text.isascii() and text.isdigit()):
             self._refuse(400)
             return None
         if len(text) > 12 or int(text) > MOST_BODY_BYTES:
@@ -158,9 +225,45 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         return body
 
+    def _read_chunks(self) -> bytes | None:
+        """Return the body that is sent in chunks, or None if it is refused; extensions and trailers are ignored."""
+        parts: list[bytes] = []
+        total = 0
+        while True:
+            found = _CHUNK_SIZE.fullmatch(self.rfile.readline(_MOST_LINE_BYTES))
+            if found is None:
+                self._refuse(400)
+                return None
+            size = int(found[1], 16)
+            if size == 0:
+                break
+            total += size
+            if total > MOST_BODY_BYTES:
+                self._refuse(413)
+                return None
+            parts.append(self.rfile.read(size))
+            if self.rfile.readline(3) not in (b"\r\n", b"\n"):
+                self._refuse(400)
+                return None
+        for _ in range(_MOST_TRAILERS):
+            line = self.rfile.readline(_MOST_LINE_BYTES)
+            if line in (b"\r\n", b"\n"):
+                return b"".join(parts)
+        self._refuse(400)
+        return None
+
     def _refuse(self, status: int) -> None:
         self.close_connection = True
         self._write(Response(status, (("Content-Type", "text/plain"), ("Connection", "close"))))
+
+    def _skip_rest(self) -> None:
+        """Read what the caller still sends: unread bytes would make closing the connection reset it."""
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(_SKIP_SECONDS)
+            for _ in range(_MOST_SKIPPED):
+                if not self.connection.recv(65_536):
+                    return
 
     def _write(self, response: Response) -> None:
         lines = [f"HTTP/1.1 {response.status} {http.client.responses.get(response.status, '')}"]
@@ -176,7 +279,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _drip(self, head: bytes, body: bytes, seconds: float) -> None:
-        """Write a byte at a time, until the caller leaves or the server closes."""
+        """Write one byte at a time, until the caller leaves or the server closes."""
         self.wfile.write(head)
         for byte in body:
             with self._connections.cloud.changed:
@@ -191,11 +294,26 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(broken, Stalled):
             self._hold(broken.seconds)
             return
-        # Lingering for no time makes the close a reset.
+        # With a linger time of zero, closing the socket sends a reset.
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def _hold(self, seconds: float | None) -> None:
-        """Keep the connection until the caller leaves, the server closes or `seconds` are over."""
+        """Keep the connection open until the caller leaves, the server closes or `seconds` are over."""
         self.connection.settimeout(seconds)
         with contextlib.suppress(OSError):
             self.connection.recv(1, socket.MSG_PEEK)
+
+
+def _wait(connection: socket.socket, event: int, milliseconds: int) -> bool:
+    """Wait for `event`, and return whether it, the caller's end or an error has occurred."""
+    waiting = select.poll()
+    waiting.register(connection, event)
+    return bool(waiting.poll(milliseconds))
+
+
+def _origin_form(target: str) -> str:
+    """Return the path and the query of a request target, which a proxy's clients send with scheme and host."""
+    found = _ABSOLUTE.fullmatch(target)
+    if found is None:
+        return target
+    return found[1] if found[1].startswith("/") else f"/{found[1]}"

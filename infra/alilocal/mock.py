@@ -1,35 +1,41 @@
-"""`mock_alicloud`: a local cloud in the place of Alibaba Cloud, for code that cannot be told where to send.
+"""`mock_alicloud`: a local cloud in the place of Alibaba Cloud, for code whose endpoint cannot be configured.
 
-For as long as it is in force, connections of `http.client`, `urllib3` and `requests` to Alibaba Cloud's hosts, plain
-or TLS, end at a local cloud inside the process; all other hosts are left alone. The standard variables for
-credentials hold those of the local cloud meanwhile.
+While it is active, connections of `http.client`, `urllib3`, `requests` and `aiohttp` to Alibaba Cloud's hosts, with
+or without TLS, end at a local cloud in this process. Other clients are refused, and all other hosts are left alone.
+The standard variables for credentials hold those of the local cloud meanwhile. `takeover.py` patches the connections,
+`mockclass.py` decorates test classes.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
-from alilocal.cloud import LocalCloud
 from alilocal.connections import Connections
 from alilocal.core.clock import TimeSource
-from alilocal.mockclass import decorate, given, without_cloud
-from alilocal.takeover import taken_over
+from alilocal.core.foreign import MAXCOMPUTE_DOMAINS, OFFICIAL_DOMAIN
+from alilocal.localcloud import LocalCloud
+from alilocal.mockclass import decorate_class, decorate_function
+from alilocal.takeover import take_over
 
-HOSTS = ("aliyuncs.com",)
-"""The domains whose hosts are taken over."""
+if TYPE_CHECKING:
+    from alilocal.trials.engine import TrialOptions
+
+HOSTS = (OFFICIAL_DOMAIN, "fcapp.run", *MAXCOMPUTE_DOMAINS)
+"""The domains whose hosts are taken over: those of the services, and of functions that are called by a URL."""
 
 Target = TypeVar("Target", bound=Callable[..., Any])
 
 
 class MockAlicloud:
-    """A context manager that gives the LocalCloud, and a decorator of functions, coroutine functions and classes
-    (each of their tests, with its `setUp` or `setup_method`). Every entry makes a new cloud."""
+    """A context manager that returns the LocalCloud, and a decorator of functions, coroutine functions and classes.
+
+    A class is decorated test by test, each with its `setUp` or `setup_method`. Every entry makes a new cloud.
+    """
 
     def __init__(self, *, hosts: Sequence[str] = HOSTS, **options: Any) -> None:
         domains = [hosts] if isinstance(hosts, str) else hosts
@@ -39,11 +45,11 @@ class MockAlicloud:
 
     @contextlib.contextmanager
     def cloud(self) -> Iterator[LocalCloud]:
-        """A new cloud in the place of Alibaba Cloud, for as long as the context lasts."""
+        """Put a new cloud in the place of Alibaba Cloud for as long as the context lasts."""
         with (
             LocalCloud(**self._options) as cloud,
-            Connections(cloud) as line,
-            taken_over(cloud, line, self._hosts),
+            Connections(cloud) as connections,
+            take_over(cloud, connections, self._hosts),
         ):
             yield cloud
 
@@ -59,28 +65,11 @@ class MockAlicloud:
         self._entered.pop().__exit__(kind, value, trace)
 
     def __call__(self, target: Target) -> Target:
-        """`target` in a cloud of its own each time; it gets the cloud as `cloud` if it has such a parameter."""
+        """Return `target` decorated: each call has a new cloud, and gets it if it has a parameter `cloud`."""
         if inspect.isclass(target):
-            decorate(target, self)
+            decorate_class(target, self.cloud)
             return target
-        wrapped = self._async(target) if inspect.iscoroutinefunction(target) else self._plain(target)
-        return cast("Target", without_cloud(wrapped, target))
-
-    def _plain(self, target: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(target)
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with self.cloud() as cloud:
-                return target(*args, **kwargs, **given(target, cloud))
-
-        return wrapped
-
-    def _async(self, target: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(target)
-        async def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with self.cloud() as cloud:
-                return await target(*args, **kwargs, **given(target, cloud))
-
-        return wrapped
+        return cast("Target", decorate_function(target, self.cloud))
 
 
 @overload
@@ -94,13 +83,14 @@ def mock_alicloud(
     clock: TimeSource | None = None,
     seed: int | None = None,
     region: str = ...,
+    run_trials: bool | TrialOptions = ...,
 ) -> MockAlicloud: ...
 
 
 def mock_alicloud(target: Any = None, /, **options: Any) -> Any:
-    """`with mock_alicloud() as cloud:`, `@mock_alicloud`, or `@mock_alicloud(seed=1)`.
+    """Use it as `with mock_alicloud() as cloud:`, as `@mock_alicloud`, or as `@mock_alicloud(seed=1)`.
 
-    Options are those of LocalCloud, and `hosts`, the domains to take over, each with all that is below it.
+    The options are those of LocalCloud, and `hosts`: the domains to take over, each with all hosts below it.
     """
     made = MockAlicloud(**options)
     return made if target is None else made(target)

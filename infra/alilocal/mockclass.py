@@ -1,4 +1,4 @@
-"""`mock_alicloud` on a class: each test in a cloud of its own, with what is run before and after it."""
+"""The decorators of `mock_alicloud`: each call of a function, and each test of a class, has a cloud of its own."""
 
 from __future__ import annotations
 
@@ -6,34 +6,40 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from alilocal.cloud import LocalCloud
-    from alilocal.mock import MockAlicloud
+from alilocal.cloud import Cloud
 
 _ARGUMENT = "cloud"
 _KEPT = "_alilocal_entered"
 _HOOKS = ("setUp", "tearDown", "asyncSetUp", "asyncTearDown", "setup_method", "teardown_method")
 
 Method = Callable[..., Any]
+OpenCloud = Callable[[], AbstractContextManager[Cloud]]
 
 
-def given(target: Method, cloud: LocalCloud) -> Mapping[str, LocalCloud]:
-    """The cloud as an argument, if `target` has a parameter for it."""
-    return {_ARGUMENT: cloud} if _wants(target) else {}
+def decorate_function(target: Method, open_cloud: OpenCloud) -> Method:
+    """Return `target` with a cloud of its own for each call; `target` may be a coroutine function."""
+
+    @functools.wraps(target)
+    def plain(*args: Any, **kwargs: Any) -> Any:
+        with open_cloud() as cloud:
+            return target(*args, **kwargs, **_cloud_argument(target, cloud))
+
+    @functools.wraps(target)
+    async def awaited(*args: Any, **kwargs: Any) -> Any:
+        with open_cloud() as cloud:
+            return await target(*args, **kwargs, **_cloud_argument(target, cloud))
+
+    return _hide_argument(awaited if inspect.iscoroutinefunction(target) else plain, target)
 
 
-def without_cloud(wrapped: Method, target: Method) -> Method:
-    """`wrapped`, which gives `target` its cloud: a test runner must not look for a fixture of that name."""
-    signature = inspect.signature(target)
-    kept = [one for name, one in signature.parameters.items() if name != _ARGUMENT]
-    wrapped.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
-    return wrapped
+def decorate_class(target: type, open_cloud: OpenCloud) -> None:
+    """Change a class so that each of its tests, inherited ones too, runs in a cloud of its own.
 
-
-def decorate(target: type, mock: MockAlicloud) -> None:
-    """Have the tests of `target`, inherited ones too, run in clouds of `mock`."""
+    The cloud is open from before the set-up until after the clean-up. unittest calls both from `run`; pytest calls
+    `setup_method` and `teardown_method`, which are replaced if the class has a set-up.
+    """
     import unittest
 
     methods = {
@@ -43,25 +49,43 @@ def decorate(target: type, mock: MockAlicloud) -> None:
         and (name.startswith("test") or name in _HOOKS)
     }
     if issubclass(target, unittest.TestCase):
-        wrapped = {name: _handed(method) for name, method in methods.items() if _wants(method)}
-        wrapped["run"] = _around_run(target.run, mock)
+        wrapped = {name: _pass_cloud(method) for name, method in methods.items() if _wants_cloud(method)}
+        wrapped["run"] = _wrap_run(target.run, open_cloud)
     elif "setup_method" in methods:
-        wrapped = {name: _handed(method) for name, method in methods.items() if _wants(method)}
-        wrapped["setup_method"] = _entering(wrapped.get("setup_method", methods["setup_method"]), mock)
+        wrapped = {name: _pass_cloud(method) for name, method in methods.items() if _wants_cloud(method)}
+        wrapped["setup_method"] = _wrap_setup(
+            wrapped.get("setup_method", methods["setup_method"]), open_cloud
+        )
         last = wrapped.get("teardown_method", methods.get("teardown_method"))
-        wrapped["teardown_method"] = _leaving(last)
+        wrapped["teardown_method"] = _wrap_teardown(last)
     else:
-        wrapped = {name: mock(method) for name, method in methods.items() if name not in _HOOKS}
+        wrapped = {
+            name: decorate_function(method, open_cloud)
+            for name, method in methods.items()
+            if name not in _HOOKS
+        }
     for name, method in wrapped.items():
         setattr(target, name, method)
 
 
-def _wants(method: Method) -> bool:
+def _wants_cloud(method: Method) -> bool:
     return _ARGUMENT in inspect.signature(method).parameters
 
 
-def _handed(method: Method) -> Method:
-    """`method`, given the cloud that its instance is in."""
+def _cloud_argument(target: Method, cloud: Cloud) -> Mapping[str, Cloud]:
+    return {_ARGUMENT: cloud} if _wants_cloud(target) else {}
+
+
+def _hide_argument(wrapped: Method, target: Method) -> Method:
+    """Return `wrapped` without the parameter `cloud`, for which pytest would look for a fixture."""
+    signature = inspect.signature(target)
+    kept = [one for name, one in signature.parameters.items() if name != _ARGUMENT]
+    wrapped.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
+    return wrapped
+
+
+def _pass_cloud(method: Method) -> Method:
+    """Return `method` with the cloud of its test case as an argument."""
 
     @functools.wraps(method)
     def plain(case: Any, *args: Any, **kwargs: Any) -> Any:
@@ -71,35 +95,35 @@ def _handed(method: Method) -> Method:
     async def awaited(case: Any, *args: Any, **kwargs: Any) -> Any:
         return await method(case, *args, cloud=vars(case)[_KEPT][1], **kwargs)
 
-    return without_cloud(awaited if inspect.iscoroutinefunction(method) else plain, method)
+    return _hide_argument(awaited if inspect.iscoroutinefunction(method) else plain, method)
 
 
-def _around_run(run: Method, mock: MockAlicloud) -> Method:
-    """A test case's `run`, which calls all that belongs to a test."""
+def _wrap_run(run: Method, open_cloud: OpenCloud) -> Method:
+    """Return a test case's `run`, which calls everything that belongs to one test, inside a cloud."""
 
     @functools.wraps(run)
     def wrapped(case: Any, result: Any = None) -> Any:
-        with mock.cloud() as cloud:
-            vars(case)[_KEPT] = (mock, cloud)
+        with open_cloud() as cloud:
+            vars(case)[_KEPT] = (None, cloud)
             return run(case, result)
 
     return wrapped
 
 
-def _entering(setup: Method, mock: MockAlicloud) -> Method:
+def _wrap_setup(setup: Method, open_cloud: OpenCloud) -> Method:
     takes_method = len(inspect.signature(setup).parameters) > 1
 
-    # pytest counts the parameters.
+    # pytest passes the test's method if the signature has a second parameter, so this one always has it.
     def setup_method(case: Any, method: Any) -> None:
         with ExitStack() as stack:
-            vars(case)[_KEPT] = (stack, stack.enter_context(mock.cloud()))
+            vars(case)[_KEPT] = (stack, stack.enter_context(open_cloud()))
             setup(case, *([method] if takes_method else []))
             vars(case)[_KEPT] = (stack.pop_all(), vars(case)[_KEPT][1])
 
     return setup_method
 
 
-def _leaving(teardown: Method | None) -> Method:
+def _wrap_teardown(teardown: Method | None) -> Method:
     takes_method = teardown is not None and len(inspect.signature(teardown).parameters) > 1
 
     def teardown_method(case: Any, method: Any) -> None:

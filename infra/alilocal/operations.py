@@ -1,52 +1,28 @@
-"""Which operations of each service the local cloud has: `python -m alilocal.operations` prints the README's table."""
+"""The operations of each service: `python -m alilocal.operations` prints the tables of the README."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from alilocal.cloud import LocalCloud
+from alilocal.core.operations import operations
 from alilocal.core.service import Service
-
-
-@dataclass(frozen=True)
-class Operation:
-    """An operation of the cloud. `missing` tells what is left out here, all of it if not `supported`."""
-
-    name: str
-    supported: bool = True
-    missing: str = ""
-
-    @property
-    def told(self) -> str:
-        """How far it is supported, in a word or a sentence."""
-        if not self.supported:
-            return "no"
-        return f"partly: {self.missing}" if self.missing else "yes"
-
-
-def operations(service: Service) -> list[Operation]:
-    """Every operation of `service`, in the order of its routes, those without one last."""
-    found: dict[str, Operation] = {}
-    for route in service.routes:
-        found.setdefault(route.operation, Operation(route.operation, route.supported, route.missing))
-    return [*found.values(), *(Operation(name, supported=False) for name in service.unsupported)]
+from alilocal.localcloud import LocalCloud
 
 
 def markdown(cloud: LocalCloud) -> str:
-    """A table for each service; operations that are told the same stand in one row."""
+    """Return a table for each service, with one row for the operations that are supported alike."""
     return "\n".join(line for service in cloud.services for line in _table(service))
 
 
 def _table(service: Service) -> Iterator[str]:
     rows: dict[str, list[str]] = {}
     for operation in operations(service):
-        rows.setdefault(operation.told, []).append(operation.name)
+        rows.setdefault(operation.support, []).append(operation.name)
     yield from (f"### {service.title}", "", "| supported | operations |", "|---|---|")
-    # What is there first, what is not there last.
-    for told in sorted(rows, key=lambda told: (told == "no", told != "yes")):
-        yield f"| {told} | {', '.join(rows[told])} |"
+    # Supported operations come first, unsupported ones last.
+    for support in sorted(rows, key=lambda support: (support == "no", support != "yes")):
+        yield f"| {support} | {', '.join(rows[support])} |"
     yield ""
 
 

@@ -1,6 +1,6 @@
 """Fixtures for pytest, registered with the distribution.
 
-`mock_alicloud`: a LocalCloud in the place of Alibaba Cloud. `local_cloud`: one that only its own sessions reach.
+`mock_alicloud` is a LocalCloud in the place of Alibaba Cloud. `local_cloud` is one that only its own sessions reach.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from alilocal.cloud import LocalCloud
+    from alilocal.localcloud import LocalCloud
 
 
 @pytest.fixture
 def mock_alicloud() -> Iterator[LocalCloud]:
-    """A local cloud that all clients of this test reach under the real hosts, with the standard variables set."""
+    """Provide a local cloud that all clients of the test reach under the real hosts; variables are set."""
     import alilocal
 
     with alilocal.mock_alicloud() as cloud:
@@ -25,7 +25,7 @@ def mock_alicloud() -> Iterator[LocalCloud]:
 
 @pytest.fixture
 def local_cloud() -> Iterator[LocalCloud]:
-    """A local cloud that is reached through `local_cloud.session()` or `alilocal.serve(cloud=local_cloud)`."""
+    """Provide a local cloud, which is reached with `local_cloud.session()` or `alilocal.serve(cloud=local_cloud)`."""
     import alilocal
 
     with alilocal.LocalCloud() as cloud:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
+import socketserver
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from alilocal.cloud import LocalCloud
 from alilocal.connections import Connections
+from alilocal.localcloud import LocalCloud
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -18,17 +20,22 @@ _POLL_SECONDS = 0.05
 
 
 class Server:
-    """A cloud that answers on a port until closed; a context manager.
+    """A cloud that answers on a port until it is closed; a context manager.
 
-    Closing ends long polls, stalled answers and idle connections at once. A cloud that was given stays usable; one
-    made for the server is closed with it, so that no instance of a function and no event stream goes on.
+    Closing ends long polls, stalled answers and idle connections at once. A cloud that was passed in stays usable. A
+    cloud that was made for the server is closed with it, so that no function's instance and no event stream remains.
     """
 
     def __init__(self, host: str, port: int, cloud: LocalCloud | None = None) -> None:
-        """Raises OSError if the port cannot be had."""
+        """Start answering; raises OSError if the port is not available, and ValueError for an unsafe host."""
         self.cloud = cloud or LocalCloud()
         self._closes_cloud = cloud is None
-        self._connections = Connections(self.cloud)
+        if self.cloud.runs_trials and not _is_loopback(host):
+            raise ValueError(
+                f"a cloud that runs trials cannot listen on {host}, because everyone who reaches it could start "
+                "processes. Listen on 127.0.0.1."
+            )
+        self._connections = Connections(self.cloud, own_host_only=self.cloud.runs_trials)
         self._http = _Listener((host, port), self._connections)
         self.port: int = self._http.server_address[1]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
@@ -36,6 +43,7 @@ class Server:
             target=self._http.serve_forever, args=(_POLL_SECONDS,), name="alilocal", daemon=True
         )
         self._thread.start()
+        self.cloud.url = self.url
 
     def close(self) -> None:
         """Stop answering; idempotent."""
@@ -45,6 +53,7 @@ class Server:
         self._thread.join()
         self._connections.close()
         self._http.server_close()
+        self.cloud.url = None
         if self._closes_cloud:
             self.cloud.close()
 
@@ -60,10 +69,18 @@ class Server:
 def serve(host: str = "127.0.0.1", port: int = 0, cloud: LocalCloud | None = None) -> Server:
     """Put `cloud`, or a new one, on `port` of `host`; 0 takes a free port.
 
-    Raises OSError if the port cannot be had. Whoever reaches the port can do everything: the credentials are
-    well known, so leave `host` a loopback address.
+    Raises OSError if the port is not available, and ValueError if the cloud runs trials and `host` is not loopback.
+    Everyone who reaches the port can do everything, because the
+    credentials are public: keep `host` a loopback address.
     """
     return Server(host, port, cloud)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class _Listener(ThreadingHTTPServer):
@@ -75,9 +92,9 @@ class _Listener(ThreadingHTTPServer):
         super().__init__(address, BaseHTTPRequestHandler)
 
     def server_bind(self) -> None:
-        # HTTPServer would look up the machine's full name, which may take seconds without a network.
-        socket.socket.bind(self.socket, self.server_address)
-        self.server_address = self.socket.getsockname()
+        # HTTPServer would look up the machine's full name, which can take seconds without a network.
+        # TCPServer itself sets SO_REUSEADDR, without which the port stays blocked for a minute after the last run.
+        socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def process_request(

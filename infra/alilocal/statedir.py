@@ -1,7 +1,8 @@
-"""A cloud's state in a folder, so that it outlives its process.
+"""Keeps a cloud's state in a folder, so that it survives its process.
 
-The folder holds one file, written anew as a whole soon after each change; a process that is killed loses at most
-the last second. It is readable for its owner alone: messages may hold credentials.
+The folder has one file, which is rewritten as a whole soon after each change; a process that is killed loses at most
+the last second. Only the owner can read it, because messages may contain credentials. Beside the snapshot it has what
+the console shows of the past: the newest messages, deliveries and calls.
 """
 
 from __future__ import annotations
@@ -10,45 +11,51 @@ import contextlib
 import json
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
-from alilocal.cloud import LocalCloud
-from alilocal.core.snapshot import BadSnapshot
+from alilocal.cloud import Cloud
+from alilocal.core.delivery import Delivery
+from alilocal.core.jsonvalue import JsonObject, JsonValue
+from alilocal.core.requestlog import LoggedRequest
+from alilocal.core.snapshot import BadSnapshot, dump, load
+from alilocal.core.world import Sent
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 FILE = "state.json"
-_LOCK, _NEW = "lock", "state.json.new"
+_LOCK_FILE, _NEW = "lock", "state.json.new"
 _SECONDS = 1.0
+_MOST_PAST = 1_000
 
 
 class StateInUse(Exception):
-    """Another process keeps its state in the folder."""
+    """Another process uses the folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        super().__init__(f"{path}: another local cloud keeps its state here")
+        super().__init__(f"{path}: another local cloud uses this folder")
 
 
 class StateDir:
-    """Loads the state of `cloud` from `path` and keeps it there until closed; a context manager.
+    """Loads the state of `cloud` from `path`, and saves it there until it is closed; a context manager.
 
-    Raises OSError if the folder cannot be used, StateInUse, and BadSnapshot for a file that is no state; then
-    nothing is changed.
+    Raises OSError if the folder cannot be used, StateInUse, and BadSnapshot for an invalid file; then nothing has
+    changed.
     """
 
-    def __init__(self, cloud: LocalCloud, path: str | os.PathLike[str]) -> None:
+    def __init__(self, cloud: Cloud, path: str | os.PathLike[str]) -> None:
         self._cloud = cloud
         self._path = Path(path)
         self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._held = _hold(self._path)
+        self._lock_handle = _lock(self._path)
         try:
             self._load()
         except BaseException:
-            os.close(self._held)
+            os.close(self._lock_handle)
             raise
         self._saved = cloud.changed.count
         self._stopped = threading.Event()
@@ -61,8 +68,8 @@ class StateDir:
             count = self._cloud.changed.count
             if count == self._saved:
                 return
-            document = self._cloud.snapshot()
-        # Always the same name, which the lock makes ours: a process that is killed leaves no litter.
+            document = {**self._cloud.snapshot(), "past": _dump_past(self._cloud)}
+        # The name is always the same, and the lock reserves it: a killed process leaves no other files behind.
         handle = os.open(self._path / _NEW, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "w", encoding="ascii") as file:
             json.dump(document, file)
@@ -72,7 +79,7 @@ class StateDir:
         self._saved = count
 
     def close(self) -> None:
-        """Write the last state and let the folder go; idempotent."""
+        """Write the last state and release the folder; idempotent."""
         if self._stopped.is_set():
             return
         self._stopped.set()
@@ -80,7 +87,7 @@ class StateDir:
         try:
             self.save()
         finally:
-            os.close(self._held)
+            os.close(self._lock_handle)
 
     def __enter__(self) -> Self:
         return self
@@ -101,20 +108,56 @@ class StateDir:
         if not isinstance(document, dict):
             raise BadSnapshot(str(file), "must be an object")
         self._cloud.load(document)
+        _load_past(self._cloud, load(dict[str, JsonValue], document.get("past", {}), "past"))
 
     def _keep(self) -> None:
         while not self._stopped.wait(_SECONDS):
-            # A full disk must not end the cloud; the next round tries again, and closing tells.
+            # A full disk must not end the cloud. The next round tries again, and closing raises the error.
             with contextlib.suppress(OSError):
                 self.save()
 
 
-def _hold(path: Path) -> int:
-    """Lock the folder for this process; the lock ends with it."""
-    handle = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+def _dump_past(cloud: Cloud) -> JsonObject:
+    # Without the events of deliveries, which repeat the messages, and without logs: both can be large.
+    deliveries: JsonObject = {
+        stream.queue_name: dump(
+            [replace(one, event=b"", log="") for one in stream.deliveries[-_MOST_PAST:]], list[Delivery]
+        )
+        for stream in cloud.streams
+    }
+    calls: list[JsonValue] = [_dump_call(one) for one in list(cloud.requests)[-_MOST_PAST:]]
+    return {"messages": dump(list(cloud.journal), list[Sent]), "deliveries": deliveries, "calls": calls}
+
+
+def _dump_call(call: LoggedRequest) -> JsonObject:
+    keys: list[JsonValue] = [*sorted(call.keys)]
+    mentions: list[JsonValue] = [*sorted(call.mentions)]
+    return {**call._asdict(), "keys": keys, "mentions": mentions}
+
+
+def _load_past(cloud: Cloud, past: JsonObject) -> None:
+    """Show again what was shown before; raises BadSnapshot."""
+    sent = load(list[Sent], past.get("messages", []), "past.messages")
+    deliveries = load(dict[str, list[Delivery]], past.get("deliveries", {}), "past.deliveries")
+    known = {one.message_id for one in sent}
+    with cloud.changed:
+        waiting = [one for one in cloud.journal if one.message_id not in known]
+        cloud.journal.replace(sorted([*sent, *waiting], key=lambda one: one.time))
+        cloud.past_deliveries.update(deliveries)
+        for call in load(list[JsonObject], past.get("calls", []), "past.calls"):
+            try:
+                named = {name: frozenset(cast("list[str]", call[name])) for name in ("keys", "mentions")}
+                cloud.requests.add(LoggedRequest(**cast("dict[str, Any]", {**call, **named})))
+            except (KeyError, TypeError) as exc:
+                raise BadSnapshot("past.calls", str(exc)) from None
+
+
+def _lock(path: Path) -> int:
+    """Lock the folder for this process; the lock ends with the process."""
+    handle = os.open(path / _LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         import fcntl
-    except ImportError:  # Windows has no such lock, and goes without
+    except ImportError:  # Windows has no such lock
         return handle
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,10 +1,10 @@
-"""The local cloud as a transport of `requests`: no port, no thread, no patch."""
+"""The local cloud as a transport of `requests`: without a port, a thread or a patch."""
 
 from __future__ import annotations
 
 import http.client
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import urlsplit
 
 import requests
@@ -19,7 +19,7 @@ Handle = Callable[[Request], Response]
 
 
 class LocalAdapter(BaseAdapter):
-    """Hands every request of a session to a cloud, whatever its host, and ends as `HTTPAdapter` would.
+    """Hands every request of a session to a cloud, whatever its host, and raises what `HTTPAdapter` would raise.
 
     A stall raises ReadTimeout at once, without waiting.
     """
@@ -37,7 +37,7 @@ class LocalAdapter(BaseAdapter):
         cert: bytes | str | tuple[bytes | str, bytes | str] | None = None,  # noqa: ARG002
         proxies: Mapping[str, str] | None = None,  # noqa: ARG002
     ) -> requests.Response:
-        """Answer `request`; raises what requests raises for connections that break."""
+        """Answer `request`; raises the exceptions of requests for broken connections."""
         try:
             answer = self._handle(_to_request(request))
         except Broken as broken:
@@ -50,7 +50,7 @@ class LocalAdapter(BaseAdapter):
         return response
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is no connection to close."""
 
 
 def _to_request(prepared: requests.PreparedRequest) -> Request:
@@ -68,14 +68,23 @@ def _text(value: str | bytes) -> str:
 
 
 def _body(prepared: requests.PreparedRequest) -> bytes:
-    body = prepared.body
+    body: object = prepared.body
     if body is None:
         return b""
-    if isinstance(body, str):
-        return body.encode()
-    if isinstance(body, bytes):
-        return body
-    raise TypeError("the local cloud takes bodies of text or bytes, not streams")
+    if isinstance(body, (str, bytes, bytearray)):
+        return _bytes(body)
+    # Files and generators, which requests sends in chunks.
+    read = getattr(body, "read", None)
+    parts = [read()] if callable(read) else body
+    if not isinstance(parts, Iterable):
+        raise TypeError(
+            f"a body must be text, bytes, a file or an iterable of bytes, not {type(body).__name__}"
+        )
+    return b"".join(map(_bytes, parts))
+
+
+def _bytes(part: str | bytes | bytearray) -> bytes:
+    return part.encode() if isinstance(part, str) else bytes(part)
 
 
 def _to_exception(broken: Broken, request: requests.PreparedRequest) -> requests.RequestException:
@@ -96,7 +105,7 @@ def _to_response(
     response.status_code = answer.status
     response.headers = CaseInsensitiveDict(headers)
     response.raw = HTTPResponse(
-        io.BytesIO(answer.sent_body),
+        io.BytesIO(b"" if request.method == "HEAD" else answer.sent_body),
         headers=HTTPHeaderDict(headers),
         status=answer.status,
         preload_content=False,

@@ -1,101 +1,181 @@
-"""The time of the cloud: that of its source, and what it was advanced by."""
+"""Time and waiting: the lock of a cloud's state, its clock, and deadlines."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Changes(threading.Condition):
+    """The lock of a cloud's state. It is held while state is read or changed, and notified of every change.
+
+    `count` grows with each change. `closed` is True once no thread may wait for another change.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(threading.RLock())
+        self.count = 0
+        self.closed = False
+
+    def notify_all(self) -> None:
+        """Count a change, and wake all waiting threads."""
+        self.count += 1
+        super().notify_all()
+
+    def run_unlocked(self, act: Callable[[], T]) -> T:
+        """Run `act` in a thread without the lock, wait for its end, and return its result or raise its error.
+
+        The lock must be held. It is released meanwhile, so that `act` may wait for something that needs it, such as
+        an instance of a function that calls the cloud.
+        """
+        # Imported here: it takes 5 ms, and most clouds run no function.
+        from concurrent.futures import Future
+
+        done: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                done.set_result(act())
+            # Every error is raised again in the thread that waits.
+            except BaseException as exc:  # noqa: BLE001
+                done.set_exception(exc)
+            with self:
+                super(Changes, self).notify_all()
+
+        threading.Thread(target=run, name="alilocal-unlocked", daemon=True).start()
+        while not done.done():
+            self.wait()
+        return done.result()
+
 
 _FOREIGN_SLICE_SECONDS = 0.01
-# In the year 8307; dates end with 9999, and times are added to the present one.
+# In the year 8307. Dates end in the year 9999, and other times are later than the present one.
 _LATEST = 2e11
 
 
 class TimeSource(Protocol):
-    """Anything that tells the time."""
+    """A source of time, such as a test's own clock.
+
+    A source with a method `advance(seconds)` stands still until it is advanced. A long poll advances it instead of
+    waiting in real time.
+    """
 
     def now(self) -> float:
-        """Seconds since the epoch, UTC."""
+        """Return the seconds since the epoch, UTC."""
 
 
 class CloudClock:
-    """Drives visibility, retention, status walks and retries of one cloud.
+    """The clock of one cloud, on which visibility, retention, statuses and retries depend.
 
-    It follows `source`, or the machine's clock without one, and can be advanced on top of that. Waits end as
-    soon as the clock is advanced far enough.
+    It follows `source`, or the machine's clock without one, and can be advanced in addition. Waiting threads wake as
+    soon as it is advanced far enough.
     """
 
     def __init__(self, changed: threading.Condition, source: TimeSource | None = None) -> None:
         self._changed = changed
-        self._source: Callable[[], float] = time.time if source is None else source.now
+        self._source: Callable[[], float] = _now if source is None else source.now
+        self._move_source: Callable[[float], None] | None = getattr(source, "advance", None)
         self._slice = None if source is None else _FOREIGN_SLICE_SECONDS
         self._advanced = 0.0
 
     def now(self) -> float:
-        """Seconds since the epoch, UTC."""
+        """Return the seconds since the epoch, UTC."""
         return self._source() + self._advanced
 
+    def sent_at(self, asked_at: float | None = None) -> float:
+        """Return the time that an answer carries, to a request that says it was sent at `asked_at`.
+
+        Callers compare it with their own clocks. Those of functions follow when this one is advanced; others do not,
+        so they get the time without the advance.
+        """
+        source = self._source()
+        follows = asked_at is not None and asked_at - source > self._advanced / 2
+        return source + self._advanced if follows else source
+
     def now_ms(self) -> int:
-        """Milliseconds since the epoch, UTC."""
+        """Return the milliseconds since the epoch, UTC."""
         return round(self.now() * 1000)
 
     def advance(self, seconds: float) -> None:
-        """Move the clock forward and wake whatever waits for it; raises ValueError for a step that cannot be."""
+        """Advance the clock and wake all waiting threads; raises ValueError for an invalid number of seconds."""
         if not seconds >= 0:
-            raise ValueError("the clock of the cloud only moves forward")
+            raise ValueError("the cloud's clock only moves forward")
         with self._changed:
             if self.now() + seconds > _LATEST:
-                raise ValueError("the clock of the cloud cannot move on so far")
+                raise ValueError("the cloud's clock cannot be advanced so far")
             self._advanced += seconds
             self._changed.notify_all()
 
     @property
     def advanced(self) -> float:
-        """Seconds that it was advanced by in all."""
+        """The seconds by which it was advanced in total."""
         return self._advanced
 
     def resume(self, moment: float, advanced: float) -> None:
-        """Stand where a clock stood that showed `moment`, advanced by `advanced`, or later.
+        """Continue from a clock that showed `moment` and was advanced by `advanced`, but never before its source.
 
-        Raises ValueError for what no clock shows.
+        Raises ValueError for invalid times.
         """
         if not (0 <= moment <= _LATEST and 0 <= advanced <= _LATEST):
-            raise ValueError("the clock of the cloud cannot show such a time")
+            raise ValueError("the cloud's clock cannot show such a time")
         with self._changed:
             self._advanced = max(advanced, moment - self._source())
             self._changed.notify_all()
 
     def is_near(self, moment: float, seconds: float) -> bool:
-        """Whether `moment` lies within `seconds` of now.
+        """Return whether `moment` lies within `seconds` of now.
 
-        Advancing does not age requests, since their senders' clocks do not follow: a moment between the
-        source's time and the advanced time is always near.
+        Advancing the clock does not make requests expire, because their senders' clocks do not follow: every moment
+        between the source's time and the advanced time is near.
         """
         now = self.now()
         return now - self._advanced - seconds <= moment <= now + seconds
 
     def pause(self, seconds: float | None) -> None:
-        """Wait until something changes or `seconds` are over, None for no limit; the lock must be held.
+        """Wait for a change, for at most `seconds` unless they are None; the lock must be held.
 
-        May return earlier: callers look again. A foreign source cannot tell when it moves, so it is looked at
-        often.
+        It may return early, so callers check again. A foreign source cannot report that it moves, so it is read in
+        short intervals.
         """
         limits = [limit for limit in (seconds, self._slice) if limit is not None]
         self._changed.wait(max(0.0, min(limits)) if limits else None)
 
+    def pause_caller(self, seconds: float) -> None:
+        """Wait like `pause`, or advance a source that can be advanced by `seconds`."""
+        if self._move_source is None:
+            self.pause(seconds)
+        else:
+            self._move_source(max(0.0, seconds))
+            self._changed.notify_all()
+
 
 class Deadline:
-    """A limit in seconds that passes with the cloud's clock or with real time, whichever is first.
+    """A time limit that ends by the cloud's clock or in real time, whichever is first.
 
-    A frozen clock must not hold a caller for ever.
+    The real time is a safeguard: a clock that stands still must not block a caller for ever.
     """
 
     def __init__(self, clock: CloudClock, seconds: float) -> None:
         self._clock = clock
         self._at = clock.now() + seconds
-        self._real_at = time.monotonic() + seconds
+        self._real_at = monotonic() + seconds
 
     def left(self) -> float:
-        """Seconds until it passes, zero or less once it has."""
-        return min(self._at - self._clock.now(), self._real_at - time.monotonic())
+        """Return the seconds that are left; zero or less once the limit has passed."""
+        return min(self._at - self._clock.now(), self._real_at - monotonic())
+
+
+def _now() -> float:
+    # `time.time` is looked up at each call, so that a clock follows a library that freezes or moves it.
+    return time.time()
+
+
+def monotonic() -> float:
+    """Return real time, as `time.monotonic` does, which libraries that freeze the time freeze too."""
+    if hasattr(time, "clock_gettime"):
+        return time.clock_gettime(time.CLOCK_MONOTONIC)
+    return time.monotonic()

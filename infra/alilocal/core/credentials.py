@@ -1,4 +1,4 @@
-"""Who may call: access keys, with or without a security token."""
+"""The access keys that may call, with or without a security token, and their permissions."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ TokenProblem = Literal["missing", "mismatch", "expired"]
 
 @dataclass(frozen=True)
 class Credential:
-    """An access key and whom it stands for.
+    """An access key and the identity of its owner.
 
-    With `token_required` a call must bring `security_token`, without it may. `expires_at` is in seconds since
-    the epoch and concerns calls that bring the token. `admin` sees the private experiments of everyone.
-    `policies` are the RAM policies of its owner; None, like the account itself, may do everything. `session` ones
-    narrow them. `arn` is the identity of one who assumed a role.
+    With `token_required` a call must have `security_token`; otherwise it may have it. `expires_at` is in seconds
+    since the epoch, and applies to calls with the token. `admin` can see everybody's private experiments. `policies`
+    are the owner's RAM policies; with None, like the account itself, the owner may do everything. `session` policies
+    narrow them. `arn` is set for a key that was given to a role.
     """
 
     access_key_id: str
@@ -35,12 +35,12 @@ class Credential:
     arn: str | None = None
 
     def permits(self, permission: Permission) -> bool:
-        """Whether RAM lets its owner do what needs `permission`."""
+        """Return whether RAM grants `permission` to the owner."""
         bounds = (self.policies, self.session)
         return all(bound is None or permits(bound, permission) for bound in bounds)
 
     def denial(self, permission: Permission, account_id: str) -> dict[str, str]:
-        """Why RAM does not let its owner do what needs `permission`, as the gateway tells it."""
+        """Return why RAM does not grant `permission`, in the gateway's form."""
         by_policies = self.policies is not None and not permits(self.policies, permission)
         bound = (self.policies if by_policies else self.session) or ()
         return {
@@ -57,7 +57,7 @@ class Credential:
         }
 
     def token_problem(self, token: str | None, now: float) -> TokenProblem | None:
-        """What is wrong with the token that a call brought, None if nothing."""
+        """Return what is wrong with the security token of a call, or None if it is valid."""
         if token is None:
             return "missing" if self.token_required else None
         if token != self.security_token:
@@ -71,7 +71,7 @@ PolicyDocument = Mapping[str, JsonValue]
 
 
 def read_policies(documents: PolicyDocument | Sequence[PolicyDocument] | None) -> tuple[Policy, ...] | None:
-    """The policies of one document or several, None for None; raises BadPolicy."""
+    """Read one policy document or several; None stays None. Raises BadPolicy."""
     if documents is None:
         return None
     several = [documents] if isinstance(documents, Mapping) else documents
@@ -79,9 +79,10 @@ def read_policies(documents: PolicyDocument | Sequence[PolicyDocument] | None) -
 
 
 class Credentials:
-    """The access keys that a cloud knows."""
+    """The access keys and roles of a cloud. `visitors` are further keys, which are valid but not listed."""
 
-    def __init__(self) -> None:
+    def __init__(self, visitors: Sequence[Credential] = ()) -> None:
+        self._visitors = visitors
         self._by_id: dict[str, Credential] = {}
         self.roles: dict[str, tuple[Policy, ...] | None] = {}
 
@@ -100,9 +101,9 @@ class Credentials:
         session: tuple[Policy, ...] | None = None,
         arn: str | None = None,
     ) -> Credential:
-        """Make a key known; one with a `security_token` is refused without it. Replaces a key of that id.
+        """Register a key, replacing one with the same id. If it has a `security_token`, calls must have it too.
 
-        `policy` is a RAM policy document, or several; without one, and without policies `granted`, the key may do
+        `policy` is a RAM policy document, or several. Without one, and without `granted` policies, the key may do
         everything. Raises BadPolicy.
         """
         credential = Credential(
@@ -122,23 +123,26 @@ class Credentials:
         return credential
 
     def role(self, name: str, policy: PolicyDocument | Sequence[PolicyDocument] | None = None) -> None:
-        """Have a role, which AssumeRole gives keys of; `policy` as in `register`. Raises BadPolicy."""
+        """Define a role that AssumeRole can assume; `policy` is as in `register`. Raises BadPolicy."""
         self.roles[name.lower()] = read_policies(policy)
 
     def role_policies(self, name: str) -> tuple[bool, tuple[Policy, ...] | None]:
-        """Whether the role may be assumed, and its policies."""
+        """Return whether the role can be assumed, and its policies."""
         return not self.roles or name.lower() in self.roles, self.roles.get(name.lower())
 
     def forget(self, access_key_id: str) -> None:
-        """Make a key unknown."""
+        """Forget a key."""
         self._by_id.pop(access_key_id, None)
 
     def add(self, credential: Credential) -> None:
+        """Add a key, replacing one with the same id."""
         self._by_id[credential.access_key_id] = credential
 
     def get(self, access_key_id: str) -> Credential | None:
-        return self._by_id.get(access_key_id)
+        """Return a key, or None if it is unknown."""
+        found = self._by_id.get(access_key_id)
+        return found or next((one for one in self._visitors if one.access_key_id == access_key_id), None)
 
-    def all(self) -> list[Credential]:
-        """Every key, in the order in which they came."""
-        return list(self._by_id.values())
+    def list(self) -> Sequence[Credential]:
+        """Return all keys, in the order in which they were added."""
+        return [*self._by_id.values()]

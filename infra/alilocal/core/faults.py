@@ -1,10 +1,12 @@
-"""Faults on demand: what goes wrong, with which calls, and whether before or after the service acted."""
+"""Faults on demand: what goes wrong, with which calls, and how far a call gets before that."""
 
 from __future__ import annotations
 
+import http.client
 import itertools
+import json
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -12,21 +14,41 @@ from alilocal.core.http import Refused, Reset, Response, ServiceError, Stalled
 from alilocal.core.ids import Ids
 
 Kind = Literal[
-    "refuse", "reset", "stall", "status", "truncate", "malformed", "wrong_content_type", "html", "drip"
+    "refuse",
+    "reset",
+    "stall",
+    "late",
+    "copy",
+    "status",
+    "foreign",
+    "truncate",
+    "malformed",
+    "wrong_content_type",
+    "html",
+    "drip",
+    "kill",
 ]
-When = Literal["before", "after"]
+When = Literal["before", "forwarded", "after"]
+Body = Literal["html", "empty", "json"]
 
 _CODES = {400: "InvalidParameter", 403: "Forbidden", 404: "NotFound", 429: "Throttling.User"}
 _CODES |= {500: "InternalError", 503: "ServiceUnavailable"}
 _DRIP_SECONDS = 1.0
+_MOST_REQUEST_IDS = 100
 _MOST_SECONDS = 86_400
 _UNACTED = Response(200, (("Content-Type", "application/json"),), b'{"RequestId":"none"}')
-_PAGE = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
+# An address of the loopback interface on which no server of a test listens.
+_ELSEWHERE = "http://127.0.0.2/elsewhere"
 
 
 @dataclass
 class Fault:
-    """One fault. `seen` counts the calls it could have struck, `hits` those it did strike."""
+    """One fault. `seen` counts the calls that it could have affected, `hits` those that it did affect.
+
+    `request_ids` are those of the newest 100 calls that it affected.
+
+    The kind `kill` breaks the connection like `reset`, and kills the instance of a function that makes the call.
+    """
 
     kind: Kind
     service: str | None = None
@@ -40,31 +62,62 @@ class Fault:
     message: str = "Injected by alilocal."
     headers: Mapping[str, str] = field(default_factory=dict)
     seconds: float | None = None
+    body: Body = "html"
+    until: float | None = None
     seen: int = 0
     hits: int = 0
+    request_ids: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            raise ValueError(f"kind: {self.kind!r} is none of {', '.join(get_args(Kind))}")
-        if self.when not in get_args(When):
-            raise ValueError(f"when: {self.when!r} is neither before nor after")
-        if self.kind == "refuse" and self.when == "after":
-            raise ValueError("a refused connection cannot come after the service acted")
+        for name, known in (("kind", Kind), ("when", When), ("body", Body)):
+            if getattr(self, name) not in get_args(known):
+                raise ValueError(
+                    f"{name}: {getattr(self, name)!r} is not one of {', '.join(get_args(known))}"
+                )
+        if self.kind == "refuse" and self.when != "before":
+            raise ValueError("a refused connection can only come before the request is sent")
+        if self.kind == "kill" and self.when == "before":
+            raise ValueError(
+                "kind kill needs when='forwarded' or 'after': before that, the caller is unknown"
+            )
+        if self.is_delivered_late and self.seconds is None:
+            raise ValueError(f"kind {self.kind} needs seconds, after which the request is delivered")
         if self.kind == "status" and self.status is None:
             raise ValueError("kind status needs a status")
+        self._check_numbers()
+        if any(one in text for text in (*self.headers, *self.headers.values()) for one in "\r\n"):
+            raise ValueError("headers: no line may end in a name or value")
+
+    def _check_numbers(self) -> None:
         if self.nth < 1 or not 0 <= self.probability <= 1:
             raise ValueError("nth counts from 1, probability lies between 0 and 1")
         if self.times is not None and self.times < 1:
-            raise ValueError("times: at least 1 call is struck; None strikes all")
+            raise ValueError("times: at least 1, or None for all calls")
         if self.status is not None and not 200 <= self.status <= 599:
             raise ValueError("status lies between 200 and 599")
         if self.seconds is not None and not 0 <= self.seconds <= _MOST_SECONDS:
             raise ValueError(f"seconds lies between 0 and {_MOST_SECONDS}")
-        if any(one in text for text in (*self.headers, *self.headers.values()) for one in "\r\n"):
-            raise ValueError("headers: no line may end in a name or value")
 
-    def strikes(self, service: str, operation: str, ids: Ids) -> bool:
-        """Count a call, and say whether it is struck."""
+    @property
+    def is_delivered_late(self) -> bool:
+        """Whether the request, or a copy of it, reaches the service `seconds` later."""
+        return self.kind in ("late", "copy")
+
+    @property
+    def is_throttling(self) -> bool:
+        """Whether the caller gets a throttling error in the service's own form."""
+        return self.kind == "status" and (
+            self.status == http.client.TOO_MANY_REQUESTS or (self.code or "").startswith("Throttling")
+        )
+
+    def is_over(self, now: float) -> bool:
+        """Return whether the fault is applied no more at `now`."""
+        return self.until is not None and now >= self.until
+
+    def count_call(self, service: str, operation: str, request_id: str, ids: Ids, now: float) -> bool:
+        """Count a call, and return whether the fault is applied to it."""
+        if self.is_over(now):
+            return False
         if self.service not in (None, service) or self.operation not in (None, operation):
             return False
         if self.times is not None and self.hits >= self.times:
@@ -73,25 +126,48 @@ class Fault:
         if self.seen < self.nth or (self.probability < 1 and ids.chance() >= self.probability):
             return False
         self.hits += 1
+        self.request_ids = [*self.request_ids, request_id][-_MOST_REQUEST_IDS:]
         return True
 
     def apply(self, answer: Response | None) -> Response:
-        """What the caller gets instead of `answer`, None if the service has not acted.
+        """Return what the caller gets instead of `answer`, which is None if the service has not acted.
 
-        Raises Broken for an exchange without an answer, ServiceError for an error to be rendered.
+        Raises Broken if the caller gets no answer, and ServiceError for an error that the service must render.
         """
         if self.kind == "refuse":
             raise Refused
-        if self.kind == "reset":
+        if self.kind in ("reset", "kill"):
             raise Reset
         if self.kind == "stall":
             raise Stalled(self.seconds)
+        if self.kind == "late":
+            raise Stalled
         if self.kind == "status" and self.status is not None:
             code = self.code or _CODES.get(self.status, "UnknownError")
             raise ServiceError(self.status, code, self.message, tuple(self.headers.items()))
-        if self.kind == "html":
-            return Response(self.status or 502, (("Content-Type", "text/html"),), _PAGE)
+        if self.kind in ("foreign", "html"):
+            return self._foreign()
         return self._altered(answer or _UNACTED)
+
+    def _foreign(self) -> Response:
+        """Return an answer from something between the caller and the service: without a code and a request id."""
+        status = self.status or http.client.BAD_GATEWAY
+        phrase = http.client.responses.get(status, "Unknown")
+        title = f"{status} {phrase}"
+        content_type, text = {
+            "html": (
+                "text/html",
+                f"<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>",
+            ),
+            "empty": ("", ""),
+            "json": ("application/json", json.dumps({"message": phrase})),
+        }[self.body]
+        headers = dict(self.headers)
+        if content_type:
+            headers.setdefault("Content-Type", content_type)
+        if http.client.MULTIPLE_CHOICES <= status < http.client.BAD_REQUEST:
+            headers.setdefault("Location", _ELSEWHERE)
+        return Response(status, tuple(headers.items()), text.encode())
 
     def _altered(self, answer: Response) -> Response:
         half = len(answer.body) // 2
@@ -107,11 +183,12 @@ class Fault:
 
 
 class Faults:
-    """The faults of one cloud; the first that applies to a call strikes it."""
+    """The faults of one cloud. The first one that fits a call is applied to it."""
 
-    def __init__(self, ids: Ids, known: Mapping[str, Collection[str]]) -> None:
-        """`known` are the operations of each service; a fault for any other would never strike."""
+    def __init__(self, ids: Ids, known: Mapping[str, Collection[str]], now: Callable[[], float]) -> None:
+        """`known` are the operations of each service; a fault for any other operation is refused."""
         self._ids = ids
+        self._now = now
         self._known = known
         self._faults: list[Fault] = []
         self._numbers: list[int] = []
@@ -133,12 +210,19 @@ class Faults:
         message: str = "Injected by alilocal.",
         headers: Mapping[str, str] | None = None,
         seconds: float | None = None,
+        body: Body = "html",
+        until: float | None = None,
     ) -> Fault:
-        """Let calls of `operation` of `service`, None for any, end badly.
+        """Add a fault for calls of `operation` of `service`; None stands for any.
 
-        `before`: the service has not acted. `after`: it has, its answer is lost or changed. From the `nth`
-        such call on, `times` calls are struck (None: all), each with `probability`. `seconds` bounds a stall
-        over HTTP, the others shape an error. Raises ValueError for what could never strike.
+        `before`: the request does not reach the gateway. `forwarded`: the gateway verifies the signature and
+        remembers the nonce, but the service does not act; if the gateway refuses the call, the caller gets that
+        error instead of one of kind `status`. `after`: the service acts, and its answer is lost or changed.
+
+        The fault is applied to `times` calls (None: all) from the `nth` fitting one on, each with `probability`.
+        `seconds` limits a stall over HTTP, and delays `late` and `copy` by the cloud's clock. `body` is the form of a
+        foreign answer; the other parameters shape an error. The fault ends at `until`, in seconds since the epoch
+        on the cloud's clock. Raises ValueError for a fault that could never apply.
         """
         fault = Fault(
             kind,
@@ -153,6 +237,8 @@ class Faults:
             message,
             dict(headers or {}),
             seconds,
+            body,
+            until,
         )
         self._check_known(service, operation)
         with self._lock:
@@ -160,18 +246,22 @@ class Faults:
             self._numbers.append(next(self._next))
         return fault
 
-    def all(self) -> list[Fault]:
-        """Those in force or used up, oldest first."""
+    def list(self) -> list[Fault]:
+        """Return all faults, used-up ones included, oldest first."""
         with self._lock:
-            return list(self._faults)
+            return self._faults.copy()
 
-    def numbered(self) -> list[tuple[int, Fault]]:
-        """Each with a number that it keeps."""
+    def all(self) -> Sequence[Fault]:
+        """Return all faults; an older name of `list`."""
+        return self.list()
+
+    def numbered(self) -> Sequence[tuple[int, Fault]]:
+        """Return all faults, each with a number that it keeps."""
         with self._lock:
-            return list(zip(self._numbers, self._faults, strict=True))
+            return [*zip(self._numbers, self._faults, strict=True)]
 
     def remove(self, number: int) -> bool:
-        """Take one away; False if there is none of that number."""
+        """Remove a fault by its number, and return False if there is none."""
         with self._lock:
             if number not in self._numbers:
                 return False
@@ -180,25 +270,26 @@ class Faults:
             return True
 
     def restore(self, faults: Sequence[Fault]) -> None:
-        """Have `faults`, and no other."""
+        """Replace all faults."""
         with self._lock:
-            self._faults = list(faults)
+            self._faults = [*faults]
             self._numbers = [next(self._next) for _ in faults]
 
-    def take(self, service: str, operation: str) -> Fault | None:
-        """The fault that strikes this call, if any."""
+    def take(self, service: str, operation: str, request_id: str = "") -> Fault | None:
+        """Return the fault that is applied to this call, or None."""
         with self._lock:
-            return next((f for f in self._faults if f.strikes(service, operation, self._ids)), None)
+            now, call = self._now(), (service, operation, request_id, self._ids)
+            return next((fault for fault in self._faults if fault.count_call(*call, now)), None)
 
     def _check_known(self, service: str | None, operation: str | None) -> None:
         if service is not None and service not in self._known:
-            raise ValueError(f"no such service: {service}; there are {', '.join(self._known)}")
+            raise ValueError(f"no such service: {service}. Known services: {', '.join(self._known)}")
         candidates = self._known.values() if service is None else (self._known[service],)
         if operation is not None and not any(operation in names for names in candidates):
             raise ValueError(f"no such operation: {operation}")
 
     def clear(self) -> None:
-        """No more faults."""
+        """Remove all faults."""
         with self._lock:
             self._faults.clear()
             self._numbers.clear()

@@ -1,13 +1,16 @@
-"""A request and its answer as they are on the wire, and the ways in which an exchange breaks."""
+"""A request and its answer as they are on the wire, and the ways in which an exchange can fail."""
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from types import MappingProxyType
 from typing import NamedTuple
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 NO_CONTENT = 204
 
@@ -22,8 +25,9 @@ def _never() -> bool:
 class Request:
     """One HTTP request.
 
-    `target` is the request target exactly as sent, never decoded: both signature schemes need it so.
-    `abandoned` says whether the caller has stopped waiting; a long poll ends when it turns true.
+    `target` is the request target exactly as sent and never decoded, because the signatures cover it in this form.
+    `abandoned` returns True once the caller has stopped waiting; a long poll then ends. `is_late` is True for a
+    request that something held back: nobody waits for its answer, so that a long poll does not wait either.
     """
 
     method: str
@@ -31,31 +35,42 @@ class Request:
     headers: Headers = ()
     body: bytes = b""
     abandoned: Callable[[], bool] = _never
+    is_late: bool = False
 
     @cached_property
     def path(self) -> str:
-        """The raw path, `/` if there is none."""
+        """The raw path; `/` if it is empty."""
         return self.target.partition("?")[0] or "/"
 
     @property
     def query(self) -> str:
-        """The raw text after the first `?`, empty if there is none."""
+        """The raw text after the first `?`; empty if there is none."""
         return self.target.partition("?")[2]
 
     def header(self, name: str) -> str | None:
-        """The value of header `name` in any case, several values joined by commas; None if absent."""
+        """Return the header `name`, several values joined by commas, or None if it is missing."""
         values = self._by_name.get(name.lower())
         if values is None:
             return None
         return values[0] if len(values) == 1 else ",".join(values)
 
+    def sent_at(self) -> float | None:
+        """Return when the caller sent the request, by its own clock, or None if no header says that."""
+        text = self.header("x-acs-date") or self.header("x-ots-date")
+        try:
+            if text is not None:
+                return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+            return parsedate_to_datetime(self.header("date") or "").timestamp()
+        except (TypeError, ValueError, OverflowError):
+            return None
+
     def headers_from(self, prefix: str) -> list[tuple[str, str]]:
-        """The headers whose lower-case names begin with `prefix`, each by that name, sorted."""
+        """Return the headers whose lower-case names begin with `prefix`, sorted by name."""
         found = [name for name in self._by_name if name.startswith(prefix)]
         return [(name, ",".join(self._by_name[name])) for name in sorted(found)]
 
     def header_values(self, name: str) -> list[str]:
-        """Every value of header `name` in any case, trimmed, in the order sent."""
+        """Return all values of the header `name` in the order sent, without surrounding spaces."""
         return self._by_name.get(name.lower(), [])
 
     @cached_property
@@ -68,7 +83,7 @@ class Request:
         return found
 
     def query_pairs(self, *, plus_is_space: bool) -> list[tuple[str, str]]:
-        """The decoded parameters in the order sent."""
+        """Return the decoded parameters of the query in the order sent."""
         pairs = []
         for part in filter(None, self.query.split("&")):
             name, _, value = (part.replace("+", " ") if plus_is_space else part).partition("=")
@@ -76,9 +91,27 @@ class Request:
         return pairs
 
 
+def is_own_host(host: str) -> bool:
+    """Return whether a `Host` header names this machine by an address or as localhost.
+
+    A page of another site can make its own name lead to this machine, and its requests then bear that name.
+    """
+    name = urlsplit(f"//{host}").hostname or ""
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
 class Response(NamedTuple):
-    """One HTTP answer. `cut` is the number of body bytes after which the connection breaks, None for all;
-    `drip` the seconds that each of them takes, None for no time at all."""
+    """One HTTP answer.
+
+    `cut` is the number of body bytes after which the connection breaks, or None. `drip` is the number of seconds that
+    each byte of the body takes, or None for an answer without delay.
+    """
 
     status: int
     headers: Headers = ()
@@ -93,7 +126,7 @@ class Response(NamedTuple):
 
     @property
     def sent_headers(self) -> Headers:
-        """The headers with the length of the whole body, which a 204 must not have."""
+        """The headers with the length of the whole body; an answer 204 must not have one."""
         if self.status == NO_CONTENT:
             return self.headers
         return (*self.headers, ("Content-Length", str(len(self.body))))
@@ -104,15 +137,15 @@ class Broken(Exception):
 
 
 class Refused(Broken):
-    """The connection is not taken: nothing was sent."""
+    """The connection is refused, and nothing was sent."""
 
 
 class Reset(Broken):
-    """The connection is dropped once the request is sent."""
+    """The connection is dropped after the request was sent."""
 
 
 class Stalled(Broken):
-    """No answer comes, for `seconds` or, with None, for as long as the caller waits."""
+    """No answer comes for `seconds`, or for as long as the caller waits if they are None."""
 
     def __init__(self, seconds: float | None = None) -> None:
         self.seconds = seconds
@@ -120,9 +153,9 @@ class Stalled(Broken):
 
 
 class ServiceError(Exception):
-    """A service refuses a call: HTTP status, the service's own code, a sentence, and headers to add.
+    """A service refuses a call, with an HTTP status, the service's own code, a message, and headers to add.
 
-    `detail` tells what RAM lacks, where the service says so.
+    `detail` says which permission is missing, if the service shows that.
     """
 
     detail: Mapping[str, str] = MappingProxyType({})

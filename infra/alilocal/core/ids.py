@@ -1,6 +1,6 @@
-"""The one random source of a cloud, and the ids drawn from it.
+"""The one random source of a cloud, and the ids that come from it.
 
-Forms are those of the published examples; clients must treat them as opaque.
+Their forms follow the published examples; clients must treat them as opaque.
 """
 
 from __future__ import annotations
@@ -17,62 +17,62 @@ _HANDLE_BYTES = 22
 
 
 class Ids:
-    """Ids and chance; the same seed gives the same sequence, None a fresh one."""
+    """Ids and random numbers. The same seed gives the same sequence, None a fresh one."""
 
     def __init__(self, seed: int | None = None) -> None:
         self._seed = seed
         self._random = random.Random(seed)  # noqa: S311 - reproducible on purpose, guards nothing
 
     def dump(self) -> JsonObject:
-        """Where the sequence stands, if it has a seed."""
+        """Return the position in the sequence, if it has a seed."""
         version, numbers, _ = self._random.getstate()
         return {} if self._seed is None else {"version": version, "numbers": list(numbers)}
 
     def restore(self, state: JsonObject) -> None:
-        """Go on where `dump` stood, so that no id comes twice; raises BadSnapshot."""
+        """Continue at the position of `dump`, so that no id repeats; raises BadSnapshot."""
         if self._seed is None or not state:
             return
         numbers = load(list[int], member(state, "numbers", "ids"), "ids.numbers")
         try:
             self._random.setstate((member(state, "version", "ids"), tuple(numbers), None))
         except (ValueError, TypeError, OverflowError):
-            raise BadSnapshot("ids", "is no state of the generator") from None
+            raise BadSnapshot("ids", "is not a valid state of the generator") from None
 
     def chance(self) -> float:
-        """A number drawn uniformly from [0, 1)."""
+        """Return a random number from [0, 1)."""
         return self._random.random()
 
     def between(self, low: float, high: float) -> float:
-        """A number drawn uniformly from [low, high]."""
+        """Return a random number from [low, high]."""
         return self._random.uniform(low, high)
 
     def request_id(self) -> str:
-        """As the API gateway writes it: an upper-case UUID."""
+        """Return a request id of the API gateway: an upper-case UUID."""
         return self.uuid().upper()
 
     def uuid(self) -> str:
-        """A lower-case UUID."""
+        """Return a lower-case UUID."""
         digits = self._hex(32)
         return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
     def smq_request_id(self) -> str:
-        """24 upper-case hexadecimal digits."""
+        """Return a request id of SMQ: 24 upper-case hexadecimal digits."""
         return self._hex(24).upper()
 
     def message_id(self) -> str:
-        """32 upper-case hexadecimal digits."""
+        """Return a message id: 32 upper-case hexadecimal digits."""
         return self._hex(32).upper()
 
     def experiment_id(self) -> str:
-        """`s` and six letters or digits."""
+        """Return an experiment id: `s` and six letters or digits."""
         return "s" + "".join(self._random.choice(_ALPHANUMERIC) for _ in range(6))
 
     def receipt_handle(self) -> str:
-        """`1-` and base64, so `+`, `/` and `=` occur."""
+        """Return a receipt handle: `1-` and base64, so `+`, `/` and `=` occur."""
         return "1-" + base64.b64encode(self._random.randbytes(_HANDLE_BYTES)).decode()
 
     def token(self, length: int) -> str:
-        """Letters and digits."""
+        """Return `length` letters and digits."""
         return "".join(self._random.choices(_ALPHANUMERIC, k=length))
 
     def _hex(self, digits: int) -> str:
@@ -80,7 +80,7 @@ class Ids:
 
 
 def is_receipt_handle(text: str) -> bool:
-    """Whether `text` has the form of a receipt handle, living or not."""
+    """Return whether `text` has the form of a receipt handle, whether or not the handle is valid."""
     if not text.startswith("1-"):
         return False
     try:

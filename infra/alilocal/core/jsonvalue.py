@@ -1,8 +1,56 @@
-"""The types of JSON."""
+"""The types of JSON, and how to read, mask and search a JSON body whose form is not known."""
 
 from __future__ import annotations
 
+import base64
+import json
+from collections.abc import Iterator
 from typing import TypeAlias, Union
+
+from alilocal.core.secretnames import is_secret_name
 
 JsonValue: TypeAlias = Union[bool, int, float, str, "list[JsonValue]", "dict[str, JsonValue]", None]
 JsonObject: TypeAlias = dict[str, JsonValue]
+
+_LONGEST_TEXT = 128
+_MOST_TEXTS = 200
+_MASK = "********"
+
+
+def read_json(body: str) -> JsonValue:
+    """Return the JSON object or list in `body`, plain or base64, or None if there is none."""
+    text = body.strip()
+    try:
+        if not text.startswith(("{", "[")):
+            text = base64.b64decode(text, validate=True).decode()
+        if not text.lstrip().startswith(("{", "[")):
+            return None
+        value: JsonValue = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value
+
+
+def mask_secrets(value: JsonValue) -> JsonValue:
+    """Return a copy of `value` in which secret members are asterisks."""
+    if isinstance(value, dict):
+        return {
+            name: _MASK if one is not None and is_secret_name(name) else mask_secrets(one)
+            for name, one in value.items()
+        }
+    return [mask_secrets(one) for one in value] if isinstance(value, list) else value
+
+
+def texts(value: JsonValue) -> Iterator[str]:
+    """Yield up to 200 short texts from `value`, without those of secret members."""
+    rest, found = [value], 0
+    while rest and found < _MOST_TEXTS:
+        one = rest.pop()
+        if isinstance(one, str):
+            if 0 < len(one) <= _LONGEST_TEXT:
+                found += 1
+                yield one
+        elif isinstance(one, list):
+            rest += one
+        elif isinstance(one, dict):
+            rest += [item for name, item in one.items() if not is_secret_name(name)]

@@ -1,8 +1,8 @@
-"""RAM policies: whether a caller may do what it asks for.
+"""RAM policies: whether a caller has a permission.
 
 Structure and evaluation: https://www.alibabacloud.com/help/en/ram/user-guide/policy-structure-and-syntax and
-https://www.alibabacloud.com/help/en/ram/user-guide/policy-evaluation-process: an explicit Deny wins, then an
-Allow is needed. Conditions are not evaluated here, so a policy that has one is refused as a whole.
+https://www.alibabacloud.com/help/en/ram/user-guide/policy-evaluation-process: a Deny wins, otherwise an Allow is
+needed. Conditions are not evaluated here, so a policy with a condition is refused as a whole.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MEMBERS = frozenset({"Effect", "Action", "NotAction", "Resource", "Condition", 
 
 
 class BadPolicy(ValueError):
-    """A policy document that cannot be used; `place` is where, e.g. `Statement[0].Action`."""
+    """An invalid policy document; `place` is where it is invalid, for example `Statement[0].Action`."""
 
     def __init__(self, place: str, problem: str) -> None:
         self.place = place
@@ -28,9 +28,9 @@ class BadPolicy(ValueError):
 
 @dataclass(frozen=True)
 class Permission:
-    """What a call needs: one of `actions`, such as `mns:SendMessage`, on every one of `resources`.
+    """What a call needs: one of `actions`, such as `mns:SendMessage`, on all of `resources`.
 
-    Some operations are known under two actions, of which the documentation does not say which counts.
+    For some operations the documentation does not say which of two actions is checked; they have both.
     """
 
     actions: tuple[str, ...]
@@ -39,7 +39,7 @@ class Permission:
 
 @dataclass(frozen=True)
 class Statement:
-    """One rule. `inverted` rules concern every action but theirs."""
+    """One rule. An `inverted` rule concerns all actions except those listed."""
 
     allows: bool
     actions: tuple[str, ...]
@@ -47,7 +47,8 @@ class Statement:
     inverted: bool = False
 
     def concerns(self, action: str, resource: str) -> bool:
-        # RAM tells actions apart without regard to case, resources with it.
+        """Return whether the rule applies to `action` on `resource`."""
+        # RAM compares actions without regard to case, and resources with regard to it.
         named = any(_matches(pattern.lower(), action.lower()) for pattern in self.actions)
         return named != self.inverted and any(_matches(pattern, resource) for pattern in self.resources)
 
@@ -60,7 +61,7 @@ class Policy:
 
     @classmethod
     def parse(cls, document: Mapping[str, JsonValue]) -> Policy:
-        """The policy of a document `{"Version": "1", "Statement": [...]}`; raises BadPolicy."""
+        """Read a document `{"Version": "1", "Statement": [...]}`; raises BadPolicy."""
         if document.get("Version") != "1":
             raise BadPolicy("Version", 'must be "1"')
         statements = document.get("Statement")
@@ -70,13 +71,13 @@ class Policy:
 
 
 def permits(policies: Sequence[Policy], permission: Permission) -> bool:
-    """Whether `policies` together allow what `permission` asks for."""
+    """Return whether `policies` together grant `permission`."""
     statements = [statement for policy in policies for statement in policy.statements]
     return all(_permits(statements, permission.actions, resource) for resource in permission.resources)
 
 
 def forbids(policies: Sequence[Policy], permission: Permission) -> bool:
-    """Whether a Deny of `policies` stands against `permission`, as opposed to nothing that allows it."""
+    """Return whether a Deny in `policies` forbids `permission`, as opposed to the lack of an Allow."""
     denials = [one for policy in policies for one in policy.statements if not one.allows]
     return any(
         one.concerns(action, resource)
@@ -96,7 +97,7 @@ def _statement(document: JsonValue, place: str) -> Statement:
         raise BadPolicy(place, "must be an object")
     unknown = sorted(set(document) - _MEMBERS)
     if unknown:
-        raise BadPolicy(f"{place}.{unknown[0]}", "is no member of a statement")
+        raise BadPolicy(f"{place}.{unknown[0]}", "is not a member of a statement")
     if document.get("Condition"):
         raise BadPolicy(f"{place}.Condition", "conditions are not evaluated by the local cloud")
     if document.get("Effect") not in ("Allow", "Deny"):

@@ -1,6 +1,6 @@
-"""RPC signature 1.0, HMAC-SHA1 over all parameters, seen from the API gateway.
+"""RPC signature 1.0, HMAC-SHA1 over all parameters: how the API gateway verifies requests.
 
-Source: https://www.alibabacloud.com/help/en/sdk/product-overview/rpc-mechanism. Older clients sign so, and the
+Source: https://www.alibabacloud.com/help/en/sdk/product-overview/rpc-mechanism. Older clients use it, and the
 official chain of credentials when it assumes a role.
 """
 
@@ -12,50 +12,52 @@ import hmac
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from alilocal.core.acs3 import TOKEN_ERRORS, Nonces, check_time
 from alilocal.core.clock import CloudClock
 from alilocal.core.credentials import Credential, Credentials
+from alilocal.core.gateway import Nonces, check_key, check_time, signature_mismatch
 from alilocal.core.http import ServiceError
+from alilocal.core.switches import GatewaySwitches
 
 _MANDATORY = ("AccessKeyId", "Timestamp", "SignatureNonce", "Signature")
 
 
-def signature(secret: str, method: str, parameters: Mapping[str, str]) -> str:
-    """The signature of a call with `parameters`, base64; `Signature` itself is left out."""
+def string_to_sign(method: str, parameters: Mapping[str, str]) -> str:
+    """Return the text that is signed: the parameters without `Signature`, sorted by name and encoded twice."""
     pairs = sorted((name, value) for name, value in parameters.items() if name != "Signature")
     canonical = "&".join(f"{quote(name, safe='~')}={quote(value, safe='~')}" for name, value in pairs)
-    to_sign = f"{method}&%2F&{quote(canonical, safe='~')}"
-    return base64.b64encode(hmac.new(f"{secret}&".encode(), to_sign.encode(), hashlib.sha1).digest()).decode()
+    return f"{method}&%2F&{quote(canonical, safe='~')}"
+
+
+def signature(secret: str, method: str, parameters: Mapping[str, str]) -> str:
+    """Return the signature of a call with `parameters` as base64."""
+    return _digest(secret, string_to_sign(method, parameters))
+
+
+def _digest(secret: str, text: str) -> str:
+    return base64.b64encode(hmac.new(f"{secret}&".encode(), text.encode(), hashlib.sha1).digest()).decode()
 
 
 class RpcV1:
-    """Verifies calls by their parameters, which come from the query and a form in the body."""
+    """Verifies calls by their parameters, which come from the query and from a form in the body."""
 
-    def __init__(self, credentials: Credentials, clock: CloudClock) -> None:
+    def __init__(self, credentials: Credentials, clock: CloudClock, switches: GatewaySwitches) -> None:
         self._credentials = credentials
         self._clock = clock
-        self._nonces = Nonces(clock)
+        self._nonces = Nonces(clock, switches)
 
     def verify(self, method: str, parameters: Mapping[str, str]) -> Credential:
-        """Whose call it is; raises ServiceError with the gateway's code if that is not proven."""
+        """Return the credential that signed a call; raises ServiceError with the gateway's codes."""
         for name in _MANDATORY:
             if not parameters.get(name):
                 raise ServiceError(400, f"Missing{name}", f"{name} is mandatory for this action.")
         if parameters.get("SignatureMethod", "HMAC-SHA1") != "HMAC-SHA1":
             raise ServiceError(400, "InvalidSignatureMethod", "Specified signature method is not valid.")
         check_time(parameters["Timestamp"], self._clock)
-        credential = self._credentials.get(parameters["AccessKeyId"])
-        if credential is None:
-            raise ServiceError(404, "InvalidAccessKeyId.NotFound", "Specified access key is not found.")
-        if not credential.active:
-            raise ServiceError(400, "InvalidAccessKeyId.Inactive", "Specified access key is disabled.")
-        problem = credential.token_problem(parameters.get("SecurityToken"), self._clock.now())
-        if problem is not None:
-            raise ServiceError(400, *TOKEN_ERRORS[problem])
-        expected = signature(credential.access_key_secret, method, parameters)
+        token = parameters.get("SecurityToken")
+        credential = check_key(self._credentials, parameters["AccessKeyId"], token, self._clock.now())
+        text = string_to_sign(method, parameters)
+        expected = _digest(credential.access_key_secret, text)
         if not hmac.compare_digest(expected.encode(), parameters["Signature"].encode()):
-            raise ServiceError(
-                400, "SignatureDoesNotMatch", "Specified signature does not match our calculation."
-            )
+            raise signature_mismatch(text)
         self._nonces.use(credential.access_key_id, parameters["SignatureNonce"])
         return credential

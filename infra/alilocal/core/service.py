@@ -1,17 +1,28 @@
-"""A service: which requests are its own, which operation each is, and how it answers."""
+"""The base class of all services, and the routes that connect requests to operations.
+
+A request passes through a service in this order (`Service.answer`):
+
+    owns -> find -> check_request -> verify -> check_call -> authorize -> the operation's handler
+                                                                        -> render_error, if ServiceError is raised
+
+A service that deviates overrides the step, never the order.
+"""
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import unquote
 
 from alilocal.core.credentials import Credential
 from alilocal.core.http import Request, Response, ServiceError
-from alilocal.core.jsonvalue import JsonObject
+from alilocal.core.jsonvalue import JsonObject, JsonValue
 from alilocal.core.ram import Permission
+from alilocal.core.requestlog import LoggedRequest
+from alilocal.core.switches import Switches
+from alilocal.core.view import PLAIN, Card, Preset, Table, Trace, View
 from alilocal.core.world import World
 
 UNKNOWN_OPERATION = "Unknown"
@@ -19,7 +30,7 @@ UNKNOWN_OPERATION = "Unknown"
 
 @dataclass(frozen=True)
 class Call:
-    """A request whose sender is known, on its way to an operation. `params` are the path's, decoded."""
+    """A verified request on its way to an operation. `params` are the decoded parameters of the path."""
 
     request: Request
     params: Mapping[str, str]
@@ -36,9 +47,10 @@ def _always(_request: Request) -> bool:
 
 @dataclass(frozen=True)
 class Route:
-    """An operation: method, path with `{name}` for parameters, and what tells it from others there.
+    """An operation: its method, its path with `{name}` for parameters, and its handler.
 
-    `missing` tells what the local cloud leaves out of it; `supported` is False if that is all of it.
+    `when` distinguishes operations that share method and path. `missing` says what the local cloud leaves out;
+    `supported` is False if it leaves out everything. `trace` says how a call appears in a message's history.
     """
 
     operation: str
@@ -48,17 +60,22 @@ class Route:
     when: Callable[[Request], bool] = _always
     missing: str = ""
     supported: bool = True
+    trace: Trace = PLAIN
 
     @cached_property
     def _segments(self) -> list[str]:
         return self.path.split("/")
 
     def match(self, request: Request, segments: list[str]) -> dict[str, str] | None:
-        """The path's parameters if `request`, whose path has `segments`, is of this operation, else None."""
+        """Return the path's parameters if `request`, whose path has `segments`, fits this route, else None."""
         if request.method != self.method or len(segments) != len(self._segments):
             return None
         params = _match_path(self._segments, segments)
         return params if params is not None and self.when(request) else None
+
+
+Found = tuple[Route, dict[str, str]]
+"""A route and the parameters of the path."""
 
 
 def _match_path(pattern: list[str], segments: list[str]) -> dict[str, str] | None:
@@ -74,29 +91,38 @@ def _match_path(pattern: list[str], segments: list[str]) -> dict[str, str] | Non
 
 
 class Service(abc.ABC):
-    """One service of the cloud."""
+    """One service of the cloud. The abstract methods are what differs between services."""
 
     name: str
     title: str
-    """What the cloud calls it, with the version of its API."""
+    """The cloud's name of the service, with its API version."""
     unsupported: Sequence[str] = ()
     """Operations of the cloud that have no route here."""
-    _world: World
+    usual_codes: Collection[str] = ()
+    """Error codes that clients provoke on purpose, and that the history of a message does not show as errors."""
+    _world: World[Switches]
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self._routes = tuple(routes)
 
     @property
     def routes(self) -> Sequence[Route]:
+        """The routes of all operations."""
         return self._routes
 
     @property
     def operations(self) -> tuple[str, ...]:
-        """The operations that it answers."""
+        """The names of the operations that have a route."""
         return tuple(route.operation for route in self._routes)
 
-    def find(self, request: Request) -> tuple[Route, dict[str, str]] | None:
-        """The operation that `request` addresses and the path's parameters; None if there is none."""
+    # The way of a request.
+
+    @abc.abstractmethod
+    def owns(self, request: Request) -> bool:
+        """Return whether `request` is addressed to this service. No two services may claim the same request."""
+
+    def find(self, request: Request) -> Found | None:
+        """Return the route of `request` and the path's parameters, or None if no operation fits."""
         segments = request.path.split("/")
         for route in self._routes:
             params = route.match(request, segments)
@@ -104,10 +130,40 @@ class Service(abc.ABC):
                 return route, params
         return None
 
+    @abc.abstractmethod
+    def new_request_id(self) -> str:
+        """Return a new request id in the service's form."""
+
+    def answer(self, request: Request, found: Found | None, request_id: str) -> Response:
+        """Verify the sender and carry out the operation; raises ServiceError."""
+        self.check_request(request, found)
+        caller = self.verify(request)
+        if found is None:
+            raise self.unknown_operation(request)
+        route, params = found
+        call = Call(request, params, caller, request_id)
+        self.check_call(route, call)
+        self.authorize(route, call)
+        return route.handler(call)
+
+    def check_request(self, request: Request, found: Found | None) -> None:  # noqa: B027 - seldom needed
+        """Raise ServiceError for a request that the service refuses before it looks at the signature."""
+
+    @abc.abstractmethod
+    def verify(self, request: Request) -> Credential:
+        """Return the credential that signed `request`; raises ServiceError if the signature is not valid."""
+
+    @abc.abstractmethod
+    def unknown_operation(self, request: Request) -> ServiceError:
+        """Return the error for a request that fits no operation."""
+
+    def check_call(self, route: Route, call: Call) -> None:  # noqa: B027 - seldom needed
+        """Raise ServiceError for a verified request that does not fit its operation."""
+
     def authorize(self, route: Route, call: Call) -> None:
-        """Raises the error of `denied` unless the caller's RAM policies allow the call."""
-        self._world.notes.called_by(call.caller)
-        self._world.notes.about(*call.params.values())
+        """Raise the error of `denied` unless the caller's RAM policies allow the call."""
+        self._world.notes.record_caller(call.caller)
+        self._world.notes.record_keys(*call.params.values())
         if call.caller.policies is None and call.caller.session is None:
             return
         permission = self.permission(route, call)
@@ -117,35 +173,70 @@ class Service(abc.ABC):
             raise error
 
     @abc.abstractmethod
-    def dump(self) -> JsonObject:
-        """The state, for a snapshot."""
-
-    @abc.abstractmethod
-    def restore(self, state: JsonObject) -> None:
-        """Take over what `dump` gave; the service is new. Raises BadSnapshot."""
-
-    @abc.abstractmethod
     def permission(self, route: Route, call: Call) -> Permission:
-        """What RAM must allow for `call`."""
+        """Return the permission that RAM must grant for `call`."""
 
     @abc.abstractmethod
     def denied(self, permission: Permission) -> ServiceError:
-        """The error for one who lacks `permission`."""
+        """Return the error for a caller without `permission`."""
 
-    @abc.abstractmethod
-    def owns(self, request: Request) -> bool:
-        """Whether `request` is addressed to this service."""
-
-    @abc.abstractmethod
-    def new_request_id(self) -> str:
-        """An id of the service's form."""
-
-    @abc.abstractmethod
-    def answer(
-        self, request: Request, found: tuple[Route, dict[str, str]] | None, request_id: str
-    ) -> Response:
-        """Verify the sender and do what is asked; raises ServiceError."""
+    def throttled(self, operation: str) -> ServiceError:  # noqa: ARG002 - for services with several errors
+        """Return the error for a call of `operation` that exceeds a rate limit: by default, the gateway's."""
+        return ServiceError(400, "Throttling.User", "Request was denied due to user flow control.")
 
     @abc.abstractmethod
     def render_error(self, error: ServiceError, request: Request, request_id: str) -> Response:
-        """`error` in the service's own form."""
+        """Return `error` as an answer in the service's own form."""
+
+    # The state, for a snapshot.
+
+    @abc.abstractmethod
+    def dump(self) -> JsonObject:
+        """Return the service's state as JSON."""
+
+    @abc.abstractmethod
+    def restore(self, state: JsonObject) -> None:
+        """Load what `dump` returned into this new service; raises BadSnapshot."""
+
+    # What the service shows of itself.
+
+    def console_cards(self) -> Iterable[Card]:
+        """Return a card for each resource that the console's pipeline shows."""
+        return ()
+
+    def console_tables(self, most: int, about: frozenset[str] | None = None) -> Iterable[Table]:  # noqa: ARG002
+        """Return the service's sections of the console, each with up to `most` rows.
+
+        With `about`, the rows are only those of resources that have one of these names, or mention one.
+        """
+        return ()
+
+    def console_presets(self) -> Iterable[Preset]:
+        """Return common faults of this service, each of which the console injects with one button."""
+        return ()
+
+    def console_view(self, path: str) -> View | None:  # noqa: ARG002 - for services that have some
+        """Return the page of the console at `path`, below the service's name, or None if there is none."""
+        return None
+
+    def console_actions(self) -> Mapping[str, Callable[[Mapping[str, str]], str]]:
+        """Return what buttons can do, by name: `POST actions/SERVICE/NAME`. An action returns what it did."""
+        return {}
+
+    def control_listings(self) -> Mapping[str, Callable[[], list[JsonValue]]]:
+        """Return functions that list resources, by the name under which the control API offers them."""
+        return {}
+
+    def describe(self, request: LoggedRequest) -> tuple[str, str]:
+        """Return what a call did, in a word or two, and a detail, for the history of a message."""
+        went_well = request.status is not None and request.code is None
+        word = self.trace(request.operation).word
+        return (word if word and went_well else request.operation), request.detail
+
+    def trace(self, operation: str) -> Trace:
+        """Return how calls of `operation` appear in the history of a message."""
+        return self._traces.get(operation, PLAIN)
+
+    @cached_property
+    def _traces(self) -> Mapping[str, Trace]:
+        return {route.operation: route.trace for route in self._routes}

@@ -1,7 +1,7 @@
-"""State as JSON and back, by the types of dataclasses.
+"""State as JSON and back, guided by the types of dataclass fields.
 
-A field whose metadata is `TRANSIENT` is left out, and given again when the state is read: it is what a state
-belongs to, not what it holds.
+A field whose metadata is `TRANSIENT` is left out and must be supplied when the state is loaded, for example a
+reference to the clock.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from alilocal.core.jsonvalue import JsonObject, JsonValue
 T = TypeVar("T")
 
 TRANSIENT = {"alilocal": "transient"}
-"""The metadata of a field that no snapshot holds."""
+"""The metadata of a field that snapshots leave out."""
 _BYTES = "base64"
 
 
 class _Json:
-    """Stands for a value that is JSON already."""
+    """Represents the type of a value that is JSON already."""
 
 
 class _Object:
-    """Stands for an object that is JSON already."""
+    """Represents the type of an object that is JSON already."""
 
 
 _VALUES, _OBJECTS = (_Json, JsonValue), (_Object, JsonObject)
 
 
 class BadSnapshot(ValueError):
-    """A document that is not a state; `place` is where, in the form `queues[0].name`."""
+    """An invalid snapshot; `place` is where it is invalid, for example `queues[0].name`."""
 
     def __init__(self, place: str, problem: str) -> None:
         self.place = place
@@ -46,20 +46,20 @@ class BadSnapshot(ValueError):
 
 
 def dump(value: object, hint: object = None) -> JsonValue:
-    """`value` as JSON; `hint` is its type, by default its class."""
+    """Return `value` as JSON; `hint` is its type, by default its class."""
     return _dump(type(value) if hint is None else hint, value)
 
 
 def load(hint: type[T], document: JsonValue, place: str = "", **transients: object) -> T:
-    """What `dump` made a `document` of; `transients` are the values of transient fields, by name.
+    """Return the value of type `hint` from which `dump` made `document`; raises BadSnapshot.
 
-    Raises BadSnapshot.
+    `transients` are the values of transient fields, by name.
     """
     return cast("T", _Reader(transients).read(hint, document, place))
 
 
 def member(document: JsonObject, name: str, place: str = "") -> JsonValue:
-    """A member that must be there; raises BadSnapshot."""
+    """Return a required member; raises BadSnapshot if it is missing."""
     if name not in document:
         raise BadSnapshot(place, f"{name!r} is missing")
     return document[name]
@@ -87,13 +87,13 @@ def _dump(hint: object, value: Any) -> JsonValue:
 
 
 def _item(hint: object, index: int) -> object:
-    """The type of an item of a list or tuple."""
+    """Return the type of an item of a list or tuple."""
     arguments = get_args(hint)
     return arguments[0] if len(arguments) == 1 or arguments[-1] is Ellipsis else arguments[index]
 
 
 def _plain(hint: object) -> object:
-    """The one type of an optional one."""
+    """Return the type inside an optional type."""
     if get_origin(hint) in (Union, types.UnionType):
         some = [one for one in get_args(hint) if one is not type(None)]
         return some[0] if len(some) == 1 else hint
@@ -102,7 +102,7 @@ def _plain(hint: object) -> object:
 
 @cache
 def _hints(kind: type) -> Mapping[str, object]:
-    # The types of JSON name themselves, which cannot be resolved everywhere.
+    # The types of JSON are recursive and cannot be resolved in every module.
     return get_type_hints(kind, localns={"JsonObject": _Object, "JsonValue": _Json})
 
 
@@ -146,7 +146,7 @@ class _Reader:
                 return self.read(hint, document, place)
             except BadSnapshot as exc:
                 problems.append(exc)
-        # The others are mostly null, which nobody meant.
+        # The first alternative is the interesting one, the others are mostly null.
         raise problems[0]
 
     def _mapping(self, arguments: Sequence[object], document: JsonValue, place: str) -> object:
@@ -194,7 +194,7 @@ class _Reader:
 
 def _from_base64(text: object) -> bytes:
     if not isinstance(text, str):
-        raise TypeError("no text")
+        raise TypeError("not a text")
     return base64.b64decode(text, validate=True)
 
 
@@ -202,7 +202,7 @@ def _checked(make: Any, value: JsonValue, place: str) -> object:
     try:
         return make(value)
     except (ValueError, TypeError):
-        raise BadSnapshot(place, "has an impossible value") from None
+        raise BadSnapshot(place, "has an invalid value") from None
 
 
 def _object(document: JsonValue, place: str) -> JsonObject:

@@ -1,7 +1,7 @@
 """EventBridge's errors.
 
-Codes of PutEvents: https://github.com/apache/rocketmq-eventbridge (EventBridgeErrorCode), which the cloud's own table
-does not list; the rest: https://www.alibabacloud.com/help/en/eventbridge/developer-reference/error-codes.
+Codes of PutEvents: https://github.com/apache/rocketmq-eventbridge (EventBridgeErrorCode), because the cloud's own
+table does not list them; all others: https://www.alibabacloud.com/help/en/eventbridge/developer-reference/error-codes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from alilocal.core.http import ServiceError
 
 
 class EventRefused(ServiceError):
-    """What is wrong with a call of PutEvents, or one of its events; the status is a switch of `Behaviour`."""
+    """A call of PutEvents, or one of its events, is invalid; the HTTP status is a switch."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(409, code, message)

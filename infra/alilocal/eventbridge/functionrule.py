@@ -1,7 +1,7 @@
-"""A rule that calls a function: one event at a time, again until it succeeds or is given up.
+"""A rule that calls a function: one event at a time, repeated until it succeeds or is given up.
 
-Shape of the event and strategies: https://www.alibabacloud.com/help/en/functioncompute/fc/user-guide/eventbridge-triggers
-and the one of the event stream, which is the same.
+Form of the event: https://www.alibabacloud.com/help/en/functioncompute/fc/user-guide/eventbridge-triggers. The retry
+strategies are those of event streams.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from alilocal.cloud import LocalCloud
+from alilocal.cloud import Cloud
 from alilocal.core.http import ServiceError
 from alilocal.core.jsonvalue import JsonObject
 from alilocal.eventbridge.model import DEFAULT
@@ -31,17 +31,17 @@ class _Pending:
 
 
 class FunctionRule:
-    """Calls `invoke`, a function of the cloud or a callable, with the bytes of each event of `bus` that fits
-    `pattern`.
+    """Calls `invoke`, a function of the cloud or a callable, with each event of `bus` that matches `pattern`.
 
-    A call fails by raising, by returning False, or by a result whose `ok` is False; it is repeated by `retry` on the
-    cloud's clock, then the event goes to `dead_letter_queue` or is dropped. Drive it with `start` and `stop`, or by
-    hand with `step`. Raises what `cloud.buses.rule` does.
+    It is public for tests of functions that an EventBridge trigger calls. A call fails if it raises, returns False,
+    or returns a result whose `ok` is False. It is repeated as `retry` says, on the cloud's clock; then the event goes
+    to `dead_letter_queue`, or is dropped without one. Run it with `start` and `stop`, or make single calls with
+    `step`. Raises as `cloud.buses.rule` does.
     """
 
     def __init__(
         self,
-        cloud: LocalCloud,
+        cloud: Cloud,
         name: str,
         pattern: JsonObject | None = None,
         *,
@@ -59,23 +59,23 @@ class FunctionRule:
         self._pending: list[_Pending] = []
         self._thread: threading.Thread | None = None
         self._stopping = False
-        cloud.buses.rule(name, pattern, bus=bus).listeners.append(self._offer)
+        cloud.buses.rule(name, pattern, bus=bus).listeners.append(self._accept)
 
     @property
     def pending(self) -> int:
-        """How many events wait for a call or for its repetition."""
+        """The number of events that wait for their first or next call."""
         with self._cloud.changed:
             return len(self._pending)
 
     def start(self) -> None:
-        """Call from a thread until stopped."""
+        """Call the function from a thread until `stop`."""
         if self._thread is None:
             self._stopping = False
             self._thread = threading.Thread(target=self._work, name="eventbridge-rule", daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
-        """Let a call under way end, and make no other."""
+        """Wait for the running call to end, and make no further ones."""
         with self._cloud.changed:
             self._stopping = True
             self._cloud.changed.notify_all()
@@ -84,7 +84,7 @@ class FunctionRule:
             self._thread = None
 
     def step(self) -> bool:
-        """Make one call that is due, in this thread; False if there was none."""
+        """Make one call that is due, in this thread, and return False if none is due."""
         with self._cloud.changed:
             now = self._cloud.clock.now()
             one = next((one for one in self._pending if one.due_at <= now), None)
@@ -94,14 +94,14 @@ class FunctionRule:
         self._settle(one, succeeded=self._call(one.event))
         return True
 
-    def _offer(self, event: JsonObject) -> None:
+    def _accept(self, event: JsonObject) -> None:
         text = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
         self._pending.append(_Pending(text.encode(errors="replace"), self._cloud.clock.now()))
 
     def _call(self, event: bytes) -> bool:
         try:
             result = self._invoke(event)
-        # A function may raise anything; all of it means that the call failed.
+        # A function may raise anything, and every exception means that the call failed.
         except Exception:  # noqa: BLE001
             return False
         return result is not False and getattr(result, "ok", True) is not False
@@ -112,32 +112,32 @@ class FunctionRule:
                 one.attempts += 1
                 delay = delay_after(self._retry, one.attempts, self._cloud.ids)
                 if delay is None:
-                    self._bury(one)
+                    self._dead_letter(one)
                 else:
                     one.due_at = self._cloud.clock.now() + delay
                     self._pending.append(one)
             self._cloud.changed.notify_all()
 
-    def _bury(self, one: _Pending) -> None:
+    def _dead_letter(self, one: _Pending) -> None:
         if self._dead_letter_queue is None:
             return
         try:
             self._cloud.queues.get(self._dead_letter_queue).put(Outgoing(one.event.decode()))
         except ServiceError:
-            # Better called once more than lost.
+            # The queue refused the event: calling once more is better than losing it.
             one.due_at = self._cloud.clock.now()
             self._pending.append(one)
 
-    def _ends(self) -> bool:
+    def _is_ending(self) -> bool:
         return self._stopping or self._cloud.changed.closed
 
     def _work(self) -> None:
         while True:
             while self.step():
-                if self._ends():
+                if self._is_ending():
                     return
             with self._cloud.changed:
-                if self._ends():
+                if self._is_ending():
                     return
                 moments = [one.due_at for one in self._pending]
                 self._cloud.clock.pause(min(moments) - self._cloud.clock.now() if moments else None)

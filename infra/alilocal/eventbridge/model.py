@@ -1,4 +1,4 @@
-"""Event buses, their rules, and what was put.
+"""Event buses, their rules, and the events that were put.
 
 Limits: https://www.alibabacloud.com/help/en/eventbridge/product-overview/limits.
 """
@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
 from alilocal.core.http import ServiceError
-from alilocal.core.jsonvalue import JsonObject
-from alilocal.core.notes import texts
+from alilocal.core.jsonvalue import JsonObject, texts
 from alilocal.core.snapshot import TRANSIENT
 from alilocal.core.world import World
 from alilocal.eventbridge.errors import BusExists, InvalidArgument, NoSuchBus, NoSuchRule, RuleExists
 from alilocal.eventbridge.pattern import check, matches
+from alilocal.eventbridge.switches import EventBridgeSwitches
 from alilocal.smq.message import Outgoing
-from alilocal.smq.store import Queues
+from alilocal.smq.model import Queues
 
 DEFAULT = "default"
 _KEPT = 10_000
@@ -32,7 +32,7 @@ Listener = Callable[[JsonObject], None]
 
 @dataclass(frozen=True)
 class Put:
-    """An event that a bus took, with the members that the bus adds; `time` is in seconds since the epoch."""
+    """An event that was put, with the members that the bus adds; `time` is in seconds since the epoch."""
 
     time: float
     event: JsonObject
@@ -40,9 +40,9 @@ class Put:
 
 @dataclass(frozen=True)
 class Target:
-    """Where a rule sends: to a queue, or to a function, which is called asynchronously.
+    """The target of a rule: a queue, or a function, which is called asynchronously.
 
-    `is_base64` encodes the body for the queue.
+    With `is_base64` the queue gets the event as base64.
     """
 
     target_id: str
@@ -53,7 +53,7 @@ class Target:
 
 @dataclass
 class Rule:
-    """Passes events that fit `pattern` to its targets. `undelivered` counts what none of them took."""
+    """Passes events that match `pattern` to its targets. `undelivered` counts the deliveries that failed."""
 
     name: str
     pattern: JsonObject
@@ -77,20 +77,20 @@ class Bus:
 
     @property
     def events(self) -> list[JsonObject]:
-        """What was put, the last 10,000 of it."""
+        """The last 10,000 events that were put."""
         return [put.event for put in self.puts]
 
 
 class Buses:
-    """The buses of a cloud, by name; the one of the system, `default`, is always there."""
+    """The buses of a cloud, by name. The system's bus, `default`, always exists."""
 
-    def __init__(self, world: World, queues: Queues) -> None:
+    def __init__(self, world: World[EventBridgeSwitches], queues: Queues) -> None:
         self._world = world
         self._queues = queues
         self._by_name = {DEFAULT: Bus(DEFAULT, created=world.clock.now())}
 
     def create(self, name: str, description: str = "") -> Bus:
-        """Raises InvalidArgument for a name that cannot be, BusExists."""
+        """Create a bus; raises InvalidArgument for an invalid name, and BusExists."""
         if not _NAME.fullmatch(name) or name.startswith(_RESERVED):
             raise InvalidArgument(f"The name of an event bus must not be {name!r}.")
         with self._world.changed:
@@ -101,13 +101,13 @@ class Buses:
             return bus
 
     def get(self, name: str) -> Bus:
-        """Raises NoSuchBus."""
+        """Return a bus; raises NoSuchBus."""
         if name not in self._by_name:
             raise NoSuchBus(name)
         return self._by_name[name]
 
     def delete(self, name: str) -> None:
-        """Raises NoSuchBus, and InvalidArgument for the bus of the system."""
+        """Delete a bus with its rules; raises NoSuchBus, and InvalidArgument for the system's bus."""
         if name == DEFAULT:
             raise InvalidArgument("The event bus of the system cannot be deleted.")
         with self._world.changed:
@@ -128,16 +128,15 @@ class Buses:
         enabled: bool = True,
         replace: bool = False,
     ) -> Rule:
-        """Have events of `bus` that fit `pattern`, by default all, sent to `queue`, `function` or `targets`.
+        """Create a rule that sends events of `bus` to `queue`, `function` or `targets`.
 
-        Raises BadPattern, NoSuchBus, RuleExists unless it may `replace` one, and NotExist for a missing queue.
+        Without a `pattern` it takes all events. Raises BadPattern, NoSuchBus, NotExist for a missing queue, and
+        RuleExists unless the rule may `replace` the existing one.
         """
         check(pattern or {})
         own = [] if queue is None and function is None else [Target("0", queue, function)]
         made = [*own, *targets]
-        for target in made:
-            if target.queue is not None:
-                self._queues.get(target.queue)
+        self._check_targets(made)
         with self._world.changed:
             rules = self.get(bus).rules
             if name in rules and not replace:
@@ -148,8 +147,19 @@ class Buses:
             self._world.changed.notify_all()
             return rule
 
+    def put_targets(self, rule: Rule, targets: Sequence[Target]) -> None:
+        """Add targets to a rule, replacing those with the same id; raises NotExist for a missing queue."""
+        self._check_targets(targets)
+        ids = {target.target_id for target in targets}
+        rule.targets = [*(target for target in rule.targets if target.target_id not in ids), *targets]
+
+    def _check_targets(self, targets: Sequence[Target]) -> None:
+        for target in targets:
+            if target.queue is not None:
+                self._queues.get(target.queue)
+
     def drop_rule(self, name: str, bus: str = DEFAULT) -> None:
-        """Raises NoSuchBus and NoSuchRule."""
+        """Delete a rule; raises NoSuchBus and NoSuchRule."""
         with self._world.changed:
             rules = self.get(bus).rules
             if name not in rules:
@@ -158,13 +168,13 @@ class Buses:
             self._world.changed.notify_all()
 
     def put(self, name: str, event: Mapping[str, object]) -> JsonObject:
-        """Give a CloudEvent to the bus `name`; the event as its rules see it. Raises NoSuchBus."""
+        """Put a CloudEvent on the bus `name`, and return the event as its rules see it; raises NoSuchBus."""
         with self._world.changed:
             bus, now = self.get(name), self._world.clock.now()
             whole: JsonObject = {**event, **self._added(name, now)}  # type: ignore[dict-item]
             bus.puts.append(Put(now, whole))
             self._world.notes.current.mentions.update(texts(whole))
-            self._world.notes.about(name, detail=str(event.get("type") or ""))
+            self._world.notes.record_keys(name, detail=str(event.get("type") or ""))
             del bus.puts[:-_KEPT]
             for rule in bus.rules.values():
                 if rule.enabled and matches(rule.pattern, whole):
@@ -173,11 +183,11 @@ class Buses:
             return whole
 
     def list(self) -> Sequence[Bus]:
-        """All, by name."""
+        """Return all buses, sorted by name."""
         return [one for _, one in sorted(self._by_name.items())]
 
     def restore(self, buses: Sequence[Bus]) -> None:
-        """Have `buses`, and no other but the default one."""
+        """Replace all buses; the default bus stays if it is not among them."""
         self._by_name |= {bus.name: bus for bus in buses}
 
     def _added(self, bus: str, now: float) -> JsonObject:
@@ -201,7 +211,7 @@ class Buses:
             listener(event)
 
     def _deliver(self, target: Target, text: str) -> bool:
-        """Whether the target took the event."""
+        """Deliver an event, and return False if the target refuses it."""
         data = text.encode(errors="replace")
         if target.function is not None and not self._world.call_function(target.function, data):
             return False

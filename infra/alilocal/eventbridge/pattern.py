@@ -1,7 +1,7 @@
-"""Event patterns: which events a rule wants.
+"""Event patterns: which events a rule takes.
 
-Source: https://www.alibabacloud.com/help/en/eventbridge/user-guide/event-patterns. A pattern names members of the
-event; for each it lists what the value may be, as a value or a condition; all members must fit.
+Source: https://www.alibabacloud.com/help/en/eventbridge/user-guide/event-patterns. A pattern names members of
+the event. For each it lists the allowed values, as values or conditions; all members must fit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NUMERIC: Mapping[str, Callable[[float, float], bool]] = {
 
 
 class BadPattern(ValueError):
-    """A pattern that cannot be used; `place` is where, e.g. `data.state[0]`."""
+    """An invalid pattern; `place` is where it is invalid, for example `data.state[0]`."""
 
     def __init__(self, place: str, problem: str) -> None:
         self.place = place
@@ -31,7 +31,7 @@ class BadPattern(ValueError):
 
 
 def read_pattern(text: str) -> JsonObject:
-    """The pattern in `text`; raises BadPattern."""
+    """Return the pattern in `text`; raises BadPattern."""
     try:
         pattern = json.loads(text or "{}")
     except (ValueError, RecursionError):
@@ -43,7 +43,7 @@ def read_pattern(text: str) -> JsonObject:
 
 
 def check(pattern: JsonObject, place: str = "") -> None:
-    """Raises BadPattern for what `matches` could not evaluate."""
+    """Raise BadPattern for a pattern that `matches` could not evaluate."""
     for name, wanted in pattern.items():
         where = f"{place}.{name}" if place else name
         if isinstance(wanted, dict):
@@ -56,7 +56,7 @@ def check(pattern: JsonObject, place: str = "") -> None:
 
 
 def matches(pattern: JsonObject, event: JsonValue) -> bool:
-    """Whether `event` has every member that `pattern` names, with a value that fits."""
+    """Return whether `event` has every member that `pattern` names, with an allowed value."""
     found = event if isinstance(event, dict) else {}
     return all(_fits(wanted, name in found, found.get(name)) for name, wanted in pattern.items())
 
@@ -113,7 +113,7 @@ def _check_one(one: JsonValue, place: str) -> None:
     where = f"{place}.{name}"
     known = _ARGUMENTS.get(name)
     if known is None:
-        raise BadPattern(where, "is no condition that the local cloud knows")
+        raise BadPattern(where, "is not a condition that the local cloud knows")
     known(argument, where)
 
 

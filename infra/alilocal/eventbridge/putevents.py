@@ -1,7 +1,7 @@
-"""PutEvents: which events are taken, in both generations of the call.
+"""PutEvents: which events are accepted, in both generations of the call.
 
 Limits and members: https://www.alibabacloud.com/help/en/eventbridge/developer-reference/putevents; those of the
-newer call are undocumented and taken to be the same.
+newer call are undocumented and assumed to be the same.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from alilocal.core.behaviour import Behaviour
 from alilocal.core.jsonvalue import JsonObject, JsonValue
 from alilocal.core.world import World
 from alilocal.eventbridge.errors import EventRefused
 from alilocal.eventbridge.model import Buses
+from alilocal.eventbridge.switches import EventBridgeSwitches
 
 MOST_EVENTS = 16
 _MOST_EVENT_BYTES = 65_536
@@ -31,7 +31,7 @@ _CONTENT_TYPES = ("application/json", "text/json")
 
 @dataclass(frozen=True)
 class Entry:
-    """What became of one event."""
+    """The result of one event."""
 
     event_id: str
     trace_id: str
@@ -39,7 +39,7 @@ class Entry:
 
 
 def read_events(data: bytes | str) -> list[JsonObject]:
-    """The events of a call, not yet checked; raises EventRefused."""
+    """Read the events of a call, which are not checked yet; raises EventRefused."""
     try:
         events = json.loads(data)
     except (ValueError, RecursionError):
@@ -52,7 +52,7 @@ def read_events(data: bytes | str) -> list[JsonObject]:
 
 
 def bus_of(events: Sequence[JsonObject]) -> str:
-    """The one bus that `events` name; raises EventRefused."""
+    """Return the one bus that `events` name; raises EventRefused."""
     names = {event.get("aliyuneventbusname") for event in events}
     if len(names) > 1:
         raise EventRefused(
@@ -65,18 +65,18 @@ def bus_of(events: Sequence[JsonObject]) -> str:
 
 
 class Intake:
-    """Gives events to buses."""
+    """Puts events on buses."""
 
-    def __init__(self, world: World, buses: Buses) -> None:
+    def __init__(self, world: World[EventBridgeSwitches], buses: Buses) -> None:
         self._world = world
         self._buses = buses
 
     def put(self, bus: str, events: Sequence[JsonObject]) -> list[Entry]:
-        """Put each of `events` that is as it must be; raises EventRefused for what concerns the call."""
+        """Put the valid ones of `events`; raises EventRefused for an error that concerns the whole call."""
         self._buses.get(bus)
         if sum(map(_size, events)) > _MOST_CALL_BYTES:
             raise EventRefused("EventSizeExceed", f"The events must not exceed {_MOST_CALL_BYTES} bytes.")
-        behaviour: Behaviour = self._world.behaviour
+        behaviour = self._world.behaviour
         problems = [_problem(event) for event in events]
         if behaviour.invalid_events == "call":
             for problem in filter(None, problems):
@@ -90,8 +90,8 @@ class Intake:
         return Entry(str(event.get("id") or ""), self._world.ids.request_id(), problem)
 
 
-def told(entries: Sequence[Entry], success_code: str) -> JsonObject:
-    """The members of an answer."""
+def entry_members(entries: Sequence[Entry], success_code: str) -> JsonObject:
+    """Return the members of an answer; `success_code` is a switch."""
     rows: list[JsonValue] = []
     for entry in entries:
         row: JsonObject = {"EventId": entry.event_id}
@@ -126,7 +126,7 @@ def _problem(event: JsonObject) -> EventRefused | None:
 
 
 def _size(event: Mapping[str, JsonValue]) -> int:
-    """As the service counts: values of the standard attributes, the time as 36, data as it was before base64."""
+    """Return the size as the service counts it: standard attributes only, a time as 36, base64 data decoded."""
     return sum(_length(name, event[name]) for name in _COUNTED & event.keys())
 
 

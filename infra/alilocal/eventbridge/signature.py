@@ -1,47 +1,43 @@
-"""The signature of EventBridge's first generation, HMAC-SHA1, seen from the service.
+"""The signature of EventBridge's first generation, HMAC-SHA1: how the service verifies requests.
 
-Form: https://www.alibabacloud.com/help/en/eventbridge/developer-reference/request-structure, where it differs
-alibabacloud-eventbridge 1.3.8: both are taken.
+Form: https://www.alibabacloud.com/help/en/eventbridge/developer-reference/request-structure. The SDK
+alibabacloud-eventbridge 1.3.8 signs differently; both forms are accepted.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import hmac
 import re
 from email.utils import parsedate_to_datetime
 
-from alilocal.core.acs3 import SKEW_SECONDS, Nonces
 from alilocal.core.clock import CloudClock
 from alilocal.core.credentials import Credential, Credentials
+from alilocal.core.gateway import SKEW_SECONDS, Nonces
 from alilocal.core.http import Request, ServiceError
+from alilocal.core.roav1 import signature
+from alilocal.core.switches import GatewaySwitches
 
 _AUTHORIZATION = re.compile(r"acs[ :]([^:\s]+):(\S+)")
 
 
 def signatures(secret: str, request: Request) -> list[str]:
-    """What the signature may be: without a line for `Accept`, as the SDK signs, and with one, as documented."""
+    """Return the valid signatures: without a line for `Accept`, as the SDK signs, and with one, as documented."""
     lines = [request.header(name) or "" for name in ("Content-MD5", "Content-Type", "Date")]
     rest = [*(f"{name}:{value}" for name, value in request.headers_from("x-acs")), request.target]
     forms = (["POST", *lines, *rest], ["POST", request.header("Accept") or "", *lines, *rest])
-    return [_digest(secret, "\n".join(form)) for form in forms]
-
-
-def _digest(secret: str, text: str) -> str:
-    return base64.b64encode(hmac.new(secret.encode(), text.encode(), hashlib.sha1).digest()).decode()
+    return [signature(secret, "\n".join(form)) for form in forms]
 
 
 class Signatures:
     """Verifies requests."""
 
-    def __init__(self, credentials: Credentials, clock: CloudClock) -> None:
+    def __init__(self, credentials: Credentials, clock: CloudClock, switches: GatewaySwitches) -> None:
         self._credentials = credentials
         self._clock = clock
-        self._nonces = Nonces(clock)
+        self._nonces = Nonces(clock, switches)
 
     def verify(self, request: Request) -> Credential:
-        """Whose request it is; raises ServiceError with EventBridge's code if that is not proven."""
+        """Return the credential that signed `request`; raises ServiceError with EventBridge's own codes."""
         found = _AUTHORIZATION.fullmatch(request.header("Authorization") or "")
         if found is None:
             raise ServiceError(403, "AccessDenied", "The Authorization header is missing or not well formed.")

@@ -1,4 +1,4 @@
-"""Operations of EventBridge that alibabacloud-eventbridge20200401 8.7.0 has and the local cloud has not."""
+"""The operations of alibabacloud-eventbridge20200401 8.7.0 that the local cloud does not have."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ UNSUPPORTED = (
     "DeleteKnowledgeBase",
     "DeleteNamespace",
     "DeleteTable",
-    "DeleteTargets",
     "DiscoverEventSource",
     "EventCenterQueryEvents",
     "GenerateAgentDataSemantics",
@@ -67,11 +66,9 @@ UNSUPPORTED = (
     "ListLumaTables",
     "ListNamespaces",
     "ListTables",
-    "ListTargets",
     "ListUserDefinedEventSources",
     "PauseEventStreaming",
     "PollAskResult",
-    "PutTargets",
     "QueryAskLumaLog",
     "QueryEvent",
     "QueryEventHouse",

@@ -1,8 +1,12 @@
-"""EventBridge between a queue and a function: takes messages, calls, retries, gives up."""
+"""EventBridge's event streams: they take messages from a queue, call a function, retry, and give up in the end.
+
+`stream.py` decides what is delivered when, `event.py` writes the events, and `retry.py` has the retry strategies. A
+call and its result are a `Delivery` (`alilocal.core.delivery`).
+"""
 
 from __future__ import annotations
 
-from alilocal.eventstream.delivery import Delivery
+from alilocal.core.delivery import Delivery
 from alilocal.eventstream.stream import EventStream
 
 __all__ = ["Delivery", "EventStream"]

@@ -1,6 +1,6 @@
-"""The bytes that a function gets for messages of a queue.
+"""The events that a function gets for messages of a queue.
 
-Members and their order are those of captured and documented events:
+Members and their order follow captured and documented events:
 https://github.com/awesome-fc/fc-trigger-examples (python3-mns-queue-trigger) and
 https://www.alibabacloud.com/help/en/functioncompute/fc/user-guide/message-service-trigger.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Literal
 
-from alilocal.cloud import LocalCloud
+from alilocal.cloud import Cloud
 from alilocal.core.jsonvalue import JsonObject
 from alilocal.smq.message import Message
 
@@ -28,26 +28,26 @@ _ANY_ID = "0" * 36
 
 @dataclass(frozen=True)
 class EventForm:
-    """How events of one stream look."""
+    """The form of one stream's events."""
 
-    cloud: LocalCloud
+    cloud: Cloud
     queue: str
     mode: Mode
     schema: EventSchema
     decode_base64: bool
 
     def event(self, messages: Sequence[Message]) -> bytes:
-        """What the function gets for `messages`: an array, or in event mode the one message's object."""
+        """Return the event for `messages`: a list, or in the mode `event` the one message's object."""
         items = [self.item(message) for message in messages]
         return _compact(items[0] if self.mode == "event" else items).encode(errors="replace")
 
     def dead_letter(self, message: Message) -> str:
-        """What a dead-letter queue gets for one message."""
+        """Return the body that a dead-letter queue gets for one message."""
         return _compact(self.item(message))
 
     def fitting(self, messages: Sequence[Message], most_bytes: int) -> int:
-        """How many of `messages`, from the first, an event of `most_bytes` can hold; one if there is any."""
-        # No character takes more than six bytes; what surely fits is not measured.
+        """Return how many of `messages`, from the first one, fit into `most_bytes`; at least one if there is any."""
+        # A character takes at most six bytes. Batches that certainly fit are not encoded to be measured.
         if sum(6 * len(one.body) + _MOST_ENVELOPE_BYTES for one in messages) <= most_bytes:
             return len(messages)
         size = 1
@@ -58,7 +58,7 @@ class EventForm:
         return len(messages)
 
     def item(self, message: Message, event_id: str | None = None) -> JsonObject:
-        """One message; outside event mode its CloudEvent id is a new one each time, unless given."""
+        """Return one message. Except in the mode `event`, its CloudEvent id is new each time unless it is given."""
         data: JsonObject = {
             "requestId": message.request_id,
             "messageId": message.message_id,
@@ -89,8 +89,7 @@ class EventForm:
         }
 
     def _body(self, message: Message) -> str:
-        """The stored body, decoded if it is base64 of text; what happens to any other is undocumented, here
-        it passes unchanged."""
+        """Return the body, decoded if it is base64 of text. Other bodies pass unchanged, which is undocumented."""
         if not self.decode_base64:
             return message.body
         try:

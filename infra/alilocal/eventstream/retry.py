@@ -1,4 +1,4 @@
-"""How often and how far apart a failed batch is delivered again.
+"""The retry strategies: how often, and with which delays, a failed batch is delivered again.
 
 Source: https://www.alibabacloud.com/help/en/functioncompute/fc/user-guide/trigger-retry-policies-and-fault-tolerance-policies.
 """
@@ -18,7 +18,7 @@ _DECAY_MOST_SECONDS = 512
 
 
 def delay_after(strategy: RetryStrategy, attempts: int, ids: Ids) -> float | None:
-    """Seconds from a failure to the next attempt, after `attempts` failed ones; None to give up."""
+    """Return the seconds until the next attempt after `attempts` failed ones, or None to give up."""
     if strategy == "BACKOFF_RETRY":
         return ids.between(*_BACKOFF_SECONDS) if attempts <= _BACKOFF_RETRIES else None
     if attempts > _DECAY_RETRIES:

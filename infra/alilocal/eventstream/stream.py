@@ -1,40 +1,54 @@
-"""The event stream: takes messages from a queue as EventBridge does and calls a function with them.
+"""The event stream: takes messages from a queue as EventBridge does, and calls a function with them.
 
 Delivery semantics: https://www.alibabacloud.com/help/en/functioncompute/fc/user-guide/trigger-retry-policies-and-fault-tolerance-policies.
-How EventBridge holds messages while the function runs is undocumented: here they stay invisible, without
-limit, and are deleted once the stream is done with them.
+How EventBridge holds messages while the function runs is undocumented. Here they stay invisible, without a limit,
+and are deleted once the stream has finished with them.
+
+Messages move between three lists: `_filling` (collected), `_running` (being delivered) and `_waiting` (for a retry).
 """
 
 from __future__ import annotations
 
+import json
 import threading
-import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from alilocal.cloud import LocalCloud
+from alilocal.cloud import Cloud
+from alilocal.core.clock import monotonic
+from alilocal.core.delivery import Delivery
 from alilocal.core.http import ServiceError
-from alilocal.eventstream.delivery import Delivery, Invoke, called, judged
 from alilocal.eventstream.event import EventForm, EventSchema, Mode
 from alilocal.eventstream.retry import RetryStrategy, delay_after
-from alilocal.fc.function import MOST_ASYNC_BYTES, MOST_SYNC_BYTES
+from alilocal.fc.model import MOST_ASYNC_BYTES, MOST_SYNC_BYTES
 from alilocal.smq.errors import NotExist
 from alilocal.smq.message import Message, Outgoing
 from alilocal.smq.queue import LONGEST_VISIBILITY_SECONDS, Queue
 
-if TYPE_CHECKING:
-    from alilocal.fc.function import Function
+Invoke = Callable[[bytes], object]
+
+
+class Triggered(Protocol):
+    """A function of the cloud, as a trigger calls it."""
+
+    def trigger(self, event: bytes) -> object:
+        """Call the function, and wait for the result."""
+
+    def trigger_async(self, event: bytes) -> object:
+        """Call the function asynchronously."""
+
 
 _KEPT = 10_000
+_KEPT_RESULTS = 1_000
 _MOST_MESSAGES = 10_000
 _LONGEST_WINDOW_SECONDS = 15
 
 
 @dataclass(eq=False)
 class _Batch:
-    """Messages that are delivered together until they succeed or are given up."""
+    """Messages that are delivered together until the delivery succeeds or is given up."""
 
     messages: list[Message]
     attempts: int = 0
@@ -42,27 +56,28 @@ class _Batch:
 
 
 class EventStream:
-    """Delivers the messages of `queue` to `invoke`, a function of the cloud or a callable, with an event's bytes.
+    """Delivers the messages of `queue` to `invoke`, which is a function of the cloud or a callable.
 
-    A batch of up to `batch_size` messages, and no more than an event may hold, is delivered at once, or after
-    collecting for `batch_window_seconds`; up to `concurrency` batches are under way at a time. Delivery
-    succeeds unless `invoke` raises, returns False, or a result whose `ok` is False; the messages are then
-    deleted. With `asynchronous` it succeeds as soon as the function of the cloud has accepted the event. A
-    failed batch is delivered again by `retry`, on the cloud's clock. When that is exhausted, its messages go to
-    `dead_letter_queue`, one letter each, or are dropped without one; what that queue does not take, for its size
-    perhaps, is delivered anew. With `tolerance` False the stream blocks instead, and its messages stay in the
-    queue until it is started anew. In mode `event` every event is one message.
+    A batch has up to `batch_size` messages, and no more than an event may hold. It is delivered at once, or after
+    `batch_window_seconds`; up to `concurrency` batches are delivered at the same time. A delivery fails if `invoke`
+    raises, returns False, or returns a result whose `ok` is False. Otherwise it succeeds, and the messages are
+    deleted. With `asynchronous` it succeeds as soon as the function has accepted the event.
 
-    Drive it with threads, `start` and `stop`, or by hand with `step`. Raises NotExist if a queue is missing,
-    ValueError for numbers that make no sense.
+    A failed batch is delivered again as `retry` says, on the cloud's clock. After the last attempt each of its
+    messages goes to `dead_letter_queue`, or is dropped without one. A message that this queue refuses, for example
+    because of its size, is delivered again. With `tolerance=False` the stream blocks instead: its messages stay in
+    the queue until `start` is called again. In the mode `event` every event has one message.
+
+    Run it in threads with `start` and `stop`, or deliver single batches with `step`. Raises NotExist if a queue does
+    not exist, and ValueError for invalid numbers.
     """
 
     def __init__(
         self,
-        cloud: LocalCloud,
+        cloud: Cloud,
         *,
         queue: str,
-        invoke: Invoke | Function,
+        invoke: Invoke | Triggered,
         batch_size: int = 10,
         batch_window_seconds: float = 0,
         retry: RetryStrategy = "BACKOFF_RETRY",
@@ -74,23 +89,22 @@ class EventStream:
         concurrency: int = 1,
         asynchronous: bool = False,
     ) -> None:
-        if not (1 <= batch_size <= _MOST_MESSAGES and 0 <= batch_window_seconds <= _LONGEST_WINDOW_SECONDS):
-            raise ValueError(
-                f"a batch has at least 1 and at most {_MOST_MESSAGES} messages, "
-                f"its window at most {_LONGEST_WINDOW_SECONDS} seconds"
-            )
+        if not 1 <= batch_size <= _MOST_MESSAGES:
+            raise ValueError(f"batch_size must be at least 1 and at most {_MOST_MESSAGES}")
+        if not 0 <= batch_window_seconds <= _LONGEST_WINDOW_SECONDS:
+            raise ValueError(f"batch_window_seconds must be at least 0 and at most {_LONGEST_WINDOW_SECONDS}")
         if concurrency < 1:
-            raise ValueError("concurrency is at least 1")
+            raise ValueError("concurrency must be at least 1")
         if dead_letter_queue is not None and not tolerance:
             raise ValueError("a dead-letter queue needs tolerance: without it the stream blocks instead")
         for name in (queue, dead_letter_queue):
             if name is not None:
                 cloud.queues.get(name)
-        self._deliveries: deque[Delivery] = deque(maxlen=_KEPT)
+        self._deliveries: deque[Delivery] = deque(cloud.past_deliveries.pop(queue, ()), maxlen=_KEPT)
         self.blocked = False
         self._cloud = cloud
         self._queue = queue
-        self._invoke = called(invoke, asynchronous=asynchronous)
+        self._invoke = _choose_call(invoke, asynchronous=asynchronous)
         self._most_bytes = MOST_ASYNC_BYTES if asynchronous else MOST_SYNC_BYTES
         self._batch_size = 1 if mode == "event" else batch_size
         self._window = batch_window_seconds
@@ -110,7 +124,7 @@ class EventStream:
 
     @property
     def deliveries(self) -> list[Delivery]:
-        """The newest calls of the function, oldest first; the last 10,000 are kept."""
+        """The last 10,000 calls of the function, oldest first."""
         with self._cloud.changed:
             return list(self._deliveries)
 
@@ -122,23 +136,29 @@ class EventStream:
 
     @property
     def held_ids(self) -> list[str]:
-        """The ids of the messages that it hides from others: collected, being delivered or to be retried."""
+        """The ids of the messages that it hides from other receivers: collected, being delivered or waiting."""
         with self._cloud.changed:
             batches = [*self._running, *self._waiting]
             return [one.message_id for one in sum((batch.messages for batch in batches), self._filling)]
 
     @property
     def queue_name(self) -> str:
+        """The queue that feeds the stream."""
         return self._queue
 
     @property
+    def dead_letter_queue(self) -> str | None:
+        """The queue that gets the messages that were given up, or None."""
+        return self._dead_letter_queue
+
+    @property
     def waiting(self) -> int:
-        """How many batches wait to be delivered again."""
+        """The number of batches that wait for another attempt."""
         with self._cloud.changed:
             return len(self._waiting)
 
     def start(self) -> None:
-        """Deliver from threads until stopped; also lifts a block. Nothing happens if it runs already."""
+        """Deliver from threads until `stop`, and end a block; nothing else happens if it runs already."""
         with self._cloud.changed:
             self.blocked = False
             self._cloud.changed.notify_all()
@@ -153,19 +173,19 @@ class EventStream:
             thread.start()
 
     def stop(self, timeout: float = 5.0) -> None:
-        """Take nothing more, wait up to `timeout` seconds for calls under way, show held messages again."""
+        """Take no more messages, wait up to `timeout` seconds for running calls, and show held messages again."""
         with self._cloud.changed:
             self._stopping = True
             self._cloud.changed.notify_all()
-        until = time.monotonic() + timeout
+        until = monotonic() + timeout
         for thread in self._threads:
-            thread.join(max(0.0, until - time.monotonic()))
+            thread.join(max(0.0, until - monotonic()))
         with self._cloud.changed:
             self._threads = []
-            self._let_go()
+            self._release_held()
 
     def step(self) -> bool:
-        """Deliver one batch in this thread if one is due; False if there was nothing to do."""
+        """Deliver one batch in this thread, and return False if none is due."""
         batch = self._take()
         if batch is None:
             return False
@@ -174,7 +194,7 @@ class EventStream:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is held, under way or waiting for a retry, and the queue shows no message."""
+        """Whether the stream holds no message and the queue has no visible one."""
         with self._cloud.changed:
             if self._filling or self._running or self._waiting:
                 return False
@@ -182,11 +202,11 @@ class EventStream:
             return queue is None or not queue.shows_any()
 
     def wait_idle(self, timeout: float = 10.0) -> bool:
-        """Wait until it is idle; False if it is not after `timeout` real seconds, or at once if blocked."""
-        until = time.monotonic() + timeout
+        """Wait until it is idle; return False after `timeout` real seconds, or at once if it is blocked."""
+        until = monotonic() + timeout
         with self._cloud.changed:
             while not self.idle:
-                left = until - time.monotonic()
+                left = until - monotonic()
                 if left <= 0 or self.blocked:
                     return False
                 self._cloud.clock.pause(left)
@@ -197,7 +217,7 @@ class EventStream:
             self._deliver(batch)
 
     def _next(self) -> _Batch | None:
-        """The next batch, waiting for it; None once the stream stops."""
+        """Wait for the next batch, and return it, or None once the stream stops."""
         with self._cloud.changed:
             while not self._stopping:
                 batch = self._take()
@@ -207,7 +227,7 @@ class EventStream:
             return None
 
     def _take(self) -> _Batch | None:
-        """A batch that is due, now running; None if there is none."""
+        """Move a batch that is due to `_running`, and return it, or None if none is due."""
         with self._cloud.changed:
             if self.blocked:
                 return None
@@ -220,7 +240,7 @@ class EventStream:
             return None
 
     def _forget_lost(self) -> None:
-        """Wait no longer with what was shown by hand, purged or reset meanwhile."""
+        """Drop messages that were made visible by hand, purged or reset in the meantime."""
         queue = self._source()
         self._filling = [one for one in self._filling if _is_held(queue, one)]
         for batch in self._waiting:
@@ -254,15 +274,15 @@ class EventStream:
 
     def _deliver(self, batch: _Batch) -> None:
         ids = tuple(message.message_id for message in batch.messages)
-        event, began = self._form.event(batch.messages), time.monotonic()
+        event, began = self._form.event(batch.messages), monotonic()
         delivery = Delivery(event, ids, batch.attempts + 1, False, None, self._cloud.clock.now())  # noqa: FBT003
         try:
-            delivery = judged(delivery, self._invoke(event))
-        # A function may raise anything; all of it means that the delivery failed.
+            delivery = _with_result(delivery, self._invoke(event))
+        # A function may raise anything, and every exception means that the delivery failed.
         except Exception as exc:  # noqa: BLE001
             delivery = replace(delivery, error=type(exc).__name__)
         finally:
-            self._settle(batch, replace(delivery, duration_ms=(time.monotonic() - began) * 1000))
+            self._settle(batch, replace(delivery, duration_ms=(monotonic() - began) * 1000))
 
     def _settle(self, batch: _Batch, delivery: Delivery) -> None:
         with self._cloud.changed:
@@ -275,10 +295,13 @@ class EventStream:
             else:
                 delivery = self._failed(batch, delivery)
             self._deliveries.append(delivery)
+            if len(self._deliveries) > _KEPT_RESULTS:
+                oldest = self._deliveries[-_KEPT_RESULTS - 1]
+                self._deliveries[-_KEPT_RESULTS - 1] = replace(oldest, result="", log="")
             self._cloud.changed.notify_all()
 
     def _failed(self, batch: _Batch, delivery: Delivery) -> Delivery:
-        """Plan the next try, or give up; the delivery with what comes of it."""
+        """Schedule the next attempt or give up, and return the delivery with the result of that."""
         delay = delay_after(self._retry, batch.attempts, self._cloud.ids)
         if delay is not None:
             batch.due_at = self._cloud.clock.now() + delay
@@ -290,22 +313,22 @@ class EventStream:
             return replace(delivery, given_up=True, dead_letter_queue=self._dead_letter_queue)
         self.blocked = True
         self._release(batch.messages)
-        self._let_go()
+        self._release_held()
         return delivery
 
     def _give_up(self, messages: Sequence[Message]) -> bool:
-        """Bury or drop them; False if one had to be kept."""
+        """Move messages to the dead-letter queue or drop them; return False if one had to be kept."""
         gone = True
         for message in messages:
-            if self._dead_letter_queue is None or self._bury(message, self._dead_letter_queue):
+            if self._dead_letter_queue is None or self._dead_letter(message, self._dead_letter_queue):
                 self._delete([message])
             else:
-                # Better delivered once more than lost.
+                # The dead-letter queue refused it: delivering once more is better than losing it.
                 self._release([message])
                 gone = False
         return gone
 
-    def _bury(self, message: Message, queue: str) -> bool:
+    def _dead_letter(self, message: Message, queue: str) -> bool:
         try:
             self._cloud.queues.get(queue).put(Outgoing(self._form.dead_letter(message)))
         except ServiceError:
@@ -313,20 +336,20 @@ class EventStream:
         return True
 
     def _hold(self, messages: Sequence[Message]) -> list[Message]:
-        """Keep `messages` invisible; those that are still ours, with their new handles."""
-        return self._changed_visibility(messages, LONGEST_VISIBILITY_SECONDS)
+        """Keep `messages` invisible, and return those that the stream still holds, with their new handles."""
+        return self._change_visibility(messages, LONGEST_VISIBILITY_SECONDS)
 
     def _release(self, messages: Sequence[Message]) -> None:
-        self._changed_visibility(messages, 0)
+        self._change_visibility(messages, 0)
 
-    def _let_go(self) -> None:
-        """Show everything again that is held but not under way."""
+    def _release_held(self) -> None:
+        """Show the held messages again, except those that are being delivered."""
         for batch in self._waiting:
             self._release(batch.messages)
         self._release(self._filling)
         self._waiting, self._filling = [], []
 
-    def _changed_visibility(self, messages: Sequence[Message], seconds: float) -> list[Message]:
+    def _change_visibility(self, messages: Sequence[Message], seconds: float) -> list[Message]:
         queue = self._source()
         kept = []
         for message in messages if queue is not None else ():
@@ -341,13 +364,14 @@ class EventStream:
             _attempt(queue, message, None)
 
     def _source(self) -> Queue | None:
+        """Return the queue, or None if it was deleted."""
         try:
             return self._cloud.queues.get(self._queue)
         except NotExist:
             return None
 
     def _until_next(self) -> float | None:
-        """Seconds until something may be due, None if only a change can make it so."""
+        """Return the seconds until a batch may be due, or None if that takes a change of the queue."""
         moments = [batch.due_at for batch in self._waiting]
         if self._filling:
             moments.append(self._window_ends)
@@ -363,7 +387,7 @@ def _is_held(queue: Queue | None, message: Message) -> bool:
 
 
 def _attempt(queue: Queue | None, message: Message, seconds: float | None) -> Message | None:
-    """Change the visibility of `message`, or with None delete it; None if it is no longer ours."""
+    """Change the visibility of `message`, or delete it if `seconds` is None; return None if it is not held."""
     if queue is None or message.receipt_handle is None:
         return None
     try:
@@ -373,3 +397,38 @@ def _attempt(queue: Queue | None, message: Message, seconds: float | None) -> Me
     except ServiceError:
         return None
     return message
+
+
+def _choose_call(invoke: Invoke | Triggered, *, asynchronous: bool) -> Invoke:
+    """Return the callable that delivers an event: `invoke` itself, or a method of a function of the cloud."""
+    if callable(invoke):
+        if asynchronous:
+            raise ValueError("only a function of the cloud can be called asynchronously")
+        return invoke
+    return invoke.trigger_async if asynchronous else invoke.trigger
+
+
+def _with_result(delivery: Delivery, result: object) -> Delivery:
+    """Return `delivery` with what `result` says of it."""
+    if not hasattr(result, "ok"):
+        return replace(delivery, succeeded=result is not False, result=_as_text(result))
+    return replace(
+        delivery,
+        succeeded=bool(result.ok),
+        error=getattr(result, "error_type", None),
+        request_id=getattr(result, "request_id", None),
+        instance_id=getattr(result, "instance_id", None),
+        cold=getattr(result, "cold", None),
+        result=_as_text(getattr(result, "body", None)),
+        log=getattr(result, "log", ""),
+    )
+
+
+def _as_text(result: object) -> str:
+    """Return what a function returned as text: bytes as they are, JSON as JSON, anything else as nothing."""
+    if isinstance(result, bytes):
+        return result.decode(errors="replace")
+    try:
+        return json.dumps(result, ensure_ascii=False) if isinstance(result, (dict, list)) else ""
+    except (TypeError, ValueError):
+        return ""

@@ -1,8 +1,18 @@
-"""Function Compute: event functions of Python, each instance a process of its own."""
+"""Function Compute: event functions written in Python. Each instance is a separate process.
 
-from __future__ import annotations
+The service, API version 2023-03-30 and its predecessors, keeps functions as they are described:
 
-from alilocal.fc.function import Function
-from alilocal.fc.result import InvocationResult
+    routes.py ──> calls.py, trigger_calls.py, ... ──> registry.py
+                     │ what a call runs, as `Deployed`
+                     v
+    host.py          runs it: one `Function` for each version, and one source for each trigger
 
-__all__ = ["Function", "InvocationResult"]
+`function.py` holds a function and its instances, `instance.py` one instance and the pipes to its process,
+`bootstrap.py` the program that runs inside the process, and `asynchronous.py` the queue of asynchronous calls:
+
+    Function.invoke ─┐
+                     ├─> Instance.ask ──pipe──> bootstrap.py ──> the function's handler
+    AsyncQueue ──────┘
+
+A function reaches the cloud over HTTP, with temporary keys of its own, as it would in the real cloud.
+"""

@@ -1,28 +1,38 @@
-"""Asynchronous invocation: accepted at once, called later, again if it fails, and told of in the end.
+"""Asynchronous invocation: a call is accepted at once, made later, and repeated if it fails.
 
-Source: https://www.alibabacloud.com/help/en/functioncompute/fc/user-guide/asynchronous-invocation. How far apart the
-repetitions after a function error lie is not documented.
+Source: https://www.alibabacloud.com/help/en/functioncompute/fc/user-guide/asynchronous-invocation. The delay
+before a call is repeated after an error of the function is not documented.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from alilocal.cloud import Cloud
+from alilocal.core.clock import monotonic
 from alilocal.core.http import ServiceError
 from alilocal.core.jsonvalue import JsonObject
-from alilocal.fc.result import InvocationResult
+from alilocal.fc.model import InvocationResult, Kind, Settings
 from alilocal.smq.message import Outgoing
 
-if TYPE_CHECKING:
-    from alilocal.cloud import LocalCloud
-    from alilocal.fc.function import Function
-
 RETRY_SECONDS = 1.0
-_OLDEST_SECONDS = 86_400
+
+
+class Callee(Protocol):
+    """The part of a function that its queue uses."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def arn(self) -> str: ...
+
+    def call(
+        self, event: bytes, request_id: str, kind: Kind, retry_count: int, *, within: float | None
+    ) -> InvocationResult: ...
 
 
 @dataclass(eq=False)
@@ -36,54 +46,55 @@ class _Accepted:
 
 
 class AsyncQueue:
-    """The calls of one function that are yet to be made; its thread runs from the first until closed."""
+    """The asynchronous calls of one function that are still to be made. Its threads run until it is closed."""
 
-    def __init__(self, cloud: LocalCloud, function: Function) -> None:
+    def __init__(self, cloud: Cloud, function: Callee) -> None:
         self._cloud = cloud
         self._function = function
         self._waiting: list[_Accepted] = []
         self._running = 0
         self._closed = False
         self._threads = [
-            threading.Thread(target=self._work, name="alilocal-fc-async", daemon=True)
+            threading.Thread(target=self._make_calls, name="alilocal-fc-async", daemon=True)
             for _ in range(function.settings.max_instances)
         ]
         for thread in self._threads:
             thread.start()
 
-    def accept(self, event: bytes, within: float | None = None) -> str:
-        """Keep `event` for a call; the request id, which all its attempts have."""
-        request_id, now = self._function.new_request_id(), self._cloud.clock.now()
+    def accept(self, event: bytes, request_id: str, delay: float = 0, within: float | None = None) -> None:
+        """Add a call with `event`, due in `delay` seconds; all its attempts have the same request id."""
+        now = self._cloud.clock.now()
         with self._cloud.changed:
-            self._waiting.append(_Accepted(request_id, event, now, now, within))
+            self._waiting.append(_Accepted(request_id, event, now, now + delay, within))
             self._cloud.changed.notify_all()
-        return request_id
 
     def drain(self, timeout: float) -> bool:
-        until = time.monotonic() + timeout
+        """Wait until no call is left, and return False if some are left after `timeout` real seconds."""
+        until = monotonic() + timeout
         with self._cloud.changed:
             while self._waiting or self._running:
-                left = until - time.monotonic()
+                left = until - monotonic()
                 if left <= 0:
                     return False
                 self._cloud.clock.pause(left)
             return True
 
     def close(self) -> None:
+        """Make no further call, and wait for the threads to end."""
         with self._cloud.changed:
             self._closed = True
             self._cloud.changed.notify_all()
         for thread in self._threads:
             thread.join()
 
-    def _work(self) -> None:
+    def _make_calls(self) -> None:
         while (one := self._next()) is not None:
             try:
                 result = self._function.call(
                     one.event, one.request_id, "async", one.attempts, within=one.within
                 )
             except RuntimeError:
-                # Closed meanwhile.
+                # The function was closed in the meantime.
                 result = None
             with self._cloud.changed:
                 self._running -= 1
@@ -92,6 +103,7 @@ class AsyncQueue:
                 self._cloud.changed.notify_all()
 
     def _next(self) -> _Accepted | None:
+        """Wait for the next call that is due, and return it, or None once the queue is closed."""
         with self._cloud.changed:
             while not self._closed:
                 now = self._cloud.clock.now()
@@ -105,16 +117,17 @@ class AsyncQueue:
             return None
 
     def _settle(self, one: _Accepted, result: InvocationResult) -> None:
+        """Schedule the next attempt, or send the final result to the function's destination."""
         one.attempts += 1
         settings, now = self._function.settings, self._cloud.clock.now()
-        too_old = now - one.accepted_at > _OLDEST_SECONDS
+        too_old = now - one.accepted_at > settings.most_async_age_seconds
         if not result.ok and one.attempts <= settings.max_async_retry_attempts and not too_old:
             one.due_at = now + RETRY_SECONDS
             self._waiting.append(one)
             return
         destination = settings.on_success if result.ok else settings.on_failure
         if destination is not None:
-            self._tell(destination, self._report(one, result, now))
+            self._send_to(destination, self._report(one, result, now), succeeded=result.ok)
 
     def _report(self, one: _Accepted, result: InvocationResult, now: float) -> str:
         condition = "Success" if result.ok else "FunctionRetriesExhausted"
@@ -132,16 +145,36 @@ class AsyncQueue:
         }
         return json.dumps(body, ensure_ascii=False)
 
-    def _tell(self, destination: str, body: str) -> None:
-        """To `queue:<name>`, `topic:<name>` or their ARNs; what is refused is lost, as FC documents of 4xx."""
+    def _send_to(self, destination: str, body: str, *, succeeded: bool) -> None:
+        """Send `body` to `queue:<name>`, `topic:<name>`, or the ARN of one, of a function or of an event bus.
+
+        A body that the destination refuses is lost, as FC documents for answers of status 4xx.
+        """
         parts = (
             destination.removesuffix("/messages").replace("queue:", "queues/").replace("topic:", "topics/")
         )
         kind, _, name = parts.rpartition("/")
+        function = destination.partition(":functions/")[2].partition("/")[0]
         try:
-            if kind.endswith("topics"):
+            if function:
+                self._cloud.call_function(function, body.encode(errors="replace"))
+            elif kind.endswith(":eventbus"):
+                self._cloud.buses.put(name, self._event(body, succeeded=succeeded))
+            elif kind.endswith("topics"):
                 self._cloud.topics.publish(name, Outgoing(body))
             else:
                 self._cloud.queues.get(name).put(Outgoing(body))
-        except ServiceError:
+        except (ServiceError, ValueError):
             return
+
+    def _event(self, body: str, *, succeeded: bool) -> JsonObject:
+        """Return the event of a result. The type of a failure is inferred from that of a success."""
+        return {
+            "id": self._cloud.ids.uuid(),
+            "source": "acs:fc",
+            "specversion": "1.0",
+            "type": f"fc:AsyncInvoke:{'succeeded' if succeeded else 'failed'}",
+            "datacontenttype": "application/json;charset=utf-8",
+            "subject": self._function.arn,
+            "data": json.loads(body),
+        }

@@ -1,9 +1,9 @@
-"""The runtime inside an instance; runs by itself, with nothing of the local cloud on its path.
+"""The program inside an instance. It runs alone: nothing of the local cloud is on its path.
 
-Loading, contexts, results, errors and log lines are those of Function Compute's Python runtimes:
-https://www.alibabacloud.com/help/en/functioncompute/fc/user-guide/event-handlers-7 and .../context-1. Requests come
-over one pipe and answers go over another, each a line of JSON and the bytes that it announces; a third pipe ends with
-the process that started this one.
+Loading, contexts, results, errors and log lines follow Function Compute's Python runtimes:
+https://www.alibabacloud.com/help/en/functioncompute/fc/user-guide/event-handlers-7 and .../context-1. Requests arrive
+on one pipe and answers leave on another; each is a line of JSON followed by as many bytes as it announces. A third
+pipe closes when the process that started this one ends.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ import logging
 import os
 import resource
 import signal
+import socket
 import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, BinaryIO
@@ -41,7 +43,7 @@ _KEPT = {
 
 
 class LoadError(Exception):
-    """User code that cannot be loaded; `kind` is FC's name for how."""
+    """User code cannot be loaded; `kind` is FC's name for the reason."""
 
     def __init__(self, kind: str, message: str, trace: list[str]) -> None:
         self.kind = kind
@@ -50,7 +52,7 @@ class LoadError(Exception):
 
 
 class Credentials(SimpleNamespace):
-    """Temporary keys, under both spellings."""
+    """Temporary keys, with both spellings of their names."""
 
     def __init__(self, access_key_id: str, access_key_secret: str, security_token: str) -> None:
         super().__init__(
@@ -67,12 +69,14 @@ class Credentials(SimpleNamespace):
 
 
 class Context(SimpleNamespace):
-    """What a handler gets beside its event."""
+    """The second argument of a handler."""
 
     def getLogger(self) -> logging.Logger:  # noqa: N802 - FC's own name
+        """Return the root logger."""
         return logging.getLogger()
 
     def to_json(self) -> dict[str, Any]:
+        """Return the context's members as JSON."""
         return {name: _plain(value) for name, value in vars(self).items()}
 
 
@@ -85,7 +89,7 @@ def _plain(value: Any) -> Any:
 
 
 class Formatter(logging.Formatter):
-    """`2017-07-05T05:13:35.920Z <request id> [INFO] text`."""
+    """Formats log lines as `2017-07-05T05:13:35.920Z <request id> [INFO] text`."""
 
     request_id = ""
 
@@ -96,22 +100,26 @@ class Formatter(logging.Formatter):
 
 
 class Runtime:
+    """Answers the requests of one instance. FC's own log lines are written to the descriptor `out`."""
+
     def __init__(self, settings: dict[str, Any], out: int) -> None:
         self._settings = settings
         self._out = out
+        if settings.get("cloud_url"):
+            _take_over(settings["cloud_url"])
         self._formatter = Formatter("%(message)s")
         handler = logging.StreamHandler(sys.stdout)
         handler.setFormatter(self._formatter)
         logging.root.addHandler(handler)
         logging.root.setLevel(logging.INFO)
-        self._tell("FunctionCompute python3 runtime inited.")
+        self._write_line("FunctionCompute python3 runtime inited.")
 
     def answer(self, request: dict[str, Any], event: bytes) -> tuple[dict[str, Any], bytes]:
-        """What becomes of a request; the header of the answer, and its body."""
+        """Answer a request, and return the header and the body of the answer."""
         kind, request_id = request["kind"], request["request_id"]
         word = {"initialize": "Initialize", "pre_stop": "PreStop", "invoke": "Invoke"}[kind]
         self._formatter.request_id = request_id
-        self._tell(f"FC {word} Start RequestId: {request_id}")
+        self._write_line(f"FC {word} Start RequestId: {request_id}")
         context = self._context(request)
         began = time.monotonic()
         try:
@@ -123,18 +131,18 @@ class Runtime:
         except LoadError as exc:
             body, error = _load_error(exc), "UnhandledInvocationError"
             logging.root.error("\n".join([str(exc), *exc.trace]))
-        # FC reports whatever a handler raises.
+        # FC reports every exception that a handler raises.
         except Exception as exc:  # noqa: BLE001
             body, error = _error(exc), "UnhandledInvocationError"
             logging.root.error("", exc_info=True)
         failed = ", Error: Unhandled function error" if error else ""
         self._flush()
-        self._tell(f"FC {word} End RequestId: {request_id}{failed}")
+        self._write_line(f"FC {word} End RequestId: {request_id}{failed}")
         duration = (time.monotonic() - began) * 1000
         return {"error": error, "duration_ms": duration, "memory_mb": _most_memory_mb()}, body
 
-    def _tell(self, line: str) -> None:
-        # Not through sys.stdout, which the function may have closed.
+    def _write_line(self, line: str) -> None:
+        # Not with sys.stdout, which the function may have closed.
         os.write(self._out, f"{line}\n".encode())
 
     @staticmethod
@@ -161,9 +169,15 @@ class Runtime:
             "logger": None,
         }
         if modern:
-            function.version_id, function.qualifier = "", "LATEST"
+            function.version_id, function.qualifier = settings["version_id"], settings["qualifier"]
             return Context(**members, log_project="", log_store="")
-        service = SimpleNamespace(name="", log_project="", log_store="", qualifier="LATEST", version_id="")
+        service = SimpleNamespace(
+            name="",
+            log_project="",
+            log_store="",
+            qualifier=settings["qualifier"],
+            version_id=settings["version_id"],
+        )
         return Context(
             **members,
             requestId=request["request_id"],
@@ -230,9 +244,9 @@ def _load_error(exc: LoadError) -> bytes:
 
 
 def _most_memory_mb() -> int:
-    """The most that this process has held."""
+    """Return the largest memory of this process so far, in MB."""
     try:
-        # Not from getrusage, whose figure on Linux begins with what the process held that started this one.
+        # On Linux, the figure of getrusage starts with the memory of the parent process.
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
         return int(status.partition("VmHWM:")[2].split()[0]) // 1024
     except (OSError, IndexError, ValueError):
@@ -240,17 +254,60 @@ def _most_memory_mb() -> int:
         return most // (2**20 if sys.platform == "darwin" else 1024)
 
 
+def _take_over(url: str) -> None:
+    """Direct connections to Alibaba Cloud's hosts to the local cloud at `url`, without TLS.
+
+    So a function runs with the endpoints that it has in the real cloud.
+    """
+    import ssl
+
+    host, _, port = url.partition("://")[2].rpartition(":")
+    look_up, wrap = socket.getaddrinfo, ssl.SSLContext.wrap_socket
+
+    def is_cloud(name: Any) -> bool:
+        text = name.decode("ascii", "replace") if isinstance(name, bytes) else name
+        return isinstance(text, str) and text.lower().rstrip(".").endswith(".aliyuncs.com")
+
+    def find_address(name: Any, service: Any, *given: Any, **named: Any) -> Any:
+        return look_up(
+            *((host.strip("[]"), int(port)) if is_cloud(name) else (name, service)), *given, **named
+        )
+
+    def wrap_socket(context: Any, sock: Any, *given: Any, **named: Any) -> Any:
+        is_plain = is_cloud(named.get("server_hostname"))
+        return sock if is_plain else wrap(context, sock, *given, **named)
+
+    # `setattr`, because the types of a patch never fit.
+    setattr(socket, "getaddrinfo", find_address)  # noqa: B010
+    setattr(ssl.SSLContext, "wrap_socket", wrap_socket)  # noqa: B010
+
+
 def _end_with(parent: int) -> None:
-    """End this process when the one that started it is gone, whatever runs here."""
+    """End this process when the one that started it has ended, whatever runs here."""
     os.read(parent, 1)
     os._exit(1)
 
 
+def _make_clock_follow() -> Callable[[float], None]:
+    """Let `time.time` and `time.time_ns` run ahead of the machine's clock; return the function that sets how far."""
+    real, real_ns = time.time, time.time_ns
+    ahead = [0.0]
+    time.time = lambda: real() + ahead[0]
+    time.time_ns = lambda: real_ns() + round(ahead[0] * 1e9)
+
+    def set_ahead(seconds: float) -> None:
+        ahead[0] = seconds
+
+    return set_ahead
+
+
 def _serve(source: BinaryIO, sink: BinaryIO, out: int) -> None:
     runtime: Runtime | None = None
+    set_ahead = _make_clock_follow()
     for line in iter(source.readline, b""):
         request = json.loads(line)
         event = source.read(request["size"])
+        set_ahead(request["advanced"])
         if runtime is None:
             runtime = Runtime(request["settings"], out)
         header, body = runtime.answer(request, event)
@@ -263,9 +320,9 @@ def main() -> None:
     out = os.dup(1)
     for descriptor in (source, sink, parent, out):
         os.set_inheritable(descriptor, False)  # noqa: FBT003
-    # FC's runtime logs where all threads stand when it is told to end, as at a time-out.
+    # At a time-out, FC ends the process with SIGTERM, and its runtime logs the stacks of all threads.
     faulthandler.register(signal.SIGTERM, file=out, all_threads=True, chain=True)
-    # The folder of this file stands first on the path, where the code belongs.
+    # The first entry of the path is the folder of this file; the function's code takes its place.
     sys.path[0] = os.environ["FC_FUNC_CODE_PATH"]
     sys.argv = [""]
     for name in [name for name in os.environ if name.startswith(("FC_", "_FC_")) and name not in _KEPT]:

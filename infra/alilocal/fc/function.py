@@ -1,97 +1,47 @@
-"""A function: its settings, and the instances that answer for it.
+"""A function, and the instances that answer its calls.
 
 Instances: https://www.alibabacloud.com/help/en/functioncompute/fc/user-guide/function-instance-lifecycle. A
-built-in runtime answers one request at a time; an idle instance is kept for about five minutes and none for more
-than 36 hours.
+built-in runtime answers one request at a time. An idle instance is kept for about five minutes, and no instance for
+more than 36 hours.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Any
 
+from alilocal.cloud import Cloud
 from alilocal.core.jsonvalue import JsonObject
+from alilocal.fc.asynchronous import AsyncQueue
 from alilocal.fc.instance import Answer, Instance
-from alilocal.fc.result import Invocation, InvocationResult, Kind
+from alilocal.fc.model import (
+    MOST_ASYNC_BYTES,
+    MOST_SYNC_BYTES,
+    Invocation,
+    InvocationResult,
+    Kind,
+    PayloadTooLarge,
+    Settings,
+)
 
-if TYPE_CHECKING:
-    from alilocal.cloud import LocalCloud
-    from alilocal.fc.asynchronous import AsyncQueue
-
-MOST_SYNC_BYTES, MOST_ASYNC_BYTES = 32 * 2**20, 128 * 1024
 TRIGGER_SECONDS = 300
-"""How long a call by a trigger may take, whatever the function's time-out. Whether Function Compute then ends
-the call or only stops waiting for it is not documented; here it ends."""
+"""How long a call by a trigger may take, even if the function's time-out is longer. Whether Function Compute then
+ends the call or only stops waiting for it is not documented; here the call ends."""
 _IDLE_SECONDS, _OLDEST_SECONDS = 300, 36 * 3600
 _PRE_STOP_SECONDS = 90
-_MOST_ENVIRONMENT_BYTES = 4096
 _KEPT = 1000
-_VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-
-Runtime = Literal["python3.10", "python3.12"]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a function is created with; times in seconds, memory in MB.
-
-    `runtime` decides the context: up to 3.10 with credentials and service, from 3.12 without; None goes by the
-    interpreter. `role` names a role of the cloud's credentials whose policies the function has. With `reload`, idle
-    instances are replaced when a file `*.py` below `code`, or below the folder that it names, has changed.
-    """
-
-    name: str
-    handler: str
-    code: Path
-    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
-    timeout: float = 60
-    memory: int = 512
-    initializer: str | None = None
-    initializer_timeout: float = 30
-    pre_stop: str | None = None
-    runtime: Runtime | None = None
-    python: str = sys.executable
-    max_instances: int = 1
-    reload: bool | Path = False
-    role: str | None = None
-    max_async_retry_attempts: int = 3
-    on_success: str | None = None
-    on_failure: str | None = None
-    on_output: Callable[[str], None] | None = field(default=None, repr=False)
-
-    def __post_init__(self) -> None:
-        if not self.code.is_dir():
-            raise ValueError(f"code: {self.code} is no folder")
-        if self.timeout <= 0 or self.memory < 1 or self.max_instances < 1:
-            raise ValueError("timeout, memory and max_instances must be positive")
-        if not 0 <= self.max_async_retry_attempts <= 8:
-            raise ValueError("max_async_retry_attempts must be between 0 and 8")
-        for name in self.environment:
-            if name.startswith("FC_") or not _VARIABLE.fullmatch(name):
-                raise ValueError(f"environment: {name!r} cannot be the name of a variable of a function")
-        if sum(len(name) + len(value) for name, value in self.environment.items()) > _MOST_ENVIRONMENT_BYTES:
-            raise ValueError(f"environment: the variables exceed {_MOST_ENVIRONMENT_BYTES} bytes")
-
-
-class PayloadTooLarge(ValueError):
-    """An event that Function Compute would refuse; `most` is the limit in bytes."""
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        super().__init__(f"an event must not exceed {most} bytes")
 
 
 @dataclass(eq=False)
 class _Kept:
-    """An instance, and what decides whether it may answer again; times on the cloud's clock."""
+    """An instance with the facts that decide whether it may be used again; times on the cloud's clock."""
 
     instance: Instance
     access_key_id: str
@@ -101,9 +51,9 @@ class _Kept:
 
 
 class Function:
-    """A function of the local cloud; its methods may be called from any thread."""
+    """A function of the local cloud. Its methods may be called from any thread."""
 
-    def __init__(self, cloud: LocalCloud, settings: Settings) -> None:
+    def __init__(self, cloud: Cloud, settings: Settings) -> None:
         self._cloud = cloud
         self.settings = settings
         self._idle: list[_Kept] = []
@@ -116,48 +66,72 @@ class Function:
 
     @property
     def name(self) -> str:
+        """The function's name."""
         return self.settings.name
 
     @property
     def arn(self) -> str:
+        """The function's resource name."""
         return f"acs:fc:{self._cloud.region}:{self._cloud.account_id}:functions/{self.name}"
 
     @property
     def invocations(self) -> list[Invocation]:
-        """The newest calls, oldest first; the last 1,000 are kept."""
+        """The last 1,000 calls, oldest first."""
         return list(self._invocations)
 
     @property
     def instances(self) -> int:
-        """How many there are, busy or idle."""
+        """The number of instances, busy and idle."""
         with self._free:
             return self._count
 
-    def invoke(self, event: bytes, *, within: float | None = None) -> InvocationResult:
-        """Call it and wait, no longer than its time-out and `within` seconds.
+    @property
+    def busy(self) -> int:
+        """The number of calls that are running."""
+        with self._free:
+            return len(self._busy)
 
-        Raises PayloadTooLarge, and RuntimeError once it is closed.
+    @property
+    def instance_births(self) -> list[tuple[str, float]]:
+        """The id of each instance, and when it was started."""
+        with self._free:
+            return [(kept.instance.instance_id, kept.born) for kept in (*self._busy, *self._idle)]
+
+    def change(self, settings: Settings) -> None:
+        """Use other settings from the next call on. Running calls end with the earlier ones."""
+        self.settings = settings
+
+    def invoke(self, event: bytes, *, within: float | None = None) -> InvocationResult:
+        """Call the function and wait for its result, at most for its time-out and for `within` seconds.
+
+        Raises PayloadTooLarge, and RuntimeError once the function is closed.
         """
         if len(event) > MOST_SYNC_BYTES:
             raise PayloadTooLarge(MOST_SYNC_BYTES)
         return self.call(event, self.new_request_id(), "sync", within=within)
 
     def invoke_async(self, event: bytes, *, within: float | None = None) -> str:
-        """Have it called later, as `invoke` does; the request id."""
+        """Accept a call that is made later, and return its request id. Raises as `invoke` does."""
+        request_id = self.new_request_id()
+        self.accept(event, request_id, within=within)
+        return request_id
+
+    def accept(self, event: bytes, request_id: str, delay: float = 0, *, within: float | None = None) -> None:
+        """Accept a call that is made after `delay` seconds. Raises as `invoke` does."""
         if len(event) > MOST_ASYNC_BYTES:
             raise PayloadTooLarge(MOST_ASYNC_BYTES)
-        return self._queue().accept(event, within)
+        self._queue().accept(event, request_id, delay, within)
 
     def trigger(self, event: bytes) -> InvocationResult:
-        """`invoke`, as a trigger does it."""
+        """Call the function as a trigger does: like `invoke`, with the time limit of a trigger."""
         return self.invoke(event, within=TRIGGER_SECONDS)
 
     def trigger_async(self, event: bytes) -> str:
-        """`invoke_async`, as a trigger does it."""
+        """Accept a call as a trigger makes it: like `invoke_async`, with the time limit of a trigger."""
         return self.invoke_async(event, within=TRIGGER_SECONDS)
 
     def drain(self, timeout: float = 10.0) -> bool:
-        """Wait until no asynchronous call is left; False if some are after `timeout` real seconds."""
+        """Wait until no asynchronous call is left; return False if some are left after `timeout` real seconds."""
         return self._async is None or self._async.drain(timeout)
 
     def call(
@@ -169,13 +143,15 @@ class Function:
         *,
         within: float | None = None,
     ) -> InvocationResult:
-        """One invocation, on an instance that is free or new."""
+        """Invoke the function once, on an idle or a new instance."""
         timeout = self.settings.timeout if within is None else min(within, self.settings.timeout)
-        started = self._cloud.clock.now()
+        started, advanced = self._cloud.clock.now(), self._cloud.clock.advanced
         kept, cold = self._take()
         try:
             answer = self._initialized(kept) if cold else None
-            answer = answer or kept.instance.ask("invoke", request_id, event, timeout, retry_count)
+            answer = answer or kept.instance.ask(
+                "invoke", request_id, event, timeout, retry_count, advanced=advanced
+            )
         finally:
             self._give_back(kept)
         result = InvocationResult(
@@ -192,7 +168,7 @@ class Function:
         return result
 
     def new_request_id(self) -> str:
-        """As FC 3.0 writes it."""
+        """Return a new request id in the form of FC 3.0."""
         with self._cloud.changed:
             digits = self._cloud.ids.uuid().replace("-", "")
         return f"1-{digits[:8]}-{digits[8:16]}-{digits[16:28]}"
@@ -204,8 +180,22 @@ class Function:
         for kept in idle:
             self._end(kept)
 
+    def crash(self) -> int:
+        """Kill every busy instance, as if its machine had failed, and return how many there were."""
+        with self._free:
+            for kept in self._busy:
+                kept.instance.interrupt()
+            return len(self._busy)
+
+    def kill(self, instance_id: str) -> None:
+        """Kill the busy instance with that id, if there is one."""
+        with self._free:
+            for kept in self._busy:
+                if kept.instance.instance_id == instance_id:
+                    kept.instance.interrupt()
+
     def close(self) -> None:
-        """Take nothing more, and end every instance, whatever it does; idempotent."""
+        """Refuse further calls, and end every instance, busy ones included; idempotent."""
         with self._free:
             self._closed = True
             for kept in self._busy:
@@ -216,8 +206,6 @@ class Function:
         self.recycle()
 
     def _queue(self) -> AsyncQueue:
-        from alilocal.fc.asynchronous import AsyncQueue
-
         with self._free:
             if self._closed:
                 raise RuntimeError(f"the function {self.name} is closed")
@@ -226,9 +214,9 @@ class Function:
             return self._async
 
     def _take(self) -> tuple[_Kept, bool]:
-        """An instance for one call, and whether it is new."""
+        """Return an instance for one call, and whether it is new; wait while all are busy."""
         watched = self.settings.code if self.settings.reload is True else self.settings.reload
-        code = _fingerprint(watched) if watched else None
+        code = (self.settings.revision, _fingerprint(watched) if watched else None)
         stale: list[_Kept] = []
         try:
             with self._free:
@@ -274,7 +262,8 @@ class Function:
 
     def _end(self, kept: _Kept) -> None:
         if kept.instance.alive and self.settings.pre_stop:
-            kept.instance.ask("pre_stop", self._cloud.ids.uuid(), b"", _PRE_STOP_SECONDS)
+            request_id, advanced = self._cloud.ids.uuid(), self._cloud.clock.advanced
+            kept.instance.ask("pre_stop", request_id, b"", _PRE_STOP_SECONDS, advanced=advanced)
         kept.instance.close()
         with self._cloud.changed:
             self._cloud.credentials.forget(kept.access_key_id)
@@ -286,15 +275,17 @@ class Function:
             self._free.notify()
 
     def _initialized(self, kept: _Kept) -> Answer | None:
-        """Run the initializer, if there is one; what the call answers if that failed."""
+        """Run the initializer, if there is one; return the call's answer if it failed, else None."""
         if not self.settings.initializer:
             return None
         timeout = self.settings.initializer_timeout
-        hook = kept.instance.ask("initialize", self._cloud.ids.uuid(), b"", timeout)
+        advanced = self._cloud.clock.advanced
+        hook = kept.instance.ask("initialize", self._cloud.ids.uuid(), b"", timeout, advanced=advanced)
         if hook.error_type is None:
             return None
-        # The next call gets a new instance.
-        kept.instance.kill()
+        # FC does not use an instance whose initializer failed: the next call gets a new one. It is not killed,
+        # because the stacks that its runtime would then log would hide the error.
+        kept.instance.close()
         return Answer(hook.body, "InitializationError", hook.duration_ms, hook.memory_mb, hook.log)
 
     def _start(self, code: object) -> _Kept:
@@ -313,7 +304,7 @@ class Function:
             )
         runtime = settings.runtime or ("python3.12" if sys.version_info >= (3, 12) else "python3.10")
         keys = [key.access_key_id, key.access_key_secret, key.security_token or ""]
-        told: JsonObject = {
+        description: JsonObject = {
             "name": settings.name,
             "handler": settings.handler,
             "initializer": settings.initializer,
@@ -324,18 +315,21 @@ class Function:
             "account_id": self._cloud.account_id,
             "runtime": runtime,
             "credentials": list(keys),
+            "qualifier": settings.qualifier,
+            "version_id": settings.version_id,
+            "cloud_url": self._cloud.url if settings.reaches_cloud else None,
         }
         environ = self._environ(instance_id, keys, runtime)
-        instance = Instance(instance_id, settings.python, environ, told, settings.on_output)
+        instance = Instance(instance_id, settings.python, environ, description, settings.on_output)
         return _Kept(instance, key.access_key_id, now, now, code)
 
     def _environ(self, instance_id: str, keys: list[str], runtime: str) -> dict[str, str]:
-        """What FC gives, and what the function was created with; nothing of this process."""
+        """Return the variables that FC sets and those of the settings; none are inherited from this process."""
         settings = self.settings
         version = "FC_FUNCTION_VERSION" if runtime == "python3.12" else "FC_VER_ID"
         return {
             "PATH": os.defpath,
-            "HOME": "/tmp",  # noqa: S108 - where an instance may write
+            "HOME": "/tmp",  # noqa: S108 - the folder that an instance may write to
             "LANG": "C.UTF-8",
             "TZ": "UTC",
             "PYTHONUNBUFFERED": "1",
@@ -347,7 +341,7 @@ class Function:
             "FC_FUNCTION_MEMORY_SIZE": str(settings.memory),
             "FC_REGION": self._cloud.region,
             "FC_INSTANCE_ID": instance_id,
-            version: "LATEST",
+            version: settings.qualifier,
             "ALIBABA_CLOUD_ACCESS_KEY_ID": keys[0],
             "ALIBABA_CLOUD_ACCESS_KEY_SECRET": keys[1],
             "ALIBABA_CLOUD_SECURITY_TOKEN": keys[2],
@@ -355,7 +349,10 @@ class Function:
 
 
 def _fingerprint(folder: Path) -> object:
-    """Changes with every change of a Python file below `folder`, hidden folders and virtual environments aside."""
+    """Return a value that changes with every change of a Python file in `folder`.
+
+    Hidden folders and virtual environments are ignored.
+    """
     found = []
     for place, folders, files in os.walk(folder):
         if "pyvenv.cfg" in files:
@@ -368,3 +365,51 @@ def _fingerprint(folder: Path) -> object:
                     status = Path(place, name).stat()
                     found.append((place, name, status.st_mtime_ns, status.st_size))
     return sorted(found)
+
+
+class Functions:
+    """The functions of a cloud, by name: `create(name, handler=..., code=...)`, `[name]`, iteration."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self._by_name: dict[str, Function] = {}
+
+    def create(self, name: str, *, handler: str, code: str | os.PathLike[str], **settings: Any) -> Function:
+        """Create a function that runs `handler` from the folder `code`; `settings` are those of `Settings`.
+
+        Raises ValueError for invalid settings, and for a name that is taken.
+        """
+        return self.add(name, Settings(name, handler, Path(code), **settings))
+
+    def add(self, key: str, settings: Settings) -> Function:
+        """Create a function under `key`, which for a version differs from its name; raises ValueError if taken."""
+        if key in self._by_name:
+            raise ValueError(f"there already is a function {key}")
+        self._by_name[key] = Function(self._cloud, settings)
+        return self._by_name[key]
+
+    def delete(self, name: str) -> None:
+        """Delete a function and end its instances; raises KeyError if there is none of that name."""
+        self._by_name.pop(name).close()
+
+    def recycle(self) -> None:
+        """End the idle instances of all functions."""
+        for function in list(self._by_name.values()):
+            function.recycle()
+
+    def close(self) -> None:
+        """Close all functions."""
+        for function in list(self._by_name.values()):
+            function.close()
+
+    def __getitem__(self, name: str) -> Function:
+        return self._by_name[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    def __iter__(self) -> Iterator[Function]:
+        return iter(list(self._by_name.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_name)

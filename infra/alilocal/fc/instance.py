@@ -1,8 +1,8 @@
 """An instance of a function: a process that answers one request at a time.
 
-What FC does to an instance that takes too long, ends or needs too much memory:
-https://www.alibabacloud.com/help/en/functioncompute/fc/support/execution-issues. The bodies of these answers are
-taken from captured ones; that of a time-out is not documented.
+How FC treats an instance that takes too long, ends or needs too much memory:
+https://www.alibabacloud.com/help/en/functioncompute/fc/support/execution-issues. The bodies of these answers follow
+captured ones; the body for a time-out is not documented.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import select
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from alilocal.core.clock import monotonic
 from alilocal.core.jsonvalue import JsonObject
 
 _BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
@@ -34,7 +34,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 @dataclass(frozen=True)
 class Answer:
-    """What an instance gave back; `error_type` as in `X-Fc-Error-Type`."""
+    """The answer of an instance; `error_type` is the value of `X-Fc-Error-Type`, or None on success."""
 
     body: bytes
     error_type: str | None
@@ -44,7 +44,7 @@ class Answer:
 
 
 class Instance:
-    """A running process. Once `alive` is False it answers nothing more."""
+    """A running process. Once `alive` is False it cannot be used again."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Instance:
         settings: JsonObject,
         on_output: Callable[[str], None] | None,
     ) -> None:
-        """Raises OSError if the process cannot be started."""
+        """Start the process; raises OSError."""
         self.instance_id = instance_id
         self.alive = True
         self._settings: JsonObject | None = settings
@@ -65,7 +65,7 @@ class Instance:
         life_end, self._life = os.pipe()
         given = (request_end, answer_end, life_end)
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - the command is ours
+            self._process = subprocess.Popen(  # noqa: S603 - the command is fixed
                 [python, str(_BOOTSTRAP), *map(str, given)],
                 env=dict(environ),
                 cwd=environ["FC_FUNC_CODE_PATH"],
@@ -84,14 +84,27 @@ class Instance:
                 os.close(descriptor)
         self._log = _Log(self._process.stdout, on_output)
 
-    def ask(self, kind: str, request_id: str, event: bytes, timeout: float, retry_count: int = 0) -> Answer:
-        """Have it answer; dead afterwards if it took more than `timeout` seconds, ended, or grew too large."""
-        began = time.monotonic()
+    def ask(
+        self,
+        kind: str,
+        request_id: str,
+        event: bytes,
+        timeout: float,
+        retry_count: int = 0,
+        *,
+        advanced: float = 0.0,
+    ) -> Answer:
+        """Send a request and wait for the answer. Too much time or memory, or an end, kill the instance.
+
+        From this request on, the wall clock of the instance is `advanced` by so many seconds.
+        """
+        began = monotonic()
         header: JsonObject = {
             "kind": kind,
             "request_id": request_id,
             "size": len(event),
             "retry_count": retry_count,
+            "advanced": advanced,
         }
         if self._settings is not None:
             header["settings"], self._settings = self._settings, None
@@ -101,27 +114,29 @@ class Instance:
         )
         sender.start()
         reader = _Reader(self._answers)
-        ended = self._wait(reader, began + timeout)
-        answer = reader.answer if ended is None else None
+        end = self._wait(reader, began + timeout)
+        answer = reader.answer if end is None else None
         if answer is not None:
             self._seen_mb = max(self._seen_mb, int(answer[0]["memory_mb"]))
             if self._seen_mb > self._memory_limit:
-                answer, ended = None, "memory"
+                answer, end = None, "memory"
         if answer is None:
             self.kill()
         sender.join()
-        duration = (time.monotonic() - began) * 1000
+        duration = (monotonic() - began) * 1000
         if answer is not None:
-            told, body = answer
+            header_of_answer, body = answer
             log = self._log.end(request_id)
-            return Answer(body, told["error"], float(told["duration_ms"]), self._seen_mb, log)
-        kind_of_end, message = self._death(ended or "exit", timeout, duration)
+            return Answer(
+                body, header_of_answer["error"], float(header_of_answer["duration_ms"]), self._seen_mb, log
+            )
+        kind_of_end, message = self._describe_end(end or "exit", timeout, duration)
         self._log.add(f"FC {_WORDS[kind]} End RequestId: {request_id}, Error: {message}\n".encode())
         body = json.dumps({"errorMessage": message}).encode()
         return Answer(body, kind_of_end, duration, self._seen_mb, self._log.end(request_id))
 
     def kill(self) -> None:
-        """End it and everything it started: a warning first, as FC gives one."""
+        """End the process and everything that it started, with SIGTERM first, as FC does."""
         self.alive = False
         for number, seconds in ((signal.SIGTERM, _GRACE_SECONDS), (signal.SIGKILL, None)):
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -133,13 +148,13 @@ class Instance:
         self._release()
 
     def interrupt(self) -> None:
-        """End what it does at once; whoever asked gets the answer of a process that ended."""
+        """Kill the process at once. The pending `ask` returns the answer of a process that ended."""
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """Let it end by itself, which it does when nothing more is to come; then kill what is left."""
+        """Close the pipe of requests, so that the process ends by itself; then kill what is left of it."""
         if not self.alive:
             return
         os.close(self._requests)
@@ -163,9 +178,9 @@ class Instance:
                 view = view[os.write(self._requests, view) :]
 
     def _wait(self, reader: _Reader, until: float) -> str | None:
-        """Wait for the whole answer; why there is none: `timeout`, `memory` or `exit`."""
+        """Wait for the whole answer, and return None, or `timeout`, `memory` or `exit` if there is none."""
         while True:
-            left = until - time.monotonic()
+            left = until - monotonic()
             if left <= 0:
                 return "timeout"
             if select.select([self._answers], [], [], min(left, _LOOK_SECONDS))[0]:
@@ -176,10 +191,10 @@ class Instance:
             if self._seen_mb > self._memory_limit:
                 return "memory"
 
-    def _death(self, why: str, timeout: float, duration: float) -> tuple[str, str]:
-        if why == "timeout":
+    def _describe_end(self, end: str, timeout: float, duration: float) -> tuple[str, str]:
+        if end == "timeout":
             return "FunctionTimeoutError", f"Function time out after {timeout:g} seconds"
-        if why == "memory":
+        if end == "memory":
             return (
                 "FunctionOOMError",
                 f"Process exited unexpectedly: memory limit of {self._memory_limit} MB exceeded",
@@ -192,7 +207,7 @@ class Instance:
 
 
 class _Reader:
-    """An answer as it comes: a line of JSON, and the bytes that it announces."""
+    """Reads one answer: a line of JSON, and as many bytes as it announces."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -200,7 +215,7 @@ class _Reader:
         self.answer: tuple[dict[str, str], bytes] | None = None
 
     def read(self) -> bool | None:
-        """Take what is there: True when the answer is whole, False when there will be none, None for not yet."""
+        """Read what has arrived. Return True if the answer is complete, False if the pipe has closed, else None."""
         data = os.read(self._descriptor, 1 << 16)
         if not data:
             return False
@@ -208,15 +223,15 @@ class _Reader:
         head, line, body = self._data.partition(b"\n")
         if not line:
             return None
-        told = json.loads(head)
-        if len(body) < told["size"]:
+        header = json.loads(head)
+        if len(body) < header["size"]:
             return None
-        self.answer = (told, bytes(body))
+        self.answer = (header, bytes(body))
         return True
 
 
 class _Log:
-    """What an instance writes, collected by a thread."""
+    """The output of an instance, collected by a thread."""
 
     def __init__(self, stream: IO[bytes] | None, on_output: Callable[[str], None] | None) -> None:
         self._stream = stream
@@ -228,13 +243,13 @@ class _Log:
         self._thread.start()
 
     def begin(self, request_id: str) -> None:
-        """Keep what belongs to a request; what an instance writes before its first belongs to that."""
+        """Discard the output between two requests. Output before the first request belongs to that request."""
         with self._changed:
             if f"RequestId: {request_id}".encode() not in self._text and b" End RequestId: " in self._text:
                 self._text.clear()
 
     def add(self, data: bytes) -> None:
-        """Take in what is written, by the instance or about it."""
+        """Add output of the instance, or a line about it."""
         with self._changed:
             self._text += data
             del self._text[:-_MOST_LOG_BYTES]
@@ -243,7 +258,7 @@ class _Log:
             self._on_output(data.decode(errors="replace"))
 
     def end(self, request_id: str) -> str:
-        """What was written for the request, to its last line."""
+        """Return the output of a request up to its last line."""
         last = f" End RequestId: {request_id}".encode()
         with self._changed:
             self._changed.wait_for(lambda: self._ended or last in self._text, _LOG_SECONDS)
@@ -252,7 +267,8 @@ class _Log:
         return text.decode(errors="replace")
 
     def close(self) -> None:
-        # Whatever the function started may hold the other end of the pipe.
+        """Stop collecting."""
+        # A process that the function started may still have the other end of the pipe open.
         self._thread.join(_LOG_SECONDS)
         if self._stream is not None and not self._thread.is_alive():
             self._stream.close()
@@ -266,7 +282,7 @@ class _Log:
 
 
 def _resident_mb(pid: int) -> int:
-    """What a process holds in memory; zero where the machine does not tell."""
+    """Return the memory of a process in MB, or 0 if the system does not provide it."""
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     except (OSError, IndexError, ValueError):

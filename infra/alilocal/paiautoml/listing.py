@@ -1,7 +1,7 @@
-"""ListHpoExperiments: filters, order and pages.
+"""ListHpoExperiments: its filters, order and pages.
 
 Parameters: https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-listhpoexperiments.
-Times are read as UTC and both bounds included, which is undocumented; so is what `Behaviour` has switches for.
+Undocumented: times are read as UTC, and both bounds are included. What else is open is a switch.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from alilocal.core.behaviour import Behaviour
 from alilocal.core.http import Request
 from alilocal.paiautoml.errors import InvalidInput
 from alilocal.paiautoml.model import Experiment, Tags
+from alilocal.paiautoml.switches import PaiAutoMlSwitches
 from alilocal.paiautoml.validation import read_tags
 
 _DAY = 86_400
@@ -33,7 +33,7 @@ _REPEATED_TAG = re.compile(r"Tag\.(\d{1,2})\.(Key|Value)")
 
 @dataclass(frozen=True)
 class Listing:
-    """What a list call asks for."""
+    """The parameters of a list call."""
 
     equal: tuple[tuple[str, str], ...]
     name: str
@@ -49,13 +49,13 @@ class Listing:
     with_configuration: bool
 
     def select(self, experiments: Sequence[Experiment]) -> list[Experiment]:
-        """All that match, in order."""
-        # Newest first, which is how those that the key does not tell apart stay.
+        """Return the experiments that match, in order."""
+        # `sorted` is stable: experiments with equal keys stay newest first.
         found = [experiment for experiment in reversed(experiments) if self._matches(experiment)]
         return sorted(found, key=_KEYS[self.sort_key], reverse=self.descending)
 
     def page_of(self, experiments: Sequence[Experiment]) -> Sequence[Experiment]:
-        """The page asked for."""
+        """Return the requested page."""
         start = (self.page - 1) * self.page_size
         return experiments[start : start + self.page_size]
 
@@ -77,12 +77,12 @@ class Listing:
         return not self.name or (self.name == name if self.whole_name else self.name in name)
 
     def _is_tagged(self, experiment: Experiment) -> bool:
-        borne = [_bears(experiment, key, value) for key, value in self.tags]
-        return any(borne) if self.any_tag and borne else all(borne)
+        found = [_has_tag(experiment, key, value) for key, value in self.tags]
+        return any(found) if self.any_tag and found else all(found)
 
 
-def read_listing(request: Request, behaviour: Behaviour) -> Listing:
-    """The list call that `request` makes; raises InvalidInput."""
+def read_listing(request: Request, behaviour: PaiAutoMlSwitches) -> Listing:
+    """Read the parameters of a list call; raises InvalidInput."""
     pairs = request.query_pairs(plus_is_space=True)
     given = dict(pairs)
     tags = _read_filter(pairs)
@@ -102,7 +102,7 @@ def read_listing(request: Request, behaviour: Behaviour) -> Listing:
         tags=tags if behaviour.tag_filter == "honoured" else (),
         any_tag=behaviour.several_tags == "any",
         sort_key=sort_key,
-        # Without SortBy the order is not given either, and the default holds.
+        # Order applies only together with SortBy.
         descending=order == "DESC" or not given.get("SortBy"),
         page=read_page(given),
         page_size=_page_size(given.get("PageSize"), behaviour),
@@ -110,19 +110,19 @@ def read_listing(request: Request, behaviour: Behaviour) -> Listing:
     )
 
 
-def _page_size(text: str | None, behaviour: Behaviour) -> int:
+def _page_size(text: str | None, behaviour: PaiAutoMlSwitches) -> int:
     most = behaviour.most_per_page
     if behaviour.large_page == "refused":
         return read_count(text, "PageSize", min(10, most), most)
     return min(read_count(text, "PageSize", 10, None), most)
 
 
-def _bears(experiment: Experiment, key: str, value: str) -> bool:
+def _has_tag(experiment: Experiment, key: str, value: str) -> bool:
     return any(own == key and value in ("", text) for own, text in experiment.tags)
 
 
 def _read_filter(pairs: Sequence[tuple[str, str]]) -> Tags:
-    """Tags as one JSON text in `Tag`, or as `Tag.1.Key` and `Tag.1.Value`."""
+    """Return the tags of `Tag` with a JSON text, or of `Tag.1.Key` and `Tag.1.Value`."""
     tags: list[tuple[str, str]] = []
     repeated: dict[int, dict[str, str]] = {}
     for name, value in pairs:
@@ -143,7 +143,7 @@ def _read_json_tags(text: str) -> Tags:
 
 
 def _moment(text: str | None, name: str, default: float, *, until: bool = False) -> float:
-    """Seconds since the epoch; as an upper bound, the end of the second or day that is named."""
+    """Return seconds since the epoch; for an upper bound, the end of the given second or day."""
     if not text:
         return default
     is_day = len(text) == len("2023-03-31")
@@ -155,12 +155,12 @@ def _moment(text: str | None, name: str, default: float, *, until: bool = False)
 
 
 def read_page(given: Mapping[str, str]) -> int:
-    """The number of the page asked for, 1 if none is; raises InvalidInput."""
+    """Return the number of the requested page, by default 1; raises InvalidInput."""
     return read_count(given.get("PageNumber"), "PageNumber", 1, None)
 
 
 def read_count(text: str | None, name: str, default: int, most: int | None) -> int:
-    """A positive number up to `most`, `default` if absent; raises InvalidInput."""
+    """Return a positive number up to `most`, or `default` if `text` is missing; raises InvalidInput."""
     if not text:
         return default
     if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):

@@ -1,4 +1,10 @@
-"""Experiments and the store that holds them."""
+"""Experiments, and the store that holds them.
+
+The status of a simulated experiment is a function of time: no thread moves it. An experiment whose trials run on this
+machine has a `run`, which its engine moves (`alilocal.trials`). Statuses:
+https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-listhpoexperiments. Their
+timing is undocumented.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +17,54 @@ from alilocal.core.jsonvalue import JsonObject
 from alilocal.core.snapshot import TRANSIENT
 from alilocal.core.world import World
 from alilocal.paiautoml.errors import NoSuchExperiment
-from alilocal.paiautoml.lifecycle import ENDS_AFTER, RUNS_AFTER, TERMINAL, status_at, statuses
+from alilocal.paiautoml.switches import PaiAutoMlSwitches
 from alilocal.paiautoml.trials import Course, Rerun, Trial, TrialStatus
+from alilocal.trials.record import Run, TrialEngine, TrialRecord
+
+Walk = tuple[tuple[float, str], ...]
+
+WALK: Walk = ((0, "CREATED"), (2, "WAITING"), (5, "RUNNING"), (60, "FINISHED"))
+"""The statuses of an experiment that runs to its end, each with its start in seconds since the creation."""
+STOP: Walk = ((0, "TERMINATING"), (3, "USER_CANCELED"))
+"""The statuses after a stop, each with its start in seconds since the stop."""
+RUNS_AFTER, ENDS_AFTER = WALK[-2][0], WALK[-1][0]
+"""Seconds from the creation to the start of the run, and to its end."""
+TERMINAL = frozenset(
+    {"FINISHED", "FAILED", "EARLY_STOPPED", "USER_CANCELED", "SYS_CANCELED", "NO_MORE_TRIAL"}
+)
+
+
+def statuses(
+    created: float, stopped: float | None, failed: float | None, failed_as: str = "FAILED"
+) -> list[tuple[float, str]]:
+    """Return all statuses of an experiment, past and future, each with its start in seconds since the epoch.
+
+    `failed_as` is the status since `failed`.
+    """
+    failure: Walk = ((0, failed_as),)
+    ends = [(moment, walk) for moment, walk in ((stopped, STOP), (failed, failure)) if moment is not None]
+    found = [(created + after, status) for after, status in WALK]
+    for start, walk in sorted(ends):
+        found = [one for one in found if one[0] <= start]
+        found += [(start + after, status) for after, status in walk]
+    return found
+
+
+def status_at(
+    now: float, created: float, stopped: float | None, failed: float | None = None, failed_as: str = "FAILED"
+) -> tuple[str, float]:
+    """Return the status at `now`, and when it began, in seconds since the epoch."""
+    every = statuses(created, stopped, failed, failed_as)
+    moment, status = [one for one in every if one[0] <= now][-1] if every[0][0] <= now else every[0]
+    return status, moment
+
 
 Tags = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
 class Draft:
-    """What a create asks for, validated."""
+    """The validated body of CreateHpoExperiment."""
 
     name: str | None
     description: str | None
@@ -31,7 +76,7 @@ class Draft:
 
 @dataclass(frozen=True)
 class Update:
-    """What an update changes, validated; None stays as it is."""
+    """The validated body of UpdateHpoExperiment. Members that are None stay as they are."""
 
     name: str | None
     description: str | None
@@ -45,8 +90,9 @@ class Update:
 class Experiment:
     """One experiment. Times are in seconds since the epoch; `creator` is a user id.
 
-    `configuration` is as sent, secrets included; `earlier` are those before it, each with the moment since which
-    it was in force. Trials are known by their sequence number where the cloud's history is kept.
+    `configuration` is as sent, secrets included. `earlier` holds the configurations before it, each with the time
+    from which it applied. `trial_stops` and `trial_failures` are keyed by the trials' sequence numbers. `run` is None
+    if the trials are simulated.
     """
 
     experiment_id: str
@@ -61,6 +107,7 @@ class Experiment:
     clock: CloudClock = field(repr=False, metadata=TRANSIENT)
     stopped_at: float | None = None
     failed_at: float | None = None
+    failed_as: str = "FAILED"
     updated_at: float = 0.0
     configured_at: float = 0.0
     deleted: bool = False
@@ -68,6 +115,8 @@ class Experiment:
     trial_stops: dict[int, float] = field(default_factory=dict, repr=False)
     trial_failures: dict[int, float] = field(default_factory=dict, repr=False)
     reruns: list[Rerun] = field(default_factory=list, repr=False)
+    run: Run | None = field(default=None, repr=False)
+    engine: TrialEngine | None = field(default=None, repr=False, metadata=TRANSIENT)
 
     @property
     def status(self) -> str:
@@ -76,20 +125,26 @@ class Experiment:
 
     @property
     def gmt_modified_time(self) -> float:
-        """When the present status began, or the last update was made."""
+        """The time at which the present status began or the last update was made, whichever is later."""
         return max(self._state()[1], self.updated_at)
 
     @property
     def statuses(self) -> list[tuple[float, str]]:
-        """The statuses it has had, each with its moment."""
+        """The statuses up to now, each with its start."""
+        if self.run is not None:
+            return list(self.run.statuses)
         now = self.clock.now()
         return [
-            one for one in statuses(self.gmt_create_time, self.stopped_at, self.failed_at) if one[0] <= now
+            one
+            for one in statuses(self.gmt_create_time, self.stopped_at, self.failed_at, self.failed_as)
+            if one[0] <= now
         ]
 
     @property
-    def trials(self) -> list[Trial]:
-        """The trials there are at the cloud's present time, oldest first."""
+    def trials(self) -> Sequence[Trial | TrialRecord]:
+        """The trials at the cloud's present time, oldest first."""
+        if self.run is not None:
+            return list(self.run.trials)
         due = self.gmt_create_time + ENDS_AFTER
         cut: TrialStatus | None = None
         ends = due
@@ -110,28 +165,37 @@ class Experiment:
         )
         return course.at(self.clock.now())
 
-    def fail(self) -> None:
-        """Let it end as failed, unless it has ended or is about to."""
-        if self.stopped_at is None and self.status not in TERMINAL:
-            self.failed_at = self.clock.now()
+    def fail(self, status: str = "FAILED") -> None:
+        """End the experiment now, with `status`; nothing happens if it has ended or is being stopped."""
+        if self.run is not None and self.engine is not None:
+            self.engine.fail(self, status)
+        elif self.stopped_at is None and self.status not in TERMINAL:
+            self.failed_at, self.failed_as = self.clock.now(), status
 
     def fail_trial(self, sequence: int) -> None:
-        """Let the trial of that number fail now; nothing happens if it does not run."""
-        self._end_trial(sequence, self.trial_failures)
+        """Make the trial with that sequence number fail now; nothing happens unless it waits or runs."""
+        if self.run is not None and self.engine is not None:
+            self.engine.end_trial(self, sequence, "FAILED", "It was made to fail.")
+        else:
+            self._end_trial(sequence, self.trial_failures)
 
     def stop_trial(self, sequence: int) -> bool:
-        """Cancel the trial of that number; False if it does not run or wait."""
+        """Cancel the trial with that sequence number, and return False unless it waits or runs."""
+        if self.run is not None and self.engine is not None:
+            return self.engine.end_trial(self, sequence, "USER_CANCELED", "It was stopped.")
         return self._end_trial(sequence, self.trial_stops)
 
     def rerun(self, hyperparameters: JsonObject) -> bool:
-        """Have a new trial with `hyperparameters`; False unless the experiment runs."""
+        """Add a trial with `hyperparameters`, and return False unless the experiment runs."""
+        if self.run is not None and self.engine is not None:
+            return self.engine.rerun(self, hyperparameters)
         if self.status != "RUNNING":
             return False
         self.reruns.append(Rerun(self.clock.now(), len(self.earlier), hyperparameters))
         return True
 
     def update(self, update: Update) -> None:
-        """Change what `update` names; trials made from now on have its configuration."""
+        """Change the members that `update` names. A new configuration applies to trials that start from now on."""
         self.updated_at = self.clock.now()
         for name, value in vars(update).items():
             if value is not None and name != "configuration":
@@ -139,6 +203,8 @@ class Experiment:
         if update.configuration is not None:
             self.earlier.append((self.configured_at, self.configuration))
             self.configuration, self.configured_at = update.configuration, self.updated_at
+            if self.engine is not None:
+                self.engine.update(self)
 
     def _end_trial(self, sequence: int, ends: dict[int, float]) -> bool:
         trial = next((one for one in self.trials if one.sequence == sequence), None)
@@ -148,31 +214,47 @@ class Experiment:
         return True
 
     def stop(self) -> None:
-        """End it, unless it has ended or is about to."""
-        if self.stopped_at is None and self.status not in TERMINAL:
+        """Stop the experiment; nothing happens if it has ended or is being stopped."""
+        if self.run is not None and self.engine is not None:
+            self.engine.stop(self)
+        elif self.stopped_at is None and self.status not in TERMINAL:
             self.stopped_at = self.clock.now()
 
     def _state(self) -> tuple[str, float]:
-        return status_at(self.clock.now(), self.gmt_create_time, self.stopped_at, self.failed_at)
+        if self.run is not None:
+            moment, status = self.run.statuses[-1]
+            return status, moment
+        return status_at(
+            self.clock.now(), self.gmt_create_time, self.stopped_at, self.failed_at, self.failed_as
+        )
+
+
+@dataclass
+class Account:
+    """The account's part of the state: whether the service-linked role was created."""
+
+    has_role: bool = False
 
 
 class Experiments:
-    """Every experiment of a cloud, deleted ones included."""
+    """All experiments of a cloud, deleted ones included."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World[PaiAutoMlSwitches]) -> None:
         self._world = world
         self._by_id: dict[str, Experiment] = {}
+        self.engine: TrialEngine | None = None
+        """Runs the trials of new experiments, unless they are simulated."""
 
-    def all(self) -> list[Experiment]:
-        """Oldest first, whoever asks."""
+    def list(self) -> Sequence[Experiment]:
+        """Return all experiments, oldest first."""
         return list(self._by_id.values())
 
     def restore(self, experiments: Sequence[Experiment]) -> None:
-        """Have `experiments`, and no other."""
+        """Replace all experiments."""
         self._by_id = {experiment.experiment_id: experiment for experiment in experiments}
 
     def create(self, draft: Draft, creator: str) -> Experiment:
-        """Add what `draft` asks for, under a new id."""
+        """Add an experiment with a new id."""
         experiment_id = self._world.ids.experiment_id()
         while experiment_id in self._by_id:
             experiment_id = self._world.ids.experiment_id()
@@ -187,16 +269,19 @@ class Experiments:
             creator,
             self._world.clock.now(),
             self._world.clock,
+            engine=self.engine,
         )
         self._by_id[experiment_id] = experiment
+        if self.engine is not None:
+            self.engine.start(experiment)
         return experiment
 
-    def visible(self, caller: Credential) -> list[Experiment]:
-        """Those that `caller` sees now: neither deleted, nor another's private ones, nor too new."""
+    def visible(self, caller: Credential) -> Sequence[Experiment]:
+        """Return the experiments that `caller` can see: not deleted, not private to someone else, not too new."""
         return [experiment for experiment in self._by_id.values() if self._sees(caller, experiment)]
 
     def find(self, experiment_id: str, caller: Credential) -> Experiment:
-        """The one of that id; raises NoSuchExperiment if `caller` does not see it."""
+        """Return the experiment with that id; raises NoSuchExperiment if `caller` cannot see it."""
         experiment = self._by_id.get(experiment_id)
         if experiment is None or not self._sees(caller, experiment):
             raise NoSuchExperiment(experiment_id)

@@ -1,49 +1,47 @@
-"""The operations of PAI AutoML.
+"""The service PAI AutoML and the list of its operations.
 
 Paths: https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-overview.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from alilocal.core.acs3 import Acs3
-from alilocal.core.gateway import gateway_error, json_response
+from alilocal.core.credentials import Credential
+from alilocal.core.gateway import as_xml, error_response, json_response, wants_xml
 from alilocal.core.http import Request, Response, ServiceError
-from alilocal.core.jsonvalue import JsonObject
+from alilocal.core.jsonvalue import JsonObject, JsonValue
 from alilocal.core.ram import Permission
-from alilocal.core.service import Call, Handler, Route, Service
+from alilocal.core.service import Call, Found, Handler, Route, Service
+from alilocal.core.signatures import GatewaySignatures
 from alilocal.core.snapshot import dump, load, member
+from alilocal.core.view import Badge, Card, Code, Link, Moment, Preset, Table, Trace, View
 from alilocal.core.world import World
 from alilocal.paiautoml import wire
-from alilocal.paiautoml.errors import (
-    SERVICE_ROLE,
-    ExperimentError,
-    NoServiceRole,
-    StillRuns,
-    Unsupported,
-)
-from alilocal.paiautoml.lifecycle import TERMINAL
-from alilocal.paiautoml.listing import read_listing
-from alilocal.paiautoml.model import Experiment, Experiments
-from alilocal.paiautoml.secrets import masked
-from alilocal.paiautoml.trial_calls import TrialCalls
-from alilocal.paiautoml.validation import read_draft, read_update
+from alilocal.paiautoml.calls import Calls
+from alilocal.paiautoml.errors import ExperimentError, Unsupported
+from alilocal.paiautoml.model import TERMINAL, Account, Experiment, Experiments
+from alilocal.paiautoml.switches import PaiAutoMlSwitches
+from alilocal.paiautoml.trial_calls import TrialCalls, rerun_trial
+from alilocal.paiautoml.views import AnyTrial, experiment_path, find_trial, view_experiment, view_trial
+from alilocal.trials.record import cut_off
 
 VERSION = "2022-08-28"
 _API = "/api/automl/v1"
 _ONE = f"{_API}/hpo/experiment/{{id}}"
+_TRIAL = f"{_ONE}/trial/{{trial}}"
 _ROLE = f"{_API}/serviceidentityrole"
 _UNSUPPORTED = (
     ("CreateAutofeExperiment", "POST", f"{_API}/autofe/experiment"),
     ("GetAutofeExperiment", "GET", f"{_API}/autofe/experiment/{{id}}"),
 )
-
-
 _OF_ALL = frozenset(
     {"StopHpoExperiment", "StopHpoTrials", "ListHpoTrialCommands", "ListHpoTrialLogNames", "ListHpoTrialLogs"}
 )
-"""Operations on one experiment whose permission is, by the documentation, one on all."""
+"""Operations on one experiment for which, as documented, RAM must grant access to all experiments."""
+_CREATED, _LOOKED_FOR = Trace("created", creates=True, makes=True), Trace("looked for")
 
 
 class PaiAutoMl(Service):
@@ -52,22 +50,31 @@ class PaiAutoMl(Service):
     name = "paiautoml"
     title = "PAI AutoML 2022-08-28"
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World[PaiAutoMlSwitches]) -> None:
         self.experiments = Experiments(world)
-        self._world = world
-        self._has_role = False
-        self._signatures = Acs3(world.credentials, world.clock, VERSION)
+        self._account = Account()
+        self._world: World[PaiAutoMlSwitches] = world
+        self._signatures = GatewaySignatures(world, VERSION)
+        calls = Calls(world, self.experiments, self._account)
+        trials = TrialCalls(world, self.experiments)
         super().__init__(
             (
-                Route("CreateHpoExperiment", "POST", f"{_API}/hpo/experiment", self._create),
-                Route("ListHpoExperiments", "GET", f"{_API}/hpo/experiments", self._list),
-                Route("GetHpoExperiment", "GET", _ONE, self._get),
-                Route("UpdateHpoExperiment", "PUT", f"{_ONE}/update", self._update),
-                Route("StopHpoExperiment", "PUT", f"{_ONE}/stop", self._stop),
-                Route("DeleteHpoExperiment", "PUT", f"{_ONE}/delete", self._delete),
-                *TrialCalls(world, self.experiments, self._success).routes(_ONE),
-                Route("CreateServiceIdentityRole", "POST", _ROLE, self._create_role),
-                Route("GetServiceIdentityRole", "GET", _ROLE, self._get_role),
+                Route("CreateHpoExperiment", "POST", f"{_API}/hpo/experiment", calls.create, trace=_CREATED),
+                Route("ListHpoExperiments", "GET", f"{_API}/hpo/experiments", calls.list, trace=_LOOKED_FOR),
+                Route("GetHpoExperiment", "GET", _ONE, calls.get),
+                Route("UpdateHpoExperiment", "PUT", f"{_ONE}/update", calls.update),
+                Route("StopHpoExperiment", "PUT", f"{_ONE}/stop", calls.stop),
+                Route("DeleteHpoExperiment", "PUT", f"{_ONE}/delete", calls.delete),
+                Route("ListHpoExperimentLogs", "GET", f"{_ONE}/logs", trials.experiment_logs),
+                Route("ListHpoTrials", "GET", f"{_ONE}/trials", trials.list),
+                Route("GetHpoTrial", "GET", _TRIAL, trials.get),
+                Route("StopHpoTrials", "PUT", f"{_ONE}/stop_trials", trials.stop),
+                Route("RestartHpoTrials", "PUT", f"{_ONE}/restart_trials", trials.restart),
+                Route("ListHpoTrialLogNames", "GET", f"{_TRIAL}/lognames", trials.log_names),
+                Route("ListHpoTrialLogs", "GET", f"{_TRIAL}/logs", trials.logs),
+                Route("ListHpoTrialCommands", "GET", f"{_TRIAL}/commands", trials.commands),
+                Route("CreateServiceIdentityRole", "POST", _ROLE, calls.create_role),
+                Route("GetServiceIdentityRole", "GET", _ROLE, calls.get_role),
                 *(
                     Route(name, method, path, _refuse(name), supported=False)
                     for name, method, path in _UNSUPPORTED
@@ -76,54 +83,34 @@ class PaiAutoMl(Service):
         )
 
     def owns(self, request: Request) -> bool:
-        return request.path.startswith("/api/automl/") or bool(request.header("x-acs-action"))
+        """Return whether the path is one of the API's, or the request names this service's API version elsewhere."""
+        if request.path.startswith("/api/automl/"):
+            return True
+        return request.header("x-acs-version") == VERSION
 
     def new_request_id(self) -> str:
         return self._world.ids.request_id()
 
-    def answer(
-        self, request: Request, found: tuple[Route, dict[str, str]] | None, request_id: str
-    ) -> Response:
-        """Verify the sender and do what is asked; raises ServiceError."""
-        caller = self._signatures.verify(request)
-        if found is None:
-            raise ServiceError(
-                404,
-                "InvalidApi.NotFound",
-                "Specified api is not found, please check your url and method.",
-            )
-        route, params = found
-        fits = request.header("x-acs-action") == route.operation
+    def verify(self, request: Request) -> Credential:
+        return self._signatures.verify(request)
+
+    def unknown_operation(self, request: Request) -> ServiceError:  # noqa: ARG002 - the service names no request
+        return ServiceError(
+            404, "InvalidApi.NotFound", "Specified api is not found, please check your url and method."
+        )
+
+    def check_call(self, route: Route, call: Call) -> None:
+        # Version 1 of the signature does without the header; version 3 makes it mandatory.
+        fits = call.request.header("x-acs-action") in (None, route.operation)
         if not fits and self._world.behaviour.wrong_action == "refused":
             raise ServiceError(404, "InvalidAction.NotFound", "Specified action does not fit its path.")
-        call = Call(request, params, caller, request_id)
-        self.authorize(route, call)
-        return route.handler(call)
 
     def permission(self, route: Route, call: Call) -> Permission:
-        """Resources: https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-ram."""
+        """Return the permission; https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-ram."""
         place = f"acs:paiautoml:{self._world.region}:{self._world.account_id}"
-        whole = route.operation in _OF_ALL or "id" not in call.params
-        what = "*" if whole else f"hpoexperiment/{call.params['id']}"
+        is_for_all = route.operation in _OF_ALL or "id" not in call.params
+        what = "*" if is_for_all else f"hpoexperiment/{call.params['id']}"
         return Permission((f"paiautoml:{route.operation}",), (f"{place}:{what}",))
-
-    def dump(self) -> JsonObject:
-        """Secrets of configurations are masked, as a snapshot may lie on a disk."""
-        kept = [
-            replace(
-                one,
-                configuration=masked(one.configuration),
-                earlier=[(since, masked(configuration)) for since, configuration in one.earlier],
-            )
-            for one in self.experiments.all()
-        ]
-        return {"experiments": dump(kept, list[Experiment]), "serviceRole": self._has_role}
-
-    def restore(self, state: JsonObject) -> None:
-        place = f"{self.name}.experiments"
-        document = member(state, "experiments", self.name)
-        self.experiments.restore(load(list[Experiment], document, place, clock=self._world.clock))
-        self._has_role = load(bool, member(state, "serviceRole", self.name), f"{self.name}.serviceRole")
 
     def denied(self, permission: Permission) -> ServiceError:
         needed = f"{permission.actions[0]} on {permission.resources[0]}"
@@ -131,76 +118,137 @@ class PaiAutoMl(Service):
             403, "Forbidden.RAM", f"User not authorized to operate on the specified resource: {needed}."
         )
 
+    def answer(self, request: Request, found: Found | None, request_id: str) -> Response:
+        answer = super().answer(request, found, request_id)
+        return as_xml(answer, f"{found[0].operation}Response") if found and wants_xml(request) else answer
+
     def render_error(self, error: ServiceError, request: Request, request_id: str) -> Response:
-        """In the service's form if it is the service's own, else in the gateway's."""
-        behaviour = self._world.behaviour
-        status = error.status
-        if isinstance(error, ExperimentError):
-            status = behaviour.error_status
-            body: JsonObject = {"RequestId": request_id, "Code": error.code, "Message": error.message}
-        else:
-            host = request.header("Host") or "localhost"
-            body = gateway_error(error, request_id, host, "paiAutoML", lower=behaviour.error_keys == "lower")
-        answer = json_response(status, body, request_id)
-        return Response(answer.status, (*answer.headers, *error.headers), answer.body)
+        answer = self._error(error, request, request_id)
+        return as_xml(answer, "Error") if wants_xml(request) else answer
 
-    def _create(self, call: Call) -> Response:
+    def _error(self, error: ServiceError, request: Request, request_id: str) -> Response:
+        """Return `error` in the service's form if the service itself raised it, else in the gateway's form."""
         behaviour = self._world.behaviour
-        draft = read_draft(call.request.body, behaviour)
-        experiment = self.experiments.create(draft, call.caller.user_id)
-        values = [value for _, value in experiment.tags]
-        self._world.notes.about(experiment.experiment_id, *values, detail=experiment.experiment_id)
-        return self._success(call, {"ExperimentId": experiment.experiment_id})
+        if not isinstance(error, ExperimentError):
+            lower = behaviour.error_keys == "lower"
+            return error_response(error, request, request_id, "paiAutoML", lower=lower)
+        body: JsonObject = {"RequestId": request_id, "Code": error.code, "Message": error.message}
+        return json_response(behaviour.error_status, body, request_id)
 
-    def _list(self, call: Call) -> Response:
-        listing = read_listing(call.request, self._world.behaviour)
-        self._world.notes.about(*(value for _, value in listing.tags))
-        matching = listing.select(self.experiments.visible(call.caller))
-        rows = [
-            wire.list_item(experiment, with_configuration=listing.with_configuration)
-            for experiment in listing.page_of(matching)
+    def dump(self) -> JsonObject:
+        """Return the state with the secrets of configurations masked, because a snapshot may be kept on a disk."""
+        kept = [
+            replace(
+                one,
+                configuration=wire.without_secrets(one.configuration),
+                earlier=[
+                    (since, wire.without_secrets(configuration)) for since, configuration in one.earlier
+                ],
+            )
+            for one in self.experiments.list()
         ]
-        counted = matching if self._world.behaviour.total_count == "matches" else rows
-        return self._success(call, {"TotalCount": len(counted), "Experiments": list(rows)})
+        return {"experiments": dump(kept, list[Experiment]), "serviceRole": self._account.has_role}
 
-    def _get(self, call: Call) -> Response:
-        experiment = self._addressed(call)
-        return self._success(call, wire.whole(experiment, mask=self._world.behaviour.mask_configuration))
+    def restore(self, state: JsonObject) -> None:
+        place = f"{self.name}.experiments"
+        document = member(state, "experiments", self.name)
+        engine = self.experiments.engine
+        found = load(list[Experiment], document, place, clock=self._world.clock, engine=engine)
+        self.experiments.restore(found)
+        for one in found if engine is None else ():
+            if one.run is not None and one.run.status not in TERMINAL:
+                cut_off(one.run, self._world.clock.now(), "SYS_CANCELED", "This local cloud runs no trials.")
+        has_role = load(bool, member(state, "serviceRole", self.name), f"{self.name}.serviceRole")
+        self._account.has_role = has_role
 
-    def _update(self, call: Call) -> Response:
-        experiment, behaviour = self._addressed(call), self._world.behaviour
-        update = read_update(call.request.body, experiment.configuration, behaviour)
-        experiment.update(update)
-        return self._success(call, {})
+    def console_cards(self) -> Iterable[Card]:
+        statuses = Counter(one.status for one in self._present())
+        return [Card("experiments", "PAI AutoML", dict(sorted(statuses.items())) or {"created": 0})]
 
-    def _create_role(self, call: Call) -> Response:
-        self._has_role = True
-        return self._success(call, {"RoleName": SERVICE_ROLE})
+    def console_tables(self, most: int, about: frozenset[str] | None = None) -> Iterable[Table]:
+        found = [one for one in self._present() if about is None or one.experiment_id in about]
+        rows = [
+            (
+                Link(one.experiment_id, experiment_path(one)),
+                one.name or "",
+                Badge(one.status),
+                str(len(one.trials)),
+                Code([f"{key}={value}" for key, value in one.tags]),
+                Moment(one.gmt_create_time),
+            )
+            for one in reversed(found[-most:])
+        ]
+        heads = ("id", "name", "status", "trials", "tags", "created")
+        empty = "No experiment was created yet."
+        return [Table("experiments", "Experiments", heads, rows, len(found), empty)]
 
-    def _get_role(self, call: Call) -> Response:
-        if not self._has_role:
-            raise NoServiceRole
-        return self._success(call, {"RoleName": SERVICE_ROLE})
+    def console_presets(self) -> Iterable[Preset]:
+        create: JsonObject = {"service": self.name, "operation": "CreateHpoExperiment", "times": 1}
+        throttled: JsonObject = {"kind": "status", "status": 429, "code": "Throttling.User", "times": 5}
+        return [
+            Preset("The create's answer is lost", {**create, "kind": "reset", "when": "after"}),
+            Preset("PAI throttles 5 creates", {**create, **throttled}),
+            Preset("Kill the instance after its create", {**create, "kind": "kill", "when": "after"}),
+        ]
 
-    def _stop(self, call: Call) -> Response:
-        experiment = self._addressed(call)
+    def console_view(self, path: str) -> View | None:
+        """Return the page at `experiment/ID` or `experiment/ID/trial/ID`, or None if there is none."""
+        words = path.split("/")
+        experiment = self._find(words[1]) if len(words) in (2, 4) else None
+        if experiment is None or words[0] != "experiment":
+            return None
+        if len(words) == 2:
+            return view_experiment(experiment)
+        trial = find_trial(experiment, words[3]) if words[2] == "trial" else None
+        return view_trial(experiment, trial) if trial is not None else None
+
+    def console_actions(self) -> Mapping[str, Callable[[Mapping[str, str]], str]]:
+        return {"stop": self._stop, "stop-trial": self._stop_trial, "restart-trial": self._restart_trial}
+
+    def _stop(self, fields: Mapping[str, str]) -> str:
+        experiment, _ = self._target(fields)
         experiment.stop()
-        # Stop alone names the id so.
-        return self._success(call, {"ExpId": experiment.experiment_id, "Status": experiment.status})
+        return f"Experiment {experiment.experiment_id} is {experiment.status}"
 
-    def _delete(self, call: Call) -> Response:
-        experiment = self._addressed(call)
-        if self._world.behaviour.delete_running == "refused" and experiment.status not in TERMINAL:
-            raise StillRuns(experiment.experiment_id)
-        experiment.deleted = True
-        return self._success(call, {})
+    def _stop_trial(self, fields: Mapping[str, str]) -> str:
+        experiment, trial = self._target(fields)
+        if trial is None or not experiment.stop_trial(trial.sequence):
+            raise ValueError("The trial has ended already.")
+        return f"Trial {trial.trial_id} is stopped"
 
-    def _addressed(self, call: Call) -> Experiment:
-        return self.experiments.find(call.params["id"], call.caller)
+    def _restart_trial(self, fields: Mapping[str, str]) -> str:
+        experiment, trial = self._target(fields)
+        if trial is None or not rerun_trial(experiment, trial):
+            raise ValueError("Only a trial without success of an experiment that runs can be restarted.")
+        return f"A new trial has the hyperparameters of {trial.trial_id}"
 
-    def _success(self, call: Call, members: JsonObject) -> Response:
-        code: JsonObject = {"Code": "SUCCESS"} if self._world.behaviour.success_code else {}
-        return json_response(200, {"RequestId": call.request_id, **code, **members}, call.request_id)
+    def _target(self, fields: Mapping[str, str]) -> tuple[Experiment, AnyTrial | None]:
+        """Return the experiment and the trial that a button names; raises ValueError."""
+        experiment = self._find(fields.get("experiment", ""))
+        if experiment is None:
+            raise ValueError("There is no such experiment any more.")
+        return experiment, find_trial(experiment, fields.get("trial", ""))
+
+    def _find(self, experiment_id: str) -> Experiment | None:
+        return next((one for one in self._present() if one.experiment_id == experiment_id), None)
+
+    def control_listings(self) -> Mapping[str, Callable[[], list[JsonValue]]]:
+        return {"experiments": lambda: [_row(one) for one in self.experiments.list()]}
+
+    def _present(self) -> list[Experiment]:
+        return [one for one in self.experiments.list() if not one.deleted]
+
+
+def _row(experiment: Experiment) -> JsonObject:
+    """Return an experiment for the control API."""
+    return {
+        "experimentId": experiment.experiment_id,
+        "name": experiment.name,
+        "status": experiment.status,
+        "tags": [list(pair) for pair in experiment.tags],
+        "createTime": experiment.gmt_create_time,
+        "deleted": experiment.deleted,
+    }
 
 
 def _refuse(operation: str) -> Handler:

@@ -1,7 +1,7 @@
-"""Operations on the trials, logs and commands of an experiment.
+"""The operations on the trials, logs and commands of an experiment.
 
-Paths and members: https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-listhpotrials
-and its siblings. An id that nobody knows is answered like an unknown experiment, which is undocumented.
+Members: https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-listhpotrials and its
+siblings. An unknown trial is answered like an unknown experiment, which is undocumented.
 """
 
 from __future__ import annotations
@@ -13,140 +13,125 @@ from typing import TypeVar
 
 from alilocal.core.http import Response
 from alilocal.core.jsonvalue import JsonObject, JsonValue
-from alilocal.core.service import Call, Route
+from alilocal.core.service import Call
 from alilocal.core.world import World
+from alilocal.paiautoml import wire
 from alilocal.paiautoml.errors import InvalidInput, NoSuchExperiment
 from alilocal.paiautoml.listing import read_count, read_page
 from alilocal.paiautoml.model import Experiment, Experiments
-from alilocal.paiautoml.triallogs import EXPERIMENT_LOGS, TRIAL_LOGS, commands, experiment_log, trial_log
-from alilocal.paiautoml.trials import Trial
+from alilocal.paiautoml.switches import PaiAutoMlSwitches
+from alilocal.paiautoml.triallogs import EXPERIMENT_LOGS, TRIAL_LOGS, experiment_log, read_commands, trial_log
 from alilocal.paiautoml.validation import read_object
+from alilocal.paiautoml.views import AnyTrial, final_of, is_restartable
 
 T = TypeVar("T")
 _TIME = "%Y-%m-%d %H:%M:%S"
 
-_ORDERS: dict[str, Callable[[Trial], float]] = {
+_ORDERS: dict[str, Callable[[AnyTrial], float]] = {
     "CREATE_TIME": lambda trial: trial.created,
     "GmtCreateTime": lambda trial: trial.created,
-    "FINAL_METRIC": lambda trial: _final(trial) or 0.0,
+    "FINAL_METRIC": lambda trial: final_of(trial) or 0.0,
 }
 
 
 class TrialCalls:
-    """The handlers and their routes; `succeed` makes an answer of its members."""
+    """The handlers of the operations."""
 
-    def __init__(
-        self, world: World, experiments: Experiments, succeed: Callable[[Call, JsonObject], Response]
-    ) -> None:
+    def __init__(self, world: World[PaiAutoMlSwitches], experiments: Experiments) -> None:
         self._world = world
         self._experiments = experiments
-        self._succeed = succeed
 
-    def routes(self, one: str) -> Sequence[Route]:
-        """`one` is the path of an experiment."""
-        trial = f"{one}/trial/{{trial}}"
-        return (
-            Route("ListHpoExperimentLogs", "GET", f"{one}/logs", self._experiment_logs),
-            Route("ListHpoTrials", "GET", f"{one}/trials", self._list),
-            Route("GetHpoTrial", "GET", trial, self._get),
-            Route("StopHpoTrials", "PUT", f"{one}/stop_trials", self._stop),
-            Route("RestartHpoTrials", "PUT", f"{one}/restart_trials", self._restart),
-            Route("ListHpoTrialLogNames", "GET", f"{trial}/lognames", self._log_names),
-            Route("ListHpoTrialLogs", "GET", f"{trial}/logs", self._logs),
-            Route("ListHpoTrialCommands", "GET", f"{trial}/commands", self._commands),
-        )
-
-    def _list(self, call: Call) -> Response:
+    def list(self, call: Call) -> Response:
         given = dict(call.request.query_pairs(plus_is_space=True))
         order, by = given.get("Order") or "ASC", given.get("SortBy") or "CREATE_TIME"
         if by not in _ORDERS or order not in ("ASC", "DESC"):
             raise InvalidInput("'SortBy' or 'Order' is not valid.")
         trials = sorted(self._experiment(call).trials, key=_ORDERS[by], reverse=order == "DESC")
         rows: list[JsonValue] = [self._row(trial, "SUCCEEDED") for trial in _page(call, trials)]
-        return self._succeed(call, {"TotalCount": len(trials), "Trials": rows})
+        return wire.success(self._world, call, {"TotalCount": len(trials), "Trials": rows})
 
-    def _get(self, call: Call) -> Response:
+    def get(self, call: Call) -> Response:
         trial = self._trial(call)
         members = self._row(trial, "FINISHED")
-        final = _final(trial)
+        final = final_of(trial)
         if final is not None:
-            # Here a JSON object, in a list a bare number: so the published examples.
+            # A JSON object here and a bare number in a list, as in the published examples.
             members["FinalMetric"] = json.dumps({"default": final})
-        return self._succeed(call, members)
+        return wire.success(self._world, call, members)
 
-    def _stop(self, call: Call) -> Response:
+    def stop(self, call: Call) -> Response:
         experiment = self._experiment(call)
         numbers = {trial.trial_id: trial.sequence for trial in experiment.trials}
         asked = _ids(call)
         done = {one: one in numbers and experiment.stop_trial(numbers[one]) for one in asked}
-        return self._told(call, done, "stop", "successfully stopped trial,")
+        return self._results(call, done, "stop", "successfully stopped trial,")
 
-    def _restart(self, call: Call) -> Response:
+    def restart(self, call: Call) -> Response:
         experiment = self._experiment(call)
         asked = _ids(call)
         if not asked:
             return self._rerun_values(call, experiment)
         trials = {trial.trial_id: trial for trial in experiment.trials}
-        done = {one: _rerun(experiment, trials.get(one)) for one in asked}
-        return self._told(call, done, "restart", "successfully restarted trial,")
+        done = {one: rerun_trial(experiment, trials.get(one)) for one in asked}
+        return self._results(call, done, "restart", "successfully restarted trial,")
 
     def _rerun_values(self, call: Call, experiment: Experiment) -> Response:
         text = read_object(call.request.body).get("TrialHyperParameters")
         if text in (None, ""):
-            return self._succeed(call, {"Results": {}})
+            return wire.success(self._world, call, {"Results": {}})
         values = _values(text)
         done = {json.dumps(one): experiment.rerun(one) for one in values}
-        return self._told(call, done, "restart", "successfully restarted trial,")
+        return self._results(call, done, "restart", "successfully restarted trial,")
 
-    def _told(self, call: Call, done: dict[str, bool], verb: str, success: str) -> Response:
+    def _results(self, call: Call, done: dict[str, bool], verb: str, success: str) -> Response:
         results: JsonObject = {
-            one: success if went else f"failed to {verb} trial," for one, went in done.items()
+            one: success if went_well else f"failed to {verb} trial," for one, went_well in done.items()
         }
         failed: JsonObject = {"Message": f"failed to {verb} any trial"}
-        return self._succeed(
-            call, {"Results": results, **(failed if done and not any(done.values()) else {})}
+        return wire.success(
+            self._world, call, {"Results": results, **(failed if done and not any(done.values()) else {})}
         )
 
-    def _experiment_logs(self, call: Call) -> Response:
+    def experiment_logs(self, call: Call) -> Response:
         experiment = self._experiment(call)
         name = _log_name(call, EXPERIMENT_LOGS)
-        return self._lines(call, experiment_log(name, experiment.trials, experiment.statuses))
+        return self._lines(call, experiment_log(experiment, name))
 
-    def _log_names(self, call: Call) -> Response:
+    def log_names(self, call: Call) -> Response:
         trial = self._trial(call)
         folder = f"/root/nni-experiments/{trial.experiment_id}/trials/{trial.trial_id}"
-        return self._succeed(call, {"LogNames": [f"{folder}/{name}" for name in TRIAL_LOGS]})
+        return wire.success(self._world, call, {"LogNames": [f"{folder}/{name}" for name in TRIAL_LOGS]})
 
-    def _logs(self, call: Call) -> Response:
-        trial = self._trial(call)
-        return self._lines(call, trial_log(_log_name(call, TRIAL_LOGS), trial))
+    def logs(self, call: Call) -> Response:
+        experiment = self._experiment(call)
+        return self._lines(call, trial_log(experiment, _log_name(call, TRIAL_LOGS), self._trial(call)))
 
-    def _commands(self, call: Call) -> Response:
+    def commands(self, call: Call) -> Response:
         rows: list[JsonValue] = [
             {"Id": command.number, "Command": command.text, "Output": command.output}
-            for command in commands(self._trial(call))
+            for command in read_commands(self._experiment(call), self._trial(call))
         ]
-        return self._succeed(call, {"Commands": rows})
+        return wire.success(self._world, call, {"Commands": rows})
 
     def _lines(self, call: Call, lines: Sequence[str]) -> Response:
-        return self._succeed(call, {"TotalCount": len(lines), "Logs": list(_page(call, lines))})
+        return wire.success(self._world, call, {"TotalCount": len(lines), "Logs": list(_page(call, lines))})
 
     def _experiment(self, call: Call) -> Experiment:
         return self._experiments.find(call.params["id"], call.caller)
 
-    def _trial(self, call: Call) -> Trial:
+    def _trial(self, call: Call) -> AnyTrial:
         wanted = call.params["trial"]
         for trial in self._experiment(call).trials:
             if trial.trial_id == wanted:
                 return trial
         raise NoSuchExperiment(wanted)
 
-    def _row(self, trial: Trial, success: str) -> JsonObject:
+    def _row(self, trial: AnyTrial, success: str) -> JsonObject:
         named = self._world.behaviour.trial_success
         status = trial.status if trial.status != "SUCCEEDED" else success
         if trial.status == "SUCCEEDED" and named != "as_documented":
             status = named
-        final = _final(trial)
+        final = final_of(trial)
         meta = {
             "nni_trial_id": trial.trial_id,
             "nni_exp_id": trial.experiment_id,
@@ -166,20 +151,15 @@ class TrialCalls:
         return members if final is None else {**members, "FinalMetric": json.dumps(final)}
 
 
-def _rerun(experiment: Experiment, trial: Trial | None) -> bool:
-    """A new trial for one that failed; not for one whose parameters have succeeded."""
-    if trial is None or trial.status not in ("FAILED", "USER_CANCELED", "SYS_CANCELED"):
+def rerun_trial(experiment: Experiment, trial: AnyTrial | None) -> bool:
+    """Add a trial in place of one that failed, unless the same hyperparameters have succeeded elsewhere."""
+    if trial is None or not is_restartable(trial):
         return False
-    went = any(
+    has_succeeded = any(
         one.status == "SUCCEEDED" and one.hyperparameters == trial.hyperparameters
         for one in experiment.trials
     )
-    return not went and experiment.rerun(trial.hyperparameters)
-
-
-def _final(trial: Trial) -> float | None:
-    rows = [row["default"] for row in trial.metrics if row["type"] == "FINAL"]
-    return float(rows[0]) if rows and isinstance(rows[0], (int, float)) else None
+    return not has_succeeded and experiment.rerun(trial.hyperparameters)
 
 
 def _ids(call: Call) -> list[str]:
@@ -192,7 +172,7 @@ def _ids(call: Call) -> list[str]:
 
 
 def _values(text: JsonValue) -> list[JsonObject]:
-    """Sets of hyperparameters, of one JSON object or a list of them."""
+    """Return the sets of hyperparameters in `text`, a JSON object or a list of objects."""
     try:
         value: JsonValue = json.loads(text) if isinstance(text, str) else text
     except (ValueError, RecursionError):
@@ -206,7 +186,7 @@ def _values(text: JsonValue) -> list[JsonObject]:
 
 def _log_name(call: Call, names: Sequence[str]) -> str:
     name = dict(call.request.query_pairs(plus_is_space=True)).get("LogName") or names[0]
-    # The names that are listed are whole paths.
+    # ListHpoTrialLogNames returns whole paths.
     short = name.rpartition("/")[2]
     if short not in names:
         raise InvalidInput(f"'LogName' must be one of {', '.join(names)}.")
@@ -214,7 +194,7 @@ def _log_name(call: Call, names: Sequence[str]) -> str:
 
 
 def _page(call: Call, rows: Sequence[T]) -> Sequence[T]:
-    """The page asked for; everything if none is."""
+    """Return the requested page of `rows`, or all rows if the call requests no page."""
     given = dict(call.request.query_pairs(plus_is_space=True))
     if not given.get("PageNumber") and not given.get("PageSize"):
         return rows

@@ -1,9 +1,9 @@
-"""The trials of an experiment as a function of time: no thread moves them.
+"""The trials of a simulated experiment, as a function of time: no thread moves them.
 
-An experiment that runs makes trials in rounds of `trial_concurrency`, until it has made `max_trial_number`, and is
-done with them when it ends. Statuses:
-https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-listhpotrials; their timing
-is undocumented.
+A running experiment starts trials in rounds of `trial_concurrency` until there are `max_trial_number`, and all of
+them have ended when it ends. Statuses:
+https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-listhpotrials. Their timing is
+undocumented.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from math import ceil
 from typing import Literal
 
 from alilocal.core.jsonvalue import JsonObject, JsonValue
-from alilocal.paiautoml.sampling import sample
+from alilocal.trials.space import sample
 
 TrialStatus = Literal["WAITING", "RUNNING", "SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED"]
 SECONDS = 10.0
-"""How long a trial takes at most."""
+"""The longest duration of a trial."""
 _WAITS = 0.1
 _MOST = 1000
 _DEFAULT_NUMBER, _DEFAULT_CONCURRENCY = 10, 2
@@ -29,7 +29,7 @@ _ALPHANUMERIC = string.ascii_letters + string.digits
 
 @dataclass(frozen=True)
 class Rerun:
-    """A trial that was asked for by RestartHpoTrials, when the configuration had been updated `updates` times."""
+    """A trial that RestartHpoTrials added after `updates` updates of the configuration."""
 
     created: float
     updates: int
@@ -38,7 +38,7 @@ class Rerun:
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial at one moment; times are in seconds since the epoch. `since` is when its status began."""
+    """One trial at one moment. Times are in seconds since the epoch; `since` is when the status began."""
 
     trial_id: str
     sequence: int
@@ -51,7 +51,7 @@ class Trial:
 
     @property
     def metrics(self) -> list[JsonObject]:
-        """What it has reported: a row when it had run for a while, the final one when it succeeded."""
+        """The metrics that the trial has reported: one row while it runs, and a final one once it has succeeded."""
         if self.status == "WAITING":
             return []
         chance = _chance(self.experiment_id, self.sequence, "metrics")
@@ -67,11 +67,11 @@ class Trial:
 
 @dataclass(frozen=True)
 class Course:
-    """What decides which trials there are: the experiment's times, and what calls did to it.
+    """The facts that determine an experiment's trials: its times, and the calls that changed it.
 
-    `configurations` are those in force one after another, each with the moment since which it is. `stops` and
-    `failures` are the moments at which trials ended before their time, by sequence number. `ends` is when the
-    experiment ends, `cut` how running trials end with it, None if they were due by then.
+    `configurations` are the successive configurations, each with its start. `stops` and `failures` are the times at
+    which trials ended early, by sequence number. `due` is when the experiment would end by itself, `ends` when it
+    really ends. `cut` is the status in which trials end that are still running then, or None if none are.
     """
 
     experiment_id: str
@@ -85,14 +85,14 @@ class Course:
     due: float
 
     def at(self, now: float) -> list[Trial]:
-        """The trials there are at `now`, oldest first."""
+        """Return the trials at `now`, oldest first."""
         return [self._trial(now, *plan) for plan in self._plans() if plan[1] <= min(now, self.ends)]
 
     def _plans(self) -> Iterator[tuple[int, float, float, JsonObject, JsonObject]]:
-        """Sequence number, creation, planned end, configuration and hyperparameters of each trial."""
+        """Yield sequence number, start, planned end, configuration and hyperparameters of each trial."""
         sequence, start = 0, self.begins
         while sequence < _MOST and start < self.due and start <= self.ends:
-            # An update leaves alone what is there already when it comes.
+            # An update does not affect trials that have started before it.
             configuration = [one for since, one in self.configurations if since < start][-1]
             number = min(_number(configuration, "max_trial_number", _DEFAULT_NUMBER), _MOST)
             at_once = _number(configuration, "trial_concurrency", _DEFAULT_CONCURRENCY)
@@ -119,7 +119,7 @@ class Course:
         configuration: JsonObject,
         values: JsonObject,
     ) -> Trial:
-        # In the order in which those of one moment come: a trial that has ended is neither stopped nor cut.
+        # `min` returns the first of several equal times, so the order decides which end wins.
         moments: list[tuple[float, TrialStatus]] = []
         if sequence in self.stops:
             moments.append((self.stops[sequence], "USER_CANCELED"))

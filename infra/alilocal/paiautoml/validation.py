@@ -1,17 +1,17 @@
-"""What CreateHpoExperiment accepts.
+"""The bodies of CreateHpoExperiment and UpdateHpoExperiment: what is accepted, and what is not.
 
 Members and limits: https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-createhpoexperiment
-and its struct HpoExperimentConfig. Null counts as absent, which is undocumented.
+and its struct HpoExperimentConfig. A null counts as missing, which is undocumented.
 """
 
 from __future__ import annotations
 
 import json
 
-from alilocal.core.behaviour import Behaviour
 from alilocal.core.jsonvalue import JsonObject, JsonValue
 from alilocal.paiautoml.errors import InvalidInput
 from alilocal.paiautoml.model import Draft, Tags, Update
+from alilocal.paiautoml.switches import PaiAutoMlSwitches
 
 MOST_TAGS = 20
 _MOST_TAG_CHARACTERS = 128
@@ -26,8 +26,8 @@ _CHOICES = {
 }
 
 
-def read_draft(data: bytes, behaviour: Behaviour) -> Draft:
-    """The experiment that a request body asks for; raises InvalidInput."""
+def read_draft(data: bytes, behaviour: PaiAutoMlSwitches) -> Draft:
+    """Read the body of a create; raises InvalidInput."""
     body = _read_body(data, behaviour)
     tags = read_tags(body.get("Tag"), "Tag")
     if tags and behaviour.create_tags == "refused":
@@ -45,8 +45,8 @@ def read_draft(data: bytes, behaviour: Behaviour) -> Draft:
     )
 
 
-def read_update(data: bytes, configuration: JsonObject, behaviour: Behaviour) -> Update:
-    """What an update of an experiment with `configuration` asks for; raises InvalidInput."""
+def read_update(data: bytes, configuration: JsonObject, behaviour: PaiAutoMlSwitches) -> Update:
+    """Read the body of an update of an experiment with `configuration`; raises InvalidInput."""
     body = _read_body(data, behaviour)
     given: JsonObject | None = None
     if body.get("HpoExperimentConfiguration") is not None:
@@ -65,7 +65,7 @@ def read_update(data: bytes, configuration: JsonObject, behaviour: Behaviour) ->
     )
 
 
-def _read_body(data: bytes, behaviour: Behaviour) -> JsonObject:
+def _read_body(data: bytes, behaviour: PaiAutoMlSwitches) -> JsonObject:
     body = read_object(data)
     unknown = sorted(body.keys() - _MEMBERS)
     if unknown and behaviour.unknown_members == "refused":
@@ -74,7 +74,7 @@ def _read_body(data: bytes, behaviour: Behaviour) -> JsonObject:
 
 
 def read_object(data: bytes) -> JsonObject:
-    """The JSON object of a request body, an empty one if there is no body; raises InvalidInput."""
+    """Read the JSON object of a request body, an empty one without a body; raises InvalidInput."""
     if not data:
         return {}
     try:
@@ -84,7 +84,7 @@ def read_object(data: bytes) -> JsonObject:
 
 
 def read_tags(value: JsonValue, name: str) -> Tags:
-    """Pairs of key and value; raises InvalidInput where they break a documented limit."""
+    """Read tags as pairs of key and value; raises InvalidInput if they exceed a documented limit."""
     if value is None:
         return ()
     if not isinstance(value, list):
@@ -99,7 +99,7 @@ def read_tags(value: JsonValue, name: str) -> Tags:
 
 
 def check_tag_text(text: str, name: str) -> None:
-    """Raises InvalidInput for a key or value that the documentation forbids."""
+    """Raise InvalidInput for a key or value that the documentation forbids."""
     if len(text) > _MOST_TAG_CHARACTERS:
         raise InvalidInput(f"'{name}' has a text of more than {_MOST_TAG_CHARACTERS} characters.")
     if text.startswith(("aliyun", "acs:")) or "http://" in text or "https://" in text:

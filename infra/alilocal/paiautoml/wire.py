@@ -1,7 +1,7 @@
-"""Experiments and errors as they are on the wire.
+"""Answers and experiments as they are on the wire, with secrets masked.
 
-Forms: https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-gethpoexperiment;
-List and Get write times differently there, and so it is here.
+Forms: https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-gethpoexperiment (List
+and Get write times differently) and ...-listhpoexperiments (List replaces secrets by asterisks).
 """
 
 from __future__ import annotations
@@ -9,22 +9,34 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from collections.abc import Iterator
 
+from alilocal.core.gateway import json_response
+from alilocal.core.http import Response
 from alilocal.core.jsonvalue import JsonObject, JsonValue
+from alilocal.core.secretnames import is_secret_name
+from alilocal.core.service import Call
+from alilocal.core.world import World
 from alilocal.paiautoml.model import Experiment
-from alilocal.paiautoml.secrets import masked
+from alilocal.paiautoml.switches import PaiAutoMlSwitches
 
-# The map of an experiment's trials calls by another name what ListHpoTrials calls SUCCEEDED.
+# TrialStatus of an experiment says FINISHED where ListHpoTrials says SUCCEEDED.
 _ENDED = {"SUCCEEDED": "FINISHED"}
 
 
+def success(world: World[PaiAutoMlSwitches], call: Call, members: JsonObject) -> Response:
+    """Return an answer without error."""
+    code: JsonObject = {"Code": "SUCCESS"} if world.behaviour.success_code else {}
+    return json_response(200, {"RequestId": call.request_id, **code, **members}, call.request_id)
+
+
 def list_item(experiment: Experiment, *, with_configuration: bool) -> JsonObject:
-    """A row of ListHpoExperiments."""
+    """Return a row of ListHpoExperiments."""
     return _members(experiment, "%Y-%m-%dT%H:%M:%SZ", with_configuration=with_configuration)
 
 
 def whole(experiment: Experiment, *, mask: bool) -> JsonObject:
-    """The answer of GetHpoExperiment."""
+    """Return the answer of GetHpoExperiment."""
     members = _members(experiment, "%Y-%m-%d %H:%M:%S", with_configuration=True)
     configuration = experiment.configuration
     members["HpoExperimentConfiguration"] = masked(configuration) if mask else dict(configuration)
@@ -65,10 +77,90 @@ def _rendered(configuration: JsonObject) -> JsonObject:
     return {
         "SearchSpace": None if space is None else _plain(space),
         "ConfigIni": "\n".join(sections),
-        # JSON is YAML.
+        # Every JSON document is a YAML document.
         "ConfigYml": json.dumps(configuration.get("yml_config") or {}, ensure_ascii=False, indent=2),
     }
 
 
 def _plain(value: JsonValue) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+MASK = "*" * 8
+_DOCUMENTED = frozenset({"accesskeysecret", "access_key", "access_key_secret"})
+_ALERTS = "monitor_config"
+# A shorter secret is left alone in texts: masking it would garble them.
+_SHORTEST = 4
+
+
+def masked(configuration: JsonObject) -> JsonObject:
+    """Return a copy of `configuration` as the service shows it.
+
+    The service hides fewer members than the local cloud hides from logs and snapshots. Source for the service:
+    https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-listhpoexperiments (List
+    replaces them by asterisks).
+    """
+    return {section: _masked_section(section, value) for section, value in configuration.items()}
+
+
+def hide_secrets(document: JsonObject) -> JsonObject:
+    """Return a copy of `document` in which no secret member is shown, however deep."""
+    return {
+        name: MASK if member is not None and is_secret_name(name) else _hide(member)
+        for name, member in document.items()
+    }
+
+
+def _hide(value: JsonValue) -> JsonValue:
+    if isinstance(value, dict):
+        return hide_secrets(value)
+    return [_hide(item) for item in value] if isinstance(value, list) else value
+
+
+def without_secrets(configuration: JsonObject) -> JsonObject:
+    """Return a copy of `configuration` for a snapshot. Numbers in it stay, whatever they are named: `tokens=(.*)`."""
+    kept = hide_secrets(configuration)
+    for section, name in (("search_space", None), ("metric_config", "metric_dict")):
+        given, hidden = configuration.get(section), kept.get(section)
+        if name is not None and isinstance(given, dict) and isinstance(hidden, dict):
+            given, hidden = given.get(name), hidden.get(name)
+        if isinstance(given, dict) and isinstance(hidden, dict):
+            hidden |= {one: value for one, value in given.items() if _is_numeric(value)}
+    return kept
+
+
+def _is_numeric(value: JsonValue) -> bool:
+    """Return whether a value is a number, or the specification of a parameter with numbers only."""
+    if isinstance(value, dict) and value.keys() == {"_type", "_value"}:
+        value = value["_value"]
+    values = value if isinstance(value, list) else [value]
+    return all(isinstance(one, (int, float)) for one in values)
+
+
+def secrets_of(value: JsonValue, *, is_secret: bool = False) -> Iterator[str]:
+    """Yield the texts that `hide_secrets` hides."""
+    if isinstance(value, str) and len(value) >= _SHORTEST and is_secret:
+        yield value
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            yield from secrets_of(member, is_secret=is_secret or is_secret_name(name))
+    elif isinstance(value, list):
+        for item in value:
+            yield from secrets_of(item, is_secret=is_secret)
+
+
+def mask_text(configuration: JsonValue, text: str) -> str:
+    """Return `text` without the secrets of a configuration."""
+    for secret in secrets_of(configuration):
+        text = text.replace(secret, MASK)
+    return text
+
+
+def _masked_section(section: str, value: JsonValue) -> JsonValue:
+    if not isinstance(value, dict):
+        return value
+    return {name: MASK if _is_hidden(section, name) else member for name, member in value.items()}
+
+
+def _is_hidden(section: str, name: str) -> bool:
+    return name.lower() in _DOCUMENTED or (section == _ALERTS and name == "url")

@@ -1,4 +1,4 @@
-"""SMQ's errors, each with the code and HTTP status that it documents.
+"""SMQ's errors, with their documented codes and HTTP statuses.
 
 Source: https://www.alibabacloud.com/help/en/mns/developer-reference/error-responses.
 """
@@ -24,7 +24,7 @@ class InvalidQueryString(ServiceError):
 
 
 class InvalidName(ServiceError):
-    """`code` differs with the kind of resource, and with what is wrong: characters or length."""
+    """A name has invalid characters or is too long; `code` depends on that and on the kind of resource."""
 
     def __init__(self, code: str) -> None:
         super().__init__(400, code, "The name you provided is invalid.")
@@ -41,6 +41,18 @@ class AccessDenied(ServiceError):
     def __init__(self) -> None:
         super().__init__(
             403, "AccessDenied", "The OwnerId that your Access Key Id associated to is forbidden."
+        )
+
+
+class TooManyRequests(ServiceError):
+    """A rate limit is exceeded.
+
+    Source: https://www.alibabacloud.com/help/en/mns/developer-reference/flow-limiting-policy.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            429, "TooManyRequests", "The request is denied by cluster flow limiter for too many requests."
         )
 
 
@@ -65,14 +77,14 @@ class MessageNotExist(ServiceError):
 
 
 class NotExist(ServiceError):
-    """`kind` is Queue, Topic or Subscription."""
+    """The resource does not exist; `kind` is Queue, Topic or Subscription."""
 
     def __init__(self, kind: str) -> None:
         super().__init__(404, f"{kind}NotExist", f"The {kind.lower()} name you provided is not exist.")
 
 
 class AlreadyExist(ServiceError):
-    """It exists with other attributes. `kind` is Queue, Topic or Subscription."""
+    """The resource exists with other attributes; `kind` is Queue, Topic or Subscription."""
 
     def __init__(self, kind: str) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""One message of a queue, and what may be sent."""
+"""A message of a queue, and a message that is to be sent, with its limits."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ State = Literal["active", "inactive", "delayed"]
 
 
 def body_md5(body: str) -> str:
-    """Upper-case hexadecimal MD5 of the body as it is on the wire."""
+    """Return the upper-case hexadecimal MD5 of the body as it is on the wire."""
     return hashlib.md5(body.encode(), usedforsecurity=False).hexdigest().upper()
 
 
 @dataclass(frozen=True)
 class Outgoing:
-    """What a sender asks to be put into a queue.
+    """A message that a sender wants to put into a queue.
 
-    `delay_seconds` None means the queue's own delay. Properties are triples of name, value and type.
+    If `delay_seconds` is None, the queue's own delay applies. Properties are triples of name, value and type.
     """
 
     body: str = field(repr=False)
@@ -44,12 +44,12 @@ class Outgoing:
 
     @property
     def size(self) -> int:
-        """Bytes of its body and its properties, which count together."""
+        """The size of the body and the properties together, in bytes."""
         properties = (*self.user_properties, *self.system_properties)
         return _length(self.body) + sum(_length(name) + _length(value) for name, value, _ in properties)
 
     def check(self, most_bytes: int) -> None:
-        """Raises InvalidArgument where a documented limit is broken."""
+        """Raise InvalidArgument if the message exceeds a documented limit."""
         if not self.body or self.size > most_bytes:
             raise InvalidArgument(f"The length of the message should be between 1 and {most_bytes}.")
         if self.user_properties:
@@ -65,7 +65,7 @@ def _length(text: str) -> int:
 
 
 def is_base64(body: str) -> bool:
-    """Whether `body` is base64, which one page of the documentation demands."""
+    """Return whether `body` is base64, which one page of the documentation requires."""
     try:
         base64.b64decode(body, validate=True)
     except ValueError:
@@ -86,7 +86,7 @@ def _check_properties(properties: Properties) -> None:
 
 
 def check_range(name: str, value: int, low: int, high: int) -> None:
-    """Raises InvalidArgument unless `low` <= `value` <= `high`."""
+    """Raise InvalidArgument unless `low` <= `value` <= `high`."""
     if not low <= value <= high:
         raise InvalidArgument(f"The value of {name} should be between {low} and {high}.")
 
@@ -95,8 +95,8 @@ def check_range(name: str, value: int, low: int, high: int) -> None:
 class Message:
     """A message in a queue. Times are in seconds since the epoch.
 
-    `receipt_handle` is that of the latest receive or change of visibility. `received` tells a message that is
-    invisible because someone has it from one that waits out its delay.
+    `receipt_handle` is that of the latest receive or change of visibility. `received` is True if the message was
+    received at least once: if it is invisible, a receiver has it, and it does not merely wait for its delay.
     """
 
     message_id: str
@@ -116,22 +116,24 @@ class Message:
 
     @property
     def body_md5(self) -> str:
+        """The MD5 of the body as it is on the wire."""
         return body_md5(self.body)
 
     def state(self, now: float) -> State:
-        """Whether it can be received, is with a receiver, or waits out its delay."""
+        """Return `active` if it can be received, `inactive` if a receiver has it, `delayed` if it waits."""
         if self.visible_at <= now:
             return "active"
         return "inactive" if self.received else "delayed"
 
     def view(self, now: float) -> MessageView:
-        """What it is like now."""
+        """Return the message as it is at `now`."""
         return MessageView(
             self.message_id, self.body, self.dequeue_count, self.state(now), self.priority, self.enqueue_time
         )
 
     def copy(self) -> Message:
-        """As it is now, unmoved by what happens to it later; `replace` takes ten times as long."""
+        """Return a copy that later changes do not affect."""
+        # `dataclasses.replace` takes ten times as long.
         made = Message.__new__(Message)
         made.__dict__.update(self.__dict__)
         return made
@@ -139,7 +141,7 @@ class Message:
 
 @dataclass(frozen=True)
 class MessageView:
-    """A message as a test sees it; `enqueue_time` is in seconds since the epoch."""
+    """A message at one moment, for tests; `enqueue_time` is in seconds since the epoch."""
 
     message_id: str
     body: str

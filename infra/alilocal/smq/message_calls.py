@@ -1,14 +1,12 @@
-"""Operations on the messages of a queue."""
+"""The operations on the messages of a queue."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
-from alilocal.core.http import Request, Response, ServiceError
-from alilocal.core.service import Call, Route
+from alilocal.core.http import Response, ServiceError
+from alilocal.core.service import Call
 from alilocal.core.world import World
 from alilocal.smq import wire
-from alilocal.smq.calls import MOST_IN_BATCH, count_of, query, wait_of
+from alilocal.smq.calls import MOST_IN_BATCH, read_count, read_query, read_wait
 from alilocal.smq.errors import (
     InvalidArgument,
     MalformedXml,
@@ -17,51 +15,20 @@ from alilocal.smq.errors import (
     MissingVisibilityTimeout,
 )
 from alilocal.smq.message import MOST_BODY_BYTES, Message, Outgoing, check_range, is_base64
+from alilocal.smq.model import Queues
 from alilocal.smq.queue import LONGEST_VISIBILITY_SECONDS, Queue, read_int
-from alilocal.smq.store import Queues
-from alilocal.smq.xml import first_element, parse, texts
-
-_NO_ORDER = "`MessageGroupId` is carried, not obeyed: there are no FIFO queues"
-_MESSAGES = "/queues/{queue}/messages"
-
-
-def _peeks(request: Request) -> bool:
-    return query(request).get("peekonly", "").lower() == "true"
-
-
-def _is_batch(request: Request) -> bool:
-    return "numofmessages" in query(request)
-
-
-def _both(*conditions: Callable[[Request], bool]) -> Callable[[Request], bool]:
-    return lambda request: all(condition(request) for condition in conditions)
-
-
-def _holds(root: str) -> Callable[[Request], bool]:
-    return lambda request: first_element(request.body) == root
+from alilocal.smq.switches import SmqSwitches
+from alilocal.smq.xml import parse
 
 
 class MessageCalls:
-    """The handlers and their routes."""
+    """The handlers of the operations."""
 
-    def __init__(self, world: World, queues: Queues) -> None:
+    def __init__(self, world: World[SmqSwitches], queues: Queues) -> None:
         self._world = world
         self._queues = queues
 
-    def routes(self) -> Sequence[Route]:
-        return (
-            Route("BatchSendMessage", "POST", _MESSAGES, self._batch_send, _holds("Messages"), _NO_ORDER),
-            Route("SendMessage", "POST", _MESSAGES, self._send, missing=_NO_ORDER),
-            Route("BatchPeekMessage", "GET", _MESSAGES, self._batch_peek, _both(_peeks, _is_batch)),
-            Route("PeekMessage", "GET", _MESSAGES, self._peek, _peeks),
-            Route("BatchReceiveMessage", "GET", _MESSAGES, self._batch_receive, _is_batch),
-            Route("ReceiveMessage", "GET", _MESSAGES, self._receive),
-            Route("BatchDeleteMessage", "DELETE", _MESSAGES, self._batch_delete, _holds("ReceiptHandles")),
-            Route("DeleteMessage", "DELETE", _MESSAGES, self._delete),
-            Route("ChangeMessageVisibility", "PUT", _MESSAGES, self._change_visibility),
-        )
-
-    def _send(self, call: Call) -> Response:
+    def send(self, call: Call) -> Response:
         queue = self._queue(call)
         outgoing = wire.read_outgoing(parse(call.request.body, "Message"))
         message = self._put(queue, outgoing, call.request_id)
@@ -70,60 +37,61 @@ class MessageCalls:
             members.append(("ReceiptHandle", message.receipt_handle))
         return wire.response(201, call.request_id, "Message", members)
 
-    def _batch_send(self, call: Call) -> Response:
+    def batch_send(self, call: Call) -> Response:
         queue = self._queue(call)
-        elements = parse(call.request.body, "Messages").all("Message")
+        elements = parse(call.request.body, "Messages").findall("Message")
         _check_batch(len(elements))
         outgoing = [wire.read_outgoing(element) for element in elements]
         if sum(one.size for one in outgoing) > MOST_BODY_BYTES:
             raise InvalidArgument(f"The batch should not exceed {MOST_BODY_BYTES} bytes.")
-        outcomes = [self._put_one(queue, one, call.request_id) for one in outgoing]
+        outcomes = [self._try_put(queue, one, call.request_id) for one in outgoing]
         failed = any(isinstance(outcome, ServiceError) for outcome in outcomes)
         status = self._world.behaviour.partial_batch_status if failed else 201
         rows = wire.each("Message", [wire.sent_outcome(outcome) for outcome in outcomes])
         return wire.response(status, call.request_id, "Messages", rows)
 
-    def _receive(self, call: Call) -> Response:
-        wait = wait_of(call.request)
+    def receive(self, call: Call) -> Response:
+        wait = read_wait(call.request)
         message = self._queues.receive(call.params["queue"], 1, wait, call.request)[0]
         return wire.response(200, call.request_id, "Message", wire.received(message))
 
-    def _batch_receive(self, call: Call) -> Response:
-        count, wait = count_of(call.request), wait_of(call.request)
+    def batch_receive(self, call: Call) -> Response:
+        count, wait = read_count(call.request), read_wait(call.request)
         messages = self._queues.receive(call.params["queue"], count, wait, call.request)
         rows = wire.each("Message", [wire.received(message) for message in messages])
         return wire.response(200, call.request_id, "Messages", rows)
 
-    def _peek(self, call: Call) -> Response:
+    def peek(self, call: Call) -> Response:
         messages = self._queue(call).peek(1)
         if not messages:
             raise MessageNotExist
         return wire.response(200, call.request_id, "Message", wire.peeked(messages[0]))
 
-    def _batch_peek(self, call: Call) -> Response:
-        messages = self._queue(call).peek(count_of(call.request))
+    def batch_peek(self, call: Call) -> Response:
+        messages = self._queue(call).peek(read_count(call.request))
         if not messages:
             raise MessageNotExist
         rows = wire.each("Message", [wire.peeked(message) for message in messages])
         return wire.response(200, call.request_id, "Messages", rows)
 
-    def _delete(self, call: Call) -> Response:
+    def delete(self, call: Call) -> Response:
         self._queue(call).delete(_handle(call))
         return wire.response(204, call.request_id)
 
-    def _batch_delete(self, call: Call) -> Response:
+    def batch_delete(self, call: Call) -> Response:
         queue = self._queue(call)
-        handles = texts(parse(call.request.body, "ReceiptHandles").all("ReceiptHandle"))
+        root = parse(call.request.body, "ReceiptHandles")
+        handles = [element.text or "" for element in root.findall("ReceiptHandle")]
         _check_batch(len(handles))
-        refused = [(handle, error) for handle in handles if (error := _delete_one(queue, handle)) is not None]
+        refused = [(handle, error) for handle in handles if (error := _try_delete(queue, handle)) is not None]
         if not refused:
             return wire.response(204, call.request_id)
         rows = wire.each("Error", [wire.refused_handle(handle, error) for handle, error in refused])
         return wire.response(404, call.request_id, "Errors", rows)
 
-    def _change_visibility(self, call: Call) -> Response:
+    def change_visibility(self, call: Call) -> Response:
         queue, handle = self._queue(call), _handle(call)
-        text = query(call.request).get("visibilitytimeout")
+        text = read_query(call.request).get("visibilitytimeout")
         if not text:
             raise MissingVisibilityTimeout
         seconds = read_int("VisibilityTimeout", text)
@@ -144,19 +112,20 @@ class MessageCalls:
             raise InvalidArgument("MessageGroupId is for FIFO queues.")
         return queue.put(outgoing, request_id=request_id)
 
-    def _put_one(self, queue: Queue, outgoing: Outgoing, request_id: str) -> wire.Outcome:
+    def _try_put(self, queue: Queue, outgoing: Outgoing, request_id: str) -> wire.Outcome:
         try:
             return self._put(queue, outgoing, request_id)
         except ServiceError as error:
             return error
 
     def _queue(self, call: Call) -> Queue:
+        """Return the queue of a call, after the messages that its dead-letter policy must move have left it."""
         queue = self._queues.get(call.params["queue"])
         self._queues.bury_exhausted(queue)
         return queue
 
 
-def _delete_one(queue: Queue, handle: str) -> ServiceError | None:
+def _try_delete(queue: Queue, handle: str) -> ServiceError | None:
     try:
         queue.delete(handle)
     except ServiceError as error:
@@ -165,7 +134,7 @@ def _delete_one(queue: Queue, handle: str) -> ServiceError | None:
 
 
 def _handle(call: Call) -> str:
-    handle = query(call.request).get("receipthandle")
+    handle = read_query(call.request).get("receipthandle")
     if not handle:
         raise MissingReceiptHandle
     return handle

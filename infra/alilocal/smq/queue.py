@@ -1,4 +1,4 @@
-"""A queue: what is visible when, to whom, and for how long.
+"""A queue: which messages are visible when, and which receiver holds them.
 
 Semantics: https://www.alibabacloud.com/help/en/mns/product-overview/queue-message-life-cycle, attributes:
 https://www.alibabacloud.com/help/en/mns/developer-reference/createqueue.
@@ -14,14 +14,16 @@ from alilocal.core.http import ServiceError
 from alilocal.core.ids import is_receipt_handle
 from alilocal.core.world import Sent, World
 from alilocal.smq.errors import InvalidArgument, MessageNotExist, ReceiptHandleError
-from alilocal.smq.message import Message, MessageView, Outgoing, State, check_range
+from alilocal.smq.message import DEFAULT_PRIORITY, Message, MessageView, Outgoing, State, check_range
+from alilocal.smq.switches import SmqSwitches
 
 LONGEST_VISIBILITY_SECONDS = 43_200
+_SPAN_SECONDS, _MOST_SPANS = 5, 60
 
 
 @dataclass(frozen=True)
 class QueueAttributes:
-    """What can be set on a queue; times in seconds, sizes in bytes."""
+    """The attributes of a queue; times in seconds, sizes in bytes."""
 
     visibility_timeout: int = 30
     maximum_message_size: int = 65_536
@@ -45,7 +47,7 @@ _RANGES = {
 
 
 def wire_name(name: str) -> str:
-    """`visibility_timeout` as `VisibilityTimeout`."""
+    """Return an attribute's name on the wire: `VisibilityTimeout` for `visibility_timeout`."""
     return "".join(part.capitalize() for part in name.split("_"))
 
 
@@ -56,15 +58,39 @@ QUEUE_MEMBERS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class DeadLetterPolicy:
-    """A message received more than `max_receive_count` times moves to queue `queue_name` instead."""
+    """A message that was received `max_receive_count` times moves to the queue `queue_name`."""
 
     queue_name: str
     max_receive_count: int
 
 
+class Rates:
+    """How many messages were sent, received and removed lately, in spans of 5 seconds on the cloud's clock."""
+
+    def __init__(self) -> None:
+        self._spans: dict[int, list[int]] = {}
+
+    def count(self, now: float, *, sent: int = 0, received: int = 0, removed: int = 0) -> None:
+        """Count messages at `now`."""
+        span = self._spans.setdefault(_span_of(now), [0, 0, 0])
+        for place, number in enumerate((sent, received, removed)):
+            span[place] += number
+        while len(self._spans) > _MOST_SPANS:
+            del self._spans[next(iter(self._spans))]
+
+    def recent(self, now: float) -> dict[str, list[int]]:
+        """Return the counts of the last five minutes, by the start of their span; spans without any are left out."""
+        oldest = _span_of(now) - _MOST_SPANS * _SPAN_SECONDS
+        return {str(start): counts.copy() for start, counts in self._spans.items() if start > oldest}
+
+
+def _span_of(now: float) -> int:
+    return int(now) // _SPAN_SECONDS * _SPAN_SECONDS
+
+
 @dataclass
 class QueueState:
-    """What a queue holds, for a snapshot."""
+    """The state of a queue, for a snapshot."""
 
     name: str
     attributes: QueueAttributes
@@ -75,9 +101,14 @@ class QueueState:
 
 
 class Queue:
-    """One queue. Its methods take the cloud's lock themselves and may be called from any thread."""
+    """One queue. Its methods take the cloud's lock themselves, and may be called from any thread.
 
-    def __init__(self, world: World, name: str, attributes: QueueAttributes) -> None:
+    `_messages` holds the messages by id, oldest first. Two heaps save a search through all of them: `_waiting` has
+    the invisible messages by the time at which they show, `_ready` the visible ones by priority and age. Entries are
+    never removed from the middle of a heap; they are recognised as outdated when they come up (`_is_stale`).
+    """
+
+    def __init__(self, world: World[SmqSwitches], name: str, attributes: QueueAttributes) -> None:
         self._world = world
         self.name = name
         self.attributes = attributes
@@ -89,10 +120,11 @@ class Queue:
         self._waiting: list[tuple[float, int, str]] = []
         self._sequence = 0
         self._newest = 0.0
+        self._rates = Rates()
 
     @classmethod
-    def restored(cls, world: World, state: QueueState) -> Queue:
-        """The queue that had `state`."""
+    def restored(cls, world: World[SmqSwitches], state: QueueState) -> Queue:
+        """Return a queue with `state`."""
         queue = cls(world, state.name, state.attributes)
         queue.create_time, queue.last_modify_time = state.create_time, state.last_modify_time
         queue.dead_letter_policy = state.dead_letter_policy
@@ -100,9 +132,11 @@ class Queue:
             queue.take_in(message)
             if message.receipt_handle is not None:
                 queue._by_handle[message.receipt_handle] = message
+        queue._rates = Rates()
         return queue
 
     def state(self) -> QueueState:
+        """Return the state of the queue."""
         with self._world.changed:
             self._settle()
             messages = list(self._messages.values())
@@ -122,19 +156,34 @@ class Queue:
 
     @property
     def messages(self) -> list[MessageView]:
-        """Every message that is in the queue now, oldest first."""
+        """The messages in the queue now, oldest first."""
         with self._world.changed:
             now = self._settle()
             return [message.view(now) for message in self._messages.values()]
 
     def states(self) -> dict[str, State]:
-        """Of every message that is in the queue now, by its id."""
+        """Return the state of each message in the queue, by its id."""
         with self._world.changed:
             now = self._settle()
             return {message_id: message.state(now) for message_id, message in self._messages.items()}
 
+    def spans(self) -> dict[str, list[int]]:
+        """Return how many messages were sent, received and removed in each 5 seconds of the last five minutes."""
+        with self._world.changed:
+            return self._rates.recent(self._settle())
+
+    def take_out(self, message_id: str) -> Message | None:
+        """Remove a message, whoever holds it, and return it; None if it is not in the queue."""
+        with self._world.changed:
+            self._settle()
+            message = self._messages.get(message_id)
+            if message is not None:
+                self._remove(message)
+                self._world.changed.notify_all()
+            return message
+
     def show(self, message_id: str) -> bool:
-        """Make a hidden message visible at once; False if it is not here."""
+        """Make a hidden message visible at once, and return False if it is not in the queue."""
         with self._world.changed:
             self._settle()
             message = self._messages.get(message_id)
@@ -146,36 +195,38 @@ class Queue:
             return True
 
     def send(self, body: str | bytes, *, delay_seconds: int | None = None, priority: int = 8) -> str:
-        """Put `body` in as it stands, as text in UTF-8; the message's id. Raises InvalidArgument."""
+        """Put a message with `body`, unchanged, into the queue, and return its id; raises InvalidArgument."""
         text = body.decode() if isinstance(body, bytes) else body
         return self.put(Outgoing(text, delay_seconds, priority)).message_id
 
     def dead_letter(self, queue_name: str, max_receive_count: int) -> None:
-        """Move messages to `queue_name` once they were received `max_receive_count` times in vain.
+        """Move messages to the queue `queue_name` after they were received `max_receive_count` times.
 
-        Raises ValueError if that is this queue or the count is not positive.
+        Raises ValueError if that is this queue, or the count is not positive.
         """
         if queue_name == self.name or max_receive_count < 1:
-            raise ValueError("the dead-letter queue must be another, the count at least 1")
+            raise ValueError("the dead-letter queue must be another queue, and the count at least 1")
         self.dead_letter_policy = DeadLetterPolicy(queue_name, max_receive_count)
 
     def purge(self) -> None:
-        """Drop every message."""
+        """Delete all messages."""
         with self._world.changed:
+            self._rates.count(self._world.clock.now(), removed=len(self._messages))
             self._messages.clear()
             self._by_handle.clear()
             self._world.changed.notify_all()
 
     def set_attributes(self, attributes: QueueAttributes) -> None:
+        """Replace the attributes."""
         with self._world.changed:
             self.attributes = attributes
             self.last_modify_time = self._world.clock.now()
             self._world.changed.notify_all()
 
     def put(self, outgoing: Outgoing, *, request_id: str | None = None) -> Message:
-        """Add a message; raises InvalidArgument where a limit is broken.
+        """Add a message; raises InvalidArgument if it exceeds a limit.
 
-        A delayed message has a receipt handle from the start.
+        As documented, a delayed message gets a receipt handle at once.
         """
         outgoing.check(self.attributes.maximum_message_size)
         with self._world.changed:
@@ -196,14 +247,14 @@ class Queue:
                 outgoing.system_properties,
             )
             self.take_in(message)
-            self._world.notes.about(message.message_id)
-            self._world.journal.append(Sent(self.name, message.message_id, outgoing.body, now))
+            self._world.notes.record_keys(message.message_id)
+            self._world.journal.add(Sent(self.name, message.message_id, outgoing.body, now))
             if delay:
                 self._issue_handle(message)
             return message.copy()
 
     def take_in(self, message: Message) -> None:
-        """Add a message made elsewhere, keeping its times."""
+        """Add a message from another queue or a snapshot, keeping its times."""
         with self._world.changed:
             self._sequence += 1
             message.sequence = self._sequence
@@ -212,12 +263,18 @@ class Queue:
                 by_age = sorted(self._messages.items(), key=lambda one: one[1].enqueue_time)
                 self._messages = dict(by_age)
             self._newest = max(self._newest, message.enqueue_time)
+            self._rates.count(self._world.clock.now(), sent=1)
             self._schedule(message)
             self._world.changed.notify_all()
 
+    def put_again(self, message_id: str, body: str) -> None:
+        """Add a message that has left the queue once more, with the same id: a second delivery of it."""
+        with self._world.changed:
+            now, request_id = self._world.clock.now(), self._world.ids.smq_request_id()
+            self.take_in(Message(message_id, body, DEFAULT_PRIORITY, now, now, 0, request_id))
+
     def receive(self, count: int) -> list[Message]:
-        """Up to `count` visible messages, by priority and age; each is invisible from now on for the queue's
-        visibility time-out."""
+        """Return up to `count` visible messages by priority and age, and hide them for the visibility time-out."""
         with self._world.changed:
             now = self._settle()
             taken: list[Message] = []
@@ -226,10 +283,12 @@ class Queue:
                 message.first_dequeue_time = message.first_dequeue_time or now
                 self._hide(message, self.attributes.visibility_timeout)
                 taken.append(message.copy())
+            if taken:
+                self._rates.count(now, received=len(taken))
             return taken
 
     def peek(self, count: int) -> list[Message]:
-        """Up to `count` visible messages, unchanged."""
+        """Return up to `count` visible messages without changing them."""
         with self._world.changed:
             now = self._settle()
             visible = [message for message in self._messages.values() if message.visible_at <= now]
@@ -237,7 +296,7 @@ class Queue:
             return [message.copy() for message in first]
 
     def shows_any(self) -> bool:
-        """Whether a message is visible."""
+        """Return whether a message is visible."""
         with self._world.changed:
             message = self._pop_ready(self._settle())
             if message is None:
@@ -246,7 +305,7 @@ class Queue:
             return True
 
     def pop_exhausted(self) -> list[Message]:
-        """Remove the visible messages that the dead-letter policy says to move."""
+        """Remove and return the visible messages that the dead-letter policy moves elsewhere."""
         policy = self.dead_letter_policy
         if policy is None:
             return []
@@ -262,17 +321,17 @@ class Queue:
             return exhausted
 
     def delete(self, receipt_handle: str) -> None:
-        """Remove the message that `receipt_handle` stands for.
+        """Delete the message that `receipt_handle` belongs to.
 
-        Raises ReceiptHandleError for what is no handle, MessageNotExist for one that is used up or expired.
+        Raises ReceiptHandleError for an invalid handle, MessageNotExist for one that was used or has expired.
         """
         with self._world.changed:
             self._remove(self._held(receipt_handle))
 
     def change_visibility(self, receipt_handle: str, seconds: float) -> Message:
-        """Hide the message for `seconds` from now, zero to show it at once; it gets a new receipt handle.
+        """Hide the message for `seconds` from now, or show it at once with 0; it gets a new receipt handle.
 
-        Raises as `delete`.
+        Raises as `delete` does.
         """
         with self._world.changed:
             message = self._held(receipt_handle)
@@ -281,14 +340,14 @@ class Queue:
             return message.copy()
 
     def holds(self, receipt_handle: str) -> bool:
-        """Whether `receipt_handle` still stands for a hidden message."""
+        """Return whether `receipt_handle` still belongs to a hidden message."""
         try:
             return self._held(receipt_handle) is not None
         except ServiceError:
             return False
 
     def next_change(self) -> float | None:
-        """When the next hidden message shows, in seconds since the epoch."""
+        """Return when the next hidden message shows, in seconds since the epoch, or None without any."""
         with self._world.changed:
             self._settle()
             return self._waiting[0][0] if self._waiting else None
@@ -316,14 +375,15 @@ class Queue:
         self._by_handle[message.receipt_handle] = message
 
     def _remove(self, message: Message) -> None:
-        self._messages.pop(message.message_id, None)
+        if self._messages.pop(message.message_id, None) is not None:
+            self._rates.count(self._world.clock.now(), removed=1)
         self._by_handle.pop(message.receipt_handle or "", None)
 
     def _schedule(self, message: Message) -> None:
         heapq.heappush(self._waiting, (message.visible_at, message.sequence, message.message_id))
 
     def _settle(self) -> float:
-        """Drop what is too old, make ready what has become visible; the present time."""
+        """Delete expired messages, make visible what has become due, and return the present time."""
         now = self._world.clock.now()
         oldest = now - self.attributes.message_retention_period
         for message in list(self._expired(oldest)):
@@ -343,7 +403,7 @@ class Queue:
         return expired
 
     def _is_stale(self, entry: tuple[float, int, str]) -> bool:
-        """Whether the message has gone or was hidden anew since `entry` was made."""
+        """Return whether the message was deleted or hidden again since `entry` was made."""
         message = self._messages.get(entry[2])
         return message is None or message.visible_at != entry[0]
 
@@ -360,7 +420,7 @@ class Queue:
 
 
 def read_attributes(given: Mapping[str, str], base: QueueAttributes) -> QueueAttributes:
-    """`base` with what `given` sets, by wire names; raises InvalidArgument."""
+    """Return `base` with the attributes in `given`, by their names on the wire; raises InvalidArgument."""
     values: dict[str, int | bool] = {}
     for name, text in given.items():
         member = QUEUE_MEMBERS.get(name)
@@ -370,7 +430,7 @@ def read_attributes(given: Mapping[str, str], base: QueueAttributes) -> QueueAtt
 
 
 def read_int(name: str, text: str) -> int:
-    """Raises InvalidArgument unless `text` is a number."""
+    """Return the number in `text`; raises InvalidArgument."""
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit() and len(digits) < 12):
         raise InvalidArgument(f"The value of {name} should be a number.")
@@ -378,7 +438,7 @@ def read_int(name: str, text: str) -> int:
 
 
 def read_bool(text: str) -> bool:
-    """Raises InvalidArgument unless `text` is True or False in any case."""
+    """Return the truth value in `text`, True or False in any case; raises InvalidArgument."""
     if text.lower() not in ("true", "false"):
         raise InvalidArgument("The value of LoggingEnabled should be True or False.")
     return text.lower() == "true"

@@ -1,4 +1,4 @@
-"""Topics, their subscriptions, and what a queue gets of a published message.
+"""Topics, their subscriptions, and the notification that a queue gets of a published message.
 
 Sources: https://www.alibabacloud.com/help/en/mns/developer-reference/subscribe and
 https://www.alibabacloud.com/help/doc-detail/27497.htm (contents of a notification).
@@ -7,23 +7,28 @@ https://www.alibabacloud.com/help/doc-detail/27497.htm (contents of a notificati
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from alilocal.core.world import World
 from alilocal.smq.errors import InvalidArgument
 from alilocal.smq.message import body_md5, check_range
+from alilocal.smq.switches import SmqSwitches
 from alilocal.smq.xml import build
 
 NotifyStrategy = Literal["BACKOFF_RETRY", "EXPONENTIAL_DECAY_RETRY"]
 ContentFormat = Literal["XML", "JSON", "SIMPLIFIED"]
+QUEUE_ENDPOINT = re.compile(r"acs:mns:(?P<region>[^:]*):(?P<account>[^/]*):queues/(?P<queue>[^/]+)")
+_URL = re.compile(r"https?://[^/?#]+", re.IGNORECASE)
+_ADDRESS = re.compile(r"(?:mail|sms|push):[^\s]+")
 MOST_TAG_CHARACTERS = 16
 RETENTION_SECONDS = 86_400
 
 
 @dataclass(frozen=True)
 class Published:
-    """A message as it was published; `time` is in seconds since the epoch."""
+    """A published message; `time` is in seconds since the epoch."""
 
     message_id: str
     body: str
@@ -33,7 +38,7 @@ class Published:
 
 @dataclass(frozen=True)
 class SubscriptionAttributes:
-    """How a subscription delivers. `endpoint` is a queue's resource name."""
+    """The attributes of a subscription. `endpoint` names a queue, a URL, or an address of mail or text messages."""
 
     endpoint: str
     filter_tag: str | None = None
@@ -48,17 +53,29 @@ class SubscriptionAttributes:
             raise InvalidArgument("The value of NotifyContentFormat is not valid.")
 
     @property
-    def queue_name(self) -> str:
-        return self.endpoint.rpartition("/")[2]
+    def queue_name(self) -> str | None:
+        """The name of the queue that the endpoint names, or None if it is of another kind."""
+        found = QUEUE_ENDPOINT.fullmatch(self.endpoint)
+        return found["queue"] if found else None
+
+    @property
+    def url(self) -> str | None:
+        """The URL that the endpoint is, or None if it is of another kind."""
+        return self.endpoint if _URL.match(self.endpoint) else None
+
+    @property
+    def is_address(self) -> bool:
+        """Whether the endpoint is an address of mail, text messages or devices."""
+        return _ADDRESS.fullmatch(self.endpoint) is not None
 
     def wants(self, tag: str | None) -> bool:
-        """Whether a message with `tag` passes the filter."""
+        """Return whether a message with `tag` passes the filter."""
         return self.filter_tag is None or self.filter_tag == tag
 
 
 @dataclass
 class Subscription:
-    """A subscription of a topic. `undelivered` counts what could not be put into its queue."""
+    """A subscription of a topic. `undelivered` counts the messages that its endpoint did not accept."""
 
     name: str
     attributes: SubscriptionAttributes
@@ -69,7 +86,7 @@ class Subscription:
 
 @dataclass(frozen=True)
 class TopicAttributes:
-    """What can be set on a topic; the size in bytes."""
+    """The attributes of a topic; the size is in bytes."""
 
     maximum_message_size: int = 65_536
     logging_enabled: bool = False
@@ -80,7 +97,7 @@ class TopicAttributes:
 
 @dataclass
 class Topic:
-    """A topic, everything ever published to it, and its subscriptions by name."""
+    """A topic with all messages that were published to it, and its subscriptions by name."""
 
     name: str
     attributes: TopicAttributes
@@ -90,18 +107,20 @@ class Topic:
     subscriptions: dict[str, Subscription] = field(default_factory=dict)
 
     def message_count(self, now: float) -> int:
-        """How many published messages are still within the retention period."""
+        """Return the number of published messages that are still within the retention period."""
         return sum(message.time > now - RETENTION_SECONDS for message in self.published)
 
 
 def check_tag(name: str, tag: str | None) -> None:
-    """Raises InvalidArgument for a tag that is too long."""
+    """Raise InvalidArgument for a tag that is too long."""
     if tag is not None and len(tag) > MOST_TAG_CHARACTERS:
         raise InvalidArgument(f"The length of {name} should not exceed {MOST_TAG_CHARACTERS}.")
 
 
-def notification(world: World, topic: Topic, subscription: Subscription, message: Published) -> str:
-    """The body that the subscription's queue gets."""
+def notification(
+    world: World[SmqSwitches], topic: Topic, subscription: Subscription, message: Published
+) -> str:
+    """Return the body that the subscription's endpoint gets."""
     form = subscription.attributes.notify_content_format
     if form == "SIMPLIFIED":
         return message.body

@@ -1,7 +1,7 @@
-"""Queues, topics, messages and errors as they are on the wire.
+"""Answers, queues, topics and messages as they are on the wire.
 
-Members: https://www.alibabacloud.com/help/en/mns/developer-reference/api-operations; which of them a client
-cannot do without: aliyun-mns-sdk 1.3.0.
+Members: https://www.alibabacloud.com/help/en/mns/developer-reference/api-operations. Which of them clients need:
+aliyun-mns-sdk 1.3.0.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from alilocal.core.http import Headers, Response, ServiceError
-from alilocal.core.mnsv2 import VERSION
 from alilocal.smq.message import DEFAULT_PRIORITY, Message, Outgoing, Properties
 from alilocal.smq.queue import QUEUE_MEMBERS, Queue, read_int
+from alilocal.smq.signature import VERSION
 from alilocal.smq.topic import RETENTION_SECONDS, Subscription, Topic
 from alilocal.smq.xml import Element, Members, build
 
@@ -21,8 +21,8 @@ Outcome = Message | ServiceError
 def response(
     status: int, request_id: str, root: str | None = None, members: Members = (), headers: Headers = ()
 ) -> Response:
-    """An answer, with the document `root` if one is named."""
-    # Lower case matters: the vendor's SDK looks the request id up as it is written here.
+    """Return an answer, with the document `root` if it is given."""
+    # Lower case matters: the vendor's SDK looks up the name of the request id in this spelling.
     common = (("x-mns-request-id", request_id), ("x-mns-version", VERSION))
     if root is None:
         return Response(status, (*common, *headers))
@@ -31,7 +31,7 @@ def response(
 
 
 def error_response(error: ServiceError, request_id: str, host: str) -> Response:
-    """An error, with all four members that clients need."""
+    """Return an error with the four members that clients need."""
     members = [
         ("Code", error.code),
         ("Message", error.message),
@@ -42,16 +42,16 @@ def error_response(error: ServiceError, request_id: str, host: str) -> Response:
 
 
 def read_outgoing(element: Element) -> Outgoing:
-    """The message that a sender's `<Message>` describes, not yet checked; raises InvalidArgument."""
-    delay = element.get("DelaySeconds")
-    priority = element.get("Priority")
+    """Read the message in a sender's `<Message>`, whose limits are not checked yet; raises InvalidArgument."""
+    delay = text_of(element, "DelaySeconds")
+    priority = text_of(element, "Priority")
     return Outgoing(
-        element.get("MessageBody") or "",
+        text_of(element, "MessageBody") or "",
         None if delay is None else read_int("DelaySeconds", delay),
         DEFAULT_PRIORITY if priority is None else read_int("Priority", priority),
-        element.get("MessageGroupId"),
-        _read_properties(element.child("UserProperties"), "PropertyValue"),
-        _read_properties(element.child("SystemProperties"), "SystemPropertyValue"),
+        text_of(element, "MessageGroupId"),
+        _read_properties(element.find("UserProperties"), "PropertyValue"),
+        _read_properties(element.find("SystemProperties"), "SystemPropertyValue"),
     )
 
 
@@ -59,44 +59,44 @@ def _read_properties(element: Element | None, item: str) -> Properties:
     if element is None:
         return ()
     return tuple(
-        (found.get("Name") or "", found.get("Value") or "", found.get("Type") or "STRING")
-        for found in element.all(item)
+        (text_of(found, "Name") or "", text_of(found, "Value") or "", text_of(found, "Type") or "STRING")
+        for found in element.findall(item)
     )
 
 
 def sent(message_id: str, body_md5: str) -> list[tuple[str, str | Members]]:
-    """What a sender learns of its message."""
+    """Return the members of the answer to a sender."""
     return [("MessageId", message_id), ("MessageBodyMD5", body_md5)]
 
 
 def sent_outcome(outcome: Outcome) -> list[tuple[str, str | Members]]:
-    """One message of a batch: sent, or refused."""
+    """Return the members for one message of a batch: sent, or refused."""
     if isinstance(outcome, ServiceError):
         return [("ErrorCode", outcome.code), ("ErrorMessage", outcome.message)]
     return sent(outcome.message_id, outcome.body_md5)
 
 
 def refused_handle(handle: str, error: ServiceError) -> list[tuple[str, str | Members]]:
-    """A receipt handle of a batch that could not be deleted."""
+    """Return the members for a receipt handle of a batch that could not be deleted."""
     return [("ErrorCode", error.code), ("ErrorMessage", error.message), ("ReceiptHandle", handle)]
 
 
 def received(message: Message) -> list[tuple[str, str | Members]]:
-    """A message for the one who received it."""
+    """Return the members of a received message."""
     return [
         ("MessageId", message.message_id),
         ("ReceiptHandle", message.receipt_handle or ""),
-        *_content(message),
-        ("NextVisibleTime", milliseconds(message.visible_at)),
+        *_content(message, [("NextVisibleTime", milliseconds(message.visible_at))]),
     ]
 
 
 def peeked(message: Message) -> list[tuple[str, str | Members]]:
-    """A message for one who only looks: without a handle."""
+    """Return the members of a message that was only looked at: there is no receipt handle."""
     return [("MessageId", message.message_id), *_content(message)]
 
 
-def _content(message: Message) -> list[tuple[str, str | Members]]:
+def _content(message: Message, own: Members = ()) -> list[tuple[str, str | Members]]:
+    """Return the members of a message, with `own` ones of the operation among them."""
     first = message.enqueue_time if message.first_dequeue_time is None else message.first_dequeue_time
     members: list[tuple[str, str | Members]] = [
         ("MessageBody", message.body),
@@ -105,13 +105,15 @@ def _content(message: Message) -> list[tuple[str, str | Members]]:
         ("FirstDequeueTime", milliseconds(first)),
         ("DequeueCount", str(message.dequeue_count)),
         ("Priority", str(message.priority)),
+        *own,
     ]
     if message.group_id:
         members.append(("MessageGroupId", message.group_id))
-    if message.user_properties:
-        members.append(("UserProperties", _properties("PropertyValue", message.user_properties)))
     if message.system_properties:
         members.append(("SystemProperties", _properties("SystemPropertyValue", message.system_properties)))
+    # The last one, because some readers skip everything behind it.
+    if message.user_properties:
+        members.append(("UserProperties", _properties("PropertyValue", message.user_properties)))
     return members
 
 
@@ -120,7 +122,7 @@ def _properties(item: str, properties: Properties) -> Members:
 
 
 def queue_members(queue: Queue) -> list[tuple[str, str | Members]]:
-    """A queue's attributes and counters."""
+    """Return a queue's attributes and counters."""
     states = [message.state for message in queue.messages]
     return [
         ("QueueName", queue.name),
@@ -133,7 +135,7 @@ def queue_members(queue: Queue) -> list[tuple[str, str | Members]]:
 
 
 def topic_members(topic: Topic, now: float) -> list[tuple[str, str | Members]]:
-    """A topic's attributes and counter."""
+    """Return a topic's attributes and counter."""
     return [
         ("TopicName", topic.name),
         *_times(topic.create_time, topic.last_modify_time),
@@ -147,7 +149,7 @@ def topic_members(topic: Topic, now: float) -> list[tuple[str, str | Members]]:
 def subscription_members(
     owner: str, topic: str, subscription: Subscription
 ) -> list[tuple[str, str | Members]]:
-    """A subscription's attributes; without `FilterTag` if it takes everything."""
+    """Return a subscription's attributes; without `FilterTag` if it has no filter."""
     attributes = subscription.attributes
     return [
         ("TopicOwner", owner),
@@ -161,22 +163,28 @@ def subscription_members(
     ]
 
 
+def text_of(element: Element, name: str) -> str | None:
+    """Return the text of the first child `name`, or None if it is missing or empty."""
+    return element.findtext(name) or None
+
+
 def flat(element: Element) -> dict[str, str]:
-    """The texts of an element's children, by name; empty ones are left out."""
-    return {child.name: child.text.strip() for child in element.children if child.text.strip()}
+    """Return the texts of an element's children, by name; empty ones are left out."""
+    texts = ((child.tag, (child.text or "").strip()) for child in element)
+    return {name: text for name, text in texts if text}
 
 
 def milliseconds(moment: float) -> str:
-    """Seconds since the epoch as milliseconds."""
+    """Return seconds since the epoch as milliseconds."""
     return str(round(moment * 1000))
 
 
 def each(item: str, rows: Sequence[Members]) -> Members:
-    """Every row as an element `item`."""
+    """Return every row as an element `item`."""
     return [(item, row) for row in rows]
 
 
 def _times(created: float, modified: float) -> tuple[tuple[str, str], tuple[str, str]]:
-    # In seconds, unlike the times of messages: so the examples of help/doc-detail/35131.htm, though its
-    # newer text says milliseconds.
+    # In seconds, unlike the times of messages: the examples of help/doc-detail/35131.htm do so, although its newer
+    # text says milliseconds.
     return (("CreateTime", str(int(created))), ("LastModifyTime", str(int(modified))))

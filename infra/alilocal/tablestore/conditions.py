@@ -1,6 +1,6 @@
-"""Conditions and filters: what must hold of a row.
+"""Conditions and filters on a row.
 
-A column that is missing passes or fails by the flag that the SDK calls `pass_if_missing`, negated on the wire.
+For a missing column, the flag that the SDK calls `pass_if_missing` decides; it is negated on the wire.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _COMPARISONS: dict[int, Callable[..., bool]] = {
 _CASTS: dict[int, Callable[[str], Value]] = {0: int, 1: float, 3: str}
 
 Columns = Mapping[str, Mapping[int, Value]]
-"""The versions of each column, newest first, by their timestamps."""
+"""The versions of each column by timestamp, newest first."""
 
 
 def holds(condition: Message, columns: Columns, *, exists: bool) -> bool:
-    """Whether a row with `columns`, or one that does not exist, meets `condition`; raises ParameterInvalid."""
+    """Return whether a row meets `condition`; `exists` says if it exists. Raises ParameterInvalid."""
     expectation = condition.number(1)
     if expectation not in (IGNORE, _EXPECT_EXIST, EXPECT_NOT_EXIST):
         raise ParameterInvalid("Invalid row existence expectation.")
@@ -42,7 +42,7 @@ def holds(condition: Message, columns: Columns, *, exists: bool) -> bool:
 
 
 def passes(condition: Message, columns: Columns) -> bool:
-    """Whether `columns` meet a filter."""
+    """Return whether `columns` meet a filter; raises ParameterInvalid."""
     kind, inner = condition.number(1), condition.message(2)
     if kind == _SINGLE:
         return _compared(inner, columns)
@@ -65,12 +65,12 @@ def _compared(single: Message, columns: Columns) -> bool:
         values = values[:1]
     if single.has(6):
         values = _extracted(single.message(6), values)
-    # What the service makes of another type is not documented.
+    # How the service compares values of different types is not documented.
     return any(type(value) is type(wanted) and compare(value, wanted) for value in values)
 
 
 def _extracted(rule: Message, values: Sequence[KeyValue]) -> Sequence[KeyValue]:
-    """What the first group of the rule's regular expression finds in texts, as the rule's type."""
+    """Return what the first group of the rule's regular expression matches in texts, converted to the rule's type."""
     cast = _CASTS.get(rule.number(2))
     try:
         pattern = re.compile(rule.text(1))

@@ -1,4 +1,4 @@
-"""Tablestore's errors, each with the code and HTTP status that it documents.
+"""Tablestore's errors, with their documented codes and HTTP statuses.
 
 Source: https://help.aliyun.com/en/tablestore/developer-reference/error-codes.
 """
@@ -11,6 +11,13 @@ from alilocal.core.http import ServiceError
 class ParameterInvalid(ServiceError):
     def __init__(self, message: str) -> None:
         super().__init__(400, "OTSParameterInvalid", message)
+
+
+class NotHere(ParameterInvalid):
+    """A call needs a feature of the service that the local cloud does not have."""
+
+    def __init__(self, feature: str, cause: str) -> None:
+        super().__init__(f"The local cloud has no {feature}: {cause} is not supported.")
 
 
 class InvalidKey(ServiceError):
@@ -48,6 +55,20 @@ class TableExists(ServiceError):
 class TooManyTables(ServiceError):
     def __init__(self) -> None:
         super().__init__(403, "OTSQuotaExhausted", "Number of tables exceeded the quota.")
+
+
+class TooFrequent(ServiceError):
+    """Operations on tables exceed a rate limit."""
+
+    def __init__(self) -> None:
+        super().__init__(403, "OTSQuotaExhausted", "Too frequent table operations.")
+
+
+class NotEnoughCapacity(ServiceError):
+    """Operations on rows exceed a rate limit."""
+
+    def __init__(self) -> None:
+        super().__init__(403, "OTSNotEnoughCapacityUnit", "Remaining capacity unit is not enough.")
 
 
 class MethodNotAllowed(ServiceError):

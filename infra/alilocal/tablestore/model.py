@@ -1,7 +1,7 @@
 """Tables and their rows.
 
-A cell keeps its newest versions by timestamp; what is older than the table's time to live cannot be read, and a row
-without a readable cell is not there. Time to live: https://help.aliyun.com/en/tablestore/data-versions-and-ttl.
+A cell keeps its newest versions by timestamp. Versions older than the table's time to live cannot be read, and a row
+without a readable cell does not exist. Source: https://help.aliyun.com/en/tablestore/data-versions-and-ttl.
 """
 
 from __future__ import annotations
@@ -12,12 +12,7 @@ from dataclasses import dataclass, field
 
 from alilocal.core.clock import CloudClock
 from alilocal.core.snapshot import TRANSIENT
-from alilocal.tablestore.errors import (
-    InvalidKey,
-    NoSuchTable,
-    ParameterInvalid,
-    TableExists,
-)
+from alilocal.tablestore.errors import InvalidKey, NoSuchTable, ParameterInvalid, TableExists
 from alilocal.tablestore.plainbuffer import Bound, Cell, KeyValue, Operation, Value
 
 INTEGER, STRING, BINARY = 1, 2, 3
@@ -42,7 +37,7 @@ Versions = dict[int, Value]
 
 @dataclass(frozen=True)
 class Options:
-    """Of a table: time to live in seconds (-1: none), versions of a cell, and whether UpdateRow is allowed."""
+    """A table's options: time to live in seconds (-1: unlimited), versions per cell, whether UpdateRow is allowed."""
 
     time_to_live: int = -1
     max_versions: int = 1
@@ -50,6 +45,7 @@ class Options:
     allow_update: bool = True
 
     def check(self) -> None:
+        """Raise ParameterInvalid for values that are not allowed."""
         if self.time_to_live != -1 and self.time_to_live < _LEAST_TIME_TO_LIVE:
             raise ParameterInvalid(f"Invalid time to live: it must be -1 or at least {_LEAST_TIME_TO_LIVE}.")
         if self.max_versions <= 0:
@@ -58,10 +54,10 @@ class Options:
 
 @dataclass
 class Table:
-    """A table: its key's columns by name and type, and its rows by key.
+    """A table: the columns of its primary key by name and type, and its rows by key.
 
-    `automatic` is the key's column that the service numbers, `numbers` the last number it gave. `defined` are columns
-    that were declared, which binds nobody; nor does the reserved `throughput`, units of reading and of writing.
+    `automatic` is the key column that the service numbers, and `numbers` the last number that it assigned. `defined`
+    are the declared columns and `throughput` the reserved units of reading and writing; neither has an effect here.
     """
 
     name: str
@@ -76,12 +72,12 @@ class Table:
 
     @property
     def rows(self) -> dict[Key, dict[str, Value]]:
-        """What is there now: the newest values by key."""
+        """The rows that exist now: the newest value of each column, by key."""
         found = {key: self.columns(key) for key in self._rows}
         return {key: columns for key, columns in found.items() if columns is not None}
 
     def columns(self, key: Key) -> dict[str, Value] | None:
-        """The newest value of each column that can be read; None if there is no such row."""
+        """Return the newest readable value of each column, or None if the row does not exist."""
         versions = self.versions(key)
         return (
             {name: next(iter(kept.values())) for name, kept in versions.items()}
@@ -90,7 +86,7 @@ class Table:
         )
 
     def versions(self, key: Key) -> dict[str, Versions] | None:
-        """The versions of each column that can be read, newest first."""
+        """Return the readable versions of each column, newest first, or None if the row does not exist."""
         row = self._rows.get(key)
         if row is None:
             return None
@@ -98,12 +94,22 @@ class Table:
         found = {name: new for name, kept in row.items() if (new := _newest(kept, least, most))}
         return found if found or not row else None
 
+    def copied_rows(self) -> dict[Key, dict[str, Versions]]:
+        """Return a copy of all rows, which later writes do not change."""
+        return {
+            key: {name: dict(versions) for name, versions in row.items()} for key, row in self._rows.items()
+        }
+
+    def restore_rows(self, rows: dict[Key, dict[str, Versions]]) -> None:
+        """Replace all rows by those of `copied_rows`."""
+        self._rows = rows
+
     def holds(self, key: Key) -> bool:
-        """Whether there is such a row, be it one that has expired and is not removed yet."""
+        """Return whether the row is stored, even if it has expired and is not removed yet."""
         return key in self._rows
 
     def numbered(self, cell: Cell) -> Cell:
-        """A cell of a key, with the next number if it asks for it; they grow, with gaps."""
+        """Return a key's cell, with the next number if the service must assign one. Numbers grow, with gaps."""
         if cell.value is not Bound.AUTO or cell.name != self.automatic:
             return cell
         self.numbers = max(self.numbers + 1, self.clock.now_ms() * 1000)
@@ -114,7 +120,7 @@ class Table:
         return -1 if ttl < 0 else self.clock.now_ms() - ttl * 1000
 
     def key_of(self, cells: Sequence[Cell], *, bounds: bool = False) -> tuple[KeyValue, ...]:
-        """The key in `cells`, which must fit the schema; raises InvalidKey."""
+        """Return the key in `cells`; raises InvalidKey if it does not fit the schema."""
         if len(cells) != len(self.schema):
             raise InvalidKey(f"Validate PK size fail. Input: {len(cells)}, Meta: {len(self.schema)}.")
         for cell, (name, kind) in zip(cells, self.schema, strict=True):
@@ -131,8 +137,8 @@ class Table:
         return tuple(cell.value for cell in cells if cell.value is not None)
 
     def put(self, key: Key, cells: Sequence[Cell]) -> None:
-        """Replace the row."""
-        check_names(cells)
+        """Replace the row; raises ParameterInvalid."""
+        check_cells(cells)
         row: dict[str, Versions] = {}
         now = self.clock.now_ms()
         for cell in cells:
@@ -140,12 +146,12 @@ class Table:
         self._rows[key] = row
 
     def update(self, key: Key, cells: Sequence[Cell]) -> None:
-        """Change the cells that are named; the row is made if it is not there."""
+        """Change the given cells, creating the row if it does not exist; raises ParameterInvalid."""
         if not self.options.allow_update:
             raise ParameterInvalid("UpdateRow is forbidden.")
         if not cells:
             raise ParameterInvalid("Invalid update row request: missing cells in request")
-        check_names(cells)
+        check_cells(cells)
         before, now = self.versions(key), self.clock.now_ms()
         row = {name: dict(kept) for name, kept in (before or {}).items()}
         for cell in cells:
@@ -158,17 +164,18 @@ class Table:
             else:
                 self._put_cell(row, cell, now)
         row = {name: kept for name, kept in row.items() if kept}
-        # Deletions make no row, but leave the key of one that was there.
+        # Deleting cells does not create a row, but an existing row keeps its key without any cell.
         if row or before is not None:
             self._rows[key] = row
 
     def delete(self, key: Key) -> None:
+        """Delete the row, if it exists."""
         self._rows.pop(key, None)
 
     def between(
         self, start: tuple[KeyValue, ...], end: tuple[KeyValue, ...], *, backward: bool
     ) -> Iterator[Key]:
-        """Keys of rows from `start` on, which is included, to `end`, which is not; in order."""
+        """Return the keys of rows from `start` to before `end`, in order; raises ParameterInvalid."""
         low, high = _order(start), _order(end)
         if (low <= high) if backward else (low >= high):
             direction = "BACKWARD" if backward else "FORWARD"
@@ -191,7 +198,7 @@ class Table:
         row[cell.name] = dict(sorted(kept.items(), reverse=True)[: self.options.max_versions])
 
     def _version(self, timestamp: int, now: int) -> int:
-        """A version that a writer chose; raises ParameterInvalid if it is far from now, or would expire at once."""
+        """Return a version chosen by a writer; raises ParameterInvalid if it is too far from now."""
         deviation = self.options.deviation * 1000
         if not max(now - deviation, self._oldest()) <= timestamp < now + deviation:
             raise ParameterInvalid(f"The version {timestamp} of a cell is too far from the present time.")
@@ -199,7 +206,7 @@ class Table:
 
 
 class Tables:
-    """The tables of the instance."""
+    """The tables of the instance: `create(name, schema)`, `get(name)`, `delete(name)`, `list()`."""
 
     def __init__(self, clock: CloudClock) -> None:
         self._clock = clock
@@ -214,9 +221,9 @@ class Tables:
         automatic: str | None = None,
         defined: Sequence[tuple[str, int]] = (),
     ) -> Table:
-        """A new table whose key has the columns `schema`, by name and type, of which the cloud numbers `automatic`.
+        """Create a table whose primary key has the columns `schema`, each a pair of name and type.
 
-        Raises TableExists and ParameterInvalid.
+        `automatic` names a column that the service numbers. Raises TableExists and ParameterInvalid.
         """
         if (
             not _NAME.fullmatch(name)
@@ -239,24 +246,27 @@ class Tables:
         return table
 
     def get(self, name: str) -> Table:
-        """Raises NoSuchTable."""
+        """Return a table; raises NoSuchTable."""
         if name not in self._by_name:
             raise NoSuchTable
         return self._by_name[name]
 
     def delete(self, name: str) -> None:
+        """Delete a table; raises NoSuchTable."""
         self.get(name)
         del self._by_name[name]
 
     def restore(self, tables: Sequence[Table]) -> None:
-        """Have `tables`, and no other."""
+        """Replace all tables."""
         self._by_name = {table.name: table for table in tables}
 
     def list(self) -> list[str]:
+        """Return the names of all tables, sorted."""
         return sorted(self._by_name)
 
 
-def check_names(cells: Sequence[Cell]) -> None:
+def check_cells(cells: Sequence[Cell]) -> None:
+    """Raise ParameterInvalid for too many cells, invalid names and values that are too long."""
     if len(cells) > _MOST_COLUMNS:
         raise ParameterInvalid("The number of columns from the request exceeds the limit.")
     for cell in cells:
@@ -267,7 +277,7 @@ def check_names(cells: Sequence[Cell]) -> None:
 
 
 def size_of(cell: Cell) -> int:
-    """Bytes of its name and value, as the service counts them."""
+    """Return the size of a cell's name and value in bytes, as the service counts them."""
     value = cell.value
     if isinstance(value, str):
         return _length(cell.name) + _length(value)
@@ -275,7 +285,7 @@ def size_of(cell: Cell) -> int:
 
 
 def _exceeds(value: KeyValue | None, most: int) -> bool:
-    """Whether it takes more than `most` bytes; a character takes up to four."""
+    """Return whether a value takes more than `most` bytes; a character takes up to four."""
     if not isinstance(value, (str, bytes)) or len(value) <= most // 4:
         return False
     return (_length(value) if isinstance(value, str) else len(value)) > most
@@ -286,21 +296,21 @@ def _length(text: str) -> int:
 
 
 def _newest(kept: Versions, least: float, most: int) -> Versions:
-    """Of versions those after `least`, newest first, up to `most`."""
+    """Return the versions after `least`, newest first, up to `most`."""
     if len(kept) == 1:
         return kept if next(iter(kept)) > least else {}
     return dict(sorted(((at, value) for at, value in kept.items() if at > least), reverse=True)[:most])
 
 
 def _order(key: Sequence[KeyValue]) -> list[tuple[int, KeyValue]]:
-    """Sorts keys as the service does: texts by their bytes, the ends of a range around everything."""
+    """Return the sort key of a primary key: texts sort by their bytes, and bounds enclose all values."""
     return [
-        (0, 0) if value is Bound.LEAST else (2, 0) if value is Bound.MOST else (1, _plain(value))
+        (0, 0) if value is Bound.LEAST else (2, 0) if value is Bound.MOST else (1, _sortable(value))
         for value in key
     ]
 
 
-def _plain(value: KeyValue) -> KeyValue:
+def _sortable(value: KeyValue) -> KeyValue:
     return value.encode() if isinstance(value, str) else value
 
 

@@ -1,4 +1,4 @@
-"""PlainBuffer: rows as bytes, as the official SDK writes and reads them."""
+"""PlainBuffer: the form of rows, as the official SDK writes and reads it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from alilocal.tablestore.errors import ParameterInvalid
-from alilocal.tablestore.proto import decoded
+from alilocal.tablestore.proto import decode_text
 
 HEADER = 0x75
 _KEY, _ATTRIBUTES, _CELL, _NAME, _VALUE, _OPERATION, _TIMESTAMP, _DELETED, _ROW_CRC, _CELL_CRC = range(1, 11)
@@ -19,7 +19,7 @@ _PERIOD = 127
 
 
 class Bound(Enum):
-    """Values that stand for no value: the ends of a range, and a number that the service gives."""
+    """Placeholders for a value: the ends of a range, and a number that the service assigns."""
 
     LEAST = _LEAST
     MOST = _MOST
@@ -27,7 +27,7 @@ class Bound(Enum):
 
 
 class Operation(Enum):
-    """What an update does with a cell, unless it puts it."""
+    """What an update does with a cell if it does not write a value."""
 
     DELETE_ALL = 1
     DELETE_ONE = 3
@@ -39,7 +39,7 @@ KeyValue = Value | Bound
 
 
 class Cell(NamedTuple):
-    """A column of a row; `timestamp` is its version, in milliseconds."""
+    """A column of a row; `timestamp` is its version in milliseconds."""
 
     name: str
     value: KeyValue | None
@@ -57,7 +57,7 @@ class Row:
 
 
 def crc8(data: bytes, crc: int = 0) -> int:
-    """CRC-8 with the polynomial 0x07."""
+    """Return the CRC-8 of `data` with the polynomial 0x07, starting from `crc`."""
     if not crc and len(data) > _PERIOD:
         data = _folded(data)
     table = _CRC
@@ -67,8 +67,11 @@ def crc8(data: bytes, crc: int = 0) -> int:
 
 
 def _folded(data: bytes) -> bytes:
-    """A period's bytes with the checksum of `data`, which is many times as long: x to the 127th is 1 modulo the
-    polynomial, so bytes that are 127 apart count alike."""
+    """Return 127 bytes with the same checksum as the longer `data`.
+
+    x to the power of 127 is 1 modulo the polynomial, so bytes that are 127 apart have the same effect and can be
+    combined. Folding by big integers is faster than a loop over all bytes in Python.
+    """
     head = len(data) % _PERIOD
     total = int.from_bytes(data[:head], "big")
     for at in range(head, len(data), _PERIOD):
@@ -86,7 +89,7 @@ _CRC = tuple(map(_crc_of, range(256)))
 
 
 def decode_row(data: bytes) -> Row:
-    """The one row in `data`; raises ParameterInvalid."""
+    """Return the one row in `data`; raises ParameterInvalid."""
     if int.from_bytes(data[:4], "little") != HEADER:
         raise _broken()
     try:
@@ -110,7 +113,8 @@ def _row_of(data: bytes) -> Row:
         elif tag == _DELETED:
             row.deleted = True
         elif tag == _ROW_CRC:
-            if data[at] != _CRC[crc ^ row.deleted] or at + 1 < len(data):
+            # The SDK for Node.js has a zero too many behind the checksum for each value without a content.
+            if data[at] != _CRC[crc ^ row.deleted] or any(data[at + 1 :]):
                 raise _broken()
             return row
         else:
@@ -118,7 +122,7 @@ def _row_of(data: bytes) -> Row:
 
 
 def _cell_of(data: bytes, at: int) -> tuple[Cell, int, int]:
-    """The cell from `at` on, its checksum, which must be right, and where it ends."""
+    """Return the cell that begins at `at`, its verified checksum, and where it ends."""
     name = variant = stamp = operation = b""
     while (tag := data[at]) != _CELL_CRC:
         if tag == _NAME:
@@ -135,7 +139,7 @@ def _cell_of(data: bytes, at: int) -> tuple[Cell, int, int]:
     if check != crc8(name + variant + stamp + operation):
         raise _broken()
     cell = Cell(
-        decoded(name),
+        decode_text(name),
         decode_variant(variant) if variant else None,
         int.from_bytes(stamp, "little", signed=True) if stamp else None,
         _operation(operation[0]) if operation else None,
@@ -144,7 +148,7 @@ def _cell_of(data: bytes, at: int) -> tuple[Cell, int, int]:
 
 
 def _sized(data: bytes, at: int) -> tuple[bytes, int]:
-    """What follows its own length, and where it ends."""
+    """Return the bytes that follow their length, and where they end."""
     start = at + 4
     end = start + int.from_bytes(data[at:start], "little")
     if end > len(data):
@@ -153,7 +157,7 @@ def _sized(data: bytes, at: int) -> tuple[bytes, int]:
 
 
 def decode_variant(data: bytes) -> KeyValue:
-    """The value in `data`, which has neither tag nor length in front; raises ParameterInvalid."""
+    """Return the value in `data`, without a tag and a length in front; raises ParameterInvalid."""
     try:
         return _variant_of(data)
     except (IndexError, struct.error):
@@ -163,7 +167,7 @@ def decode_variant(data: bytes) -> KeyValue:
 def _variant_of(data: bytes) -> KeyValue:
     kind = data[0]
     if kind == _STRING:
-        return decoded(_sized(data, 1)[0])
+        return decode_text(_sized(data, 1)[0])
     if kind == _INTEGER:
         number: int = struct.unpack_from("<q", data, 1)[0]
         return number
@@ -180,7 +184,7 @@ def _variant_of(data: bytes) -> KeyValue:
 
 
 def encode_rows(rows: Iterable[tuple[Iterable[Cell], Iterable[Cell]]]) -> bytes:
-    """Keys and cells of rows, behind one header; empty without a row."""
+    """Return rows, each given by its key and its cells, behind one header; empty without a row."""
     out = b"".join(_row(list(key), list(cells)) for key, cells in rows)
     return struct.pack("<I", HEADER) + out if out else b""
 

@@ -1,4 +1,7 @@
-"""Protocol Buffers, as far as Tablestore's messages need them: numbers and length-delimited fields."""
+"""Protocol Buffers, as far as Tablestore's messages need them: numbers and length-delimited fields.
+
+The official runtime would be a dependency for a dozen small messages.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,13 @@ _MOST_BITS = 63
 
 
 class Message:
-    """The fields of a message, by number. Raises ParameterInvalid for bytes that are none."""
+    """The fields of a message, by number. Raises ParameterInvalid for bytes that are not a message."""
 
     def __init__(self, data: bytes) -> None:
         self._fields: dict[int, list[int | bytes]] = {}
         at, end = 0, len(data)
         while at < end:
-            # Nearly all numbers are of one byte.
+            # Nearly all numbers take one byte: reading them here saves most of the calls.
             tag, at = (data[at], at + 1) if data[at] < 0x80 else read_varint(data, at)
             wire = tag & 7
             if wire in (0, 2):
@@ -35,38 +38,48 @@ class Message:
             raise ParameterInvalid("The request is not well-formed.")
 
     def has(self, number: int) -> bool:
+        """Return whether the field is present."""
         return number in self._fields
 
     def number(self, number: int, default: int = 0) -> int:
-        """A number, with its sign."""
-        value = self._fields.get(number, [default])[-1]
+        """Return a field that is a signed number, or `default` if it is missing."""
+        if number not in self._fields:
+            return default
+        value = self._fields[number][-1]
         if not isinstance(value, int):
             raise ParameterInvalid("The request is not well-formed.")
         return value - (1 << 64) if value >> _MOST_BITS else value
 
     def data(self, number: int) -> bytes:
+        """Return a field that is bytes, empty if it is missing."""
         value = self._fields.get(number, [b""])[-1]
         if not isinstance(value, bytes):
             raise ParameterInvalid("The request is not well-formed.")
         return value
 
-    def all(self, number: int) -> list[bytes]:
+    def values(self, number: int) -> list[bytes]:
+        """Return all values of a repeated field."""
         return [value for value in self._fields.get(number, ()) if isinstance(value, bytes)]
 
     def text(self, number: int) -> str:
-        return decoded(self.data(number))
+        """Return a field that is text, empty if it is missing."""
+        return decode_text(self.data(number))
 
     def texts(self, number: int) -> list[str]:
-        return [decoded(value) for value in self.all(number)]
+        """Return all texts of a repeated field."""
+        return [decode_text(value) for value in self.values(number)]
 
     def message(self, number: int) -> Message:
+        """Return a field that is a message, without fields if it is missing."""
         return Message(self.data(number))
 
     def messages(self, number: int) -> list[Message]:
-        return [Message(value) for value in self.all(number)]
+        """Return all messages of a repeated field."""
+        return [Message(value) for value in self.values(number)]
 
 
-def decoded(data: bytes) -> str:
+def decode_text(data: bytes) -> str:
+    """Return UTF-8 as text; raises ParameterInvalid."""
     try:
         return data.decode()
     except UnicodeDecodeError:
@@ -74,7 +87,7 @@ def decoded(data: bytes) -> str:
 
 
 def read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """A number, and where it ends."""
+    """Return the number that begins at `at`, and where it ends."""
     if at < len(data) and data[at] < 0x80:
         return data[at], at + 1
     value = shift = 0
@@ -89,7 +102,7 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def encode(fields: Mapping[int, int | bytes | str | Sequence[bytes]]) -> bytes:
-    """A message of `fields`: numbers, texts, bytes, or several bytes for one that is repeated."""
+    """Return a message of `fields`: numbers, texts, bytes, or a sequence of bytes for a repeated field."""
     out = bytearray()
     for number, value in fields.items():
         if isinstance(value, int):

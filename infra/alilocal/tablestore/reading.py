@@ -1,7 +1,7 @@
-"""Which cells of a row a read brings.
+"""The selection of the cells that a read returns.
 
-Parameters: https://help.aliyun.com/en/tablestore/developer-reference/getrow. A filter sees what the other parameters
-leave of the row: https://www.alibabacloud.com/help/doc-detail/67671.htm.
+Parameters: https://help.aliyun.com/en/tablestore/developer-reference/getrow. A filter is applied to the cells that
+the other parameters select: https://www.alibabacloud.com/help/doc-detail/67671.htm.
 """
 
 from __future__ import annotations
@@ -15,12 +15,16 @@ from alilocal.tablestore.plainbuffer import Cell
 from alilocal.tablestore.proto import Message
 
 _LATEST = 2**63
+_SPECIFIC_TIME = 3
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What a read asks for: `names` (all if empty) from `first` to before `last`, of each up to `most` versions from
-    `since` to before `until`; and a filter of rows."""
+    """The parameters of a read.
+
+    Selected are columns in `names` (all if empty) from `first` to before `last`, and up to `most` versions of each
+    from `since` to before `until`. `keep` is a filter on rows. `restricted` is True unless all columns are requested.
+    """
 
     names: frozenset[str]
     first: str
@@ -32,14 +36,16 @@ class Selection:
     keep: Message | None
 
     @classmethod
-    def of(cls, request: Message, *, names: int, versions: int, keep: int) -> Selection:
-        """That of `request`, whose members have these numbers, and those after them; raises ParameterInvalid."""
+    def read(cls, request: Message, *, names: int, versions: int, keep: int) -> Selection:
+        """Read the selection of `request`, in which the given members have these numbers; raises ParameterInvalid."""
         times, first, last = versions - 1, keep + 1, keep + 2
         if not request.has(versions) and not request.has(times):
             raise ParameterInvalid("No version condition is specified while querying row.")
         most = request.number(versions) if request.has(versions) else None
         if most is not None and most <= 0:
             raise ParameterInvalid("The max versions must be greater than 0.")
+        if most is not None and request.message(times).has(_SPECIFIC_TIME):
+            raise ParameterInvalid("The max versions and a specific time must not be set together.")
         since, until = _times(request.message(times)) if request.has(times) else (0, _LATEST)
         return cls(
             frozenset(request.texts(names)),
@@ -48,20 +54,17 @@ class Selection:
             most,
             since,
             until,
-            restricted=any(request.has(number) for number in (names, times, first, last)),
+            restricted=any(request.has(number) for number in (names, first, last)),
             keep=request.message(keep) if request.has(keep) else None,
         )
 
     def cells(self, row: dict[str, Versions]) -> list[Cell] | None:
-        """The cells of `row` by name, newest first; None if the row does not come back."""
-        columns = {
-            name: found
-            for name, kept in sorted(row.items())
-            if self._wants(name) and (found := self._of(kept))
-        }
-        # Of a row that has none of what is asked for, nothing comes back.
-        if self.restricted and not columns:
+        """Return the selected cells by name, newest first, or None if the row is not returned."""
+        wanted = {name: kept for name, kept in sorted(row.items()) if self._wants(name)}
+        # A row without any of the requested columns is not returned. One without any of the requested versions is.
+        if self.restricted and not wanted:
             return None
+        columns = {name: found for name, kept in wanted.items() if (found := self._versions(kept))}
         if self.keep is not None and self.keep.number(1) == PAGINATION:
             columns = _page(self.keep.message(2), columns)
         elif self.keep is not None and not passes(self.keep, columns):
@@ -72,15 +75,15 @@ class Selection:
         named = not self.names or name in self.names
         return named and self.first <= name and (self.last is None or name < self.last)
 
-    def _of(self, kept: Versions) -> Versions:
+    def _versions(self, kept: Versions) -> Versions:
         found = [(at, value) for at, value in kept.items() if self.since <= at < self.until]
         return dict(found[: self.most])
 
 
 def _times(given: Message) -> tuple[int, int]:
-    """From when to before when, in milliseconds."""
-    if given.has(3):
-        return given.number(3), given.number(3) + 1
+    """Return the start and the end of a time range in milliseconds; the end is excluded."""
+    if given.has(_SPECIFIC_TIME):
+        return given.number(_SPECIFIC_TIME), given.number(_SPECIFIC_TIME) + 1
     since, until = given.number(1), given.number(2, _LATEST)
     if since >= until:
         raise ParameterInvalid("The start of a time range must be less than its end.")
@@ -88,7 +91,7 @@ def _times(given: Message) -> tuple[int, int]:
 
 
 def _page(asked: Message, columns: dict[str, Versions]) -> dict[str, Versions]:
-    """Columns from an offset on, up to a limit."""
+    """Return the columns from an offset on, up to a limit."""
     offset, limit = asked.number(1), asked.number(2)
     if offset < 0 or limit <= 0:
         raise ParameterInvalid("The offset or limit of a column pagination filter is not valid.")

@@ -1,4 +1,4 @@
-"""Operations of Tablestore that tablestore 6.4.8 has and the local cloud has not."""
+"""The operations of tablestore 6.4.8 that the local cloud does not have."""
 
 from __future__ import annotations
 
@@ -64,3 +64,15 @@ UNSUPPORTED = (
     "UpdateTimeseriesMeta",
     "UpdateTimeseriesTable",
 )
+
+FEATURES = {
+    **dict.fromkeys(("StartLocalTransaction", "CommitTransaction", "AbortTransaction"), "transactions"),
+    **dict.fromkeys(("CreateIndex", "DropIndex"), "secondary indexes"),
+    **dict.fromkeys(("ListStream", "DescribeStream", "GetShardIterator", "GetStreamRecord"), "streams"),
+    **{
+        name: "search indexes"
+        for name in UNSUPPORTED
+        if name in ("Search", "ParallelScan") or "SearchIndex" in name
+    },
+}
+"""What the local cloud lacks, by the operation that needs it."""

@@ -1,0 +1,116 @@
+"""InvokeFunction: synchronous and asynchronous calls of a function.
+
+Headers: https://www.alibabacloud.com/help/en/functioncompute/fc/developer-reference/api-fc-2023-03-30-invokefunction.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import TypeVar
+
+from alilocal.core.http import Headers, Response, ServiceError
+from alilocal.core.service import Call
+from alilocal.fc import wire
+from alilocal.fc.callbase import CallBase
+from alilocal.fc.deployed import LATEST, Deployed
+from alilocal.fc.errors import (
+    InvalidArgument,
+    InvocationDisabled,
+    PayloadTooLarge,
+    TaskExists,
+    TooManyRequests,
+)
+from alilocal.fc.model import MOST_ASYNC_BYTES, MOST_SYNC_BYTES, InvocationResult
+
+T = TypeVar("T")
+_MOST_DELAY_SECONDS = 3600
+_KEPT_TASKS = 10_000
+
+
+class InvokeCalls(CallBase):
+    """The handlers of the operations."""
+
+    def invoke(self, call: Call) -> Response:
+        """Call a function as the request's headers say."""
+        return self.invoke_qualified(call, call.params["function"], wire.query(call.request, "qualifier"))
+
+    def invoke_qualified(self, call: Call, name: str, qualifier: str | None) -> Response:
+        """Call a function; the result is in the body, and what else is known of it in the headers."""
+        host, event = self._host(), call.request.body
+        kind = call.request.header("x-fc-invocation-type") or "Sync"
+        if kind not in ("Sync", "Async"):
+            raise InvalidArgument(f"X-Fc-Invocation-Type: {kind!r} is neither Sync nor Async.")
+        most = MOST_SYNC_BYTES if kind == "Sync" else MOST_ASYNC_BYTES
+        if len(event) > most:
+            raise PayloadTooLarge(most)
+        if name not in self._registry.entries and host.local(name):
+            result = self._run(lambda: host.invoke_local(name, event, call.request_id))
+            return self._answer(call, result)
+        deployed = self._registry.find(name, qualifier)
+        self._check(deployed)
+        if kind == "Async":
+            return self._accept(call, deployed)
+        result = self._run(lambda: host.invoke(deployed, event, call.request_id))
+        return self._answer(call, result, *self._describe(deployed))
+
+    def _accept(self, call: Call, deployed: Deployed) -> Response:
+        delay = call.request.header("x-fc-async-delay") or "0"
+        if not delay.isdigit() or int(delay) > _MOST_DELAY_SECONDS:
+            raise InvalidArgument(f"X-Fc-Async-Delay: {delay!r} is not a number from 1 to 3600.")
+        task = call.request.header("x-fc-async-task-id") or call.request.header(
+            "x-fc-stateful-async-invocation-id"
+        )
+        self._add_task(deployed, task)
+        host = self._host()
+        self._run(lambda: host.invoke_async(deployed, call.request.body, call.request_id, int(delay)))
+        headers = (("X-Fc-Request-Id", call.request_id), ("X-Fc-Async-Task-Id", task or call.request_id))
+        return Response(202, headers)
+
+    def _add_task(self, deployed: Deployed, task: str | None) -> None:
+        """Note the id of an asynchronous task; raises TaskExists for one that is known already."""
+        entry = self._registry.get(deployed.name)
+        config = entry.async_configs.get(deployed.qualifier)
+        if task is None or config is None or not config.members.get("asyncTask"):
+            return
+        if task in entry.tasks:
+            raise TaskExists(task)
+        entry.tasks.append(task)
+        del entry.tasks[:-_KEPT_TASKS]
+
+    def _check(self, deployed: Deployed) -> None:
+        most = deployed.most_instances
+        if self._registry.get(deployed.name).disabled:
+            raise InvocationDisabled(deployed.name)
+        if most is not None and self._host().busy(deployed.name) >= most:
+            raise TooManyRequests(deployed.name, most)
+
+    def _run(self, act: Callable[[], T]) -> T:
+        """Run a call without the lock, because the function calls the cloud; raises ServiceError."""
+        try:
+            return self._world.changed.run_unlocked(act)
+        except ValueError as exc:
+            raise InvalidArgument(str(exc)) from None
+        except RuntimeError as exc:
+            raise ServiceError(503, "ServiceUnavailable", str(exc)) from None
+
+    def _describe(self, deployed: Deployed) -> Headers:
+        return (
+            ("X-Fc-Invocation-Service-Version", deployed.version_id or LATEST),
+            ("X-Fc-Code-Checksum", deployed.checksum),
+        )
+
+    def _answer(self, call: Call, result: InvocationResult, *described: tuple[str, str]) -> Response:
+        wants_log = call.request.header("x-fc-log-type") == "Tail"
+        log = base64.b64encode(result.log.encode(errors="replace")).decode()
+        headers = (
+            ("Content-Type", "application/octet-stream"),
+            ("X-Fc-Request-Id", call.request_id),
+            ("X-Fc-Instance-Id", result.instance_id),
+            ("X-Fc-Invocation-Duration", f"{result.duration_ms:.2f}"),
+            ("X-Fc-Max-Memory-Usage", f"{result.max_memory_mb:.2f}"),
+            *described,
+            *([("X-Fc-Error-Type", result.error_type)] if result.error_type else []),
+            *([("X-Fc-Log-Result", log)] if wants_log else []),
+        )
+        return Response(200, headers, result.body)

@@ -1,0 +1,125 @@
+"""The settings of a function in the form of the API: names, defaults and limits.
+
+Source: the model CreateFunctionInput of alibabacloud-fc20230330 4.8.3, and
+https://www.alibabacloud.com/help/en/functioncompute/fc/product-overview/limits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from alilocal.core.jsonvalue import JsonObject, JsonValue
+from alilocal.fc.errors import InvalidArgument
+from alilocal.fc.model import check_environment
+
+RUNTIMES = ("python3", "python3.9", "python3.10", "python3.12")
+"""The runtimes whose functions run here. Contexts up to Python 3.10 have one form, later ones another."""
+_DEFAULTS: JsonObject = {
+    "cpu": 0.35,
+    "memorySize": 512,
+    "diskSize": 512,
+    "timeout": 3,
+    "instanceConcurrency": 1,
+    "description": "",
+    "environmentVariables": {},
+    "internetAccess": True,
+    "role": "",
+}
+_MEMBERS = frozenset(
+    {
+        *_DEFAULTS,
+        *("customContainerConfig", "customDNS", "customRuntimeConfig", "disableInjectCredentials"),
+        *("disableOndemand", "enableLongLiving", "gpuConfig", "handler", "idleTimeout"),
+        *("instanceIsolationMode", "instanceLifecycleConfig", "juiceFsConfig", "layers", "logConfig"),
+        *("microSandboxConfig", "nasConfig", "ossMountConfig", "polarFsConfig", "resourceGroupId"),
+        *("runtime", "sessionAffinity", "sessionAffinityConfig", "tags", "tracingConfig", "vpcConfig"),
+    }
+)
+_NAME = re.compile(r"(?:[A-Za-z_][\w-]{0,127}\$)?[A-Za-z_][\w-]{0,127}", re.ASCII)
+_ROLE = re.compile(r"acs:ram::\d+:role/(?P<name>[A-Za-z0-9.@_/-]{1,128})")
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "cpu": (0.05, 16),
+    "memorySize": (128, 32_768),
+    "diskSize": (512, 10_240),
+    "timeout": (1, 86_400),
+    "instanceConcurrency": (1, 200),
+}
+
+
+def check_name(name: JsonValue) -> str:
+    """Return the name of a function; raises InvalidArgument."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InvalidArgument(f"functionName: {name!r} is not a valid name.")
+    return name
+
+
+def new_members(given: JsonObject) -> JsonObject:
+    """Return the settings of a new function with all defaults; raises InvalidArgument."""
+    found = {**_DEFAULTS, **_known(given)}
+    for name in ("runtime", "handler"):
+        if not found.get(name):
+            raise InvalidArgument(f"{name}: is required.")
+    _check(found)
+    return found
+
+
+def changed_members(members: JsonObject, given: JsonObject) -> JsonObject:
+    """Return `members` with the changes in `given`; raises InvalidArgument.
+
+    An object replaces the earlier one, except the hooks of instances: a hook that is left out stays.
+    """
+    found = {**members, **_known(given)}
+    hooks, new_hooks = members.get("instanceLifecycleConfig"), given.get("instanceLifecycleConfig")
+    if isinstance(hooks, dict) and isinstance(new_hooks, dict):
+        found["instanceLifecycleConfig"] = {**hooks, **_known(new_hooks, frozenset(new_hooks))}
+    _check(found)
+    return found
+
+
+def role_name(members: JsonObject) -> str | None:
+    """Return the name of the role in `members`, or None if there is none."""
+    found = _ROLE.fullmatch(str(members.get("role") or ""))
+    return found["name"] if found else None
+
+
+def hook(members: JsonObject, name: str) -> tuple[str | None, float]:
+    """Return the handler of a hook, None if there is none, and its time-out in seconds."""
+    config = members.get("instanceLifecycleConfig")
+    found = config.get(name) if isinstance(config, dict) else None
+    if not isinstance(found, dict) or not found.get("handler"):
+        return None, 3.0
+    timeout = found.get("timeout")
+    return str(found["handler"]), float(timeout) if isinstance(timeout, (int, float)) else 3.0
+
+
+def environment(members: JsonObject) -> dict[str, str]:
+    """Return the environment variables."""
+    found = members.get("environmentVariables")
+    return {name: str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+
+
+def _known(given: JsonObject, names: frozenset[str] = _MEMBERS) -> JsonObject:
+    return {name: value for name, value in given.items() if name in names and value is not None}
+
+
+def _check(members: JsonObject) -> None:
+    for name, (least, most) in _RANGES.items():
+        value = members[name]
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
+            raise InvalidArgument(f"{name}: must be a number between {least:g} and {most:g}.")
+    if int(str(members["memorySize"])) % 64:
+        raise InvalidArgument("memorySize: must be a multiple of 64.")
+    if members["runtime"] not in RUNTIMES:
+        raise InvalidArgument(
+            f"runtime: the local cloud runs {', '.join(RUNTIMES)}, and not {members['runtime']!r}."
+        )
+    if members["role"] and role_name(members) is None:
+        raise InvalidArgument(f"role: {members['role']!r} is not of the form acs:ram::<account>:role/<name>.")
+    variables = members["environmentVariables"]
+    if not isinstance(variables, dict) or not all(isinstance(one, str) for one in variables.values()):
+        raise InvalidArgument("environmentVariables: must be an object whose values are texts.")
+    try:
+        check_environment(environment(members))
+    except ValueError as exc:
+        raise InvalidArgument(str(exc)) from None

@@ -1,0 +1,271 @@
+"""The service Function Compute and the list of its operations.
+
+Paths: the vendor's SDK alibabacloud-fc20230330 4.8.3, and
+https://www.alibabacloud.com/help/en/functioncompute/fc/developer-reference/api-fc-2023-03-30-overview.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from alilocal.core.credentials import Credential
+from alilocal.core.http import Request, Response, ServiceError
+from alilocal.core.jsonvalue import JsonObject
+from alilocal.core.ram import Permission
+from alilocal.core.service import Call, Found, Handler, Route, Service
+from alilocal.core.snapshot import dump, load, member
+from alilocal.core.view import Card
+from alilocal.core.world import World
+from alilocal.fc import members, wire
+from alilocal.fc.calls import Calls
+from alilocal.fc.deployed import FunctionHost
+from alilocal.fc.httptrigger import PREFIX, HttpTriggers
+from alilocal.fc.invoke_calls import InvokeCalls
+from alilocal.fc.legacy_calls import LegacyCalls
+from alilocal.fc.objects import Objects
+from alilocal.fc.registry import Entry, Registry, ServiceEntry
+from alilocal.fc.signature import Signatures, generation
+from alilocal.fc.switches import FunctionComputeSwitches
+from alilocal.fc.trigger_calls import TriggerCalls
+
+_API = "/2023-03-30"
+_ALL = f"{_API}/functions"
+_ONE = f"{_ALL}/{{function}}"
+_VERSIONS, _ALIASES, _TRIGGERS = f"{_ONE}/versions", f"{_ONE}/aliases", f"{_ONE}/triggers"
+_ASYNC, _CONCURRENCY, _TAGS = f"{_ONE}/async-invoke-config", f"{_ONE}/concurrency", f"{_API}/tags-v2"
+_EMPTY = "there are none, so the list is empty"
+_WEB = "at a path of the local cloud, not at a host of its own"
+_PACKAGES = "of the bucket for code packages only"
+
+_RESOURCES = (
+    ("services", "service"),
+    ("functions", "function"),
+    ("triggers", "trigger"),
+    ("aliases", "alias"),
+)
+"""The names of resources in RAM, with the parameters of the path that name them."""
+_UNSUPPORTED = """
+ChangeResourceGroup ClaimGPUInstance CreateCustomDomain CreateLayerVersion CreateSession CreateSnapshot
+CreateVpcBinding DeleteCustomDomain DeleteFunctionAsyncInvokeConfig DeleteFunctionOnDemandConfig
+DeleteLayerVersion DeleteProvisionConfig DeleteScalingConfig DeleteSession DeleteSnapshot DeleteVpcBinding
+DeregisterEventSource DescribeRegions GetAccountSettings GetAsyncTask GetCustomDomain
+GetFunctionAsyncInvokeConfig GetFunctionOnDemandConfig GetLayerVersion GetLayerVersionByArn GetProvisionConfig
+GetResourceTags GetScalingConfig GetSession GetSnapshot GetStatefulAsyncInvocation ListAsyncTasks
+ListCustomDomains ListEventSources ListFunctionAsyncInvokeConfigs ListLayerVersions ListLayers
+ListOnDemandConfigs ListReservedCapacities ListSessions ListSnapshots ListStatefulAsyncInvocationFunctions
+ListStatefulAsyncInvocations ListTaggedResources PauseSession PutFunctionAsyncInvokeConfig
+PutFunctionOnDemandConfig PutLayerACL PutProvisionConfig PutScalingConfig RegisterEventSource
+ReleaseGPUInstance ResumeSession StopAsyncTask StopStatefulAsyncInvocation TagResource UntagResource
+UpdateCustomDomain UpdateSession
+"""
+
+
+class FunctionCompute(Service):
+    """Functions, and what calls them."""
+
+    name = "fc"
+    title = "Function Compute 2023-03-30, 2021-04-06, 2016-08-15"
+    unsupported = tuple(_UNSUPPORTED.split())
+
+    def __init__(self, world: World[FunctionComputeSwitches], host: Callable[[], FunctionHost]) -> None:
+        self._world: World[FunctionComputeSwitches] = world
+        self.registry = Registry(world)
+        self._objects = Objects(world, self.registry.packages)
+        self._signatures = Signatures(world)
+        self._names = wire.Names(world.region, world.account_id)
+        self._http = HttpTriggers(world, self.registry, host)
+        self._web = Route("InvokeHTTPTrigger", "*", f"{PREFIX}{{trigger}}", self._http.call, missing=_WEB)
+        self._triggers = TriggerCalls(world, self.registry, host)
+        self._calls = calls = Calls(world, self.registry, self._objects, host)
+        invocations = InvokeCalls(world, self.registry, host)
+        legacy = LegacyCalls(world, self.registry, calls, invocations, self._triggers, host)
+        self._put = Route("PutObject", "PUT", "/{bucket}/{object}", self._objects.put, missing=_PACKAGES)
+        self._get = Route("GetObject", "GET", "/{bucket}/{object}", self._objects.get, missing=_PACKAGES)
+        super().__init__(
+            (
+                *_function_routes(calls, invocations),
+                *_version_routes(calls),
+                *_trigger_routes(self._triggers),
+                *_config_routes(calls),
+                *(route for api in ("/2021-04-06", "/2016-08-15") for route in legacy.routes(api)),
+                Route("GetTempBucketToken", "GET", "/2016-08-15/tempBucketToken", self._objects.token),
+                self._put,
+                self._get,
+                self._web,
+            )
+        )
+
+    def owns(self, request: Request) -> bool:
+        """Return whether the path begins with a version of the API, or addresses the bucket for packages."""
+        is_own = generation(request) is not None or request.path.startswith(PREFIX)
+        return is_own or self._objects.key(request) is not None
+
+    def find(self, request: Request) -> Found | None:
+        if request.path.startswith(PREFIX):
+            return self._web, {}
+        if self._objects.key(request) is None:
+            found = super().find(request)
+            return None if found is None or found[0] in (self._put, self._get) else found
+        route = {"PUT": self._put, "GET": self._get}.get(request.method)
+        return None if route is None else (route, {})
+
+    def new_request_id(self) -> str:
+        digits = self._world.ids.uuid().replace("-", "")
+        return f"1-{digits[:8]}-{digits[8:16]}-{digits[16:28]}"
+
+    def verify(self, request: Request) -> Credential:
+        if self._objects.key(request) is not None:
+            return self._objects.verify(request)
+        if request.path.startswith(PREFIX) and (caller := self._http.anonymous(request)) is not None:
+            return caller
+        return self._signatures.verify(request)
+
+    def unknown_operation(self, request: Request) -> ServiceError:
+        named = request.header("x-acs-action") or f"{request.method} {request.path}"
+        return ServiceError(404, "InvalidAction.NotFound", f"The local cloud does not support {named}.")
+
+    def permission(self, route: Route, call: Call) -> Permission:
+        if route is self._web:
+            place = self._names.function(self._http.find(call.request).entry.name)
+            return Permission(("fc:InvokeFunction",), (place,))
+        if route in (self._put, self._get):
+            place = (
+                f"acs:oss:*:{self._world.account_id}:{self._objects.bucket}/{self._objects.key(call.request)}"
+            )
+            return Permission((f"oss:{route.operation}",), (place,))
+        parts = [
+            f"{kind}/{call.params[name]}"
+            for kind, name in (
+                ("services", "service"),
+                ("functions", "function"),
+                ("triggers", "trigger"),
+                ("aliases", "alias"),
+            )
+            if name in call.params
+        ]
+        place = "/".join(parts) or "functions/*"
+        if route.operation == "CreateFunction":
+            place = f"functions/{wire.read_object(call.request).get('functionName') or '*'}"
+        return Permission(
+            (f"fc:{route.operation}",), (f"acs:fc:{self._world.region}:{self._world.account_id}:{place}",)
+        )
+
+    def check_call(self, route: Route, call: Call) -> None:
+        """Raise AccessDenied if the caller gives a function a role that it may not pass on."""
+        if route.operation not in ("CreateFunction", "UpdateFunction"):
+            return
+        role = members.role_name(wire.read_object(call.request))
+        needed = Permission(("ram:PassRole",), (f"acs:ram::{self._world.account_id}:role/{role}",))
+        if role is not None and not call.caller.permits(needed):
+            raise self.denied(needed)
+
+    def denied(self, permission: Permission) -> ServiceError:
+        needed = f"{permission.actions[0]} on {permission.resources[0]}"
+        return ServiceError(403, "AccessDenied", f"the caller is not authorized: {needed}")
+
+    def render_error(self, error: ServiceError, request: Request, request_id: str) -> Response:
+        detail: JsonObject = {"AccessDeniedDetail": dict(error.detail)} if error.detail else {}
+        body: JsonObject = {"RequestId": request_id, "Code": error.code, "Message": error.message, **detail}
+        if generation(request) in ("2021-04-06", "2016-08-15"):
+            body |= {"ErrorCode": error.code, "ErrorMessage": error.message}
+        answer = wire.json_answer(request_id, body, error.headers)
+        return Response(error.status, answer.headers, answer.body)
+
+    def dump(self) -> JsonObject:
+        return {
+            "functions": dump(list(self.registry.entries.values()), list[Entry]),
+            "services": dump(list(self.registry.services.values()), list[ServiceEntry]),
+            "packages": dump(self.registry.packages.by_key, dict[str, bytes]),
+            "uploads": dump(self.registry.packages.uploads, dict[str, bytes]),
+        }
+
+    def restore(self, state: JsonObject) -> None:
+        entries = load(list[Entry], member(state, "functions", self.name), f"{self.name}.functions")
+        packages = load(dict[str, bytes], member(state, "packages", self.name), f"{self.name}.packages")
+        uploads = load(dict[str, bytes], member(state, "uploads", self.name), f"{self.name}.uploads")
+        services = load(list[ServiceEntry], member(state, "services", self.name), f"{self.name}.services")
+        self.registry.restore(entries, services)
+        self.registry.packages.restore(packages, uploads)
+
+    def resume(self) -> None:
+        """Run the functions that were loaded, and start their triggers. Called without the lock."""
+        self._calls.resume()
+        self._triggers.resume()
+
+    def console_cards(self) -> Iterable[Card]:
+        return [
+            Card("function", entry.name, {"versions": len(entry.versions), "triggers": len(entry.triggers)})
+            for entry in self.registry.entries.values()
+        ]
+
+
+def _function_routes(calls: Calls, invocations: InvokeCalls) -> Sequence[Route]:
+    return (
+        Route("CreateFunction", "POST", _ALL, calls.create),
+        Route("ListFunctions", "GET", _ALL, calls.list_functions),
+        Route("GetFunction", "GET", _ONE, calls.get),
+        Route("UpdateFunction", "PUT", _ONE, calls.update),
+        Route("DeleteFunction", "DELETE", _ONE, calls.delete),
+        Route("GetFunctionCode", "GET", f"{_ONE}/code", calls.code),
+        Route("InvokeFunction", "POST", f"{_ONE}/invocations", invocations.invoke),
+        Route("ListInstances", "GET", f"{_ONE}/instances", calls.instances, missing="of the present only"),
+        Route("EnableFunctionInvocation", "POST", f"{_ONE}/invoke/enable", calls.enable),
+        Route("DisableFunctionInvocation", "POST", f"{_ONE}/invoke/disable", calls.disable),
+    )
+
+
+def _version_routes(calls: Calls) -> Sequence[Route]:
+    alias = f"{_ALIASES}/{{alias}}"
+    return (
+        Route("PublishFunctionVersion", "POST", _VERSIONS, calls.publish),
+        Route("ListFunctionVersions", "GET", _VERSIONS, calls.list_versions),
+        Route("DeleteFunctionVersion", "DELETE", f"{_VERSIONS}/{{version}}", calls.delete_version),
+        Route("CreateAlias", "POST", _ALIASES, calls.create_alias),
+        Route("ListAliases", "GET", _ALIASES, calls.list_aliases),
+        Route("GetAlias", "GET", alias, calls.get_alias),
+        Route("UpdateAlias", "PUT", alias, calls.update_alias),
+        Route("DeleteAlias", "DELETE", alias, calls.delete_alias),
+    )
+
+
+def _trigger_routes(calls: TriggerCalls) -> Sequence[Route]:
+    trigger = f"{_TRIGGERS}/{{trigger}}"
+    some = "of the types `eventbridge` (from SMQ and from the default bus), `mns_topic`, `timer` and `http`"
+    return (
+        Route("CreateTrigger", "POST", _TRIGGERS, calls.create, missing=some),
+        Route("ListTriggers", "GET", _TRIGGERS, calls.list),
+        Route("GetTrigger", "GET", trigger, calls.get),
+        Route("UpdateTrigger", "PUT", trigger, calls.update),
+        Route("DeleteTrigger", "DELETE", trigger, calls.delete),
+    )
+
+
+def _config_routes(calls: Calls) -> Sequence[Route]:
+    return (
+        Route("PutAsyncInvokeConfig", "PUT", _ASYNC, calls.put_async),
+        Route("GetAsyncInvokeConfig", "GET", _ASYNC, calls.get_async),
+        Route("DeleteAsyncInvokeConfig", "DELETE", _ASYNC, calls.delete_async),
+        Route("ListAsyncInvokeConfigs", "GET", f"{_API}/async-invoke-configs", calls.list_async),
+        Route("PutConcurrencyConfig", "PUT", _CONCURRENCY, calls.put_concurrency),
+        Route("GetConcurrencyConfig", "GET", _CONCURRENCY, calls.get_concurrency),
+        Route("DeleteConcurrencyConfig", "DELETE", _CONCURRENCY, calls.delete_concurrency),
+        Route("ListConcurrencyConfigs", "GET", f"{_API}/concurrency-configs", calls.list_concurrency),
+        Route("TagResources", "POST", _TAGS, calls.tag),
+        Route("UntagResources", "DELETE", _TAGS, calls.untag),
+        Route("ListTagResources", "GET", _TAGS, calls.list_tags),
+        Route(
+            "ListProvisionConfigs",
+            "GET",
+            f"{_API}/provision-configs",
+            _none("provisionConfigs"),
+            missing=_EMPTY,
+        ),
+        Route(
+            "ListScalingConfigs", "GET", f"{_API}/scaling-configs", _none("scalingConfigs"), missing=_EMPTY
+        ),
+        Route("ListVpcBindings", "GET", f"{_ONE}/vpc-bindings", _none("vpcIds"), missing=_EMPTY),
+    )
+
+
+def _none(name: str) -> Handler:
+    return lambda call: wire.json_answer(call.request_id, {name: []})

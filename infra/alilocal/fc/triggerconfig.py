@@ -1,0 +1,189 @@
+"""The configuration of triggers: which source calls a function, and how.
+
+Members: the models of alibabacloud-fc20230330 4.8.3, and
+https://www.alibabacloud.com/help/en/functioncompute/fc/user-guide/advanced-features-of-triggers. A configuration that
+the local cloud cannot follow is refused with a message that names the member.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeVar, cast, get_args
+
+from alilocal.core.jsonvalue import JsonObject, JsonValue
+from alilocal.fc.errors import InvalidArgument
+from alilocal.fc.schedule import Schedule
+from alilocal.fc.switches import FunctionComputeSwitches
+
+RetryStrategy = Literal["BACKOFF_RETRY", "EXPONENTIAL_DECAY_RETRY"]
+TopicFormat = Literal["STREAM", "JSON"]
+TYPES = ("eventbridge", "mns_topic", "timer", "http")
+T = TypeVar("T", bound=str)
+
+
+@dataclass(frozen=True)
+class QueueSource:
+    """An event stream from a queue, or with `is_stream` False single events through an event bus."""
+
+    queue: str
+    is_stream: bool = True
+    schema: Literal["CloudEvents", "RawData"] = "CloudEvents"
+    decode_base64: bool = True
+    batch_size: int = 1
+    window_seconds: float = 0.0
+    retry: RetryStrategy = "EXPONENTIAL_DECAY_RETRY"
+    tolerates_errors: bool = False
+    dead_letter_queue: str | None = None
+    is_async: bool = False
+
+
+@dataclass(frozen=True)
+class BusSource:
+    """A rule of an event bus."""
+
+    bus: str
+    pattern: JsonObject
+    retry: RetryStrategy = "EXPONENTIAL_DECAY_RETRY"
+    dead_letter_queue: str | None = None
+    is_async: bool = False
+
+
+@dataclass(frozen=True)
+class TopicSource:
+    """A topic of SMQ, which calls asynchronously."""
+
+    topic: str
+    tag: str | None = None
+    form: TopicFormat = "STREAM"
+
+
+@dataclass(frozen=True)
+class TimerSource:
+    """A schedule, which calls asynchronously."""
+
+    schedule: Schedule
+    payload: str = ""
+
+
+@dataclass(frozen=True)
+class HttpSource:
+    """HTTP requests; `is_anonymous` ones need no signature."""
+
+    methods: tuple[str, ...]
+    is_anonymous: bool
+
+
+Source = QueueSource | BusSource | TopicSource | TimerSource | HttpSource
+
+
+def read_source(
+    kind: str, config: JsonObject, source_arn: str, switches: FunctionComputeSwitches
+) -> Source | None:
+    """Return what a trigger of the type `kind` reacts to, or None if it is disabled; raises InvalidArgument."""
+    if kind == "eventbridge":
+        source = _event_source(config, switches)
+        return source if config.get("triggerEnable", True) else None
+    if kind == "mns_topic":
+        return _topic(config, source_arn)
+    if kind == "timer":
+        timer = TimerSource(Schedule(_text(config, "cronExpression")), _text(config, "payload", ""))
+        return timer if config.get("enable", config.get("triggerEnable", False)) else None
+    if kind == "http":
+        methods = config.get("methods")
+        names = tuple(str(one) for one in methods) if isinstance(methods, list) else ("GET", "POST")
+        return HttpSource(names, _text(config, "authType", "function") == "anonymous")
+    raise InvalidArgument(f"triggerType: the local cloud has {', '.join(TYPES)}, and not {kind!r}.")
+
+
+def _event_source(config: JsonObject, switches: FunctionComputeSwitches) -> QueueSource | BusSource:
+    given = _object(config, "eventSourceConfig")
+    kind = _text(given, "eventSourceType", "Default")
+    run = _object(config, "runOptions")
+    delivery = _object(_object(config, "eventSinkConfig"), "deliveryOption")
+    strategy = _object(run, "retryStrategy").get("PushRetryStrategy") or switches.default_push_retry
+    retry = _choice("retryStrategy.PushRetryStrategy", strategy, get_args(RetryStrategy))
+    dead = str(_object(run, "deadLetterQueue").get("Arn") or "").rpartition("/")[2] or None
+    is_async = bool(config.get("asyncInvocationType", False))
+    if kind in ("Default", "EventBridge"):
+        pattern = _pattern(config)
+        return BusSource("default", pattern, cast("RetryStrategy", retry), dead, is_async)
+    if kind != "MNS":
+        raise InvalidArgument(
+            f"eventSourceConfig.eventSourceType: the local cloud has MNS and Default, and not {kind!r}."
+        )
+    source = _object(_object(given, "eventSourceParameters"), "sourceMNSParameters")
+    mode = str(run.get("mode") or delivery.get("mode") or switches.default_run_mode)
+    tolerance = _choice("errorsTolerance", run.get("errorsTolerance") or "NONE", ("ALL", "NONE"))
+    window = _object(run, "batchWindow")
+    schema = _choice("eventSchema", delivery.get("eventSchema") or "CloudEvents", ("CloudEvents", "RawData"))
+    return QueueSource(
+        _text(source, "QueueName"),
+        _choice("runOptions.mode", mode, ("event-streaming", "event-driven")) == "event-streaming",
+        cast("Literal['CloudEvents', 'RawData']", schema),
+        source.get("IsBase64Decode") is not False,
+        int(_number(window, "CountBasedWindow") or 1),
+        _number(window, "TimeBasedWindow"),
+        cast("RetryStrategy", retry),
+        tolerance == "ALL",
+        dead,
+        is_async,
+    )
+
+
+def _topic(config: JsonObject, source_arn: str) -> TopicSource:
+    found = re.fullmatch(r"acs:mns:[^:]*:[^:]*:/topics/(?P<name>[^/]+)", source_arn)
+    if found is None:
+        raise InvalidArgument(
+            f"sourceArn: {source_arn!r} is not the name of a topic, acs:mns:<region>:<account>:/topics/<name>."
+        )
+    form = _choice(
+        "notifyContentFormat", config.get("notifyContentFormat") or "STREAM", get_args(TopicFormat)
+    )
+    tag = _text(config, "filterTag", "") or None
+    return TopicSource(found["name"], tag, cast("TopicFormat", form))
+
+
+def _pattern(config: JsonObject) -> JsonObject:
+    try:
+        pattern = json.loads(_text(config, "eventRuleFilterPattern", "{}") or "{}")
+    except ValueError:
+        raise InvalidArgument("eventRuleFilterPattern: is not JSON.") from None
+    if not isinstance(pattern, dict):
+        raise InvalidArgument("eventRuleFilterPattern: must be an object.")
+    return pattern
+
+
+def _object(given: Mapping[str, JsonValue], name: str) -> JsonObject:
+    value = given.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise InvalidArgument(f"{name}: must be an object.")
+    return value
+
+
+def _text(given: Mapping[str, JsonValue], name: str, default: str | None = None) -> str:
+    value = given.get(name)
+    if value is None and default is not None:
+        return default
+    if not isinstance(value, str) or (default is None and not value):
+        raise InvalidArgument(f"{name}: must be a text.")
+    return value
+
+
+def _number(given: Mapping[str, JsonValue], name: str) -> float:
+    value = given.get(name)
+    if value is None:
+        return 0.0
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise InvalidArgument(f"{name}: must be a number.")
+    return value
+
+
+def _choice(name: str, value: JsonValue, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise InvalidArgument(f"{name}: {value!r} is not one of {', '.join(choices)}.")
+    return str(value)

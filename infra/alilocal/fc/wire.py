@@ -1,0 +1,174 @@
+"""The resources of Function Compute as they are on the wire.
+
+Members: the models of alibabacloud-fc20230330 4.8.3. Those of Function Compute 2.0 differ in a few names.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import NamedTuple, TypeVar
+
+from alilocal.core.http import Headers, Request, Response
+from alilocal.core.jsonvalue import JsonObject, JsonValue
+from alilocal.fc.deployed import LATEST, InstanceFacts
+from alilocal.fc.errors import InvalidArgument
+from alilocal.fc.registry import Alias, AsyncConfig, Entry, Registry, Revision, Trigger, Version
+
+T = TypeVar("T")
+_MOST_PER_PAGE = 100
+
+
+class Names(NamedTuple):
+    """The full names of resources in one account and region."""
+
+    region: str
+    account_id: str
+
+    def function(self, name: str, qualifier: str = LATEST) -> str:
+        """Return the full name of a function; the latest version needs no qualifier."""
+        end = "" if qualifier == LATEST else f"/{qualifier}"
+        return f"acs:fc:{self.region}:{self.account_id}:functions/{name}{end}"
+
+
+def json_answer(request_id: str, members: JsonObject | None, headers: Headers = ()) -> Response:
+    """Return an answer with `members`, or an empty one with status 204 if they are None."""
+    own = (("X-Fc-Request-Id", request_id), *headers)
+    if members is None:
+        return Response(204, own)
+    text = json.dumps(members, ensure_ascii=False, separators=(",", ":"))
+    return Response(200, (("Content-Type", "application/json"), *own), text.encode(errors="replace"))
+
+
+def read_object(request: Request) -> JsonObject:
+    """Return the JSON object in the body of a request, empty without a body; raises InvalidArgument."""
+    try:
+        value = json.loads(request.body or b"{}")
+    except (ValueError, RecursionError):
+        raise InvalidArgument("the body is not JSON") from None
+    if not isinstance(value, dict):
+        raise InvalidArgument("the body must be an object")
+    return value
+
+
+def query(request: Request, name: str) -> str | None:
+    """Return a parameter of the query, or None if it is missing or empty."""
+    return dict(request.query_pairs(plus_is_space=True)).get(name) or None
+
+
+def page(request: Request, rows: Sequence[tuple[str, T]]) -> tuple[list[T], JsonObject]:
+    """Return the rows of a page, and its `nextToken`, if there is one; `rows` are sorted, each with its name."""
+    limit = query(request, "limit") or str(_MOST_PER_PAGE)
+    if not limit.isdigit() or not 1 <= int(limit) <= 10 * _MOST_PER_PAGE:
+        raise InvalidArgument(f"limit: {limit!r} is not a number between 1 and {10 * _MOST_PER_PAGE}.")
+    most = min(int(limit), _MOST_PER_PAGE)
+    token, prefix = query(request, "nextToken"), query(request, "prefix") or ""
+    names = [name for name, _ in rows]
+    first = names.index(token) if token in names else 0
+    found = [(name, row) for name, row in rows[first:] if name.startswith(prefix)]
+    rest: JsonObject = {"nextToken": found[most][0]} if len(found) > most else {}
+    return [row for _, row in found[:most]], rest
+
+
+def function_row(
+    registry: Registry, names: Names, entry: Entry, version: Version | None = None
+) -> JsonObject:
+    """Return a function, or one of its versions."""
+    revision: Revision = version.revision if version else entry.latest
+    return {
+        **revision.members,
+        "functionName": entry.name,
+        "functionId": entry.function_id,
+        "functionArn": names.function(entry.name, version.version_id if version else LATEST),
+        "codeSize": len(registry.packages.by_key[revision.package]),
+        "codeChecksum": registry.packages.checksum(revision.package),
+        "createdTime": moment(entry.created),
+        "lastModifiedTime": moment(version.created if version else entry.modified),
+        "state": "Active",
+        "lastUpdateStatus": "Successful",
+        **({"tags": tag_rows(entry)} if entry.tags else {}),
+    }
+
+
+def version_row(version: Version) -> JsonObject:
+    """Return a version."""
+    created = moment(version.created)
+    return {
+        "versionId": version.version_id,
+        "description": version.description,
+        "createdTime": created,
+        "lastModifiedTime": created,
+    }
+
+
+def alias_row(alias: Alias) -> JsonObject:
+    """Return an alias."""
+    return {
+        "aliasName": alias.name,
+        "versionId": alias.version_id or LATEST,
+        "description": alias.description,
+        "additionalVersionWeight": dict(alias.weights),
+        "createdTime": moment(alias.created),
+        "lastModifiedTime": moment(alias.modified),
+    }
+
+
+def trigger_row(names: Names, function: str, trigger: Trigger, url: str | None = None) -> JsonObject:
+    """Return a trigger; `url` is where an HTTP trigger takes requests."""
+    return {
+        "triggerName": trigger.name,
+        "triggerId": trigger.trigger_id,
+        "triggerType": trigger.kind,
+        "triggerConfig": trigger.config,
+        "qualifier": trigger.qualifier,
+        "sourceArn": trigger.source_arn,
+        "targetArn": names.function(function, trigger.qualifier),
+        "invocationRole": trigger.role,
+        "description": trigger.description,
+        "status": "",
+        "createdTime": moment(trigger.created),
+        "lastModifiedTime": moment(trigger.modified),
+        **({"httpTrigger": {"urlInternet": url, "urlIntranet": url}} if url else {}),
+    }
+
+
+def async_row(names: Names, function: str, qualifier: str, config: AsyncConfig) -> JsonObject:
+    """Return the configuration of asynchronous calls."""
+    return {
+        "maxAsyncRetryAttempts": 3,
+        "maxAsyncEventAgeInSeconds": 86_400,
+        "asyncTask": False,
+        **config.members,
+        "functionArn": names.function(function, qualifier),
+        "createdTime": moment(config.created),
+        "lastModifiedTime": moment(config.modified),
+    }
+
+
+def concurrency_row(names: Names, entry: Entry) -> JsonObject:
+    """Return the reserved concurrency of a function."""
+    return {"functionArn": names.function(entry.name), "reservedConcurrency": entry.reserved}
+
+
+def instance_row(facts: InstanceFacts) -> JsonObject:
+    """Return an instance. The version of an instance of the latest code is 0."""
+    return {
+        "instanceId": facts.instance_id,
+        "qualifier": facts.qualifier,
+        "versionId": facts.version_id or "0",
+        "status": "Running",
+        "createdTimeMs": round(facts.born * 1000),
+        "destroyedTimeMs": None,
+        "resourceType": "CPU",
+    }
+
+
+def tag_rows(entry: Entry) -> list[JsonValue]:
+    """Return the tags of a function."""
+    return [{"Key": key, "Value": value} for key, value in sorted(entry.tags.items())]
+
+
+def moment(seconds: float) -> str:
+    """Return a time as `2026-01-02T03:04:05Z`."""
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,246 @@
+"""The operations on rows: single ones, ranges and batches. Each takes a request's message and returns the answer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple, cast
+
+from alilocal.core.http import ServiceError
+from alilocal.core.requestlog import Notes
+from alilocal.tablestore import wire
+from alilocal.tablestore.conditions import EXPECT_NOT_EXIST, IGNORE, holds
+from alilocal.tablestore.errors import ConditionCheckFail, ParameterInvalid
+from alilocal.tablestore.model import Key, Table, Tables, size_of
+from alilocal.tablestore.plainbuffer import Bound, Cell, Row, decode_row, encode_rows
+from alilocal.tablestore.proto import Message, encode
+from alilocal.tablestore.reading import Selection
+from alilocal.tablestore.switches import TablestoreSwitches
+
+_PUT, _UPDATE, _DELETE = 1, 2, 3
+_IS_ATOMIC = 3
+_RETURN_KEY, _RETURN_AFTER = 1, 2
+_MOST_ROWS = 5_000
+_MOST_IN_BATCH = 200
+_MOST_BYTES = 4 * 1024 * 1024
+_OF_GET = {"names": 3, "versions": 5, "keep": 7}
+_OF_RANGE = {"names": 3, "versions": 5, "keep": 10}
+_OF_BATCH = {"names": 4, "versions": 6, "keep": 8}
+IF_ABSENT = "if absent"
+"""What the log says of a write on the condition that the row does not exist."""
+
+
+class RowCalls:
+    """The handlers of the operations."""
+
+    def __init__(self, tables: Tables, notes: Notes, switches: TablestoreSwitches) -> None:
+        self._tables = tables
+        self._notes = notes
+        self._switches = switches
+
+    def put(self, request: Message) -> bytes:
+        return self._one(request, _PUT)
+
+    def update(self, request: Message) -> bytes:
+        return self._one(request, _UPDATE)
+
+    def delete(self, request: Message) -> bytes:
+        return self._one(request, _DELETE)
+
+    def get(self, request: Message) -> bytes:
+        table = self._tables.get(request.text(1))
+        key = decode_row(request.data(2)).key
+        self._notes.record_keys(*(cell.value for cell in key if isinstance(cell.value, str)))
+        consumed, row = _read(table, Selection.read(request, **_OF_GET), key)
+        return encode({1: consumed, 2: row})
+
+    def get_range(self, request: Message) -> bytes:
+        table = self._tables.get(request.text(1))
+        backward, limit = request.number(2) == 1, request.number(6, _MOST_ROWS)
+        if request.has(6) and limit <= 0:
+            raise ParameterInvalid("The limit must be greater than 0.")
+        start, end = (table.key_of(decode_row(request.data(number)).key, bounds=True) for number in (7, 8))
+        selection = Selection.read(request, **_OF_RANGE)
+        found: list[tuple[list[Cell], list[Cell]]] = []
+        answer, size = {1: b"", 2: b""}, 0
+        for key in table.between(start, end, backward=backward):
+            if len(found) >= min(limit, _MOST_ROWS) or size > _MOST_BYTES:
+                answer[3] = encode_rows([(_key_cells(table, key), ())])
+                break
+            cells = _cells(table, selection, key)
+            if cells is not None:
+                found.append((_key_cells(table, key), cells))
+                size += _bytes(*found[-1])
+        answer[1], answer[2] = wire.consumed(read=wire.units(size)), encode_rows(found)
+        return encode(answer)
+
+    def batch_get(self, request: Message) -> bytes:
+        tables = []
+        for asked in request.messages(1):
+            table, keys = self._tables.get(asked.text(1)), asked.values(2)
+            selection = Selection.read(asked, **_OF_BATCH)
+            rows = [wire.row_result(partial(_read_one, table, selection, key)) for key in keys]
+            tables.append(encode({1: table.name, 2: rows}))
+        if not tables:
+            raise ParameterInvalid("No row specified in the request of BatchGetRow.")
+        return encode({1: tables})
+
+    def batch_write(self, request: Message) -> bytes:
+        asked = [
+            (self._tables.get(one.text(1)), [Change.read(row) for row in one.messages(2)])
+            for one in request.messages(1)
+        ]
+        if not asked:
+            raise ParameterInvalid("No row is specified in BatchWriteRow.")
+        for table, changes in asked:
+            if not changes:
+                raise ParameterInvalid(f"No operation is specified for table: '{table.name}'.")
+            _check_repeats(changes)
+        if sum(len(rows) for _, rows in asked) > _MOST_IN_BATCH:
+            raise ParameterInvalid("Rows count exceeds the upper limit.")
+        _check_size(row.data(2) for one in request.messages(1) for row in one.messages(2))
+        write = self._write_all if request.number(_IS_ATOMIC) else self._write_each
+        rows = iter(write([(table, change) for table, changes in asked for change in changes]))
+        return encode(
+            {1: [encode({1: table.name, 2: [next(rows) for _ in changes]}) for table, changes in asked]}
+        )
+
+    def _write_each(self, writes: Sequence[tuple[Table, Change]]) -> list[bytes]:
+        return [wire.row_result(partial(self._write, table, change)) for table, change in writes]
+
+    def _write_all(self, writes: Sequence[tuple[Table, Change]]) -> list[bytes]:
+        """Carry out all writes or none of them; they must have one table and one partition key."""
+        if len({(table.name, *(cell.value for cell in change.row.key[:1])) for table, change in writes}) > 1:
+            refused = wire.row_error(
+                ParameterInvalid("An atomic batch must write rows of one partition key.")
+            )
+            return [refused] * len(writes)
+        table = writes[0][0]
+        before = table.copied_rows()
+        results = []
+        for _, change in writes:
+            try:
+                results.append(wire.row_done(self._write(table, change)))
+            except ServiceError as error:
+                table.restore_rows(before)
+                return [wire.row_error(error)] * len(writes)
+        return results
+
+    def _one(self, request: Message, kind: int) -> bytes:
+        table = self._tables.get(request.text(1))
+        _check_size([request.data(2)])
+        change = Change(kind, decode_row(request.data(2)), request.message(3), request.message(4))
+        consumed, row = self._write(table, change)
+        return encode({1: consumed, 2: row})
+
+    def _write(self, table: Table, change: Change) -> wire.Outcome:
+        """Carry out a write if its condition holds; raises ConditionCheckFail."""
+        row, condition = change.row, change.condition
+        if change.kind == _PUT and any(cell.value is Bound.AUTO for cell in row.key):
+            row = _numbered(table, row, condition)
+        key = cast("Key", table.key_of(row.key))
+        if row.deleted != (change.kind == _DELETE):
+            raise ParameterInvalid("The delete marker does not fit the operation.")
+        keys = [part for part in key if isinstance(part, str)]
+        absent = condition.number(1) == EXPECT_NOT_EXIST
+        self._notes.record_keys(*keys, detail=IF_ABSENT if absent else "")
+        columns = table.versions(key)
+        exists = columns is not None or (self._switches.expired_row == "present" and table.holds(key))
+        if not holds(condition, columns or {}, exists=exists):
+            raise ConditionCheckFail
+        _act(table, change.kind, key, row)
+        consumed = wire.consumed(
+            read=int(change.is_conditional), write=wire.units(_bytes(row.key, row.cells))
+        )
+        return consumed, _returned(table, key, change.content)
+
+
+class Change(NamedTuple):
+    """A write: its kind, its row, its condition, and the content that it must return."""
+
+    kind: int
+    row: Row
+    condition: Message
+    content: Message
+
+    @classmethod
+    def read(cls, request: Message) -> Change:
+        """Read a write of a batch."""
+        return cls(request.number(1), decode_row(request.data(2)), request.message(3), request.message(4))
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether the write depends on the row's present state."""
+        return self.condition.number(1) != IGNORE or self.condition.has(2)
+
+
+def _returned(table: Table, key: Key, content: Message) -> bytes:
+    """Return the part of the row that a write must return."""
+    if content.number(1) == _RETURN_KEY:
+        return encode_rows([(_key_cells(table, key), ())])
+    if content.number(1) == _RETURN_AFTER:
+        names = content.texts(2)
+        cells = [Cell(name, value) for name, value in (table.columns(key) or {}).items() if name in names]
+        return encode_rows([((), cells)])
+    return b""
+
+
+def _check_size(rows: Iterable[bytes]) -> None:
+    if sum(map(len, rows)) > _MOST_BYTES:
+        raise ParameterInvalid(f"The total data size of a write exceeds the limit of {_MOST_BYTES} bytes.")
+
+
+def _check_repeats(changes: Sequence[Change]) -> None:
+    keys = [tuple(cell.value for cell in change.row.key) for change in changes]
+    times = Counter(key for key in keys if Bound.AUTO not in key)
+    if any(times[key] > 1 and change.is_conditional for key, change in zip(keys, changes, strict=True)):
+        raise ParameterInvalid("Repeated rows do not support row condition check in BatchModify.")
+
+
+def _numbered(table: Table, row: Row, condition: Message) -> Row:
+    """Return `row` with the number that the service assigns to it."""
+    if condition.number(1) != IGNORE:
+        raise ParameterInvalid("A row whose key the service numbers must be put whether it exists or not.")
+    return replace(row, key=[table.numbered(cell) for cell in row.key])
+
+
+def _read_one(table: Table, selection: Selection, key: bytes) -> wire.Outcome:
+    """Read one row of a batch."""
+    return _read(table, selection, decode_row(key).key)
+
+
+def _act(table: Table, kind: int, key: Key, row: Row) -> None:
+    if kind == _PUT:
+        if any(cell.operation is not None for cell in row.cells):
+            raise ParameterInvalid("PutRow takes no operations on cells.")
+        table.put(key, row.cells)
+    elif kind == _UPDATE:
+        table.update(key, row.cells)
+    elif kind == _DELETE:
+        table.delete(key)
+    else:
+        raise ParameterInvalid("Unknown type of change.")
+
+
+def _read(table: Table, selection: Selection, cells: list[Cell]) -> wire.Outcome:
+    key = cast("Key", table.key_of(cells))
+    found = _cells(table, selection, key)
+    if found is None:
+        return wire.consumed(read=1), b""
+    row = (_key_cells(table, key), found)
+    return wire.consumed(read=wire.units(_bytes(*row))), encode_rows([row])
+
+
+def _bytes(key: Sequence[Cell], cells: Sequence[Cell]) -> int:
+    return sum(map(size_of, key)) + sum(map(size_of, cells))
+
+
+def _cells(table: Table, selection: Selection, key: Key) -> list[Cell] | None:
+    row = table.versions(key)
+    return None if row is None else selection.cells(row)
+
+
+def _key_cells(table: Table, key: Key) -> list[Cell]:
+    return [Cell(name, value) for (name, _), value in zip(table.schema, key, strict=True)]
