@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Write template.json: log, index, dashboard and alerts as resources of Resource Orchestration Service.
 
-The index, the dashboard and the alerts are those of the files beside, which have the forms of Simple Log Service's
-own API; ROS takes the same members by names of its own.
+The index, the dashboard and the alerts come from the JSON files in this folder, which have the form of Simple Log
+Service's own API. ROS takes the same members under other names.
 """
 
 from __future__ import annotations
@@ -15,24 +15,25 @@ from typing import TypeAlias, cast
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 
 HERE = Path(__file__).resolve().parent
-LOGSTORE = FUNCTION = "hpoq"
+LOGSTORE = "hpoq"
 RETENTION_DAYS = 30
 _VALUES: dict[str, Json] = {
     "${project}": {"Ref": "Project"},
     "${region}": {"Ref": "ALIYUN::Region"},
     "${action_policy}": {"Ref": "ActionPolicy"},
+    "${function}": {"Fn::Sub": "hpoq${Suffix}"},
 }
 
 
 def read(name: str) -> Json:
-    """One of the files, with the names of the log and the function in it."""
+    """Return the content of a file, with the name of the log filled in."""
     text = (HERE / name).read_text(encoding="utf-8")
-    text = text.replace("${logstore}", LOGSTORE).replace("${function}", FUNCTION)
+    text = text.replace("${logstore}", LOGSTORE)
     return cast("Json", json.loads(text))
 
 
 def as_ros(value: Json) -> Json:
-    """The value with its members named as ROS names them, and references to what the stack knows."""
+    """Return `value` with the member names of ROS, and with references to the parameters of the stack."""
     if isinstance(value, dict):
         return {_capital(name): as_ros(one) for name, one in value.items()}
     if isinstance(value, list):
@@ -78,13 +79,13 @@ def _text(described: Mapping[str, Json]) -> dict[str, Json]:
 def dashboard() -> Json:
     document = cast("dict[str, Json]", read("dashboard.json"))
     names = ("dashboardName", "displayName", "description", "charts")
-    # ROS hands charts on as they are.
+    # ROS passes charts on unchanged.
     properties = {_capital(name): document[name] for name in names}
     return {"ProjectName": {"Ref": "Project"}, **properties}
 
 
 def template() -> dict[str, Json]:
-    """The whole template."""
+    """Return the whole template."""
     resources: dict[str, Json] = {
         "Project": _resource("Project", {"Name": {"Ref": "ProjectName"}, "Description": "Log of hpoq"}),
         "Logstore": _resource(
@@ -101,15 +102,20 @@ def template() -> dict[str, Json]:
         resources[name] = _resource("Alert", properties, after="Dashboard")
     return {
         "ROSTemplateFormatVersion": "2015-09-01",
-        "Description": "The log of the function hpoq, and what reads it. Written by template.py.",
+        "Description": "The log of the function hpoq, with its index, dashboard and alerts. Written by template.py.",
         "Parameters": {
             "ProjectName": {
                 "Type": "String",
-                "Description": "Name of the log project to create, one's own in all of Alibaba Cloud.",
+                "Description": "Name of the log project to create; unique in all of Alibaba Cloud.",
             },
             "ActionPolicy": {
                 "Type": "String",
-                "Description": "The action policy that tells people of an alert.",
+                "Description": "The action policy that sends alerts.",
+            },
+            "Suffix": {
+                "Type": "String",
+                "Default": "",
+                "Description": "Ends every name, so that several deployments live in one account.",
             },
         },
         "Resources": resources,

@@ -1,8 +1,8 @@
-# The function, its releases, the alias that tells which of them is called, and the trigger.
+# The function, its releases, the alias that selects the release to call, and the triggers.
 
 resource "alicloud_fcv3_function" "hpoq" {
   function_name = local.function.functionName
-  # The provider does not notice a changed package by itself; it does notice this text.
+  # The provider does not detect a changed package; it does detect that this text has changed.
   description           = "${local.function.description} (package ${filesha256(var.package)})"
   runtime               = local.function.runtime
   handler               = local.function.handler
@@ -53,24 +53,27 @@ resource "alicloud_fcv3_function_version" "release" {
 
 resource "alicloud_fcv3_alias" "live" {
   function_name = alicloud_fcv3_function.hpoq.function_name
-  alias_name    = local.trigger.qualifier
+  alias_name    = local.triggers["requests"].qualifier
   version_id    = alicloud_fcv3_function_version.release[var.live].version_id
   additional_version_weight = var.canary == null ? {} : {
     (alicloud_fcv3_function_version.release[var.canary].version_id) = var.canary_weight
   }
 }
 
-resource "alicloud_fcv3_trigger" "requests" {
+resource "alicloud_fcv3_trigger" "streams" {
+  for_each = local.triggers
+
   function_name = alicloud_fcv3_function.hpoq.function_name
-  trigger_name  = local.trigger.triggerName
-  trigger_type  = local.trigger.triggerType
+  trigger_name  = each.value.triggerName
+  trigger_type  = each.value.triggerType
   qualifier     = alicloud_fcv3_alias.live.alias_name
   trigger_config = replace(
-    jsonencode(local.trigger.triggerConfig), "$${config('AccountID')}", data.alicloud_account.current.id
+    jsonencode(each.value.triggerConfig), "$${config('AccountID')}", data.alicloud_account.current.id
   )
 
   depends_on = [
     alicloud_message_service_queue.requests,
+    alicloud_message_service_queue.watch,
     alicloud_message_service_topic.results,
     alicloud_resource_manager_service_linked_role.eventbridge,
   ]

@@ -1,4 +1,4 @@
-# The log, and what reads it.
+# The log, with its index, dashboard and alerts.
 
 locals {
   index = jsondecode(file("${path.module}/../sls/index.json"))

@@ -1,4 +1,4 @@
-# What the function stands on: its queues, its output topic, its records, its roles.
+# The resources that the function needs: its queues, its output topic, its records, its roles.
 
 provider "alicloud" {
   region = var.region
@@ -23,6 +23,18 @@ resource "alicloud_message_service_queue" "requests" {
   }
 }
 
+resource "alicloud_message_service_queue" "watch" {
+  queue_name               = local.watch.QueueName
+  visibility_timeout       = local.watch.VisibilityTimeout
+  message_retention_period = local.watch.MessageRetentionPeriod
+
+  dlq_policy {
+    enabled                  = local.watch.DlqPolicy.Enabled
+    dead_letter_target_queue = alicloud_message_service_queue.dead_letters.queue_name
+    max_receive_count        = local.watch.DlqPolicy.MaxReceiveCount
+  }
+}
+
 resource "alicloud_message_service_topic" "results" {
   topic_name = local.topic.TopicName
 }
@@ -30,6 +42,11 @@ resource "alicloud_message_service_topic" "results" {
 resource "alicloud_ots_instance" "records" {
   name        = var.instance
   description = local.base.Instance.Properties.Description
+
+  # Without the records every request that comes again creates a second experiment. README.md says how to remove them.
+  lifecycle {
+    prevent_destroy = true
+  }
 }
 
 resource "alicloud_ots_table" "records" {
@@ -45,6 +62,10 @@ resource "alicloud_ots_table" "records" {
       type = title(lower(primary_key.value.Type))
     }
   }
+
+  lifecycle {
+    prevent_destroy = true
+  }
 }
 
 resource "alicloud_ram_role" "function" {
@@ -55,7 +76,7 @@ resource "alicloud_ram_role" "function" {
 
 resource "alicloud_ram_policy" "function" {
   policy_name     = one(local.role.Policies).PolicyName
-  policy_document = file("${path.module}/../policies/function.json")
+  policy_document = jsonencode(one(local.role.Policies).PolicyDocument)
 }
 
 resource "alicloud_ram_role_policy_attachment" "function" {

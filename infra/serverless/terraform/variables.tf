@@ -4,8 +4,19 @@ variable "region" {
   default     = "cn-hangzhou"
 }
 
+variable "name" {
+  description = "Ends every name, so that several deployments live in one account; empty for the only one."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^([a-z0-9][a-z0-9-]{0,18}[a-z0-9])?$", var.name))
+    error_message = "Must be 2 to 20 small letters, digits and hyphens."
+  }
+}
+
 variable "instance" {
-  description = "Name of the Tablestore instance to create, one's own in the region."
+  description = "Name of the Tablestore instance to create; unique in the region."
   type        = string
 
   validation {
@@ -15,15 +26,21 @@ variable "instance" {
 }
 
 variable "action_policy" {
-  description = "The log service's action policy that tells people of an alert; this is the one that every account has."
+  description = "The action policy of the log service that sends alerts; every account has the default one."
   type        = string
   default     = "sls.builtin"
+}
+
+variable "contact_group" {
+  description = "The contact group of CloudMonitor that is notified of alarms; every account has the default one."
+  type        = string
+  default     = "云账号报警联系人"
 }
 
 variable "package" {
   description = "The code package that `hpoq package` writes."
   type        = string
-  default     = "../../../dist/hpoq-python3.10-x86_64.zip"
+  default     = "../../../dist/hpoq-python3.12-x86_64.zip"
 }
 
 variable "releases" {
