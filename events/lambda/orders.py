@@ -1,4 +1,4 @@
-"""A Lambda handler the way Powertools' documentation shows it: logger, batch, parser, idempotency and metrics.
+"""A Lambda handler as in Powertools' documentation, with logger, batch, parser, idempotency and metrics.
 
 `handler` runs on AWS Lambda behind an SQS queue, `fc_handler` on Function Compute behind any source of messages.
 """
@@ -36,7 +36,7 @@ class Order(BaseModel):
 
 @idempotent_function(data_keyword_argument="order", config=config, persistence_store=layer)
 def charge(order: dict) -> dict:
-    """Done once for each order id, however often its message comes."""
+    """Charge an order once, however often its message is delivered."""
     logger.info("charged", extra={"order_id": order["order_id"], "amount": order["amount"]})
     metrics.add_metric(name="Charged", unit=MetricUnit.Count, value=1)
     return {"charged": order["amount"]}
