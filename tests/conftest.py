@@ -1,5 +1,7 @@
-"""What holds for every test: only loopback, no settings or credentials of the machine, nothing left behind."""
+"""Rules for every test: only loopback, no settings or credentials of the machine, nothing left behind."""
 
+import contextlib
+import functools
 import ipaddress
 import os
 import shutil
@@ -13,11 +15,39 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from support.budget import examples
+from support.building import build_once
+from support.once import find_shared_folder
+from support.tools import skip_without, summarize_skips
+
 # Timings differ between machines; a test is never slow because of what it found.
-settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "default", max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("default")
 
 _connect = socket.socket.connect
+
+
+def pytest_configure(config):
+    """Keep the rewritten tests for the next run even if Python is not to write bytecode: it saves 7 s per worker."""
+    cache = getattr(config, "cache", None)
+    if sys.dont_write_bytecode and cache:
+        sys.pycache_prefix = str(cache.mkdir("bytecode"))
+        sys.dont_write_bytecode = False
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """Run one worker more than there are cores, because many tests wait for a process or an installation."""
+    return min(8, (os.cpu_count() or 1) + 1)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say in one line what to install to run the tests that were skipped."""
+    line = summarize_skips([report.longrepr[2] for report in terminalreporter.stats.get("skipped", ())])
+    if line:
+        terminalreporter.write_line(line)
 
 
 def _is_loopback(host):
@@ -29,7 +59,7 @@ def _is_loopback(host):
 
 @pytest.fixture(autouse=True)
 def only_loopback(monkeypatch):
-    """A test that would reach another machine fails instead."""
+    """Fail a test that connects to another machine."""
 
     def connect(self, address):
         if self.family in (socket.AF_INET, socket.AF_INET6):
@@ -41,7 +71,7 @@ def only_loopback(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch):
-    """No setting, credential or proxy of the machine reaches a test."""
+    """Hide the settings, credentials and proxies of the machine from the test."""
     for name in list(os.environ):
         if name.upper().endswith("_PROXY") or name.startswith(("HPOQ_", "ALIBABA_CLOUD_", "FC_")):
             monkeypatch.delenv(name)
@@ -50,14 +80,16 @@ def clean_environment(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind():
-    """A test ends its threads, and takes back what it set up for logging."""
+    """Fail a test that leaves a thread running; undo its configuration of logging."""
     before = set(threading.enumerate())
     yield
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
     for thread in set(threading.enumerate()) - before:
-        thread.join(timeout=10)
-        assert thread.daemon or not thread.is_alive(), f"a test left {thread.name} running"
+        # A server of several tests keeps a daemon for each connection, for as long as that is open.
+        if not thread.daemon:
+            thread.join(timeout=10)
+            assert not thread.is_alive(), f"a test left {thread.name} running"
 
 
 def _free_port():
@@ -65,8 +97,8 @@ def _free_port():
         return listener.getsockname()[1]
 
 
-def _answers(port, process):
-    """Whether the server on `port` takes connections; fails if its process has ended."""
+def _is_answering(port, process):
+    """Return whether the server on `port` accepts connections; fail if its process has ended."""
     assert process.poll() is None, "the server ended"
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -75,32 +107,56 @@ def _answers(port, process):
     return True
 
 
-@pytest.fixture(scope="session")
-def redis_server(tmp_path_factory):
-    """The URL of a redis-server of this session's own, that persists nothing beyond it."""
+@contextlib.contextmanager
+def _running_redis(folder):
+    """Run a redis-server that persists nothing outside `folder`; yield its port."""
     program = shutil.which("redis-server") or shutil.which("valkey-server")
     if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("redis-server is not installed")
-        pytest.skip("redis-server is not installed")
+        skip_without("redis-server")
     port = _free_port()
     process = subprocess.Popen(
-        [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"],
-        cwd=tmp_path_factory.mktemp("redis"),
+        [
+            *(program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"),
+            # Replicas are served at once, without waiting for others to ask as well.
+            *("--repl-diskless-sync-delay", "0"),
+        ],
+        cwd=folder,
         stdout=subprocess.DEVNULL,
     )
     try:
-        while not _answers(port, process):
+        while not _is_answering(port, process):
             time.sleep(0.01)
-        yield f"redis://127.0.0.1:{port}/0"
+        yield port
     finally:
-        process.terminate()
+        # After SIGTERM, a server would wait for replicas that are behind.
+        process.kill()
         process.wait()
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """Return a function that builds the code package, once for each set of options in all workers."""
+    folder = find_shared_folder(tmp_path_factory) / "packages"
+    return functools.cache(lambda *options: build_once(folder, *options))
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory):
+    """Start a redis-server for this session; return its URL."""
+    with _running_redis(tmp_path_factory.mktemp("redis")) as port:
+        yield f"redis://127.0.0.1:{port}/0"
+
+
+@pytest.fixture
+def start_redis(tmp_path_factory):
+    """Return a function that starts another redis-server for this test and returns its port."""
+    with contextlib.ExitStack() as running:
+        yield lambda: running.enter_context(_running_redis(tmp_path_factory.mktemp("redis")))
 
 
 @pytest.fixture
 def count_calls():
-    """How many functions are called while something runs: its work, whatever the machine."""
+    """Return a function that counts the function calls of an action: its work, on any machine."""
 
     def run(act):
         calls = 0

@@ -10,15 +10,19 @@ import sys
 import tempfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
+import burst
 import coldstart
 import cpu
 import growth
 import localcloud
 import makespan
 import redelivery
-from harness import Peers, Row, as_json
+import startup
+import trials
+from harness import RUNTIMES, Peers, Row, as_json
 
 PARTS = {
     "B1": coldstart,
@@ -27,6 +31,9 @@ PARTS = {
     "B4": redelivery,
     "B5": growth,
     "B7": localcloud,
+    "B8": trials,
+    "B9": startup,
+    "B10": burst,
 }
 
 
@@ -40,8 +47,12 @@ def main() -> None:
     parser.add_argument("--venvs", metavar="DIR", type=Path, help="keep the peers here")
     parser.add_argument("--json", metavar="FILE", type=Path, help="keep the rows")
     parser.add_argument("--compare", metavar="FILE", type=Path, help="show what an earlier run's rows had")
+    parser.add_argument(
+        "--runtime", choices=RUNTIMES, help="the Python of cold starts; by default the newest"
+    )
     options = parser.parse_args()
-    peers = Peers(options.venvs or Path(tempfile.gettempdir()) / "hpoq-benchmarks")
+    folder = options.venvs or Path(tempfile.gettempdir()) / "hpoq-benchmarks"
+    peers = Peers(folder, [options.runtime] if options.runtime else RUNTIMES)
     before = json.loads(options.compare.read_text()) if options.compare else {}
     rows: list[Row] = []
     for name in dict.fromkeys(options.only.replace("B6", "B1").split(",")) if options.only else PARTS:

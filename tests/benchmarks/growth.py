@@ -16,21 +16,21 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from harness import REQUEST, Peers, Row, child
+from harness import ENVIRONMENT, REQUEST, TABLESTORE, Peers, Row, child
 from stub import in_memory
 
 import alilocal
 from alilocal.tablestore.plainbuffer import Cell
 from fcruntime import Fc3Context, FunctionInfo
-from hpoq.cli.cloud import TABLE, lay_out
 from hpoq.clock import SystemClock
-from hpoq.cloud.credentials import Credentials
+from hpoq.cloud.signing import Credentials
 from hpoq.cloud.transport import Transport
 from hpoq.function import Function
 from hpoq.idempotency.record import Record, State, encode
 from hpoq.idempotency.store import Store, open_store
 from hpoq.observability import logs
 from hpoq.testing import smq_event
+from hpoqctl.cloud import TABLE, lay_out
 
 SMALL, SIZES = 1_000, (100_000, 1_000_000)
 _CLAIMS = 200
@@ -159,13 +159,7 @@ def held(events: int) -> dict[str, float]:
     """Megabytes that an instance has held at most, after all its events and after the first tenth."""
     logs.configure("ERROR", sys.stderr)
     session, _ = in_memory()
-    environ = {
-        "HPOQ_REGION": "cn-hangzhou",
-        "HPOQ_ACCOUNT_ID": "1",
-        "HPOQ_STORE": "tablestore://i.cn-hangzhou.ots.aliyuncs.com/hpoq",
-        "ALIBABA_CLOUD_ACCESS_KEY_ID": "id",
-        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "secret",
-    }
+    environ = {**ENVIRONMENT, "HPOQ_STORE": TABLESTORE}
     function, context = Function(environ, session=session), Fc3Context("r", FunctionInfo(timeout=300))
     tenth = 0.0
     for number in range(events):

@@ -15,6 +15,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 REQUEST = (ROOT / "events/requests/dlc-stdout.json").read_text()
+# FC's built-in runtimes, the newest one first.
+RUNTIMES = ("3.12", "3.10")
+# The function's environment where nothing is reached.
+ENVIRONMENT = {
+    "HPOQ_REGION": "cn-hangzhou",
+    "HPOQ_ACCOUNT_ID": "1",
+    "ALIBABA_CLOUD_ACCESS_KEY_ID": "id",
+    "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "secret",
+}
+TABLESTORE = "tablestore://i.cn-hangzhou.ots.aliyuncs.com/hpoq"
 # What the usual function is made of: the vendor's SDKs, and Powertools for logger and batch.
 USUAL = (
     "alibabacloud-paiautoml20220828==1.4.0",
@@ -71,9 +81,9 @@ def in_turns(rounds: int, *sides: Callable[[], float]) -> Iterator[list[float]]:
 class Peers:
     """The interpreters and folders that comparisons need, made once in `folder`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, versions: Sequence[str] = RUNTIMES) -> None:
         self.folder = folder
-        self.python = _interpreter()
+        self.python = _interpreter(versions)
 
     @property
     def version(self) -> str:
@@ -111,7 +121,7 @@ class Peers:
     def deployed(self) -> Path:
         """The code package for the interpreter's runtime, unpacked, from this very checkout."""
         out, code = self.folder / "dist", self.folder / f"deployed-{self.version}"
-        command = [sys.executable, "-c", "from hpoq.cli import main; main()", "package", "--json"]
+        command = [sys.executable, "-c", "from hpoqctl import main; main()", "package", "--json"]
         command += ["--runtime", f"python{self.version}", "--bytecode", "--output", str(out)]
         lock = out / f"hpoq-python{self.version}-x86_64.lock"
         if lock.exists():
@@ -145,15 +155,15 @@ def as_json(rows: Sequence[Row]) -> str:
     return json.dumps({f"{row.part} {row.what}": asdict(row) for row in rows}, indent=1)
 
 
-def _interpreter() -> str:
-    """FC's newest runtime if it is here, else the older one."""
+def _interpreter(versions: Sequence[str]) -> str:
+    """The first of `versions` that is here."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    for version in ("3.12", "3.10"):
+    for version in versions:
         kept = [str(path) for path in sorted(pyenv.glob(f"versions/{version}.*/bin/python"))]
         for found in [*kept, shutil.which(f"python{version}")]:
             if found and not subprocess.run([found, "-c", ""], capture_output=True).returncode:
                 return found
-    raise SystemExit("neither Python 3.12 nor 3.10 is on this machine")
+    raise SystemExit(f"Python {' or '.join(versions)} is not on this machine")
 
 
 __all__ = ["Peers", "Row", "as_json", "child", "in_turns", "ratio", "venv"]

@@ -18,12 +18,12 @@ from peer_sqs import BODY, timed
 
 import alilocal
 from alilocal.core.http import Request
-from alilocal.core.mnsv2 import VERSION, signature
+from alilocal.smq.signature import VERSION, signature
 from fcruntime.context import Fc3Context, FunctionInfo
 from fcruntime.invoke import invoke
-from hpoq.cli.cloud import DEAD_LETTER_QUEUE, QUEUE, environment, lay_out
 from hpoq.function import Function
 from hpoq.observability import logs
+from hpoqctl.cloud import DEAD_LETTER_QUEUE, QUEUE, environment, lay_out
 
 CALLS, EVENTS = 300, 1000
 _WAYS = {"raw": "in-process", "sdk": "in-process by the SDKs", "http": "over HTTP"}

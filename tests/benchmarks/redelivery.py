@@ -13,10 +13,10 @@ from harness import REQUEST, Peers, Row
 
 import alilocal
 from fcruntime import Fc3Context, FunctionInfo
-from hpoq.cli.cloud import environment, lay_out
 from hpoq.function import Function
 from hpoq.observability import logs
 from hpoq.testing import smq_stream_event
+from hpoqctl.cloud import environment, lay_out
 
 _MESSAGES = 100
 _CONTEXT = Fc3Context("r", FunctionInfo(timeout=300))
@@ -33,13 +33,7 @@ def measure(_: Peers, rounds: int) -> Iterator[Row]:
         function.handle(event, _CONTEXT)
         before = len(cloud.requests)
         report = function.handle(event, _CONTEXT)
-        assert report["summary"] == {
-            "created": 0,
-            "duplicate": _MESSAGES,
-            "rejected": 0,
-            "retry": 0,
-            "failed": 0,
-        }
+        assert report["summary"]["duplicate"] == _MESSAGES
         trips = len(cloud.requests) - before
         function.close()
     yield Row("B4", f"round trips for {_MESSAGES} duplicates, Tablestore", trips, target=3, note="ideal 1")

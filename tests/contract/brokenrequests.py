@@ -1,4 +1,4 @@
-"""Requests that break one rule each, where the schema cannot say so."""
+"""Requests that each break one rule that the schema cannot express."""
 
 import base64
 import gzip
@@ -25,9 +25,12 @@ def deep(levels):
 
 
 BROKEN = {
-    "document.shape": {},
+    "document.shape": {"hello": "world"},
     "description.reserved": put(MINIMAL, ("experiment", "Description"), f"[hpoq-key: {'0' * 36}]"),
     "enum": put(MINIMAL, ("experiment", "Accessibility"), "public"),
+    "guard.empty": {**MINIMAL, "guard": {}},
+    "guard.limit": {**MINIMAL, "guard": {"maxHours": 0}},
+    "guard.target": {"experiment": {}, "guard": {"targetMetric": 1}},
     "idempotency-key": {**MINIMAL, "idempotencyKey": ""},
     "json.depth": config(("yml_config", "tuner", "class_args", "x"), deep(70)),
     "json.surrogate": put(MINIMAL, ("experiment", "Name"), "\ud800"),
@@ -38,6 +41,7 @@ BROKEN = {
     "range": config(("yml_config", "max_trial_number"), 2**31),
     "required": {**MINIMAL, "experiment": None},
     "schema-version": {**MINIMAL, "schemaVersion": "2"},
+    "stop.target": {"stop": {}},
     "tag.limit": put(MINIMAL, ("experiment", "Tag"), [{"Key": "k"}] * 21),
     "tag.reserved": put(MINIMAL, ("experiment", "Tag"), [{"Key": "hpoq-key"}]),
     "type": put(MINIMAL, ("experiment", "Name"), 1),
@@ -46,7 +50,6 @@ BROKEN = {
 SPACES = {
     "search-space.arity": {"x": {"_type": "uniform", "_value": [1]}},
     "search-space.bounds": {"x": {"_type": "uniform", "_value": [2, 1]}},
-    "search-space.choice": {"x": {"_type": "choice", "_value": [None]}},
     "search-space.number": {"x": {"_type": "uniform", "_value": ["1", 2]}},
     "search-space.spec": {"x": 1},
     "search-space.text": [],
@@ -75,6 +78,33 @@ def in_text(entries):
     return config(("search_space",), json.dumps(entries))
 
 
+EXPERIMENT_TEXTS = {
+    **{
+        rule: json.dumps(document["experiment"])
+        for rule, document in BROKEN.items()
+        if rule not in ("document.shape", "idempotency-key", "required", "schema-version", "unknown-member")
+        and not rule.startswith(("guard.", "stop."))
+    },
+    **{rule: json.dumps(in_text(entries)["experiment"]) for rule, entries in SPACES.items()},
+    "json.duplicate-key": '{"Name": "a", "Name": "b"}',
+    "json.non-finite": '{"Name": 1e999}',
+    "json.encoding": base64.b64encode(b'{"Name": "\xff"}').decode(),
+    "json.syntax": "{",
+    "required": json.dumps(config(("metric_config", "final_mode"), None)["experiment"]),
+    "unknown-member": '{"priority": 1}',
+}
+CONFIG_TEXTS = {
+    rule: json.dumps(document["experiment"]["HpoExperimentConfiguration"])
+    for rule, document in {
+        **{rule: BROKEN[rule] for rule in ("metric-source.form", "metric-weight", "params.pair", "range")},
+        **{rule: in_text(entries) for rule, entries in SPACES.items()},
+        "enum": config(("metric_config", "final_mode"), "last"),
+        "required": config(("metric_config", "final_mode"), None),
+        "type": config(("metric_config", "metric_source"), "x"),
+        "unknown-member": config(("priority",), 1),
+    }.items()
+}
+WEIGHT_TEXTS = {"metric-weight": '{"x": "heavy"}', "type": "heavy"}
 ENCODED = {
     **{rule: json.dumps(document).encode() for rule, document in BROKEN.items()},
     **{rule: json.dumps(in_text(entries)).encode() for rule, entries in SPACES.items()},
@@ -85,27 +115,36 @@ ENCODED = {
 
 
 def _judged():
-    """Documents that are refused for what they say, by the rule that they break."""
+    """Return documents that are rejected for their content, by the rule that they break."""
     for kind, names in ARITY.items():
         if "low" in names:
             yield "search-space.bounds", {"x": {"_type": kind, "_value": [2, 1, 1][: len(names)]}}
-    for value in ([1.0, 2], [1, 2.0]):
-        yield "search-space.number", {"x": {"_type": "randint", "_value": value}}
 
 
 def _mistyped():
-    run, assessor = ("yml_config",), ("yml_config", "assessor", "class_args")
-    yield from (config((*run, name), 1.0) for name in ("trial_concurrency", "max_trial_number"))
-    yield config((*assessor, "start_step"), 1.0)
-    yield config((*assessor, "proportion"), 10**350)
+    yield config(("yml_config", "assessor", "class_args", "proportion"), 10**350)
+    yield {**MINIMAL, "guard": {"maxHours": 10**350}}
+    yield {**MINIMAL, "guard": {"targetMetric": 10**350}}
 
 
 def cases():
-    """Bodies of messages, each with the one rule that it breaks; the schema takes every document in them."""
+    """Return bodies of messages, each with the one rule that it breaks. The schema accepts their documents."""
     yield from CARRIED.items()
     yield from ((rule, dumped(config(("search_space",), entries))) for rule, entries in _judged())
     yield from (("type", dumped(document)) for document in _mistyped())
+    yield "guard.target", dumped(BROKEN["guard.target"])
     yield from ((rule, dumped(in_text(entries))) for rule, entries in SPACES.items())
+    yield from ((rule, dumped({**MINIMAL, "experiment": text})) for rule, text in EXPERIMENT_TEXTS.items())
+    yield from (
+        (rule, dumped(config(("metric_config", "metric_dict"), text))) for rule, text in WEIGHT_TEXTS.items()
+    )
+    yield from ((rule, dumped(put(MINIMAL, CONFIG, text))) for rule, text in CONFIG_TEXTS.items())
     yield "cloudevent.data", dumped({"specversion": "1.0", "data_base64": "A"})
     for rule, text in ENCODED.items():
-        yield rule, dumped({"specversion": "1.0", "data_base64": base64.b64encode(text).decode()})
+        encoded = base64.b64encode(text).decode()
+        yield rule, dumped({"specversion": "1.0", "data_base64": encoded})
+        data = encoded if rule == "json.encoding" else text.decode()
+        yield rule, dumped({"specversion": "1.0", "data": data})
+        yield rule, dumped(data)
+    yield "cloudevent.data", dumped('{"specversion": "1.0"}')
+    yield "cloudevent.specversion", dumped('{"specversion": "0.3"}')

@@ -1,23 +1,22 @@
-"""Every sort of store, from where it really is; Powertools' idempotency is imported without boto3, as on FC."""
+"""Real stores of every kind; Powertools' idempotency is imported without boto3, as on FC."""
 
-import os
-import sys
-import time
 import uuid
-from pathlib import Path
 
 import pytest
 
 import alilocal
 from alilocal.tablestore.model import STRING
 from fcruntime.powertools import idempotency_without_boto3
+from support import deployment
+from support.clock import ShiftedClock
+from support.once import find_shared_folder
 
 idempotency_without_boto3()
 
 
 @pytest.fixture
 def tablestore_url(monkeypatch):
-    """Makes a URL of a new table each time, which the local cloud serves."""
+    """Return a function that creates a table in a local cloud and returns its URL."""
     with alilocal.serve() as server:
         monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", server.cloud.access_key_id)
         monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", server.cloud.access_key_secret)
@@ -25,14 +24,14 @@ def tablestore_url(monkeypatch):
         def make():
             name = f"t{uuid.uuid4().hex}"
             server.cloud.tables.create(name, [("key", STRING)])
-            return f"tablestore://127.0.0.1:{server.port}/{name}?instance=local&scheme=http"
+            return deployment.tablestore_url(server, name)
 
         yield make
 
 
 @pytest.fixture
 def store_urls(redis_server, tablestore_url, tmp_path):
-    """Makes a URL of each sort of store, empty each time."""
+    """Return, by kind of store, a function that creates an empty store and returns its URL."""
     return {
         "sqlite": lambda: f"sqlite:///{tmp_path / uuid.uuid4().hex}.sqlite3",
         "redis": lambda: f"{redis_server}?prefix={uuid.uuid4()}:",
@@ -41,22 +40,14 @@ def store_urls(redis_server, tablestore_url, tmp_path):
 
 
 @pytest.fixture
-def installs(tmp_path_factory):
-    """The folder for what tests install for this Python; TEST_INSTALLS names one that is kept."""
-    kept = os.environ.get("TEST_INSTALLS")
-    folder = Path(kept) if kept else tmp_path_factory.getbasetemp().parent / "installs"
-    return folder / "{}.{}".format(*sys.version_info)
-
-
-class Ahead:
-    """More than a quarter of an hour before the clocks of the SDKs."""
-
-    def now(self):
-        return time.time() + 1000
+def installs(request, tmp_path_factory):
+    """Return the folder for what tests install: in pytest's cache, so that the next run finds it there."""
+    cache = getattr(request.config, "cache", None)
+    return cache.mkdir("installs") if cache else find_shared_folder(tmp_path_factory) / "installs"
 
 
 @pytest.fixture
 def server_ahead():
-    """A local cloud for which every request comes too late."""
-    with alilocal.serve(cloud=alilocal.LocalCloud(clock=Ahead())) as server:
+    """A local cloud whose clock is more than a quarter of an hour ahead, so that every request is too old."""
+    with alilocal.serve(cloud=alilocal.LocalCloud(clock=ShiftedClock(1000))) as server:
         yield server

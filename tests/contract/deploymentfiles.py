@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,10 @@ _VALUES = {
     "vars.region": REGION,
     "vars.instance": INSTANCE,
     "vars.action_policy": "sls.builtin",
+    "vars.suffix": "",
+    "vars.contact_group": "operators",
+    "env('DEPLOYMENT_SUFFIX', '')": "",
+    "env('CMS_CONTACT_GROUP', '云账号报警联系人')": "operators",
     "env('ALIBABA_CLOUD_REGION', 'cn-hangzhou')": REGION,
     "env('TABLESTORE_INSTANCE')": INSTANCE,
     "env('SLS_ACTION_POLICY', 'sls.builtin')": "sls.builtin",
@@ -30,12 +36,34 @@ RETRIES = {
 # What a call by a trigger may take, and its body, whatever the function's own limits.
 TRIGGER_SECONDS, TRIGGER_BYTES = 300, 32 * 2**20
 MESSAGE_BYTES = 64 * 2**10
+QUEUES = ("Requests", "Watch")
 DAY = 86_400
 
 
-def rendered(text):
+def rendered(text, suffix=""):
     """The text of s.yaml with its variables filled in, as the CLI does; KeyError for one that it does not know."""
-    return re.sub(r"\$\{([^}]+)\}", lambda found: _VALUES[found[1]], text)
+    values = {**_VALUES, "vars.suffix": suffix}
+    return re.sub(r"\$\{([^}]+)\}", lambda found: values[found[1]], text)
+
+
+def evaluated(value, **parameters):
+    """A part of a ROS template with its references and substitutions evaluated."""
+    if isinstance(value, list):
+        return [evaluated(one, **parameters) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {"Ref"}:
+        return parameters[value["Ref"]]
+    if set(value) == {"Fn::Sub"}:
+        return re.sub(r"\$\{([\w:]+)\}", lambda found: parameters[found[1]], value["Fn::Sub"])
+    return {name: evaluated(one, **parameters) for name, one in value.items()}
+
+
+def template(name, suffix=""):
+    """The resources of a ROS template as this deployment creates them."""
+    parameters = {"Instance": INSTANCE, "Suffix": suffix, "ContactGroup": "operators"}
+    parameters |= {"ALIYUN::TenantId": ACCOUNT, "ALIYUN::Region": REGION}
+    return evaluated(yaml.safe_load((FOLDER / name).read_text())["Resources"], **parameters)
 
 
 @dataclass
@@ -55,7 +83,8 @@ class Deployment:
 
     @property
     def trigger(self):
-        [trigger] = self.function["triggers"]
+        """The trigger of the requests."""
+        trigger, _ = self.function["triggers"]
         return trigger
 
     @property
@@ -81,13 +110,27 @@ class Deployment:
         return None
 
 
-def deployment():
+def deployment(suffix=""):
     """What the files say now; a new copy each time."""
-    s = yaml.safe_load(rendered((FOLDER / "s.yaml").read_text()))
-    template = yaml.safe_load((FOLDER / "resources.yaml").read_text())
-    resources = {name: one["Properties"] for name, one in template["Resources"].items()}
+    s = yaml.safe_load(rendered((FOLDER / "s.yaml").read_text(), suffix))
+    resources = {name: one["Properties"] for name, one in template("resources.yaml", suffix).items()}
     props = {name: one["props"] for name, one in s["resources"].items()}
     return Deployment(props["function"], resources, props["log"])
+
+
+def lay_out(folder):
+    """Copy infra/serverless into `folder`, beside a fresh package and the sources that it was built from."""
+    copy = folder / "infra/serverless"
+    shutil.copytree(FOLDER, copy)
+    (folder / "functions").symlink_to(ROOT / "functions")
+    code = folder / "dist" / Path(deployment().function["code"]).name
+    code.parent.mkdir()
+    with zipfile.ZipFile(code, "w") as archive:
+        for name in ("hpoq/handler.py", "fcruntime/context.py"):
+            archive.write(ROOT / "functions" / name, name)
+        version = deployment().function["runtime"].removeprefix("python").replace(".", "")
+        archive.writestr(f"hpoq/__pycache__/handler.cpython-{version}.pyc", b"")
+    return copy
 
 
 def policy(name):
@@ -137,8 +180,14 @@ def _batch_fits(d):
 
 
 def _outage(d):
-    """Failing attempts ride out an hour of the service."""
-    return d.settings.max_attempts * d.settings.requeue_delay_seconds >= 3600
+    """Attempts whose end is unknown, each later than the one before, last longer than an hour without the service."""
+    delays = [d.settings.requeue_delay_seconds * 2**n for n in range(d.settings.max_attempts - 1)]
+    return sum(min(delay, 3600) for delay in delays) >= 3600
+
+
+def _age_before_retention(d):
+    """A message is given up, with an event, before its queue deletes it."""
+    return d.settings.max_age_hours * 3600 < d.resources["Requests"]["MessageRetentionPeriod"]
 
 
 def _failed_before_dead(d):
@@ -175,6 +224,24 @@ def _synchronous(d):
     return config["asyncInvocationType"] is False and d.run["mode"] == "event-streaming"
 
 
+def _streams_are_alike(d):
+    """The trigger and the queue of watch messages are those of requests, but for their names."""
+    names = [(d.resources[name]["QueueName"], d.function["triggers"][n]) for n, name in enumerate(QUEUES)]
+    triggers = [{**trigger, "triggerName": ""} for _, trigger in names]
+    texts = [
+        json.dumps(one).replace(f'"QueueName": "{name}"', "")
+        for (name, _), one in zip(names, triggers, strict=True)
+    ]
+    queues = [{**d.resources[name], "QueueName": ""} for name in QUEUES]
+    return texts[0] == texts[1] and queues[0] == queues[1]
+
+
+def _watch_outlasts_its_delays(d):
+    """A watch message waits in its queue and is then tried for as long as one of a request."""
+    retention = d.resources["Watch"]["MessageRetentionPeriod"]
+    return d.settings.watch_max_seconds + sum(d.retries) < retention
+
+
 def _one_request_at_a_time(d):
     return d.function["instanceConcurrency"] == 1 or d.function["runtime"].startswith("custom")
 
@@ -197,7 +264,7 @@ def _env(name, value):
 
 
 def _prop(place, value):
-    """Changes what stands at `place`, such as `function.timeout`."""
+    """Change the value at `place`, such as `function.timeout`."""
     *path, last = place.split(".")
 
     def spoil(d):
@@ -224,7 +291,11 @@ RULES = {
     ),
     "a batch is one wave": (_one_wave, _prop("run.batchWindow.CountBasedWindow", 17)),
     "a batch fits the call": (_batch_fits, _prop("run.batchWindow.CountBasedWindow", 500)),
-    "the attempts ride out an hour": (_outage, _env("HPOQ_MAX_ATTEMPTS", "10")),
+    "the attempts last longer than an hour": (_outage, _env("HPOQ_MAX_ATTEMPTS", "5")),
+    "the function gives up before the queue deletes": (
+        _age_before_retention,
+        _env("HPOQ_MAX_AGE_HOURS", "200"),
+    ),
     "the function gives up before the stream": (_failed_before_dead, _env("HPOQ_MAX_ATTEMPTS", "500")),
     "the stream gives up before the queue": (
         _stream_before_queue,
@@ -235,6 +306,11 @@ RULES = {
     "dead letters are kept": (_dead_letters_kept, _prop("resources.DeadLetters.MessageRetentionPeriod", DAY)),
     "nothing is dropped or blocks": (_nothing_dropped, _prop("run.errorsTolerance", "NONE")),
     "the stream sees failures": (_synchronous, _prop("trigger.triggerConfig.asyncInvocationType", True)),
+    "both streams are alike": (_streams_are_alike, _prop("resources.Watch.VisibilityTimeout", 300)),
+    "a watch message outlasts its delay": (
+        _watch_outlasts_its_delays,
+        _prop("resources.Watch.MessageRetentionPeriod", 3600),
+    ),
     "an instance takes what its runtime can": (
         _one_request_at_a_time,
         _prop("function.instanceConcurrency", 10),

@@ -59,7 +59,7 @@ class Maker:
             return _defined(self, schema["$ref"].removeprefix("#/$defs/"))
         if "if" in schema:
             plain = without(schema, "if", "then", "else")
-            return self._sure(schema, [merged(plain, schema[branch]) for branch in ("then", "else")])
+            return self._sure(schema, [merged(plain, schema.get(branch, {})) for branch in ("then", "else")])
         if "allOf" in schema:
             plain = without(schema, "allOf")
             conditional = [
@@ -105,8 +105,9 @@ class Maker:
 
     def _number(self, schema):
         positive = "exclusiveMinimum" in schema
-        return st.integers(1 if positive else -100) | st.floats(
-            0 if positive else None, exclude_min=positive, allow_nan=False, allow_infinity=False
+        least = 0 if positive else schema.get("minimum")
+        return st.integers(1 if positive else -100 if least is None else least) | st.floats(
+            least, exclude_min=positive, allow_nan=False, allow_infinity=False
         )
 
     def _string(self, schema):

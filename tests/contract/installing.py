@@ -1,47 +1,46 @@
-"""What cannot stand in the tests' own environment, installed from the package index once, beside it."""
+"""Packages that cannot be in the tests' own environment, installed beside it and kept for the next run."""
 
-import fcntl
-import os
+import hashlib
+import json
 import subprocess
 import sys
 import venv
-from contextlib import contextmanager
 
-import pytest
-
-
-@contextmanager
-def _made(folder):
-    """Tells whether `folder` is still to be filled; other workers wait meanwhile."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield not (folder / "made").exists()
-        (folder / "made").touch()
+from support.once import lock_unfinished
+from support.tools import skip_without
 
 
-def _pip(python, *arguments):
-    command = [python, "-m", "pip", "install", "-q", "--no-compile", "--no-input", *arguments]
+def _pip(*arguments):
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-compile", "--no-input", *arguments]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        if os.environ.get("CI"):
-            pytest.fail(done.stderr)
-        pytest.skip(f"the package index has no {arguments[-1]}")
+        sys.stderr.write(done.stderr)
+        skip_without("a package index")
 
 
-def python_with(folder, packages):
-    """The interpreter of a venv in `folder` that has `packages` and nothing else."""
+def _name_folder(installs, *installed):
+    """Return the folder of an installation, whose name changes with what is installed and by which Python."""
+    named = json.dumps([sys.version, sys.prefix, *installed])
+    return installs / hashlib.sha256(named.encode()).hexdigest()[:16]
+
+
+def python_with(installs, packages):
+    """Return the interpreter of a venv that has `packages` and their dependencies only."""
+    folder = _name_folder(installs, "venv", packages)
     python = folder / "venv/bin/python"
-    with _made(folder) as empty:
-        if empty:
-            venv.create(folder / "venv", with_pip=True, clear=True)
-            _pip(python, *packages)
+    with lock_unfinished(folder) as is_unfinished:
+        if is_unfinished:
+            # The environment's own pip installs into it: another pip would take seconds.
+            venv.create(folder / "venv", with_pip=False, clear=True)
+            (site,) = folder.glob("venv/lib/python*/site-packages")
+            _pip("--target", site, *packages)
     return python
 
 
-def packages_in(folder, packages, *options):
-    """A folder for PYTHONPATH that has `packages`; they come before those of the tests' own environment."""
-    with _made(folder) as empty:
-        if empty:
-            _pip(sys.executable, "--target", folder / "packages", *options, *packages)
+def packages_in(installs, packages, *options):
+    """Return a folder for PYTHONPATH with `packages`; they come before those of the tests' own environment."""
+    folder = _name_folder(installs, packages, options)
+    with lock_unfinished(folder) as is_unfinished:
+        if is_unfinished:
+            _pip("--target", folder / "packages", *options, *packages)
     return folder / "packages"

@@ -1,4 +1,4 @@
-"""The request schema and the models, side by side."""
+"""Comparison of the request schema with the models."""
 
 import copy
 import gzip
@@ -8,10 +8,10 @@ from pathlib import Path
 
 from jsonschema import Draft202012Validator, ValidationError, validators
 
-from hpoq.contract.beyond import KEYWORD
-from hpoq.contract.pointer import pointer_to
+from hpoq.contract.jsontext import pointer_to
 from hpoq.contract.request import parse_request
 from hpoq.errors import RequestRejected
+from hpoqctl.schema.beyond import KEYWORD
 
 ROOT = Path(__file__).parents[2]
 CONTRACT = ROOT / "events" / "contract"
@@ -35,12 +35,12 @@ def _reached(errors):
 
 
 def beyond(document):
-    """Where hpoq judges more of `document` than the schema does: pointers, each with the schema that says so."""
+    """Yield the places where hpoq checks more than the schema: a pointer and the schema that lists the rules."""
     return list(_reached(_NAMING.iter_errors(document)))
 
 
 def reaching(document, violation):
-    """The schemas that name the rule of `violation` at its place in `document`."""
+    """Yield the schemas that list the rule of `violation` at its place in `document`."""
     return [
         schema
         for place, schema in beyond(document)
@@ -49,7 +49,7 @@ def reaching(document, violation):
 
 
 def violations(body):
-    """What hpoq has against `body`; nothing if it takes it."""
+    """Return the violations of `body`, which are none if hpoq accepts it."""
     try:
         parse_request(body)
     except RequestRejected as exc:
@@ -58,7 +58,7 @@ def violations(body):
 
 
 def disagreement(document):
-    """What the schema and the models say differently of `document`; None where they agree."""
+    """Return how the schema and the models disagree about `document`, or None if they agree."""
     found = violations(json.dumps(document).encode())
     if not VALIDATOR.is_valid(document):
         return None if found else "the schema refuses it, and hpoq takes it"
@@ -67,7 +67,7 @@ def disagreement(document):
 
 
 def leniently_read(body):
-    """The document in `body`, as a reader takes it that minds neither encoding nor ambiguity."""
+    """Return the document in `body` as a lenient JSON reader sees it."""
     if body.startswith(b"\x1f\x8b"):
         body = gzip.decompress(body)
     while body[:1].isalnum():
@@ -76,7 +76,7 @@ def leniently_read(body):
 
 
 def nodes(schema):
-    """`schema`, and every schema in it."""
+    """Yield `schema` and every schema in it."""
     if isinstance(schema, dict):
         yield schema
     for inner in schema.values() if isinstance(schema, dict) else schema:
@@ -85,7 +85,7 @@ def nodes(schema):
 
 
 def ways(value, way=()):
-    """The way to every value in `value`, as member names and indexes."""
+    """Yield the path to every value in `value`, as member names and indexes."""
     yield way
     for token, inner in (
         value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -100,7 +100,7 @@ def at(document, way):
 
 
 def put(document, way, value):
-    """A copy of `document` with `value` at `way`, made if it is not there."""
+    """Return a copy of `document` with `value` at `way`, which is created if it is missing."""
     copied = holder = copy.deepcopy(document)
     for token in way[:-1]:
         holder = holder.setdefault(token, {}) if isinstance(holder, dict) else holder[token]

@@ -1,4 +1,4 @@
-"""The AsyncAPI document is one, and says what the function does."""
+"""The AsyncAPI document is valid, and describes what the function does."""
 
 import json
 import re
@@ -10,11 +10,12 @@ import yaml
 from jsonschema import Draft7Validator, Draft202012Validator
 from requestschema import CONTRACT, REQUESTS
 
-from hpoq.contract.event_schema import OUTCOMES, event_example
+from fcruntime.triggers import decode
 from hpoq.contract.events import event_type
-from hpoq.contract.keys import PRODUCER, derive_key
-from hpoq.contract.pointer import tokens_of
+from hpoq.contract.identity import PRODUCER, derive_key
+from hpoq.contract.jsontext import tokens_of
 from hpoq.settings import Settings
+from hpoqctl.schema.events import OUTCOMES, event_example
 
 DOCUMENT = yaml.safe_load((CONTRACT / "asyncapi.yaml").read_text("utf-8"))
 MESSAGES = DOCUMENT["components"]["messages"]
@@ -22,26 +23,26 @@ SPECIFICATION = json.loads((Path(__file__).parent / "data" / "asyncapi-3.0.0.jso
 
 
 def references(value):
-    """Every `$ref` in `value`."""
+    """Yield every `$ref` in `value`."""
     if isinstance(value, dict) and isinstance(value.get("$ref"), str):
         yield value["$ref"]
     for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from references(inner)
 
 
-def test_it_is_asyncapi():
+def test_the_document_is_valid():
     """The document is valid under the official JSON Schema of AsyncAPI 3.0."""
     Draft7Validator(SPECIFICATION).validate(DOCUMENT)
 
 
 @pytest.mark.parametrize("member", ["info", "channels", "operations"])
 def test_the_official_schema_sees_faults(member):
-    """The check would see a document of another form."""
+    """The official schema rejects a document without a required member."""
     assert not Draft7Validator(SPECIFICATION).is_valid({**DOCUMENT, member: []})
 
 
 def test_references_lead_somewhere():
-    """Each reference leads into the document, or to a file beside it."""
+    """Each reference leads to a part of the document or to a file beside it."""
     for reference in references(DOCUMENT):
         if reference.startswith("./"):
             assert (CONTRACT / reference).is_file(), reference
@@ -52,7 +53,7 @@ def test_references_lead_somewhere():
 
 
 def test_examples_are_valid():
-    """Each example is taken by the schema of its message."""
+    """Each example is valid under the schema of its message."""
     for name, message in MESSAGES.items():
         schema = json.loads((CONTRACT / message["payload"]["$ref"]).read_text())
         assert message["examples"], name
@@ -61,7 +62,7 @@ def test_examples_are_valid():
 
 
 def test_examples_are_those_of_the_repository():
-    """The requests are those to copy, and the events those that the function makes."""
+    """The examples are the requests in events/requests, and events that the function makes."""
     written = {path.stem: json.loads(path.read_text()) for path in REQUESTS.values()}
     assert {example["name"]: example["payload"] for example in MESSAGES["request"]["examples"]} == written
     for outcome in OUTCOMES:
@@ -70,14 +71,14 @@ def test_examples_are_those_of_the_repository():
 
 
 def test_channels_are_the_default_ones():
-    """Queue and topic are those that the settings name by default."""
+    """The queue and the topic have the default names of the settings."""
     fields = Settings.model_fields
     assert DOCUMENT["channels"]["requests"]["address"] == fields["queue"].default
     assert f"smq://{DOCUMENT['channels']['results']['address']}" == fields["output"].default
 
 
 def test_the_key_can_be_made_as_described():
-    """The recipe in the description gives the key that hpoq itself derives."""
+    """The derivation in the description yields the key that hpoq derives."""
     about = DOCUMENT["info"]["description"]
     (namespace,) = re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", about)
     producer, queue = re.findall(r"`(\[[^`]*\])`", about)
@@ -86,3 +87,7 @@ def test_the_key_can_be_made_as_described():
         (queue, "<message id>", "smq"),
     ):
         assert str(uuid.uuid5(uuid.UUID(namespace), recipe.replace(slot, "k-1"))) == derive_key(kind, "k-1")
+    (event,) = re.findall(r"`(\{[^`]*\})`", about)
+    identity = event.replace("<id>", "1").replace("<source>", "s")
+    (message,) = decode('{"specversion":"1.0","id":"1","source":"s","data":{}}')
+    assert message.identity == ("cloudevent", identity)

@@ -1,19 +1,21 @@
-"""events/contract is what `hpoq contract` writes."""
+"""The files in events/contract are those that `hpoq contract` writes."""
 
 import json
 import re
 
 import pytest
 from click.testing import CliRunner
+from jsonschema import Draft202012Validator
 from requestschema import CONTRACT, REQUESTS, ROOT, nodes
 
-from hpoq.cli.contract import command, contract_files
+from hpoqctl.contract import command, contract_files
+from hpoqctl.schema.members import MEMBERS
 
 FILES = contract_files({name: json.loads(path.read_text("utf-8")) for name, path in REQUESTS.items()})
 
 
 def run(*arguments):
-    """`hpoq contract` with the examples of this repository: its exit code, and its rows in JSON."""
+    """Run `hpoq contract` with the examples of this repository; return its exit code and its rows."""
     done = CliRunner().invoke(
         command, ["--examples", str(REQUESTS["minimal"].parent), "--json", *map(str, arguments)]
     )
@@ -21,14 +23,14 @@ def run(*arguments):
 
 
 def test_the_files_are_current():
-    """Writing the contract again changes no byte of it, and leaves no file over."""
+    """Writing the contract again changes no byte, and there are no other files."""
     assert {path.name for path in CONTRACT.iterdir()} == {*FILES, "README.md"}
     for name, text in FILES.items():
         assert (CONTRACT / name).read_bytes() == text.encode(), f"{name} is not current: run `hpoq contract`"
 
 
 def test_written_then_current(tmp_path):
-    """What was written is current; a folder that is not there is made."""
+    """Written files are current afterwards, and a missing folder is created."""
     folder = tmp_path / "new" / "contract"
     assert run("--output", folder) == (0, {str(folder / name): "written" for name in FILES})
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
@@ -38,7 +40,7 @@ def test_written_then_current(tmp_path):
 
 
 def test_check_finds_what_is_not_current(tmp_path):
-    """--check tells which file is missing or differs, exits 1, and writes nothing."""
+    """--check reports missing and outdated files, exits with 1, and writes nothing."""
     run("--output", tmp_path)
     (tmp_path / "asyncapi.yaml").unlink()
     (tmp_path / "failed.schema.json").write_text("{}")
@@ -54,7 +56,7 @@ def test_check_finds_what_is_not_current(tmp_path):
 
 
 def test_without_examples(tmp_path, monkeypatch):
-    """Where there are no requests to show, it is a wrong usage, and nothing is written."""
+    """Without the folder of examples the command fails with a usage error and writes nothing."""
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(command, [])
     assert done.exit_code == 2
@@ -62,8 +64,8 @@ def test_without_examples(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_for_people(monkeypatch):
-    """Each file has a line that tells its state."""
+def test_the_readable_output(monkeypatch):
+    """The readable output has one line per file with its state."""
     monkeypatch.chdir(ROOT)
     done = CliRunner().invoke(command, ["--check"])
     assert done.exit_code == 0
@@ -71,7 +73,7 @@ def test_for_people(monkeypatch):
 
 
 def credentials(value):
-    """Every member that is written only, by name."""
+    """Yield the name of every member that is marked writeOnly."""
     for node in nodes(value):
         for name, schema in (node.get("properties") or {}).items():
             if isinstance(schema, dict) and schema.get("writeOnly"):
@@ -80,7 +82,7 @@ def credentials(value):
 
 
 def test_credentials_are_written_only():
-    """Each credential is marked as such, so that no tool shows one."""
+    """Each credential is marked writeOnly, so that no tool shows it."""
     assert set(credentials(json.loads(FILES["request.schema.json"]))) == {
         "accessKeyID",
         "accessKeySecret",
@@ -94,7 +96,7 @@ def test_credentials_are_written_only():
 
 @pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".json")])
 def test_patterns_mean_the_same_everywhere(name):
-    """No pattern uses what ECMA-262 and Python read differently."""
+    """No pattern uses syntax that ECMA-262 and Python interpret differently."""
     patterns = [
         node["pattern"] for node in nodes(json.loads(FILES[name])) if isinstance(node.get("pattern"), str)
     ]
@@ -102,3 +104,33 @@ def test_patterns_mean_the_same_everywhere(name):
     for pattern in patterns:
         shared = pattern.replace(r"[\s\S]", "")
         assert not re.search(r"\\[sSdDwWbBpPAZ]|\$|\(\?[a-zP<]", shared), pattern
+
+
+DEFINITIONS = json.loads(FILES["request.schema.json"])["$defs"]
+
+
+@pytest.mark.parametrize("name", [name for name, one in DEFINITIONS.items() if "properties" in one])
+def test_every_member_of_a_request_is_explained(name):
+    """Each member has a description, and an example of its own unless it is another object; examples are valid."""
+    schema = json.loads(FILES["request.schema.json"])
+    for member, value in DEFINITIONS[name]["properties"].items():
+        assert value.get("description", "").endswith((".", "]")), (name, member)
+        assert "examples" in value or "$ref" in json.dumps(value), (name, member)
+        for example in value.get("examples", ()):
+            Draft202012Validator({**value, "$defs": schema["$defs"]}).validate(example)
+
+
+def test_the_texts_name_no_member_that_is_not_there():
+    """Each text of the table of members belongs to a member of the schema."""
+    for name, members in MEMBERS.items():
+        assert set(members) <= set(DEFINITIONS[name]["properties"]), name
+
+
+def test_the_reference_page_has_every_member():
+    """The page has a row for each member of each object."""
+    page = FILES["reference.md"]
+    for name in MEMBERS.keys() - {"CloudEvent"}:
+        section = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+        assert set(re.findall(r"^\| `([^`]+)`", section, re.MULTILINE)) == set(
+            DEFINITIONS[name]["properties"]
+        )

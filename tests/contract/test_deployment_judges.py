@@ -1,11 +1,12 @@
 """infra/serverless judged by what the vendor publishes: its SDK's models, its ROS types, its Terraform arguments.
 
 Terraform's provider itself comes from a registry of its own; Pulumi's package, which is generated from the
-provider's schema, is on the Python index and tells its arguments.
+provider's schema, is on the Python index and has its arguments.
 """
 
 import ast
 import copy
+import functools
 import gzip
 import io
 import json
@@ -22,13 +23,21 @@ import yaml
 from deploymentfiles import ACCOUNT, FOLDER, INSTANCE, REGION, deployment, policy
 from installing import packages_in
 
+from support.tools import skip_without
+
 TERRAFORM = shutil.which("terraform")
-JUDGES = ["ros-cdk-mns==1.15.0", "ros-cdk-ots==1.15.0", "ros-cdk-ram==1.15.0", "ros-cdk-sls==1.15.0"]
+JUDGES = [
+    "ros-cdk-mns==1.15.0",
+    "ros-cdk-ots==1.15.0",
+    "ros-cdk-ram==1.15.0",
+    "ros-cdk-sls==1.15.0",
+    "ros-cdk-cms==1.15.0",
+]
 
 
 @pytest.fixture
 def fc_sdk(installs):
-    return packages_in(installs / "fc-sdk", ["alibabacloud-fc20230330==4.8.3"], "--no-deps")
+    return packages_in(installs, ["alibabacloud-fc20230330==4.8.3"], "--no-deps")
 
 
 def known_to(fc_sdk, config):
@@ -62,7 +71,7 @@ def test_the_trigger_is_one_the_sdk_knows(fc_sdk):
 def ros_types(installs):
     """What each resource type and property type of ROS takes, from the assemblies of Alibaba's own CDK."""
     types = {}
-    folder = packages_in(installs / "ros-cdk", JUDGES, "--no-deps")
+    folder = packages_in(installs, JUDGES, "--no-deps")
     for file in folder.glob("ros_cdk_*/_jsii/*.tgz"):
         with tarfile.open(fileobj=io.BytesIO(file.read_bytes())) as package:
             data = package.extractfile("package/.jsii").read()
@@ -79,7 +88,7 @@ def ros_types(installs):
 
 
 def alternatives(kind):
-    """The references and primitives that a type of jsii stands for; of collections, those of the elements."""
+    """The references and primitives in a type of jsii; of collections, those of the elements."""
     if "union" in kind:
         return [found for one in kind["union"]["types"] for found in alternatives(one)]
     if "collection" in kind:
@@ -123,8 +132,9 @@ def template_problems(types, template):
         yield from ros_problems(types, types[resource["Type"]], resource["Properties"], name)
 
 
-@pytest.mark.parametrize("file", ["resources.yaml", "sls/template.json"])
+@pytest.mark.parametrize("file", ["resources.yaml", "alarms.yaml", "sls/template.json"])
 def test_ros_template(ros_types, file):
+    """Each ROS template keeps the schemas of ROS's resource types."""
     template = yaml.safe_load((FOLDER / file).read_text())
     assert list(template_problems(ros_types, template)) == []
 
@@ -132,6 +142,9 @@ def test_ros_template(ros_types, file):
 @pytest.mark.parametrize(
     ("file", "resource", "name", "value"),
     [
+        ("alarms.yaml", "DeadLetters", "MetricsName", "ActiveMessages"),
+        ("alarms.yaml", "DeadLetters", "Escalations", {"Critical": {"Limit": "1"}}),
+        ("alarms.yaml", "DeadLetters", "ContactGroups", None),
         ("resources.yaml", "Requests", "VisibilityTimeOut", 900),
         ("resources.yaml", "Requests", "VisibilityTimeout", "long"),
         ("resources.yaml", "Requests", "DlqPolicy", {"Enabled": True}),
@@ -172,6 +185,7 @@ PULUMI = {
     "alicloud_log_dashboard": "log/dashboard.py:Dashboard",
     "alicloud_sls_index": "sls/index.py:Index",
     "alicloud_sls_alert": "sls/alert.py:Alert",
+    "alicloud_cms_alarm": "cms/alarm.py:Alarm",
     "alicloud_fcv3_function": "fc/v3_function.py:V3Function",
     "alicloud_fcv3_function_version": "fc/v3_function_version.py:V3FunctionVersion",
     "alicloud_fcv3_alias": "fc/v3_alias.py:V3Alias",
@@ -182,17 +196,19 @@ META = {"for_each", "depends_on", "lifecycle"}
 
 @pytest.fixture
 def pulumi(installs):
-    return packages_in(installs / "pulumi", ["pulumi-alicloud==4.0.0"], "--no-deps") / "pulumi_alicloud"
+    return packages_in(installs, ["pulumi-alicloud==4.0.0"], "--no-deps") / "pulumi_alicloud"
+
+
+@functools.cache
+def classes(file):
+    """The classes of a module of Pulumi, by name; the modules are large."""
+    return {node.name: node for node in ast.parse(file.read_text()).body if isinstance(node, ast.ClassDef)}
 
 
 def parameters(file, name):
     """The parameters of the class `name`: whether each is required, and its annotation."""
-    [found] = [
-        node
-        for node in ast.parse(file.read_text()).body
-        if isinstance(node, ast.ClassDef) and node.name == name
-    ]
-    [init] = [node for node in found.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"]
+    nodes = classes(file)[name].body
+    [init] = [node for node in nodes if isinstance(node, ast.FunctionDef) and node.name == "__init__"]
     arguments = zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)
     return {one.arg: (default is None, ast.unparse(one.annotation)) for one, default in arguments}
 
@@ -272,6 +288,7 @@ def test_terraform_arguments_finds_mistakes(pulumi, pattern, text):
 EVALUATED = [
     "s.yaml",
     "resources.yaml",
+    "alarms.yaml",
     "sls/alerts.json",
     "sls/dashboard.json",
     "sls/index.json",
@@ -284,7 +301,7 @@ EVALUATED = [
 def terraform(tmp_path):
     """Terraform on what needs no provider: the variables, and what is read from the files beside."""
     if TERRAFORM is None:
-        pytest.skip("terraform is not on this machine")
+        skip_without("terraform")
     folder = tmp_path / "serverless/terraform"
     folder.mkdir(parents=True)
     (folder.parent / "sls").mkdir()
@@ -328,8 +345,9 @@ def answer_of(shown):
 
 
 def test_terraform_is_formatted():
+    """`terraform fmt` would change nothing."""
     if TERRAFORM is None:
-        pytest.skip("terraform is not on this machine")
+        skip_without("terraform")
     done = subprocess.run(
         [TERRAFORM, "fmt", "-check", "-diff", FOLDER / "terraform"], capture_output=True, text=True
     )
@@ -337,7 +355,7 @@ def test_terraform_is_formatted():
 
 
 def test_terraform_reads_what_serverless_devs_deploys(terraform):
-    """The function, its trigger and what it stands on are the same, value for value."""
+    """The function, its trigger and the resources below them are the same, value for value."""
     account = "$${config('AccountID')}"
     function = f'jsondecode(replace(jsonencode(local.function), "{account}", "{ACCOUNT}"))'
     shown = terraform(f"{{function = {function}, resources = local.base}}", **values())
@@ -348,7 +366,7 @@ def test_terraform_reads_what_serverless_devs_deploys(terraform):
 
 
 def test_terraform_makes_what_the_files_for_the_log_say(terraform):
-    """With the names of the log and the function, and who is told, in them."""
+    """They contain the names of the log, of the function and of the alert policy."""
     wanted = "{dashboard = local.dashboard, index = local.index, alerts = values(local.alerts)}"
     read = answer_of(terraform(wanted, **values(action_policy="people")))
     names = {"logstore": "hpoq", "function": "hpoq", "action_policy": "people", "region": REGION}

@@ -11,11 +11,12 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from deploymentfiles import ACCOUNT, FOLDER, INSTANCE, deployment, rendered
+from deploymentfiles import ACCOUNT, FOLDER, INSTANCE, deployment, lay_out, rendered
+
+from support.tools import NODE_MODULES, need_node, skip_without
 
 STUB = Path(__file__).with_name("componentstub.cjs")
-NODE_MODULES = os.environ.get("TEST_NODE_MODULES")
-CLI = Path(NODE_MODULES or "") / ".bin/s"
+CLI = NODE_MODULES / ".bin/s"
 FC3 = os.environ.get("TEST_FC3_TREE")
 
 # fc3's own schema where it can be had, and its rules for what s.yaml says in our own words.
@@ -47,8 +48,7 @@ class Operator:
     """One who has the CLI, and a folder with what infra/serverless has."""
 
     def __init__(self, folder):
-        self.folder = folder / "serverless"
-        shutil.copytree(FOLDER, self.folder)
+        self.folder = lay_out(folder)
         for kind in ("fc3", "ros"):
             (self.folder / kind).mkdir()
             shutil.copy(STUB, self.folder / kind / "index.js")
@@ -103,8 +103,7 @@ class Operator:
 
 @pytest.fixture
 def operator(tmp_path):
-    if not CLI.exists():
-        pytest.skip("the Serverless Devs CLI is not in TEST_NODE_MODULES")
+    need_node("@serverless-devs/s")
     return Operator(tmp_path)
 
 
@@ -113,17 +112,17 @@ def schema(request):
     if request.param == "own":
         return OWN_SCHEMA
     if not FC3:
-        pytest.skip("TEST_FC3_TREE does not name a copy of github.com/devsapp/fc3")
+        skip_without("the source of fc3")
     return json.loads((Path(FC3) / "src/schema.json").read_text())
 
 
 def unknown_options(command, *arguments):
     """The options of a call that fc3's help does not have."""
-    told = (Path(FC3) / "src/commands-help" / f"{command}.ts").read_text()
+    text = (Path(FC3) / "src/commands-help" / f"{command}.ts").read_text()
     if command in ("alias", "version"):
-        told = told.partition(f"    {arguments[0]}: {{")[2].partition("\n    },\n")[0]
+        text = text.partition(f"    {arguments[0]}: {{")[2].partition("\n    },\n")[0]
     options = [word for word in arguments if word.startswith("-")]
-    return [option for option in options if not re.search(rf"['\"`\s]{option}[,\s'\"]", told)]
+    return [option for option in options if not re.search(rf"['\"`\s]{option}[,\s'\"]", text)]
 
 
 def test_verify(operator, schema):
@@ -161,6 +160,7 @@ def test_schema_finds_mistakes(schema, pattern, text):
 
 
 def test_schema(schema):
+    """The function's properties keep the schema of the fc3 component."""
     jsonschema.Draft7Validator(schema).validate(deployment().function)
 
 
@@ -172,25 +172,43 @@ def test_the_tablestore_instance_must_be_named(operator):
 
 
 def test_a_first_deployment(operator):
-    """What the trigger names is there before it."""
+    """What the triggers name is there before them."""
     operator.release("deploy")
     state = operator.state
     assert state["calls"] == [
-        ["ros", "deploy", "-y"],
-        ["ros", "deploy", "-y"],
+        *[["ros", "deploy", "-y"]] * 2,
         ["fc3", "deploy", "--function", "-y"],
         ["fc3", "version", "publish"],
+        ["fc3", "invoke", "--qualifier", "1", "--event", "[]"],
         ["fc3", "alias", "publish", "--alias-name", "live", "--version-id", "1", "--vw", "{}"],
         ["fc3", "deploy", "--trigger", "requests", "-y"],
+        ["fc3", "deploy", "--trigger", "watch", "-y"],
+        ["ros", "deploy", "-y"],
     ]
     assert operator.live == ("1", {})
     queue = state["trigger"]["triggerConfig"]["eventSourceConfig"]["eventSourceParameters"]
-    assert queue["sourceMNSParameters"]["QueueName"] == state["latest"]["environmentVariables"]["HPOQ_QUEUE"]
+    environ = state["latest"]["environmentVariables"]
+    assert queue["sourceMNSParameters"]["QueueName"] == environ["HPOQ_WATCH_QUEUE"]
     assert ACCOUNT in state["trigger"]["triggerConfig"]["runOptions"]["deadLetterQueue"]["Arn"]
 
 
+def test_a_deployment_with_a_name(operator):
+    """HPOQ_NAME ends the names that the CLI gives to the function and its queues; the last trigger is shown."""
+    operator.release("deploy", HPOQ_NAME="staging")
+    latest, trigger = operator.state["latest"], operator.state["trigger"]["triggerConfig"]
+    queue = trigger["eventSourceConfig"]["eventSourceParameters"]["sourceMNSParameters"]["QueueName"]
+    assert (latest["functionName"], latest["role"], queue) == (
+        "hpoq-staging",
+        "hpoq-staging",
+        "hpo-watch-staging",
+    )
+    assert latest["environmentVariables"]["HPOQ_QUEUE"] == "hpo-requests-staging"
+    assert latest["environmentVariables"]["HPOQ_OUTPUT"] == "smq://hpo-results-staging"
+    assert trigger["runOptions"]["deadLetterQueue"]["Arn"].endswith("/queues/hpo-requests-dead-staging")
+
+
 def test_canary_promote_rollback(operator):
-    """Every command and option used stands in the component's own help, where that can be had."""
+    """Every command and option used is in the component's own help, if its source is available."""
     operator.release("deploy")
     operator.release("canary", "0.1")
     assert operator.live == ("1", {"2": 0.1})
@@ -201,14 +219,14 @@ def test_canary_promote_rollback(operator):
     operator.release("rollback", "--to", "2")
     assert operator.live == ("2", {})
     calls = {tuple(words[1:]) for words in operator.state["calls"] if words[0] == "fc3"}
-    assert len(calls) == 8
+    assert len(calls) == 11
     if FC3:
         for words in calls:
             assert not unknown_options(*words)
 
 
 def test_rollback_of_a_canary(operator):
-    """It drops the canary; the version that took the rest of the calls takes all."""
+    """A rollback drops the canary; the version that took the rest of the calls takes all."""
     operator.given(3, "2", {"3": 0.5})
     operator.release("rollback")
     assert operator.live == ("2", {})
@@ -241,19 +259,33 @@ def test_a_step_that_fails_is_the_last(operator):
     assert operator.live == ("1", {})
 
 
+@pytest.mark.parametrize("words", [["deploy"], ["canary", "0.1"]], ids=" ".join)
+def test_a_version_that_does_not_start_gets_no_calls(operator, words):
+    """A new version processes an event without messages before the alias names it; --unchecked does without."""
+    operator.given(1, "1")
+    failure = '{"errorMessage": "No module named hpoq", "errorType": "ImportModuleError"}'
+    said = operator.release(*words, ends=1, STUB_ANSWERS=failure)
+    assert "Version 2 fails, so the alias was not changed" in said
+    assert "No module named hpoq" in said
+    assert operator.live == ("1", {})
+    operator.release(*words, "--unchecked", STUB_ANSWERS=failure)
+    assert "3" in (operator.live[0], *operator.live[1])
+
+
 def test_remove(operator):
     """Queues, records and log go only if that is asked for."""
     operator.given(1, "1")
     operator.release("remove")
     assert operator.state["calls"][-1] == ["fc3", "remove", "-y"]
-    operator.release("remove", "--data")
-    assert operator.state["calls"][-3:] == [["fc3", "remove", "-y"], *[["ros", "remove", "-y"]] * 2]
+    operator.release("remove", "--data", "--yes", "--force")
+    assert operator.state["calls"][-4:] == [["fc3", "remove", "-y"], *[["ros", "remove", "-y"]] * 3]
 
 
 @pytest.mark.parametrize(
     "arguments", [[], ["canary"], ["canary", "1"], ["canary", "x"], ["undo"]], ids=" ".join
 )
 def test_wrong_usage(arguments):
+    """release.py exits with 2 if its arguments are wrong."""
     done = subprocess.run(
         [sys.executable, FOLDER / "release.py", *arguments], capture_output=True, timeout=60
     )
@@ -261,6 +293,7 @@ def test_wrong_usage(arguments):
 
 
 def test_without_the_cli(tmp_path):
+    """release.py names the missing command `s` and shows no traceback."""
     done = subprocess.run(
         [sys.executable, FOLDER / "release.py", "promote"],
         env={"PATH": str(tmp_path)},
@@ -269,5 +302,5 @@ def test_without_the_cli(tmp_path):
         timeout=60,
     )
     assert done.returncode == 1
-    assert "'s'" in done.stderr
+    assert "npm install -g @serverless-devs/s" in done.stderr
     assert "Traceback" not in done.stderr

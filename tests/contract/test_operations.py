@@ -32,6 +32,7 @@ def test_the_table_of_the_readme_is_that_of_the_code(cloud):
 
 
 def test_paiautoml(cloud):
+    """The local PAI AutoML has every operation of the vendor's SDK."""
     client = importlib.import_module("alibabacloud_paiautoml20220828.client").Client
     calls = [
         name for name, _ in inspect.getmembers(client, inspect.isfunction) if name.endswith("_with_options")
@@ -43,6 +44,7 @@ def test_paiautoml(cloud):
 
 
 def test_tablestore(cloud):
+    """The local Tablestore has every operation of the vendor's SDK."""
     logging.getLogger("tablestore").setLevel(logging.ERROR)
     text = inspect.getsource(importlib.import_module("tablestore.client"))
     text += inspect.getsource(importlib.import_module("tablestore.encoder"))
@@ -51,3 +53,20 @@ def test_tablestore(cloud):
     )
     assert len(found) > 50
     assert found <= names(cloud, "tablestore")
+
+
+def test_mns_open(cloud):
+    """The local management API of SMQ has every operation of the vendor's SDK."""
+    text = inspect.getsource(importlib.import_module("alibabacloud_mns_open20220119.client"))
+    found = set(re.findall(r"action = '(\w+)'", text))
+    assert len(found) > 20
+    assert found <= names(cloud, "mnsopen")
+
+
+@pytest.mark.parametrize("sdk", ["alibabacloud_fc20230330", "alibabacloud_fc_open20210406"])
+def test_function_compute(cloud, sdk):
+    """The local Function Compute has every operation of the vendor's SDKs for 3.0 and 2.0."""
+    text = inspect.getsource(importlib.import_module(f"{sdk}.client"))
+    found = set(re.findall(r"action ?= ?'(\w+)'", text))
+    assert len(found) > 50
+    assert found <= names(cloud, "fc")

@@ -1,6 +1,6 @@
-"""The function's RAM policy: with it everything goes, without any one of its actions a named part does not.
+"""The function's RAM policy: with it everything works, and without any one of its grants a named part does not.
 
-What is refused is lost nowhere: once the action is granted, the same message ends as it should have.
+Nothing that is refused is lost: once the action is granted, the same message ends as it should have.
 """
 
 import json
@@ -10,30 +10,27 @@ import pytest
 
 import alilocal
 from alilocal.tablestore.model import STRING
-from fcruntime import Fc3Context
-from fcruntime.context import FunctionInfo
 from hpoq.function import EventFailed, Function
 from hpoq.testing import FakeClock, smq_event, smq_stream_event
+from support.deployment import CONTEXT, create_resources, function_environment, published_events
+from support.request import REQUEST
 
 ROOT = Path(__file__).parents[2]
 POLICY = json.loads((ROOT / "infra/serverless/policies/function.json").read_text())
-REQUEST = (ROOT / "events/requests/minimal.json").read_text()
-CONTEXT = Fc3Context("r-1", FunctionInfo(timeout=300))
 
 
-def actions():
+def grants():
+    """Return each action of the policy with the resource that it is granted for."""
     for statement in POLICY["Statement"]:
-        yield from statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        yield from ((action, statement["Resource"]) for action in actions)
 
 
-def without(action):
-    """The policy less one action."""
-    kept = json.loads(json.dumps(POLICY))
-    for statement in kept["Statement"]:
-        named = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
-        statement["Action"] = [one for one in named if one != action]
-    kept["Statement"] = [statement for statement in kept["Statement"] if statement["Action"]]
-    return kept
+def without(grant):
+    """Return the policy without one grant."""
+    kept = [one for one in grants() if one != grant]
+    statements = [{"Effect": "Allow", "Action": action, "Resource": resource} for action, resource in kept]
+    return {"Version": "1", "Statement": statements}
 
 
 class Deployed:
@@ -41,9 +38,8 @@ class Deployed:
 
     def __init__(self, cloud, clock):
         self.cloud, self.clock = cloud, clock
-        for name in ("hpo-requests", "hpo-requests-dead"):
-            cloud.queues.create(name)
-        cloud.topics.create("hpo-results")
+        create_resources(cloud)
+        cloud.buses.create("hpo-results")
         cloud.tables.create("hpoq", [("key", STRING)])
 
     def grant(self, policy):
@@ -57,18 +53,14 @@ class Deployed:
 
     def deliver_event(self, event, **settings):
         """The outcome of its first message, and whether it was acknowledged."""
-        environ = {
-            "HPOQ_REGION": self.cloud.region,
-            "HPOQ_ACCOUNT_ID": self.cloud.account_id,
-            "HPOQ_PAIAUTOML_ENDPOINT": self.cloud.endpoint,
-            "HPOQ_SMQ_ENDPOINT": self.cloud.endpoint,
-            "HPOQ_STORE": "tablestore://localhost/hpoq?instance=local&scheme=http",
-            "ALIBABA_CLOUD_ACCESS_KEY_ID": "STS.role",
-            "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "secret",
-            "ALIBABA_CLOUD_SECURITY_TOKEN": "token",
-            **settings,
-        }
-        function = Function(environ, session=self.cloud.session(), clock=self.clock)
+        environ = function_environment(
+            self.cloud,
+            HPOQ_STORE="tablestore://localhost/hpoq?instance=local&scheme=http",
+            ALIBABA_CLOUD_ACCESS_KEY_ID="STS.role",
+            ALIBABA_CLOUD_ACCESS_KEY_SECRET="secret",
+            ALIBABA_CLOUD_SECURITY_TOKEN="token",
+        )
+        function = Function({**environ, **settings}, session=self.cloud.session(), clock=self.clock)
         try:
             report, acknowledged = function.handle(event, CONTEXT), True
         except EventFailed as exc:
@@ -124,26 +116,89 @@ def requeues(deployed):
     return outcome
 
 
-LOOK_AHEAD = "ots:BatchGetRow"
+def gives_up(deployed):
+    """A message that is given up, put into the dead-letter queue."""
+    deployed.fault("status", "before", status=400, code="Throttling.User", times=None)
+    deployed.deliver("M4")
+    deployed.later()
+    outcome = deployed.deliver("M4", HPOQ_MAX_AGE_HOURS="0.1", HPOQ_DEAD_LETTER_QUEUE="hpo-requests-dead")
+    deployed.cloud.faults.clear()
+    return outcome
+
+
+def publishes_to_a_bus(deployed):
+    """An event for a bus of EventBridge."""
+    return deployed.deliver("M5", HPOQ_OUTPUT="eventbridge://hpo-results")
+
+
+FOLLOWED = {"HPOQ_WATCH_QUEUE": "hpo-watch"}
+
+
+def starts_to_follow(deployed):
+    """The first watch message of a new experiment."""
+    return deployed.deliver("M6", **FOLLOWED)
+
+
+def finishes(deployed):
+    """An experiment that has ended, and its best trial"""
+    if not deployed.cloud.experiments:
+        deployed.deliver("M7", **FOLLOWED)
+    deployed.later()
+    (message,) = deployed.cloud.queues.get("hpo-watch").receive(16)
+    deployed.cloud.queues.get("hpo-watch").delete(message.receipt_handle)
+    return deployed.deliver_event(smq_event(message.message_id, message.body), **FOLLOWED)
+
+
+def stops(deployed):
+    """A stop message."""
+    if not deployed.cloud.experiments:
+        deployed.deliver("M8")
+        deployed.cloud.experiments[0].fail("RUNNING")
+    (made,) = deployed.cloud.experiments
+    return deployed.deliver_event(smq_event("S1", json.dumps({"stop": {"experimentId": made.experiment_id}})))
+
+
+TABLE = "acs:ots:*:*:instance/*/table/hpoq"
+EXPERIMENT = "acs:paiautoml:*:*:hpoexperiment/*"
+LOOK_AHEAD = ("ots:BatchGetRow", TABLE)
 PARTS = {
-    "paiautoml:CreateHpoExperiment": (creates, ("created", True)),
-    "paiautoml:ListHpoExperiments": (reconciles, ("created", True)),
-    "ots:PutRow": (creates, ("created", True)),
+    ("paiautoml:CreateHpoExperiment", "*"): (creates, ("created", True)),
+    ("paiautoml:ListHpoExperiments", "*"): (reconciles, ("created", True)),
+    ("ots:PutRow", TABLE): (creates, ("created", True)),
     LOOK_AHEAD: (repeats_at_once, 1),
-    "ots:GetRow": (repeats, (("created", True), ("duplicate", True))),
-    "mns:PublishMessage": (creates, ("created", True)),
-    "mns:SendMessage": (requeues, ("retry", True)),
+    ("ots:GetRow", TABLE): (repeats, (("created", True), ("duplicate", True))),
+    ("mns:PublishMessage", "acs:mns:*:*:/topics/hpo-results/messages"): (creates, ("created", True)),
+    ("eventbridge:PutEvents", "acs:eventbridge:*:*:eventbus/hpo-results"): (
+        publishes_to_a_bus,
+        ("created", True),
+    ),
+    ("mns:SendMessage", "acs:mns:*:*:/queues/hpo-requests/messages"): (requeues, ("retry", True)),
+    ("mns:SendMessage", "acs:mns:*:*:/queues/hpo-requests-dead/messages"): (gives_up, ("failed", True)),
+    ("mns:SendMessage", "acs:mns:*:*:/queues/hpo-watch/messages"): (starts_to_follow, ("created", True)),
+    ("paiautoml:GetHpoExperiment", EXPERIMENT): (finishes, ("finished", True)),
+    ("paiautoml:ListHpoTrials", EXPERIMENT): (finishes, ("finished", True)),
+    ("paiautoml:StopHpoExperiment", "*"): (stops, ("stopping", True)),
 }
+MESSAGES = {requeues: {"M3"}, gives_up: {"M4"}, publishes_to_a_bus: {"M5"}, starts_to_follow: {"M6"}}
+# Without these a message waits that is not one of a request.
+AFTERWARDS = {grant for grant, (part, _) in PARTS.items() if part in (finishes, stops)}
 
 
-def test_every_action_has_its_part():
-    assert set(actions()) == set(PARTS)
+def name_grant(grant):
+    """Return a short name for a grant, as the id of its test."""
+    action, resource = grant
+    return f"{action} {resource.rpartition(':')[2]}"
 
 
-@pytest.mark.parametrize("action", PARTS)
-def test_what_an_action_is_for(deployed, action):
-    """With the policy as it stands, the part that needs the action goes well."""
-    part, expected = PARTS[action]
+def test_every_grant_has_its_part():
+    """Each action on each resource is tried below."""
+    assert set(grants()) == set(PARTS)
+
+
+@pytest.mark.parametrize("grant", PARTS, ids=name_grant)
+def test_what_a_grant_is_for(deployed, grant):
+    """With the whole policy, the part that needs the grant succeeds."""
+    part, expected = PARTS[grant]
     deployed.grant(POLICY)
     assert part(deployed) == expected
     assert not [
@@ -158,23 +213,33 @@ def test_without_a_look_ahead_each_message_is_read_by_itself(deployed):
     assert repeats_at_once(deployed) == 5
 
 
-@pytest.mark.parametrize("action", sorted(PARTS.keys() - {LOOK_AHEAD}))
-def test_without_an_action_its_part_waits(deployed, action):
-    """Without it the event is not acknowledged and nothing is lost: it ends well once the action is granted."""
-    part, expected = PARTS[action]
-    deployed.grant(without(action))
+@pytest.mark.parametrize("grant", sorted(PARTS.keys() - {LOOK_AHEAD} - AFTERWARDS), ids=name_grant)
+def test_without_a_grant_its_part_waits(deployed, grant):
+    """Without it the event is not acknowledged and nothing is lost: it succeeds once the grant is there."""
+    part, expected = PARTS[grant]
+    deployed.grant(without(grant))
     refused = part(deployed)
     assert refused != expected
     assert (refused if isinstance(refused[1], bool) else refused[-1])[1] is False
     deployed.cloud.faults.clear()
     deployed.grant(POLICY)
-    for message in {"M1", "M2", "M3"} if part is not requeues else {"M3"}:
+    for message in MESSAGES.get(part, {"M1", "M2", "M3"}):
         for _ in range(6):
             deployed.later()
             outcome, _ = deployed.deliver(message)
             if outcome == "duplicate":
                 break
         assert outcome == "duplicate"
-    published = [json.loads(one.body) for one in deployed.cloud.topics["hpo-results"].published]
+    published = published_events(deployed.cloud)
     assert len({event["id"] for event in published}) == len(deployed.cloud.experiments)
     assert {event["type"] for event in published} == {"com.hpoq.experiment.created.v1"}
+
+
+@pytest.mark.parametrize("grant", sorted(AFTERWARDS), ids=name_grant)
+def test_without_a_grant_the_end_of_an_experiment_waits(deployed, grant):
+    """Without it the message comes again, by the trigger or as the next watch message, and then succeeds."""
+    part, expected = PARTS[grant]
+    deployed.grant(without(grant))
+    assert part(deployed) in (("watching", True), ("retry", False))
+    deployed.grant(POLICY)
+    assert part(deployed) == expected

@@ -1,4 +1,4 @@
-"""Powertools' idempotency, with its records in each sort of store: the contract of a persistence layer."""
+"""Powertools' idempotency utility with records in each kind of store: the contract of a persistence layer."""
 
 import threading
 import time
@@ -12,13 +12,14 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
 
 from fcruntime import Fc3Context, lambda_context
 from fcruntime.context import FunctionInfo
+from hpoq.idempotency import redis
 from hpoq.idempotency.powertools import StorePersistenceLayer
 from hpoq.idempotency.store import open_store
 from hpoq.testing import FakeClock, MemoryStore
 
 
 class Remaining:
-    """A context whose remaining time the test says."""
+    """A context with a given remaining time."""
 
     def __init__(self, millis):
         self.millis = millis
@@ -46,6 +47,7 @@ def ours(store):
 
 
 def test_a_function_that_raises_may_be_called_again(ours):
+    """A function that raises gives its claim up and can be called again."""
     calls = []
 
     @idempotent_function(data_keyword_argument="order", persistence_store=ours, config=config())
@@ -62,7 +64,8 @@ def test_a_function_that_raises_may_be_called_again(ours):
     assert len(calls) == 2
 
 
-def test_a_record_is_forgotten_by_hand(ours):
+def test_a_record_can_be_deleted(ours):
+    """A deleted record no longer protects: the function runs again."""
     calls = []
 
     @idempotent_function(data_keyword_argument="order", persistence_store=ours, config=config())
@@ -75,7 +78,9 @@ def test_a_record_is_forgotten_by_hand(ours):
     assert run(order=1) == 2
 
 
-def test_a_call_under_way_is_told(ours):
+def test_a_call_in_progress_is_an_error(ours):
+    """A second call is refused while the first one is in progress."""
+
     @idempotent_function(data_keyword_argument="order", persistence_store=ours, config=config())
     def run(order):
         with pytest.raises(IdempotencyAlreadyInProgressError):
@@ -85,7 +90,8 @@ def test_a_call_under_way_is_told(ours):
     assert run(order=1) == 1
 
 
-def test_a_users_hook_sees_what_the_function_gave(ours):
+def test_a_response_hook_gets_the_stored_result(ours):
+    """A user's response hook gets the stored result and its record."""
     seen = []
 
     def hook(response, record):
@@ -105,6 +111,7 @@ def test_a_users_hook_sees_what_the_function_gave(ours):
 
 @pytest.mark.parametrize("result", [{"a": 1}, {}])
 def test_the_local_cache_answers_without_the_store(result):
+    """With the local cache a repeated call does not read the store."""
     store = MemoryStore()
     cached = StorePersistenceLayer(store)
     options = config(use_local_cache=True)
@@ -118,7 +125,9 @@ def test_the_local_cache_answers_without_the_store(result):
     assert run(order=1) == result
 
 
-def test_records_outlive_the_process_that_wrote_them(tmp_path):
+def test_records_outlast_their_layer(tmp_path):
+    """A new layer on the same store replays the result of an earlier one."""
+
     def protected(calls):
         def run(order):
             calls.append(order)
@@ -135,7 +144,7 @@ def test_records_outlive_the_process_that_wrote_them(tmp_path):
 
 
 def test_a_claim_ends_with_the_invocation():
-    """The deadline is the remaining time of the context that FC's is made into."""
+    """A claim ends with the remaining time of Lambda's context, which is made from FC's."""
     store = MemoryStore()
     options = IdempotencyConfig()
     options.register_lambda_context(lambda_context(Fc3Context("r", FunctionInfo(timeout=60))))
@@ -154,8 +163,8 @@ def test_a_claim_ends_with_the_invocation():
     assert before + 55 < record.lease_until < time.time() + 61
 
 
-def test_one_that_outlived_its_time_changes_nothing(ours):
-    """A takes too long, B claims and completes: A can neither overwrite nor delete what B wrote."""
+def test_a_call_that_exceeded_its_time_changes_nothing(ours):
+    """If A takes too long and B claims and completes, A neither overwrites nor deletes what B wrote."""
     late = [{"fails": False}, {"fails": True}]
     calls = []
 
@@ -179,7 +188,8 @@ def test_one_that_outlived_its_time_changes_nothing(ours):
     assert len(calls) == 4
 
 
-def test_of_many_at_once_one_runs(ours):
+def test_one_of_many_simultaneous_calls_runs(ours):
+    """Of many calls at the same time, exactly one runs the function."""
     calls, others, results = [], threading.Semaphore(0), []
 
     @idempotent_function(data_keyword_argument="order", persistence_store=ours, config=config())
@@ -204,7 +214,8 @@ def test_of_many_at_once_one_runs(ours):
     assert run(order=1) == "done"
 
 
-def test_a_record_that_expired_counts_no_more(store):
+def test_an_expired_record_is_ignored(store):
+    """After its expiry a record no longer protects."""
     calls = []
 
     def protected(clock):
@@ -221,8 +232,9 @@ def test_a_record_that_expired_counts_no_more(store):
     assert [protected(clock)(order=1) for clock in (today, today, tomorrow)] == [1, 1, 2]
 
 
-def test_a_redis_lets_its_records_go(redis_server):
-    """None stays for ever, claims of functions that died included."""
+def test_redis_removes_its_records(redis_server):
+    """Every record in Redis is removed 7 days after its own expiry, including claims of functions that died."""
+    kept = 7 * 86_400_000
     store = open_store(f"{redis_server}?prefix=powertools-ttl:")
     seen = []
 
@@ -238,4 +250,5 @@ def test_a_redis_lets_its_records_go(redis_server):
     seen.append(store._client.pttl(name))
     store.close()
     assert len(seen) == 2
-    assert all(3_000_000 < left <= 3_601_000 for left in seen)
+    kept = redis._KEPT_SECONDS * 1000  # how long the store keeps any record after its expiry
+    assert all(3_000_000 < left - kept <= 3_601_000 for left in seen)

@@ -1,4 +1,4 @@
-"""Powertools' own functional tests, on our context and our layers.
+"""Powertools' own functional tests, with our context and our layers.
 
 They are not in its package. TEST_POWERTOOLS_TREE names a checkout of
 https://github.com/aws-powertools/powertools-lambda-python at the commit that `.ci/run` names, which makes one where
@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from installing import packages_in
 
+from support.tools import skip_without
+
 ROOT = Path(__file__).parents[2]
 NEEDED = ["pytest-asyncio", "pytest-mock", "multiprocess", "dill"]
 WITHOUT_BOTO3 = [
@@ -27,16 +29,16 @@ WITH_BOTO3 = [*WITHOUT_BOTO3[:-1], "idempotency"]
 
 @pytest.fixture
 def tree(tmp_path):
-    """Their tests, and nothing else: beside their own code they would judge that, not the release installed."""
+    """Copy their tests without their code, so that they test the installed release."""
     found = os.environ.get("TEST_POWERTOOLS_TREE")
     if not found:
-        pytest.skip("TEST_POWERTOOLS_TREE names no checkout of Powertools")
+        skip_without("the source of Powertools")
     shutil.copytree(Path(found) / "tests", tmp_path / "tests", ignore=shutil.ignore_patterns("e2e"))
     return tmp_path
 
 
 def passed(tree, parts, folders, capsys):
-    """How many of their tests passed, all others being left out for reasons; the counts are printed."""
+    """Run their tests, print the counts, and return how many passed; none may fail."""
     path = [*folders, ROOT / "functions", Path(__file__).with_name("powertools")]
     command = [
         sys.executable,
@@ -53,21 +55,23 @@ def passed(tree, parts, folders, capsys):
     command += ["-o", "addopts=", "-W", "ignore", *(f"tests/functional/{part}" for part in parts)]
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(command, cwd=tree, env=environ, capture_output=True, text=True)
-    told = done.stdout.partition("Powertools' own tests")
+    output = done.stdout.partition("Powertools' own tests")
     with capsys.disabled():
-        sys.stdout.write("\n" + "".join(told[1:]))
+        sys.stdout.write("\n" + "".join(output[1:]))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"Powertools {version('aws-lambda-powertools')} in" in told[2]
-    assert f"in {tree}" not in told[2]
-    return int(re.search(r"'passed': (\d+)", told[2])[1])
+    assert f"Powertools {version('aws-lambda-powertools')} in" in output[2]
+    assert f"in {tree}" not in output[2]
+    return int(re.search(r"'passed': (\d+)", output[2])[1])
 
 
 def test_without_boto3(tree, installs, capsys):
-    folders = [packages_in(installs / "powertools-tests", NEEDED, "--no-deps")]
+    """Powertools' own tests pass without boto3."""
+    folders = [packages_in(installs, NEEDED, "--no-deps")]
     assert passed(tree, WITHOUT_BOTO3, folders, capsys) > 320
 
 
 def test_with_boto3(tree, installs, capsys):
-    folders = [packages_in(installs / "powertools-tests", NEEDED, "--no-deps")]
-    folders.append(packages_in(installs / "boto3", ["boto3>=1.34"]))
+    """Powertools' own tests pass with boto3."""
+    folders = [packages_in(installs, NEEDED, "--no-deps")]
+    folders.append(packages_in(installs, ["boto3>=1.34"]))
     assert passed(tree, WITH_BOTO3, folders, capsys) > 430

@@ -1,6 +1,6 @@
-"""Every utility of Powertools on Function Compute: what works, what does in part, what cannot.
+"""Every utility of Powertools on Function Compute: what works, what works in part, and what cannot work.
 
-The README of fcruntime has the table; each row is shown by tests here, or by those that it names.
+The README of fcruntime has the table; tests here show each row.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ EVENT = smq_stream_event({"m-1": "one", "m-2": "two", "m-3": "three"})
 
 @pytest.fixture(autouse=True)
 def as_on_fc(monkeypatch):
-    """Nothing of Lambda's environment is there but what the shim adds, and that is taken back."""
+    """Remove Lambda's environment variables, and restore what the shim adds."""
     for name in ("AWS_LAMBDA_FUNCTION_NAME", "LAMBDA_TASK_ROOT", "AWS_LAMBDA_INITIALIZATION_TYPE"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
@@ -45,7 +45,7 @@ def lines(capsys):
 
 
 def fails_to_import(module):
-    """Whether `module` of Powertools needs boto3 or botocore, in a process that has loaded nothing yet."""
+    """Return whether `module` of Powertools needs boto3 or botocore, in a new process."""
     code = f"import aws_lambda_powertools.{module}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     return "No module named 'boto" in done.stderr
@@ -53,6 +53,7 @@ def fails_to_import(module):
 
 @on_fc.LOGGER
 def test_logger(capsys):
+    """The logger adds the context's values and finds a correlation id in the event."""
     from aws_lambda_powertools import Logger
 
     logger = Logger(service="shop", location="")
@@ -73,6 +74,7 @@ def test_logger(capsys):
 
 @on_fc.METRICS
 def test_metrics_are_lines_of_the_log(capsys):
+    """Metrics are lines of the function's log, with the cold start."""
     from aws_lambda_powertools import Metrics
     from aws_lambda_powertools.metrics import MetricUnit
 
@@ -91,6 +93,7 @@ def test_metrics_are_lines_of_the_log(capsys):
 
 @on_fc.METRICS
 def test_metrics_of_a_provider(capsys):
+    """Metrics of another provider are lines of the log, too."""
     from aws_lambda_powertools.metrics.provider.datadog import DatadogMetrics
 
     metrics = DatadogMetrics(namespace="Shop", flush_to_log=True)
@@ -109,7 +112,7 @@ class Spans:
     """A provider for the tracer."""
 
     def __init__(self):
-        self.names, self.told = [], {}
+        self.names, self.annotations = [], {}
 
     def in_subsegment(self, name=None, **_):
         self.names.append(name)
@@ -122,7 +125,7 @@ class Spans:
         return False
 
     def put_annotation(self, key, value, **_):
-        self.told[key] = value
+        self.annotations[key] = value
 
     put_metadata = put_annotation
 
@@ -135,6 +138,7 @@ class Spans:
 
 @on_fc.TRACER
 def test_a_tracer_needs_a_provider():
+    """The tracer works with a provider of one's own; X-Ray's SDK is not there."""
     from aws_lambda_powertools import Tracer
 
     with pytest.raises(ModuleNotFoundError, match="aws_xray_sdk"):
@@ -152,11 +156,12 @@ def test_a_tracer_needs_a_provider():
     handler(EVENT, CONTEXT)
     Tracer._reset_config()
     assert spans.names == ["## handler"]
-    assert (spans.told["orders"], spans.told["Service"]) == (3, "orders")
+    assert (spans.annotations["orders"], spans.annotations["Service"]) == (3, "orders")
 
 
 @on_fc.BATCH
 def test_batch():
+    """A failed record is sent back, or fails the event, by the policy."""
     from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 
     processor, seen = BatchProcessor(event_type=EventType.SQS), []
@@ -180,7 +185,7 @@ def test_batch():
 
 @on_fc.BATCH
 def test_batch_of_which_all_fail_is_sent_back_too():
-    """Powertools raises then, where it is not told otherwise; an event of one message always is such a batch."""
+    """Powertools raises if all records failed, as always in an event of one; `requeue` sends them back."""
     from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
     from aws_lambda_powertools.utilities.batch.exceptions import BatchProcessingError
 
@@ -208,6 +213,7 @@ def test_batch_of_which_all_fail_is_sent_back_too():
 
 @on_fc.BATCH_ASYNC
 def test_batch_runs_coroutines_in_a_loop_of_each_invocation():
+    """The asynchronous batch utility uses a new event loop in each invocation."""
     from aws_lambda_powertools.utilities.batch import (
         AsyncBatchProcessor,
         EventType,
@@ -237,6 +243,7 @@ def test_batch_runs_coroutines_in_a_loop_of_each_invocation():
     ("skips_group", "seen", "failed"), [(False, ["one", "two"], 2), (True, ["one", "two", "three"], 1)]
 )
 def test_batch_in_order(skips_group, seen, failed):
+    """The FIFO processor stops at the first failure, and `skip_group_on_error` skips nothing."""
     from aws_lambda_powertools.utilities.batch import SqsFifoPartialProcessor, process_partial_response
 
     processor, bodies = SqsFifoPartialProcessor(skip_group_on_error=skips_group), []
@@ -256,6 +263,7 @@ def test_batch_in_order(skips_group, seen, failed):
 
 @on_fc.PARSER
 def test_parser():
+    """The parser reads models from the records' bodies."""
     from aws_lambda_powertools.utilities.parser import envelopes, event_parser
 
     class Order(BaseModel):
@@ -274,6 +282,7 @@ def test_parser():
 
 @on_fc.VALIDATION
 def test_validation():
+    """The validator checks the records' bodies."""
     from aws_lambda_powertools.utilities.validation import SchemaValidationError, envelopes, validator
 
     schema = {"type": "array", "items": {"type": "object", "required": ["order_id"]}}
@@ -290,6 +299,7 @@ def test_validation():
 
 @on_fc.DATA_CLASSES
 def test_data_classes():
+    """SQSEvent describes the event; the data classes of other services do not."""
     from aws_lambda_powertools.utilities.data_classes import S3Event, SQSEvent, event_source
 
     @lambda_handler
@@ -310,6 +320,7 @@ def test_data_classes():
 
 @on_fc.IDEMPOTENCY
 def test_idempotency():
+    """An idempotent handler runs once, and its key contains the name of the FC function."""
     idempotency_without_boto3()
     from aws_lambda_powertools.utilities.idempotency import (
         DynamoDBPersistenceLayer,
@@ -376,13 +387,14 @@ reveal_type(plain)
 @on_fc.TYPING
 def test_handlers_keep_their_annotations():
     """A type checker takes handlers as they are annotated for AWS."""
-    told, _, status = mypy.api.run(["--strict", "-c", ANNOTATED])
-    assert "def (bytes, object) -> object" in told
-    assert status == 0, told
+    output, _, status = mypy.api.run(["--strict", "-c", ANNOTATED])
+    assert "def (bytes, object) -> object" in output
+    assert status == 0, output
 
 
 @on_fc.MIDDLEWARE
 def test_middleware():
+    """Middleware can be above and below `lambda_handler`."""
     from aws_lambda_powertools.middleware_factory import lambda_handler_decorator
 
     seen = []
@@ -404,6 +416,7 @@ def test_middleware():
 
 @on_fc.JMESPATH
 def test_jmespath():
+    """The JMESPath envelope for SQS extracts the bodies."""
     from aws_lambda_powertools.utilities.jmespath_utils import envelopes, query
 
     seen = []
@@ -418,6 +431,7 @@ def test_jmespath():
 
 @on_fc.SERIALIZATION
 def test_serialization():
+    """The serialization utility works without anything else."""
     from aws_lambda_powertools.utilities.serialization import base64_decode
 
     assert base64_decode("aHBvcQ==") == "hpoq"
@@ -436,6 +450,7 @@ HTTP_EVENT = {
 
 @on_fc.EVENT_HANDLER
 def test_event_handler():
+    """A resolver answers FC's HTTP event after it is converted."""
     from aws_lambda_powertools.event_handler import LambdaFunctionUrlResolver
 
     app = LambdaFunctionUrlResolver()
@@ -465,6 +480,7 @@ def test_event_handler():
 
 @on_fc.DATA_MASKING
 def test_data_masking():
+    """Erasing works; encryption needs boto3."""
     from aws_lambda_powertools.utilities.data_masking import DataMasking
 
     assert DataMasking().erase({"card": "4000", "id": 1}, fields=["card"]) == {"card": "*****", "id": 1}
@@ -473,6 +489,7 @@ def test_data_masking():
 
 @on_fc.KAFKA
 def test_kafka_consumer():
+    """The Kafka consumer cannot read the event of `lambda_handler`."""
     from aws_lambda_powertools.utilities.kafka import kafka_consumer
 
     @lambda_handler
@@ -498,11 +515,13 @@ def test_kafka_consumer():
     ],
 )
 def test_what_needs_boto3(module):
+    """These utilities cannot be imported without boto3."""
     assert fails_to_import(module)
 
 
 @on_fc.METADATA
 def test_metadata():
+    """The metadata of Lambda's endpoint is empty."""
     from aws_lambda_powertools.utilities.metadata import get_lambda_metadata
 
     assert get_lambda_metadata().availability_zone_id is None
@@ -510,6 +529,7 @@ def test_metadata():
 
 @on_fc.AUTH
 def test_auth():
+    """The JWT verifier accepts a valid token and refuses one for another audience."""
     import jwt
     from aws_lambda_powertools.utilities.auth_alpha import JWTVerifier
     from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
@@ -536,17 +556,18 @@ def test_auth():
 
 
 def test_the_table_of_the_readme_is_that_of_the_tests():
-    """`python tests/contract/powertools/utilities.py` prints what belongs there."""
-    told = README.read_text().partition("<!-- utilities -->\n")[2].partition("\n<!-- /utilities -->")[0]
-    assert told == on_fc.markdown()
+    """The README has the table that `python tests/contract/powertools/utilities.py` prints."""
+    table = README.read_text().partition("<!-- utilities -->\n")[2].partition("\n<!-- /utilities -->")[0]
+    assert table == on_fc.markdown()
 
 
 def test_every_row_is_shown_by_a_test():
+    """Every row of the table has a test."""
     assert [one.name for one in on_fc.UTILITIES if not one.tests] == []
 
 
 def test_every_utility_has_a_row():
-    """What Powertools' newest release has; packages that are no utility of their own are named."""
+    """Every utility of the newest release has a row; packages that are not utilities are named here."""
     top = {"event_handler", "logging", "metrics", "middleware_factory", "tracing"}
     below = importlib.import_module("aws_lambda_powertools.utilities")
     found = top | {f"utilities.{one.name}" for one in pkgutil.iter_modules(below.__path__)}

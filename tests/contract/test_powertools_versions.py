@@ -1,4 +1,4 @@
-"""Powertools in its oldest and its newest release, with boto3 and without: what the shim and the layers promise."""
+"""The shim and its layer with the oldest and the newest release of Powertools, with and without boto3."""
 
 import os
 import subprocess
@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from installing import packages_in
 
+from support.budget import BUDGET, sample
+
 ROOT = Path(__file__).parents[2]
 TESTS = ["tests/unit/idempotency/test_powertools_layer.py", "tests/unit/fcruntime/test_lambda.py"]
 # Whose dependencies are those of the tests' own environment.
@@ -15,7 +17,7 @@ OLDEST = ["--no-deps", "aws-lambda-powertools==3.0.0"]
 
 
 def passes(*folders):
-    """Runs the shim's own tests with the packages in `folders` before those of the environment."""
+    """Run the shim's own tests with the packages in `folders` before those of the environment."""
     path = os.pathsep.join(map(str, [*folders, ROOT / "functions"]))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=", *TESTS]
     done = subprocess.run(
@@ -25,10 +27,16 @@ def passes(*folders):
     return done.stdout
 
 
-@pytest.mark.parametrize("boto3", ["without boto3", "with boto3"])
-@pytest.mark.parametrize("release", ["oldest", "newest"])
+# The newest release without boto3 is what these tests run with in the suite itself.
+@pytest.mark.parametrize(
+    ("release", "boto3"),
+    sample(
+        [("oldest", "without boto3"), ("oldest", "with boto3"), ("newest", "with boto3")], budget=BUDGET + 2
+    ),
+)
 def test_the_shim_keeps_its_promises(installs, release, boto3):
-    folders = [packages_in(installs / "powertools-3.0.0", OLDEST)] if release == "oldest" else []
+    """The tests of the shim and of its layer pass with the oldest and the newest release."""
+    folders = [packages_in(installs, OLDEST)] if release == "oldest" else []
     if boto3 == "with boto3":
-        folders.append(packages_in(installs / "boto3", ["boto3>=1.34"]))
+        folders.append(packages_in(installs, ["boto3>=1.34"]))
     assert " passed" in passes(*folders)

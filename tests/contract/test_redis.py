@@ -1,5 +1,10 @@
 """The store in Redis, against a real server."""
 
+import contextlib
+import socket
+import sys
+import threading
+import time
 import uuid
 from dataclasses import replace
 
@@ -7,13 +12,14 @@ import pytest
 from redis import Redis
 
 from hpoq.errors import RecordUnreadable, SettingsError, StoreUnavailable
-from hpoq.idempotency.record import Record, State
+from hpoq.idempotency.record import Record, State, encode
 from hpoq.idempotency.redis import RedisStore
 from hpoq.idempotency.store import open_store
 from hpoq.testing import run_store_conformance
 
 KEY = "9619c93e-fafb-5042-80f4-bfc8c78519f2"
 CLAIM = Record(KEY, State.IN_PROGRESS, "f", "owner", 1.0, 2.0, 4_000_000_000.0)
+THREADS, TURNS = 16, 40
 
 
 @pytest.fixture
@@ -67,7 +73,7 @@ def test_a_later_version_is_left_alone(make_store, raw):
 
 
 def test_scripts_survive_a_restart(make_store, raw):
-    """A server that has forgotten the scripts is given them again."""
+    """A server that has restarted, and so has forgotten the scripts, is not a problem."""
     store = make_store()
     store.insert(CLAIM)
     raw.script_flush()
@@ -84,6 +90,238 @@ def test_replicas_that_are_missing(make_store):
     plain = make_store()
     assert plain.insert(CLAIM) is None
     plain.close()
+
+
+def test_a_swap_that_replicas_are_missing(make_store):
+    """A swap that too few servers have is not done either."""
+    plain, store = make_store(), make_store(replicas=1, timeout_seconds=0.4)
+    plain.insert(CLAIM)
+    with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
+        store.replace(replace(CLAIM, owner="heir"), CLAIM.version)
+    store.close()
+    plain.close()
+
+
+def test_a_published_record_outlives_its_retention(make_store, raw):
+    """A message that comes back at the end of its retention still finds the record, days later too."""
+    store = make_store()
+    retained = 100.0
+    published = replace(
+        CLAIM, state=State.COMPLETED, event="{}", published_at=5.0, expires_at=time.time() + retained
+    )
+    store.insert(published)
+    left = raw.pttl(store._prefix + KEY) / 1000
+    assert retained + 7 * 86_400 - 60 < left <= retained + 7 * 86_400
+    long_ago = replace(published, expires_at=time.time() - 86_400)
+    store.replace(long_ago, published.version)
+    assert store.get(KEY) == long_ago
+    store.close()
+
+
+def replicated(start_redis, primary):
+    """Starts a replica of the server at `primary`; returns its port once it is in step."""
+    port = start_redis()
+    with Redis(port=port) as client, Redis(port=primary) as other:
+        client.replicaof("127.0.0.1", primary)
+        until(lambda: has_replica(other))
+    return port
+
+
+def has_replica(client):
+    """Whether the server has a replica that is in step."""
+    known = client.info("replication")
+    return any(
+        name.startswith("slave") and known[name].get("state") == "online"
+        for name in known
+        if name[5:].isdigit()
+    )
+
+
+def until(holds):
+    """Wait for `holds`; fails after 10 s."""
+    end = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+class VirtualAddress:
+    """A TCP proxy on loopback; `see(data)` is called with what a client sends, once the target has it.
+
+    `move` makes another port the target and cuts the connections to the old one, as a managed service does.
+    """
+
+    def __init__(self, target):
+        self.target = target
+        self.see = lambda data: None
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.lock = threading.Lock()
+        self.pairs = []
+        self.threads = []
+        self.spawn(self.accept)
+
+    def spawn(self, act, *arguments):
+        thread = threading.Thread(target=act, args=arguments, daemon=True)
+        self.threads.append(thread)
+        thread.start()
+
+    def accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self.target))
+            with self.lock:
+                self.pairs.append((client, server))
+            self.spawn(self.carry, client, server, True)
+            self.spawn(self.carry, server, client, False)
+
+    def carry(self, source, sink, is_client):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+                if is_client:
+                    self.see(data)
+        self.cut(source, sink)
+
+    def cut(self, *connections):
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def move(self, target):
+        self.target = target
+        with self.lock:
+            for pair in self.pairs:
+                self.cut(*pair)
+
+    def close(self):
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.move(self.target)
+        for thread in self.threads:
+            thread.join(10)
+        for pair in self.pairs:
+            for connection in pair:
+                connection.close()
+
+
+@pytest.fixture
+def failover(start_redis):
+    """A store behind a virtual address that moves, within its next write, to a promoted replica.
+
+    The old primary takes the script and has no replica any more; the new one has a replica of its own.
+    """
+    old = start_redis()
+    new = replicated(start_redis, old)
+    replicated(start_redis, new)
+    address = VirtualAddress(old)
+    store = RedisStore(f"redis://127.0.0.1:{address.port}/0", replicas=1, timeout_seconds=4)
+    clients = [Redis(port=port, decode_responses=True) for port in (old, new)]
+
+    def begin(text):
+        clients[1].replicaof("NO", "ONE")
+        until(lambda: has_replica(clients[1]))
+
+        def see(data):
+            if b"WAIT" in data:
+                address.see = lambda _: None
+                until(lambda: clients[0].get(store._prefix + KEY) == text)
+                address.move(new)
+
+        address.see = see
+
+    yield store, begin, clients[1]
+    store.close()
+    address.close()
+    for client in clients:
+        client.close()
+
+
+def insisting(act):
+    """Repeats `act` as a message that comes back does."""
+    for _ in range(5):
+        with contextlib.suppress(StoreUnavailable):
+            return act()
+    raise AssertionError("the store stays unavailable")
+
+
+def test_a_claim_survives_a_failover_within_its_insert(failover):
+    """An insert that is confirmed is on the promoted server, so that no other owner can claim the key."""
+    store, begin, promoted = failover
+    begin(encode(CLAIM))
+    assert insisting(lambda: store.insert(CLAIM)) is None
+    assert promoted.get(store._prefix + KEY) == encode(CLAIM)
+    assert insisting(lambda: store.insert(replace(CLAIM, owner="other"))) == CLAIM
+
+
+def test_a_swap_survives_a_failover_within_it(failover):
+    """A swap that is confirmed is on the promoted server."""
+    store, begin, promoted = failover
+    heir = replace(CLAIM, owner="heir")
+    assert insisting(lambda: store.insert(CLAIM)) is None
+    begin(encode(heir))
+    assert insisting(lambda: store.replace(heir, CLAIM.version)) is True
+    assert promoted.get(store._prefix + KEY) == encode(heir)
+
+
+def test_a_repeated_write_is_written_again(make_store, raw):
+    """What is already there is written again, since WAIT confirms nothing that its connection did not write."""
+    store = make_store()
+    heir = replace(CLAIM, owner="heir")
+    for write in (lambda: store.insert(CLAIM), lambda: store.replace(heir, CLAIM.version)):
+        write()
+        changes = raw.info("persistence")["rdb_changes_since_last_save"]
+        write()
+        assert raw.info("persistence")["rdb_changes_since_last_save"] == changes + 1
+    store.close()
+
+
+@pytest.fixture
+def hasty_threads():
+    """Let threads take turns far more often than they would."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
+@pytest.mark.usefixtures("hasty_threads")
+def test_wait_goes_over_the_connection_of_its_write(start_redis):
+    """Each WAIT follows a script on its own connection, even when many threads share the connections."""
+    port = start_redis()
+    replicated(start_redis, port)
+    store = RedisStore(f"redis://127.0.0.1:{port}/0", replicas=1, timeout_seconds=10)
+    last, waits, wrong = {}, 0, []
+    with Redis(port=port, decode_responses=True, socket_timeout=10) as client, client.monitor() as monitor:
+
+        def write(number):
+            for turn in range(TURNS):
+                record = replace(CLAIM, key=f"{number}-{turn}")
+                assert store.insert(record) is None
+                assert store.replace(replace(record, owner="heir"), record.version)
+
+        threads = [threading.Thread(target=write, args=(number,)) for number in range(THREADS)]
+        for thread in threads:
+            thread.start()
+        while waits < THREADS * TURNS * 2:
+            seen = monitor.next_command()
+            if seen["client_type"] == "lua":
+                continue
+            name, connection = seen["command"].split()[0].upper(), seen["client_port"]
+            if name == "WAIT":
+                waits += 1
+                if last.get(connection) not in ("EVAL", "EVALSHA"):
+                    wrong.append(last.get(connection))
+            last[connection] = name
+        for thread in threads:
+            thread.join()
+    store.close()
+    assert wrong == []
+    assert len(last) > 1
 
 
 def test_a_server_that_is_away():

@@ -10,25 +10,30 @@ from pathlib import Path
 
 import pytest
 
-from hpoq.cli.app import app
+from hpoqctl.app import app
 
 ROOT = Path(__file__).parents[2]
 TOP_LEVEL = {"pyproject.toml", "README.md", "functions", "infra", "events", "tests"}
-PACKAGES = {"hpoq": ROOT / "functions", "fcruntime": ROOT / "functions", "alilocal": ROOT / "infra"}
+PACKAGES = {
+    "hpoq": ROOT / "functions",
+    "fcruntime": ROOT / "functions",
+    "alilocal": ROOT / "infra",
+    "hpoqctl": ROOT / "infra",
+}
 LAYERS = {
-    # What each part of hpoq may import of hpoq: what stands below it, never what stands above.
-    "contract": {"errors"},
+    # What each part of hpoq may import of hpoq: what is below it, never what is above.
+    "contract": {"errors", "observability"},
     "idempotency": {"clock", "cloud", "errors"},
     "observability": {"clock", "errors"},
     "cloud": {"clock", "contract", "errors", "observability"},
-    "publishers": {"cloud", "errors"},
+    "publishers": {"clock", "cloud", "contract", "errors"},
     "processing": {"clock", "cloud", "contract", "errors", "idempotency", "observability", "publishers"},
     "testing": {"clock", "contract", "errors", "idempotency", "processing"},
 }
 
 
 def imports(file):
-    """Every module that `file` imports, wherever the import stands."""
+    """Return every module that `file` imports, at any place."""
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -60,20 +65,25 @@ def test_top_level():
 
 @pytest.mark.parametrize(
     ("package", "forbidden"),
-    [("fcruntime", {"hpoq", "alilocal"}), ("alilocal", {"hpoq"}), ("hpoq", {"alilocal"})],
+    [
+        ("fcruntime", {"hpoq", "alilocal", "hpoqctl"}),
+        ("alilocal", {"hpoq", "hpoqctl"}),
+        ("hpoq", {"alilocal", "hpoqctl"}),
+    ],
 )
 def test_packages_import_one_way(package, forbidden):
-    """fcruntime and alilocal know nothing of hpoq; only hpoq's command line knows alilocal."""
+    """fcruntime and alilocal know nothing about hpoq, and only the command line knows all of them."""
     for file in modules(package):
-        if package == "hpoq" and "cli" in file.parts:
-            continue
         assert not {name.split(".")[0] for name in imports(file)} & forbidden, file
 
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_layers_import_downwards(layer):
     """A layer of hpoq knows those below it and never one above."""
-    for file in (PACKAGES["hpoq"] / "hpoq" / layer).rglob("*.py"):
+    root = PACKAGES["hpoq"] / "hpoq"
+    files = [*(root / layer).rglob("*.py"), *root.glob(f"{layer}.py")]
+    assert files
+    for file in files:
         known = {name.split(".")[1] for name in imports(file) if name.startswith("hpoq.")}
         assert known <= LAYERS[layer] | {layer}, file
 
@@ -82,11 +92,13 @@ def test_fcruntime_needs_the_standard_library_only():
     """fcruntime can be used where nothing else is installed."""
     for file in modules("fcruntime"):
         for name in imports(file):
-            assert name.split(".")[0] in sys.stdlib_module_names | {"fcruntime"}, (file, name)
+            # annotationlib is part of the standard library from Python 3.14 on.
+            known = sys.stdlib_module_names | {"annotationlib", "fcruntime"}
+            assert name.split(".")[0] in known, (file, name)
 
 
 def test_a_cold_start_loads_no_vendor_sdk():
-    """Neither boto3 nor a vendor's SDK nor the command line is loaded by the function.
+    """The function loads no boto3, no SDK of the vendor, and no part of the command line.
 
     structlog looks for rich and loads it where it is installed, which it is not where the function runs.
     """
@@ -104,17 +116,87 @@ def test_a_cold_start_loads_no_vendor_sdk():
 
 def test_the_contract_needs_pydantic_only():
     """Producers can import the contract without the function's other dependencies."""
-    modules = "request, events, keys, schema, asyncapi".replace(", ", ", hpoq.contract.")
+    modules = "request, events, identity".replace(", ", ", hpoq.contract.")
     loaded = loaded_by(f"import hpoq.contract.{modules}")
     heavy = {"requests", "urllib3", "structlog", "click", "rich", "yaml", "alilocal"}
     assert not {name.split(".")[0] for name in loaded} & heavy
 
 
-def test_no_file_is_too_long():
-    """No module of the function or the local cloud grows past 400 lines."""
+def find_imports(package):
+    """Map each module of `package` to those of the repository that it imports, lazily or for types as well."""
+    names = {}
+    for root in PACKAGES:
+        for file in modules(root):
+            parts = file.relative_to(PACKAGES[root]).with_suffix("").parts
+            names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    found = {}
+    for name, file in names.items():
+        if name.split(".")[0] != package:
+            continue
+        found[name] = set()
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                candidates = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                members = [f"{node.module}.{alias.name}" for alias in node.names]
+                candidates = [one for one in members if one in names] or [node.module]
+            else:
+                continue
+            found[name] |= {one for one in candidates if one in names and one != name}
+    return found
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_import_circle(package):
+    """No module imports itself through others, type-checking and lazy imports included."""
+    waiting = {
+        name: {one for one in found if one.split(".")[0] == package}
+        for name, found in find_imports(package).items()
+    }
+    while waiting:
+        free = {name for name, needed in waiting.items() if not needed & waiting.keys()}
+        assert free, f"import circle among {sorted(waiting)}"
+        waiting = {name: needed for name, needed in waiting.items() if name not in free}
+
+
+SMALL_MODULES = {
+    "alilocal.resourcemanager.calls": "every service has the same files",
+    "alilocal.resourcemanager.errors": "every service has the same files",
+    "alilocal.resourcemanager.routes": "every service has the same files",
+    "alilocal.resourcemanager.wire": "every service has the same files",
+    "alilocal.sts.routes": "every service has the same files",
+    "alilocal.sts.wire": "every service has the same files",
+    "hpoq.testing.clock": "public, and each a concept of its own",
+    "hpoq.testing.events": "public, and each a concept of its own",
+    "hpoq.testing.store": "public, and each a concept of its own",
+}
+"""Modules of fewer than 60 lines that exactly one other imports, with the reason why they stay apart."""
+
+
+def test_small_modules_belong_to_their_importer():
+    """A module under 60 lines that exactly one other imports is part of that one, with reasoned exceptions."""
+    importers = {}
     for package in PACKAGES:
+        for name, found in find_imports(package).items():
+            for one in found:
+                importers.setdefault(one, set()).add(name)
+    small = set()
+    for package, root in PACKAGES.items():
         for file in modules(package):
-            assert len(file.read_text().splitlines()) <= 400, file
+            name = ".".join(file.relative_to(root).with_suffix("").parts)
+            lines = len(file.read_text().splitlines())
+            if not file.name.startswith("__") and lines < 60 and len(importers.get(name, ())) == 1:
+                small.add(name)
+    assert small == SMALL_MODULES.keys()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_functions_are_short(package):
+    """No function has more than 50 lines."""
+    for file in modules(package):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert (node.end_lineno or 0) - node.lineno < 50, (file, node.name)
 
 
 def test_every_threat_has_its_test():
@@ -126,9 +208,28 @@ def test_every_threat_has_its_test():
         assert f"def {test or 'test_'}" in (ROOT / "tests" / path).read_text(), (path, test)
 
 
-def test_the_change_log_tells_of_this_version():
-    """And of every command; the licence goes along with a build."""
-    told = (ROOT / ".CHANGELOG.md").read_text()
-    assert f"## {version('hpoq')}\n" in told
-    assert {name for name in app.list_commands(None) if f"`{name}`" not in told} == set()
+def test_the_change_log_has_this_version():
+    """The change log has this version and every command; the licence is the Apache License."""
+    changes = (ROOT / ".CHANGELOG.md").read_text()
+    assert f"## {version('hpoq')}\n" in changes
+    assert {name for name in app.list_commands(None) if f"`{name}`" not in changes} == set()
     assert "Apache License" in (ROOT / ".LICENSE").read_text()[:200]
+
+
+def find_tests(file):
+    """Return the test functions of `file`, and the test methods of its classes."""
+    outer = ast.parse(file.read_text()).body
+    inner = [node for one in outer if isinstance(one, ast.ClassDef) for node in one.body]
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return [node for node in outer + inner if isinstance(node, functions) and node.name.startswith("test_")]
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "tests").rglob("test_*.py")), ids=lambda file: file.stem)
+def test_every_test_states_its_rule(file):
+    """A test has a docstring that can be read alone, or else a name of at least four words after `test`."""
+    for node in find_tests(file):
+        text = ast.get_docstring(node)
+        if text is None:
+            assert node.name.removeprefix("test_").count("_") >= 3, node.name
+        else:
+            assert not re.match(r"(And|Nor|So|Neither|The same)\b", text), (node.name, text)

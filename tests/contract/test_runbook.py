@@ -1,33 +1,34 @@
-"""The runbook has a row for whatever an operator may meet, and none for what is not."""
+"""The runbook has a row for everything that an operator can meet, and no row for anything else."""
 
 import json
 import re
 from pathlib import Path
 
 import pytest
+from deploymentfiles import template
+from test_readme import format_default
 
 import hpoq
 from hpoq import errors
-from hpoq.cloud.classify import documented_codes
+from hpoq.cloud.answers import documented_codes
 from hpoq.observability.measures import BOUNDS_MS, COUNTERS, STEPS
 from hpoq.processing.ledger import ClaimLost
 from hpoq.processing.outcome import Outcome
 
 ROOT = Path(__file__).parents[2]
+SLS = ROOT / "infra/serverless/sls"
 FOLDER = Path(hpoq.__file__).parent
 RUNBOOK = (FOLDER / "RUNBOOK.md").read_text()
 SOURCES = {
-    path: path.read_text()
-    for path in FOLDER.rglob("*.py")
-    if path.relative_to(FOLDER).parts[0] not in ("cli", "testing", "packaging")
+    path: path.read_text() for path in FOLDER.rglob("*.py") if path.relative_to(FOLDER).parts[0] != "testing"
 }
 MEANS = {
-    "Throttled": "The service asks to come back later; it is repeated, then retried.",
-    "Denied": "Credentials, permission, quota, or an endpoint that is none: `hpoq doctor`.",
+    "Throttled": "Too many requests; the call is repeated, then the message is retried.",
+    "Denied": "Credentials, permission, quota, a clock or an unusable endpoint: `hpoq doctor`.",
     "Invalid": "The request can never succeed; it is rejected.",
-    "Conflict": "Something is in another state than supposed.",
-    "NotFound": "Something is not there: `hpoq doctor`.",
-    "UnknownEnd": "The service may have acted; it is looked up before anything is repeated.",
+    "Conflict": "A resource is in another state than expected.",
+    "NotFound": "A resource does not exist: `hpoq doctor`.",
+    "UnknownEnd": "The service may have acted; the experiment is searched for before anything is repeated.",
 }
 
 
@@ -36,7 +37,7 @@ def section(heading):
 
 
 def rows(text):
-    """The names in the first column of every table."""
+    """Return the names in the first column of every table."""
     first = [line.split("|")[1] for line in text.splitlines() if line.startswith("| ")]
     return [name for cell in first for name in re.findall(r"`([^`]+)`", cell)]
 
@@ -50,16 +51,33 @@ def codes_table():
     return "\n".join(lines)
 
 
+def logged_events():
+    """Return the `event` of every line that the function logs."""
+    call = r'\b(?:get_logger\(\)|log)\.\w+\(\s*"([a-z.-]+)"'
+    logged = {event for text in SOURCES.values() for event in re.findall(call, text)}
+    return logged | {f"message.{outcome.value}" for outcome in Outcome}
+
+
 def test_alerts():
-    alerts = json.loads((ROOT / "infra/serverless/sls/alerts.json").read_text())
+    """The runbook explains every alert, in the order of alerts.json."""
+    alerts = json.loads((SLS / "alerts.json").read_text())
     assert rows(section("Alerts")) == [alert["name"] for alert in alerts]
 
 
+def test_alarms():
+    """The runbook explains every alarm of CloudMonitor, in the order of alarms.yaml."""
+    assert rows(section("Alarms")) == [
+        one["Properties"]["RuleName"] for one in template("alarms.yaml").values()
+    ]
+
+
 def test_outcomes():
+    """The runbook explains every outcome of a message."""
     assert rows(section("Outcomes")) == [outcome.value for outcome in Outcome]
 
 
 def test_error_codes():
+    """The runbook explains every error code that hpoq itself gives."""
     own = {code for text in SOURCES.values() for code in re.findall(r'code="(\w+)"', text)}
     kinds = {
         name
@@ -79,19 +97,27 @@ def test_codes_of_the_services():
 
 
 def test_log_lines():
-    """Found where they are written; those of outcomes are made of their names."""
-    logged = {
-        event
-        for text in SOURCES.values()
-        for event in re.findall(r'get_logger\(\)\.\w+\(\s*"([a-z.]+)"', text)
-    }
-    logged |= {f"message.{outcome.value}" for outcome in Outcome}
-    assert sorted(rows(section("Log lines"))) == sorted(logged)
+    """Every event that the function logs has a row; those of the outcomes are named after them."""
+    assert sorted(rows(section("Log lines"))) == sorted(logged_events())
+
+
+def test_alerts_watch_events_that_are_logged():
+    """An alert whose query names an event that the function does not log could never be raised."""
+    watched = set(re.findall(r"message\.event: ([\w.-]+)", (SLS / "alerts.json").read_text()))
+    assert watched <= logged_events()
+
+
+def test_settings():
+    """The table of settings names settings that exist, with their defaults."""
+    listed = dict(re.findall(r"^\| `HPOQ_(\w+)` \| (.*?) \|", section("Settings"), re.MULTILINE))
+    assert listed == {name: format_default(name.lower()) for name in listed}
+    assert len(listed) > 5
 
 
 def test_numbers():
-    told = rows(section("The line `invocation`"))
-    assert told == [
+    """The runbook explains every member of the log line `invocation`."""
+    fields = rows(section("The line `invocation`"))
+    assert fields == [
         "succeeded",
         "cold_start",
         "duration_ms",
@@ -106,11 +132,13 @@ def test_numbers():
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#]+)\)", RUNBOOK))))
 def test_links_lead_somewhere(target):
+    """Each link of the runbook leads to a file that exists."""
     assert (FOLDER / target).exists()
 
 
 def test_commands_exist(capsys):
-    from hpoq.cli.app import app
+    """Each command that the runbook names exists."""
+    from hpoqctl.app import app
 
     named = set(re.findall(r"`?hpoq (\w+)", RUNBOOK))
     assert named <= set(app.list_commands(None)) | {"itself"}

@@ -1,4 +1,4 @@
-"""The request schema and the models say the same, save for the rules that the schema names."""
+"""The request schema and the models agree, except for the rules that the schema lists."""
 
 import copy
 import json
@@ -23,8 +23,9 @@ from requestschema import (
     ways,
 )
 
-from hpoq.contract.beyond import KEYWORD
 from hpoq.contract.search_space import ARITY
+from hpoqctl.schema.beyond import KEYWORD
+from support.budget import examples, sample
 
 MAKER = Maker(VALIDATOR)
 
@@ -41,7 +42,7 @@ PARTS = [
 
 @st.composite
 def documents(draw):
-    """Documents that the schema takes; those made as a whole seldom have much in them, so parts are, too."""
+    """Generate valid documents. Parts are generated separately too, because whole documents are mostly small."""
     if draw(st.booleans()):
         return draw(MAKER.documents())
     definition, way, name = draw(
@@ -80,7 +81,7 @@ VALUES = [
 
 
 def changed(document, way, change):
-    """A copy of `document` in which `change` was done to the object or array at `way`."""
+    """Return a copy of `document` with `change` applied to the object or array at `way`."""
     copied = copy.deepcopy(document)
     change(at(copied, way))
     return copied
@@ -91,7 +92,7 @@ def renamed(holder, name, new):
 
 
 def mutations(document):
-    """`document` with each of its values dropped, renamed, retyped, and each of its objects and arrays enlarged."""
+    """Yield `document` with each value dropped, renamed or retyped, and each object or array enlarged."""
     yield from VALUES
     for way in ways(document):
         value = at(document, way)
@@ -145,8 +146,8 @@ FULL = {**FULL, "schemaVersion": "1", "idempotencyKey": "k", "traceparent": f"00
 WRITTEN = {**{name: json.loads(path.read_text()) for name, path in REQUESTS.items()}, "full": FULL}
 
 
-def test_the_schema_is_one():
-    """The schema is one of JSON Schema 2020-12, and takes every request to copy and those here."""
+def test_the_schema_is_valid():
+    """The schema is valid JSON Schema 2020-12, and accepts every example and every request of these tests."""
     Draft202012Validator.check_schema(SCHEMA)
     for name, document in WRITTEN.items():
         assert VALIDATOR.is_valid(document), name
@@ -155,14 +156,18 @@ def test_the_schema_is_one():
 
 @pytest.mark.parametrize("name", WRITTEN)
 def test_a_changed_request_gets_one_verdict(name):
-    """Whatever is dropped, renamed, added or retyped at any place of a request, both say the same of it."""
-    for document in mutations(WRITTEN[name]):
+    """Schema and models agree after a value at any place of a request was dropped, renamed, added or retyped."""
+    for document in sample(mutations(WRITTEN[name])):
         assert disagreement(document) is None, document
 
 
 SOURCES = [
     "cmd1",
     " CMD2 , worker",
+    "cmd1,master",
+    "cmd1 , ps-0 ",
+    "cmd1,",
+    "cmd1,a b",
     "select 1",
     "\u2003select 1",
     "FROM\nt",
@@ -179,7 +184,7 @@ SOURCES = [
     "kind", [*SCHEMA["$defs"]["MetricConfig"]["properties"]["metric_type"]["enum"], "x", None]
 )
 def test_metric_sources_get_one_verdict(kind):
-    """Both say the same of any source of any kind of metric."""
+    """Schema and models agree about any source for any type of metric."""
     for source in SOURCES:
         document = config(("metric_config", "metric_type"), kind)
         document = config(("metric_config", "metric_source"), ["cmd1", source], document)
@@ -197,7 +202,7 @@ SECTIONS = {
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_member_gets_one_verdict(section):
-    """So do all members of each part of the configuration, those included that no request here has."""
+    """Schema and models agree about all members of the configuration, including those of no example."""
     for name in SCHEMA["$defs"][SECTIONS[section]]["properties"]:
         for value in VALUES:
             document = config((section,), {name: value})
@@ -208,7 +213,7 @@ def test_every_member_gets_one_verdict(section):
     "key", ["", "k", "k" * 255, "k" * 256, "😀" * 255, "😀" * 256, "k\n", "\x85", "\u2028", "\u00ad", " "]
 )
 def test_keys_get_one_verdict(key):
-    """So do keys of any length and script."""
+    """Schema and models agree about keys of any length and script."""
     assert disagreement({**MINIMAL, "idempotencyKey": key}) is None
 
 
@@ -216,28 +221,28 @@ def test_keys_get_one_verdict(key):
 @pytest.mark.parametrize("encoded", ["absent", None, {}, "", "x", "!", "eyJOYW1lIjogIngifQ=="])
 @pytest.mark.parametrize("version", ["1.0", "0.3", None, 1.0])
 def test_cloud_events_get_one_verdict(data, encoded, version):
-    """So do CloudEvents, whatever they carry."""
+    """Schema and models agree about CloudEvents with any data."""
     members = {"specversion": version, "data": data, "data_base64": encoded}
     assert disagreement({name: value for name, value in members.items() if value != "absent"}) is None
 
 
 def test_bad_examples_are_refused():
-    """The schema refuses the requests in invalid/, too."""
+    """The schema rejects the requests in invalid/."""
     for path in REQUESTS["minimal"].parent.glob("invalid/*.json"):
         assert not VALIDATOR.is_valid(json.loads(path.read_text())), path
 
 
-@settings(max_examples=400, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(150), suppress_health_check=list(HealthCheck))
 @given(documents())
-def test_what_the_schema_makes_is_taken(document):
-    """Whatever is made from the schema is taken, save for the rules that the schema names."""
+def test_documents_made_from_the_schema_are_accepted(document):
+    """The models accept every document that is generated from the schema, except for the listed rules."""
     assert disagreement(document) is None
 
 
-@settings(max_examples=400, suppress_health_check=list(HealthCheck))
-@given(documents(), st.data())
+@settings(max_examples=examples(150), suppress_health_check=list(HealthCheck))
+@given(documents().filter(lambda document: isinstance(document, dict) and document), st.data())
 def test_what_is_changed_at_random_gets_one_verdict(document, data):
-    """So is any document made from the schema, once something in it was replaced, dropped or renamed."""
+    """Schema and models agree about generated documents after a random change."""
     way = data.draw(st.sampled_from([way for way in ways(document) if way]))
     *above, last = way
     change = data.draw(st.sampled_from(["replace", "drop", "rename"]))
@@ -252,8 +257,8 @@ def test_what_is_changed_at_random_gets_one_verdict(document, data):
     assert disagreement(document) is None
 
 
-def test_no_rule_is_named_in_vain():
-    """For each rule that the schema names at a place, there is a request that breaks it there and nothing else."""
+def test_each_listed_rule_can_be_broken():
+    """For each rule that the schema lists at a place, a request breaks only that rule there."""
     named = {(json.dumps(node), rule) for node in nodes(SCHEMA) for rule in node.get(KEYWORD, ())}
     shown = set()
     for rule, body in cases():

@@ -14,12 +14,16 @@ import alilocal
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 FIRST = ["alibabacloud-eventbridge==1.3.8"]
-SECOND = ["alibabacloud-eventbridge20200401==8.7.0", "alibabacloud_sts20150401==1.2.0"]
+SECOND = [
+    "alibabacloud-eventbridge20200401==8.7.0",
+    "alibabacloud_sts20150401==1.2.0",
+    "aliyun-python-sdk-core==2.16.1",
+]
 
 
 def answers(python, script, server):
     cloud = server.cloud
-    told = {
+    settings = {
         "id": cloud.access_key_id,
         "secret": cloud.access_key_secret,
         "token": cloud.security_token,
@@ -29,20 +33,22 @@ def answers(python, script, server):
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(ROOT / "infra"),
         "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true",
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
-    command = [python, "-W", "ignore", HERE / "sdks" / script, json.dumps(told)]
+    command = [python, "-W", "ignore", HERE / "sdks" / script, json.dumps(settings)]
     done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=120)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
 def test_the_first_generation(installs):
+    """The first generation of EventBridge's SDK puts events and gets every error as documented."""
     with alilocal.serve(cloud=alilocal.LocalCloud(seed=1)) as server:
         buses = server.cloud.buses
         buses.create("orders")
-        found = answers(python_with(installs / "first", FIRST), "eventbridge_first.py", server)
+        server.cloud.queues.create("copies")
+        found = answers(python_with(installs, FIRST), "eventbridge_first.py", server)
         events = {event["id"]: event for event in buses["orders"].events}
+        copies = [json.loads(message.body)["id"] for message in server.cloud.queues["copies"].messages]
     assert found["put"]["FailedEntryCount"] == 0
     assert [entry["EventId"] for entry in found["put"]["EntryList"]] == ["id-1", "id-2"]
     assert found["put"]["ResourceOwnerAccountId"] == "1000000000000001"
@@ -61,15 +67,40 @@ def test_the_first_generation(installs):
     assert events["id-1"]["own"] == "kept"
     assert events["id-1"]["time"] == "2026-01-02T03:04:05.678Z"
     assert json.loads(base64.b64decode(events["id-3"]["data_base64"])) == {"number": 3}
+    assert copies == ["id-10"]
+    check_management(found["managed"])
+
+
+def check_management(found):
+    """Buses, rules and targets of the first generation are answered without the second one's envelope."""
+    arn = "acs:eventbridge:cn-local:1000000000000001:eventbus/managed"
+    failed = {name for name, answer in found.items() if "error" in answer}
+    assert failed == {"create bus again", "get no rule", "get no bus", "unsupported"}
+    assert found["create bus"]["EventBusARN"] == found["get bus"]["EventBusARN"] == arn
+    assert found["create bus again"]["code"] == "EventBusAlreadyExist"
+    assert [bus["EventBusName"] for bus in found["list buses"]["EventBuses"]] == ["managed"]
+    assert found["create rule"]["RuleARN"] == f"{arn}/rule/copy"
+    assert found["get rule"]["FilterPattern"] == '{"source": ["here"]}'
+    assert found["get rule"]["Ctime"] == found["list rules"]["Rules"][0]["Ctime"] > 0
+    assert [target["Id"] for target in found["list targets"]["Targets"]] == ["1", "2"]
+    assert [target["Id"] for target in found["list fewer targets"]["Targets"]] == ["2"]
+    assert found["get disabled rule"]["Status"] == "DISABLE"
+    assert found["test pattern"]["Result"] is True
+    assert [found[name]["code"] for name in ("get no rule", "get no bus")] == [
+        "EventRuleNotExisted",
+        "EventBusNotExist",
+    ]
+    assert "does not support ListAliyunOfficialEventSources" in found["unsupported"]["message"]
 
 
 def test_the_second_generation_and_sts(installs, tmp_path):
+    """The second generation manages buses, rules and targets and puts events; STS gives keys for a role."""
     (tmp_path / "seen.py").write_text("def handler(event, context):\n    return event\n")
     with alilocal.serve(cloud=alilocal.LocalCloud(seed=1)) as server:
         cloud = server.cloud
         cloud.queues.create("copies")
         function = cloud.functions.create("seen", handler="seen.handler", code=tmp_path)
-        found = answers(python_with(installs / "second", SECOND), "eventbridge_second.py", server)
+        found = answers(python_with(installs, SECOND), "eventbridge_second.py", server)
         events = {event["id"]: event for event in cloud.buses["orders"].events}
         assert function.drain()
         called = [json.loads(call.event)["id"] for call in function.invocations]
@@ -82,6 +113,10 @@ def test_the_second_generation_and_sts(installs, tmp_path):
     assert found["create rule"]["Data"] == {"RuleARN": f"{arn}/rule/copy"}
     assert found["get rule"]["Data"]["Targets"][0]["Type"] == "acs.mns.queue"
     assert found["list rules"]["Data"]["Total"] == 1
+    assert found["put targets"]["Data"]["ErrorEntriesCount"] == 0
+    assert [target["Id"] for target in found["list targets"]["Data"]["Targets"]] == ["1", "2"]
+    assert found["delete targets"]["Success"] is True
+    assert [target["Id"] for target in found["list fewer targets"]["Data"]["Targets"]] == ["1"]
     assert found["put"].get("Data", found["put"])["FailedEntryCount"] == 0
     assert [entry["EventId"] for entry in found["put"]["Data"]["EntryList"]] == ["id-1", "id-2"]
     assert found["partly"]["Data"]["EntryList"][1]["ErrorCode"] == "EventSourceInvalid"
@@ -117,7 +152,7 @@ def test_every_operation_of_the_second_generation_is_listed(installs):
     """The README's table forgets none."""
     from alilocal.operations import operations
 
-    python = python_with(installs / "second", SECOND)
+    python = python_with(installs, SECOND)
     script = (
         "import inspect, json, re;"
         "import alibabacloud_eventbridge20200401.client as c, alibabacloud_sts20150401.client as s;"

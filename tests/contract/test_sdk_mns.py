@@ -83,12 +83,12 @@ def test_queue_attributes(account, server):
 
 
 def test_delete_queue(account, queue):
-    """A deleted queue does not exist for anything."""
+    """A deleted queue does not exist for anything; deleting it again succeeds."""
     queue.delete()
     assert refused(queue.get_attributes) == "QueueNotExist"
     assert refused(queue.send_message, Message("x")) == "QueueNotExist"
     assert refused(queue.receive_message) == "QueueNotExist"
-    assert refused(queue.delete) == "QueueNotExist"
+    queue.delete()
 
 
 def test_list_queues(account, server):
@@ -148,7 +148,7 @@ def test_peek(queue):
 
 
 def test_visibility(server, queue):
-    """A received message comes again when its time is over, or when it is told to."""
+    """A received message comes again when its time is over, or when its visibility is changed."""
     queue.send_message(Message("x"))
     first = queue.receive_message()
     assert refused(queue.receive_message) == "MessageNotExist"
@@ -263,7 +263,7 @@ def test_message_properties(queue):
     ],
 )
 def test_properties_have_limits(server, queue, properties):
-    """Their number, names and lengths, and the size that they and the body have together."""
+    """The number, names and lengths of properties are limited, and their size together with the body."""
 
     def message(given):
         made = Message("x")
@@ -278,7 +278,7 @@ def test_properties_have_limits(server, queue, properties):
 
 
 def test_dead_letters(server, account, queue):
-    """A message that was received too often is in the other queue, and tells where it comes from."""
+    """A message that was received too often is in the other queue, with its origin."""
     dead = account.get_queue("dead")
     dead.create(QueueMeta())
     server.cloud.queues["orders"].dead_letter("dead", 2)
@@ -289,9 +289,11 @@ def test_dead_letters(server, account, queue):
     assert refused(queue.receive_message) == "MessageNotExist"
     letter = dead.receive_message_with_str_body()
     assert (letter.message_body, letter.dequeue_count) == ("poison", 1)
-    told = {name: value.get_string_value_by_type() for name, value in letter.get_system_properties().items()}
-    assert told["DLQOriginMessageId"] == sent.message_id
-    assert told["DLQSourceArn"] == endpoint(server)
+    properties = {
+        name: value.get_string_value_by_type() for name, value in letter.get_system_properties().items()
+    }
+    assert properties["DLQOriginMessageId"] == sent.message_id
+    assert properties["DLQSourceArn"] == endpoint(server)
 
 
 def test_switches_of_what_is_not_documented(server, account, queue, topic):
@@ -338,7 +340,7 @@ def test_wrong_secret(server):
 
 
 def test_a_client_whose_clock_is_late(server_ahead):
-    """It is refused as expired."""
+    """A request from a client whose clock is late is refused as expired."""
     account = account_of(server_ahead)
     assert refused(account.list_queue) == "TimeExpired"
     account.get_client().close_connection()
@@ -412,7 +414,7 @@ def test_subscriptions_are_checked(account, server, queue, topic):
     subscription = account.get_subscription("results", "s")
     foreign = endpoint(server).replace(server.cloud.account_id, "2000000000000002")
     assert refused(subscription.subscribe, SubscriptionMeta(foreign)) == "EndpointInvalid"
-    assert refused(subscription.subscribe, SubscriptionMeta("http://127.0.0.1/x")) == "EndpointInvalid"
+    assert refused(subscription.subscribe, SubscriptionMeta("ftp://127.0.0.1/x")) == "EndpointInvalid"
     missing = SubscriptionMeta(endpoint(server, "nowhere"))
     assert refused(subscription.subscribe, missing) == "QueueNotExist"
     account.get_queue("small").create(QueueMeta(max_msg_size=1024))
@@ -453,7 +455,7 @@ def test_publish_to_queues(account, server, queue, topic):
 
 
 def test_published_messages_are_shown(server, topic):
-    """What was published stands in the topic, encoded only if the publisher encoded it."""
+    """What was published is in the topic, encoded only if the publisher encoded it."""
     sms = DirectSMSInfo(free_sign_name="s", template_code="t", single=True)
     plain = topic.publish_message(TopicMessage("plain", direct_sms=sms))
     topic.publish_message(Base64TopicMessage("encoded"))

@@ -141,7 +141,7 @@ def test_wrong_credentials(server, overrides, code, status):
 
 
 def test_throttling(server, client):
-    """The SDK sees an injected throttling, and what it was told to wait."""
+    """The SDK sees an injected throttling, and how long to wait."""
     server.cloud.faults.add(
         service="paiautoml",
         operation="CreateHpoExperiment",
@@ -202,7 +202,7 @@ def test_denial(server):
 
 
 def test_a_client_whose_clock_is_late(server_ahead):
-    """It is refused by the gateway."""
+    """The gateway refuses a request from a client whose clock is late."""
     with pytest.raises(AlibabaCloudException) as caught:
         create(client_of(server_ahead), name="x")
     assert (caught.value.status_code, caught.value.code) == (400, "InvalidTimeStamp.Expired")

@@ -102,6 +102,7 @@ def test_trials_in_pages_and_orders(client, cloud, experiment):
 
 
 def test_one_trial(client, cloud, experiment):
+    """A trial that is read alone agrees with its row in the list."""
     cloud.clock.advance(66)
     first = trials(client, experiment)[0]
     shown = client.get_hpo_trial(experiment, first.trial_id).body
@@ -130,6 +131,7 @@ def test_commands_have_their_values_and_no_secret(client, cloud, experiment):
 
 
 def test_logs(client, cloud, experiment):
+    """Every log of a trial and of an experiment can be listed and read, whole and in pages."""
     cloud.clock.advance(66)
     first = trials(client, experiment)[0].trial_id
     names = client.list_hpo_trial_log_names(experiment, first).body.log_names
@@ -153,6 +155,7 @@ def test_logs(client, cloud, experiment):
 
 
 def test_trials_are_stopped(client, cloud, experiment):
+    """Stopping trials ends those that run, and reports each trial that was not stopped."""
     cloud.clock.advance(6)
     first, second = (trial.trial_id for trial in trials(client, experiment))
     answer = client.stop_hpo_trials(experiment, models.StopHpoTrialsRequest(trial_ids=[first, "nobody"])).body
@@ -167,6 +170,7 @@ def test_trials_are_stopped(client, cloud, experiment):
 
 
 def test_trials_are_restarted(client, cloud, experiment):
+    """A failed trial is run again with its own values, or with values that the caller gives."""
     cloud.clock.advance(6)
     cloud.experiments[0].fail_trial(1)
     failed = trials(client, experiment)[1]
@@ -225,6 +229,7 @@ def test_a_merge_keeps_the_other_sections(client, cloud, experiment):
 
 
 def test_the_service_role(client):
+    """The service role can be read once it was created."""
     assert failed_code(client.get_service_identity_role) == "EXECUTION_FAILURE"
     assert client.create_service_identity_role().body.role_name == "AliyunServiceRoleForPaiAutoml"
     assert client.get_service_identity_role().body.role_name == "AliyunServiceRoleForPaiAutoml"

@@ -62,11 +62,11 @@ def refused(call):
 
 
 def test_tables(client):
-    """Tables are made, told, changed and removed."""
+    """Tables are created, described, changed and deleted."""
     assert list(client.list_table()) == ["t"]
-    told = client.describe_table("t")
-    assert (told.table_options.time_to_live, told.table_options.max_version) == (-1, 1)
-    assert told.table_meta.schema_of_primary_key == [("k", "STRING")]
+    described = client.describe_table("t")
+    assert (described.table_options.time_to_live, described.table_options.max_version) == (-1, 1)
+    assert described.table_meta.schema_of_primary_key == [("k", "STRING")]
     client.update_table("t", ots.TableOptions(86400, 2))
     assert client.describe_table("t").table_options.max_version == 2
     assert refused(lambda: create(client)) == ("OTSObjectAlreadyExist", 409)
@@ -220,7 +220,7 @@ def test_conditions_on_parts_of_a_text(client, condition, met):
 
 
 def test_a_condition_on_every_version(server):
-    """Unless it is told to look at the newest only, one version that fits is enough."""
+    """One version that fits is enough, unless the filter looks at the newest only."""
     client = connect(server)
     create(client, max_version=3)
     for value in (1, 2):
@@ -270,14 +270,14 @@ def test_reads_of_some_columns_and_versions(server):
         [item] = client.batch_get_row(request).get_result_by_table("t")
         assert versions(item.row) == expected
     _, row, _ = client.get_row("t", [("k", "x")], time_range=(1, 2))
-    assert row is None
+    assert (row.primary_key, row.attribute_columns) == ([("k", "x")], [])
     for nothing in ({"time_range": (2, 2)}, {"max_version": 0}, {"max_version": None}):
         read = lambda nothing=nothing: client.get_row("t", [("k", "x")], **nothing)  # noqa: E731
         assert refused(read) == ("OTSParameterInvalid", 400)
 
 
 def test_versions_that_a_writer_chooses(server, client):
-    """They must lie within the table's deviation of the present time."""
+    """A version that a writer chooses must lie within the table's deviation of the present time."""
     now = server.cloud.clock.now_ms()
     day = 86_400_000
     for at, allowed in (
@@ -295,11 +295,11 @@ def test_versions_that_a_writer_chooses(server, client):
 
 
 def test_a_key_that_is_numbered(server):
-    """The service numbers such a column, tells the key if it is asked, and never uses a number again."""
+    """The service numbers such a column, returns the key on request, and never reuses a number."""
     client = connect(server)
     create(client, schema=(("k", "STRING"), ("n", "INTEGER", ots.PK_AUTO_INCR)))
-    told = client.describe_table("t").table_meta.schema_of_primary_key
-    assert told == [("k", "STRING"), ("n", "INTEGER", ots.PK_AUTO_INCR)]
+    schema = client.describe_table("t").table_meta.schema_of_primary_key
+    assert schema == [("k", "STRING"), ("n", "INTEGER", ots.PK_AUTO_INCR)]
     keys = []
     for value in range(3):
         row = ots.Row([("k", "a"), ("n", ots.PK_AUTO_INCR)], [("v", value)])
@@ -324,7 +324,7 @@ def test_what_is_not_supported_says_so(client):
     assert (caught.value.get_error_code(), caught.value.get_http_status()) == ("OTSParameterInvalid", 400)
 
 
-def test_declared_columns_are_told(server):
+def test_declared_columns_are_described(server):
     client = connect(server)
     meta = ots.TableMeta("t", [("k", "STRING")], [("v", "INTEGER"), ("s", "STRING")])
     client.create_table(meta, ots.TableOptions(), ots.ReservedThroughput(ots.CapacityUnit(0, 0)))
@@ -360,7 +360,7 @@ def test_a_range_ends_after_so_many_bytes(client):
 
 
 def test_a_row_twice_in_a_batch(client):
-    """It is taken without conditions, and refused with one."""
+    """A batch may hold a row twice without conditions, but not with one."""
 
     def write(*conditions):
         row = ots.Row([("k", "a")], [("v", 1)])
@@ -390,7 +390,7 @@ def test_time_to_live(server, client):
 def test_what_the_vendor_finds_of_the_service(client):
     """Answers that the SDK's own tests demand of the live service."""
 
-    def told(call, *args, **options):
+    def error_of(call, *args, **options):
         with pytest.raises(ots.OTSServiceError) as caught:
             call(*args, **options)
         assert caught.value.get_http_status() == 400
@@ -398,21 +398,21 @@ def test_what_the_vendor_finds_of_the_service(client):
 
     twice = "Duplicated primary key name: 'PK0'."
     wrong = (("PK0", "STRING"), ("PK0", "INTEGER"))
-    assert told(create, client, "twice", wrong) == ("OTSParameterInvalid", twice)
+    assert error_of(create, client, "twice", wrong) == ("OTSParameterInvalid", twice)
     wrong = "Validate PK type fail. Input: VT_INTEGER, Meta: VT_STRING."
-    assert told(client.get_row, "t", [("k", 1)], max_version=1) == ("OTSInvalidPK", wrong)
+    assert error_of(client.get_row, "t", [("k", 1)], max_version=1) == ("OTSInvalidPK", wrong)
     low, high = [("k", "a")], [("k", "b")]
     for direction, start, end, word in (("FORWARD", high, low, "less"), ("BACKWARD", low, high, "more")):
-        assert told(client.get_range, "t", direction, start, end, max_version=1) == (
+        assert error_of(client.get_range, "t", direction, start, end, max_version=1) == (
             "OTSParameterInvalid",
             f"Begin key must {word} than end key in {direction}",
         )
     request = ots.BatchWriteRowRequest()
-    assert told(client.batch_write_row, request)[1] == "No row is specified in BatchWriteRow."
+    assert error_of(client.batch_write_row, request)[1] == "No row is specified in BatchWriteRow."
     request.add(ots.TableInBatchWriteRowItem("t", []))
-    assert told(client.batch_write_row, request)[1] == "No operation is specified for table: 't'."
+    assert error_of(client.batch_write_row, request)[1] == "No operation is specified for table: 't'."
     request = ots.BatchGetRowRequest()
-    assert told(client.batch_get_row, request)[1] == "No row specified in the request of BatchGetRow."
+    assert error_of(client.batch_get_row, request)[1] == "No row specified in the request of BatchGetRow."
     request.add(ots.TableInBatchGetRowItem("t", [], max_version=1))
     assert client.batch_get_row(request).is_all_succeed()
 
@@ -427,7 +427,7 @@ def test_deletions_make_no_row(client):
 
 
 def test_capacity(client):
-    """What is reserved is told; what a call consumed counts its kind and its size, and a condition a read."""
+    """The reserved capacity is described; consumed units depend on kind and size, and a condition is a read."""
     meta = ots.TableMeta("u", [("k", "STRING")])
     reserved = lambda name: client.describe_table(name).reserved_throughput_details.capacity_unit  # noqa: E731
     client.create_table(meta, ots.TableOptions(), ots.ReservedThroughput(ots.CapacityUnit(1, 2)))

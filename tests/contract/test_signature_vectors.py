@@ -13,15 +13,16 @@ from hypothesis import strategies as st
 from mns.mns_client import MNSClient
 from Tea.request import TeaRequest
 
-from hpoq.cloud.credentials import Credentials
 from hpoq.cloud.signing import (
     ACS3,
+    Credentials,
     acs3_headers,
     acs3_sign,
     canonical_query,
     mns_authorization,
     percent_encode,
 )
+from support.budget import examples
 
 EMPTY = hashlib.sha256(b"").hexdigest()
 TEST = Credentials("testid", "testsecret")
@@ -117,7 +118,7 @@ def test_vector_c():
 
 
 def test_vector_d():
-    """The same with a security token, which is sent and signed."""
+    """A create with a security token, which is sent and signed."""
     headers, names, signature = signed(
         "POST", f"{PREFIX}/experiment", "CreateHpoExperiment", body=BODY, token="StsTokenExample+/=="
     )
@@ -200,7 +201,7 @@ header_names = st.text("abcXYZ019-", min_size=1, max_size=10).map(lambda name: f
 header_values = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FFF), max_size=20)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(
     method=st.sampled_from(["GET", "POST", "PUT", "DELETE"]),
     segments=st.lists(texts, max_size=4),
@@ -231,7 +232,7 @@ def vendor_mns(method: str, resource: str, headers: dict[str, str], credentials:
     return MNSClient.get_signature(object.__new__(MNSClient), method, headers, resource, Held)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(
     method=st.sampled_from(["GET", "POST", "PUT", "DELETE"]),
     resource=st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30).map("/queues/{}".format),

@@ -16,13 +16,14 @@ import pytest
 from installing import python_with
 
 import alilocal
-from fcruntime import Fc3Context
-from fcruntime.context import FunctionInfo
 from hpoq.errors import StoreUnavailable
-from hpoq.function import EventFailed, Function
+from hpoq.function import EventFailed
 from hpoq.observability import logs
 from hpoq.observability.measures import BOUNDS_MS, COUNTERS, STEPS
+from hpoq.processing.outcome import Outcome
 from hpoq.testing import FakeClock, MemoryStore, smq_stream_event
+from support.deployment import CONTEXT, create_resources, make_function
+from support.request import REQUEST
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "infra/serverless/sls"
@@ -30,8 +31,6 @@ INDEX, DASHBOARD, ALERTS = (
     json.loads((FOLDER / f"{name}.json").read_text()) for name in ("index", "dashboard", "alerts")
 )
 FIELDS = INDEX["keys"]["message"]["json_keys"]
-REQUEST = (ROOT / "events/requests/minimal.json").read_text()
-CONTEXT = Fc3Context("r-1", FunctionInfo(timeout=300))
 
 
 def flat(value, place=""):
@@ -54,16 +53,7 @@ class Deployed:
         logs.configure("INFO", self.log)
 
     def deliver(self, *bodies, **settings):
-        environ = {
-            "HPOQ_REGION": self.cloud.region,
-            "HPOQ_ACCOUNT_ID": self.cloud.account_id,
-            "HPOQ_PAIAUTOML_ENDPOINT": self.cloud.endpoint,
-            "HPOQ_SMQ_ENDPOINT": self.cloud.endpoint,
-            "ALIBABA_CLOUD_ACCESS_KEY_ID": self.cloud.access_key_id,
-            "ALIBABA_CLOUD_ACCESS_KEY_SECRET": self.cloud.access_key_secret,
-            **settings,
-        }
-        function = Function(environ, session=self.session(), clock=self.clock, store=self.store)
+        function = make_function(self.cloud, self.store, self.clock, session=self.session(), **settings)
         event = smq_stream_event({f"m-{next(self.ids)}": body for body in bodies})
         with contextlib.suppress(EventFailed):
             function.handle(event, CONTEXT)
@@ -148,22 +138,19 @@ def functions(database):
 def deployed():
     clock = FakeClock()
     with alilocal.LocalCloud(seed=1, clock=clock) as cloud:
-        cloud.queues.create("hpo-requests")
-        cloud.topics.create("hpo-results")
+        create_resources(cloud)
         yield Deployed(cloud, clock)
 
 
 def test_the_vendors_sdk_knows_every_member(installs):
-    python = python_with(installs / "sls", ["alibabacloud_sls20201230==5.15.1"])
+    python = python_with(installs, ["alibabacloud_sls20201230==5.15.1"])
     command = [python, Path(__file__).with_name("sdks") / "sls_models.py", FOLDER]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
 
 
 def test_the_index_has_every_number_that_is_logged():
-    numbers = {
-        "messages." + name for name in ("total", "created", "duplicate", "rejected", "retry", "failed")
-    }
+    numbers = {"messages.total", *(f"messages.{outcome.value}" for outcome in Outcome)}
     parts = ["count", "sum_ms", "max_ms", *(f"le_{bound}" for bound in BOUNDS_MS)]
     numbers |= {f"steps.{step}.{part}" for step in STEPS for part in parts}
     numbers |= {*COUNTERS, "duration_ms"}
@@ -172,7 +159,7 @@ def test_the_index_has_every_number_that_is_logged():
 
 
 def test_the_log_has_what_the_index_promises(deployed):
-    deployed.deliver(REQUEST, "{}")
+    deployed.deliver(REQUEST, "[]")
     deployed.fault("reset", when="after")
     deployed.deliver(*[REQUEST] * 3)
     (line, *_) = [row for row in deployed.rows() if row["event"] == "invocation"]
@@ -184,7 +171,7 @@ def test_the_log_has_what_the_index_promises(deployed):
 
 @pytest.mark.parametrize("chart", DASHBOARD["charts"], ids=lambda chart: chart["title"])
 def test_a_chart_shows_what_its_query_gives(deployed, chart):
-    deployed.deliver(REQUEST, "{}")
+    deployed.deliver(REQUEST, "[]")
     deployed.fault("status", status=403, code="NoPermission")
     deployed.deliver(*[REQUEST] * 3)
     answer = deployed.ask(chart["search"]["query"])
@@ -219,8 +206,12 @@ def requeue_fails(deployed):
 
 
 def is_given_up(deployed):
+    """A request is throttled until it is too old."""
+    request = json.dumps(json.loads(REQUEST) | {"idempotencyKey": "given-up"})
     deployed.fault("status", status=400, code="Throttling.User")
-    deployed.deliver(REQUEST, HPOQ_MAX_ATTEMPTS="1", HPOQ_CALL_ATTEMPTS="1")
+    deployed.deliver(request, HPOQ_MAX_AGE_HOURS="1")
+    deployed.clock.advance(7200)
+    deployed.deliver(request, HPOQ_MAX_AGE_HOURS="1")
 
 
 def defect(deployed):
@@ -264,7 +255,7 @@ SITUATIONS = {
     "hpoq-defect": defect,
     "hpoq-failed": is_given_up,
     "hpoq-retrying": throttled,
-    "hpoq-rejecting": lambda deployed: deployed.deliver(*["{}"] * 4),
+    "hpoq-rejecting": lambda deployed: deployed.deliver(*["[]"] * 4),
     "hpoq-store-failing": store_fails,
     "hpoq-publish-failing": publish_fails,
     "hpoq-requeue-failing": requeue_fails,

@@ -12,8 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 from hpoq.idempotency.record import Record, State
 from hpoq.idempotency.store import open_store
 from hpoq.processing import lifecycle
-from hpoq.processing.lifecycle import Action, Terms
+from hpoq.processing.lifecycle import Action, Delivery, Terms
 from hpoq.testing import MemoryStore, run_store_conformance
+from support.budget import examples
 
 KEYS = [str(uuid.UUID(int=number)) for number in range(3)]
 OWNERS = ["owner-1", "owner-2", "owner-3"]
@@ -43,15 +44,16 @@ class Agreement(RuleBasedStateMachine):
     @rule(key=st.sampled_from(KEYS), owner=st.sampled_from(OWNERS), skew=SKEWS)
     def opens(self, key, owner, skew):
         now = self.now + skew
-        wanted = lifecycle.claim(key, "f", owner, now, TERMS)
+        delivery = Delivery(key, "f", key, "b")
+        wanted = lifecycle.claim(delivery, owner, now, TERMS)
         standing = self.ask(lambda store: store.insert(wanted))
-        if standing is not None and lifecycle.decide(standing, "f", now) is Action.TAKE_OVER:
-            taken = lifecycle.take_over(standing, owner, now, TERMS)
+        if standing is not None and lifecycle.decide(standing, delivery, now) is Action.TAKE_OVER:
+            taken = lifecycle.take_over(standing, delivery, owner, now, TERMS)
             assert self.ask(lambda store: store.replace(taken, standing.version))
 
     @rule(key=st.sampled_from(KEYS), owner=st.sampled_from(OWNERS), end=st.sampled_from(list(State)))
     def ends(self, key, owner, end):
-        """By whoever thinks that the claim is its own."""
+        """Replace a record in the name of a process that believes it has the claim."""
         standing = self.ask(lambda store: store.get(key))
         if standing is None:
             return
@@ -116,7 +118,7 @@ def test_all_stores_agree(store_urls):
         run_state_machine_as_test(
             Machine,
             settings=settings(
-                max_examples=60,
+                max_examples=examples(25),
                 stateful_step_count=20,
                 deadline=None,
                 database=None,
@@ -129,7 +131,7 @@ def test_all_stores_agree(store_urls):
 
 
 def race(url, name, start, answers):
-    """Insert fifty records, and take each over from whoever has it; how often either was won."""
+    """Insert fifty records, and take each over from its present owner; return how often either succeeded."""
     store = open_store(url)
     start.wait()
     inserted = taken = 0

@@ -4,22 +4,35 @@ import sys
 from pathlib import Path
 
 import pytest
+from forks import SECONDS, VARIABLES, Forks
 
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(scope="session")
+def forks():
+    """The process of this session from which the runs of `hpoq` are forked."""
+    running = Forks()
+    yield running
+    running.close()
+
+
 @pytest.fixture
-def hpoq():
-    """Runs `hpoq` as a process of its own, from the repository's root."""
+def hpoq(forks):
+    """Return a function that runs `hpoq` as a process of its own, from the repository's root."""
 
     def run(*words, stdin=b"", **environ):
+        words = [*map(str, words)]
+        if all(name.startswith(("HPOQ_", "ALIBABA_CLOUD_")) for name in environ):
+            return forks.run(words, stdin, environ)
+        # The interpreter itself reads other variables when it starts.
         return subprocess.run(
-            [sys.executable, "-c", "from hpoq.cli import main; main()", *map(str, words)],
+            [sys.executable, "-c", "from hpoqctl import main; main()", *words],
             cwd=ROOT,
-            env={"PATH": "/usr/bin:/bin", "COLUMNS": "160", **environ},
+            env={**VARIABLES, **environ},
             input=stdin,
             capture_output=True,
-            timeout=120,
+            timeout=SECONDS,
             check=False,
         )
 
@@ -28,7 +41,7 @@ def hpoq():
 
 @pytest.fixture
 def hpoq_json(hpoq):
-    """Runs `hpoq ... --json`; gives the exit code and the one object on standard output."""
+    """Return a function that runs `hpoq ... --json` and returns the exit code and the object on standard output."""
 
     def run(*words, **options):
         done = hpoq(*words, "--json", **options)
@@ -40,9 +53,9 @@ def hpoq_json(hpoq):
 
 @pytest.fixture
 def local():
-    """A running `hpoq local`: its process, and what it printed."""
+    """Start `hpoq local`; yield its process and what it printed."""
     process = subprocess.Popen(
-        [sys.executable, "-c", "from hpoq.cli import main; main()", "local", "--port", "0", "--json"],
+        [sys.executable, "-c", "from hpoqctl import main; main()", "local", "--port", "0", "--json"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
     )

@@ -66,6 +66,7 @@ def test_a_function_of_ones_own_is_fed_and_reloaded(alilocal, tmp_path):
 
 
 def test_state_outlives_it(alilocal, tmp_path):
+    """A server with --state continues with the queues and messages of the one before."""
     endpoints, process = alilocal("--state", "kept", "--queue", "orders", "--topic", "results")
     send(endpoints, "orders", "body")
     process.terminate()
@@ -76,25 +77,26 @@ def test_state_outlives_it(alilocal, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["--function", "index.handler"], "--from QUEUE"),
-        (["--function", "index.handler", "--from", "orders", "--code", "none"], "none is no folder"),
+        (["--function", "index.handler", "--from", "orders", "--code", "none"], "none is not a folder"),
         (["--function", "index.handler", "--from", "orders", "--environment", "X"], "NAME=VALUE"),
         (["--queue", "no such name"], "name you provided is invalid"),
         (["--state", "file"], "file"),
     ],
 )
-def test_what_cannot_be_is_said_in_a_line(tmp_path, options, told):
+def test_impossible_options_are_explained_in_one_line(tmp_path, options, message):
     (tmp_path / "file").touch()
     command = [sys.executable, "-m", "alilocal", "--port", "0", *options]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_every_endpoint_answers(alilocal):
+    """The console, the health check and the clock answer at the endpoints that are printed."""
     endpoints, _ = alilocal()
     assert requests.get(endpoints["console"], timeout=10).headers["Content-Type"].startswith("text/html")
     assert requests.get(f"{endpoints['control']}/health", timeout=10).json()["status"] == "ok"

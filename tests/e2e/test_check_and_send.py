@@ -1,11 +1,11 @@
-import json
 from pathlib import Path
 
 import alilocal
-from hpoq.contract.keys import derive_key
+from hpoq.contract.identity import derive_key
+from support.deployment import QUEUE
+from support.request import REQUEST_FILE, request
 
 ROOT = Path(__file__).parents[2]
-MINIMAL = ROOT / "events" / "requests" / "minimal.json"
 REQUESTS = sorted((ROOT / "events" / "requests").glob("*.json"))
 
 
@@ -26,10 +26,10 @@ def test_the_bad_examples_are_bad(hpoq_json):
         assert all(set(violation) >= {"pointer", "rule", "message"} for violation in file["violations"])
 
 
-def test_key_of_a_producers_own(hpoq_json, tmp_path):
-    """The key is shown where the request brings its own, else it is not known yet."""
+def test_the_producers_own_key_is_shown(hpoq_json, tmp_path):
+    """The key is shown if the request has one; otherwise it is not known yet."""
     own = tmp_path / "own.json"
-    own.write_text(json.dumps({**json.loads(MINIMAL.read_text()), "idempotencyKey": "k"}))
+    own.write_text(request("k"))
     bare = ROOT / "events" / "requests" / "bare-body.json"
     _, document = hpoq_json("check", own, bare)
     assert [file["key"] for file in document["files"]] == [derive_key("producer", "k"), None]
@@ -37,32 +37,32 @@ def test_key_of_a_producers_own(hpoq_json, tmp_path):
 
 def test_samples_are_repeatable(hpoq_json):
     """Draws from the search space come with their commands, the same for the same seed."""
-    one = hpoq_json("check", MINIMAL, "--sample", "3", "--seed", "7")[1]["files"][0]["samples"]
-    two = hpoq_json("check", MINIMAL, "--sample", "3", "--seed", "7")[1]["files"][0]["samples"]
+    one = hpoq_json("check", REQUEST_FILE, "--sample", "3", "--seed", "7")[1]["files"][0]["samples"]
+    two = hpoq_json("check", REQUEST_FILE, "--sample", "3", "--seed", "7")[1]["files"][0]["samples"]
     assert one == two
     assert len(one) == 3
     assert all(draw["parameters"] and draw["commands"] for draw in one)
 
 
 def test_check_for_people(hpoq):
-    """Each violation stands on a line with its pointer and rule."""
+    """Each violation is on a line with its pointer and rule."""
     done = hpoq("check", "events/requests/invalid")
     assert done.returncode == 1
     assert b"/experiment" in done.stdout
 
 
 def test_send(hpoq_json):
-    """Requests land in the queue as they are, each with its message id and key."""
+    """Requests arrive in the queue unchanged, each with its message id and key."""
     with alilocal.serve() as server:
-        server.cloud.queues.create("hpo-requests")
+        server.cloud.queues.create(QUEUE)
         code, document = hpoq_json("send", REQUESTS[0], REQUESTS[1], "--endpoint", server.url)
-        waiting = server.cloud.queues.get("hpo-requests").messages
+        waiting = server.cloud.queues.get(QUEUE).messages
     assert code == 0
     assert [row["messageId"] for row in document["sent"]] == [message.message_id for message in waiting]
 
 
-def test_send_to_nowhere_is_exit_1(hpoq_json):
-    """A queue that does not exist fails the work, and what was sent before is still told."""
+def test_a_missing_queue_is_exit_1(hpoq_json):
+    """A missing queue fails the command, which still prints what was sent before."""
     with alilocal.serve() as server:
         code, document = hpoq_json("send", REQUESTS[0], "--endpoint", server.url, "--queue", "no-such-queue")
     assert (code, document["sent"]) == (1, [])
@@ -70,5 +70,5 @@ def test_send_to_nowhere_is_exit_1(hpoq_json):
 
 
 def test_send_without_an_endpoint_is_wrong_usage(hpoq):
-    """Nothing is guessed about where the queue is."""
+    """The endpoint is never guessed."""
     assert hpoq("send", REQUESTS[0]).returncode == 2

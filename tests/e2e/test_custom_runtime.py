@@ -12,11 +12,12 @@ import pytest
 import requests
 
 import alilocal
-from hpoq.cli.cloud import TOPIC, environment, lay_out
 from hpoq.testing import smq_event
+from hpoqctl.cloud import TOPIC, environment, lay_out
+from support.deployment import tablestore_url
+from support.request import REQUEST
 
 ROOT = Path(__file__).parents[2]
-REQUEST = (ROOT / "events/requests/minimal.json").read_text()
 COMMAND = [
     sys.executable,
     *("-m", "fcruntime", "hpoq.handler.handler"),
@@ -50,7 +51,7 @@ def deployed():
     """The cloud, and the URL and process of the function."""
     with alilocal.serve() as server:
         lay_out(server.cloud)
-        store = f"tablestore://127.0.0.1:{server.port}/hpoq?instance=local&scheme=http"
+        store = tablestore_url(server)
         port = free_port()
         environ = {
             **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},

@@ -1,4 +1,4 @@
-"""`hpoq doctor` finds what is wrong, says exactly what to mend, and changes nothing."""
+"""`hpoq doctor` finds what is wrong, says exactly how to fix it, and changes nothing."""
 
 import json
 import socket
@@ -7,11 +7,17 @@ import pytest
 from click.testing import CliRunner
 
 import alilocal
+from alilocal.core.acs3 import Nonces
 from alilocal.tablestore.model import STRING, Options
-from hpoq.cli.app import app
-from hpoq.cli.cloud import lay_out
-from hpoq.cloud.ots_tables import TableDescription, describe_table, description_of
 from hpoq.cloud.ots_wire import WireError
+from hpoqctl.app import app
+from hpoqctl.cloud import lay_out
+from hpoqctl.doctor.storechecks import (
+    TableDescription,
+    encode_request,
+    parse_description,
+)
+from support.deployment import WATCH_QUEUE, function_environment, tablestore_url
 
 CANARY = "canary-of-a-secret"
 
@@ -24,17 +30,7 @@ def server():
 
 
 def environ(server, **changes):
-    cloud = server.cloud
-    return {
-        "HPOQ_REGION": cloud.region,
-        "HPOQ_ACCOUNT_ID": cloud.account_id,
-        "HPOQ_PAIAUTOML_ENDPOINT": server.url,
-        "HPOQ_SMQ_ENDPOINT": server.url,
-        "HPOQ_STORE": f"tablestore://127.0.0.1:{server.port}/hpoq?instance=local&scheme=http",
-        "ALIBABA_CLOUD_ACCESS_KEY_ID": cloud.access_key_id,
-        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": cloud.access_key_secret,
-        **changes,
-    }
+    return function_environment(server, **{"HPOQ_STORE": tablestore_url(server), **changes})
 
 
 def run(variables, *arguments):
@@ -97,7 +93,8 @@ def short_life(server):
 
 
 def clock_is_off(server):
-    server.cloud.clock.advance(600)
+    clock = server.cloud.clock
+    clock.sent_at = lambda asked_at=None: clock.now() + 600
 
 
 def without(action):
@@ -119,7 +116,7 @@ LIMITED = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "limited", "ALIBABA_CLOUD_ACCESS_KEY_S
 
 
 @pytest.mark.parametrize(
-    ("breaks", "changes", "check", "verdict", "mend"),
+    ("breaks", "changes", "check", "verdict", "fix"),
     [
         (None, {"HPOQ_LEASE_SECOND": "9"}, "settings", "problem", "correct"),
         (None, {"ALIBABA_CLOUD_ACCESS_KEY_ID": ""}, "credentials", "problem", "ALIBABA_CLOUD_ACCESS_KEY_ID"),
@@ -140,7 +137,7 @@ LIMITED = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "limited", "ALIBABA_CLOUD_ACCESS_KEY_S
             "HPOQ_ACCOUNT_ID",
         ),
         (None, {"HPOQ_STORE": ""}, "store", "problem", "HPOQ_STORE"),
-        (None, {"HPOQ_STORE": "ftp://x"}, "store", "problem", "names no store"),
+        (None, {"HPOQ_STORE": "ftp://x"}, "store", "problem", "unknown kind of store"),
         (None, {"HPOQ_STORE": "tablestore://x"}, "store", "problem", "tablestore://INSTANCE"),
         (None, {"HPOQ_STORE": "sqlite:///x.sqlite3"}, "store", "warning", "share no disk"),
         (no_queue, {}, "queue hpo-requests", "problem", "create the queue hpo-requests"),
@@ -182,23 +179,23 @@ LIMITED = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "limited", "ALIBABA_CLOUD_ACCESS_KEY_S
         ),
     ],
 )
-def test_what_is_wrong_is_found_and_how_to_mend_it_said(server, breaks, changes, check, verdict, mend):
+def test_a_fault_is_found_with_its_fix(server, breaks, changes, check, verdict, fix):
     if breaks is not None:
         breaks(server)
     code, found = run(environ(server, **changes), "--function-timeout", "240")
     assert found[check]["verdict"] == verdict
-    assert mend in found[check]["mend"]
+    assert fix in found[check]["mend"]
     assert code == (verdict == "problem")
 
 
 @pytest.mark.parametrize(
-    ("seconds", "verdict", "mend"),
+    ("seconds", "verdict", "fix"),
     [("20", "problem", "at least 31 s"), ("60", "warning", "HPOQ_LEASE_SECONDS")],
 )
-def test_a_function_that_is_too_short_is_found(server, seconds, verdict, mend):
+def test_a_function_that_is_too_short_is_found(server, seconds, verdict, fix):
     _, found = run(environ(server), "--function-timeout", seconds)
     assert found["function time-out"]["verdict"] == verdict
-    assert mend in found["function time-out"]["mend"]
+    assert fix in found["function time-out"]["mend"]
 
 
 def test_a_service_that_is_not_reached_is_found(server):
@@ -209,6 +206,35 @@ def test_a_service_that_is_not_reached_is_found(server):
     assert nowhere.removeprefix("http://") in found["reach paiautoml"]["mend"]
     assert found["list experiments"]["verdict"] == "problem"
     assert found["reach smq"]["verdict"] == "ok"
+
+
+def test_a_gateway_that_refuses_used_nonces_is_sound(server):
+    """Two requests that only read, signed with one nonce, show that a copy of a create would be refused."""
+    before = len(server.cloud.requests)
+    _, found = run(environ(server))
+    assert found["repeated nonce"]["verdict"] == "ok"
+    asked = [request.operation for request in list(server.cloud.requests)[before:]]
+    assert "CreateHpoExperiment" not in asked
+
+
+def test_a_gateway_that_takes_used_nonces_is_found(server, monkeypatch):
+    """Without the gateway's memory the warning says which protection is missing."""
+    monkeypatch.setattr(Nonces, "use", lambda *_: None)
+    code, found = run(environ(server))
+    assert code == 0
+    assert found["repeated nonce"]["verdict"] == "warning"
+    assert "second experiment" in found["repeated nonce"]["mend"]
+
+
+@pytest.mark.parametrize(("seconds", "seen"), [(600, "behind"), (-600, "ahead")])
+def test_the_clocks_error_is_reported(server, seconds, seen):
+    """How far the clock is off, and which way, is said."""
+    clock = server.cloud.clock
+    clock.sent_at = lambda asked_at=None: clock.now() + seconds
+    _, found = run(environ(server))
+    for service in ("paiautoml", "smq"):
+        assert found[f"clock against {service}"]["verdict"] == "problem"
+        assert seen in found[f"clock against {service}"]["seen"]
 
 
 def test_redis_that_may_forget_is_found(server, redis_server):
@@ -238,15 +264,98 @@ def test_a_description_is_read_as_the_sdk_reads_it():
     """Against the official SDK's own messages."""
     from tablestore.protobuf import table_store_pb2 as pb
 
-    assert pb.DescribeTableRequest.FromString(describe_table("hpoq")).table_name == "hpoq"
+    assert pb.DescribeTableRequest.FromString(encode_request("hpoq")).table_name == "hpoq"
     made = pb.DescribeTableResponse()
     made.table_meta.table_name = "hpoq"
     for name, kind in (("key", pb.STRING), ("n", pb.INTEGER)):
         made.table_meta.primary_key.add(name=name, type=kind)
     made.table_options.time_to_live, made.table_options.max_versions = -1, 1
     wanted = TableDescription((("key", "STRING"), ("n", "INTEGER")), None, 1)
-    assert description_of(made.SerializePartialToString()) == wanted
+    assert parse_description(made.SerializePartialToString()) == wanted
     made.table_options.time_to_live = 60
-    assert description_of(made.SerializePartialToString()).time_to_live == 60
+    assert parse_description(made.SerializePartialToString()).time_to_live == 60
     with pytest.raises(WireError):
-        description_of(b"")
+        parse_description(b"")
+
+
+def test_the_watch_queue_exists(server):
+    """An experiment is followed by messages of the watch queue, so a missing queue keeps every message."""
+    variables = environ(server, HPOQ_WATCH_QUEUE=WATCH_QUEUE)
+    server.cloud.queues.get(WATCH_QUEUE).send("x", delay_seconds=60)
+    code, found = run(variables)
+    finding = found[f"watch queue {WATCH_QUEUE}"]
+    assert (code, finding["verdict"]) == (0, "ok")
+    assert "1 message," in finding["seen"]
+    code, found = run({**variables, "HPOQ_WATCH_QUEUE": "misspelt"})
+    finding = found["watch queue misspelt"]
+    assert (code, finding["verdict"]) == (1, "problem")
+    assert "create the queue misspelt, or set HPOQ_WATCH_QUEUE" in finding["mend"]
+
+
+def test_the_dead_letter_queue_exists(server):
+    """A message is given up only once it is in the dead-letter queue, so a missing queue keeps it for ever."""
+    variables = environ(server, HPOQ_DEAD_LETTER_QUEUE="hpo-requests-dead")
+    code, found = run(variables)
+    assert (code, found["dead-letter queue hpo-requests-dead"]["verdict"]) == (0, "ok")
+    assert "mns:SendMessage" in found["send dead letters"]["seen"]
+    code, found = run({**variables, "HPOQ_DEAD_LETTER_QUEUE": "misspelt"})
+    finding = found["dead-letter queue misspelt"]
+    assert (code, finding["verdict"]) == (1, "problem")
+    assert "create the queue misspelt, or set HPOQ_DEAD_LETTER_QUEUE" in finding["mend"]
+
+
+BUS = {"HPOQ_OUTPUT": "eventbridge://results"}
+
+
+def test_a_bus_instead_of_a_topic(server):
+    """With events on a bus, EventBridge is examined instead of the topic, and nothing is put on the bus."""
+    code, found = run(environ(server, **BUS))
+    assert code == 0
+    assert found["eventbridge endpoint"]["seen"] == server.url
+    assert found["reach eventbridge"]["verdict"] == "ok"
+    assert found["publish events"]["verdict"] == "skipped"
+    assert "eventbridge:PutEvents" in found["publish events"]["seen"]
+    assert not any(check.startswith("topic ") for check in found)
+    assert not [request for request in server.cloud.requests if request.operation == "PutEvents"]
+
+
+def test_a_bus_without_an_account(server):
+    """Without an account and an endpoint, nothing is sent to EventBridge, and the finding says what to set."""
+    variables = environ(server, **BUS, HPOQ_ACCOUNT_ID="", HPOQ_EVENTBRIDGE_ENDPOINT="")
+    code, found = run(variables)
+    assert code == 1
+    assert "HPOQ_ACCOUNT_ID or HPOQ_EVENTBRIDGE_ENDPOINT" in found["eventbridge endpoint"]["mend"]
+    assert "reach eventbridge" not in found
+
+
+@pytest.mark.parametrize("token", [None, f"{CANARY}-token"])
+def test_credentials_are_named_by_the_begin_of_their_id(server, token):
+    """A person recognises the key; no part of a secret is shown, nor how Python writes an object."""
+    given = {
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": "LTAI5tExampleOfAnId",
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": CANARY,
+        "ALIBABA_CLOUD_SECURITY_TOKEN": token or "",
+    }
+    done = CliRunner().invoke(app, ["doctor"], env=environ(server, **given))
+    (line,) = (line for line in done.output.splitlines() if " credentials:" in line)
+    assert line.endswith("its id is LTAI***")
+    assert CANARY not in done.output
+    assert "Credentials(" not in done.output
+
+
+@pytest.mark.parametrize(
+    "name", ["HPOQ_SMQ_ENDPOINT", "HPOQ_PAIAUTOML_ENDPOINT", "HPOQ_EVENTBRIDGE_ENDPOINT"]
+)
+@pytest.mark.parametrize(
+    "value",
+    [f"https://user:{CANARY}@host", f"ftp://u:{CANARY}@host:x", "http://example.com", "https://h/path"],
+)
+def test_an_invalid_endpoint_is_a_problem(server, name, value):
+    """The other checks go on, and a password in the URL is not shown."""
+    given = environ(server, HPOQ_OUTPUT="eventbridge://bus", **{name: value})
+    code, found = run(given)
+    check = f"{name.split('_')[1].lower()} endpoint"
+    assert (code, found[check]["verdict"]) == (1, "problem")
+    assert name in found[check]["mend"]
+    assert found["write records"]["verdict"] == "ok"
+    assert CANARY not in json.dumps(found)

@@ -1,25 +1,40 @@
 """`hpoq local` as a stranger uses it: through the official SDKs, until Ctrl-C."""
 
+import io
 import json
+import os
+import pty
+import re
+import shlex
 import signal
+import socket
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
+import pytest
+import requests
 from mns.account import Account
 from mns.mns_exception import MNSExceptionBase
 from mns.queue import Message, QueueMeta
 from mns.subscription import SubscriptionMeta
 
+from support.request import REQUEST, request
+from support.trials import local_configuration, run_config
+
 ROOT = Path(__file__).parents[2]
-REQUEST = (ROOT / "events" / "requests" / "minimal.json").read_text()
 MEMBERS = {
     "paiautoml",
     "smq",
     "eventbridge",
     "tablestore",
+    "fc",
     "console",
     "queue",
     "topic",
     "deadLetterQueue",
+    "watchQueue",
     "region",
     "accountId",
     "accessKeyId",
@@ -60,3 +75,104 @@ def test_ctrl_c_ends_it(local):
     process, _ = local
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 0
+
+
+def test_the_readmes_first_request(local, hpoq):
+    """The command of the README's section on laptops, with the address of this cloud, shows a created event."""
+    section = (ROOT / "README.md").read_text().partition("## Try it on a laptop")[2]
+    command = next(line for line in section.splitlines() if line.startswith("hpoq send"))
+    words = shlex.split(command.replace("http://127.0.0.1:7600", local[1]["smq"]))
+    done = hpoq(*words[1:])
+    assert done.returncode == 0, done.stderr
+    assert b"created" in done.stdout
+
+
+def test_a_request_ends_in_a_true_result(hpoq, tmp_path):
+    """With --run-trials a message that is sent to a running cloud ends in the metric that its trial printed."""
+    command = [sys.executable, "-c", "from hpoqctl import main; main()", "local", "--port", "0"]
+    command += ["--run-trials", "--state", str(tmp_path / "state"), "--json"]
+    configuration = local_configuration("echo accuracy=0.625", yml_config=run_config())
+    path = tmp_path / "request.json"
+    path.write_text(json.dumps({"experiment": {"Name": "e", "HpoExperimentConfiguration": configuration}}))
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+        try:
+            url = json.loads(process.stdout.readline())["smq"]
+            done = hpoq("send", "--endpoint", url, "--wait", path)
+            assert done.returncode == 0, done.stderr
+            row = {"status": ""}
+            while row["status"] != "FINISHED":
+                (row,) = requests.get(f"{url}/_alilocal/experiments", timeout=10).json()["experiments"]
+            page = f"{url}/_alilocal/console/paiautoml/experiment/{row['experimentId']}"
+            (trial,) = requests.get(page, timeout=10).json()["sections"]["leaderboard"]["rows"].values()
+            assert "0.625" in trial
+        finally:
+            process.send_signal(signal.SIGINT)
+    assert process.returncode == 0
+    assert list((tmp_path / "state" / "trials" / row["experimentId"]).iterdir())
+
+
+def test_simulating_others_needs_trials_that_run(hpoq):
+    assert hpoq("local", "--simulate-others").returncode == 2
+
+
+def test_variables_for_the_other_commands(local, hpoq_json, hpoq, tmp_path):
+    """`hpoq local --env` prints variables with which other commands find the running cloud without options."""
+    port = local[1]["smq"].rpartition(":")[2]
+    done = hpoq("local", "--port", port, "--env", HPOQ_LOG_LEVEL="DEBUG")
+    exports = [shlex.split(line)[1].partition("=") for line in done.stdout.decode().splitlines()]
+    environ = {name: value for name, _, value in exports}
+    assert (done.returncode, done.stderr, "HPOQ_LOG_LEVEL" in environ) == (0, b"", False)
+    path = tmp_path / "request.json"
+    path.write_text(request(key="k"))
+    assert hpoq_json("send", path, "--wait", **environ)[0] == 0
+    assert hpoq_json("status", path, **environ)[0] == 0
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]], ids=["text", "json"])
+@pytest.mark.parametrize("answer", [None, b"HTTP/1.0 200 OK\r\n\r\n[]", b"hello"])
+def test_without_a_local_cloud_env_fails(hpoq, words, answer):
+    """Nothing is printed for `eval`, and the exit code is 1, also if another program has the port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        if answer is None:
+            listener.close()
+        else:
+            threading.Thread(target=answer_once, args=(listener, answer), daemon=True).start()
+        done = hpoq("local", "--env", "--port", port, *words)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert f"Start it first: hpoq local --port {port}" in done.stderr.decode()
+
+
+def answer_once(listener, answer):
+    """Answer one request with `answer`, whatever it is."""
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(4096)
+        connection.sendall(answer)
+
+
+def test_a_terminal_shows_a_banner_and_a_line_per_message(hpoq_json, tmp_path):
+    """On a terminal there is no JSON: where everything is, each message as it ends, and a sum at the end."""
+    path = tmp_path / "request.json"
+    path.write_text(request(key="k"))
+    terminal, inside = pty.openpty()
+    command = [sys.executable, "-c", "from hpoqctl import main; main()", "local", "--port", "0"]
+    with subprocess.Popen(command, stdout=inside, stderr=subprocess.PIPE) as process:
+        os.close(inside)
+        shown = io.TextIOWrapper(io.BufferedReader(io.FileIO(terminal)), errors="replace")
+        try:
+            banner = "".join(iter(shown.readline, "  stop      Ctrl-C\n"))
+            endpoint = re.search(r"--endpoint (\S+)", banner)[1]
+            assert hpoq_json("send", path, "--endpoint", endpoint, "--wait")[0] == 0
+            line = shown.readline()
+            process.send_signal(signal.SIGINT)
+            end = [shown.readline(), shown.readline()]
+            complaints = process.stderr.read()
+        finally:
+            process.kill()
+            shown.close()
+    assert "/_console" in banner
+    assert "created" in line
+    assert "{" not in banner + line
+    assert "Stopped. 1 created.\n" in end
+    assert complaints == b""

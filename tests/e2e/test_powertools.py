@@ -44,13 +44,13 @@ def test_each_order_is_charged_once_on_function_compute(deployed):
     assert stream.step()
     (call,) = function.invocations
     assert json.loads(call.result.body) == {"batchItemFailures": []}
-    told = lines(call.result.log)
-    charged = [line for line in told if line.get("message") == "charged"]
+    written = lines(call.result.log)
+    charged = [line for line in written if line.get("message") == "charged"]
     assert [(line["order_id"], line["amount"]) for line in charged] == [("o-1", 5), ("o-2", 7)]
     assert charged[0]["function_name"] == "orders"
     assert charged[0]["function_request_id"] == call.result.request_id
     assert charged[0]["function_arn"] == f"acs:fc:{cloud.region}:{cloud.account_id}:functions/orders"
-    (metrics,) = [line for line in told if "_aws" in line]
+    (metrics,) = [line for line in written if "_aws" in line]
     assert metrics["Charged"] == [1.0, 1.0]
     assert queue.messages == []
 

@@ -2,25 +2,24 @@
 
 import base64
 import json
-from pathlib import Path
 
 import pytest
 
 import alilocal
-from hpoq.contract.keys import derive_key
+from hpoq.contract.identity import derive_key
 from hpoq.processing.envelope import unseal
 from hpoq.testing import smq_event
 from hpoq.testing.events import encode_body
+from support.deployment import DEAD_LETTER_QUEUE, QUEUE, create_resources
+from support.request import REQUEST
 
-REQUEST = (Path(__file__).parents[2] / "events" / "requests" / "minimal.json").read_text()
 NAME = json.loads(REQUEST)["experiment"]["Name"]
 
 
 @pytest.fixture
 def server():
     with alilocal.serve() as running:
-        running.cloud.queues.create("hpo-requests")
-        running.cloud.queues.create("hpo-requests-dead")
+        create_resources(running.cloud)
         yield running
 
 
@@ -29,59 +28,59 @@ def redrive(hpoq_json, server):
     return lambda *words: hpoq_json("redrive", "--endpoint", server.url, *words)
 
 
-def letters(server, *numbers):
+def put_dead_letters(server, *numbers):
     for number in numbers:
-        server.cloud.queues.get("hpo-requests-dead").send(
+        server.cloud.queues.get(DEAD_LETTER_QUEUE).send(
             smq_event(f"M{number}", encode_body(REQUEST)).decode()
         )
 
 
-def waiting(server, name="hpo-requests"):
+def waiting(server, name=QUEUE):
     return server.cloud.queues.get(name).messages
 
 
-def test_every_letter_goes_back_under_its_key(redrive, server):
+def test_every_dead_letter_goes_back_under_its_key(redrive, server):
     """Messages come back in envelopes that keep id and key, and the dead-letter queue is empty."""
-    letters(server, *range(20))
+    put_dead_letters(server, *range(20))
     code, document = redrive()
     assert code == 0
     assert {row["messageId"] for row in document["moved"]} == {f"M{n}" for n in range(20)}
-    assert waiting(server, "hpo-requests-dead") == []
+    assert waiting(server, DEAD_LETTER_QUEUE) == []
     envelopes = [unseal(base64.b64decode(message.body)) for message in waiting(server)]
     assert {envelope.key for envelope in envelopes} == {derive_key("smq", f"M{n}") for n in range(20)}
 
 
 def test_dry_run(redrive, server):
     """A dry run shows what would be moved and moves nothing."""
-    letters(server, 1, 2)
+    put_dead_letters(server, 1, 2)
     code, document = redrive("--dry-run")
     assert (code, document["dryRun"], len(document["moved"])) == (0, True, 2)
     assert document["moved"][0]["name"] == NAME
-    assert len(waiting(server, "hpo-requests-dead")) == 2
+    assert len(waiting(server, DEAD_LETTER_QUEUE)) == 2
     assert waiting(server) == []
 
 
 def test_filter_and_limit(redrive, server):
     """A pattern picks messages by id, key or name; a limit bounds how many are moved."""
-    letters(server, 1, 2, 31, 32, 33)
+    put_dead_letters(server, 1, 2, 31, 32, 33)
     code, document = redrive("--match", "M3?", "--limit", "2")
     assert (code, {row["messageId"][:2] for row in document["moved"]}) == (0, {"M3"})
-    assert (len(waiting(server)), len(waiting(server, "hpo-requests-dead"))) == (2, 3)
+    assert (len(waiting(server)), len(waiting(server, DEAD_LETTER_QUEUE))) == (2, 3)
 
 
-def test_a_letter_that_tells_no_key_stays(redrive, server):
+def test_a_dead_letter_without_a_key_stays(redrive, server):
     """What could become a second experiment is left where it is, and said; others are moved."""
-    server.cloud.queues.get("hpo-requests-dead").send(REQUEST)
-    letters(server, 1)
+    server.cloud.queues.get(DEAD_LETTER_QUEUE).send(REQUEST)
+    put_dead_letters(server, 1)
     code, document = redrive()
     assert (code, len(document["moved"]), len(document["left"])) == (1, 1, 1)
-    assert "which key" in document["left"][0]["reason"]
-    assert len(waiting(server, "hpo-requests-dead")) == 1
+    assert "the key of its message is not known" in document["left"][0]["reason"]
+    assert len(waiting(server, DEAD_LETTER_QUEUE)) == 1
 
 
-def test_broken_off_between_sending_and_deleting(redrive, server):
+def test_an_interruption_between_sending_and_deleting(redrive, server):
     """Moved again after a break, a message bears the same key: a duplicate, not a second experiment."""
-    letters(server, 1)
+    put_dead_letters(server, 1)
     server.cloud.faults.add(service="smq", operation="DeleteMessage", kind="refuse", when="before", times=9)
     code, document = redrive()
     assert code == 1
@@ -93,7 +92,7 @@ def test_broken_off_between_sending_and_deleting(redrive, server):
     assert (len(waiting(server)), keys) == (2, {derive_key("smq", "M1")})
 
 
-def test_a_queue_that_is_not_there(redrive):
+def test_a_missing_queue(redrive):
     """A wrong name is an error, not an empty queue."""
     code, document = redrive("--from", "no-such-queue")
     assert (code, document["moved"]) == (1, [])
@@ -102,17 +101,17 @@ def test_a_queue_that_is_not_there(redrive):
 
 def test_for_people(hpoq, server):
     """Each message is a line, and the end is counted."""
-    letters(server, 1)
+    put_dead_letters(server, 1)
     done = hpoq("redrive", "--endpoint", server.url, "--rate", "1000")
     assert done.returncode == 0
     assert done.stdout.decode().splitlines()[-1] == "1 moved, 0 left"
 
 
-def test_letters_that_stay_hide_none(redrive, server):
+def test_dead_letters_that_stay_hide_no_others(redrive, server):
     """What a filter passes over comes to light again; what was not seen yet is found all the same."""
-    server.cloud.queues.delete("hpo-requests-dead")
-    server.cloud.queues.create("hpo-requests-dead", visibility_timeout=1)
-    letters(server, *range(40))
-    letters(server, 777)
+    server.cloud.queues.delete(DEAD_LETTER_QUEUE)
+    server.cloud.queues.create(DEAD_LETTER_QUEUE, visibility_timeout=1)
+    put_dead_letters(server, *range(40))
+    put_dead_letters(server, 777)
     code, document = redrive("--match", "M777", "--rate", "2")
     assert (code, [row["messageId"] for row in document["moved"]]) == (0, ["M777"])

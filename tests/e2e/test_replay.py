@@ -1,27 +1,36 @@
 import json
 from pathlib import Path
 
-from hpoq.contract.keys import derive_key
+from hpoq.contract.identity import derive_key
 from hpoq.testing import smq_event
+from support.request import REQUEST
 
 ROOT = Path(__file__).parents[2]
 TRIGGERS = "events/triggers"
-REQUEST = (ROOT / "events" / "requests" / "minimal.json").read_text()
 
 
 def outcomes(document):
     return [row["outcome"] for row in document["messages"]]
 
 
+def event_ids(document):
+    """Return the ids of the events; a repeated send publishes the stored event again, under the same id."""
+    return {event["id"] for event in document["events"]}
+
+
 def test_the_examples(hpoq_json):
-    """The examples show creations, duplicates and rejections, break no invariant, and leave nothing over."""
+    """The examples show creations with their results, duplicates and rejections, and break no invariant."""
     code, document = hpoq_json("replay", TRIGGERS)
     assert code == 0, document
     summary = document["summary"]
     assert (summary["retry"], summary["failed"], document["broken"]) == (0, 0, [])
     assert min(summary["created"], summary["duplicate"], summary["rejected"]) > 2
     assert sum(summary.values()) == len(document["messages"])
-    assert len(document["events"]) == summary["created"] + summary["rejected"]
+    created = {event["subject"] for event in document["events"] if ".created." in event["type"]}
+    finished = [event for event in document["events"] if ".finished." in event["type"]]
+    assert len(event_ids(document)) == summary["created"] + summary["rejected"] + len(finished)
+    assert sorted(event["subject"] for event in finished) == sorted(created)
+    assert {event["data"]["status"] for event in finished} == {"FINISHED"}
     assert all(
         set(row) >= {"messageId", "key", "outcome", "experimentId", "error"} for row in document["messages"]
     )
@@ -35,7 +44,7 @@ def test_twice_creates_nothing_more(hpoq_json):
     assert code == 0
     assert len(twice["messages"]) == 2 * half
     assert set(outcomes(twice)[half:]) == {"duplicate"}
-    assert len(twice["events"]) == len(once["events"])
+    assert event_ids(twice) == event_ids(once)
 
 
 def test_strict_counts_rejections(hpoq_json):
@@ -45,13 +54,52 @@ def test_strict_counts_rejections(hpoq_json):
 
 
 def test_for_people(hpoq):
-    """The table, the events and the closing count stand on standard output; nothing on standard error."""
+    """A heading, a row for each message and a closing sentence, and nothing else."""
     done = hpoq("replay", TRIGGERS)
-    text = done.stdout.decode()
-    assert done.returncode == 0
-    assert done.stderr == b""
-    assert "com.hpoq.experiment.created.v1" in text
-    assert text.splitlines()[-1].endswith("0 retry, 0 failed")
+    heading, *rows, blank, end = done.stdout.decode().splitlines()
+    assert (done.returncode, done.stderr, blank) == (0, b"", "")
+    assert heading.split() == ["outcome", "message", "key", "event", "result"]
+    assert {row.split()[0] for row in rows} == {"created", "duplicate", "rejected"}
+    assert end.startswith(f"{len(rows)} messages: ")
+    assert end.endswith("No message was lost, and no experiment was created twice.")
+
+
+def test_the_columns_are_aligned_and_cuts_are_shown(hpoq):
+    """The headings stand over their columns, however narrow, and a result that is cut ends in an ellipsis."""
+    heading, row, *_ = hpoq("replay", "events/ambiguous").stdout.decode().splitlines()
+    start = heading.index("result")
+    assert row[start - 2 : start] == "  "
+    assert row[start:].startswith("UnknownSource: ")
+    assert row.endswith("...")
+
+
+def test_the_events_are_shown_on_demand(hpoq, tmp_path):
+    """With -v each published event has a line."""
+    event = tmp_path / "event.json"
+    event.write_bytes(smq_event("M1", REQUEST))
+    assert b"com.hpoq.experiment" not in hpoq("replay", event).stdout
+    assert b"com.hpoq.experiment.created.v1" in hpoq("replay", event, "-v").stdout
+
+
+def test_an_unreadable_event_is_a_clear_failure(hpoq, hpoq_json):
+    """An event that cannot be read as a whole fails with one sentence for its file, and no traceback."""
+    code, document = hpoq_json("replay", "events/unreadable")
+    assert (code, document["messages"]) == (1, [])
+    assert len(document["broken"]) == len(list((ROOT / "events" / "unreadable").iterdir()))
+    assert all("the event cannot be read: not JSON" in sentence for sentence in document["broken"])
+    done = hpoq("replay", "events/unreadable/02-cut-off.json")
+    assert done.returncode == 1
+    assert "stackTrace" not in (done.stdout + done.stderr).decode()
+    assert "Traceback" not in (done.stdout + done.stderr).decode()
+
+
+def test_an_ambiguous_event_waits_for_an_operator(hpoq_json):
+    """An item with the shape of two sources is left to retry until HPOQ_TRIGGER names its source."""
+    code, document = hpoq_json("replay", "events/ambiguous")
+    assert (code, outcomes(document)) == (1, ["retry"])
+    assert "set HPOQ_TRIGGER" in document["messages"][0]["error"]["message"]
+    code, document = hpoq_json("replay", "events/ambiguous", HPOQ_TRIGGER="kafka")
+    assert (code, outcomes(document)) == (0, ["created"])
 
 
 def test_records_outlast_the_run(hpoq_json, tmp_path):

@@ -8,23 +8,23 @@ import pytest
 from click.testing import CliRunner
 
 import alilocal
-from hpoq.cli.app import app
-from hpoq.cli.cloud import lay_out
-from hpoq.cli.life import life_of
-from hpoq.contract.fingerprint import fingerprint
-from hpoq.contract.keys import CONFLICT, derive_key
-from hpoq.contract.request import parse_request
+from hpoq.contract.identity import CONFLICT, derive_key
+from hpoq.contract.request import compute_fingerprint, parse_request
 from hpoq.idempotency.record import State
 from hpoq.idempotency.store import open_store
 from hpoq.processing import lifecycle
-from hpoq.processing.lifecycle import TABLE, Standing, Terms
+from hpoq.processing.lifecycle import Delivery, Standing, Terms
 from hpoq.settings import Settings
+from hpoqctl.app import app
+from hpoqctl.cloud import lay_out
+from hpoqctl.explanation import explain_record
+from support.request import make_document
 
 ROOT = Path(__file__).parents[2]
-REQUEST = json.loads((ROOT / "events/requests/minimal.json").read_text())
+REQUEST = make_document()
 TERMS = Terms(90, 10, 15, 30 * 86_400, 10)
 KEY = derive_key("smq", "M1")
-CLAIM = lifecycle.claim(KEY, "f", "owner", 1000.0, TERMS)
+CLAIM = lifecycle.claim(Delivery(KEY, "f", "m", "b"), "owner", 1000.0, TERMS)
 EVENT = json.dumps({"id": "e-1", "data": {}})
 DONE = lifecycle.complete(CLAIM, "s1", EVENT, 1010.0, TERMS)
 FAILED = lifecycle.published(lifecycle.fail(CLAIM, EVENT, 1010.0, TERMS), 1011.0)
@@ -42,26 +42,114 @@ CASES = {
 @pytest.mark.parametrize("standing", Standing)
 def test_every_standing_is_explained(standing):
     record, now = CASES[standing]
-    life = life_of(KEY, record, now, Settings())
-    assert life.standing is standing
-    lines = list(life.lines())
+    explanation = explain_record(KEY, record, now, Settings())
+    assert explanation.standing is standing
+    lines = list(explanation.lines())
     assert len(lines) >= 3
     assert all(lines)
     assert not any("{" in line for line in lines)
-    told = life.as_json()
-    assert told["nextDelivery"] == TABLE[standing].value
-    assert json.loads(json.dumps(told)) == told
+    document = explanation.as_json()
+    assert document["nextDelivery"] == lifecycle.next_action(record, now).value
+    assert json.loads(json.dumps(document)) == document
 
 
-def test_a_claim_tells_how_long_it_holds_and_its_doubt():
-    assert "30 s" in " ".join(life_of(KEY, CLAIM, 1060.0, Settings()).lines())
-    abandoned = " ".join(life_of(KEY, CLAIM, 1095.0, Settings()).lines())
+def test_a_claim_shows_its_lease_and_its_doubt():
+    assert "30 s" in " ".join(explain_record(KEY, CLAIM, 1060.0, Settings()).lines())
+    abandoned = " ".join(explain_record(KEY, CLAIM, 1095.0, Settings()).lines())
     assert "5 s ago" in abandoned
-    assert "after 10 s more" in abandoned
+    assert f"another {CLAIM.doubt_until - 1095:.0f} s" in abandoned
+
+
+ERROR = json.dumps({"code": "Forbidden.RAM", "message": "no permission", "retryable": True, "violations": []})
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        ("Forbidden.RAM", "hpoq doctor"),
+        ("Throttling.User", "ends by itself"),
+        ("ServiceUnavailable", "searches for the experiment"),
+        ("Ambiguous", "hpoq resolve"),
+        ("EndpointChanged", "Set the endpoint back"),
+        ("NeverHeardOf", "hpoq doctor"),
+        ("WorkspaceNotFound", "given up after HPOQ_MAX_ATTEMPTS"),
+        ("QuotaExceeded.Experiments", "continues by itself"),
+    ],
+)
+def test_the_last_error_is_shown_with_what_to_do(code, advice):
+    """The status of a message that waits says why it waits."""
+    error = ERROR.replace("Forbidden.RAM", code)
+    record = lifecycle.release(CLAIM, None, 1010.0, counts=False, error=error)
+    explanation = explain_record(KEY, record, 1020.0, Settings())
+    lines = list(explanation.lines())
+    assert f"The last error was {code}: no permission" in lines
+    assert advice in lines[lines.index(f"The last error was {code}: no permission") + 1]
+    assert explanation.as_json()["record"]["lastError"]["code"] == code
+
+
+def test_a_success_has_no_last_error():
+    """Errors from before the experiment was created need no action."""
+    done = lifecycle.complete(replace(CLAIM, last_error=ERROR), "s1", EVENT, 1010.0, TERMS)
+    lines = " ".join(explain_record(KEY, done, 1020.0, Settings()).lines())
+    assert "Forbidden.RAM" not in lines
+
+
+def test_a_message_that_is_not_due_says_when_it_is():
+    """A message that was sent back with a delay, or whose search concluded nothing, shows when it is due."""
+    released = lifecycle.release(CLAIM, None, 1010.0, counts=False)
+    waiting = lifecycle.sent_back(released, 1, 1050.0)
+    lines = " ".join(explain_record(KEY, waiting, 1020.0, Settings()).lines())
+    assert "due in 30 s" in lines
+    assert "creates the experiment" not in lines
+
+
+def test_a_given_up_message_continues_by_a_redrive_only():
+    """A message that was given up shows where it is, and claims nothing about an experiment."""
+    lines = " ".join(explain_record(KEY, replace(FAILED, last_error=ERROR), 1020.0, Settings()).lines())
+    assert "given up after 1 attempt: the message is in the dead-letter queue" in lines
+    assert f"hpoq redrive --match {KEY}" in lines
+    assert "Forbidden.RAM" in lines
+    assert "No experiment" not in lines
+    assert "once more" not in lines
+
+
+def test_a_key_in_doubt_names_the_command_that_resolves_it():
+    """The command is named until an operator has decided, and only if a create is in doubt."""
+    later = 1095.0
+    for record, is_named in (
+        (CLAIM, True),
+        (lifecycle.resolve_none(CLAIM, later), False),
+        (lifecycle.resolve_experiment(CLAIM, "s1", later), False),
+    ):
+        lines = " ".join(explain_record(KEY, record, later, Settings()).lines())
+        assert (f"hpoq resolve {KEY} --none" in lines) is is_named
+    assert "hpoq resolve" not in " ".join(explain_record(KEY, CLAIM, 1060.0, Settings()).lines())
+
+
+def test_what_an_operator_recorded_is_shown():
+    """The next delivery announces the experiment and creates none."""
+    record = lifecycle.resolve_experiment(CLAIM, "s1", 1095.0)
+    explanation = explain_record(KEY, record, 1095.0, Settings())
+    assert "An operator recorded experiment s1" in " ".join(explanation.lines())
+    assert ("experiment", "s1") in list(explanation.facts())
+
+
+def test_a_key_without_doubt_is_created_at_once():
+    """No search is announced if no create is in doubt."""
+    record = lifecycle.resolve_none(CLAIM, 1095.0)
+    explanation = explain_record(KEY, record, 1095.0, Settings())
+    assert "The next delivery creates the experiment." in " ".join(explanation.lines())
+    assert "claim ended" in dict(explanation.facts())
+
+
+def test_a_namespace_is_part_of_the_key(url):
+    """The command derives keys as the function does."""
+    report = json.loads(run("--message-id", "M1", "--store", url, "--json", HPOQ_NAMESPACE="team-a").output)
+    assert report["messages"][0]["key"] == derive_key("smq", "M1", "team-a")
 
 
 def of(request):
-    return fingerprint(parse_request(json.dumps(request).encode()).request)
+    return compute_fingerprint(parse_request(json.dumps(request).encode()).request)
 
 
 def run(*arguments, **environ):
@@ -70,7 +158,7 @@ def run(*arguments, **environ):
 
 @pytest.fixture
 def url(tmp_path):
-    """A store with one record, whose event is out."""
+    """The URL of a store with one record whose event was published."""
     made = f"sqlite:///{tmp_path}/records.sqlite3"
     store = open_store(made)
     store.insert(CLAIM)
@@ -85,16 +173,16 @@ def test_a_message_is_found(url, way):
     assert done.exit_code == 0
     assert "published" in done.output
     assert "s1" in done.output
-    (told,) = json.loads(run(*way, "--store", url, "--json").output)["messages"]
-    assert (told["standing"], told["nextDelivery"]) == ("published", "acknowledge")
-    assert told["record"]["experimentId"] == "s1"
-    assert told["event"] == json.loads(EVENT)
+    (shown,) = json.loads(run(*way, "--store", url, "--json").output)["messages"]
+    assert (shown["standing"], shown["nextDelivery"]) == ("published", "acknowledge")
+    assert shown["record"]["experimentId"] == "s1"
+    assert shown["event"] == json.loads(EVENT)
 
 
-def test_one_that_has_no_record_is_told(url):
+def test_a_missing_record_is_reported(url):
     done = run("--message-id", "M2", "--store", url)
     assert done.exit_code == 1
-    assert "No record" in done.output
+    assert "There is no record" in done.output
 
 
 def test_a_request_is_found_by_its_own_key_and_a_conflict_is_seen(tmp_path):
@@ -103,21 +191,40 @@ def test_a_request_is_found_by_its_own_key_and_a_conflict_is_seen(tmp_path):
     key = derive_key("producer", "tune-1")
     store = open_store(url)
     store.insert(
-        replace(CLAIM, key=key, fingerprint=fingerprint(parse_request(json.dumps(request).encode()).request))
+        replace(
+            CLAIM,
+            key=key,
+            fingerprint=compute_fingerprint(parse_request(json.dumps(request).encode()).request),
+        )
     )
     file = tmp_path / "request.json"
     file.write_text(json.dumps(request))
-    (told,) = json.loads(run(file, "--store", url, "--json").output)["messages"]
-    assert (told["key"], told["standing"], told["conflictsWith"]) == (key, "abandoned", None)
+    (shown,) = json.loads(run(file, "--store", url, "--json").output)["messages"]
+    assert (shown["key"], shown["standing"], shown["conflictsWith"]) == (key, "abandoned", None)
     other = {**request, "experiment": {**request["experiment"], "Name": "another"}}
     file.write_text(json.dumps(other))
     refusal = derive_key(CONFLICT, f"{key}:{of(other)}")
     done = run(file, "--store", url)
-    assert (done.exit_code, "belongs to another request" in done.output) == (1, True)
+    assert (done.exit_code, "belongs to a different request" in done.output) == (1, True)
     store.insert(replace(CLAIM, key=refusal, state=State.REJECTED, event=EVENT))
     store.close()
-    (told,) = json.loads(run(file, "--store", url, "--json").output)["messages"]
-    assert (told["key"], told["standing"], told["conflictsWith"]) == (refusal, "unpublished", key)
+    (shown,) = json.loads(run(file, "--store", url, "--json").output)["messages"]
+    assert (shown["key"], shown["standing"], shown["conflictsWith"]) == (refusal, "unpublished", key)
+
+
+def test_a_cloudevent_is_found_by_its_source_and_id(tmp_path):
+    """A file whose request is in a CloudEvent needs no message id."""
+    url = f"sqlite:///{tmp_path}/records.sqlite3"
+    event = {"specversion": "1.0", "type": "t", "source": "/a", "id": "1", "data": REQUEST}
+    file = tmp_path / "event.json"
+    file.write_text(json.dumps(event))
+    store = open_store(url)
+    store.insert(
+        replace(CLAIM, key=derive_key("cloudevent", '{"id":"1","source":"/a"}'), fingerprint=of(event))
+    )
+    store.close()
+    (shown,) = json.loads(run(file, "--store", url, "--json").output)["messages"]
+    assert (shown["standing"], shown["conflictsWith"]) == ("abandoned", None)
 
 
 def test_a_running_local_cloud_is_asked():
@@ -125,19 +232,21 @@ def test_a_running_local_cloud_is_asked():
         lay_out(server.cloud)
         done = run("--message-id", "M1", "--endpoint", server.url)
     assert done.exit_code == 1
-    assert "No record" in done.output
+    assert "There is no record" in done.output
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "give --key"),
-        (["--key", KEY], "give --store"),
-        (["--key", KEY, "--store", "nowhere://x"], "names no store"),
-        (["--key", KEY, "--store", "sqlite:///absent.sqlite3"], "no such file"),
+        ([], "The endpoint of SMQ is not known"),
+        (["--key", KEY], "Give --store"),
+        (["--key", KEY[:8], "--store", "sqlite:///absent.sqlite3"], "is not a key"),
+        (["--key", KEY, "--store", "nowhere://x"], "unknown kind of store"),
+        (["--key", KEY, "--store", "sqlite:///absent.sqlite3"], "does not exist"),
     ],
 )
-def test_wrong_usage_is_told(arguments, said, tmp_path, monkeypatch):
+def test_wrong_usage_is_reported(arguments, said, tmp_path, monkeypatch):
+    """Wrong usage ends with code 2 and a sentence on what to give, and creates no file."""
     monkeypatch.chdir(tmp_path)
     done = run(*arguments)
     assert done.exit_code == 2
@@ -145,7 +254,16 @@ def test_wrong_usage_is_told(arguments, said, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_store_that_is_down_is_told():
+def test_a_store_that_is_down_is_reported():
     done = run("--key", KEY, "--store", "redis://127.0.0.1:1/0")
     assert done.exit_code == 1
     assert "redis" in done.output
+
+
+@pytest.mark.parametrize("outcome", ["stopping", "finished"])
+def test_an_end_has_the_name_of_its_event(outcome):
+    """The record of a stop or of a result has not ended as created."""
+    event = json.dumps({"id": "e-1", "type": f"com.hpoq.experiment.{outcome}.v1", "data": {}})
+    record = replace(lifecycle.published(DONE, 1011.0), event=event)
+    explanation = explain_record(KEY, record, 1020.0, Settings())
+    assert f"ended as {outcome}" in "\n".join(explanation.lines())

@@ -1,25 +1,34 @@
 """What all commands of `hpoq` do alike where they are used wrongly, or where they cannot write."""
 
 import json
+import re
+import subprocess
+import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import yaml
+from click.testing import CliRunner
+
+from hpoqctl.app import app
+from support.request import make_document
 
 ROOT = Path(__file__).parents[2]
-MINIMAL = json.loads((ROOT / "events" / "requests" / "minimal.json").read_text())
+KEY = "00000000-0000-5000-8000-000000000000"
 
 
 @pytest.mark.parametrize("command", ["check", "replay", "send --endpoint http://127.0.0.1:1"])
-def test_a_folder_of_nothing_is_wrong_usage(hpoq, tmp_path, command):
-    """A folder that holds no requests or events is told, not taken for success."""
+def test_an_empty_folder_is_wrong_usage(hpoq, tmp_path, command):
+    """A folder without requests or events is reported, not taken for success."""
     (tmp_path / "README.md").write_text("no request")
     done = hpoq(*command.split(), tmp_path)
     assert done.returncode == 2
-    assert f"{tmp_path} holds no files to read" in done.stderr.decode()
+    assert f"{tmp_path} contains no files to read" in done.stderr.decode()
 
 
-def test_a_folder_that_cannot_be_made(hpoq, tmp_path):
-    """Where nothing can be written, a sentence says so."""
+def test_a_folder_that_cannot_be_created(hpoq, tmp_path):
+    """If nothing can be written, a sentence says so."""
     (tmp_path / "file").write_text("")
     done = hpoq("contract", "--output", tmp_path / "file" / "below")
     assert done.returncode == 1
@@ -27,7 +36,7 @@ def test_a_folder_that_cannot_be_made(hpoq, tmp_path):
 
 
 @pytest.mark.parametrize("example", ["{bad", "[]"])
-def test_an_example_that_is_no_request(hpoq, tmp_path, example):
+def test_an_example_that_is_not_a_request(hpoq, tmp_path, example):
     (tmp_path / "bad.json").write_text(example)
     done = hpoq("contract", "--examples", tmp_path, "--output", tmp_path / "contract")
     assert done.returncode == 2
@@ -39,10 +48,10 @@ def test_an_example_that_is_no_request(hpoq, tmp_path, example):
 @pytest.mark.parametrize(
     "words", [("check",), ("check", "--github"), ("check", "--json"), ("replay", "--json")]
 )
-def test_text_that_the_locale_lacks(hpoq, tmp_path, encoding, words):
+def test_text_outside_the_locale(hpoq, tmp_path, encoding, words):
     """A request in any script can be shown everywhere; machine output is valid JSON everywhere."""
     path = tmp_path / "\u8bad\u7ec3.json"
-    path.write_text(json.dumps({**MINIMAL, "\u8bad\u7ec3": 1}, ensure_ascii=False), "utf-8")
+    path.write_text(json.dumps({**make_document(), "\u8bad\u7ec3": 1}, ensure_ascii=False), "utf-8")
     done = hpoq(*words, path, PYTHONIOENCODING=encoding)
     assert done.returncode == (0 if words[0] == "replay" else 1)
     assert done.stderr == b""
@@ -50,3 +59,133 @@ def test_text_that_the_locale_lacks(hpoq, tmp_path, encoding, words):
         assert "\u8bad\u7ec3" in json.dumps(json.loads(done.stdout), ensure_ascii=False)
     else:
         assert b"unknown member" in done.stdout
+
+
+def run_python(code):
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "package"),
+    [
+        (["--help"], "click"),
+        (["check", "x.json"], "rich"),
+        (["contract"], "yaml"),
+        (["package"], "packaging"),
+        (["local"], "alilocal"),
+    ],
+)
+def test_a_missing_extra_is_named(words, package):
+    """Without a package of the extra `local`, the error names the package and the extra."""
+    code = f"import sys; sys.modules[{package!r}] = None; sys.argv = {['hpoq', *words]!r}\n"
+    done = run_python(code + "import hpoqctl; hpoqctl.main()")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"the package {package} is not installed" in done.stderr
+    assert "pip install 'hpoq[local]'" in done.stderr
+
+
+def test_help_imports_no_command():
+    """`hpoq --help` is fast, because it loads neither the function nor what only some commands need."""
+    code = (
+        "import sys; sys.argv = ['hpoq', '--help']\n"
+        "import hpoqctl\n"
+        "try:\n    hpoqctl.main()\n"
+        "finally:\n"
+        "    heavy = {'alilocal', 'fcruntime', 'hpoq', 'pydantic', 'requests', 'rich', 'yaml'}\n"
+        "    sys.stderr.write(' '.join(sorted(heavy & sys.modules.keys())))"
+    )
+    done = run_python(code)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Commands:" in done.stdout
+
+
+@pytest.mark.parametrize(("word", "meant"), [("chekc", "check"), ("reply", "replay"), ("Send", "send")])
+def test_a_misspelt_command_gets_a_suggestion(hpoq, word, meant):
+    """A command that does not exist is wrong usage, with the one that is probably meant."""
+    done = hpoq(word)
+    assert done.returncode == 2
+    assert f"There is no command '{word}'. Did you mean hpoq {meant}?" in done.stderr.decode()
+
+
+def test_python_runs_the_command():
+    """`python -m hpoq` is the same command as `hpoq`."""
+    done = subprocess.run(
+        [sys.executable, "-m", "hpoq", "--version"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, f"hpoq, version {version('hpoq')}\n")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_has_a_completion_script(hpoq, shell):
+    """The script calls hpoq back with the variable of its completion."""
+    done = hpoq("completion", shell)
+    assert done.returncode == 0
+    assert b"_HPOQ_COMPLETE" in done.stdout
+
+
+@pytest.mark.parametrize(("words", "found"), [("hpoq che", "check"), ("hpoq check --sam", "--sample")])
+def test_words_are_completed(words, found):
+    """What the script asks for gets commands and options."""
+    environ = {
+        "PATH": "/usr/bin:/bin",
+        "_HPOQ_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": "1",
+    }
+    environ["COMP_CWORD"] = str(words.count(" "))
+    code = "import sys; sys.argv = ['hpoq']; import hpoqctl; hpoqctl.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert f"plain,{found}" in done.stdout.splitlines()
+
+
+def test_the_hook_of_pre_commit_installs_what_the_command_needs():
+    """The hook runs `hpoq check` with the packages of the extra `local`."""
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    project = (ROOT / "pyproject.toml").read_text()
+    extra = re.search(r"^local = \[(.*?)^\]", project, re.MULTILINE | re.DOTALL)[1]
+    assert hook["entry"] == "hpoq check"
+    assert hook["additional_dependencies"] == re.findall(r'"([^"]+)"', extra)
+
+
+@pytest.mark.parametrize("command", ["check", "replay", "try", "status"])
+def test_a_missing_file_is_named_without_a_name_for_the_argument(hpoq, command):
+    """Some commands call their argument FILE, others PATH; the message has the name that was given."""
+    done = hpoq(command, "absent.json")
+    assert done.returncode == 2
+    assert b"Invalid value: absent.json does not exist" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["status"],
+        ["status", "--key", KEY],
+        ["audit"],
+        ["resolve", KEY, "--none"],
+        ["trials", "e"],
+        ["stop", "k"],
+        ["dead", "list"],
+        ["dead", "show", "x"],
+        ["redrive"],
+    ],
+    ids=" ".join,
+)
+def test_a_service_that_does_not_answer_is_named(words):
+    """Each command says what was tried and what to do, exits with 1, and gives no result of what it did not see."""
+    done = CliRunner().invoke(app, [*words, "--endpoint", "localhost:1"])
+    assert done.exit_code == 1
+    assert "localhost:1" in done.output
+    assert "Is `hpoq local` running?" in done.output
+    assert not re.search(r"^(0 |No dead letter)", done.output, re.MULTILINE)
+
+
+def test_a_store_is_named_without_its_password():
+    """The message says which store does not answer, and keeps what is secret in its URL."""
+    words = ["status", "--key", KEY, "--store", "redis://user:canary@127.0.0.1:1/0"]
+    done = CliRunner().invoke(app, words)
+    assert (done.exit_code, "redis://127.0.0.1:1/0 does not answer" in done.output) == (1, True)
+    assert "canary" not in done.output

@@ -7,8 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-from hpoq.contract.marker import marked_with
 from hpoq.testing.history import History
+from support.deployment import function_environment, published_events
+from support.world import marked_experiments
 
 WORKER = Path(__file__).with_name("worker.py")
 LATER_SECONDS = 200.0
@@ -18,17 +19,8 @@ class Instances:
     """Makes an instance for each delivery, each some time after the one before."""
 
     def __init__(self, server, environ):
-        cloud = server.cloud
         self.server = server
-        self.environ = {
-            "HPOQ_PAIAUTOML_ENDPOINT": server.url,
-            "HPOQ_SMQ_ENDPOINT": server.url,
-            "HPOQ_REGION": cloud.region,
-            "HPOQ_ACCOUNT_ID": cloud.account_id,
-            "ALIBABA_CLOUD_ACCESS_KEY_ID": cloud.access_key_id,
-            "ALIBABA_CLOUD_ACCESS_KEY_SECRET": cloud.access_key_secret,
-            **environ,
-        }
+        self.environ = function_environment(server, **environ)
         self.process = subprocess.Popen(
             [sys.executable, str(WORKER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -55,12 +47,8 @@ class Instances:
         """What is to be seen on the outside."""
         cloud = self.server.cloud
         history = History(complete=True)
-        history.events = [json.loads(message.body) for message in cloud.topics.get("hpo-results").published]
-        history.experiments = [
-            (key, experiment.experiment_id)
-            for experiment in cloud.experiments
-            for key in marked_with(experiment.tags, experiment.description)
-        ]
+        history.events = published_events(cloud)
+        history.experiments = marked_experiments(cloud)
         return history
 
     def close(self):

@@ -2,11 +2,14 @@
 
     python tests/reliability/soak.py [--messages 20000] [--store URL] [--seed N]
 
-Of the messages 5 % are invalid and 20 % are sent twice under one key; 10 % of the calls of the cloud fail, before or
-after the service acted, and every hundredth instance is killed at a random effect. Exit code 1: an invariant broke.
+Of the messages 5 % are invalid, 5 % bring as many tags as the service takes, and 20 % are sent twice under one key.
+One call in ten fails: before or after the service acted, by an answer of the service or of a proxy, late or twice.
+Each instance either fails its event or sends back what it could not do, and now and then one is killed at a random
+effect. Some events are delivered again although they succeeded. Exit code 1: an invariant broke.
 """
 
 import argparse
+import contextlib
 import json
 import random
 import sys
@@ -15,24 +18,51 @@ import time
 from collections import Counter
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from instances import Instances
 
 import alilocal
 from alilocal.eventstream import EventStream
+from hpoq.contract.identity import MOST_TAGS
+from support.deployment import DEAD_LETTER_QUEUE, QUEUE, create_resources
+from support.request import request
 
-REQUEST = json.loads((Path(__file__).parents[2] / "events" / "requests" / "minimal.json").read_text())
-INVALID, TWICE, FAULTY, KILL_EVERY = 0.05, 0.20, 0.10, 100
+INVALID, FULL_OF_TAGS, TWICE, FAULTY = 0.05, 0.05, 0.20, 0.10
+REPEAT_EVERY, KILL_EVERY = 33, 20
+TAGS = [{"Key": f"k{number}", "Value": "v"} for number in range(MOST_TAGS)]
 BATCH = 16
 WAIT_SECONDS = 120.0
+PAI, SMQ = "paiautoml", "smq"
+CREATE, LIST, PUBLISH, SEND = "CreateHpoExperiment", "ListHpoExperiments", "PublishMessage", "SendMessage"
 FAULTS = [
-    ("paiautoml", "CreateHpoExperiment", {"kind": "reset", "when": "after"}),
-    ("paiautoml", "CreateHpoExperiment", {"kind": "reset", "when": "before"}),
-    ("paiautoml", "CreateHpoExperiment", {"kind": "status", "status": 503, "when": "after"}),
-    ("paiautoml", "CreateHpoExperiment", {"kind": "status", "status": 429, "when": "before"}),
-    ("paiautoml", "ListHpoExperiments", {"kind": "truncate", "when": "after"}),
-    ("smq", "PublishMessage", {"kind": "reset", "when": "after"}),
-    ("smq", "PublishMessage", {"kind": "status", "status": 500, "when": "before"}),
+    (PAI, CREATE, {"kind": "reset", "when": "after"}),
+    (PAI, CREATE, {"kind": "reset", "when": "before"}),
+    (PAI, CREATE, {"kind": "reset", "when": "forwarded"}),
+    (PAI, CREATE, {"kind": "status", "status": 503, "when": "after"}),
+    (PAI, CREATE, {"kind": "status", "status": 429, "when": "before"}),
+    (PAI, CREATE, {"kind": "foreign", "status": 404, "when": "after"}),
+    (PAI, CREATE, {"kind": "foreign", "status": 502, "when": "forwarded"}),
+    (PAI, CREATE, {"kind": "late", "seconds": 30}),
+    (PAI, CREATE, {"kind": "late", "seconds": 400}),
+    (PAI, CREATE, {"kind": "copy", "seconds": 30}),
+    (PAI, CREATE, {"kind": "copy", "seconds": 400}),
+    (PAI, LIST, {"kind": "truncate", "when": "after"}),
+    (PAI, LIST, {"kind": "foreign", "status": 200, "when": "before"}),
+    (SMQ, PUBLISH, {"kind": "reset", "when": "after"}),
+    (SMQ, PUBLISH, {"kind": "status", "status": 500, "when": "before"}),
+    (SMQ, PUBLISH, {"kind": "copy", "seconds": 120}),
+    (SMQ, SEND, {"kind": "reset", "when": "after"}),
+    (SMQ, SEND, {"kind": "foreign", "status": 502, "when": "before"}),
+    (SMQ, SEND, {"kind": "copy", "seconds": 30}),
+    (SMQ, SEND, {"kind": "late", "seconds": 120}),
 ]
+SETTINGS = {
+    "HPOQ_MAX_ATTEMPTS": "1000",
+    "HPOQ_REQUEUE_DELAY_SECONDS": "0",
+    # The sender of a late request waits for so long, in real time.
+    "HPOQ_READ_TIMEOUT_SECONDS": "1",
+}
 
 
 class Failed(Exception):
@@ -42,16 +72,16 @@ class Failed(Exception):
 class Soak:
     """One run over `server`; `tell` hears how far it is."""
 
-    def __init__(self, server, messages, store, seed, tell, kill_every):
+    def __init__(self, server, messages, store, seed, tell, kill_every, repeat_every):
         self.random = random.Random(seed)
         self.tell = tell
         self.cloud = server.cloud
-        self.queue = self.cloud.queues.create("hpo-requests")
-        self.dead = self.cloud.queues.create("hpo-requests-dead")
-        self.cloud.topics.create("hpo-results")
-        self.instances = Instances(server, {"HPOQ_STORE": store, "HPOQ_MAX_ATTEMPTS": "1000"})
-        self.kill_every = kill_every
-        self.kills = self.runs = 0
+        create_resources(self.cloud)
+        self.queue, self.dead = (self.cloud.queues.get(name) for name in (QUEUE, DEAD_LETTER_QUEUE))
+        self.instances = Instances(server, {"HPOQ_STORE": store, **SETTINGS})
+        self.kill_every, self.repeat_every = kill_every, repeat_every
+        self.kills = self.runs = self.acknowledged = self.repeated = 0
+        self.reports = []
         self.valid = self.send(messages)
         self.messages = messages
 
@@ -62,7 +92,8 @@ class Soak:
             if self.random.random() < INVALID:
                 bodies.append(json.dumps({"experiment": {"Nmae": str(number)}}))
                 continue
-            body = json.dumps({**REQUEST, "idempotencyKey": f"soak-{number}"})
+            tags = {"Tag": TAGS} if self.random.random() < FULL_OF_TAGS else {}
+            body = request(f"soak-{number}", **tags)
             bodies += [body] * (2 if self.random.random() < TWICE else 1)
         self.random.shuffle(bodies)
         for body in bodies:
@@ -70,15 +101,29 @@ class Soak:
         return sum(1 for body in set(bodies) if "idempotencyKey" in body)
 
     def invoke(self, event):
+        """Deliver `event`, sometimes twice. Raise Failed if it was not acknowledged the first time."""
+        self.deliver(event)
+        self.acknowledged += 1
+        if self.acknowledged % self.repeat_every == 0:
+            self.repeated += 1
+            with contextlib.suppress(Failed):
+                self.deliver(event)
+
+    def deliver(self, event):
         self.runs += 1
-        die_at = 0 if self.runs % self.kill_every else self.random.randint(1, 5 * BATCH)
-        answer = self.instances.run(event, die_at)
-        self.kills += answer is None
-        if answer is None or not answer["acknowledged"]:
+        # A fixed step through the effects of a full batch: which instances die does not depend on luck.
+        die_at = 0 if self.runs % self.kill_every else 1 + 7 * self.runs % (4 * BATCH)
+        policy = self.random.choice(["raise", "requeue"])
+        answer = self.instances.run(event, die_at, HPOQ_BATCH_POLICY=policy)
+        if answer is None:
+            self.kills += 1
+            raise Failed
+        self.reports.append(answer["report"])
+        if not answer["acknowledged"]:
             raise Failed
 
     def run(self):
-        """Deliver until nothing is left."""
+        """Deliver until nothing is left, in a queue or under way."""
         for service, operation, fault in FAULTS:
             share = FAULTY / sum(name == operation for _, name, _ in FAULTS)
             self.cloud.faults.add(
@@ -86,21 +131,25 @@ class Soak:
             )
         stream = EventStream(
             self.cloud,
-            queue="hpo-requests",
+            queue=QUEUE,
             invoke=self.invoke,
             batch_size=BATCH,
             retry="EXPONENTIAL_DECAY_RETRY",
-            dead_letter_queue="hpo-requests-dead",
+            dead_letter_queue=DEAD_LETTER_QUEUE,
         )
-        while not stream.idle:
+        while not stream.idle or self.cloud.late:
             if not stream.step():
                 self.cloud.clock.advance(WAIT_SECONDS)
+                self.cloud.deliver_late()
             self.tell(self.runs, len(self.cloud.experiments), self.valid)
         self.instances.close()
 
     def broken(self):
         """What is not as it must be, seen from the outside."""
         history = self.instances.history()
+        for report in self.reports:
+            history.add_report(report)
+        history.finished = True
         kinds = Counter(event["type"].split(".")[-2] for event in history.events)
         ids = {event["id"] for event in history.events}
         wanted = {
@@ -117,11 +166,19 @@ class Soak:
         ]
         return [*history.broken(), *wrong]
 
+    @property
+    def faults(self):
+        """How often each kind of fault struck."""
+        hits = Counter()
+        for fault in self.cloud.faults.all():
+            hits[fault.kind] += fault.hits
+        return hits
 
-def soak(messages, store, seed, tell=lambda *_: None, kill_every=KILL_EVERY):
-    """Run, and give back the finished run."""
+
+def soak(messages, store, seed, tell=lambda *_: None, kill_every=KILL_EVERY, repeat_every=REPEAT_EVERY):
+    """Return the finished run, and what it broke."""
     with alilocal.serve() as server:
-        run = Soak(server, messages, store, seed, tell, kill_every)
+        run = Soak(server, messages, store, seed, tell, kill_every, repeat_every)
         run.run()
         return run, run.broken()
 
@@ -144,9 +201,12 @@ def main():
         store = arguments.store or f"sqlite:///{folder}/records.sqlite3"
         run, broken = soak(arguments.messages, store, arguments.seed, tell)
     sys.stderr.write("\n")
+    hits = run.faults
     sys.stdout.write(
         f"seed {arguments.seed}: {run.messages} messages, {run.valid} experiments, {run.runs} deliveries, "
-        f"{run.kills} instances killed, {time.monotonic() - began:.0f} s\n"
+        f"{run.kills} instances killed, {run.repeated} events delivered again, {time.monotonic() - began:.0f} s\n"
+        f"{hits['copy']} copies, {hits['late']} late requests, {hits['reset']} resets, "
+        f"{hits['foreign']} foreign answers, {hits['status'] + hits['truncate']} other faults\n"
     )
     sys.stdout.write(("\n".join(broken) or "nothing lost, nothing duplicated") + "\n")
     raise SystemExit(1 if broken else 0)

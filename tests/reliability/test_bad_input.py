@@ -4,15 +4,16 @@ import base64
 import gzip
 import json
 import zlib
-from pathlib import Path
+from contextlib import suppress
 
 import pytest
 
-from fcruntime.triggers import decode
+from fcruntime.triggers import EventUnreadable, decode
 from hpoq.testing import smq_event, smq_stream_event
 from hpoq.testing.events import encode_body
+from support.request import make_document
 
-MINIMAL = json.loads((Path(__file__).parents[2] / "events" / "requests" / "minimal.json").read_text())
+MINIMAL = make_document()
 TEXT = json.dumps(MINIMAL)
 NAMED = TEXT.replace('"Name"', '"Name": "x", "Name"', 1)
 EVENT = {"specversion": "1.0", "id": "1", "source": "s", "type": "t", "data": MINIMAL}
@@ -73,7 +74,8 @@ GROWING = {
     "items": lambda n: json.dumps([{"messageId": f"{i}", "messageBody": "x"} for i in range(n)]),
     "texts": lambda n: json.dumps([json.dumps({"messageId": f"{i}", "messageBody": "x"}) for i in range(n)]),
     "one deep item": lambda n: "[1," + "[" * 10_000 + "]" * 10_000 + ",{}" * n + "]",
-    "quotes in a deep event": lambda n: "[" * 10_000 + '"' + '\\"' * n,
+    "quotes in a deep event": lambda n: "[" * 10_000 + '"' + '\\"' * n + '"' + "]" * 10_000,
+    "quotes in a cut off event": lambda n: "[" * 10_000 + '"' + '\\"' * n,
     "notifications": lambda n: json.dumps(
         [{"messageId": "i", "messageBody": "<Notification><Message>" * 9}] * n
     ),
@@ -85,5 +87,10 @@ GROWING = {
 def test_twice_the_event_is_twice_the_work(case, count_calls):
     """No part of an event is looked at again for each other part."""
     small, large = (GROWING[case](size).encode() for size in (2_000, 4_000))
-    decode(small)  # whatever is done but once
-    assert count_calls(lambda: decode(large)) < 2.2 * count_calls(lambda: decode(small))
+
+    def read(event):
+        with suppress(EventUnreadable):
+            decode(event)
+
+    read(small)  # whatever is done but once
+    assert count_calls(lambda: read(large)) < 2.2 * count_calls(lambda: read(small))

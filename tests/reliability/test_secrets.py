@@ -2,6 +2,7 @@
 
 import io
 import json
+from urllib.parse import quote
 
 import pytest
 import structlog
@@ -51,6 +52,18 @@ def request(**changes):
     return json.dumps({"experiment": experiment})
 
 
+COMMANDS = {
+    "name": "DLC",
+    "cmd": [
+        f"pai -name kmeans -DaccessKey={secret('pai')} -Dk=${{lr}}",
+        f"run --password '{secret('quoted')} with blanks' --db-token={secret('db')} ${{exp_id}}_${{trial_id}}",
+        f"curl 'https://me:{secret('user')}@host/?lr=1&token={secret('query')}'",
+        f"curl -H 'Authorization: Bearer {secret('header')}' https://host",
+        f"export API_KEY={secret('export')}; run",
+    ],
+}
+
+
 BODIES = {
     "good": request(),
     "unknown member": request(oss_config={"accessKeySecrets": secret("typo")}),
@@ -58,6 +71,14 @@ BODIES = {
     "wrong place": request(dlc_config=secret("place")),
     "as a name": request(**{secret("member"): {"access_key": secret("inner")}})[:-1] + "}",
     "not json": request()[:-9],
+    "secret in commands": request(platform_config=COMMANDS),
+    "secret in a text": request(yml_config={"log_level": f"--password {secret('text')}"}),
+    "secret in a wrong type": request(
+        metric_config={**CONFIG["metric_config"], "metric_type": secret("oss")}
+    ),
+    "CloudEvent": json.dumps(
+        {"specversion": "1.0", "id": "1", "source": "s", "type": "t", "data": json.loads(request())}
+    ),
     "duplicate member": request().replace('"ts_config"', '"odps_config"'),
 }
 
@@ -108,6 +129,27 @@ def test_canaries_in_requests(on_disk, tmp_path, stream, body):
     result = invoke(on_disk.function().handle, smq_event("M1", body), CONTEXT)
     assert on_disk.events
     assert CANARY not in everything(on_disk, tmp_path, stream, result).replace(secret("member"), "")
+
+
+@pytest.mark.parametrize("shape", [str, json.dumps, quote, lambda text: json.dumps(json.dumps(text))])
+def test_commands_that_the_service_quotes(on_disk, tmp_path, stream, shape):
+    """A refusal that quotes a command, in whatever form, does not make the function repeat its secrets."""
+    for index, command in enumerate(COMMANDS["cmd"]):
+        on_disk.cloud.faults.add(
+            service="paiautoml",
+            operation="CreateHpoExperiment",
+            kind="status",
+            when="before",
+            status=400,
+            code="INVALID_INPUT_PARAMS",
+            message=f"cannot run {shape(command)}",
+        )
+        body = request(platform_config=COMMANDS)
+        result = invoke(on_disk.function().handle, smq_event(f"M{index}", body), CONTEXT)
+        assert result.ok
+    text = everything(on_disk, tmp_path, stream, result)
+    assert text.count("cannot run") >= len(COMMANDS["cmd"])
+    assert CANARY not in text
 
 
 @pytest.mark.parametrize(

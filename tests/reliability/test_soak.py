@@ -1,11 +1,26 @@
-"""The soak in small: what `soak.py` does with 20,000 messages, with 1,000."""
+"""Small runs of `soak.py` and of `result_soak.py`."""
 
+from result_soak import soak_results
 from soak import soak
 
+from support.budget import examples
 
-def test_a_thousand_messages(tmp_path):
-    """Invalid, repeated, failing and killed: one experiment a request, one event a message, nothing left over."""
-    run, broken = soak(1000, f"sqlite:///{tmp_path / 'records.sqlite3'}", seed=7, kill_every=8)
+
+def test_messages_under_faults_and_kills(tmp_path):
+    """Each valid request makes one experiment, each message ends in one event, and the queues are empty."""
+    store = f"sqlite:///{tmp_path / 'records.sqlite3'}"
+    run, broken = soak(examples(60), store, seed=7, kill_every=3, repeat_every=4)
     assert broken == []
     assert run.kills > 0
-    assert run.runs > 1000 / 16
+    assert run.repeated > 0
+    assert sum(run.faults.values()) > 0
+
+
+def test_every_experiment_has_one_result(tmp_path):
+    """Experiments that end in every way, under duplicates, faults and kills: exactly one finished event each."""
+    experiments, store = examples(20), f"sqlite:///{tmp_path / 'records.sqlite3'}"
+    run, broken = soak_results(experiments, store, seed=7, kill_every=6, repeat_every=8)
+    assert broken == []
+    assert run.kills > 0
+    assert run.repeated > 0
+    assert sum(run.faults.values()) > experiments

@@ -1,16 +1,13 @@
 """A create whose end is unknown is reconciled, never repeated blindly."""
 
-import json
-from pathlib import Path
-
 import pytest
 
-from fcruntime import Fc3Context
-from fcruntime.context import FunctionInfo
 from hpoq.function import EventFailed
+from hpoq.processing import lifecycle
 from hpoq.testing import smq_event
+from support.deployment import CONTEXT
+from support.request import REQUEST, request
 
-REQUEST = (Path(__file__).parents[2] / "events" / "requests" / "minimal.json").read_text()
 EVENT = smq_event("M1", REQUEST)
 
 
@@ -73,9 +70,9 @@ def test_a_service_that_did_not_act_is_asked_again_only_after_the_doubt(world):
 
 
 def test_a_listing_that_lags(world):
-    """An experiment that the listing shows late is adopted when it comes to light."""
+    """An experiment that the listing shows late is adopted once it is listed."""
     world.cloud.behaviour.list_lag_seconds = 12
-    world.cloud.faults.add(service="paiautoml", operation="CreateHpoExperiment", kind="stall", when="after")
+    world.cloud.faults.add(service="paiautoml", operation="CreateHpoExperiment", kind="reset", when="after")
     assert outcomes(world.deliver(EVENT)) == ["retry"]
     world.later(20)
     assert outcomes(world.deliver(EVENT)) == ["created"]
@@ -87,10 +84,8 @@ def test_a_listing_that_lags(world):
 def test_a_service_that_does_not_filter_by_tag(world, tag_filter):
     """Where the tag filter is ignored or refused, the rows' own tags decide, over all pages."""
     world.cloud.behaviour.tag_filter = tag_filter
-    others = json.loads(REQUEST)
     for n in range(7):
-        others["idempotencyKey"] = f"other-{n}"
-        world.deliver(smq_event(f"O{n}", json.dumps(others)))
+        world.deliver(smq_event(f"O{n}", request(f"other-{n}")))
     world.cloud.faults.add(service="paiautoml", operation="CreateHpoExperiment", kind="stall", when="after")
     assert outcomes(world.deliver(EVENT, HPOQ_LIST_PAGE_SIZE="3")) == ["created"]
     assert len(world.cloud.experiments) == 8
@@ -141,18 +136,30 @@ def test_a_refused_connection_is_no_doubt(world):
 
 
 def test_a_service_that_drops_tags(world):
-    """A service that takes tags and forgets them gets no second create; a marker in the description mends it."""
+    """A service that takes tags and forgets them shows the marker in the description."""
+    world.cloud.behaviour.create_tags = "dropped"
+    world.cloud.faults.add(service="paiautoml", operation="CreateHpoExperiment", kind="stall", when="after")
+    assert outcomes(world.deliver(EVENT)) == ["created"]
+    assert len(world.cloud.experiments) == 1
+    assert world.broken() == []
+
+
+def test_a_service_that_drops_the_only_marker(world):
+    """With the tag as the only marker nothing is created; an operator is needed, who can resolve the key."""
     world.cloud.behaviour.create_tags = "dropped"
     world.cloud.faults.add(service="paiautoml", operation="CreateHpoExperiment", kind="stall", when="after")
     for _ in range(3):
-        (row,) = world.deliver(EVENT)
+        (row,) = world.deliver(EVENT, HPOQ_MARKER="tag")
         assert row["outcome"] == "retry"
         world.later(200)
     assert row["error"]["code"] == "Ambiguous"
+    (experiment,) = world.cloud.experiments
+    record = world.store.get(row["key"])
+    found = lifecycle.resolve_experiment(record, experiment.experiment_id, world.clock.now())
+    assert world.store.replace(found, record.version)
+    (row,) = world.deliver(EVENT)
+    assert (row["outcome"], row["experimentId"]) == ("created", experiment.experiment_id)
     assert len(world.cloud.experiments) == 1
-    other = json.dumps({**json.loads(REQUEST), "idempotencyKey": "other"})
-    assert outcomes(world.deliver(smq_event("M2", other), HPOQ_MARKER="description")) == ["created"]
-    assert world.broken() == []
 
 
 def test_a_machine_that_slept_over_its_lease(world):
@@ -169,7 +176,7 @@ def test_a_machine_that_slept_over_its_lease(world):
 
     world.clock.sleep = suspended
     with pytest.raises(EventFailed):
-        function.handle(EVENT, Fc3Context("r-1", FunctionInfo(timeout=300)))
+        function.handle(EVENT, CONTEXT)
     world.clock.sleep = sleep
     assert world.cloud.experiments == []
     assert [entry.operation for entry in world.cloud.requests].count("CreateHpoExperiment") == 1

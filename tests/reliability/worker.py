@@ -2,51 +2,43 @@
 
     python worker.py
 
-Reads a line of JSON for each run, `{"event": base64, "environ": {...}, "die_at": N, "offset": SECONDS}`, and
-answers with a line of JSON: the report, whether the event was acknowledged, and the names of all points that were
-reached; or that the process was killed. Every run is a process of its own, forked from this one, which has imported
-everything and done nothing: a cold start without its cost.
+Reads a line of JSON for each run, `{"event": base64, "environ": {...}, "die_at": POINT, "offset": SECONDS}`, and
+answers with a line of JSON: the report, whether the event was acknowledged, and all points that were reached, each
+as message id, number and name; or null if the process was killed. POINT is what `Points` takes. Every run is a
+process of its own, forked from this one, which has imported everything and done nothing: a cold start without its
+cost.
 
-Every store write and every request to the cloud has points before it is sent and after its answer was read.
+Every store write and every request to the cloud but a GET has points before it is sent and after its answer was
+read.
 """
 
 import base64
+import gc
 import json
 import os
 import signal
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from points import Points
 
+# The function imports these late, when a setting or a message needs them.
+import hpoq.contract.request
+import hpoq.contract.stop
 import hpoq.idempotency.redis
 import hpoq.idempotency.sqlite
 import hpoq.idempotency.tablestore
-import hpoq.publishers.smq  # noqa: F401 - settings choose, so the function imports them late
+import hpoq.processing.reconcile
+import hpoq.processing.stop
+import hpoq.processing.watch
+import hpoq.publishers  # noqa: F401
 from fcruntime import Fc3Context
-from hpoq.clock import SystemClock
 from hpoq.cloud.connections import new_session
 from hpoq.function import EventFailed, Function
 from hpoq.observability import logs
-
-
-class ShiftedClock(SystemClock):
-    """The system's clock, some time later: stands for a process that was started that much later.
-
-    Who sleeps by it finds the time gone by at once.
-    """
-
-    def __init__(self, offset):
-        self.offset = offset
-        self.slept = 0.0
-
-    def now(self):
-        return super().now() + self.offset + self.slept
-
-    def monotonic(self):
-        return super().monotonic() + self.slept
-
-    def sleep(self, seconds):
-        self.slept += max(0.0, seconds)
+from support.clock import ShiftedClock
 
 
 def die():
@@ -61,7 +53,14 @@ def operation(request):
 def instance(points, environ, clock):
     session = new_session()
     send = session.send
-    session.send = lambda request, **kwargs: points.around(operation(request), send)(request, **kwargs)
+
+    def counted(request, **kwargs):
+        # How many pages a search reads depends on how far other messages are, and reading leaves nothing outside.
+        if request.method == "GET":
+            return send(request, **kwargs)
+        return points.around(operation(request), send)(request, **kwargs)
+
+    session.send = counted
     function = Function(environ, session=session, clock=clock)
     points.around_store(function._store)
     return function
@@ -69,14 +68,15 @@ def instance(points, environ, clock):
 
 def run(command):
     """One invocation of a fresh instance."""
-    points = Points(command["die_at"], die)
+    die_at = command["die_at"]
+    points = Points(tuple(die_at) if isinstance(die_at, list) else die_at, die)
     function = instance(points, command["environ"], ShiftedClock(command["offset"]))
     event = base64.b64decode(command["event"])
     try:
         report, acknowledged = function.handle(event, Fc3Context("r")), True
     except EventFailed as exc:
         report, acknowledged = exc.report.as_json(), False
-    return {"report": report, "acknowledged": acknowledged, "points": points.names}
+    return {"report": report, "acknowledged": acknowledged, "points": points.reached}
 
 
 def in_a_process(command):
@@ -105,6 +105,9 @@ def in_a_process(command):
 
 def main():
     logs.configure("CRITICAL", sys.stderr)
+    # A collection would touch, and so copy, the memory that a fork shares with this process.
+    gc.disable()
+    gc.freeze()
     for line in sys.stdin:
         sys.stdout.write(json.dumps(in_a_process(json.loads(line))) + "\n")
         sys.stdout.flush()

@@ -1,9 +1,10 @@
 import io
 import json
+import random
+import string
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -11,58 +12,39 @@ import alilocal
 import hpoq.handler
 from fcruntime import Fc2Context, Fc3Context, invoke
 from fcruntime.context import ContextCredentials, FunctionInfo
+from fcruntime.triggers import EventUnreadable
 from hpoq.contract import rules
-from hpoq.contract.keys import derive_key, event_id
+from hpoq.contract.identity import derive_event_id, derive_key
 from hpoq.errors import SettingsError
 from hpoq.function import EventFailed, Function
 from hpoq.observability import logs
+from hpoq.processing.outcome import Outcome
 from hpoq.testing import FakeClock, MemoryStore, smq_event, smq_stream_event
 from hpoq.testing.events import encode_body
-
-REQUEST = (Path(__file__).parents[2] / "events" / "requests" / "minimal.json").read_text()
-CONTEXT = Fc3Context("r-1", FunctionInfo(timeout=300))
+from support.deployment import (
+    CONTEXT,
+    QUEUE,
+    create_resources,
+    function_environment,
+    make_function,
+    published_events,
+)
+from support.request import REQUEST, make_document, request
 
 
 @pytest.fixture
 def cloud():
     with alilocal.LocalCloud() as running:
-        running.queues.create("hpo-requests")
-        running.topics.create("hpo-results")
+        create_resources(running)
         yield running
-
-
-def make(cloud, store=None, **settings):
-    environ = {
-        "HPOQ_REGION": cloud.region,
-        "HPOQ_ACCOUNT_ID": cloud.account_id,
-        "HPOQ_PAIAUTOML_ENDPOINT": cloud.endpoint,
-        "HPOQ_SMQ_ENDPOINT": cloud.endpoint,
-        "ALIBABA_CLOUD_ACCESS_KEY_ID": cloud.access_key_id,
-        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": cloud.access_key_secret,
-        **settings,
-    }
-    return Function(
-        environ,
-        session=cloud.session(),
-        clock=FakeClock(cloud.clock.now()),
-        store=store or MemoryStore(),
-    )
-
-
-def published(cloud):
-    return [json.loads(message.body) for message in cloud.topics.get("hpo-results").published]
-
-
-def with_key(key, **changes):
-    return json.dumps({**json.loads(REQUEST), "idempotencyKey": key, **changes})
 
 
 def test_a_message_becomes_an_experiment_and_an_event(cloud):
     """One message: one experiment that bears its key, one event, one row."""
-    report = make(cloud).handle(smq_event("M1", encode_body(REQUEST)), CONTEXT)
+    report = make_function(cloud).handle(smq_event("M1", encode_body(REQUEST)), CONTEXT)
     key = derive_key("smq", "M1")
     (experiment,) = cloud.experiments
-    (event,) = published(cloud)
+    (event,) = published_events(cloud)
     assert report == {
         "requestId": "r-1",
         "messages": [
@@ -74,13 +56,13 @@ def test_a_message_becomes_an_experiment_and_an_event(cloud):
                 "error": None,
             }
         ],
-        "summary": {"created": 1, "duplicate": 0, "rejected": 0, "retry": 0, "failed": 0},
+        "summary": {**{outcome.value: 0 for outcome in Outcome}, "created": 1},
     }
     assert ("hpoq-key", key) in experiment.tags
     assert {name: event[name] for name in ("specversion", "type", "id", "source", "subject")} == {
         "specversion": "1.0",
         "type": "com.hpoq.experiment.created.v1",
-        "id": event_id(key, "created"),
+        "id": derive_event_id(key, "created"),
         "source": f"acs:fc:{cloud.region}:{cloud.account_id}:functions/hpoq",
         "subject": experiment.experiment_id,
     }
@@ -91,72 +73,124 @@ def test_a_message_becomes_an_experiment_and_an_event(cloud):
 
 def test_redelivery_creates_nothing_and_publishes_nothing(cloud):
     """The second delivery of a finished message is a duplicate, in whichever outer shape it comes."""
-    function = make(cloud)
+    function = make_function(cloud)
     function.handle(smq_event("M1", REQUEST), CONTEXT)
     report = function.handle(smq_stream_event({"M1": encode_body(REQUEST)}), CONTEXT)
     assert report["summary"]["duplicate"] == 1
-    assert (len(cloud.experiments), len(published(cloud))) == (1, 1)
+    assert (len(cloud.experiments), len(published_events(cloud))) == (1, 1)
 
 
 def test_a_producers_key_joins_two_messages(cloud):
     """A producer's repeated send has a new message id and the same key: one experiment."""
-    report = make(cloud).handle(smq_stream_event({"M1": with_key("k"), "M2": with_key("k")}), CONTEXT)
+    report = make_function(cloud).handle(smq_stream_event({"M1": request("k"), "M2": request("k")}), CONTEXT)
     assert [row["outcome"] for row in report["messages"]] == ["created", "duplicate"]
     assert report["messages"][1]["key"] == derive_key("producer", "k")
 
 
+def test_rotated_credentials_are_the_same_request(cloud):
+    """A request that is sent again with other credentials is a duplicate, not a conflict."""
+    function = make_function(cloud)
+    outcomes = []
+    for number in range(2):
+        document = make_document("k")
+        document["experiment"]["HpoExperimentConfiguration"]["dlc_config"] = {
+            "access_id": f"id-{number}",
+            "access_key": f"key-{number}",
+        }
+        report = function.handle(smq_event(f"M{number}", json.dumps(document)), CONTEXT)
+        outcomes += [row["outcome"] for row in report["messages"]]
+    assert outcomes == ["created", "duplicate"]
+
+
+PRODUCED = {"specversion": "1.0", "type": "t", "source": "/team/a", "id": "7", "data": make_document()}
+STRUCTURED = {
+    "rawPath": "/",
+    "headers": {},
+    "body": json.dumps(PRODUCED),
+    "requestContext": {"requestId": "R"},
+}
+BINARY = {
+    **STRUCTURED,
+    "headers": {"ce-specversion": "1.0", "ce-source": "/team/a", "ce-id": "7", "ce-type": "t"},
+    "body": REQUEST,
+}
+
+
+def test_a_cloudevent_sent_twice_is_one_experiment(cloud):
+    """A CloudEvent that carries the request identifies it, whatever brings it: bus, queue, HTTP, direct call."""
+    events = [
+        smq_event("M1", json.dumps(PRODUCED)),
+        smq_event("M2", encode_body(json.dumps(PRODUCED).encode())),
+        json.dumps(PRODUCED).encode(),
+        json.dumps([PRODUCED]).encode(),
+        json.dumps(STRUCTURED).encode(),
+        json.dumps(BINARY).encode(),
+    ]
+    function = make_function(cloud)
+    keys = {row["key"] for event in events for row in function.handle(event, CONTEXT)["messages"]}
+    assert keys == {derive_key("cloudevent", '{"id":"7","source":"/team/a"}')}
+    assert len(cloud.experiments) == 1
+
+
+@pytest.mark.parametrize("length", [1, 500, -1])
+def test_a_cut_off_event_fails(cloud, length):
+    """What cannot be read as a whole is delivered again: nothing of it is acknowledged, and no event says so."""
+    batch = smq_stream_event({"M1": REQUEST, "M2": REQUEST})
+    with pytest.raises(EventUnreadable):
+        make_function(cloud).handle(batch[:length], CONTEXT)
+    assert (len(cloud.experiments), published_events(cloud)) == (0, [])
+
+
 def test_a_changed_request_under_a_used_key_is_a_conflict(cloud):
-    """The same key with another request is rejected with an event of its own, and creates nothing."""
-    other = json.loads(REQUEST)
-    other["experiment"]["Name"] = "another"
-    bodies = {"M1": with_key("k"), "M2": with_key("k", experiment=other["experiment"])}
-    function = make(cloud)
+    """Another request under a used key is rejected with an event of its own, and creates nothing."""
+    bodies = {"M1": request("k"), "M2": request("k", Name="another")}
+    function = make_function(cloud)
     rows = function.handle(smq_stream_event(bodies), CONTEXT)["messages"]
     assert [row["outcome"] for row in rows] == ["created", "rejected"]
     assert rows[1]["error"]["code"] == "IdempotencyConflict"
-    created, rejected = published(cloud)
+    created, rejected = published_events(cloud)
     assert created["id"] != rejected["id"]
     assert rejected["data"]["idempotencyKey"] == created["data"]["idempotencyKey"] == rows[0]["key"]
     assert len(cloud.experiments) == 1
     again = function.handle(smq_stream_event(bodies), CONTEXT)
     assert again["summary"]["duplicate"] == 2
-    assert len(published(cloud)) == 2
+    assert len(published_events(cloud)) == 2
 
 
-def test_a_rejected_request_tells_every_violation(cloud):
-    """A request that breaks the contract ends in an event that lists each rule it broke, by pointer."""
-    bad = json.loads(REQUEST)
+def test_a_rejected_request_lists_every_violation(cloud):
+    """A request that breaks the contract ends in an event with each broken rule and its pointer."""
+    bad = make_document()
     bad["experiment"]["HpoExperimentConfiguration"]["platform_config"].pop("cmd")
     bad["experiment"]["Nmae"] = "x"
-    report = make(cloud).handle(smq_event("M1", json.dumps(bad)), CONTEXT)
+    report = make_function(cloud).handle(smq_event("M1", json.dumps(bad)), CONTEXT)
     assert report["summary"]["rejected"] == 1
-    (event,) = published(cloud)
+    (event,) = published_events(cloud)
     assert event["type"] == "com.hpoq.experiment.rejected.v1"
     pointers = {violation["pointer"] for violation in event["data"]["error"]["violations"]}
     assert {"/experiment/Nmae", "/experiment/HpoExperimentConfiguration/platform_config/cmd"} <= pointers
 
 
 def test_a_rejected_producers_key_stays_free(cloud):
-    """After a rejection the mended request may use the same idempotencyKey."""
-    function = make(cloud)
-    function.handle(smq_event("M1", with_key("k", experiment={"Nmae": 1})), CONTEXT)
-    report = function.handle(smq_event("M2", with_key("k")), CONTEXT)
+    """After a rejection the corrected request may use the same idempotencyKey."""
+    function = make_function(cloud)
+    function.handle(smq_event("M1", json.dumps({"idempotencyKey": "k", "experiment": {"Nmae": 1}})), CONTEXT)
+    report = function.handle(smq_event("M2", request("k")), CONTEXT)
     assert report["summary"]["created"] == 1
 
 
-def test_neighbours_of_an_undecodable_item(cloud):
+def test_an_undecodable_item_costs_its_neighbours_nothing(cloud):
     """An undecodable item ends in a rejection by digest; its neighbours are processed."""
     good = smq_event("M1", REQUEST)
-    report = make(cloud).handle(b"[17," + good + b"]", CONTEXT)
+    report = make_function(cloud).handle(b"[17," + good + b"]", CONTEXT)
     assert [row["outcome"] for row in report["messages"]] == ["rejected", "created"]
-    event = next(event for event in published(cloud) if "rejected" in event["type"])
+    event = next(event for event in published_events(cloud) if "rejected" in event["type"])
     digest = "4523540f1504cd17100c4835e85b7eefd49911580f8efff0599a8f283be6b9e3"
     assert digest in event["data"]["error"]["message"]
 
 
 def test_empty_batch_is_success(cloud):
     """An event without messages is success."""
-    assert make(cloud).handle(b"[]", CONTEXT)["messages"] == []
+    assert make_function(cloud).handle(b"[]", CONTEXT)["messages"] == []
 
 
 def test_raise_policy_fails_the_whole_event(cloud):
@@ -164,18 +198,13 @@ def test_raise_policy_fails_the_whole_event(cloud):
     cloud.faults.add(
         service="paiautoml", operation="CreateHpoExperiment", kind="refuse", when="before", times=3
     )
-    function = make(cloud, HPOQ_CONCURRENCY="1")
-    event = smq_stream_event({"M1": with_key("a"), "M2": with_key("b")})
+    function = make_function(cloud, HPOQ_CONCURRENCY="1")
+    event = smq_stream_event({"M1": request("a"), "M2": request("b")})
     with pytest.raises(EventFailed, match="1 of 2 messages") as caught:
         function.handle(event, CONTEXT)
     assert caught.value.report.as_json()["summary"]["retry"] == 1
-    assert function.handle(event, CONTEXT)["summary"] == {
-        "created": 1,
-        "duplicate": 1,
-        "rejected": 0,
-        "retry": 0,
-        "failed": 0,
-    }
+    summary = function.handle(event, CONTEXT)["summary"]
+    assert {outcome: count for outcome, count in summary.items() if count} == {"created": 1, "duplicate": 1}
 
 
 def test_requeue_policy_sends_back_with_key_and_id(cloud):
@@ -183,10 +212,12 @@ def test_requeue_policy_sends_back_with_key_and_id(cloud):
     cloud.faults.add(
         service="paiautoml", operation="CreateHpoExperiment", kind="refuse", when="before", times=3
     )
-    function = make(cloud, HPOQ_BATCH_POLICY="requeue", HPOQ_REQUEUE_DELAY_SECONDS="0")
+    clock = FakeClock(cloud.clock.now())
+    function = make_function(cloud, clock=clock, HPOQ_BATCH_POLICY="requeue", HPOQ_REQUEUE_DELAY_SECONDS="0")
     report = function.handle(smq_event("M1", REQUEST), CONTEXT)
     assert report["summary"]["retry"] == 1
-    (waiting,) = cloud.queues.get("hpo-requests").messages
+    (waiting,) = cloud.queues.get(QUEUE).messages
+    clock.advance(60)
     rows = function.handle(smq_event(waiting.message_id, waiting.body), CONTEXT)["messages"]
     assert [(row["outcome"], row["messageId"], row["key"]) for row in rows] == [
         ("created", "M1", derive_key("smq", "M1"))
@@ -198,11 +229,11 @@ def test_requeue_that_fails_raises(cloud):
     for service, operation in [("paiautoml", "CreateHpoExperiment"), ("smq", "SendMessage")]:
         cloud.faults.add(service=service, operation=operation, kind="refuse", when="before", times=9)
     with pytest.raises(EventFailed):
-        make(cloud, HPOQ_BATCH_POLICY="requeue").handle(smq_event("M1", REQUEST), CONTEXT)
+        make_function(cloud, HPOQ_BATCH_POLICY="requeue").handle(smq_event("M1", REQUEST), CONTEXT)
 
 
-def test_an_operators_fault_never_uses_a_message_up(cloud):
-    """Denied creates are retried for ever, whatever the attempts allow, and logged as errors."""
+def test_an_operators_fault_uses_up_no_attempt(cloud):
+    """A denied create is retried, whatever the attempts allow, and logged as an error."""
     lines = io.StringIO()
     logs.configure("ERROR", lines)
     cloud.faults.add(
@@ -214,7 +245,7 @@ def test_an_operators_fault_never_uses_a_message_up(cloud):
         when="before",
         times=20,
     )
-    function = make(cloud, HPOQ_MAX_ATTEMPTS="2")
+    function = make_function(cloud, HPOQ_MAX_ATTEMPTS="2")
     for _ in range(5):
         with pytest.raises(EventFailed):
             function.handle(smq_event("M1", REQUEST), CONTEXT)
@@ -223,42 +254,18 @@ def test_an_operators_fault_never_uses_a_message_up(cloud):
     assert function.handle(smq_event("M1", REQUEST), CONTEXT)["summary"]["created"] == 1
 
 
-def test_attempts_run_out(cloud):
-    """After its attempts a message ends as failed, with an event; a redelivery tries once more."""
-    cloud.faults.add(
-        service="paiautoml",
-        operation="CreateHpoExperiment",
-        kind="status",
-        status=400,
-        code="Throttling.User",
-        when="before",
-        times=9,
-    )
-    function = make(cloud, HPOQ_MAX_ATTEMPTS="2", HPOQ_CALL_ATTEMPTS="1")
-    with pytest.raises(EventFailed):
-        function.handle(smq_event("M1", REQUEST), CONTEXT)
-    report = function.handle(smq_event("M1", REQUEST), CONTEXT)
-    assert report["messages"][0]["outcome"] == "failed"
-    (event,) = published(cloud)
-    assert (event["type"], event["data"]["error"]["code"], event["data"]["attempts"]) == (
-        "com.hpoq.experiment.failed.v1",
-        "Throttling.User",
-        2,
-    )
-    cloud.faults.clear()
-    assert function.handle(smq_event("M1", REQUEST), CONTEXT)["summary"]["created"] == 1
-
-
-def test_a_topic_that_is_away_leaves_the_event_in_the_record(cloud):
+def test_an_unavailable_topic_leaves_the_event_in_the_record(cloud):
     """An event that could not be published goes out with the next delivery, under the same id."""
     cloud.faults.add(service="smq", operation="PublishMessage", kind="refuse", when="before", times=3)
-    function = make(cloud)
+    function = make_function(cloud)
     with pytest.raises(EventFailed):
         function.handle(smq_event("M1", REQUEST), CONTEXT)
-    assert (len(cloud.experiments), published(cloud)) == (1, [])
+    assert (len(cloud.experiments), published_events(cloud)) == (1, [])
     report = function.handle(smq_event("M1", REQUEST), CONTEXT)
     assert report["summary"]["created"] == 1
-    assert [event["id"] for event in published(cloud)] == [event_id(derive_key("smq", "M1"), "created")]
+    assert [event["id"] for event in published_events(cloud)] == [
+        derive_event_id(derive_key("smq", "M1"), "created")
+    ]
 
 
 def test_a_service_refusal_rejects(cloud):
@@ -272,52 +279,49 @@ def test_a_service_refusal_rejects(cloud):
         message="no such workspace",
         when="before",
     )
-    (row,) = make(cloud).handle(smq_event("M1", REQUEST), CONTEXT)["messages"]
+    (row,) = make_function(cloud).handle(smq_event("M1", REQUEST), CONTEXT)["messages"]
     assert (row["outcome"], row["error"]["code"]) == ("rejected", "INVALID_INPUT_PARAMS")
 
 
 def test_credentials_of_the_context_come_first(cloud):
-    """Up to 3.10 the context's credentials sign, security token and all."""
+    """Up to Python 3.10 the credentials of the context sign, with their security token."""
     cloud.credentials.register("STS.id", "sts-secret", user_id="2", security_token="sts-token")
     context = Fc2Context(
         "r", FunctionInfo(timeout=300), ContextCredentials("STS.id", "sts-secret", "sts-token")
     )
-    function = make(cloud, ALIBABA_CLOUD_ACCESS_KEY_ID="wrong", ALIBABA_CLOUD_ACCESS_KEY_SECRET="wrong")
+    function = make_function(
+        cloud, ALIBABA_CLOUD_ACCESS_KEY_ID="wrong", ALIBABA_CLOUD_ACCESS_KEY_SECRET="wrong"
+    )
     assert function.handle(smq_event("M1", REQUEST), context)["summary"]["created"] == 1
 
 
-def test_output_to_a_file(cloud, tmp_path):
-    """Events can go to a file, one a line."""
+def test_events_can_go_to_a_file(cloud, tmp_path):
+    """With file:// each event is one line of the file."""
     target = tmp_path / "events.jsonl"
-    make(cloud, HPOQ_OUTPUT=f"file://{target}").handle(smq_event("M1", REQUEST), CONTEXT)
+    make_function(cloud, HPOQ_OUTPUT=f"file://{target}").handle(smq_event("M1", REQUEST), CONTEXT)
     (line,) = target.read_text().splitlines()
     assert json.loads(line)["type"] == "com.hpoq.experiment.created.v1"
 
 
 @pytest.mark.parametrize("output", ["smq://", "file://relative", "ftp://x", "topic"])
 def test_unknown_outputs_are_settings_errors(cloud, output):
-    """An output that names nothing fails the event by name of the setting."""
+    """An output of an unknown form fails the event with the name of the setting."""
     with pytest.raises(SettingsError, match="HPOQ_OUTPUT"):
-        make(cloud, HPOQ_OUTPUT=output).handle(smq_event("M1", REQUEST), CONTEXT)
+        make_function(cloud, HPOQ_OUTPUT=output).handle(smq_event("M1", REQUEST), CONTEXT)
 
 
 def test_the_store_must_be_chosen_on_fc():
-    """On Function Compute no store is guessed: an instance's own disk forgets."""
-    with pytest.raises(SettingsError, match="HPOQ_STORE must be set"):
+    """On Function Compute there is no default store, since the disk of an instance does not last."""
+    with pytest.raises(SettingsError, match="HPOQ_STORE is not set"):
         Function({"FC_INSTANCE_ID": "c-1"})
 
 
-def test_entry_points(cloud, tmp_path, monkeypatch):
+def test_the_entry_points_work(cloud, tmp_path, monkeypatch):
     """initialize, handler and pre_stop work by their handler strings, from the environment alone."""
     with alilocal.serve(cloud=cloud) as server:
-        for name, value in {
-            "HPOQ_STORE": f"sqlite:///{tmp_path / 'records.sqlite3'}",
-            "HPOQ_PAIAUTOML_ENDPOINT": server.url,
-            "HPOQ_SMQ_ENDPOINT": server.url,
-            "HPOQ_LOG_LEVEL": "ERROR",
-            "ALIBABA_CLOUD_ACCESS_KEY_ID": cloud.access_key_id,
-            "ALIBABA_CLOUD_ACCESS_KEY_SECRET": cloud.access_key_secret,
-        }.items():
+        store = f"sqlite:///{tmp_path / 'records.sqlite3'}"
+        environ = function_environment(server, HPOQ_STORE=store, HPOQ_LOG_LEVEL="ERROR")
+        for name, value in environ.items():
             monkeypatch.setenv(name, value)
         hpoq.handler.initialize(CONTEXT)
         result = invoke("hpoq.handler.handler", smq_event("M1", REQUEST), CONTEXT)
@@ -326,15 +330,15 @@ def test_entry_points(cloud, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("level", ["debug", "VERBOSE", "WARN"])
-def test_a_log_level_that_is_none_is_told(monkeypatch, level):
-    """Like any other setting that is wrong, and not as whatever Python's logging makes of the word."""
+def test_an_invalid_log_level_is_a_settings_error(monkeypatch, level):
+    """A log level that hpoq does not know is refused, even if Python's logging accepts it."""
     monkeypatch.setenv("HPOQ_LOG_LEVEL", level)
-    with pytest.raises(SettingsError, match="HPOQ_LOG_LEVEL: Input should be"):
+    with pytest.raises(SettingsError, match="HPOQ_LOG_LEVEL must be 'DEBUG'"):
         hpoq.handler.initialize(CONTEXT)
 
 
-def test_the_first_message_makes_models_by_an_import_alone():
-    """Which other threads wait for, as they do not for pydantic when it makes a model with its first use."""
+def test_the_first_message_builds_the_models_by_an_import():
+    """Other threads wait for an import, but not for pydantic while it builds a model at its first use."""
     code = """
 import hpoq.handler, sys
 assert "hpoq.contract.request" not in sys.modules
@@ -345,9 +349,23 @@ print(ExperimentRequest.__pydantic_complete__)
     assert (done.stdout, done.stderr) == ("True\n", "")
 
 
+def test_what_few_messages_need_is_imported_with_the_first_of_them():
+    """A cold start and the first request load nothing that only searches, stops and watch messages need."""
+    code = f"""
+import sys
+import hpoq.handler
+from hpoq.contract.request import parse_request
+parse_request({REQUEST.encode()!r})
+rare = ("contract.stop", "cloud.trials", "processing.reconcile", "processing.watch", "processing.stop")
+print([name for name in rare if f"hpoq.{{name}}" in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
 @pytest.mark.parametrize("collects", [True, False])
-def test_a_cold_start_is_made_to_last(collects):
-    """The collector passes over what a cold start makes, and is as it was afterwards."""
+def test_what_a_cold_start_builds_is_frozen(collects):
+    """The garbage collector ignores what a cold start builds, and is on or off afterwards as before."""
     code = f"""
 import gc, sys
 {"" if collects else "gc.disable()"}
@@ -370,7 +388,8 @@ print(gc.isenabled())
     assert done.stdout.splitlines() == [str(collects)]
 
 
-def test_an_instance_lets_its_events_end_before_it_goes(cloud):
+def test_an_instance_waits_for_its_events_before_it_closes(cloud):
+    """Nothing is closed under an event that is still being processed."""
     begun, may_go_on, closed = threading.Event(), threading.Event(), []
 
     class Slow(MemoryStore):
@@ -382,7 +401,7 @@ def test_an_instance_lets_its_events_end_before_it_goes(cloud):
         def close(self):
             closed.append("store")
 
-    function = make(cloud, store=Slow())
+    function = make_function(cloud, store=Slow())
     reports = []
     event = threading.Thread(
         target=lambda: reports.append(function.handle(smq_event("M1", REQUEST), CONTEXT))
@@ -401,46 +420,45 @@ def test_an_instance_lets_its_events_end_before_it_goes(cloud):
     assert reports[0]["summary"]["created"] == 1
 
 
-def test_the_initializer_finds_what_the_context_does_not_tell(cloud):
-    """An instance that could not process anything is not begun."""
+def test_the_initializer_reports_missing_settings(cloud):
+    """An instance that could not process any event fails at its start, without a call."""
     with pytest.raises(SettingsError, match="HPOQ_REGION or HPOQ_PAIAUTOML_ENDPOINT"):
-        make(cloud, HPOQ_REGION="", HPOQ_PAIAUTOML_ENDPOINT="").prepare(None)
-    make(cloud).prepare(None)
+        make_function(cloud, HPOQ_REGION="", HPOQ_PAIAUTOML_ENDPOINT="").prepare(None)
+    make_function(cloud).prepare(None)
     assert list(cloud.requests) == []
 
 
-def test_a_conflict_does_not_bury_an_event(cloud):
-    """A conflict that meets an event still to be published gets that one out first, each under its own id."""
+def test_a_conflict_first_publishes_the_stored_event(cloud):
+    """A conflict that finds an event still unpublished publishes it first; each has its own id."""
     cloud.faults.add(service="smq", operation="PublishMessage", kind="refuse", when="before", times=3)
-    function = make(cloud)
+    function = make_function(cloud)
     with pytest.raises(EventFailed):
-        function.handle(smq_event("M1", with_key("k")), CONTEXT)
-    other = json.loads(REQUEST)["experiment"] | {"Name": "another"}
-    report = function.handle(smq_event("M2", with_key("k", experiment=other)), CONTEXT)
+        function.handle(smq_event("M1", request("k")), CONTEXT)
+    report = function.handle(smq_event("M2", request("k", Name="another")), CONTEXT)
     assert report["summary"]["rejected"] == 1
-    types = [event["type"].split(".")[-2] for event in published(cloud)]
+    types = [event["type"].split(".")[-2] for event in published_events(cloud)]
     assert types == ["created", "rejected"]
-    assert function.handle(smq_event("M1", with_key("k")), CONTEXT)["summary"]["duplicate"] == 1
+    assert function.handle(smq_event("M1", request("k")), CONTEXT)["summary"]["duplicate"] == 1
 
 
 def test_an_undecodable_item_is_the_same_in_every_delivery(cloud):
-    """Its CloudEvent's id changes from delivery to delivery; the message does not."""
-    function = make(cloud)
+    """An undecodable item is one message, though the id of its CloudEvent changes with each delivery."""
+    function = make_function(cloud)
     for delivery, outcome in ((1, "rejected"), (2, "duplicate")):
         event = smq_stream_event({"M1": "x"}, delivery=delivery).replace(
             b'"messageBody":"x"', b'"messageBody":7'
         )
         (row,) = function.handle(event, CONTEXT)["messages"]
         assert row["outcome"] == outcome
-    assert len(published(cloud)) == 1
+    assert len(published_events(cloud)) == 1
 
 
-def test_a_service_that_refuses_our_tag(cloud):
-    """A request is not rejected for hpoq's own tag: it is sent once more with the marker in the description."""
+def test_a_request_is_not_rejected_for_our_tag(cloud):
+    """If the service refuses tags, the create is sent again with the marker in the description alone."""
     cloud.behaviour.create_tags = "refused"
     lines = io.StringIO()
     logs.configure("ERROR", lines)
-    report = make(cloud).handle(smq_event("M1", REQUEST), CONTEXT)
+    report = make_function(cloud).handle(smq_event("M1", REQUEST), CONTEXT)
     assert report["summary"]["created"] == 1
     (experiment,) = cloud.experiments
     assert experiment.description.endswith(f"[hpoq-key: {derive_key('smq', 'M1')}]")
@@ -448,16 +466,16 @@ def test_a_service_that_refuses_our_tag(cloud):
 
 
 def test_requeue_sends_all_or_none(cloud):
-    """Where one message cannot be sent back the event comes again whole, so none is multiplied."""
+    """If one message cannot be sent back the event comes again whole, so that no message is multiplied."""
     cloud.faults.add(
         service="paiautoml", operation="CreateHpoExperiment", kind="refuse", when="before", times=20
     )
-    large = json.loads(REQUEST)
-    large["experiment"]["Description"] = '"' * 30_000
-    function = make(cloud, HPOQ_BATCH_POLICY="requeue")
+    noise = "".join(random.Random(1).choices(string.ascii_letters + string.digits, k=55_000))
+    large = request(Name="large", Description=noise)
+    function = make_function(cloud, HPOQ_BATCH_POLICY="requeue")
     with pytest.raises(EventFailed):
-        function.handle(smq_stream_event({"M1": REQUEST, "M2": json.dumps(large)}), CONTEXT)
-    assert cloud.queues.get("hpo-requests").messages == []
+        function.handle(smq_stream_event({"M1": REQUEST, "M2": large}), CONTEXT)
+    assert cloud.queues.get(QUEUE).messages == []
 
 
 class Defective(MemoryStore):
@@ -476,9 +494,9 @@ def test_a_defect_costs_only_its_own_message(cloud):
     the message's secrets."""
     lines = io.StringIO()
     logs.configure("ERROR", lines)
-    secret = json.loads(REQUEST)
+    secret = make_document()
     secret["experiment"]["HpoExperimentConfiguration"]["oss_config"] = {"accessKeySecret": "secret-canary"}
-    function = make(cloud)
+    function = make_function(cloud)
     function._store = Defective(derive_key("smq", "M1"))
     with pytest.raises(EventFailed) as caught:
         function.handle(smq_stream_event({"M1": json.dumps(secret), "M2": REQUEST}), CONTEXT)
@@ -489,21 +507,21 @@ def test_a_defect_costs_only_its_own_message(cloud):
 
 
 def test_a_defect_in_reading_costs_only_its_own_message(cloud, monkeypatch):
-    """Nor does its text reach the log: it may quote what nobody has found to be a secret yet."""
+    """The log does not quote the text of a defect in reading, which may hold a secret of the request."""
     lines = io.StringIO()
     logs.configure("ERROR", lines)
-    bad = json.loads(REQUEST)
-    bad["experiment"]["Name"] = "bad"
-    judge = rules.judge_experiment
+    judge = rules.check_experiment
 
     def defective(experiment):
         if experiment["Name"] == "bad":
             raise ZeroDivisionError("canary")
         return judge(experiment)
 
-    monkeypatch.setattr(rules, "judge_experiment", defective)
+    monkeypatch.setattr(rules, "check_experiment", defective)
     with pytest.raises(EventFailed) as caught:
-        make(cloud).handle(smq_stream_event({"M1": REQUEST, "M2": json.dumps(bad), "M3": REQUEST}), CONTEXT)
+        make_function(cloud).handle(
+            smq_stream_event({"M1": REQUEST, "M2": request(Name="bad"), "M3": REQUEST}), CONTEXT
+        )
     rows = caught.value.report.as_json()["messages"]
     assert [row["outcome"] for row in rows] == ["created", "retry", "created"]
     assert "ZeroDivisionError in defective (test_handler.py" in lines.getvalue()
@@ -511,9 +529,9 @@ def test_a_defect_in_reading_costs_only_its_own_message(cloud, monkeypatch):
 
 
 @pytest.mark.parametrize("event", [REQUEST, encode_body(REQUEST), json.dumps({"body": REQUEST, "attrs": {}})])
-def test_a_call_without_an_id_has_the_invocations(cloud, event):
+def test_a_direct_call_is_identified_by_its_request_id(cloud, event):
     """FC repeats an asynchronous call under its request id, so a direct call is one message by it."""
-    function = make(cloud)
+    function = make_function(cloud)
     rows = [
         function.handle(event.encode(), Fc3Context(call))["messages"][0] for call in ("r-1", "r-1", "r-2")
     ]
@@ -522,17 +540,21 @@ def test_a_call_without_an_id_has_the_invocations(cloud, event):
     assert len(cloud.experiments) == 2
 
 
-def test_a_pinned_trigger(cloud):
-    """HPOQ_TRIGGER lets no other source through: what is not its own is rejected, and told."""
-    function = make(cloud, HPOQ_TRIGGER="kafka")
-    (row,) = function.handle(smq_event("M1", REQUEST), CONTEXT)["messages"]
-    assert (row["outcome"], row["error"]["violations"][0]["rule"]) == ("rejected", "trigger.unknown-source")
+def test_a_pinned_trigger_keeps_what_other_sources_send(cloud):
+    """With HPOQ_TRIGGER set wrongly no message is lost: its source keeps it until an operator corrects that."""
+    with pytest.raises(EventFailed) as failed:
+        make_function(cloud, HPOQ_TRIGGER="kafka").handle(smq_event("M1", REQUEST), CONTEXT)
+    (row,) = failed.value.report.as_json()["messages"]
+    assert (row["outcome"], row["error"]["code"]) == ("retry", "UnknownSource")
+    assert row["error"]["retryable"]
+    (row,) = make_function(cloud).handle(smq_event("M1", REQUEST), CONTEXT)["messages"]
+    assert row["outcome"] == "created"
 
 
 def test_one_message_in_two_shapes_is_one_experiment(cloud):
     """A topic's message that comes by its trigger and by a queue is one message."""
     topic = {"TopicName": "t", "MessageId": "T1", "Message": REQUEST}
-    function = make(cloud)
+    function = make_function(cloud)
     report = function.handle(json.dumps(topic).encode(), CONTEXT)
     assert report["summary"]["created"] == 1
     report = function.handle(smq_event("M9", json.dumps(topic)), CONTEXT)

@@ -10,24 +10,24 @@ def problems(**environ):
     return caught.value.problems
 
 
-def test_nothing_need_be_set():
-    """Every setting has a default that hangs together with the others."""
+def test_every_setting_has_a_default():
+    """Without any variable the settings are valid together."""
     assert Settings.from_environment({}) == Settings()
 
 
-def test_variables_are_read_and_others_are_left():
-    """HPOQ_ variables are read by name; what belongs to others is no business of ours."""
+def test_variables_are_read_by_name_and_others_are_ignored():
+    """A variable without the prefix is not a setting."""
     settings = Settings.from_environment({"HPOQ_CONCURRENCY": "4", "HPOQ_MARKER": "description", "PATH": "/"})
     assert (settings.concurrency, settings.marker) == (4, "description")
 
 
 def test_empty_means_unset():
-    """An empty variable is one that is not set."""
+    """An empty variable counts as one that is not set."""
     assert Settings.from_environment({"HPOQ_STORE": "", "HPOQ_CONCURRENCY": ""}) == Settings()
 
 
 def test_every_problem_is_listed_at_once():
-    """All problems come in one error, each by the name of its variable."""
+    """All problems come in one error, each with the name of its variable."""
     found = problems(HPOQ_CONCURRENCY="none", HPOQ_BATCH_POLICY="drop", HPOQ_LESE_SECONDS="9")
     assert sorted(problem.split(":")[0].split(" ")[0] for problem in found) == [
         "HPOQ_BATCH_POLICY",
@@ -37,14 +37,14 @@ def test_every_problem_is_listed_at_once():
 
 
 def test_a_misspelt_variable_is_not_ignored():
-    """A variable that is no setting is an error that names the nearest one."""
+    """An unknown variable with the prefix is an error that names the nearest setting."""
     assert problems(HPOQ_LEASE_SECOND="90") == (
         "HPOQ_LEASE_SECOND is not a setting; did you mean HPOQ_LEASE_SECONDS?",
     )
 
 
-def test_lease_must_cover_a_create():
-    """A lease under which no create could ever be sent is refused, with the sum it must exceed."""
+def test_the_lease_must_cover_a_create():
+    """A lease that is too short for any create is refused, with the sum that it must exceed."""
     (problem,) = problems(HPOQ_LEASE_SECONDS="53")
     assert problem.startswith("HPOQ_LEASE_SECONDS must be more than 53:")
     Settings.from_environment({"HPOQ_LEASE_SECONDS": "53.5"})
@@ -62,14 +62,49 @@ def test_lease_must_cover_a_create():
         ("HPOQ_LIST_PAGE_SIZE", "101"),
         ("HPOQ_REQUEUE_DELAY_SECONDS", "604800"),
         ("HPOQ_QUEUE", "queues/a"),
+        ("HPOQ_DEAD_LETTER_QUEUE", "queues/a"),
+        ("HPOQ_MAX_ATTEMPTS", "0"),
+        ("HPOQ_MAX_AGE_HOURS", "0"),
+        ("HPOQ_MAX_AGE_HOURS", "inf"),
+        ("HPOQ_DATE_WINDOW_SECONDS", "-1"),
+        ("HPOQ_MARKER", "none"),
     ],
 )
 def test_unsafe_values_are_refused(name, value):
-    """A lease without end, no margin at all, a memory shorter than a retry chain, a delay that outlasts the
-    queue's own memory, and what the services would refuse are refused here."""
+    """Refused are margins of nothing, leases and ages without end, and what the services would not take.
+
+    So are a memory that is shorter than the retries of a message, and a delay that outlasts the queue's memory.
+    """
     assert problems(**{name: value})[0].startswith(name)
 
 
 def test_values_are_not_quoted():
-    """A value that was put into the wrong variable, a secret perhaps, does not appear in the error."""
+    """A value that was put into the wrong variable, perhaps a secret, does not appear in the error."""
     assert "canary" not in str(problems(HPOQ_CONCURRENCY="canary", HPOQ_X="canary"))
+
+
+def test_the_dead_letter_queue_is_not_the_source_queue():
+    """A dead letter in the source queue would be delivered, acknowledged as a duplicate, and lost."""
+    (problem,) = problems(HPOQ_QUEUE="q", HPOQ_DEAD_LETTER_QUEUE="q")
+    assert problem == "HPOQ_DEAD_LETTER_QUEUE must be another queue than HPOQ_QUEUE"
+    Settings.from_environment({"HPOQ_QUEUE": "q", "HPOQ_DEAD_LETTER_QUEUE": "q-dead"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("HPOQ_MAX_ATTEMPTS", "x", "HPOQ_MAX_ATTEMPTS must be a whole number"),
+        ("HPOQ_MAX_ATTEMPTS", "1.5", "HPOQ_MAX_ATTEMPTS must be a whole number"),
+        ("HPOQ_MAX_ATTEMPTS", "0", "HPOQ_MAX_ATTEMPTS must be at least 1"),
+        ("HPOQ_LIST_PAGE_SIZE", "1000", "HPOQ_LIST_PAGE_SIZE must be at most 100"),
+        ("HPOQ_RETENTION_DAYS", "x", "HPOQ_RETENTION_DAYS must be a number"),
+        ("HPOQ_WATCH_MAX_DAYS", "nan", "HPOQ_WATCH_MAX_DAYS must be a number"),
+        ("HPOQ_OPENTELEMETRY", "maybe", "HPOQ_OPENTELEMETRY must be true or false"),
+        ("HPOQ_MARKER", "none", "HPOQ_MARKER must be 'both', 'tag' or 'description'"),
+        ("HPOQ_QUEUE", "a b", "HPOQ_QUEUE must be a text that matches '^[A-Za-z0-9]"),
+    ],
+)
+def test_a_problem_says_what_the_setting_must_be(name, value, problem):
+    """The words are those of a person who sets a variable, not those of a parser."""
+    (found,) = problems(**{name: value})
+    assert found.startswith(problem)

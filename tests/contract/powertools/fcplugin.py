@@ -1,8 +1,8 @@
-"""A pytest plugin that has Powertools' own tests run on our parts: their context is ours, and so are their layers.
+"""A pytest plugin that runs Powertools' own tests with our context and our layers instead of theirs.
 
     pytest -p fcplugin TREE/tests/functional/logger ...
 
-No file of theirs is changed: a fixture or a double of theirs that is asked for by a name that stands here is ours.
+No file of theirs is changed: a fixture or a double of theirs that is asked for by a name of this module is ours.
 """
 
 from collections import Counter
@@ -48,7 +48,7 @@ def _layer():
 
 
 def _expecting():
-    """Their double of a layer, which asserts on keys, as one of ours that asserts on keys."""
+    """One of our layers that asserts on keys, in place of their double that does."""
     from hpoq.idempotency.powertools import StorePersistenceLayer
     from hpoq.testing import MemoryStore
 

@@ -1,4 +1,4 @@
-"""What each utility of Powertools does on Function Compute, each told by the tests that show it.
+"""What each utility of Powertools does on Function Compute, each with the tests that show it.
 
 `python tests/contract/powertools/utilities.py` prints the table for the README of fcruntime.
 """
@@ -24,32 +24,35 @@ class Utility:
     tests: list[Callable[..., Any]] = field(default_factory=list)
 
     def __call__(self, test: Callable[..., Any]) -> Callable[..., Any]:
-        """Decorates a test that shows it."""
+        """Register a test that shows what the utility does."""
         self.tests.append(test)
         return test
 
 
-LOGGER = Utility("Logger", "logging", WORKS, "buffers too, for the shim gives each invocation a trace id")
+LOGGER = Utility("Logger", "logging", WORKS, "including its buffer, because each invocation gets a trace id")
 METRICS = Utility(
-    "Metrics", "metrics", PARTLY, "its lines reach the function's log; no CloudWatch reads them there"
+    "Metrics", "metrics", PARTLY, "its lines go to the function's log, which CloudWatch does not read"
 )
 TRACER = Utility(
-    "Tracer", "tracing", PARTLY, "with a provider of your own and `disabled=False`; X-Ray has no daemon on FC"
+    "Tracer", "tracing", PARTLY, "with your own provider and `disabled=False`; there is no X-Ray daemon on FC"
 )
 BATCH = Utility(
-    "Batch", "utilities.batch", WORKS, "`lambda_handler` settles what it returns; FC itself would ignore it"
+    "Batch",
+    "utilities.batch",
+    WORKS,
+    "`lambda_handler` settles the failures that it returns, which FC itself would ignore",
 )
 BATCH_ASYNC = Utility(
     "Batch, asynchronous",
     "utilities.batch",
     PARTLY,
-    "each invocation has an event loop of its own, so make clients within it",
+    "each invocation has its own event loop, so create clients within it",
 )
 BATCH_FIFO = Utility(
     "Batch, FIFO",
     "utilities.batch",
     PARTLY,
-    "stops at the first failure; no source hands over message groups, so `skip_group_on_error` skips nothing",
+    "stops at the first failure; no source has message groups, so `skip_group_on_error` has no effect",
 )
 PARSER = Utility("Parser", "utilities.parser", WORKS, "")
 VALIDATION = Utility("Validation", "utilities.validation", WORKS, "")
@@ -57,17 +60,17 @@ DATA_CLASSES = Utility(
     "Event source data classes",
     "utilities.data_classes",
     PARTLY,
-    "`SQSEvent`; the others describe events of AWS that nothing on FC sends",
+    "`SQSEvent`; the others describe events of AWS that FC does not have",
 )
 IDEMPOTENCY = Utility(
     "Idempotency",
     "utilities.idempotency",
     WORKS,
-    "after `idempotency_without_boto3()`, with `StorePersistenceLayer`; DynamoDB's own layer needs boto3",
+    "after `idempotency_without_boto3()`, with `StorePersistenceLayer`; the layer for DynamoDB needs boto3",
 )
 TYPING = Utility("Typing", "utilities.typing", WORKS, "")
 MIDDLEWARE = Utility(
-    "Middleware factory", "middleware_factory", WORKS, "but for `trace_execution`, which needs X-Ray's SDK"
+    "Middleware factory", "middleware_factory", WORKS, "except `trace_execution`, which needs the X-Ray SDK"
 )
 JMESPATH = Utility("JMESPath functions", "utilities.jmespath_utils", WORKS, "")
 SERIALIZATION = Utility("Serialization", "utilities.serialization", WORKS, "")
@@ -75,35 +78,37 @@ EVENT_HANDLER = Utility(
     "Event handler",
     "event_handler",
     PARTLY,
-    "`json_handler` and an event that you make of FC's: an HTTP trigger's lacks `requestContext.stage` and "
-    "names query parameters otherwise",
+    "with `json_handler`, after you convert the event: that of an HTTP trigger has no `requestContext.stage` and "
+    "other names for query parameters",
 )
 CIRCUIT_BREAKER = Utility(
     "Circuit breaker",
     "utilities.circuit_breaker",
     CANNOT,
-    "its persistence layers need boto3 on import, the base of your own too",
+    "its persistence layers import boto3, including the base class for your own",
 )
 DATA_MASKING = Utility(
-    "Data masking", "utilities.data_masking", PARTLY, "`erase`; encryption needs AWS KMS and boto3"
+    "Data masking", "utilities.data_masking", PARTLY, "`erase` only; encryption needs AWS KMS and boto3"
 )
 KAFKA = Utility(
     "Kafka consumer",
     "utilities.kafka",
     CANNOT,
-    "reads events of Amazon MSK alone; behind FC's Kafka trigger take `lambda_handler` and Batch",
+    "reads events of Amazon MSK only; use `lambda_handler` and Batch with FC's Kafka trigger",
 )
-PARAMETERS = Utility("Parameters", "utilities.parameters", CANNOT, "needs boto3 on import")
-FEATURE_FLAGS = Utility("Feature flags", "utilities.feature_flags", CANNOT, "needs boto3 on import")
-STREAMING = Utility("Streaming", "utilities.streaming", CANNOT, "needs boto3 on import; reads from S3")
-METADATA = Utility("Metadata", "utilities.metadata", CANNOT, "asks an endpoint of Lambda's; it tells nothing")
+PARAMETERS = Utility("Parameters", "utilities.parameters", CANNOT, "imports boto3")
+FEATURE_FLAGS = Utility("Feature flags", "utilities.feature_flags", CANNOT, "imports boto3")
+STREAMING = Utility("Streaming", "utilities.streaming", CANNOT, "imports boto3; reads from S3")
+METADATA = Utility(
+    "Metadata", "utilities.metadata", CANNOT, "asks an endpoint of Lambda; returns nothing on FC"
+)
 AUTH = Utility("JWT and OAuth2 (alpha)", "utilities.auth_alpha", WORKS, "with PyJWT")
 
 UTILITIES = [one for one in globals().copy().values() if isinstance(one, Utility)]
 
 
 def markdown() -> str:
-    """The table, what works first."""
+    """Return the table as Markdown, what works first."""
     lines = ["| utility | on Function Compute | |", "|---|---|---|"]
     for verdict in (WORKS, PARTLY, CANNOT):
         lines += [f"| {one.name} | {verdict} | {one.why} |" for one in UTILITIES if one.verdict == verdict]

@@ -18,13 +18,13 @@ def outcome(call):
 
 
 def main():
-    told = json.loads(sys.argv[1])
+    settings = json.loads(sys.argv[1])
 
     def client(kind, **changed):
         options = {
-            "access_key_id": told["id"],
-            "access_key_secret": told["secret"],
-            "endpoint": told["endpoint"],
+            "access_key_id": settings["id"],
+            "access_key_secret": settings["secret"],
+            "endpoint": settings["endpoint"],
         }
         return kind(Config(protocol="http", region_id="cn-local", **{**options, **changed}))
 
@@ -48,6 +48,15 @@ def main():
             eb.CreateRuleRequestEventTargetsParamList(
                 resource_key="IsBase64Encode", form="CONSTANT", value="true"
             ),
+        ],
+    )
+    second = eb.PutTargetsRequestTargets(
+        id="2",
+        type="acs.mns.queue",
+        endpoint="acs:mns:cn-local:1000000000000001:queues/copies",
+        param_list=[
+            eb.PutTargetsRequestTargetsParamList(resource_key="queue", form="CONSTANT", value="copies"),
+            eb.PutTargetsRequestTargetsParamList(resource_key="Body", form="ORIGINAL"),
         ],
     )
     orders = {"event_bus_name": "orders"}
@@ -89,11 +98,17 @@ def main():
         "create rule": outcome(lambda: bridge.create_rule(rule)),
         "get rule": outcome(lambda: bridge.get_rule(eb.GetRuleRequest(**copy))),
         "list rules": outcome(lambda: bridge.list_rules(eb.ListRulesRequest(**orders))),
+        "put targets": outcome(lambda: bridge.put_targets(eb.PutTargetsRequest(**copy, targets=[second]))),
+        "list targets": outcome(lambda: bridge.list_targets(eb.ListTargetsRequest(**copy))),
+        "delete targets": outcome(
+            lambda: bridge.delete_targets(eb.DeleteTargetsRequest(**copy, target_ids=["2"]))
+        ),
+        "list fewer targets": outcome(lambda: bridge.list_targets(eb.ListTargetsRequest(**copy))),
         "put": put(item(1), item(2, subject="about", time="2026-01-02T03:04:05Z")),
         "partly": put(item(3), item(4, source="x" * 129)),
         "nowhere": put(item(5), bus="nowhere"),
         "secret": put(item(6), access_key_secret="wrong"),
-        "token": put(item(7), security_token=told["token"]),
+        "token": put(item(7), security_token=settings["token"]),
         "disable rule": outcome(lambda: bridge.disable_rule(eb.DisableRuleRequest(**copy))),
         "put unseen": put(item(8)),
         "enable rule": outcome(lambda: bridge.enable_rule(eb.EnableRuleRequest(**copy))),
@@ -139,11 +154,11 @@ def main():
             sts.AssumeRoleWithSAMLRequest(role_arn=arn, samlassertion="x", samlprovider_arn="y")
         )
     )
-    results["chain"] = chain(told, arn)
+    results["chain"] = chain(settings, arn)
     sys.stdout.write(json.dumps(results) + "\n")
 
 
-def chain(told, arn):
+def chain(settings, arn):
     """The official chain of credentials assumes a role under STS' real host, here the local cloud's."""
     from alibabacloud_credentials.provider import RamRoleArnCredentialsProvider, StaticAKCredentialsProvider
 
@@ -152,7 +167,7 @@ def chain(told, arn):
     with alilocal.mock_alicloud() as cloud:
         provider = RamRoleArnCredentialsProvider(
             credentials_provider=StaticAKCredentialsProvider(
-                access_key_id=told["id"], access_key_secret=told["secret"]
+                access_key_id=settings["id"], access_key_secret=settings["secret"]
             ),
             role_arn=arn,
             role_session_name="chain",

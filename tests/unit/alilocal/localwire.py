@@ -1,4 +1,4 @@
-"""A client that signs by hand, for both ways into the local cloud."""
+"""A client that signs by hand, for both ways into the local cloud, and time sources that a test moves."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from xml.etree import ElementTree
 import requests
 
 import alilocal
-from alilocal.core import acs3, mnsv2
+from alilocal.core import acs3
 from alilocal.core.http import Request
+from alilocal.smq import signature as mnsv2
 
 NAMESPACE = "http://mns.aliyuncs.com/doc/v1/"
 CONFIGURATION = {
@@ -112,6 +113,23 @@ class Wire:
         if self.token:
             given["security-token"] = self.token
         return self.send(method, target, given, data)
+
+
+class StandingTime:
+    """A time source that stands still until a test sets `moment`. A long poll waits in real time."""
+
+    def __init__(self, moment=1_700_000_000.0):
+        self.moment = moment
+
+    def now(self):
+        return self.moment
+
+
+class AdvancedTime(StandingTime):
+    """A time source that a long poll advances instead of waiting in real time."""
+
+    def advance(self, seconds):
+        self.moment += seconds
 
 
 def formatdate_iso(moment):

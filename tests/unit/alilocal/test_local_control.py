@@ -1,4 +1,4 @@
-"""The control API: what it does, and whom it refuses."""
+"""The control API: what it does, and which callers it refuses."""
 
 import json
 
@@ -7,7 +7,8 @@ import requests
 from localwire import CONFIGURATION, Wire, xml
 
 import alilocal
-from alilocal.core.notes import is_secret, read_json, texts
+from alilocal.core.jsonvalue import read_json, texts
+from alilocal.core.secretnames import is_secret_name
 from alilocal.eventstream import EventStream
 
 JSON = {"Content-Type": "application/json"}
@@ -30,9 +31,34 @@ def code(answer):
 
 
 def test_it_tells_that_it_is_there(ask, cloud):
+    """`health` shows the region and all services."""
     told = ask("GET", "health").json()
     assert (told["status"], told["region"]) == ("ok", cloud.region)
-    assert {"smq", "paiautoml", "tablestore", "eventbridge", "sts"} == set(told["services"])
+    services = {"paiautoml", "smq", "mnsopen", "eventbridge", "tablestore", "fc", "resourcemanager", "sts"}
+    assert services == set(told["services"])
+
+
+@pytest.mark.parametrize("path", ["", "_alilocal/health", "_alilocal/clock", "_console"])
+def test_head_is_answered_like_get(cloud, path):
+    """Programs that wait for a server ask for the head only."""
+    with cloud.session() as session:
+        asked, got = (session.request(method, f"{cloud.endpoint}/{path}") for method in ("HEAD", "GET"))
+    assert asked.status_code == got.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "said"),
+    [
+        ("PATCH", "behaviour", {"x": 1}, "Known switches: create_tags, "),
+        ("PATCH", "behaviour", {"__dataclass_fields__": 1}, "unknown switch: __dataclass_fields__."),
+        ("POST", "limits", {"service": "smq"}, "perSecond: is required"),
+        ("GET", "requests?after=x", None, "after: 'x' is not a number"),
+    ],
+)
+def test_a_refusal_names_what_is_wrong_in_words_of_the_api(ask, method, path, body, said):
+    answer = ask(method, path, body)
+    assert code(answer) == (400, "BadRequest")
+    assert said in answer.json()["error"]["message"]
 
 
 def test_snapshot_reset_and_load(ask, cloud):
@@ -46,6 +72,7 @@ def test_snapshot_reset_and_load(ask, cloud):
 
 
 def test_the_clock_moves_on(ask, cloud):
+    """The clock is advanced by a valid number of seconds only."""
     before = ask("GET", "clock").json()["now"]
     assert ask("POST", "clock", {"advance": 90}).json()["advanced"] == 90
     assert cloud.clock.now() >= before + 90
@@ -56,6 +83,7 @@ def test_the_clock_moves_on(ask, cloud):
 
 
 def test_faults_come_and_go(ask, cloud):
+    """Faults are added, listed and removed by their numbers; invalid ones are refused."""
     made = ask("POST", "faults", {"kind": "reset", "service": "smq", "times": None}).json()
     other = ask("POST", "faults", {"kind": "status", "status": 500}).json()
     assert [one["id"] for one in ask("GET", "faults").json()["faults"]] == [made["id"], other["id"]]
@@ -85,6 +113,7 @@ def test_faults_come_and_go(ask, cloud):
     ],
 )
 def test_a_fault_that_would_break_the_cloud_is_refused(ask, cloud, wrong, said):
+    """An invalid member of a fault is refused with its name, and no fault is added."""
     answer = ask("POST", "faults", {"kind": "reset", **wrong})
     assert code(answer) == (400, "BadRequest")
     assert answer.json()["error"]["message"].startswith(said)
@@ -92,6 +121,7 @@ def test_a_fault_that_would_break_the_cloud_is_refused(ask, cloud, wrong, said):
 
 
 def test_switches(ask, cloud):
+    """Switches are shown with their choices and set together or not at all."""
     shown = ask("GET", "behaviour").json()
     assert shown["tag_filter"] == {"value": "honoured", "choices": ["honoured", "ignored", "refused"]}
     assert ask("PATCH", "behaviour", {"tag_filter": "ignored"}).json()["tag_filter"]["value"] == "ignored"
@@ -127,10 +157,20 @@ def test_a_message_is_delivered_again(ask, cloud):
     (again,) = queue.receive(1)
     assert again.dequeue_count == received.dequeue_count + 1
     queue.delete(again.receipt_handle)
-    anew = ask("POST", f"messages/{message_id}/redeliver", {}).json()["messageId"]
-    assert anew != message_id
-    assert [message.body for message in queue.messages] == ["body"]
+    assert ask("POST", f"messages/{message_id}/redeliver", {}).json() == {"messageId": message_id}
+    assert [(one.message_id, one.body) for one in queue.messages] == [(message_id, "body")]
+    assert [row["messageId"] for row in ask("GET", "messages").json()["messages"]] == [message_id]
     assert code(ask("POST", "messages/none/redeliver", {})) == (404, "MessageNotExist")
+
+
+def test_a_message_is_sent_as_new(ask, cloud):
+    """Its body gets another id."""
+    queue = cloud.queues.create("orders")
+    message_id = queue.send("body")
+    anew = ask("POST", f"messages/{message_id}/send", {}).json()["messageId"]
+    assert anew != message_id
+    assert [message.body for message in queue.messages] == ["body", "body"]
+    assert code(ask("POST", "messages/none/send", {})) == (404, "MessageNotExist")
 
 
 def test_a_dead_letter_policy_is_set(ask, cloud):
@@ -155,6 +195,7 @@ def test_a_dead_letter_policy_is_set(ask, cloud):
 
 
 def test_requests_are_listed_from_where_one_was(ask, cloud):
+    """`after` returns the calls behind the given number."""
     with cloud.session() as session:
         wire = Wire(cloud, session, cloud.endpoint)
         wire.smq("GET", "/queues")
@@ -167,10 +208,12 @@ def test_requests_are_listed_from_where_one_was(ask, cloud):
 
 
 def test_a_place_in_the_log_is_a_number(ask):
+    """`after` must be a number."""
     assert ask("GET", "requests?after=x").status_code == 400
 
 
 def test_looking_leaves_no_trace(ask, cloud):
+    """Calls of the control API are not in the request log, and no fault applies to them."""
     cloud.faults.add("reset", times=None)
     assert ask("GET", "health").status_code == 200
     assert len(cloud.requests) == 0
@@ -191,7 +234,7 @@ def test_unknown_paths_and_methods(ask, method, path, expected):
 
 
 def test_a_page_of_another_site_is_refused(ask, cloud):
-    """By its origin, by its host's name, and for want of a content type that a form cannot have."""
+    """A foreign origin, a foreign host name and a content type of simple forms are refused."""
     assert code(ask("POST", "reset", {}, Origin="http://evil.example")) == (403, "ForeignOrigin")
     assert code(ask("GET", "snapshot", Host="evil.example")) == (403, "ForeignHost")
     assert code(ask("GET", "snapshot", Host="localhost.evil.example:80")) == (403, "ForeignHost")
@@ -204,13 +247,14 @@ def test_a_page_of_another_site_is_refused(ask, cloud):
 
 
 def test_over_http():
+    """A server serves the control API under /_alilocal."""
     with alilocal.serve() as server:
         assert requests.get(f"{server.url}/_alilocal/health", timeout=5).json()["status"] == "ok"
 
 
 @pytest.fixture
 def pipeline(cloud):
-    """A queue, and a function that creates an experiment for each message and tells of it."""
+    """A queue, and a function that creates an experiment for each message and publishes an event about it."""
     cloud.queues.create("orders")
     cloud.queues.create("dead")
     cloud.topics.create("results")
@@ -236,6 +280,7 @@ def words(row):
 
 
 def test_each_message_of_a_batch_has_its_own_history(ask, cloud, pipeline):
+    """The calls of one delivery are assigned to the messages that they name."""
     ids = [cloud.queues["orders"].send(body) for body in ("a", "b")]
     assert pipeline.step()
     made = [one.experiment_id for one in cloud.experiments]
@@ -249,22 +294,25 @@ def test_each_message_of_a_batch_has_its_own_history(ask, cloud, pipeline):
 
 
 def test_retries_and_dead_letters_are_told(ask, cloud, pipeline):
+    """A history shows failures, planned retries and the dead-letter queue."""
     message_id = cloud.queues["orders"].send("fail")
     assert pipeline.step()
     row = ask("GET", f"messages/{message_id}").json()
     assert row["state"] == "retrying"
-    assert words(row)[-2:] == ["failed", "to be retried"]
+    assert words(row)[-1] == "to be retried"
+    assert not any(step["failed"] for step in row["steps"])
     for _ in range(3):
         cloud.clock.advance(20)
         assert pipeline.step()
     row = ask("GET", f"messages/{message_id}").json()
     assert row["state"] == "given up"
-    assert words(row).count("failed") == 4
+    assert words(row).count("failed") == 1
     assert words(row)[-1] == "dead-lettered"
 
 
 @pytest.mark.parametrize(("tolerance", "end"), [(True, "given up"), (False, "left in its queue")])
 def test_what_became_of_a_message_that_never_succeeds(ask, cloud, tolerance, end):
+    """A history ends with what happened after the last attempt."""
     cloud.queues.create("hard")
     message_id = cloud.queues["hard"].send("a")
     stream = EventStream(cloud, queue="hard", invoke=lambda event: False, tolerance=tolerance)
@@ -276,6 +324,7 @@ def test_what_became_of_a_message_that_never_succeeds(ask, cloud, tolerance, end
 
 
 def test_a_fault_shows_in_the_history(ask, cloud, pipeline):
+    """A call that a fault ended appears under its own name, with the fault."""
     cloud.faults.add("status", operation="CreateHpoExperiment", status=503)
     message_id = cloud.queues["orders"].send("a")
     pipeline.step()
@@ -285,13 +334,14 @@ def test_a_fault_shows_in_the_history(ask, cloud, pipeline):
 
 
 def test_no_secret_is_among_what_is_mentioned():
+    """Texts of secret members are not collected, and the number of texts is limited."""
     body = {
         "a": "shown",
         "accessKeySecret": "x1",
         "nested": [{"security_token": "x2", "Password": "x3", "URL": "x4"}],
     }
     assert set(texts(body)) == {"shown"}
-    assert is_secret("x-acs-security-token")
+    assert is_secret_name("x-acs-security-token")
     assert read_json("no json") is None
     assert read_json("eyJhIjogMX0=") == {"a": 1}
     assert len(list(texts([str(number) for number in range(1000)]))) == 200

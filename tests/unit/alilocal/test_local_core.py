@@ -1,36 +1,29 @@
-"""Clock, ids, switches, log, reset, and what arrives raw."""
+"""Clock, ids, switches, log, reset, and unsigned requests."""
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import threading
+from email.utils import parsedate_to_datetime
 
 import pytest
 import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from localwire import Wire
+from localwire import AdvancedTime, StandingTime, Wire
 
 import alilocal
 from alilocal.core.clock import Deadline
 from alilocal.core.http import Request
 from alilocal.core.ids import Ids, is_receipt_handle
-
-
-class Source:
-    """A clock that a test holds still."""
-
-    def __init__(self, moment=1_000.0):
-        self.moment = moment
-
-    def now(self):
-        return self.moment
+from support.budget import examples
 
 
 def test_the_clock_follows_its_source_and_can_be_advanced():
-    """Time is the source's plus what it was advanced by, and never goes back."""
-    source = Source()
+    """The cloud's time is the source's time plus the advance, and never goes back."""
+    source = StandingTime(1_000.0)
     with alilocal.LocalCloud(clock=source) as cloud:
         cloud.clock.advance(5)
         source.moment += 1
@@ -40,8 +33,8 @@ def test_the_clock_follows_its_source_and_can_be_advanced():
 
 
 def test_a_deadline_passes_on_a_clock_that_stands_still():
-    """Real time ends a wait that the cloud's time would never end."""
-    with alilocal.LocalCloud(clock=Source()) as cloud:
+    """Real time ends a wait if the cloud's clock stands still."""
+    with alilocal.LocalCloud(clock=StandingTime(1_000.0)) as cloud:
         deadline = Deadline(cloud.clock, 0.01)
         with cloud.changed:
             while deadline.left() > 0:
@@ -50,8 +43,8 @@ def test_a_deadline_passes_on_a_clock_that_stands_still():
 
 
 def test_a_foreign_source_is_looked_at_often():
-    """A source that moves without a word still ends a wait without limit."""
-    source = Source()
+    """A source that moves without notice still ends an unlimited wait."""
+    source = StandingTime(1_000.0)
     with alilocal.LocalCloud(clock=source) as cloud:
 
         def wait():
@@ -66,8 +59,38 @@ def test_a_foreign_source_is_looked_at_often():
         assert not thread.is_alive()
 
 
+def test_a_long_poll_moves_a_source_that_stands_still():
+    """If cloud and clients share a clock that can be advanced, no poll waits in real time."""
+    source = AdvancedTime(1_000.0)
+    with alilocal.LocalCloud(clock=source) as cloud, cloud.session() as session:
+        cloud.queues.create("q")
+        cloud.queues["q"].send("later", delay_seconds=7)
+        wire = Wire(cloud, session, cloud.endpoint)
+        assert wire.smq("GET", "/queues/q/messages?waitseconds=30").ok
+        assert source.moment == 1_007
+        assert wire.smq("GET", "/queues/q/messages?waitseconds=20").status_code == 404
+        assert source.moment == 1_027
+
+
+@pytest.mark.parametrize("service", ["paiautoml", "smq", "tablestore", "eventbridge", "nobody's"])
+def test_every_answer_has_a_date(wire, cloud, service):
+    """Every answer, also an error, has a Date, as RFC 9110 requires; none has one once the clock was advanced."""
+    headers = {
+        "smq": {"x-mns-version": "2015-06-06"},
+        "tablestore": {"x-ots-apiversion": "2015-12-31"},
+        "eventbridge": {"x-acs-version": "2020-04-01"},
+    }
+    path = "/api/automl/v1/hpo/experiments" if service == "paiautoml" else "/x"
+    answer = wire.send("GET", path, headers.get(service, {}))
+    assert not answer.ok
+    dated = parsedate_to_datetime(answer.headers["Date"]).timestamp()
+    assert abs(dated - cloud.clock.now()) < 10
+    cloud.clock.advance(1_000)
+    assert "Date" not in wire.send("GET", path, headers.get(service, {})).headers
+
+
 def test_seeds_repeat_ids():
-    """The same seed gives the same ids, no seed fresh ones."""
+    """Clouds with one seed make equal ids; without a seed ids differ."""
 
     def ids(seed):
         source = Ids(seed)
@@ -79,14 +102,14 @@ def test_seeds_repeat_ids():
 
 
 def test_receipt_handles_are_recognised():
-    """A handle has its form; anything else has not."""
+    """Only texts with the form of a receipt handle are recognised as one."""
     assert is_receipt_handle(Ids(1).receipt_handle())
     for text in ("", "1-", "1-AAAA", "2-" + "A" * 32, "1-é", Ids(1).receipt_handle() + "="):
         assert not is_receipt_handle(text)
 
 
 def test_switches_refuse_slips(cloud):
-    """A switch that does not exist and a value that it does not know are errors at once."""
+    """An unknown switch and an invalid value are errors at once."""
     with pytest.raises(AttributeError, match="tag_filter"):
         cloud.behaviour.tag_filters = "ignored"
     with pytest.raises(ValueError, match="honoured"):
@@ -95,6 +118,8 @@ def test_switches_refuse_slips(cloud):
         cloud.behaviour.error_status = 500
     for name, value in (
         ("list_lag_seconds", -1),
+        ("nonce_memory_seconds", -1),
+        ("listing_total_offset", 1.5),
         ("list_lag_seconds", "1"),
         ("list_lag_seconds", float("nan")),
         ("most_per_page", 0),
@@ -107,7 +132,7 @@ def test_switches_refuse_slips(cloud):
 
 
 def test_reset_forgets_everything_but_the_time(wire, cloud):
-    """After a reset the cloud is as new, for the same client."""
+    """After a reset the same client finds an empty cloud, at the same time."""
     cloud.clock.advance(100)
     before = cloud.clock.now()
     cloud.queues.create("q")
@@ -125,7 +150,7 @@ def test_reset_forgets_everything_but_the_time(wire, cloud):
 
 
 def test_the_log_tells_calls_but_no_content(wire, cloud):
-    """Service, operation, status, code and fault of every call; neither bodies nor keys."""
+    """The log has service, operation, status, code and fault of every call, and neither bodies nor keys."""
     cloud.queues.create("q")
     wire.smq("GET", "/queues/q")
     wire.smq("GET", "/queues/none")
@@ -142,27 +167,31 @@ def test_the_log_tells_calls_but_no_content(wire, cloud):
 
 
 def test_credentials_do_not_show_their_secrets(cloud):
-    """Neither secret nor token stands in a repr."""
+    """The repr of a credential contains neither secret nor token."""
     text = repr(cloud.credentials.get(cloud.access_key_id))
     assert cloud.access_key_secret not in text
     assert cloud.security_token not in text
 
 
 def test_nobodys_paths(wire):
-    """A request that is no service's is answered with 404."""
-    assert wire.send("GET", "/", {}).status_code == 404
+    """A request that no service owns is answered with 404."""
+    assert wire.send("GET", "/nobody", {}).status_code == 404
 
 
-def test_a_session_hands_over_bodies_of_text_and_bytes_only(cloud):
-    """A streamed body is refused clearly; text is sent as UTF-8."""
+def test_a_session_hands_over_bodies_of_any_kind(cloud):
+    """Text is sent as UTF-8; files and iterables of bytes are read; anything else is a TypeError."""
     with cloud.session() as session:
-        with pytest.raises(TypeError, match="streams"):
-            session.post(cloud.endpoint, data=iter([b"x"]))
-        assert session.post(cloud.endpoint, data="é").status_code == 404
+        for body in ("é", b"x", iter([b"x"]), io.BytesIO(b"x")):
+            assert session.post(cloud.endpoint, data=body).status_code == 404
+        prepared = requests.PreparedRequest()
+        prepared.prepare(method="POST", url=cloud.endpoint)
+        prepared.body = 7
+        with pytest.raises(TypeError, match="not int"):
+            session.send(prepared)
 
 
 def test_closing_ends_long_polls():
-    """A receive that waits inside the process ends when the cloud is closed."""
+    """A receive that waits in-process ends when the cloud is closed."""
     with alilocal.LocalCloud() as cloud, cloud.session() as session:
         cloud.queues.create("q")
         timer = threading.Timer(0.05, cloud.close)
@@ -182,16 +211,16 @@ VALUES = RAW | st.sampled_from(
 TARGETS = RAW | st.sampled_from(["/queues/q", "/topics", "/api/automl/v1/hpo/experiment", "*", "/%ff?%ff=%"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.sampled_from(["GET", "POST", "PUT", ""]), TARGETS, st.lists(st.tuples(NAMES, VALUES)), st.binary())
 def test_any_request_is_answered(method, target, headers, body):
-    """Whatever arrives, signed or not, gets an answer of its service and is never taken for good."""
+    """Every request gets an answer, and one without a valid signature gets an error of status 4xx."""
     with alilocal.LocalCloud(seed=1) as cloud:
         assert 400 <= cloud.handle(Request(method, target, tuple(headers), body)).status < 500
 
 
 def test_importing_it_is_light():
-    """Neither requests nor anything of a vendor is loaded until a session is asked for."""
+    """Importing alilocal loads neither requests nor a vendor SDK."""
     watched = ("requests", "urllib3", "mns", "hpoq")
     code = f"import sys, alilocal, alilocal.eventstream; print([m for m in {watched} if m in sys.modules])"
     done = subprocess.run(
@@ -201,7 +230,7 @@ def test_importing_it_is_light():
 
 
 def test_sessions_take_any_host(cloud):
-    """A client with a real endpoint is answered here all the same."""
+    """A session sends requests for real endpoints to the cloud too."""
     with cloud.session() as session:
         assert isinstance(session, requests.Session)
         assert session.get("https://paiautoml.cn-hangzhou.aliyuncs.com/").status_code == 404

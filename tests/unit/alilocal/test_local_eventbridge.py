@@ -56,6 +56,7 @@ EVENT = {
     ],
 )
 def test_patterns(pattern, fits):
+    """A pattern matches exactly the listed events."""
     check(pattern)
     assert matches(pattern, EVENT) is fits
 
@@ -94,7 +95,7 @@ JSON = st.recursive(
 
 @given(JSON, JSON)
 def test_any_pattern_is_refused_or_can_be_matched(pattern, event):
-    """What passes the check never breaks the matching, and a leaf that is asked for by its value is found."""
+    """Every pattern that passes the check can be evaluated on any event."""
     try:
         read = read_pattern(json.dumps(pattern))
     except BadPattern:
@@ -104,6 +105,7 @@ def test_any_pattern_is_refused_or_can_be_matched(pattern, event):
 
 @given(st.dictionaries(st.text(max_size=3), st.booleans() | st.integers() | st.text(max_size=3), max_size=4))
 def test_an_event_fits_the_pattern_of_its_own_values(event):
+    """A pattern made of an event's own values matches that event."""
     pattern = {name: [value] for name, value in event.items()}
     assert matches(pattern, event)
     for name in event:
@@ -111,7 +113,7 @@ def test_an_event_fits_the_pattern_of_its_own_values(event):
 
 
 def test_the_published_vector():
-    """The signature that the SDK makes for known input."""
+    """The signature agrees with the vendor's SDK for a known input."""
     headers = {
         "Date": "Fri, 02 Jan 2026 03:04:05 GMT",
         "Content-Type": "application/cloudevents-batch+json; charset=utf-8",
@@ -143,6 +145,7 @@ def event(**members):
 
 
 def test_limits_of_a_call(cloud):
+    """A call that exceeds a limit is refused as a whole."""
     assert put(cloud, *[event()] * 17).json()["code"] == "EventSizeExceed"
     assert put(cloud, *[event(data="x" * 60_000)] * 5).json()["code"] == "EventSizeExceed"
     assert put(cloud, *[event(data="x" * 60_000)] * 4).json()["FailedEntryCount"] == 0
@@ -170,6 +173,7 @@ def test_limits_of_a_call(cloud):
     ],
 )
 def test_one_event_that_is_not_as_it_must_be(cloud, members, code):
+    """An invalid event fails by itself, with the code of its defect."""
     answer = put(cloud, event(id="good"), event(**members)).json()
     assert (answer["FailedEntryCount"], answer["EntryList"][1]["ErrorCode"]) == (1, code)
     assert [one["id"] for one in cloud.buses["default"].events] == ["good"]
@@ -188,12 +192,13 @@ def test_one_event_that_is_not_as_it_must_be(cloud, members, code):
     ],
 )
 def test_the_size_of_an_event(cloud, members, taken):
-    """Data counts as it was before it was encoded, extensions do not count."""
+    """Base64 data counts with its decoded size, and extensions do not count."""
     answer = put(cloud, event(**members)).json()
     assert answer["FailedEntryCount"] == (0 if taken else 1)
 
 
 def test_entries_as_a_caller_must_not_expect_them(cloud):
+    """The order of entries and the code of success are switches."""
     cloud.behaviour.event_entry_order = "reversed"
     cloud.behaviour.event_success_code = "Success"
     entries = put(cloud, event(id="1"), event(id="2")).json()["EntryList"]
@@ -204,6 +209,7 @@ def test_entries_as_a_caller_must_not_expect_them(cloud):
 
 
 def test_who_may_put(cloud):
+    """An unsigned request, an expired one and a wrong token are refused, and no event is put."""
     with cloud.session() as session:
         unsigned = session.post(f"{cloud.endpoint}/openapi/putEvents", data=json.dumps([event()]))
     assert (unsigned.status_code, unsigned.json()["code"]) == (403, "AccessDenied")
@@ -214,6 +220,7 @@ def test_who_may_put(cloud):
 
 
 def test_buses_and_rules_by_hand(cloud):
+    """Buses and rules can be created and deleted from Python, with the errors of the service."""
     cloud.buses.create("orders")
     with pytest.raises(BusExists):
         cloud.buses.create("orders")
@@ -246,7 +253,7 @@ def test_a_rule_sends_to_its_queue(cloud):
 
 
 def test_a_rule_calls_its_function_until_it_succeeds(cloud):
-    """Again after 10 to 20 seconds, three times; then the event is a dead letter."""
+    """A failed call is repeated after 10 to 20 seconds, three times; then the event is a dead letter."""
     dead, calls, answers = cloud.queues.create("dead"), [], [False, RuntimeError(), None]
 
     def invoke(data):
@@ -293,6 +300,7 @@ def test_a_rule_ends_with_its_cloud():
 
 
 def test_buses_outlive_a_snapshot(cloud):
+    """A snapshot contains buses, rules and events."""
     cloud.queues.create("copies")
     cloud.buses.create("orders")
     cloud.buses.rule("copy", {"source": ["orders"]}, queue="copies")

@@ -1,4 +1,4 @@
-"""Event streams: the bytes they deliver, and what becomes of messages that fail."""
+"""Event streams: the events that they deliver, and the handling of failures."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def queue(cloud):
 
 
 class Function:
-    """Records its events, and fails as often as told."""
+    """Records its events, and fails for the given number of calls."""
 
     def __init__(self, failures=0):
         self.failures = failures
@@ -62,7 +62,7 @@ def run(stream):
 
 
 def test_stream_event(cloud, queue):
-    """An array of compact CloudEvents in the documented order of members, bodies decoded."""
+    """The event is a list of compact CloudEvents in the documented order of members, with decoded bodies."""
     function = Function()
     message_id = queue.send(base64.b64encode(BODY.encode()))
     queue.send("not base64!")
@@ -82,7 +82,7 @@ def test_stream_event(cloud, queue):
 
 
 def test_event_mode(cloud, queue):
-    """One object for one message, whose id is the message's own, however large the batch size."""
+    """In the mode `event` the event is one object, whose id is the message id."""
     function = Function()
     ids = {queue.send("a"), queue.send("b")}
     assert run(EventStream(cloud, queue="q", invoke=function, mode="event", batch_size=10)) == 2
@@ -92,7 +92,7 @@ def test_event_mode(cloud, queue):
 
 
 def test_raw_data_and_undecoded_bodies(cloud, queue):
-    """RawData is the data alone; with decoding off the body stays as it was sent."""
+    """RawData is the data alone; without decoding the body stays as it was sent."""
     function = Function()
     encoded = base64.b64encode(b"x").decode()
     queue.send(encoded)
@@ -104,7 +104,7 @@ def test_raw_data_and_undecoded_bodies(cloud, queue):
 
 
 def test_a_failed_batch_comes_again_as_it_was(cloud, queue):
-    """It is retried after 10 to 20 seconds with new event ids and the same messages; others wait their turn."""
+    """A batch is retried after 10 to 20 seconds with new event ids and the same messages."""
     function = Function(failures=2)
     for body in "abc":
         queue.send(body)
@@ -128,7 +128,7 @@ def test_a_failed_batch_comes_again_as_it_was(cloud, queue):
 
 
 def test_held_messages_stay_invisible(cloud, queue):
-    """While a batch waits for its retry nobody else gets its messages, however short the queue's time-out."""
+    """While a batch waits for its retry, no other receiver gets its messages."""
     queue.send("a")
     stream = EventStream(cloud, queue="q", invoke=Function(failures=1))
     stream.step()
@@ -152,7 +152,7 @@ def exhaust(cloud, stream):
 
 
 def test_dead_letters_after_four_attempts(cloud, queue):
-    """Back-off ends after three retries; each message becomes one dead letter that holds its event."""
+    """Back-off ends after three retries; each message becomes a dead letter with its event."""
     ids = [queue.send("a"), queue.send("b")]
     stream = EventStream(cloud, queue="q", invoke=Function(failures=99), dead_letter_queue="dead")
     exhaust(cloud, stream)
@@ -163,7 +163,7 @@ def test_dead_letters_after_four_attempts(cloud, queue):
 
 
 def test_without_a_dead_letter_queue_messages_are_dropped(cloud, queue):
-    """Tolerance without a dead-letter queue loses what fails, as documented."""
+    """As documented, a failed message without a dead-letter queue is lost."""
     queue.send("a")
     exhaust(cloud, EventStream(cloud, queue="q", invoke=Function(failures=99)))
     assert queue.messages == []
@@ -171,7 +171,7 @@ def test_without_a_dead_letter_queue_messages_are_dropped(cloud, queue):
 
 
 def test_a_dead_letter_that_cannot_be_written_is_not_lost(cloud, queue):
-    """With the dead-letter queue gone the message stays in its queue."""
+    """If the dead-letter queue does not exist, the message stays in its queue."""
     queue.send("a")
     stream = EventStream(cloud, queue="q", invoke=Function(failures=4), dead_letter_queue="dead")
     cloud.queues.delete("dead")
@@ -183,7 +183,7 @@ def test_a_dead_letter_that_cannot_be_written_is_not_lost(cloud, queue):
 
 
 def test_without_tolerance_the_stream_blocks(cloud, queue):
-    """It takes nothing more, its messages stay in the queue, and a new start lets it go on."""
+    """The stream takes no more messages until it is started again, and its messages stay in the queue."""
     function = Function(failures=4)
     queue.send("a")
     stream = EventStream(cloud, queue="q", invoke=function, tolerance=False)
@@ -199,7 +199,7 @@ def test_without_tolerance_the_stream_blocks(cloud, queue):
 
 
 def test_exponential_decay():
-    """1, 2, 4 to 512 seconds, then 512 again: 176 retries over a day."""
+    """The delays are 1, 2, 4 to 512 seconds, then always 512: 176 retries over a day."""
     delays = []
     while (delay := delay_after("EXPONENTIAL_DECAY_RETRY", len(delays) + 1, None)) is not None:
         delays.append(delay)
@@ -209,7 +209,7 @@ def test_exponential_decay():
 
 
 def test_a_window_collects(cloud, queue):
-    """With a window a batch is delivered when it is full or when the time is over, whichever is first."""
+    """A batch is delivered when it is full or its window is over, whichever is first."""
     function = Function()
     stream = EventStream(cloud, queue="q", invoke=function, batch_size=2, batch_window_seconds=10)
     queue.send("a")
@@ -226,7 +226,7 @@ def test_a_window_collects(cloud, queue):
 
 
 def test_threads_deliver_and_stop(cloud, queue):
-    """Started, it delivers what is sent; stopped, it takes nothing more and lets go of what it holds."""
+    """A started stream delivers; a stopped one takes nothing more and releases what it holds."""
     function = Function(failures=1)
     stream = EventStream(cloud, queue="q", invoke=function, batch_size=1)
     stream.start()
@@ -259,7 +259,7 @@ def test_retries_follow_the_clock_of_the_cloud(cloud, queue):
 
 
 def test_concurrency_bounds_calls_under_way(cloud, queue):
-    """As many calls run at once as told, no more, and every message is delivered once."""
+    """At most `concurrency` calls run at the same time, and every message is delivered once."""
     together = threading.Barrier(3)
     running, most = [0], [0]
     lock = threading.Lock()
@@ -287,7 +287,7 @@ def test_concurrency_bounds_calls_under_way(cloud, queue):
 
 @pytest.mark.parametrize(("outcome", "left"), [(True, []), (False, ["active"])])
 def test_a_stop_during_a_call_lets_it_end(cloud, queue, outcome, left):
-    """A call under way when the stream stops still counts: its success deletes, its failure shows again."""
+    """A call that runs during a stop still counts: success deletes its messages, failure shows them again."""
     begun, go_on = threading.Event(), threading.Event()
 
     def function(_event):
@@ -308,7 +308,7 @@ def test_a_stop_during_a_call_lets_it_end(cloud, queue, outcome, left):
 
 
 def test_a_reset_cloud_is_survived(cloud, queue):
-    """When its queue is gone a stream has nothing to do."""
+    """Without its queue a stream has nothing to do."""
     queue.send("a")
     stream = EventStream(cloud, queue="q", invoke=Function(failures=1))
     stream.step()
@@ -319,7 +319,7 @@ def test_a_reset_cloud_is_survived(cloud, queue):
 
 
 def test_streams_that_make_no_sense(cloud, queue):
-    """A queue that is missing and numbers out of range are refused at once."""
+    """A missing queue and numbers out of range are refused at once."""
     for wrong in ({"queue": "none"}, {"queue": "q", "dead_letter_queue": "none"}):
         with pytest.raises(ServiceError):
             EventStream(cloud, invoke=Function(), **wrong)
@@ -336,7 +336,7 @@ def test_streams_that_make_no_sense(cloud, queue):
 
 
 def test_a_message_shown_by_hand_is_not_kept_waiting(cloud, queue):
-    """Redelivered before its retry is due, it comes at once, and what is sent meanwhile comes too."""
+    """A message that is made visible before its retry is delivered at once."""
     function = Function(failures=1)
     stream = EventStream(cloud, queue="q", invoke=function, retry="EXPONENTIAL_DECAY_RETRY")
     message_id = queue.send("a")
@@ -350,7 +350,7 @@ def test_a_message_shown_by_hand_is_not_kept_waiting(cloud, queue):
 
 @pytest.mark.parametrize("forget", ["purge", "reset"])
 def test_what_is_gone_holds_nothing_up(cloud, queue, forget):
-    """A batch that waits for its retry, but whose messages are gone, does not block what comes after."""
+    """A waiting batch whose messages were deleted does not block later ones."""
     stream = EventStream(cloud, queue="q", invoke=Function(failures=1), batch_size=1)
     queue.send("a")
     run(stream)
@@ -366,7 +366,7 @@ def test_what_is_gone_holds_nothing_up(cloud, queue, forget):
 
 @pytest.mark.parametrize(("asynchronous", "sizes"), [(True, [2, 2, 1]), (False, [5])])
 def test_an_event_holds_no_more_than_a_call_takes(cloud, queue, tmp_path, asynchronous, sizes):
-    """128 KB asynchronously, 32 MB synchronously: a larger batch is delivered in parts, none of it lost."""
+    """A batch above the limit of a call, 128 KB or 32 MB, is delivered in parts."""
     (tmp_path / "index.py").write_text("def handler(event, context):\n    return None\n")
     function = cloud.functions.create("f", handler="index.handler", code=tmp_path)
     sent = [queue.send("x" * 60_000) for _ in range(5)]
@@ -378,7 +378,7 @@ def test_an_event_holds_no_more_than_a_call_takes(cloud, queue, tmp_path, asynch
 
 
 def test_a_full_event_does_not_wait_for_its_window(cloud, queue, tmp_path):
-    """Whichever comes first: count, time or size."""
+    """A batch is delivered as soon as it is full by count or by size."""
     (tmp_path / "index.py").write_text("def handler(event, context):\n    return None\n")
     function = cloud.functions.create("f", handler="index.handler", code=tmp_path)
     stream = EventStream(cloud, queue="q", invoke=function, asynchronous=True, batch_window_seconds=10)
@@ -391,7 +391,7 @@ def test_a_full_event_does_not_wait_for_its_window(cloud, queue, tmp_path):
 
 @pytest.mark.parametrize("collecting", [True, False])
 def test_a_snapshot_shows_what_a_stream_holds(cloud, queue, collecting):
-    """Whoever loads it has no stream that would ever give the message back."""
+    """A cloud that loads a snapshot shows the messages that a stream held."""
     window = 10 if collecting else 0
     stream = EventStream(cloud, queue="q", invoke=Function(failures=1), batch_window_seconds=window)
     queue.send("a")
@@ -407,7 +407,7 @@ def test_a_snapshot_shows_what_a_stream_holds(cloud, queue, collecting):
 
 
 def test_a_cloud_that_is_closed_stops_its_streams(cloud, queue):
-    """Its threads end, and a call under way when it closes is the last."""
+    """Closing the cloud ends the threads after the running call."""
     begun, go_on = threading.Event(), threading.Event()
 
     def function(_event):

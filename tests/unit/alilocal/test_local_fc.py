@@ -14,7 +14,7 @@ import requests
 import alilocal
 import alilocal.fc.function as fc_function
 from alilocal.eventstream import EventStream
-from alilocal.fc.function import PayloadTooLarge
+from alilocal.fc.model import PayloadTooLarge
 
 CODE = '''
 import datetime, decimal, json, logging, os, signal, sys, time
@@ -83,6 +83,7 @@ def handler(event, context):
             time.sleep(0.01)
     return {
         "calls": calls,
+        "now": time.time(),
         "environ": dict(os.environ),
         "path": sys.path[0],
         "modules": [name for name in ("alilocal", "fcruntime", "hpoq") if name in sys.modules],
@@ -104,7 +105,7 @@ def code(tmp_path):
 
 @pytest.fixture
 def cloud():
-    """Ends all its processes, threads and open files."""
+    """A cloud that ends all its processes and threads, and closes all its files."""
     threads, files = set(threading.enumerate()), len(list(Path("/proc/self/fd").iterdir()))
     with alilocal.LocalCloud() as running:
         yield running
@@ -134,6 +135,7 @@ def seen(function, **event):
 
 
 def test_an_instance_is_reused(create):
+    """The second call is not a cold start."""
     function = create()
     first, second = ask(function), ask(function)
     assert (first.cold, second.cold) == (True, False)
@@ -149,6 +151,7 @@ def test_an_instance_is_reused(create):
 
 
 def test_what_the_function_sees_is_fcs(create, cloud, code, monkeypatch):
+    """Environment, path and context follow Function Compute."""
     monkeypatch.setenv("SECRET_OF_THE_DEVELOPER", "x")
     found = seen(create(environment={"OWN": "set"}, memory=256, timeout=7, runtime="python3.10"))
     environ = found["environ"]
@@ -191,10 +194,12 @@ def test_every_instance_has_keys_of_its_own(create, cloud):
     ],
 )
 def test_results_are_rendered_as_fc_does(create, what, body):
+    """Results become bytes as in FC's runtime."""
     assert ask(create(), do=what).body == body
 
 
 def test_an_exception_is_fcs_error(create):
+    """An exception becomes FC's error JSON."""
     function = create()
     result = ask(function, do="raise")
     told = json.loads(result.body)
@@ -218,7 +223,7 @@ def test_an_exception_is_fcs_error(create):
     ],
 )
 def test_code_that_cannot_be_loaded(create, handler, kind, logged):
-    """The log tells why, for whoever only sees that a stream's messages fail."""
+    """The log says why code could not be loaded."""
     result = ask(create(handler))
     assert not result.ok
     assert json.loads(result.body)["errorType"] == kind
@@ -226,6 +231,7 @@ def test_code_that_cannot_be_loaded(create, handler, kind, logged):
 
 
 def test_log_lines_are_fcs(create):
+    """Log lines have FC's form."""
     result = ask(create(), do="log")
     lines = result.log.splitlines()
     assert lines[0] == "FunctionCompute python3 runtime inited."
@@ -236,6 +242,7 @@ def test_log_lines_are_fcs(create):
 
 
 def test_the_whole_output_goes_to_whom_it_is_given(create):
+    """`on_output` gets the whole output."""
     told = []
     function = create(on_output=told.append)
     ask(function, do="log")
@@ -244,12 +251,14 @@ def test_the_whole_output_goes_to_whom_it_is_given(create):
 
 
 def test_junk_on_its_output_breaks_nothing(create):
+    """Output that is not text does not break a call."""
     function = create()
     assert ask(function, do="junk").ok
     assert seen(function)["calls"] == 2
 
 
 def test_what_a_function_started_ends_with_it(create):
+    """Processes that a function started end with its instance."""
     function = create()
     assert ask(function, do="child").ok
     function.close()
@@ -300,6 +309,7 @@ def test_the_memory_of_the_caller_is_not_the_functions(create):
 
 
 def test_hooks_run_around_the_life_of_an_instance(create, tmp_path):
+    """Initializer and pre-stop run once per instance."""
     function = create(initializer="index.initialize", pre_stop="index.pre_stop")
     first = seen(function)["environ"]["INITIALIZED"]
     assert seen(function)["environ"]["INITIALIZED"] == first
@@ -315,8 +325,25 @@ def test_an_initializer_that_fails_fails_the_call(create):
         assert json.loads(result.body)["errorMessage"] == "not today"
 
 
+def test_the_log_of_a_failed_initializer_shows_its_error_only(create):
+    """The log has the initializer's traceback, and no stacks of an instance that was killed."""
+    written = []
+    function = create(initializer="index.broken_initialize", on_output=written.append)
+    result = ask(function)
+    assert "RuntimeError: not today" in result.log
+    assert not re.search("Thread 0x|Current thread", result.log + "".join(written))
+
+
+def test_the_clock_of_an_instance_follows_the_clouds(create, cloud):
+    """A clock that was advanced is ahead in the function too, so that what it wrote before has aged."""
+    function = create()
+    before = seen(function)["now"]
+    cloud.clock.advance(200)
+    assert 200 <= seen(function)["now"] - before < 260
+
+
 def test_instances_up_to_the_limit(create, tmp_path):
-    """One request an instance at a time: a third caller waits for one of two."""
+    """An instance answers one request at a time: a third caller waits for one of two instances."""
     function, results = create(max_instances=2), []
     threads = [threading.Thread(target=lambda: results.append(ask(function, do="slow"))) for _ in range(3)]
     for thread in threads:
@@ -341,6 +368,7 @@ def test_an_idle_instance_is_not_kept_for_ever(create, cloud):
 
 
 def test_changed_code_is_taken_up(create, code):
+    """With `reload`, changed code starts a new instance."""
     function = create(reload=True)
     assert ask(function).cold
     assert not ask(function).cold
@@ -350,7 +378,7 @@ def test_changed_code_is_taken_up(create, code):
 
 
 def test_what_is_not_the_functions_own_code_is_not_watched(create, code):
-    """A virtual environment beside it has thousands of files, and tools write into hidden folders."""
+    """Virtual environments and hidden folders are ignored by `reload`."""
     for folder in ("venv", ".tool"):
         (code / folder / "lib").mkdir(parents=True)
     (code / "venv" / "pyvenv.cfg").touch()
@@ -376,11 +404,13 @@ def test_what_is_not_the_functions_own_code_is_not_watched(create, code):
     ],
 )
 def test_settings_that_cannot_be(create, settings):
+    """Invalid settings are refused with the name of the setting."""
     with pytest.raises(ValueError):
         create(**settings)
 
 
 def test_payloads_have_limits(create):
+    """An asynchronous event of more than 128 KiB is refused; a synchronous one of 1 MiB is not."""
     function = create()
     with pytest.raises(PayloadTooLarge):
         function.invoke_async(b"x" * (128 * 1024 + 1))
@@ -396,7 +426,7 @@ def test_a_reset_ends_instances_whose_keys_are_gone(create, cloud):
 
 
 def test_an_instance_may_call_the_cloud_while_a_reset_ends_it(create, cloud, tmp_path):
-    """Nothing that the call needs is held meanwhile."""
+    """A reset does not hold the lock that a call of the ending instance needs."""
     with alilocal.serve(cloud=cloud) as server:
         url = f"{server.url}/_alilocal"
         ask(create(pre_stop="index.asking_pre_stop", environment={"ASK": f"{url}/queues"}))
@@ -405,6 +435,7 @@ def test_an_instance_may_call_the_cloud_while_a_reset_ends_it(create, cloud, tmp
 
 
 def test_asynchronous_calls_are_repeated_and_told_of(create, cloud):
+    """Failed asynchronous calls are repeated, and the result goes to the destination."""
     cloud.queues.create("failures")
     cloud.topics.create("successes")
     failing = create(name="a", max_async_retry_attempts=2, on_failure="queue:failures")
@@ -465,7 +496,7 @@ def test_a_stream_repeats_what_fails(create, cloud):
 
 
 def test_a_stream_hands_over_asynchronously(create, cloud):
-    """The stream sees success, whatever becomes of the call."""
+    """An asynchronous delivery succeeds even if the call fails later."""
     queue = cloud.queues.create("orders")
     function = create("index.missing", max_async_retry_attempts=0)
     stream = EventStream(cloud, queue="orders", invoke=function, asynchronous=True)
@@ -480,7 +511,7 @@ def test_a_stream_hands_over_asynchronously(create, cloud):
 
 
 def test_no_instance_outlives_a_cloud_that_is_killed(code, tmp_path):
-    """Not even one that is busy."""
+    """Busy instances end too when the cloud's process is killed."""
     script = (
         "import alilocal, json, sys;"
         "cloud = alilocal.LocalCloud();"
@@ -500,7 +531,7 @@ def test_no_instance_outlives_a_cloud_that_is_killed(code, tmp_path):
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_closing_ends_calls_under_way(create, tmp_path, kind):
-    """A call that would go on to its time-out does not keep a cloud from closing."""
+    """Closing a cloud does not wait for a running call."""
     function, event = create(timeout=60), json.dumps({"do": "hang"}).encode()
     caller = threading.Thread(
         target=function.invoke if kind == "sync" else function.invoke_async, args=(event,)
@@ -517,7 +548,7 @@ def test_closing_ends_calls_under_way(create, tmp_path, kind):
 
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_a_trigger_does_not_wait_for_ever(create, cloud, code, monkeypatch, asynchronous):
-    """Its calls end after five minutes, here half a second, whatever the function's time-out."""
+    """A trigger's call ends after the trigger's limit, even if the function's time-out is longer."""
     assert fc_function.TRIGGER_SECONDS == 300
     monkeypatch.setattr(fc_function, "TRIGGER_SECONDS", 0.5)
     (code / "hanging.py").write_text("import time\n\ndef handler(event, context):\n    time.sleep(60)\n")

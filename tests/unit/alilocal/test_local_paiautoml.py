@@ -12,7 +12,7 @@ def created(answer):
 
 
 def test_create_then_get(wire, cloud):
-    """What was created is what Get shows, with an id of the documented form and secrets masked."""
+    """Get returns what was created, with an id of the documented form and masked secrets."""
     tags = [{"Key": "group", "Value": "g 1"}]
     experiment_id = created(
         wire.create(
@@ -40,7 +40,7 @@ def test_create_then_get(wire, cloud):
 
 
 def test_nothing_is_required_at_the_top(wire):
-    """An empty body makes an experiment, for the documentation requires no member of it."""
+    """An empty body creates an experiment, because the documentation requires no member."""
     assert created(wire.create())
 
 
@@ -75,7 +75,7 @@ def test_nothing_is_required_at_the_top(wire):
     ],
 )
 def test_invalid_input_is_refused(wire, cloud, members, told):
-    """What the documentation forbids is INVALID_INPUT_PARAMS, and nothing is created."""
+    """Input that the documentation forbids is INVALID_INPUT_PARAMS, and creates nothing."""
     answer = wire.create(**members)
     assert answer.status_code == 200
     assert answer.json()["Code"] == "INVALID_INPUT_PARAMS"
@@ -85,13 +85,13 @@ def test_invalid_input_is_refused(wire, cloud, members, told):
 
 @pytest.mark.parametrize("data", [b"[]", b"{", b"\xff", b'{"Name":NaN}', b"[" * 100_000])
 def test_a_body_that_is_no_object_is_refused(wire, data):
-    """A body that is not a JSON object is answered, not crashed on."""
+    """A body that is not a JSON object is INVALID_INPUT_PARAMS."""
     answer = wire.pai("POST", "/api/automl/v1/hpo/experiment", "CreateHpoExperiment", data=data)
     assert answer.json()["Code"] == "INVALID_INPUT_PARAMS"
 
 
 def test_half_a_surrogate_pair_is_survived(wire):
-    """A name that UTF-8 cannot carry back is replaced, not crashed on."""
+    """Half a surrogate pair in a name is replaced in the answer."""
     data = b'{"Name":"\\ud800"}'
     answer = wire.pai("POST", "/api/automl/v1/hpo/experiment", "CreateHpoExperiment", data=data)
     assert wire.get(answer.json()["ExperimentId"]).json()["Name"] == "?"
@@ -111,7 +111,7 @@ def test_behaviour_shapes_errors_and_successes(wire, cloud):
 
 
 def test_tags_can_be_dropped_or_refused(wire, cloud):
-    """A service that drops or refuses tags can be had."""
+    """A switch makes the service drop or refuse tags."""
     tag = [{"Key": "k", "Value": "v"}]
     cloud.behaviour.create_tags = "dropped"
     assert wire.get(created(wire.create(Tag=tag))).json()["Tags"] == []
@@ -167,7 +167,7 @@ def test_list_filters_and_pages(wire, cloud):
 
 
 def test_lists_may_be_otherwise(wire, cloud):
-    """What the documentation leaves open of a list is as its switch says."""
+    """Each switch of ListHpoExperiments changes the list as it says."""
     one, two = ({"Key": "n", "Value": number} for number in "12")
     first = created(wire.create(Name="alpha", Tag=[one]))
     second = created(wire.create(Name="alpha two", Tag=[two]))
@@ -189,13 +189,18 @@ def test_lists_may_be_otherwise(wire, cloud):
     behaviour.large_page = "clamped"
     page = wire.list(PageSize=3).json()
     assert (len(page["Experiments"]), page["TotalCount"]) == (2, 3)
+    behaviour.listing_total_offset = 1
+    assert wire.list().json()["TotalCount"] == 4
+    behaviour.listing_total_offset = -100
+    assert wire.list().json()["TotalCount"] == 0
+    behaviour.listing_total_offset = 0
     behaviour.total_count = "page"
     assert wire.list(PageSize=3).json()["TotalCount"] == 2
     assert len(wire.list(PageSize=3, PageNumber=2).json()["Experiments"]) == 1
 
 
 def test_calls_may_be_otherwise(wire, cloud):
-    """So is what it leaves open of other calls."""
+    """Each switch of the other operations changes them as it says."""
     path = "/api/automl/v1/hpo/experiment"
     assert created(wire.create(ClientToken="t"))
     assert wire.pai("POST", path, "GetHpoExperiment", body={}).status_code == 404
@@ -239,7 +244,7 @@ def test_list_filters_by_creation_time(wire, cloud):
     ],
 )
 def test_list_refuses_nonsense(wire, query):
-    """A parameter that cannot be understood is INVALID_INPUT_PARAMS."""
+    """An invalid parameter is INVALID_INPUT_PARAMS."""
     assert wire.list(**query).json()["Code"] == "INVALID_INPUT_PARAMS"
 
 
@@ -254,7 +259,7 @@ def test_list_shows_configuration_on_request(wire):
 
 
 def test_new_experiments_may_show_late(wire, cloud):
-    """With a lag, List and Get do not know a new experiment until it is over."""
+    """With `list_lag_seconds`, List and Get do not return a new experiment until then."""
     cloud.behaviour.list_lag_seconds = 30
     experiment_id = created(wire.create())
     assert wire.list().json()["TotalCount"] == 0
@@ -265,7 +270,7 @@ def test_new_experiments_may_show_late(wire, cloud):
 
 
 def test_status_walks_with_the_clock(wire, cloud):
-    """CREATED, WAITING, RUNNING and FINISHED follow from the cloud's time alone."""
+    """CREATED, WAITING, RUNNING and FINISHED depend only on the cloud's time."""
     experiment_id = created(wire.create())
     seen = []
     for _ in range(5):
@@ -289,7 +294,7 @@ def test_stop_ends_an_experiment(wire, cloud):
 
 
 def test_delete_hides_an_experiment(wire, cloud):
-    """A deleted experiment is gone for Get, List and a second delete, but stays open to inspection."""
+    """Get, List and a second delete do not find a deleted experiment; `cloud.experiments` has it."""
     experiment_id = created(wire.create())
     assert "Code" not in wire.put(experiment_id, "delete").json()
     assert wire.get(experiment_id).json()["Code"] == "INVALID_USER_OR_EXP"
@@ -312,19 +317,19 @@ def test_private_experiments_are_private(wire, cloud):
 
 
 def test_equal_names_make_two_experiments(wire):
-    """Nothing makes a create idempotent: neither name nor tag nor description."""
+    """A create is not idempotent: equal names make two experiments."""
     assert created(wire.create(Name="same")) != created(wire.create(Name="same"))
 
 
 def test_other_operations_say_that_they_are_not_here(wire):
-    """An operation that only the real cloud has is answered in the service's form, by name."""
+    """An unsupported operation gets an error in the service's form that names it."""
     answer = wire.pai("GET", "/api/automl/v1/autofe/experiment/sABC", "GetAutofeExperiment")
     assert answer.json()["Code"] == "UNSUPPORTED_OPERATION"
     assert "GetAutofeExperiment" in answer.json()["Message"]
 
 
 def test_unknown_paths_and_actions(wire):
-    """A path that does not exist is InvalidApi.NotFound, an action of another path InvalidAction.NotFound."""
+    """An unknown path is InvalidApi.NotFound, the action of another path InvalidAction.NotFound."""
     unknown = wire.pai("GET", "/api/automl/v1/nothing", "ListHpoExperiments")
     assert (unknown.status_code, unknown.json()["Code"]) == (404, "InvalidApi.NotFound")
     other = wire.pai("GET", "/api/automl/v1/hpo/experiments", "CreateHpoExperiment")
@@ -337,6 +342,6 @@ def test_ids_in_the_path_are_decoded(wire):
 
 
 def test_every_answer_carries_its_request_id(wire, cloud):
-    """The request id of the body stands in the header and in the log."""
+    """The body's request id is also in the header and in the log."""
     answer = wire.list()
     assert answer.json()["RequestId"] == answer.headers["x-acs-request-id"] == cloud.requests[-1].request_id

@@ -1,4 +1,4 @@
-"""RAM: what a policy allows is done, everything else is refused in each service's own form."""
+"""RAM: a call is allowed by a policy, or refused in each service's own form."""
 
 import json
 
@@ -50,6 +50,7 @@ QUEUE = "acs:mns:cn-local:1000000000000001:/queues/orders/messages"
     ],
 )
 def test_evaluation(statements, allowed):
+    """A call is allowed if a statement allows it and none denies it; names and wildcards match as in RAM."""
     rules = [Policy.parse(policy(*statements))]
     assert permits(rules, Permission(("mns:SendMessage",), (QUEUE,))) is allowed
 
@@ -68,7 +69,7 @@ RULES = st.lists(st.tuples(st.booleans(), ACTIONS), max_size=5)
 
 @given(RULES, RULES, st.sampled_from(["a:One", "a:Two", "b:One"]))
 def test_more_policies_never_undo_a_deny(first, second, action):
-    """Order and division into policies mean nothing; a Deny stands; nothing is allowed that nobody allows."""
+    """Order and grouping of statements do not matter, a Deny wins, and nothing is allowed by default."""
 
     def parsed(rules):
         return Policy.parse(policy(*(allow(name) if allows else deny(name) for allows, name in rules)))
@@ -105,7 +106,7 @@ def test_a_bad_policy_is_refused_with_its_place(document, place):
 
 @pytest.fixture
 def least(cloud, wire):
-    """A caller who may send to one queue, create experiments, and read one table."""
+    """A caller that may send to one queue, create experiments and read one table."""
     cloud.queues.create("orders")
     cloud.queues.create("other")
     cloud.credentials.register(
@@ -153,13 +154,14 @@ def test_pai_refuses_what_is_not_allowed(least):
 
 
 def detail_of(wire, **options):
-    """What the gateway tells a caller with these rights who may not list."""
+    """Return the details that the gateway shows to a caller with these policies."""
     wire.cloud.credentials.register("key", "secret", user_id="7", **options)
     wire.key = ("key", "secret")
     return wire.list().json()["AccessDeniedDetail"]
 
 
 def test_the_gateway_tells_what_is_lacking(cloud, wire):
+    """The gateway says which permission is missing, and why."""
     told = detail_of(wire, policy=policy(allow("mns:*")))
     assert told == {
         "AuthAction": "paiautoml:ListHpoExperiments",
@@ -181,13 +183,14 @@ def test_the_gateway_tells_what_is_lacking(cloud, wire):
 
 
 def test_a_refusal_comes_before_the_look(least):
-    """One who may not read learns nothing of what is there."""
+    """A caller without permission cannot find out whether a resource exists."""
     made = least.create(HpoExperimentConfiguration=CONFIGURATION).json()["ExperimentId"]
     there, missing = least.get(made).json(), least.get("sAAAAAA").json()
     assert there["Code"] == missing["Code"] == "Forbidden.RAM"
 
 
 def test_policies_outlive_a_snapshot(least):
+    """A snapshot contains the policies of keys."""
     document = json.loads(json.dumps(least.cloud.snapshot()))
     least.cloud.load(document)
     assert least.smq("POST", "/queues/other/messages", SENT).status_code == 403

@@ -1,4 +1,4 @@
-"""The local cloud's README is true."""
+"""The local cloud's README agrees with the code."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import get_args
 import mns.account
 
 import alilocal
-from alilocal.core.behaviour import Behaviour
 from alilocal.core.faults import Kind
+from alilocal.services import Behaviour
 
 README = (Path(__file__).parents[3] / "infra" / "alilocal" / "README.md").read_text()
 
@@ -23,13 +23,13 @@ def table_after(heading):
 
 
 def test_every_switch_is_explained_with_its_default():
-    """The table of switches is the list of switches."""
+    """The table lists all switches with their defaults."""
     shown = {row[0].strip("`"): row[1].strip("`").replace('"', "'") for row in table_after("Choose")}
     assert shown == {switch.name: repr(switch.default) for switch in fields(Behaviour)}
 
 
 def test_every_kind_of_fault_is_explained():
-    """The table of kinds is the list of kinds."""
+    """The table lists all kinds of faults."""
     shown = [name for row in table_after("Let") for name in re.findall(r"`(\w+)`", row[0])]
     assert sorted(shown) == sorted(get_args(Kind))
 
@@ -43,13 +43,13 @@ def test_what_it_shows_is_there():
 
 
 def test_public_names():
-    """What is exported is sorted and there."""
+    """All exported names exist and are sorted."""
     assert alilocal.__all__ == sorted(alilocal.__all__)
     assert all(hasattr(alilocal, name) for name in alilocal.__all__)
 
 
 def run_my_code(session, endpoint, key, secret):
-    """What the first example tests: takes the message and creates an experiment."""
+    """The code that the first example tests: it takes the message and creates an experiment."""
     from localwire import CONFIGURATION, Wire, read
 
     wire = Wire(alilocal.LocalCloud(), session, endpoint)
@@ -60,7 +60,7 @@ def run_my_code(session, endpoint, key, secret):
 
 
 def test_its_examples_run(tmp_path, monkeypatch):
-    """Every block of Python, in the order in which they stand."""
+    """All blocks of Python run, in their order."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "function").mkdir()
     (tmp_path / "function/index.py").write_text("def handler(event, context):\n    return 'done'\n")

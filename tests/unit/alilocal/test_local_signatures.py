@@ -1,4 +1,4 @@
-"""Both signature schemes: the published vectors, and every way to be refused."""
+"""Both signature schemes: the published vectors, and every error."""
 
 import hashlib
 from email.utils import formatdate
@@ -6,8 +6,9 @@ from email.utils import formatdate
 import pytest
 from localwire import read
 
-from alilocal.core import acs3, mnsv2
+from alilocal.core import acs3
 from alilocal.core.http import Request
+from alilocal.smq import signature as mnsv2
 
 EMPTY = hashlib.sha256(b"").hexdigest()
 COMMON = {
@@ -79,7 +80,7 @@ def test_acs3_vectors(method, target, body, action, extra, expected):
 
 
 def test_acs3_official_example():
-    """The worked example of the documentation comes out."""
+    """The worked example of the documentation gives the documented signature."""
     headers = {
         "host": "ecs.cn-shanghai.aliyuncs.com",
         "x-acs-action": "RunInstances",
@@ -149,7 +150,7 @@ def test_mns_vectors(secret, method, target, headers, expected):
     ],
 )
 def test_acs3_refusals(wire, cloud, changes, status, code):
-    """Each defect has the gateway's own code, in the gateway's own body."""
+    """Each defect has the gateway's own code, in the gateway's form."""
     answer = wire.pai("GET", "/api/automl/v1/hpo/experiments", "ListHpoExperiments", **changes)
     assert (answer.status_code, answer.json()["Code"]) == (status, code)
     assert set(answer.json()) == {"RequestId", "HostId", "Code", "Message", "Recommend"}
@@ -157,7 +158,7 @@ def test_acs3_refusals(wire, cloud, changes, status, code):
 
 
 def test_acs3_nonce_is_used_once(wire):
-    """A request that is sent again as it is, is refused."""
+    """A request that is sent a second time unchanged is refused."""
     first = wire.pai("GET", "/api/automl/v1/hpo/experiments", "ListHpoExperiments", x_acs_signature_nonce="n")
     again = wire.pai("GET", "/api/automl/v1/hpo/experiments", "ListHpoExperiments", x_acs_signature_nonce="n")
     assert first.status_code == 200
@@ -165,15 +166,27 @@ def test_acs3_nonce_is_used_once(wire):
 
 
 def test_acs3_forgets_old_nonces(wire, cloud):
-    """A nonce is remembered only while its request could be repeated."""
+    """A nonce is remembered for as long as the switch says, and with 0 not at all."""
     target = "/api/automl/v1/hpo/experiments"
-    assert wire.pai("GET", target, "ListHpoExperiments", x_acs_signature_nonce="n").ok
-    cloud.clock.advance(1801)
-    assert wire.pai("GET", target, "ListHpoExperiments", x_acs_signature_nonce="n").ok
+
+    def is_accepted():
+        return wire.pai("GET", target, "ListHpoExperiments", x_acs_signature_nonce="n").ok
+
+    assert is_accepted()
+    cloud.clock.advance(899)
+    assert not is_accepted()
+    cloud.clock.advance(1)
+    assert is_accepted()
+    cloud.behaviour.nonce_memory_seconds = 1860
+    cloud.clock.advance(1859)
+    assert not is_accepted()
+    cloud.behaviour.nonce_memory_seconds = 0
+    assert is_accepted()
+    assert is_accepted()
 
 
 def test_acs3_unknown_and_disabled_keys(wire, cloud):
-    """A key that does not exist and one that is switched off are told apart."""
+    """An unknown key and a disabled key have different codes."""
     wire.key = ("nobody", "s")
     assert wire.list().json()["Code"] == "InvalidAccessKeyId.NotFound"
     assert wire.list().status_code == 404
@@ -182,7 +195,7 @@ def test_acs3_unknown_and_disabled_keys(wire, cloud):
 
 
 def test_acs3_malformed_authorization(wire):
-    """No header, another algorithm and a mutilated header are told apart."""
+    """A missing header, another algorithm and a malformed header have different codes."""
     headers = {"host": wire.host, "x-acs-action": "ListHpoExperiments"}
     target = "/api/automl/v1/hpo/experiments"
     assert wire.send("GET", target, dict(headers)).json()["Code"] == "IncompleteSignature"
@@ -195,14 +208,13 @@ def test_acs3_malformed_authorization(wire):
 
 
 def test_gateway_errors_in_lower_case(wire, cloud):
-    """Some gateways spell the members of an error in lower case; that can be had."""
+    """A switch makes the gateway's error members begin with lower-case letters."""
     cloud.behaviour.error_keys = "lower"
     assert wire.pai("GET", "/api/automl/v1/none", "X").json()["code"] == "InvalidApi.NotFound"
 
 
 def test_security_tokens(wire, cloud):
-    """The standing key works with and without its token; one registered with a token needs it, until it
-    expires."""
+    """The cloud's own key works with and without its token; a key with a required token needs it until it expires."""
     wire.token = cloud.security_token
     assert wire.list().ok
     assert wire.smq("GET", "/queues").ok
@@ -239,18 +251,19 @@ def test_mns_refusals(wire, changes, status, code):
 
 @pytest.mark.parametrize("status", [408, 400])
 def test_the_status_of_an_expired_mns_request(cloud, wire, status):
+    """The HTTP status of TimeExpired is a switch."""
     cloud.behaviour.time_expired_status = status
     answer = wire.smq("GET", "/queues", Date="Mon, 01 Jan 2001 00:00:00 GMT")
     assert (answer.status_code, read(answer)["Code"]) == (status, "TimeExpired")
 
 
 def test_mns_accepts_the_other_date_header(wire):
-    """x-mns-date stands in for Date, and fills its place in what is signed."""
+    """x-mns-date replaces Date, also in the signed text."""
     assert wire.smq("GET", "/queues", Date=None, x_mns_date=formatdate(usegmt=True)).ok
 
 
 def test_mns_malformed_authorization(wire):
-    """No header and one of another scheme are told apart; an unknown key is refused."""
+    """A missing header and one of another scheme have different codes; an unknown key is refused."""
     headers = {"x-mns-version": "2015-06-06"}
     assert read(wire.send("GET", "/queues", dict(headers)))["Code"] == "MissingAuthorizationHeader"
     other = {**headers, "Authorization": "MQS a:b"}
@@ -260,6 +273,6 @@ def test_mns_malformed_authorization(wire):
 
 
 def test_advancing_the_clock_does_not_age_requests(wire, cloud):
-    """A client whose clock does not follow the cloud's is still taken."""
+    """A client whose clock does not follow the advanced clock is still accepted."""
     cloud.clock.advance(100_000)
     assert wire.smq("GET", "/queues", Date=formatdate(usegmt=True)).ok

@@ -1,20 +1,23 @@
-"""SMQ of the local cloud, in-process and over HTTP: what the vendor's SDK cannot show."""
+"""SMQ of the local cloud, in-process and over HTTP: what the vendor's SDK cannot send."""
 
 from __future__ import annotations
 
 import contextlib
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from localwire import NAMESPACE, read, xml
+from localwire import NAMESPACE, StandingTime, read, xml
 
 import alilocal
 from alilocal.core.http import ServiceError
 from alilocal.smq.errors import MalformedXml
 from alilocal.smq.message import Outgoing
 from alilocal.smq.topic import SubscriptionAttributes
+from alilocal.smq.wire import text_of
 from alilocal.smq.xml import build, is_carriable, parse
+from support.budget import examples
 
 
 @pytest.fixture
@@ -35,9 +38,23 @@ BOMB = (
 @pytest.mark.parametrize(
     "body",
     [
+        "<Message><MessageBody>x</MessageBody></Message>",
+        f'<mns:Message xmlns:mns="{NAMESPACE}"><mns:MessageBody>x</mns:MessageBody></mns:Message>',
+        f'<Message xmlns="{NAMESPACE.rstrip("/")}"><MessageBody>x</MessageBody></Message>',
+    ],
+)
+def test_a_namespace_may_be_missing_or_have_a_prefix(wire, queue, body):
+    """Clients write SMQ's namespace as the default one, with a prefix, or not at all."""
+    assert wire.smq("POST", "/queues/q/messages", body).status_code == 201
+    assert [message.body for message in queue.messages] == ["x"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
         "",
         "not xml",
-        "<Message><MessageBody>no namespace</MessageBody></Message>",
+        '<Message xmlns="http://example.com/"><MessageBody>another namespace</MessageBody></Message>',
         xml("Other", MessageBody="x"),
         xml("Message", MessageBody="x") + "trailing",
         BOMB,
@@ -73,13 +90,13 @@ def test_messages_out_of_range_are_refused(wire, queue, members):
 
 
 def test_the_largest_body_is_taken(wire, queue):
-    """The limit counts bytes on the wire: 65,536 of them pass."""
+    """The limit counts bytes on the wire: 65,536 of them are accepted."""
     assert wire.smq("POST", "/queues/q/messages", xml("Message", MessageBody="é" * 32_768)).status_code == 201
 
 
 @pytest.mark.parametrize("status", [500, 400, 404])
 def test_the_status_of_a_batch_that_failed_in_part(cloud, wire, queue, status):
-    """`partial_batch_status` tells; what could be sent is sent."""
+    """`partial_batch_status` is the status; valid messages are sent."""
     bad = "<Message><MessageBody>bad</MessageBody><DelaySeconds>-1</DelaySeconds></Message>"
     messages = f"<Message><MessageBody>good</MessageBody></Message>{bad}"
     cloud.behaviour.partial_batch_status = status
@@ -89,7 +106,7 @@ def test_the_status_of_a_batch_that_failed_in_part(cloud, wire, queue, status):
 
 
 def test_a_batch_has_limits(wire, queue):
-    """No more than 16 messages, at least one, and 64 KiB in all."""
+    """A batch has 1 to 16 messages, and 64 KiB in total."""
 
     def batch(count, size=1):
         one = f"<Message><MessageBody>{'x' * size}</MessageBody></Message>"
@@ -117,7 +134,7 @@ def test_a_batch_has_limits(wire, queue):
     ],
 )
 def test_names_are_checked(wire, target, expected):
-    """Letters, digits and hyphens, up to 120 of them."""
+    """Names have letters, digits and hyphens, up to 120 of them."""
     assert code(wire.smq("PUT", target)) == (400, expected)
 
 
@@ -140,7 +157,7 @@ def test_queue_attributes_are_checked(wire, cloud, members):
 
 
 def test_unknown_paths(wire):
-    """A path or method that SMQ does not have is InvalidRequestURL."""
+    """An unknown path or method is InvalidRequestURL."""
     assert code(wire.smq("GET", "/queues/q/other")) == (400, "InvalidRequestURL")
     assert code(wire.smq("PATCH", "/queues/q")) == (400, "InvalidRequestURL")
     assert code(wire.smq("GET", "/?other=true")) == (400, "InvalidRequestURL")
@@ -165,7 +182,7 @@ def test_change_visibility_in_either_spelling(wire, queue):
 
 
 def test_success_codes_and_location(wire):
-    """A create answers 201, its repetition 204, both with the resource's URL on the caller's host."""
+    """A create is 201 and its repetition 204, both with the resource's URL on the caller's host."""
     for path in ("/queues/q", "/topics/t"):
         first, second = wire.smq("PUT", path), wire.smq("PUT", path)
         assert (first.status_code, second.status_code) == (201, 204)
@@ -183,11 +200,40 @@ def test_lists_with_meta(wire, cloud, queue):
 
 
 def test_deleting_what_is_missing(wire, cloud):
-    """Whether it is an error is a switch."""
+    """Deleting a missing resource succeeds, or is an error if a switch says so."""
     targets = ("/queues/q", "/topics/t", "/topics/t/subscriptions/s")
-    assert [wire.smq("DELETE", target).status_code for target in targets] == [404, 404, 404]
-    cloud.behaviour.delete_missing = "accepted"
     assert [wire.smq("DELETE", target).status_code for target in targets] == [204, 204, 204]
+    cloud.behaviour.delete_missing = "refused"
+    assert [wire.smq("DELETE", target).status_code for target in targets] == [404, 404, 404]
+
+
+def test_attributes_that_a_call_leaves_out_are_kept(wire, cloud, queue):
+    """A call that sets some attributes changes no others; an empty element clears the account's bucket."""
+    cloud.topics.create("t")
+    wire.smq("PUT", "/?accountmeta=true", xml("Account", LoggingBucket="logs"))
+    for document in (xml("Account"), "<Account><Other>1</Other></Account>"):
+        wire.smq("PUT", "/?accountmeta=true", document)
+        assert read(wire.smq("GET", "/?accountmeta=true"))["LoggingBucket"] == "logs"
+    wire.smq("PUT", "/?accountmeta=true", xml("Account", LoggingBucket=""))
+    assert not read(wire.smq("GET", "/?accountmeta=true"))["LoggingBucket"]
+    for path, root in (("/queues/q", "Queue"), ("/topics/t", "Topic")):
+        wire.smq("PUT", f"{path}?metaoverride=true", xml(root, LoggingEnabled="True"))
+        wire.smq("PUT", f"{path}?metaoverride=true", xml(root, MaximumMessageSize="2048"))
+        shown = read(wire.smq("GET", path))
+        assert (shown["LoggingEnabled"], shown["MaximumMessageSize"]) == ("True", "2048")
+
+
+def test_user_properties_come_last(wire, queue):
+    """Some readers skip everything behind the user properties, so that they are the last element."""
+    properties = "".join(
+        f"<{kind}><{item}><Name>n</Name><Value>v</Value><Type>STRING</Type></{item}></{kind}>"
+        for kind, item in (("UserProperties", "PropertyValue"), ("SystemProperties", "SystemPropertyValue"))
+    )
+    wire.smq("POST", "/queues/q/messages", f"<Message><MessageBody>x</MessageBody>{properties}</Message>")
+    for query in ("peekonly=true", "peekonly=true&numOfMessages=1", "numOfMessages=1"):
+        found = ElementTree.fromstring(wire.smq("GET", f"/queues/q/messages?{query}").content)
+        message = found if found.tag.endswith("}Message") else found[0]
+        assert [one.tag.rpartition("}")[2] for one in message][-2:] == ["SystemProperties", "UserProperties"]
 
 
 def test_priority_then_age(queue):
@@ -198,7 +244,7 @@ def test_priority_then_age(queue):
 
 
 def test_retention(cloud):
-    """A message that is older than the retention period is gone, received or not."""
+    """A message older than the retention period is deleted, whether or not it was received."""
     queue = cloud.queues.create("q", message_retention_period=60)
     queue.send("old")
     cloud.clock.advance(59)
@@ -209,7 +255,7 @@ def test_retention(cloud):
 
 
 def test_message_states(cloud, queue):
-    """Active, inactive and delayed follow the clock; purging empties the queue."""
+    """The states active, inactive and delayed follow the clock; purging empties the queue."""
     queue.send("a")
     queue.send("b", delay_seconds=10)
     queue.receive(1)
@@ -225,7 +271,7 @@ def test_message_states(cloud, queue):
 
 @pytest.mark.parametrize("dead_letter_id", ["new", "kept"])
 def test_dead_letters(wire, cloud, queue, dead_letter_id):
-    """After so many receives in vain a message moves, marked with its origin, its age unchanged."""
+    """After the given number of receives a message moves, marked with its origin; its age does not change."""
     cloud.behaviour.dead_letter_id = dead_letter_id
     dead = cloud.queues.create("dead")
     queue.dead_letter("dead", 2)
@@ -243,7 +289,7 @@ def test_dead_letters(wire, cloud, queue, dead_letter_id):
 
 
 def test_a_dead_letter_keeps_its_age(cloud, queue):
-    """It is gone when it is as old as the dead-letter queue keeps messages, whatever came there before it."""
+    """A dead letter expires by its own age, in whatever order dead letters arrive."""
     dead = cloud.queues.create("dead", message_retention_period=100)
     queue.dead_letter("dead", 1)
     queue.send("old")
@@ -257,7 +303,7 @@ def test_a_dead_letter_keeps_its_age(cloud, queue):
 
 
 def test_dead_letter_policies_that_make_no_sense(queue):
-    """A queue is not its own dead-letter queue, and the count is positive."""
+    """A queue cannot be its own dead-letter queue, and the count must be positive."""
     with pytest.raises(ValueError, match="another"):
         queue.dead_letter("q", 3)
     with pytest.raises(ValueError, match="at least 1"):
@@ -265,7 +311,7 @@ def test_dead_letter_policies_that_make_no_sense(queue):
 
 
 def test_python_senders_are_held_to_the_wire(queue):
-    """What XML could not have carried cannot be put in from Python either."""
+    """A body that XML cannot carry is refused from Python too."""
     for body in ("", "a\x00b", "x" * 65_537, "\ud800"):
         with pytest.raises(ServiceError):
             queue.send(body)
@@ -273,7 +319,7 @@ def test_python_senders_are_held_to_the_wire(queue):
 
 
 def test_a_queue_deleted_under_its_subscription(cloud):
-    """What cannot be delivered is counted on the subscription, and the publisher is not troubled."""
+    """A message that cannot be delivered is counted on the subscription, and publishing succeeds."""
     queue = cloud.queues.create("q")
     topic = cloud.topics.create("t")
     subscription, _ = cloud.topics.subscribe("t", "s", SubscriptionAttributes(queue.resource))
@@ -288,10 +334,10 @@ TEXT = st.text().filter(is_carriable)
 
 @given(TEXT, TEXT)
 def test_xml_goes_there_and_back(one, other):
-    """Whatever XML can carry is read as it was written, carriage returns and markup included."""
+    """Every text that XML can carry is read as it was written, carriage returns and markup included."""
     element = parse(build("R", [("A", one), ("L", [("B", other)])]), "R")
-    assert element.get("A") == (one or None)
-    assert element.child("L").get("B") == (other or None)
+    assert text_of(element, "A") == (one or None)
+    assert text_of(element.find("L"), "B") == (other or None)
 
 
 @given(
@@ -299,13 +345,13 @@ def test_xml_goes_there_and_back(one, other):
     | st.text(max_size=200).map(lambda text: xml("R", A=text).encode("utf-8", "ignore"))
 )
 def test_xml_of_any_kind_is_parsed_or_refused(data):
-    """No input makes the parser fail in another way than MalformedXML."""
+    """No input makes the parser raise anything but MalformedXml."""
     with contextlib.suppress(MalformedXml):
-        assert parse(data, "R").name == "R"
+        assert parse(data, "R").tag == "R"
 
 
 class _Model:
-    """What a queue must do, written the plain way."""
+    """What a queue must do, in the simplest code."""
 
     def __init__(self):
         self.messages = {}
@@ -327,16 +373,11 @@ STEPS = st.lists(
 )
 
 
-class _Frozen:
-    def now(self):
-        return 1_800_000_000.0
-
-
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(STEPS)
 def test_a_queue_agrees_with_a_plain_model(steps):
-    """Any sequence of calls leaves visible, hidden and deleted what a plain model says."""
-    with alilocal.LocalCloud(seed=1, clock=_Frozen()) as cloud:
+    """After any sequence of calls the queue agrees with the model."""
+    with alilocal.LocalCloud(seed=1, clock=StandingTime()) as cloud:
         queue = cloud.queues.create("q", visibility_timeout=2)
         model = _Model()
         for step, number in steps:

@@ -1,4 +1,4 @@
-"""Snapshots: all state comes back, as JSON text, and a bad document changes nothing."""
+"""Snapshots: all state is restored from JSON text, and an invalid document changes nothing."""
 
 import json
 import stat
@@ -9,25 +9,19 @@ import pytest
 import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from localwire import CONFIGURATION, Wire
+from localwire import CONFIGURATION, StandingTime, Wire
 
 import alilocal
+from alilocal.control.history import Histories
+from alilocal.core.requestlog import LoggedRequest
 from alilocal.core.snapshot import BadSnapshot
+from alilocal.eventstream import EventStream
 from alilocal.smq.message import Outgoing
 from alilocal.smq.topic import SubscriptionAttributes
 from alilocal.statedir import FILE, StateDir, StateInUse
 from alilocal.tablestore.model import BINARY, INTEGER, STRING, Options
 from alilocal.tablestore.plainbuffer import Cell
-
-
-class Now:
-    """A clock that stands."""
-
-    def __init__(self, at=1_700_000_000.0):
-        self.at = at
-
-    def now(self):
-        return self.at
+from support.budget import examples
 
 
 def through_text(document):
@@ -48,7 +42,7 @@ def create(cloud, name):
 
 
 def busy(cloud):
-    """Something of everything."""
+    """A cloud with some of every kind of state."""
     queue = cloud.queues.create("orders", visibility_timeout=60)
     cloud.queues.create("dead")
     queue.dead_letter("dead", 2)
@@ -74,7 +68,11 @@ def busy(cloud):
 
 
 def test_everything_comes_back():
-    with alilocal.LocalCloud(seed=1, clock=Now()) as cloud, alilocal.LocalCloud(seed=1, clock=Now()) as other:
+    """A loaded cloud has all state of the snapshot."""
+    with (
+        alilocal.LocalCloud(seed=1, clock=StandingTime()) as cloud,
+        alilocal.LocalCloud(seed=1, clock=StandingTime()) as other,
+    ):
         message, _ = busy(cloud)
         document = through_text(cloud.snapshot())
         other.load(document)
@@ -93,7 +91,7 @@ def test_everything_comes_back():
 
 
 def test_a_seeded_sequence_goes_on():
-    """No id comes twice in a cloud that is loaded again and again."""
+    """Loading a snapshot continues the sequence of ids, so that none repeats."""
     document, seen = None, set()
     for _ in range(3):
         with alilocal.LocalCloud(seed=3) as cloud:
@@ -109,8 +107,11 @@ def test_a_seeded_sequence_goes_on():
 
 
 def test_messages_that_came_back_can_be_followed():
-    """What is in the queues again is listed, and can be delivered again."""
-    with alilocal.LocalCloud(clock=Now()) as cloud, alilocal.LocalCloud(clock=Now()) as other:
+    """Loaded messages are listed and can be delivered again."""
+    with (
+        alilocal.LocalCloud(clock=StandingTime()) as cloud,
+        alilocal.LocalCloud(clock=StandingTime()) as other,
+    ):
         busy(cloud)
         other.load(through_text(cloud.snapshot()))
         there = {message_id for queue in other.queues for message_id in queue.states()}
@@ -122,10 +123,13 @@ def test_messages_that_came_back_can_be_followed():
 
 
 def test_the_clock_goes_on_from_the_snapshot():
-    with alilocal.LocalCloud(clock=Now(1000.0)) as cloud:
+    with alilocal.LocalCloud(clock=StandingTime(1000.0)) as cloud:
         cloud.clock.advance(50)
         document = cloud.snapshot()
-    with alilocal.LocalCloud(clock=Now(5.0)) as earlier, alilocal.LocalCloud(clock=Now(2000.0)) as later:
+    with (
+        alilocal.LocalCloud(clock=StandingTime(5.0)) as earlier,
+        alilocal.LocalCloud(clock=StandingTime(2000.0)) as later,
+    ):
         earlier.load(document)
         later.load(document)
         assert earlier.clock.now() == 1050.0
@@ -158,23 +162,23 @@ def places(document, path=()):
         yield from places(value, (*path, name))
 
 
-with alilocal.LocalCloud(seed=1, clock=Now()) as _cloud:
+with alilocal.LocalCloud(seed=1, clock=StandingTime()) as _cloud:
     busy(_cloud)
     GOOD = through_text(_cloud.snapshot())
     GOOD["ids"] = {}
     PLACES = [path for path in places(GOOD) if path]
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(70))
 @given(st.sampled_from(PLACES), DOCUMENTS)
 def test_a_bad_document_changes_nothing(path, value):
-    """Whatever stands in whatever place: it is loaded as a whole, or refused with its place and forgotten."""
+    """An invalid value anywhere in a document is refused with its place, and nothing changes."""
     document = through_text(GOOD)
     holder = document
     for name in path[:-1]:
         holder = holder[name]
     holder[path[-1]] = value
-    with alilocal.LocalCloud(clock=Now()) as cloud:
+    with alilocal.LocalCloud(clock=StandingTime()) as cloud:
         cloud.queues.create("kept").send("body")
         before = through_text(cloud.snapshot())
         try:
@@ -199,6 +203,7 @@ def test_a_time_that_no_clock_shows_is_refused(member, value):
 
 @pytest.mark.parametrize("document", [{}, {"alilocal": 2}, {"alilocal": 1}])
 def test_what_is_no_snapshot_is_refused(document):
+    """A document of another form is refused."""
     with alilocal.LocalCloud() as cloud, pytest.raises(BadSnapshot):
         cloud.load(document)
 
@@ -250,7 +255,7 @@ def test_a_file_that_is_no_state_is_left_alone(tmp_path, text):
 
 
 def test_a_killed_server_keeps_what_was_saved(tmp_path):
-    """SIGKILL after the state was seen on the disk: the next server has it."""
+    """After SIGKILL the next server has the state that was written to the disk."""
     program = [sys.executable, "-m", "alilocal", "--port", "0", "--state", str(tmp_path)]
     with subprocess.Popen(program, stdout=subprocess.PIPE) as process:
         told = json.loads(process.stdout.readline())
@@ -267,3 +272,26 @@ def test_a_killed_server_keeps_what_was_saved(tmp_path):
             process.kill()
     with alilocal.LocalCloud() as cloud, StateDir(cloud, tmp_path):
         assert "orders" in cloud.queues
+
+
+def test_a_folder_keeps_what_the_console_shows(tmp_path):
+    """After a restart a message that is done has its history: deliveries, calls, and when it was sent."""
+
+    def start(cloud):
+        if "q" not in cloud.queues:
+            cloud.queues.create("q")
+        stream = EventStream(cloud, queue="q", invoke=lambda event: None)
+        stream.start()
+        return stream
+
+    with alilocal.LocalCloud() as cloud, StateDir(cloud, tmp_path):
+        stream = start(cloud)
+        sent = cloud.queues.get("q").send("body")
+        assert stream.wait_idle()
+        cloud.requests.add(LoggedRequest("smq", "SendMessage", 201, None, "r", 1.0, keys=frozenset({"q"})))
+        before = Histories(cloud).find(sent)
+        calls = list(cloud.requests)
+    with alilocal.LocalCloud() as cloud, StateDir(cloud, tmp_path):
+        start(cloud)
+        assert Histories(cloud).find(sent) == before
+        assert list(cloud.requests) == calls

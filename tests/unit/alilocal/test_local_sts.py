@@ -1,4 +1,4 @@
-"""STS: roles, their policies, and keys that end."""
+"""STS: roles, their policies, and temporary keys."""
 
 import json
 import time
@@ -16,7 +16,7 @@ ONLY_LIST = {"Version": "1", "Statement": [{"Effect": "Allow", "Action": "mns:Li
 
 
 def call(cloud, action, *, key=None, method="GET", sign=None, **given):
-    """One call with the older signature, in the query or in a form."""
+    """Make one call with the older signature, in the query or in a form."""
     access_key_id, secret = (key or (cloud.access_key_id, cloud.access_key_secret))[:2]
     parameters = {
         "Action": action,
@@ -42,7 +42,7 @@ def assume(cloud, **given):
 
 
 def queues(cloud, keys):
-    """The status of a call of SMQ with the keys of a role."""
+    """Return the status of an SMQ call with a role's keys."""
     with cloud.session() as session:
         wire = Wire(cloud, session, cloud.endpoint)
         wire.key = (keys["AccessKeyId"], keys["AccessKeySecret"])
@@ -51,11 +51,13 @@ def queues(cloud, keys):
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_who_one_is(cloud, method):
+    """GetCallerIdentity names the account, a user and an assumed role."""
     answer = call(cloud, "GetCallerIdentity", method=method)
     assert answer.json()["Arn"] == "acs:ram::1000000000000001:root"
 
 
 def test_a_role_may_do_what_its_policy_says_until_it_ends(cloud):
+    """A role's keys have its policy, and expire."""
     cloud.credentials.role("worker", ALLOW)
     keys = assume(cloud, DurationSeconds="900")["Credentials"]
     assert queues(cloud, keys).status_code == 200
@@ -76,6 +78,7 @@ def test_a_session_policy_narrows_the_role(cloud):
 
 
 def test_roles_outlive_a_snapshot(cloud):
+    """A snapshot contains roles and their keys."""
     cloud.credentials.role("worker", ONLY_LIST)
     keys = assume(cloud)["Credentials"]
     document = json.loads(json.dumps(cloud.snapshot()))
@@ -108,15 +111,18 @@ def test_roles_outlive_a_snapshot(cloud):
     ],
 )
 def test_what_is_refused(cloud, given, code):
+    """Each invalid parameter, signature or operation has its own code."""
     assert assume(cloud, **given)["Code"] == code
 
 
 def test_a_nonce_is_taken_once(cloud):
+    """A nonce cannot be used twice."""
     assert "Arn" in call(cloud, "GetCallerIdentity", SignatureNonce="once").json()
     assert call(cloud, "GetCallerIdentity", SignatureNonce="once").json()["Code"] == "SignatureNonceUsed"
 
 
 def test_one_may_assume_only_what_one_is_allowed_to(cloud):
+    """AssumeRole needs the permission for the role."""
     policy = {
         "Version": "1",
         "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "acs:ram::*:role/other"}],

@@ -1,4 +1,4 @@
-"""Tablestore's codec against published vectors, and against whatever bytes there are."""
+"""Tablestore's encoding against published vectors and arbitrary bytes."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 import alilocal
 from alilocal.core.http import ServiceError
-from alilocal.core.notes import Notes
+from alilocal.core.requestlog import Notes
 from alilocal.tablestore.conditions import holds, passes
 from alilocal.tablestore.errors import ConditionCheckFail, ParameterInvalid
 from alilocal.tablestore.model import STRING, Options
 from alilocal.tablestore.plainbuffer import Cell, Operation, crc8, decode_row, encode_rows
 from alilocal.tablestore.proto import Message, encode
-from alilocal.tablestore.rows import Rows
+from alilocal.tablestore.row_calls import RowCalls
 
 PUT = "75000000010304010000006b05060000000301000000610a51020304010000007605090000000001000000000000000a930991"
 DELETE_ALL = "75000000010304010000006b05060000000301000000610a51020304010000007606010adb0962"
@@ -25,7 +25,7 @@ CONDITION = "080012180801121408011201761a0900010000000000000020012801"
 
 
 def test_vectors():
-    """Rows as the official SDK writes them."""
+    """Rows agree with those that the official SDK writes."""
     assert crc8(b"123456789") == 0xF4
     row = decode_row(bytes.fromhex(PUT))
     assert (row.key, row.cells) == ([Cell("k", "a")], [Cell("v", 1)])
@@ -46,7 +46,7 @@ CELLS = st.lists(st.builds(Cell, st.text(max_size=5), VALUES, TIMES, st.none()),
 
 @given(CELLS, CELLS)
 def test_rows_come_back(key, cells):
-    """What is written is read."""
+    """A row is read as it was written."""
     data = encode_rows([(key, cells)])
     row = decode_row(data)
     assert (row.key, row.cells) == (key, cells)
@@ -54,7 +54,7 @@ def test_rows_come_back(key, cells):
 
 @given(st.binary(max_size=600), st.integers(0, 255))
 def test_the_checksum_of_any_bytes(data, before):
-    """As the division by the polynomial has it, bit by bit."""
+    """The checksum agrees with a division by the polynomial, bit by bit."""
     rest = before
     for byte in data:
         rest ^= byte
@@ -65,7 +65,7 @@ def test_the_checksum_of_any_bytes(data, before):
 
 @given(st.binary(max_size=100), st.integers(0, 60))
 def test_any_bytes_are_a_row_or_refused(noise, at):
-    """Bytes that are no row are an error of the service, never one of the server."""
+    """Bytes that are not a row are an error of the service, and never a defect of the server."""
     whole = bytes.fromhex(PUT)
     for data in (noise, whole[: at % len(whole)] + noise + whole[at % len(whole) :]):
         with suppress(ParameterInvalid):
@@ -73,7 +73,7 @@ def test_any_bytes_are_a_row_or_refused(noise, at):
 
 
 def test_a_damaged_row_is_refused():
-    """Wherever a single bit of what the checksums cover is another."""
+    """A single changed bit that a checksum covers is detected."""
     whole = bytes.fromhex(PUT)
     for place, bit in product(range(len(whole)), range(8)):
         data = bytearray(whole)
@@ -87,12 +87,12 @@ def test_a_damaged_row_is_refused():
     st.sampled_from(["put", "update", "delete", "get", "get_range", "batch_get", "batch_write"]),
 )
 def test_any_request(data, operation):
-    """Whatever bytes are sent as a request, the answer is an answer or an error by code."""
+    """Every request body gets an answer or an error with a code."""
     cloud = alilocal.LocalCloud()
     cloud.tables.create("t", [("k", STRING)])
     try:
         assert isinstance(
-            getattr(Rows(cloud.tables, Notes(), cloud.behaviour), operation)(Message(data)), bytes
+            getattr(RowCalls(cloud.tables, Notes(), cloud.behaviour), operation)(Message(data)), bytes
         )
     except ServiceError as error:
         assert error.code.startswith("OTS")
@@ -100,7 +100,7 @@ def test_any_request(data, operation):
 
 @given(st.binary(max_size=60))
 def test_any_condition(data):
-    """So is any condition."""
+    """Every condition gets a result or an error with a code."""
     try:
         passes(Message(data), {"v": {0: 1}})
     except ServiceError as error:
@@ -108,10 +108,10 @@ def test_any_condition(data):
 
 
 def test_of_conditional_puts_one_wins():
-    """Threads that put the same row on the condition that it is absent: exactly one does."""
+    """Of several threads that put the same row if it is absent, exactly one succeeds."""
     with alilocal.LocalCloud() as cloud:
         cloud.tables.create("t", [("k", STRING)])
-        rows = Rows(cloud.tables, Notes(), cloud.behaviour)
+        rows = RowCalls(cloud.tables, Notes(), cloud.behaviour)
         request = encode({1: "t", 2: bytes.fromhex(PUT), 3: encode({1: 2})})
 
         def put(_number):
@@ -127,11 +127,11 @@ def test_of_conditional_puts_one_wins():
 
 @pytest.mark.parametrize(("seen", "taken"), [("absent", True), ("present", False)])
 def test_a_condition_on_a_row_that_has_expired(seen, taken):
-    """No read finds it; whether a condition does is a switch."""
+    """A read does not find an expired row; whether a condition does is a switch."""
     with alilocal.LocalCloud() as cloud:
         cloud.behaviour.expired_row = seen
         table = cloud.tables.create("t", [("k", STRING)], Options(time_to_live=86_400))
-        rows = Rows(cloud.tables, Notes(), cloud.behaviour)
+        rows = RowCalls(cloud.tables, Notes(), cloud.behaviour)
         request = Message(encode({1: "t", 2: bytes.fromhex(PUT), 3: encode({1: 2})}))
         rows.put(request)
         cloud.clock.advance(86_401)
@@ -142,11 +142,11 @@ def test_a_condition_on_a_row_that_has_expired(seen, taken):
 
 
 def test_columns_a_page_at_a_time():
-    """The filter that no SDK for Python has."""
+    """The column pagination filter, which the Python SDK does not have, returns a page of columns."""
     with alilocal.LocalCloud() as cloud:
         table = cloud.tables.create("t", [("k", STRING)])
         table.put(("a",), [Cell(name, 1) for name in "vwxyz"])
-        rows = Rows(cloud.tables, Notes(), cloud.behaviour)
+        rows = RowCalls(cloud.tables, Notes(), cloud.behaviour)
         key = encode_rows([([Cell("k", "a")], ())])
 
         def names(offset, limit):

@@ -1,34 +1,26 @@
-"""Trials as a function of time: whatever is stopped, failed or rerun when, what they tell agrees with itself."""
+"""Trials as a function of time: their statuses agree with each other after any sequence of calls."""
 
 from hypothesis import given
 from hypothesis import strategies as st
-from localwire import CONFIGURATION
+from localwire import CONFIGURATION, StandingTime
 
 import alilocal
 from alilocal.paiautoml.model import Draft, Update
-from alilocal.paiautoml.sampling import sample
+from alilocal.trials.space import sample
 
 ENDED = {"SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED"}
 SECONDS = st.integers(0, 20) | st.floats(0, 20)
 MOVES = st.sampled_from(["wait", "stop", "fail", "stop trial", "fail trial", "rerun", "update"])
 
 
-class Now:
-    def __init__(self):
-        self.at = 1_700_000_000.0
-
-    def now(self):
-        return self.at
-
-
 def experiment(cloud, **yml):
     configuration = {**CONFIGURATION, "yml_config": yml}
-    store = cloud._paiautoml.experiments
+    store = cloud.services.paiautoml.experiments
     return store.create(Draft("e", None, None, "PRIVATE", (), configuration), cloud.account_id)
 
 
 def searching(experiment, choice):
-    """The update that leaves one value to choose."""
+    """Return an update with one value to choose."""
     space = {"${lr}": {"_type": "choice", "_value": [choice]}}
     return Update(None, None, None, None, None, {**experiment.configuration, "search_space": space})
 
@@ -39,13 +31,13 @@ def searching(experiment, choice):
     st.integers(1, 6),
 )
 def test_what_trials_tell_agrees(moves, number, at_once):
-    """An end is final; nothing runs beyond the experiment; the same moment tells the same; no id changes."""
-    clock = Now()
+    """Whatever is stopped, failed or rerun: ends are final, ids stay, and nothing runs after the experiment."""
+    clock = StandingTime()
     with alilocal.LocalCloud(seed=1, clock=clock) as cloud:
         one = experiment(cloud, max_trial_number=number, trial_concurrency=at_once)
         seen = {}
         for move, seconds, sequence in moves:
-            clock.at += seconds
+            clock.moment += seconds
             {
                 "wait": lambda: None,
                 "stop": one.stop,
@@ -57,7 +49,7 @@ def test_what_trials_tell_agrees(moves, number, at_once):
             }[move]()
             trials = one.trials
             assert trials == one.trials
-            assert [trial.created for trial in trials if trial.created > clock.at] == []
+            assert [trial.created for trial in trials if trial.created > clock.moment] == []
             told = {trial.trial_id: trial for trial in trials}
             assert len(told) == len(trials)
             for trial_id, before in seen.items():
@@ -74,10 +66,11 @@ def test_what_trials_tell_agrees(moves, number, at_once):
 
 @given(st.integers(1, 2000), st.integers(1, 50))
 def test_an_experiment_that_is_let_alone_makes_all_its_trials(number, at_once):
-    clock = Now()
+    """An undisturbed experiment has all its trials, and all succeed."""
+    clock = StandingTime()
     with alilocal.LocalCloud(seed=1, clock=clock) as cloud:
         one = experiment(cloud, max_trial_number=number, trial_concurrency=at_once)
-        clock.at += 60
+        clock.moment += 60
         assert one.status == "FINISHED"
         assert [trial.status for trial in one.trials] == ["SUCCEEDED"] * min(number, 1000)
 
@@ -92,7 +85,7 @@ SPECS = st.dictionaries(st.text(max_size=3), SPEC | st.none(), max_size=4)
 
 @given(SPECS, st.text(max_size=4))
 def test_any_space_can_be_drawn_from(space, seed):
-    """What NNI would only log does not stop an experiment."""
+    """An invalid parameter of a search space is skipped, as NNI only logs it."""
     assert set(sample(space, seed)) <= set(space)
     assert repr(sample(space, seed)) == repr(sample(space, seed))
 

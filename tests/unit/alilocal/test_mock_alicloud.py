@@ -1,4 +1,4 @@
-"""mock_alicloud: the real hosts are a local cloud's for as long as it is in force, and untouched after."""
+"""mock_alicloud: clients of the real hosts reach a local cloud while it is active, and not afterwards."""
 
 import asyncio
 import http.client
@@ -46,7 +46,7 @@ def test_urllib3_and_http_client_reach_it(scheme):
 
 
 class Own(http.client.HTTPConnection):
-    """Connects in its own way, like that of aliyun-mns-sdk."""
+    """A connection class with its own `connect`, like that of aliyun-mns-sdk."""
 
     def connect(self):
         raise AssertionError("connected elsewhere")
@@ -70,12 +70,13 @@ def test_other_hosts_are_left_alone():
 
 @pytest.mark.parametrize("hosts", [["gateway.example"], ["*.Gateway.example"], "gateway.example"])
 def test_hosts_can_be_chosen(hosts):
-    """By their domain, as people write it; none of these leaves a request on its way to the real host."""
+    """Hosts are given as domains in several spellings, and no request leaves for the real host."""
     with alilocal.mock_alicloud(hosts=hosts) as cloud:
         assert queues(cloud, "https://smq.gateway.example") == 200
 
 
 def test_everything_is_put_back(monkeypatch):
+    """Patches and variables are restored at the end."""
     monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", "mine")
     monkeypatch.setenv("ALIBABA_CLOUD_SECURITY_TOKEN", "my-token")
     kinds = [
@@ -93,6 +94,7 @@ def test_everything_is_put_back(monkeypatch):
 
 
 def test_mocks_nest():
+    """The innermost mock answers, and the outer one answers again after it."""
     with alilocal.mock_alicloud() as outer:
         with alilocal.mock_alicloud() as inner:
             assert queues(inner) == 200
@@ -108,7 +110,7 @@ def test_a_decorated_function_needs_no_argument():
 
 @alilocal.mock_alicloud(region="cn-test")
 def test_a_decorated_function_gets_its_cloud(cloud, tmp_path):
-    """It keeps its fixtures, and each call has a cloud of its own."""
+    """A decorated test keeps its fixtures, and each call has a cloud of its own."""
     assert tmp_path.exists()
     assert cloud.region == "cn-test"
     assert queues(cloud) == 200
@@ -125,6 +127,7 @@ def test_each_call_has_a_cloud_of_its_own():
 @alilocal.mock_alicloud
 class TestDecorated:
     def test_a_method(self, cloud):
+        """Each test method of a decorated class gets the cloud."""
         assert queues(cloud) == 200
 
 
@@ -190,6 +193,7 @@ def test_a_test_case_is_in_its_cloud_from_set_up_to_clean_up():
 
 
 def test_an_asynchronous_test_case_is_too():
+    """An asynchronous test case is in its cloud from set-up to clean-up."""
     seen = []
 
     @alilocal.mock_alicloud
@@ -206,7 +210,7 @@ def test_an_asynchronous_test_case_is_too():
 
 @alilocal.mock_alicloud
 class TestWithSetup:
-    """pytest's own hooks are in the cloud of their test."""
+    """pytest's own hooks run in the cloud of their test."""
 
     def setup_method(self, method, cloud):
         assert method.__name__.startswith("test")
@@ -217,10 +221,12 @@ class TestWithSetup:
         assert [one.operation for one in cloud.requests] == ["ListQueue"] * 2
 
     def test_one(self, cloud):
+        """A test method sees what its setup_method created."""
         assert queues(cloud) == 200
         assert "orders" in cloud.queues
 
     def test_two(self, cloud, tmp_path):
+        """A test method may ask for other fixtures beside the cloud."""
         assert tmp_path.exists()
         assert queues(cloud) == 200
 
@@ -231,11 +237,13 @@ class TestWithSetupOnly:
         assert ask() == 400
 
     def test_it(self):
+        """A test method runs in the cloud of its setup_method without asking for it."""
         assert ask() == 400
 
 
 class Inherited:
     def test_it(self, cloud):
+        """An inherited test method gets the cloud in a decorated class."""
         assert queues(cloud) == 200
 
 
@@ -260,7 +268,7 @@ def test_a_set_up_that_fails_leaves_nothing_behind():
 
 
 def test_mocks_in_threads_may_end_in_any_order():
-    """Each thread has its own cloud; the first to end takes nothing from the other, the last puts all back."""
+    """Each thread has its own cloud; the last one to end restores everything."""
     both, first_has_ended, before = (
         threading.Barrier(2),
         threading.Event(),

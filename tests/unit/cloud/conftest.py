@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from hpoq.clock import SystemClock
 from hpoq.cloud.connections import new_session
-from hpoq.cloud.credentials import Credentials
+from hpoq.cloud.signing import Credentials
 from hpoq.cloud.transport import Transport
+from support.clock import ShiftedClock
 
 Answerer = Callable[[socket.socket, bytes], bool | None]
 
@@ -129,41 +129,13 @@ def serve() -> Iterator[Callable[..., Server]]:
         server.close()
 
 
-class FakeClock(SystemClock):
-    """The machine's clock, save that sleeping takes no time and is written down."""
-
-    def __init__(self, chance: float = 0.5) -> None:
-        self.slept: list[float] = []
-        self.ids = 0
-        self.ahead = 0.0
-        self.suspended = 0.0
-        self._chance = chance
-
-    def now(self) -> float:
-        return super().now() + self.suspended
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.ahead
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.ahead += seconds
-
-    def random(self) -> float:
-        return self._chance
-
-    def new_id(self) -> str:
-        self.ids += 1
-        return f"{self.ids:032x}"
+@pytest.fixture
+def clock() -> ShiftedClock:
+    return ShiftedClock()
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def transport(clock: FakeClock) -> Iterator[Transport]:
+def transport(clock: ShiftedClock) -> Iterator[Transport]:
     with new_session() as session:
         yield Transport(session, clock)
 

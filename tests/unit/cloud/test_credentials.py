@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from hpoq.cloud.credentials import Credentials, chain, from_context, from_environment
+from hpoq.cloud.signing import Credentials, chain, from_context, from_environment
 from hpoq.errors import NoCredentials
 
 FULL = {
@@ -43,7 +43,7 @@ def test_environment_without_a_token(environ):
     ],
 )
 def test_environment_incomplete(environ):
-    """Half a key, or an empty one, is none."""
+    """An incomplete or empty key counts as missing."""
     with pytest.raises(NoCredentials):
         from_environment(environ)()
 
@@ -106,7 +106,7 @@ def test_chain():
 
 
 def test_chain_without():
-    """If none has, the error says of each what it lacked."""
+    """If no provider has credentials, the error gives the reason of each."""
     with pytest.raises(NoCredentials, match=r"context.*variables"):
         chain(from_context(None), from_environment({}))()
     with pytest.raises(NoCredentials):

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpoq.cloud.experiments import Experiment, ExperimentPage
-from hpoq.cloud.listing import read_through
+from hpoq.cloud.experiments import Experiment, ExperimentPage, read_through
 from hpoq.errors import UnknownEnd
+from support.budget import examples
 
 
 def row(number):
@@ -67,8 +67,14 @@ def test_page_numbers_that_are_ignored(total):
         read(Service(range(7), beyond="first", total=total))
 
 
+def test_a_short_page_that_is_repeated_without_a_count():
+    """Only a count tells a repeated last page from page numbers that are ignored."""
+    with pytest.raises(UnknownEnd):
+        read(Service(range(2), beyond="first", total="none"))
+
+
 def test_a_page_of_new_rows_between_two_pages():
-    """As many rows as a page holds, created between two pages, repeat a page; the reading goes on behind it."""
+    """If a whole page of rows is created between two reads, a page repeats, and the reading goes on after it."""
 
     def insert(rows, page):
         if page == 1:
@@ -78,11 +84,23 @@ def test_a_page_of_new_rows_between_two_pages():
 
 
 def test_counted_rows_that_are_never_shown():
-    """A count above the rows says that some are missing."""
+    """A count that is larger than the number of rows means that some are missing."""
     service = Service(range(2))
     shown = service.page
     with pytest.raises(UnknownEnd):
         list(read_through(lambda number: ExperimentPage(3, shown(number).experiments, "r"), 3))
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+@pytest.mark.parametrize("total", ["all", "page", "none"])
+def test_rows_that_are_created_all_the_time(total, newest_first):
+    """An account in which an experiment is created between any two pages can be read nevertheless."""
+
+    def insert(rows, page):
+        if page < 200:
+            rows.insert(0 if newest_first else len(rows), row(1000 + page))
+
+    assert ids(*range(20)) <= read(Service(range(20), size=5, change=insert, total=total))
 
 
 def test_one_gone_and_one_new_leave_the_count_as_it_was():
@@ -107,7 +125,7 @@ def test_a_listing_that_never_stands_still():
         read(Service(range(6), change=churn))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     length=st.integers(0, 9),
     size=st.integers(1, 4),

@@ -6,15 +6,18 @@ import dataclasses
 import hashlib
 import json
 from datetime import datetime, timedelta, timezone
+from email.utils import formatdate
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from urllib3.connection import HTTPConnection
 
-from hpoq.cloud.credentials import Credentials
-from hpoq.cloud.paiautoml import PaiAutoMl, default_endpoint
-from hpoq.cloud.retry import RetryPolicy
-from hpoq.cloud.signing import acs3_sign
+from hpoq.clock import Budget
+from hpoq.cloud.caller import RetryPolicy
+from hpoq.cloud.paiautoml import PaiAutoMl, default_endpoint, identify_place
+from hpoq.cloud.signing import Credentials, acs3_sign
 from hpoq.errors import (
+    ClockOff,
     Denied,
     Invalid,
     NoCredentials,
@@ -62,9 +65,9 @@ CREATED = {"RequestId": "r", "ExperimentId": "sORVEck"}
 
 
 def test_create(client, reply):
-    """A create returns the id and the request id, and sends the body as JSON that says what it was given."""
+    """A create returns the id and the request id, and sends the given body as JSON."""
     pai = client(reply(CREATED))
-    made = pai.create_hpo_experiment(BODY)
+    made = pai.create_hpo_experiment(BODY, nonce="n")
     assert (made.experiment_id, made.request_id, made.remark) == ("sORVEck", "r", None)
     method, target, headers, body = parsed(pai.server.requests[0])
     assert (method, target) == ("POST", "/api/automl/v1/hpo/experiment")
@@ -76,9 +79,9 @@ def test_create(client, reply):
 
 
 def test_signed_with_the_token(client, reply, credentials):
-    """What arrives bears a signature over itself, the security token included."""
+    """A request has a signature that covers it, including the security token."""
     pai = client(reply(CREATED))
-    pai.create_hpo_experiment(BODY)
+    pai.create_hpo_experiment(BODY, nonce="n")
     method, target, headers, body = parsed(pai.server.requests[0])
     names = headers["authorization"].partition("SignedHeaders=")[2].partition(",")[0].split(";")
     assert headers["x-acs-security-token"] == "CANARY-TOKEN"
@@ -91,7 +94,7 @@ def test_signed_with_the_token(client, reply, credentials):
 def test_no_token(transport, serve, reply):
     """Lasting credentials send no token header."""
     server = serve(reply(CREATED))
-    PaiAutoMl(transport, server.url, lambda: Credentials("i", "s")).create_hpo_experiment({})
+    PaiAutoMl(transport, server.url, lambda: Credentials("i", "s")).create_hpo_experiment({}, nonce="n")
     assert b"security-token" not in server.requests[0]
 
 
@@ -107,7 +110,7 @@ def test_no_token(transport, serve, reply):
 )
 def test_created_all_the_same(client, reply, document, remark):
     """An id in a 2xx means that the experiment exists; a code beside it is handed on as a remark."""
-    made = client(reply(document)).create_hpo_experiment(BODY)
+    made = client(reply(document)).create_hpo_experiment(BODY, nonce="n")
     assert (made.experiment_id, made.remark) == ("sORVEck", remark)
 
 
@@ -126,27 +129,32 @@ def test_created_all_the_same(client, reply, document, remark):
         (400, {**CREATED, "Code": "INVALID_INPUT_PARAMS"}, UnknownEnd),
         (500, CREATED, UnknownEnd),
         (500, {"Code": "InternalError"}, UnknownEnd),
+        (400, {"Code": "Throttling.User"}, UnknownEnd),
+        (200, {"Code": "INVALID_INPUT_PARAMS"}, UnknownEnd),
+        (429, {"Code": "Throttling.User", "RequestId": "r"}, Throttled),
+        (400, {"Code": "SignatureNonceUsed", "RequestId": "r"}, UnknownEnd),
+        (400, {"Code": "InvalidTimeStamp.Expired", "RequestId": "r"}, Denied),
         (403, {"code": "Forbidden.RAM", "message": "m", "requestId": "r"}, Denied),
         (200, {"Code": "INVALID_USER_OR_EXP", "RequestId": "r"}, Denied),
     ],
 )
 def test_create_fails(client, reply, status, document, kind):
-    """Each failed create has its ending, and none of these is tried twice."""
+    """Each failed create has its ending, and none of these is sent twice, a throttled one included."""
     pai = client(reply(document, status))
     with pytest.raises(kind) as caught:
-        pai.create_hpo_experiment(BODY)
+        pai.create_hpo_experiment(BODY, nonce="n")
     assert type(caught.value) is kind
     assert (caught.value.http_status, caught.value.operation) == (status, "CreateHpoExperiment")
     assert len(pai.server.requests) == 1
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>gateway</html>", b'{"ExperimentId": "x', b"\xff"])
-@pytest.mark.parametrize("status", [200, 502])
+@pytest.mark.parametrize("status", [200, 302, 400, 403, 404, 408, 413, 429, 502])
 def test_create_unreadable(client, answer, status, body):
-    """A create whose answer cannot be read has an unknown end, at any status that could hide a success."""
+    """A create whose answer is not recognisably the service's own has an unknown end, at any status."""
     pai = client(answer(status, body))
     with pytest.raises(UnknownEnd):
-        pai.create_hpo_experiment(BODY)
+        pai.create_hpo_experiment(BODY, nonce="n")
     assert len(pai.server.requests) == 1
 
 
@@ -154,51 +162,114 @@ def test_create_is_never_repeated_after_sending(client, reset):
     """A create that broke off after sending is not sent again."""
     pai = client(lambda connection, _raw: reset(connection))
     with pytest.raises(UnknownEnd):
-        pai.create_hpo_experiment(BODY)
+        pai.create_hpo_experiment(BODY, nonce="n")
     assert len(pai.server.requests) == 1
 
 
-def test_create_after_throttling(client, reply, clock):
-    """A throttled create is sent again as told, each time with a new nonce and signature."""
-    throttled = reply({"Code": "Throttling.User", "RequestId": "r"}, 400, X_Acs_Retry_After="1500")
-    pai = client(throttled, throttled, reply(CREATED))
-    assert pai.create_hpo_experiment(BODY).experiment_id == "sORVEck"
-    seen = [parsed(raw)[2] for raw in pai.server.requests]
-    assert len({headers["x-acs-signature-nonce"] for headers in seen}) == 3
-    assert len({headers["authorization"] for headers in seen}) == 3
-    assert [1.5 <= slept <= 6.5 for slept in clock.slept] == [True, True]
-    assert pai.server.connections == 1
+def test_create_uses_the_nonce_that_it_is_given(client, reply):
+    """The nonce of a create is its caller's, so that a late copy of it collides at the gateway."""
+    pai = client(reply(CREATED))
+    for _ in range(2):
+        pai.create_hpo_experiment(BODY, nonce="f00d")
+    assert [parsed(raw)[2]["x-acs-signature-nonce"] for raw in pai.server.requests] == ["f00d", "f00d"]
 
 
-def test_create_throttled_for_good(client, reply):
-    """Throttling that does not end is raised after the last attempt."""
-    pai = client(reply({"Code": "Throttling"}, 429), retry=RetryPolicy(attempts=3))
-    with pytest.raises(Throttled):
-        pai.create_hpo_experiment(BODY)
-    assert len(pai.server.requests) == 3
+def test_create_that_was_not_sent_is_repeated_with_its_nonce(client, reply, monkeypatch):
+    """After Unavailable nothing was sent: the create is repeated, and the same nonce is right."""
+    pai, connect = client(reply(CREATED)), HTTPConnection.connect
+    refusals = iter([True, True])
+
+    def refuse_at_first(self: HTTPConnection) -> None:
+        if next(refusals, False):
+            raise ConnectionRefusedError
+        connect(self)
+
+    monkeypatch.setattr(HTTPConnection, "connect", refuse_at_first)
+    assert pai.create_hpo_experiment(BODY, nonce="f00d").experiment_id == "sORVEck"
+    assert [parsed(raw)[2]["x-acs-signature-nonce"] for raw in pai.server.requests] == ["f00d"]
+
+
+def date_of(raw: bytes) -> float:
+    text = parsed(raw)[2]["x-acs-date"]
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S%z").timestamp()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 840.0])
+def test_create_is_dated_back(client, reply, clock, seconds):
+    """The date of a create is earlier than now by `backdate_seconds`."""
+    pai = client(reply(CREATED))
+    before = int(clock.now())
+    pai.create_hpo_experiment(BODY, nonce="n", backdate_seconds=seconds)
+    assert before <= date_of(pai.server.requests[0]) + seconds <= clock.now()
+
+
+def test_create_is_signed_once_connected(client, reply, clock, monkeypatch):
+    """The time that name look-up, TCP and TLS take is not part of a create's age."""
+    pai, connect = client(reply(CREATED)), HTTPConnection.connect
+
+    def connect_slowly(self: HTTPConnection) -> None:
+        connect(self)
+        clock.suspend(78)
+
+    monkeypatch.setattr(HTTPConnection, "connect", connect_slowly)
+    before = int(clock.now())
+    pai.create_hpo_experiment(BODY, nonce="n")
+    assert date_of(pai.server.requests[0]) >= before + 78
+
+
+@pytest.mark.parametrize("clock_of_the_end", ["ends_at", "wall_ends_at"])
+def test_create_needs_its_least_time(client, reply, clock, clock_of_the_end):
+    """A create does not begin with less than the time that its caller asks for, by either clock."""
+    pai = client(reply(CREATED))
+    now = clock.monotonic() if clock_of_the_end == "ends_at" else clock.now()
+    too_late = Budget(clock, least_seconds=10, **{clock_of_the_end: now + 9.9})
+    with pytest.raises(NoTimeLeft):
+        pai.create_hpo_experiment(BODY, nonce="n", budget=too_late)
+    assert pai.server.connections == 0
+    in_time = Budget(clock, least_seconds=10, **{clock_of_the_end: now + 60})
+    pai.create_hpo_experiment(BODY, nonce="n", budget=in_time)
+
+
+@pytest.mark.parametrize(
+    ("off", "allowed", "way"),
+    [(100, 5, "ahead of"), (-100, 5, "behind"), (100, 120, None), (100, None, None)],
+)
+def test_create_with_a_wrong_clock(client, answer, reply, clock, off, allowed, way):
+    """A create is refused before it connects if an answer showed that the clock is off by more than is safe."""
+    dated = answer(
+        200, json.dumps({"TotalCount": 0}).encode(), Date=formatdate(clock.now() - off, usegmt=True)
+    )
+    pai = client(dated, reply(CREATED))
+    pai.list_hpo_experiments()
+    if way is None:
+        assert pai.create_hpo_experiment(BODY, nonce="n", max_clock_error=allowed).experiment_id
+        return
+    with pytest.raises(ClockOff, match=f"clock is (99|100) s {way}"):
+        pai.create_hpo_experiment(BODY, nonce="n", max_clock_error=allowed)
+    assert len(pai.server.requests) == 1
 
 
 def test_create_not_reached(transport, credentials, clock):
     """A service that refuses connections is tried again, and then Unavailable."""
     pai = PaiAutoMl(transport, "http://127.0.0.1:1", lambda: credentials)
     with pytest.raises(Unavailable):
-        pai.create_hpo_experiment(BODY)
+        pai.create_hpo_experiment(BODY, nonce="n")
     assert len(clock.slept) == 3
 
 
 def test_too_late(client, reply, clock):
-    """Nothing is sent once the time to give up is near."""
+    """Nothing is sent if the budget has ended."""
     pai = client(reply(CREATED))
     with pytest.raises(NoTimeLeft):
-        pai.create_hpo_experiment(BODY, give_up_at=clock.monotonic())
+        pai.create_hpo_experiment(BODY, nonce="n", budget=Budget.lasting(0, clock))
     assert pai.server.connections == 0
 
 
 def test_credentials_of_the_moment(transport, serve, reply):
     """Credentials are asked for before each attempt; without any, nothing is sent."""
-    server = serve(reply({"Code": "Throttling"}, 400), reply(CREATED))
+    server = serve(reply({"Code": "Throttling", "RequestId": "r"}, 400), reply({"TotalCount": 0}))
     keys = iter([Credentials("old", "s"), Credentials("new", "s")])
-    PaiAutoMl(transport, server.url, lambda: next(keys)).create_hpo_experiment({})
+    PaiAutoMl(transport, server.url, lambda: next(keys)).list_hpo_experiments()
     assert b"Credential=old," in server.requests[0]
     assert b"Credential=new," in server.requests[1]
 
@@ -206,16 +277,16 @@ def test_credentials_of_the_moment(transport, serve, reply):
         raise NoCredentials("m", service="s", operation="o")
 
     with pytest.raises(NoCredentials):
-        PaiAutoMl(transport, server.url, none).create_hpo_experiment({})
+        PaiAutoMl(transport, server.url, none).create_hpo_experiment({}, nonce="n")
     assert len(server.requests) == 2
 
 
 def test_secrets_do_not_come_back(client, reply):
     """A service that quotes credentials of the request or of the caller does not get them into the error."""
     message = "wrong access_key CANARY-ODPS, secret CANARY-SECRET, token CANARY-TOKEN"
-    pai = client(reply({"Code": "INVALID_INPUT_PARAMS", "Message": message}))
+    pai = client(reply({"Code": "INVALID_INPUT_PARAMS", "Message": message, "RequestId": "r"}))
     with pytest.raises(Invalid) as caught:
-        pai.create_hpo_experiment(BODY)
+        pai.create_hpo_experiment(BODY, nonce="n")
     assert "wrong access_key ***" in str(caught.value)
     assert "CANARY" not in f"{caught.value} {caught.value!r} {vars(caught.value)}"
 
@@ -256,6 +327,7 @@ def test_list(client, reply):
     assert dataclasses.astuple(row) == (
         *("s1", "n", "d", "12345", "c", "RUNNING", (("hpoq-key", "k"), ("empty", ""))),
         *(datetime(2023, 3, 31, 10, 29, 30, tzinfo=timezone.utc), False),
+        *(None, None, {}),
     )
     method, target, headers, body = parsed(pai.server.requests[0])
     assert (method, urlsplit(target).path, body) == ("GET", "/api/automl/v1/hpo/experiments", b"")
@@ -319,9 +391,30 @@ def test_list_empty(client, reply, document):
     ],
 )
 def test_list_unreadable(client, reply, document):
-    """A listing that cannot be read is never taken for an empty one."""
+    """A listing that cannot be read is never mistaken for an empty one."""
     with pytest.raises(UnknownEnd, match="unreadable"):
         client(reply(document), retry=RetryPolicy(attempts=1)).list_hpo_experiments()
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "https://paiautoml.cn-shanghai.aliyuncs.com",
+        "https://paiautoml.cn-shanghai.aliyuncs.com/",
+        "https://PAIAUTOML.cn-shanghai.aliyuncs.com:443",
+        "paiautoml-vpc.cn-shanghai.aliyuncs.com",
+    ],
+)
+def test_one_service_is_one_place(endpoint):
+    """Where a create went is the same place however the endpoint is written, and from inside the VPC."""
+    assert identify_place(endpoint) == "https://paiautoml.cn-shanghai.aliyuncs.com"
+
+
+def test_another_experiment_is_not_the_answer(client, reply):
+    """An answer about another experiment than the one that was asked for is not read."""
+    pai = client(reply({**ROW, "ExperimentId": "s2"}), retry=RetryPolicy(attempts=1))
+    with pytest.raises(UnknownEnd, match="another experiment"):
+        pai.get_hpo_experiment("s1")
 
 
 def test_list_is_repeated(client, reply, answer, reset):
@@ -338,6 +431,8 @@ def test_list_is_repeated(client, reply, answer, reset):
         ("2024-01-01 08:30:11", "2024-01-01T08:30:11+00:00"),
         ("2024-01-01T08:30:11.123456789Z", "2024-01-01T08:30:11+00:00"),
         ("2024-01-01T08:30:11+08:00", "2024-01-01T08:30:11+08:00"),
+        ("0001-01-01T00:00:00Z", None),
+        ("1970-01-01 00:00:00", None),
         ("yesterday", None),
         ("", None),
         (None, None),
@@ -345,7 +440,7 @@ def test_list_is_repeated(client, reply, answer, reset):
     ],
 )
 def test_times(client, reply, text, expected):
-    """Both documented forms of a time are read, UTC where no zone is said; others are no time."""
+    """Both documented forms of a time are read, UTC where no zone is said; others and placeholders are no time."""
     got = client(reply({**ROW, "GmtCreateTime": text})).get_hpo_experiment("s1").created_at
     assert (got and got.isoformat()) == expected
     assert got is None or isinstance(got.utcoffset(), timedelta)
@@ -377,14 +472,107 @@ def test_get(client, reply):
     assert parsed(pai.server.requests[0])[:2] == ("GET", "/api/automl/v1/hpo/experiment/a%2Fb%20c")
 
 
+def test_get_reads_the_configuration_and_the_trials(client, reply):
+    """The number of trials by status is documented as texts; the configuration is kept out of the repr."""
+    config = {"platform_config": {"name": "DLC", "cmd": ["--password canary"]}}
+    document = {
+        "ExperimentId": "s1",
+        "Status": "RUNNING",
+        "GmtModifiedTime": "2024-01-01 08:30:11",
+        "TrialStatus": {"FINISHED": "3", "RUNNING": 1, "odd": "x"},
+        "HpoExperimentConfiguration": config,
+    }
+    got = client(reply(document)).get_hpo_experiment("s1")
+    assert got.trials == (("FINISHED", 3), ("RUNNING", 1))
+    assert got.configuration == config
+    assert got.modified_at == datetime(2024, 1, 1, 8, 30, 11, tzinfo=timezone.utc)
+    assert "canary" not in repr(got)
+
+
+@pytest.mark.parametrize(
+    ("metric", "value"),
+    [
+        ("0.5", 0.5),
+        (0.5, 0.5),
+        ('{"default": 0.5, "auc": 1}', 0.5),
+        ({"default": "0.5"}, 0.5),
+        *((odd, None) for odd in (None, "", "nan", "Infinity", True, "x", {}, "[1]", 10**400)),
+    ],
+)
+def test_trials_are_read_in_every_documented_form(client, reply, metric, value):
+    """The final metric has several documented forms; one that is not a finite number is none."""
+    row = {
+        "TrialId": "t1",
+        "Status": "SUCCEEDED",
+        "FinalMetric": metric,
+        "Hyperparam": '{"${a}": 1}',
+        "GmtCreateTime": "2024-01-01T08:30:11Z",
+        "GmtModifiedTime": "2024-01-01 08:31:11",
+    }
+    pai = client(reply({"TotalCount": "1", "Trials": [row]}))
+    page = pai.list_hpo_trials("s1", page_number=2, order="DESC")
+    (trial,) = page.trials
+    assert (page.total_count, trial.trial_id, trial.status) == (1, "t1", "SUCCEEDED")
+    assert (trial.metric, trial.hyperparameters, trial.seconds) == (value, {"${a}": 1}, 60.0)
+    _, target, _, _ = parsed(pai.server.requests[0])
+    assert urlsplit(target).path == "/api/automl/v1/hpo/experiment/s1/trials"
+    query = {"PageNumber": "2", "PageSize": "100", "SortBy": "FINAL_METRIC", "Order": "DESC"}
+    assert dict(parse_qsl(urlsplit(target).query)) == query
+
+
 @pytest.mark.parametrize(
     ("status", "document"),
-    [(200, {"Code": "INVALID_USER_OR_EXP"}), (400, {"Code": "INVALID_USER_OR_EXP"}), (404, {})],
+    [
+        (200, {"Code": "INVALID_USER_OR_EXP", "RequestId": "r"}),
+        (400, {"Code": "INVALID_USER_OR_EXP", "RequestId": "r"}),
+        (404, {"Code": "Gone", "RequestId": "r"}),
+    ],
 )
 def test_get_missing(client, reply, status, document):
     """A missing experiment is NotFound."""
     with pytest.raises(NotFound):
         client(reply(document, status)).get_hpo_experiment("s1")
+
+
+def test_missing_only_if_the_service_says_so(client, answer):
+    """The 404 of a proxy does not make an experiment missing."""
+    with pytest.raises(UnknownEnd, match="not the service's own answer"):
+        client(answer(404, b"<html>"), retry=RetryPolicy(attempts=1)).get_hpo_experiment("s1")
+
+
+def test_listing_with_a_nonce(client, reply):
+    """A listing may be given its nonce, which tells whether the gateway refuses one that it has seen."""
+    pai = client(reply({"TotalCount": 0}))
+    pai.list_hpo_experiments(nonce="n1")
+    assert parsed(pai.server.requests[0])[2]["x-acs-signature-nonce"] == "n1"
+
+
+UNKNOWN_TAGS = [
+    [{"TagKey": "hpoq-key", "TagValue": "k"}],
+    [{"name": "hpoq-key"}],
+    ["hpoq-key"],
+    {"hpoq-key": "k"},
+    "hpoq-key=k",
+]
+
+
+@pytest.mark.parametrize("tags", UNKNOWN_TAGS)
+def test_tags_of_an_unknown_form_are_not_no_tags(client, reply, tags):
+    """A listing whose tags cannot be read must not make anybody conclude that a marker is missing."""
+    pai = client(
+        reply({"TotalCount": 1, "Experiments": [{**ROW, "Tags": tags}]}), retry=RetryPolicy(attempts=1)
+    )
+    with pytest.raises(UnknownEnd, match="tag"):
+        pai.list_hpo_experiments()
+
+
+@pytest.mark.parametrize("tags", [[{"Value": "v"}], [{"value": "v"}]])
+@pytest.mark.parametrize("member", ["Tags", "tags"])
+def test_a_tag_without_a_key_is_none(client, reply, member, tags):
+    """The documentation does not require a key; what has no key is no marker. Members may begin in lower case."""
+    listed = [{"ExperimentId": "s1", member: tags}, {"ExperimentId": "s2", member: [{"key": "k"}]}]
+    page = client(reply({"TotalCount": 2, "Experiments": listed})).list_hpo_experiments()
+    assert [row.tags for row in page.experiments] == [(), (("k", ""),)]
 
 
 def test_stop(client, reply):

@@ -7,12 +7,12 @@ import json
 
 import pytest
 
-from hpoq.cloud.credentials import Credentials
-from hpoq.cloud.retry import RetryPolicy
-from hpoq.cloud.safexml import parse
-from hpoq.cloud.signing import mns_authorization
-from hpoq.cloud.smq import MOST_BODY_BYTES, Queue, Smq, default_endpoint, queue_endpoint
-from hpoq.contract.keys import derive_key
+from hpoq.clock import Budget
+from hpoq.cloud.caller import RetryPolicy
+from hpoq.cloud.signing import Credentials, mns_authorization
+from hpoq.cloud.smq import MOST_BODY_BYTES, Smq, default_endpoint, queue_endpoint
+from hpoq.cloud.xml import parse
+from hpoq.contract.identity import derive_key
 from hpoq.contract.request import parse_request
 from hpoq.errors import (
     Conflict,
@@ -24,6 +24,7 @@ from hpoq.errors import (
     Throttled,
     UnknownEnd,
 )
+from hpoq.producer import Queue
 
 NAMESPACE = "http://mns.aliyuncs.com/doc/v1/"
 
@@ -81,7 +82,7 @@ def test_send(client, answer):
 
 
 def test_send_plain(client, answer):
-    """A body may be sent plain, and no delay is said where there is none."""
+    """A body may be sent as plain text, and a delay of 0 is left out."""
     smq = client(answer(201, SENT))
     smq.send_message("q", "<测&>".encode(), encode_base64=False)
     root = parse(parsed(smq.server.requests[0])[2])
@@ -89,7 +90,7 @@ def test_send_plain(client, answer):
 
 
 def test_signed(client, answer, credentials):
-    """What arrives bears a signature over itself; the token travels beside it."""
+    """A request has a signature that covers it, and the security token in a header beside it."""
     smq = client(answer(201, SENT))
     smq.send_message("q", b"x")
     line, headers, _ = parsed(smq.server.requests[0])
@@ -212,7 +213,7 @@ def test_receive_nothing(client, answer):
 def test_wait_fits(client, answer, clock, left, asked):
     """A wait is shortened to what fits before the time to give up, for the answer must still arrive."""
     smq = client(answer(404, failure("MessageNotExist")))
-    smq.receive_messages("q", wait_seconds=99, give_up_at=None if left is None else clock.monotonic() + left)
+    smq.receive_messages("q", wait_seconds=99, budget=None if left is None else Budget.lasting(left, clock))
     assert parsed(smq.server.requests[0])[0].endswith(f"&waitseconds={asked}")
 
 
@@ -346,6 +347,16 @@ def test_queue_with_a_key(client, answer, reset):
     assert [sent_body(smq.server, number)["idempotencyKey"] for number in (0, 1)] == ["k", "k"]
 
 
+def test_queue_with_a_cloudevent(client, answer, reset):
+    """A CloudEvent is sent as it is, because its source and id act as the key, unless there is another key."""
+    event = {"specversion": "1.0", "type": "t", "source": "/a", "id": "1", "data": REQUEST}
+    smq = client(lambda connection, _raw: reset(connection), *[answer(201, SENT)] * 3)
+    assert Queue(smq, "mine").send(event).key == derive_key("cloudevent", '{"id":"1","source":"/a"}')
+    assert [sent_body(smq.server, number) for number in (0, 1)] == [event] * 2
+    assert Queue(smq, "mine").send(event, idempotency_key="k").key == derive_key("producer", "k")
+    assert sent_body(smq.server, 2)["idempotencyKey"] == "k"
+
+
 @pytest.mark.parametrize("failing", ["reset", "status"])
 def test_queue_without_a_key(client, answer, reset, failing):
     """Without a key each message is an experiment of its own, so an unknown end is not repeated."""
@@ -357,7 +368,7 @@ def test_queue_without_a_key(client, answer, reset, failing):
 
 
 def test_queue_judges_first(client, answer):
-    """What breaks the contract is told at once, and nothing is sent."""
+    """A request that violates the contract is refused at once, and nothing is sent."""
     smq = client(answer(201, SENT))
     with pytest.raises(RequestRejected, match="unknown member"):
         Queue(smq, "mine").send({"experiment": {"Nmae": "x"}})
@@ -372,6 +383,14 @@ def test_queue_takes_models(client, answer):
     smq = client(answer(201, SENT))
     Queue(smq, "mine").send(parse_request(json.dumps(document).encode()).request, idempotency_key="k")
     assert sent_body(smq.server) == {**document, "schemaVersion": "1"}
+
+
+def test_queue_rejects_what_is_not_an_object(client):
+    """A list is rejected by the contract, before anything is sent."""
+    smq = client()
+    with pytest.raises(RequestRejected, match="must be a JSON object"):
+        Queue(smq, "mine").send([1, 2])
+    assert smq.server.requests == []
 
 
 def test_a_queue_of_ones_own(serve, answer, monkeypatch):

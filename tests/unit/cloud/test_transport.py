@@ -8,36 +8,40 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
+from http.client import HTTPResponse
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import requests
+from hypothesis import given
+from hypothesis import strategies as st
 from requests.adapters import BaseAdapter
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import NewConnectionError
 
+from hpoq.clock import Budget
 from hpoq.cloud import connections
+from hpoq.cloud.answers import read_json
 from hpoq.cloud.connections import new_session
 from hpoq.cloud.endpoint import Endpoint
-from hpoq.cloud.transport import Response, SignedRequest, Transport
+from hpoq.cloud.paiautoml import PaiAutoMl
+from hpoq.cloud.signing import Credentials
+from hpoq.cloud.transport import Request, Response, Transport, read_date
 from hpoq.errors import NoTimeLeft, NotSent, SettingsError, Unavailable, UnknownEnd
+from hpoq.testing import FakeClock
+from support.tools import skip_without
 
 
-def request(url: str, target: str = "/x", body: bytes = b"{}", **headers: str) -> SignedRequest:
+def request(url: str, target: str = "/x", body: bytes = b"{}", **headers: str) -> Request:
     endpoint = Endpoint.parse(url)
-    return SignedRequest(
-        "svc",
-        "Op",
-        "POST",
-        endpoint,
-        target,
-        {"Host": endpoint.host, "Authorization": "CANARY", **headers},
-        body,
-    )
+    signed = {"Host": endpoint.host, "Authorization": "CANARY", **headers}
+    return Request("svc", "Op", "POST", endpoint, target, lambda: signed, body)
 
 
-def send(transport: Transport, url: str, *, read: float = 5.0, **options: float) -> Response:
-    return transport.send(request(url), connect_timeout=2.0, read_timeout=read, **options)
+def send(transport: Transport, url: str, *, read: float = 5.0, budget: Budget | None = None) -> Response:
+    return transport.send(request(url), connect_timeout=2.0, read_timeout=read, budget=budget)
 
 
 def test_answer(transport, serve, answer):
@@ -45,6 +49,19 @@ def test_answer(transport, serve, answer):
     server = serve(answer(418, b"body", X_Acs_Request_Id="r1"))
     got = send(transport, server.url)
     assert (got.status, got.headers["x-acs-request-id"], got.body) == (418, "r1", b"body")
+
+
+@pytest.mark.parametrize("kind", ["text/html", "text/html; charset=nonsense", "application/json", ""])
+def test_no_encoding_is_guessed(transport, serve, answer, monkeypatch, kind):
+    """A body is bytes, whatever its headers say: the code package has nothing that guesses encodings."""
+    for name in ("text", "apparent_encoding"):
+        monkeypatch.setattr(
+            requests.Response, name, property(lambda _: pytest.fail("an encoding is guessed"))
+        )
+    server = serve(answer(502, "Zeitüberschreitung".encode("latin-1"), Content_Type=kind))
+    got = send(transport, server.url)
+    assert got.body == b"Zeit\xfcberschreitung"
+    assert not read_json(got).is_own_error
 
 
 def test_sent_as_signed(transport, serve, answer):
@@ -64,7 +81,7 @@ def test_sent_as_signed(transport, serve, answer):
 
 
 def test_empty_body(transport, serve, answer):
-    """A PUT or POST without a body says Content-Length: 0."""
+    """A PUT or POST without a body has the header Content-Length: 0."""
     server = serve(answer())
     transport.send(request(server.url, body=b""), connect_timeout=1, read_timeout=5)
     assert b"\r\nContent-Length: 0\r\n" in server.requests[0] + b"\r\n"
@@ -111,6 +128,48 @@ def test_stale_connection(transport, serve, answer):
     assert server.connections == 2
 
 
+@pytest.mark.parametrize("status", [100, 102, 103, 199])
+def test_interim_answers(transport, serve, answer, status):
+    """An interim answer is skipped; the final one belongs to the request, and the next one to the next request."""
+    interim = b"HTTP/1.1 %d Wait\r\nLink: </x>\r\n\r\n" % status
+    server = serve(interim + interim + answer(body=b"1"), answer(body=b"2"))
+    assert [send(transport, server.url).body for _ in range(2)] == [b"1", b"2"]
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        b"HTTP/1.1 504 Gateway Timeout\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 400 Bad Request\r\nContent-Length: 7\r\n\r\n<html/>",
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+        b'HTTP/1.1 503 Busy\r\nContent-Length: 17\r\n\r\n{"RequestId":"p"}',
+    ],
+)
+def test_a_late_answer_is_not_the_next_requests(transport, serve, answer, foreign):
+    """Behind an answer that is not the service's, its own may still come: the connection is not used again."""
+    arrived = threading.Event()
+
+    def answer_twice(connection: socket.socket, _raw: bytes) -> bool:
+        connection.sendall(foreign)
+        arrived.wait(5)  # until the next request is on its way
+        connection.sendall(answer(body=b'{"RequestId":"1","ExperimentId":"of the first"}'))
+        return True
+
+    def answer_second(connection: socket.socket, _raw: bytes) -> bool:
+        arrived.set()
+        connection.sendall(answer(body=b'{"RequestId":"2","ExperimentId":"of the second"}'))
+        return True
+
+    server = serve(answer_twice, answer_second)
+    client = PaiAutoMl(transport, server.url, lambda: Credentials("id", "secret"))
+    with pytest.raises(UnknownEnd):
+        client.create_hpo_experiment({"Name": "first"}, nonce="1")
+    assert client.create_hpo_experiment({"Name": "second"}, nonce="2").experiment_id == "of the second"
+    assert server.connections == 2
+
+
 def test_idle_connection(transport, serve, answer, monkeypatch):
     """A connection that lay idle for long is not trusted: a frozen instance does not see it die."""
     server = serve(answer())
@@ -118,6 +177,23 @@ def test_idle_connection(transport, serve, answer, monkeypatch):
     monkeypatch.setattr(connections, "IDLE_SECONDS", -1.0)
     send(transport, server.url)
     assert server.connections == 2
+
+
+@pytest.mark.parametrize(("idle", "connected"), [(0.9, 1), (1.0, 2), (3.0, 2)])
+def test_a_create_asks_for_a_fresh_connection(transport, serve, answer, monkeypatch, idle, connected):
+    """A connection is used for a create only if it was used within a second; for other calls it may be older."""
+    now = [1000.0]
+    monkeypatch.setattr(connections, "time", SimpleNamespace(time=lambda: now[0]))
+    body = b'{"RequestId":"R","ExperimentId":"s1","HpoExperiments":[],"TotalCount":0}'
+    server = serve(answer(body=body))
+    client = PaiAutoMl(transport, server.url, lambda: Credentials("id", "secret"))
+    client.list_hpo_experiments()
+    now[0] += idle
+    client.list_hpo_experiments()
+    assert server.connections == 1
+    now[0] += idle
+    client.create_hpo_experiment({}, nonce="n")
+    assert server.connections == connected
 
 
 def test_refused(transport):
@@ -187,7 +263,7 @@ def test_handshake_stalls(transport):
 def certificate(tmp_path_factory) -> Path:
     """A self-signed certificate with its key."""
     if shutil.which("openssl") is None:
-        pytest.skip("needs openssl")
+        skip_without("openssl")
     path = tmp_path_factory.mktemp("tls") / "both.pem"
     made = ["-keyout", path, "-out", path.with_suffix(".crt"), "-subj", "/CN=localhost"]
     alternative = ["-addext", "subjectAltName=IP:127.0.0.1"]
@@ -249,7 +325,7 @@ def test_kept_connection_dies_on_use(transport, serve, answer, reset):
 
 
 def test_reset_before_reading(transport):
-    """A reset while the request is on its way leaves the end unknown: how far it got cannot be told."""
+    """A reset while the request is being sent leaves the end unknown, because it is not known how much arrived."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = accept_once(listener, b"")
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -304,7 +380,7 @@ def test_size_cap(serve, answer, clock):
     """An answer above the cap leaves the end unknown; one at the cap is taken."""
     server = serve(answer(body=b"x" * 10_000), answer(body=b"x" * 10_001))
     with new_session() as session:
-        transport = Transport(session, clock, most_bytes=10_000)
+        transport = Transport(session, clock, max_bytes=10_000)
         assert len(send(transport, server.url).body) == 10_000
         with pytest.raises(UnknownEnd, match="AnswerTooLarge"):
             send(transport, server.url)
@@ -316,6 +392,25 @@ def test_redirect(transport, serve, answer):
     server = serve(answer(307, Location=f"{elsewhere.url}/y"))
     got = send(transport, server.url)
     assert (got.status, elsewhere.requests) == (307, [])
+
+
+def test_the_session_follows_no_redirect_by_itself(serve, answer):
+    """The session does not follow a redirect, even for a caller that asks for it."""
+    elsewhere = serve(answer(body=b"stolen"))
+    server = serve(answer(307, Location=f"{elsewhere.url}/y"))
+    with new_session() as session:
+        assert session.get(server.url, allow_redirects=True, timeout=5).status_code == 307
+    assert elsewhere.requests == []
+
+
+def test_transport_follows_no_redirect_by_itself(serve, answer, clock):
+    """Transport forbids redirects also to a session that would follow them."""
+    elsewhere = serve(answer(body=b"stolen"))
+    server = serve(answer(307, Location=f"{elsewhere.url}/y"))
+    with requests.Session() as session:
+        session.trust_env = False
+        assert send(Transport(session, clock), server.url).status == 307
+    assert elsewhere.requests == []
 
 
 def test_no_cookies(serve, answer, clock):
@@ -342,7 +437,7 @@ def test_too_little_time(transport, serve, answer, clock):
     """With less left than the least worth beginning, nothing is sent."""
     server = serve(answer())
     with pytest.raises(NoTimeLeft):
-        send(transport, server.url, give_up_at=clock.monotonic() + 0.1)
+        send(transport, server.url, budget=Budget.lasting(0.1, clock))
     assert server.connections == 0
 
 
@@ -351,9 +446,9 @@ def test_too_late_on_the_wall_clock(transport, serve, answer, clock):
     server = serve(answer())
     far = clock.monotonic() + 600
     with pytest.raises(NoTimeLeft):
-        send(transport, server.url, give_up_at=far, not_after=clock.now() + 0.1)
+        send(transport, server.url, budget=Budget(clock, far, clock.now() + 0.1))
     assert server.connections == 0
-    assert send(transport, server.url, give_up_at=far, not_after=clock.now() + 60).status == 200
+    assert send(transport, server.url, budget=Budget(clock, far, clock.now() + 60)).status == 200
 
 
 def test_a_machine_suspended_while_it_connects(transport, serve, answer, clock, monkeypatch):
@@ -362,12 +457,12 @@ def test_a_machine_suspended_while_it_connects(transport, serve, answer, clock, 
     putrequest = HTTPConnection.putrequest
 
     def suspended(self: HTTPConnection, *args: str, **kwargs: bool) -> None:
-        clock.suspended += 60
+        clock.suspend(60)
         putrequest(self, *args, **kwargs)
 
     monkeypatch.setattr(HTTPConnection, "putrequest", suspended)
     with pytest.raises(NoTimeLeft):
-        send(transport, server.url, not_after=clock.now() + 30)
+        send(transport, server.url, budget=Budget(clock, wall_ends_at=clock.now() + 30))
     assert server.requests == []
 
 
@@ -375,7 +470,7 @@ def test_time_outs_shrink(transport, serve, clock):
     """The time-outs shrink to what is left."""
     server = serve(lambda _connection, _raw: server.stop.wait(30) and None)
     with pytest.raises(UnknownEnd, match="Timeout"):
-        send(transport, server.url, read=600.0, give_up_at=clock.monotonic() + 0.5)
+        send(transport, server.url, read=600.0, budget=Budget.lasting(0.5, clock))
 
 
 @pytest.mark.parametrize("kept", [False, True])
@@ -388,12 +483,12 @@ def test_begins_too_late(transport, serve, answer, clock, monkeypatch, kept):
     putrequest = HTTPConnection.putrequest
 
     def slow(self: HTTPConnection, *args: str, **kwargs: bool) -> None:
-        clock.ahead += 60
+        clock.advance(60)
         putrequest(self, *args, **kwargs)
 
     monkeypatch.setattr(HTTPConnection, "putrequest", slow)
     with pytest.raises(NoTimeLeft):
-        send(transport, server.url, give_up_at=clock.monotonic() + 30)
+        send(transport, server.url, budget=Budget.lasting(30, clock))
     assert len(server.requests) == before
 
 
@@ -403,7 +498,7 @@ def test_header_injection(transport, serve, answer, value):
     server = serve(answer())
     with pytest.raises(ValueError, match="printable ASCII"):
         transport.send(request(server.url, token=value), connect_timeout=1, read_timeout=1)
-    assert server.connections == 0
+    assert server.requests == []
 
 
 def test_plain_http_is_refused():
@@ -413,7 +508,7 @@ def test_plain_http_is_refused():
 
 
 def test_errors_show_no_secret(transport, serve, reset):
-    """Neither the error nor the request shows headers or body."""
+    """The texts of an error and of its request contain no headers and no body."""
     server = serve(lambda connection, _raw: reset(connection))
     made = request(server.url, body=b"CANARY-BODY")
     with pytest.raises(UnknownEnd) as caught:
@@ -460,12 +555,12 @@ def test_foreign_session(clock, error, ending):
 
 
 def test_foreign_session_is_told(clock):
-    """Another session is told the time-outs that fit, to verify TLS and to use no proxy."""
+    """A session of another kind gets the time-outs that fit, and must verify TLS and use no proxy."""
     adapter = Failing(requests.ReadTimeout())
     with requests.Session() as session:
         session.mount("http://", adapter)
         with pytest.raises(UnknownEnd):
-            send(Transport(session, clock), "http://localhost", read=600.0, give_up_at=clock.monotonic() + 1)
+            send(Transport(session, clock), "http://localhost", read=600.0, budget=Budget.lasting(1, clock))
     connect, read = adapter.options["timeout"]
     assert 0 < connect <= 1
     assert 0 < read <= 1
@@ -473,11 +568,102 @@ def test_foreign_session_is_told(clock):
 
 
 def test_programming_errors_stay_errors(clock):
-    """An exception that is none of the network's passes through while nothing was sent."""
+    """An exception that does not come from the network is not changed if nothing was sent."""
     with requests.Session() as session:
         session.mount("http://", Failing(KeyError("bug")))
         with pytest.raises(KeyError):
             send(Transport(session, clock), "http://localhost")
+
+
+def test_an_unexpected_exception_after_the_first_byte(transport, serve, answer, monkeypatch):
+    """Once a byte has left, any exception at all leaves the end unknown, a fault in the code included."""
+    server = serve(answer())
+
+    def fail(_response: HTTPResponse) -> None:
+        raise KeyError("bug")
+
+    monkeypatch.setattr(HTTPResponse, "begin", fail)
+    with pytest.raises(UnknownEnd, match="KeyError"):
+        send(transport, server.url)
+
+
+SECOND_AFTER_1970 = "Thu, 01 Jan 1970 00:16:40 GMT"
+
+
+@pytest.mark.parametrize(
+    ("off", "least"),
+    [(0.0, 0.0), (0.9, 0.0), (-0.4, -0.4), (1.5, 0.5), (100.0, 99.0), (-100.0, -100.0)],
+)
+@pytest.mark.parametrize(
+    "date", [{"Date": SECOND_AFTER_1970}, {"x_ots_date": "1970-01-01T00:16:40.000000Z", "Date": "wrong"}]
+)
+def test_clock_error(serve, answer, off, least, date):
+    """The clock's error is the least that the date of an answer, cut off to whole seconds, proves."""
+    clock, server = FakeClock(1000.0 + off), serve(answer(**date))
+    with new_session() as session:
+        transport = Transport(session, clock)
+        assert transport.clock_error() == 0.0
+        send(transport, server.url)
+        assert transport.clock_error() == pytest.approx(least)
+
+
+@pytest.mark.parametrize(("off", "least"), [(0.5, 0.0), (70.0, 69.0), (-50.0, 0.0), (-70.0, -10.0)])
+def test_clock_error_of_a_slow_exchange(serve, answer, off, least):
+    """The server may have read its clock at any moment of the exchange, which takes 60 s here."""
+    clock = FakeClock(1000.0 + off)
+
+    def answer_late(connection: socket.socket, _raw: bytes) -> None:
+        clock.suspend(60)
+        connection.sendall(answer(Date=SECOND_AFTER_1970))
+
+    with new_session() as session:
+        transport = Transport(session, clock)
+        send(transport, serve(answer_late).url)
+        assert transport.clock_error() == pytest.approx(least)
+
+
+def move_one_clock(clock: FakeClock, seconds: float, *, wall: bool) -> None:
+    """Move the wall clock or the monotonic clock, and leave the other one."""
+    if not wall:
+        clock.advance(seconds)
+    clock.suspend(seconds if wall else -seconds)
+
+
+def test_clock_error_ages(serve, answer):
+    """An observation counts for 300 s by both clocks; the newest one replaces it."""
+    clock, server = FakeClock(1100.0), serve(answer(Date=SECOND_AFTER_1970), answer(Date="none"), answer())
+    with new_session() as session:
+        transport = Transport(session, clock)
+        send(transport, server.url)
+        for moves_wall in (True, False):
+            for passed, expected in ((300.0, 99.0), (301.0, 0.0), (-301.0, 0.0), (0.0, 99.0)):
+                move_one_clock(clock, passed, wall=moves_wall)
+                assert transport.clock_error() == expected
+                move_one_clock(clock, -passed, wall=moves_wall)
+        # Neither an answer whose date cannot be read nor one without a date says anything.
+        send(transport, server.url)
+        send(transport, server.url)
+        assert transport.clock_error() == 99.0
+
+
+@given(st.text(max_size=40) | st.dates().map(str), st.sampled_from(["date", "x-ots-date"]))
+def test_any_date(text, name):
+    """Any text at all is read as a date or as none."""
+    assert read_date({name: text}) is None or isinstance(read_date({name: text}), float)
+
+
+@pytest.mark.parametrize(
+    "text", [SECOND_AFTER_1970, "Thu, 01 Jan 1970 00:16:40 -0000", "Thu, 01 Jan 1970 01:16:40 +0100"]
+)
+def test_date_is_universal_time(text, monkeypatch):
+    """A date without a zone is universal time, whatever the zone of this machine."""
+    monkeypatch.setenv("TZ", "Asia/Shanghai")
+    time.tzset()
+    try:
+        assert read_date({"date": text}) == 1000.0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_connections_are_closed(serve, answer, clock):

@@ -1,4 +1,4 @@
-"""Request documents, and ways to change them."""
+"""Request documents, and functions to change them."""
 
 import copy
 import json
@@ -6,11 +6,12 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from hpoq.contract.pointer import pointer_to, tokens_of
+from hpoq.contract.jsontext import pointer_to, tokens_of
 from hpoq.contract.request import parse_request
+from support.request import make_document
 
 ROOT = Path(__file__).parents[3]
-MINIMAL = json.loads((ROOT / "events" / "requests" / "minimal.json").read_text())
+MINIMAL = make_document()
 REQUESTS = sorted((ROOT / "events" / "requests").glob("*.json"))
 JSON = st.recursive(
     st.none()
@@ -24,12 +25,12 @@ JSON = st.recursive(
 
 
 def parse(document):
-    """The request that `document` holds."""
+    """Return the request in `document`."""
     return parse_request(json.dumps(document).encode())
 
 
 def places(document, pointer=""):
-    """The pointer of every value in `document`."""
+    """Yield the pointer of every value in `document`."""
     yield pointer
     members = document.items() if isinstance(document, dict) else ()
     for token, member in enumerate(document) if isinstance(document, list) else members:
@@ -48,7 +49,7 @@ def put(document, pointer, value):
 
 
 def at(pointer, value):
-    """The minimal request with `value` at `pointer` of its experiment."""
+    """Return the minimal request with `value` at `pointer` of its experiment."""
     document = copy.deepcopy(MINIMAL)
     put(document, f"/experiment/{pointer}", value)
     return document

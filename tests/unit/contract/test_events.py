@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -10,11 +11,14 @@ from hpoq.contract.events import (
     MOST_EVENT_BYTES,
     EventData,
     EventError,
+    ServiceError,
     encode_event,
     make_event,
+    outcome_of,
+    parse_error,
     read_error,
 )
-from hpoq.contract.finding import truncated
+from hpoq.contract.finding import note_truncation
 from hpoq.errors import Violation
 
 DATA = EventData(
@@ -29,7 +33,7 @@ def event(outcome="created", data=DATA, **more):
 
 
 def test_form():
-    """An event is a CloudEvent 1.0 in structured JSON, times in RFC 3339, absent members left out."""
+    """An event is a CloudEvent 1.0 in structured JSON with times in RFC 3339 and without empty members."""
     assert event() == {
         "specversion": "1.0",
         "id": "id-1",
@@ -67,8 +71,24 @@ def test_error_events():
     assert read_error(encode_event(event())) is None
 
 
+def test_the_request_is_recognisable():
+    """An event has the producer's own key as written, however long in JSON, and the warnings; no empty members."""
+    warned = Violation("/a", "null", "m")
+    key = "😀" * 255
+    made = event(data=replace(DATA, producer_key=key, warnings=(warned,)))
+    assert made["data"]["producerKey"] == key
+    assert made["data"]["warnings"] == [warned.as_dict()]
+    assert not {"producerKey", "warnings"} & event()["data"].keys()
+
+
+def test_outcomes_are_read_from_types():
+    """The outcome in an event's type is read back; another document has none."""
+    assert outcome_of(event("failed")) == "failed"
+    assert (outcome_of({}), outcome_of({"type": "other"})) == ("", "")
+
+
 def test_trace():
-    """A trace is carried on in the extension for it."""
+    """The traceparent of a request is in the event's extension for distributed tracing."""
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     assert event(traceparent=trace)["traceparent"] == trace
 
@@ -85,7 +105,7 @@ def test_time_is_rfc_3339(time):
 @pytest.mark.parametrize("count", [1, 50, 5_000])
 @pytest.mark.parametrize("length", [1, 200, 20_000])
 def test_an_event_always_fits(count, length):
-    """However much is wrong with a request, its event can be published; what is left out is counted."""
+    """An event is small enough to be published, however many violations it has; those left out are counted."""
     violations = tuple(Violation(f"/{n}/{'é' * length}", "type", "测" * length) for n in range(count))
     error = EventError("InvalidRequest", "é" * length, retryable=False, violations=violations)
     made = event("rejected", EventData("k", "M", "r", 1, {}, name="n" * length, error=error))
@@ -98,7 +118,7 @@ def test_an_event_always_fits(count, length):
 
 @pytest.mark.parametrize("outcome", ["created", "rejected"])
 def test_texts_of_any_length_and_script_fit(outcome):
-    """No text of a producer makes an event too large, even where each character takes twelve bytes."""
+    """No text of a producer makes an event too large, even if each character takes twelve bytes."""
     long = "😀" * 100_000
     error = EventError(long, long, retryable=False) if outcome == "rejected" else None
     made = event(outcome, EventData("k", long, "r", 1, {}, name=long, workspace_id=long, error=error))
@@ -107,10 +127,45 @@ def test_texts_of_any_length_and_script_fit(outcome):
     assert made["data"]["name"].endswith("😀…")
 
 
-def test_as_many_violations_as_fit_are_told():
-    """Violations give way only where there is no room, from the end, those left out before included."""
+@pytest.mark.parametrize("outcome", ["created", "rejected"])
+@pytest.mark.parametrize("count", [1, 300, 5_000])
+@pytest.mark.parametrize("length", [1, 200, 20_000])
+def test_an_event_always_fits_with_warnings(outcome, count, length):
+    """Warnings that do not fit beside the violations are left out and counted."""
+    findings = tuple(Violation(f"/{n}", "type", "测" * length) for n in range(count))
+    error = EventError("c", "m", retryable=False, violations=findings) if outcome == "rejected" else None
+    data = EventData("k", "M", "r", 1, {}, error=error, producer_key="😀" * 255, warnings=findings)
+    made = event(outcome, data)
+    assert len(encode_event(made)) <= MOST_EVENT_BYTES
+    alone = event(outcome, replace(data, warnings=()))
+    lists = [made["data"]["warnings"]]
+    if error is not None:
+        lists.append(made["data"]["error"]["violations"])
+        assert len(alone["data"]["error"]["violations"]) - len(lists[1]) <= 5
+    for listed in lists:
+        *whole, last = listed
+        left_out = int(last["message"].split()[0]) if last["rule"] == "violations.truncated" else 0
+        assert count == len(whole) + (left_out or 1)
+
+
+def test_an_answer_of_a_service_fits():
+    """What a service answered is cut as well, in whatever script it writes."""
+    long = "😀" * 500
+    detail = tuple((f"name-{number}", long) for number in range(12))
+    answer = ServiceError(long, long, "R", 403, detail)
+    warnings = tuple(Violation(f"/{n}", "type", "m" * 40) for n in range(1000))
+    error = EventError(long, long, retryable=True, service=answer)
+    data = EventData("k", long, "r", 1, {}, name=long, workspace_id=long, error=error, warnings=warnings)
+    made = event("failed", data)
+    assert len(encode_event(made)) <= MOST_EVENT_BYTES
+    assert len(made["data"]["error"]["service"]["accessDeniedDetail"]) == 12
+    assert len(made["data"]["warnings"]) > 50
+
+
+def test_as_many_violations_as_fit_are_listed():
+    """Only violations that do not fit are left out, from the end, and the count includes those left out before."""
     violations = tuple(Violation(f"/{n}", "type", "m" * 40) for n in range(1000))
-    error = EventError("c", "m", retryable=False, violations=(*violations, truncated(500)))
+    error = EventError("c", "m", retryable=False, violations=(*violations, note_truncation(500)))
     made = event("rejected", EventData("k", "M", "r", 1, {}, error=error))
     *told, last = made["data"]["error"]["violations"]
     assert [v["pointer"] for v in told] == [v.pointer for v in violations[: len(told)]]
@@ -124,9 +179,23 @@ def test_as_many_violations_as_fit_are_told():
 
 @given(st.text(), st.text())
 def test_encoded_is_one_line_of_ascii(name, code):
-    """XML can carry an encoded event, and nothing in it breaks a line."""
+    """An encoded event is ASCII without line breaks, so that it can be sent in XML."""
     error = EventError(code, name, retryable=True)
     text = encode_event(event("failed", EventData("k", name, "r", 1, {}, name=name, error=error)))
     assert text.isascii()
     assert text.isprintable()
     assert json.loads(text)["data"]["messageId"] == name
+
+
+def test_what_the_service_answered_survives_the_record():
+    """The last error of a record is read back with the service's own code, request id and status."""
+    answer = ServiceError("Forbidden.RAM", "no", "R-1", 403, (("AuthAction", "a:B"),))
+    error = EventError("Forbidden.RAM", "smq: no", retryable=True, service=answer)
+    assert parse_error(json.loads(json.dumps(error.as_json()))) == error
+    assert error.as_json()["service"] == {
+        "code": "Forbidden.RAM",
+        "message": "no",
+        "requestId": "R-1",
+        "httpStatus": 403,
+        "accessDeniedDetail": {"AuthAction": "a:B"},
+    }

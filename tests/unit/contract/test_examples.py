@@ -16,12 +16,12 @@ INVALID = {
 
 @pytest.mark.parametrize("path", REQUESTS, ids=lambda path: path.name)
 def test_the_examples_are_clean(path):
-    """Every request to copy passes without a warning."""
+    """Every example request is valid and causes no warning."""
     assert parse_request(path.read_bytes()).warnings == ()
 
 
 def test_the_bad_examples():
-    """Each request in invalid/ breaks the rules that it is there to show, and no others."""
+    """Each request in invalid/ breaks exactly the rules that it demonstrates."""
     found = {}
     for path in (ROOT / "events" / "requests" / "invalid").glob("*.json"):
         with pytest.raises(RequestRejected) as caught:

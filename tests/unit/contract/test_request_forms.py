@@ -7,21 +7,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requestdocs import JSON, MINIMAL, PLACES, REQUESTS, ROOT, parse, places, put
 
-from hpoq.contract.fingerprint import fingerprint
-from hpoq.contract.request import parse_request
+from hpoq.contract.jsontext import tokens_of
+from hpoq.contract.request import compute_fingerprint, parse_request, read_producer_key
 from hpoq.errors import RequestRejected
 
 # A changed value makes every request in flight a conflict with itself.
 GOLDEN = {
     "bare-body.json": "5d0504d9183251d341dcb6a106a2e6c38443f640def1faf6871b1a9739746ef7",
     "cloudevent.json": "0688a930e4fae12da5df24dabb9c1ff22b3fccfbf4b29590492563addb56260d",
-    "dlc-json.json": "0cb904490b49647c454c48dd1fc2ef93987f794030c08d561a57a252bb97ddb2",
-    "dlc-stdout.json": "d3253ce343ca7fe89e88226f93d692e089413d9a16042755707e198196535520",
+    "dlc-json.json": "36f56dfa65cbbfcd0471af88fccab0fd0f20666d020f538e7a6e192a818d8863",
+    "dlc-stdout.json": "79a66501ed23e80d48eeb56e51cdd72bb9563a946cc88f56cf4a71553a94c44d",
     "maxcompute-easyrec-summary.json": "60861ddf62745a131005f49a4c9d5dcee4a12bf247312c2f17d018d68edd5c4e",
     "maxcompute-table.json": "23a5bac53df66e10cbdf9406648db34dbfe21879145297741dc5b45e4ba2eb34",
     "minimal.json": "0688a930e4fae12da5df24dabb9c1ff22b3fccfbf4b29590492563addb56260d",
-    "paiflow-table.json": "c6281289d23a481a3f39f6e1610406ec3c79eda15eade612ec789d7b8e705cda",
+    "paiflow-table.json": "f893f63e35547494d874dd24fcfb661099cba572e72b0cef24737f39e68bc5e0",
 }
+
+
+def at_pointer(document, pointer):
+    """Return the value at `pointer`."""
+    for token in tokens_of(pointer):
+        document = document[int(token)] if isinstance(document, list) else document[token]
+    return document
 
 
 def experiment_in(document):
@@ -31,19 +38,19 @@ def experiment_in(document):
 
 @pytest.mark.parametrize("path", REQUESTS, ids=lambda path: path.name)
 def test_what_is_sent_is_what_was_written(path):
-    """Every example reaches the service as its producer wrote it, secrets and all."""
+    """Every example is sent as its producer wrote it, including secrets."""
     document = json.loads(path.read_text())
     assert parse(document).request.experiment.wire() == experiment_in(document)
 
 
 def test_base64_is_undone_once():
-    """A body as the SMQ SDKs send it is the same request."""
+    """One layer of base64 is undone, as the SMQ SDKs add it."""
     plain = json.dumps(MINIMAL).encode()
     assert parse_request(base64.b64encode(plain)) == parse_request(plain)
 
 
 def test_forms_are_one_request():
-    """Wrapped, bare, in a CloudEvent's data or data_base64: the same experiment, the same fingerprint."""
+    """All forms of a request (wrapped, bare, CloudEvent with data or data_base64) have the same fingerprint."""
     bare = MINIMAL["experiment"]
     event = {"specversion": "1.0", "id": "1", "source": "s", "type": "t"}
     encoded = base64.b64encode(json.dumps(bare).encode()).decode()
@@ -52,47 +59,156 @@ def test_forms_are_one_request():
         bare,
         {**event, "data": MINIMAL},
         {**event, "data": bare},
+        {"experiment": json.dumps(bare)},
+        {"experiment": encoded},
+        json.dumps(MINIMAL),
+        json.dumps(bare),
+        json.dumps({**event, "data": MINIMAL}),
+        json.dumps({**event, "data": json.dumps(bare)}),
+        encoded,
+        {**event, "data": {"experiment": json.dumps(bare)}},
+        {**event, "data": json.dumps(MINIMAL)},
+        {**event, "data": encoded},
         {**event, "data_base64": encoded},
     ]
-    assert len({fingerprint(parse(form).request) for form in forms}) == 1
+    assert len({compute_fingerprint(parse(form).request) for form in forms}) == 1
 
 
-def test_what_is_of_the_message_is_not_in_the_fingerprint():
-    """Key, trace and version do not make it another experiment; any change of the experiment does."""
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda text: json.dumps(text),
+        lambda text: base64.b64encode(json.dumps(text).encode()).decode(),
+        lambda text: base64.urlsafe_b64encode(json.dumps(text).encode()).decode().rstrip("="),
+        lambda text: json.dumps(base64.b64encode(text.encode()).decode()),
+        lambda text: json.dumps(base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")),
+        lambda text: "\ufeff" + json.dumps(text),
+        lambda text: "\ufeff" + base64.b64encode(text.encode()).decode(),
+    ],
+)
+def test_one_layer_of_text_around_the_body_is_undone(layer):
+    """A body may be a JSON string that contains the document, plain or in base64, but not a string around that."""
+    request = {"idempotencyKey": "k", **MINIMAL}
+    body = layer(json.dumps(request)).encode()
+    assert parse_request(body) == parse(request)
+    assert read_producer_key(body) == "k"
+    with pytest.raises(RequestRejected) as caught:
+        parse_request(json.dumps(json.dumps(json.dumps(request))).encode())
+    assert [violation.rule for violation in caught.value.violations] == ["document.shape"]
+    assert read_producer_key(json.dumps(json.dumps(json.dumps(request))).encode()) is None
+
+
+OBJECTS = [
+    pointer
+    for pointer in ("/experiment", *PLACES)
+    if isinstance(at_pointer(MINIMAL, pointer), dict) and "/search_space/" not in pointer
+]
+
+
+@pytest.mark.parametrize("pointer", OBJECTS)
+@pytest.mark.parametrize(
+    "encode", [str, lambda text: base64.b64encode(text.encode()).decode()], ids=["text", "base64"]
+)
+def test_each_object_may_be_text(pointer, encode):
+    """Where an object is expected, a string that contains it as JSON text or in base64 is sent as the object."""
+    document = copy.deepcopy(MINIMAL)
+    put(document, pointer, encode(json.dumps(at_pointer(document, pointer))))
+    parsed = parse(document)
+    assert parsed.request == parse(MINIMAL).request
+    warned = {warning.pointer for warning in parsed.warnings}
+    assert warned == (set() if pointer == "/experiment" else {pointer})
+
+
+def test_a_text_in_a_text_is_an_object_too():
+    """Each object may be text, also inside another one; a finding is at the outermost and says where it is inside."""
+    document = copy.deepcopy(MINIMAL)
+    config = document["experiment"]["HpoExperimentConfiguration"]
+    config["metric_config"]["metric_dict"] = json.dumps(config["metric_config"]["metric_dict"])
+    config["metric_config"] = json.dumps(config["metric_config"])
+    document["experiment"]["HpoExperimentConfiguration"] = json.dumps(config)
+    document["experiment"] = json.dumps(document["experiment"])
+    parsed = parse(document)
+    assert parsed.request == parse(MINIMAL).request
+    assert {warning.pointer for warning in parsed.warnings} == {"/experiment"}
+
+
+def test_credentials_in_a_text_are_secrets():
+    """A section that is text holds credentials as the section itself does."""
+    document = copy.deepcopy(MINIMAL)
+    section = json.dumps({"access_id": "canary-1", "access_key": "canary-2"})
+    document["experiment"]["HpoExperimentConfiguration"]["odps_config"] = section
+    request = parse(document).request
+    assert set(request.secrets()) == {"canary-1", "canary-2"}
+    assert "canary" not in f"{request!r}"
+    document["experiment"]["Nmae"] = 1
+    with pytest.raises(RequestRejected) as caught:
+        parse(document)
+    assert "canary" not in f"{caught.value!r} {caught.value.violations} {caught.value.warnings}"
+
+
+def test_only_the_experiment_is_in_the_fingerprint():
+    """The key, the trace and the version do not change the fingerprint; any change of the experiment does."""
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     same = {**MINIMAL, "idempotencyKey": "k", "schemaVersion": "1", "traceparent": trace}
-    assert fingerprint(parse(same).request) == fingerprint(parse(MINIMAL).request)
+    assert compute_fingerprint(parse(same).request) == compute_fingerprint(parse(MINIMAL).request)
     other = copy.deepcopy(MINIMAL)
     other["experiment"]["Name"] += "!"
-    assert fingerprint(parse(other).request) != fingerprint(parse(MINIMAL).request)
+    assert compute_fingerprint(parse(other).request) != compute_fingerprint(parse(MINIMAL).request)
 
 
 def test_numbers_count_by_value():
-    """1 and 1.0 are one number, to a fingerprint as to JSON."""
+    """1 and 1.0 have the same fingerprint."""
     one, same = copy.deepcopy(MINIMAL), copy.deepcopy(MINIMAL)
     one["experiment"]["HpoExperimentConfiguration"]["metric_config"]["metric_dict"]["score"] = 1
     same["experiment"]["HpoExperimentConfiguration"]["metric_config"]["metric_dict"]["score"] = 1.0
-    assert fingerprint(parse(one).request) == fingerprint(parse(same).request)
+    assert compute_fingerprint(parse(one).request) == compute_fingerprint(parse(same).request)
 
 
 def test_large_numbers_count_by_value_too():
-    """So are 1e20 and its digits, and 0 and -0.0."""
+    """1e20 and its digits have the same fingerprint, and so have 0 and -0.0."""
     for written, same in [("1e20", "1" + "0" * 20), ("0", "-0.0"), ("1.5e0", "1.5")]:
         text = json.dumps(MINIMAL)
         bodies = [text.replace('"score": 1', f'"score": {number}').encode() for number in (written, same)]
         assert bodies[0] != bodies[1]
-        assert len({fingerprint(parse_request(body).request) for body in bodies}) == 1
+        assert len({compute_fingerprint(parse_request(body).request) for body in bodies}) == 1
+
+
+def test_an_integer_with_a_decimal_point_is_sent_as_an_integer():
+    """5.0 is the integer 5, as in JSON Schema."""
+    document = copy.deepcopy(MINIMAL)
+    run = document["experiment"]["HpoExperimentConfiguration"]["yml_config"]
+    run["max_trial_number"] = 5.0
+    sent = parse(document).request.experiment.wire()["HpoExperimentConfiguration"]["yml_config"]
+    assert isinstance(sent["max_trial_number"], int)
+    assert sent == {**run, "max_trial_number": 5}
+
+
+def test_the_schema_version_may_be_a_number():
+    """The schema version 1 is the same as "1"."""
+    assert parse({**MINIMAL, "schemaVersion": 1}).request == parse({**MINIMAL, "schemaVersion": "1"}).request
+
+
+@pytest.mark.parametrize("decoder", [str.encode, lambda text: text.rstrip("=").encode()])
+def test_base64_for_urls_or_without_padding_is_decoded(decoder):
+    """data_base64 may use the alphabet for URLs, and needs no padding."""
+    bare = {**MINIMAL["experiment"], "Description": "\u6d4b\u8bd5?>"}
+    for padding in ("", " ", "  "):
+        text = base64.urlsafe_b64encode((json.dumps(bare, ensure_ascii=False) + padding).encode()).decode()
+        assert "-" in text or "_" in text
+        encoded = decoder(text).decode()
+        event = {"specversion": "1.0", "data_base64": encoded}
+        assert parse(event).request.experiment.wire() == bare
 
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_golden_fingerprints(name):
-    """Fingerprints never change from version to version."""
+    """The fingerprint of an example never changes."""
     body = (ROOT / "events" / "requests" / name).read_bytes()
-    assert fingerprint(parse_request(body).request) == GOLDEN[name]
+    assert compute_fingerprint(parse_request(body).request) == GOLDEN[name]
 
 
 def test_null_is_absent():
-    """A null member is as if it were not there, and is never sent."""
+    """A null member has the same effect as a missing one, and is never sent."""
     document = copy.deepcopy(MINIMAL)
     document["experiment"]["Description"] = None
     document["experiment"]["HpoExperimentConfiguration"]["oss_config"] = None
@@ -100,8 +216,33 @@ def test_null_is_absent():
     assert parse(document).request.experiment.wire() == MINIMAL["experiment"]
 
 
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"idempotencyKey": "k", **MINIMAL, "stop": None, "guard": None, "dryRun": None, "$schema": None},
+        {
+            "idempotencyKey": "k",
+            "stop": {"experimentId": "s1"},
+            "experiment": None,
+            "guard": None,
+            "dryRun": None,
+        },
+    ],
+    ids=["request", "stop"],
+)
+def test_null_members_of_the_other_kind_are_absent(document):
+    """Serializers write every member of a class: a request may have a null stop, and a stop a null experiment."""
+    parsed = parse(document)
+    present = {name: value for name, value in document.items() if value is not None}
+    assert parsed.request.wire() == parse(present).request.wire()
+    assert {warning.pointer for warning in parsed.warnings if warning.rule == "null"} == {
+        f"/{name}" for name in document.keys() - present.keys()
+    }
+    assert read_producer_key(json.dumps(document).encode()) == (None if "stop" in present else "k")
+
+
 def test_a_null_that_means_something_is_sent():
-    """Within an object whose members are free, a null is a value like any other."""
+    """In an object with free members, null is a value and is sent."""
     document = copy.deepcopy(MINIMAL)
     arguments = document["experiment"]["HpoExperimentConfiguration"]["yml_config"]["tuner"]["class_args"]
     arguments["tpe_args"] = {"constant_liar_type": None}
@@ -109,35 +250,38 @@ def test_a_null_that_means_something_is_sent():
 
 
 @pytest.mark.parametrize("trace", ["x", "x" * 70_000, f"00-{'0' * 32}-b7ad6b7169203331-01", ""])
-def test_what_is_no_trace_is_dropped(trace):
-    """A traceparent of another form goes no further than the warning."""
+def test_an_invalid_trace_is_dropped(trace):
+    """An invalid traceparent causes a warning and is dropped."""
     parsed = parse({**MINIMAL, "traceparent": trace})
     assert parsed.request.traceparent is None
     assert [warning.rule for warning in parsed.warnings] == ["traceparent"]
 
 
-def test_the_two_conversions():
-    """moving_avg is sent as text, a search space that is text as an object; nothing else is touched."""
+def test_what_is_converted():
+    """moving_avg is sent as a string, and JSON text as the object in it; nothing else is converted."""
     document = copy.deepcopy(MINIMAL)
     config = document["experiment"]["HpoExperimentConfiguration"]
     space = config["search_space"]
     config["search_space"] = json.dumps(space)
+    weights = config["metric_config"]["metric_dict"]
+    config["metric_config"]["metric_dict"] = json.dumps(weights)
     config["yml_config"]["assessor"] = {"name": "PAIAssessor", "class_args": {"moving_avg": True}}
     sent = parse(document).request.experiment.wire()["HpoExperimentConfiguration"]
     assert sent["search_space"] == space
+    assert sent["metric_config"]["metric_dict"] == weights
     assert sent["yml_config"]["assessor"]["class_args"]["moving_avg"] == "true"
 
 
 def test_markers():
-    """The marker joins the tags, or stands behind the description; the rest is as written."""
+    """The marker is added to the tags or to the description; the rest is sent as written."""
     experiment = parse({"experiment": {**MINIMAL["experiment"], "Tag": [{"Key": "a"}]}}).request.experiment
-    assert experiment.marked(extra_tags=[("hpoq-key", "K")])["Tag"] == [
+    assert experiment.make_body(extra_tags=[("hpoq-key", "K")])["Tag"] == [
         {"Key": "a"},
         {"Key": "hpoq-key", "Value": "K"},
     ]
-    assert experiment.marked(description_suffix="[m]")["Description"] == "[m]"
+    assert experiment.make_body(description_suffix="[m]")["Description"] == "[m]"
     described = parse({"experiment": {**MINIMAL["experiment"], "Description": "mine"}}).request.experiment
-    assert described.marked(description_suffix="[m]")["Description"] == "mine [m]"
+    assert described.make_body(description_suffix="[m]")["Description"] == "mine [m]"
 
 
 CREDENTIALS = {
@@ -152,7 +296,7 @@ CREDENTIALS = {
 
 @pytest.mark.parametrize(("holder", "name"), [(h, n) for h, names in CREDENTIALS.items() for n in names])
 def test_credentials_are_secrets(holder, name):
-    """A credential is known as a secret, sent in clear, and shown by no text form or violation."""
+    """A credential is a known secret, is sent in clear, and appears in no repr and no violation."""
     document = copy.deepcopy(MINIMAL)
     document["experiment"]["HpoExperimentConfiguration"][holder] = {name: "canary-0"}
     request = parse(document).request
@@ -174,8 +318,8 @@ HOLDERS = ["", "oss_config", "odps_config", "yml_config", "platform_config", "me
     "name", ["accessKeySecret", "access_key", "access_key_secrt", "AccessKeySecret", "url"]
 )
 @pytest.mark.parametrize("value", ["canary", ["canary"], {"canary": "canary"}])
-def test_misplaced_credentials_are_not_told(holder, name, value):
-    """A credential in the wrong place, misspelt, or of the wrong type is refused without a word of it."""
+def test_misplaced_credentials_are_not_quoted(holder, name, value):
+    """A credential that is misplaced, misspelt or of the wrong type is rejected without being quoted."""
     document = copy.deepcopy(MINIMAL)
     config = document["experiment"]["HpoExperimentConfiguration"]
     (config.setdefault(holder, {}) if holder else config)[name] = value
@@ -192,8 +336,8 @@ def test_misplaced_credentials_are_not_told(holder, name, value):
 
 @pytest.mark.parametrize("holder", CREDENTIALS)
 @pytest.mark.parametrize("name", ["LTAI5tCanary", "canary" * 5, "https://x/?access_token=canary"])
-def test_names_that_may_be_credentials_are_not_told(holder, name):
-    """A credential written as the name of a member, beside the others, stands in no pointer."""
+def test_names_that_may_be_credentials_are_not_shown(holder, name):
+    """A credential that is written as the name of a member appears in no pointer."""
     document = copy.deepcopy(MINIMAL)
     document["experiment"]["HpoExperimentConfiguration"][holder] = {name: "access_key"}
     with pytest.raises(RequestRejected) as caught:
@@ -205,7 +349,7 @@ def test_names_that_may_be_credentials_are_not_told(holder, name):
 
 @given(st.sampled_from(PLACES), JSON)
 def test_pointers_resolve(pointer, value):
-    """Whatever stands wherever, each finding points into the document, or to a member that an object lacks."""
+    """Each finding points into the document, or to a member that is missing from an object in it."""
     document = copy.deepcopy(MINIMAL)
     put(document, pointer, value)
     try:
@@ -221,7 +365,7 @@ def test_pointers_resolve(pointer, value):
 
 @given(st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_any_body_is_a_request_or_rejected(body):
-    """No body raises anything but a rejection."""
+    """A body either is a request or raises RequestRejected."""
     try:
         parse_request(body)
     except RequestRejected as exc:
@@ -229,14 +373,14 @@ def test_any_body_is_a_request_or_rejected(body):
 
 
 def test_name_and_workspace_of_a_rejected_request():
-    """A rejection tells which experiment was meant, as far as that can be read."""
+    """A rejection contains the name and the workspace of the experiment, if they can be read."""
     with pytest.raises(RequestRejected) as caught:
         parse({"experiment": {"Name": "n", "WorkspaceId": 5}})
     assert (caught.value.name, caught.value.workspace_id) == ("n", None)
 
 
-def test_the_trace_of_a_cloudevent_is_carried_on():
-    """A CloudEvent's own traceparent counts where the request in it has none, if it is one."""
+def test_the_trace_of_a_cloudevent_is_continued():
+    """A request without a traceparent gets that of the CloudEvent around it, if that is valid."""
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     own = "00-4bf92f3577b34da6a3ce929d0e0e4737-00f067aa0ba902b7-01"
     event = {
@@ -265,9 +409,29 @@ def test_the_trace_of_a_cloudevent_is_carried_on():
     ],
 )
 def test_a_name_that_stands_twice_may_be_a_credential(text, pointer):
-    """Only a name that is a word or a parameter is shown; for another the pointer ends before it."""
+    """A repeated name is shown only if it is a word or a parameter; otherwise the pointer ends before it."""
     with pytest.raises(RequestRejected) as caught:
         parse_request(text.encode())
     (violation,) = caught.value.violations
     assert (violation.rule, violation.pointer) == ("json.duplicate-key", pointer)
     assert "CANARY" not in str(violation.as_dict())
+
+
+@pytest.mark.parametrize("encode", [str, lambda text: base64.b64encode(text.encode()).decode()])
+@pytest.mark.parametrize(("member", "value"), [("guard", {"maxHours": 2}), ("stop", {"idempotencyKey": "k"})])
+def test_a_text_is_undone_beside_the_experiment_too(member, value, encode):
+    """A guard and the target of a stop may be strings that contain the object, and are the same request."""
+    document = {} if member == "stop" else copy.deepcopy(MINIMAL)
+    plain = parse_request(json.dumps({**document, member: value}).encode())
+    parsed = parse_request(json.dumps({**document, member: encode(json.dumps(value))}).encode())
+    assert compute_fingerprint(parsed.request) == compute_fingerprint(plain.request)
+    assert [(one.rule, one.pointer) for one in parsed.warnings] == [("object.text", f"/{member}")]
+    assert (parsed.unwatched is None) == (member == "stop")
+
+
+def test_a_mistake_in_such_a_text_is_at_the_text():
+    """No pointer leads into a text, so the message contains the place there."""
+    with pytest.raises(RequestRejected) as caught:
+        parse_request(json.dumps({"stop": '{"experimentid": "e"}'}).encode())
+    assert {one.pointer for one in caught.value.violations} == {"/stop"}
+    assert any("in the JSON text at /experimentid" in one.message for one in caught.value.violations)

@@ -5,6 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from requestdocs import JSON, MINIMAL, parse
 
+from hpoq.observability.redaction import redact
+
 TEXT = st.text(max_size=12)
 NUMBERS = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
 ROOM = st.builds(
@@ -94,15 +96,16 @@ EXPERIMENT = members(
 @settings(max_examples=60)
 @given(EXPERIMENT)
 def test_any_valid_experiment_is_sent_as_written(experiment):
-    """Whatever the documented types allow is accepted, and reaches the service as it was written."""
+    """Every experiment with the documented types is accepted, and is sent as it was written."""
     sent = parse({"experiment": experiment}).request.experiment.wire()
     assert sent == experiment
 
 
 def test_the_token_in_a_url_is_a_secret_of_its_own():
-    """A service may quote the token of the alert URL alone, or the whole in a URL's escapes."""
+    """The token in the alert URL is a secret of its own, because a service may quote it alone."""
     url = "https://oapi.dingtalk.com/robot/send?access_token=canary/token&lang=en"
     document = copy.deepcopy(MINIMAL)
     document["experiment"]["HpoExperimentConfiguration"]["monitor_config"] = {"url": url}
     found = set(parse(document).request.secrets())
-    assert {url, "canary/token", quote(url, safe="")} == found
+    assert found >= {url, "canary/token"}
+    assert "canary" not in redact(f"{quote(url, safe='')} {url}", found)

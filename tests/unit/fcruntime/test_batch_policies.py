@@ -3,35 +3,35 @@ import pytest
 from fcruntime.batch import BatchFailed, settle
 
 
-def test_nothing_failed():
-    """A batch without failures settles quietly under either policy."""
+def test_no_failures_are_success():
+    """A batch without failures succeeds under either policy."""
     settle([], 3, "raise")
     settle([], 3, "requeue", lambda _: True)
 
 
 def test_raise_fails_the_event():
-    """Under raise one failed item fails the event."""
+    """Under `raise` one failed item fails the event."""
     with pytest.raises(BatchFailed, match="1 of 3 messages"):
         settle(["a"], 3, "raise", lambda _: True)
 
 
-def test_requeue_sends_back_just_the_failed():
-    """Under requeue the failed items are sent back and the event succeeds."""
+def test_requeue_sends_back_only_failed_items():
+    """Under `requeue` the failed items are sent back and the event succeeds."""
     sent = []
     settle(["a", "b"], 3, "requeue", lambda item: sent.append(item) or True)
     assert sent == ["a", "b"]
 
 
-def test_requeue_that_cannot_send_fails_the_event():
-    """An item that could not be sent back makes the whole event come again: nothing is lost."""
+def test_an_item_that_cannot_be_sent_back_fails_the_event():
+    """If an item cannot be sent back, the whole event is delivered again, so that nothing is lost."""
     with pytest.raises(BatchFailed) as caught:
         settle(["a", "b"], 3, "requeue", lambda item: item == "a")
     assert (caught.value.failed, caught.value.total) == (1, 3)
 
 
 @pytest.mark.parametrize(("failed", "tried"), [(["a", None, "b"], []), (["bad", "a"], ["bad"])])
-def test_requeue_does_not_multiply(failed, tried):
-    """Where one item cannot be sent back the event comes again anyway, so no further one is sent."""
+def test_items_are_not_sent_back_if_the_event_fails_anyway(failed, tried):
+    """If one item cannot be sent back, the event is delivered again anyway, so no further one is sent."""
     sent = []
     with pytest.raises(BatchFailed):
         settle(failed, 3, "requeue", lambda item: sent.append(item) or item != "bad")

@@ -16,13 +16,13 @@ def test_fc2_context_is_read_whole():
 
 
 def test_fc3_context_has_no_credentials():
-    """A context of 3.12 has no credentials, which is no error."""
+    """A context of python3.12 has no credentials, which is not an error."""
     assert Invocation.of(Fc3Context("r-1")).credentials is None
 
 
 @pytest.mark.parametrize("timeout", ["120", 120])
 def test_timeout_may_be_text_or_number(timeout):
-    """The function's time-out comes as str or int, by code path."""
+    """The function's time-out may be str or int."""
     context = SimpleNamespace(function=SimpleNamespace(timeout=timeout))
     assert Invocation.of(context).timeout_seconds == 120
 
@@ -34,20 +34,20 @@ def test_camel_case_credentials_and_empty_ones():
     assert Invocation.of(Fc2Context("r-1")).credentials is None
 
 
-def test_no_context_at_all():
-    """Nothing is required of a context."""
+def test_a_missing_context_is_read_as_unknown():
+    """Without a context every member is None."""
     assert Invocation.of(None) == Invocation()
 
 
-def test_credentials_have_no_repr():
-    """A context that is printed tells no secret."""
+def test_credentials_are_not_printed():
+    """A context that is printed shows no secret."""
     context = Fc2Context("r-1", credentials=ContextCredentials("id-canary", "secret-canary", "token-canary"))
     assert "canary" not in repr(context)
     assert "canary" not in repr(Invocation.of(context))
 
 
 def test_deadline_counts_down_and_stops_at_zero():
-    """The deadline is the function's time-out from its making, never below zero."""
+    """The deadline is the function's time-out after its construction; the rest is never negative."""
     time = [100.0]
     deadline = Deadline.of(Invocation(timeout_seconds=60), lambda: time[0])
     time[0] = 130.0
@@ -68,7 +68,7 @@ def test_deadline_keeps_to_the_triggers_ceiling(timeout, expected):
     [("60", 60), (60.0, 60), ("60.0", 60), ("soon", None), (True, None), (float("inf"), None), ("nan", None)],
 )
 def test_time_outs_of_any_type(timeout, expected):
-    """A time-out may come as text or number; what is none is unknown, never an error."""
+    """A time-out may be text or a number; an invalid one is unknown and not an error."""
     context = SimpleNamespace(function=SimpleNamespace(timeout=timeout))
     assert Invocation.of(context).timeout_seconds == expected
 

@@ -1,14 +1,17 @@
-"""fcruntime.dataclass does what the standard library's decorator does."""
+"""fcruntime._dataclass does what the standard library's decorator does."""
 
 import copy
 import dataclasses
+import functools
 import inspect
 import pickle
+import sys
 from dataclasses import field
+from typing import ClassVar
 
 import pytest
 
-import fcruntime.dataclass
+import fcruntime._dataclass
 
 
 def classes(**options):
@@ -26,7 +29,7 @@ def classes(**options):
         Point.__qualname__ = "Point"
         return decorator(**options)(Point)
 
-    return made(dataclasses.dataclass), made(fcruntime.dataclass.dataclass)
+    return made(dataclasses.dataclass), made(fcruntime._dataclass.dataclass)
 
 
 CALLS = [
@@ -45,6 +48,8 @@ CALLS = [
 @pytest.mark.parametrize(("args", "kwargs"), CALLS)
 @pytest.mark.parametrize("options", [{}, {"frozen": True}], ids=["mutable", "frozen"])
 def test_instances(options, args, kwargs):
+    """A call makes the same instance, or fails with the same kind of error, under either decorator."""
+
     def outcome(cls):
         try:
             made = cls(*args, **kwargs)
@@ -59,13 +64,16 @@ def test_instances(options, args, kwargs):
 
 
 def test_each_instance_has_its_own_default():
+    """A default factory is called for every instance."""
     _, ours = classes()
     ours(1, "a").near.append(2)
     assert ours(1, "a").near == []
 
 
-@pytest.mark.parametrize("decorator", [dataclasses.dataclass, fcruntime.dataclass.dataclass])
+@pytest.mark.parametrize("decorator", [dataclasses.dataclass, fcruntime._dataclass.dataclass])
 def test_no_default_is_shared_by_accident(decorator):
+    """A mutable default is refused."""
+
     class Shares:
         near: list = []  # noqa: RUF012 - the slip itself
 
@@ -74,6 +82,7 @@ def test_no_default_is_shared_by_accident(decorator):
 
 
 def test_frozen():
+    """An instance of a frozen class cannot be changed, has a hash, and can be replaced by a changed copy."""
     standard, ours = classes(frozen=True)
     point = ours(1, "a", (), 0.5)
     for change in (
@@ -90,7 +99,38 @@ def test_frozen():
     assert point != standard(1, "a", (), 0.5)
 
 
+def test_replace():
+    """`replace` does what `dataclasses.replace` does, also for a class that checks its fields."""
+    _, ours = classes(frozen=True)
+    point = ours(1, "a", [2])
+    for replace in (dataclasses.replace, fcruntime._dataclass.replace):
+        assert replace(point, x=2, weight=0.5) == ours(2, "a", [2], 0.5)
+        assert replace(Derived("x"), more=1) == Derived("x", 1)
+        with pytest.raises(ValueError):
+            replace(Base("x"), secret="")
+        with pytest.raises(TypeError):
+            replace(point, colour="red")
+    assert point == ours(1, "a", [2])
+
+
+def test_a_copy_has_no_cached_properties():
+    """What a copy derives from its fields is its own."""
+
+    @fcruntime._dataclass.dataclass(frozen=True)
+    class Doubled:
+        x: int
+
+        @functools.cached_property
+        def twice(self):
+            return 2 * self.x
+
+    one = Doubled(1)
+    assert one.twice == 2
+    assert fcruntime._dataclass.replace(one, x=2).twice == 4
+
+
 def test_mutable():
+    """An instance of a class that is not frozen can be changed and has no hash."""
     standard, ours = classes()
     assert ours.__hash__ is standard.__hash__ is None
     point = ours(1, "a")
@@ -99,18 +139,19 @@ def test_mutable():
     assert point == ours(2, "a")
 
 
-def test_what_is_told_of_it():
+def test_fields_signature_and_match_arguments():
+    """Fields, signature, class attributes and match arguments are those of the standard decorator."""
     standard, ours = classes(frozen=True)
     assert [one.name for one in dataclasses.fields(ours)] == ["x", "name", "near", "weight"]
-    told, wanted = (inspect.signature(cls).parameters.values() for cls in (ours, standard))
-    assert [one.name for one in told] == [one.name for one in wanted]
+    given, wanted = (inspect.signature(cls).parameters.values() for cls in (ours, standard))
+    assert [one.name for one in given] == [one.name for one in wanted]
     assert ours.weight is standard.weight is None
     assert not hasattr(ours, "near")
-    assert [one.default is one.empty for one in told] == [one.default is one.empty for one in wanted]
+    assert [one.default is one.empty for one in given] == [one.default is one.empty for one in wanted]
     assert ours.__match_args__ == standard.__match_args__
 
 
-@fcruntime.dataclass.dataclass(frozen=True)
+@fcruntime._dataclass.dataclass(frozen=True)
 class Base:
     """With methods of its own."""
 
@@ -124,7 +165,7 @@ class Base:
             raise ValueError
 
 
-@fcruntime.dataclass.dataclass(frozen=True)
+@fcruntime._dataclass.dataclass(frozen=True)
 class Derived(Base):
     """With a field more."""
 
@@ -132,12 +173,14 @@ class Derived(Base):
 
 
 def test_methods_of_its_own_stay():
+    """A method that the class defines is not replaced."""
     assert repr(Base("x")) == "Base(***)"
     with pytest.raises(ValueError):
         Base("")
 
 
 def test_a_derived_class():
+    """A derived class has the fields of its base first, and can be pickled."""
     assert Derived("x", 2) == Derived(secret="x", more=2) != Derived("x")
     assert Derived("x") != Base("x")
     assert pickle.loads(pickle.dumps(Derived("x", 2))) == Derived("x", 2)
@@ -145,7 +188,7 @@ def test_a_derived_class():
 
 @pytest.mark.parametrize("frozen", [True, False])
 def test_a_class_that_the_standard_decorator_derives(frozen):
-    """By whose rules a frozen class has frozen ones alone below it, and no other has."""
+    """The standard decorator can derive a class; it refuses to mix frozen and mutable ones, as usual."""
     standard, ours = classes(frozen=frozen)
     for base in (standard, ours):
         derived = dataclasses.dataclass(frozen=frozen)(
@@ -157,8 +200,10 @@ def test_a_class_that_the_standard_decorator_derives(frozen):
             dataclasses.dataclass(frozen=not frozen)(type("Derived", (base,), {}))
 
 
-@pytest.mark.parametrize("decorator", [dataclasses.dataclass, fcruntime.dataclass.dataclass])
+@pytest.mark.parametrize("decorator", [dataclasses.dataclass, fcruntime._dataclass.dataclass])
 def test_a_frozen_class_that_compares_itself_has_a_hash(decorator):
+    """A class that defines `__eq__` keeps a hash if it is frozen."""
+
     class Compares:
         x: int
 
@@ -173,9 +218,55 @@ def test_a_frozen_class_that_compares_itself_has_a_hash(decorator):
 @pytest.mark.parametrize(
     "option", [{"compare": False}, {"init": False}, {"hash": False}, {"kw_only": True}], ids=str
 )
-def test_what_a_field_cannot_be_is_refused(option):
+def test_unsupported_options_of_a_field_are_refused(option):
+    """An option of `field` that would be ignored is an error."""
+
     class Point:
         x: int = field(default=0, **option)
 
     with pytest.raises(TypeError, match=r"Point\.x"):
-        fcruntime.dataclass.dataclass(Point)
+        fcruntime._dataclass.dataclass(Point)
+
+
+@pytest.mark.parametrize(
+    "annotation", [ClassVar[int], "ClassVar[int]", dataclasses.InitVar[int], "dataclasses.KW_ONLY"], ids=str
+)
+def test_unsupported_annotations_are_refused(annotation):
+    """An annotation that the standard decorator would not make a field of is an error."""
+    with pytest.raises(TypeError, match=r"Point\.x"):
+        fcruntime._dataclass.dataclass(type("Point", (), {"__annotations__": {"x": annotation}}))
+
+
+@pytest.mark.parametrize("decorator", [dataclasses.dataclass, fcruntime._dataclass.dataclass])
+def test_a_field_without_default_after_one_with_default_is_refused(decorator):
+    """A default that could never be used is an error under either decorator."""
+
+    class Point:
+        x: int = 0
+        y: int
+
+    with pytest.raises(TypeError, match="default"):
+        decorator(Point)
+
+
+@pytest.mark.parametrize("decorator", [dataclasses.dataclass, fcruntime._dataclass.dataclass])
+def test_annotations_may_name_what_is_defined_later(decorator):
+    """A name that does not exist yet does not keep a class from being made, on every Python that allows it."""
+    source = "class Node:\n    value: int\n    next: 'Node | None' = None\n"
+    if sys.version_info >= (3, 14):
+        source += "    later: NotDefinedYet = None\n"
+    names = {}
+    exec(source, names)
+    node = decorator(names["Node"])
+    assert [one.name for one in dataclasses.fields(node)][:2] == ["value", "next"]
+    assert node(1, node(2)).next == node(2)
+
+
+def test_annotations_that_are_text():
+    """Under `from __future__ import annotations` every annotation is text."""
+    names = {}
+    exec("from __future__ import annotations\nclass Node:\n    value: int\n    later: NoName = None\n", names)
+    assert [one.name for one in dataclasses.fields(fcruntime._dataclass.dataclass(names["Node"]))] == [
+        "value",
+        "later",
+    ]

@@ -5,18 +5,18 @@ import shlex
 from pathlib import Path
 
 import pytest
+from fcevents import smq_event
 
 import fcruntime
 from fcruntime import __main__ as command
 from fcruntime.powertools import lambda_handler
-from hpoq.testing import smq_event
 
 FOLDER = Path(fcruntime.__file__).parent
 README = (FOLDER / "README.md").read_text()
 
 
-def test_its_examples_run(tmp_path, monkeypatch, capsys):
-    """Every block of Python, in the order in which they stand."""
+def test_the_examples_of_the_readme_run(tmp_path, monkeypatch, capsys):
+    """Every block of Python in the README runs, in its order."""
     monkeypatch.chdir(tmp_path)
     known = {}
     context = fcruntime.Fc3Context("request-2")
@@ -32,7 +32,8 @@ def test_its_examples_run(tmp_path, monkeypatch, capsys):
     ]
 
 
-def test_its_command_is_taken(monkeypatch):
+def test_the_command_of_the_readme_is_valid(monkeypatch):
+    """The start command in the README has valid options."""
     (line,) = re.findall(r"(?m)^python -m fcruntime (.*)$", README)
     monkeypatch.setattr("sys.argv", ["python -m fcruntime", *shlex.split(line)])
     served = {}
@@ -42,19 +43,21 @@ def test_its_command_is_taken(monkeypatch):
     assert (served["initialize"], served["pre_stop"]) == ("hpoq.handler.initialize", "hpoq.handler.pre_stop")
 
 
-def test_every_option_is_told():
+def test_the_readme_describes_every_option():
+    """The README has a row for every option of `lambda_handler`."""
     told = set(re.findall(r"(?m)^\| `(\w+)=", README))
     assert told == set(lambda_handler.__kwdefaults__) - {"requeue"}
 
 
-def test_its_links_lead_somewhere():
+def test_the_links_of_the_readme_are_valid():
+    """Every relative link in the README has a target."""
     targets = re.findall(r"\]\(((?!http)[^)#]+)\)", README)
     assert targets
     assert [target for target in targets if not (FOLDER / target).exists()] == []
 
 
 def test_public_names():
-    """What is exported is sorted and there."""
+    """The exported names are sorted and exist; an unknown one is an AttributeError."""
     assert sorted(fcruntime.__all__) == fcruntime.__all__
     assert all(hasattr(fcruntime, name) for name in fcruntime.__all__)
     with pytest.raises(AttributeError, match="no attribute 'absent'"):

@@ -1,7 +1,10 @@
+import contextlib
 import datetime
 import decimal
 import json
 import os
+import signal
+import sqlite3
 import sys
 import threading
 
@@ -36,7 +39,9 @@ def test_an_exception_becomes_fcs_error():
     assert body["stackTrace"][0][2] == "in handler"
 
 
-def test_an_exception_that_cannot_be_told_is_an_error_all_the_same():
+def test_an_exception_without_printable_text_is_reported():
+    """An exception whose text cannot be read is reported by its type."""
+
     class Odd(Exception):
         def __str__(self):
             raise ValueError
@@ -80,16 +85,18 @@ def test_handler_strings(tmp_path, monkeypatch):
         ("failing_code.f", "UserCodeError"),
     ],
 )
-def test_code_that_cannot_be_loaded_is_told_as_fc_does(tmp_path, monkeypatch, name, kind):
-    """By the names of the built-in runtimes, with a stack trace of one level where there is one."""
+def test_code_that_cannot_be_loaded_is_reported_as_by_fc(tmp_path, monkeypatch, name, kind):
+    """Errors have the names that the built-in runtimes use, and a stack trace if there is one."""
     (tmp_path / "broken_code.py").write_text("def f(:")
     (tmp_path / "failing_code.py").write_text("{}['absent']")
     monkeypatch.syspath_prepend(str(tmp_path))
     result = invoke(name, b"")
-    told = json.loads(result.body)
-    assert (result.error_type, told["errorType"]) == ("UnhandledInvocationError", kind)
-    assert bool(told["stackTrace"]) == (kind in ("ImportModuleError", "UserCodeSyntaxError", "UserCodeError"))
-    assert all(isinstance(line, str) for line in told["stackTrace"])
+    error = json.loads(result.body)
+    assert (result.error_type, error["errorType"]) == ("UnhandledInvocationError", kind)
+    assert bool(error["stackTrace"]) == (
+        kind in ("ImportModuleError", "UserCodeSyntaxError", "UserCodeError")
+    )
+    assert all(isinstance(line, str) for line in error["stackTrace"])
 
 
 @pytest.mark.parametrize("timeout", [None, 10])
@@ -103,7 +110,8 @@ def test_system_exit_ends_the_process(timeout):
         invoke(handler, b"", timeout=timeout)
 
 
-def test_the_environment_is_added_and_taken_back(monkeypatch):
+def test_environment_variables_are_restored(monkeypatch):
+    """`environ` is set during the call and restored after it."""
     monkeypatch.setenv("STANDING", "before")
 
     def handler(event, context):
@@ -115,15 +123,81 @@ def test_the_environment_is_added_and_taken_back(monkeypatch):
     assert "FRESH" not in os.environ
 
 
-def test_what_is_printed_is_kept_when_asked_for():
+def test_printed_output_is_kept_on_request():
+    """`captures` keeps what the handler prints."""
     assert invoke(lambda event, context: sys.stdout.write("said\n"), b"", captures=True).output == "said\n"
     assert invoke(lambda event, context: None, b"").output == ""
 
 
-def test_a_call_that_takes_too_long_is_a_time_out():
+@pytest.mark.parametrize("in_main_thread", [True, False])
+def test_a_call_that_takes_too_long_is_a_time_out(in_main_thread):
+    """A time-out is answered as FC answers it, whichever thread calls."""
     free = threading.Event()
-    result = invoke(lambda event, context: free.wait(10), b"", timeout=0.05)
+    results = []
+
+    def call():
+        results.append(invoke(lambda event, context: free.wait(10), b"", timeout=0.05))
+        results.append(invoke(lambda event, context: "in time", b"", timeout=10))
+
+    if in_main_thread:
+        call()
+    else:
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()
     free.set()
-    assert (result.ok, result.error_type) == (False, "FunctionTimeoutError")
-    assert json.loads(result.body) == {"errorMessage": "Function time out after 0.05 seconds"}
-    assert invoke(lambda event, context: "in time", b"", timeout=10).body == b"in time"
+    late, in_time = results
+    assert (late.ok, late.error_type) == (False, "FunctionTimeoutError")
+    assert json.loads(late.body) == {"errorMessage": "Function time out after 0.05 seconds"}
+    assert in_time.body == b"in time"
+
+
+def test_a_call_with_a_time_out_stays_in_the_main_thread():
+    """A handler may set signals and use a connection to SQLite that its module made, as on Lambda."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as database:
+
+        def handler(event, context):
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            database.execute("CREATE TABLE t (n)")
+            return threading.current_thread() is threading.main_thread()
+
+        assert invoke(handler, b"", timeout=10).body == b"true"
+
+
+def test_a_time_out_ends_the_handler_in_the_main_thread():
+    """The handler does not go on: its clean-up runs, and it cannot take the time-out for an error of its own."""
+    seen = []
+
+    def handler(event, context):
+        try:
+            threading.Event().wait(10)
+        except Exception as exc:  # noqa: BLE001 - what careless handlers do
+            seen.append(exc)
+        finally:
+            seen.append("cleaned up")
+
+    before = signal.getsignal(signal.SIGURG)
+    assert invoke(handler, b"", timeout=0.05).error_type == "FunctionTimeoutError"
+    assert seen == ["cleaned up"]
+    assert signal.getsignal(signal.SIGURG) is before
+
+
+def test_a_handler_that_ends_after_its_time_out_is_a_time_out():
+    """A result that comes too late does not count, even if the handler ignores the interruption."""
+
+    def handler(event, context):
+        try:
+            threading.Event().wait(10)
+        except BaseException:  # noqa: BLE001 - what careless handlers do
+            return "too late"
+
+    assert invoke(handler, b"", timeout=0.05).error_type == "FunctionTimeoutError"
+
+
+@pytest.mark.parametrize("timeout", [0.0, 0.0001, 0.0005, 0.002])
+def test_a_time_out_at_any_moment_is_a_result(timeout):
+    """Whenever the time is up, before, during or after the handler's work, the call ends with a result."""
+    for _ in range(100):
+        result = invoke(lambda event, context: sum(range(2000)), b"", timeout=timeout)
+        assert result.error_type in (None, "FunctionTimeoutError")
+        assert result.ok or result.body.startswith(b'{"errorMessage": "Function time out')

@@ -16,17 +16,17 @@ from aws_lambda_powertools.middleware_factory import lambda_handler_decorator
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes import SQSEvent, event_source
 from aws_lambda_powertools.utilities.parser.models import SqsModel
+from fcevents import smq_delivery, smq_event, smq_stream_event
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fcruntime import Fc2Context, Fc3Context, json_handler, lambda_context, lambda_handler
+from fcruntime.awslambda import ENCODING, sqs_event
 from fcruntime.batch import BatchFailed
 from fcruntime.context import FunctionInfo, ServiceInfo
 from fcruntime.powertools import NotAnEvent, running_context
-from fcruntime.sqsevent import ENCODING, sqs_event
-from fcruntime.triggers.decode import decode
+from fcruntime.triggers import UnsupportedCall, decode
 from fcruntime.triggers.message import Message
-from hpoq.testing import smq_event, smq_stream_event
 
 TRIGGERS = sorted((Path(__file__).parents[3] / "events/triggers").rglob("*.json"))
 CONTEXT = Fc3Context("r-1", FunctionInfo(name="orders", memory=256, timeout=60), "cn-hangzhou", "42")
@@ -48,6 +48,7 @@ class Ticks:
 
 
 def test_the_context_is_lambdas():
+    """The context has Lambda's members, and its remaining time counts down to zero."""
     ticks = Ticks()
     made = lambda_context(CONTEXT, monotonic=ticks)
     assert (made.function_name, made.memory_limit_in_mb, made.aws_request_id) == ("orders", 256, "r-1")
@@ -62,11 +63,13 @@ def test_the_context_is_lambdas():
 
 
 def test_the_time_of_a_triggered_call_ends_before_a_long_time_out():
+    """A triggered call has five minutes, however long the function's time-out is."""
     made = lambda_context(Fc3Context("r", FunctionInfo(timeout=3600)), monotonic=Ticks())
     assert made.get_remaining_time_in_millis() == 300_000
 
 
-def test_a_qualifier_stands_in_the_arn():
+def test_the_arn_contains_the_qualifier():
+    """A version or alias is part of the function's ARN; the log's names come from the service."""
     context = Fc2Context(
         "r",
         FunctionInfo(name="f", qualifier="live"),
@@ -79,7 +82,8 @@ def test_a_qualifier_stands_in_the_arn():
     assert (made.log_group_name, made.log_stream_name) == ("project", "store")
 
 
-def test_what_the_context_does_not_tell_is_in_the_environment(monkeypatch):
+def test_the_environment_completes_the_context(monkeypatch):
+    """What FC's context does not contain is read from FC's environment variables."""
     told = {"FUNCTION_NAME": "orders", "FUNCTION_MEMORY_SIZE": "512", "REGION": "r", "ACCOUNT_ID": "1"}
     for name, value in told.items():
         monkeypatch.setenv(f"FC_{name}", value)
@@ -92,8 +96,8 @@ def test_what_the_context_does_not_tell_is_in_the_environment(monkeypatch):
 
 
 @pytest.mark.parametrize("context", [None, object(), Fc3Context("r"), Fc2Context("r")])
-def test_the_context_answers_to_nothing_else(context):
-    """Powertools takes a context that has more for a durable execution's."""
+def test_the_context_has_no_other_members(context):
+    """The context has no other members, because Powertools takes one that has for a durable execution's."""
     made = lambda_context(context)
     for name in ("state", "lambda_context", "anything"):
         assert not hasattr(made, name)
@@ -104,7 +108,7 @@ def test_the_context_answers_to_nothing_else(context):
 
 @pytest.mark.parametrize("path", TRIGGERS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_source_becomes_an_event_that_the_strictest_parser_takes(path):
-    """And every message is one record, with its own id and body."""
+    """Every message of every source is one record with its own id and body."""
     data = path.read_bytes()
     made = sqs_event(data, CONTEXT)
     items = decode(data, request_id="r-1")
@@ -123,6 +127,7 @@ def test_every_source_becomes_an_event_that_the_strictest_parser_takes(path):
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "b"]), st.text(max_size=5)), max_size=5))
 def test_every_record_has_an_id_of_its_own(pairs):
+    """The ids of records are unique, even if the ids of messages are not."""
     items = [json.loads(smq_event(name, body)) for name, body in pairs]
     made = sqs_event(json.dumps(items), CONTEXT)
     ids = [record["messageId"] for record in made.event["Records"]]
@@ -130,8 +135,8 @@ def test_every_record_has_an_id_of_its_own(pairs):
     assert list(made.messages) == ids
 
 
-def test_a_message_that_an_event_holds_twice_is_one_record():
-    """Else what is idempotent by the id of a message would be done twice."""
+def test_a_message_that_occurs_twice_is_one_record():
+    """A message that occurs twice in an event is one record, so that it is not processed twice."""
     event = b"[" + b",".join([smq_event("M1", "a"), smq_event("M1", "a"), smq_event("M2", "a")]) + b"]"
     sent = []
     handler = lambda_handler(policy="requeue", requeue=lambda message: sent.append(message.id) is None)(
@@ -143,11 +148,74 @@ def test_a_message_that_an_event_holds_twice_is_one_record():
     assert sent == ["M1", "M2"]
 
 
-def test_a_body_that_is_no_text_is_told():
+def test_a_body_that_is_not_text_is_base64():
+    """A body that is not text is base64, and an attribute says so."""
     (record,) = sqs_event(b"\xff\x00", CONTEXT, source="invocation").event["Records"]
     assert record["body"] == "/wA="
     assert record["messageAttributes"][ENCODING]["stringValue"] == "base64"
     assert record["messageId"] == "r-1"
+
+
+@pytest.mark.parametrize(
+    ("subject", "arn"),
+    [
+        ("acs:mns:cn-shenzhen:42:queues/orders", "arn:acs:mns:cn-shenzhen:42:orders"),
+        ("acs:alikafka:instance:topic:orders", "arn:acs:alikafka:cn-hangzhou:42:orders"),
+        ("acs:mq:cn-shenzhen:42:MQ_INST_42_B%orders", "arn:acs:mq:cn-shenzhen:42:orders"),
+        ("acs:amqp:cn-shenzhen:42:/instances/i/vhosts/v/queues/orders", "arn:acs:amqp:cn-shenzhen:42:orders"),
+        (None, "arn:acs:smq:cn-hangzhou:42:smq"),
+        ("orders", "arn:acs:smq:cn-hangzhou:42:orders"),
+        ("acs:mns:cn-shenzhen:42:queues/", "arn:acs:mns:cn-shenzhen:42:smq"),
+    ],
+)
+def test_a_record_names_its_queue(subject, arn):
+    """The source ARN has the form of SQS, whose last part is the queue's name, as far as the event has it."""
+    event = smq_delivery("M1", "body") | {"subject": subject}
+    (record,) = SQSEvent(sqs_event(json.dumps(event), CONTEXT).event).records
+    assert record.event_source_arn == arn
+    assert record.queue_url.split("/")[3:] == arn.split(":")[4:]
+
+
+@pytest.mark.parametrize(
+    ("time", "sent"),
+    [
+        ("2026-01-02T03:04:05.678Z", "1767323045678"),
+        ("2026-01-02T03:04:05.6789123Z", "1767323045678"),
+        ("2026-01-02T03:04:05.9Z", "1767323045900"),
+        ("2026-01-02T03:04:05Z", "1767323045000"),
+        ("2026-01-02T11:04:05.678+08:00", "1767323045678"),
+        ("2026-01-01 22:04:05.678-05:00", "1767323045678"),
+    ],
+)
+def test_a_record_was_sent_at_the_time_of_its_event(time, sent):
+    """SentTimestamp is the time that the trigger's CloudEvent states, in any form of RFC 3339."""
+    event = smq_delivery("M1", "body") | {"time": time}
+    (record,) = sqs_event(json.dumps(event), CONTEXT).event["Records"]
+    assert record["attributes"]["SentTimestamp"] == sent
+
+
+@pytest.mark.parametrize("time", [None, "", "soon", 5, "2026-13-02T03:04:05Z", "0001-01-01T00:00:00+23:59"])
+def test_a_record_without_a_valid_time_was_sent_now(time):
+    """An event without a valid time makes a record all the same."""
+    event = smq_delivery("M1", "body") | {"time": time}
+    (record,) = sqs_event(json.dumps(event), CONTEXT).event["Records"]
+    attributes = record["attributes"]
+    assert attributes["SentTimestamp"] == attributes["ApproximateFirstReceiveTimestamp"]
+
+
+def test_a_topics_record_was_sent_when_it_was_published():
+    """A notification of a topic has its time in itself."""
+    notification = {"TopicName": "t", "MessageId": "M", "Message": "body", "PublishTime": 1658306182000}
+    (record,) = sqs_event(json.dumps(notification), CONTEXT).event["Records"]
+    assert record["attributes"]["SentTimestamp"] == "1658306182000"
+
+
+@pytest.mark.parametrize("wrap", [lambda_handler, json_handler])
+def test_a_call_of_an_fc2_http_function_is_refused(wrap):
+    """FC 2.0 calls HTTP functions as WSGI applications; the error says what to set instead."""
+    function = wrap(lambda event, context: pytest.fail("called"))
+    with pytest.raises(UnsupportedCall, match="event function"):
+        function({"REQUEST_METHOD": "POST", "fc.context": CONTEXT}, lambda status, headers: None)
 
 
 BODIES = {"M1": "one", "M2": "two", "M3": "three"}
@@ -166,14 +234,15 @@ class Callable:
 @pytest.mark.parametrize(
     "handler", [Callable(), functools.partial(Callable(), factor=1), Callable().__call__]
 )
-def test_whatever_can_be_called_is_a_handler(handler):
+def test_any_callable_is_a_handler(handler):
+    """Functions, objects, methods and partial functions are handlers."""
     assert lambda_handler(handler)(event=EVENT, context=CONTEXT) == (3, "r-1")
     assert json_handler(handler)(event=b"{}", context=CONTEXT) == (0, "r-1")
 
 
 @pytest.mark.parametrize(("wrap", "event"), [(lambda_handler, EVENT), (json_handler, b"{}")])
-def test_a_coroutine_is_no_answer(wrap, event):
-    """Nothing would run it: it must not pass for success."""
+def test_a_coroutine_function_is_refused(wrap, event):
+    """A coroutine function is refused, because nothing would run it and the call would seem to succeed."""
 
     async def handler(event, context):
         raise AssertionError
@@ -183,6 +252,7 @@ def test_a_coroutine_is_no_answer(wrap, event):
 
 
 def test_the_context_of_the_invocation_is_known_while_it_runs():
+    """`running_context` returns the context during the invocation and None after it."""
     seen = []
     for wrap, event in ((lambda_handler, EVENT), (json_handler, b"{}")):
         wrap(lambda event, context: seen.append(running_context() is context))(event, CONTEXT)
@@ -191,18 +261,22 @@ def test_the_context_of_the_invocation_is_known_while_it_runs():
 
 @pytest.mark.parametrize("result", [None, {}, "text", {"batchItemFailures": []}, {"batchItemFailures": None}])
 def test_no_failures_are_success(result):
+    """A result without failures is returned as it is."""
     assert lambda_handler(lambda event, context: result)(EVENT, CONTEXT) == result
 
 
 def test_a_failure_fails_the_event():
+    """By default one failed record fails the whole event."""
     with pytest.raises(BatchFailed) as raised:
         lambda_handler(failing("M2"))(EVENT, CONTEXT)
     assert (raised.value.failed, raised.value.total) == (1, 3)
 
 
 @pytest.mark.parametrize("ids", [("M9",), ("M1", ""), (None,)])
-def test_an_id_that_is_no_records_fails_everything(ids):
-    """As on Lambda: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html."""
+def test_an_id_that_no_record_has_fails_everything(ids):
+    """An unknown id fails the whole event, as on Lambda
+    (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html).
+    """
     sent = []
     with pytest.raises(BatchFailed) as raised:
         lambda_handler(policy="requeue", requeue=sent.append)(failing(*ids))(EVENT, CONTEXT)
@@ -210,6 +284,7 @@ def test_an_id_that_is_no_records_fails_everything(ids):
 
 
 def test_failures_may_be_a_tuple():
+    """The list of failures may be a tuple."""
     with pytest.raises(BatchFailed, match="1 of 3"):
         lambda_handler(lambda event, context: {"batchItemFailures": ({"itemIdentifier": "M2"},)})(
             EVENT, CONTEXT
@@ -217,6 +292,7 @@ def test_failures_may_be_a_tuple():
 
 
 def test_failures_are_sent_back_one_by_one():
+    """Under `requeue` each failed message is sent back once and the event succeeds."""
     sent = []
     handler = lambda_handler(policy="requeue", requeue=lambda message: sent.append(message) or True)(
         failing("M3", "M1", "M3")
@@ -228,12 +304,14 @@ def test_failures_are_sent_back_one_by_one():
     ]
 
 
-def test_who_sends_back_must_be_told():
-    with pytest.raises(ValueError, match="needs the function requeue"):
+def test_requeue_needs_a_function():
+    """The policy `requeue` without a function that sends back is an error."""
+    with pytest.raises(ValueError, match="needs the argument requeue"):
         lambda_handler(policy="requeue")
 
 
-def test_what_cannot_be_sent_back_fails_the_event():
+def test_a_message_that_cannot_be_sent_back_fails_the_event():
+    """A message that could not be sent back fails the event, so that it is not lost."""
     with pytest.raises(BatchFailed):
         lambda_handler(policy="requeue", requeue=lambda message: message.id != "M2")(failing("M1", "M2"))(
             EVENT, CONTEXT
@@ -241,6 +319,7 @@ def test_what_cannot_be_sent_back_fails_the_event():
 
 
 def test_an_item_without_a_message_fails_the_event_after_its_neighbours():
+    """An unreadable item fails the event, but its neighbours are processed first."""
     seen = []
     event = b"[17," + smq_event("M1", "body") + b"]"
     with pytest.raises(BatchFailed) as raised:
@@ -251,10 +330,13 @@ def test_an_item_without_a_message_fails_the_event_after_its_neighbours():
 
 
 def test_an_empty_event_does_not_reach_the_handler():
+    """The handler is not called for an event without messages."""
     assert lambda_handler(failing("M1"))(b"[]", CONTEXT) == {"batchItemFailures": []}
 
 
-def test_what_the_handler_raises_passes():
+def test_exceptions_of_the_handler_are_raised():
+    """An exception of the handler is raised, and the environment is restored."""
+
     def handler(event, context):
         raise SystemExit(3)
 
@@ -263,8 +345,8 @@ def test_what_the_handler_raises_passes():
     assert "_X_AMZN_TRACE_ID" not in os.environ
 
 
-def test_it_stays_a_function_with_its_name():
-    """Decorators of Powertools take nothing else, above or below."""
+def test_the_result_is_a_function_with_the_handlers_name():
+    """The result is a function with the handler's name, which Powertools' decorators need."""
 
     @lambda_handler_decorator
     def around(handler, event, context):
@@ -282,7 +364,8 @@ def test_it_stays_a_function_with_its_name():
     assert around(named)(EVENT, CONTEXT)["seen"]
 
 
-def test_the_environment_is_lambdas_while_it_runs(monkeypatch):
+def test_the_environment_is_lambdas_during_a_call(monkeypatch):
+    """The function's name and a trace id of the call are in the environment."""
     seen = []
 
     def handler(event, context):
@@ -300,7 +383,7 @@ def test_the_environment_is_lambdas_while_it_runs(monkeypatch):
 
 
 def test_buffered_lines_appear_after_an_error(capsys):
-    """Without a trace id Powertools drops them silently."""
+    """The logger's buffer works, which drops lines silently without a trace id."""
     buffers = pytest.importorskip("aws_lambda_powertools.logging.buffer", reason="came with 3.5")
     logger = Logger(
         service="s", level="INFO", buffer_config=buffers.LoggerBufferConfig(flush_on_error_log=True)
@@ -320,7 +403,7 @@ def test_buffered_lines_appear_after_an_error(capsys):
 
 
 class Watched(BatchProcessor):
-    """A processor that says when it has noted a failure."""
+    """A processor that signals when it has noted a failure."""
 
     def __init__(self):
         super().__init__(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
@@ -333,7 +416,7 @@ class Watched(BatchProcessor):
 
 
 def overlapping(wrap, patience):
-    """What two overlapping calls with a shared processor report: one fails its record while the other works on.
+    """Return what two overlapping calls with a shared processor report: one fails its record while the other works.
 
     Each waits up to `patience` seconds for the other to overlap with it.
     """
@@ -366,15 +449,17 @@ def overlapping(wrap, patience):
 
 
 def test_a_shared_processor_does_not_mix_up_calls():
+    """Calls run one after another, so that each reports only its own failures."""
     assert overlapping(lambda_handler, 0.3) == {"good": [], "bad": 1}
 
 
-def test_upstream_mixes_them_up():
-    """Without turns, the call whose record was good reports the other's failure."""
+def test_a_shared_processor_mixes_up_calls_that_overlap():
+    """With `concurrent` and a shared processor, a call reports the failure of another."""
     assert overlapping(lambda_handler(concurrent=True), 60)["good"] != []
 
 
-def test_a_handler_of_json_gets_it_decoded():
+def test_a_json_handler_gets_the_decoded_object():
+    """`json_handler` passes a JSON object on and refuses anything else."""
     handler = json_handler(lambda event, context: (event["a"], context.function_name))
     assert handler(b'{"a": 1}', CONTEXT) == (1, "orders")
     for data in (b"[]", b"{", b"\xff", b'"text"'):
@@ -383,8 +468,8 @@ def test_a_handler_of_json_gets_it_decoded():
 
 
 @pytest.mark.parametrize("has_boto3", [False, True])
-def test_idempotency_is_imported_without_boto3_and_left_alone_with_it(tmp_path, has_boto3):
-    """By name, in a fresh process; a stand-in says what to use instead."""
+def test_idempotency_is_importable_without_boto3_and_unchanged_with_it(tmp_path, has_boto3):
+    """In a new process, the idempotency utility can be imported; its DynamoDB layer names an alternative."""
     if not has_boto3 and importlib.util.find_spec("boto3"):
         pytest.skip("boto3 is installed")
     if has_boto3:

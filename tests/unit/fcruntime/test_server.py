@@ -1,14 +1,19 @@
-"""The protocol of custom runtimes, spoken over HTTP as FC does."""
+"""The protocol of custom runtimes over HTTP, as FC uses it."""
 
 import http.client
 import json
 import logging
+import signal
 import socket
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 import requests
 
+import fcruntime
 from fcruntime.__main__ import main
 from fcruntime.server import RuntimeServer
 from fcruntime.triggers import decode
@@ -36,7 +41,7 @@ FROM_OUTSIDE = {**HEADERS, "X-Fc-Control-Path": "/http-invoke"}
 
 @pytest.fixture
 def start():
-    """Runs a server on a free port of loopback; gives its URL, and what `run` raised once it is stopped."""
+    """Run servers on free ports of loopback; each call returns a URL and a list of what `run` raises."""
     running = []
 
     def go(handler, **hooks):
@@ -59,14 +64,16 @@ def start():
         thread.join()
 
 
-def told(answer):
+def read_status(answer):
+    """Return the status and the header that FC goes by."""
     return answer.status_code, answer.headers["x-fc-status"]
 
 
-def test_an_event_is_handed_over_untouched(start, capsys):
+def test_an_event_is_passed_on_unchanged(start, capsys):
+    """The handler gets the bytes of the request, and FC's log lines surround the call."""
     url, _ = start(lambda event, context: event[::-1])
     answer = requests.post(f"{url}/invoke", data=b"\x00\xff!", headers=HEADERS, timeout=10)
-    assert (told(answer), answer.content) == ((200, "200"), b"!\xff\x00")
+    assert (read_status(answer), answer.content) == ((200, "200"), b"!\xff\x00")
     assert answer.headers["Content-Type"] == "application/octet-stream"
     assert capsys.readouterr().out.splitlines() == [
         "FC Invoke Start RequestId: 1-abc",
@@ -75,6 +82,7 @@ def test_an_event_is_handed_over_untouched(start, capsys):
 
 
 def test_the_headers_are_the_context(start, monkeypatch):
+    """The context is made of the headers, with credentials from the environment if a header is missing."""
     contexts = []
     url, _ = start(lambda event, context: contexts.append(context))
     requests.post(f"{url}/invoke", headers=HEADERS, timeout=10)
@@ -102,50 +110,57 @@ def test_the_headers_are_the_context(start, monkeypatch):
     assert third.request_id == ""
 
 
-def test_an_error_is_told_in_the_header_that_counts(start, capsys):
+def test_an_error_is_reported_in_the_header_that_counts(start, capsys):
+    """An exception sets `x-fc-status`, without which FC would take the call for successful."""
+
     def handler(event, context):
         raise ValueError("broken")
 
     url, _ = start(handler)
     answer = requests.post(f"{url}/invoke", headers=HEADERS, timeout=10)
-    assert told(answer) == (404, "404")
+    assert read_status(answer) == (404, "404")
     assert (answer.json()["errorType"], answer.json()["errorMessage"]) == ("ValueError", "broken")
     assert "FC Invoke End RequestId: 1-abc, Error: Unhandled function error" in capsys.readouterr().out
 
 
 def test_a_handler_that_cannot_be_loaded_is_an_error_of_each_call(start):
+    """Every call of a handler that cannot be loaded fails."""
     url, _ = start("nothing.of.the.kind")
     for _ in range(2):
-        assert told(requests.post(f"{url}/invoke", timeout=10)) == (404, "404")
+        assert read_status(requests.post(f"{url}/invoke", timeout=10)) == (404, "404")
 
 
-def test_hooks_are_called_when_they_are_set(start):
+def test_hooks_are_called_if_they_are_set(start):
+    """Hooks get the context; a hook that is not set succeeds."""
     called = []
     url, _ = start(
         lambda event, context: None,
         initialize=lambda context: called.append(("initialize", context.request_id)),
         pre_stop=lambda context: called.append(("pre_stop", context.request_id)),
     )
-    assert told(requests.post(f"{url}/initialize", headers=HEADERS, timeout=10)) == (200, "200")
-    assert told(requests.get(f"{url}/pre-stop", headers=HEADERS, timeout=10)) == (200, "200")
-    assert told(requests.get(f"{url}/pre-freeze", headers=HEADERS, timeout=10)) == (200, "200")
+    assert read_status(requests.post(f"{url}/initialize", headers=HEADERS, timeout=10)) == (200, "200")
+    assert read_status(requests.get(f"{url}/pre-stop", headers=HEADERS, timeout=10)) == (200, "200")
+    assert read_status(requests.get(f"{url}/pre-freeze", headers=HEADERS, timeout=10)) == (200, "200")
     assert called == [("initialize", "1-abc"), ("pre_stop", "1-abc")]
 
 
-def test_an_initializer_that_fails_has_the_instance_replaced(start):
+def test_an_initializer_that_fails_is_reported(start):
+    """FC replaces an instance whose initializer failed, so the failure must be reported."""
+
     def initialize(context):
         raise RuntimeError("not today")
 
     url, _ = start(lambda event, context: None, initialize=initialize)
     answer = requests.post(f"{url}/initialize", timeout=10)
-    assert (told(answer), answer.json()["errorMessage"]) == ((500, "404"), "not today")
+    assert (read_status(answer), answer.json()["errorMessage"]) == ((500, "404"), "not today")
 
 
 def test_health_and_unknown_paths(start):
+    """The health check succeeds; unknown paths and methods are errors."""
     url, _ = start(lambda event, context: None)
-    assert told(requests.get(f"{url}/health", timeout=10)) == (200, "200")
+    assert read_status(requests.get(f"{url}/health", timeout=10)) == (200, "200")
     for method, path in (("GET", "/invoke"), ("POST", "/"), ("GET", "/nothing")):
-        assert told(requests.request(method, url + path, timeout=10)) == (404, "404")
+        assert read_status(requests.request(method, url + path, timeout=10)) == (404, "404")
 
 
 @pytest.mark.parametrize(
@@ -160,8 +175,8 @@ def test_health_and_unknown_paths(start):
         "POST /invoke HTTP/9.9\r\n\r\n",
     ],
 )
-def test_what_is_not_a_whole_request_is_no_event(start, request_text):
-    """It must not count as an event that succeeded, nor reach the handler in part."""
+def test_an_incomplete_request_is_refused(start, request_text):
+    """An invalid or incomplete request is an error and does not reach the handler."""
     events = []
     url, _ = start(lambda event, context: events.append(event))
     with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as connection:
@@ -174,8 +189,8 @@ def test_what_is_not_a_whole_request_is_no_event(start, request_text):
     assert events == []
 
 
-def test_a_request_from_outside_is_the_event_of_built_in_runtimes(start):
-    """That of an HTTP trigger, which FC passes through; without the headers that hold FC's credentials."""
+def test_a_request_of_an_http_trigger_is_the_event_of_built_in_runtimes(start):
+    """A request of an HTTP trigger becomes an event without the headers that contain FC's credentials."""
     events = []
     url, _ = start(lambda event, context: events.append(json.loads(event)))
     answer = requests.put(
@@ -184,7 +199,7 @@ def test_a_request_from_outside_is_the_event_of_built_in_runtimes(start):
         headers={**FROM_OUTSIDE, "User-Agent": "me", "X-Fc-Client-Ip": "192.0.2.1"},
         timeout=10,
     )
-    assert (told(answer), answer.headers["Content-Type"]) == ((200, "200"), "application/json")
+    assert (read_status(answer), answer.headers["Content-Type"]) == ((200, "200"), "application/json")
     requests.post(url, data=b"\xff", headers=FROM_OUTSIDE, timeout=10)
     first, second = events
     assert (first["version"], first["rawPath"], first["body"]) == ("v1", "/experiments/1", "{}")
@@ -213,15 +228,17 @@ def test_a_request_from_outside_is_the_event_of_built_in_runtimes(start):
         ({"statusCode": "200"}, 502, {}, None),
     ],
 )
-def test_its_result_is_the_answer(start, result, status, headers, body):
+def test_the_result_is_the_answer_of_an_http_trigger(start, result, status, headers, body):
+    """The handler's result is the answer to a request of an HTTP trigger; an invalid one is a 502."""
     url, _ = start(lambda event, context: result)
     answer = requests.get(url, headers=FROM_OUTSIDE, timeout=10)
-    assert told(answer) == (status, "200")
+    assert read_status(answer) == (status, "200")
     assert {name: answer.headers[name] for name in headers} == headers
     assert body in (None, answer.content)
 
 
-def test_hooks_are_not_for_callers_from_outside(start):
+def test_requests_of_an_http_trigger_do_not_reach_hooks(start):
+    """A request of an HTTP trigger is an event, even if its path is that of a hook."""
     called, events = [], []
     url, _ = start(
         lambda event, context: events.append(json.loads(event)["rawPath"]),
@@ -238,20 +255,23 @@ def test_hooks_are_not_for_callers_from_outside(start):
     assert (called, events) == ([], ["/initialize", "/pre-stop", "/invoke", "/health"])
 
 
-def test_an_error_for_callers_from_outside(start):
+def test_an_error_behind_an_http_trigger(start):
+    """An exception is a 502 for the caller of an HTTP trigger."""
     url, _ = start("nothing.of_the_kind")
     answer = requests.get(url, headers=FROM_OUTSIDE, timeout=10)
-    assert (told(answer), answer.json()["errorType"]) == ((502, "404"), "ImportModuleError")
+    assert (read_status(answer), answer.json()["errorType"]) == ((502, "404"), "ImportModuleError")
     assert requests.head(url, headers=FROM_OUTSIDE, timeout=10).content == b""
 
 
 def test_a_body_in_chunks(start):
+    """A body with chunked encoding is read as a whole."""
     url, _ = start(lambda event, context: event)
     answer = requests.post(f"{url}/invoke", data=iter([b"one ", b"two"]), timeout=10)
     assert answer.content == b"one two"
 
 
-def test_connections_are_kept(start):
+def test_connections_are_kept_open(start):
+    """Several requests can use one connection."""
     url, _ = start(lambda event, context: event)
     connection = http.client.HTTPConnection(url.removeprefix("http://"))
     for body in (b"one", b"two"):
@@ -260,7 +280,19 @@ def test_connections_are_kept(start):
     connection.close()
 
 
-def test_an_idle_connection_does_not_keep_the_server():
+def test_a_port_can_be_used_again_at_once():
+    """A server that closed a connection does not block its port for the next one."""
+    server = RuntimeServer(lambda event, context: b"", host="127.0.0.1", port=0)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    requests.get(f"http://127.0.0.1:{server.port}/health", headers={"Connection": "close"}, timeout=10)
+    server.stop()
+    thread.join()
+    RuntimeServer(lambda event, context: b"", host="127.0.0.1", port=server.port)._http.server_close()
+
+
+def test_an_idle_connection_does_not_delay_the_end():
+    """The server stops although a client keeps its connection open."""
     server = RuntimeServer(lambda event, context: event, host="127.0.0.1", port=0)
     runner = threading.Thread(target=server.run)
     runner.start()
@@ -272,20 +304,23 @@ def test_an_idle_connection_does_not_keep_the_server():
     connection.close()
 
 
-def test_what_ends_the_process_is_told_first(start):
+def test_an_exit_is_reported_before_the_process_ends(start):
+    """SystemExit in a handler is reported to FC as a failed call, and then raised by `run`."""
+
     def handler(event, context):
         raise SystemExit(3)
 
     url, raised = start(handler)
     answer = requests.post(f"{url}/invoke", timeout=10)
-    assert (told(answer), answer.json()["errorType"]) == ((404, "404"), "SystemExit")
+    assert (read_status(answer), answer.json()["errorType"]) == ((404, "404"), "SystemExit")
     for thread in threading.enumerate():
         if thread.name.endswith("(run)"):
             thread.join()
     assert [type(exc) for exc in raised] == [SystemExit]
 
 
-def test_a_request_under_way_ends_before_the_server(start):
+def test_a_request_in_progress_is_finished(start):
+    """The server finishes a request in progress before it stops."""
     entered, free = threading.Event(), threading.Event()
 
     def handler(event, context):
@@ -313,12 +348,14 @@ def test_a_request_under_way_ends_before_the_server(start):
     assert answers == ["done"]
 
 
-def test_a_port_that_is_taken_is_said():
+def test_a_port_in_use_is_an_error():
+    """A port that is in use raises OSError."""
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
         RuntimeServer(lambda event, context: None, host="127.0.0.1", port=taken.getsockname()[1])
 
 
-def test_the_port_is_that_of_the_environment(monkeypatch):
+def test_the_port_comes_from_the_environment(monkeypatch):
+    """The port is FC_CUSTOM_LISTEN_PORT by default."""
     with socket.create_server(("127.0.0.1", 0)) as found:
         port = found.getsockname()[1]
     monkeypatch.setenv("FC_CUSTOM_LISTEN_PORT", str(port))
@@ -328,16 +365,116 @@ def test_the_port_is_that_of_the_environment(monkeypatch):
 
 
 @pytest.mark.parametrize("port", ["many", "99999"])
-def test_a_port_that_is_none_is_said(monkeypatch, capsys, port):
+def test_an_invalid_port_is_an_error(monkeypatch, capsys, port):
+    """An invalid port in the environment is a usage error that names the variable."""
     monkeypatch.setenv("FC_CUSTOM_LISTEN_PORT", port)
     monkeypatch.setattr("sys.argv", ["python -m fcruntime", "index.handler", "--host", "127.0.0.1"])
     monkeypatch.syspath_prepend(".")  # what the command adds to the path is taken back
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
-    assert f"error: FC_CUSTOM_LISTEN_PORT: '{port}' is no port" in capsys.readouterr().err
+    assert f"error: FC_CUSTOM_LISTEN_PORT is '{port}'. Set it to a port number" in capsys.readouterr().err
 
 
-def test_contexts_are_json_for_handlers_that_log_them(start):
+def test_a_handler_can_return_parts_of_the_context(start):
+    """The members of the context are plain values."""
     url, _ = start(lambda event, context: json.dumps({"name": context.function.name}))
     assert requests.post(f"{url}/invoke", headers=HEADERS, timeout=10).json() == {"name": "orders"}
+
+
+def test_calls_that_do_not_overlap_run_in_the_thread_of_run(start):
+    """With a concurrency of one, handler and hooks run in one thread, and it is the one that called `run`."""
+    threads = []
+
+    def note(*_):
+        threads.append(threading.current_thread())
+
+    url, _ = start(note, initialize=note, pre_stop=note)
+    requests.post(f"{url}/initialize", timeout=10)
+    for _ in range(3):
+        requests.post(f"{url}/invoke", timeout=10)
+    requests.get(url, headers=FROM_OUTSIDE, timeout=10)
+    requests.get(f"{url}/pre-stop", timeout=10)
+    (runner,) = {*threads}
+    assert len(threads) == 6
+    assert runner.name.endswith("(run)")
+
+
+def test_calls_that_overlap_do_not_wait_for_each_other(start):
+    """With a higher concurrency, a call that comes while another runs gets a thread of its own."""
+    both, threads = threading.Barrier(2, timeout=10), []
+
+    def handler(event, context):
+        both.wait()
+        threads.append(threading.current_thread())
+
+    url, _ = start(handler)
+    callers = [
+        threading.Thread(target=requests.post, args=(f"{url}/invoke",), kwargs={"timeout": 10}) for _ in "ab"
+    ]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert len({*threads}) == 2
+    assert sum(thread.name.endswith("(run)") for thread in threads) == 1
+
+
+LAMBDA_STYLE = """
+import asyncio
+import signal
+import sqlite3
+import threading
+
+from fcruntime import json_handler
+
+database = sqlite3.connect(":memory:")  # may be used in the thread that made it only
+
+
+async def double(number):
+    await asyncio.sleep(0)
+    return 2 * number
+
+
+@json_handler
+def handler(event, context):
+    signal.signal(signal.SIGALRM, lambda *_: None)
+    database.execute("CREATE TABLE IF NOT EXISTS t (n)")
+    doubled = asyncio.get_event_loop().run_until_complete(double(event["n"]))
+    return {"doubled": doubled, "main": threading.current_thread() is threading.main_thread()}
+"""
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return found.getsockname()[1]
+
+
+def test_a_lambda_handler_finds_lambdas_main_thread(tmp_path):
+    """A handler may set signals, share an SQLite connection and ask for its thread's event loop."""
+    (tmp_path / "orders.py").write_text(LAMBDA_STYLE)
+    port = free_port()
+    command = [sys.executable, "-m", "fcruntime", "orders.handler", "--host", "127.0.0.1"]
+    environ = {
+        "PYTHONPATH": str(Path(fcruntime.__file__).parents[1]),
+        "FC_CUSTOM_LISTEN_PORT": str(port),
+    }
+    with subprocess.Popen([*command], cwd=tmp_path, env=environ, stdout=subprocess.DEVNULL) as process:
+        try:
+            wait_for_port(port, process)
+            for number in (1, 2):
+                answer = requests.post(f"http://127.0.0.1:{port}/invoke", json={"n": number}, timeout=10)
+                assert answer.json() == {"doubled": 2 * number, "main": True}
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
+
+
+def wait_for_port(port, process):
+    while True:
+        assert process.poll() is None
+        try:
+            return socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            continue

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fcruntime.triggers import Message, Undecodable, decode
+from fcruntime.triggers import EventUnreadable, Message, Undecodable, UnsupportedCall, decode
+from fcruntime.triggers.body import unwrap_text
 
 # Bytes as published by FC's users for event mode (masked there with x).
 EVENT_MODE = (
@@ -33,9 +34,15 @@ def compact(value):
 
 
 def test_published_event_of_event_mode():
-    """The bytes that FC's users saw are one message, by its message id, base64 that holds no JSON as it is."""
+    """Published bytes of event mode are one message; base64 that holds no JSON stays as it is."""
     assert decode(EVENT_MODE) == [
-        Message("smq", "0FFF111D2A6B444B7FE46AE2xxxxxxxx", b"bWVlc2FnZSBmcm9tIE1OUyBjb25zb2xl")
+        Message(
+            "smq",
+            "0FFF111D2A6B444B7FE46AE2xxxxxxxx",
+            b"bWVlc2FnZSBmcm9tIE1OUyBjb25zb2xl",
+            subject="acs:mns:cn-shenzhen:15812231xxxxxxxx:queues/fc-example",
+            time="2022-07-21T10:07:31.525Z",
+        )
     ]
 
 
@@ -46,19 +53,19 @@ def test_five_outer_shapes_are_one_message():
         assert decode(compact(shape)) == [Message("smq", "M1", b'{"a":1}')], shape
 
 
-def test_message_order_is_the_events():
-    """A batch's messages come in its order."""
+def test_messages_keep_their_order():
+    """The messages of a batch come in its order."""
     batch = [{"messageId": str(n), "messageBody": "{}"} for n in range(20)]
     assert [message.id for message in decode(compact(batch))] == [str(n) for n in range(20)]
 
 
-def test_text_is_taken_for_bytes():
-    """An event as text, as a test may write it, is the same event."""
+def test_an_event_may_be_text():
+    """An event may be text, as a test writes it."""
     assert decode(EVENT_MODE.decode()) == decode(EVENT_MODE)
 
 
 def test_empty_batch_has_no_messages():
-    """An empty array is success without work."""
+    """An empty array is an event without messages."""
     assert decode(b"[]") == []
 
 
@@ -69,14 +76,14 @@ def test_gson_escapes():
 
 
 def test_one_layer_of_base64_around_json_is_undone():
-    """A body as the SDKs send it comes out as the JSON that was sent, line breaks or not."""
+    """A body that an SDK encoded is the JSON that was sent, with or without line breaks."""
     encoded = base64.b64encode(b' {"a": 1}').decode()
     for body in (encoded, encoded[:4] + "\n" + encoded[4:]):
         assert decode(compact([{**DATA, "messageBody": body}]))[0].body == b' {"a": 1}'
 
 
 def test_only_one_layer_is_undone():
-    """Base64 of base64 stays base64: the contract names what is wrong with it."""
+    """Base64 of base64 stays base64."""
     once = base64.b64encode(b'{"a":1}')
     twice = base64.b64encode(once).decode()
     assert decode(compact([{**DATA, "messageBody": twice}]))[0].body == twice.encode()
@@ -88,7 +95,7 @@ def test_text_that_only_could_be_base64_stays_text():
 
 
 def test_a_broken_item_leaves_its_neighbours():
-    """Neighbours of an item that cannot be decoded are messages all the same."""
+    """The neighbours of an item that cannot be decoded are read."""
     batch = [DATA, 17, "not json", {"messageId": "M2"}, None, {"data": None}, {**DATA, "messageId": "M3"}]
     decoded = decode(compact(batch))
     assert [item.id for item in decoded if isinstance(item, Message)] == ["M1", "M3"]
@@ -103,7 +110,7 @@ def test_a_broken_item_leaves_its_neighbours():
 
 
 def test_broken_utf8_in_one_item_leaves_its_neighbours():
-    """Bytes that are not UTF-8 cost only the item they stand in."""
+    """Bytes that are not UTF-8 affect only their own item."""
     event = b'[{"messageId":"A","messageBody":"\xff\xfe"},{"messageId":"B","messageBody":"{}"}]'
     broken, whole = decode(event)
     assert (broken.rule, broken.id) == ("trigger.encoding", "A")
@@ -112,14 +119,66 @@ def test_broken_utf8_in_one_item_leaves_its_neighbours():
 
 def test_an_undecodable_item_is_identified_not_quoted():
     """Digest and size identify what could not be read; its content appears nowhere."""
-    event = b"secret-canary not json"
-    (item,) = decode(event)
-    assert (item.size, len(item.digest)) == (len(event), 64)
+    (item,) = decode(b'["secret-canary not json"]')
+    assert (item.size, len(item.digest)) == (len("secret-canary not json"), 64)
     assert "canary" not in repr(item)
 
 
-def test_a_missing_message_id_is_told_not_invented():
-    """Without a message id there is no id: other ids are not stable across redelivery."""
+BATCH = [{**CLOUD_EVENT, "data": {**DATA, "messageId": str(n)}} for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [b"", b"secret-canary not json", b"\xff\xfe", b"{", b"[1, 2", b'"secret-canary', b"[{}] secret-canary"],
+)
+@pytest.mark.parametrize("source", [None, "smq", "kafka", "http"])
+def test_an_event_that_is_not_json_is_unreadable(event, source):
+    """An event that cannot be read as a whole raises, identified by digest and size and not quoted."""
+    with pytest.raises(EventUnreadable) as caught:
+        decode(event, source=source)
+    assert isinstance(caught.value, ValueError)
+    assert (caught.value.size, len(caught.value.digest)) == (len(event), 64)
+    assert caught.value.digest in str(caught.value)
+    assert "canary" not in f"{caught.value} {caught.value!r} {caught.value.reason}"
+
+
+@given(st.integers(1, len(compact(BATCH)) - 1))
+def test_no_cut_through_a_batch_is_readable(length):
+    """However a batch is cut off, none of its messages counts as delivered."""
+    with pytest.raises(EventUnreadable):
+        decode(compact(BATCH)[:length])
+
+
+DEEP = b'{"a":' * 20_000 + b"1" + b"}" * 20_000
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b"[" + compact(DATA) + b"," + DEEP[:-1],
+        b"[" + DEEP + b"," + compact(DATA)[:-1],
+        b"[" + DEEP + b',"a]',
+        b"[" + DEEP[:-1] + b"]",
+    ],
+)
+def test_deep_and_cut_off_is_unreadable(event):
+    """An event that is nested too deeply is unreadable if it was also cut off."""
+    with pytest.raises(EventUnreadable):
+        decode(event)
+
+
+def test_base64_of_a_direct_call_is_readable():
+    """A direct call may be base64 of its request, unless another source is pinned."""
+    event = base64.b64encode(b'{"a": 1}')
+    assert decode(event, request_id="r") == [Message("invocation", "r", b'{"a": 1}')]
+    with pytest.raises(EventUnreadable):
+        decode(event, source="kafka")
+
+
+def test_a_missing_message_id_is_not_invented():
+    """A message of a queue without a message id has no id."""
     (message,) = decode(compact([{**CLOUD_EVENT, "data": {"messageBody": "{}"}}]))
     assert message == Message("smq", None, b"{}")
 
@@ -130,20 +189,23 @@ def test_body_as_a_json_value():
     assert message.body == b'{"a":[1]}'
 
 
-def test_deep_nesting_and_long_numbers_are_undecodable():
-    """What the JSON parser cannot take is an undecodable event, on every Python."""
-    for event in (b"[" * 100_000, b'{"a":' * 100_000, b"9" * 100_000):
-        assert [type(item) for item in decode(event)] == [Undecodable]
+@pytest.mark.parametrize("event", [DEEP, b"9" * 100_000])
+def test_deep_nesting_and_long_numbers_are_undecodable(event):
+    """A complete event that the JSON parser cannot take is an undecodable item on every Python."""
+    assert [type(item) for item in decode(event)] == [Undecodable]
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_accounted_for(event):
-    """No bytes raise, and none that are not an empty array vanish."""
-    assert decode(event) or event.strip().removeprefix(b"\xef\xbb\xbf").strip().startswith(b"[")
+    """Any bytes are items, an empty array, or EventUnreadable."""
+    try:
+        assert decode(event) or event.strip().removeprefix(b"\xef\xbb\xbf").strip().startswith(b"[")
+    except EventUnreadable as exc:
+        assert exc.size == len(event)
 
 
-def test_nesting_without_bottom_costs_only_its_own_item():
-    """One item too deep for a parser leaves its neighbours, whatever brackets and commas stand in their texts."""
+def test_an_item_that_is_nested_too_deeply_leaves_its_neighbours():
+    """An item that is nested too deeply leaves its neighbours, whatever brackets their texts hold."""
     good = compact({**DATA, "messageBody": 'a],{"\\",['})
     deep = b'{"a":' * 20_000 + b"1" + b"}" * 20_000
     first, broken, last = decode(b" [" + good + b", " + deep + b" ," + good + b"]\n")
@@ -151,8 +213,8 @@ def test_nesting_without_bottom_costs_only_its_own_item():
     assert (broken.rule, broken.size) == ("trigger.json", len(deep) + 2)
 
 
-def test_a_number_without_end_costs_only_its_own_item():
-    """A number longer than Python takes leaves the neighbours, and the message whose body it stands in."""
+def test_a_very_long_number_leaves_its_neighbours():
+    """A number that is too long for Python affects only its own item, or not even its own message."""
     number = b"9" * 5000
     event = (
         b'[{"n":'
@@ -172,3 +234,84 @@ def test_a_number_without_end_costs_only_its_own_item():
 def test_any_buffer_is_an_event(kind):
     """An event may come in any type of buffer."""
     assert decode(kind(compact([DATA]))) == decode(compact([DATA]))
+
+
+@pytest.mark.parametrize("event", [{"REQUEST_METHOD": "GET"}, None, 17, ["[]"]], ids=str)
+def test_what_is_not_an_event_at_all_is_refused(event):
+    """FC 2.0 calls HTTP functions with a dictionary; the error says what to set instead."""
+    with pytest.raises(UnsupportedCall, match="event function") as caught:
+        decode(event)
+    assert isinstance(caught.value, TypeError)
+
+
+def has_a_key(item):
+    """Recognise an item that needs no source."""
+    return "key" in item
+
+
+OWN = {"key": "k1", "value": 1}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        [OWN],
+        [json.dumps(OWN)],
+        [json.dumps(json.dumps(OWN))],
+        [base64.b64encode(json.dumps(OWN).encode()).decode()],
+        [base64.b64encode(json.dumps(json.dumps(OWN)).encode()).decode()],
+    ],
+    ids=str,
+)
+def test_an_item_that_the_caller_recognises_needs_no_source(event):
+    """What an event stream with a transform hands over is not of any source's shape, but may be the caller's."""
+    (message,) = decode(compact(event), request_id="r", accepts=has_a_key)
+    assert (message.kind, message.id, json.loads(unwrap_text(message.body))) == ("invocation", None, OWN)
+    (unknown,) = decode(compact(event), request_id="r")
+    assert unknown.rule == "trigger.unknown-source"
+
+
+def test_a_direct_call_may_be_json_text():
+    """The request of a direct call is known by the id of the call, also if the event is a string that contains it."""
+    for text in (json.dumps(OWN), base64.b64encode(json.dumps(OWN).encode()).decode()):
+        (message,) = decode(compact(text), request_id="r")
+        assert (message.kind, message.id, json.loads(unwrap_text(message.body))) == ("invocation", "r", OWN)
+    for text in ("text", json.dumps(json.dumps(OWN))):
+        (broken,) = decode(compact(text), request_id="r")
+        assert broken.rule in ("trigger.json", "trigger.shape")
+
+
+SENT = {"specversion": "1.0", "source": "s", "id": "1", "type": "t", "data": OWN}
+
+
+@pytest.mark.parametrize(
+    "as_body", [json.dumps, lambda text: json.dumps(base64.b64encode(text.encode()).decode())]
+)
+def test_a_cloud_event_in_json_text_has_its_identity(as_body):
+    """What identifies a CloudEvent does not depend on a layer of text around it; the body stays as it was sent."""
+    (plain,) = decode(compact([{**DATA, "messageBody": json.dumps(SENT)}]))
+    body = as_body(json.dumps(SENT))
+    (wrapped,) = decode(compact([{**DATA, "messageBody": body}]))
+    assert wrapped.identity == plain.identity == ("cloudevent", '{"id":"1","source":"s"}')
+    assert wrapped.body == body.encode()
+    (encoded,) = decode(compact([{**DATA, "messageBody": base64.b64encode(body.encode()).decode()}]))
+    assert encoded == wrapped
+
+
+def test_a_source_is_asked_before_the_caller():
+    """An item of a known source is read as such, and a pinned source lets nothing else through."""
+    (message,) = decode(compact([{**DATA, "key": "k"}]), accepts=has_a_key)
+    assert (message.kind, message.id) == ("smq", "M1")
+    (refused,) = decode(compact([OWN]), source="kafka", accepts=has_a_key)
+    assert refused.rule == "trigger.unknown-source"
+
+
+@pytest.mark.parametrize("encode", [base64.urlsafe_b64encode, base64.b64encode], ids=lambda one: one.__name__)
+@pytest.mark.parametrize("padded", [True, False])
+def test_every_kind_of_base64_is_undone(encode, padded):
+    """The alphabet for URLs and missing padding make no difference."""
+    body = '{"a":"ü?ü>~"}'.encode()
+    encoded = encode(body).decode()
+    assert any(sign in encoded for sign in "-_+/=")
+    text = encoded if padded else encoded.rstrip("=")
+    assert decode(compact([{**DATA, "messageBody": text}]))[0].body == body

@@ -242,7 +242,10 @@ def test_an_identical_retry_passes_the_validation_of_its_payload(layer):
 
 
 def test_a_claim_ends_with_its_invocation_though_none_registered_its_context(layer, monkeypatch):
-    """And not before. Upstream's lasts as long as the record, or, in older releases, no time at all."""
+    """A claim ends with its invocation and not before.
+
+    Upstream's lasts as long as the record, or, in older releases, no time at all.
+    """
     left, calls = [60.0], []
     monkeypatch.setattr(Deadline, "remaining", lambda _: left[0])
 
@@ -305,7 +308,7 @@ def test_who_takes_an_abandoned_claim_over_repeats_nothing_that_was_done_meanwhi
 
 
 def test_functions_that_share_a_store_have_keys_of_their_own(monkeypatch):
-    """The same code deployed twice, called without the shim: Powertools would name both "test-func"."""
+    """Two deployments of one function have different keys, where Powertools would name both "test-func"."""
     store, calls = MemoryStore(), []
 
     def run(order):

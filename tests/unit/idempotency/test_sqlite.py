@@ -45,8 +45,17 @@ def test_file_is_in_wal_mode(tmp_path):
     connection.close()
 
 
+def test_a_commit_survives_a_power_failure(tmp_path):
+    """Every commit is synced: a claim that is lost with the power is a second experiment."""
+    store = SqliteStore(str(tmp_path / "records.sqlite3"))
+    with store._transaction() as connection:
+        full = 2
+        assert connection.execute("PRAGMA synchronous").fetchone() == (full,)
+    store.close()
+
+
 def test_a_record_of_a_later_version_is_left_alone(tmp_path):
-    """Neither reading nor writing touches a record that this version cannot read."""
+    """A record that this version cannot read is not changed by reading or writing."""
     path = tmp_path / "records.sqlite3"
     store = SqliteStore(str(path))
     store.insert(claim("o"))

@@ -21,6 +21,21 @@ def test_longer_secrets_go_first():
     assert redact("a=secret-long b=secret", ["secret", "secret-long"]) == "a=*** b=***"
 
 
+@pytest.mark.parametrize(
+    "page",
+    [
+        "a&amp;&quot;b&quot;&lt;&#x27;c&#x27;&gt;",
+        "a&amp;&quot;b&quot;&lt;'c'&gt;",
+        "a&amp;&quot;b&quot;&lt;&#39;c&#39;&gt;",
+        "a&amp;&#34;b&#34;&lt;&#39;c&#39;&gt;",
+        "a&amp;\"b\"&lt;'c'&gt;",
+    ],
+)
+def test_a_secret_in_a_page_is_masked(page):
+    """A proxy's error page quotes what it got, escaped as HTML."""
+    assert redact(f"<p>{page}</p>", ["a&\"b\"<'c'>"]) == "<p>***</p>"
+
+
 def test_short_texts_are_no_secrets():
     """A secret of a letter or two would garble everything and protects nothing."""
     assert redact("abc", ["a", ""]) == "abc"
@@ -31,6 +46,36 @@ def test_known_secrets_are_of_their_context():
     with known_secrets(["canary"]), known_secrets(["parrot"]):
         assert redact_known("canary and parrot") == "*** and ***"
     assert redact_known("canary and parrot") == "canary and parrot"
+
+
+def test_no_text_is_written_after_a_search_that_failed():
+    """Secrets that could not be found must not appear in the lines that follow."""
+
+    def search():
+        yield "parrot"
+        raise ValueError
+
+    with known_secrets(search()):
+        with pytest.raises(ValueError):
+            redact_known("a parrot")
+        with pytest.raises(RuntimeError, match="search for secrets"):
+            redact_known("a parrot")
+
+
+def test_secrets_are_searched_for_once_and_only_if_a_text_is_masked():
+    """Most messages write no text that could contain one."""
+    searches = []
+
+    def search():
+        searches.append("once")
+        yield "canary"
+
+    with known_secrets(search()):
+        assert searches == []
+        assert [redact_known("a canary"), redact_known("canary")] == ["a ***", "***"]
+        with known_secrets(["parrot"]):
+            assert redact_known("canary, parrot") == "***, ***"
+    assert searches == ["once"]
 
 
 def test_log_lines_are_json_without_secrets(lines):

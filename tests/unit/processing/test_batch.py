@@ -1,20 +1,29 @@
+import contextvars
+import json
 import threading
 
 import pytest
 
+from fcruntime.triggers import Message
+from hpoq.contract.events import EventError
 from hpoq.processing.batch import Batch
-from hpoq.processing.intake import Intake
+from hpoq.processing.intake import Rejected, take_in
+from hpoq.processing.lifecycle import Delivery
 from hpoq.processing.limits import Limits
 from hpoq.processing.outcome import Outcome, Result
+from hpoq.processing.pace import Pace
 from hpoq.testing import FakeClock
+from support.request import make_document
 
 
 def intake(key, message_id=None):
-    return Intake(key=key, fingerprint="f", message_id=message_id or key)
+    delivery = Delivery(key, "f", message_id or key, "b", message_id=message_id or key)
+    return Rejected(delivery, None, EventError("code", "message", retryable=False))
 
 
 def run(process, clock, limits, concurrency, intakes, **options):
-    return Batch(process, clock, limits, concurrency, lambda intake: intake, **options).run(intakes)
+    options = {"pace": Pace(clock), "take_in": lambda intake: intake, **options}
+    return Batch(process, clock, limits, concurrency, **options).run(intakes)
 
 
 def outcomes(done):
@@ -22,7 +31,7 @@ def outcomes(done):
 
 
 def done(item):
-    return Result(Outcome.CREATED, item.key, item.message_id)
+    return Result(Outcome.CREATED, item.delivery.key, item.delivery.message_id)
 
 
 def limits(clock, seconds=100.0):
@@ -35,7 +44,58 @@ def test_results_come_in_the_events_order():
     items = [intake(str(n)) for n in range(50)]
     results = run(done, clock, limits(clock), 8, items)
     assert [taken for taken, _ in results] == items
-    assert [result.message_id for _, result in results] == [item.message_id for item in items]
+    assert [result.message_id for _, result in results] == [item.delivery.message_id for item in items]
+
+
+def ready(key, kind="smq", **members):
+    """Return the intake of a request that a message of `kind` brings."""
+    body = json.dumps({**make_document(key), **members}).encode()
+    return take_in(Message(kind, key, body))
+
+
+def slowed(clock):
+    """Return the pace of an instance that may send a create every few minutes."""
+    pace = Pace(clock)
+    for _ in range(9):
+        pace.note_throttled(clock.monotonic())
+    return pace
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_requests_wait_for_their_turns(concurrency):
+    """Those that get no turn in time are held back, and come back as what was throttled does."""
+    clock = FakeClock()
+    pace = Pace(clock)
+    for _ in range(4):
+        pace.note_throttled(clock.monotonic())
+    items = [ready(str(n)) for n in range(16)]
+    results = [result for _, result in run(done, clock, limits(clock), concurrency, items, pace=pace)]
+    held = [result for result in results if result.outcome is Outcome.RETRY]
+    assert 4 <= len(results) - len(held) <= 100 / 4
+    assert {(result.error.code, result.error.retryable, result.throttled) for result in held} == {
+        ("HeldBack", True, True)
+    }
+
+
+def test_what_needs_no_create_does_not_wait():
+    """Rejections, dry runs and what is known already need no turn."""
+    clock = FakeClock()
+    items = [intake("1"), ready("2", dryRun=True), ready("3")]
+    results = run(
+        done, clock, limits(clock), 8, items, pace=slowed(clock), needs_create=lambda delivery: False
+    )
+    assert outcomes(results) == [Outcome.CREATED] * 3
+    assert clock.slept == []
+
+
+@pytest.mark.parametrize("kind", ["http", "invocation"])
+def test_a_caller_waits_for_seconds_only(kind):
+    """Somebody waits for the answer, and gets it although the invocation has time."""
+    clock = FakeClock()
+    began = clock.monotonic()
+    (result,) = outcomes(run(done, clock, limits(clock), 8, [ready("1", kind)], pace=slowed(clock)))
+    assert result is Outcome.RETRY
+    assert clock.monotonic() - began == pytest.approx(10)
 
 
 def test_concurrency_is_bounded_and_used():
@@ -79,8 +139,8 @@ def test_nothing_is_begun_near_the_deadline():
     began = []
 
     def process(item):
-        began.append(item.key)
-        clock.advance(60)
+        began.append(item.delivery.key)
+        clock.advance(45)
         return done(item)
 
     results = run(process, clock, limits(clock), 1, [intake("a"), intake("b"), intake("c")])
@@ -123,7 +183,7 @@ def test_the_first_are_on_their_way_while_others_are_read():
         return item
 
     items = [intake(str(n)) for n in range(300)]
-    assert len(Batch(process, clock, limits(clock), 4, take_in).run(items)) == 300
+    assert len(Batch(process, clock, limits(clock), 4, Pace(clock), take_in).run(items)) == 300
     assert read == items
 
 
@@ -141,26 +201,114 @@ def test_all_are_looked_up_before_they_are_processed(concurrency):
     run(process, clock, limits(clock), concurrency, items, look_ahead=looked_up.append)
     assert [one for found in looked_up for one in found] == items
     assert len(looked_up) <= 4
+    assert max(map(len, looked_up)) <= max(100, concurrency)
 
 
 def test_a_key_waits_for_its_own_from_a_slice_before():
+    """A message waits for one of its key even if that one was read much earlier."""
     clock = FakeClock()
     held, others = threading.Event(), threading.Semaphore(0)
     order = []
 
     def process(item):
-        if item.message_id == "first":
+        if item.delivery.message_id == "first":
             for _ in range(200):
                 assert others.acquire(timeout=30)
             held.set()
-        elif item.key == "k":
+        elif item.delivery.key == "k":
             assert held.is_set()
         else:
             others.release()
-        order.append(item.message_id)
+        order.append(item.delivery.message_id)
         return done(item)
 
     items = [intake("k", "first"), *(intake(str(n)) for n in range(200)), intake("k", "last")]
     results = run(process, clock, limits(clock), 4, items)
-    assert order[-2:] == ["first", "last"]
+    assert order.index("first") < order.index("last")
     assert outcomes(results) == [Outcome.CREATED] * 202
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_the_context_of_the_invocation_reaches_every_message(concurrency):
+    """Measures, log lines and credentials hang on context variables, whichever thread does the work."""
+    clock = FakeClock()
+    variable = contextvars.ContextVar("variable", default="lost")
+    seen = []
+
+    def process(item):
+        seen.append(variable.get())
+        return done(item)
+
+    token = variable.set("invocation")
+    run(process, clock, limits(clock), concurrency, [intake(str(n)) for n in range(8)])
+    variable.reset(token)
+    assert seen == ["invocation"] * 8
+
+
+def test_what_one_message_binds_does_not_reach_the_next():
+    """A message that leaves a context variable set does not mark the messages after it."""
+    clock = FakeClock()
+    variable = contextvars.ContextVar("variable", default="clean")
+    seen = []
+
+    def process(item):
+        seen.append(variable.get())
+        variable.set(item.delivery.key)
+        return done(item)
+
+    run(process, clock, limits(clock), 2, [intake(str(n)) for n in range(8)])
+    assert seen == ["clean"] * 8
+
+
+@pytest.mark.parametrize(("concurrency", "count"), [(1, 8), (8, 1)])
+def test_what_is_not_concurrent_starts_no_thread(concurrency, count):
+    """One message, or one at a time, is processed by the thread that runs the batch."""
+    clock = FakeClock()
+    threads = set()
+
+    def process(item):
+        threads.add(threading.current_thread())
+        return done(item)
+
+    run(process, clock, limits(clock), concurrency, [intake(str(n)) for n in range(count)])
+    assert threads == {threading.current_thread()}
+
+
+def test_the_threads_of_a_batch_are_named():
+    """A stack dump shows which threads process messages."""
+    clock = FakeClock()
+    names = []
+
+    def process(item):
+        names.append(threading.current_thread().name)
+        return done(item)
+
+    run(process, clock, limits(clock), 2, [intake("1"), intake("2")])
+    assert all(name.startswith("hpoq_") for name in names)
+
+
+def test_a_queue_s_message_waits_for_its_turn_as_long_as_it_may_begin():
+    """Nobody waits for its answer, and to hold it back costs nothing."""
+    clock = FakeClock()
+    began = clock.monotonic()
+    (result,) = outcomes(run(done, clock, limits(clock), 8, [ready("1")], pace=slowed(clock)))
+    assert result is Outcome.RETRY
+    assert clock.monotonic() - began == pytest.approx(100 - 3 - 10)
+
+
+def test_a_dry_run_needs_no_turn_even_if_its_key_is_free():
+    """It creates nothing."""
+    clock = FakeClock()
+    assert outcomes(run(done, clock, limits(clock), 8, [ready("1", dryRun=True)], pace=slowed(clock))) == [
+        Outcome.CREATED
+    ]
+    assert clock.slept == []
+
+
+@pytest.mark.parametrize(("seconds", "outcome"), [(87, Outcome.CREATED), (87.5, Outcome.RETRY)])
+def test_a_message_may_begin_at_the_last_moment(seconds, outcome):
+    """It may begin while a whole call fits into the time for calls."""
+    clock = FakeClock()
+    bounds = limits(clock)
+    clock.advance(seconds)
+    assert outcomes(run(done, clock, bounds, 1, [intake("a")])) == [outcome]

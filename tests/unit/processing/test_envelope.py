@@ -1,36 +1,130 @@
-import contextlib
+import json
+import random
+import string
+import zlib
+from base64 import b85encode
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpoq.contract.keys import derive_key, digest
-from hpoq.processing.envelope import Envelope, seal, unseal
+from fcruntime.triggers import Message
+from hpoq.cloud.smq import fits
+from hpoq.contract import document
+from hpoq.contract.identity import DIGEST, derive_key, digest
+from hpoq.processing import envelope as module
+from hpoq.processing.envelope import Envelope, open_envelope, seal, unseal
 
 KEY = derive_key("smq", "M1")
+FIRST = Envelope("smq", "M1", KEY, b'{"a": 1}')
+HEADER = '{"version":"1","kind":"smq","messageId":"M1","key":"' + KEY + '"}'
+LARGEST_IN_A_QUEUE = 65_536
 
 
-@given(st.text(), st.text())
-def test_round_trip(body, message_id):
-    """Key, first message id and body come back to the byte."""
-    envelope = Envelope("smq", message_id, derive_key("smq", message_id), body.encode())
-    assert unseal(seal(envelope)) == envelope
+def wire(header=HEADER, **document):
+    """An envelope as a forger would write it."""
+    rest = "".join(f",{json.dumps(name)}:{json.dumps(value)}" for name, value in document.items())
+    return ('{"hpoq":' + header + rest + "}").encode()
 
 
-@given(st.binary())
-def test_round_trip_without_an_id(body):
-    """A message without an id is known by its body."""
-    envelope = Envelope("digest", None, derive_key("digest", digest(body)), body)
-    with contextlib.suppress(UnicodeDecodeError):
-        assert unseal(seal(envelope)) == envelope
+def request_of(size, seed):
+    """A typical request of `size` bytes: a long script and many parameters, none of them repeated."""
+    chance = random.Random(seed)
+    words = ["".join(chance.choices(string.ascii_letters, k=chance.randint(3, 9))) for _ in range(400)]
+    script: list[str] = []
+    body = b""
+    while len(body) < size:
+        script += [
+            f"--{chance.choice(words)} {chance.choice(words)}={chance.random():.6f}" for _ in range(20)
+        ]
+        body = json.dumps({"experiment": {"Name": "x", "script": " \\\n".join(script)}}).encode()
+    return body[: size - 4] + b'"}}\n' if size <= len(body) else body
 
 
-def test_wire_form():
-    """The wire form is pinned: messages in it wait in queues across versions."""
-    assert seal(Envelope("smq", "M1", KEY, b'{"a": 1}')) == (
+@given(
+    st.text(),
+    st.binary(),
+    st.integers(0, 2**31 - 1),
+    st.booleans(),
+    st.sampled_from(["", "team-a"]),
+)
+def test_an_envelope_comes_back_as_it_was_sealed(message_id, body, sequence, redriven, namespace):
+    """Identity, sequence number and body survive to the byte, whether or not the body is text."""
+    known = Envelope("smq", message_id, derive_key("smq", message_id, namespace), body, sequence, redriven)
+    key = derive_key(DIGEST, digest(body), namespace)
+    unknown = Envelope(DIGEST, None, key, body, sequence, redriven)
+    for envelope in (known, unknown):
+        assert unseal(seal(envelope), namespace) == envelope
+
+
+def test_the_wire_form_of_a_small_body_is_pinned():
+    """Envelopes wait in queues while the function is updated, so their form must not change."""
+    assert seal(FIRST) == (
         b'{"hpoq":{"version":"1","kind":"smq","messageId":"M1","key":"' + KEY.encode() + b'"},'
         b'"body":"{\\"a\\": 1}"}'
     )
+    again = json.loads(seal(replace(FIRST, sequence=3, redriven=True)))["hpoq"]
+    assert (again["sequence"], again["redriven"]) == (3, True)
+
+
+def test_the_wire_form_of_a_compressed_body_is_pinned():
+    """A compressed body is zlib in base85."""
+    sealed = json.loads(seal(replace(FIRST, body=b"a" * 1000)))
+    assert sealed.keys() == {"hpoq", "zip"}
+    assert unseal(wire(zip=b85encode(zlib.compress(b"{}")).decode())) == replace(FIRST, body=b"{}")
+
+
+def test_members_that_a_later_version_adds_are_ignored():
+    """An envelope without sequence is the first; an unknown header member does not spoil it."""
+    header = HEADER[:-1] + ',"later":[1]}'
+    assert unseal(wire(header, body='{"a": 1}')) == FIRST
+
+
+@pytest.mark.parametrize("size", [44_037, 50_000, 60_000, LARGEST_IN_A_QUEUE])
+def test_typical_messages_of_any_size_that_a_queue_takes_fit(size):
+    """What a producer could send can be sent back, unless it cannot be compressed."""
+    bodies = [request_of(size, seed) for seed in range(16)]
+    assert {len(body) for body in bodies} == {size}
+    assert all(fits(seal(replace(FIRST, body=body))) for body in bodies)
+
+
+def test_only_what_cannot_be_compressed_does_not_fit():
+    """A large body of random bytes is the one that an envelope makes too large."""
+    chance = random.Random(1)
+    assert fits(seal(replace(FIRST, body=chance.randbytes(38_000))))
+    assert not fits(seal(replace(FIRST, body=chance.randbytes(LARGEST_IN_A_QUEUE))))
+
+
+def test_the_smaller_form_is_chosen():
+    """A body is compressed only if its envelope gets smaller."""
+    for size in range(0, 2_000, 50):
+        body = request_of(size, 7) if size > 200 else b"a" * size
+        plain = wire(body=body.decode())
+        compressed = wire(zip=b85encode(zlib.compress(body, 9)).decode())
+        assert len(seal(replace(FIRST, body=body))) == min(len(plain), len(compressed))
+
+
+def test_the_largest_body_is_the_contracts():
+    """More than the contract reads is never decompressed."""
+    assert module.MOST_BODY_BYTES == document.MOST_BODY_BYTES
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+def test_decompression_is_bounded(excess):
+    """A compressed body that is larger than any that is read is not an envelope of hpoq's."""
+    body = b"\xff" * (module.MOST_BODY_BYTES + excess)
+    forged = wire(zip=b85encode(zlib.compress(body, 9)).decode())
+    assert unseal(forged) == (None if excess else replace(FIRST, body=body))
+
+
+@pytest.mark.parametrize("byte", [b"a", b"\xff"])
+def test_a_body_that_is_too_large_to_be_decompressed_is_not_compressed(byte):
+    """What could not be opened again must not fit into a message."""
+    assert not fits(seal(replace(FIRST, body=byte * (module.MOST_BODY_BYTES + 1))))
+
+
+ZIPPED = zlib.compress(b"{}")
 
 
 @pytest.mark.parametrize(
@@ -39,25 +133,50 @@ def test_wire_form():
         b"",
         b"{}",
         b'{"hpoq":',
-        b'{"hpoq":1,"body":"x"}',
-        b'{"hpoq":{"version":"2","kind":"smq","messageId":"M","key":"' + KEY.encode() + b'"},"body":"x"}',
-        b'{"hpoq":{"version":"1","kind":"smq","messageId":"M","key":"no uuid"},"body":"x"}',
-        b'{"hpoq":{"version":"1","kind":"smq","messageId":7,"key":"' + KEY.encode() + b'"},"body":"x"}',
-        b'{"hpoq":{"version":"1","kind":"smq","messageId":"M","key":"' + KEY.encode() + b'"},"body":{}}',
-        b'{"hpoq":{"version":"1","kind":"smq","messageId":"M2","key":"' + KEY.encode() + b'"},"body":"x"}',
-        b'{"hpoq":{"version":"1","kind":"smq","messageId":null,"key":"' + KEY.encode() + b'"},"body":"x"}',
-        b'{"hpoq":{"version":"1","kind":"smq","messageId":"\\ud800","key":"'
-        + KEY.encode()
-        + b'"},"body":"x"}',
+        wire("1", body="x"),
+        wire(HEADER.replace('"1"', '"2"', 1), body="x"),
+        wire(HEADER.replace(KEY, "not a key"), body="x"),
+        wire(HEADER.replace('"M1"', "7"), body="x"),
+        wire(HEADER.replace('"M1"', '"M2"'), body="x"),
+        wire(HEADER.replace('"M1"', "null"), body="x"),
+        wire(HEADER.replace('"M1"', '"\\ud800"'), body="x"),
+        wire(),
+        wire(body={}),
+        wire(body="x", zip=b85encode(ZIPPED).decode()),
+        wire(zip=1),
+        wire(zip="not base85 \\"),
+        wire(zip="é"),
+        wire(zip=b85encode(b"not zlib").decode()),
+        wire(zip=b85encode(ZIPPED[:-1]).decode()),
+        wire(zip=b85encode(ZIPPED + b"more").decode()),
+        *(
+            wire(HEADER[:-1] + f',"sequence":{value}}}', body="x")
+            for value in ("-1", "1.5", "true", '"1"', "null", str(2**31))
+        ),
+        *(wire(HEADER[:-1] + f',"redriven":{value}}}', body="x") for value in ("1", '"true"', "null")),
         b'{"hpoq":' + b"[" * 100_000,
     ],
 )
-def test_what_only_resembles_an_envelope_is_a_message(body):
-    """Anything but a whole envelope is left to be judged as a message."""
+def test_what_only_resembles_an_envelope_is_an_ordinary_message(body):
+    """An envelope that hpoq did not write is not believed: it is read as a message."""
     assert unseal(body) is None
+    message = Message("smq", "M9", body)
+    assert open_envelope(message) == Envelope("smq", "M9", derive_key("smq", "M9"), body)
 
 
-def test_a_body_that_is_not_text_cannot_be_sealed():
-    """A body of broken UTF-8 is not sent back; its event comes again as a whole."""
-    with pytest.raises(UnicodeDecodeError):
-        seal(Envelope("smq", "M1", KEY, b"\xff"))
+def test_an_envelope_of_another_namespace_is_an_ordinary_message():
+    """The namespace takes part in the key, so no one can use another namespace's envelopes."""
+    sealed = seal(replace(FIRST, key=derive_key("smq", "M1", "team-a")))
+    assert unseal(sealed) is None
+    assert unseal(sealed, "team-b") is None
+    assert unseal(sealed, "team-a") is not None
+
+
+@pytest.mark.parametrize("namespace", ["", "team-a"])
+def test_the_first_delivery_makes_an_envelope(namespace):
+    """A message is known by its source's id, or by its body if its source gives it none."""
+    body = b'{"a": 1}'
+    known = open_envelope(Message("smq", "M1", body), namespace)
+    assert known == Envelope("smq", "M1", derive_key("smq", "M1", namespace), body)
+    unknown = open_envelope(Message("http", None, body), namespace)
+    assert unknown == Envelope(DIGEST, None, derive_key(DIGEST, digest(body), namespace), body)

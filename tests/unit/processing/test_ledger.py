@@ -1,21 +1,27 @@
+from dataclasses import replace
+
 import pytest
 
 from hpoq.errors import StoreUnavailable
 from hpoq.idempotency.record import State
+from hpoq.observability.measures import Measures, collect_into
 from hpoq.processing import lifecycle
 from hpoq.processing.ledger import ClaimLost, Ledger
-from hpoq.processing.lifecycle import Action, Terms
+from hpoq.processing.lifecycle import Action, Delivery, Terms
 from hpoq.testing import FakeClock, MemoryStore
 
 TERMS = Terms(lease=90, skew=10, consistency=15, retention=1000, max_attempts=3)
+FIRST = Delivery("k", "f", "m-1", "b-1", message_id="M1", may_conflict=True)
+OTHER = Delivery("k", "other", "m-2", "b-2", message_id="M2", may_conflict=True)
 
 
 class Flaky(MemoryStore):
-    """Fails as told, before or after the write took place."""
+    """A store that fails as listed, before or after each write took place, and counts its calls."""
 
     def __init__(self, *failures):
         super().__init__()
         self.failures = list(failures)
+        self.inserts = 0
 
     def _pass(self, write):
         failure = self.failures.pop(0) if self.failures else None
@@ -27,6 +33,7 @@ class Flaky(MemoryStore):
         return answer
 
     def insert(self, record):
+        self.inserts += 1
         return self._pass(lambda: super(Flaky, self).insert(record))
 
     def replace(self, record, expected):
@@ -42,69 +49,243 @@ def make(clock, store=None):
     return Ledger(store or MemoryStore(), clock, TERMS)
 
 
-def test_first_delivery_claims(clock):
+def publish(ledger, clock, claim):
+    """Bring a claim to its published end."""
+    done = ledger.save(lifecycle.complete(claim, "s", "{}", clock.now(), TERMS), claim.version)
+    return ledger.save(lifecycle.published(done, clock.now()), done.version)
+
+
+def test_the_first_delivery_claims(clock):
     """An unseen key is claimed, with nothing to clear up."""
-    opening = make(clock).open("k", "f")
+    opening = make(clock).open(FIRST)
     assert (opening.action, opening.doubt_until, opening.record.attempts) == (Action.CLAIM, None, 1)
+    assert opening.record == lifecycle.claim(FIRST, opening.record.owner, clock.now(), TERMS)
 
 
-def test_second_delivery_waits_then_takes_over_with_the_doubt(clock):
-    """While the lease runs others wait; after it the new owner is told what to clear."""
+def test_the_second_delivery_waits_then_takes_over_with_the_doubt(clock):
+    """While the lease runs others wait; after it the new owner gets the doubt that it has to clear."""
     ledger = make(clock)
-    first = ledger.open("k", "f").record
-    assert ledger.open("k", "f").action is Action.WAIT
+    first = ledger.open(FIRST).record
+    assert ledger.open(FIRST).action is Action.WAIT
     clock.advance(90)
-    opening = ledger.open("k", "f")
+    opening = ledger.open(FIRST)
     assert (opening.action, opening.doubt_until) == (Action.TAKE_OVER, first.doubt_until)
     assert opening.record.owner != first.owner
 
 
-def test_a_zombie_changes_nothing(clock):
-    """An owner whose key was taken over can no longer save, and is told so."""
+def test_of_two_that_take_over_at_once_one_waits(clock):
+    """A take-over that finds the record changed since it was read waits for the other delivery."""
     ledger = make(clock)
-    zombie = ledger.open("k", "f").record
+    abandoned = ledger.open(FIRST).record
     clock.advance(90)
-    heir = ledger.open("k", "f").record
+    assert ledger.take_over(abandoned, FIRST).action is Action.TAKE_OVER
+    assert ledger.take_over(abandoned, FIRST).action is Action.WAIT
+
+
+def test_an_owner_that_lost_its_claim_changes_nothing(clock):
+    """An owner whose key was taken over can no longer save, and gets an error that says so."""
+    ledger = make(clock)
+    zombie = ledger.open(FIRST).record
+    clock.advance(90)
+    heir = ledger.open(FIRST).record
     with pytest.raises(ClaimLost):
         ledger.save(lifecycle.complete(zombie, "s1", "{}", clock.now(), TERMS), zombie.version)
     done = ledger.save(lifecycle.complete(heir, "s2", "{}", clock.now(), TERMS), heir.version)
     assert (done.state, done.experiment_id) == (State.COMPLETED, "s2")
+    assert ledger.get("k") == done
 
 
-def test_a_forgotten_key(clock):
-    """After its retention a key is free for another request; the same one is looked for first."""
+def test_a_key_is_free_for_another_request_after_its_retention(clock):
+    """After the retention an equal request is searched for first, and another one claims the key afresh."""
     ledger = make(clock)
-    claim = ledger.open("k", "f").record
-    done = ledger.save(lifecycle.complete(claim, "s", "{}", clock.now(), TERMS), claim.version)
-    ledger.save(lifecycle.published(done, clock.now()), done.version)
+    claim = ledger.open(FIRST).record
+    publish(ledger, clock, claim)
     clock.advance(1000)
-    again = ledger.open("k", "f")
+    again = ledger.open(FIRST)
     assert (again.action, again.doubt_until) == (Action.TAKE_OVER, claim.claimed_at)
-    ledger.save(done, again.record.version)
-    ledger.save(lifecycle.published(done, clock.now()), done.version)
+    publish(ledger, clock, again.record)
     clock.advance(1000)
-    opening = ledger.open("k", "other")
+    opening = ledger.open(OTHER)
     assert (opening.action, opening.record.fingerprint, opening.doubt_until) == (Action.CLAIM, "other", None)
 
 
+def test_of_two_that_claim_an_expired_key_at_once_one_waits(clock):
+    """A claim that finds the record changed since it was read waits for the other delivery."""
+
+    class Raced(MemoryStore):
+        """Another delivery claims the key between the two calls."""
+
+        def replace(self, record, expected):
+            super().replace(lifecycle.claim(OTHER, "other", clock.now(), TERMS), expected)
+            return super().replace(record, expected)
+
+    store = MemoryStore()
+    publish(make(clock, store), clock, make(clock, store).open(FIRST).record)
+    raced = Raced()
+    raced.insert(store.get("k"))
+    clock.advance(1000)
+    third = replace(OTHER, fingerprint="third", delivery="m-3", body="b-3")
+    assert make(clock, raced).open(third).action is Action.WAIT
+    assert raced.get("k").owner == "other"
+
+
+def test_nothing_is_claimed_for_a_conflict_an_early_copy_or_an_older_one(clock):
+    """A delivery that may not run leaves the record as it is."""
+    ledger = make(clock)
+    claim = ledger.open(FIRST).record
+    released = lifecycle.release(claim, None, clock.now(), counts=False)
+    stored = ledger.save(lifecycle.sent_back(released, 2, clock.now() + 30), claim.version)
+    for delivery, action in (
+        (OTHER, Action.CONFLICT),
+        (replace(FIRST, sequence=1), Action.DROP),
+        (replace(FIRST, sequence=2), Action.WAIT),
+    ):
+        opening = ledger.open(delivery)
+        assert (opening.action, opening.record) == (action, stored)
+        assert ledger.get("k") == stored
+
+
 @pytest.mark.parametrize("failures", [("before",), ("after",), ("after", "before")])
-def test_a_write_whose_answer_was_lost_is_ours(clock, failures):
+def test_a_claim_whose_answer_was_lost_is_ours(clock, failures):
     """A claim that was written before the store broke off is recognised as ours when it is repeated."""
-    assert make(clock, Flaky(*failures)).open("k", "f").action is Action.CLAIM
+    assert make(clock, Flaky(*failures)).open(FIRST).action is Action.CLAIM
 
 
 def test_a_save_whose_answer_was_lost_is_done(clock):
     """A completion that was written before the store broke off counts as saved."""
     store = Flaky()
     ledger = make(clock, store)
-    claim = ledger.open("k", "f").record
+    claim = ledger.open(FIRST).record
     store.failures = ["after"]
     ledger.save(lifecycle.complete(claim, "s", "{}", clock.now(), TERMS), claim.version)
     assert store.get("k").state is State.COMPLETED
 
 
-def test_a_store_that_stays_away_is_an_error(clock):
-    """After a few tries the store's error is the answer."""
+def test_a_store_that_does_not_answer_is_an_error(clock, monkeypatch):
+    """After three tries, at most 0.2 and 0.4 seconds apart, the store's error is the answer."""
+    store = Flaky(*["before"] * 9)
+    monkeypatch.setattr(clock, "random", lambda: 0.5)
     with pytest.raises(StoreUnavailable):
-        make(clock, Flaky(*["before"] * 9)).open("k", "f")
-    assert len(clock.slept) == 2
+        make(clock, store).open(FIRST)
+    assert (store.inserts, clock.slept) == (3, [0.1, 0.2])
+
+
+def test_what_deliveries_meet_is_counted(clock):
+    """Waits, take-overs, lost claims and repeated store calls are counted; a look at an experiment is neither."""
+    measures, store = Measures(), Flaky()
+    ledger = make(clock, store)
+    watch = replace(FIRST, key="w", is_watch=True)
+    with collect_into(measures):
+        zombie = ledger.open(FIRST).record
+        ledger.open(watch)
+        assert measures.counts == {}
+        ledger.open(FIRST)
+        assert measures.counts == {"lease_conflicts": 1}
+        clock.advance(90)
+        ledger.open(watch)
+        assert measures.counts == {"lease_conflicts": 1}
+        ledger.open(FIRST)
+        assert measures.counts == {"lease_conflicts": 1, "takeovers": 1}
+        with pytest.raises(ClaimLost, match="the claim of k was taken over"):
+            ledger.save(zombie, zombie.version)
+        store.failures = ["before"]
+        ledger.open(OTHER)
+    assert measures.counts == {"lease_conflicts": 2, "takeovers": 1, "claims_lost": 1, "store_retries": 1}
+
+
+def test_each_look_ahead_claim_and_save_is_timed(clock):
+    """The invocation's report shows how long the store took, by step."""
+    measures, ledger = Measures(), make(clock)
+    with collect_into(measures):
+        ledger.look_ahead([FIRST])
+        claim = ledger.open(FIRST).record
+        ledger.save(claim, claim.version)
+    assert {step: len(seconds) for step, seconds in measures.seconds.items()} == {
+        "lookup": 1,
+        "claim": 1,
+        "save": 1,
+    }
+
+
+def test_what_was_looked_up_saves_a_read_only_for_the_message_that_is_done(clock):
+    """A record that was read ahead acknowledges its own message; any other delivery of its key is judged anew."""
+    store = Flaky()
+    ledger = make(clock, store)
+    publish(ledger, clock, ledger.open(FIRST).record)
+    store.inserts = 0
+    ahead = make(clock, store)
+    repeated = replace(FIRST, delivery="m-9")
+    ahead.look_ahead([FIRST, OTHER, repeated])
+    assert [ahead.find_settled(one) is not None for one in (FIRST, OTHER, repeated)] == [True, False, False]
+    assert ahead.open(FIRST).action is Action.ACKNOWLEDGE
+    assert store.inserts == 0
+    assert ahead.open(OTHER).action is Action.CONFLICT
+    assert ahead.open(repeated).action is Action.REPEAT
+
+
+def test_what_was_looked_up_expires_like_any_record(clock):
+    """A record that was read ahead just before its retention ended is not believed afterwards."""
+    store = MemoryStore()
+    ledger = make(clock, store)
+    publish(ledger, clock, ledger.open(FIRST).record)
+    ahead = make(clock, store)
+    ahead.look_ahead([FIRST])
+    clock.advance(1000)
+    assert ahead.open(FIRST).action is Action.TAKE_OVER
+
+
+@pytest.mark.parametrize("delivery", [FIRST, OTHER])
+def test_what_is_not_done_is_not_looked_up_ahead(clock, delivery):
+    """Only a record that nobody writes any more may be kept: one in progress may change at any time."""
+    store = MemoryStore()
+    claim = make(clock, store).open(FIRST).record
+    ahead = make(clock, store)
+    ahead.look_ahead([delivery])
+    publish(make(clock, store), clock, claim)
+    expected = Action.ACKNOWLEDGE if delivery is FIRST else Action.CONFLICT
+    assert ahead.open(delivery).action is expected
+
+
+def test_only_a_request_without_a_result_needs_a_create(clock):
+    """An unknown or abandoned key needs one; a key that is held or has ended does not."""
+    ledger = make(clock)
+    assert ledger.needs_create(FIRST)
+    opening = ledger.open(FIRST)
+    assert not ledger.needs_create(FIRST)
+    clock.advance(TERMS.lease + 1)
+    assert ledger.needs_create(FIRST)
+    publish(ledger, clock, opening.record)
+    assert not ledger.needs_create(FIRST)
+
+
+@pytest.mark.parametrize("is_looked_up", [True, False])
+@pytest.mark.parametrize(
+    ("age", "redriven", "needed"), [(1, None, True), (0, None, False), (0, "again", True)]
+)
+def test_a_message_at_its_greatest_age_needs_no_create_unless_it_is_redriven(
+    clock, is_looked_up, age, redriven, needed
+):
+    """It must end even if it never gets a turn; a redrive lets its age begin anew, so its create waits for one."""
+    ledger = make(clock)
+    old = replace(FIRST, since=clock.now() - TERMS.max_age + age, redriven=redriven)
+    if is_looked_up:
+        ledger.look_ahead([old])
+    assert ledger.needs_create(old) is needed
+
+
+def test_a_redriven_message_needs_a_create_however_old_its_record_is(clock):
+    """The record says when its message was first delivered; a redrive that had no effect yet begins the age anew."""
+    ledger = make(clock)
+    claim = ledger.open(FIRST).record
+    ledger.save(lifecycle.release(claim, None, clock.now(), counts=True), claim.version)
+    clock.advance(TERMS.max_age)
+    assert not ledger.needs_create(FIRST)
+    assert ledger.needs_create(replace(FIRST, redriven="again"))
+
+
+def test_a_key_that_was_looked_up_ahead_is_not_read_again(clock):
+    """In a burst of new messages, waiting for a turn costs no reads."""
+    ledger = make(clock)
+    ledger.look_ahead([FIRST])
+    ledger.get = None
+    assert ledger.needs_create(FIRST)

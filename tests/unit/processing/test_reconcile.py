@@ -1,10 +1,10 @@
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
 from hpoq.cloud.experiments import Experiment, ExperimentPage
-from hpoq.contract.marker import description_marker
-from hpoq.errors import Ambiguous, Invalid, UnknownEnd
+from hpoq.contract.identity import format_marker
+from hpoq.errors import Ambiguous, Denied, Incomplete, Invalid, UnknownEnd
 from hpoq.processing.reconcile import Sought, find
 
 KEY = "9619c93e-fafb-5042-80f4-bfc8c78519f2"
@@ -19,38 +19,58 @@ def row(number, *, key=None, description=None, tags=(("team", "x"),), name="n", 
 
 
 class Listing:
-    """A service that lists what it is told to, page by page."""
+    """A service that lists `rows` page by page, and `by_tag` for the tag filter."""
 
-    def __init__(self, rows, *, by_tag=()):
+    def __init__(self, rows, *, by_tag=(), excess=0):
         self.rows = list(rows)
+        self.excess = excess
         self.by_tag = by_tag
         self.calls = []
+        self.workspaces = []
+        self.since = set()
 
-    def list_hpo_experiments(self, *, tags=(), min_create_time=None, page_number, page_size, give_up_at):
+    def list_hpo_experiments(
+        self, *, tags=(), workspace_id=None, min_create_time=None, page_number, page_size, budget
+    ):
         self.calls.append(("tag" if tags else "time", page_number))
+        self.workspaces.append(workspace_id)
+        if not tags:
+            self.since.add(min_create_time)
         if tags:
             if isinstance(self.by_tag, Exception):
                 raise self.by_tag
             rows = self.by_tag(dict(tags)["hpoq-key"]) if callable(self.by_tag) else self.by_tag
             return ExperimentPage(len(rows), tuple(rows), "r")
+        if isinstance(self.rows, Exception):
+            raise self.rows
         start = (page_number - 1) * page_size
-        return ExperimentPage(len(self.rows), tuple(self.rows[start : start + page_size]), "r")
+        return ExperimentPage(len(self.rows) + self.excess, tuple(self.rows[start : start + page_size]), "r")
 
 
-def look(listing, name="n", *, thorough=True):
-    return find(listing, Sought(KEY, SINCE, name, "1"), thorough=thorough, page_size=3, give_up_at=0.0)
+OTHER = KEY[:-1] + "0"
+REFUSAL = Invalid("no Tag", service="paiautoml", operation="ListHpoExperiments")
 
 
-def test_found_by_tag():
-    """Where the filter works, one call finds the bearer."""
+def look(listing, name="n", *, thorough=True, tagged=True, described=True, workspace_id=None, length=0):
+    sought = Sought(KEY, SINCE, name, workspace_id, tagged, described, length)
+    return find(listing, sought, thorough=thorough, page_size=3, budget=None)
+
+
+def filtering(*rows):
+    """A tag filter that works."""
+    return lambda key: [row for row in rows if ("hpoq-key", key) in row.tags]
+
+
+def test_the_tag_filter_finds_the_bearer():
+    """If the filter works, one call finds the experiment."""
     listing = Listing([], by_tag=[row(1, key=KEY)])
     assert look(listing).experiment_id == "s000001"
     assert listing.calls == [("tag", 1)]
 
 
-def test_rows_are_not_believed():
-    """A filter that lets others through names nobody else's experiment."""
-    assert look(Listing([row(2)], by_tag=[row(1), row(2, key=KEY[:-1] + "0")])) is None
+def test_a_row_counts_only_by_its_own_marker():
+    """A filter that lets others through does not make an experiment of another key ours."""
+    assert look(Listing([row(2)], by_tag=[row(1), row(2, key=OTHER)])) is None
 
 
 def test_an_empty_filtered_list_is_confirmed_by_paging():
@@ -60,40 +80,134 @@ def test_an_empty_filtered_list_is_confirmed_by_paging():
 
 def test_a_refused_filter_falls_back_to_paging():
     """A service that takes no tag filter is read page by page."""
-    refusal = Invalid("no Tag", service="paiautoml", operation="ListHpoExperiments")
-    assert look(Listing([row(1, key=KEY)], by_tag=refusal)).experiment_id == "s000001"
+    assert look(Listing([row(1, key=KEY)], by_tag=REFUSAL)).experiment_id == "s000001"
 
 
-def test_a_listing_that_fails_is_no_absence():
+@pytest.mark.parametrize(
+    "refusal", [REFUSAL, Denied("no", service="paiautoml", operation="ListHpoExperiments")]
+)
+def test_a_filter_that_is_refused_for_our_key_alone_is_not_an_empty_answer(refusal):
+    """Even if the filter then finds another key, its refusal says nothing about ours: everything is read."""
+    rows = [row(8, key=OTHER), *map(row, range(1, 7)), row(9, key=KEY)]
+
+    def by_tag(key):
+        if key == KEY:
+            raise refusal
+        return [rows[0]]
+
+    found = look(Listing(rows, by_tag=by_tag), described=False)
+    assert found is not None
+    assert found.experiment_id == "s000009"
+
+
+@pytest.mark.parametrize("place", ["the filtered list", "the listing"])
+def test_a_listing_that_fails_is_not_absence(place):
     """An error is an error, never an empty list."""
     broken = UnknownEnd("x", service="paiautoml", operation="ListHpoExperiments")
+    listing = Listing([], by_tag=broken)
+    if place == "the listing":
+        listing = Listing([])
+        listing.rows = broken
     with pytest.raises(UnknownEnd):
-        look(Listing([], by_tag=broken))
+        look(listing)
+
+
+def test_a_listing_that_does_not_add_up_is_incomplete():
+    """A listing that counts one row more than it shows is never read to its end, so nothing is absent."""
+    listing = Listing([row(1, key=OTHER), row(2)], excess=1)
+    with pytest.raises(Incomplete):
+        look(listing)
 
 
 def test_the_marker_counts_wherever_it_stands():
-    """A change of the marker setting loses no experiment made before it."""
-    marked = row(1, description=f"mine {description_marker(KEY)}", tags=())
+    """An experiment made before the marker setting was changed is still found."""
+    marked = row(1, description=f"mine {format_marker(KEY)}", tags=())
     assert look(Listing([marked])).experiment_id == "s000001"
 
 
-def test_of_several_bearers_the_oldest():
-    """Every look picks the same one."""
+def test_of_several_bearers_the_oldest_is_taken():
+    """Every search picks the same one."""
     rows = [row(2, key=KEY, created=SINCE + 9), row(1, key=KEY, created=SINCE + 5), row(3, key=KEY)]
     assert look(Listing([], by_tag=rows)).experiment_id == "s000001"
 
 
-def test_a_bearer_of_another_life():
-    """A key that was free again and is used anew does not adopt the experiment of its first life."""
+def test_a_bearer_from_before_the_first_claim_is_not_taken():
+    """A key that was free again and is used anew does not adopt the experiment of its earlier use."""
     old = row(1, key=KEY, created=SINCE - 30 * DAY)
     assert look(Listing([], by_tag=[old])) is None
     assert look(Listing([], by_tag=[row(1, key=KEY, created=SINCE - DAY / 2)])) is not None
 
 
-def test_a_service_that_drops_tags():
-    """Where nothing bears any tag, an experiment of the same name may be the one: nobody can tell."""
-    with pytest.raises(Ambiguous, match=r"s000001.*HPOQ_MARKER=description"):
-        look(Listing([row(1, tags=()), row(2, tags=(), name="another")]))
+# A service that may drop markers.
+
+UNMARKED = row(1, tags=())
+MARKED = f"text {format_marker(OTHER)}"
+
+
+def test_a_service_that_shows_no_marker_is_ambiguous():
+    """If no row shows that markers are kept, an experiment of the same name may be ours."""
+    with pytest.raises(Ambiguous, match="one of 1 may be this request's: s000001"):
+        look(Listing([UNMARKED, row(2, tags=(), name="another")]))
+
+
+@pytest.mark.parametrize(
+    ("tagged", "described", "sign", "settled"),
+    [
+        (True, True, {"tags": (("team", "x"),)}, True),
+        (True, True, {"tags": (), "description": MARKED}, True),
+        (True, True, {"tags": (), "description": "text"}, False),
+        (True, False, {"tags": (("team", "x"),)}, True),
+        (True, False, {"tags": (), "description": MARKED}, False),
+        (False, True, {"tags": (("team", "x"),)}, False),
+        (False, True, {"tags": (), "description": MARKED}, True),
+        (False, True, {"tags": (), "description": "text"}, False),
+        (False, False, {"description": MARKED}, False),
+    ],
+)
+def test_a_kept_marker_is_believed_only_where_our_creates_carry_it(tagged, described, sign, settled):
+    """A row with tags proves that tags are kept, one with a marker in its description that descriptions are.
+
+    The proof counts only if every create of the key carried its marker there.
+    """
+    listing = Listing([UNMARKED, row(2, name="another", **sign)])
+    if settled:
+        assert look(listing, tagged=tagged, described=described) is None
+    else:
+        with pytest.raises(Ambiguous):
+            look(listing, tagged=tagged, described=described)
+
+
+@pytest.mark.parametrize(("excess", "settled"), [(0, True), (1, False)])
+def test_a_kept_marker_says_nothing_about_longer_descriptions(excess, settled):
+    """A service that cuts descriptions off keeps the marker of a short one and drops that of a long one."""
+    listing = Listing([UNMARKED, row(2, tags=(), name="another", description=MARKED)])
+    if settled:
+        assert look(listing, tagged=False, length=len(MARKED) + excess) is None
+    else:
+        with pytest.raises(Ambiguous):
+            look(listing, tagged=False, length=len(MARKED) + excess)
+
+
+@pytest.mark.parametrize("name", [" n", "N ", "n"])
+def test_a_name_that_the_service_trimmed_may_be_ours(name):
+    """Names compare without outer blanks and case, which a service may change."""
+    with pytest.raises(Ambiguous):
+        look(Listing([UNMARKED]), name=name)
+
+
+def test_the_workspace_of_the_request_is_searched_too():
+    """A service may list the default workspace alone if a listing names none."""
+    ours = row(1, key=KEY)
+
+    class Default(Listing):
+        def list_hpo_experiments(self, *, workspace_id=None, **query):
+            self.by_tag, self.rows = ((), ()) if workspace_id is None else ((ours,), (ours,))
+            return super().list_hpo_experiments(workspace_id=workspace_id, **query)
+
+    listing = Default([])
+    assert look(listing, workspace_id="1") == ours
+    assert set(listing.workspaces) == {None, "1"}
+    assert look(Default([])) is None
 
 
 @pytest.mark.parametrize(
@@ -101,50 +215,169 @@ def test_a_service_that_drops_tags():
     [
         [row(1, tags=(), name="another")],
         [row(1, tags=(), created=SINCE - 2 * DAY)],
-        [row(1, tags=()), row(2, name="another", key=KEY[:-1] + "0")],
-        [row(1, tags=()), row(2, tags=(), description=description_marker(KEY[:-1] + "0"))],
+        [row(1, tags=(), created=SINCE - DAY / 2)],
+        [UNMARKED, row(2, name="another", key=OTHER)],
+        [UNMARKED, row(2, tags=(), description=format_marker(OTHER))],
+        [row(1, tags=(), description=format_marker(OTHER))],
     ],
 )
-def test_what_cannot_be_the_one(rows):
-    """Another name, an older one, or a service seen to keep markers: then absence is absence."""
+def test_what_cannot_be_ours_does_not_disturb(rows):
+    """Another name, an older experiment, another key's, or a service seen to keep markers: absence is absence."""
     assert look(Listing(rows)) is None
 
 
+def test_a_dropped_marker_and_local_time_together_are_not_assumed():
+    """The stated time rules a row out only if both markers would have to be missing from it."""
+    listing = Listing([row(1, tags=(), created=SINCE - DAY / 2)])
+    assert look(listing) is None
+    for places in ({"tagged": False}, {"described": False}):
+        with pytest.raises(Ambiguous):
+            look(listing, **places)
+
+
+@pytest.mark.parametrize(("age", "may_be_ours"), [(DAY, True), (DAY + 1, False)])
+@pytest.mark.parametrize("places", [{"tagged": False}, {"described": False}])
+def test_an_unmarked_experiment_from_more_than_a_day_before_the_claim_is_not_ours(age, may_be_ours, places):
+    """No time zone explains a day, so what is older is ruled out even if one dropped marker would do."""
+    listing = Listing([row(1, tags=(), created=SINCE - age)])
+    if may_be_ours:
+        with pytest.raises(Ambiguous):
+            look(listing, **places)
+    else:
+        assert look(listing, **places) is None
+
+
+def test_an_unmarked_experiment_of_another_workspace_is_not_ours():
+    """The service does not move experiments, so the workspace of the request rules others out."""
+    listing = Listing([UNMARKED])
+    assert look(listing, workspace_id="7") is None
+    with pytest.raises(Ambiguous):
+        look(listing, workspace_id=UNMARKED.workspace_id)
+
+
 def test_a_request_without_a_name_may_be_any():
-    """What the request does not say tells nothing apart."""
+    """What the request does not state cannot rule an experiment out."""
     with pytest.raises(Ambiguous):
         look(Listing([row(1, tags=(), name="whatever the service made of it")]), name=None)
 
 
-OTHER = KEY[:-1] + "0"
+# A tag filter that is seen to work.
 
 
-def filtering(*rows):
-    """A tag filter that works."""
-    return lambda key: [row for row in rows if ("hpoq-key", key) in row.tags]
-
-
-def test_a_filter_that_is_seen_to_work_is_believed():
-    """If it finds another key that exists, its empty answer for ours is enough, however long the listing."""
+def test_a_filter_that_finds_another_key_is_believed():
+    """If it finds another key that exists, its empty answer is enough for a key that is marked by tags alone."""
     rows = [*map(row, range(1, 100)), row(100, key=OTHER)][::-1]
     listing = Listing(rows, by_tag=filtering(*rows))
-    assert look(listing) is None
+    assert look(listing, described=False) is None
     assert listing.calls == [("tag", 1), ("time", 1), ("tag", 1)]
+
+
+def test_a_filter_is_not_believed_where_a_description_has_the_marker():
+    """A tag that was dropped or is not indexed yet hides nothing: the description is read."""
+    ours = row(9, description=format_marker(KEY))
+    rows = [*map(row, range(10, 100)), row(8, key=OTHER), ours][::-1]
+    assert look(Listing(rows, by_tag=filtering(row(8, key=OTHER)))) == ours
+
+
+def test_a_filter_is_not_believed_for_a_key_that_went_untagged():
+    """An experiment whose create carried no tag cannot be found by one, so everything is read."""
+    ours = row(9, description=format_marker(KEY))
+    rows = [row(8, key=OTHER), *map(row, range(1, 7)), ours]
+    listing = Listing(rows, by_tag=filtering(*rows))
+    assert look(listing, tagged=False).experiment_id == "s000009"
 
 
 @pytest.mark.parametrize(
     "by_tag", [lambda _: [], lambda key: [row(1), row(2, key=OTHER)] if key == OTHER else []]
 )
-def test_a_filter_that_does_not_find_the_other_is_not(by_tag):
+def test_a_filter_that_does_not_find_the_other_is_not_believed(by_tag):
     """A filter that finds nothing at all, or more than it should, proves nothing: everything is read."""
     rows = [row(2, key=OTHER), *map(row, range(3, 9)), row(9, key=KEY)]
-    assert look(Listing(rows, by_tag=by_tag)).experiment_id == "s000009"
+    found = look(Listing(rows, by_tag=by_tag), described=False)
+    assert found is not None
+    assert found.experiment_id == "s000009"
 
 
-def test_a_glance():
-    """A look that cannot conclude anything asks only where the experiment would be found at once."""
+def test_a_search_that_need_not_conclude_reads_one_page():
+    """A search that is not thorough asks only where the experiment would be found at once."""
     listing = Listing([*map(row, range(9)), row(9, key=KEY)])
     assert look(listing, thorough=False) is None
     assert listing.calls == [("tag", 1), ("time", 1)]
-    refusal = Invalid("no Tag", service="paiautoml", operation="ListHpoExperiments")
-    assert look(Listing([row(1, key=KEY)], by_tag=refusal), thorough=False).experiment_id == "s000001"
+    assert look(Listing([row(1, key=KEY)], by_tag=REFUSAL), thorough=False).experiment_id == "s000001"
+
+
+def test_of_several_bearers_the_one_that_was_created_first_is_taken():
+    """The time decides, not the order of the ids."""
+    rows = [row(1, key=KEY, created=SINCE + 9), row(2, key=KEY, created=SINCE + 5), row(3, key=KEY)]
+    assert look(Listing(rows)).experiment_id == "s000002"
+
+
+def test_a_bearer_from_a_day_before_the_claim_is_taken():
+    """The service may write times in a zone that is a day behind."""
+    assert look(Listing([row(1, key=KEY, created=SINCE - DAY)])) is not None
+    assert look(Listing([row(1, key=KEY, created=SINCE - DAY - 1)])) is None
+
+
+def test_any_row_of_the_first_page_can_show_that_the_filter_works():
+    """If one of them bears another key, by which the filter finds it, nothing more is read."""
+    rows = [row(1), row(8, key=OTHER), *map(row, range(2, 6))]
+    listing = Listing(rows, by_tag=filtering(*rows))
+    assert look(listing, described=False) is None
+    assert ("time", 2) not in listing.calls
+
+
+def test_without_another_key_the_filter_is_asked_for_ours_alone():
+    """A first page on which no row bears a key offers nothing by which the filter could be tried."""
+    listing = Listing([*map(row, range(6))])
+    assert look(listing, described=False) is None
+    assert listing.calls.count(("tag", 1)) == 1
+
+
+def test_the_marker_of_another_key_rules_an_experiment_out():
+    """An experiment of our name that bears another key is not ours, wherever its marker stands."""
+    assert look(Listing([row(1, key=OTHER)]), tagged=False) is None
+
+
+@pytest.mark.parametrize(("age", "may_be_ours"), [(60, True), (61, False)])
+def test_an_unmarked_experiment_from_a_minute_before_the_claim_is_not_ours(age, may_be_ours):
+    """Clocks differ a little, but a stated time rules out what is older, if both markers would be missing."""
+    listing = Listing([row(1, tags=(), created=SINCE - age)])
+    if may_be_ours:
+        with pytest.raises(Ambiguous):
+            look(listing)
+    else:
+        assert look(listing) is None
+
+
+@pytest.mark.parametrize("theirs", [" N", "n ", None])
+def test_a_name_that_the_service_changed_or_does_not_show_may_be_ours(theirs):
+    """Outer blanks and case do not count on either side, and a missing name rules nothing out."""
+    with pytest.raises(Ambiguous):
+        look(Listing([row(1, tags=(), name=theirs)]), name="N")
+
+
+def test_every_listing_is_of_one_workspace_and_begins_a_day_before_the_claim():
+    """The zone of the service's filter is not documented; each workspace is asked by tag and by time."""
+    listing = Listing([])
+    assert look(listing, workspace_id="7") is None
+    asked = set(zip((kind for kind, _ in listing.calls), listing.workspaces, strict=True))
+    assert asked == {("tag", None), ("time", None), ("tag", "7"), ("time", "7")}
+    earliest = datetime.fromtimestamp(SINCE, timezone.utc) - timedelta(days=1)
+    assert listing.since == {earliest.strftime("%Y-%m-%d %H:%M:%S")}
+
+
+@pytest.mark.parametrize(("tagged", "described"), [(False, False), (True, True)])
+def test_a_working_filter_is_believed_only_for_keys_that_are_in_tags_alone(tagged, described):
+    """Otherwise everything is read, even if the filter finds another key."""
+    rows = [row(8, key=OTHER), *map(row, range(1, 7)), row(9, key=KEY)]
+    listing = Listing(rows, by_tag=lambda key: [rows[0]] if key == OTHER else [])
+    assert look(listing, tagged=tagged, described=described).experiment_id == "s000009"
+
+
+def test_an_ambiguous_search_names_up_to_three_experiments_in_order():
+    """The error says which call it came from and where an operator may look."""
+    with pytest.raises(Ambiguous) as caught:
+        look(Listing([row(number, tags=()) for number in range(40, 0, -1)]))
+    assert "one of 40 may be this request's: s000001, s000002, s000003" in str(caught.value)
+    assert "s000004" not in str(caught.value)
+    assert str(caught.value).startswith("paiautoml ListHpoExperiments: ")

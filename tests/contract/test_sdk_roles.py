@@ -1,0 +1,117 @@
+"""Service-linked roles, and the way of Node.js programs to the local cloud."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alibabacloud_tea_openapi.client import Client
+from alibabacloud_tea_openapi.exceptions import AlibabaCloudException
+from alibabacloud_tea_openapi.models import Config, OpenApiRequest, Params
+from alibabacloud_tea_util.models import RuntimeOptions
+
+import alilocal
+from support.tools import need_node
+
+REDIRECT = Path(alilocal.__file__).with_name("redirect.cjs")
+SERVICE = "sendevent-fc.eventbridge.aliyuncs.com"
+PROGRAM = """
+const https = require('https');
+const { request } = require('http');
+
+function show(answer) {
+  answer.setEncoding('utf8');
+  answer.on('data', (text) => console.log(answer.statusCode, text));
+}
+
+https.get('https://resourcemanager.aliyuncs.com/_nobody', show);
+https.request({ hostname: 'fcv3.cn-local.aliyuncs.com', path: '/2023-03-30/functions', method: 'GET' }, show).end();
+https.request(new URL('https://ecs.aliyuncs.com/_nobody?a=b'), { method: 'POST' }, show).end('body');
+request(process.env.OTHER, show).end();
+"""
+
+
+def call(server, action, key=None, **query):
+    access_key_id, secret = key or (server.cloud.access_key_id, server.cloud.access_key_secret)
+    config = {"access_key_id": access_key_id, "access_key_secret": secret, "protocol": "http"}
+    client = Client(Config(**config, endpoint=f"127.0.0.1:{server.port}"))
+    params = Params(
+        action=action,
+        version="2020-03-31",
+        protocol="HTTP",
+        method="POST",
+        auth_type="AK",
+        style="RPC",
+        pathname="/",
+        req_body_type="formData",
+        body_type="json",
+    )
+    return client.call_api(params, OpenApiRequest(query=query), RuntimeOptions())["body"]
+
+
+@pytest.fixture
+def server():
+    with alilocal.serve() as running:
+        yield running
+
+
+def refused(code, act):
+    with pytest.raises(AlibabaCloudException) as caught:
+        act()
+    assert caught.value.code == code
+
+
+def test_a_service_gets_its_role_once(server):
+    """A new account has no role; a tool asks, creates it, and finds it from then on."""
+    assert call(server, "CheckServiceLinkedRoleExistence", ServiceName=SERVICE)["Exists"] is False
+    role = call(server, "CreateServiceLinkedRole", ServiceName=SERVICE)["Role"]
+    assert role["IsServiceLinkedRole"]
+    assert call(server, "CheckServiceLinkedRoleExistence", ServiceName=SERVICE)["Exists"] is True
+    refused("EntityAlreadyExists.Role", lambda: call(server, "CreateServiceLinkedRole", ServiceName=SERVICE))
+    refused("MissingParameter.ServiceName", lambda: call(server, "CheckServiceLinkedRoleExistence"))
+    document = json.loads(json.dumps(server.cloud.snapshot()))
+    server.cloud.reset()
+    assert server.cloud.services.resourcemanager.roles.by_service == {}
+    server.cloud.load(document)
+    assert list(server.cloud.services.resourcemanager.roles.by_service) == [SERVICE]
+
+
+def test_the_deployers_policy_is_enough(server):
+    """deployer.json allows what Serverless Devs asks for before each command."""
+    file = Path(__file__).parents[2] / "infra/serverless/policies/deployer.json"
+    policy = json.loads(file.read_text())
+    server.cloud.credentials.register("deployer", "secret", user_id="7", policy=policy)
+    key = ("deployer", "secret")
+    assert call(server, "CheckServiceLinkedRoleExistence", key, ServiceName=SERVICE)["Exists"] is False
+    call(server, "CreateServiceLinkedRole", key, ServiceName=SERVICE)
+
+
+def test_node_programs_are_redirected(server, tmp_path):
+    """Every form of `request` and `get` for a host of the cloud ends at the local cloud; other hosts do not."""
+    node = shutil.which("node")
+    need_node()
+    (tmp_path / "program.cjs").write_text(PROGRAM)
+    with alilocal.serve() as other:
+        environ = {
+            "PATH": os.environ["PATH"],
+            "NODE_OPTIONS": f"--require {REDIRECT}",
+            "ALILOCAL_URL": server.url,
+            "OTHER": f"{other.url}/_nobody",
+        }
+        done = subprocess.run(
+            [node, tmp_path / "program.cjs"], env=environ, capture_output=True, text=True, timeout=30
+        )
+    assert done.stderr == ""
+    assert [line[:1] for line in done.stdout.splitlines() if line[:3].isdigit()] == ["4"] * 4
+    [fc] = [one for one in server.cloud.requests if one.service == "fc"]
+    assert (fc.operation, fc.code) == ("ListFunctions", "IncompleteSignature")
+
+
+def test_env_sets_the_redirection(server):
+    """`alilocal env --node` names the file that redirects."""
+    command = [sys.executable, "-m", "alilocal", "env", "--node", "--port", str(server.port)]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
+    assert f"export NODE_OPTIONS='--require {REDIRECT}'\n" in shown

@@ -1,0 +1,360 @@
+"""`hpoq audit` compares experiments with records; `hpoq status` without a message shows the queues."""
+
+import base64
+import hashlib
+import hmac
+import json
+import threading
+import uuid
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from click.testing import CliRunner
+
+import alilocal
+from alilocal.tablestore.model import STRING
+from alilocal.tablestore.plainbuffer import Cell
+from hpoq.clock import SystemClock
+from hpoq.cloud.connections import new_session
+from hpoq.cloud.paiautoml import PaiAutoMl
+from hpoq.cloud.signing import Credentials
+from hpoq.cloud.transport import Transport
+from hpoq.contract.identity import TAG_KEY, derive_key
+from hpoq.idempotency.record import Record, State
+from hpoq.idempotency.store import open_store
+from hpoq.processing.outcome import Outcome
+from hpoq.testing import FakeClock, smq_event
+from hpoqctl.app import app
+from hpoqctl.audit import Auditor
+from hpoqctl.logservice import sign
+from hpoqctl.overview import format_duration
+from support.deployment import (
+    CONTEXT,
+    DEAD_LETTER_QUEUE,
+    QUEUE,
+    WATCH_QUEUE,
+    create_resources,
+    make_function,
+    tablestore_url,
+)
+from support.request import REQUEST
+
+KEYS = {number: derive_key("smq", f"M{number}") for number in range(1, 9)}
+
+
+class World:
+    """A running local cloud in which the function processed M1 and M2."""
+
+    def __init__(self, server):
+        self.server, self.cloud = server, server.cloud
+        create_resources(self.cloud)
+        self.cloud.tables.create("hpoq", [("key", STRING)])
+        self.credentials = Credentials(self.cloud.access_key_id, self.cloud.access_key_secret)
+        self.session = new_session()
+        transport = Transport(self.session, SystemClock())
+        self.store = open_store(tablestore_url(server), transport, lambda: self.credentials)
+        self.client = PaiAutoMl(transport, server.url, lambda: self.credentials)
+        function = make_function(self.cloud, self.store)
+        for number in (1, 2):
+            function.handle(smq_event(f"M{number}", REQUEST), CONTEXT)
+
+    def create(self, key):
+        """Make an experiment that carries `key`, past the function."""
+        body = json.loads(REQUEST)["experiment"] | {"Tag": [{"Key": TAG_KEY, "Value": key}]}
+        return self.client.create_hpo_experiment(body, nonce=uuid.uuid4().hex).experiment_id
+
+    @property
+    def keys(self):
+        return {
+            "ALIBABA_CLOUD_ACCESS_KEY_ID": self.cloud.access_key_id,
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET": self.cloud.access_key_secret,
+        }
+
+    def run(self, *words, **environ):
+        return CliRunner().invoke(app, [*words, "--endpoint", self.server.url], env=environ)
+
+    def audit(self, *words):
+        done = self.run("audit", "--json", "--rate", "1000", *words)
+        assert done.stdout, (done.output, done.exception)
+        document = json.loads(done.stdout)
+        assert done.exit_code == (1 if document["findings"] else 0)
+        return document
+
+
+@pytest.fixture
+def world():
+    with alilocal.serve() as server:
+        made = World(server)
+        yield made
+        made.session.close()
+
+
+def test_an_account_that_agrees_has_no_finding(world):
+    """Every key has its one experiment, and every experiment its record; others' experiments are only counted."""
+    body = json.loads(REQUEST)["experiment"]
+    world.client.create_hpo_experiment(body, nonce=uuid.uuid4().hex)
+    document = world.audit()
+    assert document["findings"] == []
+    counts = [document[name] for name in ("records", "experiments", "unmarkedExperiments")]
+    assert counts == [2, 3, 1]
+    assert "0 findings" in world.run("audit", "--rate", "1000").output
+
+
+def test_a_key_with_two_experiments_is_found(world):
+    """A second experiment of a key is the finding that comes first."""
+    first = world.store.get(KEYS[1]).experiment_id
+    second = world.create(KEYS[1])
+    (finding,) = world.audit()["findings"]
+    assert finding == {
+        "finding": "second-experiment",
+        "key": KEYS[1],
+        "experimentIds": sorted([first, second]),
+        "recordedExperimentId": first,
+    }
+
+
+def test_a_record_without_an_experiment_is_found(world):
+    """An experiment that was deleted behind the record is a finding."""
+    gone = world.store.get(KEYS[2]).experiment_id
+    world.client.delete_hpo_experiment(gone)
+    (finding,) = world.audit()["findings"]
+    assert (finding["finding"], finding["key"], finding["recordedExperimentId"]) == (
+        "no-experiment",
+        KEYS[2],
+        gone,
+    )
+
+
+def test_a_record_of_another_experiment_is_found(world):
+    """The experiment that carries the key must be the recorded one."""
+    record = world.store.get(KEYS[2])
+    world.store.replace(replace(record, experiment_id=world.store.get(KEYS[1]).experiment_id), record.version)
+    (finding,) = world.audit()["findings"]
+    assert (finding["finding"], finding["key"]) == ("other-experiment", KEYS[2])
+
+
+def test_an_experiment_without_a_record_is_found_once_it_is_old_enough(world, monkeypatch):
+    """A create that is under way has no finished record yet, so a new experiment is not judged."""
+    world.create(KEYS[3])
+    assert world.audit()["findings"] == []
+    monkeypatch.setattr("hpoqctl.audit._MARGIN_SECONDS", -5)
+    (finding,) = world.audit()["findings"]
+    assert (finding["finding"], finding["key"]) == ("no-record", KEYS[3])
+
+
+def test_a_damaged_record_is_found(world):
+    """A record that cannot be read is reported instead of ending the audit."""
+    table = world.cloud.tables.get("hpoq")
+    row = table.rows[(KEYS[1],)]
+    table.put((KEYS[1],), [Cell(name, "{" if name == "body" else value) for name, value in row.items()])
+    document = world.run("audit", "--json", "--rate", "1000")
+    assert document.exit_code == 1
+    assert "unreadable-record" in document.output
+
+
+def test_since_leaves_out_what_is_older(world):
+    """A number of days or a date bounds the audit; anything else is wrong usage."""
+    world.create(KEYS[1])
+    assert len(world.audit("--since", "2")["findings"]) == 1
+    assert world.audit("--since", "2020-01-01")["since"] == 1577836800
+    assert world.run("audit", "--since", "yesterday").exit_code == 2
+
+
+def test_it_reads_and_writes_nothing(world):
+    """The audit makes no call that changes anything."""
+    before = len(world.cloud.requests)
+    world.audit()
+    operations = {request.operation for request in list(world.cloud.requests)[before:]}
+    assert operations <= {"ListHpoExperiments", "GetHpoExperiment", "GetRange", "BatchGetRow"}
+
+
+def test_a_listing_that_is_not_complete_ends_the_audit(world):
+    """Nothing is compared with a part of the experiments; the message says what to do."""
+    world.cloud.behaviour.listing_total_offset = 1
+    done = world.run("audit", "--rate", "1000")
+    assert done.exit_code == 1
+    assert "Run the command again, with a higher --rate." in done.output
+
+
+def test_the_rate_is_bounded():
+    """Between two calls there is a pause."""
+    clock = FakeClock()
+    with alilocal.LocalCloud(seed=1, clock=clock) as cloud:
+        credentials = Credentials(cloud.access_key_id, cloud.access_key_secret)
+        transport = Transport(cloud.session(), clock)
+        cloud.tables.create("hpoq", [("key", STRING)])
+        store = open_store(
+            "tablestore://localhost/hpoq?instance=local&scheme=http", transport, lambda: credentials
+        )
+        client = PaiAutoMl(transport, cloud.endpoint, lambda: credentials)
+        Auditor(store, client, clock, since=clock.now() - 86_400, until=clock.now(), pause=2.0).run()
+        calls = [request.operation for request in cloud.requests]
+    assert clock.slept == [2.0] * len(calls)
+    assert {"GetRange", "ListHpoExperiments"} <= set(calls)
+
+
+@pytest.mark.parametrize("store", ["sqlite", "redis"])
+def test_records_of_other_stores_are_read_too(store, tmp_path, request):
+    """SQLite and Redis can list their records, so an audit covers them."""
+    url = f"sqlite:///{tmp_path}/records.sqlite3"
+    if store == "redis":
+        url = request.getfixturevalue("redis_server")
+    opened = open_store(url)
+    opened.insert(Record(KEYS[1], State.IN_PROGRESS, "f", "owner", 1.0, 2.0, 3.0))
+    assert [key for key, _ in opened.scan()] == [KEYS[1]]
+    opened.close()
+
+
+def test_status_without_a_message_shows_the_queues(world):
+    """The overview has each queue's messages, and how long the oldest has waited."""
+    world.cloud.queues.get(QUEUE).send(REQUEST)
+    world.cloud.queues.get(QUEUE).send(REQUEST)
+    world.cloud.queues.get(DEAD_LETTER_QUEUE).send(REQUEST)
+    queues = json.loads(world.run("status", "--json").stdout)["queues"]
+    assert [(one["role"], one["name"], one["waiting"]) for one in queues] == [
+        ("requests", QUEUE, 2),
+        ("deadLetters", DEAD_LETTER_QUEUE, 1),
+    ]
+    assert all(one["oldestAt"] > 1_600_000_000 for one in queues)
+    shown = world.run("status").output
+    assert f"{QUEUE}: 2 waiting, 0 in flight, 0 delayed; the oldest has waited for" in shown
+    assert "hpoq dead list" in shown
+
+
+def test_a_queue_that_is_missing_is_part_of_the_overview(world):
+    """The other queues are shown, and the exit code is 1."""
+    world.cloud.queues.delete(DEAD_LETTER_QUEUE)
+    done = world.run("status", "--json")
+    assert done.exit_code == 1
+    errors = [one["error"] for one in json.loads(done.stdout)["queues"]]
+    assert errors[0] is None
+    assert "QueueNotExist" in errors[1]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(-1, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (200_000, "2 d")]
+)
+def test_durations_have_the_largest_unit_that_fits(seconds, text):
+    """A duration is short and still exact enough."""
+    assert format_duration(seconds) == text
+
+
+def test_a_rejected_message_shows_what_the_producer_must_change(world):
+    """Each violation is shown with its place, so that the operator can pass it on."""
+    document = json.loads(REQUEST)
+    del document["experiment"]["WorkspaceId"]
+    document["experiment"]["Accessibility"] = "SECRET"
+    make_function(world.cloud, world.store).handle(smq_event("M5", json.dumps(document)), CONTEXT)
+    shown = world.run("status", "--message-id", "M5").output
+    assert "The producer must change:" in shown
+    assert "/experiment/Accessibility: " in shown
+
+
+class Log:
+    """Answers GetLogs as Simple Log Service does, and keeps what it was asked."""
+
+    def __init__(self, status, body):
+        self.asked = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                outer.asked.append((self.path, dict(self.headers)))
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
+        self.thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+
+def test_the_overview_has_the_outcomes_of_the_last_hour(world):
+    """They come from the function's log, by a signed query over one hour."""
+    row = {"created": "12", "duplicate": "0", "rejected": "3", "retry": "null", "failed": "1"}
+    with Log(200, json.dumps([row]).encode()) as log:
+        done = world.run("status", "--json", "--log", log.url, **world.keys)
+    outcomes = {one.value: 0 for one in Outcome} | {"created": 12, "rejected": 3, "failed": 1}
+    assert json.loads(done.stdout)["lastHour"] == {"outcomes": outcomes, "error": None}
+    ((path, headers),) = log.asked
+    asked = dict(parse_qsl(urlsplit(path).query))
+    assert urlsplit(path).path == "/logstores/hpoq"
+    assert int(asked["to"]) - int(asked["from"]) == 3600
+    assert "sum(" in asked["query"]
+    assert headers["Authorization"].startswith(f"LOG {world.cloud.access_key_id}:")
+
+
+def test_a_call_to_the_log_is_signed_as_the_vendors_sdk_signs_it():
+    """The signature is over method, date, headers and the parameters as they were before encoding (v1)."""
+    credentials = Credentials("ak", "sk", "token")
+    headers = sign("/logstores/hpoq", {"to": "2", "from": "1", "query": "a b"}, credentials, 0.0)
+    text = (
+        "GET\n\n\nThu, 01 Jan 1970 00:00:00 GMT\nx-acs-security-token:token\nx-log-apiversion:0.6.0\n"
+        "x-log-bodyrawsize:0\nx-log-signaturemethod:hmac-sha1\n/logstores/hpoq?from=1&query=a b&to=2"
+    )
+    signature = base64.b64encode(hmac.new(b"sk", text.encode(), hashlib.sha1).digest()).decode()
+    assert headers["Authorization"] == f"LOG ak:{signature}"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "shown"),
+    [
+        (403, b'{"errorCode": "Unauthorized", "errorMessage": "m"}', "Unauthorized"),
+        (404, b'{"errorCode": "ProjectNotExist", "errorMessage": "m"}', "ProjectNotExist"),
+        (200, b"<html>", "unreadable answer"),
+    ],
+)
+def test_a_log_that_cannot_be_read_hides_no_queue(world, status, body, shown):
+    """The overview is complete but for the log, and says why."""
+    with Log(status, body) as log:
+        done = world.run("status", "--log", log.url, **world.keys)
+    assert done.exit_code == 0
+    assert f"{QUEUE}: 0 waiting" in done.output
+    assert f"the log was not read (sls GetLogs: {shown}" in done.output.replace("UnknownEnd: ", "")
+
+
+def test_an_audit_reads_the_clock_of_the_local_cloud(world):
+    """An experiment without a record is a finding in a local cloud whose clock was advanced."""
+    world.cloud.clock.advance(500_000)
+    other = world.create(KEYS[5])
+    assert world.audit()["findings"] == []  # it is brand new, so its record may be still to come
+    world.cloud.clock.advance(1_000)
+    (finding,) = world.audit()["findings"]
+    assert (finding["finding"], finding["experimentIds"]) == ("no-record", [other])
+    assert finding["key"] == KEYS[5]
+
+
+def test_records_about_following_are_counted_apart(world):
+    """The records that follow and stop an experiment do not look like those of requests without one."""
+    function = make_function(world.cloud, world.store, HPOQ_WATCH_QUEUE=WATCH_QUEUE)
+    named = json.dumps({**json.loads(REQUEST), "idempotencyKey": "tune-1"}).encode()
+    function.handle(smq_event("M3", named), CONTEXT)
+    function.handle(smq_event("M4", b'{"stop": {"idempotencyKey": "tune-1"}}'), CONTEXT)
+    while (watch := world.cloud.queues[WATCH_QUEUE]).messages:
+        world.cloud.clock.advance(3600)
+        (message,) = watch.receive(count=1)
+        function.handle(smq_event(message.message_id, message.body.encode()), CONTEXT)
+        watch.delete(message.receipt_handle)
+    document = world.audit()
+    # M1 to M3; and the stop, its note, and the end of the experiment.
+    assert (document["records"], document["otherRecords"], document["findings"]) == (6, 3, [])
+    output = world.run("audit", "--rate", "1000").output
+    assert (
+        "3 experiments and 3 records of requests compared (beside 3 records to follow and stop them)"
+        in output
+    )

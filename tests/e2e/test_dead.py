@@ -1,0 +1,175 @@
+"""`hpoq dead`: what is in the dead-letter queue is seen, kept, moved or dropped, and nothing is lost on the way."""
+
+import base64
+import json
+import stat
+
+import pytest
+from click.testing import CliRunner
+
+import alilocal
+from hpoq.contract.identity import derive_key
+from hpoq.processing.envelope import unseal
+from hpoq.testing import smq_event
+from hpoqctl.app import app
+from support.deployment import DEAD_LETTER_QUEUE, QUEUE, create_resources
+from support.request import REQUEST
+
+SECRET = "LTAI-the-secret-of-a-producer"
+UNKNOWN = json.dumps(json.loads(REQUEST) | {"AccessKeySecret": SECRET})
+
+
+class Operator:
+    """An operator's shell beside a local cloud whose dead-letter queue holds M1, M2 and a body without a key."""
+
+    def __init__(self, server, folder):
+        self.server, self.folder = server, folder
+        create_resources(server.cloud)
+        self.dead = server.cloud.queues.get(DEAD_LETTER_QUEUE)
+        self.queue = server.cloud.queues.get(QUEUE)
+        for number in (1, 2):
+            self.dead.send(smq_event(f"M{number}", REQUEST).decode())
+        self.unknown = self.dead.send(UNKNOWN)
+
+    def run(self, *words, ends=0):
+        done = CliRunner().invoke(app, [*words, "--endpoint", self.server.url], env={"HPOQ_NAMESPACE": ""})
+        assert done.exit_code == ends, (done.output, done.exception)
+        return done.output
+
+    def json(self, *words, ends=0):
+        return json.loads(self.run(*words, "--json", ends=ends).splitlines()[-1])
+
+    @property
+    def sent(self):
+        return [base64.b64decode(message.body) for message in self.queue.messages]
+
+
+@pytest.fixture
+def operator(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with alilocal.serve() as server:
+        yield Operator(server, tmp_path)
+
+
+def test_a_producers_own_key_finds_its_dead_letter(operator):
+    """The key that the producer wrote is enough, also in an invalid request; a pattern without a match is named."""
+    for number, body in ((7, json.loads(REQUEST)), (8, {"experiment": {}})):
+        keyed = json.dumps(body | {"idempotencyKey": f"order-{number}"})
+        operator.dead.send(smq_event(f"M{number}", keyed).decode())
+        (row,) = operator.json("dead", "list", "--match", f"order-{number}")["deadLetters"]
+        assert (row["producerKey"], row["messageId"]) == (f"order-{number}", f"M{number}")
+    assert "1 moved" in operator.run("dead", "redrive", "--match", "order-7")
+    for words in (("list", "--match"), ("redrive", "--match"), ("drop", "--match")):
+        assert "No dead letter matches order-9." in operator.run("dead", *words, "order-9")
+    assert "1 dropped" in operator.run("dead", "drop", "--match", "order-*")
+
+
+def test_list_shows_every_dead_letter_and_which_cannot_be_moved(operator):
+    """Dead letters without a known key are listed like the others, with the reason why they cannot be moved."""
+    dead_letters = operator.json("dead", "list")["deadLetters"]
+    assert {row["key"] for row in dead_letters} == {derive_key("smq", "M1"), derive_key("smq", "M2"), None}
+    (unknown,) = (row for row in dead_letters if row["key"] is None)
+    assert unknown["letterId"] == operator.unknown
+    assert "key of its message is not known" in unknown["reason"]
+    assert all(row["enqueuedAt"] > 1_600_000_000_000 for row in dead_letters)
+    assert "3 dead letters" in operator.run("dead", "list")
+
+
+def test_list_can_be_filtered_and_limited(operator):
+    """A pattern matches ids, keys and names; a limit counts dead letters."""
+    assert [row["messageId"] for row in operator.json("dead", "list", "--match", "M2")["deadLetters"]] == [
+        "M2"
+    ]
+    assert len(operator.json("dead", "list", "--limit", "1")["deadLetters"]) == 1
+
+
+@pytest.mark.parametrize(
+    "first", [["dead", "list"], ["dead", "show", "M*"], ["dead", "redrive", "--dry-run"]], ids=" ".join
+)
+def test_looking_hides_nothing_from_the_next_call(operator, first):
+    """What was looked at can be moved at once."""
+    operator.json(*first, ends=int("redrive" in first))
+    moved = operator.json("dead", "redrive", "--match", "M*")
+    assert ({row["messageId"] for row in moved["moved"]}, moved["invisible"]) == ({"M1", "M2"}, 0)
+    assert len(operator.sent) == 2
+
+
+def test_dead_letters_that_another_receiver_holds_are_not_passed_over_in_silence(operator):
+    """A run that could not see everything says so and exits with 1."""
+    operator.dead.receive(3)
+    assert operator.json("dead", "redrive", ends=1)["invisible"] == 3
+    assert "invisible: 3" in operator.run("dead", "list", ends=1)
+
+
+def test_show_prints_the_content_without_secrets(operator):
+    """The request can be read, also of one that cannot be moved; a credential in it cannot."""
+    (row,) = operator.json("dead", "show", operator.unknown)["deadLetters"]
+    assert json.loads(REQUEST)["experiment"]["Name"] in row["body"]
+    assert SECRET not in operator.run("dead", "show", operator.unknown)
+    assert derive_key("smq", "M1") in operator.run("dead", "show", "M1")
+    assert "No dead letter matches" in operator.run("dead", "show", "M9", ends=1)
+    assert len(operator.dead.messages) == 3
+
+
+def test_redrive_is_the_same_command_under_both_names(operator):
+    """`hpoq redrive` is the older name of `hpoq dead redrive`."""
+    assert [row["messageId"] for row in operator.json("redrive", "--match", "M1")["moved"]] == ["M1"]
+    assert [row["messageId"] for row in operator.json("dead", "redrive", "--match", "M2")["moved"]] == ["M2"]
+
+
+def test_a_dead_letter_without_a_key_is_sent_as_new_only_on_demand(operator):
+    """Its body becomes a new message, without an envelope, so that it gets the key of that message."""
+    assert "--as-new needs --match" in operator.run("dead", "redrive", "--as-new", ends=2)
+    operator.json("dead", "redrive", "--match", operator.unknown, ends=1)
+    assert operator.sent == []
+    moved = operator.json("dead", "redrive", "--match", operator.unknown, "--as-new")["moved"]
+    assert [(row["letterId"], row["key"]) for row in moved] == [(operator.unknown, None)]
+    assert operator.sent == [UNKNOWN.encode()]
+    assert len(operator.dead.messages) == 2
+
+
+def test_as_new_keeps_the_keys_that_are_known(operator):
+    """Only a dead letter whose key is not known is sent without one."""
+    operator.json("dead", "redrive", "--match", "*", "--as-new")
+    keys = {envelope.key for envelope in map(unseal, operator.sent) if envelope}
+    assert keys == {derive_key("smq", "M1"), derive_key("smq", "M2")}
+    assert UNKNOWN.encode() in operator.sent
+
+
+def test_drop_writes_the_content_to_a_file_of_the_owner_first(operator):
+    """What is deleted can be restored from the file, which nobody else can read."""
+    report = operator.json("dead", "drop", "--match", operator.unknown)
+    (file,) = operator.folder.iterdir()
+    (line,) = map(json.loads, file.read_text().splitlines())
+    assert report["file"] == file.name
+    assert base64.b64decode(line["body"]) == UNKNOWN.encode()
+    assert (line["letterId"], line["messages"][0]["key"]) == (operator.unknown, None)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert len(operator.dead.messages) == 2
+
+
+def test_what_cannot_be_deleted_is_in_the_file_and_in_the_queue(operator):
+    """The file is written before the deletion, so no failure between the two loses a message."""
+    operator.server.cloud.faults.add(
+        service="smq", operation="DeleteMessage", kind="refuse", when="before", times=None
+    )
+    report = operator.json("dead", "drop", "--all", "--to", "kept.jsonl", ends=1)
+    assert "error" in report
+    assert len((operator.folder / "kept.jsonl").read_text().splitlines()) == 1
+    assert len(operator.dead.messages) == 3
+
+
+def test_a_file_that_cannot_be_written_drops_nothing(operator):
+    """Without a place for the content nothing is deleted."""
+    assert "No such file" in operator.run("dead", "drop", "--all", "--to", "missing/kept.jsonl", ends=1)
+    assert len(operator.dead.messages) == 3
+
+
+def test_drop_needs_a_choice(operator):
+    """Without a choice nothing is dropped; a dry run writes no file."""
+    operator.run("dead", "drop", ends=2)
+    operator.run("dead", "drop", "--all", "--match", "M1", ends=2)
+    assert len(operator.json("dead", "drop", "--all", "--dry-run")["dropped"]) == 3
+    assert list(operator.folder.iterdir()) == []
+    assert len(operator.json("dead", "drop", "--all", "--limit", "2", "--to", "kept.jsonl")["dropped"]) == 2
+    assert len(operator.dead.messages) == 1

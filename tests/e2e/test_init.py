@@ -1,0 +1,134 @@
+"""`hpoq init` writes a request that is explained, valid, and what was asked for."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+import hpoqctl.init
+from hpoqctl.app import app
+from hpoqctl.files import read_requests
+
+OPTIONS = [
+    "--platform",
+    "DLC",
+    "--command",
+    "dlc submit pytorch --command='python train.py --lr=${lr} --opt=${opt}'",
+    "--param",
+    "lr=loguniform:1e-4:0.1",
+    "--param",
+    "opt=choice:adam,sgd",
+    "--metric",
+    r"val_loss=([0-9\.]+)",
+    "--key",
+    "k",
+]
+
+
+def read(path):
+    """Return the document in a YAML file."""
+    (document,) = read_requests([str(path)])
+    return json.loads(document.data)
+
+
+def test_options_become_a_valid_request(hpoq_json, tmp_path):
+    """The file has what the options say, causes no warning, and names the schema that lies beside it."""
+    path = tmp_path / "new" / "request.yaml"
+    code, document = hpoq_json("init", path, *OPTIONS)
+    (file,) = document["files"]
+    assert (code, file["valid"], file["warnings"]) == (0, True, [])
+    request = read(path)
+    config = request["experiment"]["HpoExperimentConfiguration"]
+    assert request["idempotencyKey"] == "k"
+    assert config["search_space"] == {
+        "${lr}": {"_type": "loguniform", "_value": [0.0001, 0.1]},
+        "${opt}": {"_type": "choice", "_value": ["adam", "sgd"]},
+    }
+    assert config["metric_config"]["metric_dict"] == {r"val_loss=([0-9\.]+)": 1}
+    text = path.read_text()
+    assert text.startswith("# yaml-language-server: $schema=request.schema.json\n")
+    assert "    # Where the trials run, and the commands of one trial.\n    platform_config:\n" in text
+    assert json.loads((path.parent / "request.schema.json").read_text())["title"] == "hpoq request"
+
+
+@pytest.mark.parametrize("platform", ["MaxCompute", "paiflow"])
+def test_other_platforms_get_their_section(hpoq_json, tmp_path, platform):
+    """A request for MaxCompute or paiflow has the section that the platform needs."""
+    words = ["--command", "PAI -name x -Dk=${k}" if platform == "MaxCompute" else "run ${k}"]
+    words += ["--metric-type", "table", "--metric-source", "select score from t;", "--metric", "score"]
+    path = tmp_path / "request.yaml"
+    code, document = hpoq_json("init", path, "--platform", platform, "--param", "k=randint:1:9", *words)
+    assert (code, document["files"][0]["violations"]) == (0, [])
+    assert "platform.config" not in {one["rule"] for one in document["files"][0]["warnings"]}
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--platform", "DLC"], "Missing: --command, --param, --metric."),
+        (["--param", "lr=loguniforn:1:2"], "did you mean loguniform?"),
+        (["--param", "lr=uniform:1"], "uniform needs the numbers low:high"),
+        (["--param", "lr=uniform:a:b"], "uniform needs the numbers low:high"),
+        (["--param", "lr"], "is not of the form NAME=TYPE"),
+        (["--param", "lr=choice"], "a choice needs values"),
+    ],
+)
+def test_wrong_options_are_explained(hpoq, tmp_path, words, problem):
+    """Wrong usage says what is wrong and what the form is, and writes nothing."""
+    done = hpoq("init", tmp_path / "request.yaml", *words)
+    assert done.returncode == 2
+    assert problem in done.stderr.decode()
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_existing_file_is_kept(hpoq, tmp_path):
+    """A file is replaced only with --force."""
+    path = tmp_path / "request.yaml"
+    path.write_text("mine")
+    assert hpoq("init", path, *OPTIONS).returncode == 2
+    assert path.read_text() == "mine"
+    assert hpoq("init", path, *OPTIONS, "--force").returncode == 0
+
+
+def test_a_terminal_is_asked(monkeypatch, tmp_path):
+    """On a terminal each missing part is asked for, with a default; a wrong parameter is asked for again."""
+    monkeypatch.setattr(hpoqctl.init, "_is_terminal", lambda: True)
+    path = tmp_path / "request.yaml"
+    answers = ["", "mnist", "", "lr=uniforn:0:1", "lr=uniform:0:1", "", "", "", "maximize", "12", "3"]
+    done = CliRunner().invoke(hpoqctl.init.command, [str(path)], input="\n".join(answers) + "\n")
+    assert done.exit_code == 0, done.output
+    assert "did you mean uniform?" in done.output
+    experiment = read(path)["experiment"]
+    run = experiment["HpoExperimentConfiguration"]["yml_config"]
+    assert (experiment["Name"], run["max_trial_number"], run["trial_concurrency"]) == ("mnist", 12, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ([], "then hpoq send --wait "),
+        (["--platform", "LOCAL"], "then hpoq try "),
+        (["--param", "x=uniform:2:1"], "Next: correct "),
+    ],
+)
+def test_the_next_step_fits_the_request(tmp_path, changes, said):
+    """What runs here is tried here, and a request that is invalid is corrected before anything else."""
+    path = tmp_path / "r.yaml"
+    done = CliRunner().invoke(app, ["init", str(path), *OPTIONS, *changes])
+    assert said in done.stderr
+    assert ("20 trials" in done.stdout) is (done.exit_code == 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--param", "lr=uniform:1:2"], "--param gives lr twice"),
+        (["--param", "x=quniform:1"], "quniform needs the numbers low:high:q, as in x=quniform:1:10:2"),
+        (["--trials", "many"], "'many' is not a valid whole number"),
+    ],
+)
+def test_what_is_wrong_with_an_option_is_said_in_plain_words(tmp_path, words, problem):
+    """Nothing is taken silently, and nothing is written."""
+    done = CliRunner().invoke(app, ["init", str(tmp_path / "r.yaml"), *OPTIONS, *words])
+    assert (done.exit_code, problem in done.output) == (2, True), done.output
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,520 @@
+"""Run the tests against mutants: the suite is collected once, then each mutant gets a fork of that process.
+
+A recording run finds out which lines each test executes and how long it takes. A mutant is then tried with the tests
+that execute its lines, the quickest first, until one fails. A mutant of a function is put in place by exchanging the
+code of the function. One of what an import executes needs modules and tests that are imported anew.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import gc
+import hashlib
+import importlib
+import importlib.machinery
+import json
+import os
+import pickle
+import re
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import types
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pytest
+from mutants import Mutant
+
+_CPU_SECONDS = 3.0  # beside ten times what the test takes
+_WALL_SECONDS = 120.0
+_MEMORY_BYTES = 4 << 30
+_SURVIVED, _KILLED, _DOES_NOT_FIT, _BROKEN = range(4)
+Coverage = dict[str, "Recorded"]
+
+
+@dataclass
+class Recorded:
+    """What a passing test executes: lines by file; its processor time; whether it starts processes."""
+
+    lines: dict[str, list[int]]
+    seconds: float
+    starts_processes: bool
+
+
+@dataclass(frozen=True)
+class Project:
+    """What is mutated, and by which tests it is judged.
+
+    `keep` is the folder of what was recorded about the tests. A mutant is tried with tests of `seconds` in all.
+    """
+
+    root: Path
+    modules: tuple[Path, ...]
+    tests: tuple[str, ...]
+    keep: Path
+    seconds: float = 8.0
+
+    def pytest_arguments(self) -> list[str]:
+        return ["-q", "-p", "no:cacheprovider", "-o", "addopts=", "--rootdir", str(self.root)]
+
+
+def try_all(project: Project, mutants: list[Mutant], skipped: set) -> Iterator[tuple[Mutant, str, float]]:
+    """Yield each mutant, how it ended, and the seconds that took. Those in `skipped` are not run."""
+    wanted = [number for number, mutant in enumerate(mutants) if mutant.identity not in skipped]
+    cold: list[int] = []  # those to be tried with modules that are imported anew
+    coverage: Coverage = {}
+    for message in _stream(lambda send: _collect(project, mutants, wanted, send)):
+        if isinstance(message, dict):
+            coverage = message
+        else:
+            number, status, seconds = message
+            if status == "cold" or (status == "survived" and not mutants[number].function):
+                cold.append(number)
+            else:
+                yield mutants[number], status, seconds
+    if not coverage:
+        raise RuntimeError("the tests could not be collected; MUTATION_DEBUG=1 shows why")
+    yield from ((mutant, "equivalent", 0.0) for mutant in mutants if mutant.identity in skipped)
+    for number in cold:
+        mutant = mutants[number]
+        tests = choose_tests(mutant, coverage, project)
+        began = time.monotonic()
+        status = try_anew(project, mutant, tests, coverage) if tests else "untested"
+        yield mutant, status, time.monotonic() - began
+
+
+def _collect(project, mutants, wanted, send):
+    """Collect the suite; send what it covers, and how each mutant of a function ended."""
+
+    def work(session):
+        send(session.coverage)
+        for number in wanted:
+            tests = choose_tests(mutants[number], session.coverage, project)
+            began = time.monotonic()
+            status = session.try_mutant(mutants[number], tests) if tests else "untested"
+            send((number, status, time.monotonic() - began))
+
+    files = [str(path) for pattern in project.tests for path in sorted(project.root.glob(pattern))]
+    session = Session(project, work)
+    pytest.main([*project.pytest_arguments(), *files], plugins=[session])
+    if session.error is not None:
+        raise session.error
+
+
+def _stream(run: Callable[[Callable[[object], None]], None]) -> Iterator[object]:
+    """Yield what `run`, in a process of its own, sends."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # what interrupts a run is for its first process
+        with os.fdopen(writing, "wb", buffering=0) as results:
+            if not os.environ.get("MUTATION_DEBUG"):
+                _be_quiet()
+            try:
+                run(lambda message: results.write(pickle.dumps(message)) and None)
+            except BaseException:  # noqa: BLE001 - it is raised in the other process
+                results.write(pickle.dumps(RuntimeError(traceback.format_exc())))
+            finally:
+                os._exit(0)
+    os.close(writing)
+    try:
+        with os.fdopen(reading, "rb") as results, contextlib.suppress(EOFError):
+            while True:
+                message = pickle.load(results)
+                if isinstance(message, Exception):
+                    raise message
+                yield message
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def choose_tests(mutant: Mutant, coverage: Coverage, project: Project) -> list[str]:
+    """Return the tests that execute the lines of `mutant`, the quickest first, as far as the project's time allows.
+
+    What an import executes shows in any function of the module, and in the files that import it.
+    """
+    file, seconds = str(mutant.module), project.seconds
+    if mutant.function:
+        wanted = set(mutant.lines)
+        found = [name for name, test in coverage.items() if wanted.intersection(test.lines.get(file, ()))]
+    else:
+        imported = _module_name(mutant.module)
+        files = {name.partition("::")[0] for name in coverage}
+        importing = {name for name in files if imported in _find_imports(project.root / name)}
+        found = [
+            name
+            for name, test in coverage.items()
+            if test.lines.get(file) or name.partition("::")[0] in importing
+        ]
+    found.sort(key=lambda name: (coverage[name].starts_processes, _rank(name), coverage[name].seconds))
+    chosen, left = [], seconds
+    for name in found:
+        left -= coverage[name].seconds
+        if left < 0 and chosen:
+            break
+        chosen.append(name)
+    return chosen
+
+
+def _rank(name):
+    return 0 if "/unit/" in name else 1
+
+
+def digest(paths: Iterator[Path]) -> str:
+    """Return a digest of the content of files."""
+    content = hashlib.sha256()
+    for path in sorted(paths):
+        content.update(path.read_bytes())
+    return content.hexdigest()
+
+
+class Session:
+    """A plugin of pytest that records the collected tests, then calls `work` instead of running them."""
+
+    def __init__(self, project: Project, work: Callable[[Session], None]) -> None:
+        self._project = project
+        self._work = work
+        self._functions: dict[tuple[str, str, int], list[types.FunctionType]] = {}
+        self._items: dict[str, pytest.Item] = {}
+        self.coverage: Coverage = {}
+        self.error: Exception | None = None
+
+    def pytest_sessionstart(self) -> None:
+        _fix_random_tests()
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        self._items = {item.nodeid: item for item in session.items}
+        for module in self._project.modules:
+            importlib.import_module(_module_name(module))
+        try:
+            self._record()
+            self._find_functions()
+            gc.collect()
+            gc.freeze()
+            self._work(self)
+        except Exception as exc:  # noqa: BLE001 - pytest would show it where nobody looks
+            self.error = exc
+        return True
+
+    def try_mutant(self, mutant: Mutant, tests: list[str]) -> str:
+        """Return how a mutant ends: killed, timeout or survived; cold if it cannot be put in place here."""
+
+        def run():
+            code = mutant.compile()
+            fits = self._exchange(mutant, code) if mutant.function else exchange_values(mutant.module, code)
+            return _run_items([self._items[name] for name in tests], self.coverage) if fits else _DOES_NOT_FIT
+
+        return _describe(_fork(run))
+
+    def _exchange(self, mutant, code):
+        """Give the live functions the code of the mutant; return whether all is in place."""
+        fits = False
+        for new in _walk_code(code):
+            for function in self._functions.get((str(mutant.module), new.co_name, new.co_firstlineno), ()):
+                if function.__code__.co_freevars != new.co_freevars:
+                    return False
+                function.__code__ = new
+                fits = True
+        return fits
+
+    def _find_functions(self):
+        found = defaultdict(list)
+        files = {str(module) for module in self._project.modules}
+        gc.unfreeze()  # a cold start freezes what it made, which hides it
+        for function in gc.get_objects():
+            if isinstance(function, types.FunctionType) and function.__code__.co_filename in files:
+                code = function.__code__
+                found[code.co_filename, code.co_name, code.co_firstlineno].append(function)
+        self._functions = dict(found)
+
+    def _record(self):
+        """Record the tests whose files, or anything that they are about, have changed since the last time."""
+        root = self._project.root
+        about = [
+            path for path in root.rglob("*.py") if "test_" not in path.name and ".venv" not in path.parts
+        ]
+        common = digest(path for path in about if "mutation" not in path.parts)
+        files = defaultdict(list)
+        for name in self._items:
+            files[name.partition("::")[0]].append(name)
+        for file, names in files.items():
+            kept = (
+                self._project.keep
+                / f"{hashlib.sha256((common + digest([root / file])).encode()).hexdigest()}.json"
+            )
+            if not kept.exists():
+                _fork(lambda names=names, kept=kept: self._record_items(names, kept))
+            if kept.exists():
+                self.coverage |= {n: Recorded(**r) for n, r in json.loads(kept.read_text()).items()}
+        self.coverage = {name: test for name, test in self.coverage.items() if name in self._items}
+
+    def _record_items(self, names, kept):
+        files = {str(module) for module in self._project.modules}
+        recorded = {}
+        for name, following in _pairs(names):
+            lines, processes = defaultdict(set), []
+            trace = _make_trace(files, lines)
+            with _listening(processes):
+                began = time.process_time()
+                threading.settrace(trace)
+                sys.settrace(trace)
+                reports = _run_item(self._items[name], following and self._items[following])
+                sys.settrace(None)
+                threading.settrace(None)
+                seconds = time.process_time() - began
+            if all(report.passed for report in reports):
+                shown = {file: sorted(found) for file, found in lines.items()}
+                recorded[name] = asdict(Recorded(shown, seconds, bool(processes)))
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(recorded))
+        return 0
+
+
+def try_anew(project: Project, mutant: Mutant, tests: list[str], coverage: Coverage) -> str:
+    """Return how a mutant ends that changes what an import executes."""
+
+    def run():
+        _replace_module(mutant.module, mutant.compile())
+        wanted = {name: place for place, name in enumerate(tests)}
+
+        class Chosen:
+            def pytest_sessionstart(self):
+                _fix_random_tests()
+
+            def pytest_runtestloop(self, session):
+                items = [item for item in session.items if item.nodeid in wanted]
+                items.sort(key=lambda item: wanted[item.nodeid])
+                os._exit(_run_items(items, coverage))
+
+        files = dict.fromkeys(str(project.root / name.partition("::")[0]) for name in tests)
+        _limit(30.0)
+        return pytest.main([*project.pytest_arguments(), *files], plugins=[Chosen()])
+
+    return _describe(_fork(run))
+
+
+def exchange_values(path: Path, code: types.CodeType) -> bool:
+    """Give the live module the values that `code` gives its names; return whether that is all that is changed.
+
+    What is found in a module, a class or the defaults of a function is exchanged, also where it was imported to.
+    """
+    live = sys.modules[_module_name(path)]
+    new = types.ModuleType(live.__name__)
+    new.__dict__.update({name: getattr(live, name) for name in ("__file__", "__package__", "__spec__")})
+    try:
+        exec(code, new.__dict__)
+    except Exception:  # noqa: BLE001 - the tests will see it
+        return False
+    changed = [change for name in vars(live) for change in _compare(live, new, name)]
+    for owner, name, old, value in changed:
+        if " at 0x" in repr(value):
+            return False
+        holders = [owner] if owner is not live else list(sys.modules.values())
+        for holder in holders:
+            if getattr(holder, name, new) is old:
+                try:
+                    setattr(holder, name, value)
+                except AttributeError:  # a member of an enumeration
+                    return False
+    return bool(changed)
+
+
+def _compare(live, new, name):
+    """Yield owner, name, old value and new value of each difference."""
+    old, value = vars(live)[name], vars(new).get(name)
+    if name.startswith("__") or isinstance(old, types.ModuleType):
+        return
+    if (
+        isinstance(old, type)
+        and isinstance(value, type)
+        and old.__module__ == live.__name__ == value.__module__
+    ):
+        for member in vars(old):
+            yield from _compare_members(old, value, member)
+    elif isinstance(old, types.FunctionType) and isinstance(value, types.FunctionType):
+        yield from _compare_defaults(old, value)
+    elif _repr(old) != _repr(value):
+        yield live, name, old, value
+
+
+def _compare_members(old, new, name):
+    before, after = vars(old)[name], vars(new).get(name)
+    if name == "__dataclass_fields__":
+        for field in before:
+            if _repr(before[field].default) != _repr(after[field].default):
+                yield before[field], "default", before[field].default, after[field].default
+                yield old, field, vars(old).get(field), after[field].default
+    elif isinstance(before, types.FunctionType) and isinstance(after, types.FunctionType):
+        yield from _compare_defaults(before, after)
+    elif not name.startswith("__") and _repr(before) != _repr(after):
+        yield old, name, before, after
+
+
+def _compare_defaults(old, new):
+    for name in ("__defaults__", "__kwdefaults__"):
+        if _repr(getattr(old, name)) != _repr(getattr(new, name)):
+            yield old, name, getattr(old, name), getattr(new, name)
+
+
+def _repr(value):
+    return re.sub(r" at 0x\w+", "", repr(value))
+
+
+def _fix_random_tests():
+    """Let the random tests choose the same every time."""
+    from hypothesis import settings
+
+    settings.register_profile("mutation", settings.default, derandomize=True, database=None)
+    settings.load_profile("mutation")
+
+
+def _module_name(path):
+    """Return the name under which the file `path` is imported."""
+    folders = []
+    for folder in path.parents:
+        if not (folder / "__init__.py").exists():
+            break
+        folders.insert(0, folder.name)
+    return ".".join([*folders, *([] if path.stem == "__init__" else [path.stem])])
+
+
+def _find_imports(path):
+    """Return the full names of what the module at `path` imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def _walk_code(code):
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield constant
+            yield from _walk_code(constant)
+
+
+def _replace_module(path, code):
+    """Let the import of the module `path` execute `code`."""
+    get_code = importlib.machinery.SourceFileLoader.get_code
+
+    def get(self, name):
+        return code if self.path == str(path) else get_code(self, name)
+
+    importlib.machinery.SourceFileLoader.get_code = get
+
+
+def _pairs(names):
+    return zip(names, [*names[1:], None], strict=True)
+
+
+def _run_items(items, coverage):
+    """Return whether a test fails."""
+    for item, following in _pairs(items):
+        _limit(10 * coverage[item.nodeid].seconds)
+        if any(report.failed for report in _run_item(item, following)):
+            return _KILLED
+    return _SURVIVED
+
+
+def _run_item(item, following):
+    from _pytest.runner import runtestprotocol
+
+    return runtestprotocol(item, nextitem=following, log=False)
+
+
+def _limit(seconds):
+    """End this process unless the next test ends in time."""
+    signal.setitimer(signal.ITIMER_PROF, _CPU_SECONDS + seconds)
+    signal.setitimer(signal.ITIMER_REAL, _WALL_SECONDS + seconds)
+
+
+def _fork(run: Callable[[], int]) -> int:
+    """Run in a process of its own; return the exit code, or the negative number of the signal that ended it."""
+    folder = tempfile.mkdtemp(prefix="mutant-")
+    child = os.fork()
+    if child == 0:
+        code = _BROKEN
+        try:
+            os.setpgid(0, 0)
+            os.environ["PYTEST_DEBUG_TEMPROOT"] = tempfile.tempdir = folder
+            resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+            if not os.environ.get("MUTATION_DEBUG"):
+                _be_quiet()
+            code = run()
+        except BaseException:  # noqa: BLE001 - it is raised in the other process
+            Path(folder, "error").write_text(traceback.format_exc())
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)  # what the tests had started
+    error = Path(folder, "error").read_text() if Path(folder, "error").exists() else ""
+    shutil.rmtree(folder, ignore_errors=True)
+    if error:
+        raise RuntimeError(f"the mutation run failed, not a test:\n{error}")
+    return os.waitstatus_to_exitcode(status)
+
+
+def _be_quiet():
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in (1, 2):
+        os.dup2(nothing, number)
+
+
+def _describe(code):
+    if code == _SURVIVED:
+        return "survived"
+    if code == _DOES_NOT_FIT:
+        return "cold"
+    return "timeout" if code in (-signal.SIGPROF, -signal.SIGALRM) else "killed"
+
+
+def _make_trace(files, lines):
+    def trace_lines(frame, event, _argument):
+        if event == "line":
+            lines[frame.f_code.co_filename].add(frame.f_lineno)
+        return trace_lines
+
+    def trace(frame, _event, _argument):
+        code = frame.f_code
+        if code.co_filename not in files:
+            return None
+        lines[code.co_filename].add(frame.f_lineno)
+        return trace_lines
+
+    return trace
+
+
+_listeners: list[list[str]] = []
+
+
+@contextlib.contextmanager
+def _listening(processes):
+    """Add the processes that are started meanwhile to `processes`."""
+    if not _listeners:
+        _listeners.append(processes)
+        sys.addaudithook(
+            lambda event, _arguments: (
+                event in ("subprocess.Popen", "os.fork", "os.posix_spawn") and _listeners[-1].append(event)
+            )
+        )
+    _listeners.append(processes)
+    try:
+        yield
+    finally:
+        _listeners.append([])

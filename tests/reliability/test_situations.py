@@ -1,0 +1,531 @@
+"""Situations in which an earlier version broke an invariant, each as small as it can be.
+
+The crash, fault and schedule machines contain them as well; here each is named.
+"""
+
+import json
+import random
+
+import pytest
+import structlog
+
+from fcruntime import Fc3Context
+from fcruntime.triggers import EventUnreadable
+from hpoq.cloud.paiautoml import PaiAutoMl
+from hpoq.cloud.signing import Credentials
+from hpoq.cloud.transport import Transport
+from hpoq.contract import request as contract
+from hpoq.contract.identity import MOST_TAGS
+from hpoq.errors import RequestRejected, Violation
+from hpoq.processing import lifecycle
+from hpoq.processing.envelope import Envelope, seal
+from hpoq.testing import smq_event, smq_stream_event
+from support.deployment import DEAD_LETTER_QUEUE, QUEUE
+from support.request import make_document, request
+
+CREATE = "CreateHpoExperiment"
+THROTTLED = {
+    "kind": "status",
+    "service": "paiautoml",
+    "operation": CREATE,
+    "status": 400,
+    "code": "Throttling.User",
+    "times": None,
+}
+
+
+EVENT = smq_event("M1", request())
+
+
+def outcomes(rows):
+    return [row["outcome"] for row in rows]
+
+
+def calls(world, operation=CREATE):
+    return sum(entry.operation == operation for entry in world.cloud.requests)
+
+
+def deliver_until_done(world, event=EVENT, *, times=60, every=60, **settings):
+    """Deliver again and again until the message has ended; return its last row."""
+    for _ in range(times):
+        (row,) = world.deliver(event, **settings)
+        if row["outcome"] != "retry":
+            return row
+        world.later(every)
+    return row
+
+
+class Queue:
+    """The source queue under the policy `requeue`: what is due is delivered, some of it twice."""
+
+    def __init__(self, world, *, twice=0.0, **settings):
+        self.world = world
+        self.settings = {"HPOQ_BATCH_POLICY": "requeue", **settings}
+        self.queue = world.cloud.queues.get(QUEUE)
+        self.random = random.Random(7)
+        self.twice = twice
+        self.deliveries = 0
+
+    def send(self, *bodies):
+        for body in bodies:
+            self.queue.send(body)
+
+    def run(self, seconds, step=60):
+        """Deliver what becomes visible within `seconds`; return how many messages the queue ever held at once."""
+        most = 0
+        for _ in range(int(seconds // step)):
+            most = max(most, len(self.queue.messages))
+            for message in self.queue.receive(16) or ():
+                event = smq_stream_event({message.message_id: message.body})
+                for _ in range(2 if self.random.random() < self.twice else 1):
+                    self.deliveries += 1
+                    self.world.deliver(event, **self.settings)
+                self.queue.delete(message.receipt_handle)
+            self.world.later(step)
+        return most
+
+
+@pytest.mark.parametrize("body", ["html", "empty", "json"])
+@pytest.mark.parametrize(
+    "status", [200, 204, 302, 400, 401, 403, 404, 408, 409, 413, 425, 429, 500, 502, 504]
+)
+def test_an_answer_that_is_not_the_services_proves_nothing(world, status, body):
+    """After such an answer to a create that was acted on, the experiment is searched for, not made again."""
+    world.cloud.faults.add(
+        "foreign", service="paiautoml", operation=CREATE, when="after", status=status, body=body
+    )
+    row = deliver_until_done(world)
+    assert row["outcome"] == "created"
+    assert calls(world) == 1
+    assert len(world.cloud.experiments) == 1
+    assert world.broken(finished=True) == []
+
+
+@pytest.mark.parametrize("marker", ["both", "tag", "description"])
+@pytest.mark.parametrize("tags", [0, MOST_TAGS - 1, MOST_TAGS])
+def test_a_marker_that_is_not_in_a_tag_is_found(world, tags, marker):
+    """An empty filtered list proves nothing about an experiment whose marker is elsewhere."""
+    own = [{"Key": f"k{n}", "Value": "v"} for n in range(tags)]
+    world.cloud.faults.add("reset", service="paiautoml", operation=CREATE, when="after")
+    world.cloud.behaviour.list_lag_seconds = 5
+    event = smq_event("M1", request(Tag=own))
+    assert outcomes(world.deliver(event, HPOQ_MARKER=marker)) == ["retry"]
+    for n in range(55):
+        world.deliver(smq_event(f"O{n}", request(f"other-{n}")))
+    world.later(200)
+    assert outcomes(world.deliver(event, HPOQ_MARKER=marker)) == ["created"]
+    assert len(world.cloud.experiments) == 56
+    assert world.broken(finished=True) == []
+
+
+@pytest.mark.parametrize("before", ["description", "both"])
+@pytest.mark.parametrize("after", ["tag", "both"])
+def test_a_marker_setting_that_changed_is_remembered(world, before, after):
+    """The search trusts the tag filter only if every create of the key carried the tag, whatever is set now."""
+    world.cloud.behaviour.create_tags = "refused"
+    world.cloud.faults.add(
+        "reset", service="paiautoml", operation=CREATE, when="after", nth=1 if before == "description" else 2
+    )
+    world.cloud.behaviour.list_lag_seconds = 5
+    assert outcomes(world.deliver(EVENT, HPOQ_MARKER=before)) == ["retry"]
+    world.cloud.behaviour.create_tags = "accepted"
+    for n in range(55):
+        world.deliver(smq_event(f"O{n}", request(f"other-{n}")))
+    world.later(200)
+    assert outcomes(world.deliver(EVENT, HPOQ_MARKER=after)) == ["created"]
+    assert len(world.cloud.experiments) == 56
+
+
+@pytest.mark.parametrize("seconds", [1, 30, 120, 400, 1000])
+@pytest.mark.parametrize("kind", ["late", "copy"])
+@pytest.mark.parametrize("memory", [900, 1860])
+def test_a_create_that_arrives_late(world, memory, kind, seconds):
+    """A late copy and the create of an heir exclude each other at the gateway: same nonce, and an old date."""
+    world.cloud.behaviour.nonce_memory_seconds = memory
+    world.cloud.faults.add(kind, service="paiautoml", operation=CREATE, seconds=seconds)
+    row = deliver_until_done(world)
+    world.later(5_000)
+    assert row["outcome"] == "created"
+    assert len(world.cloud.experiments) == 1
+    assert outcomes(world.deliver(EVENT)) == ["duplicate"]
+    assert world.broken(finished=True) == []
+
+
+@pytest.mark.parametrize("throttled", ["kept", "used"])
+@pytest.mark.parametrize("memory", [0, 900, 1860])
+def test_a_create_that_the_gateway_took_and_the_service_did_not(world, memory, throttled):
+    """The nonce stays after such an end, so the next create waits until the gateway forgets it, and then is sent."""
+    world.cloud.behaviour.nonce_memory_seconds = memory
+    world.cloud.behaviour.throttled_nonce = throttled
+    world.cloud.faults.add("reset", service="paiautoml", operation=CREATE, when="forwarded")
+    world.cloud.faults.add(
+        "status", service="paiautoml", operation=CREATE, status=400, code="Throttling.User", times=2
+    )
+    row = deliver_until_done(world, HPOQ_MAX_ATTEMPTS="3")
+    assert row["outcome"] == "created"
+    assert len(world.cloud.experiments) == 1
+
+
+@pytest.mark.parametrize("before", ["both", "description", "tag"])
+def test_a_marker_that_the_service_refuses_does_not_use_up_a_nonce_that_stays(world, before):
+    """An uncertain key keeps its nonce: a marker that its create must do without is not tried each time anew."""
+    world.cloud.behaviour.create_tags = "refused"
+    world.cloud.behaviour.nonce_memory_seconds = 900
+    world.fail_create("reset", when="forwarded", times=2)
+    assert outcomes(world.deliver(EVENT, HPOQ_MARKER=before)) == ["retry"]
+    world.later(300)
+    assert deliver_until_done(world, every=300, HPOQ_MARKER="both")["outcome"] == "created"
+    assert len(world.cloud.experiments) == 1
+    assert world.broken(finished=True) == []
+
+
+@pytest.mark.parametrize("spelling", ["http://LOCALHOST/", "localhost:80"])
+def test_another_spelling_of_the_endpoint_is_not_another_endpoint(world, spelling):
+    """A create in doubt is looked for at the same service, also if its endpoint is written in another way."""
+    world.cloud.behaviour.list_lag_seconds = 5
+    world.fail_create("reset", when="after")
+    world.deliver(EVENT)
+    world.later(200)
+    assert outcomes(world.deliver(EVENT, HPOQ_PAIAUTOML_ENDPOINT=spelling)) == ["created"]
+    assert len(world.cloud.experiments) == 1
+
+
+@pytest.mark.parametrize("way", ["bus", "queue", "topic"])
+def test_events_that_lead_back_to_the_function_do_not_circle(world, way):
+    """A subscription or a rule that leads from the output to the function must not make an event of each event."""
+    ways = {
+        "bus": lambda event: json.dumps(event).encode(),
+        "queue": lambda event: smq_event("E1", json.dumps(event)),
+        "topic": lambda event: json.dumps(
+            {"TopicName": "t", "MessageId": "E1", "Message": json.dumps(event)}
+        ),
+    }
+    world.deliver(EVENT)
+    world.deliver(smq_event("M2", "no request"))
+    for event in world.events:
+        (row,) = world.deliver(ways[way](event))
+        assert (row["outcome"], row["error"]["code"]) == ("duplicate", "OwnEvent")
+    assert world.event_types == ["created", "rejected"]
+    assert world.broken(finished=True) == []
+
+
+def test_a_zombie_at_the_gateway(world):
+    """An instance that stands still before its first byte finds that its heir has used the nonce."""
+    send = []
+    function = world.function()
+    original = function._session.send
+
+    def stand_still(request, **options):
+        if request.headers.get("x-acs-action") == CREATE and not send:
+            send.append(request.copy())
+            raise KeyboardInterrupt
+        return original(request, **options)
+
+    function._session.send = stand_still
+    with pytest.raises(KeyboardInterrupt):
+        function.handle(EVENT, None)
+    assert deliver_until_done(world)["outcome"] == "created"
+    world.cloud.session().send(send[0])
+    assert world.cloud.requests[-1].code in ("SignatureNonceUsed", "InvalidTimeStamp.Expired")
+    assert len(world.cloud.experiments) == 1
+
+
+def test_an_event_that_was_cut_off_fails(world):
+    """What cannot be read as a whole fails, so that it is delivered again; nothing is published about it."""
+    whole = smq_stream_event({f"M{n}": request(f"k{n}") for n in range(16)})
+    for length in (1, 2, len(whole) // 2, len(whole) - 1):
+        with pytest.raises(EventUnreadable):
+            world.function().handle(whole[:length], None)
+    assert world.events == []
+    assert world.cloud.experiments == []
+
+
+def test_a_listing_that_never_adds_up_needs_an_operator(world):
+    """The doubt stays, attempts do not count, searches get rarer, and an operator's decision ends it."""
+    world.cloud.behaviour.listing_total_offset = 1
+    world.cloud.faults.add("reset", service="paiautoml", operation=CREATE, when="before")
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(200):
+            (row,) = world.deliver(EVENT, HPOQ_MAX_ATTEMPTS="3")
+            assert row["outcome"] == "retry"
+            world.later(120)
+    record = world.store.get(row["key"])
+    assert record.attempts <= 3
+    assert calls(world, "ListHpoExperiments") < 400
+    advice = [line["advice"] for line in lines if line["event"] == "operator.needed"]
+    assert advice
+    assert f"hpoq resolve {row['key']}" in advice[-1]
+    resolved = lifecycle.resolve_none(record, world.clock.now())
+    assert world.store.replace(resolved, record.version)
+    assert outcomes(world.deliver(EVENT)) == ["created"]
+    assert len(world.cloud.experiments) == 1
+
+
+def test_a_doubt_that_never_ends_is_given_up_by_age(world):
+    """HPOQ_MAX_AGE_HOURS ends what nobody decides: the message is kept, and its event says what is wrong."""
+    world.cloud.behaviour.listing_total_offset = 1
+    world.cloud.faults.add("reset", service="paiautoml", operation=CREATE, when="before")
+    row = deliver_until_done(world, times=100, every=3600, HPOQ_DEAD_LETTER_QUEUE=DEAD_LETTER_QUEUE)
+    assert (row["outcome"], row["error"]["code"]) == ("failed", "Incomplete")
+    assert len(world.cloud.queues.get(DEAD_LETTER_QUEUE).messages) == 1
+    assert world.clock.now() - world.store.get(row["key"]).claimed_at < 80 * 3600
+
+
+def test_an_untagged_experiment_of_the_same_name(world):
+    """An experiment without a marker causes no doubt where the service is seen to keep markers."""
+    world.deliver(smq_event("M0", request("mine", Description="the first")))
+    make_by_hand(world, make_document(Description="made by hand")["experiment"])
+    world.cloud.faults.add("reset", service="paiautoml", operation=CREATE, when="before")
+    assert deliver_until_done(world)["outcome"] == "created"
+    assert len(world.cloud.experiments) == 3
+
+
+@pytest.mark.parametrize("marker", ["both", "tag", "description"])
+def test_the_first_request_of_an_account_beside_an_unmarked_experiment(world, marker):
+    """If nothing shows that the service keeps markers, an operator decides, and the message comes to its end."""
+    make_by_hand(world, make_document()["experiment"])
+    world.cloud.faults.add("reset", service="paiautoml", operation=CREATE, when="before")
+    row = deliver_until_done(world, every=120, HPOQ_MARKER=marker)
+    if row["outcome"] == "retry":
+        assert row["error"]["code"] == "Ambiguous"
+        record = world.store.get(row["key"])
+        assert world.store.replace(lifecycle.resolve_none(record, world.clock.now()), record.version)
+        (row,) = world.deliver(EVENT, HPOQ_MARKER=marker)
+    assert row["outcome"] == "created"
+    assert len(world.cloud.experiments) == 2
+
+
+def release_uncertain(world, event=EVENT):
+    """Leave the end of a create unknown, and let the service throttle the next one, which proves nothing of it."""
+    world.deliver(event)
+    world.later(200)
+    world.cloud.faults.add(**THROTTLED | {"times": 1})
+    assert outcomes(world.deliver(event, HPOQ_CALL_ATTEMPTS="1")) == ["retry"]
+
+
+@pytest.mark.parametrize("memory", [0, 900])
+def test_a_create_that_acts_after_every_margin_is_found_before_the_next_one(world, memory):
+    """A throttled heir ends no doubt about an earlier create, so a search precedes each create of its key."""
+    world.settings["HPOQ_DATE_WINDOW_SECONDS"] = "0"
+    world.cloud.behaviour.nonce_memory_seconds = memory
+    world.cloud.faults.add("late", service="paiautoml", operation=CREATE, seconds=300)
+    release_uncertain(world)
+    world.later(2_000)  # the first create has acted, and the gateway has forgotten its nonce
+    assert outcomes(world.deliver(EVENT)) == ["created"]
+    assert len(world.cloud.experiments) == 1
+
+
+def test_a_decision_outlives_a_throttled_create(world):
+    """Once an operator has decided that no experiment exists, no search asks the same question again."""
+    make_by_hand(world, make_document()["experiment"])
+    world.cloud.faults.add("reset", service="paiautoml", operation=CREATE, when="before")
+    row = deliver_until_done(world, every=120, times=3)
+    assert row["error"]["code"] == "Ambiguous"
+    record = world.store.get(row["key"])
+    assert world.store.replace(lifecycle.resolve_none(record, world.clock.now()), record.version)
+    world.cloud.faults.add(**THROTTLED | {"times": 1})
+    assert outcomes(world.deliver(EVENT, HPOQ_CALL_ATTEMPTS="1")) == ["retry"]
+    world.later(60)
+    assert outcomes(world.deliver(EVENT)) == ["created"]
+    assert len(world.cloud.experiments) == 2
+
+
+def make_by_hand(world, body):
+    """Create an experiment as a person would, without a marker."""
+    cloud = world.cloud
+    credentials = Credentials(cloud.access_key_id, cloud.access_key_secret)
+    client = PaiAutoMl(Transport(world.session(), world.clock), cloud.endpoint, lambda: credentials)
+    client.create_hpo_experiment(body, nonce="by-hand")
+
+
+@pytest.mark.parametrize("copies", [1, 2, 4])
+def test_copies_of_a_throttled_message_merge(world, copies):
+    """However many copies there are, one goes on: throttling neither counts nor multiplies."""
+    world.cloud.faults.add(
+        "status", service="paiautoml", operation=CREATE, status=400, code="Throttling.User", times=None
+    )
+    queue = Queue(world, HPOQ_MAX_ATTEMPTS="60", HPOQ_REQUEUE_DELAY_SECONDS="60")
+    queue.send(request("k"))
+    (message,) = queue.queue.receive(1)
+    event = smq_stream_event({message.message_id: message.body})
+    for _ in range(copies):
+        world.deliver(event, **queue.settings)
+    queue.queue.delete(message.receipt_handle)
+    queue.run(3 * 3600)
+    assert len(queue.queue.messages) == 1
+    assert world.events == []
+    world.cloud.faults.clear()
+    queue.run(600)
+    assert len(world.cloud.experiments) == 1
+    assert queue.queue.messages == []
+
+
+def test_repeated_events_do_not_multiply_messages(world):
+    """An hour of refusals with every twentieth event delivered twice leaves as many messages as there were."""
+    world.cloud.faults.add(
+        "status", service="paiautoml", operation=CREATE, status=403, code="Forbidden.RAM", times=None
+    )
+    queue = Queue(world, twice=0.05, HPOQ_REQUEUE_DELAY_SECONDS="60")
+    queue.send(*(request(f"k{n}") for n in range(4)))
+    assert queue.run(3600) <= 8
+    assert len(queue.queue.messages) <= 5
+    world.cloud.faults.clear()
+    queue.run(1200)
+    assert len(world.cloud.experiments) == 4
+    assert queue.queue.messages == []
+    assert world.broken(finished=True) == []
+
+
+def test_failed_is_final_except_through_a_redrive(world):
+    """A second copy of a message that was given up changes nothing; a redrive reconciles and creates."""
+    settings = {"HPOQ_MAX_ATTEMPTS": "2", "HPOQ_DEAD_LETTER_QUEUE": DEAD_LETTER_QUEUE}
+    world.cloud.faults.add("status", service="paiautoml", operation=CREATE, status=503, times=None)
+    row = deliver_until_done(world, every=300, **settings)
+    assert row["outcome"] == "failed"
+    world.cloud.faults.clear()
+    assert outcomes(world.deliver(EVENT, **settings)) == ["duplicate"]
+    assert world.cloud.experiments == []
+    envelope = Envelope("smq", "M1", row["key"], request().encode(), redriven=True)
+    redriven = smq_event("M9", seal(envelope).decode())
+    world.later(2000)
+    assert outcomes(world.deliver(redriven, **settings)) == ["created"]
+    assert len(world.cloud.experiments) == 1
+
+
+@pytest.mark.parametrize("size", [44_037, 50_000, 60_000])
+def test_large_messages_are_sent_back(world, size):
+    """A body that is large but compressible goes back to its queue, and its neighbours do not wait for it."""
+    world.cloud.faults.add(
+        "status", service="paiautoml", operation=CREATE, status=400, code="Throttling.User", times=None
+    )
+    bodies = {
+        f"M{n}": request(f"k{n}", Description=" ".join(f"word{i % 997}" for i in range(size // 8)))
+        for n in range(16)
+    }
+    rows = world.deliver(smq_stream_event(bodies), HPOQ_BATCH_POLICY="requeue")
+    assert outcomes(rows) == ["retry"] * 16
+    assert len(world.cloud.queues.get(QUEUE).messages) == 16
+
+
+def test_what_an_incompressible_message_costs_its_neighbours(world):
+    """A message that cannot be sent back fails its event; neighbours that are done are duplicates then."""
+    noise = random.Random(1).randbytes(34_000).hex()
+    world.cloud.faults.add(**{**THROTTLED, "nth": 2})
+    bodies = {"M1": request("k1"), "M2": request("k2", Description=noise)}
+    settings = {"HPOQ_BATCH_POLICY": "requeue", "HPOQ_CONCURRENCY": "1"}
+    assert outcomes(world.deliver(smq_stream_event(bodies), **settings)) == ["created", "retry"]
+    assert world.cloud.queues.get(QUEUE).messages == []
+    world.cloud.faults.clear()
+    assert outcomes(world.deliver(smq_stream_event(bodies), **settings)) == ["duplicate", "created"]
+
+
+@pytest.mark.parametrize("event", [EVENT, smq_event("M2", request("a producer's key"))])
+def test_a_canary_with_a_stricter_contract_adopts(world, event):
+    """A request that a newer contract refuses, but whose experiment exists, is announced as created."""
+    function = world.function()
+    function._store = DyingStore(function._store)
+    with pytest.raises(Killed):
+        function.handle(event, None)
+    assert len(world.cloud.experiments) == 1
+    world.later(300)
+
+    def refuse(_body):
+        raise RequestRejected([Violation("/experiment", "stricter", "not any more")])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contract, "parse_request", refuse)
+        row = deliver_until_done(world, event)
+    assert row["outcome"] == "created"
+    assert len(world.cloud.experiments) == 1
+    assert world.broken(finished=True) == []
+
+
+class Killed(BaseException):
+    """The process is gone: nothing below it may be caught, or written afterwards."""
+
+
+class DyingStore:
+    """Kills the instance when it saves how a message ended."""
+
+    def __init__(self, store):
+        self._store = store
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    def replace(self, record, expected):
+        raise Killed
+
+
+def test_a_record_with_a_later_versions_members(world):
+    """A member that this version does not know strands no key and is written back."""
+    assert outcomes(world.deliver(EVENT)) == ["created"]
+    (key,) = world.store._rows
+    body = json.loads(world.store._rows[key])
+    unpublished = {**body, "published_at": None, "watch": {"polls": 3}}
+    for version in (1, 2):
+        world.store._rows[key] = json.dumps({**unpublished, "v": version})
+        assert outcomes(world.deliver(EVENT)) == ["created"]
+        assert json.loads(world.store._rows[key])["watch"] == {"polls": 3}
+        assert json.loads(world.store._rows[key])["v"] == version
+
+
+@pytest.mark.parametrize("memory", [900, 1860])
+def test_a_throttled_heir_keeps_the_nonce_of_a_late_create(world, memory):
+    """Throttling proves nothing about an earlier create: its late copy still collides with the heir's."""
+    world.cloud.behaviour.nonce_memory_seconds = memory
+    settings = {"HPOQ_DATE_WINDOW_SECONDS": "0"}
+    world.cloud.faults.add("late", service="paiautoml", operation=CREATE, seconds=130)
+    assert outcomes(world.deliver(EVENT, **settings)) == ["retry"]
+    world.later(60)
+    world.cloud.faults.add(
+        "status", service="paiautoml", operation=CREATE, status=400, code="Throttling.User"
+    )
+    row = deliver_until_done(world, every=30, **settings)
+    world.later(5_000)
+    assert row["outcome"] == "created"
+    assert len(world.cloud.experiments) == 1
+
+
+def test_a_cloud_event_in_http_binary_mode_is_one_request(world):
+    """A repeat is answered again, and another request under its source and id is a conflict."""
+
+    def call(request_id, body):
+        event = {
+            "version": "v1",
+            "rawPath": "/",
+            "headers": {
+                "content-type": "application/json",
+                "ce-specversion": "1.0",
+                "ce-id": "e-1",
+                "ce-source": "/orders",
+                "ce-type": "order",
+            },
+            "body": body,
+            "isBase64Encoded": False,
+            "requestContext": {"requestId": request_id, "http": {"method": "POST", "path": "/"}},
+        }
+        return outcomes(world.deliver(json.dumps(event).encode(), Fc3Context(request_id)))
+
+    assert call("r-1", request()) == ["created"]
+    assert call("r-2", request()) == ["duplicate"]
+    assert len(world.events) == 2
+    assert call("r-3", request(Name="another")) == ["rejected"]
+    assert world.events[-1]["data"]["error"]["code"] == "IdempotencyConflict"
+    assert len(world.cloud.experiments) == 1
+
+
+def test_a_redrive_before_the_failed_event_is_out_tries_again(world):
+    """The letter that an operator moved must not end as the answer that it was given up."""
+    world.cloud.queues.create("hpo-requests-dead")
+    settings = {"HPOQ_MAX_ATTEMPTS": "1", "HPOQ_DEAD_LETTER_QUEUE": "hpo-requests-dead"}
+    world.cloud.faults.add("status", service="paiautoml", operation=CREATE, status=503, times=None)
+    world.deliver(EVENT, **settings)
+    world.later(300)
+    world.cloud.faults.add("refuse", service="smq", operation="PublishMessage", times=None)
+    (row,) = world.deliver(EVENT, **settings)
+    assert row["outcome"] == "retry"
+    world.cloud.faults.clear()
+    envelope = Envelope("smq", "M1", row["key"], request().encode(), redriven=True)
+    world.later(2000)
+    assert outcomes(world.deliver(smq_event("M9", seal(envelope).decode()), **settings)) == ["created"]

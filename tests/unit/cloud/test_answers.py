@@ -1,0 +1,423 @@
+"""Which error an answer is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpoq.cloud.answers import Answer, documented_codes, error_of, read_json, read_xml, scrub
+from hpoq.cloud.transport import Response
+from hpoq.errors import (
+    Answered,
+    CallError,
+    Conflict,
+    Denied,
+    Invalid,
+    NotFound,
+    Throttled,
+    UnknownEnd,
+)
+
+# Every code that the documentation of the gateway, of PAI AutoML and of SMQ names, with its usual statuses.
+GATEWAY = {
+    Invalid: {
+        "INVALID_INPUT_PARAMS": (200, 400),
+        "MissingParameter": (400,),
+        "MissingWorkspaceId": (400,),
+        "InvalidParameter": (400,),
+        "InvalidName": (400,),
+        "InvalidParameter.Format": (400,),
+        "InvalidParameter.Accept": (400,),
+    },
+    Denied: {
+        "InvalidVersion": (400,),
+        "NoSuchVersion": (400,),
+        "InvalidAction.NotFound": (404,),
+        "InvalidApi.NotFound": (404,),
+        "InvalidProduct.NotFound": (404,),
+        "InvalidProtocol.NeedSsl": (404,),
+        "UnsupportedHTTPMethod": (400, 403),
+        "IncompleteSignature": (400,),
+        "SignatureDoesNotMatch": (400, 403),
+        "InvalidSignatureMethod": (400,),
+        "InvalidTimeStamp.Format": (400,),
+        "IllegalTimestamp": (400,),
+        "InvalidTimeStamp.Expired": (400,),
+        "InvalidAccessKeyId.NotFound": (400, 403, 404),
+        "InvalidAccessKeyId.Inactive": (400, 403),
+        "Forbidden.AccessKeyDisabled": (400, 403),
+        "MissingSecurityToken": (400, 403),
+        "InvalidSecurityToken.Malformed": (400, 403),
+        "InvalidSecurityToken.MismatchWithAccessKey": (400, 403),
+        "InvalidSecurityToken.Expired": (400, 403),
+        "Forbidden.RAM": (403,),
+        "NoPermission": (403,),
+        "Forbidden": (403,),
+        "Forbidden.NoPermission": (403,),
+        "INVALID_USER_OR_EXP": (200, 400),
+    },
+    Throttled: {
+        "ContentLengthDoesNotMatch": (400,),
+        "ContentMD5NotMatched": (400,),
+        "Throttling": (400, 429, 302),
+        "Throttling.User": (400, 429),
+        "Throttling.Api": (400, 429),
+        "Throttling.Api.Concurrency": (400,),
+        "Throttling.System": (400,),
+    },
+    UnknownEnd: {
+        "SignatureNonceUsed": (400,),
+        "InternalError": (500,),
+        "ServiceUnavailable": (503,),
+        "UnknownError": (400, 500),
+        "EXECUTION_FAILURE": (200, 400),
+        "ExecutionFailure": (200, 400),
+    },
+}
+SMQ = {
+    Denied: {
+        "AccessDenied": (403,),
+        "InvalidAccessKeyId": (403,),
+        "SignatureDoesNotMatch": (403,),
+        "InvalidAuthorizationHeader": (400,),
+        "InvalidDateHeader": (400,),
+        "MissingAuthorizationHeader": (400,),
+        "MissingDateHeader": (400,),
+        "MissingVersionHeader": (400,),
+        "TimeExpired": (408, 400),
+    },
+    Invalid: {
+        "InvalidArgument": (400,),
+        "InvalidRequestURL": (400,),
+        "InvalidQueryString": (400,),
+        "MalformedXML": (400,),
+        "MissingReceiptHandle": (400,),
+        "MissingVisibilityTimeout": (400,),
+        "InvalidQueueName": (400,),
+        "QueueNameLengthError": (400,),
+        "TopicNameInvalid": (400,),
+        "TopicNameLengthError": (400,),
+        "SubscriptionNameInvalid": (400,),
+        "SubscriptionNameLengthError": (400,),
+        "EndpointInvalid": (400,),
+    },
+    NotFound: {
+        "ReceiptHandleError": (400,),
+        "MessageNotExist": (404,),
+        "QueueNotExist": (404,),
+        "TopicNotExist": (404,),
+        "SubscriptionNotExist": (404,),
+    },
+    Conflict: {
+        "QueueAlreadyExist": (409,),
+        "TopicAlreadyExist": (409,),
+        "SubscriptionAlreadyExist": (409,),
+        "QueueDeletedRecently": (400,),
+    },
+    Throttled: {
+        "InvalidDegist": (400,),
+        "InvalidDigest": (400,),
+        "TooManyRequests": (429,),
+        "QpsLimitExceeded": (400,),
+    },
+    UnknownEnd: {"InternalError": (500,), "InternalServerError": (500,)},
+}
+# EventBridge's statuses are those of its open-source kernel, 409, or what users report.
+EVENTBRIDGE = {NotFound: {"EventBusNotExist": (409, 400)}}
+CASES = [
+    (code, status, kind, resource)
+    for table, resource in ((GATEWAY, False), (SMQ, True), (EVENTBRIDGE, True))
+    for kind, codes in table.items()
+    for code, statuses in codes.items()
+    for status in statuses
+]
+
+
+def answer(
+    status: int, code: str | None = None, message: str = "", retry_after: float | None = None
+) -> Answer:
+    return Answer(status, code, message, "r1", retry_after, names_request=True)
+
+
+def judge(made: Answer, **options: object) -> CallError:
+    return error_of(made, service="s", operation="o", **options)
+
+
+@pytest.mark.parametrize(("code", "status", "kind", "resource"), CASES)
+def test_documented_code(code, status, kind, resource):
+    """Each documented code has its class, at each status it is documented with."""
+    assert type(judge(answer(status, code), names_resource=resource)) is kind
+
+
+def test_table_is_documented():
+    """The table holds no code that the documentation does not name, and gives each its one class."""
+    expected = {
+        code: kind for table in (GATEWAY, SMQ, EVENTBRIDGE) for kind, codes in table.items() for code in codes
+    }
+    assert {code: expected[code] for code in documented_codes()} == documented_codes()
+
+
+def test_success_is_no_error_code():
+    """The documented code SUCCESS is not an error."""
+    assert read_json(Response(200, {}, b'{"Code":"SUCCESS"}')).is_success
+
+
+@pytest.mark.parametrize(
+    ("resource", "kind"), [(True, NotFound), (False, Denied)], ids=["get or stop", "create or list"]
+)
+def test_user_or_experiment(resource, kind):
+    """INVALID_USER_OR_EXP means a missing experiment where one is named, else a user to be mended."""
+    assert type(judge(answer(200, "INVALID_USER_OR_EXP"), names_resource=resource)) is kind
+
+
+@pytest.mark.parametrize("code", [None, "Throttling.User", "INVALID_INPUT_PARAMS", "Forbidden", "Anything"])
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 599])
+def test_server_error(status, code):
+    """Any 5xx leaves the end unknown, whatever its code is."""
+    assert type(judge(answer(status, code, retry_after=1.0))) is UnknownEnd
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "kind"),
+    [
+        ("Throttling.Workspace", 400, Throttled),
+        ("QuotaExceed.Experiment", 400, Denied),
+        ("ExceedLimitError", 400, Denied),
+        ("InvalidStsAccessKeyId", 400, Denied),
+        ("InvalidTokenValue", 403, Denied),
+        ("UnauthorizedOperation", 400, Denied),
+        ("InvalidWorkspace", 400, Invalid),
+        ("INVALID_SEARCH_SPACE", 200, Invalid),
+        ("MISSING_FIELD", 422, Invalid),
+        ("IllegalArgument", 400, Invalid),
+        ("InvalidWorkspace.NotFound", 404, Denied),
+        ("InvalidCaller", 403, Denied),
+        ("NameAlreadyExists", 400, Conflict),
+        ("InternalFailure", 400, UnknownEnd),
+        ("RequestTimeout", 400, UnknownEnd),
+        ("WorkspaceGone", 400, Denied),
+        ("WorkspaceGone", 409, Conflict),
+        ("WorkspaceGone", 429, Throttled),
+        ("WorkspaceGone", 200, UnknownEnd),
+        ("WorkspaceGone", 302, Denied),
+        ("WorkspaceGone", 404, Denied),
+        ("WorkspaceGone", 408, Throttled),
+        ("WorkspaceGone", 413, Invalid),
+        ("WorkspaceGone", 425, Throttled),
+    ],
+)
+def test_undocumented(code, status, kind):
+    """An undocumented code goes by its family, then by the status, and rejects only what looks validated."""
+    assert type(judge(answer(status, code))) is kind
+
+
+@given(st.text(max_size=30), st.sampled_from([401, 403, 404, 405, 407, 408, 429]))
+def test_no_rejection_by_chance(code, status):
+    """With a status that is not about the request's content no undocumented code rejects for good."""
+    documented = {known.replace("_", "").lower() for known in documented_codes()}
+    if code.replace("_", "").lower() not in documented:
+        assert not isinstance(judge(answer(status, code or None)), Invalid)
+
+
+def test_missing_resource():
+    """An undocumented code with 404 is a missing resource only if the call names one."""
+    assert type(judge(answer(404, "WorkspaceGone"), names_resource=True)) is NotFound
+    assert type(judge(answer(404, "WorkspaceGone"))) is Denied
+
+
+FOREIGN = [
+    b"",
+    b"<html><head><title>403 Forbidden</title></head></html>",
+    b"<Error><Code>Throttling</Code><Message>m</Message></Error>",
+    b"<Error><RequestId>r</RequestId><Message>m</Message></Error>",
+    b"<Errors><Code>Throttling</Code><RequestId>r</RequestId></Errors>",
+    b'{"Code":"Throttling.User","Message":"no request id"}',
+    b'{"Code":"Throttling.User","RequestId":""}',
+    b'{"RequestId":"no code"}',
+    b'{"error":"rate limited","requestId":"r"}',
+    b'[{"Code":"Throttling","RequestId":"r"}]',
+    b'{"data":{"Code":"Throttling","RequestId":"r"}}',
+    b'"Throttling"',
+]
+
+
+@pytest.mark.parametrize("body", FOREIGN)
+@pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 407, 408, 409, 410, 413, 425, 429])
+@pytest.mark.parametrize("read", [read_json, read_xml])
+def test_an_answer_of_something_else_proves_nothing(read, status, body):
+    """Without a request id and a code in the body the end is unknown, whatever status and headers say."""
+    headers = {"x-acs-request-id": "r", "x-mns-request-id": "r", "retry-after": "1"}
+    for resource in (False, True):
+        error = judge(read(Response(status, headers, body)), names_resource=resource)
+        assert type(error) is UnknownEnd
+        assert "not the service's own answer" in error.message
+        assert error.retry_after == 1.0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"RequestId":"r","HostId":"h","Code":"Throttling.User","Message":"m","Recommend":"u"}',
+        b'{"requestId":"r","code":"Throttling.User","message":"m"}',
+        b"<Error><RequestId>r</RequestId><HostId>h</HostId><Code>Throttling.User</Code></Error>",
+    ],
+    ids=["gateway", "lower case", "XML"],
+)
+@pytest.mark.parametrize("status", [302, 400, 403, 429])
+def test_an_error_of_the_gateway_is_believed(status, body):
+    """The documented forms of the gateway's errors keep the class of their code."""
+    assert type(judge(read_json(Response(status, {}, body)))) is Throttled
+
+
+def test_an_error_of_smq_is_believed():
+    """The documented form of SMQ's errors keeps the class of its code."""
+    body = (
+        b'<?xml version="1.0"?><Error xmlns="http://mns.aliyuncs.com/doc/v1/"><Code>QueueNotExist</Code>'
+        b"<Message>m</Message><RequestId>r</RequestId><HostId>h</HostId></Error>"
+    )
+    assert type(judge(read_xml(Response(404, {}, body)), names_resource=True)) is NotFound
+
+
+def test_retry_after_makes_throttled():
+    """A requested wait makes an otherwise unknown 4xx Throttled, and is carried along."""
+    error = judge(answer(400, "WorkspaceGone", retry_after=1.5))
+    assert (type(error), error.retry_after) == (Throttled, 1.5)
+    assert type(judge(answer(400, "InvalidParameter", retry_after=1.5))) is Invalid
+
+
+def test_data_of_the_error():
+    """The error carries code, request id, status, service and operation."""
+    error = judge(answer(403, "Forbidden.RAM", "not allowed"))
+    got = (error.code, error.request_id, error.http_status, error.service, error.operation, error.message)
+    assert got == ("Forbidden.RAM", "r1", 403, "s", "o", "not allowed")
+    assert isinstance(error, Answered)
+
+
+def test_secrets_are_scrubbed():
+    """What the service quotes of our secrets does not come through."""
+    message = 'bad "CANARY\\"1" or CANARY"1 and CANARY2'
+    error = judge(answer(400, "InvalidParameter.CANARY2", message), secrets=['CANARY"1', "CANARY2", ""])
+    assert "CANARY" not in str(error) + str(error.code)
+
+
+@pytest.mark.parametrize("code", ["SignatureDoesNotMatch", "IncompleteSignature", "InvalidDegist"])
+def test_signature_message_is_withheld(code):
+    """A complaint about the signature may echo signed headers, and is not quoted."""
+    assert "CANARY" not in str(judge(answer(400, code, "server string to sign is CANARY")))
+
+
+def test_long_message():
+    """A message is one line of bounded length."""
+    text = scrub("a\r\nb\t\x1b[31m" + "x" * 10_000, ["a"])
+    assert text.startswith("a b [31mx")
+    assert len(text) < 600
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"Code": "C", "Message": "m", "RequestId": "r"},
+        {"code": "C", "message": "m", "requestId": "r"},
+    ],
+)
+def test_keys_in_either_case(body):
+    """Members are read with capital and with small first letters."""
+    got = read_json(Response(400, {}, json.dumps(body).encode()))
+    assert (got.code, got.message, got.request_id) == ("C", "m", "r")
+
+
+XML = b'<Error xmlns="http://mns.aliyuncs.com/doc/v1/"><Code>C</Code><Message>m</Message><RequestId>r</RequestId></Error>'
+
+
+@pytest.mark.parametrize("read", [read_json, read_xml])
+def test_xml_error(read):
+    """An error in XML is understood by either reader."""
+    got = read(Response(400, {}, XML))
+    assert (got.code, got.message, got.request_id) == ("C", "m", "r")
+
+
+@pytest.mark.parametrize("read", [read_json, read_xml])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html><body>502</body></html>",
+        b"<!DOCTYPE html><title>x</title>",
+        b"[1]",
+        b"null",
+        b"{",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b"<a>" * 1000,
+    ],
+)
+def test_other_bodies(read, body):
+    """A body that is no error of a service has no code, and its request id comes from the headers."""
+    got = read(Response(502, {"x-acs-request-id": "h"}, body))
+    assert (got.code, got.message, got.request_id, got.is_success) == (None, "", "h", False)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"x-acs-retry-after": "1500"}, 1.5),
+        ({"retry-after": "2"}, 2.0),
+        ({"x-acs-retry-after": "500", "retry-after": "9"}, 0.5),
+        ({"x-acs-retry-after": "0"}, None),
+        ({"x-acs-retry-after": "-5"}, None),
+        ({"x-acs-retry-after": "nan"}, None),
+        ({"x-acs-retry-after": "inf"}, None),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
+        ({"x-acs-retry-after": "999999999999"}, 3600.0),
+        ({}, None),
+    ],
+)
+def test_retry_after(headers, seconds):
+    """The vendor's header counts in milliseconds, the standard one in seconds; nonsense is no wait."""
+    assert read_json(Response(429, headers, b"")).retry_after == seconds
+
+
+@pytest.mark.parametrize("code", ["", None, "SUCCESS", "Success", "success", 200, " OK "])
+def test_success_codes(code):
+    """An absent, empty or null code and the words for success mean success."""
+    assert read_json(Response(200, {}, json.dumps({"Code": code}).encode())).code is None
+
+
+@given(st.integers(200, 599), st.binary(max_size=200))
+def test_any_answer(status, body):
+    """Any bytes at all are read without an exception and classified."""
+    for read in (read_json, read_xml):
+        assert isinstance(judge(read(Response(status, {}, body))), CallError)
+
+
+def test_an_unknown_caller_is_the_operators_fault():
+    """No change of a request can fix that the service does not know who calls it."""
+    body = {"RequestId": "R", "Code": "INVALID_INPUT_PARAMS", "Message": "Missing 'user_id' in request."}
+    answer = read_json(Response(200, {}, json.dumps(body).encode()))
+    assert type(error_of(answer, service="s", operation="o", creates=True)) is Denied
+    missing = replace(answer, code="INVALID_USER_OR_EXP")
+    assert type(error_of(missing, service="s", operation="o", names_resource=True)) is Denied
+
+
+def test_a_denial_says_which_permission_is_missing():
+    """AccessDeniedDetail reaches the error, without secrets and nothing but scalar members."""
+    body = {
+        "RequestId": "R",
+        "Code": "Forbidden.RAM",
+        "Message": "no",
+        "AccessDeniedDetail": {
+            "AuthAction": "paiautoml:CreateHpoExperiment",
+            "PolicyType": "canary",
+            "x": {},
+        },
+    }
+    answer = read_json(Response(403, {}, json.dumps(body).encode()))
+    found = error_of(answer, service="s", operation="o", secrets=["canary"])
+    assert found.access_denied_detail == (
+        ("AuthAction", "paiautoml:CreateHpoExperiment"),
+        ("PolicyType", "***"),
+    )

@@ -1,0 +1,132 @@
+"""Trials are read in every form that the documentation shows, and from all pages."""
+
+import json
+
+import pytest
+
+from hpoq.cloud.answers import Answer
+from hpoq.cloud.experiments import Unreadable
+from hpoq.cloud.trials import Trial, TrialPage, read_all_trials, read_trial_page
+
+
+def answer(document):
+    return Answer(200, None, "", "r", None, document, is_json=True)
+
+
+def page(*rows, **members):
+    return read_trial_page(answer({"Trials": list(rows), **members}))
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [
+        ("0.93", 0.93),
+        ('{"default": 0.93, "loss": 2}', 0.93),
+        ({"default": "0.93"}, 0.93),
+        (0.93, 0.93),
+        (1, 1.0),
+        ("1e3", 1000.0),
+        (None, None),
+        ("", None),
+        ("good", None),
+        (True, None),
+        ("NaN", None),
+        ("Infinity", None),
+        ("1" + "0" * 400, None),
+        ({"loss": 1}, None),
+        ([1], None),
+    ],
+)
+def test_a_final_metric(metric, expected):
+    """A number, its text, or an object with it; anything else, and what is not finite, is no metric."""
+    (trial,) = page({"TrialId": "t", "FinalMetric": metric}).trials
+    assert trial.metric == expected
+
+
+def test_a_row():
+    """All members are read, with the initial letters in either case."""
+    row = {"TrialId": "t", "Status": "SUCCEEDED", "Hyperparam": '{"${x}": 1}', "FinalMetric": "2"}
+    lower = {name[0].lower() + name[1:]: value for name, value in row.items()}
+    expected = Trial("t", "SUCCEEDED", 2.0, {"${x}": 1})
+    assert page(row).trials == page(lower).trials == (expected,)
+    assert page({"TrialId": "t"}).trials == (Trial("t", "UNKNOWN", None, None),)
+    assert page({"TrialId": "t", "Hyperparam": "not JSON"}).trials[0].hyperparameters is None
+
+
+@pytest.mark.parametrize("document", [{}, {"Trials": {}}, {"Trials": [1]}, {"Trials": [{"Status": "x"}]}])
+def test_another_form_is_unreadable(document):
+    """An answer that is no list of trials proves nothing."""
+    with pytest.raises(Unreadable):
+        read_trial_page(answer(document))
+
+
+def test_no_trials_at_all():
+    """A count of zero may come without a list."""
+    assert read_trial_page(answer({"TotalCount": 0})) == TrialPage(0, ())
+
+
+def trials(count):
+    return [Trial(f"t{number}", "SUCCEEDED", float(number), None) for number in range(count)]
+
+
+def paged(rows, size, *, total="all", beyond="empty", most=None):
+    """Return a reader of pages, and the numbers that it was asked for."""
+    asked = []
+    size = min(size, most or size)
+
+    def read(number):
+        asked.append(number)
+        first = (number - 1) * size
+        if first >= len(rows) and beyond == "last":
+            first = (len(rows) - 1) // size * size
+        found = tuple(rows[first : first + size])
+        count = {"all": len(rows), "page": len(found), None: None}[total]
+        return TrialPage(count, found)
+
+    return read, asked
+
+
+@pytest.mark.parametrize("total", ["all", "page", None])
+@pytest.mark.parametrize("beyond", ["empty", "last"])
+@pytest.mark.parametrize("most", [None, 3])
+@pytest.mark.parametrize("count", [0, 1, 9, 10, 11, 25])
+@pytest.mark.parametrize("expected", [True, False])
+def test_every_trial_is_read(count, total, beyond, most, expected):
+    """Whatever a total counts, a page beyond the end shows, or a page holds at most: each trial is read."""
+    rows = trials(count)
+    read, asked = paged(rows, 10, total=total, beyond=beyond, most=most)
+    listing = read_all_trials(read, 10, count if expected else None)
+    assert list(listing.by_id.values()) == rows
+    assert listing.is_complete
+    assert len(asked) <= count // (most or 10) + 2
+
+
+def test_a_short_listing_costs_one_call():
+    """If the counts agree with a short first page, no other page is read."""
+    read, asked = paged(trials(4), 10)
+    read_all_trials(read, 10, 4)
+    assert asked == [1]
+
+
+def test_missing_trials_are_noticed():
+    """A listing with fewer trials than the experiment states is not complete."""
+    read, _ = paged(trials(4), 10)
+    assert not read_all_trials(read, 10, 5).is_complete
+
+
+def test_a_listing_that_never_ends_is_cut():
+    """A service that invents trials does not keep an instance busy for ever."""
+    listing = read_all_trials(lambda n: TrialPage(None, (Trial(json.dumps(n), "x", None, None),)), 1)
+    assert len(listing.by_id) == 1000
+
+
+def test_a_listing_is_cut_when_time_is_up():
+    """What is listed by then is returned, and is not taken for complete."""
+    pages = []
+
+    def read(number):
+        pages.append(number)
+        return TrialPage(None, (Trial(str(number), "x", None, None),))
+
+    listing = read_all_trials(read, 1, has_time=lambda: len(pages) < 3)
+    assert (pages, [*listing.by_id], listing.is_complete) == ([1, 2, 3], ["1", "2", "3"], False)

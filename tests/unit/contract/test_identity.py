@@ -1,0 +1,58 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fcruntime.triggers import CLOUDEVENT as EVENT_KIND
+from hpoq.contract.identity import CLOUDEVENT, canonical, derive_event_id, derive_key, derive_message_key
+
+# A change of any of these values would make every message in flight a second time.
+GOLDEN = {
+    ("smq", "0FFF111D2A6B444B7FE46AE2xxxxxxxx"): "f6b806d9-3030-5490-be5e-d44e60cb3515",
+    ("smq", "5F290C926D472878-2-14D9529A8FA-200000001"): "381fbf4a-6770-54c6-b664-ce00de3dfe35",
+    ("producer", "order-42"): "92125e0f-db7b-5354-8975-829764585bb1",
+    ("producer", "测试 é"): "642d2ef8-725f-57d5-aee7-83645ce961a1",
+    ("kafka", "topic:3:17"): "37b9dc6d-b450-5ae2-8269-48b8eee0855f",
+    ("cloudevent", '{"id":"1","source":"s"}'): "4315ec82-4005-5786-9953-90cec794840d",
+    ("producer", "order-42", "team-a"): "70dde799-ec44-5431-bb06-530260bc9381",
+}
+GOLDEN_EVENTS = {
+    "created": "d1224c4b-653b-550e-ac29-6536c6f901fe",
+    "rejected": "40eda29c-ca4c-557e-bbc8-241db0f0f0b2",
+    "failed": "97a573b7-1ab1-58bb-ac26-87ca3d90db16",
+}
+
+
+def test_golden_keys():
+    """The key for a given identity never changes."""
+    assert {parts: derive_key(*parts) for parts in GOLDEN} == GOLDEN
+
+
+def test_golden_event_ids():
+    """The event id for a given key and type never changes."""
+    key = derive_key("producer", "order-42")
+    assert {type_class: derive_event_id(key, type_class) for type_class in GOLDEN_EVENTS} == GOLDEN_EVENTS
+
+
+@given(st.lists(st.tuples(st.text(), st.text(), st.text()), unique=True, min_size=2, max_size=2))
+def test_canonical_form_is_injective(parts):
+    """Different kinds, ids and namespaces always have different canonical texts."""
+    assert canonical(*parts[0]) != canonical(*parts[1])
+
+
+def test_a_namespace_separates_every_kind_of_key():
+    """Two users of one table have different keys for the same id of any kind."""
+    for kind, identity in [("producer", "k"), ("smq", "M1"), ("conflict", "k"), ("digest", "d")]:
+        assert derive_key(kind, identity, "a") != derive_key(kind, identity, "b")
+        assert derive_key(kind, identity, "") == derive_key(kind, identity)
+    assert derive_message_key(None, "M1", "a") == derive_key("smq", "M1", "a")
+    assert derive_message_key("k", "M1", "a") == derive_key("producer", "k", "a")
+
+
+def test_keys_are_compared_as_written():
+    """A key in another normal form, or with a blank at its end, is a different key."""
+    assert derive_key("producer", "\u00e9") != derive_key("producer", "e\u0301")
+    assert derive_key("producer", "k") != derive_key("producer", "k ")
+
+
+def test_both_packages_name_cloudevents_alike():
+    """fcruntime and hpoq use the same kind for the identity of a CloudEvent."""
+    assert CLOUDEVENT == EVENT_KIND

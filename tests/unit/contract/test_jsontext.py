@@ -1,0 +1,237 @@
+import json
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from hpoq.contract.jsontext import JsonError, loads
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+)
+
+
+def rule_of(data):
+    with pytest.raises(JsonError) as caught:
+        loads(data)
+    return caught.value.rule
+
+
+@given(JSON, st.booleans())
+def test_reads_what_json_writes(value, ascii_only):
+    """Every JSON value is read back as it was written, with or without escapes."""
+    assert loads(json.dumps(value, ensure_ascii=ascii_only).encode()) == value
+
+
+@pytest.mark.parametrize(
+    ("data", "rule"),
+    [
+        (b"\xff", "json.encoding"),
+        (b"\xed\xa0\x80", "json.encoding"),
+        (b"", "json.syntax"),
+        (b"{'a': 1}", "json.syntax"),
+        (b"[1,]", "json.syntax"),
+        (b"[1] [2]", "json.syntax"),
+        (b'{"a": 1, "\\u0061": 2}', "json.duplicate-key"),
+        (b"NaN", "json.non-finite"),
+        (b"[-Infinity]", "json.non-finite"),
+        (b"1e400", "json.non-finite"),
+        (b"[-1e999]", "json.non-finite"),
+        (b"9" * 401, "json.number"),
+        (b"0." + b"1" * 500, "json.number"),
+        (b"[" * 65 + b"]" * 65, "json.depth"),
+        (b"[" * 100_000, "json.depth"),
+        (b'"\\udfff"', "json.surrogate"),
+        (b'{"\\ud800": 1}', "json.surrogate"),
+    ],
+)
+def test_each_way_to_be_ambiguous_has_its_rule(data, rule):
+    """A text that parsers read differently, or not at all, breaks a named rule."""
+    assert rule_of(data) == rule
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xef\xbb\xbf[]",
+        b"[" * 64 + b"]" * 64,
+        b'"[[[[' + b"[" * 100 + b'"',
+        b'"\\ud83d\\ude00"',
+        b"9" * 400,
+        b'"\\\\"',
+        b'["\\"[", "\\\\"]',
+    ],
+)
+def test_near_misses_are_read(data):
+    """A byte order mark, 64 levels, brackets in a string, paired surrogates and long numbers are valid."""
+    loads(data)
+
+
+@given(st.binary(max_size=100))
+@example(b"0\x0b")
+@example(b"{} \xc2\xa0")
+def test_nothing_else_is_raised(data):
+    """Any bytes either have a value or raise a JsonError."""
+    try:
+        loads(data)
+    except JsonError as exc:
+        assert exc.rule.startswith("json.")
+
+
+@pytest.mark.parametrize(
+    ("text", "pointer"),
+    [
+        ('{"a": 1, "a": 2}', "/a"),
+        ('[0, {"x": {"a~/b": 1, "c": 2, "a~/b": 3}}]', "/1/x/a~0~1b"),
+        ('{"a": {"x": 1, "x": 2}, "a": {}}', "/a"),
+        ('{"": 1, "": 2}', "/"),
+    ],
+)
+def test_a_duplicate_is_placed(text, pointer):
+    """The error for a repeated member has its name and JSON pointer, also inside a value that is itself repeated."""
+    with pytest.raises(JsonError) as caught:
+        loads(text)
+    assert caught.value.pointer == pointer
+    assert "/" + caught.value.name.replace("~", "~0").replace("/", "~1") == "/" + pointer.rpartition("/")[2]
+
+
+def test_depth_is_refused_even_where_more_is_asked_for():
+    """A nesting that is too deep for the interpreter raises a JsonError, even if the caller allows more levels."""
+    assert loads("[" * 100 + "]" * 100, max_depth=100)
+    with pytest.raises(JsonError) as caught:
+        loads("[" * 200_000 + "]" * 200_000, max_depth=10**6)
+    assert caught.value.rule == "json.depth"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "not JSON: the text is empty"),
+        (b" \n", "not JSON: the text is empty"),
+        (b'["a', "not JSON at line 1, column 2: the string that begins here is not closed"),
+        (b"[\n1 2]", "not JSON at line 2, column 3: a comma is missing before this"),
+        (b'{"a": 1', "not JSON at line 1, column 8: the text ends here, before the last } or ]"),
+        (b'{"a": 1}}', "not JSON at line 1, column 9: one } too many"),
+        (
+            b'{"a": 1}\n{}',
+            "not JSON at line 2, column 1: a second document begins here, where only one is allowed",
+        ),
+        (b'{"a": 1} b', "not JSON at line 1, column 10: the document has ended before this"),
+        (b'{"a": 1} // b', "not JSON at line 1, column 10: JSON has no comments; remove this one"),
+        (b'{"a" = 1}', "not JSON at line 1, column 6: an equals sign; JSON needs a colon"),
+        (b'{"a" 1}', "not JSON at line 1, column 6: a colon is missing before this"),
+        (b'{"a": 1; "b": 2}', "not JSON at line 1, column 8: a semicolon; JSON needs a comma"),
+        (b"{a: 1}", "not JSON at line 1, column 2: a name must be in double quotes"),
+        (b'{"a": b}', "not JSON at line 1, column 7: a text must be in double quotes"),
+        (b"{`a`: 1}", "not JSON at line 1, column 2: a single quote; JSON needs double quotes"),
+        (b'{"a": TRUE}', "not JSON at line 1, column 7: JSON has true, false and null in small letters only"),
+        (b'{"a": .5}', "not JSON at line 1, column 7: a number must begin with a digit, as in 0.5"),
+        (b'{"a": +1}', "not JSON at line 1, column 7: a number must not begin with a plus sign"),
+        (b'{"a": 01}', "not JSON at line 1, column 8: a number must not begin with 0"),
+        (b'{"a": 5.}', "not JSON at line 1, column 8: a number must have a digit behind its point"),
+        (b'{"a": 1_0}', "not JSON at line 1, column 8: a number must not contain an underscore"),
+        (b'{"a": 0x1}', "not JSON at line 1, column 8: a number must be decimal"),
+        (b'{"a": 12h}', "not JSON at line 1, column 9: a unit behind a number; write the number alone"),
+        (b"{,}", "not JSON at line 1, column 2: a comma without an item"),
+        (b'{"a": ,}', "not JSON at line 1, column 7: a value is missing here"),
+        (
+            b'{"a\nb": 1}',
+            "not JSON at line 1, column 4: a string must end on its line; close it, or write \\n",
+        ),
+        (
+            b'{"a\x01b": 1}',
+            "not JSON at line 1, column 4: a control character in a string; close it, or write an escape",
+        ),
+        (
+            b'{"a\\d": 1}',
+            "not JSON at line 1, column 4: not an escape of JSON; write two backslashes for one",
+        ),
+        (b'{"\\u12": 1}', "not JSON at line 1, column 4: \\u needs four hexadecimal digits behind it"),
+        (
+            b"experiment:\n",
+            "not JSON at line 1, column 1: an object begins with {; YAML needs a file named .yaml",
+        ),
+        (b"<a/>", "not JSON at line 1, column 1: this looks like XML or HTML"),
+    ],
+)
+def test_a_syntax_error_has_its_place(data, message):
+    """The message of a syntax error contains what was expected, and its place."""
+    with pytest.raises(JsonError) as caught:
+        loads(data)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("data", "rule", "offset"),
+    [
+        (b'["1e999", NaN]', "json.non-finite", 10),
+        (b'["1e999", 1e999]', "json.non-finite", 10),
+        (b'[1, "a 1e999 ", -1e999]', "json.non-finite", 16),
+        (b"[1, " + b"7" * 500 + b"]", "json.number", 4),
+    ],
+)
+def test_a_refused_number_has_its_place(data, rule, offset):
+    """The number is found in the text, and not one like it in a string."""
+    with pytest.raises(JsonError) as caught:
+        loads(data)
+    assert (caught.value.rule, caught.value.offset) == (rule, offset)
+
+
+def test_the_line_of_a_wrong_encoding_is_named():
+    """A person finds the line sooner than the byte."""
+    with pytest.raises(JsonError) as caught:
+        loads(b'{\n"a": "\xe9"}')
+    assert str(caught.value) == "not UTF-8 at line 2 (byte 8); save it as UTF-8"
+
+
+def test_a_duplicate_is_placed_in_any_depth():
+    """A repeated member raises a JsonError at any depth."""
+    for depth in (100, 900, 5_000):
+        with pytest.raises(JsonError) as caught:
+            loads("[" * depth + '{"a": 1, "a": 2}' + "]" * depth, max_depth=10**6)
+        assert caught.value.rule in ("json.duplicate-key", "json.depth")
+
+
+def test_content_is_not_quoted():
+    """A message quotes only the repeated name, and at most 60 characters of it."""
+    for data in (b'{"canary": "canary}', b'["canary", canary]', b'"canary \\ud800"'):
+        with pytest.raises(JsonError) as caught:
+            loads(data)
+        assert "canary" not in str(caught.value)
+    with pytest.raises(JsonError, match=r"a{60}") as caught:
+        loads(b'{"%s": 1, "%s": 2}' % (b"a" * 500, b"a" * 500))
+    assert len(str(caught.value)) < 150
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "offset"),
+    [
+        ('{"a": 1,}', "a comma after the last item", 7),
+        ("[1 ,\n ]", "a comma after the last item", 3),
+        ('{"a": 1 // one\n}', "no comments", 8),
+        ('{ /* one */ "a": 1}', "no comments", 2),
+        ('# one\n{"a": 1}', "no comments", 0),
+        ("{'a': 1}", "a single quote", 1),
+        ('{"a": \u201cb\u201d}', "a typographic quote", 6),
+        ('{"a": None}', "JSON has null", 6),
+        ('{"a": True}', "JSON has true", 6),
+        ('{"a": False}', "JSON has false", 6),
+        ('{"NaN": [0, NaN]}', "NaN is not a JSON number", 12),
+        ('{"a": -Infinity}', "-Infinity is not a JSON number", 6),
+    ],
+)
+def test_a_slip_into_another_notation_is_named(text, what, offset):
+    """What comes from Python, JavaScript or a word processor is named as such, at its place."""
+    with pytest.raises(JsonError) as caught:
+        loads(text)
+    assert what in caught.value.message
+    assert caught.value.offset == offset
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16_is_recognised(encoding):
+    """Text as some editors and shells on Windows save it is named, with what to do."""
+    with pytest.raises(JsonError, match="the text is UTF-16; save it as UTF-8") as caught:
+        loads('{"a": 1}'.encode(encoding))
+    assert caught.value.rule == "json.encoding"

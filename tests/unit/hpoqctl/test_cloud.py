@@ -1,0 +1,24 @@
+"""The environment in which commands run the function against the local cloud."""
+
+import pytest
+
+import alilocal
+from hpoq.settings import Settings
+from hpoqctl.cloud import environment
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ({}, (2, 5)),
+        ({"HPOQ_WATCH_MIN_SECONDS": "10"}, (10, 1800)),
+        ({"HPOQ_WATCH_MAX_SECONDS": "90"}, (60, 90)),
+    ],
+)
+def test_results_are_looked_for_often(own, expected, monkeypatch):
+    """A person waits for the result, and looks are free; but the user's own settings stay valid together."""
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    with alilocal.LocalCloud() as cloud:
+        settings = Settings.from_environment(environment(cloud, cloud.endpoint, "sqlite:///:memory:"))
+    assert (settings.watch_min_seconds, settings.watch_max_seconds) == expected

@@ -1,0 +1,140 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from hpoq.contract.jsontext import pointer_to
+from hpoqctl.positions import find_json_spans, find_place, find_yaml_span, format_excerpt, mask_secrets
+from hpoqctl.yamltext import load_documents
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=20,
+)
+FORMS = st.fixed_dictionaries(
+    {"indent": st.sampled_from([None, 0, 1, 4, "\t"]), "ensure_ascii": st.booleans()}
+)
+
+
+def places(value, pointer=""):
+    """Yield every pointer into `value`, with the value there."""
+    yield pointer, value
+    for token, member in (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    ):
+        yield from places(member, pointer + pointer_to(token))
+
+
+@given(JSON, FORMS)
+def test_every_pointer_is_found(value, form):
+    """The text at the place of a pointer is the value at that pointer, however the document is written."""
+    text = json.dumps(value, **form)
+    wanted = dict(places(value))
+    spans = find_json_spans(text, wanted)
+    assert set(spans) == set(wanted)
+    for pointer, span in spans.items():
+        assert json.loads(text[span.start : span.end]) == wanted[pointer]
+        if span.key is not None:
+            name = json.loads(text[span.key[0] : span.key[1]])
+            assert pointer.rpartition("/")[2] == pointer_to(name)[1:]
+
+
+def test_a_pointer_that_leads_nowhere_is_left_out():
+    """A pointer to a missing member has no span; the objects and arrays on the way to it have theirs."""
+    assert set(find_json_spans('{"a": [1]}', ["/a/1", "/b", "/a/0/x"])) == {"", "/a", "/a/0"}
+
+
+def test_the_last_one_of_equal_names_counts():
+    """The span of a repeated name is that of the last member, which is the one that parsers keep."""
+    text = '{"a": 1, "a": 2}'
+    assert text[slice(*find_json_spans(text, ["/a"])["/a"].key)] == '"a"'
+    assert find_json_spans(text, ["/a"])["/a"].start == text.index("2")
+
+
+def test_all_spans_are_found_in_one_pass(count_calls):
+    """The text is read once, however many places are wanted."""
+
+    def work(count):
+        text = json.dumps({f"k{n}": [n] * 3 for n in range(count)})
+        return count_calls(lambda: find_json_spans(text, [f"/k{n}/0" for n in range(count)]))
+
+    assert work(2000) < 2.2 * work(1000)
+
+
+def test_a_pointer_into_yaml_leads_to_its_value():
+    """The span of a YAML member holds the text of its value, and its key the text of its name."""
+    text = "a:\n  - x: one\n    y: 'two'\n"
+    (document,) = load_documents(text)
+    span = find_yaml_span(document.root, "/a/0/y")
+    assert (text[span.start : span.end], text[slice(*span.key)]) == ("'two'", "y")
+    assert find_yaml_span(document.root, "/a/1") is None
+    assert find_yaml_span(document.root, "/a/0/y/z") is None
+
+
+def shown(text, what, number=1):
+    start = text.index(what)
+    return format_excerpt(text, find_place(text, start, start + len(what)), number=number)
+
+
+def test_a_line_and_its_caret():
+    """The excerpt is the line with its number, and a caret below the value."""
+    assert shown('{\n  "a": "b"\n}', '"b"', number=2) == ['2 |   "a": "b"', "  |        ^^^"]
+
+
+def test_columns_count_from_one():
+    """Lines and columns are counted from 1, as editors count them."""
+    place = find_place("ab\ncd", 4, 5)
+    assert (place.line, place.column) == (2, 2)
+
+
+@pytest.mark.parametrize("before", ["测试", "🙂🙂", "\t", "é", "\x00"])
+def test_wide_characters_keep_the_caret_in_place(before):
+    """The caret is below its character in the cells of a terminal."""
+    line, caret = shown(f'"{before}": "b"', '"b"')
+    assert cell_len(line[: line.index('"b"')]) == caret.index("^")
+
+
+LINES = st.text(st.characters(exclude_characters="\n\r", exclude_categories=("Cs",)), max_size=400)
+
+
+@given(LINES, st.integers(0, 400))
+def test_long_lines_are_cut_around_the_caret(line, at):
+    """The excerpt of a line of any length is short and contains the caret."""
+    at = min(at, max(0, len(line) - 1))
+    text, caret = format_excerpt(line, find_place(line, at, at + 1), number=7)
+    assert len(text) <= 4 + 102
+    assert "^" in caret
+    assert cell_len(caret) <= 4 + 2 * 102
+
+
+def test_a_value_of_several_lines_is_marked_on_the_first():
+    """The caret of a value of several lines is on the first one."""
+    assert shown("[1,\n2]", "[1,\n2]") == ["1 | [1,", "  | ^^^"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"accessKeySecret": "canary"}',
+        '{"accessKeySecret":\n  "can\\"canary"}',
+        '{"access_key": "canary',
+        "access_id: canary",
+        "access_id: 'canary'",
+        '{"url": "https://h/?access_token=canary"}',
+        '{"x": {"password": "canary", "y": 1}}',
+    ],
+)
+def test_credentials_are_masked(text):
+    """The value of a member with the name of a credential is masked, and the text keeps its length."""
+    hidden = mask_secrets(text)
+    assert "canary" not in hidden
+    assert len(hidden) == len(text)
+
+
+def test_text_without_credentials_stays_as_it_is():
+    """Members without credentials are shown unchanged."""
+    text = '{"Name": "my secret project", "endpoint": "http://h"}'
+    assert mask_secrets(text) == text

@@ -1,0 +1,337 @@
+"""What `hpoq redrive` does with dead letters while time passes, over the local cloud on a clock of the test's."""
+
+import base64
+import json
+import random
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+import alilocal
+from hpoq.cloud.signing import Credentials
+from hpoq.cloud.smq import Smq
+from hpoq.cloud.transport import Transport
+from hpoq.contract.identity import derive_key
+from hpoq.processing.envelope import Envelope, seal, unseal
+from hpoq.testing import FakeClock, smq_event, smq_stream_event
+from hpoqctl.redrive import Plan, Redriver
+
+REQUEST = json.dumps({"experiment": {"Name": "x"}})
+DEAD, QUEUE = "dead", "requests"
+PLAN = Plan(source=DEAD, queue=QUEUE)
+
+
+@dataclass
+class World:
+    """A cloud with a queue and a dead-letter queue. Every call takes `call_seconds`, half of it on its way."""
+
+    visibility: int = 30
+    call_seconds: float = 0.0
+    clock: FakeClock = field(default_factory=FakeClock)
+    calls: list[str] = field(default_factory=list)
+
+    def __post_init__(self):
+        self.cloud = alilocal.LocalCloud(clock=self.clock, seed=1)
+        self.dead = self.cloud.queues.create(DEAD, visibility_timeout=self.visibility)
+        self.queue = self.cloud.queues.create(QUEUE)
+        self.session = self.cloud.session()
+        send = self.session.send
+
+        def slow_send(request, **options):
+            self.clock.advance(self.call_seconds / 2)
+            self.calls.append(request.method)
+            answer = send(request, **options)
+            self.clock.advance(self.call_seconds / 2)
+            return answer
+
+        self.session.send = slow_send
+
+    def add(self, *numbers):
+        for number in numbers:
+            self.dead.send(smq_event(f"M{number}", REQUEST).decode())
+
+    def redriver(self, **options):
+        credentials = Credentials(self.cloud.access_key_id, self.cloud.access_key_secret)
+        smq = Smq(Transport(self.session, self.clock), self.cloud.endpoint, lambda: credentials)
+        return Redriver(smq, self.clock, replace(PLAN, **options))
+
+    def redrive(self, **options):
+        return self.redriver(**options).run()
+
+    @property
+    def sent(self):
+        """The envelopes in the queue."""
+        return [unseal(base64.b64decode(message.body)) for message in self.queue.messages]
+
+    @property
+    def sent_ids(self):
+        return sorted(envelope.message_id for envelope in self.sent)
+
+    @property
+    def states(self):
+        return sorted(self.dead.states().values())
+
+
+def ids(*numbers):
+    return sorted(f"M{number}" for number in numbers)
+
+
+@pytest.mark.parametrize("visibility", [1, 2, 5, 30])
+@pytest.mark.parametrize("rate", [0.01, 0.2, 1, 3, 100])
+def test_a_run_longer_than_the_visibility_moves_each_dead_letter_once(visibility, rate):
+    """However slow the rate is, no dead letter is lost, moved twice, or reported as an error."""
+    world = World(visibility)
+    world.add(*range(40))
+    report = world.redrive(pause=1 / rate)
+    assert (report.error, report.left, report.invisible) == (None, [], 0)
+    assert world.sent_ids == ids(*range(40))
+    assert len(report.moved) == 40
+    assert world.dead.messages == []
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.4, 0.9, 1.3])
+def test_slow_calls_do_not_move_a_dead_letter_twice(seconds):
+    """Visibility that ends between two calls costs a renewal or a repeat, never a second message."""
+    world = World(visibility=2, call_seconds=seconds)
+    world.add(*range(20))
+    report = world.redrive()
+    assert report.error is None
+    assert len(world.sent_ids) == len(set(world.sent_ids)) == len(report.moved)
+    moved = {row["messageId"] for row in report.moved}
+    left = {row["messageId"] for row in report.left}
+    assert moved == set(world.sent_ids)
+    assert left == set(ids(*range(20))) - moved
+    assert all("visibility" in row["reason"] for row in report.left)
+
+
+@pytest.mark.parametrize("seconds", [3, 10])
+def test_a_visibility_shorter_than_a_call_is_reported(seconds):
+    """Nothing can be moved safely then; the run ends and says why."""
+    world = World(visibility=2, call_seconds=seconds)
+    world.add(*range(20))
+    report = world.redrive()
+    assert (report.error, report.moved, world.sent_ids, report.is_success) == (None, [], [], False)
+    assert "visibility time-out of 2 s" in report.left[0]["reason"]
+    assert len(world.dead.messages) == 20
+
+
+def test_a_dead_letter_whose_receipt_is_lost_before_its_message_is_sent_is_not_sent():
+    """Another receiver may hold it by then; it is moved if it comes again."""
+    world = World(visibility=4)
+    world.add(1, 2)
+    redriver = world.redriver()
+    renew = redriver._renew
+
+    def stand_still_once(held):
+        redriver._renew = renew
+        world.clock.advance(10)
+        return renew(held)
+
+    redriver._renew = stand_still_once
+    report = redriver.run()
+    assert (report.error, report.left) == (None, [])
+    assert world.sent_ids == ids(1, 2)
+    assert world.dead.messages == []
+
+
+def test_a_dead_letter_that_comes_again_after_its_message_was_sent_is_only_deleted():
+    """A receipt that is lost between sending and deleting is no error; the message is not sent again."""
+    world = World(visibility=4)
+    world.add(1, 2)
+    redriver = world.redriver()
+    delete = redriver._delete
+
+    def stand_still_once(held):
+        redriver._delete = delete
+        world.clock.advance(10)
+        delete(held)
+        assert report.may_come_again == {held.message_id}
+
+    redriver._delete, report = stand_still_once, redriver.report
+    assert redriver.run() is report
+    assert (report.error, report.may_come_again) == (None, set())
+    assert world.sent_ids == ids(1, 2)
+    assert world.dead.messages == []
+
+
+def test_a_receipt_that_stays_lost_is_reported():
+    """What was sent and could not be deleted in the end may be moved again by the next run."""
+    world = World(visibility=4)
+    world.add(1)
+    redriver = world.redriver(limit=1)
+    delete = redriver._delete
+    redriver._delete = lambda held: (world.clock.advance(10), delete(held))
+    report = redriver.run()
+    assert (report.error, len(report.moved), len(report.may_come_again)) == (None, 1, 1)
+    assert report.as_json()["mayComeAgain"] == sorted(report.may_come_again)
+
+
+@pytest.mark.parametrize("code", ["MessageNotExist", "ReceiptHandleError"])
+def test_either_answer_to_a_lost_receipt_is_understood(code):
+    """The documentation names both."""
+    world = World(visibility=1, call_seconds=0.9)
+    world.cloud.behaviour.expired_receipt = code
+    world.add(*range(5))
+    report = world.redrive()
+    assert report.error is None
+    assert len(world.sent_ids) == len(set(world.sent_ids))
+
+
+def test_a_queue_that_is_deleted_meanwhile_is_an_error():
+    """Only a lost receipt is tolerated, not everything that is not found."""
+    world = World()
+    world.add(1)
+    redriver = world.redriver(limit=1)
+    delete = redriver._delete
+    redriver._delete = lambda held: (world.cloud.queues.delete(DEAD), delete(held))
+    report = redriver.run()
+    assert report.error is not None
+    assert report.error.code == "QueueNotExist"
+    assert report.invisible is None
+
+
+def test_a_limit_hides_no_other_dead_letter():
+    """Only as many are received as may be moved."""
+    world = World(visibility=900)
+    world.add(*range(16))
+    assert len(world.redrive(limit=1).moved) == 1
+    assert world.states == ["active"] * 15
+    assert max(message.dequeue_count for message in world.dead.messages) == 0
+
+
+def test_a_limit_counts_dead_letters():
+    """A dead letter with many messages is one dead letter."""
+    world = World()
+    for first in (1, 3, 5):
+        bodies = {f"M{first}": REQUEST, f"M{first + 1}": REQUEST}
+        world.dead.send(smq_stream_event(bodies).decode())
+    assert len(world.redrive(limit=2).moved) == 4
+    assert len(world.dead.messages) == 1
+
+
+@pytest.mark.parametrize("options", [{"pattern": "M7"}, {"is_dry_run": True}, {"pattern": "M7", "limit": 1}])
+def test_what_is_not_moved_is_visible_when_the_run_ends(options):
+    """Dead letters that are only looked at are given back, and not counted as invisible."""
+    world = World(visibility=900)
+    world.add(*range(40))
+    report = world.redrive(**options)
+    assert set(world.states) == {"active"}
+    assert report.invisible == 0
+
+
+@pytest.mark.parametrize("broken", [KeyboardInterrupt, ValueError])
+def test_a_run_that_is_broken_off_gives_back_what_it_holds(broken):
+    """Ctrl-C hides no dead letter."""
+    world = World(visibility=900)
+    world.add(*range(16))
+    redriver = world.redriver()
+
+    def stop(held, sealed):
+        raise broken
+
+    redriver._move = stop
+    with pytest.raises(broken):
+        redriver.run()
+    world.clock.advance(1)
+    assert set(world.states) == {"active"}
+
+
+def test_a_message_that_cannot_be_sent_stays_in_the_dead_letter_queue():
+    """A dead letter is deleted only after its message was sent."""
+    world = World()
+    world.add(1)
+    world.cloud.faults.add(service="smq", operation="SendMessage", kind="refuse", when="before", times=None)
+    report = world.redrive()
+    assert report.error is not None
+    assert (report.moved, world.sent_ids, len(world.dead.messages)) == ([], [], 1)
+    assert set(world.states) == {"active"}
+
+
+def test_one_that_a_filter_passes_over_hides_none_behind_it():
+    """Dead letters that a filter passes over stay hidden until the end, however short the visibility is."""
+    world = World(visibility=1, call_seconds=0.1)
+    world.add(*range(200), 777)
+    report = world.redrive(pattern="M777")
+    assert [row["messageId"] for row in report.moved] == ["M777"]
+    assert len(report.left) == 200
+    assert set(world.states) == {"active"}
+
+
+def test_what_another_receiver_holds_is_counted():
+    """An operator must know that there are dead letters that this run did not see."""
+    world = World(visibility=60)
+    world.add(1, 2, 3, 4)
+    world.dead.receive(3)
+    report = world.redrive()
+    assert (len(report.moved), report.invisible) == (1, 3)
+    assert report.as_json()["invisible"] == 3
+
+
+def test_a_redriven_message_says_so():
+    """The envelope is marked as redriven; its sequence number is the dead letter's."""
+    world = World()
+    world.add(1)
+    key = derive_key("smq", "M2")
+    world.dead.send(base64.b64encode(seal(Envelope("smq", "M2", key, b"\xff\xfe", sequence=5))))
+    world.redrive()
+    told = {one.message_id: (one.sequence, one.redriven, one.body) for one in world.sent}
+    assert told == {"M1": (0, True, REQUEST.encode()), "M2": (5, True, b"\xff\xfe")}
+
+
+def test_a_dead_letter_is_known_by_the_id_that_its_message_had():
+    """A queue's dead-letter policy gives the message a new id; the key is the original's."""
+    world = World(visibility=1)
+    message_id = world.queue.send(REQUEST)
+    world.queue.dead_letter(DEAD, max_receive_count=1)
+    world.queue.receive(1)
+    world.clock.advance(60)
+    smq = world.redriver()._smq
+    assert smq.receive_messages(QUEUE) == ()
+    (dead,) = world.dead.messages
+    assert dead.message_id != message_id
+    world.redrive()
+    (envelope,) = world.sent
+    assert (envelope.message_id, envelope.key) == (message_id, derive_key("smq", message_id))
+
+
+def test_a_dead_letter_with_one_unreadable_item_stays_whole():
+    """No message of it is sent: its deletion would take the unreadable one with it."""
+    world = World()
+    event = json.loads(smq_stream_event({"M1": REQUEST, "M2": REQUEST}))
+    del event[1]["data"]["messageBody"]
+    world.dead.send(json.dumps(event))
+    report = world.redrive()
+    assert (report.moved, world.sent_ids, len(world.dead.messages)) == ([], [], 1)
+    assert "key" in report.left[0]["reason"]
+
+
+def test_messages_of_a_namespace_keep_their_keys():
+    """Keys are derived in the function's namespace, for a producer's own key too."""
+    world = World()
+    world.add(1)
+    world.dead.send(json.dumps({**json.loads(REQUEST), "idempotencyKey": "k"}))
+    report = world.redrive(namespace="team-a")
+    expected = {derive_key("smq", "M1", "team-a"), derive_key("producer", "k", "team-a")}
+    assert {row["key"] for row in report.moved} == expected
+    assert len(world.queue.messages) == 2
+
+
+def test_messages_of_a_pinned_source_keep_their_keys():
+    """A failed call is read under the source that the function is set to."""
+    world = World()
+    world.dead.send(json.dumps({"requestContext": {"requestId": "r-1"}, "requestPayload": REQUEST}))
+    report = world.redrive(trigger="smq-topic")
+    assert [row["key"] for row in report.moved] == [derive_key("smq-topic", "r-1")]
+
+
+def test_a_large_typical_message_is_moved_and_an_incompressible_one_stays():
+    """What does not fit in its envelope is left where it is, with the reason."""
+    world = World()
+    large = json.dumps({"experiment": {"Name": "x"}, "text": "typical " * 8000})[:65_000]
+    incompressible = base64.b64encode(random.Random(1).randbytes(48_000)).decode()
+    world.dead.send(seal(Envelope("smq", "M1", derive_key("smq", "M1"), large.encode())))
+    world.dead.send(smq_event("M2", incompressible[:64_000]).decode())
+    report = world.redrive()
+    assert [row["messageId"] for row in report.moved] == ["M1"]
+    assert [row["messageId"] for row in report.left] == ["M2"]
+    assert "too large" in report.left[0]["reason"]

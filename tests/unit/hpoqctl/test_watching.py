@@ -1,0 +1,101 @@
+"""What `hpoq status` says about an experiment that is followed."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from hpoq.contract.identity import WATCH, derive_key
+from hpoq.processing import lifecycle
+from hpoq.processing.lifecycle import Delivery, Terms
+from hpoq.processing.watchorder import WatchOrder, encode_order, identify_watch
+from hpoq.testing import MemoryStore
+from hpoqctl.watching import find_watching
+
+TERMS = Terms(90, 10, 15, 30 * 86_400, 10)
+KEY = derive_key("producer", "k")
+ORDER = WatchOrder(KEY, "s1", 1000.0)
+WATCH_KEY = derive_key(WATCH, identify_watch(KEY, "s1"), "n")
+CLAIM = lifecycle.claim(Delivery(KEY, "f", "m", "b"), "owner", 990.0, TERMS)
+DONE = replace(
+    lifecycle.complete(CLAIM, "s1", json.dumps({"id": "e"}), 1000.0, TERMS), watch_order=encode_order(ORDER)
+)
+
+
+def look(at, number=1, **order):
+    """Return the record after a look at the experiment."""
+    claimed = lifecycle.claim(Delivery(WATCH_KEY, "f", "m", "b"), "owner", at, TERMS)
+    released = lifecycle.release(claimed, None, at, counts=True)
+    return replace(released, attempts=number, watch_order=encode_order(replace(ORDER, **order)))
+
+
+def ended(published):
+    """Return the record of an experiment that has ended."""
+    event = json.dumps({"id": "f", "data": {"status": "FINISHED"}})
+    record = lifecycle.complete(look(2000.0), "s1", event, 2000.0, TERMS)
+    return lifecycle.published(record, 2001.0) if published else record
+
+
+def explain(watched, now, record=DONE):
+    """Return the sentences and the JSON for the record of the watch messages, or None."""
+    store = MemoryStore()
+    if watched is not None:
+        store.insert(watched)
+    watching = find_watching(store, record, now, "n")
+    if watching is None:
+        return None
+    return " ".join(watching.lines()), watching.as_json()
+
+
+def test_before_the_first_look():
+    """Nothing has been seen yet, and nothing is late."""
+    text, document = explain(None, 1030.0)
+    assert text == "Its experiment is followed. The first look at it is still to come."
+    assert (document["key"], document["looks"], document["lastLookAt"]) == (WATCH_KEY, 0, None)
+
+
+def test_between_two_looks():
+    """The number of looks, the last status and both times are shown."""
+    record = look(1060.0, 2, last_status="RUNNING", next_at=1120.0)
+    text, document = explain(record, 1100.0)
+    assert "2 looks, the last one at 1970-01-01 00:17:40 UTC with the status RUNNING" in text
+    assert "The next look is due at 1970-01-01 00:18:40 UTC." in text
+    assert "ago" not in text
+    shown = {name: document[name] for name in ("looks", "lastLookAt", "lastStatus", "nextLookAt", "result")}
+    assert shown == {
+        "looks": 2,
+        "lastLookAt": 1060.0,
+        "lastStatus": "RUNNING",
+        "nextLookAt": 1120.0,
+        "result": None,
+    }
+
+
+def test_during_a_look():
+    """While a delivery looks, its claim is not mistaken for the last look."""
+    claimed = lifecycle.claim(Delivery(WATCH_KEY, "f", "m", "b"), "owner", 1060.0, TERMS)
+    text, document = explain(replace(claimed, watch_order=encode_order(ORDER)), 1061.0)
+    assert "A delivery is looking at it." in text
+    assert document["lastLookAt"] is None
+
+
+def test_a_look_that_is_late():
+    """A look that is overdue by minutes is reported, with what to check."""
+    text, _ = explain(look(1060.0, next_at=1120.0), 1600.0)
+    assert "That was 480 s ago. Check that HPOQ_WATCH_QUEUE has a trigger." in text
+    assert f"hpoq redrive --dry-run --match {WATCH_KEY}" in text
+
+
+@pytest.mark.parametrize(("published", "words"), [(True, "was published"), (False, "is not published yet")])
+def test_after_the_end(published, words):
+    """The status of the end and the finished event replace what was said about looks."""
+    text, document = explain(ended(published), 3000.0)
+    assert text == f"Its experiment has ended with the status FINISHED; the finished event {words}."
+    assert document["result"] == {"id": "f", "data": {"status": "FINISHED"}}
+    assert (document["nextLookAt"], document["lastLookAt"]) == (None, None)
+
+
+@pytest.mark.parametrize("record", [None, CLAIM, replace(DONE, watch_order=None)])
+def test_an_experiment_that_is_not_followed(record):
+    """Without an experiment, or without HPOQ_WATCH_QUEUE at its creation, there is nothing to say."""
+    assert explain(None, 1030.0, record) is None

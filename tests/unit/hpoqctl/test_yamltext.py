@@ -1,0 +1,226 @@
+import json
+import re
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpoqctl.yamltext import YamlError, find_notations, load_documents
+
+
+def json_of(text):
+    """Generate JSON values whose strings come from the strategy `text`."""
+    return st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | text,
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4),
+        max_leaves=20,
+    )
+
+
+# Of line ends other than LF the library's own writer makes what its own reader folds, and JSON knows numbers that
+# YAML 1.1 does not, which it therefore writes without quotes.
+PLAIN = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), max_size=8).filter(
+    lambda text: not re.fullmatch(r"-?[0-9.]+([eE][+-]?[0-9]+)?", text)
+)
+
+
+def load(text):
+    (document,) = load_documents(text)
+    return document.value
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        (".1", "0.1"),
+        ("-.5", "-0.5"),
+        ("+.5", "0.5"),
+        ("1.", "1.0"),
+        ("+5", "5"),
+        ("0x10", "16"),
+        ("0b11", "3"),
+        ("0o17", "15"),
+        ("1_000", "1000"),
+        ("1:30", "90"),
+        ("010", "8"),
+        ("+1e5", "100000.0"),
+        (".5e1", "5.0"),
+        ("yes", "true"),
+        ("True", "true"),
+        ("OFF", "false"),
+        ("NULL", "null"),
+        (".inf", "a number that JSON does not have"),
+        (".NaN", "a number that JSON does not have"),
+    ],
+)
+def test_notations_of_yaml_are_named(text, meant):
+    """What is a number, a boolean or null in YAML, and a string in JSON, is read as a string and named."""
+    (document,) = load_documents(f"a: [1, {text}]")
+    assert document.value == {"a": [1, text]}
+    (found,) = find_notations(document.root)
+    assert (found.pointer, found.rule) == ("/a/1", "yaml.notation")
+    assert found.message.startswith(f"{text} is YAML's notation of {meant}, but is read as a string")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1",
+        "1.5",
+        "1e5",
+        "-0.1",
+        "true",
+        "null",
+        "~",
+        '"yes"',
+        "'.1'",
+        "cmd1",
+        "2020-01-01",
+        "1.2.3",
+        "y",
+        "=",
+    ],
+)
+def test_what_means_the_same_in_json_or_is_a_string_in_yaml_is_not_named(text):
+    """JSON's own notations, quoted texts, dates and words are what their writer means."""
+    (document,) = load_documents(f"a: [{text}]")
+    assert list(find_notations(document.root)) == []
+
+
+def test_an_alias_is_named_once():
+    """A value that an anchor repeats is named at its first place."""
+    (document,) = load_documents("a: &x [yes]\nb: *x\nc: {d: no}")
+    assert [found.pointer for found in find_notations(document.root)] == ["/a/0", "/c/d"]
+
+
+@given(json_of(st.text(max_size=8)))
+def test_json_is_yaml(value):
+    """A JSON text has the same value as YAML."""
+    text = json.dumps(value)
+    assert load(text) == value
+
+
+@given(json_of(PLAIN))
+def test_any_value_can_be_written(value):
+    """A value that a YAML library writes in block style is read back."""
+    text = yaml.safe_dump(value, allow_unicode=True, sort_keys=False)
+    found = load(text)
+    assert json.dumps(found, sort_keys=True) == json.dumps(value, sort_keys=True) or found == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no",
+        "on",
+        "Yes",
+        "2026-11-23",
+        "12:30:00",
+        "0x1F",
+        "0o17",
+        "017",
+        "1_000",
+        ".inf",
+        ".nan",
+        "True",
+        "NULL",
+        "+1",
+        "1.",
+    ],
+)
+def test_nothing_is_converted(text):
+    """A plain scalar that is not a number, a boolean or null in JSON is a string."""
+    assert load(f"value: {text}") == {"value": text}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("null", None), ("~", None), ("", None), ("true", True), ("-1.5e3", -1500.0), ("0", 0), ('"1"', "1")],
+)
+def test_plain_scalars(text, value):
+    """The words and numbers of JSON have their JSON values; in quotes they are strings."""
+    assert load(f"value: {text}") == {"value": value}
+
+
+@pytest.mark.parametrize(
+    ("text", "rule", "at"),
+    [
+        ("a: [1", "yaml.syntax", 5),
+        ("a: 1\na: 2", "json.duplicate-key", 5),
+        ("a: !!python/object:os.system x", "yaml.tag", 3),
+        ("a: !!set {x}", "yaml.tag", 3),
+        ("1: x", "yaml.key", 0),
+        ("? [a]\n: x", "yaml.key", 2),
+        ("a: " + "9" * 500, "json.number", 3),
+        ("[" * 100 + "]" * 100, "json.depth", 65),
+        ("[" * 5000 + "]" * 5000, "json.depth", 0),
+        ("a: \x01", "yaml.syntax", 3),
+        ("a: *nowhere", "yaml.syntax", 3),
+    ],
+)
+def test_errors(text, rule, at):
+    """YAML that JSON cannot express, or that is ambiguous, is an error with its place."""
+    with pytest.raises(YamlError) as caught:
+        list(load_documents(text))
+    assert (caught.value.rule, caught.value.offset) == (rule, at)
+
+
+def test_a_billion_laughs():
+    """Aliases may repeat a value up to the size that a body may have."""
+    assert load("a: &x [1, 2]\nb: *x") == {"a": [1, 2], "b": [1, 2]}
+    lines = ["a0: &a0 lol"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    with pytest.raises(YamlError) as caught:
+        list(load_documents("\n".join(lines)))
+    assert caught.value.rule == "body.too-large"
+
+
+def test_an_alias_to_itself():
+    """A document that contains itself is an error."""
+    with pytest.raises(YamlError) as caught:
+        list(load_documents("a: &x [*x]"))
+    assert caught.value.rule in ("json.depth", "yaml.syntax")
+
+
+def test_several_documents():
+    """Each document of a text is read on its own, and empty ones are ignored."""
+    assert [document.value for document in load_documents("a: 1\n---\nb: 2\n")] == [{"a": 1}, {"b": 2}]
+    assert list(load_documents("")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("a:\n\tb: 1\n", "a tab; indent with spaces"),
+        ('a: "loss=(\\d+)"', "use single quotes, or write two backslashes"),
+    ],
+)
+def test_frequent_slips_say_what_to_write(text, what):
+    """A tab for indentation and a regular expression in double quotes are explained."""
+    with pytest.raises(YamlError, match=what):
+        list(load_documents(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a:\n\tb: 1", "a tab; indent with spaces"),
+        ('a: "\\q"', "a backslash in double quotes must begin an escape"),
+        ("a: @b", "a value must not begin with @; put it in quotes"),
+        ("a: `b", "a value must not begin with `; put it in quotes"),
+        ("a: b: c", "a colon is not allowed here; check the indentation"),
+        ("a: 1\n  b: 2", "a colon is not allowed here; check the indentation"),
+        ("a:\n  - b\n c: 1", "this line does not fit the lines above; check the indentation"),
+        ("a: [1", "the text ends before a closing ]"),
+        ("a: {b: 1", "the text ends before a closing }"),
+        ("a: [1 {2]", "a comma or a closing ] is missing before this"),
+        ("a: 'b", "the text ends before the closing quote of a string"),
+        ("a: *b", "no anchor &b is above this; put a value that begins with * in quotes"),
+        ("a: 1\nb\nc: 2", "a colon is missing behind the name on this line or the one above"),
+    ],
+)
+def test_mistakes_in_yaml_are_named_in_plain_words(text, words):
+    """The message says what to write instead, not what a parser of YAML looked for."""
+    with pytest.raises(YamlError) as caught:
+        load(text)
+    assert words in caught.value.message

@@ -1,0 +1,242 @@
+import threading
+
+import pytest
+from structlog.testing import capture_logs
+
+from hpoq.processing.pace import Pace
+from hpoq.testing import FakeClock
+from support.clock import FixedChanceClock
+
+FAR = 10_000.0
+
+
+@pytest.fixture
+def clock():
+    """A clock by whose chance a turn comes exactly after the interval."""
+    return FixedChanceClock(chance=0.5)
+
+
+@pytest.fixture
+def pace(clock):
+    return Pace(clock)
+
+
+def throttle(pace, clock, times=1):
+    """Throttle `times` creates, each sent after the one before was answered."""
+    for _ in range(times):
+        clock.advance(1)
+        pace.note_throttled(clock.monotonic())
+
+
+def create(pace, clock, times=1):
+    for _ in range(times):
+        clock.advance(1)
+        pace.note_created()
+
+
+def test_nothing_is_limited_before_the_first_throttled_create(pace):
+    """An instance that was never throttled sends any number of creates at once."""
+    for _ in range(500):
+        assert pace.take_turn()
+        pace.note_created()
+    assert pace.interval == 0
+
+
+def test_creates_follow_each_other_after_the_interval(pace, clock):
+    """After a throttled create one may be sent per interval, to whichever message waits."""
+    throttle(pace, clock)
+    began = clock.monotonic()
+    assert not pace.take_turn()
+    moments = []
+    for _ in range(3):
+        assert pace.wait_for_turn(FAR)
+        moments.append(clock.monotonic() - began)
+    assert moments == pytest.approx([1, 2, 3])
+
+
+def test_throttled_creates_in_a_row_double_the_interval_up_to_a_limit(pace, clock):
+    """In an outage it grows to an eighth of its length: 100 seconds at first, and at last a quarter of an hour."""
+    intervals = []
+    for _ in range(9):
+        throttle(pace, clock)
+        intervals.append(pace.interval)
+    assert intervals == [1, 2, 4, 8, 16, 32, 64, 100, 100]
+    for seconds, interval in ((1_600, 200), (800, 300), (8_000, 600), (8_000, 900), (80_000, 900)):
+        clock.advance(seconds - 1)
+        throttle(pace, clock)
+        assert pace.interval == pytest.approx(interval, rel=0.01)
+
+
+def test_creates_that_were_under_way_together_are_one_sign(pace, clock):
+    """What was sent before the interval was last lengthened does not lengthen it again."""
+    sent_at = clock.monotonic()
+    clock.advance(1)
+    for _ in range(16):
+        pace.note_throttled(sent_at)
+    assert pace.interval == 1
+
+
+def test_an_instance_that_created_much_begins_with_that_interval(pace, clock):
+    """An instance that created one experiment per second is not slowed down to less than half of that."""
+    create(pace, clock, 20)
+    throttle(pace, clock)
+    assert pace.interval == pytest.approx(1, rel=0.3)
+
+
+def test_each_create_shortens_the_interval(pace, clock):
+    """Quickly until the first throttled create shows how far, then by little, and by more in a long row."""
+    throttle(pace, clock, 4)
+    create(pace, clock, 10)
+    found = pace.interval
+    assert found < 1
+    throttle(pace, clock)
+    lengthened = pace.interval
+    assert lengthened == pytest.approx(1.25 * found)
+    create(pace, clock)
+    assert 0.99 * lengthened < pace.interval < lengthened
+    first = lengthened - pace.interval
+    create(pace, clock, 100)
+    before = pace.interval
+    create(pace, clock)
+    assert before - pace.interval > 3 * first
+
+
+def test_slow_instances_catch_up(clock):
+    """A long interval loses a larger part to a create than a short one, but not so much that it jumps."""
+    parts = []
+    for longest in (3, 6):
+        pace = Pace(clock)
+        throttle(pace, clock, longest)
+        create(pace, clock)
+        throttle(pace, clock)
+        before = pace.interval
+        create(pace, clock)
+        parts.append(1 - pace.interval / before)
+    assert parts[0] < parts[1] < 5 * parts[0]
+
+
+def test_after_an_outage_the_pace_is_soon_as_before(pace, clock):
+    """A few creates lead back to the interval that the outage found, and the next turn comes sooner too."""
+    throttle(pace, clock, 5)
+    create(pace, clock)
+    throttle(pace, clock)
+    usual = pace.interval
+    throttle(pace, clock, 12)
+    assert pace.interval == 100
+    create(pace, clock)
+    assert pace.interval < 50
+    began = clock.monotonic()
+    assert pace.wait_for_turn(FAR)
+    assert clock.monotonic() - began < 50
+    create(pace, clock, 4)
+    assert pace.interval == pytest.approx(usual, rel=0.1)
+
+
+def test_a_message_waits_to_the_end_of_its_time_for_a_turn(pace, clock):
+    """One that returned earlier would only make room for another one that gets no turn either."""
+    throttle(pace, clock, 8)
+    ends_at = clock.monotonic() + 65
+    assert not pace.wait_for_turn(ends_at)
+    assert clock.monotonic() == pytest.approx(ends_at)
+
+
+def test_the_service_can_ask_for_a_longer_wait(pace, clock):
+    """Nothing is sent before the time that the answer names, up to the longest interval."""
+    for asked, waited in ((30.0, 30.0), (7200.0, 900.0)):
+        pace.note_throttled(clock.monotonic(), asked)
+        began = clock.monotonic()
+        assert pace.wait_for_turn(FAR)
+        assert clock.monotonic() - began == pytest.approx(waited)
+
+
+def test_a_request_that_the_service_fails_on_slows_nothing_down(pace, clock):
+    """Only four unknown ends in a row, without a create between them, are a sign that the service is down."""
+    for _ in range(3):
+        for _ in range(3):
+            pace.note_unknown_end(clock.monotonic())
+        pace.note_created()
+    assert pace.interval == 0
+    for _ in range(4):
+        pace.note_unknown_end(clock.monotonic())
+    assert pace.interval > 0
+
+
+def test_what_was_learned_is_forgotten_in_time(pace, clock):
+    """The quota may be free again: an instance that was not throttled for a long time begins anew."""
+    throttle(pace, clock)
+    clock.advance(590)
+    assert pace.take_turn()
+    assert not pace.take_turn()
+    clock.advance(11)
+    assert [pace.take_turn() for _ in range(16)] == [True] * 16
+
+
+@pytest.mark.parametrize(("chance", "seconds"), [(0.0, 0.5), (0.5, 1.0), (1.0, 1.5)])
+def test_turns_differ_between_instances(chance, seconds):
+    """A turn comes up to half an interval earlier or later, so that instances do not send together."""
+    clock = FixedChanceClock(chance=chance)
+    pace = Pace(clock)
+    with capture_logs() as lines:
+        throttle(pace, clock)
+    began = clock.monotonic()
+    assert pace.wait_for_turn(FAR)
+    assert clock.monotonic() - began == pytest.approx(seconds)
+    assert [(line["event"], line["interval_seconds"]) for line in lines] == [("service.throttled", 1.0)]
+
+
+def test_threads_share_the_turns():
+    """However many threads wait, each turn is taken once."""
+    clock = FakeClock()
+    pace = Pace(clock)
+    throttle(pace, clock)
+    began = clock.monotonic()
+    threads = [threading.Thread(target=pace.wait_for_turn, args=(FAR * 10,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert clock.monotonic() - began >= 8 * 0.5
+
+
+def test_the_first_interval_is_that_of_at_least_four_creates_of_the_last_ten_seconds(clock):
+    """The cold start counts as one. With fewer, or with older ones, the first interval is a second."""
+    for creates, wait, interval in ((4, 1, 1.25), (3, 1, 4 / 3), (2, 1, 1), (3, 7, 1)):
+        pace = Pace(clock)
+        create(pace, clock, creates)
+        clock.advance(wait - 1)
+        throttle(pace, clock)
+        assert pace.interval == pytest.approx(interval)
+
+
+@pytest.mark.parametrize(("times", "intervals"), [(1, [1, 0.8, 0.64]), (5, [16, 8, 6.4])])
+def test_until_the_quota_is_known_a_create_shortens_the_interval_by_a_fixed_part(
+    pace, clock, times, intervals
+):
+    """A long interval is halved, a short one shortened by a fifth."""
+    throttle(pace, clock, times)
+    found = [pace.interval]
+    for _ in intervals[1:]:
+        create(pace, clock)
+        found.append(pace.interval)
+    assert found == pytest.approx(intervals)
+
+
+def test_the_way_back_after_an_outage_takes_steps(pace, clock):
+    """Each create takes two thirds of the way, on a logarithmic scale, and the last step the rest."""
+    throttle(pace, clock)
+    create(pace, clock)
+    throttle(pace, clock, 7)
+    found = [pace.interval]
+    for _ in range(3):
+        create(pace, clock)
+        found.append(pace.interval)
+    assert found == pytest.approx([64, 4, 4 ** (1 / 3), 1])
+
+
+def test_an_instance_is_idle_since_its_last_create(pace, clock):
+    """Before the first one, since its cold start."""
+    clock.advance(5)
+    assert pace.idle_seconds() == pytest.approx(5)
+    create(pace, clock, 3)
+    clock.advance(2)
+    assert pace.idle_seconds() == pytest.approx(2)

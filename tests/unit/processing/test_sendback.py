@@ -1,0 +1,282 @@
+import random
+from dataclasses import replace
+
+import pytest
+from structlog.testing import capture_logs
+
+from hpoq.clock import Budget
+from hpoq.cloud.smq import fits
+from hpoq.contract.events import EventError
+from hpoq.contract.identity import WATCH, derive_key
+from hpoq.errors import Unavailable
+from hpoq.idempotency.record import State
+from hpoq.observability.measures import Measures, collect_into
+from hpoq.processing import lifecycle
+from hpoq.processing.envelope import MOST_SEQUENCE, Envelope, seal, unseal
+from hpoq.processing.intake import Rejected
+from hpoq.processing.ledger import Ledger
+from hpoq.processing.lifecycle import Action, Delivery, Terms
+from hpoq.processing.outcome import Outcome, Result
+from hpoq.processing.pace import Pace
+from hpoq.processing.sendback import LONGEST_DELAY_SECONDS, DeadLetters, SendBack, WatchQueue
+from hpoq.testing import FakeClock, MemoryStore
+
+TERMS = Terms(lease=90, skew=10, consistency=15, retention=1000, max_attempts=3, delay=30)
+KEY = derive_key("smq", "M1")
+ENVELOPE = Envelope("smq", "M1", KEY, b"{}")
+DELIVERY = Delivery(KEY, "f", KEY, "b", message_id="M1")
+ERROR = EventError("code", "message", retryable=True)
+BUDGET = Budget.lasting(7.0, FakeClock())
+NOISE = random.Random(1).randbytes(65_536)
+
+
+class Queues:
+    """A queue service that notes what it gets, and fails if `error` is set."""
+
+    def __init__(self, error=None):
+        self.sent = []
+        self.error = error
+
+    def send_message(self, queue, body, *, delay_seconds=0, budget=None):
+        if self.error:
+            raise self.error
+        self.sent.append((queue, unseal(body), delay_seconds, budget))
+
+
+UNAVAILABLE = Unavailable("no", service="smq", operation="SendMessage")
+
+
+@pytest.fixture
+def clock():
+    return FakeClock(10_000.0)
+
+
+@pytest.fixture
+def ledger(clock):
+    return Ledger(MemoryStore(), clock, TERMS)
+
+
+def make(ledger, clock, queues, dead=None):
+    return SendBack(lambda: queues, "q", dead, ledger, clock, BUDGET, Pace(clock))
+
+
+def released(ledger, clock, **changes):
+    """Return the record of the message after an attempt that gave its claim back."""
+    claim = ledger.open(DELIVERY).record
+    record = replace(lifecycle.release(claim, None, clock.now(), counts=True), **changes)
+    return ledger.save(record, claim.version)
+
+
+def retry(record=None):
+    return Result(Outcome.RETRY, KEY, "M1", error=ERROR, record=record)
+
+
+def intake(envelope=ENVELOPE, delivery=DELIVERY):
+    return Rejected(delivery, envelope, ERROR)
+
+
+def test_a_message_is_sent_back_numbered_and_recorded(ledger, clock):
+    """The copy has the next number and the delay of the message; the record then drops every older copy."""
+    queues = Queues()
+    sender = make(ledger, clock, queues)
+    record = released(ledger, clock, attempts=3, sequence=4)
+    redriven = replace(ENVELOPE, sequence=2, redriven=True)
+    assert sender.send(sender.seal(intake(redriven), retry(record)))
+    assert queues.sent == [("q", replace(ENVELOPE, sequence=5, since=10_000.0), 120, BUDGET)]
+    stored = ledger.get(KEY)
+    assert (stored.sequence, stored.not_before) == (5, 10_120.0)
+    assert lifecycle.decide(stored, replace(DELIVERY, sequence=4), 10_200.0) is Action.DROP
+
+
+def test_a_message_that_another_delivery_holds_is_sent_back_as_it_was(ledger, clock):
+    """Whoever holds the key numbers the copies; this one keeps its number and whether it was redriven."""
+    queues = Queues()
+    sender = make(ledger, clock, queues)
+    redriven = replace(ENVELOPE, sequence=2, redriven=True)
+    assert sender.send(sender.seal(intake(redriven), retry()))
+    assert queues.sent == [("q", replace(redriven, since=10_000.0), 30, BUDGET)]
+
+
+def test_a_send_that_failed_is_not_recorded(ledger, clock):
+    """The message is still with its source, so no copy is older than it."""
+    sender = make(ledger, clock, Queues(UNAVAILABLE))
+    record = released(ledger, clock)
+    assert not sender.send(sender.seal(intake(), retry(record)))
+    assert ledger.get(KEY) == record
+
+
+def test_a_copy_whose_record_was_taken_over_is_in_the_queue_all_the_same(ledger, clock):
+    """The next owner's record stays as it is; two copies then have one number until the next send."""
+    sender = make(ledger, clock, Queues())
+    sealed = sender.seal(intake(), retry(released(ledger, clock)))
+    taken = ledger.open(DELIVERY).record
+    assert sender.send(sealed)
+    assert ledger.get(KEY) == taken
+
+
+def test_a_delay_is_no_longer_than_the_queue_takes(ledger, clock):
+    """A message that has to wait for longer is delivered early, and sent back again."""
+    queues = Queues()
+    sender = make(ledger, clock, queues)
+    record = released(ledger, clock, not_before=clock.now() + 10 * LONGEST_DELAY_SECONDS)
+    assert sender.send(sender.seal(intake(), retry(record)))
+    assert queues.sent[0][2] == LONGEST_DELAY_SECONDS == 7 * 86_400
+
+
+AGE = TERMS.max_age
+
+
+@pytest.mark.parametrize(
+    ("envelope", "recorded", "age", "queue"),
+    [
+        (ENVELOPE, {}, 2 * AGE + 1, "q"),
+        (replace(ENVELOPE, since=10_000.0), None, 2 * AGE, "q"),
+        (replace(ENVELOPE, since=10_000.0), None, 2 * AGE + 1, "dead"),
+        (ENVELOPE, None, 2 * AGE + 1, "q"),
+        (replace(ENVELOPE, since=10_000.0), {"renewed_at": 10_002.0}, 2 * AGE + 1, "q"),
+        (ENVELOPE, {"state": State.COMPLETED}, 2 * AGE, "q"),
+        (ENVELOPE, {"state": State.COMPLETED}, 2 * AGE + 1, "dead"),
+        (replace(ENVELOPE, since=10_000.0, renewed=10_002.0), None, 2 * AGE + 1, "q"),
+        (replace(ENVELOPE, since=10_000.0, renewed=10_002.0), None, 2 * AGE + 3, "dead"),
+    ],
+)
+def test_what_comes_back_for_too_long_goes_into_the_dead_letter_queue(
+    ledger, clock, envelope, recorded, age, queue
+):
+    """A message that comes back for twice the greatest age is a dead letter, and a redrive renews it.
+
+    That is one without a record, or with an event that cannot be published. The record of any other one ends earlier.
+    """
+    queues = Queues()
+    record = None if recorded is None else released(ledger, clock, **recorded)
+    clock.advance(age)
+    sender = make(ledger, clock, queues, "dead")
+    assert sender.send(sender.seal(intake(envelope), retry(record)))
+    ((sent_to, sent, delay, _),) = queues.sent
+    assert (sent_to, delay) == (queue, 0 if queue == "dead" else 30)
+    assert (sent.kind, sent.message_id, sent.body) == ("smq", "M1", b"{}")
+
+
+def test_without_a_dead_letter_queue_it_goes_on(ledger, clock):
+    """There is no other place that keeps it."""
+    queues = Queues()
+    sender = make(ledger, clock, queues)
+    assert sender.send(sender.seal(intake(replace(ENVELOPE, since=1.0)), retry()))
+    assert [queue for queue, *_ in queues.sent] == ["q"]
+
+
+def test_the_highest_number_is_one_that_an_envelope_can_carry(ledger, clock):
+    """A forged number at the limit does not make the copy that follows older than its record."""
+    queues = Queues()
+    sender = make(ledger, clock, queues)
+    record = released(ledger, clock, sequence=MOST_SEQUENCE)
+    assert sender.send(sender.seal(intake(), retry(record)))
+    assert queues.sent[0][1].sequence == ledger.get(KEY).sequence == MOST_SEQUENCE
+
+
+@pytest.mark.parametrize("envelope", [None, replace(ENVELOPE, body=NOISE)], ids=["undecodable", "too large"])
+def test_what_cannot_be_sent_as_it_was_is_not_sealed(ledger, clock, envelope):
+    """The source keeps it: the event fails and is delivered again."""
+    assert make(ledger, clock, Queues()).seal(intake(envelope), retry()) is None
+
+
+def test_a_dead_letter_is_the_message_under_its_key(clock):
+    """A dead letter is the whole envelope, with the time of its first delivery. It is counted, and is a warning."""
+    queues, measures = Queues(), Measures()
+    with collect_into(measures), capture_logs() as lines:
+        assert DeadLetters(lambda: queues, "dead", BUDGET).put(ENVELOPE, 9.0)
+    assert queues.sent == [("dead", replace(ENVELOPE, since=9.0), 0, BUDGET)]
+    assert measures.counts == {"dead_lettered": 1}
+    assert [(line["log_level"], line["event"]) for line in lines] == [("warning", "message.dead-lettered")]
+
+
+@pytest.mark.parametrize(("queue", "envelope"), [(None, ENVELOPE), ("dead", None)])
+def test_without_a_queue_or_an_envelope_nothing_is_put_anywhere(queue, envelope):
+    """Without a dead-letter queue or an envelope, a message may be given up at once."""
+    queues = Queues()
+    assert DeadLetters(lambda: queues, queue, BUDGET).put(envelope, 9.0)
+    assert queues.sent == []
+
+
+@pytest.mark.parametrize(
+    ("error", "envelope"), [(UNAVAILABLE, ENVELOPE), (None, replace(ENVELOPE, body=NOISE))]
+)
+def test_a_dead_letter_that_cannot_be_put_keeps_the_message_alive(error, envelope):
+    """A message without its dead letter must not be given up."""
+    with capture_logs() as lines:
+        assert not DeadLetters(lambda: Queues(error), "dead", BUDGET).put(envelope, 9.0)
+    assert [line["event"] for line in lines] == ["deadletter.failed" if error else "deadletter.too-large"]
+
+
+def test_a_dead_letter_that_is_put_can_be_redriven_and_sent_back():
+    """Room is left for what a redrive and a later send add to the envelope."""
+    least, most = 0, len(NOISE)
+    while most - least > 1:
+        size = (least + most) // 2
+        letters = DeadLetters(Queues, "dead", BUDGET)
+        is_put = letters.put(replace(ENVELOPE, body=NOISE[:size]), 1_800_000_000.0)
+        least, most = (size, most) if is_put else (least, size)
+    assert least > 0
+    largest = replace(ENVELOPE, body=NOISE[:least], since=1_800_000_000.0)
+    redriven = replace(largest, redriven=True, renewed=1_800_000_000.123, sequence=MOST_SEQUENCE)
+    assert fits(seal(redriven))
+
+
+@pytest.mark.parametrize(("watch_queue", "sent_to"), [("w", "w"), (None, "q")])
+def test_a_watch_message_is_sent_back_to_its_own_queue_after_the_usual_delay(
+    ledger, clock, watch_queue, sent_to
+):
+    """Its attempts are looks at an experiment, so that many of them do not make it wait for longer."""
+    queues = Queues()
+    sender = replace(make(ledger, clock, queues), watch_queue=watch_queue)
+    record = released(ledger, clock, attempts=3)
+    assert sender.send(sender.seal(intake(replace(ENVELOPE, kind=WATCH)), retry(record)))
+    ((queue, _, delay, _),) = queues.sent
+    assert (queue, delay) == (sent_to, 30)
+
+
+def test_a_first_watch_message_is_sent_under_the_key_of_its_name():
+    """It is delayed by whole seconds, which are never fewer than asked for."""
+    queues = Queues()
+    WatchQueue(lambda: queues, "w", "", BUDGET).send("s1", "{}", sequence=3, delay=1.2)
+    envelope = Envelope(WATCH, "s1", derive_key(WATCH, "s1"), b"{}", 3)
+    assert queues.sent == [("w", envelope, 2, BUDGET)]
+
+
+def test_a_throttled_message_comes_back_no_earlier_than_it_may_be_tried(ledger, clock):
+    """The wait that its record states holds in a burst, too."""
+    queues = Queues()
+    sender = make(ledger, clock, queues)
+    record = released(ledger, clock, not_before=clock.now() + 50_000)
+    assert sender.send(sender.seal(intake(), replace(retry(record), throttled=True)))
+    assert queues.sent[0][2] == 50_000
+
+
+@pytest.mark.parametrize(
+    ("age", "counted", "logged"),
+    [
+        (0, {"requeued": 1}, ("info", "message.requeued", "q")),
+        (2 * AGE + 1, {"dead_lettered": 1}, ("warning", "message.dead-lettered", "dead")),
+    ],
+)
+def test_where_a_message_went_is_counted_and_logged(ledger, clock, age, counted, logged):
+    """A dead letter is a warning, because somebody has to look at it."""
+    sender = make(ledger, clock, Queues(), "dead")
+    sealed = sender.seal(intake(replace(ENVELOPE, since=clock.now())), retry())
+    clock.advance(age)
+    measures = Measures()
+    with collect_into(measures), capture_logs() as lines:
+        assert sender.send(sealed)
+    assert measures.counts == counted
+    assert [(line["log_level"], line["event"], line["queue"]) for line in lines] == [logged]
+
+
+@pytest.mark.parametrize(("age", "least", "most"), [(0, 15, 30), (4_000, 500, 1_000)])
+def test_a_throttled_message_waits_longer_the_longer_it_was_tried(ledger, clock, age, least, most):
+    """While nothing is created, it comes back after a quarter of its age, less up to a half by chance."""
+    queues = Queues()
+    sender = make(ledger, clock, queues)
+    clock.advance(4_000)
+    first = replace(ENVELOPE, since=clock.now() - age)
+    assert sender.send(sender.seal(intake(first), replace(retry(), throttled=True)))
+    assert least <= queues.sent[0][2] <= most

@@ -1,0 +1,150 @@
+"""The builder of requests for Python: what it makes, and that a type checker knows it."""
+
+import base64
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import alilocal
+import hpoq.producer
+from hpoq.contract.search_space import ARITY
+from hpoq.errors import RequestRejected
+from hpoq.producer import Queue, build, build_request, choice, loguniform, option, randint, uniform
+
+ROOT = Path(__file__).parents[3]
+GOOD = """\
+from hpoq.producer import Parameter, Queue, Request, SentRequest, build_request, choice, loguniform, option, uniform
+
+space: dict[str, Parameter] = {
+    "lr": loguniform(1e-4, 0.1),
+    "batch": choice(16, 32),
+    "optimizer": choice(option("sgd", {"momentum": uniform(0, 1)}), option("adam")),
+}
+request: Request = build_request(
+    name="mnist",
+    platform="DLC",
+    commands=["dlc submit pytorch --command='train ${lr} ${batch} ${optimizer} ${momentum}'"],
+    metric={"val_loss=([0-9.]+)": 1},
+    goal="minimize",
+    parameters=space,
+    trials=20,
+    parallel=5,
+    sections={"dlc_config": {"region": "cn-shanghai"}},
+)
+rules: list[str] = [warning.rule for warning in request.check()]
+first: list[str] = request.render(request.sample(3)[0])
+
+
+def send(queue: Queue) -> SentRequest:
+    return queue.send(request, idempotency_key="mnist-1")
+"""
+BAD = """\
+from hpoq.producer import build_request, choice
+
+build_request(name="x", platform="DLC", commands="run", metric="m", goal="smaller", parameters={"lr": 1}, trials=20)
+choice(None)
+"""
+
+
+def make(**members):
+    given = {
+        "name": "mnist",
+        "platform": "DLC",
+        "commands": ["dlc submit pytorch --command='train --lr=${lr} --batch=${batch}'"],
+        "metric": "val_loss=([0-9.]+)",
+        "goal": "minimize",
+        "parameters": {"lr": loguniform(1e-4, 0.1), "batch": choice(16, 32)},
+        "trials": 20,
+        "parallel": 5,
+        "sections": {"dlc_config": {"region": "cn-shanghai"}},
+    }
+    return build_request(**{**given, **members})
+
+
+def test_a_built_request_is_clean():
+    """What the builder makes of sensible arguments causes no warning; its draws stay in the space."""
+    request = make()
+    assert request.check() == ()
+    for drawn in request.sample(20):
+        assert 1e-4 <= drawn["${lr}"] <= 0.1
+        assert drawn["${batch}"] in (16, 32)
+        assert request.render(drawn) == [
+            f"dlc submit pytorch --command='train --lr={drawn['${lr}']} --batch={drawn['${batch}']}'"
+        ]
+    assert request.sample(5, seed=1) == request.sample(5, seed=1) != request.sample(5, seed=2)
+
+
+@pytest.mark.parametrize("kind", ARITY)
+def test_every_type_has_a_function(kind):
+    """Each type of a search space has a function of its name whose arguments are the bounds."""
+    values = [1, 2, 1][: len(ARITY[kind])]
+    assert getattr(build, kind)(*values).as_json() == {"_type": kind, "_value": values}
+
+
+def test_nested_choices():
+    """An option has parameters of its own, which are part of the space and of its draws."""
+    tuned = choice(option("sgd", {"momentum": uniform(0, 1)}), option("adam", {"k": randint(1, 3)}))
+    request = make(parameters={"optimizer": tuned}, commands=["dlc submit ${optimizer} ${momentum} ${k}"])
+    assert request.check() == ()
+    names = {drawn["${optimizer}"]["_name"] for drawn in request.sample(20)}
+    assert names == {"sgd", "adam"}
+
+
+def test_one_command_may_be_a_text():
+    """A text is one command and one source, not as many as it has letters."""
+    one = make(commands="dlc submit ${lr} ${batch}", metric_source="cmd1").document
+    assert one == make(commands=["dlc submit ${lr} ${batch}"], metric_source=["cmd1"]).document
+
+
+def test_the_error_of_a_check_is_part_of_the_package():
+    """What `check` and `send` raise can be caught without knowing another module."""
+    with pytest.raises(hpoq.producer.RequestRejected):
+        make(parameters={"lr": uniform(2, 1)}).check()
+
+
+def test_an_invalid_request_is_refused_by_check():
+    """Bounds in the wrong order are a violation of the contract, with its place."""
+    with pytest.raises(RequestRejected, match="low must be"):
+        make(parameters={"lr": uniform(2, 1)}).check()
+
+
+def test_a_built_request_is_sent():
+    """`Queue.send` takes what the builder made."""
+    with alilocal.serve() as server:
+        queue = server.cloud.queues.create("q")
+        keys = server.cloud.access_key_id, server.cloud.access_key_secret
+        credentials = lambda: build_credentials(*keys)  # noqa: E731
+        with Queue.open("q", server.url, credentials) as producer:
+            producer.send(make(), idempotency_key="k")
+        (message,) = queue.messages
+    assert json.loads(base64.b64decode(message.body)) == {**make().document, "idempotencyKey": "k"} | {
+        "schemaVersion": "1"
+    }
+
+
+def build_credentials(key_id, secret):
+    from hpoq.cloud.signing import Credentials
+
+    return Credentials(key_id, secret)
+
+
+def test_a_type_checker_knows_the_builder(tmp_path):
+    """mypy accepts a user's file in strict mode, and finds each wrong argument."""
+    (tmp_path / "good.py").write_text(GOOD)
+    (tmp_path / "bad.py").write_text(BAD)
+    options = ["--strict", "--follow-imports=silent", "--cache-dir", str(ROOT / ".mypy_cache" / "users")]
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", *options, "good.py", "bad.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    errors = [line for line in done.stdout.splitlines() if ": error:" in line]
+    assert all(line.startswith("bad.py:") for line in errors), done.stdout
+    for wrong in ("Literal['minimize', 'maximize']", '"int"; expected', '"None"; expected'):
+        assert any(wrong in line for line in errors), done.stdout

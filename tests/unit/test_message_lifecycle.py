@@ -1,0 +1,679 @@
+"""The life cycle of a message, from the function's entry to the cloud, one rule per test."""
+
+import base64
+import json
+import random
+import string
+from datetime import datetime, timezone
+
+import pytest
+import structlog
+
+from alilocal.tablestore.model import STRING
+from fcruntime import Fc2Context
+from fcruntime.context import ContextCredentials, FunctionInfo
+from hpoq.contract import request as contract
+from hpoq.contract.identity import CONFLICT, MOST_TAGS, TAG_KEY, derive_event_id, derive_key, format_marker
+from hpoq.errors import RequestRejected, StoreUnavailable, Violation
+from hpoq.function import EventFailed
+from hpoq.idempotency.record import State
+from hpoq.processing.creation import create_nonce
+from hpoq.processing.envelope import Envelope, seal, unseal
+from hpoq.testing import FakeClock, MemoryStore, smq_event, smq_stream_event
+from support.deployment import CONTEXT, DEAD_LETTER_QUEUE
+from support.request import REQUEST, request
+from support.world import CallTimes, World
+
+KEY = derive_key("smq", "M1")
+EVENT = smq_event("M1", REQUEST)
+THROTTLED = {"kind": "status", "status": 400, "code": "Throttling.User"}
+DENIED = {"kind": "status", "status": 403, "code": "Forbidden.RAM"}
+PUBLISHING = {"service": "smq", "operation": "PublishMessage"}
+TO_REQUEUE = {"HPOQ_BATCH_POLICY": "requeue"}
+TO_DEAD = {"HPOQ_DEAD_LETTER_QUEUE": DEAD_LETTER_QUEUE}
+BEGAN = FakeClock().now()
+LATER = 200  # longer than any doubt with the default settings
+
+
+@pytest.fixture
+def world():
+    with World() as running:
+        yield running
+
+
+def outcomes(rows):
+    return [row["outcome"] for row in rows]
+
+
+def codes(rows):
+    return [row["error"] and row["error"]["code"] for row in rows]
+
+
+class Dying(MemoryStore):
+    """A store that does not take the end of a message, as if its owner died before it could save it."""
+
+    def __init__(self):
+        super().__init__()
+        self.is_dying = False
+
+    def replace(self, record, expected):
+        if self.is_dying:
+            raise StoreUnavailable("the owner died")
+        return super().replace(record, expected)
+
+
+def create_and_die(world, event):
+    """Deliver `event` to an owner that creates its experiment and dies before it has saved the end."""
+    world.store = Dying()
+    world.store.is_dying = True
+    assert outcomes(world.deliver(event)) == ["retry"]
+    world.store.is_dying = False
+    assert len(world.cloud.experiments) == 1
+    world.clock.advance(LATER)
+    return world.cloud.experiments[0].experiment_id
+
+
+# Markers, nonces and dates.
+
+
+def test_an_experiment_bears_its_key_twice(world):
+    """The marker stands in a tag and in the description, beside the producer's own."""
+    body = request(Name="x", Description="mine", Tag=[{"Key": "team", "Value": "a"}])
+    world.deliver(smq_event("M1", body))
+    (experiment,) = world.cloud.experiments
+    assert experiment.tags == (("team", "a"), (TAG_KEY, KEY))
+    assert experiment.description == f"mine {format_marker(KEY)}"
+
+
+def test_a_request_with_all_tags_bears_its_key_in_the_description_alone(world):
+    """The service takes no further tag, so the record says that the tag filter cannot find the experiment."""
+    tags = [{"Key": f"k{n}", "Value": "v"} for n in range(MOST_TAGS)]
+    rows = world.deliver(smq_event("M1", request(Name="x", Tag=tags)))
+    assert outcomes(rows) == ["created"]
+    (experiment,) = world.cloud.experiments
+    assert len(experiment.tags) == MOST_TAGS
+    assert experiment.description == format_marker(KEY)
+    record = world.store.get(KEY)
+    assert (record.tagged, record.described) == (False, True)
+
+
+def test_the_nonce_stays_after_an_unknown_end(world):
+    """A create that broke off has the nonce of the one after it, so that only one of them can pass the gateway."""
+    world.fail_create("reset")
+    assert outcomes(world.deliver(EVENT)) == ["retry"]
+    world.clock.advance(LATER)
+    assert outcomes(world.deliver(EVENT)) == ["created"]
+    assert world.nonces == [create_nonce(KEY, 0)] * 2
+
+
+def test_the_nonce_of_a_message_that_waits_stays_until_the_gateway_forgets_it(world):
+    """A create that the gateway took and nobody carried out comes to nothing; waiting for it uses no attempt."""
+    world.settings["HPOQ_MAX_ATTEMPTS"] = "2"
+    world.fail_create("reset", when="forwarded")
+    seen = []
+    for _ in range(20):
+        (row,) = world.deliver(EVENT)
+        seen.append(row["error"]["code"] if row["error"] else row["outcome"])
+        if row["outcome"] == "created":
+            break
+        world.clock.advance(LATER)
+    assert set(seen) == {"UnknownEnd", "SignatureNonceUsed", "created"}
+    assert len(world.cloud.experiments) == 1
+    assert set(world.nonces) == {create_nonce(KEY, 0)}
+
+
+def test_the_nonce_changes_after_a_throttled_answer_and_is_on_record_before_it_is_sent(world):
+    """Whenever a create leaves, the record knows its generation."""
+    world.fail_create(**THROTTLED, times=4)
+    recorded = []
+
+    def observe(received):
+        if received.header("x-acs-action") == "CreateHpoExperiment":
+            recorded.append(create_nonce(KEY, world.store.get(KEY).generation))
+
+    world.on_request = observe
+    assert codes(world.deliver(EVENT)) == ["Throttling.User"]
+    assert outcomes(world.deliver(EVENT)) == ["created"]
+    assert world.nonces == recorded == [create_nonce(KEY, generation) for generation in range(5)]
+
+
+@pytest.mark.parametrize(("window", "seconds"), [("900", 805), ("0", 0)])
+def test_creates_are_dated_back(world, window, seconds):
+    """The date is so old that the gateway still takes it now, and refuses a copy that comes late."""
+    world.deliver(EVENT, HPOQ_DATE_WINDOW_SECONDS=window)
+    (create,) = world.creates
+    date = datetime.strptime(create.header("x-acs-date"), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+    assert date.timestamp() == world.clock.now() - seconds
+
+
+def test_a_late_copy_of_a_create_has_expired(world):
+    """A create that a buffer delivers after the doubt makes no experiment, even if its nonce is forgotten."""
+    world.cloud.behaviour.nonce_memory_seconds = 0
+    world.fail_create("late", seconds=LATER - 1)
+    assert outcomes(world.deliver(EVENT)) == ["retry"]
+    world.clock.advance(LATER)
+    assert outcomes(world.deliver(EVENT)) == ["created"]
+    assert world.cloud.late == []
+    assert len(world.cloud.experiments) == 1
+
+
+# Copies.
+
+
+def send_back(world, event=EVENT, **settings):
+    """Deliver `event`, which is sent back, and return the event of the copy."""
+    before = len(world.waiting())
+    assert outcomes(world.deliver(event, **TO_REQUEUE, **settings)) == ["retry"]
+    message_id, body = world.waiting()[before]
+    return smq_event(message_id, body)
+
+
+def test_a_copy_that_comes_early_is_not_processed(world):
+    """A message that was sent back with a delay is left alone until then, and sent back as it is."""
+    world.fail_create(**DENIED)
+    copy = send_back(world)
+    creates = len(world.creates)
+    world.clock.advance(29)
+    assert codes(world.deliver(copy)) == ["Forbidden.RAM"], "the last error of the service, from the record"
+    assert len(world.creates) == creates
+    world.clock.advance(1)
+    assert outcomes(world.deliver(copy)) == ["created"]
+
+
+def test_an_older_copy_is_dropped(world):
+    """Only the newest copy of a message goes on, so that copies merge and a message does not multiply."""
+    world.fail_create(**DENIED, times=2)
+    first = send_back(world)
+    world.clock.advance(30)
+    second = send_back(world, first)
+    world.clock.advance(60)
+    creates = len(world.creates)
+    for older in (EVENT, first):
+        assert outcomes(world.deliver(older, **TO_REQUEUE)) == ["duplicate"]
+    assert (len(world.creates), len(world.waiting())) == (creates, 2)
+    assert outcomes(world.deliver(second, **TO_REQUEUE)) == ["created"]
+
+
+FAILING = {
+    "create": {"service": "paiautoml", "operation": "CreateHpoExperiment", **DENIED},
+    "publication": {"kind": "refuse", **PUBLISHING},
+}
+
+
+@pytest.mark.parametrize("call", FAILING)
+def test_copies_that_a_queue_makes_do_not_multiply(world, call):
+    """However often each copy is delivered, at most two go on: the newest, and one that was sent back beside it."""
+    world.cloud.faults.add(**FAILING[call], times=None)
+    seen = [EVENT]
+    for _ in range(6):
+        before = len(world.waiting())
+        for event in seen * 2:
+            world.deliver(event, **TO_REQUEUE)
+        seen = [smq_event(*message) for message in world.waiting()[before:]]
+        world.clock.advance(3600)
+    assert 1 <= len(seen) <= 2
+    world.cloud.faults.clear()
+    for event in seen:
+        world.deliver(event, **TO_REQUEUE)
+    assert world.event_types == ["created"]
+
+
+def test_a_message_that_another_delivery_holds_comes_back(world):
+    """A delivery of a held message is not acknowledged: if the holder dies, it may be the last one."""
+    create_and_die(world, EVENT)
+    world.clock.advance(-LATER)
+    assert [(row["outcome"], row["error"]["code"]) for row in world.deliver(EVENT)] == [
+        ("retry", "InProgress")
+    ]
+    world.clock.advance(LATER)
+    assert outcomes(world.deliver(EVENT)) == ["created"]
+
+
+# Attempts, ages and the dead-letter queue.
+
+
+def test_throttling_uses_up_no_attempt(world):
+    """A message that the service throttles is retried for as long as its age allows."""
+    world.settings["HPOQ_MAX_ATTEMPTS"] = "2"
+    world.fail_create(**THROTTLED, times=60)
+    while world.cloud.faults.all()[0].hits < 60:
+        assert outcomes(world.deliver(EVENT)) == ["retry"]
+        world.clock.advance(60)
+    assert outcomes(world.deliver(EVENT)) == ["created"]
+    assert world.events[0]["data"]["attempts"] == 1
+
+
+def give_up(world, event=EVENT):
+    """Deliver `event` until its attempts are used up by unknown ends, and return the rows of the last delivery."""
+    world.settings |= {"HPOQ_MAX_ATTEMPTS": "2", **TO_DEAD}
+    world.fail_create("status", status=503, code="ServiceUnavailable", times=2)
+    for _ in range(2):
+        assert codes(world.deliver(event)) == ["ServiceUnavailable"]
+        assert codes(world.deliver(event)) == ["InDoubt"]
+        world.clock.advance(LATER)
+    return world.deliver(event)
+
+
+def test_unknown_ends_use_up_the_attempts(world):
+    """The message ends as failed, with the last error that the service gave, after a search found nothing."""
+    (row,) = give_up(world)
+    assert (row["outcome"], row["error"]["code"]) == ("failed", "ServiceUnavailable")
+    (event,) = world.events
+    assert (event["type"], event["data"]["error"]["code"]) == (
+        "com.hpoq.experiment.failed.v1",
+        "ServiceUnavailable",
+    )
+    assert len(world.creates) == 2
+    assert world.cloud.experiments == []
+
+
+def test_a_failed_message_stays_failed(world):
+    """Another delivery of it changes nothing, although the service would now take it."""
+    give_up(world)
+    assert outcomes(world.deliver(EVENT)) == ["duplicate"]
+    assert (world.event_types, len(world.creates)) == (["failed"], 2)
+
+
+def test_a_message_is_given_up_only_once_it_is_in_the_dead_letter_queue(world):
+    """The record says failed after the dead letter is there; the letter is the message under its key."""
+    states = []
+
+    def observe(request):
+        if f"/queues/{DEAD_LETTER_QUEUE}/messages" in request.path:
+            states.append(world.store.get(KEY).state)
+
+    world.on_request = observe
+    give_up(world)
+    assert states == [State.IN_PROGRESS]
+    assert world.store.get(KEY).state is State.FAILED
+    ((_, body),) = world.waiting(DEAD_LETTER_QUEUE)
+    since = world.store.get(KEY).claimed_at
+    assert unseal(base64.b64decode(body)) == Envelope("smq", "M1", KEY, REQUEST.encode(), since=since)
+
+
+def test_a_dead_letter_queue_that_fails_keeps_the_message_in_retry(world):
+    """A message is never given up without its dead letter: it comes back, and is put there the next time."""
+    world.cloud.faults.add("refuse", service="smq", operation="SendMessage", times=3)
+    assert codes(give_up(world)) == ["DeadLetterFailed"]
+    assert (world.events, world.store.get(KEY).state) == ([], State.IN_PROGRESS)
+    assert [(row["outcome"], row["error"]["code"]) for row in world.deliver(EVENT)] == [
+        ("failed", "ServiceUnavailable")
+    ]
+    assert len(world.waiting(DEAD_LETTER_QUEUE)) == 1
+    assert (world.event_types, len(world.creates)) == (["failed"], 2)
+
+
+def test_a_dead_letter_that_fails_does_not_make_an_unseen_experiment_forgotten(world):
+    """A message that grew too old while the listing failed may have an experiment, which is searched for first."""
+    world.settings |= {"HPOQ_MAX_AGE_HOURS": "1", **TO_DEAD}
+    create_and_die(world, EVENT)
+    world.clock.advance(3600)
+    world.cloud.faults.add("status", service="paiautoml", operation="ListHpoExperiments", status=503, times=3)
+    world.cloud.faults.add("refuse", service="smq", operation="SendMessage", times=3)
+    assert codes(world.deliver(EVENT)) == ["DeadLetterFailed"]
+    assert outcomes(world.deliver(EVENT)) == ["created"]
+    assert len(world.cloud.experiments) == 1
+
+
+def test_a_message_that_ends_by_its_age_says_that_its_experiment_may_exist(world):
+    """If the listing failed until then, nobody knows whether the create that was cut off made an experiment."""
+    world.settings["HPOQ_MAX_AGE_HOURS"] = "1"
+    create_and_die(world, EVENT)
+    world.clock.advance(3600)
+    world.cloud.faults.add("status", service="paiautoml", operation="ListHpoExperiments", status=503, times=3)
+    (row,) = world.deliver(EVENT)
+    assert row["outcome"] == "failed"
+    assert row["error"]["message"].endswith("; it is not known whether an experiment exists")
+
+
+def test_an_event_says_to_the_microsecond_how_long_its_message_took(world):
+    """The clock of the function is all that counts."""
+    world.call_times = lambda operation: CallTimes(
+        until_answered=0.1234567 if operation == "CreateHpoExperiment" else 0.0
+    )
+    world.deliver(EVENT)
+    assert world.events[0]["data"]["timings"] == {"processingMs": 123.457}
+
+
+def test_a_throttled_message_comes_back_at_a_moment_of_its_own(world):
+    """Its delay is spread by chance; the fixed delay of other messages would let a burst come back at once."""
+    delays = []
+    for fault in (THROTTLED, DENIED):
+        world.fail_create(**fault, times=30)
+        with structlog.testing.capture_logs() as lines:
+            send_back(world, smq_event(fault["code"], REQUEST))
+        delays += [line["delay_seconds"] for line in lines if line["event"] == "message.requeued"]
+        world.cloud.faults.clear()
+    assert delays[0] < delays[1] == 30
+
+
+def redriven(body=REQUEST):
+    """Return the event of a redriven M1."""
+    return smq_event("R1", seal(Envelope("smq", "M1", KEY, body.encode(), redriven=True)).decode())
+
+
+def test_a_redrive_tries_a_failed_message_again(world):
+    """A redriven message is searched for first, and has as many attempts and as much time as a new one."""
+    give_up(world)
+    world.clock.advance(100 * 3600)
+    world.fail_create(**DENIED)
+    assert codes(world.deliver(redriven())) == ["Forbidden.RAM"]
+    assert outcomes(world.deliver(redriven())) == ["created"]
+    assert world.event_types == ["failed", "created"]
+    assert len(world.cloud.experiments) == 1
+
+
+def test_a_redriven_message_that_is_sent_back_is_a_copy_like_any_other(world):
+    """The redrive has its effect once: what is sent back after it waits and is dropped like every copy."""
+    give_up(world)
+    world.fail_create(**DENIED, times=None)
+    copy = send_back(world, redriven())
+    ((_, body),) = world.waiting()
+    since = world.store.get(KEY).claimed_at
+    sent_back = Envelope("smq", "M1", KEY, REQUEST.encode(), sequence=1, since=since)
+    assert unseal(base64.b64decode(body)) == sent_back
+    creates = len(world.creates)
+    assert outcomes(world.deliver(copy)) == ["retry"]
+    assert len(world.creates) == creates
+
+
+def test_a_message_ends_at_its_greatest_age(world):
+    """What has no end by itself, a permission that nobody grants for one, ends as failed in the dead-letter queue."""
+    world.settings |= {"HPOQ_MAX_AGE_HOURS": "2", "HPOQ_MAX_ATTEMPTS": "1", **TO_DEAD}
+    world.fail_create(**DENIED, times=None)
+    for _ in range(4):
+        assert codes(world.deliver(EVENT)) == ["Forbidden.RAM"]
+        world.clock.advance(1800)
+    (row,) = world.deliver(EVENT)
+    assert (row["outcome"], row["error"]["code"]) == ("failed", "Forbidden.RAM")
+    assert world.event_types == ["failed"]
+    assert len(world.waiting(DEAD_LETTER_QUEUE)) == 1
+
+
+@pytest.mark.parametrize("settings", [{"HPOQ_MAX_AGE_HOURS": "0.01"}, {"HPOQ_MAX_ATTEMPTS": "1"}])
+def test_a_message_is_not_given_up_while_its_experiment_may_appear(world, settings):
+    """No event says that nothing exists as long as something may, whatever the age and the attempts."""
+    world.settings |= settings
+    world.fail_create(**DENIED)
+    assert codes(world.deliver(EVENT)) == ["Forbidden.RAM"]
+    world.clock.advance(40)
+    world.cloud.behaviour.list_lag_seconds = 14
+    world.fail_create("reset", when="after")
+    assert outcomes(world.deliver(EVENT)) == ["retry"]
+    world.clock.advance(20)
+    assert outcomes(world.deliver(EVENT)) == ["created"]
+    assert (world.event_types, len(world.cloud.experiments)) == (["created"], 1)
+
+
+def test_a_message_that_is_too_large_to_be_sent_back_fails_the_event(world):
+    """Not even compressed does it fit into an envelope; its neighbours are done, and are duplicates the next time."""
+    noise = "".join(random.Random(1).choices(string.ascii_letters + string.digits, k=55_000))
+    large = request(Name="large", Description=noise)
+    event = smq_stream_event({"M1": REQUEST, "M2": large, "M3": REQUEST})
+    world.fail_create(**DENIED, nth=2)
+    function = world.function(**TO_REQUEUE, HPOQ_CONCURRENCY="1")
+    with pytest.raises(EventFailed, match="1 of 3 messages") as failed:
+        function.handle(event, CONTEXT)
+    assert outcomes(failed.value.report.as_json()["messages"]) == ["created", "retry", "created"]
+    assert world.waiting() == []
+    assert outcomes(world.deliver(event, **TO_REQUEUE)) == ["duplicate", "created", "duplicate"]
+
+
+# Keys that are known.
+
+
+@pytest.mark.parametrize("failure", [StoreUnavailable("no answer"), KeyError("secret")])
+def test_a_look_ahead_that_fails_only_costs_reads(world, failure):
+    """Each message then reads its own record. The log says why, without the text of an unexpected error."""
+
+    class Blind(MemoryStore):
+        def get_many(self, keys):
+            raise failure
+
+    world.store = Blind()
+    with structlog.testing.capture_logs() as lines:
+        assert outcomes(world.deliver(smq_stream_event({"M1": REQUEST, "M2": REQUEST}))) == ["created"] * 2
+    reasons = [line["error"] for line in lines if line["event"] == "lookahead.failed"]
+    assert reasons == ["no answer" if isinstance(failure, StoreUnavailable) else "KeyError"]
+
+
+def test_an_event_that_is_out_but_not_recorded_as_published_is_published_again(world):
+    """Its message ended well, and at worst its event comes twice, under one id."""
+
+    class Forgetful(MemoryStore):
+        def replace(self, record, expected):
+            if record.published_at is not None:
+                raise StoreUnavailable("no answer")
+            return super().replace(record, expected)
+
+    world.store = Forgetful()
+    with structlog.testing.capture_logs() as lines:
+        assert outcomes(world.deliver(EVENT)) == ["created"]
+    assert [line["error"] for line in lines if line["event"] == "publish.unrecorded"] == ["no answer"]
+    world.deliver(EVENT)
+    assert len({event["id"] for event in world.events}) == 1
+    assert world.event_types == ["created", "created"]
+
+
+def test_a_repeated_send_gets_an_answer_of_its_own(world):
+    """Under another message id the stored event is published again, with the same id; nothing is created."""
+    rows = world.deliver(smq_event("M1", request("k")))
+    (again,) = world.deliver(smq_event("M2", request("k")))
+    assert (again["outcome"], again["experimentId"]) == ("duplicate", rows[0]["experimentId"])
+    first, second = world.events
+    assert first == second
+    assert outcomes(world.deliver(smq_event("M1", request("k")))) == ["duplicate"]
+    assert (len(world.events), len(world.cloud.experiments)) == (2, 1)
+
+
+def test_a_repeated_send_whose_answer_fails_comes_back(world):
+    """Every sender gets an answer, so an event that cannot be published again is not acknowledged."""
+    world.deliver(smq_event("M1", request("k")))
+    world.cloud.faults.add("refuse", **PUBLISHING, times=3)
+    assert outcomes(world.deliver(smq_event("M2", request("k")))) == ["retry"]
+    assert outcomes(world.deliver(smq_event("M2", request("k")))) == ["duplicate"]
+    assert len(world.events) == 2
+
+
+def test_conflicts_of_different_requests_have_records_of_their_own(world):
+    """Each changed request under a used key gets its own event about that key, and no one gets that of another."""
+    disputed = derive_key("producer", "k")
+    world.deliver(smq_event("M1", request("k")))
+    for message_id in ("M2", "M3"):
+        body = request("k", Name=message_id)
+        (row,) = world.deliver(smq_event(message_id, body))
+        assert (row["outcome"], row["error"]["code"]) == ("rejected", "IdempotencyConflict")
+        (again,) = world.deliver(smq_event(message_id, body))
+        assert again["outcome"] == "duplicate"
+        assert row["key"] == again["key"] == disputed
+    assert world.event_types == ["created", "rejected", "rejected"]
+    assert len({event["id"] for event in world.events}) == 3
+    assert [event["data"]["messageId"] for event in world.events] == ["M1", "M2", "M3"]
+    records = [world.store.get(key) for key in world.store._rows]
+    refused = [record for record in records if record.state is State.REJECTED]
+    derived = [derive_key(CONFLICT, f"{disputed}:{record.fingerprint}") for record in refused]
+    assert [record.key for record in refused] == derived, "instances of all versions derive the same keys"
+
+
+def test_a_message_that_comes_back_is_reported_under_the_key_of_its_request(world):
+    """A conflict, whose record has another key, is reported under the disputed one."""
+    for message_id, name in (("M1", "one"), ("M2", "another")):
+        world.cloud.faults.add("refuse", **PUBLISHING, times=3)
+        event = smq_event(message_id, request("k", Name=name))
+        (row,) = world.deliver(event)
+        assert (row["outcome"], row["key"]) == ("retry", derive_key("producer", "k"))
+        world.deliver(event)
+    assert world.event_types == ["created", "rejected"]
+
+
+def test_a_conflict_in_the_event_of_a_duplicate_is_still_one(world):
+    """A record that was read ahead for one message says nothing about another request under its key."""
+    world.deliver(smq_event("M1", request("k")))
+    other = request("k", Name="another")
+    rows = world.deliver(smq_stream_event({"M1": request("k"), "M2": other}))
+    assert outcomes(rows) == ["duplicate", "rejected"]
+
+
+def test_a_conflict_first_announces_the_experiment_of_an_abandoned_key(world):
+    """A conflict adopts and publishes what an abandoned message created, since that may never come back."""
+    experiment_id = create_and_die(world, smq_event("M1", request("k")))
+    (row,) = world.deliver(smq_event("M2", request("k", Name="another")))
+    assert (row["outcome"], row["error"]["code"]) == ("rejected", "IdempotencyConflict")
+    assert world.event_types == ["created", "rejected"]
+    created = world.events[0]
+    assert created["id"] == derive_event_id(derive_key("producer", "k"), "created")
+    assert (created["data"]["experimentId"], created["data"]["messageId"]) == (experiment_id, "M1")
+    assert created["data"]["producerKey"] == "k"
+    assert len(world.cloud.experiments) == 1
+    assert outcomes(world.deliver(smq_event("M1", request("k")))) == ["duplicate"]
+    assert world.event_types == ["created", "rejected"], "M1 is known by its record and has its answer"
+
+
+def test_a_conflict_comes_back_if_another_delivery_takes_the_abandoned_key_over(world):
+    """Two conflicts that meet an abandoned key at once do not both finish it."""
+
+    class Raced(MemoryStore):
+        def replace(self, record, expected):
+            return False
+
+    create_and_die(world, smq_event("M1", request("k")))
+    raced = Raced()
+    raced._rows = dict(world.store._rows)
+    world.store = raced
+    (row,) = world.deliver(smq_event("M2", request("k", Name="another")))
+    assert (row["outcome"], row["messageId"], row["error"]["code"]) == ("retry", "M2", "InProgress")
+    assert world.events == []
+
+
+def test_a_conflict_leaves_an_abandoned_key_without_experiment_to_its_own_message(world):
+    """If nothing exists, the conflict is refused, and the first request is still created by its own message.
+
+    Neither does the conflict end the doubt about its create, nor does it use up one of its attempts.
+    """
+    world.fail_create("reset")
+    world.deliver(smq_event("M1", request("k")))
+    other = smq_event("M2", request("k", Name="another"))
+    assert [codes(world.deliver(other)) for _ in range(2)] == [["InDoubt"]] * 2
+    world.clock.advance(LATER)
+    assert outcomes(world.deliver(other)) == ["rejected"]
+    assert world.store.get(derive_key("producer", "k")).attempts == 1
+    assert outcomes(world.deliver(smq_event("M1", request("k")))) == ["created"]
+    assert world.event_types == ["rejected", "created"]
+
+
+def test_a_conflict_comes_back_while_the_adopted_experiment_cannot_be_announced(world):
+    """The row of the report is that of the conflict's own message, which is still to be refused."""
+    create_and_die(world, smq_event("M1", request("k")))
+    world.cloud.faults.add("refuse", **PUBLISHING, times=3)
+    other = smq_event("M2", request("k", Name="another"))
+    (row,) = world.deliver(other)
+    assert (row["outcome"], row["messageId"]) == ("retry", "M2")
+    assert outcomes(world.deliver(other)) == ["rejected"]
+    assert world.event_types == ["created", "rejected"]
+
+
+def test_a_conflict_does_not_wait_for_an_abandoned_key_for_ever(world):
+    """If the listing fails for longer than the first message may be tried, the conflict is refused without it."""
+    world.settings["HPOQ_MAX_AGE_HOURS"] = "1"
+    create_and_die(world, smq_event("M1", request("k")))
+    other = smq_event("M2", request("k", Name="another"))
+    world.cloud.faults.add(
+        "status", service="paiautoml", operation="ListHpoExperiments", status=503, times=None
+    )
+    assert codes(world.deliver(other)) == ["ServiceUnavailable"]
+    world.clock.advance(3600)
+    assert codes(world.deliver(other)) == ["IdempotencyConflict"]
+    world.cloud.faults.clear()
+    assert outcomes(world.deliver(smq_event("M1", request("k")))) == ["created"]
+    assert len(world.cloud.experiments) == 1
+
+
+def refuse_everything(monkeypatch):
+    """Let the contract refuse every request, as a later version may refuse what an earlier one took."""
+
+    def parse(body):
+        raise RequestRejected([Violation("/experiment", "new-rule", "no longer allowed")])
+
+    monkeypatch.setattr(contract, "parse_request", parse)
+    monkeypatch.setattr(contract, "read_producer_key", lambda body: json.loads(body).get("idempotencyKey"))
+
+
+@pytest.mark.parametrize("body", [REQUEST, request("k")], ids=["message id", "producer's key"])
+def test_a_message_that_an_earlier_version_created_is_adopted(world, monkeypatch, body):
+    """Whatever the present contract makes of it: its experiment runs, so a rejection would be wrong."""
+    experiment_id = create_and_die(world, smq_event("M1", body))
+    refuse_everything(monkeypatch)
+    (row,) = world.deliver(smq_event("M1", body))
+    assert (row["outcome"], row["experimentId"]) == ("created", experiment_id)
+    assert world.event_types == ["created"]
+    assert outcomes(world.deliver(smq_event("M1", body))) == ["duplicate"]
+
+
+@pytest.mark.parametrize("body", [REQUEST, request("k")], ids=["message id", "producer's key"])
+def test_a_message_that_an_earlier_version_did_not_create_is_rejected(world, monkeypatch, body):
+    """Once it is certain that nothing exists, the present contract decides."""
+    world.fail_create("reset")
+    assert outcomes(world.deliver(smq_event("M1", body))) == ["retry"]
+    refuse_everything(monkeypatch)
+    assert codes(world.deliver(smq_event("M1", body))) == ["InDoubt"]
+    world.clock.advance(LATER)
+    (row,) = world.deliver(smq_event("M1", body))
+    assert (row["outcome"], row["error"]["code"]) == ("rejected", "InvalidRequest")
+    assert world.cloud.experiments == []
+
+
+# The bounds and the credentials of an invocation.
+
+
+@pytest.mark.parametrize("message_id", ["M1", "M2"])
+def test_a_publication_ends_with_the_invocation(world, message_id):
+    """An event is not published, for the first time or again, beyond the end of the invocation."""
+    ends = []
+
+    class Publisher:
+        def publish(self, event, *, budget=None):
+            ends.append(budget.seconds_left())
+
+    function = world.function()
+    function._wrap_publisher = lambda publisher: Publisher()
+    function.handle(smq_event("M1", request("k")), CONTEXT)
+    function.handle(smq_event(message_id, request("k")), CONTEXT)
+    assert ends == [300.0] * (1 if message_id == "M1" else 2)
+
+
+@pytest.mark.parametrize("concurrency", ["1", "4"])
+def test_the_store_signs_with_the_credentials_of_the_invocation(world, concurrency):
+    """The environment's may be another user's: records are written by whoever the invocation runs as."""
+    world.cloud.tables.create("hpoq", [("key", STRING)])
+    world.cloud.credentials.register("STS.id", "sts-secret", user_id="2", security_token="sts-token")
+    context = Fc2Context(
+        "r", FunctionInfo(timeout=300), ContextCredentials("STS.id", "sts-secret", "sts-token")
+    )
+    function = world.function(
+        HPOQ_STORE="tablestore://local.cn-hangzhou.ots.aliyuncs.com/hpoq",
+        HPOQ_CONCURRENCY=concurrency,
+    )
+    report = function.handle(smq_stream_event({"M1": REQUEST, "M2": REQUEST}), context)
+    assert report["summary"]["created"] == 2
+    callers = {entry.caller for entry in world.cloud.requests if entry.service == "tablestore"}
+    assert callers == {"STS.id"}
+
+
+def test_an_item_that_cannot_be_decoded_is_kept_before_it_is_rejected(world):
+    """An undecodable item goes whole into the dead-letter queue; if that fails, the item comes back."""
+    item = {"messageId": "M7", "requestId": "R"}
+    event = json.dumps([item]).encode()
+    world.cloud.faults.add("refuse", service="smq", operation="SendMessage", times=3)
+    assert codes(world.deliver(event, **TO_DEAD)) == ["DeadLetterFailed"]
+    assert world.events == []
+    (row,) = world.deliver(event, **TO_DEAD)
+    assert (row["outcome"], row["error"]["code"]) == ("rejected", "Undecodable")
+    ((_, body),) = world.waiting(DEAD_LETTER_QUEUE)
+    assert json.loads(unseal(base64.b64decode(body)).body) == item
+
+
+def test_an_item_that_cannot_be_decoded_is_rejected_without_a_dead_letter_queue(world):
+    """Where no dead-letter queue is set, its event with digest and size is all that is kept."""
+    event = json.dumps([{"messageId": "M7", "requestId": "R"}]).encode()
+    (row,) = world.deliver(event)
+    assert (row["outcome"], row["error"]["code"]) == ("rejected", "Undecodable")

@@ -1,0 +1,143 @@
+"""Where events go."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+from hpoq.clock import Budget, SystemClock
+from hpoq.cloud.smq_wire import SentMessage
+from hpoq.errors import Invalid, Unavailable, UnknownEnd
+from hpoq.publishers import FilePublisher, Publisher, SmqTopicPublisher
+
+EVENT = {
+    "specversion": "1.0",
+    "id": "1",
+    "type": "com.hpoq.experiment.failed.v1",
+    "data": {"name": "测试 \x00 \u2028", "n": 1.5, "none": None},
+}
+
+
+class Smq:
+    """Records what is published."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.calls: list[tuple[str, str, str | None, Budget | None]] = []
+
+    def publish_message(
+        self, topic: str, body: str, *, tag: str | None = None, budget: Budget | None = None
+    ) -> SentMessage:
+        if self.error is not None:
+            raise self.error
+        self.calls.append((topic, body, tag, budget))
+        return SentMessage("m", None)
+
+
+def test_topic():
+    """An event is published with its outcome as tag, as compact JSON in ASCII, which XML can always carry."""
+    smq = Smq()
+    publisher: Publisher = SmqTopicPublisher(smq, "results")
+    budget = Budget.lasting(5.0, SystemClock())
+    publisher.publish(EVENT, budget=budget)
+    [(topic, body, tag, used)] = smq.calls
+    assert (topic, tag, used, json.loads(body)) == ("results", "failed", budget, EVENT)
+    assert body.isascii()
+    assert body.isprintable()
+    assert '": ' not in body
+
+
+def test_topic_fails():
+    """What the client raises comes through."""
+    with pytest.raises(Invalid):
+        SmqTopicPublisher(Smq(Invalid("m", service="s", operation="o")), "t").publish(EVENT)
+
+
+def test_file(tmp_path):
+    """Each event is one line, and what was there stays."""
+    path = tmp_path / "events.jsonl"
+    publisher: Publisher = FilePublisher(path)
+    publisher.publish(EVENT)
+    FilePublisher(str(path)).publish({"id": "2\n"})
+    lines = path.read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [EVENT, {"id": "2\n"}]
+
+
+def append(path: Path, writer: int) -> None:
+    publisher = FilePublisher(path)
+    for number in range(20):
+        publisher.publish({"writer": writer, "number": number, "filler": "x" * 20_000})
+
+
+def test_file_shared_by_processes(tmp_path):
+    """Lines of several processes never mix."""
+    path = tmp_path / "events.jsonl"
+    with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:
+        list(pool.map(append, [path] * 3, range(3)))
+    seen = [json.loads(line) for line in path.read_bytes().splitlines()]
+    assert sorted((event["writer"], event["number"]) for event in seen) == [
+        (writer, number) for writer in range(3) for number in range(20)
+    ]
+
+
+def test_file_cannot_be_opened(tmp_path):
+    """A file that cannot be opened is Unavailable: nothing was written."""
+    with pytest.raises(Unavailable, match="FileNotFoundError"):
+        FilePublisher(tmp_path / "missing" / "events.jsonl").publish(EVENT)
+
+
+@pytest.mark.parametrize("call", ["write", "fsync"])
+def test_file_breaks_off(tmp_path, monkeypatch, call):
+    """A write that failed, or whose way to the disk did, has an unknown end."""
+
+    def fail(*_args: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(UnknownEnd, match="No space left"):
+        FilePublisher(tmp_path / "events.jsonl").publish(EVENT)
+
+
+def test_file_short_write(tmp_path, monkeypatch):
+    """A line that was written in part has an unknown end, and leaves nothing that garbles the next."""
+    publisher = FilePublisher(tmp_path / "events.jsonl")
+    publisher.publish(EVENT)
+    with monkeypatch.context() as patch:
+        write = os.write
+        patch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:3]))
+        with pytest.raises(UnknownEnd, match="part"):
+            publisher.publish(EVENT)
+    publisher.publish(EVENT)
+    lines = (tmp_path / "events.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [EVENT, EVENT]
+
+
+def test_stdout(capsys):
+    """Without a path an event is a line on the standard output."""
+    FilePublisher().publish(EVENT)
+    FilePublisher(None).publish({"id": "2"})
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [EVENT, {"id": "2"}]
+
+
+def test_stdout_closed(monkeypatch, tmp_path):
+    """A standard output that is gone leaves the end unknown."""
+    with (tmp_path / "out").open("w") as gone:
+        monkeypatch.setattr(sys, "stdout", gone)
+    with pytest.raises(UnknownEnd):
+        FilePublisher().publish(EVENT)
+
+
+@pytest.mark.parametrize("package", ["hpoq.publishers", "hpoq.cloud"])
+def test_packages_import_nothing_heavy(package):
+    """Importing the publishers or the package of clients loads neither `requests` nor a client."""
+    loaded = "[m for m in sys.modules if m in ('requests', 'urllib3') or m.startswith('hpoq.cloud.')]"
+    code = f"import sys, {package}; print({loaded})"
+    got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert got.stdout.strip() == "[]"

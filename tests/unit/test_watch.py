@@ -1,0 +1,860 @@
+"""An experiment is followed to its end by watch messages, and its result is published once."""
+
+import json
+from base64 import b64decode
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import structlog
+
+from alilocal.core.http import Response
+from hpoq.contract.identity import PRODUCER, WATCH, derive_event_id, derive_key
+from hpoq.errors import StoreUnavailable
+from hpoq.processing.envelope import Envelope, seal, unseal
+from hpoq.processing.ledger import Ledger
+from hpoq.processing.watchorder import Limits, WatchOrder, encode_order, identify_watch
+from hpoq.testing import smq_event, smq_stream_event
+from support.request import make_document, request
+from support.world import CallTimes, WatchedWorld
+
+GET, LIST, STOP = "GetHpoExperiment", "ListHpoTrials", "StopHpoExperiment"
+KEY = derive_key(PRODUCER, "k")
+DAY = 86_400.0
+
+
+@pytest.fixture
+def world():
+    with WatchedWorld(seed=1) as running:
+        yield running
+
+
+def guarded(mode="maximize", **guard):
+    """Return a request with a guard; without `mode` no direction is stated."""
+    document = make_document("k")
+    run = document["experiment"]["HpoExperimentConfiguration"]["yml_config"]
+    run["tuner"]["class_args"] = {"optimize_mode": mode} if mode else {}
+    run.pop("assessor", None)
+    return json.dumps({**document, "guard": guard} if guard else document)
+
+
+def create(world, body=None, message_id="M1"):
+    """Deliver a request, and return the experiment that it made."""
+    (row,) = world.deliver(smq_event(message_id, body or request("k")))
+    assert row["outcome"] == "created", row
+    return world.cloud.experiments[-1]
+
+
+def metric(trial):
+    return trial.metrics[-1]["default"]
+
+
+def watch_record(world, made):
+    return world.store.get(derive_key(WATCH, identify_watch(KEY, made.experiment_id)))
+
+
+def test_the_result_is_published(world):
+    """The event has the best trial, the trials by status, the times and the identity of the request."""
+    made = create(world)
+    assert world.follow()[-1] == "finished"
+    assert world.event_types == ["created", "finished"]
+    (event,) = world.events[1:]
+    data = event["data"]
+    best = max(made.trials, key=metric)
+    assert event["id"] == derive_event_id(KEY, "finished")
+    assert event["subject"] == data["experimentId"] == made.experiment_id
+    assert (data["idempotencyKey"], data["producerKey"], data["messageId"]) == (KEY, "k", "M1")
+    assert data["status"] == "FINISHED"
+    assert data["bestTrial"] == {
+        "trialId": best.trial_id,
+        "metric": metric(best),
+        "hyperparameters": best.hyperparameters,
+    }
+    assert data["trials"] == {"SUCCEEDED": len(made.trials)}
+    assert data["startedAt"] < data["endedAt"]
+    assert "warnings" not in data
+    assert world.broken(finished=True) == []
+
+
+def test_the_warnings_of_the_request_are_not_repeated(world):
+    """`created` has the warnings of the request; those of `finished` are about the result alone."""
+    create(world, guarded(None))
+    world.follow()
+    created, finished = world.events
+    assert "best-trial.ambiguous" not in {one["rule"] for one in created["data"]["warnings"]}
+    assert [one["rule"] for one in finished["data"]["warnings"]] == ["best-trial.ambiguous"]
+
+
+def test_without_a_watch_queue_nothing_is_followed(world):
+    """The setting alone decides: without it no watch message is sent."""
+    world.settings = {}
+    create(world)
+    assert world.watch_queue.messages == []
+
+
+def test_the_least_metric_is_the_best_where_the_request_minimizes(world):
+    """The direction is the one that the request's tuner states."""
+    made = create(world, guarded("minimize"))
+    world.follow()
+    (data,) = world.results
+    assert data["bestTrial"]["trialId"] == min(made.trials, key=metric).trial_id
+
+
+def test_without_a_direction_both_best_trials_are_given(world):
+    """Where neither tuner nor assessor states a direction, the event has both trials and a warning."""
+    made = create(world, guarded(None))
+    world.follow()
+    (data,) = world.results
+    assert "bestTrial" not in data
+    assert {mode: trial["trialId"] for mode, trial in data["bestTrialByMode"].items()} == {
+        "maximize": max(made.trials, key=metric).trial_id,
+        "minimize": min(made.trials, key=metric).trial_id,
+    }
+    assert [warning["rule"] for warning in data["warnings"]] == ["best-trial.ambiguous"]
+
+
+@pytest.mark.parametrize(
+    "status", ["FINISHED", "FAILED", "EARLY_STOPPED", "USER_CANCELED", "SYS_CANCELED", "NO_MORE_TRIAL"]
+)
+def test_every_documented_end(world, status):
+    """Each status that the service documents as an end is published as it is."""
+    made = create(world)
+    world.later(30)
+    made.fail(status)
+    world.follow()
+    assert [data["status"] for data in world.results] == [status]
+
+
+@pytest.mark.parametrize("status", ["CREATED", "WAITING", "RUNNING", "TERMINATING", "UNKNOWN", "PAUSED"])
+def test_any_other_status_is_followed(world, status):
+    """A status that is not an end, documented or not, never ends the following."""
+    made = create(world)
+    made.fail(status)
+    for _ in range(20):
+        world.later(600)
+        assert set(world.poll()) <= {"watching"}
+    made.failed_as = "FINISHED"
+    world.follow()
+    assert [data["status"] for data in world.results] == ["FINISHED"]
+
+
+def test_no_more_trial_is_no_end_while_trials_run(world):
+    """With NO_MORE_TRIAL the last trials may still run; the result waits for them."""
+    made = create(world)
+    world.later(30)
+    assert any(trial.status == "RUNNING" for trial in made.trials)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(made), "status", property(lambda _: "NO_MORE_TRIAL"))
+        world.later(20)
+        assert world.poll() == []
+        made.gmt_create_time = world.clock.now() - 30
+        world.later(15)
+        assert world.poll() == ["watching"]
+        world.follow()
+    assert [data["status"] for data in world.results] == ["NO_MORE_TRIAL"]
+    assert set(world.results[0]["trials"]) == {"SUCCEEDED"}
+
+
+def test_a_deleted_experiment_ends_as_deleted(world):
+    """A deleted experiment ends with DELETED and the last status that was seen."""
+    made = create(world)
+    made.fail("RUNNING")
+    world.later(60)
+    world.poll()
+    made.deleted = True
+    world.follow()
+    (data,) = world.results
+    assert (data["status"], data["lastStatus"], data["trials"]) == ("DELETED", "RUNNING", {})
+
+
+def test_an_experiment_is_not_deleted_because_the_user_is_wrong(world):
+    """The service has one code for a missing experiment and a wrong user; only who may list can tell."""
+    made = create(world)
+    made.deleted = True
+    world.cloud.faults.add(
+        service="paiautoml",
+        operation="ListHpoExperiments",
+        kind="status",
+        status=403,
+        code="INVALID_USER_OR_EXP",
+        when="before",
+    )
+    world.later(60)
+    assert world.poll() == ["watching"]
+    assert world.follow() == ["finished"]
+    assert [data["status"] for data in world.results] == ["DELETED"]
+
+
+def test_a_new_experiment_that_is_not_visible_yet_is_not_deleted(world):
+    """Within the consistency margin an experiment that is not found is looked at again."""
+    world.cloud.behaviour.list_lag_seconds = 14
+    world.settings["HPOQ_WATCH_MIN_SECONDS"] = "5"
+    create(world)
+    world.later(5)
+    assert world.poll() == ["watching"]
+    world.follow()
+    assert [data["status"] for data in world.results] == ["FINISHED"]
+
+
+def test_an_experiment_that_never_ends_is_given_up(world):
+    """After HPOQ_WATCH_MAX_DAYS the event says UNKNOWN with the last status seen."""
+    made = create(world)
+    made.fail("RUNNING")
+    world.settings["HPOQ_WATCH_MAX_DAYS"] = "2"
+    world.follow(1800)
+    (data,) = world.results
+    assert (data["status"], data["lastStatus"]) == ("UNKNOWN", "RUNNING")
+    assert 2 * DAY <= world.clock.now() - made.gmt_create_time <= 2 * DAY + 3600
+
+
+@pytest.mark.parametrize("operation", [GET, LIST])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "status", "status": 400, "code": "Throttling.User", "when": "before"},
+        {"kind": "status", "status": 403, "code": "Forbidden.RAM", "when": "before"},
+        {"kind": "status", "status": 400, "code": "INVALID_INPUT_PARAMS", "when": "before"},
+        {"kind": "status", "status": 404, "code": "SomethingElse", "when": "before"},
+        {"kind": "status", "status": 503, "when": "before"},
+        {"kind": "foreign", "status": 404, "when": "before"},
+        {"kind": "truncate", "when": "after"},
+        {"kind": "reset", "when": "after"},
+    ],
+    ids=lambda fault: f"{fault['kind']}-{fault.get('code') or fault.get('status')}",
+)
+def test_a_failed_call_never_ends_the_following(world, operation, fault):
+    """Whatever a look meets, the experiment is looked at again, and its result is published in the end."""
+    create(world)
+    world.cloud.faults.add(service="paiautoml", operation=operation, times=12, **fault)
+    outcomes = world.follow(600)
+    assert outcomes[-1] == "finished"
+    assert set(outcomes[:-1]) == {"watching"}
+    assert [data["status"] for data in world.results] == ["FINISHED"]
+
+
+def test_only_the_greatest_age_bounds_failures(world):
+    """If nothing is ever answered, the event says UNKNOWN at the greatest age."""
+    create(world)
+    world.settings["HPOQ_WATCH_MAX_DAYS"] = "1"
+    world.cloud.faults.add(
+        service="paiautoml", operation=GET, kind="status", status=503, when="before", times=None
+    )
+    world.follow(1800)
+    assert [(data["status"], data.get("lastStatus")) for data in world.results] == [("UNKNOWN", None)]
+
+
+def test_a_sorting_that_is_refused_is_done_without(world):
+    """FINAL_METRIC is documented in one language only: a service that refuses it lists unsorted."""
+    made = create(world)
+    world.cloud.faults.add(
+        service="paiautoml",
+        operation=LIST,
+        kind="status",
+        status=400,
+        code="INVALID_INPUT_PARAMS",
+        when="before",
+        times=1,
+    )
+    world.follow()
+    assert world.results[0]["bestTrial"]["trialId"] == max(made.trials, key=metric).trial_id
+
+
+def test_trials_of_all_pages_are_counted(world):
+    """An experiment with more trials than a page has is counted to the last one."""
+    document = make_document("k")
+    run = document["experiment"]["HpoExperimentConfiguration"]["yml_config"]
+    run.update(max_trial_number=230, trial_concurrency=100)
+    made = create(world, json.dumps(document))
+    world.follow()
+    (data,) = world.results
+    assert data["trials"] == {"SUCCEEDED": 230}
+    assert data["bestTrial"]["trialId"] == max(made.trials, key=metric).trial_id
+
+
+def test_the_delay_of_the_news_is_a_tenth_of_the_duration_at_most(world):
+    """The distances between looks grow with the age, between the two settings."""
+    made = create(world)
+    made.fail("RUNNING")
+    times = []
+    world.on_request = lambda request: (
+        times.append(world.clock.now()) if request.header("x-acs-action") == GET else None
+    )
+    for _ in range(3000):
+        world.later(10)
+        world.poll()
+    gaps = [after - before for before, after in pairwise(times)]
+    start = made.gmt_create_time
+    for moment, gap in zip(times, gaps, strict=False):
+        assert 60 <= gap <= 1810
+        assert gap <= 70 or gap / 2 <= 0.1 * (moment + gap - start)
+    assert gaps[-1] >= 1800
+    assert len(times) < 60
+
+
+def test_one_look_per_experiment_and_event(world):
+    """Copies of one watch message in one event cost one call, and one of them goes on."""
+    create(world)
+    world.later(60)
+    (body,) = world.take().values()
+    rows = world.deliver(smq_stream_event({"A": body, "B": body, "C": body}))
+    assert sorted(row["outcome"] for row in rows) == ["duplicate", "duplicate", "finished"]
+    assert world.calls(GET) == 1
+
+
+def test_copies_never_multiply_chains(world):
+    """Each copy of an earlier watch message is dropped, so that one message stays in the queue."""
+    made = create(world)
+    made.fail("RUNNING")
+    seen = {}
+    for _ in range(12):
+        world.later(600)
+        bodies = world.take()
+        copies = {**seen, **bodies, **{f"{name}'": body for name, body in bodies.items()}}
+        world.deliver(smq_stream_event(copies))
+        seen.update(bodies)
+        assert len(world.watch_queue.messages) == 1
+    made.failed_as = "FINISHED"
+    world.follow(600)
+    world.deliver(smq_stream_event(seen))
+    assert len(world.results) == 1
+    assert world.watch_queue.messages == []
+
+
+def test_a_redriven_watch_message_starts_no_second_chain(world):
+    """An operator's redrive of an old watch message is a copy like any other."""
+    made = create(world)
+    made.fail("RUNNING")
+    world.later(60)
+    first = world.take()
+    world.deliver(smq_stream_event(first))
+    (body,) = first.values()
+    again = seal(replace(unseal(b64decode(body)), redriven=True)).decode()
+    (row,) = world.deliver(smq_event("R1", again))
+    assert row["outcome"] == "duplicate"
+    assert len(world.watch_queue.messages) == 1
+
+
+def test_a_second_created_event_starts_no_second_chain(world):
+    """If the record of the created event is not marked as published, the start is repeated, and merges."""
+    made = create(world)
+    made.fail("RUNNING")
+    record = world.store.get(KEY)
+    assert world.store.replace(replace(record, published_at=None), record.version)
+    (row,) = world.deliver(smq_event("M1", request("k")))
+    assert row["outcome"] == "created"
+    assert len(world.watch_queue.messages) == 2
+    world.later(60)
+    assert sorted(world.poll()) == ["duplicate", "watching"]
+    assert len(world.watch_queue.messages) == 1
+
+
+def test_a_start_that_cannot_be_sent_is_repeated(world):
+    """The record is not marked as published before the first watch message is in its queue."""
+    world.cloud.faults.add(
+        service="smq", operation="SendMessage", kind="status", status=403, code="AccessDenied", when="before"
+    )
+    (row,) = world.deliver(smq_event("M1", request("k")))
+    assert row["outcome"] == "retry"
+    assert world.store.get(KEY).published_at is None
+    (row,) = world.deliver(smq_event("M1", request("k")))
+    assert row["outcome"] == "created"
+    assert world.follow()[-1] == "finished"
+
+
+@pytest.mark.parametrize("policy", ["raise", "requeue"])
+def test_a_watch_message_that_cannot_be_sent_on_is_retried(world, policy):
+    """If the next watch message cannot be sent, the present one comes back, and nothing is lost."""
+    made = create(world)
+    made.fail("RUNNING")
+    world.later(60)
+    bodies = world.take()
+    world.cloud.faults.add(
+        service="smq", operation="SendMessage", kind="status", status=403, code="AccessDenied", when="before"
+    )
+    (row,) = world.deliver(smq_stream_event(bodies), HPOQ_BATCH_POLICY=policy)
+    assert row["outcome"] == "retry"
+    if policy == "raise":
+        (row,) = world.deliver(smq_stream_event(bodies))
+        assert row["outcome"] == "watching"
+    assert len(world.watch_queue.messages) == 1
+    made.failed_as = "FINISHED"
+    world.later(600)
+    assert world.poll() == ["finished"]
+
+
+def test_a_result_that_cannot_be_published_is_published_later(world):
+    """The stored result is published by the next delivery of its watch message, under the same id."""
+    create(world)
+    world.later(60)
+    bodies = world.take()
+    world.cloud.faults.add(service="smq", operation="PublishMessage", kind="reset", when="after", times=3)
+    (row,) = world.deliver(smq_stream_event(bodies))
+    assert row["outcome"] == "retry"
+    (row,) = world.deliver(smq_stream_event(bodies))
+    assert row["outcome"] == "finished"
+    (row,) = world.deliver(smq_stream_event(bodies))
+    assert row["outcome"] == "duplicate"
+    assert world.calls(GET) == 1
+    assert len({event["id"] for event in world.events if "finished" in event["type"]}) == 1
+
+
+def test_a_watch_message_is_known_by_its_envelope(world):
+    """Which queue brings a watch message makes no difference, and a pinned trigger takes it as well."""
+    create(world)
+    world.later(60)
+    (body,) = world.take().values()
+    (row,) = world.deliver(smq_event("W1", body, queue="hpo-requests"), HPOQ_TRIGGER="smq")
+    assert row["outcome"] == "finished"
+
+
+def test_without_its_queue_a_watch_message_waits(world):
+    """If the setting was removed, a watch message that must go on is retried, and one that finds the end is not."""
+    made = create(world)
+    made.fail("RUNNING")
+    world.later(60)
+    bodies = world.take()
+    (row,) = world.deliver(smq_stream_event(bodies), HPOQ_WATCH_QUEUE="")
+    assert (row["outcome"], row["error"]["code"]) == ("retry", "WatchQueueMissing")
+    made.failed_as = "FINISHED"
+    (row,) = world.deliver(smq_stream_event(bodies), HPOQ_WATCH_QUEUE="")
+    assert row["outcome"] == "finished"
+
+
+def test_a_watch_message_that_cannot_be_read_goes_to_the_dead_letters(world):
+    """Unreadable content is rejected under a key of its own and kept; the chain goes on."""
+    create(world)
+    world.later(60)
+    (body,) = world.take().values()
+    spoiled = seal(replace(unseal(b64decode(body)), body=b'{"watch":{}}')).decode()
+    settings = {"HPOQ_DEAD_LETTER_QUEUE": "hpo-requests-dead"}
+    (row,) = world.deliver(smq_event("W1", spoiled), **settings)
+    assert (row["outcome"], row["error"]["code"]) == ("rejected", "WatchInvalid")
+    assert len(world.cloud.queues.get("hpo-requests-dead").messages) == 1
+    (row,) = world.deliver(smq_event("W2", body))
+    assert row["outcome"] == "finished"
+
+
+def test_a_look_belongs_to_the_trace_of_its_request(world):
+    """Each call about an experiment is found by the trace that its request named."""
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    seen = []
+    world.on_request = lambda request: seen.append(
+        (request.header("x-acs-action"), request.header("traceparent"))
+    )
+    world.deliver(smq_event("M1", json.dumps({**json.loads(request("k")), "traceparent": parent})))
+    world.later(60)
+    world.poll()
+    assert ("GetHpoExperiment", parent) in seen
+
+
+def test_the_record_shows_the_last_look(world):
+    """The record of the watch has the service's last status and the time of the next look."""
+    made = create(world)
+    made.fail("RUNNING")
+    world.later(60)
+    world.poll()
+    watch = json.loads(watch_record(world, made).watch_order)["watch"]
+    assert watch["lastStatus"] == "RUNNING"
+    assert watch["nextAt"] == pytest.approx(world.clock.now() + 60, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("limit", "guard"),
+    [
+        ("maxHours", {"maxHours": 0.01}),
+        ("maxFailedTrials", {"maxFailedTrials": 1}),
+        ("targetMetric", {"targetMetric": -1e9}),
+    ],
+)
+def test_a_guard_stops_the_experiment(world, limit, guard):
+    """The limit that is reached stops the experiment, and the result says which one it was."""
+    world.settings["HPOQ_WATCH_MIN_SECONDS"] = "20"
+    made = create(world, guarded(**guard))
+    world.later(20)
+    made.fail_trial(next(trial.sequence for trial in made.trials if trial.status == "RUNNING"))
+    assert world.follow(20)[-1] == "finished"
+    (data,) = world.results
+    assert (data["status"], data["stoppedBy"], data["limit"]) == ("USER_CANCELED", "guard", limit)
+    assert world.calls(STOP) == 1
+
+
+def test_a_guard_that_is_not_reached_stops_nothing(world):
+    """An experiment that keeps within its guard ends by itself."""
+    create(world, guarded(maxHours=1, maxFailedTrials=1, targetMetric=1e9))
+    world.follow()
+    (data,) = world.results
+    assert data["status"] == "FINISHED"
+    assert "stoppedBy" not in data
+    assert world.calls(STOP) == 0
+
+
+def test_a_guard_for_the_least_metric(world):
+    """With minimize a target is reached from above."""
+    world.settings["HPOQ_WATCH_MIN_SECONDS"] = "25"
+    create(world, guarded("minimize", targetMetric=1e9))
+    world.follow(25)
+    assert world.results[0]["limit"] == "targetMetric"
+
+
+def test_the_hours_of_a_guard_are_not_overslept(world):
+    """A look is planned at the end of the hours, however long the usual delay is."""
+    made = create(world, guarded(maxHours=5))
+    made.fail("RUNNING")
+    for _ in range(5 * 360 - 1):
+        world.later(10)
+        world.poll()
+    assert world.calls(STOP) == 0
+    world.later(30)
+    world.poll()
+    assert world.calls(STOP) == 1
+
+
+def test_a_guard_without_a_watch_queue_is_refused(world):
+    """A limit that nothing checks is refused, with the setting that is missing; the key stays free."""
+    world.settings = {}
+    (row,) = world.deliver(smq_event("M1", guarded(maxHours=1)))
+    assert row["outcome"] == "rejected"
+    (violation,) = row["error"]["violations"]
+    assert (violation["pointer"], violation["rule"]) == ("/guard", "guard.unwatched")
+    assert "HPOQ_WATCH_QUEUE" in violation["message"]
+    assert world.store.get(KEY) is None
+
+
+def test_a_guard_is_part_of_the_request(world):
+    """A request that is repeated with another guard is a conflict, so that no guard is silently ignored."""
+    create(world, guarded(maxHours=1))
+    (row,) = world.deliver(smq_event("M2", guarded(maxHours=2)))
+    assert row["error"]["code"] == "IdempotencyConflict"
+
+
+def test_the_guard_outlives_the_instance_that_made_the_experiment(world):
+    """A guard is in the record from the claim on: a delivery that only adopts the experiment knows it too."""
+    world.fail_create("reset", when="after", times=None)
+    world.cloud.behaviour.list_lag_seconds = 5
+    (row,) = world.deliver(smq_event("M1", guarded(maxHours=0.01)))
+    assert row["outcome"] == "retry"
+    world.cloud.faults.clear()
+    world.later(600)
+    (row,) = world.deliver(smq_event("M2", guarded(maxHours=2)))
+    assert row["error"]["code"] == "IdempotencyConflict"
+    (made,) = world.cloud.experiments
+    made.gmt_create_time = world.clock.now()
+    world.later(15)
+    made.fail("RUNNING")
+    world.later(45)
+    world.poll()
+    assert world.calls(STOP) == 1
+
+
+def test_a_repeated_send_gets_the_result_too(world):
+    """Who sends a request again after its experiment has ended gets both stored events, each under its id."""
+    create(world)
+    (row,) = world.deliver(smq_event("M2", request("k")))
+    assert (row["outcome"], world.event_types) == ("duplicate", ["created", "created"])
+    world.follow()
+    (row,) = world.deliver(smq_event("M3", request("k")))
+    assert row["outcome"] == "duplicate"
+    assert world.event_types == ["created", "created", "finished", "created", "finished"]
+    assert world.broken(finished=True) == []
+
+
+def test_a_repeated_result_that_fails_comes_back(world):
+    """The repeated send is answered by both events, or it comes back."""
+    create(world)
+    world.follow()
+    world.cloud.faults.add("status", service="smq", operation="PublishMessage", status=503, nth=2, times=3)
+    (row,) = world.deliver(smq_event("M2", request("k")))
+    assert row["outcome"] == "retry"
+    (row,) = world.deliver(smq_event("M2", request("k")))
+    assert (row["outcome"], world.event_types[-1]) == ("duplicate", "finished")
+
+
+def test_one_look_where_two_copies_go_on(world):
+    """If a crash left two watch messages with one number, one call serves both in one event, and they merge."""
+    made = create(world)
+    made.fail("RUNNING")
+    world.later(60)
+    first = world.take()
+    world.deliver(smq_stream_event(first))
+    record = watch_record(world, made)
+    assert world.store.replace(replace(record, sequence=0), record.version)
+    world.later(60)
+    looks = world.calls(GET)
+    world.deliver(smq_stream_event({**first, **world.take()}))
+    assert world.calls(GET) == looks + 1
+    world.later(60)
+    assert sorted(world.poll()) == ["duplicate", "watching"]
+
+
+def test_an_end_that_was_not_a_stop_names_nobody(world):
+    """A stop that came too late did not stop the experiment, although it was noted."""
+    made = create(world)
+    made.fail("RUNNING")
+    world.cloud.faults.add(
+        service="paiautoml", operation=STOP, kind="status", status=503, when="before", times=None
+    )
+    stop = json.dumps({"stop": {"idempotencyKey": "k"}})
+    (row,) = world.deliver(smq_event("S1", stop))
+    assert row["outcome"] == "retry"
+    made.failed_as = "FAILED"
+    (row,) = world.deliver(smq_event("S1", stop))
+    assert row["outcome"] == "stopping"
+    world.follow()
+    assert [(data["status"], data.get("stoppedBy")) for data in world.results] == [("FAILED", None)]
+
+
+def test_an_experiment_that_is_being_stopped_is_not_stopped_again(world):
+    """While the service says TERMINATING a guard that is still reached asks for nothing more."""
+    made = create(world, guarded(maxHours=0.01))
+    made.fail("RUNNING")
+    world.later(60)
+    assert world.poll() == ["watching"]
+    made.stopped_at, made.failed_as = None, "TERMINATING"
+    for _ in range(3):
+        world.later(60)
+        assert world.poll() == ["watching"]
+    assert world.calls(STOP) == 1
+
+
+def test_a_watch_message_that_was_sent_on_is_acknowledged(world, monkeypatch):
+    """If the number of the next message cannot be recorded, that message takes over; nothing comes twice."""
+    made = create(world)
+    made.fail("RUNNING")
+    world.later(60)
+    save = Ledger.save
+
+    def fail_after_the_send(ledger, record, expected):
+        if record.sequence:
+            raise StoreUnavailable("lost")
+        return save(ledger, record, expected)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "save", fail_after_the_send)
+        assert world.poll() == ["watching"]
+    assert len(world.watch_queue.messages) == 1
+    made.failed_as = "FINISHED"
+    # Its claim was not released, and ends with its lease.
+    world.later(100)
+    assert world.poll() == ["finished"]
+
+
+def test_a_forged_watch_message_is_rejected(world):
+    """A watch message for an experiment that its request did not create announces nothing, and stops nothing."""
+    create(world)
+    other = world.cloud.experiments[-1]
+    world.deliver(smq_event("M2", request("other")))
+    mine = derive_key(PRODUCER, "other")
+    order = WatchOrder(mine, other.experiment_id, 0.0, guard=Limits(max_hours=0.001))
+    key = derive_key(WATCH, order.identity)
+    body = seal(Envelope(WATCH, order.identity, key, encode_order(order).encode())).decode()
+    settings = {"HPOQ_DEAD_LETTER_QUEUE": "hpo-requests-dead"}
+    rows = [world.deliver(smq_event("F1", body), **settings)[0] for _ in range(2)]
+    assert [row["outcome"] for row in rows] == ["rejected", "duplicate"]
+    assert rows[0]["key"] == key
+    assert rows[0]["error"]["code"] == "WatchInvalid"
+    assert world.event_types == ["created", "created", "rejected"]
+    assert world.calls(GET) == world.calls(STOP) == 0
+    assert len(world.cloud.queues.get("hpo-requests-dead").messages) == 1
+    world.follow()
+    assert len(world.results) == 2
+
+
+def watch_for(world, seconds, step=1800.0):
+    """Let the experiment run for so long, and deliver its watch messages."""
+    end = world.clock.now() + seconds
+    while world.clock.now() < end:
+        world.later(step)
+        world.poll(HPOQ_BATCH_POLICY="requeue")
+
+
+def fail_sends(world):
+    """Let the next send to a queue fail, with all its repetitions."""
+    world.cloud.faults.add(service="smq", operation="SendMessage", kind="status", status=500, times=3)
+
+
+def answer_calls(world, operation, answer):
+    """Answer all calls of `operation` with the object that `answer` makes of the request."""
+    handle = world.cloud.handle
+
+    def handle_others(one):
+        if one.header("x-acs-action") != operation:
+            return handle(one)
+        return Response(200, (("Content-Type", "application/json"),), json.dumps(answer(one)).encode())
+
+    world.cloud.handle = handle_others
+
+
+def test_one_failed_send_delays_the_next_look_little(world, monkeypatch):
+    """The looks that went well do not count as failures, which would delay the next one by an hour."""
+    made = create(world)
+    monkeypatch.setattr(type(made), "status", "RUNNING")
+    watch_for(world, 900, step=60)
+    while not world.watch_queue.shows_any():
+        world.later(10)
+    fail_sends(world)
+    assert world.poll(HPOQ_BATCH_POLICY="requeue") == ["retry"]
+    world.later(60)
+    assert world.poll(HPOQ_BATCH_POLICY="requeue") == ["watching"]
+
+
+def test_a_chain_of_weeks_survives_failures(world, monkeypatch):
+    """How long an experiment was followed is not how long its watch message was tried."""
+    settings = {"HPOQ_BATCH_POLICY": "requeue", "HPOQ_DEAD_LETTER_QUEUE": "hpo-requests-dead"}
+    made = create(world)
+    monkeypatch.setattr(type(made), "status", "RUNNING")
+    watch_for(world, 7 * DAY)
+    while not world.watch_queue.shows_any():
+        world.later(60)
+    fail_sends(world)
+    assert world.poll(**settings) == ["retry"]
+
+    def fail(*_):
+        raise StoreUnavailable("down")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store, "insert", fail)
+        world.later(60)
+        assert world.poll(**settings) == ["retry"]
+    assert not world.waiting("hpo-requests-dead")
+    world.later(60)
+    assert world.poll(**settings) == ["watching"]
+
+
+def test_an_unknown_caller_proves_no_deletion(world):
+    """The service's code for a missing experiment has another meaning if it does not know who calls it."""
+    create(world)
+    world.later(61)
+    world.cloud.faults.add(
+        service="paiautoml",
+        operation=GET,
+        kind="status",
+        status=400,
+        code="INVALID_USER_OR_EXP",
+        message="Missing 'user_id' in request.",
+    )
+    assert world.poll() == ["watching"]
+    world.follow()
+    assert [result["status"] for result in world.results] == ["FINISHED"]
+
+
+def test_an_experiment_that_is_shown_as_deleted_has_ended(world):
+    """The service documents a member for it, though a deleted experiment should not be shown."""
+    create(world)
+    world.later(61)
+    (experiment,) = world.cloud.experiments
+    found = {"ExperimentId": experiment.experiment_id, "Status": "RUNNING", "Deleted": "1"}
+    answer = {"RequestId": "R", **found}
+
+    answer_calls(world, GET, lambda _: answer)
+    assert world.poll() == ["finished"]
+    assert [(result["status"], result["lastStatus"]) for result in world.results] == [("DELETED", "RUNNING")]
+
+
+@pytest.mark.parametrize(
+    ("mode", "others", "best"),
+    [("minimize", ("FAILED", None), 0.1), ("maximize", ("SUCCEEDED", 0.3), 0.9)],
+    ids=["trials without a metric come first", "the order is ignored"],
+)
+def test_a_guard_finds_the_best_metric_on_any_page(world, mode, others, best):
+    """The first page shows the best trial only if it is visibly sorted."""
+    create(world, guarded(mode, targetMetric=0.5) if mode == "maximize" else guarded(mode, targetMetric=0.2))
+    trials = [others] * 150 + [("SUCCEEDED", best)]
+
+    def show_page(request):
+        query = dict(request.query_pairs(plus_is_space=True))
+        size = int(query["PageSize"])
+        begin = size * (int(query["PageNumber"]) - 1)
+        rows = [
+            {"TrialId": f"t{number}", "Status": status, "FinalMetric": metric}
+            for number, (status, metric) in enumerate(trials)
+        ]
+        return {"RequestId": "R", "TotalCount": len(rows), "Trials": rows[begin : begin + size]}
+
+    answer_calls(world, LIST, show_page)
+    world.later(30)
+    world.watch_queue.show(world.watch_queue.messages[0].message_id)
+    assert world.poll() == ["watching"]
+    assert world.calls(STOP) == 1
+
+
+def test_hours_are_kept_while_trials_cannot_be_listed(world, monkeypatch):
+    """A limit that needs no listing of trials stops the experiment, whatever the listing answers."""
+    made = create(world, guarded(maxHours=0.01, maxFailedTrials=3))
+    monkeypatch.setattr(type(made), "status", "RUNNING")
+    answer = {"RequestId": "R", "ExperimentId": made.experiment_id, "Status": "RUNNING"}
+    answer_calls(world, GET, lambda _: answer)
+    world.cloud.faults.add(service="paiautoml", operation=LIST, kind="status", status=403, times=None)
+    world.later(61)
+    assert world.poll() == ["watching"]
+    assert world.calls(STOP) == 1
+
+
+def test_a_result_comes_although_its_trials_take_too_long_to_list(world):
+    """The first page has the best trial; a warning says how many are counted, and the experiment has ended."""
+    create(world)
+
+    def show_page(request):
+        number = int(dict(request.query_pairs(plus_is_space=True))["PageNumber"])
+        rows = [
+            {"TrialId": f"{number}-{row}", "Status": "SUCCEEDED", "FinalMetric": 1 / number}
+            for row in range(100)
+        ]
+        return {"RequestId": "R", "TotalCount": 100_000, "Trials": rows}
+
+    answer_calls(world, LIST, show_page)
+    world.call_times = lambda operation: CallTimes(until_answered=5.0 if operation == LIST else 0.0)
+    world.later(61)
+    assert world.poll() == ["finished"]
+    (result,) = world.results
+    assert (result["status"], result["bestTrial"]["metric"]) == ("FINISHED", 1.0)
+    assert [warning["rule"] for warning in result["warnings"]] == ["trials.incomplete"]
+    assert "of 100000 trials are listed" in result["warnings"][0]["message"]
+
+
+def forge(experiment_id="e", key=KEY, created_at=1.8e9):
+    """Return a watch message as anybody who may send to the queue can write it."""
+    order = WatchOrder(key, experiment_id, created_at)
+    identity = order.identity
+    return seal(Envelope(WATCH, identity, derive_key(WATCH, identity), encode_order(order).encode())).decode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [forge(""), forge(".."), forge(key="k"), forge(created_at=float("nan")), forge(created_at=float("inf"))],
+    ids=["no id", "no id for a path", "no key", "not a number", "never"],
+)
+def test_a_watch_message_that_cannot_be_followed_is_rejected(world, body):
+    """It does not come back for ever."""
+    (row,) = world.deliver(smq_event("F1", body))
+    assert (row["outcome"], row["error"]["code"]) == ("rejected", "WatchInvalid")
+
+
+def test_a_date_in_the_future_does_not_let_an_experiment_be_followed_for_ever(world):
+    """The greatest age counts from the first look at the latest."""
+    made = create(world)
+    settings = {"HPOQ_WATCH_MAX_DAYS": "1"}
+    world.take()
+    made.failed_as = "UNKNOWN"
+    made.failed_at = world.clock.now()
+    assert world.deliver(smq_event("F1", forge(made.experiment_id, created_at=1e11)), **settings)
+    world.follow(1800, **settings)
+    assert [result["status"] for result in world.results] == ["UNKNOWN"]
+
+
+def test_an_invalid_trace_affects_no_other_message(world):
+    """It is ignored, as in a request; the other messages of the event are processed."""
+    made = create(world)
+    world.take()
+    order = WatchOrder(KEY, made.experiment_id, world.clock.now(), traceparent="x")
+    key = derive_key(WATCH, order.identity)
+    body = seal(Envelope(WATCH, order.identity, key, encode_order(order).encode())).decode()
+    rows = world.deliver(smq_stream_event({"F1": body, "M2": request("other")}))
+    assert [row["outcome"] for row in rows] == ["watching", "created"]
+
+
+def test_a_deleted_watch_queue_needs_an_operator(world):
+    """A watch queue that does not exist is reported to the operator at each delivery, and the request waits."""
+    with structlog.testing.capture_logs() as lines:
+        (row,) = world.deliver(smq_event("M1", request("k")), HPOQ_WATCH_QUEUE="deleted")
+    assert (row["outcome"], row["error"]["code"]) == ("retry", "QueueNotExist")
+    assert [line["code"] for line in lines if line["event"] == "operator.needed"] == ["QueueNotExist"]
