@@ -32,14 +32,14 @@ from support.deployment import function_environment
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_arithmetic(rule):
+def test_numbers_agree(rule):
     """The settings of the deployment agree with one another, rule by rule."""
     holds, _ = RULES[rule]
     assert holds(deployment()), holds.__doc__
 
 
 @pytest.mark.parametrize("rule", [rule for rule, (_, spoil) in RULES.items() if spoil])
-def test_arithmetic_is_told_from_the_files(rule):
+def test_numbers_that_disagree_are_found(rule):
     """A change of the files that breaks the rule is seen."""
     holds, spoil = RULES[rule]
     spoiled = deployment()
@@ -54,7 +54,7 @@ def test_a_lease_that_covers_no_create_is_refused():
         _ = spoiled.settings
 
 
-def test_the_settings_stand_in_the_file():
+def test_every_number_is_set_explicitly():
     """Every number of the arithmetic is written down, so that a changed default changes no deployment."""
     used = set(re.findall(r"\b(?:settings|s)\.(\w+)", Path(deploymentfiles.__file__).read_text()))
     assert used & set(Settings.model_fields) > {"lease_seconds", "max_attempts", "retention_days"}
@@ -70,7 +70,7 @@ def test_entry_points():
         assert callable(getattr(importlib.import_module(module), name)), entry
 
 
-def test_the_package_is_for_the_runtime():
+def test_the_package_fits_the_runtime():
     props = deployment().function
     assert Path(props["code"]).name == f"hpoq-{props['runtime']}-x86_64.zip"
 
@@ -102,7 +102,7 @@ def test_names_agree():
     assert TablestoreStore.open(settings.store)
 
 
-def test_the_log_is_the_one_that_is_watched():
+def test_the_function_logs_where_the_alerts_read():
     """The function logs into the project and the store that the template makes, each line an entry."""
     log, rest = deployment().function["logConfig"], deployment().log
     assert log["project"] == rest["parameters"]["ProjectName"]
@@ -118,7 +118,7 @@ def test_the_log_is_the_one_that_is_watched():
     ]
 
 
-def test_the_log_template_is_that_of_the_files(tmp_path):
+def test_the_log_template_is_current(tmp_path):
     """`python3 infra/serverless/sls/template.py` writes it; here from a copy, so that nothing hides a difference."""
     shutil.copytree(FOLDER / "sls", tmp_path / "sls")
     (tmp_path / "sls/template.json").unlink()
@@ -126,7 +126,7 @@ def test_the_log_template_is_that_of_the_files(tmp_path):
     assert (tmp_path / "sls/template.json").read_text() == (FOLDER / "sls/template.json").read_text()
 
 
-def test_the_table_is_the_stores():
+def test_the_table_is_as_the_store_needs_it():
     table = deployment().resources["Records"]
     assert table["PrimaryKey"] == [{"Name": "key", "Type": "STRING"}]
     assert table["MaxVersions"] == 1
@@ -143,7 +143,7 @@ def listed(document):
     return document
 
 
-def test_the_role_is_that_of_the_policies():
+def test_the_role_has_the_policies():
     role = deployment().resources["Role"]
     [given] = role["Policies"]
     # The role is for the records of this instance only; the document is for a role in the console.
@@ -190,7 +190,7 @@ def test_the_function_runs_as_deployed(file):
         assert len(published) >= len(cloud.experiments) > 0
 
 
-def test_the_doctor_finds_it_sound():
+def test_the_doctor_finds_no_problem():
     with described() as (_, environ):
         timeout = str(deployment().function["timeout"])
         done = CliRunner().invoke(app, ["doctor", "--json", "--function-timeout", timeout], env=environ)

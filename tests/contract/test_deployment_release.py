@@ -133,7 +133,7 @@ def test_verify(operator, schema):
     assert "passed" in done.stdout
 
 
-def test_verify_finds_a_mistake(operator, schema):
+def test_verify_finds_a_mistake_in_the_file(operator, schema):
     (operator.folder / "schema.json").write_text(json.dumps(schema))
     operator.change("memorySize: .*", "memorySize: 500")
     done = operator.run("s", "verify")
@@ -239,14 +239,14 @@ def test_before_a_first_deployment(operator, arguments):
     assert len(operator.state["calls"]) == 1
 
 
-def test_what_is_not_there(operator):
+def test_missing_versions_and_canaries(operator):
     operator.given(1, "1")
     assert "no canary" in operator.release("promote", ends=1)
     assert "no version before 1" in operator.release("rollback", ends=1)
     assert operator.live == ("1", {})
 
 
-def test_a_step_that_fails_is_the_last(operator):
+def test_nothing_runs_after_a_failed_step(operator):
     """Nothing is called after it, and the alias stays."""
     operator.given(1, "1")
     said = operator.release("canary", "0.1", ends=1, STUB_FAILS="version publish")

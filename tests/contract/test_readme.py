@@ -392,7 +392,7 @@ def test_consumers_in_every_language(language):
         assert cloud.queues["my-events"].messages == []
 
 
-def test_why_the_python_sdk_must_not_decode():
+def test_the_python_sdk_must_not_decode_base64():
     """With its default encoding the SDK never returns the event; by its length, it raises no error either."""
     events = [json.dumps({"type": "com.hpoq.experiment.created.v1", "id": "x" * size}) for size in range(4)]
     garbage = 0

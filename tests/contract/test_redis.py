@@ -324,7 +324,7 @@ def test_wait_goes_over_the_connection_of_its_write(start_redis):
     assert len(last) > 1
 
 
-def test_a_server_that_is_away():
+def test_an_unreachable_server():
     """No server is an error that says nothing of the URL."""
     store = RedisStore("redis://user:canary@127.0.0.1:1/0")
     with pytest.raises(StoreUnavailable) as caught:
@@ -333,7 +333,7 @@ def test_a_server_that_is_away():
     store.close()
 
 
-def test_by_url(redis_server):
+def test_the_options_of_a_url(redis_server):
     """HPOQ_STORE names it, with its settings in the query."""
     store = open_store(f"{redis_server}?prefix=x:&timeout=1.5&replicas=0")
     assert (store._prefix, store._timeout_seconds, store._replicas) == ("x:", 1.5, 0)
@@ -343,7 +343,7 @@ def test_by_url(redis_server):
 @pytest.mark.parametrize(
     "url", ["redis://:canary@h:port/0", "redis://canary@h?replicas=many", "redis://h?timeout=x"]
 )
-def test_urls_that_are_none(url):
+def test_invalid_urls_are_refused(url):
     """A URL that is none is a settings error that quotes nothing of it."""
     with pytest.raises(SettingsError, match="HPOQ_STORE") as caught:
         open_store(url)

@@ -105,14 +105,14 @@ def operator(tmp_path):
     return Operator(tmp_path)
 
 
-def test_removing_the_function_asks_nothing(operator):
+def test_removing_the_function_needs_no_confirmation(operator):
     """Function and trigger can be deployed again, so they go without a question."""
     done = operator.release("remove")
     assert done.returncode == 0, done.stderr
     assert operator.removed == ["function"]
 
 
-def test_removing_data_shows_what_goes_and_asks_for_the_name(operator):
+def test_removing_data_lists_it_and_asks_for_the_name(operator):
     """Everything that is deleted is listed; anything but the name leaves all of it."""
     refused = operator.release("remove", "--data", typed="yes\n")
     assert (refused.returncode, operator.removed) == (1, [])
@@ -130,14 +130,14 @@ def test_removing_data_shows_what_goes_and_asks_for_the_name(operator):
 
 
 @pytest.mark.parametrize("weight", ["x", "1", "0", "nan"])
-def test_a_wrong_weight_is_named(operator, weight):
+def test_an_invalid_weight_is_named(operator, weight):
     """A share that is not a number between 0 and 1 ends the command, which names it and an example."""
     done = operator.release("canary", weight)
     assert done.returncode == 2
     assert f"{weight} is not a number between 0 and 1, such as 0.1" in str(done.stderr)
 
 
-def test_no_answer_removes_nothing(operator):
+def test_nothing_is_removed_without_an_answer(operator):
     """A script without --yes, whose standard input is empty, removes nothing."""
     done = operator.release("remove", "--data")
     assert (done.returncode, operator.removed) == (1, [])
@@ -182,7 +182,7 @@ def test_queues_that_cannot_be_counted_are_kept(operator, spoil):
     assert "not known" in done.stderr
 
 
-def test_a_queue_that_does_not_exist_holds_nothing(operator):
+def test_a_missing_queue_counts_as_empty(operator):
     """What an interrupted removal left can be removed."""
     operator.holds(0, 0, error="smq GetQueueAttributes: QueueNotExist: The queue does not exist.")
     done = operator.release("remove", "--data", "--yes")
@@ -193,7 +193,7 @@ def test_a_queue_that_does_not_exist_holds_nothing(operator):
 @pytest.mark.parametrize(
     "words", [["deploy"], ["canary", "0.1"], ["remove"], ["check"], ["promote"]], ids=" ".join
 )
-def test_without_the_cli_it_says_how_to_install_it(operator, words):
+def test_a_missing_cli_is_reported_with_its_installation(operator, words):
     """The message is the command that README.md gives."""
     (operator.bin / "s").unlink()
     done = operator.release(*words)
@@ -259,7 +259,7 @@ def test_a_problem_is_found_before_anything_is_created(operator, words, spoil, p
     assert operator.changed
 
 
-def test_a_sound_deployment_passes(operator):
+def test_a_deployment_without_problems_passes(operator):
     """The check alone changes nothing, and the account is compared as far as the CLI shows it."""
     operator.environ["HPOQ_ACCOUNT_ID"] = ACCOUNT
     done = operator.release("check")

@@ -387,7 +387,7 @@ def test_time_to_live(server, client):
     assert table.rows == {}
 
 
-def test_what_the_vendor_finds_of_the_service(client):
+def test_errors_that_the_sdks_own_tests_demand(client):
     """Answers that the SDK's own tests demand of the live service."""
 
     def error_of(call, *args, **options):

@@ -91,7 +91,7 @@ def check(language, reports):
             assert version == report["version"]
 
 
-def test_the_environments_own_clients(server):
+def test_clients_of_the_test_environment(server):
     """The SDKs for SMQ, Tablestore and PAI AutoML, and the chain of credentials."""
     check("Python", run(server, sys.executable, "-W", "ignore", HERE / "python_clients.py"))
 

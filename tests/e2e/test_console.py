@@ -123,7 +123,7 @@ def figures(page, card):
     return dict(zip(names, map(int, values), strict=True))
 
 
-def test_a_request_is_sent_with_keys_alone_and_followed(open_console, pipeline):
+def test_a_request_is_sent_and_followed_by_keyboard(open_console, pipeline):
     """From the form to the published event; everything that is shown is what the APIs say."""
     page = open_console()
     page.keyboard.press("Tab")
@@ -217,7 +217,7 @@ def test_a_message_is_delivered_again_and_sent_as_new(open_console, pipeline):
     assert page.locator("#messages tbody tr").count() == 2
 
 
-def test_a_duplicate_is_no_failure_and_shows_the_first_one(open_console, pipeline):
+def test_a_duplicate_is_not_a_failure_and_shows_the_first_message(open_console, pipeline):
     """Of two messages with one key the second shows the same experiment; the first one's steps are marked."""
     body = json.dumps({**json.loads(REQUEST), "idempotencyKey": "one"})
     _, second = (pipeline.cloud.queues[QUEUE].send(body) for _ in range(2))
@@ -234,7 +234,7 @@ def test_a_duplicate_is_no_failure_and_shows_the_first_one(open_console, pipelin
     assert own.last.inner_text() == "acknowledged"
 
 
-def test_a_held_lease_is_no_failure(open_console, pipeline):
+def test_a_held_lease_is_not_a_failure(open_console, pipeline):
     """While another delivery holds the claim, this one waits: it is to be retried, not red."""
     pipeline.cloud.faults.add("reset", service="paiautoml", operation="CreateHpoExperiment")
     message_id = pipeline.cloud.queues[QUEUE].send(REQUEST)
@@ -246,7 +246,7 @@ def test_a_held_lease_is_no_failure(open_console, pipeline):
     assert page.locator("#summary .badge.busy").inner_text() == "retrying"
 
 
-def test_what_one_does_survives_that_the_page_is_renewed(open_console, pipeline):
+def test_input_and_focus_survive_an_update(open_console, pipeline):
     """Text that is typed, and where the focus is."""
     message_id = pipeline.cloud.queues[QUEUE].send(REQUEST)
     page = open_console()
@@ -283,7 +283,7 @@ def test_an_update_sends_only_what_changed(open_console, pipeline):
     assert page.get_by_role("link", name=sent).count() == 1
 
 
-def test_what_is_open_stays_open(open_console, pipeline):
+def test_an_open_event_stays_open(open_console, pipeline):
     """An event that is being read stays open when another one is published."""
     pipeline.cloud.topics.publish(TOPIC, Outgoing('{"type": "one"}'))
     page = open_console()
@@ -387,7 +387,7 @@ def test_a_killed_instance_and_the_log_of_a_message(browser):
         page.close()
 
 
-def test_the_choice_of_queues_follows_them(open_console, pipeline):
+def test_the_queue_selection_follows_the_queues(open_console, pipeline):
     """A queue that is made while the page is open can be chosen, and what is chosen stays."""
     page = open_console()
     page.locator("textarea").fill("half a reque")
@@ -405,7 +405,7 @@ def test_the_choice_of_queues_follows_them(open_console, pipeline):
     assert page.locator("textarea").input_value() == "half a reque"
 
 
-def test_what_is_said_is_seen_wherever_one_is(open_console, pipeline):
+def test_a_notice_is_visible_at_any_scroll_position(open_console, pipeline):
     """Far down the page too; what failed looks otherwise than what went well."""
     for number in range(60):
         pipeline.cloud.queues[QUEUE].send(json.dumps({"number": number}))
@@ -423,7 +423,7 @@ def test_what_is_said_is_seen_wherever_one_is(open_console, pipeline):
     assert pipeline.api("faults")["faults"] == []
 
 
-def test_what_is_read_stays_where_it_is(open_console, pipeline):
+def test_an_update_does_not_move_what_is_read(open_console, pipeline):
     """Messages that come in above it do not move it."""
     sent = [pipeline.cloud.queues[QUEUE].send(json.dumps({"number": number})) for number in range(60)]
     page = open_console(viewport={"width": 1000, "height": 600})
@@ -448,7 +448,7 @@ def test_an_impatient_click_sends_once(open_console, pipeline):
     assert len(pipeline.api("messages")["messages"]) == 1
 
 
-def test_a_selection_stays_while_the_rest_goes_on(open_console, pipeline):
+def test_a_text_selection_survives_an_update(open_console, pipeline):
     """What is being copied stays selected and as it is; new messages come in beside it."""
     message_id = pipeline.cloud.queues[QUEUE].send(REQUEST)
     page = open_console()
@@ -495,7 +495,7 @@ def test_helper_queues_do_not_crowd_out_messages(open_console, pipeline):
     assert page.locator("#messages tbody tr").count() == 2
 
 
-def test_messages_can_be_told_apart(open_console, pipeline):
+def test_messages_are_distinguishable(open_console, pipeline):
     """By how their bodies begin, without secrets and without becoming part of the page."""
     pipeline.cloud.queues[QUEUE].send('{"name": "<b>one</b>", "token": "hidden"}')
     page = open_console()
@@ -571,7 +571,7 @@ CONTRAST = """() => {
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_can_be_read_in_both_schemes(open_console, pipeline, scheme):
+def test_text_has_enough_contrast_in_both_colour_schemes(open_console, pipeline, scheme):
     """Every text has the contrast that WCAG AA asks for."""
     pipeline.cloud.queues[QUEUE].send(REQUEST)
     pipeline.cloud.queues[QUEUE].send("[]")
@@ -589,7 +589,7 @@ def test_text_can_be_read_in_both_schemes(open_console, pipeline, scheme):
         assert page.evaluate(CONTRAST) == [], path
 
 
-def test_it_says_that_the_cloud_is_gone(browser):
+def test_the_page_reports_that_the_cloud_has_stopped(browser):
     with alilocal.serve() as server:
         context = browser.new_context()
         page = context.new_page()
@@ -634,7 +634,7 @@ HOSTILE = (
 )
 
 
-def test_what_is_hostile_stays_text(open_console, pipeline):
+def test_hostile_content_stays_text(open_console, pipeline):
     """Whatever a message, an event, a search or a trial says, it is shown as it is, and runs and loads nothing."""
     queues, sent = pipeline.cloud.queues, {}
     for text in HOSTILE:
@@ -687,7 +687,7 @@ def test_a_huge_result_does_not_break_the_page(open_console, pipeline):
     assert page.evaluate("document.scrollingElement.scrollWidth") == 390
 
 
-def test_thousands_of_messages_leave_the_page_quick(open_console, pipeline):
+def test_the_page_stays_fast_with_thousands_of_messages(open_console, pipeline):
     """Of 5,000 messages the newest are shown, an old one is found, and an update is small."""
     for number in range(1000):
         for name in (QUEUE, "hpo-watch", "a", "b", "c"):
@@ -768,7 +768,7 @@ def test_two_streams_of_a_queue_keep_a_card_each(open_console, pipeline):
         assert page.get_by_role("heading", name=f"{QUEUE} to the function").count() == 2
 
 
-def test_a_reader_of_the_screen_finds_its_way(open_console, pipeline):
+def test_the_page_is_accessible_to_screen_readers(open_console, pipeline):
     """There are landmarks, one main heading, a live region, the present tab, and a name for every control."""
     pipeline.cloud.queues[QUEUE].send(REQUEST)
     assert pipeline.stream.step()
@@ -812,7 +812,7 @@ CHARTS = """async ([kind, chart]) => {
 }"""
 
 
-def test_charts_of_nothing_are_hints(open_console):
+def test_an_empty_chart_shows_a_hint(open_console):
     """Without a value there is no chart but a text."""
     page = open_console()
     nothing = {

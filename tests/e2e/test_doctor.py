@@ -40,7 +40,7 @@ def run(variables, *arguments):
     return done.exit_code, {one["check"]: one for one in json.loads(done.output)["findings"]}
 
 
-def test_a_sound_environment_has_no_problem(server):
+def test_a_healthy_environment_has_no_problems(server):
     before = len(server.cloud.requests)
     code, found = run(environ(server), "--function-timeout", "240")
     assert code == 0
@@ -54,7 +54,7 @@ def test_a_sound_environment_has_no_problem(server):
     assert server.cloud.tables.get("hpoq").rows == {}
 
 
-def test_for_people_and_by_endpoint(server):
+def test_the_readable_output_with_an_endpoint(server):
     done = CliRunner().invoke(app, ["doctor", "--endpoint", server.url])
     assert done.exit_code == 0
     assert "ok      write records: table hpoq" in done.output
@@ -179,7 +179,7 @@ LIMITED = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "limited", "ALIBABA_CLOUD_ACCESS_KEY_S
         ),
     ],
 )
-def test_a_fault_is_found_with_its_fix(server, breaks, changes, check, verdict, fix):
+def test_a_fault_is_reported_with_its_fix(server, breaks, changes, check, verdict, fix):
     if breaks is not None:
         breaks(server)
     code, found = run(environ(server, **changes), "--function-timeout", "240")
@@ -192,13 +192,13 @@ def test_a_fault_is_found_with_its_fix(server, breaks, changes, check, verdict, 
     ("seconds", "verdict", "fix"),
     [("20", "problem", "at least 31 s"), ("60", "warning", "HPOQ_LEASE_SECONDS")],
 )
-def test_a_function_that_is_too_short_is_found(server, seconds, verdict, fix):
+def test_a_function_timeout_that_is_too_short_is_reported(server, seconds, verdict, fix):
     _, found = run(environ(server), "--function-timeout", seconds)
     assert found["function time-out"]["verdict"] == verdict
     assert fix in found["function time-out"]["mend"]
 
 
-def test_a_service_that_is_not_reached_is_found(server):
+def test_an_unreachable_service_is_reported(server):
     nowhere = f"http://127.0.0.1:{closed_port()}"
     code, found = run(environ(server, HPOQ_PAIAUTOML_ENDPOINT=nowhere))
     assert code == 1
@@ -208,7 +208,7 @@ def test_a_service_that_is_not_reached_is_found(server):
     assert found["reach smq"]["verdict"] == "ok"
 
 
-def test_a_gateway_that_refuses_used_nonces_is_sound(server):
+def test_a_gateway_that_refuses_used_nonces_is_no_problem(server):
     """Two requests that only read, signed with one nonce, show that a copy of a create would be refused."""
     before = len(server.cloud.requests)
     _, found = run(environ(server))
@@ -217,7 +217,7 @@ def test_a_gateway_that_refuses_used_nonces_is_sound(server):
     assert "CreateHpoExperiment" not in asked
 
 
-def test_a_gateway_that_takes_used_nonces_is_found(server, monkeypatch):
+def test_a_gateway_that_accepts_used_nonces_is_reported(server, monkeypatch):
     """Without the gateway's memory the warning says which protection is missing."""
     monkeypatch.setattr(Nonces, "use", lambda *_: None)
     code, found = run(environ(server))
@@ -227,7 +227,7 @@ def test_a_gateway_that_takes_used_nonces_is_found(server, monkeypatch):
 
 
 @pytest.mark.parametrize(("seconds", "seen"), [(600, "behind"), (-600, "ahead")])
-def test_the_clocks_error_is_reported(server, seconds, seen):
+def test_a_clock_that_is_off_is_reported(server, seconds, seen):
     """How far the clock is off, and which way, is said."""
     clock = server.cloud.clock
     clock.sent_at = lambda asked_at=None: clock.now() + seconds
@@ -237,7 +237,7 @@ def test_the_clocks_error_is_reported(server, seconds, seen):
         assert seen in found[f"clock against {service}"]["seen"]
 
 
-def test_redis_that_may_forget_is_found(server, redis_server):
+def test_a_redis_that_may_lose_records_is_reported(server, redis_server):
     code, found = run(environ(server, HPOQ_STORE=redis_server))
     assert code == 1
     assert found["read records"]["verdict"] == "ok"
@@ -260,7 +260,7 @@ def test_no_secret_is_shown(server):
         assert CANARY not in done.output
 
 
-def test_a_description_is_read_as_the_sdk_reads_it():
+def test_a_table_description_is_read_as_the_sdk_writes_it():
     """Against the official SDK's own messages."""
     from tablestore.protobuf import table_store_pb2 as pb
 
@@ -329,7 +329,7 @@ def test_a_bus_without_an_account(server):
 
 
 @pytest.mark.parametrize("token", [None, f"{CANARY}-token"])
-def test_credentials_are_named_by_the_begin_of_their_id(server, token):
+def test_credentials_are_shown_by_the_start_of_their_id(server, token):
     """A person recognises the key; no part of a secret is shown, nor how Python writes an object."""
     given = {
         "ALIBABA_CLOUD_ACCESS_KEY_ID": "LTAI5tExampleOfAnId",

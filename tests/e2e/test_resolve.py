@@ -167,14 +167,14 @@ def test_unchecked_needs_no_service(desk):
         (FAILED, "already ended as failed"),
     ],
 )
-def test_what_is_not_in_doubt_is_refused(desk, record, reason, decision):
+def test_a_key_that_is_not_in_doubt_is_refused(desk, record, reason, decision):
     """A delivery that holds the key, or an outcome that is known, is not overruled."""
     if record is not None:
         desk.write(record)
     assert reason in desk.refuses(KEY, *decision)
 
 
-def test_when_a_claim_ends_is_told(desk):
+def test_the_end_of_a_claim_is_reported(desk):
     """The operator learns when to come back."""
     desk.write(HELD)
     ends = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(HELD.lease_until))
@@ -198,7 +198,7 @@ def test_a_lost_race_is_reported(desk, monkeypatch):
     assert desk.record.owner == "another"
 
 
-def test_a_doubt_that_still_runs_is_not_ended(desk):
+def test_none_is_refused_while_a_create_may_still_take_effect(desk):
     """The operator learns until when an earlier create may take effect, and may insist."""
     desk.write(replace(DOUBTFUL, doubt_until=NOW + 10_000))
     ends = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(NOW + 10_000))
@@ -209,7 +209,7 @@ def test_a_doubt_that_still_runs_is_not_ended(desk):
 
 
 @pytest.mark.parametrize("marks", [{"tags": [(TAG_KEY, KEY)]}, {"description": format_marker(KEY)}])
-def test_none_is_refused_while_an_experiment_bears_the_key(desk, marks):
+def test_none_is_refused_while_an_experiment_carries_the_key(desk, marks):
     """The service is searched by both markers, whatever the operator saw in the console."""
     desk.write(DOUBTFUL)
     experiment_id = desk.create(**marks)
@@ -218,7 +218,7 @@ def test_none_is_refused_while_an_experiment_bears_the_key(desk, marks):
     assert desk.record.doubt_until is None
 
 
-def test_none_is_accepted_if_the_listing_cannot_tell(desk):
+def test_none_is_accepted_if_the_listing_is_inconclusive(desk):
     """The operator may decide that an experiment without any marker belongs to no message."""
     desk.write(DOUBTFUL)
     desk.create()
@@ -285,7 +285,7 @@ def test_a_store_that_does_not_answer(desk):
     assert (done.exit_code, "redis" in done.output) == (1, True)
 
 
-def test_without_settings_the_message_says_what_to_give(desk):
+def test_missing_settings_are_named(desk):
     """A person at a desk reads which option or variable is missing, not what the function's context lacks."""
     desk.write(DOUBTFUL)
     missing = dict.fromkeys(("HPOQ_REGION", "HPOQ_ACCOUNT_ID", "HPOQ_PAIAUTOML_ENDPOINT"), "")
@@ -296,7 +296,7 @@ def test_without_settings_the_message_says_what_to_give(desk):
     assert "context" not in done.output
 
 
-def test_an_advanced_local_cloud_decides_what_the_time_is(desk):
+def test_the_clock_of_the_local_cloud_decides_when_a_claim_ends(desk):
     """A claim that ended on the local cloud's clock is no longer held, whatever this machine's clock says."""
     lay_out(desk.server.cloud)
     store = open_store(

@@ -97,7 +97,7 @@ def test_an_experiment_without_trials(server):
     assert (code, board["trials"], board["bestTrial"]) == (0, [], None)
 
 
-def test_the_board_for_people(server):
+def test_the_readable_leaderboard(server):
     """The table shows the best trials up to --top, with hyperparameters as in commands."""
     experiment = create(server)
     server.cloud.clock.advance(ENDS_AFTER)
@@ -137,7 +137,7 @@ def test_following_an_experiment_that_fails(server):
 
 
 @pytest.mark.usefixtures("waits")
-def test_following_outlasts_calls_that_fail(server):
+def test_following_continues_after_failed_calls(server):
     """A service that is unavailable for a while does not end --follow, one that refuses it does."""
     experiment = create(server)
     faults, look = server.cloud.faults, {"service": "paiautoml", "operation": "GetHpoExperiment"}
@@ -192,7 +192,7 @@ def test_ctrl_c(server, monkeypatch):
     assert "Traceback" not in error
 
 
-def test_an_endpoint_that_nothing_answers_at():
+def test_an_unreachable_endpoint():
     """Where nothing listens, the message names the address and what to start."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -229,7 +229,7 @@ def test_a_failed_experiment_shows_why(failed):
     assert reason in "\n".join(line.plain for line in format_result(result, client))
 
 
-def test_a_log_that_cannot_be_read_is_said(failed):
+def test_an_unreadable_log_is_reported(failed):
     """Without the permission to read the log, the message names the error and where to look instead."""
     server, client, experiment_id = failed
     server.cloud.faults.add(

@@ -229,7 +229,7 @@ def test_a_late_write_of_an_owner_finds_another_version(world):
 # Markers.
 
 
-def test_every_create_bears_a_marker_when_the_setting_changes(world):
+def test_every_create_carries_a_marker_when_the_setting_changes(world):
     """A throttled create under one setting does not strip the next one, under the other, of its marker."""
     fail(world, times=3, **THROTTLED)
     world.deliver(EVENT, HPOQ_MARKER="tag")
@@ -243,7 +243,7 @@ def test_every_create_bears_a_marker_when_the_setting_changes(world):
     assert len(world.cloud.experiments) == 1
 
 
-def test_every_create_bears_a_marker_when_the_service_refuses_tags(world):
+def test_every_create_carries_a_marker_when_the_service_refuses_tags(world):
     """The request adapts, is throttled, and adapts again in the next delivery."""
     world.settings |= {"HPOQ_MARKER": "tag", "HPOQ_CALL_ATTEMPTS": "1"}
     world.cloud.behaviour.create_tags = "refused"

@@ -471,7 +471,7 @@ def test_a_record_with_a_later_versions_members(world):
 
 
 @pytest.mark.parametrize("memory", [900, 1860])
-def test_a_throttled_heir_keeps_the_nonce_of_a_late_create(world, memory):
+def test_a_throttled_successor_keeps_the_nonce_of_a_late_create(world, memory):
     """Throttling proves nothing about an earlier create: its late copy still collides with the heir's."""
     world.cloud.behaviour.nonce_memory_seconds = memory
     settings = {"HPOQ_DATE_WINDOW_SECONDS": "0"}

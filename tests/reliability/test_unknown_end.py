@@ -123,7 +123,7 @@ def test_a_listing_that_fails_keeps_the_doubt(world):
     assert world.broken() == []
 
 
-def test_a_refused_connection_is_no_doubt(world):
+def test_a_refused_connection_leaves_no_doubt(world):
     """A request that never left needs no reconciliation: the next delivery creates at once."""
     world.cloud.faults.add(
         service="paiautoml", operation="CreateHpoExperiment", kind="refuse", when="before", times=3

@@ -76,7 +76,7 @@ def create_and_die(world, event):
 # Markers, nonces and dates.
 
 
-def test_an_experiment_bears_its_key_twice(world):
+def test_an_experiment_carries_its_key_twice(world):
     """The marker stands in a tag and in the description, beside the producer's own."""
     body = request(Name="x", Description="mine", Tag=[{"Key": "team", "Value": "a"}])
     world.deliver(smq_event("M1", body))
@@ -85,7 +85,7 @@ def test_an_experiment_bears_its_key_twice(world):
     assert experiment.description == f"mine {format_marker(KEY)}"
 
 
-def test_a_request_with_all_tags_bears_its_key_in_the_description_alone(world):
+def test_a_request_with_all_tags_carries_its_key_in_the_description_alone(world):
     """The service takes no further tag, so the record says that the tag filter cannot find the experiment."""
     tags = [{"Key": f"k{n}", "Value": "v"} for n in range(MOST_TAGS)]
     rows = world.deliver(smq_event("M1", request(Name="x", Tag=tags)))

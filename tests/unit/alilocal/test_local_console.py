@@ -170,7 +170,7 @@ def test_forms_do_what_they_say(cloud, call):
         ("queues/orders/messages/none/redrive", {}, "no message none"),
     ],
 )
-def test_what_a_form_cannot_do_is_said(cloud, call, path, fields, said):
+def test_a_form_reports_what_it_cannot_do(cloud, call, path, fields, said):
     """An invalid call changes nothing, and its error says what is wrong."""
     cloud.queues.create("orders")
     status, answer = call("POST", path, **fields)

@@ -30,7 +30,7 @@ def code(answer):
     return answer.status_code, answer.json()["error"]["code"]
 
 
-def test_it_tells_that_it_is_there(ask, cloud):
+def test_health(ask, cloud):
     """`health` shows the region and all services."""
     told = ask("GET", "health").json()
     assert (told["status"], told["region"]) == ("ok", cloud.region)
@@ -71,7 +71,7 @@ def test_snapshot_reset_and_load(ask, cloud):
     assert code(ask("POST", "load", {"alilocal": 1})) == (400, "BadRequest")
 
 
-def test_the_clock_moves_on(ask, cloud):
+def test_the_clock_is_advanced(ask, cloud):
     """The clock is advanced by a valid number of seconds only."""
     before = ask("GET", "clock").json()["now"]
     assert ask("POST", "clock", {"advance": 90}).json()["advanced"] == 90
@@ -82,7 +82,7 @@ def test_the_clock_moves_on(ask, cloud):
     assert ask("GET", "clock").json()["advanced"] == 90
 
 
-def test_faults_come_and_go(ask, cloud):
+def test_faults_are_added_and_removed(ask, cloud):
     """Faults are added, listed and removed by their numbers; invalid ones are refused."""
     made = ask("POST", "faults", {"kind": "reset", "service": "smq", "times": None}).json()
     other = ask("POST", "faults", {"kind": "status", "status": 500}).json()
@@ -194,7 +194,7 @@ def test_a_dead_letter_policy_is_set(ask, cloud):
     )
 
 
-def test_requests_are_listed_from_where_one_was(ask, cloud):
+def test_requests_are_listed_after_a_number(ask, cloud):
     """`after` returns the calls behind the given number."""
     with cloud.session() as session:
         wire = Wire(cloud, session, cloud.endpoint)
@@ -212,7 +212,7 @@ def test_a_place_in_the_log_is_a_number(ask):
     assert ask("GET", "requests?after=x").status_code == 400
 
 
-def test_looking_leaves_no_trace(ask, cloud):
+def test_reading_leaves_no_trace(ask, cloud):
     """Calls of the control API are not in the request log, and no fault applies to them."""
     cloud.faults.add("reset", times=None)
     assert ask("GET", "health").status_code == 200
@@ -293,7 +293,7 @@ def test_each_message_of_a_batch_has_its_own_history(ask, cloud, pipeline):
     assert [row["messageId"] for row in ask("GET", "messages").json()["messages"]] == ids[::-1]
 
 
-def test_retries_and_dead_letters_are_told(ask, cloud, pipeline):
+def test_retries_and_dead_letters_are_in_the_history(ask, cloud, pipeline):
     """A history shows failures, planned retries and the dead-letter queue."""
     message_id = cloud.queues["orders"].send("fail")
     assert pipeline.step()
@@ -311,7 +311,7 @@ def test_retries_and_dead_letters_are_told(ask, cloud, pipeline):
 
 
 @pytest.mark.parametrize(("tolerance", "end"), [(True, "given up"), (False, "left in its queue")])
-def test_what_became_of_a_message_that_never_succeeds(ask, cloud, tolerance, end):
+def test_the_history_of_a_message_that_never_succeeds(ask, cloud, tolerance, end):
     """A history ends with what happened after the last attempt."""
     cloud.queues.create("hard")
     message_id = cloud.queues["hard"].send("a")
@@ -333,7 +333,7 @@ def test_a_fault_shows_in_the_history(ask, cloud, pipeline):
     assert (refused["failed"], refused["detail"]) == (True, "fault: status ServiceUnavailable")
 
 
-def test_no_secret_is_among_what_is_mentioned():
+def test_the_mentions_of_a_call_contain_no_secret():
     """Texts of secret members are not collected, and the number of texts is limited."""
     body = {
         "a": "shown",

@@ -318,7 +318,7 @@ def test_a_reset_cloud_is_survived(cloud, queue):
     assert stream.idle
 
 
-def test_streams_that_make_no_sense(cloud, queue):
+def test_invalid_streams_are_refused(cloud, queue):
     """A missing queue and numbers out of range are refused at once."""
     for wrong in ({"queue": "none"}, {"queue": "q", "dead_letter_queue": "none"}):
         with pytest.raises(ServiceError):

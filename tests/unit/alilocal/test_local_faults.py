@@ -250,7 +250,7 @@ def test_late_requests_over_http(cloud):
     assert len(cloud.experiments) == 1
 
 
-def test_which_calls_are_struck(wire, cloud):
+def test_which_calls_a_fault_affects(wire, cloud):
     """A fault affects `times` calls of its operation, from the n-th one on."""
     fault = strike(cloud, "status", status=500, nth=2, times=2)
     statuses = [wire.create().status_code for _ in range(4)]
@@ -294,7 +294,7 @@ def test_chance_is_seeded():
         {"kind": "reset", "service": "smq", "operation": CREATE},
     ],
 )
-def test_faults_that_could_never_strike_are_refused(cloud, wrong):
+def test_faults_that_could_never_apply_are_refused(cloud, wrong):
     """An invalid fault is an error at once, so that a test cannot pass without it."""
     with pytest.raises(ValueError, match=r"\w"):
         cloud.faults.add(**wrong)

@@ -403,7 +403,7 @@ def test_what_is_not_the_functions_own_code_is_not_watched(create, code):
         {"environment": {"LARGE": "x" * 4096}},
     ],
 )
-def test_settings_that_cannot_be(create, settings):
+def test_invalid_settings_are_refused(create, settings):
     """Invalid settings are refused with the name of the setting."""
     with pytest.raises(ValueError):
         create(**settings)
@@ -434,7 +434,7 @@ def test_an_instance_may_call_the_cloud_while_a_reset_ends_it(create, cloud, tmp
     assert (tmp_path / "mark").read_text() == "stopped\n"
 
 
-def test_asynchronous_calls_are_repeated_and_told_of(create, cloud):
+def test_asynchronous_calls_are_repeated_and_reported(create, cloud):
     """Failed asynchronous calls are repeated, and the result goes to the destination."""
     cloud.queues.create("failures")
     cloud.topics.create("successes")
@@ -495,7 +495,7 @@ def test_a_stream_repeats_what_fails(create, cloud):
     assert len(queue.messages) == 1
 
 
-def test_a_stream_hands_over_asynchronously(create, cloud):
+def test_a_stream_calls_asynchronously(create, cloud):
     """An asynchronous delivery succeeds even if the call fails later."""
     queue = cloud.queues.create("orders")
     function = create("index.missing", max_async_retry_attempts=0)

@@ -270,7 +270,7 @@ def test_a_handler_that_exists_has_no_problem(tmp_path, handler):
         ("index.inner.handler", "there is no module index.inner in {folder}"),
     ],
 )
-def test_a_handler_that_cannot_be_called_is_said_at_the_start(tmp_path, handler, told):
+def test_a_handler_that_cannot_be_called_is_reported_at_the_start(tmp_path, handler, told):
     """`alilocal --function` warns before the first message comes, and starts: the code may be written later."""
     write(tmp_path, "index.py", "def handler(event, context):\n    return event\n")
     write(tmp_path, "broken.py", "def handler(event\n")

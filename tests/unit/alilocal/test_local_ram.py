@@ -160,7 +160,7 @@ def detail_of(wire, **options):
     return wire.list().json()["AccessDeniedDetail"]
 
 
-def test_the_gateway_tells_what_is_lacking(cloud, wire):
+def test_the_gateway_names_the_missing_permission(cloud, wire):
     """The gateway says which permission is missing, and why."""
     told = detail_of(wire, policy=policy(allow("mns:*")))
     assert told == {
@@ -182,7 +182,7 @@ def test_the_gateway_tells_what_is_lacking(cloud, wire):
     assert (told["NoPermissionType"], told["PolicyType"]) == ("ImplicitDeny", "SessionPolicy")
 
 
-def test_a_refusal_comes_before_the_look(least):
+def test_permissions_are_checked_before_the_resource_is_looked_up(least):
     """A caller without permission cannot find out whether a resource exists."""
     made = least.create(HpoExperimentConfiguration=CONFIGURATION).json()["ExperimentId"]
     there, missing = least.get(made).json(), least.get("sAAAAAA").json()

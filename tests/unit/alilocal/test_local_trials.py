@@ -30,7 +30,7 @@ def searching(experiment, choice):
     st.integers(1, 30),
     st.integers(1, 6),
 )
-def test_what_trials_tell_agrees(moves, number, at_once):
+def test_the_facts_about_trials_agree(moves, number, at_once):
     """Whatever is stopped, failed or rerun: ends are final, ids stay, and nothing runs after the experiment."""
     clock = StandingTime()
     with alilocal.LocalCloud(seed=1, clock=clock) as cloud:
@@ -65,7 +65,7 @@ def test_what_trials_tell_agrees(moves, number, at_once):
 
 
 @given(st.integers(1, 2000), st.integers(1, 50))
-def test_an_experiment_that_is_let_alone_makes_all_its_trials(number, at_once):
+def test_an_undisturbed_experiment_completes_all_trials(number, at_once):
     """An undisturbed experiment has all its trials, and all succeed."""
     clock = StandingTime()
     with alilocal.LocalCloud(seed=1, clock=clock) as cloud:

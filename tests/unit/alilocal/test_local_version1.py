@@ -78,7 +78,7 @@ def test_headers_decide_in_version_3(wire):
     assert answer.json()["IdentityType"] == "Account"
 
 
-def test_headers_alone_are_no_signature(wire):
+def test_headers_alone_are_not_a_signature(wire):
     """A call with the headers of version 3 and no signature at all is refused as such."""
     answer = wire.send("POST", "/", {"x-acs-action": "GetCallerIdentity", "x-acs-version": "2015-04-01"})
     assert (answer.status_code, answer.json()["Code"]) == (400, "IncompleteSignature")

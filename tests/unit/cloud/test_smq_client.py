@@ -367,7 +367,7 @@ def test_queue_without_a_key(client, answer, reset, failing):
     assert len(smq.server.requests) == 1
 
 
-def test_queue_judges_first(client, answer):
+def test_queue_validates_before_sending(client, answer):
     """A request that violates the contract is refused at once, and nothing is sent."""
     smq = client(answer(201, SENT))
     with pytest.raises(RequestRejected, match="unknown member"):
@@ -393,7 +393,7 @@ def test_queue_rejects_what_is_not_an_object(client):
     assert smq.server.requests == []
 
 
-def test_a_queue_of_ones_own(serve, answer, monkeypatch):
+def test_a_queue_with_its_own_connections(serve, answer, monkeypatch):
     """`Queue.open` needs a name and an endpoint; credentials come from the environment."""
     server = serve(answer(201, SENT))
     monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAI-ENV")

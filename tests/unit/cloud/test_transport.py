@@ -554,7 +554,7 @@ def test_foreign_session(clock, error, ending):
             send(Transport(session, clock), "http://localhost")
 
 
-def test_foreign_session_is_told(clock):
+def test_a_foreign_session_is_used_safely(clock):
     """A session of another kind gets the time-outs that fit, and must verify TLS and use no proxy."""
     adapter = Failing(requests.ReadTimeout())
     with requests.Session() as session:

@@ -247,7 +247,7 @@ def test_a_message_that_cannot_be_sent_stays_in_the_dead_letter_queue():
     assert set(world.states) == {"active"}
 
 
-def test_one_that_a_filter_passes_over_hides_none_behind_it():
+def test_a_dead_letter_that_does_not_match_hides_no_others():
     """Dead letters that a filter passes over stay hidden until the end, however short the visibility is."""
     world = World(visibility=1, call_seconds=0.1)
     world.add(*range(200), 777)

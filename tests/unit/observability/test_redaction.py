@@ -36,7 +36,7 @@ def test_a_secret_in_a_page_is_masked(page):
     assert redact(f"<p>{page}</p>", ["a&\"b\"<'c'>"]) == "<p>***</p>"
 
 
-def test_short_texts_are_no_secrets():
+def test_short_texts_are_not_secrets():
     """A secret of a letter or two would garble everything and protects nothing."""
     assert redact("abc", ["a", ""]) == "abc"
 

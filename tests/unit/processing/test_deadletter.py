@@ -16,18 +16,18 @@ CLOUD_EVENT = b'{"specversion":"1.0","id":"1","source":"s","type":"t","data":{"N
 
 
 @pytest.mark.parametrize("body", [REQUEST.decode(), encode_body(REQUEST)])
-def test_an_event_streams_letter(body):
+def test_a_dead_letter_of_an_event_stream(body):
     """The letter is the message's own event, whichever way its body is written."""
     assert recover_envelopes(smq_event("M1", body), None) == [FIRST]
 
 
 @pytest.mark.parametrize("body", [REQUEST, encode_body(REQUEST).encode()])
-def test_a_queues_letter(body):
+def test_a_dead_letter_of_a_queue(body):
     """The queue keeps the body, and beside it the id that the message had."""
     assert recover_envelopes(body, "M1") == [FIRST]
 
 
-def test_a_cloudevent_in_a_queues_letter_is_a_body():
+def test_a_cloudevent_in_a_dead_letter_of_a_queue_is_a_body():
     """A producer's CloudEvent keeps the key of its source and id, and the id that its message had."""
     (envelope,) = recover_envelopes(CLOUD_EVENT, "M1")
     key = derive_key("cloudevent", '{"id":"1","source":"s"}')
@@ -52,7 +52,7 @@ SEALED = [
 
 @pytest.mark.parametrize("envelope", SEALED, ids=lambda envelope: envelope.kind)
 @pytest.mark.parametrize("origin", ["M7", None])
-def test_an_envelope_is_always_believed(envelope, origin):
+def test_an_envelope_is_always_trusted(envelope, origin):
     """A message that hpoq sent itself carries its key, whatever it was known by at first."""
     assert recover_envelopes(seal(envelope), origin) == [envelope]
     assert recover_envelopes(encode_body(seal(envelope)).encode(), origin) == [envelope]
@@ -68,7 +68,7 @@ def test_a_key_belongs_to_its_namespace():
     assert recover_envelopes(sealed, None, "team-b") == []
 
 
-def test_a_letter_with_one_unreadable_item_is_not_recovered_in_part():
+def test_a_dead_letter_with_an_unreadable_item_is_not_recovered_in_part():
     """Moving the others would delete the dead letter, and with it the item that cannot be read."""
     event = json.loads(smq_stream_event({"M1": REQUEST, "M2": REQUEST}))
     assert len(recover_envelopes(json.dumps(event).encode(), None)) == 2
@@ -78,14 +78,14 @@ def test_a_letter_with_one_unreadable_item_is_not_recovered_in_part():
     assert recover_envelopes(json.dumps(called).encode(), None) == []
 
 
-def test_a_letter_with_one_message_of_unknown_key_is_not_recovered_in_part():
+def test_a_dead_letter_with_an_unknown_key_is_not_recovered_in_part():
     """One message without id and without an idempotencyKey keeps its neighbours where they are."""
     event = json.loads(smq_stream_event({"M1": REQUEST, "M2": REQUEST}))
     event[1] = json.loads(REQUEST)
     assert recover_envelopes(json.dumps(event).encode(), None) == []
 
 
-def test_a_failed_calls_letter():
+def test_a_dead_letter_of_a_failed_call():
     """An asynchronous call's letter tells of the whole event and of the call's id."""
     letter = {"requestContext": {"requestId": "r-1"}, "requestPayload": REQUEST.decode()}
     (envelope,) = recover_envelopes(json.dumps(letter).encode(), None)
@@ -102,7 +102,7 @@ def test_a_key_of_its_own_is_enough():
 
 
 @pytest.mark.parametrize("body", [REQUEST, b"", b"words", b"[1]", b'{"a":', b"[]"])
-def test_a_letter_that_does_not_tell(body):
+def test_a_dead_letter_that_identifies_no_message(body):
     """Without an id and without a key of its own a message could become a second experiment: it stays."""
     assert recover_envelopes(body, None) == []
 
@@ -157,7 +157,7 @@ XML_NOTIFICATION = (
 
 @pytest.mark.parametrize("trigger", ["smq", None])
 @pytest.mark.parametrize("body", [NOTIFICATION, XML_NOTIFICATION, CLOUD_EVENT.decode(), "[1]", "words"])
-def test_a_queues_letter_has_the_key_that_the_function_derives(body, trigger):
+def test_a_dead_letter_of_a_queue_has_the_key_that_the_function_derives(body, trigger):
     """A queue's dead letter is read as the queue's trigger delivers it, notifications of a topic included."""
     (message,) = decode(smq_event("M1", body), source=trigger)
     assert recover_envelopes(body.encode(), "M1", trigger=trigger) == [open_envelope(message)]

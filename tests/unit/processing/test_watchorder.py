@@ -96,7 +96,7 @@ def test_the_form_of_an_order_is_pinned():
         "[" * 10_000,
     ],
 )
-def test_anything_else_is_no_order(text):
+def test_anything_else_is_not_an_order(text):
     """Content of another form is not guessed at."""
     assert decode_order(text) is None
 
@@ -117,7 +117,7 @@ def test_each_documented_end_is_an_end(status):
 @pytest.mark.parametrize(
     "status", ["CREATED", "WAITING", "RUNNING", "TERMINATING", "UNKNOWN", None, "", "finished", "DONE"]
 )
-def test_any_other_status_is_no_end(status):
+def test_any_other_status_is_not_an_end(status):
     """Only documented ends count, whatever the trials do."""
     assert not has_ended(experiment(status, FINISHED=3))
 
