@@ -27,8 +27,8 @@ class Settings(BaseModel):
     name: str = Field(
         "",
         pattern=r"^([a-z0-9][a-z0-9-]{0,18}[a-z0-9])?$",
-        description="Name of the deployment, if an account has several. It ends the default names of queue and "
-        "topic.",
+        description="Name of the deployment, if an account has several. The default names of queue and topic end "
+        "with it.",
     )
     region: str | None = Field(None, description="Region of the services. Default: the function's region.")
     account_id: str | None = Field(
@@ -107,16 +107,22 @@ class Settings(BaseModel):
         "the result. The function must have a trigger for it. Default: experiments are not followed.",
     )
     watch_min_seconds: int = Field(
-        60, ge=1, le=86_400, description="Least seconds between two looks at an experiment that is followed."
+        60,
+        ge=1,
+        le=86_400,
+        description="Shortest time between two looks at an experiment that is followed, in seconds.",
     )
     watch_max_seconds: int = Field(
-        1800, ge=1, le=86_400, description="Most seconds between two looks at an experiment that is followed."
+        1800,
+        ge=1,
+        le=86_400,
+        description="Longest time between two looks at an experiment that is followed, in seconds.",
     )
     watch_max_days: float = Field(
         30.0,
         gt=0,
-        description="Days after which an experiment that has not ended is followed no more. Its result has the "
-        "status `UNKNOWN` then.",
+        description="Days after which an experiment that has not ended is no longer followed; its result then "
+        "has the status `UNKNOWN`.",
     )
     marker: Literal["both", "tag", "description"] = Field(
         "both",
@@ -238,7 +244,7 @@ _WORDING = {
     "Input should be greater than": "more than",
     "Input should be less than": "less than",
     "Input should be": "",
-    "String should match pattern": "a text that matches",
+    "String should match pattern": "a string that matches",
 }
 
 

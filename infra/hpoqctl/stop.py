@@ -76,11 +76,11 @@ def command(
     an idempotencyKey.
 
     The command puts a stop message into the queue. The function stops the experiment and answers with a stopping
-    event. If the function watches experiments, a finished event follows at the end. To stop an experiment twice is
+    event. If the function follows experiments, a finished event comes at the end. Stopping an experiment twice is
     harmless.
 
     Exit code 1 means that a message could not be sent. With --wait it also means that a stop was rejected, that it
-    failed, or that its event has not come.
+    failed, or that its event did not arrive in time.
     """
     settings = read_settings()
     run = _Run(list(_find_targets(targets, experiment_ids)))

@@ -76,9 +76,9 @@ def measure(peers: Peers, rounds: int) -> Iterator[Row]:
     seen: dict[str, float] = {}
 
     def side(name: str, folder: Path, work: str) -> float:
-        told = child(peers.python, _TIMED.format(work=work), str(folder), REQUEST)
-        seen[name] = told["modules"]
-        return told["wall"]
+        reported = child(peers.python, _TIMED.format(work=work), str(folder), REQUEST)
+        seen[name] = reported["modules"]
+        return reported["wall"]
 
     ours, first, floor, models, theirs = in_turns(
         rounds,

@@ -1,4 +1,4 @@
-"""infra/serverless by itself: what its files say agrees, with each other and with the function."""
+"""The files of infra/serverless agree with each other and with the function."""
 
 import importlib
 import json
@@ -40,7 +40,7 @@ def test_numbers_agree(rule):
 
 @pytest.mark.parametrize("rule", [rule for rule, (_, spoil) in RULES.items() if spoil])
 def test_numbers_that_disagree_are_found(rule):
-    """A change of the files that breaks the rule is seen."""
+    """A change of the files that breaks a rule is found."""
     holds, spoil = RULES[rule]
     spoiled = deployment()
     spoil(spoiled)
@@ -55,7 +55,7 @@ def test_a_lease_that_covers_no_create_is_refused():
 
 
 def test_every_number_is_set_explicitly():
-    """Every number of the arithmetic is written down, so that a changed default changes no deployment."""
+    """Every number that the rules use is set in s.yaml, so that a changed default changes no deployment."""
     used = set(re.findall(r"\b(?:settings|s)\.(\w+)", Path(deploymentfiles.__file__).read_text()))
     assert used & set(Settings.model_fields) > {"lease_seconds", "max_attempts", "retention_days"}
     assert used & set(Settings.model_fields) <= deployment().settings.model_fields_set
@@ -76,7 +76,7 @@ def test_the_package_fits_the_runtime():
 
 
 def test_names_agree():
-    """What one place calls a queue, a topic, a table or a role, every other does too."""
+    """A queue, a topic, a table or a role has the same name in every file."""
     d = deployment()
     settings, resources = d.settings, d.resources
     queue, dead = resources["Requests"]["QueueName"], resources["DeadLetters"]["QueueName"]
@@ -103,7 +103,7 @@ def test_names_agree():
 
 
 def test_the_function_logs_where_the_alerts_read():
-    """The function logs into the project and the store that the template makes, each line an entry."""
+    """The function logs to the project and the store that the template creates, with one entry per line."""
     log, rest = deployment().function["logConfig"], deployment().log
     assert log["project"] == rest["parameters"]["ProjectName"]
     assert log["logBeginRule"] == "None"
@@ -201,7 +201,7 @@ def test_the_doctor_finds_no_problem():
 
 @pytest.mark.parametrize("suffix", ["", "-staging"])
 def test_the_deployers_policy_is_for_these_resources_only(suffix):
-    """With it the queues and the topic of any deployment can be made and removed, and no others."""
+    """The policy allows creating and removing the queues and the topic of any deployment of hpoq, and no others."""
     credentials = Credentials("STS.deployer", "secret", "token")
     with alilocal.LocalCloud(seed=1) as cloud:
         cloud.credentials.register(

@@ -1,4 +1,4 @@
-"""infra/serverless judged by what the vendor publishes: its SDK's models, its ROS types, its Terraform arguments.
+"""The files of infra/serverless fit what the vendor publishes: its SDK's models, ROS types and Terraform arguments.
 
 Terraform's provider itself comes from a registry of its own; Pulumi's package, which is generated from the
 provider's schema, is on the Python index and has its arguments.
@@ -338,7 +338,7 @@ def values(**given):
 
 
 def answer_of(shown):
-    """What the console answered with; warnings stand around it."""
+    """Return the value in the output of the Terraform console, without its warnings."""
     line = next((line for line in shown.stdout.splitlines() if line.startswith('"')), None)
     assert line is not None, shown.stdout + shown.stderr
     return json.loads(json.loads(line))

@@ -477,7 +477,7 @@ def test_a_client_whose_clock_is_late(server_ahead):
 
 @pytest.mark.parametrize("status", [503, 409])
 def test_faults(server, client, status):
-    """Faults strike Tablestore as any service."""
+    """Faults apply to Tablestore as to any other service."""
     server.cloud.faults.add(
         "status", service="tablestore", operation="PutRow", status=status, code="OTSServerBusy"
     )

@@ -1,4 +1,4 @@
-"""Clients that nobody here wrote, unmodified, with the calls of an application: the table of alilocal's README.
+"""Clients of others, unmodified, with the calls of an application: the table of alilocal's README.
 
 Those for Python run in the tests' own environment or in a venv beside it, those for Node.js once
 `npm install --prefix tests/contract/sdks` has installed them; TEST_NODE_MODULES names another folder. For Go and PHP,

@@ -92,7 +92,7 @@ def world():
 
 
 def test_a_consistent_account_has_no_findings(world):
-    """Every key has its one experiment, and every experiment its record; others' experiments are only counted."""
+    """Nothing is found if every key has one experiment and every experiment a record; others are only counted."""
     body = json.loads(REQUEST)["experiment"]
     world.client.create_hpo_experiment(body, nonce=uuid.uuid4().hex)
     document = world.audit()
@@ -136,7 +136,7 @@ def test_a_record_of_another_experiment_is_found(world):
 
 
 def test_an_experiment_without_a_record_is_found_once_it_is_old_enough(world, monkeypatch):
-    """A create that is under way has no finished record yet, so a new experiment is not judged."""
+    """A create in progress has no finished record yet, so a new experiment is not reported."""
     world.create(KEYS[3])
     assert world.audit()["findings"] == []
     monkeypatch.setattr("hpoqctl.audit._MARGIN_SECONDS", -5)
@@ -165,7 +165,7 @@ def test_since_excludes_older_experiments(world):
 
 @pytest.mark.parametrize("since", ["yesterday", "-1", "99999999999"])
 def test_an_invalid_since_is_reported_first(hpoq, since):
-    """What is wrong with --since is said without a store or an endpoint."""
+    """An invalid --since is reported before a missing store or endpoint."""
     done = hpoq("audit", "--since", since)
     assert done.returncode == 2
     assert f"{since!r} is neither a number of days nor a date" in done.stderr.decode()
@@ -180,7 +180,7 @@ def test_an_audit_changes_nothing(world):
 
 
 def test_an_incomplete_listing_ends_the_audit(world):
-    """Nothing is compared with a part of the experiments; the message says what to do."""
+    """A partial listing is not compared with the records; the message says what to do."""
     world.cloud.behaviour.listing_total_offset = 1
     done = world.run("audit", "--rate", "1000")
     assert done.exit_code == 1
@@ -294,7 +294,7 @@ class Log:
 
 
 def test_the_overview_has_the_outcomes_of_the_last_hour(world):
-    """They come from the function's log, by a signed query over one hour."""
+    """The overview reads the outcomes from the function's log, with a signed query over one hour."""
     row = {"created": "12", "duplicate": "0", "rejected": "3", "retry": "null", "failed": "1"}
     with Log(200, json.dumps([row]).encode()) as log:
         done = world.run("status", "--json", "--log", log.url, **world.keys)
@@ -329,7 +329,7 @@ def test_a_call_to_the_log_is_signed_as_the_vendors_sdk_signs_it():
     ],
 )
 def test_an_unreadable_log_does_not_hide_the_queues(world, status, body, shown):
-    """The overview is complete but for the log, and says why."""
+    """Without the log the overview still shows every queue, and says why the log is missing."""
     with Log(status, body) as log:
         done = world.run("status", "--log", log.url, **world.keys)
     assert done.exit_code == 0

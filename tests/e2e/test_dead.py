@@ -1,4 +1,4 @@
-"""`hpoq dead`: what is in the dead-letter queue is seen, kept, moved or dropped, and nothing is lost on the way."""
+"""`hpoq dead` lists, shows, moves and drops dead letters, and loses none of them."""
 
 import base64
 import json
@@ -20,7 +20,7 @@ UNKNOWN = json.dumps(json.loads(REQUEST) | {"AccessKeySecret": SECRET})
 
 
 class Operator:
-    """An operator's shell beside a local cloud whose dead-letter queue holds M1, M2 and a body without a key."""
+    """An operator's shell and a local cloud whose dead-letter queue holds M1, M2 and a body without a key."""
 
     def __init__(self, server, folder):
         self.server, self.folder = server, folder
@@ -87,7 +87,7 @@ def test_list_can_be_filtered_and_limited(operator):
     "first", [["dead", "list"], ["dead", "show", "M*"], ["dead", "redrive", "--dry-run"]], ids=" ".join
 )
 def test_a_listed_dead_letter_can_be_moved_at_once(operator, first):
-    """What was looked at can be moved at once."""
+    """A dead letter that was listed is visible again, so that the next command can move it."""
     operator.json(*first, ends=int("redrive" in first))
     moved = operator.json("dead", "redrive", "--match", "M*")
     assert ({row["messageId"] for row in moved["moved"]}, moved["invisible"]) == ({"M1", "M2"}, 0)
@@ -95,14 +95,14 @@ def test_a_listed_dead_letter_can_be_moved_at_once(operator, first):
 
 
 def test_dead_letters_that_another_receiver_holds_are_reported(operator):
-    """A run that could not see everything says so and exits with 1."""
+    """If another receiver holds dead letters, the command says how many and exits with 1."""
     operator.dead.receive(3)
     assert operator.json("dead", "redrive", ends=1)["invisible"] == 3
     assert "invisible: 3" in operator.run("dead", "list", ends=1)
 
 
 def test_show_prints_the_content_without_secrets(operator):
-    """The request can be read, also of one that cannot be moved; a credential in it cannot."""
+    """The request is shown, even of a dead letter that cannot be moved; credentials in it are masked."""
     (row,) = operator.json("dead", "show", operator.unknown)["deadLetters"]
     assert json.loads(REQUEST)["experiment"]["Name"] in row["body"]
     assert SECRET not in operator.run("dead", "show", operator.unknown)
@@ -118,7 +118,7 @@ def test_redrive_is_the_same_command_under_both_names(operator):
 
 
 def test_a_dead_letter_without_a_key_is_sent_as_new_only_with_as_new(operator):
-    """Its body becomes a new message, without an envelope, so that it gets the key of that message."""
+    """With --as-new, the body becomes a new message without an envelope, whose id decides the key."""
     assert "--as-new needs --match" in operator.run("dead", "redrive", "--as-new", ends=2)
     operator.json("dead", "redrive", "--match", operator.unknown, ends=1)
     assert operator.sent == []

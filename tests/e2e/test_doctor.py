@@ -218,7 +218,7 @@ def test_a_gateway_that_refuses_used_nonces_is_no_problem(server):
 
 
 def test_a_gateway_that_accepts_used_nonces_is_reported(server, monkeypatch):
-    """Without the gateway's memory the warning says which protection is missing."""
+    """If the gateway accepts a used nonce, the finding says which protection is missing."""
     monkeypatch.setattr(Nonces, "use", lambda *_: None)
     code, found = run(environ(server))
     assert code == 0
@@ -228,7 +228,7 @@ def test_a_gateway_that_accepts_used_nonces_is_reported(server, monkeypatch):
 
 @pytest.mark.parametrize(("seconds", "seen"), [(600, "behind"), (-600, "ahead")])
 def test_a_clock_that_is_off_is_reported(server, seconds, seen):
-    """How far the clock is off, and which way, is said."""
+    """The finding says how far this machine's clock is ahead or behind."""
     clock = server.cloud.clock
     clock.sent_at = lambda asked_at=None: clock.now() + seconds
     _, found = run(environ(server))
@@ -261,7 +261,7 @@ def test_no_secret_is_shown(server):
 
 
 def test_a_table_description_is_read_as_the_sdk_writes_it():
-    """Against the official SDK's own messages."""
+    """A table description that the official SDK encodes is read correctly."""
     from tablestore.protobuf import table_store_pb2 as pb
 
     assert pb.DescribeTableRequest.FromString(encode_request("hpoq")).table_name == "hpoq"
@@ -293,7 +293,7 @@ def test_the_watch_queue_exists(server):
 
 
 def test_the_dead_letter_queue_exists(server):
-    """A message is given up only once it is in the dead-letter queue, so a missing queue keeps it for ever."""
+    """A message is given up only once it is in the dead-letter queue, so without the queue it is never given up."""
     variables = environ(server, HPOQ_DEAD_LETTER_QUEUE="hpo-requests-dead")
     code, found = run(variables)
     assert (code, found["dead-letter queue hpo-requests-dead"]["verdict"]) == (0, "ok")
@@ -330,7 +330,7 @@ def test_a_bus_without_an_account(server):
 
 @pytest.mark.parametrize("token", [None, f"{CANARY}-token"])
 def test_credentials_are_shown_by_the_start_of_their_id(server, token):
-    """A person recognises the key; no part of a secret is shown, nor how Python writes an object."""
+    """The finding shows enough of the id to recognise the key, and no part of a secret."""
     given = {
         "ALIBABA_CLOUD_ACCESS_KEY_ID": "LTAI5tExampleOfAnId",
         "ALIBABA_CLOUD_ACCESS_KEY_SECRET": CANARY,
@@ -351,7 +351,7 @@ def test_credentials_are_shown_by_the_start_of_their_id(server, token):
     [f"https://user:{CANARY}@host", f"ftp://u:{CANARY}@host:x", "http://example.com", "https://h/path"],
 )
 def test_an_invalid_endpoint_is_a_problem(server, name, value):
-    """The other checks go on, and a password in the URL is not shown."""
+    """The other checks still run, and a password in the URL is not shown."""
     given = environ(server, HPOQ_OUTPUT="eventbridge://bus", **{name: value})
     code, found = run(given)
     check = f"{name.split('_')[1].lower()} endpoint"

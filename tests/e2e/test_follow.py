@@ -192,7 +192,7 @@ DENIED = Denied("m", service="smq", operation="BatchReceiveMessage")
 
 
 def test_waiting_for_results_continues_after_failed_calls():
-    """A service that cannot be reached for a while does not end the wait for a result, one that refuses does."""
+    """A temporary failure of the service does not end the wait for a result; a refusal does."""
     clock, answers = FakeClock(), Answers([SentRequest("m", "k")], to_end=True)
     inbox = Smq(BROKEN, [event("created")], BROKEN, [], [event("finished")])
     collect_answers(inbox, answers, clock, math.inf, lambda _: None)

@@ -98,9 +98,9 @@ def test_a_finished_request_is_forgotten_and_stays_a_duplicate(world):
     assert world.look() == "finished"
     assert any(PERSON in row for row in world.rows)
 
-    told = world.forget()
-    assert told["forgotten"]
-    assert "console of PAI" in " ".join(told["explanation"])
+    reported = world.forget()
+    assert reported["forgotten"]
+    assert "console of PAI" in " ".join(reported["explanation"])
     for trace in (PERSON, TRACE, "M1", "12345"):
         assert not any(f'"{trace}' in row or f" {trace}" in row for row in world.rows), trace
     before = published_events(world.cloud)

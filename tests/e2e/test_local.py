@@ -1,4 +1,4 @@
-"""`hpoq local` as a stranger uses it: through the official SDKs, until Ctrl-C."""
+"""`hpoq local` as a new user runs it: through the official SDKs, until Ctrl-C."""
 
 import io
 import json
@@ -152,7 +152,7 @@ def answer_once(listener, answer):
 
 
 def test_a_terminal_shows_a_banner_and_a_line_per_message(hpoq_json, tmp_path):
-    """On a terminal there is no JSON: where everything is, each message as it ends, and a sum at the end."""
+    """A terminal shows no JSON but a banner with all addresses, a line for each message, and a summary at the end."""
     path = tmp_path / "request.json"
     path.write_text(request(key="k"))
     terminal, inside = pty.openpty()

@@ -1,4 +1,4 @@
-"""`hpoq try` as a stranger uses it: from a request to the best parameters, in one command."""
+"""`hpoq try` as a new user runs it: from a request to the best parameters, in one command."""
 
 import json
 import os

@@ -101,7 +101,7 @@ def test_the_dead_letter_queue_is_not_the_source_queue():
         ("HPOQ_WATCH_MAX_DAYS", "nan", "HPOQ_WATCH_MAX_DAYS must be a number"),
         ("HPOQ_OPENTELEMETRY", "maybe", "HPOQ_OPENTELEMETRY must be true or false"),
         ("HPOQ_MARKER", "none", "HPOQ_MARKER must be 'both', 'tag' or 'description'"),
-        ("HPOQ_QUEUE", "a b", "HPOQ_QUEUE must be a text that matches '^[A-Za-z0-9]"),
+        ("HPOQ_QUEUE", "a b", "HPOQ_QUEUE must be a string that matches '^[A-Za-z0-9]"),
     ],
 )
 def test_a_problem_says_what_the_setting_must_be(name, value, problem):

@@ -13,7 +13,7 @@ from hpoq.contract.identity import PRODUCER, WATCH, derive_event_id, derive_key
 from hpoq.errors import StoreUnavailable
 from hpoq.processing.envelope import Envelope, seal, unseal
 from hpoq.processing.ledger import Ledger
-from hpoq.processing.watchorder import Limits, WatchOrder, encode_order, identify_watch
+from hpoq.processing.watchorder import GuardLimits, WatchOrder, encode_order, identify_watch
 from hpoq.testing import smq_event, smq_stream_event
 from support.request import make_document, request
 from support.world import CallTimes, WatchedWorld
@@ -644,7 +644,7 @@ def test_a_forged_watch_message_is_rejected(world):
     other = world.cloud.experiments[-1]
     world.deliver(smq_event("M2", request("other")))
     mine = derive_key(PRODUCER, "other")
-    order = WatchOrder(mine, other.experiment_id, 0.0, guard=Limits(max_hours=0.001))
+    order = WatchOrder(mine, other.experiment_id, 0.0, guard=GuardLimits(max_hours=0.001))
     key = derive_key(WATCH, order.identity)
     body = seal(Envelope(WATCH, order.identity, key, encode_order(order).encode())).decode()
     settings = {"HPOQ_DEAD_LETTER_QUEUE": "hpo-requests-dead"}

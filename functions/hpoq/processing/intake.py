@@ -299,7 +299,7 @@ def _rejected(envelope: Envelope, exc: RequestRejected, namespace: str) -> Rejec
         exc.name,
         exc.workspace_id,
         known_as,
-        # What is wrong with a message without an id is not its request, which is therefore kept.
+        # The request of a message without an id may be valid, so it is kept.
         content=envelope if _NO_ID in exc.violations else None,
         producer_key=shown_key,
         warnings=exc.warnings,

@@ -32,10 +32,10 @@ def code(answer):
 
 def test_health(ask, cloud):
     """`health` shows the region and all services."""
-    told = ask("GET", "health").json()
-    assert (told["status"], told["region"]) == ("ok", cloud.region)
+    reported = ask("GET", "health").json()
+    assert (reported["status"], reported["region"]) == ("ok", cloud.region)
     services = {"paiautoml", "smq", "mnsopen", "eventbridge", "tablestore", "fc", "resourcemanager", "sts"}
-    assert services == set(told["services"])
+    assert services == set(reported["services"])
 
 
 @pytest.mark.parametrize("path", ["", "_alilocal/health", "_alilocal/clock", "_console"])
@@ -180,12 +180,12 @@ def test_a_dead_letter_policy_is_set(ask, cloud):
     orders.receive(1)
     cloud.clock.advance(31)
     cloud.queues.bury_exhausted(orders)
-    (letter,) = dead.messages
-    assert letter.body == "body"
+    (dead_letter,) = dead.messages
+    assert dead_letter.body == "body"
     listed = [
         (one["messageId"], one["queue"], one["state"]) for one in ask("GET", "messages").json()["messages"]
     ]
-    assert listed[0] == (letter.message_id, "dead", "active")
+    assert listed[0] == (dead_letter.message_id, "dead", "active")
     for wrong in ({}, {"queue": "orders", "maxReceiveCount": 1}, {"queue": "dead", "maxReceiveCount": 0}):
         assert code(ask("PUT", "queues/orders/dead-letter", wrong)) == (400, "BadRequest")
     assert code(ask("PUT", "queues/orders/dead-letter", {"queue": "x", "maxReceiveCount": 1})) == (
@@ -266,8 +266,8 @@ def pipeline(cloud):
             message = item["data"]["messageId"]
             key = f"key-of-{message}"
             made = wire.create(Tag=[{"Key": "k", "Value": key}], HpoExperimentConfiguration=CONFIGURATION)
-            told = {"type": "made.v1", "data": {"messageId": message, "key": key, "secret": "hidden"}}
-            wire.smq("POST", "/topics/results/messages", xml("Message", MessageBody=json.dumps(told)))
+            reported = {"type": "made.v1", "data": {"messageId": message, "key": key, "secret": "hidden"}}
+            wire.smq("POST", "/topics/results/messages", xml("Message", MessageBody=json.dumps(reported)))
             assert "fail" not in item["data"]["messageBody"]
             assert made.ok
 

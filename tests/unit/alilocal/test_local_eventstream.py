@@ -157,8 +157,8 @@ def test_dead_letters_after_four_attempts(cloud, queue):
     stream = EventStream(cloud, queue="q", invoke=Function(failures=99), dead_letter_queue="dead")
     exhaust(cloud, stream)
     assert len(stream.deliveries) == 4
-    letters = [json.loads(message.body) for message in cloud.queues["dead"].messages]
-    assert [letter["data"]["messageId"] for letter in letters] == ids
+    dead_letters = [json.loads(message.body) for message in cloud.queues["dead"].messages]
+    assert [dead_letter["data"]["messageId"] for dead_letter in dead_letters] == ids
     assert queue.messages == []
 
 

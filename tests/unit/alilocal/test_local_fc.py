@@ -202,10 +202,10 @@ def test_an_exception_is_fcs_error(create):
     """An exception becomes FC's error JSON."""
     function = create()
     result = ask(function, do="raise")
-    told = json.loads(result.body)
-    assert (result.error_type, told["errorType"]) == ("UnhandledInvocationError", "KeyError")
-    assert told["errorMessage"] == "'something is wrong'"
-    ((file, _, where, _),) = told["stackTrace"]
+    reported = json.loads(result.body)
+    assert (result.error_type, reported["errorType"]) == ("UnhandledInvocationError", "KeyError")
+    assert reported["errorMessage"] == "'something is wrong'"
+    ((file, _, where, _),) = reported["stackTrace"]
     assert file.endswith('index.py"')
     assert where == "in handler"
     assert json.loads(ask(function, do="unserialisable").body)["errorType"] == "TypeError"
@@ -243,11 +243,11 @@ def test_log_lines_are_fcs(create):
 
 def test_the_whole_output_goes_to_whom_it_is_given(create):
     """`on_output` gets the whole output."""
-    told = []
-    function = create(on_output=told.append)
+    reported = []
+    function = create(on_output=reported.append)
     ask(function, do="log")
     function.close()
-    assert "printed" in "".join(told)
+    assert "printed" in "".join(reported)
 
 
 def test_junk_on_its_output_breaks_nothing(create):
@@ -446,11 +446,11 @@ def test_asynchronous_calls_are_repeated_and_reported(create, cloud):
         cloud.clock.advance(1)
     assert failing.drain()
     (message,) = cloud.queues["failures"].messages
-    told = json.loads(message.body)
-    assert told["requestContext"]["requestId"] == request_id
-    assert told["requestContext"]["approximateInvokeCount"] == 3
-    assert told["requestPayload"] == '{"do": "raise"}'
-    assert told["responseContext"]["functionError"] == "UnhandledInvocationError"
+    reported = json.loads(message.body)
+    assert reported["requestContext"]["requestId"] == request_id
+    assert reported["requestContext"]["approximateInvokeCount"] == 3
+    assert reported["requestPayload"] == '{"do": "raise"}'
+    assert reported["responseContext"]["functionError"] == "UnhandledInvocationError"
     assert {one.result.request_id for one in failing.invocations} == {request_id}
     arn = f"acs:mns:{cloud.region}:{cloud.account_id}:/topics/successes/messages"
     well = create(name="b", on_success=arn)

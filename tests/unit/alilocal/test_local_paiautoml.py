@@ -45,7 +45,7 @@ def test_nothing_is_required_at_the_top(wire):
 
 
 @pytest.mark.parametrize(
-    ("members", "told"),
+    ("members", "reported"),
     [
         ({"HpoExperimentConfiguration": {}}, "platform_config.name"),
         (
@@ -74,12 +74,12 @@ def test_nothing_is_required_at_the_top(wire):
         ({"Tag": [{"Key": "a", "Value": "see http://x"}]}, "http://"),
     ],
 )
-def test_invalid_input_is_refused(wire, cloud, members, told):
+def test_invalid_input_is_refused(wire, cloud, members, reported):
     """Input that the documentation forbids is INVALID_INPUT_PARAMS, and creates nothing."""
     answer = wire.create(**members)
     assert answer.status_code == 200
     assert answer.json()["Code"] == "INVALID_INPUT_PARAMS"
-    assert told in answer.json()["Message"]
+    assert reported in answer.json()["Message"]
     assert cloud.experiments == []
 
 

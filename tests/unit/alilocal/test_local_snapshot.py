@@ -258,10 +258,10 @@ def test_a_killed_server_keeps_what_was_saved(tmp_path):
     """After SIGKILL the next server has the state that was written to the disk."""
     program = [sys.executable, "-m", "alilocal", "--port", "0", "--state", str(tmp_path)]
     with subprocess.Popen(program, stdout=subprocess.PIPE) as process:
-        told = json.loads(process.stdout.readline())
+        reported = json.loads(process.stdout.readline())
         try:
             with alilocal.LocalCloud() as cloud, requests.Session() as session:
-                wire = Wire(cloud, session, told["smq"])
+                wire = Wire(cloud, session, reported["smq"])
                 assert wire.smq("PUT", "/queues/orders").status_code == 201
                 while (
                     not (tmp_path / "state.json").exists()

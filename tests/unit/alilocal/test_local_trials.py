@@ -50,18 +50,18 @@ def test_the_facts_about_trials_agree(moves, number, at_once):
             trials = one.trials
             assert trials == one.trials
             assert [trial.created for trial in trials if trial.created > clock.moment] == []
-            told = {trial.trial_id: trial for trial in trials}
-            assert len(told) == len(trials)
+            reported = {trial.trial_id: trial for trial in trials}
+            assert len(reported) == len(trials)
             for trial_id, before in seen.items():
-                assert told[trial_id].hyperparameters == before.hyperparameters
+                assert reported[trial_id].hyperparameters == before.hyperparameters
                 if before.status in ENDED:
-                    assert told[trial_id] == before
+                    assert reported[trial_id] == before
             over = one.status in ("FINISHED", "FAILED", "TERMINATING", "USER_CANCELED")
             assert not over or {trial.status for trial in trials} <= ENDED
             planned = [trial for trial in trials if trial.sequence < 1000]
             assert len(planned) <= number
             assert sum(trial.status in ("WAITING", "RUNNING") for trial in planned) <= at_once
-            seen = told
+            seen = reported
 
 
 @given(st.integers(1, 2000), st.integers(1, 50))

@@ -147,7 +147,7 @@ def test_the_line_of_a_result(own, line):
     ],
 )
 def test_which_ends_are_good(status, is_good):
-    """A stop, by a guard or by a person, is a good end; what nobody wanted is not."""
+    """A stop by a guard or by a request is a good end; a failure is not."""
     assert is_good_result(event("finished", "a", status=status)) is is_good
 
 

@@ -274,8 +274,8 @@ def test_a_redriven_message_says_so():
     key = derive_key("smq", "M2")
     world.dead.send(base64.b64encode(seal(Envelope("smq", "M2", key, b"\xff\xfe", sequence=5))))
     world.redrive()
-    told = {one.message_id: (one.sequence, one.redriven, one.body) for one in world.sent}
-    assert told == {"M1": (0, True, REQUEST.encode()), "M2": (5, True, b"\xff\xfe")}
+    reported = {one.message_id: (one.sequence, one.redriven, one.body) for one in world.sent}
+    assert reported == {"M1": (0, True, REQUEST.encode()), "M2": (5, True, b"\xff\xfe")}
 
 
 def test_a_dead_letter_is_known_by_the_id_that_its_message_had():

@@ -216,7 +216,7 @@ def test_frequent_slips_say_what_to_write(text, what):
         ("a: [1 {2]", "a comma or a closing ] is missing before this"),
         ("a: 'b", "the text ends before the closing quote of a string"),
         ("a: *b", "no anchor &b is above this; put a value that begins with * in quotes"),
-        ("a: 1\nb\nc: 2", "a colon is missing behind the name on this line or the one above"),
+        ("a: 1\nb\nc: 2", "a colon is missing after the name on this line or the one above"),
     ],
 )
 def test_mistakes_in_yaml_are_named_in_plain_words(text, words):

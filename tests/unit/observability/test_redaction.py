@@ -37,7 +37,7 @@ def test_a_secret_in_a_page_is_masked(page):
 
 
 def test_short_texts_are_not_secrets():
-    """A secret of a letter or two would garble everything and protects nothing."""
+    """Masking a secret of one or two characters would garble every text and protect nothing."""
     assert redact("abc", ["a", ""]) == "abc"
 
 

@@ -159,9 +159,9 @@ def test_a_short_function_still_begins():
     from fcruntime import Deadline
 
     clock = FakeClock()
-    short = Limits.of(Deadline(10, clock.monotonic), reserve=2, call_seconds=28)
+    short = Limits.from_deadline(Deadline(10, clock.monotonic), reserve=2, call_seconds=28)
     assert short.start_seconds == 4
-    default = Limits.of(Deadline(3, clock.monotonic), reserve=3, call_seconds=28)
+    default = Limits.from_deadline(Deadline(3, clock.monotonic), reserve=3, call_seconds=28)
     assert default.calls_end_at - clock.monotonic() == 2.25
     assert default.start_seconds == 1.125
 

@@ -210,7 +210,7 @@ def test_a_doubt_at_another_endpoint_waits(clock):
 
 
 def test_a_first_claim_creates_at_once_under_both_markers(clock):
-    """Without a doubt nothing is searched for; the experiment bears the key in a tag and in its description."""
+    """Without a doubt nothing is searched for; the experiment carries the key in a tag and in its description."""
     service = Service(clock)
     ending = make(clock, service).attempt(REQUEST, claim(clock), None)
     assert ending == Created(claim(clock), "s-new", adopted=False)
@@ -343,7 +343,7 @@ def test_a_create_that_was_not_sent_keeps_its_nonce_and_leaves_no_doubt(clock, k
 
 
 def test_an_owner_that_lost_its_claim_sends_no_second_create(clock):
-    """If the next generation cannot be saved, somebody else has the key, and nothing more is sent."""
+    """If the next generation cannot be saved, another owner has the key, and nothing more is sent."""
     service = Service(clock, error(Throttled))
     with pytest.raises(ClaimLost):
         make(clock, service, save=Records(ClaimLost(KEY)).save).attempt(REQUEST, claim(clock), None)

@@ -115,12 +115,12 @@ def test_a_body_that_is_text_is_the_same_request_wherever_it_is_read(plain, wrap
         expected.delivery.key,
         expected.delivery.fingerprint,
     )
-    letters = [
+    dead_letters = [
         recover_envelopes(body.encode(), "M1"),
         recover_envelopes(smq_stream_event({"M1": body}), None),
         recover_envelopes(seal(first.envelope), None),
     ]
-    for (envelope,) in letters:
+    for (envelope,) in dead_letters:
         again = take_in(Message("smq", "M9", seal(envelope)))
         assert (again.delivery.key, again.delivery.fingerprint) == (
             first.delivery.key,

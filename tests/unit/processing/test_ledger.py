@@ -87,10 +87,10 @@ def test_an_owner_that_lost_its_claim_changes_nothing(clock):
     ledger = make(clock)
     zombie = ledger.open(FIRST).record
     clock.advance(90)
-    heir = ledger.open(FIRST).record
+    successor = ledger.open(FIRST).record
     with pytest.raises(ClaimLost):
         ledger.save(lifecycle.complete(zombie, "s1", "{}", clock.now(), TERMS), zombie.version)
-    done = ledger.save(lifecycle.complete(heir, "s2", "{}", clock.now(), TERMS), heir.version)
+    done = ledger.save(lifecycle.complete(successor, "s2", "{}", clock.now(), TERMS), successor.version)
     assert (done.state, done.experiment_id) == (State.COMPLETED, "s2")
     assert ledger.get("k") == done
 
@@ -208,7 +208,7 @@ def test_each_look_ahead_claim_and_save_is_timed(clock):
 
 
 def test_what_was_looked_up_saves_a_read_only_for_the_message_that_is_done(clock):
-    """A record that was read ahead acknowledges its own message; any other delivery of its key is judged anew."""
+    """A record that was read ahead acknowledges its own message; any other delivery of its key is decided anew."""
     store = Flaky()
     ledger = make(clock, store)
     publish(ledger, clock, ledger.open(FIRST).record)

@@ -363,11 +363,11 @@ def test_the_doubt_after_a_send_is_one_lease_and_the_consistency_margin():
     assert lifecycle.doubt_after_send(NOW, replace(TERMS, lease=0)) == NOW + 15
 
 
-@pytest.mark.parametrize("owner", ["first", "heir"])
+@pytest.mark.parametrize("owner", ["first", "successor"])
 def test_the_doubt_of_a_claim_covers_its_latest_permitted_create(owner):
     """An owner that dies without a word may have sent its create at the last permitted moment."""
     claim = CLAIM
-    if owner == "heir":
+    if owner == "successor":
         claim = lifecycle.take_over(replace(CLAIM, doubt_until=None), FIRST, "owner-2", NOW + 500, TERMS)
     assert claim.doubt_until == lifecycle.latest_start(claim, TERMS) + 90 + 15
     assert claim.doubt_until == claim.lease_until - 10 - 25 + 90 + 15

@@ -319,7 +319,7 @@ def test_a_marked_experiment_from_a_day_before_the_claim_is_taken():
 
 
 def test_any_row_of_the_first_page_can_show_that_the_filter_works():
-    """If one of them bears another key, by which the filter finds it, nothing more is read."""
+    """If one of them carries another key, and the filter finds it by that, nothing more is read."""
     rows = [row(1), row(8, key=OTHER), *map(row, range(2, 6))]
     listing = Listing(rows, by_tag=filtering(*rows))
     assert look(listing, described=False) is None
@@ -327,14 +327,14 @@ def test_any_row_of_the_first_page_can_show_that_the_filter_works():
 
 
 def test_without_another_key_the_filter_is_asked_for_ours_alone():
-    """A first page on which no row bears a key offers nothing by which the filter could be tried."""
+    """If no row of the first page carries a key, there is nothing to test the filter with."""
     listing = Listing([*map(row, range(6))])
     assert look(listing, described=False) is None
     assert listing.calls.count(("tag", 1)) == 1
 
 
 def test_the_marker_of_another_key_rules_an_experiment_out():
-    """An experiment of our name that bears another key is not ours, wherever its marker stands."""
+    """An experiment with the request's name and another key is not the one, wherever its marker stands."""
     assert look(Listing([row(1, key=OTHER)]), tagged=False) is None
 
 

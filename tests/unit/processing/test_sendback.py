@@ -213,8 +213,8 @@ def test_a_dead_letter_that_is_put_can_be_redriven_and_sent_back():
     least, most = 0, len(NOISE)
     while most - least > 1:
         size = (least + most) // 2
-        letters = DeadLetters(Queues, "dead", BUDGET)
-        is_put = letters.put(replace(ENVELOPE, body=NOISE[:size]), 1_800_000_000.0)
+        dead_letters = DeadLetters(Queues, "dead", BUDGET)
+        is_put = dead_letters.put(replace(ENVELOPE, body=NOISE[:size]), 1_800_000_000.0)
         least, most = (size, most) if is_put else (least, size)
     assert least > 0
     largest = replace(ENVELOPE, body=NOISE[:least], since=1_800_000_000.0)
@@ -260,7 +260,7 @@ def test_a_throttled_message_comes_back_no_earlier_than_it_may_be_tried(ledger, 
     ],
 )
 def test_where_a_message_went_is_counted_and_logged(ledger, clock, age, counted, logged):
-    """A dead letter is a warning, because somebody has to look at it."""
+    """A dead letter is logged as a warning, because an operator must look at it."""
     sender = make(ledger, clock, Queues(), "dead")
     sealed = sender.seal(intake(replace(ENVELOPE, since=clock.now())), retry())
     clock.advance(age)
