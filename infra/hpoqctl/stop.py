@@ -18,6 +18,7 @@ from hpoq.contract.identity import derive_message_key
 from hpoq.contract.request import parse_request, read_producer_key
 from hpoq.errors import CallError, RequestRejected, SettingsError
 from hpoq.producer import SentRequest
+from hpoqctl.checking import check_document, refuse_invalid
 from hpoqctl.cloud import QUEUE
 from hpoqctl.files import read_requests
 from hpoqctl.inbox import Answers, Inbox, collect_answers, convert_event, open_inbox_at
@@ -118,6 +119,7 @@ def _find_targets(targets: Sequence[str], experiment_ids: Sequence[str]) -> Iter
                 raise click.BadParameter(message, param_hint="FILE")
             key = read_producer_key(document.data)
             if key is None:
+                refuse_invalid(check_document(document))
                 raise click.UsageError(
                     f"{document.place} has no idempotencyKey. Give the key in its events, or --experiment ID."
                 )

@@ -70,7 +70,7 @@ class Failed(Exception):
 
 
 class Soak:
-    """One run over `server`; `report` is called with its progress."""
+    """One run over `server`; `on_progress` is called with its progress."""
 
     def __init__(self, server, messages, store, seed, on_progress, kill_every, repeat_every):
         self.random = random.Random(seed)

@@ -224,10 +224,10 @@ def test_a_mistake_is_named_with_its_place(cloud, tmp_path, name, content, repor
         ),
         ("roles: {r: {policies: 5}}", "roles.r: policies: 5 is not "),
         ("roles: {r: {policies: [5]}}", "roles.r: policies[0]: 5 is not an object."),
-        ("buses: {b: {description: 5}}", "buses.b: description: 5 is not a text."),
-        ("buses: {b: {rules: {a: {queue: 5}}}}", "buses.b: rules.a.queue: 5 is not a text."),
+        ("buses: {b: {description: 5}}", "buses.b: description: 5 is not a string."),
+        ("buses: {b: {rules: {a: {queue: 5}}}}", "buses.b: rules.a.queue: 5 is not a string."),
         ("buses: {b: {rules: {a: {pattern: 5}}}}", "buses.b: rules.a.pattern: 5 is not an object."),
-        ("functions: {f: {handler: 5}}", "functions.f: handler: 5 is not a text."),
+        ("functions: {f: {handler: 5}}", "functions.f: handler: 5 is not a string."),
         ("functions: {f: {handler: a.b, code: 5}}", "functions.f: code: 5 is not a path."),
         ("functions: {f: {handler: a.b, timeout: long}}", 'functions.f: timeout: "long" is not a number.'),
         (
@@ -236,10 +236,13 @@ def test_a_mistake_is_named_with_its_place(cloud, tmp_path, name, content, repor
         ),
         (
             "functions: {f: {handler: a.b, environment: {A: 5}}}",
-            "functions.f: environment.A: 5 is not a text.",
+            "functions.f: environment.A: 5 is not a string.",
         ),
         ("functions: {f: {handler: a.b, stream: q}}", 'functions.f: stream: "q" is not an object.'),
-        ("functions: {f: {handler: a.b, stream: {queue: 5}}}", "functions.f: stream.queue: 5 is not a text."),
+        (
+            "functions: {f: {handler: a.b, stream: {queue: 5}}}",
+            "functions.f: stream.queue: 5 is not a string.",
+        ),
         (
             "functions: {f: {handler: a.b, stream: {queue: q, batch_size: x}}}",
             'functions.f: stream.batch_size: "x" is not a whole number.',
