@@ -17,6 +17,7 @@ from alibabacloud_tea_openapi.models import Config
 from Tea.request import TeaRequest
 
 import alilocal
+from hpoq.testing import FakeClock
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +27,9 @@ def no_metadata_service(monkeypatch):
 
 @pytest.fixture
 def server():
-    with alilocal.serve(cloud=alilocal.LocalCloud(seed=3)) as running:
+    """A local cloud whose clock stands still, so that an experiment keeps its first status."""
+    cloud = alilocal.LocalCloud(seed=3, clock=FakeClock(time.time()))
+    with alilocal.serve(cloud=cloud) as running:
         yield running
 
 
