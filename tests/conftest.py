@@ -89,7 +89,7 @@ def nothing_left_behind():
     for thread in set(threading.enumerate()) - before:
         # A server of several tests keeps a daemon for each connection, for as long as that is open.
         if not thread.daemon:
-            thread.join(timeout=10)
+            thread.join(timeout=60)
             assert not thread.is_alive(), f"a test left {thread.name} running"
 
 

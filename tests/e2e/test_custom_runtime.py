@@ -63,17 +63,17 @@ def deployed():
 def test_a_message_becomes_one_experiment(deployed):
     cloud, url, process = deployed
     headers = {"x-fc-request-id": "1-a", "x-fc-function-timeout": "60", "x-fc-function-name": "hpoq"}
-    assert requests.post(f"{url}/initialize", headers=headers, timeout=30).headers["x-fc-status"] == "200"
+    assert requests.post(f"{url}/initialize", headers=headers, timeout=120).headers["x-fc-status"] == "200"
     for expected in ("created", "duplicate"):
-        answer = requests.post(f"{url}/invoke", smq_event("M1", REQUEST), headers=headers, timeout=30)
+        answer = requests.post(f"{url}/invoke", smq_event("M1", REQUEST), headers=headers, timeout=120)
         assert answer.headers["x-fc-status"] == "200"
         assert [row["outcome"] for row in answer.json()["messages"]] == [expected]
     assert len(cloud.experiments) == 1
     (event,) = cloud.topics[TOPIC].published
     assert json.loads(event.body)["data"]["messageId"] == "M1"
-    assert requests.get(f"{url}/pre-stop", headers=headers, timeout=30).headers["x-fc-status"] == "200"
+    assert requests.get(f"{url}/pre-stop", headers=headers, timeout=120).headers["x-fc-status"] == "200"
     process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
+    assert process.wait(120) == 0
     assert "FC Invoke Start RequestId: 1-a" in process.stdout.read()
 
 
@@ -81,7 +81,7 @@ def test_a_message_to_be_retried_fails_the_call(deployed):
     """A custom runtime that only returned 500 would lose it."""
     cloud, url, _ = deployed
     cloud.faults.add("status", service="paiautoml", status=403, code="Forbidden.RAM", times=None)
-    answer = requests.post(f"{url}/invoke", smq_event("M1", REQUEST), timeout=60)
+    answer = requests.post(f"{url}/invoke", smq_event("M1", REQUEST), timeout=120)
     assert (answer.status_code, answer.headers["x-fc-status"]) == (404, "404")
     assert answer.json()["errorType"] == "EventFailed"
 
@@ -89,7 +89,7 @@ def test_a_message_to_be_retried_fails_the_call(deployed):
 def test_a_request_of_an_http_trigger_becomes_one_experiment(deployed):
     cloud, url, _ = deployed
     headers = {"x-fc-request-id": "1-b", "x-fc-control-path": "/http-invoke"}
-    answer = requests.post(f"{url}/experiments", REQUEST, headers=headers, timeout=30)
+    answer = requests.post(f"{url}/experiments", REQUEST, headers=headers, timeout=120)
     assert (answer.status_code, answer.headers["x-fc-status"]) == (200, "200")
     assert [(row["messageId"], row["outcome"]) for row in answer.json()["messages"]] == [("1-b", "created")]
     assert len(cloud.experiments) == 1
