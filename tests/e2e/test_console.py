@@ -90,7 +90,7 @@ class Pipeline:
 def pipeline(request):
     """A `Pipeline` by the machine's clock, or by one that stands still if the parameter of the fixture is True."""
     clock = FakeClock(time.time()) if getattr(request, "param", False) else None
-    with alilocal.serve(cloud=alilocal.LocalCloud(clock=clock)) as server:
+    with alilocal.LocalCloud(clock=clock) as cloud, alilocal.serve(cloud=cloud) as server:
         made = Pipeline(server)
         yield made
         made.function.close()
