@@ -112,7 +112,7 @@ def test_services_and_functions_of_2021(client, server):
 
 def test_calls_of_2021(client):
     """The result, the error of the function and the log tail come as with 3.0."""
-    create(client, initializer="index.initialize")
+    create(client, initializer="index.initialize", initialization_timeout=60)
     answer = invoke(client, x_fc_log_type="Tail")
     assert answer.body == b"1 hello yes"
     assert "FC Invoke End" in base64.b64decode(answer.headers["x-fc-log-result"]).decode()

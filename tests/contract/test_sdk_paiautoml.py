@@ -176,7 +176,7 @@ def signed_by_vendor(server, method, path, action, query, body):
     keys = (server.cloud.access_key_id, server.cloud.access_key_secret)
     authorization = Signer.get_authorization(request, "ACS3-HMAC-SHA256", digest, *keys)
     headers = {**request.headers, "Authorization": authorization}
-    return requests.request(method, server.url + path, params=query, headers=headers, data=body, timeout=10)
+    return requests.request(method, server.url + path, params=query, headers=headers, data=body, timeout=60)
 
 
 def test_tags_signed_by_the_vendors_code(server):

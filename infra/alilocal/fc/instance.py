@@ -28,6 +28,8 @@ _MOST_LOG_BYTES = 128 * 1024
 _LOOK_SECONDS = 0.05
 _GRACE_SECONDS = 0.5
 _LOG_SECONDS = 1.0
+_LAST_LINE_SECONDS = 30.0
+"""How long the collector may take for the last line of a log, which the process has written by then."""
 _WORDS = {"initialize": "Initialize", "pre_stop": "PreStop", "invoke": "Invoke"}
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
@@ -261,7 +263,7 @@ class _Log:
         """Return the output of a request up to its last line."""
         last = f" End RequestId: {request_id}".encode()
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or last in self._text, _LOG_SECONDS)
+            self._changed.wait_for(lambda: self._ended or last in self._text, _LAST_LINE_SECONDS)
             text = bytes(self._text[-_TAIL_BYTES:])
             self._text.clear()
         return text.decode(errors="replace")

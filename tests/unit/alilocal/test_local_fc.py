@@ -250,6 +250,15 @@ def test_the_whole_output_goes_to_whom_it_is_given(create):
     assert "printed" in "".join(told)
 
 
+def test_the_log_is_whole_however_late_it_is_read(create):
+    """A thread collects the log. If it is late, the call waits for the last line."""
+    delays = iter([1.5])
+    function = create(on_output=lambda _: time.sleep(next(delays, 0)))
+    log = ask(function, do="log").log
+    assert "printed" in log
+    assert "FC Invoke End RequestId: " in log
+
+
 def test_junk_on_its_output_breaks_nothing(create):
     """Output that is not text does not break a call."""
     function = create()
