@@ -1,7 +1,9 @@
 """Functions as Function Compute runs them: processes, contexts, errors, time-outs, reuse."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -248,6 +250,44 @@ def test_the_whole_output_goes_to_whom_it_is_given(create):
     ask(function, do="log")
     function.close()
     assert "printed" in "".join(reported)
+
+
+def test_the_log_is_whole_however_late_it_is_read(create):
+    """A thread collects the log. If it is late, the call waits for the last line."""
+    delays = iter([1.5])
+    function = create(on_output=lambda _: time.sleep(next(delays, 0)))
+    log = ask(function, do="log").log
+    assert "printed" in log
+    assert "FC Invoke End RequestId: " in log
+
+
+def test_a_closed_function_has_delivered_its_output(create):
+    """Closing waits for a thread that is late with the output, which the fixture `cloud` checks."""
+    written = []
+
+    def write(text):
+        time.sleep(1.5 * ("FC Invoke End" in text))
+        written.append(text)
+
+    function = create(on_output=write)
+    ask(function, do="log")
+    function.close()
+    assert "FC Invoke End" in "".join(written)
+
+
+def test_a_process_that_leaves_its_group_keeps_no_instance_open(cloud, tmp_path):
+    """The output of an instance is closed once all processes have ended that may write to it."""
+    (tmp_path / "own.py").write_text(
+        "import subprocess\n\ndef handler(event, context):\n"
+        "    return str(subprocess.Popen(['sleep', '60'], start_new_session=True).pid)\n"
+    )
+    function = cloud.functions.create("own", handler="own.handler", code=tmp_path)
+    left = int(function.invoke(b"").body)
+    function.close()
+    os.kill(left, signal.SIGKILL)
+    for thread in threading.enumerate():
+        if thread.name == "alilocal-fc-log":
+            thread.join(60)
 
 
 def test_junk_on_its_output_breaks_nothing(create):
