@@ -366,7 +366,7 @@ def test_terraform_reads_what_serverless_devs_deploys(terraform):
 
 
 def test_terraform_creates_the_log_from_the_files(terraform):
-    """They contain the names of the log, of the function and of the alert policy."""
+    """Terraform fills the names of the log, the function and the alert policy into the files."""
     wanted = "{dashboard = local.dashboard, index = local.index, alerts = values(local.alerts)}"
     read = answer_of(terraform(wanted, **values(action_policy="people")))
     names = {"logstore": "hpoq", "function": "hpoq", "action_policy": "people", "region": REGION}

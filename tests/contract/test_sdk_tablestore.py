@@ -418,7 +418,7 @@ def test_errors_that_the_sdks_own_tests_demand(client):
 
 
 def test_deletions_make_no_row(client):
-    """Of a row that was there they leave the key."""
+    """Deleting all cells of an existing row leaves its key; deleting from a missing row creates none."""
     nothing = {"DELETE_ALL": ["v"]}
     put(client, "there", v=1)
     for key, left in (("absent", None), ("there", {})):

@@ -179,7 +179,7 @@ def test_a_delivery_at_the_same_time_wins(tmp_path, monkeypatch):
 
 
 def test_what_decides_about_a_repeated_message_stays():
-    """Of a record only the members that a producer wrote are gone."""
+    """Only the members that a producer wrote are removed from a record."""
     full = replace(DONE, message_id="m", last_error="{}", published_at=1011.0)
     stripped = json.loads(encode(strip_record(full)))
     changed = {name for name, value in json.loads(encode(full)).items() if stripped[name] != value}

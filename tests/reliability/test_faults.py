@@ -218,7 +218,7 @@ def test_every_slow_call(world, operation, slow, memory, tags):
 
 @pytest.mark.parametrize("fault", FAULTS, ids="-".join)
 def test_what_a_fault_of_the_create_means(world, fault):
-    """A create that surely did not happen is repeated at once or at the next delivery; any other is looked for."""
+    """A create that certainly did not act is repeated; the experiment of any other is searched for."""
     name, when = fault
     world.cloud.faults.add(service="paiautoml", operation=CREATE, when=when, times=9, **FAULTS[fault])
     (row,) = world.deliver(EVENT)
@@ -240,7 +240,7 @@ def test_what_a_fault_of_the_create_means(world, fault):
 
 
 def test_one_message_that_always_fails_holds_up_nobody(world):
-    """Under requeue its neighbours are done in the first delivery, and it comes back alone."""
+    """Under requeue, the other messages are done in the first delivery, and the failing one comes back alone."""
     bodies = {f"M{n}": request(f"k{n}") for n in range(8)}
     world.cloud.faults.add(
         service="paiautoml",

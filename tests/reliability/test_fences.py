@@ -358,7 +358,7 @@ def test_a_trigger_that_is_pinned_wrongly_loses_nothing(world, in_doubt):
 
 
 def test_a_cloud_event_with_other_content_is_a_conflict(world):
-    """Two events of one source and id that ask for different things are not one: the second is refused aloud."""
+    """Two events with one source and id and different content are a conflict: the second one is rejected."""
 
     def cloud_event(message_id, name):
         event = {

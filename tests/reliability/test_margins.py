@@ -91,7 +91,7 @@ WORST_CASES = {
 
 @pytest.mark.parametrize("case", WORST_CASES)
 def test_every_margin_at_its_worst(case):
-    """With all margins there is one experiment, however late everything is that may be late."""
+    """With all margins there is one experiment, however late each delayed step is."""
     assert run(**WORST_CASES[case]) == []
 
 

@@ -125,7 +125,7 @@ def echo(world, **fault):
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
 def test_canaries_in_requests(on_disk, tmp_path, stream, body):
-    """Good or bad, a request's secrets stay inside."""
+    """The secrets of a request, valid or not, appear nowhere outside."""
     result = invoke(on_disk.function().handle, smq_event("M1", body), CONTEXT)
     assert on_disk.events
     assert CANARY not in everything(on_disk, tmp_path, stream, result).replace(secret("member"), "")

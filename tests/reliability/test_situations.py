@@ -181,7 +181,7 @@ def test_a_marker_that_the_service_refuses_does_not_use_up_a_nonce_that_stays(wo
 
 @pytest.mark.parametrize("spelling", ["http://LOCALHOST/", "localhost:80"])
 def test_another_spelling_of_the_endpoint_is_not_another_endpoint(world, spelling):
-    """A create in doubt is looked for at the same service, also if its endpoint is written in another way."""
+    """A create in doubt is searched for at the same service, even if its endpoint is written differently."""
     world.cloud.behaviour.list_lag_seconds = 5
     world.fail_create("reset", when="after")
     world.deliver(EVENT)
@@ -458,7 +458,7 @@ class DyingStore:
 
 
 def test_a_record_with_a_later_versions_members(world):
-    """A member that this version does not know strands no key and is written back."""
+    """A member that this version does not know is written back, and does not make the record unreadable."""
     assert outcomes(world.deliver(EVENT)) == ["created"]
     (key,) = world.store._rows
     body = json.loads(world.store._rows[key])

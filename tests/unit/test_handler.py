@@ -40,7 +40,7 @@ def cloud():
 
 
 def test_a_message_becomes_an_experiment_and_an_event(cloud):
-    """One message: one experiment that bears its key, one event, one row."""
+    """One message leads to one experiment that carries its key, one event and one row."""
     report = make_function(cloud).handle(smq_event("M1", encode_body(REQUEST)), CONTEXT)
     key = derive_key("smq", "M1")
     (experiment,) = cloud.experiments

@@ -824,7 +824,7 @@ def forge(experiment_id="e", key=KEY, created_at=1.8e9):
     ids=["no id", "no id for a path", "no key", "not a number", "never"],
 )
 def test_a_watch_message_that_cannot_be_followed_is_rejected(world, body):
-    """It does not come back for ever."""
+    """A watch message that cannot be followed is rejected instead of coming back for ever."""
     (row,) = world.deliver(smq_event("F1", body))
     assert (row["outcome"], row["error"]["code"]) == ("rejected", "WatchInvalid")
 
@@ -842,7 +842,7 @@ def test_a_date_in_the_future_does_not_let_an_experiment_be_followed_for_ever(wo
 
 
 def test_an_invalid_trace_affects_no_other_message(world):
-    """It is ignored, as in a request; the other messages of the event are processed."""
+    """An invalid trace is ignored, as in a request; the other messages of the event are processed."""
     made = create(world)
     world.take()
     order = WatchOrder(KEY, made.experiment_id, world.clock.now(), traceparent="x")

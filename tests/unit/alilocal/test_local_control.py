@@ -164,7 +164,7 @@ def test_a_message_is_delivered_again(ask, cloud):
 
 
 def test_a_message_is_sent_as_new(ask, cloud):
-    """Its body gets another id."""
+    """A message that is sent as new has the same body and another id."""
     queue = cloud.queues.create("orders")
     message_id = queue.send("body")
     anew = ask("POST", f"messages/{message_id}/send", {}).json()["messageId"]

@@ -301,7 +301,7 @@ def test_faults_that_could_never_apply_are_refused(cloud, wrong):
 
 
 def test_a_fault_ends_at_a_time_of_the_clock(wire, cloud):
-    """Until then it is applied to every call, and afterwards to none."""
+    """A fault with `until` applies to every call before that time, and to none after it."""
     fault = strike(cloud, "status", status=503, times=None, until=cloud.clock.now() + 60)
     assert [wire.create().status_code for _ in range(2)] == [503, 503]
     cloud.clock.advance(61)

@@ -63,7 +63,7 @@ def slowed(clock):
 
 @pytest.mark.parametrize("concurrency", [1, 8])
 def test_requests_wait_for_their_turns(concurrency):
-    """Those that get no turn in time are held back, and come back as what was throttled does."""
+    """Requests that get no turn in time are held back, and come back like throttled ones."""
     clock = FakeClock()
     pace = Pace(clock)
     for _ in range(4):
@@ -149,7 +149,7 @@ def test_nothing_is_begun_near_the_deadline():
 
 
 def test_empty_batch():
-    """No messages, no results."""
+    """An event without messages has no results."""
     clock = FakeClock()
     assert run(done, clock, limits(clock), 4, []) == []
 
@@ -288,7 +288,7 @@ def test_the_threads_of_a_batch_are_named():
 
 
 def test_a_queue_s_message_waits_for_its_turn_as_long_as_it_may_begin():
-    """Nobody waits for its answer, and to hold it back costs nothing."""
+    """Holding back a message of a queue costs nothing, because nobody waits for its answer."""
     clock = FakeClock()
     began = clock.monotonic()
     (result,) = outcomes(run(done, clock, limits(clock), 8, [ready("1")], pace=slowed(clock)))
@@ -297,7 +297,7 @@ def test_a_queue_s_message_waits_for_its_turn_as_long_as_it_may_begin():
 
 
 def test_a_dry_run_needs_no_turn_even_if_its_key_is_free():
-    """It creates nothing."""
+    """A dry run creates nothing, so it needs no turn."""
     clock = FakeClock()
     assert outcomes(run(done, clock, limits(clock), 8, [ready("1", dryRun=True)], pace=slowed(clock))) == [
         Outcome.CREATED
@@ -307,7 +307,7 @@ def test_a_dry_run_needs_no_turn_even_if_its_key_is_free():
 
 @pytest.mark.parametrize(("seconds", "outcome"), [(87, Outcome.CREATED), (87.5, Outcome.RETRY)])
 def test_a_message_may_begin_at_the_last_moment(seconds, outcome):
-    """It may begin while a whole call fits into the time for calls."""
+    """A message may begin as long as a whole call fits into the time for calls."""
     clock = FakeClock()
     bounds = limits(clock)
     clock.advance(seconds)

@@ -174,7 +174,7 @@ BOTH, TAG, DESCRIPTION, NEITHER = (True, True), (True, False), (False, True), (F
 def test_an_uncertain_key_does_not_try_a_marker_again_that_an_earlier_create_lacked(
     clock, settings, earlier, carried
 ):
-    """Its nonce must not be used up by a refusal of that marker. One marker at least is carried."""
+    """A refusal of the marker must not use up the nonce of an uncertain key. At least one marker is carried."""
     service = Service(clock)
     made = claim(clock, uncertain=True, tagged=earlier[0], described=earlier[1])
     make(clock, service, in_tag=settings[0], in_description=settings[1]).attempt(REQUEST, made, None)
@@ -443,7 +443,7 @@ def test_creates_and_searches_are_timed_and_what_is_found_is_counted(clock, is_l
 
 
 def test_the_search_after_an_unknown_end_is_short(clock):
-    """It looks only where the experiment would be found at once, because nothing found proves nothing then."""
+    """The search looks only where the experiment would be listed at once, because absence proves nothing yet."""
     rows = [(experiment(n, OTHER), 0.0) for n in range(PAGE)]
     service = Service(clock, error(UnknownEnd), rows=[*rows, (experiment(9, KEY), 0.0)])
     ending = make(clock, service).attempt(REQUEST, claim(clock), None)

@@ -365,7 +365,7 @@ def test_the_doubt_after_a_send_is_one_lease_and_the_consistency_margin():
 
 @pytest.mark.parametrize("owner", ["first", "successor"])
 def test_the_doubt_of_a_claim_covers_its_latest_permitted_create(owner):
-    """An owner that dies without a word may have sent its create at the last permitted moment."""
+    """An owner that died may have sent its create at the last permitted moment."""
     claim = CLAIM
     if owner == "successor":
         claim = lifecycle.take_over(replace(CLAIM, doubt_until=None), FIRST, "owner-2", NOW + 500, TERMS)
@@ -566,7 +566,7 @@ def test_delays_grow_with_attempts_up_to_an_hour():
 
 
 def test_the_delay_under_throttling_grows_in_an_outage():
-    """It is a quarter of the message's age, up to an hour, but only if its instance creates nothing any more."""
+    """The delay is a quarter of the message's age, up to an hour, if its instance creates nothing any more."""
     ages = [0, 120, 240, 1200, 28_800]
     assert [lifecycle.throttled_delay(age, 90_000, TERMS, 0.0) for age in ages] == [30, 30, 60, 300, 3600]
     assert [lifecycle.throttled_delay(90_000, age, TERMS, 0.0) for age in ages] == [30, 30, 60, 300, 3600]

@@ -190,7 +190,7 @@ def test_a_kept_marker_says_nothing_about_longer_descriptions(excess, settled):
 
 @pytest.mark.parametrize("name", [" n", "N ", "n"])
 def test_a_name_that_the_service_trimmed_may_be_ours(name):
-    """Names compare without outer blanks and case, which a service may change."""
+    """Names compare without surrounding white space and case, which a service may change."""
     with pytest.raises(Ambiguous):
         look(Listing([UNMARKED]), name=name)
 
@@ -351,7 +351,7 @@ def test_an_unmarked_experiment_from_a_minute_before_the_claim_is_not_ours(age, 
 
 @pytest.mark.parametrize("theirs", [" N", "n ", None])
 def test_a_name_that_the_service_changed_or_does_not_show_may_be_ours(theirs):
-    """Outer blanks and case do not count on either side, and a missing name rules nothing out."""
+    """Surrounding white space and case do not count on either side, and a missing name rules nothing out."""
     with pytest.raises(Ambiguous):
         look(Listing([row(1, tags=(), name=theirs)]), name="N")
 
@@ -368,7 +368,7 @@ def test_every_listing_is_of_one_workspace_and_begins_a_day_before_the_claim():
 
 @pytest.mark.parametrize(("tagged", "described"), [(False, False), (True, True)])
 def test_a_working_filter_is_trusted_only_for_keys_that_are_in_tags_alone(tagged, described):
-    """Otherwise everything is read, even if the filter finds another key."""
+    """For a key that may be in a description, everything is read, even if the filter finds another key."""
     rows = [row(8, key=OTHER), *map(row, range(1, 7)), row(9, key=KEY)]
     listing = Listing(rows, by_tag=lambda key: [rows[0]] if key == OTHER else [])
     assert look(listing, tagged=tagged, described=described).experiment_id == "s000009"

@@ -174,7 +174,7 @@ def test_the_first_limit_that_is_reached(guard, mode, age, failed, best, limit):
     ("age", "delay"), [(0, 60), (400, 60), (1000, 150), (12_000, 1800), (10**6, 1800), (-50, 60)]
 )
 def test_the_delay_grows_with_the_age(age, delay):
-    """It is 15 % of the age, between the two settings; a clock that is behind does no harm."""
+    """The delay is 15 % of the age, between the two settings; a clock that is behind does no harm."""
     assert plan_delay(ORDER, SCHEDULE, 1000.0 + age) == pytest.approx(delay)
 
 
@@ -187,7 +187,7 @@ def test_on_average_the_news_comes_within_a_tenth_of_the_duration(age):
 
 @pytest.mark.parametrize(("age", "delay"), [(17_000, 1000), (17_990, 10), (17_999.9, 1), (18_000, 1800)])
 def test_a_look_is_planned_at_the_end_of_the_hours(age, delay):
-    """The hours of a guard are not overslept."""
+    """The next look is not after the end of a guard's hours."""
     order = replace(ORDER, guard=GuardLimits(max_hours=5.0))
     assert plan_delay(order, SCHEDULE, 1000.0 + age) == pytest.approx(delay)
 
