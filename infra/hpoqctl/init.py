@@ -245,7 +245,7 @@ def _build(target: Path, answers: _Answers) -> JsonObject:
     suggested = _DEFAULT_COMMANDS.get(platform, "python train.py") if asks else None
     commands = answers.get("commands", "Command of a trial", suggested)
     parameters = dict(answers.get_parameters())
-    kind = str(answers.get("metric_type", "Where is the metric", "stdout", click.Choice(_METRIC_TYPES)))
+    kind = str(answers.get("metric_type", "Source of the metric", "stdout", click.Choice(_METRIC_TYPES)))
     metric = answers.get(
         "metric",
         "Metric",
@@ -253,7 +253,7 @@ def _build(target: Path, answers: _Answers) -> JsonObject:
     )
     goal = answers.get(
         "goal",
-        "Which metric is better: minimize for a small one, maximize for a large one",
+        "Goal: minimize or maximize the metric",
         "minimize",
         click.Choice(["minimize", "maximize"]),
     )
