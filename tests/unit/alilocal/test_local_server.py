@@ -199,6 +199,52 @@ def test_the_command_prints_its_endpoints_and_ends_on_a_signal():
             process.kill()  # otherwise leaving the block after a failure would wait for it
 
 
+SIGNALLED = """
+import os, signal, sys, time
+from alilocal.__main__ import main
+
+def run(steps):
+    # Run the command, which gets SIGTERM so many steps of its main thread after it has printed its endpoints.
+    def trace(frame, event, argument):
+        nonlocal steps
+        if written and event == "line":
+            steps -= 1
+            if steps == 0:
+                os.kill(os.getpid(), signal.SIGTERM)
+        return trace
+
+    written, sys.argv, write = [], ["alilocal", "--port", "0"], sys.stdout.write
+    sys.stdout.write = lambda text: written.append(text)
+    sys.settrace(trace)
+    main()
+
+children = {}
+for steps in range(1, 20):
+    pid = os.fork()
+    if pid == 0:
+        run(steps)
+        os._exit(0)
+    children[pid] = steps
+until = time.monotonic() + float(sys.argv[1])
+while children and time.monotonic() < until:
+    pid, status = os.waitpid(-1, os.WNOHANG)
+    if pid:
+        assert status == 0, (children[pid], status)
+        del children[pid]
+    time.sleep(0.01)
+for pid in children:
+    os.kill(pid, signal.SIGKILL)
+print(sorted(children.values()))
+"""
+
+
+def test_a_signal_at_any_moment_ends_the_command():
+    """The command ends even if the signal arrives while it begins to wait for it."""
+    command = [sys.executable, "-c", SIGNALLED, "60"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
 def test_the_command_refuses_a_port_in_use(server):
     """A port in use ends the command with an error message."""
     command = [sys.executable, "-m", "alilocal", "--port", str(server.port)]
