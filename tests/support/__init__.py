@@ -7,5 +7,6 @@
 - `trials`: experiments whose trials run on this machine.
 - `building`: the code package, built once for all workers (`once`).
 - `budget`: how much the long tests try.
+- `waiting`: waiting for what another thread or process does.
 - `tools`: tools that may be missing, and how to install them.
 """
