@@ -15,6 +15,7 @@ import alilocal
 from hpoq.testing import smq_event
 from hpoqctl.cloud import TOPIC, environment, lay_out
 from support.deployment import tablestore_url
+from support.ports import reserve_port
 from support.request import REQUEST
 
 ROOT = Path(__file__).parents[2]
@@ -32,11 +33,6 @@ COMMAND = [
 ]
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return found.getsockname()[1]
-
-
 def wait_for(port, process):
     while True:
         assert process.poll() is None
@@ -49,10 +45,9 @@ def wait_for(port, process):
 @pytest.fixture
 def deployed():
     """The cloud, and the URL and process of the function."""
-    with alilocal.serve() as server:
+    with alilocal.serve() as server, reserve_port() as port:
         lay_out(server.cloud)
         store = tablestore_url(server)
-        port = free_port()
         environ = {
             **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
             **environment(server.cloud, server.url, store),

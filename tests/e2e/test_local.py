@@ -20,6 +20,7 @@ from mns.mns_exception import MNSExceptionBase
 from mns.queue import Message, QueueMeta
 from mns.subscription import SubscriptionMeta
 
+from support.ports import reserve_port
 from support.request import REQUEST, request
 from support.trials import local_configuration, run_config
 
@@ -132,11 +133,9 @@ def test_variables_for_the_other_commands(local, hpoq_json, hpoq, tmp_path):
 @pytest.mark.parametrize("answer", [None, b"HTTP/1.0 200 OK\r\n\r\n[]", b"hello"])
 def test_without_a_local_cloud_env_fails(hpoq, words, answer):
     """Nothing is printed for `eval`, and the exit code is 1, also if another program has the port."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        if answer is None:
-            listener.close()
-        else:
+    with socket.create_server(("127.0.0.1", 0)) as listener, reserve_port() as closed:
+        port = closed if answer is None else listener.getsockname()[1]
+        if answer is not None:
             threading.Thread(target=answer_once, args=(listener, answer), daemon=True).start()
         done = hpoq("local", "--env", "--port", port, *words)
     assert (done.returncode, done.stdout) == (1, b"")
