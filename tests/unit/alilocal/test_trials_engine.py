@@ -608,7 +608,7 @@ def test_unsafe_and_useless_options_are_refused(options, words):
         [sys.executable, "-m", "alilocal", "--port", "0", *options],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
     )
     assert done.returncode == 2
     assert words in done.stderr

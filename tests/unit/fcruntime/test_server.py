@@ -1,5 +1,6 @@
 """The protocol of custom runtimes over HTTP, as FC uses it."""
 
+import contextlib
 import http.client
 import json
 import logging
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ import fcruntime
 from fcruntime.__main__ import main
 from fcruntime.server import RuntimeServer
 from fcruntime.triggers import decode
+from support.ports import reserve_port
 
 HEADERS = {
     "x-fc-request-id": "1-abc",
@@ -446,21 +449,16 @@ def handler(event, context):
 """
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return found.getsockname()[1]
-
-
 def test_a_lambda_handler_finds_lambdas_main_thread(tmp_path):
     """A handler may set signals, share an SQLite connection and ask for its thread's event loop."""
     (tmp_path / "orders.py").write_text(LAMBDA_STYLE)
-    port = free_port()
     command = [sys.executable, "-m", "fcruntime", "orders.handler", "--host", "127.0.0.1"]
-    environ = {
-        "PYTHONPATH": str(Path(fcruntime.__file__).parents[1]),
-        "FC_CUSTOM_LISTEN_PORT": str(port),
-    }
-    with subprocess.Popen([*command], cwd=tmp_path, env=environ, stdout=subprocess.DEVNULL) as process:
+    environ = {"PYTHONPATH": str(Path(fcruntime.__file__).parents[1])}
+    with reserve_port() as port, contextlib.ExitStack() as stack:
+        environ["FC_CUSTOM_LISTEN_PORT"] = str(port)
+        process = stack.enter_context(
+            subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=subprocess.DEVNULL)
+        )
         try:
             wait_for_port(port, process)
             for number in (1, 2):
@@ -476,6 +474,6 @@ def wait_for_port(port, process):
     while True:
         assert process.poll() is None
         try:
-            return socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return socket.create_connection(("127.0.0.1", port), timeout=60).close()
         except OSError:
-            continue
+            time.sleep(0.01)
