@@ -17,12 +17,12 @@ class EndSignal:
     """
 
     def __init__(self) -> None:
-        self._arrived: SimpleQueue[None] = SimpleQueue()
+        self._arrived = SimpleQueue[int]()
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: self._arrived.put(None))
+            signal.signal(number, lambda arrived, _: self._arrived.put(arrived))
 
-    def wait(self) -> None:
-        """Wait in the main thread until one of the signals arrives, or return at once if one has arrived."""
+    def wait(self) -> int:
+        """Wait in the main thread until one of the signals arrives, and return its number."""
         # With a time limit, because a signal that arrives just before the wait begins would not end it.
         while True:
             with contextlib.suppress(Empty):

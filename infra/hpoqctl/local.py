@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -150,11 +151,13 @@ def command(
         function = _create_function(cloud, server, reloads=reloads, on_output=on_output)
         streams = _start_streams(cloud, function, batch_size)
         _announce(_describe_cloud(cloud, server.url), server.port, live, runs_trials=runs_trials)
-        end_signal.wait()
+        ended_by = end_signal.wait()
         for stream in streams:
             stream.stop()
     if live:
         console().print(f"\nStopped. {live.summarize()}.", markup=False)
+    if ended_by == signal.SIGINT:
+        raise KeyboardInterrupt
 
 
 def _set_up_console(cloud: alilocal.LocalCloud, server: alilocal.Server) -> None:
