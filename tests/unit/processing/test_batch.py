@@ -61,8 +61,9 @@ def slowed(clock):
     return pace
 
 
-@pytest.mark.parametrize("concurrency", [1, 8])
-def test_requests_wait_for_their_turns(concurrency):
+# Each of eight threads that wait at the same time may move the one clock on for all: up to eight times as fast.
+@pytest.mark.parametrize(("concurrency", "least"), [(1, 4), (8, 1)])
+def test_requests_wait_for_their_turns(concurrency, least):
     """Those that get no turn in time are held back, and come back as what was throttled does."""
     clock = FakeClock()
     pace = Pace(clock)
@@ -71,7 +72,7 @@ def test_requests_wait_for_their_turns(concurrency):
     items = [ready(str(n)) for n in range(16)]
     results = [result for _, result in run(done, clock, limits(clock), concurrency, items, pace=pace)]
     held = [result for result in results if result.outcome is Outcome.RETRY]
-    assert 4 <= len(results) - len(held) <= 100 / 4
+    assert least <= len(results) - len(held) <= 100 / 4
     assert {(result.error.code, result.error.retryable, result.throttled) for result in held} == {
         ("HeldBack", True, True)
     }
