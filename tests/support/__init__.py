@@ -8,5 +8,6 @@
 - `ports`: ports that no other process takes.
 - `building`: the code package, built once for all workers (`once`).
 - `budget`: how much the long tests try.
+- `waiting`: waiting for what another thread or process does.
 - `tools`: tools that may be missing, and how to install them.
 """
