@@ -196,7 +196,7 @@ def take_in(item: Message | Undecodable, namespace: str = "", *, watches: bool =
 def _load_contract() -> None:
     """Load the models of the contract, and pydantic with them, with the first request.
 
-    They take as long as all else that a cold start loads, and watch messages do not need them.
+    They take three quarters of the time of a whole cold start, and watch messages do not need them.
     """
     with exempt_from_collection():
         import hpoq.contract.request  # noqa: F401 - loaded here for all later imports of it
