@@ -159,7 +159,16 @@ def test_since_leaves_out_what_is_older(world):
     world.create(KEYS[1])
     assert len(world.audit("--since", "2")["findings"]) == 1
     assert world.audit("--since", "2020-01-01")["since"] == 1577836800
-    assert world.run("audit", "--since", "yesterday").exit_code == 2
+    for long_ago in ("99999999", "0001-01-01"):
+        assert world.audit("--since", long_ago)["since"] == 0
+
+
+@pytest.mark.parametrize("since", ["yesterday", "-1", "99999999999"])
+def test_a_wrong_begin_is_named_before_anything_else(hpoq, since):
+    """What is wrong with --since is said without a store or an endpoint."""
+    done = hpoq("audit", "--since", since)
+    assert done.returncode == 2
+    assert f"{since!r} is neither a number of days nor a date" in done.stderr.decode()
 
 
 def test_it_reads_and_writes_nothing(world):

@@ -103,13 +103,14 @@ def test_no_secret_of_a_message_is_shown(cloud, ask):
     secret = {
         "dlc_config": {"access_id": "AKIDXX", "access_key": "clear-key"},
         "url": "http://x?token=clear-token",
+        "cmd": ["git clone https://me:clear-word@host/x", "curl 'http://x?n=1&token=clear-query&m=2'"],
     }
     sent = cloud.queues.create("orders").send(json.dumps(secret))
     cloud.queues["orders"].send("clear-text that is no JSON")
     shown = ask("/_alilocal/console").text + ask(f"/_alilocal/console/messages/{sent}").text
-    for text in ("AKIDXX", "clear-key", "clear-text"):
+    for text in ("AKIDXX", "clear-"):
         assert text not in shown
-    assert "clear-token" not in ask("/_alilocal/console").text
+    assert "n=1&token=********&m=2" in shown
 
 
 def test_a_long_queue_is_shown_in_part(cloud, page):
