@@ -353,7 +353,7 @@ print(ExperimentRequest.__pydantic_complete__)
 
 
 def test_only_requests_load_pydantic():
-    """A cold start and a watch message do without pydantic, which takes as long to load as all the rest."""
+    """A cold start and a watch message do without pydantic, which is slow to load."""
     order = WatchOrder(derive_key("smq", "M1"), "s-1", created_at=1.0)
     watch = seal(
         Envelope(WATCH, order.identity, derive_key(WATCH, order.identity), encode_order(order).encode())
