@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import fields
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from hpoq.cloud.transport import Transport
 from hpoq.errors import Denied, SettingsError
 from hpoq.function import Function
 from hpoq.idempotency.tablestore import TablestoreStore
-from hpoq.settings import Settings
+from hpoq.settings import PREFIX, Settings
 from hpoqctl.app import app
 from support.deployment import function_environment
 
@@ -57,8 +58,9 @@ def test_a_lease_that_covers_no_create_is_refused():
 def test_every_number_is_set_explicitly():
     """Every number that the rules use is set in s.yaml, so that a changed default changes no deployment."""
     used = set(re.findall(r"\b(?:settings|s)\.(\w+)", Path(deploymentfiles.__file__).read_text()))
-    assert used & set(Settings.model_fields) > {"lease_seconds", "max_attempts", "retention_days"}
-    assert used & set(Settings.model_fields) <= deployment().settings.model_fields_set
+    used &= {setting.name for setting in fields(Settings)}
+    assert used > {"lease_seconds", "max_attempts", "retention_days"}
+    assert {PREFIX + name.upper() for name in used} <= deployment().function["environmentVariables"].keys()
 
 
 def test_entry_points():

@@ -299,11 +299,11 @@ def test_the_next_action_is_that_of_the_newest_copy(standing_record, now, action
 
 def test_the_terms_that_are_left_out_are_those_of_the_default_settings():
     """A tool that names only some terms reads a record as the function does without further settings."""
-    terms, settings = Terms(90, 10, 15, 1000, 3), Settings.model_fields
-    assert terms.read == settings["read_timeout_seconds"].default
-    assert terms.max_age == settings["max_age_hours"].default * 3600
-    assert terms.delay == settings["requeue_delay_seconds"].default
-    assert terms.window == settings["date_window_seconds"].default
+    terms, settings = Terms(90, 10, 15, 1000, 3), Settings()
+    assert terms.read == settings.read_timeout_seconds
+    assert terms.max_age == settings.max_age_hours * 3600
+    assert terms.delay == settings.requeue_delay_seconds
+    assert terms.window == settings.date_window_seconds
 
 
 @pytest.mark.parametrize(("tagged", "described"), [(False, True), (True, False)])
