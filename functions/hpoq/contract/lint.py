@@ -71,7 +71,7 @@ _PLACEHOLDER = r"\$\{[^{}\s]+\}"
 _OTHER_FORM = r"(?a)\$(\w{1,60})|(?<!\$)\{(\w{1,60})\}"
 _COMMAND = r"(?ia)\s*cmd(\d*)\s*(?:,\s*([a-z][\w-]*)\s*)?"
 # A group around a number, as people write it.
-_GROUP = r"\((?:\?P<\w+>)?(?:\[[^\]]*\]|\\[dSw]|\.)[^()]{0,60}[+*]"
+_GROUP = r"\((?:\?P<\w{1,60}>)?(?:\[[^\]]{0,60}\]|\\[dSw]|\.)[^()]{0,60}[+*]"
 _POSIX = r"\[:[a-z]+:\]"
 _DELIMITED = r"/.*/[a-z]*"
 _CASELESS = r"\(\?[a-zA-Z]*i"
