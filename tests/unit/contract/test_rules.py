@@ -1104,9 +1104,10 @@ def test_long_patterns_hide_no_others():
 
 
 @pytest.mark.parametrize("pattern", ["[[a]", "a(?i)", "(a{1,2}{3,4})", "\\", "(" * 2000])
-def test_no_pattern_rejects_a_request(pattern):
-    """An invalid regular expression, or one that Python warns about, causes at most a warning."""
+def test_no_pattern_rejects_a_request(pattern, recwarn):
+    """An invalid regular expression, or one that Python warns about, causes at most a warning of hpoq."""
     assert check(changed(*STDOUT, (c("metric_config/metric_dict"), {pattern: 1})))[0] == []
+    assert [*recwarn] == []
 
 
 def rules_named(source):
