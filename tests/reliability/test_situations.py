@@ -3,6 +3,7 @@
 The crash, fault and schedule machines contain them as well; here each is named.
 """
 
+import base64
 import json
 import random
 
@@ -16,7 +17,7 @@ from hpoq.cloud.signing import Credentials
 from hpoq.cloud.transport import Transport
 from hpoq.contract import request as contract
 from hpoq.contract.identity import MOST_TAGS
-from hpoq.errors import RequestRejected, Violation
+from hpoq.errors import RequestRejected, StoreUnavailable, Violation
 from hpoq.processing import lifecycle
 from hpoq.processing.envelope import Envelope, seal
 from hpoq.testing import smq_event, smq_stream_event
@@ -529,3 +530,145 @@ def test_a_redrive_before_the_failed_event_is_out_tries_again(world):
     envelope = Envelope("smq", "M1", row["key"], request().encode(), redriven=True)
     world.later(2000)
     assert outcomes(world.deliver(smq_event("M9", seal(envelope).decode()), **settings)) == ["created"]
+
+
+class StoreDown:
+    """A store that does not answer while `down`."""
+
+    def __init__(self, store):
+        self.store = store
+        self.down = True
+
+    def __getattr__(self, name):
+        if self.down:
+            raise StoreUnavailable("the store is down")
+        return getattr(self.store, name)
+
+
+@pytest.mark.parametrize("hours", [1, 6])
+def test_an_outage_of_the_store_does_not_multiply_messages(world, hours):
+    """With every twentieth event delivered twice and nowhere to number copies, few deliveries keep them few."""
+    world.store = StoreDown(world.store)
+    queue = Queue(world, twice=0.05)
+    queue.send(*(request(f"k{n}") for n in range(4)))
+    assert queue.run(hours * 3600) <= 20
+    world.store.down = False
+    queue.run(2 * 3600)
+    assert len(world.cloud.experiments) == 4
+    assert queue.queue.messages == []
+    assert world.event_types == ["created"] * 4
+
+
+def bodies_alone(*bodies):
+    """Return the event of a stream whose transform, `$.data.messageBody`, takes bodies out of their deliveries."""
+    return json.dumps(bodies).encode()
+
+
+@pytest.mark.parametrize("form", ["text", "base64", "object", "changed order"])
+def test_a_message_that_was_sent_back_passes_a_transform(world, form):
+    """It has no id but that in its envelope, and comes back as any form of the body that a transform makes."""
+    forms = {
+        "text": lambda body: base64.b64decode(body).decode(),
+        "base64": lambda body: body,
+        "object": lambda body: json.loads(base64.b64decode(body)),
+        "changed order": lambda body: dict(reversed(json.loads(base64.b64decode(body)).items())),
+    }
+    settings = {"HPOQ_BATCH_POLICY": "requeue"}
+    world.fail_create("status", status=403, code="Forbidden.RAM")
+    assert outcomes(world.deliver(bodies_alone(request("k")), **settings)) == ["retry"]
+    ((_, body),) = world.waiting()
+    world.later(60)
+    assert outcomes(world.deliver(bodies_alone(forms[form](body), request("k2")), **settings)) == [
+        "created",
+        "created",
+    ]
+    assert len(world.cloud.experiments) == 2
+    assert world.broken(finished=True) == []
+
+
+def change_listing(world, change):
+    """Let the service answer ListHpoExperiments with what `change` makes of its answer and the page's number."""
+    handle = world.cloud.handle
+
+    def changed(request):
+        answer = handle(request)
+        if request.header("x-acs-action") != "ListHpoExperiments":
+            return answer
+        number = int(dict(request.query_pairs(plus_is_space=False))["PageNumber"])
+        document = change(json.loads(answer.body), number)
+        return answer._replace(body=json.dumps(document).encode())
+
+    world.cloud.handle = changed
+
+
+def change_rows(**changes):
+    return lambda document, _: {
+        **document,
+        "Experiments": [
+            row | {name: change(row[name]) for name, change in changes.items() if name in row}
+            for row in document["Experiments"]
+        ],
+    }
+
+
+def leave_out_empty(document, _number):
+    return document if document["Experiments"] else {**document, "Experiments": None}
+
+
+def refuse_beyond_last(document, number):
+    refusal = {"Code": "INVALID_INPUT_PARAMS", "Message": "PageNumber is out of range"}
+    return document if document["Experiments"] or number == 1 else {"RequestId": "r", **refusal}
+
+
+LISTINGS = {
+    "capitals": change_rows(
+        Tags=lambda tags: [{"Key": tag["Key"].upper(), "Value": tag["Value"].upper()} for tag in tags],
+        Description=str.upper,
+    ),
+    "other names": change_rows(
+        Tags=lambda tags: [{"TagKey": t["Key"], "TagValue": t["Value"]} for t in tags]
+    ),
+    "an object": change_rows(Tags=lambda tags: {tag["Key"]: tag["Value"] for tag in tags}),
+    "null for an empty list": leave_out_empty,
+    "refused pages": refuse_beyond_last,
+}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("marker", ["both", "tag", "description"])
+@pytest.mark.parametrize("listing", LISTINGS)
+def test_a_listing_in_another_form(world, listing, marker, when):
+    """An experiment is found in every form of listing, and its absence is concluded from it in the end."""
+    for n in range(7):
+        world.deliver(smq_event(f"O{n}", request(f"other-{n}", Description="d")), HPOQ_MARKER=marker)
+    change_listing(world, LISTINGS[listing])
+    world.fail_create("reset", when=when)
+    event = smq_event("M1", request(Description="d"))
+    settings = {"HPOQ_MARKER": marker, "HPOQ_LIST_PAGE_SIZE": "4"}
+    assert deliver_until_done(world, event, every=300, **settings)["outcome"] == "created"
+    assert len(world.cloud.experiments) == 8
+
+
+def test_a_listing_that_cannot_be_read_needs_an_operator(world):
+    """Rows in an unknown form last until somebody acts, unlike an outage: searches get rarer, and it is logged."""
+    world.deliver(smq_event("O1", request("other")))
+    change_listing(world, change_rows(Tags=lambda _: "hpoq-key"))
+    world.fail_create("reset")
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(100):
+            assert outcomes(world.deliver(EVENT, HPOQ_MAX_ATTEMPTS="3")) == ["retry"]
+            world.later(120)
+    assert any("hpoq resolve" in line["advice"] for line in lines if line["event"] == "operator.needed")
+    assert calls(world, "ListHpoExperiments") < 100
+
+
+def test_tags_that_are_set_later_do_not_show_that_creates_keep_them(world):
+    """A service may drop the tags of a create and keep those that a person sets: one marker in a tag is no proof."""
+    world.cloud.behaviour.create_tags = "dropped"
+    settings = {"HPOQ_MARKER": "tag"}
+    world.deliver(smq_event("O1", request("other", Name="other")), **settings)
+    world.cloud.experiments[0].tags = (("team", "x"),)
+    world.fail_create("reset", when="after")
+    row = deliver_until_done(world, every=300, times=20, **settings)
+    assert (row["outcome"], row["error"]["code"]) == ("retry", "Ambiguous")
+    assert len(world.cloud.experiments) == 2

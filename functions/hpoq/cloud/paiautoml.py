@@ -26,7 +26,7 @@ from hpoq.cloud.experiments import (
 )
 from hpoq.cloud.signing import Credentials, acs3_headers, canonical_query, percent_encode
 from hpoq.cloud.transport import Response
-from hpoq.errors import ClockOff, UnknownEnd
+from hpoq.errors import ClockOff, Incomplete, UnknownEnd
 from hpoq.observability.redaction import find_secrets
 
 if TYPE_CHECKING:
@@ -322,7 +322,9 @@ def _read_status(answer: Answer) -> str | None:
 
 
 def _raise_unreadable(operation: str, answer: Answer, why: str) -> NoReturn:
-    raise UnknownEnd(
+    # A listing in another form lasts: an operator must learn of it.
+    kind = Incomplete if operation == "ListHpoExperiments" else UnknownEnd
+    raise kind(
         f"unreadable answer: {why}",
         service=SERVICE,
         operation=operation,

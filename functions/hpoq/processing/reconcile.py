@@ -155,7 +155,8 @@ class _Search:
         except (Invalid, Denied):
             # If it takes no listing at all, the next one says so.
             return None
-        return page.experiments
+        # Without the rows that it counts, an empty list says nothing.
+        return None if page.total_count and not page.experiments else page.experiments
 
     def newest(self) -> tuple[Experiment, ...]:
         """Return the first page of everything that was made since the claim."""
@@ -167,10 +168,10 @@ class _Search:
 
         Then its empty answer is as good as reading everything.
         """
-        keys = (dict(row.tags).get(TAG_KEY) for row in self._newest)
-        other = next((key for key in keys if key is not None), None)
+        keys = (key for row in self._newest for key in find_marker_keys(row.tags, None))
+        other = next(keys, None)
         rows = self.by_tag(other) if other is not None else None
-        return bool(rows) and all((TAG_KEY, other) in row.tags for row in rows or ())
+        return bool(rows) and all(other in find_marker_keys(row.tags, None) for row in rows or ())
 
     def by_time(self) -> Experiment | None:
         """Read everything made since the claim; raises Ambiguous if the marker may have been dropped."""
@@ -180,7 +181,7 @@ class _Search:
             found = self.sought.among(rows)
             if found is not None:
                 return found
-            tags_stay = tags_stay or any(row.tags for row in rows)
+            tags_stay = tags_stay or any(find_marker_keys(row.tags, None) for row in rows)
             descriptions_stay = descriptions_stay or any(self._shows_marker(row) for row in rows)
             unmarked |= {row.experiment_id for row in rows if self.sought.may_be(row)}
         markers_stay = (self.sought.tagged and tags_stay) or (self.sought.described and descriptions_stay)
