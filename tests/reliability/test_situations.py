@@ -21,6 +21,7 @@ from hpoq.errors import RequestRejected, StoreUnavailable, Violation
 from hpoq.processing import lifecycle
 from hpoq.processing.envelope import Envelope, seal
 from hpoq.testing import smq_event, smq_stream_event
+from hpoq.testing.events import encode_body
 from support.deployment import DEAD_LETTER_QUEUE, QUEUE
 from support.request import make_document, request
 
@@ -191,7 +192,7 @@ def test_another_spelling_of_the_endpoint_is_not_another_endpoint(world, spellin
     assert len(world.cloud.experiments) == 1
 
 
-@pytest.mark.parametrize("way", ["bus", "queue", "topic"])
+@pytest.mark.parametrize("way", ["bus", "queue", "topic", "data", "array", "text", "another event"])
 def test_events_that_lead_back_to_the_function_do_not_circle(world, way):
     """A subscription or a rule that leads from the output to the function must not make an event of each event."""
     ways = {
@@ -200,6 +201,10 @@ def test_events_that_lead_back_to_the_function_do_not_circle(world, way):
         "topic": lambda event: json.dumps(
             {"TopicName": "t", "MessageId": "E1", "Message": json.dumps(event)}
         ),
+        "data": lambda event: smq_event("E1", json.dumps(event["data"])),
+        "array": lambda event: smq_event("E1", json.dumps([event])),
+        "text": lambda event: smq_event("E1", json.dumps(encode_body(json.dumps(event)))),
+        "another event": lambda event: smq_event("E1", json.dumps({**event, "type": "own", "data": event})),
     }
     world.deliver(EVENT)
     world.deliver(smq_event("M2", "no request"))
@@ -672,3 +677,10 @@ def test_tags_that_are_set_later_do_not_show_that_creates_keep_them(world):
     row = deliver_until_done(world, every=300, times=20, **settings)
     assert (row["outcome"], row["error"]["code"]) == ("retry", "Ambiguous")
     assert len(world.cloud.experiments) == 2
+
+
+@pytest.mark.parametrize("kind", [[], {}, ["com.hpoq.experiment.created.v1"], 5, None])
+def test_an_event_whose_type_is_no_text_comes_to_an_end(world, kind):
+    """A message that resembles an event of ours is rejected, and does not fail its batch for ever."""
+    event = {"specversion": "1.0", "type": kind, "source": "com.hpoq.experiment.x", "id": "1", "data": {}}
+    assert outcomes(world.deliver(smq_event("M1", json.dumps(event)))) == ["rejected"]
