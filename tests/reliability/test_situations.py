@@ -24,6 +24,7 @@ from hpoq.testing import smq_event, smq_stream_event
 from hpoq.testing.events import encode_body
 from support.deployment import DEAD_LETTER_QUEUE, QUEUE
 from support.request import make_document, request
+from support.world import WatchedWorld
 
 CREATE = "CreateHpoExperiment"
 THROTTLED = {
@@ -684,3 +685,46 @@ def test_an_event_whose_type_is_no_text_comes_to_an_end(world, kind):
     """A message that resembles an event of ours is rejected, and does not fail its batch for ever."""
     event = {"specversion": "1.0", "type": kind, "source": "com.hpoq.experiment.x", "id": "1", "data": 5}
     assert outcomes(world.deliver(smq_event("M1", json.dumps(event)))) == ["rejected"]
+
+
+@pytest.mark.parametrize("marker", ["both", "tag", "description"])
+@pytest.mark.parametrize("age", [(), (("Age", "300"),)])
+def test_a_cache_in_front_of_the_listing(world, age, marker):
+    """A cache answers each address as it did first: a listing from before the experiment proves no absence."""
+    world.deliver(smq_event("O1", request("other")))
+    handle, cached = world.cloud.handle, {}
+
+    def handle_or_repeat(request):
+        if request.method != "GET":
+            return handle(request)
+        if request.target in cached:
+            return cached[request.target]
+        answer = handle(request)
+        cached[request.target] = answer._replace(headers=(*answer.headers, *age))
+        return answer
+
+    world.cloud.handle = handle_or_repeat
+    world.cloud.behaviour.list_lag_seconds = 5
+    world.cloud.behaviour.nonce_memory_seconds = 0
+    world.fail_create("reset", when="after")
+    assert deliver_until_done(world, every=200, HPOQ_MARKER=marker)["outcome"] == "created"
+    assert len(world.cloud.experiments) == 2
+
+
+@pytest.mark.parametrize("form", [str.lower, str.capitalize])
+def test_a_status_in_another_case_is_an_end(form):
+    """A service may write its statuses in another case; an experiment that has ended is not followed on."""
+    with WatchedWorld() as world:
+        world.deliver(EVENT)
+        handle = world.cloud.handle
+
+        def change(request):
+            answer = handle(request)
+            if request.header("x-acs-action") != "GetHpoExperiment":
+                return answer
+            document = json.loads(answer.body)
+            return answer._replace(body=json.dumps(document | {"Status": form(document["Status"])}).encode())
+
+        world.cloud.handle = change
+        assert world.follow(600)[-1] == "finished"
+        assert [result["status"] for result in world.results] == ["FINISHED"]

@@ -95,7 +95,7 @@ def read_experiment(row: JsonValue) -> Experiment:
         description=text_member(row, "Description"),
         workspace_id=text_member(row, "WorkspaceId"),
         creator=text_member(row, "Creator"),
-        status=text_member(row, "Status"),
+        status=read_status(row),
         tags=_read_tags(row.get("Tags", row.get("tags"))),
         created_at=read_time(text_member(row, "GmtCreateTime")),
         deleted=_read_flag(row.get("Deleted", row.get("deleted"))),
@@ -139,8 +139,14 @@ def _read_counts(value: JsonValue) -> tuple[tuple[str, int], ...] | None:
     """Read the number of trials by status, which is documented as a map of texts."""
     if not isinstance(value, dict):
         return None
-    counts = [(status, text_member(value, status) or "") for status in value]
+    counts = [(status.upper(), text_member(value, status) or "") for status in value]
     return tuple((status, int(count)) for status, count in counts if count.isdecimal())
+
+
+def read_status(members: JsonObject) -> str | None:
+    """Return the status of an experiment or a trial in capitals, as all are documented, or None if it has none."""
+    status = text_member(members, "Status")
+    return None if status is None else status.strip().upper()
 
 
 def _read_object(value: JsonValue) -> JsonObject:

@@ -23,6 +23,7 @@ from hpoq.cloud.experiments import (
     Unreadable,
     read_experiment,
     read_page,
+    read_status,
 )
 from hpoq.cloud.signing import Credentials, acs3_headers, canonical_query, percent_encode
 from hpoq.cloud.transport import Response
@@ -189,7 +190,7 @@ class PaiAutoMl(ServiceClient):
         The call is repeated like a read.
         """
         path = f"{experiment_path(experiment_id)}/stop"
-        return self._read_call("StopHpoExperiment", "PUT", path, _read_status, budget=budget)
+        return self._read_call("StopHpoExperiment", "PUT", path, _read_stopped, budget=budget)
 
     def delete_hpo_experiment(self, experiment_id: str, *, budget: Budget | None = None) -> None:
         """Remove an experiment from every listing.
@@ -197,7 +198,7 @@ class PaiAutoMl(ServiceClient):
         The call is repeated like a read, so NotFound may mean that the first of two tries succeeded.
         """
         path = f"{experiment_path(experiment_id)}/delete"
-        self._read_call("DeleteHpoExperiment", "PUT", path, _read_status, budget=budget)
+        self._read_call("DeleteHpoExperiment", "PUT", path, _read_stopped, budget=budget)
 
     def _read_call(
         self,
@@ -224,6 +225,8 @@ class PaiAutoMl(ServiceClient):
                     secrets=credentials.secrets(),
                 )
             try:
+                if response.headers.get("age", "0") != "0":
+                    raise Unreadable("it comes from a cache")
                 return read(answer)
             except Unreadable as exc:
                 _raise_unreadable(operation, answer, str(exc))
@@ -315,10 +318,10 @@ def _read_experiment(experiment_id: str, answer: Answer) -> Experiment:
     return experiment
 
 
-def _read_status(answer: Answer) -> str | None:
+def _read_stopped(answer: Answer) -> str | None:
     if not answer.is_json:
         raise Unreadable("not a JSON object")
-    return text_member(answer.document, "Status")
+    return read_status(answer.document)
 
 
 def _raise_unreadable(operation: str, answer: Answer, why: str) -> NoReturn:

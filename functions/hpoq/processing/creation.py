@@ -223,6 +223,7 @@ class Creator:
                 thorough=thorough,
                 page_size=self.marking.page_size,
                 budget=self.search_budget(claim),
+                now=self.clock.now(),
             )
         if found is None:
             return None
