@@ -10,6 +10,7 @@ import random
 import pytest
 import structlog
 
+from alilocal.core.http import Response
 from fcruntime import Fc3Context
 from fcruntime.triggers import EventUnreadable
 from hpoq.cloud.paiautoml import PaiAutoMl
@@ -728,3 +729,52 @@ def test_a_status_in_another_case_is_an_end(form):
         world.cloud.handle = change
         assert world.follow(600)[-1] == "finished"
         assert [result["status"] for result in world.results] == ["FINISHED"]
+
+
+def refuse(world, is_refused, code, message):
+    """Let the service refuse the creates whose body `is_refused` chooses, in its own form."""
+    handle = world.cloud.handle
+
+    def handle_or_refuse(request):
+        if request.header("x-acs-action") != CREATE or not is_refused(json.loads(request.body)):
+            return handle(request)
+        body = json.dumps({"RequestId": "r", "Code": code, "Message": message})
+        return Response(400, (("Content-Type", "application/json"),), body.encode())
+
+    world.cloud.handle = handle_or_refuse
+
+
+def has_our_tag(body):
+    return any(tag["Key"] == "hpoq-key" for tag in body.get("Tag", ()))
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("INVALID_INPUT_PARAMS", "Tag is not supported"),
+        ("INVALID_INPUT_PARAMS", "标签不合法"),
+        ("INVALID_INPUT_PARAMS", "too many labels"),
+        ("InvalidTagKey.Malformed", "bad key"),
+    ],
+)
+def test_a_marker_tag_that_is_refused_in_any_words(world, code, message):
+    """A request that the service takes without our tag is created with the marker in its description."""
+    refuse(world, has_our_tag, code, message)
+    event = smq_event("M1", request(Tag=[{"Key": f"t{n}", "Value": "v"} for n in range(MOST_TAGS - 1)]))
+    assert outcomes(world.deliver(event)) == ["created"]
+    assert "[hpoq-key: " in world.cloud.experiments[0].description
+
+
+def test_a_refused_description_that_must_carry_the_marker_says_so(world):
+    """With as many tags as the service takes, only the producer can make room for the marker."""
+    refuse(
+        world,
+        lambda body: "[hpoq-key" in body["Description"],
+        "INVALID_INPUT_PARAMS",
+        "Description is too long",
+    )
+    tags = [{"Key": f"t{n}", "Value": "v"} for n in range(MOST_TAGS)]
+    (row,) = world.deliver(smq_event("M1", request(Tag=tags, Description="d")))
+    assert row["outcome"] == "rejected"
+    assert "hpoq adds 49 characters to the description" in row["error"]["message"]
+    assert "use fewer than 20 tags" in row["error"]["message"]
