@@ -778,3 +778,21 @@ def test_a_refused_description_that_must_carry_the_marker_says_so(world):
     assert row["outcome"] == "rejected"
     assert "hpoq adds 49 characters to the description" in row["error"]["message"]
     assert "use fewer than 20 tags" in row["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "form", [lambda event: event[1:-1], lambda event: event], ids=["one event", "an array"]
+)
+def test_an_event_from_a_streams_dead_letter_queue(world, form):
+    """Moved to the queue as it is, also twice, it brings its messages back under the ids that they had."""
+    event = smq_stream_event({"M1": request()})
+    letter = form(event).decode()
+    moved = [smq_event("L1", letter), smq_event("L2", encode_body(letter)), event]
+    rows = [row for one in moved for row in world.deliver(one)]
+    assert [(row["messageId"], row["outcome"]) for row in rows] == [
+        ("M1", "created"),
+        ("M1", "duplicate"),
+        ("M1", "duplicate"),
+    ]
+    assert len(world.cloud.experiments) == 1
+    assert world.broken(finished=True) == []
