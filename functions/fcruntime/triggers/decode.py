@@ -90,6 +90,14 @@ def _parse(text: str) -> JsonValue:
     return value
 
 
+def _read_text(text: str) -> JsonValue:
+    """Return the JSON value in a text, plain or in base64, or None if there is none."""
+    try:
+        return _parse(unwrap_base64(text.encode(errors="replace")).decode("utf-8-sig", errors="replace"))
+    except ValueError:
+        return None
+
+
 def _split_items(text: str) -> list[str] | None:
     """Return the texts of the items of the array in `text`, `[text]` for an object, or None if either is cut off.
 
@@ -180,7 +188,10 @@ class _Decoder:
 
     def recognise(self, item: JsonObject) -> list[tuple[Source, JsonObject]]:
         """Return the sources that recognise the item, each with the payload that it recognises."""
-        candidates = [payload for payload in (item.get("data"), item) if isinstance(payload, dict)]
+        data = item.get("data", item.get("data_base64"))
+        # Some SDKs of CloudEvents write data as text.
+        payload = _read_text(data) if isinstance(data, str) else data
+        candidates = [one for one in (payload, item) if isinstance(one, dict)]
         found = {
             source.kind: (source, payload)
             for payload in reversed(candidates)
