@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from queue import SimpleQueue
 
 import click
 import requests
@@ -17,6 +16,7 @@ import requests
 import alilocal
 import hpoq
 from alilocal.core.snapshot import BadSnapshot
+from alilocal.ending import EndSignal
 from alilocal.eventstream import EventStream
 from alilocal.fc.function import Function
 from alilocal.statedir import StateDir, StateInUse
@@ -138,9 +138,7 @@ def command(
         _print_environment(port, as_json=as_json)
         return
     live = None if as_json or not sys.stdout.isatty() else LiveLog(console())
-    signals = SimpleQueue[int]()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, _: signals.put(received))
+    end_signal = EndSignal()
     with ExitStack() as stack:
         options = _choose_trials(runs_trials, simulate_others, trial_timeout, state)
         cloud = stack.enter_context(alilocal.LocalCloud(run_trials=options))
@@ -153,7 +151,7 @@ def command(
         function = _create_function(cloud, server, reloads=reloads, on_output=on_output)
         streams = _start_streams(cloud, function, batch_size)
         _announce(_describe_cloud(cloud, server.url), server.port, live, runs_trials=runs_trials)
-        ended_by = signals.get()
+        ended_by = end_signal.wait()
         for stream in streams:
             stream.stop()
     if live:

@@ -83,7 +83,7 @@ def test_scripts_survive_a_restart(make_store, raw):
 
 def test_replicas_that_are_missing(make_store):
     """A write that too few servers have is not done, and may be repeated."""
-    store = make_store(replicas=1, timeout_seconds=0.4)
+    store = make_store(replicas=1, timeout_seconds=4)
     with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
         store.insert(CLAIM)
     store.close()
@@ -94,7 +94,7 @@ def test_replicas_that_are_missing(make_store):
 
 def test_a_swap_that_replicas_are_missing(make_store):
     """A swap that too few servers have is not done either."""
-    plain, store = make_store(), make_store(replicas=1, timeout_seconds=0.4)
+    plain, store = make_store(), make_store(replicas=1, timeout_seconds=4)
     plain.insert(CLAIM)
     with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
         store.replace(replace(CLAIM, owner="heir"), CLAIM.version)
@@ -138,8 +138,8 @@ def has_replica(client):
 
 
 def until(holds):
-    """Wait for `holds`; fails after 10 s."""
-    end = time.monotonic() + 10
+    """Wait for `holds`; fails after a minute."""
+    end = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.005)
@@ -294,9 +294,9 @@ def test_wait_goes_over_the_connection_of_its_write(start_redis):
     """Each WAIT follows a script on its own connection, even when many threads share the connections."""
     port = start_redis()
     replicated(start_redis, port)
-    store = RedisStore(f"redis://127.0.0.1:{port}/0", replicas=1, timeout_seconds=10)
+    store = RedisStore(f"redis://127.0.0.1:{port}/0", replicas=1, timeout_seconds=60)
     last, waits, wrong = {}, 0, []
-    with Redis(port=port, decode_responses=True, socket_timeout=10) as client, client.monitor() as monitor:
+    with Redis(port=port, decode_responses=True, socket_timeout=60) as client, client.monitor() as monitor:
 
         def write(number):
             for turn in range(TURNS):

@@ -1,7 +1,6 @@
 """`hpoq doctor` finds what is wrong, says exactly how to fix it, and changes nothing."""
 
 import json
-import socket
 
 import pytest
 from click.testing import CliRunner
@@ -18,6 +17,7 @@ from hpoqctl.doctor.storechecks import (
     parse_description,
 )
 from support.deployment import WATCH_QUEUE, function_environment, tablestore_url
+from support.ports import reserve_port
 
 CANARY = "canary-of-a-secret"
 
@@ -60,9 +60,10 @@ def test_for_people_and_by_endpoint(server):
     assert "ok      write records: table hpoq" in done.output
 
 
+@pytest.fixture
 def closed_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    with reserve_port() as port:
+        yield port
 
 
 def no_queue(server):
@@ -198,8 +199,8 @@ def test_a_function_that_is_too_short_is_found(server, seconds, verdict, fix):
     assert fix in found["function time-out"]["mend"]
 
 
-def test_a_service_that_is_not_reached_is_found(server):
-    nowhere = f"http://127.0.0.1:{closed_port()}"
+def test_a_service_that_is_not_reached_is_found(server, closed_port):
+    nowhere = f"http://127.0.0.1:{closed_port}"
     code, found = run(environ(server, HPOQ_PAIAUTOML_ENDPOINT=nowhere))
     assert code == 1
     assert found["reach paiautoml"]["verdict"] == "problem"
@@ -237,13 +238,13 @@ def test_the_clocks_error_is_reported(server, seconds, seen):
         assert seen in found[f"clock against {service}"]["seen"]
 
 
-def test_redis_that_may_forget_is_found(server, redis_server):
+def test_redis_that_may_forget_is_found(server, redis_server, closed_port):
     code, found = run(environ(server, HPOQ_STORE=redis_server))
     assert code == 1
     assert found["read records"]["verdict"] == "ok"
     assert found["redis persistence"]["verdict"] == "problem"
     assert "set appendfsync to always" in found["redis persistence"]["mend"]
-    _, found = run(environ(server, HPOQ_STORE=f"redis://:{CANARY}@127.0.0.1:{closed_port()}/0"))
+    _, found = run(environ(server, HPOQ_STORE=f"redis://:{CANARY}@127.0.0.1:{closed_port}/0"))
     assert found["read records"]["verdict"] == "problem"
     assert CANARY not in json.dumps(found)
 

@@ -64,8 +64,8 @@ class Desk:
         requests.post(f"{self.url}/_alilocal/clock", json={"advance": seconds}, timeout=30)
 
     def move_until(self, condition):
-        """Move the clock on, a little at a time, until `condition` is true, at most for 60 s of real time."""
-        end = time.monotonic() + 60
+        """Move the clock on, a little at a time, until `condition` is true, at most for 3 minutes of real time."""
+        end = time.monotonic() + 180
         while not condition():
             assert time.monotonic() < end
             self.move(10)

@@ -20,6 +20,7 @@ from mns.mns_exception import MNSExceptionBase
 from mns.queue import Message, QueueMeta
 from mns.subscription import SubscriptionMeta
 
+from support.ports import reserve_port
 from support.request import REQUEST, request
 from support.trials import local_configuration, run_config
 
@@ -74,7 +75,7 @@ def test_ctrl_c_ends_it(local):
     """Ctrl-C stops the cloud at once, and the command says that it was interrupted."""
     process, _ = local
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) == 130
+    assert process.wait(timeout=120) == 130
 
 
 def test_the_readmes_first_request(local, hpoq):
@@ -101,9 +102,9 @@ def test_a_request_ends_in_a_true_result(hpoq, tmp_path):
             assert done.returncode == 0, done.stderr
             row = {"status": ""}
             while row["status"] != "FINISHED":
-                (row,) = requests.get(f"{url}/_alilocal/experiments", timeout=10).json()["experiments"]
+                (row,) = requests.get(f"{url}/_alilocal/experiments", timeout=60).json()["experiments"]
             page = f"{url}/_alilocal/console/paiautoml/experiment/{row['experimentId']}"
-            (trial,) = requests.get(page, timeout=10).json()["sections"]["leaderboard"]["rows"].values()
+            (trial,) = requests.get(page, timeout=60).json()["sections"]["leaderboard"]["rows"].values()
             assert "0.625" in trial
         finally:
             process.send_signal(signal.SIGINT)
@@ -132,11 +133,9 @@ def test_variables_for_the_other_commands(local, hpoq_json, hpoq, tmp_path):
 @pytest.mark.parametrize("answer", [None, b"HTTP/1.0 200 OK\r\n\r\n[]", b"hello"])
 def test_without_a_local_cloud_env_fails(hpoq, words, answer):
     """Nothing is printed for `eval`, and the exit code is 1, also if another program has the port."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        if answer is None:
-            listener.close()
-        else:
+    with socket.create_server(("127.0.0.1", 0)) as listener, reserve_port() as closed:
+        port = closed if answer is None else listener.getsockname()[1]
+        if answer is not None:
             threading.Thread(target=answer_once, args=(listener, answer), daemon=True).start()
         done = hpoq("local", "--env", "--port", port, *words)
     assert (done.returncode, done.stdout) == (1, b"")

@@ -1,7 +1,7 @@
 """`hpoq trials` shows the trials of an experiment, the best one first."""
 
 import json
-import socket
+import time
 
 import pytest
 from click.testing import CliRunner
@@ -13,15 +13,19 @@ from hpoq.cloud.connections import new_session
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.cloud.signing import Credentials
 from hpoq.cloud.transport import Transport
+from hpoq.testing import FakeClock
 from hpoqctl.app import app
 from hpoqctl.experimentlog import Experiments, explain_end
 from hpoqctl.following import format_result
+from support.ports import reserve_port
 from support.request import make_document
 
 
 @pytest.fixture
 def server():
-    with alilocal.serve(cloud=alilocal.LocalCloud(seed=1)) as server:
+    """A local cloud whose clock stands still, so that an experiment changes only when a test advances it."""
+    cloud = alilocal.LocalCloud(seed=1, clock=FakeClock(time.time()))
+    with alilocal.serve(cloud=cloud) as server:
         yield server
 
 
@@ -194,9 +198,9 @@ def test_ctrl_c(server, monkeypatch):
 
 def test_an_endpoint_that_nothing_answers_at():
     """Where nothing listens, the message names the address and what to start."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    done = CliRunner().invoke(app, ["trials", "s1", "--endpoint", url])
+    with reserve_port() as port:
+        url = f"http://127.0.0.1:{port}"
+        done = CliRunner().invoke(app, ["trials", "s1", "--endpoint", url])
     assert done.exit_code == 1
     assert f"nothing answers at {url}" in done.output
     assert "Is `hpoq local` running?" in done.output
@@ -216,7 +220,7 @@ def failed():
         body["HpoExperimentConfiguration"]["platform_config"] = {"name": "MaxCompute", "cmd": ["pai -name x"]}
         made = client.create_hpo_experiment(body, nonce="n").experiment_id
         with cloud.changed:
-            assert cloud.changed.wait_for(lambda: cloud.experiments[0].status == "FAILED", 10)
+            assert cloud.changed.wait_for(lambda: cloud.experiments[0].status == "FAILED", 60)
         yield server, client, made
 
 

@@ -80,7 +80,7 @@ class Soak:
         self.queue, self.dead = (self.cloud.queues.get(name) for name in (QUEUE, DEAD_LETTER_QUEUE))
         self.instances = Instances(server, {"HPOQ_STORE": store, **SETTINGS})
         self.kill_every, self.repeat_every = kill_every, repeat_every
-        self.kills = self.runs = self.acknowledged = self.repeated = 0
+        self.kills = self.runs = self.acknowledged = self.repeated = self.die_at = 0
         self.reports = []
         self.valid = self.send(messages)
         self.messages = messages
@@ -111,13 +111,17 @@ class Soak:
 
     def deliver(self, event):
         self.runs += 1
-        # A fixed step through the effects of a full batch: which instances die does not depend on luck.
-        die_at = 0 if self.runs % self.kill_every else 1 + 7 * self.runs % (4 * BATCH)
+        if self.runs % self.kill_every == 0 and not self.die_at:
+            # A fixed step through the effects of a full batch.
+            self.die_at = 1 + 7 * self.runs % (4 * BATCH)
         policy = self.random.choice(["raise", "requeue"])
-        answer = self.instances.run(event, die_at, HPOQ_BATCH_POLICY=policy)
+        answer = self.instances.run(event, self.die_at, HPOQ_BATCH_POLICY=policy)
         if answer is None:
             self.kills += 1
+            self.die_at = 0
             raise Failed
+        # A delivery of few messages may end before that effect. Then a later one dies, at an earlier effect.
+        self.die_at = (self.die_at + 1) // 2
         self.reports.append(answer["report"])
         if not answer["acknowledged"]:
             raise Failed

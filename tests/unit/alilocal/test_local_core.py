@@ -12,7 +12,7 @@ import pytest
 import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from localwire import AdvancedTime, StandingTime, Wire
+from localwire import AdvancedTime, StandingTime, Wire, wait_for_poll
 
 import alilocal
 from alilocal.core.clock import Deadline
@@ -55,7 +55,7 @@ def test_a_foreign_source_is_looked_at_often():
         thread = threading.Thread(target=wait, daemon=True)
         thread.start()
         source.moment = 2_000.0
-        thread.join(5)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -194,11 +194,12 @@ def test_closing_ends_long_polls():
     """A receive that waits in-process ends when the cloud is closed."""
     with alilocal.LocalCloud() as cloud, cloud.session() as session:
         cloud.queues.create("q")
-        timer = threading.Timer(0.05, cloud.close)
-        timer.start()
+        closer = threading.Thread(target=lambda: (wait_for_poll(cloud), cloud.close()))
+        closer.start()
         answer = Wire(cloud, session, cloud.endpoint).smq("GET", "/queues/q/messages?waitseconds=30")
-        timer.join()
+        closer.join()
         assert answer.status_code == 404
+        assert cloud.changed.closed
 
 
 RAW = st.text(st.characters(codec="latin-1", exclude_characters="\r\n"), max_size=30)

@@ -295,7 +295,7 @@ def test_a_rule_ends_with_its_cloud():
     with alilocal.LocalCloud() as cloud:
         rule = FunctionRule(cloud, "call", invoke=lambda data: True)
         rule.start()
-    rule._thread.join(5)
+    rule._thread.join(60)
     assert not rule._thread.is_alive()
 
 

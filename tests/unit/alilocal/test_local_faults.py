@@ -7,6 +7,7 @@ import requests
 from localwire import AdvancedTime, Wire
 
 import alilocal
+from support.waiting import wait_until
 
 CREATE = "CreateHpoExperiment"
 
@@ -50,11 +51,13 @@ def test_a_stall_over_http_holds_the_caller(cloud, when):
     """Over HTTP no byte arrives until the caller gives up."""
     with alilocal.serve(cloud=cloud) as server, requests.Session() as session:
         wire = Wire(cloud, session, server.url)
-        strike(cloud, "stall", when=when)
+        fault = strike(cloud, "stall", when=when)
         session.send = _impatient(session.send)
         with pytest.raises(requests.ReadTimeout):
             wire.create()
-        assert len(cloud.experiments) == (when == "after")
+        wait_until(lambda: fault.hits)
+    # The server has ended its calls: the service has acted, or never will.
+    assert len(cloud.experiments) == (when == "after")
 
 
 def _impatient(send):

@@ -287,7 +287,7 @@ def test_a_folder_keeps_what_the_console_shows(tmp_path):
     with alilocal.LocalCloud() as cloud, StateDir(cloud, tmp_path):
         stream = start(cloud)
         sent = cloud.queues.get("q").send("body")
-        assert stream.wait_idle()
+        assert stream.wait_idle(60)
         cloud.requests.add(LoggedRequest("smq", "SendMessage", 201, None, "r", 1.0, keys=frozenset({"q"})))
         before = Histories(cloud).find(sent)
         calls = list(cloud.requests)

@@ -161,7 +161,7 @@ def test_only_a_regular_file_of_metrics_is_read(tmp_path, make):
         "print(list(JsonFile(pathlib.Path(sys.argv[1])).read()))"
     )
     command = [sys.executable, "-c", program, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout == "[]\n", done.stderr
 
 

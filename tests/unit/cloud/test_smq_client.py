@@ -225,7 +225,7 @@ def test_long_poll_outlasts_the_read_timeout(transport, serve, answer, credentia
         )
     )
     smq = Smq(transport, server.url, lambda: credentials, read_timeout=0.3, retry=RetryPolicy(attempts=1))
-    assert smq.receive_messages("q", wait_seconds=1) == ()
+    assert smq.receive_messages("q", wait_seconds=30) == ()
 
 
 def test_peek(client, answer):

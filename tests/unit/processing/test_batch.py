@@ -61,20 +61,39 @@ def slowed(clock):
     return pace
 
 
-@pytest.mark.parametrize("concurrency", [1, 8])
-def test_requests_wait_for_their_turns(concurrency):
+def test_requests_wait_for_their_turns():
     """Those that get no turn in time are held back, and come back as what was throttled does."""
     clock = FakeClock()
     pace = Pace(clock)
     for _ in range(4):
         pace.note_throttled(clock.monotonic())
     items = [ready(str(n)) for n in range(16)]
-    results = [result for _, result in run(done, clock, limits(clock), concurrency, items, pace=pace)]
+    results = [result for _, result in run(done, clock, limits(clock), 1, items, pace=pace)]
     held = [result for result in results if result.outcome is Outcome.RETRY]
     assert 4 <= len(results) - len(held) <= 100 / 4
     assert {(result.error.code, result.error.retryable, result.throttled) for result in held} == {
         ("HeldBack", True, True)
     }
+
+
+def test_requests_of_several_threads_share_the_turns():
+    """However many threads wait, no more requests are sent than there are turns; all others come back.
+
+    Each thread that waits moves the test's clock on, so that the invocation may be over after any number of turns.
+    """
+    clock = FakeClock()
+    pace = Pace(clock)
+    for _ in range(4):
+        pace.note_throttled(clock.monotonic())
+    results = [
+        result
+        for _, result in run(done, clock, limits(clock), 8, [ready(str(n)) for n in range(50)], pace=pace)
+    ]
+    sent = [result for result in results if result.outcome is Outcome.CREATED]
+    back = {result.error.code for result in results if result.outcome is Outcome.RETRY}
+    assert len(sent) <= 100 / 4
+    assert "HeldBack" in back
+    assert back <= {"HeldBack", "DeadlineNear"}
 
 
 def test_what_needs_no_create_does_not_wait():
