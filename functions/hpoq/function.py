@@ -272,7 +272,8 @@ class Function:
         if scheme == "stdout" or (scheme == "file" and place.startswith("/")):
             return FilePublisher(place or None)
         known = "smq://TOPIC, eventbridge://BUS, file:///PATH or stdout://"
-        raise SettingsError([f"HPOQ_OUTPUT: {output!r}: use {known}"])
+        # Without the value: it may be a URL with a password.
+        raise SettingsError([f"HPOQ_OUTPUT is not a known destination. Use {known}."])
 
     def _settle(self, report: BatchReport, done: list[tuple[Intake, Result]], sender: SendBack) -> None:
         again: list[Sealed | None] = [

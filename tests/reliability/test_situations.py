@@ -24,6 +24,7 @@ from hpoq.processing.envelope import Envelope, seal
 from hpoq.testing import smq_event, smq_stream_event
 from hpoq.testing.events import encode_body
 from support.deployment import DEAD_LETTER_QUEUE, QUEUE
+from support.listings import LISTINGS, change_listing, change_rows
 from support.request import make_document, request
 from support.world import WatchedWorld
 
@@ -591,54 +592,6 @@ def test_a_message_that_was_sent_back_passes_a_transform(world, form):
     ]
     assert len(world.cloud.experiments) == 2
     assert world.broken(finished=True) == []
-
-
-def change_listing(world, change):
-    """Let the service answer ListHpoExperiments with what `change` makes of its answer and the page's number."""
-    handle = world.cloud.handle
-
-    def changed(request):
-        answer = handle(request)
-        if request.header("x-acs-action") != "ListHpoExperiments":
-            return answer
-        number = int(dict(request.query_pairs(plus_is_space=False))["PageNumber"])
-        document = change(json.loads(answer.body), number)
-        return answer._replace(body=json.dumps(document).encode())
-
-    world.cloud.handle = changed
-
-
-def change_rows(**changes):
-    return lambda document, _: {
-        **document,
-        "Experiments": [
-            row | {name: change(row[name]) for name, change in changes.items() if name in row}
-            for row in document["Experiments"]
-        ],
-    }
-
-
-def leave_out_empty(document, _number):
-    return document if document["Experiments"] else {**document, "Experiments": None}
-
-
-def refuse_beyond_last(document, number):
-    refusal = {"Code": "INVALID_INPUT_PARAMS", "Message": "PageNumber is out of range"}
-    return document if document["Experiments"] or number == 1 else {"RequestId": "r", **refusal}
-
-
-LISTINGS = {
-    "capitals": change_rows(
-        Tags=lambda tags: [{"Key": tag["Key"].upper(), "Value": tag["Value"].upper()} for tag in tags],
-        Description=str.upper,
-    ),
-    "other names": change_rows(
-        Tags=lambda tags: [{"TagKey": t["Key"], "TagValue": t["Value"]} for t in tags]
-    ),
-    "an object": change_rows(Tags=lambda tags: {tag["Key"]: tag["Value"] for tag in tags}),
-    "null for an empty list": leave_out_empty,
-    "refused pages": refuse_beyond_last,
-}
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

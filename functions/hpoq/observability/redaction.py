@@ -97,10 +97,9 @@ _VALUE = rf"(?xs) {_ESCAPED} | {_WORD}"
 _PLAIN = r"""[^\s,{}\[\]"'][^\n,{}\[\]]*"""
 _URL_USER = r"""://[^\s/?#"'@:]*:(?P<value>[^\s/?#"']+)@|://(?P<lone>[^\s/?#"'@:]{20,})@"""
 # The URL of an alert: WeCom, Feishu and Slack have their tokens in a parameter or in the last part of the path.
-_HOOK = (
-    r"""(?i)://[^\s"'<>]{0,200}hooks?(?=[./])"""
-    r"""[^\s"'<>]{0,200}?[/=](?P<value>[A-Za-z0-9_\-]{10,})(?![^\s"'<>&#])"""
-)
+_URL = r"""://[^\s"'<>]{1,400}"""
+_HOOK = r"hooks?[./]"
+_HOOK_PART = r"[/=](?P<value>[A-Za-z0-9_\-]{10,})(?![^&#])"
 # Access key ids of the vendor, permanent and temporary.
 _KEY_ID = r"(?<![0-9A-Za-z])(?P<value>LTAI[0-9A-Za-z]{12,60}|STS\.[0-9A-Za-z]{16,60})"
 _BEARER = r"(?i)\bbearer[ \t]+(?P<value>[A-Za-z0-9._~+/=\-]{8,})"
@@ -459,9 +458,13 @@ def _url_spans(text: str) -> Iterator[tuple[int, int]]:
     """Yield passwords and tokens in the user part of a URL and in that of an alert, bearer tokens, access key ids."""
     for found in re.finditer(_URL_USER, text):
         yield found.span("value") if found["value"] is not None else found.span("lone")
-    for pattern in (_HOOK, _BEARER, _KEY_ID):
+    for pattern in (_BEARER, _KEY_ID):
         for found in re.finditer(pattern, text):
             yield found.span("value")
+    for url in re.finditer(_URL, text) if "hook" in text else ():
+        if re.search(_HOOK, url[0]):
+            for found in re.compile(_HOOK_PART).finditer(text, *url.span()):
+                yield found.span("value")
 
 
 def _inside_quotes(text: str, start: int, end: int, *, is_member: bool) -> tuple[int, int]:

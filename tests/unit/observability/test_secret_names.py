@@ -234,6 +234,12 @@ def test_any_text_can_be_masked(text):
         " ",
         "\\",
         "a=%",
+        "x://hook/",
+        "://hooks.hooks/",
+        "://hook/a ",
+        "LTAI",
+        "STS.",
+        "odpscmd -u ",
     ],
 )
 def test_hostile_texts_take_linear_time(piece):
