@@ -137,7 +137,9 @@ class Schedules(RuleBasedStateMachine):
         marker=st.sampled_from(["both", "both", "tag", "description"]),
         listing=st.sampled_from([None, None, *LISTINGS]),
     )
-    def begin(self, lag, tag_filter, policy, attempts, memory, date_window, throttled_nonce, marker, listing):
+    def begin(
+        self, lag, tag_filter, policy, attempts, memory, date_window, throttled_nonce, marker, listing=None
+    ):
         self.world = World(seed=1)
         if listing is not None:
             change_listing(self.world, LISTINGS[listing])

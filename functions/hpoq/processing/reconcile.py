@@ -4,7 +4,7 @@ The service offers no idempotency token, so every create carries its key as a ma
 suffix of the description. A listing is never trusted beyond its rows: each row's marker is checked here. An empty
 answer to the tag filter, whose wire form is not documented beyond doubt, counts only if every create of this key
 carried the tag and the filter is seen to find another key; otherwise all experiments made since the key was first
-claimed are read.
+claimed are read. That markers are kept is concluded only from a marker that is seen in the same place.
 
 **Three fences against a second experiment.** They stand beside each other, none instead of another:
 
