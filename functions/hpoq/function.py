@@ -224,7 +224,9 @@ class Function:
     ) -> Batch:
         settings, clock = self.settings, self._clock
         call_seconds = settings.connect_timeout_seconds + settings.read_timeout_seconds
-        limits = Limits.of(deadline, reserve=settings.deadline_reserve_seconds, call_seconds=call_seconds)
+        limits = Limits.from_deadline(
+            deadline, reserve=settings.deadline_reserve_seconds, call_seconds=call_seconds
+        )
         endpoint = surroundings.paiautoml_endpoint()
         client = self._client(paiautoml.PaiAutoMl, endpoint, credentials)
         creator = Creator(

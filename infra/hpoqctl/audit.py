@@ -288,7 +288,7 @@ def command(
     endpoint: str | None,
     as_json: bool,
 ) -> None:
-    """Compare the experiments of the account with the records, and report what does not agree.
+    """Compare the experiments of the account with the records, and report every difference.
 
     The command lists experiments by the marker that hpoq gives each of them, and reads every record. It reports keys
     with two experiments, records whose experiment does not exist, and experiments whose key has no record. It only

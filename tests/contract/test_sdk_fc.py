@@ -286,7 +286,7 @@ def test_results_go_to_functions_and_event_buses(client, server):
 
 
 def test_the_configuration_of_asynchronous_calls(client):
-    """It is kept per qualifier, listed and deleted."""
+    """The configuration of asynchronous calls is kept per qualifier, listed and deleted."""
     create(client)
     put = m.PutAsyncInvokeConfigRequest(body=m.PutAsyncInvokeConfigInput(async_task=True), qualifier="LATEST")
     client.put_async_invoke_config("f", put)

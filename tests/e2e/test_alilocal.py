@@ -51,7 +51,7 @@ def send(endpoints, queue, body):
     assert answer.status_code == 200, answer.text
 
 
-def test_a_function_of_ones_own_is_fed_and_reloaded(alilocal, tmp_path):
+def test_a_function_gets_messages_and_is_reloaded(alilocal, tmp_path):
     (tmp_path / "index.py").write_text(HANDLER.replace("{version}", "one"))
     endpoints, process = alilocal(
         "--function", "index.handler", "--from", "orders", "--environment", "GREETING=hello", "--reload"
@@ -86,7 +86,7 @@ def test_state_outlives_it(alilocal, tmp_path):
         (["--state", "file"], "file"),
     ],
 )
-def test_impossible_options_are_explained_in_one_line(tmp_path, options, message):
+def test_invalid_options_are_explained_in_one_line(tmp_path, options, message):
     (tmp_path / "file").touch()
     command = [sys.executable, "-m", "alilocal", "--port", "0", *options]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)

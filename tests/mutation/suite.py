@@ -52,7 +52,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Project:
-    """What is mutated, and by which tests it is judged.
+    """The modules to mutate, and the tests that must notice it.
 
     `keep` is the folder of what was recorded about the tests. A mutant is tried with tests of `seconds` in all.
     """

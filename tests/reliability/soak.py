@@ -70,11 +70,11 @@ class Failed(Exception):
 
 
 class Soak:
-    """One run over `server`; `tell` hears how far it is."""
+    """One run over `server`; `on_progress` is called with its progress."""
 
-    def __init__(self, server, messages, store, seed, tell, kill_every, repeat_every):
+    def __init__(self, server, messages, store, seed, on_progress, kill_every, repeat_every):
         self.random = random.Random(seed)
-        self.tell = tell
+        self.on_progress = on_progress
         self.cloud = server.cloud
         create_resources(self.cloud)
         self.queue, self.dead = (self.cloud.queues.get(name) for name in (QUEUE, DEAD_LETTER_QUEUE))
@@ -145,7 +145,7 @@ class Soak:
             if not stream.step():
                 self.cloud.clock.advance(WAIT_SECONDS)
                 self.cloud.deliver_late()
-            self.tell(self.runs, len(self.cloud.experiments), self.valid)
+            self.on_progress(self.runs, len(self.cloud.experiments), self.valid)
         self.instances.close()
 
     def broken(self):
@@ -172,17 +172,19 @@ class Soak:
 
     @property
     def faults(self):
-        """How often each kind of fault struck."""
+        """How often each kind of fault was applied."""
         hits = Counter()
         for fault in self.cloud.faults.all():
             hits[fault.kind] += fault.hits
         return hits
 
 
-def soak(messages, store, seed, tell=lambda *_: None, kill_every=KILL_EVERY, repeat_every=REPEAT_EVERY):
+def soak(
+    messages, store, seed, on_progress=lambda *_: None, kill_every=KILL_EVERY, repeat_every=REPEAT_EVERY
+):
     """Return the finished run, and what it broke."""
     with alilocal.serve() as server:
-        run = Soak(server, messages, store, seed, tell, kill_every, repeat_every)
+        run = Soak(server, messages, store, seed, on_progress, kill_every, repeat_every)
         run.run()
         return run, run.broken()
 
@@ -195,7 +197,7 @@ def main():
     arguments = parser.parse_args()
     began = time.monotonic()
 
-    def tell(runs, made, valid):
+    def on_progress(runs, made, valid):
         if runs % 20 == 0:
             sys.stderr.write(
                 f"\r{made} of {valid} experiments, {runs} deliveries, {time.monotonic() - began:.0f} s "
@@ -203,7 +205,7 @@ def main():
 
     with tempfile.TemporaryDirectory() as folder:
         store = arguments.store or f"sqlite:///{folder}/records.sqlite3"
-        run, broken = soak(arguments.messages, store, arguments.seed, tell)
+        run, broken = soak(arguments.messages, store, arguments.seed, on_progress)
     sys.stderr.write("\n")
     hits = run.faults
     sys.stdout.write(

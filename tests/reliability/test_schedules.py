@@ -299,15 +299,15 @@ class Schedules(RuleBasedStateMachine):
     @rule(
         seconds=st.sampled_from([30, 79, 300, 800]),
         gaps=st.lists(st.sampled_from([1, 31, 62, 93, 124]), min_size=1, max_size=4),
-        heirs=st.lists(INSTANCES, min_size=4, max_size=4),
+        successors=st.lists(INSTANCES, min_size=4, max_size=4),
         instance=INSTANCES,
     )
-    def heirs_come_while_a_create_is_late(self, seconds, gaps, heirs, instance):
+    def successors_come_while_a_create_is_late(self, seconds, gaps, successors, instance):
         self.let_a_create_arrive_late("late", seconds)
         self.deliver(5, instance)
-        for gap, heir in zip(gaps, heirs, strict=False):
+        for gap, successor in zip(gaps, successors, strict=False):
             self.world.later(gap)
-            self.deliver(5, heir)
+            self.deliver(5, successor)
 
     @rule(
         stall=st.sampled_from(["none", "to the last moment", "too long by the skew", "too long by the read"]),
@@ -317,7 +317,7 @@ class Schedules(RuleBasedStateMachine):
         gap=st.sampled_from([7, 31, 47]),
     )
     def a_create_is_as_late_as_it_may_be(self, stall, is_killed, is_late, offsets, gap):
-        """Let an owner stall before its create, and heirs come until no doubt about it can be left."""
+        """Let an owner stall before its create, and successors come until no doubt about it can be left."""
         moments = {
             "none": 0.0,
             "to the last moment": self.lease - self.skew - READ_TIME_OUT - ALMOST,
@@ -379,10 +379,10 @@ class Schedules(RuleBasedStateMachine):
                 break
         assert [queue.messages for queue in self.queues] == [[] for _ in self.queues]
         assert self.dead.messages == []
-        self.judge()
+        self.check()
         self.world.cloud.close()
 
-    def judge(self):
+    def check(self):
         broken = self.world.broken(finished=True)
         assert broken == [], broken
         by_name = Counter(made.name for made in self.world.cloud.experiments)
@@ -471,9 +471,9 @@ class Followed(Schedules):
         self.world.later(61)
         self.deliver(5, instance, Points(at, die))
 
-    def judge(self):
+    def check(self):
         self.world.history.watched = True
-        super().judge()
+        super().check()
         answered = {event["data"].get("messageId") for event in self.world.events}
         assert set(self.stops) <= answered
 
@@ -500,7 +500,9 @@ def test_a_nonce_that_the_gateway_remembers_ends_with_its_memory():
         marker="both",
     )
     machine.something_breaks(kind="reset", operation=CREATE, times=1, when="forwarded")
-    machine.heirs_come_while_a_create_is_late(seconds=800, gaps=[1], heirs=[(0.0, 1)] * 4, instance=(0.0, 1))
+    machine.successors_come_while_a_create_is_late(
+        seconds=800, gaps=[1], successors=[(0.0, 1)] * 4, instance=(0.0, 1)
+    )
     machine.teardown()
 
 

@@ -145,7 +145,7 @@ def test_a_marker_setting_that_changed_is_remembered(world, before, after):
 @pytest.mark.parametrize("kind", ["late", "copy"])
 @pytest.mark.parametrize("memory", [900, 1860])
 def test_a_create_that_arrives_late(world, memory, kind, seconds):
-    """A late copy and the create of an heir exclude each other at the gateway: same nonce, and an old date."""
+    """A late copy and the create of a successor exclude each other at the gateway: same nonce, and an old date."""
     world.cloud.behaviour.nonce_memory_seconds = memory
     world.cloud.faults.add(kind, service="paiautoml", operation=CREATE, seconds=seconds)
     row = deliver_until_done(world)
@@ -186,7 +186,7 @@ def test_a_marker_that_the_service_refuses_does_not_use_up_a_nonce_that_stays(wo
 
 @pytest.mark.parametrize("spelling", ["http://LOCALHOST/", "localhost:80"])
 def test_another_spelling_of_the_endpoint_is_not_another_endpoint(world, spelling):
-    """A create in doubt is looked for at the same service, also if its endpoint is written in another way."""
+    """A create in doubt is searched for at the same service, even if its endpoint is written differently."""
     world.cloud.behaviour.list_lag_seconds = 5
     world.fail_create("reset", when="after")
     world.deliver(EVENT)
@@ -219,7 +219,7 @@ def test_events_that_lead_back_to_the_function_do_not_circle(world, way):
 
 
 def test_a_zombie_at_the_gateway(world):
-    """An instance that stands still before its first byte finds that its heir has used the nonce."""
+    """An instance that was frozen before its first byte finds that its successor has used the nonce."""
     send = []
     function = world.function()
     original = function._session.send
@@ -271,7 +271,7 @@ def test_a_listing_that_never_adds_up_needs_an_operator(world):
 
 
 def test_a_doubt_that_never_ends_is_given_up_by_age(world):
-    """HPOQ_MAX_AGE_HOURS ends what nobody decides: the message is kept, and its event says what is wrong."""
+    """HPOQ_MAX_AGE_HOURS ends a doubt that no operator resolves: a dead letter, and an event that says why."""
     world.cloud.behaviour.listing_total_offset = 1
     world.cloud.faults.add("reset", service="paiautoml", operation=CREATE, when="before")
     row = deliver_until_done(world, times=100, every=3600, HPOQ_DEAD_LETTER_QUEUE=DEAD_LETTER_QUEUE)
@@ -314,7 +314,7 @@ def release_uncertain(world, event=EVENT):
 
 @pytest.mark.parametrize("memory", [0, 900])
 def test_a_create_that_acts_after_every_margin_is_found_before_the_next_one(world, memory):
-    """A throttled heir ends no doubt about an earlier create, so a search precedes each create of its key."""
+    """A throttled successor ends no doubt about an earlier create, so a search precedes each create of its key."""
     world.settings["HPOQ_DATE_WINDOW_SECONDS"] = "0"
     world.cloud.behaviour.nonce_memory_seconds = memory
     world.cloud.faults.add("late", service="paiautoml", operation=CREATE, seconds=300)
@@ -467,7 +467,7 @@ class DyingStore:
 
 
 def test_a_record_with_a_later_versions_members(world):
-    """A member that this version does not know strands no key and is written back."""
+    """A member that this version does not know is written back, and does not make the record unreadable."""
     assert outcomes(world.deliver(EVENT)) == ["created"]
     (key,) = world.store._rows
     body = json.loads(world.store._rows[key])
@@ -480,8 +480,8 @@ def test_a_record_with_a_later_versions_members(world):
 
 
 @pytest.mark.parametrize("memory", [900, 1860])
-def test_a_throttled_heir_keeps_the_nonce_of_a_late_create(world, memory):
-    """Throttling proves nothing about an earlier create: its late copy still collides with the heir's."""
+def test_a_throttled_successor_keeps_the_nonce_of_a_late_create(world, memory):
+    """Throttling proves nothing about an earlier create: its late copy still collides with the successor's."""
     world.cloud.behaviour.nonce_memory_seconds = memory
     settings = {"HPOQ_DATE_WINDOW_SECONDS": "0"}
     world.cloud.faults.add("late", service="paiautoml", operation=CREATE, seconds=130)
@@ -525,7 +525,7 @@ def test_a_cloud_event_in_http_binary_mode_is_one_request(world):
 
 
 def test_a_redrive_before_the_failed_event_is_out_tries_again(world):
-    """The letter that an operator moved must not end as the answer that it was given up."""
+    """A message that an operator redrove must not end with the answer that it was given up."""
     world.cloud.queues.create("hpo-requests-dead")
     settings = {"HPOQ_MAX_ATTEMPTS": "1", "HPOQ_DEAD_LETTER_QUEUE": "hpo-requests-dead"}
     world.cloud.faults.add("status", service="paiautoml", operation=CREATE, status=503, times=None)

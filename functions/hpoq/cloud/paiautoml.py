@@ -60,7 +60,7 @@ def identify_place(endpoint: str) -> str:
 
 
 class PaiAutoMl(ServiceClient):
-    """Creates, finds, stops and deletes experiments, and lists their trials.
+    """Creates, finds and stops experiments, and lists their trials.
 
     Every method raises CallError, and returns or raises before its `budget` ends.
     """
@@ -191,14 +191,6 @@ class PaiAutoMl(ServiceClient):
         """
         path = f"{experiment_path(experiment_id)}/stop"
         return self._read_call("StopHpoExperiment", "PUT", path, _read_stopped, budget=budget)
-
-    def delete_hpo_experiment(self, experiment_id: str, *, budget: Budget | None = None) -> None:
-        """Remove an experiment from every listing.
-
-        The call is repeated like a read, so NotFound may mean that the first of two tries succeeded.
-        """
-        path = f"{experiment_path(experiment_id)}/delete"
-        self._read_call("DeleteHpoExperiment", "PUT", path, _read_stopped, budget=budget)
 
     def _read_call(
         self,

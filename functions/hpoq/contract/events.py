@@ -219,12 +219,6 @@ def encode_event(event: Mapping[str, JsonValue]) -> str:
     return json.dumps(event, separators=(",", ":"), allow_nan=False)
 
 
-def read_outcome(event: str) -> str:
-    """Return the outcome in the type of an event that this module encoded, such as `created`."""
-    kind: str = json.loads(event)["type"]
-    return kind.split(".")[-2]
-
-
 def read_error(event: str) -> EventError | None:
     """Return the error in an event that this module encoded, or None if it has none."""
     return find_error(json.loads(event))

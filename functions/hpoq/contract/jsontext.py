@@ -38,7 +38,7 @@ _SLIPS = (
     (r"None(?![0-9A-Za-z_])", "None; JSON has null"),
     (r"True(?![0-9A-Za-z_])", "True; JSON has true"),
     (r"False(?![0-9A-Za-z_])", "False; JSON has false"),
-    (r"(?i:true|false|null)(?![0-9A-Za-z_])", "JSON has true, false and null in small letters only"),
+    (r"(?i:true|false|null)(?![0-9A-Za-z_])", "JSON has true, false and null in lower case only"),
     (r"[-+]?\.[0-9]", "a number must begin with a digit, as in 0.5"),
     (r"\+[0-9]", "a number must not begin with a plus sign"),
     (r"=", "an equals sign; JSON needs a colon"),
@@ -48,13 +48,13 @@ _SLIPS = (
     (r"[A-Za-z_$][\w.$-]*\s*[:=]", "a name must be in double quotes"),
     (r"[A-Za-z_$]", "a text must be in double quotes"),
 )
-# What people write behind a digit who think of another notation.
+# What people write after a digit who think of another notation.
 _NUMBER_SLIPS = (
     (r"[0-9]", "a number must not begin with 0"),
-    (r"\.", "a number must have a digit behind its point"),
+    (r"\.", "a number must have a digit after its decimal point"),
     (r"_", "a number must not contain an underscore"),
     (r"[xXoObB]", "a number must be decimal"),
-    (r"[A-Za-z%]", "a unit behind a number; write the number alone"),
+    (r"[A-Za-z%]", "a unit after a number; write the number alone"),
 )
 _SECOND = "a second document begins here, where only one is allowed"
 _AFTER = "the document has ended before this"
@@ -67,7 +67,7 @@ _WORDING = {
     "Expecting value": "a value is missing here",
     "Invalid control character": "a control character in a string; close it, or write an escape",
     "Invalid \\escape": "not an escape of JSON; write two backslashes for one",
-    "Invalid \\u": "\\u needs four hexadecimal digits behind it",
+    "Invalid \\u": "\\u needs four hexadecimal digits after it",
     "Unterminated string": "the string that begins here is not closed",
 }
 

@@ -96,7 +96,7 @@ class Processor:
             )
 
     def needs_create(self, delivery: Delivery) -> bool:
-        """Return whether the service must be asked for an experiment. Never raises: without an answer it is so."""
+        """Return whether the service must be asked for an experiment. Never raises: True if the store fails."""
         try:
             return self._ledger.needs_create(delivery)
         except StoreError:
@@ -270,8 +270,8 @@ class Processor:
         claim, terms, now = ending.claim, self._ledger.terms, self._clock.now()
         if isinstance(ending, Postponed) and self._is_given_up(ending, now):
             ending = GivenUp(claim, _describe_unresolved(ending))
-        letter = _choose_dead_letter(ending, intake)
-        if letter is not None and not self._dead_letters.put(letter, claim.claimed_at):
+        dead_letter = _choose_dead_letter(ending, intake)
+        if dead_letter is not None and not self._dead_letters.put(dead_letter, claim.claimed_at):
             # Its experiment may exist although nothing more can appear: the next owner searches again.
             ending = Postponed(claim, _NOT_DEAD_LETTERED, now, counts=False)
         if isinstance(ending, Postponed):

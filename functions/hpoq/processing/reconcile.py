@@ -71,22 +71,22 @@ class Sought:
         """The moment before which it was not created, whichever zone the service writes times in."""
         return datetime.fromtimestamp(self.since, timezone.utc) - _ZONE_MARGIN
 
-    def among(self, rows: Iterable[Experiment]) -> Experiment | None:
-        """Return the experiment that bears the key; of several the oldest, so that every search picks the same.
+    def pick_from(self, rows: Iterable[Experiment]) -> Experiment | None:
+        """Return the experiment that carries the key; of several the oldest, so that every search picks the same.
 
-        What was created before the claim bears the key from an earlier time: a key is free again after its
+        An experiment from before the claim carries the key from an earlier time: a key is free again after its
         retention.
         """
-        bearers = [
+        marked = [
             row
             for row in rows
             if self.key in find_marker_keys(row.tags, row.description) and not self._is_older(row)
         ]
         last = datetime.max.replace(tzinfo=timezone.utc)
-        return min(bearers, key=lambda row: (row.created_at or last, row.experiment_id), default=None)
+        return min(marked, key=lambda row: (row.created_at or last, row.experiment_id), default=None)
 
     def may_be(self, row: Experiment) -> bool:
-        """Return whether `row`, which bears no marker, could be it if the service had dropped the marker."""
+        """Return whether `row`, which has no marker, could be it if the service had dropped the marker."""
         return (
             not find_marker_keys(row.tags, row.description)
             and not self._is_older(row)
@@ -109,7 +109,7 @@ class Sought:
 def find(
     client: PaiAutoMl, sought: Sought, *, thorough: bool, page_size: int, budget: Budget, now: float = 0.0
 ) -> Experiment | None:
-    """Return the experiment that bears the key, or None if the service lists none.
+    """Return the experiment that carries the key, or None if the service lists none.
 
     Unless `thorough`, the search looks only where it would be found at once, and None says nothing. A thorough
     None is no proof while the key is in doubt. The listings end before `budget` does. `now` is the time in seconds
@@ -122,14 +122,14 @@ def find(
     workspaces = [None] if sought.workspace_id is None else [None, sought.workspace_id]
     for workspace in workspaces:
         search = _Search(client, sought, page_size, budget, workspace, earliest)
-        filtered = search.by_tag(sought.key)
-        found = sought.among(filtered or ()) or sought.among(search.newest())
+        filtered = search.list_by_tag(sought.key)
+        found = sought.pick_from(filtered or ()) or sought.pick_from(search.list_newest())
         # An empty filtered list says something only about markers that are tags, and where a description may have
         # the marker, a tag may have been dropped or not be indexed yet.
         by_tag_alone = filtered == () and sought.tagged and not sought.described
-        believed = by_tag_alone and search.filter_works() if thorough else True
-        if found is None and not believed:
-            found = search.by_time()
+        is_enough = by_tag_alone and search.filter_works() if thorough else True
+        if found is None and not is_enough:
+            found = search.read_all()
         if found is not None:
             return found
     return None
@@ -147,7 +147,7 @@ class _Search:
     earliest: datetime
     _newest: tuple[Experiment, ...] = ()
 
-    def by_tag(self, key: str) -> tuple[Experiment, ...] | None:
+    def list_by_tag(self, key: str) -> tuple[Experiment, ...] | None:
         """Return what the service lists for `key`, or None if it does not take the filter or answers unreliably."""
         try:
             page = self.client.list_hpo_experiments(
@@ -163,7 +163,7 @@ class _Search:
         # Without the rows that it counts, an empty list says nothing.
         return None if page.total_count and not page.experiments else page.experiments
 
-    def newest(self) -> tuple[Experiment, ...]:
+    def list_newest(self) -> tuple[Experiment, ...]:
         """Return the first page of everything that was made since the claim."""
         self._newest = self._page(1).experiments
         return self._newest
@@ -175,15 +175,15 @@ class _Search:
         """
         keys = (key for row in self._newest for key in find_marker_keys(row.tags, None))
         other = next(keys, None)
-        rows = self.by_tag(other) if other is not None else None
+        rows = self.list_by_tag(other) if other is not None else None
         return bool(rows) and all(other in find_marker_keys(row.tags, None) for row in rows or ())
 
-    def by_time(self) -> Experiment | None:
+    def read_all(self) -> Experiment | None:
         """Read everything made since the claim; raises Ambiguous if the marker may have been dropped."""
         tags_stay = descriptions_stay = False
         unmarked = set[str]()
         for rows in read_through(self._page, self.page_size):
-            found = self.sought.among(rows)
+            found = self.sought.pick_from(rows)
             if found is not None:
                 return found
             tags_stay = tags_stay or any(find_marker_keys(row.tags, None) for row in rows)

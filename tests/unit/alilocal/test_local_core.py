@@ -149,7 +149,7 @@ def test_reset_forgets_everything_but_the_time(wire, cloud):
     assert cloud.clock.now() >= before
 
 
-def test_the_log_tells_calls_but_no_content(wire, cloud):
+def test_the_log_has_calls_without_content(wire, cloud):
     """The log has service, operation, status, code and fault of every call, and neither bodies nor keys."""
     cloud.queues.create("q")
     wire.smq("GET", "/queues/q")
@@ -173,12 +173,12 @@ def test_credentials_do_not_show_their_secrets(cloud):
     assert cloud.security_token not in text
 
 
-def test_nobodys_paths(wire):
+def test_a_path_of_no_service(wire):
     """A request that no service owns is answered with 404."""
     assert wire.send("GET", "/nobody", {}).status_code == 404
 
 
-def test_a_session_hands_over_bodies_of_any_kind(cloud):
+def test_a_session_accepts_bodies_of_any_kind(cloud):
     """Text is sent as UTF-8; files and iterables of bytes are read; anything else is a TypeError."""
     with cloud.session() as session:
         for body in ("é", b"x", iter([b"x"]), io.BytesIO(b"x")):

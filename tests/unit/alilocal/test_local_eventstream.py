@@ -157,8 +157,8 @@ def test_dead_letters_after_four_attempts(cloud, queue):
     stream = EventStream(cloud, queue="q", invoke=Function(failures=99), dead_letter_queue="dead")
     exhaust(cloud, stream)
     assert len(stream.deliveries) == 4
-    letters = [json.loads(message.body) for message in cloud.queues["dead"].messages]
-    assert [letter["data"]["messageId"] for letter in letters] == ids
+    dead_letters = [json.loads(message.body) for message in cloud.queues["dead"].messages]
+    assert [dead_letter["data"]["messageId"] for dead_letter in dead_letters] == ids
     assert queue.messages == []
 
 
@@ -318,7 +318,7 @@ def test_a_reset_cloud_is_survived(cloud, queue):
     assert stream.idle
 
 
-def test_streams_that_make_no_sense(cloud, queue):
+def test_invalid_streams_are_refused(cloud, queue):
     """A missing queue and numbers out of range are refused at once."""
     for wrong in ({"queue": "none"}, {"queue": "q", "dead_letter_queue": "none"}):
         with pytest.raises(ServiceError):

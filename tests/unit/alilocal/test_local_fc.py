@@ -221,10 +221,10 @@ def test_an_exception_is_fcs_error(create):
     """An exception becomes FC's error JSON."""
     function = create()
     result = ask(function, do="raise")
-    told = json.loads(result.body)
-    assert (result.error_type, told["errorType"]) == ("UnhandledInvocationError", "KeyError")
-    assert told["errorMessage"] == "'something is wrong'"
-    ((file, _, where, _),) = told["stackTrace"]
+    reported = json.loads(result.body)
+    assert (result.error_type, reported["errorType"]) == ("UnhandledInvocationError", "KeyError")
+    assert reported["errorMessage"] == "'something is wrong'"
+    ((file, _, where, _),) = reported["stackTrace"]
     assert file.endswith('index.py"')
     assert where == "in handler"
     assert json.loads(ask(function, do="unserialisable").body)["errorType"] == "TypeError"
@@ -262,11 +262,11 @@ def test_log_lines_are_fcs(create):
 
 def test_the_whole_output_goes_to_whom_it_is_given(create):
     """`on_output` gets the whole output."""
-    told = []
-    function = create(on_output=told.append)
+    reported = []
+    function = create(on_output=reported.append)
     ask(function, do="log")
     function.close()
-    assert "printed" in "".join(told)
+    assert "printed" in "".join(reported)
 
 
 def test_the_log_is_whole_however_late_it_is_read(create):
@@ -470,7 +470,7 @@ def test_what_is_not_the_functions_own_code_is_not_watched(create, code):
         {"environment": {"LARGE": "x" * 4096}},
     ],
 )
-def test_settings_that_cannot_be(create, settings):
+def test_invalid_settings_are_refused(create, settings):
     """Invalid settings are refused with the name of the setting."""
     with pytest.raises(ValueError):
         create(**settings)
@@ -501,7 +501,7 @@ def test_an_instance_may_call_the_cloud_while_a_reset_ends_it(create, cloud, tmp
     assert (tmp_path / "mark").read_text() == "stopped\n"
 
 
-def test_asynchronous_calls_are_repeated_and_told_of(create, cloud):
+def test_asynchronous_calls_are_repeated_and_reported(create, cloud):
     """Failed asynchronous calls are repeated, and the result goes to the destination."""
     cloud.queues.create("failures")
     cloud.topics.create("successes")
@@ -513,11 +513,11 @@ def test_asynchronous_calls_are_repeated_and_told_of(create, cloud):
         cloud.clock.advance(1)
     assert failing.drain(60)
     (message,) = cloud.queues["failures"].messages
-    told = json.loads(message.body)
-    assert told["requestContext"]["requestId"] == request_id
-    assert told["requestContext"]["approximateInvokeCount"] == 3
-    assert told["requestPayload"] == '{"do": "raise"}'
-    assert told["responseContext"]["functionError"] == "UnhandledInvocationError"
+    reported = json.loads(message.body)
+    assert reported["requestContext"]["requestId"] == request_id
+    assert reported["requestContext"]["approximateInvokeCount"] == 3
+    assert reported["requestPayload"] == '{"do": "raise"}'
+    assert reported["responseContext"]["functionError"] == "UnhandledInvocationError"
     assert {one.result.request_id for one in failing.invocations} == {request_id}
     arn = f"acs:mns:{cloud.region}:{cloud.account_id}:/topics/successes/messages"
     well = create(name="b", on_success=arn)
@@ -562,7 +562,7 @@ def test_a_stream_repeats_what_fails(create, cloud):
     assert len(queue.messages) == 1
 
 
-def test_a_stream_hands_over_asynchronously(create, cloud):
+def test_a_stream_calls_asynchronously(create, cloud):
     """An asynchronous delivery succeeds even if the call fails later."""
     queue = cloud.queues.create("orders")
     function = create("index.missing", max_async_retry_attempts=0)

@@ -131,7 +131,7 @@ def test_a_python_file_is_called_with_the_cloud(cloud, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "reported"),
     [
         ("a.yaml", "queues: {orders: {colour: red}}", "queues.orders: colour: is unknown."),
         (
@@ -145,8 +145,8 @@ def test_a_python_file_is_called_with_the_cloud(cloud, tmp_path):
             "queues.a: dead_letter.max_receive_count: is required.",
         ),
         ("a.yaml", "tables: {t: {}}", "tables.t: primary_key: is required."),
-        ("a.yaml", "roles: {r: {policy: []}}", "roles.r: policy: is unknown. Known are policies."),
-        ("a.yaml", "buses: {b: {rule: {}}}", "buses.b: rule: is unknown. Known are description, rules."),
+        ("a.yaml", "roles: {r: {policy: []}}", "roles.r: policy: is unknown. Use one of policies."),
+        ("a.yaml", "buses: {b: {rule: {}}}", "buses.b: rule: is unknown. Use one of description, rules."),
         ("a.yaml", "functions: {f: {}}", "functions.f: handler: is required."),
         ("a.yaml", "functions: {f: {handler: a.b, role: none}}", "functions.f: role: 'none' does not exist."),
         ("a.yaml", "queues: {orders: {visibility_timeout: 0}}", "queues.orders: "),
@@ -167,15 +167,15 @@ def test_a_python_file_is_called_with_the_cloud(cloud, tmp_path):
         ("a.py", "x = 1", "has no function init(cloud)"),
     ],
 )
-def test_a_mistake_is_named_with_its_place(cloud, tmp_path, name, content, told):
+def test_a_mistake_is_named_with_its_place(cloud, tmp_path, name, content, reported):
     """The message says where in the file the mistake is."""
     with pytest.raises(BadInit) as caught:
         init_from(cloud, write(tmp_path, name, content), {})
-    assert told in str(caught.value)
+    assert reported in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "reported"),
     [
         (
             "queues: {q: {visibility_timeout: many}}",
@@ -198,7 +198,7 @@ def test_a_mistake_is_named_with_its_place(cloud, tmp_path, name, content, told)
         ),
         ("queues: {q: {dead_letter: {queue: q}}}", "queues.q: dead_letter.max_receive_count: is required."),
         ("queues: {q: {dead_letter: {queue: q, max_receive_count: 1, a: 1}}}", "dead_letter.a: is unknown."),
-        ("queues: {5: }", "queues: 5 is not a name. Write a name as a text."),
+        ("queues: {5: }", "queues: 5 is not a name. Write the name as a string."),
         ("queues: [{a: 1}]", "queues: {'a': 1} is not a name."),
         (
             "topics: {t: {maximum_message_size: x}}",
@@ -206,7 +206,7 @@ def test_a_mistake_is_named_with_its_place(cloud, tmp_path, name, content, told)
         ),
         (
             "topics: {t: {subscriptions: {c: {queue: 5}}}}",
-            "topics.t: subscriptions.c.queue: 5 is not a text. Put it in quotes.",
+            "topics.t: subscriptions.c.queue: 5 is not a string. Put it in quotes.",
         ),
         (
             "topics: {t: {subscriptions: {c: {endpoint: a, notify_content_format: XLM}}}}",
@@ -214,17 +214,20 @@ def test_a_mistake_is_named_with_its_place(cloud, tmp_path, name, content, told)
         ),
         ("tables: {t: {primary_key: 5}}", "tables.t: primary_key: 5 is not "),
         ("tables: {t: {primary_key: [a]}}", 'tables.t: primary_key[0]: "a" is not an object.'),
-        ("tables: {t: {primary_key: {a: 5}}}", "tables.t: primary_key.a: 5 is not a text. Put it in quotes."),
+        (
+            "tables: {t: {primary_key: {a: 5}}}",
+            "tables.t: primary_key.a: 5 is not a string. Put it in quotes.",
+        ),
         (
             "tables: {t: {primary_key: {a: STRING}, time_to_live: x}}",
             'time_to_live: "x" is not a whole number.',
         ),
         ("roles: {r: {policies: 5}}", "roles.r: policies: 5 is not "),
         ("roles: {r: {policies: [5]}}", "roles.r: policies[0]: 5 is not an object."),
-        ("buses: {b: {description: 5}}", "buses.b: description: 5 is not a text."),
-        ("buses: {b: {rules: {a: {queue: 5}}}}", "buses.b: rules.a.queue: 5 is not a text."),
+        ("buses: {b: {description: 5}}", "buses.b: description: 5 is not a string."),
+        ("buses: {b: {rules: {a: {queue: 5}}}}", "buses.b: rules.a.queue: 5 is not a string."),
         ("buses: {b: {rules: {a: {pattern: 5}}}}", "buses.b: rules.a.pattern: 5 is not an object."),
-        ("functions: {f: {handler: 5}}", "functions.f: handler: 5 is not a text."),
+        ("functions: {f: {handler: 5}}", "functions.f: handler: 5 is not a string."),
         ("functions: {f: {handler: a.b, code: 5}}", "functions.f: code: 5 is not a path."),
         ("functions: {f: {handler: a.b, timeout: long}}", 'functions.f: timeout: "long" is not a number.'),
         (
@@ -233,21 +236,24 @@ def test_a_mistake_is_named_with_its_place(cloud, tmp_path, name, content, told)
         ),
         (
             "functions: {f: {handler: a.b, environment: {A: 5}}}",
-            "functions.f: environment.A: 5 is not a text.",
+            "functions.f: environment.A: 5 is not a string.",
         ),
         ("functions: {f: {handler: a.b, stream: q}}", 'functions.f: stream: "q" is not an object.'),
-        ("functions: {f: {handler: a.b, stream: {queue: 5}}}", "functions.f: stream.queue: 5 is not a text."),
+        (
+            "functions: {f: {handler: a.b, stream: {queue: 5}}}",
+            "functions.f: stream.queue: 5 is not a string.",
+        ),
         (
             "functions: {f: {handler: a.b, stream: {queue: q, batch_size: x}}}",
             'functions.f: stream.batch_size: "x" is not a whole number.',
         ),
     ],
 )
-def test_a_value_of_a_wrong_type_is_named(cloud, tmp_path, content, told):
+def test_a_value_of_a_wrong_type_is_named(cloud, tmp_path, content, reported):
     """The message has the member, the value and what it must be, for every member that is read."""
     with pytest.raises(BadInit) as caught:
         init_from(cloud, write(tmp_path, "local.yaml", content), {})
-    assert told in str(caught.value)
+    assert reported in str(caught.value)
 
 
 @pytest.mark.parametrize("handler", ["index.handler", "package.inner.handler", "package/inner.handler"])
@@ -261,7 +267,7 @@ def test_a_handler_that_exists_has_no_problem(tmp_path, handler):
 
 
 @pytest.mark.parametrize(
-    ("handler", "told"),
+    ("handler", "reported"),
     [
         ("handler", "'handler' is not of the form MODULE.FUNCTION, such as index.handler"),
         ("nowhere.handler", "there is no module nowhere in {folder}"),
@@ -270,12 +276,12 @@ def test_a_handler_that_exists_has_no_problem(tmp_path, handler):
         ("index.inner.handler", "there is no module index.inner in {folder}"),
     ],
 )
-def test_a_handler_that_cannot_be_called_is_said_at_the_start(tmp_path, handler, told):
+def test_a_handler_that_cannot_be_called_is_reported_at_the_start(tmp_path, handler, reported):
     """`alilocal --function` warns before the first message comes, and starts: the code may be written later."""
     write(tmp_path, "index.py", "def handler(event, context):\n    return event\n")
     write(tmp_path, "broken.py", "def handler(event\n")
-    told = told.format(folder=tmp_path)
-    assert told in find_handler_problem(handler, tmp_path)
+    reported = reported.format(folder=tmp_path)
+    assert reported in find_handler_problem(handler, tmp_path)
     command = [sys.executable, "-m", "alilocal", "--port", "0", "--from", "orders", "--code", str(tmp_path)]
     with subprocess.Popen(
         [*command, "--function", handler], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -284,7 +290,7 @@ def test_a_handler_that_cannot_be_called_is_said_at_the_start(tmp_path, handler,
         process.terminate()
         warned = process.stderr.read()
     assert ready["smq"]
-    assert f"alilocal: --function: {told}" in warned
+    assert f"alilocal: --function: {reported}" in warned
 
 
 @pytest.fixture
@@ -332,7 +338,7 @@ def test_env_recognises_another_program(health, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "reported"),
     [
         (["--parameter", "x"], "--parameter takes NAME=VALUE, not 'x'"),
         (["--parameter", "=x"], "--parameter takes NAME=VALUE, not '=x'"),
@@ -343,14 +349,14 @@ def test_env_recognises_another_program(health, monkeypatch):
         (["--init", "bad.yaml", "--parameter", "x"], "--parameter takes NAME=VALUE"),
     ],
 )
-def test_a_file_that_cannot_be_used_ends_the_command(tmp_path, options, told):
+def test_a_file_that_cannot_be_used_ends_the_command(tmp_path, options, reported):
     """The command ends with one line that names the mistake."""
     write(tmp_path, "bad.yaml", "queue: {}\n")
     write(tmp_path, "good.yaml", "queues: {}\n")
     command = [sys.executable, "-m", "alilocal", "--port", "0", *options]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert reported in done.stderr
     assert "Traceback" not in done.stderr
 
 

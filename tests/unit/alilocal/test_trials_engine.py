@@ -184,7 +184,7 @@ def wait_for_end(mark):
 
 
 def test_a_regular_expression_that_never_ends_fails_its_trial_only(cloud, monkeypatch):
-    """It blocks neither the cloud nor other experiments; its trial fails after its time limit."""
+    """An endless regular expression blocks nothing but its trial, which fails at the time limit."""
     monkeypatch.setattr("alilocal.trials.runner._ANSWER_SECONDS", 0.3)
     stuck = start(
         cloud,
@@ -233,7 +233,7 @@ def parent_of(pid):
 
 
 def test_the_parent_of_the_commands_may_be_killed(cloud):
-    """Its trials fail with that reason, their processes end, and the next trials run."""
+    """If the parent is killed, its trials fail with that reason, their processes end, and the next trials run."""
     experiment = start(
         cloud,
         local_configuration(
@@ -412,7 +412,7 @@ def running(cloud, number=2, command="echo accuracy=1; sleep 1004", **sections):
 
 
 def test_stopping_an_experiment_ends_its_processes(cloud):
-    """It is TERMINATING, then USER_CANCELED, as are its trials, and no process is left."""
+    """A stopped experiment is TERMINATING, then USER_CANCELED, as are its trials, and no process is left."""
     experiment = running(cloud)
     with cloud.changed:
         experiment.stop()

@@ -77,13 +77,13 @@ def test_a_refused_page_without_a_count_of_all_rows(total):
 
 @pytest.mark.parametrize("total", ["all", "page", "none"])
 def test_page_numbers_that_are_ignored(total):
-    """The first page over and over is no listing: what lies behind it was never shown."""
+    """A service that repeats the first page has not shown the others, so the listing is incomplete."""
     with pytest.raises(UnknownEnd):
         read(Service(range(7), beyond="first", total=total))
 
 
 def test_a_short_page_that_is_repeated_without_a_count():
-    """Only a count tells a repeated last page from page numbers that are ignored."""
+    """Only a count distinguishes a repeated last page from page numbers that are ignored."""
     with pytest.raises(UnknownEnd):
         read(Service(range(2), beyond="first", total="none"))
 

@@ -9,7 +9,11 @@ import ssl
 import subprocess
 import threading
 import time
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from http.client import HTTPResponse
 from pathlib import Path
 from types import SimpleNamespace
@@ -300,6 +304,75 @@ def test_certificate_is_verified(how, serve, answer, certificate, clock, monkeyp
     assert not b"".join(reached)
 
 
+@pytest.fixture
+def tls_port(certificate, monkeypatch) -> Iterator[int]:
+    """The port of a server with the trusted `certificate`, which closes each connection after its answer."""
+    monkeypatch.setattr(requests.adapters, "DEFAULT_CA_BUNDLE_PATH", str(certificate))
+    monkeypatch.setattr(connections, "_contexts", {})
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+
+    def accept(listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            try:
+                with context.wrap_socket(connection, server_side=True) as secure:
+                    secure.recv(65536)
+                    secure.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+            except OSError:
+                connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=accept, args=(listener,))
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_the_authorities_are_loaded_once(tls_port, clock, monkeypatch):
+    """All connections of all sessions share them: loading them takes far longer than a handshake."""
+    loaded: list[object] = []
+    load = ssl.SSLContext.load_verify_locations
+
+    def count(self: ssl.SSLContext, *given: object) -> None:
+        loaded.append(given)
+        load(self, *given)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", count)
+    for _ in range(2):
+        with new_session() as session, ThreadPoolExecutor(4) as pool:
+            transport = Transport(session, clock)
+            answers = list(pool.map(partial(send, transport), [f"https://127.0.0.1:{tls_port}"] * 8))
+        assert [answer.body for answer in answers] == [b"ok"] * 8
+    assert len(loaded) == 1
+
+
+def test_shared_authorities_verify_the_host_name(tls_port, clock):
+    """A trusted certificate of another host is refused, also after the right host was reached."""
+    with new_session() as session:
+        transport = Transport(session, clock)
+        assert send(transport, f"https://127.0.0.1:{tls_port}").body == b"ok"
+        with pytest.raises(Unavailable, match="CERTIFICATE_VERIFY_FAILED"):
+            send(transport, f"https://localhost:{tls_port}")
+
+
+def test_an_unverified_connection_changes_nothing_for_others(tls_port, certificate, clock):
+    """A pool that does not verify has authorities of its own, even if it names the same file."""
+    with new_session() as session, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert send(Transport(session, clock), f"https://127.0.0.1:{tls_port}").body == b"ok"
+        pools = session.get_adapter("https://localhost").poolmanager
+        unverified = {"cert_reqs": "CERT_NONE", "ca_certs": str(certificate), "assert_hostname": False}
+        pool = pools.connection_from_url(f"https://localhost:{tls_port}", pool_kwargs=unverified)
+        assert pool.request("GET", "/").data == b"ok"
+        with pytest.raises(Unavailable, match="CERTIFICATE_VERIFY_FAILED"):
+            send(Transport(session, clock), f"https://localhost:{tls_port}")
+
+
 def test_reset_after_reading(transport, serve, reset):
     """A reset after the request was read leaves the end unknown."""
     server = serve(lambda connection, _raw: reset(connection))
@@ -559,7 +632,7 @@ def test_foreign_session(clock, error, ending):
             send(Transport(session, clock), "http://localhost")
 
 
-def test_foreign_session_is_told():
+def test_a_foreign_session_is_used_safely():
     """A session of another kind gets the time-outs that fit, and must verify TLS and use no proxy."""
     adapter, clock = Failing(requests.ReadTimeout()), FakeClock()
     with requests.Session() as session:

@@ -178,12 +178,12 @@ def test_the_token_of_an_alert_is_secret_alone():
         "oss://bucket.oss-cn-beijing.aliyuncs.com/${exp_id}_${trial_id}",
     ],
 )
-def test_what_is_no_secret(harmless):
+def test_values_that_are_not_secret(harmless):
     """Placeholders, short values and other names are not mistaken for secrets."""
     assert list(find_secrets({"cmd": [harmless]})) == []
 
 
-def test_hyperparameters_are_no_secrets():
+def test_hyperparameters_are_not_secrets():
     """The values of a search space are shown, whatever its names are."""
     assert (
         list(find_secrets({"search_space": {"${token}": {"_type": "choice", "_value": [1024, "bert-base"]}}}))

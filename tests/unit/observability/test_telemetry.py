@@ -146,11 +146,11 @@ def test_messages_of_one_event_keep_their_traces_apart(deployed):
     assert sorted(str(event.get("traceparent")) for event in events) == [PARENT, "None"]
 
 
-def attributes(told):
+def attributes(reported):
     """The attributes of a span or a data point, as a dictionary."""
     return {
         one.key: one.value.int_value if one.value.HasField("int_value") else one.value.string_value
-        for one in told.attributes
+        for one in reported.attributes
     }
 
 
@@ -243,9 +243,9 @@ def test_opentelemetry_has_a_span_for_each_message_below_the_producers(deployed,
     spans = [span for one in collector.spans for span in one.resource_spans[0].scope_spans[0].spans]
     (message,) = [span for span in spans if span.name == "process"]
     assert (message.trace_id.hex(), message.parent_span_id.hex()) == (TRACE, "b7ad6b7169203331")
-    told = attributes(message)
-    assert (told["messaging.message.id"], told["hpoq.outcome"]) == ("m-1", "created")
-    assert (told["messaging.system"], told["messaging.operation.type"]) == ("smq", "process")
+    reported = attributes(message)
+    assert (reported["messaging.message.id"], reported["hpoq.outcome"]) == ("m-1", "created")
+    assert (reported["messaging.system"], reported["messaging.operation.type"]) == ("smq", "process")
     steps = {span.name for span in spans if span.parent_span_id == message.span_id}
     assert steps == {"hpoq.claim", "hpoq.create", "hpoq.save", "hpoq.publish"}
     carried = f"00-{TRACE}-{message.span_id.hex()}-01"
@@ -271,8 +271,12 @@ def test_the_span_of_a_message_has_its_key_and_its_error(deployed, collector, fu
         function.handle(b'[{"a": 1}]', CONTEXT)
     spans = [span for one in collector.spans for span in one.resource_spans[0].scope_spans[0].spans]
     shown = {}
-    for told in (attributes(span) for span in spans if span.name == "process"):
-        shown[told["messaging.message.id"]] = (told["hpoq.key"], told["hpoq.outcome"], told.get("error.type"))
+    for reported in (attributes(span) for span in spans if span.name == "process"):
+        shown[reported["messaging.message.id"]] = (
+            reported["hpoq.key"],
+            reported["hpoq.outcome"],
+            reported.get("error.type"),
+        )
     keys = [derive_key(PRODUCER, name) for name in ("k", "direct")]
     assert shown == {
         "m-1": (keys[0], "created", None),
@@ -455,11 +459,11 @@ def test_a_collector_is_tried_again_after_a_pause(function, monkeypatch):
 
 def test_an_event_does_not_wait_for_the_send_of_an_earlier_one(function, monkeypatch):
     """While a send is on its way, later events begin none beside it."""
-    exporter, answers, told = function._telemetry._exporter, threading.Event(), []
-    monkeypatch.setattr(exporter._meters, "force_flush", lambda *_: told.append(answers.wait(20)))
+    exporter, answers, reported = function._telemetry._exporter, threading.Event(), []
+    monkeypatch.setattr(exporter._meters, "force_flush", lambda *_: reported.append(answers.wait(20)))
     exporter.flush(0.01)
     exporter.flush(60)
-    assert told == []
+    assert reported == []
     answers.set()
 
 

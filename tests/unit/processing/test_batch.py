@@ -62,7 +62,7 @@ def slowed(clock):
 
 
 def test_requests_wait_for_their_turns():
-    """Those that get no turn in time are held back, and come back as what was throttled does."""
+    """Requests that get no turn in time are held back, and come back like throttled ones."""
     clock = FakeClock()
     pace = Pace(clock)
     for _ in range(4):
@@ -168,7 +168,7 @@ def test_nothing_is_begun_near_the_deadline():
 
 
 def test_empty_batch():
-    """No messages, no results."""
+    """An event without messages has no results."""
     clock = FakeClock()
     assert run(done, clock, limits(clock), 4, []) == []
 
@@ -178,9 +178,9 @@ def test_a_short_function_still_begins():
     from fcruntime import Deadline
 
     clock = FakeClock()
-    short = Limits.of(Deadline(10, clock.monotonic), reserve=2, call_seconds=28)
+    short = Limits.from_deadline(Deadline(10, clock.monotonic), reserve=2, call_seconds=28)
     assert short.start_seconds == 4
-    default = Limits.of(Deadline(3, clock.monotonic), reserve=3, call_seconds=28)
+    default = Limits.from_deadline(Deadline(3, clock.monotonic), reserve=3, call_seconds=28)
     assert default.calls_end_at - clock.monotonic() == 2.25
     assert default.start_seconds == 1.125
 
@@ -307,7 +307,7 @@ def test_the_threads_of_a_batch_are_named():
 
 
 def test_a_queue_s_message_waits_for_its_turn_as_long_as_it_may_begin():
-    """Nobody waits for its answer, and to hold it back costs nothing."""
+    """Holding back a message of a queue costs nothing, because nobody waits for its answer."""
     clock = FakeClock()
     began = clock.monotonic()
     (result,) = outcomes(run(done, clock, limits(clock), 8, [ready("1")], pace=slowed(clock)))
@@ -316,7 +316,7 @@ def test_a_queue_s_message_waits_for_its_turn_as_long_as_it_may_begin():
 
 
 def test_a_dry_run_needs_no_turn_even_if_its_key_is_free():
-    """It creates nothing."""
+    """A dry run creates nothing, so it needs no turn."""
     clock = FakeClock()
     assert outcomes(run(done, clock, limits(clock), 8, [ready("1", dryRun=True)], pace=slowed(clock))) == [
         Outcome.CREATED
@@ -326,7 +326,7 @@ def test_a_dry_run_needs_no_turn_even_if_its_key_is_free():
 
 @pytest.mark.parametrize(("seconds", "outcome"), [(87, Outcome.CREATED), (87.5, Outcome.RETRY)])
 def test_a_message_may_begin_at_the_last_moment(seconds, outcome):
-    """It may begin while a whole call fits into the time for calls."""
+    """A message may begin as long as a whole call fits into the time for calls."""
     clock = FakeClock()
     bounds = limits(clock)
     clock.advance(seconds)

@@ -62,7 +62,7 @@ def test_a_keyed_request_may_be_in_a_cloudevent_without_an_identity(data):
 
 @pytest.mark.parametrize("source", ["mqtt", "rabbitmq"])
 def test_a_message_that_nothing_identifies_is_kept(source):
-    """It is rejected, and put into the dead-letter queue as a whole, because its request may be right."""
+    """A message without an identity is rejected and dead-lettered as a whole, because its request may be valid."""
     items = {
         "mqtt": {"props": {"firstTopic": "t"}, "body": REQUEST.decode()},
         "rabbitmq": {"envelope": {}, "props": {}, "body": REQUEST.decode()},
@@ -79,7 +79,7 @@ def test_a_message_that_nothing_identifies_is_kept(source):
     "item", [{"idempotencyKey": "k"}, {"experiment": {}}, {"idempotencyKey": 1, "experiment": {}}]
 )
 def test_items_without_a_key_of_their_own_need_a_source(item):
-    """What nothing identifies is a fault of the configuration, and stays with its source."""
+    """An item without a source and a key is a configuration fault, and stays with its source."""
     (intake,) = (take_in(one) for one in decode(json.dumps([item]), accepts=is_keyed_message))
     assert isinstance(intake, Undeliverable)
 
@@ -115,12 +115,12 @@ def test_a_body_that_is_text_is_the_same_request_wherever_it_is_read(plain, wrap
         expected.delivery.key,
         expected.delivery.fingerprint,
     )
-    letters = [
+    dead_letters = [
         recover_envelopes(body.encode(), "M1"),
         recover_envelopes(smq_stream_event({"M1": body}), None),
         recover_envelopes(seal(first.envelope), None),
     ]
-    for (envelope,) in letters:
+    for (envelope,) in dead_letters:
         again = take_in(Message("smq", "M9", seal(envelope)))
         assert (again.delivery.key, again.delivery.fingerprint) == (
             first.delivery.key,
