@@ -9,7 +9,7 @@ from fcruntime.triggers.identity import identify_body
 from hpoq.contract import request as contract
 from hpoq.contract.identity import PRODUCER, derive_key, digest
 from hpoq.processing.envelope import Envelope, seal
-from hpoq.processing.intake import Defective, Ready, Rejected, Undeliverable, is_keyed_request, take_in
+from hpoq.processing.intake import Defective, Ready, Rejected, Undeliverable, is_keyed_message, take_in
 from hpoq.processing.lifecycle import Delivery
 from hpoq.testing import smq_stream_event
 from hpoqctl.deadletters import recover_envelopes
@@ -45,7 +45,7 @@ def test_keyed_requests_need_no_source():
     """The items that an event stream's transform makes of deliveries are known by the producers' keys."""
     other = json.loads(KEYED) | {"idempotencyKey": "other"}
     event = json.dumps([json.loads(KEYED), json.dumps(other)])
-    first, second = (take_in(item) for item in decode(event, request_id="r", accepts=is_keyed_request))
+    first, second = (take_in(item) for item in decode(event, request_id="r", accepts=is_keyed_message))
     assert isinstance(first, Ready)
     assert first.delivery.key == derive_key(PRODUCER, "k")
     assert second.delivery.key == derive_key(PRODUCER, "other")
@@ -56,7 +56,7 @@ def test_keyed_requests_need_no_source():
 def test_a_keyed_request_may_be_in_a_cloudevent_without_an_identity(data):
     """A CloudEvent that lacks source or id is known by the key of the request in it."""
     event = json.dumps([{"specversion": "1.0", "data": data}])
-    (intake,) = (take_in(item) for item in decode(event, accepts=is_keyed_request))
+    (intake,) = (take_in(item) for item in decode(event, accepts=is_keyed_message))
     assert intake.delivery.key == derive_key(PRODUCER, "k")
 
 
@@ -80,7 +80,7 @@ def test_a_message_that_nothing_identifies_is_kept(source):
 )
 def test_items_without_a_key_of_their_own_need_a_source(item):
     """An item without a source and a key is a configuration fault, and stays with its source."""
-    (intake,) = (take_in(one) for one in decode(json.dumps([item]), accepts=is_keyed_request))
+    (intake,) = (take_in(one) for one in decode(json.dumps([item]), accepts=is_keyed_message))
     assert isinstance(intake, Undeliverable)
 
 
