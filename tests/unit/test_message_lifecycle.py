@@ -4,6 +4,7 @@ import base64
 import json
 import random
 import string
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import pytest
@@ -14,9 +15,9 @@ from fcruntime import Fc2Context
 from fcruntime.context import ContextCredentials, FunctionInfo
 from hpoq.contract import request as contract
 from hpoq.contract.identity import CONFLICT, MOST_TAGS, TAG_KEY, derive_event_id, derive_key, format_marker
-from hpoq.errors import RequestRejected, StoreUnavailable, Violation
+from hpoq.errors import Denied, RequestRejected, StoreUnavailable, Violation
 from hpoq.function import EventFailed
-from hpoq.idempotency.record import State
+from hpoq.idempotency.record import State, encode
 from hpoq.processing.creation import create_nonce
 from hpoq.processing.envelope import Envelope, seal, unseal
 from hpoq.testing import FakeClock, MemoryStore, smq_event, smq_stream_event
@@ -229,6 +230,27 @@ def test_a_message_that_another_delivery_holds_comes_back(world):
     assert outcomes(world.deliver(EVENT)) == ["created"]
 
 
+class Raced(MemoryStore):
+    """A store in which another delivery is always quicker to take a record over."""
+
+    def __init__(self, rows):
+        super().__init__()
+        self._rows = dict(rows)
+
+    def replace(self, record, expected):
+        return False
+
+
+def test_a_copy_that_is_due_and_loses_its_key_to_another_delivery_is_not_early(world):
+    """The row says that another delivery has the message, from the moment on at which the copy is due."""
+    world.fail_create(**DENIED)
+    copy = send_back(world)
+    world.clock.advance(30)
+    assert world.clock.now() == world.store.get(KEY).not_before
+    world.store = Raced(world.store._rows)
+    assert codes(world.deliver(copy)) == ["InProgress"]
+
+
 # Attempts, ages and the dead-letter queue.
 
 
@@ -437,6 +459,43 @@ def test_a_look_ahead_that_fails_only_costs_reads(world, failure):
     assert reasons == ["no answer" if isinstance(failure, StoreUnavailable) else "KeyError"]
 
 
+@pytest.mark.parametrize(("messages", "reads"), [(["M1"], 0), (["M1", "M2"], 1)])
+def test_only_several_messages_are_looked_up_ahead(world, messages, reads):
+    """The claim of a single message reads its record anyway."""
+    seen = []
+
+    class Counting(MemoryStore):
+        def get_many(self, keys):
+            seen.append(keys)
+            return super().get_many(keys)
+
+    world.store = Counting()
+    world.deliver(smq_stream_event(dict.fromkeys(messages, REQUEST)))
+    assert len(seen) == reads
+
+
+def test_a_publication_that_is_denied_names_the_missing_permission(world):
+    """The operator reads in the log what to grant."""
+
+    class Refusing:
+        def publish(self, event, *, budget=None):
+            detail = [("AuthAction", "mns:PublishMessage")]
+            raise Denied(
+                "no",
+                service="smq",
+                operation="PublishMessage",
+                http_status=403,
+                access_denied_detail=detail,
+            )
+
+    function = world.function()
+    function._wrap_publisher = lambda publisher: Refusing()
+    with structlog.testing.capture_logs() as lines, pytest.raises(EventFailed):
+        function.handle(EVENT, CONTEXT)
+    (line,) = [line for line in lines if line["event"] == "publish.failed"]
+    assert line["access_denied_detail"] == {"AuthAction": "mns:PublishMessage"}
+
+
 def test_an_event_that_is_out_but_not_recorded_as_published_is_published_again(world):
     """Its message ended well, and at worst its event comes twice, under one id."""
 
@@ -531,18 +590,22 @@ def test_a_conflict_first_announces_the_experiment_of_an_abandoned_key(world):
 
 def test_a_conflict_comes_back_if_another_delivery_takes_the_abandoned_key_over(world):
     """Two conflicts that meet an abandoned key at once do not both finish it."""
-
-    class Raced(MemoryStore):
-        def replace(self, record, expected):
-            return False
-
     create_and_die(world, smq_event("M1", request("k")))
-    raced = Raced()
-    raced._rows = dict(world.store._rows)
-    world.store = raced
+    world.store = Raced(world.store._rows)
     (row,) = world.deliver(smq_event("M2", request("k", Name="another")))
     assert (row["outcome"], row["messageId"], row["error"]["code"]) == ("retry", "M2", "InProgress")
     assert world.events == []
+
+
+def test_a_conflict_does_not_rename_the_message_of_an_abandoned_key(world):
+    """A record that does not name its message stays so: its message is acknowledged, not answered a second time."""
+    create_and_die(world, smq_event("M1", request("k")))
+    disputed = derive_key("producer", "k")
+    world.store._rows[disputed] = encode(replace(world.store.get(disputed), delivery=None))
+    assert outcomes(world.deliver(smq_event("M2", request("k", Name="another")))) == ["rejected"]
+    assert world.store.get(disputed).delivery is None
+    assert outcomes(world.deliver(smq_event("M1", request("k")))) == ["duplicate"]
+    assert world.event_types == ["created", "rejected"]
 
 
 def test_a_conflict_leaves_an_abandoned_key_without_experiment_to_its_own_message(world):
@@ -588,11 +651,11 @@ def test_a_conflict_does_not_wait_for_an_abandoned_key_for_ever(world):
     assert len(world.cloud.experiments) == 1
 
 
-def refuse_everything(monkeypatch):
+def refuse_everything(monkeypatch, **found):
     """Let the contract refuse every request, as a later version may refuse what an earlier one took."""
 
     def parse(body):
-        raise RequestRejected([Violation("/experiment", "new-rule", "no longer allowed")])
+        raise RequestRejected([Violation("/experiment", "new-rule", "no longer allowed")], **found)
 
     monkeypatch.setattr(contract, "parse_request", parse)
     monkeypatch.setattr(contract, "read_producer_key", lambda body: json.loads(body).get("idempotencyKey"))
@@ -607,6 +670,22 @@ def test_a_message_that_an_earlier_version_created_is_adopted(world, monkeypatch
     assert (row["outcome"], row["experimentId"]) == ("created", experiment_id)
     assert world.event_types == ["created"]
     assert outcomes(world.deliver(smq_event("M1", body))) == ["duplicate"]
+
+
+def test_what_an_earlier_version_created_is_searched_for_in_its_workspace(world, monkeypatch):
+    """A service may list the default workspace only unless another one is named."""
+    body = request(WorkspaceId="77")
+    world.fail_create("reset")
+    world.deliver(smq_event("M1", body))
+    world.clock.advance(LATER)
+    refuse_everything(monkeypatch, workspace_id="77", name="x")
+    seen = []
+    world.on_request = lambda received: (
+        received.header("x-acs-action") == "ListHpoExperiments"
+        and seen.append(dict(received.query_pairs(plus_is_space=False)))
+    )
+    assert outcomes(world.deliver(smq_event("M1", body))) == ["rejected"]
+    assert {query.get("WorkspaceId") for query in seen} == {None, "77"}
 
 
 @pytest.mark.parametrize("body", [REQUEST, request("k")], ids=["message id", "producer's key"])

@@ -352,13 +352,7 @@ class Processor:
 
         Return None if there is no experiment, or if the request was given up because none was found in time.
         """
-        first = Delivery(
-            standing.key,
-            standing.fingerprint,
-            standing.delivery or "",
-            standing.body or "",
-            standing.message_id,
-        )
+        first = lifecycle.newest_copy(standing)
         opening = self._ledger.take_over(standing, first)
         if opening.action is not Action.TAKE_OVER:
             return _retry_with(intake.delivery, _HELD)
