@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import functools
 import gc
 import hashlib
 import importlib
@@ -26,7 +27,7 @@ import threading
 import time
 import traceback
 import types
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ from mutants import Mutant
 _CPU_SECONDS = 3.0  # beside ten times what the test took when it was recorded
 _WALL_SECONDS = 15.0
 _MOST_PATIENCE = 16
+_MOST_KILLERS = 4
 _MEMORY_BYTES = 4 << 30
 _SURVIVED, _KILLED, _DOES_NOT_FIT, _BROKEN = range(4)
 Coverage = dict[str, "Recorded"]
@@ -59,7 +61,8 @@ class Recorded:
 class Project:
     """What is mutated, and by which tests it is judged.
 
-    `keep` is the folder of what was recorded about the tests. A mutant is tried with tests of `seconds` in all.
+    `keep` is the folder of what was recorded about the tests. A mutant is tried with tests of `seconds` of processor
+    time in all, and with such that start processes or use the network of `outside_seconds` of wall time.
     """
 
     root: Path
@@ -67,9 +70,10 @@ class Project:
     tests: tuple[str, ...]
     keep: Path
     seconds: float = 8.0
+    outside_seconds: float = 8.0
 
     def pytest_arguments(self) -> list[str]:
-        return ["-q", "-p", "no:cacheprovider", "-o", "addopts=", "--rootdir", str(self.root)]
+        return ["-q", "--tb=native", "-p", "no:cacheprovider", "-o", "addopts=", "--rootdir", str(self.root)]
 
 
 def try_all(project: Project, mutants: list[Mutant], skipped: set) -> Iterator[tuple[Mutant, str, float]]:
@@ -93,7 +97,7 @@ def try_all(project: Project, mutants: list[Mutant], skipped: set) -> Iterator[t
         mutant = mutants[number]
         tests = choose_tests(mutant, coverage, project)
         began = time.monotonic()
-        status = _settle(
+        status, _ = _settle(
             lambda tests, patience, mutant=mutant: try_anew(project, mutant, tests, coverage, patience),
             lambda tests, patience: try_anew(project, None, tests, coverage, patience),
             tests,
@@ -107,15 +111,20 @@ def _collect(project, mutants, wanted, send):
 
     def work(session):
         send(session.coverage)
+        killers: list[str] = []  # the tests that noticed the last mutants, which often notice the next one
         for number in wanted:
             tests = choose_tests(mutants[number], session.coverage, project)
+            first = [name for name in killers if name in tests]
+            tests = list(dict.fromkeys([*first, *tests]))
             began = time.monotonic()
-            status = _settle(
+            status, test = _settle(
                 lambda tests, patience, mutant=mutants[number]: session.try_mutant(mutant, tests, patience),
                 lambda tests, patience: session.try_mutant(None, tests, patience),
                 tests,
                 session.coverage,
             )
+            if status == "killed":
+                killers = list(dict.fromkeys([test, *killers]))[:_MOST_KILLERS]
             send((number, status, time.monotonic() - began))
 
     files = [str(path) for pattern in project.tests for path in sorted(project.root.glob(pattern))]
@@ -126,7 +135,7 @@ def _collect(project, mutants, wanted, send):
 
 
 def _settle(try_mutant, try_code, tests, coverage):
-    """Return how a mutant ends that `try_mutant` tries; make sure that a loaded machine is not taken for a mutant.
+    """Return how a mutant ends that `try_mutant` tries, and the last test. A loaded machine notices nothing.
 
     If a test takes too long, or one that uses more than this process fails, the code itself must pass it in the same
     time. Otherwise the mutant is tried again with more patience, and in the end without that test.
@@ -138,11 +147,11 @@ def _settle(try_mutant, try_code, tests, coverage):
             status == "killed" and test in coverage and coverage[test].is_outside
         )
         if not in_doubt or try_code([test] if test else tests, patience)[0] == "survived":
-            return status
+            return status, test
         patience *= 4
         if patience > _MOST_PATIENCE:
             tests, patience = [name for name in tests if name != test], 1
-    return "untested"
+    return "untested", ""
 
 
 def _stream(run: Callable[[Callable[[object], None]], None]) -> Iterator[object]:
@@ -178,29 +187,57 @@ def _stream(run: Callable[[Callable[[object], None]], None]) -> Iterator[object]
 def choose_tests(mutant: Mutant, coverage: Coverage, project: Project) -> list[str]:
     """Return the tests that execute the lines of `mutant`, the quickest first, as far as the project's time allows.
 
-    What an import executes shows in any function of the module, and in the files that import it.
+    One case of each test function comes before the others, so that many rules are tried. What an import executes
+    shows in any function of the module, and in the files that import it; first of all where the names are used that
+    it gives a value.
     """
-    file, seconds = str(mutant.module), project.seconds
-    if mutant.function:
-        wanted = set(mutant.lines)
-        found = [name for name, test in coverage.items() if wanted.intersection(test.lines.get(file, ()))]
-    else:
+    file = str(mutant.module)
+    wanted = {file: set(mutant.lines)}
+    if not mutant.function:
+        for name in mutant.names:
+            for user, line in _find_uses(project.modules).get(name, ()):
+                wanted.setdefault(user, set()).add(line)
+    found = using = {
+        name
+        for name, test in coverage.items()
+        if any(lines.intersection(test.lines.get(user, ())) for user, lines in wanted.items())
+    }
+    if not mutant.function:
         imported = _module_name(mutant.module)
         files = {name.partition("::")[0] for name in coverage}
         importing = {name for name in files if imported in _find_imports(project.root / name)}
-        found = [
+        found = using | {
             name
             for name, test in coverage.items()
             if test.lines.get(file) or name.partition("::")[0] in importing
-        ]
-    found.sort(key=lambda name: (coverage[name].is_outside, _rank(name), coverage[name].seconds))
-    chosen, left = [], seconds
-    for name in found:
-        left -= coverage[name].seconds
-        if left < 0 and chosen:
-            break
-        chosen.append(name)
+        }
+    numbers: Counter[str] = Counter()  # of the cases of each test function, the quickest first
+    order = {}
+    for name in sorted(found, key=lambda name: coverage[name].seconds):
+        test, function = coverage[name], name.partition("[")[0]
+        order[name] = (name not in using, numbers[function] > 0, test.is_outside, _rank(name), test.seconds)
+        numbers[function] += 1
+    chosen = []
+    left = {False: project.seconds, True: project.outside_seconds}
+    for name in sorted(order, key=order.__getitem__):
+        test = coverage[name]
+        cost = test.wall_seconds if test.is_outside else test.seconds
+        if cost <= left[test.is_outside] or not chosen:
+            chosen.append(name)
+            left[test.is_outside] -= cost
     return chosen
+
+
+@functools.cache
+def _find_uses(modules):
+    """Return where each name is used in the modules, as pairs of file and line."""
+    found = defaultdict(list)
+    for module in modules:
+        for node in ast.walk(ast.parse(module.read_text())):
+            name = node.id if isinstance(node, ast.Name) else getattr(node, "attr", None)
+            if isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Load):
+                found[name].append((str(module), node.lineno))
+    return found
 
 
 def _rank(name):
@@ -295,19 +332,25 @@ class Session:
         files = defaultdict(list)
         for name in self._items:
             files[name.partition("::")[0]].append(name)
+        imported: set[str] = set()
         for file, names in files.items():
             kept = self._project.keep / f"{_digest_text(common + file + digest([root / file]))}.json"
-            recorded = _read_record(kept)
-            if recorded is None:
+            record = _read_record(kept)
+            if record is None:
                 _fork(lambda _note, names=names, kept=kept: self._record_items(names, kept))
-                recorded = _read_record(kept) or {}
-            self.coverage |= recorded
+                record = _read_record(kept) or {"tests": {}, "imports": []}
+            self.coverage |= {name: Recorded(**test) for name, test in record["tests"].items()}
+            imported |= set(record["imports"])
         self.coverage = {name: test for name, test in self.coverage.items() if name in self._items}
+        for name in sorted(imported):
+            # Otherwise each fork would import it anew. What a test had put in place cannot be imported.
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
 
     def _record_items(self, names, kept):
         root = f"{self._project.root}{os.sep}"
         core = {str(module) for module in self._project.modules}
-        executed, tests = set(), {}
+        executed, tests, imported = set(), {}, set(sys.modules)
         for name, following in _pairs(names):
             lines, uses = defaultdict(set), []
             trace = _make_trace(core, lines, executed)
@@ -322,9 +365,11 @@ class Session:
             if all(report.passed for report in reports):
                 shown = {file: sorted(found) for file, found in lines.items()}
                 tests[name] = asdict(Recorded(shown, seconds, wall_seconds, bool(uses)))
+        executed.discard(__file__)
         sources = {file: digest([Path(file)]) for file in executed if file.startswith(root)}
         kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps({"sources": sources, "tests": tests}))
+        imports = sorted(set(sys.modules) - imported)
+        kept.write_text(json.dumps({"sources": sources, "tests": tests, "imports": imports}))
         return 0
 
 
@@ -336,7 +381,7 @@ def _read_record(kept):
     for file, known in record["sources"].items():
         if not Path(file).exists() or digest([Path(file)]) != known:
             return None
-    return {name: Recorded(**test) for name, test in record["tests"].items()}
+    return record
 
 
 def try_anew(
@@ -450,6 +495,7 @@ def _module_name(path):
     return ".".join([*folders, *([] if path.stem == "__init__" else [path.stem])])
 
 
+@functools.cache
 def _find_imports(path):
     """Return the full names of what the module at `path` imports."""
     found = set()

@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from alilocal.tablestore.model import STRING
-from fcruntime import Fc2Context
+from fcruntime import Fc2Context, Fc3Context
 from fcruntime.context import ContextCredentials, FunctionInfo
 from hpoq.contract import request as contract
 from hpoq.contract.identity import CONFLICT, MOST_TAGS, TAG_KEY, derive_event_id, derive_key, format_marker
@@ -228,6 +228,13 @@ def test_a_message_that_another_delivery_holds_comes_back(world):
     ]
     world.clock.advance(LATER)
     assert outcomes(world.deliver(EVENT)) == ["created"]
+
+
+class Unreadable(MemoryStore):
+    """A store that does not answer reads."""
+
+    def get(self, key):
+        raise StoreUnavailable("no answer")
 
 
 class Raced(MemoryStore):
@@ -459,6 +466,25 @@ def test_a_look_ahead_that_fails_only_costs_reads(world, failure):
     assert reasons == ["no answer" if isinstance(failure, StoreUnavailable) else "KeyError"]
 
 
+def test_a_slowed_instance_holds_back_what_may_need_a_create(world):
+    """A message that was done before needs no turn. One whose record cannot be read may need one."""
+    world.deliver(EVENT)
+    function = world.function()
+    for _ in range(9):
+        function._pace.note_throttled(world.clock.monotonic())
+    context = Fc3Context("r-1", FunctionInfo(timeout=60))
+
+    def codes_of(event):
+        with pytest.raises(EventFailed) as failed:
+            function.handle(event, context)
+        return codes(failed.value.report.as_json()["messages"])
+
+    assert function.handle(EVENT, context)["summary"]["duplicate"] == 1
+    assert codes_of(smq_event("M2", REQUEST)) == ["HeldBack"]
+    function._store = Unreadable()
+    assert codes_of(EVENT) == ["HeldBack"]
+
+
 @pytest.mark.parametrize(("messages", "reads"), [(["M1"], 0), (["M1", "M2"], 1)])
 def test_only_several_messages_are_looked_up_ahead(world, messages, reads):
     """The claim of a single message reads its record anyway."""
@@ -582,7 +608,7 @@ def test_a_conflict_first_announces_the_experiment_of_an_abandoned_key(world):
     created = world.events[0]
     assert created["id"] == derive_event_id(derive_key("producer", "k"), "created")
     assert (created["data"]["experimentId"], created["data"]["messageId"]) == (experiment_id, "M1")
-    assert created["data"]["producerKey"] == "k"
+    assert (created["data"]["idempotencyKey"], created["data"]["producerKey"]) == (row["key"], "k")
     assert len(world.cloud.experiments) == 1
     assert outcomes(world.deliver(smq_event("M1", request("k")))) == ["duplicate"]
     assert world.event_types == ["created", "rejected"], "M1 is known by its record and has its answer"
