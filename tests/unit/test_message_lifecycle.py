@@ -324,7 +324,8 @@ def test_a_dead_letter_queue_that_fails_keeps_the_message_in_retry(world):
     """A message is never given up without its dead letter: it comes back, and is put there the next time."""
     world.cloud.faults.add("refuse", service="smq", operation="SendMessage", times=3)
     assert codes(give_up(world)) == ["DeadLetterFailed"]
-    assert (world.events, world.store.get(KEY).state) == ([], State.IN_PROGRESS)
+    record = world.store.get(KEY)
+    assert (world.events, record.state, record.attempts) == ([], State.IN_PROGRESS, 2), "it was no attempt"
     assert [(row["outcome"], row["error"]["code"]) for row in world.deliver(EVENT)] == [
         ("failed", "ServiceUnavailable")
     ]
@@ -353,6 +354,18 @@ def test_a_message_that_ends_by_its_age_says_that_its_experiment_may_exist(world
     (row,) = world.deliver(EVENT)
     assert row["outcome"] == "failed"
     assert row["error"]["message"].endswith("; it is not known whether an experiment exists")
+
+
+def test_a_message_waits_after_a_search_that_concluded_nothing(world):
+    """If the service drops the marker, only an operator can say which experiment is whose."""
+    world.settings["HPOQ_MARKER"] = "tag"
+    world.cloud.behaviour.create_tags = "dropped"
+    world.fail_create("reset", when="after")
+    world.deliver(EVENT)
+    world.clock.advance(LATER)
+    assert codes(world.deliver(EVENT)) == ["Ambiguous"]
+    record = world.store.get(KEY)
+    assert (record.searches, record.not_before) == (1, world.clock.now() + 30)
 
 
 def test_an_event_says_to_the_microsecond_how_long_its_message_took(world):
@@ -555,7 +568,7 @@ def test_a_repeated_send_whose_answer_fails_comes_back(world):
     """Every sender gets an answer, so an event that cannot be published again is not acknowledged."""
     world.deliver(smq_event("M1", request("k")))
     world.cloud.faults.add("refuse", **PUBLISHING, times=3)
-    assert outcomes(world.deliver(smq_event("M2", request("k")))) == ["retry"]
+    assert codes(world.deliver(smq_event("M2", request("k")))) == ["Unavailable"]
     assert outcomes(world.deliver(smq_event("M2", request("k")))) == ["duplicate"]
     assert len(world.events) == 2
 
@@ -650,6 +663,16 @@ def test_a_conflict_leaves_an_abandoned_key_without_experiment_to_its_own_messag
     assert world.event_types == ["rejected", "created"]
 
 
+def test_a_conflict_is_refused_if_the_first_request_has_no_attempt_left(world):
+    """What becomes of the first request is for its own message to say."""
+    world.settings["HPOQ_MAX_ATTEMPTS"] = "1"
+    world.fail_create("reset")
+    world.deliver(smq_event("M1", request("k")))
+    world.clock.advance(LATER)
+    assert outcomes(world.deliver(smq_event("M2", request("k", Name="another")))) == ["rejected"]
+    assert outcomes(world.deliver(smq_event("M1", request("k")))) == ["failed"]
+
+
 def test_a_conflict_comes_back_while_the_adopted_experiment_cannot_be_announced(world):
     """The row of the report is that of the conflict's own message, which is still to be refused."""
     create_and_die(world, smq_event("M1", request("k")))
@@ -675,6 +698,24 @@ def test_a_conflict_does_not_wait_for_an_abandoned_key_for_ever(world):
     world.cloud.faults.clear()
     assert outcomes(world.deliver(smq_event("M1", request("k")))) == ["created"]
     assert len(world.cloud.experiments) == 1
+
+
+def test_a_conflict_that_is_given_up_is_kept_whole(world):
+    """If its own owner died and the listing fails for ever, the dead letter is the refused message."""
+    world.settings |= {"HPOQ_MAX_AGE_HOURS": "1", **TO_DEAD}
+    world.store = Dying()
+    world.deliver(smq_event("M1", request("k")))
+    body = request("k", Name="another")
+    world.store.is_dying = True
+    assert outcomes(world.deliver(smq_event("M2", body))) == ["retry"]
+    world.store.is_dying = False
+    world.clock.advance(3600)
+    world.cloud.faults.add(
+        "status", service="paiautoml", operation="ListHpoExperiments", status=503, times=None
+    )
+    assert outcomes(world.deliver(smq_event("M2", body))) == ["failed"]
+    ((_, letter),) = world.waiting(DEAD_LETTER_QUEUE)
+    assert unseal(base64.b64decode(letter)).body == body.encode()
 
 
 def refuse_everything(monkeypatch, **found):
@@ -715,8 +756,10 @@ def test_what_an_earlier_version_created_is_searched_for_in_its_workspace(world,
 
 
 @pytest.mark.parametrize("body", [REQUEST, request("k")], ids=["message id", "producer's key"])
-def test_a_message_that_an_earlier_version_did_not_create_is_rejected(world, monkeypatch, body):
-    """Once it is certain that nothing exists, the present contract decides."""
+@pytest.mark.parametrize("attempts", ["1", "10"])
+def test_a_message_that_an_earlier_version_did_not_create_is_rejected(world, monkeypatch, body, attempts):
+    """Once it is certain that nothing exists, the present contract decides, however many attempts there were."""
+    world.settings["HPOQ_MAX_ATTEMPTS"] = attempts
     world.fail_create("reset")
     assert outcomes(world.deliver(smq_event("M1", body))) == ["retry"]
     refuse_everything(monkeypatch)

@@ -11,6 +11,7 @@ import structlog
 from alilocal.core.http import Response
 from hpoq.contract.identity import PRODUCER, WATCH, derive_event_id, derive_key
 from hpoq.errors import StoreUnavailable
+from hpoq.idempotency.record import encode
 from hpoq.processing.envelope import Envelope, seal, unseal
 from hpoq.processing.ledger import Ledger
 from hpoq.processing.watchorder import Limits, WatchOrder, encode_order, identify_watch
@@ -372,7 +373,7 @@ def test_a_watch_message_that_cannot_be_sent_on_is_retried(world, policy):
         service="smq", operation="SendMessage", kind="status", status=403, code="AccessDenied", when="before"
     )
     (row,) = world.deliver(smq_stream_event(bodies), HPOQ_BATCH_POLICY=policy)
-    assert row["outcome"] == "retry"
+    assert (row["outcome"], row["experimentId"]) == ("retry", made.experiment_id)
     if policy == "raise":
         (row,) = world.deliver(smq_stream_event(bodies))
         assert row["outcome"] == "watching"
@@ -558,11 +559,14 @@ def test_a_repeated_send_gets_the_result_too(world):
     assert world.broken(finished=True) == []
 
 
-def test_a_repeated_result_that_fails_comes_back(world):
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_repeated_result_that_fails_comes_back(world, failing):
     """The repeated send is answered by both events, or it comes back."""
     create(world)
     world.follow()
-    world.cloud.faults.add("status", service="smq", operation="PublishMessage", status=503, nth=2, times=3)
+    world.cloud.faults.add(
+        "status", service="smq", operation="PublishMessage", status=503, nth=failing, times=3
+    )
     (row,) = world.deliver(smq_event("M2", request("k")))
     assert row["outcome"] == "retry"
     (row,) = world.deliver(smq_event("M2", request("k")))
@@ -657,6 +661,18 @@ def test_a_forged_watch_message_is_rejected(world):
     assert len(world.cloud.queues.get("hpo-requests-dead").messages) == 1
     world.follow()
     assert len(world.results) == 2
+
+
+def test_a_chain_goes_on_after_its_key_was_used_again(world):
+    """Only the first look asks whose experiment it is: a key is free again after its retention."""
+    made = create(world)
+    made.fail("RUNNING")
+    world.later(60)
+    assert world.poll() == ["watching"]
+    made.fail("FINISHED")
+    world.store._rows[KEY] = encode(replace(world.store.get(KEY), experiment_id="another"))
+    world.follow()
+    assert [result["experimentId"] for result in world.results] == [made.experiment_id]
 
 
 def watch_for(world, seconds, step=1800.0):

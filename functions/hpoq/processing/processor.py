@@ -180,8 +180,7 @@ class Processor:
         for warning in intake.warnings:
             get_logger().warning("request.warning", **warning.as_dict())
         delivery = intake.delivery
-        # Nothing is written for a message that needs nothing any more.
-        if not isinstance(intake, Ready) or self._ledger.find_settled(delivery):
+        if not isinstance(intake, Ready):
             return delivery
         tagged, described = self._creator.marking.places(intake.request)
         order = self._follower.order(delivery.key, delivery.message_id, intake.request)
@@ -284,9 +283,14 @@ class Processor:
             order = self._follower.complete_order(claim, ending.experiment_id, now)
             ended = replace(ended, watch_order=order)
         elif isinstance(ending, Stopped):
-            own: JsonObject = {} if ending.status is None else {"status": ending.status}
             event = self._compose_event(
-                "stopping", claim, delivery, intake, began, experiment_id=ending.experiment_id, own=own
+                "stopping",
+                claim,
+                delivery,
+                intake,
+                began,
+                experiment_id=ending.experiment_id,
+                own={"status": ending.status},
             )
             ended = lifecycle.complete(claim, ending.experiment_id, event, now, terms)
         elif isinstance(ending, Refused):
