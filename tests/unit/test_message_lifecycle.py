@@ -428,8 +428,33 @@ def test_a_message_ends_at_its_greatest_age(world):
         world.clock.advance(1800)
     (row,) = world.deliver(EVENT)
     assert (row["outcome"], row["error"]["code"]) == ("failed", "Forbidden.RAM")
+    assert "not known whether an experiment exists" not in row["error"]["message"], "each create was refused"
     assert world.event_types == ["failed"]
     assert len(world.waiting(DEAD_LETTER_QUEUE)) == 1
+
+
+def test_the_end_of_a_message_names_the_newest_error_of_the_service(world):
+    """An earlier one, which was on record, may have been fixed since."""
+    world.settings["HPOQ_MAX_AGE_HOURS"] = "1"
+    world.fail_create(**DENIED)
+    assert codes(world.deliver(EVENT)) == ["Forbidden.RAM"]
+    world.clock.advance(3600)
+    world.fail_create(**THROTTLED, times=4)
+    assert codes(world.deliver(EVENT)) == ["Throttling.User"]
+    assert world.event_types == ["failed"]
+
+
+def test_a_message_whose_owners_all_died_says_so(world):
+    """The service gave no error that could explain it."""
+    world.settings["HPOQ_MAX_ATTEMPTS"] = "1"
+    world.store = Dying()
+    world.store.is_dying = True
+    world.fail_create("reset")
+    world.deliver(EVENT)
+    world.store.is_dying = False
+    world.clock.advance(LATER)
+    (row,) = world.deliver(EVENT)
+    assert (row["outcome"], row["error"]["code"]) == ("failed", "AttemptsUsedUp")
 
 
 @pytest.mark.parametrize("settings", [{"HPOQ_MAX_AGE_HOURS": "0.01"}, {"HPOQ_MAX_ATTEMPTS": "1"}])
@@ -818,6 +843,19 @@ def test_an_item_that_cannot_be_decoded_is_kept_before_it_is_rejected(world):
     assert (row["outcome"], row["error"]["code"]) == ("rejected", "Undecodable")
     ((_, body),) = world.waiting(DEAD_LETTER_QUEUE)
     assert json.loads(unseal(base64.b64decode(body)).body) == item
+
+
+def test_an_item_that_cannot_be_decoded_is_kept_only_when_it_is_rejected(world):
+    """A delivery that must come back leaves no further dead letter."""
+    event = json.dumps([{"messageId": "M7", "requestId": "R"}]).encode()
+    world.store = Dying()
+    world.store.is_dying = True
+    assert outcomes(world.deliver(event, **TO_DEAD)) == ["retry"]
+    world.store.is_dying = False
+    world.clock.advance(LATER)
+    world.cloud.faults.add("status", service="paiautoml", operation="ListHpoExperiments", status=503, times=3)
+    assert outcomes(world.deliver(event, **TO_DEAD)) == ["retry"]
+    assert len(world.waiting(DEAD_LETTER_QUEUE)) == 1
 
 
 def test_an_item_that_cannot_be_decoded_is_rejected_without_a_dead_letter_queue(world):

@@ -27,7 +27,7 @@ from hpoq.observability.telemetry import open_exporter
 from hpoq.processing.outcome import Outcome
 from hpoq.settings import Settings
 from hpoq.testing import FakeClock, MemoryStore, smq_event, smq_stream_event
-from support.deployment import CONTEXT, TOPIC, create_resources, make_function, published_events
+from support.deployment import CONTEXT, TOPIC, WATCH_QUEUE, create_resources, make_function, published_events
 from support.request import REQUEST, make_document, request
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -137,6 +137,19 @@ def test_a_trace_goes_from_the_request_to_calls_log_and_event(deployed):
     assert json.loads(event.body)["traceparent"] == PARENT
     (line,) = deployed.lines("message.created")
     assert line["trace_id"] == TRACE
+
+
+def test_each_line_names_its_message_and_the_key_of_its_request(deployed):
+    """So do the lines about the experiment of a request, which is followed under a key of its own."""
+    function = deployed.function(HPOQ_WATCH_QUEUE=WATCH_QUEUE)
+    function.handle(smq_event("m-1", REQUEST), CONTEXT)
+    deployed.clock.advance(3600)
+    (watch,) = deployed.cloud.queues.get(WATCH_QUEUE).receive(1)
+    function.handle(smq_event(watch.message_id, watch.body), CONTEXT)
+    for event in ("message.created", "message.finished"):
+        (line,) = deployed.lines(event)
+        assert (line["message_id"], line["key"]) == ("m-1", derive_key("smq", "m-1"))
+        assert "trace_id" not in line, "the request brought none"
 
 
 def test_messages_of_one_event_keep_their_traces_apart(deployed):

@@ -88,6 +88,14 @@ def test_a_row_names_an_experiment_whose_event_is_not_out(world):
     assert (row["outcome"], row["experimentId"]) == ("retry", world.cloud.experiments[0].experiment_id)
 
 
+def test_only_a_message_that_comes_back_is_a_warning(world, lines):
+    world.fail_create("status", status=403, code="Forbidden.RAM")
+    for _ in range(3):
+        world.deliver(EVENT)
+    levels = {line["event"]: line["log_level"] for line in lines if line["event"].startswith("message.")}
+    assert levels == {"message.retry": "warning", "message.created": "info", "message.duplicate": "info"}
+
+
 def test_an_accepted_event_counts_no_attempt(world):
     """A dry run tries nothing."""
     world.deliver(smq_event("M1", json.dumps({**make_document("k"), "dryRun": True})))
