@@ -51,7 +51,8 @@ def test_a_defect_in_reading_is_logged_once(world, lines, monkeypatch):
 
     monkeypatch.setattr(rules, "check_experiment", divide)
     (row,) = world.deliver(EVENT)
-    assert (row["outcome"], row["error"]["code"]) == ("retry", "InternalError")
+    error = row["error"]
+    assert (row["outcome"], error["code"], error["retryable"]) == ("retry", "InternalError", True)
     (line,) = named(lines, "message.defect")
     assert line["reason"].startswith("ZeroDivisionError in divide")
 
@@ -89,11 +90,17 @@ def test_a_row_names_an_experiment_whose_event_is_not_out(world):
 
 
 def test_only_a_message_that_comes_back_is_a_warning(world, lines):
+    """Its line says why; that of a message which ends well has no error."""
     world.fail_create("status", status=403, code="Forbidden.RAM")
     for _ in range(3):
         world.deliver(EVENT)
     levels = {line["event"]: line["log_level"] for line in lines if line["event"].startswith("message.")}
     assert levels == {"message.retry": "warning", "message.created": "info", "message.duplicate": "info"}
+    errors = {line["event"]: line.get("error_code") for line in lines if line["event"].startswith("message.")}
+    assert errors == {"message.retry": "Forbidden.RAM", "message.created": None, "message.duplicate": None}
+    assert "CreateHpoExperiment" in named(lines, "message.retry")[0]["error"]
+    experiment_id = world.cloud.experiments[0].experiment_id
+    assert named(lines, "message.created")[0]["experiment_id"] == experiment_id
 
 
 def test_an_accepted_event_counts_no_attempt(world):
