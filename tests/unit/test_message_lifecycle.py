@@ -382,14 +382,15 @@ def test_an_event_says_to_the_microsecond_how_long_its_message_took(world):
 
 def test_a_throttled_message_comes_back_at_a_moment_of_its_own(world):
     """Its delay is spread by chance; the fixed delay of other messages would let a burst come back at once."""
+    create = {"service": "paiautoml", "operation": "CreateHpoExperiment", "when": "before"}
     delays = []
-    for fault in (THROTTLED, DENIED):
-        world.fail_create(**fault, times=30)
+    for fault in ({**create, **THROTTLED}, {**create, **DENIED}, {"kind": "refuse", **PUBLISHING}):
+        world.cloud.faults.add(**fault, times=30)
         with structlog.testing.capture_logs() as lines:
-            send_back(world, smq_event(fault["code"], REQUEST))
+            send_back(world, smq_event(fault.get("code", "M1"), REQUEST))
         delays += [line["delay_seconds"] for line in lines if line["event"] == "message.requeued"]
         world.cloud.faults.clear()
-    assert delays[0] < delays[1] == 30
+    assert delays[0] < delays[1] == delays[2] == 30
 
 
 def redriven(body=REQUEST):
@@ -445,6 +446,19 @@ def test_the_end_of_a_message_names_the_newest_error_of_the_service(world):
     world.fail_create(**THROTTLED, times=4)
     assert codes(world.deliver(EVENT)) == ["Throttling.User"]
     assert world.event_types == ["failed"]
+
+
+def test_an_attempt_without_time_leaves_the_last_error_of_the_service(world):
+    """That the invocation was short explains nothing to the one who reads the record."""
+    world.fail_create("reset")
+    assert codes(world.deliver(EVENT)) == ["UnknownEnd"]
+    world.clock.advance(LATER)
+    world.call_times = lambda operation: CallTimes(
+        until_answered=4.0 if operation == "ListHpoExperiments" else 0.0
+    )
+    short = Fc3Context("r-1", FunctionInfo(timeout=45))
+    assert codes(world.deliver(EVENT, short)) == ["NoTimeLeft"]
+    assert json.loads(world.store.get(KEY).last_error)["code"] == "UnknownEnd"
 
 
 def test_a_message_whose_owners_all_died_says_so(world):

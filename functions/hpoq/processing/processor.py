@@ -60,7 +60,7 @@ _NOT_DEAD_LETTERED = EventError(
 # The members of an event that the semantic conventions of OpenTelemetry name.
 _EVENT_MEMBERS = ("id", "source", "type", "subject")
 # Codes of ours that say how far an attempt came, not what the service answered.
-_OWN_CODES = ("AttemptsUsedUp", "HeldBack", "InDoubt", "NoTimeLeft", "NotDue", "DeadLetterFailed")
+_OWN_CODES = ("AttemptsUsedUp", "InDoubt", "NoTimeLeft", "NotDue", "DeadLetterFailed")
 
 
 class Processor:
@@ -267,8 +267,7 @@ class Processor:
         claim, terms, now = ending.claim, self._ledger.terms, self._clock.now()
         if isinstance(ending, Postponed) and self._is_given_up(ending, now):
             ending = GivenUp(claim, _describe_unresolved(ending))
-        letter = _choose_dead_letter(ending, intake)
-        if letter is not None and not self._dead_letters.put(letter, claim.claimed_at):
+        if not self._dead_letters.put(_choose_dead_letter(ending, intake), claim.claimed_at):
             # Its experiment may exist although nothing more can appear: the next owner searches again.
             ending = Postponed(claim, _NOT_DEAD_LETTERED, now, counts=False)
         if isinstance(ending, Postponed):

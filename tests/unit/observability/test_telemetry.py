@@ -292,6 +292,20 @@ def test_the_span_of_a_message_has_its_key_and_its_error(deployed, collector, fu
     }
 
 
+def test_the_span_of_a_look_has_the_key_of_its_request(deployed, collector):
+    """The key of the watch message's own record is known to nobody."""
+    function = deployed.function(HPOQ_OPENTELEMETRY="true", HPOQ_WATCH_QUEUE=WATCH_QUEUE)
+    function.handle(smq_event("m-1", REQUEST), CONTEXT)
+    deployed.clock.advance(3600)
+    (watch,) = deployed.cloud.queues.get(WATCH_QUEUE).receive(1)
+    function.handle(smq_event(watch.message_id, watch.body), CONTEXT)
+    function.close()
+    spans = [span for one in collector.spans for span in one.resource_spans[0].scope_spans[0].spans]
+    shown = [attributes(span) for span in spans if span.name == "process"]
+    assert [told["hpoq.outcome"] for told in shown] == ["created", "finished"]
+    assert {told["hpoq.key"] for told in shown} == {derive_key("smq", "m-1")}
+
+
 def test_a_call_that_fails_is_a_span_with_its_error(deployed, collector, function):
     """An answer of 400 or more, or none at all, is the error of the call's span."""
     fault = {"service": "paiautoml", "operation": "CreateHpoExperiment", "when": "before"}
