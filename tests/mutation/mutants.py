@@ -54,7 +54,8 @@ class Mutant:
 
     `function` is the qualified name of the top-level function or method that it changes, or "" if it changes what
     is executed when the module is imported. `before` and `after` show the code around the change. `lines` are those
-    that a test must execute to notice it. `names` are those that the changed statement gives a value.
+    that a test must execute to notice it, `scope` those of the function. `names` are those that the changed statement
+    gives a value.
     """
 
     module: Path
@@ -62,6 +63,7 @@ class Mutant:
     before: str
     after: str
     lines: range
+    scope: range
     names: frozenset[str]
     _tree: ast.Module = field(repr=False)
     _place: Place = field(repr=False)
@@ -170,6 +172,7 @@ class _Walk:
             before,
             after,
             _header_lines(statement),
+            range(self._function.lineno, self._function.end_lineno + 1) if self._function else range(0),
             _find_names(statement),
             self._tree,
             place,

@@ -406,6 +406,18 @@ WARNING = [
         [("/experiment/Tag", [{"Key": "k:acs", "Value": "v"}])],
     ),
     (
+        "tag.text",
+        "/experiment/Tag/0/Value",
+        [("/experiment/Tag", [{"Key": "k", "Value": "see http://a"}])],
+        [("/experiment/Tag", [{"Key": "k", "Value": "see http:a"}])],
+    ),
+    (
+        "tag.text",
+        "/experiment/Tag/0/Value",
+        [("/experiment/Tag", [{"Key": "k", "Value": "see https://a"}])],
+        [("/experiment/Tag", [{"Key": "k", "Value": "see https:a"}])],
+    ),
+    (
         "platform.unknown",
         c("platform_config/name"),
         [(c("platform_config/name"), "Spark")],
