@@ -399,6 +399,40 @@ def test_a_result_that_cannot_be_published_is_published_later(world):
     assert len({event["id"] for event in world.events if "finished" in event["type"]}) == 1
 
 
+def test_a_queue_that_does_not_answer_for_a_while_needs_no_operator(world):
+    """The message comes back, and the log says why."""
+    world.cloud.faults.add(service="smq", operation="SendMessage", kind="status", status=503, times=3)
+    with structlog.testing.capture_logs() as lines:
+        (row,) = world.deliver(smq_event("M1", request("k")))
+    assert row["outcome"] == "retry"
+    events = [line["event"] for line in lines]
+    assert ("watch.send-failed" in events, "operator.needed" in events) == (True, False)
+
+
+def test_an_experiment_that_can_no_longer_be_followed_is_announced_all_the_same(world):
+    """If the setting was removed before the first watch message was sent, the log says that there is none."""
+    world.cloud.faults.add("refuse", service="smq", operation="PublishMessage", times=3)
+    assert world.deliver(smq_event("M1", request("k")))[0]["outcome"] == "retry"
+    with structlog.testing.capture_logs() as lines:
+        (row,) = world.deliver(smq_event("M1", request("k")), HPOQ_WATCH_QUEUE="")
+    assert row["outcome"] == "created"
+    missed = [line["experiment_id"] for line in lines if line["event"] == "watch.not-started"]
+    assert missed == [row["experimentId"]]
+
+
+def test_the_attempts_of_a_result_are_the_looks_that_it_took(world):
+    made = create(world)
+    made.fail("RUNNING")
+    for _ in range(2):
+        world.later(600)
+        assert world.poll() == ["watching"]
+    made.fail("FINISHED")
+    world.later(600)
+    assert world.poll() == ["finished"]
+    (data,) = world.results
+    assert data["attempts"] == 3
+
+
 def test_a_watch_message_is_known_by_its_envelope(world):
     """Which queue brings a watch message makes no difference, and a pinned trigger takes it as well."""
     create(world)
@@ -414,8 +448,10 @@ def test_without_its_queue_a_watch_message_waits(world):
     made.fail("RUNNING")
     world.later(60)
     bodies = world.take()
-    (row,) = world.deliver(smq_stream_event(bodies), HPOQ_WATCH_QUEUE="")
+    with structlog.testing.capture_logs() as lines:
+        (row,) = world.deliver(smq_stream_event(bodies), HPOQ_WATCH_QUEUE="")
     assert (row["outcome"], row["error"]["code"]) == ("retry", "WatchQueueMissing")
+    assert [line["code"] for line in lines if line["event"] == "operator.needed"] == ["WatchQueueMissing"]
     made.failed_as = "FINISHED"
     (row,) = world.deliver(smq_stream_event(bodies), HPOQ_WATCH_QUEUE="")
     assert row["outcome"] == "finished"
@@ -634,7 +670,9 @@ def test_a_watch_message_that_was_sent_on_is_acknowledged(world, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(Ledger, "save", fail_after_the_send)
-        assert world.poll() == ["watching"]
+        with structlog.testing.capture_logs() as lines:
+            assert world.poll() == ["watching"]
+    assert [line["error"] for line in lines if line["event"] == "requeue.unrecorded"] == ["lost"]
     assert len(world.watch_queue.messages) == 1
     made.failed_as = "FINISHED"
     # Its claim was not released, and ends with its lease.

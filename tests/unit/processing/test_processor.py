@@ -103,6 +103,21 @@ def test_only_a_message_that_comes_back_is_a_warning(world, lines):
     assert named(lines, "message.created")[0]["experiment_id"] == experiment_id
 
 
+def test_a_repeated_send_reads_no_result_of_an_experiment_that_is_not_followed(world):
+    """Its answer needs its own record alone."""
+    read = set()
+
+    class Counting(MemoryStore):
+        def get(self, key):
+            read.add(key)
+            return super().get(key)
+
+    world.store = Counting()
+    for message_id in ("M1", "M2"):
+        (row,) = world.deliver(smq_event(message_id, request("k")))
+    assert (row["outcome"], read) == ("duplicate", {row["key"]})
+
+
 def test_an_accepted_event_counts_no_attempt(world):
     """A dry run tries nothing."""
     world.deliver(smq_event("M1", json.dumps({**make_document("k"), "dryRun": True})))
