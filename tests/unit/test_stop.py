@@ -211,6 +211,22 @@ def test_a_stop_that_never_takes_effect_is_given_up(world, monkeypatch):
     assert rows[0]["error"]["code"] == "StopUnconfirmed"
 
 
+def test_an_experiment_that_is_being_stopped_confirms_its_stop(world, monkeypatch):
+    """An answer without a status says nothing, but the experiment itself does."""
+    made = create(world)
+    monkeypatch.setattr(PaiAutoMl, "stop_hpo_experiment", lambda *_, **__: made.fail("TERMINATING"))
+    row = deliver(world, stop(idempotencyKey="k"))
+    assert (row["outcome"], row["experimentId"]) == ("stopping", made.experiment_id)
+
+
+def test_a_producers_key_may_look_like_one_of_ours(world):
+    """A name is read as a producer's key first, and as the key of an event only if no request has it."""
+    name = derive_key(PRODUCER, "something else")
+    world.deliver(smq_event("M1", request(name)))
+    row = deliver(world, stop(idempotencyKey=name))
+    assert (row["outcome"], row["experimentId"]) == ("stopping", world.cloud.experiments[0].experiment_id)
+
+
 def test_a_refused_stop_of_a_running_experiment_is_rejected(world):
     """If the service refuses to stop an experiment that still runs, the answer has the service's error."""
     create(world)

@@ -433,6 +433,18 @@ def test_the_attempts_of_a_result_are_the_looks_that_it_took(world):
     assert data["attempts"] == 3
 
 
+def test_a_repeated_send_gets_no_result_that_is_not_out(world):
+    """A result that could not be published yet is still to be announced by its own watch message."""
+    made = create(world)
+    made.fail("FINISHED")
+    world.later(60)
+    bodies = world.take()
+    world.cloud.faults.add("refuse", service="smq", operation="PublishMessage", times=3)
+    assert [row["outcome"] for row in world.deliver(smq_stream_event(bodies))] == ["retry"]
+    world.deliver(smq_event("M2", request("k")))
+    assert world.event_types == ["created", "created"]
+
+
 def test_a_watch_message_is_known_by_its_envelope(world):
     """Which queue brings a watch message makes no difference, and a pinned trigger takes it as well."""
     create(world)
