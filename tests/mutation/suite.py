@@ -39,6 +39,7 @@ _CPU_SECONDS = 3.0  # beside ten times what the test took when it was recorded
 _WALL_SECONDS = 15.0
 _MOST_PATIENCE = 16
 _MOST_KILLERS = 4
+_WEIGHT_OF_IMPORTING = 4  # of a test that may have nothing to do with a constant of the module
 _MEMORY_BYTES = 4 << 30
 _SURVIVED, _KILLED, _DOES_NOT_FIT, _BROKEN = range(4)
 Coverage = dict[str, "Recorded"]
@@ -189,7 +190,7 @@ def choose_tests(mutant: Mutant, coverage: Coverage, project: Project) -> list[s
 
     A test counts as quicker if it executes lines of the function that few tests execute, and as slower if it is a
     further case of a test function. What an import executes shows in any function of the module, and in the files
-    that import it; first of all where the names are used that it gives a value.
+    that import it, but rather where the names are used that it gives a value.
     """
     file = str(mutant.module)
     wanted = {file: set(mutant.lines)}
@@ -219,8 +220,8 @@ def choose_tests(mutant: Mutant, coverage: Coverage, project: Project) -> list[s
         test, fewest = coverage[name], min((counts[line] for line in reached[name]), default=len(found))
         case = name.partition("[")[0], fewest
         numbers[case] += 1
-        weight = test.seconds * numbers[case] * fewest
-        order[name] = (name not in using, test.is_outside, _rank(name), weight)
+        weight = test.seconds * numbers[case] * fewest * (1 if name in using else _WEIGHT_OF_IMPORTING)
+        order[name] = (test.is_outside, _rank(name), weight)
     chosen = []
     left = {False: project.seconds, True: project.outside_seconds}
     for name in sorted(order, key=order.__getitem__):

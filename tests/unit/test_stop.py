@@ -6,8 +6,9 @@ import pytest
 
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.contract.identity import PRODUCER, STOP, derive_event_id, derive_key
+from hpoq.errors import StoreUnavailable
 from hpoq.idempotency.record import State
-from hpoq.testing import smq_event
+from hpoq.testing import MemoryStore, smq_event
 from support.request import request
 from support.world import WatchedWorld
 
@@ -217,6 +218,26 @@ def test_an_experiment_that_is_being_stopped_confirms_its_stop(world, monkeypatc
     monkeypatch.setattr(PaiAutoMl, "stop_hpo_experiment", lambda *_, **__: made.fail("TERMINATING"))
     row = deliver(world, stop(idempotencyKey="k"))
     assert (row["outcome"], row["experimentId"]) == ("stopping", made.experiment_id)
+
+
+def test_a_stop_whose_owners_died_is_given_up(world):
+    """Its attempts are used up, and nobody knows what they did."""
+
+    class Dying(MemoryStore):
+        is_dying = True
+
+        def replace(self, record, expected):
+            if self.is_dying:
+                raise StoreUnavailable("the owner died")
+            return super().replace(record, expected)
+
+    world.store = Dying()
+    rows = [deliver(world, stop(experimentId="s1"), HPOQ_MAX_ATTEMPTS="1")]
+    world.store.is_dying = False
+    world.later(200)
+    rows.append(deliver(world, stop(experimentId="s1"), HPOQ_MAX_ATTEMPTS="1"))
+    assert [row["outcome"] for row in rows] == ["retry", "failed"]
+    assert world.calls("GetHpoExperiment") == 1
 
 
 def test_a_producers_key_may_look_like_one_of_ours(world):

@@ -181,7 +181,10 @@ def test_an_experiment_is_not_deleted_because_the_user_is_wrong(world):
         when="before",
     )
     world.later(60)
-    assert world.poll() == ["watching"]
+    with structlog.testing.capture_logs() as lines:
+        assert world.poll() == ["watching"]
+    failed = [line["error"] for line in lines if line["event"] == "watch.look-failed"]
+    assert any("ListHpoExperiments" in error for error in failed)
     assert world.follow() == ["finished"]
     assert [data["status"] for data in world.results] == ["DELETED"]
 
@@ -445,6 +448,15 @@ def test_a_repeated_send_gets_no_result_that_is_not_out(world):
     assert world.event_types == ["created", "created"]
 
 
+def test_a_guard_without_a_target_lists_no_trials(world):
+    """Its other limits need none of them while the experiment runs."""
+    made = create(world, guarded(maxHours=10))
+    made.fail("RUNNING")
+    world.later(60)
+    assert world.poll() == ["watching"]
+    assert world.calls(LIST) == 0
+
+
 def test_a_watch_message_is_known_by_its_envelope(world):
     """Which queue brings a watch message makes no difference, and a pinned trigger takes it as well."""
     create(world)
@@ -521,7 +533,9 @@ def test_a_guard_stops_the_experiment(world, limit, guard):
     made = create(world, guarded(**guard))
     world.later(20)
     made.fail_trial(next(trial.sequence for trial in made.trials if trial.status == "RUNNING"))
-    assert world.follow(20)[-1] == "finished"
+    with structlog.testing.capture_logs() as lines:
+        assert world.follow(20)[-1] == "finished"
+    assert [line["limit"] for line in lines if line["event"] == "guard.stopped"] == [limit]
     (data,) = world.results
     assert (data["status"], data["stoppedBy"], data["limit"]) == ("USER_CANCELED", "guard", limit)
     assert world.calls(STOP) == 1
@@ -828,6 +842,7 @@ def test_a_guard_finds_the_best_metric_on_any_page(world, mode, others, best):
 
     def show_page(request):
         query = dict(request.query_pairs(plus_is_space=True))
+        assert query["Order"] == ("DESC" if mode == "maximize" else "ASC")
         size = int(query["PageSize"])
         begin = size * (int(query["PageNumber"]) - 1)
         rows = [
