@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 from support.budget import examples
 from support.building import build_once
 from support.once import find_shared_folder
+from support.ports import reserve_port
 from support.tools import skip_without, summarize_skips
 
 # Timings differ between machines; a test is never slow because of what it found.
@@ -88,13 +89,8 @@ def nothing_left_behind():
     for thread in set(threading.enumerate()) - before:
         # A server of several tests keeps a daemon for each connection, for as long as that is open.
         if not thread.daemon:
-            thread.join(timeout=10)
+            thread.join(timeout=60)
             assert not thread.is_alive(), f"a test left {thread.name} running"
-
-
-def _free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def _is_answering(port, process):
@@ -113,24 +109,24 @@ def _running_redis(folder):
     program = shutil.which("redis-server") or shutil.which("valkey-server")
     if program is None:
         skip_without("redis-server")
-    port = _free_port()
-    process = subprocess.Popen(
-        [
-            *(program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"),
-            # Replicas are served at once, without waiting for others to ask as well.
-            *("--repl-diskless-sync-delay", "0"),
-        ],
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        while not _is_answering(port, process):
-            time.sleep(0.01)
-        yield port
-    finally:
-        # After SIGTERM, a server would wait for replicas that are behind.
-        process.kill()
-        process.wait()
+    with reserve_port() as port:
+        process = subprocess.Popen(
+            [
+                *(program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"),
+                # Replicas are served at once, without waiting for others to ask as well.
+                *("--repl-diskless-sync-delay", "0"),
+            ],
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            while not _is_answering(port, process):
+                time.sleep(0.01)
+            yield port
+        finally:
+            # After SIGTERM, a server would wait for replicas that are behind.
+            process.kill()
+            process.wait()
 
 
 @pytest.fixture(scope="session")

@@ -72,10 +72,18 @@ def serve(
     server = RuntimeServer(
         handler, initialize=initialize, pre_stop=pre_stop, pre_freeze=pre_freeze, host=host, port=port
     )
+    signals: SimpleQueue[int] = SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
-        # In a thread, because stopping waits for threads that may wait for the one that this signal interrupts.
-        signal.signal(number, lambda *_: threading.Thread(target=server.stop).start())
+        # A handler runs between any two steps of the main thread, so it takes no lock: `put` needs none.
+        signal.signal(number, lambda arrived, _: signals.put(arrived))
+    # In a thread, because stopping waits for threads that may wait for the one that a signal interrupts.
+    threading.Thread(target=_stop_after, args=(signals, server), name="fcruntime-stop", daemon=True).start()
     server.run()
+
+
+def _stop_after(signals: SimpleQueue[int], server: RuntimeServer) -> None:
+    signals.get()
+    server.stop()
 
 
 class RuntimeServer:

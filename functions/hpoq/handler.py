@@ -5,37 +5,18 @@ Handler strings: `hpoq.handler.handler`, `hpoq.handler.initialize`, `hpoq.handle
 
 from __future__ import annotations
 
-import gc
 import os
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-
-@contextmanager
-def _exempt_from_collection() -> Iterator[None]:
-    """Disable the garbage collector within the context, and exempt what was made there from later collections.
-
-    What a cold start makes lives as long as the instance. Searching it for garbage takes 12 to 14 ms of the start,
-    a tenth, and as much again during the first messages.
-    """
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        if collects:
-            gc.enable()
-
+from hpoq.loading import exempt_from_collection
 
 # The package contains no pydantic plugin, and searching for one reads the metadata of every installed package.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 # Nor does it contain the library with which requests guesses the encoding of a text: hpoq reads bytes.
 warnings.filterwarnings("ignore", "Unable to find acceptable character detection dependency")
 
-with _exempt_from_collection():
+with exempt_from_collection():
     from fcruntime.jsonvalue import JsonObject
     from hpoq.function import Function
     from hpoq.observability import logs
@@ -61,7 +42,7 @@ def handler(event: bytes, context: object) -> JsonObject:
 
 def initialize(context: object) -> None:
     """Build the instance, and load what an invocation needs, before the first event: FC's Initializer hook."""
-    with _exempt_from_collection():
+    with exempt_from_collection():
         _warm().prepare(context)
 
 

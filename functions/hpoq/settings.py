@@ -1,183 +1,297 @@
-"""The settings: one frozen model, read from the variables `HPOQ_*` and validated as a whole at cold start.
+"""The settings: one frozen object, read from the variables `HPOQ_*` and checked as a whole at cold start.
 
-The module does not use `from __future__ import annotations`, like those of the contract's models: pydantic would have
-to compile every annotation from its text at every cold start.
+They are read without pydantic. Loading it for one model takes a third of a cold start, and an instance that handles
+only watch messages needs no model of the contract.
 """
 
-from collections.abc import Mapping
-from typing import Literal
+from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields
+from typing import Literal, TypeAlias, TypeVar, get_args
 
+from fcruntime._dataclass import dataclass, field
 from fcruntime.triggers import KINDS, Kind
 from hpoq.errors import SettingsError
 
 PREFIX = "HPOQ_"
-_QUEUE = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,119}$"
+BatchPolicy = Literal["raise", "requeue"]
+Marker = Literal["both", "tag", "description"]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+Reader: TypeAlias = Callable[[str], object]
+"""Return the value of a variable's text, or raise a ValueError that says what it must be, without quoting it.
+
+The text may be a secret that is in the wrong variable.
+"""
+_T = TypeVar("_T")
+
+_WHOLE = r"\s*[+-]?[0-9](_?[0-9]){0,99}(\.0+)?\s*"
+_TRUE = ("true", "1", "yes", "on", "t", "y")
+_FALSE = ("false", "0", "no", "off", "f", "n")
 
 
-class Settings(BaseModel):
+def _setting(default: _T, description: str, read: Reader = str) -> _T:
+    return field(default=default, metadata={"description": description, "read": read})
+
+
+def _matching(pattern: str) -> Reader:
+    def read(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"a string that matches {pattern!r}")
+        return text
+
+    return read
+
+
+def _at_most_characters(most: int) -> Reader:
+    def read(text: str) -> str:
+        if len(text) > most:
+            raise ValueError(f"a string of at most {most} characters")
+        return text
+
+    return read
+
+
+def _one_of(allowed: tuple[str, ...]) -> Reader:
+    def read(text: str) -> str:
+        if text not in allowed:
+            *others, last = map(repr, allowed)
+            raise ValueError(f"{', '.join(others)} or {last}")
+        return text
+
+    return read
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in (*_TRUE, *_FALSE):
+        raise ValueError("true or false")
+    return text.lower() in _TRUE
+
+
+def _whole(*, least: int, most: int | None = None) -> Reader:
+    def read(text: str) -> int:
+        if not re.fullmatch(_WHOLE, text, re.ASCII):
+            raise ValueError("a whole number")
+        return _limit(int(text.partition(".")[0]), least=least, most=most)
+
+    return read
+
+
+def _number(*, least: int | None = None, above: int | None = None, most: int | None = None) -> Reader:
+    def read(text: str) -> float:
+        try:
+            value = float(text) if text.isascii() else math.nan
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise ValueError("a number")
+        return _limit(value, least=least, above=above, most=most)
+
+    return read
+
+
+_Number = TypeVar("_Number", int, float)
+
+
+def _limit(
+    value: _Number, *, least: int | None = None, above: int | None = None, most: int | None = None
+) -> _Number:
+    if least is not None and value < least:
+        raise ValueError(f"at least {least}")
+    if above is not None and value <= above:
+        raise ValueError(f"more than {above}")
+    if most is not None and value > most:
+        raise ValueError(f"at most {most}")
+    return value
+
+
+_queue = _matching(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,119}$")
+
+
+@dataclass(frozen=True)
+class Settings:
     """The settings of the function.
 
     The field `store` is the variable `HPOQ_STORE`. The descriptions are the rows of the table in README.md.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
-
-    name: str = Field(
+    name: str = _setting(
         "",
-        pattern=r"^([a-z0-9][a-z0-9-]{0,18}[a-z0-9])?$",
-        description="Name of the deployment, if an account has several. It ends the default names of queue and "
-        "topic.",
+        "Name of the deployment, if an account has several. The default names of queue and topic end with it.",
+        _matching(r"^([a-z0-9][a-z0-9-]{0,18}[a-z0-9])?$"),
     )
-    region: str | None = Field(None, description="Region of the services. Default: the function's region.")
-    account_id: str | None = Field(
-        None, description="Id of the account that owns the queue. Default: the function's account."
+    region: str | None = _setting(None, "Region of the services. Default: the function's region.")
+    account_id: str | None = _setting(
+        None, "Id of the account that owns the queue. Default: the function's account."
     )
-    paiautoml_endpoint: str | None = Field(
-        None, description="Base URL of PAI AutoML. Default: `https://paiautoml.<region>.aliyuncs.com`."
+    paiautoml_endpoint: str | None = _setting(
+        None, "Base URL of PAI AutoML. Default: `https://paiautoml.<region>.aliyuncs.com`."
     )
-    smq_endpoint: str | None = Field(
-        None, description="Base URL of SMQ. Default: `https://<account>.mns.<region>.aliyuncs.com`."
+    smq_endpoint: str | None = _setting(
+        None, "Base URL of SMQ. Default: `https://<account>.mns.<region>.aliyuncs.com`."
     )
-    eventbridge_endpoint: str | None = Field(
+    eventbridge_endpoint: str | None = _setting(
         None,
-        description="Base URL of EventBridge, for events that are published there. Default: "
+        "Base URL of EventBridge, for events that are published there. Default: "
         "`https://<account>.eventbridge.<region>.aliyuncs.com`.",
     )
-    store: str | None = Field(
+    store: str | None = _setting(
         None,
-        description="Where the records are stored: `tablestore://INSTANCE.REGION.ots.aliyuncs.com/TABLE`, "
+        "Where the records are stored: `tablestore://INSTANCE.REGION.ots.aliyuncs.com/TABLE`, "
         "`redis://HOST:PORT/DB` (`rediss://` for TLS), or `sqlite:///PATH` for a single machine. Required on "
         "Function Compute; elsewhere the default is the file `hpoq.sqlite3`.",
     )
-    namespace: str = Field(
+    namespace: str = _setting(
         "",
-        max_length=255,
-        description="Part of every key, to separate deployments that share one table of records. Must never change.",
+        "Part of every key, to separate deployments that share one table of records. Must never change.",
+        _at_most_characters(255),
     )
-    output: str = Field(
+    output: str = _setting(
         "smq://hpo-results",
-        description="Where events are published: `smq://TOPIC`, `eventbridge://BUS`, `file:///PATH` (JSON Lines) or "
+        "Where events are published: `smq://TOPIC`, `eventbridge://BUS`, `file:///PATH` (JSON Lines) or "
         "`stdout://`.",
     )
-    queue: str = Field(
+    queue: str = _setting(
         "hpo-requests",
-        pattern=_QUEUE,
-        description="The queue that requests come from; messages that must be retried are sent back to it.",
+        "The queue that requests come from; messages that must be retried are sent back to it.",
+        _queue,
     )
-    trigger: Kind | None = Field(
+    trigger: Kind | None = _setting(
         None,
-        description="The only event source to accept: "
+        "The only event source to accept: "
         + ", ".join(f"`{kind}`" for kind in KINDS)
-        + ". Default: "
-        "recognise the source by the shape of the event.",
+        + ". Default: recognise the source by the shape of the event.",
+        _one_of(KINDS),
     )
-    batch_policy: Literal["raise", "requeue"] = Field(
+    batch_policy: BatchPolicy = _setting(
         "raise",
-        description="How messages are retried: `raise` fails the event, so that FC delivers all its messages again; "
+        "How messages are retried: `raise` fails the event, so that FC delivers all its messages again; "
         "`requeue` sends only the messages that need it back to the queue.",
+        _one_of(get_args(BatchPolicy)),
     )
-    requeue_delay_seconds: int = Field(
-        30, ge=0, le=3600, description="Seconds before a message that was sent back is delivered again."
+    requeue_delay_seconds: int = _setting(
+        30, "Seconds before a message that was sent back is delivered again.", _whole(least=0, most=3600)
     )
-    concurrency: int = Field(
-        16, ge=1, le=256, description="How many messages of one event are processed at the same time."
+    concurrency: int = _setting(
+        16, "How many messages of one event are processed at the same time.", _whole(least=1, most=256)
     )
-    max_attempts: int = Field(
+    max_attempts: int = _setting(
         10,
-        ge=1,
-        description="Number of attempts after which a message ends as `failed`. Only an attempt that was "
+        "Number of attempts after which a message ends as `failed`. Only an attempt that was "
         "interrupted, or whose create has an unknown end, counts.",
+        _whole(least=1),
     )
-    max_age_hours: float = Field(
-        72.0,
-        gt=0,
-        description="Age after which a message ends as `failed`, counted from its first delivery.",
+    max_age_hours: float = _setting(
+        72.0, "Age after which a message ends as `failed`, counted from its first delivery.", _number(above=0)
     )
-    dead_letter_queue: str | None = Field(
+    dead_letter_queue: str | None = _setting(
+        None, "Queue into which a message is put before it ends as `failed`. Default: it is not kept.", _queue
+    )
+    watch_queue: str | None = _setting(
         None,
-        pattern=_QUEUE,
-        description="Queue into which a message is put before it ends as `failed`. Default: it is not kept.",
-    )
-    watch_queue: str | None = Field(
-        None,
-        pattern=_QUEUE,
-        description="Queue of the messages by which the function follows each experiment to its end and publishes "
+        "Queue of the messages by which the function follows each experiment to its end and publishes "
         "the result. The function must have a trigger for it. Default: experiments are not followed.",
+        _queue,
     )
-    watch_min_seconds: int = Field(
-        60, ge=1, le=86_400, description="Least seconds between two looks at an experiment that is followed."
+    watch_min_seconds: int = _setting(
+        60,
+        "Shortest time between two looks at an experiment that is followed, in seconds.",
+        _whole(least=1, most=86_400),
     )
-    watch_max_seconds: int = Field(
-        1800, ge=1, le=86_400, description="Most seconds between two looks at an experiment that is followed."
+    watch_max_seconds: int = _setting(
+        1800,
+        "Longest time between two looks at an experiment that is followed, in seconds.",
+        _whole(least=1, most=86_400),
     )
-    watch_max_days: float = Field(
+    watch_max_days: float = _setting(
         30.0,
-        gt=0,
-        description="Days after which an experiment that has not ended is followed no more. Its result has the "
-        "status `UNKNOWN` then.",
+        "Days after which an experiment that has not ended is no longer followed; its result then "
+        "has the status `UNKNOWN`.",
+        _number(above=0),
     )
-    marker: Literal["both", "tag", "description"] = Field(
+    marker: Marker = _setting(
         "both",
-        description="Where an experiment carries the key of its message: in the tag `hpoq-key`, in a suffix of its "
+        "Where an experiment carries the key of its message: in the tag `hpoq-key`, in a suffix of its "
         "description, or in `both`.",
+        _one_of(get_args(Marker)),
     )
-    connect_timeout_seconds: float = Field(3.0, gt=0, description="Time-out for connecting to a service.")
-    read_timeout_seconds: float = Field(
-        25.0, gt=0, description="Time-out for sending a request and reading its answer."
+    connect_timeout_seconds: float = _setting(3.0, "Time-out for connecting to a service.", _number(above=0))
+    read_timeout_seconds: float = _setting(
+        25.0, "Time-out for sending a request and reading its answer.", _number(above=0)
     )
-    call_attempts: int = Field(
-        3, ge=1, le=10, description="How often a call is tried if it is safe to repeat it."
+    call_attempts: int = _setting(
+        3, "How often a call is tried if it is safe to repeat it.", _whole(least=1, most=10)
     )
-    lease_seconds: float = Field(
-        90.0, gt=0, le=3600, description="How long a claim reserves its key for one instance."
+    lease_seconds: float = _setting(
+        90.0, "How long a claim reserves its key for one instance.", _number(above=0, most=3600)
     )
-    clock_skew_seconds: float = Field(
-        10.0, ge=1, description="How far the clocks of two instances may differ."
+    clock_skew_seconds: float = _setting(
+        10.0, "How far the clocks of two instances may differ.", _number(least=1)
     )
-    consistency_seconds: float = Field(
-        15.0, ge=1, description="How long the service may take to list a new experiment."
+    consistency_seconds: float = _setting(
+        15.0, "How long the service may take to list a new experiment.", _number(least=1)
     )
-    date_window_seconds: float = Field(
+    date_window_seconds: float = _setting(
         900.0,
-        ge=0,
-        description="How far the date of a request may differ from the service's clock before the service refuses "
+        "How far the date of a request may differ from the service's clock before the service refuses "
         "it (`InvalidTimeStamp.Expired`). Creates are backdated within this window, so that a late copy expires "
         "soon. 0 turns backdating off.",
+        _number(least=0),
     )
-    retention_days: float = Field(30.0, ge=7, description="How long the record of an ended message is kept.")
-    list_page_size: int = Field(
+    retention_days: float = _setting(
+        30.0, "How long the record of an ended message is kept.", _number(least=7)
+    )
+    list_page_size: int = _setting(
         50,
-        ge=1,
-        le=100,
-        description="Page size of the listings in which an existing experiment is searched for.",
+        "Page size of the listings in which an existing experiment is searched for.",
+        _whole(least=1, most=100),
     )
-    deadline_reserve_seconds: float = Field(
-        3.0, ge=0, description="Time reserved at the end of an invocation for saving and publishing results."
+    deadline_reserve_seconds: float = _setting(
+        3.0, "Time reserved at the end of an invocation for saving and publishing results.", _number(least=0)
     )
-    event_source: str | None = Field(
-        None, description="CloudEvents `source` of the events. Default: the function's ARN."
+    event_source: str | None = _setting(
+        None, "CloudEvents `source` of the events. Default: the function's ARN."
     )
-    opentelemetry: bool = Field(
+    opentelemetry: bool = _setting(
         default=False,
         description="Also export metrics and spans with OpenTelemetry. Needs `hpoq[otel]`; the destination is set by "
         "OpenTelemetry's own variables, such as `OTEL_EXPORTER_OTLP_ENDPOINT`.",
+        read=_flag,
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="Lowest level that is logged."
-    )
+    log_level: LogLevel = _setting("INFO", "Lowest level that is logged.", _one_of(get_args(LogLevel)))
 
-    @model_validator(mode="before")
     @classmethod
-    def _end_default_names(cls, given: dict[str, str]) -> dict[str, str]:
-        name = given.get("name")
-        if not name:
-            return given
-        return {"queue": f"hpo-requests-{name}", "output": f"smq://hpo-results-{name}"} | given
+    def from_environment(cls, environ: Mapping[str, str]) -> Settings:
+        """Return the settings in `environ`. An empty variable counts as not set.
 
-    @model_validator(mode="after")
-    def _lease_covers_a_create(self) -> "Settings":
+        Raises SettingsError with every problem, including unknown `HPOQ_` variables.
+        """
+        given = {
+            name.removeprefix(PREFIX).lower(): text
+            for name, text in environ.items()
+            if name.startswith(PREFIX) and text != ""
+        }
+        if name := given.get("name"):
+            given = {"queue": f"hpo-requests-{name}", "output": f"smq://hpo-results-{name}"} | given
+        values, problems = dict[str, object](), list[str]()
+        known = {one.name: one for one in fields(cls)}
+        for name in [name for name in known if name in given]:
+            try:
+                values[name] = known[name].metadata["read"](given[name])
+            except ValueError as exc:
+                problems.append(f"{_variable(name)} must be {exc}")
+        problems += [_describe_unknown(name, known) for name in given if name not in known]
+        settings = cls(**values)  # type: ignore[arg-type]
+        problems = problems or list(settings._find_conflicts())
+        if problems:
+            raise SettingsError(problems)
+        return settings
+
+    def _find_conflicts(self) -> Iterator[str]:
+        """Yield what is wrong with the settings together."""
         needed = (
             self.connect_timeout_seconds
             + self.read_timeout_seconds
@@ -185,82 +299,26 @@ class Settings(BaseModel):
             + self.consistency_seconds
         )
         if self.lease_seconds <= needed:
-            raise ValueError(
+            yield (
                 f"HPOQ_LEASE_SECONDS must be more than {needed:g}: the sum of HPOQ_CONNECT_TIMEOUT_SECONDS, "
                 "HPOQ_READ_TIMEOUT_SECONDS, HPOQ_CLOCK_SKEW_SECONDS and HPOQ_CONSISTENCY_SECONDS; otherwise no "
                 "create could ever be sent"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _dead_letters_leave_the_queue(self) -> "Settings":
         if self.dead_letter_queue == self.queue:
-            raise ValueError("HPOQ_DEAD_LETTER_QUEUE must be another queue than HPOQ_QUEUE")
-        return self
-
-    @model_validator(mode="after")
-    def _watch_messages_wait_apart(self) -> "Settings":
+            yield "HPOQ_DEAD_LETTER_QUEUE must be another queue than HPOQ_QUEUE"
         if self.watch_queue is not None and self.watch_queue in (self.queue, self.dead_letter_queue):
-            raise ValueError(
-                "HPOQ_WATCH_QUEUE must be another queue than HPOQ_QUEUE and HPOQ_DEAD_LETTER_QUEUE"
-            )
+            yield "HPOQ_WATCH_QUEUE must be another queue than HPOQ_QUEUE and HPOQ_DEAD_LETTER_QUEUE"
         if self.watch_min_seconds > self.watch_max_seconds:
-            raise ValueError("HPOQ_WATCH_MIN_SECONDS must not be more than HPOQ_WATCH_MAX_SECONDS")
-        return self
-
-    @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
-        """Return the settings in `environ`. An empty variable counts as not set.
-
-        Raises SettingsError with every problem, including unknown `HPOQ_` variables.
-        """
-        given = {
-            name.removeprefix(PREFIX).lower(): value
-            for name, value in environ.items()
-            if name.startswith(PREFIX) and value != ""
-        }
-        try:
-            return cls.model_validate(given)
-        except ValidationError as exc:
-            raise SettingsError(
-                [_describe_problem(cls, error["loc"], error["msg"]) for error in exc.errors()]
-            ) from None
+            yield "HPOQ_WATCH_MIN_SECONDS must not be more than HPOQ_WATCH_MAX_SECONDS"
 
 
-# The beginnings of pydantic's messages, and what they mean for a person who sets a variable.
-_WORDING = {
-    "Input should be a valid integer": "a whole number",
-    "Input should be a valid number": "a number",
-    "Input should be a finite number": "a number",
-    "Input should be a valid boolean": "true or false",
-    "Input should be greater than or equal to": "at least",
-    "Input should be less than or equal to": "at most",
-    "Input should be greater than": "more than",
-    "Input should be less than": "less than",
-    "Input should be": "",
-    "String should match pattern": "a text that matches",
-}
+def _variable(name: str) -> str:
+    return PREFIX + name.upper()
 
 
-def _describe_problem(model: type[BaseModel], place: tuple[int | str, ...], text: str) -> str:
-    if not place:
-        return text.removeprefix("Value error, ")
-    field = str(place[0])
-    name = PREFIX + field.upper()
-    if field in model.model_fields:
-        # Without the value: a secret may be in the wrong variable.
-        return f"{name} must be {_reword(text)}"
+def _describe_unknown(name: str, known: Iterable[str]) -> str:
     import difflib  # only needed for a misspelt setting
 
-    close = difflib.get_close_matches(field, model.model_fields, n=1)
-    hint = f"; did you mean {PREFIX}{close[0].upper()}?" if close else ""
-    return f"{name} is not a setting{hint}"
-
-
-def _reword(text: str) -> str:
-    for begin, words in _WORDING.items():
-        if text.startswith(begin):
-            # What follows a comma says how the parser failed.
-            rest = "" if begin.startswith("Input should be a ") else text[len(begin) :]
-            return f"{words}{rest}".strip()
-    return text
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {_variable(close[0])}?" if close else ""
+    return f"{_variable(name)} is not a setting{hint}"

@@ -8,15 +8,14 @@ from __future__ import annotations
 import argparse
 import errno
 import json
-import signal
 import sys
-import threading
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alilocal.cloud import REGION
 from alilocal.core.http import ServiceError
+from alilocal.ending import EndSignal
 from alilocal.environment import DEFAULT_PORT, print_environment
 from alilocal.localcloud import LocalCloud
 from alilocal.server import Server, serve
@@ -47,9 +46,7 @@ def main() -> None:
         return
     parser = _parser()
     options = parser.parse_args()
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
+    end_signal = EndSignal()
     with ExitStack() as stack:
         try:
             cloud = stack.enter_context(
@@ -76,7 +73,7 @@ def main() -> None:
             stack.callback(stream.stop)
         sys.stdout.write(json.dumps(_endpoints(server)) + "\n")
         sys.stdout.flush()
-        stopped.wait()
+        end_signal.wait()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -201,7 +201,7 @@ class _Handler(BaseHTTPRequestHandler):
             return Response(500, (("Content-Type", "text/plain"),), b"The local cloud failed; see its log.\n")
 
     def _read_body(self) -> bytes | None:
-        """Return the whole body, or None if it is refused. The next request follows directly behind the body."""
+        """Return the whole body, or None if it is refused. The next request follows directly after the body."""
         coding = ",".join(self.headers.get_all("Transfer-Encoding", [])).strip().lower()
         if coding:
             # Codings other than `chunked` are not supported: no client of the cloud uses one.

@@ -131,7 +131,7 @@ class _Creation:
         }
         unknown = sorted(set(document) - set(steps))
         if unknown:
-            raise BadInit(f"{unknown[0]}: is unknown. Known are {', '.join(steps)}.")
+            raise BadInit(f"{unknown[0]}: is unknown. Use one of {', '.join(steps)}.")
         for kind, creators in steps.items():
             for create in creators:
                 for name, given in _named(document.get(kind), kind):
@@ -232,7 +232,7 @@ class _Nothing:
 def _refuse_unknown(given: Mapping[str, Any], known: Sequence[str]) -> None:
     unknown = sorted(set(given) - set(known))
     if unknown:
-        raise ValueError(f"{unknown[0]}: is unknown. Known are {', '.join(known)}.")
+        raise ValueError(f"{unknown[0]}: is unknown. Use one of {', '.join(known)}.")
 
 
 def _reason(exc: Exception) -> str:
@@ -257,5 +257,5 @@ def _named(value: Any, place: str) -> list[tuple[str, dict[str, Any]]]:
         raise BadInit(f"{place}: must be an object with one object per name, or a list of names.")
     for name, _ in items:
         if not isinstance(name, str):
-            raise BadInit(f"{place}: {name!r} is not a name. Write a name as a text.")
+            raise BadInit(f"{place}: {name!r} is not a name. Write the name as a string.")
     return [(name, one or {}) for name, one in items]

@@ -9,7 +9,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 _KINDS: Mapping[object, tuple[tuple[type, ...], str]] = {
-    str: ((str,), "a text. Put it in quotes"),
+    str: ((str,), "a string. Put it in quotes"),
     Path: ((str,), "a path. Put it in quotes"),
     int: ((int,), "a whole number"),
     float: ((int, float), "a number"),
@@ -68,7 +68,7 @@ def _find_in_object(value: Any, types: Mapping[str, Any], place: str) -> str | N
         return f"{place}: {_show(value)} is not an object."
     unknown = [name for name in value if name not in types]
     if unknown:
-        return f"{place}.{unknown[0]}: is unknown. Known are {', '.join(types)}."
+        return f"{place}.{unknown[0]}: is unknown. Use one of {', '.join(types)}."
     found = (find_mismatch(one, types[name], f"{place}.{name}") for name, one in value.items())
     return next((one for one in found if one is not None), None)
 

@@ -13,7 +13,7 @@ _PACKAGE = Path(__file__).parent
 _EXAMPLE = "greeting"
 _NAME = re.compile(r"[a-z][a-z0-9]*")
 _FILE = re.compile(r"(?ms)^`([\w/]+\.py)`:\n\n```python\n(.*?)^```$")
-_LINES = re.compile(r"(?ms)^In `([\w/]+\.py)`, behind `([^\n]+)`:\n\n```text\n(.*?)^```$")
+_LINES = re.compile(r"(?ms)^In `([\w/]+\.py)`, after `([^\n]+)`:\n\n```text\n(.*?)^```$")
 
 
 def create_service(name: str, page: str, package: Path) -> None:
@@ -50,7 +50,7 @@ def insert_lines(text: str, package: Path) -> None:
 
 def main() -> None:
     """Create the service that the command line names."""
-    if len(sys.argv) != 2:
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
         sys.exit("usage: python -m alilocal.scaffold NAME")
     try:
         create_service(sys.argv[1], (_PACKAGE / "CONTRIBUTING.md").read_text(encoding="utf-8"), _PACKAGE)

@@ -243,9 +243,26 @@ class Auditor:
         self._clock.sleep(self._pause)
 
 
+def _parse_since(
+    _ctx: click.Context, _param: click.Parameter, value: str | None
+) -> timedelta | datetime | None:
+    """Return the number of days or the date, which is in UTC unless it says otherwise."""
+    if value is None:
+        return None
+    try:
+        if value.isdecimal():
+            return timedelta(days=int(value))
+        moment = datetime.fromisoformat(value)
+    except (ValueError, OverflowError):
+        problem = f"{value!r} is neither a number of days nor a date like 2026-11-01."
+        raise click.BadParameter(problem) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
 @click.command(name="audit")
 @click.option(
     "--since",
+    callback=_parse_since,
     metavar="DAYS|DATE",
     help="How far back: a number of days, or a date such as 2026-11-01 (UTC). Default: HPOQ_RETENTION_DAYS.",
 )
@@ -264,14 +281,14 @@ class Auditor:
 @click.option("--endpoint", metavar="URL", help="Use the records and experiments of a running `hpoq local`.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
-    since: str | None,
+    since: timedelta | datetime | None,
     workspace: str | None,
     rate: float,
     url: str | None,
     endpoint: str | None,
     as_json: bool,
 ) -> None:
-    """Compare the experiments of the account with the records, and report what does not agree.
+    """Compare the experiments of the account with the records, and report every difference.
 
     The command lists experiments by the marker that hpoq gives each of them, and reads every record. It reports keys
     with two experiments, records whose experiment does not exist, and experiments whose key has no record. It only
@@ -284,7 +301,7 @@ def command(
     try:
         client = open_experiments(settings, endpoint)
         now = read_clock(store_url(settings, url, endpoint))
-        begin = _read_since(since, now, settings)
+        begin = _find_begin(since, now, settings)
         with (
             closing(find_store(settings, url, endpoint)) as store,
             Progress(console=out, transient=True, disable=not out.is_terminal) as progress,
@@ -320,19 +337,15 @@ def _explain_failure(
     return f"{text}{_INCOMPLETE if isinstance(exc, Incomplete) else ''}"
 
 
-def _read_since(text: str | None, now: float, settings: Settings) -> float:
-    """Return the begin of the audit in seconds since the epoch. Raises click.UsageError."""
-    if text is None:
-        return now - settings.retention_days * _DAY
-    if text.isdecimal():
-        return now - int(text) * _DAY
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise click.UsageError(
-            f"--since {text!r} is neither a number of days nor a date like 2026-11-01."
-        ) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+def _find_begin(since: timedelta | datetime | None, now: float, settings: Settings) -> float:
+    """Return when the audit begins, in seconds since the epoch."""
+    if isinstance(since, datetime):
+        begin = since.timestamp()
+    else:
+        age = timedelta(days=settings.retention_days) if since is None else since
+        begin = now - age.total_seconds()
+    # No experiment is older than the epoch, and no date before year 1 can be written.
+    return max(begin, 0.0)
 
 
 def _print_audit(audit: Audit) -> None:

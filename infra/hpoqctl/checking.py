@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import click
 from rich.text import Text
 
 from fcruntime.jsonvalue import JsonObject
@@ -101,6 +102,14 @@ def check_document(document: Document) -> Checked:
     warnings = _add_notations(document, (), parsed.warnings)
     violations, located = _locate_remarks(document, (), warnings)
     return Checked(document, parsed, violations, [*located, *_check_size(document)])
+
+
+def refuse_invalid(checked: Checked) -> ParsedRequest:
+    """Return the request, or raise click.UsageError if the document is invalid."""
+    if checked.parsed is None:
+        document, problem = checked.document, checked.violations[0].violation.message
+        raise click.UsageError(f"{document.place} is invalid: {problem}. See hpoq check {document.path}.")
+    return checked.parsed
 
 
 def _check_size(document: Document) -> Iterator[Remark]:

@@ -122,7 +122,7 @@ def command() -> None:
 
     Every command receives dead letters to look at them. It makes those that stay visible again before it ends, but
     looking at a dead letter counts as receiving it. Dead letters that another receiver holds are invisible; the
-    command counts them and then exits with 1.
+    command counts them, and exits with 1 unless it is `show`.
     """
 
 

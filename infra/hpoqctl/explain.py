@@ -18,7 +18,7 @@ def command(rule: str | None, as_json: bool) -> None:
     # People copy a rule with its brackets.
     rule = rule.strip("[] ").lower() if rule is not None else None
     if rule is not None and rule not in RULES:
-        hint = Hints().suggest(rule, RULES) or ". Run hpoq explain for a list"
+        hint = Hints().suggest(rule, RULES) or ". Run hpoq explain for a list."
         raise click.BadParameter(f"there is no rule {rule!r}{hint}", param_hint="RULE")
     chosen = RULES if rule is None else {rule: RULES[rule]}
     if as_json:

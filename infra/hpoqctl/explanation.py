@@ -34,7 +34,7 @@ _NEXT = {
     Action.CLAIM: "The next delivery claims the key and creates the experiment.",
     Action.WAIT: "A delivery that arrives now must be retried.",
     Action.DROP: "A delivery that arrives now is dropped, because a newer copy of the message is in the queue.",
-    Action.TAKE_OVER: "The next delivery looks for the experiment, and creates it only if there is none.",
+    Action.TAKE_OVER: "The next delivery searches for the experiment, and creates it only if there is none.",
     Action.PUBLISH: "The next delivery publishes the stored event again, under the same id.",
     Action.REPEAT: "The next delivery publishes the stored event again, under the same id.",
     Action.ACKNOWLEDGE: "Further deliveries are duplicates: they create nothing and send nothing.",

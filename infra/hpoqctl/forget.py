@@ -26,12 +26,11 @@ from hpoqctl.explanation import format_time
 from hpoqctl.output import console, print_json
 from hpoqctl.records import scan_records
 from hpoqctl.services import (
-    check_keys,
-    derive_keys,
+    find_one_key,
     find_store,
+    key_options,
     read_clock,
     read_settings,
-    source_option,
     store_url,
 )
 from hpoqctl.watching import find_watching
@@ -72,10 +71,7 @@ class _RefusedError(Exception):
 
 
 @click.command(name="forget")
-@click.argument("key", required=False)
-@click.option("--message-id", help="The id of the message at its source, instead of KEY.")
-@source_option
-@click.option("--idempotency-key", "producer_key", help="The producer's own key, instead of KEY.")
+@key_options
 @click.option("--store", "url", metavar="URL", help="The store with the records. Default: HPOQ_STORE.")
 @click.option("--endpoint", metavar="URL", help="Use the records of a running `hpoq local`.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -101,22 +97,17 @@ def command(
     Exit code 1 means that nothing was removed.
     """
     settings = read_settings()
-    keys = [key] if key is not None else []
-    check_keys(keys)
-    message_ids, producer_keys = ([one] if one is not None else [] for one in (message_id, producer_key))
-    keys += derive_keys(source, message_ids, producer_keys, settings.namespace)
-    if len(keys) != 1:
-        raise click.UsageError("Give exactly one of KEY, --message-id and --idempotency-key.")
+    sought = find_one_key(key, message_id, source, producer_key, settings.namespace)
     reason, lines = None, list[str]()
     try:
         now = read_clock(store_url(settings, url, endpoint))
         with closing(find_store(settings, url, endpoint)) as store:
-            lines = list(_forget(store, keys[0], now, settings.namespace))
+            lines = list(_forget(store, sought, now, settings.namespace))
     except SettingsError as exc:
         raise click.UsageError("\n".join(exc.problems)) from exc
     except (_RefusedError, StoreError) as exc:
         reason = str(exc)
-    _print_result(keys[0], reason, lines, as_json=as_json)
+    _print_result(sought, reason, lines, as_json=as_json)
     raise SystemExit(0 if reason is None else 1)
 
 

@@ -160,7 +160,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
             click.option(
                 "--goal",
                 type=click.Choice(["minimize", "maximize"]),
-                help="Which metric is better: a small or a large one. Default: minimize.",
+                help="Whether the metric is to be minimized or maximized. Default: minimize.",
             ),
             click.option("--trials", type=WholeNumber(1), help="The number of trials. Default: 20."),
             click.option(
@@ -186,8 +186,8 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 def command(path: str, force: bool, as_json: bool, **given: Any) -> None:
     """Write a request to FILE (default: request.yaml) and check it.
 
-    On a terminal the command asks for what no option gives. Elsewhere --platform, --command, --param and --metric are
-    needed, for example
+    On a terminal, the command asks for everything that no option gives. Elsewhere --platform, --command, --param
+    and --metric are needed, for example
 
     \b
         hpoq init --platform DLC --param lr=loguniform:1e-4:0.1 \\
@@ -245,7 +245,7 @@ def _build(target: Path, answers: _Answers) -> JsonObject:
     suggested = _DEFAULT_COMMANDS.get(platform, "python train.py") if asks else None
     commands = answers.get("commands", "Command of a trial", suggested)
     parameters = dict(answers.get_parameters())
-    kind = str(answers.get("metric_type", "Where is the metric", "stdout", click.Choice(_METRIC_TYPES)))
+    kind = str(answers.get("metric_type", "Source of the metric", "stdout", click.Choice(_METRIC_TYPES)))
     metric = answers.get(
         "metric",
         "Metric",
@@ -253,7 +253,7 @@ def _build(target: Path, answers: _Answers) -> JsonObject:
     )
     goal = answers.get(
         "goal",
-        "Which metric is better: minimize for a small one, maximize for a large one",
+        "Goal: minimize or maximize the metric",
         "minimize",
         click.Choice(["minimize", "maximize"]),
     )

@@ -6,7 +6,6 @@ import json
 import shlex
 import signal
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +16,7 @@ import requests
 import alilocal
 import hpoq
 from alilocal.core.snapshot import BadSnapshot
+from alilocal.ending import EndSignal
 from alilocal.eventstream import EventStream
 from alilocal.fc.function import Function
 from alilocal.statedir import StateDir, StateInUse
@@ -138,9 +138,7 @@ def command(
         _print_environment(port, as_json=as_json)
         return
     live = None if as_json or not sys.stdout.isatty() else LiveLog(console())
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
+    end_signal = EndSignal()
     with ExitStack() as stack:
         options = _choose_trials(runs_trials, simulate_others, trial_timeout, state)
         cloud = stack.enter_context(alilocal.LocalCloud(run_trials=options))
@@ -153,11 +151,13 @@ def command(
         function = _create_function(cloud, server, reloads=reloads, on_output=on_output)
         streams = _start_streams(cloud, function, batch_size)
         _announce(_describe_cloud(cloud, server.url), server.port, live, runs_trials=runs_trials)
-        stopped.wait()
+        ended_by = end_signal.wait()
         for stream in streams:
             stream.stop()
     if live:
         console().print(f"\nStopped. {live.summarize()}.", markup=False)
+    if ended_by == signal.SIGINT:
+        raise KeyboardInterrupt
 
 
 def _set_up_console(cloud: alilocal.LocalCloud, server: alilocal.Server) -> None:

@@ -22,15 +22,14 @@ from hpoq.settings import Settings
 from hpoqctl.explanation import format_time, name_end
 from hpoqctl.output import console, print_json
 from hpoqctl.services import (
-    check_keys,
-    derive_keys,
     experiments_endpoint,
     explain_store_failure,
+    find_one_key,
     find_store,
+    key_options,
     open_experiments,
     read_clock,
     read_settings,
-    source_option,
     store_url,
 )
 
@@ -60,10 +59,7 @@ class _Decision:
 
 
 @click.command(name="resolve")
-@click.argument("key", required=False)
-@click.option("--message-id", help="The id of the message at its source, instead of KEY.")
-@source_option
-@click.option("--idempotency-key", "producer_key", help="The producer's own key, instead of KEY.")
+@key_options
 @click.option(
     "--none", "is_none", is_flag=True, help="No experiment exists: the next delivery may create it."
 )
@@ -108,13 +104,8 @@ def command(
     if experiment_id in ("", ".", ".."):
         raise click.UsageError(f"{experiment_id!r} is not an experiment id. Give --experiment ID.")
     settings = read_settings()
-    keys = [key] if key is not None else []
-    check_keys(keys)
-    message_ids, producer_keys = ([one] if one is not None else [] for one in (message_id, producer_key))
-    keys += derive_keys(source, message_ids, producer_keys, settings.namespace)
-    if len(keys) != 1:
-        raise click.UsageError("Give exactly one of KEY, --message-id and --idempotency-key.")
-    decision = _Decision(keys[0], experiment_id)
+    sought = find_one_key(key, message_id, source, producer_key, settings.namespace)
+    decision = _Decision(sought, experiment_id)
     reason, lines = None, list[str]()
     try:
         service = None if unchecked else _find_service(settings, endpoint)
@@ -198,7 +189,7 @@ def _check_absence(service: _Service, record: Record, now: float) -> None:
     )
     budget, page_size = Budget.lasting(_SEARCH_SECONDS), service.settings.list_page_size
     try:
-        found = find(service.client, sought, thorough=True, page_size=page_size, budget=budget)
+        found = find(service.client, sought, thorough=True, page_size=page_size, budget=budget, now=now)
     except (Ambiguous, Incomplete):
         # The listing cannot tell, which is why an operator looked.
         found = None

@@ -122,7 +122,7 @@ def command(
     ended; it needs a function that follows experiments (HPOQ_WATCH_QUEUE).
 
     Exit code 1 means that a request is invalid, or that a message could not be sent. With --wait it also means that a
-    request was rejected, that it failed, that an experiment failed, or that an event has not come.
+    request was rejected, that it failed, that an experiment failed, or that an event did not arrive in time.
     """
     settings = read_settings()
     client = None

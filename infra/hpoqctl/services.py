@@ -6,9 +6,10 @@ import contextlib
 import os
 import re
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 import click
@@ -65,6 +66,21 @@ source_option = click.option(
 )
 """The option of each command that finds a message by its id."""
 
+_Command = TypeVar("_Command", bound=Callable[..., object])
+
+
+def key_options(command: _Command) -> _Command:
+    """Add the argument KEY and the options that can replace it, which `find_one_key` reads."""
+    options = (
+        click.argument("key", required=False),
+        click.option("--message-id", help="The id of the message at its source, instead of KEY."),
+        source_option,
+        click.option("--idempotency-key", "producer_key", help="The producer's own key, instead of KEY."),
+    )
+    for add in reversed(options):
+        command = add(command)
+    return command
+
 
 @dataclass(frozen=True)
 class Target:
@@ -109,6 +125,19 @@ def derive_keys(
     kind = CLOUDEVENT if source == EVENTBRIDGE.kind else source
     keys = [derive_key(kind, message_id, namespace) for message_id in message_ids]
     return keys + [derive_key(PRODUCER, key, namespace) for key in producer_keys]
+
+
+def find_one_key(
+    key: str | None, message_id: str | None, source: str, producer_key: str | None, namespace: str
+) -> str:
+    """Return the key that the options of `key_options` mean. Raises click.UsageError unless it is exactly one."""
+    keys = [key] if key is not None else []
+    check_keys(keys)
+    message_ids, producer_keys = ([one] if one is not None else [] for one in (message_id, producer_key))
+    keys += derive_keys(source, message_ids, producer_keys, namespace)
+    if len(keys) != 1:
+        raise click.UsageError("Give exactly one of KEY, --message-id and --idempotency-key.")
+    return keys[0]
 
 
 def store_url(settings: Settings, url: str | None, endpoint: str | None) -> str:

@@ -17,7 +17,7 @@ from hpoq.contract.request import compute_fingerprint
 from hpoq.errors import SettingsError, StoreError
 from hpoq.idempotency.store import Store
 from hpoq.settings import Settings
-from hpoqctl.checking import check_document, derive_own_key
+from hpoqctl.checking import check_document, derive_own_key, refuse_invalid
 from hpoqctl.explanation import Explanation, explain_record
 from hpoqctl.files import read_requests
 from hpoqctl.output import console, print_json
@@ -133,11 +133,7 @@ def _show_overview(settings: Settings, endpoint: str | None, log: str | None, *,
 
 def _read_files(paths: tuple[str, ...], namespace: str) -> Iterator[_Sought]:
     for document in read_requests(paths):
-        checked = check_document(document)
-        if checked.parsed is None:
-            problem = checked.violations[0].violation.message
-            raise click.UsageError(f"{document.place} is invalid: {problem}. See hpoq check {document.path}.")
-        request = checked.parsed.request
+        request = refuse_invalid(check_document(document)).request
         key = derive_own_key(document.data, request, namespace)
         if key is None:
             raise click.UsageError(

@@ -18,6 +18,7 @@ from hpoq.contract.identity import derive_message_key
 from hpoq.contract.request import parse_request, read_producer_key
 from hpoq.errors import CallError, RequestRejected, SettingsError
 from hpoq.producer import SentRequest
+from hpoqctl.checking import check_document, refuse_invalid
 from hpoqctl.cloud import QUEUE
 from hpoqctl.files import read_requests
 from hpoqctl.inbox import Answers, Inbox, collect_answers, convert_event, open_inbox_at
@@ -76,11 +77,11 @@ def command(
     an idempotencyKey.
 
     The command puts a stop message into the queue. The function stops the experiment and answers with a stopping
-    event. If the function watches experiments, a finished event follows at the end. To stop an experiment twice is
+    event. If the function follows experiments, a finished event comes at the end. Stopping an experiment twice is
     harmless.
 
     Exit code 1 means that a message could not be sent. With --wait it also means that a stop was rejected, that it
-    failed, or that its event has not come.
+    failed, or that its event did not arrive in time.
     """
     settings = read_settings()
     run = _Run(list(_find_targets(targets, experiment_ids)))
@@ -118,6 +119,7 @@ def _find_targets(targets: Sequence[str], experiment_ids: Sequence[str]) -> Iter
                 raise click.BadParameter(message, param_hint="FILE")
             key = read_producer_key(document.data)
             if key is None:
+                refuse_invalid(check_document(document))
                 raise click.UsageError(
                     f"{document.place} has no idempotencyKey. Give the key in its events, or --experiment ID."
                 )

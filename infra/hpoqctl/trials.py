@@ -68,7 +68,7 @@ class Board:
 
 @click.command(name="trials")
 @click.argument("experiment_id", metavar="EXPERIMENT")
-@click.option("--follow", is_flag=True, help="Show the board again and again until the experiment ends.")
+@click.option("--follow", is_flag=True, help="Update the table until the experiment ends.")
 @click.option(
     "--interval",
     type=Number(min=0.1),

@@ -50,7 +50,7 @@ _WORDING = (
         r"found undefined alias '(.*)'",
         r"no anchor &\1 is above this; put a value that begins with * in quotes",
     ),
-    (r"could not find expected ':'", r"a colon is missing behind the name on this line or the one above"),
+    (r"could not find expected ':'", r"a colon is missing after the name on this line or the one above"),
 )
 _WORDS: dict[str, JsonValue] = {"": None, "~": None, "null": None, "true": True, "false": False}
 

@@ -415,7 +415,7 @@ def _arguments() -> argparse.Namespace:
     target = rollback.add_mutually_exclusive_group()
     target.add_argument("--to", metavar="VERSION", help="go to this version instead")
     target.add_argument("--canary", action="store_true", help="drop the canary, and do nothing without one")
-    remove = commands.add_parser("remove", help="remove the function and its trigger")
+    remove = commands.add_parser("remove", help="remove the function and its triggers")
     remove.add_argument("--data", action="store_true", help="also queues, topic, records, role and log")
     remove.add_argument("--yes", action="store_true", help="do not ask for the deployment's name")
     remove.add_argument("--force", action="store_true", help="remove queues even if they hold messages")

@@ -1,6 +1,7 @@
 """B1: the cold start of the code package against its floor and against the usual way. B6: what it weighs.
 
-The floor is the import of the function's three dependencies as pip installs them.
+The floor is the import of the function's three dependencies as pip installs them. A cold start does without one of
+them: pydantic comes with the first request, so what counts is also their sum.
 """
 
 import shutil
@@ -76,9 +77,9 @@ def measure(peers: Peers, rounds: int) -> Iterator[Row]:
     seen: dict[str, float] = {}
 
     def side(name: str, folder: Path, work: str) -> float:
-        told = child(peers.python, _TIMED.format(work=work), str(folder), REQUEST)
-        seen[name] = told["modules"]
-        return told["wall"]
+        reported = child(peers.python, _TIMED.format(work=work), str(folder), REQUEST)
+        seen[name] = reported["modules"]
+        return reported["wall"]
 
     ours, first, floor, models, theirs = in_turns(
         rounds,
@@ -88,10 +89,11 @@ def measure(peers: Peers, rounds: int) -> Iterator[Row]:
         lambda: side("models", alone, _MODELS),
         lambda: side("usual", usual, _USUAL),
     )
-    yield ratio("B1", "cold start : requests, pydantic, structlog", ours, floor, target=1.3)
+    yield ratio("B1", "cold start : requests, pydantic, structlog", ours, floor, target=1.1)
     yield ratio("B1", "cold start and first message : the same three", first, floor)
-    yield ratio("B1", "cold start : the same with one model of pydantic's, of one field", ours, models)
-    yield ratio("B1", "cold start : vendor's SDKs and Powertools", ours, theirs, target=0.40)
+    yield ratio("B1", "cold start and first message : the three and one model", first, models)
+    yield ratio("B1", "cold start : vendor's SDKs and Powertools", ours, theirs, target=0.30)
+    yield ratio("B1", "cold start and first message : the usual way's cold start", first, theirs)
     yield ratio("B1", "the three and one model : vendor's SDKs and Powertools", models, theirs)
     yield from _weight(peers, seen, usual)
 

@@ -137,13 +137,13 @@ def _grown(kind: str, small: Store, large: Store, size: int, rounds: int) -> Row
 
 def _memory(events: int) -> Iterator[Row]:
     """In a process of its own: nothing that was measured before is to hide what the events hold."""
-    told = child(sys.executable, _EVENTS, str(Path(__file__).parent), str(events))
+    reported = child(sys.executable, _EVENTS, str(Path(__file__).parent), str(events))
     yield Row(
         "B5",
         f"peak memory after {events:,} events : after a tenth",
-        told["whole"] / told["tenth"],
+        reported["whole"] / reported["tenth"],
         target=1.05,
-        note=f"{told['whole']:.0f} MB : {told['tenth']:.0f} MB",
+        note=f"{reported['whole']:.0f} MB : {reported['tenth']:.0f} MB",
     )
 
 

@@ -65,10 +65,10 @@ def measure(peers: Peers, rounds: int) -> Iterator[Row]:
     with server() as url:
         for count in (1, 10, 100, 1000):
             ideal = math.ceil(count / _CONCURRENCY) * CREATE_SECONDS
-            told = [
+            reported = [
                 child(peers.python, _OURS, own, url, str(count), REQUEST) for _ in range(max(1, rounds // 5))
             ]
-            seconds = min(one["seconds"] for one in told)
+            seconds = min(one["seconds"] for one in reported)
             target = 1.15 if count >= 100 else None
             note = f"{seconds:.2f} s : {ideal:.2f} s"
             yield Row(
@@ -84,5 +84,5 @@ def measure(peers: Peers, rounds: int) -> Iterator[Row]:
                 yield Row(
                     "B3", f"{count} messages : Powertools' batch with the SDKs", seconds / theirs, note=note
                 )
-    memory = max(one["memory"] for one in told)
+    memory = max(one["memory"] for one in reported)
     yield Row("B3", "peak memory at 1000 messages, MB", memory, target=120)

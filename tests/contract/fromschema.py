@@ -42,7 +42,7 @@ def _defined(draw, maker, name):
 
 
 class Maker:
-    """Makes documents for the schemas under one root; `validator` judges those that conditions make uncertain."""
+    """Makes documents for the schemas under one root; `validator` decides about those with conditions."""
 
     def __init__(self, validator):
         self._validator = validator

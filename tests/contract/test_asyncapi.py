@@ -72,9 +72,9 @@ def test_examples_are_those_of_the_repository():
 
 def test_channels_are_the_default_ones():
     """The queue and the topic have the default names of the settings."""
-    fields = Settings.model_fields
-    assert DOCUMENT["channels"]["requests"]["address"] == fields["queue"].default
-    assert f"smq://{DOCUMENT['channels']['results']['address']}" == fields["output"].default
+    settings = Settings()
+    assert DOCUMENT["channels"]["requests"]["address"] == settings.queue
+    assert f"smq://{DOCUMENT['channels']['results']['address']}" == settings.output
 
 
 def test_the_key_can_be_made_as_described():

@@ -1,4 +1,4 @@
-"""infra/serverless by itself: what its files say agrees, with each other and with the function."""
+"""The files of infra/serverless agree with each other and with the function."""
 
 import importlib
 import json
@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import fields
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -26,21 +27,21 @@ from hpoq.cloud.transport import Transport
 from hpoq.errors import Denied, SettingsError
 from hpoq.function import Function
 from hpoq.idempotency.tablestore import TablestoreStore
-from hpoq.settings import Settings
+from hpoq.settings import PREFIX, Settings
 from hpoqctl.app import app
 from support.deployment import function_environment
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_arithmetic(rule):
+def test_numbers_agree(rule):
     """The settings of the deployment agree with one another, rule by rule."""
     holds, _ = RULES[rule]
     assert holds(deployment()), holds.__doc__
 
 
 @pytest.mark.parametrize("rule", [rule for rule, (_, spoil) in RULES.items() if spoil])
-def test_arithmetic_is_told_from_the_files(rule):
-    """A change of the files that breaks the rule is seen."""
+def test_numbers_that_disagree_are_found(rule):
+    """A change of the files that breaks a rule is found."""
     holds, spoil = RULES[rule]
     spoiled = deployment()
     spoil(spoiled)
@@ -54,11 +55,12 @@ def test_a_lease_that_covers_no_create_is_refused():
         _ = spoiled.settings
 
 
-def test_the_settings_stand_in_the_file():
-    """Every number of the arithmetic is written down, so that a changed default changes no deployment."""
+def test_every_number_is_set_explicitly():
+    """Every number that the rules use is set in s.yaml, so that a changed default changes no deployment."""
     used = set(re.findall(r"\b(?:settings|s)\.(\w+)", Path(deploymentfiles.__file__).read_text()))
-    assert used & set(Settings.model_fields) > {"lease_seconds", "max_attempts", "retention_days"}
-    assert used & set(Settings.model_fields) <= deployment().settings.model_fields_set
+    used &= {setting.name for setting in fields(Settings)}
+    assert used > {"lease_seconds", "max_attempts", "retention_days"}
+    assert {PREFIX + name.upper() for name in used} <= deployment().function["environmentVariables"].keys()
 
 
 def test_entry_points():
@@ -70,13 +72,13 @@ def test_entry_points():
         assert callable(getattr(importlib.import_module(module), name)), entry
 
 
-def test_the_package_is_for_the_runtime():
+def test_the_package_fits_the_runtime():
     props = deployment().function
     assert Path(props["code"]).name == f"hpoq-{props['runtime']}-x86_64.zip"
 
 
 def test_names_agree():
-    """What one place calls a queue, a topic, a table or a role, every other does too."""
+    """A queue, a topic, a table or a role has the same name in every file."""
     d = deployment()
     settings, resources = d.settings, d.resources
     queue, dead = resources["Requests"]["QueueName"], resources["DeadLetters"]["QueueName"]
@@ -102,8 +104,8 @@ def test_names_agree():
     assert TablestoreStore.open(settings.store)
 
 
-def test_the_log_is_the_one_that_is_watched():
-    """The function logs into the project and the store that the template makes, each line an entry."""
+def test_the_function_logs_where_the_alerts_read():
+    """The function logs to the project and the store that the template creates, with one entry per line."""
     log, rest = deployment().function["logConfig"], deployment().log
     assert log["project"] == rest["parameters"]["ProjectName"]
     assert log["logBeginRule"] == "None"
@@ -118,7 +120,7 @@ def test_the_log_is_the_one_that_is_watched():
     ]
 
 
-def test_the_log_template_is_that_of_the_files(tmp_path):
+def test_the_log_template_is_current(tmp_path):
     """`python3 infra/serverless/sls/template.py` writes it; here from a copy, so that nothing hides a difference."""
     shutil.copytree(FOLDER / "sls", tmp_path / "sls")
     (tmp_path / "sls/template.json").unlink()
@@ -126,7 +128,7 @@ def test_the_log_template_is_that_of_the_files(tmp_path):
     assert (tmp_path / "sls/template.json").read_text() == (FOLDER / "sls/template.json").read_text()
 
 
-def test_the_table_is_the_stores():
+def test_the_table_is_as_the_store_needs_it():
     table = deployment().resources["Records"]
     assert table["PrimaryKey"] == [{"Name": "key", "Type": "STRING"}]
     assert table["MaxVersions"] == 1
@@ -143,7 +145,7 @@ def listed(document):
     return document
 
 
-def test_the_role_is_that_of_the_policies():
+def test_the_role_has_the_policies():
     role = deployment().resources["Role"]
     [given] = role["Policies"]
     # The role is for the records of this instance only; the document is for a role in the console.
@@ -190,7 +192,7 @@ def test_the_function_runs_as_deployed(file):
         assert len(published) >= len(cloud.experiments) > 0
 
 
-def test_the_doctor_finds_it_sound():
+def test_the_doctor_finds_no_problem():
     with described() as (_, environ):
         timeout = str(deployment().function["timeout"])
         done = CliRunner().invoke(app, ["doctor", "--json", "--function-timeout", timeout], env=environ)
@@ -201,7 +203,7 @@ def test_the_doctor_finds_it_sound():
 
 @pytest.mark.parametrize("suffix", ["", "-staging"])
 def test_the_deployers_policy_is_for_these_resources_only(suffix):
-    """With it the queues and the topic of any deployment can be made and removed, and no others."""
+    """The policy allows creating and removing the queues and the topic of any deployment of hpoq, and no others."""
     credentials = Credentials("STS.deployer", "secret", "token")
     with alilocal.LocalCloud(seed=1) as cloud:
         cloud.credentials.register(

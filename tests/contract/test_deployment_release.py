@@ -133,7 +133,7 @@ def test_verify(operator, schema):
     assert "passed" in done.stdout
 
 
-def test_verify_finds_a_mistake(operator, schema):
+def test_verify_finds_a_mistake_in_the_file(operator, schema):
     (operator.folder / "schema.json").write_text(json.dumps(schema))
     operator.change("memorySize: .*", "memorySize: 500")
     done = operator.run("s", "verify")
@@ -152,7 +152,7 @@ def test_verify_finds_a_mistake(operator, schema):
     ],
 )
 def test_schema_finds_mistakes(schema, pattern, text):
-    """Own rules and fc3's agree on what is wrong."""
+    """The test's own rules and fc3's schema find the same mistakes."""
     changed, times = re.subn(pattern, text, rendered((FOLDER / "s.yaml").read_text()))
     assert times
     props = yaml.safe_load(changed)["resources"]["function"]["props"]
@@ -172,7 +172,7 @@ def test_the_tablestore_instance_must_be_named(operator):
 
 
 def test_a_first_deployment(operator):
-    """What the triggers name is there before them."""
+    """The resources that the triggers name are created before the triggers."""
     operator.release("deploy")
     state = operator.state
     assert state["calls"] == [
@@ -234,20 +234,20 @@ def test_rollback_of_a_canary(operator):
 
 @pytest.mark.parametrize("arguments", [["canary", "0.1"], ["promote"], ["rollback"]], ids=" ".join)
 def test_before_a_first_deployment(operator, arguments):
-    """The CLI says of a failed question nothing but its name, and that without an exit status."""
+    """If a query fails, the CLI prints only its name and exits with 0; that counts as a missing resource."""
     assert "s function alias get --alias-name live gave no answer" in operator.release(*arguments, ends=1)
     assert len(operator.state["calls"]) == 1
 
 
-def test_what_is_not_there(operator):
+def test_missing_versions_and_canaries(operator):
     operator.given(1, "1")
     assert "no canary" in operator.release("promote", ends=1)
     assert "no version before 1" in operator.release("rollback", ends=1)
     assert operator.live == ("1", {})
 
 
-def test_a_step_that_fails_is_the_last(operator):
-    """Nothing is called after it, and the alias stays."""
+def test_nothing_runs_after_a_failed_step(operator):
+    """After a failed step nothing else is called, and the alias stays."""
     operator.given(1, "1")
     said = operator.release("canary", "0.1", ends=1, STUB_FAILS="version publish")
     assert "s function version publish" in said

@@ -145,7 +145,7 @@ def test_a_broken_event_is_rejected(outcome):
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
-def test_types_tell_events_apart(outcome):
+def test_types_distinguish_events(outcome):
     """The schema of one type rejects the events of other types and versions."""
     event = event_example(outcome)
     for other in OUTCOMES:

@@ -64,7 +64,7 @@ def mutate(tmp_path):
             [sys.executable, script, "--json", "--project", project],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
         )
         return done.returncode, json.loads(done.stdout), done.stderr
 

@@ -132,7 +132,7 @@ def test_every_command_of_an_operator_is_allowed(folder):
     ],
 )
 def test_without_an_action_its_command_fails(folder, action, command):
-    """The account judges the policy: a command whose action is denied ends with 1."""
+    """A command whose action the policy does not allow ends with 1."""
     denied = policy("operator.json")
     denied["Statement"].append({"Effect": "Deny", "Action": action, "Resource": "*"})
     with alilocal.serve() as server:

@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import click
@@ -68,7 +69,7 @@ CHECKED_ELSEWHERE = {
 
 def format_default(name):
     """Return the default of the setting `name` as the tables show it."""
-    default = Settings.model_fields[name].default
+    default = getattr(Settings(), name)
     if default in (None, ""):
         return ""
     return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
@@ -77,8 +78,9 @@ def format_default(name):
 def settings_table():
     """Return the README's table of settings, as the code has it."""
     lines = ["| variable | default | |", "|---|---|---|"]
-    for name, field in Settings.model_fields.items():
-        lines.append(f"| `{PREFIX}{name.upper()}` | {format_default(name)} | {field.description} |")
+    for setting in fields(Settings):
+        variable, about = PREFIX + setting.name.upper(), setting.metadata["description"]
+        lines.append(f"| `{variable}` | {format_default(setting.name)} | {about} |")
     return "\n".join(lines)
 
 
@@ -392,7 +394,7 @@ def test_consumers_in_every_language(language):
         assert cloud.queues["my-events"].messages == []
 
 
-def test_why_the_python_sdk_must_not_decode():
+def test_the_python_sdk_must_not_decode_base64():
     """With its default encoding the SDK never returns the event; by its length, it raises no error either."""
     events = [json.dumps({"type": "com.hpoq.experiment.created.v1", "id": "x" * size}) for size in range(4)]
     garbage = 0

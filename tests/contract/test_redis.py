@@ -52,7 +52,7 @@ def test_only_published_records_expire(make_store, raw):
     assert raw.pttl(name) == -1
     store.replace(published, ended.version)
     assert raw.execute_command("PTTL", name) > 0
-    store.replace(replace(CLAIM, owner="heir"), published.version)
+    store.replace(replace(CLAIM, owner="successor"), published.version)
     assert raw.pttl(name) == -1
     store.close()
 
@@ -77,13 +77,13 @@ def test_scripts_survive_a_restart(make_store, raw):
     store = make_store()
     store.insert(CLAIM)
     raw.script_flush()
-    assert store.replace(replace(CLAIM, owner="heir"), CLAIM.version)
+    assert store.replace(replace(CLAIM, owner="successor"), CLAIM.version)
     store.close()
 
 
 def test_replicas_that_are_missing(make_store):
     """A write that too few servers have is not done, and may be repeated."""
-    store = make_store(replicas=1, timeout_seconds=0.4)
+    store = make_store(replicas=1, timeout_seconds=4)
     with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
         store.insert(CLAIM)
     store.close()
@@ -94,10 +94,10 @@ def test_replicas_that_are_missing(make_store):
 
 def test_a_swap_that_replicas_are_missing(make_store):
     """A swap that too few servers have is not done either."""
-    plain, store = make_store(), make_store(replicas=1, timeout_seconds=0.4)
+    plain, store = make_store(), make_store(replicas=1, timeout_seconds=4)
     plain.insert(CLAIM)
     with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
-        store.replace(replace(CLAIM, owner="heir"), CLAIM.version)
+        store.replace(replace(CLAIM, owner="successor"), CLAIM.version)
     store.close()
     plain.close()
 
@@ -138,8 +138,8 @@ def has_replica(client):
 
 
 def until(holds):
-    """Wait for `holds`; fails after 10 s."""
-    end = time.monotonic() + 10
+    """Wait for `holds`; fails after a minute."""
+    end = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.005)
@@ -261,18 +261,18 @@ def test_a_claim_survives_a_failover_within_its_insert(failover):
 def test_a_swap_survives_a_failover_within_it(failover):
     """A swap that is confirmed is on the promoted server."""
     store, begin, promoted = failover
-    heir = replace(CLAIM, owner="heir")
+    successor = replace(CLAIM, owner="successor")
     assert insisting(lambda: store.insert(CLAIM)) is None
-    begin(encode(heir))
-    assert insisting(lambda: store.replace(heir, CLAIM.version)) is True
-    assert promoted.get(store._prefix + KEY) == encode(heir)
+    begin(encode(successor))
+    assert insisting(lambda: store.replace(successor, CLAIM.version)) is True
+    assert promoted.get(store._prefix + KEY) == encode(successor)
 
 
 def test_a_repeated_write_is_written_again(make_store, raw):
     """What is already there is written again, since WAIT confirms nothing that its connection did not write."""
     store = make_store()
-    heir = replace(CLAIM, owner="heir")
-    for write in (lambda: store.insert(CLAIM), lambda: store.replace(heir, CLAIM.version)):
+    successor = replace(CLAIM, owner="successor")
+    for write in (lambda: store.insert(CLAIM), lambda: store.replace(successor, CLAIM.version)):
         write()
         changes = raw.info("persistence")["rdb_changes_since_last_save"]
         write()
@@ -294,15 +294,15 @@ def test_wait_goes_over_the_connection_of_its_write(start_redis):
     """Each WAIT follows a script on its own connection, even when many threads share the connections."""
     port = start_redis()
     replicated(start_redis, port)
-    store = RedisStore(f"redis://127.0.0.1:{port}/0", replicas=1, timeout_seconds=10)
+    store = RedisStore(f"redis://127.0.0.1:{port}/0", replicas=1, timeout_seconds=60)
     last, waits, wrong = {}, 0, []
-    with Redis(port=port, decode_responses=True, socket_timeout=10) as client, client.monitor() as monitor:
+    with Redis(port=port, decode_responses=True, socket_timeout=60) as client, client.monitor() as monitor:
 
         def write(number):
             for turn in range(TURNS):
                 record = replace(CLAIM, key=f"{number}-{turn}")
                 assert store.insert(record) is None
-                assert store.replace(replace(record, owner="heir"), record.version)
+                assert store.replace(replace(record, owner="successor"), record.version)
 
         threads = [threading.Thread(target=write, args=(number,)) for number in range(THREADS)]
         for thread in threads:
@@ -324,7 +324,7 @@ def test_wait_goes_over_the_connection_of_its_write(start_redis):
     assert len(last) > 1
 
 
-def test_a_server_that_is_away():
+def test_an_unreachable_server():
     """No server is an error that says nothing of the URL."""
     store = RedisStore("redis://user:canary@127.0.0.1:1/0")
     with pytest.raises(StoreUnavailable) as caught:
@@ -333,7 +333,7 @@ def test_a_server_that_is_away():
     store.close()
 
 
-def test_by_url(redis_server):
+def test_the_options_of_a_url(redis_server):
     """HPOQ_STORE names it, with its settings in the query."""
     store = open_store(f"{redis_server}?prefix=x:&timeout=1.5&replicas=0")
     assert (store._prefix, store._timeout_seconds, store._replicas) == ("x:", 1.5, 0)
@@ -343,8 +343,8 @@ def test_by_url(redis_server):
 @pytest.mark.parametrize(
     "url", ["redis://:canary@h:port/0", "redis://canary@h?replicas=many", "redis://h?timeout=x"]
 )
-def test_urls_that_are_none(url):
-    """A URL that is none is a settings error that quotes nothing of it."""
+def test_invalid_urls_are_refused(url):
+    """An invalid URL is a settings error that quotes nothing of it."""
     with pytest.raises(SettingsError, match="HPOQ_STORE") as caught:
         open_store(url)
     assert "canary" not in str(caught.value)

@@ -55,7 +55,7 @@ class Operator:
         (self.bin / name).chmod(0o755)
 
     def holds(self, waiting, dead, watched=0, **changes):
-        """Let the queues hold so many messages; `changes` are members of the queue of requests."""
+        """Set the number of messages in the queues; `changes` are members of the queue of requests."""
         text = HPOQ.format(
             python=sys.executable, waiting=waiting, dead=dead, watched=watched, changes=repr(changes)
         )
@@ -105,15 +105,15 @@ def operator(tmp_path):
     return Operator(tmp_path)
 
 
-def test_removing_the_function_asks_nothing(operator):
-    """Function and trigger can be deployed again, so they go without a question."""
+def test_removing_the_function_needs_no_confirmation(operator):
+    """Function and triggers can be deployed again, so they are removed without a question."""
     done = operator.release("remove")
     assert done.returncode == 0, done.stderr
     assert operator.removed == ["function"]
 
 
-def test_removing_data_shows_what_goes_and_asks_for_the_name(operator):
-    """Everything that is deleted is listed; anything but the name leaves all of it."""
+def test_removing_data_lists_it_and_asks_for_the_name(operator):
+    """The command lists everything that it deletes, and deletes nothing unless the name is typed."""
     refused = operator.release("remove", "--data", typed="yes\n")
     assert (refused.returncode, operator.removed) == (1, [])
     for shown in (
@@ -130,14 +130,14 @@ def test_removing_data_shows_what_goes_and_asks_for_the_name(operator):
 
 
 @pytest.mark.parametrize("weight", ["x", "1", "0", "nan"])
-def test_a_wrong_weight_is_named(operator, weight):
+def test_an_invalid_weight_is_named(operator, weight):
     """A share that is not a number between 0 and 1 ends the command, which names it and an example."""
     done = operator.release("canary", weight)
     assert done.returncode == 2
     assert f"{weight} is not a number between 0 and 1, such as 0.1" in str(done.stderr)
 
 
-def test_no_answer_removes_nothing(operator):
+def test_nothing_is_removed_without_an_answer(operator):
     """A script without --yes, whose standard input is empty, removes nothing."""
     done = operator.release("remove", "--data")
     assert (done.returncode, operator.removed) == (1, [])
@@ -174,7 +174,7 @@ def not_count_one_queue(operator):
 
 @pytest.mark.parametrize("spoil", [miss_hpoq, fail, deny_one_queue, not_count_one_queue])
 def test_queues_that_cannot_be_counted_are_kept(operator, spoil):
-    """What is not known to be empty counts as full, each queue for itself."""
+    """A queue that cannot be counted is treated as one that holds messages."""
     spoil(operator)
     done = operator.release("remove", "--data", "--yes")
     assert (done.returncode, operator.removed) == (1, [])
@@ -182,8 +182,8 @@ def test_queues_that_cannot_be_counted_are_kept(operator, spoil):
     assert "not known" in done.stderr
 
 
-def test_a_queue_that_does_not_exist_holds_nothing(operator):
-    """What an interrupted removal left can be removed."""
+def test_a_missing_queue_counts_as_empty(operator):
+    """A removal that was interrupted can be repeated, although queues are already missing."""
     operator.holds(0, 0, error="smq GetQueueAttributes: QueueNotExist: The queue does not exist.")
     done = operator.release("remove", "--data", "--yes")
     assert (done.returncode, operator.removed) == (0, ["function", "alarms", "base", "log"])
@@ -193,8 +193,8 @@ def test_a_queue_that_does_not_exist_holds_nothing(operator):
 @pytest.mark.parametrize(
     "words", [["deploy"], ["canary", "0.1"], ["remove"], ["check"], ["promote"]], ids=" ".join
 )
-def test_without_the_cli_it_says_how_to_install_it(operator, words):
-    """The message is the command that README.md gives."""
+def test_a_missing_cli_is_reported_with_its_installation(operator, words):
+    """The message contains the installation command of README.md."""
     (operator.bin / "s").unlink()
     done = operator.release(*words)
     assert done.returncode == 1
@@ -204,7 +204,7 @@ def test_without_the_cli_it_says_how_to_install_it(operator, words):
 
 @pytest.mark.parametrize(("weights", "changes"), [({}, False), ({"3": 0.1}, True)])
 def test_a_failed_pipeline_drops_its_canary_and_nothing_else(operator, weights, changes):
-    """One that failed before it published a canary must not send the calls to the version before the live one."""
+    """A pipeline that failed before it published a canary must not roll back to the version before the live one."""
     operator.splits(weights)
     done = operator.release("rollback", "--canary")
     assert (done.returncode, operator.changed) == (0, changes)
@@ -259,7 +259,7 @@ def test_a_problem_is_found_before_anything_is_created(operator, words, spoil, p
     assert operator.changed
 
 
-def test_a_sound_deployment_passes(operator):
+def test_a_deployment_without_problems_passes(operator):
     """The check alone changes nothing, and the account is compared as far as the CLI shows it."""
     operator.environ["HPOQ_ACCOUNT_ID"] = ACCOUNT
     done = operator.release("check")
@@ -268,7 +268,7 @@ def test_a_sound_deployment_passes(operator):
 
 
 def test_a_custom_runtime_needs_no_bytecode(operator):
-    """A custom runtime may bring any Python, so the check knows no bytecode that it needs."""
+    """A custom runtime may bring any Python, so the check requires no bytecode."""
     lack_bytecode(operator)
     file = operator.folder / "s.yaml"
     file.write_text(re.sub(r"runtime: python\S+", "runtime: custom.debian11", file.read_text()))
@@ -278,7 +278,7 @@ def test_a_custom_runtime_needs_no_bytecode(operator):
 @pytest.mark.parametrize("words", [["check"], ["deploy"]], ids=" ".join)
 @pytest.mark.parametrize("has_cli", [True, False])
 def test_all_problems_are_shown_at_once(operator, words, has_cli):
-    """One run is enough to learn them all, a missing CLI among them; only a deployment has --unchecked."""
+    """One run reports all problems, including a missing CLI; only `deploy` has --unchecked."""
     for spoil in (lack_variable, lack_bytecode, use_another_account):
         spoil(operator)
     if not has_cli:

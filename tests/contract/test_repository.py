@@ -27,7 +27,16 @@ LAYERS = {
     "observability": {"clock", "errors"},
     "cloud": {"clock", "contract", "errors", "observability"},
     "publishers": {"clock", "cloud", "contract", "errors"},
-    "processing": {"clock", "cloud", "contract", "errors", "idempotency", "observability", "publishers"},
+    "processing": {
+        "clock",
+        "cloud",
+        "contract",
+        "errors",
+        "idempotency",
+        "loading",
+        "observability",
+        "publishers",
+    },
     "testing": {"clock", "contract", "errors", "idempotency", "processing"},
 }
 

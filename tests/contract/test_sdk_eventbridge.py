@@ -102,7 +102,7 @@ def test_the_second_generation_and_sts(installs, tmp_path):
         function = cloud.functions.create("seen", handler="seen.handler", code=tmp_path)
         found = answers(python_with(installs, SECOND), "eventbridge_second.py", server)
         events = {event["id"]: event for event in cloud.buses["orders"].events}
-        assert function.drain()
+        assert function.drain(60)
         called = [json.loads(call.event)["id"] for call in function.invocations]
         copies = [json.loads(base64.b64decode(message.body)) for message in cloud.queues["copies"].messages]
     arn = "acs:eventbridge:cn-local:1000000000000001:eventbus/orders"

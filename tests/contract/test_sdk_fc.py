@@ -81,7 +81,14 @@ def client(server):
 
 
 def create(client, name="f", **members):
-    members = {"runtime": "python3.12", "handler": "index.handler", "code": inline(), **members}
+    # The default time-out of 3 s may be too short for a cold start while other tests run.
+    members = {
+        "runtime": "python3.12",
+        "handler": "index.handler",
+        "code": inline(),
+        "timeout": 60,
+        **members,
+    }
     request = m.CreateFunctionRequest(body=m.CreateFunctionInput(function_name=name, **members))
     return client.create_function(request).body
 
@@ -140,7 +147,7 @@ def refused(code, status, act):
 
 def wait_for(cloud, condition):
     """Wait until `condition` holds."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < until
         with cloud.changed:
@@ -149,7 +156,8 @@ def wait_for(cloud, condition):
 
 def test_a_function_is_created_read_changed_and_deleted(client, server):
     """Members come back as they were given, with the service's defaults for the others."""
-    made = create(client, environment_variables={"GREETING": "hello"}, memory_size=256, description="é")
+    environ = {"GREETING": "hello"}
+    made = create(client, environment_variables=environ, memory_size=256, description="é", timeout=None)
     assert made.function_arn == f"acs:fc:cn-local:{server.cloud.account_id}:functions/f"
     assert (made.timeout, made.memory_size, made.cpu, made.state) == (3, 256, 0.35, "Active")
     assert made.code_size == len(zipped())
@@ -224,7 +232,7 @@ def test_an_error_of_the_function_is_status_200_with_its_type(client):
 
 def test_hooks_run_in_an_uploaded_function(client):
     """The initializer of the settings runs before the first call."""
-    hook = m.LifecycleHook(handler="index.initialize", timeout=10)
+    hook = m.LifecycleHook(handler="index.initialize", timeout=60)
     create(client, instance_lifecycle_config=m.InstanceLifecycleConfig(initializer=hook))
     assert result(invoke(client))["initialized"] == "yes"
 
@@ -247,7 +255,7 @@ def test_an_asynchronous_call_is_accepted_and_reports_to_its_destinations(client
     for event, queue in ((b"hello", "good"), (b"raise", "bad")):
         answer = invoke(client, event, x_fc_invocation_type="Async")
         assert answer.status_code == 202
-        assert server.cloud.functions["f"].drain()
+        assert server.cloud.functions["f"].drain(60)
         [message] = server.cloud.queues[queue].receive(1)
         report = json.loads(message.body)
         assert report["requestContext"]["requestId"] == answer.headers["x-fc-request-id"]
@@ -269,8 +277,8 @@ def test_results_go_to_functions_and_event_buses(client, server):
     client.put_async_invoke_config("f", m.PutAsyncInvokeConfigRequest(body=config))
     for event in (b"hello", b"raise"):
         invoke(client, event, x_fc_invocation_type="Async")
-    assert server.cloud.functions["f"].drain()
-    assert server.cloud.functions["other"].drain()
+    assert server.cloud.functions["f"].drain(60)
+    assert server.cloud.functions["other"].drain(60)
     [call] = server.cloud.functions["other"].invocations
     assert json.loads(call.event)["requestPayload"] == "hello"
     [put] = server.cloud.buses[DEFAULT].puts
@@ -278,7 +286,7 @@ def test_results_go_to_functions_and_event_buses(client, server):
 
 
 def test_the_configuration_of_asynchronous_calls(client):
-    """It is kept per qualifier, listed and deleted."""
+    """The configuration of asynchronous calls is kept per qualifier, listed and deleted."""
     create(client)
     put = m.PutAsyncInvokeConfigRequest(body=m.PutAsyncInvokeConfigInput(async_task=True), qualifier="LATEST")
     client.put_async_invoke_config("f", put)
@@ -302,13 +310,13 @@ def test_a_repeated_task_id_is_refused(client, server):
     task = {"x_fc_invocation_type": "Async", "x_fc_async_task_id": "once"}
     assert invoke(client, **task).headers["x-fc-async-task-id"] == "once"
     refused("AsyncTaskAlreadyExists", 409, lambda: invoke(client, **task))
-    assert server.cloud.functions["f"].drain()
+    assert server.cloud.functions["f"].drain(60)
     assert len(server.cloud.functions["f"].invocations) == 1
 
 
 def test_reserved_concurrency_limits_calls_at_the_same_time(client, server, tmp_path):
     """A call beyond the reserved concurrency is refused with status 429."""
-    create(client, environment_variables={"MARK": str(tmp_path / "mark")}, timeout=30)
+    create(client, environment_variables={"MARK": str(tmp_path / "mark")})
     body = m.PutConcurrencyInput(reserved_concurrency=1)
     client.put_concurrency_config("f", m.PutConcurrencyConfigRequest(body=body))
     assert client.get_concurrency_config("f").body.reserved_concurrency == 1
@@ -409,11 +417,11 @@ def test_a_trigger_feeds_the_alias_from_a_queue(client, server):
     assert (made.qualifier, made.target_arn.rpartition("/")[2]) == ("live", "live")
     assert json.loads(made.trigger_config) == stream()
     orders.send("first")
-    assert server.cloud.streams[0].wait_idle(10)
+    assert server.cloud.streams[0].wait_idle(60)
     change = m.UpdateAliasRequest(body=m.UpdateAliasInput(version_id="2"))
     client.update_alias("f", "live", change)
     orders.send("second")
-    assert server.cloud.streams[0].wait_idle(10)
+    assert server.cloud.streams[0].wait_idle(60)
     results = [json.loads(server.cloud.functions[f"f:{one}"].invocations[0].result.body) for one in "12"]
     assert [one["release"] for one in results] == ["1", "2"]
     bodies = [json.loads(one["event"])[0]["data"]["messageBody"] for one in results]
@@ -427,7 +435,7 @@ def test_the_mode_of_a_trigger_that_names_none(client, server, mode, kind):
     server.cloud.behaviour.default_run_mode = mode
     server.cloud.queues.create("orders").send("hello")
     create_trigger(client, stream(mode=None))
-    assert server.cloud.streams[0].wait_idle(10)
+    assert server.cloud.streams[0].wait_idle(60)
     [call] = server.cloud.functions["f"].invocations
     assert isinstance(json.loads(call.event), kind)
 
@@ -441,7 +449,8 @@ def test_the_retries_of_a_trigger_that_names_none(client, server, retry, is_soon
     create_trigger(client, stream())
     wait_for(server.cloud, lambda: server.cloud.streams[0].deliveries)
     first = server.cloud.streams[0].deliveries[0]
-    assert (first.retry_at - first.time < 9) == is_soon
+    delay = first.retry_at - first.time - first.duration_ms / 1000
+    assert (delay < 9) == is_soon
 
 
 def test_a_trigger_can_be_changed_and_deleted(client, server):
@@ -455,7 +464,7 @@ def test_a_trigger_can_be_changed_and_deleted(client, server):
     orders.send("waits")
     on = m.UpdateTriggerInput(trigger_config=json.dumps(stream()))
     client.update_trigger("f", "t", m.UpdateTriggerRequest(body=on))
-    assert server.cloud.streams[0].wait_idle(10)
+    assert server.cloud.streams[0].wait_idle(60)
     assert [one.trigger_id for one in client.list_triggers("f", m.ListTriggersRequest()).body.triggers] == [
         made.trigger_id
     ]
@@ -564,8 +573,8 @@ def test_code_can_be_downloaded_as_it_was_uploaded(client):
     made = create(client)
     code = client.get_function_code("f", m.GetFunctionCodeRequest()).body
     assert code.checksum == made.code_checksum
-    assert requests.get(code.url, timeout=10).content == zipped()
-    assert requests.get(code.url[:-4], timeout=10).status_code == 403
+    assert requests.get(code.url, timeout=60).content == zipped()
+    assert requests.get(code.url[:-4], timeout=60).status_code == 403
 
 
 def test_tags_of_a_function(client):
@@ -636,7 +645,7 @@ def test_functions_and_triggers_are_in_a_snapshot(client, server):
         other.cloud.load(document)
         assert "f" in other.cloud.functions
         other.cloud.queues["orders"].send("hello")
-        assert other.cloud.streams[0].wait_idle(10)
+        assert other.cloud.streams[0].wait_idle(60)
         [call] = other.cloud.functions["f:1"].invocations
         assert json.loads(call.result.body)["release"] == "2"
         other.cloud.reset()
@@ -667,7 +676,7 @@ import json, urllib.request
 def handler(event, context):
     answers = []
     for url in json.loads(event):
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=30) as answer:
             answers.append(answer.status)
     return answers
 """
@@ -714,7 +723,7 @@ def upload(server, token, body, secret=None):
         "x-oss-security-token": security,
         "Authorization": f"OSS {credentials['AccessKeyId']}:{digest}",
     }
-    return requests.put(server.url + path, data=body, headers=headers, timeout=10)
+    return requests.put(server.url + path, data=body, headers=headers, timeout=60)
 
 
 def test_code_is_uploaded_with_a_temporary_key(server, client):
@@ -781,22 +790,22 @@ def web_function(client, **config):
 def test_an_http_trigger_passes_requests_on(client):
     """A request is the event, and the result decides status, headers and body."""
     url = web_function(client)
-    answer = requests.post(f"{url}some/path?a=1", data="body", timeout=10)
+    answer = requests.post(f"{url}some/path?a=1", data="body", timeout=60)
     assert (answer.status_code, answer.text) == (201, "POST /some/path {'a': '1'} body")
     assert answer.headers["X-Own"] == "yes"
-    assert requests.get(f"{url}plain", timeout=10).text == "plain text"
-    failed = requests.get(f"{url}error", timeout=10)
+    assert requests.get(f"{url}plain", timeout=60).text == "plain text"
+    failed = requests.get(f"{url}error", timeout=60)
     assert (failed.status_code, failed.headers["X-Fc-Error-Type"]) == (502, "UnhandledInvocationError")
-    assert requests.delete(url, timeout=10).status_code == 405
-    assert requests.get(f"{url[:-3]}/", timeout=10).status_code == 404
+    assert requests.delete(url, timeout=60).status_code == 405
+    assert requests.get(f"{url[:-3]}/", timeout=60).status_code == 404
 
 
 def test_an_http_trigger_can_need_a_signature(client, server):
     """Without authType anonymous, a request must be signed like a call of the service."""
     url = web_function(client, authType="function")
-    assert requests.get(url, timeout=10).status_code == 400
+    assert requests.get(url, timeout=60).status_code == 400
     old, path = fc2_client(server), url.removeprefix(server.url)
     headers = old._build_common_headers("GET", path, unescaped_queries={"a": "1"})
-    assert requests.get(url, headers=headers, params={"a": "1"}, timeout=10).status_code == 201
+    assert requests.get(url, headers=headers, params={"a": "1"}, timeout=60).status_code == 201
     wrong = {**headers, "authorization": "FC x:y"}
-    assert requests.get(url, headers=wrong, params={"a": "1"}, timeout=10).status_code == 403
+    assert requests.get(url, headers=wrong, params={"a": "1"}, timeout=60).status_code == 403

@@ -71,6 +71,7 @@ def create(client, **members):
         runtime="python3.10",
         handler="index.handler",
         code=m.Code(zip_file=zipped()),
+        timeout=60,
         **members,
     )
     return client.create_function("s", request).body
@@ -111,7 +112,7 @@ def test_services_and_functions_of_2021(client, server):
 
 def test_calls_of_2021(client):
     """The result, the error of the function and the log tail come as with 3.0."""
-    create(client, initializer="index.initialize")
+    create(client, initializer="index.initialize", initialization_timeout=60)
     answer = invoke(client, x_fc_log_type="Tail")
     assert answer.body == b"1 hello yes"
     assert "FC Invoke End" in base64.b64decode(answer.headers["x-fc-log-result"]).decode()
@@ -155,7 +156,7 @@ def test_a_trigger_of_2021_feeds_the_function(client, server):
     )
     assert json.loads(client.create_trigger("s", "f", request).body.trigger_config) == TRIGGER
     server.cloud.queues["orders"].send("hello")
-    assert server.cloud.streams[0].wait_idle(10)
+    assert server.cloud.streams[0].wait_idle(60)
     assert b"hello" in server.cloud.functions["s$f"].invocations[0].result.body
     assert client.get_trigger("s", "f", "t").body.trigger_name == "t"
     off = m.UpdateTriggerRequest(trigger_config=json.dumps({**TRIGGER, "triggerEnable": False}))

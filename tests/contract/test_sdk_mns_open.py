@@ -114,7 +114,7 @@ def test_a_topic_and_its_subscriptions(client, server):
         ({}, "InvalidParameter", 400),
     ],
 )
-def test_a_queue_that_cannot_be_is_refused(client, server, members, code, status):
+def test_an_invalid_queue_is_refused(client, server, members, code, status):
     """The error names the parameter, and no queue is left."""
     refused(code, status, lambda: client.create_queue(m.CreateQueueRequest(**members)))
     assert len(server.cloud.queues) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,15 @@ from alibabacloud_paiautoml20220828.client import Client
 from alibabacloud_tea_openapi.models import Config
 
 import alilocal
+from hpoq.testing import FakeClock
 
 AUTOFE = {"create_autofe_experiment", "get_autofe_experiment"}
 
 
 @pytest.fixture
 def cloud():
-    with alilocal.LocalCloud(seed=3) as made:
+    """A local cloud whose clock stands still, so that trials change only when a test advances it."""
+    with alilocal.LocalCloud(seed=3, clock=FakeClock(time.time())) as made:
         yield made
 
 

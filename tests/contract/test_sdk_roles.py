@@ -102,7 +102,7 @@ def test_node_programs_are_redirected(server, tmp_path):
             "OTHER": f"{other.url}/_nobody",
         }
         done = subprocess.run(
-            [node, tmp_path / "program.cjs"], env=environ, capture_output=True, text=True, timeout=30
+            [node, tmp_path / "program.cjs"], env=environ, capture_output=True, text=True, timeout=120
         )
     assert done.stderr == ""
     assert [line[:1] for line in done.stdout.splitlines() if line[:3].isdigit()] == ["4"] * 4
@@ -113,5 +113,5 @@ def test_node_programs_are_redirected(server, tmp_path):
 def test_env_sets_the_redirection(server):
     """`alilocal env --node` names the file that redirects."""
     command = [sys.executable, "-m", "alilocal", "env", "--node", "--port", str(server.port)]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
     assert f"export NODE_OPTIONS='--require {REDIRECT}'\n" in shown

@@ -387,7 +387,7 @@ def test_time_to_live(server, client):
     assert table.rows == {}
 
 
-def test_what_the_vendor_finds_of_the_service(client):
+def test_errors_that_the_sdks_own_tests_demand(client):
     """Answers that the SDK's own tests demand of the live service."""
 
     def error_of(call, *args, **options):
@@ -418,7 +418,7 @@ def test_what_the_vendor_finds_of_the_service(client):
 
 
 def test_deletions_make_no_row(client):
-    """Of a row that was there they leave the key."""
+    """Deleting all cells of an existing row leaves its key; deleting from a missing row creates none."""
     nothing = {"DELETE_ALL": ["v"]}
     put(client, "there", v=1)
     for key, left in (("absent", None), ("there", {})):
@@ -477,7 +477,7 @@ def test_a_client_whose_clock_is_late(server_ahead):
 
 @pytest.mark.parametrize("status", [503, 409])
 def test_faults(server, client, status):
-    """Faults strike Tablestore as any service."""
+    """Faults apply to Tablestore as to any other service."""
     server.cloud.faults.add(
         "status", service="tablestore", operation="PutRow", status=status, code="OTSServerBusy"
     )

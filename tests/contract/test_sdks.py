@@ -1,4 +1,4 @@
-"""Clients that nobody here wrote, unmodified, with the calls of an application: the table of alilocal's README.
+"""Clients of others, unmodified, with the calls of an application: the table of alilocal's README.
 
 Those for Python run in the tests' own environment or in a venv beside it, those for Node.js once
 `npm install --prefix tests/contract/sdks` has installed them; TEST_NODE_MODULES names another folder. For Go and PHP,
@@ -91,7 +91,7 @@ def check(language, reports):
             assert version == report["version"]
 
 
-def test_the_environments_own_clients(server):
+def test_clients_of_the_test_environment(server):
     """The SDKs for SMQ, Tablestore and PAI AutoML, and the chain of credentials."""
     check("Python", run(server, sys.executable, "-W", "ignore", HERE / "python_clients.py"))
 

@@ -154,7 +154,7 @@ def test_processes_race(store_urls, kind):
     racers = [context.Process(target=race, args=(url, f"racer-{n}", start, answers)) for n in range(4)]
     for racer in racers:
         racer.start()
-    won = [answers.get(timeout=60) for _ in racers]
+    won = [answers.get(timeout=300) for _ in racers]
     for racer in racers:
         racer.join()
     assert sum(inserted for inserted, _ in won) == 50

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from deploymentfiles import ACCOUNT, FOLDER, INSTANCE, REGION, deployment, lay_out, policy, template
 from installing import packages_in
-from test_deployment_judges import PULUMI, TERRAFORM, parameters, pulumi  # noqa: F401 - a fixture
+from test_deployment_vendor_schemas import PULUMI, TERRAFORM, parameters, pulumi  # noqa: F401 - a fixture
 
 PROVIDER = Path(__file__).with_name("terraformprovider.py")
 SUFFIX = "-staging"

@@ -91,8 +91,8 @@ def world():
         made.session.close()
 
 
-def test_an_account_that_agrees_has_no_finding(world):
-    """Every key has its one experiment, and every experiment its record; others' experiments are only counted."""
+def test_a_consistent_account_has_no_findings(world):
+    """Nothing is found if every key has one experiment and every experiment a record; others are only counted."""
     body = json.loads(REQUEST)["experiment"]
     world.client.create_hpo_experiment(body, nonce=uuid.uuid4().hex)
     document = world.audit()
@@ -118,7 +118,8 @@ def test_a_key_with_two_experiments_is_found(world):
 def test_a_record_without_an_experiment_is_found(world):
     """An experiment that was deleted behind the record is a finding."""
     gone = world.store.get(KEYS[2]).experiment_id
-    world.client.delete_hpo_experiment(gone)
+    with world.cloud.changed:
+        next(one for one in world.cloud.experiments if one.experiment_id == gone).deleted = True
     (finding,) = world.audit()["findings"]
     assert (finding["finding"], finding["key"], finding["recordedExperimentId"]) == (
         "no-experiment",
@@ -136,7 +137,7 @@ def test_a_record_of_another_experiment_is_found(world):
 
 
 def test_an_experiment_without_a_record_is_found_once_it_is_old_enough(world, monkeypatch):
-    """A create that is under way has no finished record yet, so a new experiment is not judged."""
+    """A create in progress has no finished record yet, so a new experiment is not reported."""
     world.create(KEYS[3])
     assert world.audit()["findings"] == []
     monkeypatch.setattr("hpoqctl.audit._MARGIN_SECONDS", -5)
@@ -154,15 +155,24 @@ def test_a_damaged_record_is_found(world):
     assert "unreadable-record" in document.output
 
 
-def test_since_leaves_out_what_is_older(world):
+def test_since_excludes_older_experiments(world):
     """A number of days or a date bounds the audit; anything else is wrong usage."""
     world.create(KEYS[1])
     assert len(world.audit("--since", "2")["findings"]) == 1
     assert world.audit("--since", "2020-01-01")["since"] == 1577836800
-    assert world.run("audit", "--since", "yesterday").exit_code == 2
+    for long_ago in ("99999999", "0001-01-01"):
+        assert world.audit("--since", long_ago)["since"] == 0
 
 
-def test_it_reads_and_writes_nothing(world):
+@pytest.mark.parametrize("since", ["yesterday", "-1", "99999999999"])
+def test_an_invalid_since_is_reported_first(hpoq, since):
+    """An invalid --since is reported before a missing store or endpoint."""
+    done = hpoq("audit", "--since", since)
+    assert done.returncode == 2
+    assert f"{since!r} is neither a number of days nor a date" in done.stderr.decode()
+
+
+def test_an_audit_changes_nothing(world):
     """The audit makes no call that changes anything."""
     before = len(world.cloud.requests)
     world.audit()
@@ -170,15 +180,15 @@ def test_it_reads_and_writes_nothing(world):
     assert operations <= {"ListHpoExperiments", "GetHpoExperiment", "GetRange", "BatchGetRow"}
 
 
-def test_a_listing_that_is_not_complete_ends_the_audit(world):
-    """Nothing is compared with a part of the experiments; the message says what to do."""
+def test_an_incomplete_listing_ends_the_audit(world):
+    """A partial listing is not compared with the records; the message says what to do."""
     world.cloud.behaviour.listing_total_offset = 1
     done = world.run("audit", "--rate", "1000")
     assert done.exit_code == 1
     assert "Run the command again, with a higher --rate." in done.output
 
 
-def test_the_rate_is_bounded():
+def test_the_rate_of_calls_is_limited():
     """Between two calls there is a pause."""
     clock = FakeClock()
     with alilocal.LocalCloud(seed=1, clock=clock) as cloud:
@@ -196,7 +206,7 @@ def test_the_rate_is_bounded():
 
 
 @pytest.mark.parametrize("store", ["sqlite", "redis"])
-def test_records_of_other_stores_are_read_too(store, tmp_path, request):
+def test_records_of_every_store_are_read(store, tmp_path, request):
     """SQLite and Redis can list their records, so an audit covers them."""
     url = f"sqlite:///{tmp_path}/records.sqlite3"
     if store == "redis":
@@ -223,7 +233,7 @@ def test_status_without_a_message_shows_the_queues(world):
     assert "hpoq dead list" in shown
 
 
-def test_a_queue_that_is_missing_is_part_of_the_overview(world):
+def test_the_overview_reports_a_missing_queue(world):
     """The other queues are shown, and the exit code is 1."""
     world.cloud.queues.delete(DEAD_LETTER_QUEUE)
     done = world.run("status", "--json")
@@ -285,7 +295,7 @@ class Log:
 
 
 def test_the_overview_has_the_outcomes_of_the_last_hour(world):
-    """They come from the function's log, by a signed query over one hour."""
+    """The overview reads the outcomes from the function's log, with a signed query over one hour."""
     row = {"created": "12", "duplicate": "0", "rejected": "3", "retry": "null", "failed": "1"}
     with Log(200, json.dumps([row]).encode()) as log:
         done = world.run("status", "--json", "--log", log.url, **world.keys)
@@ -319,8 +329,8 @@ def test_a_call_to_the_log_is_signed_as_the_vendors_sdk_signs_it():
         (200, b"<html>", "unreadable answer"),
     ],
 )
-def test_a_log_that_cannot_be_read_hides_no_queue(world, status, body, shown):
-    """The overview is complete but for the log, and says why."""
+def test_an_unreadable_log_does_not_hide_the_queues(world, status, body, shown):
+    """Without the log the overview still shows every queue, and says why the log is missing."""
     with Log(status, body) as log:
         done = world.run("status", "--log", log.url, **world.keys)
     assert done.exit_code == 0
@@ -328,7 +338,7 @@ def test_a_log_that_cannot_be_read_hides_no_queue(world, status, body, shown):
     assert f"the log was not read (sls GetLogs: {shown}" in done.output.replace("UnknownEnd: ", "")
 
 
-def test_an_audit_reads_the_clock_of_the_local_cloud(world):
+def test_an_audit_uses_the_clock_of_the_local_cloud(world):
     """An experiment without a record is a finding in a local cloud whose clock was advanced."""
     world.cloud.clock.advance(500_000)
     other = world.create(KEYS[5])
@@ -339,7 +349,7 @@ def test_an_audit_reads_the_clock_of_the_local_cloud(world):
     assert finding["key"] == KEYS[5]
 
 
-def test_records_about_following_are_counted_apart(world):
+def test_records_of_watch_and_stop_messages_are_counted_separately(world):
     """The records that follow and stop an experiment do not look like those of requests without one."""
     function = make_function(world.cloud, world.store, HPOQ_WATCH_QUEUE=WATCH_QUEUE)
     named = json.dumps({**json.loads(REQUEST), "idempotencyKey": "tune-1"}).encode()

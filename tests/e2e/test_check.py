@@ -195,7 +195,7 @@ def test_samples_show_no_credential(hpoq, tmp_path):
         assert "canary" not in shown
 
 
-def test_forms_exclude_each_other(hpoq, tmp_path):
+def test_github_and_json_exclude_each_other(hpoq, tmp_path):
     """Two machine forms at once are wrong usage."""
     assert hpoq("check", ROOT / "events" / "requests", "--json", "--github").returncode == 2
 

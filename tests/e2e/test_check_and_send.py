@@ -44,7 +44,7 @@ def test_samples_are_repeatable(hpoq_json):
     assert all(draw["parameters"] and draw["commands"] for draw in one)
 
 
-def test_check_for_people(hpoq):
+def test_the_readable_output_of_check(hpoq):
     """Each violation is on a line with its pointer and rule."""
     done = hpoq("check", "events/requests/invalid")
     assert done.returncode == 1

@@ -15,6 +15,7 @@ import alilocal
 from hpoq.testing import smq_event
 from hpoqctl.cloud import TOPIC, environment, lay_out
 from support.deployment import tablestore_url
+from support.ports import reserve_port
 from support.request import REQUEST
 
 ROOT = Path(__file__).parents[2]
@@ -32,11 +33,6 @@ COMMAND = [
 ]
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return found.getsockname()[1]
-
-
 def wait_for(port, process):
     while True:
         assert process.poll() is None
@@ -49,10 +45,9 @@ def wait_for(port, process):
 @pytest.fixture
 def deployed():
     """The cloud, and the URL and process of the function."""
-    with alilocal.serve() as server:
+    with alilocal.serve() as server, reserve_port() as port:
         lay_out(server.cloud)
         store = tablestore_url(server)
-        port = free_port()
         environ = {
             **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
             **environment(server.cloud, server.url, store),
@@ -68,17 +63,17 @@ def deployed():
 def test_a_message_becomes_one_experiment(deployed):
     cloud, url, process = deployed
     headers = {"x-fc-request-id": "1-a", "x-fc-function-timeout": "60", "x-fc-function-name": "hpoq"}
-    assert requests.post(f"{url}/initialize", headers=headers, timeout=30).headers["x-fc-status"] == "200"
+    assert requests.post(f"{url}/initialize", headers=headers, timeout=120).headers["x-fc-status"] == "200"
     for expected in ("created", "duplicate"):
-        answer = requests.post(f"{url}/invoke", smq_event("M1", REQUEST), headers=headers, timeout=30)
+        answer = requests.post(f"{url}/invoke", smq_event("M1", REQUEST), headers=headers, timeout=120)
         assert answer.headers["x-fc-status"] == "200"
         assert [row["outcome"] for row in answer.json()["messages"]] == [expected]
     assert len(cloud.experiments) == 1
     (event,) = cloud.topics[TOPIC].published
     assert json.loads(event.body)["data"]["messageId"] == "M1"
-    assert requests.get(f"{url}/pre-stop", headers=headers, timeout=30).headers["x-fc-status"] == "200"
+    assert requests.get(f"{url}/pre-stop", headers=headers, timeout=120).headers["x-fc-status"] == "200"
     process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
+    assert process.wait(120) == 0
     assert "FC Invoke Start RequestId: 1-a" in process.stdout.read()
 
 
@@ -86,7 +81,7 @@ def test_a_message_to_be_retried_fails_the_call(deployed):
     """A custom runtime that only returned 500 would lose it."""
     cloud, url, _ = deployed
     cloud.faults.add("status", service="paiautoml", status=403, code="Forbidden.RAM", times=None)
-    answer = requests.post(f"{url}/invoke", smq_event("M1", REQUEST), timeout=60)
+    answer = requests.post(f"{url}/invoke", smq_event("M1", REQUEST), timeout=120)
     assert (answer.status_code, answer.headers["x-fc-status"]) == (404, "404")
     assert answer.json()["errorType"] == "EventFailed"
 
@@ -94,7 +89,7 @@ def test_a_message_to_be_retried_fails_the_call(deployed):
 def test_a_request_of_an_http_trigger_becomes_one_experiment(deployed):
     cloud, url, _ = deployed
     headers = {"x-fc-request-id": "1-b", "x-fc-control-path": "/http-invoke"}
-    answer = requests.post(f"{url}/experiments", REQUEST, headers=headers, timeout=30)
+    answer = requests.post(f"{url}/experiments", REQUEST, headers=headers, timeout=120)
     assert (answer.status_code, answer.headers["x-fc-status"]) == (200, "200")
     assert [(row["messageId"], row["outcome"]) for row in answer.json()["messages"]] == [("1-b", "created")]
     assert len(cloud.experiments) == 1

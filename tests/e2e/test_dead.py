@@ -1,4 +1,4 @@
-"""`hpoq dead`: what is in the dead-letter queue is seen, kept, moved or dropped, and nothing is lost on the way."""
+"""`hpoq dead` lists, shows, moves and drops dead letters, and loses none of them."""
 
 import base64
 import json
@@ -20,7 +20,7 @@ UNKNOWN = json.dumps(json.loads(REQUEST) | {"AccessKeySecret": SECRET})
 
 
 class Operator:
-    """An operator's shell beside a local cloud whose dead-letter queue holds M1, M2 and a body without a key."""
+    """An operator's shell and a local cloud whose dead-letter queue holds M1, M2 and a body without a key."""
 
     def __init__(self, server, folder):
         self.server, self.folder = server, folder
@@ -51,7 +51,7 @@ def operator(tmp_path, monkeypatch):
         yield Operator(server, tmp_path)
 
 
-def test_a_producers_own_key_finds_its_dead_letter(operator):
+def test_a_dead_letter_is_found_by_its_idempotency_key(operator):
     """The key that the producer wrote is enough, also in an invalid request; a pattern without a match is named."""
     for number, body in ((7, json.loads(REQUEST)), (8, {"experiment": {}})):
         keyed = json.dumps(body | {"idempotencyKey": f"order-{number}"})
@@ -86,23 +86,23 @@ def test_list_can_be_filtered_and_limited(operator):
 @pytest.mark.parametrize(
     "first", [["dead", "list"], ["dead", "show", "M*"], ["dead", "redrive", "--dry-run"]], ids=" ".join
 )
-def test_looking_hides_nothing_from_the_next_call(operator, first):
-    """What was looked at can be moved at once."""
+def test_a_listed_dead_letter_can_be_moved_at_once(operator, first):
+    """A dead letter that was listed is visible again, so that the next command can move it."""
     operator.json(*first, ends=int("redrive" in first))
     moved = operator.json("dead", "redrive", "--match", "M*")
     assert ({row["messageId"] for row in moved["moved"]}, moved["invisible"]) == ({"M1", "M2"}, 0)
     assert len(operator.sent) == 2
 
 
-def test_dead_letters_that_another_receiver_holds_are_not_passed_over_in_silence(operator):
-    """A run that could not see everything says so and exits with 1."""
+def test_dead_letters_that_another_receiver_holds_are_reported(operator):
+    """If another receiver holds dead letters, the command says how many and exits with 1."""
     operator.dead.receive(3)
     assert operator.json("dead", "redrive", ends=1)["invisible"] == 3
     assert "invisible: 3" in operator.run("dead", "list", ends=1)
 
 
 def test_show_prints_the_content_without_secrets(operator):
-    """The request can be read, also of one that cannot be moved; a credential in it cannot."""
+    """The request is shown, even of a dead letter that cannot be moved; credentials in it are masked."""
     (row,) = operator.json("dead", "show", operator.unknown)["deadLetters"]
     assert json.loads(REQUEST)["experiment"]["Name"] in row["body"]
     assert SECRET not in operator.run("dead", "show", operator.unknown)
@@ -117,8 +117,8 @@ def test_redrive_is_the_same_command_under_both_names(operator):
     assert [row["messageId"] for row in operator.json("dead", "redrive", "--match", "M2")["moved"]] == ["M2"]
 
 
-def test_a_dead_letter_without_a_key_is_sent_as_new_only_on_demand(operator):
-    """Its body becomes a new message, without an envelope, so that it gets the key of that message."""
+def test_a_dead_letter_without_a_key_is_sent_as_new_only_with_as_new(operator):
+    """With --as-new, the body becomes a new message without an envelope, whose id decides the key."""
     assert "--as-new needs --match" in operator.run("dead", "redrive", "--as-new", ends=2)
     operator.json("dead", "redrive", "--match", operator.unknown, ends=1)
     assert operator.sent == []
@@ -136,7 +136,7 @@ def test_as_new_keeps_the_keys_that_are_known(operator):
     assert UNKNOWN.encode() in operator.sent
 
 
-def test_drop_writes_the_content_to_a_file_of_the_owner_first(operator):
+def test_drop_first_writes_the_content_to_a_private_file(operator):
     """What is deleted can be restored from the file, which nobody else can read."""
     report = operator.json("dead", "drop", "--match", operator.unknown)
     (file,) = operator.folder.iterdir()
@@ -148,7 +148,7 @@ def test_drop_writes_the_content_to_a_file_of_the_owner_first(operator):
     assert len(operator.dead.messages) == 2
 
 
-def test_what_cannot_be_deleted_is_in_the_file_and_in_the_queue(operator):
+def test_a_failed_deletion_leaves_the_dead_letter_in_file_and_queue(operator):
     """The file is written before the deletion, so no failure between the two loses a message."""
     operator.server.cloud.faults.add(
         service="smq", operation="DeleteMessage", kind="refuse", when="before", times=None
@@ -159,13 +159,13 @@ def test_what_cannot_be_deleted_is_in_the_file_and_in_the_queue(operator):
     assert len(operator.dead.messages) == 3
 
 
-def test_a_file_that_cannot_be_written_drops_nothing(operator):
+def test_nothing_is_dropped_if_the_file_cannot_be_written(operator):
     """Without a place for the content nothing is deleted."""
     assert "No such file" in operator.run("dead", "drop", "--all", "--to", "missing/kept.jsonl", ends=1)
     assert len(operator.dead.messages) == 3
 
 
-def test_drop_needs_a_choice(operator):
+def test_drop_needs_match_or_all(operator):
     """Without a choice nothing is dropped; a dry run writes no file."""
     operator.run("dead", "drop", ends=2)
     operator.run("dead", "drop", "--all", "--match", "M1", ends=2)

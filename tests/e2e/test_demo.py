@@ -36,7 +36,7 @@ def test_the_demo_proves_its_claims(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_demo_for_people(tmp_path):
+def test_the_readable_output_of_the_demo(tmp_path):
     """A person sees messages and faults as they happen, a row per key, and one sentence at the end."""
     done = run(tmp_path, "--seed", "3")
     *shown, end, following = done.stdout.decode().splitlines()
@@ -47,7 +47,7 @@ def test_the_demo_for_people(tmp_path):
     assert following.startswith("Next: ")
 
 
-def test_real_trials_are_left_out_where_they_cannot_run(monkeypatch):
+def test_real_trials_are_skipped_if_they_cannot_run(monkeypatch):
     """Without the engine for trials, or its extra, the demo has no searches and does not fail."""
     monkeypatch.setattr(demotrials, "is_available", lambda: False)
     assert demotrials.run_trials(None) == []

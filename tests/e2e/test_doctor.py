@@ -1,7 +1,6 @@
 """`hpoq doctor` finds what is wrong, says exactly how to fix it, and changes nothing."""
 
 import json
-import socket
 
 import pytest
 from click.testing import CliRunner
@@ -18,6 +17,7 @@ from hpoqctl.doctor.storechecks import (
     parse_description,
 )
 from support.deployment import WATCH_QUEUE, function_environment, tablestore_url
+from support.ports import reserve_port
 
 CANARY = "canary-of-a-secret"
 
@@ -40,7 +40,7 @@ def run(variables, *arguments):
     return done.exit_code, {one["check"]: one for one in json.loads(done.output)["findings"]}
 
 
-def test_a_sound_environment_has_no_problem(server):
+def test_a_healthy_environment_has_no_problems(server):
     before = len(server.cloud.requests)
     code, found = run(environ(server), "--function-timeout", "240")
     assert code == 0
@@ -54,15 +54,16 @@ def test_a_sound_environment_has_no_problem(server):
     assert server.cloud.tables.get("hpoq").rows == {}
 
 
-def test_for_people_and_by_endpoint(server):
+def test_the_readable_output_with_an_endpoint(server):
     done = CliRunner().invoke(app, ["doctor", "--endpoint", server.url])
     assert done.exit_code == 0
     assert "ok      write records: table hpoq" in done.output
 
 
+@pytest.fixture
 def closed_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    with reserve_port() as port:
+        yield port
 
 
 def no_queue(server):
@@ -179,7 +180,7 @@ LIMITED = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "limited", "ALIBABA_CLOUD_ACCESS_KEY_S
         ),
     ],
 )
-def test_a_fault_is_found_with_its_fix(server, breaks, changes, check, verdict, fix):
+def test_a_fault_is_reported_with_its_fix(server, breaks, changes, check, verdict, fix):
     if breaks is not None:
         breaks(server)
     code, found = run(environ(server, **changes), "--function-timeout", "240")
@@ -192,14 +193,14 @@ def test_a_fault_is_found_with_its_fix(server, breaks, changes, check, verdict, 
     ("seconds", "verdict", "fix"),
     [("20", "problem", "at least 31 s"), ("60", "warning", "HPOQ_LEASE_SECONDS")],
 )
-def test_a_function_that_is_too_short_is_found(server, seconds, verdict, fix):
+def test_a_function_timeout_that_is_too_short_is_reported(server, seconds, verdict, fix):
     _, found = run(environ(server), "--function-timeout", seconds)
     assert found["function time-out"]["verdict"] == verdict
     assert fix in found["function time-out"]["mend"]
 
 
-def test_a_service_that_is_not_reached_is_found(server):
-    nowhere = f"http://127.0.0.1:{closed_port()}"
+def test_an_unreachable_service_is_reported(server, closed_port):
+    nowhere = f"http://127.0.0.1:{closed_port}"
     code, found = run(environ(server, HPOQ_PAIAUTOML_ENDPOINT=nowhere))
     assert code == 1
     assert found["reach paiautoml"]["verdict"] == "problem"
@@ -208,7 +209,7 @@ def test_a_service_that_is_not_reached_is_found(server):
     assert found["reach smq"]["verdict"] == "ok"
 
 
-def test_a_gateway_that_refuses_used_nonces_is_sound(server):
+def test_a_gateway_that_refuses_used_nonces_is_no_problem(server):
     """Two requests that only read, signed with one nonce, show that a copy of a create would be refused."""
     before = len(server.cloud.requests)
     _, found = run(environ(server))
@@ -217,8 +218,8 @@ def test_a_gateway_that_refuses_used_nonces_is_sound(server):
     assert "CreateHpoExperiment" not in asked
 
 
-def test_a_gateway_that_takes_used_nonces_is_found(server, monkeypatch):
-    """Without the gateway's memory the warning says which protection is missing."""
+def test_a_gateway_that_accepts_used_nonces_is_reported(server, monkeypatch):
+    """If the gateway accepts a used nonce, the finding says which protection is missing."""
     monkeypatch.setattr(Nonces, "use", lambda *_: None)
     code, found = run(environ(server))
     assert code == 0
@@ -227,8 +228,8 @@ def test_a_gateway_that_takes_used_nonces_is_found(server, monkeypatch):
 
 
 @pytest.mark.parametrize(("seconds", "seen"), [(600, "behind"), (-600, "ahead")])
-def test_the_clocks_error_is_reported(server, seconds, seen):
-    """How far the clock is off, and which way, is said."""
+def test_a_clock_that_is_off_is_reported(server, seconds, seen):
+    """The finding says how far this machine's clock is ahead or behind."""
     clock = server.cloud.clock
     clock.sent_at = lambda asked_at=None: clock.now() + seconds
     _, found = run(environ(server))
@@ -237,13 +238,13 @@ def test_the_clocks_error_is_reported(server, seconds, seen):
         assert seen in found[f"clock against {service}"]["seen"]
 
 
-def test_redis_that_may_forget_is_found(server, redis_server):
+def test_a_redis_that_may_lose_records_is_reported(server, redis_server, closed_port):
     code, found = run(environ(server, HPOQ_STORE=redis_server))
     assert code == 1
     assert found["read records"]["verdict"] == "ok"
     assert found["redis persistence"]["verdict"] == "problem"
     assert "set appendfsync to always" in found["redis persistence"]["mend"]
-    _, found = run(environ(server, HPOQ_STORE=f"redis://:{CANARY}@127.0.0.1:{closed_port()}/0"))
+    _, found = run(environ(server, HPOQ_STORE=f"redis://:{CANARY}@127.0.0.1:{closed_port}/0"))
     assert found["read records"]["verdict"] == "problem"
     assert CANARY not in json.dumps(found)
 
@@ -260,8 +261,8 @@ def test_no_secret_is_shown(server):
         assert CANARY not in done.output
 
 
-def test_a_description_is_read_as_the_sdk_reads_it():
-    """Against the official SDK's own messages."""
+def test_a_table_description_is_read_as_the_sdk_writes_it():
+    """A table description that the official SDK encodes is read correctly."""
     from tablestore.protobuf import table_store_pb2 as pb
 
     assert pb.DescribeTableRequest.FromString(encode_request("hpoq")).table_name == "hpoq"
@@ -293,7 +294,7 @@ def test_the_watch_queue_exists(server):
 
 
 def test_the_dead_letter_queue_exists(server):
-    """A message is given up only once it is in the dead-letter queue, so a missing queue keeps it for ever."""
+    """A message is given up only once it is in the dead-letter queue, so without the queue it is never given up."""
     variables = environ(server, HPOQ_DEAD_LETTER_QUEUE="hpo-requests-dead")
     code, found = run(variables)
     assert (code, found["dead-letter queue hpo-requests-dead"]["verdict"]) == (0, "ok")
@@ -329,8 +330,8 @@ def test_a_bus_without_an_account(server):
 
 
 @pytest.mark.parametrize("token", [None, f"{CANARY}-token"])
-def test_credentials_are_named_by_the_begin_of_their_id(server, token):
-    """A person recognises the key; no part of a secret is shown, nor how Python writes an object."""
+def test_credentials_are_shown_by_the_start_of_their_id(server, token):
+    """The finding shows enough of the id to recognise the key, and no part of a secret."""
     given = {
         "ALIBABA_CLOUD_ACCESS_KEY_ID": "LTAI5tExampleOfAnId",
         "ALIBABA_CLOUD_ACCESS_KEY_SECRET": CANARY,
@@ -351,7 +352,7 @@ def test_credentials_are_named_by_the_begin_of_their_id(server, token):
     [f"https://user:{CANARY}@host", f"ftp://u:{CANARY}@host:x", "http://example.com", "https://h/path"],
 )
 def test_an_invalid_endpoint_is_a_problem(server, name, value):
-    """The other checks go on, and a password in the URL is not shown."""
+    """The other checks still run, and a password in the URL is not shown."""
     given = environ(server, HPOQ_OUTPUT="eventbridge://bus", **{name: value})
     code, found = run(given)
     check = f"{name.split('_')[1].lower()} endpoint"

@@ -98,9 +98,9 @@ def test_a_finished_request_is_forgotten_and_stays_a_duplicate(world):
     assert world.look() == "finished"
     assert any(PERSON in row for row in world.rows)
 
-    told = world.forget()
-    assert told["forgotten"]
-    assert "console of PAI" in " ".join(told["explanation"])
+    reported = world.forget()
+    assert reported["forgotten"]
+    assert "console of PAI" in " ".join(reported["explanation"])
     for trace in (PERSON, TRACE, "M1", "12345"):
         assert not any(f'"{trace}' in row or f" {trace}" in row for row in world.rows), trace
     before = published_events(world.cloud)
@@ -179,7 +179,7 @@ def test_a_delivery_at_the_same_time_wins(tmp_path, monkeypatch):
 
 
 def test_what_decides_about_a_repeated_message_stays():
-    """Of a record only the members that a producer wrote are gone."""
+    """Only the members that a producer wrote are removed from a record."""
     full = replace(DONE, message_id="m", last_error="{}", published_at=1011.0)
     stripped = json.loads(encode(strip_record(full)))
     changed = {name for name, value in json.loads(encode(full)).items() if stripped[name] != value}

@@ -127,7 +127,7 @@ def test_the_next_step_fits_the_request(tmp_path, changes, said):
         (["--trials", "many"], "'many' is not a valid whole number"),
     ],
 )
-def test_what_is_wrong_with_an_option_is_said_in_plain_words(tmp_path, words, problem):
+def test_an_invalid_option_is_explained(tmp_path, words, problem):
     """Nothing is taken silently, and nothing is written."""
     done = CliRunner().invoke(app, ["init", str(tmp_path / "r.yaml"), *OPTIONS, *words])
     assert (done.exit_code, problem in done.output) == (2, True), done.output

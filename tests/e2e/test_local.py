@@ -1,4 +1,4 @@
-"""`hpoq local` as a stranger uses it: through the official SDKs, until Ctrl-C."""
+"""`hpoq local` as a new user runs it: through the official SDKs, until Ctrl-C."""
 
 import io
 import json
@@ -20,6 +20,7 @@ from mns.mns_exception import MNSExceptionBase
 from mns.queue import Message, QueueMeta
 from mns.subscription import SubscriptionMeta
 
+from support.ports import reserve_port
 from support.request import REQUEST, request
 from support.trials import local_configuration, run_config
 
@@ -70,14 +71,14 @@ def test_a_message_through_the_whole_pipeline(local):
     account.get_client().close_connection()
 
 
-def test_ctrl_c_ends_it(local):
-    """Ctrl-C stops the cloud at once and is a success."""
+def test_ctrl_c_stops_the_local_cloud(local):
+    """Ctrl-C stops the cloud at once, and the command says that it was interrupted."""
     process, _ = local
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=120) == 130
 
 
-def test_the_readmes_first_request(local, hpoq):
+def test_the_first_request_of_the_readme(local, hpoq):
     """The command of the README's section on laptops, with the address of this cloud, shows a created event."""
     section = (ROOT / "README.md").read_text().partition("## Try it on a laptop")[2]
     command = next(line for line in section.splitlines() if line.startswith("hpoq send"))
@@ -87,7 +88,7 @@ def test_the_readmes_first_request(local, hpoq):
     assert b"created" in done.stdout
 
 
-def test_a_request_ends_in_a_true_result(hpoq, tmp_path):
+def test_a_request_ends_with_the_metric_of_a_real_trial(hpoq, tmp_path):
     """With --run-trials a message that is sent to a running cloud ends in the metric that its trial printed."""
     command = [sys.executable, "-c", "from hpoqctl import main; main()", "local", "--port", "0"]
     command += ["--run-trials", "--state", str(tmp_path / "state"), "--json"]
@@ -101,21 +102,21 @@ def test_a_request_ends_in_a_true_result(hpoq, tmp_path):
             assert done.returncode == 0, done.stderr
             row = {"status": ""}
             while row["status"] != "FINISHED":
-                (row,) = requests.get(f"{url}/_alilocal/experiments", timeout=10).json()["experiments"]
+                (row,) = requests.get(f"{url}/_alilocal/experiments", timeout=60).json()["experiments"]
             page = f"{url}/_alilocal/console/paiautoml/experiment/{row['experimentId']}"
-            (trial,) = requests.get(page, timeout=10).json()["sections"]["leaderboard"]["rows"].values()
+            (trial,) = requests.get(page, timeout=60).json()["sections"]["leaderboard"]["rows"].values()
             assert "0.625" in trial
         finally:
             process.send_signal(signal.SIGINT)
-    assert process.returncode == 0
+    assert process.returncode == 130
     assert list((tmp_path / "state" / "trials" / row["experimentId"]).iterdir())
 
 
-def test_simulating_others_needs_trials_that_run(hpoq):
+def test_simulate_others_needs_run_trials(hpoq):
     assert hpoq("local", "--simulate-others").returncode == 2
 
 
-def test_variables_for_the_other_commands(local, hpoq_json, hpoq, tmp_path):
+def test_env_prints_the_variables_for_other_commands(local, hpoq_json, hpoq, tmp_path):
     """`hpoq local --env` prints variables with which other commands find the running cloud without options."""
     port = local[1]["smq"].rpartition(":")[2]
     done = hpoq("local", "--port", port, "--env", HPOQ_LOG_LEVEL="DEBUG")
@@ -130,13 +131,11 @@ def test_variables_for_the_other_commands(local, hpoq_json, hpoq, tmp_path):
 
 @pytest.mark.parametrize("words", [[], ["--json"]], ids=["text", "json"])
 @pytest.mark.parametrize("answer", [None, b"HTTP/1.0 200 OK\r\n\r\n[]", b"hello"])
-def test_without_a_local_cloud_env_fails(hpoq, words, answer):
+def test_env_fails_without_a_local_cloud(hpoq, words, answer):
     """Nothing is printed for `eval`, and the exit code is 1, also if another program has the port."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        if answer is None:
-            listener.close()
-        else:
+    with socket.create_server(("127.0.0.1", 0)) as listener, reserve_port() as closed:
+        port = closed if answer is None else listener.getsockname()[1]
+        if answer is not None:
             threading.Thread(target=answer_once, args=(listener, answer), daemon=True).start()
         done = hpoq("local", "--env", "--port", port, *words)
     assert (done.returncode, done.stdout) == (1, b"")
@@ -152,7 +151,7 @@ def answer_once(listener, answer):
 
 
 def test_a_terminal_shows_a_banner_and_a_line_per_message(hpoq_json, tmp_path):
-    """On a terminal there is no JSON: where everything is, each message as it ends, and a sum at the end."""
+    """A terminal shows no JSON but a banner with all addresses, a line for each message, and a summary at the end."""
     path = tmp_path / "request.json"
     path.write_text(request(key="k"))
     terminal, inside = pty.openpty()

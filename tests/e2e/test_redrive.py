@@ -69,7 +69,7 @@ def test_filter_and_limit(redrive, server):
 
 
 def test_a_dead_letter_without_a_key_stays(redrive, server):
-    """What could become a second experiment is left where it is, and said; others are moved."""
+    """A dead letter that could become a second experiment is reported and left; the others are moved."""
     server.cloud.queues.get(DEAD_LETTER_QUEUE).send(REQUEST)
     put_dead_letters(server, 1)
     code, document = redrive()
@@ -79,7 +79,7 @@ def test_a_dead_letter_without_a_key_stays(redrive, server):
 
 
 def test_an_interruption_between_sending_and_deleting(redrive, server):
-    """Moved again after a break, a message bears the same key: a duplicate, not a second experiment."""
+    """A message that is moved again after an interruption carries the same key, so it is a duplicate."""
     put_dead_letters(server, 1)
     server.cloud.faults.add(service="smq", operation="DeleteMessage", kind="refuse", when="before", times=9)
     code, document = redrive()
@@ -108,7 +108,7 @@ def test_for_people(hpoq, server):
 
 
 def test_dead_letters_that_stay_hide_no_others(redrive, server):
-    """What a filter passes over comes to light again; what was not seen yet is found all the same."""
+    """A dead letter that does not match becomes visible again, and does not hide those after it."""
     server.cloud.queues.delete(DEAD_LETTER_QUEUE)
     server.cloud.queues.create(DEAD_LETTER_QUEUE, visibility_timeout=1)
     put_dead_letters(server, *range(40))

@@ -64,14 +64,14 @@ class Desk:
         return CliRunner().invoke(app, ["resolve", *words], env={**given, **environ})
 
     def refuses(self, *words):
-        """The reason, after a look that nothing was written."""
+        """Return the reason, after checking that nothing was written."""
         before = self.record
         done = self.run(*words, "--json")
-        told = json.loads(done.output)
-        assert (done.exit_code, told["resolved"], self.record) == (1, False, before)
+        reported = json.loads(done.output)
+        assert (done.exit_code, reported["resolved"], self.record) == (1, False, before)
         said = self.run(*words)
-        assert (said.exit_code, told["reason"] in said.output) == (1, True)
-        return told["reason"]
+        assert (said.exit_code, reported["reason"] in said.output) == (1, True)
+        return reported["reason"]
 
 
 @pytest.fixture
@@ -110,14 +110,14 @@ def test_an_experiment_is_recorded(desk, marks):
     desk.write(DOUBTFUL)
     experiment_id = desk.create(**marks)
     done = desk.run(KEY, "--experiment", experiment_id, "--json")
-    told = json.loads(done.output)
-    assert (done.exit_code, told["resolved"], told["experimentId"]) == (0, True, experiment_id)
+    reported = json.loads(done.output)
+    assert (done.exit_code, reported["resolved"], reported["experimentId"]) == (0, True, experiment_id)
     assert desk.record == replace(DOUBTFUL, owner="owner.1", experiment_id=experiment_id)
-    assert any("hpoq redrive" in line for line in told["explanation"])
+    assert any("hpoq redrive" in line for line in reported["explanation"])
 
 
 def test_an_experiment_of_another_key_is_refused(desk):
-    """An experiment that belongs to another message is refused, unless the operator insists."""
+    """An experiment that belongs to another message is refused, unless --unchecked is given."""
     desk.write(DOUBTFUL)
     experiment_id = desk.create(tags=[(TAG_KEY, OTHER)])
     assert OTHER in desk.refuses(KEY, "--experiment", experiment_id)
@@ -142,7 +142,7 @@ def test_an_experiment_that_cannot_be_looked_up_is_refused(desk):
 
 
 def test_unchecked_needs_no_service(desk):
-    """Nothing but the store is asked."""
+    """With --unchecked, only the store is asked."""
     desk.write(DOUBTFUL)
     done = desk.run(
         KEY,
@@ -167,22 +167,22 @@ def test_unchecked_needs_no_service(desk):
         (FAILED, "already ended as failed"),
     ],
 )
-def test_what_is_not_in_doubt_is_refused(desk, record, reason, decision):
-    """A delivery that holds the key, or an outcome that is known, is not overruled."""
+def test_a_key_that_is_not_in_doubt_is_refused(desk, record, reason, decision):
+    """A key that a delivery holds, or that has an outcome, cannot be resolved."""
     if record is not None:
         desk.write(record)
     assert reason in desk.refuses(KEY, *decision)
 
 
-def test_when_a_claim_ends_is_told(desk):
-    """The operator learns when to come back."""
+def test_the_end_of_a_claim_is_reported(desk):
+    """The message says until when the claim holds."""
     desk.write(HELD)
     ends = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(HELD.lease_until))
     assert ends in desk.refuses(KEY, "--none")
 
 
 def test_a_lost_race_is_reported(desk, monkeypatch):
-    """A delivery that takes the key over in between wins."""
+    """If a delivery takes the key over in the meantime, nothing is recorded."""
     desk.write(DOUBTFUL)
     replace_record = SqliteStore.replace
 
@@ -198,8 +198,8 @@ def test_a_lost_race_is_reported(desk, monkeypatch):
     assert desk.record.owner == "another"
 
 
-def test_a_doubt_that_still_runs_is_not_ended(desk):
-    """The operator learns until when an earlier create may take effect, and may insist."""
+def test_none_is_refused_while_a_create_may_still_take_effect(desk):
+    """The message says until when an earlier create may take effect; --unchecked overrides it."""
     desk.write(replace(DOUBTFUL, doubt_until=NOW + 10_000))
     ends = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(NOW + 10_000))
     assert f"may still take effect until {ends}" in desk.refuses(KEY, "--none")
@@ -209,7 +209,7 @@ def test_a_doubt_that_still_runs_is_not_ended(desk):
 
 
 @pytest.mark.parametrize("marks", [{"tags": [(TAG_KEY, KEY)]}, {"description": format_marker(KEY)}])
-def test_none_is_refused_while_an_experiment_bears_the_key(desk, marks):
+def test_none_is_refused_while_an_experiment_carries_the_key(desk, marks):
     """The service is searched by both markers, whatever the operator saw in the console."""
     desk.write(DOUBTFUL)
     experiment_id = desk.create(**marks)
@@ -218,7 +218,7 @@ def test_none_is_refused_while_an_experiment_bears_the_key(desk, marks):
     assert desk.record.doubt_until is None
 
 
-def test_none_is_accepted_if_the_listing_cannot_tell(desk):
+def test_none_is_accepted_if_the_listing_is_inconclusive(desk):
     """The operator may decide that an experiment without any marker belongs to no message."""
     desk.write(DOUBTFUL)
     desk.create()
@@ -227,7 +227,7 @@ def test_none_is_accepted_if_the_listing_cannot_tell(desk):
 
 
 def test_none_is_refused_if_the_service_cannot_be_searched(desk):
-    """Without an answer nobody knows whether an experiment bears the key."""
+    """Without an answer of the service, an experiment with this key may exist."""
     desk.write(DOUBTFUL)
     desk.server.cloud.faults.add(
         service="paiautoml", operation="ListHpoExperiments", kind="reset", when="before", times=None
@@ -250,7 +250,7 @@ def test_a_producers_key_and_a_namespace(desk):
 
 
 def test_a_running_local_cloud(desk):
-    """--endpoint names store and service at once."""
+    """--endpoint selects both the store and the service."""
     lay_out(desk.server.cloud)
     experiment_id = desk.create(tags=[(TAG_KEY, KEY)])
     words = [KEY, "--experiment", experiment_id, "--endpoint", desk.server.url]
@@ -285,8 +285,8 @@ def test_a_store_that_does_not_answer(desk):
     assert (done.exit_code, "redis" in done.output) == (1, True)
 
 
-def test_without_settings_the_message_says_what_to_give(desk):
-    """A person at a desk reads which option or variable is missing, not what the function's context lacks."""
+def test_missing_settings_are_named(desk):
+    """The message names the missing option or variable, not the function's context."""
     desk.write(DOUBTFUL)
     missing = dict.fromkeys(("HPOQ_REGION", "HPOQ_ACCOUNT_ID", "HPOQ_PAIAUTOML_ENDPOINT"), "")
     done = desk.run(KEY, "--none", **missing)
@@ -296,7 +296,7 @@ def test_without_settings_the_message_says_what_to_give(desk):
     assert "context" not in done.output
 
 
-def test_an_advanced_local_cloud_decides_what_the_time_is(desk):
+def test_the_clock_of_the_local_cloud_decides_when_a_claim_ends(desk):
     """A claim that ended on the local cloud's clock is no longer held, whatever this machine's clock says."""
     lay_out(desk.server.cloud)
     store = open_store(

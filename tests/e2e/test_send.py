@@ -76,7 +76,7 @@ def test_a_rejection_is_exit_1(hpoq, pipeline, tmp_path):
     assert "/experiment/Nmae: unknown member; did you mean Name?" in shown
 
 
-def test_a_missing_event_ends_the_waiting(hpoq_json):
+def test_waiting_ends_without_an_event(hpoq_json):
     """Without a function no event comes: exit 1 in time, and nothing is left behind in the cloud."""
     with alilocal.serve() as server:
         create_resources(server.cloud)
@@ -90,7 +90,7 @@ def test_a_missing_event_ends_the_waiting(hpoq_json):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_waiting_that_is_interrupted(number):
+def test_an_interrupted_wait_leaves_nothing_behind(number):
     """Ctrl-C while waiting prints what was sent, and leaves nothing behind in the cloud."""
     command = ["send", str(REQUEST_FILE), "--wait", "--json", "--endpoint"]
     with alilocal.serve() as server:

@@ -111,7 +111,7 @@ def test_warnings_are_shown_before_sending(hpoq, server, tmp_path):
     assert len(bodies(server)) == 1
 
 
-def test_an_address_without_a_scheme_is_understood(hpoq_json, server, tmp_path):
+def test_an_endpoint_without_a_scheme_is_accepted(hpoq_json, server, tmp_path):
     """`localhost:PORT` means plain http, as for every address of this machine."""
     (tmp_path / "r.json").write_text(request(key="k"))
     address = server.url.removeprefix("http://").replace("127.0.0.1", "localhost")
@@ -144,7 +144,7 @@ def test_a_missing_queue_is_named(hpoq, server, tmp_path):
     assert f"there is no queue absent at {server.url}. Create it, or give --queue." in done.stderr.decode()
 
 
-def test_an_invalid_request_with_a_key_is_not_said_to_have_none(hpoq, server, tmp_path):
+def test_an_invalid_request_with_a_key_is_not_reported_as_unkeyed(hpoq, server, tmp_path):
     """With --no-check it is rejected, so that no second experiment can come of it."""
     bad = tmp_path / "bad.json"
     bad.write_text(json.dumps({**json.loads(BAD), "idempotencyKey": "k"}))

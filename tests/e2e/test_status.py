@@ -103,7 +103,7 @@ def test_a_message_that_is_not_due_says_when_it_is():
     assert "creates the experiment" not in lines
 
 
-def test_a_given_up_message_continues_by_a_redrive_only():
+def test_only_a_redrive_continues_a_message_that_was_given_up():
     """A message that was given up shows where it is, and claims nothing about an experiment."""
     lines = " ".join(explain_record(KEY, replace(FAILED, last_error=ERROR), 1020.0, Settings()).lines())
     assert "given up after 1 attempt: the message is in the dead-letter queue" in lines

@@ -61,6 +61,7 @@ def test_the_name_of_a_folder_is_a_key(hpoq_json, server):
         (["missing.json"], "missing.json does not exist"),
         (["--experiment", "a/b"], "'a/b' names no experiment"),
         (["events/requests/minimal.json"], "events/requests/minimal.json has no idempotencyKey"),
+        (["events/unreadable/02-cut-off.json"], "events/unreadable/02-cut-off.json is invalid: not JSON"),
     ],
 )
 def test_wrong_usage_sends_nothing(hpoq, server, words, problem):

@@ -1,7 +1,7 @@
 """`hpoq trials` shows the trials of an experiment, the best one first."""
 
 import json
-import socket
+import time
 
 import pytest
 from click.testing import CliRunner
@@ -13,15 +13,19 @@ from hpoq.cloud.connections import new_session
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.cloud.signing import Credentials
 from hpoq.cloud.transport import Transport
+from hpoq.testing import FakeClock
 from hpoqctl.app import app
 from hpoqctl.experimentlog import Experiments, explain_end
 from hpoqctl.following import format_result
+from support.ports import reserve_port
 from support.request import make_document
 
 
 @pytest.fixture
 def server():
-    with alilocal.serve(cloud=alilocal.LocalCloud(seed=1)) as server:
+    """A local cloud whose clock stands still, so that an experiment changes only when a test advances it."""
+    cloud = alilocal.LocalCloud(seed=1, clock=FakeClock(time.time()))
+    with alilocal.serve(cloud=cloud) as server:
         yield server
 
 
@@ -78,7 +82,7 @@ def test_an_option_chooses_the_direction(server):
 
 
 def test_trials_that_have_not_ended_have_no_rank(server):
-    """A trial that runs, waits or failed comes behind all that have ended, whatever it has reported so far."""
+    """A trial that runs, waits or failed comes after all that have ended, whatever it has reported so far."""
     experiment = create(server)
     server.cloud.clock.advance(RUNS_AFTER + 15)
     server.cloud.experiments[0].fail_trial(0)
@@ -92,12 +96,12 @@ def test_trials_that_have_not_ended_have_no_rank(server):
 
 
 def test_an_experiment_without_trials(server):
-    """Before the first trial the board is empty, and there is no best trial."""
+    """Before the first trial the table is empty, and there is no best trial."""
     code, board = read(server, create(server))
     assert (code, board["trials"], board["bestTrial"]) == (0, [], None)
 
 
-def test_the_board_for_people(server):
+def test_the_readable_leaderboard(server):
     """The table shows the best trials up to --top, with hyperparameters as in commands."""
     experiment = create(server)
     server.cloud.clock.advance(ENDS_AFTER)
@@ -118,7 +122,7 @@ def waits(server, monkeypatch):
 
 @pytest.mark.usefixtures("waits")
 def test_following_to_the_end(server):
-    """--follow prints a line whenever something changed, ends with the experiment, and then prints the board."""
+    """--follow prints a line whenever something changed, ends with the experiment, and then prints the table."""
     code, text, lines = run(server, create(server), "--follow")
     assert code == 0
     assert "FINISHED. 10 trials" in text
@@ -137,8 +141,8 @@ def test_following_an_experiment_that_fails(server):
 
 
 @pytest.mark.usefixtures("waits")
-def test_following_outlasts_calls_that_fail(server):
-    """A service that is unavailable for a while does not end --follow, one that refuses it does."""
+def test_following_continues_after_failed_calls(server):
+    """A temporary failure of the service does not end --follow; a refusal does."""
     experiment = create(server)
     faults, look = server.cloud.faults, {"service": "paiautoml", "operation": "GetHpoExperiment"}
     fault = faults.add("status", status=503, nth=2, times=5, **look)
@@ -170,7 +174,7 @@ def test_wrong_usage_and_missing_experiments(server, words, code, problem):
 
 
 def test_without_an_endpoint():
-    """The error says what to give or to set."""
+    """The error names the option or the variable to set."""
     done = CliRunner().invoke(app, ["trials", "x"], env={"HPOQ_REGION": "", "HPOQ_PAIAUTOML_ENDPOINT": ""})
     assert done.exit_code == 2
     assert (
@@ -192,11 +196,11 @@ def test_ctrl_c(server, monkeypatch):
     assert "Traceback" not in error
 
 
-def test_an_endpoint_that_nothing_answers_at():
-    """Where nothing listens, the message names the address and what to start."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    done = CliRunner().invoke(app, ["trials", "s1", "--endpoint", url])
+def test_an_unreachable_endpoint():
+    """If nothing listens, the message names the address and the command to start."""
+    with reserve_port() as port:
+        url = f"http://127.0.0.1:{port}"
+        done = CliRunner().invoke(app, ["trials", "s1", "--endpoint", url])
     assert done.exit_code == 1
     assert f"nothing answers at {url}" in done.output
     assert "Is `hpoq local` running?" in done.output
@@ -216,7 +220,7 @@ def failed():
         body["HpoExperimentConfiguration"]["platform_config"] = {"name": "MaxCompute", "cmd": ["pai -name x"]}
         made = client.create_hpo_experiment(body, nonce="n").experiment_id
         with cloud.changed:
-            assert cloud.changed.wait_for(lambda: cloud.experiments[0].status == "FAILED", 10)
+            assert cloud.changed.wait_for(lambda: cloud.experiments[0].status == "FAILED", 60)
         yield server, client, made
 
 
@@ -229,7 +233,7 @@ def test_a_failed_experiment_shows_why(failed):
     assert reason in "\n".join(line.plain for line in format_result(result, client))
 
 
-def test_a_log_that_cannot_be_read_is_said(failed):
+def test_an_unreadable_log_is_reported(failed):
     """Without the permission to read the log, the message names the error and where to look instead."""
     server, client, experiment_id = failed
     server.cloud.faults.add(

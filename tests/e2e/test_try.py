@@ -1,4 +1,4 @@
-"""`hpoq try` as a stranger uses it: from a request to the best parameters, in one command."""
+"""`hpoq try` as a new user runs it: from a request to the best parameters, in one command."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def request_file(tmp_path):
 
 
 @pytest.mark.parametrize(("path", "is_better"), [(BRANIN, min), (LOGISTIC, max)])
-def test_a_sample_ends_in_its_best_parameters(hpoq_json, path, is_better):
+def test_a_sample_ends_with_its_best_parameters(hpoq_json, path, is_better):
     """The samples run with the standard library alone, and the best trial is the best one of the list."""
     code, document = hpoq_json("try", path, "--trials", 6, "--parallel", 3)
     assert (code, document["status"], len(document["trials"])) == (0, "FINISHED", 6)
@@ -53,7 +54,7 @@ def test_a_sample_ends_in_its_best_parameters(hpoq_json, path, is_better):
     assert finished["data"]["bestTrial"]["metric"] == best["metric"]
 
 
-def test_people_see_leaderboard_chart_and_best(hpoq):
+def test_the_readable_output_has_leaderboard_chart_and_best_parameters(hpoq):
     """The output has the event, every trial, a chart of the best metric, and the best parameters."""
     done = hpoq("try", BRANIN, "--trials", "5")
     text = done.stdout.decode()
@@ -65,7 +66,7 @@ def test_people_see_leaderboard_chart_and_best(hpoq):
     assert text.splitlines()[-1].startswith("Best: ")
 
 
-def test_the_chart_needs_no_more_than_ascii(hpoq):
+def test_the_chart_needs_only_ascii(hpoq):
     """A terminal without Unicode gets a chart that it can show."""
     done = hpoq("try", LOGISTIC, "--trials", "2", PYTHONIOENCODING="ascii")
     assert "Best metric after each trial" in done.stdout.decode("ascii")
@@ -110,11 +111,11 @@ def test_an_invalid_request_is_refused_as_by_check(hpoq, hpoq_json, tmp_path):
 @pytest.mark.parametrize(
     "words", [("nowhere.json",), (BRANIN, "--trials", "0"), (BRANIN, "--code", "nowhere")]
 )
-def test_wrong_usage_has_its_exit_code(hpoq, words):
+def test_wrong_usage_exits_with_2(hpoq, words):
     assert hpoq("try", *words).returncode == 2
 
 
-def test_several_requests_are_one_too_many(hpoq, tmp_path):
+def test_a_file_with_several_requests_is_refused(hpoq, tmp_path):
     path = tmp_path / "two.jsonl"
     path.write_text("{}\n{}\n")
     done = hpoq("try", path)
@@ -138,7 +139,7 @@ def test_commands_find_the_code_folder(hpoq_json, request_file, tmp_path):
         assert trial["metric"] == pytest.approx(trial["hyperparameters"]["${x}"])
 
 
-def test_ctrl_c_stops_the_trials_and_shows_what_there_is(request_file, tmp_path):
+def test_ctrl_c_stops_the_trials_and_shows_those_that_ended(request_file, tmp_path):
     """Exit code 130, the trials that ended, and no process left."""
     marker = tmp_path / "second"
     path = request_file(
@@ -150,12 +151,16 @@ def test_ctrl_c_stops_the_trials_and_shows_what_there_is(request_file, tmp_path)
         while not marker.exists():
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        document = json.loads(process.communicate(timeout=30)[0])
+        document = json.loads(process.communicate(timeout=120)[0])
     assert process.returncode == 130
     assert document["status"] == "USER_CANCELED"
     assert [one["status"] for one in document["trials"]] == ["SUCCEEDED", "USER_CANCELED"]
     assert document["bestTrial"]["metric"] == 1
-    assert processes_of(f"{document['experimentId']}/") == []
+    # What was killed may take a moment to end; what was forgotten would sleep on.
+    end = time.monotonic() + 60
+    while processes_of(f"{document['experimentId']}/"):
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def read_terminal(handle, until=None):

@@ -152,7 +152,7 @@ def test_the_hook_of_pre_commit_installs_what_the_command_needs():
 
 
 @pytest.mark.parametrize("command", ["check", "replay", "try", "status"])
-def test_a_missing_file_is_named_without_a_name_for_the_argument(hpoq, command):
+def test_a_missing_file_is_reported_by_its_name(hpoq, command):
     """Some commands call their argument FILE, others PATH; the message has the name that was given."""
     done = hpoq(command, "absent.json")
     assert done.returncode == 2

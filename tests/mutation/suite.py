@@ -60,7 +60,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Project:
-    """What is mutated, and by which tests it is judged.
+    """The modules to mutate, and the tests that must notice it.
 
     `keep` is the folder of what was recorded about the tests. A mutant is tried with tests of `seconds` of processor
     time in all, and with such that start processes or use the network of `outside_seconds` of wall time.
@@ -70,7 +70,7 @@ class Project:
     modules: tuple[Path, ...]
     tests: tuple[str, ...]
     keep: Path
-    seconds: float = 8.0
+    seconds: float = 20.0
     outside_seconds: float = 8.0
 
     def pytest_arguments(self) -> list[str]:

@@ -12,6 +12,7 @@ import json
 import random
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -84,8 +85,13 @@ class ResultSoak(Soak):
 
     def run(self):
         """Deliver until nothing is left, in a queue or under way."""
+        kinds = Counter()
         for service, operation, fault in QUICK:
-            share = FAULTY / sum(name == operation for _, name, _ in QUICK)
+            # Each fault is applied once for certain, and otherwise by chance.
+            kinds[operation] += 1
+            self.cloud.faults.add(service=service, operation=operation, nth=3 * kinds[operation], **fault)
+        for service, operation, fault in QUICK:
+            share = FAULTY / kinds[operation]
             self.cloud.faults.add(
                 service=service, operation=operation, times=None, probability=share, **fault
             )

@@ -70,17 +70,17 @@ class Failed(Exception):
 
 
 class Soak:
-    """One run over `server`; `tell` hears how far it is."""
+    """One run over `server`; `on_progress` is called with its progress."""
 
-    def __init__(self, server, messages, store, seed, tell, kill_every, repeat_every):
+    def __init__(self, server, messages, store, seed, on_progress, kill_every, repeat_every):
         self.random = random.Random(seed)
-        self.tell = tell
+        self.on_progress = on_progress
         self.cloud = server.cloud
         create_resources(self.cloud)
         self.queue, self.dead = (self.cloud.queues.get(name) for name in (QUEUE, DEAD_LETTER_QUEUE))
         self.instances = Instances(server, {"HPOQ_STORE": store, **SETTINGS})
         self.kill_every, self.repeat_every = kill_every, repeat_every
-        self.kills = self.runs = self.acknowledged = self.repeated = 0
+        self.kills = self.runs = self.acknowledged = self.repeated = self.die_at = 0
         self.reports = []
         self.valid = self.send(messages)
         self.messages = messages
@@ -111,13 +111,17 @@ class Soak:
 
     def deliver(self, event):
         self.runs += 1
-        # A fixed step through the effects of a full batch: which instances die does not depend on luck.
-        die_at = 0 if self.runs % self.kill_every else 1 + 7 * self.runs % (4 * BATCH)
+        if self.runs % self.kill_every == 0 and not self.die_at:
+            # A fixed step through the effects of a full batch.
+            self.die_at = 1 + 7 * self.runs % (4 * BATCH)
         policy = self.random.choice(["raise", "requeue"])
-        answer = self.instances.run(event, die_at, HPOQ_BATCH_POLICY=policy)
+        answer = self.instances.run(event, self.die_at, HPOQ_BATCH_POLICY=policy)
         if answer is None:
             self.kills += 1
+            self.die_at = 0
             raise Failed
+        # A delivery of few messages may end before that effect. Then a later one dies, at an earlier effect.
+        self.die_at = (self.die_at + 1) // 2
         self.reports.append(answer["report"])
         if not answer["acknowledged"]:
             raise Failed
@@ -141,7 +145,7 @@ class Soak:
             if not stream.step():
                 self.cloud.clock.advance(WAIT_SECONDS)
                 self.cloud.deliver_late()
-            self.tell(self.runs, len(self.cloud.experiments), self.valid)
+            self.on_progress(self.runs, len(self.cloud.experiments), self.valid)
         self.instances.close()
 
     def broken(self):
@@ -168,17 +172,19 @@ class Soak:
 
     @property
     def faults(self):
-        """How often each kind of fault struck."""
+        """How often each kind of fault was applied."""
         hits = Counter()
         for fault in self.cloud.faults.all():
             hits[fault.kind] += fault.hits
         return hits
 
 
-def soak(messages, store, seed, tell=lambda *_: None, kill_every=KILL_EVERY, repeat_every=REPEAT_EVERY):
+def soak(
+    messages, store, seed, on_progress=lambda *_: None, kill_every=KILL_EVERY, repeat_every=REPEAT_EVERY
+):
     """Return the finished run, and what it broke."""
     with alilocal.serve() as server:
-        run = Soak(server, messages, store, seed, tell, kill_every, repeat_every)
+        run = Soak(server, messages, store, seed, on_progress, kill_every, repeat_every)
         run.run()
         return run, run.broken()
 
@@ -191,7 +197,7 @@ def main():
     arguments = parser.parse_args()
     began = time.monotonic()
 
-    def tell(runs, made, valid):
+    def on_progress(runs, made, valid):
         if runs % 20 == 0:
             sys.stderr.write(
                 f"\r{made} of {valid} experiments, {runs} deliveries, {time.monotonic() - began:.0f} s "
@@ -199,7 +205,7 @@ def main():
 
     with tempfile.TemporaryDirectory() as folder:
         store = arguments.store or f"sqlite:///{folder}/records.sqlite3"
-        run, broken = soak(arguments.messages, store, arguments.seed, tell)
+        run, broken = soak(arguments.messages, store, arguments.seed, on_progress)
     sys.stderr.write("\n")
     hits = run.faults
     sys.stdout.write(

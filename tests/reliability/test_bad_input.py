@@ -49,7 +49,7 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_body(world, case):
-    """The event names the rule and quotes nothing; the neighbour in the batch is created."""
+    """The event names the rule and quotes nothing; the other message of the batch is created."""
     body, rule = BAD[case]
     rows = world.deliver(smq_stream_event({"M1": encode_body(body), "M2": encode_body(TEXT)}))
     assert [row["outcome"] for row in rows] == ["rejected", "created"]

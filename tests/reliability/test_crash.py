@@ -200,7 +200,7 @@ class Run:
                 pending = None
             self._check_dead_letters()
             self.instances.later()
-        self.judge()
+        self.check()
         return self
 
     def _deliver(self, event):
@@ -242,21 +242,21 @@ class Run:
 
     def _redrive(self):
         """Send all dead letters again, as `hpoq dead redrive` does."""
-        letters = self.dead.receive(16)
-        if not letters:
+        dead_letters = self.dead.receive(16)
+        if not dead_letters:
             return None
-        assert max(Counter(self._keys_of(letters)).values()) <= 1 + len(self.deaths)
+        assert max(Counter(self._keys_of(dead_letters)).values()) <= 1 + len(self.deaths)
         if self.scenario.outcome == "created":
             self.cloud.faults.clear()
-        for letter in letters:
-            (envelope,) = recover_envelopes(letter.body.encode(), None)
+        for dead_letter in dead_letters:
+            (envelope,) = recover_envelopes(dead_letter.body.encode(), None)
             self.queue.send(seal(replace(envelope, redriven=True)).decode())
-            self.dead.delete(letter.receipt_handle)
-        self.redriven.update(self._keys_of(letters))
+            self.dead.delete(dead_letter.receipt_handle)
+        self.redriven.update(self._keys_of(dead_letters))
         return self._receive()
 
-    def _keys_of(self, letters):
-        envelopes = [recover_envelopes(letter.body.encode(), None)[0] for letter in letters]
+    def _keys_of(self, dead_letters):
+        envelopes = [recover_envelopes(dead_letter.body.encode(), None)[0] for dead_letter in dead_letters]
         return [self.scenario.keys[envelope.message_id] for envelope in envelopes]
 
     def _check_dead_letters(self):
@@ -265,7 +265,7 @@ class Run:
         failed = {event["data"]["idempotencyKey"] for event in history.events if kind_of(event) == "failed"}
         assert failed <= self.redriven | set(self._keys_of(self.dead.messages)), self.deaths
 
-    def judge(self):
+    def check(self):
         """One experiment for each key that can have one, one event for each message, and nothing lost."""
         history = self.instances.history()
         for report in self.reports:
@@ -345,8 +345,8 @@ def test_killed_at_every_pair_of_points(instances, store, scenario):
     pairs = 0
     for number, points in list(enumerate(Run(instances, scenario, store).finish().points))[begin:]:
         for first in sample(places_of(points), number):
-            heir = Run(instances, scenario, store, {number: first}).finish().points[number + 1]
-            for second in sample(places_of(heir), pairs):
+            successor = Run(instances, scenario, store, {number: first}).finish().points[number + 1]
+            for second in sample(places_of(successor), pairs):
                 Run(instances, scenario, store, {number: first, number + 1: second}).finish()
                 pairs += 1
     assert pairs >= (20 if BUDGET >= FULL_BUDGET else 2)

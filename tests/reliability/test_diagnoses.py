@@ -307,7 +307,7 @@ ENDS |= {
 ENDS |= dict.fromkeys(("UnknownKey", "NothingToStop", "ExperimentNotFound"), "rejected")
 
 
-def test_every_diagnosis_is_run():
+def test_every_diagnosis_is_tested():
     """The runbook has no code whose fault is not known here."""
     assert FAULTS.keys() == {code for code in ROWS if code not in ("Throttled", "Denied", "Invalid")}
 

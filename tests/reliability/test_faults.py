@@ -103,7 +103,7 @@ class Deliveries:
             del pending[:1]
             if len(self.outcomes) == 1:
                 self._make_others()
-            # The first heir comes while there is doubt, the last ones when the gateway has forgotten.
+            # The first successor comes while there is doubt, the last ones when the gateway has forgotten.
             self.world.later({1: 1, 2: 120, 3: 120}.get(len(self.outcomes), 900))
             for message in self.queue.receive(16):
                 pending.append(smq_stream_event({message.message_id: message.body}))
@@ -129,7 +129,7 @@ class Deliveries:
         self.world.call_times = times
         self.world.cloud.faults.restore(faults)
 
-    def judge(self):
+    def check(self):
         """The message was created, once, and whatever of it comes again is a duplicate."""
         world = self.world
         ended = [outcome for outcome in self.outcomes if outcome != "retry"]
@@ -153,12 +153,12 @@ def lead_to(world, operation):
 
 
 def run_with_fault(world, fault, operation, times, *, tags=0, **settings):
-    """Let `fault` strike the first calls of `operation`; deliver a message until its end, and judge it."""
+    """Apply `fault` to the first calls of `operation`; deliver a message until its end, and check the history."""
     settings = {**lead_to(world, operation), **settings}
     world.cloud.faults.add(
         service=CALLS[operation], operation=operation, when=fault[1], times=times, **FAULTS[fault]
     )
-    Deliveries(world, request_event(tags=tags), **settings).run().judge()
+    Deliveries(world, request_event(tags=tags), **settings).run().check()
 
 
 @pytest.mark.one_of("times")
@@ -180,7 +180,7 @@ def test_every_fault_with_every_marker(world, operation, fault, tags, marker):
     run_with_fault(world, fault, operation, 1, tags=tags, HPOQ_MARKER=marker)
 
 
-# Nothing but the gateway's memory tells a second copy from the first while its date is valid.
+# While its date is valid, only the gateway's memory distinguishes a second copy from the first.
 WITHOUT_MEMORY = {fault for fault in FAULTS if fault[0] != "copy after 30 s"}
 
 
@@ -213,12 +213,12 @@ def test_every_slow_call(world, operation, slow, memory, tags):
     settings = lead_to(world, operation)
     left = [SLOW[slow]] * 2
     world.call_times = lambda called: left.pop() if left and called == operation else CallTimes()
-    Deliveries(world, request_event(tags=tags), **settings).run().judge()
+    Deliveries(world, request_event(tags=tags), **settings).run().check()
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids="-".join)
 def test_what_a_fault_of_the_create_means(world, fault):
-    """A create that surely did not happen is repeated at once or at the next delivery; any other is looked for."""
+    """A create that certainly did not act is repeated; the experiment of any other is searched for."""
     name, when = fault
     world.cloud.faults.add(service="paiautoml", operation=CREATE, when=when, times=9, **FAULTS[fault])
     (row,) = world.deliver(EVENT)
@@ -240,7 +240,7 @@ def test_what_a_fault_of_the_create_means(world, fault):
 
 
 def test_one_message_that_always_fails_holds_up_nobody(world):
-    """Under requeue its neighbours are done in the first delivery, and it comes back alone."""
+    """Under requeue, the other messages are done in the first delivery, and the failing one comes back alone."""
     bodies = {f"M{n}": request(f"k{n}") for n in range(8)}
     world.cloud.faults.add(
         service="paiautoml",

@@ -56,7 +56,7 @@ def copies(world):
     return [smq_event(message_id, body) for message_id, body in take(world)]
 
 
-def letters(world):
+def dead_letters(world):
     """Return the envelopes in the dead-letter queue, marked as redriven."""
     bodies = [base64.b64decode(body) for _, body in take(world, DEAD_LETTER_QUEUE)]
     found = [envelope for body in bodies for envelope in recover_envelopes(body, None)]
@@ -79,7 +79,7 @@ def test_a_redriven_message_fails_again_only_once(world, dead, settings):
     fail(world, times=None, status=500, code="InternalError")
     for number in (1, 2):
         deliver_until_done(world, smq_event(f"M{number}", request()), every=LATER)
-    events = {f"R{number}": seal(envelope) for number, envelope in enumerate(letters(world))}
+    events = {f"R{number}": seal(envelope) for number, envelope in enumerate(dead_letters(world))}
     assert len(events) == 2
     # Out of phase: one of them is delivered alone first.
     world.deliver(smq_event("R0", events["R0"]), **settings)
@@ -107,8 +107,8 @@ def test_a_redrive_that_is_throttled_stays_out_of_the_dead_letter_queue(world, d
         for copy in copies(world):
             world.deliver(copy)
     world.later(2 * 86_400)
-    (letter,) = letters(world)
-    world.deliver(smq_event("R1", seal(replace(letter, renewed=world.clock.now()))))
+    (dead_letter,) = dead_letters(world)
+    world.deliver(smq_event("R1", seal(replace(dead_letter, renewed=world.clock.now()))))
     assert dead.messages == []
     world.cloud.faults.clear()
     world.later(60)
@@ -116,7 +116,7 @@ def test_a_redrive_that_is_throttled_stays_out_of_the_dead_letter_queue(world, d
 
 
 def test_a_redrive_under_another_namespace_is_kept(world, dead):
-    """`hpoq redrive` without the function's HPOQ_NAMESPACE must cost nobody a message, nor a neighbour its turn."""
+    """`hpoq redrive` without the function's HPOQ_NAMESPACE must lose no message and delay no other."""
     (envelope,) = recover_envelopes(request().encode(), "M1")
     event = smq_stream_event({"R1": seal(replace(envelope, redriven=True)), "M2": request()})
     rows = world.deliver(event, HPOQ_NAMESPACE="team-a", **REQUEUE)
@@ -229,7 +229,7 @@ def test_a_late_write_of_an_owner_finds_another_version(world):
 # Markers.
 
 
-def test_every_create_bears_a_marker_when_the_setting_changes(world):
+def test_every_create_carries_a_marker_when_the_setting_changes(world):
     """A throttled create under one setting does not strip the next one, under the other, of its marker."""
     fail(world, times=3, **THROTTLED)
     world.deliver(EVENT, HPOQ_MARKER="tag")
@@ -243,7 +243,7 @@ def test_every_create_bears_a_marker_when_the_setting_changes(world):
     assert len(world.cloud.experiments) == 1
 
 
-def test_every_create_bears_a_marker_when_the_service_refuses_tags(world):
+def test_every_create_carries_a_marker_when_the_service_refuses_tags(world):
     """The request adapts, is throttled, and adapts again in the next delivery."""
     world.settings |= {"HPOQ_MARKER": "tag", "HPOQ_CALL_ATTEMPTS": "1"}
     world.cloud.behaviour.create_tags = "refused"
@@ -269,7 +269,7 @@ def test_a_copy_whose_record_is_lost_adopts(world):
 
 
 def test_a_copy_whose_record_is_lost_waits_for_a_create_under_way(world):
-    """Nobody knows when the lost owner sent its create, so the absence of an experiment is not concluded at once."""
+    """It is not known when the lost owner sent its create, so absence is not concluded at once."""
     fail(world, kind="late", times=1, seconds=50)
     world.deliver(EVENT, **REQUEUE)
     (copy,) = copies(world)
@@ -281,16 +281,16 @@ def test_a_copy_whose_record_is_lost_waits_for_a_create_under_way(world):
 
 
 def test_a_redriven_message_whose_record_expired_adopts(world, dead):
-    """The dead letter tells since when its experiment may exist, which is how far back the search looks."""
+    """The dead letter contains the time since when its experiment may exist, and the search goes back that far."""
     world.settings |= {"HPOQ_MAX_AGE_HOURS": "1"}
     fail(world, kind="reset", when="after", times=1)
     fail(world, LIST, times=None, **DENIED)
     assert deliver_until_done(world, every=600)["outcome"] == "failed"
-    (letter,) = letters(world)
+    (dead_letter,) = dead_letters(world)
     world.cloud.faults.clear()
     world.later(8 * 86_400)
     world.store = MemoryStore()
-    assert outcomes(world.deliver(smq_event("R1", seal(letter)))) == ["created"]
+    assert outcomes(world.deliver(smq_event("R1", seal(dead_letter)))) == ["created"]
     assert len(world.cloud.experiments) == 1
 
 
@@ -314,7 +314,7 @@ def test_a_redriven_message_whose_record_expired_adopts(world, dead):
     ],
 )
 def test_an_undocumented_code_proves_nothing(world, status, code):
-    """A service that acted and answered with a code that nobody documented makes no second experiment."""
+    """An undocumented code after the service acted leads to no second experiment."""
     fail(world, when="after", times=1, status=status, code=code)
     assert deliver_until_done(world, every=120)["outcome"] == "created"
     assert len(world.cloud.experiments) == 1
@@ -358,7 +358,7 @@ def test_a_trigger_that_is_pinned_wrongly_loses_nothing(world, in_doubt):
 
 
 def test_a_cloud_event_with_other_content_is_a_conflict(world):
-    """Two events of one source and id that ask for different things are not one: the second is refused aloud."""
+    """Two events with one source and id and different content are a conflict: the second one is rejected."""
 
     def cloud_event(message_id, name):
         event = {

@@ -1,7 +1,7 @@
 """The margins that I1 rests on, each at its worst case, without the gateway's memory of nonces.
 
 An owner sends its create at the last moment that it may, the service acts as late as it is allowed to and lists the
-experiment as late as it is allowed to, while an heir whose clock is ahead by the whole skew comes again and again.
+experiment as late as it is allowed to, while a successor whose clock is ahead by the whole skew tries repeatedly.
 With every margin there is one experiment. Without any one of them there are two, so each is needed, and this test
 would find its loss. The same holds for the random schedules.
 """
@@ -52,7 +52,7 @@ def die_with_the_create(function):
 
 
 def run(*, stall, killed):
-    """Return what is broken after an owner stalled for `stall` seconds before its create, and heirs came."""
+    """Return what is broken after an owner stalled for `stall` seconds before its create, and successors came."""
     with World(seed=1) as world:
         world.cloud.behaviour.nonce_memory_seconds = 0
         world.cloud.behaviour.list_lag_seconds = LISTS_AFTER
@@ -91,7 +91,7 @@ WORST_CASES = {
 
 @pytest.mark.parametrize("case", WORST_CASES)
 def test_every_margin_at_its_worst(case):
-    """With all margins there is one experiment, however late everything is that may be late."""
+    """With all margins there is one experiment, however late each delayed step is."""
     assert run(**WORST_CASES[case]) == []
 
 
@@ -178,11 +178,11 @@ class AtTheMargins(Schedules):
 
     messages: ClassVar = {"keyed": MESSAGES["keyed"]}
 
-    # Without the rules that do not bear on the margins few schedules are enough.
+    # Without the rules that do not affect the margins, few schedules are enough.
     plainly = killed = overtaken = the_store_breaks = something_breaks = another_answers = None
-    a_create_arrives_late = heirs_come_while_a_create_is_late = a_call_is_slow = dead_letters_are_redriven = (
-        None
-    )
+    a_create_arrives_late = successors_come_while_a_create_is_late = a_call_is_slow = (
+        dead_letters_are_redriven
+    ) = None
 
     @initialize()
     def begin(self):
@@ -204,7 +204,7 @@ class AtTheMargins(Schedules):
         self.world.later(40 * 86_400)
         self.run(event, instance)
 
-    def judge(self):
+    def check(self):
         broken = self.world.broken(finished=True)
         assert broken == [], broken
 

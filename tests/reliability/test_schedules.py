@@ -5,8 +5,9 @@ under that key (a conflict), one that is known by its message id, and one with a
 instance gets what is visible, up to a batch. At any effect on the outside it may be killed, or held up while time
 goes on and other instances get the same event; it then goes on as a zombie. Calls may be slow before their first
 byte, between two writes, until the service acts and until it answers. What a call sent may arrive late, or twice.
-An instance may be of a later version, whose contract refuses a request that the earlier one takes and whose records
-have a member that the earlier one does not know. Events may be delivered again although they succeeded.
+The service may list experiments in another form. An instance may be of a later version, whose contract refuses a
+request that the earlier one takes and whose records have a member that the earlier one does not know. Events may be
+delivered again although they succeeded.
 
 A second machine follows each experiment to its end: watch messages come with the others, experiments end at any time
 in any status or are deleted, guards and stop messages stop them, and each must have exactly one result.
@@ -36,6 +37,7 @@ from hpoq.testing import smq_stream_event
 from hpoqctl.deadletters import recover_envelopes
 from support.budget import examples
 from support.deployment import CONTEXT, DEAD_LETTER_QUEUE, QUEUE, WATCH_QUEUE
+from support.listings import LISTINGS, change_listing
 from support.request import make_document
 from support.world import CallTimes, World
 
@@ -133,9 +135,14 @@ class Schedules(RuleBasedStateMachine):
         date_window=st.sampled_from(["900", "0"]),
         throttled_nonce=st.sampled_from(["kept", "used"]),
         marker=st.sampled_from(["both", "both", "tag", "description"]),
+        listing=st.sampled_from([None, None, *LISTINGS]),
     )
-    def begin(self, lag, tag_filter, policy, attempts, memory, date_window, throttled_nonce, marker):
+    def begin(
+        self, lag, tag_filter, policy, attempts, memory, date_window, throttled_nonce, marker, listing=None
+    ):
         self.world = World(seed=1)
+        if listing is not None:
+            change_listing(self.world, LISTINGS[listing])
         self.world.settings = {
             "HPOQ_MAX_ATTEMPTS": attempts,
             "HPOQ_CALL_ATTEMPTS": "2",
@@ -292,15 +299,15 @@ class Schedules(RuleBasedStateMachine):
     @rule(
         seconds=st.sampled_from([30, 79, 300, 800]),
         gaps=st.lists(st.sampled_from([1, 31, 62, 93, 124]), min_size=1, max_size=4),
-        heirs=st.lists(INSTANCES, min_size=4, max_size=4),
+        successors=st.lists(INSTANCES, min_size=4, max_size=4),
         instance=INSTANCES,
     )
-    def heirs_come_while_a_create_is_late(self, seconds, gaps, heirs, instance):
+    def successors_come_while_a_create_is_late(self, seconds, gaps, successors, instance):
         self.let_a_create_arrive_late("late", seconds)
         self.deliver(5, instance)
-        for gap, heir in zip(gaps, heirs, strict=False):
+        for gap, successor in zip(gaps, successors, strict=False):
             self.world.later(gap)
-            self.deliver(5, heir)
+            self.deliver(5, successor)
 
     @rule(
         stall=st.sampled_from(["none", "to the last moment", "too long by the skew", "too long by the read"]),
@@ -310,7 +317,7 @@ class Schedules(RuleBasedStateMachine):
         gap=st.sampled_from([7, 31, 47]),
     )
     def a_create_is_as_late_as_it_may_be(self, stall, is_killed, is_late, offsets, gap):
-        """Let an owner stall before its create, and heirs come until no doubt about it can be left."""
+        """Let an owner stall before its create, and successors come until no doubt about it can be left."""
         moments = {
             "none": 0.0,
             "to the last moment": self.lease - self.skew - READ_TIME_OUT - ALMOST,
@@ -372,10 +379,10 @@ class Schedules(RuleBasedStateMachine):
                 break
         assert [queue.messages for queue in self.queues] == [[] for _ in self.queues]
         assert self.dead.messages == []
-        self.judge()
+        self.check()
         self.world.cloud.close()
 
-    def judge(self):
+    def check(self):
         broken = self.world.broken(finished=True)
         assert broken == [], broken
         by_name = Counter(made.name for made in self.world.cloud.experiments)
@@ -464,9 +471,9 @@ class Followed(Schedules):
         self.world.later(61)
         self.deliver(5, instance, Points(at, die))
 
-    def judge(self):
+    def check(self):
         self.world.history.watched = True
-        super().judge()
+        super().check()
         answered = {event["data"].get("messageId") for event in self.world.events}
         assert set(self.stops) <= answered
 
@@ -493,7 +500,9 @@ def test_a_nonce_that_the_gateway_remembers_ends_with_its_memory():
         marker="both",
     )
     machine.something_breaks(kind="reset", operation=CREATE, times=1, when="forwarded")
-    machine.heirs_come_while_a_create_is_late(seconds=800, gaps=[1], heirs=[(0.0, 1)] * 4, instance=(0.0, 1))
+    machine.successors_come_while_a_create_is_late(
+        seconds=800, gaps=[1], successors=[(0.0, 1)] * 4, instance=(0.0, 1)
+    )
     machine.teardown()
 
 

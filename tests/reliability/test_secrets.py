@@ -125,7 +125,7 @@ def echo(world, **fault):
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
 def test_canaries_in_requests(on_disk, tmp_path, stream, body):
-    """Good or bad, a request's secrets stay inside."""
+    """The secrets of a request, valid or not, appear nowhere outside."""
     result = invoke(on_disk.function().handle, smq_event("M1", body), CONTEXT)
     assert on_disk.events
     assert CANARY not in everything(on_disk, tmp_path, stream, result).replace(secret("member"), "")
@@ -173,7 +173,7 @@ def test_canaries_that_the_service_quotes(on_disk, tmp_path, stream, fault):
 
 
 def test_canaries_when_the_event_fails_and_is_undecodable(on_disk, tmp_path, stream):
-    """An event that cannot be decoded is told by digest, and an unreachable topic quotes nothing."""
+    """An event that cannot be decoded is identified by its digest; the error of a topic quotes nothing."""
     on_disk.cloud.faults.add(service="smq", operation="PublishMessage", kind="refuse", when="before", times=9)
     event = b"[" + smq_event("M1", request()) + b"," + json.dumps(secret("x")).encode() + b"]"
     result = invoke(on_disk.function().handle, event, CONTEXT)

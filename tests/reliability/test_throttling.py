@@ -92,7 +92,7 @@ def test_what_needs_no_call_is_not_held_back(world):
 
 
 def test_a_message_that_is_held_back_ends_by_its_age(world):
-    """It fails with the last error that the service gave."""
+    """A message that is held back for too long fails with the last error of the service."""
     world.cloud.faults.add(**THROTTLED)
     row = deliver_until_done(world, EVENT, every=3600, times=80)
     assert (row["outcome"], row["error"]["code"]) == ("failed", "Throttling.User")

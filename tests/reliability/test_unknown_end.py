@@ -43,7 +43,7 @@ def test_broken_answers(world, kind, when):
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 def test_server_errors_after_the_service_acted(world, status):
-    """A 5xx says nothing about the effect: the experiment is looked for."""
+    """A 5xx says nothing about the effect: the experiment is searched for."""
     world.cloud.faults.add(
         service="paiautoml",
         operation="CreateHpoExperiment",
@@ -57,7 +57,7 @@ def test_server_errors_after_the_service_acted(world, status):
 
 
 def test_a_service_that_did_not_act_is_asked_again_only_after_the_doubt(world):
-    """Nothing found is no proof until lease and consistency margin are over; then one create is sent."""
+    """Absence proves nothing until lease and consistency margin are over; then one create is sent."""
     world.cloud.faults.add(service="paiautoml", operation="CreateHpoExperiment", kind="reset", when="before")
     assert outcomes(world.deliver(EVENT)) == ["retry"]
     world.later(30)
@@ -93,7 +93,7 @@ def test_a_service_that_does_not_filter_by_tag(world, tag_filter):
 
 
 def test_the_marker_in_the_description(world):
-    """With the marker in the description a service that refuses tags is no trouble, and adoption works."""
+    """With the marker in the description, an experiment is adopted even if the service refuses tags."""
     world.cloud.behaviour.create_tags = "refused"
     world.cloud.faults.add(service="paiautoml", operation="CreateHpoExperiment", kind="stall", when="after")
     (row,) = world.deliver(EVENT, HPOQ_MARKER="description")
@@ -103,7 +103,7 @@ def test_the_marker_in_the_description(world):
 
 
 def test_a_listing_that_fails_keeps_the_doubt(world):
-    """While the service cannot be asked what it holds, nothing is created."""
+    """While the listing fails, nothing is created."""
     world.cloud.faults.add(service="paiautoml", operation="CreateHpoExperiment", kind="reset", when="after")
     world.cloud.faults.add(
         service="paiautoml",
@@ -123,7 +123,7 @@ def test_a_listing_that_fails_keeps_the_doubt(world):
     assert world.broken() == []
 
 
-def test_a_refused_connection_is_no_doubt(world):
+def test_a_refused_connection_leaves_no_doubt(world):
     """A request that never left needs no reconciliation: the next delivery creates at once."""
     world.cloud.faults.add(
         service="paiautoml", operation="CreateHpoExperiment", kind="refuse", when="before", times=3
@@ -183,7 +183,7 @@ def test_a_machine_that_slept_over_its_lease(world):
 
 
 def test_a_message_that_comes_back_after_its_retention(world):
-    """What was forgotten is looked for before it is created."""
+    """If a record has expired, its experiment is searched for before one is created."""
     (first,) = world.deliver(EVENT)
     world.later(40 * 86_400)
     (again,) = world.deliver(EVENT)

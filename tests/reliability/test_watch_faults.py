@@ -69,7 +69,7 @@ class Following:
             self.world.later(30 if self.rounds < 12 else 900)
         return self
 
-    def judge(self, stopped_by=None):
+    def check(self, stopped_by=None):
         """One experiment, one result, and nothing left anywhere."""
         world = self.world
         world.history.watched = True
@@ -102,7 +102,7 @@ def test_every_fault_while_an_experiment_is_followed(world, operation, fault):
     add_fault(world, operation, fault, 4)
     following = Following(world)
     following.deliver(smq_event("M1", request("k")))
-    following.run().judge()
+    following.run().check()
     assert {data["status"] for data in world.results} == {"FINISHED"}
 
 
@@ -113,7 +113,7 @@ def test_every_fault_while_a_guard_stops(world, operation, fault):
     """The guard stops its experiment whatever breaks, and the result says so."""
     following = begin(world, GUARDED)
     add_fault(world, operation, fault, 2)
-    following.run().judge("guard")
+    following.run().check("guard")
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_every_fault_of_a_stop(world, operation, fault, policy):
     following = begin(world, request("k"), HPOQ_BATCH_POLICY=policy)
     add_fault(world, operation, fault, 4)
     following.deliver(smq_event("S1", STOP))
-    following.run().judge("request")
+    following.run().check("request")
     assert "stopping" in world.event_types
 
 
@@ -136,4 +136,4 @@ def test_every_slow_call(world, operation, slow):
     following = begin(world, GUARDED)
     left = [SLOW[slow]] * 2
     world.call_times = lambda called: left.pop() if left and called == operation else CallTimes()
-    following.run().judge("guard")
+    following.run().check("guard")

@@ -47,7 +47,7 @@ def test_a_create_that_connects_too_slowly_is_not_sent(world):
 
 
 def test_an_answer_after_the_read_time_out_is_unheard(world):
-    """The caller gives up at its time-out, and the service acts at its own moment all the same."""
+    """The caller gives up at its time-out, and the service still acts at its own time."""
     before = world.clock.now()
     take_on_create(world, until_acted=60)
     assert world.deliver(EVENT)[0]["outcome"] == "retry"

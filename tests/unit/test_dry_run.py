@@ -59,7 +59,7 @@ def test_each_dry_run_is_answered(world):
 
 
 def test_a_dry_run_of_a_used_key_is_answered(world):
-    """It neither disturbs the record of the key nor is it a duplicate of it."""
+    """A dry run neither changes the record of its key nor is a duplicate of it."""
     send(world, "M1", json.dumps(make_document("k")))
     before = world.store.get(KEY)
     assert send(world, "M2", dry(Name="other")) == "accepted"
@@ -67,7 +67,7 @@ def test_a_dry_run_of_a_used_key_is_answered(world):
 
 
 def test_an_invalid_dry_run_is_rejected(world):
-    """It breaks the contract like any other request, and its key stays free too."""
+    """A dry run that breaks the contract is rejected like any other request, and its key stays free."""
     assert send(world, "M1", dry(Name=7)) == "rejected"
     assert send(world, "M2", json.dumps(make_document("k"))) == "created"
 

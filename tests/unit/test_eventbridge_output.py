@@ -81,7 +81,7 @@ def test_without_account_and_endpoint(world):
 
 
 def test_the_default_endpoint(world):
-    """It is that of the account and the region."""
+    """The default endpoint is that of the account and the region."""
     function = make_function(world.cloud, **OUTPUT, HPOQ_EVENTBRIDGE_ENDPOINT="")
     function.prepare(None)
     function.handle(smq_event("M1", REQUEST), None)

@@ -5,6 +5,7 @@ import string
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -14,11 +15,13 @@ from fcruntime import Fc2Context, Fc3Context, invoke
 from fcruntime.context import ContextCredentials, FunctionInfo
 from fcruntime.triggers import EventUnreadable
 from hpoq.contract import rules
-from hpoq.contract.identity import derive_event_id, derive_key
+from hpoq.contract.identity import WATCH, derive_event_id, derive_key
 from hpoq.errors import SettingsError
 from hpoq.function import EventFailed, Function
 from hpoq.observability import logs
+from hpoq.processing.envelope import Envelope, seal
 from hpoq.processing.outcome import Outcome
+from hpoq.processing.watchorder import WatchOrder, encode_order
 from hpoq.testing import FakeClock, MemoryStore, smq_event, smq_stream_event
 from hpoq.testing.events import encode_body
 from support.deployment import (
@@ -40,7 +43,7 @@ def cloud():
 
 
 def test_a_message_becomes_an_experiment_and_an_event(cloud):
-    """One message: one experiment that bears its key, one event, one row."""
+    """One message leads to one experiment that carries its key, one event and one row."""
     report = make_function(cloud).handle(smq_event("M1", encode_body(REQUEST)), CONTEXT)
     key = derive_key("smq", "M1")
     (experiment,) = cloud.experiments
@@ -303,11 +306,14 @@ def test_events_can_go_to_a_file(cloud, tmp_path):
     assert json.loads(line)["type"] == "com.hpoq.experiment.created.v1"
 
 
-@pytest.mark.parametrize("output", ["smq://", "file://relative", "ftp://x", "topic"])
+@pytest.mark.parametrize(
+    "output", ["smq://", "file://relative", "ftp://x", "topic", "https://me:canary@host"]
+)
 def test_unknown_outputs_are_settings_errors(cloud, output):
-    """An output of an unknown form fails the event with the name of the setting."""
-    with pytest.raises(SettingsError, match="HPOQ_OUTPUT"):
+    """An output of an unknown form fails the event with the name of the setting, not with a password in it."""
+    with pytest.raises(SettingsError, match="HPOQ_OUTPUT") as caught:
         make_function(cloud, HPOQ_OUTPUT=output).handle(smq_event("M1", REQUEST), CONTEXT)
+    assert "canary" not in str(caught.value)
 
 
 def test_the_store_must_be_chosen_on_fc():
@@ -349,6 +355,33 @@ print(ExperimentRequest.__pydantic_complete__)
     assert (done.stdout, done.stderr) == ("True\n", "")
 
 
+def test_only_requests_load_pydantic():
+    """A cold start and a watch message do without pydantic, which is slow to load."""
+    order = WatchOrder(derive_key("smq", "M1"), "s-1", created_at=1.0)
+    watch = seal(
+        Envelope(WATCH, order.identity, derive_key(WATCH, order.identity), encode_order(order).encode())
+    )
+    code = f"""
+import sys
+import hpoq.handler
+from alilocal import LocalCloud
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from support.deployment import CONTEXT, create_resources, make_function
+with LocalCloud() as cloud:
+    create_resources(cloud)
+    function = make_function(cloud, HPOQ_WATCH_QUEUE="hpo-watch")
+    function.prepare(CONTEXT)
+    for event in ({smq_event("W1", watch)!r}, {smq_event("M1", REQUEST)!r}):
+        (row,) = function.handle(event, CONTEXT)["messages"]
+        print(">", row["outcome"], "pydantic" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert [line for line in done.stdout.splitlines() if line[0] == ">"] == [
+        "> finished False",
+        "> created True",
+    ]
+
+
 def test_what_few_messages_need_is_imported_with_the_first_of_them():
     """A cold start and the first request load nothing that only searches, stops and watch messages need."""
     code = f"""
@@ -365,16 +398,24 @@ print([name for name in rare if f"hpoq.{{name}}" in sys.modules])
 
 @pytest.mark.parametrize("collects", [True, False])
 def test_what_a_cold_start_builds_is_frozen(collects):
-    """The garbage collector ignores what a cold start builds, and is on or off afterwards as before."""
+    """The garbage collector ignores what a cold start builds and what the first request loads.
+
+    It is on or off afterwards as before.
+    """
     code = f"""
 import gc, sys
 {"" if collects else "gc.disable()"}
 gc.callbacks.append(lambda phase, told: print("collected") if "fcruntime" in sys.modules else None)
 import hpoq.handler
+from fcruntime.triggers import Message
+from hpoq.processing.intake import take_in
 imported = gc.get_freeze_count()
 assert imported > 10_000, imported
 hpoq.handler.initialize(None)
-assert gc.get_freeze_count() > imported
+built = gc.get_freeze_count()
+assert built > imported
+take_in(Message(kind="smq", id="1", body=b"{{}}"))
+assert gc.get_freeze_count() > built + 10_000
 print(gc.isenabled())
 """
     environ = {

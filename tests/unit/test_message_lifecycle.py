@@ -80,7 +80,7 @@ def create_and_die(world, event):
 # Markers, nonces and dates.
 
 
-def test_an_experiment_bears_its_key_twice(world):
+def test_an_experiment_carries_its_key_twice(world):
     """The marker stands in a tag and in the description, beside the producer's own."""
     body = request(Name="x", Description="mine", Tag=[{"Key": "team", "Value": "a"}])
     world.deliver(smq_event("M1", body))
@@ -89,7 +89,7 @@ def test_an_experiment_bears_its_key_twice(world):
     assert experiment.description == f"mine {format_marker(KEY)}"
 
 
-def test_a_request_with_all_tags_bears_its_key_in_the_description_alone(world):
+def test_a_request_with_all_tags_carries_its_key_in_the_description_alone(world):
     """The service takes no further tag, so the record says that the tag filter cannot find the experiment."""
     tags = [{"Key": f"k{n}", "Value": "v"} for n in range(MOST_TAGS)]
     rows = world.deliver(smq_event("M1", request(Name="x", Tag=tags)))
@@ -381,7 +381,7 @@ def test_an_event_says_to_the_microsecond_how_long_its_message_took(world):
 
 
 def test_a_throttled_message_comes_back_at_a_moment_of_its_own(world):
-    """Its delay is spread by chance; the fixed delay of other messages would let a burst come back at once."""
+    """The delay of a throttled message is random; a fixed delay would bring a burst back all at once."""
     create = {"service": "paiautoml", "operation": "CreateHpoExperiment", "when": "before"}
     delays = []
     for fault in ({**create, **THROTTLED}, {**create, **DENIED}, {"kind": "refuse", **PUBLISHING}):
@@ -578,7 +578,7 @@ def test_a_publication_that_is_denied_names_the_missing_permission(world):
 
 
 def test_an_event_that_is_out_but_not_recorded_as_published_is_published_again(world):
-    """Its message ended well, and at worst its event comes twice, under one id."""
+    """If recording a publication fails, the message succeeds; at worst its event arrives twice, under one id."""
 
     class Forgetful(MemoryStore):
         def replace(self, record, expected):

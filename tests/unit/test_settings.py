@@ -78,6 +78,29 @@ def test_unsafe_values_are_refused(name, value):
     assert problems(**{name: value})[0].startswith(name)
 
 
+@pytest.mark.parametrize(
+    ("name", "texts", "value"),
+    [
+        ("concurrency", ["8", " 8 ", "+8", "8.0", "0_8"], 8),
+        ("watch_max_days", ["0.5", ".5", " 5e-1\n"], 0.5),
+        ("opentelemetry", ["true", "True", "1", "yes", "ON", "t", "y"], True),
+        ("opentelemetry", ["false", "False", "0", "no", "OFF", "f", "n"], False),
+        ("trigger", ["smq"], "smq"),
+    ],
+)
+def test_a_value_can_be_written_in_several_ways(name, texts, value):
+    """Numbers and booleans are read as people and other tools write them."""
+    found = {getattr(Settings.from_environment({f"HPOQ_{name.upper()}": text}), name) for text in texts}
+    assert found == {value}
+    assert {type(one) for one in found} == {type(value)}
+
+
+@pytest.mark.parametrize("text", ["8.5", "8,0", "8 0", "0x8", "1e1", "_8", "8_", "٨", "true"])
+def test_what_is_not_a_whole_number(text):
+    """A text that only some programs read as a number is refused."""
+    assert problems(HPOQ_CONCURRENCY=text) == ("HPOQ_CONCURRENCY must be a whole number",)
+
+
 def test_values_are_not_quoted():
     """A value that was put into the wrong variable, perhaps a secret, does not appear in the error."""
     assert "canary" not in str(problems(HPOQ_CONCURRENCY="canary", HPOQ_X="canary"))
@@ -88,6 +111,16 @@ def test_the_dead_letter_queue_is_not_the_source_queue():
     (problem,) = problems(HPOQ_QUEUE="q", HPOQ_DEAD_LETTER_QUEUE="q")
     assert problem == "HPOQ_DEAD_LETTER_QUEUE must be another queue than HPOQ_QUEUE"
     Settings.from_environment({"HPOQ_QUEUE": "q", "HPOQ_DEAD_LETTER_QUEUE": "q-dead"})
+
+
+def test_settings_that_contradict_each_other_are_all_listed():
+    """What is wrong with the settings together is listed at once as well."""
+    found = problems(HPOQ_QUEUE="q", HPOQ_DEAD_LETTER_QUEUE="q", HPOQ_WATCH_QUEUE="q", HPOQ_LEASE_SECONDS="5")
+    assert [problem.split()[0] for problem in found] == [
+        "HPOQ_LEASE_SECONDS",
+        "HPOQ_DEAD_LETTER_QUEUE",
+        "HPOQ_WATCH_QUEUE",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +134,10 @@ def test_the_dead_letter_queue_is_not_the_source_queue():
         ("HPOQ_WATCH_MAX_DAYS", "nan", "HPOQ_WATCH_MAX_DAYS must be a number"),
         ("HPOQ_OPENTELEMETRY", "maybe", "HPOQ_OPENTELEMETRY must be true or false"),
         ("HPOQ_MARKER", "none", "HPOQ_MARKER must be 'both', 'tag' or 'description'"),
-        ("HPOQ_QUEUE", "a b", "HPOQ_QUEUE must be a text that matches '^[A-Za-z0-9]"),
+        ("HPOQ_MAX_ATTEMPTS", "9" * 5000, "HPOQ_MAX_ATTEMPTS must be a whole number"),
+        ("HPOQ_RETENTION_DAYS", "inf", "HPOQ_RETENTION_DAYS must be a number"),
+        ("HPOQ_NAMESPACE", "x" * 256, "HPOQ_NAMESPACE must be a string of at most 255 characters"),
+        ("HPOQ_QUEUE", "a b", "HPOQ_QUEUE must be a string that matches '^[A-Za-z0-9]"),
     ],
 )
 def test_a_problem_says_what_the_setting_must_be(name, value, problem):

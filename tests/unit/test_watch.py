@@ -14,7 +14,7 @@ from hpoq.errors import StoreUnavailable
 from hpoq.idempotency.record import encode
 from hpoq.processing.envelope import Envelope, seal, unseal
 from hpoq.processing.ledger import Ledger
-from hpoq.processing.watchorder import Limits, WatchOrder, encode_order, identify_watch
+from hpoq.processing.watchorder import GuardLimits, WatchOrder, encode_order, identify_watch
 from hpoq.testing import smq_event, smq_stream_event
 from support.request import make_document, request
 from support.world import CallTimes, WatchedWorld
@@ -139,7 +139,7 @@ def test_any_other_status_is_followed(world, status):
     assert [data["status"] for data in world.results] == ["FINISHED"]
 
 
-def test_no_more_trial_is_no_end_while_trials_run(world):
+def test_no_more_trial_is_not_an_end_while_trials_run(world):
     """With NO_MORE_TRIAL the last trials may still run; the result waits for them."""
     made = create(world)
     world.later(30)
@@ -352,7 +352,7 @@ def test_a_second_created_event_starts_no_second_chain(world):
     assert len(world.watch_queue.messages) == 1
 
 
-def test_a_start_that_cannot_be_sent_is_repeated(world):
+def test_a_first_watch_message_that_cannot_be_sent_is_repeated(world):
     """The record is not marked as published before the first watch message is in its queue."""
     world.cloud.faults.add(
         service="smq", operation="SendMessage", kind="status", status=403, code="AccessDenied", when="before"
@@ -481,7 +481,7 @@ def test_without_its_queue_a_watch_message_waits(world):
     assert row["outcome"] == "finished"
 
 
-def test_a_watch_message_that_cannot_be_read_goes_to_the_dead_letters(world):
+def test_an_unreadable_watch_message_is_dead_lettered(world):
     """Unreadable content is rejected under a key of its own and kept; the chain goes on."""
     create(world)
     world.later(60)
@@ -559,7 +559,7 @@ def test_a_guard_for_the_least_metric(world):
     assert world.results[0]["limit"] == "targetMetric"
 
 
-def test_the_hours_of_a_guard_are_not_overslept(world):
+def test_the_hours_of_a_guard_are_checked_in_time(world):
     """A look is planned at the end of the hours, however long the usual delay is."""
     made = create(world, guarded(maxHours=5))
     made.fail("RUNNING")
@@ -590,7 +590,7 @@ def test_a_guard_is_part_of_the_request(world):
     assert row["error"]["code"] == "IdempotencyConflict"
 
 
-def test_the_guard_outlives_the_instance_that_made_the_experiment(world):
+def test_the_guard_survives_the_instance_that_created_the_experiment(world):
     """A guard is in the record from the claim on: a delivery that only adopts the experiment knows it too."""
     world.fail_create("reset", when="after", times=None)
     world.cloud.behaviour.list_lag_seconds = 5
@@ -635,7 +635,7 @@ def test_a_repeated_result_that_fails_comes_back(world, failing):
     assert (row["outcome"], world.event_types[-1]) == ("duplicate", "finished")
 
 
-def test_one_look_where_two_copies_go_on(world):
+def test_two_copies_of_a_watch_message_cost_one_look(world):
     """If a crash left two watch messages with one number, one call serves both in one event, and they merge."""
     made = create(world)
     made.fail("RUNNING")
@@ -712,7 +712,7 @@ def test_a_forged_watch_message_is_rejected(world):
     other = world.cloud.experiments[-1]
     world.deliver(smq_event("M2", request("other")))
     mine = derive_key(PRODUCER, "other")
-    order = WatchOrder(mine, other.experiment_id, 0.0, guard=Limits(max_hours=0.001))
+    order = WatchOrder(mine, other.experiment_id, 0.0, guard=GuardLimits(max_hours=0.001))
     key = derive_key(WATCH, order.identity)
     body = seal(Envelope(WATCH, order.identity, key, encode_order(order).encode())).decode()
     settings = {"HPOQ_DEAD_LETTER_QUEUE": "hpo-requests-dead"}
@@ -905,7 +905,7 @@ def forge(experiment_id="e", key=KEY, created_at=1.8e9):
     ids=["no id", "no id for a path", "no key", "not a number", "never"],
 )
 def test_a_watch_message_that_cannot_be_followed_is_rejected(world, body):
-    """It does not come back for ever."""
+    """A watch message that cannot be followed is rejected instead of coming back for ever."""
     (row,) = world.deliver(smq_event("F1", body))
     assert (row["outcome"], row["error"]["code"]) == ("rejected", "WatchInvalid")
 
@@ -923,7 +923,7 @@ def test_a_date_in_the_future_does_not_let_an_experiment_be_followed_for_ever(wo
 
 
 def test_an_invalid_trace_affects_no_other_message(world):
-    """It is ignored, as in a request; the other messages of the event are processed."""
+    """An invalid trace is ignored, as in a request; the other messages of the event are processed."""
     made = create(world)
     world.take()
     order = WatchOrder(KEY, made.experiment_id, world.clock.now(), traceparent="x")

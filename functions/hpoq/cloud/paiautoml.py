@@ -23,10 +23,11 @@ from hpoq.cloud.experiments import (
     Unreadable,
     read_experiment,
     read_page,
+    read_status,
 )
 from hpoq.cloud.signing import Credentials, acs3_headers, canonical_query, percent_encode
 from hpoq.cloud.transport import Response
-from hpoq.errors import ClockOff, UnknownEnd
+from hpoq.errors import ClockOff, Incomplete, UnknownEnd
 from hpoq.observability.redaction import find_secrets
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def identify_place(endpoint: str) -> str:
 
 
 class PaiAutoMl(ServiceClient):
-    """Creates, finds, stops and deletes experiments, and lists their trials.
+    """Creates, finds and stops experiments, and lists their trials.
 
     Every method raises CallError, and returns or raises before its `budget` ends.
     """
@@ -189,15 +190,7 @@ class PaiAutoMl(ServiceClient):
         The call is repeated like a read.
         """
         path = f"{experiment_path(experiment_id)}/stop"
-        return self._read_call("StopHpoExperiment", "PUT", path, _read_status, budget=budget)
-
-    def delete_hpo_experiment(self, experiment_id: str, *, budget: Budget | None = None) -> None:
-        """Remove an experiment from every listing.
-
-        The call is repeated like a read, so NotFound may mean that the first of two tries succeeded.
-        """
-        path = f"{experiment_path(experiment_id)}/delete"
-        self._read_call("DeleteHpoExperiment", "PUT", path, _read_status, budget=budget)
+        return self._read_call("StopHpoExperiment", "PUT", path, _read_stopped, budget=budget)
 
     def _read_call(
         self,
@@ -224,6 +217,8 @@ class PaiAutoMl(ServiceClient):
                     secrets=credentials.secrets(),
                 )
             try:
+                if response.headers.get("age", "0") != "0":
+                    raise Unreadable("it comes from a cache")
                 return read(answer)
             except Unreadable as exc:
                 _raise_unreadable(operation, answer, str(exc))
@@ -315,14 +310,16 @@ def _read_experiment(experiment_id: str, answer: Answer) -> Experiment:
     return experiment
 
 
-def _read_status(answer: Answer) -> str | None:
+def _read_stopped(answer: Answer) -> str | None:
     if not answer.is_json:
         raise Unreadable("not a JSON object")
-    return text_member(answer.document, "Status")
+    return read_status(answer.document)
 
 
 def _raise_unreadable(operation: str, answer: Answer, why: str) -> NoReturn:
-    raise UnknownEnd(
+    # A listing in another form lasts: an operator must learn of it.
+    kind = Incomplete if operation == "ListHpoExperiments" else UnknownEnd
+    raise kind(
         f"unreadable answer: {why}",
         service=SERVICE,
         operation=operation,

@@ -53,7 +53,6 @@ class ReceivedMessage:
     receipt_handle: str | None
     dequeue_count: int
     enqueued_at: int | None
-    next_visible_at: int | None
     origin_id: str | None = None
 
 
@@ -149,7 +148,6 @@ def _read_message(item: Element) -> ReceivedMessage:
         receipt_handle=item.get("ReceiptHandle"),
         dequeue_count=_number(item, "DequeueCount") or 0,
         enqueued_at=_number(item, "EnqueueTime"),
-        next_visible_at=_number(item, "NextVisibleTime"),
         origin_id=_property(item, "DLQOriginMessageId"),
     )
 

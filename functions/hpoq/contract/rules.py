@@ -26,7 +26,7 @@ from hpoq.contract.finding import (
     rejection,
     warning,
 )
-from hpoq.contract.identity import MOST_TAGS, TAG_KEY, find_marker_keys
+from hpoq.contract.identity import MARKER_TAG, MOST_TAGS, TAG_KEY, find_marker_keys
 from hpoq.contract.jsontext import JsonError, pointer_to
 from hpoq.contract.model import MOST_KEY_CHARACTERS
 
@@ -196,7 +196,7 @@ def _check_tags(tags: JsonValue) -> Iterator[Finding]:
         yield rejection("/experiment/Tag", "tag.limit", f"{len(tags)} tags; the service allows {MOST_TAGS}")
     for index, tag in enumerate(tags):
         at = f"/experiment/Tag/{index}"
-        if get_string(tag, "Key") == TAG_KEY:
+        if re.match(MARKER_TAG, get_string(tag, "Key")):
             what = f"the tag {TAG_KEY} is reserved for hpoq; use another key"
             yield rejection(f"{at}/Key", "tag.reserved", what)
         for part in ("Key", "Value"):

@@ -87,7 +87,7 @@ class Batch:
         return self.process(intake)
 
     def _wait_for_turn(self, intake: Ready, latest_start: float) -> bool:
-        """Wait until the request may be sent to the service; return False if that is not so in time.
+        """Wait until the request may be sent to the service; return False if there is none in time.
 
         It waits here because it holds no claim yet, whose lease would end. What needs no create does not wait.
         """

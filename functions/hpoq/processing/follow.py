@@ -43,7 +43,7 @@ from hpoq.processing.watchorder import (
     decode_order,
     encode_order,
     identify_watch,
-    read_limits,
+    read_guard_limits,
 )
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Follower:
             "",
             0.0,
             None if run is None else find_optimize_mode({"yml_config": run.wire()}),
-            None if request.guard is None else read_limits(request.guard.wire()),
+            None if request.guard is None else read_guard_limits(request.guard.wire()),
             message_id,
             producer_key,
             name,
@@ -151,7 +151,8 @@ class Follower:
     def look(self, order: WatchOrder, claim: Record) -> Look:
         """Look at the experiment of a watch message. Raises StoreError.
 
-        It is at least as old as the claim: a date in the future must not let it be followed for ever.
+        The experiment counts as at least as old as its claim: with a date in the future it would be followed for
+        ever.
         """
         order = replace(order, created_at=min(order.created_at, claim.claimed_at))
         return self._get_watcher().look(order, self._budget_of(claim))

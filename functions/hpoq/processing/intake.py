@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import PurePath
 from typing import TYPE_CHECKING, TypeAlias
 
 from fcruntime._dataclass import dataclass, field, replace
 from fcruntime.jsonvalue import JsonObject
 from fcruntime.triggers import Message, Undecodable
-from hpoq.contract.events import EventError, is_event
+from hpoq.contract.events import EventError, holds_event, is_event
 from hpoq.contract.identity import DIGEST, PRODUCER, STOP, WATCH, derive_key, digest
 from hpoq.contract.patterns import TRACEPARENT
 from hpoq.errors import RequestRejected, Violation
+from hpoq.loading import exempt_from_collection
 from hpoq.observability.redaction import find_secrets, redact
-from hpoq.processing.envelope import Envelope, looks_sealed, open_envelope
+from hpoq.processing.envelope import Envelope, is_sealed, looks_sealed, open_envelope
 from hpoq.processing.lifecycle import Delivery
 
 if TYPE_CHECKING:
@@ -155,14 +157,17 @@ Readable: TypeAlias = Ready | Stop | Watched | Rejected
 Intake: TypeAlias = Readable | Defective | Undeliverable
 
 
-def is_keyed_request(item: JsonObject) -> bool:
-    """Return whether an item of an event is a request with a key of its own, which needs no source to identify it.
+def is_keyed_message(item: JsonObject) -> bool:
+    """Return whether an item of an event has a key of its own, so that it needs no source to identify it.
 
     An event stream hands over such items if its transform takes the bodies out of the deliveries (for example
-    `$.data.messageBody`). It may be the data of a CloudEvent without an identity of its own.
+    `$.data.messageBody`): requests with a key, also as the data of a CloudEvent without an identity of its own, and
+    messages that hpoq sent again.
     """
     from hpoq.contract.document import find_request
 
+    if is_sealed(item):
+        return True
     request = find_request(item) or {}
     return isinstance(request.get("idempotencyKey"), str) and ("experiment" in request or "stop" in request)
 
@@ -184,10 +189,22 @@ def take_in(item: Message | Undecodable, namespace: str = "", *, watches: bool =
             return _read_watch(envelope, namespace)
         read: Ready | Stop | Rejected = _read(item, envelope, namespace, watches=watches)
     except RequestRejected as exc:
+        if holds_event(envelope.body):
+            return Undeliverable(_delivery(envelope, "", namespace=namespace), _OWN_EVENT)
         read = _rejected(envelope, exc, namespace)
     except Exception as exc:  # noqa: BLE001 - a defect must affect only this message
         return Defective(_delivery(envelope, "", namespace=namespace), envelope, _place(exc))
     return _redriven(read, item.id or "redrive") if envelope.redriven else read
+
+
+@cache
+def _load_contract() -> None:
+    """Load the models of the contract, and pydantic with them, with the first request.
+
+    They take three quarters of the time of a whole cold start, and watch messages do not need them.
+    """
+    with exempt_from_collection():
+        import hpoq.contract.request  # noqa: F401 - loaded here for all later imports of it
 
 
 def _redriven(read: Ready | Stop | Rejected, redrive: str) -> Ready | Stop | Rejected:
@@ -198,7 +215,7 @@ def _redriven(read: Ready | Stop | Rejected, redrive: str) -> Ready | Stop | Rej
 
 
 def _read(item: Message, envelope: Envelope, namespace: str, *, watches: bool) -> Ready | Stop:
-    # Imported with the first message: a cold start builds no models of the contract.
+    _load_contract()
     from hpoq.contract.request import ExperimentRequest, compute_fingerprint, parse_request
 
     parsed = parse_request(envelope.body)
@@ -299,7 +316,7 @@ def _rejected(envelope: Envelope, exc: RequestRejected, namespace: str) -> Rejec
         exc.name,
         exc.workspace_id,
         known_as,
-        # What is wrong with a message without an id is not its request, which is therefore kept.
+        # The request of a message without an id may be valid, so it is kept.
         content=envelope if _NO_ID in exc.violations else None,
         producer_key=shown_key,
         warnings=exc.warnings,

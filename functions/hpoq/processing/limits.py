@@ -19,7 +19,7 @@ class Limits:
     start_seconds: float
 
     @classmethod
-    def of(cls, deadline: Deadline, *, reserve: float, call_seconds: float) -> Limits:
+    def from_deadline(cls, deadline: Deadline, *, reserve: float, call_seconds: float) -> Limits:
         """Return the limits of an invocation that has just begun.
 
         `call_seconds` is the longest that a call may take, `reserve` how many seconds are kept for saving and

@@ -93,7 +93,7 @@ class Pace:
             return True
 
     def wait_for_turn(self, ends_at: float) -> bool:
-        """Wait until a create may be sent; return False if that is not so before `ends_at`.
+        """Wait until a create may be sent; return False if there is no turn before `ends_at`.
 
         It then waits until `ends_at` all the same. A message that returned at once would only make room for the next
         one of the backlog, which would not get a turn either.

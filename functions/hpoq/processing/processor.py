@@ -96,7 +96,7 @@ class Processor:
             )
 
     def needs_create(self, delivery: Delivery) -> bool:
-        """Return whether the service must be asked for an experiment. Never raises: without an answer it is so."""
+        """Return whether the service must be asked for an experiment. Never raises: True if the store fails."""
         try:
             return self._ledger.needs_create(delivery)
         except StoreError:
@@ -123,10 +123,10 @@ class Processor:
                 result = self._process(intake)
             except StoreError as exc:
                 get_logger().error("store.failed", error=str(exc))
-                result = _retry_with(delivery, as_event_error(exc))
+                result = _retry_with(delivery, as_event_error(exc), unrecorded=True)
             except Exception:  # noqa: BLE001 - a defect must affect only this message
                 get_logger().exception("message.defect")
-                result = _retry_with(delivery, _DEFECT)
+                result = _retry_with(delivery, _DEFECT, unrecorded=True)
             _log(result)
             set_attributes({"hpoq.outcome": result.outcome.value})
             if result.error is not None:
@@ -136,7 +136,7 @@ class Processor:
     def _process(self, intake: Intake) -> Result:
         if isinstance(intake, Defective):
             get_logger().error("message.defect", reason=intake.reason)
-            return _retry_with(intake.delivery, _DEFECT)
+            return _retry_with(intake.delivery, _DEFECT, unrecorded=True)
         if isinstance(intake, Undeliverable):
             get_logger().error("operator.needed", code=intake.error.code, error=intake.error.message)
             if not intake.error.retryable:
@@ -171,7 +171,9 @@ class Processor:
                 )
             )
         )
-        return _retry_with(delivery, failure) if failure else _end_with(Outcome.ACCEPTED, delivery)
+        if failure:
+            return _retry_with(delivery, failure, unrecorded=True)
+        return _end_with(Outcome.ACCEPTED, delivery)
 
     def _prepare(self, intake: Readable) -> Delivery:
         """Return the delivery with all that the record of its claim must say."""
@@ -472,9 +474,12 @@ def _retry_with(
     *,
     experiment_id: str | None = None,
     throttled: bool = False,
+    unrecorded: bool = False,
 ) -> Result:
     key = delivery.shown_key or delivery.key
-    return Result(Outcome.RETRY, key, delivery.message_id, experiment_id, error, record, throttled)
+    return Result(
+        Outcome.RETRY, key, delivery.message_id, experiment_id, error, record, throttled, unrecorded
+    )
 
 
 def _describe_unresolved(ending: Postponed) -> EventError:

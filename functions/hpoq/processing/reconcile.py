@@ -4,7 +4,7 @@ The service offers no idempotency token, so every create carries its key as a ma
 suffix of the description. A listing is never trusted beyond its rows: each row's marker is checked here. An empty
 answer to the tag filter, whose wire form is not documented beyond doubt, counts only if every create of this key
 carried the tag and the filter is seen to find another key; otherwise all experiments made since the key was first
-claimed are read.
+claimed are read. That markers are kept is concluded only from a marker that is seen in the same place.
 
 **Three fences against a second experiment.** They stand beside each other, none instead of another:
 
@@ -39,13 +39,14 @@ from hpoq.clock import Budget
 from hpoq.cloud.experiments import Experiment, ExperimentPage, read_through
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.contract.identity import TAG_KEY, find_marker_keys
-from hpoq.errors import Ambiguous, Denied, Invalid
+from hpoq.errors import Ambiguous, Denied, Incomplete, Invalid
 
 _SHOWN = 3
 
 # The zone of the filter is not documented; a day to either side covers every one.
 _ZONE_MARGIN = timedelta(days=1)
 _DATING_MARGIN_SECONDS = 60.0
+_ALIKE_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -70,22 +71,22 @@ class Sought:
         """The moment before which it was not created, whichever zone the service writes times in."""
         return datetime.fromtimestamp(self.since, timezone.utc) - _ZONE_MARGIN
 
-    def among(self, rows: Iterable[Experiment]) -> Experiment | None:
-        """Return the experiment that bears the key; of several the oldest, so that every search picks the same.
+    def pick_from(self, rows: Iterable[Experiment]) -> Experiment | None:
+        """Return the experiment that carries the key; of several the oldest, so that every search picks the same.
 
-        What was created before the claim bears the key from an earlier time: a key is free again after its
+        An experiment from before the claim carries the key from an earlier time: a key is free again after its
         retention.
         """
-        bearers = [
+        marked = [
             row
             for row in rows
             if self.key in find_marker_keys(row.tags, row.description) and not self._is_older(row)
         ]
         last = datetime.max.replace(tzinfo=timezone.utc)
-        return min(bearers, key=lambda row: (row.created_at or last, row.experiment_id), default=None)
+        return min(marked, key=lambda row: (row.created_at or last, row.experiment_id), default=None)
 
     def may_be(self, row: Experiment) -> bool:
-        """Return whether `row`, which bears no marker, could be it if the service had dropped the marker."""
+        """Return whether `row`, which has no marker, could be it if the service had dropped the marker."""
         return (
             not find_marker_keys(row.tags, row.description)
             and not self._is_older(row)
@@ -106,26 +107,29 @@ class Sought:
 
 
 def find(
-    client: PaiAutoMl, sought: Sought, *, thorough: bool, page_size: int, budget: Budget
+    client: PaiAutoMl, sought: Sought, *, thorough: bool, page_size: int, budget: Budget, now: float = 0.0
 ) -> Experiment | None:
-    """Return the experiment that bears the key, or None if the service lists none.
+    """Return the experiment that carries the key, or None if the service lists none.
 
     Unless `thorough`, the search looks only where it would be found at once, and None says nothing. A thorough
-    None is no proof while the key is in doubt. The listings end before `budget` does. Raises CallError if
-    a listing fails, Incomplete if it cannot be relied on, Ambiguous if the marker cannot.
+    None is no proof while the key is in doubt. The listings end before `budget` does. `now` is the time in seconds
+    since the epoch. Raises CallError if a listing fails, Incomplete if it cannot be relied on, Ambiguous if the
+    marker cannot.
     """
+    # A cache between function and service may answer with a listing of before: no two searches ask alike.
+    earliest = sought.earliest - timedelta(seconds=int(now) % _ALIKE_SECONDS)
     # Without a workspace a service may list the default one only, so the request's own is searched as well.
     workspaces = [None] if sought.workspace_id is None else [None, sought.workspace_id]
     for workspace in workspaces:
-        search = _Search(client, sought, page_size, budget, workspace)
-        filtered = search.by_tag(sought.key)
-        found = sought.among(filtered or ()) or sought.among(search.newest())
+        search = _Search(client, sought, page_size, budget, workspace, earliest)
+        filtered = search.list_by_tag(sought.key)
+        found = sought.pick_from(filtered or ()) or sought.pick_from(search.list_newest())
         # An empty filtered list says something only about markers that are tags, and where a description may have
         # the marker, a tag may have been dropped or not be indexed yet.
         by_tag_alone = filtered == () and sought.tagged and not sought.described
-        believed = by_tag_alone and search.filter_works() if thorough else True
-        if found is None and not believed:
-            found = search.by_time()
+        is_enough = by_tag_alone and search.filter_works() if thorough else True
+        if found is None and not is_enough:
+            found = search.read_all()
         if found is not None:
             return found
     return None
@@ -140,10 +144,11 @@ class _Search:
     page_size: int
     budget: Budget
     workspace_id: str | None
+    earliest: datetime
     _newest: tuple[Experiment, ...] = ()
 
-    def by_tag(self, key: str) -> tuple[Experiment, ...] | None:
-        """Return what the service lists for `key`, or None if it does not take the filter."""
+    def list_by_tag(self, key: str) -> tuple[Experiment, ...] | None:
+        """Return what the service lists for `key`, or None if it does not take the filter or answers unreliably."""
         try:
             page = self.client.list_hpo_experiments(
                 tags=[(TAG_KEY, key)],
@@ -152,12 +157,13 @@ class _Search:
                 page_size=self.page_size,
                 budget=self.budget,
             )
-        except (Invalid, Denied):
+        except (Invalid, Denied, Incomplete):
             # If it takes no listing at all, the next one says so.
             return None
-        return page.experiments
+        # Without the rows that it counts, an empty list says nothing.
+        return None if page.total_count and not page.experiments else page.experiments
 
-    def newest(self) -> tuple[Experiment, ...]:
+    def list_newest(self) -> tuple[Experiment, ...]:
         """Return the first page of everything that was made since the claim."""
         self._newest = self._page(1).experiments
         return self._newest
@@ -167,20 +173,20 @@ class _Search:
 
         Then its empty answer is as good as reading everything.
         """
-        keys = (dict(row.tags).get(TAG_KEY) for row in self._newest)
-        other = next((key for key in keys if key is not None), None)
-        rows = self.by_tag(other) if other is not None else None
-        return bool(rows) and all((TAG_KEY, other) in row.tags for row in rows or ())
+        keys = (key for row in self._newest for key in find_marker_keys(row.tags, None))
+        other = next(keys, None)
+        rows = self.list_by_tag(other) if other is not None else None
+        return bool(rows) and all(other in find_marker_keys(row.tags, None) for row in rows or ())
 
-    def by_time(self) -> Experiment | None:
+    def read_all(self) -> Experiment | None:
         """Read everything made since the claim; raises Ambiguous if the marker may have been dropped."""
         tags_stay = descriptions_stay = False
         unmarked = set[str]()
         for rows in read_through(self._page, self.page_size):
-            found = self.sought.among(rows)
+            found = self.sought.pick_from(rows)
             if found is not None:
                 return found
-            tags_stay = tags_stay or any(row.tags for row in rows)
+            tags_stay = tags_stay or any(find_marker_keys(row.tags, None) for row in rows)
             descriptions_stay = descriptions_stay or any(self._shows_marker(row) for row in rows)
             unmarked |= {row.experiment_id for row in rows if self.sought.may_be(row)}
         markers_stay = (self.sought.tagged and tags_stay) or (self.sought.described and descriptions_stay)
@@ -196,7 +202,7 @@ class _Search:
     def _page(self, number: int) -> ExperimentPage:
         return self.client.list_hpo_experiments(
             workspace_id=self.workspace_id,
-            min_create_time=self.sought.earliest.strftime("%Y-%m-%d %H:%M:%S"),
+            min_create_time=self.earliest.strftime("%Y-%m-%d %H:%M:%S"),
             page_number=number,
             page_size=self.page_size,
             budget=self.budget,

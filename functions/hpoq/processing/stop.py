@@ -82,7 +82,7 @@ class Stopper:
                 if found.retryable:
                     return Postponed(claim, found, None, counts=False)
                 return Refused(claim, found)
-            # The stop may have waited for the request for long, and the experiment be new all the same.
+            # The stop may have waited a long time for the request, so the experiment may still be new.
             experiment_id, known_since = found.experiment_id, found.published_at or self.clock.now()
         try:
             return self._stop(experiment_id or "", claim, budget)

@@ -8,7 +8,7 @@
 A failed call never ends the following: the experiment is looked at again, and only its greatest age bounds that.
 The processor publishes the result of an Ended, and sends the watch message of an Again.
 
-Few messages are watch messages, so a cold start does not import this module.
+An instance that gets no watch message does without this module.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class WatchSchedule:
 
 
 @dataclass(frozen=True)
-class Limits:
+class GuardLimits:
     """The limits of a guard; None for those that it does not have."""
 
     max_hours: float | None = None
@@ -70,7 +70,7 @@ class WatchOrder:
     experiment_id: str
     created_at: float
     mode: str | None = None
-    guard: Limits | None = None
+    guard: GuardLimits | None = None
     message_id: str | None = None
     producer_key: str | None = None
     name: str | None = None
@@ -167,18 +167,18 @@ def can_be_followed(order: WatchOrder) -> bool:
     return bool(re.fullmatch(_KEY, order.key)) and order.experiment_id not in ("", ".", "..")
 
 
-def read_limits(guard: JsonObject) -> Limits:
+def read_guard_limits(guard: JsonObject) -> GuardLimits:
     """Return the limits in the wire form of a guard."""
     failed = guard.get("maxFailedTrials")
-    return Limits(
+    return GuardLimits(
         _read_number(guard.get("maxHours")),
         failed if isinstance(failed, int) else None,
         _read_number(guard.get("targetMetric")),
     )
 
 
-def _read_limits(guard: JsonValue) -> Limits | None:
-    return read_limits(guard) if isinstance(guard, dict) else None
+def _read_limits(guard: JsonValue) -> GuardLimits | None:
+    return read_guard_limits(guard) if isinstance(guard, dict) else None
 
 
 def _read_number(value: JsonValue) -> float | None:
@@ -203,7 +203,7 @@ def count_failed(experiment: Experiment) -> int:
 
 
 def find_reached_limit(
-    guard: Limits, mode: str | None, age: float, failed: int, best: float | None
+    guard: GuardLimits, mode: str | None, age: float, failed: int, best: float | None
 ) -> str | None:
     """Return the name of the limit that is reached, or None; `best` is the best final metric so far, if any."""
     if guard.max_hours is not None and age >= guard.max_hours * _HOUR:

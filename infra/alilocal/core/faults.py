@@ -86,17 +86,17 @@ class Fault:
             raise ValueError("kind status needs a status")
         self._check_numbers()
         if any(one in text for text in (*self.headers, *self.headers.values()) for one in "\r\n"):
-            raise ValueError("headers: no line may end in a name or value")
+            raise ValueError("headers: a name or value must not contain a line break")
 
     def _check_numbers(self) -> None:
         if self.nth < 1 or not 0 <= self.probability <= 1:
-            raise ValueError("nth counts from 1, probability lies between 0 and 1")
+            raise ValueError("nth must be at least 1, and probability between 0 and 1")
         if self.times is not None and self.times < 1:
-            raise ValueError("times: at least 1, or None for all calls")
+            raise ValueError("times must be at least 1, or None for all calls")
         if self.status is not None and not 200 <= self.status <= 599:
-            raise ValueError("status lies between 200 and 599")
+            raise ValueError("status must be between 200 and 599")
         if self.seconds is not None and not 0 <= self.seconds <= _MOST_SECONDS:
-            raise ValueError(f"seconds lies between 0 and {_MOST_SECONDS}")
+            raise ValueError(f"seconds must be between 0 and {_MOST_SECONDS}")
 
     @property
     def is_delivered_late(self) -> bool:

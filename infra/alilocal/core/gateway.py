@@ -110,7 +110,7 @@ def check_key(credentials: Credentials, key_id: str, token: str | None, now: flo
 def signature_mismatch(string_to_sign: str) -> ServiceError:
     """Return the error for a wrong signature of version 1.
 
-    Older SDKs split the message at its colon, and compare what is behind with the text that they have signed.
+    Older SDKs split the message at its colon, and compare what follows it with the text that they have signed.
     """
     message = "Specified signature is not matched with our calculation. server string to sign is:"
     return ServiceError(400, "SignatureDoesNotMatch", f"{message}{string_to_sign}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 from typing import TypeAlias, Union
 
@@ -12,9 +13,13 @@ from alilocal.core.secretnames import is_secret_name
 JsonValue: TypeAlias = Union[bool, int, float, str, "list[JsonValue]", "dict[str, JsonValue]", None]
 JsonObject: TypeAlias = dict[str, JsonValue]
 
+MASK = "*" * 8
+"""What is shown in place of a secret."""
+
 _LONGEST_TEXT = 128
 _MOST_TEXTS = 200
-_MASK = "********"
+_URL_PASSWORD = re.compile(r"""(://[^\s/?#"'@:]*:)[^\s/?#"']+@""")
+_QUERY = re.compile(r"""(?<=[?&])([\w.\-]+)=[^\s&#"']+""")
 
 
 def read_json(body: str) -> JsonValue:
@@ -32,13 +37,25 @@ def read_json(body: str) -> JsonValue:
 
 
 def mask_secrets(value: JsonValue) -> JsonValue:
-    """Return a copy of `value` in which secret members are asterisks."""
+    """Return a copy of `value` in which secret members, and secrets in URLs, are asterisks."""
     if isinstance(value, dict):
-        return {
-            name: _MASK if one is not None and is_secret_name(name) else mask_secrets(one)
-            for name, one in value.items()
-        }
-    return [mask_secrets(one) for one in value] if isinstance(value, list) else value
+        return mask_members(value)
+    if isinstance(value, list):
+        return [mask_secrets(one) for one in value]
+    return _mask_urls(value) if isinstance(value, str) else value
+
+
+def _mask_urls(text: str) -> str:
+    text = _URL_PASSWORD.sub(rf"\1{MASK}@", text)
+    return _QUERY.sub(lambda found: f"{found[1]}={MASK}" if is_secret_name(found[1]) else found[0], text)
+
+
+def mask_members(members: JsonObject) -> JsonObject:
+    """Return a copy of `members` in which secret ones, however deep, and secrets in URLs are asterisks."""
+    return {
+        name: MASK if one is not None and is_secret_name(name) else mask_secrets(one)
+        for name, one in members.items()
+    }
 
 
 def texts(value: JsonValue) -> Iterator[str]:

@@ -117,10 +117,10 @@ def _statement(document: JsonValue, place: str) -> Statement:
 def _texts(value: JsonValue, place: str) -> tuple[str, ...]:
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not texts:
-        raise BadPolicy(place, "must be a text or a list of texts")
+        raise BadPolicy(place, "must be a string or a list of strings")
     checked = tuple(one for one in texts if isinstance(one, str) and one)
     if len(checked) != len(texts):
-        raise BadPolicy(place, "must be a text or a list of texts")
+        raise BadPolicy(place, "must be a string or a list of strings")
     return checked
 
 

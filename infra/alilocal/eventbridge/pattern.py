@@ -119,7 +119,7 @@ def _check_one(one: JsonValue, place: str) -> None:
 
 def _check_text(argument: JsonValue, place: str) -> None:
     if not isinstance(argument, str):
-        raise BadPattern(place, "must be a text")
+        raise BadPattern(place, "must be a string")
 
 
 def _check_flag(argument: JsonValue, place: str) -> None:

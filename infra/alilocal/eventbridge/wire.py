@@ -25,7 +25,7 @@ class Names(NamedTuple):
 
     @property
     def place(self) -> str:
-        """The part of a name between the service and the resource, with a colon behind."""
+        """The part of a name between the service and the resource, with a colon at its end."""
         return f"{self.region}:{self.account_id}:"
 
     def bus(self, name: str) -> str:

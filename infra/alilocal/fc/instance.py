@@ -27,7 +27,9 @@ _TAIL_BYTES = 4096
 _MOST_LOG_BYTES = 128 * 1024
 _LOOK_SECONDS = 0.05
 _GRACE_SECONDS = 0.5
-_LOG_SECONDS = 1.0
+_KILL_SECONDS = 1.0
+_LAST_LINE_SECONDS = 30.0
+"""How long the collector may take for the last line of a log, which the process has written by then."""
 _WORDS = {"initialize": "Initialize", "pre_stop": "PreStop", "invoke": "Invoke"}
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
@@ -82,6 +84,7 @@ class Instance:
         finally:
             for descriptor in given:
                 os.close(descriptor)
+        assert self._process.stdout is not None  # noqa: S101 - for the type checker
         self._log = _Log(self._process.stdout, on_output)
 
     def ask(
@@ -233,12 +236,12 @@ class _Reader:
 class _Log:
     """The output of an instance, collected by a thread."""
 
-    def __init__(self, stream: IO[bytes] | None, on_output: Callable[[str], None] | None) -> None:
+    def __init__(self, stream: IO[bytes], on_output: Callable[[str], None] | None) -> None:
         self._stream = stream
         self._on_output = on_output
         self._text = bytearray()
         self._changed = threading.Condition()
-        self._ended = False
+        self._ended = self._closed = False
         self._thread = threading.Thread(target=self._collect, name="alilocal-fc-log", daemon=True)
         self._thread.start()
 
@@ -261,24 +264,35 @@ class _Log:
         """Return the output of a request up to its last line."""
         last = f" End RequestId: {request_id}".encode()
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or last in self._text, _LOG_SECONDS)
+            self._changed.wait_for(lambda: self._ended or last in self._text, _LAST_LINE_SECONDS)
             text = bytes(self._text[-_TAIL_BYTES:])
             self._text.clear()
         return text.decode(errors="replace")
 
     def close(self) -> None:
-        """Stop collecting."""
-        # A process that the function started may still have the other end of the pipe open.
-        self._thread.join(_LOG_SECONDS)
-        if self._stream is not None and not self._thread.is_alive():
-            self._stream.close()
+        """Wait until the output of a process that has ended is collected."""
+        # Others that it started may have the other end of the pipe open. Those that were killed with it take a moment
+        # to end. If one goes on, the thread stays for as long, and there is nothing to read.
+        until = monotonic() + _KILL_SECONDS
+        while self._thread.is_alive() and (
+            monotonic() < until or select.select([self._stream], [], [], 0)[0]
+        ):
+            self._thread.join(_LOOK_SECONDS)
+        with self._changed:
+            self._closed = True
+            if self._ended:
+                self._stream.close()
 
     def _collect(self) -> None:
-        while self._stream is not None and (data := os.read(self._stream.fileno(), 1 << 16)):
-            self.add(data)
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
+        try:
+            while data := os.read(self._stream.fileno(), 1 << 16):
+                self.add(data)
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()
+                if self._closed:
+                    self._stream.close()
 
 
 def _resident_mb(pid: int) -> int:

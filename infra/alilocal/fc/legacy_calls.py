@@ -2,7 +2,7 @@
 
 Its versions of the API are 2021-04-06 and 2016-08-15. A function of 2.0 is the function `<service>$<function>` of
 3.0. A version of a service publishes all its functions, and an alias of a service is an alias of each of them. The
-paths of the oldest clients have a qualifier behind the name of the service: `<service>.<qualifier>`. Sources: the
+paths of the oldest clients have a qualifier after the name of the service: `<service>.<qualifier>`. Sources: the
 vendor's SDKs alibabacloud-fc-open20210406 2.0.12 and aliyun-fc2 2.5.2.
 """
 

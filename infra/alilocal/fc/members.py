@@ -118,7 +118,7 @@ def _check(members: JsonObject) -> None:
         raise InvalidArgument(f"role: {members['role']!r} is not of the form acs:ram::<account>:role/<name>.")
     variables = members["environmentVariables"]
     if not isinstance(variables, dict) or not all(isinstance(one, str) for one in variables.values()):
-        raise InvalidArgument("environmentVariables: must be an object whose values are texts.")
+        raise InvalidArgument("environmentVariables: must be an object whose values are strings.")
     try:
         check_environment(environment(members))
     except ValueError as exc:

@@ -37,13 +37,6 @@ _EMPTY = "there are none, so the list is empty"
 _WEB = "at a path of the local cloud, not at a host of its own"
 _PACKAGES = "of the bucket for code packages only"
 
-_RESOURCES = (
-    ("services", "service"),
-    ("functions", "function"),
-    ("triggers", "trigger"),
-    ("aliases", "alias"),
-)
-"""The names of resources in RAM, with the parameters of the path that name them."""
 _UNSUPPORTED = """
 ChangeResourceGroup ClaimGPUInstance CreateCustomDomain CreateLayerVersion CreateSession CreateSnapshot
 CreateVpcBinding DeleteCustomDomain DeleteFunctionAsyncInvokeConfig DeleteFunctionOnDemandConfig

@@ -170,7 +170,7 @@ def _text(given: Mapping[str, JsonValue], name: str, default: str | None = None)
     if value is None and default is not None:
         return default
     if not isinstance(value, str) or (default is None and not value):
-        raise InvalidArgument(f"{name}: must be a text.")
+        raise InvalidArgument(f"{name}: must be a string.")
     return value
 
 

@@ -175,7 +175,7 @@ class Experiment:
     def fail_trial(self, sequence: int) -> None:
         """Make the trial with that sequence number fail now; nothing happens unless it waits or runs."""
         if self.run is not None and self.engine is not None:
-            self.engine.end_trial(self, sequence, "FAILED", "It was made to fail.")
+            self.engine.end_trial(self, sequence, "FAILED", "It was set to fail.")
         else:
             self._end_trial(sequence, self.trial_failures)
 

@@ -41,7 +41,7 @@ _OF_ALL = frozenset(
     {"StopHpoExperiment", "StopHpoTrials", "ListHpoTrialCommands", "ListHpoTrialLogNames", "ListHpoTrialLogs"}
 )
 """Operations on one experiment for which, as documented, RAM must grant access to all experiments."""
-_CREATED, _LOOKED_FOR = Trace("created", creates=True, makes=True), Trace("looked for")
+_CREATED, _LOOKED_FOR = Trace("created", creates=True, makes=True), Trace("searched for")
 
 
 class PaiAutoMl(Service):

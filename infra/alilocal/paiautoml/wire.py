@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from alilocal.core.gateway import json_response
 from alilocal.core.http import Response
-from alilocal.core.jsonvalue import JsonObject, JsonValue
+from alilocal.core.jsonvalue import MASK, JsonObject, JsonValue, mask_members
 from alilocal.core.secretnames import is_secret_name
 from alilocal.core.service import Call
 from alilocal.core.world import World
@@ -86,7 +86,6 @@ def _plain(value: JsonValue) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-MASK = "*" * 8
 _DOCUMENTED = frozenset({"accesskeysecret", "access_key", "access_key_secret"})
 _ALERTS = "monitor_config"
 # A shorter secret is left alone in texts: masking it would garble them.
@@ -103,23 +102,9 @@ def masked(configuration: JsonObject) -> JsonObject:
     return {section: _masked_section(section, value) for section, value in configuration.items()}
 
 
-def hide_secrets(document: JsonObject) -> JsonObject:
-    """Return a copy of `document` in which no secret member is shown, however deep."""
-    return {
-        name: MASK if member is not None and is_secret_name(name) else _hide(member)
-        for name, member in document.items()
-    }
-
-
-def _hide(value: JsonValue) -> JsonValue:
-    if isinstance(value, dict):
-        return hide_secrets(value)
-    return [_hide(item) for item in value] if isinstance(value, list) else value
-
-
 def without_secrets(configuration: JsonObject) -> JsonObject:
     """Return a copy of `configuration` for a snapshot. Numbers in it stay, whatever they are named: `tokens=(.*)`."""
-    kept = hide_secrets(configuration)
+    kept = mask_members(configuration)
     for section, name in (("search_space", None), ("metric_config", "metric_dict")):
         given, hidden = configuration.get(section), kept.get(section)
         if name is not None and isinstance(given, dict) and isinstance(hidden, dict):
@@ -138,7 +123,7 @@ def _is_numeric(value: JsonValue) -> bool:
 
 
 def secrets_of(value: JsonValue, *, is_secret: bool = False) -> Iterator[str]:
-    """Yield the texts that `hide_secrets` hides."""
+    """Yield the values of secret members."""
     if isinstance(value, str) and len(value) >= _SHORTEST and is_secret:
         yield value
     elif isinstance(value, dict):

@@ -111,7 +111,7 @@ def _content(message: Message, own: Members = ()) -> list[tuple[str, str | Membe
         members.append(("MessageGroupId", message.group_id))
     if message.system_properties:
         members.append(("SystemProperties", _properties("SystemPropertyValue", message.system_properties)))
-    # The last one, because some readers skip everything behind it.
+    # The last one, because some readers skip everything after it.
     if message.user_properties:
         members.append(("UserProperties", _properties("PropertyValue", message.user_properties)))
     return members

@@ -113,7 +113,7 @@ def _row_of(data: bytes) -> Row:
         elif tag == _DELETED:
             row.deleted = True
         elif tag == _ROW_CRC:
-            # The SDK for Node.js has a zero too many behind the checksum for each value without a content.
+            # The SDK for Node.js has a zero too many after the checksum for each value without a content.
             if data[at] != _CRC[crc ^ row.deleted] or any(data[at + 1 :]):
                 raise _broken()
             return row
@@ -184,7 +184,7 @@ def _variant_of(data: bytes) -> KeyValue:
 
 
 def encode_rows(rows: Iterable[tuple[Iterable[Cell], Iterable[Cell]]]) -> bytes:
-    """Return rows, each given by its key and its cells, behind one header; empty without a row."""
+    """Return rows, each given by its key and its cells, after one header; empty without a row."""
     out = b"".join(_row(list(key), list(cells)) for key, cells in rows)
     return struct.pack("<I", HEADER) + out if out else b""
 

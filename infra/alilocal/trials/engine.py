@@ -104,7 +104,7 @@ class Engine:
                 and runner is not None
                 and subject.run.status not in (*OVER, "TERMINATING")
             ):
-                runner.stop(status, "The experiment was made to fail.")
+                runner.stop(status, "The experiment was set to fail.")
 
     def end_trial(self, subject: Subject, sequence: int, status: Status, reason: str) -> bool:
         """End a trial with `status`, and return False unless it waits or runs."""

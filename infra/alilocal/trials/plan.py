@@ -297,7 +297,7 @@ def _read_seconds(run: JsonObject, name: str) -> float | None:
     found = _DURATION.fullmatch(str(given).strip().lower())
     if found is None:
         raise Refused(
-            f"yml_config.{name} is {given!r}. Write a number of seconds, or a text such as 10m or 2h."
+            f"yml_config.{name} is {given!r}. Write a number of seconds, or a string such as 10m or 2h."
         )
     return float(found[1]) * _UNITS[found[2]]
 

@@ -53,7 +53,7 @@ class Subject:
     function_timeout: float | None
 
     @property
-    def around(self) -> Surroundings:
+    def surroundings(self) -> Surroundings:
         """The surroundings of the function as far as its environment defines them, without FC's context."""
         return Surroundings(Invocation(), self.environ, self.settings)
 

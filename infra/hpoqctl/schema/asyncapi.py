@@ -137,7 +137,7 @@ def _describe_operations() -> JsonObject:
         "sendResult": {
             "action": "send",
             "title": "Send the result of a request",
-            "summary": "One event for each message, and one for the end of each watched experiment, sent at least "
+            "summary": "One event for each message, and one for the end of each followed experiment, sent at least "
             "once and always with the same id.",
             "channel": {"$ref": "#/channels/results"},
             "messages": results,

@@ -16,7 +16,7 @@ MEANINGS: dict[EventOutcome, str] = {
     "rejected": "The request can never succeed. `data.error` contains the reason, with every violation.",
     "failed": "The request was given up. `data.error` contains the reason.",
     "finished": "The experiment has ended. `data.status` says how, `data.bestTrial` which trial was the best.",
-    "stopping": "The experiment is being stopped, or has ended before. If it is watched, `finished` follows.",
+    "stopping": "The experiment is being stopped, or has ended before. If it is followed, `finished` comes later.",
     "accepted": "The request of a dry run is valid. Nothing was created, and its key is still free.",
 }
 """The meaning of an event, by its outcome."""
@@ -160,7 +160,7 @@ _FINISHED: JsonObject = {
     "status": {
         **_CUT,
         "description": "The service's own status, such as FINISHED; DELETED if the experiment was deleted, UNKNOWN "
-        "if it was watched for as long as `HPOQ_WATCH_MAX_DAYS` allows.",
+        "if it had not ended after `HPOQ_WATCH_MAX_DAYS`.",
     },
     "lastStatus": {
         **_CUT,

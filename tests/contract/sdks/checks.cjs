@@ -1,5 +1,5 @@
 'use strict';
-// Runs named checks with a client, one after the other, and prints what became of each.
+// Runs named checks with a client, one after the other, and prints the result of each.
 
 const assert = require('assert');
 

@@ -1,4 +1,4 @@
-"""Runs named checks with a client, one after the other, and prints what became of each."""
+"""Runs named checks with a client, one after the other, and prints the result of each."""
 
 import importlib.metadata
 import json

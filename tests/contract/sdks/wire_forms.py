@@ -28,7 +28,7 @@ class Peer:
 
     def exchange(self, head, body=b""):
         """Send a request, and return the status and the body of its answer."""
-        with socket.create_connection(("127.0.0.1", self.server.port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", self.server.port), timeout=60) as connection:
             connection.sendall("\r\n".join([*head, "Connection: close", "", ""]).encode() + body)
             answer = b"".join(iter(lambda: connection.recv(65_536), b""))
         first, _, rest = answer.partition(b"\r\n")

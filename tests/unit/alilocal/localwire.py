@@ -17,6 +17,7 @@ import alilocal
 from alilocal.core import acs3
 from alilocal.core.http import Request
 from alilocal.smq import signature as mnsv2
+from support.waiting import wait_until
 
 NAMESPACE = "http://mns.aliyuncs.com/doc/v1/"
 CONFIGURATION = {
@@ -113,6 +114,16 @@ class Wire:
         if self.token:
             given["security-token"] = self.token
         return self.send(method, target, given, data)
+
+
+def wait_for_poll(cloud):
+    """Wait until a long poll waits for a change of the cloud."""
+
+    def is_waiting():
+        with cloud.changed:
+            return bool(cloud.changed._waiters)
+
+    wait_until(is_waiting)
 
 
 class StandingTime:

@@ -34,7 +34,7 @@ def run(copy, *arguments):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=120,
     )
 
 

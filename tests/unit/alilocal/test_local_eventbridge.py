@@ -172,7 +172,7 @@ def test_limits_of_a_call(cloud):
         ({"data": "x" * 65_537}, "EventSizeExceed"),
     ],
 )
-def test_one_event_that_is_not_as_it_must_be(cloud, members, code):
+def test_an_invalid_event_fails_alone(cloud, members, code):
     """An invalid event fails by itself, with the code of its defect."""
     answer = put(cloud, event(id="good"), event(**members)).json()
     assert (answer["FailedEntryCount"], answer["EntryList"][1]["ErrorCode"]) == (1, code)
@@ -197,7 +197,7 @@ def test_the_size_of_an_event(cloud, members, taken):
     assert answer["FailedEntryCount"] == (0 if taken else 1)
 
 
-def test_entries_as_a_caller_must_not_expect_them(cloud):
+def test_switches_of_put_events_entries(cloud):
     """The order of entries and the code of success are switches."""
     cloud.behaviour.event_entry_order = "reversed"
     cloud.behaviour.event_success_code = "Success"
@@ -208,7 +208,7 @@ def test_entries_as_a_caller_must_not_expect_them(cloud):
     ]
 
 
-def test_who_may_put(cloud):
+def test_put_events_needs_permission(cloud):
     """An unsigned request, an expired one and a wrong token are refused, and no event is put."""
     with cloud.session() as session:
         unsigned = session.post(f"{cloud.endpoint}/openapi/putEvents", data=json.dumps([event()]))
@@ -295,7 +295,7 @@ def test_a_rule_ends_with_its_cloud():
     with alilocal.LocalCloud() as cloud:
         rule = FunctionRule(cloud, "call", invoke=lambda data: True)
         rule.start()
-    rule._thread.join(5)
+    rule._thread.join(60)
     assert not rule._thread.is_alive()
 
 

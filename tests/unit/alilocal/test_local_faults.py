@@ -7,6 +7,7 @@ import requests
 from localwire import AdvancedTime, Wire
 
 import alilocal
+from support.waiting import wait_until
 
 CREATE = "CreateHpoExperiment"
 
@@ -50,11 +51,13 @@ def test_a_stall_over_http_holds_the_caller(cloud, when):
     """Over HTTP no byte arrives until the caller gives up."""
     with alilocal.serve(cloud=cloud) as server, requests.Session() as session:
         wire = Wire(cloud, session, server.url)
-        strike(cloud, "stall", when=when)
+        fault = strike(cloud, "stall", when=when)
         session.send = _impatient(session.send)
         with pytest.raises(requests.ReadTimeout):
             wire.create()
-        assert len(cloud.experiments) == (when == "after")
+        wait_until(lambda: fault.hits)
+    # The server has ended its calls: the service has acted, or never will.
+    assert len(cloud.experiments) == (when == "after")
 
 
 def _impatient(send):
@@ -250,7 +253,7 @@ def test_late_requests_over_http(cloud):
     assert len(cloud.experiments) == 1
 
 
-def test_which_calls_are_struck(wire, cloud):
+def test_which_calls_a_fault_affects(wire, cloud):
     """A fault affects `times` calls of its operation, from the n-th one on."""
     fault = strike(cloud, "status", status=500, nth=2, times=2)
     statuses = [wire.create().status_code for _ in range(4)]
@@ -294,14 +297,14 @@ def test_chance_is_seeded():
         {"kind": "reset", "service": "smq", "operation": CREATE},
     ],
 )
-def test_faults_that_could_never_strike_are_refused(cloud, wrong):
+def test_faults_that_could_never_apply_are_refused(cloud, wrong):
     """An invalid fault is an error at once, so that a test cannot pass without it."""
     with pytest.raises(ValueError, match=r"\w"):
         cloud.faults.add(**wrong)
 
 
 def test_a_fault_ends_at_a_time_of_the_clock(wire, cloud):
-    """Until then it is applied to every call, and afterwards to none."""
+    """A fault with `until` applies to every call before that time, and to none after it."""
     fault = strike(cloud, "status", status=503, times=None, until=cloud.clock.now() + 60)
     assert [wire.create().status_code for _ in range(2)] == [503, 503]
     cloud.clock.advance(61)

@@ -99,7 +99,7 @@ def test_everything_that_a_file_describes_is_created(cloud, tmp_path):
     cloud.buses.put("own", {"id": "1", "source": "s", "type": "t", "specversion": "1.0"})
     [stream] = made.streams
     stream.start()
-    assert stream.wait_idle(10)
+    assert stream.wait_idle(60)
     assert b'"id' in cloud.functions["echo"].invocations[0].event
 
 
@@ -131,7 +131,7 @@ def test_a_python_file_is_called_with_the_cloud(cloud, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "reported"),
     [
         ("a.yaml", "queues: {orders: {colour: red}}", "queues.orders: colour: is unknown."),
         (
@@ -145,8 +145,8 @@ def test_a_python_file_is_called_with_the_cloud(cloud, tmp_path):
             "queues.a: dead_letter.max_receive_count: is required.",
         ),
         ("a.yaml", "tables: {t: {}}", "tables.t: primary_key: is required."),
-        ("a.yaml", "roles: {r: {policy: []}}", "roles.r: policy: is unknown. Known are policies."),
-        ("a.yaml", "buses: {b: {rule: {}}}", "buses.b: rule: is unknown. Known are description, rules."),
+        ("a.yaml", "roles: {r: {policy: []}}", "roles.r: policy: is unknown. Use one of policies."),
+        ("a.yaml", "buses: {b: {rule: {}}}", "buses.b: rule: is unknown. Use one of description, rules."),
         ("a.yaml", "functions: {f: {}}", "functions.f: handler: is required."),
         ("a.yaml", "functions: {f: {handler: a.b, role: none}}", "functions.f: role: 'none' does not exist."),
         ("a.yaml", "queues: {orders: {visibility_timeout: 0}}", "queues.orders: "),
@@ -167,15 +167,15 @@ def test_a_python_file_is_called_with_the_cloud(cloud, tmp_path):
         ("a.py", "x = 1", "has no function init(cloud)"),
     ],
 )
-def test_a_mistake_is_named_with_its_place(cloud, tmp_path, name, content, told):
+def test_a_mistake_is_named_with_its_place(cloud, tmp_path, name, content, reported):
     """The message says where in the file the mistake is."""
     with pytest.raises(BadInit) as caught:
         init_from(cloud, write(tmp_path, name, content), {})
-    assert told in str(caught.value)
+    assert reported in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "reported"),
     [
         (
             "queues: {q: {visibility_timeout: many}}",
@@ -198,7 +198,7 @@ def test_a_mistake_is_named_with_its_place(cloud, tmp_path, name, content, told)
         ),
         ("queues: {q: {dead_letter: {queue: q}}}", "queues.q: dead_letter.max_receive_count: is required."),
         ("queues: {q: {dead_letter: {queue: q, max_receive_count: 1, a: 1}}}", "dead_letter.a: is unknown."),
-        ("queues: {5: }", "queues: 5 is not a name. Write a name as a text."),
+        ("queues: {5: }", "queues: 5 is not a name. Write the name as a string."),
         ("queues: [{a: 1}]", "queues: {'a': 1} is not a name."),
         (
             "topics: {t: {maximum_message_size: x}}",
@@ -206,7 +206,7 @@ def test_a_mistake_is_named_with_its_place(cloud, tmp_path, name, content, told)
         ),
         (
             "topics: {t: {subscriptions: {c: {queue: 5}}}}",
-            "topics.t: subscriptions.c.queue: 5 is not a text. Put it in quotes.",
+            "topics.t: subscriptions.c.queue: 5 is not a string. Put it in quotes.",
         ),
         (
             "topics: {t: {subscriptions: {c: {endpoint: a, notify_content_format: XLM}}}}",
@@ -214,17 +214,20 @@ def test_a_mistake_is_named_with_its_place(cloud, tmp_path, name, content, told)
         ),
         ("tables: {t: {primary_key: 5}}", "tables.t: primary_key: 5 is not "),
         ("tables: {t: {primary_key: [a]}}", 'tables.t: primary_key[0]: "a" is not an object.'),
-        ("tables: {t: {primary_key: {a: 5}}}", "tables.t: primary_key.a: 5 is not a text. Put it in quotes."),
+        (
+            "tables: {t: {primary_key: {a: 5}}}",
+            "tables.t: primary_key.a: 5 is not a string. Put it in quotes.",
+        ),
         (
             "tables: {t: {primary_key: {a: STRING}, time_to_live: x}}",
             'time_to_live: "x" is not a whole number.',
         ),
         ("roles: {r: {policies: 5}}", "roles.r: policies: 5 is not "),
         ("roles: {r: {policies: [5]}}", "roles.r: policies[0]: 5 is not an object."),
-        ("buses: {b: {description: 5}}", "buses.b: description: 5 is not a text."),
-        ("buses: {b: {rules: {a: {queue: 5}}}}", "buses.b: rules.a.queue: 5 is not a text."),
+        ("buses: {b: {description: 5}}", "buses.b: description: 5 is not a string."),
+        ("buses: {b: {rules: {a: {queue: 5}}}}", "buses.b: rules.a.queue: 5 is not a string."),
         ("buses: {b: {rules: {a: {pattern: 5}}}}", "buses.b: rules.a.pattern: 5 is not an object."),
-        ("functions: {f: {handler: 5}}", "functions.f: handler: 5 is not a text."),
+        ("functions: {f: {handler: 5}}", "functions.f: handler: 5 is not a string."),
         ("functions: {f: {handler: a.b, code: 5}}", "functions.f: code: 5 is not a path."),
         ("functions: {f: {handler: a.b, timeout: long}}", 'functions.f: timeout: "long" is not a number.'),
         (
@@ -233,21 +236,24 @@ def test_a_mistake_is_named_with_its_place(cloud, tmp_path, name, content, told)
         ),
         (
             "functions: {f: {handler: a.b, environment: {A: 5}}}",
-            "functions.f: environment.A: 5 is not a text.",
+            "functions.f: environment.A: 5 is not a string.",
         ),
         ("functions: {f: {handler: a.b, stream: q}}", 'functions.f: stream: "q" is not an object.'),
-        ("functions: {f: {handler: a.b, stream: {queue: 5}}}", "functions.f: stream.queue: 5 is not a text."),
+        (
+            "functions: {f: {handler: a.b, stream: {queue: 5}}}",
+            "functions.f: stream.queue: 5 is not a string.",
+        ),
         (
             "functions: {f: {handler: a.b, stream: {queue: q, batch_size: x}}}",
             'functions.f: stream.batch_size: "x" is not a whole number.',
         ),
     ],
 )
-def test_a_value_of_a_wrong_type_is_named(cloud, tmp_path, content, told):
+def test_a_value_of_a_wrong_type_is_named(cloud, tmp_path, content, reported):
     """The message has the member, the value and what it must be, for every member that is read."""
     with pytest.raises(BadInit) as caught:
         init_from(cloud, write(tmp_path, "local.yaml", content), {})
-    assert told in str(caught.value)
+    assert reported in str(caught.value)
 
 
 @pytest.mark.parametrize("handler", ["index.handler", "package.inner.handler", "package/inner.handler"])
@@ -261,7 +267,7 @@ def test_a_handler_that_exists_has_no_problem(tmp_path, handler):
 
 
 @pytest.mark.parametrize(
-    ("handler", "told"),
+    ("handler", "reported"),
     [
         ("handler", "'handler' is not of the form MODULE.FUNCTION, such as index.handler"),
         ("nowhere.handler", "there is no module nowhere in {folder}"),
@@ -270,12 +276,12 @@ def test_a_handler_that_exists_has_no_problem(tmp_path, handler):
         ("index.inner.handler", "there is no module index.inner in {folder}"),
     ],
 )
-def test_a_handler_that_cannot_be_called_is_said_at_the_start(tmp_path, handler, told):
+def test_a_handler_that_cannot_be_called_is_reported_at_the_start(tmp_path, handler, reported):
     """`alilocal --function` warns before the first message comes, and starts: the code may be written later."""
     write(tmp_path, "index.py", "def handler(event, context):\n    return event\n")
     write(tmp_path, "broken.py", "def handler(event\n")
-    told = told.format(folder=tmp_path)
-    assert told in find_handler_problem(handler, tmp_path)
+    reported = reported.format(folder=tmp_path)
+    assert reported in find_handler_problem(handler, tmp_path)
     command = [sys.executable, "-m", "alilocal", "--port", "0", "--from", "orders", "--code", str(tmp_path)]
     with subprocess.Popen(
         [*command, "--function", handler], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -284,7 +290,7 @@ def test_a_handler_that_cannot_be_called_is_said_at_the_start(tmp_path, handler,
         process.terminate()
         warned = process.stderr.read()
     assert ready["smq"]
-    assert f"alilocal: --function: {told}" in warned
+    assert f"alilocal: --function: {reported}" in warned
 
 
 @pytest.fixture
@@ -295,26 +301,28 @@ def started(tmp_path):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     yield json.loads(process.stdout.readline())
     process.terminate()
-    process.communicate(timeout=20)
+    process.communicate(timeout=120)
     assert process.returncode == 0
 
 
 def test_the_command_creates_before_it_is_ready_and_env_finds_it(started):
     """Once the line of JSON is out the queues are there; `env` prints lines that a shell can read."""
-    [queue] = requests.get(f"{started['control']}/queues", timeout=10).json()["queues"]
+    [queue] = requests.get(f"{started['control']}/queues", timeout=60).json()["queues"]
     assert queue["name"] == "orders"
     port = started["smq"].rpartition(":")[2]
     command = [sys.executable, "-m", "alilocal", "env", "--port", port]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
+    lines = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
     shell = f'{lines}\necho "$ALIBABA_CLOUD_ACCESS_KEY_ID $FC_CLIENT_CUSTOM_ENDPOINT"'
-    shown = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=True, timeout=20).stdout
+    shown = subprocess.run(
+        ["sh", "-c", shell], capture_output=True, text=True, check=True, timeout=120
+    ).stdout
     assert shown.split() == [started["accessKeyId"], started["smq"]]
 
 
 def test_env_without_a_running_cloud_says_how_to_start_one():
     """Nothing answers on port 1."""
     command = [sys.executable, "-m", "alilocal", "env", "--port", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
     assert "127.0.0.1:1" in done.stderr
     assert "Start it with: alilocal" in done.stderr
@@ -330,7 +338,7 @@ def test_env_recognises_another_program(health, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "reported"),
     [
         (["--parameter", "x"], "--parameter takes NAME=VALUE, not 'x'"),
         (["--parameter", "=x"], "--parameter takes NAME=VALUE, not '=x'"),
@@ -341,39 +349,39 @@ def test_env_recognises_another_program(health, monkeypatch):
         (["--init", "bad.yaml", "--parameter", "x"], "--parameter takes NAME=VALUE"),
     ],
 )
-def test_a_file_that_cannot_be_used_ends_the_command(tmp_path, options, told):
+def test_a_file_that_cannot_be_used_ends_the_command(tmp_path, options, reported):
     """The command ends with one line that names the mistake."""
     write(tmp_path, "bad.yaml", "queue: {}\n")
     write(tmp_path, "good.yaml", "queues: {}\n")
     command = [sys.executable, "-m", "alilocal", "--port", "0", *options]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert reported in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_the_version_is_that_of_the_distribution():
     """`alilocal --version` prints the version that is installed."""
     command = [sys.executable, "-m", "alilocal", "--version"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout == f"alilocal {version('hpoq')}\n"
 
 
 def test_the_root_points_to_console_and_health():
     """A program gets the ways in as JSON, and a browser the console; a signed call of a service goes to it."""
     with alilocal.serve() as server:
-        ways = requests.get(f"{server.url}/", timeout=10).json()
-        assert all(requests.get(server.url + path, timeout=10).ok for path in ways.values())
-        page = requests.get(f"{server.url}/", headers={"Accept": "text/html"}, timeout=10)
+        ways = requests.get(f"{server.url}/", timeout=60).json()
+        assert all(requests.get(server.url + path, timeout=60).ok for path in ways.values())
+        page = requests.get(f"{server.url}/", headers={"Accept": "text/html"}, timeout=60)
         assert page.url == f"{server.url}/_console"
-        unsigned = requests.get(f"{server.url}/", headers={"x-mns-version": "2015-06-06"}, timeout=10)
+        unsigned = requests.get(f"{server.url}/", headers={"x-mns-version": "2015-06-06"}, timeout=60)
         assert unsigned.status_code >= 400
 
 
 def test_the_control_api_lists_what_is_supported():
     """`operations` has every operation of every service, and what is missing of it."""
     with alilocal.serve() as server:
-        found = requests.get(f"{server.url}/_alilocal/operations", timeout=10).json()["services"]
+        found = requests.get(f"{server.url}/_alilocal/operations", timeout=60).json()["services"]
         assert {one["name"] for one in found} == set(server.cloud.services._fields)
         listed = {one["name"]: one for service in found for one in service["operations"]}
         assert listed["CreateFunction"] == {"name": "CreateFunction", "supported": True, "missing": ""}
@@ -423,7 +431,7 @@ def test_it_needs_requests_alone(tmp_path):
     (tmp_path / "alilocal").symlink_to(Path(alilocal.__file__).parent)
     command = [sys.executable, "-I", "-S", "-c", BARE, str(tmp_path)]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=60, check=False, env={"PATH": os.defpath}
+        command, capture_output=True, text=True, timeout=120, check=False, env={"PATH": os.defpath}
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "[]\n"

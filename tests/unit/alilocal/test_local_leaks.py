@@ -139,7 +139,7 @@ def test_aiohttp_that_is_imported_in_a_test_is_taken_over(monkeypatch):
     ["service.cn-beijing.maxcompute.aliyun.com", "service.odps.aliyun.com", "x.maxcompute.aliyun-inc.com"],
 )
 def test_maxcompute_is_not_reached(host):
-    """Its hosts are not below aliyuncs.com; a request is refused by name."""
+    """The hosts of MaxCompute are not below aliyuncs.com; a request is refused by name."""
     with alilocal.mock_alicloud() as cloud:
         answer = requests.get(f"http://{host}/api/tenants", timeout=5)
         assert (answer.status_code, answer.json()["Code"]) == (400, "ServiceNotSupported")
@@ -150,7 +150,7 @@ def test_maxcompute_is_not_reached(host):
 
 @pytest.mark.parametrize("options", [{}, {"proxy": "http://127.0.0.1:9"}])
 def test_httpx_is_refused_before_it_connects(options):
-    """It is refused also where it needs no look-up: a proxy would do that, or a connection is kept."""
+    """A request of httpx is refused even without a look-up, through a proxy or over a kept connection."""
 
     async def ask_async():
         async with httpx.AsyncClient(**options) as client:

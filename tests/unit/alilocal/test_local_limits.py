@@ -164,7 +164,7 @@ def test_threads_share_the_bucket():
         ({"per_second": 1, "service": "sts", "operation": "SendMessage"}, "no such operation: SendMessage"),
     ],
 )
-def test_limits_that_make_no_sense(cloud, arguments, problem):
+def test_invalid_limits_are_refused(cloud, arguments, problem):
     """A limit that could never apply is refused."""
     with pytest.raises(ValueError, match=problem):
         cloud.limits.add(**arguments)

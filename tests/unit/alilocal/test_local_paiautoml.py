@@ -45,7 +45,7 @@ def test_nothing_is_required_at_the_top(wire):
 
 
 @pytest.mark.parametrize(
-    ("members", "told"),
+    ("members", "reported"),
     [
         ({"HpoExperimentConfiguration": {}}, "platform_config.name"),
         (
@@ -74,17 +74,17 @@ def test_nothing_is_required_at_the_top(wire):
         ({"Tag": [{"Key": "a", "Value": "see http://x"}]}, "http://"),
     ],
 )
-def test_invalid_input_is_refused(wire, cloud, members, told):
+def test_invalid_input_is_refused(wire, cloud, members, reported):
     """Input that the documentation forbids is INVALID_INPUT_PARAMS, and creates nothing."""
     answer = wire.create(**members)
     assert answer.status_code == 200
     assert answer.json()["Code"] == "INVALID_INPUT_PARAMS"
-    assert told in answer.json()["Message"]
+    assert reported in answer.json()["Message"]
     assert cloud.experiments == []
 
 
 @pytest.mark.parametrize("data", [b"[]", b"{", b"\xff", b'{"Name":NaN}', b"[" * 100_000])
-def test_a_body_that_is_no_object_is_refused(wire, data):
+def test_a_body_that_is_not_an_object_is_refused(wire, data):
     """A body that is not a JSON object is INVALID_INPUT_PARAMS."""
     answer = wire.pai("POST", "/api/automl/v1/hpo/experiment", "CreateHpoExperiment", data=data)
     assert answer.json()["Code"] == "INVALID_INPUT_PARAMS"
@@ -166,7 +166,7 @@ def test_list_filters_and_pages(wire, cloud):
     assert page["TotalCount"] == 3
 
 
-def test_lists_may_be_otherwise(wire, cloud):
+def test_switches_of_listings(wire, cloud):
     """Each switch of ListHpoExperiments changes the list as it says."""
     one, two = ({"Key": "n", "Value": number} for number in "12")
     first = created(wire.create(Name="alpha", Tag=[one]))
@@ -199,7 +199,7 @@ def test_lists_may_be_otherwise(wire, cloud):
     assert len(wire.list(PageSize=3, PageNumber=2).json()["Experiments"]) == 1
 
 
-def test_calls_may_be_otherwise(wire, cloud):
+def test_switches_of_calls(wire, cloud):
     """Each switch of the other operations changes them as it says."""
     path = "/api/automl/v1/hpo/experiment"
     assert created(wire.create(ClientToken="t"))
@@ -243,7 +243,7 @@ def test_list_filters_by_creation_time(wire, cloud):
         {"SortBy": "create_time", "Order": "SIDEWAYS"},
     ],
 )
-def test_list_refuses_nonsense(wire, query):
+def test_list_refuses_invalid_parameters(wire, query):
     """An invalid parameter is INVALID_INPUT_PARAMS."""
     assert wire.list(**query).json()["Code"] == "INVALID_INPUT_PARAMS"
 
@@ -269,7 +269,7 @@ def test_new_experiments_may_show_late(wire, cloud):
     assert wire.get(experiment_id).json()["ExperimentId"] == experiment_id
 
 
-def test_status_walks_with_the_clock(wire, cloud):
+def test_the_status_follows_the_clock(wire, cloud):
     """CREATED, WAITING, RUNNING and FINISHED depend only on the cloud's time."""
     experiment_id = created(wire.create())
     seen = []

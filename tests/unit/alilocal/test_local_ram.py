@@ -160,10 +160,10 @@ def detail_of(wire, **options):
     return wire.list().json()["AccessDeniedDetail"]
 
 
-def test_the_gateway_tells_what_is_lacking(cloud, wire):
+def test_the_gateway_names_the_missing_permission(cloud, wire):
     """The gateway says which permission is missing, and why."""
-    told = detail_of(wire, policy=policy(allow("mns:*")))
-    assert told == {
+    reported = detail_of(wire, policy=policy(allow("mns:*")))
+    assert reported == {
         "AuthAction": "paiautoml:ListHpoExperiments",
         "AuthPrincipalType": "SubUser",
         "AuthPrincipalOwnerId": cloud.account_id,
@@ -171,18 +171,21 @@ def test_the_gateway_tells_what_is_lacking(cloud, wire):
         "NoPermissionType": "ImplicitDeny",
         "PolicyType": "AccountLevelIdentityBasedPolicy",
     }
-    told = detail_of(wire, policy=policy(allow("*"), deny("paiautoml:List*")))
-    assert told["NoPermissionType"] == "ExplicitDeny"
-    told = detail_of(
+    reported = detail_of(wire, policy=policy(allow("*"), deny("paiautoml:List*")))
+    assert reported["NoPermissionType"] == "ExplicitDeny"
+    reported = detail_of(
         wire,
         session=(Policy.parse(policy(allow("mns:*"))),),
         arn=f"acs:ram::{cloud.account_id}:assumed-role/worker/me",
     )
-    assert (told["AuthPrincipalType"], told["AuthPrincipalDisplayName"]) == ("AssumedRoleUser", "worker:me")
-    assert (told["NoPermissionType"], told["PolicyType"]) == ("ImplicitDeny", "SessionPolicy")
+    assert (reported["AuthPrincipalType"], reported["AuthPrincipalDisplayName"]) == (
+        "AssumedRoleUser",
+        "worker:me",
+    )
+    assert (reported["NoPermissionType"], reported["PolicyType"]) == ("ImplicitDeny", "SessionPolicy")
 
 
-def test_a_refusal_comes_before_the_look(least):
+def test_permissions_are_checked_before_the_resource_is_looked_up(least):
     """A caller without permission cannot find out whether a resource exists."""
     made = least.create(HpoExperimentConfiguration=CONFIGURATION).json()["ExperimentId"]
     there, missing = least.get(made).json(), least.get("sAAAAAA").json()

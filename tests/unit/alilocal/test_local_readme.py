@@ -30,7 +30,7 @@ def test_every_switch_is_explained_with_its_default():
 
 def test_every_kind_of_fault_is_explained():
     """The table lists all kinds of faults."""
-    shown = [name for row in table_after("Let") for name in re.findall(r"`(\w+)`", row[0])]
+    shown = [name for row in table_after("Inject") for name in re.findall(r"`(\w+)`", row[0])]
     assert sorted(shown) == sorted(get_args(Kind))
 
 

@@ -302,7 +302,7 @@ def test_a_dead_letter_keeps_its_age(cloud, queue):
     assert [message.body for message in dead.messages] == ["younger"]
 
 
-def test_dead_letter_policies_that_make_no_sense(queue):
+def test_invalid_dead_letter_policies_are_refused(queue):
     """A queue cannot be its own dead-letter queue, and the count must be positive."""
     with pytest.raises(ValueError, match="another"):
         queue.dead_letter("q", 3)
@@ -333,7 +333,7 @@ TEXT = st.text().filter(is_carriable)
 
 
 @given(TEXT, TEXT)
-def test_xml_goes_there_and_back(one, other):
+def test_xml_round_trip(one, other):
     """Every text that XML can carry is read as it was written, carriage returns and markup included."""
     element = parse(build("R", [("A", one), ("L", [("B", other)])]), "R")
     assert text_of(element, "A") == (one or None)

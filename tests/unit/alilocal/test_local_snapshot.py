@@ -202,7 +202,7 @@ def test_a_time_that_no_clock_shows_is_refused(member, value):
 
 
 @pytest.mark.parametrize("document", [{}, {"alilocal": 2}, {"alilocal": 1}])
-def test_what_is_no_snapshot_is_refused(document):
+def test_an_invalid_snapshot_is_refused(document):
     """A document of another form is refused."""
     with alilocal.LocalCloud() as cloud, pytest.raises(BadSnapshot):
         cloud.load(document)
@@ -247,7 +247,7 @@ def test_a_state_folder_serves_one_cloud(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"alilocal": 1}'])
-def test_a_file_that_is_no_state_is_left_alone(tmp_path, text):
+def test_a_file_that_is_not_a_state_is_left_alone(tmp_path, text):
     (tmp_path / "state.json").write_text(text)
     with alilocal.LocalCloud() as cloud, pytest.raises(BadSnapshot):
         StateDir(cloud, tmp_path)
@@ -258,10 +258,10 @@ def test_a_killed_server_keeps_what_was_saved(tmp_path):
     """After SIGKILL the next server has the state that was written to the disk."""
     program = [sys.executable, "-m", "alilocal", "--port", "0", "--state", str(tmp_path)]
     with subprocess.Popen(program, stdout=subprocess.PIPE) as process:
-        told = json.loads(process.stdout.readline())
+        reported = json.loads(process.stdout.readline())
         try:
             with alilocal.LocalCloud() as cloud, requests.Session() as session:
-                wire = Wire(cloud, session, told["smq"])
+                wire = Wire(cloud, session, reported["smq"])
                 assert wire.smq("PUT", "/queues/orders").status_code == 201
                 while (
                     not (tmp_path / "state.json").exists()
@@ -287,7 +287,7 @@ def test_a_folder_keeps_what_the_console_shows(tmp_path):
     with alilocal.LocalCloud() as cloud, StateDir(cloud, tmp_path):
         stream = start(cloud)
         sent = cloud.queues.get("q").send("body")
-        assert stream.wait_idle()
+        assert stream.wait_idle(60)
         cloud.requests.add(LoggedRequest("smq", "SendMessage", 201, None, "r", 1.0, keys=frozenset({"q"})))
         before = Histories(cloud).find(sent)
         calls = list(cloud.requests)

@@ -50,7 +50,7 @@ def queues(cloud, keys):
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_who_one_is(cloud, method):
+def test_the_identity_of_a_caller(cloud, method):
     """GetCallerIdentity names the account, a user and an assumed role."""
     answer = call(cloud, "GetCallerIdentity", method=method)
     assert answer.json()["Arn"] == "acs:ram::1000000000000001:root"
@@ -121,7 +121,7 @@ def test_a_nonce_is_taken_once(cloud):
     assert call(cloud, "GetCallerIdentity", SignatureNonce="once").json()["Code"] == "SignatureNonceUsed"
 
 
-def test_one_may_assume_only_what_one_is_allowed_to(cloud):
+def test_assuming_a_role_needs_permission(cloud):
     """AssumeRole needs the permission for the role."""
     policy = {
         "Version": "1",

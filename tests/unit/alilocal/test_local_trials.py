@@ -30,7 +30,7 @@ def searching(experiment, choice):
     st.integers(1, 30),
     st.integers(1, 6),
 )
-def test_what_trials_tell_agrees(moves, number, at_once):
+def test_the_facts_about_trials_agree(moves, number, at_once):
     """Whatever is stopped, failed or rerun: ends are final, ids stay, and nothing runs after the experiment."""
     clock = StandingTime()
     with alilocal.LocalCloud(seed=1, clock=clock) as cloud:
@@ -50,22 +50,22 @@ def test_what_trials_tell_agrees(moves, number, at_once):
             trials = one.trials
             assert trials == one.trials
             assert [trial.created for trial in trials if trial.created > clock.moment] == []
-            told = {trial.trial_id: trial for trial in trials}
-            assert len(told) == len(trials)
+            reported = {trial.trial_id: trial for trial in trials}
+            assert len(reported) == len(trials)
             for trial_id, before in seen.items():
-                assert told[trial_id].hyperparameters == before.hyperparameters
+                assert reported[trial_id].hyperparameters == before.hyperparameters
                 if before.status in ENDED:
-                    assert told[trial_id] == before
+                    assert reported[trial_id] == before
             over = one.status in ("FINISHED", "FAILED", "TERMINATING", "USER_CANCELED")
             assert not over or {trial.status for trial in trials} <= ENDED
             planned = [trial for trial in trials if trial.sequence < 1000]
             assert len(planned) <= number
             assert sum(trial.status in ("WAITING", "RUNNING") for trial in planned) <= at_once
-            seen = told
+            seen = reported
 
 
 @given(st.integers(1, 2000), st.integers(1, 50))
-def test_an_experiment_that_is_let_alone_makes_all_its_trials(number, at_once):
+def test_an_undisturbed_experiment_completes_all_trials(number, at_once):
     """An undisturbed experiment has all its trials, and all succeed."""
     clock = StandingTime()
     with alilocal.LocalCloud(seed=1, clock=clock) as cloud:

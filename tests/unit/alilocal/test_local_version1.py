@@ -67,7 +67,7 @@ def test_signed_parameters_decide(wire, method, headers):
 
 
 def test_headers_decide_in_version_3(wire):
-    """The headers of version 3 are signed, and win over parameters that bear the same names."""
+    """The headers of version 3 are signed, and take precedence over parameters with the same names."""
     answer = wire.pai(
         "POST",
         "/",
@@ -78,7 +78,7 @@ def test_headers_decide_in_version_3(wire):
     assert answer.json()["IdentityType"] == "Account"
 
 
-def test_headers_alone_are_no_signature(wire):
+def test_headers_alone_are_not_a_signature(wire):
     """A call with the headers of version 3 and no signature at all is refused as such."""
     answer = wire.send("POST", "/", {"x-acs-action": "GetCallerIdentity", "x-acs-version": "2015-04-01"})
     assert (answer.status_code, answer.json()["Code"]) == (400, "IncompleteSignature")
@@ -128,7 +128,7 @@ def test_the_format_of_an_answer(wire, cloud, form, default, content):
 
 
 def test_lists_in_xml(wire, cloud):
-    """A list is one element per item, a truth value is in small letters, and a text is escaped."""
+    """A list is one element per item, a boolean is in lower case, and a text is escaped."""
     cloud.buses.create("orders", "a < b & \x01")
     answer = rpc(wire, Action="ListEventBuses", Version="2020-04-01", Format="XML", headers={})
     root = ElementTree.fromstring(answer.content)

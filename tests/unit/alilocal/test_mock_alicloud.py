@@ -62,10 +62,10 @@ def test_a_connection_of_its_own_kind_reaches_it():
 
 def test_other_hosts_are_left_alone():
     with alilocal.mock_alicloud(), alilocal.serve() as server:
-        assert requests.get(f"{server.url}/nothing", timeout=5).status_code == 404
+        assert requests.get(f"{server.url}/nothing", timeout=60).status_code == 404
         for host in ("example.com", "aliyuncs.com.example.org", "notaliyuncs.com"):
             with pytest.raises((AssertionError, OSError, ssl.SSLError)):
-                requests.get(f"http://{host}/", timeout=5)
+                requests.get(f"http://{host}/", timeout=60)
 
 
 @pytest.mark.parametrize("hosts", [["gateway.example"], ["*.Gateway.example"], "gateway.example"])
@@ -161,7 +161,7 @@ def test_the_fixtures_are_registered(mock_alicloud, local_cloud):
 
 def ask():
     with requests.Session() as session:
-        return session.get(f"{SMQ}/queues", timeout=5).status_code
+        return session.get(f"{SMQ}/queues", timeout=60).status_code
 
 
 def run(case):
@@ -277,20 +277,20 @@ def test_mocks_in_threads_may_end_in_any_order():
 
     @alilocal.mock_alicloud
     def first(cloud):
-        both.wait(10)
+        both.wait(60)
         return queues(cloud), len(cloud.requests)
 
     @alilocal.mock_alicloud
     def second(cloud):
-        both.wait(10)
-        assert first_has_ended.wait(10)
+        both.wait(60)
+        assert first_has_ended.wait(60)
         return queues(cloud), len(cloud.requests), os.environ["ALIBABA_CLOUD_ACCESS_KEY_ID"]
 
     with ThreadPoolExecutor(2) as threads:
         ahead, after = threads.submit(first), threads.submit(second)
-        assert ahead.result(10) == (200, 1)
+        assert ahead.result(60) == (200, 1)
         first_has_ended.set()
-        assert after.result(10) == (200, 1, "alilocal-access-key-id")
+        assert after.result(60) == (200, 1, "alilocal-access-key-id")
     assert dict(vars(http.client.HTTPConnection)) == before
     assert "ALIBABA_CLOUD_ACCESS_KEY_ID" not in os.environ
 
@@ -312,4 +312,4 @@ def test_tasks_side_by_side_have_their_own_clouds():
 
 def test_a_thread_of_the_code_under_test_reaches_the_cloud():
     with alilocal.mock_alicloud() as cloud, ThreadPoolExecutor(1) as threads:
-        assert threads.submit(queues, cloud).result(10) == 200
+        assert threads.submit(queues, cloud).result(60) == 200

@@ -17,6 +17,7 @@ from alilocal.statedir import StateDir
 from alilocal.trials.engine import TrialOptions
 from alilocal.trials.trial import Limits
 from support.trials import PYTHON, local_configuration, processes_of, run, run_config, start, wait_for
+from support.waiting import wait_until
 
 SMALL = Limits(kept_bytes=2000, most_bytes=200_000)
 
@@ -156,7 +157,7 @@ def test_a_command_that_never_ends_is_ended(cloud):
     )
     trial = only_trial(experiment)
     assert (trial.status, trial.reason) == ("FAILED", "It did not end within 0.2 s.")
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 300
 
 
 @pytest.mark.parametrize(
@@ -174,19 +175,16 @@ def test_what_a_command_leaves_behind_ends_with_it(cloud, command):
     trial = only_trial(experiment)
     assert (trial.status, trial.final) == ("SUCCEEDED", 1)
     mark = f"ALILOCAL_TRIAL={experiment.experiment_id}/{trial.trial_id}"
-    assert has_ended(mark)
+    wait_for_end(mark)
 
 
-def has_ended(mark, seconds=10):
-    """Whether no process has the mark, or none has it any more soon."""
-    end = time.monotonic() + seconds
-    while processes_of(mark) and time.monotonic() < end:
-        time.sleep(0.01)
-    return not processes_of(mark)
+def wait_for_end(mark):
+    """Wait until no process has the mark."""
+    wait_until(lambda: not processes_of(mark))
 
 
 def test_a_regular_expression_that_never_ends_fails_its_trial_only(cloud, monkeypatch):
-    """It blocks neither the cloud nor other experiments; its trial fails after its time limit."""
+    """An endless regular expression blocks nothing but its trial, which fails at the time limit."""
     monkeypatch.setattr("alilocal.trials.runner._ANSWER_SECONDS", 0.3)
     stuck = start(
         cloud,
@@ -199,7 +197,7 @@ def test_a_regular_expression_that_never_ends_fails_its_trial_only(cloud, monkey
     assert only_trial(run(cloud, "echo accuracy=1")).status == "SUCCEEDED"
     wait_for(cloud, lambda: stuck.status in TERMINAL)
     assert only_trial(stuck).status == "FAILED"
-    assert has_ended(f"ALILOCAL_TRIAL={stuck.experiment_id}/")
+    wait_for_end(f"ALILOCAL_TRIAL={stuck.experiment_id}/")
 
 
 def test_patterns_and_output_may_be_in_any_script(cloud):
@@ -230,8 +228,12 @@ def test_a_flood_of_numbers_is_thinned(cloud):
     assert len(trial.metrics) <= 2001
 
 
+def parent_of(pid):
+    return int((Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
+
+
 def test_the_parent_of_the_commands_may_be_killed(cloud):
-    """Its trials fail with that reason, their processes end, and the next trials run."""
+    """If the parent is killed, its trials fail with that reason, their processes end, and the next trials run."""
     experiment = start(
         cloud,
         local_configuration(
@@ -240,15 +242,15 @@ def test_the_parent_of_the_commands_may_be_killed(cloud):
     )
     wait_for(cloud, lambda: [len(one.commands) for one in experiment.trials] == [1])
     mark = f"ALILOCAL_TRIAL={experiment.experiment_id}/"
-    while not (found := processes_of(mark)):
-        time.sleep(0.01)
-    parent = int((Path("/proc") / str(min(found)) / "stat").read_text().rpartition(")")[2].split()[1])
+    found = wait_until(lambda: processes_of(mark))
+    # The first command, whose parent has no mark; `sleep` is a child of the command.
+    (parent,) = {parent_of(pid) for pid in found} - {*found}
     os.kill(parent, signal.SIGKILL)
     wait_for(cloud, lambda: experiment.status in TERMINAL)
     first, second = experiment.trials
     assert (first.status, first.reason) == ("FAILED", "The process that ran its commands was killed.")
     assert second.status == "SUCCEEDED"
-    assert has_ended(mark)
+    wait_for_end(mark)
 
 
 def test_a_parent_that_reads_no_more_is_given_up(tmp_path, monkeypatch):
@@ -410,14 +412,14 @@ def running(cloud, number=2, command="echo accuracy=1; sleep 1004", **sections):
 
 
 def test_stopping_an_experiment_ends_its_processes(cloud):
-    """It is TERMINATING, then USER_CANCELED, as are its trials, and no process is left."""
+    """A stopped experiment is TERMINATING, then USER_CANCELED, as are its trials, and no process is left."""
     experiment = running(cloud)
     with cloud.changed:
         experiment.stop()
         assert experiment.status == "TERMINATING"
     wait_for(cloud, lambda: experiment.status == "USER_CANCELED")
     assert {one.status for one in experiment.trials} == {"USER_CANCELED"}
-    assert has_ended(f"ALILOCAL_TRIAL={experiment.experiment_id}/")
+    wait_for_end(f"ALILOCAL_TRIAL={experiment.experiment_id}/")
 
 
 def test_trials_are_stopped_failed_and_run_again(cloud, tmp_path):
@@ -426,10 +428,8 @@ def test_trials_are_stopped_failed_and_run_again(cloud, tmp_path):
     with cloud.changed:
         assert experiment.stop_trial(0)
         experiment.fail_trial(1)
-    wait_for(
-        cloud, lambda: all(one.is_over for one in experiment.trials[:2]) or experiment.status in TERMINAL
-    )
-    first, second = experiment.trials[:2]
+    wait_for(cloud, lambda: experiment.status in TERMINAL)
+    first, second = experiment.trials
     assert (first.status, second.status) == ("USER_CANCELED", "FAILED")
     assert experiment.status == "FINISHED"
     with cloud.changed:
@@ -479,7 +479,7 @@ def test_an_update_that_cannot_run_here_ends_the_experiment(cloud):
         experiment.update(Update(None, None, None, None, None, new))
     wait_for(cloud, lambda: experiment.status == "FAILED")
     assert {one.status for one in experiment.trials} == {"SYS_CANCELED"}
-    assert has_ended(f"ALILOCAL_TRIAL={experiment.experiment_id}/")
+    wait_for_end(f"ALILOCAL_TRIAL={experiment.experiment_id}/")
 
 
 def test_an_experiment_has_a_time_limit_too(cloud):
@@ -495,10 +495,10 @@ def test_a_reset_and_the_end_of_the_cloud_end_all_trials(tmp_path):
         folder = first.engine.folder()
         assert folder.exists()
         cloud.reset()
-        assert has_ended(f"ALILOCAL_TRIAL={first.experiment_id}/")
+        wait_for_end(f"ALILOCAL_TRIAL={first.experiment_id}/")
         assert (cloud.experiments, folder.exists()) == ([], False)
         second = running(cloud)
-    assert has_ended(f"ALILOCAL_TRIAL={second.experiment_id}/")
+    wait_for_end(f"ALILOCAL_TRIAL={second.experiment_id}/")
 
 
 def test_a_deleted_experiment_runs_no_more(cloud):
@@ -569,13 +569,11 @@ def test_no_process_outlives_a_server_that_is_killed(tmp_path):
                     HpoExperimentConfiguration=configuration
                 )
                 mark = f"ALILOCAL_TRIAL={made.json()['ExperimentId']}/"
-            while not ((tmp_path / "on").exists() and '"RUNNING"' in read_state(state)):
-                assert process.poll() is None
-                time.sleep(0.01)
+            wait_until(lambda: (tmp_path / "on").exists() and has_running_trial(state))
             assert len(processes_of(mark)) >= 2
         finally:
             os.kill(process.pid, signal.SIGKILL)
-    assert has_ended(mark)
+    wait_for_end(mark)
     (tmp_path / "on").unlink()
     with alilocal.LocalCloud(run_trials=True) as cloud, StateDir(cloud, state):
         (experiment,) = cloud.experiments
@@ -584,10 +582,16 @@ def test_no_process_outlives_a_server_that_is_killed(tmp_path):
         wait_for(cloud, lambda: again.status == "RUNNING")
 
 
-def read_state(folder):
-    """The text of a state folder's file, or nothing before it is written."""
+def has_running_trial(folder):
+    """Whether a trial runs by the file of a state folder; its experiment runs before it, and without it."""
     file = folder / "state.json"
-    return file.read_text() if file.exists() else ""
+    document = (
+        json.loads(file.read_text()) if file.exists() else {"services": {"paiautoml": {"experiments": []}}}
+    )
+    trials = [
+        trial for one in document["services"]["paiautoml"]["experiments"] for trial in one["run"]["trials"]
+    ]
+    return any(trial["status"] == "RUNNING" for trial in trials)
 
 
 @pytest.mark.parametrize(
@@ -604,7 +608,7 @@ def test_unsafe_and_useless_options_are_refused(options, words):
         [sys.executable, "-m", "alilocal", "--port", "0", *options],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
     )
     assert done.returncode == 2
     assert words in done.stderr

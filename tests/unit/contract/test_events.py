@@ -98,8 +98,8 @@ def test_time_is_rfc_3339(time):
     """Any time is written in UTC with milliseconds."""
     text = make_event("created", event_id="i", source="s", time=time, data=DATA)["time"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", text)
-    told = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    assert abs(told.timestamp() - time) < 0.002
+    reported = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    assert abs(reported.timestamp() - time) < 0.002
 
 
 @pytest.mark.parametrize("count", [1, 50, 5_000])
@@ -110,10 +110,10 @@ def test_an_event_always_fits(count, length):
     error = EventError("InvalidRequest", "é" * length, retryable=False, violations=violations)
     made = event("rejected", EventData("k", "M", "r", 1, {}, name="n" * length, error=error))
     assert len(encode_event(made)) <= MOST_EVENT_BYTES
-    told = made["data"]["error"]["violations"]
-    if len(told) != count or told[-1]["rule"] == "violations.truncated":
-        assert told[-1]["rule"] == "violations.truncated"
-        assert int(told[-1]["message"].split()[0]) == count - (len(told) - 1)
+    reported = made["data"]["error"]["violations"]
+    if len(reported) != count or reported[-1]["rule"] == "violations.truncated":
+        assert reported[-1]["rule"] == "violations.truncated"
+        assert int(reported[-1]["message"].split()[0]) == count - (len(reported) - 1)
 
 
 @pytest.mark.parametrize("outcome", ["created", "rejected"])
@@ -167,12 +167,12 @@ def test_as_many_violations_as_fit_are_listed():
     violations = tuple(Violation(f"/{n}", "type", "m" * 40) for n in range(1000))
     error = EventError("c", "m", retryable=False, violations=(*violations, note_truncation(500)))
     made = event("rejected", EventData("k", "M", "r", 1, {}, error=error))
-    *told, last = made["data"]["error"]["violations"]
-    assert [v["pointer"] for v in told] == [v.pointer for v in violations[: len(told)]]
+    *reported, last = made["data"]["error"]["violations"]
+    assert [v["pointer"] for v in reported] == [v.pointer for v in violations[: len(reported)]]
     assert last == {
         "pointer": "",
         "rule": "violations.truncated",
-        "message": f"{1500 - len(told)} more are not listed",
+        "message": f"{1500 - len(reported)} more are not listed",
     }
     assert MOST_EVENT_BYTES - 500 < len(encode_event(made)) <= MOST_EVENT_BYTES
 

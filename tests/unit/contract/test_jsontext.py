@@ -125,14 +125,14 @@ def test_depth_is_refused_even_where_more_is_asked_for():
         (b"{a: 1}", "not JSON at line 1, column 2: a name must be in double quotes"),
         (b'{"a": b}', "not JSON at line 1, column 7: a text must be in double quotes"),
         (b"{`a`: 1}", "not JSON at line 1, column 2: a single quote; JSON needs double quotes"),
-        (b'{"a": TRUE}', "not JSON at line 1, column 7: JSON has true, false and null in small letters only"),
+        (b'{"a": TRUE}', "not JSON at line 1, column 7: JSON has true, false and null in lower case only"),
         (b'{"a": .5}', "not JSON at line 1, column 7: a number must begin with a digit, as in 0.5"),
         (b'{"a": +1}', "not JSON at line 1, column 7: a number must not begin with a plus sign"),
         (b'{"a": 01}', "not JSON at line 1, column 8: a number must not begin with 0"),
-        (b'{"a": 5.}', "not JSON at line 1, column 8: a number must have a digit behind its point"),
+        (b'{"a": 5.}', "not JSON at line 1, column 8: a number must have a digit after its decimal point"),
         (b'{"a": 1_0}', "not JSON at line 1, column 8: a number must not contain an underscore"),
         (b'{"a": 0x1}', "not JSON at line 1, column 8: a number must be decimal"),
-        (b'{"a": 12h}', "not JSON at line 1, column 9: a unit behind a number; write the number alone"),
+        (b'{"a": 12h}', "not JSON at line 1, column 9: a unit after a number; write the number alone"),
         (b"{,}", "not JSON at line 1, column 2: a comma without an item"),
         (b'{"a": ,}', "not JSON at line 1, column 7: a value is missing here"),
         (
@@ -147,7 +147,7 @@ def test_depth_is_refused_even_where_more_is_asked_for():
             b'{"a\\d": 1}',
             "not JSON at line 1, column 4: not an escape of JSON; write two backslashes for one",
         ),
-        (b'{"\\u12": 1}', "not JSON at line 1, column 4: \\u needs four hexadecimal digits behind it"),
+        (b'{"\\u12": 1}', "not JSON at line 1, column 4: \\u needs four hexadecimal digits after it"),
         (
             b"experiment:\n",
             "not JSON at line 1, column 1: an object begins with {; YAML needs a file named .yaml",
@@ -235,3 +235,25 @@ def test_utf_16_is_recognised(encoding):
     with pytest.raises(JsonError, match="the text is UTF-16; save it as UTF-8") as caught:
         loads('{"a": 1}'.encode(encoding))
     assert caught.value.rule == "json.encoding"
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (b'{"a":\n [1, NaN]}', "line 2, column 6"),
+        (b'{"a": 1e999}', "line 1, column 7"),
+        (b"[" + b"9" * 401 + b"]", "line 1, column 2"),
+        (b"[" * 65 + b"]" * 65, "line 1, column 65"),
+        (b'["\\ud83d\\ude00 \\\\ud83d",\n "\\ud83d"]', "line 2, column 3"),
+    ],
+)
+def test_every_error_names_its_place(text, place):
+    """A producer of a long text must not search for a number or half a character."""
+    with pytest.raises(JsonError, match=place):
+        loads(text)
+
+
+def test_the_notation_of_pythons_bytes_is_recognised():
+    """Producers that format bytes as text send it; FC's published sample of a Kafka event has it."""
+    with pytest.raises(JsonError, match="notation of Python's bytes"):
+        loads("b'{}'")

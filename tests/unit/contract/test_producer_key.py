@@ -62,7 +62,7 @@ def test_the_key_is_read_whatever_else_is_wrong(body):
 
 
 @pytest.mark.parametrize("body", NONE.values(), ids=NONE.keys())
-def test_no_valid_key_is_none(body):
+def test_an_invalid_key_counts_as_none(body):
     """A key that is missing, invalid or ambiguous is None."""
     assert read_producer_key(body.encode()) is None
 

@@ -206,7 +206,7 @@ REJECTING = [
     (
         "tag.reserved",
         "/experiment/Tag/0/Key",
-        [("/experiment/Tag", [{"Key": "hpoq-key", "Value": "x"}])],
+        [("/experiment/Tag", [{"Key": "HPOQ-Key", "Value": "x"}])],
         [("/experiment/Tag", [{"Key": "hpoq-keys", "Value": "x"}])],
     ),
     (

@@ -45,8 +45,8 @@ def test_the_command_of_the_readme_is_valid(monkeypatch):
 
 def test_the_readme_describes_every_option():
     """The README has a row for every option of `lambda_handler`."""
-    told = set(re.findall(r"(?m)^\| `(\w+)=", README))
-    assert told == set(lambda_handler.__kwdefaults__) - {"requeue"}
+    reported = set(re.findall(r"(?m)^\| `(\w+)=", README))
+    assert reported == set(lambda_handler.__kwdefaults__) - {"requeue"}
 
 
 def test_the_links_of_the_readme_are_valid():

@@ -84,8 +84,8 @@ def test_the_arn_contains_the_qualifier():
 
 def test_the_environment_completes_the_context(monkeypatch):
     """What FC's context does not contain is read from FC's environment variables."""
-    told = {"FUNCTION_NAME": "orders", "FUNCTION_MEMORY_SIZE": "512", "REGION": "r", "ACCOUNT_ID": "1"}
-    for name, value in told.items():
+    reported = {"FUNCTION_NAME": "orders", "FUNCTION_MEMORY_SIZE": "512", "REGION": "r", "ACCOUNT_ID": "1"}
+    for name, value in reported.items():
         monkeypatch.setenv(f"FC_{name}", value)
     made = lambda_context(None)
     assert (made.function_name, made.memory_limit_in_mb) == ("orders", 512)

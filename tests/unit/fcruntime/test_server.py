@@ -1,5 +1,6 @@
 """The protocol of custom runtimes over HTTP, as FC uses it."""
 
+import contextlib
 import http.client
 import json
 import logging
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ import fcruntime
 from fcruntime.__main__ import main
 from fcruntime.server import RuntimeServer
 from fcruntime.triggers import decode
+from support.ports import reserve_port
 
 HEADERS = {
     "x-fc-request-id": "1-abc",
@@ -72,7 +75,7 @@ def read_status(answer):
 def test_an_event_is_passed_on_unchanged(start, capsys):
     """The handler gets the bytes of the request, and FC's log lines surround the call."""
     url, _ = start(lambda event, context: event[::-1])
-    answer = requests.post(f"{url}/invoke", data=b"\x00\xff!", headers=HEADERS, timeout=10)
+    answer = requests.post(f"{url}/invoke", data=b"\x00\xff!", headers=HEADERS, timeout=60)
     assert (read_status(answer), answer.content) == ((200, "200"), b"!\xff\x00")
     assert answer.headers["Content-Type"] == "application/octet-stream"
     assert capsys.readouterr().out.splitlines() == [
@@ -85,13 +88,13 @@ def test_the_headers_are_the_context(start, monkeypatch):
     """The context is made of the headers, with credentials from the environment if a header is missing."""
     contexts = []
     url, _ = start(lambda event, context: contexts.append(context))
-    requests.post(f"{url}/invoke", headers=HEADERS, timeout=10)
+    requests.post(f"{url}/invoke", headers=HEADERS, timeout=60)
     monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", "id-of-the-environment")
     monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "secret")
     monkeypatch.setenv("ALIBABA_CLOUD_SECURITY_TOKEN", "token")
     # The token is what custom.debian11 leaves out.
-    requests.post(f"{url}/invoke", headers={**HEADERS, "x-fc-security-token": ""}, timeout=10)
-    requests.post(f"{url}/invoke", headers={"x-fc-tracing-opentracing-span-baggages": "!"}, timeout=10)
+    requests.post(f"{url}/invoke", headers={**HEADERS, "x-fc-security-token": ""}, timeout=60)
+    requests.post(f"{url}/invoke", headers={"x-fc-tracing-opentracing-span-baggages": "!"}, timeout=60)
     first, second, third = contexts
     assert (first.request_id, first.region, first.account_id, first.retry_count) == (
         "1-abc",
@@ -117,7 +120,7 @@ def test_an_error_is_reported_in_the_header_that_counts(start, capsys):
         raise ValueError("broken")
 
     url, _ = start(handler)
-    answer = requests.post(f"{url}/invoke", headers=HEADERS, timeout=10)
+    answer = requests.post(f"{url}/invoke", headers=HEADERS, timeout=60)
     assert read_status(answer) == (404, "404")
     assert (answer.json()["errorType"], answer.json()["errorMessage"]) == ("ValueError", "broken")
     assert "FC Invoke End RequestId: 1-abc, Error: Unhandled function error" in capsys.readouterr().out
@@ -127,7 +130,7 @@ def test_a_handler_that_cannot_be_loaded_is_an_error_of_each_call(start):
     """Every call of a handler that cannot be loaded fails."""
     url, _ = start("nothing.of.the.kind")
     for _ in range(2):
-        assert read_status(requests.post(f"{url}/invoke", timeout=10)) == (404, "404")
+        assert read_status(requests.post(f"{url}/invoke", timeout=60)) == (404, "404")
 
 
 def test_hooks_are_called_if_they_are_set(start):
@@ -138,9 +141,9 @@ def test_hooks_are_called_if_they_are_set(start):
         initialize=lambda context: called.append(("initialize", context.request_id)),
         pre_stop=lambda context: called.append(("pre_stop", context.request_id)),
     )
-    assert read_status(requests.post(f"{url}/initialize", headers=HEADERS, timeout=10)) == (200, "200")
-    assert read_status(requests.get(f"{url}/pre-stop", headers=HEADERS, timeout=10)) == (200, "200")
-    assert read_status(requests.get(f"{url}/pre-freeze", headers=HEADERS, timeout=10)) == (200, "200")
+    assert read_status(requests.post(f"{url}/initialize", headers=HEADERS, timeout=60)) == (200, "200")
+    assert read_status(requests.get(f"{url}/pre-stop", headers=HEADERS, timeout=60)) == (200, "200")
+    assert read_status(requests.get(f"{url}/pre-freeze", headers=HEADERS, timeout=60)) == (200, "200")
     assert called == [("initialize", "1-abc"), ("pre_stop", "1-abc")]
 
 
@@ -151,16 +154,16 @@ def test_an_initializer_that_fails_is_reported(start):
         raise RuntimeError("not today")
 
     url, _ = start(lambda event, context: None, initialize=initialize)
-    answer = requests.post(f"{url}/initialize", timeout=10)
+    answer = requests.post(f"{url}/initialize", timeout=60)
     assert (read_status(answer), answer.json()["errorMessage"]) == ((500, "404"), "not today")
 
 
 def test_health_and_unknown_paths(start):
     """The health check succeeds; unknown paths and methods are errors."""
     url, _ = start(lambda event, context: None)
-    assert read_status(requests.get(f"{url}/health", timeout=10)) == (200, "200")
+    assert read_status(requests.get(f"{url}/health", timeout=60)) == (200, "200")
     for method, path in (("GET", "/invoke"), ("POST", "/"), ("GET", "/nothing")):
-        assert read_status(requests.request(method, url + path, timeout=10)) == (404, "404")
+        assert read_status(requests.request(method, url + path, timeout=60)) == (404, "404")
 
 
 @pytest.mark.parametrize(
@@ -197,10 +200,10 @@ def test_a_request_of_an_http_trigger_is_the_event_of_built_in_runtimes(start):
         f"{url}/experiments/1?dry=1&empty=",
         data="{}",
         headers={**FROM_OUTSIDE, "User-Agent": "me", "X-Fc-Client-Ip": "192.0.2.1"},
-        timeout=10,
+        timeout=60,
     )
     assert (read_status(answer), answer.headers["Content-Type"]) == ((200, "200"), "application/json")
-    requests.post(url, data=b"\xff", headers=FROM_OUTSIDE, timeout=10)
+    requests.post(url, data=b"\xff", headers=FROM_OUTSIDE, timeout=60)
     first, second = events
     assert (first["version"], first["rawPath"], first["body"]) == ("v1", "/experiments/1", "{}")
     assert first["queryParameters"] == {"dry": "1", "empty": ""}
@@ -231,7 +234,7 @@ def test_a_request_of_an_http_trigger_is_the_event_of_built_in_runtimes(start):
 def test_the_result_is_the_answer_of_an_http_trigger(start, result, status, headers, body):
     """The handler's result is the answer to a request of an HTTP trigger; an invalid one is a 502."""
     url, _ = start(lambda event, context: result)
-    answer = requests.get(url, headers=FROM_OUTSIDE, timeout=10)
+    answer = requests.get(url, headers=FROM_OUTSIDE, timeout=60)
     assert read_status(answer) == (status, "200")
     assert {name: answer.headers[name] for name in headers} == headers
     assert body in (None, answer.content)
@@ -251,22 +254,22 @@ def test_requests_of_an_http_trigger_do_not_reach_hooks(start):
         ("POST", "/invoke"),
         ("GET", "/health"),
     ):
-        requests.request(method, url + path, headers=FROM_OUTSIDE, timeout=10)
+        requests.request(method, url + path, headers=FROM_OUTSIDE, timeout=60)
     assert (called, events) == ([], ["/initialize", "/pre-stop", "/invoke", "/health"])
 
 
 def test_an_error_behind_an_http_trigger(start):
     """An exception is a 502 for the caller of an HTTP trigger."""
     url, _ = start("nothing.of_the_kind")
-    answer = requests.get(url, headers=FROM_OUTSIDE, timeout=10)
+    answer = requests.get(url, headers=FROM_OUTSIDE, timeout=60)
     assert (read_status(answer), answer.json()["errorType"]) == ((502, "404"), "ImportModuleError")
-    assert requests.head(url, headers=FROM_OUTSIDE, timeout=10).content == b""
+    assert requests.head(url, headers=FROM_OUTSIDE, timeout=60).content == b""
 
 
 def test_a_body_in_chunks(start):
     """A body with chunked encoding is read as a whole."""
     url, _ = start(lambda event, context: event)
-    answer = requests.post(f"{url}/invoke", data=iter([b"one ", b"two"]), timeout=10)
+    answer = requests.post(f"{url}/invoke", data=iter([b"one ", b"two"]), timeout=60)
     assert answer.content == b"one two"
 
 
@@ -285,7 +288,7 @@ def test_a_port_can_be_used_again_at_once():
     server = RuntimeServer(lambda event, context: b"", host="127.0.0.1", port=0)
     thread = threading.Thread(target=server.run)
     thread.start()
-    requests.get(f"http://127.0.0.1:{server.port}/health", headers={"Connection": "close"}, timeout=10)
+    requests.get(f"http://127.0.0.1:{server.port}/health", headers={"Connection": "close"}, timeout=60)
     server.stop()
     thread.join()
     RuntimeServer(lambda event, context: b"", host="127.0.0.1", port=server.port)._http.server_close()
@@ -311,7 +314,7 @@ def test_an_exit_is_reported_before_the_process_ends(start):
         raise SystemExit(3)
 
     url, raised = start(handler)
-    answer = requests.post(f"{url}/invoke", timeout=10)
+    answer = requests.post(f"{url}/invoke", timeout=60)
     assert (read_status(answer), answer.json()["errorType"]) == ((404, "404"), "SystemExit")
     for thread in threading.enumerate():
         if thread.name.endswith("(run)"):
@@ -325,7 +328,7 @@ def test_a_request_in_progress_is_finished(start):
 
     def handler(event, context):
         entered.set()
-        assert free.wait(10)
+        assert free.wait(60)
         return "done"
 
     server = RuntimeServer(handler, host="127.0.0.1", port=0)
@@ -334,10 +337,10 @@ def test_a_request_in_progress_is_finished(start):
     answers = []
     url = f"http://127.0.0.1:{server.port}/invoke"
     caller = threading.Thread(
-        target=lambda: answers.append(requests.post(url, headers={"Connection": "close"}, timeout=10).text)
+        target=lambda: answers.append(requests.post(url, headers={"Connection": "close"}, timeout=60).text)
     )
     caller.start()
-    assert entered.wait(10)
+    assert entered.wait(60)
     stopper = threading.Thread(target=server.stop)
     stopper.start()
     stopper.join()
@@ -356,12 +359,13 @@ def test_a_port_in_use_is_an_error():
 
 def test_the_port_comes_from_the_environment(monkeypatch):
     """The port is FC_CUSTOM_LISTEN_PORT by default."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
-    monkeypatch.setenv("FC_CUSTOM_LISTEN_PORT", str(port))
-    server = RuntimeServer(lambda event, context: None, host="127.0.0.1")
-    assert server.port == port
-    server._http.server_close()
+    # A port that is in use, because any program may take a free one meanwhile.
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("FC_CUSTOM_LISTEN_PORT", str(taken.getsockname()[1]))
+        with pytest.raises(OSError, match="in use"):
+            RuntimeServer(lambda event, context: None, host="127.0.0.1")
+    monkeypatch.setenv("FC_CUSTOM_LISTEN_PORT", "0")
+    RuntimeServer(lambda event, context: None, host="127.0.0.1")._http.server_close()
 
 
 @pytest.mark.parametrize("port", ["many", "99999"])
@@ -379,7 +383,7 @@ def test_an_invalid_port_is_an_error(monkeypatch, capsys, port):
 def test_a_handler_can_return_parts_of_the_context(start):
     """The members of the context are plain values."""
     url, _ = start(lambda event, context: json.dumps({"name": context.function.name}))
-    assert requests.post(f"{url}/invoke", headers=HEADERS, timeout=10).json() == {"name": "orders"}
+    assert requests.post(f"{url}/invoke", headers=HEADERS, timeout=60).json() == {"name": "orders"}
 
 
 def test_calls_that_do_not_overlap_run_in_the_thread_of_run(start):
@@ -390,11 +394,11 @@ def test_calls_that_do_not_overlap_run_in_the_thread_of_run(start):
         threads.append(threading.current_thread())
 
     url, _ = start(note, initialize=note, pre_stop=note)
-    requests.post(f"{url}/initialize", timeout=10)
+    requests.post(f"{url}/initialize", timeout=60)
     for _ in range(3):
-        requests.post(f"{url}/invoke", timeout=10)
-    requests.get(url, headers=FROM_OUTSIDE, timeout=10)
-    requests.get(f"{url}/pre-stop", timeout=10)
+        requests.post(f"{url}/invoke", timeout=60)
+    requests.get(url, headers=FROM_OUTSIDE, timeout=60)
+    requests.get(f"{url}/pre-stop", timeout=60)
     (runner,) = {*threads}
     assert len(threads) == 6
     assert runner.name.endswith("(run)")
@@ -402,7 +406,7 @@ def test_calls_that_do_not_overlap_run_in_the_thread_of_run(start):
 
 def test_calls_that_overlap_do_not_wait_for_each_other(start):
     """With a higher concurrency, a call that comes while another runs gets a thread of its own."""
-    both, threads = threading.Barrier(2, timeout=10), []
+    both, threads = threading.Barrier(2, timeout=60), []
 
     def handler(event, context):
         both.wait()
@@ -445,28 +449,23 @@ def handler(event, context):
 """
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return found.getsockname()[1]
-
-
 def test_a_lambda_handler_finds_lambdas_main_thread(tmp_path):
     """A handler may set signals, share an SQLite connection and ask for its thread's event loop."""
     (tmp_path / "orders.py").write_text(LAMBDA_STYLE)
-    port = free_port()
     command = [sys.executable, "-m", "fcruntime", "orders.handler", "--host", "127.0.0.1"]
-    environ = {
-        "PYTHONPATH": str(Path(fcruntime.__file__).parents[1]),
-        "FC_CUSTOM_LISTEN_PORT": str(port),
-    }
-    with subprocess.Popen([*command], cwd=tmp_path, env=environ, stdout=subprocess.DEVNULL) as process:
+    environ = {"PYTHONPATH": str(Path(fcruntime.__file__).parents[1])}
+    with reserve_port() as port, contextlib.ExitStack() as stack:
+        environ["FC_CUSTOM_LISTEN_PORT"] = str(port)
+        process = stack.enter_context(
+            subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=subprocess.DEVNULL)
+        )
         try:
             wait_for_port(port, process)
             for number in (1, 2):
-                answer = requests.post(f"http://127.0.0.1:{port}/invoke", json={"n": number}, timeout=10)
+                answer = requests.post(f"http://127.0.0.1:{port}/invoke", json={"n": number}, timeout=60)
                 assert answer.json() == {"doubled": 2 * number, "main": True}
             process.send_signal(signal.SIGTERM)
-            assert process.wait(10) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()
 
@@ -475,6 +474,6 @@ def wait_for_port(port, process):
     while True:
         assert process.poll() is None
         try:
-            return socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return socket.create_connection(("127.0.0.1", port), timeout=60).close()
         except OSError:
-            continue
+            time.sleep(0.01)

@@ -310,7 +310,7 @@ def test_a_pinned_topic_opens_a_notification_that_is_the_whole_event():
 @pytest.mark.parametrize("pinned", ["invocation", "eventbridge", "smq-topic"])
 @pytest.mark.parametrize("kind", DATA)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_delivery_of_another_source_is_no_call_and_no_event(pinned, kind, shape):
+def test_a_delivery_of_another_source_is_neither_a_call_nor_an_event(pinned, kind, shape):
     """A source that is pinned wrongly makes the items unknown, also if the pinned one takes any object or text."""
     items = decode(json.dumps(SHAPES[shape](DATA[kind](BODY))), source=pinned, request_id=CALL)
     if kind == pinned:
@@ -327,7 +327,7 @@ def test_a_notification_in_another_source_is_not_the_body_that_a_topic_pushes(ki
 
 
 @pytest.mark.parametrize("pinned", ["invocation", "smq-topic"])
-def test_a_batch_of_cloud_events_is_no_call_and_no_bare_message(pinned):
+def test_a_batch_of_cloud_events_is_neither_a_call_nor_a_bare_message(pinned):
     """One CloudEvent may be the request itself, an array of them is a delivery of EventBridge."""
     event = cloud_event(json.loads(BODY))
     assert [item.kind for item in decode(json.dumps(event), source=pinned)] == [pinned]

@@ -147,7 +147,7 @@ def test_the_line_of_a_result(own, line):
     ],
 )
 def test_which_ends_are_good(status, is_good):
-    """A stop, by a guard or by a person, is a good end; what nobody wanted is not."""
+    """A stop by a guard or by a request is a good end; a failure is not."""
     assert is_good_result(event("finished", "a", status=status)) is is_good
 
 
@@ -177,7 +177,7 @@ def test_the_value_of_wait_may_be_left_out(words, wait, files):
     assert (context.params["wait"], context.params["paths"]) == (wait, files)
 
 
-def test_a_result_that_has_not_come_is_said():
+def test_a_missing_result_is_reported():
     """Exit code 1 has its reason: the experiment goes on, and the message says how to look at it."""
     answers = Answers([SentRequest("a", "a"), SentRequest("b", "b")], to_end=True)
     answers.add(event("created", "a", id="1", experimentId="s1"))

@@ -247,7 +247,7 @@ def test_a_message_that_cannot_be_sent_stays_in_the_dead_letter_queue():
     assert set(world.states) == {"active"}
 
 
-def test_one_that_a_filter_passes_over_hides_none_behind_it():
+def test_a_dead_letter_that_does_not_match_hides_no_others():
     """Dead letters that a filter passes over stay hidden until the end, however short the visibility is."""
     world = World(visibility=1, call_seconds=0.1)
     world.add(*range(200), 777)
@@ -274,8 +274,8 @@ def test_a_redriven_message_says_so():
     key = derive_key("smq", "M2")
     world.dead.send(base64.b64encode(seal(Envelope("smq", "M2", key, b"\xff\xfe", sequence=5))))
     world.redrive()
-    told = {one.message_id: (one.sequence, one.redriven, one.body) for one in world.sent}
-    assert told == {"M1": (0, True, REQUEST.encode()), "M2": (5, True, b"\xff\xfe")}
+    reported = {one.message_id: (one.sequence, one.redriven, one.body) for one in world.sent}
+    assert reported == {"M1": (0, True, REQUEST.encode()), "M2": (5, True, b"\xff\xfe")}
 
 
 def test_a_dead_letter_is_known_by_the_id_that_its_message_had():

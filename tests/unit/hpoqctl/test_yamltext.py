@@ -166,7 +166,7 @@ def test_errors(text, rule, at):
     assert (caught.value.rule, caught.value.offset) == (rule, at)
 
 
-def test_a_billion_laughs():
+def test_aliases_cannot_expand_without_limit():
     """Aliases may repeat a value up to the size that a body may have."""
     assert load("a: &x [1, 2]\nb: *x") == {"a": [1, 2], "b": [1, 2]}
     lines = ["a0: &a0 lol"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
@@ -216,7 +216,7 @@ def test_frequent_slips_say_what_to_write(text, what):
         ("a: [1 {2]", "a comma or a closing ] is missing before this"),
         ("a: 'b", "the text ends before the closing quote of a string"),
         ("a: *b", "no anchor &b is above this; put a value that begins with * in quotes"),
-        ("a: 1\nb\nc: 2", "a colon is missing behind the name on this line or the one above"),
+        ("a: 1\nb\nc: 2", "a colon is missing after the name on this line or the one above"),
     ],
 )
 def test_mistakes_in_yaml_are_named_in_plain_words(text, words):

@@ -136,7 +136,7 @@ def test_parallel_calls_keep_their_keys_apart(layer):
     assert second(order=1) == {"second": 1}
 
 
-def test_one_that_outlived_its_time_deletes_nothing(layer):
+def test_a_call_that_exceeded_its_time_deletes_nothing(layer):
     """A takes too long, B claims and completes, A fails: a third call gets B's result."""
     calls = []
 
@@ -158,7 +158,7 @@ def test_one_that_outlived_its_time_deletes_nothing(layer):
     assert len(calls) == 2
 
 
-def test_one_that_outlived_its_time_overwrites_nothing(layer):
+def test_a_call_that_exceeded_its_time_overwrites_nothing(layer):
     calls = []
 
     def run(order):
@@ -179,7 +179,7 @@ def test_one_that_outlived_its_time_overwrites_nothing(layer):
 
 @tells_empty_results
 @pytest.mark.parametrize("result", [{}, [], 0, "", False])
-def test_an_empty_result_is_replayed_as_it_was(layer, result):
+def test_an_empty_result_is_returned_again(layer, result):
     calls = []
 
     @idempotent_function(data_keyword_argument="order", persistence_store=layer, config=config())
@@ -192,7 +192,7 @@ def test_an_empty_result_is_replayed_as_it_was(layer, result):
     assert calls == [1]
 
 
-def test_a_second_configuration_counts(layer):
+def test_each_configuration_is_applied(layer):
     by_id = config(event_key_jmespath="id")
     by_name = config(event_key_jmespath="name")
     calls = []
@@ -241,7 +241,7 @@ def test_an_identical_retry_passes_the_validation_of_its_payload(layer):
         pay(order={"id": 1, "amount": 6})
 
 
-def test_a_claim_ends_with_its_invocation_though_none_registered_its_context(layer, monkeypatch):
+def test_a_claim_ends_with_its_invocation_without_a_registered_context(layer, monkeypatch):
     """A claim ends with its invocation and not before.
 
     Upstream's lasts as long as the record, or, in older releases, no time at all.
@@ -287,7 +287,7 @@ def frozen_once_it_read(layer, action):
     setattr(place, name, hooked)
 
 
-def test_who_takes_an_abandoned_claim_over_repeats_nothing_that_was_done_meanwhile(layer):
+def test_taking_over_an_abandoned_claim_repeats_nothing_done_meanwhile(layer):
     """A dies; B and C both find its claim; C takes it and completes before B goes on."""
     calls = []
 

@@ -36,8 +36,8 @@ def test_a_secret_in_a_page_is_masked(page):
     assert redact(f"<p>{page}</p>", ["a&\"b\"<'c'>"]) == "<p>***</p>"
 
 
-def test_short_texts_are_no_secrets():
-    """A secret of a letter or two would garble everything and protects nothing."""
+def test_short_texts_are_not_secrets():
+    """Masking a secret of one or two characters would garble every text and protect nothing."""
     assert redact("abc", ["a", ""]) == "abc"
 
 

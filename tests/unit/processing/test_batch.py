@@ -73,20 +73,39 @@ def slowed(clock):
     return pace
 
 
-@pytest.mark.parametrize("concurrency", [1, 8])
-def test_requests_wait_for_their_turns(concurrency):
-    """Those that get no turn in time are held back, and come back as what was throttled does."""
+def test_requests_wait_for_their_turns():
+    """Requests that get no turn in time are held back, and come back like throttled ones."""
     clock = FakeClock()
     pace = Pace(clock)
     for _ in range(4):
         pace.note_throttled(clock.monotonic())
     items = [ready(str(n)) for n in range(16)]
-    results = [result for _, result in run(done, clock, limits(clock), concurrency, items, pace=pace)]
+    results = [result for _, result in run(done, clock, limits(clock), 1, items, pace=pace)]
     held = [result for result in results if result.outcome is Outcome.RETRY]
     assert 4 <= len(results) - len(held) <= 100 / 4
     assert {(result.error.code, result.error.retryable, result.throttled) for result in held} == {
         ("HeldBack", True, True)
     }
+
+
+def test_requests_of_several_threads_share_the_turns():
+    """However many threads wait, no more requests are sent than there are turns; all others come back.
+
+    Each thread that waits moves the test's clock on, so that the invocation may be over after any number of turns.
+    """
+    clock = FakeClock()
+    pace = Pace(clock)
+    for _ in range(4):
+        pace.note_throttled(clock.monotonic())
+    results = [
+        result
+        for _, result in run(done, clock, limits(clock), 8, [ready(str(n)) for n in range(50)], pace=pace)
+    ]
+    sent = [result for result in results if result.outcome is Outcome.CREATED]
+    back = {result.error.code for result in results if result.outcome is Outcome.RETRY}
+    assert len(sent) <= 100 / 4
+    assert "HeldBack" in back
+    assert back <= {"HeldBack", "DeadlineNear"}
 
 
 def test_what_needs_no_create_does_not_wait():
@@ -161,7 +180,7 @@ def test_nothing_is_begun_near_the_deadline():
 
 
 def test_empty_batch():
-    """No messages, no results."""
+    """An event without messages has no results."""
     clock = FakeClock()
     assert run(done, clock, limits(clock), 4, []) == []
 
@@ -171,9 +190,9 @@ def test_a_short_function_still_begins():
     from fcruntime import Deadline
 
     clock = FakeClock()
-    short = Limits.of(Deadline(10, clock.monotonic), reserve=2, call_seconds=28)
+    short = Limits.from_deadline(Deadline(10, clock.monotonic), reserve=2, call_seconds=28)
     assert short.start_seconds == 4
-    default = Limits.of(Deadline(3, clock.monotonic), reserve=3, call_seconds=28)
+    default = Limits.from_deadline(Deadline(3, clock.monotonic), reserve=3, call_seconds=28)
     assert default.calls_end_at - clock.monotonic() == 2.25
     assert default.start_seconds == 1.125
 
@@ -300,7 +319,7 @@ def test_the_threads_of_a_batch_are_named():
 
 
 def test_a_queue_s_message_waits_for_its_turn_as_long_as_it_may_begin():
-    """Nobody waits for its answer, and to hold it back costs nothing."""
+    """Holding back a message of a queue costs nothing, because nobody waits for its answer."""
     clock = FakeClock()
     began = clock.monotonic()
     (result,) = outcomes(run(done, clock, limits(clock), 8, [ready("1")], pace=slowed(clock)))
@@ -309,7 +328,7 @@ def test_a_queue_s_message_waits_for_its_turn_as_long_as_it_may_begin():
 
 
 def test_a_dry_run_needs_no_turn_even_if_its_key_is_free():
-    """It creates nothing."""
+    """A dry run creates nothing, so it needs no turn."""
     clock = FakeClock()
     assert outcomes(run(done, clock, limits(clock), 8, [ready("1", dryRun=True)], pace=slowed(clock))) == [
         Outcome.CREATED
@@ -319,7 +338,7 @@ def test_a_dry_run_needs_no_turn_even_if_its_key_is_free():
 
 @pytest.mark.parametrize(("seconds", "outcome"), [(87, Outcome.CREATED), (87.5, Outcome.RETRY)])
 def test_a_message_may_begin_at_the_last_moment(seconds, outcome):
-    """It may begin while a whole call fits into the time for calls."""
+    """A message may begin as long as a whole call fits into the time for calls."""
     clock = FakeClock()
     bounds = limits(clock)
     clock.advance(seconds)

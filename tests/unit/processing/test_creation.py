@@ -174,7 +174,7 @@ BOTH, TAG, DESCRIPTION, NEITHER = (True, True), (True, False), (False, True), (F
 def test_an_uncertain_key_does_not_try_a_marker_again_that_an_earlier_create_lacked(
     clock, settings, earlier, carried
 ):
-    """Its nonce must not be used up by a refusal of that marker. One marker at least is carried."""
+    """A refusal of the marker must not use up the nonce of an uncertain key. At least one marker is carried."""
     service = Service(clock)
     made = claim(clock, uncertain=True, tagged=earlier[0], described=earlier[1])
     make(clock, service, in_tag=settings[0], in_description=settings[1]).attempt(REQUEST, made, None)
@@ -210,7 +210,7 @@ def test_a_doubt_at_another_endpoint_waits(clock):
 
 
 def test_a_first_claim_creates_at_once_under_both_markers(clock):
-    """Without a doubt nothing is searched for; the experiment bears the key in a tag and in its description."""
+    """Without a doubt nothing is searched for; the experiment carries the key in a tag and in its description."""
     service = Service(clock)
     ending = make(clock, service).attempt(REQUEST, claim(clock), None)
     assert ending == Created(claim(clock), "s-new", adopted=False)
@@ -343,7 +343,7 @@ def test_a_create_that_was_not_sent_keeps_its_nonce_and_leaves_no_doubt(clock, k
 
 
 def test_an_owner_that_lost_its_claim_sends_no_second_create(clock):
-    """If the next generation cannot be saved, somebody else has the key, and nothing more is sent."""
+    """If the next generation cannot be saved, another owner has the key, and nothing more is sent."""
     service = Service(clock, error(Throttled))
     with pytest.raises(ClaimLost):
         make(clock, service, save=Records(ClaimLost(KEY)).save).attempt(REQUEST, claim(clock), None)
@@ -443,7 +443,7 @@ def test_creates_and_searches_are_timed_and_what_is_found_is_counted(clock, is_l
 
 
 def test_the_search_after_an_unknown_end_is_short(clock):
-    """It looks only where the experiment would be found at once, because nothing found proves nothing then."""
+    """The search looks only where the experiment would be listed at once, because absence proves nothing yet."""
     rows = [(experiment(n, OTHER), 0.0) for n in range(PAGE)]
     service = Service(clock, error(UnknownEnd), rows=[*rows, (experiment(9, KEY), 0.0)])
     ending = make(clock, service).attempt(REQUEST, claim(clock), None)

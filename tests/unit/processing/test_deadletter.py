@@ -16,18 +16,18 @@ CLOUD_EVENT = b'{"specversion":"1.0","id":"1","source":"s","type":"t","data":{"N
 
 
 @pytest.mark.parametrize("body", [REQUEST.decode(), encode_body(REQUEST)])
-def test_an_event_streams_letter(body):
-    """The letter is the message's own event, whichever way its body is written."""
+def test_a_dead_letter_of_an_event_stream(body):
+    """A dead letter of an event stream is the event of one message, whatever the form of its body."""
     assert recover_envelopes(smq_event("M1", body), None) == [FIRST]
 
 
 @pytest.mark.parametrize("body", [REQUEST, encode_body(REQUEST).encode()])
-def test_a_queues_letter(body):
-    """The queue keeps the body, and beside it the id that the message had."""
+def test_a_dead_letter_of_a_queue(body):
+    """A dead-letter policy keeps the body, and the id that the message had in its queue."""
     assert recover_envelopes(body, "M1") == [FIRST]
 
 
-def test_a_cloudevent_in_a_queues_letter_is_a_body():
+def test_a_cloudevent_in_a_dead_letter_of_a_queue_is_a_body():
     """A producer's CloudEvent keeps the key of its source and id, and the id that its message had."""
     (envelope,) = recover_envelopes(CLOUD_EVENT, "M1")
     key = derive_key("cloudevent", '{"id":"1","source":"s"}')
@@ -37,7 +37,7 @@ def test_a_cloudevent_in_a_queues_letter_is_a_body():
 
 @pytest.mark.parametrize("origin", ["M7", None])
 def test_a_message_that_was_sent_back_before(origin):
-    """An envelope in a letter keeps the first id and key, however often the message is moved."""
+    """An envelope in a dead letter keeps the first id and key, however often the message is moved."""
     assert recover_envelopes(seal(FIRST), origin) == [FIRST]
     assert recover_envelopes(smq_event("M7", seal(FIRST).decode()), None) == [FIRST]
 
@@ -52,8 +52,8 @@ SEALED = [
 
 @pytest.mark.parametrize("envelope", SEALED, ids=lambda envelope: envelope.kind)
 @pytest.mark.parametrize("origin", ["M7", None])
-def test_an_envelope_is_always_believed(envelope, origin):
-    """A message that hpoq sent itself carries its key, whatever it was known by at first."""
+def test_an_envelope_is_always_trusted(envelope, origin):
+    """A message that hpoq sent itself carries its key, whatever identified it at first."""
     assert recover_envelopes(seal(envelope), origin) == [envelope]
     assert recover_envelopes(encode_body(seal(envelope)).encode(), origin) == [envelope]
 
@@ -68,7 +68,7 @@ def test_a_key_belongs_to_its_namespace():
     assert recover_envelopes(sealed, None, "team-b") == []
 
 
-def test_a_letter_with_one_unreadable_item_is_not_recovered_in_part():
+def test_a_dead_letter_with_an_unreadable_item_is_not_recovered_in_part():
     """Moving the others would delete the dead letter, and with it the item that cannot be read."""
     event = json.loads(smq_stream_event({"M1": REQUEST, "M2": REQUEST}))
     assert len(recover_envelopes(json.dumps(event).encode(), None)) == 2
@@ -78,39 +78,41 @@ def test_a_letter_with_one_unreadable_item_is_not_recovered_in_part():
     assert recover_envelopes(json.dumps(called).encode(), None) == []
 
 
-def test_a_letter_with_one_message_of_unknown_key_is_not_recovered_in_part():
-    """One message without id and without an idempotencyKey keeps its neighbours where they are."""
+def test_a_dead_letter_with_an_unknown_key_is_not_recovered_in_part():
+    """A message without an id and an idempotencyKey keeps the whole dead letter in its queue."""
     event = json.loads(smq_stream_event({"M1": REQUEST, "M2": REQUEST}))
     event[1] = json.loads(REQUEST)
     assert recover_envelopes(json.dumps(event).encode(), None) == []
 
 
-def test_a_failed_calls_letter():
-    """An asynchronous call's letter tells of the whole event and of the call's id."""
-    letter = {"requestContext": {"requestId": "r-1"}, "requestPayload": REQUEST.decode()}
-    (envelope,) = recover_envelopes(json.dumps(letter).encode(), None)
+def test_a_dead_letter_of_a_failed_call():
+    """The dead letter of an asynchronous call contains the whole event and the request id of the call."""
+    dead_letter = {"requestContext": {"requestId": "r-1"}, "requestPayload": REQUEST.decode()}
+    (envelope,) = recover_envelopes(json.dumps(dead_letter).encode(), None)
     assert (envelope.kind, envelope.message_id, envelope.body) == ("invocation", "r-1", REQUEST)
     batch = smq_stream_event({"M1": REQUEST, "M2": REQUEST}).decode()
-    found = recover_envelopes(json.dumps({**letter, "requestPayload": batch}).encode(), None)
+    found = recover_envelopes(json.dumps({**dead_letter, "requestPayload": batch}).encode(), None)
     assert [envelope.message_id for envelope in found] == ["M1", "M2"]
 
 
 def test_a_key_of_its_own_is_enough():
-    """A request that brings its idempotencyKey has the same key whatever it is known by."""
+    """A request with an idempotencyKey has the same key, whatever identifies its message."""
     (envelope,) = recover_envelopes(KEYED, None)
     assert envelope.body == KEYED
 
 
 @pytest.mark.parametrize("body", [REQUEST, b"", b"words", b"[1]", b'{"a":', b"[]"])
-def test_a_letter_that_does_not_tell(body):
-    """Without an id and without a key of its own a message could become a second experiment: it stays."""
+def test_a_dead_letter_that_identifies_no_message(body):
+    """A message without an id and an idempotencyKey could become a second experiment, so it is not recovered."""
     assert recover_envelopes(body, None) == []
 
 
 def test_a_failed_call_is_read_under_the_functions_source():
     """The key of a pinned source is derived from the failed call as the function derives it."""
-    letter = json.dumps({"requestContext": {"requestId": "r-1"}, "requestPayload": REQUEST.decode()}).encode()
-    (envelope,) = recover_envelopes(letter, None, trigger="smq-topic")
+    dead_letter = json.dumps(
+        {"requestContext": {"requestId": "r-1"}, "requestPayload": REQUEST.decode()}
+    ).encode()
+    (envelope,) = recover_envelopes(dead_letter, None, trigger="smq-topic")
     (message,) = decode(REQUEST, source="smq-topic", request_id="r-1")
     assert envelope == open_envelope(message)
     assert envelope.kind == "smq-topic"
@@ -157,7 +159,7 @@ XML_NOTIFICATION = (
 
 @pytest.mark.parametrize("trigger", ["smq", None])
 @pytest.mark.parametrize("body", [NOTIFICATION, XML_NOTIFICATION, CLOUD_EVENT.decode(), "[1]", "words"])
-def test_a_queues_letter_has_the_key_that_the_function_derives(body, trigger):
+def test_a_dead_letter_of_a_queue_has_the_key_that_the_function_derives(body, trigger):
     """A queue's dead letter is read as the queue's trigger delivers it, notifications of a topic included."""
     (message,) = decode(smq_event("M1", body), source=trigger)
     assert recover_envelopes(body.encode(), "M1", trigger=trigger) == [open_envelope(message)]

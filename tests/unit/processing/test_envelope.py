@@ -160,7 +160,7 @@ ZIPPED = zlib.compress(b"{}")
     ],
 )
 def test_what_only_resembles_an_envelope_is_an_ordinary_message(body):
-    """An envelope that hpoq did not write is not believed: it is read as a message."""
+    """An envelope that hpoq did not write is not trusted: it is read as a message."""
     assert unseal(body) is None
     message = Message("smq", "M9", body)
     assert open_envelope(message) == Envelope("smq", "M9", derive_key("smq", "M9"), body)

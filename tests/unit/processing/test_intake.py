@@ -15,7 +15,7 @@ from hpoq.processing.intake import (
     Rejected,
     Undeliverable,
     Watched,
-    is_keyed_request,
+    is_keyed_message,
     take_in,
 )
 from hpoq.processing.lifecycle import Delivery
@@ -54,7 +54,7 @@ def test_keyed_requests_need_no_source():
     """The items that an event stream's transform makes of deliveries are known by the producers' keys."""
     other = json.loads(KEYED) | {"idempotencyKey": "other"}
     event = json.dumps([json.loads(KEYED), json.dumps(other)])
-    first, second = (take_in(item) for item in decode(event, request_id="r", accepts=is_keyed_request))
+    first, second = (take_in(item) for item in decode(event, request_id="r", accepts=is_keyed_message))
     assert isinstance(first, Ready)
     assert first.delivery.key == derive_key(PRODUCER, "k")
     assert second.delivery.key == derive_key(PRODUCER, "other")
@@ -65,13 +65,13 @@ def test_keyed_requests_need_no_source():
 def test_a_keyed_request_may_be_in_a_cloudevent_without_an_identity(data):
     """A CloudEvent that lacks source or id is known by the key of the request in it."""
     event = json.dumps([{"specversion": "1.0", "data": data}])
-    (intake,) = (take_in(item) for item in decode(event, accepts=is_keyed_request))
+    (intake,) = (take_in(item) for item in decode(event, accepts=is_keyed_message))
     assert intake.delivery.key == derive_key(PRODUCER, "k")
 
 
 @pytest.mark.parametrize("source", ["mqtt", "rabbitmq"])
 def test_a_message_that_nothing_identifies_is_kept(source):
-    """It is rejected, and put into the dead-letter queue as a whole, because its request may be right."""
+    """A message without an identity is rejected and dead-lettered as a whole, because its request may be valid."""
     items = {
         "mqtt": {"props": {"firstTopic": "t"}, "body": REQUEST.decode()},
         "rabbitmq": {"envelope": {}, "props": {}, "body": REQUEST.decode()},
@@ -88,8 +88,8 @@ def test_a_message_that_nothing_identifies_is_kept(source):
     "item", [{"idempotencyKey": "k"}, {"experiment": {}}, {"idempotencyKey": 1, "experiment": {}}]
 )
 def test_items_without_a_key_of_their_own_need_a_source(item):
-    """What nothing identifies is a fault of the configuration, and stays with its source."""
-    (intake,) = (take_in(one) for one in decode(json.dumps([item]), accepts=is_keyed_request))
+    """An item without a source and a key is a configuration fault, and stays with its source."""
+    (intake,) = (take_in(one) for one in decode(json.dumps([item]), accepts=is_keyed_message))
     assert isinstance(intake, Undeliverable)
 
 
@@ -124,12 +124,12 @@ def test_a_body_that_is_text_is_the_same_request_wherever_it_is_read(plain, wrap
         expected.delivery.key,
         expected.delivery.fingerprint,
     )
-    letters = [
+    dead_letters = [
         recover_envelopes(body.encode(), "M1"),
         recover_envelopes(smq_stream_event({"M1": body}), None),
         recover_envelopes(seal(first.envelope), None),
     ]
-    for (envelope,) in letters:
+    for (envelope,) in dead_letters:
         again = take_in(Message("smq", "M9", seal(envelope)))
         assert (again.delivery.key, again.delivery.fingerprint) == (
             first.delivery.key,
@@ -151,8 +151,8 @@ def test_a_message_that_was_sent_again_is_the_same_message(body):
 @pytest.mark.parametrize("member", [{"experiment": {}}, {"stop": {"experimentId": "s1"}}])
 def test_experiments_and_stops_with_a_key_need_no_source(member):
     """Both are requests that the function carries out."""
-    assert is_keyed_request({"idempotencyKey": "k", **member})
-    assert not is_keyed_request({"idempotencyKey": "k"})
+    assert is_keyed_message({"idempotencyKey": "k", **member})
+    assert not is_keyed_message({"idempotencyKey": "k"})
 
 
 def test_an_undecodable_item_is_refused_for_good():

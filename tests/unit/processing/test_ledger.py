@@ -87,10 +87,10 @@ def test_an_owner_that_lost_its_claim_changes_nothing(clock):
     ledger = make(clock)
     zombie = ledger.open(FIRST).record
     clock.advance(90)
-    heir = ledger.open(FIRST).record
+    successor = ledger.open(FIRST).record
     with pytest.raises(ClaimLost):
         ledger.save(lifecycle.complete(zombie, "s1", "{}", clock.now(), TERMS), zombie.version)
-    done = ledger.save(lifecycle.complete(heir, "s2", "{}", clock.now(), TERMS), heir.version)
+    done = ledger.save(lifecycle.complete(successor, "s2", "{}", clock.now(), TERMS), successor.version)
     assert (done.state, done.experiment_id) == (State.COMPLETED, "s2")
     assert ledger.get("k") == done
 
@@ -208,7 +208,7 @@ def test_each_look_ahead_claim_and_save_is_timed(clock):
 
 
 def test_what_was_looked_up_saves_a_read_only_for_the_message_that_is_done(clock):
-    """A record that was read ahead acknowledges its own message; any other delivery of its key is judged anew."""
+    """A record that was read ahead acknowledges its own message; any other delivery of its key is decided anew."""
     store = Flaky()
     ledger = make(clock, store)
     publish(ledger, clock, ledger.open(FIRST).record)
@@ -224,7 +224,7 @@ def test_what_was_looked_up_saves_a_read_only_for_the_message_that_is_done(clock
 
 
 def test_what_was_looked_up_expires_like_any_record(clock):
-    """A record that was read ahead just before its retention ended is not believed afterwards."""
+    """A record that was read ahead just before its retention ended is not used afterwards."""
     store = MemoryStore()
     ledger = make(clock, store)
     publish(ledger, clock, ledger.open(FIRST).record)
@@ -265,7 +265,7 @@ def test_only_a_request_without_a_result_needs_a_create(clock):
 def test_a_message_at_its_greatest_age_needs_no_create_unless_it_is_redriven(
     clock, is_looked_up, age, redriven, needed
 ):
-    """It must end even if it never gets a turn; a redrive lets its age begin anew, so its create waits for one."""
+    """A message at its greatest age must end even without a turn; after a redrive its age begins anew."""
     ledger = make(clock)
     old = replace(FIRST, since=clock.now() - TERMS.max_age + age, redriven=redriven)
     if is_looked_up:

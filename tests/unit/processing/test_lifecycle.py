@@ -299,11 +299,11 @@ def test_the_next_action_is_that_of_the_newest_copy(standing_record, now, action
 
 def test_the_terms_that_are_left_out_are_those_of_the_default_settings():
     """A tool that names only some terms reads a record as the function does without further settings."""
-    terms, settings = Terms(90, 10, 15, 1000, 3), Settings.model_fields
-    assert terms.read == settings["read_timeout_seconds"].default
-    assert terms.max_age == settings["max_age_hours"].default * 3600
-    assert terms.delay == settings["requeue_delay_seconds"].default
-    assert terms.window == settings["date_window_seconds"].default
+    terms, settings = Terms(90, 10, 15, 1000, 3), Settings()
+    assert terms.read == settings.read_timeout_seconds
+    assert terms.max_age == settings.max_age_hours * 3600
+    assert terms.delay == settings.requeue_delay_seconds
+    assert terms.window == settings.date_window_seconds
 
 
 @pytest.mark.parametrize(("tagged", "described"), [(False, True), (True, False)])
@@ -363,11 +363,11 @@ def test_the_doubt_after_a_send_is_one_lease_and_the_consistency_margin():
     assert lifecycle.doubt_after_send(NOW, replace(TERMS, lease=0)) == NOW + 15
 
 
-@pytest.mark.parametrize("owner", ["first", "heir"])
+@pytest.mark.parametrize("owner", ["first", "successor"])
 def test_the_doubt_of_a_claim_covers_its_latest_permitted_create(owner):
-    """An owner that dies without a word may have sent its create at the last permitted moment."""
+    """An owner that died may have sent its create at the last permitted moment."""
     claim = CLAIM
-    if owner == "heir":
+    if owner == "successor":
         claim = lifecycle.take_over(replace(CLAIM, doubt_until=None), FIRST, "owner-2", NOW + 500, TERMS)
     assert claim.doubt_until == lifecycle.latest_start(claim, TERMS) + 90 + 15
     assert claim.doubt_until == claim.lease_until - 10 - 25 + 90 + 15
@@ -566,7 +566,7 @@ def test_delays_grow_with_attempts_up_to_an_hour():
 
 
 def test_the_delay_under_throttling_grows_in_an_outage():
-    """It is a quarter of the message's age, up to an hour, but only if its instance creates nothing any more."""
+    """The delay is a quarter of the message's age, up to an hour, if its instance creates nothing any more."""
     ages = [0, 120, 240, 1200, 28_800]
     assert [lifecycle.throttled_delay(age, 90_000, TERMS, 0.0) for age in ages] == [30, 30, 60, 300, 3600]
     assert [lifecycle.throttled_delay(90_000, age, TERMS, 0.0) for age in ages] == [30, 30, 60, 300, 3600]

@@ -133,7 +133,7 @@ def test_after_an_outage_the_pace_is_soon_as_before(pace, clock):
 
 
 def test_a_message_waits_to_the_end_of_its_time_for_a_turn(pace, clock):
-    """One that returned earlier would only make room for another one that gets no turn either."""
+    """A message that returned earlier would only make room for another one that gets no turn either."""
     throttle(pace, clock, 8)
     ends_at = clock.monotonic() + 65
     assert not pace.wait_for_turn(ends_at)
@@ -234,7 +234,7 @@ def test_the_way_back_after_an_outage_takes_steps(pace, clock):
 
 
 def test_an_instance_is_idle_since_its_last_create(pace, clock):
-    """Before the first one, since its cold start."""
+    """An instance is idle since its last create, or since its cold start if it has created nothing."""
     clock.advance(5)
     assert pace.idle_seconds() == pytest.approx(5)
     create(pace, clock, 3)

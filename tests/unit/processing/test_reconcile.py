@@ -61,7 +61,7 @@ def filtering(*rows):
     return lambda key: [row for row in rows if ("hpoq-key", key) in row.tags]
 
 
-def test_the_tag_filter_finds_the_bearer():
+def test_the_tag_filter_finds_the_marked_experiment():
     """If the filter works, one call finds the experiment."""
     listing = Listing([], by_tag=[row(1, key=KEY)])
     assert look(listing).experiment_id == "s000001"
@@ -70,7 +70,8 @@ def test_the_tag_filter_finds_the_bearer():
 
 def test_a_row_counts_only_by_its_own_marker():
     """A filter that lets others through does not make an experiment of another key ours."""
-    assert look(Listing([row(2)], by_tag=[row(1), row(2, key=OTHER)])) is None
+    others = row(2, key=OTHER)
+    assert look(Listing([row(1), others], by_tag=[row(1), others])) is None
 
 
 def test_an_empty_filtered_list_is_confirmed_by_paging():
@@ -125,13 +126,13 @@ def test_the_marker_counts_wherever_it_stands():
     assert look(Listing([marked])).experiment_id == "s000001"
 
 
-def test_of_several_bearers_the_oldest_is_taken():
+def test_the_oldest_of_several_marked_experiments_is_taken():
     """Every search picks the same one."""
     rows = [row(2, key=KEY, created=SINCE + 9), row(1, key=KEY, created=SINCE + 5), row(3, key=KEY)]
     assert look(Listing([], by_tag=rows)).experiment_id == "s000001"
 
 
-def test_a_bearer_from_before_the_first_claim_is_not_taken():
+def test_a_marked_experiment_from_before_the_first_claim_is_not_taken():
     """A key that was free again and is used anew does not adopt the experiment of its earlier use."""
     old = row(1, key=KEY, created=SINCE - 30 * DAY)
     assert look(Listing([], by_tag=[old])) is None
@@ -153,21 +154,24 @@ def test_a_service_that_shows_no_marker_is_ambiguous():
 @pytest.mark.parametrize(
     ("tagged", "described", "sign", "settled"),
     [
-        (True, True, {"tags": (("team", "x"),)}, True),
+        (True, True, {"key": OTHER}, True),
+        (True, True, {"tags": (("team", "x"),)}, False),
         (True, True, {"tags": (), "description": MARKED}, True),
         (True, True, {"tags": (), "description": "text"}, False),
-        (True, False, {"tags": (("team", "x"),)}, True),
+        (True, False, {"key": OTHER}, True),
+        (True, False, {"tags": (("team", "x"),)}, False),
         (True, False, {"tags": (), "description": MARKED}, False),
-        (False, True, {"tags": (("team", "x"),)}, False),
+        (False, True, {"key": OTHER}, False),
         (False, True, {"tags": (), "description": MARKED}, True),
         (False, True, {"tags": (), "description": "text"}, False),
         (False, False, {"description": MARKED}, False),
     ],
 )
-def test_a_kept_marker_is_believed_only_where_our_creates_carry_it(tagged, described, sign, settled):
-    """A row with tags proves that tags are kept, one with a marker in its description that descriptions are.
+def test_a_kept_marker_is_trusted_only_where_our_creates_carry_it(tagged, described, sign, settled):
+    """A row with a marker in a tag proves that tags are kept, one with it in its description that descriptions are.
 
-    The proof counts only if every create of the key carried its marker there.
+    Other tags may have been set later, by another operation. The proof counts only if every create of the key
+    carried its marker there.
     """
     listing = Listing([UNMARKED, row(2, name="another", **sign)])
     if settled:
@@ -190,7 +194,7 @@ def test_a_kept_marker_says_nothing_about_longer_descriptions(excess, settled):
 
 @pytest.mark.parametrize("name", [" n", "N ", "n"])
 def test_a_name_that_the_service_trimmed_may_be_ours(name):
-    """Names compare without outer blanks and case, which a service may change."""
+    """Names compare without surrounding white space and case, which a service may change."""
     with pytest.raises(Ambiguous):
         look(Listing([UNMARKED]), name=name)
 
@@ -264,7 +268,7 @@ def test_a_request_without_a_name_may_be_any():
 # A tag filter that is seen to work.
 
 
-def test_a_filter_that_finds_another_key_is_believed():
+def test_a_filter_that_finds_another_key_is_trusted():
     """If it finds another key that exists, its empty answer is enough for a key that is marked by tags alone."""
     rows = [*map(row, range(1, 100)), row(100, key=OTHER)][::-1]
     listing = Listing(rows, by_tag=filtering(*rows))
@@ -272,14 +276,14 @@ def test_a_filter_that_finds_another_key_is_believed():
     assert listing.calls == [("tag", 1), ("time", 1), ("tag", 1)]
 
 
-def test_a_filter_is_not_believed_where_a_description_has_the_marker():
+def test_a_filter_is_not_trusted_where_a_description_has_the_marker():
     """A tag that was dropped or is not indexed yet hides nothing: the description is read."""
     ours = row(9, description=format_marker(KEY))
     rows = [*map(row, range(10, 100)), row(8, key=OTHER), ours][::-1]
     assert look(Listing(rows, by_tag=filtering(row(8, key=OTHER)))) == ours
 
 
-def test_a_filter_is_not_believed_for_a_key_that_went_untagged():
+def test_a_filter_is_not_trusted_for_a_key_that_went_untagged():
     """An experiment whose create carried no tag cannot be found by one, so everything is read."""
     ours = row(9, description=format_marker(KEY))
     rows = [row(8, key=OTHER), *map(row, range(1, 7)), ours]
@@ -290,7 +294,7 @@ def test_a_filter_is_not_believed_for_a_key_that_went_untagged():
 @pytest.mark.parametrize(
     "by_tag", [lambda _: [], lambda key: [row(1), row(2, key=OTHER)] if key == OTHER else []]
 )
-def test_a_filter_that_does_not_find_the_other_is_not_believed(by_tag):
+def test_a_filter_that_does_not_find_another_key_is_not_trusted(by_tag):
     """A filter that finds nothing at all, or more than it should, proves nothing: everything is read."""
     rows = [row(2, key=OTHER), *map(row, range(3, 9)), row(9, key=KEY)]
     found = look(Listing(rows, by_tag=by_tag), described=False)
@@ -306,20 +310,20 @@ def test_a_search_that_need_not_conclude_reads_one_page():
     assert look(Listing([row(1, key=KEY)], by_tag=REFUSAL), thorough=False).experiment_id == "s000001"
 
 
-def test_of_several_bearers_the_one_that_was_created_first_is_taken():
+def test_the_first_created_of_several_marked_experiments_is_taken():
     """The time decides, not the order of the ids."""
     rows = [row(1, key=KEY, created=SINCE + 9), row(2, key=KEY, created=SINCE + 5), row(3, key=KEY)]
     assert look(Listing(rows)).experiment_id == "s000002"
 
 
-def test_a_bearer_from_a_day_before_the_claim_is_taken():
+def test_a_marked_experiment_from_a_day_before_the_claim_is_taken():
     """The service may write times in a zone that is a day behind."""
     assert look(Listing([row(1, key=KEY, created=SINCE - DAY)])) is not None
     assert look(Listing([row(1, key=KEY, created=SINCE - DAY - 1)])) is None
 
 
 def test_any_row_of_the_first_page_can_show_that_the_filter_works():
-    """If one of them bears another key, by which the filter finds it, nothing more is read."""
+    """If one of them carries another key, and the filter finds it by that, nothing more is read."""
     rows = [row(1), row(8, key=OTHER), *map(row, range(2, 6))]
     listing = Listing(rows, by_tag=filtering(*rows))
     assert look(listing, described=False) is None
@@ -327,14 +331,14 @@ def test_any_row_of_the_first_page_can_show_that_the_filter_works():
 
 
 def test_without_another_key_the_filter_is_asked_for_ours_alone():
-    """A first page on which no row bears a key offers nothing by which the filter could be tried."""
-    listing = Listing([*map(row, range(6))])
+    """If no row of the first page carries a key, there is nothing to test the filter with."""
+    listing = Listing([row(number, name="another") for number in range(6)])
     assert look(listing, described=False) is None
     assert listing.calls.count(("tag", 1)) == 1
 
 
 def test_the_marker_of_another_key_rules_an_experiment_out():
-    """An experiment of our name that bears another key is not ours, wherever its marker stands."""
+    """An experiment with the request's name and another key is not the one, wherever its marker stands."""
     assert look(Listing([row(1, key=OTHER)]), tagged=False) is None
 
 
@@ -351,7 +355,7 @@ def test_an_unmarked_experiment_from_a_minute_before_the_claim_is_not_ours(age, 
 
 @pytest.mark.parametrize("theirs", [" N", "n ", None])
 def test_a_name_that_the_service_changed_or_does_not_show_may_be_ours(theirs):
-    """Outer blanks and case do not count on either side, and a missing name rules nothing out."""
+    """Surrounding white space and case do not count on either side, and a missing name rules nothing out."""
     with pytest.raises(Ambiguous):
         look(Listing([row(1, tags=(), name=theirs)]), name="N")
 
@@ -367,8 +371,8 @@ def test_every_listing_is_of_one_workspace_and_begins_a_day_before_the_claim():
 
 
 @pytest.mark.parametrize(("tagged", "described"), [(False, False), (True, True)])
-def test_a_working_filter_is_believed_only_for_keys_that_are_in_tags_alone(tagged, described):
-    """Otherwise everything is read, even if the filter finds another key."""
+def test_a_working_filter_is_trusted_only_for_keys_that_are_in_tags_alone(tagged, described):
+    """For a key that may be in a description, everything is read, even if the filter finds another key."""
     rows = [row(8, key=OTHER), *map(row, range(1, 7)), row(9, key=KEY)]
     listing = Listing(rows, by_tag=lambda key: [rows[0]] if key == OTHER else [])
     assert look(listing, tagged=tagged, described=described).experiment_id == "s000009"
@@ -381,3 +385,26 @@ def test_an_ambiguous_search_names_up_to_three_experiments_in_order():
     assert "one of 40 may be this request's: s000001, s000002, s000003" in str(caught.value)
     assert "s000004" not in str(caught.value)
     assert str(caught.value).startswith("paiautoml ListHpoExperiments: ")
+
+
+@pytest.mark.parametrize("places", [(True, True), (True, False), (False, True)])
+def test_a_marker_is_found_in_any_case(places):
+    """A service may change the case of what it stores: a marker in capitals is ours all the same."""
+    tagged, described = places
+    marks = {"tags": (("HPOQ-KEY", KEY.upper()),)} if tagged else {"tags": ()}
+    marks |= {"description": format_marker(KEY).upper()} if described else {}
+    found = look(Listing([row(1, **marks)]), tagged=tagged, described=described)
+    assert found.experiment_id == "s000001"
+
+
+def test_an_empty_filtered_list_that_counts_rows_is_not_believed():
+    """A count without its rows contradicts itself, so everything is read."""
+
+    class Counting(Listing):
+        def list_hpo_experiments(self, *, tags=(), **options):
+            page = super().list_hpo_experiments(tags=tags, **options)
+            is_ours = tags and dict(tags)["hpoq-key"] == KEY
+            return ExperimentPage(1, (), "r") if is_ours else page
+
+    rows = [row(8, key=OTHER), *map(row, range(1, 7)), row(9, key=KEY)]
+    assert look(Counting(rows, by_tag=filtering(*rows)), described=False).experiment_id == "s000009"

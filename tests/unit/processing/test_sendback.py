@@ -158,7 +158,7 @@ def test_what_comes_back_for_too_long_goes_into_the_dead_letter_queue(
 
 
 def test_without_a_dead_letter_queue_it_goes_on(ledger, clock):
-    """There is no other place that keeps it."""
+    """Without a dead-letter queue, an old message is still sent back to its own queue."""
     queues = Queues()
     sender = make(ledger, clock, queues)
     assert sender.send(sender.seal(intake(replace(ENVELOPE, since=1.0)), retry()))
@@ -213,8 +213,8 @@ def test_a_dead_letter_that_is_put_can_be_redriven_and_sent_back():
     least, most = 0, len(NOISE)
     while most - least > 1:
         size = (least + most) // 2
-        letters = DeadLetters(Queues, "dead", BUDGET)
-        is_put = letters.put(replace(ENVELOPE, body=NOISE[:size]), 1_800_000_000.0)
+        dead_letters = DeadLetters(Queues, "dead", BUDGET)
+        is_put = dead_letters.put(replace(ENVELOPE, body=NOISE[:size]), 1_800_000_000.0)
         least, most = (size, most) if is_put else (least, size)
     assert least > 0
     largest = replace(ENVELOPE, body=NOISE[:least], since=1_800_000_000.0)
@@ -226,7 +226,7 @@ def test_a_dead_letter_that_is_put_can_be_redriven_and_sent_back():
 def test_a_watch_message_is_sent_back_to_its_own_queue_after_the_usual_delay(
     ledger, clock, watch_queue, sent_to
 ):
-    """Its attempts are looks at an experiment, so that many of them do not make it wait for longer."""
+    """The attempts of a watch message are looks at an experiment, so they do not lengthen its delay."""
     queues = Queues()
     sender = replace(make(ledger, clock, queues), watch_queue=watch_queue)
     record = released(ledger, clock, attempts=3)
@@ -236,7 +236,7 @@ def test_a_watch_message_is_sent_back_to_its_own_queue_after_the_usual_delay(
 
 
 def test_a_first_watch_message_is_sent_under_the_key_of_its_name():
-    """It is delayed by whole seconds, which are never fewer than asked for."""
+    """A first watch message is delayed by whole seconds, never fewer than asked for."""
     queues = Queues()
     WatchQueue(lambda: queues, "w", "", BUDGET).send("s1", "{}", sequence=3, delay=1.2)
     envelope = Envelope(WATCH, "s1", derive_key(WATCH, "s1"), b"{}", 3)
@@ -260,7 +260,7 @@ def test_a_throttled_message_comes_back_no_earlier_than_it_may_be_tried(ledger, 
     ],
 )
 def test_where_a_message_went_is_counted_and_logged(ledger, clock, age, counted, logged):
-    """A dead letter is a warning, because somebody has to look at it."""
+    """A dead letter is logged as a warning, because an operator must look at it."""
     sender = make(ledger, clock, Queues(), "dead")
     sealed = sender.seal(intake(replace(ENVELOPE, since=clock.now())), retry())
     clock.advance(age)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hpoq.cloud.experiments import Experiment
 from hpoq.processing.watchorder import (
     ENDED,
-    Limits,
+    GuardLimits,
     WatchOrder,
     WatchSchedule,
     count_failed,
@@ -25,7 +25,7 @@ SCHEDULE = WatchSchedule(60.0, 1800.0, 30 * 86_400.0)
 ORDER = WatchOrder("k", "s1", 1000.0)
 TEXT = st.none() | st.text(min_size=1, max_size=20)
 NUMBERS = st.none() | st.floats(-1e9, 1e9)
-LIMITS = st.builds(Limits, NUMBERS, st.none() | st.integers(1, 10**6), NUMBERS)
+LIMITS = st.builds(GuardLimits, NUMBERS, st.none() | st.integers(1, 10**6), NUMBERS)
 
 
 def experiment(status, **trials):
@@ -59,7 +59,18 @@ def test_an_order_comes_back_as_it_was_written(order):
 def test_the_form_of_an_order_is_pinned():
     """Watch messages wait in their queue while versions change, so their form must not change."""
     order = WatchOrder(
-        "k", "s1", 1.5, "minimize", Limits(2.0, 3, 4.5), "M1", "p", "n", "w", "00-1-2-01", "RUNNING", 7.25
+        "k",
+        "s1",
+        1.5,
+        "minimize",
+        GuardLimits(2.0, 3, 4.5),
+        "M1",
+        "p",
+        "n",
+        "w",
+        "00-1-2-01",
+        "RUNNING",
+        7.25,
     )
     assert json.loads(encode_order(order)) == {
         "watch": {
@@ -96,7 +107,7 @@ def test_the_form_of_an_order_is_pinned():
         "[" * 10_000,
     ],
 )
-def test_anything_else_is_no_order(text):
+def test_anything_else_is_not_an_order(text):
     """Content of another form is not guessed at."""
     assert decode_order(text) is None
 
@@ -117,7 +128,7 @@ def test_each_documented_end_is_an_end(status):
 @pytest.mark.parametrize(
     "status", ["CREATED", "WAITING", "RUNNING", "TERMINATING", "UNKNOWN", None, "", "finished", "DONE"]
 )
-def test_any_other_status_is_no_end(status):
+def test_any_other_status_is_not_an_end(status):
     """Only documented ends count, whatever the trials do."""
     assert not has_ended(experiment(status, FINISHED=3))
 
@@ -136,7 +147,7 @@ def test_failed_trials_are_counted():
     assert count_failed(replace(experiment("RUNNING"), trials=None)) == 0
 
 
-ALL = Limits(1.0, 2, 0.5)
+ALL = GuardLimits(1.0, 2, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -150,8 +161,8 @@ ALL = Limits(1.0, 2, 0.5)
         (ALL, "minimize", 3599, 1, 0.51, None),
         (ALL, "minimize", 3599, 1, 0.5, "targetMetric"),
         (ALL, "maximize", 3599, 1, None, None),
-        (Limits(target_metric=0.0), "minimize", 0, 99, -1.0, "targetMetric"),
-        (Limits(max_failed_trials=1), None, 1e9, 0, 1e9, None),
+        (GuardLimits(target_metric=0.0), "minimize", 0, 99, -1.0, "targetMetric"),
+        (GuardLimits(max_failed_trials=1), None, 1e9, 0, 1e9, None),
     ],
 )
 def test_the_first_limit_that_is_reached(guard, mode, age, failed, best, limit):
@@ -163,7 +174,7 @@ def test_the_first_limit_that_is_reached(guard, mode, age, failed, best, limit):
     ("age", "delay"), [(0, 60), (400, 60), (1000, 150), (12_000, 1800), (10**6, 1800), (-50, 60)]
 )
 def test_the_delay_grows_with_the_age(age, delay):
-    """It is 15 % of the age, between the two settings; a clock that is behind does no harm."""
+    """The delay is 15 % of the age, between the two settings; a clock that is behind does no harm."""
     assert plan_delay(ORDER, SCHEDULE, 1000.0 + age) == pytest.approx(delay)
 
 
@@ -176,8 +187,8 @@ def test_on_average_the_news_comes_within_a_tenth_of_the_duration(age):
 
 @pytest.mark.parametrize(("age", "delay"), [(17_000, 1000), (17_990, 10), (17_999.9, 1), (18_000, 1800)])
 def test_a_look_is_planned_at_the_end_of_the_hours(age, delay):
-    """The hours of a guard are not overslept."""
-    order = replace(ORDER, guard=Limits(max_hours=5.0))
+    """The next look is not after the end of a guard's hours."""
+    order = replace(ORDER, guard=GuardLimits(max_hours=5.0))
     assert plan_delay(order, SCHEDULE, 1000.0 + age) == pytest.approx(delay)
 
 

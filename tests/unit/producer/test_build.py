@@ -94,7 +94,7 @@ def test_nested_choices():
 
 
 def test_one_command_may_be_a_text():
-    """A text is one command and one source, not as many as it has letters."""
+    """A string is one command or one source, not a list of its characters."""
     one = make(commands="dlc submit ${lr} ${batch}", metric_source="cmd1").document
     assert one == make(commands=["dlc submit ${lr} ${batch}"], metric_source=["cmd1"]).document
 

@@ -179,7 +179,7 @@ function messageList(messages) {
   return section("messages", "Messages", [
     h("nav", { class: "choices", "aria-label": "Queue" }, byQueue),
     h("nav", { class: "choices", "aria-label": "Outcome" }, byEnd),
-    shown.length ? table(heads, shown) : empty("No message fits."),
+    shown.length ? table(heads, shown) : empty("No message matches."),
   ], shown.length, total);
 }
 
@@ -285,7 +285,7 @@ function faultForm({ kinds, services, operations }) {
         select("Service", "service", [["", "any"], ...services.map((name) => [name, name])]),
         h("label", {}, "Operation", h("input", { name: "operation", list: "operations", placeholder: "any", autocomplete: "off" })),
         h("datalist", { id: "operations" }, operations.map((value) => h("option", { value }))),
-        select("When", "when", [["before", "before it arrives"], ["forwarded", "behind the gateway"], ["after", "after the service acted"]]),
+        select("When", "when", [["before", "before it arrives"], ["forwarded", "after the gateway checked it"], ["after", "after the service acted"]]),
         number("From call", "nth", 1, 1), number("Times", "times", 1, 1, "1", "empty: always"),
         number("Probability", "probability", 1, 0, "any"), number("Status", "status", null, 200, "1", "status, foreign"),
         number("Seconds", "seconds", null, 0, "any", "stall, late, copy, drip")),

@@ -1,4 +1,4 @@
-"""infra/serverless judged by what the vendor publishes: its SDK's models, its ROS types, its Terraform arguments.
+"""The files of infra/serverless fit what the vendor publishes: its SDK's models, ROS types and Terraform arguments.
 
 Terraform's provider itself comes from a registry of its own; Pulumi's package, which is generated from the
 provider's schema, is on the Python index and has its arguments.
@@ -59,7 +59,7 @@ def known_to(fc_sdk, config):
     return json.loads(done.stdout)
 
 
-def test_the_trigger_is_one_the_sdk_knows(fc_sdk):
+def test_the_sdk_knows_every_member_of_the_trigger(fc_sdk):
     """Every member of its configuration, at every depth; fc3's schema takes anything there."""
     config = deployment().trigger["triggerConfig"]
     assert known_to(fc_sdk, config) == config
@@ -338,7 +338,7 @@ def values(**given):
 
 
 def answer_of(shown):
-    """What the console answered with; warnings stand around it."""
+    """Return the value in the output of the Terraform console, without its warnings."""
     line = next((line for line in shown.stdout.splitlines() if line.startswith('"')), None)
     assert line is not None, shown.stdout + shown.stderr
     return json.loads(json.loads(line))
@@ -365,8 +365,8 @@ def test_terraform_reads_what_serverless_devs_deploys(terraform):
     assert {name: one["Properties"] for name, one in read["resources"].items()} == d.resources
 
 
-def test_terraform_makes_what_the_files_for_the_log_say(terraform):
-    """They contain the names of the log, of the function and of the alert policy."""
+def test_terraform_creates_the_log_from_the_files(terraform):
+    """Terraform fills the names of the log, the function and the alert policy into the files."""
     wanted = "{dashboard = local.dashboard, index = local.index, alerts = values(local.alerts)}"
     read = answer_of(terraform(wanted, **values(action_policy="people")))
     names = {"logstore": "hpoq", "function": "hpoq", "action_policy": "people", "region": REGION}
@@ -383,7 +383,7 @@ def test_terraform_makes_what_the_files_for_the_log_say(terraform):
     assert read["alerts"] == sorted(said("alerts"), key=lambda alert: alert["name"])
 
 
-def test_terraform_has_every_value_from_the_files():
+def test_terraform_takes_every_value_from_the_files():
     """Outside its variables it states no number of its own that the files have."""
     for text in (FOLDER.joinpath("terraform", name).read_text() for name in ("main.tf", "function.tf")):
         assert set(re.findall(r"= (\d+(?:\.\d+)?)\n", text)) <= {"30"}  # days that the log is kept
