@@ -261,6 +261,7 @@ FOREIGN = [
     b"<Error><Code>Throttling</Code><Message>m</Message></Error>",
     b"<Error><RequestId>r</RequestId><Message>m</Message></Error>",
     b"<Errors><Code>Throttling</Code><RequestId>r</RequestId></Errors>",
+    b"<Error><Code>Throttling</Code><RequestId>r</RequestId>",
     b'{"Code":"Throttling.User","Message":"no request id"}',
     b'{"Code":"Throttling.User","RequestId":""}',
     b'{"RequestId":"no code"}',
