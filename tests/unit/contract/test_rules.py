@@ -627,6 +627,12 @@ WARNING = [
     ),
     (
         "run.number",
+        c("yml_config/max_trial_number"),
+        [(c("yml_config/max_trial_number"), 0)],
+        [(c("yml_config/max_trial_number"), 1)],
+    ),
+    (
+        "run.number",
         c("yml_config/trial_concurrency"),
         [(c("yml_config/trial_concurrency"), 0)],
         [(c("yml_config/trial_concurrency"), 1)],
