@@ -87,7 +87,8 @@ def try_all(project: Project, mutants: list[Mutant], skipped: set) -> Iterator[t
             coverage = message
         else:
             number, status, seconds = message
-            if status == "cold" or (status == "survived" and not mutants[number].function):
+            is_missed = status in ("survived", "untested")
+            if status == "cold" or (is_missed and _is_of_import(mutants[number], coverage)):
                 cold.append(number)
             else:
                 yield mutants[number], status, seconds
@@ -194,7 +195,8 @@ def choose_tests(mutant: Mutant, coverage: Coverage, project: Project) -> list[s
     """
     file = str(mutant.module)
     wanted = {file: set(mutant.lines)}
-    if not mutant.function:
+    is_of_import = _is_of_import(mutant, coverage)
+    if is_of_import:
         for name in mutant.names:
             for user, line in _find_uses(project.modules).get(name, ()):
                 wanted.setdefault(user, set()).add(line)
@@ -203,7 +205,7 @@ def choose_tests(mutant: Mutant, coverage: Coverage, project: Project) -> list[s
         for name, test in coverage.items()
         if any(lines.intersection(test.lines.get(user, ())) for user, lines in wanted.items())
     }
-    if not mutant.function:
+    if is_of_import:
         imported = _module_name(mutant.module)
         files = {name.partition("::")[0] for name in coverage}
         importing = {name for name in files if imported in _find_imports(project.root / name)}
@@ -231,6 +233,12 @@ def choose_tests(mutant: Mutant, coverage: Coverage, project: Project) -> list[s
             chosen.append(name)
             left[test.is_outside] -= cost
     return chosen
+
+
+def _is_of_import(mutant, coverage):
+    """Return whether `mutant` changes what only an import executes, such as a function that makes constants."""
+    file, scope = str(mutant.module), set(mutant.scope)
+    return not any(scope.intersection(test.lines.get(file, ())) for test in coverage.values())
 
 
 @functools.cache
