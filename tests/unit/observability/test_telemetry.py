@@ -139,7 +139,7 @@ def test_a_trace_goes_from_the_request_to_calls_log_and_event(deployed):
 
 
 def test_each_line_names_its_message_and_the_key_of_its_request(deployed):
-    """So do the lines about the experiment of a request, which is followed under a key of its own."""
+    """A followed experiment has a key of its own, but its lines name the key of its request."""
     function = deployed.function(HPOQ_WATCH_QUEUE=WATCH_QUEUE)
     function.handle(smq_event("m-1", REQUEST), CONTEXT)
     deployed.clock.advance(3600)
