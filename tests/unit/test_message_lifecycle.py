@@ -184,6 +184,18 @@ def test_a_copy_that_comes_early_is_not_processed(world):
     assert outcomes(world.deliver(copy)) == ["created"]
 
 
+def test_an_early_copy_of_a_message_without_an_error_is_not_due(world):
+    """A copy that comes early is tried again, and says so if the service has given no error yet."""
+    world.store = Dying()
+    world.store.is_dying = True
+    world.fail_create("reset")
+    world.deliver(EVENT)
+    world.store.is_dying = False
+    world.clock.advance(95)
+    copy = send_back(world)
+    assert codes(world.deliver(copy)) == ["NotDue"]
+
+
 def test_an_older_copy_is_dropped(world):
     """Only the newest copy of a message goes on, so that copies merge and a message does not multiply."""
     world.fail_create(**DENIED, times=2)
