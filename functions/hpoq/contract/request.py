@@ -13,10 +13,18 @@ from pydantic_core import ErrorDetails
 
 from fcruntime._dataclass import dataclass
 from fcruntime.jsonvalue import JsonObject, JsonValue
-from hpoq.contract import rules
-from hpoq.contract.document import WRAPPER_MEMBERS, LocatedObject, open_document, read_experiment, read_object
+from fcruntime.triggers.body import looks_like_json
+from hpoq.contract import jsontext, rules
+from hpoq.contract.document import (
+    WRAPPER_MEMBERS,
+    LocatedObject,
+    hide_names,
+    open_document,
+    read_experiment,
+    read_object,
+)
 from hpoq.contract.finding import MOST_LISTED, Hints, ViolationList, describe_type
-from hpoq.contract.jsontext import pointer_to, tokens_of
+from hpoq.contract.jsontext import JsonError, pointer_to, tokens_of
 from hpoq.contract.model import (
     MANY_WRONG,
     MOST_KEY_CHARACTERS,
@@ -49,6 +57,7 @@ _UNWATCHED = (
 _WORD = "[A-Za-z_]{1,24}"
 _QUANTITY = r"\s*(-?(?:0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?)\s*([A-Za-z%]{0,20})\s*"
 _ARGUMENTS = "class_args"
+_OBJECT_TYPES = ("dict_type", "model_type", "model_attributes_type")
 # What a value must be, by the type of pydantic's error.
 _EXPECTED = {
     "string_type": "a string",
@@ -445,8 +454,7 @@ def _explain_error(detail: ErrorDetails, model: type[BaseModel], document: JsonO
         return Violation(pointer, "stop.target", "not the id of an experiment; it looks like sJ0xjVa")
     if kind in ("greater_than_equal", "less_than_equal"):
         return Violation(pointer, "range", f"{name} must be a 32-bit integer")
-    hint = _hint_at_object(_find_model(model, location)) if isinstance(given, str) else ""
-    hint = hint or _hint_at_value(kind, given)
+    hint = _hint_at_value(kind, given) or _hint_at_object(given, _find_model(model, location))
     what = f"must be {_EXPECTED.get(kind, 'valid')}, not {describe_type(given)}{hint}"
     return Violation(pointer, "type", what)
 
@@ -458,9 +466,9 @@ def _hint_at_key(given: JsonValue) -> str:
     return f"; it has {len(given)}" if not 1 <= len(given) <= MOST_KEY_CHARACTERS else ""
 
 
-def _hint_at_object(model: type[BaseModel] | None) -> str:
+def _hint_at_object(given: JsonValue, model: type[BaseModel] | None) -> str:
     """Return how to write an object whose only essential member is given instead of it, or an empty string."""
-    members = _list_members(model)
+    members = _list_members(model) if isinstance(given, str) else {}
     if "experimentId" in members:
         return '; write {"idempotencyKey": "..."} or {"experimentId": "..."}'
     return '; write {"name": "..."}' if "name" in members and _ARGUMENTS in members else ""
@@ -472,8 +480,12 @@ def _hint_at_value(kind: str, given: JsonValue) -> str:
         return "; put it in quotes"
     if kind == "string_type" and isinstance(given, list):
         return "; write it as one string"
-    if kind == "list_type" and isinstance(given, str):
-        return "; put it in brackets: [...]"
+    if kind == "list_type":
+        return "; put it in brackets" if isinstance(given, (str, int, float)) else ""
+    if kind in _OBJECT_TYPES and isinstance(given, str) and looks_like_json(given.encode(errors="replace")):
+        return _explain_text(given)
+    if kind == "bool_type" and given in (0, 1):
+        return f"; write {'true' if given else 'false'}"
     if not isinstance(given, str):
         return ""
     if kind == "bool_type" and given.strip().lower() in ("true", "false"):
@@ -482,6 +494,15 @@ def _hint_at_value(kind: str, given: JsonValue) -> str:
     if found is None or (kind == "int_type" and found[2]):
         return ""
     return f"; write {found[1]} without quotes{' and without a unit' if found[3] else ''}"
+
+
+def _explain_text(text: str) -> str:
+    """Return why a JSON text, which may stand for an object, does not contain one, or an empty string if it does."""
+    try:
+        jsontext.loads(text)
+    except JsonError as exc:
+        return f"; as JSON text it is invalid: {hide_names(exc)[1]}"
+    return ""
 
 
 def _explain_unknown_member(location: Sequence[int | str], model: type[BaseModel]) -> Violation:

@@ -208,7 +208,7 @@ REJECTING = [
     (
         "tag.reserved",
         "/experiment/Tag/0/Key",
-        [("/experiment/Tag", [{"Key": "hpoq-key", "Value": "x"}])],
+        [("/experiment/Tag", [{"Key": "HPOQ-Key", "Value": "x"}])],
         [("/experiment/Tag", [{"Key": "hpoq-keys", "Value": "x"}])],
     ),
     (
@@ -406,6 +406,18 @@ WARNING = [
         "/experiment/Tag/0/Key",
         [("/experiment/Tag", [{"Key": "acs:k", "Value": "v"}])],
         [("/experiment/Tag", [{"Key": "k:acs", "Value": "v"}])],
+    ),
+    (
+        "tag.text",
+        "/experiment/Tag/0/Value",
+        [("/experiment/Tag", [{"Key": "k", "Value": "see http://a"}])],
+        [("/experiment/Tag", [{"Key": "k", "Value": "see http:a"}])],
+    ),
+    (
+        "tag.text",
+        "/experiment/Tag/0/Value",
+        [("/experiment/Tag", [{"Key": "k", "Value": "see https://a"}])],
+        [("/experiment/Tag", [{"Key": "k", "Value": "see https:a"}])],
     ),
     (
         "platform.unknown",
@@ -730,6 +742,12 @@ WARNING = [
         c("yml_config/assessor/class_args/moving_avg"),
         [(c("yml_config/assessor/class_args/moving_avg"), True)],
         [(c("yml_config/assessor/class_args/moving_avg"), "true")],
+    ),
+    (
+        "run.number",
+        c("yml_config/max_trial_number"),
+        [(c("yml_config/max_trial_number"), 0)],
+        [(c("yml_config/max_trial_number"), 1)],
     ),
     (
         "run.number",
@@ -1153,7 +1171,7 @@ def rules_named(source):
         ((c("schedule_config/day"), "Everyday"), "did you mean everyday?"),
         ((c("schedule_config/start_time"), "8:00"), "did you mean 08:00?"),
         ((c("schedule_config/start_time"), "08:00:00"), "did you mean 08:00?"),
-        ((c("platform_config/cmd"), "python"), "must be an array, not a string; put it in brackets: [...]"),
+        ((c("platform_config/cmd"), "python"), "must be an array, not a string; put it in brackets"),
         ((c("platform_config/cmd/0"), ["python", "a.py"]), "not an array; write it as one string"),
         ((c("metric_config/metric_dict"), None), "metric_dict is required, not null"),
         ((c("yml_config/max_trial_number"), "010"), "must be an integer, not a string"),
