@@ -169,7 +169,7 @@ def _check_metric(config: JsonObject, at: str) -> Iterator[Finding]:
         yield warning(f"{at}/metric_dict", "metric.empty", what)
     if kind == "table" and not isinstance(config.get("odps_config"), dict):
         yield warning(f"{at}/metric_type", "metric-type.odps", "metric_type table usually needs odps_config")
-    if isinstance(weights, dict) and kind != "api":
+    if isinstance(weights, dict) and kind in ("stdout", "summary", "table", "json"):
         yield from _check_patterns(weights, at) if kind == "stdout" else _check_names(weights, at)
     if kind != "stdout":
         return

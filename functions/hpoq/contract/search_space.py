@@ -36,7 +36,6 @@ _MEANT = {
     **dict.fromkeys(("float", "double", "real", "continuous"), "uniform"),
     **dict.fromkeys(("log", "log_float", "reverse_log"), "loguniform"),
 }
-_LARGEST_INTEGER = 2**63 - 1
 
 _LONGEST_NAME = 1000
 
@@ -172,9 +171,6 @@ def _check_bounds(kind: str, numbers: Sequence[int | float], at: str) -> Iterato
         yield rejection(f"{at}/0", "search-space.bounds", f"low of {kind} must be greater than 0{hint}")
     elif first == second:
         yield warning(at, "search-space.bounds", "low and high are equal, so there is only one value")
-    elif kind == "randint" and max(-first, second) > _LARGEST_INTEGER:
-        what = "the engine draws integers of at most 64 bits"
-        yield warning(at, "search-space.bounds", what)
     elif kind == "randint" and second - first == 1:
         yield warning(at, "search-space.bounds", "high is excluded, so there is only one value")
     if len(numbers) > 2:

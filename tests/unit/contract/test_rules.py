@@ -584,12 +584,6 @@ WARNING = [
     ("search-space.member", c(f"{SPACE}/note"), [(c(f"{SPACE}/note"), "x")], []),
     ("search-space.name", c("search_space/${trial_id}"), [(c("search_space/${trial_id}"), SPEC)], []),
     (
-        "search-space.bounds",
-        c(f"{SPACE}/_value"),
-        [(c(SPACE), {"_type": "randint", "_value": [0, 2**63]})],
-        [(c(SPACE), {"_type": "randint", "_value": [0, 2**63 - 1]})],
-    ),
-    (
         "search-space.absent",
         c("search_space"),
         [(c("search_space"), {}), (c("platform_config/cmd"), ["x"])],
@@ -1214,6 +1208,7 @@ def test_a_document_of_another_form_is_recognised(document, hint):
         ((c("platform_config/cmd"), "pai -Dk=${centres}"), {"type"}),
         ((c("search_space"), [{"name": "k"}]), {"type"}),
         ((c("search_space"), "space.json"), {"search-space.text"}),
+        ((c("metric_config/metric_type"), "Stdout"), {"enum"}),
     ],
 )
 def test_one_mistake_is_reported_once(change, rules):
