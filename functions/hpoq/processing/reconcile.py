@@ -176,7 +176,9 @@ class _Search:
         keys = (key for row in self._newest for key in find_marker_keys(row.tags, None))
         other = next(keys, None)
         rows = self.list_by_tag(other) if other is not None else None
-        return bool(rows) and all(other in find_marker_keys(row.tags, None) for row in rows or ())
+        if not rows:
+            return False
+        return all(other in find_marker_keys(row.tags, None) for row in rows)
 
     def read_all(self) -> Experiment | None:
         """Read everything made since the claim; raises Ambiguous if the marker may have been dropped."""

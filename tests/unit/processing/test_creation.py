@@ -775,6 +775,30 @@ def test_a_member_without_a_marker_of_ours_is_the_request_s_own(clock, in_tag, i
     assert len(service.creates) == 1
 
 
+LONG_MARKER = (
+    "; hpoq adds 49 characters to the description, which find the experiment again: shorten it by as many, "
+    "or use fewer than 20 tags"
+)
+
+
+@pytest.mark.parametrize(
+    ("in_tag", "in_description", "message", "advice"),
+    [
+        (False, True, "Description is too long", LONG_MARKER),
+        (False, True, "Name is too long", ""),
+        (True, False, "Description is too long", ""),
+    ],
+)
+def test_a_description_that_the_marker_makes_too_long_is_explained(
+    clock, in_tag, in_description, message, advice
+):
+    """The producer learns how many characters the marker needs, where it may be the reason of the refusal."""
+    service = Service(clock, error(Invalid, "InvalidParameter", message))
+    creator = make(clock, service, in_tag=in_tag, in_description=in_description)
+    ending = creator.attempt(REQUEST, claim(clock, tagged=in_tag, described=in_description), None)
+    assert ending.error.message == f"paiautoml CreateHpoExperiment: {message} (request r-9){advice}"
+
+
 def test_a_denial_moves_no_marker(clock):
     """Only a refusal of the request's content can be about the marker, whatever words another one has."""
     service = Service(clock, error(Denied, "Forbidden.RAM", "no permission to add tags"))

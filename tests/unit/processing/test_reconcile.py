@@ -51,9 +51,11 @@ OTHER = KEY[:-1] + "0"
 REFUSAL = Invalid("no Tag", service="paiautoml", operation="ListHpoExperiments")
 
 
-def look(listing, name="n", *, thorough=True, tagged=True, described=True, workspace_id=None, length=0):
+def look(
+    listing, name="n", *, thorough=True, tagged=True, described=True, workspace_id=None, length=0, now=0.0
+):
     sought = Sought(KEY, SINCE, name, workspace_id, tagged, described, length)
-    return find(listing, sought, thorough=thorough, page_size=3, budget=None, now=0.0)
+    return find(listing, sought, thorough=thorough, page_size=3, budget=None, now=now)
 
 
 def filtering(*rows):
@@ -85,7 +87,11 @@ def test_a_refused_filter_falls_back_to_paging():
 
 
 @pytest.mark.parametrize(
-    "refusal", [REFUSAL, Denied("no", service="paiautoml", operation="ListHpoExperiments")]
+    "refusal",
+    [
+        REFUSAL,
+        *(kind("no", service="paiautoml", operation="ListHpoExperiments") for kind in (Denied, Incomplete)),
+    ],
 )
 def test_a_filter_that_is_refused_for_our_key_alone_is_not_an_empty_answer(refusal):
     """Even if the filter then finds another key, its refusal says nothing about ours: everything is read."""
@@ -358,6 +364,17 @@ def test_a_name_that_the_service_changed_or_does_not_show_may_be_ours(theirs):
     """Surrounding white space and case do not count on either side, and a missing name rules nothing out."""
     with pytest.raises(Ambiguous):
         look(Listing([row(1, tags=(), name=theirs)]), name="N")
+
+
+def test_two_searches_do_not_ask_alike():
+    """A cache cannot answer a search with the listing of an earlier one, and none leaves anything out."""
+    listing = Listing([row(1, key=OTHER)])
+    for now in (SINCE, SINCE + 1, SINCE + 3599):
+        look(listing, now=now)
+    earliest = datetime.fromtimestamp(SINCE - DAY, timezone.utc)
+    assert len(listing.since) == 3
+    assert max(listing.since) <= earliest.strftime("%Y-%m-%d %H:%M:%S")
+    assert min(listing.since) > (earliest - timedelta(hours=2)).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def test_every_listing_is_of_one_workspace_and_begins_a_day_before_the_claim():
