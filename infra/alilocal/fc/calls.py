@@ -111,8 +111,9 @@ class Calls(CallBase):
     def list_versions(self, call: Call) -> Response:
         versions = self._registry.get(call.params["function"]).versions
         backward = (wire.query(call.request, "direction") or "BACKWARD").upper() != "FORWARD"
-        found = sorted(versions.items(), key=lambda one: int(one[0]), reverse=backward)
-        rows, rest = wire.page(call.request, found)
+        order = wire.newest_first if backward else int
+        found = sorted(versions.items(), key=lambda one: order(one[0]))
+        rows, rest = wire.page(call.request, found, order)
         listed: list[JsonValue] = [wire.version_row(one) for one in rows]
         answer: JsonObject = {"versions": listed, "direction": "BACKWARD" if backward else "FORWARD", **rest}
         return wire.json_answer(call.request_id, answer)

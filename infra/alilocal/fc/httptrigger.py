@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from alilocal.core.credentials import Credential
@@ -76,6 +77,10 @@ class HttpTriggers:
             raise InvocationDisabled(entry.name)
         deployed = self._registry.find(entry.name, trigger.qualifier)
         event, host = self._event(call), self._host()
+        if call.request.header("x-fc-invocation-type") == "Async":
+            accept = partial(host.invoke_async, deployed, event, call.request_id, 0)
+            self._world.changed.run_unlocked(accept)
+            return Response(202, (("X-Fc-Request-Id", call.request_id),))
         result = self._world.changed.run_unlocked(lambda: host.invoke(deployed, event, call.request_id))
         status, headers, body = _answer(result)
         return Response(status, (("X-Fc-Request-Id", call.request_id), *headers), body)

@@ -161,8 +161,9 @@ class LegacyCalls(CallBase):
     def list_versions(self, call: Call) -> Response:
         versions = self._service(call).versions
         backward = (wire.query(call.request, "direction") or "BACKWARD").upper() != "FORWARD"
-        found = sorted(versions.items(), key=lambda one: int(one[0]), reverse=backward)
-        rows, rest = wire.page(call.request, found)
+        order = wire.newest_first if backward else int
+        found = sorted(versions.items(), key=lambda one: order(one[0]))
+        rows, rest = wire.page(call.request, found, order)
         return wire.json_answer(call.request_id, {"versions": [*rows], **rest})
 
     def delete_version(self, call: Call) -> Response:

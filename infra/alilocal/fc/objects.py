@@ -9,13 +9,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from datetime import timezone
-from email.utils import parsedate_to_datetime
 from urllib.parse import quote, unquote
 
 from alilocal.core.credentials import Credential
 from alilocal.core.gateway import SKEW_SECONDS
-from alilocal.core.http import Request, Response, ServiceError
+from alilocal.core.http import Request, Response, ServiceError, read_http_date
 from alilocal.core.jsonvalue import JsonObject
 from alilocal.core.service import Call
 from alilocal.core.world import World
@@ -137,8 +135,8 @@ class Objects:
 
     def _is_now(self, times: list[str]) -> bool:
         try:
-            moment = parsedate_to_datetime(times[0]).replace(tzinfo=timezone.utc).timestamp()
-        except (IndexError, ValueError, TypeError):
+            moment = read_http_date(times[0])
+        except (IndexError, ValueError):
             return False
         return self._world.clock.is_near(moment, SKEW_SECONDS)
 
