@@ -138,7 +138,7 @@ class RowCalls:
         _check_size([request.data(2)])
         change = Change(kind, decode_row(request.data(2)), request.message(3), request.message(4))
         consumed, row = self._write(table, change)
-        return encode({1: consumed, 2: row})
+        return encode({1: consumed, **wire.returned(2, row)})
 
     def _write(self, table: Table, change: Change) -> wire.Outcome:
         """Carry out a write if its condition holds; raises ConditionCheckFail."""

@@ -263,3 +263,15 @@ def test_a_signature_that_is_not_ascii_is_wrong(cloud):
     with cloud.session() as session:
         answer = session.post(f"{cloud.endpoint}/ListTable", headers=headers)
     assert (answer.status_code, Message(answer.content).text(1)) == (403, "OTSAuthFailed")
+
+
+def test_what_is_not_returned_is_not_in_an_answer(cloud, table):
+    """The SDK for Node.js up to version 4 cannot read an empty row where the member is optional."""
+    data = row("a", "1", Cell("v", 1))
+    assert not call(cloud, "PutRow", {1: "t", 2: data, 3: IGNORE}).has(2)
+    written = call(cloud, "BatchWriteRow", {1: [encode({1: "t", 2: [write(PUT, data)]})]})
+    missing = call(cloud, "BatchGetRow", {1: [encode({1: "t", 2: [row("a", "2")], 6: 1})]})
+    for answer in (written, missing):
+        assert not answer.messages(1)[0].messages(2)[0].has(4)
+    # Here the member is required.
+    assert call(cloud, "GetRow", {1: "t", 2: row("a", "2"), 5: 1}).has(2)
