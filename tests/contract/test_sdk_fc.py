@@ -786,6 +786,8 @@ def handler(event, context):
         raise KeyError("wrong")
     if request["rawPath"] == "/plain":
         return "plain text"
+    if request["rawPath"] == "/result":
+        return json.loads(request["body"])
     method = request["requestContext"]["http"]["method"]
     body = f"{method} {request['rawPath']} {request['queryParameters']} {request['body']}"
     return {
@@ -856,3 +858,16 @@ def test_an_http_trigger_can_be_called_asynchronously(client, server):
     wait_until(lambda: server.cloud.functions["f"].invocations)
     (call,) = server.cloud.functions["f"].invocations
     assert call.result.request_id == answer.headers["X-Fc-Request-Id"]
+
+
+def test_the_result_of_an_http_trigger_is_checked(client):
+    """A result that is no valid answer is a 502; headers of the service's own are left out."""
+    url = web_function(client)
+    for result in ({"statusCode": 99999}, {"statusCode": True}, {"statusCode": "200"}):
+        assert requests.post(f"{url}result", json=result, timeout=60).status_code == 502
+    broken = {"statusCode": 200, "isBase64Encoded": True, "body": "*"}
+    answer = requests.post(f"{url}result", json=broken, timeout=60)
+    assert (answer.status_code, answer.json()["errorType"]) == (502, "InvalidResponse")
+    own = {"statusCode": 200, "headers": {"X-Fc-Error-Type": "none", "X-Number": 5}}
+    answer = requests.post(f"{url}result", json=own, timeout=60)
+    assert (answer.headers.get("X-Fc-Error-Type"), answer.headers["X-Number"]) == (None, "5")

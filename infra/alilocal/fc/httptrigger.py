@@ -27,6 +27,10 @@ from alilocal.fc.triggerconfig import HttpSource, read_source
 
 PREFIX = "/_fc/"
 _JSON: Headers = (("Content-Type", "application/json"),)
+_INVALID = {
+    "errorMessage": "the handler's result is not a valid HTTP answer",
+    "errorType": "InvalidResponse",
+}
 _SET_BY_SERVER = ("content-length", "transfer-encoding", "connection", "date")
 
 
@@ -137,26 +141,30 @@ def _answer(result: InvocationResult) -> tuple[int, Headers, bytes]:
         answer = json.loads(result.body)
     except ValueError:
         return 200, (("Content-Type", "text/plain; charset=utf-8"),), result.body
-    if not isinstance(answer, dict) or not isinstance(answer.get("statusCode"), int):
+    if not isinstance(answer, dict) or "statusCode" not in answer:
         return 200, _JSON, result.body
-    body, given = answer.get("body", ""), answer.get("headers")
+    status, body, given = answer["statusCode"], answer.get("body", ""), answer.get("headers")
     text = body if isinstance(body, str) else json.dumps(body)
-    return answer["statusCode"], _headers(given if isinstance(given, dict) else {}), _data(answer, text)
+    data = _data(answer, text)
+    if data is None or isinstance(status, bool) or not isinstance(status, int) or not 200 <= status < 600:
+        return 502, (*_JSON, ("X-Fc-Error-Type", "InvalidResponse")), json.dumps(_INVALID).encode()
+    return status, _headers(given if isinstance(given, dict) else {}), data
 
 
-def _data(answer: JsonObject, text: str) -> bytes:
+def _data(answer: JsonObject, text: str) -> bytes | None:
+    """Return the body of an answer, or None if it should be base64 and is not."""
     if answer.get("isBase64Encoded") is not True:
         return text.encode()
     try:
         return base64.b64decode(text, validate=True)
     except ValueError:
-        return text.encode()
+        return None
 
 
 def _headers(given: JsonObject) -> Headers:
     found = tuple(
-        (name, " ".join(str(value).split()))
+        (name, " ".join((value if isinstance(value, str) else json.dumps(value)).split()))
         for name, value in given.items()
-        if name.lower() not in _SET_BY_SERVER
+        if name.lower() not in _SET_BY_SERVER and not name.lower().startswith("x-fc-")
     )
     return found or _JSON
