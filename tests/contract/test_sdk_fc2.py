@@ -208,3 +208,10 @@ def test_a_role_of_a_service_is_that_of_its_functions(client, server):
     client.update_service("s", m.UpdateServiceRequest(role=f"{role}/two"))
     invoke(client)
     assert server.cloud.functions["s$f"].settings.role == "two"
+
+
+@pytest.mark.parametrize("name", ["1s", "a b", "s.1", "s$f", "", "a" * 129])
+def test_the_name_of_a_service_is_checked(client, name):
+    """A service is named as a function is."""
+    create = m.CreateServiceRequest(service_name=name)
+    refused("InvalidArgument", 400, lambda: client.create_service(create))

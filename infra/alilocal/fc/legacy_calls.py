@@ -9,6 +9,7 @@ vendor's SDKs alibabacloud-fc-open20210406 2.0.12 and aliyun-fc2 2.5.2.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -33,6 +34,7 @@ _SERVICE_MEMBERS = (
     "vpcConfig",
 )
 _INITIALIZATION_SECONDS = 3
+_NAME = re.compile(r"[A-Za-z_][\w-]{0,127}", re.ASCII)
 
 
 class LegacyCalls(CallBase):
@@ -91,7 +93,7 @@ class LegacyCalls(CallBase):
     def create_service(self, call: Call) -> Response:
         given = wire.read_object(call.request)
         name = given.get("serviceName")
-        if not isinstance(name, str) or not name or "$" in name or "." in name:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise InvalidArgument(f"serviceName: {name!r} is not a valid name.")
         if name in self._registry.services:
             raise AlreadyExists("Service", name)
