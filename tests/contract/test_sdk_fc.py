@@ -200,6 +200,12 @@ def test_a_page_begins_where_the_last_one_ended(client):
     client.delete_function_version("a1", "2")
     rest = client.list_function_versions("a1", m.ListFunctionVersionsRequest(next_token=token)).body
     assert [one.version_id for one in rest.versions] == ["1"]
+    for limit in ("²", "9" * 5000, "0"):
+        refused(
+            "InvalidArgument",
+            400,
+            lambda limit=limit: client.list_functions(m.ListFunctionsRequest(limit=limit)),
+        )
     invented = m.ListFunctionVersionsRequest(next_token="x")
     refused("InvalidArgument", 400, lambda: client.list_function_versions("a1", invented))
 

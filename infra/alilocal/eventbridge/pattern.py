@@ -113,7 +113,7 @@ def _is_any_of(argument: JsonValue, value: JsonValue) -> bool:
 def _compares(argument: Sequence[JsonValue], value: JsonValue) -> bool:
     pairs = zip(argument[::2], argument[1::2], strict=True)
     return all(
-        _NUMERIC[str(sign)](float(value), float(bound))  # type: ignore[arg-type]
+        _NUMERIC[str(sign)](value, bound)  # type: ignore[arg-type]
         for sign, bound in pairs
     )
 
@@ -162,7 +162,7 @@ def _check_numeric(argument: JsonValue, place: str) -> None:
     if not isinstance(argument, list) or not argument or len(argument) % 2:
         raise BadPattern(place, "must be pairs of a sign and a number")
     for sign, bound in zip(argument[::2], argument[1::2], strict=True):
-        if sign not in _NUMERIC or not _is_number(bound):
+        if str(sign) not in _NUMERIC or not _is_number(bound):
             raise BadPattern(place, f"must be pairs of one of {' '.join(_NUMERIC)} and a number")
 
 

@@ -308,5 +308,8 @@ def _listed(pairs: list[tuple[str, str]], name: str) -> list[str]:
     """Return the items of a list in the query: `name.1=`, `name.2=`, or `name=` with a JSON list."""
     found = [value for key, value in pairs if key.partition(".")[0] == name]
     if len(found) == 1 and found[0].startswith("["):
-        return [str(one) for one in json.loads(found[0])]
+        try:
+            return [str(one) for one in json.loads(found[0])]
+        except (ValueError, RecursionError):
+            raise InvalidArgument(f"{name}: is not a JSON list.") from None
     return found

@@ -139,7 +139,7 @@ def _answer(result: InvocationResult) -> tuple[int, Headers, bytes]:
         return 502, (*_JSON, ("X-Fc-Error-Type", result.error_type or "")), result.body
     try:
         answer = json.loads(result.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return 200, (("Content-Type", "text/plain; charset=utf-8"),), result.body
     if not isinstance(answer, dict) or "statusCode" not in answer:
         return 200, _JSON, result.body

@@ -24,7 +24,7 @@ from alilocal.fc.calls import Calls
 from alilocal.fc.deployed import FunctionHost
 from alilocal.fc.errors import AlreadyExists, InvalidArgument, NotEmpty, NotFound
 from alilocal.fc.invoke_calls import InvokeCalls
-from alilocal.fc.registry import Alias, Entry, Registry, ServiceEntry, Version
+from alilocal.fc.registry import Alias, Entry, Registry, ServiceEntry, Version, check_alias, read_weights
 from alilocal.fc.signature import generation
 from alilocal.fc.switches import FunctionComputeSwitches
 from alilocal.fc.trigger_calls import TriggerCalls
@@ -184,11 +184,12 @@ class LegacyCalls(CallBase):
         service, given = self._service(call), wire.read_object(call.request)
         if str(given.get("versionId")) not in service.versions:
             raise NotFound("Version", str(given.get("versionId")))
-        if given.get("aliasName") in service.aliases:
-            raise AlreadyExists("Alias", str(given["aliasName"]))
+        name = str(given.get("aliasName") or "")
+        check_alias(name)
+        if name in service.aliases:
+            raise AlreadyExists("Alias", name)
         now = self._world.clock.now()
-        alias = Alias(str(given.get("aliasName") or ""), str(given["versionId"]), {}, "", now, now)
-        service.aliases[alias.name] = alias
+        alias = Alias(name, str(given["versionId"]), {}, "", now, now)
         return self._change_alias(call, service, alias, given)
 
     def update_alias(self, call: Call) -> Response:
@@ -212,13 +213,13 @@ class LegacyCalls(CallBase):
         return wire.json_answer(call.request_id, None)
 
     def _change_alias(self, call: Call, service: ServiceEntry, alias: Alias, given: JsonObject) -> Response:
-        weights = given.get("additionalVersionWeight")
-        if isinstance(weights, dict):
-            alias.weights = {name: float(str(weight)) for name, weight in weights.items()}
-        alias.version_id = str(given.get("versionId") or alias.version_id)
-        unknown = sorted({alias.version_id, *alias.weights} - set(service.versions))
+        weights = alias.weights if given.get("additionalVersionWeight") is None else read_weights(given)
+        version_id = str(given.get("versionId") or alias.version_id)
+        unknown = sorted({version_id, *weights} - set(service.versions))
         if unknown:
             raise NotFound("Version", unknown[0])
+        service.aliases[alias.name] = alias
+        alias.version_id, alias.weights = version_id, weights
         if isinstance(given.get("description"), str):
             alias.description = str(given["description"])
         alias.modified = self._world.clock.now()

@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 from alilocal.core.credentials import Credential
 from alilocal.core.gateway import SKEW_SECONDS
 from alilocal.core.http import Request, Response, ServiceError, read_http_date
-from alilocal.core.jsonvalue import JsonObject
+from alilocal.core.jsonvalue import JsonObject, read_whole
 from alilocal.core.service import Call
 from alilocal.core.world import World
 from alilocal.fc import wire
@@ -108,7 +108,7 @@ class Objects:
                 given["Signature"],
                 [given.get("Expires", "")],
             )
-            is_late = not times[0].isdigit() or int(times[0]) < self._world.clock.now()
+            is_late = read_whole(times[0], int(self._world.clock.now())) is None
         else:
             scheme, _, rest = (request.header("Authorization") or "").partition(" ")
             key_id, _, digest = rest.partition(":")

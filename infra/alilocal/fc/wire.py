@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from typing import NamedTuple, TypeVar
 
 from alilocal.core.http import Headers, Request, Response
-from alilocal.core.jsonvalue import JsonObject, JsonValue
+from alilocal.core.jsonvalue import JsonObject, JsonValue, read_whole
 from alilocal.fc.deployed import LATEST, InstanceFacts
 from alilocal.fc.errors import InvalidArgument
 from alilocal.fc.registry import Alias, AsyncConfig, Entry, Registry, Revision, Trigger, Version
@@ -64,10 +64,11 @@ def page(
 
     `rows` are sorted by the `order` of their names. Raises InvalidArgument.
     """
-    limit = query(request, "limit") or str(_MOST_PER_PAGE)
-    if not limit.isdigit() or not 1 <= int(limit) <= 10 * _MOST_PER_PAGE:
-        raise InvalidArgument(f"limit: {limit!r} is not a number between 1 and {10 * _MOST_PER_PAGE}.")
-    most = min(int(limit), _MOST_PER_PAGE)
+    text = query(request, "limit") or str(_MOST_PER_PAGE)
+    limit = read_whole(text, 1, 10 * _MOST_PER_PAGE)
+    if limit is None:
+        raise InvalidArgument(f"limit: {text!r} is not a number between 1 and {10 * _MOST_PER_PAGE}.")
+    most = min(limit, _MOST_PER_PAGE)
     token, prefix = query(request, "nextToken") or query(request, "startKey"), query(request, "prefix") or ""
     found = [(name, row) for name, row in rows if name.startswith(prefix)]
     if token is not None:

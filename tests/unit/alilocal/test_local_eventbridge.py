@@ -49,6 +49,7 @@ EVENT = {
         ({"data": {"price": [{"numeric": [">", 10, "<=", 12.5]}]}}, True),
         ({"data": {"price": [{"numeric": ["=", 12]}]}}, False),
         ({"data": {"state": [{"numeric": [">", 0]}]}}, False),
+        ({"data": {"price": [{"numeric": ["<", 10**400]}]}}, True),
         ({"data": {"tags": ["b"]}}, True),
         ({"data": {"tags": ["c"]}}, False),
         ({"data": {"note": [None]}}, True),
@@ -84,6 +85,7 @@ def test_patterns(pattern, fits):
         ('{"a": [{"anything-but": {"exists": true}}]}', "a[0].anything-but"),
         ('{"a": [{"cidr": "10.0.0.0/99"}]}', "a[0].cidr"),
         ('{"a": [{"wildcard": "x*"}]}', "a[0].wildcard"),
+        ('{"a": [{"numeric": [["="], 1]}]}', "a[0].numeric"),
     ],
 )
 def test_a_bad_pattern_is_refused_with_its_place(text, place):
