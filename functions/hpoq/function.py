@@ -36,7 +36,7 @@ from hpoq.observability.telemetry import Exporter, Telemetry, open_exporter
 from hpoq.processing.batch import Batch
 from hpoq.processing.creation import Creator, Marking
 from hpoq.processing.follow import Follower
-from hpoq.processing.intake import Intake, is_keyed_request, take_in
+from hpoq.processing.intake import Intake, is_keyed_message, take_in
 from hpoq.processing.ledger import Ledger
 from hpoq.processing.lifecycle import Terms
 from hpoq.processing.limits import Limits
@@ -143,7 +143,7 @@ class Function:
                     event,
                     source=self.settings.trigger,
                     request_id=invocation.request_id,
-                    accepts=is_keyed_request,
+                    accepts=is_keyed_message,
                 )
             measures.source = next((item.kind for item in items), None)
             ledger = Ledger(self._store, self._clock, self._terms)
@@ -274,7 +274,8 @@ class Function:
         if scheme == "stdout" or (scheme == "file" and place.startswith("/")):
             return FilePublisher(place or None)
         known = "smq://TOPIC, eventbridge://BUS, file:///PATH or stdout://"
-        raise SettingsError([f"HPOQ_OUTPUT: {output!r}: use {known}"])
+        # Without the value: it may be a URL with a password.
+        raise SettingsError([f"HPOQ_OUTPUT is not a known destination. Use {known}."])
 
     def _settle(self, report: BatchReport, done: list[tuple[Intake, Result]], sender: SendBack) -> None:
         again: list[Sealed | None] = [

@@ -189,7 +189,7 @@ def _check_absence(service: _Service, record: Record, now: float) -> None:
     )
     budget, page_size = Budget.lasting(_SEARCH_SECONDS), service.settings.list_page_size
     try:
-        found = find(service.client, sought, thorough=True, page_size=page_size, budget=budget)
+        found = find(service.client, sought, thorough=True, page_size=page_size, budget=budget, now=now)
     except (Ambiguous, Incomplete):
         # The listing cannot tell, which is why an operator looked.
         found = None

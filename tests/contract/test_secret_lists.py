@@ -11,6 +11,8 @@ NAMES = (
     "secret password passwd pwd token credential credentials authorization access_key accesskey access-key",
     "access_id accessid api_key apikey private_key passphrase signature webhook accessKeySecret",
     "access_key_secret accessKeyID access_key_id x-acs-security-token Proxy-Authorization ak sk sig",
+    "pass DB_PASS passcode cookie Set-Cookie auth X-Auth-Key jwt otp AccountKey encryption_key master_key shared_key",
+    "signing-key aes_key",
 )
 
 

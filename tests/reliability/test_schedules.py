@@ -5,8 +5,9 @@ under that key (a conflict), one that is known by its message id, and one with a
 instance gets what is visible, up to a batch. At any effect on the outside it may be killed, or held up while time
 goes on and other instances get the same event; it then goes on as a zombie. Calls may be slow before their first
 byte, between two writes, until the service acts and until it answers. What a call sent may arrive late, or twice.
-An instance may be of a later version, whose contract refuses a request that the earlier one takes and whose records
-have a member that the earlier one does not know. Events may be delivered again although they succeeded.
+The service may list experiments in another form. An instance may be of a later version, whose contract refuses a
+request that the earlier one takes and whose records have a member that the earlier one does not know. Events may be
+delivered again although they succeeded.
 
 A second machine follows each experiment to its end: watch messages come with the others, experiments end at any time
 in any status or are deleted, guards and stop messages stop them, and each must have exactly one result.
@@ -36,6 +37,7 @@ from hpoq.testing import smq_stream_event
 from hpoqctl.deadletters import recover_envelopes
 from support.budget import examples
 from support.deployment import CONTEXT, DEAD_LETTER_QUEUE, QUEUE, WATCH_QUEUE
+from support.listings import LISTINGS, change_listing
 from support.request import make_document
 from support.world import CallTimes, World
 
@@ -133,9 +135,14 @@ class Schedules(RuleBasedStateMachine):
         date_window=st.sampled_from(["900", "0"]),
         throttled_nonce=st.sampled_from(["kept", "used"]),
         marker=st.sampled_from(["both", "both", "tag", "description"]),
+        listing=st.sampled_from([None, None, *LISTINGS]),
     )
-    def begin(self, lag, tag_filter, policy, attempts, memory, date_window, throttled_nonce, marker):
+    def begin(
+        self, lag, tag_filter, policy, attempts, memory, date_window, throttled_nonce, marker, listing=None
+    ):
         self.world = World(seed=1)
+        if listing is not None:
+            change_listing(self.world, LISTINGS[listing])
         self.world.settings = {
             "HPOQ_MAX_ATTEMPTS": attempts,
             "HPOQ_CALL_ATTEMPTS": "2",

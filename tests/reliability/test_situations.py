@@ -3,12 +3,14 @@
 The crash, fault and schedule machines contain them as well; here each is named.
 """
 
+import base64
 import json
 import random
 
 import pytest
 import structlog
 
+from alilocal.core.http import Response
 from fcruntime import Fc3Context
 from fcruntime.triggers import EventUnreadable
 from hpoq.cloud.paiautoml import PaiAutoMl
@@ -16,12 +18,15 @@ from hpoq.cloud.signing import Credentials
 from hpoq.cloud.transport import Transport
 from hpoq.contract import request as contract
 from hpoq.contract.identity import MOST_TAGS
-from hpoq.errors import RequestRejected, Violation
+from hpoq.errors import RequestRejected, StoreUnavailable, Violation
 from hpoq.processing import lifecycle
 from hpoq.processing.envelope import Envelope, seal
 from hpoq.testing import smq_event, smq_stream_event
+from hpoq.testing.events import encode_body
 from support.deployment import DEAD_LETTER_QUEUE, QUEUE
+from support.listings import LISTINGS, change_listing, change_rows
 from support.request import make_document, request
+from support.world import WatchedWorld
 
 CREATE = "CreateHpoExperiment"
 THROTTLED = {
@@ -190,7 +195,7 @@ def test_another_spelling_of_the_endpoint_is_not_another_endpoint(world, spellin
     assert len(world.cloud.experiments) == 1
 
 
-@pytest.mark.parametrize("way", ["bus", "queue", "topic"])
+@pytest.mark.parametrize("way", ["bus", "queue", "topic", "data", "array", "text", "another event"])
 def test_events_that_lead_back_to_the_function_do_not_circle(world, way):
     """A subscription or a rule that leads from the output to the function must not make an event of each event."""
     ways = {
@@ -199,6 +204,10 @@ def test_events_that_lead_back_to_the_function_do_not_circle(world, way):
         "topic": lambda event: json.dumps(
             {"TopicName": "t", "MessageId": "E1", "Message": json.dumps(event)}
         ),
+        "data": lambda event: smq_event("E1", json.dumps(event["data"])),
+        "array": lambda event: smq_event("E1", json.dumps([event])),
+        "text": lambda event: smq_event("E1", json.dumps(encode_body(json.dumps(event)))),
+        "another event": lambda event: smq_event("E1", json.dumps({**event, "type": "own", "data": event})),
     }
     world.deliver(EVENT)
     world.deliver(smq_event("M2", "no request"))
@@ -529,3 +538,214 @@ def test_a_redrive_before_the_failed_event_is_out_tries_again(world):
     envelope = Envelope("smq", "M1", row["key"], request().encode(), redriven=True)
     world.later(2000)
     assert outcomes(world.deliver(smq_event("M9", seal(envelope).decode()), **settings)) == ["created"]
+
+
+class StoreDown:
+    """A store that does not answer while `down`."""
+
+    def __init__(self, store):
+        self.store = store
+        self.down = True
+
+    def __getattr__(self, name):
+        if self.down:
+            raise StoreUnavailable("the store is down")
+        return getattr(self.store, name)
+
+
+@pytest.mark.parametrize("hours", [1, 6])
+def test_an_outage_of_the_store_does_not_multiply_messages(world, hours):
+    """With every twentieth event delivered twice and nowhere to number copies, few deliveries keep them few."""
+    world.store = StoreDown(world.store)
+    queue = Queue(world, twice=0.05)
+    queue.send(*(request(f"k{n}") for n in range(4)))
+    assert queue.run(hours * 3600) <= 20
+    world.store.down = False
+    queue.run(2 * 3600)
+    assert len(world.cloud.experiments) == 4
+    assert queue.queue.messages == []
+    assert world.event_types == ["created"] * 4
+
+
+def bodies_alone(*bodies):
+    """Return the event of a stream whose transform, `$.data.messageBody`, takes bodies out of their deliveries."""
+    return json.dumps(bodies).encode()
+
+
+@pytest.mark.parametrize("form", ["text", "base64", "object", "changed order"])
+def test_a_message_that_was_sent_back_passes_a_transform(world, form):
+    """It has no id but that in its envelope, and comes back as any form of the body that a transform makes."""
+    forms = {
+        "text": lambda body: base64.b64decode(body).decode(),
+        "base64": lambda body: body,
+        "object": lambda body: json.loads(base64.b64decode(body)),
+        "changed order": lambda body: dict(reversed(json.loads(base64.b64decode(body)).items())),
+    }
+    settings = {"HPOQ_BATCH_POLICY": "requeue"}
+    world.fail_create("status", status=403, code="Forbidden.RAM")
+    assert outcomes(world.deliver(bodies_alone(request("k")), **settings)) == ["retry"]
+    ((_, body),) = world.waiting()
+    world.later(60)
+    assert outcomes(world.deliver(bodies_alone(forms[form](body), request("k2")), **settings)) == [
+        "created",
+        "created",
+    ]
+    assert len(world.cloud.experiments) == 2
+    assert world.broken(finished=True) == []
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("marker", ["both", "tag", "description"])
+@pytest.mark.parametrize("listing", LISTINGS)
+def test_a_listing_in_another_form(world, listing, marker, when):
+    """An experiment is found in every form of listing, and its absence is concluded from it in the end."""
+    for n in range(7):
+        world.deliver(smq_event(f"O{n}", request(f"other-{n}", Description="d")), HPOQ_MARKER=marker)
+    change_listing(world, LISTINGS[listing])
+    world.fail_create("reset", when=when)
+    event = smq_event("M1", request(Description="d"))
+    settings = {"HPOQ_MARKER": marker, "HPOQ_LIST_PAGE_SIZE": "4"}
+    assert deliver_until_done(world, event, every=300, **settings)["outcome"] == "created"
+    assert len(world.cloud.experiments) == 8
+
+
+def test_a_listing_that_cannot_be_read_needs_an_operator(world):
+    """Rows in an unknown form last until somebody acts, unlike an outage: searches get rarer, and it is logged."""
+    world.deliver(smq_event("O1", request("other")))
+    change_listing(world, change_rows(Tags=lambda _: "hpoq-key"))
+    world.fail_create("reset")
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(100):
+            assert outcomes(world.deliver(EVENT, HPOQ_MAX_ATTEMPTS="3")) == ["retry"]
+            world.later(120)
+    assert any("hpoq resolve" in line["advice"] for line in lines if line["event"] == "operator.needed")
+    assert calls(world, "ListHpoExperiments") < 100
+
+
+def test_tags_that_are_set_later_do_not_show_that_creates_keep_them(world):
+    """A service may drop the tags of a create and keep those that a person sets: one marker in a tag is no proof."""
+    world.cloud.behaviour.create_tags = "dropped"
+    settings = {"HPOQ_MARKER": "tag"}
+    world.deliver(smq_event("O1", request("other", Name="other")), **settings)
+    world.cloud.experiments[0].tags = (("team", "x"),)
+    world.fail_create("reset", when="after")
+    row = deliver_until_done(world, every=300, times=20, **settings)
+    assert (row["outcome"], row["error"]["code"]) == ("retry", "Ambiguous")
+    assert len(world.cloud.experiments) == 2
+
+
+@pytest.mark.parametrize("kind", [[], {}, ["com.hpoq.experiment.created.v1"], 5, None])
+def test_an_event_whose_type_is_no_text_comes_to_an_end(world, kind):
+    """A message that resembles an event of ours is rejected, and does not fail its batch for ever."""
+    event = {"specversion": "1.0", "type": kind, "source": "com.hpoq.experiment.x", "id": "1", "data": 5}
+    assert outcomes(world.deliver(smq_event("M1", json.dumps(event)))) == ["rejected"]
+
+
+@pytest.mark.parametrize("marker", ["both", "tag", "description"])
+@pytest.mark.parametrize("age", [(), (("Age", "300"),)])
+def test_a_cache_in_front_of_the_listing(world, age, marker):
+    """A cache answers each address as it did first: a listing from before the experiment proves no absence."""
+    world.deliver(smq_event("O1", request("other")))
+    handle, cached = world.cloud.handle, {}
+
+    def handle_or_repeat(request):
+        if request.method != "GET":
+            return handle(request)
+        if request.target in cached:
+            return cached[request.target]
+        answer = handle(request)
+        cached[request.target] = answer._replace(headers=(*answer.headers, *age))
+        return answer
+
+    world.cloud.handle = handle_or_repeat
+    world.cloud.behaviour.list_lag_seconds = 5
+    world.cloud.behaviour.nonce_memory_seconds = 0
+    world.fail_create("reset", when="after")
+    assert deliver_until_done(world, every=200, HPOQ_MARKER=marker)["outcome"] == "created"
+    assert len(world.cloud.experiments) == 2
+
+
+@pytest.mark.parametrize("form", [str.lower, str.capitalize])
+def test_a_status_in_another_case_is_an_end(form):
+    """A service may write its statuses in another case; an experiment that has ended is not followed on."""
+    with WatchedWorld() as world:
+        world.deliver(EVENT)
+        handle = world.cloud.handle
+
+        def change(request):
+            answer = handle(request)
+            if request.header("x-acs-action") != "GetHpoExperiment":
+                return answer
+            document = json.loads(answer.body)
+            return answer._replace(body=json.dumps(document | {"Status": form(document["Status"])}).encode())
+
+        world.cloud.handle = change
+        assert world.follow(600)[-1] == "finished"
+        assert [result["status"] for result in world.results] == ["FINISHED"]
+
+
+def refuse(world, is_refused, code, message):
+    """Let the service refuse the creates whose body `is_refused` chooses, in its own form."""
+    handle = world.cloud.handle
+
+    def handle_or_refuse(request):
+        if request.header("x-acs-action") != CREATE or not is_refused(json.loads(request.body)):
+            return handle(request)
+        body = json.dumps({"RequestId": "r", "Code": code, "Message": message})
+        return Response(400, (("Content-Type", "application/json"),), body.encode())
+
+    world.cloud.handle = handle_or_refuse
+
+
+def has_our_tag(body):
+    return any(tag["Key"] == "hpoq-key" for tag in body.get("Tag", ()))
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("INVALID_INPUT_PARAMS", "Tag is not supported"),
+        ("INVALID_INPUT_PARAMS", "标签不合法"),
+        ("INVALID_INPUT_PARAMS", "too many labels"),
+        ("InvalidTagKey.Malformed", "bad key"),
+    ],
+)
+def test_a_marker_tag_that_is_refused_in_any_words(world, code, message):
+    """A request that the service takes without our tag is created with the marker in its description."""
+    refuse(world, has_our_tag, code, message)
+    event = smq_event("M1", request(Tag=[{"Key": f"t{n}", "Value": "v"} for n in range(MOST_TAGS - 1)]))
+    assert outcomes(world.deliver(event)) == ["created"]
+    assert "[hpoq-key: " in world.cloud.experiments[0].description
+
+
+def test_a_refused_description_that_must_carry_the_marker_says_so(world):
+    """With as many tags as the service takes, only the producer can make room for the marker."""
+    refuse(
+        world,
+        lambda body: "[hpoq-key" in body["Description"],
+        "INVALID_INPUT_PARAMS",
+        "Description is too long",
+    )
+    tags = [{"Key": f"t{n}", "Value": "v"} for n in range(MOST_TAGS)]
+    (row,) = world.deliver(smq_event("M1", request(Tag=tags, Description="d")))
+    assert row["outcome"] == "rejected"
+    assert "hpoq adds 49 characters to the description" in row["error"]["message"]
+    assert "use fewer than 20 tags" in row["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "form", [lambda event: event[1:-1], lambda event: event], ids=["one event", "an array"]
+)
+def test_an_event_from_a_streams_dead_letter_queue(world, form):
+    """Moved to the queue as it is, also twice, it brings its messages back under the ids that they had."""
+    event = smq_stream_event({"M1": request()})
+    letter = form(event).decode()
+    moved = [smq_event("L1", letter), smq_event("L2", encode_body(letter)), event]
+    rows = [row for one in moved for row in world.deliver(one)]
+    assert [(row["messageId"], row["outcome"]) for row in rows] == [
+        ("M1", "created"),
+        ("M1", "duplicate"),
+        ("M1", "duplicate"),
+    ]
+    assert len(world.cloud.experiments) == 1
+    assert world.broken(finished=True) == []

@@ -306,11 +306,14 @@ def test_events_can_go_to_a_file(cloud, tmp_path):
     assert json.loads(line)["type"] == "com.hpoq.experiment.created.v1"
 
 
-@pytest.mark.parametrize("output", ["smq://", "file://relative", "ftp://x", "topic"])
+@pytest.mark.parametrize(
+    "output", ["smq://", "file://relative", "ftp://x", "topic", "https://me:canary@host"]
+)
 def test_unknown_outputs_are_settings_errors(cloud, output):
-    """An output of an unknown form fails the event with the name of the setting."""
-    with pytest.raises(SettingsError, match="HPOQ_OUTPUT"):
+    """An output of an unknown form fails the event with the name of the setting, not with a password in it."""
+    with pytest.raises(SettingsError, match="HPOQ_OUTPUT") as caught:
         make_function(cloud, HPOQ_OUTPUT=output).handle(smq_event("M1", REQUEST), CONTEXT)
+    assert "canary" not in str(caught.value)
 
 
 def test_the_store_must_be_chosen_on_fc():

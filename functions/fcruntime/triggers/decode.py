@@ -30,6 +30,7 @@ from fcruntime.triggers.sources import (
     EVENTBRIDGE,
     HTTP,
     INVOCATION,
+    SMQ,
     SMQ_TOPIC,
     Kind,
     Source,
@@ -87,6 +88,14 @@ def _parse(text: str) -> JsonValue:
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return value
+
+
+def _read_text(text: str) -> JsonValue:
+    """Return the JSON value in a text, plain or in base64, or None if there is none."""
+    try:
+        return _parse(unwrap_base64(text.encode(errors="replace")).decode("utf-8-sig", errors="replace"))
+    except ValueError:
+        return None
 
 
 def _split_items(text: str) -> list[str] | None:
@@ -159,7 +168,7 @@ class _Decoder:
                 return Undecodable.of(raw, "trigger.json", "the item is text that is not JSON")
         if not isinstance(item, dict):
             return Undecodable.of(raw, "trigger.shape", "the item is not a JSON object")
-        found = self._recognise(item)
+        found = self.recognise(item)
         if len(found) > 1:
             names = " and ".join(source.kind for source, _ in found)
             reason = f"the item has the shape of {names}; pin the source"
@@ -177,9 +186,12 @@ class _Decoder:
         )
         return Undecodable.of(raw, "trigger.unknown-source", f"the item {where}")
 
-    def _recognise(self, item: JsonObject) -> list[tuple[Source, JsonObject]]:
+    def recognise(self, item: JsonObject) -> list[tuple[Source, JsonObject]]:
         """Return the sources that recognise the item, each with the payload that it recognises."""
-        candidates = [payload for payload in (item.get("data"), item) if isinstance(payload, dict)]
+        data = item.get("data", item.get("data_base64"))
+        # Some SDKs of CloudEvents write data as text.
+        payload = _read_text(data) if isinstance(data, str) else data
+        candidates = [one for one in (payload, item) if isinstance(one, dict)]
         found = {
             source.kind: (source, payload)
             for payload in reversed(candidates)
@@ -284,12 +296,14 @@ def _find_other_source(event: bytes, decoder: _Decoder) -> str | None:
 
 
 def _open_batch(item: Message | Undecodable, decoder: _Decoder) -> list[Message | Undecodable]:
-    """Return the messages of an HTTP request whose body is an array, or `[item]` for anything else.
+    """Return the messages of an HTTP request whose body is an array, or of a dead letter, or `[item]`.
 
     That is the batch mode of CloudEvents (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/
     json-format.md#4-json-batch-format). A single request is never an array, so its content type need not be looked
     at. In binary mode the headers identify the body as a whole.
     """
+    if isinstance(item, Message) and item.kind == SMQ.kind and b"messageBody" in item.body:
+        return _open_dead_letter(item, decoder)
     if isinstance(item, Undecodable) or item.kind != HTTP.kind or item.cloud_event is not None:
         return [item]
     text = item.body.decode("utf-8-sig", errors="surrogateescape")
@@ -305,6 +319,23 @@ def _open_batch(item: Message | Undecodable, decoder: _Decoder) -> list[Message 
         return [item]
     pairs = enumerate(zip(items, texts, strict=True))
     return [_read_batch_item(item, number, one, raw, decoder) for number, (one, raw) in pairs]
+
+
+def _open_dead_letter(item: Message, decoder: _Decoder) -> list[Message | Undecodable]:
+    """Return the messages in the body of `item` if that is an event of the queue's trigger, or `[item]`.
+
+    An event stream puts events into its dead-letter queue. If they are moved from there to a queue as they are, the
+    messages in them keep their ids.
+    """
+    try:
+        event = _parse(unwrap_text(item.body).decode("utf-8-sig", errors="surrogateescape"))
+    except ValueError:
+        return [item]
+    items = event if isinstance(event, list) else [event]
+    inner = [(one, decoder.recognise(one)) for one in items if isinstance(one, dict)]
+    if len(inner) < len(items) or not all([source for source, _ in found] == [SMQ] for _, found in inner):
+        return [item]
+    return [decoder.read_item(one, _render_item(one)) for one, _ in inner]
 
 
 def _read_batch_item(

@@ -13,7 +13,7 @@ from itertools import count
 from fcruntime._dataclass import dataclass, field
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.cloud.answers import text_member
-from hpoq.errors import Incomplete
+from hpoq.errors import Incomplete, Invalid, NotFound
 
 # The version of the service's API is of 2022.
 _FIRST_YEAR = 2000
@@ -73,7 +73,9 @@ def read_page(document: JsonObject, request_id: str | None) -> ExperimentPage:
     total = text_member(document, "TotalCount")
     count = int(total) if total is not None and total.isdecimal() else None
     rows = document.get("Experiments", document.get("experiments"))
-    if rows is None and count == 0:
+    # Some serializers leave an empty list out, also that of a page behind the last one. Whoever reads the whole
+    # listing compares the count with the rows.
+    if rows is None and count is not None:
         rows = []
     if not isinstance(rows, list):
         raise Unreadable("the list of experiments is missing")
@@ -93,7 +95,7 @@ def read_experiment(row: JsonValue) -> Experiment:
         description=text_member(row, "Description"),
         workspace_id=text_member(row, "WorkspaceId"),
         creator=text_member(row, "Creator"),
-        status=text_member(row, "Status"),
+        status=read_status(row),
         tags=_read_tags(row.get("Tags", row.get("tags"))),
         created_at=read_time(text_member(row, "GmtCreateTime")),
         deleted=_read_flag(row.get("Deleted", row.get("deleted"))),
@@ -106,29 +108,45 @@ def read_experiment(row: JsonValue) -> Experiment:
 
 
 def _read_tags(value: JsonValue) -> tuple[tuple[str, str], ...]:
-    """Read tags. Missing tags mean none; tags in an undocumented form must not be mistaken for none."""
+    """Read tags. Missing tags mean none; tags in an undocumented form must not be mistaken for none.
+
+    An object with a member per tag, and the names `TagKey` and `TagValue`, are what other services of the vendor use.
+    """
     if value is None:
         return ()
+    if isinstance(value, dict):
+        return tuple((name, text_member({"Value": member}, "Value") or "") for name, member in value.items())
     if not isinstance(value, list):
         raise Unreadable("the tags of an experiment are not a list")
     pairs: list[tuple[str, str]] = []
     for tag in value:
         if not isinstance(tag, dict):
             raise Unreadable("a tag of an experiment is not an object")
-        key = text_member(tag, "Key")
+        key, text = (_first_member(tag, name, f"Tag{name}") for name in ("Key", "Value"))
         # The documentation does not require a key, but one under another name must not be ignored.
         if key is None and tag.keys() - {"Key", "Value", "key", "value"}:
             raise Unreadable("a tag of an experiment has an unknown form")
-        pairs += [] if key is None else [(key, text_member(tag, "Value") or "")]
+        pairs += [] if key is None else [(key, text or "")]
     return tuple(pairs)
+
+
+def _first_member(members: JsonObject, *names: str) -> str | None:
+    found = (text_member(members, name) for name in names)
+    return next((text for text in found if text is not None), None)
 
 
 def _read_counts(value: JsonValue) -> tuple[tuple[str, int], ...] | None:
     """Read the number of trials by status, which is documented as a map of texts."""
     if not isinstance(value, dict):
         return None
-    counts = [(status, text_member(value, status) or "") for status in value]
+    counts = [(status.upper(), text_member(value, status) or "") for status in value]
     return tuple((status, int(count)) for status, count in counts if count.isdecimal())
+
+
+def read_status(members: JsonObject) -> str | None:
+    """Return the status of an experiment or a trial in capitals, as all are documented, or None if it has none."""
+    status = text_member(members, "Status")
+    return None if status is None else status.strip().upper()
 
 
 def _read_object(value: JsonValue) -> JsonObject:
@@ -171,7 +189,7 @@ def read_through(
     """Yield the rows of every page, `read_page(1)` first, in at least two passes over the listing.
 
     Only an iteration that ends has shown every row that was there when it began; it raises Incomplete if one may be
-    missing. Errors of `read_page` are not caught.
+    missing. Errors of `read_page` are not caught, except those of a service that refuses a page behind the last one.
 
     Neither what TotalCount counts, nor how a page beyond the last one is answered, nor the order of rows is
     documented, and rows move between pages while experiments are created and deleted. So the listing is read
@@ -184,7 +202,12 @@ def read_through(
     for _ in range(_MAX_PASSES):
         now = _Pass(page_size)
         for number in count(1):
-            page = read_page(number)
+            try:
+                page = read_page(number)
+            except (Invalid, NotFound):
+                if not now.has_shown_all:
+                    raise
+                break
             yield page.experiments
             if now.ends_with(page):
                 break
@@ -207,6 +230,14 @@ class _Pass:
     def is_complete(self) -> bool:
         is_growing = self.counts == sorted(self.counts)
         return len(self.seen) >= (self.counts[0] if is_growing else max(self.counts))
+
+    @property
+    def has_shown_all(self) -> bool:
+        """Whether exactly as many rows as the service counts were shown, so that it may refuse the next page.
+
+        If there are more, it counts those of each page, and its refusal says nothing.
+        """
+        return any(self.counts) and self.is_complete and max(self.counts) >= len(self.seen)
 
     def ends_with(self, page: ExperimentPage) -> bool:
         """Return whether `page` is the last one. Raises Incomplete if that cannot be decided.

@@ -23,10 +23,11 @@ from hpoq.cloud.experiments import (
     Unreadable,
     read_experiment,
     read_page,
+    read_status,
 )
 from hpoq.cloud.signing import Credentials, acs3_headers, canonical_query, percent_encode
 from hpoq.cloud.transport import Response
-from hpoq.errors import ClockOff, UnknownEnd
+from hpoq.errors import ClockOff, Incomplete, UnknownEnd
 from hpoq.observability.redaction import find_secrets
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def default_endpoint(region: str, network: Literal["public", "vpc"] = "public") 
 
 def identify_place(endpoint: str) -> str:
     """Return what identifies the service at `endpoint`: its spelling, and whether it is in the VPC, do not matter."""
-    return str(Endpoint.parse(endpoint)).replace("://paiautoml-vpc.", "://paiautoml.", 1)
+    return str(Endpoint.parse(endpoint)).replace("://paiautoml-vpc.", "://paiautoml.")
 
 
 class PaiAutoMl(ServiceClient):
@@ -189,7 +190,7 @@ class PaiAutoMl(ServiceClient):
         The call is repeated like a read.
         """
         path = f"{experiment_path(experiment_id)}/stop"
-        return self._read_call("StopHpoExperiment", "PUT", path, _read_status, budget=budget)
+        return self._read_call("StopHpoExperiment", "PUT", path, _read_stopped, budget=budget)
 
     def _read_call(
         self,
@@ -216,6 +217,8 @@ class PaiAutoMl(ServiceClient):
                     secrets=credentials.secrets(),
                 )
             try:
+                if response.headers.get("age", "0") != "0":
+                    raise Unreadable("it comes from a cache")
                 return read(answer)
             except Unreadable as exc:
                 _raise_unreadable(operation, answer, str(exc))
@@ -307,14 +310,16 @@ def _read_experiment(experiment_id: str, answer: Answer) -> Experiment:
     return experiment
 
 
-def _read_status(answer: Answer) -> str | None:
+def _read_stopped(answer: Answer) -> str | None:
     if not answer.is_json:
         raise Unreadable("not a JSON object")
-    return text_member(answer.document, "Status")
+    return read_status(answer.document)
 
 
 def _raise_unreadable(operation: str, answer: Answer, why: str) -> NoReturn:
-    raise UnknownEnd(
+    # A listing in another form lasts: an operator must learn of it.
+    kind = Incomplete if operation == "ListHpoExperiments" else UnknownEnd
+    raise kind(
         f"unreadable answer: {why}",
         service=SERVICE,
         operation=operation,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from fcruntime._dataclass import dataclass, field
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.cloud.answers import Answer, text_member
-from hpoq.cloud.experiments import Unreadable, read_time
+from hpoq.cloud.experiments import Unreadable, read_status, read_time
 
 _MOST_PAGES = 1000
 
@@ -108,7 +108,7 @@ def _read_trial(row: JsonValue) -> Trial:
     values = _read_json(row.get("Hyperparam", row.get("hyperparam")))
     return Trial(
         trial_id,
-        text_member(row, "Status") or "UNKNOWN",
+        read_status(row) or "UNKNOWN",
         _read_metric(row.get("FinalMetric", row.get("finalMetric"))),
         values if isinstance(values, dict) else None,
         _read_seconds(row),

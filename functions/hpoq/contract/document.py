@@ -91,7 +91,7 @@ def read_experiment(located: LocatedObject) -> tuple[JsonValue, bool]:
     try:
         return jsontext.loads(text), True
     except JsonError as exc:
-        raise RequestRejected([located.violation("/experiment", exc.rule, _hide_names(exc)[1])]) from None
+        raise RequestRejected([located.violation("/experiment", exc.rule, hide_names(exc)[1])]) from None
 
 
 def read_object(body: bytes) -> JsonObject | None:
@@ -153,11 +153,11 @@ def _parse(text: bytes | str, prefix: str) -> JsonValue:
     try:
         return jsontext.loads(text)
     except JsonError as exc:
-        pointer, message = _hide_names(exc)
+        pointer, message = hide_names(exc)
         raise _reject(exc.rule, message, prefix or pointer) from None
 
 
-def _hide_names(error: JsonError) -> tuple[str, str]:
+def hide_names(error: JsonError) -> tuple[str, str]:
     """Return the pointer and message of `error`, cut before a name that may be a misplaced credential."""
     tokens = tokens_of(error.pointer)
     plain = list(takewhile(partial(re.fullmatch, _PLAIN), tokens))

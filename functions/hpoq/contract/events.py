@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 from fcruntime._dataclass import dataclass, replace
 from fcruntime.jsonvalue import JsonObject, JsonValue
-from fcruntime.triggers.body import unwrap_text
+from fcruntime.triggers.body import looks_like_json, unwrap_base64, unwrap_text
 from hpoq.contract.finding import count_violations, note_truncation
 from hpoq.errors import Violation
 
@@ -26,6 +26,9 @@ MOST_EVENT_BYTES = 60_000
 LONGEST_TEXT = 2_000
 _LONGEST_DETAIL = 600
 _ELLIPSIS = "…"
+# The members that the data of every event has.
+_DATA_MEMBERS = {"idempotencyKey", "requestId", "attempts", "timings"}
+_DEEPEST_EVENT = 4
 # What a note on truncation takes, with the names of the members around it and room to spare.
 _NOTE_BYTES = 200
 
@@ -119,6 +122,9 @@ def event_type(outcome: EventOutcome) -> str:
     return f"com.hpoq.experiment.{outcome}.v1"
 
 
+_TYPES = {event_type(outcome) for outcome in get_args(EventOutcome)}
+
+
 def make_event(
     outcome: EventOutcome,
     *,
@@ -180,7 +186,32 @@ def is_event(body: bytes) -> bool:
         return False
     if not isinstance(document, dict) or "specversion" not in document:
         return False
-    return document.get("type") in {event_type(outcome) for outcome in get_args(EventOutcome)}
+    return str(document.get("type")) in _TYPES
+
+
+def holds_event(body: bytes) -> bool:
+    """Return whether a message body is made of an event that hpoq published.
+
+    A rule, a stream or a producer on the way may have taken its data out, or put it into an array, a text or another
+    CloudEvent. This reads the whole body, so it is for those that are no requests.
+    """
+    return _holds_event(body.decode(errors="replace"), _DEEPEST_EVENT)
+
+
+def _holds_event(value: JsonValue, depth: int) -> bool:
+    if isinstance(value, str):
+        text = unwrap_text(unwrap_base64(value.encode(errors="replace")))
+        if not looks_like_json(text):
+            return False
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            return False
+    if isinstance(value, dict):
+        if value.keys() >= _DATA_MEMBERS or str(value.get("type")) in _TYPES:
+            return True
+        value = [*value.values()]
+    return isinstance(value, list) and depth > 0 and any(_holds_event(item, depth - 1) for item in value)
 
 
 def encode_event(event: Mapping[str, JsonValue]) -> str:

@@ -16,6 +16,8 @@ import re
 import uuid
 from collections.abc import Iterable
 
+from hpoq.contract.patterns import END, caseless
+
 NAMESPACE_HPOQ = uuid.UUID("6c1f6a8e-3d0f-5b58-9d1b-7c0d5f1d5b1e")
 DERIVATION = "hpoq-key-2"
 
@@ -33,7 +35,10 @@ TAG_KEY = "hpoq-key"
 MOST_TAGS = 20
 """The number of tags that the service allows for one experiment."""
 
-MARKER = rf"\[{TAG_KEY}: ([0-9a-f-]{{36}})\]"
+MARKER_TAG = rf"^{caseless(TAG_KEY)}{END}"
+"""The pattern of the name of a marker in a tag. A service may change the case of what it stores."""
+
+MARKER = rf"\[{caseless(TAG_KEY)}: ([0-9A-Fa-f-]{{36}})\]"
 """The pattern of a marker in a description."""
 
 
@@ -81,5 +86,5 @@ def format_marker(key: str) -> str:
 
 def find_marker_keys(tags: Iterable[tuple[str, str]], description: str | None) -> set[str]:
     """Return the keys in the markers of an experiment with these tags and this description."""
-    in_tags = {value for name, value in tags if name == TAG_KEY}
-    return in_tags | set(re.findall(MARKER, description or ""))
+    found = [value for name, value in tags if re.match(MARKER_TAG, name)]
+    return {key.lower() for key in (*found, *re.findall(MARKER, description or ""))}

@@ -26,6 +26,10 @@ _WHITE_SPACE = " \t\r\n"
 _LOOKAHEAD = 1_000
 _TOKEN = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
 _SCALAR = re.compile(r'"(?:[^"\\]|\\.)*"|(-?Infinity|NaN|-?[0-9][0-9eE.+-]*)', re.DOTALL)
+# A pair of surrogates, another escape, or a single surrogate, which is the group.
+_SURROGATE = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2}|[\ud800-\udfff])|\\."
+)
 # What people write who think of another notation, by how it begins.
 _SLIPS = (
     (r"//|/\*|#", "JSON has no comments; remove this one"),
@@ -40,6 +44,7 @@ _SLIPS = (
     (r"=", "an equals sign; JSON needs a colon"),
     (r";", "a semicolon; JSON needs a comma"),
     (r"<", "this looks like XML or HTML"),
+    (r"b['\"]", "the notation of Python's bytes; send the bytes themselves"),
     (r"[A-Za-z_$][\w.$-]*\s*[:=]", "a name must be in double quotes"),
     (r"[A-Za-z_$]", "a text must be in double quotes"),
 )
@@ -115,12 +120,12 @@ def loads(data: bytes | str, *, max_depth: int = 64) -> JsonValue:
     except json.JSONDecodeError as exc:
         raise _syntax_error(text, exc) from None
     except _RefusedError as exc:
-        exc.error.offset = next((m.start(1) for m in _SCALAR.finditer(text) if m[1] == exc.text), None)
-        raise exc.error from None
+        offset = next((m.start(1) for m in _SCALAR.finditer(text) if m[1] == exc.text), None)
+        raise JsonError(exc.error.rule, f"{exc.error.message}{_place(text, offset, ',')}", offset) from None
     except RecursionError:
         raise JsonError("json.depth", "nested too deeply to be read") from None
     if "\\u" in text or not isinstance(data, bytes):
-        _check_surrogates(value)
+        _check_surrogates(value, text)
     return value
 
 
@@ -148,9 +153,15 @@ def _syntax_error(text: str, error: json.JSONDecodeError) -> JsonError:
     if not error.msg.startswith(("Invalid", "Unterminated")):  # not inside of a string
         slip = _find_slip(text, error.pos, is_at_end=error.msg.startswith("Extra data"))
     what, start = slip or (_reword(text, error), error.pos)
-    begin = text.rfind("\n", 0, start) + 1
-    place = f"line {text.count(chr(10), 0, start) + 1}, column {start - begin + 1}"
-    return JsonError("json.syntax", f"not JSON at {place}: {what}", start)
+    return JsonError("json.syntax", f"not JSON{_place(text, start)}: {what}", start)
+
+
+def _place(text: str, offset: int | None, comma: str = "") -> str:
+    """Return the place of `offset` in words, behind a `comma`, or an empty text if it is not known."""
+    if offset is None:
+        return ""
+    begin = text.rfind("\n", 0, offset) + 1
+    return f"{comma} at line {text.count(chr(10), 0, offset) + 1}, column {offset - begin + 1}"
 
 
 def _reword(text: str, error: json.JSONDecodeError) -> str:
@@ -174,7 +185,7 @@ def _find_slip(text: str, start: int, *, is_at_end: bool) -> tuple[str, int] | N
         return "a comma after the last item", before
     if re.match(r",\s*[\]}]", rest) and last != ":":
         return "a comma without an item" if last in ("[", "{") else "a comma after the last item", start
-    if before < 0 and re.match(r"[A-Za-z_-]", rest):
+    if before < 0 and re.match(r"(?!b['\"])[A-Za-z_-]", rest):
         return _BARE, start
     # The parser has read the digits in front of `start` as a number.
     is_in_number = before == start - 1 and last.isdigit()
@@ -200,7 +211,8 @@ def _check_depth(text: str, most: int) -> None:
         elif mark in "[{":
             depth += 1
             if depth > most:
-                raise JsonError("json.depth", f"nested deeper than {most} levels", token.start())
+                what = f"nested deeper than {most} levels{_place(text, token.start(), ',')}"
+                raise JsonError("json.depth", what, token.start())
         elif mark in "]}":
             depth -= 1
 
@@ -273,7 +285,7 @@ def _check_length(text: str) -> None:
         raise _RefusedError(text, JsonError("json.number", what))
 
 
-def _check_surrogates(value: JsonValue) -> None:
+def _check_surrogates(value: JsonValue, text: str) -> None:
     pending: list[JsonValue] = [value]
     while pending:
         item = pending.pop()
@@ -281,9 +293,10 @@ def _check_surrogates(value: JsonValue) -> None:
             try:
                 item.encode()
             except UnicodeEncodeError:
-                raise JsonError(
-                    "json.surrogate", "a string contains an unpaired surrogate, which is not valid Unicode"
-                ) from None
+                unpaired = (m.start(1) for m in _SURROGATE.finditer(text) if m[1])
+                offset = next(unpaired, None)
+                what = f"an unpaired surrogate{_place(text, offset)}, which is not valid Unicode"
+                raise JsonError("json.surrogate", what, offset) from None
         elif isinstance(item, list):
             pending += item
         elif isinstance(item, dict):

@@ -15,12 +15,13 @@ _WHITE = r"\t-\r\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u
 _NOT_IN_WORD = r"(?![0-9A-Za-z_/.\-])"
 
 
-def _caseless(text: str) -> str:
-    return "".join(f"[{letter}{letter.upper()}]" for letter in text)
+def caseless(text: str) -> str:
+    """Return a pattern that matches `text`, which is in lower case, in any case."""
+    return "".join(f"[{letter}{letter.upper()}]" if letter.isalpha() else letter for letter in text)
 
 
 def _any(*words: str) -> str:
-    return f"({'|'.join(_caseless(word) for word in words)})"
+    return f"({'|'.join(caseless(word) for word in words)})"
 
 
 KEY_CHARACTERS = r"[^\u0000-\u001f\u007f-\u009f\u2028\u2029]"
@@ -29,10 +30,10 @@ KEY_CHARACTERS = r"[^\u0000-\u001f\u007f-\u009f\u2028\u2029]"
 NUMBER = rf"^{_BLANK}[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?{_BLANK}{END}"
 """A metric weight in quotes."""
 
-COMMAND = rf"^{_BLANK}{_caseless('cmd')}[0-9]*{_BLANK}(,{_BLANK}{_caseless('worker')}{_BLANK})?{END}"
+COMMAND = rf"^{_BLANK}{caseless('cmd')}[0-9]*{_BLANK}(,{_BLANK}{caseless('worker')}{_BLANK})?{END}"
 """A metric source that names the output of a command."""
 
-COMMAND_ROLE = rf"^{_BLANK}{_caseless('cmd')}[0-9]*{_BLANK},{_BLANK}[A-Za-z][0-9A-Za-z_\-]*{_BLANK}{END}"
+COMMAND_ROLE = rf"^{_BLANK}{caseless('cmd')}[0-9]*{_BLANK},{_BLANK}[A-Za-z][0-9A-Za-z_\-]*{_BLANK}{END}"
 """A metric source that names the output of a command in one role; `worker` is the only one that is documented."""
 
 QUERY = rf"^{_BLANK}{_any('select', 'with', 'insert', 'from')}{_NOT_IN_WORD}"

@@ -12,10 +12,18 @@ from pydantic_core import ErrorDetails
 
 from fcruntime._dataclass import dataclass
 from fcruntime.jsonvalue import JsonObject, JsonValue
-from hpoq.contract import rules
-from hpoq.contract.document import WRAPPER_MEMBERS, LocatedObject, open_document, read_experiment, read_object
+from fcruntime.triggers.body import looks_like_json
+from hpoq.contract import jsontext, rules
+from hpoq.contract.document import (
+    WRAPPER_MEMBERS,
+    LocatedObject,
+    hide_names,
+    open_document,
+    read_experiment,
+    read_object,
+)
 from hpoq.contract.finding import MOST_LISTED, Hints, ViolationList, describe_type
-from hpoq.contract.jsontext import pointer_to, tokens_of
+from hpoq.contract.jsontext import JsonError, pointer_to, tokens_of
 from hpoq.contract.model import (
     MANY_WRONG,
     MOST_KEY_CHARACTERS,
@@ -47,6 +55,7 @@ _UNWATCHED = (
 )
 _WORD = "[A-Za-z_]{1,24}"
 _QUANTITY = r"\s*(-?[0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([A-Za-z%]{0,20})\s*"
+_OBJECT_TYPES = ("dict_type", "model_type", "model_attributes_type")
 # What a value must be, by the type of pydantic's error.
 _EXPECTED = {
     "string_type": "a string",
@@ -429,6 +438,12 @@ def _hint_at_value(kind: str, given: JsonValue) -> str:
     """Return how to write a number, a boolean or a string that is written as another type, or an empty string."""
     if kind == "string_type" and isinstance(given, (int, float)):
         return "; put it in quotes"
+    if kind == "list_type":
+        return "; put it in brackets" if isinstance(given, (str, int, float)) else ""
+    if kind in _OBJECT_TYPES and isinstance(given, str) and looks_like_json(given.encode(errors="replace")):
+        return _explain_text(given)
+    if kind == "bool_type" and given in (0, 1):
+        return f"; write {'true' if given else 'false'}"
     if not isinstance(given, str):
         return ""
     if kind == "bool_type" and given.strip().lower() in ("true", "false"):
@@ -437,6 +452,15 @@ def _hint_at_value(kind: str, given: JsonValue) -> str:
     if found is None:
         return ""
     return f"; write {found[1]} without quotes{' and without a unit' if found[2] else ''}"
+
+
+def _explain_text(text: str) -> str:
+    """Return why a JSON text, which may stand for an object, does not contain one, or an empty string if it does."""
+    try:
+        jsontext.loads(text)
+    except JsonError as exc:
+        return f"; as JSON text it is invalid: {hide_names(exc)[1]}"
+    return ""
 
 
 def _explain_unknown_member(location: Sequence[int | str], model: type[BaseModel]) -> Violation:

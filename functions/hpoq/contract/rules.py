@@ -26,7 +26,7 @@ from hpoq.contract.finding import (
     rejection,
     warning,
 )
-from hpoq.contract.identity import MOST_TAGS, TAG_KEY, find_marker_keys
+from hpoq.contract.identity import MARKER_TAG, MOST_TAGS, TAG_KEY, find_marker_keys
 from hpoq.contract.jsontext import JsonError, pointer_to
 from hpoq.contract.model import MOST_KEY_CHARACTERS
 
@@ -135,7 +135,7 @@ def undo_companions(message: JsonObject) -> tuple[JsonObject, list[Finding]]:
 
 
 def _undo_members(holder: JsonObject, objects: _Objects, at: str, found: list[Finding]) -> JsonObject:
-    """Return `holder` with the members that `objects` names as objects, and add a warning for each text."""
+    """Return a copy of `holder` with the members that `objects` names as objects, and add a warning for each text."""
     undone: JsonObject = {}
     for name, inner in objects.items():
         value = holder.get(name)
@@ -145,7 +145,7 @@ def _undo_members(holder: JsonObject, objects: _Objects, at: str, found: list[Fi
             undone[name] = value = text
         if isinstance(value, dict) and inner:
             undone[name] = _undo_members(value, inner, f"{at}/{name}", found)
-    return {**holder, **undone} if undone else holder
+    return {**holder, **undone}
 
 
 def _note_text(name: str, place: str) -> Finding:
@@ -196,7 +196,7 @@ def _check_tags(tags: JsonValue) -> Iterator[Finding]:
         yield rejection("/experiment/Tag", "tag.limit", f"{len(tags)} tags; the service allows {MOST_TAGS}")
     for index, tag in enumerate(tags):
         at = f"/experiment/Tag/{index}"
-        if get_string(tag, "Key") == TAG_KEY:
+        if re.match(MARKER_TAG, get_string(tag, "Key")):
             what = f"the tag {TAG_KEY} is reserved for hpoq; use another key"
             yield rejection(f"{at}/Key", "tag.reserved", what)
         for part in ("Key", "Value"):

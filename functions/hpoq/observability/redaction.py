@@ -45,9 +45,18 @@ _CONTAINED = (
     "apikey",
     "privatekey",
     "webhook",
+    "passcode",
+    "cookie",
+    "authkey",
+    "accountkey",
+    "encryptionkey",
+    "masterkey",
+    "sharedkey",
+    "signingkey",
+    "aeskey",
 )
-_ENDINGS = ("token", "pwd", "signature")
-_WHOLE = frozenset({"ak", "sk", "sig"})
+_ENDINGS = ("token", "pwd", "pass", "signature")
+_WHOLE = frozenset({"ak", "sk", "sig", "auth", "jwt", "otp"})
 # Hyperparameters of language models, such as `max_token` and `pad_token`.
 _HARMLESS_ENDINGS = (
     "maxtoken",
@@ -58,6 +67,12 @@ _HARMLESS_ENDINGS = (
     "eostoken",
     "bostoken",
     "unktoken",
+    "bypass",
+    "compass",
+    "numpass",
+    "maxpass",
+    "onepass",
+    "singlepass",
 )
 # The URL of an alert contains a token. It is the only member of its section that does.
 _ALERT_SECTION = "monitorconfig"
@@ -81,15 +96,26 @@ _VALUE = rf"(?xs) {_ESCAPED} | {_WORD}"
 # A plain scalar of YAML may contain spaces.
 _PLAIN = r"""[^\s,{}\[\]"'][^\n,{}\[\]]*"""
 _URL_USER = r"""://[^\s/?#"'@:]*:(?P<value>[^\s/?#"']+)@|://(?P<lone>[^\s/?#"'@:]{20,})@"""
+# The URL of an alert: WeCom, Feishu and Slack have their tokens in a parameter or in the last part of the path.
+_URL = r"""://[^\s"'<>]{1,400}"""
+_HOOK = r"hooks?[./]"
+_HOOK_PART = r"[/=](?P<value>[A-Za-z0-9_\-]{10,})(?![^&#])"
+# Access key ids of the vendor, permanent and temporary.
+_KEY_ID = r"(?<![0-9A-Za-z])(?P<value>LTAI[0-9A-Za-z]{12,60}|STS\.[0-9A-Za-z]{16,60})"
 _BEARER = r"(?i)\bbearer[ \t]+(?P<value>[A-Za-z0-9._~+/=\-]{8,})"
 # Options that have no secret's name, by the tool that takes them. They are looked for up to the end of its command.
-_TOOL = r"\b(?P<tool>curl|mysql|mysqldump|sshpass|docker login|ossutil(?:64)?|redis-cli)\b(?P<options>[^|;\n]{0,500})"
+_TOOL = (
+    r"\b(?P<tool>curl|mysql|mysqldump|sshpass|docker login|ossutil(?:64)?|odpscmd|beeline|redis-cli)\b"
+    r"(?P<options>[^|;\n]{0,500})"
+)
 _TOOL_OPTIONS = {
     "curl": r"""(?<!\S)(?:-u|-U|--user|--proxy-user)[ =]?["']?[^\s"':]{0,64}:(?P<value>[^\s"']+)""",
     "mysql": r"""(?<!\S)-p(?P<value>[^\s"']+)""",
     "sshpass": r"""(?<!\S)-p[ ]?["']?(?P<value>[^\s"']+)""",
     "docker": r"""(?<!\S)-p[ ]["']?(?P<value>[^\s"']+)""",
     "ossutil": r"""(?<!\S)-[ikt][ ]["']?(?P<value>[^\s"']+)""",
+    "odpscmd": r"""(?<!\S)-[up][ =]?["']?(?P<value>[^\s"']+)""",
+    "beeline": r"""(?<!\S)-p[ ]["']?(?P<value>[^\s"']+)""",
     "redis-cli": r"""(?<!\S)-a[ ]["']?(?P<value>[^\s"']+)""",
 }
 _ENDS_PART = r"""[\\"'&;|<>(),#{}\[\]\s]+"""
@@ -98,7 +124,7 @@ _PLACEHOLDER = r"(?s)\$\{[^}]*\}|\$\(.*|`.*|\$\w+|\*+|null|none|true|false"
 # A text that contains a secret contains one of these: a part of its name, a word in front of it, or a URL.
 _HINTS = (
     "secret|pass|credential|authorization|access|key|webhook|token|pwd|signature|ak|sk|sig|url|monitor|bearer|://"
-    "|curl|mysql|docker|ossutil|redis"
+    "|auth|cookie|jwt|otp|hook|ltai|sts[.]|curl|mysql|docker|ossutil|odpscmd|beeline|redis"
 )
 # Compiled with the first message, not at every cold start.
 _hints = lru_cache(maxsize=None)(partial(re.compile, _HINTS))
@@ -429,11 +455,16 @@ def _tool_spans(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _url_spans(text: str) -> Iterator[tuple[int, int]]:
-    """Yield passwords and tokens in the user part of a URL, and bearer tokens."""
+    """Yield passwords and tokens in the user part of a URL and in that of an alert, bearer tokens, access key ids."""
     for found in re.finditer(_URL_USER, text):
         yield found.span("value") if found["value"] is not None else found.span("lone")
-    for found in re.finditer(_BEARER, text):
-        yield found.span("value")
+    for pattern in (_BEARER, _KEY_ID):
+        for found in re.finditer(pattern, text):
+            yield found.span("value")
+    for url in re.finditer(_URL, text) if "hook" in text else ():
+        if re.search(_HOOK, url[0]):
+            for found in re.compile(_HOOK_PART).finditer(text, *url.span()):
+                yield found.span("value")
 
 
 def _inside_quotes(text: str, start: int, end: int, *, is_member: bool) -> tuple[int, int]:

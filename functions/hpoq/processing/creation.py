@@ -42,8 +42,13 @@ if TYPE_CHECKING:
 
 _DATING_RESERVE_SECONDS = 60.0
 _RESOLVE = "find out whether the experiment exists, then run: hpoq resolve {key} --none, or --experiment ID"
-_ABOUT_TAGS = r"(?i)\btags?\b"
-_ABOUT_DESCRIPTION = r"(?i)\bdescription\b"
+# Where a code or a message names them, in the languages of the service.
+_ABOUT_TAGS = r"(?i:\btags?\b|\blabels?\b)|Tags?(?![a-z])|标签"
+_ABOUT_DESCRIPTION = r"(?i:\bdesc(ription)?\b)|Description|描述"
+_MARKER_IN_DESCRIPTION = (
+    "{message}; hpoq adds {length} characters to the description, which find the experiment again: shorten it by as "
+    "many, or use fewer than {most} tags"
+)
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class Created:
 
 @dataclass(frozen=True)
 class Stopped:
-    """The experiment is being stopped, or has ended; `status` is the service's, if it stated one."""
+    """The experiment is being stopped, or has ended; `status` is the service's."""
 
     claim: Record
     experiment_id: str
@@ -223,6 +228,7 @@ class Creator:
                 thorough=thorough,
                 page_size=self.marking.page_size,
                 budget=self.search_budget(claim),
+                now=self.clock.now(),
             )
         if found is None:
             return None
@@ -243,7 +249,7 @@ class Creator:
         except UnknownEnd as exc:
             return self._after_unknown_end(sending.claim, request, exc)
         except Invalid as exc:
-            return Refused(sending.claim, as_event_error(exc))
+            return Refused(sending.claim, sending.explain(exc))
         except CallError as exc:
             return self._postpone(sending.claim, exc, None)
         self.pace.note_created()
@@ -345,14 +351,24 @@ class _Sending:
         suffix = format_marker(self.claim.key) if self._described else ""
         return self._request.experiment.make_body(extra_tags=tag, description_suffix=suffix)
 
+    def explain(self, exc: Invalid) -> EventError:
+        """Return the error of a refused request, with what to do if the marker may be the reason."""
+        error = as_event_error(exc)
+        if not (self._described and re.search(_ABOUT_DESCRIPTION, f"{exc.code} {exc.message}")):
+            return error
+        length = len(format_marker(self.claim.key)) + 1
+        message = _MARKER_IN_DESCRIPTION.format(message=error.message, length=length, most=MOST_TAGS)
+        return replace(error, message=message)
+
     def _adapt_to(self, exc: Answered) -> bool:
         """Change what the service, which did not act, refused because of us; False if it refused the request."""
         if not isinstance(exc, Invalid):
             return False
-        if self._tagged and re.search(_ABOUT_TAGS, exc.message):
+        about = f"{exc.code} {exc.message}"
+        if self._tagged and re.search(_ABOUT_TAGS, about):
             self._tagged, self._described = False, True
             advice = "if the service takes no tags, set HPOQ_MARKER=description"
-        elif self._tagged and self._described and re.search(_ABOUT_DESCRIPTION, exc.message):
+        elif self._tagged and self._described and re.search(_ABOUT_DESCRIPTION, about):
             self._described = False
             advice = "if the service takes no longer descriptions, set HPOQ_MARKER=tag"
         else:

@@ -37,7 +37,7 @@ from hpoq.contract.jsontext import JsonError
 # could be decompressed to 40 MB.
 MOST_BODY_BYTES = 1024 * 1024
 
-_OPENING = b'{"hpoq":'
+_MEMBER = b'"hpoq"'
 MOST_SEQUENCE = 2**31 - 1
 # In seconds since the epoch: a time after the year 5000 is a mistake.
 _LATEST_TIME = 1e11
@@ -103,6 +103,12 @@ def looks_sealed(body: bytes) -> bool:
     return "key" in _read_document(body)[1]
 
 
+def is_sealed(document: JsonObject) -> bool:
+    """Return whether the JSON object `document` has the form of an envelope."""
+    header = document.get("hpoq")
+    return isinstance(header, dict) and "key" in header
+
+
 def open_envelope(message: Message, namespace: str = "") -> Envelope:
     """Return the envelope in the body of `message`, or the one of a first delivery if it has none."""
     sent_again = unseal(message.body, namespace)
@@ -140,8 +146,11 @@ def _body_forms(body: bytes) -> list[JsonObject]:
 
 
 def _read_document(body: bytes) -> tuple[JsonObject, JsonObject]:
-    """Return the JSON object in `body` and its member `hpoq`, both empty if it does not begin like an envelope."""
-    if not body.startswith(_OPENING):
+    """Return the JSON object in `body` and its member `hpoq`, both empty if there is none.
+
+    What brings an envelope back may write it anew, with its members in another order.
+    """
+    if _MEMBER not in body:  # before anything is parsed, because most messages are not envelopes
         return {}, {}
     try:
         document = jsontext.loads(body)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, TypeAlias
 from fcruntime._dataclass import dataclass, field, replace
 from fcruntime.jsonvalue import JsonObject
 from fcruntime.triggers import Message, Undecodable
-from hpoq.contract.events import EventError, is_event
+from hpoq.contract.events import EventError, holds_event, is_event
 from hpoq.contract.identity import DIGEST, PRODUCER, STOP, WATCH, derive_key, digest
 from hpoq.contract.patterns import TRACEPARENT
 from hpoq.errors import RequestRejected, Violation
 from hpoq.loading import exempt_from_collection
 from hpoq.observability.redaction import find_secrets, redact
-from hpoq.processing.envelope import Envelope, looks_sealed, open_envelope
+from hpoq.processing.envelope import Envelope, is_sealed, looks_sealed, open_envelope
 from hpoq.processing.lifecycle import Delivery
 
 if TYPE_CHECKING:
@@ -157,14 +157,17 @@ Readable: TypeAlias = Ready | Stop | Watched | Rejected
 Intake: TypeAlias = Readable | Defective | Undeliverable
 
 
-def is_keyed_request(item: JsonObject) -> bool:
-    """Return whether an item of an event is a request with a key of its own, which needs no source to identify it.
+def is_keyed_message(item: JsonObject) -> bool:
+    """Return whether an item of an event has a key of its own, so that it needs no source to identify it.
 
     An event stream hands over such items if its transform takes the bodies out of the deliveries (for example
-    `$.data.messageBody`). It may be the data of a CloudEvent without an identity of its own.
+    `$.data.messageBody`): requests with a key, also as the data of a CloudEvent without an identity of its own, and
+    messages that hpoq sent again.
     """
     from hpoq.contract.document import find_request
 
+    if is_sealed(item):
+        return True
     request = find_request(item) or {}
     return isinstance(request.get("idempotencyKey"), str) and ("experiment" in request or "stop" in request)
 
@@ -186,6 +189,8 @@ def take_in(item: Message | Undecodable, namespace: str = "", *, watches: bool =
             return _read_watch(envelope, namespace)
         read: Ready | Stop | Rejected = _read(item, envelope, namespace, watches=watches)
     except RequestRejected as exc:
+        if holds_event(envelope.body):
+            return Undeliverable(_delivery(envelope, "", namespace=namespace), _OWN_EVENT)
         read = _rejected(envelope, exc, namespace)
     except Exception as exc:  # noqa: BLE001 - a defect must affect only this message
         return Defective(_delivery(envelope, "", namespace=namespace), envelope, _place(exc))

@@ -51,7 +51,7 @@ class Result:
 
     `record` is the record that keeps the number of the copy if the message is sent back. It is None if this delivery
     may not write it, because another delivery holds the key or the store failed. `throttled` says that the message
-    waits for the service to take more calls.
+    waits for the service to take more calls, `unrecorded` that it failed and no record could note that.
     """
 
     outcome: Outcome
@@ -61,6 +61,7 @@ class Result:
     error: EventError | None = None
     record: Record | None = None
     throttled: bool = False
+    unrecorded: bool = False
 
     def as_row(self) -> JsonObject:
         """Return the row of the report."""

@@ -4,7 +4,7 @@ The service offers no idempotency token, so every create carries its key as a ma
 suffix of the description. A listing is never trusted beyond its rows: each row's marker is checked here. An empty
 answer to the tag filter, whose wire form is not documented beyond doubt, counts only if every create of this key
 carried the tag and the filter is seen to find another key; otherwise all experiments made since the key was first
-claimed are read.
+claimed are read. That markers are kept is concluded only from a marker that is seen in the same place.
 
 **Three fences against a second experiment.** They stand beside each other, none instead of another:
 
@@ -39,13 +39,14 @@ from hpoq.clock import Budget
 from hpoq.cloud.experiments import Experiment, ExperimentPage, read_through
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.contract.identity import TAG_KEY, find_marker_keys
-from hpoq.errors import Ambiguous, Denied, Invalid
+from hpoq.errors import Ambiguous, Denied, Incomplete, Invalid
 
 _SHOWN = 3
 
 # The zone of the filter is not documented; a day to either side covers every one.
 _ZONE_MARGIN = timedelta(days=1)
 _DATING_MARGIN_SECONDS = 60.0
+_ALIKE_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -106,18 +107,21 @@ class Sought:
 
 
 def find(
-    client: PaiAutoMl, sought: Sought, *, thorough: bool, page_size: int, budget: Budget
+    client: PaiAutoMl, sought: Sought, *, thorough: bool, page_size: int, budget: Budget, now: float = 0.0
 ) -> Experiment | None:
     """Return the experiment that carries the key, or None if the service lists none.
 
     Unless `thorough`, the search looks only where it would be found at once, and None says nothing. A thorough
-    None is no proof while the key is in doubt. The listings end before `budget` does. Raises CallError if
-    a listing fails, Incomplete if it cannot be relied on, Ambiguous if the marker cannot.
+    None is no proof while the key is in doubt. The listings end before `budget` does. `now` is the time in seconds
+    since the epoch. Raises CallError if a listing fails, Incomplete if it cannot be relied on, Ambiguous if the
+    marker cannot.
     """
+    # A cache between function and service may answer with a listing of before: no two searches ask alike.
+    earliest = sought.earliest - timedelta(seconds=int(now) % _ALIKE_SECONDS)
     # Without a workspace a service may list the default one only, so the request's own is searched as well.
     workspaces = [None] if sought.workspace_id is None else [None, sought.workspace_id]
     for workspace in workspaces:
-        search = _Search(client, sought, page_size, budget, workspace)
+        search = _Search(client, sought, page_size, budget, workspace, earliest)
         filtered = search.list_by_tag(sought.key)
         found = sought.pick_from(filtered or ()) or sought.pick_from(search.list_newest())
         # An empty filtered list says something only about markers that are tags, and where a description may have
@@ -140,10 +144,11 @@ class _Search:
     page_size: int
     budget: Budget
     workspace_id: str | None
+    earliest: datetime
     _newest: tuple[Experiment, ...] = ()
 
     def list_by_tag(self, key: str) -> tuple[Experiment, ...] | None:
-        """Return what the service lists for `key`, or None if it does not take the filter."""
+        """Return what the service lists for `key`, or None if it does not take the filter or answers unreliably."""
         try:
             page = self.client.list_hpo_experiments(
                 tags=[(TAG_KEY, key)],
@@ -152,10 +157,11 @@ class _Search:
                 page_size=self.page_size,
                 budget=self.budget,
             )
-        except (Invalid, Denied):
+        except (Invalid, Denied, Incomplete):
             # If it takes no listing at all, the next one says so.
             return None
-        return page.experiments
+        # Without the rows that it counts, an empty list says nothing.
+        return None if page.total_count and not page.experiments else page.experiments
 
     def list_newest(self) -> tuple[Experiment, ...]:
         """Return the first page of everything that was made since the claim."""
@@ -167,10 +173,10 @@ class _Search:
 
         Then its empty answer is as good as reading everything.
         """
-        keys = (dict(row.tags).get(TAG_KEY) for row in self._newest)
-        other = next((key for key in keys if key is not None), None)
+        keys = (key for row in self._newest for key in find_marker_keys(row.tags, None))
+        other = next(keys, None)
         rows = self.list_by_tag(other) if other is not None else None
-        return bool(rows) and all((TAG_KEY, other) in row.tags for row in rows or ())
+        return bool(rows) and all(other in find_marker_keys(row.tags, None) for row in rows or ())
 
     def read_all(self) -> Experiment | None:
         """Read everything made since the claim; raises Ambiguous if the marker may have been dropped."""
@@ -180,7 +186,7 @@ class _Search:
             found = self.sought.pick_from(rows)
             if found is not None:
                 return found
-            tags_stay = tags_stay or any(row.tags for row in rows)
+            tags_stay = tags_stay or any(find_marker_keys(row.tags, None) for row in rows)
             descriptions_stay = descriptions_stay or any(self._shows_marker(row) for row in rows)
             unmarked |= {row.experiment_id for row in rows if self.sought.may_be(row)}
         markers_stay = (self.sought.tagged and tags_stay) or (self.sought.described and descriptions_stay)
@@ -196,7 +202,7 @@ class _Search:
     def _page(self, number: int) -> ExperimentPage:
         return self.client.list_hpo_experiments(
             workspace_id=self.workspace_id,
-            min_create_time=self.sought.earliest.strftime("%Y-%m-%d %H:%M:%S"),
+            min_create_time=self.earliest.strftime("%Y-%m-%d %H:%M:%S"),
             page_number=number,
             page_size=self.page_size,
             budget=self.budget,

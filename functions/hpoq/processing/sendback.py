@@ -3,7 +3,7 @@
 A message sent back is numbered. Its record keeps the newest number that is known to be in the queue, so that
 copies, which a queue that delivers at least once makes at any time, merge instead of multiplying: an older copy is
 dropped, and one that comes early waits. The number is recorded after the send. A crash in between leaves two copies
-with one number, which the next send merges.
+with one number, which the next send merges. While the store is down nothing is numbered, so the delays grow.
 """
 
 from __future__ import annotations
@@ -127,6 +127,10 @@ class SendBack:
             quiet = self.pace.idle_seconds()
             delay = lifecycle.throttled_delay(now - sealed.since, quiet, terms, self.clock.random())
             delay = max(delay, not_before - now)
+        elif sealed.result.unrecorded:
+            # Nothing numbers its copies, which therefore do not merge: the fewer deliveries, the fewer copies.
+            tried = now - sealed.since
+            delay = lifecycle.throttled_delay(tried, tried, terms, self.clock.random())
         elif record is None or is_watch:
             # The attempts of a watch message are looks at its experiment, most of which did not fail.
             delay = terms.delay

@@ -18,10 +18,19 @@ _CONTAINED = (
     "apikey",
     "privatekey",
     "webhook",
+    "passcode",
+    "cookie",
+    "authkey",
+    "accountkey",
+    "encryptionkey",
+    "masterkey",
+    "sharedkey",
+    "signingkey",
+    "aeskey",
     "token",
 )
-_ENDINGS = ("pwd", "signature", "url")  # the URL of an alert carries a token
-_WHOLE = frozenset({"ak", "sk", "sig"})
+_ENDINGS = ("pwd", "pass", "signature", "url")  # the URL of an alert carries a token
+_WHOLE = frozenset({"ak", "sk", "sig", "auth", "jwt", "otp"})
 
 
 @lru_cache(maxsize=512)

@@ -12,7 +12,7 @@ from pydantic_core import core_schema
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.contract import patterns
 from hpoq.contract.finding import get_object
-from hpoq.contract.identity import MARKER, MOST_TAGS, TAG_KEY
+from hpoq.contract.identity import MARKER, MARKER_TAG, MOST_TAGS
 from hpoq.contract.request import ExperimentRequest
 from hpoq.contract.stop import StopRequest
 from hpoqctl.schema.beyond import KEYWORD, OBJECT_TEXT, REAL, TARGET, WEIGHTS_TEXT, list_beyond
@@ -37,7 +37,7 @@ _RULES: dict[tuple[str, str], JsonObject] = {
     ("ExperimentRequest", "schemaVersion"): {"type": ["string", "integer", "null"], "enum": ["1", 1, None]},
     ("StopRequest", "schemaVersion"): {"type": ["string", "integer", "null"], "enum": ["1", 1, None]},
     ("Guard", "targetMetric"): {KEYWORD: [*REAL, *TARGET]},
-    ("Tag", "Key"): {"not": {"const": TAG_KEY}},
+    ("Tag", "Key"): {"not": {"type": "string", "pattern": MARKER_TAG}},
     ("CreateHpoExperiment", "Tag"): {"maxItems": MOST_TAGS},
     ("CreateHpoExperiment", "Description"): {"not": {"type": "string", "pattern": MARKER}},
     ("HpoExperimentConfig", "search_space"): {

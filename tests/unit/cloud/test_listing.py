@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpoq.cloud.experiments import Experiment, ExperimentPage, read_through
-from hpoq.errors import UnknownEnd
+from hpoq.errors import Invalid, UnknownEnd
 from support.budget import examples
 
 
@@ -31,6 +31,8 @@ class Service:
             number = 1
         elif self.beyond == "last":
             number = min(number, last)
+        elif self.beyond == "refused" and number > last:
+            raise Invalid("out of range", service="paiautoml", operation="ListHpoExperiments")
         rows = tuple(self.rows[(number - 1) * self.size : number * self.size])
         total = {"all": len(self.rows), "page": len(rows), "none": None}[self.total]
         self.change(self.rows, self.pages)
@@ -58,6 +60,19 @@ def test_all_rows(length, total):
 def test_a_last_page_that_is_repeated(length):
     """A service that answers with its last page for any beyond it comes to an end too."""
     assert read(Service(range(length), beyond="last")) == ids(*range(length))
+
+
+@pytest.mark.parametrize("length", [0, 1, 3, 7, 9])
+def test_a_page_behind_the_last_one_that_is_refused(length):
+    """Once all rows that the service counts were shown, its refusal of a further page is the end."""
+    assert read(Service(range(length), beyond="refused")) == ids(*range(length))
+
+
+@pytest.mark.parametrize("total", ["page", "none"])
+def test_a_refused_page_without_a_count_of_all_rows(total):
+    """Without such a count a refusal, such as that of too large a number, says nothing."""
+    with pytest.raises(Invalid):
+        read(Service(range(7), beyond="refused", total=total))
 
 
 @pytest.mark.parametrize("total", ["all", "page", "none"])

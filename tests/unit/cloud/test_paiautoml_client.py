@@ -540,6 +540,14 @@ def test_missing_only_if_the_service_says_so(client, answer):
         client(answer(404, b"<html>"), retry=RetryPolicy(attempts=1)).get_hpo_experiment("s1")
 
 
+def test_a_listing_that_is_refused_misses_no_experiment(client, reply):
+    """The service's code for a wrong user or a missing experiment can only mean the user here."""
+    with pytest.raises(Denied):
+        client(
+            reply({"RequestId": "r", "Code": "INVALID_USER_OR_EXP", "Message": "m"})
+        ).list_hpo_experiments()
+
+
 def test_listing_with_a_nonce(client, reply):
     """A listing can be sent with a given nonce, to see whether the gateway refuses a used one."""
     pai = client(reply({"TotalCount": 0}))
@@ -548,11 +556,10 @@ def test_listing_with_a_nonce(client, reply):
 
 
 UNKNOWN_TAGS = [
-    [{"TagKey": "hpoq-key", "TagValue": "k"}],
     [{"name": "hpoq-key"}],
     ["hpoq-key"],
-    {"hpoq-key": "k"},
     "hpoq-key=k",
+    5,
 ]
 
 
@@ -564,6 +571,20 @@ def test_tags_of_an_unknown_form_are_not_no_tags(client, reply, tags):
     )
     with pytest.raises(UnknownEnd, match="tag"):
         pai.list_hpo_experiments()
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        [{"TagKey": "hpoq-key", "TagValue": "k"}],
+        [{"tagKey": "hpoq-key", "tagValue": "k"}],
+        {"hpoq-key": "k"},
+    ],
+)
+def test_tags_are_read_in_the_forms_of_the_vendors_other_services(client, reply, tags):
+    """A service that lists tags like its siblings does not strand the messages that search for them."""
+    page = client(reply({"TotalCount": 1, "Experiments": [{**ROW, "Tags": tags}]})).list_hpo_experiments()
+    assert page.experiments[0].tags == (("hpoq-key", "k"),)
 
 
 @pytest.mark.parametrize("tags", [[{"Value": "v"}], [{"value": "v"}]])

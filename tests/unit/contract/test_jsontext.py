@@ -235,3 +235,25 @@ def test_utf_16_is_recognised(encoding):
     with pytest.raises(JsonError, match="the text is UTF-16; save it as UTF-8") as caught:
         loads('{"a": 1}'.encode(encoding))
     assert caught.value.rule == "json.encoding"
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (b'{"a":\n [1, NaN]}', "line 2, column 6"),
+        (b'{"a": 1e999}', "line 1, column 7"),
+        (b"[" + b"9" * 401 + b"]", "line 1, column 2"),
+        (b"[" * 65 + b"]" * 65, "line 1, column 65"),
+        (b'["\\ud83d\\ude00 \\\\ud83d",\n "\\ud83d"]', "line 2, column 3"),
+    ],
+)
+def test_every_error_names_its_place(text, place):
+    """A producer of a long text must not search for a number or half a character."""
+    with pytest.raises(JsonError, match=place):
+        loads(text)
+
+
+def test_the_notation_of_pythons_bytes_is_recognised():
+    """Producers that format bytes as text send it; FC's published sample of a Kafka event has it."""
+    with pytest.raises(JsonError, match="notation of Python's bytes"):
+        loads("b'{}'")

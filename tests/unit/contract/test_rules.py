@@ -206,7 +206,7 @@ REJECTING = [
     (
         "tag.reserved",
         "/experiment/Tag/0/Key",
-        [("/experiment/Tag", [{"Key": "hpoq-key", "Value": "x"}])],
+        [("/experiment/Tag", [{"Key": "HPOQ-Key", "Value": "x"}])],
         [("/experiment/Tag", [{"Key": "hpoq-keys", "Value": "x"}])],
     ),
     (
@@ -404,6 +404,18 @@ WARNING = [
         "/experiment/Tag/0/Key",
         [("/experiment/Tag", [{"Key": "acs:k", "Value": "v"}])],
         [("/experiment/Tag", [{"Key": "k:acs", "Value": "v"}])],
+    ),
+    (
+        "tag.text",
+        "/experiment/Tag/0/Value",
+        [("/experiment/Tag", [{"Key": "k", "Value": "see http://a"}])],
+        [("/experiment/Tag", [{"Key": "k", "Value": "see http:a"}])],
+    ),
+    (
+        "tag.text",
+        "/experiment/Tag/0/Value",
+        [("/experiment/Tag", [{"Key": "k", "Value": "see https://a"}])],
+        [("/experiment/Tag", [{"Key": "k", "Value": "see https:a"}])],
     ),
     (
         "platform.unknown",
@@ -612,6 +624,12 @@ WARNING = [
         c("yml_config/assessor/class_args/moving_avg"),
         [(c("yml_config/assessor/class_args/moving_avg"), True)],
         [(c("yml_config/assessor/class_args/moving_avg"), "true")],
+    ),
+    (
+        "run.number",
+        c("yml_config/max_trial_number"),
+        [(c("yml_config/max_trial_number"), 0)],
+        [(c("yml_config/max_trial_number"), 1)],
     ),
     (
         "run.number",

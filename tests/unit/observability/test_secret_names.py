@@ -16,11 +16,12 @@ SECRET = (
     "token TOKEN access_token securityToken x-acs-security-token api.token credential credentials",
     "Authorization Proxy-Authorization access_key accessKey access-key AccessKeyId accessKeyID access_id",
     "accessid access_id_2 api_key apikey X-Api-Key private_key privateKey ssh-private-key webhook",
-    "webhook_url Signature OSSAccessKeyId DaccessKey ak sk sig",
+    "webhook_url Signature OSSAccessKeyId DaccessKey ak sk sig pass DB_PASS passcode cookie Set-Cookie auth jwt otp",
+    "X-Auth-Key auth_key AccountKey encryption-key master_key sharedKey signing_key aes_key",
 )
 HARMLESS = (
     "Name endpoint tokenizer tokens max_tokens token_size max_token pad_token ${token} ${password} key",
-    "keyword url task ask risk passed passes author compass role_arn region accuracy path",
+    "keyword url task ask risk passed passes bypass num_pass author compass role_arn region accuracy path",
 )
 
 
@@ -72,6 +73,16 @@ COMMANDS = [
     "curl --user 'me:@' https://host",
     "mysql -h host -u me -p@ -e 'select 1'",
     "sshpass -p @ ssh host",
+    "odpscmd -u me -p @ -e 'show tables'",
+    "odpscmd --project=p -p=@",
+    "beeline -n me -p @",
+    "run --pass @",
+    "openssl x -passin pass:@",
+    "curl -H 'X-Auth-Key: @' host",
+    "curl -H 'Cookie: @' host",
+    "curl 'https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=@'",
+    "curl https://open.feishu.cn/open-apis/bot/v2/hook/@",
+    "curl https://hooks.slack.com/services/T0/B0/@ -d text",
     "docker login -u me -p @ registry",
     "ossutil64 cp -e host -i id -k @ oss://bucket/file .",
     "redis-cli -h host -a @ ping",
@@ -223,6 +234,12 @@ def test_any_text_can_be_masked(text):
         " ",
         "\\",
         "a=%",
+        "x://hook/",
+        "://hooks.hooks/",
+        "://hook/a ",
+        "LTAI",
+        "STS.",
+        "odpscmd -u ",
     ],
 )
 def test_hostile_texts_take_linear_time(piece):

@@ -70,7 +70,8 @@ def test_the_tag_filter_finds_the_marked_experiment():
 
 def test_a_row_counts_only_by_its_own_marker():
     """A filter that lets others through does not make an experiment of another key ours."""
-    assert look(Listing([row(2)], by_tag=[row(1), row(2, key=OTHER)])) is None
+    others = row(2, key=OTHER)
+    assert look(Listing([row(1), others], by_tag=[row(1), others])) is None
 
 
 def test_an_empty_filtered_list_is_confirmed_by_paging():
@@ -153,21 +154,24 @@ def test_a_service_that_shows_no_marker_is_ambiguous():
 @pytest.mark.parametrize(
     ("tagged", "described", "sign", "settled"),
     [
-        (True, True, {"tags": (("team", "x"),)}, True),
+        (True, True, {"key": OTHER}, True),
+        (True, True, {"tags": (("team", "x"),)}, False),
         (True, True, {"tags": (), "description": MARKED}, True),
         (True, True, {"tags": (), "description": "text"}, False),
-        (True, False, {"tags": (("team", "x"),)}, True),
+        (True, False, {"key": OTHER}, True),
+        (True, False, {"tags": (("team", "x"),)}, False),
         (True, False, {"tags": (), "description": MARKED}, False),
-        (False, True, {"tags": (("team", "x"),)}, False),
+        (False, True, {"key": OTHER}, False),
         (False, True, {"tags": (), "description": MARKED}, True),
         (False, True, {"tags": (), "description": "text"}, False),
         (False, False, {"description": MARKED}, False),
     ],
 )
 def test_a_kept_marker_is_trusted_only_where_our_creates_carry_it(tagged, described, sign, settled):
-    """A row with tags proves that tags are kept, one with a marker in its description that descriptions are.
+    """A row with a marker in a tag proves that tags are kept, one with it in its description that descriptions are.
 
-    The proof counts only if every create of the key carried its marker there.
+    Other tags may have been set later, by another operation. The proof counts only if every create of the key
+    carried its marker there.
     """
     listing = Listing([UNMARKED, row(2, name="another", **sign)])
     if settled:
@@ -328,7 +332,7 @@ def test_any_row_of_the_first_page_can_show_that_the_filter_works():
 
 def test_without_another_key_the_filter_is_asked_for_ours_alone():
     """If no row of the first page carries a key, there is nothing to test the filter with."""
-    listing = Listing([*map(row, range(6))])
+    listing = Listing([row(number, name="another") for number in range(6)])
     assert look(listing, described=False) is None
     assert listing.calls.count(("tag", 1)) == 1
 
@@ -381,3 +385,26 @@ def test_an_ambiguous_search_names_up_to_three_experiments_in_order():
     assert "one of 40 may be this request's: s000001, s000002, s000003" in str(caught.value)
     assert "s000004" not in str(caught.value)
     assert str(caught.value).startswith("paiautoml ListHpoExperiments: ")
+
+
+@pytest.mark.parametrize("places", [(True, True), (True, False), (False, True)])
+def test_a_marker_is_found_in_any_case(places):
+    """A service may change the case of what it stores: a marker in capitals is ours all the same."""
+    tagged, described = places
+    marks = {"tags": (("HPOQ-KEY", KEY.upper()),)} if tagged else {"tags": ()}
+    marks |= {"description": format_marker(KEY).upper()} if described else {}
+    found = look(Listing([row(1, **marks)]), tagged=tagged, described=described)
+    assert found.experiment_id == "s000001"
+
+
+def test_an_empty_filtered_list_that_counts_rows_is_not_believed():
+    """A count without its rows contradicts itself, so everything is read."""
+
+    class Counting(Listing):
+        def list_hpo_experiments(self, *, tags=(), **options):
+            page = super().list_hpo_experiments(tags=tags, **options)
+            is_ours = tags and dict(tags)["hpoq-key"] == KEY
+            return ExperimentPage(1, (), "r") if is_ours else page
+
+    rows = [row(8, key=OTHER), *map(row, range(1, 7)), row(9, key=KEY)]
+    assert look(Counting(rows, by_tag=filtering(*rows)), described=False).experiment_id == "s000009"

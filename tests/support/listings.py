@@ -1,0 +1,57 @@
+"""Forms in which a service may list experiments, beside that of the local cloud."""
+
+import json
+
+
+def change_listing(world, change):
+    """Let the service answer ListHpoExperiments with what `change` makes of its answer and the page's number."""
+    handle = world.cloud.handle
+
+    def changed(request):
+        answer = handle(request)
+        if request.header("x-acs-action") != "ListHpoExperiments" or b'"Experiments"' not in answer.body:
+            return answer
+        try:
+            document = json.loads(answer.body)
+        except ValueError:  # a fault has damaged it
+            return answer
+        number = int(dict(request.query_pairs(plus_is_space=False))["PageNumber"])
+        return answer._replace(body=json.dumps(change(document, number)).encode())
+
+    world.cloud.handle = changed
+
+
+def change_rows(**changes):
+    """Return a change of the members of all rows that `changes` name, each by a function of its value."""
+    return lambda document, _: {
+        **document,
+        "Experiments": [
+            row | {name: change(row[name]) for name, change in changes.items() if name in row}
+            for row in document["Experiments"]
+        ],
+    }
+
+
+def leave_out_empty(document, _number):
+    """Write null for an empty list, as Go does."""
+    return document if document["Experiments"] else {**document, "Experiments": None}
+
+
+def refuse_beyond_last(document, number):
+    """Refuse a page behind the last one."""
+    refusal = {"Code": "INVALID_INPUT_PARAMS", "Message": "PageNumber is out of range"}
+    return document if document["Experiments"] or number == 1 else {"RequestId": "r", **refusal}
+
+
+LISTINGS = {
+    "capitals": change_rows(
+        Tags=lambda tags: [{"Key": tag["Key"].upper(), "Value": tag["Value"].upper()} for tag in tags],
+        Description=str.upper,
+    ),
+    "other names": change_rows(
+        Tags=lambda tags: [{"TagKey": t["Key"], "TagValue": t["Value"]} for t in tags]
+    ),
+    "an object": change_rows(Tags=lambda tags: {tag["Key"]: tag["Value"] for tag in tags}),
+    "null for an empty list": leave_out_empty,
+    "refused pages": refuse_beyond_last,
+}
