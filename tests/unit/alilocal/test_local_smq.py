@@ -429,7 +429,7 @@ MANY = "<Messages><Message><MessageBody>x</MessageBody></Message></Messages>"
     ],
 )
 def test_a_batch_is_recognised_by_its_root_element(wire, queue, body):
-    """Neither an encoding nor what stands before the root element hides a batch."""
+    """A batch is found whatever its encoding is, and whatever stands before its root element."""
     assert wire.smq("POST", "/queues/q/messages", body).status_code == 201
     assert [message.body for message in queue.messages] == ["x"]
 
