@@ -73,7 +73,7 @@ def http_answer(result: InvokeResult) -> tuple[int, Mapping[str, str], bytes]:
         return 502, _JSON, result.body
     try:
         answer: JsonValue = json.loads(result.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return 200, _TEXT, result.body
     if not isinstance(answer, dict) or "statusCode" not in answer:
         return 200, _JSON, result.body

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from types import ModuleType
-from typing import Any, TypeAlias, overload
+from typing import Any, TypeAlias, get_args, overload
 
 from fcruntime._dataclass import dataclass
 from fcruntime.awslambda import LambdaContext, SqsEvent, lambda_context, sqs_event
@@ -26,7 +26,7 @@ from fcruntime.batch import BatchFailed, Policy, settle
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from fcruntime.triggers.decode import UnsupportedCall
 from fcruntime.triggers.message import Message
-from fcruntime.triggers.sources import Kind
+from fcruntime.triggers.sources import Kind, check_source
 
 # Any, because handlers annotate their arguments with types of their own, such as Powertools' LambdaContext.
 LambdaHandler: TypeAlias = Callable[[Any, Any], object]
@@ -73,13 +73,16 @@ def lambda_handler(
     `batchItemFailures` that it returns are settled by `policy`. `raise` fails the whole event, which FC then delivers
     again. `requeue` sends each failed message back with the function `requeue`, which returns whether it succeeded.
     As on Lambda, an id that no record has, or a missing one, fails the whole event; so does an item of the event that
-    holds no message. Raises BatchFailed, and what the handler raises, except that under `requeue` the error by which
-    Powertools reports that every record has failed is settled as well. Raises UnsupportedCall if FC 2.0 calls the
-    result as an HTTP function.
+    holds no message. Raises ValueError for an invalid option. The result raises BatchFailed, and what the handler
+    raises, except that under `requeue` the error by which Powertools reports that every record has failed is settled
+    as well. It raises UnsupportedCall if FC 2.0 calls it as an HTTP function.
 
     Calls in one process run one after another, as on Lambda, because Powertools keeps the failures of a batch on a
     processor that calls share. With `concurrent` they may overlap, for handlers that share nothing.
     """
+    if policy not in get_args(Policy):
+        raise ValueError(f"{policy!r} is not a policy. Use one of {', '.join(get_args(Policy))}.")
+    check_source(source)
     if policy == "requeue" and requeue is None:
         raise ValueError('policy="requeue" needs the argument requeue: a function that sends a message back')
     options = _Options(policy, requeue, source, nullcontext() if concurrent else _one_at_a_time)

@@ -215,7 +215,7 @@ class Cloud:
 
         The clock continues from the snapshot's time, or from the present if that is later.
         """
-        if document.get("alilocal") != SNAPSHOT_FORM:
+        if not isinstance(document, dict) or document.get("alilocal") != SNAPSHOT_FORM:
             raise BadSnapshot("alilocal", f"must be {SNAPSHOT_FORM}, the form of a snapshot")
         self.recycle_functions()
         try:

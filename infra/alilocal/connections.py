@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 from alilocal.core.http import Broken, Request, Response, Stalled, is_own_host
 
 if TYPE_CHECKING:
+    from io import BufferedReader
     from socketserver import BaseServer
 
     from typing_extensions import Self
@@ -31,6 +32,8 @@ _IDLE_SECONDS = 60
 _STOP_SECONDS = 5
 _MOST_LINE_BYTES = 65_536
 _MOST_TRAILERS = 100
+_MOST_EMPTY_LINES = 8
+_TLS_HANDSHAKE = b"\x16"
 _SKIP_SECONDS = 1
 _MOST_SKIPPED = 64
 _PROBE_MS = 20
@@ -133,10 +136,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle_one_request(self) -> None:
         """Read a request, hand it to the cloud, and write the answer."""
+        if cast("BufferedReader", self.rfile).peek(1)[:1] == _TLS_HANDSHAKE:
+            # Without an answer both sides would wait until the time-out of one of them.
+            _log.warning("a client speaks TLS, which this port does not: use http, not https")
+            self.command = ""
+            self._refuse(400)
+            return
         self.raw_requestline = self.rfile.readline(_MOST_LINE_BYTES + 1)
-        if self.raw_requestline in (b"\r\n", b"\n"):
+        for _ in range(_MOST_EMPTY_LINES):
             # Some clients end a body with an empty line of their own.
-            self.raw_requestline = self.rfile.readline(_MOST_LINE_BYTES + 1)
+            if self.raw_requestline in (b"\r\n", b"\n"):
+                self.raw_requestline = self.rfile.readline(_MOST_LINE_BYTES + 1)
         if len(self.raw_requestline) > _MOST_LINE_BYTES:
             self.command = ""
             self._refuse(414)
@@ -145,6 +155,9 @@ class _Handler(BaseHTTPRequestHandler):
         if not self.raw_requestline or not self.parse_request():
             self.close_connection = True
             return
+        # The parent compares the whole header, but it is a list, as in `TE, close`.
+        options = [one.strip().lower() for one in self.headers.get("Connection", "").split(",")]
+        self.close_connection = self.close_connection or "close" in options
         body = self._read_body()
         if body is None:
             return

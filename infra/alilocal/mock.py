@@ -32,7 +32,7 @@ Target = TypeVar("Target", bound=Callable[..., Any])
 
 
 class MockAlicloud:
-    """A context manager that returns the LocalCloud, and a decorator of functions, coroutine functions and classes.
+    """A context manager that returns the LocalCloud, and a decorator of functions of any kind and classes.
 
     A class is decorated test by test, each with its `setUp` or `setup_method`. Every entry makes a new cloud.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, aclosing
 from typing import Any
 
 from alilocal.cloud import Cloud
@@ -19,7 +19,11 @@ OpenCloud = Callable[[], AbstractContextManager[Cloud]]
 
 
 def decorate_function(target: Method, open_cloud: OpenCloud) -> Method:
-    """Return `target` with a cloud of its own for each call; `target` may be a coroutine function."""
+    """Return `target` with a cloud of its own for each call.
+
+    `target` may be a coroutine function, or a generator function such as a pytest fixture, whose cloud lasts until
+    the generator ends.
+    """
 
     @functools.wraps(target)
     def plain(*args: Any, **kwargs: Any) -> Any:
@@ -31,7 +35,25 @@ def decorate_function(target: Method, open_cloud: OpenCloud) -> Method:
         with open_cloud() as cloud:
             return await target(*args, **kwargs, **_cloud_argument(target, cloud))
 
-    return _hide_argument(awaited if inspect.iscoroutinefunction(target) else plain, target)
+    @functools.wraps(target)
+    def generated(*args: Any, **kwargs: Any) -> Any:
+        with open_cloud() as cloud:
+            return (yield from target(*args, **kwargs, **_cloud_argument(target, cloud)))
+
+    @functools.wraps(target)
+    async def generated_later(*args: Any, **kwargs: Any) -> Any:
+        with open_cloud() as cloud:
+            async with aclosing(target(*args, **kwargs, **_cloud_argument(target, cloud))) as running:
+                async for one in running:
+                    yield one
+
+    if inspect.isasyncgenfunction(target):
+        wrapper: Method = generated_later
+    elif inspect.isgeneratorfunction(target):
+        wrapper = generated
+    else:
+        wrapper = awaited if inspect.iscoroutinefunction(target) else plain
+    return _hide_argument(wrapper, target)
 
 
 def decorate_class(target: type, open_cloud: OpenCloud) -> None:

@@ -21,6 +21,7 @@ from darabonba.runtime import RuntimeOptions
 import alilocal
 from alilocal.eventbridge.model import DEFAULT
 from alilocal.smq.message import Outgoing
+from support.waiting import wait_until
 
 CODE = """
 import json, logging, os, time
@@ -182,6 +183,31 @@ def test_lists_are_paged_by_name_and_filtered_by_prefix(client):
     rest = client.list_functions(m.ListFunctionsRequest(limit=2, prefix="a", next_token=first.next_token))
     assert [one.function_name for one in rest.body.functions] == ["a3"]
     assert rest.body.next_token is None
+
+
+def test_a_page_begins_where_the_last_one_ended(client):
+    """What is deleted between two pages makes no row come twice, and a token that was invented is refused."""
+    for name in ("a1", "a2", "a3", "a4"):
+        create(client, name)
+    token = client.list_functions(m.ListFunctionsRequest(limit=2)).body.next_token
+    client.delete_function("a3")
+    rest = client.list_functions(m.ListFunctionsRequest(limit=2, next_token=token)).body
+    assert [one.function_name for one in rest.functions] == ["a4"]
+    publish = m.PublishFunctionVersionRequest(body=m.PublishVersionInput())
+    for _ in range(4):
+        client.publish_function_version("a1", publish)
+    token = client.list_function_versions("a1", m.ListFunctionVersionsRequest(limit=2)).body.next_token
+    client.delete_function_version("a1", "2")
+    rest = client.list_function_versions("a1", m.ListFunctionVersionsRequest(next_token=token)).body
+    assert [one.version_id for one in rest.versions] == ["1"]
+    for limit in ("²", "9" * 5000, "0"):
+        refused(
+            "InvalidArgument",
+            400,
+            lambda limit=limit: client.list_functions(m.ListFunctionsRequest(limit=limit)),
+        )
+    invented = m.ListFunctionVersionsRequest(next_token="x")
+    refused("InvalidArgument", 400, lambda: client.list_function_versions("a1", invented))
 
 
 @pytest.mark.parametrize(
@@ -766,6 +792,8 @@ def handler(event, context):
         raise KeyError("wrong")
     if request["rawPath"] == "/plain":
         return "plain text"
+    if request["rawPath"] == "/result":
+        return json.loads(request["body"])
     method = request["requestContext"]["http"]["method"]
     body = f"{method} {request['rawPath']} {request['queryParameters']} {request['body']}"
     return {
@@ -809,3 +837,43 @@ def test_an_http_trigger_can_need_a_signature(client, server):
     assert requests.get(url, headers=headers, params={"a": "1"}, timeout=60).status_code == 201
     wrong = {**headers, "authorization": "FC x:y"}
     assert requests.get(url, headers=wrong, params={"a": "1"}, timeout=60).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "config", [{"authType": "everybody"}, {"methods": ["FETCH"]}, {"methods": "GET"}, {"authType": "jwt"}]
+)
+def test_an_http_trigger_is_checked(client, config):
+    """A method or a kind of authentication that does not exist, or that is not here, is refused."""
+    refused("InvalidArgument", 400, lambda: web_function(client, **config))
+
+
+def test_a_version_has_one_http_trigger(client):
+    """As documented, a version or an alias has one HTTP trigger at most, which can be changed."""
+    web_function(client)
+    config = {"authType": "anonymous", "methods": ["GET"]}
+    refused("InvalidArgument", 400, lambda: create_trigger(client, config, kind="http", name="second"))
+    changed = m.UpdateTriggerInput(trigger_config=json.dumps(config))
+    client.update_trigger("f", "t", m.UpdateTriggerRequest(body=changed))
+
+
+def test_an_http_trigger_can_be_called_asynchronously(client, server):
+    """With the header of asynchronous calls, the answer comes before the result."""
+    url = web_function(client)
+    answer = requests.post(f"{url}some/path", headers={"X-Fc-Invocation-Type": "Async"}, timeout=60)
+    assert (answer.status_code, answer.content) == (202, b"")
+    wait_until(lambda: server.cloud.functions["f"].invocations)
+    (call,) = server.cloud.functions["f"].invocations
+    assert call.result.request_id == answer.headers["X-Fc-Request-Id"]
+
+
+def test_the_result_of_an_http_trigger_is_checked(client):
+    """A result that is no valid answer is a 502; headers of the service's own are left out."""
+    url = web_function(client)
+    for result in ({"statusCode": 99999}, {"statusCode": True}, {"statusCode": "200"}):
+        assert requests.post(f"{url}result", json=result, timeout=60).status_code == 502
+    broken = {"statusCode": 200, "isBase64Encoded": True, "body": "*"}
+    answer = requests.post(f"{url}result", json=broken, timeout=60)
+    assert (answer.status_code, answer.json()["errorType"]) == (502, "InvalidResponse")
+    own = {"statusCode": 200, "headers": {"X-Fc-Error-Type": "none", "X-Number": 5}}
+    answer = requests.post(f"{url}result", json=own, timeout=60)
+    assert (answer.headers.get("X-Fc-Error-Type"), answer.headers["X-Number"]) == (None, "5")

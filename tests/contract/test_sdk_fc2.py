@@ -208,3 +208,28 @@ def test_a_role_of_a_service_is_that_of_its_functions(client, server):
     client.update_service("s", m.UpdateServiceRequest(role=f"{role}/two"))
     invoke(client)
     assert server.cloud.functions["s$f"].settings.role == "two"
+
+
+@pytest.mark.parametrize("name", ["1s", "a b", "s.1", "s$f", "", "a" * 129])
+def test_the_name_of_a_service_is_checked(client, name):
+    """A service is named as a function is."""
+    create = m.CreateServiceRequest(service_name=name)
+    refused("InvalidArgument", 400, lambda: client.create_service(create))
+
+
+@pytest.mark.parametrize(
+    ("members", "code", "status"),
+    [
+        ({"version_id": "9"}, "VersionNotFound", 404),
+        ({"additional_version_weight": {"1": "half"}}, "InvalidArgument", 400),
+        ({"additional_version_weight": {"9": 0.5}}, "VersionNotFound", 404),
+        ({"alias_name": "1"}, "InvalidArgument", 400),
+    ],
+)
+def test_an_alias_that_is_refused_is_not_made(client, members, code, status):
+    """An alias of a service is checked as one of a function is, and only then made or changed."""
+    create(client)
+    client.publish_service_version("s", m.PublishServiceVersionRequest())
+    made = m.CreateAliasRequest(**{"alias_name": "prod", "version_id": "1", **members})
+    refused(code, status, lambda: client.create_alias("s", made))
+    assert client.list_aliases("s", m.ListAliasesRequest()).body.aliases == []

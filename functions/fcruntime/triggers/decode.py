@@ -30,11 +30,11 @@ from fcruntime.triggers.sources import (
     EVENTBRIDGE,
     HTTP,
     INVOCATION,
-    KINDS,
     SMQ,
     SMQ_TOPIC,
     Kind,
     Source,
+    check_source,
     open_notification,
 )
 
@@ -229,8 +229,7 @@ def decode(
     event cannot be read as a whole, UnsupportedCall if it is neither bytes nor text, and ValueError for an unknown
     source.
     """
-    if source is not None and source not in KINDS:
-        raise ValueError(f"{source!r} is not an event source. Use one of {', '.join(KINDS)}.")
+    check_source(source)
     if isinstance(event, str):
         event = event.encode(errors="surrogatepass")
     elif not isinstance(event, (bytes, bytearray, memoryview)):

@@ -17,7 +17,7 @@ from alilocal.control.history import Histories, History
 from alilocal.control.pages import Pages
 from alilocal.core.faults import Fault
 from alilocal.core.http import Request, Response, ServiceError
-from alilocal.core.jsonvalue import JsonObject, JsonValue
+from alilocal.core.jsonvalue import JsonObject, JsonValue, read_whole
 from alilocal.core.limits import Limit
 from alilocal.core.operations import operations
 from alilocal.core.snapshot import BadSnapshot, load
@@ -185,7 +185,8 @@ class Api:
         return {}
 
     def _remove_fault(self, _request: Request, names: list[str]) -> JsonValue:
-        if not names[0].isdigit() or not self._cloud.faults.remove(int(names[0])):
+        number = read_whole(names[0])
+        if number is None or not self._cloud.faults.remove(number):
             raise Refused(404, "NotFound", f"There is no fault {names[0]}.")
         return {}
 
@@ -208,7 +209,8 @@ class Api:
         return {}
 
     def _remove_limit(self, _request: Request, names: list[str]) -> JsonValue:
-        if not names[0].isdigit() or not self._cloud.limits.remove(int(names[0])):
+        number = read_whole(names[0])
+        if number is None or not self._cloud.limits.remove(number):
             raise Refused(404, "NotFound", f"There is no limit {names[0]}.")
         return {}
 

@@ -27,7 +27,7 @@ TOKEN_ERRORS: dict[TokenProblem, tuple[str, str]] = {
     ),
     "expired": ("InvalidSecurityToken.Expired", "Specified SecurityToken is expired."),
 }
-_MOMENT = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)Z", re.ASCII)
+_MOMENT = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.\d+)?Z", re.ASCII)
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -129,7 +129,10 @@ def check_time(text: str, clock: CloudClock) -> None:
 
 
 def _read_moment(text: str) -> float:
-    """Return the seconds since the epoch of `yyyy-mm-ddThh:mm:ssZ`; raises ValueError."""
+    """Return the seconds since the epoch of `yyyy-mm-ddThh:mm:ssZ`; raises ValueError.
+
+    aliyun-sdk for Node.js sends milliseconds as well, which are ignored.
+    """
     # `strptime` takes ten times as long.
     found = _MOMENT.fullmatch(text)
     if found is None:

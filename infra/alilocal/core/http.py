@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from types import MappingProxyType
@@ -60,8 +60,8 @@ class Request:
         try:
             if text is not None:
                 return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
-            return parsedate_to_datetime(self.header("date") or "").timestamp()
-        except (TypeError, ValueError, OverflowError):
+            return read_http_date(self.header("date") or "")
+        except (ValueError, OverflowError):
             return None
 
     def headers_from(self, prefix: str) -> list[tuple[str, str]]:
@@ -89,6 +89,18 @@ class Request:
             name, _, value = (part.replace("+", " ") if plus_is_space else part).partition("=")
             pairs.append((unquote(name), unquote(value)))
         return pairs
+
+
+def read_http_date(text: str) -> float:
+    """Return the seconds since the epoch of a `Date` header; raises ValueError.
+
+    A date without an offset, or with `-0000`, is in UTC, whatever the time zone of this machine.
+    """
+    try:
+        moment = parsedate_to_datetime(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+    except (TypeError, OverflowError):
+        raise ValueError(text) from None
 
 
 def is_own_host(host: str) -> bool:

@@ -18,6 +18,7 @@ MASK = "*" * 8
 
 _LONGEST_TEXT = 128
 _MOST_TEXTS = 200
+_MOST_DIGITS = 18
 _URL_PASSWORD = re.compile(r"""(://[^\s/?#"'@:]*:)[^\s/?#"']+@""")
 _QUERY = re.compile(r"""(?<=[?&])([\w.\-]+)=[^\s&#"']+""")
 
@@ -34,6 +35,16 @@ def read_json(body: str) -> JsonValue:
     except (ValueError, RecursionError):
         return None
     return value
+
+
+def read_whole(text: str, least: int = 0, most: int = 10**18) -> int | None:
+    """Return the number that the decimal digits in `text` make, or None unless it is from `least` to `most`.
+
+    `str.isdigit` alone also takes digits that `int` does not, such as a superscript two, and any number of them.
+    """
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
+        return None
+    return int(text) if least <= int(text) <= most else None
 
 
 def mask_secrets(value: JsonValue) -> JsonValue:

@@ -11,13 +11,12 @@ import hashlib
 import hmac
 import re
 from collections.abc import Sequence
-from email.utils import parsedate_to_datetime
 from urllib.parse import unquote
 
 from alilocal.core.clock import CloudClock
 from alilocal.core.credentials import Credential, Credentials
 from alilocal.core.gateway import SKEW_SECONDS, Nonces, check_key, signature_mismatch
-from alilocal.core.http import Request, ServiceError
+from alilocal.core.http import Request, ServiceError, read_http_date
 from alilocal.core.switches import GatewaySwitches
 
 SCHEME = "acs "
@@ -79,8 +78,8 @@ class RoaV1:
         if not text:
             raise ServiceError(400, "MissingDate", "The header Date is mandatory for this action.")
         try:
-            moment = parsedate_to_datetime(text).timestamp()
-        except (ValueError, TypeError, OverflowError):
+            moment = read_http_date(text)
+        except ValueError:
             raise ServiceError(
                 400, "InvalidDate.Format", "Specified time stamp or date value is not well formatted."
             ) from None

@@ -36,7 +36,7 @@ class Action:
 def read_parameters(request: Request) -> dict[str, str]:
     """Return the parameters of a call, by name."""
     found = dict(request.query_pairs(plus_is_space=True))
-    if (request.header("Content-Type") or "").startswith("application/x-www-form-urlencoded"):
+    if (request.header("Content-Type") or "").lower().startswith("application/x-www-form-urlencoded"):
         form = Request("POST", f"/?{request.body.decode(errors='replace')}")
         found |= dict(form.query_pairs(plus_is_space=True))
     return found

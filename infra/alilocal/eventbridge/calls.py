@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from alilocal.core.gateway import json_response
 from alilocal.core.http import Response, ServiceError
-from alilocal.core.jsonvalue import JsonObject, JsonValue
+from alilocal.core.jsonvalue import JsonObject, JsonValue, read_whole
 from alilocal.core.rpc import Parameters
 from alilocal.core.service import Call
 from alilocal.core.world import World
@@ -166,8 +166,9 @@ def _cloud_event(given: JsonObject) -> JsonObject:
 
 def _page(rows: list[T], given: Parameters) -> tuple[list[T], JsonObject]:
     """Return up to `Limit` rows from `NextToken` on, and the token of the next page."""
-    start, limit = given.get("NextToken") or "0", given.get("Limit") or "100"
-    if not (start.isdigit() and limit.isdigit() and 0 < int(limit) <= 100):
+    start = read_whole(given.get("NextToken") or "0")
+    limit = read_whole(given.get("Limit") or "100", 1, 100)
+    if start is None or limit is None:
         raise InvalidArgument("NextToken or Limit is not valid.")
-    end = int(start) + int(limit)
-    return rows[int(start) : end], ({"NextToken": str(end)} if end < len(rows) else {})
+    end = start + limit
+    return rows[start:end], ({"NextToken": str(end)} if end < len(rows) else {})

@@ -6,6 +6,7 @@ the event. For each it lists the allowed values, as values or conditions; all me
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import Callable, Mapping, Sequence
 
@@ -84,7 +85,22 @@ def _is_met(one: JsonValue, there: bool, value: JsonValue) -> bool:  # noqa: FBT
         return isinstance(argument, list) and _is_number(value) and _compares(argument, value)
     if not isinstance(value, str) or not isinstance(argument, str):
         return False
-    return value.startswith(argument) if name == "prefix" else value.endswith(argument)
+    return _TEXTUAL[name](value, argument)
+
+
+def _is_within(value: str, block: str) -> bool:
+    try:
+        return ipaddress.ip_address(value) in ipaddress.ip_network(block)
+    except ValueError:
+        return False
+
+
+_TEXTUAL: Mapping[str, Callable[[str, str], bool]] = {
+    "prefix": str.startswith,
+    "suffix": str.endswith,
+    "contains": str.__contains__,
+    "cidr": _is_within,
+}
 
 
 def _is_any_of(argument: JsonValue, value: JsonValue) -> bool:
@@ -97,7 +113,7 @@ def _is_any_of(argument: JsonValue, value: JsonValue) -> bool:
 def _compares(argument: Sequence[JsonValue], value: JsonValue) -> bool:
     pairs = zip(argument[::2], argument[1::2], strict=True)
     return all(
-        _NUMERIC[str(sign)](float(value), float(bound))  # type: ignore[arg-type]
+        _NUMERIC[str(sign)](value, bound)  # type: ignore[arg-type]
         for sign, bound in pairs
     )
 
@@ -122,6 +138,14 @@ def _check_text(argument: JsonValue, place: str) -> None:
         raise BadPattern(place, "must be a string")
 
 
+def _check_block(argument: JsonValue, place: str) -> None:
+    _check_text(argument, place)
+    try:
+        ipaddress.ip_network(str(argument))
+    except ValueError:
+        raise BadPattern(place, "must be a block of IP addresses, for example 10.0.0.0/24") from None
+
+
 def _check_flag(argument: JsonValue, place: str) -> None:
     if not isinstance(argument, bool):
         raise BadPattern(place, "must be true or false")
@@ -138,13 +162,15 @@ def _check_numeric(argument: JsonValue, place: str) -> None:
     if not isinstance(argument, list) or not argument or len(argument) % 2:
         raise BadPattern(place, "must be pairs of a sign and a number")
     for sign, bound in zip(argument[::2], argument[1::2], strict=True):
-        if sign not in _NUMERIC or not _is_number(bound):
+        if str(sign) not in _NUMERIC or not _is_number(bound):
             raise BadPattern(place, f"must be pairs of one of {' '.join(_NUMERIC)} and a number")
 
 
 _ARGUMENTS: Mapping[str, Callable[[JsonValue, str], None]] = {
     "prefix": _check_text,
     "suffix": _check_text,
+    "contains": _check_text,
+    "cidr": _check_block,
     "exists": _check_flag,
     "anything-but": _check_exception,
     "numeric": _check_numeric,

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hmac
 import re
-from email.utils import parsedate_to_datetime
 
 from alilocal.core.clock import CloudClock
 from alilocal.core.credentials import Credential, Credentials
 from alilocal.core.gateway import SKEW_SECONDS, Nonces
-from alilocal.core.http import Request, ServiceError
+from alilocal.core.http import Request, ServiceError, read_http_date
 from alilocal.core.roav1 import signature
 from alilocal.core.switches import GatewaySwitches
 
@@ -59,8 +58,8 @@ class Signatures:
 
     def _check_date(self, text: str) -> None:
         try:
-            moment = parsedate_to_datetime(text).timestamp()
-        except (ValueError, TypeError, OverflowError):
+            moment = read_http_date(text)
+        except ValueError:
             raise ServiceError(403, "AccessDenied", "The header Date is missing or not valid.") from None
         if not self._clock.is_near(moment, SKEW_SECONDS):
             raise ServiceError(403, "AccessDenied", "The request is expired.")

@@ -124,7 +124,7 @@ def _function_row(target: Target, place: str) -> JsonObject:
 
 
 def _target(row: JsonObject, place: str, index: int) -> Target:
-    kind = row.get("Type")
+    kind = str(row.get("Type"))
     if kind not in _NAMES:
         raise InvalidArgument(
             f"{place}.Type: the local cloud has targets of the types {', '.join(_NAMES)} only."

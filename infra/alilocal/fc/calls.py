@@ -111,8 +111,9 @@ class Calls(CallBase):
     def list_versions(self, call: Call) -> Response:
         versions = self._registry.get(call.params["function"]).versions
         backward = (wire.query(call.request, "direction") or "BACKWARD").upper() != "FORWARD"
-        found = sorted(versions.items(), key=lambda one: int(one[0]), reverse=backward)
-        rows, rest = wire.page(call.request, found)
+        order = wire.newest_first if backward else int
+        found = sorted(versions.items(), key=lambda one: order(one[0]))
+        rows, rest = wire.page(call.request, found, order)
         listed: list[JsonValue] = [wire.version_row(one) for one in rows]
         answer: JsonObject = {"versions": listed, "direction": "BACKWARD" if backward else "FORWARD", **rest}
         return wire.json_answer(call.request_id, answer)
@@ -307,5 +308,8 @@ def _listed(pairs: list[tuple[str, str]], name: str) -> list[str]:
     """Return the items of a list in the query: `name.1=`, `name.2=`, or `name=` with a JSON list."""
     found = [value for key, value in pairs if key.partition(".")[0] == name]
     if len(found) == 1 and found[0].startswith("["):
-        return [str(one) for one in json.loads(found[0])]
+        try:
+            return [str(one) for one in json.loads(found[0])]
+        except (ValueError, RecursionError):
+            raise InvalidArgument(f"{name}: is not a JSON list.") from None
     return found

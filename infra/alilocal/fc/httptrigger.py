@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from alilocal.core.credentials import Credential
@@ -26,6 +27,10 @@ from alilocal.fc.triggerconfig import HttpSource, read_source
 
 PREFIX = "/_fc/"
 _JSON: Headers = (("Content-Type", "application/json"),)
+_INVALID = {
+    "errorMessage": "the handler's result is not a valid HTTP answer",
+    "errorType": "InvalidResponse",
+}
 _SET_BY_SERVER = ("content-length", "transfer-encoding", "connection", "date")
 
 
@@ -76,6 +81,10 @@ class HttpTriggers:
             raise InvocationDisabled(entry.name)
         deployed = self._registry.find(entry.name, trigger.qualifier)
         event, host = self._event(call), self._host()
+        if call.request.header("x-fc-invocation-type") == "Async":
+            accept = partial(host.invoke_async, deployed, event, call.request_id, 0)
+            self._world.changed.run_unlocked(accept)
+            return Response(202, (("X-Fc-Request-Id", call.request_id),))
         result = self._world.changed.run_unlocked(lambda: host.invoke(deployed, event, call.request_id))
         status, headers, body = _answer(result)
         return Response(status, (("X-Fc-Request-Id", call.request_id), *headers), body)
@@ -130,28 +139,32 @@ def _answer(result: InvocationResult) -> tuple[int, Headers, bytes]:
         return 502, (*_JSON, ("X-Fc-Error-Type", result.error_type or "")), result.body
     try:
         answer = json.loads(result.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return 200, (("Content-Type", "text/plain; charset=utf-8"),), result.body
-    if not isinstance(answer, dict) or not isinstance(answer.get("statusCode"), int):
+    if not isinstance(answer, dict) or "statusCode" not in answer:
         return 200, _JSON, result.body
-    body, given = answer.get("body", ""), answer.get("headers")
+    status, body, given = answer["statusCode"], answer.get("body", ""), answer.get("headers")
     text = body if isinstance(body, str) else json.dumps(body)
-    return answer["statusCode"], _headers(given if isinstance(given, dict) else {}), _data(answer, text)
+    data = _data(answer, text)
+    if data is None or isinstance(status, bool) or not isinstance(status, int) or not 200 <= status < 600:
+        return 502, (*_JSON, ("X-Fc-Error-Type", "InvalidResponse")), json.dumps(_INVALID).encode()
+    return status, _headers(given if isinstance(given, dict) else {}), data
 
 
-def _data(answer: JsonObject, text: str) -> bytes:
+def _data(answer: JsonObject, text: str) -> bytes | None:
+    """Return the body of an answer, or None if it should be base64 and is not."""
     if answer.get("isBase64Encoded") is not True:
         return text.encode()
     try:
         return base64.b64decode(text, validate=True)
     except ValueError:
-        return text.encode()
+        return None
 
 
 def _headers(given: JsonObject) -> Headers:
     found = tuple(
-        (name, " ".join(str(value).split()))
+        (name, " ".join((value if isinstance(value, str) else json.dumps(value)).split()))
         for name, value in given.items()
-        if name.lower() not in _SET_BY_SERVER
+        if name.lower() not in _SET_BY_SERVER and not name.lower().startswith("x-fc-")
     )
     return found or _JSON

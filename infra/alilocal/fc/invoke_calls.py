@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from alilocal.core.http import Headers, Response, ServiceError
+from alilocal.core.jsonvalue import read_whole
 from alilocal.core.service import Call
 from alilocal.fc import wire
 from alilocal.fc.callbase import CallBase
@@ -55,15 +56,16 @@ class InvokeCalls(CallBase):
         return self._answer(call, result, *self._describe(deployed))
 
     def _accept(self, call: Call, deployed: Deployed) -> Response:
-        delay = call.request.header("x-fc-async-delay") or "0"
-        if not delay.isdigit() or int(delay) > _MOST_DELAY_SECONDS:
-            raise InvalidArgument(f"X-Fc-Async-Delay: {delay!r} is not a number from 1 to 3600.")
+        text = call.request.header("x-fc-async-delay") or "0"
+        delay = read_whole(text, 0, _MOST_DELAY_SECONDS)
+        if delay is None:
+            raise InvalidArgument(f"X-Fc-Async-Delay: {text!r} is not a number from 1 to 3600.")
         task = call.request.header("x-fc-async-task-id") or call.request.header(
             "x-fc-stateful-async-invocation-id"
         )
         self._add_task(deployed, task)
         host = self._host()
-        self._run(lambda: host.invoke_async(deployed, call.request.body, call.request_id, int(delay)))
+        self._run(lambda: host.invoke_async(deployed, call.request.body, call.request_id, delay))
         headers = (("X-Fc-Request-Id", call.request_id), ("X-Fc-Async-Task-Id", task or call.request_id))
         return Response(202, headers)
 

@@ -9,6 +9,7 @@ vendor's SDKs alibabacloud-fc-open20210406 2.0.12 and aliyun-fc2 2.5.2.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -23,7 +24,7 @@ from alilocal.fc.calls import Calls
 from alilocal.fc.deployed import FunctionHost
 from alilocal.fc.errors import AlreadyExists, InvalidArgument, NotEmpty, NotFound
 from alilocal.fc.invoke_calls import InvokeCalls
-from alilocal.fc.registry import Alias, Entry, Registry, ServiceEntry, Version
+from alilocal.fc.registry import Alias, Entry, Registry, ServiceEntry, Version, check_alias, read_weights
 from alilocal.fc.signature import generation
 from alilocal.fc.switches import FunctionComputeSwitches
 from alilocal.fc.trigger_calls import TriggerCalls
@@ -33,6 +34,7 @@ _SERVICE_MEMBERS = (
     "vpcConfig",
 )
 _INITIALIZATION_SECONDS = 3
+_NAME = re.compile(r"[A-Za-z_][\w-]{0,127}", re.ASCII)
 
 
 class LegacyCalls(CallBase):
@@ -91,7 +93,7 @@ class LegacyCalls(CallBase):
     def create_service(self, call: Call) -> Response:
         given = wire.read_object(call.request)
         name = given.get("serviceName")
-        if not isinstance(name, str) or not name or "$" in name or "." in name:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise InvalidArgument(f"serviceName: {name!r} is not a valid name.")
         if name in self._registry.services:
             raise AlreadyExists("Service", name)
@@ -161,8 +163,9 @@ class LegacyCalls(CallBase):
     def list_versions(self, call: Call) -> Response:
         versions = self._service(call).versions
         backward = (wire.query(call.request, "direction") or "BACKWARD").upper() != "FORWARD"
-        found = sorted(versions.items(), key=lambda one: int(one[0]), reverse=backward)
-        rows, rest = wire.page(call.request, found)
+        order = wire.newest_first if backward else int
+        found = sorted(versions.items(), key=lambda one: order(one[0]))
+        rows, rest = wire.page(call.request, found, order)
         return wire.json_answer(call.request_id, {"versions": [*rows], **rest})
 
     def delete_version(self, call: Call) -> Response:
@@ -181,11 +184,12 @@ class LegacyCalls(CallBase):
         service, given = self._service(call), wire.read_object(call.request)
         if str(given.get("versionId")) not in service.versions:
             raise NotFound("Version", str(given.get("versionId")))
-        if given.get("aliasName") in service.aliases:
-            raise AlreadyExists("Alias", str(given["aliasName"]))
+        name = str(given.get("aliasName") or "")
+        check_alias(name)
+        if name in service.aliases:
+            raise AlreadyExists("Alias", name)
         now = self._world.clock.now()
-        alias = Alias(str(given.get("aliasName") or ""), str(given["versionId"]), {}, "", now, now)
-        service.aliases[alias.name] = alias
+        alias = Alias(name, str(given["versionId"]), {}, "", now, now)
         return self._change_alias(call, service, alias, given)
 
     def update_alias(self, call: Call) -> Response:
@@ -209,13 +213,13 @@ class LegacyCalls(CallBase):
         return wire.json_answer(call.request_id, None)
 
     def _change_alias(self, call: Call, service: ServiceEntry, alias: Alias, given: JsonObject) -> Response:
-        weights = given.get("additionalVersionWeight")
-        if isinstance(weights, dict):
-            alias.weights = {name: float(str(weight)) for name, weight in weights.items()}
-        alias.version_id = str(given.get("versionId") or alias.version_id)
-        unknown = sorted({alias.version_id, *alias.weights} - set(service.versions))
+        weights = alias.weights if given.get("additionalVersionWeight") is None else read_weights(given)
+        version_id = str(given.get("versionId") or alias.version_id)
+        unknown = sorted({version_id, *weights} - set(service.versions))
         if unknown:
             raise NotFound("Version", unknown[0])
+        service.aliases[alias.name] = alias
+        alias.version_id, alias.weights = version_id, weights
         if isinstance(given.get("description"), str):
             alias.description = str(given["description"])
         alias.modified = self._world.clock.now()

@@ -9,14 +9,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from datetime import timezone
-from email.utils import parsedate_to_datetime
 from urllib.parse import quote, unquote
 
 from alilocal.core.credentials import Credential
 from alilocal.core.gateway import SKEW_SECONDS
-from alilocal.core.http import Request, Response, ServiceError
-from alilocal.core.jsonvalue import JsonObject
+from alilocal.core.http import Request, Response, ServiceError, read_http_date
+from alilocal.core.jsonvalue import JsonObject, read_whole
 from alilocal.core.service import Call
 from alilocal.core.world import World
 from alilocal.fc import wire
@@ -110,7 +108,7 @@ class Objects:
                 given["Signature"],
                 [given.get("Expires", "")],
             )
-            is_late = not times[0].isdigit() or int(times[0]) < self._world.clock.now()
+            is_late = read_whole(times[0], int(self._world.clock.now())) is None
         else:
             scheme, _, rest = (request.header("Authorization") or "").partition(" ")
             key_id, _, digest = rest.partition(":")
@@ -137,8 +135,8 @@ class Objects:
 
     def _is_now(self, times: list[str]) -> bool:
         try:
-            moment = parsedate_to_datetime(times[0]).replace(tzinfo=timezone.utc).timestamp()
-        except (IndexError, ValueError, TypeError):
+            moment = read_http_date(times[0])
+        except (IndexError, ValueError):
             return False
         return self._world.clock.is_near(moment, SKEW_SECONDS)
 

@@ -5,6 +5,7 @@ Nothing here runs. What a call runs is the result of `Registry.find`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -129,6 +130,26 @@ class ServiceEntry:
     aliases: dict[str, Alias] = field(default_factory=dict)
 
 
+_ALIAS = re.compile(r"[A-Za-z_][\w-]{0,127}", re.ASCII)
+
+
+def read_weights(given: JsonObject) -> dict[str, float]:
+    """Return the weight of the second version of an alias, by that version's id; raises InvalidArgument."""
+    weights = given.get("additionalVersionWeight") or {}
+    if not isinstance(weights, dict) or len(weights) > 1:
+        raise InvalidArgument("additionalVersionWeight: must be an object with at most one version.")
+    for version_id, weight in weights.items():
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= 1:
+            raise InvalidArgument(f"additionalVersionWeight.{version_id}: must be between 0 and 1.")
+    return {version_id: float(str(weight)) for version_id, weight in weights.items()}
+
+
+def check_alias(name: str) -> None:
+    """Raise InvalidArgument for a name that an alias cannot have."""
+    if not _ALIAS.fullmatch(name) or name == LATEST:
+        raise InvalidArgument(f"aliasName: {name!r} is not a valid name.")
+
+
 class Registry:
     """The functions of a cloud, and their packages."""
 
@@ -198,8 +219,7 @@ class Registry:
     def create_alias(self, name: str, given: JsonObject) -> Alias:
         """Create an alias; raises NotFound, AlreadyExists and InvalidArgument."""
         entry, alias = self.get(name), str(given.get("aliasName") or "")
-        if not alias or alias.isdigit() or alias == LATEST:
-            raise InvalidArgument(f"aliasName: {alias!r} is not a valid name.")
+        check_alias(alias)
         if alias in entry.aliases:
             raise AlreadyExists("Alias", alias)
         now = self._world.clock.now()
@@ -266,14 +286,10 @@ class Registry:
         return "" if version_id == LATEST else entry.version(version_id).version_id
 
     def _weights(self, entry: Entry, given: JsonObject) -> dict[str, float]:
-        weights = given.get("additionalVersionWeight") or {}
-        if not isinstance(weights, dict) or len(weights) > 1:
-            raise InvalidArgument("additionalVersionWeight: must be an object with at most one version.")
-        for version_id, weight in weights.items():
+        weights = read_weights(given)
+        for version_id in weights:
             entry.version(version_id)
-            if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= 1:
-                raise InvalidArgument(f"additionalVersionWeight.{version_id}: must be between 0 and 1.")
-        return {version_id: float(str(weight)) for version_id, weight in weights.items()}
+        return weights
 
     def _async_settings(self, entry: Entry, qualifier: str) -> AsyncSettings:
         config = entry.async_configs.get(qualifier)

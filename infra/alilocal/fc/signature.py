@@ -9,14 +9,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from datetime import timezone
-from email.utils import parsedate_to_datetime
 from urllib.parse import unquote
 
 from alilocal.core.acs3 import Acs3
 from alilocal.core.credentials import Credential
 from alilocal.core.gateway import SKEW_SECONDS
-from alilocal.core.http import Request, ServiceError
+from alilocal.core.http import Request, ServiceError, read_http_date
 from alilocal.core.world import World
 from alilocal.fc.switches import FunctionComputeSwitches
 
@@ -54,8 +52,8 @@ class Signatures:
 
     def _check_time(self, text: str) -> None:
         try:
-            moment = parsedate_to_datetime(text).replace(tzinfo=timezone.utc).timestamp()
-        except (ValueError, TypeError):
+            moment = read_http_date(text)
+        except ValueError:
             raise ServiceError(400, "InvalidArgument", "the header Date is not a time") from None
         if not self._world.clock.is_near(moment, SKEW_SECONDS):
             raise ServiceError(403, "AccessDenied", "the time of the request differs by more than 15 minutes")

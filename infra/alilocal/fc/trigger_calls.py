@@ -46,6 +46,7 @@ class TriggerCalls(CallBase):
             now,
             now,
         )
+        _check_only_http(entry, trigger)
         self._start(entry, trigger)
         entry.triggers[name] = trigger
         return self._answer(call, entry, trigger)
@@ -66,6 +67,7 @@ class TriggerCalls(CallBase):
             old.created,
             self._world.clock.now(),
         )
+        _check_only_http(entry, changed)
         self._start(entry, changed)
         entry.triggers[old.name] = changed
         return self._answer(call, entry, changed)
@@ -135,6 +137,15 @@ class TriggerCalls(CallBase):
 
     def _row(self, call: Call, entry: Entry, trigger: Trigger) -> JsonObject:
         return wire.trigger_row(self._names, entry.name, trigger, url_of(call.request, trigger))
+
+
+def _check_only_http(entry: Entry, trigger: Trigger) -> None:
+    """Raise InvalidArgument for a second HTTP trigger of a version or an alias."""
+    if trigger.kind != "http":
+        return
+    for other in entry.triggers.values():
+        if other.kind == "http" and other.qualifier == trigger.qualifier and other.name != trigger.name:
+            raise InvalidArgument(f"{trigger.qualifier} has the HTTP trigger '{other.name}' already.")
 
 
 def _config_text(value: JsonValue) -> str:

@@ -21,6 +21,7 @@ from alilocal.fc.switches import FunctionComputeSwitches
 RetryStrategy = Literal["BACKOFF_RETRY", "EXPONENTIAL_DECAY_RETRY"]
 TopicFormat = Literal["STREAM", "JSON"]
 TYPES = ("eventbridge", "mns_topic", "timer", "http")
+_METHODS = ("GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS")
 T = TypeVar("T", bound=str)
 
 
@@ -92,9 +93,7 @@ def read_source(
         timer = TimerSource(Schedule(_text(config, "cronExpression")), _text(config, "payload", ""))
         return timer if config.get("enable", config.get("triggerEnable", False)) else None
     if kind == "http":
-        methods = config.get("methods")
-        names = tuple(str(one) for one in methods) if isinstance(methods, list) else ("GET", "POST")
-        return HttpSource(names, _text(config, "authType", "function") == "anonymous")
+        return _http(config)
     raise InvalidArgument(f"triggerType: the local cloud has {', '.join(TYPES)}, and not {kind!r}.")
 
 
@@ -144,6 +143,15 @@ def _topic(config: JsonObject, source_arn: str) -> TopicSource:
     )
     tag = _text(config, "filterTag", "") or None
     return TopicSource(found["name"], tag, cast("TopicFormat", form))
+
+
+def _http(config: JsonObject) -> HttpSource:
+    methods = config.get("methods") or ["GET", "POST"]
+    if not isinstance(methods, list):
+        raise InvalidArgument("methods: must be a list.")
+    names = tuple(_choice("methods", one, _METHODS) for one in methods)
+    auth = _choice("authType", config.get("authType") or "function", ("anonymous", "function"))
+    return HttpSource(names, auth == "anonymous")
 
 
 def _pattern(config: JsonObject) -> JsonObject:

@@ -6,12 +6,12 @@ Members: the models of alibabacloud-fc20230330 4.8.3. Those of Function Compute 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from typing import NamedTuple, TypeVar
 
 from alilocal.core.http import Headers, Request, Response
-from alilocal.core.jsonvalue import JsonObject, JsonValue
+from alilocal.core.jsonvalue import JsonObject, JsonValue, read_whole
 from alilocal.fc.deployed import LATEST, InstanceFacts
 from alilocal.fc.errors import InvalidArgument
 from alilocal.fc.registry import Alias, AsyncConfig, Entry, Registry, Revision, Trigger, Version
@@ -57,18 +57,34 @@ def query(request: Request, name: str) -> str | None:
     return dict(request.query_pairs(plus_is_space=True)).get(name) or None
 
 
-def page(request: Request, rows: Sequence[tuple[str, T]]) -> tuple[list[T], JsonObject]:
-    """Return the rows of a page, and its `nextToken`, if there is one; `rows` are sorted, each with its name."""
-    limit = query(request, "limit") or str(_MOST_PER_PAGE)
-    if not limit.isdigit() or not 1 <= int(limit) <= 10 * _MOST_PER_PAGE:
-        raise InvalidArgument(f"limit: {limit!r} is not a number between 1 and {10 * _MOST_PER_PAGE}.")
-    most = min(int(limit), _MOST_PER_PAGE)
-    token, prefix = query(request, "nextToken"), query(request, "prefix") or ""
-    names = [name for name, _ in rows]
-    first = names.index(token) if token in names else 0
-    found = [(name, row) for name, row in rows[first:] if name.startswith(prefix)]
+def page(
+    request: Request, rows: Sequence[tuple[str, T]], order: Callable[[str], str | int] = str
+) -> tuple[list[T], JsonObject]:
+    """Return the rows of a page, and its `nextToken`, if there is one.
+
+    `rows` are sorted by the `order` of their names. Raises InvalidArgument.
+    """
+    text = query(request, "limit") or str(_MOST_PER_PAGE)
+    limit = read_whole(text, 1, 10 * _MOST_PER_PAGE)
+    if limit is None:
+        raise InvalidArgument(f"limit: {text!r} is not a number between 1 and {10 * _MOST_PER_PAGE}.")
+    most = min(limit, _MOST_PER_PAGE)
+    token, prefix = query(request, "nextToken") or query(request, "startKey"), query(request, "prefix") or ""
+    found = [(name, row) for name, row in rows if name.startswith(prefix)]
+    if token is not None:
+        # By order, because the row that the token names may have been deleted meanwhile.
+        try:
+            first = order(token)
+        except ValueError:
+            raise InvalidArgument(f"nextToken: {token!r} is not valid.") from None
+        found = [(name, row) for name, row in found if order(name) >= first]  # type: ignore[operator]
     rest: JsonObject = {"nextToken": found[most][0]} if len(found) > most else {}
     return [row for _, row in found[:most]], rest
+
+
+def newest_first(version_id: str) -> int:
+    """Return the sort key of a version in a list that begins with the newest."""
+    return -int(version_id)
 
 
 def function_row(

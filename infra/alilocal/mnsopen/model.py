@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import cast
 
 from alilocal.core.clock import CloudClock
-from alilocal.core.jsonvalue import JsonObject
+from alilocal.core.jsonvalue import JsonObject, read_whole
 from alilocal.mnsopen.errors import InvalidParameter
 from alilocal.smq.errors import AlreadyExist
 from alilocal.smq.model import Queues, Topics
@@ -100,12 +100,12 @@ class Management:
         if not policy.get("Enabled", bool(policy)):
             return None
         name = str(policy.get("DeadLetterTargetQueue") or "").rpartition("/")[2]
-        count = str(policy.get("MaxReceiveCount", 3))
+        count = read_whole(str(policy.get("MaxReceiveCount", 3)), 1)
         if name == queue:
             raise InvalidParameter("DlqPolicy.DeadLetterTargetQueue", "must be another queue.")
-        if not count.isdigit() or int(count) < 1:
+        if count is None:
             raise InvalidParameter("DlqPolicy.MaxReceiveCount", "must be a number of at least 1.")
-        return DeadLetterPolicy(self.queues.get(name).name, int(count))
+        return DeadLetterPolicy(self.queues.get(name).name, count)
 
 
 def required(given: Given, name: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from alilocal.core.jsonvalue import JsonObject, JsonValue
+from alilocal.core.jsonvalue import JsonObject, JsonValue, read_whole
 from alilocal.core.rpc import Parameters
 from alilocal.mnsopen.errors import InvalidParameter
 from alilocal.smq.queue import QUEUE_MEMBERS, Queue
@@ -102,6 +102,7 @@ def subscription_row(owner: str, topic: str, subscription: Subscription) -> Json
 
 def _number(given: Parameters, name: str, default: int, most: int) -> int:
     text = given.get(name) or str(default)
-    if not text.isdigit() or not 1 <= int(text) <= most:
+    number = read_whole(text, 1, most)
+    if number is None:
         raise InvalidParameter(name, f"{text!r} is not a number between 1 and {most}.")
-    return int(text)
+    return number

@@ -95,7 +95,7 @@ class Course:
             # An update does not affect trials that have started before it.
             configuration = [one for since, one in self.configurations if since < start][-1]
             number = min(_number(configuration, "max_trial_number", _DEFAULT_NUMBER), _MOST)
-            at_once = _number(configuration, "trial_concurrency", _DEFAULT_CONCURRENCY)
+            at_once = min(_number(configuration, "trial_concurrency", _DEFAULT_CONCURRENCY), _MOST)
             if sequence >= number:
                 break
             rounds = ceil((number - sequence) / at_once)

@@ -14,6 +14,7 @@ from alilocal.core.service import Call
 from alilocal.core.world import World
 from alilocal.smq import wire
 from alilocal.smq.errors import InvalidArgument, InvalidQueryString, NotExist
+from alilocal.smq.message import check_range
 from alilocal.smq.model import Queues
 from alilocal.smq.queue import Queue, QueueAttributes, read_attributes, read_int
 from alilocal.smq.switches import SmqSwitches
@@ -34,12 +35,12 @@ def read_query(request: Request) -> dict[str, str]:
 
 
 def read_count(request: Request) -> int:
-    """Read `numOfMessages`, by default 1; raises InvalidQueryString outside 1 to 16."""
+    """Read `numOfMessages`, by default 1; raises InvalidQueryString unless it is from 1 to 16."""
     return _read_number(read_query(request).get("numofmessages"), "numOfMessages", 1, MOST_IN_BATCH) or 1
 
 
 def read_wait(request: Request) -> int | None:
-    """Read `waitseconds`, or None if it is missing; raises InvalidQueryString outside 0 to 30."""
+    """Read `waitseconds`, or None if it is missing; raises InvalidQueryString unless it is from 0 to 30."""
     return _read_number(read_query(request).get("waitseconds"), "waitseconds", 0, 30)
 
 
@@ -151,7 +152,8 @@ class Calls:
 def _read_number(text: str | None, name: str, low: int, high: int) -> int | None:
     if text is None:
         return None
-    value = read_int(name, text)
-    if not low <= value <= high:
-        raise InvalidQueryString(f"The value of {name} should be between {low} and {high}.")
+    try:
+        check_range(name, value := read_int(name, text), low, high)
+    except InvalidArgument as error:
+        raise InvalidQueryString(error.message) from None
     return value

@@ -431,6 +431,7 @@ def read_attributes(given: Mapping[str, str], base: QueueAttributes) -> QueueAtt
 
 def read_int(name: str, text: str) -> int:
     """Return the number in `text`; raises InvalidArgument."""
+    text = text.strip()
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit() and len(digits) < 12):
         raise InvalidArgument(f"The value of {name} should be a number.")

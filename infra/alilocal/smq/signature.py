@@ -8,11 +8,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from email.utils import parsedate_to_datetime
 
 from alilocal.core.clock import CloudClock
 from alilocal.core.credentials import Credential, Credentials
-from alilocal.core.http import Request, ServiceError
+from alilocal.core.http import Request, ServiceError, read_http_date
 
 SKEW_SECONDS = 900
 VERSION = "2015-06-06"
@@ -71,8 +70,8 @@ class Signatures:
         if not text:
             raise ServiceError(400, "MissingDateHeader", "The header Date or x-mns-date is needed.")
         try:
-            moment = parsedate_to_datetime(text).timestamp()
-        except (ValueError, TypeError, OverflowError):
+            moment = read_http_date(text)
+        except ValueError:
             raise ServiceError(400, "InvalidDateHeader", "The date header is not valid.") from None
         if not self._clock.is_near(moment, SKEW_SECONDS):
             raise ServiceError(expired_status, "TimeExpired", "The http request you sent is expired.")

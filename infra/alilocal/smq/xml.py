@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import TypeAlias
 from xml.etree import ElementTree
+from xml.parsers import expat
 
 from alilocal.smq.errors import MalformedXml
 
@@ -19,6 +20,7 @@ Element: TypeAlias = "ElementTree.Element"
 Members: TypeAlias = "Sequence[tuple[str, str | Members]]"
 
 _MOST_DEPTH = 16
+_PIECE_BYTES = 1024
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # A bare carriage return would be read back as a line feed.
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"})
@@ -83,6 +85,15 @@ def _element(name: str, value: str | Members) -> str:
 
 
 def first_element(data: bytes) -> str:
-    """Return the local name of the first element, or an empty text if there is none; does not parse."""
-    found = re.search(rb"<(?:[A-Za-z_][\w.-]*:)?([A-Za-z_][\w.-]*)", data[:1024])
-    return found[1].decode() if found else ""
+    """Return the local name of the first element, or an empty text if there is none; ignores what follows it."""
+    found: list[str] = []
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = lambda name, _attributes: found.append(name)
+    for at in range(0, len(data), _PIECE_BYTES):
+        try:
+            parser.Parse(data[at : at + _PIECE_BYTES])
+        except (expat.ExpatError, ValueError, LookupError):
+            break
+        if found:
+            break
+    return found[0].rpartition(":")[2] if found else ""

@@ -17,6 +17,8 @@ IGNORE, _EXPECT_EXIST, EXPECT_NOT_EXIST = 0, 1, 2
 _SINGLE, _COMPOSITE, PAGINATION = 1, 2, 3
 _NOT, _AND, _OR = 1, 2, 3
 _EXIST, _NOT_EXIST = 7, 8
+_MOST_CONDITIONS = 32
+"""The documented limit; older pages say 10."""
 _COMPARISONS: dict[int, Callable[..., bool]] = {
     1: operator.eq,
     2: operator.ne,
@@ -43,6 +45,21 @@ def holds(condition: Message, columns: Columns, *, exists: bool) -> bool:
 
 def passes(condition: Message, columns: Columns) -> bool:
     """Return whether `columns` meet a filter; raises ParameterInvalid."""
+    if _count(condition) > _MOST_CONDITIONS:
+        raise ParameterInvalid(f"A filter has more than {_MOST_CONDITIONS} conditions.")
+    return _passes(condition, columns)
+
+
+def _count(condition: Message, depth: int = 0) -> int:
+    """Return the number of conditions in a filter; one that is nested too deeply counts as too many."""
+    if condition.number(1) != _COMPOSITE:
+        return 1
+    if depth > _MOST_CONDITIONS:
+        return depth
+    return sum(_count(part, depth + 1) for part in condition.message(2).messages(2))
+
+
+def _passes(condition: Message, columns: Columns) -> bool:
     kind, inner = condition.number(1), condition.message(2)
     if kind == _SINGLE:
         return _compared(inner, columns)
@@ -92,8 +109,8 @@ def _cast(cast: Callable[[str], Value], text: str | None) -> Value | None:
 def _combined(composite: Message, columns: Columns) -> bool:
     combinator, parts = composite.number(1), composite.messages(2)
     if combinator == _NOT and len(parts) == 1:
-        return not passes(parts[0], columns)
+        return not _passes(parts[0], columns)
     if combinator in (_AND, _OR) and len(parts) >= 2:
-        met = [passes(part, columns) for part in parts]
+        met = [_passes(part, columns) for part in parts]
         return all(met) if combinator == _AND else any(met)
     raise ParameterInvalid("The number of sub-conditions is not valid.")

@@ -270,10 +270,15 @@ def check_cells(cells: Sequence[Cell]) -> None:
     if len(cells) > _MOST_COLUMNS:
         raise ParameterInvalid("The number of columns from the request exceeds the limit.")
     for cell in cells:
-        if not _NAME.fullmatch(cell.name):
-            raise ParameterInvalid(f"Invalid column name: '{cell.name}'.")
+        check_column_name(cell.name)
         if _exceeds(cell.value, _MOST_VALUE_BYTES):
             raise ParameterInvalid(f"The length of attribute column '{cell.name}' exceeds the limit.")
+
+
+def check_column_name(name: str) -> None:
+    """Raise ParameterInvalid for a name that a column cannot have."""
+    if not _NAME.fullmatch(name):
+        raise ParameterInvalid(f"Invalid column name: '{name}'.")
 
 
 def size_of(cell: Cell) -> int:

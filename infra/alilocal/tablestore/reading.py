@@ -6,16 +6,18 @@ the other parameters select: https://www.alibabacloud.com/help/doc-detail/67671.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from alilocal.tablestore.conditions import PAGINATION, passes
 from alilocal.tablestore.errors import ParameterInvalid
-from alilocal.tablestore.model import Versions
+from alilocal.tablestore.model import Versions, check_column_name
 from alilocal.tablestore.plainbuffer import Cell
 from alilocal.tablestore.proto import Message
 
 _LATEST = 2**63
 _SPECIFIC_TIME = 3
+_MOST_NAMES = 128
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,13 @@ class Selection:
         if most is not None and request.message(times).has(_SPECIFIC_TIME):
             raise ParameterInvalid("The max versions and a specific time must not be set together.")
         since, until = _times(request.message(times)) if request.has(times) else (0, _LATEST)
+        asked = request.texts(names)
+        if len(asked) > _MOST_NAMES:
+            raise ParameterInvalid("The number of columns from the request exceeds the limit.")
+        for name in asked:
+            check_column_name(name)
         return cls(
-            frozenset(request.texts(names)),
+            frozenset(asked),
             request.text(first),
             request.text(last) if request.has(last) else None,
             most,
@@ -58,11 +65,14 @@ class Selection:
             keep=request.message(keep) if request.has(keep) else None,
         )
 
-    def cells(self, row: dict[str, Versions]) -> list[Cell] | None:
-        """Return the selected cells by name, newest first, or None if the row is not returned."""
+    def cells(self, row: dict[str, Versions], key: Iterable[str]) -> list[Cell] | None:
+        """Return the selected cells by name, newest first, or None if the row is not returned.
+
+        `key` are the names of the primary key's columns, which every row has.
+        """
         wanted = {name: kept for name, kept in sorted(row.items()) if self._wants(name)}
         # A row without any of the requested columns is not returned. One without any of the requested versions is.
-        if self.restricted and not wanted:
+        if self.restricted and not wanted and self.names.isdisjoint(key):
             return None
         columns = {name: found for name, kept in wanted.items() if (found := self._versions(kept))}
         if self.keep is not None and self.keep.number(1) == PAGINATION:

@@ -23,7 +23,8 @@ _PUT, _UPDATE, _DELETE = 1, 2, 3
 _IS_ATOMIC = 3
 _RETURN_KEY, _RETURN_AFTER = 1, 2
 _MOST_ROWS = 5_000
-_MOST_IN_BATCH = 200
+_MOST_READ_IN_BATCH = 100
+_MOST_WRITTEN_IN_BATCH = 200
 _MOST_BYTES = 4 * 1024 * 1024
 _OF_GET = {"names": 3, "versions": 5, "keep": 7}
 _OF_RANGE = {"names": 3, "versions": 5, "keep": 10}
@@ -78,6 +79,9 @@ class RowCalls:
 
     def batch_get(self, request: Message) -> bytes:
         tables = []
+        _check_tables(request)
+        if sum(len(asked.values(2)) for asked in request.messages(1)) > _MOST_READ_IN_BATCH:
+            raise ParameterInvalid("Rows count exceeds the upper limit.")
         for asked in request.messages(1):
             table, keys = self._tables.get(asked.text(1)), asked.values(2)
             selection = Selection.read(asked, **_OF_BATCH)
@@ -88,6 +92,7 @@ class RowCalls:
         return encode({1: tables})
 
     def batch_write(self, request: Message) -> bytes:
+        _check_tables(request)
         asked = [
             (self._tables.get(one.text(1)), [Change.read(row) for row in one.messages(2)])
             for one in request.messages(1)
@@ -98,7 +103,7 @@ class RowCalls:
             if not changes:
                 raise ParameterInvalid(f"No operation is specified for table: '{table.name}'.")
             _check_repeats(changes)
-        if sum(len(rows) for _, rows in asked) > _MOST_IN_BATCH:
+        if sum(len(rows) for _, rows in asked) > _MOST_WRITTEN_IN_BATCH:
             raise ParameterInvalid("Rows count exceeds the upper limit.")
         _check_size(row.data(2) for one in request.messages(1) for row in one.messages(2))
         write = self._write_all if request.number(_IS_ATOMIC) else self._write_each
@@ -133,7 +138,7 @@ class RowCalls:
         _check_size([request.data(2)])
         change = Change(kind, decode_row(request.data(2)), request.message(3), request.message(4))
         consumed, row = self._write(table, change)
-        return encode({1: consumed, 2: row})
+        return encode({1: consumed, **wire.returned(2, row)})
 
     def _write(self, table: Table, change: Change) -> wire.Outcome:
         """Carry out a write if its condition holds; raises ConditionCheckFail."""
@@ -192,6 +197,13 @@ def _check_size(rows: Iterable[bytes]) -> None:
         raise ParameterInvalid(f"The total data size of a write exceeds the limit of {_MOST_BYTES} bytes.")
 
 
+def _check_tables(request: Message) -> None:
+    names = [asked.text(1) for asked in request.messages(1)]
+    for name in names:
+        if names.count(name) > 1:
+            raise ParameterInvalid(f"Duplicated table name: '{name}'.")
+
+
 def _check_repeats(changes: Sequence[Change]) -> None:
     keys = [tuple(cell.value for cell in change.row.key) for change in changes]
     times = Counter(key for key in keys if Bound.AUTO not in key)
@@ -239,7 +251,7 @@ def _bytes(key: Sequence[Cell], cells: Sequence[Cell]) -> int:
 
 def _cells(table: Table, selection: Selection, key: Key) -> list[Cell] | None:
     row = table.versions(key)
-    return None if row is None else selection.cells(row)
+    return None if row is None else selection.cells(row, [name for name, _ in table.schema])
 
 
 def _key_cells(table: Table, key: Key) -> list[Cell]:

@@ -52,7 +52,7 @@ class Signatures:
         if given["x-ots-contentmd5"] != digest(request.body):
             raise AuthFailed("Mismatch between MD5 value of request body and x-ots-contentmd5 in header.")
         claimed = given.get("x-ots-signaturev4") or given.get("x-ots-signature") or ""
-        if not hmac.compare_digest(_signature(request.path, given, credential), claimed):
+        if not hmac.compare_digest(_signature(request.path, given, credential).encode(), claimed.encode()):
             raise AuthFailed("Signature mismatch.")
         problem = credential.token_problem(given.get("x-ots-ststoken"), self._clock.now())
         if problem is not None:

@@ -38,7 +38,12 @@ def row_result(act: Callable[[], Outcome]) -> bytes:
 def row_done(outcome: Outcome) -> bytes:
     """Return one row's part of a batch's answer: its outcome."""
     capacity, row = outcome
-    return encode({1: 1, 3: capacity, 4: row})
+    return encode({1: 1, 3: capacity, **returned(4, row)})
+
+
+def returned(number: int, row: bytes) -> dict[int, bytes]:
+    """Return the optional member for a row, or none without a row: older SDKs cannot read an empty one."""
+    return {number: row} if row else {}
 
 
 def row_error(error: ServiceError) -> bytes:

@@ -18,6 +18,7 @@ import alilocal
 from alilocal.core.clock import Deadline
 from alilocal.core.http import Request
 from alilocal.core.ids import Ids, is_receipt_handle
+from alilocal.core.jsonvalue import read_whole
 from support.budget import examples
 
 
@@ -235,3 +236,44 @@ def test_sessions_take_any_host(cloud):
     with cloud.session() as session:
         assert isinstance(session, requests.Session)
         assert session.get("https://paiautoml.cn-hangzhou.aliyuncs.com/").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        *((text, int(text)) for text in ("5", "007", "10")),
+        *((text, None) for text in ("0", "11", "-5", "+5", " 5", "", "5.0", "²", "٣", "1_0", "9" * 5000)),
+    ],
+)
+def test_whole_numbers_in_texts(text, number):
+    """Only decimal digits of ASCII make a number, and no text makes an error."""
+    assert read_whole(text, 1, 10) == number
+
+
+FC = "/2023-03-30"
+TARGETS = {"EventTargets": '[{"Type": []}]'}
+
+
+@pytest.mark.parametrize(
+    ("version", "target", "action", "query"),
+    [
+        ("2023-03-30", f"{FC}/functions", "ListFunctions", {"limit": "²"}),
+        ("2023-03-30", f"{FC}/functions", "ListFunctions", {"limit": "9" * 5000}),
+        ("2023-03-30", f"{FC}/tags-v2", "ListTagResources", {"resourceId": "[x]"}),
+        ("2020-04-01", "/", "ListEventBuses", {"Limit": "²"}),
+        ("2020-04-01", "/", "ListEventBuses", {"NextToken": "9" * 5000}),
+        (
+            "2020-04-01",
+            "/",
+            "CreateRule",
+            {"EventBusName": "default", "RuleName": "r", **TARGETS},
+        ),
+        ("2022-01-19", "/", "ListQueue", {"PageNum": "²"}),
+    ],
+)
+def test_an_odd_parameter_is_an_error_of_the_service(wire, version, target, action, query):
+    """What a service cannot read is an error in its own form, and never a failure of the local cloud."""
+    method = "GET" if target != "/" else "POST"
+    answer = wire.pai(method, target, action, query=query, x_acs_version=version)
+    assert answer.status_code == 400
+    assert answer.json()["Code"] in ("InvalidArgument", "InvalidParameter")

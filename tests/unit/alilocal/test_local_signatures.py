@@ -1,13 +1,15 @@
 """Both signature schemes: the published vectors, and every error."""
 
 import hashlib
+import time
+from datetime import datetime, timezone
 from email.utils import formatdate
 
 import pytest
 from localwire import read
 
 from alilocal.core import acs3
-from alilocal.core.http import Request
+from alilocal.core.http import Request, read_http_date
 from alilocal.smq import signature as mnsv2
 
 EMPTY = hashlib.sha256(b"").hexdigest()
@@ -276,3 +278,37 @@ def test_advancing_the_clock_does_not_age_requests(wire, cloud):
     """A client whose clock does not follow the advanced clock is still accepted."""
     cloud.clock.advance(100_000)
     assert wire.smq("GET", "/queues", Date=formatdate(usegmt=True)).ok
+
+
+@pytest.fixture
+def in_shanghai(monkeypatch):
+    """A machine whose local time is eight hours ahead of UTC."""
+    monkeypatch.setenv("TZ", "Asia/Shanghai")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("in_shanghai")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Sun, 29 Nov 2026 13:00:00 GMT",
+        "Sun, 29 Nov 2026 13:00:00 -0000",
+        "Sun, 29 Nov 2026 13:00:00",
+        "Sun Nov 29 13:00:00 2026",
+        "Sun, 29 Nov 2026 21:00:00 +0800",
+        "Sunday, 29-Nov-26 13:00:00 GMT",
+    ],
+)
+def test_a_date_does_not_depend_on_the_time_zone_of_the_machine(text):
+    """A date without an offset, as `email.utils.formatdate` and `time.asctime` write it, is in UTC."""
+    assert read_http_date(text) == datetime(2026, 11, 29, 13, tzinfo=timezone.utc).timestamp()
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "Sun, 29 Nov 99999 13:00:00 GMT", "2026-11-29T13:00:00Z"])
+def test_what_is_no_date_of_http_is_refused(text):
+    """Every text that cannot be read raises the one error that the services answer."""
+    with pytest.raises(ValueError):
+        read_http_date(text)

@@ -415,3 +415,33 @@ def _use_handle(queue, model, step, number):
         del model.messages[key]
     else:
         model.messages[key] = (model.now + number, call[step]().receipt_handle)
+
+
+MANY = "<Messages><Message><MessageBody>x</MessageBody></Message></Messages>"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        MANY.encode("utf-16"),
+        f"<!--{'long ' * 500}-->{MANY}".encode(),
+        f'<?xml version="1.0"?><?style <a?><!-- <Message> -->{MANY}'.encode(),
+    ],
+)
+def test_a_batch_is_recognised_by_its_root_element(wire, queue, body):
+    """A batch is found whatever its encoding is, and whatever stands before its root element."""
+    assert wire.smq("POST", "/queues/q/messages", body).status_code == 201
+    assert [message.body for message in queue.messages] == ["x"]
+
+
+def test_numbers_may_have_spaces_around_them(wire, queue):
+    """XML that is indented has spaces around its texts."""
+    body = xml("Message", MessageBody="x", DelaySeconds="\n  5\n")
+    assert wire.smq("POST", "/queues/q/messages", body).status_code == 201
+    assert [message.state for message in queue.messages] == ["delayed"]
+
+
+@pytest.mark.parametrize("query", ["waitseconds=x", "waitseconds=1.5", "waitseconds=31", "numOfMessages=x"])
+def test_a_wrong_parameter_of_a_query_has_its_own_code(wire, queue, query):
+    """A parameter that is not a number is as wrong as one out of range."""
+    assert code(wire.smq("GET", f"/queues/q/messages?{query}")) == (400, "InvalidQueryString")

@@ -201,7 +201,7 @@ def test_a_time_that_no_clock_shows_is_refused(member, value):
         assert cloud.clock.advanced == 1
 
 
-@pytest.mark.parametrize("document", [{}, {"alilocal": 2}, {"alilocal": 1}])
+@pytest.mark.parametrize("document", [{}, {"alilocal": 2}, {"alilocal": 1}, [], None])
 def test_an_invalid_snapshot_is_refused(document):
     """A document of another form is refused."""
     with alilocal.LocalCloud() as cloud, pytest.raises(BadSnapshot):

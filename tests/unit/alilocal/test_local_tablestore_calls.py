@@ -142,7 +142,7 @@ def test_zeros_behind_a_row_are_ignored(cloud):
         for bound in (Bound.LEAST, Bound.MOST)
     ]
     answer = call(cloud, "GetRange", {1: "n", 2: 0, 5: 1, 7: bounds[0], 8: bounds[1]})
-    assert answer.data(2).count(b"v") == 2
+    assert answer.data(2).count(b"\x04\x01\x00\x00\x00v") == 2
 
 
 @pytest.mark.parametrize("names", [{}, {3: [b"v"]}])
@@ -181,3 +181,97 @@ def test_options_that_an_update_leaves_out_are_kept(cloud, table):
     assert (table.options.time_to_live, table.options.max_versions) == (-1, 3)
     call(cloud, "UpdateTable", {1: "t", 3: encode({1: 86_400})})
     assert (table.options.time_to_live, table.options.max_versions) == (86_400, 3)
+
+
+def get_row(cloud, **members):
+    """The answer of a GetRow of the row `a`, `1`, with further members of the request by number."""
+    return call(
+        cloud,
+        "GetRow",
+        {1: "t", 2: row("a", "1"), 5: 1, **{int(name[1:]): one for name, one in members.items()}},
+    )
+
+
+def test_a_column_of_the_key_can_be_requested(cloud, table):
+    """As documented, the columns to get may be columns of the primary key, which every row has."""
+    table.put(("a", "1"), [Cell("v", 1)])
+    found = decode_row(get_row(cloud, _3="k").data(2))
+    assert ([cell.value for cell in found.key], found.cells) == (["a", "1"], [])
+    assert get_row(cloud, _3="absent").data(2) == b""
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (
+            [f"c{number}" for number in range(129)],
+            "The number of columns from the request exceeds the limit.",
+        ),
+        (["a-b"], "Invalid column name: 'a-b'."),
+    ],
+)
+def test_the_columns_to_get_have_limits(cloud, table, names, said):
+    """At most 128 columns, each with a valid name, can be requested."""
+    assert get_row(cloud, _3=[name.encode() for name in names]) == ("OTSParameterInvalid", said)
+
+
+def test_a_batch_has_each_table_once_and_a_hundred_rows_to_read(cloud, table):
+    """BatchGetRow reads up to 100 rows, and no batch names a table twice."""
+    one = encode({1: "t", 2: [row("a", "1")], 6: 1})
+    many = encode({1: "t", 2: [row("a", str(number)) for number in range(101)], 6: 1})
+    assert call(cloud, "BatchGetRow", {1: [many]}) == (
+        "OTSParameterInvalid",
+        "Rows count exceeds the upper limit.",
+    )
+    twice = ("OTSParameterInvalid", "Duplicated table name: 't'.")
+    assert call(cloud, "BatchGetRow", {1: [one, one]}) == twice
+    written = encode({1: "t", 2: [write(PUT, row("a", "1", Cell("v", 1)))]})
+    assert call(cloud, "BatchWriteRow", {1: [written, written]}) == twice
+    assert table.rows == {}
+
+
+def negated(times):
+    """A filter that negates a condition on `v` so many times."""
+    found = encode({1: 1, 2: encode({1: 7, 2: "v"})})
+    for _ in range(times):
+        found = encode({1: 2, 2: encode({1: 1, 2: [found]})})
+    return found
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        encode({1: 2, 2: encode({1: 3, 2: [negated(0)] * 33})}),
+        negated(400),
+    ],
+)
+def test_a_filter_has_a_limit(cloud, table, condition):
+    """A filter has up to 32 conditions; one that is nested without end is refused, and not a failure."""
+    table.put(("a", "1"), [Cell("v", 1)])
+    code, _ = get_row(cloud, _7=condition)
+    assert code == "OTSParameterInvalid"
+    most = encode({1: 2, 2: encode({1: 3, 2: [negated(0)] * 32})})
+    assert decode_row(get_row(cloud, _7=most).data(2)).cells
+
+
+def test_a_signature_that_is_not_ascii_is_wrong(cloud):
+    """A header may have any byte; the answer is the service's own error."""
+    names = ("x-ots-apiversion", "x-ots-accesskeyid", "x-ots-contentmd5", "x-ots-date", "x-ots-instancename")
+    moment = datetime.fromtimestamp(cloud.clock.now(), timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    values = (signature.VERSION, cloud.access_key_id, signature.digest(b""), moment, "local")
+    headers = dict(zip(names, values, strict=True)) | {"x-ots-signature": "é".encode("latin-1")}
+    with cloud.session() as session:
+        answer = session.post(f"{cloud.endpoint}/ListTable", headers=headers)
+    assert (answer.status_code, Message(answer.content).text(1)) == (403, "OTSAuthFailed")
+
+
+def test_what_is_not_returned_is_not_in_an_answer(cloud, table):
+    """The SDK for Node.js up to version 4 cannot read an empty row where the member is optional."""
+    data = row("a", "1", Cell("v", 1))
+    assert not call(cloud, "PutRow", {1: "t", 2: data, 3: IGNORE}).has(2)
+    written = call(cloud, "BatchWriteRow", {1: [encode({1: "t", 2: [write(PUT, data)]})]})
+    missing = call(cloud, "BatchGetRow", {1: [encode({1: "t", 2: [row("a", "2")], 6: 1})]})
+    for answer in (written, missing):
+        assert not answer.messages(1)[0].messages(2)[0].has(4)
+    # Here the member is required.
+    assert call(cloud, "GetRow", {1: "t", 2: row("a", "2"), 5: 1}).has(2)

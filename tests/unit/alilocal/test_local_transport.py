@@ -235,3 +235,26 @@ def test_waiting_for_a_stream_ends_while_the_time_stands_still(monkeypatch):
         frozen = time.monotonic()
         monkeypatch.setattr(time, "monotonic", lambda: frozen)
         assert not stream.wait_idle(0.1)
+
+
+def test_a_client_that_speaks_tls_is_answered_at_once(server):
+    """A client that uses https by mistake gets an answer that it cannot read, instead of waiting for one."""
+    with connect(server) as connection:
+        connection.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 400 ")
+        assert connection.recv(65_536) == b""
+
+
+@pytest.mark.parametrize("options", ["close", "Close", "TE, close", "keep-alive,CLOSE"])
+def test_a_connection_is_closed_on_request(server, options):
+    """The header Connection is a list, whose items have no case."""
+    with connect(server) as connection:
+        connection.sendall(head(server, "GET", "/queues/orders", f"Connection: {options}"))
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+def test_empty_lines_before_a_request_are_skipped(server):
+    """HTTP asks servers to skip empty lines before a request."""
+    answer = exchange(server, b"\r\n\r\n\n" + head(server, "GET", "/queues/orders"))
+    assert answer.startswith(b"HTTP/1.1 200 ")

@@ -95,3 +95,10 @@ def test_a_nested_choice_gives_its_branch():
         "${m}": {"_type": "choice", "_value": [{"_name": "a", "${d}": {"_type": "choice", "_value": [3]}}]}
     }
     assert sample(space, "s") == {"${m}": "a", "${d}": 3}
+
+
+def test_any_number_of_trials_at_once_is_taken(cloud):
+    """A concurrency beyond every number of trials runs all of them at once."""
+    one = experiment(cloud, max_trial_number=3, trial_concurrency=10**400)
+    cloud.clock.advance(60)
+    assert len(one.trials) == 3

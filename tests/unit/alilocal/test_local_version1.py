@@ -179,3 +179,16 @@ def test_an_encoded_path(wire):
     """A client may sign the path before or after it encodes it."""
     path = f"/api/automl/v1/hpo/experiment/{quote('a b')}"
     assert roa(wire, path).json()["Code"] == "INVALID_USER_OR_EXP"
+
+
+@pytest.mark.parametrize(("ending", "status"), [("Z", 200), (".123Z", 200), (".Z", 400), ("", 400)])
+def test_a_time_may_have_a_fraction(wire, ending, status):
+    """aliyun-sdk for Node.js signs a time with milliseconds."""
+    moment = formatdate_iso(wire.cloud.clock.now()).removesuffix("Z")
+    assert rpc(wire, Timestamp=f"{moment}{ending}").status_code == status
+
+
+def test_the_type_of_a_form_has_no_case(wire):
+    """A media type is the same in capitals, and with parameters behind it."""
+    headers = {"Content-Type": "Application/X-WWW-Form-Urlencoded; Charset=UTF-8"}
+    assert rpc(wire, "POST", headers=headers).status_code == 200

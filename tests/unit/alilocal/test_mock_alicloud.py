@@ -313,3 +313,28 @@ def test_tasks_side_by_side_have_their_own_clouds():
 def test_a_thread_of_the_code_under_test_reaches_the_cloud():
     with alilocal.mock_alicloud() as cloud, ThreadPoolExecutor(1) as threads:
         assert threads.submit(queues, cloud).result(60) == 200
+
+
+def test_a_generator_has_a_cloud_until_it_ends():
+    """A fixture that yields is a generator function: its cloud lasts as long as the test that uses it."""
+
+    @alilocal.mock_alicloud
+    def fixture(cloud, start=1):
+        before = queues(cloud)
+        given = yield before + start
+        yield given, queues(cloud)
+
+    @alilocal.mock_alicloud
+    async def asynchronous(cloud):
+        yield queues(cloud)
+        yield queues(cloud)
+
+    async def collect():
+        return [one async for one in asynchronous()]
+
+    running = fixture(start=2)
+    assert (next(running), running.send("sent")) == (202, ("sent", 200))
+    running.close()
+    assert asyncio.run(collect()) == [200, 200]
+    assert os.environ.get("ALIBABA_CLOUD_ACCESS_KEY_ID") != "alilocal-access-key-id"
+    assert list(inspect.signature(fixture).parameters) == ["start"]

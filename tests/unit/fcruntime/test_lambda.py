@@ -310,6 +310,16 @@ def test_requeue_needs_a_function():
         lambda_handler(policy="requeue")
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"policy": "requeu"}, "'requeu' is not a policy"), ({"source": "sqs"}, "'sqs' is not an event source")],
+)
+def test_an_invalid_option_is_an_error_before_the_first_event(options, said):
+    """A misspelt option fails when the module is imported, and not with each event."""
+    with pytest.raises(ValueError, match=said):
+        lambda_handler(**options)
+
+
 def test_a_message_that_cannot_be_sent_back_fails_the_event():
     """A message that could not be sent back fails the event, so that it is not lost."""
     with pytest.raises(BatchFailed):
