@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from hpoq.contract.request import ExperimentRequest
 
 _DATING_RESERVE_SECONDS = 60.0
+_NO_TAGS = "if the service takes no tags, set HPOQ_MARKER=description"
 _RESOLVE = "find out whether the experiment exists, then run: hpoq resolve {key} --none, or --experiment ID"
 # Where a code or a message names them, in the languages of the service.
 _ABOUT_TAGS = r"(?i:\btags?\b|\blabels?\b)|Tags?(?![a-z])|标签"
@@ -304,10 +305,25 @@ class _Sending:
         self._backdate_seconds = compute_backdating(creator.terms)
         self._tagged, self._described = _choose_places(creator.marking.places(request), claim)
         self._saved = claim
+        # An uncertain key keeps its nonce, so it has no second create.
+        self._may_be_our_tag = self._tagged and not claim.uncertain
+        self._plain_refusal: Invalid | None = None
         self.claim = self._note_markers(claim)
 
     def run(self) -> CreatedExperiment:
         """Return the experiment. Raises CallError."""
+        try:
+            made = self._send()
+        except Invalid:
+            if self._plain_refusal is None:
+                raise
+            # The request itself is refused: its producer gets the answer to the usual create.
+            raise self._plain_refusal from None
+        if self._plain_refusal is not None:
+            _log_refused_marker(self._plain_refusal, _NO_TAGS)
+        return made
+
+    def _send(self) -> CreatedExperiment:
         creator = self._creator
         budget = creator.create_budget(self.claim)
         retries = creator.retry.start(budget, lambda error: isinstance(error, Throttled))
@@ -367,15 +383,22 @@ class _Sending:
         about = f"{exc.code} {exc.message}"
         if self._tagged and re.search(_ABOUT_TAGS, about):
             self._tagged, self._described = False, True
-            advice = "if the service takes no tags, set HPOQ_MARKER=description"
+            _log_refused_marker(exc, _NO_TAGS)
         elif self._tagged and self._described and re.search(_ABOUT_DESCRIPTION, about):
             self._described = False
-            advice = "if the service takes no longer descriptions, set HPOQ_MARKER=tag"
+            _log_refused_marker(exc, "if the service takes no longer descriptions, set HPOQ_MARKER=tag")
+        elif self._may_be_our_tag and not re.search(_ABOUT_DESCRIPTION, about):
+            # It does not say what is wrong: that may be the tag.
+            self._tagged, self._described, self._plain_refusal = False, True, exc
         else:
             return False
+        self._may_be_our_tag = False
         self.claim = self._note_markers(self.claim)
-        get_logger().error("marker.refused", error=str(exc), advice=advice)
         return True
+
+
+def _log_refused_marker(exc: Invalid, advice: str) -> None:
+    get_logger().error("marker.refused", error=str(exc), advice=advice)
 
 
 def _choose_places(places: tuple[bool, bool], claim: Record) -> tuple[bool, bool]:
