@@ -16,7 +16,7 @@ from requests.cookies import RequestsCookieJar
 from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import ClosedPoolError, ConnectTimeoutError, NewConnectionError
 
-from fcruntime._dataclass import dataclass, field
+from fcruntime._dataclass import dataclass, field, replace
 from hpoq.clock import Budget, Clock
 from hpoq.cloud.connections import IDLE_SECONDS, Exchange, TooLate, environment_settings, signs_late
 from hpoq.cloud.endpoint import Endpoint
@@ -111,17 +111,18 @@ class Transport:
         """Return how many seconds this machine's clock is off at least: positive ahead, negative behind.
 
         0.0 if the newest answer agrees with the clock, if it is older than 5 minutes by either clock, or if no
-        answer had a date.
+        answer had a date. A clock that was set back after that answer is off by as much.
         """
         reading = self._reading
         if reading is None:
             return 0.0
-        age = max(
-            abs(self.clock.now() - reading.taken_at), abs(self.clock.monotonic() - reading.taken_monotonic)
-        )
-        if age > _MAX_READING_AGE_SECONDS:
+        age = self.clock.now() - reading.taken_at
+        monotonic_age = self.clock.monotonic() - reading.taken_monotonic
+        if max(age, monotonic_age) > _MAX_READING_AGE_SECONDS:
             return 0.0
-        return reading.error
+        # The other way round the machine was suspended, where the monotonic clock stands still meanwhile.
+        step = min(age - monotonic_age, 0.0)
+        return replace(reading, least=reading.least + step, most=reading.most + step).error
 
     def send(
         self, request: Request, *, connect_timeout: float, read_timeout: float, budget: Budget | None = None
