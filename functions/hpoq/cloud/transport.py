@@ -16,7 +16,7 @@ from requests.cookies import RequestsCookieJar
 from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import ClosedPoolError, ConnectTimeoutError, NewConnectionError
 
-from fcruntime._dataclass import dataclass, field, replace
+from fcruntime._dataclass import dataclass, field
 from hpoq.clock import Budget, Clock
 from hpoq.cloud.connections import IDLE_SECONDS, Exchange, TooLate, environment_settings, signs_late
 from hpoq.cloud.endpoint import Endpoint
@@ -83,10 +83,12 @@ class ClockReading:
         now = clock.now()
         return cls(sent_at - (date + 1), now - date, taken_at=now, taken_monotonic=clock.monotonic())
 
-    @property
-    def error(self) -> float:
-        """The smallest error that explains the reading: positive if ahead, negative if behind, else 0.0."""
-        return max(self.least, 0.0) or min(self.most, 0.0)
+    def find_error(self, step: float = 0.0) -> float:
+        """Return the smallest error that explains the reading: positive if ahead, negative if behind, else 0.0.
+
+        The clock was set by `step` seconds after it.
+        """
+        return max(self.least + step, 0.0) or min(self.most + step, 0.0)
 
 
 class AnswerTooLarge(OSError):
@@ -122,7 +124,7 @@ class Transport:
             return 0.0
         # The other way round the machine was suspended, where the monotonic clock stands still meanwhile.
         step = min(age - monotonic_age, 0.0)
-        return replace(reading, least=reading.least + step, most=reading.most + step).error
+        return reading.find_error(step)
 
     def send(
         self, request: Request, *, connect_timeout: float, read_timeout: float, budget: Budget | None = None
