@@ -49,6 +49,7 @@ def mutate(tmp_path):
     """Run the mutation tests on a small project; return the exit code, the report and the messages."""
     (tmp_path / "tests").mkdir()
     (tmp_path / "toy.py").write_text(MODULE)
+    (tmp_path / "needy.py").write_text("import a_package_that_only_some_tests_replace\n")
     (tmp_path / "tests" / "test_toy.py").write_text(TESTS)
     (tmp_path / "core.yaml").write_text(
         json.dumps(

@@ -54,7 +54,8 @@ class Mutant:
 
     `function` is the qualified name of the top-level function or method that it changes, or "" if it changes what
     is executed when the module is imported. `before` and `after` show the code around the change. `lines` are those
-    that a test must execute to notice it.
+    that a test must execute to notice it, `scope` those of the function. `names` are those that the changed statement
+    gives a value.
     """
 
     module: Path
@@ -62,6 +63,8 @@ class Mutant:
     before: str
     after: str
     lines: range
+    scope: range
+    names: frozenset[str]
     _tree: ast.Module = field(repr=False)
     _place: Place = field(repr=False)
     _new: ast.AST | None = field(repr=False)
@@ -169,6 +172,8 @@ class _Walk:
             before,
             after,
             _header_lines(statement),
+            range(self._function.lineno, self._function.end_lineno + 1) if self._function else range(0),
+            _find_names(statement),
             self._tree,
             place,
             new,
@@ -185,6 +190,12 @@ def _restore(place, old, new):
         getattr(place[0], place[1]).insert(place[2], old)
     else:
         _put(place, old)
+
+
+def _find_names(statement):
+    targets = getattr(statement, "targets", [getattr(statement, "target", None)])
+    nodes = [node for target in targets if target is not None for node in ast.walk(target)]
+    return frozenset(node.id for node in nodes if isinstance(node, ast.Name))
 
 
 def _header_lines(statement):

@@ -4,19 +4,20 @@ import base64
 import json
 import random
 import string
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import pytest
 import structlog
 
 from alilocal.tablestore.model import STRING
-from fcruntime import Fc2Context
+from fcruntime import Fc2Context, Fc3Context
 from fcruntime.context import ContextCredentials, FunctionInfo
 from hpoq.contract import request as contract
 from hpoq.contract.identity import CONFLICT, MOST_TAGS, TAG_KEY, derive_event_id, derive_key, format_marker
-from hpoq.errors import RequestRejected, StoreUnavailable, Violation
+from hpoq.errors import Denied, RequestRejected, StoreUnavailable, Violation
 from hpoq.function import EventFailed
-from hpoq.idempotency.record import State
+from hpoq.idempotency.record import State, encode
 from hpoq.processing.creation import create_nonce
 from hpoq.processing.envelope import Envelope, seal, unseal
 from hpoq.testing import FakeClock, MemoryStore, smq_event, smq_stream_event
@@ -46,6 +47,9 @@ def outcomes(rows):
 
 
 def codes(rows):
+    """Return the codes of the errors in `rows`, which say whether the message is tried again."""
+    for row in rows:
+        assert row["error"] is None or row["error"]["retryable"] or row["outcome"] != "retry"
     return [row["error"] and row["error"]["code"] for row in rows]
 
 
@@ -180,6 +184,18 @@ def test_a_copy_that_comes_early_is_not_processed(world):
     assert outcomes(world.deliver(copy)) == ["created"]
 
 
+def test_an_early_copy_of_a_message_without_an_error_is_not_due(world):
+    """A copy that comes early is tried again, and says so if the service has given no error yet."""
+    world.store = Dying()
+    world.store.is_dying = True
+    world.fail_create("reset")
+    world.deliver(EVENT)
+    world.store.is_dying = False
+    world.clock.advance(95)
+    copy = send_back(world)
+    assert codes(world.deliver(copy)) == ["NotDue"]
+
+
 def test_an_older_copy_is_dropped(world):
     """Only the newest copy of a message goes on, so that copies merge and a message does not multiply."""
     world.fail_create(**DENIED, times=2)
@@ -189,7 +205,9 @@ def test_an_older_copy_is_dropped(world):
     world.clock.advance(60)
     creates = len(world.creates)
     for older in (EVENT, first):
-        assert outcomes(world.deliver(older, **TO_REQUEUE)) == ["duplicate"]
+        (row,) = world.deliver(older, **TO_REQUEUE)
+        assert (row["outcome"], row["error"]["code"]) == ("duplicate", "Superseded")
+        assert row["error"]["retryable"] is False
     assert (len(world.creates), len(world.waiting())) == (creates, 2)
     assert outcomes(world.deliver(second, **TO_REQUEUE)) == ["created"]
 
@@ -222,11 +240,37 @@ def test_a_message_that_another_delivery_holds_comes_back(world):
     """A delivery of a held message is not acknowledged: if the holder dies, it may be the last one."""
     create_and_die(world, EVENT)
     world.clock.advance(-LATER)
-    assert [(row["outcome"], row["error"]["code"]) for row in world.deliver(EVENT)] == [
-        ("retry", "InProgress")
-    ]
+    assert codes(world.deliver(EVENT)) == ["InProgress"]
     world.clock.advance(LATER)
     assert outcomes(world.deliver(EVENT)) == ["created"]
+
+
+class Unreadable(MemoryStore):
+    """A store that does not answer reads."""
+
+    def get(self, key):
+        raise StoreUnavailable("no answer")
+
+
+class Raced(MemoryStore):
+    """A store in which another delivery is always quicker to take a record over."""
+
+    def __init__(self, rows):
+        super().__init__()
+        self._rows = dict(rows)
+
+    def replace(self, record, expected):
+        return False
+
+
+def test_a_copy_that_is_due_and_loses_its_key_to_another_delivery_is_not_early(world):
+    """The row says that another delivery has the message, from the moment on at which the copy is due."""
+    world.fail_create(**DENIED)
+    copy = send_back(world)
+    world.clock.advance(30)
+    assert world.clock.now() == world.store.get(KEY).not_before
+    world.store = Raced(world.store._rows)
+    assert codes(world.deliver(copy)) == ["InProgress"]
 
 
 # Attempts, ages and the dead-letter queue.
@@ -295,7 +339,8 @@ def test_a_dead_letter_queue_that_fails_keeps_the_message_in_retry(world):
     """A message is never given up without its dead letter: it comes back, and is put there the next time."""
     world.cloud.faults.add("refuse", service="smq", operation="SendMessage", times=3)
     assert codes(give_up(world)) == ["DeadLetterFailed"]
-    assert (world.events, world.store.get(KEY).state) == ([], State.IN_PROGRESS)
+    record = world.store.get(KEY)
+    assert (world.events, record.state, record.attempts) == ([], State.IN_PROGRESS, 2), "it was no attempt"
     assert [(row["outcome"], row["error"]["code"]) for row in world.deliver(EVENT)] == [
         ("failed", "ServiceUnavailable")
     ]
@@ -326,6 +371,18 @@ def test_a_message_that_ends_by_its_age_says_that_its_experiment_may_exist(world
     assert row["error"]["message"].endswith("; it is not known whether an experiment exists")
 
 
+def test_a_message_waits_after_a_search_that_concluded_nothing(world):
+    """If the service drops the marker, only an operator can say which experiment is whose."""
+    world.settings["HPOQ_MARKER"] = "tag"
+    world.cloud.behaviour.create_tags = "dropped"
+    world.fail_create("reset", when="after")
+    world.deliver(EVENT)
+    world.clock.advance(LATER)
+    assert codes(world.deliver(EVENT)) == ["Ambiguous"]
+    record = world.store.get(KEY)
+    assert (record.searches, record.not_before) == (1, world.clock.now() + 30)
+
+
 def test_an_event_says_to_the_microsecond_how_long_its_message_took(world):
     """The clock of the function is all that counts."""
     world.call_times = lambda operation: CallTimes(
@@ -337,14 +394,15 @@ def test_an_event_says_to_the_microsecond_how_long_its_message_took(world):
 
 def test_a_throttled_message_comes_back_at_a_moment_of_its_own(world):
     """The delay of a throttled message is random; a fixed delay would bring a burst back all at once."""
+    create = {"service": "paiautoml", "operation": "CreateHpoExperiment", "when": "before"}
     delays = []
-    for fault in (THROTTLED, DENIED):
-        world.fail_create(**fault, times=30)
+    for fault in ({**create, **THROTTLED}, {**create, **DENIED}, {"kind": "refuse", **PUBLISHING}):
+        world.cloud.faults.add(**fault, times=30)
         with structlog.testing.capture_logs() as lines:
-            send_back(world, smq_event(fault["code"], REQUEST))
+            send_back(world, smq_event(fault.get("code", "M1"), REQUEST))
         delays += [line["delay_seconds"] for line in lines if line["event"] == "message.requeued"]
         world.cloud.faults.clear()
-    assert delays[0] < delays[1] == 30
+    assert delays[0] < delays[1] == delays[2] == 30
 
 
 def redriven(body=REQUEST):
@@ -386,8 +444,46 @@ def test_a_message_ends_at_its_greatest_age(world):
         world.clock.advance(1800)
     (row,) = world.deliver(EVENT)
     assert (row["outcome"], row["error"]["code"]) == ("failed", "Forbidden.RAM")
+    assert "not known whether an experiment exists" not in row["error"]["message"], "each create was refused"
     assert world.event_types == ["failed"]
     assert len(world.waiting(DEAD_LETTER_QUEUE)) == 1
+
+
+def test_the_end_of_a_message_names_the_newest_error_of_the_service(world):
+    """An earlier one, which was on record, may have been fixed since."""
+    world.settings["HPOQ_MAX_AGE_HOURS"] = "1"
+    world.fail_create(**DENIED)
+    assert codes(world.deliver(EVENT)) == ["Forbidden.RAM"]
+    world.clock.advance(3600)
+    world.fail_create(**THROTTLED, times=4)
+    assert codes(world.deliver(EVENT)) == ["Throttling.User"]
+    assert world.event_types == ["failed"]
+
+
+def test_an_attempt_without_time_leaves_the_last_error_of_the_service(world):
+    """That the invocation was short explains nothing to the one who reads the record."""
+    world.fail_create("reset")
+    assert codes(world.deliver(EVENT)) == ["UnknownEnd"]
+    world.clock.advance(LATER)
+    world.call_times = lambda operation: CallTimes(
+        until_answered=4.0 if operation == "ListHpoExperiments" else 0.0
+    )
+    short = Fc3Context("r-1", FunctionInfo(timeout=45))
+    assert codes(world.deliver(EVENT, short)) == ["NoTimeLeft"]
+    assert json.loads(world.store.get(KEY).last_error)["code"] == "UnknownEnd"
+
+
+def test_a_message_whose_owners_all_died_says_so(world):
+    """The service gave no error that could explain it."""
+    world.settings["HPOQ_MAX_ATTEMPTS"] = "1"
+    world.store = Dying()
+    world.store.is_dying = True
+    world.fail_create("reset")
+    world.deliver(EVENT)
+    world.store.is_dying = False
+    world.clock.advance(LATER)
+    (row,) = world.deliver(EVENT)
+    assert (row["outcome"], row["error"]["code"]) == ("failed", "AttemptsUsedUp")
 
 
 @pytest.mark.parametrize("settings", [{"HPOQ_MAX_AGE_HOURS": "0.01"}, {"HPOQ_MAX_ATTEMPTS": "1"}])
@@ -437,6 +533,62 @@ def test_a_look_ahead_that_fails_only_costs_reads(world, failure):
     assert reasons == ["no answer" if isinstance(failure, StoreUnavailable) else "KeyError"]
 
 
+def test_a_slowed_instance_holds_back_what_may_need_a_create(world):
+    """A message that was done before needs no turn. One whose record cannot be read may need one."""
+    world.deliver(EVENT)
+    function = world.function()
+    for _ in range(9):
+        function._pace.note_throttled(world.clock.monotonic())
+    context = Fc3Context("r-1", FunctionInfo(timeout=60))
+
+    def codes_of(event):
+        with pytest.raises(EventFailed) as failed:
+            function.handle(event, context)
+        return codes(failed.value.report.as_json()["messages"])
+
+    assert function.handle(EVENT, context)["summary"]["duplicate"] == 1
+    assert codes_of(smq_event("M2", REQUEST)) == ["HeldBack"]
+    function._store = Unreadable()
+    assert codes_of(EVENT) == ["HeldBack"]
+
+
+@pytest.mark.parametrize(("messages", "reads"), [(["M1"], 0), (["M1", "M2"], 1)])
+def test_only_several_messages_are_looked_up_ahead(world, messages, reads):
+    """The claim of a single message reads its record anyway."""
+    seen = []
+
+    class Counting(MemoryStore):
+        def get_many(self, keys):
+            seen.append(keys)
+            return super().get_many(keys)
+
+    world.store = Counting()
+    world.deliver(smq_stream_event(dict.fromkeys(messages, REQUEST)))
+    assert len(seen) == reads
+
+
+def test_a_publication_that_is_denied_names_the_missing_permission(world):
+    """The operator reads in the log what to grant."""
+
+    class Refusing:
+        def publish(self, event, *, budget=None):
+            detail = [("AuthAction", "mns:PublishMessage")]
+            raise Denied(
+                "no",
+                service="smq",
+                operation="PublishMessage",
+                http_status=403,
+                access_denied_detail=detail,
+            )
+
+    function = world.function()
+    function._wrap_publisher = lambda publisher: Refusing()
+    with structlog.testing.capture_logs() as lines, pytest.raises(EventFailed):
+        function.handle(EVENT, CONTEXT)
+    (line,) = [line for line in lines if line["event"] == "publish.failed"]
+    assert line["access_denied_detail"] == {"AuthAction": "mns:PublishMessage"}
+
+
 def test_an_event_that_is_out_but_not_recorded_as_published_is_published_again(world):
     """If recording a publication fails, the message succeeds; at worst its event arrives twice, under one id."""
 
@@ -470,7 +622,7 @@ def test_a_repeated_send_whose_answer_fails_comes_back(world):
     """Every sender gets an answer, so an event that cannot be published again is not acknowledged."""
     world.deliver(smq_event("M1", request("k")))
     world.cloud.faults.add("refuse", **PUBLISHING, times=3)
-    assert outcomes(world.deliver(smq_event("M2", request("k")))) == ["retry"]
+    assert codes(world.deliver(smq_event("M2", request("k")))) == ["Unavailable"]
     assert outcomes(world.deliver(smq_event("M2", request("k")))) == ["duplicate"]
     assert len(world.events) == 2
 
@@ -483,6 +635,7 @@ def test_conflicts_of_different_requests_have_records_of_their_own(world):
         body = request("k", Name=message_id)
         (row,) = world.deliver(smq_event(message_id, body))
         assert (row["outcome"], row["error"]["code"]) == ("rejected", "IdempotencyConflict")
+        assert row["error"]["retryable"] is False
         (again,) = world.deliver(smq_event(message_id, body))
         assert again["outcome"] == "duplicate"
         assert row["key"] == again["key"] == disputed
@@ -523,7 +676,7 @@ def test_a_conflict_first_announces_the_experiment_of_an_abandoned_key(world):
     created = world.events[0]
     assert created["id"] == derive_event_id(derive_key("producer", "k"), "created")
     assert (created["data"]["experimentId"], created["data"]["messageId"]) == (experiment_id, "M1")
-    assert created["data"]["producerKey"] == "k"
+    assert (created["data"]["idempotencyKey"], created["data"]["producerKey"]) == (row["key"], "k")
     assert len(world.cloud.experiments) == 1
     assert outcomes(world.deliver(smq_event("M1", request("k")))) == ["duplicate"]
     assert world.event_types == ["created", "rejected"], "M1 is known by its record and has its answer"
@@ -531,18 +684,22 @@ def test_a_conflict_first_announces_the_experiment_of_an_abandoned_key(world):
 
 def test_a_conflict_comes_back_if_another_delivery_takes_the_abandoned_key_over(world):
     """Two conflicts that meet an abandoned key at once do not both finish it."""
-
-    class Raced(MemoryStore):
-        def replace(self, record, expected):
-            return False
-
     create_and_die(world, smq_event("M1", request("k")))
-    raced = Raced()
-    raced._rows = dict(world.store._rows)
-    world.store = raced
+    world.store = Raced(world.store._rows)
     (row,) = world.deliver(smq_event("M2", request("k", Name="another")))
     assert (row["outcome"], row["messageId"], row["error"]["code"]) == ("retry", "M2", "InProgress")
     assert world.events == []
+
+
+def test_a_conflict_does_not_rename_the_message_of_an_abandoned_key(world):
+    """A record that does not name its message stays so: its message is acknowledged, not answered a second time."""
+    create_and_die(world, smq_event("M1", request("k")))
+    disputed = derive_key("producer", "k")
+    world.store._rows[disputed] = encode(replace(world.store.get(disputed), delivery=None))
+    assert outcomes(world.deliver(smq_event("M2", request("k", Name="another")))) == ["rejected"]
+    assert world.store.get(disputed).delivery is None
+    assert outcomes(world.deliver(smq_event("M1", request("k")))) == ["duplicate"]
+    assert world.event_types == ["created", "rejected"]
 
 
 def test_a_conflict_leaves_an_abandoned_key_without_experiment_to_its_own_message(world):
@@ -559,6 +716,16 @@ def test_a_conflict_leaves_an_abandoned_key_without_experiment_to_its_own_messag
     assert world.store.get(derive_key("producer", "k")).attempts == 1
     assert outcomes(world.deliver(smq_event("M1", request("k")))) == ["created"]
     assert world.event_types == ["rejected", "created"]
+
+
+def test_a_conflict_is_refused_if_the_first_request_has_no_attempt_left(world):
+    """What becomes of the first request is for its own message to say."""
+    world.settings["HPOQ_MAX_ATTEMPTS"] = "1"
+    world.fail_create("reset")
+    world.deliver(smq_event("M1", request("k")))
+    world.clock.advance(LATER)
+    assert outcomes(world.deliver(smq_event("M2", request("k", Name="another")))) == ["rejected"]
+    assert outcomes(world.deliver(smq_event("M1", request("k")))) == ["failed"]
 
 
 def test_a_conflict_comes_back_while_the_adopted_experiment_cannot_be_announced(world):
@@ -588,11 +755,29 @@ def test_a_conflict_does_not_wait_for_an_abandoned_key_for_ever(world):
     assert len(world.cloud.experiments) == 1
 
 
-def refuse_everything(monkeypatch):
+def test_a_conflict_that_is_given_up_is_kept_whole(world):
+    """If its own owner died and the listing fails for ever, the dead letter is the refused message."""
+    world.settings |= {"HPOQ_MAX_AGE_HOURS": "1", **TO_DEAD}
+    world.store = Dying()
+    world.deliver(smq_event("M1", request("k")))
+    body = request("k", Name="another")
+    world.store.is_dying = True
+    assert outcomes(world.deliver(smq_event("M2", body))) == ["retry"]
+    world.store.is_dying = False
+    world.clock.advance(3600)
+    world.cloud.faults.add(
+        "status", service="paiautoml", operation="ListHpoExperiments", status=503, times=None
+    )
+    assert outcomes(world.deliver(smq_event("M2", body))) == ["failed"]
+    ((_, letter),) = world.waiting(DEAD_LETTER_QUEUE)
+    assert unseal(base64.b64decode(letter)).body == body.encode()
+
+
+def refuse_everything(monkeypatch, **found):
     """Let the contract refuse every request, as a later version may refuse what an earlier one took."""
 
     def parse(body):
-        raise RequestRejected([Violation("/experiment", "new-rule", "no longer allowed")])
+        raise RequestRejected([Violation("/experiment", "new-rule", "no longer allowed")], **found)
 
     monkeypatch.setattr(contract, "parse_request", parse)
     monkeypatch.setattr(contract, "read_producer_key", lambda body: json.loads(body).get("idempotencyKey"))
@@ -609,9 +794,27 @@ def test_a_message_that_an_earlier_version_created_is_adopted(world, monkeypatch
     assert outcomes(world.deliver(smq_event("M1", body))) == ["duplicate"]
 
 
+def test_what_an_earlier_version_created_is_searched_for_in_its_workspace(world, monkeypatch):
+    """A service may list the default workspace only unless another one is named."""
+    body = request(WorkspaceId="77")
+    world.fail_create("reset")
+    world.deliver(smq_event("M1", body))
+    world.clock.advance(LATER)
+    refuse_everything(monkeypatch, workspace_id="77", name="x")
+    seen = []
+    world.on_request = lambda received: (
+        received.header("x-acs-action") == "ListHpoExperiments"
+        and seen.append(dict(received.query_pairs(plus_is_space=False)))
+    )
+    assert outcomes(world.deliver(smq_event("M1", body))) == ["rejected"]
+    assert {query.get("WorkspaceId") for query in seen} == {None, "77"}
+
+
 @pytest.mark.parametrize("body", [REQUEST, request("k")], ids=["message id", "producer's key"])
-def test_a_message_that_an_earlier_version_did_not_create_is_rejected(world, monkeypatch, body):
-    """Once it is certain that nothing exists, the present contract decides."""
+@pytest.mark.parametrize("attempts", ["1", "10"])
+def test_a_message_that_an_earlier_version_did_not_create_is_rejected(world, monkeypatch, body, attempts):
+    """Once it is certain that nothing exists, the present contract decides, however many attempts there were."""
+    world.settings["HPOQ_MAX_ATTEMPTS"] = attempts
     world.fail_create("reset")
     assert outcomes(world.deliver(smq_event("M1", body))) == ["retry"]
     refuse_everything(monkeypatch)
@@ -670,6 +873,19 @@ def test_an_item_that_cannot_be_decoded_is_kept_before_it_is_rejected(world):
     assert (row["outcome"], row["error"]["code"]) == ("rejected", "Undecodable")
     ((_, body),) = world.waiting(DEAD_LETTER_QUEUE)
     assert json.loads(unseal(base64.b64decode(body)).body) == item
+
+
+def test_an_item_that_cannot_be_decoded_is_kept_only_when_it_is_rejected(world):
+    """A delivery that must come back leaves no further dead letter."""
+    event = json.dumps([{"messageId": "M7", "requestId": "R"}]).encode()
+    world.store = Dying()
+    world.store.is_dying = True
+    assert outcomes(world.deliver(event, **TO_DEAD)) == ["retry"]
+    world.store.is_dying = False
+    world.clock.advance(LATER)
+    world.cloud.faults.add("status", service="paiautoml", operation="ListHpoExperiments", status=503, times=3)
+    assert outcomes(world.deliver(event, **TO_DEAD)) == ["retry"]
+    assert len(world.waiting(DEAD_LETTER_QUEUE)) == 1
 
 
 def test_an_item_that_cannot_be_decoded_is_rejected_without_a_dead_letter_queue(world):

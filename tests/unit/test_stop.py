@@ -6,8 +6,9 @@ import pytest
 
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.contract.identity import PRODUCER, STOP, derive_event_id, derive_key
+from hpoq.errors import StoreUnavailable
 from hpoq.idempotency.record import State
-from hpoq.testing import smq_event
+from hpoq.testing import MemoryStore, smq_event
 from support.request import request
 from support.world import WatchedWorld
 
@@ -209,6 +210,42 @@ def test_a_stop_that_never_takes_effect_is_given_up(world, monkeypatch):
     rows = [deliver(world, stop(idempotencyKey="k"), HPOQ_MAX_ATTEMPTS="2") for _ in range(2)]
     assert [row["outcome"] for row in rows] == ["retry", "failed"]
     assert rows[0]["error"]["code"] == "StopUnconfirmed"
+
+
+def test_an_experiment_that_is_being_stopped_confirms_its_stop(world, monkeypatch):
+    """An answer without a status says nothing, but the experiment itself does."""
+    made = create(world)
+    monkeypatch.setattr(PaiAutoMl, "stop_hpo_experiment", lambda *_, **__: made.fail("TERMINATING"))
+    row = deliver(world, stop(idempotencyKey="k"))
+    assert (row["outcome"], row["experimentId"]) == ("stopping", made.experiment_id)
+
+
+def test_a_stop_whose_owners_died_is_given_up(world):
+    """Its attempts are used up, and nobody knows what they did."""
+
+    class Dying(MemoryStore):
+        is_dying = True
+
+        def replace(self, record, expected):
+            if self.is_dying:
+                raise StoreUnavailable("the owner died")
+            return super().replace(record, expected)
+
+    world.store = Dying()
+    rows = [deliver(world, stop(experimentId="s1"), HPOQ_MAX_ATTEMPTS="1")]
+    world.store.is_dying = False
+    world.later(200)
+    rows.append(deliver(world, stop(experimentId="s1"), HPOQ_MAX_ATTEMPTS="1"))
+    assert [row["outcome"] for row in rows] == ["retry", "failed"]
+    assert world.calls("GetHpoExperiment") == 1
+
+
+def test_a_producers_key_may_look_like_one_of_ours(world):
+    """A name is read as a producer's key first, and as the key of an event only if no request has it."""
+    name = derive_key(PRODUCER, "something else")
+    world.deliver(smq_event("M1", request(name)))
+    row = deliver(world, stop(idempotencyKey=name))
+    assert (row["outcome"], row["experimentId"]) == ("stopping", world.cloud.experiments[0].experiment_id)
 
 
 def test_a_refused_stop_of_a_running_experiment_is_rejected(world):

@@ -11,6 +11,7 @@ import structlog
 from alilocal.core.http import Response
 from hpoq.contract.identity import PRODUCER, WATCH, derive_event_id, derive_key
 from hpoq.errors import StoreUnavailable
+from hpoq.idempotency.record import encode
 from hpoq.processing.envelope import Envelope, seal, unseal
 from hpoq.processing.ledger import Ledger
 from hpoq.processing.watchorder import GuardLimits, WatchOrder, encode_order, identify_watch
@@ -180,7 +181,10 @@ def test_an_experiment_is_not_deleted_because_the_user_is_wrong(world):
         when="before",
     )
     world.later(60)
-    assert world.poll() == ["watching"]
+    with structlog.testing.capture_logs() as lines:
+        assert world.poll() == ["watching"]
+    failed = [line["error"] for line in lines if line["event"] == "watch.look-failed"]
+    assert any("ListHpoExperiments" in error for error in failed)
     assert world.follow() == ["finished"]
     assert [data["status"] for data in world.results] == ["DELETED"]
 
@@ -372,7 +376,7 @@ def test_a_watch_message_that_cannot_be_sent_on_is_retried(world, policy):
         service="smq", operation="SendMessage", kind="status", status=403, code="AccessDenied", when="before"
     )
     (row,) = world.deliver(smq_stream_event(bodies), HPOQ_BATCH_POLICY=policy)
-    assert row["outcome"] == "retry"
+    assert (row["outcome"], row["experimentId"]) == ("retry", made.experiment_id)
     if policy == "raise":
         (row,) = world.deliver(smq_stream_event(bodies))
         assert row["outcome"] == "watching"
@@ -398,6 +402,61 @@ def test_a_result_that_cannot_be_published_is_published_later(world):
     assert len({event["id"] for event in world.events if "finished" in event["type"]}) == 1
 
 
+def test_a_queue_that_does_not_answer_for_a_while_needs_no_operator(world):
+    """The message comes back, and the log says why."""
+    world.cloud.faults.add(service="smq", operation="SendMessage", kind="status", status=503, times=3)
+    with structlog.testing.capture_logs() as lines:
+        (row,) = world.deliver(smq_event("M1", request("k")))
+    assert row["outcome"] == "retry"
+    events = [line["event"] for line in lines]
+    assert ("watch.send-failed" in events, "operator.needed" in events) == (True, False)
+
+
+def test_an_experiment_that_can_no_longer_be_followed_is_announced_all_the_same(world):
+    """If the setting was removed before the first watch message was sent, the log says that there is none."""
+    world.cloud.faults.add("refuse", service="smq", operation="PublishMessage", times=3)
+    assert world.deliver(smq_event("M1", request("k")))[0]["outcome"] == "retry"
+    with structlog.testing.capture_logs() as lines:
+        (row,) = world.deliver(smq_event("M1", request("k")), HPOQ_WATCH_QUEUE="")
+    assert row["outcome"] == "created"
+    missed = [line["experiment_id"] for line in lines if line["event"] == "watch.not-started"]
+    assert missed == [row["experimentId"]]
+
+
+def test_the_attempts_of_a_result_are_the_looks_that_it_took(world):
+    made = create(world)
+    made.fail("RUNNING")
+    for _ in range(2):
+        world.later(600)
+        assert world.poll() == ["watching"]
+    made.fail("FINISHED")
+    world.later(600)
+    assert world.poll() == ["finished"]
+    (data,) = world.results
+    assert data["attempts"] == 3
+
+
+def test_a_repeated_send_gets_no_result_that_is_not_out(world):
+    """A result that could not be published yet is still to be announced by its own watch message."""
+    made = create(world)
+    made.fail("FINISHED")
+    world.later(60)
+    bodies = world.take()
+    world.cloud.faults.add("refuse", service="smq", operation="PublishMessage", times=3)
+    assert [row["outcome"] for row in world.deliver(smq_stream_event(bodies))] == ["retry"]
+    world.deliver(smq_event("M2", request("k")))
+    assert world.event_types == ["created", "created"]
+
+
+def test_a_guard_without_a_target_lists_no_trials(world):
+    """Its other limits need none of them while the experiment runs."""
+    made = create(world, guarded(maxHours=10))
+    made.fail("RUNNING")
+    world.later(60)
+    assert world.poll() == ["watching"]
+    assert world.calls(LIST) == 0
+
+
 def test_a_watch_message_is_known_by_its_envelope(world):
     """Which queue brings a watch message makes no difference, and a pinned trigger takes it as well."""
     create(world)
@@ -413,8 +472,10 @@ def test_without_its_queue_a_watch_message_waits(world):
     made.fail("RUNNING")
     world.later(60)
     bodies = world.take()
-    (row,) = world.deliver(smq_stream_event(bodies), HPOQ_WATCH_QUEUE="")
+    with structlog.testing.capture_logs() as lines:
+        (row,) = world.deliver(smq_stream_event(bodies), HPOQ_WATCH_QUEUE="")
     assert (row["outcome"], row["error"]["code"]) == ("retry", "WatchQueueMissing")
+    assert [line["code"] for line in lines if line["event"] == "operator.needed"] == ["WatchQueueMissing"]
     made.failed_as = "FINISHED"
     (row,) = world.deliver(smq_stream_event(bodies), HPOQ_WATCH_QUEUE="")
     assert row["outcome"] == "finished"
@@ -472,7 +533,9 @@ def test_a_guard_stops_the_experiment(world, limit, guard):
     made = create(world, guarded(**guard))
     world.later(20)
     made.fail_trial(next(trial.sequence for trial in made.trials if trial.status == "RUNNING"))
-    assert world.follow(20)[-1] == "finished"
+    with structlog.testing.capture_logs() as lines:
+        assert world.follow(20)[-1] == "finished"
+    assert [line["limit"] for line in lines if line["event"] == "guard.stopped"] == [limit]
     (data,) = world.results
     assert (data["status"], data["stoppedBy"], data["limit"]) == ("USER_CANCELED", "guard", limit)
     assert world.calls(STOP) == 1
@@ -558,11 +621,14 @@ def test_a_repeated_send_gets_the_result_too(world):
     assert world.broken(finished=True) == []
 
 
-def test_a_repeated_result_that_fails_comes_back(world):
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_repeated_result_that_fails_comes_back(world, failing):
     """The repeated send is answered by both events, or it comes back."""
     create(world)
     world.follow()
-    world.cloud.faults.add("status", service="smq", operation="PublishMessage", status=503, nth=2, times=3)
+    world.cloud.faults.add(
+        "status", service="smq", operation="PublishMessage", status=503, nth=failing, times=3
+    )
     (row,) = world.deliver(smq_event("M2", request("k")))
     assert row["outcome"] == "retry"
     (row,) = world.deliver(smq_event("M2", request("k")))
@@ -630,7 +696,9 @@ def test_a_watch_message_that_was_sent_on_is_acknowledged(world, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(Ledger, "save", fail_after_the_send)
-        assert world.poll() == ["watching"]
+        with structlog.testing.capture_logs() as lines:
+            assert world.poll() == ["watching"]
+    assert [line["error"] for line in lines if line["event"] == "requeue.unrecorded"] == ["lost"]
     assert len(world.watch_queue.messages) == 1
     made.failed_as = "FINISHED"
     # Its claim was not released, and ends with its lease.
@@ -657,6 +725,18 @@ def test_a_forged_watch_message_is_rejected(world):
     assert len(world.cloud.queues.get("hpo-requests-dead").messages) == 1
     world.follow()
     assert len(world.results) == 2
+
+
+def test_a_chain_goes_on_after_its_key_was_used_again(world):
+    """Only the first look asks whose experiment it is: a key is free again after its retention."""
+    made = create(world)
+    made.fail("RUNNING")
+    world.later(60)
+    assert world.poll() == ["watching"]
+    made.fail("FINISHED")
+    world.store._rows[KEY] = encode(replace(world.store.get(KEY), experiment_id="another"))
+    world.follow()
+    assert [result["experimentId"] for result in world.results] == [made.experiment_id]
 
 
 def watch_for(world, seconds, step=1800.0):
@@ -762,6 +842,7 @@ def test_a_guard_finds_the_best_metric_on_any_page(world, mode, others, best):
 
     def show_page(request):
         query = dict(request.query_pairs(plus_is_space=True))
+        assert query["Order"] == ("DESC" if mode == "maximize" else "ASC")
         size = int(query["PageSize"])
         begin = size * (int(query["PageNumber"]) - 1)
         rows = [

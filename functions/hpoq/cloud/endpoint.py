@@ -70,7 +70,7 @@ def _split(text: str) -> SplitResult:
         raise SettingsError(["endpoint: must not contain a user name or password"])
     try:
         parts = urlsplit(text if "://" in text else f"https://{text}")
-        if "://" not in text and is_loopback((parts.hostname or "").lower()):
+        if "://" not in text and is_loopback(parts.hostname or ""):
             parts = parts._replace(scheme="http")
         _ = parts.port
     except ValueError as exc:

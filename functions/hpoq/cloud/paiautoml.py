@@ -56,7 +56,7 @@ def default_endpoint(region: str, network: Literal["public", "vpc"] = "public") 
 
 def identify_place(endpoint: str) -> str:
     """Return what identifies the service at `endpoint`: its spelling, and whether it is in the VPC, do not matter."""
-    return str(Endpoint.parse(endpoint)).replace("://paiautoml-vpc.", "://paiautoml.", 1)
+    return str(Endpoint.parse(endpoint)).replace("://paiautoml-vpc.", "://paiautoml.")
 
 
 class PaiAutoMl(ServiceClient):

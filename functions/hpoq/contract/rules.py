@@ -135,7 +135,7 @@ def undo_companions(message: JsonObject) -> tuple[JsonObject, list[Finding]]:
 
 
 def _undo_members(holder: JsonObject, objects: _Objects, at: str, found: list[Finding]) -> JsonObject:
-    """Return `holder` with the members that `objects` names as objects, and add a warning for each text."""
+    """Return a copy of `holder` with the members that `objects` names as objects, and add a warning for each text."""
     undone: JsonObject = {}
     for name, inner in objects.items():
         value = holder.get(name)
@@ -145,7 +145,7 @@ def _undo_members(holder: JsonObject, objects: _Objects, at: str, found: list[Fi
             undone[name] = value = text
         if isinstance(value, dict) and inner:
             undone[name] = _undo_members(value, inner, f"{at}/{name}", found)
-    return {**holder, **undone} if undone else holder
+    return {**holder, **undone}
 
 
 def _note_text(name: str, place: str) -> Finding:

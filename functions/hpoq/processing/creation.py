@@ -63,7 +63,7 @@ class Created:
 
 @dataclass(frozen=True)
 class Stopped:
-    """The experiment is being stopped, or has ended; `status` is the service's, if it stated one."""
+    """The experiment is being stopped, or has ended; `status` is the service's."""
 
     claim: Record
     experiment_id: str

@@ -169,12 +169,15 @@ def decide(record: Record | None, delivery: Delivery, now: float) -> Action:
 
 def next_action(record: Record | None, now: float) -> Action:
     """Return what the next delivery of the same message, in its newest copy, does at `now`."""
-    if record is None:
-        return Action.CLAIM
-    # Its fingerprint and body do not count: the same message is the same request.
-    message = record.delivery or record.key
-    newest = Delivery(record.key, record.fingerprint, message, message, sequence=record.sequence)
-    return decide(record, newest, now)
+    return Action.CLAIM if record is None else decide(record, newest_copy(record), now)
+
+
+def newest_copy(record: Record) -> Delivery:
+    """Return the newest copy of the message of `record`, as far as the record describes it."""
+    # Nobody compares its body: the same message is the same request.
+    return Delivery(
+        record.key, record.fingerprint, record.delivery or "", "", record.message_id, record.sequence
+    )
 
 
 def _is_superseded(record: Record, delivery: Delivery) -> bool:
@@ -234,7 +237,8 @@ def take_over(record: Record, delivery: Delivery, owner: str, now: float, terms:
         lease_until=lease_until,
         expires_at=now + terms.retention,
         attempts=record.attempts + 1,
-        delivery=delivery.delivery,
+        # The copy of a record that does not name its message does not name it either.
+        delivery=delivery.delivery or None,
         message_id=delivery.message_id,
         not_before=0.0,
         event=None,

@@ -1,9 +1,9 @@
 """How fast this instance may create, learned from what becomes of its creates.
 
 Instances share a quota but no state. Each keeps an interval between two creates: a throttled create lengthens it, and
-each created experiment shortens it a little, by more the longer none was throttled. All instances meet the same
-share of throttled creates, about one in twelve, and so they find the quota together, however many they are and
-however it changes. That share is what it costs to notice that more is free.
+each created experiment shortens it a little, by more the longer none was throttled and the longer it is itself. All
+instances meet the same share of throttled creates, about one in twelve, and so they find the quota together, however
+many they are and however it changes. That share is what it costs to notice that more is free.
 
     open ──throttled──▶ spaced ──throttled again──▶ spaced twice as much, up to an eighth of the outage
      ▲                  │   ▲                              │
@@ -11,8 +11,8 @@ however it changes. That share is what it costs to notice that more is free.
         for a long time
 
 A service that cannot be reached is treated as one that throttles. So are several unknown ends in a row; a single one
-may be the request's own. Nothing is limited before the first throttled create. An instance that is replaced forgets
-what it learned.
+may be the request's own. Nothing is limited before the first throttled create, except that a new instance sends ten
+creates a second until one is created. An instance that is replaced forgets what it learned.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ from hpoq.observability.logs import get_logger
 _LONGEST_SECONDS = 900.0
 _LONGEST_AT_FIRST_SECONDS = 100.0
 _PART_OF_OUTAGE = 1 / 8
+# The seconds between two creates of an instance that has created nothing yet. Without them, each new instance of a
+# burst has a whole batch throttled.
+_COLD_SECONDS = 0.1
 # The first interval of an instance that has created nothing lately.
 _FIRST_SECONDS = 1.0
 _LATELY_SECONDS = 10.0
@@ -37,11 +40,12 @@ _LENGTHEN_AGAIN = 2.0
 # Divide the interval by this for each create until the first throttled one; the second if it is long.
 _SEARCH = 1.25
 _SEARCH_COARSELY = 2.0
-# What a create takes off an interval of ten seconds, as a part of it. A longer interval loses a larger part, so that
-# instances which had bad luck catch up.
-_SHORTEN = 0.005
-_REFERENCE_SECONDS = 10.0
-_UNEVENNESS = 0.75
+_LONG_SECONDS = 10.0
+# What a create takes off the interval, as a part of it. One that is longer than a few seconds loses a larger part, so
+# that instances which had bad luck catch up: the more alike the intervals are, the sooner the last batches end.
+_SHORTEN = 0.0005
+_SHORTEN_MORE_SECONDS = 2.0
+_UNEVENNESS = 1.5
 # After so many creates in a row each takes off twice as much.
 _RUN = 4
 # Requests that the service fails on must not slow down the others.
@@ -63,6 +67,8 @@ class Pace:
         self._interval = 0.0
         # The interval to return to when the service takes creates again; 0 if it is not known.
         self._usual = 0.0
+        # Nothing was created yet, or not since the interval was forgotten.
+        self._is_cold = True
         self._next_turn = -math.inf
         # Creates in a row, or throttled ones in a row if it is negative.
         self._run = 0
@@ -84,12 +90,17 @@ class Pace:
         """Return whether a create may be sent now. If so, the next one may be sent after the interval."""
         with self._lock:
             now = self._clock.monotonic()
-            if now - self._slowed_at > max(_FORGET_SECONDS, _FORGET_INTERVALS * self._interval):
+            if self._interval and now - self._slowed_at > max(
+                _FORGET_SECONDS, _FORGET_INTERVALS * self._interval
+            ):
                 self._interval = self._usual = 0.0
+                self._is_cold = True
             if now < self._next_turn:
                 return False
             if self._interval:
                 self._next_turn = now + self._spread(self._interval)
+            elif self._is_cold:
+                self._next_turn = now + _COLD_SECONDS
             return True
 
     def wait_for_turn(self, ends_at: float) -> bool:
@@ -112,9 +123,12 @@ class Pace:
             now = self._clock.monotonic()
             self._created_at.append(now)
             self._unknown_ends = 0
+            if self._is_cold and not self._interval:
+                self._next_turn = now
+            self._is_cold = False
             self._run = max(self._run, 0) + 1
             if self._usual == 0:
-                self._interval /= _SEARCH if self._interval < _REFERENCE_SECONDS else _SEARCH_COARSELY
+                self._interval /= _SEARCH if self._interval < _LONG_SECONDS else _SEARCH_COARSELY
             elif self._interval > self._usual:
                 # Not at once: if the quota has become smaller, the usual interval is too short.
                 self._interval = self._usual * (self._interval / self._usual) ** (1 / 3)
@@ -122,7 +136,7 @@ class Pace:
                     self._interval = self._usual
                 self._next_turn = min(self._next_turn, now + self._spread(self._interval))
             else:
-                part = _SHORTEN * (self._interval / _REFERENCE_SECONDS) ** _UNEVENNESS
+                part = _SHORTEN * (1 + (self._interval / _SHORTEN_MORE_SECONDS) ** _UNEVENNESS)
                 self._interval = self._usual = self._interval / (1 + part * (1 + self._run / _RUN))
 
     def note_throttled(self, sent_at: float, retry_after: float | None = None) -> None:

@@ -60,7 +60,7 @@ _NOT_DEAD_LETTERED = EventError(
 # The members of an event that the semantic conventions of OpenTelemetry name.
 _EVENT_MEMBERS = ("id", "source", "type", "subject")
 # Codes of ours that say how far an attempt came, not what the service answered.
-_OWN_CODES = ("AttemptsUsedUp", "HeldBack", "InDoubt", "NoTimeLeft", "NotDue", "DeadLetterFailed")
+_OWN_CODES = ("AttemptsUsedUp", "InDoubt", "NoTimeLeft", "NotDue", "DeadLetterFailed")
 
 
 class Processor:
@@ -199,8 +199,7 @@ class Processor:
         for warning in intake.warnings:
             get_logger().warning("request.warning", **warning.as_dict())
         delivery = intake.delivery
-        # Nothing is written for a message that needs nothing any more.
-        if not isinstance(intake, Ready) or self._ledger.find_settled(delivery):
+        if not isinstance(intake, Ready):
             return delivery
         tagged, described = self._creator.marking.places(intake.request)
         order = self._follower.order(delivery.key, delivery.message_id, intake.request)
@@ -287,8 +286,7 @@ class Processor:
         claim, terms, now = ending.claim, self._ledger.terms, self._clock.now()
         if isinstance(ending, Postponed) and self._is_given_up(ending, now):
             ending = GivenUp(claim, _describe_unresolved(ending))
-        dead_letter = _choose_dead_letter(ending, intake)
-        if dead_letter is not None and not self._dead_letters.put(dead_letter, claim.claimed_at):
+        if not self._dead_letters.put(_choose_dead_letter(ending, intake), claim.claimed_at):
             # Its experiment may exist although nothing more can appear: the next owner searches again.
             ending = Postponed(claim, _NOT_DEAD_LETTERED, now, counts=False)
         if isinstance(ending, Postponed):
@@ -303,9 +301,14 @@ class Processor:
             order = self._follower.complete_order(claim, ending.experiment_id, now)
             ended = replace(ended, watch_order=order)
         elif isinstance(ending, Stopped):
-            own: JsonObject = {} if ending.status is None else {"status": ending.status}
             event = self._compose_event(
-                "stopping", claim, delivery, intake, began, experiment_id=ending.experiment_id, own=own
+                "stopping",
+                claim,
+                delivery,
+                intake,
+                began,
+                experiment_id=ending.experiment_id,
+                own={"status": ending.status},
             )
             ended = lifecycle.complete(claim, ending.experiment_id, event, now, terms)
         elif isinstance(ending, Refused):
@@ -371,13 +374,7 @@ class Processor:
 
         Return None if there is no experiment, or if the request was given up because none was found in time.
         """
-        first = Delivery(
-            standing.key,
-            standing.fingerprint,
-            standing.delivery or "",
-            standing.body or "",
-            standing.message_id,
-        )
+        first = lifecycle.newest_copy(standing)
         opening = self._ledger.take_over(standing, first)
         if opening.action is not Action.TAKE_OVER:
             return _retry_with(intake.delivery, _HELD)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpoq.cloud.answers import Answer, documented_codes, error_of, read_json, read_xml, scrub
+from hpoq.cloud.caller import _is_own
 from hpoq.cloud.transport import Response
 from hpoq.errors import (
     Answered,
@@ -161,6 +162,31 @@ def test_table_is_documented():
     assert {code: expected[code] for code in documented_codes()} == documented_codes()
 
 
+@pytest.mark.parametrize("header", ["x-acs-request-id", "x-mns-request-id"])
+def test_the_request_id_may_be_in_a_header_alone(header):
+    """The gateway and SMQ have a header of their own for it."""
+    assert read_json(Response(200, {header: "r"}, b"{}")).request_id == "r"
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "expected"),
+    [
+        (200, {"x-mns-request-id": "r"}, b"", True),
+        (200, {"x-ots-requestid": "r"}, b"", True),
+        (499, {}, b'{"RequestId":"r"}', True),
+        (499, {}, b'{"requestId":"r"}', True),
+        (200, {"server": "nginx"}, b"<html>", False),
+        (500, {"x-mns-request-id": "r"}, b"", False),
+        (500, {}, b'{"RequestId":"r"}', False),
+    ],
+)
+def test_the_connection_of_an_answer_that_may_not_be_the_services_own_is_not_used_again(
+    status, headers, body, expected
+):
+    """A gateway that answers in the service's place may pass on the service's own answer later."""
+    assert _is_own(Response(status, headers, body)) is expected
+
+
 def test_success_is_not_an_error_code():
     """The documented code SUCCESS is not an error."""
     assert read_json(Response(200, {}, b'{"Code":"SUCCESS"}')).is_success
@@ -235,6 +261,7 @@ FOREIGN = [
     b"<Error><Code>Throttling</Code><Message>m</Message></Error>",
     b"<Error><RequestId>r</RequestId><Message>m</Message></Error>",
     b"<Errors><Code>Throttling</Code><RequestId>r</RequestId></Errors>",
+    b"<Error><Code>Throttling</Code><RequestId>r</RequestId>",
     b'{"Code":"Throttling.User","Message":"no request id"}',
     b'{"Code":"Throttling.User","RequestId":""}',
     b'{"RequestId":"no code"}',

@@ -21,6 +21,9 @@ from hpoq.errors import SettingsError
         ("http://[::1]:80", "http://[::1]", "[::1]"),
         ("http://localhost:80", "http://localhost", None),
         ("HTTP://LOCALHOST:81", "http://localhost:81", None),
+        ("LOCALHOST:81", "http://localhost:81", None),
+        ("127.0.0.1:81", "http://127.0.0.1:81", None),
+        ("https://127.0.0.1", "https://127.0.0.1", None),
     ],
 )
 def test_taken(text, url, host):

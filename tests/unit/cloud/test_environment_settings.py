@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from hpoq.cloud.connections import new_session
+from hpoq.cloud.connections import _Connection, environment_settings, new_session
 from hpoq.cloud.endpoint import Endpoint
 from hpoq.cloud.transport import Request, Transport
 from hpoq.errors import CallError
@@ -80,6 +80,21 @@ def test_a_tunnel_through_the_proxy_to_a_private_authority(proxy, certificate, c
     with new_session(trust_environment=True) as session:
         assert send(session, clock).body == b"ok"
     assert [line.rpartition(" ")[0] for line in asked] == [f"CONNECT {HOST}:443"]
+
+
+def test_a_local_cloud_is_reached_without_the_proxy(monkeypatch):
+    """The proxy of the environment cannot reach this machine's own addresses."""
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy:1")
+    with new_session(trust_environment=True) as session:
+        for host, proxies in (("127.0.0.1", {}), ("localhost", {}), (HOST, {"http": "http://proxy:1"})):
+            assert environment_settings(session, f"http://{host}/")["proxies"] == proxies
+
+
+def test_connections_through_a_proxy_sign_late_too():
+    """Otherwise nothing would record whether a request was sent."""
+    with new_session(trust_environment=True) as session:
+        manager = session.get_adapter("https://x").proxy_manager_for("http://proxy:1")
+        assert issubclass(manager.pool_classes_by_scheme["https"].ConnectionCls, _Connection)
 
 
 def test_the_function_uses_no_proxy(proxy, certificate, clock, monkeypatch):

@@ -60,6 +60,7 @@ def test_the_request(put):
     lines = head.decode().split("\r\n")
     assert lines[0] == "POST /openapi/putEvents HTTP/1.1"
     assert "x-acs-security-token: CANARY-TOKEN" in lines
+    assert "x-eventbridge-version: 2015-06-06" in lines
     assert "content-type: application/cloudevents-batch+json; charset=utf-8" in map(str.lower, lines)
     assert body.isascii()
     assert json.loads(body) == [{**EVENT, "aliyuneventbusname": "results"}]
@@ -99,8 +100,9 @@ def test_a_refused_event_is_sent_again(put):
 )
 def test_an_answer_that_does_not_say_what_failed(put, body):
     """An answer of a proxy, one that contradicts itself, or one without the event never counts as success."""
-    with pytest.raises(UnknownEnd):
+    with pytest.raises(UnknownEnd) as caught:
         put((200, body))
+    assert caught.value.http_status == 200
 
 
 @pytest.mark.parametrize("keys", [str.lower, str.capitalize])
@@ -108,6 +110,7 @@ def test_an_answer_that_does_not_say_what_failed(put, body):
     ("status", "code", "kind"),
     [
         (403, "AccessDenied", Denied),
+        (404, "ACodeThatNobodyDocumented", NotFound),
         (403, "InvalidStsAccessKeyId", Denied),
         (403, "StsAccessIdExpired", Denied),
         (409, "EventBusNotExist", NotFound),

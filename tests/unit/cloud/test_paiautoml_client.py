@@ -540,6 +540,14 @@ def test_missing_only_if_the_service_says_so(client, answer):
         client(answer(404, b"<html>"), retry=RetryPolicy(attempts=1)).get_hpo_experiment("s1")
 
 
+def test_a_listing_that_is_refused_misses_no_experiment(client, reply):
+    """The service's code for a wrong user or a missing experiment can only mean the user here."""
+    with pytest.raises(Denied):
+        client(
+            reply({"RequestId": "r", "Code": "INVALID_USER_OR_EXP", "Message": "m"})
+        ).list_hpo_experiments()
+
+
 def test_listing_with_a_nonce(client, reply):
     """A listing can be sent with a given nonce, to see whether the gateway refuses a used one."""
     pai = client(reply({"TotalCount": 0}))

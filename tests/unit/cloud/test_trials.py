@@ -6,7 +6,7 @@ import pytest
 
 from hpoq.cloud.answers import Answer
 from hpoq.cloud.experiments import Unreadable
-from hpoq.cloud.trials import Trial, TrialPage, read_all_trials, read_trial_page
+from hpoq.cloud.trials import Trial, TrialPage, _read_seconds, read_all_trials, read_trial_page
 
 
 def answer(document):
@@ -58,6 +58,15 @@ def test_another_form_is_unreadable(document):
     """An answer that is no list of trials proves nothing."""
     with pytest.raises(Unreadable):
         read_trial_page(answer(document))
+
+
+@pytest.mark.parametrize("missing", ["GmtCreateTime", "GmtModifiedTime"])
+def test_the_duration_of_a_trial_needs_both_times(missing):
+    """A trial that has just been made may have no second one."""
+    times = {"GmtCreateTime": "2026-11-28 10:00:00", "GmtModifiedTime": "2026-11-28 10:00:07"}
+    assert _read_seconds(times) == 7.0
+    del times[missing]
+    assert _read_seconds(times) is None
 
 
 def test_no_trials_at_all():

@@ -406,6 +406,18 @@ WARNING = [
         [("/experiment/Tag", [{"Key": "k:acs", "Value": "v"}])],
     ),
     (
+        "tag.text",
+        "/experiment/Tag/0/Value",
+        [("/experiment/Tag", [{"Key": "k", "Value": "see http://a"}])],
+        [("/experiment/Tag", [{"Key": "k", "Value": "see http:a"}])],
+    ),
+    (
+        "tag.text",
+        "/experiment/Tag/0/Value",
+        [("/experiment/Tag", [{"Key": "k", "Value": "see https://a"}])],
+        [("/experiment/Tag", [{"Key": "k", "Value": "see https:a"}])],
+    ),
+    (
         "platform.unknown",
         c("platform_config/name"),
         [(c("platform_config/name"), "Spark")],
@@ -612,6 +624,12 @@ WARNING = [
         c("yml_config/assessor/class_args/moving_avg"),
         [(c("yml_config/assessor/class_args/moving_avg"), True)],
         [(c("yml_config/assessor/class_args/moving_avg"), "true")],
+    ),
+    (
+        "run.number",
+        c("yml_config/max_trial_number"),
+        [(c("yml_config/max_trial_number"), 0)],
+        [(c("yml_config/max_trial_number"), 1)],
     ),
     (
         "run.number",

@@ -26,7 +26,7 @@ from hpoq.observability.telemetry import open_exporter
 from hpoq.processing.outcome import Outcome
 from hpoq.settings import Settings
 from hpoq.testing import FakeClock, MemoryStore, smq_event, smq_stream_event
-from support.deployment import CONTEXT, TOPIC, create_resources, make_function, published_events
+from support.deployment import CONTEXT, TOPIC, WATCH_QUEUE, create_resources, make_function, published_events
 from support.request import REQUEST, make_document, request
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -136,6 +136,19 @@ def test_a_trace_goes_from_the_request_to_calls_log_and_event(deployed):
     assert json.loads(event.body)["traceparent"] == PARENT
     (line,) = deployed.lines("message.created")
     assert line["trace_id"] == TRACE
+
+
+def test_each_line_names_its_message_and_the_key_of_its_request(deployed):
+    """A followed experiment has a key of its own, but its lines name the key of its request."""
+    function = deployed.function(HPOQ_WATCH_QUEUE=WATCH_QUEUE)
+    function.handle(smq_event("m-1", REQUEST), CONTEXT)
+    deployed.clock.advance(3600)
+    (watch,) = deployed.cloud.queues.get(WATCH_QUEUE).receive(1)
+    function.handle(smq_event(watch.message_id, watch.body), CONTEXT)
+    for event in ("message.created", "message.finished"):
+        (line,) = deployed.lines(event)
+        assert (line["message_id"], line["key"]) == ("m-1", derive_key("smq", "m-1"))
+        assert "trace_id" not in line, "the request brought none"
 
 
 def test_messages_of_one_event_keep_their_traces_apart(deployed):
@@ -284,6 +297,20 @@ def test_the_span_of_a_message_has_its_key_and_its_error(deployed, collector, fu
         "r-1": (keys[1], "created", None),
         "": (shown[""][0], "retry", "UnknownSource"),
     }
+
+
+def test_the_span_of_a_look_has_the_key_of_its_request(deployed, collector):
+    """The key of the watch message's own record is known to nobody."""
+    function = deployed.function(HPOQ_OPENTELEMETRY="true", HPOQ_WATCH_QUEUE=WATCH_QUEUE)
+    function.handle(smq_event("m-1", REQUEST), CONTEXT)
+    deployed.clock.advance(3600)
+    (watch,) = deployed.cloud.queues.get(WATCH_QUEUE).receive(1)
+    function.handle(smq_event(watch.message_id, watch.body), CONTEXT)
+    function.close()
+    spans = [span for one in collector.spans for span in one.resource_spans[0].scope_spans[0].spans]
+    shown = [attributes(span) for span in spans if span.name == "process"]
+    assert [told["hpoq.outcome"] for told in shown] == ["created", "finished"]
+    assert {told["hpoq.key"] for told in shown} == {derive_key("smq", "m-1")}
 
 
 def test_a_call_that_fails_is_a_span_with_its_error(deployed, collector, function):

@@ -47,6 +47,18 @@ def test_results_come_in_the_events_order():
     assert [result.message_id for _, result in results] == [item.delivery.message_id for item in items]
 
 
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_what_processing_raises_fails_the_event_as_it_is(concurrency):
+    """It must not raise; if it does all the same, the log shows the error itself."""
+    clock = FakeClock()
+
+    def divide(item):
+        return 1 // 0
+
+    with pytest.raises(ZeroDivisionError):
+        run(divide, clock, limits(clock), concurrency, [intake("1"), intake("2")])
+
+
 def ready(key, kind="smq", **members):
     """Return the intake of a request that a message of `kind` brings."""
     body = json.dumps({**make_document(key), **members}).encode()

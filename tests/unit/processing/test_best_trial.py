@@ -5,9 +5,18 @@ import pytest
 from hpoq.clock import Budget
 from hpoq.cloud.experiments import Experiment
 from hpoq.cloud.trials import Trial, TrialPage
-from hpoq.processing.watch import Watcher
+from hpoq.processing.watch import Watcher, _leads_with_best
 from hpoq.processing.watchorder import WatchOrder, WatchSchedule
 from hpoq.testing import FakeClock
+
+
+@pytest.mark.parametrize(
+    ("metrics", "is_sorted"), [([0.9, 0.5], True), ([0.5, 0.9], False), ([0.5, 0.5], False), ([], False)]
+)
+def test_two_metrics_in_order_show_that_a_page_is_sorted(metrics, is_sorted):
+    """Equal metrics show nothing: the service may ignore the order."""
+    trials = tuple(Trial(f"t{n}", "SUCCEEDED", metric, None) for n, metric in enumerate(metrics))
+    assert _leads_with_best(trials, "DESC") is is_sorted
 
 
 class Service:

@@ -64,8 +64,10 @@ def test_the_wire_form_of_a_small_body_is_pinned():
         b'{"hpoq":{"version":"1","kind":"smq","messageId":"M1","key":"' + KEY.encode() + b'"},'
         b'"body":"{\\"a\\": 1}"}'
     )
-    again = json.loads(seal(replace(FIRST, sequence=3, redriven=True)))["hpoq"]
+    times = {"since": 1.23456, "renewed": 2.5}
+    again = json.loads(seal(replace(FIRST, sequence=3, redriven=True, **times)))["hpoq"]
     assert (again["sequence"], again["redriven"]) == (3, True)
+    assert (again["since"], again["renewed"]) == (1.235, 2.5), "to the millisecond"
 
 
 def test_the_wire_form_of_a_compressed_body_is_pinned():

@@ -7,10 +7,19 @@ import pytest
 from fcruntime.triggers import Message, decode
 from fcruntime.triggers.identity import identify_body
 from hpoq.contract import request as contract
-from hpoq.contract.identity import PRODUCER, derive_key, digest
+from hpoq.contract.identity import PRODUCER, WATCH, derive_key, digest
 from hpoq.processing.envelope import Envelope, seal
-from hpoq.processing.intake import Defective, Ready, Rejected, Undeliverable, is_keyed_message, take_in
+from hpoq.processing.intake import (
+    Defective,
+    Ready,
+    Rejected,
+    Undeliverable,
+    Watched,
+    is_keyed_message,
+    take_in,
+)
 from hpoq.processing.lifecycle import Delivery
+from hpoq.processing.watchorder import WatchOrder, encode_order
 from hpoq.testing import smq_stream_event
 from hpoqctl.deadletters import recover_envelopes
 from support.request import REQUEST as TEXT
@@ -139,12 +148,40 @@ def test_a_message_that_was_sent_again_is_the_same_message(body):
     assert again.envelope == envelope
 
 
+@pytest.mark.parametrize("member", [{"experiment": {}}, {"stop": {"experimentId": "s1"}}])
+def test_experiments_and_stops_with_a_key_need_no_source(member):
+    """Both are requests that the function carries out."""
+    assert is_keyed_message({"idempotencyKey": "k", **member})
+    assert not is_keyed_message({"idempotencyKey": "k"})
+
+
+def test_an_undecodable_item_is_refused_for_good():
+    """It never becomes readable. Without an id, its digest is its identity."""
+    items = decode(json.dumps([{"messageId": "M7", "requestId": "R"}, {"messageBody": 7, "requestId": "R"}]))
+    for item in items:
+        intake = take_in(item)
+        assert isinstance(intake, Rejected)
+        assert (intake.error.code, intake.error.retryable) == ("Undecodable", False)
+        expected = f"undecodable:{item.kind}:{item.rule}" if item.id else f"body:{item.digest}"
+        assert intake.delivery.fingerprint == expected
+
+
+def test_a_watch_message_must_have_the_identity_of_its_order():
+    """Otherwise a record of one experiment would follow another one."""
+    order = WatchOrder(KEY, "s1", 0.0)
+    for identity in ("other", order.identity):
+        sealed = seal(Envelope(WATCH, identity, derive_key(WATCH, identity), encode_order(order).encode()))
+        is_followed = isinstance(take_in(Message("smq", "M9", sealed)), Watched)
+        assert is_followed == (identity == order.identity)
+
+
 def test_a_rejected_message_keeps_its_own_key():
     """A rejection is recorded under the message, so that a corrected request may use the producer's key."""
     body = b'{"experiment":{"Nmae":1},"idempotencyKey":"k"}'
     intake = take_in(Message("smq", "M1", body))
     assert isinstance(intake, Rejected)
     assert (intake.delivery.key, intake.delivery.may_conflict) == (KEY, False)
+    assert intake.delivery.fingerprint == f"body:{digest(body)}", "never that of a valid request"
     assert (intake.error.code, intake.error.retryable) == ("InvalidRequest", False)
     assert intake.error.violations
 

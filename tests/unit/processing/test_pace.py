@@ -35,11 +35,25 @@ def create(pace, clock, times=1):
 
 
 def test_nothing_is_limited_before_the_first_throttled_create(pace):
-    """An instance that was never throttled sends any number of creates at once."""
-    for _ in range(500):
-        assert pace.take_turn()
-        pace.note_created()
+    """An instance that was never throttled sends any number of creates at once, whatever else they come to."""
+    assert pace.take_turn()
+    pace.note_created()
+    assert all(pace.take_turn() for _ in range(500))
+    pace.note_unknown_end(0.0)
+    assert all(pace.take_turn() for _ in range(500))
     assert pace.interval == 0
+
+
+def test_a_new_instance_sends_few_creates_until_one_was_created(pace, clock):
+    """The first create goes out at once, the others a tenth of a second apart, without a throttled one too."""
+    began = clock.monotonic()
+    moments = []
+    for _ in range(4):
+        assert pace.wait_for_turn(FAR)
+        moments.append(clock.monotonic() - began)
+    assert moments == pytest.approx([0, 0.1, 0.2, 0.3])
+    pace.note_created()
+    assert all(pace.take_turn() for _ in range(16))
 
 
 def test_creates_follow_each_other_after_the_interval(pace, clock):
@@ -104,7 +118,7 @@ def test_each_create_shortens_the_interval(pace, clock):
 def test_slow_instances_catch_up(clock):
     """A long interval loses a larger part to a create than a short one, but not so much that it jumps."""
     parts = []
-    for longest in (3, 6):
+    for longest in (1, 3, 6):
         pace = Pace(clock)
         throttle(pace, clock, longest)
         create(pace, clock)
@@ -112,7 +126,7 @@ def test_slow_instances_catch_up(clock):
         before = pace.interval
         create(pace, clock)
         parts.append(1 - pace.interval / before)
-    assert parts[0] < parts[1] < 5 * parts[0]
+    assert 2 * parts[0] < parts[1] < parts[2] / 5 < 0.01
 
 
 def test_after_an_outage_the_pace_is_soon_as_before(pace, clock):
@@ -168,6 +182,12 @@ def test_what_was_learned_is_forgotten_in_time(pace, clock):
     assert pace.take_turn()
     assert not pace.take_turn()
     clock.advance(11)
+    assert pace.take_turn()
+    assert not pace.take_turn()
+    clock.advance(0.1)
+    assert pace.take_turn()
+    assert pace.interval == 0
+    pace.note_created()
     assert [pace.take_turn() for _ in range(16)] == [True] * 16
 
 
