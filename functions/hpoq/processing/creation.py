@@ -254,6 +254,8 @@ class Creator:
         except CallError as exc:
             return self._postpone(sending.claim, exc, None)
         self.pace.note_created()
+        if sending.plain_refusal is not None:
+            _log_refused_marker(sending.plain_refusal, _NO_TAGS)
         if made.remark:
             get_logger().warning("experiment.remark", experiment_id=made.experiment_id, remark=made.remark)
         return Created(sending.claim, made.experiment_id, adopted=False)
@@ -295,6 +297,7 @@ class Creator:
 class _Sending:
     """The create of one claim, repeated only after an answer which proves that the service did not act.
 
+    `plain_refusal` is the answer to a create with our tag, if it named no member and the tag was left out then.
     `claim` is the record as it stands. Its generation goes up with each such answer and is saved before the next
     try, so that the record is never behind a nonce that was sent.
     """
@@ -307,23 +310,11 @@ class _Sending:
         self._saved = claim
         # An uncertain key keeps its nonce, so it has no second create.
         self._may_be_our_tag = self._tagged and not claim.uncertain
-        self._plain_refusal: Invalid | None = None
+        self.plain_refusal: Invalid | None = None
         self.claim = self._note_markers(claim)
 
     def run(self) -> CreatedExperiment:
         """Return the experiment. Raises CallError."""
-        try:
-            made = self._send()
-        except Invalid:
-            if self._plain_refusal is None:
-                raise
-            # The request itself is refused: its producer gets the answer to the usual create.
-            raise self._plain_refusal from None
-        if self._plain_refusal is not None:
-            _log_refused_marker(self._plain_refusal, _NO_TAGS)
-        return made
-
-    def _send(self) -> CreatedExperiment:
         creator = self._creator
         budget = creator.create_budget(self.claim)
         retries = creator.retry.start(budget, lambda error: isinstance(error, Throttled))
@@ -368,7 +359,11 @@ class _Sending:
         return self._request.experiment.make_body(extra_tags=tag, description_suffix=suffix)
 
     def explain(self, exc: Invalid) -> EventError:
-        """Return the error of a refused request, with what to do if the marker may be the reason."""
+        """Return the error of a refused request, with what to do if the marker may be the reason.
+
+        If it was refused without our tag, too, its producer gets the answer to the usual create.
+        """
+        exc = self.plain_refusal or exc
         error = as_event_error(exc)
         if not (self._described and re.search(_ABOUT_DESCRIPTION, f"{exc.code} {exc.message}")):
             return error
@@ -389,7 +384,7 @@ class _Sending:
             _log_refused_marker(exc, "if the service takes no longer descriptions, set HPOQ_MARKER=tag")
         elif self._may_be_our_tag and not re.search(_ABOUT_DESCRIPTION, about):
             # It does not say what is wrong: that may be the tag.
-            self._tagged, self._described, self._plain_refusal = False, True, exc
+            self._tagged, self._described, self.plain_refusal = False, True, exc
         else:
             return False
         self._may_be_our_tag = False
