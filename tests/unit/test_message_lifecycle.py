@@ -692,7 +692,7 @@ def test_a_conflict_comes_back_if_another_delivery_takes_the_abandoned_key_over(
 
 
 def test_a_conflict_does_not_rename_the_message_of_an_abandoned_key(world):
-    """A record that does not name its message stays so. Nothing shows that a send was repeated, so each is answered."""
+    """A record that does not name its message stays so. Any send may be a repeated one, so each is answered."""
     create_and_die(world, smq_event("M1", request("k")))
     disputed = derive_key("producer", "k")
     world.store._rows[disputed] = encode(replace(world.store.get(disputed), delivery=None))
