@@ -30,6 +30,10 @@ MOST_MESSAGE_BYTES = 65_536 // 4 * 3
 TOO_LARGE = "body.too-large"
 # Members whose values may be of several types, so that no violation shows a string that is meant as a number.
 _FREE_VALUES = r"/(search_space|metric_dict|yml_config)(/|$)"
+_NOTATION = "yaml.notation"
+# What a warning about a notation makes superfluous: the remedy of a violation, and warnings about the same value.
+_OF_QUOTES = re.compile(r"; (?:write \S+ without quotes|remove the quotes)$")
+_INSTEAD = ("metric-weight.text", "tuner.argument", "assessor.argument")
 _LINE = re.compile(r" at line [0-9]+\b")
 
 
@@ -98,7 +102,12 @@ def check_document(document: Document) -> Checked:
         parsed = parse_request(document.data)
     except RequestRejected as exc:
         warnings = _add_notations(document, exc.violations, exc.warnings)
-        return Checked(document, None, *_locate_remarks(document, exc.violations, warnings))
+        notations = {one.pointer for one in warnings if one.rule == _NOTATION}
+        listed = [
+            replace(one, message=_OF_QUOTES.sub("", one.message)) if one.pointer in notations else one
+            for one in exc.violations
+        ]
+        return Checked(document, None, *_locate_remarks(document, listed, warnings))
     warnings = _add_notations(document, (), parsed.warnings)
     violations, located = _locate_remarks(document, (), warnings)
     return Checked(document, parsed, violations, [*located, *_check_size(document)])
@@ -123,7 +132,7 @@ def _check_size(document: Document) -> Iterator[Remark]:
 def _convert_problem(document: Document) -> Remark:
     """Return the violation that made a YAML text unreadable."""
     violation, offset = document.problem or (Violation("", "yaml.syntax", ""), 0)
-    if document.source is None:
+    if document.source is None or offset < 0:
         return Remark(violation, None, None)
     place = find_place(document.source.text, offset, offset + 1)
     return Remark(violation, place, place.line)
@@ -149,7 +158,10 @@ def _add_notations(
         if (re.search(_FREE_VALUES, one.pointer) or one.pointer in wrong)
         and redact(one.message, secrets) == one.message
     }
-    others = [one for one in warnings if one.rule != "metric-weight.text" or one.pointer not in found]
+    for pointer in wrong & found.keys():  # a string is wrong there
+        message = found[pointer].message.removesuffix(", or put it in quotes")
+        found[pointer] = replace(found[pointer], message=message)
+    others = [one for one in warnings if one.rule not in _INSTEAD or one.pointer not in found]
     return [*others, *found.values()]
 
 

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from fcruntime.triggers.body import looks_like_json, unwrap_base64
 from hpoq.contract.jsontext import describe_encoding
 from hpoq.errors import Violation
-from hpoqctl.positions import Source
+from hpoqctl.positions import Source, mask_secrets
+
+if TYPE_CHECKING:
+    from hpoqctl.yamltext import YamlError
 
 _LINES = (".jsonl", ".ndjson")
 _YAML = (".yaml", ".yml")
 _REQUESTS = (".json", *_LINES, *_YAML)
 _NOT_INPUT = (".md",)
+_LONGEST_SHOWN = 200
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,11 @@ def _is_request(file: Path) -> bool:
 
 
 def _list_files(path: Path, is_input: Callable[[Path], bool]) -> list[Path]:
-    if not path.exists():
+    try:
+        is_there = path.exists()
+    except OSError as exc:  # such as a name that is too long
+        raise click.BadParameter(f"{str(path)[:_LONGEST_SHOWN]}: {exc.strerror}") from exc
+    if not is_there:
         raise click.BadParameter(f"{path} does not exist")
     if not path.is_dir():
         return [path]
@@ -148,4 +158,13 @@ def _read_yaml(path: str, data: bytes) -> Iterator[Document]:
             yield Document(path, b"", path, Source(text), (empty, 0))
     except YamlError as exc:
         place = f"{path}#{number + 1}" if number else path
-        yield Document(place, b"", path, Source(text), (Violation("", exc.rule, exc.message), exc.offset))
+        problem = Violation("", exc.rule, _hide_word(text, exc))
+        yield Document(place, b"", path, Source(text), (problem, exc.offset))
+
+
+def _hide_word(text: str, error: YamlError) -> str:
+    """Return the message of `error` without the alias or tag at its place if that is in the value of a secret."""
+    found = re.compile(r"[*!]+([^\s,\[\]{}]+)").match(text, max(0, error.offset))
+    if found is None or mask_secrets(text)[found.start(1)] == text[found.start(1)]:
+        return error.message
+    return error.message.replace(found[1], "...")

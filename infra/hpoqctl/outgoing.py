@@ -33,8 +33,8 @@ class Outgoing:
     @property
     def is_protected(self) -> bool:
         """Whether the request can be sent again without a second experiment, by its own key or its CloudEvent's."""
-        is_stop = isinstance(self.request, StopRequest)
-        return is_stop or derive_own_key(self.document.data, self.request, "") is not None
+        creates_nothing = isinstance(self.request, StopRequest) or (self.request and self.request.dry_run)
+        return bool(creates_nothing) or derive_own_key(self.document.data, self.request, "") is not None
 
 
 def prepare_requests(

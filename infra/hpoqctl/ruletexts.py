@@ -117,6 +117,11 @@ RULES: Final[dict[str, RuleText]] = {
         '"guard": {"maxHours": 12} without HPOQ_WATCH_QUEUE',
         "the function's setting HPOQ_WATCH_QUEUE, or no guard",
     ),
+    "guard.unreachable": RuleText(
+        "No more trials can fail than there are trials, so this limit stops nothing.",
+        '"guard": {"maxFailedTrials": 50}, "max_trial_number": 20',
+        '"guard": {"maxFailedTrials": 5}, "max_trial_number": 20',
+    ),
     "stop.target": RuleText(
         "A stop names one experiment, by the key of its request or by its id.",
         '{"stop": {}}',
@@ -170,6 +175,11 @@ RULES: Final[dict[str, RuleText]] = {
         "Only a W3C trace context can be continued.",
         '"traceparent": "abc"',
         '"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"',
+    ),
+    "text.placeholder": RuleText(
+        "Nothing replaces such a text. If it is the key, all requests have the same one and only the first counts.",
+        '"idempotencyKey": "tune-${DATE}"',
+        '"idempotencyKey": "tune-2026-11-23"',
     ),
     "configuration.absent": RuleText(
         "The service creates an experiment that has nothing to run.",
@@ -299,17 +309,22 @@ RULES: Final[dict[str, RuleText]] = {
     ),
     "tuner.unknown": RuleText("PAI does not document this algorithm.", '"name": "SMAC"', '"name": "TPE"'),
     "tuner.argument": RuleText(
-        "The algorithm ignores this argument.",
+        "The algorithm ignores an unknown argument, and fails with one of the wrong type.",
         '"name": "Random", "class_args": {"population_size": 5}',
         '{"seed": 5}',
     ),
     "tuner.mode": RuleText(
-        "Without optimize_mode TPE minimises, and other algorithms fail.",
+        "Without optimize_mode TPE minimises, GP maximises, and other algorithms fail.",
         '"tuner": {"name": "TPE"}',
         '"tuner": {"name": "TPE", "class_args": {"optimize_mode": "maximize"}}',
     ),
     "assessor.unknown": RuleText(
         "Only PAIAssessor can stop jobs on PAI.", '"name": "Medianstop"', '"name": "PAIAssessor"'
+    ),
+    "assessor.argument": RuleText(
+        "With such a value the assessor stops no trial, or the wrong ones.",
+        '"proportion": 50',
+        '"proportion": 0.5',
     ),
     "optimize-mode": RuleText(
         "Tuner and assessor must agree, on one of two words.",

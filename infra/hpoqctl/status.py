@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn
@@ -132,6 +133,10 @@ def _show_overview(settings: Settings, endpoint: str | None, log: str | None, *,
 
 
 def _read_files(paths: tuple[str, ...], namespace: str) -> Iterator[_Sought]:
+    for path in paths:
+        if path != "-" and not os.path.lexists(path):
+            hint = "" if "." in path or os.sep in path else f" For a key, give --idempotency-key {path}."
+            raise click.BadParameter(f"{path} does not exist.{hint}", param_hint="FILE")
     for document in read_requests(paths):
         request = refuse_invalid(check_document(document)).request
         key = derive_own_key(document.data, request, namespace)

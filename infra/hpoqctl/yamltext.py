@@ -18,11 +18,15 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from fcruntime.jsonvalue import JsonValue
-from hpoq.contract.document import MOST_BODY_BYTES
+from hpoq.contract.document import MOST_BODY_BYTES, PLAIN_NAME
 from hpoq.contract.jsontext import pointer_to
 from hpoq.errors import Violation
 
+NOWHERE = -1
+"""The offset of an error whose place shows what may be a credential."""
+
 _MOST_DEPTH = 64
+_YAMLS_OWN = "tag:yaml.org,2002:"
 _TEXT, _SEQUENCE, _MAPPING = "tag:yaml.org,2002:str", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 # Numbers of YAML 1.2 that YAML 1.1, and with it PyYAML, takes as strings.
@@ -42,6 +46,10 @@ _WORDING = (
         r"mapping values are not allowed",
         r"a colon is not allowed here; check the indentation, or put a value with a colon in quotes",
     ),
+    (
+        r"expected <block end>, but found '<scalar>'",
+        r"this does not fit what is before it; check the indentation, or put all of it in quotes",
+    ),
     (r"expected <block end>", r"this line does not fit the lines above; check the indentation"),
     (r"expected ',' or '(.)', but got '<stream end>'", r"the text ends before a closing \1"),
     (r"expected ',' or '(.)', but got", r"a comma or a closing \1 is missing before this"),
@@ -49,6 +57,11 @@ _WORDING = (
     (
         r"found undefined alias '(.*)'",
         r"no anchor &\1 is above this; put a value that begins with * in quotes",
+    ),
+    (r"second occurrence", r"the same anchor as above; anchors must have different names"),
+    (
+        r"found undefined tag handle",
+        r"a tag, which JSON does not have; put a value that begins with ! in quotes",
     ),
     (r"could not find expected ':'", r"a colon is missing after the name on this line or the one above"),
 )
@@ -59,7 +72,8 @@ class YamlError(ValueError):
     """The text is not YAML, or JSON cannot express what it says.
 
     `rule` is the broken rule: `yaml.syntax`, `yaml.tag`, `yaml.key`, `body.too-large`, `json.duplicate-key`,
-    `json.depth`, `json.number` or `json.surrogate`. `offset` is the place of the error, in characters.
+    `json.depth`, `json.number` or `json.surrogate`. `offset` is the place of the error, in characters, or NOWHERE if
+    that place must not be shown.
     """
 
     def __init__(self, rule: str, message: str, offset: int) -> None:
@@ -91,10 +105,12 @@ def load_documents(text: str) -> Iterator[YamlDocument]:
         loader = _Loader(text)
         while loader.check_node():
             node = loader.get_node()
-            if node is not None:
+            if node is not None and not _is_empty(node):
                 yield YamlDocument(_Reader().value(node, 0), node)
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
+        if str(exc.problem).startswith("found unexpected end of stream"):
+            mark = exc.context_mark  # where the string begins
         raise YamlError("yaml.syntax", _explain_syntax(str(exc.problem)), mark.index if mark else 0) from None
     except yaml.YAMLError as exc:
         raise YamlError(
@@ -104,6 +120,11 @@ def load_documents(text: str) -> Iterator[YamlDocument]:
         raise YamlError("json.depth", "nested too deeply to be read", 0) from None
 
 
+def _is_empty(node: Node) -> bool:
+    """Return whether a document has no content, as after a last `---`."""
+    return isinstance(node, ScalarNode) and node.style is None and not node.value
+
+
 def _explain_syntax(problem: str) -> str:
     """Return what is wrong with a text that is not YAML, in other words where the library's are of little help."""
     for pattern, words in _WORDING:
@@ -111,6 +132,22 @@ def _explain_syntax(problem: str) -> str:
         if found:
             return f"not YAML: {found.expand(words)}"
     return f"not YAML: {problem}"
+
+
+def _describe_tag(tag: str) -> str:
+    """Return why a tag is an error."""
+    name = f"!!{tag.removeprefix(_YAMLS_OWN)}" if tag.startswith(_YAMLS_OWN) else tag
+    return f"JSON has no equivalent of the tag {name}; remove it, or put a value that begins with ! in quotes"
+
+
+def _duplicate_error(name: str, key: Node) -> YamlError:
+    """Return the error for a repeated name. One that is not a word may be a misplaced credential."""
+    if re.fullmatch(PLAIN_NAME, name):
+        message = f"the member {json.dumps(name)} occurs more than once in one object"
+        return YamlError("json.duplicate-key", message, key.start_mark.index)
+    line = key.start_mark.line + 1
+    message = f"a member occurs more than once in one object, at line {line} (its name is not shown)"
+    return YamlError("json.duplicate-key", message, NOWHERE)
 
 
 class _Reader:
@@ -127,7 +164,7 @@ class _Reader:
             return [self.value(item, depth + 1) for item in node.value]
         if isinstance(node, MappingNode) and node.tag == _MAPPING:
             return dict(self._members(node, depth))
-        raise YamlError("yaml.tag", f"JSON has no equivalent of the tag {node.tag}", node.start_mark.index)
+        raise YamlError("yaml.tag", _describe_tag(node.tag), node.start_mark.index)
 
     def _members(self, node: MappingNode, depth: int) -> Iterator[tuple[str, JsonValue]]:
         seen: set[str] = set()
@@ -137,9 +174,11 @@ class _Reader:
                 raise YamlError(
                     "yaml.key", "a name must be a string; write it in quotes", key.start_mark.index
                 )
+            if name == "<<" and key.style is None:
+                message = "JSON has no merge; write the members out, or use an alias for the whole object"
+                raise YamlError("yaml.key", message, key.start_mark.index)
             if name in seen:
-                message = f"the member {json.dumps(name[:60])} occurs more than once in one object"
-                raise YamlError("json.duplicate-key", message, key.start_mark.index)
+                raise _duplicate_error(name, key)
             seen.add(name)
             self._count(key, depth)
             yield name, self.value(value, depth + 1)
@@ -203,7 +242,7 @@ def _join_surrogates(text: str, node: ScalarNode) -> str:
 def _read_scalar(node: ScalarNode) -> JsonValue:
     text: str = node.value
     if node.tag != _TEXT:
-        raise YamlError("yaml.tag", f"JSON has no equivalent of the tag {node.tag}", node.start_mark.index)
+        raise YamlError("yaml.tag", _describe_tag(node.tag), node.start_mark.index)
     if node.style is not None:
         return _join_surrogates(text, node)
     if text in _WORDS:

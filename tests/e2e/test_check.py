@@ -347,3 +347,37 @@ def test_a_misspelt_wrapper_gets_a_suggestion(document, hint, tmp_path):
     file = tmp_path / "r.json"
     file.write_text(json.dumps(document))
     assert hint in CliRunner().invoke(app, ["check", str(file)]).output
+
+
+@pytest.mark.parametrize(
+    "member",
+    ["access_key: *CANARY7", "access_key: !CANARY7", "CANARY7: a\n  CANARY7: b", 'access_key: "CANARY7'],
+)
+def test_mistakes_of_yaml_show_no_credential(member, tmp_path):
+    """An alias, a tag, a repeated name or an unclosed string may be a credential."""
+    file = tmp_path / "r.yaml"
+    file.write_text(f"dlc_config:\n  {member}\n")
+    for options in ([], ["--json"], ["--github"]):
+        done = CliRunner().invoke(app, ["check", str(file), *options])
+        assert (done.exit_code, "CANARY7" in done.output) == (1, False), done.output
+    sent = CliRunner().invoke(app, ["send", str(file), "--no-check", "--endpoint", "http://127.0.0.1:1"])
+    assert (sent.exit_code, "CANARY7" in sent.output) == (2, False), sent.output
+
+
+def test_a_notation_of_yaml_has_one_remedy(tmp_path):
+    """A value without quotes is not answered by a hint to remove them, nor by one to add what would be wrong."""
+    file = tmp_path / "r.yaml"
+    document = make_document()
+    document["experiment"]["HpoExperimentConfiguration"]["yml_config"]["debug"] = "DEBUG"
+    file.write_text(json.dumps(document).replace('"DEBUG"', "False"))
+    report = json.loads(CliRunner().invoke(app, ["check", str(file), "--json"]).stdout)["files"][0]
+    assert [one["message"] for one in report["violations"]] == ["must be a boolean, not a string"]
+    assert [one["message"] for one in report["warnings"]] == [
+        "False is YAML's notation of false, but is read as a string: write false"
+    ]
+
+
+def test_a_name_that_is_too_long_is_wrong_usage():
+    """No file has such a name, so none can be checked."""
+    done = CliRunner().invoke(app, ["check", "x" * 5000])
+    assert (done.exit_code, "File name too long" in done.output) == (2, True), done.output

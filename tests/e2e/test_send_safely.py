@@ -77,6 +77,13 @@ def test_a_missing_key_is_mentioned_once(hpoq, server, tmp_path):
     assert hpoq("send", tmp_path, "--key", "auto", "--endpoint", server.url).stderr == b""
 
 
+def test_a_dry_run_needs_no_key(hpoq, server, tmp_path):
+    """It creates nothing, however often it is sent."""
+    file = tmp_path / "dry.json"
+    file.write_text(json.dumps({**make_document(), "dryRun": True}))
+    assert hpoq("send", file, "--endpoint", server.url).stderr == b""
+
+
 def test_a_key_from_the_content(hpoq_json, server, tmp_path):
     """An experiment has one derived key in every form; a key of the producer's own and a CloudEvent's id stay."""
     document = make_document()

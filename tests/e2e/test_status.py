@@ -267,3 +267,11 @@ def test_an_end_has_the_name_of_its_event(outcome):
     record = replace(lifecycle.published(DONE, 1011.0), event=event)
     explanation = explain_record(KEY, record, 1020.0, Settings())
     assert f"ended as {outcome}" in "\n".join(explanation.lines())
+
+
+def test_a_key_that_is_given_as_a_file(hpoq):
+    """`hpoq stop` takes a key there; the message names the option that does here."""
+    done = hpoq("status", "tune-1")
+    assert done.returncode == 2
+    assert b"tune-1 does not exist. For a key, give --idempotency-key tune-1." in done.stderr
+    assert b"For a key" not in hpoq("status", "tune.json").stderr

@@ -24,7 +24,7 @@ MOST_BODY_BYTES = 1024 * 1024
 WRAPPER_MEMBERS = ("schemaVersion", "idempotencyKey", "traceparent", "dryRun", "guard", "stop", "experiment")
 
 # Names that may be quoted in an error: words, array indexes, and parameters of a search space.
-_PLAIN = r"[A-Za-z_]{1,26}|[0-9]{1,6}|\$\{[A-Za-z_]{1,24}\}"
+PLAIN_NAME = r"[A-Za-z_]{1,26}|[0-9]{1,6}|\$\{[A-Za-z_]{1,24}\}"
 # The first bytes of gzip, zlib, zip and zstd.
 _COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda", b"PK\x03\x04", b"(\xb5/\xfd")
 
@@ -160,7 +160,7 @@ def _parse(text: bytes | str, prefix: str) -> JsonValue:
 def hide_names(error: JsonError) -> tuple[str, str]:
     """Return the pointer and message of `error`, cut before a name that may be a misplaced credential."""
     tokens = tokens_of(error.pointer)
-    plain = list(takewhile(partial(re.fullmatch, _PLAIN), tokens))
+    plain = list(takewhile(partial(re.fullmatch, PLAIN_NAME), tokens))
     if len(plain) == len(tokens):
         return error.pointer, error.message
     return pointer_to(*plain), "a member occurs more than once in one object (its name is not shown)"

@@ -44,6 +44,10 @@ _SLIPS = (
     (r"=", "an equals sign; JSON needs a colon"),
     (r";", "a semicolon; JSON needs a comma"),
     (r"<", "this looks like XML or HTML"),
+    (
+        r"[^\S\t\r\n ]|[\u200b\u2060\ufeff]",
+        "a special space or an invisible character; write an ordinary space",
+    ),
     (r"b['\"]", "the notation of Python's bytes; send the bytes themselves"),
     (r"[A-Za-z_$][\w.$-]*\s*[:=]", "a name must be in double quotes"),
     (r"[A-Za-z_$]", "a text must be in double quotes"),
@@ -183,6 +187,10 @@ def _find_slip(text: str, start: int, *, is_at_end: bool) -> tuple[str, int] | N
     last, rest = text[before : before + 1], text[start : start + _LOOKAHEAD]
     if text[start : start + 1] in ("]", "}") and last == ",":
         return "a comma after the last item", before
+    if rest[:1] == last == ",":
+        return "one comma too many", start
+    if re.match(r"\{[{%]", text[max(0, start - 1) : start + 1]):
+        return "a template that was not filled in; fill it in first", start - 1
     if re.match(r",\s*[\]}]", rest) and last != ":":
         return "a comma without an item" if last in ("[", "{") else "a comma after the last item", start
     if before < 0 and re.match(r"(?!b['\"])[A-Za-z_-]", rest):

@@ -7,6 +7,7 @@ and NNI's (https://nni.readthedocs.io). The service may accept more than they sa
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
 from typing import TypeGuard
 
@@ -23,23 +24,31 @@ _PLATFORMS = {
     "datascience": None,
     "local": None,
 }
-_TUNERS = {
-    "tpe": {"seed", "tpe_args"},
-    "gridsearch": set[str](),
-    "random": {"seed"},
-    "evolution": {"population_size"},
+# The arguments of each tuner, and the types that the engine demands of them; None if it does not.
+_TUNERS: dict[str, dict[str, type | None]] = {
+    "tpe": {"seed": int, "tpe_args": None},
+    "gridsearch": {},
+    "random": {"seed": int},
+    "evolution": {"population_size": int},
     "gp": {
-        "utility",
-        "kappa",
-        "xi",
-        "nu",
-        "alpha",
-        "cold_start_num",
-        "selection_num_warm_up",
-        "selection_num_starting_points",
+        "utility": str,
+        "kappa": float,
+        "xi": float,
+        "nu": float,
+        "alpha": float,
+        "cold_start_num": int,
+        "selection_num_warm_up": int,
+        "selection_num_starting_points": int,
     },
-    "pbt": {"all_checkpoint_dir", "population_size", "fraction", "factor", "factors"},
+    "pbt": {
+        "all_checkpoint_dir": str,
+        "population_size": int,
+        "fraction": float,
+        "factor": None,
+        "factors": None,
+    },
 }
+_TYPE_NAMES = {int: "an integer", float: "a number with a decimal point, such as 1.0", str: "a string"}
 _NEED_MODE = {"evolution", "pbt"}
 _NO_MODE = {"random", "gridsearch"}
 _MODES = ("maximize", "minimize")
@@ -55,17 +64,24 @@ _EVERYTHING = {"${tuner_params_list}", "${tuner_params_dict}", "${tuner_params_j
 _BUILT_IN = {"${exp_id}", "${trial_id}", "${NNI_OUTPUT_DIR}", *_EVERYTHING}
 _OF_MAXCOMPUTE = r"(?i)\s*pai\s+-"
 _OF_OTHERS = r"(?i)\s*(dlc|python3?|torchrun|bash|sh)\s"
+_ARGUMENT = r"\s*--?[A-Za-z]"
 # Words in the names of metrics that are better if they are smaller, or larger.
 _MINIMISED = {"loss", "logloss", "error", "err", "rmse", "rmsle", "mse", "mae", "mape", "perplexity"}
 _MAXIMISED = {"accuracy", "acc", "auc", "f1", "precision", "recall", "ndcg"}
 _PLACEHOLDER = r"\$\{[^{}\s]+\}"
 _OTHER_FORM = r"(?a)\$(\w{1,60})|(?<!\$)\{(\w{1,60})\}"
 _COMMAND = r"(?ia)\s*cmd(\d*)\s*(?:,\s*([a-z][\w-]*)\s*)?"
+# A group around a number, as people write it.
+_GROUP = r"\((?:\?P<\w{1,60}>)?(?:\[[^\]]{0,60}\]|\\[dSw]|\.)[^()]{0,60}[+*]"
+_POSIX = r"\[:[a-z]+:\]"
+_DELIMITED = r"/.*/[a-z]*"
 _CASELESS = r"\(\?[a-zA-Z]*i"
 _LONGEST_PATTERN = 1_000
 _MOST_PATTERN_TEXT = 2_000
 _MOST_DIGITS = 20
+_ANY_NUMBER = 10**9
 _TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]"
+_NEARLY_TIME = r"([0-9]|[01][0-9]|2[0-3]):([0-5][0-9])(?::[0-5][0-9])?"
 
 
 def lint(config: JsonObject, space: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
@@ -78,7 +94,7 @@ def lint(config: JsonObject, space: JsonObject, at: str, hints: Hints) -> Iterat
     yield from _check_placeholders(config, space, at, hints)
     yield from _check_tuner(config, at, hints)
     yield from _check_direction(config, at)
-    yield from _check_run(config, at)
+    yield from _check_run(config, at, hints)
     yield from _check_schedule(config, at)
     yield from _check_undocumented(config, at)
 
@@ -112,7 +128,12 @@ def _check_commands(config: JsonObject, at: str) -> Iterator[Finding]:
         return
     for index, command in get_strings(config, "platform_config", "cmd"):
         place = f"{at}/platform_config/cmd/{index}"
-        if name.lower() != "maxcompute" and name.lower() != "pai" and re.match(_OF_MAXCOMPUTE, command):
+        if index and re.match(_ARGUMENT, command):
+            what = "an argument, not a command; write each command with its arguments as one string"
+            yield warning(place, "platform.command", what)
+        elif not command.strip():
+            yield warning(place, "platform.command", "an empty command")
+        elif name.lower() != "maxcompute" and name.lower() != "pai" and re.match(_OF_MAXCOMPUTE, command):
             what = f"a PAI command, which MaxCompute runs; the platform is {name}"
             yield warning(place, "platform.mismatch", what)
         elif name.lower() == "maxcompute" and (found := re.match(_OF_OTHERS, command)):
@@ -140,14 +161,20 @@ def _check_storage(config: JsonObject, at: str) -> Iterator[Finding]:
 def _check_metric(config: JsonObject, at: str) -> Iterator[Finding]:
     at = f"{at}/metric_config"
     kind = get_string(config, "metric_config", "metric_type")
-    if get_member(config, "metric_config", "metric_dict") == {}:
+    weights = get_member(config, "metric_config", "metric_dict")
+    if weights == {}:
         yield warning(f"{at}/metric_dict", "metric.empty", "no metric, so there is nothing to optimise")
+    elif isinstance(weights, dict) and [*weights.values()].count(0) == len(weights):
+        what = "every weight is 0, so all trials are equally good"
+        yield warning(f"{at}/metric_dict", "metric.empty", what)
     if kind == "table" and not isinstance(config.get("odps_config"), dict):
         yield warning(f"{at}/metric_type", "metric-type.odps", "metric_type table usually needs odps_config")
+    if isinstance(weights, dict) and kind in ("stdout", "summary", "table", "json"):
+        yield from _check_patterns(weights, at) if kind == "stdout" else _check_names(weights, at)
     if kind != "stdout":
         return
     commands = get_member(config, "platform_config", "cmd")
-    count = len(commands) if isinstance(commands, list) else 0
+    count = len(commands) if isinstance(commands, list) else _ANY_NUMBER
     for index, source in get_strings(config, "metric_config", "metric_source"):
         named = re.fullmatch(_COMMAND, source)
         number, role = named.groups() if named else ("", None)
@@ -157,11 +184,18 @@ def _check_metric(config: JsonObject, at: str) -> Iterator[Finding]:
         if role and role.lower() != "worker":
             what = "the only role that the service documents is worker"
             yield warning(place, "metric-source.command", what)
-    yield from _check_patterns(get_object(config, "metric_config", "metric_dict"), at)
 
 
 def _describe_commands(count: int) -> str:
     return f"there {'is 1 command' if count == 1 else f'are {count} commands'}, counted from cmd1"
+
+
+def _check_names(weights: JsonObject, at: str) -> Iterator[Finding]:
+    """Warn about the patterns of `stdout` among the metrics of another type, which match nothing there."""
+    for name in weights:
+        if re.search(_GROUP, name[:_LONGEST_PATTERN]):
+            what = "a regular expression, which only metric_type stdout uses; write the name of the metric"
+            yield warning(f"{at}/metric_dict{pointer_to(name)}", "metric.pattern", what)
 
 
 def _check_patterns(weights: JsonObject, at: str) -> Iterator[Finding]:
@@ -181,12 +215,18 @@ def _find_pattern_problem(pattern: str) -> str | None:
     """
     if len(pattern) > _LONGEST_PATTERN:
         return f"a pattern of {len(pattern)} characters is too long to check"
+    if re.search(_POSIX, pattern):
+        return "the engine has no classes such as [:digit:]; write [0-9]"
+    if re.fullmatch(_DELIMITED, pattern):
+        return "the slashes around it are part of the pattern; remove them"
     try:
-        groups = re.compile(re.sub(_CASELESS, lambda flags: flags[0].replace("i", "u"), pattern)).groups
+        with warnings.catch_warnings():
+            # Python's warnings about sets in sets are for its programmers, and would go to standard error.
+            warnings.simplefilter("ignore")
+            groups = re.compile(re.sub(_CASELESS, lambda flags: flags[0].replace("i", "u"), pattern)).groups
     except (re.error, OverflowError, RecursionError):
-        return "for stdout a metric must be a regular expression; this one is invalid"
-    except Warning:  # if warnings are errors: a pattern that Python only warns about
-        return None
+        hint = "; a named group is (?P<name>...)" if "(?<" in pattern else ""
+        return f"for stdout a metric must be a regular expression; this one is invalid{hint}"
     if groups > 1:
         return f"{groups} groups; the first one is the metric. Write (?:...) for a group that is not it"
     return (
@@ -200,21 +240,29 @@ def _check_placeholders(config: JsonObject, space: JsonObject, at: str, hints: H
         for index, cmd in get_strings(config, "platform_config", "cmd")
     ]
     defined = set(names_in(space))
+    if not isinstance(config.get("search_space"), (dict, type(None))):
+        return  # reported already
     for index, names in found:
         for name in sorted(names - defined - _BUILT_IN):
             place = f"{at}/platform_config/cmd/{index}"
             what = f"{name[:60]} is not in search_space; it is not replaced"
-            yield warning(place, "placeholder.undefined", what + hints.suggest(name, space))
+            known = (one for one in defined if re.fullmatch(_PLACEHOLDER, one))
+            yield warning(place, "placeholder.undefined", what + hints.suggest(name, known))
     yield from _check_other_forms(config, defined, at)
     used: set[str] = set().union(*(names for _, names in found))
-    all_used = "params_config" in config or bool(used & _EVERYTHING)
+    # Without a readable command nothing is known about the use of names.
+    all_used = "params_config" in config or bool(used & _EVERYTHING) or not found
     for name in space:
         place = f"{at}/search_space{pointer_to(name)}" if isinstance(config.get("search_space"), dict) else at
         if not re.fullmatch(_PLACEHOLDER, name):
-            meant = name.strip("${} ")
-            hint = f"; did you mean ${{{meant}}}?" if re.fullmatch(r"\w{1,60}", meant) else ""
+            words = re.findall(r"\w+", name[:_LONGEST_PATTERN])
+            hint = f"; did you mean ${{{words[0]}}}?" if len(words) == 1 and len(words[0]) <= 60 else ""
             what = f"not of the form ${{name}}, so it replaces plain words{hint}"
             yield warning(place, "search-space.name", what)
+        elif name in _BUILT_IN:
+            yield warning(
+                place, "search-space.name", "the engine has a value of this name; choose another name"
+            )
         elif name not in used and not all_used:
             yield warning(
                 place, "search-space.unused", "no command uses it, and there are no parameter files"
@@ -262,20 +310,28 @@ def _check_tuner(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]
     if name in _NEED_MODE and mode is None:
         yield warning(f"{at}/tuner", "tuner.mode", f"{name} needs optimize_mode")
     elif name and name not in _NO_MODE and mode is None:
-        yield warning(
-            f"{at}/tuner", "tuner.mode", "without optimize_mode TPE minimises; set it to maximize or minimize"
-        )
+        does = "GP maximises" if name == "gp" else "TPE minimises"
+        what = f"without optimize_mode {does}; set it to maximize or minimize"
+        yield warning(f"{at}/tuner", "tuner.mode", what)
     if mode is not None and mode not in _MODES:
-        yield warning(
-            f"{at}/tuner/class_args/optimize_mode",
-            "optimize-mode",
-            "the engine supports only maximize and minimize",
-        )
-    for argument in get_object(config, "yml_config", "tuner", "class_args"):
-        if name in _TUNERS and argument not in (*_TUNERS[name], "optimize_mode"):
-            place = f"{at}/tuner/class_args{pointer_to(argument)}"
-            yield warning(place, "tuner.argument", f"not a documented argument of {name}")
+        what = _describe_modes(mode)
+        yield warning(f"{at}/tuner/class_args/optimize_mode", "optimize-mode", what)
+    known = {**_TUNERS.get(name, {}), "optimize_mode": None}
+    for argument, value in get_object(config, "yml_config", "tuner", "class_args").items():
+        wanted = known.get(argument)
+        if name in _TUNERS and argument not in known:
+            what = f"not a documented argument of {name}{hints.suggest(argument, known)}"
+        elif wanted is not None and type(value) is not wanted and value is not None:
+            what = f"the engine requires {_TYPE_NAMES[wanted]}"
+        else:
+            continue
+        yield warning(f"{at}/tuner/class_args{pointer_to(argument)}", "tuner.argument", what)
     yield from _check_assessor(config, mode, at)
+
+
+def _describe_modes(mode: JsonValue) -> str:
+    meant = next((one for one in _MODES if str(mode)[:3].lower() == one[:3]), None)
+    return f"the engine supports only maximize and minimize{f'; did you mean {meant}?' if meant else ''}"
 
 
 def _is_number(value: JsonValue) -> TypeGuard[int | float]:
@@ -284,21 +340,29 @@ def _is_number(value: JsonValue) -> TypeGuard[int | float]:
 
 def _check_assessor(config: JsonObject, mode: JsonValue, at: str) -> Iterator[Finding]:
     name = get_string(config, "yml_config", "assessor", "name")
-    other = get_member(config, "yml_config", "assessor", "class_args", "optimize_mode")
     if name and name != "PAIAssessor":
         yield warning(f"{at}/assessor/name", "assessor.unknown", "only PAIAssessor can stop trials on PAI")
+    arguments = get_object(config, "yml_config", "assessor", "class_args")
+    other = arguments.get("optimize_mode")
+    proportion, step = arguments.get("proportion"), arguments.get("start_step")
+    if isinstance(proportion, (int, float)) and not 0 <= proportion <= 1:
+        what = "a proportion lies between 0 and 1; 0.5 is the median of the other trials"
+        yield warning(f"{at}/assessor/class_args/proportion", "assessor.argument", what)
+    if isinstance(step, (int, float)) and step < 0:
+        what = "start_step must not be less than 0"
+        yield warning(f"{at}/assessor/class_args/start_step", "assessor.argument", what)
+    if isinstance(arguments.get("moving_avg"), str) and arguments["moving_avg"] not in ("true", "false"):
+        what = 'moving_avg must be "true" or "false"'
+        yield warning(f"{at}/assessor/class_args/moving_avg", "assessor.argument", what)
     if other is not None and other not in _MODES:
-        yield warning(
-            f"{at}/assessor/class_args/optimize_mode",
-            "optimize-mode",
-            "the engine supports only maximize and minimize",
-        )
+        place = f"{at}/assessor/class_args/optimize_mode"
+        yield warning(place, "optimize-mode", _describe_modes(other))
     elif mode in _MODES and other is not None and other != mode:
         place = f"{at}/assessor/class_args/optimize_mode"
         yield warning(place, "optimize-mode", "the tuner optimises in the other direction")
 
 
-def _check_run(config: JsonObject, at: str) -> Iterator[Finding]:
+def _check_run(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
     run = get_object(config, "yml_config")
     for name in ("trial_concurrency", "max_trial_number"):
         number = run.get(name)
@@ -314,26 +378,38 @@ def _check_run(config: JsonObject, at: str) -> Iterator[Finding]:
         what = f"more than max_trial_number, which is {trials}"
         yield warning(f"{at}/yml_config/trial_concurrency", "run.concurrency", what)
     if run and not config.get("search_space"):
-        yield warning(at, "search-space.absent", "without search_space the engine has nothing to vary")
+        is_empty = config.get("search_space") == {}
+        what = f"{'with an empty' if is_empty else 'without'} search_space the engine has nothing to vary"
+        yield warning(f"{at}/search_space" if is_empty else at, "search-space.absent", what)
     level = run.get("log_level")
     if isinstance(level, str) and level.lower() not in _LOG_LEVELS:
-        yield warning(
-            f"{at}/yml_config/log_level",
-            "run.log-level",
-            f"the engine supports {', '.join(sorted(_LOG_LEVELS))}",
-        )
+        known = sorted(_LOG_LEVELS)
+        what = f"the engine supports {', '.join(known)}{hints.suggest(level.lower(), known)}"
+        yield warning(f"{at}/yml_config/log_level", "run.log-level", what)
 
 
 def _check_schedule(config: JsonObject, at: str) -> Iterator[Finding]:
     schedule = get_object(config, "schedule_config")
-    if isinstance(schedule.get("day"), str) and schedule["day"] not in ("everyday", "weekend"):
-        yield warning(f"{at}/schedule_config/day", "schedule", "the engine supports everyday and weekend")
+    days = ("everyday", "weekend")
+    if isinstance(schedule.get("day"), str) and schedule["day"] not in days:
+        meant = str(schedule["day"]).lower()
+        what = (
+            f"the engine supports everyday and weekend{f'; did you mean {meant}?' if meant in days else ''}"
+        )
+        yield warning(f"{at}/schedule_config/day", "schedule", what)
+    times = []
     for name in ("start_time", "end_time"):
         time = schedule.get(name)
-        if isinstance(time, str) and not re.fullmatch(_TIME, time):
-            yield warning(
-                f"{at}/schedule_config/{name}", "schedule", "the engine requires a time of the form HH:MM"
-            )
+        if isinstance(time, str) and re.fullmatch(_TIME, time):
+            times.append(time)
+        elif isinstance(time, str):
+            nearly = re.fullmatch(_NEARLY_TIME, time)
+            hint = f"; did you mean {nearly[1]:0>2}:{nearly[2]}?" if nearly else ""
+            what = f"the engine requires a time of the form HH:MM, up to 23:59{hint}"
+            yield warning(f"{at}/schedule_config/{name}", "schedule", what)
+    if len(times) == 2 and times[0] >= times[1]:
+        what = "not after start_time; whether a night is meant is not documented, so trials may never start"
+        yield warning(f"{at}/schedule_config/end_time", "schedule", what)
 
 
 def _check_undocumented(config: JsonObject, at: str) -> Iterator[Finding]:

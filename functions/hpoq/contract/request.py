@@ -3,7 +3,8 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -54,7 +55,8 @@ _UNWATCHED = (
     "nothing would check this guard: the function has no HPOQ_WATCH_QUEUE; set it, or remove the guard"
 )
 _WORD = "[A-Za-z_]{1,24}"
-_QUANTITY = r"\s*(-?[0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([A-Za-z%]{0,20})\s*"
+_QUANTITY = r"\s*(-?(?:0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?)\s*([A-Za-z%]{0,20})\s*"
+_ARGUMENTS = "class_args"
 _OBJECT_TYPES = ("dict_type", "model_type", "model_attributes_type")
 # What a value must be, by the type of pydantic's error.
 _EXPECTED = {
@@ -281,11 +283,31 @@ def _wrap(located: LocatedObject) -> tuple[JsonObject, str, tuple[str, ...]]:
             "neither a request (an object with `experiment` or `stop`) nor a CreateHpoExperiment body "
             "(an object with `HpoExperimentConfiguration`)"
         )
-        hints, members = Hints(), ("experiment", "stop", *filter(None, known))
-        # A suggestion names what is known, never what was written.
-        message += next(filter(None, (hints.suggest(name, members) for name in islice(body, _SHOWN))), "")
+        message += _hint_at_shape(body, ("experiment", "stop", *filter(None, known)))
         raise RequestRejected([located.violation("", "document.shape", message)])
     return {**{name: document[name] for name in document.keys() - body.keys()}, "experiment": body}, "", ()
+
+
+def _hint_at_shape(body: JsonObject, members: Sequence[str]) -> str:
+    """Return what a document that is not a request is likely to be. Only what is known is named."""
+    names = [*islice(body, _SHOWN)]
+    if "experimentId" in body:
+        return '; to stop an experiment, write {"stop": {"experimentId": "..."}}'
+    if {"source", "type", "data"} <= body.keys():
+        return '; a CloudEvent needs a specversion: "1.0"'
+    if {"trialCommand", "trialConcurrency", "searchSpace", "trainingService"} & body.keys():
+        return "; this looks like a configuration of NNI, which must be rewritten: see hpoq init"
+    for name in _list_members(HpoExperimentConfig):
+        if name in body:
+            return f"; {name} belongs in HpoExperimentConfiguration"
+    for name in names:
+        inner = body[name]
+        if isinstance(inner, dict) and {*members, "HpoExperimentConfiguration"} & inner.keys():
+            return "; the request seems to be inside a member of this object: send it by itself"
+    hints = Hints()
+    meant = [hint for name in names if (hint := hints.suggest(name, members))]
+    # The configuration says most about what is meant.
+    return next((hint for hint in meant if "Configuration" in hint), meant[0] if meant else "")
 
 
 def _drop_absent(wrapped: JsonObject) -> tuple[JsonObject, list[str]]:
@@ -411,10 +433,12 @@ def _explain_error(detail: ErrorDetails, model: type[BaseModel], document: JsonO
     if pointer == "/schemaVersion":
         return Violation(pointer, "schema-version", 'schemaVersion must be "1"')
     if kind == "missing" or (given is None and kind != "extra_forbidden" and isinstance(location[-1], str)):
-        return Violation(pointer, "required", f"{name} is required")
+        return Violation(
+            pointer, "required", f"{name} is required{', not null' if kind != 'missing' else ''}"
+        )
     if pointer in ("/idempotencyKey", "/stop/idempotencyKey"):
         message = "idempotencyKey must be a string of 1 to 255 characters without control characters"
-        return Violation(pointer, "idempotency-key", message)
+        return Violation(pointer, "idempotency-key", message + _hint_at_key(given))
     if kind == "extra_forbidden":
         return _explain_unknown_member(location, model)
     if kind == "literal_error":
@@ -427,17 +451,35 @@ def _explain_error(detail: ErrorDetails, model: type[BaseModel], document: JsonO
     if pointer.startswith("/guard/") and kind in ("greater_than", "greater_than_equal"):
         return Violation(pointer, "guard.limit", f"{name} must be greater than 0")
     if pointer == "/stop/experimentId" and kind in ("string_pattern_mismatch", "string_too_long"):
-        return Violation(pointer, "stop.target", "not an experiment's id")
+        return Violation(pointer, "stop.target", "not the id of an experiment; it looks like sJ0xjVa")
     if kind in ("greater_than_equal", "less_than_equal"):
         return Violation(pointer, "range", f"{name} must be a 32-bit integer")
-    what = f"must be {_EXPECTED.get(kind, 'valid')}, not {describe_type(given)}{_hint_at_value(kind, given)}"
+    hint = _hint_at_value(kind, given) or _hint_at_object(given, _find_model(model, location))
+    what = f"must be {_EXPECTED.get(kind, 'valid')}, not {describe_type(given)}{hint}"
     return Violation(pointer, "type", what)
+
+
+def _hint_at_key(given: JsonValue) -> str:
+    """Return what is wrong with a key: its type, its length, or the characters in it."""
+    if not isinstance(given, str):
+        return f", not {describe_type(given)}{_hint_at_value('string_type', given)}"
+    return f"; it has {len(given)}" if not 1 <= len(given) <= MOST_KEY_CHARACTERS else ""
+
+
+def _hint_at_object(given: JsonValue, model: type[BaseModel] | None) -> str:
+    """Return how to write an object whose only essential member is given instead of it, or an empty string."""
+    members = _list_members(model) if isinstance(given, str) else {}
+    if "experimentId" in members:
+        return '; write {"idempotencyKey": "..."} or {"experimentId": "..."}'
+    return '; write {"name": "..."}' if "name" in members and _ARGUMENTS in members else ""
 
 
 def _hint_at_value(kind: str, given: JsonValue) -> str:
     """Return how to write a number, a boolean or a string that is written as another type, or an empty string."""
     if kind == "string_type" and isinstance(given, (int, float)):
         return "; put it in quotes"
+    if kind == "string_type" and isinstance(given, list):
+        return "; write it as one string"
     if kind == "list_type":
         return "; put it in brackets" if isinstance(given, (str, int, float)) else ""
     if kind in _OBJECT_TYPES and isinstance(given, str) and looks_like_json(given.encode(errors="replace")):
@@ -449,9 +491,9 @@ def _hint_at_value(kind: str, given: JsonValue) -> str:
     if kind == "bool_type" and given.strip().lower() in ("true", "false"):
         return f"; write {given.strip().lower()} without quotes"
     found = re.fullmatch(_QUANTITY, given) if kind in ("int_type", "float_type") else None
-    if found is None:
+    if found is None or (kind == "int_type" and found[2]):
         return ""
-    return f"; write {found[1]} without quotes{' and without a unit' if found[2] else ''}"
+    return f"; write {found[1]} without quotes{' and without a unit' if found[3] else ''}"
 
 
 def _explain_text(text: str) -> str:
@@ -483,7 +525,61 @@ def _hint_at_member(name: str, holder: type[BaseModel] | None) -> str:
     inner = [member for member, model in members.items() if name in _list_members(model)]
     if len(inner) == 1:
         return f"unknown member here; it belongs in {inner[0]}"
-    return f"unknown member{Hints().suggest(name, members)}"
+    hint = Hints().suggest(name, members) if name not in _MEANT else ""
+    return f"unknown member{hint or _hint_at_place(name, members)}"
+
+
+# Names that other tools use, or that are written one object too high, and what is meant.
+_MEANT = {
+    "optimize_mode": "class_args of yml_config.tuner",
+    "builtinTunerName": "name",
+    "builtinAssessorName": "name",
+    "codeDir": "a command of platform_config.cmd",
+    "trialCommand": "platform_config.cmd",
+    "maxTrials": "max_trial_number in yml_config",
+    "max_trials": "max_trial_number in yml_config",
+    "maxExecDuration": "maxHours in guard, beside experiment",
+    "maxExperimentDuration": "maxHours in guard, beside experiment",
+    "maxTrialDuration": "maxHours in guard, beside experiment",
+    "maxDuration": "maxHours",
+    "maxMinutes": "maxHours, a number of hours",
+}
+
+
+def _hint_at_place(name: str, members: Mapping[str, object]) -> str:
+    """Return where a member that is unknown here belongs, if only one object of a request has it, or nothing."""
+    if name in _MEANT:
+        verb = "it belongs in" if name == "optimize_mode" else "write"
+        return f"; {verb} {_MEANT[name]}"
+    found = _index_members().get(_fold(name), ())
+    if len(found) == 1:
+        ((place, member),) = found
+        where = f"in {place}" if place else "beside experiment"
+        return f" here; {'it belongs' if member == name else f'write {member}'} {where}"
+    return f"; arguments of the algorithm belong in {_ARGUMENTS}" if _ARGUMENTS in members else ""
+
+
+def _fold(name: str) -> str:
+    """Return `name` without the differences between the spellings of languages."""
+    return name.replace("_", "").lower()
+
+
+@cache
+def _index_members() -> dict[str, list[tuple[str, str]]]:
+    """Return the place and the name of every member of a request, by its folded name."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for place, model in _list_models(ExperimentRequest):
+        for member in _list_members(model) if model is not Tag else ():
+            found.setdefault(_fold(member), []).append((place, member))
+    return found
+
+
+def _list_models(model: type[BaseModel], place: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+    """Yield `model` and all models in it, each with the last name of its place."""
+    yield place, model
+    for member, inner in _list_members(model).items():
+        if inner is not None:
+            yield from _list_models(inner, member)
 
 
 def _find_model(model: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel] | None:

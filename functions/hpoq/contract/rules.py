@@ -33,7 +33,16 @@ from hpoq.contract.model import MOST_KEY_CHARACTERS
 _CONFIG = "/experiment/HpoExperimentConfiguration"
 _MOST_TAG_CHARACTERS = 128
 OPTIMIZE_MODES = ("maximize", "minimize")
+# `${name}`, `$(name)`, `{{ name }}` and `<name>`, and how languages write a value that is not there.
+_PLACEHOLDER = (
+    r"\$[{(][A-Za-z_][^{}()]{0,60}[})]|\{\{.{0,60}\}\}|\A(?:\$[A-Z_]+|<[A-Za-z_ -]+>)\Z"
+    r"|\A(?:undefined|None|null|nil|NaN|\[object Object\])\Z"
+)
+_WORD = "[A-Za-z_]{1,24}"
 _SENT_AS_OBJECT = "a string; it is sent as an object"
+
+_ACCESS = ("oss_config", "odps_config", "dlc_config", "ts_config", "paiflow_config")
+"""The members of a configuration with regions, endpoints and credentials, in which the engine replaces nothing."""
 
 _Objects: TypeAlias = Mapping[str, "_Objects"]
 _ARGUMENTS: _Objects = {"class_args": {}}
@@ -62,6 +71,7 @@ OBJECTS: _Objects = {
 def check_message(message: JsonObject) -> Iterator[Finding]:
     """Check the members beside `experiment`, and `stop`."""
     yield from _check_key(message.get("idempotencyKey"))
+    yield from _check_placeholders(message, message.get("experiment"))
     yield from _check_guard(message)
     yield from _check_stop(message.get("stop"))
     trace = message.get("traceparent")
@@ -82,6 +92,24 @@ def _check_key(key: JsonValue) -> Iterator[Finding]:
         yield warning("/idempotencyKey", "idempotency-key.blank", what)
 
 
+def _check_placeholders(message: JsonObject, experiment: JsonValue) -> Iterator[Finding]:
+    """Warn about texts that a template or a script should have replaced. None is quoted: it may be a secret."""
+    texts = {"/idempotencyKey": message.get("idempotencyKey")}
+    if isinstance(experiment, dict):
+        texts["/experiment/Name"] = experiment.get("Name")
+        texts["/experiment/WorkspaceId"] = experiment.get("WorkspaceId")
+        config = experiment.get("HpoExperimentConfiguration")
+        for holder in _ACCESS:
+            held = config.get(holder) if isinstance(config, dict) else None
+            for name, value in held.items() if isinstance(held, dict) else ():
+                if re.fullmatch(_WORD, name):  # another name may be a credential
+                    texts[f"{_CONFIG}/{holder}/{name}"] = value
+    for place, text in texts.items():
+        if isinstance(text, str) and re.search(_PLACEHOLDER, text[:_MOST_TAG_CHARACTERS]):
+            what = "looks like a placeholder or an empty value of a program; nothing replaces it here"
+            yield warning(place, "text.placeholder", what)
+
+
 def _check_guard(message: JsonObject) -> Iterator[Finding]:
     guard = message.get("guard")
     if not isinstance(guard, dict):
@@ -90,6 +118,10 @@ def _check_guard(message: JsonObject) -> Iterator[Finding]:
         what = "a guard needs a limit: maxHours, maxFailedTrials or targetMetric"
         yield rejection("/guard", "guard.empty", what)
     config = get_object(message, "experiment", "HpoExperimentConfiguration")
+    failed, trials = guard.get("maxFailedTrials"), get_member(config, "yml_config", "max_trial_number")
+    if isinstance(failed, int) and isinstance(trials, int) and failed > trials > 0:
+        what = f"never reached: max_trial_number is {trials}"
+        yield warning("/guard/maxFailedTrials", "guard.unreachable", what)
     if guard.get("targetMetric") is not None and find_optimize_mode(config) is None:
         what = "to compare a metric with it, the tuner needs optimize_mode: maximize or minimize"
         yield rejection("/guard/targetMetric", "guard.target", what)

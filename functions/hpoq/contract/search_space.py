@@ -8,11 +8,13 @@ engine cannot run is therefore rejected; anything else that its validation repor
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.contract.finding import Finding, Hints, describe_type, rejection, warning
 from hpoq.contract.jsontext import pointer_to
+from hpoq.contract.patterns import NUMBER
 
 ARITY = {
     "randint": ("low", "high"),
@@ -27,6 +29,13 @@ ARITY = {
 }
 """The items of `_value`, by `_type`."""
 TYPES = ("choice", *ARITY)
+# Words of other tools for hyperparameter searches, and of programming languages.
+_MEANT = {
+    **dict.fromkeys(("categorical", "discrete", "grid", "grid_search", "values", "list", "bool"), "choice"),
+    **dict.fromkeys(("int", "integer", "range"), "randint"),
+    **dict.fromkeys(("float", "double", "real", "continuous"), "uniform"),
+    **dict.fromkeys(("log", "log_float", "reverse_log"), "loguniform"),
+}
 
 _LONGEST_NAME = 1000
 
@@ -46,14 +55,18 @@ def check_space(space: JsonObject, pointer: str, hints: Hints | None = None) -> 
 
 def _check_spec(spec: JsonValue, at: str, hints: Hints) -> Iterator[Finding]:
     if not isinstance(spec, dict):
-        what = f"must be an object with _type and _value, not {describe_type(spec)}"
+        hint = '; write {"_type": "choice", "_value": [...]}' if isinstance(spec, list) else ""
+        what = f"must be an object with _type and _value, not {describe_type(spec)}{hint}"
         yield rejection(at, "search-space.spec", what)
         return
     missing = [name for name in ("_type", "_value") if name not in spec]
     if missing:
-        meant = [name for name in missing if name[1:] in spec]
-        hint = f"; write {' and '.join(meant)}, with an underscore" if meant else ""
-        yield rejection(at, "search-space.spec", f"must have _type and _value{hint}")
+        near = {name.strip("_").lower().removesuffix("s") for name in spec if name not in ("_type", "_value")}
+        meant = [name for name in missing if name[1:] in near]
+        is_bare = all(name[1:] in spec for name in meant)
+        hint = f"; write {' and '.join(meant)}{', with an underscore' if is_bare else ''}" if meant else ""
+        absent = f"; {missing[0]} is missing" if len(missing) == 1 and not meant else ""
+        yield rejection(at, "search-space.spec", f"must have _type and _value{hint}{absent}")
         return
     for name in spec:
         if name not in ("_type", "_value"):
@@ -62,10 +75,14 @@ def _check_spec(spec: JsonValue, at: str, hints: Hints) -> Iterator[Finding]:
             )
     kind, value = spec["_type"], spec["_value"]
     if not isinstance(kind, str) or kind not in TYPES:
-        what = f"_type must be one of {', '.join(TYPES)}{hints.suggest(kind, TYPES)}"
+        same = _MEANT.get(kind.lower()) if isinstance(kind, str) else None
+        hint = f"; did you mean {same}?" if same else hints.suggest(kind, TYPES)
+        what = f"_type must be one of {', '.join(TYPES)}{hint}"
         yield rejection(f"{at}/_type", "search-space.type", what)
     elif not isinstance(value, list):
-        yield rejection(f"{at}/_value", "search-space.arity", "_value must be an array")
+        form = f" [{', '.join(ARITY[kind])}]" if kind in ARITY else ""
+        what = f"_value must be an array{form}, not {describe_type(value)}"
+        yield rejection(f"{at}/_value", "search-space.arity", what)
     elif kind == "choice":
         yield from _check_choice(value, f"{at}/_value", hints)
     else:
@@ -123,7 +140,9 @@ def _check_range(kind: str, value: list[JsonValue], at: str) -> Iterator[Finding
         place = f"{at}/{index}"
         if isinstance(item, bool) or not isinstance(item, (int, float)):
             what = "an integer" if kind == "randint" else "a number"
-            yield rejection(place, "search-space.number", f"{names[index]} must be {what}")
+            hint = "; remove the quotes" if isinstance(item, str) and re.match(NUMBER, item) else ""
+            what = f"{names[index]} must be {what}, not {describe_type(item)}{hint}"
+            yield rejection(place, "search-space.number", what)
         elif kind == "randint" and isinstance(item, float):
             if item.is_integer():
                 what = f"{names[index]} should be written without a decimal point or an exponent"
@@ -145,9 +164,11 @@ def _check_bounds(kind: str, numbers: Sequence[int | float], at: str) -> Iterato
             yield warning(f"{at}/1", "search-space.bounds", "sigma is 0, so there is only one value")
     elif first > second or (kind == "randint" and first == second):
         relation = "less than" if kind == "randint" else "at most"
-        yield rejection(at, "search-space.bounds", f"low must be {relation} high")
+        hint = "; high is excluded" if first == second else "; exchange them"
+        yield rejection(at, "search-space.bounds", f"low must be {relation} high{hint}")
     elif "log" in kind and first <= 0:
-        yield rejection(f"{at}/0", "search-space.bounds", f"low of {kind} must be greater than 0")
+        hint = "; write the bounds themselves, not their logarithms" if second <= 0 else ""
+        yield rejection(f"{at}/0", "search-space.bounds", f"low of {kind} must be greater than 0{hint}")
     elif first == second:
         yield warning(at, "search-space.bounds", "low and high are equal, so there is only one value")
     elif kind == "randint" and second - first == 1:

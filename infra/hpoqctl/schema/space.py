@@ -91,6 +91,8 @@ def _define_range(kind: str) -> JsonObject:
         "minItems": len(names),
         "maxItems": len(names),
         "prefixItems": [*items],
+        # Says nothing new, as there are no items beyond, but older validators do not know prefixItems.
+        "items": {"type": "integer" if kind == "randint" else "number"},
     }
     if "low" in names:
         relation = "less than" if whole else "less than (or, with a warning, equal to)"

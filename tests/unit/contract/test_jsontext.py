@@ -153,6 +153,15 @@ def test_depth_is_refused_even_where_more_is_asked_for():
             "not JSON at line 1, column 1: an object begins with {; YAML needs a file named .yaml",
         ),
         (b"<a/>", "not JSON at line 1, column 1: this looks like XML or HTML"),
+        (b'{"a": 1,, "b": 2}', "not JSON at line 1, column 9: one comma too many"),
+        (
+            '{"a": 1,\n\u00a0"b": 2}'.encode(),
+            "not JSON at line 2, column 1: a special space or an invisible character; write an ordinary space",
+        ),
+        (
+            b'{"a": {{ a }}}',
+            "not JSON at line 1, column 7: a template that was not filled in; fill it in first",
+        ),
     ],
 )
 def test_a_syntax_error_has_its_place(data, message):

@@ -2,6 +2,7 @@
 
 import ast
 import base64
+import copy
 import json
 import re
 from pathlib import Path
@@ -23,6 +24,7 @@ def changed(*changes):
     """The base request with the value at each pointer set, or deleted."""
     document = make_document()
     for pointer, value in changes:
+        value = value if value is DELETE else copy.deepcopy(value)  # later changes may change it
         *parents, last = [token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:]]
         place = document
         for token in parents:
@@ -580,6 +582,116 @@ WARNING = [
         [(c("search_space/${other}"), SPEC), (c("platform_config/cmd/1"), "${other}")],
     ),
     ("search-space.member", c(f"{SPACE}/note"), [(c(f"{SPACE}/note"), "x")], []),
+    ("search-space.name", c("search_space/${trial_id}"), [(c("search_space/${trial_id}"), SPEC)], []),
+    (
+        "search-space.absent",
+        c("search_space"),
+        [(c("search_space"), {}), (c("platform_config/cmd"), ["x"])],
+        [],
+    ),
+    (
+        "text.placeholder",
+        "/idempotencyKey",
+        [("/idempotencyKey", "tune-${DATE}")],
+        [("/idempotencyKey", "$5")],
+    ),
+    (
+        "text.placeholder",
+        "/idempotencyKey",
+        [("/idempotencyKey", "{{ run }}")],
+        [("/idempotencyKey", "{run}")],
+    ),
+    (
+        "text.placeholder",
+        "/idempotencyKey",
+        [("/idempotencyKey", "undefined")],
+        [("/idempotencyKey", "undefined-1")],
+    ),
+    (
+        "text.placeholder",
+        "/experiment/WorkspaceId",
+        [("/experiment/WorkspaceId", "$WORKSPACE_ID")],
+        [("/experiment/Name", "cheap, 5 $")],
+    ),
+    (
+        "text.placeholder",
+        c("dlc_config/access_key"),
+        [(c("dlc_config"), {**DLC, "access_key": "${SECRET}"})],
+        [(c("dlc_config"), DLC)],
+    ),
+    (
+        "guard.unreachable",
+        "/guard/maxFailedTrials",
+        [("/guard", {"maxFailedTrials": 11}), (c("yml_config/max_trial_number"), 10)],
+        [("/guard", {"maxFailedTrials": 10}), (c("yml_config/max_trial_number"), 10)],
+    ),
+    (
+        "platform.command",
+        c("platform_config/cmd/1"),
+        [(c("platform_config/cmd"), ["python", "--k=${centres}"])],
+        [(c("platform_config/cmd"), ["python --k=${centres}", "run -k"])],
+    ),
+    ("platform.command", c("platform_config/cmd/1"), [(c("platform_config/cmd/1"), " ")], []),
+    (
+        "metric.empty",
+        c("metric_config/metric_dict"),
+        [(c("metric_config/metric_dict"), {"score": 0, "auc": 0.0})],
+        [(c("metric_config/metric_dict"), {"score": 0, "auc": 1})],
+    ),
+    (
+        "metric.pattern",
+        c("metric_config/metric_dict/score=([0-9.]+)"),
+        [(c("metric_config/metric_dict"), {"score=([0-9.]+)": 1})],
+        [(c("metric_config/metric_dict"), {"count(*)": 1})],
+    ),
+    (
+        "metric.pattern",
+        c("metric_config/metric_dict/~1a=(.*)~1i"),
+        [*STDOUT, (c("metric_config/metric_dict"), {"/a=(.*)/i": 1})],
+        [*STDOUT, (c("metric_config/metric_dict"), {"a/b=(.*)": 1})],
+    ),
+    (
+        "metric.pattern",
+        c("metric_config/metric_dict/a=([[:digit:]]+)"),
+        [*STDOUT, (c("metric_config/metric_dict"), {"a=([[:digit:]]+)": 1})],
+        STDOUT,
+    ),
+    (
+        "tuner.argument",
+        c("yml_config/tuner/class_args/seed"),
+        [(c("yml_config/tuner/class_args/seed"), "7")],
+        [(c("yml_config/tuner/class_args/seed"), 7)],
+    ),
+    (
+        "tuner.argument",
+        c("yml_config/tuner/class_args/kappa"),
+        [(c("yml_config/tuner"), {"name": "GP", "class_args": {"optimize_mode": "maximize", "kappa": 5}})],
+        [(c("yml_config/tuner"), {"name": "GP", "class_args": {"optimize_mode": "maximize", "kappa": 5.0}})],
+    ),
+    (
+        "assessor.argument",
+        c("yml_config/assessor/class_args/proportion"),
+        [(c("yml_config/assessor/class_args/proportion"), 50)],
+        [(c("yml_config/assessor/class_args/proportion"), 0.5)],
+    ),
+    (
+        "assessor.argument",
+        c("yml_config/assessor/class_args/start_step"),
+        [(c("yml_config/assessor/class_args/start_step"), -1)],
+        [(c("yml_config/assessor/class_args/start_step"), 0)],
+    ),
+    (
+        "assessor.argument",
+        c("yml_config/assessor/class_args/moving_avg"),
+        [(c("yml_config/assessor/class_args/moving_avg"), "yes")],
+        [(c("yml_config/assessor/class_args/moving_avg"), "true")],
+    ),
+    (
+        "schedule",
+        c("schedule_config/end_time"),
+        [(c("schedule_config/start_time"), "20:00"), (c("schedule_config/end_time"), "07:00")],
+        [(c("schedule_config/start_time"), "07:00"), (c("schedule_config/end_time"), "20:00")],
+    ),
     (
         "tuner.unknown",
         c("yml_config/tuner/name"),
@@ -880,6 +992,13 @@ def test_a_misspelt_member_is_recognised(name, hint):
         ("/Name", "unknown member here; it belongs in experiment"),
         (c("accessKeyID"), "unknown member here; it belongs in oss_config"),
         (c("access_id"), "unknown member"),
+        (c("platform_config/max_trial_number"), "unknown member here; it belongs in yml_config"),
+        ("/experiment/idempotencyKey", "unknown member here; it belongs beside experiment"),
+        (c("maxHours"), "unknown member here; it belongs in guard"),
+        (c("metric_config/maxTrialNumber"), "unknown member here; write max_trial_number in yml_config"),
+        (c("yml_config/optimize_mode"), "unknown member; it belongs in class_args of yml_config.tuner"),
+        (c("yml_config/tuner/seed"), "unknown member; arguments of the algorithm belong in class_args"),
+        (c("yml_config/tuner/builtinTunerName"), "unknown member; write name"),
     ],
 )
 def test_a_misplaced_member_is_reported_with_its_place(pointer, message):
@@ -997,9 +1116,10 @@ def test_long_patterns_hide_no_others():
 
 
 @pytest.mark.parametrize("pattern", ["[[a]", "a(?i)", "(a{1,2}{3,4})", "\\", "(" * 2000])
-def test_no_pattern_rejects_a_request(pattern):
-    """An invalid regular expression, or one that Python warns about, causes at most a warning."""
+def test_no_pattern_rejects_a_request(pattern, recwarn):
+    """An invalid regular expression, or one that Python warns about, causes at most a warning of hpoq."""
     assert check(changed(*STDOUT, (c("metric_config/metric_dict"), {pattern: 1})))[0] == []
+    assert [*recwarn] == []
 
 
 def rules_named(source):
@@ -1025,6 +1145,33 @@ def rules_named(source):
         ((c("platform_config/cmd/0"), "pai -Dk=${centers}"), "did you mean ${centres}?"),
         ((c("platform_config/cmd/0"), "pai -Dk={centres}"), "did you mean ${centres}?"),
         ((c("search_space"), {"$centres": SPEC}), "did you mean ${centres}?"),
+        ((c("search_space"), {"$(centres)": SPEC}), "did you mean ${centres}?"),
+        ((c("search_space"), {"--centres": SPEC}), "did you mean ${centres}?"),
+        ((c(f"{SPACE}/_type"), "categorical"), "did you mean choice?"),
+        ((c(f"{SPACE}/_type"), "int"), "did you mean randint?"),
+        ((c(SPACE), {"_Type": "choice", "_Values": [1]}), "; write _type and _value"),
+        ((c(SPACE), {"_value": [1]}), "; _type is missing"),
+        ((c(SPACE), [1, 2]), '; write {"_type": "choice", "_value": [...]}'),
+        ((c(f"{SPACE}/_value"), "1,2"), "must be an array, not a string"),
+        ((c(SPACE), {"_type": "uniform", "_value": {"min": 0}}), "an array [low, high], not an object"),
+        ((c(SPACE), {"_type": "uniform", "_value": ["1", 2]}), "not a string; remove the quotes"),
+        ((c(SPACE), {"_type": "uniform", "_value": [2, 1]}), "; exchange them"),
+        ((c(SPACE), {"_type": "loguniform", "_value": [-4, -1]}), "themselves, not their logarithms"),
+        ((c("yml_config/tuner/class_args/optimize_mode"), "minimise"), "did you mean minimize?"),
+        ((c("yml_config/tuner/class_args/sead"), 1), "did you mean seed?"),
+        ((c("yml_config/tuner"), {"name": "GP"}), "GP maximises; set it to maximize or minimize"),
+        ((c("yml_config/tuner"), "TPE"), 'not a string; write {"name": "..."}'),
+        ((c("yml_config/log_level"), "WARN"), "did you mean warning?"),
+        ((c("schedule_config/day"), "Everyday"), "did you mean everyday?"),
+        ((c("schedule_config/start_time"), "8:00"), "did you mean 08:00?"),
+        ((c("schedule_config/start_time"), "08:00:00"), "did you mean 08:00?"),
+        ((c("platform_config/cmd"), "python"), "must be an array, not a string; put it in brackets"),
+        ((c("platform_config/cmd/0"), ["python", "a.py"]), "not an array; write it as one string"),
+        ((c("metric_config/metric_dict"), None), "metric_dict is required, not null"),
+        ((c("yml_config/max_trial_number"), "010"), "must be an integer, not a string"),
+        ((c("yml_config/max_trial_number"), "20.5"), "must be an integer, not a string"),
+        (("/idempotencyKey", 20261129), "not a number; put it in quotes"),
+        (("/idempotencyKey", "x" * 300), "; it has 300"),
     ],
 )
 def test_a_misspelt_word_gets_a_suggestion(change, hint):
@@ -1034,6 +1181,47 @@ def test_a_misspelt_word_gets_a_suggestion(change, hint):
     except RequestRejected as exc:
         found = exc.violations
     assert any(one.message.endswith(hint) for one in found), found
+
+
+@pytest.mark.parametrize(
+    ("document", "hint"),
+    [
+        ({"experimentId": "sJ0xjVa"}, 'write {"stop": {"experimentId": "..."}}'),
+        ({"platform_config": {}}, "platform_config belongs in HpoExperimentConfiguration"),
+        ({"body": {"HpoExperimentConfiguration": {}}}, "inside a member of this object: send it by itself"),
+        ({"id": "1", "source": "/a", "type": "t", "data": {}}, 'a CloudEvent needs a specversion: "1.0"'),
+        ({"trialConcurrency": 1, "searchSpace": {}}, "NNI, which must be rewritten: see hpoq init"),
+        ({"name": "a", "hpo_experiment_configuration": {}}, "did you mean HpoExperimentConfiguration?"),
+    ],
+)
+def test_a_document_of_another_form_is_recognised(document, hint):
+    """What people send instead of a request is named, with what to write."""
+    with pytest.raises(RequestRejected) as caught:
+        parse_request(json.dumps(document).encode())
+    (violation,) = caught.value.violations
+    assert (violation.rule, violation.message.endswith(hint)) == ("document.shape", True), violation
+
+
+@pytest.mark.parametrize(
+    ("change", "rules"),
+    [
+        ((c("platform_config/cmd"), "pai -Dk=${centres}"), {"type"}),
+        ((c("search_space"), [{"name": "k"}]), {"type"}),
+        ((c("search_space"), "space.json"), {"search-space.text"}),
+        ((c("metric_config/metric_type"), "Stdout"), {"enum"}),
+    ],
+)
+def test_one_mistake_is_reported_once(change, rules):
+    """Commands or a search space that cannot be read cause no warnings about names in the other."""
+    rejected, warned = check(changed(*STDOUT, change))
+    assert {rule for rule, _ in [*rejected, *warned]} == rules
+
+
+def test_a_placeholder_is_suggested_in_its_right_form_only():
+    """A name of another form is wrong itself, so it is not what a command should have."""
+    warned = parse_request(json.dumps(changed((c("search_space"), {"$centres": SPEC}))).encode()).warnings
+    (undefined,) = [one for one in warned if one.rule == "placeholder.undefined"]
+    assert "did you mean" not in undefined.message
 
 
 def test_suggestions_are_limited():

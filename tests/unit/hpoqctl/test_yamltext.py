@@ -186,6 +186,7 @@ def test_several_documents():
     """Each document of a text is read on its own, and empty ones are ignored."""
     assert [document.value for document in load_documents("a: 1\n---\nb: 2\n")] == [{"a": 1}, {"b": 2}]
     assert list(load_documents("")) == []
+    assert [document.value for document in load_documents("---\n# a\n---\na: 1\n---\n")] == [{"a": 1}]
 
 
 @pytest.mark.parametrize(
@@ -216,6 +217,11 @@ def test_frequent_slips_say_what_to_write(text, what):
         ("a: [1 {2]", "a comma or a closing ] is missing before this"),
         ("a: 'b", "the text ends before the closing quote of a string"),
         ("a: *b", "no anchor &b is above this; put a value that begins with * in quotes"),
+        ("[a-z]+=([0-9]+): 1", "check the indentation, or put all of it in quotes"),
+        ("a: &x 1\nb: &x 2", "anchors must have different names"),
+        ("a: !e!b c", "a tag, which JSON does not have"),
+        ("a: !!float 1", "no equivalent of the tag !!float; remove it"),
+        ("a: &x {b: 1}\nc:\n  <<: *x", "JSON has no merge; write the members out"),
         ("a: 1\nb\nc: 2", "a colon is missing after the name on this line or the one above"),
     ],
 )
@@ -224,3 +230,10 @@ def test_mistakes_in_yaml_are_named_in_plain_words(text, words):
     with pytest.raises(YamlError) as caught:
         load(text)
     assert words in caught.value.message
+
+
+def test_an_unclosed_string_is_placed_where_it_begins():
+    """The end of the text is far from the mistake."""
+    with pytest.raises(YamlError) as caught:
+        load('a: 1\nb: "c\nd: 2\n')
+    assert caught.value.offset == 8
