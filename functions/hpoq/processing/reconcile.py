@@ -107,7 +107,7 @@ class Sought:
 
 
 def find(
-    client: PaiAutoMl, sought: Sought, *, thorough: bool, page_size: int, budget: Budget, now: float = 0.0
+    client: PaiAutoMl, sought: Sought, *, thorough: bool, page_size: int, budget: Budget, now: float
 ) -> Experiment | None:
     """Return the experiment that carries the key, or None if the service lists none.
 

@@ -53,7 +53,7 @@ REFUSAL = Invalid("no Tag", service="paiautoml", operation="ListHpoExperiments")
 
 def look(listing, name="n", *, thorough=True, tagged=True, described=True, workspace_id=None, length=0):
     sought = Sought(KEY, SINCE, name, workspace_id, tagged, described, length)
-    return find(listing, sought, thorough=thorough, page_size=3, budget=None)
+    return find(listing, sought, thorough=thorough, page_size=3, budget=None, now=0.0)
 
 
 def filtering(*rows):
