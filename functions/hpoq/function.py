@@ -256,6 +256,7 @@ class Function:
             take_in=self._take_in,
             look_ahead=processor.look_ahead,
             needs_create=processor.needs_create,
+            hold_back=processor.hold_back,
         )
 
     def _open_publisher(

@@ -218,7 +218,7 @@ def unknown_key(world, _patch):
 
 
 def nothing_to_stop(world, _patch):
-    fail(world, kind="status", status=400, code="INVALID_INPUT_PARAMS")
+    fail(world, kind="status", status=400, code="INVALID_INPUT_PARAMS", times=None)
     world.deliver(smq_event("M1", request("k")))
     return stop(world, idempotencyKey="k")
 

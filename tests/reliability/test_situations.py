@@ -708,6 +708,7 @@ def has_our_tag(body):
         ("INVALID_INPUT_PARAMS", "标签不合法"),
         ("INVALID_INPUT_PARAMS", "too many labels"),
         ("InvalidTagKey.Malformed", "bad key"),
+        ("InvalidParameter", "the parameter is invalid"),
     ],
 )
 def test_a_marker_tag_that_is_refused_in_any_words(world, code, message):

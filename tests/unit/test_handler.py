@@ -281,6 +281,7 @@ def test_a_service_refusal_rejects(cloud):
         code="INVALID_INPUT_PARAMS",
         message="no such workspace",
         when="before",
+        times=None,
     )
     (row,) = make_function(cloud).handle(smq_event("M1", REQUEST), CONTEXT)["messages"]
     assert (row["outcome"], row["error"]["code"]) == ("rejected", "INVALID_INPUT_PARAMS")

@@ -112,7 +112,7 @@ def test_an_unknown_key_is_rejected(world):
 
 def test_a_request_that_was_refused_has_nothing_to_stop(world):
     """A request that ended without an experiment cannot be stopped."""
-    world.fail_create("status", status=400, code="INVALID_INPUT_PARAMS")
+    world.fail_create("status", status=400, code="INVALID_INPUT_PARAMS", times=None)
     assert deliver(world, request("k"), "M1")["outcome"] == "rejected"
     assert deliver(world, stop(idempotencyKey="k"))["error"]["code"] == "NothingToStop"
 

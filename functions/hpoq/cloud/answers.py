@@ -22,7 +22,7 @@ from hpoq.observability.redaction import redact
 
 _MAX_MESSAGE_LENGTH = 500
 _MAX_RETRY_AFTER_SECONDS = 3600.0
-_SUCCESS_CODES = {"", "success", "ok", "200"}
+_SUCCESS_CODES = {"", "success", "ok", "200", "0"}
 
 
 @dataclass(frozen=True)

@@ -83,10 +83,12 @@ class ClockReading:
         now = clock.now()
         return cls(sent_at - (date + 1), now - date, taken_at=now, taken_monotonic=clock.monotonic())
 
-    @property
-    def error(self) -> float:
-        """The smallest error that explains the reading: positive if ahead, negative if behind, else 0.0."""
-        return max(self.least, 0.0) or min(self.most, 0.0)
+    def find_error(self, step: float = 0.0) -> float:
+        """Return the smallest error that explains the reading: positive if ahead, negative if behind, else 0.0.
+
+        The clock was set by `step` seconds after it.
+        """
+        return max(self.least + step, 0.0) or min(self.most + step, 0.0)
 
 
 class AnswerTooLarge(OSError):
@@ -111,17 +113,18 @@ class Transport:
         """Return how many seconds this machine's clock is off at least: positive ahead, negative behind.
 
         0.0 if the newest answer agrees with the clock, if it is older than 5 minutes by either clock, or if no
-        answer had a date.
+        answer had a date. A clock that was set back after that answer is off by as much.
         """
         reading = self._reading
         if reading is None:
             return 0.0
-        age = max(
-            abs(self.clock.now() - reading.taken_at), abs(self.clock.monotonic() - reading.taken_monotonic)
-        )
-        if age > _MAX_READING_AGE_SECONDS:
+        age = self.clock.now() - reading.taken_at
+        monotonic_age = self.clock.monotonic() - reading.taken_monotonic
+        if max(age, monotonic_age) > _MAX_READING_AGE_SECONDS:
             return 0.0
-        return reading.error
+        # The other way round the machine was suspended, where the monotonic clock stands still meanwhile.
+        step = min(age - monotonic_age, 0.0)
+        return reading.find_error(step)
 
     def send(
         self, request: Request, *, connect_timeout: float, read_timeout: float, budget: Budget | None = None

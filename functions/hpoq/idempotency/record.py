@@ -130,6 +130,9 @@ def decode(key: str, text: str) -> Record:
             isinstance(known[name], (int, float)) for name in ("claimed_at", "lease_until", "expires_at")
         ):
             raise TypeError("a time is not a number")
+        if known["state"] == State.IN_PROGRESS and "doubt_until" not in known:
+            # Its absence must not be read as None, which says that no create can be under way.
+            raise KeyError("doubt_until")
         later = json.dumps(body, separators=(",", ":")) if body else None
         return Record(**known | {"state": State(known["state"]), "later": later})
     except (ValueError, TypeError, KeyError) as exc:

@@ -51,6 +51,7 @@ class Batch:
     take_in: Callable[[Message | Undecodable], Intake] = take_in
     look_ahead: Callable[[Sequence[Intake]], None] = lambda _: None  # must not raise
     needs_create: Callable[[Delivery], bool] = lambda _: True  # must not raise
+    hold_back: Callable[[Delivery, Result], Result] = lambda _, result: result  # must not raise
 
     def run(self, items: Sequence[Message | Undecodable]) -> list[tuple[Intake, Result]]:
         """Process all items, and return each one's intake and result in the same order."""
@@ -81,7 +82,10 @@ class Batch:
     def _process_in_time(self, intake: Intake) -> Result:
         delivery, latest_start = intake.delivery, self.limits.calls_end_at - self.limits.start_seconds
         if isinstance(intake, Ready) and not self._wait_for_turn(intake, latest_start):
-            return Result(Outcome.RETRY, delivery.key, delivery.message_id, error=_HELD_BACK, throttled=True)
+            result = Result(
+                Outcome.RETRY, delivery.key, delivery.message_id, error=_HELD_BACK, throttled=True
+            )
+            return self.hold_back(delivery, result)
         if self.clock.monotonic() > latest_start:
             return Result(Outcome.RETRY, delivery.key, delivery.message_id, error=_NOT_BEGUN)
         return self.process(intake)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from hpoq.contract.request import ExperimentRequest
 
 _DATING_RESERVE_SECONDS = 60.0
+_NO_TAGS = "if the service takes no tags, set HPOQ_MARKER=description"
 _RESOLVE = "find out whether the experiment exists, then run: hpoq resolve {key} --none, or --experiment ID"
 # Where a code or a message names them, in the languages of the service.
 _ABOUT_TAGS = r"(?i:\btags?\b|\blabels?\b)|Tags?(?![a-z])|标签"
@@ -253,6 +254,8 @@ class Creator:
         except CallError as exc:
             return self._postpone(sending.claim, exc, None)
         self.pace.note_created()
+        if sending.plain_refusal is not None:
+            _log_refused_marker(sending.plain_refusal, _NO_TAGS)
         if made.remark:
             get_logger().warning("experiment.remark", experiment_id=made.experiment_id, remark=made.remark)
         return Created(sending.claim, made.experiment_id, adopted=False)
@@ -294,6 +297,7 @@ class Creator:
 class _Sending:
     """The create of one claim, repeated only after an answer which proves that the service did not act.
 
+    `plain_refusal` is the answer to a create with our tag, if it named no member and the tag was left out then.
     `claim` is the record as it stands. Its generation goes up with each such answer and is saved before the next
     try, so that the record is never behind a nonce that was sent.
     """
@@ -304,6 +308,9 @@ class _Sending:
         self._backdate_seconds = compute_backdating(creator.terms)
         self._tagged, self._described = _choose_places(creator.marking.places(request), claim)
         self._saved = claim
+        # An uncertain key keeps its nonce, so it has no second create.
+        self._may_be_our_tag = self._tagged and not claim.uncertain
+        self.plain_refusal: Invalid | None = None
         self.claim = self._note_markers(claim)
 
     def run(self) -> CreatedExperiment:
@@ -352,7 +359,11 @@ class _Sending:
         return self._request.experiment.make_body(extra_tags=tag, description_suffix=suffix)
 
     def explain(self, exc: Invalid) -> EventError:
-        """Return the error of a refused request, with what to do if the marker may be the reason."""
+        """Return the error of a refused request, with what to do if the marker may be the reason.
+
+        If it was refused without our tag, too, its producer gets the answer to the usual create.
+        """
+        exc = self.plain_refusal or exc
         error = as_event_error(exc)
         if not (self._described and re.search(_ABOUT_DESCRIPTION, f"{exc.code} {exc.message}")):
             return error
@@ -367,15 +378,22 @@ class _Sending:
         about = f"{exc.code} {exc.message}"
         if self._tagged and re.search(_ABOUT_TAGS, about):
             self._tagged, self._described = False, True
-            advice = "if the service takes no tags, set HPOQ_MARKER=description"
+            _log_refused_marker(exc, _NO_TAGS)
         elif self._tagged and self._described and re.search(_ABOUT_DESCRIPTION, about):
             self._described = False
-            advice = "if the service takes no longer descriptions, set HPOQ_MARKER=tag"
+            _log_refused_marker(exc, "if the service takes no longer descriptions, set HPOQ_MARKER=tag")
+        elif self._may_be_our_tag and not re.search(_ABOUT_DESCRIPTION, about):
+            # It does not say what is wrong: that may be the tag.
+            self._tagged, self._described, self.plain_refusal = False, True, exc
         else:
             return False
+        self._may_be_our_tag = False
         self.claim = self._note_markers(self.claim)
-        get_logger().error("marker.refused", error=str(exc), advice=advice)
         return True
+
+
+def _log_refused_marker(exc: Invalid, advice: str) -> None:
+    get_logger().error("marker.refused", error=str(exc), advice=advice)
 
 
 def _choose_places(places: tuple[bool, bool], claim: Record) -> tuple[bool, bool]:

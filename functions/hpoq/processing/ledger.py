@@ -8,7 +8,7 @@ from typing import TypeVar
 from fcruntime._dataclass import dataclass
 from hpoq.clock import Clock
 from hpoq.errors import StoreError, StoreUnavailable
-from hpoq.idempotency.record import Record, Version
+from hpoq.idempotency.record import Record, State, Version
 from hpoq.idempotency.store import Store
 from hpoq.observability.measures import count, trace_step
 from hpoq.processing import lifecycle
@@ -81,6 +81,24 @@ class Ledger:
         else:
             return False
         return not lifecycle.is_too_old(claim, now, self.terms)
+
+    def hold_back(self, delivery: Delivery) -> tuple[Action, Record | None]:
+        """Return what a message that gets no turn would do now, and the record that can number its next copy.
+
+        It claims nothing: a key without a record gets one that is given back already. The record is None for what
+        only a claim may change. Raises StoreError.
+        """
+        now = self._clock.now()
+        standing = None if delivery.key in self._unseen else self.get(delivery.key)
+        if standing is None and delivery.redriven is None:
+            claim = lifecycle.claim(delivery, self._clock.new_id(), now, self.terms)
+            doubt = lifecycle.doubt_without_record(delivery, now, self.terms)
+            released = lifecycle.release(claim, doubt, now, counts=False)
+            standing = self.insert(released) or released
+        action = lifecycle.decide(standing, delivery, now)
+        can_number = action is Action.TAKE_OVER and delivery.redriven is None
+        is_open = standing is not None and standing.state is State.IN_PROGRESS
+        return action, standing if can_number and is_open else None
 
     def get(self, key: str) -> Record | None:
         """Return the record of `key`, or None if there is none."""

@@ -160,7 +160,9 @@ def decide(record: Record | None, delivery: Delivery, now: float) -> Action:
         return Action.DROP if is_superseded else Action.PUBLISH
     if how is Standing.EXPIRED or (how is Standing.GIVEN_UP and _is_new_redrive(record, delivery)):
         return Action.TAKE_OVER
-    if record.delivery in (None, delivery.delivery):
+    # A record of the first format does not name its message. Only one whose own id is the key is surely the same;
+    # the event of any other is published again, under its id.
+    if (record.delivery or record.key) == delivery.delivery:
         return Action.ACKNOWLEDGE
     return Action.DROP if is_superseded else Action.REPEAT
 

@@ -102,6 +102,23 @@ class Processor:
         except StoreError:
             return True
 
+    def hold_back(self, delivery: Delivery, result: Result) -> Result:
+        """Return the result of a message that got no turn; `result` is the one without its record. Never raises.
+
+        It is recorded from its second delivery on, so that its copies merge. Most messages are held back once at
+        most, and cost nothing.
+        """
+        if delivery.since is None:
+            return result
+        try:
+            action, record = self._ledger.hold_back(delivery)
+        except StoreError as exc:
+            get_logger().warning("requeue.unrecorded", error=str(exc))
+            return result
+        if action is Action.DROP:
+            return _end_with(Outcome.DUPLICATE, delivery, None, _SUPERSEDED)
+        return replace(result, record=record)
+
     def process(self, intake: Intake) -> Result:
         """Process one message and return its result."""
         request = intake.request if isinstance(intake, (Ready, Stop)) else None

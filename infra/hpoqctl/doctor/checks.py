@@ -251,7 +251,7 @@ def _compare_clocks(subject: Subject, service: str, reading: ClockReading | None
     check, allowed = f"clock against {service}", subject.settings.clock_skew_seconds
     if reading is None:
         return Finding(check, "skipped", "its answer contains no date")
-    error = reading.error
+    error = reading.find_error()
     direction = "ahead" if error > 0 else "behind"
     seen = f"this machine is {abs(error):.1f} s {direction}" if error else "no difference"
     seen = f"{seen}; HPOQ_CLOCK_SKEW_SECONDS is {allowed:g}"

@@ -408,9 +408,9 @@ def test_retry_after(headers, seconds):
     assert read_json(Response(429, headers, b"")).retry_after == seconds
 
 
-@pytest.mark.parametrize("code", ["", None, "SUCCESS", "Success", "success", 200, " OK "])
+@pytest.mark.parametrize("code", ["", None, "SUCCESS", "Success", "success", 200, " OK ", 0, "0"])
 def test_success_codes(code):
-    """An absent, empty or null code and the words for success mean success."""
+    """An absent, empty or null code, zero, and the words for success mean success."""
     assert read_json(Response(200, {}, json.dumps({"Code": code}).encode())).code is None
 
 

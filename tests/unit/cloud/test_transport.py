@@ -698,28 +698,34 @@ def test_clock_error_of_a_slow_exchange(serve, answer, off, least):
         assert transport.clock_error() == pytest.approx(least)
 
 
-def move_one_clock(clock: FakeClock, seconds: float, *, wall: bool) -> None:
-    """Move the wall clock or the monotonic clock, and leave the other one."""
-    if not wall:
-        clock.advance(seconds)
-    clock.suspend(seconds if wall else -seconds)
-
-
 def test_clock_error_ages(serve, answer):
     """An observation counts for 300 s by both clocks; the newest one replaces it."""
     clock, server = FakeClock(1100.0), serve(answer(Date=SECOND_AFTER_1970), answer(Date="none"), answer())
     with new_session() as session:
         transport = Transport(session, clock)
         send(transport, server.url)
-        for moves_wall in (True, False):
-            for passed, expected in ((300.0, 99.0), (301.0, 0.0), (-301.0, 0.0), (0.0, 99.0)):
-                move_one_clock(clock, passed, wall=moves_wall)
+        for move in (clock.advance, clock.suspend):
+            for passed, expected in ((300.0, 99.0), (301.0, 0.0), (0.0, 99.0)):
+                move(passed)
                 assert transport.clock_error() == expected
-                move_one_clock(clock, -passed, wall=moves_wall)
+                move(-passed)
         # Neither an answer whose date cannot be read nor one without a date says anything.
         send(transport, server.url)
         send(transport, server.url)
         assert transport.clock_error() == 99.0
+
+
+@pytest.mark.parametrize(("back", "error"), [(0.0, 0.0), (50.0, -50.0), (400.0, -400.0)])
+@pytest.mark.parametrize(("passed", "counts"), [(200.0, True), (301.0, False)])
+def test_a_clock_that_is_set_back_after_the_answer_is_off(serve, answer, back, error, passed, counts):
+    """The monotonic clock shows that the wall clock was set back, so that no lease seems to last longer."""
+    clock, server = FakeClock(1000.0), serve(answer(Date=SECOND_AFTER_1970))
+    with new_session() as session:
+        transport = Transport(session, clock)
+        send(transport, server.url)
+        clock.advance(passed)
+        clock.suspend(-back)
+        assert transport.clock_error() == (error if counts else 0.0)
 
 
 @given(st.text(max_size=40) | st.dates().map(str), st.sampled_from(["date", "x-ots-date"]))

@@ -134,6 +134,13 @@ def test_a_later_version_that_lacks_what_is_needed_is_refused_by_its_number():
         decode("k", '{"v": 2}')
 
 
+def test_a_claim_that_does_not_say_how_long_it_is_in_doubt_is_refused():
+    """A missing doubt must not be read as none: a create may be under way."""
+    text = json.dumps(OLDEST | {"state": "IN_PROGRESS"})
+    with pytest.raises(RecordUnreadable, match="damaged"):
+        decode("k", text)
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"v": 1}', '{"v": 1, "state": "WHAT"}'])
 def test_a_damaged_record_is_refused(text):
     """A damaged record is an error, not the absence of a record."""

@@ -719,21 +719,40 @@ def test_a_create_does_not_begin_with_too_little_time_left(clock):
 
 
 def test_a_refused_request_can_never_succeed(clock):
-    """What the service documents as invalid ends the message."""
-    ending = make(clock, Service(clock, error(Invalid, "INVALID_INPUT_PARAMS"))).attempt(
-        REQUEST, claim(clock), None
-    )
+    """What the service documents as invalid ends the message, once it has refused it without our tag, too.
+
+    The producer gets the first answer, and no log line says that the marker was refused.
+    """
+    lines = io.StringIO()
+    logs.configure("ERROR", lines)
+    refusals = (error(Invalid, "INVALID_INPUT_PARAMS", text) for text in ("first", "second", "third"))
+    service = Service(clock, *refusals)
+    ending = make(clock, service).attempt(REQUEST, claim(clock), None)
     assert isinstance(ending, Refused)
     assert (ending.error.code, ending.error.retryable) == ("INVALID_INPUT_PARAMS", False)
+    assert "first" in ending.error.message
+    assert ["Tag" in body for body, _ in service.creates] == [True, False]
+    assert (ending.claim.tagged, ending.claim.described, ending.claim.generation) == (False, True, 2)
+    assert lines.getvalue() == ""
+
+
+def test_a_refusal_that_names_nothing_moves_no_marker_of_an_uncertain_key(clock):
+    """The nonce of an uncertain key stays, so the refused create has used it up."""
+    service = Service(clock, error(Invalid, "INVALID_INPUT_PARAMS"))
+    uncertain = claim(clock, uncertain=True, tagged=True, described=True)
+    assert isinstance(make(clock, service).attempt(REQUEST, uncertain, None), Refused)
+    assert len(service.creates) == 1
 
 
 @pytest.mark.parametrize(
     ("refusals", "places"),
     [
         (["unknown member Tag"], (False, True)),
+        (["the parameter is invalid"], (False, True)),
         (["Description is too long"], (True, False)),
         (["tags are not enabled", "the request is invalid"], None),
         (["tags are not enabled", "Description is too long"], None),
+        (["Description is too long", "the request is invalid"], None),
     ],
 )
 def test_a_request_is_not_rejected_for_a_marker_of_ours(clock, refusals, places):

@@ -289,3 +289,31 @@ def test_a_key_that_was_looked_up_ahead_is_not_read_again(clock):
     ledger.look_ahead([FIRST])
     ledger.get = None
     assert ledger.needs_create(FIRST)
+
+
+def test_a_message_that_is_held_back_gets_a_record_that_claims_nothing(clock):
+    """The record numbers the next copy. The turn that comes later is a first attempt, with nothing to clear up."""
+    ledger = make(clock)
+    waited = replace(FIRST, since=clock.now() - 50)
+    action, record = ledger.hold_back(waited)
+    assert (action, record) == (Action.TAKE_OVER, ledger.get("k"))
+    assert (record.attempts, record.doubt_until, record.claimed_at) == (0, None, clock.now() - 50)
+    numbered = ledger.save(lifecycle.sent_back(record, 1, clock.now()), record.version)
+    assert ledger.hold_back(waited) == (Action.DROP, None)
+    newest = replace(waited, sequence=1)
+    assert ledger.hold_back(newest) == (Action.TAKE_OVER, numbered)
+    opening = ledger.open(newest)
+    assert (opening.doubt_until, opening.record.attempts, opening.record.uncertain) == (None, 1, False)
+    assert ledger.hold_back(newest) == (Action.WAIT, None)
+
+
+def test_what_only_a_claim_may_change_is_not_numbered_when_it_is_held_back(clock):
+    """A redrive has its effect with its claim, and the event of a key that has ended is not lost."""
+    ledger = make(clock)
+    redriven = replace(FIRST, since=clock.now(), redriven="r-1")
+    assert ledger.hold_back(redriven) == (Action.CLAIM, None)
+    assert ledger.get("k") is None
+    ended = publish(ledger, clock, ledger.open(FIRST).record)
+    clock.advance(TERMS.retention)
+    assert ledger.hold_back(replace(FIRST, since=0.0)) == (Action.TAKE_OVER, None)
+    assert ledger.get("k") == ended

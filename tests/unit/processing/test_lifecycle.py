@@ -243,10 +243,11 @@ def test_every_version_of_an_owner_is_another():
     assert {one.owner for one in resolved} == {"owner-1.1"}
 
 
-def test_a_record_that_does_not_name_its_message_is_acknowledged():
-    """Nobody can tell whether the send was repeated, so nothing is published a second time."""
+def test_a_record_that_does_not_name_its_message_answers_every_send():
+    """The send may have been repeated, so the event is published again, unless the message's own id is the key."""
     unnamed = end(State.COMPLETED, published_at=NOW, delivery=None)
-    assert lifecycle.decide(unnamed, FIRST, NOW) is Action.ACKNOWLEDGE
+    assert lifecycle.decide(unnamed, FIRST, NOW) is Action.REPEAT
+    assert lifecycle.decide(unnamed, replace(FIRST, delivery=unnamed.key), NOW) is Action.ACKNOWLEDGE
 
 
 @pytest.mark.parametrize("equal", [*itertools.product([True, False], repeat=3)])
