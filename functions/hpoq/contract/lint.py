@@ -7,6 +7,7 @@ and NNI's (https://nni.readthedocs.io). The service may accept more than they sa
 from __future__ import annotations
 
 import re
+import threading
 import warnings
 from collections.abc import Iterator
 from typing import TypeGuard
@@ -82,6 +83,8 @@ _MOST_DIGITS = 20
 _ANY_NUMBER = 10**9
 _TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]"
 _NEARLY_TIME = r"([0-9]|[01][0-9]|2[0-3]):([0-5][0-9])(?::[0-5][0-9])?"
+
+_filtering_warnings = threading.Lock()
 
 
 def lint(config: JsonObject, space: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
@@ -220,8 +223,9 @@ def _find_pattern_problem(pattern: str) -> str | None:
     if re.fullmatch(_DELIMITED, pattern):
         return "the slashes around it are part of the pattern; remove them"
     try:
-        with warnings.catch_warnings():
-            # Python's warnings about sets in sets are for its programmers, and would go to standard error.
+        # Python's warnings about sets in sets are for its programmers, and would go to standard error. What is
+        # ignored is the same for all threads, so only one at a time may change it and change it back.
+        with _filtering_warnings, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             groups = re.compile(re.sub(_CASELESS, lambda flags: flags[0].replace("i", "u"), pattern)).groups
     except (re.error, OverflowError, RecursionError):

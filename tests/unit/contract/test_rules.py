@@ -5,6 +5,9 @@ import base64
 import copy
 import json
 import re
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -1253,3 +1256,19 @@ def test_every_rule_is_in_the_readme():
     tested = {case[0] for case in (*REJECTING, *WARNING, *BODIES)} | {"message-id", "guard.unwatched"}
     assert listed == named
     assert listed == tested
+
+
+def test_patterns_that_python_warns_about_change_nothing_for_other_threads():
+    """The messages of a batch are read in several threads, which share the filters of Python's warnings."""
+    weights = [{f"([[0-9]+){thread}-{number}": 1} for thread in range(8) for number in range(20)]
+    documents = [
+        json.dumps(changed(*STDOUT, (c("metric_config/metric_dict"), one))).encode() for one in weights
+    ]
+    before, interval = list(warnings.filters), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            assert len(list(threads.map(parse_request, documents))) == len(documents)
+    finally:
+        sys.setswitchinterval(interval)
+    assert warnings.filters == before
