@@ -89,9 +89,10 @@ def first_element(data: bytes) -> str:
     found: list[str] = []
     parser = expat.ParserCreate()
     parser.StartElementHandler = lambda name, _attributes: found.append(name)
-    for at in range(0, len(data), _PIECE_BYTES):
+    for end in range(_PIECE_BYTES, len(data) + _PIECE_BYTES, _PIECE_BYTES):
         try:
-            parser.Parse(data[at : at + _PIECE_BYTES])
+            # Newer versions of expat look at a long token again only with much more data, or with the last piece.
+            parser.Parse(data[end - _PIECE_BYTES : end], end >= len(data))
         except (expat.ExpatError, ValueError, LookupError):
             break
         if found:
