@@ -5,6 +5,7 @@ import functools
 import ipaddress
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -31,7 +32,11 @@ _connect = socket.socket.connect
 
 
 def pytest_configure(config):
-    """Keep the rewritten tests for the next run even if Python is not to write bytecode: it saves 7 s per worker."""
+    """Let programs that tests start hear Ctrl-C, and keep the rewritten tests for the next run."""
+    # A shell has what it runs in the background ignore Ctrl-C, and whatever that starts would ignore it too.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # It saves 7 s per worker, even if Python is not to write bytecode.
     cache = getattr(config, "cache", None)
     if sys.dont_write_bytecode and cache:
         sys.pycache_prefix = str(cache.mkdir("bytecode"))

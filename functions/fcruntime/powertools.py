@@ -82,7 +82,8 @@ def lambda_handler(
     """
     if policy not in get_args(Policy):
         raise ValueError(f"{policy!r} is not a policy. Use one of {', '.join(get_args(Policy))}.")
-    check_source(source)
+    if source is not None:
+        check_source(source)
     if policy == "requeue" and requeue is None:
         raise ValueError('policy="requeue" needs the argument requeue: a function that sends a message back')
     options = _Options(policy, requeue, source, nullcontext() if concurrent else _one_at_a_time)

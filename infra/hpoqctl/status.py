@@ -136,7 +136,7 @@ def _read_files(paths: tuple[str, ...], namespace: str) -> Iterator[_Sought]:
     for path in paths:
         if path != "-" and not os.path.lexists(path):
             hint = "" if "." in path or os.sep in path else f" For a key, give --idempotency-key {path}."
-            raise click.BadParameter(f"{path} does not exist.{hint}", param_hint="FILE")
+            raise click.BadParameter(f"{path} does not exist.{hint}")
     for document in read_requests(paths):
         request = refuse_invalid(check_document(document)).request
         key = derive_own_key(document.data, request, namespace)

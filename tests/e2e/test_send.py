@@ -102,8 +102,6 @@ def test_an_interrupted_wait_leaves_nothing_behind(number):
             [sys.executable, "-c", "from hpoqctl import main; main()", *command, server.url],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            # A shell has what it runs in the background ignore it, and the tests perhaps with it.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ) as process:
             try:
                 while not polls.seen and process.poll() is None:

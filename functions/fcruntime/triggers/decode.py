@@ -229,7 +229,8 @@ def decode(
     event cannot be read as a whole, UnsupportedCall if it is neither bytes nor text, and ValueError for an unknown
     source.
     """
-    check_source(source)
+    if source is not None:
+        check_source(source)
     if isinstance(event, str):
         event = event.encode(errors="surrogatepass")
     elif not isinstance(event, (bytes, bytearray, memoryview)):

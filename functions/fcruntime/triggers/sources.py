@@ -31,9 +31,9 @@ KINDS: tuple[str, ...] = get_args(Kind)
 """The names of all kinds of sources, one of which can be pinned."""
 
 
-def check_source(source: str | None) -> None:
-    """Raise ValueError unless `source` is one of KINDS or None."""
-    if source is not None and source not in KINDS:
+def check_source(source: str) -> None:
+    """Raise ValueError unless `source` is one of KINDS."""
+    if source not in KINDS:
         raise ValueError(f"{source!r} is not an event source. Use one of {', '.join(KINDS)}.")
 
 

@@ -71,6 +71,8 @@ class Ledger:
         Nothing is read for a key that had no record when it was looked up ahead. A request that is too old to be
         tried again needs none: it must end, even if it never gets a turn.
         """
+        if self.find_settled(delivery) is not None:
+            return False
         now = self._clock.now()
         known = None if delivery.key in self._unseen else self.get(delivery.key)
         action = lifecycle.decide(known, delivery, now)
