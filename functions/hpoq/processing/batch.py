@@ -91,7 +91,7 @@ class Batch:
         return self.process(intake)
 
     def _wait_for_turn(self, intake: Ready, latest_start: float) -> bool:
-        """Wait until the request may be sent to the service; return False if there is none in time.
+        """Wait until the request may be sent to the service; return False if no turn comes in time.
 
         It waits here because it holds no claim yet, whose lease would end. What needs no create does not wait.
         """
