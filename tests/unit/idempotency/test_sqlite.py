@@ -3,10 +3,9 @@ import sqlite3
 
 import pytest
 
-from hpoq.errors import RecordUnreadable, SettingsError, StoreUnavailable
+from hpoq.errors import RecordUnreadable, StoreUnavailable
 from hpoq.idempotency.record import Record, State
 from hpoq.idempotency.sqlite import SqliteStore
-from hpoq.idempotency.store import open_store
 
 
 def claim(owner):
@@ -81,27 +80,6 @@ def test_a_file_that_cannot_be_opened_is_unavailable(tmp_path):
     for _ in range(2):
         with pytest.raises(StoreUnavailable, match="sqlite"):
             store.get("key")
-
-
-def test_store_urls(tmp_path, monkeypatch):
-    """A store is named by URL: relative, absolute, or in memory."""
-    monkeypatch.chdir(tmp_path)
-    for url, path in [
-        ("sqlite:///rel.sqlite3", tmp_path / "rel.sqlite3"),
-        (f"sqlite:///{tmp_path}/abs%20name", tmp_path / "abs name"),
-    ]:
-        store = open_store(url)
-        store.insert(claim("o"))
-        store.close()
-        assert path.is_file()
-    open_store("sqlite:///:memory:").close()
-
-
-@pytest.mark.parametrize("url", ["", "sqlite://", "sqlite:///", "mysql://x", "sqlite://host/x", "/tmp/x"])
-def test_unknown_stores_are_settings_errors(url):
-    """A store URL that names nothing says so before the first message."""
-    with pytest.raises(SettingsError, match="HPOQ_STORE"):
-        open_store(url)
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):
