@@ -188,3 +188,15 @@ def test_a_call_that_fails_makes_the_store_unavailable(act):
     """The caller may repeat it, whatever its end was."""
     with pytest.raises(StoreUnavailable, match="no route to host"):
         act(TablestoreStore(Unreachable(), "t"))
+
+
+@pytest.mark.parametrize(
+    "act",
+    [lambda store: store.insert(CLAIM), lambda store: store.replace(CLAIM, CLAIM.version)],
+)
+def test_a_write_that_fails_is_not_taken_for_one_that_was_refused(act):
+    """Only a condition that does not hold makes a read of the row conclusive."""
+    client = Rows()
+    client.put_row = Unreachable().put_row
+    with pytest.raises(StoreUnavailable, match="no route to host"):
+        act(TablestoreStore(client, "t"))
