@@ -119,6 +119,14 @@ def test_what_needs_no_create_does_not_wait():
     assert clock.slept == []
 
 
+def test_nothing_is_looked_up_while_there_are_turns():
+    """Whether a request needs a create costs a read of the store, and matters only if it would have to wait."""
+    clock = FakeClock()
+    asked = []
+    run(done, clock, limits(clock), 1, [ready("1")], needs_create=asked.append)
+    assert asked == []
+
+
 @pytest.mark.parametrize("kind", ["http", "invocation"])
 def test_a_caller_waits_for_seconds_only(kind):
     """Somebody waits for the answer, and gets it although the invocation has time."""
@@ -132,22 +140,21 @@ def test_a_caller_waits_for_seconds_only(kind):
 def test_concurrency_is_bounded_and_used():
     """As many messages run at a time as are allowed, and no more."""
     clock = FakeClock()
-    gate = threading.Barrier(4, timeout=30)
-    lock = threading.Lock()
-    running, most = 0, 0
+    slices, all_queued = [], threading.Event()
+    threads = set()
+
+    def look_ahead(intakes):
+        slices.append(intakes)
+        if len(slices) == 3:  # those of the first two slices are queued by now
+            all_queued.set()
 
     def process(item):
-        nonlocal running, most
-        with lock:
-            running += 1
-            most = max(most, running)
-        gate.wait()
-        with lock:
-            running -= 1
+        threads.add(threading.current_thread())
+        assert all_queued.wait(30)
         return done(item)
 
-    run(process, clock, limits(clock), 4, [intake(str(n)) for n in range(8)])
-    assert most == 4
+    run(process, clock, limits(clock), 4, [intake(str(n)) for n in range(105)], look_ahead=look_ahead)
+    assert len(threads) == 4
 
 
 def test_messages_of_one_key_run_one_after_the_other():
@@ -218,9 +225,9 @@ def test_the_first_are_on_their_way_while_others_are_read():
     assert read == items
 
 
-@pytest.mark.parametrize("concurrency", [1, 4, 250])
-def test_all_are_looked_up_before_they_are_processed(concurrency):
-    """In few reads, each of at most what Tablestore takes, or of what runs at once."""
+@pytest.mark.parametrize(("concurrency", "number"), [(1, 201), (4, 230), (250, 250)])
+def test_all_are_looked_up_before_they_are_processed(concurrency, number):
+    """In few reads, each of at least one message and at most what Tablestore takes, or of what runs at once."""
     clock = FakeClock()
     looked_up = []
 
@@ -228,9 +235,10 @@ def test_all_are_looked_up_before_they_are_processed(concurrency):
         assert any(item in found for found in looked_up)
         return done(item)
 
-    items = [intake(str(n)) for n in range(230)]
+    items = [intake(str(n)) for n in range(number)]
     run(process, clock, limits(clock), concurrency, items, look_ahead=looked_up.append)
     assert [one for found in looked_up for one in found] == items
+    assert all(looked_up)
     assert len(looked_up) <= 4
     assert max(map(len, looked_up)) <= max(100, concurrency)
 
