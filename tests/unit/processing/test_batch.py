@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from fcruntime import Deadline
 from fcruntime.triggers import Message
 from hpoq.contract.events import EventError
 from hpoq.processing.batch import Batch
@@ -192,16 +193,15 @@ def test_empty_batch():
     assert run(done, clock, limits(clock), 4, []) == []
 
 
-def test_a_short_function_still_begins():
-    """A function whose time-out is shorter than a call's begins while half of its time is left."""
-    from fcruntime import Deadline
-
+@pytest.mark.parametrize(
+    ("seconds", "reserve", "calls", "start"),
+    [(300, 2, 298, 28), (10, 2, 8, 4), (3, 3, 2.25, 1.125)],
+)
+def test_how_the_time_of_an_invocation_is_divided(seconds, reserve, calls, start):
+    """A short function keeps a quarter of its time at most, and begins while half of the rest is left."""
     clock = FakeClock()
-    short = Limits.from_deadline(Deadline(10, clock.monotonic), reserve=2, call_seconds=28)
-    assert short.start_seconds == 4
-    default = Limits.from_deadline(Deadline(3, clock.monotonic), reserve=3, call_seconds=28)
-    assert default.calls_end_at - clock.monotonic() == 2.25
-    assert default.start_seconds == 1.125
+    found = Limits.from_deadline(Deadline(seconds, clock.monotonic), reserve=reserve, call_seconds=28)
+    assert found == Limits(clock.monotonic() + seconds, clock.monotonic() + calls, start)
 
 
 def test_the_first_are_on_their_way_while_others_are_read():
