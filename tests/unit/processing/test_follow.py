@@ -92,6 +92,11 @@ def test_the_order_of_a_request_has_what_the_events_of_its_experiment_show():
     assert found == WatchOrder(KEY, "", 0.0, mode["optimize_mode"], None, "M1", "k", "n", "w7")
 
 
+def test_the_order_of_a_request_without_a_configuration_states_no_direction():
+    """The service decides whether it accepts such a request."""
+    assert order('{"experiment": {"Name": "n"}}') == WatchOrder(KEY, "", 0.0, message_id="M1", name="n")
+
+
 def test_the_texts_of_an_order_are_bounded_and_masked():
     """A watch message must fit into its queue, and is not encrypted."""
     with known_secrets(["hunter22-hunter22"]):
