@@ -114,9 +114,9 @@ class RedisStore:
     def replace(self, record: Record, expected: Version) -> bool:
         for _ in range(_MOST_SWAPS):
             text = self._read(record.key)
-            standing = None if text is None else decode(record.key, text)
-            if text is None or standing is None:
+            if text is None:
                 return False
+            standing = decode(record.key, text)
             if standing != record and standing.version != expected:
                 return False
             if self._write(_SWAP, record.key, text, encode(record), _expiry(record)):
