@@ -109,7 +109,7 @@ class RedisStore:
     def insert(self, record: Record) -> Record | None:
         answer = self._write(_INSERT, record.key, encode(record), _expiry(record))
         standing = None if answer is None else decode(record.key, cast("str", answer))
-        return None if standing is None or standing == record else standing
+        return None if standing == record else standing
 
     def replace(self, record: Record, expected: Version) -> bool:
         for _ in range(_MOST_SWAPS):

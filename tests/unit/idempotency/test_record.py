@@ -125,7 +125,14 @@ def test_a_later_version_is_read_and_written_back_with_what_is_unknown():
     text = json.dumps(OLDEST | {"v": 2, "watchers": [1], "": None})
     record = decode("k", text)
     assert (record.state, record.owner) == (State.COMPLETED, "o")
+    assert record.later == '{"v":2,"watchers":[1],"":null}'
     assert json.loads(encode(record)).items() >= json.loads(text).items()
+
+
+def test_a_record_has_no_white_space_between_its_members():
+    """Stores keep millions of records."""
+    record = decode("k", json.dumps(OLDEST))
+    assert encode(record) == "".join(encode(record).split())
 
 
 def test_a_later_version_that_lacks_what_is_needed_is_refused_by_its_number():
@@ -141,7 +148,7 @@ def test_a_claim_that_does_not_say_how_long_it_is_in_doubt_is_refused():
         decode("k", text)
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"v": 1}', '{"v": 1, "state": "WHAT"}'])
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"v": 1}', json.dumps(OLDEST | {"state": "WHAT"})])
 def test_a_damaged_record_is_refused(text):
     """A damaged record is an error, not the absence of a record."""
     with pytest.raises(RecordUnreadable, match="record k: damaged"):

@@ -84,6 +84,14 @@ def test_a_file_that_cannot_be_opened_is_unavailable(tmp_path):
             store.get("key")
 
 
+def test_the_folders_of_a_file_are_made(tmp_path):
+    """Those that exist already are used."""
+    for name in ("a", "b"):
+        store = SqliteStore(str(tmp_path / "folder" / name / "records"))
+        assert store.insert(claim("o")) is None
+        store.close()
+
+
 def test_a_folder_that_cannot_be_made(tmp_path):
     """A path below a file is a store that is not available."""
     (tmp_path / "file").write_text("")
@@ -152,6 +160,7 @@ class Counted(sqlite3.Connection):
         return super().execute(statement, *arguments)
 
     def close(self):
+        assert not self.is_closed, "a connection is closed once"
         self.is_closed = True
         super().close()
 
