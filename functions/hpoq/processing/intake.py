@@ -308,7 +308,7 @@ def _rejected(envelope: Envelope, exc: RequestRejected, namespace: str) -> Rejec
     if producer_key is not None:
         key = derive_key(PRODUCER, producer_key, namespace)
         known_as = _delivery(envelope, fingerprint, key, namespace)
-        shown_key = redact(producer_key, find_secrets(read_object(envelope.body) or {}))
+        shown_key = redact(producer_key, find_secrets(read_object(envelope.body)))
     return Rejected(
         _delivery(envelope, fingerprint, namespace=namespace),
         envelope,

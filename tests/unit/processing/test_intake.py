@@ -42,6 +42,23 @@ def test_a_request_is_known_by_its_message():
     assert intake.envelope == Envelope("smq", "M1", KEY, REQUEST)
 
 
+@pytest.mark.parametrize("message_id", ["M1", None])
+def test_a_cloudevent_that_is_sent_twice_is_one_request_in_two_deliveries(message_id):
+    """Its key is that of its source and id; what it brings may then differ."""
+    intake = take_in(Message("smq", message_id, CLOUD_EVENT, identify_body(CLOUD_EVENT)), "team-a")
+    key = derive_key("cloudevent", identify_body(CLOUD_EVENT), "team-a")
+    delivery = derive_key("smq", "M1", "team-a") if message_id else key
+    assert (intake.delivery.key, intake.delivery.delivery) == (key, delivery)
+    assert intake.delivery.may_conflict == (message_id is not None)
+
+
+def test_a_message_without_an_id_is_its_own_delivery():
+    """The key of its content, or of its sender's choice, is all that is known."""
+    intake = take_in(Message("smq", None, b"[]"), "team-a")
+    key = derive_key(DIGEST, digest(b"[]"), "team-a")
+    assert (intake.delivery.key, intake.delivery.delivery, intake.delivery.may_conflict) == (key, key, False)
+
+
 @pytest.mark.parametrize("namespace", ["", "team-a"])
 def test_a_producers_key_goes_before_the_message(namespace):
     """The key is the producer's, the delivery the message's; two requests may then have one key."""
@@ -453,6 +470,8 @@ def test_an_undecodable_item_is_kept_as_a_whole(message_id):
         ({"stop": {}}, False),
         ({"idempotencyKey": "k"}, False),
         ({"messageId": "M1"}, False),
+        ({"specversion": "1.0", "data": {"idempotencyKey": "k", "stop": {}}}, True),
+        ({"specversion": "1.0"}, False),
     ],
 )
 def test_which_items_need_no_source(item, is_keyed):

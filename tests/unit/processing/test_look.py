@@ -1,5 +1,6 @@
 """A look at an experiment that is followed: its end, its best trial, its guard, and what a failed call means."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -19,12 +20,23 @@ GUARD = GuardLimits(max_failed_trials=2, target_metric=0.5)
 
 
 @pytest.mark.parametrize(
-    ("metrics", "is_sorted"), [([0.9, 0.5], True), ([0.5, 0.9], False), ([0.5, 0.5], False), ([], False)]
+    ("metrics", "is_sorted"),
+    [
+        ([0.9, 0.5], True),
+        ([0.5, 0.9], False),
+        ([0.5, 0.5], False),
+        ([], False),
+        ([0.9, None, 0.5], True),
+        ([0.5, None], False),
+    ],
 )
 def test_two_metrics_in_order_show_that_a_page_is_sorted(metrics, is_sorted):
-    """Equal metrics show nothing: the service may ignore the order."""
-    trials = tuple(Trial(f"t{n}", "SUCCEEDED", metric, None) for n, metric in enumerate(metrics))
-    assert _leads_with_best(trials, "DESC") is is_sorted
+    """Equal metrics show nothing: the service may ignore the order. Neither do trials that cannot be the best."""
+    trials = [Trial(f"t{n}", "SUCCEEDED", metric, None) for n, metric in enumerate(metrics)]
+    failed = [Trial("failed", "FAILED", metric, None) for metric in (0.1, 0.2)]
+    assert _leads_with_best((*trials, *failed), "DESC") is is_sorted
+    ascending = tuple(replace(one, metric=one.metric and -one.metric) for one in trials)
+    assert _leads_with_best(ascending, "ASC") is is_sorted
 
 
 class Service:
@@ -174,6 +186,11 @@ def test_trials_that_are_missing_are_reported():
     assert [warning.rule for warning in ended.warnings] == ["trials.incomplete"]
 
 
+def test_hyperparameters_that_the_service_does_not_state_are_left_out():
+    """The trial is known by its id."""
+    assert end(Service([trial("a", 1.0)])).own["bestTrial"] == {"trialId": "a", "metric": 1.0}
+
+
 def test_hyperparameters_that_are_too_large_are_left_out():
     """An event is bounded: large hyperparameters are replaced by a warning."""
     ended = end(Service([trial("a", 1.0, x="x" * 20_000)]))
@@ -275,11 +292,11 @@ def test_a_third_of_the_time_is_kept_while_trials_are_listed():
     read = service.list_hpo_trials
 
     def read_slowly(*arguments, **options):
-        clock.advance(20)
+        clock.advance(15)
         return read(*arguments, **options)
 
     service.list_hpo_trials = read_slowly
-    assert end(service).warnings[0].message.startswith("300 of 5000 trials")
+    assert end(service).warnings[0].message.startswith("400 of 5000 trials")
 
 
 def test_a_page_that_is_not_sorted_is_read_like_any_other():
@@ -319,6 +336,9 @@ GONE = NotFound(
 OTHERWISE_GONE = NotFound(
     "none", service="paiautoml", operation="GetHpoExperiment", code="X", http_status=404
 )
+NOT_KNOWN = Denied(
+    "who?", service="paiautoml", operation="GetHpoExperiment", code="INVALID_USER_OR_EXP", http_status=403
+)
 DENIED = Denied("no", service="paiautoml", operation="ListHpoExperiments", http_status=403)
 
 
@@ -329,6 +349,7 @@ DENIED = Denied("no", service="paiautoml", operation="ListHpoExperiments", http_
         (GONE, 14.9, None, False),
         (GONE, 15, DENIED, False),
         (OTHERWISE_GONE, 15, None, False),
+        (NOT_KNOWN, 15, None, False),
     ],
 )
 def test_when_an_experiment_counts_as_deleted(error, age, listing, is_deleted):
@@ -388,7 +409,7 @@ def test_an_experiment_that_goes_on_is_looked_at_again():
 )
 def test_failed_trials_are_counted_with_as_few_calls_as_possible(members, limit, calls):
     """They are listed only if the experiment does not state them; one that is being stopped needs no count."""
-    rows = [trial("a", None, "FAILED"), trial("b", None, "FAILED"), trial("c", 0.1), trial("d", 0.2)]
+    rows = [trial("a", None, "FAILED"), trial("b", None, "FAILED"), trial("c", 0.1)]
     service = Service(rows, **{"status": "RUNNING", **members})
     notes = Notes()
     with capture_logs() as lines:
@@ -433,6 +454,7 @@ def test_who_stops_an_experiment_is_noted_before_it_is_stopped():
         ([0.6] + [0.7] * 149, "minimize", 1, False),
         ([0.7] * 149 + [0.4], "minimize", 4, True),
         ([None] * 3, "maximize", 1, False),
+        ([], "maximize", 1, False),
     ],
 )
 def test_a_guard_reads_all_pages_unless_the_first_one_is_sorted(metrics, mode, pages, is_reached):
@@ -443,6 +465,13 @@ def test_a_guard_reads_all_pages_unless_the_first_one_is_sorted(metrics, mode, p
     assert isinstance(found, Again)
     assert service.orders == ["DESC" if mode == "maximize" else "ASC"] * pages
     assert (("stop", "s1") in service.calls) == is_reached
+
+
+def test_a_trial_that_is_listed_twice_is_one_trial():
+    """Pages of a listing may overlap, and a page may repeat a row."""
+    service = Service([trial("a", 0.6), trial("a", 0.6)], status="RUNNING")
+    look(service, guard=GuardLimits(target_metric=0.5))
+    assert ("stop", "s1") in service.calls
 
 
 def test_without_a_guard_nothing_is_listed():

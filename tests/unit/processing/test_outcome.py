@@ -50,7 +50,8 @@ def test_a_call_without_an_answer_has_the_name_of_its_error():
 
 def test_an_answer_without_a_code_has_none():
     """Only the error as a whole is named after its class."""
-    error = as_event_error(Denied("no", service="smq", operation="Send", http_status=403))
+    with known_secrets(["hunter22-hunter22"]):
+        error = as_event_error(Denied("no", service="smq", operation="Send", http_status=403))
     assert (error.code, error.service.code) == ("Denied", None)
 
 
