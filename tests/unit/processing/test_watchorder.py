@@ -13,6 +13,7 @@ from hpoq.processing.watchorder import (
     GuardLimits,
     WatchOrder,
     WatchSchedule,
+    can_be_followed,
     count_failed,
     decode_order,
     encode_order,
@@ -93,6 +94,12 @@ def test_the_form_of_an_order_is_pinned():
     }
 
 
+def test_an_order_is_written_with_few_characters():
+    """Times are exact to the millisecond, and nothing is between members."""
+    text = encode_order(WatchOrder("k", "s1", 1.23456, next_at=2.34567))
+    assert text == '{"watch":{"key":"k","experimentId":"s1","createdAt":1.235,"nextAt":2.346}}'
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -102,7 +109,10 @@ def test_the_form_of_an_order_is_pinned():
         '{"watch": []}',
         '{"watch": {"key": "k", "experimentId": "s1"}}',
         '{"watch": {"key": 1, "experimentId": "s1", "createdAt": 1}}',
+        '{"watch": {"key": "k", "experimentId": 7, "createdAt": 1}}',
         '{"watch": {"key": "k", "experimentId": "s1", "createdAt": true}}',
+        '{"watch": {"key": "k", "experimentId": "s1", "createdAt": NaN}}',
+        '{"watch": {"key": "k", "experimentId": "s1", "createdAt": 1e999}}',
         '{"watch": {"key": "k", "experimentId": "s1", "createdAt": 1, "mode": "up"}}',
         "[" * 10_000,
     ],
@@ -110,6 +120,27 @@ def test_the_form_of_an_order_is_pinned():
 def test_anything_else_is_not_an_order(text):
     """Content of another form is not guessed at."""
     assert decode_order(text) is None
+
+
+UUID = "9619c93e-fafb-5042-80f4-bfc8c78519f2"
+
+
+@pytest.mark.parametrize(
+    ("key", "experiment_id", "is_possible"),
+    [
+        (UUID, "s1", True),
+        (UUID, "", False),
+        (UUID, ".", False),
+        (UUID, "..", False),
+        (UUID, "...", True),
+        ("", "s1", False),
+        (UUID.upper(), "s1", False),
+        (f"{UUID}0", "s1", False),
+    ],
+)
+def test_what_can_be_followed(key, experiment_id, is_possible):
+    """An id that means a folder would ask the service for something else."""
+    assert can_be_followed(WatchOrder(key, experiment_id, 1.0)) is is_possible
 
 
 def test_what_a_later_version_adds_is_ignored():
