@@ -93,7 +93,8 @@ def _parse(text: str) -> JsonValue:
 def _read_text(text: str) -> JsonValue:
     """Return the JSON value in a text, plain or in base64, or None if there is none."""
     try:
-        return _parse(unwrap_base64(text.encode(errors="replace")).decode("utf-8-sig", errors="replace"))
+        raw = unwrap_base64(text.encode(errors="surrogatepass"))
+        return _parse(raw.decode("utf-8-sig", errors="surrogateescape"))
     except ValueError:
         return None
 
@@ -142,7 +143,7 @@ class _Decoder:
     def read_whole(self, event: bytes, text: str) -> list[Message | Undecodable]:
         """Read all items. Raises ValueError if the event is not JSON, RecursionError if it is nested too deeply."""
         document: JsonValue = json.loads(text, parse_int=_parse_integer)
-        inner = unwrap_text(event) if isinstance(document, str) else event
+        inner = unwrap_text(event)
         if inner != event:
             return self.read_whole(inner, inner.decode("utf-8-sig", errors="surrogateescape"))
         if isinstance(document, list):
@@ -205,7 +206,7 @@ class _Decoder:
 
 def _note_event(item: Message | Undecodable, event: JsonObject) -> Message | Undecodable:
     """Add what the trigger's CloudEvent around a message says about it."""
-    if not event or isinstance(item, Undecodable):
+    if isinstance(item, Undecodable):
         return item
     subject, time = read_id(event.get("subject")), read_id(event.get("time"))
     return replace(item, subject=subject, time=item.time or time)
