@@ -289,7 +289,7 @@ def _find_other_source(event: bytes, decoder: _Decoder) -> str | None:
     A CloudEvent alone may be the request itself; in an array it is a delivery of EventBridge.
     """
     try:
-        found = _read_event(event, replace(decoder, pinned=None, accepts=None))
+        found = _read_event(event, replace(decoder, pinned=None))
     except EventUnreadable:
         return None
     is_array = event.decode("utf-8-sig", errors="replace").lstrip().startswith("[")

@@ -422,3 +422,57 @@ def test_the_longest_number_that_is_kept(digits, body, wrap):
     """Integers of up to 4,000 digits are exact."""
     (message,) = decode("[" + wrap('{"messageId":"M","messageBody":{"n":' + "9" * digits + "}}") + "]")
     assert (message.id, message.body) == ("M", body)
+
+
+def test_a_pinned_call_may_be_any_bytes():
+    """Its request is not read here, so bytes that are not UTF-8 are the caller's own affair."""
+    assert decode(b'{"a":"\xff"}', source="invocation", request_id="r") == [
+        Message("invocation", "r", b'{"a":"\xff"}')
+    ]
+
+
+@pytest.mark.parametrize("blanks", [b"", b" \n", b"\xef\xbb\xbf"])
+def test_an_array_of_cloud_events_is_not_a_pinned_call(blanks):
+    """EventBridge delivers arrays; a call with one CloudEvent is that CloudEvent."""
+    event = compact({**CLOUD_EVENT, "data": {}})
+    (call,) = decode(blanks + event, source="invocation")
+    (delivery,) = decode(blanks + b"[" + event + b"]", source="invocation")
+    assert (call.kind, delivery.rule) == ("invocation", "trigger.unknown-source")
+
+
+def test_a_pinned_topic_delivers_one_message_at_a_time():
+    """An array of several items is not the bare body of one message."""
+    assert [item.rule for item in decode(b'[17, "x"]', source="smq-topic")] == [
+        "trigger.shape",
+        "trigger.json",
+    ]
+    assert decode(b"[17]", source="smq-topic") == [Message("smq-topic", None, b"[17]")]
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda text: text, json.dumps, lambda text: base64.b64encode(text.encode()).decode()]
+)
+def test_messages_of_a_moved_dead_letter_keep_their_ids(wrap):
+    """An event stream's dead letter is the whole event; moved to a queue, it is the body of a new message there."""
+    event = json.dumps([{**CLOUD_EVENT, "data": {**DATA, "messageId": name}} for name in ("A", "B")])
+    moved = decode(compact([{"messageId": "new", "messageBody": wrap(event)}]))
+    assert [(item.kind, item.id, item.body) for item in moved] == [
+        ("smq", "A", b'{"a":1}'),
+        ("smq", "B", b'{"a":1}'),
+    ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '[{"messageId":"A","messageBody":"{}"},{"a":1}]',
+        '[{"messageId":"A","messageBody":"{}"},17]',
+        '"messageBody"',
+        '{"messageBody',
+    ],
+)
+def test_what_only_resembles_a_dead_letter_is_a_body(body):
+    """Only an event whose items are all messages of a queue is opened."""
+    assert decode(compact([{"messageId": "new", "messageBody": body}])) == [
+        Message("smq", "new", body.encode())
+    ]
