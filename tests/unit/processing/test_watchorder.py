@@ -20,6 +20,7 @@ from hpoq.processing.watchorder import (
     find_reached_limit,
     has_ended,
     plan_delay,
+    read_guard_limits,
 )
 
 SCHEDULE = WatchSchedule(60.0, 1800.0, 30 * 86_400.0)
@@ -143,6 +144,11 @@ def test_what_can_be_followed(key, experiment_id, is_possible):
     assert can_be_followed(WatchOrder(key, experiment_id, 1.0)) is is_possible
 
 
+def test_a_limit_of_another_form_is_none():
+    """A guard comes from a valid request, but anybody can write a watch message."""
+    assert read_guard_limits({"maxHours": "1", "maxFailedTrials": "2", "targetMetric": True}) == GuardLimits()
+
+
 def test_what_a_later_version_adds_is_ignored():
     """Unknown members do no harm."""
     assert (
@@ -170,6 +176,7 @@ def test_no_more_trial_waits_for_the_last_trials(trials):
     assert not has_ended(experiment("NO_MORE_TRIAL", FINISHED=3, **{trials: 1}))
     assert has_ended(experiment("NO_MORE_TRIAL", FINISHED=3, **{trials: 0}))
     assert has_ended(experiment("FINISHED", FINISHED=3, **{trials: 1}))
+    assert has_ended(replace(experiment("NO_MORE_TRIAL"), trials=None))
 
 
 def test_failed_trials_are_counted():
@@ -216,10 +223,20 @@ def test_on_average_the_news_comes_within_a_tenth_of_the_duration(age):
     assert delay <= SCHEDULE.min_seconds or delay / 2 < 0.1 * (age + delay)
 
 
-@pytest.mark.parametrize(("age", "delay"), [(17_000, 1000), (17_990, 10), (17_999.9, 1), (18_000, 1800)])
-def test_a_look_is_planned_at_the_end_of_the_hours(age, delay):
+@pytest.mark.parametrize(
+    ("hours", "age", "delay"),
+    [
+        (5, 17_000, 1000),
+        (5, 17_990, 10),
+        (5, 17_999.9, 1),
+        (5, 18_000, 1800),
+        (0.01, 0, 36),
+        (0.01, -50, 36),
+    ],
+)
+def test_a_look_is_planned_at_the_end_of_the_hours(hours, age, delay):
     """The next look is not after the end of a guard's hours."""
-    order = replace(ORDER, guard=GuardLimits(max_hours=5.0))
+    order = replace(ORDER, guard=GuardLimits(max_hours=hours))
     assert plan_delay(order, SCHEDULE, 1000.0 + age) == pytest.approx(delay)
 
 
