@@ -113,6 +113,11 @@ def test_the_form_at_rest_is_pinned():
     }
 
 
+def test_the_names_of_states_are_pinned():
+    """They are at rest in every store."""
+    assert [state.value for state in State] == ["IN_PROGRESS", "COMPLETED", "REJECTED", "FAILED"]
+
+
 def test_members_that_an_earlier_version_did_not_write_have_their_defaults():
     """A record that lacks the marker's places says that its creates may have gone without a marker."""
     record = decode("k", json.dumps(OLDEST))
