@@ -273,7 +273,7 @@ def _delivery(
     message = envelope.message_id
     # A CloudEvent that is sent twice has one key, but its two messages are two deliveries.
     delivery = envelope.key if message is None else derive_key(envelope.kind, message, namespace)
-    is_cloud_event = message is not None and delivery != envelope.key
+    is_cloud_event = delivery != envelope.key
     return Delivery(
         key=producer_key or envelope.key,
         fingerprint=fingerprint,

@@ -469,7 +469,7 @@ def test_a_guard_reads_all_pages_unless_the_first_one_is_sorted(metrics, mode, p
 
 def test_a_trial_that_is_listed_twice_is_one_trial():
     """Pages of a listing may overlap, and a page may repeat a row."""
-    service = Service([trial("a", 0.6), trial("a", 0.6)], status="RUNNING")
+    service = Service([trial("a", 0.6), trial("a", 0.6, x=1)], status="RUNNING")
     look(service, guard=GuardLimits(target_metric=0.5))
     assert ("stop", "s1") in service.calls
 
