@@ -245,7 +245,8 @@ def test_the_times_of_an_experiment_are_shown_in_whole_seconds():
     [
         ("USER_CANCELED", "guard:maxHours", {"stoppedBy": "guard", "limit": "maxHours"}),
         ("EARLY_STOPPED", "request", {"stoppedBy": "request"}),
-        ("SYS_CANCELED", None, {}),
+        ("SYS_CANCELED", "request", {"stoppedBy": "request"}),
+        ("USER_CANCELED", None, {}),
         ("FINISHED", "request", {}),
     ],
 )

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from hpoq.cloud.experiments import Experiment
 from hpoq.processing.watchorder import (
     ENDED,
+    FORGED,
+    UNREADABLE,
     GuardLimits,
     WatchOrder,
     WatchSchedule,
@@ -142,6 +144,13 @@ UUID = "9619c93e-fafb-5042-80f4-bfc8c78519f2"
 def test_what_can_be_followed(key, experiment_id, is_possible):
     """An id that means a folder would ask the service for something else."""
     assert can_be_followed(WatchOrder(key, experiment_id, 1.0)) is is_possible
+
+
+@pytest.mark.parametrize("error", [UNREADABLE, FORGED])
+def test_a_wrong_watch_message_is_wrong_for_good(error):
+    """Another try of it would find the same."""
+    assert (error.code, error.retryable) == ("WatchInvalid", False)
+    assert error.message
 
 
 def test_a_limit_of_another_form_is_none():
