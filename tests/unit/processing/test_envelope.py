@@ -212,6 +212,16 @@ def test_the_times_of_an_envelope_are_read(time):
     assert unseal(forge(since=time, renewed=time)) == replace(FIRST, body=b"x", since=time, renewed=time)
 
 
+def test_the_highest_number_of_a_copy_is_read():
+    """It fits into 32 bits with a sign; a higher one is forged."""
+    assert unseal(forge(sequence=2**31 - 1)).sequence == 2**31 - 1
+
+
+def test_the_body_of_a_message_is_not_part_of_what_is_printed():
+    """It may contain secrets."""
+    assert "body" not in repr(FIRST)
+
+
 EVENT = '{"id":"1","source":"s"}'
 STRUCTURED = b'{"specversion":"1.0","id":"1","source":"s","type":"t","data":{}}'
 EVENT_KEY = derive_key(CLOUDEVENT, EVENT)
