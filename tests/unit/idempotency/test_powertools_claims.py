@@ -7,7 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 from aws_lambda_powertools.utilities.idempotency import IdempotencyConfig, idempotent_function
-from aws_lambda_powertools.utilities.idempotency.exceptions import IdempotencyItemAlreadyExistsError
+from aws_lambda_powertools.utilities.idempotency.exceptions import (
+    IdempotencyItemAlreadyExistsError,
+    IdempotencyItemNotFoundError,
+)
 from aws_lambda_powertools.utilities.idempotency.serialization.custom_dict import CustomDictSerializer
 
 from fcruntime import Fc3Context, json_handler
@@ -196,6 +199,17 @@ def test_a_key_is_released_under_the_configuration_of_the_caller(store):
     in_another_thread(lambda: layer.configure(IdempotencyConfig(), "another function"))
     layer.delete_record(order(), None)
     assert the_record(store).state is State.FAILED
+
+
+def test_a_key_that_was_released_has_no_record_for_powertools(store):
+    """Powertools asks again after a claim that failed, and claims anew if there is nothing."""
+    layer, payload = open_layer(store), order()
+    with pytest.raises(IdempotencyItemNotFoundError):
+        layer.get_record(order())
+    layer.save_inprogress(payload, MINUTE)
+    layer.delete_record(payload, None)
+    with pytest.raises(IdempotencyItemNotFoundError):
+        layer.get_record(order())
 
 
 def test_releasing_a_key_without_a_record_does_nothing(store):

@@ -123,6 +123,29 @@ def test_members_that_an_earlier_version_did_not_write_have_their_defaults():
     record = decode("k", json.dumps(OLDEST))
     assert record == Record("k", State.COMPLETED, "f", "o", 1.0, 2.0, 3.0)
     assert (record.tagged, record.described) == (False, False)
+    assert json.loads(encode(record)) == OLDEST | {
+        "doubt_until": None,
+        "attempts": 1,
+        "experiment_id": None,
+        "event": None,
+        "published_at": None,
+        "delivery": None,
+        "message_id": None,
+        "body": None,
+        "generation": 0,
+        "tagged": False,
+        "described": False,
+        "searches": 0,
+        "sequence": 0,
+        "redriven": None,
+        "place": None,
+        "not_before": 0.0,
+        "renewed_at": 0.0,
+        "last_error": None,
+        "uncertain": False,
+        "watch_order": None,
+        "stopped_by": None,
+    }
 
 
 def test_a_later_version_is_read_and_written_back_with_what_is_unknown():

@@ -72,7 +72,7 @@ def test_what_a_service_quotes_is_masked():
 
 
 def test_only_a_refusal_is_not_worth_another_try():
-    """The same call may succeed later, unless the service says that the call is wrong."""
+    """A call may succeed later, unless the service says that it is wrong."""
     details = {"service": "smq", "operation": "Send", "http_status": 400}
     assert as_event_error(Denied("no", **details)).retryable
     assert not as_event_error(Invalid("no", **details)).retryable

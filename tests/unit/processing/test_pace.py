@@ -346,7 +346,7 @@ def take_off(pace, clock, creates=1):
 
 
 def make_usual(clock, seconds):
-    """Return a pace whose usual interval is a few hundredths of a second, or that of two seconds."""
+    """Return a pace whose usual interval is `seconds`: less than one tenth, or two."""
     pace = Pace(clock)
     if seconds == 2:
         throttle(pace, clock, 2)
@@ -368,7 +368,7 @@ def test_the_fourth_create_in_a_row_takes_off_twice_as_much_as_one_alone(clock):
 
 
 def test_an_interval_of_two_seconds_loses_twice_the_part_that_a_short_one_loses(clock):
-    """So that instances which had bad luck catch up."""
+    """Instances which had bad luck catch up."""
     assert take_off(make_usual(clock, 2), clock) == pytest.approx(
         2 * take_off(make_usual(clock, 0.02), clock), rel=0.01
     )
