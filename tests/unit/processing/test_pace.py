@@ -181,7 +181,10 @@ def test_what_was_learned_is_forgotten_in_time(pace, clock):
     clock.advance(590)
     assert pace.take_turn()
     assert not pace.take_turn()
-    clock.advance(11)
+    clock.advance(10)
+    assert pace.take_turn()
+    assert pace.interval == 1
+    clock.advance(1)
     assert pace.take_turn()
     assert not pace.take_turn()
     clock.advance(0.1)
@@ -335,6 +338,31 @@ def test_a_message_sleeps_until_its_turn(pace, clock):
     throttle(pace, clock, 4)
     assert pace.wait_for_turn(FAR)
     assert clock.slept == pytest.approx([10, 6])
+
+
+class PassingClock(FixedChanceClock):
+    """A clock by which time passes whenever it is read; it notes every wait that is asked for."""
+
+    def __init__(self):
+        super().__init__(chance=0.5)
+        self.asked = []
+
+    def monotonic(self):
+        self.advance(0.3)
+        return super().monotonic()
+
+    def sleep(self, seconds):
+        self.asked.append(seconds)
+
+
+def test_a_turn_that_comes_while_it_is_looked_for_is_waited_for():
+    """No wait is negative, which the machine's clock refuses."""
+    passing = PassingClock()
+    pace = Pace(passing)
+    pace.note_throttled(passing.monotonic())
+    assert pace.wait_for_turn(FAR)
+    assert passing.asked
+    assert min(passing.asked) == 0.001
 
 
 def take_off(pace, clock, creates=1):
