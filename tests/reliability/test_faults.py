@@ -195,6 +195,7 @@ def test_every_fault_of_the_create_with_every_memory_of_nonces(world, memory, fa
     run_with_fault(world, fault, CREATE, 2)
 
 
+@pytest.mark.one_of("memory")
 @pytest.mark.parametrize("memory", [900, 1860])
 @pytest.mark.parametrize("fault", [*LATE, *COPIES])
 def test_a_late_create_whose_date_stays_valid(world, fault, memory):
