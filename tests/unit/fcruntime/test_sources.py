@@ -259,6 +259,7 @@ BROKEN = f"<Notification>{HEAD}<Message>x</Message><PublishTime>1</PublisTime></
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
+        (" \n" + base64.b64encode(XML.format(HEAD + "<Message>x</Message>").encode()).decode(), "x"),
         (XML.format(HEAD + "<Message>a&amp;&#60;&#x3c;&lt;&quot;</Message>"), 'a&<<<"'),
         (XML.format(HEAD + "<Message><![CDATA[<a>]]></Message>"), "<a>"),
         (BROKEN, "x"),
@@ -280,6 +281,14 @@ def test_the_time_of_a_topics_message_is_that_of_its_publication():
     event = {"specversion": "1.0", "id": "e", "source": "s", "type": "t", "time": "later", "data": data}
     (message,) = decode(json.dumps([event]))
     assert message.time == "1700000000000"
+
+
+def test_a_topics_message_without_a_body_has_no_time():
+    """What cannot be read is described alike, whether or not the notification says when it was published."""
+    data = {"TopicName": "t", "MessageId": "T1", "Message": 5, "PublishTime": 1700000000000}
+    (item,) = decode(json.dumps(data))
+    assert describe(item) == "trigger.smq-topic.body"
+    assert (item.kind, item.id) == ("smq-topic", "T1")
 
 
 NOTIFICATIONS = {
@@ -349,7 +358,15 @@ def test_a_pinned_http_trigger_still_opens_notifications():
 
 
 @pytest.mark.parametrize(
-    "body", [XML.format("<MessageId>M</MessageId>"), "<Notification>", '{"TopicName":"t"}']
+    "body",
+    [
+        XML.format("<MessageId>M</MessageId>"),
+        "<Notification>",
+        '{"TopicName":"t"}',
+        "TopicName",
+        "Please?",
+        "7 %",
+    ],
 )
 def test_what_only_resembles_a_notification(body):
     """An incomplete notification is the queue's own message."""
@@ -465,14 +482,37 @@ def test_the_triggers_own_cloudevent_does_not_count(kind):
 
 @pytest.mark.parametrize(
     "changed",
-    [{"id": None}, {"id": ""}, {"source": 1}, {"source": "\ud800"}, {"data": None, "specversion": None}],
+    [
+        {"id": None},
+        {"id": ""},
+        {"source": 1},
+        {"source": "\ud800"},
+        {"specversion": None, "type": "specversion"},
+        {"data": None},
+    ],
     ids=str,
 )
 def test_what_only_resembles_a_cloudevent(changed):
-    """A body without a readable source and id keeps the identity of its message."""
+    """A body without a version, data, or a readable source and id keeps the identity of its message."""
     body = {name: value for name, value in {**PRODUCED, **changed}.items() if value is not None}
     (message,) = decode(json.dumps([DATA["smq"](json.dumps(body))]))
     assert message.identity == ("smq", "M")
+
+
+@pytest.mark.parametrize(
+    "body", ["specversion", '{"specversion', '["specversion"]', '{"specversion":' + "[" * 9000]
+)
+def test_a_body_that_names_a_version_need_not_be_an_event(body):
+    """A body that cannot be read is not a CloudEvent, and is still the body of its message."""
+    (message,) = decode(json.dumps([DATA["smq"](body)]))
+    assert (message.identity, message.body) == (("smq", "M"), body.encode())
+
+
+def test_a_cloudevent_may_have_its_data_in_base64():
+    """Either member holds the data of a structured CloudEvent."""
+    body = {name: value for name, value in PRODUCED.items() if name != "data"}
+    (message,) = decode(json.dumps([DATA["smq"](json.dumps({**body, "data_base64": "e30="}))]))
+    assert message.identity == ("cloudevent", PRODUCED_ID)
 
 
 @pytest.mark.parametrize(
@@ -482,6 +522,12 @@ def test_headers_without_a_cloudevent(headers):
     """An HTTP request whose headers hold no CloudEvent is identified by FC's request id."""
     (message,) = decode(json.dumps({**DATA["http"](BODY), "headers": headers}))
     assert message.identity == ("http", "M")
+
+
+def test_a_body_as_a_json_value_is_utf8():
+    """Letters beyond ASCII are not escaped, as a producer would write them."""
+    (message,) = decode(json.dumps([DATA["kafka"]({"ä": 1})]))
+    assert message.body == '{"ä":1}'.encode()
 
 
 UNREADABLE = sorted((TRIGGERS.parent / "unreadable").iterdir())
@@ -551,6 +597,24 @@ def test_a_bad_item_of_a_batch_leaves_its_neighbours():
         "trigger.http.body",
         "trigger.shape",
     ]
+
+
+def test_an_item_that_nothing_identifies_still_has_the_place_of_its_batch():
+    """FC's request id, in the request or of the call, and the number of the item identify what cannot be read."""
+    whole = DATA["http"](json.dumps([5, {"source": "s", "id": "i"}]))
+    no_id = {**whole, "requestContext": {}}
+    for event, call, known in ((whole, None, "M"), (whole, "R", "M"), (no_id, "R", "R"), (no_id, None, None)):
+        for number, item in enumerate(decode(json.dumps(event), request_id=call)):
+            assert item.kind == "http"
+            assert item.id == (known and canonical(request=known, item=number))
+            assert item.rule == ("trigger.shape", "trigger.http.body")[number]
+
+
+def test_broken_utf8_in_a_batch_over_http_stays_as_it_came():
+    """The validation gets the bytes of the item, and reports their encoding."""
+    item = b'{"specversion":"1.0","source":"s","id":"i","data":"\xff"}'
+    (message,) = decode(post(base64.b64encode(b"[" + item + b"]").decode(), isBase64Encoded=True))
+    assert message.body == item
 
 
 @pytest.mark.parametrize("body", ["[", "[1,", '[{"a": 1}] x', "[" * 5000])
