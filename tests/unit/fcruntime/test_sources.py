@@ -260,6 +260,13 @@ BROKEN = f"<Notification>{HEAD}<Message>x</Message><PublishTime>1</PublisTime></
     ("body", "expected"),
     [
         (" \n" + base64.b64encode(XML.format(HEAD + "<Message>x</Message>").encode()).decode(), "x"),
+        ("\n " + XML.format(HEAD + "<Message>x</Message>") + " ", "x"),
+        (XML.format(HEAD + "<Message>a]]></Message>"), "a]]>"),
+        (XML.format(HEAD + "<Message><![CDATA[a</Message>"), "<![CDATA[a"),
+        (
+            XML.format(HEAD + "<Message>&#1114111;&#1114112;&#x10ffff;</Message>"),
+            "\U0010ffff&#1114112;\U0010ffff",
+        ),
         (XML.format(HEAD + "<Message>a&amp;&#60;&#x3c;&lt;&quot;</Message>"), 'a&<<<"'),
         (XML.format(HEAD + "<Message><![CDATA[<a>]]></Message>"), "<a>"),
         (BROKEN, "x"),
@@ -273,6 +280,43 @@ def test_notifications_in_xml(body, expected):
     """A topic's XML is read, even if it is as broken as the documentation's own example."""
     (message,) = decode(json.dumps(DATA["smq"](body)))
     assert message == Message("smq-topic", "M", expected.encode())
+
+
+@pytest.mark.parametrize(
+    "text", [XML.format(HEAD + "<Message>ÿ</Message>"), '{"TopicName":"t","MessageId":"M","Message":"ÿ"}']
+)
+def test_broken_utf8_in_a_notification_is_reported(text):
+    """The body is not changed into another one; the message is known by its id in the topic."""
+    body = base64.b64encode(text.encode("latin-1")).decode()
+    (item,) = decode(json.dumps({**DATA["http"](body), "isBase64Encoded": True}))
+    assert (item.rule, item.kind, item.id) == ("trigger.encoding", "smq-topic", "M")
+
+
+def test_a_notification_over_http_is_not_the_event_in_its_headers():
+    """Headers of a CloudEvent identify the request, and a topic's message is not that."""
+    (message,) = decode(json.dumps({**DATA["http"](NOTIFICATIONS["JSON"]), "headers": BINARY}))
+    assert message.identity == ("smq-topic", "T1")
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({"body": BODY, "msgId": "m"}, ("rocketmq", canonical(id="m"))),
+        ({"body": BODY, "userProperties": {}}, ("rocketmq", None)),
+        ({"systemProperties": {}, "msgId": "m"}, "trigger.unknown-source"),
+        ({"props": {"firstTopic": "t"}}, "trigger.unknown-source"),
+        ({"rawPath": "/", "headers": {}, "requestContext": {}}, "trigger.http.body"),
+        ({"specversion": "1.0", "source": "s", "id": "i"}, ("eventbridge", canonical(id="i", source="s"))),
+        ({"source": "s", "id": "i"}, "trigger.unknown-source"),
+        ({"specversion": "1.0", "id": "i"}, "trigger.unknown-source"),
+        ({"specversion": "1.0", "source": "s"}, "trigger.unknown-source"),
+    ],
+    ids=str,
+)
+def test_the_members_that_show_a_source(data, expected):
+    """A source is recognised by the members that each of its messages has, and no others are needed."""
+    (item,) = decode(json.dumps([data]))
+    assert describe(item) == expected
 
 
 def test_the_time_of_a_topics_message_is_that_of_its_publication():
@@ -357,12 +401,24 @@ def test_a_pinned_http_trigger_still_opens_notifications():
     assert (message.kind, message.id) == ("smq-topic", "T1")
 
 
+TEXT = "<Message>x</Message>"
+
+
 @pytest.mark.parametrize(
     "body",
     [
-        XML.format("<MessageId>M</MessageId>"),
-        "<Notification>",
+        XML.format(HEAD),
+        XML.format(TEXT + "<TopicName>t</TopicName>"),
+        XML.format(HEAD + "<Message>x"),
+        XML.format(HEAD + "<Message>x</Messages>"),
+        XML.format(HEAD.replace("<TopicName", "<a/>TopicName") + TEXT),
+        XML.format(HEAD + TEXT.replace("<Message>", "<Messages>")),
+        "x" + XML.format(HEAD + TEXT),
+        "<TopicName>",
         '{"TopicName":"t"}',
+        '{"TopicName',
+        '{"TopicName":' * 9000,
+        '["TopicName"]',
         "TopicName",
         "Please?",
         "7 %",
@@ -557,7 +613,7 @@ def test_http_bodies():
     """A body that is marked as base64 but is not is an error; without the mark it is text."""
     call = DATA["http"]("???")
     (broken,) = decode(json.dumps({**call, "isBase64Encoded": True}))
-    assert (broken.rule, broken.id) == ("trigger.encoding", "M")
+    assert (broken.rule, broken.kind, broken.id) == ("trigger.encoding", "http", "M")
     (text,) = decode(json.dumps({**call, "isBase64Encoded": False}))
     assert text.body == b"???"
 
