@@ -307,6 +307,7 @@ def test_a_notification_over_http_is_not_the_event_in_its_headers():
         ({"props": {"firstTopic": "t"}}, "trigger.unknown-source"),
         ({"rawPath": "/", "headers": {}, "requestContext": {}}, "trigger.http.body"),
         ({"specversion": "1.0", "source": "s", "id": "i"}, ("eventbridge", canonical(id="i", source="s"))),
+        ({"specversion": "1.0", "source": 1, "id": "i"}, "trigger.eventbridge.id"),
         ({"source": "s", "id": "i"}, "trigger.unknown-source"),
         ({"specversion": "1.0", "id": "i"}, "trigger.unknown-source"),
         ({"specversion": "1.0", "source": "s"}, "trigger.unknown-source"),

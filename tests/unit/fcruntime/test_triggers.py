@@ -415,7 +415,8 @@ def test_the_reason_names_the_source_that_was_pinned():
 
 
 @pytest.mark.parametrize(
-    ("digits", "body"), [(4000, b'{"n":' + b"9" * 4000 + b"}"), (5000, b'{"n":Infinity}')]
+    ("digits", "body"),
+    [(4000, b'{"n":' + b"9" * 4000 + b"}"), (4001, b'{"n":Infinity}'), (5000, b'{"n":Infinity}')],
 )
 @pytest.mark.parametrize("wrap", [lambda item: item, json.dumps], ids=["item", "text"])
 def test_the_longest_number_that_is_kept(digits, body, wrap):
