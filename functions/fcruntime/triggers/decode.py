@@ -253,7 +253,8 @@ def _read(event: bytes, decoder: _Decoder) -> list[Message | Undecodable]:
         if decoder.pinned == SMQ_TOPIC.kind:
             return [_make_bare_message(event)]
         raise
-    is_bare = decoder.pinned == SMQ_TOPIC.kind and _is_lone_failure(found)
+    # A message of a topic counts as one of another source here, so that it is not its body either.
+    is_bare = decoder.pinned == SMQ_TOPIC.kind and len(found) == 1
     return [_make_bare_message(event)] if is_bare and not _find_other_source(event, decoder) else found
 
 
@@ -354,10 +355,6 @@ def _read_batch_item(
         return Message(HTTP.kind, own_id, raw)
     reason = "the item of the batch has neither the source and id of a CloudEvent nor a key of its own"
     return Undecodable.of(raw, "trigger.http.body", reason, kind=HTTP.kind, id=own_id)
-
-
-def _is_lone_failure(found: list[Message | Undecodable]) -> bool:
-    return len(found) == 1 and not (isinstance(found[0], Message) and found[0].kind == SMQ_TOPIC.kind)
 
 
 def _make_bare_message(event: bytes) -> Message | Undecodable:

@@ -114,7 +114,7 @@ def test_broken_utf8_in_one_item_leaves_its_neighbours():
     """Bytes that are not UTF-8 affect only their own item."""
     event = b'[{"messageId":"A","messageBody":"\xff\xfe"},{"messageId":"B","messageBody":"{}"}]'
     broken, whole = decode(event)
-    assert (broken.rule, broken.id) == ("trigger.encoding", "A")
+    assert (broken.rule, broken.kind, broken.id) == ("trigger.encoding", "smq", "A")
     assert whole == Message("smq", "B", b"{}")
 
 
@@ -415,7 +415,8 @@ def test_the_reason_names_the_source_that_was_pinned():
 
 
 @pytest.mark.parametrize(
-    ("digits", "body"), [(4000, b'{"n":' + b"9" * 4000 + b"}"), (5000, b'{"n":Infinity}')]
+    ("digits", "body"),
+    [(4000, b'{"n":' + b"9" * 4000 + b"}"), (4001, b'{"n":Infinity}'), (5000, b'{"n":Infinity}')],
 )
 @pytest.mark.parametrize("wrap", [lambda item: item, json.dumps], ids=["item", "text"])
 def test_the_longest_number_that_is_kept(digits, body, wrap):
@@ -460,6 +461,19 @@ def test_messages_of_a_moved_dead_letter_keep_their_ids(wrap):
         ("smq", "A", b'{"a":1}'),
         ("smq", "B", b'{"a":1}'),
     ]
+
+
+def test_a_dead_letter_may_be_one_delivery():
+    """A delivery without an array around it is opened too, and its bytes need not be UTF-8."""
+    moved = [
+        {"messageId": "new", "messageBody": '{"messageId":"A","messageBody":"{}"}'},
+        {
+            "messageId": "new",
+            "messageBody": base64.b64encode(b'{"messageId":"B","messageBody":"\xff"}').decode(),
+        },
+    ]
+    whole, broken = decode(compact(moved))
+    assert (whole.id, broken.id, broken.rule) == ("A", "B", "trigger.encoding")
 
 
 @pytest.mark.parametrize(
