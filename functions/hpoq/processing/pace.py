@@ -45,7 +45,7 @@ _LONG_SECONDS = 10.0
 # that instances which had bad luck catch up: the more alike the intervals are, the sooner the last batches end.
 _SHORTEN = 0.0005
 _SHORTEN_MORE_SECONDS = 2.0
-_UNEVENNESS = 1.5
+_UNEVENNESS = 1.75
 # After so many creates in a row each takes off twice as much.
 _RUN = 4
 # Requests that the service fails on must not slow down the others.

@@ -317,3 +317,37 @@ def test_what_only_a_claim_may_change_is_not_numbered_when_it_is_held_back(clock
     clock.advance(TERMS.retention)
     assert ledger.hold_back(replace(FIRST, since=0.0)) == (Action.TAKE_OVER, None)
     assert ledger.get("k") == ended
+
+
+def test_holding_back_reads_and_writes_only_what_is_not_known(clock):
+    """A key that was seen to be free is not read again, and one that has a record is not written."""
+    store = Flaky()
+    ledger = make(clock, store)
+    ledger.look_ahead([FIRST])
+    get, ledger.get = ledger.get, None
+    assert ledger.hold_back(FIRST)[0] is Action.TAKE_OVER
+    ledger.get = get
+    store.inserts = 0
+    assert make(clock, store).hold_back(FIRST)[0] is Action.TAKE_OVER
+    assert store.inserts == 0
+
+
+def test_a_redriven_message_that_is_held_back_is_judged_by_its_record(clock):
+    """It waits for another owner like any message, and only its claim may give its record a new beginning."""
+    ledger = make(clock)
+    claim = ledger.open(FIRST).record
+    redriven = replace(FIRST, redriven="r-1")
+    assert ledger.hold_back(redriven) == (Action.WAIT, None)
+    ledger.save(lifecycle.release(claim, None, clock.now(), counts=True), claim.version)
+    assert ledger.hold_back(redriven) == (Action.TAKE_OVER, None)
+
+
+def test_a_message_that_is_known_to_be_done_needs_neither_a_create_nor_a_read(clock):
+    """Its record was read ahead, and nobody writes that any more."""
+    store = MemoryStore()
+    ledger = make(clock, store)
+    publish(ledger, clock, ledger.open(FIRST).record)
+    ahead = make(clock, store)
+    ahead.look_ahead([FIRST])
+    ahead.get = None
+    assert not ahead.needs_create(FIRST)
