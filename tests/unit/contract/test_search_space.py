@@ -1,4 +1,4 @@
-"""What is found in a search space, rule by rule: the cases where it begins and ends, and what the message proposes."""
+"""What is found in a search space: where each rule begins and ends, and what its message proposes."""
 
 import pytest
 
