@@ -199,22 +199,20 @@ def test_bounds_are_numbers(kind, value, found):
 
 
 @pytest.mark.parametrize(
-    ("kind", "value", "words"),
+    ("kind", "value", "text"),
     [
-        ("uniform", ["1", 2], ["low must be a number, not a string", "; remove the quotes"]),
-        ("qnormal", [0, "-1e3", 1], ["sigma must be a number, not a string", "; remove the quotes"]),
-        ("quniform", [0, 1, "one"], ["q must be a number, not a string"]),
-        ("uniform", [0, True], ["high must be a number, not a boolean"]),
-        ("randint", [None, 1], ["low must be an integer, not null"]),
-        ("randint", [0, 1.5], ["high must be an integer"]),
-        ("randint", [0, 3.0], ["high should be written without a decimal point"]),
+        ("uniform", ["1", 2], "low must be a number, not a string; remove the quotes"),
+        ("qnormal", [0, "-1e3", 1], "sigma must be a number, not a string; remove the quotes"),
+        ("quniform", [0, 1, "one"], "q must be a number, not a string"),
+        ("uniform", [0, True], "high must be a number, not a boolean"),
+        ("randint", [None, 1], "low must be an integer, not null"),
+        ("randint", [0, 1.5], "high must be an integer"),
+        ("randint", [0, 3.0], "high should be written without a decimal point or an exponent"),
     ],
 )
-def test_the_message_about_a_bound_names_it(kind, value, words):
+def test_the_message_about_a_bound_names_it(kind, value, text):
     """The message has the name of the bound, what it must be and is, and that the quotes of a number must go."""
-    text = message({"_type": kind, "_value": value})
-    assert all(word in text for word in words)
-    assert ("quotes" in text) == ("; remove the quotes" in words)
+    assert message({"_type": kind, "_value": value}) == text
 
 
 @pytest.mark.parametrize(
@@ -263,7 +261,7 @@ def test_the_message_about_a_bound_names_it(kind, value, words):
         ("qnormal", [0, 1, 5], "", ""),
         ("qnormal", [0, 1, 0], "step /_value/2", "q should be greater than 0"),
         ("quniform", [0.5, 10**399, 1], "", ""),
-        ("quniform", [0, 10**399, 0.5], "", ""),
+        ("quniform", [10**398, 10**399, 0.5], "", ""),
     ],
 )
 def test_bounds_and_steps(kind, value, found, words):
