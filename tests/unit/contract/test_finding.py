@@ -45,3 +45,20 @@ def test_only_the_first_misspelt_words_are_compared():
     assert hints.suggest("", ["Name"]) == ""
     assert hints.suggest("Nmae", ["Name"]) != ""
     assert hints.suggest("Nmae", ["Name"]) == ""
+
+
+def test_words_are_similar_if_two_thirds_of_their_letters_are_the_same():
+    """Otherwise a suggestion is more often wrong than right."""
+    assert Hints().suggest("abcdxx", ["abcdyy"]) == "; did you mean abcdyy?"
+    assert Hints().suggest("abcdxx", ["abcdyyy"]) == ""
+
+
+def test_a_suggestion_takes_little_time():
+    """Only the first 60 characters of a word are compared, and only with the first 100 that it may be."""
+    assert (
+        Hints().suggest("a" * 30 + "b" * 1000, ["a" * 30]) != ""
+    )  # 30 + 30 of 60 + 30 characters are the same
+    assert Hints().suggest("a" * 33 + "b" * 1000, ["a" * 33 + "c" * 8]) == ""  # 33 + 33 of 60 + 41
+    others = [f"{number:010}" for number in range(100)]
+    assert Hints().suggest("Nmae", [*others[:99], "Name"]) != ""
+    assert Hints().suggest("Nmae", [*others, "Name"]) == ""

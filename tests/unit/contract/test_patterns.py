@@ -43,11 +43,19 @@ def test_a_string_that_resembles_a_number(text):
     [
         (
             patterns.QUERY,
-            ["select 1", "\n SELECT\n", "With x", "from"],
+            ["select 1", "\n SELECT\n", "With x", "from", "insert\tinto t"],
             ["selected", "from/x", "with.json", "a select"],
         ),
-        (patterns.COMMAND, ["cmd", " CMD12 ", "cmd1 , Worker "], ["cmd1,", "cmd 1", "cmd1,workers", "cmd１"]),
-        (patterns.COMMAND_ROLE, ["cmd1,ps", " CMD2 , Ps-0 "], ["cmd1", "cmd1,", "cmd1,/x", "cmd1,a b"]),
+        (
+            patterns.COMMAND,
+            ["cmd", " CMD12 ", "cmd1 , Worker "],
+            ["cmd1,", "cmd 1", "cmd1,workers", "cmd１", "1", "x cmd1"],
+        ),
+        (
+            patterns.COMMAND_ROLE,
+            ["cmd1,ps", " CMD2 , Ps-0 "],
+            ["cmd1", "cmd1,", "cmd1,/x", "cmd1,a b", "1,ps", "x cmd1,ps"],
+        ),
         (
             patterns.URL,
             ["oss://b", " HTTPS://x", "a+b.c-1://"],
@@ -59,6 +67,11 @@ def test_a_string_that_resembles_a_number(text):
 def test_sources(pattern, matching, others):
     """The beginning of a metric source determines its form; upper and lower case are the same."""
     assert [text for text in matching + others if re.search(pattern, text)] == matching
+
+
+def test_letters_of_either_case():
+    """A letter stands for both cases; in ECMA-262 a set of hyphens, as in [--], is an error with some flags."""
+    assert patterns.caseless("ab-1") == "[aA][bB]-1"
 
 
 @pytest.mark.parametrize(
