@@ -138,7 +138,7 @@ def find_optimize_mode(config: JsonObject) -> str | None:
 def _check_stop(stop: JsonValue) -> Iterator[Finding]:
     if not isinstance(stop, dict):
         return
-    if sum(stop.get(name) is not None for name in ("idempotencyKey", "experimentId")) != 1:
+    if (stop.get("idempotencyKey") is None) == (stop.get("experimentId") is None):
         yield rejection("/stop", "stop.target", "give either idempotencyKey or experimentId")
 
 
@@ -174,7 +174,7 @@ def _undo_members(holder: JsonObject, objects: _Objects, at: str, found: list[Fi
         if text is not None:
             found.append(_note_text(name, f"{at}/{name}"))
             undone[name] = value = text
-        if isinstance(value, dict) and inner:
+        if isinstance(value, dict):
             undone[name] = _undo_members(value, inner, f"{at}/{name}", found)
     return {**holder, **undone}
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from hpoq.contract.finding import Hints, describe_type
+from hpoq.contract.finding import Hints, ViolationList, count_violations, describe_type
+from hpoq.errors import Violation
 
 
 @pytest.mark.parametrize(
@@ -62,3 +63,22 @@ def test_a_suggestion_takes_little_time():
     others = [f"{number:010}" for number in range(100)]
     assert Hints().suggest("Nmae", [*others[:99], "Name"]) != ""
     assert Hints().suggest("Nmae", [*others, "Name"]) == ""
+
+
+def test_a_list_of_violations_is_cut_at_a_thousand():
+    """The last of a longer list says how many are left out; those that are listed are moved and sorted."""
+    for count in (999, 1000, 1001, 1002):
+        violations = ViolationList()
+        for number in range(count):
+            violations.add(Violation(f"/{number}", "rule", "wrong"))
+        arranged = violations.arrange(
+            lambda one: Violation(f"/a{one.pointer}", one.rule, one.message),
+            lambda one: (-int(one.pointer.removeprefix("/a/")),),
+        )
+        assert [one.pointer for one in arranged[:1000]] == [
+            f"/a/{n}" for n in reversed(range(min(count, 1000)))
+        ]
+        assert [(one.pointer, one.rule) for one in arranged[1000:]] == [("", "violations.truncated")] * (
+            count > 1000
+        )
+        assert count_violations(arranged) == count
