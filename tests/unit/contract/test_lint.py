@@ -91,7 +91,7 @@ def test_each_platform_needs_its_configuration(name, needed):
     [("MaxComput", "MaxCompute"), ("DLCs", "DLC"), ("paiflo", "paiflow"), ("Spark", None)],
 )
 def test_an_unknown_platform(name, suggested):
-    """A platform that is not documented is named, with one that is similar; its commands are not judged."""
+    """A platform that is not documented is named, with one that is similar; its commands are not checked."""
     changes = {NAME: name, "platform_config/cmd": ["pai -Dk=${centres}", "-k", " "]}
     assert places(changes) == [f"platform.unknown {NAME}"]
     assert message(changes).endswith(
@@ -123,35 +123,37 @@ COMMANDS = "platform_config/cmd"
 @pytest.mark.parametrize(
     ("name", "commands", "found"),
     [
-        ("MaxCompute", [], ["platform.command platform_config/cmd"]),
         ("MaxCompute", ["PAI -Dk=${centres}", "select 1", "python_x ${a}"], []),
-        ("MaxCompute", ["${centres}", "--k=1", " -k", "- k", "-1"], ["command 1", "command 2"]),
+        ("MaxCompute", ["${centres}", "--k=1", " -k", "- k", "-1"], ["command/1", "command/2"]),
         ("MaxCompute", ["--k=${centres}"], []),
-        ("MaxCompute", ["", "${centres}", " \t"], ["command 0", "command 2"]),
-        ("MaxCompute", ["dlc submit ${centres}"], ["mismatch 0"]),
-        ("MaxCompute", ["select 1", " Python3 x ${centres}"], ["mismatch 1"]),
-        (
-            "MaxCompute",
-            ["python x ${centres}", "torchrun x", "bash x", "sh x", "shell x"],
-            "mismatch 0 1 2 3",
-        ),
+        ("MaxCompute", ["", "${centres}", " \t"], ["command/0", "command/2"]),
+        ("MaxCompute", ["dlc submit ${centres}"], ["mismatch/0"]),
+        ("MaxCompute", ["select 1", " Python3 x ${centres}"], ["mismatch/1"]),
+        ("MaxCompute", ["python x", "torchrun x", "shell x"], ["mismatch/0", "mismatch/1"]),
+        ("MaxCompute", ["bash x", "sh x", "paish x"], ["mismatch/0", "mismatch/1"]),
         ("DLC", ["python x ${centres}", "dlc submit", "bash x"], []),
-        ("DLC", ["pai -name ${centres}", "x", "  PAI  -x"], ["mismatch 0", "mismatch 2"]),
+        ("DLC", ["pai -name ${centres}", "x", "  PAI  -x"], ["mismatch/0", "mismatch/2"]),
         ("DLC", ["pai ${centres}", "paid -x", "x pai -x"], []),
-        ("dlc", ["pai -name ${centres}"], ["mismatch 0"]),
-        ("Local", ["pai -name ${centres}"], ["mismatch 0"]),
+        ("dlc", ["pai -name ${centres}"], ["mismatch/0"]),
+        ("Local", ["pai -name ${centres}"], ["mismatch/0"]),
         ("PAI", ["pai -name ${centres}", "python x"], []),
         ("maxcompute", ["pai -name ${centres}"], []),
     ],
 )
 def test_commands(name, commands, found):
     """A command is neither empty nor an argument of the one before, and in the language of its platform."""
-    if isinstance(found, str):
-        found = [f"mismatch {index}" for index in found.split()[1:]]
-    expected = [one.replace(" ", " platform_config/cmd/") if one[-1].isdigit() else one for one in found]
-    expected = [one if one.startswith("platform.") else f"platform.{one}" for one in expected]
-    changes = {**DLC, NAME: name, COMMANDS: commands}
-    assert [one for one in places(changes) if one.startswith("platform.")] == expected
+    shown = [
+        place for place in places({**DLC, NAME: name, COMMANDS: commands}) if place.startswith("platform.")
+    ]
+    assert [place.replace(f" {COMMANDS}/", "/").removeprefix("platform.") for place in shown] == found
+
+
+def test_an_experiment_without_commands():
+    """There is nothing to run if the list of commands is empty; the models report one that is not a list."""
+    assert check({COMMANDS: []}) == [
+        (f"platform.command {COMMANDS}", "no command, so there is nothing to run")
+    ]
+    assert places({COMMANDS: ""}) == places({COMMANDS: DELETE}) == []
 
 
 def test_a_command_of_another_platform_is_named():
@@ -335,7 +337,7 @@ def test_only_the_first_characters_of_all_patterns_are_checked():
         ("x" * 998 + "(.*)", False),
     ],
 )
-def test_a_metric_of_another_type_is_no_pattern(name, is_found):
+def test_a_pattern_as_a_metric_of_another_type(name, is_found):
     """A name that is a group of a regular expression matches nothing; its first 1,000 characters are looked at."""
     for kind in ("table", "summary", "json"):
         changes = {"metric_config/metric_type": kind, WEIGHTS: {name: 1}}

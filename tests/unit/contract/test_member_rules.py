@@ -111,8 +111,8 @@ def test_a_placeholder(text):
         "",
     ],
 )
-def test_no_placeholder(text):
-    """A text that only resembles one is not reported, nor is another value."""
+def test_a_text_that_only_resembles_a_placeholder(text):
+    """It is not reported, nor is a value of another type."""
     assert check_message(idempotencyKey=text, experiment={"Name": text}) == []
 
 
@@ -133,7 +133,7 @@ def test_placeholders_in_access_data(section, is_read):
         assert check_message(experiment={CONFIG: config}) == []
 
 
-def test_an_experiment_that_is_no_object_has_no_placeholders():
+def test_placeholders_are_sought_in_an_object():
     """The models report its type."""
     for experiment in ("${R}", ["${R}"], None):
         assert check_message(experiment=experiment) == []
