@@ -2,7 +2,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fcruntime.triggers import CLOUDEVENT as EVENT_KIND
-from hpoq.contract.identity import CLOUDEVENT, canonical, derive_event_id, derive_key, derive_message_key
+from hpoq.contract.identity import (
+    CLOUDEVENT,
+    canonical,
+    derive_event_id,
+    derive_key,
+    derive_message_key,
+    find_marker_keys,
+    format_marker,
+)
 
 # A change of any of these values would make every message in flight a second time.
 GOLDEN = {
@@ -56,3 +64,12 @@ def test_keys_are_compared_as_written():
 def test_both_packages_name_cloudevents_alike():
     """fcruntime and hpoq use the same kind for the identity of a CloudEvent."""
     assert CLOUDEVENT == EVENT_KIND
+
+
+def test_markers_of_an_experiment():
+    """A marker is a tag of hpoq or a part of the description, and a service may change its case."""
+    one, other = derive_key("producer", "1"), derive_key("producer", "2")
+    assert find_marker_keys([], None) == find_marker_keys([("name", one), ("hpoq-keys", one)], one) == set()
+    assert find_marker_keys([("name", "x"), ("HPOQ-Key", one.upper())], None) == {one}
+    description = f"mine {format_marker(one).upper()} {format_marker(other)} [hpoq-key: soon]"
+    assert find_marker_keys([("hpoq-key", one)], description) == {one, other}
