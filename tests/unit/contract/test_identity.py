@@ -1,7 +1,10 @@
+import re
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fcruntime.triggers import CLOUDEVENT as EVENT_KIND
+from hpoq.contract import identity
 from hpoq.contract.identity import (
     CLOUDEVENT,
     canonical,
@@ -40,6 +43,12 @@ def test_golden_event_ids():
     assert {type_class: derive_event_id(key, type_class) for type_class in GOLDEN_EVENTS} == GOLDEN_EVENTS
 
 
+def test_golden_kinds():
+    """A kind is part of what a key is derived from, so it never changes either."""
+    for kind in ("producer", "smq", "cloudevent", "conflict", "stop", "stopped", "watch", "digest"):
+        assert getattr(identity, kind.upper()) == kind
+
+
 @given(st.lists(st.tuples(st.text(), st.text(), st.text()), unique=True, min_size=2, max_size=2))
 def test_canonical_form_is_injective(parts):
     """Different kinds, ids and namespaces always have different canonical texts."""
@@ -70,6 +79,7 @@ def test_markers_of_an_experiment():
     """A marker is a tag of hpoq or a part of the description, and a service may change its case."""
     one, other = derive_key("producer", "1"), derive_key("producer", "2")
     assert find_marker_keys([], None) == find_marker_keys([("name", one), ("hpoq-keys", one)], one) == set()
+    assert not re.search(identity.MARKER_TAG, "x-hpoq-key")  # as a JSON schema matches
     assert find_marker_keys([("name", "x"), ("HPOQ-Key", one.upper())], None) == {one}
     description = f"mine {format_marker(one).upper()} {format_marker(other)} [hpoq-key: soon]"
     assert find_marker_keys([("hpoq-key", one)], description) == {one, other}
