@@ -57,9 +57,9 @@ def test_canonical_form_is_injective(parts):
 
 def test_a_namespace_separates_every_kind_of_key():
     """Two users of one table have different keys for the same id of any kind."""
-    for kind, identity in [("producer", "k"), ("smq", "M1"), ("conflict", "k"), ("digest", "d")]:
-        assert derive_key(kind, identity, "a") != derive_key(kind, identity, "b")
-        assert derive_key(kind, identity, "") == derive_key(kind, identity)
+    for kind, name in [("producer", "k"), ("smq", "M1"), ("conflict", "k"), ("digest", "d")]:
+        assert derive_key(kind, name, "a") != derive_key(kind, name, "b")
+        assert derive_key(kind, name, "") == derive_key(kind, name)
     assert derive_message_key(None, "M1", "a") == derive_key("smq", "M1", "a")
     assert derive_message_key("k", "M1", "a") == derive_key("producer", "k", "a")
 
@@ -73,6 +73,12 @@ def test_keys_are_compared_as_written():
 def test_both_packages_name_cloudevents_alike():
     """fcruntime and hpoq use the same kind for the identity of a CloudEvent."""
     assert CLOUDEVENT == EVENT_KIND
+
+
+def test_a_digest_is_sha_256():
+    """It identifies a message without an id, so it never changes."""
+    empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    assert identity.digest(b"") == empty != identity.digest(b"a")
 
 
 def test_markers_of_an_experiment():
