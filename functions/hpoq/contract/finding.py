@@ -88,7 +88,7 @@ class Hints:
         self._left -= 1
         import difflib  # needed for misspelt words only
 
-        close = difflib.get_close_matches(word[:_LONGEST_WORD], options, n=1, cutoff=0.66)
+        close = difflib.get_close_matches(word[:_LONGEST_WORD], options, cutoff=0.66)
         by_case = [option for option in options if option.lower() == word.lower()]
         hint = next(iter(by_case or close), None)
         return f"; did you mean {hint}?" if hint else ""

@@ -52,7 +52,7 @@ _TUNERS: dict[str, dict[str, type | None]] = {
 _TYPE_NAMES = {int: "an integer", float: "a number with a decimal point, such as 1.0", str: "a string"}
 _NEED_MODE = {"evolution", "pbt"}
 _NO_MODE = {"random", "gridsearch"}
-_MODES = ("maximize", "minimize")
+OPTIMIZE_MODES = ("maximize", "minimize")
 _LOG_LEVELS = {"trace", "debug", "info", "warning", "error", "fatal"}
 _PAIRS = {
     "oss_config": ("accessKeyID", "accessKeySecret"),
@@ -71,30 +71,30 @@ _MINIMISED = {"loss", "logloss", "error", "err", "rmse", "rmsle", "mse", "mae", 
 _MAXIMISED = {"accuracy", "acc", "auc", "f1", "precision", "recall", "ndcg"}
 _PLACEHOLDER = r"\$\{[^{}\s]+\}"
 _OTHER_FORM = r"(?a)\$(\w{1,60})|(?<!\$)\{(\w{1,60})\}"
+_ONE_WORD = r"\W*(\w{1,60})\W*"
 _COMMAND = r"(?ia)\s*cmd(\d*)\s*(?:,\s*([a-z][\w-]*)\s*)?"
 # A group around a number, as people write it.
 _GROUP = r"\((?:\?P<\w{1,60}>)?(?:\[[^\]]{0,60}\]|\\[dSw]|\.)[^()]{0,60}[+*]"
 _POSIX = r"\[:[a-z]+:\]"
 _DELIMITED = r"/.*/[a-z]*"
-_CASELESS = r"\(\?[a-zA-Z]*i"
+_CASELESS = r"\(\?([a-zA-Z]*i[a-zA-Z]*)"
 _LONGEST_PATTERN = 1_000
 _MOST_PATTERN_TEXT = 2_000
 _MOST_DIGITS = 20
-_ANY_NUMBER = 10**9
 _TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]"
 _NEARLY_TIME = r"([0-9]|[01][0-9]|2[0-3]):([0-5][0-9])(?::[0-5][0-9])?"
 
 _filtering_warnings = threading.Lock()
 
 
-def lint(config: JsonObject, space: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
-    """Yield every warning about `config`, which is at the pointer `at`; `space` is its search space as an object."""
+def lint(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
+    """Yield every warning about `config`, which is at the pointer `at`."""
     yield from _check_platform(config, at, hints)
     yield from _check_commands(config, at)
     yield from _check_credentials(config, at)
     yield from _check_storage(config, at)
     yield from _check_metric(config, at)
-    yield from _check_placeholders(config, space, at, hints)
+    yield from _check_placeholders(config, at, hints)
     yield from _check_tuner(config, at, hints)
     yield from _check_direction(config, at)
     yield from _check_run(config, at, hints)
@@ -177,13 +177,12 @@ def _check_metric(config: JsonObject, at: str) -> Iterator[Finding]:
     if kind != "stdout":
         return
     commands = get_member(config, "platform_config", "cmd")
-    count = len(commands) if isinstance(commands, list) else _ANY_NUMBER
     for index, source in get_strings(config, "metric_config", "metric_source"):
         named = re.fullmatch(_COMMAND, source)
         number, role = named.groups() if named else ("", None)
         place = f"{at}/metric_source/{index}"
-        if number and not 1 <= int(number[:9]) <= count:
-            yield warning(place, "metric-source.command", _describe_commands(count))
+        if number and isinstance(commands, list) and not 1 <= int(number[:9]) <= len(commands):
+            yield warning(place, "metric-source.command", _describe_commands(len(commands)))
         if role and role.lower() != "worker":
             what = "the only role that the service documents is worker"
             yield warning(place, "metric-source.command", what)
@@ -213,8 +212,8 @@ def _check_patterns(weights: JsonObject, at: str) -> Iterator[Finding]:
 def _find_pattern_problem(pattern: str) -> str | None:
     """Return what is wrong with a metric's pattern, or None if it seems usable.
 
-    The producer's pattern is only compiled, because matching it could take forever. The flag to ignore case is
-    replaced, because it makes large character sets slow to compile.
+    The producer's pattern is only compiled, because matching it could take forever, and without the flag to ignore
+    case, which makes large character sets slow to compile.
     """
     if len(pattern) > _LONGEST_PATTERN:
         return f"a pattern of {len(pattern)} characters is too long to check"
@@ -227,7 +226,7 @@ def _find_pattern_problem(pattern: str) -> str | None:
         # ignored is the same for all threads, so only one at a time may change it and change it back.
         with _filtering_warnings, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            groups = re.compile(re.sub(_CASELESS, lambda flags: flags[0].replace("i", "u"), pattern)).groups
+            groups = re.compile(re.sub(_CASELESS, _drop_caseless, pattern)).groups
     except (re.error, OverflowError, RecursionError):
         hint = "; a named group is (?P<name>...)" if "(?<" in pattern else ""
         return f"for stdout a metric must be a regular expression; this one is invalid{hint}"
@@ -238,11 +237,17 @@ def _find_pattern_problem(pattern: str) -> str | None:
     )
 
 
-def _check_placeholders(config: JsonObject, space: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
+def _drop_caseless(flags: re.Match[str]) -> str:
+    """Return the start of a group without the flag to ignore case, or with one that changes nothing instead."""
+    return f"(?{flags[1].replace('i', '') or 'u'}"
+
+
+def _check_placeholders(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
     found = [
         (index, set(re.findall(_PLACEHOLDER, cmd)))
         for index, cmd in get_strings(config, "platform_config", "cmd")
     ]
+    space = get_object(config, "search_space")
     defined = set(names_in(space))
     if not isinstance(config.get("search_space"), (dict, type(None))):
         return  # reported already
@@ -257,10 +262,10 @@ def _check_placeholders(config: JsonObject, space: JsonObject, at: str, hints: H
     # Without a readable command nothing is known about the use of names.
     all_used = "params_config" in config or bool(used & _EVERYTHING) or not found
     for name in space:
-        place = f"{at}/search_space{pointer_to(name)}" if isinstance(config.get("search_space"), dict) else at
+        place = f"{at}/search_space{pointer_to(name)}"
         if not re.fullmatch(_PLACEHOLDER, name):
-            words = re.findall(r"\w+", name[:_LONGEST_PATTERN])
-            hint = f"; did you mean ${{{words[0]}}}?" if len(words) == 1 and len(words[0]) <= 60 else ""
+            word = re.fullmatch(_ONE_WORD, name[:_LONGEST_PATTERN])
+            hint = f"; did you mean ${{{word[1]}}}?" if word else ""
             what = f"not of the form ${{name}}, so it replaces plain words{hint}"
             yield warning(place, "search-space.name", what)
         elif name in _BUILT_IN:
@@ -289,7 +294,7 @@ def _check_other_forms(config: JsonObject, defined: set[str], at: str) -> Iterat
 def _check_direction(config: JsonObject, at: str) -> Iterator[Finding]:
     """Warn if the name of a metric says that it is optimised in the wrong direction."""
     mode = get_member(config, "yml_config", "tuner", "class_args", "optimize_mode")
-    if mode not in _MODES:
+    if mode not in OPTIMIZE_MODES:
         return
     for name, weight in get_object(config, "metric_config", "metric_dict").items():
         words = set(re.findall(r"[a-z0-9]+", name[:_LONGEST_PATTERN].lower()))
@@ -317,7 +322,7 @@ def _check_tuner(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]
         does = "GP maximises" if name == "gp" else "TPE minimises"
         what = f"without optimize_mode {does}; set it to maximize or minimize"
         yield warning(f"{at}/tuner", "tuner.mode", what)
-    if mode is not None and mode not in _MODES:
+    if mode is not None and mode not in OPTIMIZE_MODES:
         what = _describe_modes(mode)
         yield warning(f"{at}/tuner/class_args/optimize_mode", "optimize-mode", what)
     known = {**_TUNERS.get(name, {}), "optimize_mode": None}
@@ -334,7 +339,7 @@ def _check_tuner(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]
 
 
 def _describe_modes(mode: JsonValue) -> str:
-    meant = next((one for one in _MODES if str(mode)[:3].lower() == one[:3]), None)
+    meant = next((one for one in OPTIMIZE_MODES if str(mode)[:3].lower() == one[:3]), None)
     return f"the engine supports only maximize and minimize{f'; did you mean {meant}?' if meant else ''}"
 
 
@@ -358,10 +363,10 @@ def _check_assessor(config: JsonObject, mode: JsonValue, at: str) -> Iterator[Fi
     if isinstance(arguments.get("moving_avg"), str) and arguments["moving_avg"] not in ("true", "false"):
         what = 'moving_avg must be "true" or "false"'
         yield warning(f"{at}/assessor/class_args/moving_avg", "assessor.argument", what)
-    if other is not None and other not in _MODES:
+    if other is not None and other not in OPTIMIZE_MODES:
         place = f"{at}/assessor/class_args/optimize_mode"
         yield warning(place, "optimize-mode", _describe_modes(other))
-    elif mode in _MODES and other is not None and other != mode:
+    elif mode in OPTIMIZE_MODES and other is not None and other != mode:
         place = f"{at}/assessor/class_args/optimize_mode"
         yield warning(place, "optimize-mode", "the tuner optimises in the other direction")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
@@ -32,7 +32,6 @@ from hpoq.contract.model import MOST_KEY_CHARACTERS
 
 _CONFIG = "/experiment/HpoExperimentConfiguration"
 _MOST_TAG_CHARACTERS = 128
-OPTIMIZE_MODES = ("maximize", "minimize")
 # `${name}`, `$(name)`, `{{ name }}` and `<name>`, and how languages write a value that is not there.
 _PLACEHOLDER = (
     r"\$[{(][A-Za-z_][^{}()]{0,60}[})]|\{\{.{0,60}\}\}|\A(?:\$[A-Z_]+|<[A-Za-z_ -]+>)\Z"
@@ -131,7 +130,7 @@ def find_optimize_mode(config: JsonObject) -> str | None:
     """Return whether the metric is to be maximized or minimized, or None if neither tuner nor assessor states it."""
     for part in ("tuner", "assessor"):
         mode = get_member(config, "yml_config", part, "class_args", "optimize_mode")
-        if isinstance(mode, str) and mode in OPTIMIZE_MODES:
+        if isinstance(mode, str) and mode in lint.OPTIMIZE_MODES:
             return mode
     return None
 
@@ -139,7 +138,7 @@ def find_optimize_mode(config: JsonObject) -> str | None:
 def _check_stop(stop: JsonValue) -> Iterator[Finding]:
     if not isinstance(stop, dict):
         return
-    if sum(stop.get(name) is not None for name in ("idempotencyKey", "experimentId")) != 1:
+    if (stop.get("idempotencyKey") is None) == (stop.get("experimentId") is None):
         yield rejection("/stop", "stop.target", "give either idempotencyKey or experimentId")
 
 
@@ -175,7 +174,7 @@ def _undo_members(holder: JsonObject, objects: _Objects, at: str, found: list[Fi
         if text is not None:
             found.append(_note_text(name, f"{at}/{name}"))
             undone[name] = value = text
-        if isinstance(value, dict) and inner:
+        if isinstance(value, dict):
             undone[name] = _undo_members(value, inner, f"{at}/{name}", found)
     return {**holder, **undone}
 
@@ -209,16 +208,15 @@ def check_experiment(experiment: JsonValue) -> Iterator[Finding]:
         what = "an experiment without a configuration has nothing to run"
         yield warning(_CONFIG, "configuration.absent", what)
         return
-    name = get_string(experiment, "Name")
-    if name.strip() == "" and isinstance(experiment.get("Name"), str):
+    name = experiment.get("Name")
+    if isinstance(name, str) and not name.strip():
         yield warning("/experiment/Name", "name.empty", "an empty name; the experiment is hard to find by it")
     config = get_object(experiment, "HpoExperimentConfiguration")
     hints = Hints()
-    space, findings = _check_space(config.get("search_space"), hints)
-    yield from findings
+    yield from _check_space(config.get("search_space"), hints)
     yield from _check_metric(config)
     yield from _check_params(config)
-    yield from lint.lint(config, space, _CONFIG, hints)
+    yield from lint.lint(config, _CONFIG, hints)
 
 
 def _check_tags(tags: JsonValue) -> Iterator[Finding]:
@@ -249,20 +247,20 @@ def _find_tag_problem(value: str) -> str | None:
     return None
 
 
-def _check_space(value: JsonValue, hints: Hints) -> tuple[JsonObject, Iterable[Finding]]:
-    """Return the search space as an object, and the findings about it."""
+def _check_space(value: JsonValue, hints: Hints) -> Iterator[Finding]:
     at = f"{_CONFIG}/search_space"
-    if value is None or isinstance(value, dict):
-        return value or {}, search_space.check_space(value or {}, at, hints)
-    if not isinstance(value, str):
-        return {}, [rejection(at, "type", f"must be an object, not {describe_type(value)}")]
-    try:
-        jsontext.loads(value)
-    except JsonError as exc:
-        what = f"a string that is not JSON ({exc.rule}); write an object"
-    else:
-        what = "a string that does not contain a JSON object; write an object"
-    return {}, [rejection(at, "search-space.text", what)]
+    if isinstance(value, dict):
+        yield from search_space.check_space(value, at, hints)
+    elif isinstance(value, str):
+        try:
+            jsontext.loads(value)
+        except JsonError as exc:
+            what = f"a string that is not JSON ({exc.rule}); write an object"
+        else:
+            what = "a string that does not contain a JSON object; write an object"
+        yield rejection(at, "search-space.text", what)
+    elif value is not None:
+        yield rejection(at, "type", f"must be an object, not {describe_type(value)}")
 
 
 def _check_metric(config: JsonObject) -> Iterator[Finding]:

@@ -50,7 +50,7 @@ def check_space(space: JsonObject, pointer: str, hints: Hints | None = None) -> 
         if len(name) <= _LONGEST_NAME:
             yield from _check_spec(spec, pointer + pointer_to(name), hints)
         else:
-            yield from (found.move_to(pointer) for found in _check_spec(spec, "", hints))
+            yield from (found.move_to(pointer) for found in _check_spec(spec, pointer, hints))
 
 
 def _check_spec(spec: JsonValue, at: str, hints: Hints) -> Iterator[Finding]:
@@ -61,7 +61,7 @@ def _check_spec(spec: JsonValue, at: str, hints: Hints) -> Iterator[Finding]:
         return
     missing = [name for name in ("_type", "_value") if name not in spec]
     if missing:
-        near = {name.strip("_").lower().removesuffix("s") for name in spec if name not in ("_type", "_value")}
+        near = {name.strip("_").lower().removesuffix("s") for name in spec}
         meant = [name for name in missing if name[1:] in near]
         is_bare = all(name[1:] in spec for name in meant)
         hint = f"; write {' and '.join(meant)}{', with an underscore' if is_bare else ''}" if meant else ""
@@ -92,7 +92,6 @@ def _check_spec(spec: JsonValue, at: str, hints: Hints) -> Iterator[Finding]:
 def _check_choice(items: list[JsonValue], at: str, hints: Hints) -> Iterator[Finding]:
     if not items:
         yield warning(at, "search-space.empty", "an empty choice; the engine has nothing to choose from")
-        return
     # The engine takes the items as nested choices only if all of them are, and as plain values otherwise.
     nested = [item for item in items if isinstance(item, dict) and "_name" in item]
     if len(nested) == len(items):

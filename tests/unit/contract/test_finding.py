@@ -2,7 +2,8 @@
 
 import pytest
 
-from hpoq.contract.finding import Hints, describe_type
+from hpoq.contract.finding import Hints, ViolationList, count_violations, describe_type
+from hpoq.errors import Violation
 
 
 @pytest.mark.parametrize(
@@ -45,3 +46,39 @@ def test_only_the_first_misspelt_words_are_compared():
     assert hints.suggest("", ["Name"]) == ""
     assert hints.suggest("Nmae", ["Name"]) != ""
     assert hints.suggest("Nmae", ["Name"]) == ""
+
+
+def test_words_are_similar_if_two_thirds_of_their_letters_are_the_same():
+    """Otherwise a suggestion is more often wrong than right."""
+    assert Hints().suggest("abcdxx", ["abcdyy"]) == "; did you mean abcdyy?"
+    assert Hints().suggest("abcdxx", ["abcdyyy"]) == ""
+
+
+def test_a_suggestion_takes_little_time():
+    """Only the first 60 characters of a word are compared, and only with the first 100 that it may be."""
+    assert (
+        Hints().suggest("a" * 30 + "b" * 1000, ["a" * 30]) != ""
+    )  # 30 + 30 of 60 + 30 characters are the same
+    assert Hints().suggest("a" * 33 + "b" * 1000, ["a" * 33 + "c" * 8]) == ""  # 33 + 33 of 60 + 41
+    others = [f"{number:010}" for number in range(100)]
+    assert Hints().suggest("Nmae", [*others[:99], "Name"]) != ""
+    assert Hints().suggest("Nmae", [*others, "Name"]) == ""
+
+
+def test_a_list_of_violations_is_cut_at_a_thousand():
+    """The last of a longer list says how many are left out; those that are listed are moved and sorted."""
+    for count in (999, 1000, 1001, 1002):
+        violations = ViolationList()
+        for number in range(count):
+            violations.add(Violation(f"/{number}", "rule", "wrong"))
+        arranged = violations.arrange(
+            lambda one: Violation(f"/a{one.pointer}", one.rule, one.message),
+            lambda one: (-int(one.pointer.removeprefix("/a/")),),
+        )
+        assert [one.pointer for one in arranged[:1000]] == [
+            f"/a/{n}" for n in reversed(range(min(count, 1000)))
+        ]
+        assert [(one.pointer, one.rule) for one in arranged[1000:]] == [("", "violations.truncated")] * (
+            count > 1000
+        )
+        assert count_violations(arranged) == count

@@ -1,8 +1,19 @@
+import re
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fcruntime.triggers import CLOUDEVENT as EVENT_KIND
-from hpoq.contract.identity import CLOUDEVENT, canonical, derive_event_id, derive_key, derive_message_key
+from hpoq.contract import identity
+from hpoq.contract.identity import (
+    CLOUDEVENT,
+    canonical,
+    derive_event_id,
+    derive_key,
+    derive_message_key,
+    find_marker_keys,
+    format_marker,
+)
 
 # A change of any of these values would make every message in flight a second time.
 GOLDEN = {
@@ -32,6 +43,12 @@ def test_golden_event_ids():
     assert {type_class: derive_event_id(key, type_class) for type_class in GOLDEN_EVENTS} == GOLDEN_EVENTS
 
 
+def test_golden_kinds():
+    """A kind is part of what a key is derived from, so it never changes either."""
+    for kind in ("producer", "smq", "cloudevent", "conflict", "stop", "stopped", "watch", "digest"):
+        assert getattr(identity, kind.upper()) == kind
+
+
 @given(st.lists(st.tuples(st.text(), st.text(), st.text()), unique=True, min_size=2, max_size=2))
 def test_canonical_form_is_injective(parts):
     """Different kinds, ids and namespaces always have different canonical texts."""
@@ -40,9 +57,9 @@ def test_canonical_form_is_injective(parts):
 
 def test_a_namespace_separates_every_kind_of_key():
     """Two users of one table have different keys for the same id of any kind."""
-    for kind, identity in [("producer", "k"), ("smq", "M1"), ("conflict", "k"), ("digest", "d")]:
-        assert derive_key(kind, identity, "a") != derive_key(kind, identity, "b")
-        assert derive_key(kind, identity, "") == derive_key(kind, identity)
+    for kind, name in [("producer", "k"), ("smq", "M1"), ("conflict", "k"), ("digest", "d")]:
+        assert derive_key(kind, name, "a") != derive_key(kind, name, "b")
+        assert derive_key(kind, name, "") == derive_key(kind, name)
     assert derive_message_key(None, "M1", "a") == derive_key("smq", "M1", "a")
     assert derive_message_key("k", "M1", "a") == derive_key("producer", "k", "a")
 
@@ -56,3 +73,19 @@ def test_keys_are_compared_as_written():
 def test_both_packages_name_cloudevents_alike():
     """fcruntime and hpoq use the same kind for the identity of a CloudEvent."""
     assert CLOUDEVENT == EVENT_KIND
+
+
+def test_a_digest_is_sha_256():
+    """It identifies a message without an id, so it never changes."""
+    empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    assert identity.digest(b"") == empty != identity.digest(b"a")
+
+
+def test_markers_of_an_experiment():
+    """A marker is a tag of hpoq or a part of the description, and a service may change its case."""
+    one, other = derive_key("producer", "1"), derive_key("producer", "2")
+    assert find_marker_keys([], None) == find_marker_keys([("name", one), ("hpoq-keys", one)], one) == set()
+    assert not re.search(identity.MARKER_TAG, "x-hpoq-key")  # as a JSON schema matches
+    assert find_marker_keys([("name", "x"), ("HPOQ-Key", one.upper())], None) == {one}
+    description = f"mine {format_marker(one).upper()} {format_marker(other)} [hpoq-key: soon]"
+    assert find_marker_keys([("hpoq-key", one)], description) == {one, other}

@@ -39,32 +39,46 @@ def test_a_string_that_resembles_a_number(text):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "matching", "others"),
+    ("name", "matching", "others"),
     [
         (
-            patterns.QUERY,
-            ["select 1", "\n SELECT\n", "With x", "from"],
+            "QUERY",
+            ["select 1", "\n SELECT\n", "With x", "from", "insert\tinto t"],
             ["selected", "from/x", "with.json", "a select"],
         ),
-        (patterns.COMMAND, ["cmd", " CMD12 ", "cmd1 , Worker "], ["cmd1,", "cmd 1", "cmd1,workers", "cmd１"]),
-        (patterns.COMMAND_ROLE, ["cmd1,ps", " CMD2 , Ps-0 "], ["cmd1", "cmd1,", "cmd1,/x", "cmd1,a b"]),
         (
-            patterns.URL,
+            "COMMAND",
+            ["cmd", " CMD12 ", "cmd1 , Worker "],
+            ["cmd1,", "cmd 1", "cmd1,workers", "cmd１", "1", "x cmd1"],
+        ),
+        (
+            "COMMAND_ROLE",
+            ["cmd1,ps", " CMD2 , Ps-0 "],
+            ["cmd1", "cmd1,", "cmd1,/x", "cmd1,a b", "1,ps", "x cmd1,ps"],
+        ),
+        (
+            "URL",
             ["oss://b", " HTTPS://x", "a+b.c-1://"],
             ["oss:/b", "1a://b", "://b", "select 'oss://b'"],
         ),
-        (patterns.END, [""], []),
+        ("PAIR", ["a,b", " a, b ", "\u3000a,b"], ["a", "a,", ",b", " ,b", "a,\u3000", "a,b,c", ",a,b"]),
+        ("END", [""], []),
     ],
 )
-def test_sources(pattern, matching, others):
-    """The beginning of a metric source determines its form; upper and lower case are the same."""
+def test_where_a_pattern_matches(name, matching, others):
+    """Upper and lower case are the same, and white space around a text makes no difference."""
+    pattern = getattr(patterns, name)
     assert [text for text in matching + others if re.search(pattern, text)] == matching
 
 
-@pytest.mark.parametrize(
-    "pattern", [patterns.NUMBER, patterns.COMMAND, patterns.COMMAND_ROLE, patterns.PAIR, patterns.BASE64]
-)
-def test_patterns_are_linear(pattern):
+def test_letters_of_either_case():
+    """A letter stands for both cases; in ECMA-262 a set of hyphens, as in [--], is an error with some flags."""
+    assert patterns.caseless("ab-1") == "[aA][bB]-1"
+
+
+@pytest.mark.parametrize("name", ["NUMBER", "COMMAND", "COMMAND_ROLE", "PAIR", "BASE64"])
+def test_patterns_are_linear(name):
     """Every pattern is matched in linear time."""
+    pattern = getattr(patterns, name)
     for text in (" " * 10**5 + "!", "1" * 10**5 + "!", "a," + " " * 10**5, "cmd" + "1" * 10**5 + "!"):
         assert not re.search(pattern, text)

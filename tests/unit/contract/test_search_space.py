@@ -1,0 +1,286 @@
+"""What is found in a search space: where each rule begins and ends, and what its message proposes."""
+
+import pytest
+
+from hpoq.contract.finding import Hints
+from hpoq.contract.search_space import ARITY, TYPES, check_space, names_in
+
+
+def check(spec, hints=None):
+    """Return the findings about the entry `spec`: rule, pointer in the entry, whether it rejects, and message."""
+    found = list(check_space({"x": spec}, "/s", hints))
+    assert all(one.violation.pointer.startswith("/s/x") for one in found)
+    return [
+        (
+            one.violation.rule.removeprefix("search-space."),
+            one.violation.pointer.removeprefix("/s/x"),
+            one.rejects,
+            one.violation.message,
+        )
+        for one in found
+    ]
+
+
+def places(spec):
+    """Return rule and pointer of each finding, with an exclamation mark if it rejects."""
+    return [f"{rule}{'!' if rejects else ''} {pointer}".strip() for rule, pointer, rejects, _ in check(spec)]
+
+
+def message(spec, hints=None):
+    """Return the message of the only finding."""
+    ((_, _, _, text),) = check(spec, hints)
+    return text
+
+
+# As NNI documents them, https://nni.readthedocs.io/en/stable/hpo/search_space.html.
+SIGNATURES = [
+    "randint low high",
+    "uniform low high",
+    "quniform low high q",
+    "loguniform low high",
+    "qloguniform low high q",
+    "normal mu sigma",
+    "qnormal mu sigma q",
+    "lognormal mu sigma",
+    "qlognormal mu sigma q",
+]
+
+
+@pytest.mark.parametrize("signature", SIGNATURES)
+def test_the_items_of_each_type_are_those_of_the_engine(signature):
+    """A `_value` of another length, or that is not an array, is rejected with the items that the type has."""
+    kind, *names = signature.split()
+    form = f"[{', '.join(names)}]"
+    assert places({"_type": kind, "_value": [1, 3, 1][: len(names)]}) == []
+    for value in ([], [1], [1] * (len(names) + 1)):
+        assert check({"_type": kind, "_value": value}) == [
+            ("arity", "/_value", True, f"_value of {kind} must be {form}")
+        ]
+    for value, name in ((7, "a number"), ("1", "a string"), ({}, "an object"), (None, "null")):
+        assert check({"_type": kind, "_value": value}) == [
+            ("arity", "/_value", True, f"_value must be an array {form}, not {name}")
+        ]
+
+
+def test_the_types_are_those_of_the_engine():
+    """A type that the engine has is accepted as NNI writes it; the message about another one lists all."""
+    assert {*TYPES} == {"choice", *(line.split()[0] for line in SIGNATURES)}
+    assert {*ARITY} == {*TYPES} - {"choice"}
+    for kind in ("quite", "Uniform", "", 7, None, ["choice"], {"choice": 1}):
+        ((rule, pointer, rejects, text),) = check({"_type": kind, "_value": [1, 2]})
+        assert (rule, pointer, rejects) == ("type", "/_type", True)
+        assert text.startswith(f"_type must be one of {', '.join(TYPES)}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("choice", "categorical discrete grid grid_search values list bool Categorical"),
+        ("randint", "int integer range INT"),
+        ("uniform", "float double real continuous Double"),
+        ("loguniform", "log log_float reverse_log LOG"),
+    ],
+)
+def test_words_of_other_tools_are_understood(kind, words):
+    """A type as other tools for hyperparameter searches and programming languages call it is followed by NNI's."""
+    for word in words.split():
+        assert message({"_type": word, "_value": [1, 2]}).endswith(f"; did you mean {kind}?")
+
+
+def test_a_misspelt_type_is_compared_as_long_as_there_are_hints():
+    """The hints that are passed count the words of a whole document; without them a search space has its own."""
+    spec = {"_type": "uniforn", "_value": [1, 2]}
+    hints = Hints(most=1)
+    assert message(spec, hints).endswith("; did you mean uniform?")
+    assert "did you mean" not in message(spec, hints)
+    assert message(spec).endswith("; did you mean uniform?")
+    assert "did you mean" not in message({**spec, "_type": 7})
+    nested = {"_type": "choice", "_value": [{"_name": "n", "y": spec}]}
+    assert "did you mean" not in message(nested, hints)
+
+
+@pytest.mark.parametrize(
+    ("spec", "ending"),
+    [
+        ([1, 2], 'not an array; write {"_type": "choice", "_value": [...]}'),
+        ("choice", "not a string"),
+        (None, "not null"),
+        ({}, "must have _type and _value"),
+        ({"note": 1}, "must have _type and _value"),
+        ({"_type": "choice"}, "_value; _value is missing"),
+        ({"_value": [1]}, "_value; _type is missing"),
+        ({"type": "choice", "value": [1]}, "; write _type and _value, with an underscore"),
+        ({"type": "choice", "_value": [1]}, "; write _type, with an underscore"),
+        ({"_type": "choice", "value": [1]}, "; write _value, with an underscore"),
+        ({"type": "choice", "values": [1]}, "; write _type and _value"),
+        ({"_Type": "choice", "__value": [1]}, "; write _type and _value"),
+        ({"type_": "choice", "note": 1}, "; write _type"),
+        ({"_type": "choice", "VALUES": [1]}, "; write _value"),
+    ],
+)
+def test_an_entry_without_type_or_value(spec, ending):
+    """An entry without `_type` and `_value` is rejected; what is missing is named, or what is nearly right."""
+    ((rule, pointer, rejects, text),) = check(spec)
+    assert (rule, pointer, rejects) == ("spec", "", True)
+    assert text.endswith(ending)
+
+
+def test_other_members_have_no_effect():
+    """Each other member of an entry is warned about, beside what is wrong with the entry itself."""
+    spec = {"a": 1, "_type": "choice", "b/c": 2, "_value": []}
+    assert places(spec) == ["member /a", "member /b~1c", "empty /_value"]
+
+
+NESTED = {"_name": "n", "y": {"_type": "uniform", "_value": [2, 1]}}
+
+
+@pytest.mark.parametrize(
+    ("items", "found"),
+    [
+        ([1, 2.5], []),
+        (["a", "b"], []),
+        ([1], []),
+        ([], ["empty /_value"]),
+        ([1, "a"], ["mixed /_value"]),
+        (["a", 1.5, 2], ["mixed /_value"]),
+        ([True, 2], ["boolean /_value/0"]),
+        ([1, False], ["boolean /_value/1"]),
+        (["a", False], ["boolean /_value/1", "mixed /_value"]),
+        ([1, None, [2]], ["choice /_value/1", "choice /_value/2"]),
+        (["a", None], ["choice /_value/1"]),
+        ([{"y": 1}, 2, {"z": 1}], ["choice /_value/0", "choice /_value/2"]),
+        ([NESTED], ["bounds! /_value/0/y/_value"]),
+        ([{"_name": "m"}, NESTED], ["bounds! /_value/1/y/_value"]),
+        ([NESTED, NESTED], ["bounds! /_value/0/y/_value", "bounds! /_value/1/y/_value"]),
+        ([NESTED, {"y": 1}], ["choice /_value/0", "choice /_value/1"]),
+        ([NESTED, "a"], ["choice /_value/0"]),
+        ([{"_name": 1}], ["choice /_value/0"]),
+        ([{"_name": "n", "y": 1}], ["spec! /_value/0/y"]),
+        ([1, 2, 1, 1], ["repeated /_value/2", "repeated /_value/3"]),
+        (["a", "a"], ["repeated /_value/1"]),
+        ([1.5, 1.5], ["repeated /_value/1"]),
+        ([1, 1.0], []),
+        ([1, "1"], ["mixed /_value"]),
+        ([1, True], ["boolean /_value/1"]),
+        ([True, True], ["repeated /_value/1", "boolean /_value/0", "boolean /_value/1"]),
+        ([None, None], ["choice /_value/0", "choice /_value/1"]),
+        ([[1], 3, 3], ["repeated /_value/2", "choice /_value/0"]),
+    ],
+)
+def test_items_of_a_choice(items, found):
+    """An item is a number or a string, and occurs once; only if all items have a `_name` they are nested choices."""
+    assert places({"_type": "choice", "_value": items}) == found
+
+
+def test_a_boolean_is_shown_as_the_engine_inserts_it():
+    """The engine inserts `True` and `False` into commands, with a capital letter."""
+    assert " True," in message({"_type": "choice", "_value": [True, 2]})
+    assert " False," in message({"_type": "choice", "_value": [1, False]})
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "found"),
+    [
+        ("uniform", [True, 2], "number! /_value/0"),
+        ("uniform", [0, None], "number! /_value/1"),
+        ("quniform", [0, 1, "1"], "number! /_value/2"),
+        ("uniform", ["2", 1], "number! /_value/0"),
+        ("uniform", [2, [1]], "number! /_value/1"),
+        ("randint", [1, 5.0], "number /_value/1"),
+        ("randint", [0.0, 5], "number /_value/0"),
+        ("randint", [0, 5.5], "number! /_value/1"),
+        ("randint", [7.5, 5], "number! /_value/0"),
+        ("randint", [0, False], "number! /_value/1"),
+    ],
+)
+def test_bounds_are_numbers(kind, value, found):
+    """A bound is a number, for randint an integer; the bounds are not compared if one of them is not a number."""
+    assert places({"_type": kind, "_value": value}) == [found]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "text"),
+    [
+        ("uniform", ["1", 2], "low must be a number, not a string; remove the quotes"),
+        ("qnormal", [0, "-1e3", 1], "sigma must be a number, not a string; remove the quotes"),
+        ("quniform", [0, 1, "one"], "q must be a number, not a string"),
+        ("uniform", [0, True], "high must be a number, not a boolean"),
+        ("randint", [None, 1], "low must be an integer, not null"),
+        ("randint", [0, 1.5], "high must be an integer"),
+        ("randint", [0, 3.0], "high should be written without a decimal point or an exponent"),
+    ],
+)
+def test_the_message_about_a_bound_names_it(kind, value, text):
+    """The message has the name of the bound, what it must be and is, and that the quotes of a number must go."""
+    assert message({"_type": kind, "_value": value}) == text
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "found", "words"),
+    [
+        ("uniform", [0, 1], "", ""),
+        ("uniform", [-1, 0], "", ""),
+        ("uniform", [2, 1], "bounds! /_value", "at most high; exchange them"),
+        ("uniform", [1, 1], "bounds /_value", "equal, so there is only one value"),
+        ("uniform", [0, 0], "bounds /_value", "equal, so there is only one value"),
+        ("uniform", [1, 2], "", ""),
+        ("quniform", [2, 1, 0.5], "bounds! /_value", "exchange them"),
+        ("randint", [1, 3], "", ""),
+        ("randint", [1, 2], "bounds /_value", "high is excluded, so there is only one value"),
+        ("randint", [2, 1], "bounds! /_value", "less than high; exchange them"),
+        ("randint", [2, 2], "bounds! /_value", "less than high; high is excluded"),
+        ("loguniform", [0.5, 1], "", ""),
+        ("loguniform", [1, 1], "bounds /_value", "equal, so there is only one value"),
+        ("loguniform", [0, 1], "bounds! /_value/0", "low of loguniform must be greater than 0"),
+        (
+            "loguniform",
+            [-4, 0],
+            "bounds! /_value/0",
+            "greater than 0; write the bounds themselves, not their logarithms",
+        ),
+        ("loguniform", [-4, 0.5], "bounds! /_value/0", "low of loguniform must be greater than 0"),
+        ("loguniform", [0, 0], "bounds! /_value/0", "not their logarithms"),
+        ("qloguniform", [0, 1, 0.5], "bounds! /_value/0", "low of qloguniform must be greater than 0"),
+        ("loguniform", [1, 0], "bounds! /_value", "exchange them"),
+        ("normal", [0, 1], "", ""),
+        ("normal", [-5, 0.5], "", ""),
+        ("normal", [5, 1], "", ""),
+        ("normal", [0, 0], "bounds /_value/1", "sigma is 0, so there is only one value"),
+        ("normal", [0, -1], "bounds! /_value/1", "sigma must not be less than 0"),
+        ("lognormal", [-1, 1], "", ""),
+        ("lognormal", [1, -1], "bounds! /_value/1", "sigma must not be less than 0"),
+        ("qlognormal", [-1, 1, 0.5], "", ""),
+        ("quniform", [0, 1, 0], "step /_value/2", "q should be greater than 0"),
+        ("quniform", [0, 1, -1], "step /_value/2", "q should be greater than 0"),
+        ("quniform", [0, 1, 0.5], "", ""),
+        ("quniform", [0, 1, 1], "", ""),
+        ("quniform", [1, 3, 2], "", ""),
+        ("quniform", [1, 3, 2.5], "step /_value/2", "q is larger than the range from low to high"),
+        ("quniform", [1, 1, 2], "bounds /_value", "equal, so there is only one value"),
+        ("qloguniform", [1, 3, 3], "step /_value/2", "q is larger than the range from low to high"),
+        ("qnormal", [0, 1, 5], "", ""),
+        ("qnormal", [0, 1, 0], "step /_value/2", "q should be greater than 0"),
+        ("quniform", [0.5, 10**399, 1], "", ""),
+        ("quniform", [10**398, 10**399, 0.5], "", ""),
+    ],
+)
+def test_bounds_and_steps(kind, value, found, words):
+    """There must be a value to draw, and should be more than one; a step fits between the bounds."""
+    spec = {"_type": kind, "_value": value}
+    assert places(spec) == ([found] if found else [])
+    assert all(text.endswith(words) for *_, text in check(spec))
+
+
+def test_a_finding_under_a_very_long_name_is_at_the_search_space():
+    """Pointers with a name of more than 1,000 characters could fill the memory."""
+    for length, pointer in ((1000, f"/s/{'x' * 1000}/_value"), (1001, "/s")):
+        (found,) = check_space({"x" * length: {"_type": "choice", "_value": []}}, "/s")
+        assert (found.violation.pointer, found.violation.rule) == (pointer, "search-space.empty")
+
+
+def test_names_that_a_search_space_replaces():
+    """They are the names of its entries and of those in nested choices, whatever else it contains."""
+    inner = {"_type": "choice", "_value": [{"_name": "m", "c": 1}]}
+    choice = {"_type": "choice", "_value": [1, {"_name": "n", "b": inner}, "x", {"d": 1}]}
+    space = {"a": choice, "e": {"_type": "choice", "_value": "text"}, "f": 7, "_name": {}}
+    assert [*names_in(space)] == ["a", "b", "c", "d", "e", "f", "_name"]
