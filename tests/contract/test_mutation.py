@@ -57,11 +57,11 @@ def mutate(tmp_path):
         )
     )
 
-    def run(equivalent):
+    def run(equivalent, *arguments):
         (tmp_path / "equivalent.yaml").write_text(json.dumps({"toy.py": equivalent}))
         script, project = str(ROOT / "tests" / "mutation"), str(tmp_path / "core.yaml")
         done = subprocess.run(
-            [sys.executable, script, "--json", "--project", project],
+            [sys.executable, script, "--json", "--project", project, *arguments],
             capture_output=True,
             text=True,
             timeout=600,
@@ -71,8 +71,11 @@ def mutate(tmp_path):
     return run
 
 
-def test_what_no_test_notices_is_reported(mutate):
-    """Mutants of tested code are killed, wherever they are; others survive, and are named with their line."""
+def test_what_no_test_notices_is_reported_and_can_be_tried_again(mutate, tmp_path):
+    """Mutants of tested code are killed, wherever they are; others survive, and are named with their line.
+
+    Only those that survived are tried again.
+    """
     code, report, messages = mutate([])
     by_status = {
         status: {row["change"] for row in report["mutants"] if row["status"] == status}
@@ -83,6 +86,9 @@ def test_what_no_test_notices_is_reported(mutate):
     assert by_status["untested"] == {"return 'many' -> return None", "return 'many' -> return ''"}
     assert "survived: toy.py:13 describe: count > 10 -> count >= 10\n" in messages
     assert code == 1
+    (tmp_path / "run.json").write_text(json.dumps(report))
+    _, again, _ = mutate([], "--again", str(tmp_path / "run.json"))
+    assert {row["change"] for row in again["mutants"]} == by_status["survived"] | by_status["untested"]
 
 
 def test_a_listed_mutant_must_exist(mutate):

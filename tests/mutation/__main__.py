@@ -57,6 +57,13 @@ def find_stale(equivalent: dict, mutants: list[Mutant], modules: list[str], sour
     ]
 
 
+def read_survivors(report: Path) -> set[tuple[str, str, str]]:
+    """Return module, function and change of each mutant that no test noticed in a run whose `--json` this is."""
+    rows = json.loads(report.read_text())["mutants"]
+    missed = ("survived", "untested")
+    return {(row["module"], row["function"], row["change"]) for row in rows if row["status"] in missed}
+
+
 def make_row(name: str, mutant: Mutant, status: str, seconds: float) -> dict[str, object]:
     """Return what `--json` shows of a mutant of the module `name`."""
     return {
@@ -78,6 +85,12 @@ def main() -> int:
     parser.add_argument("--sample", metavar="N", type=int, help="N mutants of each module, always the same")
     parser.add_argument("--json", action="store_true", help="print one JSON object with every mutant")
     parser.add_argument(
+        "--again",
+        metavar="FILE",
+        type=Path,
+        help="only what survived in a run whose --json output is in FILE",
+    )
+    parser.add_argument(
         "--listed", action="store_true", help="try also the mutants that are listed as equivalent"
     )
     parser.add_argument("--project", metavar="FILE", type=Path, default=Path(__file__).with_name("core.yaml"))
@@ -92,10 +105,15 @@ def main() -> int:
         m for m in all_modules if not options.modules or any(part in str(m) for part in options.modules)
     ]
 
+    again = options.again and read_survivors(options.again)
     chosen, mutants = [], []
     for module in modules:
         found = parse(module)
         mutants += found
+        if again is not None:
+            found = [
+                one for one in found if (str(module.relative_to(source)), one.function, one.change) in again
+            ]
         is_sampled = options.sample is not None and options.sample < len(found)
         chosen += random.Random(0).sample(found, options.sample) if is_sampled else found
     names = [str(module.relative_to(source)) for module in modules]
