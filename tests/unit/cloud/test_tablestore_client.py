@@ -129,7 +129,7 @@ def test_a_success_without_the_digest_of_its_body_has_an_unknown_end(client, ope
         (499, "OTSParameterInvalid", Invalid),
         (500, "OTSInternalServerError", UnknownEnd),
         (503, "OTSTimeout", UnknownEnd),
-        (300, "OTSParameterInvalid", UnknownEnd),
+        (399, "OTSParameterInvalid", UnknownEnd),
         (199, "OTSParameterInvalid", UnknownEnd),
     ],
 )
@@ -165,6 +165,14 @@ def test_an_error_without_a_message_names_its_status(client):
     """An error always says something besides its code."""
     with pytest.raises(Denied, match="OTSAuthFailed: HTTP status 403"):
         client(failure("OTSAuthFailed", "")).get_row("t", KEY)
+
+
+def test_the_time_outs_of_a_call(client):
+    """A message waits for its store, so a call gets less time than one of another service: 2 s and 5 s."""
+    made = client(answer(field(2, b"")))
+    made.get_row("t", KEY)
+    ((_, _, options),) = made.sent
+    assert (options["connect_timeout"], options["read_timeout"]) == (2.0, 5.0)
 
 
 @pytest.mark.parametrize("token", ["CANARY-TOKEN", None])
