@@ -96,14 +96,13 @@ def read_trial_page(answer: Answer) -> TrialPage:
     rows = document.get("Trials", document.get("trials"))
     if rows is None and count == 0:
         rows = []
-    if not answer.is_json or not isinstance(rows, list):
+    if not isinstance(rows, list):
         raise Unreadable("the list of trials is missing")
     return TrialPage(count, tuple(_read_trial(row) for row in rows))
 
 
 def _read_trial(row: JsonValue) -> Trial:
-    trial_id = text_member(row, "TrialId") if isinstance(row, dict) else None
-    if not isinstance(row, dict) or not trial_id:
+    if not isinstance(row, dict) or not (trial_id := text_member(row, "TrialId")):
         raise Unreadable("a trial without an id")
     values = _read_json(row.get("Hyperparam", row.get("hyperparam")))
     return Trial(

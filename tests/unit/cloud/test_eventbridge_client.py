@@ -66,7 +66,7 @@ def scripted(script, credentials):
 
 
 def test_the_headers_and_the_body(scripted):
-    """A call is dated by the transport's clock and has a nonce; its body is compact JSON, with JSON's numbers only."""
+    """A call is dated by the transport's clock and has a nonce; its body is compact JSON, its numbers JSON's."""
     client, budget = scripted(ACCEPTED), Budget(FakeClock())
     client.put_events("results", [{"id": "é", "data": 1}], budget=budget)
     ((request, headers, options),) = client.sent
