@@ -46,8 +46,8 @@ class TrialListing:
     `is_complete` unless the service counts more than it lists, or the listing was broken off (`is_cut`).
     """
 
+    counted: int
     by_id: dict[str, Trial] = field(default_factory=dict)
-    counted: int = 0
     is_cut: bool = False
 
     @property
@@ -136,11 +136,11 @@ def _read_metric(value: JsonValue) -> float | None:
 
 
 def _read_json(value: JsonValue) -> JsonValue:
-    """Return the JSON value in a text, or `value` itself if it is not a text, or not of JSON."""
+    """Return the JSON value in a text, None if it has none, or `value` itself if it is not a text."""
     if not isinstance(value, str):
         return value
     try:
         found: JsonValue = json.loads(value)
     except (ValueError, RecursionError):
-        return value
+        return None
     return found

@@ -79,6 +79,7 @@ def test_the_headers_and_the_body(scripted):
     host = {"Host": "123.eventbridge.cn-shanghai.aliyuncs.com", "User-Agent": "hpoq"}
     assert headers == {**expected, **host}
     assert headers["Accept"] == "application/json"
+    assert headers["x-acs-accesskey-id"] == "LTAI-EXAMPLE-ID"
     assert len(nonce) == 32
     with pytest.raises(ValueError, match="JSON"):
         client.put_events("results", [{"data": float("inf")}])
@@ -167,6 +168,7 @@ def test_a_refused_event_is_sent_again(put):
         *(b"{}", b'{"RequestId":"r"}', b'{"FailedEntryCount":0}', b"<html>", b"[]"),
         *(answered(1), answered(2, {}), answered(None, {})),
         *(answered(0), answered(0, None), answered(0, {}, {})),
+        answered(None, {"ErrorCode": "AccessDenied"}),
     ],
 )
 def test_an_answer_that_does_not_say_what_failed(put, body):

@@ -460,6 +460,15 @@ def test_size_cap(serve, answer, clock):
             send(transport, server.url)
 
 
+def test_the_limit_of_an_answer(serve, answer, transport):
+    """An answer of 4 MiB is accepted, one of a byte more is not."""
+    most = 4 * 1024 * 1024
+    server = serve(answer(body=b"x" * most), answer(body=b"x" * (most + 1)))
+    assert len(send(transport, server.url).body) == most
+    with pytest.raises(UnknownEnd, match="AnswerTooLarge"):
+        send(transport, server.url)
+
+
 def test_redirect(transport, serve, answer):
     """A redirect is an answer like any other and is never followed."""
     elsewhere = serve(answer(body=b"stolen"))
@@ -589,6 +598,7 @@ def test_errors_show_no_secret(transport, serve, reset):
     """The texts of an error and of its request contain no headers and no body."""
     server = serve(lambda connection, _raw: reset(connection))
     made = request(server.url, body=b"CANARY-BODY")
+    assert "CANARY" not in repr(Response(200, {}, b"CANARY"))
     with pytest.raises(UnknownEnd) as caught:
         transport.send(made, connect_timeout=30, read_timeout=1)
     assert "CANARY" not in str(caught.value) + repr(caught.value) + repr(made)

@@ -50,6 +50,7 @@ def test_a_row():
     lower = {name[0].lower() + name[1:]: value for name, value in row.items()}
     expected = Trial("t", "SUCCEEDED", 2.0, {"${x}": 1})
     assert page(row).trials == page(lower).trials == (expected,)
+    assert read_trial_page(answer({"trials": [lower], "totalCount": 1})) == TrialPage(1, (expected,))
     assert page({"TrialId": "t"}).trials == (Trial("t", "UNKNOWN", None, None),)
     assert page({"TrialId": "t", "Hyperparam": "not JSON"}).trials[0].hyperparameters is None
 
@@ -142,9 +143,10 @@ def test_a_full_page_is_not_the_last_one():
 
 
 def test_missing_trials_are_noticed():
-    """A listing with fewer trials than the experiment states is not complete."""
+    """A listing with fewer trials than the experiment or one of its pages states is not complete."""
     read, _ = paged(trials(4), 10)
     assert not read_all_trials(read, 10, 5).is_complete
+    assert not read_all_trials(lambda _: TrialPage(5, tuple(trials(4))), 10).is_complete
 
 
 def test_a_listing_that_never_ends_is_cut():
