@@ -166,7 +166,7 @@ def read_time(text: str | None) -> datetime | None:
     if not text:
         return None
     # `fromisoformat` accepts `Z` and fractions of any length only since Python 3.11.
-    seconds = re.sub(r"\.\d+", "", text.strip()).removesuffix("Z").replace("T", " ")
+    seconds = re.sub(r"\.\d+", "", text.strip()).replace("T", " ")
     for form in ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%S%z"):
         try:
             moment = datetime.strptime(seconds, form)  # noqa: DTZ007 - the zone is filled in below
