@@ -137,6 +137,8 @@ def test_a_refusal_before_all_counted_rows_were_shown():
     """A service that refuses a page although rows are missing has not shown its end."""
     with pytest.raises(Invalid):
         read_script([(5, [1, 2]), (5, [3, 4]), REFUSED])
+    with pytest.raises(Invalid):
+        read_script([REFUSED])
 
 
 def test_a_repeated_last_page_is_read_three_times_more():
