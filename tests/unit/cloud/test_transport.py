@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from http.client import HTTPResponse
@@ -34,8 +35,9 @@ from hpoq.cloud.connections import new_session
 from hpoq.cloud.endpoint import Endpoint
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.cloud.signing import Credentials
-from hpoq.cloud.transport import ClockReading, Request, Response, Transport, read_date
+from hpoq.cloud.transport import ClockReading, Request, Response, Transport, _sign, read_date
 from hpoq.errors import NoTimeLeft, NotSent, SettingsError, Unavailable, UnknownEnd
+from hpoq.observability.measures import Call, Measures, collect_into, trace_message
 from hpoq.testing import FakeClock
 from support.tools import skip_without
 
@@ -684,17 +686,20 @@ def test_an_error_names_its_innermost_cause(clock, error, text):
 
 
 class Answering(BaseAdapter):
-    """Gives an answer with a date, 60 s of the wall clock after it was asked."""
+    """Gives answers with these dates, each 60 s of the wall clock after it was asked for."""
 
-    def __init__(self, clock: FakeClock) -> None:
+    def __init__(self, clock: FakeClock, *dates: str) -> None:
         super().__init__()
         self._clock = clock
+        self._dates = iter(dates)
+        self.options: dict[str, object] = {}
 
-    def send(self, *_args: object, **_options: object) -> requests.Response:
+    def send(self, *_args: object, **options: object) -> requests.Response:
+        self.options = options
         self._clock.suspend(60)
         answer = requests.Response()
-        answer.status_code, answer.raw = 200, BytesIO(b"ok")
-        answer.headers["Date"] = SECOND_AFTER_1970
+        answer.status_code, answer.raw = 418, BytesIO(b"ok")
+        answer.headers["Date"] = next(self._dates)
         return answer
 
     def close(self) -> None:
@@ -705,11 +710,98 @@ class Answering(BaseAdapter):
 def test_clock_error_of_a_foreign_session(now, error):
     """A session of another kind does not say when the first byte left, so it may have been at once."""
     clock = FakeClock(now)
+    adapter = Answering(clock, SECOND_AFTER_1970, "never")
     with requests.Session() as session:
-        session.mount("http://", Answering(clock))
+        session.mount("http://", adapter)
         transport = Transport(session, clock)
         assert send(transport, "http://localhost").body == b"ok"
         assert transport.clock_error() == pytest.approx(error)
+        send(transport, "http://localhost")
+    # An answer whose date cannot be read does not make the one before it void.
+    assert transport._reading.taken_at == now + 60
+    assert adapter.options["stream"] is True
+
+
+class Recording:
+    """Takes the place of the spans of an invocation, and keeps the calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+
+    def call(self, call: Call) -> AbstractContextManager[None]:
+        self.calls.append(call)
+        return nullcontext()
+
+
+def test_each_try_has_a_span():
+    """The span of a try has the service, the operation and, once there is an answer, its status."""
+    clock, spans = FakeClock(), Recording()
+    adapters = Answering(clock, "never"), Failing(requests.ReadTimeout())
+    for adapter in adapters:
+        with requests.Session() as session, collect_into(Measures(spans)), suppress(UnknownEnd):
+            session.mount("http://", adapter)
+            send(Transport(session, clock), "http://localhost")
+    assert spans.calls == [
+        Call("svc", "Op", "POST", "http://localhost", 418),
+        Call("svc", "Op", "POST", "http://localhost", None),
+    ]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_a_connection_has_recorded_counts_more_than_an_exception(clock, begun):
+    """Whether a byte was sent is known of our own connections, whatever the exception seems to prove."""
+
+    class Reset(BaseAdapter):
+        def send(self, *_args: object, **_options: object) -> requests.Response:
+            exchange = connections._current_exchange()
+            exchange.join()
+            if begun:
+                exchange.begin_write()
+            raise requests.ConnectionError(ConnectionRefusedError() if begun else ConnectionResetError())
+
+        def close(self) -> None:
+            pass
+
+    with requests.Session() as session:
+        session.mount("http://", Reset())
+        with pytest.raises(UnknownEnd if begun else Unavailable):
+            send(Transport(session, clock), "http://localhost")
+
+
+def test_the_headers_that_are_sent():
+    """Beside what is signed, the length of the body is sent, 0 for none, and the trace of the message if it has one."""
+    made = request("http://localhost", body=b"")
+    assert _sign(made) == {"Host": "localhost", "Authorization": "CANARY", "Content-Length": "0"}
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    with trace_message(parent, {}):
+        assert _sign(made)["traceparent"] == parent
+
+
+def test_a_session_for_people_is_sent_by_the_proxy_of_the_environment(monkeypatch, clock):
+    """What the environment says of proxies reaches the session if it was made to trust the environment."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:1")
+    options: dict[str, object] = {}
+
+    def fail(_prepared: object, **given: object) -> None:
+        options.update(given)
+        raise requests.ReadTimeout
+
+    with new_session(trust_environment=True) as session:
+        session.mount("https://", Failing(requests.ReadTimeout()))
+        monkeypatch.setattr(session, "send", fail)
+        with pytest.raises(UnknownEnd):
+            send(Transport(session, clock), "https://service.example.com")
+    assert options["proxies"]["https"] == "http://proxy:1"
+
+
+def test_a_foreign_session_may_begin_with_just_the_least_time():
+    """Exactly the least time that is worth beginning is enough for it, too."""
+    clock = FakeClock()
+    budget = Budget(clock, clock.monotonic() + 10, least_seconds=10)
+    with requests.Session() as session:
+        session.mount("http://", Failing(requests.ReadTimeout()))
+        with pytest.raises(UnknownEnd):
+            send(Transport(session, clock), "http://localhost", budget=budget)
 
 
 def test_a_foreign_session_is_used_safely():
