@@ -769,7 +769,7 @@ def test_what_a_connection_has_recorded_counts_more_than_an_exception(clock, beg
 
 
 def test_the_headers_that_are_sent():
-    """Beside what is signed, the length of the body is sent, 0 for none, and the trace of the message if it has one."""
+    """Beside what is signed, the length of the body is sent, 0 for none, and the trace of the message, if any."""
     made = request("http://localhost", body=b"")
     assert _sign(made) == {"Host": "localhost", "Authorization": "CANARY", "Content-Length": "0"}
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
