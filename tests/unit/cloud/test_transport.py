@@ -616,6 +616,13 @@ def test_errors_show_no_secret(transport, serve, reset):
     assert "CANARY" not in str(caught.value) + repr(caught.value) + repr(made)
 
 
+def test_a_request_of_which_only_the_necessary_is_said():
+    """A request has no body, takes every answer, and shows neither its body nor the functions that it is given."""
+    made = Request("svc", "Op", "GET", Endpoint.parse("http://localhost"), "/x", lambda: {"a": "CANARY"})
+    assert (made.body, made.is_own(Response(500, {}, b""))) == (b"", True)
+    assert not any(name in repr(made) for name in ("sign", "is_own", "body", "lambda"))
+
+
 class Failing(BaseAdapter):
     """What another session might raise."""
 
