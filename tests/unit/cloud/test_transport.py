@@ -463,15 +463,6 @@ def test_size_cap(serve, answer, clock):
             send(transport, server.url)
 
 
-def test_the_limit_of_an_answer(serve, answer, transport):
-    """An answer of 4 MiB is accepted, one of a byte more is not."""
-    most = 4 * 1024 * 1024
-    server = serve(answer(body=b"x" * most), answer(body=b"x" * (most + 1)))
-    assert len(send(transport, server.url).body) == most
-    with pytest.raises(UnknownEnd, match="AnswerTooLarge"):
-        send(transport, server.url)
-
-
 def test_redirect(transport, serve, answer):
     """A redirect is an answer like any other and is never followed."""
     elsewhere = serve(answer(body=b"stolen"))
@@ -699,13 +690,14 @@ class Answering(BaseAdapter):
         super().__init__()
         self._clock = clock
         self._dates = iter(dates)
+        self.body = b"ok"
         self.options: dict[str, object] = {}
 
     def send(self, *_args: object, **options: object) -> requests.Response:
         self.options = options
         self._clock.suspend(60)
         answer = requests.Response()
-        answer.status_code, answer.raw = 418, BytesIO(b"ok")
+        answer.status_code, answer.raw = 418, BytesIO(self.body)
         answer.headers["Date"] = next(self._dates)
         return answer
 
@@ -727,6 +719,18 @@ def test_clock_error_of_a_foreign_session(now, error):
     # An answer whose date cannot be read does not make the one before it void.
     assert transport._reading.taken_at == now + 60
     assert adapter.options["stream"] is True
+
+
+def test_the_limit_of_an_answer(clock):
+    """An answer of 4 MiB is accepted, one of a byte more is not."""
+    most, adapter = 4 * 1024 * 1024, Answering(FakeClock(), "never", "never")
+    with requests.Session() as session:
+        session.mount("http://", adapter)
+        adapter.body = b"x" * most
+        assert len(send(Transport(session, clock), "http://localhost").body) == most
+        adapter.body += b"x"
+        with pytest.raises(UnknownEnd, match="AnswerTooLarge"):
+            send(Transport(session, clock), "http://localhost")
 
 
 class Recording:
