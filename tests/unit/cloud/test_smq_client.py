@@ -149,7 +149,7 @@ def test_every_operation_is_repeated(scripted, operation):
     call, _, body = CALLS[operation]
     smq = scripted(Response(502, {}, b""), Response(200, {}, body))
     call(smq)
-    assert len(smq.sent) == 2
+    assert [request.target for request, _, _ in smq.sent] == [TARGETS[operation]] * 2
 
 
 @pytest.mark.parametrize(("code", "tries"), [("InternalError", 1), ("QpsLimitExceeded", 2)])
@@ -299,7 +299,7 @@ def test_unsendable(client, answer, body, encode, code):
     smq = client(answer(201, SENT))
     with pytest.raises(Invalid) as caught:
         smq.send_message("q", body, encode_base64=encode)
-    assert (caught.value.code, smq.server.connections) == (code, 0)
+    assert (caught.value.code, caught.value.operation, smq.server.connections) == (code, "SendMessage", 0)
 
 
 def test_largest(client, answer):
