@@ -318,6 +318,21 @@ def test_which_connections_share_their_authorities(contexts, monkeypatch, given,
         )
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_nothing_is_sent_before_it_is_signed(wire, kept):
+    """If signing fails, such as by a lost connection to who gives credentials, the end is not unknown."""
+    if kept:
+        wire.exchange()
+
+    def fail():
+        raise ConnectionResetError
+
+    made = Request("svc", "Op", "POST", Endpoint.parse(URL), "/x", fail)
+    with pytest.raises(Unavailable):
+        wire.transport.send(made, connect_timeout=3.0, read_timeout=10.0)
+    assert len(wire.ends) == 1
+
+
 def test_a_connection_that_cannot_be_made_sends_nothing(wire, monkeypatch):
     """Until a connection is established nothing was sent, and a request is not signed."""
 
