@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
+from io import BytesIO
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +15,13 @@ from urllib3.exceptions import SSLError
 
 from hpoq.clock import Budget
 from hpoq.cloud import connections
-from hpoq.cloud.connections import _Connection, _TlsConnection, environment_settings, new_session
+from hpoq.cloud.connections import (
+    _Connection,
+    _TimedReader,
+    _TlsConnection,
+    environment_settings,
+    new_session,
+)
 from hpoq.cloud.endpoint import Endpoint
 from hpoq.cloud.transport import Request, Transport
 from hpoq.errors import Unavailable, UnknownEnd
@@ -143,6 +150,14 @@ def test_writing_and_reading_share_one_time_out(wire):
     left = [entry[2] for entry in wire.log if entry[0] in ("send", "read")]
     assert left[:3] == [10.0, 9.0, 8.0]
     assert left == sorted(left, reverse=True)
+
+
+def test_a_reader_that_is_closed_closes_what_it_reads():
+    """A connection is given back to its socket when the reader of its answer is closed."""
+    raw = BytesIO(OK)
+    reader = _TimedReader(None, raw, None)
+    reader.close()
+    assert (reader.closed, raw.closed) == (True, True)
 
 
 def test_a_read_that_would_begin_too_late_is_not_begun(wire):
