@@ -117,6 +117,12 @@ def wire(monkeypatch):
         near.close()
 
 
+def test_nothing_is_printed(wire, capsys):
+    """The headers of an answer are not shown by the library that reads them."""
+    wire.exchange()
+    assert capsys.readouterr().out == ""
+
+
 def test_a_request_is_signed_then_written_at_once(wire):
     """The signed headers and the body leave in one write, on a connection that would be reset if it closed now."""
     assert wire.exchange().body == b"ok"
