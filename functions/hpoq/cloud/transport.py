@@ -259,7 +259,7 @@ def _find_causes(exc: BaseException) -> list[BaseException]:
 def _describe(exc: Exception) -> str:
     """Describe the innermost cause, without its own text if that may quote the URL."""
     innermost = _find_causes(exc)[-1]
-    text = innermost.strerror if isinstance(innermost, OSError) and innermost.strerror else None
+    text = innermost.strerror if isinstance(innermost, OSError) else None
     return f"{type(innermost).__name__}: {text}" if text else type(innermost).__name__
 
 

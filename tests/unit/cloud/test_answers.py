@@ -304,6 +304,8 @@ def test_the_class_of_a_code_alone(code, status, kind):
         ("InvalidWorkspace", 400, Invalid),
         ("Throttling", 503, UnknownEnd),
         ("QueueAlreadyExist", 409, UnknownEnd),
+        ("QueueDeletedRecently", 400, UnknownEnd),
+        ("UnknownError", 400, UnknownEnd),
         ("InvalidName.Exists", 400, UnknownEnd),
         ("WorkspaceGone", 404, UnknownEnd),
         (None, 400, UnknownEnd),
@@ -477,6 +479,12 @@ def test_xml_error(read):
     assert (got.code, got.message, got.request_id) == ("C", "m", "r")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_xml_in_any_encoding(encoding):
+    """An error is found in the encodings that a parser of XML must know."""
+    assert read_xml(Response(400, {}, XML.decode().encode(encoding))).code == "C"
+
+
 @pytest.mark.parametrize("read", [read_json, read_xml])
 @pytest.mark.parametrize(
     "body",
@@ -538,6 +546,8 @@ def test_an_unknown_caller_is_the_operators_fault():
     assert type(error_of(answer, service="s", operation="o", creates=True)) is Denied
     missing = replace(answer, code="INVALID_USER_OR_EXP")
     assert type(error_of(missing, service="s", operation="o", names_resource=True)) is Denied
+    busy = replace(answer, code="Throttling")
+    assert type(error_of(busy, service="s", operation="o")) is Throttled
 
 
 def test_a_denial_says_which_permission_is_missing():
