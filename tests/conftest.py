@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gc
 import ipaddress
 import os
 import shutil
@@ -43,6 +44,17 @@ def pytest_configure(config):
         sys.dont_write_bytecode = False
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Collect the tests without a search for garbage; it would find none, and takes as long as the rest."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()  # what was collected stays until the end
+        gc.enable()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers():
     """Run one worker more than there are cores, because many tests wait for a process or an installation."""
@@ -63,32 +75,32 @@ def _is_loopback(host):
         return host == "localhost"
 
 
-@pytest.fixture(autouse=True)
-def only_loopback(monkeypatch):
-    """Fail a test that connects to another machine."""
-
-    def connect(self, address):
-        if self.family in (socket.AF_INET, socket.AF_INET6):
-            assert _is_loopback(address[0]), f"a test tried to reach {address}"
-        return _connect(self, address)
-
-    monkeypatch.setattr(socket.socket, "connect", connect)
+def _connect_to_loopback(self, address):
+    if self.family in (socket.AF_INET, socket.AF_INET6):
+        assert _is_loopback(address[0]), f"a test tried to reach {address}"
+    return _connect(self, address)
 
 
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch):
-    """Hide the settings, credentials and proxies of the machine from the test."""
-    for name in list(os.environ):
-        if name.upper().endswith("_PROXY") or name.startswith(("HPOQ_", "ALIBABA_CLOUD_", "FC_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")
+# It stays in place for all tests, because a fixture that does it anew for each of them takes its time too.
+socket.socket.connect = _connect_to_loopback
+
+
+def _is_of_the_machine(name):
+    return name.startswith(("HPOQ_", "ALIBABA_CLOUD_", "FC_")) or name.upper().endswith("_PROXY")
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_behind():
-    """Fail a test that leaves a thread running; undo its configuration of logging."""
+def isolated():
+    """Hide the settings, credentials and proxies of the machine from the test, and undo what the test leaves.
+
+    Fail a test that leaves a thread running. One fixture does all this, because each costs as much as a small test.
+    """
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if _is_of_the_machine(name)}
+    os.environ["ALIBABA_CLOUD_ECS_METADATA_DISABLED"] = "true"
     before = set(threading.enumerate())
     yield
+    os.environ.pop("ALIBABA_CLOUD_ECS_METADATA_DISABLED", None)
+    os.environ.update(hidden)
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
     for thread in set(threading.enumerate()) - before:

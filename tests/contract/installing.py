@@ -9,6 +9,8 @@ import venv
 from support.once import lock_unfinished
 from support.tools import skip_without
 
+BOTO3 = ["boto3==1.44.8", "botocore==1.44.8", "s3transfer==0.19.3", "python-dateutil==2.9.0.post0"]
+
 
 def _pip(*arguments):
     command = [sys.executable, "-m", "pip", "install", "-q", "--no-compile", "--no-input", *arguments]
@@ -37,10 +39,14 @@ def python_with(installs, packages):
     return python
 
 
-def packages_in(installs, packages, *options):
-    """Return a folder for PYTHONPATH with `packages`; they come before those of the tests' own environment."""
-    folder = _name_folder(installs, packages, options)
+def packages_in(installs, packages):
+    """Return a folder for PYTHONPATH with `packages`; they come before those of the tests' own environment.
+
+    It has none of their dependencies but those that are in `packages` too: pip takes seconds to find dependencies,
+    and nearly all of them are in the environment.
+    """
+    folder = _name_folder(installs, packages)
     with lock_unfinished(folder) as is_unfinished:
         if is_unfinished:
-            _pip("--target", folder / "packages", *options, *packages)
+            _pip("--target", folder / "packages", "--no-deps", *packages)
     return folder / "packages"

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from installing import packages_in
+from installing import BOTO3, packages_in
 
 from support.tools import skip_without
 
@@ -66,12 +66,12 @@ def passed(tree, parts, folders, capsys):
 
 def test_without_boto3(tree, installs, capsys):
     """Powertools' own tests pass without boto3."""
-    folders = [packages_in(installs, NEEDED, "--no-deps")]
+    folders = [packages_in(installs, NEEDED)]
     assert passed(tree, WITHOUT_BOTO3, folders, capsys) > 320
 
 
 def test_with_boto3(tree, installs, capsys):
     """Powertools' own tests pass with boto3."""
-    folders = [packages_in(installs, NEEDED, "--no-deps")]
-    folders.append(packages_in(installs, ["boto3>=1.34"]))
+    folders = [packages_in(installs, NEEDED)]
+    folders.append(packages_in(installs, BOTO3))
     assert passed(tree, WITH_BOTO3, folders, capsys) > 430

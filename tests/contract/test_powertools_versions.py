@@ -6,14 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from installing import packages_in
+from installing import BOTO3, packages_in
 
 from support.budget import BUDGET, sample
 
 ROOT = Path(__file__).parents[2]
 TESTS = ["tests/unit/idempotency/test_powertools_layer.py", "tests/unit/fcruntime/test_lambda.py"]
 # Whose dependencies are those of the tests' own environment.
-OLDEST = ["--no-deps", "aws-lambda-powertools==3.0.0"]
+OLDEST = ["aws-lambda-powertools==3.0.0"]
 
 
 def passes(*folders):
@@ -38,5 +38,5 @@ def test_the_shim_keeps_its_promises(installs, release, boto3):
     """The tests of the shim and of its layer pass with the oldest and the newest release."""
     folders = [packages_in(installs, OLDEST)] if release == "oldest" else []
     if boto3 == "with boto3":
-        folders.append(packages_in(installs, ["boto3>=1.34"]))
+        folders.append(packages_in(installs, BOTO3))
     assert " passed" in passes(*folders)

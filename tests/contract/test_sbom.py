@@ -1,12 +1,22 @@
 """The bill of materials against CycloneDX's own schema."""
 
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 
-from installing import python_with
+from installing import packages_in
 
-CHECKER = "cyclonedx-python-lib[json-validation]==11.12.0"
+CHECKER = [
+    "cyclonedx-python-lib==11.12.0",
+    "boolean.py==5.0",
+    "defusedxml==0.7.1",
+    "license-expression==30.4.4",
+    "packageurl-python==0.17.6",
+    "py-serializable==2.2.0",
+    "sortedcontainers==2.4.0",
+]
 CHECKS = """
 import sys
 from cyclonedx.schema import SchemaVersion
@@ -16,16 +26,17 @@ print(found if found else "valid")
 """
 
 
-def judged(python, path):
-    done = subprocess.run([python, "-c", CHECKS, path], capture_output=True, text=True, check=True)
+def judged(packages, path):
+    command, environ = [sys.executable, "-c", CHECKS, path], {**os.environ, "PYTHONPATH": str(packages)}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
 def test_cyclonedx_accepts_the_bill(installs, built, tmp_path):
     """The CycloneDX library accepts a package's software bill of materials."""
-    python = python_with(installs, [CHECKER])
+    packages = packages_in(installs, CHECKER)
     path = Path(built("--runtime", "python3.12")["sbom"])
-    assert judged(python, path) == "valid"
+    assert judged(packages, path) == "valid"
     broken = {**json.loads(path.read_text()), "components": [{"name": "nameless"}]}
     (tmp_path / "broken.json").write_text(json.dumps(broken))
-    assert judged(python, tmp_path / "broken.json") != "valid"
+    assert judged(packages, tmp_path / "broken.json") != "valid"

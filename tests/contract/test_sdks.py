@@ -1,6 +1,6 @@
 """Clients of others, unmodified, with the calls of an application: the table of alilocal's README.
 
-Those for Python run in the tests' own environment or in a venv beside it, those for Node.js once
+Those for Python run in the tests' own environment, or with packages beside it; those for Node.js once
 `npm install --prefix tests/contract/sdks` has installed them; TEST_NODE_MODULES names another folder. For Go and PHP,
 the bytes that they send are written by hand.
 """
@@ -15,7 +15,7 @@ import traceback
 from pathlib import Path
 
 import pytest
-from installing import python_with
+from installing import packages_in
 from sdks.wire_forms import FORMS, Peer
 from test_sdk_eventbridge import SECOND
 
@@ -44,7 +44,7 @@ def server():
         yield running
 
 
-def run(server, *command):
+def run(server, *command, **environ):
     """Run a script, and return its reports."""
     cloud = server.cloud
     settings = {
@@ -53,7 +53,7 @@ def run(server, *command):
         "secret": cloud.access_key_secret,
         "token": cloud.security_token,
     }
-    environ = {
+    environ |= {
         "PATH": os.environ["PATH"],
         "NODE_PATH": str(NODE_MODULES),
         "NODE_NO_WARNINGS": "1",
@@ -98,8 +98,11 @@ def test_clients_of_the_test_environment(server):
 
 def test_the_older_core_for_python(server, installs):
     """aliyun-python-sdk-core signs with version 1 and sends the headers of version 3 beside it."""
-    python = python_with(installs, SECOND)
-    check("Python", run(server, python, "-W", "ignore", HERE / "core_python.py"))
+    packages = packages_in(installs, SECOND)
+    check(
+        "Python",
+        run(server, sys.executable, "-W", "ignore", HERE / "core_python.py", PYTHONPATH=str(packages)),
+    )
 
 
 def test_object_storage(server):

@@ -4,6 +4,7 @@ The provider (terraformprovider.py) has the arguments that Pulumi's package stat
 So every reference, type and block is Terraform's own judgement; what the service does with the values is not.
 """
 
+import functools
 import json
 import os
 import re
@@ -49,6 +50,7 @@ def schema_block(module, known):
     return block
 
 
+@functools.cache
 def schemas(folder):
     """The schemas of all resources that the files have, from Pulumi's package in `folder`."""
     resources = {}

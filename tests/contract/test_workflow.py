@@ -57,7 +57,7 @@ def read_workflow():
 
 def test_it_keeps_the_schema_of_github(installs):
     """Every key is one that GitHub knows."""
-    packages = packages_in(installs / "check-jsonschema", ["check-jsonschema==0.39.0"], "--no-deps")
+    packages = packages_in(installs / "check-jsonschema", ["check-jsonschema==0.39.0"])
     [file] = packages.glob("check_jsonschema/builtin_schemas/vendor/github-workflows.json")
     validator = jsonschema.Draft7Validator(json.loads(file.read_text()))
     assert [error.message for error in validator.iter_errors(read_workflow())] == []
@@ -66,7 +66,7 @@ def test_it_keeps_the_schema_of_github(installs):
 
 def test_it_keeps_the_rules_of_zizmor(installs):
     """Actions are pinned, permissions are the least, and no step can read what it does not need."""
-    program = packages_in(installs / "zizmor", ["zizmor==1.32.0"], "--no-deps") / "bin/zizmor"
+    program = packages_in(installs / "zizmor", ["zizmor==1.32.0"]) / "bin/zizmor"
     done = subprocess.run(
         [program, "--offline", "--no-progress", "--min-severity", "medium", WORKFLOW],
         capture_output=True,

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from forks import SECONDS, VARIABLES, Forks
 
+from hpoq.clock import SystemClock
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -49,6 +51,18 @@ def hpoq_json(hpoq):
         return done.returncode, json.loads(done.stdout)
 
     return run
+
+
+@pytest.fixture
+def by_clock_of(monkeypatch):
+    """Return a function that gives commands in this process a cloud's clock. A pause moves it and takes no time."""
+
+    def follow(cloud):
+        for method in ("now", "monotonic"):
+            monkeypatch.setattr(SystemClock, method, lambda _: cloud.clock.now())
+        monkeypatch.setattr(SystemClock, "sleep", lambda _, seconds: cloud.clock.advance(max(0, seconds)))
+
+    return follow
 
 
 @pytest.fixture

@@ -96,26 +96,47 @@ def pipeline(request):
         made.function.close()
 
 
+class Tab:
+    """A page of the browser, and what went wrong in it. Each has a process, so tests share one if they can."""
+
+    def __init__(self, browser, **options):
+        self.page, self.problems = browser.new_context(**options).new_page(), []
+        self.page.on("console", lambda message: self.problems.append(message.text))
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+
+    def clear(self):
+        """Leave the console, forget what was set, and return what went wrong."""
+        self.page.unroute_all()
+        self.page.goto("about:blank")
+        # The browser itself logs every answer that is an error, also those that a test asks for.
+        found = [one for one in self.problems if "the server responded with a status of 4" not in one]
+        self.problems.clear()
+        return found
+
+
+@pytest.fixture(scope="module")
+def tab(browser):
+    """The tab that tests share, one after the other. The console of each has an origin of its own."""
+    return Tab(browser)
+
+
 @pytest.fixture
-def open_console(browser, pipeline):
+def open_console(browser, tab, pipeline):
     """Opens the console; at the end nothing may have gone wrong in it."""
     opened = []
 
     def go(**options):
-        context = browser.new_context(**options)
-        page, problems = context.new_page(), []
-        page.on("console", lambda message: problems.append(message.text))
-        page.on("pageerror", lambda error: problems.append(str(error)))
+        opened.append(Tab(browser, **options) if options or opened else tab)
         if options.get("java_script_enabled", True):
-            visit(page, f"{pipeline.server.url}/_console")
-        opened.append((context, problems))
-        return page
+            visit(opened[-1].page, f"{pipeline.server.url}/_console")
+        return opened[-1].page
 
     yield go
-    for context, problems in opened:
-        context.close()
-        # The browser itself logs every answer that is an error, also those that a test asks for.
-        assert [one for one in problems if "the server responded with a status of 4" not in one] == []
+    problems = [problem for one in opened for problem in one.clear()]
+    for one in opened:
+        if one is not tab:
+            one.page.context.close()
+    assert problems == []
 
 
 def figures(page, card):

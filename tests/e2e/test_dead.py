@@ -45,9 +45,10 @@ class Operator:
 
 
 @pytest.fixture
-def operator(tmp_path, monkeypatch):
+def operator(tmp_path, monkeypatch, by_clock_of):
     monkeypatch.chdir(tmp_path)
     with alilocal.serve() as server:
+        by_clock_of(server.cloud)
         yield Operator(server, tmp_path)
 
 

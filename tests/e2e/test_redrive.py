@@ -4,12 +4,14 @@ import base64
 import json
 
 import pytest
+from click.testing import CliRunner
 
 import alilocal
 from hpoq.contract.identity import derive_key
 from hpoq.processing.envelope import unseal
 from hpoq.testing import smq_event
 from hpoq.testing.events import encode_body
+from hpoqctl.app import app
 from support.deployment import DEAD_LETTER_QUEUE, QUEUE, create_resources
 from support.request import REQUEST
 
@@ -24,8 +26,15 @@ def server():
 
 
 @pytest.fixture
-def redrive(hpoq_json, server):
-    return lambda *words: hpoq_json("redrive", "--endpoint", server.url, *words)
+def redrive(server, by_clock_of):
+    """Return a function that runs the command in this process and returns its exit code and its report."""
+    by_clock_of(server.cloud)
+
+    def run(*words):
+        done = CliRunner().invoke(app, ["redrive", "--endpoint", server.url, *words, "--json"])
+        return done.exit_code, json.loads(done.stdout)
+
+    return run
 
 
 def put_dead_letters(server, *numbers):

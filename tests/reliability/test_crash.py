@@ -155,8 +155,17 @@ def store(request, folder):
     return lambda: {"HPOQ_STORE": f"sqlite:///{folder / uuid.uuid4().hex}.sqlite3"}
 
 
+@pytest.fixture(scope="module")
+def started():
+    """The instances of this module. Their process imports the function once, for all tests."""
+    made = []
+    yield made
+    for one in made:
+        one.close()
+
+
 @pytest.fixture
-def instances(server):
+def instances(server, started):
     settings = {
         "HPOQ_CONCURRENCY": "4",
         "HPOQ_CALL_ATTEMPTS": "2",
@@ -164,9 +173,10 @@ def instances(server):
         # With a short page no search finds by luck what it must find by reading on.
         "HPOQ_LIST_PAGE_SIZE": "1",
     }
-    made = Instances(server, settings)
-    yield made
-    made.close()
+    # Only a test has the environment without the machine's settings, with which the process begins.
+    if not started or started[-1].process.poll() is not None:
+        started.append(Instances(server, settings))
+    return started[-1]
 
 
 class Run:

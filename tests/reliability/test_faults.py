@@ -161,7 +161,7 @@ def run_with_fault(world, fault, operation, times, *, tags=0, **settings):
     Deliveries(world, request_event(tags=tags), **settings).run().check()
 
 
-@pytest.mark.one_of("times")
+@pytest.mark.one_of("operation", "times")
 @pytest.mark.parametrize("times", [1, 3, 7])
 @pytest.mark.parametrize("operation", CALLS)
 @pytest.mark.parametrize("fault", FAULTS, ids="-".join)
@@ -170,7 +170,7 @@ def test_every_fault_at_every_call(world, operation, fault, times):
     run_with_fault(world, fault, operation, times)
 
 
-@pytest.mark.one_of("marker", "tags")
+@pytest.mark.one_of("marker", "operation", "tags")
 @pytest.mark.parametrize("marker", ["both", "tag", "description"])
 @pytest.mark.parametrize("tags", [0, MOST_TAGS])
 @pytest.mark.parametrize("operation", [CREATE, LIST])
@@ -195,6 +195,7 @@ def test_every_fault_of_the_create_with_every_memory_of_nonces(world, memory, fa
     run_with_fault(world, fault, CREATE, 2)
 
 
+@pytest.mark.one_of("memory")
 @pytest.mark.parametrize("memory", [900, 1860])
 @pytest.mark.parametrize("fault", [*LATE, *COPIES])
 def test_a_late_create_whose_date_stays_valid(world, fault, memory):
@@ -203,6 +204,7 @@ def test_a_late_create_whose_date_stays_valid(world, fault, memory):
     run_with_fault(world, (fault, "before"), CREATE, 1, HPOQ_DATE_WINDOW_SECONDS="0")
 
 
+@pytest.mark.one_of("memory", "tags")
 @pytest.mark.parametrize("tags", [0, MOST_TAGS])
 @pytest.mark.parametrize("memory", [0, 900])
 @pytest.mark.parametrize("operation", CALLS)
@@ -268,6 +270,7 @@ STORE_FAULTS = {
 }
 
 
+@pytest.mark.one_of("nth")
 @pytest.mark.parametrize("nth", [1, 2, 3])
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("fault", STORE_FAULTS)

@@ -12,7 +12,7 @@ from hpoq.testing.events import encode_body, smq_raw_data
 from support.budget import examples
 from support.deployment import CONTEXT, TOPIC
 
-EXAMPLES = examples(250)
+EXAMPLES = examples(150)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=10),

@@ -18,6 +18,7 @@ from test_schedules import INSTANCES, MESSAGES, Schedules
 
 from hpoq.processing import creation, ledger, lifecycle
 from hpoq.testing import smq_event, smq_stream_event
+from support.budget import BUDGET, FULL_BUDGET, sample
 from support.request import REQUEST
 from support.world import CallTimes, World
 
@@ -229,7 +230,11 @@ def test_random_schedules_keep_to_the_margins():
     run_schedules(50)
 
 
-@pytest.mark.parametrize("remove", [*REMOVALS, without_the_doubt_of_an_ended_key])
+@pytest.mark.parametrize(
+    # All from a budget of 2 on.
+    "remove",
+    sample([*REMOVALS, without_the_doubt_of_an_ended_key], budget=BUDGET * FULL_BUDGET / 2),
+)
 def test_random_schedules_need_each_margin(remove, monkeypatch):
     """Without any one margin some schedule makes a second experiment: the machine can see its loss."""
     remove(monkeypatch)

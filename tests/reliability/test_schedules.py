@@ -519,9 +519,9 @@ def case(machine, step_count, count):
     return made
 
 
-# 240 schedules in all, in parts that can be run side by side; TEST_BUDGET=10 runs ten times as many.
-TestShort = case(Schedules, 6, 100)
-TestMiddling = case(Schedules, 12, 60)
-TestLong = case(Schedules, 25, 20)
-TestFarApart = case(FarApart, 8, 45)
-TestFollowed = case(Followed, 10, 15)
+# 144 schedules in all, in parts that can be run side by side; TEST_BUDGET=10 runs ten times as many.
+TestShort = case(Schedules, 6, 60)
+TestMiddling = case(Schedules, 12, 36)
+TestLong = case(Schedules, 25, 12)
+TestFarApart = case(FarApart, 8, 27)
+TestFollowed = case(Followed, 10, 9)

@@ -353,14 +353,14 @@ def test_copies_of_a_throttled_message_merge(world, copies):
     world.cloud.faults.add(
         "status", service="paiautoml", operation=CREATE, status=400, code="Throttling.User", times=None
     )
-    queue = Queue(world, HPOQ_MAX_ATTEMPTS="60", HPOQ_REQUEUE_DELAY_SECONDS="60")
+    queue = Queue(world, HPOQ_MAX_ATTEMPTS="20", HPOQ_REQUEUE_DELAY_SECONDS="60")
     queue.send(request("k"))
     (message,) = queue.queue.receive(1)
     event = smq_stream_event({message.message_id: message.body})
     for _ in range(copies):
         world.deliver(event, **queue.settings)
     queue.queue.delete(message.receipt_handle)
-    queue.run(3 * 3600)
+    queue.run(3600)
     assert len(queue.queue.messages) == 1
     assert world.events == []
     world.cloud.faults.clear()

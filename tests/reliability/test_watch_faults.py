@@ -95,6 +95,7 @@ def add_fault(world, operation, fault, times):
     )
 
 
+@pytest.mark.one_of("operation")
 @pytest.mark.parametrize("operation", ["GetHpoExperiment", "ListHpoTrials", "PublishMessage", "SendMessage"])
 @pytest.mark.parametrize("fault", FAULTS, ids="-".join)
 def test_every_fault_while_an_experiment_is_followed(world, operation, fault):
@@ -116,6 +117,7 @@ def test_every_fault_while_a_guard_stops(world, operation, fault):
     following.run().check("guard")
 
 
+@pytest.mark.one_of("operation", "policy")
 @pytest.mark.parametrize(
     ("operation", "policy"), [("GetHpoExperiment", "raise"), ("StopHpoExperiment", "requeue")]
 )

@@ -8,7 +8,6 @@ one. That cannot be mistaken, because `{`, `[` and `"` are not characters of bas
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 
 _JSON_STARTS = (b"{", b"[")
@@ -27,7 +26,7 @@ def decode_base64(body: bytes) -> bytes | None:
     text = b"".join(body.removeprefix(_BOM).split()).rstrip(b"=").translate(_FROM_URL_ALPHABET)
     try:
         return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError):
+    except ValueError:
         return None
 
 

@@ -133,7 +133,7 @@ def open_notification(message: Message | Undecodable, item: bytes) -> Message | 
         body = decode_base64(body) or body
     if b"TopicName" not in body:
         return message  # before anything is parsed, because most messages are not notifications
-    text = body.decode("utf-8-sig", errors="replace").strip()
+    text = body.decode("utf-8-sig", errors="surrogateescape").strip()
     if text.startswith("{"):
         notification = _parse_json_notification(text)
     elif text.startswith("<"):
@@ -156,10 +156,10 @@ def _parse_xml_notification(text: str) -> JsonObject | None:
     found: JsonObject = {}
     for name in _NOTIFICATION:
         opening = re.search(rf"<{name}(?:\s[^<>]*)?>", text)
-        end = text.find(f"</{name}>", opening.end()) if opening else -1
-        if opening is None or end < 0:
+        content, end, _ = text[opening.end() :].partition(f"</{name}>") if opening else ("", "", "")
+        if not end:
             return None
-        found[name] = _unescape_xml(text[opening.end() : end])
+        found[name] = _unescape_xml(content)
     return found
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+
 import pytest
 import requests
 from localwire import Wire
 
 import alilocal
+from alilocal.__main__ import main
 
 
 @pytest.fixture
@@ -25,3 +29,18 @@ def wire(request, cloud):
     with alilocal.serve(cloud=cloud) as server, requests.Session() as session:
         session.trust_env = False
         yield Wire(cloud, session, server.url)
+
+
+@pytest.fixture
+def read_refusal(monkeypatch, capsys):
+    """Return a function that runs `alilocal` in this process, with options that it refuses, and returns its error."""
+
+    def run(options):
+        monkeypatch.setattr(sys, "argv", ["alilocal", *options])
+        monkeypatch.setattr(signal, "signal", lambda *_: None)  # its handlers would outlast the test
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 2
+        return capsys.readouterr().err
+
+    return run

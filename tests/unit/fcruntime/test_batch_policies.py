@@ -36,3 +36,9 @@ def test_items_are_not_sent_back_if_the_event_fails_anyway(failed, tried):
     with pytest.raises(BatchFailed):
         settle(failed, 3, "requeue", lambda item: sent.append(item) or item != "bad")
     assert sent == tried
+
+
+def test_without_a_way_to_send_back_the_event_fails():
+    """`requeue` without a queue to send to is `raise`."""
+    with pytest.raises(BatchFailed, match="1 of 2 messages"):
+        settle(["a"], 2, "requeue")

@@ -259,6 +259,14 @@ BROKEN = f"<Notification>{HEAD}<Message>x</Message><PublishTime>1</PublisTime></
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
+        (" \n" + base64.b64encode(XML.format(HEAD + "<Message>x</Message>").encode()).decode(), "x"),
+        ("\n " + XML.format(HEAD + "<Message>x</Message>") + " ", "x"),
+        (XML.format(HEAD + "<Message>a]]></Message>"), "a]]>"),
+        (XML.format(HEAD + "<Message><![CDATA[a</Message>"), "<![CDATA[a"),
+        (
+            XML.format(HEAD + "<Message>&#1114111;&#1114112;&#x10ffff;</Message>"),
+            "\U0010ffff&#1114112;\U0010ffff",
+        ),
         (XML.format(HEAD + "<Message>a&amp;&#60;&#x3c;&lt;&quot;</Message>"), 'a&<<<"'),
         (XML.format(HEAD + "<Message><![CDATA[<a>]]></Message>"), "<a>"),
         (BROKEN, "x"),
@@ -274,12 +282,58 @@ def test_notifications_in_xml(body, expected):
     assert message == Message("smq-topic", "M", expected.encode())
 
 
+@pytest.mark.parametrize(
+    "text", [XML.format(HEAD + "<Message>ÿ</Message>"), '{"TopicName":"t","MessageId":"M","Message":"ÿ"}']
+)
+def test_broken_utf8_in_a_notification_is_reported(text):
+    """The body is not changed into another one; the message is known by its id in the topic."""
+    body = base64.b64encode(text.encode("latin-1")).decode()
+    (item,) = decode(json.dumps({**DATA["http"](body), "isBase64Encoded": True}))
+    assert (item.rule, item.kind, item.id) == ("trigger.encoding", "smq-topic", "M")
+
+
+def test_a_notification_over_http_is_not_the_event_in_its_headers():
+    """Headers of a CloudEvent identify the request, and a topic's message is not that."""
+    (message,) = decode(json.dumps({**DATA["http"](NOTIFICATIONS["JSON"]), "headers": BINARY}))
+    assert message.identity == ("smq-topic", "T1")
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({"body": BODY, "msgId": "m"}, ("rocketmq", canonical(id="m"))),
+        ({"body": BODY, "userProperties": {}}, ("rocketmq", None)),
+        ({"systemProperties": {}, "msgId": "m"}, "trigger.unknown-source"),
+        ({"props": {"firstTopic": "t"}}, "trigger.unknown-source"),
+        ({"rawPath": "/", "headers": {}, "requestContext": {}}, "trigger.http.body"),
+        ({"specversion": "1.0", "source": "s", "id": "i"}, ("eventbridge", canonical(id="i", source="s"))),
+        ({"specversion": "1.0", "source": 1, "id": "i"}, "trigger.eventbridge.id"),
+        ({"source": "s", "id": "i"}, "trigger.unknown-source"),
+        ({"specversion": "1.0", "id": "i"}, "trigger.unknown-source"),
+        ({"specversion": "1.0", "source": "s"}, "trigger.unknown-source"),
+    ],
+    ids=str,
+)
+def test_the_members_that_show_a_source(data, expected):
+    """A source is recognised by the members that each of its messages has, and no others are needed."""
+    (item,) = decode(json.dumps([data]))
+    assert describe(item) == expected
+
+
 def test_the_time_of_a_topics_message_is_that_of_its_publication():
     """The trigger's CloudEvent was made later."""
     data = {"TopicName": "t", "MessageId": "T1", "Message": BODY, "PublishTime": 1700000000000}
     event = {"specversion": "1.0", "id": "e", "source": "s", "type": "t", "time": "later", "data": data}
     (message,) = decode(json.dumps([event]))
     assert message.time == "1700000000000"
+
+
+def test_a_topics_message_without_a_body_has_no_time():
+    """What cannot be read is described alike, whether or not the notification says when it was published."""
+    data = {"TopicName": "t", "MessageId": "T1", "Message": 5, "PublishTime": 1700000000000}
+    (item,) = decode(json.dumps(data))
+    assert describe(item) == "trigger.smq-topic.body"
+    assert (item.kind, item.id) == ("smq-topic", "T1")
 
 
 NOTIFICATIONS = {
@@ -348,8 +402,28 @@ def test_a_pinned_http_trigger_still_opens_notifications():
     assert (message.kind, message.id) == ("smq-topic", "T1")
 
 
+TEXT = "<Message>x</Message>"
+
+
 @pytest.mark.parametrize(
-    "body", [XML.format("<MessageId>M</MessageId>"), "<Notification>", '{"TopicName":"t"}']
+    "body",
+    [
+        XML.format(HEAD),
+        XML.format(TEXT + "<TopicName>t</TopicName>"),
+        XML.format(HEAD + "<Message>x"),
+        XML.format(HEAD + "<Message>x</Messages>"),
+        XML.format(HEAD.replace("<TopicName", "<a/>TopicName") + TEXT),
+        XML.format(HEAD + TEXT.replace("<Message>", "<Messages>")),
+        "x" + XML.format(HEAD + TEXT),
+        "<TopicName>",
+        '{"TopicName":"t"}',
+        '{"TopicName',
+        '{"TopicName":' * 9000,
+        '["TopicName"]',
+        "TopicName",
+        "Please?",
+        "7 %",
+    ],
 )
 def test_what_only_resembles_a_notification(body):
     """An incomplete notification is the queue's own message."""
@@ -465,14 +539,37 @@ def test_the_triggers_own_cloudevent_does_not_count(kind):
 
 @pytest.mark.parametrize(
     "changed",
-    [{"id": None}, {"id": ""}, {"source": 1}, {"source": "\ud800"}, {"data": None, "specversion": None}],
+    [
+        {"id": None},
+        {"id": ""},
+        {"source": 1},
+        {"source": "\ud800"},
+        {"specversion": None, "type": "specversion"},
+        {"data": None},
+    ],
     ids=str,
 )
 def test_what_only_resembles_a_cloudevent(changed):
-    """A body without a readable source and id keeps the identity of its message."""
+    """A body without a version, data, or a readable source and id keeps the identity of its message."""
     body = {name: value for name, value in {**PRODUCED, **changed}.items() if value is not None}
     (message,) = decode(json.dumps([DATA["smq"](json.dumps(body))]))
     assert message.identity == ("smq", "M")
+
+
+@pytest.mark.parametrize(
+    "body", ["specversion", '{"specversion', '["specversion"]', '{"specversion":' + "[" * 9000]
+)
+def test_a_body_that_names_a_version_need_not_be_an_event(body):
+    """A body that cannot be read is not a CloudEvent, and is still the body of its message."""
+    (message,) = decode(json.dumps([DATA["smq"](body)]))
+    assert (message.identity, message.body) == (("smq", "M"), body.encode())
+
+
+def test_a_cloudevent_may_have_its_data_in_base64():
+    """Either member holds the data of a structured CloudEvent."""
+    body = {name: value for name, value in PRODUCED.items() if name != "data"}
+    (message,) = decode(json.dumps([DATA["smq"](json.dumps({**body, "data_base64": "e30="}))]))
+    assert message.identity == ("cloudevent", PRODUCED_ID)
 
 
 @pytest.mark.parametrize(
@@ -482,6 +579,12 @@ def test_headers_without_a_cloudevent(headers):
     """An HTTP request whose headers hold no CloudEvent is identified by FC's request id."""
     (message,) = decode(json.dumps({**DATA["http"](BODY), "headers": headers}))
     assert message.identity == ("http", "M")
+
+
+def test_a_body_as_a_json_value_is_utf8():
+    """Letters beyond ASCII are not escaped, as a producer would write them."""
+    (message,) = decode(json.dumps([DATA["kafka"]({"ä": 1})]))
+    assert message.body == '{"ä":1}'.encode()
 
 
 UNREADABLE = sorted((TRIGGERS.parent / "unreadable").iterdir())
@@ -511,7 +614,7 @@ def test_http_bodies():
     """A body that is marked as base64 but is not is an error; without the mark it is text."""
     call = DATA["http"]("???")
     (broken,) = decode(json.dumps({**call, "isBase64Encoded": True}))
-    assert (broken.rule, broken.id) == ("trigger.encoding", "M")
+    assert (broken.rule, broken.kind, broken.id) == ("trigger.encoding", "http", "M")
     (text,) = decode(json.dumps({**call, "isBase64Encoded": False}))
     assert text.body == b"???"
 
@@ -551,6 +654,24 @@ def test_a_bad_item_of_a_batch_leaves_its_neighbours():
         "trigger.http.body",
         "trigger.shape",
     ]
+
+
+def test_an_item_that_nothing_identifies_still_has_the_place_of_its_batch():
+    """FC's request id, in the request or of the call, and the number of the item identify what cannot be read."""
+    whole = DATA["http"](json.dumps([5, {"source": "s", "id": "i"}]))
+    no_id = {**whole, "requestContext": {}}
+    for event, call, known in ((whole, None, "M"), (whole, "R", "M"), (no_id, "R", "R"), (no_id, None, None)):
+        for number, item in enumerate(decode(json.dumps(event), request_id=call)):
+            assert item.kind == "http"
+            assert item.id == (known and canonical(request=known, item=number))
+            assert item.rule == ("trigger.shape", "trigger.http.body")[number]
+
+
+def test_broken_utf8_in_a_batch_over_http_stays_as_it_came():
+    """The validation gets the bytes of the item, and reports their encoding."""
+    item = b'{"specversion":"1.0","source":"s","id":"i","data":"\xff"}'
+    (message,) = decode(post(base64.b64encode(b"[" + item + b"]").decode(), isBase64Encoded=True))
+    assert message.body == item
 
 
 @pytest.mark.parametrize("body", ["[", "[1,", '[{"a": 1}] x', "[" * 5000])

@@ -1,4 +1,5 @@
 import base64
+import hashlib
 import json
 
 import pytest
@@ -113,7 +114,7 @@ def test_broken_utf8_in_one_item_leaves_its_neighbours():
     """Bytes that are not UTF-8 affect only their own item."""
     event = b'[{"messageId":"A","messageBody":"\xff\xfe"},{"messageId":"B","messageBody":"{}"}]'
     broken, whole = decode(event)
-    assert (broken.rule, broken.id) == ("trigger.encoding", "A")
+    assert (broken.rule, broken.kind, broken.id) == ("trigger.encoding", "smq", "A")
     assert whole == Message("smq", "B", b"{}")
 
 
@@ -161,6 +162,7 @@ DEEP = b'{"a":' * 20_000 + b"1" + b"}" * 20_000
         b"[" + DEEP + b"," + compact(DATA)[:-1],
         b"[" + DEEP + b',"a]',
         b"[" + DEEP[:-1] + b"]",
+        DEEP + b'"a',
     ],
 )
 def test_deep_and_cut_off_is_unreadable(event):
@@ -315,3 +317,176 @@ def test_every_kind_of_base64_is_undone(encode, padded):
     assert any(sign in encoded for sign in "-_+/=")
     text = encoded if padded else encoded.rstrip("=")
     assert decode(compact([{**DATA, "messageBody": text}]))[0].body == body
+
+
+@pytest.mark.parametrize("event", [DEEP, DEEP + b"]", b"[" + DEEP + b"}"])
+def test_only_a_deep_array_is_split(event):
+    """What is nested too deeply and is not an array is one item as a whole."""
+    (item,) = decode(event)
+    assert (item.size, item.digest) == (len(event), hashlib.sha256(event).hexdigest())
+
+
+def test_commas_in_texts_do_not_split_a_deep_array():
+    """Items that are JSON texts stay whole beside one that is nested too deeply."""
+    text = json.dumps(json.dumps(DATA)).encode()
+    first, _, last = decode(b"[" + text + b"," + DEEP + b"," + text + b"]")
+    assert first == last == Message("smq", "M1", b'{"a":1}')
+
+
+def test_broken_utf8_beside_a_deep_item_is_counted_as_it_came():
+    """The bytes of an item that could not be parsed are those of the event."""
+    deep = DEEP.replace(b"1", b'"\xff"')
+    broken, _ = decode(b"[" + deep + b"," + compact(DATA) + b"]")
+    assert (broken.size, broken.item) == (len(deep), deep)
+
+
+def test_an_object_that_nothing_recognises_is_identified_by_its_sorted_json():
+    """The order of its members and its blanks do not matter."""
+    (item,) = decode(b'[{"b": 1, "a": 2}]')
+    assert item.item == b'{"a":2,"b":1}'
+
+
+LONE = '{"messageId":"A","messageBody":"\\ud800"}'
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        f"[{json.dumps(LONE)},{json.dumps(DATA)}]",
+        json.dumps([LONE.encode().decode("unicode_escape"), DATA]),
+        f"[{LONE.encode().decode('unicode_escape')},{json.dumps(DATA)}]",
+        json.dumps([{**CLOUD_EVENT, "data": LONE.encode().decode("unicode_escape")}, DATA]),
+        json.dumps([{**CLOUD_EVENT, "data": LONE}, DATA]),
+        json.dumps(
+            base64.b64encode(b'[{"messageId":"A","messageBody":"\xff"},' + compact(DATA) + b"]").decode()
+        ),
+        json.dumps(
+            [
+                {**CLOUD_EVENT, "data": base64.b64encode(b'{"messageId":"A","messageBody":"\xff"}').decode()},
+                DATA,
+            ]
+        ),
+    ],
+    ids=[
+        "escaped",
+        "in an item's text",
+        "in the event's text",
+        "in data",
+        "escaped in data",
+        "bytes",
+        "bytes in data",
+    ],
+)
+def test_broken_unicode_affects_its_own_message_wherever_it_is(event):
+    """Its id is known, its body is not changed into another one, and its neighbour is read."""
+    broken, whole = decode(event)
+    assert (type(broken), broken.rule, broken.id) == (Undecodable, "trigger.encoding", "A")
+    assert whole == Message("smq", "M1", b'{"a":1}')
+
+
+def test_an_item_of_broken_unicode_leaves_its_neighbours():
+    """A text that is not JSON is one item, also if it is not Unicode."""
+    broken, whole = decode(b'["\\ud800",' + compact(DATA) + b"]")
+    assert (broken.rule, whole.id) == ("trigger.json", "M1")
+
+
+def test_a_payload_without_a_delivery_around_it_has_no_subject():
+    """Members of these names in what a queue delivers are not those of a trigger's CloudEvent."""
+    bare, wrapped = decode(
+        compact(
+            [{**DATA, "subject": "own", "time": "own"}, {**CLOUD_EVENT, "subject": "queue", "time": "now"}]
+        )
+    )
+    assert (bare.subject, wrapped.subject, wrapped.time) == (None, "queue", "now")
+
+
+def test_the_data_of_a_delivery_comes_before_what_is_around_it():
+    """If both have the shape of one source, the message is the inner one."""
+    (message,) = decode(compact([{"messageId": "outer", "messageBody": "{}", "data": DATA}]))
+    assert message.id == "M1"
+
+
+def test_the_reason_names_the_source_that_was_pinned():
+    """An item of no source names none; one that is not of the pinned source names that."""
+    (unknown,), (other,) = decode(b'[{"a":1}]'), decode(b'[{"a":1}]', source="kafka")
+    assert "kafka" in other.reason
+    assert "kafka" not in unknown.reason
+    assert "None" not in unknown.reason
+
+
+@pytest.mark.parametrize(
+    ("digits", "body"),
+    [(4000, b'{"n":' + b"9" * 4000 + b"}"), (4001, b'{"n":Infinity}'), (5000, b'{"n":Infinity}')],
+)
+@pytest.mark.parametrize("wrap", [lambda item: item, json.dumps], ids=["item", "text"])
+def test_the_longest_number_that_is_kept(digits, body, wrap):
+    """Integers of up to 4,000 digits are exact."""
+    (message,) = decode("[" + wrap('{"messageId":"M","messageBody":{"n":' + "9" * digits + "}}") + "]")
+    assert (message.id, message.body) == ("M", body)
+
+
+def test_a_pinned_call_may_be_any_bytes():
+    """Its request is not read here, so bytes that are not UTF-8 are the caller's own affair."""
+    assert decode(b'{"a":"\xff"}', source="invocation", request_id="r") == [
+        Message("invocation", "r", b'{"a":"\xff"}')
+    ]
+
+
+@pytest.mark.parametrize("blanks", [b"", b" \n", b"\xef\xbb\xbf"])
+def test_an_array_of_cloud_events_is_not_a_pinned_call(blanks):
+    """EventBridge delivers arrays; a call with one CloudEvent is that CloudEvent."""
+    event = compact({**CLOUD_EVENT, "data": {}})
+    (call,) = decode(blanks + event, source="invocation")
+    (delivery,) = decode(blanks + b"[" + event + b"]", source="invocation")
+    assert (call.kind, delivery.rule) == ("invocation", "trigger.unknown-source")
+
+
+def test_a_pinned_topic_delivers_one_message_at_a_time():
+    """An array of several items is not the bare body of one message."""
+    assert [item.rule for item in decode(b'[17, "x"]', source="smq-topic")] == [
+        "trigger.shape",
+        "trigger.json",
+    ]
+    assert decode(b"[17]", source="smq-topic") == [Message("smq-topic", None, b"[17]")]
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda text: text, json.dumps, lambda text: base64.b64encode(text.encode()).decode()]
+)
+def test_messages_of_a_moved_dead_letter_keep_their_ids(wrap):
+    """An event stream's dead letter is the whole event; moved to a queue, it is the body of a new message there."""
+    event = json.dumps([{**CLOUD_EVENT, "data": {**DATA, "messageId": name}} for name in ("A", "B")])
+    moved = decode(compact([{"messageId": "new", "messageBody": wrap(event)}]))
+    assert [(item.kind, item.id, item.body) for item in moved] == [
+        ("smq", "A", b'{"a":1}'),
+        ("smq", "B", b'{"a":1}'),
+    ]
+
+
+def test_a_dead_letter_may_be_one_delivery():
+    """A delivery without an array around it is opened too, and its bytes need not be UTF-8."""
+    moved = [
+        {"messageId": "new", "messageBody": '{"messageId":"A","messageBody":"{}"}'},
+        {
+            "messageId": "new",
+            "messageBody": base64.b64encode(b'{"messageId":"B","messageBody":"\xff"}').decode(),
+        },
+    ]
+    whole, broken = decode(compact(moved))
+    assert (whole.id, broken.id, broken.rule) == ("A", "B", "trigger.encoding")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '[{"messageId":"A","messageBody":"{}"},{"a":1}]',
+        '[{"messageId":"A","messageBody":"{}"},17]',
+        '"messageBody"',
+        '{"messageBody',
+    ],
+)
+def test_what_only_resembles_a_dead_letter_is_a_body(body):
+    """Only an event whose items are all messages of a queue is opened."""
+    assert decode(compact([{"messageId": "new", "messageBody": body}])) == [
+        Message("smq", "new", body.encode())
+    ]
