@@ -52,7 +52,8 @@ def test_a_row():
     assert page(row).trials == page(lower).trials == (expected,)
     assert read_trial_page(answer({"trials": [lower], "totalCount": 1})) == TrialPage(1, (expected,))
     assert page({"TrialId": "t"}).trials == (Trial("t", "UNKNOWN", None, None),)
-    assert page({"TrialId": "t", "Hyperparam": "not JSON"}).trials[0].hyperparameters is None
+    for odd in ("not JSON", "[1]", [1]):
+        assert page({"TrialId": "t", "Hyperparam": odd}).trials[0].hyperparameters is None
 
 
 @pytest.mark.parametrize("document", [{}, {"Trials": {}}, {"Trials": [1]}, {"Trials": [{"Status": "x"}]}])
