@@ -208,7 +208,7 @@ def test_interim_answers_are_skipped(wire, status):
 
 
 def test_the_session_keeps_nothing_and_follows_nothing(wire):
-    """Neither a cookie nor a redirect of an answer changes what is sent, even if a caller asks for it."""
+    """A cookie or a redirect of an answer changes nothing that is sent, even if a caller asks for it."""
     head = b"HTTP/1.1 307 Go\r\nLocation: http://localhost/y\r\nSet-Cookie: a=b; Path=/\r\n"
     wire.answer = head + b"Content-Length: 0\r\n\r\n"
     assert wire.session.get(URL, allow_redirects=True).status_code == 307
