@@ -129,6 +129,7 @@ def test_a_success_without_the_digest_of_its_body_has_an_unknown_end(client, ope
         (499, "OTSParameterInvalid", Invalid),
         (500, "OTSInternalServerError", UnknownEnd),
         (503, "OTSTimeout", UnknownEnd),
+        (300, "OTSParameterInvalid", UnknownEnd),
         (399, "OTSParameterInvalid", UnknownEnd),
         (199, "OTSParameterInvalid", UnknownEnd),
     ],
