@@ -11,7 +11,11 @@ from installing import BOTO3, packages_in
 from support.budget import BUDGET, sample
 
 ROOT = Path(__file__).parents[2]
-TESTS = ["tests/unit/idempotency/test_powertools_layer.py", "tests/unit/fcruntime/test_lambda.py"]
+TESTS = [
+    "tests/unit/idempotency/test_powertools_claims.py",
+    "tests/unit/idempotency/test_powertools_layer.py",
+    "tests/unit/fcruntime/test_lambda.py",
+]
 # Whose dependencies are those of the tests' own environment.
 OLDEST = ["aws-lambda-powertools==3.0.0"]
 

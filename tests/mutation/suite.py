@@ -125,7 +125,9 @@ def _collect(project, mutants, wanted, send):
                 tests,
                 session.coverage,
             )
-            if status == "killed":
+            # A test with processes or sockets would slow down all the mutants after this one.
+            recorded = session.coverage.get(test)
+            if status == "killed" and recorded is not None and not recorded.is_outside:
                 killers = list(dict.fromkeys([test, *killers]))[:_MOST_KILLERS]
             send((number, status, time.monotonic() - began))
 

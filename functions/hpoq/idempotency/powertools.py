@@ -222,7 +222,6 @@ class _Full(dict[str, Any]):
     """Wraps an empty response, so that Powertools counts it as one; `_Plain` unwraps it."""
 
     def __init__(self, value: object) -> None:
-        super().__init__()
         self.value = value
 
     def __bool__(self) -> bool:

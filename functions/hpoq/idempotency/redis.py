@@ -109,14 +109,14 @@ class RedisStore:
     def insert(self, record: Record) -> Record | None:
         answer = self._write(_INSERT, record.key, encode(record), _expiry(record))
         standing = None if answer is None else decode(record.key, cast("str", answer))
-        return None if standing is None or standing == record else standing
+        return None if standing == record else standing
 
     def replace(self, record: Record, expected: Version) -> bool:
         for _ in range(_MOST_SWAPS):
             text = self._read(record.key)
-            standing = None if text is None else decode(record.key, text)
-            if text is None or standing is None:
+            if text is None:
                 return False
+            standing = decode(record.key, text)
             if standing != record and standing.version != expected:
                 return False
             if self._write(_SWAP, record.key, text, encode(record), _expiry(record)):

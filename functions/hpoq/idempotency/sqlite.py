@@ -46,8 +46,8 @@ class SqliteStore:
         self._inherited: sqlite3.Connection | None = None
 
     def _open(self) -> sqlite3.Connection:
-        if self._path != ":memory:":
-            Path(self._path).absolute().parent.mkdir(parents=True, exist_ok=True)
+        # For a file in memory that is the working directory, which exists.
+        Path(self._path).absolute().parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(
             self._path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
         )
@@ -124,7 +124,7 @@ class SqliteStore:
             standing = self._read(connection, record.key)
             if standing is None:
                 self._write(connection, record)
-            return None if standing is None or standing == record else standing
+            return None if standing == record else standing
 
     def replace(self, record: Record, expected: Version) -> bool:
         with self._transaction() as connection:

@@ -119,11 +119,10 @@ def open_envelope(message: Message, namespace: str = "") -> Envelope:
         return Envelope(DIGEST, None, key, message.body)
     kind, identity = message.identity
     key = derive_key(kind, identity, namespace)
-    in_body = identify_body(message.body)
-    if message.id is None or (message.cloud_event is None and in_body is not None):
+    if message.id is None:
         return Envelope(kind, identity, key, message.body)
     # In HTTP's binary mode the body does not contain the CloudEvent's attributes.
-    apart = None if message.cloud_event == in_body else message.cloud_event
+    apart = None if message.cloud_event == identify_body(message.body) else message.cloud_event
     return Envelope(message.kind, message.id, key, message.body, cloud_event=apart)
 
 
@@ -156,8 +155,10 @@ def _read_document(body: bytes) -> tuple[JsonObject, JsonObject]:
         document = jsontext.loads(body)
     except JsonError:
         return {}, {}
-    header = document.get("hpoq") if isinstance(document, dict) else None
-    return (document, header) if isinstance(document, dict) and isinstance(header, dict) else ({}, {})
+    if not isinstance(document, dict):
+        return {}, {}
+    header = document.get("hpoq")
+    return (document, header) if isinstance(header, dict) else ({}, {})
 
 
 def _read_body(document: JsonObject) -> bytes | None:
@@ -171,11 +172,10 @@ def _decompress(packed: str) -> bytes | None:
     """Return the decompressed body, or None if `packed` is invalid or more than MOST_BODY_BYTES are in it."""
     reader = zlib.decompressobj()
     try:
-        body = reader.decompress(b85decode(packed), MOST_BODY_BYTES + 1)
+        body = reader.decompress(b85decode(packed), MOST_BODY_BYTES)
     except (ValueError, zlib.error):
         return None
-    is_whole = reader.eof and not reader.unused_data
-    return body if is_whole and len(body) <= MOST_BODY_BYTES else None
+    return body if reader.eof and not reader.unused_data else None
 
 
 def _read_header(header: JsonObject, body: bytes) -> Envelope | None:

@@ -227,7 +227,7 @@ def _read(item: Message, envelope: Envelope, namespace: str, *, watches: bool) -
     if item.id is None and envelope.message_id is None and request.idempotency_key is None:
         raise RequestRejected([_NO_ID], name=name, workspace_id=workspace_id)
     key = None if request.idempotency_key is None else derive_key(kind, request.idempotency_key, namespace)
-    delivery = _delivery(envelope, compute_fingerprint(request), key, namespace)
+    delivery = _delivery(envelope, compute_fingerprint(request), key, namespace=namespace)
     if not isinstance(request, ExperimentRequest):
         return Stop(delivery, envelope, request, parsed.warnings)
     if parsed.unwatched is not None and not watches:
@@ -268,12 +268,12 @@ def _read_watch(envelope: Envelope, namespace: str) -> Watched | Rejected:
 
 
 def _delivery(
-    envelope: Envelope, fingerprint: str, producer_key: str | None = None, namespace: str = ""
+    envelope: Envelope, fingerprint: str, producer_key: str | None = None, *, namespace: str
 ) -> Delivery:
     message = envelope.message_id
     # A CloudEvent that is sent twice has one key, but its two messages are two deliveries.
     delivery = envelope.key if message is None else derive_key(envelope.kind, message, namespace)
-    is_cloud_event = message is not None and delivery != envelope.key
+    is_cloud_event = delivery != envelope.key
     return Delivery(
         key=producer_key or envelope.key,
         fingerprint=fingerprint,
@@ -307,8 +307,8 @@ def _rejected(envelope: Envelope, exc: RequestRejected, namespace: str) -> Rejec
     known_as, shown_key = None, None
     if producer_key is not None:
         key = derive_key(PRODUCER, producer_key, namespace)
-        known_as = _delivery(envelope, fingerprint, key, namespace)
-        shown_key = redact(producer_key, find_secrets(read_object(envelope.body) or {}))
+        known_as = _delivery(envelope, fingerprint, key, namespace=namespace)
+        shown_key = redact(producer_key, find_secrets(read_object(envelope.body)))
     return Rejected(
         _delivery(envelope, fingerprint, namespace=namespace),
         envelope,

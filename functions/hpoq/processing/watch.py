@@ -163,7 +163,7 @@ class Watcher:
             most = max(listing.counted, len(listing.by_id))
             what = f"{len(listing.by_id)} of {most} trials are listed; the best may be another one"
             warnings.append(Violation("", "trials.incomplete", what))
-        own: JsonObject = {"status": (experiment.status or UNKNOWN)[:_LONGEST_TEXT]}
+        own: JsonObject = {"status": experiment.status}
         own |= _describe_best(order.mode, tuple(listing.by_id.values()), warnings)
         own["trials"] = dict(Counter(trial.status[:_LONGEST_TEXT] for trial in listing.by_id.values()))
         for name, moment in (("startedAt", experiment.created_at), ("endedAt", experiment.modified_at)):

@@ -805,6 +805,16 @@ def test_a_session_for_people_is_sent_by_the_proxy_of_the_environment(monkeypatc
     assert options["proxies"]["https"] == "http://proxy:1"
 
 
+def test_a_foreign_session_is_not_asked_if_too_little_time_is_left(clock):
+    """A session of another kind does not look at the budget, so it is not given a request that is too late."""
+    adapter = Failing(requests.ReadTimeout())
+    with requests.Session() as session:
+        session.mount("http://", adapter)
+        with pytest.raises(NoTimeLeft):
+            send(Transport(session, clock), "http://localhost", budget=Budget.lasting(0.1, clock))
+    assert adapter.options == {}
+
+
 def test_a_foreign_session_may_begin_with_just_the_least_time():
     """Exactly the least time that is worth beginning is enough for it, too."""
     clock = FakeClock()

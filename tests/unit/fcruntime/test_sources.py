@@ -617,6 +617,10 @@ def test_http_bodies():
     assert (broken.rule, broken.kind, broken.id) == ("trigger.encoding", "http", "M")
     (text,) = decode(json.dumps({**call, "isBase64Encoded": False}))
     assert text.body == b"???"
+    (lone,) = decode(json.dumps({**call, "isBase64Encoded": True, "body": "\ud800"}))
+    assert lone.rule == "trigger.encoding"
+    (value,) = decode(json.dumps({**call, "isBase64Encoded": True, "body": {"a": 1}}))
+    assert value.body == b'{"a":1}'
 
 
 def post(body, **members):

@@ -490,3 +490,15 @@ def test_what_only_resembles_a_dead_letter_is_a_body(body):
     assert decode(compact([{"messageId": "new", "messageBody": body}])) == [
         Message("smq", "new", body.encode())
     ]
+
+
+def test_an_event_in_another_source_is_a_body():
+    """Only what a queue delivers may be a dead letter that was moved."""
+    record = {"topic": "t", "partition": 0, "offset": 0, "value": json.dumps(DATA)}
+    (message,) = decode(compact([record]))
+    assert (message.kind, message.body) == ("kafka", json.dumps(DATA).encode())
+
+
+def test_no_text_form_of_a_message_shows_its_body():
+    """It may contain secrets, and a message may be logged."""
+    assert "canary" not in f"{Message('smq', 'M', b'canary')!r} {Message('smq', 'M', b'canary')}"

@@ -113,11 +113,39 @@ def test_the_form_at_rest_is_pinned():
     }
 
 
+def test_the_names_of_states_are_pinned():
+    """They are at rest in every store."""
+    assert [state.value for state in State] == ["IN_PROGRESS", "COMPLETED", "REJECTED", "FAILED"]
+
+
 def test_members_that_an_earlier_version_did_not_write_have_their_defaults():
     """A record that lacks the marker's places says that its creates may have gone without a marker."""
     record = decode("k", json.dumps(OLDEST))
     assert record == Record("k", State.COMPLETED, "f", "o", 1.0, 2.0, 3.0)
     assert (record.tagged, record.described) == (False, False)
+    assert json.loads(encode(record)) == OLDEST | {
+        "doubt_until": None,
+        "attempts": 1,
+        "experiment_id": None,
+        "event": None,
+        "published_at": None,
+        "delivery": None,
+        "message_id": None,
+        "body": None,
+        "generation": 0,
+        "tagged": False,
+        "described": False,
+        "searches": 0,
+        "sequence": 0,
+        "redriven": None,
+        "place": None,
+        "not_before": 0.0,
+        "renewed_at": 0.0,
+        "last_error": None,
+        "uncertain": False,
+        "watch_order": None,
+        "stopped_by": None,
+    }
 
 
 def test_a_later_version_is_read_and_written_back_with_what_is_unknown():
@@ -125,7 +153,14 @@ def test_a_later_version_is_read_and_written_back_with_what_is_unknown():
     text = json.dumps(OLDEST | {"v": 2, "watchers": [1], "": None})
     record = decode("k", text)
     assert (record.state, record.owner) == (State.COMPLETED, "o")
+    assert record.later == '{"v":2,"watchers":[1],"":null}'
     assert json.loads(encode(record)).items() >= json.loads(text).items()
+
+
+def test_a_record_has_no_white_space_between_its_members():
+    """Stores keep millions of records."""
+    record = decode("k", json.dumps(OLDEST))
+    assert encode(record) == "".join(encode(record).split())
 
 
 def test_a_later_version_that_lacks_what_is_needed_is_refused_by_its_number():
@@ -141,7 +176,7 @@ def test_a_claim_that_does_not_say_how_long_it_is_in_doubt_is_refused():
         decode("k", text)
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"v": 1}', '{"v": 1, "state": "WHAT"}'])
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"v": 1}', json.dumps(OLDEST | {"state": "WHAT"})])
 def test_a_damaged_record_is_refused(text):
     """A damaged record is an error, not the absence of a record."""
     with pytest.raises(RecordUnreadable, match="record k: damaged"):

@@ -1,12 +1,13 @@
 import multiprocessing
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from hpoq.errors import RecordUnreadable, SettingsError, StoreUnavailable
+from hpoq.errors import RecordUnreadable, StoreUnavailable
+from hpoq.idempotency import sqlite
 from hpoq.idempotency.record import Record, State
 from hpoq.idempotency.sqlite import SqliteStore
-from hpoq.idempotency.store import open_store
 
 
 def claim(owner):
@@ -83,25 +84,12 @@ def test_a_file_that_cannot_be_opened_is_unavailable(tmp_path):
             store.get("key")
 
 
-def test_store_urls(tmp_path, monkeypatch):
-    """A store is named by URL: relative, absolute, or in memory."""
-    monkeypatch.chdir(tmp_path)
-    for url, path in [
-        ("sqlite:///rel.sqlite3", tmp_path / "rel.sqlite3"),
-        (f"sqlite:///{tmp_path}/abs%20name", tmp_path / "abs name"),
-    ]:
-        store = open_store(url)
-        store.insert(claim("o"))
+def test_the_folders_of_a_file_are_made(tmp_path):
+    """Those that exist already are used."""
+    for name in ("a", "b"):
+        store = SqliteStore(str(tmp_path / "folder" / name / "records"))
+        assert store.insert(claim("o")) is None
         store.close()
-        assert path.is_file()
-    open_store("sqlite:///:memory:").close()
-
-
-@pytest.mark.parametrize("url", ["", "sqlite://", "sqlite:///", "mysql://x", "sqlite://host/x", "/tmp/x"])
-def test_unknown_stores_are_settings_errors(url):
-    """A store URL that names nothing says so before the first message."""
-    with pytest.raises(SettingsError, match="HPOQ_STORE"):
-        open_store(url)
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):
@@ -109,3 +97,129 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreUnavailable):
         SqliteStore(str(tmp_path / "file" / "folder" / "records")).get("k")
+
+
+class Locked:
+    """A connection whose file another process is about to switch; time passes only while the store pauses."""
+
+    def __init__(self, tries):
+        self.tries, self.statements, self.slept = tries, [], []
+
+    def execute(self, statement):
+        self.statements.append(statement)
+        if len(self.statements) <= self.tries:
+            raise sqlite3.OperationalError("database is locked")
+
+    def monotonic(self):
+        return 1000.0 + 0.5 * len(self.slept)
+
+    def sleep(self, seconds):
+        self.slept.append(seconds)
+
+
+@pytest.mark.parametrize(("tries", "opens"), [(20, True), (22, False)])
+def test_a_new_file_is_waited_for_while_another_process_opens_it(monkeypatch, tries, opens):
+    """SQLite's own time-out does not cover the switch of a new file. The wait ends after ten seconds."""
+    connection = Locked(tries)
+    monkeypatch.setattr(sqlite, "time", connection)
+    store = SqliteStore("unused")
+    if opens:
+        store._switch_to_wal(connection)
+        assert len(connection.statements) == tries + 1
+    else:
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            store._switch_to_wal(connection)
+        assert len(connection.statements) == tries
+    assert set(connection.statements) == {"PRAGMA journal_mode = WAL"}
+    assert set(connection.slept) == {0.01}
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Return the connections that are opened, with what was asked for."""
+    connections = []
+
+    def connect(path, **options):
+        connections.append((sqlite_connect(path, factory=Counted, **options), options))
+        return connections[-1][0]
+
+    sqlite_connect = sqlite3.connect
+    monkeypatch.setattr(sqlite.sqlite3, "connect", connect)
+    return connections
+
+
+class Counted(sqlite3.Connection):
+    """A connection that knows whether it was closed, and can be told to fail."""
+
+    is_closed = False
+    failing = None
+
+    def execute(self, statement, *arguments):
+        if self.failing and self.failing in statement:
+            raise sqlite3.OperationalError("disk I/O error")
+        return super().execute(statement, *arguments)
+
+    def close(self):
+        assert not self.is_closed, "a connection is closed once"
+        self.is_closed = True
+        super().close()
+
+
+def test_one_connection_serves_all_threads_of_a_process(opened):
+    """It waits as long as the store does for the writes of other processes."""
+    store = SqliteStore(":memory:", busy_seconds=4)
+    store.insert(claim("o"))
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(store.get, "key").result() == claim("o")
+    ((connection, options),) = opened
+    assert options["timeout"] == 4
+    assert not connection.is_closed
+    store.close()
+    assert connection.is_closed
+
+
+def test_a_store_that_was_closed_is_closed_again_without_harm(opened):
+    """Also one that was never used."""
+    store = SqliteStore(":memory:")
+    store.close()
+    store.get("key")
+    store.close()
+    store.close()
+    assert len(opened) == 1
+
+
+def test_a_forked_child_opens_its_own_connection_and_leaves_its_parents_alone(opened, monkeypatch, tmp_path):
+    """To close a connection that was inherited through a fork would drop the parent's locks."""
+    for use in (SqliteStore.close, lambda store: store.get("key")):
+        opened.clear()
+        store = SqliteStore(str(tmp_path / "records"))
+        store.insert(claim("o"))
+        with monkeypatch.context() as child:
+            child.setattr(sqlite.os, "getpid", lambda: 0)
+            use(store)
+            assert store.get("key") == claim("o")
+            store.close()
+            own = opened[1:]
+        assert [connection.is_closed for connection, _ in own] == [True]
+        assert not opened[0][0].is_closed
+        opened[0][0].close()
+
+
+def test_a_connection_that_cannot_be_set_up_is_closed(opened, monkeypatch):
+    """The store can be tried again, and opens another one."""
+    monkeypatch.setattr(Counted, "failing", "synchronous")
+    store = SqliteStore(":memory:")
+    with pytest.raises(StoreUnavailable, match="sqlite: disk I/O error"):
+        store.get("key")
+    monkeypatch.setattr(Counted, "failing", None)
+    assert store.get("key") is None
+    assert [connection.is_closed for connection, _ in opened] == [True, False]
+
+
+def test_records_are_listed_by_key(tmp_path):
+    """An audit reads them as they are stored."""
+    store = SqliteStore(str(tmp_path / "records"))
+    for name in ("b", "a"):
+        store.insert(Record(name, State.IN_PROGRESS, "f", "o", 1.0, 2.0, 3.0))
+    assert [key for key, _ in store.scan()] == ["a", "b"]
+    store.close()

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from fcruntime import Deadline
 from fcruntime.triggers import Message
 from hpoq.contract.events import EventError
 from hpoq.processing.batch import Batch
@@ -119,6 +120,14 @@ def test_what_needs_no_create_does_not_wait():
     assert clock.slept == []
 
 
+def test_nothing_is_looked_up_while_there_are_turns():
+    """Whether a request needs a create costs a read of the store, and matters only if it would have to wait."""
+    clock = FakeClock()
+    asked = []
+    run(done, clock, limits(clock), 1, [ready("1")], needs_create=asked.append)
+    assert asked == []
+
+
 @pytest.mark.parametrize("kind", ["http", "invocation"])
 def test_a_caller_waits_for_seconds_only(kind):
     """Somebody waits for the answer, and gets it although the invocation has time."""
@@ -132,22 +141,21 @@ def test_a_caller_waits_for_seconds_only(kind):
 def test_concurrency_is_bounded_and_used():
     """As many messages run at a time as are allowed, and no more."""
     clock = FakeClock()
-    gate = threading.Barrier(4, timeout=30)
-    lock = threading.Lock()
-    running, most = 0, 0
+    slices, all_queued = [], threading.Event()
+    threads = set()
+
+    def look_ahead(intakes):
+        slices.append(intakes)
+        if len(slices) == 3:  # those of the first two slices are queued by now
+            all_queued.set()
 
     def process(item):
-        nonlocal running, most
-        with lock:
-            running += 1
-            most = max(most, running)
-        gate.wait()
-        with lock:
-            running -= 1
+        threads.add(threading.current_thread())
+        assert all_queued.wait(30)
         return done(item)
 
-    run(process, clock, limits(clock), 4, [intake(str(n)) for n in range(8)])
-    assert most == 4
+    run(process, clock, limits(clock), 4, [intake(str(n)) for n in range(105)], look_ahead=look_ahead)
+    assert len(threads) == 4
 
 
 def test_messages_of_one_key_run_one_after_the_other():
@@ -176,7 +184,8 @@ def test_nothing_is_begun_near_the_deadline():
 
     results = run(process, clock, limits(clock), 1, [intake("a"), intake("b"), intake("c")])
     assert began == ["a", "b"]
-    assert (results[2][1].outcome, results[2][1].error.code) == (Outcome.RETRY, "DeadlineNear")
+    last = results[2][1]
+    assert (last.outcome, last.error.code, last.error.retryable) == (Outcome.RETRY, "DeadlineNear", True)
 
 
 def test_empty_batch():
@@ -185,16 +194,15 @@ def test_empty_batch():
     assert run(done, clock, limits(clock), 4, []) == []
 
 
-def test_a_short_function_still_begins():
-    """A function whose time-out is shorter than a call's begins while half of its time is left."""
-    from fcruntime import Deadline
-
+@pytest.mark.parametrize(
+    ("seconds", "reserve", "calls", "start"),
+    [(300, 2, 298, 28), (10, 2, 8, 4), (3, 3, 2.25, 1.125)],
+)
+def test_how_the_time_of_an_invocation_is_divided(seconds, reserve, calls, start):
+    """A short function keeps a quarter of its time at most, and begins while half of the rest is left."""
     clock = FakeClock()
-    short = Limits.from_deadline(Deadline(10, clock.monotonic), reserve=2, call_seconds=28)
-    assert short.start_seconds == 4
-    default = Limits.from_deadline(Deadline(3, clock.monotonic), reserve=3, call_seconds=28)
-    assert default.calls_end_at - clock.monotonic() == 2.25
-    assert default.start_seconds == 1.125
+    found = Limits.from_deadline(Deadline(seconds, clock.monotonic), reserve=reserve, call_seconds=28)
+    assert found == Limits(clock.monotonic() + seconds, clock.monotonic() + calls, start)
 
 
 def test_the_first_are_on_their_way_while_others_are_read():
@@ -218,9 +226,9 @@ def test_the_first_are_on_their_way_while_others_are_read():
     assert read == items
 
 
-@pytest.mark.parametrize("concurrency", [1, 4, 250])
-def test_all_are_looked_up_before_they_are_processed(concurrency):
-    """In few reads, each of at most what Tablestore takes, or of what runs at once."""
+@pytest.mark.parametrize(("concurrency", "number", "reads"), [(1, 201, 3), (4, 230, 4), (250, 250, 1)])
+def test_all_are_looked_up_before_they_are_processed(concurrency, number, reads):
+    """In few reads, each of at least one message and at most what Tablestore takes, or of what runs at once."""
     clock = FakeClock()
     looked_up = []
 
@@ -228,10 +236,11 @@ def test_all_are_looked_up_before_they_are_processed(concurrency):
         assert any(item in found for found in looked_up)
         return done(item)
 
-    items = [intake(str(n)) for n in range(230)]
+    items = [intake(str(n)) for n in range(number)]
     run(process, clock, limits(clock), concurrency, items, look_ahead=looked_up.append)
     assert [one for found in looked_up for one in found] == items
-    assert len(looked_up) <= 4
+    assert all(looked_up)
+    assert len(looked_up) == reads
     assert max(map(len, looked_up)) <= max(100, concurrency)
 
 

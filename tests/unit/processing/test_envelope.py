@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fcruntime.triggers import Message
 from hpoq.cloud.smq import fits
 from hpoq.contract import document
-from hpoq.contract.identity import DIGEST, derive_key, digest
+from hpoq.contract.identity import CLOUDEVENT, DIGEST, derive_key, digest
 from hpoq.processing import envelope as module
 from hpoq.processing.envelope import Envelope, open_envelope, seal, unseal
 
@@ -26,6 +26,11 @@ def wire(header=HEADER, **document):
     """An envelope as a forger would write it."""
     rest = "".join(f",{json.dumps(name)}:{json.dumps(value)}" for name, value in document.items())
     return ('{"hpoq":' + header + rest + "}").encode()
+
+
+def forge(**members):
+    """An envelope with a right key in which `members` replace those of the header, or are added."""
+    return wire(json.dumps({**json.loads(HEADER), **members}), body="x")
 
 
 def request_of(size, seed):
@@ -120,10 +125,26 @@ def test_decompression_is_bounded(excess):
     assert unseal(forged) == (None if excess else replace(FIRST, body=body))
 
 
-@pytest.mark.parametrize("byte", [b"a", b"\xff"])
+@pytest.mark.parametrize("byte", [b"a", b'"', b"\xff"])
 def test_a_body_that_is_too_large_to_be_decompressed_is_not_compressed(byte):
-    """What could not be opened again must not fit into a message."""
-    assert not fits(seal(replace(FIRST, body=byte * (module.MOST_BODY_BYTES + 1))))
+    """What could not be opened again must not fit into a message. Text of any size is carried as text."""
+    large = replace(FIRST, body=byte * (module.MOST_BODY_BYTES + 1))
+    assert not fits(seal(large))
+    assert unseal(seal(large)) == (None if byte == b"\xff" else large)
+
+
+def test_the_largest_body_that_is_read_is_compressed():
+    """It fits into a message, and is opened again."""
+    largest = replace(FIRST, body=b"a" * module.MOST_BODY_BYTES)
+    assert fits(seal(largest))
+    assert unseal(seal(largest)) == largest
+
+
+def test_a_body_is_carried_with_as_few_bytes_as_possible():
+    """Text is UTF-8 without escapes, and is compressed as far as zlib can."""
+    assert "名".encode() in seal(replace(FIRST, body='{"a": "名"}'.encode()))
+    body = request_of(60_000, 0)
+    assert json.loads(seal(replace(FIRST, body=body)))["zip"] == b85encode(zlib.compress(body, 9)).decode()
 
 
 ZIPPED = zlib.compress(b"{}")
@@ -157,6 +178,17 @@ ZIPPED = zlib.compress(b"{}")
         ),
         *(wire(HEADER[:-1] + f',"redriven":{value}}}', body="x") for value in ("1", '"true"', "null")),
         b'{"hpoq":' + b"[" * 100_000,
+        b'["hpoq"]',
+        wire(HEADER.replace('"smq"', '["smq"]'), body="x"),
+        forge(kind="other", key=derive_key("other", "M1")),
+        forge(messageId=7, key=derive_key("smq", 7)),
+        forge(messageId=None, key=derive_key(DIGEST, digest(b"x"))),
+        forge(cloudEvent=7, key=derive_key(CLOUDEVENT, 7)),
+        *(
+            forge(**{name: time})
+            for name in ("since", "renewed")
+            for time in ("1", True, [], -1, -0.5, 1e11 + 1)
+        ),
     ],
 )
 def test_what_only_resembles_an_envelope_is_an_ordinary_message(body):
@@ -172,6 +204,45 @@ def test_an_envelope_of_another_namespace_is_an_ordinary_message():
     assert unseal(sealed) is None
     assert unseal(sealed, "team-b") is None
     assert unseal(sealed, "team-a") is not None
+
+
+@pytest.mark.parametrize("time", [None, 0, 0.25, 1e11])
+def test_the_times_of_an_envelope_are_read(time):
+    """Seconds since the epoch, up to a year in which nobody will ask any more."""
+    assert unseal(forge(since=time, renewed=time)) == replace(FIRST, body=b"x", since=time, renewed=time)
+
+
+def test_the_highest_number_of_a_copy_is_read():
+    """It fits into 32 bits with a sign; a higher one is forged."""
+    assert unseal(forge(sequence=2**31 - 1)).sequence == 2**31 - 1
+
+
+def test_the_body_of_a_message_is_not_part_of_what_is_printed():
+    """It may contain secrets."""
+    assert "body" not in repr(FIRST)
+
+
+EVENT = '{"id":"1","source":"s"}'
+STRUCTURED = b'{"specversion":"1.0","id":"1","source":"s","type":"t","data":{}}'
+EVENT_KEY = derive_key(CLOUDEVENT, EVENT)
+
+
+@pytest.mark.parametrize(
+    ("message", "envelope"),
+    [
+        (Message("http", "R1", b"{}", EVENT), Envelope("http", "R1", EVENT_KEY, b"{}", cloud_event=EVENT)),
+        (Message("http", "R1", STRUCTURED, EVENT), Envelope("http", "R1", EVENT_KEY, STRUCTURED)),
+        (Message("http", None, b"{}", EVENT), Envelope(CLOUDEVENT, EVENT, EVENT_KEY, b"{}")),
+        (Message("http", None, STRUCTURED, EVENT), Envelope(CLOUDEVENT, EVENT, EVENT_KEY, STRUCTURED)),
+    ],
+    ids=["binary", "structured", "binary without an id", "structured without an id"],
+)
+def test_a_cloudevent_keeps_its_identity(message, envelope):
+    """The envelope carries the identity of the event if its body does not."""
+    assert open_envelope(message) == envelope
+    times = {"sequence": 2, "since": 1.5, "renewed": 2.5}
+    again = replace(envelope, **times)
+    assert open_envelope(Message("smq", "M9", seal(again))) == again
 
 
 @pytest.mark.parametrize("namespace", ["", "team-a"])

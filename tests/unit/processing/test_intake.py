@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from fcruntime.triggers import Message, decode
+from fcruntime.triggers import Message, Undecodable, decode
 from fcruntime.triggers.identity import identify_body
 from hpoq.contract import request as contract
-from hpoq.contract.identity import PRODUCER, WATCH, derive_key, digest
+from hpoq.contract.events import EventData, EventError, make_event
+from hpoq.contract.identity import DIGEST, PRODUCER, STOP, WATCH, derive_key, digest
+from hpoq.errors import Violation
 from hpoq.processing.envelope import Envelope, seal
 from hpoq.processing.intake import (
     Defective,
@@ -19,11 +21,11 @@ from hpoq.processing.intake import (
     take_in,
 )
 from hpoq.processing.lifecycle import Delivery
-from hpoq.processing.watchorder import WatchOrder, encode_order
+from hpoq.processing.watchorder import UNREADABLE, WatchOrder, encode_order
 from hpoq.testing import smq_stream_event
 from hpoqctl.deadletters import recover_envelopes
 from support.request import REQUEST as TEXT
-from support.request import request
+from support.request import make_document, request
 
 REQUEST = TEXT.encode()
 KEYED = request("k").encode()
@@ -38,6 +40,23 @@ def test_a_request_is_known_by_its_message():
         KEY, intake.delivery.fingerprint, KEY, digest(REQUEST), message_id="M1", may_conflict=False
     )
     assert intake.envelope == Envelope("smq", "M1", KEY, REQUEST)
+
+
+@pytest.mark.parametrize("message_id", ["M1", None])
+def test_a_cloudevent_that_is_sent_twice_is_one_request_in_two_deliveries(message_id):
+    """Its key is that of its source and id; what it brings may then differ."""
+    intake = take_in(Message("smq", message_id, CLOUD_EVENT, identify_body(CLOUD_EVENT)), "team-a")
+    key = derive_key("cloudevent", identify_body(CLOUD_EVENT), "team-a")
+    delivery = derive_key("smq", "M1", "team-a") if message_id else key
+    assert (intake.delivery.key, intake.delivery.delivery) == (key, delivery)
+    assert intake.delivery.may_conflict == (message_id is not None)
+
+
+def test_a_message_without_an_id_is_its_own_delivery():
+    """The key of its content, or of its sender's choice, is all that is known."""
+    intake = take_in(Message("smq", None, b"[]"), "team-a")
+    key = derive_key(DIGEST, digest(b"[]"), "team-a")
+    assert (intake.delivery.key, intake.delivery.delivery, intake.delivery.may_conflict) == (key, key, False)
 
 
 @pytest.mark.parametrize("namespace", ["", "team-a"])
@@ -207,3 +226,254 @@ def test_a_defect_in_reading_names_its_place_and_quotes_nothing(monkeypatch):
     assert isinstance(intake, Defective)
     assert intake.reason.startswith("ZeroDivisionError in parse (test_intake.py, line ")
     assert (intake.delivery.key, intake.envelope.body) == (KEY, REQUEST)
+
+
+NAMESPACE = "team-a"
+IN_TEAM = derive_key("smq", "M1", NAMESPACE)
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def delivered(body, **members):
+    """Return the delivery of a message without a producer's key that has `body`."""
+    usual = Delivery(IN_TEAM, "", IN_TEAM, digest(body), message_id="M1")
+    return replace(usual, **members)
+
+
+EVENT = json.dumps(
+    make_event(
+        "rejected",
+        event_id="e",
+        source="s",
+        time=0.0,
+        data=EventData("k", "M0", "R", 1, {}, error=EventError("C", "m", retryable=False)),
+    )
+).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "remedy", "retryable"),
+    [
+        (EVENT, "OwnEvent", "remove the subscription", False),
+        (
+            json.dumps({"experiment": json.loads(EVENT)}).encode(),
+            "OwnEvent",
+            "remove the subscription",
+            False,
+        ),
+        (seal(Envelope("smq", "M0", "another key", b"{}")), "EnvelopeInvalid", "HPOQ_NAMESPACE", True),
+    ],
+    ids=["event", "event in a request", "envelope"],
+)
+def test_what_must_not_be_answered_stays_without_a_record(body, code, remedy, retryable):
+    """An answer to an event of hpoq's own would come back; a message of another namespace has a key there."""
+    intake = take_in(Message("smq", "M1", body), NAMESPACE)
+    assert intake == Undeliverable(delivered(body), intake.error)
+    assert (intake.error.code, intake.error.retryable) == (code, retryable)
+    assert remedy in intake.error.message
+
+
+def test_a_rejection_has_all_that_could_be_read():
+    """Its event shows the experiment's name, and the producer's key without secrets of the request."""
+    document = make_document("k-s3cret-s3cret", Name="n", WorkspaceId="w7", Nmae=1)
+    body = json.dumps({**document, "password": "s3cret-s3cret"}).encode()
+    intake = take_in(Message("smq", "M1", body), NAMESPACE)
+    fingerprint = f"body:{digest(body)}"
+    key = derive_key(PRODUCER, "k-s3cret-s3cret", NAMESPACE)
+    assert intake == Rejected(
+        delivered(body, fingerprint=fingerprint),
+        Envelope("smq", "M1", IN_TEAM, body),
+        intake.error,
+        "n",
+        "w7",
+        known_as=delivered(body, key=key, fingerprint=fingerprint, may_conflict=True),
+        producer_key="k-***",
+    )
+    assert intake.error.message
+    assert {one.pointer for one in intake.error.violations} == {"/experiment/Nmae", "/password"}
+
+
+def test_a_guard_that_nothing_checks_is_rejected_with_the_warnings_of_the_request():
+    """Only a function that follows experiments accepts a guard."""
+    document = make_document("k", Name="n", WorkspaceId="w7")
+    document["experiment"]["HpoExperimentConfiguration"]["yml_config"].pop("assessor", None)
+    document["experiment"]["HpoExperimentConfiguration"]["yml_config"]["tuner"]["class_args"] = {}
+    guarded = json.dumps({**document, "guard": {"maxHours": 1}}).encode()
+    accepted = take_in(Message("smq", "M1", guarded), watches=True)
+    assert isinstance(accepted, Ready)
+    assert accepted.warnings
+    rejected = take_in(Message("smq", "M1", guarded))
+    assert [one.pointer for one in rejected.error.violations] == ["/guard"]
+    assert (rejected.name, rejected.workspace_id, rejected.warnings) == ("n", "w7", accepted.warnings)
+
+
+def test_a_message_that_nothing_identifies_is_rejected_under_the_name_of_its_request():
+    """The violation is about the message as a whole."""
+    body = request(None, Name="n", WorkspaceId="w7").encode()
+    intake = take_in(Message("smq", None, body), NAMESPACE)
+    ((violation),) = intake.error.violations
+    assert (violation.pointer, violation.rule) == ("", "message-id")
+    assert "idempotencyKey" in violation.message
+    assert (intake.name, intake.workspace_id) == ("n", "w7")
+    assert (intake.delivery.message_id, intake.producer_key) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("message_id", "envelope", "body"),
+    [
+        ("M9", Envelope(DIGEST, None, derive_key(DIGEST, digest(REQUEST)), REQUEST), None),
+        (None, Envelope("smq", "M1", KEY, REQUEST), None),
+        (None, None, KEYED),
+    ],
+    ids=["its message has an id", "its first delivery had one", "it has a key"],
+)
+def test_one_identity_is_enough(message_id, envelope, body):
+    """A copy keeps its key, whatever brings it."""
+    intake = take_in(Message("smq", message_id, body or seal(envelope)))
+    assert isinstance(intake, Ready)
+    assert intake.delivery.key == (envelope.key if envelope else derive_key(PRODUCER, "k"))
+
+
+@pytest.mark.parametrize(("message_id", "redrive"), [("M9", "M9"), (None, "redrive")])
+def test_a_redrive_is_known_by_the_message_that_brings_it(message_id, redrive):
+    """Also under the producer's key of a request that breaks the contract."""
+    body = b'{"experiment":{"Nmae":1},"idempotencyKey":"k"}'
+    sealed = seal(Envelope("smq", "M1", KEY, body, redriven=True))
+    intake = take_in(Message("smq", message_id, sealed))
+    assert (intake.delivery.redriven, intake.known_as.redriven) == (redrive, redrive)
+    unkeyed = seal(Envelope("smq", "M1", KEY, b"[]", redriven=True))
+    rejected = take_in(Message("smq", message_id, unkeyed))
+    assert (rejected.delivery.redriven, rejected.known_as) == (redrive, None)
+
+
+def test_a_defect_is_that_of_one_message(monkeypatch):
+    """It is processed like any other message of its namespace, without a fingerprint."""
+
+    def parse(body):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(contract, "parse_request", parse)
+    intake = take_in(Message("smq", "M1", REQUEST), NAMESPACE)
+    assert intake == Defective(delivered(REQUEST), Envelope("smq", "M1", IN_TEAM, REQUEST), intake.reason)
+
+
+def test_what_events_show_of_each_kind_of_message():
+    """The producer's key, and the name and the workspace of the experiment."""
+    ready = take_in(Message("smq", "M1", request("k", Name="n", WorkspaceId="w7").encode()))
+    stop = take_in(Message("smq", "M1", b'{"stop":{"experimentId":"s1"},"idempotencyKey":"k2"}'))
+    watched = watch(WatchOrder(KEY, "s1", 0.0, producer_key="k3", name="n3", workspace_id="w3"))
+    shown = [(one.producer_key, one.name, one.workspace_id) for one in (ready, stop, watched)]
+    assert shown == [("k", "n", "w7"), ("k2", None, None), ("k3", "n3", "w3")]
+    assert stop.delivery.key == derive_key(STOP, "k2")
+
+
+@pytest.mark.parametrize("body", [REQUEST, b'{"stop":{"experimentId":"s1"}}'])
+def test_a_request_is_not_part_of_what_is_printed(body):
+    """It may contain secrets."""
+    intake = take_in(Message("smq", "M1", body))
+    assert "delivery=" in repr(intake)
+    assert "request=" not in repr(intake)
+
+
+def watch(order, identity=None, **members):
+    """Return the intake of a watch message."""
+    identity = order.identity if identity is None else identity
+    body = encode_order(order).encode()
+    key = derive_key(WATCH, identity, NAMESPACE)
+    return take_in(Message("smq", "M9", seal(Envelope(WATCH, identity, key, body, **members))), NAMESPACE)
+
+
+def test_a_watch_message_is_known_by_its_experiment():
+    """All its copies have one key and one fingerprint; its events show the key of the request."""
+    order = WatchOrder(KEY, "s1", 0.0, message_id="M1", traceparent=TRACE)
+    key = derive_key(WATCH, order.identity, NAMESPACE)
+    intake = watch(order, sequence=3, since=9.5)
+    assert intake == Watched(
+        Delivery(
+            key,
+            "watch",
+            key,
+            "watch",
+            message_id="M1",
+            sequence=3,
+            since=9.5,
+            shown_key=KEY,
+            is_watch=True,
+        ),
+        intake.envelope,
+        order,
+    )
+
+
+@pytest.mark.parametrize("trace", [None, "", "not a trace", "x" + TRACE])
+def test_a_watch_message_cannot_write_a_wrong_trace_into_events(trace):
+    """Anybody who may send to the queue can write one."""
+    assert watch(WatchOrder(KEY, "s1", 0.0, traceparent=trace)).order.traceparent is None
+
+
+@pytest.mark.parametrize(
+    ("order", "identity"),
+    [
+        (WatchOrder(KEY, "s1", 0.0), "other"),
+        (WatchOrder("no key", "s1", 0.0), None),
+        (WatchOrder(KEY, "..", 0.0), None),
+        (WatchOrder(KEY, "s1", 0.0, mode="up"), None),
+    ],
+    ids=["another identity", "a key that is none", "an id that is a path", "unreadable"],
+)
+def test_a_watch_message_that_names_nothing_to_follow_is_rejected_under_a_key_of_its_own(order, identity):
+    """The chain of messages for the experiment goes on, and this one is kept as it is."""
+    intake = watch(order, identity)
+    body = encode_order(order).encode()
+    key = derive_key(DIGEST, digest(body), NAMESPACE)
+    envelope = Envelope(
+        WATCH, identity or order.identity, derive_key(WATCH, identity or order.identity, NAMESPACE), body
+    )
+    assert intake == Rejected(
+        Delivery(key, "watch", key, digest(body)), envelope, UNREADABLE, content=envelope
+    )
+
+
+@pytest.mark.parametrize("rule", ["trigger.unknown-source", "trigger.ambiguous"])
+def test_an_item_of_an_unknown_source_waits_for_the_setting(rule):
+    """Its source keeps it; the message says which setting to fix."""
+    intake = take_in(Undecodable.of(b"{}", rule, "why"), NAMESPACE)
+    key = derive_key(DIGEST, digest(b"{}"), NAMESPACE)
+    assert intake == Undeliverable(Delivery(key, f"body:{digest(b'{}')}", key, digest(b"{}")), intake.error)
+    assert (intake.error.code, intake.error.retryable) == ("UnknownSource", True)
+    assert intake.error.message.startswith("why (SHA-256 ")
+    assert "HPOQ_TRIGGER" in intake.error.message
+
+
+@pytest.mark.parametrize("message_id", ["M1", None])
+def test_an_undecodable_item_is_kept_as_a_whole(message_id):
+    """Its error identifies the item by its digest and size; its content goes into the dead-letter queue."""
+    item = b'{"messageBody": 7}'
+    intake = take_in(Undecodable.of(item, "smq.body", "why", kind="smq", id=message_id), NAMESPACE)
+    key = IN_TEAM if message_id else derive_key(DIGEST, digest(item), NAMESPACE)
+    fingerprint = "undecodable:smq:smq.body" if message_id else f"body:{digest(item)}"
+    message = f"why (SHA-256 {digest(item)}, {len(item)} bytes)"
+    assert intake == Rejected(
+        Delivery(key, fingerprint, key, digest(item), message_id),
+        None,
+        EventError("Undecodable", message, retryable=False, violations=(Violation("", "smq.body", message),)),
+        content=Envelope(DIGEST, None, derive_key(DIGEST, digest(item), NAMESPACE), item),
+    )
+
+
+@pytest.mark.parametrize(
+    ("item", "is_keyed"),
+    [
+        ({"hpoq": {"key": "k"}}, True),
+        ({"hpoq": {}}, False),
+        ({"idempotencyKey": "k", "experiment": {}}, True),
+        ({"experiment": {}}, False),
+        ({"stop": {}}, False),
+        ({"idempotencyKey": "k"}, False),
+        ({"messageId": "M1"}, False),
+        ({"specversion": "1.0", "data": {"idempotencyKey": "k", "stop": {}}}, True),
+        ({"specversion": "1.0"}, False),
+    ],
+)
+def test_which_items_need_no_source(item, is_keyed):
+    """Copies that hpoq sent again, and requests with a key of the producer's."""
+    assert is_keyed_message(item) is is_keyed

@@ -1,9 +1,37 @@
-"""What an error looks like in events and reports."""
+"""What an end looks like in events, reports and the log."""
 
-from hpoq.contract.events import ServiceError
-from hpoq.errors import Denied, Unavailable
+import json
+
+import pytest
+from structlog.testing import capture_logs
+
+from hpoq.clock import Budget
+from hpoq.contract.events import EventError, ServiceError
+from hpoq.contract.identity import derive_event_id, derive_key
+from hpoq.errors import (
+    Ambiguous,
+    ClockOff,
+    Denied,
+    Invalid,
+    NoCredentials,
+    StoreUnavailable,
+    Unavailable,
+    Violation,
+)
+from hpoq.observability.measures import trace_message
 from hpoq.observability.redaction import known_secrets
-from hpoq.processing.outcome import as_event_error
+from hpoq.processing.intake import Rejected
+from hpoq.processing.lifecycle import Delivery
+from hpoq.processing.outcome import (
+    Announcer,
+    BatchReport,
+    Outcome,
+    Result,
+    as_event_error,
+    log_operator_needed,
+    needs_operator,
+)
+from hpoq.testing import FakeClock
 
 
 def test_an_answer_is_quoted_with_its_request():
@@ -22,7 +50,8 @@ def test_a_call_without_an_answer_has_the_name_of_its_error():
 
 def test_an_answer_without_a_code_has_none():
     """Only the error as a whole is named after its class."""
-    error = as_event_error(Denied("no", service="smq", operation="Send", http_status=403))
+    with known_secrets(["hunter22-hunter22"]):
+        error = as_event_error(Denied("no", service="smq", operation="Send", http_status=403))
     assert (error.code, error.service.code) == ("Denied", None)
 
 
@@ -40,3 +69,184 @@ def test_what_a_service_quotes_is_masked():
             )
         )
     assert "hunter22" not in repr(error)
+
+
+def test_only_a_refusal_is_not_worth_another_try():
+    """A call may succeed later, unless the service says that it is wrong."""
+    details = {"service": "smq", "operation": "Send", "http_status": 400}
+    assert as_event_error(Denied("no", **details)).retryable
+    assert not as_event_error(Invalid("no", **details)).retryable
+
+
+def test_an_error_that_is_not_of_a_call_is_named_after_its_class():
+    """A store may quote a secret of its URL."""
+    with known_secrets(["hunter22-hunter22"]):
+        error = as_event_error(StoreUnavailable("sqlite: hunter22-hunter22"))
+    assert error == EventError("StoreUnavailable", "sqlite: ***", retryable=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_needed"),
+    [
+        (Ambiguous, True),
+        (ClockOff, True),
+        (Denied, True),
+        (NoCredentials, True),
+        (Unavailable, False),
+        (Invalid, False),
+    ],
+)
+def test_which_faults_last_until_somebody_acts(kind, is_needed):
+    """Others pass by themselves, or end the message."""
+    assert needs_operator(kind("no", service="smq", operation="Send")) is is_needed
+
+
+ACTION = ("AuthAction", "pai:ListTrials")
+
+
+@pytest.mark.parametrize(
+    ("advice", "detail", "shown"),
+    [
+        (None, [ACTION], "grant pai:ListTrials to the function's role"),
+        ("ask somebody", [ACTION], "ask somebody"),
+        (None, [("AuthPrincipal", "me")], "run: hpoq doctor"),
+        (None, [], "run: hpoq doctor"),
+    ],
+)
+def test_an_operator_is_told_what_to_do(advice, detail, shown):
+    """The permission that is missing, if the service names it."""
+    denied = Denied(
+        "no",
+        service="smq",
+        operation="Send",
+        code="C",
+        request_id="R",
+        http_status=403,
+        access_denied_detail=detail,
+    )
+    with capture_logs() as lines:
+        log_operator_needed(denied, advice, experiment_id="s1")
+    (line,) = lines
+    assert (line["event"], line["code"], line["cloud_request_id"]) == ("operator.needed", "C", "R")
+    assert line["access_denied_detail"] == (dict(detail) or None)
+    assert line["advice"].startswith(shown)
+    assert line["experiment_id"] == "s1"
+
+
+def test_an_operator_is_told_of_a_call_without_an_answer():
+    """No permission is known then."""
+    with capture_logs() as lines:
+        log_operator_needed(NoCredentials("none", service="smq", operation="Send"))
+    assert (lines[0]["access_denied_detail"], lines[0]["advice"]) == (None, "run: hpoq doctor")
+
+
+def test_the_report_of_a_batch_is_pinned():
+    """It is what a caller gets and what `hpoq replay` shows; each outcome is counted, also one that nothing had."""
+    error = EventError("C", "m", retryable=True)
+    results = [
+        Result(Outcome.CREATED, "k1", "M1", "s1"),
+        Result(Outcome.RETRY, "k2", None, error=error),
+        Result(Outcome.CREATED, "k3", "M3", "s3"),
+    ]
+    assert (results[0].throttled, results[0].unrecorded) == (False, False)
+    assert BatchReport("R", results).as_json() == {
+        "requestId": "R",
+        "messages": [
+            {"messageId": "M1", "key": "k1", "outcome": "created", "experimentId": "s1", "error": None},
+            {
+                "messageId": None,
+                "key": "k2",
+                "outcome": "retry",
+                "experimentId": None,
+                "error": error.as_json(),
+            },
+            {"messageId": "M3", "key": "k3", "outcome": "created", "experimentId": "s3", "error": None},
+        ],
+        "summary": {
+            "created": 2,
+            "duplicate": 0,
+            "rejected": 0,
+            "retry": 1,
+            "failed": 0,
+            "accepted": 0,
+            "stopping": 0,
+            "watching": 0,
+            "finished": 0,
+        },
+    }
+
+
+class Topic:
+    """A publisher that keeps what it gets."""
+
+    def __init__(self):
+        self.published = []
+
+    def publish(self, event, *, budget):
+        self.published.append((event, budget))
+
+
+KEY = derive_key("smq", "M1")
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def test_an_event_shows_its_message_and_not_its_secrets():
+    """Its id derives from the key of the record, which may not be the key that it shows."""
+    delivery = Delivery("k", "f", "d", "b", message_id="M1", shown_key="shown")
+    error, warning = EventError("C", "m", retryable=False), Violation("/a", "rule", "what")
+    intake = Rejected(delivery, None, error, "n", "w", producer_key="hunter22-hunter22", warnings=(warning,))
+    announcer = Announcer(Topic(), "source", "R")
+    with known_secrets(["hunter22-hunter22"]), trace_message(TRACE, {}):
+        text = announcer.compose(
+            "failed",
+            KEY,
+            delivery,
+            intake,
+            time=0.5,
+            attempts=3,
+            timings={"total": 1.5},
+            experiment_id="s1",
+            error=error,
+            own={"status": "X"},
+        )
+    assert json.loads(text) == {
+        "specversion": "1.0",
+        "id": derive_event_id(KEY, "failed"),
+        "source": "source",
+        "type": "com.hpoq.experiment.failed.v1",
+        "subject": "s1",
+        "time": "1970-01-01T00:00:00.500Z",
+        "datacontenttype": "application/json",
+        "traceparent": TRACE,
+        "data": {
+            "idempotencyKey": "shown",
+            "producerKey": "***",
+            "messageId": "M1",
+            "requestId": "R",
+            "experimentId": "s1",
+            "name": "n",
+            "workspaceId": "w",
+            "warnings": [dict(warning.as_dict())],
+            "error": error.as_json(),
+            "status": "X",
+            "attempts": 3,
+            "timings": {"total": 1.5},
+        },
+    }
+
+
+def test_an_event_of_a_message_without_a_key_shows_that_of_its_record():
+    """The producer's key is left out, then."""
+    delivery = Delivery(KEY, "f", KEY, "b")
+    intake = Rejected(delivery, None, EventError("C", "m", retryable=False))
+    text = Announcer(Topic(), "source", "R").compose(
+        "rejected", KEY, delivery, intake, time=0.0, attempts=1, timings={}
+    )
+    assert json.loads(text)["data"] == {"idempotencyKey": KEY, "requestId": "R", "attempts": 1, "timings": {}}
+
+
+def test_an_event_is_published_within_the_time_of_its_message():
+    """The publisher must not outlast the invocation."""
+    topic, budget = Topic(), Budget(FakeClock())
+    Announcer(topic, "source", "R").publish({"id": "1"}, budget)
+    assert topic.published == [({"id": "1"}, budget)]

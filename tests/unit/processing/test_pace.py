@@ -181,7 +181,10 @@ def test_what_was_learned_is_forgotten_in_time(pace, clock):
     clock.advance(590)
     assert pace.take_turn()
     assert not pace.take_turn()
-    clock.advance(11)
+    clock.advance(10)
+    assert pace.take_turn()
+    assert pace.interval == 1
+    clock.advance(1)
     assert pace.take_turn()
     assert not pace.take_turn()
     clock.advance(0.1)
@@ -220,7 +223,7 @@ def test_threads_share_the_turns():
 
 def test_the_first_interval_is_that_of_at_least_four_creates_of_the_last_ten_seconds(clock):
     """The cold start counts as one. With fewer, or with older ones, the first interval is a second."""
-    for creates, wait, interval in ((4, 1, 1.25), (3, 1, 4 / 3), (2, 1, 1), (3, 7, 1)):
+    for creates, wait, interval in ((4, 1, 1.25), (3, 1, 4 / 3), (2, 1, 1), (3, 6.5, 9.5 / 3), (3, 7, 1)):
         pace = Pace(clock)
         create(pace, clock, creates)
         clock.advance(wait - 1)
@@ -251,6 +254,22 @@ def test_the_way_back_after_an_outage_takes_steps(pace, clock):
         create(pace, clock)
         found.append(pace.interval)
     assert found == pytest.approx([64, 4, 4 ** (1 / 3), 1])
+    assert not pace.take_turn()
+
+
+def test_the_way_back_ends_at_less_than_a_quarter_above_the_usual_interval(pace, clock):
+    """Whatever the usual interval is; the next turn comes after the present one."""
+    throttle(pace, clock, 2)
+    create(pace, clock)
+    throttle(pace, clock, 7)
+    assert pace.interval == 100
+    for interval in (2 * 50 ** (1 / 3), 2 * 50 ** (1 / 9), 2):
+        create(pace, clock)
+        assert pace.interval == pytest.approx(interval)
+        began = clock.monotonic()
+        assert not pace.take_turn()
+        assert pace.wait_for_turn(FAR)
+        assert clock.monotonic() - began == pytest.approx(interval)
 
 
 def test_an_instance_is_idle_since_its_last_create(pace, clock):
@@ -260,3 +279,133 @@ def test_an_instance_is_idle_since_its_last_create(pace, clock):
     create(pace, clock, 3)
     clock.advance(2)
     assert pace.idle_seconds() == pytest.approx(2)
+
+
+@pytest.mark.parametrize(
+    ("outage", "fourth", "fifth"), [(1216, 9.5, 9.5 / 1.25), (1280, 10, 5), (1344, 10.5, 5.25)]
+)
+def test_an_interval_is_long_from_ten_seconds_on(pace, clock, outage, fourth, fifth):
+    """An outage counts from its first throttled create, and leads to an interval of an eighth of its length."""
+    create(pace, clock)
+    throttle(pace, clock, 9)
+    clock.advance(outage - 9)
+    throttle(pace, clock)
+    assert pace.interval == outage / 8
+    create(pace, clock, 4)
+    assert pace.interval == pytest.approx(fourth)
+    create(pace, clock)
+    assert pace.interval == pytest.approx(fifth)
+
+
+def test_a_long_interval_is_not_forgotten_before_it_has_passed_many_times(pace, clock):
+    """An instance that sends rarely hears rarely of the quota. It then begins as a new one does."""
+    create(pace, clock)
+    throttle(pace, clock, 8)
+    clock.advance(64 * pace.interval)
+    assert pace.take_turn()
+    assert pace.interval == 100
+    clock.advance(100)
+    assert [pace.take_turn() for _ in range(2)] == [True, False]
+    assert pace.interval == 0
+
+
+def test_a_create_that_was_under_way_does_not_open_the_next_turn(pace, clock):
+    """What the service accepted before it throttled says nothing about the next create."""
+    throttle(pace, clock)
+    pace.note_created()
+    assert not pace.take_turn()
+    create(pace, clock)
+    throttle(pace, clock)
+    pace.note_created()
+    assert not pace.take_turn()
+
+
+def test_four_unknown_ends_of_a_new_instance_are_a_sign(pace, clock):
+    """Not three."""
+    for _ in range(3):
+        pace.note_unknown_end(clock.monotonic())
+    assert pace.interval == 0
+    pace.note_unknown_end(clock.monotonic())
+    assert pace.interval == 1
+
+
+def test_a_message_sleeps_until_its_turn(pace, clock):
+    """It looks again every ten seconds, because a turn may come earlier than it was due."""
+    throttle(pace, clock)
+    assert pace.wait_for_turn(FAR)
+    assert clock.slept == pytest.approx([1])
+    clock.slept.clear()
+    throttle(pace, clock, 4)
+    assert pace.wait_for_turn(FAR)
+    assert clock.slept == pytest.approx([10, 6])
+
+
+class PassingClock(FixedChanceClock):
+    """A clock by which time passes whenever it is read; it notes every wait that is asked for."""
+
+    def __init__(self):
+        super().__init__(chance=0.5)
+        self.asked = []
+
+    def monotonic(self):
+        self.advance(0.3)
+        return super().monotonic()
+
+    def sleep(self, seconds):
+        self.asked.append(seconds)
+
+
+def test_a_turn_that_comes_while_it_is_looked_for_is_waited_for():
+    """No wait is negative, which the machine's clock refuses."""
+    passing = PassingClock()
+    pace = Pace(passing)
+    pace.note_throttled(passing.monotonic())
+    assert pace.wait_for_turn(FAR)
+    assert passing.asked
+    assert min(passing.asked) == 0.001
+
+
+def take_off(pace, clock, creates=1):
+    """Return the part of the interval that the last one of `creates` takes off."""
+    create(pace, clock, creates - 1)
+    before = pace.interval
+    create(pace, clock)
+    return 1 - pace.interval / before
+
+
+def make_usual(clock, seconds):
+    """Return a pace whose usual interval is `seconds`: less than one tenth, or two."""
+    pace = Pace(clock)
+    if seconds == 2:
+        throttle(pace, clock, 2)
+        create(pace, clock)
+        throttle(pace, clock)
+    else:
+        for _ in range(600):
+            clock.advance(seconds)
+            pace.note_created()
+        pace.note_throttled(clock.monotonic())
+    assert pace.interval == pytest.approx(seconds)
+    return pace
+
+
+def test_the_fourth_create_in_a_row_takes_off_twice_as_much_as_one_alone(clock):
+    """One alone would take off four fifths of what the first one takes off."""
+    first, fourth, twelfth = (take_off(make_usual(clock, 0.02), clock, creates) for creates in (1, 4, 12))
+    assert (fourth / first, twelfth / first) == pytest.approx((2 / 1.25, 4 / 1.25), rel=0.01)
+
+
+def test_an_interval_of_two_seconds_loses_twice_the_part_that_a_short_one_loses(clock):
+    """Instances which had bad luck catch up."""
+    assert take_off(make_usual(clock, 2), clock) == pytest.approx(
+        2 * take_off(make_usual(clock, 0.02), clock), rel=0.01
+    )
+
+
+def test_the_last_64_creates_say_how_fast_an_instance_was(pace, clock):
+    """Enough for ten seconds of a fast instance; older ones are not kept."""
+    for gap in (3, 1, *[0.01] * 62):
+        clock.advance(gap)
+        pace.note_created()
+    pace.note_throttled(clock.monotonic())
+    assert pace.interval == pytest.approx((1 + 0.62) / 63)

@@ -280,3 +280,69 @@ def test_a_throttled_message_waits_longer_the_longer_it_was_tried(ledger, clock,
     first = replace(ENVELOPE, since=clock.now() - age)
     assert sender.send(sender.seal(intake(first), replace(retry(), throttled=True)))
     assert least <= queues.sent[0][2] <= most
+
+
+def test_a_message_that_no_record_notes_waits_longer_the_longer_it_was_tried(ledger, clock):
+    """Its copies do not merge, so that their number must not grow. Other messages that succeed prove nothing."""
+    queues = Queues()
+    sender = make(ledger, clock, queues)
+    first = replace(ENVELOPE, since=clock.now() - 4_000)
+    assert sender.send(sender.seal(intake(first), replace(retry(), unrecorded=True)))
+    assert 500 <= queues.sent[0][2] <= 1_000
+
+
+def test_a_throttled_watch_message_waits_as_usual(ledger, clock):
+    """How long its experiment was followed is not how long it was tried."""
+    queues = Queues()
+    sender = make(ledger, clock, queues)
+    clock.advance(4_000)
+    watched = replace(ENVELOPE, kind=WATCH, since=clock.now() - 4_000)
+    assert sender.send(sender.seal(intake(watched), replace(retry(), throttled=True)))
+    assert queues.sent[0][2] == 30
+
+
+def test_a_watch_message_counts_from_its_own_first_delivery(ledger, clock):
+    """Its record may be weeks old; that of any other message says when it was first claimed."""
+    sender = make(ledger, clock, Queues())
+    record = released(ledger, clock)
+    clock.advance(100)
+    watched, other = (
+        sender.seal(intake(replace(ENVELOPE, kind=kind)), retry(record)) for kind in (WATCH, "smq")
+    )
+    assert (watched.since, other.since) == (clock.now(), clock.now() - 100)
+
+
+def test_a_message_that_is_too_old_stays_with_its_source_if_there_is_no_other_place(ledger, clock):
+    """The source's own dead-letter setting takes it. With a dead-letter queue it goes there."""
+    old = intake(replace(ENVELOPE, since=clock.now()))
+    clock.advance(2 * AGE + 1)
+    assert make(ledger, clock, Queues()).seal(old, retry()) is None
+    assert make(ledger, clock, Queues(), "dead").seal(old, retry()) is not None
+
+
+def test_only_watch_messages_go_to_the_watch_queue(ledger, clock):
+    """Any other message goes back to where it came from."""
+    queues = Queues()
+    sender = replace(make(ledger, clock, queues), watch_queue="w")
+    assert sender.send(sender.seal(intake(), retry()))
+    assert [queue for queue, *_ in queues.sent] == ["q"]
+
+
+def test_what_becomes_of_a_message_is_logged_under_its_key(ledger, clock):
+    """A send that fails, and a number that cannot be recorded, name the error."""
+    sealed = make(ledger, clock, Queues()).seal(intake(), retry(released(ledger, clock)))
+    ledger.open(DELIVERY)
+    with capture_logs() as lines:
+        assert not make(ledger, clock, Queues(UNAVAILABLE)).send(sealed)
+        assert make(ledger, clock, Queues()).send(sealed)
+    assert [line["event"] for line in lines] == ["requeue.failed", "message.requeued", "requeue.unrecorded"]
+    assert {(line["key"], line["message_id"]) for line in lines} == {(KEY, "M1")}
+    assert "SendMessage" in lines[0]["error"]
+    assert "taken over" in lines[2]["error"]
+
+
+def test_a_dead_letter_keeps_the_time_of_the_first_delivery():
+    """Only a message that was never sent again has none yet."""
+    queues = Queues()
+    assert DeadLetters(lambda: queues, "dead", BUDGET).put(replace(ENVELOPE, since=5.0), 9.0)
+    assert queues.sent[0][1].since == 5.0

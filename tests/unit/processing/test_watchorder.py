@@ -10,15 +10,19 @@ from hypothesis import strategies as st
 from hpoq.cloud.experiments import Experiment
 from hpoq.processing.watchorder import (
     ENDED,
+    FORGED,
+    UNREADABLE,
     GuardLimits,
     WatchOrder,
     WatchSchedule,
+    can_be_followed,
     count_failed,
     decode_order,
     encode_order,
     find_reached_limit,
     has_ended,
     plan_delay,
+    read_guard_limits,
 )
 
 SCHEDULE = WatchSchedule(60.0, 1800.0, 30 * 86_400.0)
@@ -93,6 +97,12 @@ def test_the_form_of_an_order_is_pinned():
     }
 
 
+def test_an_order_is_written_with_few_characters():
+    """Times are exact to the millisecond, and nothing is between members."""
+    text = encode_order(WatchOrder("k", "s1", 1.23456, next_at=2.34567))
+    assert text == '{"watch":{"key":"k","experimentId":"s1","createdAt":1.235,"nextAt":2.346}}'
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -102,7 +112,10 @@ def test_the_form_of_an_order_is_pinned():
         '{"watch": []}',
         '{"watch": {"key": "k", "experimentId": "s1"}}',
         '{"watch": {"key": 1, "experimentId": "s1", "createdAt": 1}}',
+        '{"watch": {"key": "k", "experimentId": 7, "createdAt": 1}}',
         '{"watch": {"key": "k", "experimentId": "s1", "createdAt": true}}',
+        '{"watch": {"key": "k", "experimentId": "s1", "createdAt": NaN}}',
+        '{"watch": {"key": "k", "experimentId": "s1", "createdAt": 1e999}}',
         '{"watch": {"key": "k", "experimentId": "s1", "createdAt": 1, "mode": "up"}}',
         "[" * 10_000,
     ],
@@ -110,6 +123,39 @@ def test_the_form_of_an_order_is_pinned():
 def test_anything_else_is_not_an_order(text):
     """Content of another form is not guessed at."""
     assert decode_order(text) is None
+
+
+UUID = "9619c93e-fafb-5042-80f4-bfc8c78519f2"
+
+
+@pytest.mark.parametrize(
+    ("key", "experiment_id", "is_possible"),
+    [
+        (UUID, "s1", True),
+        (UUID, "", False),
+        (UUID, ".", False),
+        (UUID, "..", False),
+        (UUID, "...", True),
+        ("", "s1", False),
+        (UUID.upper(), "s1", False),
+        (f"{UUID}0", "s1", False),
+    ],
+)
+def test_what_can_be_followed(key, experiment_id, is_possible):
+    """An id that means a folder would ask the service for something else."""
+    assert can_be_followed(WatchOrder(key, experiment_id, 1.0)) is is_possible
+
+
+@pytest.mark.parametrize("error", [UNREADABLE, FORGED])
+def test_a_wrong_watch_message_is_wrong_for_good(error):
+    """Another try of it would find the same."""
+    assert (error.code, error.retryable) == ("WatchInvalid", False)
+    assert error.message
+
+
+def test_a_limit_of_another_form_is_none():
+    """A guard comes from a valid request, but anybody can write a watch message."""
+    assert read_guard_limits({"maxHours": "1", "maxFailedTrials": "2", "targetMetric": True}) == GuardLimits()
 
 
 def test_what_a_later_version_adds_is_ignored():
@@ -139,6 +185,7 @@ def test_no_more_trial_waits_for_the_last_trials(trials):
     assert not has_ended(experiment("NO_MORE_TRIAL", FINISHED=3, **{trials: 1}))
     assert has_ended(experiment("NO_MORE_TRIAL", FINISHED=3, **{trials: 0}))
     assert has_ended(experiment("FINISHED", FINISHED=3, **{trials: 1}))
+    assert has_ended(replace(experiment("NO_MORE_TRIAL"), trials=None))
 
 
 def test_failed_trials_are_counted():
@@ -185,10 +232,20 @@ def test_on_average_the_news_comes_within_a_tenth_of_the_duration(age):
     assert delay <= SCHEDULE.min_seconds or delay / 2 < 0.1 * (age + delay)
 
 
-@pytest.mark.parametrize(("age", "delay"), [(17_000, 1000), (17_990, 10), (17_999.9, 1), (18_000, 1800)])
-def test_a_look_is_planned_at_the_end_of_the_hours(age, delay):
+@pytest.mark.parametrize(
+    ("hours", "age", "delay"),
+    [
+        (5, 17_000, 1000),
+        (5, 17_990, 10),
+        (5, 17_999.9, 1),
+        (5, 18_000, 1800),
+        (0.01, 0, 36),
+        (0.01, -50, 36),
+    ],
+)
+def test_a_look_is_planned_at_the_end_of_the_hours(hours, age, delay):
     """The next look is not after the end of a guard's hours."""
-    order = replace(ORDER, guard=GuardLimits(max_hours=5.0))
+    order = replace(ORDER, guard=GuardLimits(max_hours=hours))
     assert plan_delay(order, SCHEDULE, 1000.0 + age) == pytest.approx(delay)
 
 

@@ -1,0 +1,274 @@
+"""Orders to follow experiments, their watch messages, and whose experiment is followed."""
+
+from dataclasses import replace
+
+import pytest
+from structlog.testing import capture_logs
+
+from fcruntime.triggers import Message
+from hpoq.clock import Budget
+from hpoq.contract.events import EventError
+from hpoq.contract.identity import WATCH, derive_key
+from hpoq.errors import Denied, NotFound, StoreUnavailable, Unavailable
+from hpoq.idempotency.record import State
+from hpoq.observability.redaction import known_secrets
+from hpoq.processing.envelope import MOST_SEQUENCE, Envelope, unseal
+from hpoq.processing.follow import Follower
+from hpoq.processing.intake import take_in
+from hpoq.processing.ledger import Ledger
+from hpoq.processing.lifecycle import Delivery, Terms
+from hpoq.processing.sendback import WatchQueue
+from hpoq.processing.watchorder import (
+    Again,
+    GuardLimits,
+    WatchOrder,
+    WatchSchedule,
+    decode_order,
+    encode_order,
+)
+from hpoq.testing import FakeClock, MemoryStore
+from support.request import make_document, request
+
+TERMS = Terms(lease=90, skew=10, consistency=15, retention=1000, max_attempts=3)
+SCHEDULE = WatchSchedule(60.0, 1800.0, 1e6)
+NAMESPACE = "team-a"
+KEY = derive_key("producer", "k", NAMESPACE)
+ORDER = WatchOrder(KEY, "s1", 5_000.0, "maximize", name="n")
+WATCH_KEY = derive_key(WATCH, ORDER.identity, NAMESPACE)
+WATCHED = Delivery(WATCH_KEY, "watch", WATCH_KEY, "watch", message_id="M1", sequence=4, is_watch=True)
+CREATED = Delivery(KEY, "f", KEY, "b", message_id="M1", watch_order=encode_order(ORDER))
+FAILURES = [
+    (Denied("no", service="smq", operation="SendMessage", code="AccessDenied"), "operator.needed"),
+    (NotFound("no", service="smq", operation="SendMessage", code="QueueNotExist"), "operator.needed"),
+    (Unavailable("no", service="smq", operation="SendMessage"), "watch.send-failed"),
+]
+
+
+class Queues:
+    """A queue service that notes what it gets, and fails if `error` is set."""
+
+    def __init__(self, error=None):
+        self.sent = []
+        self.error = error
+
+    def send_message(self, queue, body, *, delay_seconds=0, budget=None):
+        if self.error:
+            raise self.error
+        self.sent.append((queue, unseal(body, NAMESPACE), delay_seconds))
+
+
+class World:
+    """A follower over a store in memory; `queue` is the name of its queue."""
+
+    def __init__(self, queue="w", error=None):
+        self.clock = FakeClock(10_000.0)
+        self.store = MemoryStore()
+        self.ledger = Ledger(self.store, self.clock, TERMS)
+        self.queues = Queues(error)
+        budget = Budget(self.clock)
+        sender = WatchQueue(lambda: self.queues, queue, NAMESPACE, budget)
+        self.follower = Follower(None, self.ledger, sender, self.clock, SCHEDULE, lambda record: budget)
+
+    def open(self, delivery, **changes):
+        """Return the record of a claim for `delivery`, with `changes`."""
+        claim = self.ledger.open(delivery).record
+        return self.ledger.save(replace(claim, **changes), claim.version)
+
+
+def read(document):
+    return take_in(Message("smq", "M1", document.encode()), watches=True).request
+
+
+def order(document, **options):
+    text = World(**options).follower.order(KEY, "M1", read(document))
+    return None if text is None else decode_order(text)
+
+
+def test_the_order_of_a_request_has_what_the_events_of_its_experiment_show():
+    """Until the experiment is known, the order has neither its id nor a date."""
+    document = make_document("k", Name="n", WorkspaceId="w7")
+    found = order(request("k", Name="n", WorkspaceId="w7"))
+    mode = document["experiment"]["HpoExperimentConfiguration"]["yml_config"]["tuner"]["class_args"]
+    assert found == WatchOrder(KEY, "", 0.0, mode["optimize_mode"], None, "M1", "k", "n", "w7")
+
+
+def test_the_order_of_a_request_without_a_configuration_states_no_direction():
+    """The service decides whether it accepts such a request."""
+    assert order('{"experiment": {"Name": "n"}}') == WatchOrder(KEY, "", 0.0, message_id="M1", name="n")
+
+
+def test_the_texts_of_an_order_are_bounded_and_masked():
+    """A watch message must fit into its queue, and is not encrypted."""
+    with known_secrets(["hunter22-hunter22"]):
+        found = order(request("k" * 64, Name="hunter22-hunter22" + "n" * 3000))
+    assert found.producer_key == "k" * 64
+    assert found.name == ("***" + "n" * 3000)[:2000]
+
+
+def test_the_guard_of_a_request_is_part_of_its_order():
+    """Whichever delivery finishes the request, its guard is known."""
+    document = request("k")[:-1] + ', "guard": {"maxHours": 2, "maxFailedTrials": 3}}'
+    assert order(document).guard == GuardLimits(2.0, 3, None)
+
+
+def test_without_a_queue_nothing_is_ordered():
+    """The setting alone decides whether experiments are followed."""
+    assert order(request("k"), queue=None) is None
+
+
+@pytest.mark.parametrize("text", [None, "{}"])
+def test_a_claim_without_a_readable_order_is_not_followed(text):
+    """An earlier claim may have been made without a queue for watch messages, or by a later version."""
+    world = World()
+    record = world.open(replace(CREATED, watch_order=text))
+    assert world.follower.complete_order(record, "s2", 7.0) is None
+    assert world.follower.start(record) is None
+    assert world.queues.sent == []
+
+
+def test_an_order_is_completed_once_its_experiment_is_known():
+    """The age of the experiment counts from then on."""
+    world = World()
+    text = world.follower.complete_order(world.open(CREATED), "s2", 7.0)
+    assert decode_order(text) == replace(ORDER, experiment_id="s2", created_at=7.0)
+
+
+def test_the_first_watch_message_is_due_after_the_shortest_wait():
+    """It has the number of a first delivery."""
+    world = World()
+    assert world.follower.start(world.open(CREATED)) is None
+    envelope = Envelope(WATCH, ORDER.identity, WATCH_KEY, encode_order(ORDER).encode())
+    assert world.queues.sent == [("w", envelope, 60)]
+
+
+def test_an_experiment_that_cannot_be_followed_any_more_is_named_in_the_log():
+    """The setting was taken away between the claim and the created event; the event is published all the same."""
+    world = World(queue=None)
+    with capture_logs() as lines:
+        assert world.follower.start(world.open(CREATED, experiment_id="s1")) is None
+    assert [(line["event"], line["experiment_id"]) for line in lines] == [("watch.not-started", "s1")]
+    assert world.queues.sent == []
+
+
+@pytest.mark.parametrize(("error", "event"), FAILURES)
+def test_a_first_watch_message_that_fails_says_who_must_act(error, event):
+    """A missing queue and a missing permission last until somebody acts; other failures pass."""
+    world = World(error=error)
+    with capture_logs() as lines:
+        found = world.follower.start(world.open(CREATED))
+    assert found.code == (error.code or "Unavailable")
+    assert [line["event"] for line in lines] == [event]
+    assert "SendMessage" in lines[0]["error"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "watched", "found"),
+    [
+        ({}, {"event": "{}", "published_at": 1.0}, "{}"),
+        ({}, {"event": "{}", "published_at": None}, None),
+        ({}, None, None),
+        ({"watch_order": None}, {"event": "{}", "published_at": 1.0}, None),
+        ({"experiment_id": None}, {"event": "{}", "published_at": 1.0}, None),
+    ],
+)
+def test_the_result_of_an_experiment_is_the_event_that_is_out(asked, watched, found):
+    """A result that is not published yet is published by the watch message that found it."""
+    world = World()
+    if watched is not None:
+        world.open(WATCHED, state=State.COMPLETED, **watched)
+    record = world.open(CREATED, experiment_id="s1")
+    assert world.follower.find_result(replace(record, **asked)) == found
+
+
+@pytest.mark.parametrize(("recorded", "is_genuine"), [(None, True), ({}, True), ("s1", True), ("s2", False)])
+def test_a_watch_message_is_genuine_unless_its_request_made_another_experiment(recorded, is_genuine):
+    """The record of the request may be gone, or not know its experiment yet."""
+    world = World()
+    if recorded is not None:
+        world.open(CREATED, experiment_id=recorded or None)
+    assert world.follower.is_genuine(ORDER) is is_genuine
+
+
+class Looks:
+    """Takes the place of the watcher; returns what it is asked."""
+
+    def look(self, order, budget):
+        return order, budget
+
+
+@pytest.mark.parametrize(("created_at", "counted"), [(5_000.0, 5_000.0), (1e10, 10_000.0)])
+def test_an_experiment_is_at_least_as_old_as_its_claim(created_at, counted):
+    """With a date in the future it would be followed for ever."""
+    world = World()
+    claim = world.open(WATCHED)
+    world.clock.advance(500)
+    world.follower._watcher = Looks()
+    order, budget = world.follower.look(replace(ORDER, created_at=created_at), claim)
+    assert order == replace(ORDER, created_at=counted)
+    assert isinstance(budget, Budget)
+
+
+def test_the_next_watch_message_has_a_higher_number_than_any_before():
+    """Its number is recorded after the send, and the claim is given back at once."""
+    world = World()
+    claim = world.open(WATCHED, sequence=7, attempts=2)
+    again = Again(replace(ORDER, last_status="RUNNING"), 120.0)
+    assert world.follower.go_on(again, claim, WATCHED) == (None, None)
+    text = encode_order(again.order)
+    envelope = Envelope(WATCH, ORDER.identity, WATCH_KEY, text.encode(), 8)
+    assert world.queues.sent == [("w", envelope, 120)]
+    saved = world.store.get(WATCH_KEY)
+    assert (saved.sequence, saved.lease_until, saved.attempts) == (8, world.clock.now(), 2)
+    assert (saved.watch_order, saved.experiment_id) == (text, "s1")
+
+
+def test_the_highest_number_is_one_that_an_envelope_can_carry():
+    """A forged number at the limit does not end the chain."""
+    world = World()
+    claim = world.open(WATCHED, sequence=MOST_SEQUENCE)
+    assert world.follower.go_on(Again(ORDER, 1.0), claim, WATCHED) == (None, None)
+    assert world.queues.sent[0][1].sequence == MOST_SEQUENCE
+
+
+@pytest.mark.parametrize(("error", "event"), FAILURES)
+def test_a_watch_message_that_cannot_be_sent_on_is_given_back(error, event):
+    """The present message is retried: its record keeps the order, and no new number."""
+    world = World(error=error)
+    claim = world.open(WATCHED, sequence=7, attempts=2)
+    with capture_logs() as lines:
+        found, record = world.follower.go_on(Again(ORDER, 1.0), claim, WATCHED)
+    assert isinstance(found, EventError)
+    assert [line["event"] for line in lines] == [event]
+    assert record == world.store.get(WATCH_KEY)
+    assert (record.sequence, record.lease_until, record.attempts) == (7, world.clock.now(), 2)
+    assert record.watch_order == encode_order(ORDER)
+
+
+def test_a_watch_message_without_a_queue_is_kept_until_the_setting_is_back():
+    """An operator is told which setting is missing."""
+    world = World(queue=None)
+    claim = world.open(WATCHED, attempts=2)
+    with capture_logs() as lines:
+        error, record = world.follower.go_on(Again(ORDER, 1.0), claim, WATCHED)
+    assert (error.code, error.retryable) == ("WatchQueueMissing", True)
+    assert "HPOQ_WATCH_QUEUE" in error.message
+    assert [(line["event"], line["code"], line["error"]) for line in lines] == [
+        ("operator.needed", error.code, error.message)
+    ]
+    assert record == world.store.get(WATCH_KEY)
+    assert (record.lease_until, record.attempts) == (world.clock.now(), 2)
+
+
+def test_a_number_that_cannot_be_recorded_does_no_harm():
+    """The next message is in the queue, so the present one must not come back."""
+    world = World()
+    claim = world.open(WATCHED)
+
+    def fail(*_):
+        raise StoreUnavailable("down")
+
+    world.store.replace = fail
+    with capture_logs() as lines:
+        assert world.follower.go_on(Again(ORDER, 1.0), claim, WATCHED) == (None, None)
+    assert [(line["event"], line["error"]) for line in lines] == [("requeue.unrecorded", "down")]
+    assert len(world.queues.sent) == 1
