@@ -16,9 +16,9 @@ from hpoq.cloud import ots_wire
 from hpoq.cloud.connections import new_session
 from hpoq.cloud.ots_wire import Absent, Holds, WireError, crc8, error_of, row_of, rows_of
 from hpoq.cloud.signing import Credentials
-from hpoq.cloud.tablestore import Tablestore, signature
+from hpoq.cloud.tablestore import MOST_ROWS, Tablestore, signature
 from hpoq.cloud.transport import Transport
-from hpoq.errors import CallError, Denied, Throttled, UnknownEnd
+from hpoq.errors import CallError, Denied, Invalid, Throttled, UnknownEnd
 from support.budget import examples
 
 logging.getLogger("tablestore").setLevel(logging.ERROR)
@@ -177,6 +177,19 @@ def test_a_range_is_read_page_by_page():
             if after is None:
                 break
     assert found == [(f"k{number}", {"text": "t", "v": number}) for number in range(5)]
+
+
+def test_a_batch_has_at_most_as_many_rows_as_the_service_reads():
+    """A batch of MOST_ROWS keys is answered, and one of a key more is refused."""
+    with alilocal.LocalCloud(seed=1) as cloud:
+        cloud.tables.create("records", [("key", STRING)])
+        credentials = Credentials(cloud.access_key_id, cloud.access_key_secret)
+        transport = Transport(cloud.session(), SystemClock())
+        client = Tablestore(transport, cloud.endpoint, "local", lambda: credentials)
+        keys = [{"key": f"k{number}"} for number in range(MOST_ROWS + 1)]
+        assert client.batch_get_row("records", keys[:-1]) == [None] * MOST_ROWS
+        with pytest.raises(Invalid):
+            client.batch_get_row("records", keys)
 
 
 def test_answers_of_a_batch_are_read_in_the_order_of_their_keys():

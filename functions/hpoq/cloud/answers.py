@@ -17,7 +17,7 @@ from fcruntime._dataclass import dataclass, field
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.cloud.transport import Response
 from hpoq.cloud.xml import Element, XmlError, parse
-from hpoq.errors import Answered, CallError, Conflict, Denied, Invalid, NotFound, Throttled, UnknownEnd
+from hpoq.errors import CallError, Conflict, Denied, Invalid, NotFound, Throttled, UnknownEnd
 from hpoq.observability.redaction import redact
 
 _MAX_MESSAGE_LENGTH = 500
@@ -276,12 +276,11 @@ def _proves_inaction(answer: Answer) -> bool:
     """Return whether the code of an answer, regardless of its status, proves that the service has not acted."""
     if answer.code is None or re.search(_MAY_HAVE_ACTED, _normalize(answer.code)):
         return False
-    kind = _kind_of_code(answer.code, answer.status, names_resource=False)
-    return kind is not None and issubclass(kind, Answered) and not issubclass(kind, Conflict)
+    return kind_of_code(answer.code, answer.status) not in (None, Conflict)
 
 
 def _kind(answer: Answer, *, names_resource: bool) -> type[CallError]:
-    if answer.status >= 500 or answer.code is None or not answer.is_own_error:
+    if answer.status >= 500 or answer.code is None or not answer.names_request:
         return UnknownEnd
     known = _kind_of_code(answer.code, answer.status, names_resource=names_resource)
     if known in (Invalid, NotFound) and re.search(_IDENTITY_FAULT, answer.message):

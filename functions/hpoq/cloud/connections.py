@@ -228,7 +228,7 @@ class _TimedResponse(http.client.HTTPResponse):
     def _read_status(self) -> tuple[str, int, str]:
         # The parent class skips the answer 100 alone, and takes other interim ones (102, 103) for the final answer.
         version, status, reason = super()._read_status()  # type: ignore[misc]
-        is_interim = 100 <= status < 200 and status != HTTPStatus.SWITCHING_PROTOCOLS
+        is_interim = status < 200 and status != HTTPStatus.SWITCHING_PROTOCOLS
         return version, HTTPStatus.CONTINUE if is_interim else status, reason
 
 

@@ -42,7 +42,7 @@ class Endpoint:
 @lru_cache(maxsize=64)
 def _parse(text: str) -> Endpoint:
     parts = _split(text.strip())
-    host = (parts.hostname or "").lower()
+    host = parts.hostname or ""
     if not _is_host(host):
         raise SettingsError([f"endpoint {text!r}: not a host name or an IP address"])
     if parts.scheme == "http" and not is_loopback(host):

@@ -6,6 +6,7 @@ an experiment look absent.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from itertools import count
@@ -139,7 +140,7 @@ def _read_counts(value: JsonValue) -> tuple[tuple[str, int], ...] | None:
     """Read the number of trials by status, which is documented as a map of texts."""
     if not isinstance(value, dict):
         return None
-    counts = [(status.upper(), text_member(value, status) or "") for status in value]
+    counts = [(status.upper(), str(count)) for status, count in value.items()]
     return tuple((status, int(count)) for status, count in counts if count.isdecimal())
 
 
@@ -154,7 +155,7 @@ def _read_object(value: JsonValue) -> JsonObject:
 
 
 def _read_flag(value: JsonValue) -> bool:
-    return value is True or str(value).lower() in ("1", "true")
+    return str(value).lower() in ("1", "true")
 
 
 def read_time(text: str | None) -> datetime | None:
@@ -165,7 +166,7 @@ def read_time(text: str | None) -> datetime | None:
     if not text:
         return None
     # `fromisoformat` accepts `Z` and fractions of any length only since Python 3.11.
-    seconds = text.strip().removesuffix("Z").partition(".")[0].replace("T", " ")
+    seconds = re.sub(r"\.\d+", "", text.strip()).replace("T", " ")
     for form in ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%S%z"):
         try:
             moment = datetime.strptime(seconds, form)  # noqa: DTZ007 - the zone is filled in below

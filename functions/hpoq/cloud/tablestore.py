@@ -26,9 +26,8 @@ VERSION = "2015-12-31"
 MOST_ROWS = 100
 """How many rows one BatchGetRow may ask for."""
 _CODE = re.compile(r"OTS[A-Za-z]{1,80}")
-_CONDITION_FAILED = "OTSConditionCheckFail"
 _KINDS: dict[str, type[CallError]] = {
-    _CONDITION_FAILED: Conflict,
+    "OTSConditionCheckFail": Conflict,
     "OTSObjectNotExist": NotFound,
     "OTSAuthFailed": Denied,
     "OTSNoPermissionAccess": Denied,
@@ -82,10 +81,8 @@ class Tablestore(ServiceClient):
         """
         try:
             self.call("PutRow", ots_wire.put_row(table, key, columns, condition))
-        except Conflict as exc:
-            if exc.code == _CONDITION_FAILED:
-                return False
-            raise
+        except Conflict:  # no other code of the service is one
+            return False
         return True
 
     def get_row(self, table: str, key: Row) -> dict[str, ColumnValue] | None:

@@ -166,7 +166,7 @@ class Transport:
                 raise _no_time_left(request) from exc
             # Whatever fails once a byte has left, expected or not, leaves the end unknown.
             except Exception as exc:
-                if exchange.sent is not True and not isinstance(exc, (requests.RequestException, OSError)):
+                if exchange.sent is not True and not isinstance(exc, OSError):  # as is a RequestException
                     raise
                 raise _classify(request, exchange, exc) from exc
 
@@ -248,7 +248,7 @@ def _find_causes(exc: BaseException) -> list[BaseException]:
     """Return `exc` and the exceptions it wraps: as an argument, as a reason (urllib3) or as its cause."""
     found: list[BaseException] = []
     pending: list[object] = [exc]
-    while pending and len(found) < 16:
+    while pending:
         item = pending.pop()
         if isinstance(item, BaseException) and item not in found:
             found.append(item)
@@ -259,7 +259,7 @@ def _find_causes(exc: BaseException) -> list[BaseException]:
 def _describe(exc: Exception) -> str:
     """Describe the innermost cause, without its own text if that may quote the URL."""
     innermost = _find_causes(exc)[-1]
-    text = innermost.strerror if isinstance(innermost, OSError) and innermost.strerror else None
+    text = innermost.strerror if isinstance(innermost, OSError) else None
     return f"{type(innermost).__name__}: {text}" if text else type(innermost).__name__
 
 

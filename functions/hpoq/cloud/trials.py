@@ -46,8 +46,8 @@ class TrialListing:
     `is_complete` unless the service counts more than it lists, or the listing was broken off (`is_cut`).
     """
 
+    counted: int
     by_id: dict[str, Trial] = field(default_factory=dict)
-    counted: int = 0
     is_cut: bool = False
 
     @property
@@ -96,14 +96,13 @@ def read_trial_page(answer: Answer) -> TrialPage:
     rows = document.get("Trials", document.get("trials"))
     if rows is None and count == 0:
         rows = []
-    if not answer.is_json or not isinstance(rows, list):
+    if not isinstance(rows, list):
         raise Unreadable("the list of trials is missing")
     return TrialPage(count, tuple(_read_trial(row) for row in rows))
 
 
 def _read_trial(row: JsonValue) -> Trial:
-    trial_id = text_member(row, "TrialId") if isinstance(row, dict) else None
-    if not isinstance(row, dict) or not trial_id:
+    if not isinstance(row, dict) or not (trial_id := text_member(row, "TrialId")):
         raise Unreadable("a trial without an id")
     values = _read_json(row.get("Hyperparam", row.get("hyperparam")))
     return Trial(
@@ -137,11 +136,11 @@ def _read_metric(value: JsonValue) -> float | None:
 
 
 def _read_json(value: JsonValue) -> JsonValue:
-    """Return the JSON value in a text, or `value` itself if it is not a text, or not of JSON."""
+    """Return the JSON value in a text, None if it has none, or `value` itself if it is not a text."""
     if not isinstance(value, str):
         return value
     try:
         found: JsonValue = json.loads(value)
     except (ValueError, RecursionError):
-        return value
+        return None
     return found

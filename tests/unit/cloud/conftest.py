@@ -1,18 +1,20 @@
-"""A loopback server whose every answer is scripted, and a clock that waits for nobody."""
+"""A loopback server and a transport whose every answer is scripted, and a clock that waits for nobody."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import pytest
 
 from hpoq.cloud.connections import new_session
 from hpoq.cloud.signing import Credentials
-from hpoq.cloud.transport import Transport
+from hpoq.cloud.transport import Request, Response, Transport
+from hpoq.errors import CallError
+from hpoq.testing import FakeClock
 from support.clock import ShiftedClock
 
 Answerer = Callable[[socket.socket, bytes], bool | None]
@@ -112,6 +114,31 @@ def read_request(connection: socket.socket) -> bytes | None:
     while len(body) < length:
         body += connection.recv(65536)
     return head + b"\r\n\r\n" + body
+
+
+class ScriptedTransport:
+    """Takes the place of a `Transport`: gives the n-th request the n-th step of its script, later ones the last.
+
+    A step is an answer, or an error to raise. `sent` has each request, the headers that it was signed with, and the
+    options it was sent with.
+    """
+
+    def __init__(self, *script: Response | CallError) -> None:
+        self.clock = FakeClock()
+        self.sent: list[tuple[Request, Mapping[str, str], dict[str, object]]] = []
+        self._script = script
+
+    def send(self, request: Request, **options: object) -> Response:
+        step = self._script[min(len(self.sent), len(self._script) - 1)]
+        self.sent.append((request, request.sign(), options))
+        if isinstance(step, CallError):
+            raise step
+        return step
+
+
+@pytest.fixture
+def script() -> type[ScriptedTransport]:
+    return ScriptedTransport
 
 
 @pytest.fixture

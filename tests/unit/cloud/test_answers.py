@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpoq.cloud.answers import Answer, documented_codes, error_of, read_json, read_xml, scrub
+from hpoq.cloud.answers import (
+    Answer,
+    documented_codes,
+    error_of,
+    kind_of_code,
+    read_json,
+    read_xml,
+    scrub,
+    text_member,
+)
 from hpoq.cloud.caller import _is_own
 from hpoq.cloud.transport import Response
 from hpoq.errors import (
@@ -249,6 +258,109 @@ def test_no_rejection_by_chance(code, status):
         assert not isinstance(judge(answer(status, code or None)), Invalid)
 
 
+CLASSES = {404: Denied, 408: Throttled, 409: Conflict, 413: Invalid, 425: Throttled, 429: Throttled}
+
+
+@pytest.mark.parametrize("names_resource", [False, True])
+def test_the_class_of_every_status(names_resource):
+    """For an unknown code these statuses have a class of their own; any other that is an error is Denied."""
+    classes = CLASSES | ({404: NotFound, 410: NotFound} if names_resource else {})
+    for status in range(200, 500):
+        expected = UnknownEnd if status < 300 else classes.get(status, Denied)
+        assert type(judge(answer(status, "WorkspaceGone"), names_resource=names_resource)) is expected, status
+
+
+def test_the_statuses_of_a_validation():
+    """A code that looks like a validation rejects with these statuses only; with others it may be of a proxy."""
+    for status in range(200, 500):
+        rejects = status < 300 or status in (400, 413, 422)
+        assert (type(judge(answer(status, "InvalidWorkspace"))) is Invalid) == rejects, status
+
+
+@pytest.mark.parametrize(("status", "kind"), [(399, Denied), (400, Throttled), (499, Throttled)])
+def test_a_wait_is_asked_for_by_an_error_only(status, kind):
+    """A wait makes an unknown code Throttled if the status is that of a refusal."""
+    assert type(judge(answer(status, "WorkspaceGone", retry_after=0.5))) is kind
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "kind"),
+    [
+        ("INVALID_USER_OR_EXP", 400, Denied),
+        ("Throttling.New", 400, Throttled),
+        ("InvalidNew", 299, Invalid),
+        ("InvalidNew", 300, None),
+        ("New", 400, None),
+    ],
+)
+def test_the_class_of_a_code_alone(code, status, kind):
+    """A code that neither is documented nor resembles one has no class."""
+    assert kind_of_code(code, status) is kind
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "kind"),
+    [
+        ("InvalidWorkspace", 400, Invalid),
+        ("Throttling", 503, UnknownEnd),
+        ("QueueAlreadyExist", 409, UnknownEnd),
+        ("QueueDeletedRecently", 400, UnknownEnd),
+        ("UnknownError", 400, UnknownEnd),
+        ("InvalidName.Exists", 400, UnknownEnd),
+        ("WorkspaceGone", 404, UnknownEnd),
+        (None, 400, UnknownEnd),
+    ],
+)
+def test_what_proves_that_a_create_has_not_acted(code, status, kind):
+    """After a create only a code that is known, and that says nothing of an earlier request, proves inaction."""
+    assert type(judge(answer(status, code), creates=True)) is kind
+
+
+@pytest.mark.parametrize(("status", "is_success"), [(199, False), (200, True), (299, True), (300, False)])
+def test_the_statuses_of_success(status, is_success):
+    """An answer with a 2xx and without a code is a success."""
+    assert answer(status).is_success is is_success
+    assert not answer(status, "C").is_success
+
+
+def test_an_answer_of_which_nothing_is_known():
+    """An answer is not taken for the service's own, nor for JSON, unless it is said to be; its document is hidden."""
+    made = Answer(400, "C", "m", None, None, {"a": "CANARY"})
+    assert (made.is_own_error, made.is_json, Answer(400, "C", "m", None, None).document) == (False, False, {})
+    assert "CANARY" not in repr(made)
+
+
+def test_long_parts_are_cut():
+    """A code and the name of a detail have at most 120 characters, a message 500; there are at most 12 details."""
+    details = {f"{number:0121}": "v" for number in range(13)}
+    document = {"AccessDeniedDetail": details, "Code": "C" * 121, "Message": "m" * 501, "RequestId": "r"}
+    error = judge(read_json(Response(403, {}, json.dumps(document).encode())))
+    assert (error.code, error.message) == ("C" * 120, "m" * 500 + "...")
+    assert error.access_denied_detail == tuple((f"{number:0121}"[:120], "v") for number in range(12))
+    assert scrub("m" * 500, []) == "m" * 500
+
+
+def test_details_in_either_case():
+    """Details may begin in lower case, and are texts, numbers or truth values; anything else is left out."""
+    document = {"accessDeniedDetail": {"a": 1, "b": True, "c": None, "d": [1], "e": 1.5}}
+    made = replace(answer(403, "Forbidden"), document=document)
+    assert judge(made).access_denied_detail == (("a", "1"), ("b", "True"))
+    assert judge(replace(made, document={"AccessDeniedDetail": ["a"]})).access_denied_detail == ()
+
+
+def test_an_error_always_has_a_message():
+    """Without a message of the service an error names the status."""
+    assert judge(answer(403, "Forbidden")).message == "HTTP status 403"
+    assert judge(answer(403)).message == "not the service's own answer, HTTP status 403"
+
+
+def test_a_member_as_text():
+    """A member is a text or a number under its name, or under that in lower case if the first is neither."""
+    assert text_member({"A": True, "a": [1]}, "A") is None
+    assert text_member({"B": 1.5, "b": 2}, "B") == "1.5"
+    assert text_member({"B": None, "b": 2}, "B") == "2"
+
+
 def test_missing_resource():
     """An undocumented code with 404 is a missing resource only if the call names one."""
     assert type(judge(answer(404, "WorkspaceGone"), names_resource=True)) is NotFound
@@ -367,6 +479,12 @@ def test_xml_error(read):
     assert (got.code, got.message, got.request_id) == ("C", "m", "r")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_xml_in_any_encoding(encoding):
+    """An error is found in the encodings that a parser of XML must know."""
+    assert read_xml(Response(400, {}, XML.decode().encode(encoding))).code == "C"
+
+
 @pytest.mark.parametrize("read", [read_json, read_xml])
 @pytest.mark.parametrize(
     "body",
@@ -428,6 +546,8 @@ def test_an_unknown_caller_is_the_operators_fault():
     assert type(error_of(answer, service="s", operation="o", creates=True)) is Denied
     missing = replace(answer, code="INVALID_USER_OR_EXP")
     assert type(error_of(missing, service="s", operation="o", names_resource=True)) is Denied
+    busy = replace(answer, code="Throttling")
+    assert type(error_of(busy, service="s", operation="o")) is Throttled
 
 
 def test_a_denial_says_which_permission_is_missing():

@@ -11,7 +11,7 @@ from hpoq.clock import Budget, SystemClock
 from hpoq.cloud.caller import RetryPolicy
 from hpoq.cloud.eventbridge import EventBridge, default_endpoint, sign_call
 from hpoq.cloud.signing import Credentials
-from hpoq.cloud.transport import Transport
+from hpoq.cloud.transport import Response, Transport
 from hpoq.errors import CallError, Denied, NotFound, NoTimeLeft, SettingsError, Throttled, UnknownEnd
 from hpoq.testing import FakeClock
 
@@ -45,6 +45,78 @@ def put(transport, serve, credentials, answer):
         return server
 
     return run
+
+
+@pytest.fixture
+def scripted(script, credentials):
+    """Makes a client whose calls are answered with a body and a status; its attribute `sent` has what it sent."""
+
+    def make(body: bytes, status: int = 200) -> EventBridge:
+        transport = script(Response(status, {}, body))
+        made = EventBridge(
+            transport,
+            "https://123.eventbridge.cn-shanghai.aliyuncs.com",
+            lambda: credentials,
+            retry=RetryPolicy(attempts=1),
+        )
+        made.sent = transport.sent
+        return made
+
+    return make
+
+
+def test_the_headers_and_the_body(scripted):
+    """A call is dated by the transport's clock and has a nonce; its body is compact JSON, its numbers JSON's."""
+    client, budget = scripted(ACCEPTED), Budget(FakeClock())
+    client.put_events("results", [{"id": "é", "data": 1}], budget=budget)
+    ((request, headers, options),) = client.sent
+    assert (request.service, request.operation, options["budget"]) == ("eventbridge", "PutEvents", budget)
+    assert (request.method, request.target) == ("POST", "/openapi/putEvents")
+    assert request.body == b'[{"id":"\\u00e9","data":1,"aliyuneventbusname":"results"}]'
+    nonce = headers["x-acs-signature-nonce"]
+    credentials = Credentials("LTAI-EXAMPLE-ID", "CANARY-SECRET", "CANARY-TOKEN")
+    expected = sign_call(credentials, "Fri, 15 Jan 2027 08:00:00 GMT", nonce)
+    host = {"Host": "123.eventbridge.cn-shanghai.aliyuncs.com", "User-Agent": "hpoq"}
+    assert headers == {**expected, **host}
+    assert headers["Accept"] == "application/json"
+    assert headers["x-acs-accesskey-id"] == "LTAI-EXAMPLE-ID"
+    assert len(nonce) == 32
+    with pytest.raises(ValueError, match="JSON"):
+        client.put_events("results", [{"data": float("inf")}])
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (200, answered(0), UnknownEnd),
+        (200, answered(1, {"ErrorCode": "TooManyRequests"}), Throttled),
+        (403, b'{"code":"AccessDenied","requestId":"r"}', Denied),
+    ],
+)
+def test_every_error_names_its_call(scripted, status, body, kind):
+    """An error has the service, the operation, the status and the request id, whatever part of the answer it is."""
+    with pytest.raises(kind) as caught:
+        scripted(body, status).put_events("results", [EVENT])
+    error = caught.value
+    assert (error.service, error.operation) == ("eventbridge", "PutEvents")
+    assert (error.http_status, error.request_id) == (status, "r")
+
+
+def test_a_refusal_of_an_event_is_the_services_own(scripted):
+    """An answer with a list of events is the service's own, even without a request id; a message may be missing."""
+    body = json.dumps({"FailedEntryCount": 1, "EntryList": [{"ErrorCode": "TooManyRequests"}]}).encode()
+    with pytest.raises(Throttled, match=r"TooManyRequests: HTTP status 200$"):
+        scripted(body).put_events("results", [EVENT])
+
+
+def test_each_event_is_accounted_for(scripted):
+    """Two events need two entries; the first refusal among them is the error."""
+    entries = [{}, {"ErrorCode": "EventBusNotExist", "ErrorMessage": "m"}, {"ErrorCode": "AccessDenied"}]
+    scripted(answered(0, *entries[:1] * 2)).put_events("results", [EVENT] * 2)
+    with pytest.raises(NotFound):
+        scripted(answered(2, *entries)).put_events("results", [EVENT] * 3)
+    with pytest.raises(UnknownEnd):
+        scripted(answered(0, {}, {})).put_events("results", [EVENT] * 3)
 
 
 def test_the_signature_is_that_of_the_official_sdk():
@@ -96,6 +168,7 @@ def test_a_refused_event_is_sent_again(put):
         *(b"{}", b'{"RequestId":"r"}', b'{"FailedEntryCount":0}', b"<html>", b"[]"),
         *(answered(1), answered(2, {}), answered(None, {})),
         *(answered(0), answered(0, None), answered(0, {}, {})),
+        answered(None, {"ErrorCode": "AccessDenied"}),
     ],
 )
 def test_an_answer_that_does_not_say_what_failed(put, body):

@@ -80,6 +80,25 @@ def test_creates_that_follow_one_another_share_a_connection(gateway, client, tak
     assert gateway.connected == 1
 
 
+@pytest.mark.parametrize(("idle", "connected"), [(19.9, 1), (20.0, 2), (-19.9, 1), (-20.0, 2)])
+def test_a_call_that_may_be_repeated_uses_a_connection_for_20_seconds(gateway, client, idle, connected):
+    """The gateway closes a connection after 25 s; one that seems to be used in the future is as little known."""
+    client.get_hpo_experiment("s1")
+    gateway.now += idle
+    client.get_hpo_experiment("s1")
+    assert gateway.connected == connected
+
+
+@pytest.mark.parametrize(("takes", "connected"), [(19.9, 1), (20.0, 2), (-19.9, 1), (-20.0, 2)])
+def test_a_call_that_took_long_does_not_make_its_connection_fresh(gateway, client, takes, connected):
+    """If a call took as long as a connection may be idle, the instance may have been frozen meanwhile."""
+    gateway.takes = takes
+    client.get_hpo_experiment("s1")
+    gateway.takes = 0.0
+    client.create_hpo_experiment({}, nonce="n")
+    assert gateway.connected == connected
+
+
 def test_an_answer_after_a_freeze_does_not_make_its_connection_fresh(gateway, client):
     """An instance that was frozen during a call does not know when its connection was last used."""
     gateway.takes = connections.IDLE_SECONDS + 1

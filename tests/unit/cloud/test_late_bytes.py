@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import ipaddress
 import os
@@ -23,10 +24,11 @@ from urllib3.connection import HTTPConnection
 
 from hpoq.clock import Budget
 from hpoq.cloud import connections
-from hpoq.cloud.connections import Exchange, new_session
+from hpoq.cloud.connections import Exchange, TooLate, new_session
 from hpoq.cloud.endpoint import Endpoint
 from hpoq.cloud.transport import Request, Transport
 from hpoq.errors import NoTimeLeft, UnknownEnd
+from hpoq.testing import FakeClock
 
 SMALL, LARGE = 900, 200_000
 
@@ -373,8 +375,12 @@ def test_a_first_write_that_raises_leaves_the_end_unknown(serve, transport, answ
         transport.send(request(server.url, SMALL), connect_timeout=60, read_timeout=60)
 
 
+RESETS, CLOSES = (1, 0), (0, 0)
+
+
 def linger(sock):
-    return struct.unpack("ii", sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8))[0]
+    """Whether closing the socket waits, and for how long: a wait of 0 s is a reset."""
+    return struct.unpack("ii", sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8))
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["by length", "in chunks"])
@@ -402,8 +408,8 @@ def test_a_connection_resets_until_its_answer_was_read(serve, transport, monkeyp
     for _ in range(2):
         got = transport.send(request(server.url, SMALL), connect_timeout=60, read_timeout=60)
         assert got.body == b"ok"
-        assert linger(sockets[-1]) == 0
-    assert (len(sockets), seen) == (1, [1, 1])
+        assert linger(sockets[-1]) == CLOSES
+    assert (len(sockets), seen) == (1, [RESETS, RESETS])
 
 
 def test_a_request_is_signed_once_the_connection_is_established(serve, answer, transport):
@@ -445,6 +451,80 @@ def test_another_session_gets_a_signed_request(serve, answer, clock):
         made = request(server.url, SMALL, lambda: {"Host": "h", "Authorization": "signed"})
         Transport(session, clock).send(made, connect_timeout=60, read_timeout=60)
     assert b"Authorization: signed\r\n" in server.requests[0]
+
+
+class Closing:
+    """Takes the place of a connection, and records whether it was closed before it was put back."""
+
+    def __init__(self):
+        self.ended = []
+
+    def close(self):
+        self.ended.append("closed")
+
+    def put(self, connection):
+        assert connection is self
+        self.ended.append("put")
+
+
+@pytest.mark.parametrize(("accepted", "ended"), [(True, ["put"]), (None, ["closed", "put"])])
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_connection_is_put_back_when_its_exchange_ends(accepted, ended, fails):
+    """Its connection is closed before that unless the answer was accepted, also if the exchange ends by an error."""
+    exchange, connection = Exchange(dict, 10.0, Budget(FakeClock())), Closing()
+    with contextlib.suppress(KeyError), exchange.on_this_thread() as entered:
+        assert entered is exchange
+        exchange.hand_back(connection, connection.put)
+        if accepted:
+            exchange.accepted = accepted
+        assert connection.ended == []
+        if fails:
+            raise KeyError
+    assert connection.ended == ended
+
+
+@pytest.mark.parametrize(("budget", "lasts"), [(None, 10.0), (60.0, 10.0), (8.0, 8.0)])
+def test_the_time_of_an_exchange_runs_from_its_first_byte(budget, lasts):
+    """Before the first byte no time has passed; from then on it lasts its read time-out, or as long as the budget."""
+    clock = FakeClock()
+    ends_at = {} if budget is None else {"ends_at": clock.monotonic() + budget + 5.0}
+    exchange = Exchange(dict, 10.0, Budget(clock, **ends_at))
+    clock.advance(5.0)
+    assert (exchange.seconds_left(), exchange.sent, exchange.sent_at) == (10.0, None, None)
+    exchange.join()
+    assert exchange.sent is False
+    exchange.begin_write()
+    assert (exchange.sent, exchange.sent_at) == (True, clock.now())
+    assert exchange.seconds_left() == lasts
+    clock.advance(1.0)
+    exchange.join()
+    assert (exchange.sent, exchange.sent_at) == (True, clock.now() - 1.0)
+    if lasts == 10.0:
+        exchange.begin_write()
+    assert (exchange.sent_at, exchange.seconds_left()) == (clock.now() - 1.0, lasts - 1.0)
+    clock.advance(lasts - 1.5)
+    assert exchange.seconds_left() == 0.5
+    clock.advance(0.5)
+    with pytest.raises(TimeoutError, match="read time-out"):
+        exchange.seconds_left()
+
+
+@pytest.mark.parametrize("sent", [False, True])
+def test_a_write_needs_the_least_time(sent):
+    """With just the least time left a write begins; with less, a first one is too late and a later one times out."""
+    clock = FakeClock()
+    exchange = Exchange(dict, 10.0, Budget(clock, clock.monotonic() + 10.0, least_seconds=4.0))
+    if sent:
+        exchange.begin_write()
+    clock.advance(6.0)
+    exchange.begin_write()
+    exchange = (
+        exchange if sent else Exchange(dict, 10.0, Budget(clock, clock.monotonic() + 3.9, least_seconds=4.0))
+    )
+    clock.advance(0.1)
+    with pytest.raises(TimeoutError if sent else TooLate):
+        exchange.begin_write()
+    assert bool(exchange.sent) == sent
 
 
 def test_a_request_within_another_leaves_it_its_exchange():

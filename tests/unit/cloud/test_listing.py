@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpoq.cloud.experiments import Experiment, ExperimentPage, read_through
-from hpoq.errors import Invalid, UnknownEnd
+from hpoq.errors import Incomplete, Invalid, NotFound, UnknownEnd
 from support.budget import examples
 
 
@@ -16,12 +16,13 @@ def row(number):
 class Service:
     """Lists its rows, newest last, and lets `change` act on them after each page that it hands out."""
 
-    def __init__(self, rows, *, size=3, change=None, total="all", beyond="empty"):
+    def __init__(self, rows, *, size=3, change=None, total="all", beyond="empty", refusal=Invalid):
         self.rows = [row(number) for number in rows]
         self.size = size
         self.change = change or (lambda rows, page: None)
         self.total = total
         self.beyond = beyond
+        self.refusal = refusal
         self.pages = 0
 
     def page(self, number):
@@ -32,7 +33,7 @@ class Service:
         elif self.beyond == "last":
             number = min(number, last)
         elif self.beyond == "refused" and number > last:
-            raise Invalid("out of range", service="paiautoml", operation="ListHpoExperiments")
+            raise self.refusal("out of range", service="paiautoml", operation="ListHpoExperiments")
         rows = tuple(self.rows[(number - 1) * self.size : number * self.size])
         total = {"all": len(self.rows), "page": len(rows), "none": None}[self.total]
         self.change(self.rows, self.pages)
@@ -63,9 +64,94 @@ def test_a_last_page_that_is_repeated(length):
 
 
 @pytest.mark.parametrize("length", [0, 1, 3, 7, 9])
-def test_a_page_behind_the_last_one_that_is_refused(length):
+@pytest.mark.parametrize("refusal", [Invalid, NotFound])
+def test_a_page_behind_the_last_one_that_is_refused(length, refusal):
     """Once all rows that the service counts were shown, its refusal of a further page is the end."""
-    assert read(Service(range(length), beyond="refused")) == ids(*range(length))
+    assert read(Service(range(length), beyond="refused", refusal=refusal)) == ids(*range(length))
+
+
+def read_script(*passes, size=2):
+    """What a reading shows if each pass over the listing has its script of pages, and later passes the last one.
+
+    A page is the stated count and the numbers of its rows, or an error to raise.
+    """
+    begun = []
+
+    def read_page(number):
+        if number == 1:
+            begun.append(number)
+        page = passes[min(len(begun), len(passes)) - 1][number - 1]
+        if isinstance(page, Exception):
+            raise page
+        return ExperimentPage(page[0], tuple(map(row, page[1])), "r")
+
+    pages = itertools.chain.from_iterable(read_through(read_page, size))
+    return {experiment.experiment_id for experiment in pages}
+
+
+MISSES_ONE = [(3, [1, 2]), (3, [])]
+COMPLETE = [(2, [1, 2]), (2, [])]
+REFUSED = Invalid("out of range", service="paiautoml", operation="ListHpoExperiments")
+
+
+def test_a_reading_gives_up_after_five_passes():
+    """A listing is read if the fourth pass and the fifth agree; later ones are not waited for."""
+    assert read_script(*[MISSES_ONE] * 3, COMPLETE) == ids(1, 2)
+    with pytest.raises(Incomplete) as caught:
+        read_script(*[MISSES_ONE] * 4, COMPLETE)
+    assert (caught.value.service, caught.value.operation) == ("paiautoml", "ListHpoExperiments")
+
+
+def test_two_passes_that_follow_one_another_must_be_complete():
+    """A complete pass proves nothing beside one that was not, before it or after it."""
+    with pytest.raises(Incomplete):
+        read_script(MISSES_ONE, COMPLETE, MISSES_ONE, COMPLETE, MISSES_ONE)
+    with pytest.raises(Incomplete):
+        read_script(COMPLETE, *[[(2, [3, 4]), (2, [])], COMPLETE] * 2)
+
+
+@pytest.mark.parametrize(
+    ("counts", "is_read"), [((2, 2), True), ((2, 3), True), ((3, 2), False), ((2, 3, 2), False)]
+)
+def test_the_count_that_a_pass_must_reach(counts, is_read):
+    """If the count only grows, rows are being created, and the first count suffices; otherwise the largest counts."""
+    script = [
+        (counts[0], [1]),
+        *((count, [2]) for count in counts[1:-1]),
+        (counts[-1], [2]),
+        (counts[-1], []),
+    ]
+    if is_read:
+        assert read_script(script) == ids(1, 2)
+    else:
+        with pytest.raises(Incomplete):
+            read_script(script)
+
+
+def test_a_refusal_after_a_page_without_a_count():
+    """It is enough if one page has stated how many rows there are."""
+    assert read_script([(4, [1, 2]), (None, [3, 4]), REFUSED]) == ids(1, 2, 3, 4)
+
+
+def test_a_refusal_before_all_counted_rows_were_shown():
+    """A service that refuses a page although rows are missing has not shown its end."""
+    with pytest.raises(Invalid):
+        read_script([(5, [1, 2]), (5, [3, 4]), REFUSED])
+    with pytest.raises(Invalid):
+        read_script([REFUSED])
+
+
+def test_a_repeated_last_page_is_read_three_times_more():
+    """As many rows may have been created since the page before as a page has, so one known page is not the end."""
+    service = Service(range(7), beyond="last")
+    read(service)
+    assert service.pages == 2 * (3 + 3)
+
+
+def test_new_rows_behind_known_ones_go_on():
+    """Known pages that do not follow one another do not end a pass."""
+    pages = [[1, 2], [1, 2], [1, 2], [3, 4], [1, 2], [3, 4], [5], [5], [5], [5]]
+    assert read_script([(5, page) for page in pages]) == ids(1, 2, 3, 4, 5)
 
 
 @pytest.mark.parametrize("total", ["page", "none"])

@@ -16,9 +16,11 @@ from hpoq.clock import Budget
 from hpoq.cloud.caller import RetryPolicy
 from hpoq.cloud.paiautoml import PaiAutoMl, default_endpoint, identify_place
 from hpoq.cloud.signing import Credentials, acs3_sign
+from hpoq.cloud.transport import Response
 from hpoq.errors import (
     ClockOff,
     Denied,
+    Incomplete,
     Invalid,
     NoCredentials,
     NotFound,
@@ -43,6 +45,25 @@ def client(transport, serve, credentials):
         return made
 
     return make
+
+
+@pytest.fixture
+def scripted(script, credentials):
+    """Makes a client whose calls are answered as scripted; its attribute `sent` has what it sent."""
+
+    def make(*steps: Response, clock_error: float = 0.0) -> PaiAutoMl:
+        transport = script(*steps)
+        transport.clock_error = lambda: clock_error
+        endpoint = "https://paiautoml.cn-shanghai.aliyuncs.com"
+        made = PaiAutoMl(transport, endpoint, lambda: credentials, retry=RetryPolicy(attempts=2))
+        made.sent = transport.sent
+        return made
+
+    return make
+
+
+def response(document: object, status: int = 200, **headers: str) -> Response:
+    return Response(status, headers, json.dumps(document).encode())
 
 
 @pytest.fixture
@@ -76,6 +97,140 @@ def test_create(client, reply):
     assert headers["x-acs-version"] == "2022-08-28"
     assert headers["content-type"] == "application/json; charset=utf-8"
     assert headers["accept"] == "application/json"
+
+
+DOCUMENT = {"RequestId": "r", "ExperimentId": "s1", "TotalCount": 0, "Status": "RUNNING"}
+EXPERIMENT = "/api/automl/v1/hpo/experiment/s1"
+CALLS = {
+    "CreateHpoExperiment": (
+        lambda pai, **options: pai.create_hpo_experiment(BODY, nonce="n", **options),
+        ("POST", "/api/automl/v1/hpo/experiment"),
+    ),
+    "ListHpoExperiments": (
+        lambda pai, **options: pai.list_hpo_experiments(**options),
+        ("GET", "/api/automl/v1/hpo/experiments?PageNumber=1&PageSize=50"),
+    ),
+    "GetHpoExperiment": (
+        lambda pai, **options: pai.get_hpo_experiment("s1", **options),
+        ("GET", EXPERIMENT),
+    ),
+    "ListHpoTrials": (
+        lambda pai, **options: pai.list_hpo_trials("s1", **options),
+        ("GET", f"{EXPERIMENT}/trials?PageNumber=1&PageSize=100"),
+    ),
+    "StopHpoExperiment": (
+        lambda pai, **options: pai.stop_hpo_experiment("s1", **options),
+        ("PUT", f"{EXPERIMENT}/stop"),
+    ),
+}
+
+READS = [operation for operation in CALLS if operation != "CreateHpoExperiment"]
+
+
+@pytest.mark.parametrize("operation", CALLS)
+def test_the_request_of_each_operation(scripted, clock, operation):
+    """Each operation has its own method and path, is dated now, bypasses caches, and is given its caller's budget."""
+    pai, budget = scripted(response(DOCUMENT)), Budget(clock)
+    call, line = CALLS[operation]
+    call(pai, budget=budget)
+    ((request, headers, options),) = pai.sent
+    assert (request.service, request.operation) == ("paiautoml", operation)
+    assert (request.method, request.target) == line
+    assert options["budget"] is budget
+    assert {name.lower(): value for name, value in headers.items()}.items() >= {
+        "x-acs-action": operation,
+        "x-acs-version": "2022-08-28",
+        "x-acs-date": "2027-01-15T08:00:00Z",
+        "accept": "application/json",
+        "cache-control": "no-store",
+        "user-agent": "hpoq",
+    }.items()
+    assert ("content-type" in {name.lower() for name in headers}) == bool(request.body)
+
+
+@pytest.mark.parametrize("operation", READS)
+def test_a_read_is_repeated_with_a_new_nonce(scripted, operation):
+    """Every try of a read gets a nonce of its own, since the gateway refuses one that it has seen."""
+    pai = scripted(response({}, 500), response(DOCUMENT))
+    CALLS[operation][0](pai)
+    first, second = ({name.lower(): value for name, value in headers.items()} for _, headers, _ in pai.sent)
+    assert first["x-acs-signature-nonce"] != second["x-acs-signature-nonce"]
+
+
+@pytest.mark.parametrize("operation", READS)
+@pytest.mark.parametrize("age", ["0", "1"])
+def test_an_answer_of_a_cache_is_not_read(scripted, operation, age):
+    """An answer with an age shows how things were; an operator learns of one to a listing of experiments."""
+    pai = scripted(response({**DOCUMENT, "Code": "SUCCESS"}, 201, age=age))
+    if age == "0":
+        CALLS[operation][0](pai)
+        return
+    with pytest.raises(UnknownEnd, match="unreadable answer: it comes from a cache") as caught:
+        CALLS[operation][0](pai)
+    error = caught.value
+    assert type(error) is (Incomplete if operation == "ListHpoExperiments" else UnknownEnd)
+    assert (error.service, error.operation) == ("paiautoml", operation)
+    assert (error.request_id, error.http_status) == ("r", 201)
+
+
+@pytest.mark.parametrize("operation", CALLS)
+def test_a_refusal_names_its_operation_and_no_secret(scripted, operation):
+    """What the service quotes of the credentials is masked, whichever operation it refuses."""
+    refused = {"Code": "Forbidden.RAM", "Message": "about CANARY-SECRET", "RequestId": "r"}
+    with pytest.raises(Denied, match=r"about \*\*\*") as caught:
+        CALLS[operation][0](scripted(response(refused, 403)))
+    assert (caught.value.service, caught.value.operation) == ("paiautoml", operation)
+
+
+@pytest.mark.parametrize("operation", ["GetHpoExperiment", "ListHpoTrials", "StopHpoExperiment"])
+def test_an_operation_on_one_experiment_may_miss_it(scripted, operation):
+    """The code for a wrong user or a missing experiment means the experiment if the call names one."""
+    with pytest.raises(NotFound):
+        CALLS[operation][0](scripted(response({"Code": "INVALID_USER_OR_EXP", "RequestId": "r"})))
+
+
+def test_a_create_is_sent_as_compact_json(scripted):
+    """The body is JSON without spaces in ASCII, and a number that JSON does not have is refused."""
+    pai = scripted(response(CREATED))
+    pai.create_hpo_experiment({"Name": "é", "a": [1, 2]}, nonce="n")
+    assert pai.sent[0][0].body == b'{"Name":"\\u00e9","a":[1,2]}'
+    with pytest.raises(ValueError, match="JSON"):
+        pai.create_hpo_experiment({"a": float("nan")}, nonce="n")
+
+
+@pytest.mark.parametrize(
+    ("status", "document", "why"),
+    [
+        (199, CREATED, "an experiment id with an error status"),
+        (300, {**CREATED, "Code": "C"}, "an experiment id with an error status"),
+        (299, {"RequestId": "r"}, "no experiment id"),
+    ],
+)
+def test_a_create_that_neither_succeeded_nor_failed(scripted, status, document, why):
+    """An id with an error, or a success without an id, leaves the end unknown, and the error says which it was."""
+    with pytest.raises(UnknownEnd, match=f"unreadable answer: {why}") as caught:
+        scripted(response(document, status)).create_hpo_experiment(BODY, nonce="n")
+    error = caught.value
+    assert (error.code, error.request_id, error.http_status) == (document.get("Code"), "r", status)
+    assert scripted(response(CREATED, 299)).create_hpo_experiment(BODY, nonce="n").experiment_id == "sORVEck"
+
+
+@pytest.mark.parametrize(("error", "way"), [(0.9, "1 s ahead of"), (-0.9, "1 s behind")])
+def test_a_clock_that_is_just_right_enough(scripted, error, way):
+    """A create is sent if the clock is off by what is safe, and no more."""
+    pai = scripted(response(CREATED), clock_error=error)
+    assert pai.create_hpo_experiment(BODY, nonce="n", max_clock_error=0.9).experiment_id == "sORVEck"
+    pai = scripted(response(CREATED), clock_error=error)
+    with pytest.raises(ClockOff, match=f"is {way} .* more than the 0.5 s") as caught:
+        pai.create_hpo_experiment(BODY, nonce="n", max_clock_error=0.5)
+    assert (caught.value.service, caught.value.operation) == ("paiautoml", "CreateHpoExperiment")
+    assert pai.sent == []
+
+
+def test_a_stop_with_an_unreadable_answer(scripted):
+    """A success that is not JSON does not say that the experiment stops."""
+    with pytest.raises(UnknownEnd, match="unreadable answer"):
+        scripted(Response(200, {}, b"<html>")).stop_hpo_experiment("s1")
 
 
 def test_signed_with_the_token(client, reply, credentials):
@@ -136,6 +291,7 @@ def test_created_all_the_same(client, reply, document, remark):
         (400, {"Code": "InvalidTimeStamp.Expired", "RequestId": "r"}, Denied),
         (403, {"code": "Forbidden.RAM", "message": "m", "requestId": "r"}, Denied),
         (200, {"Code": "INVALID_USER_OR_EXP", "RequestId": "r"}, Denied),
+        (400, {"Code": "WorkspaceGone", "RequestId": "r"}, UnknownEnd),
     ],
 )
 def test_create_fails(client, reply, status, document, kind):
@@ -431,6 +587,9 @@ def test_list_is_repeated(client, reply, answer, reset):
         ("2024-01-01 08:30:11", "2024-01-01T08:30:11+00:00"),
         ("2024-01-01T08:30:11.123456789Z", "2024-01-01T08:30:11+00:00"),
         ("2024-01-01T08:30:11+08:00", "2024-01-01T08:30:11+08:00"),
+        (" 2024-01-01T08:30:11.5-0800 ", "2024-01-01T08:30:11-08:00"),
+        ("2000-01-01 00:00:00", "2000-01-01T00:00:00+00:00"),
+        ("1999-12-31 23:59:59", None),
         ("0001-01-01T00:00:00Z", None),
         ("1970-01-01 00:00:00", None),
         ("yesterday", None),
@@ -456,6 +615,7 @@ def test_times(client, reply, text, expected):
         ("1", True),
         ("0", False),
         ("true", True),
+        ("TRUE", True),
         (None, False),
     ],
 )
@@ -479,11 +639,11 @@ def test_get_reads_the_configuration_and_the_trials(client, reply):
         "ExperimentId": "s1",
         "Status": "RUNNING",
         "GmtModifiedTime": "2024-01-01 08:30:11",
-        "TrialStatus": {"FINISHED": "3", "RUNNING": 1, "odd": "x"},
+        "TrialStatus": {"FINISHED": "3", "running": 1, "": 2, "odd": "x", "none": None},
         "HpoExperimentConfiguration": config,
     }
     got = client(reply(document)).get_hpo_experiment("s1")
-    assert got.trials == (("FINISHED", 3), ("RUNNING", 1))
+    assert got.trials == (("FINISHED", 3), ("RUNNING", 1), ("", 2))
     assert got.configuration == config
     assert got.modified_at == datetime(2024, 1, 1, 8, 30, 11, tzinfo=timezone.utc)
     assert "canary" not in repr(got)
@@ -579,12 +739,33 @@ def test_tags_of_an_unknown_form_are_not_no_tags(client, reply, tags):
         [{"TagKey": "hpoq-key", "TagValue": "k"}],
         [{"tagKey": "hpoq-key", "tagValue": "k"}],
         {"hpoq-key": "k"},
+        [{"Key": None}, {"key": None}, {"Key": "hpoq-key", "Value": "k", "TagKey": "x", "TagValue": "y"}],
     ],
 )
 def test_tags_are_read_in_the_forms_of_the_vendors_other_services(client, reply, tags):
     """A service that lists tags like its siblings does not strand the messages that search for them."""
     page = client(reply({"TotalCount": 1, "Experiments": [{**ROW, "Tags": tags}]})).list_hpo_experiments()
     assert page.experiments[0].tags == (("hpoq-key", "k"),)
+
+
+def test_values_of_tags_in_an_object(client, reply):
+    """Values are read as texts; a missing one is empty."""
+    tags = {"a": None, "b": 1, "c": True}
+    got = client(reply({**ROW, "Tags": tags})).get_hpo_experiment("s1")
+    assert got.tags == (("a", ""), ("b", "1"), ("c", ""))
+
+
+def test_members_may_begin_in_lower_case(client, reply):
+    """An experiment reads alike whichever case the names of its members begin with."""
+    row = {**ROW, "Status": " running", "GmtModifiedTime": "2024-01-01 08:30:11", "Deleted": 1}
+    row |= {"TrialStatus": {"RUNNING": "1"}, "HpoExperimentConfiguration": {"a": 1}}
+    lower = {name[0].lower() + name[1:]: value for name, value in row.items()}
+    pai = client(*(reply({"TotalCount": "1", "Experiments": [one]}) for one in (row, lower)))
+    first, second = (pai.list_hpo_experiments().experiments for _ in range(2))
+    assert first == second
+    assert (first[0].status, first[0].deleted, first[0].trials) == ("RUNNING", True, (("RUNNING", 1),))
+    pai = client(reply({"experiments": [row], "totalCount": 1}))
+    assert (pai.list_hpo_experiments().experiments, pai.list_hpo_experiments().total_count) == (first, 1)
 
 
 @pytest.mark.parametrize("tags", [[{"Value": "v"}], [{"value": "v"}]])

@@ -23,6 +23,7 @@ from hpoq.errors import (
     Unavailable,
     UnknownEnd,
 )
+from hpoq.observability.measures import Measures, collect_into
 from support.clock import FixedChanceClock
 
 
@@ -56,6 +57,23 @@ def test_until_it_succeeds():
     """A call is repeated until it has a result."""
     got, tried = run(RetryPolicy(), FixedChanceClock(), made(Throttled), made(Unavailable), "done", "never")
     assert (got, len(tried)) == ("done", 3)
+
+
+def test_the_policy_of_a_client_that_is_given_none():
+    """Four tries, with waits of up to 0.2 s that double up to 5 s."""
+    clock = FixedChanceClock(chance=1.0)
+    run(RetryPolicy(), clock, *[made(Throttled)] * 9)
+    assert clock.slept == pytest.approx([0.2, 0.4, 0.8])
+    run(RetryPolicy(attempts=7), clock, *[made(Throttled)] * 9)
+    assert clock.slept[-2:] == pytest.approx([3.2, 5.0])
+
+
+def test_repetitions_are_counted():
+    """The measures of an invocation show how many calls were made again."""
+    measures = Measures()
+    with collect_into(measures):
+        run(RetryPolicy(attempts=3), FixedChanceClock(), *[made(Throttled)] * 3)
+    assert measures.counts == {"retries": 2}
 
 
 def test_bounded():

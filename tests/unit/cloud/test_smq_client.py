@@ -10,7 +10,8 @@ import pytest
 from hpoq.clock import Budget
 from hpoq.cloud.caller import RetryPolicy
 from hpoq.cloud.signing import Credentials, mns_authorization
-from hpoq.cloud.smq import MOST_BODY_BYTES, Smq, default_endpoint, queue_endpoint
+from hpoq.cloud.smq import MOST_BODY_BYTES, Smq, default_endpoint, fits, queue_endpoint
+from hpoq.cloud.transport import Response
 from hpoq.cloud.xml import parse
 from hpoq.contract.identity import derive_key
 from hpoq.contract.request import parse_request
@@ -25,6 +26,7 @@ from hpoq.errors import (
     UnknownEnd,
 )
 from hpoq.producer import Queue
+from hpoq.testing import FakeClock
 
 NAMESPACE = "http://mns.aliyuncs.com/doc/v1/"
 
@@ -60,11 +62,187 @@ def client(transport, serve, credentials):
     return make
 
 
+@pytest.fixture
+def scripted(script, credentials):
+    """Makes a client whose calls are answered as scripted; its attribute `sent` has what it sent."""
+
+    def make(*steps: Response) -> Smq:
+        transport = script(*steps)
+        made = Smq(transport, "https://1.mns.cn-shanghai.aliyuncs.com", lambda: credentials)
+        made.sent = transport.sent
+        return made
+
+    return make
+
+
 def parsed(raw: bytes) -> tuple[str, dict[str, str], bytes]:
     head, _, body = raw.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
     headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
     return first.removesuffix(" HTTP/1.1"), headers, body
+
+
+RECEIPT = xml("ChangeVisibility", ReceiptHandle="new")
+CALLS = {
+    "SendMessage": (lambda smq, **options: smq.send_message("q", b"x", **options), "POST", SENT),
+    "PublishMessage": (lambda smq, **options: smq.publish_message("t", "x", **options), "POST", SENT),
+    "BatchReceiveMessage": (lambda smq, **options: smq.receive_messages("q", **options), "GET", SENT),
+    "BatchPeekMessage": (lambda smq, **options: smq.peek("q", **options), "GET", SENT),
+    "DeleteMessage": (lambda smq, **options: smq.delete_message("q", "h", **options), "DELETE", b""),
+    "ChangeMessageVisibility": (
+        lambda smq, **options: smq.change_visibility("q", "h", 9, **options),
+        *("PUT", RECEIPT),
+    ),
+    "CreateQueue": (lambda smq, **options: smq.create_queue("q", **options), "PUT", b""),
+    "GetQueueAttributes": (
+        lambda smq, **options: smq.get_queue_attributes("q", **options),
+        *("GET", xml("Queue", QueueName="q")),
+    ),
+    "CreateTopic": (lambda smq, **options: smq.create_topic("t", **options), "PUT", b""),
+    "Subscribe": (lambda smq, **options: smq.subscribe("t", "s", "e", **options), "PUT", b""),
+    "DeleteQueue": (lambda smq, **options: smq.delete_queue("q", **options), "DELETE", b""),
+    "Unsubscribe": (lambda smq, **options: smq.unsubscribe("t", "s", **options), "DELETE", b""),
+}
+TARGETS = {
+    "SendMessage": "/queues/q/messages",
+    "PublishMessage": "/topics/t/messages",
+    "BatchReceiveMessage": "/queues/q/messages?numOfMessages=16&waitseconds=0",
+    "BatchPeekMessage": "/queues/q/messages?numOfMessages=1&peekonly=true",
+    "DeleteMessage": "/queues/q/messages?ReceiptHandle=h",
+    "ChangeMessageVisibility": "/queues/q/messages?receiptHandle=h&visibilityTimeout=9",
+    "CreateQueue": "/queues/q",
+    "GetQueueAttributes": "/queues/q",
+    "CreateTopic": "/topics/t",
+    "Subscribe": "/topics/t/subscriptions/s",
+    "DeleteQueue": "/queues/q",
+    "Unsubscribe": "/topics/t/subscriptions/s",
+}
+
+
+@pytest.mark.parametrize("operation", CALLS)
+def test_the_request_of_each_operation(scripted, credentials, operation):
+    """Each operation has its own method and target, is signed for them, and is given its caller's budget."""
+    call, method, body = CALLS[operation]
+    smq, budget = scripted(Response(200, {}, body)), Budget(FakeClock())
+    call(smq, budget=budget)
+    ((request, headers, options),) = smq.sent
+    assert (request.service, request.operation) == ("smq", operation)
+    assert (request.method, request.target) == (method, TARGETS[operation])
+    assert headers["Date"] == "Fri, 15 Jan 2027 08:00:00 GMT"
+    assert headers["Host"] == "1.mns.cn-shanghai.aliyuncs.com"
+    assert headers["Authorization"] == mns_authorization(method, request.target, headers, credentials)
+    has_body = operation in ("SendMessage", "PublishMessage", "CreateQueue", "CreateTopic", "Subscribe")
+    assert ("Content-Type" in headers) == bool(request.body) == has_body
+    assert (options["budget"], options["connect_timeout"], options["read_timeout"]) == (budget, 3.0, 10.0)
+
+
+@pytest.mark.parametrize("operation", CALLS)
+def test_every_error_names_its_operation(scripted, operation):
+    """A missing queue, topic or subscription is NotFound, whichever operation names it."""
+    with pytest.raises(NotFound) as caught:
+        CALLS[operation][0](scripted(Response(404, {}, failure("QueueNotExist"))))
+    assert (caught.value.service, caught.value.operation) == ("smq", operation)
+
+
+@pytest.mark.parametrize("operation", CALLS)
+def test_every_operation_is_repeated(scripted, operation):
+    """A call is repeated after an unknown end, because its repetition does no harm."""
+    call, _, body = CALLS[operation]
+    smq = scripted(Response(502, {}, b""), Response(200, {}, body))
+    call(smq)
+    assert [request.target for request, _, _ in smq.sent] == [TARGETS[operation]] * 2
+
+
+@pytest.mark.parametrize(("code", "tries"), [("InternalError", 1), ("QpsLimitExceeded", 2)])
+def test_a_send_that_must_not_be_doubled(scripted, code, tries):
+    """A send that is not repeatable is sent again only if the service has certainly not taken the first one."""
+    status = 500 if code == "InternalError" else 400
+    smq = scripted(Response(status, {}, failure(code)), Response(201, {}, SENT))
+    if tries == 1:
+        with pytest.raises(UnknownEnd):
+            smq.send_message("q", b"x", repeatable=False)
+    else:
+        smq.send_message("q", b"x", repeatable=False)
+    assert len(smq.sent) == tries
+
+
+@pytest.mark.parametrize("delay", [0, 1, 604_800])
+def test_a_delay(scripted, delay):
+    """A delay is sent in seconds; one of 0 is left out, so that the queue's own applies."""
+    smq = scripted(Response(201, {}, SENT))
+    smq.send_message("q", b"x", delay_seconds=delay)
+    assert parse(smq.sent[0][0].body).get("DelaySeconds") == (str(delay) if delay else None)
+
+
+def test_a_message_fits_if_it_can_be_sent(scripted):
+    """What is said to fit can be sent, and one byte more cannot: 64 KB in base64."""
+    most, smq = 49_152, scripted(Response(201, {}, SENT))
+    assert fits(b"x" * most)
+    assert not fits(b"x" * (most + 1))
+    smq.send_message("q", b"x" * most)
+    with pytest.raises(Invalid, match="has 65540 bytes on the wire, at most 65536") as caught:
+        smq.send_message("q", b"x" * (most + 1))
+    assert (caught.value.service, caught.value.operation) == ("smq", "SendMessage")
+    with pytest.raises(Invalid) as caught:
+        smq.publish_message("t", "x" * 65_537)
+    assert caught.value.operation == "PublishMessage"
+
+
+def test_all_attributes_of_a_new_queue(scripted):
+    """Each attribute that is given is sent under its documented name, in seconds or bytes; 0 is one, too."""
+    smq = scripted(Response(201, {}, b""))
+    smq.create_queue(
+        "q",
+        visibility_timeout=0,
+        maximum_message_size=1024,
+        retention_period=60,
+        delay_seconds=1,
+        polling_wait_seconds=30,
+    )
+    root = parse(smq.sent[0][0].body)
+    assert (root.name, {child.name: child.text for child in root.children}) == (
+        "Queue",
+        {
+            "VisibilityTimeout": "0",
+            "MaximumMessageSize": "1024",
+            "MessageRetentionPeriod": "60",
+            "DelaySeconds": "1",
+            "PollingWaitSeconds": "30",
+        },
+    )
+
+
+def test_the_bodies_of_topics_and_subscriptions(scripted):
+    """A topic has no attributes; a subscription has its endpoint and the form in which messages are pushed."""
+    smq = scripted(Response(201, {}, b""))
+    smq.create_topic("t")
+    smq.subscribe("t", "s", "e", content_format="JSON")
+    topic, subscription = (parse(request.body) for request, _, _ in smq.sent)
+    assert (topic.name, topic.children) == ("Topic", [])
+    assert subscription.name == "Subscription"
+    assert (subscription.get("Endpoint"), subscription.get("NotifyContentFormat")) == ("e", "JSON")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "left", "asked"),
+    [
+        (0, None, 0),
+        (29, None, 29),
+        (31, None, 30),
+        (30, 43.0, 30),
+        (30, 42.9, 29),
+        (30, 14.0, 1),
+        (30, 12, 0),
+    ],
+)
+def test_the_read_time_out_contains_the_wait(scripted, wanted, left, asked):
+    """A wait of at most 30 s, and of what connecting and reading leave of the budget, lengthens the read time-out."""
+    smq, clock = scripted(Response(404, {}, failure("MessageNotExist"))), FakeClock()
+    budget = None if left is None else Budget(clock, clock.monotonic() + left)
+    assert smq.receive_messages("q", count=3, wait_seconds=wanted, budget=budget) == ()
+    ((request, _, options),) = smq.sent
+    assert request.target == f"/queues/q/messages?numOfMessages=3&waitseconds={asked}"
+    assert options["read_timeout"] == 10.0 + asked
 
 
 def test_send(client, answer):
@@ -122,7 +300,7 @@ def test_unsendable(client, answer, body, encode, code):
     smq = client(answer(201, SENT))
     with pytest.raises(Invalid) as caught:
         smq.send_message("q", body, encode_base64=encode)
-    assert (caught.value.code, smq.server.connections) == (code, 0)
+    assert (caught.value.code, caught.value.operation, smq.server.connections) == (code, "SendMessage", 0)
 
 
 def test_largest(client, answer):

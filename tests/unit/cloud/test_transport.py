@@ -12,9 +12,11 @@ import time
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from http.client import HTTPResponse
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,7 +26,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requests.adapters import BaseAdapter
 from urllib3.connection import HTTPConnection
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import ClosedPoolError, ConnectTimeoutError, MaxRetryError, NewConnectionError
 
 from hpoq.clock import Budget
 from hpoq.cloud import connections
@@ -33,8 +35,9 @@ from hpoq.cloud.connections import new_session
 from hpoq.cloud.endpoint import Endpoint
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.cloud.signing import Credentials
-from hpoq.cloud.transport import Request, Response, Transport, read_date
+from hpoq.cloud.transport import ClockReading, Request, Response, Transport, _sign, read_date
 from hpoq.errors import NoTimeLeft, NotSent, SettingsError, Unavailable, UnknownEnd
+from hpoq.observability.measures import Call, Measures, collect_into, trace_message
 from hpoq.testing import FakeClock
 from support.tools import skip_without
 
@@ -510,9 +513,10 @@ def test_environment_proxies_are_ignored(serve, answer, clock, monkeypatch):
 def test_too_little_time(transport, serve, answer, clock):
     """With less left than the least worth beginning, nothing is sent."""
     server = serve(answer())
-    with pytest.raises(NoTimeLeft):
+    with pytest.raises(NoTimeLeft) as caught:
         send(transport, server.url, budget=Budget.lasting(0.1, clock))
     assert server.connections == 0
+    assert (caught.value.service, caught.value.operation) == ("svc", "Op")
 
 
 def test_too_late_on_the_wall_clock(transport, serve, answer, clock):
@@ -538,6 +542,14 @@ def test_a_machine_suspended_while_it_connects(transport, serve, answer, clock, 
     with pytest.raises(NoTimeLeft):
         send(transport, server.url, budget=Budget(clock, wall_ends_at=clock.now() + 30))
     assert server.requests == []
+
+
+def test_a_request_begins_with_just_the_least_time(serve, answer):
+    """Exactly the least time that is worth beginning is enough."""
+    clock = FakeClock()
+    with new_session() as session:
+        budget = Budget(clock, clock.monotonic() + 10, least_seconds=10)
+        assert send(Transport(session, clock), serve(answer()).url, budget=budget).status == 200
 
 
 def test_time_outs_shrink(transport, serve, clock):
@@ -589,9 +601,17 @@ def test_errors_show_no_secret(transport, serve, reset):
     """The texts of an error and of its request contain no headers and no body."""
     server = serve(lambda connection, _raw: reset(connection))
     made = request(server.url, body=b"CANARY-BODY")
+    assert "CANARY" not in repr(Response(200, {}, b"CANARY"))
     with pytest.raises(UnknownEnd) as caught:
         transport.send(made, connect_timeout=30, read_timeout=1)
     assert "CANARY" not in str(caught.value) + repr(caught.value) + repr(made)
+
+
+def test_a_request_of_which_only_the_necessary_is_said():
+    """A request has no body, takes every answer, and shows neither its body nor the functions that it is given."""
+    made = Request("svc", "Op", "GET", Endpoint.parse("http://localhost"), "/x", lambda: {"a": "CANARY"})
+    assert (made.body, made.is_own(Response(500, {}, b""))) == (b"", True)
+    assert not any(name in repr(made) for name in ("sign", "is_own", "body", "lambda"))
 
 
 class Failing(BaseAdapter):
@@ -610,10 +630,23 @@ class Failing(BaseAdapter):
         pass
 
 
+def wrap(error: Exception, *causes: Exception) -> Exception:
+    """Make each of `causes` the cause of the error before it."""
+    last = error
+    for cause in causes:
+        last.__cause__ = cause
+        last = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "ending"),
     [
         (requests.ConnectTimeout(), NotSent),
+        (requests.ConnectionError(ClosedPoolError(None, "closed")), NotSent),
+        (requests.ConnectionError(MaxRetryError(None, "/", ConnectTimeoutError())), NotSent),
+        (wrap(requests.ConnectionError(), ValueError(), ConnectionRefusedError()), NotSent),
+        (wrap(requests.ConnectionError(), *(error := OSError(),), error), UnknownEnd),
         (requests.ConnectionError(NewConnectionError(None, "refused")), NotSent),
         (requests.ConnectionError(ConnectionRefusedError()), NotSent),
         (requests.ConnectionError(), UnknownEnd),
@@ -628,8 +661,168 @@ def test_foreign_session(clock, error, ending):
     """Of a session that is not ours an exception counts as *not sent* only if it proves that."""
     with requests.Session() as session:
         session.mount("http://", Failing(error))
-        with pytest.raises(ending):
+        with pytest.raises(ending) as caught:
             send(Transport(session, clock), "http://localhost")
+    assert (caught.value.service, caught.value.operation) == ("svc", "Op")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (requests.ConnectionError("CANARY"), "ConnectionError"),
+        (wrap(requests.ConnectionError("CANARY"), KeyError("CANARY")), "KeyError"),
+        (requests.ConnectionError(MaxRetryError(None, "/CANARY", OSError(5, "no"))), "OSError: no"),
+    ],
+)
+def test_an_error_names_its_innermost_cause(clock, error, text):
+    """What went wrong first is named; only the system's own text is quoted, since another one may show the URL."""
+    with requests.Session() as session:
+        session.mount("http://", Failing(error))
+        with pytest.raises(UnknownEnd) as caught:
+            send(Transport(session, clock), "http://localhost")
+    assert caught.value.message == text
+
+
+class Answering(BaseAdapter):
+    """Gives answers with these dates, each 60 s of the wall clock after it was asked for."""
+
+    def __init__(self, clock: FakeClock, *dates: str) -> None:
+        super().__init__()
+        self._clock = clock
+        self._dates = iter(dates)
+        self.body = b"ok"
+        self.options: dict[str, object] = {}
+
+    def send(self, *_args: object, **options: object) -> requests.Response:
+        self.options = options
+        self._clock.suspend(60)
+        answer = requests.Response()
+        answer.status_code, answer.raw = 418, BytesIO(self.body)
+        answer.headers["Date"] = next(self._dates)
+        return answer
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("now", "error"), [(1000.5, 0.0), (1071.0, 70.0), (930.0, -10.0)])
+def test_clock_error_of_a_foreign_session(now, error):
+    """A session of another kind does not say when the first byte left, so it may have been at once."""
+    clock = FakeClock(now)
+    adapter = Answering(clock, SECOND_AFTER_1970, "never")
+    with requests.Session() as session:
+        session.mount("http://", adapter)
+        transport = Transport(session, clock)
+        assert send(transport, "http://localhost").body == b"ok"
+        assert transport.clock_error() == pytest.approx(error)
+        send(transport, "http://localhost")
+    # An answer whose date cannot be read does not make the one before it void.
+    assert transport._reading.taken_at == now + 60
+    assert adapter.options["stream"] is True
+
+
+def test_the_limit_of_an_answer(clock):
+    """An answer of 4 MiB is accepted, one of a byte more is not."""
+    most, adapter = 4 * 1024 * 1024, Answering(FakeClock(), "never", "never")
+    with requests.Session() as session:
+        session.mount("http://", adapter)
+        adapter.body = b"x" * most
+        assert len(send(Transport(session, clock), "http://localhost").body) == most
+        adapter.body += b"x"
+        with pytest.raises(UnknownEnd, match="AnswerTooLarge"):
+            send(Transport(session, clock), "http://localhost")
+
+
+class Recording:
+    """Takes the place of the spans of an invocation, and keeps the calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+
+    def call(self, call: Call) -> AbstractContextManager[None]:
+        self.calls.append(call)
+        return nullcontext()
+
+
+def test_each_try_has_a_span():
+    """The span of a try has the service, the operation and, once there is an answer, its status."""
+    clock, spans = FakeClock(), Recording()
+    adapters = Answering(clock, "never"), Failing(requests.ReadTimeout())
+    for adapter in adapters:
+        with requests.Session() as session, collect_into(Measures(spans)), suppress(UnknownEnd):
+            session.mount("http://", adapter)
+            send(Transport(session, clock), "http://localhost")
+    assert spans.calls == [
+        Call("svc", "Op", "POST", "http://localhost", 418),
+        Call("svc", "Op", "POST", "http://localhost", None),
+    ]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_a_connection_has_recorded_counts_more_than_an_exception(clock, begun):
+    """Whether a byte was sent is known of our own connections, whatever the exception seems to prove."""
+
+    class Reset(BaseAdapter):
+        def send(self, *_args: object, **_options: object) -> requests.Response:
+            exchange = connections._current_exchange()
+            exchange.join()
+            if begun:
+                exchange.begin_write()
+            raise requests.ConnectionError(ConnectionRefusedError() if begun else ConnectionResetError())
+
+        def close(self) -> None:
+            pass
+
+    with requests.Session() as session:
+        session.mount("http://", Reset())
+        with pytest.raises(UnknownEnd if begun else Unavailable):
+            send(Transport(session, clock), "http://localhost")
+
+
+def test_the_headers_that_are_sent():
+    """Beside what is signed, the length of the body is sent, 0 for none, and the trace of the message, if any."""
+    made = request("http://localhost", body=b"")
+    assert _sign(made) == {"Host": "localhost", "Authorization": "CANARY", "Content-Length": "0"}
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    with trace_message(parent, {}):
+        assert _sign(made)["traceparent"] == parent
+
+
+def test_a_session_for_people_is_sent_by_the_proxy_of_the_environment(monkeypatch, clock):
+    """What the environment says of proxies reaches the session if it was made to trust the environment."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:1")
+    options: dict[str, object] = {}
+
+    def fail(_prepared: object, **given: object) -> None:
+        options.update(given)
+        raise requests.ReadTimeout
+
+    with new_session(trust_environment=True) as session:
+        session.mount("https://", Failing(requests.ReadTimeout()))
+        monkeypatch.setattr(session, "send", fail)
+        with pytest.raises(UnknownEnd):
+            send(Transport(session, clock), "https://service.example.com")
+    assert options["proxies"]["https"] == "http://proxy:1"
+
+
+def test_a_foreign_session_is_not_asked_if_too_little_time_is_left(clock):
+    """A session of another kind does not look at the budget, so it is not given a request that is too late."""
+    adapter = Failing(requests.ReadTimeout())
+    with requests.Session() as session:
+        session.mount("http://", adapter)
+        with pytest.raises(NoTimeLeft):
+            send(Transport(session, clock), "http://localhost", budget=Budget.lasting(0.1, clock))
+    assert adapter.options == {}
+
+
+def test_a_foreign_session_may_begin_with_just_the_least_time():
+    """Exactly the least time that is worth beginning is enough for it, too."""
+    clock = FakeClock()
+    budget = Budget(clock, clock.monotonic() + 10, least_seconds=10)
+    with requests.Session() as session:
+        session.mount("http://", Failing(requests.ReadTimeout()))
+        with pytest.raises(UnknownEnd):
+            send(Transport(session, clock), "http://localhost", budget=budget)
 
 
 def test_a_foreign_session_is_used_safely():
@@ -639,7 +832,12 @@ def test_a_foreign_session_is_used_safely():
         session.mount("http://", adapter)
         with pytest.raises(UnknownEnd):
             send(Transport(session, clock), "http://localhost", read=600.0, budget=Budget.lasting(1, clock))
-    assert adapter.options["timeout"] == (1, 1)
+        assert adapter.options["timeout"] == (1, 1)
+        for left, timeouts in ((45.0, (30.0, 45.0)), (700.0, (30.0, 600.0))):
+            budget = Budget.lasting(left, clock)
+            with pytest.raises(UnknownEnd):
+                send(Transport(session, clock), "http://localhost", read=600.0, budget=budget)
+            assert adapter.options["timeout"] == timeouts
     assert (adapter.options["verify"], adapter.options["proxies"]) == (True, {})
 
 
@@ -698,6 +896,38 @@ def test_clock_error_of_a_slow_exchange(serve, answer, off, least):
         assert transport.clock_error() == pytest.approx(least)
 
 
+def test_connecting_takes_no_part_in_the_clock_error(serve, answer, monkeypatch):
+    """The server's clock was read after the first byte, so the time that connecting took does not count."""
+    clock, connect = FakeClock(1000.0), HTTPConnection.connect
+
+    def connect_slowly(self: HTTPConnection) -> None:
+        connect(self)
+        clock.suspend(60)
+
+    monkeypatch.setattr(HTTPConnection, "connect", connect_slowly)
+    with new_session() as session:
+        transport = Transport(session, clock)
+        send(transport, serve(answer(Date=SECOND_AFTER_1970)).url)
+        assert transport.clock_error() == pytest.approx(59.0)
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "step", "error"),
+    [
+        (5.0, 6.0, 0.0, 5.0),
+        (-6.0, -5.0, 0.0, -5.0),
+        (-1.0, 1.0, 0.0, 0.0),
+        (5.0, 6.0, -2.0, 3.0),
+        (-1.0, 1.0, -3.0, -2.0),
+    ],
+)
+def test_the_smallest_error_that_explains_a_reading(least, most, step, error):
+    """A clock that may be right is not off; one that was set since is off by that, too."""
+    reading = ClockReading(least, most, 0.0, 0.0)
+    assert reading.find_error(step) == error
+    assert step or reading.find_error() == error
+
+
 def test_clock_error_ages(serve, answer):
     """An observation counts for 300 s by both clocks; the newest one replaces it."""
     clock, server = FakeClock(1100.0), serve(answer(Date=SECOND_AFTER_1970), answer(Date="none"), answer())
@@ -732,6 +962,21 @@ def test_a_clock_that_is_set_back_after_the_answer_is_off(serve, answer, back, e
 def test_any_date(text, name):
     """Any text at all is read as a date or as none."""
     assert read_date({name: text}) is None or isinstance(read_date({name: text}), float)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"date": ""},
+        {"date": "Thu, 01 Jan 99999 00:16:40 GMT"},
+        {"date": "Thu, 01 Jan 1970 00:16:40 +99999999999999999999"},
+        {"x-ots-date": "now", "date": SECOND_AFTER_1970},
+    ],
+)
+def test_no_date(headers):
+    """An answer without a date, or with one that cannot be read, says nothing about the clock."""
+    assert read_date(headers) is None
 
 
 @pytest.mark.parametrize(

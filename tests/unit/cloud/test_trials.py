@@ -35,6 +35,7 @@ def page(*rows, **members):
         ("1" + "0" * 400, None),
         ({"loss": 1}, None),
         ([1], None),
+        ("[" * 100_000, None),
     ],
 )
 def test_a_final_metric(metric, expected):
@@ -49,8 +50,10 @@ def test_a_row():
     lower = {name[0].lower() + name[1:]: value for name, value in row.items()}
     expected = Trial("t", "SUCCEEDED", 2.0, {"${x}": 1})
     assert page(row).trials == page(lower).trials == (expected,)
+    assert read_trial_page(answer({"trials": [lower], "totalCount": 1})) == TrialPage(1, (expected,))
     assert page({"TrialId": "t"}).trials == (Trial("t", "UNKNOWN", None, None),)
-    assert page({"TrialId": "t", "Hyperparam": "not JSON"}).trials[0].hyperparameters is None
+    for odd in ("not JSON", "[1]", [1]):
+        assert page({"TrialId": "t", "Hyperparam": odd}).trials[0].hyperparameters is None
 
 
 @pytest.mark.parametrize("document", [{}, {"Trials": {}}, {"Trials": [1]}, {"Trials": [{"Status": "x"}]}])
@@ -70,8 +73,17 @@ def test_the_duration_of_a_trial_needs_both_times(missing):
 
 
 def test_no_trials_at_all():
-    """A count of zero may come without a list."""
+    """A count of zero may come without a list; one beside a list is not trusted more than the list."""
     assert read_trial_page(answer({"TotalCount": 0})) == TrialPage(0, ())
+    assert len(page({"TrialId": "t"}, TotalCount=0).trials) == 1
+    with pytest.raises(Unreadable):
+        read_trial_page(answer({"TotalCount": 1}))
+
+
+@pytest.mark.parametrize(("total", "count"), [(3, 3), ("3", 3), ("many", None), (None, None), (-1, None)])
+def test_the_count_of_a_page(total, count):
+    """A count is a number or its text; anything else is none."""
+    assert page(TotalCount=total).total_count == count
 
 
 def trials(count):
@@ -117,10 +129,25 @@ def test_a_short_listing_costs_one_call():
     assert asked == [1]
 
 
+@pytest.mark.parametrize(("expected", "total"), [(1, None), (None, "page"), (0, None)])
+def test_a_short_page_is_not_the_last_one_by_itself(expected, total):
+    """What the experiment states may be old, and a total may count the page, so neither ends a reading alone."""
+    read, asked = paged(trials(3), 10, total=total, most=1)
+    assert len(read_all_trials(read, 10, expected).by_id) == 3
+    assert asked == [1, 2, 3, 4]
+
+
+def test_a_full_page_is_not_the_last_one():
+    """More trials may have been made since the experiment stated their number, if the total counts the page."""
+    read, _ = paged(trials(25), 10, total="page")
+    assert len(read_all_trials(read, 10, 10).by_id) == 25
+
+
 def test_missing_trials_are_noticed():
-    """A listing with fewer trials than the experiment states is not complete."""
+    """A listing with fewer trials than the experiment or one of its pages states is not complete."""
     read, _ = paged(trials(4), 10)
     assert not read_all_trials(read, 10, 5).is_complete
+    assert not read_all_trials(lambda _: TrialPage(5, tuple(trials(4))), 10).is_complete
 
 
 def test_a_listing_that_never_ends_is_cut():
