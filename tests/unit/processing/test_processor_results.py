@@ -1,0 +1,113 @@
+"""The results that say how a message is sent back: with a record that numbers its copies, or without one."""
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import structlog
+
+from fcruntime.triggers import Message
+from hpoq.clock import Budget
+from hpoq.errors import StoreUnavailable, UnknownEnd
+from hpoq.processing.creation import Marking
+from hpoq.processing.intake import Defective, take_in
+from hpoq.processing.ledger import Ledger
+from hpoq.processing.lifecycle import Terms, sent_back
+from hpoq.processing.outcome import Announcer, Outcome, Result
+from hpoq.processing.processor import Processor
+from hpoq.testing import FakeClock, MemoryStore
+from support.request import REQUEST, make_document
+
+TERMS = Terms(lease=90, skew=10, consistency=15, retention=1000, max_attempts=3)
+INTAKE = take_in(Message("smq", "M1", REQUEST.encode()))
+WAITED = replace(INTAKE.delivery, since=0.0)
+HELD = Result(Outcome.RETRY, "k", "M1", throttled=True)
+
+
+class Down(MemoryStore):
+    """A store that does not answer."""
+
+    def get(self, key):
+        raise StoreUnavailable("no answer")
+
+    def insert(self, record):
+        raise StoreUnavailable("no answer")
+
+
+class Refusing:
+    """A publisher that every event fails on."""
+
+    def publish(self, event, budget):
+        raise UnknownEnd("no answer", service="smq", operation="PublishMessage")
+
+
+def make(store=None, clock=None):
+    """Return a processor of which only the store and the output can be used, and its ledger."""
+    clock = clock or FakeClock()
+    ledger = Ledger(store or MemoryStore(), clock, TERMS)
+    announcer = Announcer(Refusing(), "acs:fc", "r-1")
+    creator = SimpleNamespace(
+        marking=Marking(in_tag=True, in_description=True, page_size=100), place="acs:paiautoml"
+    )
+    follower = SimpleNamespace(order=lambda *_: None)
+    budget = Budget(clock, clock.monotonic() + 60)
+    return Processor(ledger, creator, announcer, None, follower, clock, budget), ledger
+
+
+def test_a_message_that_waits_for_the_first_time_is_not_recorded():
+    """Most messages wait once at most, and cost no call of the store."""
+    processor, _ = make(Down())
+    assert processor.hold_back(INTAKE.delivery, HELD) is HELD
+
+
+def test_a_message_that_waits_again_is_recorded():
+    """Its record numbers the next copy; an older copy is dropped."""
+    clock = FakeClock()
+    processor, ledger = make(clock=clock)
+    held = processor.hold_back(WAITED, HELD)
+    assert held == replace(HELD, record=ledger.get(WAITED.key))
+    ledger.save(sent_back(held.record, 1, clock.now()), held.record.version)
+    older = processor.hold_back(WAITED, HELD)
+    assert (older.outcome, older.record, older.message_id) == (Outcome.DUPLICATE, None, "M1")
+    newest = processor.hold_back(replace(WAITED, sequence=1), HELD)
+    assert newest == replace(HELD, record=ledger.get(WAITED.key))
+
+
+def test_a_message_waits_though_the_store_does_not_answer():
+    """It is sent back as if it had no record, and the log says why its copies will not merge."""
+    processor, _ = make(Down())
+    with structlog.testing.capture_logs() as lines:
+        assert processor.hold_back(WAITED, HELD) is HELD
+    assert [(line["event"], line["error"]) for line in lines] == [("requeue.unrecorded", "no answer")]
+
+
+DRY = make_document("k") | {"dryRun": True}
+
+
+@pytest.mark.parametrize(
+    ("intake", "store", "code"),
+    [
+        (INTAKE, Down(), "StoreUnavailable"),
+        (INTAKE, None, "InternalError"),
+        (Defective(INTAKE.delivery, INTAKE.envelope, "ZeroDivisionError"), None, "InternalError"),
+    ],
+    ids=["the store fails", "a part is missing", "reading failed"],
+)
+def test_what_fails_without_a_record_comes_back_ever_later(intake, store, code):
+    """Nothing numbers the copies of such a message, so that they do not merge: the fewer, the better."""
+    processor, _ = make(store)
+    result = processor.process(intake)
+    assert (result.outcome, result.error.code, result.unrecorded, result.record) == (
+        Outcome.RETRY,
+        code,
+        True,
+        None,
+    )
+
+
+def test_a_dry_run_whose_answer_fails_comes_back_ever_later():
+    """A dry run leaves no record."""
+    processor, _ = make()
+    result = processor.process(take_in(Message("smq", "M1", json.dumps(DRY).encode())))
+    assert (result.outcome, result.unrecorded) == (Outcome.RETRY, True)
