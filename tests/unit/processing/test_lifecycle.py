@@ -265,6 +265,11 @@ def test_one_sign_is_enough_for_the_same_request(equal, may_conflict):
     assert lifecycle.is_same_request(CLAIM, delivery) is (not may_conflict or any(equal))
 
 
+def test_a_key_is_that_of_one_request_unless_others_may_choose_it():
+    """A delivery whose key no producer chose needs no sign that it is the same request."""
+    assert lifecycle.is_same_request(CLAIM, Delivery("key", "x", "x", "x"))
+
+
 def test_a_record_without_message_or_body_is_known_by_its_fingerprint():
     """A record of an earlier version, which kept neither, does not equal a delivery by their absence."""
     earlier = replace(CLAIM, delivery=None, body=None)
