@@ -143,7 +143,7 @@ class _Decoder:
     def read_whole(self, event: bytes, text: str) -> list[Message | Undecodable]:
         """Read all items. Raises ValueError if the event is not JSON, RecursionError if it is nested too deeply."""
         document: JsonValue = json.loads(text, parse_int=_parse_integer)
-        inner = unwrap_text(event)
+        inner = unwrap_text(event) if isinstance(document, str) else event
         if inner != event:
             return self.read_whole(inner, inner.decode("utf-8-sig", errors="surrogateescape"))
         if isinstance(document, list):

@@ -174,7 +174,7 @@ def _undo_members(holder: JsonObject, objects: _Objects, at: str, found: list[Fi
         if text is not None:
             found.append(_note_text(name, f"{at}/{name}"))
             undone[name] = value = text
-        if isinstance(value, dict):
+        if isinstance(value, dict) and inner:
             undone[name] = _undo_members(value, inner, f"{at}/{name}", found)
     return {**holder, **undone}
 
