@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -115,6 +116,11 @@ class CloudClock:
         """The seconds by which it was advanced in total."""
         return self._advanced
 
+    @property
+    def is_advanced_by_callers(self) -> bool:
+        """Whether a long poll advances the source instead of waiting in real time."""
+        return self._move_source is not None
+
     def resume(self, moment: float, advanced: float) -> None:
         """Continue from a clock that showed `moment` and was advanced by `advanced`, but never before its source.
 
@@ -156,13 +162,14 @@ class CloudClock:
 class Deadline:
     """A time limit that ends by the cloud's clock or in real time, whichever is first.
 
-    The real time is a safeguard: a clock that stands still must not block a caller for ever.
+    The real time is a safeguard: a clock that stands still must not block a caller for ever. It is not needed for a
+    clock that a waiting caller advances.
     """
 
     def __init__(self, clock: CloudClock, seconds: float) -> None:
         self._clock = clock
         self._at = clock.now() + seconds
-        self._real_at = monotonic() + seconds
+        self._real_at = math.inf if clock.is_advanced_by_callers else monotonic() + seconds
 
     def left(self) -> float:
         """Return the seconds that are left; zero or less once the limit has passed."""

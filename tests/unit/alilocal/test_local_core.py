@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from localwire import AdvancedTime, StandingTime, Wire, wait_for_poll
 
 import alilocal
+from alilocal.core import clock as clocks
 from alilocal.core.clock import Deadline
 from alilocal.core.http import Request
 from alilocal.core.ids import Ids, is_receipt_handle
@@ -41,6 +43,18 @@ def test_a_deadline_passes_on_a_clock_that_stands_still():
             while deadline.left() > 0:
                 cloud.clock.pause(deadline.left())
         assert cloud.clock.now() == 1_000
+
+
+def test_a_wait_that_advances_its_clock_is_as_long_as_asked(monkeypatch):
+    """However slow the machine is, a long poll on a test's clock takes the seconds of that clock."""
+    moments = itertools.count(0.0, 2.0)
+    monkeypatch.setattr(clocks, "monotonic", lambda: next(moments))
+    source = AdvancedTime(1_000.0)
+    began = source.now()
+    with alilocal.LocalCloud(clock=source) as cloud, cloud.changed:
+        deadline = Deadline(cloud.clock, 5)
+        cloud.clock.pause_caller(deadline.left())
+        assert (source.now() - began, deadline.left()) == (5, 0)
 
 
 def test_a_foreign_source_is_looked_at_often():
