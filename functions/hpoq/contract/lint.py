@@ -226,8 +226,10 @@ def _find_pattern_problem(pattern: str) -> str | None:
         # ignored is the same for all threads, so only one at a time may change it and change it back.
         with _filtering_warnings, warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            # An error since Python 3.11: what is said about a pattern must not depend on the function's runtime.
+            warnings.filterwarnings("error", "Flags not at the start", DeprecationWarning)
             groups = re.compile(re.sub(_CASELESS, _drop_caseless, pattern)).groups
-    except (re.error, OverflowError, RecursionError):
+    except (re.error, OverflowError, RecursionError, DeprecationWarning):
         hint = "; a named group is (?P<name>...)" if "(?<" in pattern else ""
         return f"for stdout a metric must be a regular expression; this one is invalid{hint}"
     if groups > 1:
