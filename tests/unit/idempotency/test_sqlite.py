@@ -136,7 +136,7 @@ def test_a_new_file_is_waited_for_while_another_process_opens_it(monkeypatch, tr
 
 @pytest.fixture
 def opened(monkeypatch):
-    """Return the connections that are opened, with what was asked for."""
+    """Yield the connections that are opened, with what was asked for, and close them in the end."""
     connections = []
 
     def connect(path, **options):
@@ -145,7 +145,10 @@ def opened(monkeypatch):
 
     sqlite_connect = sqlite3.connect
     monkeypatch.setattr(sqlite.sqlite3, "connect", connect)
-    return connections
+    yield connections
+    for connection, _ in connections:
+        if not connection.is_closed:
+            connection.close()
 
 
 class Counted(sqlite3.Connection):
