@@ -57,8 +57,9 @@ def make(store=None, clock=None):
 
 def test_a_message_that_waits_for_the_first_time_is_not_recorded():
     """Most messages wait once at most, and cost no call of the store."""
-    processor, _ = make(Down())
+    processor, ledger = make()
     assert processor.hold_back(INTAKE.delivery, HELD) is HELD
+    assert ledger.get(INTAKE.delivery.key) is None
 
 
 def test_a_message_that_waits_again_is_recorded():
