@@ -143,24 +143,24 @@ def _make_init(cls: type, fields: dict[str, Field[object]]) -> Callable[..., Non
     factories = {
         name: one.default_factory for name, one in fields.items() if one.default_factory is not MISSING
     }
-    count = len(fields)
+    names, wanted = tuple(fields), fields.keys()
     after: Callable[[object], None] | None = getattr(cls, "__post_init__", None)
 
     def __init__(self: object, *args: object, **kwargs: object) -> None:  # noqa: N807
-        # Written to the dictionary directly, because a frozen class refuses setattr.
+        # Written to the dictionary directly, because a frozen class refuses setattr. Each step is left out if there
+        # is nothing to do: a message makes about fifty instances.
         values = self.__dict__
-        values.update(constants, **kwargs)
+        if constants:
+            values |= constants
+        if kwargs:
+            values |= kwargs
         if args:
-            values.update(zip(fields, args, strict=False))
-        for name, make in factories.items():
-            if name not in values:
-                values[name] = make()
-        if (
-            len(values) != count
-            or len(args) > count
-            or (kwargs and not kwargs.keys() <= fields.keys())
-            or (args and kwargs and not kwargs.keys().isdisjoint([*fields][: len(args)]))
-        ):
+            if len(args) > len(names) or (kwargs and not kwargs.keys().isdisjoint(names[: len(args)])):
+                raise _argument_error(cls, fields, args, kwargs)
+            values |= zip(names, args, strict=False)
+        if factories:
+            values |= {name: make() for name, make in factories.items() if name not in values}
+        if values.keys() != wanted:
             raise _argument_error(cls, fields, args, kwargs)
         if after is not None:
             after(self)
