@@ -209,6 +209,8 @@ def _find_slip(text: str, start: int, *, is_at_end: bool) -> tuple[str, int] | N
 
 
 def _check_depth(text: str, most: int) -> None:
+    if text.count("{") + text.count("[") <= most:
+        return  # like most requests, which need not be searched
     depth, quoted = 0, False
     for token in _TOKEN.finditer(text):
         mark = token[0]

@@ -10,6 +10,7 @@ import re
 import threading
 import warnings
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TypeGuard
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
@@ -209,6 +210,7 @@ def _check_patterns(weights: JsonObject, at: str) -> Iterator[Finding]:
             yield warning(f"{at}/metric_dict{pointer_to(pattern)}", "metric.pattern", problem)
 
 
+@lru_cache(maxsize=64)
 def _find_pattern_problem(pattern: str) -> str | None:
     """Return what is wrong with a metric's pattern, or None if it seems usable.
 
