@@ -12,30 +12,29 @@ class MemoryStore:
     """A `Store` that lasts as long as the object. Records pass through the codec, as in a real store."""
 
     def __init__(self) -> None:
-        self._rows: dict[str, str] = {}
+        self._rows: dict[str, tuple[Version, str]] = {}
         self._lock = threading.Lock()
 
     def get(self, key: str) -> Record | None:
-        text = self._rows.get(key)
-        return None if text is None else decode(key, text)
+        row = self._rows.get(key)
+        return None if row is None else decode(key, row[1])
 
     def get_many(self, keys: Sequence[str]) -> dict[str, Record]:
         found = {key: self.get(key) for key in keys}
         return {key: record for key, record in found.items() if record is not None}
 
     def insert(self, record: Record) -> Record | None:
-        with self._lock:
-            standing = self.get(record.key)
-            if standing is None:
-                self._rows[record.key] = encode(record)
-            return None if standing is None or standing == record else standing
+        row = record.version, encode(record)
+        standing = self._rows.setdefault(record.key, row)
+        return None if standing == row else decode(record.key, standing[1])
 
     def replace(self, record: Record, expected: Version) -> bool:
+        row = record.version, encode(record)
         with self._lock:
-            standing = self.get(record.key)
-            if standing is None or (standing.version != expected and standing != record):
+            standing = self._rows.get(record.key)
+            if standing is None or (standing[0] != expected and standing != row):
                 return False
-            self._rows[record.key] = encode(record)
+            self._rows[record.key] = row
             return True
 
     def close(self) -> None:
