@@ -167,7 +167,7 @@ def from_environment(environ: Mapping[str, str] | None = None) -> CredentialsPro
     """
     source = os.environ if environ is None else environ
     reason = "the ALIBABA_CLOUD_ACCESS_KEY_* variables are not set"
-    return _provider(lambda: [source.get(name) for name in _ENVIRONMENT_NAMES], reason)
+    return _Source(lambda: [source.get(name) for name in _ENVIRONMENT_NAMES], reason)
 
 
 def from_context(fc_context: object) -> CredentialsProvider:
@@ -181,7 +181,7 @@ def from_context(fc_context: object) -> CredentialsProvider:
         found = getattr(fc_context, "credentials", None)
         return [] if found is None else [_find_member(found, names) for names in _CONTEXT_NAMES]
 
-    return _provider(read, "the function's context has no credentials")
+    return _Source(read, "the function's context has no credentials")
 
 
 def chain(*providers: CredentialsProvider) -> CredentialsProvider:
@@ -193,6 +193,12 @@ def chain(*providers: CredentialsProvider) -> CredentialsProvider:
     def provide() -> Credentials:
         reasons: list[str] = []
         for provider in providers:
+            # Without an exception for a source that has none, which most contexts are, at every call.
+            if isinstance(provider, _Source):
+                if found := provider.find():
+                    return found
+                reasons.append(provider.reason)
+                continue
             try:
                 return provider()
             except NoCredentials as exc:
@@ -222,24 +228,32 @@ def _find_member(found: object, names: tuple[str, ...]) -> str | None:
     return None
 
 
-def _provider(read: Callable[[], list[str | None]], otherwise: str) -> CredentialsProvider:
-    """Return a provider of the credentials whose id, secret and token `read` returns.
+class _Source:
+    """A provider of the credentials whose id, secret and token `read` returns.
 
-    They are checked again only if they have changed. It raises NoCredentials with `otherwise` if there are none.
+    They are checked again only if they have changed. It raises NoCredentials with `reason` if there are none.
     """
-    last: tuple[list[str | None], Credentials] | None = None
 
-    def provide() -> Credentials:
-        nonlocal last
-        values = read()
+    def __init__(self, read: Callable[[], list[str | None]], reason: str) -> None:
+        self._read = read
+        self.reason = reason
+        self._last: tuple[list[str | None], Credentials] | None = None
+
+    def find(self) -> Credentials | None:
+        """Return the credentials, or None if there are none."""
+        values, last = self._read(), self._last
         if last is None or last[0] != values:
             key_id, secret, token = [(value or "").strip() for value in values] or ("", "", "")
             if not key_id or not secret:
-                raise _missing(otherwise)
-            last = values, Credentials(key_id, secret, token or None)
+                return None
+            self._last = last = values, Credentials(key_id, secret, token or None)
         return last[1]
 
-    return provide
+    def __call__(self) -> Credentials:
+        found = self.find()
+        if found is None:
+            raise _missing(self.reason)
+        return found
 
 
 def _missing(message: str) -> NoCredentials:
