@@ -1,12 +1,17 @@
-"""The types of JSON values, and the one way in which fcruntime reads a number."""
+"""The types of JSON values, and the one way in which a number is read and a compact text is written."""
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TypeAlias, Union
 
 JsonValue: TypeAlias = Union[bool, int, float, str, "list[JsonValue]", "dict[str, JsonValue]", None]
 JsonObject: TypeAlias = "dict[str, JsonValue]"
+
+# `json.dumps` with arguments makes an encoder for each call, which takes as long as encoding a small object.
+write_compact = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+"""Return a value as JSON in ASCII without white space. Raises ValueError for NaN and for an infinite number."""
 
 _DIGITS = re.compile(r"([0-9]{1,19})(?:\.0+)?")
 

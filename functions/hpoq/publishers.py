@@ -9,7 +9,6 @@ The clients of the cloud are imported for their types only, so that a local tool
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import threading
@@ -17,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from fcruntime.jsonvalue import JsonValue
+from fcruntime.jsonvalue import JsonValue, write_compact
 from hpoq.contract.events import outcome_of
 from hpoq.errors import Unavailable, UnknownEnd
 
@@ -58,7 +57,7 @@ class SmqTopicPublisher:
 
     def publish(self, event: Mapping[str, JsonValue], *, budget: Budget | None = None) -> None:
         """Publish `event`. Raises CallError; Invalid if the event is larger than a message may be."""
-        body = json.dumps(event, separators=(",", ":"), allow_nan=False)
+        body = write_compact(event)
         self._smq.publish_message(self._topic, body, tag=outcome_of(event) or None, budget=budget)
 
 
@@ -92,7 +91,7 @@ class FilePublisher:
         budget: Budget | None = None,  # noqa: ARG002 - writing to a disk has no time-out
     ) -> None:
         """Append `event`. Raises Unavailable if the file cannot be opened, UnknownEnd if writing failed."""
-        line = json.dumps(event, separators=(",", ":"), allow_nan=False) + "\n"
+        line = write_compact(event) + "\n"
         if self._path is None:
             self._print(line)
         else:

@@ -11,13 +11,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
 from collections.abc import Mapping, Sequence
 from email.utils import formatdate
 from functools import partial
 
 from fcruntime._dataclass import replace
-from fcruntime.jsonvalue import JsonObject, JsonValue
+from fcruntime.jsonvalue import JsonObject, JsonValue, write_compact
 from hpoq.clock import Budget
 from hpoq.cloud.answers import Answer, error_of, read_json, text_member
 from hpoq.cloud.caller import ServiceClient
@@ -56,7 +55,7 @@ class EventBridge(ServiceClient):
         consumers do, by its source and id.
         """
         batch = [{**event, "aliyuneventbusname": bus} for event in events]
-        body = json.dumps(batch, separators=(",", ":"), allow_nan=False).encode()
+        body = write_compact(batch).encode()
         self._call(
             _OPERATION,
             "POST",

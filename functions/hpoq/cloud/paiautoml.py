@@ -11,7 +11,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
-from fcruntime.jsonvalue import JsonValue
+from fcruntime.jsonvalue import JsonValue, write_compact
 from hpoq.clock import Budget
 from hpoq.cloud.answers import Answer, error_of, read_json, scrub, text_member
 from hpoq.cloud.caller import ServiceClient, is_unreachable
@@ -88,7 +88,7 @@ class PaiAutoMl(ServiceClient):
         Raises ClockOff, before connecting, if this machine's clock is off by more than `max_clock_error` seconds.
         """
         operation = "CreateHpoExperiment"
-        data = json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
+        data = write_compact(body).encode()
 
         def read(response: Response, credentials: Credentials) -> CreatedExperiment:
             return _read_created(read_json(response), chain(find_secrets(body), credentials.secrets()))

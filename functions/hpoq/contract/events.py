@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import Any, Literal, get_args
 
 from fcruntime._dataclass import dataclass, replace
-from fcruntime.jsonvalue import JsonObject, JsonValue
+from fcruntime.jsonvalue import JsonObject, JsonValue, write_compact
 from fcruntime.triggers.body import looks_like_json, unwrap_base64, unwrap_text
 from hpoq.contract.finding import count_violations, note_truncation
 from hpoq.errors import Violation
@@ -216,7 +216,7 @@ def _holds_event(value: JsonValue, depth: int) -> bool:
 
 def encode_event(event: Mapping[str, JsonValue]) -> str:
     """Return the event as compact JSON in ASCII, which can be sent in XML and has no line breaks."""
-    return json.dumps(event, separators=(",", ":"), allow_nan=False)
+    return write_compact(event)
 
 
 def read_error(event: str) -> EventError | None:

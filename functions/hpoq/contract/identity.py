@@ -11,11 +11,12 @@ end: as a tag, or, if the request uses all the tags that the service allows, as 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import uuid
 from collections.abc import Iterable
+from functools import lru_cache
 
+from fcruntime.jsonvalue import write_compact
 from hpoq.contract.patterns import END, caseless
 
 NAMESPACE_HPOQ = uuid.UUID("6c1f6a8e-3d0f-5b58-9d1b-7c0d5f1d5b1e")
@@ -42,6 +43,8 @@ MARKER = rf"\[{caseless(TAG_KEY)}: ([0-9A-Fa-f-]{{36}})\]"
 """The pattern of a marker in a description."""
 
 
+# A message without a CloudEvent has one key as a message and as a delivery.
+@lru_cache(maxsize=64)
 def derive_key(kind: str, identity: str, namespace: str = "") -> str:
     """Return the key of the message with this identity; `kind` says what sort of identity it is.
 
@@ -53,7 +56,7 @@ def derive_key(kind: str, identity: str, namespace: str = "") -> str:
 def canonical(kind: str, identity: str, namespace: str = "") -> str:
     """Return a text that differs for different arguments."""
     parts = [DERIVATION, kind, identity] if not namespace else [DERIVATION, namespace, kind, identity]
-    return json.dumps(parts, ensure_ascii=True, separators=(",", ":"))
+    return write_compact(parts)
 
 
 def derive_message_key(

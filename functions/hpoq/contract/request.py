@@ -244,14 +244,14 @@ def compute_fingerprint(request: "ExperimentRequest | StopRequest") -> str:
         content = request.experiment.wire(credentials=False)
     else:
         content = {"experiment": request.experiment.wire(credentials=False), "guard": request.guard.wire()}
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    text = _write_canonical(content)
     # Most requests have no number such as 1.0 or 1e+16. A text that looks like one does no harm here.
-    if re.search(_WHOLE_FLOAT, text):
-        text = json.dumps(_normalize_numbers(content), sort_keys=True, separators=(",", ":"))
+    if ".0" in text or "e+" in text:
+        text = _write_canonical(_normalize_numbers(content))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-_WHOLE_FLOAT = r"\.0[,\]}]|[0-9]e"
+_write_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 def _normalize_numbers(value: JsonValue) -> JsonValue:

@@ -98,6 +98,7 @@ class Record:
         return Version(self.state, self.owner)
 
 
+_write_compact = json.JSONEncoder(separators=(",", ":")).encode
 _MEMBERS = [name for name in Record.__dataclass_fields__ if name != "later"]
 
 
@@ -108,7 +109,7 @@ def encode(record: Record) -> str:
     body |= {name: values[name] for name in _MEMBERS}
     if record.later is not None:
         body |= json.loads(record.later)
-    return json.dumps(body, separators=(",", ":"))
+    return _write_compact(body)
 
 
 def decode(key: str, text: str) -> Record:
@@ -133,7 +134,7 @@ def decode(key: str, text: str) -> Record:
         if known["state"] == State.IN_PROGRESS and "doubt_until" not in known:
             # Its absence must not be read as None, which says that no create can be under way.
             raise KeyError("doubt_until")
-        later = json.dumps(body, separators=(",", ":")) if body else None
+        later = _write_compact(body) if body else None
         return Record(**known | {"state": State(known["state"]), "later": later})
     except (ValueError, TypeError, KeyError) as exc:
         what = (
