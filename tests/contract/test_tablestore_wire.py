@@ -242,9 +242,9 @@ def test_the_checksum_of_long_data_is_that_of_its_definition(data, before):
     assert crc8(data, before) == rest
 
 
-@pytest.mark.parametrize("size", [254, 255, 256, 380, 381, 382, 508])
+@pytest.mark.parametrize("size", [15, 16, 17, 31, 32, 33, 63, 64, 254, 255, 381, 508])
 def test_the_checksum_at_the_bounds_of_folding(size):
-    """The first byte counts wherever the blocks of 127 bytes begin."""
+    """The first byte counts wherever the blocks of 127 bits begin."""
     data = bytes(range(1, 255)) * 2
     rest = 0x5A
     for byte in data[:size]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 
 from fcruntime._dataclass import dataclass
 
@@ -122,14 +123,17 @@ def error_of(response: bytes) -> tuple[str, str] | None:
 def crc8(data: bytes, crc: int = 0) -> int:
     """Return the checksum that PlainBuffer uses for cells and rows: CRC-8 with the polynomial 0x07.
 
-    Modulo that polynomial x**127 is 1, so bytes that are 127 apart count alike: long data is folded into 127 bytes,
-    which takes a tenth of the time.
+    Modulo that polynomial x**127 is 1, so bits that are 127 apart count alike: long data is folded into 16 bytes, which
+    takes a fiftieth of the time for a record.
     """
-    if len(data) > 2 * _CRC_PERIOD:
-        folded = crc << 8 * ((len(data) - 1) % _CRC_PERIOD)  # what came before goes into the first byte
-        for end in range(len(data), 0, -_CRC_PERIOD):
-            folded ^= int.from_bytes(data[max(end - _CRC_PERIOD, 0) : end], "big")
-        data, crc = folded.to_bytes(_CRC_PERIOD, "big"), 0
+    if len(data) > _CRC_BYTES:
+        number = int.from_bytes(data, "big") ^ crc << 8 * (
+            len(data) - 1
+        )  # what came before goes into the first byte
+        while (bits := number.bit_length()) > _CRC_PERIOD:
+            half = (bits // _CRC_PERIOD + 1) // 2 * _CRC_PERIOD
+            number = (number >> half) ^ (number & (1 << half) - 1)
+        data, crc = number.to_bytes(_CRC_BYTES, "big"), 0
     for byte in data:
         crc = _CRC[crc ^ byte]
     return crc
@@ -141,16 +145,21 @@ def _crc_of(byte: int) -> int:
     return byte & 0xFF
 
 
-_CRC_PERIOD = 127
+_CRC_PERIOD, _CRC_BYTES = 127, 16
 _CRC = tuple(map(_crc_of, range(256)))
 
 
 def _varint(value: int) -> bytes:
+    if value <= 0x7F:
+        return _SINGLE_BYTES[value]
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
         value >>= 7
     return bytes((*out, value))
+
+
+_SINGLE_BYTES = [bytes([value]) for value in range(0x80)]
 
 
 def _number(field: int, value: int) -> bytes:
@@ -203,12 +212,18 @@ def _cells(tag: int, cells: Mapping[str, bytes]) -> tuple[bytes, bytes]:
     """Return a section of a row, and the checksums of its cells."""
     out, checks = bytearray([tag] if cells else b""), bytearray()
     for name, variant in cells.items():
-        text = name.encode()
-        checks.append(crc8(variant, crc8(text)))
-        out += struct.pack("<BBI", _TAG_CELL, _TAG_NAME, len(text)) + text
-        out += struct.pack("<BI", _TAG_VALUE, len(variant)) + variant
-        out += bytes([_TAG_CELL_CRC, checks[-1]])
+        head, check = _cell_head(name)
+        checks.append(crc8(variant, check))
+        out += head + struct.pack("<BI", _TAG_VALUE, len(variant)) + variant
+        out += bytes((_TAG_CELL_CRC, checks[-1]))
     return bytes(out), bytes(checks)
+
+
+@cache
+def _cell_head(name: str) -> tuple[bytes, int]:
+    """Return the beginning of a cell of the column `name`, and the checksum of the name."""
+    text = name.encode()
+    return struct.pack("<BBI", _TAG_CELL, _TAG_NAME, len(text)) + text, crc8(text)
 
 
 def _end(*sections: tuple[bytes, bytes]) -> bytes:

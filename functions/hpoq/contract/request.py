@@ -246,7 +246,7 @@ def compute_fingerprint(request: "ExperimentRequest | StopRequest") -> str:
         content = {"experiment": request.experiment.wire(credentials=False), "guard": request.guard.wire()}
     text = _write_canonical(content)
     # Most requests have no number such as 1.0 or 1e+16. A text that looks like one does no harm here.
-    if ".0" in text or "e+" in text:
+    if any(sign in text for sign in (".0,", ".0]", ".0}", "e+")):
         text = _write_canonical(_normalize_numbers(content))
     return hashlib.sha256(text.encode()).hexdigest()
 

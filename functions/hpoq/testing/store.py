@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Sequence
 
@@ -12,30 +13,36 @@ class MemoryStore:
     """A `Store` that lasts as long as the object. Records pass through the codec, as in a real store."""
 
     def __init__(self) -> None:
-        self._rows: dict[str, tuple[Version, str]] = {}
+        self._rows: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def get(self, key: str) -> Record | None:
-        row = self._rows.get(key)
-        return None if row is None else decode(key, row[1])
+        text = self._rows.get(key)
+        return None if text is None else decode(key, text)
 
     def get_many(self, keys: Sequence[str]) -> dict[str, Record]:
         found = {key: self.get(key) for key in keys}
         return {key: record for key, record in found.items() if record is not None}
 
     def insert(self, record: Record) -> Record | None:
-        row = record.version, encode(record)
-        standing = self._rows.setdefault(record.key, row)
-        return None if standing == row else decode(record.key, standing[1])
+        text = encode(record)
+        with self._lock:
+            standing = self._rows.setdefault(record.key, text)
+        return None if standing == text else decode(record.key, standing)
 
     def replace(self, record: Record, expected: Version) -> bool:
-        row = record.version, encode(record)
+        text = encode(record)
         with self._lock:
             standing = self._rows.get(record.key)
-            if standing is None or (standing[0] != expected and standing != row):
+            if standing is None or (standing != text and not _is_of_version(standing, expected)):
                 return False
-            self._rows[record.key] = row
+            self._rows[record.key] = text
             return True
 
     def close(self) -> None:
         """Do nothing: there is nothing to close."""
+
+
+def _is_of_version(text: str, version: Version) -> bool:
+    row = json.loads(text)
+    return bool(row["state"] == version.state and row["owner"] == version.owner)
