@@ -63,6 +63,28 @@ def test_instances(options, args, kwargs):
     assert outcome(ours) == outcome(standard)
 
 
+def test_any_name_of_a_field():
+    """A field may have the name of what the code around it uses."""
+
+    @fcruntime._dataclass.dataclass(frozen=True)
+    class Odd:
+        self: int
+        values: int
+        name: str = "n"
+        cls: list = field(default_factory=list)
+
+    assert dataclasses.asdict(Odd(self=1, values=2)) == {"self": 1, "values": 2, "name": "n", "cls": []}
+
+
+def test_a_wrapped_init_stays(monkeypatch):
+    """An `__init__` that was replaced before the first instance was made is not replaced again."""
+    _, ours = classes()
+    seen, init = [], ours.__init__
+    monkeypatch.setattr(ours, "__init__", lambda self, *args: seen.append(args) or init(self, *args))
+    assert [ours(1, "a"), ours(2, "b")] == [ours(1, "a"), ours(2, "b")]
+    assert seen == [(1, "a"), (2, "b")] * 2
+
+
 def test_each_instance_has_its_own_default():
     """A default factory is called for every instance."""
     _, ours = classes()
