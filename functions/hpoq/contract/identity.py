@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-import uuid
 from collections.abc import Iterable
 from functools import lru_cache
 
 from fcruntime.jsonvalue import write_compact
 from hpoq.contract.patterns import END, caseless
 
-NAMESPACE_HPOQ = uuid.UUID("6c1f6a8e-3d0f-5b58-9d1b-7c0d5f1d5b1e")
+NAMESPACE_HPOQ = "6c1f6a8e-3d0f-5b58-9d1b-7c0d5f1d5b1e"
 DERIVATION = "hpoq-key-2"
 
 # The kinds of identity that a key can be derived from.
@@ -50,7 +49,22 @@ def derive_key(kind: str, identity: str, namespace: str = "") -> str:
 
     `namespace` separates users of one table of records. An empty one is not part of the key.
     """
-    return str(uuid.uuid5(NAMESPACE_HPOQ, canonical(kind, identity, namespace)))
+    return derive_uuid(NAMESPACE_HPOQ, canonical(kind, identity, namespace))
+
+
+def derive_uuid(namespace: str, name: str) -> str:
+    """Return the UUID of version 5 (RFC 9562) of `name` in `namespace`, which is a UUID itself.
+
+    It is that of `uuid.uuid5`, in a third of the time: a message needs three.
+    """
+    digest = hashlib.sha1(
+        bytes.fromhex(namespace.replace("-", "")) + name.encode(), usedforsecurity=False
+    ).digest()
+    number = bytearray(digest[:16])
+    number[6] = number[6] & 0x0F | 0x50
+    number[8] = number[8] & 0x3F | 0x80
+    text = number.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def canonical(kind: str, identity: str, namespace: str = "") -> str:
@@ -79,7 +93,7 @@ def digest(body: bytes) -> str:
 
 def derive_event_id(key: str, type_class: str) -> str:
     """Return the CloudEvents id of the event of a class, such as `created`, for `key`."""
-    return str(uuid.uuid5(uuid.UUID(key), type_class))
+    return derive_uuid(key, type_class)
 
 
 def format_marker(key: str) -> str:

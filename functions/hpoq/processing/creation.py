@@ -6,7 +6,6 @@ This module knows the service but not the store. The ending that it returns says
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -17,7 +16,7 @@ from hpoq.cloud.caller import RetryPolicy
 from hpoq.cloud.experiments import CreatedExperiment
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.contract.events import EventError
-from hpoq.contract.identity import MOST_TAGS, TAG_KEY, format_marker
+from hpoq.contract.identity import MOST_TAGS, TAG_KEY, derive_uuid, format_marker
 from hpoq.errors import (
     Ambiguous,
     Answered,
@@ -138,7 +137,7 @@ def create_nonce(key: str, generation: int) -> str:
     The gateway refuses a nonce that it has seen (SignatureNonceUsed), so a late copy of an earlier create and the
     create of a later owner exclude each other there.
     """
-    return uuid.uuid5(uuid.UUID(key), f"create-{generation}").hex
+    return derive_uuid(key, f"create-{generation}").replace("-", "")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from hpoq.contract.events import (
     EventError,
     EventOutcome,
     ServiceError,
-    encode_event,
     make_event,
 )
 from hpoq.contract.identity import derive_event_id
@@ -166,8 +165,8 @@ class Announcer:
         experiment_id: str | None = None,
         error: EventError | None = None,
         own: JsonObject | None = None,
-    ) -> str:
-        """Return the event of `outcome` as JSON text.
+    ) -> JsonObject:
+        """Return the event of `outcome`.
 
         Its id derives from `record_key`; it shows the key and the message id of `delivery`. `own` has the members
         that only this type of event has.
@@ -186,7 +185,7 @@ class Announcer:
             warnings=intake.warnings,
             own=own,
         )
-        event = make_event(
+        return make_event(
             outcome,
             event_id=derive_event_id(record_key, outcome),
             source=self.source,
@@ -194,8 +193,7 @@ class Announcer:
             data=data,
             traceparent=traceparent(),
         )
-        return encode_event(event)
 
     def publish(self, event: JsonObject, budget: Budget) -> None:
-        """Send a stored event out. Raises CallError; the event may then be out or not."""
+        """Send an event out whose record is written. Raises CallError; the event may then be out or not."""
         self.publisher.publish(event, budget=budget)

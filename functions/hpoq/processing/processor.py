@@ -17,7 +17,7 @@ import structlog
 from fcruntime._dataclass import replace
 from fcruntime.jsonvalue import JsonObject
 from hpoq.clock import Budget, Clock
-from hpoq.contract.events import EventError, EventOutcome, find_error, outcome_of, parse_error
+from hpoq.contract.events import EventError, EventOutcome, encode_event, find_error, outcome_of, parse_error
 from hpoq.contract.identity import CONFLICT, derive_key
 from hpoq.errors import CallError, StoreError
 from hpoq.idempotency.record import Record
@@ -175,19 +175,16 @@ class Processor:
         own, because the request of one key may change from one dry run to the next.
         """
         delivery = intake.delivery
-        failure = self._announce(
-            json.loads(
-                self._announcer.compose(
-                    "accepted",
-                    delivery.delivery,
-                    delivery,
-                    intake,
-                    time=self._clock.now(),
-                    attempts=0,
-                    timings=self._measure_since(began),
-                )
-            )
+        event = self._announcer.compose(
+            "accepted",
+            delivery.delivery,
+            delivery,
+            intake,
+            time=self._clock.now(),
+            attempts=0,
+            timings=self._measure_since(began),
         )
+        failure = self._announce(event)
         if failure:
             return _retry_with(delivery, failure, unrecorded=True)
         return _end_with(Outcome.ACCEPTED, delivery)
@@ -231,7 +228,7 @@ class Processor:
         if opening.action is Action.REPEAT:
             return self._repeat(record, delivery)
         if opening.action is Action.PUBLISH:
-            return self._publish(record, delivery)
+            return self._publish(record, _read_event(record), delivery)
         if isinstance(intake, Watched):
             # The record has an order once the experiment was looked at.
             if record.watch_order is None and not self._follower.is_genuine(intake.order):
@@ -278,8 +275,10 @@ class Processor:
             experiment_id=experiment_id,
             own=look.own,
         )
-        ended = lifecycle.complete(claim, experiment_id, event, self._clock.now(), self._ledger.terms)
-        return self._publish(self._ledger.save(ended, claim.version), delivery)
+        ended = lifecycle.complete(
+            claim, experiment_id, encode_event(event), self._clock.now(), self._ledger.terms
+        )
+        return self._publish(self._ledger.save(ended, claim.version), event, delivery)
 
     def _conclude(self, ending: Ending, delivery: Delivery, intake: Readable, began: float) -> Result:
         """Record how the attempt ended, and publish its event if that was the end of the message."""
@@ -297,7 +296,7 @@ class Processor:
             event = self._compose_event(
                 "created", claim, delivery, intake, began, experiment_id=ending.experiment_id
             )
-            ended = lifecycle.complete(claim, ending.experiment_id, event, now, terms)
+            ended = lifecycle.complete(claim, ending.experiment_id, encode_event(event), now, terms)
             order = self._follower.complete_order(claim, ending.experiment_id, now)
             ended = replace(ended, watch_order=order)
         elif isinstance(ending, Stopped):
@@ -310,16 +309,16 @@ class Processor:
                 experiment_id=ending.experiment_id,
                 own={"status": ending.status},
             )
-            ended = lifecycle.complete(claim, ending.experiment_id, event, now, terms)
+            ended = lifecycle.complete(claim, ending.experiment_id, encode_event(event), now, terms)
         elif isinstance(ending, Refused):
             event = self._compose_event("rejected", claim, delivery, intake, began, error=ending.error)
-            ended = lifecycle.reject(claim, event, now, terms)
+            ended = lifecycle.reject(claim, encode_event(event), now, terms)
         else:
             event = self._compose_event(
                 "failed", claim, delivery, intake, began, error=_find_cause(claim, ending.error)
             )
-            ended = lifecycle.fail(claim, event, now, terms)
-        return self._publish(self._ledger.save(ended, claim.version), delivery)
+            ended = lifecycle.fail(claim, encode_event(event), now, terms)
+        return self._publish(self._ledger.save(ended, claim.version), event, delivery)
 
     def _release(self, ending: Postponed, delivery: Delivery, now: float) -> Result:
         error = None if ending.error.code in _OWN_CODES else json.dumps(ending.error.as_json())
@@ -351,7 +350,7 @@ class Processor:
         how = lifecycle.standing(standing, self._clock.now())
         first = None
         if how is Standing.UNPUBLISHED:
-            first = self._publish(standing, delivery)
+            first = self._publish(standing, _read_event(standing), delivery)
         elif how is Standing.ABANDONED:
             first = self._finish_abandoned(standing, intake, began)
         if first is not None and first.outcome is Outcome.RETRY:
@@ -403,7 +402,7 @@ class Processor:
         experiment_id: str | None = None,
         error: EventError | None = None,
         own: JsonObject | None = None,
-    ) -> str:
+    ) -> JsonObject:
         return self._announcer.compose(
             outcome,
             # The result of a request is an event of its key, though its record is another one.
@@ -427,16 +426,15 @@ class Processor:
         If the experiment has ended, its result follows: it went to earlier subscribers only.
         """
         result = self._follower.find_result(record)
-        failure = self._announce(json.loads(record.event or "{}"))
+        failure = self._announce(_read_event(record))
         if failure is None and result is not None:
             failure = self._announce(json.loads(result))
         if failure is not None:
             return _retry_with(delivery, failure, record)
         return _end_with(Outcome.DUPLICATE, delivery, record.experiment_id)
 
-    def _publish(self, record: Record, delivery: Delivery) -> Result:
-        """Publish the stored event. The delivery that publishes it reports its outcome."""
-        event: JsonObject = json.loads(record.event or "{}")
+    def _publish(self, record: Record, event: JsonObject, delivery: Delivery) -> Result:
+        """Publish `event`, which is stored in `record`. The delivery that publishes it reports its outcome."""
         outcome = Outcome(outcome_of(event))
         failure = self._announce(event)
         if failure is None and outcome is Outcome.CREATED:
@@ -473,6 +471,11 @@ def _choose_dead_letter(ending: Ending, intake: Readable) -> Envelope | None:
     if isinstance(ending, GivenUp):
         return intake.envelope
     return intake.content if isinstance(ending, Refused) and isinstance(intake, Rejected) else None
+
+
+def _read_event(record: Record) -> JsonObject:
+    event: JsonObject = json.loads(record.event or "{}")
+    return event
 
 
 def _end_with(
