@@ -7,9 +7,9 @@ travels with the work down to the connection that sends a request.
 from __future__ import annotations
 
 import math
+import os
 import random
 import time
-import uuid
 from typing import Protocol
 
 from fcruntime._dataclass import dataclass
@@ -52,7 +52,7 @@ class SystemClock:
             time.sleep(seconds)
 
     def new_id(self) -> str:
-        return uuid.uuid4().hex
+        return os.urandom(16).hex()
 
     def random(self) -> float:
         return random.random()  # noqa: S311 - jitter, not secrecy

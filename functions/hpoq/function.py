@@ -29,7 +29,7 @@ from hpoq.cloud.transport import Transport
 from hpoq.errors import NoCredentials, SettingsError
 from hpoq.idempotency.record import Record
 from hpoq.idempotency.store import Store, open_store
-from hpoq.observability import logs
+from hpoq.observability import Assigned, logs
 from hpoq.observability.measures import measure_time
 from hpoq.observability.redaction import known_secrets
 from hpoq.observability.telemetry import Exporter, Telemetry, open_exporter
@@ -132,7 +132,7 @@ class Function:
         request_id = surroundings.request_id
         with (
             self._count_event(),
-            _signing_with(credentials),
+            Assigned(_invocations, credentials),
             structlog.contextvars.bound_contextvars(request_id=request_id),
             known_secrets(_secrets(credentials)),
             self._telemetry.invocation(deadline.remaining) as measures,
@@ -306,15 +306,6 @@ def _read_terms(settings: Settings) -> Terms:
 def _saver(ledger: Ledger) -> Callable[[Record], Record]:
     """Return the function that writes the record of a claim over itself."""
     return lambda record: ledger.save(record, record.version)
-
-
-@contextmanager
-def _signing_with(credentials: CredentialsProvider) -> Iterator[None]:
-    token = _invocations.set(credentials)
-    try:
-        yield
-    finally:
-        _invocations.reset(token)
 
 
 def _secrets(credentials: CredentialsProvider) -> tuple[str, ...]:

@@ -81,10 +81,13 @@ def _parse_integer(text: str) -> int | float:
     return int(text) if len(text) <= _LONGEST_INTEGER else float(text)
 
 
+_DECODER = json.JSONDecoder(parse_int=_parse_integer)
+
+
 def _parse(text: str) -> JsonValue:
     """Parse JSON. Raises ValueError for what is not JSON or is nested too deeply."""
     try:
-        value: JsonValue = json.loads(text, parse_int=_parse_integer)
+        value: JsonValue = _DECODER.decode(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return value
@@ -142,7 +145,7 @@ class _Decoder:
 
     def read_whole(self, event: bytes, text: str) -> list[Message | Undecodable]:
         """Read all items. Raises ValueError if the event is not JSON, RecursionError if it is nested too deeply."""
-        document: JsonValue = json.loads(text, parse_int=_parse_integer)
+        document: JsonValue = _DECODER.decode(text)
         inner = unwrap_text(event) if isinstance(document, str) else event
         if inner != event:
             return self.read_whole(inner, inner.decode("utf-8-sig", errors="surrogateescape"))

@@ -128,8 +128,10 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     (`alibabacloud-tea-openapi`) reads it. The standard `Retry-After`, which proxies set, is in seconds.
     """
     for name, per_second in (("x-acs-retry-after", 1000.0), ("retry-after", 1.0)):
+        if name not in headers:
+            continue
         try:
-            seconds = float(headers.get(name, "")) / per_second
+            seconds = float(headers[name]) / per_second
         except ValueError:
             continue
         if math.isfinite(seconds) and seconds > 0:

@@ -28,7 +28,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
@@ -67,7 +67,7 @@ class TooLate(Exception):
 
 
 class Exchange:
-    """The request that the current thread is sending.
+    """The request that the current thread is sending, within its context.
 
     `sign` returns the complete headers of the request; it is called when the connection is established. No byte
     is written unless `budget` allows it. `sent` is None until a connection of this module takes part, then False,
@@ -127,19 +127,16 @@ class Exchange:
         """Call `put` with the connection when the exchange ends."""
         self._used.append((connection, put))
 
-    @contextlib.contextmanager
-    def on_this_thread(self) -> Iterator[Exchange]:
-        """Make this the current thread's exchange within the context."""
-        outer = _current_exchange()  # signing may call a service for credentials
+    def __enter__(self) -> None:
+        self._outer = _current_exchange()  # signing may call a service for credentials
         _thread.exchange = self
-        try:
-            yield self
-        finally:
-            _thread.exchange = outer
-            for connection, put in self._used:
-                if not self.accepted:
-                    connection.close()
-                put(connection)
+
+    def __exit__(self, *_raised: object) -> None:
+        _thread.exchange = self._outer
+        for connection, put in self._used:
+            if not self.accepted:
+                connection.close()
+            put(connection)
 
 
 def new_session(pool_size: int = 16, *, trust_environment: bool = False) -> requests.Session:

@@ -126,7 +126,7 @@ def crc8(data: bytes, crc: int = 0) -> int:
     Modulo that polynomial x**127 is 1, so bits that are 127 apart count alike: long data is folded into 16 bytes.
     That takes a tenth of the time for a record.
     """
-    if len(data) > _CRC_BYTES:
+    if len(data) > 4 * _CRC_BYTES:
         number = int.from_bytes(data, "big") ^ crc << 8 * (
             len(data) - 1
         )  # what came before goes into the first byte

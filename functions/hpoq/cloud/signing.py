@@ -63,7 +63,7 @@ def acs3_headers(
         "host": host,
         "x-acs-action": action,
         "x-acs-version": version,
-        "x-acs-date": datetime.fromtimestamp(now, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "x-acs-date": format_time(now) + "Z",
         "x-acs-signature-nonce": nonce,
         "x-acs-content-sha256": payload_hash,
     }
@@ -73,6 +73,11 @@ def acs3_headers(
         headers["x-acs-security-token"] = credentials.security_token
     signed = acs3_sign(method, path, query, headers, payload_hash, credentials)
     return {**headers, "Authorization": signed}
+
+
+def format_time(now: float) -> str:
+    """Return a time in seconds since the epoch in UTC and to the second, without a zone."""
+    return datetime.fromtimestamp(int(now), timezone.utc).isoformat()[:19]
 
 
 def acs3_sign(

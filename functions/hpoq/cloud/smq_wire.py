@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from email.utils import formatdate
+from functools import lru_cache
 from typing import TypeVar
 
 from fcruntime._dataclass import dataclass, field
@@ -71,11 +72,17 @@ class QueueAttributes:
     delayed_messages: int | None
 
 
+@lru_cache(maxsize=8)
+def _format_date(seconds: int) -> str:
+    """Return the value of `Date`. Many calls are made in one second."""
+    return formatdate(seconds, usegmt=True)
+
+
 def sign_call(
     method: str, target: str, host: str, body: bytes, credentials: Credentials, now: float
 ) -> dict[str, str]:
     """Return the headers of a request, including `Authorization`. `now` is in seconds since the epoch."""
-    headers = {"Date": formatdate(now, usegmt=True), "Host": host, "x-mns-version": VERSION}
+    headers = {"Date": _format_date(int(now)), "Host": host, "x-mns-version": VERSION}
     if body:
         headers["Content-Type"] = _XML
     headers["Authorization"] = mns_authorization(method, target, headers, credentials)

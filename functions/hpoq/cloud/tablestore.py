@@ -11,13 +11,12 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
 
 from hpoq.cloud import ots_wire
 from hpoq.cloud.answers import scrub
 from hpoq.cloud.caller import RetryPolicy, ServiceClient
 from hpoq.cloud.ots_wire import ColumnValue, Condition, Row, WireError
-from hpoq.cloud.signing import Credentials, CredentialsProvider
+from hpoq.cloud.signing import Credentials, CredentialsProvider, format_time
 from hpoq.cloud.transport import Response, Transport
 from hpoq.errors import CallError, Conflict, Denied, Invalid, NotFound, Throttled, UnknownEnd
 
@@ -139,12 +138,11 @@ class Tablestore(ServiceClient):
         return self._call(operation, "POST", f"/{operation}", sign, read, body=body)
 
     def _sign(self, operation: str, body: bytes, credentials: Credentials) -> dict[str, str]:
-        moment = datetime.fromtimestamp(self._transport.clock.now(), timezone.utc)
         headers = {
             "x-ots-accesskeyid": credentials.access_key_id,
             "x-ots-apiversion": VERSION,
             "x-ots-contentmd5": _md5(body),
-            "x-ots-date": moment.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+            "x-ots-date": format_time(self._transport.clock.now()) + ".000Z",
             "x-ots-instancename": self._instance,
         }
         if credentials.security_token is not None:

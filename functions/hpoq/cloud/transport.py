@@ -25,6 +25,7 @@ from hpoq.observability.measures import Call, trace_call, traceparent
 
 _CHUNK_BYTES = 64 * 1024
 _MAX_READING_AGE_SECONDS = 300.0
+_NO_COOKIES = RequestsCookieJar()
 _UNSENT_CAUSES = (ClosedPoolError, ConnectTimeoutError, NewConnectionError, ConnectionRefusedError)
 
 
@@ -140,8 +141,8 @@ class Transport:
         """
         budget = budget or Budget(self.clock)
         prepared = _prepare(request)
-        if not signs_late(self._session, request.endpoint.url(request.target)):
-            prepared.headers.update(_sign(request))
+        if not signs_late(self._session, str(prepared.url)):
+            prepared.headers = CaseInsensitiveDict(_sign(request))
         left = budget.seconds_left()
         if left < budget.least_seconds:
             raise _no_time_left(request)
@@ -149,7 +150,7 @@ class Transport:
         exchange = Exchange(partial(_sign, request), read_timeout, budget, request.max_idle_seconds)
         begun_at = self.clock.now()
         call = Call(request.service, request.operation, request.method, str(request.endpoint))
-        with exchange.on_this_thread(), trace_call(call):
+        with exchange, trace_call(call):
             try:
                 answer = self._session.send(
                     prepared,
@@ -171,7 +172,7 @@ class Transport:
                 raise _classify(request, exchange, exc) from exc
 
     def _read(self, answer: requests.Response, sent_at: float) -> Response:
-        headers = {name.lower(): value for name, value in answer.headers.items()}
+        headers = dict(answer.headers.lower_items())
         body = bytearray()
         with answer:
             self._reading = ClockReading.from_answer(headers, sent_at, self.clock) or self._reading
@@ -210,9 +211,9 @@ def _prepare(request: Request) -> requests.PreparedRequest:
     # Without Content-Length `requests` would send the body in chunks.
     prepared.headers = CaseInsensitiveDict({"Content-Length": str(len(request.body))})
     prepared.body = request.body or None
-    # Sessions other than ours read the cookies of a request whose answer is a redirect. `prepare_cookies` would also
+    # Sessions other than ours copy the cookies of a request whose answer is a redirect. `prepare_cookies` would also
     # look for those that match the URL.
-    prepared._cookies = RequestsCookieJar()  # type: ignore[attr-defined]  # noqa: SLF001
+    prepared._cookies = _NO_COOKIES  # type: ignore[attr-defined]  # noqa: SLF001
     return prepared
 
 

@@ -73,10 +73,10 @@ class Model(BaseModel):
     def nulls(self) -> list[str]:
         """Return the pointers to members that the producer wrote as null."""
         found: list[str] = []
-        for name, value in self.__dict__.items():
+        for name in self.model_fields_set:
+            value = self.__dict__[name]
             if value is None:
-                if name in self.model_fields_set:
-                    found.append(pointer_to(_aliases(type(self))[name]))
+                found.append(pointer_to(_aliases(type(self))[name]))
             elif type(value) in _JSON or isinstance(value, SecretStr):
                 continue
             elif isinstance(value, list):

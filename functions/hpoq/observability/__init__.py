@@ -8,3 +8,24 @@
 `redaction` holds the only list of secret names and the only mask. Whatever shows a request uses it: log lines,
 events, error messages, the command line and the console.
 """
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import Generic, TypeVar
+
+_T = TypeVar("_T")
+
+
+class Assigned(Generic[_T]):
+    """A context within which a context variable has a value. A class, because every message has six of them."""
+
+    def __init__(self, variable: ContextVar[_T], value: _T) -> None:
+        self._variable = variable
+        self._value = value
+
+    def __enter__(self) -> None:
+        self._token = self._variable.set(self._value)
+
+    def __exit__(self, *_raised: object) -> None:
+        self._variable.reset(self._token)

@@ -14,20 +14,22 @@ downstream have a parent that exists.
 from __future__ import annotations
 
 import threading
-from bisect import bisect_right
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
+from itertools import accumulate
 from types import TracebackType
 from typing import Protocol, TypeAlias
 
 from fcruntime._dataclass import dataclass
 from hpoq.clock import Clock
+from hpoq.observability import Assigned
 
 BOUNDS_MS = (10, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000)
 """Upper bounds of the histograms, in milliseconds."""
-_BOUNDS = [(f"le_{bound}", bound) for bound in BOUNDS_MS]
+_BOUNDS = [f"le_{bound}" for bound in BOUNDS_MS]
 
 COUNTERS = (
     "retries",
@@ -117,14 +119,9 @@ class Measures:
         return {step: _histogram(seconds) for step, seconds in self.seconds.items()}
 
 
-@contextmanager
-def collect_into(measures: Measures) -> Iterator[None]:
+def collect_into(measures: Measures) -> AbstractContextManager[None]:
     """Add everything that is counted and timed within this context to `measures`."""
-    token = _current.set(measures)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+    return Assigned(_current, measures)
 
 
 def count(name: str, by: int = 1) -> None:
@@ -185,10 +182,10 @@ def trace_message(parent: str | None, attributes: Mapping[str, str]) -> Iterator
     """
     spans = _current_spans()
     if spans is None:
-        with _continue_trace(parent):
+        with Assigned(_traceparent, parent):
             yield _ignore
         return
-    with spans.message(parent, attributes) as span, _continue_trace(span.traceparent):
+    with spans.message(parent, attributes) as span, Assigned(_traceparent, span.traceparent):
         yield span.set_attributes
 
 
@@ -212,16 +209,10 @@ def _current_spans() -> Spans | None:
     return measures.spans if measures else None
 
 
-@contextmanager
-def _continue_trace(current: str | None) -> Iterator[None]:
-    token = _traceparent.set(current)
-    try:
-        yield
-    finally:
-        _traceparent.reset(token)
-
-
 def _histogram(seconds: list[float]) -> dict[str, float]:
-    millis = sorted([one * 1000 for one in seconds])
-    within: Mapping[str, float] = {name: bisect_right(millis, bound) for name, bound in _BOUNDS}
-    return {"count": len(millis), "sum_ms": round(sum(millis), 3), "max_ms": round(millis[-1], 3), **within}
+    millis = [one * 1000 for one in seconds]
+    in_bucket = [0] * (len(BOUNDS_MS) + 1)
+    for one in millis:
+        in_bucket[bisect_left(BOUNDS_MS, one)] += 1
+    within = dict(zip(_BOUNDS, accumulate(in_bucket), strict=False))
+    return {"count": len(millis), "sum_ms": round(sum(millis), 3), "max_ms": round(max(millis), 3), **within}

@@ -16,13 +16,14 @@ import json
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import lru_cache, partial
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 from fcruntime._dataclass import dataclass
 from fcruntime.jsonvalue import JsonValue
+from hpoq.observability import Assigned
 
 MASK = "***"
 
@@ -227,17 +228,12 @@ def redact(text: str, secrets: Iterable[str]) -> str:
     return mask_forms(text, _forms(secrets))
 
 
-@contextmanager
-def known_secrets(secrets: Iterable[str]) -> Iterator[None]:
+def known_secrets(secrets: Iterable[str]) -> AbstractContextManager[None]:
     """Remove `secrets` from log lines too, within this context and in contexts copied from it.
 
     They are iterated over once, when a text is first masked.
     """
-    token = _known.set(_Known(_known.get(), secrets))
-    try:
-        yield
-    finally:
-        _known.reset(token)
+    return Assigned(_known, _Known(_known.get(), secrets))
 
 
 def redact_known(text: str) -> str:

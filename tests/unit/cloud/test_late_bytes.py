@@ -472,8 +472,7 @@ class Closing:
 def test_a_connection_is_put_back_when_its_exchange_ends(accepted, ended, fails):
     """Its connection is closed before that unless the answer was accepted, also if the exchange ends by an error."""
     exchange, connection = Exchange(dict, 10.0, Budget(FakeClock())), Closing()
-    with contextlib.suppress(KeyError), exchange.on_this_thread() as entered:
-        assert entered is exchange
+    with contextlib.suppress(KeyError), exchange:
         exchange.hand_back(connection, connection.put)
         if accepted:
             exchange.accepted = accepted
@@ -530,8 +529,8 @@ def test_a_write_needs_the_least_time(sent):
 def test_a_request_within_another_leaves_it_its_exchange():
     """Signing may call a service for credentials; the outer request keeps its deadline and its budget."""
     outer, inner = (Exchange(dict, 10.0, Budget.lasting(10)) for _ in range(2))
-    with outer.on_this_thread():
-        with inner.on_this_thread():
+    with outer:
+        with inner:
             assert connections._current_exchange() is inner
         assert connections._current_exchange() is outer
     assert connections._current_exchange() is None

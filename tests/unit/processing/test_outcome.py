@@ -1,6 +1,5 @@
 """What an end looks like in events, reports and the log."""
 
-
 import pytest
 from structlog.testing import capture_logs
 
