@@ -14,7 +14,6 @@ from functools import partial
 from typing import TypeVar
 
 import requests
-import structlog
 
 from fcruntime.batch import BatchFailed, settle
 from fcruntime.context import Deadline, Invocation
@@ -133,7 +132,7 @@ class Function:
         with (
             self._count_event(),
             Assigned(_invocations, credentials),
-            structlog.contextvars.bound_contextvars(request_id=request_id),
+            logs.bind_context(request_id=request_id),
             known_secrets(_secrets(credentials)),
             self._telemetry.invocation(deadline.remaining) as measures,
         ):

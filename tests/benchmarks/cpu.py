@@ -26,8 +26,8 @@ def measure(_: Peers, rounds: int) -> Iterator[Row]:
     """One message an event, so that nothing is shared."""
     logs.configure("ERROR", sys.stderr)
     for name, store, target in (
-        ("records in memory", None, 1.6),
-        ("records in Tablestore", TABLESTORE, 2.2),
+        ("records in memory", None, 1.3),
+        ("records in Tablestore", TABLESTORE, 1.8),
     ):
         function, calls = _function(store)
         ours, theirs = in_turns(rounds, lambda function=function: _messages(function), _bare_calls)

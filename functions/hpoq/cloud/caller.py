@@ -18,7 +18,7 @@ from hpoq.observability.measures import count
 T = TypeVar("T")
 
 # SMQ and Tablestore name the request in a header, the other services in the body.
-_REQUEST_ID_HEADERS = ("x-mns-request-id", "x-ots-requestid")
+_REQUEST_ID_HEADERS = frozenset({"x-mns-request-id", "x-ots-requestid"})
 
 CanRetry: TypeAlias = Callable[[CallError], bool]
 
@@ -181,5 +181,5 @@ def _is_own(response: Response) -> bool:
 
     A gateway or a proxy that answers in the service's place may pass on the service's own answer later.
     """
-    names_request = any(name in response.headers for name in _REQUEST_ID_HEADERS)
+    names_request = not _REQUEST_ID_HEADERS.isdisjoint(response.headers)
     return response.status < 500 and (names_request or b"equestId" in response.body)

@@ -21,6 +21,8 @@ _TAG_OPERATION, _TAG_TIMESTAMP, _TAG_DELETED, _TAG_ROW_CRC, _TAG_CELL_CRC = 0x06
 _INTEGER, _STRING, _LEAST, _MOST = 0x00, 0x03, 0x09, 0x0A
 _EXPECT_EXIST, _EXPECT_NOT_EXIST = 1, 2
 _SINGLE, _COMPOSITE, _EQUAL, _AND = 1, 2, 1, 2
+# A byte, and a length of four bytes.
+_pack_length = struct.Struct("<BI").pack
 
 
 class WireError(ValueError):
@@ -196,7 +198,7 @@ def _variant(value: ColumnValue) -> bytes:
     if isinstance(value, int):
         return struct.pack("<Bq", _INTEGER, value)
     text = value.encode()
-    return struct.pack("<BI", _STRING, len(text)) + text
+    return _pack_length(_STRING, len(text)) + text
 
 
 def _row(key: Row, columns: Row) -> bytes:
@@ -214,7 +216,7 @@ def _cells(tag: int, cells: Mapping[str, bytes]) -> tuple[bytes, bytes]:
     for name, variant in cells.items():
         head, check = _cell_head(name)
         checks.append(crc8(variant, check))
-        out += head + struct.pack("<BI", _TAG_VALUE, len(variant)) + variant
+        out += head + _pack_length(_TAG_VALUE, len(variant)) + variant
         out += bytes((_TAG_CELL_CRC, checks[-1]))
     return bytes(out), bytes(checks)
 

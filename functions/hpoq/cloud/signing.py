@@ -16,6 +16,7 @@ import hmac
 import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import TypeAlias
 from urllib.parse import quote
 
@@ -63,7 +64,7 @@ def acs3_headers(
         "host": host,
         "x-acs-action": action,
         "x-acs-version": version,
-        "x-acs-date": format_time(now) + "Z",
+        "x-acs-date": format_time(int(now)) + "Z",
         "x-acs-signature-nonce": nonce,
         "x-acs-content-sha256": payload_hash,
     }
@@ -75,9 +76,10 @@ def acs3_headers(
     return {**headers, "Authorization": signed}
 
 
-def format_time(now: float) -> str:
-    """Return a time in seconds since the epoch in UTC and to the second, without a zone."""
-    return datetime.fromtimestamp(int(now), timezone.utc).isoformat()[:19]
+@lru_cache(maxsize=8)
+def format_time(seconds: int) -> str:
+    """Return a time in seconds since the epoch in UTC, without a zone. Many calls are made in one second."""
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat()[:19]
 
 
 def acs3_sign(

@@ -142,7 +142,7 @@ class Tablestore(ServiceClient):
             "x-ots-accesskeyid": credentials.access_key_id,
             "x-ots-apiversion": VERSION,
             "x-ots-contentmd5": _md5(body),
-            "x-ots-date": format_time(self._transport.clock.now()) + ".000Z",
+            "x-ots-date": format_time(int(self._transport.clock.now())) + ".000Z",
             "x-ots-instancename": self._instance,
         }
         if credentials.security_token is not None:

@@ -140,9 +140,11 @@ class Transport:
         Raises NoTimeLeft or Unavailable if nothing was sent, UnknownEnd if something may have been.
         """
         budget = budget or Budget(self.clock)
-        prepared = _prepare(request)
-        if not signs_late(self._session, str(prepared.url)):
-            prepared.headers = CaseInsensitiveDict(_sign(request))
+        url = request.endpoint.url(request.target)
+        # Without Content-Length `requests` would send the body in chunks.
+        is_signed_late = signs_late(self._session, url)
+        headers = {"Content-Length": str(len(request.body))} if is_signed_late else _sign(request)
+        prepared = _prepare(request, url, headers)
         left = budget.seconds_left()
         if left < budget.least_seconds:
             raise _no_time_left(request)
@@ -157,7 +159,7 @@ class Transport:
                     stream=True,
                     timeout=timeouts,
                     allow_redirects=False,
-                    **environment_settings(self._session, str(prepared.url)),
+                    **environment_settings(self._session, url),
                 )
                 call.status = answer.status_code
                 response = self._read(answer, exchange.sent_at or begun_at)
@@ -200,16 +202,15 @@ def read_date(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def _prepare(request: Request) -> requests.PreparedRequest:
-    """Return `request` without its signed headers.
+def _prepare(request: Request, url: str, headers: Mapping[str, str]) -> requests.PreparedRequest:
+    """Return `request` as the session sends it.
 
     The members are set one by one because `prepare()` would encode the URL again and add headers of its own.
     """
     prepared = requests.PreparedRequest()
     prepared.method = request.method
-    prepared.url = request.endpoint.url(request.target)
-    # Without Content-Length `requests` would send the body in chunks.
-    prepared.headers = CaseInsensitiveDict({"Content-Length": str(len(request.body))})
+    prepared.url = url
+    prepared.headers = CaseInsensitiveDict(headers)
     prepared.body = request.body or None
     # Sessions other than ours copy the cookies of a request whose answer is a redirect. `prepare_cookies` would also
     # look for those that match the URL.

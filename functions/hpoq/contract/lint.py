@@ -286,6 +286,8 @@ def _check_other_forms(config: JsonObject, defined: set[str], at: str) -> Iterat
     """Warn about $name and {name} in a command where ${name} is in the search space and not in the command."""
     for index, command in get_strings(config, "platform_config", "cmd"):
         seen = set(re.findall(_PLACEHOLDER, command))
+        if defined <= seen:
+            continue
         for found in re.finditer(_OTHER_FORM, command):
             meant = f"${{{found[1] or found[2]}}}"
             if meant in defined - seen and found[0] not in defined:

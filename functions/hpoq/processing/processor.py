@@ -12,8 +12,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-import structlog
-
 from fcruntime._dataclass import replace
 from fcruntime.jsonvalue import JsonObject
 from hpoq.clock import Budget, Clock
@@ -21,7 +19,7 @@ from hpoq.contract.events import EventError, EventOutcome, encode_event, find_er
 from hpoq.contract.identity import CONFLICT, derive_key
 from hpoq.errors import CallError, StoreError
 from hpoq.idempotency.record import Record
-from hpoq.observability.logs import get_logger
+from hpoq.observability.logs import bind_context, get_logger
 from hpoq.observability.measures import measure_time, trace_id, trace_message, trace_step
 from hpoq.observability.redaction import known_secrets
 from hpoq.processing import lifecycle
@@ -134,7 +132,7 @@ class Processor:
             known_secrets(request.secrets() if request else ()),
             measure_time("message", self._clock),
             trace_message(traced.traceparent if traced else None, who) as set_attributes,
-            structlog.contextvars.bound_contextvars(**_log_context(delivery)),
+            bind_context(**_log_context(delivery)),
         ):
             try:
                 result = self._process(intake)

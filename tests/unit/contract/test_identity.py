@@ -1,4 +1,5 @@
 import re
+import uuid
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,6 +42,12 @@ def test_golden_event_ids():
     """The event id for a given key and type never changes."""
     key = derive_key("producer", "order-42")
     assert {type_class: derive_event_id(key, type_class) for type_class in GOLDEN_EVENTS} == GOLDEN_EVENTS
+
+
+@given(st.uuids(), st.text(st.characters(exclude_categories=("Cs",))))
+def test_uuids_are_those_of_the_standard(namespace, name):
+    """A UUID of version 5 is that of the standard library."""
+    assert identity.derive_uuid(str(namespace), name) == str(uuid.uuid5(namespace, name))
 
 
 def test_golden_kinds():
