@@ -10,7 +10,7 @@ import calendar
 import json
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from alilocal.core.http import Request
@@ -26,6 +26,12 @@ _KEYS: dict[str, Callable[[Experiment], str | float]] = {
     "workspace_id": lambda experiment: experiment.workspace_id or "",
     "status": lambda experiment: experiment.status,
     "accessibility": lambda experiment: experiment.accessibility,
+}
+_EQUAL: dict[str, Callable[[Experiment], str | None]] = {
+    "Creator": lambda experiment: experiment.creator,
+    "WorkspaceId": lambda experiment: experiment.workspace_id,
+    "Status": lambda experiment: experiment.status,
+    "Accessibility": lambda experiment: experiment.accessibility,
 }
 _KEYS |= {"GmtCreateTime": _KEYS["create_time"], "GmtModifiedTime": _KEYS["update_time"]}
 _REPEATED_TAG = re.compile(r"Tag\.(\d{1,2})\.(Key|Value)")
@@ -50,8 +56,11 @@ class Listing:
 
     def select(self, experiments: Sequence[Experiment]) -> list[Experiment]:
         """Return the experiments that match, in order."""
+        found = [*reversed(experiments)]
+        # One filter after the other, because most listings have one or two, and a search reads thousands of rows.
+        for is_match in self._filters():
+            found = [experiment for experiment in found if is_match(experiment)]
         # `sorted` is stable: experiments with equal keys stay newest first.
-        found = [experiment for experiment in reversed(experiments) if self._matches(experiment)]
         return sorted(found, key=_KEYS[self.sort_key], reverse=self.descending)
 
     def page_of(self, experiments: Sequence[Experiment]) -> Sequence[Experiment]:
@@ -59,22 +68,20 @@ class Listing:
         start = (self.page - 1) * self.page_size
         return experiments[start : start + self.page_size]
 
-    def _matches(self, experiment: Experiment) -> bool:
-        values = {
-            "Creator": experiment.creator,
-            "WorkspaceId": experiment.workspace_id,
-            "Status": experiment.status,
-            "Accessibility": experiment.accessibility,
-        }
-        return (
-            all(values[name] == value for name, value in self.equal)
-            and self._is_named(experiment.name or "")
-            and self.created_from <= experiment.gmt_create_time < self.created_until
-            and self._is_tagged(experiment)
-        )
+    def _filters(self) -> Iterator[Callable[[Experiment], bool]]:
+        """Yield the conditions that an experiment must meet."""
+        if self.created_from > 0 or self.created_until < float("inf"):
+            yield lambda experiment: self.created_from <= experiment.gmt_create_time < self.created_until
+        if self.tags:
+            yield self._is_tagged
+        if self.name:
+            yield self._is_named
+        for name, value in self.equal:
+            yield lambda experiment, read=_EQUAL[name], value=value: read(experiment) == value  # type: ignore[misc]
 
-    def _is_named(self, name: str) -> bool:
-        return not self.name or (self.name == name if self.whole_name else self.name in name)
+    def _is_named(self, experiment: Experiment) -> bool:
+        name = experiment.name or ""
+        return self.name == name if self.whole_name else self.name in name
 
     def _is_tagged(self, experiment: Experiment) -> bool:
         found = [_has_tag(experiment, key, value) for key, value in self.tags]
@@ -88,13 +95,12 @@ def read_listing(request: Request, behaviour: PaiAutoMlSwitches) -> Listing:
     tags = _read_filter(pairs)
     if tags and behaviour.tag_filter == "refused":
         raise InvalidInput("Unsupported parameter 'Tag' in request.")
-    names = ("Creator", "WorkspaceId", "Status", "Accessibility")
     sort_key = given.get("SortBy") or "create_time"
     order = given.get("Order") or "DESC"
     if sort_key not in _KEYS or order not in ("ASC", "DESC"):
         raise InvalidInput("'SortBy' or 'Order' is not valid.")
     return Listing(
-        equal=tuple((name, given[name]) for name in names if given.get(name)),
+        equal=tuple((name, given[name]) for name in _EQUAL if given.get(name)),
         name=given.get("Name", ""),
         whole_name=behaviour.name_filter == "exact",
         created_from=_moment(given.get("MinCreateTime"), "MinCreateTime", 0.0),

@@ -8,7 +8,7 @@ timing is undocumented.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from alilocal.core.clock import CloudClock
@@ -278,17 +278,22 @@ class Experiments:
 
     def visible(self, caller: Credential) -> Sequence[Experiment]:
         """Return the experiments that `caller` can see: not deleted, not private to someone else, not too new."""
-        return [experiment for experiment in self._by_id.values() if self._sees(caller, experiment)]
+        sees = self._sight(caller)
+        return [experiment for experiment in self._by_id.values() if sees(experiment)]
 
     def find(self, experiment_id: str, caller: Credential) -> Experiment:
         """Return the experiment with that id; raises NoSuchExperiment if `caller` cannot see it."""
         experiment = self._by_id.get(experiment_id)
-        if experiment is None or not self._sees(caller, experiment):
+        if experiment is None or not self._sight(caller)(experiment):
             raise NoSuchExperiment(experiment_id)
         return experiment
 
-    def _sees(self, caller: Credential, experiment: Experiment) -> bool:
+    def _sight(self, caller: Credential) -> Callable[[Experiment], bool]:
+        """Return a function that says whether `caller` can see an experiment now."""
         newest = self._world.clock.now() - self._world.behaviour.list_lag_seconds
-        if experiment.deleted or experiment.gmt_create_time > newest:
-            return False
-        return experiment.accessibility == "PUBLIC" or caller.admin or experiment.creator == caller.user_id
+        sees_all, user_id = caller.admin, caller.user_id
+        return lambda experiment: (
+            not experiment.deleted
+            and experiment.gmt_create_time <= newest
+            and (sees_all or experiment.accessibility == "PUBLIC" or experiment.creator == user_id)
+        )
