@@ -512,6 +512,7 @@ def test_other_bodies(read, body):
         ({"x-acs-retry-after": "1500"}, 1.5),
         ({"retry-after": "2"}, 2.0),
         ({"x-acs-retry-after": "500", "retry-after": "9"}, 0.5),
+        ({"x-acs-retry-after": "soon", "retry-after": "9"}, 9.0),
         ({"x-acs-retry-after": "0"}, None),
         ({"x-acs-retry-after": "-5"}, None),
         ({"x-acs-retry-after": "nan"}, None),
