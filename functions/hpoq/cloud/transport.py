@@ -174,7 +174,7 @@ class Transport:
                 raise _classify(request, exchange, exc) from exc
 
     def _read(self, answer: requests.Response, sent_at: float) -> Response:
-        headers = dict(answer.headers.lower_items())
+        headers = {name.lower(): value for name, value in answer.headers.items()}
         body = bytearray()
         with answer:
             self._reading = ClockReading.from_answer(headers, sent_at, self.clock) or self._reading
