@@ -129,9 +129,8 @@ def crc8(data: bytes, crc: int = 0) -> int:
     That takes a tenth of the time for a record.
     """
     if len(data) > 4 * _CRC_BYTES:
-        number = int.from_bytes(data, "big") ^ crc << 8 * (
-            len(data) - 1
-        )  # what came before goes into the first byte
+        # What came before goes into the first byte.
+        number = int.from_bytes(data, "big") ^ crc << 8 * (len(data) - 1)
         while (bits := number.bit_length()) > _CRC_PERIOD:
             half = (bits // _CRC_PERIOD + 1) // 2 * _CRC_PERIOD
             number = (number >> half) ^ (number & (1 << half) - 1)

@@ -78,7 +78,7 @@ def acs3_headers(
 
 @lru_cache(maxsize=8)
 def format_time(seconds: int) -> str:
-    """Return a time in seconds since the epoch in UTC, without a zone. Many calls are made in one second."""
+    """Return a time in seconds since the epoch in UTC, without a zone. Cached, because a second has many calls."""
     return datetime.fromtimestamp(seconds, timezone.utc).isoformat()[:19]
 
 
@@ -200,14 +200,13 @@ def chain(*providers: CredentialsProvider) -> CredentialsProvider:
     def provide() -> Credentials:
         reasons: list[str] = []
         for provider in providers:
-            # Without an exception for a source that has none, which most contexts are, at every call.
-            if isinstance(provider, _Source):
+            try:
+                if not isinstance(provider, _Source):
+                    return provider()
+                # Most contexts have none: this avoids raising an exception at every call.
                 if found := provider.find():
                     return found
                 reasons.append(provider.reason)
-                continue
-            try:
-                return provider()
             except NoCredentials as exc:
                 reasons.append(exc.message)
         raise _missing("; ".join(reasons) or "no source of credentials is configured")

@@ -74,7 +74,7 @@ class QueueAttributes:
 
 @lru_cache(maxsize=8)
 def _format_date(seconds: int) -> str:
-    """Return the value of `Date`. Many calls are made in one second."""
+    """Return the value of `Date`. Cached, because a second has many calls."""
     return formatdate(seconds, usegmt=True)
 
 

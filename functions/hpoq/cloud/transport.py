@@ -145,6 +145,9 @@ class Transport:
         is_signed_late = signs_late(self._session, url)
         headers = {"Content-Length": str(len(request.body))} if is_signed_late else _sign(request)
         prepared = _prepare(request, url, headers)
+        # Sessions other than ours read the cookies of a request whose answer is a redirect. `prepare_cookies` would
+        # also look for those that match the URL.
+        prepared._cookies = _NO_COOKIES if is_signed_late else RequestsCookieJar()  # type: ignore[attr-defined]  # noqa: SLF001
         left = budget.seconds_left()
         if left < budget.least_seconds:
             raise _no_time_left(request)
@@ -212,9 +215,6 @@ def _prepare(request: Request, url: str, headers: Mapping[str, str]) -> requests
     prepared.url = url
     prepared.headers = CaseInsensitiveDict(headers)
     prepared.body = request.body or None
-    # Sessions other than ours copy the cookies of a request whose answer is a redirect. `prepare_cookies` would also
-    # look for those that match the URL.
-    prepared._cookies = _NO_COOKIES  # type: ignore[attr-defined]  # noqa: SLF001
     return prepared
 
 

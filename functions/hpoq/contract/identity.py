@@ -55,7 +55,7 @@ def derive_key(kind: str, identity: str, namespace: str = "") -> str:
 def derive_uuid(namespace: str, name: str) -> str:
     """Return the UUID of version 5 (RFC 9562) of `name` in `namespace`, which is a UUID itself.
 
-    It is that of `uuid.uuid5`, in a third of the time: a message needs three.
+    Equals `uuid.uuid5`, in a third of its time: a message needs three.
     """
     digest = hashlib.sha1(
         bytes.fromhex(namespace.replace("-", "")) + name.encode(), usedforsecurity=False

@@ -45,4 +45,4 @@ class MemoryStore:
 
 def _is_of_version(text: str, version: Version) -> bool:
     row = json.loads(text)
-    return bool(row["state"] == version.state and row["owner"] == version.owner)
+    return bool(row.get("state") == version.state and row.get("owner") == version.owner)

@@ -20,18 +20,18 @@ from alilocal.paiautoml.switches import PaiAutoMlSwitches
 from alilocal.paiautoml.validation import read_tags
 
 _DAY = 86_400
+_EQUAL: dict[str, Callable[[Experiment], str | None]] = {
+    "Creator": lambda experiment: experiment.creator,
+    "WorkspaceId": lambda experiment: experiment.workspace_id,
+    "Status": lambda experiment: experiment.status,
+    "Accessibility": lambda experiment: experiment.accessibility,
+}
 _KEYS: dict[str, Callable[[Experiment], str | float]] = {
     "create_time": lambda experiment: experiment.gmt_create_time,
     "update_time": lambda experiment: experiment.gmt_modified_time,
     "workspace_id": lambda experiment: experiment.workspace_id or "",
     "status": lambda experiment: experiment.status,
     "accessibility": lambda experiment: experiment.accessibility,
-}
-_EQUAL: dict[str, Callable[[Experiment], str | None]] = {
-    "Creator": lambda experiment: experiment.creator,
-    "WorkspaceId": lambda experiment: experiment.workspace_id,
-    "Status": lambda experiment: experiment.status,
-    "Accessibility": lambda experiment: experiment.accessibility,
 }
 _KEYS |= {"GmtCreateTime": _KEYS["create_time"], "GmtModifiedTime": _KEYS["update_time"]}
 _REPEATED_TAG = re.compile(r"Tag\.(\d{1,2})\.(Key|Value)")

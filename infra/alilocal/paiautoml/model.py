@@ -278,18 +278,18 @@ class Experiments:
 
     def visible(self, caller: Credential) -> Sequence[Experiment]:
         """Return the experiments that `caller` can see: not deleted, not private to someone else, not too new."""
-        sees = self._sight(caller)
-        return [experiment for experiment in self._by_id.values() if sees(experiment)]
+        is_visible = self._make_visibility_check(caller)
+        return [experiment for experiment in self._by_id.values() if is_visible(experiment)]
 
     def find(self, experiment_id: str, caller: Credential) -> Experiment:
         """Return the experiment with that id; raises NoSuchExperiment if `caller` cannot see it."""
         experiment = self._by_id.get(experiment_id)
-        if experiment is None or not self._sight(caller)(experiment):
+        if experiment is None or not self._make_visibility_check(caller)(experiment):
             raise NoSuchExperiment(experiment_id)
         return experiment
 
-    def _sight(self, caller: Credential) -> Callable[[Experiment], bool]:
-        """Return a function that says whether `caller` can see an experiment now."""
+    def _make_visibility_check(self, caller: Credential) -> Callable[[Experiment], bool]:
+        """Return a function that returns whether `caller` can see an experiment now."""
         newest = self._world.clock.now() - self._world.behaviour.list_lag_seconds
         sees_all, user_id = caller.admin, caller.user_id
         return lambda experiment: (

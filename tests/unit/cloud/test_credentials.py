@@ -105,6 +105,14 @@ def test_chain():
     assert chain(from_context(None), from_environment(FULL), from_environment(later))().access_key_id == "id"
 
 
+def test_chain_after_invalid_credentials():
+    """Credentials that cannot be used are passed over, and the error quotes the reason."""
+    invalid = SimpleNamespace(credentials={"access_key_id": "i d", "access_key_secret": "secret"})
+    assert chain(from_context(invalid), from_environment(FULL))().access_key_id == "id"
+    with pytest.raises(NoCredentials, match=r"spaces.*variables"):
+        chain(from_context(invalid), from_environment({}))()
+
+
 def test_chain_without():
     """If no provider has credentials, the error gives the reason of each."""
     with pytest.raises(NoCredentials, match=r"context.*variables"):

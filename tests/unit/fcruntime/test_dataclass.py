@@ -83,6 +83,8 @@ def test_a_wrapped_init_stays(monkeypatch):
     monkeypatch.setattr(ours, "__init__", lambda self, *args: seen.append(args) or init(self, *args))
     assert [ours(1, "a"), ours(2, "b")] == [ours(1, "a"), ours(2, "b")]
     assert seen == [(1, "a"), (2, "b")] * 2
+    monkeypatch.setattr(fcruntime._dataclass, "_compile_init", None)
+    assert ours(3, "c").x == 3
 
 
 def test_each_instance_has_its_own_default():
