@@ -357,12 +357,13 @@ def throttled_delay(tried: float, quiet: float, terms: Terms, chance: float) -> 
     """Return the seconds after which a message that the service throttled should be delivered again.
 
     The message has been tried for `tried` seconds, and its instance has created nothing for `quiet` seconds. As long
-    as creates succeed, capacity may be free at any moment, and the delay is the first one. In an outage it is a
-    quarter of what has passed of it, at most an hour. `chance`, a random number from [0, 1), takes up to half off, so
-    that messages spread.
+    as creates succeed, capacity may be free at any moment: the delay is `quiet`, but at least a sixth of the first
+    delay and at most all of it. In an outage it is a quarter of what has passed of it, at most an hour. `chance`, a
+    random number from [0, 1), takes up to half off, so that messages spread.
     """
     grown = min(min(tried, quiet) / 4, max(terms.delay, _LONGEST_DELAY_SECONDS))
-    return max(grown, terms.delay) * (1.0 - chance / 2)
+    first = min(max(quiet, terms.delay / 6), terms.delay)
+    return max(grown, first) * (1.0 - chance / 2)
 
 
 def _growing(first: float, times: int) -> float:

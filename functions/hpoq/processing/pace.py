@@ -44,8 +44,8 @@ _LONG_SECONDS = 10.0
 # What a create takes off the interval, as a part of it. One that is longer than a few seconds loses a larger part, so
 # that instances which had bad luck catch up: the more alike the intervals are, the sooner the last batches end.
 _SHORTEN = 0.0005
-_SHORTEN_MORE_SECONDS = 2.0
-_UNEVENNESS = 1.75
+_SHORTEN_MORE_SECONDS = 2.4
+_UNEVENNESS = 2.0
 # After so many creates in a row each takes off twice as much.
 _RUN = 4
 # Requests that the service fails on must not slow down the others.

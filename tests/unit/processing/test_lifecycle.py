@@ -572,12 +572,22 @@ def test_delays_grow_with_attempts_up_to_an_hour():
 
 
 def test_the_delay_under_throttling_grows_in_an_outage():
-    """The delay is a quarter of the message's age, up to an hour, if its instance creates nothing any more."""
+    """The delay is a quarter of the message's age, up to an hour, if its instance creates nothing any more.
+
+    As long as it creates, the delay is the time since its last create, from a sixth of the first delay up to that.
+    """
     ages = [0, 120, 240, 1200, 28_800]
     assert [lifecycle.throttled_delay(age, 90_000, TERMS, 0.0) for age in ages] == [30, 30, 60, 300, 3600]
-    assert [lifecycle.throttled_delay(90_000, age, TERMS, 0.0) for age in ages] == [30, 30, 60, 300, 3600]
-    assert lifecycle.throttled_delay(0, 0, TERMS, 0.5) == 22.5
-    assert lifecycle.throttled_delay(0, 0, TERMS, 0.999) == pytest.approx(15, abs=0.1)
+    assert [lifecycle.throttled_delay(90_000, age, TERMS, 0.0) for age in ages] == [5, 30, 60, 300, 3600]
+    assert [lifecycle.throttled_delay(0, quiet, TERMS, 0.0) for quiet in (4, 5, 6, 29, 31)] == [
+        5,
+        5,
+        6,
+        29,
+        30,
+    ]
+    assert lifecycle.throttled_delay(0, 90_000, TERMS, 0.5) == 22.5
+    assert lifecycle.throttled_delay(0, 90_000, TERMS, 0.999) == pytest.approx(15, abs=0.1)
     for first, longest in ((7200.0, 7200), (60.0, 3600), (0.0, 3600)):
         terms = replace(TERMS, delay=first)
         assert lifecycle.throttled_delay(90_000, 90_000, terms, 0.0) == longest
