@@ -67,7 +67,7 @@ def derive_uuid(namespace: str, name: str) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def canonical(kind: str, identity: str, namespace: str = "") -> str:
+def canonical(kind: str, identity: str, namespace: str) -> str:
     """Return a text that differs for different arguments."""
     parts = [DERIVATION, kind, identity] if not namespace else [DERIVATION, namespace, kind, identity]
     return write_compact(parts)

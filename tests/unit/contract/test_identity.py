@@ -69,6 +69,8 @@ def test_a_namespace_separates_every_kind_of_key():
         assert derive_key(kind, name, "") == derive_key(kind, name)
     assert derive_message_key(None, "M1", "a") == derive_key("smq", "M1", "a")
     assert derive_message_key("k", "M1", "a") == derive_key("producer", "k", "a")
+    assert derive_message_key(None, "M1") == derive_key("smq", "M1")
+    assert derive_message_key("k", "M1") == derive_key("producer", "k")
 
 
 def test_keys_are_compared_as_written():
