@@ -25,7 +25,6 @@ from hpoq.observability.measures import Call, trace_call, traceparent
 
 _CHUNK_BYTES = 64 * 1024
 _MAX_READING_AGE_SECONDS = 300.0
-_NO_COOKIES = RequestsCookieJar()
 _UNSENT_CAUSES = (ClosedPoolError, ConnectTimeoutError, NewConnectionError, ConnectionRefusedError)
 
 
@@ -142,12 +141,9 @@ class Transport:
         budget = budget or Budget(self.clock)
         url = request.endpoint.url(request.target)
         # Without Content-Length `requests` would send the body in chunks.
-        is_signed_late = signs_late(self._session, url)
-        headers = {"Content-Length": str(len(request.body))} if is_signed_late else _sign(request)
+        unsigned = {"Content-Length": str(len(request.body))}
+        headers = unsigned if signs_late(self._session, url) else _sign(request)
         prepared = _prepare(request, url, headers)
-        # Sessions other than ours read the cookies of a request whose answer is a redirect. `prepare_cookies` would
-        # also look for those that match the URL.
-        prepared._cookies = _NO_COOKIES if is_signed_late else RequestsCookieJar()  # type: ignore[attr-defined]  # noqa: SLF001
         left = budget.seconds_left()
         if left < budget.least_seconds:
             raise _no_time_left(request)
@@ -215,6 +211,9 @@ def _prepare(request: Request, url: str, headers: Mapping[str, str]) -> requests
     prepared.url = url
     prepared.headers = CaseInsensitiveDict(headers)
     prepared.body = request.body or None
+    # Sessions other than ours read the cookies of a request whose answer is a redirect. `prepare_cookies` would also
+    # look for those that match the URL.
+    prepared._cookies = RequestsCookieJar()  # type: ignore[attr-defined]  # noqa: SLF001
     return prepared
 
 
