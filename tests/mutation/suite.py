@@ -369,6 +369,8 @@ class Session:
         for name, following in _pairs(names):
             lines, uses = defaultdict(set), []
             trace = _make_trace(core, lines, executed)
+            # Otherwise only the first test that asks for a cached value would execute its lines.
+            _clear_caches(self._project.modules)
             with _listening(uses):
                 began, wall_began = time.process_time(), time.monotonic()
                 threading.settrace(trace)
@@ -386,6 +388,13 @@ class Session:
         imports = sorted(set(sys.modules) - imported)
         kept.write_text(json.dumps({"sources": sources, "tests": tests, "imports": imports}))
         return 0
+
+
+def _clear_caches(modules):
+    for module in modules:
+        for value in vars(sys.modules.get(_module_name(module), types)).values():
+            if isinstance(value, functools._lru_cache_wrapper):
+                value.cache_clear()
 
 
 def _read_record(kept):

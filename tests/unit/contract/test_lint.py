@@ -447,6 +447,13 @@ def test_other_forms_of_a_placeholder(command, shown):
         assert text.endswith(f"; did you mean ${{{form.strip('${}')}}}?")
 
 
+def test_other_forms_after_a_command_that_uses_every_name():
+    """Each command is looked at by itself."""
+    changes = {"search_space": {"${lr}": CHOICE}, COMMANDS: ["run ${lr}", "run $lr"]}
+    places = [place for place, _ in check(changes) if place.startswith("placeholder.form")]
+    assert places == [f"placeholder.form {COMMANDS}/1"]
+
+
 MODE = "yml_config/tuner/class_args/optimize_mode"
 
 
