@@ -57,7 +57,9 @@ FAULTS = [
     (SMQ, SEND, {"kind": "copy", "seconds": 30}),
     (SMQ, SEND, {"kind": "late", "seconds": 120}),
 ]
+PAGE = 100
 SETTINGS = {
+    "HPOQ_LIST_PAGE_SIZE": str(PAGE),
     "HPOQ_MAX_ATTEMPTS": "1000",
     "HPOQ_REQUEUE_DELAY_SECONDS": "0",
     # The sender of a late request waits for so long, in real time.
@@ -130,6 +132,9 @@ class Soak:
         """Deliver until nothing is left, in a queue or under way."""
         for service, operation, fault in FAULTS:
             share = FAULTY / sum(name == operation for _, name, _ in FAULTS)
+            if operation == LIST:
+                # One search in ten fails, not one page in ten: a search of many pages could never end.
+                share /= max(1, self.messages / PAGE)
             self.cloud.faults.add(
                 service=service, operation=operation, times=None, probability=share, **fault
             )

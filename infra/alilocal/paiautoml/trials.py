@@ -12,6 +12,7 @@ import random
 import string
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil
 from typing import Literal
 
@@ -38,16 +39,31 @@ class Rerun:
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial at one moment. Times are in seconds since the epoch; `since` is when the status began."""
+    """One trial at one moment. Times are in seconds since the epoch; `since` is when the status began.
 
-    trial_id: str
+    `given` are the hyperparameters of a repeated trial, or None for those that are sampled.
+    """
+
     sequence: int
     experiment_id: str
-    hyperparameters: JsonObject
+    given: JsonObject | None
     configuration: JsonObject
     created: float
     status: TrialStatus
     since: float
+
+    # A listing of experiments only counts trials, so what takes time is computed when it is asked for.
+    @cached_property
+    def trial_id(self) -> str:
+        """The id, which is the same at any moment."""
+        return "".join(_chance(self.experiment_id, self.sequence, "id").choices(_ALPHANUMERIC, k=6))
+
+    @cached_property
+    def hyperparameters(self) -> JsonObject:
+        """The hyperparameters, which are the same at any moment."""
+        if self.given is not None:
+            return self.given
+        return sample(self.configuration.get("search_space"), f"{self.experiment_id}/{self.sequence}")
 
     @property
     def metrics(self) -> list[JsonObject]:
@@ -88,8 +104,8 @@ class Course:
         """Return the trials at `now`, oldest first."""
         return [self._trial(now, *plan) for plan in self._plans() if plan[1] <= min(now, self.ends)]
 
-    def _plans(self) -> Iterator[tuple[int, float, float, JsonObject, JsonObject]]:
-        """Yield sequence number, start, planned end, configuration and hyperparameters of each trial."""
+    def _plans(self) -> Iterator[tuple[int, float, float, JsonObject, JsonObject | None]]:
+        """Yield sequence number, start, planned end, configuration and given hyperparameters of each trial."""
         sequence, start = 0, self.begins
         while sequence < _MOST and start < self.due and start <= self.ends:
             # An update does not affect trials that have started before it.
@@ -101,8 +117,7 @@ class Course:
             rounds = ceil((number - sequence) / at_once)
             end = start + min(SECONDS, (self.due - start) / rounds)
             for _ in range(min(at_once, number - sequence)):
-                seed = f"{self.experiment_id}/{sequence}"
-                yield sequence, start, end, configuration, sample(configuration.get("search_space"), seed)
+                yield sequence, start, end, configuration, None
                 sequence += 1
             start = end
         for number, rerun in enumerate(self.reruns, _MOST):
@@ -117,7 +132,7 @@ class Course:
         start: float,
         end: float,
         configuration: JsonObject,
-        values: JsonObject,
+        given: JsonObject | None,
     ) -> Trial:
         # `min` returns the first of several equal times, so the order decides which end wins.
         moments: list[tuple[float, TrialStatus]] = []
@@ -135,8 +150,7 @@ class Course:
             for moment, status in ((ended, how), (runs, "RUNNING"), (start, "WAITING"))
             if moment <= now and (moment <= ended)
         )
-        trial_id = "".join(_chance(self.experiment_id, sequence, "id").choices(_ALPHANUMERIC, k=6))
-        return Trial(trial_id, sequence, self.experiment_id, values, configuration, start, status, since)
+        return Trial(sequence, self.experiment_id, given, configuration, start, status, since)
 
 
 def _chance(experiment_id: str, sequence: int, what: str) -> random.Random:
