@@ -39,17 +39,19 @@ def parse(data: bytes) -> Element:
     Entities need a document type, so they are refused with it.
     """
     # Imported here because only the first answer needs it, not the cold start.
-    from xml.etree import ElementTree
+    from xml.parsers import expat
 
-    parser = ElementTree.XMLParser(target=_Builder())  # noqa: S314
+    builder, parser = _Builder(), expat.ParserCreate(namespace_separator="}")
+    parser.buffer_text = True
+    parser.StartDoctypeDeclHandler = builder.doctype
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.data
     try:
-        parser.feed(data)
-        root = parser.close()
-    except (ElementTree.ParseError, ValueError, LookupError) as exc:
+        parser.Parse(data, True)  # noqa: FBT003 - its second parameter has no name
+    except (expat.ExpatError, ValueError, LookupError) as exc:
         raise XmlError(str(exc)) from exc
-    if not isinstance(root, Element):
-        raise XmlError("no element found")
-    return root
+    return builder.root
 
 
 def is_carriable(text: str) -> bool:
@@ -78,13 +80,13 @@ def _escape(value: str) -> str:
 
 
 class _Builder:
-    """The target of the parser: builds elements, and refuses what is not accepted."""
+    """The handlers of the parser: build elements, and refuse what is not accepted."""
 
     def __init__(self) -> None:
         self._open: list[Element] = []
-        self._root: Element | None = None
+        self.root = Element("")
 
-    def doctype(self, *_declared: str | None) -> None:
+    def doctype(self, *_declared: object) -> None:
         raise XmlError("document types are not accepted")
 
     def start(self, tag: str, _attributes: dict[str, str]) -> None:
@@ -94,7 +96,7 @@ class _Builder:
         if self._open:
             self._open[-1].children.append(element)
         else:
-            self._root = element
+            self.root = element
         self._open.append(element)
 
     def end(self, _tag: str) -> None:
@@ -103,6 +105,3 @@ class _Builder:
     def data(self, text: str) -> None:
         if self._open:
             self._open[-1].text += text
-
-    def close(self) -> Element | None:
-        return self._root
