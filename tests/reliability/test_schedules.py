@@ -164,6 +164,7 @@ class Schedules(RuleBasedStateMachine):
         self.versions = 2
         self.store_failures = []
         self.slow_calls = []
+        self.slowest_act = 0
         self.world.call_times = self.call_times
         self.queues = [cloud.queues.get(name) for name in self.sources]
         self.stops = []
@@ -285,9 +286,8 @@ class Schedules(RuleBasedStateMachine):
         return self.lease - self.skew - ALMOST
 
     def may_act_after(self, seconds):
-        """Return whether a create that arrives so late, and may be slow as well, acts in time."""
-        slow = [times.until_acted for operation, times in self.slow_calls if operation == CREATE]
-        return seconds + max(slow, default=0) <= self.longest_act
+        """Return whether a create that arrives so late acts in time, even if it is a slow one on its way."""
+        return seconds + self.slowest_act <= self.longest_act
 
     def let_a_create_arrive_late(self, kind, seconds):
         # Of a second copy only the gateway's memory of nonces knows; a late one must act in time without it.
@@ -354,6 +354,8 @@ class Schedules(RuleBasedStateMachine):
         if operation == CREATE and until_acted + max(late, default=0) > self.longest_act:
             # What is on its way for long must be carried out at once.
             until_acted = 0
+        if operation == CREATE:
+            self.slowest_act = max(self.slowest_act, until_acted)
         times = CallTimes(before_first_byte, between_writes, until_acted, until_answered)
         self.slow_calls.append((operation, times))
 
