@@ -67,7 +67,7 @@ class TooLate(Exception):
 
 
 class Exchange:
-    """A request. As a context manager it is the current thread's exchange.
+    """One request and its answer. Within its context it is the current thread's exchange.
 
     `sign` returns the complete headers of the request; it is called when the connection is established. No byte
     is written unless `budget` allows it. `sent` is None until a connection of this module takes part, then False,

@@ -237,7 +237,7 @@ def _find_member(found: object, names: tuple[str, ...]) -> str | None:
 class _Source:
     """A provider of the credentials whose id, secret and token `read` returns.
 
-    They are checked again only if they have changed. It raises NoCredentials with `reason` if there are none.
+    They are checked again only if they have changed. A call raises NoCredentials with `reason` if they are missing.
     """
 
     def __init__(self, read: Callable[[], list[str | None]], reason: str) -> None:
@@ -246,7 +246,7 @@ class _Source:
         self._last: tuple[list[str | None], Credentials] | None = None
 
     def find(self) -> Credentials | None:
-        """Return the credentials, or None if there are none."""
+        """Return the credentials, or None if they are missing."""
         values, last = self._read(), self._last
         if last is None or last[0] != values:
             key_id, secret, token = [(value or "").strip() for value in values] or ("", "", "")

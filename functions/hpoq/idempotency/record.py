@@ -98,6 +98,7 @@ class Record:
         return Version(self.state, self.owner)
 
 
+# Unlike `write_compact` it writes back whatever a later version has added, even NaN.
 _write_compact = json.JSONEncoder(separators=(",", ":")).encode
 _MEMBERS = [name for name in Record.__dataclass_fields__ if name != "later"]
 

@@ -195,5 +195,5 @@ class Announcer:
         )
 
     def publish(self, event: JsonObject, budget: Budget) -> None:
-        """Publish an event whose record is already written. Raises CallError; the event may then be out or not."""
+        """Publish an event. Raises CallError; the event may then be out or not."""
         self.publisher.publish(event, budget=budget)
