@@ -277,7 +277,8 @@ def _refuse_constant(text: str) -> JsonValue:
 
 
 def _parse_float(text: str) -> float:
-    _check_length(text)
+    if len(text) > _LONGEST_NUMBER:
+        raise _too_long(text)
     value = float(text)
     if math.isinf(value):
         raise _RefusedError(text, JsonError("json.non-finite", "a number is too large to be represented"))
@@ -285,14 +286,14 @@ def _parse_float(text: str) -> float:
 
 
 def _parse_int(text: str) -> int:
-    _check_length(text)
+    if len(text) > _LONGEST_NUMBER:
+        raise _too_long(text)
     return int(text)
 
 
-def _check_length(text: str) -> None:
-    if len(text) > _LONGEST_NUMBER:
-        what = f"a number of {len(text)} characters is too long; the limit is {_LONGEST_NUMBER}"
-        raise _RefusedError(text, JsonError("json.number", what))
+def _too_long(text: str) -> _RefusedError:
+    what = f"a number of {len(text)} characters is too long; the limit is {_LONGEST_NUMBER}"
+    return _RefusedError(text, JsonError("json.number", what))
 
 
 def _check_surrogates(value: JsonValue, text: str) -> None:

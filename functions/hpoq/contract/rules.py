@@ -166,17 +166,19 @@ def undo_companions(message: JsonObject) -> tuple[JsonObject, list[Finding]]:
 
 
 def _undo_members(holder: JsonObject, objects: _Objects, at: str, found: list[Finding]) -> JsonObject:
-    """Return a copy of `holder` with the members that `objects` names as objects, and add a warning for each text."""
+    """Return `holder` with the members that `objects` names as objects, and add a warning for each text."""
     undone: JsonObject = {}
     for name, inner in objects.items():
-        value = holder.get(name)
+        value = written = holder.get(name)
         text = _read_text(value) if isinstance(value, str) else None
         if text is not None:
             found.append(_note_text(name, f"{at}/{name}"))
-            undone[name] = value = text
+            value = text
         if isinstance(value, dict) and inner:
-            undone[name] = _undo_members(value, inner, f"{at}/{name}", found)
-    return {**holder, **undone}
+            value = _undo_members(value, inner, f"{at}/{name}", found)
+        if value is not written:
+            undone[name] = value
+    return {**holder, **undone} if undone else holder
 
 
 def _note_text(name: str, place: str) -> Finding:
