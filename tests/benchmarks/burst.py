@@ -40,7 +40,10 @@ def scenarios(messages: int) -> dict[str, Burst]:
             once, ((0.0, QUOTA), (change, QUOTA / 2), (2 * change, 2 * QUOTA))
         ),
         "6 hours of throttling": Burst(once, outage),
-        "6 hours of errors 503": Burst(once, outage, outage={"kind": "status", "status": 503}),
+        # Each of its creates has an unknown end. With markers in descriptions, too, every search reads everything.
+        "6 hours of errors 503, markers in tags": Burst(
+            once, outage, outage={"kind": "status", "status": 503}, settings={"HPOQ_MARKER": "tag"}
+        ),
         "a second deployment": Burst([(0.0, messages * 2 // 3), (change, messages - messages * 2 // 3)]),
     }
 

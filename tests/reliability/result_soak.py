@@ -69,8 +69,8 @@ class ResultSoak(Soak):
 
     def __init__(self, server, experiments, store, seed, kill_every, repeat_every):
         self.stopped, self.ended = set(), set()
-        super().__init__(server, experiments, store, seed, lambda *_: None, kill_every, repeat_every)
-        self.instances.environ |= FOLLOWED
+        settings = {"HPOQ_STORE": store, **FOLLOWED}
+        super().__init__(server, experiments, settings, seed, lambda *_: None, kill_every, repeat_every)
         self.watch = self.cloud.queues.get(WATCH_QUEUE)
 
     def send(self, messages):

@@ -1,6 +1,6 @@
 """Many messages through the real queue and event stream, to instances that fail and die: what is left in the end.
 
-    python tests/reliability/soak.py [--messages 20000] [--store URL] [--seed N]
+    python tests/reliability/soak.py [--messages 20000] [--marker tag] [--store URL] [--seed N]
 
 Of the messages 5 % are invalid, 5 % bring as many tags as the service takes, and 20 % are sent twice under one key.
 One call in ten fails: before or after the service acted, by an answer of the service or of a proxy, late or twice.
@@ -74,13 +74,13 @@ class Failed(Exception):
 class Soak:
     """One run over `server`; `on_progress` is called with its progress."""
 
-    def __init__(self, server, messages, store, seed, on_progress, kill_every, repeat_every):
+    def __init__(self, server, messages, settings, seed, on_progress, kill_every, repeat_every):
         self.random = random.Random(seed)
         self.on_progress = on_progress
         self.cloud = server.cloud
         create_resources(self.cloud)
         self.queue, self.dead = (self.cloud.queues.get(name) for name in (QUEUE, DEAD_LETTER_QUEUE))
-        self.instances = Instances(server, {"HPOQ_STORE": store, **SETTINGS})
+        self.instances = Instances(server, {**SETTINGS, **settings})
         self.kill_every, self.repeat_every = kill_every, repeat_every
         self.kills = self.runs = self.acknowledged = self.repeated = self.die_at = 0
         self.reports = []
@@ -185,11 +185,11 @@ class Soak:
 
 
 def soak(
-    messages, store, seed, on_progress=lambda *_: None, kill_every=KILL_EVERY, repeat_every=REPEAT_EVERY
+    messages, settings, seed, on_progress=lambda *_: None, kill_every=KILL_EVERY, repeat_every=REPEAT_EVERY
 ):
     """Return the finished run, and what it broke."""
     with alilocal.serve() as server:
-        run = Soak(server, messages, store, seed, on_progress, kill_every, repeat_every)
+        run = Soak(server, messages, settings, seed, on_progress, kill_every, repeat_every)
         run.run()
         return run, run.broken()
 
@@ -197,6 +197,12 @@ def soak(
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--messages", type=int, default=20_000)
+    parser.add_argument(
+        "--marker",
+        default="both",
+        choices=["both", "tag", "description"],
+        help="tag: a search reads a page or two; otherwise everything, which takes hours for many messages",
+    )
     parser.add_argument("--store", help="by default an SQLite file that is thrown away")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     arguments = parser.parse_args()
@@ -210,7 +216,8 @@ def main():
 
     with tempfile.TemporaryDirectory() as folder:
         store = arguments.store or f"sqlite:///{folder}/records.sqlite3"
-        run, broken = soak(arguments.messages, store, arguments.seed, on_progress)
+        settings = {"HPOQ_STORE": store, "HPOQ_MARKER": arguments.marker}
+        run, broken = soak(arguments.messages, settings, arguments.seed, on_progress)
     sys.stderr.write("\n")
     hits = run.faults
     sys.stdout.write(

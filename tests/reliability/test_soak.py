@@ -8,8 +8,8 @@ from support.budget import examples
 
 def test_messages_under_faults_and_kills(tmp_path):
     """Each valid request makes one experiment, each message ends in one event, and the queues are empty."""
-    store = f"sqlite:///{tmp_path / 'records.sqlite3'}"
-    run, broken = soak(examples(60), store, seed=7, kill_every=3, repeat_every=4)
+    settings = {"HPOQ_STORE": f"sqlite:///{tmp_path / 'records.sqlite3'}"}
+    run, broken = soak(examples(60), settings, seed=7, kill_every=3, repeat_every=4)
     assert broken == []
     assert run.kills > 0
     assert run.repeated > 0

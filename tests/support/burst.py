@@ -15,7 +15,7 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from unittest import mock
 
 import requests
@@ -76,7 +76,8 @@ class Burst:
 
     `quotas` are numbers of creates per second, each with the moment from which it applies. A quota of 0 is an outage,
     in which creates are throttled or have the fault `outage`. `deployments` are numbers of messages, each with the
-    moment at which a deployment of its own gets them. Each deployment has `instances`.
+    moment at which a deployment of its own gets them. Each deployment has `instances`, and `settings` beside those
+    that are shipped.
     """
 
     deployments: Sequence[tuple[float, int]]
@@ -84,6 +85,7 @@ class Burst:
     instances: int = 100
     times: Times = Times()
     outage: dict[str, object] | None = None
+    settings: dict[str, str] = field(default_factory=dict)
     seed: int = 1
 
     @property
@@ -219,7 +221,8 @@ class _Run:
             dead_letter_queue=DEAD_LETTER_QUEUE,
             concurrency=self.burst.instances,
         )
-        environ = function_environment(self.cloud, **SHIPPED, HPOQ_QUEUE=name, HPOQ_NAMESPACE=name)
+        own = {"HPOQ_QUEUE": name, "HPOQ_NAMESPACE": name}
+        environ = function_environment(self.cloud, **SHIPPED, **self.burst.settings, **own)
         store = _TimedStore(self.clock, self.burst.times.store)
 
         def serve(function: Function) -> None:
