@@ -8,6 +8,7 @@ killed. Exit code 1: an experiment has no result, several, or a wrong one.
 """
 
 import argparse
+import itertools
 import json
 import random
 import sys
@@ -73,15 +74,15 @@ class ResultSoak(Soak):
         super().__init__(server, experiments, settings, seed, lambda *_: None, kill_every, repeat_every)
         self.watch = self.cloud.queues.get(WATCH_QUEUE)
 
-    def send(self, messages):
-        """Fill the queue with requests, some of them twice; return their number."""
+    def make_days(self, messages):
+        """Return requests, some of them twice, all for one day."""
+        bodies = []
         for number in range(messages):
             document = make_document(f"soak-{number}", Name=f"soak-{number}")
             if ENDINGS[number % len(ENDINGS)] == "guard":
                 document["guard"] = {"maxHours": 0.05}
-            for _ in range(1 + (self.random.random() < TWICE)):
-                self.queue.send(json.dumps(document))
-        return messages
+            bodies += [json.dumps(document)] * (1 + (self.random.random() < TWICE))
+        return [bodies]
 
     def run(self):
         """Deliver until nothing is left, in a queue or under way."""
@@ -106,6 +107,8 @@ class ResultSoak(Soak):
             )
             for queue in (QUEUE, WATCH_QUEUE)
         ]
+        for body in itertools.chain(*self.days):
+            self.queue.send(body)
         while self.queue.messages or self.watch.messages or self.cloud.late:
             moved = [stream.step() for stream in streams]
             self.hold()

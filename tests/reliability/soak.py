@@ -10,6 +10,7 @@ effect. Some events are delivered again although they succeeded. Exit code 1: an
 
 import argparse
 import contextlib
+import itertools
 import json
 import random
 import sys
@@ -33,6 +34,8 @@ REPEAT_EVERY, KILL_EVERY = 33, 20
 TAGS = [{"Key": f"k{number}", "Value": "v"} for number in range(MOST_TAGS)]
 BATCH = 16
 WAIT_SECONDS = 120.0
+# A search for an experiment reads those from a day before its claim on.
+A_DAY, DAY_SECONDS = 1000, 86_400.0
 PAI, SMQ = "paiautoml", "smq"
 CREATE, LIST, PUBLISH, SEND = "CreateHpoExperiment", "ListHpoExperiments", "PublishMessage", "SendMessage"
 FAULTS = [
@@ -84,11 +87,12 @@ class Soak:
         self.kill_every, self.repeat_every = kill_every, repeat_every
         self.kills = self.runs = self.acknowledged = self.repeated = self.die_at = 0
         self.reports = []
-        self.valid = self.send(messages)
         self.messages = messages
+        self.days = self.make_days(messages)
+        self.valid = sum("idempotencyKey" in body for body in set(itertools.chain(*self.days)))
 
-    def send(self, messages):
-        """Fill the queue; the number of different valid requests."""
+    def make_days(self, messages):
+        """Return the messages to send on each day."""
         bodies = []
         for number in range(messages):
             if self.random.random() < INVALID:
@@ -97,10 +101,10 @@ class Soak:
             tags = {"Tag": TAGS} if self.random.random() < FULL_OF_TAGS else {}
             body = request(f"soak-{number}", **tags)
             bodies += [body] * (2 if self.random.random() < TWICE else 1)
-        self.random.shuffle(bodies)
-        for body in bodies:
-            self.queue.send(body)
-        return sum(1 for body in set(bodies) if "idempotencyKey" in body)
+        days = [bodies[begin : begin + A_DAY] for begin in range(0, len(bodies), A_DAY)]
+        for day in days:
+            self.random.shuffle(day)
+        return days
 
     def invoke(self, event):
         """Deliver `event`, sometimes twice. Raise Failed if it was not acknowledged the first time."""
@@ -134,7 +138,7 @@ class Soak:
             share = FAULTY / sum(name == operation for _, name, _ in FAULTS)
             if operation == LIST:
                 # One search in ten fails, not one page in ten: a search of many pages could never end.
-                share /= max(1, self.messages / PAGE)
+                share /= max(1, min(self.messages, 2 * A_DAY) / PAGE)
             self.cloud.faults.add(
                 service=service, operation=operation, times=None, probability=share, **fault
             )
@@ -146,11 +150,15 @@ class Soak:
             retry="EXPONENTIAL_DECAY_RETRY",
             dead_letter_queue=DEAD_LETTER_QUEUE,
         )
-        while not stream.idle or self.cloud.late:
-            if not stream.step():
-                self.cloud.clock.advance(WAIT_SECONDS)
-                self.cloud.deliver_late()
-            self.on_progress(self.runs, len(self.cloud.experiments), self.valid)
+        for day in self.days:
+            for body in day:
+                self.queue.send(body)
+            while not stream.idle or self.cloud.late:
+                if not stream.step():
+                    self.cloud.clock.advance(WAIT_SECONDS)
+                    self.cloud.deliver_late()
+                self.on_progress(self.runs, len(self.cloud.experiments), self.valid)
+            self.cloud.clock.advance(DAY_SECONDS)
         self.instances.close()
 
     def broken(self):
@@ -201,7 +209,7 @@ def main():
         "--marker",
         default="both",
         choices=["both", "tag", "description"],
-        help="tag: a search reads a page or two; otherwise everything, which takes hours for many messages",
+        help="tag: most searches read a page or two, otherwise all experiments of two days",
     )
     parser.add_argument("--store", help="by default an SQLite file that is thrown away")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))

@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from alilocal.core.http import Request
 from alilocal.paiautoml.errors import InvalidInput
@@ -27,7 +28,7 @@ _EQUAL: dict[str, Callable[[Experiment], str | None]] = {
     "Accessibility": lambda experiment: experiment.accessibility,
 }
 _KEYS: dict[str, Callable[[Experiment], str | float]] = {
-    "create_time": lambda experiment: experiment.gmt_create_time,
+    "create_time": attrgetter("gmt_create_time"),
     "update_time": lambda experiment: experiment.gmt_modified_time,
     "workspace_id": lambda experiment: experiment.workspace_id or "",
     "status": lambda experiment: experiment.status,
@@ -71,7 +72,8 @@ class Listing:
     def _filters(self) -> Iterator[Callable[[Experiment], bool]]:
         """Yield the conditions that an experiment must meet."""
         if self.created_from > 0 or self.created_until < float("inf"):
-            yield lambda experiment: self.created_from <= experiment.gmt_create_time < self.created_until
+            since, until = self.created_from, self.created_until
+            yield lambda experiment: since <= experiment.gmt_create_time < until
         if self.tags:
             yield self._is_tagged
         if self.name:

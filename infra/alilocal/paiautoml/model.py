@@ -278,8 +278,7 @@ class Experiments:
 
     def visible(self, caller: Credential) -> Sequence[Experiment]:
         """Return the experiments that `caller` can see: not deleted, not private to someone else, not too new."""
-        is_visible = self._make_visibility_check(caller)
-        return [experiment for experiment in self._by_id.values() if is_visible(experiment)]
+        return [*filter(self._make_visibility_check(caller), self._by_id.values())]
 
     def find(self, experiment_id: str, caller: Credential) -> Experiment:
         """Return the experiment with that id; raises NoSuchExperiment if `caller` cannot see it."""
