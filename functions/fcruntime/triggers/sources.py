@@ -156,7 +156,9 @@ def _parse_xml_notification(text: str) -> JsonObject | None:
     found: JsonObject = {}
     for name in _NOTIFICATION:
         opening = re.search(rf"<{name}(?:\s[^<>]*)?>", text)
-        content, end, _ = text[opening.end() :].partition(f"</{name}>") if opening else ("", "", "")
+        if opening is None:
+            return None
+        content, end, _ = text[opening.end() :].partition(f"</{name}>")
         if not end:
             return None
         found[name] = _unescape_xml(content)

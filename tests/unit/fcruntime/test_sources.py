@@ -320,6 +320,12 @@ def test_the_members_that_show_a_source(data, expected):
     assert describe(item) == expected
 
 
+def test_an_event_that_cannot_be_identified_is_of_its_source():
+    """A log and a metric name the source of what they refuse, not only of what they take."""
+    (item,) = decode(json.dumps([{"specversion": "1.0", "source": 1, "id": "i"}]))
+    assert item.kind == "eventbridge"
+
+
 def test_the_time_of_a_topics_message_is_that_of_its_publication():
     """The trigger's CloudEvent was made later."""
     data = {"TopicName": "t", "MessageId": "T1", "Message": BODY, "PublishTime": 1700000000000}
