@@ -159,7 +159,7 @@ class _Walk:
             start -= 1
         context, old = shown[start], _get(place)
         before = _show(context)
-        if context is node and place[0] is not node:
+        if context is old:
             after = _show(new)
         else:
             _put(place, new)

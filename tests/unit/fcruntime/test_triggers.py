@@ -1,6 +1,7 @@
 import base64
 import hashlib
 import json
+from bisect import bisect_left
 
 import pytest
 from hypothesis import given
@@ -213,6 +214,24 @@ def test_an_item_that_is_nested_too_deeply_leaves_its_neighbours():
     first, broken, last = decode(b" [" + good + b", " + deep + b" ," + good + b"]\n")
     assert (first, last) == (Message("smq", "M1", b'a],{"\\",['),) * 2
     assert (broken.rule, broken.size) == ("trigger.json", len(deep) + 2)
+
+
+def test_an_item_at_the_limit_of_what_can_be_parsed():
+    """Some items can be parsed, but not be written as text again. They leave their neighbours, too."""
+
+    def is_too_deep(depth):
+        try:
+            json.loads("[" * depth + "]" * depth)
+        except RecursionError:
+            return True
+        return False
+
+    limit = bisect_left(range(1_000_000), True, key=is_too_deep)
+    for depth in range(limit - 80, limit + 1):
+        deep = b"[" * depth + b"]" * depth
+        whole, broken = decode(b"[" + compact(DATA) + b"," + deep + b"]")
+        assert whole == Message("smq", "M1", b'{"a":1}')
+        assert broken.rule in ("trigger.json", "trigger.shape")
 
 
 def test_a_very_long_number_leaves_its_neighbours():
