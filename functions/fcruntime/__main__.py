@@ -15,7 +15,7 @@ def main() -> None:
         prog="python -m fcruntime",
         description="Run a handler of Function Compute's built-in Python runtimes in a custom runtime or container.",
     )
-    parser.add_argument("handler", help="for example hpoq.handler.handler, from this folder")
+    parser.add_argument("handler", help="for example hpoq.handler.handler, in the current folder")
     parser.add_argument("--initializer", metavar="HANDLER", help="called before the first event")
     parser.add_argument("--pre-stop", metavar="HANDLER", help="called before the instance ends")
     parser.add_argument(

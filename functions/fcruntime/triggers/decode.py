@@ -64,7 +64,8 @@ class UnsupportedCall(TypeError):
     def __init__(self, event: object) -> None:
         super().__init__(
             f"the handler was called with a {type(event).__name__} instead of the bytes of an event. FC 2.0 "
-            "calls its HTTP functions so; create an event function instead, with an HTTP trigger of FC 3.0 if needed."
+            "calls its HTTP functions in this way; create an event function instead, with an HTTP trigger of FC 3.0 "
+            "if needed."
         )
 
 
