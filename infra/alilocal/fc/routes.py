@@ -201,7 +201,7 @@ def _function_routes(calls: Calls, invocations: InvokeCalls) -> Sequence[Route]:
         Route("DeleteFunction", "DELETE", _ONE, calls.delete),
         Route("GetFunctionCode", "GET", f"{_ONE}/code", calls.code),
         Route("InvokeFunction", "POST", f"{_ONE}/invocations", invocations.invoke),
-        Route("ListInstances", "GET", f"{_ONE}/instances", calls.instances, missing="of the present only"),
+        Route("ListInstances", "GET", f"{_ONE}/instances", calls.instances, missing="present instances only"),
         Route("EnableFunctionInvocation", "POST", f"{_ONE}/invoke/enable", calls.enable),
         Route("DisableFunctionInvocation", "POST", f"{_ONE}/invoke/disable", calls.disable),
     )
