@@ -48,7 +48,7 @@ RULES: Final[dict[str, RuleText]] = {
         r'"\ud83d\ude00"',
     ),
     "document.shape": RuleText(
-        "A document is a request, a bare CreateHpoExperiment body, or a CloudEvent that contains one.",
+        "A document is a request, a stop, a bare CreateHpoExperiment body, or a CloudEvent that contains one.",
         '{"name": "x", "params": {}}',
         '{"experiment": {"Name": "x"}}',
     ),
@@ -132,7 +132,7 @@ RULES: Final[dict[str, RuleText]] = {
         '"metric_type": "stdout", "metric_source": ["SELECT auc FROM t"]',
         '"metric_type": "stdout", "metric_source": ["cmd1"]',
     ),
-    "metric-weight": RuleText("Weights are multiplied with metrics.", '{"auc": "high"}', '{"auc": 1}'),
+    "metric-weight": RuleText("Each metric is multiplied by its weight.", '{"auc": "high"}', '{"auc": 1}'),
     "params.pair": RuleText(
         "Each item names a template and the file that is written from it.",
         '"oss://bucket/template.config"',
@@ -155,7 +155,7 @@ RULES: Final[dict[str, RuleText]] = {
         '{"_type": "quniform", "_value": [0, 1, 0.1]}',
     ),
     "search-space.number": RuleText(
-        "Bounds are numbers, and those of randint integers.",
+        "Bounds are numbers, and those of randint are integers.",
         '{"_type": "randint", "_value": [1, 2.5]}',
         '{"_type": "randint", "_value": [1, 3]}',
     ),
@@ -314,7 +314,7 @@ RULES: Final[dict[str, RuleText]] = {
         '{"seed": 5}',
     ),
     "tuner.mode": RuleText(
-        "Without optimize_mode TPE minimises, GP maximises, and other algorithms fail.",
+        "Without optimize_mode TPE minimises, GP maximises, and Evolution and PBT fail.",
         '"tuner": {"name": "TPE"}',
         '"tuner": {"name": "TPE", "class_args": {"optimize_mode": "maximize"}}',
     ),

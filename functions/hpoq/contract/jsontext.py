@@ -69,7 +69,7 @@ _WORDING = {
     "Expecting ':' delimiter": "a colon is missing before this",
     "Expecting property name": "a name in double quotes is missing here",
     "Expecting value": "a value is missing here",
-    "Invalid control character": "a control character in a string; close it, or write an escape",
+    "Invalid control character": "a control character in a string; close the string, or write an escape",
     "Invalid \\escape": "not an escape of JSON; write two backslashes for one",
     "Invalid \\u": "\\u needs four hexadecimal digits after it",
     "Unterminated string": "the string that begins here is not closed",

@@ -107,7 +107,7 @@ def _check_platform(config: JsonObject, at: str, hints: Hints) -> Iterator[Findi
     name = get_string(config, "platform_config", "name")
     place = f"{at}/platform_config/name"
     if name and name.lower() not in _PLATFORMS:
-        what = "unknown platform; documented are DLC, MaxCompute and paiflow"
+        what = "unknown platform; PAI documents DLC, MaxCompute and paiflow"
         yield warning(place, "platform.unknown", what + hints.suggest(name, ("DLC", "MaxCompute", "paiflow")))
     wanted = _PLATFORMS.get(name.lower())
     if wanted and not isinstance(config.get(wanted), dict):
@@ -235,7 +235,7 @@ def _find_pattern_problem(pattern: str) -> str | None:
         hint = "; a named group is (?P<name>...)" if "(?<" in pattern else ""
         return f"for stdout a metric must be a regular expression; this one is invalid{hint}"
     if groups > 1:
-        return f"{groups} groups; the first one is the metric. Write (?:...) for a group that is not it"
+        return f"{groups} groups; the first one is the metric. Write (?:...) for any other group"
     return (
         None if groups else "for stdout a metric must be a regular expression with a group around the number"
     )
@@ -423,7 +423,7 @@ def _check_schedule(config: JsonObject, at: str) -> Iterator[Finding]:
             what = f"the engine requires a time of the form HH:MM, up to 23:59{hint}"
             yield warning(f"{at}/schedule_config/{name}", "schedule", what)
     if len(times) == 2 and times[0] >= times[1]:
-        what = "not after start_time; whether a night is meant is not documented, so trials may never start"
+        what = "not after start_time; whether such times span midnight is not documented, so trials may never start"
         yield warning(f"{at}/schedule_config/end_time", "schedule", what)
 
 

@@ -1,8 +1,9 @@
 """The rules that a model cannot express, because they concern several members or only warn.
 
-What the service's documentation states rejects a request. What only its engine's documentation or common sense says
-is a warning: a request that the service would accept must not be rejected. Rules read the raw document and ignore
-values of the wrong type, so that all findings are reported at once. README.md beside this file lists every rule.
+A request that contradicts the service's documentation is rejected. What contradicts only its engine's documentation
+or common sense is a warning: a request that the service would accept must not be rejected. Rules read the raw
+document and ignore values of the wrong type, so that all findings are reported at once. README.md beside this file
+lists every rule.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ def _check_guard(message: JsonObject) -> Iterator[Finding]:
         what = f"never reached: max_trial_number is {trials}"
         yield warning("/guard/maxFailedTrials", "guard.unreachable", what)
     if guard.get("targetMetric") is not None and find_optimize_mode(config) is None:
-        what = "to compare a metric with it, the tuner needs optimize_mode: maximize or minimize"
+        what = "to compare a metric with targetMetric, set optimize_mode of the tuner to maximize or minimize"
         yield rejection("/guard/targetMetric", "guard.target", what)
 
 
@@ -212,7 +213,7 @@ def check_experiment(experiment: JsonValue) -> Iterator[Finding]:
         return
     name = experiment.get("Name")
     if isinstance(name, str) and not name.strip():
-        yield warning("/experiment/Name", "name.empty", "an empty name; the experiment is hard to find by it")
+        yield warning("/experiment/Name", "name.empty", "an empty name; such an experiment is hard to find")
     config = get_object(experiment, "HpoExperimentConfiguration")
     hints = Hints()
     yield from _check_space(config.get("search_space"), hints)
@@ -240,7 +241,7 @@ def _check_tags(tags: JsonValue) -> Iterator[Finding]:
 def _find_tag_problem(value: str) -> str | None:
     """Return why experiments cannot be listed by a tag with this key or value, or None if they can."""
     if len(value) > _MOST_TAG_CHARACTERS:
-        return f"{len(value)} characters; experiments can be listed by up to {_MOST_TAG_CHARACTERS} only"
+        return f"{len(value)} characters; experiments can only be listed by texts of up to {_MOST_TAG_CHARACTERS}"
     if value.startswith(("aliyun", "acs:")) or "http://" in value or "https://" in value:
         return (
             "experiments cannot be listed by a text that starts with aliyun or acs:, "

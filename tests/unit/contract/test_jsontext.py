@@ -141,7 +141,7 @@ def test_depth_is_refused_even_where_more_is_asked_for():
         ),
         (
             b'{"a\x01b": 1}',
-            "not JSON at line 1, column 4: a control character in a string; close it, or write an escape",
+            "not JSON at line 1, column 4: a control character in a string; close the string, or write an escape",
         ),
         (
             b'{"a\\d": 1}',
