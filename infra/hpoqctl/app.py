@@ -83,6 +83,6 @@ class _LazyGroup(click.Group):
 def app() -> None:
     """Turn queue messages into PAI AutoML experiments, exactly once.
 
-    Every command has --json for machine output. It exits with 0 on success, 1 if the work failed, 2 on wrong
+    Every command has --json for machine output. The exit code is 0 on success, 1 if the work failed, 2 on wrong
     usage, and 130 on Ctrl-C.
     """

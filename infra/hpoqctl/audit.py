@@ -59,7 +59,7 @@ _INCOMPLETE = (
 )
 _ADVICE = {
     _SECOND: "Stop the ones that are not announced. The event of the key names the announced one: hpoq status --key",
-    _OTHER: "Compare both experiments in the console of PAI. The record's one was announced.",
+    _OTHER: "Compare both experiments in the console of PAI. The one in the record was announced.",
     _NO_EXPERIMENT: "It was deleted, or these credentials cannot see it.",
     _NO_RECORD: "Its record was deleted, or another deployment created it (its records are in another table).",
     _UNREADABLE: "A later version wrote it, or it is damaged: see RecordUnreadable in the runbook.",

@@ -267,7 +267,7 @@ def drop(
     path: Path | None,
     as_json: bool,
 ) -> None:
-    """Delete dead letters, after their content was written to a file.
+    """Delete dead letters, after writing their content to a file.
 
     Give --match or --all. The file holds one JSON object per dead letter, with its body as it was in the queue, in
     base64. Only the owner of the file can read it, because requests may contain credentials.

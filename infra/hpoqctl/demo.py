@@ -54,7 +54,7 @@ _FAULTS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("The answer to a create is lost", {**_CREATES, "kind": "reset", "when": "after", "nth": 3}),
     ("PAI throttles", {**_CREATES, "kind": "status", "status": 429, "code": "Throttling.User", "nth": 5}),
     (
-        "PAI answers 503, and has created all the same",
+        "PAI answers 503, but has created the experiment",
         {**_CREATES, "kind": "status", "status": 503, "when": "after", "nth": 7},
     ),
     (

@@ -88,11 +88,11 @@ def command(
 
     The record itself stays until it expires, with the key, hashes and the outcome. So a message that comes again
     still creates nothing; if the producer sends the request again, its event is published again without these
-    members. Only a message that has ended can be forgotten, and only after the result of its experiment is published
-    if the experiment is followed. The command reads every record, to find the result of the experiment and the
+    members. Only a message that has ended can be forgotten and, if its experiment is followed, only after the result
+    is published. The command reads every record, to find the result of the experiment and the
     requests that were refused because they had the same key: in Tablestore with GetRange (ots:GetRange).
 
-    The command does not touch the experiment, the queues, the log, and events that were already published.
+    The command does not touch the experiment, the queues, the log, or events that were already published.
 
     Exit code 1 means that nothing was removed.
     """

@@ -42,7 +42,7 @@ _OBJECTS = {
     "odps_config": "OdpsConfig",
     "paiflow_config": "PaiflowConfig",
 }
-_KEY = "Your name for this request. Sending it again under the same name creates nothing twice."
+_KEY = "Your name for this request. Sending it again under the same name creates no second experiment."
 _METRIC_TYPES = ("stdout", "table", "json", "summary")
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _WIDTH = 100

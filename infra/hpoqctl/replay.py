@@ -134,7 +134,7 @@ def command(
     The command prints a row for each message. With -v it also prints each published event. In the embedded local
     cloud the experiments are then followed to their ends, so that their finished events are published as well.
 
-    Exit code 1 means that an event could not be read, that a message must be retried or failed, or that an invariant
+    Exit code 1 means that an event could not be read, that a message failed or must be retried, or that an invariant
     is broken.
     """
     logs.configure("DEBUG" if verbose else "CRITICAL", sys.stderr)

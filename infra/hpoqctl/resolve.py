@@ -89,9 +89,10 @@ def command(
 ) -> None:
     """Record whether the experiment of KEY exists, and end the doubt about it.
 
-    Use it when the log has operator.needed with code Ambiguous: hpoq cannot find out whether an earlier create
-    happened, so the message waits. Look for the experiment in the console of PAI, by name and time. Give --none if
-    there is none, or its id with --experiment. A wrong --none leads to a second experiment.
+    Use it when the log has operator.needed with the code Ambiguous, Incomplete or EndpointChanged: hpoq cannot find
+    out whether an earlier create happened, so the message waits. Look for the experiment in the console of PAI, by
+    name and time. Give --none if there is none, or its id with --experiment. A wrong --none leads to a second
+    experiment.
 
     Only a key that no delivery holds and that has no outcome can be resolved. The service is asked first. With
     --experiment, the experiment must exist and must not carry another message's key. With --none, no experiment may

@@ -103,8 +103,8 @@ def command(
 ) -> None:
     """Show the trials of an experiment, the best one first.
 
-    EXPERIMENT is the id of the experiment, as in its created event. The metric is sorted in the direction that the
-    experiment's optimize_mode states.
+    EXPERIMENT is the id of the experiment, as in its created event. The trials are sorted by their metric, in the
+    direction that the experiment's optimize_mode states.
 
     Exit code 1 means that the experiment or its trials could not be read. With --follow it also means that the
     experiment failed.

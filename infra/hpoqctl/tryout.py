@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from alilocal.trials.record import Run
 
 _NOT_HERE = (
-    "The trials of {platform} cannot run on this machine, only those of LOCAL and DLC can. `hpoq local` takes this "
+    "The trials of {platform} cannot run on this machine; only those of LOCAL and DLC can. `hpoq local` takes this "
     "request too, with simulated trials; `hpoq check --sample 3` shows what its commands would be."
 )
 _REFRESH_SECONDS = 0.1
@@ -141,7 +141,7 @@ def command(
     request's own commands. This works for the platforms LOCAL and DLC; of a `dlc submit`, its --command is run.
 
     A command finds its hyperparameters in its text, in variables such as PARAM_lr, and in the JSON file that
-    TRIAL_PARAMETERS_FILE names. It starts in an empty folder; its programs are best called by "$NNI_CODE_DIR/...".
+    TRIAL_PARAMETERS_FILE names. It starts in an empty folder; call your programs as "$NNI_CODE_DIR/...".
 
     Ctrl-C stops the trials and shows those that have ended. Exit code 1 means that no trial succeeded.
     """
@@ -363,5 +363,5 @@ def _print_failures(experiment: Experiment, run: Run) -> None:
         out.print(Text(f"  trial {failed[0].sequence + 1}: {line}"))
     if any(hint in line for line in errors for hint in _MISSING):
         out.print(
-            'A command starts in an empty folder. Call your programs by "$NNI_CODE_DIR/...", see --code.'
+            'A command starts in an empty folder. Call your programs as "$NNI_CODE_DIR/..."; see --code.'
         )

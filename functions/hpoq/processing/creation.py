@@ -1,6 +1,6 @@
-"""Make the experiment once: reconcile as long as there may be one, create once there is none.
+"""Create the experiment of a request exactly once: reconcile while one may exist, and create one when none does.
 
-This module knows the service but not the store. The ending that it returns says what the record must become.
+This module knows the service but not the store. The ending that it returns states what the record must become.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
     from hpoq.contract.request import ExperimentRequest
 
 _DATING_RESERVE_SECONDS = 60.0
-_NO_TAGS = "if the service takes no tags, set HPOQ_MARKER=description"
+_NO_TAGS = "if the service does not accept tags, set HPOQ_MARKER=description"
 _RESOLVE = "find out whether the experiment exists, then run: hpoq resolve {key} --none, or --experiment ID"
 # Where a code or a message names them, in the languages of the service.
 _ABOUT_TAGS = r"(?i:\btags?\b|\blabels?\b)|Tags?(?![a-z])|标签"
 _ABOUT_DESCRIPTION = r"(?i:\bdesc(ription)?\b)|Description|描述"
 _MARKER_IN_DESCRIPTION = (
-    "{message}; hpoq adds {length} characters to the description, which find the experiment again: shorten it by as "
-    "many, or use fewer than {most} tags"
+    "{message}; hpoq adds {length} characters to the description, by which it finds the experiment again: shorten "
+    "the description by as many, or use fewer than {most} tags"
 )
 
 
@@ -380,7 +380,9 @@ class _Sending:
             _log_refused_marker(exc, _NO_TAGS)
         elif self._tagged and self._described and re.search(_ABOUT_DESCRIPTION, about):
             self._described = False
-            _log_refused_marker(exc, "if the service takes no longer descriptions, set HPOQ_MARKER=tag")
+            _log_refused_marker(
+                exc, "if the service does not accept the longer description, set HPOQ_MARKER=tag"
+            )
         elif self._may_be_our_tag and not re.search(_ABOUT_DESCRIPTION, about):
             # It does not say what is wrong: that may be the tag.
             self._tagged, self._described, self.plain_refusal = False, True, exc

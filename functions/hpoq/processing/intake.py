@@ -35,7 +35,7 @@ _NO_ID = Violation(
 _CONFIGURATION_RULES = ("trigger.unknown-source", "trigger.ambiguous")
 _ENVELOPE_INVALID = EventError(
     code="EnvelopeInvalid",
-    message="the envelope of a message that was sent again has a key that it does not derive; "
+    message="the envelope of a message that was sent again has a key that does not derive from its content; "
     "set HPOQ_NAMESPACE to what it was when the message was sent",
     retryable=True,
 )

@@ -80,7 +80,7 @@ def read_plan(configuration: JsonObject) -> Plan:
     if platform not in RUNNABLE:
         given = _section(configuration, "platform_config").get("name") or "no platform"
         raise Refused(
-            f"Trials on {given} cannot run on this machine, only those of LOCAL and DLC can. With --simulate-others, "
+            f"Trials on {given} cannot run on this machine; only those of LOCAL and DLC can. With --simulate-others, "
             "a local cloud that runs trials simulates those of other platforms."
         )
     remarks: list[str] = []

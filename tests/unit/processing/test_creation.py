@@ -795,8 +795,8 @@ def test_a_member_without_a_marker_of_ours_is_the_request_s_own(clock, in_tag, i
 
 
 LONG_MARKER = (
-    "; hpoq adds 49 characters to the description, which find the experiment again: shorten it by as many, "
-    "or use fewer than 20 tags"
+    "; hpoq adds 49 characters to the description, by which it finds the experiment again: shorten the description "
+    "by as many, or use fewer than 20 tags"
 )
 
 
