@@ -50,7 +50,7 @@ class Violation:
     """One violation of the request contract.
 
     `pointer` is an RFC 6901 JSON pointer into the document as its producer wrote it, `rule` the stable name
-    of the rule, and `message` a sentence that tells a producer what to change. None of them quotes a secret.
+    of the rule, and `message` a sentence that states what a producer must change. None of them quotes a secret.
     """
 
     pointer: str

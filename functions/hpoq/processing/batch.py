@@ -1,6 +1,6 @@
 """Process the messages of one event.
 
-They are processed concurrently. Messages of one key follow each other. While the service throttles, a message that
+They are processed concurrently, and those of one key one after another. While the service throttles, a message that
 needs a create waits for its turn, and no message is begun when too little of the invocation's time is left.
 """
 

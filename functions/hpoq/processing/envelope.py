@@ -13,8 +13,8 @@ derives from (`hpoq.processing.watchorder`), and its body says what is followed.
 The second form is used if it is smaller, or if the body is not UTF-8. A producer may send 65,536 bytes and an
 envelope has to fit into as many: only a large body that cannot be compressed does not (`hpoq.cloud.smq.fits`).
 
-Anyone who may send to the queue can write an envelope. Its key is therefore believed only if it is the one that
-the kind and the message id, or the body, derive. Anything else is an ordinary message.
+Anyone who may send to the queue can write an envelope. Its key is therefore believed only if it derives from the
+kind and the message id, or from the body. Anything else is an ordinary message.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ Nothing here reads a clock, a store or the network; the same table drives the co
 
 **How long a create may still take effect.** An owner sends a create only while its lease, less the clock skew,
 outlasts that request's whole read time-out (`latest_start`). The doubt ends one lease plus the consistency margin
-after the send: so long a create may take to act and to appear in a listing before its absence is concluded.
+after the send. That is how long a create may take to act and to appear in a listing before its absence is concluded.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""How fast this instance may create, learned from what becomes of its creates.
+"""How fast this instance may create, learned from the results of its creates.
 
 Instances share a quota but no state. Each keeps an interval between two creates: a throttled create lengthens it, and
-each created experiment shortens it a little, by more the longer none was throttled and the longer it is itself. All
-instances meet the same share of throttled creates, about one in ten, and so they find the quota together, however
-many they are and however it changes. That share is what it costs to notice that more is free.
+each created experiment shortens it a little, by more the longer none was throttled and the longer the interval is.
+All instances meet the same share of throttled creates, about one in ten, and so they find the quota together, however
+many they are and however it changes. That share is the price of noticing that more of the quota is free.
 
     open ──throttled──▶ spaced ──throttled again──▶ spaced twice as much, up to an eighth of the outage
      ▲                  │   ▲                              │

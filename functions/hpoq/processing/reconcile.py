@@ -6,7 +6,7 @@ answer to the tag filter, whose wire form is not documented beyond doubt, counts
 carried the tag and the filter is seen to find another key; otherwise all experiments made since the key was first
 claimed are read. That markers are kept is concluded only from a marker that is seen in the same place.
 
-**Three fences against a second experiment.** They stand beside each other, none instead of another:
+**Three fences against a second experiment.** They add to each other, and none replaces another:
 
 1. The lease: a create is sent only while its lease, less the clock skew, outlasts its whole read time-out. Both
    clocks are looked at before every write, and a connection whose end is unknown is reset, so that the kernel
@@ -21,12 +21,12 @@ claimed are read. That markers are kept is concluded only from a marker that is 
 
 **Residual risk.** A second experiment can still come about if all fences fail together: the service takes longer
 than the lease plus the consistency margin to carry out a create that it never answered, or lists it later than
-that, and the gateway has forgotten the nonce by then (15 minutes by inference; not documented). Or if the service
-shows the experiment never to the credentials that search for it (another principal's PRIVATE ones), drops both
-markers from some experiments only, or if somebody deletes the experiment while its message is being retried. A
-rejection or a failure rests on the first two fences alone: it sends nothing that the nonce could collide with. A
-clock that is off by more than the skew setting is noticed only where an answer of the store or the service carried
-a date within the last minutes.
+that, and the gateway has forgotten the nonce by then (15 minutes by inference; not documented). It can also come
+about if the service never shows the experiment to the credentials that search for it (another principal's PRIVATE
+ones), if it drops both markers from some experiments only, or if somebody deletes the experiment while its message is
+being retried. A rejection or a failure rests on the first two fences alone: it sends nothing that the nonce could
+collide with. A clock that is off by more than the skew setting is noticed only if an answer of the store or the
+service carried a date within the last minutes.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     find the experiment ──▶ has it ended? ──▶ note who stops it ──▶ StopHpoExperiment
 
-To stop twice does no harm, so a claim whose owner died is simply carried out again. Few messages are stops, so a cold
-start does not import this module.
+Stopping twice does no harm, so a claim whose owner died is simply carried out again. Few messages are stops, so a
+cold start does not import this module.
 """
 
 from __future__ import annotations

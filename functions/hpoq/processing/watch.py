@@ -5,10 +5,10 @@
           ├─ a limit of its guard is reached ──▶ note it, stop it ───▶ Again
           └─ it goes on, or a call failed ───────────────────────────▶ Again
 
-A failed call never ends the following: the experiment is looked at again, and only its greatest age bounds that.
+A failed call never ends the watch: the experiment is looked at again until it reaches its greatest age.
 The processor publishes the result of an Ended, and sends the watch message of an Again.
 
-An instance that gets no watch message does without this module.
+An instance that gets no watch message does not import this module.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Nothing here reads a clock, a store or the network.
 
 **How often.** The delay grows with the age of the experiment. One that ends at a random moment between two looks is
 noticed after half of their distance, on average. With a growth of 15 % that is 7.5 % of its age; the first looks are
-`min_seconds` apart. From an age of a little more than three hours on, `max_seconds` bound the delay (1,800 s).
+`min_seconds` apart. From an age of a little more than three hours on, `max_seconds` (1,800 s) bounds the delay.
 """
 
 from __future__ import annotations
