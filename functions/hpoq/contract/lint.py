@@ -52,7 +52,7 @@ _TUNERS: dict[str, dict[str, type | None]] = {
 }
 _TYPE_NAMES = {int: "an integer", float: "a number with a decimal point, such as 1.0", str: "a string"}
 _NEED_MODE = {"evolution", "pbt"}
-_NO_MODE = {"random", "gridsearch"}
+_OWN_MODES = {"gp": "GP maximises", "tpe": "TPE minimises"}
 OPTIMIZE_MODES = ("maximize", "minimize")
 _LOG_LEVELS = {"trace", "debug", "info", "warning", "error", "fatal"}
 _PAIRS = {
@@ -324,9 +324,8 @@ def _check_tuner(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]
         yield warning(f"{at}/tuner/name", "tuner.unknown", what)
     if name in _NEED_MODE and mode is None:
         yield warning(f"{at}/tuner", "tuner.mode", f"{name} needs optimize_mode")
-    elif name and name not in _NO_MODE and mode is None:
-        does = "GP maximises" if name == "gp" else "TPE minimises"
-        what = f"without optimize_mode {does}; set it to maximize or minimize"
+    elif name in _OWN_MODES and mode is None:
+        what = f"without optimize_mode {_OWN_MODES[name]}; set it to maximize or minimize"
         yield warning(f"{at}/tuner", "tuner.mode", what)
     if mode is not None and mode not in OPTIMIZE_MODES:
         what = _describe_modes(mode)
