@@ -486,6 +486,44 @@ def test_a_message_whose_owners_all_died_says_so(world):
     assert (row["outcome"], row["error"]["code"]) == ("failed", "AttemptsUsedUp")
 
 
+def test_a_message_whose_nonce_the_gateway_never_forgets_is_given_up_by_its_age(world):
+    """How long a gateway remembers a nonce is not documented. Such an answer is no attempt, so the age ends it."""
+    world.settings |= {"HPOQ_MAX_AGE_HOURS": "2", **TO_DEAD}
+    world.cloud.behaviour.nonce_memory_seconds = 10**9
+    world.fail_create("reset", when="forwarded")
+    for _ in range(5):
+        (row,) = world.deliver(EVENT)
+        world.clock.advance(1800)
+    assert (row["outcome"], row["error"]["code"]) == ("retry", "SignatureNonceUsed"), (
+        "the last create, after 2 h"
+    )
+    (row,) = world.deliver(EVENT)
+    assert (row["outcome"], row["error"]["code"]) == ("failed", "SignatureNonceUsed")
+    assert len(world.waiting(DEAD_LETTER_QUEUE)) == 1
+
+
+def test_a_message_in_doubt_gets_a_create_after_a_long_pause(world):
+    """Its age passed while the function was stopped: it was not tried so long, so it is not given up untried."""
+    world.settings["HPOQ_MAX_AGE_HOURS"] = "2"
+    world.fail_create("reset", when="before")
+    assert outcomes(world.deliver(EVENT)) == ["retry"]
+    world.clock.advance(100 * 3600)
+    assert outcomes(world.deliver(EVENT)) == ["created"]
+
+
+def test_a_service_without_tags_gets_the_key_in_the_description_after_an_unknown_end(world):
+    """The refused create has used up the nonce, so the tag is not tried again, even if it is the only marker set."""
+    world.settings["HPOQ_MARKER"] = "tag"
+    world.cloud.behaviour.create_tags = "refused"
+    world.cloud.behaviour.nonce_memory_seconds = 900
+    world.fail_create("foreign", status=502, when="before")
+    for _ in range(3):
+        (row,) = world.deliver(EVENT)
+        world.clock.advance(1800)
+    assert row["outcome"] == "created"
+    assert KEY in world.cloud.experiments[0].description
+
+
 @pytest.mark.parametrize("settings", [{"HPOQ_MAX_AGE_HOURS": "0.01"}, {"HPOQ_MAX_ATTEMPTS": "1"}])
 def test_a_message_is_not_given_up_while_its_experiment_may_appear(world, settings):
     """No event says that nothing exists as long as something may, whatever the age and the attempts."""

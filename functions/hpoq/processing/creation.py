@@ -188,7 +188,9 @@ class Creator:
                 found = self._find(claim, request, thorough=True)
         except CallError as exc:
             return self._postpone(claim, exc, doubt_until)
-        if found is None and lifecycle.is_exhausted(claim, self.terms):
+        # After a pause that is longer than its age a message gets one more create, whose end may be unknown, too.
+        had_its_last = lifecycle.is_too_old(claim, doubt_until, self.terms)
+        if found is None and (had_its_last or lifecycle.is_exhausted(claim, self.terms)):
             return GivenUp(claim, _EXHAUSTED)
         return found
 
@@ -402,12 +404,14 @@ def _choose_places(places: tuple[bool, bool], claim: Record) -> tuple[bool, bool
 
     `places` are those of the settings. An uncertain key keeps its nonce, which a refused create uses up. So a marker
     that an earlier create had to do without is not tried again: if the service refused it, the create without it
-    would never get through.
+    would never get through. If neither was in all creates, the tag was refused.
     """
     if not claim.uncertain:
         return places
+    if not (claim.tagged or claim.described):
+        return False, True
     kept = (places[0] and claim.tagged, places[1] and claim.described)
-    return kept if any(kept) else (not places[1], places[1])
+    return kept if any(kept) else places
 
 
 def compute_backdating(terms: Terms) -> float:
