@@ -51,7 +51,7 @@ class Record:
     searches that could not conclude anything.
 
     What comes next: `sequence` is the newest number of a copy that is known to be in the queue, `not_before` the
-    time before which a copy has nothing to do, `redriven` the last redrive that had its effect.
+    time before which a copy has nothing to do, `redriven` the last redrives that had their effect, in lines.
 
     How it ended: `experiment_id`, `event` (the output event as JSON text, stored before it is published),
     `published_at`, and `expires_at`, when the record may be forgotten. `last_error` is the last error, as JSON

@@ -194,7 +194,8 @@ def take_in(item: Message | Undecodable, namespace: str = "", *, watches: bool =
         read = _rejected(envelope, exc, namespace)
     except Exception as exc:  # noqa: BLE001 - a defect must affect only this message
         return Defective(_delivery(envelope, "", namespace=namespace), envelope, _place(exc))
-    return _redriven(read, item.id or "redrive") if envelope.redriven else read
+    # Where messages have no ids, the moment of the redrive identifies it.
+    return _redriven(read, item.id or f"redrive {envelope.renewed}") if envelope.redriven else read
 
 
 @cache

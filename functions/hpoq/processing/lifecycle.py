@@ -32,6 +32,7 @@ from fcruntime._dataclass import dataclass, replace
 from hpoq.idempotency.record import Record, State
 
 _LONGEST_DELAY_SECONDS = 3600.0
+_MOST_REDRIVES = 8
 
 
 class Standing(enum.Enum):
@@ -162,7 +163,7 @@ def decide(record: Record | None, delivery: Delivery, now: float) -> Action:
         return Action.TAKE_OVER
     # A record of the first format does not name its message. Only one whose own id is the key is surely the same;
     # the event of any other is published again, under its id.
-    if (record.delivery or record.key) == delivery.delivery:
+    if (record.delivery or record.key) == delivery.delivery and not _may_be_repeated(delivery):
         return Action.ACKNOWLEDGE
     return Action.DROP if is_superseded else Action.REPEAT
 
@@ -176,7 +177,13 @@ def newest_copy(record: Record) -> Delivery:
     """Return the newest copy of the message of `record`, as far as the record describes it."""
     # Nobody compares its body: the same message is the same request.
     return Delivery(
-        record.key, record.fingerprint, record.delivery or "", "", record.message_id, record.sequence
+        record.key,
+        record.fingerprint,
+        record.delivery or "",
+        "",
+        record.message_id,
+        record.sequence,
+        since=record.claimed_at,
     )
 
 
@@ -191,9 +198,18 @@ def _is_superseded(record: Record, delivery: Delivery) -> bool:
     return is_copy and delivery.sequence < record.sequence
 
 
+def _may_be_repeated(delivery: Delivery) -> bool:
+    """Return whether `delivery` may be a second send of a message without an id, whose sender waits for an answer."""
+    return delivery.message_id is None and delivery.since is None and not delivery.is_watch
+
+
 def _is_new_redrive(record: Record, delivery: Delivery) -> bool:
     """Return whether `delivery` was redriven by an operator and that had no effect yet."""
-    return delivery.redriven is not None and delivery.redriven != record.redriven
+    return delivery.redriven is not None and delivery.redriven not in _redrives(record)
+
+
+def _redrives(record: Record) -> list[str]:
+    return record.redriven.split("\n") if record.redriven else []
 
 
 def claim(delivery: Delivery, owner: str, now: float, terms: Terms) -> Record:
@@ -248,7 +264,8 @@ def take_over(record: Record, delivery: Delivery, owner: str, now: float, terms:
     )
     if _is_new_redrive(record, delivery):
         # From here on the redriven copy is the newest, whatever its number.
-        fresh = replace(fresh, redriven=delivery.redriven, sequence=delivery.sequence, renewed_at=now)
+        redriven = "\n".join([*_redrives(record)[1 - _MOST_REDRIVES :], delivery.redriven or ""])
+        fresh = replace(fresh, redriven=redriven, sequence=delivery.sequence, renewed_at=now)
     if record.state is not State.IN_PROGRESS:
         fresh = replace(fresh, attempts=1, searches=0, experiment_id=None, renewed_at=now)
     doubt = doubt_after_send(latest_start(fresh, terms), terms)

@@ -200,6 +200,39 @@ def test_a_redrive_has_its_effect_once():
     assert lifecycle.decide(again, replace(redriven, redriven="r-2"), NOW) is Action.TAKE_OVER
 
 
+def test_two_redrives_of_one_message_have_their_effects_once_each():
+    """Neither is a new one again after the other, or the message would never be as old as it may become."""
+    redrives = [replace(FIRST, sequence=2, since=NOW, redriven=f"r-{number}") for number in range(3)]
+    standing = end(State.FAILED, published_at=NOW)
+    for redrive in redrives:
+        taken = lifecycle.take_over(standing, redrive, "owner-2", NOW, TERMS)
+        standing = replace(taken, state=State.FAILED, event="{}", published_at=NOW)
+    for redrive in redrives:
+        assert lifecycle.decide(standing, redrive, NOW) is Action.ACKNOWLEDGE
+
+
+def test_the_redrives_that_a_record_names_are_bounded():
+    """The oldest are forgotten, so that the record stays small."""
+    standing = end(State.FAILED, published_at=NOW)
+    for number in range(100):
+        redrive = replace(FIRST, sequence=2, since=NOW, redriven=f"r-{number}")
+        taken = lifecycle.take_over(standing, redrive, "owner-2", NOW, TERMS)
+        standing = replace(taken, state=State.FAILED, event="{}", published_at=NOW)
+    assert len(standing.redriven) < 100
+    assert lifecycle.decide(standing, redrive, NOW) is Action.ACKNOWLEDGE
+
+
+def test_a_message_without_an_id_is_answered_each_time():
+    """A second send of the same text cannot be told from another delivery of the first one."""
+    published = lifecycle.published(end(State.COMPLETED), NOW)
+    assert lifecycle.decide(published, replace(FIRST, message_id="M1"), NOW) is Action.ACKNOWLEDGE
+    assert lifecycle.decide(published, replace(FIRST, message_id=None), NOW) is Action.REPEAT
+    copy = replace(FIRST, message_id=None, since=NOW)
+    assert lifecycle.decide(published, copy, NOW) is Action.ACKNOWLEDGE, "hpoq sent it, not a producer"
+    watch = replace(FIRST, message_id=None, is_watch=True)
+    assert lifecycle.decide(published, watch, NOW) is Action.ACKNOWLEDGE
+
+
 def test_the_age_of_an_abandoned_message_begins_anew_with_its_redrive():
     """An operator who redrives a message wants it to be tried for as long as a new one."""
     redriven = replace(FIRST, sequence=2, since=NOW - 4000, redriven="r-1")
