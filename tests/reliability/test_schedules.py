@@ -136,9 +136,20 @@ class Schedules(RuleBasedStateMachine):
         throttled_nonce=st.sampled_from(["kept", "used"]),
         marker=st.sampled_from(["both", "both", "tag", "description"]),
         listing=st.sampled_from([None, None, *LISTINGS]),
+        tags=st.sampled_from(["accepted", "accepted", "accepted", "refused"]),
     )
     def begin(
-        self, lag, tag_filter, policy, attempts, memory, date_window, throttled_nonce, marker, listing=None
+        self,
+        lag,
+        tag_filter,
+        policy,
+        attempts,
+        memory,
+        date_window,
+        throttled_nonce,
+        marker,
+        listing=None,
+        tags="accepted",
     ):
         self.world = World(seed=1)
         if listing is not None:
@@ -157,6 +168,7 @@ class Schedules(RuleBasedStateMachine):
         cloud = self.world.cloud
         cloud.behaviour.list_lag_seconds = lag
         cloud.behaviour.tag_filter = tag_filter
+        cloud.behaviour.create_tags = tags
         cloud.behaviour.nonce_memory_seconds = self.memory = memory
         cloud.behaviour.throttled_nonce = throttled_nonce
         self.queue = cloud.queues.get(QUEUE)
@@ -168,7 +180,11 @@ class Schedules(RuleBasedStateMachine):
         self.world.call_times = self.call_times
         self.queues = [cloud.queues.get(name) for name in self.sources]
         self.stops = []
-        self.ids = {name: self.queue.send(json.dumps(body)) for name, body in self.messages.items()}
+        bodies = {name: json.loads(json.dumps(body)) for name, body in self.messages.items()}
+        if tags == "refused":
+            # Then the service refuses what brings tags of its own.
+            del bodies["full of tags"]["experiment"]["Tag"]
+        self.ids = {name: self.queue.send(json.dumps(body)) for name, body in bodies.items()}
 
     def call_times(self, operation):
         for slow in self.slow_calls:
