@@ -14,7 +14,7 @@ from hpoq.errors import StoreUnavailable
 from hpoq.idempotency.record import encode
 from hpoq.processing.envelope import Envelope, seal, unseal
 from hpoq.processing.ledger import Ledger
-from hpoq.processing.watchorder import GuardLimits, WatchOrder, encode_order, identify_watch
+from hpoq.processing.watchorder import GuardLimits, WatchOrder, decode_order, encode_order, identify_watch
 from hpoq.testing import smq_event, smq_stream_event
 from support.request import make_document, request
 from support.world import CallTimes, WatchedWorld
@@ -48,6 +48,12 @@ def create(world, body=None, message_id="M1"):
 
 def metric(trial):
     return trial.metrics[-1]["default"]
+
+
+def seal_watch(order, **members):
+    """Return the watch message for `order`, under the key that derives from it."""
+    key = derive_key(WATCH, order.identity)
+    return seal(Envelope(WATCH, order.identity, key, encode_order(order).encode(), **members)).decode()
 
 
 def watch_record(world, made):
@@ -713,8 +719,7 @@ def test_a_forged_watch_message_is_rejected(world):
     world.deliver(smq_event("M2", request("other")))
     mine = derive_key(PRODUCER, "other")
     order = WatchOrder(mine, other.experiment_id, 0.0, guard=GuardLimits(max_hours=0.001))
-    key = derive_key(WATCH, order.identity)
-    body = seal(Envelope(WATCH, order.identity, key, encode_order(order).encode())).decode()
+    key, body = derive_key(WATCH, order.identity), seal_watch(order)
     settings = {"HPOQ_DEAD_LETTER_QUEUE": "hpo-requests-dead"}
     rows = [world.deliver(smq_event("F1", body), **settings)[0] for _ in range(2)]
     assert [row["outcome"] for row in rows] == ["rejected", "duplicate"]
@@ -894,9 +899,7 @@ def test_a_result_comes_although_its_trials_take_too_long_to_list(world):
 
 def forge(experiment_id="e", key=KEY, created_at=1.8e9):
     """Return a watch message as anybody who may send to the queue can write it."""
-    order = WatchOrder(key, experiment_id, created_at)
-    identity = order.identity
-    return seal(Envelope(WATCH, identity, derive_key(WATCH, identity), encode_order(order).encode())).decode()
+    return seal_watch(WatchOrder(key, experiment_id, created_at))
 
 
 @pytest.mark.parametrize(
@@ -910,25 +913,95 @@ def test_a_watch_message_that_cannot_be_followed_is_rejected(world, body):
     assert (row["outcome"], row["error"]["code"]) == ("rejected", "WatchInvalid")
 
 
-def test_a_date_in_the_future_does_not_let_an_experiment_be_followed_for_ever(world):
-    """The greatest age counts from the first look at the latest."""
+def deliver_watch(world, order, settings=None, **members):
+    """Deliver a watch message for `order`, as anybody who may send to the queue can write it."""
+    (row,) = world.deliver(smq_event("F1", seal_watch(order, **members)), **settings or {})
+    return row
+
+
+def test_a_watch_message_that_comes_before_its_request_announces_nothing(world):
+    """Whoever knows a producer's key cannot use up the result of its experiment; the content is kept."""
+    settings = {"HPOQ_DEAD_LETTER_QUEUE": "hpo-requests-dead"}
+    row = deliver_watch(world, WatchOrder(KEY, "nosuch1", 1.0), settings)
+    assert (row["outcome"], row["error"]["code"]) == ("rejected", "WatchInvalid")
+    assert len(world.cloud.queues.get("hpo-requests-dead").messages) == 1
+    create(world)
+    world.follow()
+    assert world.event_types == ["rejected", "created", "finished"]
+    assert [result["status"] for result in world.results] == ["FINISHED"]
+
+
+@pytest.mark.parametrize("topic", ["works", "fails"])
+def test_a_rejected_watch_message_is_followed_once_its_request_has_the_experiment(world, topic):
+    """A watch message that came too early must not end the chain that the request starts later."""
     made = create(world)
-    settings = {"HPOQ_WATCH_MAX_DAYS": "1"}
-    world.take()
-    made.failed_as = "UNKNOWN"
-    made.failed_at = world.clock.now()
-    assert world.deliver(smq_event("F1", forge(made.experiment_id, created_at=1e11)), **settings)
-    world.follow(1800, **settings)
-    assert [result["status"] for result in world.results] == ["UNKNOWN"]
+    made.fail("RUNNING")
+    world.later(60)
+    first = world.take()
+    record = world.store.get(KEY)
+    world.store._rows[KEY] = encode(replace(record, watch_order=None, experiment_id=None))
+    if topic == "fails":
+        world.cloud.faults.add(service="smq", operation="PublishMessage", kind="status", status=500, times=3)
+    early = deliver_watch(world, WatchOrder(KEY, made.experiment_id, 1.0), sequence=9)
+    assert early["outcome"] == ("rejected" if topic == "works" else "retry")
+    world.store._rows[KEY] = encode(record)
+    (row,) = world.deliver(smq_stream_event(first))
+    assert row["outcome"] == "watching"
+    made.fail("FINISHED")
+    world.follow()
+    assert [result["status"] for result in world.results] == ["FINISHED"]
+
+
+def test_a_watch_message_says_nothing_but_what_is_followed(world, monkeypatch):
+    """Its age, names, guard and trace are those of the request's record, at the first look and at later ones."""
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    made = create(world, json.dumps({**json.loads(guarded("minimize")), "traceparent": trace}))
+    forged = WatchOrder(
+        KEY,
+        made.experiment_id,
+        1.0,
+        mode="maximize",
+        guard=GuardLimits(max_hours=0.001),
+        message_id="M666",
+        producer_key="somebody-else",
+        name="fake",
+        workspace_id="w666",
+        traceparent=trace.replace("0af", "bad"),
+        last_status="FAILED",
+    )
+    order = decode_order(world.store.get(KEY).watch_order)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(made), "status", "RUNNING")
+        for number in range(3):
+            world.later(60)
+            assert deliver_watch(world, forged, sequence=10 * number)["outcome"] == "watching"
+            found = decode_order(watch_record(world, made).watch_order)
+            assert replace(found, last_status=None, next_at=None) == order
+            world.take()
+    assert world.calls(STOP) == 0
+    row = deliver_watch(world, forged, sequence=90)
+    assert (row["outcome"], row["messageId"]) == ("finished", "M1")
+    created, finished = world.events
+    for name in ("producerKey", "messageId", "name", "workspaceId"):
+        assert finished["data"].get(name) == created["data"].get(name)
+    assert finished["traceparent"] == trace
+    assert finished["data"]["bestTrial"]["trialId"] == min(made.trials, key=metric).trial_id
+    assert watch_record(world, made).message_id == "M1"
+
+
+def test_the_envelope_of_a_watch_message_does_not_age_its_experiment(world):
+    """The time of the first delivery in an envelope says nothing about the experiment."""
+    made = create(world)
+    made.fail("RUNNING")
+    row = deliver_watch(world, WatchOrder(KEY, made.experiment_id, 1.0), since=1.0)
+    assert row["outcome"] == "watching"
 
 
 def test_an_invalid_trace_affects_no_other_message(world):
     """An invalid trace is ignored, as in a request; the other messages of the event are processed."""
     made = create(world)
     world.take()
-    order = WatchOrder(KEY, made.experiment_id, world.clock.now(), traceparent="x")
-    key = derive_key(WATCH, order.identity)
-    body = seal(Envelope(WATCH, order.identity, key, encode_order(order).encode())).decode()
+    body = seal_watch(WatchOrder(KEY, made.experiment_id, world.clock.now(), traceparent="x"))
     rows = world.deliver(smq_stream_event({"F1": body, "M2": request("other")}))
     assert [row["outcome"] for row in rows] == ["watching", "created"]
 

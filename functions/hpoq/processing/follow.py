@@ -2,7 +2,8 @@
 
     claim of a request ──▶ order      the record says what will be followed
     created event is out ▶ start      the first watch message; only then is the record marked as published
-    watch message ───────▶ look       at the experiment (`watch`)
+    watch message ───────▶ find_order what the records say, not the message
+                     └───▶ look       at the experiment (`watch`)
                      └───▶ go_on      the next watch message, with a higher number
     stop message ────────▶ stop       (`stop`)
 
@@ -24,14 +25,14 @@ from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.contract.events import EventError
 from hpoq.contract.identity import WATCH, derive_key
 from hpoq.errors import CallError, NotFound, StoreError
-from hpoq.idempotency.record import Record
+from hpoq.idempotency.record import Record, State
 from hpoq.observability.logs import get_logger
 from hpoq.observability.measures import traceparent
 from hpoq.observability.redaction import redact_known
 from hpoq.processing import lifecycle
 from hpoq.processing.creation import GivenUp, Postponed, Refused, Stopped
 from hpoq.processing.envelope import MOST_SEQUENCE
-from hpoq.processing.ledger import Ledger
+from hpoq.processing.ledger import Ledger, Opening
 from hpoq.processing.lifecycle import Delivery
 from hpoq.processing.outcome import as_event_error, log_operator_needed, needs_operator
 from hpoq.processing.sendback import WatchQueue
@@ -140,21 +141,38 @@ class Follower:
         watched = self._ledger.get(derive_key(WATCH, identity, self._queue.namespace))
         return None if watched is None or watched.published_at is None else watched.event
 
-    def is_genuine(self, order: WatchOrder) -> bool:
-        """Return whether the request of `order` created its experiment, as far as that is known. Raises StoreError.
+    def find_order(self, asked: WatchOrder, watched: Record) -> WatchOrder | None:
+        """Return the recorded order for the experiment that a watch message names, or None if there is none.
 
-        Anybody who may send to a queue can write a watch message.
+        Anybody who may send to a queue can write a watch message, so it only names the experiment. Its record,
+        `watched`, has the order from the first look on, and until then the record of its request has it: that is
+        complete before the first watch message is sent.
+
+        A message without a recorded order is rejected, because the record that it waits for may never come: kept
+        instead, it could hold up the other messages of its event for ever. A genuine message is one of these only if
+        the store has lost the record, or forgot it before the first look. Its content is in the dead-letter queue,
+        and its rejection is not final (`reopen`). Raises StoreError.
         """
-        record = self._ledger.get(order.key)
-        return record is None or record.experiment_id in (None, order.experiment_id)
+        text = watched.watch_order
+        if text is None:
+            requested = self._ledger.get(asked.key)
+            text = None if requested is None else requested.watch_order
+        order = None if text is None else decode_order(text)
+        return order if order is not None and order.identity == asked.identity else None
+
+    def reopen(self, opening: Opening, delivery: Delivery, asked: WatchOrder) -> Opening:
+        """Claim the record of a watch message that was rejected, if an order is recorded now; return its opening.
+
+        A watch message that came before its request had its experiment must not end the chain that the request
+        starts later. Raises StoreError.
+        """
+        record = opening.record
+        if record.state is not State.REJECTED or self.find_order(asked, record) is None:
+            return opening
+        return self._ledger.take_over(record, delivery)
 
     def look(self, order: WatchOrder, claim: Record) -> Look:
-        """Look at the experiment of a watch message. Raises StoreError.
-
-        The experiment counts as at least as old as its claim: with a date in the future it would be followed for
-        ever.
-        """
-        order = replace(order, created_at=min(order.created_at, claim.claimed_at))
+        """Look at the experiment of `order`. Raises StoreError."""
         return self._get_watcher().look(order, self._budget_of(claim))
 
     def _get_watcher(self) -> Watcher:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from fcruntime._dataclass import replace
 from fcruntime.jsonvalue import JsonObject
@@ -162,6 +163,8 @@ class Processor:
             return self._accept(intake, began)
         delivery = self._prepare(intake)
         opening = self._ledger.open(delivery)
+        if isinstance(intake, Watched):
+            opening = self._follower.reopen(opening, delivery, intake.order)
         if opening.action is Action.CONFLICT:
             return self._refuse_conflict(opening.record, intake, began)
         return self._follow_action(opening, delivery, intake, began)
@@ -228,9 +231,6 @@ class Processor:
         if opening.action is Action.PUBLISH:
             return self._publish(record, _read_event(record), delivery)
         if isinstance(intake, Watched):
-            # The record has an order once the experiment was looked at.
-            if record.watch_order is None and not self._follower.is_genuine(intake.order):
-                return self._refuse_forgery(record, intake, began)
             return self._watch(record, delivery, intake, began)
         ending: Ending
         if isinstance(intake, Ready):
@@ -250,12 +250,24 @@ class Processor:
         return adopted
 
     def _refuse_forgery(self, claim: Record, intake: Watched, began: float) -> Result:
-        """Reject a watch message for an experiment of another request, under the key of its own record."""
+        """Reject a watch message that no record confirms, under the key of its own record."""
         delivery = replace(intake.delivery, shown_key=None)
         forged = Rejected(delivery, intake.envelope, FORGED, content=intake.envelope)
         return self._conclude(Refused(claim, FORGED), delivery, forged, began)
 
     def _watch(self, claim: Record, delivery: Delivery, intake: Watched, began: float) -> Result:
+        """Look at the experiment of a watch message, of which only the id of the experiment is believed."""
+        asked, order = intake.order, self._follower.find_order(intake.order, claim)
+        if order is None:
+            return self._refuse_forgery(claim, intake, began)
+        known = replace(claim, message_id=order.message_id)
+        delivery = replace(delivery, message_id=order.message_id)
+        # Its trace differs only in a message that hpoq did not write.
+        is_traced = asked.traceparent == order.traceparent
+        with nullcontext() if is_traced else trace_message(order.traceparent, {}):
+            return self._look(known, delivery, replace(intake, order=order), began)
+
+    def _look(self, claim: Record, delivery: Delivery, intake: Watched, began: float) -> Result:
         """Look at an experiment that is followed; publish its result, or send the next watch message."""
         look = self._follower.look(intake.order, claim)
         experiment_id = intake.order.experiment_id

@@ -23,7 +23,7 @@ from hpoq.errors import Violation
 UNREADABLE = EventError(code="WatchInvalid", message="this watch message cannot be read", retryable=False)
 FORGED = EventError(
     code="WatchInvalid",
-    message="this watch message names an experiment that its request did not create",
+    message="this watch message names an experiment that the record of its request does not name",
     retryable=False,
 )
 # Statuses of the experiment that are ends. Any other one, also an unknown one, is followed.

@@ -16,7 +16,7 @@ from hpoq.processing.envelope import MOST_SEQUENCE, Envelope, unseal
 from hpoq.processing.follow import Follower
 from hpoq.processing.intake import take_in
 from hpoq.processing.ledger import Ledger
-from hpoq.processing.lifecycle import Delivery, Terms
+from hpoq.processing.lifecycle import Action, Delivery, Terms
 from hpoq.processing.sendback import WatchQueue
 from hpoq.processing.watchorder import (
     Again,
@@ -180,32 +180,70 @@ def test_the_result_of_an_experiment_is_the_event_that_is_out(asked, watched, fo
     assert world.follower.find_result(replace(record, **asked)) == found
 
 
-@pytest.mark.parametrize(("recorded", "is_genuine"), [(None, True), ({}, True), ("s1", True), ("s2", False)])
-def test_a_watch_message_is_genuine_unless_its_request_made_another_experiment(recorded, is_genuine):
-    """The record of the request may be gone, or not know its experiment yet."""
+ORDERED = encode_order(ORDER)
+UNCOMPLETED = encode_order(replace(ORDER, experiment_id="", created_at=0.0))
+OTHER = encode_order(replace(ORDER, experiment_id="s2"))
+
+
+@pytest.mark.parametrize(
+    ("requested", "watched", "is_found"),
+    [
+        ("missing", None, False),
+        (None, None, False),
+        ("{}", None, False),
+        (UNCOMPLETED, None, False),
+        (OTHER, None, False),
+        (ORDERED, None, True),
+        ("missing", ORDERED, True),
+        (OTHER, ORDERED, True),
+    ],
+    ids=[
+        "no record",
+        "not followed",
+        "unreadable",
+        "not created",
+        "another",
+        "created",
+        "looked at",
+        "used again",
+    ],
+)
+def test_what_is_followed_is_what_a_record_says(requested, watched, is_found):
+    """A watch message only names the experiment; nothing else in it is believed."""
     world = World()
-    if recorded is not None:
-        world.open(CREATED, experiment_id=recorded or None)
-    assert world.follower.is_genuine(ORDER) is is_genuine
+    if requested != "missing":
+        world.open(replace(CREATED, watch_order=requested))
+    claim = world.open(WATCHED, watch_order=watched)
+    asked = WatchOrder(KEY, "s1", 1.0, "minimize", GuardLimits(1.0), name="fake")
+    assert world.follower.find_order(asked, claim) == (ORDER if is_found else None)
 
 
-class Looks:
-    """Takes the place of the watcher; returns what it is asked."""
-
-    def look(self, order, budget):
-        return order, budget
-
-
-@pytest.mark.parametrize(("created_at", "counted"), [(5_000.0, 5_000.0), (1e10, 10_000.0)])
-def test_an_experiment_is_at_least_as_old_as_its_claim(created_at, counted):
-    """With a date in the future it would be followed for ever."""
+def test_an_experiment_that_was_looked_at_costs_no_more_reads():
+    """The record of its watch messages has the order from the first look on."""
     world = World()
-    claim = world.open(WATCHED)
-    world.clock.advance(500)
-    world.follower._watcher = Looks()
-    order, budget = world.follower.look(replace(ORDER, created_at=created_at), claim)
-    assert order == replace(ORDER, created_at=counted)
-    assert isinstance(budget, Budget)
+    claim = world.open(WATCHED, watch_order=ORDERED)
+    world.store.get = None
+    assert world.follower.find_order(ORDER, claim) == ORDER
+
+
+@pytest.mark.parametrize(
+    ("requested", "state", "is_claimed"),
+    [
+        (ORDERED, State.REJECTED, True),
+        (UNCOMPLETED, State.REJECTED, False),
+        (ORDERED, State.COMPLETED, False),
+    ],
+)
+def test_a_rejection_is_not_final(requested, state, is_claimed):
+    """A watch message that came before its request had its experiment must not end the chain."""
+    world = World()
+    world.open(replace(CREATED, watch_order=requested))
+    world.open(WATCHED, state=state, event="{}", published_at=1.0)
+    opening = world.ledger.open(WATCHED)
+    assert opening.action is Action.ACKNOWLEDGE
+    reopened = world.follower.reopen(opening, WATCHED, ORDER)
+    assert reopened.action is (Action.TAKE_OVER if is_claimed else Action.ACKNOWLEDGE)
+    assert world.store.get(WATCH_KEY) == reopened.record
 
 
 def test_the_next_watch_message_has_a_higher_number_than_any_before():
