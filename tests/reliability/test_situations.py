@@ -195,7 +195,21 @@ def test_another_spelling_of_the_endpoint_is_not_another_endpoint(world, spellin
     assert len(world.cloud.experiments) == 1
 
 
-@pytest.mark.parametrize("way", ["bus", "queue", "topic", "data", "array", "text", "another event"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        "bus",
+        "queue",
+        "topic",
+        "topic on a bus",
+        "data",
+        "array",
+        "text",
+        "base64",
+        "another event",
+        "queue on a bus",
+    ],
+)
 def test_events_that_lead_back_to_the_function_do_not_circle(world, way):
     """A subscription or a rule that leads from the output to the function must not make an event of each event."""
     ways = {
@@ -207,7 +221,14 @@ def test_events_that_lead_back_to_the_function_do_not_circle(world, way):
         "data": lambda event: smq_event("E1", json.dumps(event["data"])),
         "array": lambda event: smq_event("E1", json.dumps([event])),
         "text": lambda event: smq_event("E1", json.dumps(encode_body(json.dumps(event)))),
+        "base64": lambda event: smq_event("E1", json.dumps(_on_bus(event, encode_body(json.dumps(event))))),
         "another event": lambda event: smq_event("E1", json.dumps({**event, "type": "own", "data": event})),
+        "topic on a bus": lambda event: smq_event(
+            "E1", json.dumps(_on_bus(event, {"body": json.dumps(event), "attrs": {}}))
+        ),
+        "queue on a bus": lambda event: smq_event(
+            "E1", json.dumps(_on_bus(event, {"messageId": "E0", "messageBody": json.dumps(event)}))
+        ),
     }
     world.deliver(EVENT)
     world.deliver(smq_event("M2", "no request"))
@@ -216,6 +237,11 @@ def test_events_that_lead_back_to_the_function_do_not_circle(world, way):
         assert (row["outcome"], row["error"]["code"]) == ("duplicate", "OwnEvent")
     assert world.event_types == ["created", "rejected"]
     assert world.broken(finished=True) == []
+
+
+def _on_bus(event, data):
+    """Return the CloudEvent of a bus that carries `data`."""
+    return {"specversion": "1.0", "id": event["id"], "source": "bus", "type": "mns:Message", "data": data}
 
 
 def test_a_zombie_at_the_gateway(world):

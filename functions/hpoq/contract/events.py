@@ -28,6 +28,17 @@ _LONGEST_DETAIL = 600
 _ELLIPSIS = "…"
 # The members that the data of every event has.
 _DATA_MEMBERS = {"idempotencyKey", "requestId", "attempts", "timings"}
+# One of these is in every request, wrapped or bare.
+_REQUEST_MEMBERS = {"experiment", "stop", "HpoExperimentConfiguration"}
+# What carries a message, by its members, and the member that has the message: CloudEvents, the deliveries of a queue
+# and of a topic, and a topic's message with its attributes.
+_CARRIERS = (
+    ({"specversion", "data"}, "data"),
+    ({"specversion", "data_base64"}, "data_base64"),
+    ({"messageId", "messageBody"}, "messageBody"),
+    ({"TopicName", "MessageId", "Message"}, "Message"),
+    ({"body", "attrs"}, "body"),
+)
 _DEEPEST_EVENT = 4
 # What a note on truncation takes, with the names of the members around it and room to spare.
 _NOTE_BYTES = 200
@@ -177,41 +188,45 @@ def outcome_of(event: Mapping[str, JsonValue]) -> str:
 
 
 def is_event(body: bytes) -> bool:
-    """Return whether a message body is an event that hpoq published, also in one layer of JSON text."""
-    if b"com.hpoq.experiment." not in body:  # before anything is parsed, because hardly any message is one
-        return False
-    try:
-        document: JsonValue = json.loads(unwrap_text(body))
-    except (ValueError, RecursionError):
-        return False
-    if not isinstance(document, dict) or "specversion" not in document:
-        return False
-    return str(document.get("type")) in _TYPES
+    """Return whether a message body is an event that hpoq published, or the data of one, and not a request.
 
+    What is on the way back from the output may have put it into an array, a text, or the delivery of a bus, a queue
+    or a topic. Nothing else is opened: a request stays one, and is answered, if some member of it contains an event.
+    Its answer cannot come back as such a request, because events quote no objects of requests.
 
-def holds_event(body: bytes) -> bool:
-    """Return whether a message body is made of an event that hpoq published.
-
-    A rule, a stream or a producer on the way may have taken its data out, or put it into an array, a text or another
-    CloudEvent. This reads the whole body, so it is for those that are no requests.
+    This reads the whole body, so it is for those that are not valid requests.
     """
-    return _holds_event(body.decode(errors="replace"), _DEEPEST_EVENT)
+    return _is_event(body.decode(errors="replace"), _DEEPEST_EVENT)
 
 
-def _holds_event(value: JsonValue, depth: int) -> bool:
-    if isinstance(value, str):
-        text = unwrap_text(unwrap_base64(value.encode(errors="replace")))
-        if not looks_like_json(text):
-            return False
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            return False
-    if isinstance(value, dict):
-        if value.keys() >= _DATA_MEMBERS or str(value.get("type")) in _TYPES:
-            return True
-        value = [*value.values()]
-    return isinstance(value, list) and depth > 0 and any(_holds_event(item, depth - 1) for item in value)
+def _is_event(value: JsonValue, depth: int) -> bool:
+    document = _undo_text(value)
+    if isinstance(document, list):
+        return depth > 0 and bool(document) and all(_is_event(item, depth - 1) for item in document)
+    if not isinstance(document, dict) or _is_request(document):
+        return False
+    carried = [_undo_text(document[name]) for names, name in _CARRIERS if document.keys() >= names]
+    if any(isinstance(one, dict) and _is_request(one) for one in carried):
+        return False
+    if document.keys() >= _DATA_MEMBERS or str(document.get("type")) in _TYPES:
+        return True
+    return depth > 0 and any(_is_event(one, depth - 1) for one in carried)
+
+
+def _is_request(document: JsonObject) -> bool:
+    return not _REQUEST_MEMBERS.isdisjoint(document)
+
+
+def _undo_text(value: JsonValue) -> JsonValue:
+    """Return the object or array in a text, plain or in base64, and any other value as it is."""
+    text = unwrap_text(unwrap_base64(value.encode(errors="replace"))) if isinstance(value, str) else b""
+    if not looks_like_json(text):
+        return value
+    try:
+        found: JsonValue = json.loads(text)
+    except (ValueError, RecursionError):
+        return value
+    return found
 
 
 def encode_event(event: Mapping[str, JsonValue]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from fcruntime._dataclass import dataclass, field, replace
 from fcruntime.jsonvalue import JsonObject
 from fcruntime.triggers import Message, Undecodable
-from hpoq.contract.events import EventError, holds_event, is_event
+from hpoq.contract.events import EventError, is_event
 from hpoq.contract.identity import DIGEST, PRODUCER, STOP, WATCH, derive_key, digest
 from hpoq.contract.patterns import TRACEPARENT
 from hpoq.errors import RequestRejected, Violation
@@ -181,15 +181,13 @@ def take_in(item: Message | Undecodable, namespace: str = "", *, watches: bool =
         return _undecodable(item, namespace)
     envelope = open_envelope(item, namespace)
     try:
-        if is_event(envelope.body):
-            return Undeliverable(_delivery(envelope, "", namespace=namespace), _OWN_EVENT)
         if looks_sealed(envelope.body):
             return Undeliverable(_delivery(envelope, "", namespace=namespace), _ENVELOPE_INVALID)
         if envelope.kind == WATCH:
             return _read_watch(envelope, namespace)
         read: Ready | Stop | Rejected = _read(item, envelope, namespace, watches=watches)
     except RequestRejected as exc:
-        if holds_event(envelope.body):
+        if is_event(envelope.body):
             return Undeliverable(_delivery(envelope, "", namespace=namespace), _OWN_EVENT)
         read = _rejected(envelope, exc, namespace)
     except Exception as exc:  # noqa: BLE001 - a defect must affect only this message

@@ -1,3 +1,4 @@
+import base64
 import json
 import re
 from dataclasses import replace
@@ -13,6 +14,7 @@ from hpoq.contract.events import (
     EventError,
     ServiceError,
     encode_event,
+    is_event,
     make_event,
     outcome_of,
     parse_error,
@@ -85,6 +87,61 @@ def test_outcomes_are_read_from_types():
     """The outcome in an event's type is read back; another document has none."""
     assert outcome_of(event("failed")) == "failed"
     assert (outcome_of({}), outcome_of({"type": "other"})) == ("", "")
+
+
+TEXT = encode_event(event())
+REQUEST = {"experiment": {}}
+BUS = {"specversion": "1.0"}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        event(),
+        event()["data"],
+        {"type": event()["type"]},
+        [event(), event()["data"]],
+        TEXT,
+        base64.b64encode(TEXT.encode()).decode(),
+        {**BUS, "data": event()},
+        {**BUS, "data": TEXT},
+        {**BUS, "data_base64": base64.b64encode(TEXT.encode()).decode()},
+        {**BUS, "data": {"messageId": "M1", "messageBody": TEXT}},
+        {**BUS, "data": {"TopicName": "t", "MessageId": "M1", "Message": TEXT}},
+        [{**BUS, "data": {"body": TEXT, "attrs": {}}}],
+    ],
+)
+def test_an_own_event_is_known_in_what_carries_it(document):
+    """An array, a text, a CloudEvent, and the delivery of a queue or of a topic."""
+    assert is_event(json.dumps(document).encode())
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        None,
+        "",
+        "{",
+        [],
+        [[[[[event()]]]]],
+        [event(), REQUEST],
+        {"cause": event()},
+        {"data": event()},
+        {"messageBody": event()},
+        {**event(), "experiment": {}},
+        {**event(), "stop": {}},
+        {**event(), "data": REQUEST},
+        {**event(), "data": json.dumps(REQUEST)},
+        {**event(), "data": {"HpoExperimentConfiguration": {}}},
+        {**event()["data"], "HpoExperimentConfiguration": {}},
+        {**BUS, "data": {**event()["data"], **REQUEST}},
+        {**BUS, "data": {"cause": event()}},
+        {**BUS, "type": ["com.hpoq.experiment.created.v1"], "data": {}},
+    ],
+)
+def test_anything_else_is_not_an_own_event(document):
+    """A request stays one if some member of it contains an event, and so does what only resembles one."""
+    assert not is_event(json.dumps(document).encode())
 
 
 def test_trace():

@@ -254,15 +254,9 @@ EVENT = json.dumps(
     ("body", "code", "remedy", "retryable"),
     [
         (EVENT, "OwnEvent", "remove the subscription", False),
-        (
-            json.dumps({"experiment": json.loads(EVENT)}).encode(),
-            "OwnEvent",
-            "remove the subscription",
-            False,
-        ),
         (seal(Envelope("smq", "M0", "another key", b"{}")), "EnvelopeInvalid", "HPOQ_NAMESPACE", True),
     ],
-    ids=["event", "event in a request", "envelope"],
+    ids=["event", "envelope"],
 )
 def test_what_must_not_be_answered_stays_without_a_record(body, code, remedy, retryable):
     """An answer to an event of hpoq's own would come back; a message of another namespace has a key there."""
@@ -270,6 +264,42 @@ def test_what_must_not_be_answered_stays_without_a_record(body, code, remedy, re
     assert intake == Undeliverable(delivered(body), intake.error)
     assert (intake.error.code, intake.error.retryable) == (code, retryable)
     assert remedy in intake.error.message
+
+
+OWN = json.loads(EVENT)
+STRAY = {name: OWN["data"][name] for name in ("requestId", "attempts", "timings")}
+BARE = json.loads(REQUEST)["experiment"]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {**make_document("k"), "cause": OWN},
+        {**make_document("k"), **STRAY},
+        {**make_document("k"), **OWN["data"]},
+        make_document("k", Description=json.dumps(OWN), Accessibility="WRONG"),
+        {"experiment": OWN},
+        {"stop": OWN["data"]},
+        {**BARE, "data": OWN},
+        {**BARE, "idempotencyKey": "k", **STRAY},
+        {**BARE, "Description": json.dumps(OWN), "Accessibility": "WRONG"},
+        {**OWN, "data": {**make_document("k"), "cause": OWN}},
+        {**OWN, "data": json.dumps({**make_document("k"), **STRAY})},
+        {**OWN, "data": {**BARE, "cause": OWN}},
+        [OWN, make_document("k")],
+        [],
+    ],
+)
+def test_a_request_with_an_event_in_it_is_not_an_event(document):
+    """What has an experiment or a stop is answered, whatever else it has."""
+    assert isinstance(take_in(Message("smq", "M1", json.dumps(document).encode())), Rejected)
+
+
+def test_a_request_in_a_cloudevent_of_any_type_is_a_request():
+    """The type of a CloudEvent is not that of its data."""
+    assert isinstance(
+        take_in(Message("smq", "M1", json.dumps({**OWN, "data": make_document("k")}).encode())), Ready
+    )
 
 
 def test_a_rejection_has_all_that_could_be_read():
