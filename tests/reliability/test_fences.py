@@ -115,6 +115,15 @@ def test_a_redrive_that_is_throttled_stays_out_of_the_dead_letter_queue(world, d
     assert outcomes(world.deliver(*copies(world))) == ["created"]
 
 
+@pytest.mark.parametrize("policy", [{}, REQUEUE], ids=["raise", "requeue"])
+def test_what_only_resembles_an_envelope_holds_up_no_event(world, dead, policy):
+    """It is rejected with an event, and its content is kept; the other messages of its event are processed."""
+    event = smq_stream_event({"P1": '{"hpoq":{"key":0}}', "M2": request()})
+    assert outcomes(world.deliver(event, **policy)) == ["rejected", "created"]
+    assert world.event_types == ["rejected", "created"]
+    assert [letter.body for letter in dead_letters(world)] == [b'{"hpoq":{"key":0}}']
+
+
 def test_a_redrive_under_another_namespace_is_kept(world, dead):
     """`hpoq redrive` without the function's HPOQ_NAMESPACE must lose no message and delay no other."""
     (envelope,) = recover_envelopes(request().encode(), "M1")

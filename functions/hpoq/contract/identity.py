@@ -21,6 +21,9 @@ from hpoq.contract.patterns import END, caseless
 NAMESPACE_HPOQ = "6c1f6a8e-3d0f-5b58-9d1b-7c0d5f1d5b1e"
 DERIVATION = "hpoq-key-2"
 
+KEY_FORM = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+"""The pattern of a whole key."""
+
 # The kinds of identity that a key can be derived from.
 PRODUCER = "producer"
 SMQ = "smq"

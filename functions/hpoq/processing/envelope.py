@@ -14,13 +14,15 @@ The second form is used if it is smaller, or if the body is not UTF-8. A produce
 envelope has to fit into as many: only a large body that cannot be compressed does not (`hpoq.cloud.smq.fits`).
 
 Anyone who may send to the queue can write an envelope. Its key is therefore believed only if it derives from the
-kind and the message id, or from the body. Anything else is an ordinary message.
+kind and the message id, or from the body. One whose key does not, or of a later version, waits for the setting or
+the version that opens it. Anything else is an ordinary message.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import re
 import zlib
 from base64 import b85decode, b85encode
 from typing import TypeGuard
@@ -30,7 +32,7 @@ from fcruntime.jsonvalue import JsonObject, JsonValue
 from fcruntime.triggers import KINDS, Message
 from fcruntime.triggers.identity import identify_body
 from hpoq.contract import jsontext
-from hpoq.contract.identity import CLOUDEVENT, DIGEST, WATCH, derive_key, digest
+from hpoq.contract.identity import CLOUDEVENT, DIGEST, KEY_FORM, WATCH, derive_key, digest
 from hpoq.contract.jsontext import JsonError
 
 # The most that the contract reads of a body, whichever trigger brings it. Without a bound, an envelope of 64 KB
@@ -92,19 +94,27 @@ def unseal(body: bytes, namespace: str = "") -> Envelope | None:
 
     `namespace` is what keys are derived with.
     """
-    document, header = _read_document(body)
-    content = _read_body(document) if header.get("version") == "1" else None
-    envelope = None if content is None else _read_header(header, content)
-    return envelope if envelope is not None and envelope.key == _derive_key(envelope, namespace) else None
+    envelope = _read_envelope(*_read_document(body))
+    if envelope is None or envelope.kind not in _KINDS:
+        return None
+    return envelope if envelope.key == _derive_key(envelope, namespace) else None
 
 
 def looks_sealed(body: bytes) -> bool:
-    """Return whether `body` has the form of an envelope, though its key may not be the one that it should be."""
-    return "key" in _read_document(body)[1]
+    """Return whether `body` has the form of an envelope, though this function may not be able to open it.
+
+    That of another namespace has another key, and a later version may know more kinds of messages. An envelope of
+    another format has a version and a key; nothing else is known of it.
+    """
+    document, header = _read_document(body)
+    version, key = header.get("version"), header.get("key")
+    if not isinstance(version, str) or not isinstance(key, str) or not re.fullmatch(KEY_FORM, key):
+        return False
+    return version not in ("", "1") or _read_envelope(document, header) is not None
 
 
 def is_sealed(document: JsonObject) -> bool:
-    """Return whether the JSON object `document` has the form of an envelope."""
+    """Return whether the JSON object `document` is meant as an envelope, well-formed or not."""
     header = document.get("hpoq")
     return isinstance(header, dict) and "key" in header
 
@@ -161,6 +171,12 @@ def _read_document(body: bytes) -> tuple[JsonObject, JsonObject]:
     return (document, header) if isinstance(header, dict) else ({}, {})
 
 
+def _read_envelope(document: JsonObject, header: JsonObject) -> Envelope | None:
+    """Return the envelope as it is written, or None if it is not one of this version."""
+    content = _read_body(document) if header.get("version") == "1" else None
+    return None if content is None else _read_header(header, content)
+
+
 def _read_body(document: JsonObject) -> bytes | None:
     text, packed = document.get("body"), document.get("zip")
     if isinstance(text, str) and packed is None:
@@ -186,7 +202,7 @@ def _read_header(header: JsonObject, body: bytes) -> Envelope | None:
     if not isinstance(redriven, bool) or not _is_sequence(sequence):
         return None
     since, renewed = header.get("since"), header.get("renewed")
-    if not _is_time_or_none(since) or not _is_time_or_none(renewed) or kind not in _KINDS:
+    if not _is_time_or_none(since) or not _is_time_or_none(renewed):
         return None
     cloud_event = header.get("cloudEvent")
     if not _is_text_or_none(cloud_event):

@@ -115,9 +115,9 @@ class Rejected:
     Its key is that of its delivery, not the producer's, so that a corrected request may use the producer's key.
     `known_as` is the same delivery under the producer's key if that can be read: an earlier version of the contract
     may have accepted the request, and then the record of that key decides. `envelope` is None for an item that
-    cannot be sent again as it was. `content` is what the dead-letter queue keeps: such an item as a whole, or a
-    message that has no id. `producer_key` is the producer's own key, without secrets that the request contains
-    elsewhere.
+    cannot be sent again as it was. `content` is what the dead-letter queue keeps: such an item as a whole, a message
+    that has no id, or one that is a damaged envelope. `producer_key` is the producer's own key, without secrets that
+    the request contains elsewhere.
     """
 
     delivery: Delivery
@@ -303,11 +303,12 @@ def _rejected(envelope: Envelope, exc: RequestRejected, namespace: str) -> Rejec
     error = EventError(code="InvalidRequest", message=str(exc), retryable=False, violations=exc.violations)
     fingerprint = "body:" + digest(envelope.body)
     producer_key = read_producer_key(envelope.body)
+    found = read_object(envelope.body)
     known_as, shown_key = None, None
     if producer_key is not None:
         key = derive_key(PRODUCER, producer_key, namespace)
         known_as = _delivery(envelope, fingerprint, key, namespace=namespace)
-        shown_key = redact(producer_key, find_secrets(read_object(envelope.body)))
+        shown_key = redact(producer_key, find_secrets(found))
     return Rejected(
         _delivery(envelope, fingerprint, namespace=namespace),
         envelope,
@@ -315,8 +316,8 @@ def _rejected(envelope: Envelope, exc: RequestRejected, namespace: str) -> Rejec
         exc.name,
         exc.workspace_id,
         known_as,
-        # The request of a message without an id may be valid, so it is kept.
-        content=envelope if _NO_ID in exc.violations else None,
+        # The request may be valid if its message has no id, or if only the envelope around it is damaged.
+        content=envelope if _NO_ID in exc.violations or is_sealed(found or {}) else None,
         producer_key=shown_key,
         warnings=exc.warnings,
     )

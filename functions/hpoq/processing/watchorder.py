@@ -18,6 +18,7 @@ from fcruntime._dataclass import dataclass
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.cloud.experiments import Experiment
 from hpoq.contract.events import EventError
+from hpoq.contract.identity import KEY_FORM
 from hpoq.errors import Violation
 
 UNREADABLE = EventError(code="WatchInvalid", message="this watch message cannot be read", retryable=False)
@@ -35,7 +36,6 @@ STOPPING = "TERMINATING"
 _ACTIVE_TRIALS = ("RUNNING", "WAITING")
 _GROWTH = 0.15
 _HOUR = 3600.0
-_KEY = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def decode_order(text: str | bytes) -> WatchOrder | None:
 
 def can_be_followed(order: WatchOrder) -> bool:
     """Return whether its key and the id of its experiment have a valid form: anybody can write a watch message."""
-    return bool(re.fullmatch(_KEY, order.key)) and order.experiment_id not in ("", ".", "..")
+    return bool(re.fullmatch(KEY_FORM, order.key)) and order.experiment_id not in ("", ".", "..")
 
 
 def read_guard_limits(guard: JsonObject) -> GuardLimits:

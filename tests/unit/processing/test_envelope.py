@@ -14,7 +14,7 @@ from hpoq.cloud.smq import fits
 from hpoq.contract import document
 from hpoq.contract.identity import CLOUDEVENT, DIGEST, derive_key, digest
 from hpoq.processing import envelope as module
-from hpoq.processing.envelope import Envelope, open_envelope, seal, unseal
+from hpoq.processing.envelope import Envelope, is_sealed, looks_sealed, open_envelope, seal, unseal
 
 KEY = derive_key("smq", "M1")
 FIRST = Envelope("smq", "M1", KEY, b'{"a": 1}')
@@ -204,6 +204,56 @@ def test_an_envelope_of_another_namespace_is_an_ordinary_message():
     assert unseal(sealed) is None
     assert unseal(sealed, "team-b") is None
     assert unseal(sealed, "team-a") is not None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        seal(FIRST),
+        seal(replace(FIRST, body=b"a" * 1000, sequence=3, redriven=True, since=1.0, renewed=2.0)),
+        seal(Envelope(DIGEST, None, derive_key(DIGEST, digest(b"x")), b"x")),
+        forge(key=derive_key("smq", "M1", "team-a")),
+        forge(kind="a source of a later version"),
+        forge(cloudEvent="1"),
+        wire(HEADER.replace('"1"', '"2"', 1)),
+        wire(HEADER.replace('"1"', '"2"', 1).replace('"M1"', "[7]"), content=[]),
+    ],
+)
+def test_an_envelope_of_another_namespace_or_of_a_later_version_is_known_by_its_form(body):
+    """It waits for the setting or the version that opens it; a later version may write all else in another way."""
+    assert looks_sealed(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b'{"hpoq":{"key":0}}',
+        wire("1", body="x"),
+        *(forge(key=key) for key in (0, None, "", "not a key", KEY.upper(), KEY + "\n", f"{KEY}0")),
+        *(forge(version=version) for version in (1, None, "")),
+        *(forge(kind=kind) for kind in (1, None, ["smq"])),
+        forge(messageId=7),
+        forge(sequence=-1),
+        forge(redriven=1),
+        forge(since="1"),
+        forge(cloudEvent=7),
+        wire(),
+        wire(body={}),
+        wire(zip="not base85 \\"),
+        wire(body="x", zip=b85encode(ZIPPED).decode()),
+    ],
+)
+def test_what_no_version_has_written_has_not_the_form_of_an_envelope(body):
+    """It is an ordinary message, which does not wait."""
+    assert not looks_sealed(body)
+
+
+def test_a_message_that_resembles_an_envelope_needs_no_source():
+    """What is wrong with it is found when it is read."""
+    assert is_sealed({"hpoq": {"key": 0}})
+    assert not is_sealed({"hpoq": {}})
+    assert not is_sealed({"hpoq": 1})
 
 
 @pytest.mark.parametrize("time", [None, 0, 0.25, 1e11])

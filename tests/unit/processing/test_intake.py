@@ -254,7 +254,12 @@ EVENT = json.dumps(
     ("body", "code", "remedy", "retryable"),
     [
         (EVENT, "OwnEvent", "remove the subscription", False),
-        (seal(Envelope("smq", "M0", "another key", b"{}")), "EnvelopeInvalid", "HPOQ_NAMESPACE", True),
+        (
+            seal(Envelope("smq", "M0", derive_key("smq", "M0"), b"{}")),
+            "EnvelopeInvalid",
+            "HPOQ_NAMESPACE",
+            True,
+        ),
     ],
     ids=["event", "envelope"],
 )
@@ -264,6 +269,17 @@ def test_what_must_not_be_answered_stays_without_a_record(body, code, remedy, re
     assert intake == Undeliverable(delivered(body), intake.error)
     assert (intake.error.code, intake.error.retryable) == (code, retryable)
     assert remedy in intake.error.message
+
+
+@pytest.mark.parametrize("message_id", ["M1", None])
+def test_what_is_not_a_well_formed_envelope_is_rejected_with_its_content(message_id):
+    """It may hold somebody's request, but it must not wait for a setting that cannot open it."""
+    body = b'{"hpoq":{"key":0}}'
+    intake = take_in(Message("smq", message_id, body), NAMESPACE)
+    assert isinstance(intake, Rejected)
+    assert intake.error.code == "InvalidRequest"
+    assert intake.content == intake.envelope
+    assert intake.content.body == body
 
 
 OWN = json.loads(EVENT)
