@@ -358,20 +358,22 @@ print(ExperimentRequest.__pydantic_complete__)
 
 def test_only_requests_load_pydantic():
     """A cold start and a watch message do without pydantic, which is slow to load."""
-    order = WatchOrder(derive_key("smq", "M1"), "s-1", created_at=1.0)
-    watch = seal(
-        Envelope(WATCH, order.identity, derive_key(WATCH, order.identity), encode_order(order).encode())
-    )
+    key = derive_key("smq", "M0")
+    order = WatchOrder(key, "s-1", created_at=1.0)
+    text = encode_order(order)
+    watch = seal(Envelope(WATCH, order.identity, derive_key(WATCH, order.identity), text.encode()))
     code = f"""
 import sys
 import hpoq.handler
 from alilocal import LocalCloud
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from support.deployment import CONTEXT, create_resources, make_function
+from hpoq.idempotency.record import Record, State
 with LocalCloud() as cloud:
     create_resources(cloud)
     function = make_function(cloud, HPOQ_WATCH_QUEUE="hpo-watch")
     function.prepare(CONTEXT)
+    function._store.insert(Record({key!r}, State.COMPLETED, "f", "o", 1.0, 1.0, 9e9, watch_order={text!r}))
     for event in ({smq_event("W1", watch)!r}, {smq_event("M1", REQUEST)!r}):
         (row,) = function.handle(event, CONTEXT)["messages"]
         print(">", row["outcome"], "pydantic" in sys.modules)
