@@ -11,7 +11,7 @@ from typing import TextIO
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-from hpoq.observability.redaction import MASK, is_secret_name, known_forms, mask_forms
+from hpoq.observability.redaction import MASK, Mask, is_secret_name, known_mask
 
 Logger = structlog.typing.FilteringBoundLogger
 
@@ -53,20 +53,17 @@ def get_logger() -> Logger:
 
 def redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Return `event` without secrets. A structlog processor."""
-    forms = known_forms()
-    return {name: _redact(value, forms, name) for name, value in event.items()}
+    mask = known_mask()
+    return {name: _redact(value, mask, name) for name, value in event.items()}
 
 
-def _redact(value: object, forms: tuple[str, ...], name: str = "", parent: str = "") -> object:
+def _redact(value: object, mask: Mask, name: str = "", parent: str = "") -> object:
     if name and is_secret_name(name, parent):
         return MASK
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, dict):
-        return {
-            mask_forms(str(key), forms): _redact(member, forms, str(key), name)
-            for key, member in value.items()
-        }
+        return {mask(str(key)): _redact(member, mask, str(key), name) for key, member in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_redact(member, forms, parent=name) for member in value]
-    return mask_forms(str(value), forms)
+        return [_redact(member, mask, parent=name) for member in value]
+    return mask(str(value))

@@ -1,13 +1,13 @@
 """Keep secrets out of everything that leaves the function: the one list of secret names, and the one mask.
 
 Secrets are removed in two ways. Known values (the current credentials, the secrets found in a request) are removed
-from any text, in each form that JSON or a URL gives them. Members with a secret's name are masked whatever they
-contain.
+from any text, in every spelling that JSON, HTML or a URL gives them. Members with a secret's name are masked whatever
+they contain.
 
     a member's name      is_secret_name
     a JSON value         find_secrets: the secret values in it, including those in command lines and URLs
     a text               mask_text: removes secrets found by pattern, for a text that is not valid JSON
-                         redact: removes known secrets
+                         redact, or a Mask for several texts: removes known secrets
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import lru_cache, partial
-from urllib.parse import quote, quote_plus, unquote, unquote_plus
+from urllib.parse import unquote, unquote_plus
 
 from fcruntime._dataclass import dataclass
 from fcruntime.jsonvalue import JsonValue
@@ -132,8 +132,126 @@ _hints = lru_cache(maxsize=None)(partial(re.compile, _HINTS))
 _LONGEST_CACHED = 64
 _WORD_NAME = r"[A-Za-z_]{1,24}"
 
-# Characters that JSON, HTML and URLs leave as they are.
-_UNCHANGED = r"[A-Za-z0-9_.~\-]+"
+# A character as JSON, a string literal, a URL or HTML writes it. JSON within JSON doubles the backslashes.
+_SPELLING = r"""(?xs)
+    \\+ (?:
+        u(?P<pair>[Dd][89ABab][0-9A-Fa-f]{2} \\+ u[Dd][C-Fc-f][0-9A-Fa-f]{2})
+      | (?:u(?=[0-9A-Fa-f]{4})|x)(?P<code>(?<=u)[0-9A-Fa-f]{4}|(?<=x)[0-9A-Fa-f]{2})
+      | (?P<char>.)
+    )?
+  | % (?P<byte>[0-9A-Fa-f]{2})
+  | & (?P<entity>\#?[0-9A-Za-z]{1,31};)
+"""
+_BACKSLASHES = r"(?:\\|%(?:25)*5[cC]|&#0*(?:92|x5[cC]);)*"
+_spelling = lru_cache(maxsize=None)(partial(re.compile, _SPELLING))
+# Spellings within each other, such as a URL in HTML in JSON. Each layer that is read takes time.
+_MOST_LAYERS = 6
+# `\n` without its backslash is `n`, and forms write a space as `+`. A text that has `n` or a space instead is masked
+# too, which does no harm.
+_ALIKE = str.maketrans("\n\r\t\b\f\v+", "nrtbfv ")
+# Occurrences of a longer secret that overlap are not all looked for: that takes quadratic time.
+_LONGEST_OVERLAP = 256
+
+
+class Mask:
+    """Masks `secrets` in texts, in any spelling that JSON, string literals, URLs and HTML give their characters.
+
+    Secrets and texts are decoded in the same way, layer by layer, and compared in all layers. So a secret is found
+    whichever of its characters are escaped, and in linear time. A secret of fewer than four characters is not masked.
+    """
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        # By reading: the shortest text that it can stand for, and whether backslashes after it belong to it.
+        self._readings: dict[str, tuple[int, bool]] = {}
+        for secret in set(secrets):
+            if len(secret) < _SHORTEST:
+                continue
+            ends_open = secret.endswith("\\") or secret[-3:].lower() == "%5c"
+            for reading, _, _ in _read_layers(secret):
+                shortest, is_open = self._readings.get(reading, (len(secret), False))
+                self._readings[reading] = min(shortest, len(secret)), is_open or ends_open
+        self._readings.pop("", None)
+        self._shortest = min((shortest for shortest, _ in self._readings.values()), default=0)
+
+    def __call__(self, text: str) -> str:
+        """Return `text` with the secrets masked."""
+        # No spelling is shorter than what it stands for, and most values in the log are short.
+        if not self._readings or len(text) < self._shortest:
+            return text
+        found = self._find(text)
+        return _cut(text, found) if found else text
+
+    def _find(self, text: str) -> list[tuple[int, int]]:
+        found = list[tuple[int, int]]()
+        for chars, starts, ends in _read_layers(text):
+            for reading in self._readings:
+                if reading in chars:
+                    found += self._find_reading(reading, text, chars, starts, ends)
+        return found
+
+    def _find_reading(
+        self, reading: str, text: str, chars: str, starts: Sequence[int], ends: Sequence[int]
+    ) -> Iterator[tuple[int, int]]:
+        shortest, is_open = self._readings[reading]
+        at, size, last = chars.find(reading), len(reading), 0
+        while at >= 0:
+            end = ends[at + size - 1]
+            if is_open and end > last and (rest := re.compile(_BACKSLASHES).match(text, end)):
+                end = rest.end()
+            # A secret such as `%2541` reads as one letter, but not every such letter stands for it.
+            if end > last and end - starts[at] >= shortest:
+                yield starts[at], end
+                last = end
+            at = chars.find(reading, at + (1 if size <= _LONGEST_OVERLAP else size))
+
+
+def _read_layers(text: str) -> Iterator[tuple[str, Sequence[int], Sequence[int]]]:
+    """Yield `text` as it is, and as it reads after each decoding that changes it.
+
+    A reading consists of the bytes of its UTF-8, as Latin-1, because URLs encode bytes. With it come the places in
+    `text` where each of its bytes begins and ends.
+    """
+    starts: Sequence[int] = range(len(text))
+    ends: Sequence[int] = range(1, len(text) + 1)
+    if text.isascii():
+        chars = text.translate(_ALIKE)
+    else:
+        chars = _to_bytes(text)
+        starts = [at for at, char in enumerate(text) for _ in _to_bytes(char)]
+        ends = [start + 1 for start in starts]
+    for _ in range(_MOST_LAYERS):
+        yield chars, starts, ends
+        if not ("\\" in chars or "%" in chars or "&" in chars):
+            return
+        read, at = list[str](), 0
+        new_starts, new_ends = list[int](), list[int]()
+        for token in _spelling().finditer(chars):
+            start, end = token.span()
+            meaning = _read_spelling(token)
+            read += (chars[at:start], meaning)
+            new_starts += (*starts[at:start], *[starts[start]] * len(meaning))
+            new_ends += (*ends[at:start], *[ends[end - 1]] * len(meaning))
+            at = end
+        before, chars = chars, "".join((*read, chars[at:]))
+        if chars == before:
+            return
+        starts, ends = [*new_starts, *starts[at:]], [*new_ends, *ends[at:]]
+
+
+def _read_spelling(token: re.Match[str]) -> str:
+    if token["byte"]:
+        return chr(int(token["byte"], 16)).translate(_ALIKE)
+    if token["entity"]:
+        from html import unescape  # not loaded at every cold start
+
+        return _to_bytes(unescape(token[0]))
+    if token["pair"]:
+        return _to_bytes(bytes.fromhex(re.sub(r"\\+u", "", token["pair"])).decode("utf-16-be"))
+    return _to_bytes(chr(int(token["code"], 16))) if token["code"] else token["char"] or ""
+
+
+def _to_bytes(text: str) -> str:
+    return text.encode(errors="replace").decode("latin-1").translate(_ALIKE)
 
 
 class _Known:
@@ -143,7 +261,7 @@ class _Known:
         self._outer = outer
         self._source: Iterable[str] | None = secrets
         self._secrets: frozenset[str] | None = None
-        self._forms: tuple[str, ...] = ()
+        self._mask = Mask(())
         # The source may be an iterator, which two threads must not advance together.
         self._lock = threading.Lock()
 
@@ -155,12 +273,12 @@ class _Known:
                     raise RuntimeError("the search for secrets has failed, so nothing can be written")
                 outer = self._outer.secrets() if self._outer else frozenset[str]()
                 self._secrets = outer | frozenset(source)
-                self._forms = _forms(self._secrets)
+                self._mask = Mask(self._secrets)
             return self._secrets
 
-    def forms(self) -> tuple[str, ...]:
+    def mask(self) -> Mask:
         self.secrets()
-        return self._forms
+        return self._mask
 
 
 _known: ContextVar[_Known | None] = ContextVar("hpoq_secrets", default=None)
@@ -201,18 +319,18 @@ def find_secrets(value: JsonValue | Mapping[str, JsonValue]) -> Iterator[str]:
 
 def mask_text(text: str) -> str:
     """Return `text`, in any format, with everything masked that looks like the value of a secret."""
-    parts, end = list[str](), 0
-    for start, stop in secret_spans(text):
-        parts += (text[end:start], MASK)
-        end = stop
-    return redact("".join((*parts, text[end:])), find_secrets(text))
+    return redact(_cut(text, secret_spans(text)), find_secrets(text))
 
 
 def secret_spans(text: str) -> list[tuple[int, int]]:
     """Return the spans of secret values in `text`, in order, without overlaps and without their quotes."""
-    found = sorted([*_member_spans(text), *_option_spans(text), *_tool_spans(text), *_url_spans(text)])
+    return _merge([*_member_spans(text), *_option_spans(text), *_tool_spans(text), *_url_spans(text)])
+
+
+def _merge(found: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the spans in `found` in order, each group that overlaps as one span."""
     spans = list[tuple[int, int]]()
-    for start, end in found:
+    for start, end in sorted(found):
         if spans and start < spans[-1][1]:
             spans[-1] = spans[-1][0], max(end, spans[-1][1])
         else:
@@ -220,12 +338,18 @@ def secret_spans(text: str) -> list[tuple[int, int]]:
     return spans
 
 
-def redact(text: str, secrets: Iterable[str]) -> str:
-    """Return `text` with all `secrets` masked, also in the forms that JSON or a URL gives them.
+def _cut(text: str, found: Iterable[tuple[int, int]]) -> str:
+    """Return `text` with the spans in `found`, which may overlap, masked."""
+    parts, end = list[str](), 0
+    for start, stop in _merge(found):
+        parts += (text[end:start], MASK)
+        end = stop
+    return "".join((*parts, text[end:]))
 
-    A secret of fewer than four characters is not masked.
-    """
-    return mask_forms(text, _forms(secrets))
+
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """Return `text` with all `secrets` masked, in any spelling. For several texts, make one `Mask`."""
+    return Mask(secrets)(text)
 
 
 def known_secrets(secrets: Iterable[str]) -> AbstractContextManager[None]:
@@ -238,13 +362,13 @@ def known_secrets(secrets: Iterable[str]) -> AbstractContextManager[None]:
 
 def redact_known(text: str) -> str:
     """Return `text` with the secrets masked that `known_secrets` has added to the current context."""
-    return mask_forms(text, known_forms())
+    return known_mask()(text)
 
 
-def known_forms() -> tuple[str, ...]:
-    """Return the forms of the current context's known secrets, for several calls of `mask_forms`."""
+def known_mask() -> Mask:
+    """Return the mask of the secrets that `known_secrets` has added to the current context."""
     known = _known.get()
-    return known.forms() if known else ()
+    return known.mask() if known else Mask(())
 
 
 def _normalize(name: str) -> str:
@@ -253,40 +377,6 @@ def _normalize(name: str) -> str:
 
 def _is_value(text: str) -> bool:
     return len(text) >= _SHORTEST and re.fullmatch(_PLACEHOLDER, text, re.IGNORECASE) is None
-
-
-def _forms(secrets: Iterable[str]) -> tuple[str, ...]:
-    """Return the forms of `secrets` in texts, the longest first because one may contain another."""
-    forms = set[str]()
-    for secret in secrets:
-        if len(secret) < _SHORTEST:
-            continue
-        if re.fullmatch(_UNCHANGED, secret):
-            forms.add(secret)
-            continue
-        text = secret.encode(errors="replace").decode()
-        encoded = {quote(text, safe=""), quote(text), quote_plus(text)}
-        # A proxy's page quotes in HTML. Quotation marks are escaped by name, by number or not at all; the module
-        # `html` is not loaded for this at every cold start.
-        page = secret.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        for double, single in (
-            ('"', "'"),
-            ("&quot;", "'"),
-            ("&quot;", "&#x27;"),
-            ("&quot;", "&#39;"),
-            ("&#34;", "&#39;"),
-        ):
-            forms.add(page.replace('"', double).replace("'", single))
-        forms |= {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], *encoded}
-        forms |= {re.sub("%[0-9A-F]{2}", lambda code: code[0].lower(), form) for form in encoded}
-    return tuple(sorted(forms, key=len, reverse=True))
-
-
-def mask_forms(text: str, forms: Iterable[str]) -> str:
-    """Return `text` with all `forms` of secrets masked, the longest of which must come first."""
-    for form in forms:
-        text = text.replace(form, MASK)
-    return text
 
 
 def _find(
