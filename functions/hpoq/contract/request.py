@@ -38,7 +38,7 @@ from hpoq.contract.model import (
 )
 from hpoq.contract.patterns import KEY_CHARACTERS
 from hpoq.errors import RequestRejected, Violation
-from hpoq.observability.redaction import find_secrets, redact
+from hpoq.observability.redaction import Mask, find_secrets
 
 if TYPE_CHECKING:
     from hpoq.contract.stop import StopRequest
@@ -196,12 +196,12 @@ def parse_request(body: bytes) -> ParsedRequest:
         warnings.add(Violation(pointer, "null", "a null member is not sent; remove it"))
 
     # A message may quote a value, and a producer may write a secret where nobody expects one.
-    secrets = set(find_secrets(wrapped)) if violations.kept or warnings.kept else set[str]()
-    move = _make_mover(located, experiment_at, texts, secrets)
+    mask = Mask(find_secrets(wrapped) if violations.kept or warnings.kept else ())
+    move = _make_mover(located, experiment_at, texts, mask)
     order = _make_order(located.value, located.prefix)
     warned = warnings.arrange(move, order)
     if violations.kept or request is None:
-        name, workspace_id = (text and redact(text, secrets) for text in _read_name_and_workspace(experiment))
+        name, workspace_id = (text and mask(text) for text in _read_name_and_workspace(experiment))
         raise RequestRejected(
             violations.arrange(move, order), name=name, workspace_id=workspace_id, warnings=warned
         )
@@ -334,15 +334,15 @@ def _choose_model(wrapped: JsonObject) -> "type[ExperimentRequest | StopRequest]
 
 
 def _make_mover(
-    located: LocatedObject, experiment_at: str, texts: Sequence[str], secrets: set[str]
+    located: LocatedObject, experiment_at: str, texts: Sequence[str], mask: Mask
 ) -> Callable[[Violation], Violation]:
     """Return a function that turns pointers into the wrapped form into pointers into the document.
 
-    No pointer leads into one of the `texts`: the message contains the place there. `secrets` in messages are masked.
+    No pointer leads into one of the `texts`: the message contains the place there. Messages are masked by `mask`.
     """
 
     def move(violation: Violation) -> Violation:
-        pointer, message = violation.pointer, redact(violation.message, secrets)
+        pointer, message = violation.pointer, mask(violation.message)
         text = next((text for text in texts if pointer.startswith(f"{text}/")), None)
         if text is not None:
             message = f"in the JSON text at {pointer.removeprefix(text)}: {message}"

@@ -2,7 +2,9 @@ import contextlib
 import copy
 import json
 import re
+import sys
 import tracemalloc
+from collections import Counter
 
 import pytest
 from requestdocs import MINIMAL, PLACES, at, parse, put
@@ -158,3 +160,25 @@ def test_long_lists_of_warnings_hide_no_violation():
     with pytest.raises(RequestRejected) as caught:
         parse(document)
     assert [violation.rule for violation in caught.value.violations] == ["enum"]
+
+
+def test_warnings_about_secrets_take_linear_time():
+    """Each message is masked, and what that needs of the secrets is computed once per request."""
+
+    def count(size):
+        document = copy.deepcopy(MINIMAL)
+        tuner = {"name": "TPE", "class_args": {f"pwd{n}": f"+{n:04d}" for n in range(size)}}
+        put(document, "/experiment/HpoExperimentConfiguration/yml_config", {"tuner": tuner})
+        body = json.dumps(document).encode()
+        events = Counter()
+        sys.setprofile(lambda _frame, event, _: events.update([event]))  # with the functions of the library
+        try:
+            parsed = parse_request(body)
+        finally:
+            sys.setprofile(None)
+        assert len(parsed.warnings) >= size
+        return events["call"] + events["c_call"]
+
+    count(10)
+    few, many = count(100), count(400)
+    assert many < 4.5 * few
