@@ -34,7 +34,7 @@ from hpoq.errors import (
     StoreUnavailable,
     Unavailable,
 )
-from hpoq.idempotency.store import Store, open_store
+from hpoq.idempotency.store import Store, open_store, split_store_url
 from hpoq.producer.credentials import standard_credentials
 from hpoq.settings import Settings
 from hpoqctl.cloud import DEAD_LETTER_QUEUE, TABLE, loopback_credentials, loopback_place
@@ -146,7 +146,7 @@ def store_url(settings: Settings, url: str | None, endpoint: str | None) -> str:
     Raises SettingsError if there is none.
     """
     if url is None and endpoint is not None:
-        return _LOCAL_STORE.format(host=urlsplit(endpoint).netloc or endpoint, table=TABLE)
+        return _LOCAL_STORE.format(host=Endpoint.parse(endpoint).host, table=TABLE)
     chosen = url or settings.store
     if chosen is None:
         raise SettingsError([_NO_STORE])
@@ -156,7 +156,7 @@ def store_url(settings: Settings, url: str | None, endpoint: str | None) -> str:
 def find_store(settings: Settings, url: str | None, endpoint: str | None) -> Store:
     """Open the store with the credentials of the environment. Raises SettingsError."""
     chosen = store_url(settings, url, endpoint)
-    file = unquote(urlsplit(chosen).path.removeprefix("/"))
+    file = unquote(split_store_url(chosen).path.removeprefix("/"))
     # Opening it would create an empty one.
     if chosen.startswith("sqlite:") and not Path(file).is_file():
         raise SettingsError([f"The store's file {file} does not exist. Correct --store or HPOQ_STORE."])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from hpoq.errors import SettingsError
 from hpoq.idempotency.record import Record, Version
@@ -65,9 +65,9 @@ def open_store(
     `transport` and `credentials`: by default new connections and the environment's credentials. Each kind is
     imported only if it is used.
 
-    Raises SettingsError for an unknown kind, or if the client of the kind is not installed.
+    Raises SettingsError for an invalid URL or an unknown kind, or if the client of the kind is not installed.
     """
-    parts = urlsplit(url)
+    parts = split_store_url(url)
     if parts.scheme == "sqlite" and not parts.netloc and parts.path not in ("", "/"):
         from hpoq.idempotency.sqlite import SqliteStore
 
@@ -84,3 +84,12 @@ def open_store(
         return TablestoreStore.open(url, transport, credentials)
     known = "tablestore://HOST/TABLE, redis://HOST:PORT/DB or sqlite:///PATH"
     raise SettingsError([f"HPOQ_STORE: unknown kind of store {parts.scheme!r}; use {known}"])
+
+
+def split_store_url(url: str) -> SplitResult:
+    """Return the parts of `url`. Raises SettingsError without a part of it, which may be a password."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        message = "HPOQ_STORE: not a valid URL; percent-encode [ and ] in a user name or password"
+        raise SettingsError([message]) from None

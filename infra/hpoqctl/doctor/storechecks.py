@@ -14,7 +14,7 @@ from hpoq.cloud.ots_wire import Holds, WireError, fields
 from hpoq.cloud.tablestore import Tablestore
 from hpoq.cloud.transport import Transport
 from hpoq.errors import CallError, SettingsError, StoreError
-from hpoq.idempotency.store import open_store
+from hpoq.idempotency.store import open_store, split_store_url
 from hpoqctl.doctor.checkup import CONNECT_SECONDS, READ_SECONDS, Finding, Subject, explain_failure
 
 _DAY = 86_400
@@ -30,7 +30,11 @@ def check_store(subject: Subject) -> Iterator[Finding]:
         fix = "set HPOQ_STORE, for example to tablestore://INSTANCE.REGION.ots.aliyuncs.com/TABLE"
         yield Finding("store", "problem", "HPOQ_STORE is not set", fix)
         return
-    scheme = urlsplit(subject.store).scheme
+    try:
+        scheme = split_store_url(subject.store).scheme
+    except SettingsError as exc:
+        yield Finding("store", "problem", "HPOQ_STORE is invalid", str(exc))
+        return
     if scheme == "tablestore":
         yield from _check_tablestore(subject, subject.store)
     elif scheme in ("redis", "rediss"):

@@ -1,6 +1,7 @@
 """A store is chosen by its URL."""
 
 import sys
+import traceback
 
 import pytest
 
@@ -43,6 +44,17 @@ def test_redis_without_its_client_is_a_wrong_setting(monkeypatch):
     monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(SettingsError, match=r"HPOQ_STORE: redis:// needs the extra hpoq\[redis\]"):
         open_store("redis://h")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://:a[s3cret]b@h:1/0", "redis://:[s3cret]@h", "tablestore://ak:[s3cret]@h/t", "redis://[s3cret"],
+)
+def test_an_invalid_url_is_not_quoted(url):
+    """Python's own error quotes what is in brackets, and a password may have some."""
+    with pytest.raises(SettingsError, match="HPOQ_STORE: not a valid URL") as caught:
+        open_store(url)
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize("url", ["", "sqlite://", "sqlite:///", "mysql://x", "sqlite://host/x", "/tmp/x"])
