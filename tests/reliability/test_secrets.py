@@ -48,7 +48,12 @@ CONFIG = {
 
 
 def request(**changes):
-    experiment = {"Name": "n", "WorkspaceId": "1", "HpoExperimentConfiguration": {**CONFIG, **changes}}
+    return named("n", "1", **changes)
+
+
+def named(name, workspace_id="1", **changes):
+    config = {**CONFIG, **changes}
+    experiment = {"Name": name, "WorkspaceId": workspace_id, "HpoExperimentConfiguration": config}
     return json.dumps({"experiment": experiment})
 
 
@@ -76,6 +81,12 @@ BODIES = {
     "secret in a wrong type": request(
         metric_config={**CONFIG["metric_config"], "metric_type": secret("oss")}
     ),
+    "option in the name": named(f"run --password {secret('option')}"),
+    "token as the name": named(f"token={secret('name')}"),
+    "password in the workspace": named("n", f"password={secret('workspace')}"),
+    "secret again in the name": named(f"job {secret('oss')}"),
+    "secret in the name of a dry run": named(secret("oss"))[:-1] + ', "dryRun": true}',
+    "secret in the name beside a guard": named(secret("oss"))[:-1] + ', "guard": {"maxHours": 1}}',
     "CloudEvent": json.dumps(
         {"specversion": "1.0", "id": "1", "source": "s", "type": "t", "data": json.loads(request())}
     ),

@@ -15,12 +15,12 @@ from hpoq.contract.identity import DIGEST, PRODUCER, STOP, WATCH, derive_key, di
 from hpoq.contract.patterns import TRACEPARENT
 from hpoq.errors import RequestRejected, Violation
 from hpoq.loading import exempt_from_collection
-from hpoq.observability.redaction import find_secrets, redact
+from hpoq.observability.redaction import Mask, find_secrets, redact
 from hpoq.processing.envelope import Envelope, is_sealed, looks_sealed, open_envelope
 from hpoq.processing.lifecycle import Delivery
 
 if TYPE_CHECKING:
-    from hpoq.contract.request import ExperimentRequest
+    from hpoq.contract.request import ExperimentRequest, ParsedRequest
     from hpoq.contract.stop import StopRequest
     from hpoq.processing.watchorder import WatchOrder
 
@@ -219,21 +219,25 @@ def _read(item: Message, envelope: Envelope, namespace: str, *, watches: bool) -
 
     parsed = parse_request(envelope.body)
     request = parsed.request
-    kind, experiment = (
-        (PRODUCER, request.experiment) if isinstance(request, ExperimentRequest) else (STOP, None)
-    )
-    name, workspace_id = (experiment.name, experiment.workspace_id) if experiment else (None, None)
+    kind = PRODUCER if isinstance(request, ExperimentRequest) else STOP
     if item.id is None and envelope.message_id is None and request.idempotency_key is None:
-        raise RequestRejected([_NO_ID], name=name, workspace_id=workspace_id)
+        raise _reject(parsed, _NO_ID)
     key = None if request.idempotency_key is None else derive_key(kind, request.idempotency_key, namespace)
     delivery = _delivery(envelope, compute_fingerprint(request), key, namespace=namespace)
     if not isinstance(request, ExperimentRequest):
         return Stop(delivery, envelope, request, parsed.warnings)
     if parsed.unwatched is not None and not watches:
-        raise RequestRejected(
-            [parsed.unwatched], name=name, workspace_id=workspace_id, warnings=parsed.warnings
-        )
+        raise _reject(parsed, parsed.unwatched)
     return Ready(delivery, envelope, request, parsed.warnings)
+
+
+def _reject(parsed: ParsedRequest, violation: Violation) -> RequestRejected:
+    """Return the rejection of a request that keeps the contract. Secrets in its name are masked."""
+    experiment = getattr(parsed.request, "experiment", None)  # a stop has none
+    shown = (experiment.name, experiment.workspace_id) if experiment else (None, None)
+    mask = Mask(parsed.request.secrets())
+    name, workspace_id = (text and mask(text) for text in shown)
+    return RequestRejected([violation], name=name, workspace_id=workspace_id, warnings=parsed.warnings)
 
 
 def _read_watch(envelope: Envelope, namespace: str) -> Watched | Rejected:

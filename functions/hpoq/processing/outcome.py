@@ -178,8 +178,9 @@ class Announcer:
             attempts=attempts,
             timings=timings,
             experiment_id=experiment_id,
-            name=intake.name,
-            workspace_id=intake.workspace_id,
+            # A producer may write a secret where nobody expects one.
+            name=intake.name and redact_known(intake.name),
+            workspace_id=intake.workspace_id and redact_known(intake.workspace_id),
             error=error,
             producer_key=intake.producer_key and redact_known(intake.producer_key),
             warnings=intake.warnings,

@@ -363,6 +363,16 @@ def test_a_message_that_nothing_identifies_is_rejected_under_the_name_of_its_req
     assert (intake.delivery.message_id, intake.producer_key) == (None, None)
 
 
+@pytest.mark.parametrize("message_id", ["M1", None])
+def test_a_valid_request_that_is_rejected_shows_no_secret_in_its_name(message_id):
+    """Its secrets are not known to what writes the event."""
+    document = make_document(None, Name="run --password hunter22", WorkspaceId="token=hunter22")
+    body = json.dumps({**document, "guard": {"maxHours": 1}}).encode()
+    intake = take_in(Message("smq", message_id, body), NAMESPACE)
+    assert isinstance(intake, Rejected)
+    assert (intake.name, intake.workspace_id) == ("run --password ***", "token=***")
+
+
 @pytest.mark.parametrize(
     ("message_id", "envelope", "body"),
     [

@@ -192,9 +192,12 @@ def test_an_event_shows_its_message_and_not_its_secrets():
     """Its id derives from the key of the record, which may not be the key that it shows."""
     delivery = Delivery("k", "f", "d", "b", message_id="M1", shown_key="shown")
     error, warning = EventError("C", "m", retryable=False), Violation("/a", "rule", "what")
-    intake = Rejected(delivery, None, error, "n", "w", producer_key="hunter22-hunter22", warnings=(warning,))
+    secret = "hunter22-hunter22"
+    intake = Rejected(
+        delivery, None, error, f"n {secret}", f"w={secret}", producer_key=secret, warnings=(warning,)
+    )
     announcer = Announcer(Topic(), "source", "R")
-    with known_secrets(["hunter22-hunter22"]), trace_message(TRACE, {}):
+    with known_secrets([secret]), trace_message(TRACE, {}):
         event = announcer.compose(
             "failed",
             KEY,
@@ -222,8 +225,8 @@ def test_an_event_shows_its_message_and_not_its_secrets():
             "messageId": "M1",
             "requestId": "R",
             "experimentId": "s1",
-            "name": "n",
-            "workspaceId": "w",
+            "name": "n ***",
+            "workspaceId": "w=***",
             "warnings": [dict(warning.as_dict())],
             "error": error.as_json(),
             "status": "X",
