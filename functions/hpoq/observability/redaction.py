@@ -178,6 +178,9 @@ class Mask:
         # No spelling is shorter than what it stands for, and most values in the log are short.
         if not self._readings or len(text) < self._shortest:
             return text
+        has_one_reading = text.isascii() and not ("\\" in text or "%" in text or "&" in text)
+        if has_one_reading and not any(map(text.translate(_ALIKE).__contains__, self._readings)):
+            return text
         found = self._find(text)
         return _cut(text, found) if found else text
 
