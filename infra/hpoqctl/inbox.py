@@ -8,13 +8,18 @@ import signal
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from fcruntime.jsonvalue import JsonObject
 from hpoq.clock import Budget, Clock
 from hpoq.cloud.caller import is_harmless_to_repeat
 from hpoq.cloud.smq import Smq, queue_endpoint
 from hpoq.contract.events import outcome_of
+from hpoq.contract.finding import get_member
+from hpoq.contract.identity import CONFLICT, derive_event_id, derive_key
+from hpoq.contract.request import ExperimentRequest, compute_fingerprint
+from hpoq.contract.stop import StopRequest
 from hpoq.errors import CallError, SettingsError
 from hpoq.producer import SentRequest
 from hpoqctl.services import Target
@@ -72,22 +77,48 @@ def open_inbox_at(target: Target) -> contextlib.AbstractContextManager[Inbox]:
     return open_inbox(target.smq, target.topic, target.account_id, target.region)
 
 
+@dataclass
+class _Alike:
+    """The messages that send the same request under the same key, by their index."""
+
+    request: ExperimentRequest | StopRequest | None
+    indexes: list[int] = field(default_factory=list)
+
+
 class Answers:
     """The messages that were sent, and the event that answers each of them, by its index in `sent`.
 
-    `results` are the finished events of the experiments that were created, which are awaited if `to_end`.
+    `requests` are the requests in the messages, None for an invalid one. `results` are the finished events of the
+    experiments that were created, which are awaited if `to_end`.
     """
 
-    def __init__(self, sent: Sequence[SentRequest], *, to_end: bool = False) -> None:
+    def __init__(
+        self,
+        sent: Sequence[SentRequest],
+        requests: Sequence[ExperimentRequest | StopRequest | None] = (),
+        *,
+        to_end: bool = False,
+    ) -> None:
         self.sent = sent
         self.to_end = to_end
         self.events: dict[int, JsonObject] = {}
         self.results: dict[int, JsonObject] = {}
-        self._by_message: defaultdict[str, list[int]] = defaultdict(list)
-        self._by_key: defaultdict[str, list[int]] = defaultdict(list)
-        for index, request in enumerate(sent):
-            self._by_message[request.message_id].append(index)
-            self._by_key[request.key].append(index)
+        self._finished: dict[str, JsonObject] = {}
+        self._unclear: list[JsonObject] = []
+        self._by_message: dict[str, tuple[int, _Alike]] = {}
+        self._by_conflict: dict[str, _Alike] = {}
+        self._by_key: defaultdict[str, dict[str | None, _Alike]] = defaultdict(dict)
+        for index, (message, request) in enumerate(zip_longest(sent, requests)):
+            fingerprint = compute_fingerprint(request) if request is not None else None
+            is_dry_run = isinstance(request, ExperimentRequest) and request.dry_run
+            alike = _Alike(request)
+            if not is_dry_run:  # only its own event answers a dry run
+                alike = self._by_key[message.key].setdefault(fingerprint, alike)
+            alike.indexes.append(index)
+            self._by_message[message.message_id] = index, alike
+            if fingerprint is not None and not is_dry_run:
+                refusal = derive_key(CONFLICT, f"{message.key}:{fingerprint}")
+                self._by_conflict[derive_event_id(refusal, "rejected")] = alike
 
     @property
     def missing(self) -> list[SentRequest]:
@@ -108,23 +139,68 @@ class Answers:
     def add(self, event: JsonObject) -> None:
         """Record `event` for each message that it answers.
 
-        An event contains the id of the message that caused it. It also answers other messages of the same key,
-        except for the event of a conflict, of a dry run or of a stop, which answers its own message only.
+        An event contains the id of the message that caused it. It also answers the other messages that send the
+        same request under the same key. The event of a dry run or of a stop answers its own message only.
+        If the request was sent before, its event is published again and contains the id of that earlier message.
         """
         data = event.get("data")
         if not isinstance(data, dict):
             return
-        error = data.get("error")
-        is_conflict = isinstance(error, dict) and error.get("code") == "IdempotencyConflict"
-        outcome = outcome_of(event)
+        outcome, key = outcome_of(event), str(data.get("idempotencyKey"))
+        refused = self._by_conflict.get(str(event.get("id")))
         if outcome == "finished":
-            self.results |= dict.fromkeys(self._by_key.get(str(data.get("idempotencyKey")), ()), event)
-            return
-        is_own = is_conflict or outcome in ("accepted", "stopping")
-        for index in self._by_message.get(str(data.get("messageId")), ()):
-            self.events[index] = event
-        for index in () if is_own else self._by_key.get(str(data.get("idempotencyKey")), ()):
-            self.events.setdefault(index, event)
+            self._add_result(event, key)
+        elif refused is not None:
+            self._add_conflict(event, refused)
+        else:
+            own, alike = self._by_message.get(str(data.get("messageId")), (None, None))
+            if own is not None:
+                self._record(own, event)
+            code = get_member(data, "error", "code")
+            if outcome not in ("accepted", "stopping") and code != "IdempotencyConflict":
+                self._share(event, alike or self._find_answered(event, key))
+
+    def _add_result(self, event: JsonObject, key: str) -> None:
+        """Record a finished event for the messages whose experiment it names; another request may have its key."""
+        for alike in self._by_key.get(key, {}).values():
+            self._finished[str(get_member(event, "data", "experimentId"))] = event
+            for index in alike.indexes:
+                if index in self.events:
+                    self._record(index, self.events[index])
+
+    def _add_conflict(self, event: JsonObject, refused: _Alike) -> None:
+        """Record the refusal of a request, whose id shows which request it is about, whichever message caused it."""
+        for index in refused.indexes:
+            self._record(index, event)
+        unclear, self._unclear = self._unclear, []
+        for earlier in unclear:
+            self.add(earlier)
+
+    def _share(self, event: JsonObject, alike: _Alike | None) -> None:
+        for index in alike.indexes if alike else ():
+            if index not in self.events:
+                self._record(index, event)
+
+    def _find_answered(self, event: JsonObject, key: str) -> _Alike | None:
+        """Return the messages that an event answers which an earlier message of this key caused, or None."""
+        found = [alike for alike in self._by_key.get(key, {}).values() if self._can_answer(event, alike)]
+        if len(found) > 1:  # a conflict will show which of these different requests it answers
+            self._unclear.append(event)
+        return found[0] if len(found) == 1 else None
+
+    def _can_answer(self, event: JsonObject, alike: _Alike) -> bool:
+        """Return whether `event` may be about the request of these messages, as far as its name shows."""
+        name = get_member(event, "data", "name")
+        is_other = isinstance(alike.request, ExperimentRequest) and alike.request.experiment.name != name
+        return not (is_other and name is not None) and alike.indexes[0] not in self.events
+
+    def _record(self, index: int, event: JsonObject) -> None:
+        """Record the event of a message, and the result of the experiment in it if that has come."""
+        self.events[index] = event
+        self.results.pop(index, None)
+        result = self._finished.get(str(get_member(event, "data", "experimentId")))
+        if result is not None and outcome_of(event) == "created":
+            self.results[index] = result
 
 
 def collect_answers(

@@ -55,6 +55,10 @@ class _Run:
     error: str | None = None
     is_interrupted: bool = False
 
+    def make_answers(self, *, to_end: bool) -> Answers:
+        """Return the answers to the messages that were sent, none of which has come yet."""
+        return Answers(self.sent, [outgoing.request for outgoing in self.requests], to_end=to_end)
+
     def is_success(self) -> bool:
         """Return whether every message was sent and, with --wait, came to a good end."""
         if self.error is not None or self.answers is None:
@@ -132,7 +136,7 @@ def command(
         with open_inbox_at(target) if wait else contextlib.nullcontext() as inbox:
             _send_requests(target, run, settings.namespace)
             if inbox is not None:
-                run.answers = Answers(run.sent, to_end=wait == "finished")
+                run.answers = run.make_answers(to_end=wait == "finished")
                 client = find_experiments(settings, target, endpoint) if run.answers.to_end else None
                 _wait_for_answers(inbox, run, run.answers, timeout, client)
     except SettingsError as exc:

@@ -64,6 +64,21 @@ def test_an_answer_to_several_messages_is_shown_once(hpoq, pipeline, tmp_path):
         assert "\n3 messages sent: 3 created, in " in shown
 
 
+def test_a_conflict_is_shown_at_every_send(hpoq, pipeline, tmp_path):
+    """A second request of a key is rejected, also beside the first one and when it is sent again."""
+    a, b = make_document("k", Name="a"), make_document("k", Name="b")
+    both, second = lines(tmp_path / "both.jsonl", a, b), lines(tmp_path / "second.jsonl", b)
+    done = hpoq("send", both, "--no-check", "--endpoint", pipeline, "--wait")
+    shown = done.stdout.decode()
+    assert (done.returncode, "the same key as" in shown) == (1, False)
+    assert "2 messages sent: 1 created, 1 rejected, in " in shown
+    again = hpoq("send", second, "--endpoint", pipeline, "--wait", "finished", "--timeout", "60")
+    shown = again.stdout.decode()
+    assert (again.returncode, "no event" in shown, "finished" in shown) == (1, False, False)
+    assert "  rejected " in shown
+    assert "sent before, as message" in shown
+
+
 def test_a_rejection_is_exit_1(hpoq, pipeline, tmp_path):
     """A rejected request is shown with its violations; the others are shown as well."""
     bad = {"experiment": {**MINIMAL["experiment"], "Nmae": "x"}}

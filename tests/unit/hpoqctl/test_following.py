@@ -68,7 +68,7 @@ def test_the_bar_counts_trials_of_all_experiments():
         answers.add(event("created", key, experimentId=experiment))
     trials.update()
     assert state(progress) == (3, 20)
-    answers.add(event("finished", "a", trials={"SUCCEEDED": 7, "FAILED": 1}))
+    answers.add(event("finished", "a", experimentId="s1", trials={"SUCCEEDED": 7, "FAILED": 1}))
     trials.update()
     assert state(progress) == (8, 18)
     assert service.asked == ["s1", "s2", "s2"]
@@ -81,7 +81,7 @@ def test_the_bar_works_without_the_service():
         answers.add(event("created", "a", experimentId="s1"))
         trials.update()
         assert state(progress) == (0, 10)
-        answers.add(event("finished", "a", trials={"SUCCEEDED": 10}))
+        answers.add(event("finished", "a", experimentId="s1", trials={"SUCCEEDED": 10}))
         trials.update()
         assert state(progress) == (10, 10)
 
@@ -182,7 +182,7 @@ def test_a_missing_result_is_reported():
     answers = Answers([SentRequest("a", "a"), SentRequest("b", "b")], to_end=True)
     answers.add(event("created", "a", id="1", experimentId="s1"))
     answers.add(event("created", "b", id="2", experimentId="s2"))
-    answers.add(event("finished", "b", id="3", status="FINISHED", trials={}))
+    answers.add(event("finished", "b", id="3", experimentId="s2", status="FINISHED", trials={}))
     lines = [line.plain for line in send._format_answer(answers, 0, None)]
     assert "hpoq trials s1 --follow" in lines[-1]
     assert "no result" not in "".join(line.plain for line in send._format_answer(answers, 1, None))

@@ -1,12 +1,41 @@
-"""How `hpoq send --wait` polls for the events of what it sent."""
+"""How `hpoq send --wait` polls for the events of what it sent, and which message an event answers."""
+
+import pytest
 
 import alilocal
 from hpoq.cloud.signing import Credentials
 from hpoq.cloud.smq import Smq
 from hpoq.cloud.transport import Transport
+from hpoq.contract.events import outcome_of
+from hpoq.contract.identity import CONFLICT, derive_event_id, derive_key
+from hpoq.contract.request import compute_fingerprint, parse_request
 from hpoq.producer import SentRequest
 from hpoq.testing import FakeClock
 from hpoqctl.inbox import Answers, Inbox, collect_answers
+from support.request import request
+
+A, B = (parse_request(request("k", Name=name).encode()).request for name in "ab")
+OTHER_A = parse_request(request("k", Name="a", Description="other").encode()).request
+
+
+def event(outcome, message, **data):
+    """Return an event of the key k that `message` caused."""
+    return {
+        "type": f"com.hpoq.experiment.{outcome}.v1",
+        "id": outcome,
+        "data": {"idempotencyKey": "k", "messageId": message, **data},
+    }
+
+
+def conflict(request, message):
+    """Return the refusal of `request`, as the function publishes it for every send of it."""
+    key = derive_key(CONFLICT, f"k:{compute_fingerprint(request)}")
+    refused = event("rejected", message, error={"code": "IdempotencyConflict"})
+    return {**refused, "id": derive_event_id(key, "rejected")}
+
+
+def outcomes(answers):
+    return [outcome_of(answers.events.get(index, {})) for index in range(len(answers.sent))]
 
 
 def test_polls_wait_on_the_server_until_the_end():
@@ -19,3 +48,54 @@ def test_polls_wait_on_the_server_until_the_end():
         answers, allowed = Answers([SentRequest("M1", "k")]), iter(range(7))
         collect_answers(Inbox(smq, "inbox"), answers, clock, 30.0, lambda count: next(allowed))
     assert answers.missing == answers.sent
+
+
+@pytest.mark.parametrize("is_refused_first", [False, True])
+def test_different_requests_of_one_key_have_different_answers(is_refused_first):
+    """A created event does not answer another request of its key, which is refused."""
+    answers = Answers([SentRequest("M1", "k"), SentRequest("M2", "k"), SentRequest("M3", "k")], [A, B, A])
+    events = [event("created", "M1", name="a", experimentId="e"), conflict(B, "M2")]
+    for one in reversed(events) if is_refused_first else events:
+        answers.add(one)
+    assert outcomes(answers) == ["created", "rejected", "created"]
+
+
+def test_a_refusal_that_is_published_again_answers_the_repeated_send():
+    """It has the id of the first refused message, and its own id derives from the request."""
+    answers = Answers([SentRequest("M3", "k")], [B])
+    answers.add(conflict(A, "M1"))
+    assert outcomes(answers) == [""]
+    answers.add(conflict(B, "M2"))
+    assert outcomes(answers) == ["rejected"]
+
+
+def test_an_event_of_an_earlier_message_answers_only_its_own_request():
+    """The name shows which request it is about; if the names are the same, a refusal shows it."""
+    answers = Answers([SentRequest("M3", "k")], [B])
+    answers.add(event("created", "M1", name="a", experimentId="e"))
+    assert outcomes(answers) == [""]
+    answers = Answers([SentRequest("M3", "k"), SentRequest("M4", "k")], [A, OTHER_A])
+    answers.add(event("created", "M1", name="a", experimentId="e"))
+    assert outcomes(answers) == ["", ""]
+    answers.add(conflict(OTHER_A, "M4"))
+    assert outcomes(answers) == ["created", "rejected"]
+
+
+def test_a_result_belongs_to_the_request_that_created_its_experiment():
+    """The finished event of another request's experiment is not the result of a refused one."""
+    answers = Answers([SentRequest("M1", "k"), SentRequest("M2", "k")], [A, B], to_end=True)
+    answers.add(event("finished", "M1", experimentId="e"))
+    answers.add(event("created", "M1", name="a", experimentId="e"))
+    answers.add(conflict(B, "M2"))
+    answers.add(event("finished", "M1", experimentId="e"))
+    assert (list(answers.results), answers.is_complete) == ([0], True)
+
+
+def test_a_dry_run_is_answered_by_its_own_event_only():
+    """The created event of the same request does not answer it."""
+    dry = A.model_copy(update={"dry_run": True})
+    answers = Answers([SentRequest("M1", "k"), SentRequest("M2", "k")], [dry, A])
+    answers.add(event("created", "M2", name="a"))
+    assert outcomes(answers) == ["", "created"]
+    answers.add(event("accepted", "M1", name="a"))
+    assert outcomes(answers) == ["accepted", "created"]
