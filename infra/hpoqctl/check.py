@@ -11,7 +11,7 @@ import click
 
 from fcruntime.jsonvalue import JsonValue
 from hpoq.contract.request import ParsedRequest
-from hpoqctl.checking import Checked, check_document, format_result
+from hpoqctl.checking import Checked, KeyCheck, check_document, format_result
 from hpoqctl.files import Document, read_requests
 from hpoqctl.numbers import WholeNumber
 from hpoqctl.output import console, count_of, format_workflow_command, notes, print_json
@@ -74,15 +74,17 @@ def command(
 
     `hpoq explain RULE` explains a rule, with a wrong and a right example.
 
+    Two different requests with the same key are a violation of the second one.
+
     Exit code 1 means that a request is invalid. Warnings only count with --strict.
     """
     if github and as_json:
         raise click.UsageError("--github and --json cannot be combined. Give one of them.")
-    counts = _Counts()
+    counts, keys = _Counts(), KeyCheck()
     # A progress bar would mix with the results if both go to the terminal.
     is_silent = not notes().is_terminal or (sys.stdout.isatty() and not (as_json or quiet))
     for document in _track(read_requests(paths), silent=is_silent):
-        checked = check_document(document)
+        checked = keys.add(check_document(document))
         preview = _preview(checked.parsed, draws, seed) if draws and checked.parsed else None
         counts.add(checked)
         if as_json:

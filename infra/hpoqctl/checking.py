@@ -16,7 +16,7 @@ from fcruntime.jsonvalue import JsonObject
 from fcruntime.triggers.body import unwrap_base64
 from fcruntime.triggers.identity import identify_body
 from hpoq.contract.identity import CLOUDEVENT, PRODUCER, STOP, derive_key
-from hpoq.contract.request import ExperimentRequest, ParsedRequest, parse_request
+from hpoq.contract.request import ExperimentRequest, ParsedRequest, compute_fingerprint, parse_request
 from hpoq.errors import RequestRejected, Violation
 from hpoq.observability.redaction import find_secrets, redact
 from hpoqctl.files import Document
@@ -111,6 +111,37 @@ def check_document(document: Document) -> Checked:
     warnings = _add_notations(document, (), parsed.warnings)
     violations, located = _locate_remarks(document, (), warnings)
     return Checked(document, parsed, violations, [*located, *_check_size(document)])
+
+
+class KeyCheck:
+    """The keys of the requests of one call, to find different requests with the same key."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, tuple[str, str]] = {}
+
+    def add(self, checked: Checked) -> Checked:
+        """Return `checked`, with a violation if a different request of the call has its key.
+
+        A dry run leaves its key free, and sending the same request twice is harmless.
+        """
+        key, document = checked.key, checked.document
+        if checked.parsed is None or key is None:
+            return checked
+        request = checked.parsed.request
+        if isinstance(request, ExperimentRequest) and request.dry_run:
+            return checked
+        fingerprint = compute_fingerprint(request)
+        first, place = self._first.setdefault(key, (fingerprint, document.place))
+        if first == fingerprint:
+            return checked
+        is_own = request.idempotency_key is not None and identify_body(unwrap_base64(document.data)) is None
+        what = (
+            f"{place} has the same key and is a different request. The function would reject one of the two; "
+            "give each its own key"
+        )
+        violation = Violation("/idempotencyKey" if is_own else "", "idempotency-key.twice", what)
+        violations, _ = _locate_remarks(document, [violation], ())
+        return replace(checked, violations=[*checked.violations, *violations])
 
 
 def refuse_invalid(checked: Checked) -> ParsedRequest:

@@ -10,7 +10,7 @@ import click
 
 from hpoq.contract.request import ExperimentRequest, compute_fingerprint
 from hpoq.contract.stop import StopRequest
-from hpoqctl.checking import TOO_LARGE, Checked, check_document, derive_own_key, format_result
+from hpoqctl.checking import TOO_LARGE, Checked, KeyCheck, check_document, derive_own_key, format_result
 from hpoqctl.files import Document
 from hpoqctl.output import console, count_of, notes, print_json
 
@@ -45,7 +45,8 @@ def prepare_requests(
     Warnings are printed to standard error. `key` is "auto" to derive missing keys. Raises click.BadParameter for a
     file that cannot be read as a request at all.
     """
-    checked = [_check_size(check_document(document)) for document in documents]
+    keys = KeyCheck()
+    checked = [keys.add(_check_size(check_document(document))) for document in documents]
     invalid = [one for one in checked if not one.valid]
     if check and invalid:
         _print_invalid(checked, invalid, as_json=as_json)

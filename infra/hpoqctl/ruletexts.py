@@ -68,6 +68,11 @@ RULES: Final[dict[str, RuleText]] = {
         '"idempotencyKey": ""',
         '"idempotencyKey": "tune-ranking-2026-11-23"',
     ),
+    "idempotency-key.twice": RuleText(
+        "A key stands for one request: the function rejects a second, different one with IdempotencyConflict.",
+        'two requests of one call with "idempotencyKey": "tune"',
+        '"idempotencyKey": "tune-1" and "idempotencyKey": "tune-2"',
+    ),
     "message-id": RuleText(
         "Without a stable id of the message or a key, a redelivery would create a second experiment.",
         "a message without an id, and no idempotencyKey",

@@ -60,6 +60,31 @@ def test_a_request_that_fits_no_message_is_refused_first(hpoq_json, server, tmp_
     assert document["files"][1]["violations"][0]["rule"] == "body.too-large"
 
 
+@pytest.mark.parametrize("name", ["r.jsonl", "r.yaml"])
+def test_different_requests_with_one_key_are_refused_first(hpoq, hpoq_json, server, tmp_path, name):
+    """Nothing is sent, and both requests are named; the same request twice and a dry run may share a key."""
+    path = tmp_path / name
+    a, b = make_document("jl-7", Name="a"), make_document("jl-7", Name="b")
+    dry = {**b, "dryRun": True}
+    separator = "\n---\n" if name == "r.yaml" else "\n"
+    path.write_text(separator.join(map(json.dumps, (a, a, dry, b))))
+    places = [f"{path}:1", f"{path}:4"] if name == "r.jsonl" else [str(path), f"{path}#4"]
+    for command in (["check"], ["send", "--endpoint", server.url]):
+        code, document = hpoq_json(*command, path)
+        assert (code, [file["valid"] for file in document["files"]]) == (1, [True, True, True, False])
+        last = document["files"][3]
+        assert last["path"] == places[1]
+        (violation,) = last["violations"]
+        assert (violation["rule"], violation["pointer"]) == ("idempotency-key.twice", "/idempotencyKey")
+        assert violation["message"].startswith(f"{places[0]} has the same key and is a different request.")
+        assert violation["line"] == (4 if name == "r.jsonl" else 7)
+    assert (
+        b"Nothing was sent, because 1 of 4 requests is invalid."
+        in hpoq("send", path, "--endpoint", server.url).stderr
+    )
+    assert bodies(server) == []
+
+
 def test_checking_can_be_switched_off(hpoq_json, server, tmp_path):
     """With --no-check an invalid request is sent as it is."""
     (tmp_path / "bad.json").write_text(BAD)

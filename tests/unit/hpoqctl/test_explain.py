@@ -9,13 +9,14 @@ from hpoqctl.explain import command
 from hpoqctl.ruletexts import RULES
 
 ROOT = Path(__file__).parents[3]
+OF_CALL = {"idempotency-key.twice"}
 OF_YAML = {"yaml.syntax", "yaml.tag", "yaml.key", "yaml.notation"}
 
 
 def test_every_rule_is_explained():
-    """There is a text for each rule of the contract and of YAML, with a wrong and a right example."""
+    """There is a text for each rule of the contract, of a call and of YAML, with a wrong and a right example."""
     listed = (ROOT / "functions" / "hpoq" / "contract" / "README.md").read_text()
-    assert set(RULES) == set(re.findall(r"^\| `([a-z0-9.-]+)` \|", listed, re.MULTILINE)) | OF_YAML
+    assert set(RULES) == set(re.findall(r"^\| `([a-z0-9.-]+)` \|", listed, re.MULTILINE)) | OF_CALL | OF_YAML
     for name, text in RULES.items():
         assert text.why.endswith("."), name
         assert text.wrong != text.right, name
