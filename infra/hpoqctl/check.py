@@ -66,8 +66,8 @@ def command(
     """Validate request messages and show where each violation is.
 
     A FILE contains one request in JSON, one request per line in JSON Lines (.jsonl, .ndjson), or one or more requests
-    in YAML (.yaml, .yml). It can also be a folder, of which only files with these names and .json are read, or - for
-    standard input.
+    in YAML (.yaml, .yml). It can also be a folder, of which only files with these names and .json are read, except
+    for JSON Schemas, or - for standard input.
 
     The key is shown for requests that have an idempotencyKey or are in a CloudEvent. Otherwise it derives from the
     message's id, which is not known before the request is sent.

@@ -45,8 +45,9 @@ class Document:
 def read_requests(paths: Iterable[str]) -> Iterator[Document]:
     """Yield every request under `paths`, the files of a folder in the order of their names. YAML becomes JSON.
 
-    Of a folder only files with the names of JSON, JSON Lines and YAML are read: a folder of requests may also hold
-    code, data and keys. A file that is named itself is read whatever its name. Raises as `read_documents` does.
+    Of a folder only files with the names of JSON, JSON Lines and YAML are read, without JSON Schemas: a folder of
+    requests may also hold code, data, keys, and the schema that editors use. A file that is named itself is read
+    whatever its name and content. Raises as `read_documents` does.
     """
     for path in paths:
         if path == "-":
@@ -71,7 +72,23 @@ def read_documents(paths: Iterable[str]) -> Iterator[Document]:
 
 
 def _is_request(file: Path) -> bool:
-    return file.suffix.lower() in _REQUESTS
+    return file.suffix.lower() in _REQUESTS and not _is_schema(file)
+
+
+def _is_schema(file: Path) -> bool:
+    """Return whether a file is a JSON Schema, as `hpoq init` writes one beside a request."""
+    if file.name.lower().endswith(".schema.json"):
+        return True
+    if file.suffix.lower() != ".json":
+        return False
+    try:
+        data = file.read_bytes()
+        document = json.loads(data) if b"json-schema.org" in data else None
+    except (OSError, ValueError, RecursionError):  # reading it as a request will say what is wrong
+        return False
+    if not isinstance(document, dict) or "experiment" in document:
+        return False
+    return "json-schema.org" in str(document.get("$schema"))
 
 
 def _list_files(path: Path, is_input: Callable[[Path], bool]) -> list[Path]:

@@ -111,8 +111,8 @@ def command(
     """Send requests to the queue and print the message id and the key of each.
 
     A FILE contains one request in JSON, one request per line in JSON Lines (.jsonl, .ndjson), or one or more requests
-    in YAML (.yaml, .yml). It can also be a folder, of which only files with these names and .json are read, or - for
-    standard input.
+    in YAML (.yaml, .yml). It can also be a folder, of which only files with these names and .json are read, except
+    for JSON Schemas, or - for standard input.
 
     All requests are checked first, as `hpoq check` does. If one is invalid, nothing is sent.
 

@@ -36,6 +36,29 @@ def test_a_folder_gives_only_its_requests(hpoq_json, server, tmp_path):
     assert hpoq_json("send", tmp_path / "plan.txt", "--endpoint", server.url)[0] == 0
 
 
+def test_json_schemas_in_a_folder_are_skipped(hpoq, hpoq_json, server, tmp_path):
+    """The schema that `hpoq init` writes beside a request is not taken for one, unless it is named itself."""
+    requests = tmp_path / "requests"
+    options = ["--platform", "LOCAL", "--command", "run", "--param", "x=uniform:0:1", "--metric", "m=(.*)"]
+    assert hpoq("init", requests / "request.yaml", *options).returncode == 0
+    schema = requests / "request.schema.json"
+    (requests / "renamed.json").write_text(schema.read_text())
+    own = {"$schema": "https://json-schema.org/draft/2020-12/schema", **make_document("own")}
+    (requests / "own.json").write_text(json.dumps(own))
+    code, document = hpoq_json("check", requests)
+    assert (code, [file["path"] for file in document["files"]]) == (
+        0,
+        [str(requests / "own.json"), str(requests / "request.yaml")],
+    )
+    assert hpoq("check", "--github", requests).returncode == 0
+    assert hpoq_json("send", requests, "--endpoint", server.url)[0] == 0
+    assert len(bodies(server)) == 2
+    assert hpoq_json("check", schema)[0] == 1
+    (requests / "own.json").unlink()
+    (requests / "request.yaml").unlink()
+    assert b"contains no files to read" in hpoq("check", requests).stderr
+
+
 def test_nothing_is_sent_if_one_is_invalid(hpoq, hpoq_json, server, tmp_path):
     """One invalid request stops all; the output is that of `hpoq check`."""
     good, bad = tmp_path / "good.json", tmp_path / "bad.json"
