@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
@@ -43,6 +44,8 @@ _OBJECTS = {
     "paiflow_config": "PaiflowConfig",
 }
 _KEY = "Your name for this request. Sending it again under the same name creates no second experiment."
+# Without vowels, so that they form no words, and without what looks alike.
+_KEY_LETTERS = "bcdfghjkmnpqrstvwxz"
 _METRIC_TYPES = ("stdout", "table", "json", "summary")
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _WIDTH = 100
@@ -171,7 +174,9 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
                 "--project", default="my_project", show_default=True, help="The project of MaxCompute."
             ),
             click.option("--workspace", help="The id of the PAI workspace."),
-            click.option("--key", help="The idempotencyKey. Default: the name and the date."),
+            click.option(
+                "--key", help="The idempotencyKey. Default: the name, the date and 5 random letters."
+            ),
         )
     ):
         command = option(command)
@@ -277,9 +282,15 @@ def _build(target: Path, answers: _Answers) -> JsonObject:
         metric_type=kind,  # type: ignore[arg-type]
         metric_source=[str(one) for one in source],
         workspace_id=answers.given["workspace"],
-        idempotency_key=answers.given["key"] or f"{name}-{datetime.now().astimezone().date()}",
+        idempotency_key=answers.given["key"] or _make_key(name),
         sections=_choose_sections(platform, answers.given),
     ).document
+
+
+def _make_key(name: str) -> str:
+    """Return a key that no colleague gets who writes a request of the same name on the same day."""
+    letters = "".join(secrets.choice(_KEY_LETTERS) for _ in range(5))
+    return f"{name}-{datetime.now().astimezone().date()}-{letters}"
 
 
 def _choose_sections(platform: str, given: dict[str, Any]) -> dict[str, dict[str, JsonValue]]:

@@ -1,6 +1,7 @@
 """`hpoq init` writes a request that is explained, valid, and what was asked for."""
 
 import json
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -79,6 +80,17 @@ def test_wrong_options_are_explained(hpoq, tmp_path, words, problem):
     assert done.returncode == 2
     assert problem in done.stderr.decode()
     assert not list(tmp_path.iterdir())
+
+
+def test_the_default_key_is_unique(hpoq, tmp_path):
+    """Two colleagues who write a request of the same name on the same day get different keys."""
+    keys = []
+    for folder in ("a", "b"):
+        path = tmp_path / folder / "request.yaml"
+        assert hpoq("init", path, *OPTIONS[: OPTIONS.index("--key")]).returncode == 0
+        keys.append(read(path)["idempotencyKey"])
+    assert keys[0] != keys[1]
+    assert all(re.fullmatch(r"request-\d{4}-\d{2}-\d{2}-[a-z]{5}", key) for key in keys), keys
 
 
 def test_an_existing_file_is_kept(hpoq, tmp_path):
