@@ -27,7 +27,7 @@ from fcruntime.context import Fc3Context, FunctionInfo
 from fcruntime.invoke import invoke
 from fcruntime.jsonvalue import JsonObject
 from hpoq.contract.finding import get_member
-from hpoq.contract.request import parse_request
+from hpoq.contract.request import ExperimentRequest, parse_request
 from hpoq.errors import SettingsError
 from hpoq.function import Function
 from hpoq.observability import logs
@@ -53,6 +53,11 @@ if TYPE_CHECKING:
 _NOT_HERE = (
     "The trials of {platform} cannot run on this machine; only those of LOCAL and DLC can. `hpoq local` takes this "
     "request too, with simulated trials; `hpoq check --sample 3` shows what its commands would be."
+)
+_STOP = "{place} is a stop message, which has nothing to try. Give the FILE of a request with an experiment."
+_DRY_RUN = (
+    "{place} has dryRun: true, and a dry run creates no experiment. Remove dryRun to try the experiment; "
+    "`hpoq check` validates the request without running it."
 )
 _REFRESH_SECONDS = 0.1
 _STOP_SECONDS = 10
@@ -143,15 +148,18 @@ def command(
     A command finds its hyperparameters in its text, in variables such as PARAM_lr, and in the JSON file that
     TRIAL_PARAMETERS_FILE names. It starts in an empty folder; call your programs as "$NNI_CODE_DIR/...".
 
-    Ctrl-C stops the trials and shows those that have ended. Exit code 1 means that no trial succeeded.
+    Ctrl-C stops the trials and shows those that have ended.
+
+    Exit code 1 means that no trial succeeded, or that FILE contains nothing to try: an invalid request, a dry run, a
+    stop message, or an experiment of another platform.
     """
     logs.configure("DEBUG" if verbose else "CRITICAL", sys.stderr)
     checked, body = _read_request(path, trials, parallel)
     if not checked.valid:
         _refuse(checked, as_json=as_json)
-    platform = _find_platform(checked)
-    if platform is not None and platform.upper() not in RUNNABLE:
-        _refuse(checked, _NOT_HERE.format(platform=platform), as_json=as_json)
+    problem = _find_problem(checked)
+    if problem is not None:
+        _refuse(checked, problem, as_json=as_json)
     # SIGTERM ends the command as Ctrl-C does, so that no trial is left.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     options = TrialOptions(code=code.resolve(), limits=Limits(trial_timeout))
@@ -192,12 +200,18 @@ def _read_request(path: str, trials: int | None, parallel: int | None) -> tuple[
     return checked, json.dumps(document, ensure_ascii=False).encode()
 
 
-def _find_platform(checked: Checked) -> str | None:
-    """Return the platform of the experiment, or None if the request does not name one."""
-    request = checked.parsed.request if checked.parsed else None
-    document = request.wire() if request is not None else {}
-    name = get_member(document, "experiment", "HpoExperimentConfiguration", "platform_config", "name")
-    return name if isinstance(name, str) else None
+def _find_problem(checked: Checked) -> str | None:
+    """Return why a valid document has no experiment that can run here, or None if it has one."""
+    request, place = checked.parsed and checked.parsed.request, checked.document.place
+    if not isinstance(request, ExperimentRequest):
+        return _STOP.format(place=place)
+    if request.dry_run:
+        return _DRY_RUN.format(place=place)
+    platform = get_member(
+        request.wire(), "experiment", "HpoExperimentConfiguration", "platform_config", "name"
+    )
+    is_other = isinstance(platform, str) and platform.upper() not in RUNNABLE
+    return _NOT_HERE.format(platform=platform) if is_other else None
 
 
 def _refuse(checked: Checked, problem: str | None = None, *, as_json: bool) -> NoReturn:

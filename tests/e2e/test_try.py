@@ -97,6 +97,25 @@ def test_a_platform_that_cannot_run_here_is_named(hpoq, hpoq_json):
     assert "--simulate-others" not in document["error"]
 
 
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"stop": {"idempotencyKey": "k"}}, "is a stop message, which has nothing to try."),
+        ({"dryRun": True}, "has dryRun: true, and a dry run creates no experiment. Remove dryRun"),
+    ],
+)
+def test_what_creates_no_experiment_is_explained(hpoq, hpoq_json, tmp_path, change, problem):
+    """Nothing runs, and the message says what to do."""
+    path = tmp_path / "request.json"
+    request = json.loads((ROOT / BRANIN).read_text())
+    path.write_text(json.dumps(change if "stop" in change else {**request, **change}))
+    done = hpoq("try", path)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert f"Error: {path} {problem}" in done.stderr.decode()
+    code, document = hpoq_json("try", path)
+    assert (code, document["trials"], problem in document["error"]) == (1, [], True)
+
+
 def test_an_invalid_request_is_refused_as_by_check(hpoq, hpoq_json, tmp_path):
     """Violations are listed with their places, and nothing runs."""
     path = tmp_path / "bad.json"
