@@ -16,6 +16,7 @@ from hpoq.clock import SystemClock
 from hpoq.contract.events import outcome_of
 from hpoq.contract.identity import derive_message_key
 from hpoq.contract.request import parse_request, read_producer_key
+from hpoq.contract.stop import StopRequest
 from hpoq.errors import CallError, RequestRejected, SettingsError
 from hpoq.producer import SentRequest
 from hpoqctl.checking import check_document, refuse_invalid
@@ -119,7 +120,10 @@ def _find_targets(targets: Sequence[str], experiment_ids: Sequence[str]) -> Iter
                 raise click.BadParameter(message, param_hint="FILE")
             key = read_producer_key(document.data)
             if key is None:
-                refuse_invalid(check_document(document))
+                if isinstance(refuse_invalid(check_document(document)).request, StopRequest):
+                    raise click.UsageError(
+                        f"{document.place} is a stop message already. Send it with hpoq send {document.path}."
+                    )
                 raise click.UsageError(
                     f"{document.place} has no idempotencyKey. Give the key in its events, or --experiment ID."
                 )

@@ -72,6 +72,16 @@ def test_wrong_usage_sends_nothing(hpoq, server, words, problem):
     assert waiting(server) == []
 
 
+def test_a_stop_message_is_for_send(hpoq, server, tmp_path):
+    """A FILE with a stop message is wrong usage, and the message names the command that sends it."""
+    path = tmp_path / "st.yaml"
+    path.write_text("idempotencyKey: own\nstop: {idempotencyKey: k}\n")
+    done = hpoq("stop", path, "--endpoint", server.url)
+    assert done.returncode == 2
+    assert f"{path} is a stop message already. Send it with hpoq send {path}." in done.stderr.decode()
+    assert waiting(server) == []
+
+
 def test_a_call_that_fails_is_exit_1(hpoq, hpoq_json):
     """Without a service the command fails, and says how much was sent."""
     done = hpoq("stop", "k", "--endpoint", "http://127.0.0.1:9")
