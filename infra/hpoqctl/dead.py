@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 import click
 from rich.progress import Progress
@@ -137,6 +137,8 @@ def list_dead_letters(
 ) -> None:
     """List dead letters: when they arrived, their ids, keys and names, and which cannot be moved.
 
+    An empty list is a result, also with --match.
+
     Exit code 1 means that a call failed, or that another receiver holds dead letters.
     """
     place = _find_place(source, None, endpoint)
@@ -226,7 +228,7 @@ def redrive(
     counts as receiving it. Dead letters that another receiver holds are invisible to this command; it reports how
     many there are.
 
-    Exit code 1 means that a dead letter had to stay or was invisible, or that a call failed.
+    Exit code 1 means that no dead letter matches, that one had to stay or was invisible, or that a call failed.
     """
     if as_new and match is None:
         raise click.UsageError("--as-new needs --match, with the id of the dead letter from hpoq dead list.")
@@ -237,7 +239,7 @@ def redrive(
         print_json(report.as_json())
     else:
         _print_report(report, place, "would move" if dry_run else "moved", match)
-    raise SystemExit(0 if report.is_success else 1)
+    raise SystemExit(0 if report.is_success and _has_match(report, match) else 1)
 
 
 @command.command(name="drop")
@@ -253,7 +255,8 @@ def redrive(
     "path",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="The file to append the dropped messages to, as JSON Lines. Default: a new file in the current folder.",
+    help="The file to append the dropped messages to, as JSON Lines. Default: a new file in the current folder. "
+    "Without a message to drop, no file is created.",
 )
 @_json
 def drop(
@@ -272,7 +275,8 @@ def drop(
     Give --match or --all. The file holds one JSON object per dead letter, with its body as it was in the queue, in
     base64. Only the owner of the file can read it, because requests may contain credentials.
 
-    Exit code 1 means that a dead letter could not be deleted or was invisible, or that a call failed.
+    Exit code 1 means that no dead letter matches, that one could not be deleted or was invisible, or that a call
+    failed.
     """
     if drops_all == (match is not None):
         raise click.UsageError("Give either --match PATTERN or --all.")
@@ -280,9 +284,9 @@ def drop(
     plan = place.plan(match, limit, rate, is_dry_run=dry_run, is_deletion=True)
     now = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     target = path or Path(f"{place.source}-{now}.jsonl")
-    with contextlib.nullcontext() if dry_run else _open_archive(target) as save:
-        report = _run(place.target.smq, plan, "Dropping", save or (lambda _: None))
-    shown = None if dry_run else str(target)
+    with contextlib.closing(_Archive(target)) as archive:
+        report = _run(place.target.smq, plan, "Dropping", (lambda _: None) if dry_run else archive.save)
+    shown = str(target) if archive.file else None
     if as_json:
         document = report.as_json()
         print_json(
@@ -293,28 +297,35 @@ def drop(
         _print_report(report, place, "would drop" if dry_run else "dropped", match)
         if shown:
             console().print(Text(f"Their content is in {shown}."))
-    raise SystemExit(0 if report.is_success else 1)
+    raise SystemExit(0 if report.is_success and _has_match(report, match) else 1)
 
 
-@contextlib.contextmanager
-def _open_archive(path: Path) -> Iterator[Callable[[DeadLetter], None]]:
-    """Yield a function that appends a dead letter to the file at `path`, durably, before it returns."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+class _Archive:
+    """The file that dropped dead letters are appended to. The first one creates it."""
 
-        def save(dead_letter: DeadLetter) -> None:
-            rows: list[JsonValue] = [*dead_letter.rows]
-            content: JsonObject = {
-                "letterId": dead_letter.rows[0]["letterId"],
-                "enqueuedAt": dead_letter.enqueued_at,
-                "messages": rows,
-                "body": base64.b64encode(dead_letter.body).decode(),
-            }
-            file.write(json.dumps(content) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+    def __init__(self, path: Path) -> None:
+        self.file: TextIO | None = None
+        self._path = path
 
-        yield save
+    def save(self, dead_letter: DeadLetter) -> None:
+        """Append a dead letter, durably, before this returns."""
+        if self.file is None:
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            self.file = os.fdopen(descriptor, "w", encoding="ascii")
+        rows: list[JsonValue] = [*dead_letter.rows]
+        content: JsonObject = {
+            "letterId": dead_letter.rows[0]["letterId"],
+            "enqueuedAt": dead_letter.enqueued_at,
+            "messages": rows,
+            "body": base64.b64encode(dead_letter.body).decode(),
+        }
+        self.file.write(json.dumps(content) + "\n")
+        self.file.flush()
+        os.fsync(self.file.fileno())
+
+    def close(self) -> None:
+        if self.file is not None:
+            self.file.close()
 
 
 def _masked(dead_letter: DeadLetter) -> Iterator[tuple[Mapping[str, JsonValue], str]]:
@@ -359,8 +370,12 @@ def _print_report(report: Report, place: _Place, verb: str, pattern: str | None)
     _print_remarks(report, place, pattern, f"{len(report.moved)} {verb}, {len(report.left)} left")
 
 
+def _has_match(report: Report, pattern: str | None) -> bool:
+    return pattern is None or report.has_match
+
+
 def _print_remarks(report: Report, place: _Place, pattern: str | None, total: str = "") -> None:
-    if pattern is not None and not report.has_match and report.error is None:
+    if not _has_match(report, pattern) and report.error is None:
         console().print(Text(f"No dead letter matches {pattern}.", "yellow"))
     if report.invisible:
         text = f"invisible: {report.invisible} (another receiver holds them; run the command again later)"

@@ -60,8 +60,9 @@ def test_a_dead_letter_is_found_by_its_idempotency_key(operator):
         (row,) = operator.json("dead", "list", "--match", f"order-{number}")["deadLetters"]
         assert (row["producerKey"], row["messageId"]) == (f"order-{number}", f"M{number}")
     assert "1 moved" in operator.run("dead", "redrive", "--match", "order-7")
-    for words in (("list", "--match"), ("redrive", "--match"), ("drop", "--match")):
-        assert "No dead letter matches order-9." in operator.run("dead", *words, "order-9")
+    for word in ("list", "redrive", "drop"):
+        shown = operator.run("dead", word, "--match", "order-9", ends=int(word != "list"))
+        assert "No dead letter matches order-9." in shown
     assert "1 dropped" in operator.run("dead", "drop", "--match", "order-*")
 
 
@@ -147,6 +148,16 @@ def test_drop_first_writes_the_content_to_a_private_file(operator):
     assert (line["letterId"], line["messages"][0]["key"]) == (operator.unknown, None)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert len(operator.dead.messages) == 2
+
+
+@pytest.mark.parametrize("words", [[], ["--to", "kept.jsonl"], ["--dry-run"]], ids=" ".join)
+def test_nothing_that_matches_is_exit_1_without_a_file(operator, words):
+    """`drop` and `redrive` end like `show` if nothing matches, and no empty file is left."""
+    shown = operator.run("dead", "drop", "--match", "M9", *words, ends=1)
+    assert ("No dead letter matches M9." in shown, "Their content is in" in shown) == (True, False)
+    assert operator.json("dead", "drop", "--match", "M9", *words, ends=1)["file"] is None
+    assert operator.json("dead", "redrive", "--match", "M9", ends=1)["moved"] == []
+    assert list(operator.folder.iterdir()) == []
 
 
 def test_a_failed_deletion_leaves_the_dead_letter_in_file_and_queue(operator):
