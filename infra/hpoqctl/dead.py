@@ -383,5 +383,8 @@ def _print_remarks(report: Report, place: _Place, pattern: str | None, total: st
     if total and not (report.error and total.startswith("0 ")):
         console().print(total)
     if report.error:
-        problem = explain_failure(report.error, replace(place.target, queue=place.source))
+        if report.error.operation == "SendMessage":
+            problem = explain_failure(report.error, place.target)
+        else:
+            problem = explain_failure(report.error, replace(place.target, queue=place.source), "--from")
         notes().print(problem, style="red", markup=False)

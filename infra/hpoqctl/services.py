@@ -255,11 +255,14 @@ def explain_store_failure(exc: StoreError, url: str) -> str:
     return f"the store {place} does not answer ({exc}). {hint}"
 
 
-def explain_failure(exc: CallError, target: Target) -> str:
-    """Return what failed at the queue or the topic of `target`, and what to do about it."""
+def explain_failure(exc: CallError, target: Target, option: str = "--queue") -> str:
+    """Return what failed at the queue or the topic of `target`, and what to do about it.
+
+    `option` is the command's option that names the queue.
+    """
     if isinstance(exc, NotFound) and exc.code == "QueueNotExist":
         return (
-            f"{exc.code}: there is no queue {target.queue} at {target.endpoint}. Create it, or give --queue."
+            f"{exc.code}: there is no queue {target.queue} at {target.endpoint}. Create it, or give {option}."
         )
     if isinstance(exc, NotFound) and exc.code == "TopicNotExist":
         return f"{exc.code}: there is no topic {target.topic} at {target.endpoint}. Create it, or set HPOQ_OUTPUT."

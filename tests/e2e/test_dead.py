@@ -185,3 +185,14 @@ def test_drop_needs_match_or_all(operator):
     assert list(operator.folder.iterdir()) == []
     assert len(operator.json("dead", "drop", "--all", "--limit", "2", "--to", "kept.jsonl")["dropped"]) == 2
     assert len(operator.dead.messages) == 1
+
+
+def test_a_missing_queue_is_named_with_its_option(operator):
+    """--from names the dead-letter queue, and --queue the one that dead letters are moved to."""
+    for word in ("list", "redrive"):
+        shown = operator.run("dead", word, "--from", "nope", ends=1)
+        assert "there is no queue nope at " in shown
+        assert "Create it, or give --from." in shown
+    shown = operator.run("dead", "redrive", "--queue", "gone", ends=1)
+    assert "there is no queue gone at " in shown
+    assert "Create it, or give --queue." in shown
