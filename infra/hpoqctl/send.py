@@ -46,18 +46,26 @@ _NO_EVENT = "The message is not processed yet, or its event went to earlier subs
 
 @dataclass
 class _Run:
-    """What was sent of `requests`, and with --wait the events that answer it. `error` ended the run."""
+    """What was sent of `requests`, and with --wait the events that answer it. `error` ended the run.
+
+    `failed` is the place of the request that could not be sent.
+    """
 
     requests: Sequence[Outgoing]
     sent: list[SentRequest] = field(default_factory=list)
     answers: Answers | None = None
     seconds: float = 0.0
     error: str | None = None
+    failed: str | None = None
     is_interrupted: bool = False
 
     def make_answers(self, *, to_end: bool) -> Answers:
         """Return the answers to the messages that were sent, none of which has come yet."""
         return Answers(self.sent, [outgoing.request for outgoing in self.requests], to_end=to_end)
+
+    def fail(self, problem: str) -> None:
+        """End the run with `problem`, after the place of the request that could not be sent if that is the reason."""
+        self.error = f"{self.failed}: {problem}" if self.failed else problem
 
     def is_success(self) -> bool:
         """Return whether every message was sent and, with --wait, came to a good end."""
@@ -142,7 +150,7 @@ def command(
     except SettingsError as exc:
         raise click.UsageError("\n".join(exc.problems)) from exc
     except CallError as exc:
-        run.error = explain_failure(exc, target)
+        run.fail(explain_failure(exc, target))
     if as_json:
         print_json(_compose_document(run))
     else:
@@ -155,7 +163,11 @@ def _send_requests(target: Target, run: _Run, namespace: str) -> None:
         document = outgoing.document
         key = derive_own_key(document.data, outgoing.request, namespace)
         # After an unknown end the send is repeated only if a second copy would be a duplicate.
-        message = target.smq.send_message(target.queue, document.data, repeatable=key is not None)
+        try:
+            message = target.smq.send_message(target.queue, document.data, repeatable=key is not None)
+        except CallError:
+            run.failed = document.place
+            raise
         key = key or derive_message_key(None, message.message_id, namespace)
         run.sent.append(SentRequest(message.message_id, key))
 

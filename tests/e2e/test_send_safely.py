@@ -115,6 +115,19 @@ def test_checking_can_be_switched_off(hpoq_json, server, tmp_path):
     assert bodies(server) == [json.loads(BAD)]
 
 
+def test_a_request_that_cannot_be_sent_is_named(hpoq, hpoq_json, server, tmp_path):
+    """SMQ takes no empty message. With --no-check the failed call names the file, also one of several."""
+    for name in ("1.json", "3.json"):
+        (tmp_path / name).write_text(request(key=name))
+    empty = tmp_path / "2.json"
+    empty.touch()
+    done = hpoq("send", tmp_path, "--no-check", "--endpoint", server.url)
+    assert done.returncode == 1
+    assert f"Sent 1 of 3 messages, then a call failed: {empty}: " in done.stderr.decode()
+    code, document = hpoq_json("send", tmp_path, "--no-check", "--endpoint", server.url)
+    assert (code, document["error"].startswith(f"{empty}: ")) == (1, True)
+
+
 def test_a_missing_key_is_mentioned_once(hpoq, server, tmp_path):
     """Requests without a key are counted in one sentence; with keys nothing is said."""
     for number in range(3):
