@@ -220,7 +220,10 @@ def check_keys(keys: Iterable[str]) -> None:
         try:
             uuid.UUID(key)
         except ValueError:
-            problem = f"{key!r} is not a key. A key is a UUID of 36 characters; --json prints it in full."
+            problem = (
+                f"{key!r} is not a key. A key is a UUID of 36 characters; --json prints it in full. "
+                f"For a producer's own key, give --idempotency-key {key}."
+            )
             raise click.UsageError(problem) from None
 
 

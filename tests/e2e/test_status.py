@@ -241,6 +241,7 @@ def test_a_running_local_cloud_is_asked():
         ([], "The endpoint of SMQ is not known"),
         (["--key", KEY], "Give --store"),
         (["--key", KEY[:8], "--store", "sqlite:///absent.sqlite3"], "is not a key"),
+        (["--key", "request-1"], "For a producer's own key, give --idempotency-key request-1."),
         (["--key", KEY, "--store", "nowhere://x"], "unknown kind of store"),
         (["--key", KEY, "--store", "sqlite:///absent.sqlite3"], "does not exist"),
     ],
