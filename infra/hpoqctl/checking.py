@@ -156,7 +156,10 @@ def _check_size(document: Document) -> Iterator[Remark]:
     """Yield a warning about a request that is too large for a message of SMQ; other sources may bring it."""
     size = len(document.data)
     if size > MOST_MESSAGE_BYTES:
-        what = f"{size} bytes; a message of SMQ takes {MOST_MESSAGE_BYTES}. Put large data in OSS and refer to it"
+        what = (
+            f"{size} bytes; a message of SMQ takes {MOST_MESSAGE_BYTES}, so hpoq send refuses it. Put large data in "
+            "OSS and refer to it"
+        )
         yield Remark(Violation("", TOO_LARGE, what), None, None)
 
 
