@@ -63,4 +63,4 @@ def test_the_guide_states_the_oldest_pydantic_of_each_python():
         if one.name == "pydantic"
     }
     earlier, later = least['< "3.14"'], least['>= "3.14"']
-    assert f"pydantic {earlier} or later, with Python 3.14 pydantic {later} or later" in text
+    assert f"pydantic {earlier} or later, and with Python 3.14 pydantic {later} or later" in text

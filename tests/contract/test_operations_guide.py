@@ -311,7 +311,8 @@ def test_commands_run_as_written(server, words, monkeypatch):
     """Each command does its work against the local cloud; only the endpoint is added."""
     monkeypatch.chdir(server.folder)
     endpoint = () if words[0] == "check" else ("--endpoint", server.url)
-    given = [derive_key("smq", "M1") if word == "KEY" else word for word in words]
+    key = derive_key("smq", "M2" if words[0] in ("dead", "redrive") else "M1")
+    given = [key if word == "KEY" else word for word in words]
     done = CliRunner().invoke(app, [*given, *endpoint])
     # Exit code 1 says that the record which a command asks for does not exist here.
     assert done.exit_code in ((0, 1) if words[0] == "status" else (0,)), done.output

@@ -201,7 +201,7 @@ def test_a_redrive_has_its_effect_once():
 
 
 def test_two_redrives_of_one_message_have_their_effects_once_each():
-    """Neither is a new one again after the other, or the message would never be as old as it may become."""
+    """After the other one it is not new again, or the message would never be as old as it may become."""
     redrives = [replace(FIRST, sequence=2, since=NOW, redriven=f"r-{number}") for number in range(3)]
     standing = end(State.FAILED, published_at=NOW)
     for redrive in redrives:
