@@ -26,7 +26,7 @@ _CREDENTIALS = (_ID, _SECRET, "ALIBABA_CLOUD_SECURITY_TOKEN")
 def environment(cloud: alilocal.LocalCloud, endpoint: str, store: str) -> dict[str, str]:
     """Return the function's environment for `cloud`, which is reached at `endpoint`.
 
-    It includes the HPOQ_ variables of this process, so that they tune the function. Places (store, output, queue,
+    It includes the HPOQ_ variables of this process, so that they tune the function. Places (store, output, queues,
     endpoints, region, account) and credentials are always the local cloud's: a run never reaches a deployment.
     """
     inherited = {name: value for name, value in os.environ.items() if name.startswith("HPOQ_")}
@@ -41,6 +41,7 @@ def local_settings(cloud: alilocal.LocalCloud, endpoint: str, store: str) -> dic
         "HPOQ_STORE": store,
         "HPOQ_OUTPUT": f"smq://{TOPIC}",
         "HPOQ_QUEUE": QUEUE,
+        "HPOQ_DEAD_LETTER_QUEUE": DEAD_LETTER_QUEUE,
         "HPOQ_WATCH_QUEUE": WATCH_QUEUE,
         "HPOQ_REGION": cloud.region,
         "HPOQ_ACCOUNT_ID": cloud.account_id,

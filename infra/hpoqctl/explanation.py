@@ -26,8 +26,8 @@ _STATE = {
     "its instance died.",
     Standing.UNPUBLISHED: "It ended as {ended}. Whether its event was published is not known.",
     Standing.PUBLISHED: "It ended as {ended}, and its event was published.",
-    Standing.GIVEN_UP: "It was given up after {attempts}: the message is in the dead-letter queue, and its event was "
-    "published.",
+    Standing.GIVEN_UP: "It was given up after {attempts}, and its event was published. If HPOQ_DEAD_LETTER_QUEUE is "
+    "set for the function, the message was put into that queue; otherwise it was not kept.",
     Standing.EXPIRED: "It ended as {ended} longer ago than HPOQ_RETENTION_DAYS. The record will be deleted.",
 }
 _NEXT = {
@@ -53,7 +53,8 @@ _TO_DO = {
     Standing.UNPUBLISHED: _IF_DEAD,
     Standing.PUBLISHED: "Nothing.",
     Standing.GIVEN_UP: "Fix the cause of the last error. Then: hpoq redrive --match {key} (only a redrive makes "
-    "another attempt; if the same request is sent again, it only repeats its event)",
+    "another attempt; if the same request is sent again, it only repeats its event). If the message was not kept, "
+    "its producer sends the request under a new key.",
     Standing.EXPIRED: "Nothing.",
 }
 _PASSES = "This ends by itself."

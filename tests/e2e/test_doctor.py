@@ -16,7 +16,7 @@ from hpoqctl.doctor.storechecks import (
     encode_request,
     parse_description,
 )
-from support.deployment import WATCH_QUEUE, function_environment, tablestore_url
+from support.deployment import DEAD_LETTER_QUEUE, WATCH_QUEUE, function_environment, tablestore_url
 from support.ports import reserve_port
 
 CANARY = "canary-of-a-secret"
@@ -30,7 +30,8 @@ def server():
 
 
 def environ(server, **changes):
-    return function_environment(server, **{"HPOQ_STORE": tablestore_url(server), **changes})
+    settings = {"HPOQ_STORE": tablestore_url(server), "HPOQ_DEAD_LETTER_QUEUE": DEAD_LETTER_QUEUE}
+    return function_environment(server, **{**settings, **changes})
 
 
 def run(variables, *arguments):
@@ -46,7 +47,7 @@ def test_a_healthy_environment_has_no_problems(server):
     assert code == 0
     verdicts = {check: one["verdict"] for check, one in found.items()}
     skipped = {check for check, verdict in verdicts.items() if verdict == "skipped"}
-    assert skipped == {"create experiments", "publish events"}
+    assert skipped == {"create experiments", "publish events", "send dead letters"}
     assert {verdict for check, verdict in verdicts.items() if check not in skipped} == {"ok"}
     asked = [request.operation for request in list(server.cloud.requests)[before:]]
     assert "CreateHpoExperiment" not in asked
@@ -291,6 +292,13 @@ def test_the_watch_queue_exists(server):
     finding = found["watch queue misspelt"]
     assert (code, finding["verdict"]) == (1, "problem")
     assert "create the queue misspelt, or set HPOQ_WATCH_QUEUE" in finding["mend"]
+
+
+def test_a_missing_dead_letter_queue_is_a_warning(server):
+    """Without the setting a message that ends as failed is not kept, and the runbook says to set it always."""
+    code, found = run(environ(server, HPOQ_DEAD_LETTER_QUEUE=""))
+    assert (code, found["dead-letter queue"]["verdict"]) == (0, "warning")
+    assert "HPOQ_DEAD_LETTER_QUEUE is not set" in found["dead-letter queue"]["seen"]
 
 
 def test_the_dead_letter_queue_exists(server):

@@ -23,6 +23,7 @@ from mns.subscription import SubscriptionMeta
 from support.ports import reserve_port
 from support.request import REQUEST, request
 from support.trials import local_configuration, run_config
+from support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 MEMBERS = {
@@ -127,6 +128,30 @@ def test_env_prints_the_variables_for_other_commands(local, hpoq_json, hpoq, tmp
     path.write_text(request(key="k"))
     assert hpoq_json("send", path, "--wait", **environ)[0] == 0
     assert hpoq_json("status", path, **environ)[0] == 0
+
+
+def test_dead_letters_can_be_practised(local, hpoq_json, tmp_path):
+    """A message that ends as failed is in the dead-letter queue, where the commands of the runbook find it."""
+    url = local[1]["smq"]
+    environ = hpoq_json("local", "--port", url.rpartition(":")[2], "--env")[1]
+    assert environ["HPOQ_DEAD_LETTER_QUEUE"] == local[1]["deadLetterQueue"]
+    path = tmp_path / "request.json"
+    path.write_text(request(key="k"))
+    fault = {"kind": "status", "status": 403, "code": "Forbidden.RAM", "times": None}
+    fault |= {"service": "paiautoml", "operation": "CreateHpoExperiment"}
+    requests.post(f"{url}/_alilocal/faults", json=fault, timeout=60).raise_for_status()
+    assert hpoq_json("send", path, **environ)[0] == 0
+
+    def has_standing(standing):
+        return hpoq_json("status", path, **environ)[1]["messages"][0]["standing"] == standing
+
+    wait_until(lambda: has_standing("abandoned"))
+    requests.post(f"{url}/_alilocal/clock", json={"advance": 262_000}, timeout=60).raise_for_status()
+    wait_until(lambda: has_standing("given up"))
+    assert len(hpoq_json("dead", "list", **environ)[1]["deadLetters"]) == 1
+    requests.delete(f"{url}/_alilocal/faults", timeout=60).raise_for_status()
+    assert hpoq_json("redrive", **environ)[0] == 0
+    wait_until(lambda: has_standing("published"))
 
 
 @pytest.mark.parametrize("words", [[], ["--json"]], ids=["text", "json"])

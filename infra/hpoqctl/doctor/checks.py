@@ -115,8 +115,7 @@ def check_messaging(subject: Subject) -> Iterator[Finding]:
             absent=f"create the queue {queue}, or set HPOQ_QUEUE",
             is_needed=False,
         )
-    if subject.settings.dead_letter_queue is not None:
-        yield from _check_dead_letter_queue(client, subject.settings.dead_letter_queue)
+    yield from _check_dead_letter_queue(client, subject.settings.dead_letter_queue)
     if subject.settings.watch_queue is not None:
         yield _check_watch_queue(client, subject.settings.watch_queue)
     scheme, _, topic = subject.settings.output.partition("://")
@@ -174,8 +173,12 @@ def _check_queue(subject: Subject, found: QueueAttributes) -> Iterator[Finding]:
         yield Finding("queue and function time-outs", "ok", seen)
 
 
-def _check_dead_letter_queue(client: smq.Smq, queue: str) -> Iterator[Finding]:
-    """Check that the dead-letter queue exists. Without it, no message can be given up."""
+def _check_dead_letter_queue(client: smq.Smq, queue: str | None) -> Iterator[Finding]:
+    """Check that a dead-letter queue is set and exists. If it does not exist, no message can be given up."""
+    if queue is None:
+        seen = "HPOQ_DEAD_LETTER_QUEUE is not set, so a message that ends as failed is not kept"
+        yield Finding("dead-letter queue", "warning", seen, "set it, and grant mns:SendMessage on the queue")
+        return
     check = f"dead-letter queue {queue}"
     try:
         found = client.get_queue_attributes(queue)
