@@ -108,6 +108,12 @@ def _limit(
     return value
 
 
+def _destination(text: str) -> str:
+    if not re.fullmatch(r"(?:smq|eventbridge)://.+|file:///.+|stdout://", text):
+        raise ValueError("smq://TOPIC, eventbridge://BUS, file:///PATH or stdout://")
+    return text
+
+
 _queue = _matching(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,119}$")
 
 
@@ -153,6 +159,7 @@ class Settings:
         "smq://hpo-results",
         "Where events are published: `smq://TOPIC`, `eventbridge://BUS`, `file:///PATH` (JSON Lines) or "
         "`stdout://`.",
+        _destination,
     )
     queue: str = _setting(
         "hpo-requests",

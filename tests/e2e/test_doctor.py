@@ -294,6 +294,13 @@ def test_the_watch_queue_exists(server):
     assert "create the queue misspelt, or set HPOQ_WATCH_QUEUE" in finding["mend"]
 
 
+def test_an_unknown_output_is_a_problem(server):
+    """Without `smq://` it is not a topic, and the function would not start."""
+    code, found = run(environ(server, HPOQ_OUTPUT="hpo-results"))
+    assert (code, found["settings"]["verdict"]) == (1, "problem")
+    assert "HPOQ_OUTPUT must be smq://TOPIC" in found["settings"]["seen"]
+
+
 def test_a_missing_dead_letter_queue_is_a_warning(server):
     """Without the setting a message that ends as failed is not kept, and the runbook says to set it always."""
     code, found = run(environ(server, HPOQ_DEAD_LETTER_QUEUE=""))

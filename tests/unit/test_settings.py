@@ -3,6 +3,8 @@ import pytest
 from hpoq.errors import SettingsError
 from hpoq.settings import Settings
 
+_OUTPUTS = "HPOQ_OUTPUT must be smq://TOPIC, eventbridge://BUS, file:///PATH or stdout://"
+
 
 def problems(**environ):
     with pytest.raises(SettingsError) as caught:
@@ -86,6 +88,7 @@ def test_unsafe_values_are_refused(name, value):
         ("opentelemetry", ["true", "True", "1", "yes", "ON", "t", "y"], True),
         ("opentelemetry", ["false", "False", "0", "no", "OFF", "f", "n"], False),
         ("trigger", ["smq"], "smq"),
+        *(("output", [text], text) for text in ("smq://t", "eventbridge://b", "file:///tmp/x", "stdout://")),
     ],
 )
 def test_a_value_can_be_written_in_several_ways(name, texts, value):
@@ -138,6 +141,10 @@ def test_settings_that_contradict_each_other_are_all_listed():
         ("HPOQ_RETENTION_DAYS", "inf", "HPOQ_RETENTION_DAYS must be a number"),
         ("HPOQ_NAMESPACE", "x" * 256, "HPOQ_NAMESPACE must be a string of at most 255 characters"),
         ("HPOQ_QUEUE", "a b", "HPOQ_QUEUE must be a string that matches '^[A-Za-z0-9]"),
+        *(
+            ("HPOQ_OUTPUT", text, _OUTPUTS)
+            for text in ("hpo-results", "smq://", "file://x", "ftp://x", "stdout://x")
+        ),
     ],
 )
 def test_a_problem_says_what_the_setting_must_be(name, value, problem):
