@@ -86,12 +86,38 @@ class Hints:
         if not isinstance(word, str) or not word or self._left <= 0:
             return ""
         self._left -= 1
+        if (part := _find_key_part(word)) is not None:
+            return _suggest_key_part(word, part, options)
         import difflib  # needed for misspelt words only
 
         close = difflib.get_close_matches(word[:_LONGEST_WORD], options, cutoff=0.66)
         by_case = [option for option in options if option.lower() == word.lower()]
         hint = next(iter(by_case or close), None)
         return f"; did you mean {hint}?" if hint else ""
+
+
+# The sections of a configuration name the two parts of an access key differently: access_key is a secret, and is more
+# similar to access_key_id than access_id is.
+_KEY_PARTS = {
+    "accessid": "id",
+    "accesskeyid": "id",
+    "accesskey": "secret",
+    "accesskeysecret": "secret",
+    "accesssecret": "secret",
+}
+
+
+def _find_key_part(name: str) -> str | None:
+    """Return which part of an access key `name` stands for, or None if it is not the name of one."""
+    return _KEY_PARTS.get(name[:_LONGEST_WORD].replace("_", "").lower())
+
+
+def _suggest_key_part(word: str, part: str, options: Iterable[str]) -> str:
+    parts = {option: found for option in options if (found := _find_key_part(option))}
+    meant = [option for option, found in parts.items() if found == part]
+    if word.replace("_", "").lower() == "accesskey" and "access_key" not in parts:
+        meant = [*parts]  # the id or the secret
+    return f"; did you mean {' or '.join(meant)}?" if meant else ""
 
 
 # Every request is looked at some forty times, so each of the following walks along the path by itself.

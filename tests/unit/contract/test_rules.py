@@ -989,6 +989,34 @@ def test_a_misspelt_member_is_recognised(name, hint):
 
 
 @pytest.mark.parametrize(
+    ("section", "name", "hint"),
+    [
+        ("dlc_config", "accessKeyId", "access_id"),
+        ("dlc_config", "access_key_id", "access_id"),
+        ("dlc_config", "accessKeySecret", "access_key"),
+        ("dlc_config", "access_key_secret", "access_key"),
+        ("dlc_config", "accessKey", "access_key"),
+        ("odps_config", "accessKeyID", "access_id"),
+        ("odps_config", "AccessKeySecret", "access_key"),
+        ("oss_config", "access_id", "accessKeyID"),
+        ("oss_config", "access_key_secret", "accessKeySecret"),
+        ("oss_config", "access_key", "accessKeyID or accessKeySecret"),
+        ("ts_config", "accessKeyId", "access_key_id"),
+        ("ts_config", "accessKey", "access_key_id or access_key_secret"),
+        ("paiflow_config", "access_id", "access_key_id"),
+        ("paiflow_config", "accessKeySecret", "access_key_secret"),
+    ],
+)
+def test_a_suggestion_keeps_the_parts_of_an_access_key_apart(section, name, hint):
+    """Whoever follows the suggestion does not put the id of a key where its secret belongs."""
+    with pytest.raises(RequestRejected) as caught:
+        parse_request(json.dumps(changed((c(section), {name: "x"}))).encode())
+    assert [one.message for one in caught.value.violations if one.rule == "unknown-member"] == [
+        f"unknown member; did you mean {hint}?"
+    ]
+
+
+@pytest.mark.parametrize(
     ("pointer", "message"),
     [
         (c("trial_concurrency"), "unknown member here; it belongs in yml_config"),
