@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
-from hpoq.cloud.answers import kind_of_code
+from hpoq.cloud.answers import documented_codes, kind_of_code
 from hpoq.contract.events import EventError, outcome_of, parse_error, read_error
 from hpoq.errors import CallError, Denied, NotFound, Throttled, UnknownEnd
 from hpoq.idempotency.record import Record, State
@@ -69,23 +69,62 @@ _UNDOCUMENTED = (
     "This code is not documented, so the next delivery searches for the experiment before it creates one. If it "
     "persists, find out what it means, and run hpoq doctor: the message is given up after HPOQ_MAX_ATTEMPTS."
 )
-_OF_OWN_CODES = {
-    "Throttled": _PASSES,
-    "Unavailable": "If it persists, run hpoq doctor.",
-    "UnknownEnd": _ANSWERS[UnknownEnd],
+_SEARCHES = _ANSWERS[UnknownEnd]
+_SHORT_OF_TIME = (
+    "If it recurs: fewer messages per event, a longer time-out, or a higher HPOQ_CONCURRENCY of the function."
+)
+ADVICE = {
+    "InvalidRequest": "The producer corrects the request. hpoq check shows what is wrong with it.",
+    "Undecodable": "Check the source of the message.",
+    "IdempotencyConflict": "Send the request with an idempotencyKey of its own.",
+    "InProgress": "If it lasts longer than HPOQ_LEASE_SECONDS, check whether instances die.",
+    "HeldBack": _PASSES,
+    "NotDue": _PASSES,
+    "Superseded": _PASSES,
+    "InDoubt": _SEARCHES,
     "Incomplete": "If it persists, find out whether the experiment exists, and use hpoq resolve.",
     "Ambiguous": "Find out whether the experiment exists, and use hpoq resolve.",
+    "AttemptsUsedUp": "Check the invocations of this key: time-outs, memory.",
+    "DeadLetterFailed": "See deadletter.failed or deadletter.too-large in the log, and run hpoq doctor.",
+    "DeadlineNear": _SHORT_OF_TIME,
+    "NoTimeLeft": _SHORT_OF_TIME,
+    "ClockOff": "No create was started, so this is not an attempt. Run hpoq doctor, which compares the clocks. If it "
+    "lasts, the message is given up HPOQ_MAX_AGE_HOURS after its first delivery.",
     "EndpointChanged": "Set the endpoint back until the message has ended, or find out whether its experiment "
     "exists, and use hpoq resolve.",
+    "UnknownSource": "Set HPOQ_TRIGGER to the source of these events, or remove it.",
+    "EnvelopeInvalid": "Set HPOQ_NAMESPACE to what it was when the message was sent.",
+    "OwnEvent": "Remove the subscription or the rule that leads the function's events back to it.",
+    "UnknownKey": "The producer of the stop checks its key.",
+    "NothingToStop": "Nothing has to be done.",
+    "RequestInProgress": _PASSES,
+    "ExperimentNotFound": "The producer of the stop checks its id.",
+    "StopUnconfirmed": "The stop is tried again.",
+    "WatchQueueMissing": "Set HPOQ_WATCH_QUEUE until all experiments have ended, or purge the queue.",
+    "WatchInvalid": "If a later version of the function sent the message, deploy it, then run hpoq redrive.",
+    "InternalError": "This is a defect. Report the traceback of message.defect in the log.",
+    "StoreUnavailable": "Run hpoq doctor, and check the store.",
+    "RecordUnreadable": "Deploy the version that wrote the record.",
+    "ClaimLost": "Another delivery finishes the message. If it recurs, raise HPOQ_LEASE_SECONDS.",
+    "Unavailable": "If it persists, run hpoq doctor.",
+    "NoCredentials": "Give the function a role.",
+    "UnknownEnd": _SEARCHES,
+    "Throttled": _PASSES,
+    "Denied": _FIX,
+    "Invalid": "The producer corrects the request.",
+    "Conflict": _FIX,
+    "NotFound": _FIX,
 }
+"""What to do about the function's own error codes, in short; the table of codes in RUNBOOK.md says more."""
+
 _RESOLVE = (
     "If its log has operator.needed with code Ambiguous, Incomplete or EndpointChanged, find out whether the "
     "experiment exists, then: hpoq resolve {key} --none, or hpoq resolve {key} --experiment ID"
 )
 _CONFLICTS = (
-    "The key {key} belongs to a different request. The following explains why this request is refused. Give it its "
-    "own idempotencyKey."
+    "The key {key} belongs to a different request. The following explains why this request is refused."
 )
+_OWN_KEY = "Send this request with an idempotencyKey of its own."
 
 
 @dataclass(frozen=True)
@@ -148,7 +187,8 @@ class Explanation:
             yield f"The last error was {error.code}: {error.message}"
             if self.standing is not Standing.GIVEN_UP:
                 yield _advise(error)
-        yield f"To do: {self._fill(_TO_DO[self.standing])}"
+        to_do = self._fill(_TO_DO[self.standing]) if self.conflicts_with is None else _OWN_KEY
+        yield f"To do: {to_do}"
         yield from self._corrections()
         if self.is_in_doubt:
             yield self._fill(_RESOLVE)
@@ -243,8 +283,11 @@ class Explanation:
 
 def _advise(error: EventError) -> str:
     """Return what to do about the last error of a message that is not given up."""
+    is_of_service = error.service is not None and error.code in documented_codes()
+    if error.code in ADVICE and not is_of_service:
+        return ADVICE[error.code]
     kind = kind_of_code(error.code, (error.service and error.service.http_status) or 0)
-    return _OF_OWN_CODES.get(error.code) or (_UNDOCUMENTED if kind is None else _ANSWERS.get(kind, _FIX))
+    return _UNDOCUMENTED if kind is None else _ANSWERS.get(kind, _FIX)
 
 
 def explain_record(

@@ -14,6 +14,7 @@ from hpoq.cloud.answers import documented_codes
 from hpoq.observability.measures import BOUNDS_MS, COUNTERS, STEPS
 from hpoq.processing.ledger import ClaimLost
 from hpoq.processing.outcome import Outcome
+from hpoqctl.explanation import ADVICE
 
 ROOT = Path(__file__).parents[2]
 SLS = ROOT / "infra/serverless/sls"
@@ -89,6 +90,12 @@ def test_error_codes():
     expected = own | kinds | {ClaimLost.__name__, "UnknownEnd"}
     listed = rows(section("Error codes").partition("<!-- codes -->")[0])
     assert sorted(listed) == sorted(expected)
+
+
+def test_status_advises_on_every_error_code():
+    """`hpoq status` has an advice for each code of the function that the runbook explains, and for no other."""
+    listed = rows(section("Error codes").partition("<!-- codes -->")[0])
+    assert sorted(ADVICE) == sorted(listed)
 
 
 def test_codes_of_the_services():

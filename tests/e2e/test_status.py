@@ -71,6 +71,9 @@ ERROR = json.dumps({"code": "Forbidden.RAM", "message": "no permission", "retrya
         ("ServiceUnavailable", "searches for the experiment"),
         ("Ambiguous", "hpoq resolve"),
         ("EndpointChanged", "Set the endpoint back"),
+        ("ClockOff", "not an attempt"),
+        ("ClockOff", "HPOQ_MAX_AGE_HOURS"),
+        ("InternalError", "message.defect"),
         ("NeverHeardOf", "hpoq doctor"),
         ("WorkspaceNotFound", "given up after HPOQ_MAX_ATTEMPTS"),
         ("QuotaExceeded.Experiments", "continues by itself"),
@@ -85,6 +88,16 @@ def test_the_last_error_is_shown_with_what_to_do(code, advice):
     assert f"The last error was {code}: no permission" in lines
     assert advice in lines[lines.index(f"The last error was {code}: no permission") + 1]
     assert explanation.as_json()["record"]["lastError"]["code"] == code
+
+
+def test_a_code_of_the_service_goes_before_the_same_code_of_the_function():
+    """PAI and the function both have the code InternalError."""
+    service = {"code": "InternalError", "message": "no permission", "httpStatus": 500}
+    error = json.dumps(json.loads(ERROR) | {"code": "InternalError", "service": service})
+    record = lifecycle.release(CLAIM, None, 1010.0, counts=False, error=error)
+    lines = " ".join(explain_record(KEY, record, 1020.0, Settings()).lines())
+    assert "searches for the experiment" in lines
+    assert "message.defect" not in lines
 
 
 def test_a_success_has_no_last_error():
@@ -208,10 +221,14 @@ def test_a_request_is_found_by_its_own_key_and_a_conflict_is_seen(tmp_path):
     refusal = derive_key(CONFLICT, f"{key}:{of(other)}")
     done = run(file, "--store", url)
     assert (done.exit_code, "belongs to a different request" in done.output) == (1, True)
+    assert "To do: Send this request with an idempotencyKey of its own." in done.output
     store.insert(replace(CLAIM, key=refusal, state=State.REJECTED, event=EVENT))
     store.close()
     (shown,) = json.loads(run(file, "--store", url, "--json").output)["messages"]
     assert (shown["key"], shown["standing"], shown["conflictsWith"]) == (refusal, "unpublished", key)
+    assert [line for line in shown["explanation"] if line.startswith("To do")] == [
+        "To do: Send this request with an idempotencyKey of its own."
+    ]
 
 
 def test_a_cloudevent_is_found_by_its_source_and_id(tmp_path):
