@@ -33,10 +33,14 @@ from hpoq.contract.model import MOST_KEY_CHARACTERS
 
 _CONFIG = "/experiment/HpoExperimentConfiguration"
 _MOST_TAG_CHARACTERS = 128
-# `${name}`, `$(name)`, `{{ name }}` and `<name>`, and how languages write a value that is not there.
+# `${name}`, `$(name)` and `{{ name }}` anywhere. As the whole text: `$NAME`, `%NAME%`, `<name>`, `{name}` and
+# `[two words]`; how languages write a value that is not there; and what people write who mean to fill it in later.
+# `[name]`, `todo` and `my-name` may be real names.
 _PLACEHOLDER = (
-    r"\$[{(][A-Za-z_][^{}()]{0,60}[})]|\{\{.{0,60}\}\}|\A(?:\$[A-Z_]+|<[A-Za-z_ -]+>)\Z"
+    r"\$[{(][A-Za-z_][^{}()]{0,60}[})]|\{\{.{0,60}\}\}"
+    r"|\A(?:\$[A-Z_]+|%[A-Za-z_]+%|<[A-Za-z_ -]+>|\{[A-Za-z_][A-Za-z0-9_]*\}|\[[A-Za-z]+[ _-][A-Za-z _-]+\])\Z"
     r"|\A(?:undefined|None|null|nil|NaN|\[object Object\])\Z"
+    r"|\A(?:(?i:your[ _-][a-z _-]+|change[ _-]?me|x{3,})|TODO|TBD|FIXME|\.\.\.|\u2026)\Z"
 )
 _WORD = "[A-Za-z_]{1,24}"
 _SENT_AS_OBJECT = "a string; it is sent as an object"

@@ -602,7 +602,7 @@ WARNING = [
         "text.placeholder",
         "/idempotencyKey",
         [("/idempotencyKey", "{{ run }}")],
-        [("/idempotencyKey", "{run}")],
+        [("/idempotencyKey", "a{run}")],
     ),
     (
         "text.placeholder",
