@@ -163,7 +163,7 @@ def build_request(
 
     `parameters` are named as in the commands, where `lr` stands as `${lr}`. `metric` is a name or, for stdout, a
     regular expression; or several with their weights. `sections` are further parts of the configuration, such as
-    `{"dlc_config": {"region": "cn-shanghai"}}`. Nothing is checked before `Request.check` or `Queue.send`.
+    `{"dlc_config": {"region": "cn-shanghai"}}`. Here, only the class of each parameter is checked.
     """
     weights: JsonObject = {metric: 1} if isinstance(metric, str) else dict(metric)
     # A text is a sequence of texts too, but hardly meant as its letters.
@@ -192,6 +192,13 @@ def build_request(
 
 
 def _write_space(parameters: Mapping[str, Parameter]) -> JsonObject:
+    for name, parameter in parameters.items():
+        if not isinstance(parameter, Parameter):
+            given = type(parameter).__name__
+            raise TypeError(
+                f"the parameter {name!r} must be a Parameter, not {given}. Use uniform(...), choice(...) or another "
+                "function of hpoq.producer."
+            )
     return {
         name if name.startswith("${") else f"${{{name}}}": parameter.as_json()
         for name, parameter in parameters.items()

@@ -148,3 +148,11 @@ def test_a_type_checker_knows_the_builder(tmp_path):
     assert all(line.startswith("bad.py:") for line in errors), done.stdout
     for wrong in ("Literal['minimize', 'maximize']", '"int"; expected', '"None"; expected'):
         assert any(wrong in line for line in errors), done.stdout
+
+
+@pytest.mark.parametrize("value", [(0, 1), [1, 2], {"_type": "uniform", "_value": [0, 1]}, 1, None])
+def test_a_parameter_of_another_form_is_named(value):
+    """The error names the parameter, also that of an option, and the functions that make one."""
+    for nested in (False, True):
+        with pytest.raises(TypeError, match=r"the parameter 'lr' .* Use uniform\(\.\.\.\), choice\(\.\.\.\)"):
+            make(parameters={"o": choice(option("sgd", {"lr": value}))} if nested else {"lr": value})
