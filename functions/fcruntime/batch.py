@@ -12,25 +12,38 @@ from typing import Literal, TypeVar
 Item = TypeVar("Item")
 
 Policy = Literal["raise", "requeue"]
+_MOST_REASONS = 3
 
 
 class BatchFailed(Exception):
-    """Items of the event must be delivered again. Raise it from the handler, so that FC reports a failed call."""
+    """Items of the event must be delivered again. Raise it from the handler, so that FC reports a failed call.
 
-    def __init__(self, failed: int, total: int) -> None:
+    `reasons` are the first reasons, of which FC logs at most three with the text of the exception. They must not
+    quote messages.
+    """
+
+    def __init__(self, failed: int, total: int, reasons: Sequence[str] = ()) -> None:
         self.failed = failed
         self.total = total
-        super().__init__(f"{failed} of {total} messages must be delivered again")
+        self.reasons = tuple(reasons[:_MOST_REASONS])
+        text = f"{failed} of {total} messages must be delivered again"
+        super().__init__(": ".join([text, "; ".join(self.reasons)] if self.reasons else [text]))
 
 
 def settle(
-    failed: Sequence[Item | None], total: int, policy: Policy, requeue: Callable[[Item], bool] | None = None
+    failed: Sequence[Item | None],
+    total: int,
+    policy: Policy,
+    requeue: Callable[[Item], bool] | None = None,
+    *,
+    reasons: Sequence[str] = (),
 ) -> None:
     """Apply `policy` to the failed items of an event of `total` items; None is an item that cannot be sent back.
 
-    `requeue` sends one item back and returns whether it succeeded. Raises BatchFailed if an item is left over. The
-    whole event is then delivered again, so items that were already sent back arrive twice; their keys make that
-    harmless. To keep such copies few, nothing is sent back if one item cannot be, nor after one that failed.
+    `requeue` sends one item back and returns whether it succeeded. Raises BatchFailed with `reasons` if an item is
+    left over. The whole event is then delivered again, so items that were already sent back arrive twice; their
+    keys make that harmless. To keep such copies few, nothing is sent back if one item cannot be, nor after one that
+    failed.
     """
     sendable = [item for item in failed if item is not None]
     sent_back = 0
@@ -40,4 +53,4 @@ def settle(
                 break
             sent_back += 1
     if sent_back < len(failed):
-        raise BatchFailed(len(failed) - sent_back, total)
+        raise BatchFailed(len(failed) - sent_back, total, reasons)

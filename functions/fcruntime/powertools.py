@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from types import ModuleType
@@ -160,7 +160,8 @@ def _wrap(options: _Options, handler: LambdaHandler) -> FcHandler:
         records = sqs_event(event, context, source=options.source)
         total = len(records.messages) + len(records.unreadable)
         if not records.messages:
-            settle([None] * total, total, options.policy, options.requeue)
+            failed: list[Message | None] = [None] * total
+            settle(failed, total, options.policy, reasons=_explain_failures(failed, records))
             return {"batchItemFailures": []}
         try:
             with options.turn, _set_environment(made):
@@ -169,7 +170,8 @@ def _wrap(options: _Options, handler: LambdaHandler) -> FcHandler:
             if options.policy != "requeue" or not _reports_total_failure(exc):
                 raise
             result = {"batchItemFailures": [{"itemIdentifier": one} for one in records.messages]}
-        settle(_find_failures(result, records), total, options.policy, options.requeue)
+        failed = _find_failures(result, records)
+        settle(failed, total, options.policy, options.requeue, reasons=_explain_failures(failed, records))
         return result
 
     return function
@@ -200,9 +202,16 @@ def _find_failures(result: object, records: SqsEvent) -> list[Message | None]:
         record_id = one.get("itemIdentifier") if isinstance(one, Mapping) else None
         if not isinstance(record_id, str) or record_id not in records.messages:
             total = len(records.messages) + len(unreadable)
-            raise BatchFailed(total, total)
+            raise BatchFailed(total, total, ["batchItemFailures has an id that no record has"])
         failed[record_id] = records.messages[record_id]
     return [*failed.values(), *unreadable]
+
+
+def _explain_failures(failed: Sequence[Message | None], records: SqsEvent) -> list[str]:
+    """Return why items of the event failed, without the texts of exceptions, which may quote secrets."""
+    reasons = [f"{one.rule}: {one.reason}" for one in records.unreadable]
+    reported = len(failed) - len(records.unreadable)
+    return [*reasons, f"the handler returned {reported} in batchItemFailures"] if reported else reasons
 
 
 @contextmanager

@@ -339,6 +339,27 @@ def test_an_item_without_a_message_fails_the_event_after_its_neighbours():
         lambda_handler(failing())(b"17", CONTEXT)
 
 
+def test_the_error_says_why_messages_failed():
+    """It names the first reasons, at most three, and quotes no message."""
+    handler = lambda_handler(failing("M1"))
+    with pytest.raises(BatchFailed) as raised:
+        handler(b'[{"order_id": "canary"}, ' + smq_event("M1", "body") + b"]", CONTEXT)
+    reasons = (
+        "trigger.unknown-source: the item does not have the shape of any source",
+        "the handler returned 1 in batchItemFailures",
+    )
+    assert raised.value.reasons == reasons
+    assert str(raised.value) == f"2 of 2 messages must be delivered again: {'; '.join(reasons)}"
+    with pytest.raises(BatchFailed, match=r"^4 of 4 messages") as raised:
+        handler(b"[1, 2, 3, 4]", CONTEXT)
+    assert len(raised.value.reasons) == 3
+    with pytest.raises(BatchFailed, match="batchItemFailures has an id that no record has"):
+        lambda_handler(failing("canary"))(EVENT, CONTEXT)
+    requeue = lambda_handler(policy="requeue", requeue=lambda _: False)(failing("M1"))
+    with pytest.raises(BatchFailed, match="returned 1 in batchItemFailures"):
+        requeue(EVENT, CONTEXT)
+
+
 def test_an_empty_event_does_not_reach_the_handler():
     """The handler is not called for an event without messages."""
     assert lambda_handler(failing("M1"))(b"[]", CONTEXT) == {"batchItemFailures": []}
