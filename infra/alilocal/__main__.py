@@ -241,7 +241,7 @@ def _initialize(cloud: LocalCloud, options: argparse.Namespace) -> list[EventStr
 
     streams, unused = [], set(parameters)
     for path in options.init:
-        made = init_from(cloud, path, parameters)
+        made = init_from(cloud, path, parameters, on_output=_write_output)
         streams += made.streams
         unused -= made.parameters
         for note in made.notes:

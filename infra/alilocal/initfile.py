@@ -64,10 +64,16 @@ class Made:
     parameters: set[str] = field(default_factory=set)
 
 
-def init_from(cloud: LocalCloud, path: Path, parameters: Mapping[str, str]) -> Made:
+def init_from(
+    cloud: LocalCloud,
+    path: Path,
+    parameters: Mapping[str, str],
+    *,
+    on_output: Callable[[str], None] | None = None,
+) -> Made:
     """Create what the file at `path` describes; raises BadInit and OSError.
 
-    `parameters` are values for the parameters of a template.
+    `parameters` are values for the parameters of a template. `on_output` gets what the functions of the file write.
     """
     made = Made()
     if path.suffix == ".py":
@@ -78,7 +84,7 @@ def init_from(cloud: LocalCloud, path: Path, parameters: Mapping[str, str]) -> M
         declared = document.get("Parameters")
         made.parameters = set(declared) if isinstance(declared, dict) else set()
         document, made.notes = read_template(document, parameters, cloud.region, cloud.account_id)
-    _Creation(cloud, path.parent, made).create_all(document)
+    _Creation(cloud, path.parent, made, on_output).create_all(document)
     return made
 
 
@@ -113,10 +119,13 @@ def _load_yaml(text: str) -> JsonValue:
 
 
 class _Creation:
-    def __init__(self, cloud: LocalCloud, folder: Path, made: Made) -> None:
+    def __init__(
+        self, cloud: LocalCloud, folder: Path, made: Made, on_output: Callable[[str], None] | None
+    ) -> None:
         self._cloud = cloud
         self._folder = folder
         self._made = made
+        self._on_output = on_output
 
     def create_all(self, document: JsonObject) -> None:
         """Create everything; what is named by something else comes first."""
@@ -212,7 +221,9 @@ class _Creation:
             if problem is not None:
                 self._made.notes.append(f"functions.{name}.{member}: {problem}")
         if name not in self._cloud.functions:
-            self._cloud.functions.create(name, **{"reaches_cloud": True, **given})
+            self._cloud.functions.create(
+                name, **{"reaches_cloud": True, "on_output": self._on_output, **given}
+            )
         if stream is not None:
             function = self._cloud.functions[name]
             self._made.streams.append(EventStream(self._cloud, invoke=function, **stream))

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import urllib.request
 from importlib.metadata import version
 from pathlib import Path
@@ -445,3 +446,23 @@ def test_it_needs_requests_alone(tmp_path):
         timeout=60,
     )
     assert "YAML needs the package PyYAML" in asked.stderr
+
+
+def test_the_terminal_shows_why_a_function_of_the_file_fails(tmp_path):
+    """A failed call shows its traceback on standard error, as with `--function`."""
+    (tmp_path / "index.py").write_text("def handler(event, context):\n    raise ValueError('it broke')\n")
+    content = "queues: [orders]\nfunctions:\n  f: {handler: index.handler, stream: {queue: orders}}\n"
+    file = write(tmp_path, "local.yaml", content)
+    command = [sys.executable, "-m", "alilocal", "--port", "0", "--init", str(file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        watchdog = threading.Timer(60, process.terminate)
+        watchdog.start()
+        try:
+            control = json.loads(process.stdout.readline())["control"]
+            requests.post(
+                f"{control}/queues/orders/messages", json={"body": "x"}, timeout=60
+            ).raise_for_status()
+            assert any("ValueError: it broke" in line for line in iter(process.stderr.readline, ""))
+        finally:
+            watchdog.cancel()
+            process.terminate()
