@@ -62,7 +62,7 @@ _NUMBER_SLIPS = (
 )
 _SECOND = "a second document begins here, where only one is allowed"
 _AFTER = "the document has ended before this"
-_BARE = "an object begins with {; YAML needs a file named .yaml"
+_BARE = "an object begins with {; send JSON (a file with YAML must be named .yaml)"
 # The words of Python's parser, by their beginning.
 _WORDING = {
     "Expecting ',' delimiter": "a comma is missing before this",

@@ -150,7 +150,7 @@ def test_depth_is_refused_even_where_more_is_asked_for():
         (b'{"\\u12": 1}', "not JSON at line 1, column 4: \\u needs four hexadecimal digits after it"),
         (
             b"experiment:\n",
-            "not JSON at line 1, column 1: an object begins with {; YAML needs a file named .yaml",
+            "not JSON at line 1, column 1: an object begins with {; send JSON (a file with YAML must be named .yaml)",
         ),
         (b"<a/>", "not JSON at line 1, column 1: this looks like XML or HTML"),
         (b'{"a": 1,, "b": 2}', "not JSON at line 1, column 9: one comma too many"),
