@@ -255,6 +255,15 @@ def test_every_part_is_explained():
     assert sorted(listed) == sorted(parts - {"__init__"})
 
 
+def test_the_example_of_a_test_passes(tmp_path):
+    """The example in the maintainers' guide is a file that pytest runs: both of its tests pass."""
+    (code,) = re.findall(r"```python\n(.*?)```", (HPOQ / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "test_example.py").write_text(code)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_example.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
+
+
 def test_the_example_of_a_request_is_valid():
     """The request that producers are shown breaks no rule and raises no warning."""
     document = example("json", '"schemaVersion"')
