@@ -15,6 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 REQUEST = (ROOT / "events/requests/dlc-stdout.json").read_text()
+# As filled in by its producer: a placeholder would be a warning.
+REQUEST = REQUEST.replace("EXAMPLE-ACCESS-KEY-", "FILLED-IN-")
 # FC's built-in runtimes, the newest one first.
 RUNTIMES = ("3.12", "3.10")
 # The function's environment where nothing is reached.

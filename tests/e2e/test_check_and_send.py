@@ -10,11 +10,12 @@ REQUESTS = sorted((ROOT / "events" / "requests").glob("*.json"))
 
 
 def test_the_good_examples_are_good(hpoq_json):
-    """Every request to copy is valid, without a warning."""
+    """Every request to copy is valid, and warns of nothing but the access keys that are to be filled in."""
     code, document = hpoq_json("check", *REQUESTS)
     assert code == 0
     for file in document["files"]:
-        assert (file["valid"], file["violations"], file["warnings"]) == (True, [], []), file
+        assert (file["valid"], file["violations"]) == (True, []), file
+        assert {warning["rule"] for warning in file["warnings"]} <= {"text.placeholder"}, file
 
 
 def test_the_bad_examples_are_bad(hpoq_json):

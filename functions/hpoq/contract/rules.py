@@ -41,6 +41,7 @@ _PLACEHOLDER = (
     r"|\A(?:\$[A-Z_]+|%[A-Za-z_]+%|<[A-Za-z_ -]+>|\{[A-Za-z_][A-Za-z0-9_]*\}|\[[A-Za-z]+[ _-][A-Za-z _-]+\])\Z"
     r"|\A(?:undefined|None|null|nil|NaN|\[object Object\])\Z"
     r"|\A(?:(?i:your[ _-][a-z _-]+|change[ _-]?me|x{3,})|TODO|TBD|FIXME|\.\.\.|\u2026)\Z"
+    r"|\A(?:EXAMPLE-ACCESS-KEY-(?:ID|SECRET)|my_project)\Z"  # of events/requests and of `hpoq init`
 )
 _WORD = "[A-Za-z_]{1,24}"
 _SENT_AS_OBJECT = "a string; it is sent as an object"
