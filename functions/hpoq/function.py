@@ -270,9 +270,8 @@ class Function:
 
             client = self._client(EventBridge, surroundings.eventbridge_endpoint(), credentials)
             return EventBridgePublisher(client, place)
-        return FilePublisher(
-            place or None
-        )  # file:///PATH or stdout://; other forms are refused by the settings
+        # file:///PATH or stdout://; the settings refuse everything else.
+        return FilePublisher(place or None)
 
     def _settle(self, report: BatchReport, done: list[tuple[Intake, Result]], sender: SendBack) -> None:
         again: list[Sealed | None] = [
