@@ -267,7 +267,7 @@ BROKEN = f"<Notification>{HEAD}<Message>x</Message><PublishTime>1</PublisTime></
             XML.format(HEAD + "<Message>&#1114111;&#1114112;&#x10ffff;</Message>"),
             "\U0010ffff&#1114112;\U0010ffff",
         ),
-        (XML.format(HEAD + "<Message>a&amp;&#60;&#x3c;&lt;&quot;</Message>"), 'a&<<<"'),
+        (XML.format(HEAD + "<Message>a&amp;&#60;&#x3c;&lt;&gt;&quot;&apos;</Message>"), "a&<<<>\"'"),
         (XML.format(HEAD + "<Message><![CDATA[<a>]]></Message>"), "<a>"),
         (BROKEN, "x"),
         ("\ufeff<!-- a -->" + XML.format(HEAD + '<Message xml:space="preserve">x</Message>'), "x"),
