@@ -101,7 +101,8 @@ ADVICE = {
     "ExperimentNotFound": "The producer of the stop checks its id.",
     "StopUnconfirmed": "The stop is tried again.",
     "WatchQueueMissing": "Set HPOQ_WATCH_QUEUE until all experiments have ended, or purge the queue.",
-    "WatchInvalid": "If a later version of the function sent the message, deploy it, then run hpoq redrive.",
+    "WatchInvalid": "If a later version of the function sent the message, deploy it; if the record of its request is "
+    "lost, restore it. Then run hpoq redrive. Otherwise drop the message.",
     "InternalError": "This is a defect. Report the traceback of message.defect in the log.",
     "StoreUnavailable": "Run hpoq doctor, and check the store.",
     "RecordUnreadable": "Deploy the version that wrote the record.",

@@ -208,6 +208,11 @@ def test_another_spelling_of_the_endpoint_is_not_another_endpoint(world, spellin
         "base64",
         "another event",
         "queue on a bus",
+        "RocketMQ on a bus",
+        "Kafka Connect",
+        "a template",
+        "deep in data",
+        "beside another item",
     ],
 )
 def test_events_that_lead_back_to_the_function_do_not_circle(world, way):
@@ -229,6 +234,14 @@ def test_events_that_lead_back_to_the_function_do_not_circle(world, way):
         "queue on a bus": lambda event: smq_event(
             "E1", json.dumps(_on_bus(event, {"messageId": "E0", "messageBody": json.dumps(event)}))
         ),
+        "RocketMQ on a bus": lambda event: smq_event(
+            "E1",
+            json.dumps(_on_bus(event, {"topic": "t", "systemProperties": {}, "body": json.dumps(event)})),
+        ),
+        "Kafka Connect": lambda event: smq_event("E1", json.dumps({"schema": {}, "payload": event})),
+        "a template": lambda event: smq_event("E1", json.dumps({"result": event})),
+        "deep in data": lambda event: smq_event("E1", json.dumps(_on_bus(event, {"detail": event}))),
+        "beside another item": lambda event: smq_event("E1", json.dumps([event, {"a": 1}])),
     }
     world.deliver(EVENT)
     world.deliver(smq_event("M2", "no request"))

@@ -511,6 +511,16 @@ def test_a_message_in_doubt_gets_a_create_after_a_long_pause(world):
     assert outcomes(world.deliver(EVENT)) == ["created"]
 
 
+def test_a_copy_without_its_record_gets_a_create_whatever_its_age(world):
+    """Its record is lost: that something may appear is no proof that it was tried."""
+    since = world.clock.now()
+    world.clock.advance(100 * 3600)
+    copy = seal(Envelope("smq", "M1", KEY, REQUEST.encode(), sequence=3, since=since)).decode()
+    assert codes(world.deliver(smq_event("M9", copy))) == ["InDoubt"]
+    world.clock.advance(LATER)
+    assert outcomes(world.deliver(smq_event("M9", copy))) == ["created"]
+
+
 def test_a_service_without_tags_gets_the_key_in_the_description_after_an_unknown_end(world):
     """The refused create has used up the nonce, so the tag is not tried again, even if it is the only marker set."""
     world.settings["HPOQ_MARKER"] = "tag"

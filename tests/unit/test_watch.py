@@ -952,6 +952,24 @@ def test_a_rejected_watch_message_is_followed_once_its_request_has_the_experimen
     assert [result["status"] for result in world.results] == ["FINISHED"]
 
 
+def test_a_watch_message_that_is_redriven_too_early_is_kept_again(world):
+    """The record of its request is lost and not restored yet: the message may be the last one of its chain."""
+    made = create(world)
+    made.fail("RUNNING")
+    world.later(60)
+    world.take()
+    record = world.store._rows.pop(KEY)
+    settings = {"HPOQ_DEAD_LETTER_QUEUE": "hpo-requests-dead"}
+    dead = world.cloud.queues.get("hpo-requests-dead")
+    order = WatchOrder(KEY, made.experiment_id, 1.0)
+    assert deliver_watch(world, order, settings)["outcome"] == "rejected"
+    for copies in (2, 3):
+        assert deliver_watch(world, order, settings, redriven=True)["outcome"] == "rejected"
+        assert len(dead.messages) == copies
+    world.store._rows[KEY] = record
+    assert deliver_watch(world, order, settings, redriven=True)["outcome"] == "watching"
+
+
 def test_a_watch_message_says_nothing_but_what_is_followed(world, monkeypatch):
     """Its age, names, guard and trace are those of the request's record, at the first look and at later ones."""
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -7,7 +7,7 @@ distributed tracing, `traceparent`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from itertools import accumulate
 from typing import Any, Literal, get_args
@@ -30,15 +30,7 @@ _ELLIPSIS = "…"
 _DATA_MEMBERS = {"idempotencyKey", "requestId", "attempts", "timings"}
 # One of these is in every request, wrapped or bare.
 _REQUEST_MEMBERS = {"experiment", "stop", "HpoExperimentConfiguration"}
-# What carries a message, by its members, and the member that has the message: CloudEvents, the deliveries of a queue
-# and of a topic, and a topic's message with its attributes.
-_CARRIERS = (
-    ({"specversion", "data"}, "data"),
-    ({"specversion", "data_base64"}, "data_base64"),
-    ({"messageId", "messageBody"}, "messageBody"),
-    ({"TopicName", "MessageId", "Message"}, "Message"),
-    ({"body", "attrs"}, "body"),
-)
+_REQUEST, _EVENT = "request", "event"
 _DEEPEST_EVENT = 4
 # What a note on truncation takes, with the names of the members around it and room to spare.
 _NOTE_BYTES = 200
@@ -188,29 +180,32 @@ def outcome_of(event: Mapping[str, JsonValue]) -> str:
 
 
 def is_event(body: bytes) -> bool:
-    """Return whether a message body is an event that hpoq published, or the data of one, and not a request.
+    """Return whether a message body is made of an event that hpoq published, and of no request.
 
-    What is on the way back from the output may have put it into an array, a text, or the delivery of a bus, a queue
-    or a topic. Nothing else is opened: a request stays one, and is answered, if some member of it contains an event.
-    Its answer cannot come back as such a request, because events quote no objects of requests.
+    What leads from the output back to the function may have taken the event's data out, or put it into anything:
+    an answer to that would come back, too. A document with a request in it is answered, whatever other events are
+    its members. Its answer cannot come back as such a request, because events quote no objects of requests.
 
     This reads the whole body, so it is for those that are not valid requests.
     """
-    return _is_event(body.decode(errors="replace"), _DEEPEST_EVENT)
+    return {*_find_kinds(body.decode(errors="replace"), _DEEPEST_EVENT)} == {_EVENT}
 
 
-def _is_event(value: JsonValue, depth: int) -> bool:
+def _find_kinds(value: JsonValue, depth: int) -> Iterator[str]:
+    """Yield what is in `value`: _REQUEST, _EVENT, both or neither. Nothing below either is looked at."""
     document = _undo_text(value)
-    if isinstance(document, list):
-        return depth > 0 and bool(document) and all(_is_event(item, depth - 1) for item in document)
-    if not isinstance(document, dict) or _is_request(document):
-        return False
-    carried = [_undo_text(document[name]) for names, name in _CARRIERS if document.keys() >= names]
-    if any(isinstance(one, dict) and _is_request(one) for one in carried):
-        return False
-    if document.keys() >= _DATA_MEMBERS or str(document.get("type")) in _TYPES:
-        return True
-    return depth > 0 and any(_is_event(one, depth - 1) for one in carried)
+    if isinstance(document, dict):
+        data = _undo_text(document.get("data"))
+        is_event = document.keys() >= _DATA_MEMBERS or str(document.get("type")) in _TYPES
+        if _is_request(document) or (is_event and isinstance(data, dict) and _is_request(data)):
+            yield _REQUEST
+        elif is_event:
+            yield _EVENT
+        else:
+            document = [*document.values()]
+    if isinstance(document, list) and depth > 0:
+        for item in document:
+            yield from _find_kinds(item, depth - 1)
 
 
 def _is_request(document: JsonObject) -> bool:

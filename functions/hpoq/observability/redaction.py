@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import lru_cache, partial
-from urllib.parse import unquote, unquote_plus
+from urllib.parse import quote, unquote, unquote_plus
 
 from fcruntime._dataclass import dataclass
 from fcruntime.jsonvalue import JsonValue
@@ -163,6 +163,7 @@ class Mask:
     def __init__(self, secrets: Iterable[str]) -> None:
         # By reading: the shortest text that it can stand for, and whether backslashes after it belong to it.
         self._readings: dict[str, tuple[int, bool]] = {}
+        self._written = set[str]()
         for secret in set(secrets):
             if len(secret) < _SHORTEST:
                 continue
@@ -170,6 +171,12 @@ class Mask:
             for reading, _, _ in _read_layers(secret):
                 shortest, is_open = self._readings.get(reading, (len(secret), False))
                 self._readings[reading] = min(shortest, len(secret)), is_open or ends_open
+            # What a decoded layer may join with the characters around it is found as it is usually written.
+            self._written |= {
+                json.dumps(secret)[1:-1],
+                json.dumps(secret, ensure_ascii=False)[1:-1],
+                quote(secret),
+            }
         self._readings.pop("", None)
         self._shortest = min((shortest for shortest, _ in self._readings.values()), default=0)
 
@@ -186,6 +193,11 @@ class Mask:
 
     def _find(self, text: str) -> list[tuple[int, int]]:
         found = list[tuple[int, int]]()
+        for form in self._written:
+            at = text.find(form)
+            while at >= 0:
+                found.append((at, at + len(form)))
+                at = text.find(form, at + len(form))
         for chars, starts, ends in _read_layers(text):
             for reading in self._readings:
                 if reading in chars:

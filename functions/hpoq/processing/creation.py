@@ -189,7 +189,8 @@ class Creator:
         except CallError as exc:
             return self._postpone(claim, exc, doubt_until)
         # After a pause that is longer than its age a message gets one more create, whose end may be unknown, too.
-        had_its_last = lifecycle.is_too_old(claim, doubt_until, self.terms)
+        was_tried = claim.attempts > 1 or claim.last_error is not None
+        had_its_last = was_tried and lifecycle.is_too_old(claim, doubt_until, self.terms)
         if found is None and (had_its_last or lifecycle.is_exhausted(claim, self.terms)):
             return GivenUp(claim, _EXHAUSTED)
         return found

@@ -164,7 +164,9 @@ class Processor:
         delivery = self._prepare(intake)
         opening = self._ledger.open(delivery)
         if isinstance(intake, Watched):
-            opening = self._follower.reopen(opening, delivery, intake.order)
+            opening = self._follower.reopen(
+                opening, delivery, intake.order, redriven=intake.envelope.redriven
+            )
         if opening.action is Action.CONFLICT:
             return self._refuse_conflict(opening.record, intake, began)
         return self._follow_action(opening, delivery, intake, began)

@@ -230,3 +230,16 @@ def test_nobody_can_forge_a_log_line(lines, text):
     logs.get_logger().info("event", name=text, key=text)
     (line,) = lines()
     assert (line["name"], line["key"]) == (text, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "secret", "masked"),
+    [
+        (r'{"m": "pw S3cr\"et%7a"}', 'S3cr"et%7', '{"m": "pw ***a"}'),
+        (r'{"path": "\\\\srv\\u00e9Xy\"12"}', 'u00e9Xy"12', r'{"path": "\\\\srv\\***"}'),
+    ],
+    ids=["before a hexadecimal digit", "behind a backslash"],
+)
+def test_a_secret_that_reads_as_an_escape_with_what_is_around_it(text, secret, masked):
+    """As JSON writes it, it is masked whatever a decoder would make of its first or last characters."""
+    assert redact(text, [secret]) == masked
