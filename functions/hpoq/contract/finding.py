@@ -109,7 +109,7 @@ _KEY_PARTS = {
 
 def _find_key_part(name: str) -> str | None:
     """Return which part of an access key `name` stands for, or None if it is not the name of one."""
-    return _KEY_PARTS.get(name[:_LONGEST_WORD].replace("_", "").lower())
+    return _KEY_PARTS.get(name.replace("_", "").lower())
 
 
 def _suggest_key_part(word: str, part: str, options: Iterable[str]) -> str:

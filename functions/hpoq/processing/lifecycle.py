@@ -264,7 +264,7 @@ def take_over(record: Record, delivery: Delivery, owner: str, now: float, terms:
     )
     if _is_new_redrive(record, delivery):
         # From here on the redriven copy is the newest, whatever its number.
-        redriven = "\n".join([*_redrives(record)[1 - _MOST_REDRIVES :], delivery.redriven or ""])
+        redriven = "\n".join([*_redrives(record)[1 - _MOST_REDRIVES :], str(delivery.redriven)])
         fresh = replace(fresh, redriven=redriven, sequence=delivery.sequence, renewed_at=now)
     if record.state is not State.IN_PROGRESS:
         fresh = replace(fresh, attempts=1, searches=0, experiment_id=None, renewed_at=now)

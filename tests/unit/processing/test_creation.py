@@ -630,6 +630,28 @@ def test_attempts_that_dying_owners_used_up_end_the_message(clock, attempts, kin
         assert (ending.error.code, ending.error.retryable) == ("AttemptsUsedUp", True)
 
 
+@pytest.mark.parametrize(
+    ("attempts", "last_error", "doubt", "kind"),
+    [
+        (2, None, 0, GivenUp),
+        (1, "{}", 0, GivenUp),
+        (1, None, 0, Created),
+        (2, "{}", -2, Created),
+    ],
+)
+def test_a_message_whose_last_create_was_sent_beyond_its_age_is_given_up(
+    clock, attempts, last_error, doubt, kind
+):
+    """An earlier create says nothing: the message may have waited. Nor does a doubt without any try."""
+    began = clock.now()
+    clock.advance(TERMS.max_age + 1)
+    service = Service(clock)
+    made = claim(clock, attempts=attempts, last_error=last_error, claimed_at=began)
+    ending = make(clock, service).attempt(REQUEST, made, clock.now() + doubt)
+    assert isinstance(ending, kind)
+    assert len(service.creates) == (kind is Created)
+
+
 def test_an_experiment_that_is_found_ends_the_wait(clock):
     """What is listed while the doubt lasts is adopted at once."""
     service = Service(clock, rows=[(experiment(1, KEY), 0.0)])
