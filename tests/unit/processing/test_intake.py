@@ -533,3 +533,11 @@ def test_an_undecodable_item_is_kept_as_a_whole(message_id):
 def test_which_items_need_no_source(item, is_keyed):
     """Copies that hpoq sent again, and requests with a key of the producer's."""
     assert is_keyed_message(item) is is_keyed
+
+
+@pytest.mark.parametrize("document", [{"stop": {"experimentId": "s1"}}, {"experiment": {"Tag": []}}])
+def test_what_has_no_name_is_rejected_without_one(document):
+    """A stop, and a request whose producer gave it no name, in a message without an identity."""
+    intake = take_in(Message("smq", None, json.dumps(document).encode()))
+    assert isinstance(intake, Rejected)
+    assert (intake.error.code, intake.name, intake.workspace_id) == ("InvalidRequest", None, None)
