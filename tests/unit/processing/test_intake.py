@@ -535,7 +535,9 @@ def test_which_items_need_no_source(item, is_keyed):
     assert is_keyed_message(item) is is_keyed
 
 
-@pytest.mark.parametrize("document", [{"stop": {"experimentId": "s1"}}, {"experiment": {"Tag": []}}])
+@pytest.mark.parametrize(
+    "document", [{"stop": {"experimentId": "s1"}}, {"experiment": {"Description": "password=hunter22"}}]
+)
 def test_what_has_no_name_is_rejected_without_one(document):
     """A stop, and a request whose producer gave it no name, in a message without an identity."""
     intake = take_in(Message("smq", None, json.dumps(document).encode()))
