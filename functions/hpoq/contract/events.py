@@ -182,9 +182,10 @@ def outcome_of(event: Mapping[str, JsonValue]) -> str:
 def is_event(body: bytes) -> bool:
     """Return whether a message body is made of an event that hpoq published, and of no request.
 
-    What leads from the output back to the function may have taken the event's data out, or put it into anything:
-    an answer to that would come back, too. A document with a request in it is answered, whatever other events are
-    its members. Its answer cannot come back as such a request, because events quote no objects of requests.
+    What leads from the output back to the function may have taken the event's data out, or put the event into
+    anything, and an answer would come back in the same way. A document with a request in it is answered, also if
+    other members are events. Its answer cannot come back as such a request, because events quote no objects of
+    requests.
 
     This reads the whole body, so it is for those that are not valid requests.
     """

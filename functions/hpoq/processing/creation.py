@@ -188,7 +188,8 @@ class Creator:
                 found = self._find(claim, request, thorough=True)
         except CallError as exc:
             return self._postpone(claim, exc, doubt_until)
-        # After a pause that is longer than its age a message gets one more create, whose end may be unknown, too.
+        # A message that waited for longer than it may be tried gets one more create. If the end of that one is not
+        # known either, it is given up.
         was_tried = claim.attempts > 1 or claim.last_error is not None
         had_its_last = was_tried and lifecycle.is_too_old(claim, doubt_until, self.terms)
         if found is None and (had_its_last or lifecycle.is_exhausted(claim, self.terms)):

@@ -463,5 +463,5 @@ def is_exhausted(record: Record, terms: Terms) -> bool:
 
 
 def is_too_old(record: Record, now: float, terms: Terms) -> bool:
-    """Return whether the message has been tried for as long as it may be, until the moment `now`."""
+    """Return whether at `now` the message has been tried for as long as it may be."""
     return now - max(record.claimed_at, record.renewed_at) >= terms.max_age
