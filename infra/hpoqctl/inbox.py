@@ -162,8 +162,8 @@ class Answers:
 
     def _add_result(self, event: JsonObject, key: str) -> None:
         """Record a finished event for the messages whose experiment it names; another request may have its key."""
+        self._finished[str(get_member(event, "data", "experimentId"))] = event
         for alike in self._by_key.get(key, {}).values():
-            self._finished[str(get_member(event, "data", "experimentId"))] = event
             for index in alike.indexes:
                 if index in self.events:
                     self._record(index, self.events[index])

@@ -151,6 +151,8 @@ _MOST_LAYERS = 6
 _ALIKE = str.maketrans("\n\r\t\b\f\v+", "nrtbfv ")
 # Occurrences of a longer secret that overlap are not all looked for: that takes quadratic time.
 _LONGEST_OVERLAP = 256
+# Most secrets consist of characters that JSON and URLs write as they are.
+_UNCHANGED = r"[A-Za-z0-9_.~\-]*"
 
 
 class Mask:
@@ -171,6 +173,8 @@ class Mask:
             for reading, _, _ in _read_layers(secret):
                 shortest, is_open = self._readings.get(reading, (len(secret), False))
                 self._readings[reading] = min(shortest, len(secret)), is_open or ends_open
+            if re.fullmatch(_UNCHANGED, secret):
+                continue
             # What a decoded layer may join with the characters around it is found as it is usually written.
             self._written |= {
                 json.dumps(secret)[1:-1],
@@ -269,6 +273,9 @@ def _to_bytes(text: str) -> str:
     return text.encode(errors="replace").decode("latin-1").translate(_ALIKE)
 
 
+_NOTHING = Mask(())
+
+
 class _Known:
     """The secrets of a context. They are searched for when a text is first masked, which may be never."""
 
@@ -276,7 +283,7 @@ class _Known:
         self._outer = outer
         self._source: Iterable[str] | None = secrets
         self._secrets: frozenset[str] | None = None
-        self._mask = Mask(())
+        self._mask = _NOTHING
         # The source may be an iterator, which two threads must not advance together.
         self._lock = threading.Lock()
 
@@ -383,7 +390,7 @@ def redact_known(text: str) -> str:
 def known_mask() -> Mask:
     """Return the mask of the secrets that `known_secrets` has added to the current context."""
     known = _known.get()
-    return known.mask() if known else Mask(())
+    return known.mask() if known else _NOTHING
 
 
 def _normalize(name: str) -> str:
