@@ -211,7 +211,7 @@ def _explain_failures(failed: Sequence[Message | None], records: SqsEvent) -> li
     """Return why items of the event failed, without the texts of exceptions, which may quote secrets."""
     reasons = [f"{one.rule}: {one.reason}" for one in records.unreadable]
     reported = len(failed) - len(records.unreadable)
-    return [*reasons, f"the handler returned {reported} in batchItemFailures"] if reported else reasons
+    return [*reasons, f"the handler reported {reported} as failed"] if reported else reasons
 
 
 @contextmanager

@@ -346,7 +346,7 @@ def test_the_error_says_why_messages_failed():
         handler(b'[{"order_id": "canary"}, ' + smq_event("M1", "body") + b"]", CONTEXT)
     reasons = (
         "trigger.unknown-source: the item does not have the shape of any source",
-        "the handler returned 1 in batchItemFailures",
+        "the handler reported 1 as failed",
     )
     assert raised.value.reasons == reasons
     assert str(raised.value) == f"2 of 2 messages must be delivered again: {'; '.join(reasons)}"
@@ -356,7 +356,7 @@ def test_the_error_says_why_messages_failed():
     with pytest.raises(BatchFailed, match="batchItemFailures has an id that no record has"):
         lambda_handler(failing("canary"))(EVENT, CONTEXT)
     requeue = lambda_handler(policy="requeue", requeue=lambda _: False)(failing("M1"))
-    with pytest.raises(BatchFailed, match="returned 1 in batchItemFailures"):
+    with pytest.raises(BatchFailed, match="reported 1 as failed"):
         requeue(EVENT, CONTEXT)
 
 
