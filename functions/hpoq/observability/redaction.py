@@ -18,7 +18,9 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
+from itertools import chain
+from typing import TypeAlias
 from urllib.parse import quote, unquote, unquote_plus
 
 from fcruntime._dataclass import dataclass
@@ -26,6 +28,8 @@ from fcruntime.jsonvalue import JsonValue
 from hpoq.observability import Assigned
 
 MASK = "***"
+
+_Pending: TypeAlias = "tuple[JsonValue | Mapping[str, JsonValue], str, bool]"
 
 # A shorter secret is not masked: that would make every text unreadable and hide nothing.
 _SHORTEST = 4
@@ -124,11 +128,16 @@ _BRACKETS = r"""(?s)"(?:[^"\\]|\\.)*"?|'[^']*'?|[\[\]{}]"""
 _PLACEHOLDER = r"(?s)\$\{[^}]*\}|\$\(.*|`.*|\$\w+|\*+|null|none|true|false"
 # A text that contains a secret contains one of these: a part of its name, a word in front of it, or a URL.
 _HINTS = (
-    "secret|pass|credential|authorization|access|key|webhook|token|pwd|signature|ak|sk|sig|url|monitor|bearer|://"
-    "|auth|cookie|jwt|otp|hook|ltai|sts[.]|curl|mysql|docker|ossutil|odpscmd|beeline|redis"
+    "secret|pass|pwd|token|credential|auth|cookie|jwt|otp|access|key|ak|sk|sig|url|monitor|bearer|://|hook|ltai|sts[.]"
+    "|curl|mysql|docker|ossutil|odpscmd|beeline|redis"
 )
+# Besides, it contains one of these, or is an access key id of at least sixteen characters.
+_SEPARATOR = r"[:=%\s]"
+_SHORTEST_ALONE = 16
 # Compiled with the first message, not at every cold start.
 _hints = lru_cache(maxsize=None)(partial(re.compile, _HINTS))
+_separator = lru_cache(maxsize=None)(partial(re.compile, _SEPARATOR))
+_placeholder = lru_cache(maxsize=None)(partial(re.compile, _PLACEHOLDER, re.IGNORECASE))
 _LONGEST_CACHED = 64
 _WORD_NAME = r"[A-Za-z_]{1,24}"
 
@@ -153,6 +162,8 @@ _ALIKE = str.maketrans("\n\r\t\b\f\v+", "nrtbfv ")
 _LONGEST_OVERLAP = 256
 # Most secrets consist of characters that JSON and URLs write as they are.
 _UNCHANGED = r"[A-Za-z0-9_.~\-]*"
+_unchanged = lru_cache(maxsize=None)(partial(re.compile, _UNCHANGED))
+_write_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class Mask:
@@ -165,24 +176,24 @@ class Mask:
     def __init__(self, secrets: Iterable[str]) -> None:
         # By reading: the shortest text that it can stand for, and whether backslashes after it belong to it.
         self._readings: dict[str, tuple[int, bool]] = {}
-        self._written = set[str]()
+        self._changed = list[str]()
+        is_unchanged = _unchanged().fullmatch
         for secret in set(secrets):
             if len(secret) < _SHORTEST:
                 continue
-            ends_open = secret.endswith("\\") or secret[-3:].lower() == "%5c"
-            for reading, _, _ in _read_layers(secret):
-                shortest, is_open = self._readings.get(reading, (len(secret), False))
-                self._readings[reading] = min(shortest, len(secret)), is_open or ends_open
-            if re.fullmatch(_UNCHANGED, secret):
+            if is_unchanged(secret):
+                self._add(secret, secret)
                 continue
-            # What a decoded layer may join with the characters around it is found as it is usually written.
-            self._written |= {
-                json.dumps(secret)[1:-1],
-                json.dumps(secret, ensure_ascii=False)[1:-1],
-                quote(secret),
-            }
+            self._changed.append(secret)
+            for reading, _, _ in _read_layers(secret):
+                self._add(reading, secret)
         self._readings.pop("", None)
         self._shortest = min((shortest for shortest, _ in self._readings.values()), default=0)
+
+    def _add(self, reading: str, secret: str) -> None:
+        is_open = secret.endswith("\\") or secret[-3:].lower() == "%5c"
+        shortest, was_open = self._readings.get(reading, (len(secret), False))
+        self._readings[reading] = min(shortest, len(secret)), is_open or was_open
 
     def __call__(self, text: str) -> str:
         """Return `text` with the secrets masked."""
@@ -194,6 +205,12 @@ class Mask:
             return text
         found = self._find(text)
         return _cut(text, found) if found else text
+
+    @cached_property
+    def _written(self) -> set[str]:
+        """The secrets as they are usually written. A decoded layer may join them with the characters around them."""
+        forms = [(json.dumps(one)[1:-1], _write_json(one)[1:-1], quote(one)) for one in self._changed]
+        return {*chain.from_iterable(forms)}
 
     def _find(self, text: str) -> list[tuple[int, int]]:
         found = list[tuple[int, int]]()
@@ -283,7 +300,7 @@ class _Known:
         self._outer = outer
         self._source: Iterable[str] | None = secrets
         self._secrets: frozenset[str] | None = None
-        self._mask = _NOTHING
+        self._mask: Mask | None = None
         # The source may be an iterator, which two threads must not advance together.
         self._lock = threading.Lock()
 
@@ -295,11 +312,11 @@ class _Known:
                     raise RuntimeError("the search for secrets has failed, so nothing can be written")
                 outer = self._outer.secrets() if self._outer else frozenset[str]()
                 self._secrets = outer | frozenset(source)
-                self._mask = Mask(self._secrets)
             return self._secrets
 
     def mask(self) -> Mask:
-        self.secrets()
+        if self._mask is None:
+            self._mask = Mask(self.secrets())
         return self._mask
 
 
@@ -334,9 +351,13 @@ def find_secrets(value: JsonValue | Mapping[str, JsonValue]) -> Iterator[str]:
 
     Texts are read as command lines, URLs and headers. Placeholders, and values too short to be masked, are left out.
     """
-    found: list[str] = []
-    _find(value, "", found, is_secret=False)
-    yield from (one for one in found if _is_value(one))
+    found, texts = _collect(value)
+    has_separator = _separator().search
+    for text in texts:
+        if has_separator(text) or "LTAI" in text or "STS." in text:
+            found += _find_in_text(text)
+    is_placeholder = _placeholder().fullmatch
+    yield from [one for one in dict.fromkeys(found) if len(one) >= _SHORTEST and not is_placeholder(one)]
 
 
 def mask_text(text: str) -> str:
@@ -397,73 +418,81 @@ def _normalize(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "", name.lower()).rstrip("0123456789")
 
 
-def _is_value(text: str) -> bool:
-    return len(text) >= _SHORTEST and re.fullmatch(_PLACEHOLDER, text, re.IGNORECASE) is None
+def _collect(value: JsonValue | Mapping[str, JsonValue]) -> tuple[list[str], list[str]]:
+    """Return the values of secret members in `value` with their parts, and the texts that may contain secrets."""
+    found, texts = list[str](), list[str]()
+    pending: list[_Pending] = [(value, "", False)]
+    while pending:
+        value, parent, is_secret = pending.pop()
+        if isinstance(value, str):
+            if is_secret:
+                found += _parts_of_secret(value)
+            texts.append(value)
+        elif isinstance(value, list):
+            pending += [
+                (item, parent, is_secret)
+                for item in value
+                if is_secret or isinstance(item, (str, list, dict))
+            ]
+        elif isinstance(value, (int, float)):
+            if is_secret and not isinstance(value, bool):
+                found.append(json.dumps(value))
+        elif value is not None:
+            _collect_members(value, parent, found, texts, pending, is_secret=is_secret)
+    return found, texts
 
 
-def _find(
-    value: JsonValue | Mapping[str, JsonValue], parent: str, found: list[str], *, is_secret: bool
+def _collect_members(
+    value: Mapping[str, JsonValue],
+    parent: str,
+    found: list[str],
+    texts: list[str],
+    pending: list[_Pending],
+    *,
+    is_secret: bool,
 ) -> None:
-    """Add the secrets in `value`, a member of `parent`, to `found`."""
-    if isinstance(value, str):
-        if is_secret:
-            found += _parts_of_secret(value)
-        found += _find_in_text(value)
-    elif isinstance(value, (dict, Mapping)):  # the check for a Mapping alone is slow
-        _find_in_members(value, parent, found, is_secret=is_secret)
-    elif isinstance(value, list):
-        for item in value:
-            if is_secret or isinstance(item, (str, dict, list)):
-                _find(item, parent, found, is_secret=is_secret)
-    elif is_secret and isinstance(value, (int, float)) and not isinstance(value, bool):
-        found.append(json.dumps(value))
-
-
-def _find_in_members(
-    value: Mapping[str, JsonValue], parent: str, found: list[str], *, is_secret: bool
-) -> None:
-    """Add the secrets in an object to `found`.
-
-    This runs over every request: texts and numbers that cannot be secrets are passed over without a call.
-    """
-    has_hint = _hints().search
+    """Look at each member of an object. Every request has fifty members, so this is short for most of them."""
     for name, member in value.items():
-        is_short = len(name) <= _LONGEST_CACHED >= len(parent)
-        about = _read_name(name, parent) if is_short else _read_name.__wrapped__(name, parent)
-        if is_secret and not about.is_word:
+        about = _read_name(name) if len(name) <= _LONGEST_CACHED else _read_name.__wrapped__(name)
+        inside = is_secret
+        if about is not None:
+            inside |= about.is_secret or (about.is_url and _normalize(parent) == _ALERT_SECTION)
+            inside |= about.is_alert and not isinstance(member, dict)
+            if about.holds_secret and not is_secret:
+                texts.append(name)
+        if is_secret and re.fullmatch(_WORD_NAME, name) is None:
             found.append(name)  # a credential that was written as a name by mistake
-        inside = is_secret or about.is_secret or (about.is_alert and not isinstance(member, dict))
-        if isinstance(member, str) and not inside:
-            if "%" in member or has_hint(member.lower()):
-                found += _find_in_text(member)
-        elif inside or not isinstance(member, (int, float)):
-            _find(member, name, found, is_secret=inside)
-        if about.holds_secret and not is_secret:
-            found += _find_in_text(name)
+        if inside or isinstance(member, (dict, list)):
+            pending.append((member, name, inside))
+        elif isinstance(member, str) and (len(member) >= _SHORTEST_ALONE or not member.isalnum()):
+            texts.append(member)
 
 
 @dataclass(frozen=True)
 class _Name:
     """What the name of a member says about it.
 
-    `is_alert` names the section of alerts, `is_word` says that it can be shown beside a secret, and `holds_secret`
-    that it is itself a text with a secret in it.
+    `is_alert` names the section of alerts, whose member with `is_url` is secret. `holds_secret` says that the name is
+    itself a text with a secret in it.
     """
 
     is_secret: bool
+    is_url: bool
     is_alert: bool
-    is_word: bool
     holds_secret: bool
 
 
 @lru_cache(maxsize=2048)
-def _read_name(name: str, parent: str) -> _Name:
-    return _Name(
-        is_secret=is_secret_name(name, parent),
-        is_alert=_normalize(name) == _ALERT_SECTION,
-        is_word=re.fullmatch(_WORD_NAME, name) is not None,
+def _read_name(name: str) -> _Name | None:
+    """Return what `name` says, or None if it says nothing, as most names do."""
+    plain = _normalize(name)
+    about = _Name(
+        is_secret=is_secret_name(name),
+        is_url=plain == "url" and not name.startswith("${"),
+        is_alert=plain == _ALERT_SECTION,
         holds_secret=any(True for _ in _find_in_text(name)),
     )
+    return about if any(about.__dict__.values()) else None
 
 
 def _parts_of_secret(secret: str) -> Iterator[str]:
@@ -495,6 +524,9 @@ def _find_in_text(text: str) -> Iterator[str]:
 
 def _readings(written: str) -> Iterator[str]:
     """Yield the possible meanings of a value that was found in a command line, a URL or a piece of JSON."""
+    if _unchanged().fullmatch(written):
+        yield written
+        return
     pieces = [piece for piece in re.split(_ENDS_PART, written) if piece]
     if written.startswith(("[", "{")):
         yield from pieces
@@ -529,7 +561,7 @@ def _member_spans(text: str) -> Iterator[tuple[int, int]]:
     while found := member.search(text, at):
         at = found.end()
         name, opens = found["name"], text[at : at + 1] in ("[", "{")
-        is_alert = _normalize(name) in (_ALERT_SECTION, "url") and found["colon"] is not None
+        is_alert = found["colon"] is not None and _normalize(name) in (_ALERT_SECTION, "url")
         if not is_secret_name(name) and not (is_alert and not opens):
             continue
         if opens and found["colon"]:
@@ -547,7 +579,7 @@ def _member_spans(text: str) -> Iterator[tuple[int, int]]:
 
 def _option_spans(text: str) -> Iterator[tuple[int, int]]:
     """Yield values after `--name` and a space."""
-    for found in re.finditer(_OPTION, text):
+    for found in re.finditer(_OPTION, text) if " " in text or "\t" in text else ():
         if is_secret_name(found["name"]):
             value = re.compile(_VALUE).match(text, found.end())
             if value:
@@ -556,7 +588,7 @@ def _option_spans(text: str) -> Iterator[tuple[int, int]]:
 
 def _tool_spans(text: str) -> Iterator[tuple[int, int]]:
     """Yield values of options that only their tool makes secret, such as `curl -u user:password`."""
-    for tool in re.finditer(_TOOL, text):
+    for tool in re.finditer(_TOOL, text) if any(map(text.__contains__, _TOOL_OPTIONS)) else ():
         name = next(name for name in _TOOL_OPTIONS if tool["tool"].startswith(name))
         for found in re.compile(_TOOL_OPTIONS[name]).finditer(text, *tool.span("options")):
             yield found.span("value")
@@ -564,11 +596,12 @@ def _tool_spans(text: str) -> Iterator[tuple[int, int]]:
 
 def _url_spans(text: str) -> Iterator[tuple[int, int]]:
     """Yield passwords and tokens in the user part of a URL and in that of an alert, bearer tokens, access key ids."""
-    for found in re.finditer(_URL_USER, text):
+    for found in re.finditer(_URL_USER, text) if "@" in text else ():
         yield found.span("value") if found["value"] is not None else found.span("lone")
-    for pattern in (_BEARER, _KEY_ID):
-        for found in re.finditer(pattern, text):
-            yield found.span("value")
+    for found in re.finditer(_BEARER, text) if "bearer" in text.lower() else ():
+        yield found.span("value")
+    for found in re.finditer(_KEY_ID, text) if "LTAI" in text or "STS." in text else ():
+        yield found.span("value")
     for url in re.finditer(_URL, text) if "hook" in text else ():
         if re.search(_HOOK, url[0]):
             for found in re.compile(_HOOK_PART).finditer(text, *url.span()):

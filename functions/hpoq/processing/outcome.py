@@ -21,7 +21,7 @@ from hpoq.errors import Ambiguous, CallError, ClockOff, Denied, HpoqError, Inval
 from hpoq.idempotency.record import Record
 from hpoq.observability.logs import get_logger
 from hpoq.observability.measures import traceparent
-from hpoq.observability.redaction import redact_known
+from hpoq.observability.redaction import known_mask, redact_known
 from hpoq.processing.intake import Readable
 from hpoq.processing.lifecycle import Delivery
 from hpoq.publishers import Publisher
@@ -171,6 +171,7 @@ class Announcer:
         Its id derives from `record_key`; it shows the key and the message id of `delivery`. `own` has the members
         that only this type of event has.
         """
+        mask = known_mask()  # a producer may write a secret where nobody expects one
         data = EventData(
             key=delivery.shown_key or delivery.key,
             message_id=delivery.message_id,
@@ -178,11 +179,10 @@ class Announcer:
             attempts=attempts,
             timings=timings,
             experiment_id=experiment_id,
-            # A producer may write a secret where nobody expects one.
-            name=intake.name and redact_known(intake.name),
-            workspace_id=intake.workspace_id and redact_known(intake.workspace_id),
+            name=intake.name and mask(intake.name),
+            workspace_id=intake.workspace_id and mask(intake.workspace_id),
             error=error,
-            producer_key=intake.producer_key and redact_known(intake.producer_key),
+            producer_key=intake.producer_key and mask(intake.producer_key),
             warnings=intake.warnings,
             own=own,
         )
