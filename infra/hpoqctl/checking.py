@@ -130,7 +130,7 @@ class KeyCheck:
         request = checked.parsed.request
         if isinstance(request, ExperimentRequest) and request.dry_run:
             return checked
-        fingerprint = compute_fingerprint(request)
+        fingerprint = compute_fingerprint(request.wire())
         first, place = self._first.setdefault(key, (fingerprint, document.place))
         if first == fingerprint:
             return checked

@@ -109,7 +109,7 @@ class Answers:
         self._by_conflict: dict[str, _Alike] = {}
         self._by_key: defaultdict[str, dict[str | None, _Alike]] = defaultdict(dict)
         for index, (message, request) in enumerate(zip_longest(sent, requests)):
-            fingerprint = compute_fingerprint(request) if request is not None else None
+            fingerprint = compute_fingerprint(request.wire()) if request is not None else None
             is_dry_run = isinstance(request, ExperimentRequest) and request.dry_run
             alike = _Alike(request)
             if not is_dry_run:  # only its own event answers a dry run

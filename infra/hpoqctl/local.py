@@ -294,8 +294,8 @@ def explain_with(cloud: alilocal.LocalCloud, settings: Settings) -> Callable[[st
         own = derive_own_key(data, request, namespace)
         key = own or derive_key(_SOURCE, message_id, namespace)
         now, record = cloud.clock.now(), _read_record(cloud, key)
-        if own and request and record and record.fingerprint != compute_fingerprint(request):
-            refusal = derive_key(CONFLICT, f"{key}:{compute_fingerprint(request)}")
+        if own and request and record and record.fingerprint != compute_fingerprint(request.wire()):
+            refusal = derive_key(CONFLICT, f"{key}:{compute_fingerprint(request.wire())}")
             refused = _read_record(cloud, refusal)
             return [*explain_record(refusal, refused, now, settings, conflicts_with=key).lines()]
         return [*explain_record(key, record, now, settings).lines()]

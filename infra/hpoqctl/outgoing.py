@@ -103,4 +103,4 @@ def _add_key(checked: Checked) -> Outgoing:
 
 def derive_producer_key(request: ExperimentRequest) -> str:
     """Return an idempotencyKey that two requests share if and only if they ask for the same experiment."""
-    return f"auto-{compute_fingerprint(request)[:32]}"
+    return f"auto-{compute_fingerprint(request.wire())[:32]}"

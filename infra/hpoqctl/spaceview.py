@@ -15,7 +15,7 @@ from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.contract.finding import get_member, get_object
 from hpoq.contract.request import ExperimentRequest, ParsedRequest
 from hpoq.contract.search_space import ARITY
-from hpoq.observability.redaction import redact
+from hpoq.observability.redaction import find_secrets, redact
 from hpoq.producer.sampling import draw_samples, render_command
 
 _DRAWS = 1_000
@@ -215,7 +215,7 @@ def preview_request(parsed: ParsedRequest, draws: int, seed: int) -> Preview | N
         return None
     document = configuration.wire()
     space = get_object(document, "search_space")
-    secrets = set(parsed.request.secrets())
+    secrets = set(find_secrets(parsed.document))
     rng = random.Random(seed)  # noqa: S311 - the same seed must give the same draws
     samples: list[JsonObject] = [
         {

@@ -144,7 +144,7 @@ def _read_files(paths: tuple[str, ...], namespace: str) -> Iterator[_Sought]:
             raise click.UsageError(
                 f"{document.place} has no idempotencyKey. Give the --message-id of its message."
             )
-        yield _Sought(key, compute_fingerprint(request))
+        yield _Sought(key, compute_fingerprint(request.wire()))
 
 
 def _explain(store: Store, sought: _Sought, settings: Settings, now: float) -> Explanation:

@@ -164,7 +164,7 @@ def test_a_namespace_is_part_of_the_key(url):
 
 
 def of(request):
-    return compute_fingerprint(parse_request(json.dumps(request).encode()).request)
+    return compute_fingerprint(parse_request(json.dumps(request).encode()).document)
 
 
 def run(*arguments, **environ):
@@ -209,7 +209,7 @@ def test_a_request_is_found_by_its_own_key_and_a_conflict_is_seen(tmp_path):
         replace(
             CLAIM,
             key=key,
-            fingerprint=compute_fingerprint(parse_request(json.dumps(request).encode()).request),
+            fingerprint=compute_fingerprint(parse_request(json.dumps(request).encode()).document),
         )
     )
     file = tmp_path / "request.json"

@@ -110,5 +110,5 @@ def test_a_bare_body_cannot_be_a_dry_run(world):
 
 def test_the_fingerprint_is_that_of_the_request():
     """`dryRun` is no part of the experiment."""
-    one, two = (parse_request(body.encode()).request for body in (dry(), json.dumps(make_document("k"))))
+    one, two = (parse_request(body.encode()).document for body in (dry(), json.dumps(make_document("k"))))
     assert compute_fingerprint(one) == compute_fingerprint(two)

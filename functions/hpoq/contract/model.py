@@ -9,7 +9,6 @@ Modules with models do without `from __future__ import annotations`: pydantic wo
 cold start.
 """
 
-from collections.abc import Iterator
 from functools import cache
 from typing import Annotated, Literal, get_args
 
@@ -21,10 +20,10 @@ from fcruntime.jsonvalue import JsonObject
 from hpoq.contract.finding import MOST_LISTED
 from hpoq.contract.jsontext import pointer_to
 from hpoq.contract.patterns import KEY_CHARACTERS
-from hpoq.observability.redaction import find_secrets
 
 # The types of members that are sent as they are. A set, because `isinstance` is slow for a class of pydantic.
 _JSON = frozenset({str, int, float, bool, dict})
+_WITHOUT_MEMBERS = _JSON | {SecretStr}
 
 MANY_WRONG = "many_wrong"
 MOST_KEY_CHARACTERS = 255
@@ -47,10 +46,10 @@ class Model(BaseModel):
         defer_build=True,
     )
 
-    def wire(self, *, credentials: bool = True) -> JsonObject:
+    def wire(self) -> JsonObject:
         """Return the object as the service receives it: with secrets, and without members that are null.
 
-        Without `credentials` the members that hold one are left out. Free JSON is shared with the model, not copied.
+        Free JSON is shared with the model, not copied.
         """
         aliases = _aliases(type(self))
         document: JsonObject = {}
@@ -60,38 +59,30 @@ class Model(BaseModel):
             if type(value) in _JSON:
                 document[aliases[name]] = value
             elif isinstance(value, SecretStr):
-                if credentials:
-                    document[aliases[name]] = value.get_secret_value()
+                document[aliases[name]] = value.get_secret_value()
             elif isinstance(value, list):
-                document[aliases[name]] = [
-                    item.wire(credentials=credentials) if isinstance(item, Model) else item for item in value
-                ]
+                document[aliases[name]] = [item.wire() if isinstance(item, Model) else item for item in value]
             else:
-                document[aliases[name]] = value.wire(credentials=credentials)
+                document[aliases[name]] = value.wire()
         return document
 
     def nulls(self) -> list[str]:
         """Return the pointers to members that the producer wrote as null."""
         found: list[str] = []
+        values = self.__dict__
         for name in self.model_fields_set:
-            value = self.__dict__[name]
-            if value is None:
-                found.append(pointer_to(_aliases(type(self))[name]))
-            elif type(value) in _JSON or isinstance(value, SecretStr):
+            value = values[name]
+            if type(value) in _WITHOUT_MEMBERS:  # like most members
                 continue
+            if value is None:
+                inner = [""]
             elif isinstance(value, list):
-                for index, item in enumerate(value):
-                    if isinstance(item, Model):
-                        found += [
-                            pointer_to(_aliases(type(self))[name], index) + inner for inner in item.nulls()
-                        ]
+                models = [(index, item) for index, item in enumerate(value) if isinstance(item, Model)]
+                inner = [f"/{index}{pointer}" for index, item in models for pointer in item.nulls()]
             else:
-                found += [pointer_to(_aliases(type(self))[name]) + inner for inner in value.nulls()]
+                inner = value.nulls()
+            found += [pointer_to(_aliases(type(self))[name]) + pointer for pointer in inner]
         return found
-
-    def secrets(self) -> Iterator[str]:
-        """Yield every secret in the object at any depth, including those in command lines and URLs."""
-        yield from find_secrets(self.wire())
 
 
 def limit_errors(kind: type) -> BeforeValidator:
@@ -117,9 +108,11 @@ def read_integer(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def holds_secrets(model: type[BaseModel]) -> bool:
-    """Return whether `model` has a member of its own that is a credential."""
-    return any(SecretStr in get_args(field.annotation) for field in model.model_fields.values())
+@cache
+def list_credentials(model: type[BaseModel]) -> frozenset[str]:
+    """Return the members of `model` itself that are credentials, by their names in JSON."""
+    fields = model.model_fields.items()
+    return frozenset(field.alias or name for name, field in fields if SecretStr in get_args(field.annotation))
 
 
 @cache
@@ -243,12 +236,12 @@ class AssessorArgs(Model):
     patience: Json = None
     platform: Json = None
 
-    def wire(self, *, credentials: bool = True) -> JsonObject:
+    def wire(self) -> JsonObject:
         """Return the arguments as the service receives them.
 
         `moving_avg` is documented as a string, and a boolean in the engine's own files. The string is sent.
         """
-        document = super().wire(credentials=credentials)
+        document = super().wire()
         if isinstance(self.moving_avg, bool):
             document["moving_avg"] = "true" if self.moving_avg else "false"
         return document

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from fcruntime._dataclass import dataclass
+from fcruntime._dataclass import dataclass, field
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from fcruntime.triggers.body import looks_like_json
 from hpoq.contract import jsontext, rules
@@ -32,8 +32,8 @@ from hpoq.contract.model import (
     Model,
     ProducerKey,
     SchemaVersion,
-    holds_secrets,
     limit_errors,
+    list_credentials,
     read_integer,
 )
 from hpoq.contract.patterns import KEY_CHARACTERS
@@ -57,6 +57,7 @@ _UNWATCHED = (
 _WORD = "[A-Za-z_]{1,24}"
 _QUANTITY = r"\s*(-?(?:0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?)\s*([A-Za-z%]{0,20})\s*"
 _ARGUMENTS = "class_args"
+_CONFIGURATION = "HpoExperimentConfiguration"
 _OBJECT_TYPES = ("dict_type", "model_type", "model_attributes_type")
 # What a value must be, by the type of pydantic's error.
 _EXPECTED = {
@@ -91,18 +92,6 @@ class CreateHpoExperiment(Model):
     accessibility: Literal["PUBLIC", "PRIVATE"] | None = Field(None, alias="Accessibility")
     tag: Annotated[list[Tag], limit_errors(dict)] | None = Field(None, alias="Tag")
     hpo_experiment_configuration: HpoExperimentConfig | None = Field(None, alias="HpoExperimentConfiguration")
-
-    def make_body(
-        self, *, extra_tags: Iterable[tuple[str, str]] = (), description_suffix: str = ""
-    ) -> JsonObject:
-        """Return the body to send: what the producer wrote, with more tags and a suffix of the description."""
-        document = self.wire()
-        extra: list[JsonValue] = [{"Key": key, "Value": value} for key, value in extra_tags]
-        if extra:
-            document["Tag"] = [*(tag.wire() for tag in self.tag or ()), *extra]
-        if description_suffix:
-            document["Description"] = f"{self.description or ''} {description_suffix}".lstrip()
-        return document
 
 
 class Guard(Model):
@@ -161,12 +150,14 @@ ExperimentRequest.model_rebuild()
 
 @dataclass(frozen=True)
 class ParsedRequest:
-    """A valid request. `warnings` name what the service may accept but the producer is likely to regret.
+    """A valid request. `document` is `request.wire()`, which is made once for each message.
 
-    `unwatched` rejects a request with a guard where experiments are not followed; None for one without a guard.
+    `warnings` name what the service may accept but the producer is likely to regret. `unwatched` rejects a request
+    with a guard where experiments are not followed; None for one without a guard.
     """
 
     request: "ExperimentRequest | StopRequest"
+    document: JsonObject = field(repr=False)
     warnings: tuple[Violation, ...] = ()
     unwatched: Violation | None = None
 
@@ -208,8 +199,10 @@ def parse_request(body: bytes) -> ParsedRequest:
     if request.traceparent is None and isinstance(located.trace, str) and rules.is_traceparent(located.trace):
         request = request.model_copy(update={"traceparent": located.trace})
     if wrapped.get("guard") is None:
-        return ParsedRequest(request, warned)
-    return ParsedRequest(request, warned, located.violation("/guard", "guard.unwatched", _UNWATCHED))
+        return ParsedRequest(request, request.wire(), warned)
+    return ParsedRequest(
+        request, request.wire(), warned, located.violation("/guard", "guard.unwatched", _UNWATCHED)
+    )
 
 
 def read_producer_key(body: bytes) -> str | None:
@@ -223,12 +216,13 @@ def read_producer_key(body: bytes) -> str | None:
     return key if isinstance(key, str) and re.fullmatch(_KEY, key) else None
 
 
-def compute_fingerprint(request: "ExperimentRequest | StopRequest") -> str:
+def compute_fingerprint(document: JsonObject) -> str:
     """Return the SHA-256, in hexadecimal, of the canonical JSON of the experiment without its credentials.
 
-    Two requests with the same key and the same fingerprint are the same request. Canonical JSON has sorted names, no
-    white space, ASCII escapes, and numbers by value, so that 1 and 1.0 are the same. The key, the trace and the
-    schema version are not included: they belong to the message, not to the experiment.
+    `document` is that of a ParsedRequest. Two requests with the same key and the same fingerprint are the same
+    request. Canonical JSON has sorted names, no white space, ASCII escapes, and numbers by value, so that 1 and 1.0
+    are the same. The key, the trace and the schema version are not included: they belong to the message, not to the
+    experiment.
 
     Credentials are the members that the service's documentation names as such, including access key ids, so that a
     request that is sent again with rotated credentials is the same request. A credential in a command line is
@@ -238,12 +232,12 @@ def compute_fingerprint(request: "ExperimentRequest | StopRequest") -> str:
     A guard is included, so that a repeated request with another one is not silently without effect. The fingerprint
     of a stop is that of what it stops.
     """
-    if not isinstance(request, ExperimentRequest):
-        content: JsonObject = {"stop": request.stop.wire()}
-    elif request.guard is None:
-        content = request.experiment.wire(credentials=False)
+    if "stop" in document:
+        content: JsonObject = {"stop": document["stop"]}
     else:
-        content = {"experiment": request.experiment.wire(credentials=False), "guard": request.guard.wire()}
+        content = _drop_credentials(document["experiment"])
+        if "guard" in document:
+            content = {"experiment": content, "guard": document["guard"]}
     text = _write_canonical(content)
     # Most requests have no number such as 1.0 or 1e+16. A text that looks like one does no harm here.
     if any(sign in text for sign in (".0,", ".0]", ".0}", "e+")):
@@ -252,6 +246,27 @@ def compute_fingerprint(request: "ExperimentRequest | StopRequest") -> str:
 
 
 _write_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+
+def _drop_credentials(experiment: JsonValue) -> JsonObject:
+    """Return the body of CreateHpoExperiment without the members that hold a credential."""
+    body = experiment if isinstance(experiment, dict) else {}
+    config = body.get(_CONFIGURATION)
+    if not isinstance(config, dict):
+        return body
+    kept = {**config}
+    for section, credentials in _list_sections_with_credentials():
+        members = config.get(section)
+        if isinstance(members, dict):
+            kept[section] = {name: member for name, member in members.items() if name not in credentials}
+    return {**body, _CONFIGURATION: kept}
+
+
+@cache
+def _list_sections_with_credentials() -> list[tuple[str, frozenset[str]]]:
+    models = _list_members(HpoExperimentConfig).items()
+    found = [(section, list_credentials(model)) for section, model in models if model is not None]
+    return [(section, credentials) for section, credentials in found if credentials]
 
 
 def _normalize_numbers(value: JsonValue) -> JsonValue:
@@ -513,7 +528,7 @@ def _explain_unknown_member(location: Sequence[int | str], model: type[BaseModel
     """
     name, holder = str(location[-1]), _find_model(model, location[:-1])
     hint = _hint_at_member(name, holder)
-    if holder and holds_secrets(holder) and not re.fullmatch(_WORD, name):
+    if holder and list_credentials(holder) and not re.fullmatch(_WORD, name):
         return Violation(pointer_to(*location[:-1]), "unknown-member", f"{hint} (its name is not shown)")
     return Violation(pointer_to(*location), "unknown-member", hint)
 

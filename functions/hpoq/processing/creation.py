@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from fcruntime._dataclass import dataclass, replace
-from fcruntime.jsonvalue import JsonObject
+from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.clock import Budget, Clock
 from hpoq.cloud.caller import RetryPolicy
 from hpoq.cloud.experiments import CreatedExperiment
@@ -35,9 +35,6 @@ from hpoq.processing.lifecycle import Terms
 from hpoq.processing.limits import Limits
 from hpoq.processing.outcome import as_event_error, log_operator_needed, needs_operator
 from hpoq.processing.pace import Pace
-
-if TYPE_CHECKING:
-    from hpoq.contract.request import ExperimentRequest
 
 _DATING_RESERVE_SECONDS = 60.0
 _NO_TAGS = "if the service does not accept tags, set HPOQ_MARKER=description"
@@ -122,12 +119,12 @@ class Marking:
     in_description: bool
     page_size: int
 
-    def places(self, request: ExperimentRequest) -> tuple[bool, bool]:
-        """Return whether a create of `request` carries the marker in a tag, and in the description.
+    def places(self, experiment: JsonObject) -> tuple[bool, bool]:
+        """Return whether a create of `experiment` carries the marker in a tag, and in the description.
 
-        A request that brings as many tags as the service takes has it in the description alone.
+        One that brings as many tags as the service takes has it in the description alone.
         """
-        tagged = self.in_tag and len(request.experiment.tag or ()) < MOST_TAGS
+        tagged = self.in_tag and len(_read_tags(experiment)) < MOST_TAGS
         return tagged, self.in_description or not tagged
 
 
@@ -158,10 +155,13 @@ class Creator:
     save: Callable[[Record], Record]
     pace: Pace
 
-    def attempt(self, request: ExperimentRequest, claim: Record, doubt_until: float | None) -> Ending:
-        """Make the experiment of `claim`, whose earlier owners left `doubt_until`."""
-        ending = self.adopt(claim, doubt_until, _describe_request(request, claim.key))
-        return ending or self._create(request, claim)
+    def attempt(self, experiment: JsonObject, claim: Record, doubt_until: float | None) -> Ending:
+        """Make the experiment of `claim`, whose earlier owners left `doubt_until`.
+
+        `experiment` is the body of CreateHpoExperiment as the producer wrote it.
+        """
+        ending = self.adopt(claim, doubt_until, _describe_request(experiment, claim.key))
+        return ending or self._create(experiment, claim)
 
     def adopt(
         self, claim: Record, doubt_until: float | None, request: Request
@@ -243,15 +243,15 @@ class Creator:
         wait = doubt_until - self.clock.now()
         return wait + self.limits.start_seconds <= self.search_budget(claim).seconds_left()
 
-    def _create(self, request: ExperimentRequest, claim: Record) -> Ending:
+    def _create(self, experiment: JsonObject, claim: Record) -> Ending:
         if self.limits.calls_end_at - self.clock.monotonic() < self.limits.start_seconds:
             return Postponed(claim, _NO_TIME, None, counts=False)
-        sending = _Sending(self, request, claim)
+        sending = _Sending(self, experiment, claim)
         try:
             with trace_step("create", self.clock):
                 made = sending.run()
         except UnknownEnd as exc:
-            return self._after_unknown_end(sending.claim, request, exc)
+            return self._after_unknown_end(sending.claim, experiment, exc)
         except Invalid as exc:
             return Refused(sending.claim, sending.explain(exc))
         except CallError as exc:
@@ -263,11 +263,11 @@ class Creator:
             get_logger().warning("experiment.remark", experiment_id=made.experiment_id, remark=made.remark)
         return Created(sending.claim, made.experiment_id, adopted=False)
 
-    def _after_unknown_end(self, claim: Record, request: ExperimentRequest, cause: UnknownEnd) -> Ending:
+    def _after_unknown_end(self, claim: Record, experiment: JsonObject, cause: UnknownEnd) -> Ending:
         """Search once: a service that acted and failed to answer usually lists the experiment at once."""
         doubt = lifecycle.doubt_after_send(self.clock.now(), self.terms)
         try:
-            found = self._find(claim, _describe_request(request, claim.key), thorough=False)
+            found = self._find(claim, _describe_request(experiment, claim.key), thorough=False)
         except CallError:
             found = None
         # The gateway knows the nonce: an earlier create reached it. How long it remembers one is not documented,
@@ -305,11 +305,11 @@ class _Sending:
     try, so that the record is never behind a nonce that was sent.
     """
 
-    def __init__(self, creator: Creator, request: ExperimentRequest, claim: Record) -> None:
+    def __init__(self, creator: Creator, experiment: JsonObject, claim: Record) -> None:
         self._creator = creator
-        self._request = request
+        self._experiment = experiment
         self._backdate_seconds = compute_backdating(creator.terms)
-        self._tagged, self._described = _choose_places(creator.marking.places(request), claim)
+        self._tagged, self._described = _choose_places(creator.marking.places(experiment), claim)
         self._saved = claim
         # An uncertain key keeps its nonce, so it has no second create.
         self._may_be_our_tag = self._tagged and not claim.uncertain
@@ -357,9 +357,13 @@ class _Sending:
         )
 
     def _build_body(self) -> JsonObject:
-        tag = [(TAG_KEY, self.claim.key)] if self._tagged else []
-        suffix = format_marker(self.claim.key) if self._described else ""
-        return self._request.experiment.make_body(extra_tags=tag, description_suffix=suffix)
+        """Return the body to send: what the producer wrote, with the markers."""
+        body = {**self._experiment}
+        if self._tagged:
+            body["Tag"] = [*_read_tags(body), {"Key": TAG_KEY, "Value": self.claim.key}]
+        if self._described:
+            body["Description"] = f"{body.get('Description', '')} {format_marker(self.claim.key)}".lstrip()
+        return body
 
     def explain(self, exc: Invalid) -> EventError:
         """Return the error of a refused request, with what to do if the marker may be the reason.
@@ -426,10 +430,15 @@ def compute_backdating(terms: Terms) -> float:
     return max(0.0, terms.window - terms.skew - terms.read - _DATING_RESERVE_SECONDS)
 
 
-def _describe_request(request: ExperimentRequest, key: str) -> Request:
-    experiment = request.experiment
-    length = len(experiment.description or "") + len(format_marker(key))
-    return Request(experiment.name, experiment.workspace_id, length)
+def _describe_request(experiment: JsonObject, key: str) -> Request:
+    members = map(experiment.get, ("Name", "WorkspaceId", "Description"))
+    name, workspace_id, description = [text if isinstance(text, str) else None for text in members]
+    return Request(name, workspace_id, len(description or "") + len(format_marker(key)))
+
+
+def _read_tags(experiment: JsonObject) -> list[JsonValue]:
+    tags = experiment.get("Tag")
+    return tags if isinstance(tags, list) else []
 
 
 _MOVED = EventError(

@@ -11,6 +11,7 @@ from fcruntime._dataclass import dataclass, field, replace
 from fcruntime.jsonvalue import JsonObject
 from fcruntime.triggers import Message, Undecodable
 from hpoq.contract.events import EventError, is_event
+from hpoq.contract.finding import get_object
 from hpoq.contract.identity import DIGEST, PRODUCER, STOP, WATCH, derive_key, digest
 from hpoq.contract.patterns import TRACEPARENT
 from hpoq.errors import RequestRejected, Violation
@@ -50,16 +51,22 @@ _OWN_EVENT = EventError(
 
 @dataclass(frozen=True)
 class Ready:
-    """A valid request."""
+    """A valid request, and the JSON of it."""
 
     delivery: Delivery
     envelope: Envelope
     request: ExperimentRequest = field(repr=False)
+    document: JsonObject = field(repr=False)
     warnings: tuple[Violation, ...] = ()
 
     @property
     def producer_key(self) -> str | None:
         return self.request.idempotency_key
+
+    @property
+    def experiment(self) -> JsonObject:
+        """The body of CreateHpoExperiment."""
+        return get_object(self.document, "experiment")
 
     @property
     def name(self) -> str | None:
@@ -72,11 +79,12 @@ class Ready:
 
 @dataclass(frozen=True)
 class Stop:
-    """A valid stop message."""
+    """A valid stop message, and the JSON of it."""
 
     delivery: Delivery
     envelope: Envelope
     request: StopRequest = field(repr=False)
+    document: JsonObject = field(repr=False)
     warnings: tuple[Violation, ...] = ()
     name: str | None = None
     workspace_id: str | None = None
@@ -223,19 +231,19 @@ def _read(item: Message, envelope: Envelope, namespace: str, *, watches: bool) -
     if item.id is None and envelope.message_id is None and request.idempotency_key is None:
         raise _reject(parsed, _NO_ID)
     key = None if request.idempotency_key is None else derive_key(kind, request.idempotency_key, namespace)
-    delivery = _delivery(envelope, compute_fingerprint(request), key, namespace=namespace)
+    delivery = _delivery(envelope, compute_fingerprint(parsed.document), key, namespace=namespace)
     if not isinstance(request, ExperimentRequest):
-        return Stop(delivery, envelope, request, parsed.warnings)
+        return Stop(delivery, envelope, request, parsed.document, parsed.warnings)
     if parsed.unwatched is not None and not watches:
         raise _reject(parsed, parsed.unwatched)
-    return Ready(delivery, envelope, request, parsed.warnings)
+    return Ready(delivery, envelope, request, parsed.document, parsed.warnings)
 
 
 def _reject(parsed: ParsedRequest, violation: Violation) -> RequestRejected:
     """Return the rejection of a request that keeps the contract. Secrets in its name are masked."""
     experiment = getattr(parsed.request, "experiment", None)  # a stop has none
     shown = (experiment.name, experiment.workspace_id) if experiment else (None, None)
-    mask = Mask(parsed.request.secrets())
+    mask = Mask(find_secrets(parsed.document))
     name, workspace_id = (text and mask(text) for text in shown)
     return RequestRejected([violation], name=name, workspace_id=workspace_id, warnings=parsed.warnings)
 

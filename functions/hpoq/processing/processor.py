@@ -22,7 +22,7 @@ from hpoq.errors import CallError, StoreError
 from hpoq.idempotency.record import Record
 from hpoq.observability.logs import bind_context, get_logger
 from hpoq.observability.measures import measure_time, trace_id, trace_message, trace_step
-from hpoq.observability.redaction import known_secrets
+from hpoq.observability.redaction import find_secrets, known_secrets
 from hpoq.processing import lifecycle
 from hpoq.processing.creation import Created, Creator, Ending, GivenUp, Postponed, Refused, Request, Stopped
 from hpoq.processing.envelope import Envelope
@@ -130,7 +130,7 @@ class Processor:
         if isinstance(intake, (Ready, Stop)):
             who["messaging.system"] = intake.envelope.kind
         with (
-            known_secrets(request.secrets() if request else ()),
+            known_secrets(find_secrets(intake.document) if isinstance(intake, (Ready, Stop)) else ()),
             measure_time("message", self._clock),
             trace_message(traced.traceparent if traced else None, who) as set_attributes,
             bind_context(**_log_context(delivery)),
@@ -201,7 +201,7 @@ class Processor:
         delivery = intake.delivery
         if not isinstance(intake, Ready):
             return delivery
-        tagged, described = self._creator.marking.places(intake.request)
+        tagged, described = self._creator.marking.places(intake.experiment)
         order = self._follower.order(delivery.key, delivery.message_id, intake.request)
         return replace(
             delivery, tagged=tagged, described=described, place=self._creator.place, watch_order=order
@@ -236,7 +236,7 @@ class Processor:
             return self._watch(record, delivery, intake, began)
         ending: Ending
         if isinstance(intake, Ready):
-            ending = self._creator.attempt(intake.request, record, opening.doubt_until)
+            ending = self._creator.attempt(intake.experiment, record, opening.doubt_until)
         elif isinstance(intake, Stop):
             ending = self._follower.stop(intake.request, record)
         else:

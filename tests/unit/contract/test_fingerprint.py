@@ -30,7 +30,7 @@ GOLDEN = "ee3737e3fce70a5f417a7e6c3f4906abe95b3f82de235f11dd2f59d9ae219de0"
 
 def of(config, **members):
     body = {"experiment": {"Name": "n", "HpoExperimentConfiguration": config}, **members}
-    return compute_fingerprint(parse_request(json.dumps(body).encode()).request)
+    return compute_fingerprint(parse_request(json.dumps(body).encode()).document)
 
 
 def changed(*way, to):

@@ -10,6 +10,7 @@ from requestdocs import JSON, MINIMAL, PLACES, REQUESTS, ROOT, parse, places, pu
 from hpoq.contract.jsontext import tokens_of
 from hpoq.contract.request import compute_fingerprint, parse_request, read_producer_key
 from hpoq.errors import RequestRejected
+from hpoq.observability.redaction import find_secrets
 
 # A changed value makes every request in flight a conflict with itself.
 GOLDEN = {
@@ -71,7 +72,7 @@ def test_forms_are_one_request():
         {**event, "data": encoded},
         {**event, "data_base64": encoded},
     ]
-    assert len({compute_fingerprint(parse(form).request) for form in forms}) == 1
+    assert len({compute_fingerprint(parse(form).document) for form in forms}) == 1
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,7 @@ def test_credentials_in_a_text_are_secrets():
     section = json.dumps({"access_id": "canary-1", "access_key": "canary-2"})
     document["experiment"]["HpoExperimentConfiguration"]["odps_config"] = section
     request = parse(document).request
-    assert set(request.secrets()) == {"canary-1", "canary-2"}
+    assert set(find_secrets(request.wire())) == {"canary-1", "canary-2"}
     assert "canary" not in f"{request!r}"
     document["experiment"]["Nmae"] = 1
     with pytest.raises(RequestRejected) as caught:
@@ -150,10 +151,10 @@ def test_only_the_experiment_is_in_the_fingerprint():
     """The key, the trace and the version do not change the fingerprint; any change of the experiment does."""
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     same = {**MINIMAL, "idempotencyKey": "k", "schemaVersion": "1", "traceparent": trace}
-    assert compute_fingerprint(parse(same).request) == compute_fingerprint(parse(MINIMAL).request)
+    assert compute_fingerprint(parse(same).document) == compute_fingerprint(parse(MINIMAL).document)
     other = copy.deepcopy(MINIMAL)
     other["experiment"]["Name"] += "!"
-    assert compute_fingerprint(parse(other).request) != compute_fingerprint(parse(MINIMAL).request)
+    assert compute_fingerprint(parse(other).document) != compute_fingerprint(parse(MINIMAL).document)
 
 
 def test_numbers_count_by_value():
@@ -161,7 +162,7 @@ def test_numbers_count_by_value():
     one, same = copy.deepcopy(MINIMAL), copy.deepcopy(MINIMAL)
     one["experiment"]["HpoExperimentConfiguration"]["metric_config"]["metric_dict"]["score"] = 1
     same["experiment"]["HpoExperimentConfiguration"]["metric_config"]["metric_dict"]["score"] = 1.0
-    assert compute_fingerprint(parse(one).request) == compute_fingerprint(parse(same).request)
+    assert compute_fingerprint(parse(one).document) == compute_fingerprint(parse(same).document)
 
 
 def test_large_numbers_count_by_value_too():
@@ -170,7 +171,7 @@ def test_large_numbers_count_by_value_too():
         text = json.dumps(MINIMAL)
         bodies = [text.replace('"score": 1', f'"score": {number}').encode() for number in (written, same)]
         assert bodies[0] != bodies[1]
-        assert len({compute_fingerprint(parse_request(body).request) for body in bodies}) == 1
+        assert len({compute_fingerprint(parse_request(body).document) for body in bodies}) == 1
 
 
 def test_an_integer_with_a_decimal_point_is_sent_as_an_integer():
@@ -204,7 +205,7 @@ def test_base64_for_urls_or_without_padding_is_decoded(decoder):
 def test_golden_fingerprints(name):
     """The fingerprint of an example never changes."""
     body = (ROOT / "events" / "requests" / name).read_bytes()
-    assert compute_fingerprint(parse_request(body).request) == GOLDEN[name]
+    assert compute_fingerprint(parse_request(body).document) == GOLDEN[name]
 
 
 def test_null_is_absent():
@@ -272,18 +273,6 @@ def test_what_is_converted():
     assert sent["yml_config"]["assessor"]["class_args"]["moving_avg"] == "true"
 
 
-def test_markers():
-    """The marker is added to the tags or to the description; the rest is sent as written."""
-    experiment = parse({"experiment": {**MINIMAL["experiment"], "Tag": [{"Key": "a"}]}}).request.experiment
-    assert experiment.make_body(extra_tags=[("hpoq-key", "K")])["Tag"] == [
-        {"Key": "a"},
-        {"Key": "hpoq-key", "Value": "K"},
-    ]
-    assert experiment.make_body(description_suffix="[m]")["Description"] == "[m]"
-    described = parse({"experiment": {**MINIMAL["experiment"], "Description": "mine"}}).request.experiment
-    assert described.make_body(description_suffix="[m]")["Description"] == "mine [m]"
-
-
 CREDENTIALS = {
     "oss_config": ("accessKeyID", "accessKeySecret"),
     "odps_config": ("access_id", "access_key"),
@@ -300,7 +289,7 @@ def test_credentials_are_secrets(holder, name):
     document = copy.deepcopy(MINIMAL)
     document["experiment"]["HpoExperimentConfiguration"][holder] = {name: "canary-0"}
     request = parse(document).request
-    assert set(request.secrets()) == {"canary-0"}
+    assert set(find_secrets(request.wire())) == {"canary-0"}
     assert request.experiment.wire()["HpoExperimentConfiguration"][holder][name] == "canary-0"
     assert "canary" not in f"{request!r} {request}"
     for wrong in (["canary-1"], {"canary-2": 3}):
@@ -424,7 +413,7 @@ def test_a_text_is_undone_beside_the_experiment_too(member, value, encode):
     document = {} if member == "stop" else copy.deepcopy(MINIMAL)
     plain = parse_request(json.dumps({**document, member: value}).encode())
     parsed = parse_request(json.dumps({**document, member: encode(json.dumps(value))}).encode())
-    assert compute_fingerprint(parsed.request) == compute_fingerprint(plain.request)
+    assert compute_fingerprint(parsed.document) == compute_fingerprint(plain.document)
     assert [(one.rule, one.pointer) for one in parsed.warnings] == [("object.text", f"/{member}")]
     assert (parsed.unwatched is None) == (member == "stop")
 

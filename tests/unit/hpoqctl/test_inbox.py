@@ -29,7 +29,7 @@ def event(outcome, message, **data):
 
 def conflict(request, message):
     """Return the refusal of `request`, as the function publishes it for every send of it."""
-    key = derive_key(CONFLICT, f"k:{compute_fingerprint(request)}")
+    key = derive_key(CONFLICT, f"k:{compute_fingerprint(request.wire())}")
     refused = event("rejected", message, error={"code": "IdempotencyConflict"})
     return {**refused, "id": derive_event_id(key, "rejected")}
 

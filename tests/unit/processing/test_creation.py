@@ -31,7 +31,7 @@ from hpoq.testing import FakeClock
 from support.request import make_document
 
 DOCUMENT = make_document()
-REQUEST = parse_request(json.dumps(DOCUMENT).encode()).request
+EXPERIMENT = parse_request(json.dumps(DOCUMENT).encode()).document["experiment"]
 KEY = derive_key("smq", "M1")
 OTHER = derive_key("smq", "M2")
 TERMS = Terms(lease=90, skew=10, consistency=15, retention=1000, max_attempts=3, read=25)
@@ -136,6 +136,21 @@ def claim(clock, **changes):
 # What a create carries.
 
 
+@pytest.mark.parametrize(
+    ("written", "described"),
+    [({}, format_marker(KEY)), ({"Description": "mine"}, f"mine {format_marker(KEY)}")],
+)
+def test_the_marker_is_added_and_the_rest_is_sent_as_written(clock, written, described):
+    """What the producer wrote is kept: a repeated attempt begins with it again."""
+    request = {**EXPERIMENT, **written, "Tag": [{"Key": "a"}]}
+    service = Service(clock)
+    make(clock, service).attempt(request, claim(clock), None)
+    ((body, _),) = service.creates
+    marked = [{"Key": "a"}, {"Key": TAG_KEY, "Value": KEY}]
+    assert body == {**request, "Tag": marked, "Description": described}
+    assert request["Tag"] == [{"Key": "a"}]
+
+
 @pytest.mark.parametrize("earlier", [(True, False), (False, True), (False, False), (True, True)])
 @pytest.mark.parametrize("now", [(True, False), (False, True), (True, True)])
 def test_a_create_carries_its_own_markers_whatever_earlier_ones_carried(clock, earlier, now):
@@ -143,7 +158,7 @@ def test_a_create_carries_its_own_markers_whatever_earlier_ones_carried(clock, e
     service, records = Service(clock), Records()
     made = claim(clock, tagged=earlier[0], described=earlier[1])
     creator = make(clock, service, save=records.save, in_tag=now[0], in_description=now[1])
-    ending = creator.attempt(REQUEST, made, None)
+    ending = creator.attempt(EXPERIMENT, made, None)
     ((body, _),) = service.creates
     assert ("Tag" in body, KEY in body.get("Description", "")) == now
     narrowed = (earlier[0] and now[0], earlier[1] and now[1])
@@ -177,7 +192,7 @@ def test_an_uncertain_key_does_not_try_a_marker_again_that_an_earlier_create_lac
     """A refusal of the marker must not use up the nonce of an uncertain key. At least one marker is carried."""
     service = Service(clock)
     made = claim(clock, uncertain=True, tagged=earlier[0], described=earlier[1])
-    make(clock, service, in_tag=settings[0], in_description=settings[1]).attempt(REQUEST, made, None)
+    make(clock, service, in_tag=settings[0], in_description=settings[1]).attempt(EXPERIMENT, made, None)
     ((body, _),) = service.creates
     assert ("Tag" in body, KEY in body.get("Description", "")) == carried
 
@@ -187,7 +202,7 @@ def test_the_endpoint_of_a_create_is_on_record_first(clock):
     for place in (None, "https://elsewhere"):
         records = Records()
         ending = make(clock, Service(clock), save=records.save).attempt(
-            REQUEST, claim(clock, place=place), None
+            EXPERIMENT, claim(clock, place=place), None
         )
         assert [one.place for one in records.saved] == [ending.claim.place] == [PLACE]
 
@@ -201,7 +216,7 @@ def test_a_doubt_at_another_endpoint_waits(clock):
     logs.configure("ERROR", lines)
     service = Service(clock)
     moved = claim(clock, place="https://elsewhere")
-    ending = make(clock, service).attempt(REQUEST, moved, clock.now())
+    ending = make(clock, service).attempt(EXPERIMENT, moved, clock.now())
     assert (ending.error.code, ending.doubt_until, ending.counts) == ("EndpointChanged", clock.now(), False)
     assert ending.error.retryable
     assert (service.creates, service.listed_at) == ([], [])
@@ -212,7 +227,7 @@ def test_a_doubt_at_another_endpoint_waits(clock):
 def test_a_first_claim_creates_at_once_under_both_markers(clock):
     """Without a doubt nothing is searched for; the experiment carries the key in a tag and in its description."""
     service = Service(clock)
-    ending = make(clock, service).attempt(REQUEST, claim(clock), None)
+    ending = make(clock, service).attempt(EXPERIMENT, claim(clock), None)
     assert ending == Created(claim(clock), "s-new", adopted=False)
     ((body, _),) = service.creates
     assert body["Tag"] == [{"Key": TAG_KEY, "Value": KEY}]
@@ -226,7 +241,7 @@ def test_what_the_service_remarks_about_a_created_experiment_is_logged(clock, re
     lines = io.StringIO()
     logs.configure("WARNING", lines)
     service = Service(clock, CreatedExperiment("s1", "r", remark))
-    ending = make(clock, service).attempt(REQUEST, claim(clock), None)
+    ending = make(clock, service).attempt(EXPERIMENT, claim(clock), None)
     assert isinstance(ending, Created)
     logged = [(line["event"], line["remark"]) for line in map(json.loads, lines.getvalue().splitlines())]
     assert logged == ([] if remark is None else [("experiment.remark", remark)])
@@ -235,7 +250,7 @@ def test_what_the_service_remarks_about_a_created_experiment_is_logged(clock, re
 def tagged_request(count):
     tags = [{"Key": f"k{n}", "Value": "v"} for n in range(count)]
     changed = DOCUMENT["experiment"] | {"Tag": tags}
-    return parse_request(json.dumps({"experiment": changed}).encode()).request
+    return parse_request(json.dumps({"experiment": changed}).encode()).document["experiment"]
 
 
 @pytest.mark.parametrize(
@@ -268,7 +283,7 @@ def test_a_create_is_bounded_by_the_lease_less_skew_and_read_time_out(clock):
     """The transport sends nothing with less than a read time-out left until the lease, less the skew, is over."""
     service = Service(clock)
     made = claim(clock)
-    make(clock, service).attempt(REQUEST, made, None)
+    make(clock, service).attempt(EXPERIMENT, made, None)
     ((_, options),) = service.creates
     budget = options["budget"]
     assert budget.least_seconds == 25
@@ -284,7 +299,7 @@ def test_a_short_invocation_does_not_let_a_create_start_later(clock):
     creator = make(clock, service)
     short = Limits(creator.limits.ends_at, creator.limits.calls_end_at, 4.0)
     made = claim(clock)
-    replace(creator, limits=short).attempt(REQUEST, made, None)
+    replace(creator, limits=short).attempt(EXPERIMENT, made, None)
     ((_, options),) = service.creates
     assert options["budget"].least_seconds == 4
     assert options["budget"].wall_ends_at == lifecycle.latest_start(made, TERMS) + 4
@@ -296,7 +311,7 @@ def test_creates_are_dated_back_almost_to_the_end_of_the_window(clock, window, s
     terms = replace(TERMS, window=window)
     assert compute_backdating(terms) == seconds
     service = Service(clock)
-    replace(make(clock, service), terms=terms).attempt(REQUEST, claim(clock), None)
+    replace(make(clock, service), terms=terms).attempt(EXPERIMENT, claim(clock), None)
     ((_, options),) = service.creates
     assert options["backdate_seconds"] == seconds
 
@@ -319,7 +334,7 @@ def test_a_throttled_create_is_repeated_under_a_new_nonce_that_is_on_record_firs
     records = Records()
     service = Service(clock, error(Throttled), error(Throttled))
     made = claim(clock, generation=4)
-    ending = make(clock, service, save=records.save).attempt(REQUEST, made, None)
+    ending = make(clock, service, save=records.save).attempt(EXPERIMENT, made, None)
     assert ending == Created(replace(made, generation=6), "s-new", adopted=False)
     assert service.nonces == [create_nonce(KEY, generation) for generation in (4, 5, 6)]
     assert [record.generation for record in records.saved] == [5, 6]
@@ -329,7 +344,7 @@ def test_a_throttled_create_is_repeated_under_a_new_nonce_that_is_on_record_firs
 def test_an_answer_that_ends_the_attempt_changes_the_generation_too(clock, kind):
     """The record that is given back has the next nonce, no doubt, and one attempt less."""
     service = Service(clock, error(kind))
-    ending = make(clock, service, attempts=1).attempt(REQUEST, claim(clock), None)
+    ending = make(clock, service, attempts=1).attempt(EXPERIMENT, claim(clock), None)
     assert isinstance(ending, Postponed)
     assert (ending.claim.generation, ending.doubt_until, ending.counts) == (1, None, False)
 
@@ -337,7 +352,7 @@ def test_an_answer_that_ends_the_attempt_changes_the_generation_too(clock, kind)
 @pytest.mark.parametrize("kind", [Unavailable, NoTimeLeft, ClockOff])
 def test_a_create_that_was_not_sent_keeps_its_nonce_and_leaves_no_doubt(clock, kind):
     """Nothing reached the service, so the next delivery may create at once."""
-    ending = make(clock, Service(clock, error(kind))).attempt(REQUEST, claim(clock), None)
+    ending = make(clock, Service(clock, error(kind))).attempt(EXPERIMENT, claim(clock), None)
     assert isinstance(ending, Postponed)
     assert (ending.claim.generation, ending.doubt_until, ending.counts) == (0, None, False)
 
@@ -346,7 +361,7 @@ def test_an_owner_that_lost_its_claim_sends_no_second_create(clock):
     """If the next generation cannot be saved, another owner has the key, and nothing more is sent."""
     service = Service(clock, error(Throttled))
     with pytest.raises(ClaimLost):
-        make(clock, service, save=Records(ClaimLost(KEY)).save).attempt(REQUEST, claim(clock), None)
+        make(clock, service, save=Records(ClaimLost(KEY)).save).attempt(EXPERIMENT, claim(clock), None)
     assert len(service.creates) == 1
 
 
@@ -356,7 +371,7 @@ def test_the_time_of_the_lease_bounds_the_repetitions(clock):
         "no", service="paiautoml", operation="CreateHpoExperiment", code="Throttling", retry_after=85.0
     )
     service = Service(clock, throttled)
-    ending = make(clock, service).attempt(REQUEST, claim(clock), None)
+    ending = make(clock, service).attempt(EXPERIMENT, claim(clock), None)
     assert isinstance(ending, Postponed)
     assert (len(service.creates), clock.slept) == (1, [])
 
@@ -366,7 +381,7 @@ def test_a_service_that_takes_no_create_slows_the_instance_down(clock, kind):
     """The message comes back later, and the next create waits for its turn."""
     pace = Pace(clock)
     ending = make(clock, Service(clock, error(kind)), attempts=1, pace=pace).attempt(
-        REQUEST, claim(clock), None
+        EXPERIMENT, claim(clock), None
     )
     assert ending.throttled
     assert not pace.take_turn()
@@ -377,7 +392,7 @@ def test_a_throttled_create_waits_for_its_turn(clock):
     pace = Pace(clock)
     service = Service(clock, *[error(Throttled) for _ in range(20)])
     began = clock.monotonic()
-    ending = make(clock, service, attempts=20, pace=pace).attempt(REQUEST, claim(clock), None)
+    ending = make(clock, service, attempts=20, pace=pace).attempt(EXPERIMENT, claim(clock), None)
     assert ending.throttled
     assert 4 <= len(service.creates) <= 7
     assert clock.monotonic() - began <= TERMS.lease
@@ -388,7 +403,7 @@ def test_each_created_experiment_quickens_the_instance(clock):
     pace = Pace(clock)
     pace.note_throttled(clock.monotonic())
     before = pace.interval
-    make(clock, Service(clock), pace=pace).attempt(REQUEST, claim(clock), None)
+    make(clock, Service(clock), pace=pace).attempt(EXPERIMENT, claim(clock), None)
     assert 0 < pace.interval < before
 
 
@@ -396,7 +411,7 @@ def test_unknown_ends_in_a_row_slow_the_instance_down(clock):
     """A service that answers nothing but errors gets few creates."""
     pace = Pace(clock)
     for _ in range(4):
-        make(clock, Service(clock, error(UnknownEnd)), pace=pace).attempt(REQUEST, claim(clock), None)
+        make(clock, Service(clock, error(UnknownEnd)), pace=pace).attempt(EXPERIMENT, claim(clock), None)
     assert not pace.take_turn()
 
 
@@ -405,7 +420,7 @@ def test_an_error_that_says_nothing_about_the_load_slows_nothing_down(clock, kin
     """However many creates are refused or not sent, the next one need not wait."""
     pace = Pace(clock)
     for _ in range(4):
-        make(clock, Service(clock, error(kind)), pace=pace).attempt(REQUEST, claim(clock), None)
+        make(clock, Service(clock, error(kind)), pace=pace).attempt(EXPERIMENT, claim(clock), None)
     assert pace.interval == 0
 
 
@@ -415,7 +430,7 @@ def test_an_error_that_says_nothing_about_the_load_slows_nothing_down(clock, kin
 def test_an_unknown_end_keeps_the_nonce_and_leaves_a_doubt_from_the_send(clock):
     """Nothing found at once proves nothing: the doubt lasts one lease and the consistency margin from the send."""
     service = Service(clock, error(UnknownEnd, "InternalError"), create_seconds=25)
-    ending = make(clock, service).attempt(REQUEST, claim(clock), None)
+    ending = make(clock, service).attempt(EXPERIMENT, claim(clock), None)
     assert isinstance(ending, Postponed)
     assert ending.doubt_until >= service.sent_at[0] + 90 + 15
     assert ending.doubt_until == service.sent_at[0] + 25 + 90 + 15
@@ -426,7 +441,7 @@ def test_an_unknown_end_keeps_the_nonce_and_leaves_a_doubt_from_the_send(clock):
 def test_a_service_that_acted_and_did_not_answer_is_found_at_once(clock):
     """After an unknown end the experiment is searched for in the same attempt."""
     service = Service(clock, error(UnknownEnd), rows=[(experiment(1, KEY), 0.0)])
-    ending = make(clock, service).attempt(REQUEST, claim(clock), None)
+    ending = make(clock, service).attempt(EXPERIMENT, claim(clock), None)
     assert isinstance(ending, Created)
     assert (ending.experiment_id, ending.adopted) == ("s001", True)
 
@@ -437,7 +452,7 @@ def test_creates_and_searches_are_timed_and_what_is_found_is_counted(clock, is_l
     measures = Measures()
     service = Service(clock, error(UnknownEnd), rows=[(experiment(1, KEY), 0.0)] if is_listed else ())
     with collect_into(measures):
-        make(clock, service).attempt(REQUEST, claim(clock), None)
+        make(clock, service).attempt(EXPERIMENT, claim(clock), None)
     assert measures.counts == {"reconciliations": 1, **({"adoptions": 1} if is_listed else {})}
     assert {step: len(seconds) for step, seconds in measures.seconds.items()} == {"create": 1, "reconcile": 1}
 
@@ -446,7 +461,7 @@ def test_the_search_after_an_unknown_end_is_short(clock):
     """The search looks only where the experiment would be listed at once, because absence proves nothing yet."""
     rows = [(experiment(n, OTHER), 0.0) for n in range(PAGE)]
     service = Service(clock, error(UnknownEnd), rows=[*rows, (experiment(9, KEY), 0.0)])
-    ending = make(clock, service).attempt(REQUEST, claim(clock), None)
+    ending = make(clock, service).attempt(EXPERIMENT, claim(clock), None)
     assert isinstance(ending, Postponed)
     assert ending.doubt_until == clock.now() + 105
 
@@ -461,7 +476,7 @@ def test_a_listing_that_is_refused_is_tried_again(clock, kind):
     logs.configure("ERROR", lines)
     service = Service(clock)
     service.rows = error(kind)
-    ending = make(clock, service).attempt(REQUEST, claim(clock, attempts=2), clock.now())
+    ending = make(clock, service).attempt(EXPERIMENT, claim(clock, attempts=2), clock.now())
     assert isinstance(ending, Postponed)
     assert ending.error.retryable
     (line,) = map(json.loads, lines.getvalue().splitlines())
@@ -474,7 +489,7 @@ def test_throttling_needs_no_operator_however_often_was_searched(clock):
     logs.configure("ERROR", lines)
     service = Service(clock)
     service.rows = error(Throttled)
-    ending = make(clock, service).attempt(REQUEST, claim(clock, attempts=2, searches=9), clock.now())
+    ending = make(clock, service).attempt(EXPERIMENT, claim(clock, attempts=2, searches=9), clock.now())
     assert isinstance(ending, Postponed)
     assert lines.getvalue() == ""
 
@@ -484,7 +499,7 @@ def test_a_message_that_stays_throttled_says_so(clock, doubt):
     """A throttled create and a throttled search have the same end: the message comes back later."""
     service = Service(clock, error(Throttled))
     service.rows = error(Throttled)
-    ending = make(clock, service, attempts=1).attempt(REQUEST, claim(clock, attempts=2), doubt)
+    ending = make(clock, service, attempts=1).attempt(EXPERIMENT, claim(clock, attempts=2), doubt)
     assert isinstance(ending, Postponed)
     assert ending.throttled
 
@@ -493,7 +508,7 @@ def test_a_listing_that_fails_after_an_unknown_end_leaves_the_doubt(clock):
     """The error of the create is reported, not that of the search."""
     service = Service(clock, error(UnknownEnd, "InternalError"))
     service.rows = error(Denied, "Forbidden.RAM")
-    ending = make(clock, service).attempt(REQUEST, claim(clock), None)
+    ending = make(clock, service).attempt(EXPERIMENT, claim(clock), None)
     assert isinstance(ending, Postponed)
     assert (ending.error.code, ending.doubt_until) == ("InternalError", clock.now() + 105)
 
@@ -501,7 +516,7 @@ def test_a_listing_that_fails_after_an_unknown_end_leaves_the_doubt(clock):
 def test_a_refused_nonce_leaves_a_doubt_and_does_not_count(clock):
     """The gateway has seen a create of this key: it is searched for, however long the nonce is remembered."""
     ending = make(clock, Service(clock, error(UnknownEnd, "SignatureNonceUsed"))).attempt(
-        REQUEST, claim(clock), None
+        EXPERIMENT, claim(clock), None
     )
     assert isinstance(ending, Postponed)
     assert (ending.counts, ending.claim.generation) == (False, 0)
@@ -514,7 +529,7 @@ def test_a_refused_nonce_leaves_a_doubt_and_does_not_count(clock):
 def test_a_doubt_that_is_over_needs_one_thorough_search(clock):
     """What no complete listing shows after the doubt does not exist, and is created."""
     service = Service(clock, rows=[(experiment(n, OTHER), 0.0) for n in range(4)])
-    ending = make(clock, service).attempt(REQUEST, claim(clock, attempts=2), clock.now())
+    ending = make(clock, service).attempt(EXPERIMENT, claim(clock, attempts=2), clock.now())
     assert isinstance(ending, Created)
     assert (ending.adopted, len(service.creates)) == (False, 1)
     assert clock.slept == []
@@ -527,7 +542,7 @@ def test_a_doubt_that_ends_during_the_search_is_not_over(clock, seconds):
     appears_at = clock.now() + seconds
     rows = [(experiment(1, KEY), appears_at)]
     service = Service(clock, rows=rows, list_seconds=4)
-    ending = make(clock, service).attempt(REQUEST, claim(clock, attempts=2), appears_at)
+    ending = make(clock, service).attempt(EXPERIMENT, claim(clock, attempts=2), appears_at)
     assert isinstance(ending, Created)
     assert (ending.experiment_id, ending.adopted) == ("s001", True)
     assert service.creates == []
@@ -539,7 +554,7 @@ def test_a_doubt_is_waited_for_to_its_end_and_followed_by_a_thorough_search(cloc
     ends_at = clock.now() + 20
     rows = [(experiment(n, OTHER), 0.0) for n in range(10, 10 + first_page)]
     service = Service(clock, rows=[*rows, (experiment(1, KEY), ends_at)])
-    ending = make(clock, service).attempt(REQUEST, claim(clock, attempts=2), ends_at)
+    ending = make(clock, service).attempt(EXPERIMENT, claim(clock, attempts=2), ends_at)
     assert isinstance(ending, Created)
     assert (ending.experiment_id, ending.adopted) == ("s001", True)
     assert clock.slept == [20]
@@ -549,7 +564,7 @@ def test_a_doubt_is_waited_for_to_its_end_and_followed_by_a_thorough_search(cloc
 def test_after_the_wait_the_experiment_is_created_if_there_is_none(clock):
     """A wait that ends with nothing found ends the doubt."""
     service = Service(clock)
-    ending = make(clock, service).attempt(REQUEST, claim(clock, attempts=2), clock.now() + 20)
+    ending = make(clock, service).attempt(EXPERIMENT, claim(clock, attempts=2), clock.now() + 20)
     assert isinstance(ending, Created)
     assert not ending.adopted
     assert service.sent_at[0] >= max(service.listed_at) >= 10_020
@@ -558,7 +573,7 @@ def test_after_the_wait_the_experiment_is_created_if_there_is_none(clock):
 def test_a_doubt_that_just_leaves_time_for_a_create_is_waited_for(clock):
     """The wait and a create may take all that the lease, less the skew, leaves."""
     service = Service(clock)
-    ending = make(clock, service).attempt(REQUEST, claim(clock, attempts=2), clock.now() + 52)
+    ending = make(clock, service).attempt(EXPERIMENT, claim(clock, attempts=2), clock.now() + 52)
     assert isinstance(ending, Created)
     assert clock.slept == [52]
 
@@ -568,7 +583,7 @@ def test_an_experiment_from_before_the_claim_by_a_clock_that_is_behind_is_found(
     made = claim(clock, attempts=2)
     created_at = datetime.fromtimestamp(made.claimed_at - 9, timezone.utc) - timedelta(days=1)
     service = Service(clock, rows=[(replace(experiment(1, KEY), created_at=created_at), 0.0)])
-    ending = make(clock, service).attempt(REQUEST, made, clock.now())
+    ending = make(clock, service).attempt(EXPERIMENT, made, clock.now())
     assert isinstance(ending, Created)
     assert ending.adopted
 
@@ -583,9 +598,9 @@ def test_a_marker_in_a_shorter_description_says_nothing_about_ours(clock, ours, 
     It keeps ours if it kept the marker of another description that is as long.
     """
     changed = {} if ours is None else {"Description": ours}
-    request = parse_request(json.dumps(make_document(Name="n", **changed)).encode()).request
+    request = parse_request(json.dumps(make_document(Name="n", **changed)).encode()).document["experiment"]
     kept = replace(experiment(1), name="other", description="y" * theirs + format_marker(OTHER), tags=())
-    unmarked = replace(experiment(2), workspace_id=request.experiment.workspace_id, tags=())
+    unmarked = replace(experiment(2), workspace_id=request["WorkspaceId"], tags=())
     service = Service(clock, rows=[(kept, 0.0), (unmarked, 0.0)])
     creator = make(clock, service, in_tag=False)
     ending = creator.attempt(request, claim(clock, attempts=2, tagged=False), clock.now())
@@ -602,7 +617,7 @@ def test_a_doubt_that_cannot_be_waited_for_goes_on_without_using_an_attempt(cloc
     """A create after the wait must fit into the lease and the invocation; else the message comes back."""
     service = Service(clock)
     until = clock.now() + doubt
-    ending = make(clock, service, seconds=seconds).attempt(REQUEST, claim(clock, attempts=2), until)
+    ending = make(clock, service, seconds=seconds).attempt(EXPERIMENT, claim(clock, attempts=2), until)
     assert isinstance(ending, Postponed)
     assert (ending.error.code, ending.doubt_until, ending.counts) == ("InDoubt", until, False)
     assert (ending.inconclusive, ending.throttled) == (False, False)
@@ -613,7 +628,7 @@ def test_a_doubt_that_cannot_be_waited_for_goes_on_without_using_an_attempt(cloc
 def test_what_an_operator_named_is_adopted_without_a_search(clock):
     """A record that has its experiment already needs neither a search nor a create."""
     service = Service(clock)
-    ending = make(clock, service).attempt(REQUEST, claim(clock, experiment_id="s7"), clock.now() + 999)
+    ending = make(clock, service).attempt(EXPERIMENT, claim(clock, experiment_id="s7"), clock.now() + 999)
     assert isinstance(ending, Created)
     assert (ending.experiment_id, ending.adopted) == ("s7", True)
     assert (service.creates, service.listed_at) == ([], [])
@@ -623,7 +638,7 @@ def test_what_an_operator_named_is_adopted_without_a_search(clock):
 def test_attempts_that_dying_owners_used_up_end_the_message(clock, attempts, kind):
     """Owners that die record no end, so their attempts are looked at once no experiment is found."""
     service = Service(clock)
-    ending = make(clock, service).attempt(REQUEST, claim(clock, attempts=attempts), clock.now())
+    ending = make(clock, service).attempt(EXPERIMENT, claim(clock, attempts=attempts), clock.now())
     assert isinstance(ending, kind)
     assert len(service.creates) == (attempts == 3)
     if isinstance(ending, GivenUp):
@@ -647,7 +662,7 @@ def test_a_message_whose_last_create_was_sent_beyond_its_age_is_given_up(
     clock.advance(TERMS.max_age + 1)
     service = Service(clock)
     made = claim(clock, attempts=attempts, last_error=last_error, claimed_at=began)
-    ending = make(clock, service).attempt(REQUEST, made, clock.now() + doubt)
+    ending = make(clock, service).attempt(EXPERIMENT, made, clock.now() + doubt)
     assert isinstance(ending, kind)
     assert len(service.creates) == (kind is Created)
 
@@ -655,7 +670,7 @@ def test_a_message_whose_last_create_was_sent_beyond_its_age_is_given_up(
 def test_an_experiment_that_is_found_ends_the_wait(clock):
     """What is listed while the doubt lasts is adopted at once."""
     service = Service(clock, rows=[(experiment(1, KEY), 0.0)])
-    ending = make(clock, service).attempt(REQUEST, claim(clock, attempts=2), clock.now() + 20)
+    ending = make(clock, service).attempt(EXPERIMENT, claim(clock, attempts=2), clock.now() + 20)
     assert isinstance(ending, Created)
     assert (ending.adopted, clock.slept) == (True, [])
 
@@ -663,7 +678,7 @@ def test_an_experiment_that_is_found_ends_the_wait(clock):
 def test_used_up_attempts_do_not_matter_once_an_operator_found_that_none_exists(clock):
     """Without a doubt a create is safe, however many owners died before."""
     service = Service(clock)
-    ending = make(clock, service).attempt(REQUEST, claim(clock, attempts=9), None)
+    ending = make(clock, service).attempt(EXPERIMENT, claim(clock, attempts=9), None)
     assert isinstance(ending, Created)
     assert service.listed_at == []
 
@@ -671,7 +686,7 @@ def test_used_up_attempts_do_not_matter_once_an_operator_found_that_none_exists(
 def test_used_up_attempts_do_not_hide_an_experiment(clock):
     """An experiment that exists is adopted, however many attempts it took."""
     service = Service(clock, rows=[(experiment(1, KEY), 0.0)])
-    ending = make(clock, service).attempt(REQUEST, claim(clock, attempts=9), clock.now())
+    ending = make(clock, service).attempt(EXPERIMENT, claim(clock, attempts=9), clock.now())
     assert isinstance(ending, Created)
 
 
@@ -680,7 +695,7 @@ def test_a_listing_that_fails_keeps_the_doubt(clock):
     service = Service(clock)
     service.rows = error(UnknownEnd, "ServiceUnavailable")
     until = clock.now() - 500
-    ending = make(clock, service).attempt(REQUEST, claim(clock, attempts=2), until)
+    ending = make(clock, service).attempt(EXPERIMENT, claim(clock, attempts=2), until)
     assert isinstance(ending, Postponed)
     assert (ending.doubt_until, ending.counts, ending.inconclusive) == (until, False, False)
     assert service.creates == []
@@ -692,7 +707,7 @@ def test_an_ambiguous_listing_is_inconclusive_and_needs_an_operator(clock):
     logs.configure("ERROR", lines)
     service = Service(clock)
     service.rows = error(Ambiguous)
-    ending = make(clock, service).attempt(REQUEST, claim(clock, attempts=2), clock.now())
+    ending = make(clock, service).attempt(EXPERIMENT, claim(clock, attempts=2), clock.now())
     assert isinstance(ending, Postponed)
     assert (ending.inconclusive, ending.counts, ending.doubt_until) == (True, False, clock.now())
     (line,) = map(json.loads, lines.getvalue().splitlines())
@@ -714,7 +729,7 @@ def test_a_listing_that_never_adds_up_needs_an_operator_in_the_end(clock):
     logged = []
     for searches in range(4):
         ending = make(clock, service).attempt(
-            REQUEST, claim(clock, attempts=2, searches=searches), clock.now()
+            EXPERIMENT, claim(clock, attempts=2, searches=searches), clock.now()
         )
         assert isinstance(ending, Postponed)
         assert ending.inconclusive
@@ -729,12 +744,12 @@ def test_a_listing_that_never_adds_up_needs_an_operator_in_the_end(clock):
 def test_a_create_does_not_begin_with_too_little_time_left(clock):
     """A create that could not end within the invocation is not begun; the absence that was proven stays proven."""
     service = Service(clock)
-    ending = make(clock, service, seconds=27.9).attempt(REQUEST, claim(clock), None)
+    ending = make(clock, service, seconds=27.9).attempt(EXPERIMENT, claim(clock), None)
     assert isinstance(ending, Postponed)
     assert (ending.error.code, ending.doubt_until, ending.counts) == ("NoTimeLeft", None, False)
     assert ending.error.retryable
     assert service.creates == []
-    assert isinstance(make(clock, service, seconds=28).attempt(REQUEST, claim(clock), None), Created)
+    assert isinstance(make(clock, service, seconds=28).attempt(EXPERIMENT, claim(clock), None), Created)
 
 
 # Refusals.
@@ -749,7 +764,7 @@ def test_a_refused_request_can_never_succeed(clock):
     logs.configure("ERROR", lines)
     refusals = (error(Invalid, "INVALID_INPUT_PARAMS", text) for text in ("first", "second", "third"))
     service = Service(clock, *refusals)
-    ending = make(clock, service).attempt(REQUEST, claim(clock), None)
+    ending = make(clock, service).attempt(EXPERIMENT, claim(clock), None)
     assert isinstance(ending, Refused)
     assert (ending.error.code, ending.error.retryable) == ("INVALID_INPUT_PARAMS", False)
     assert "first" in ending.error.message
@@ -762,7 +777,7 @@ def test_a_refusal_that_names_nothing_moves_no_marker_of_an_uncertain_key(clock)
     """The nonce of an uncertain key stays, so the refused create has used it up."""
     service = Service(clock, error(Invalid, "INVALID_INPUT_PARAMS"))
     uncertain = claim(clock, uncertain=True, tagged=True, described=True)
-    assert isinstance(make(clock, service).attempt(REQUEST, uncertain, None), Refused)
+    assert isinstance(make(clock, service).attempt(EXPERIMENT, uncertain, None), Refused)
     assert len(service.creates) == 1
 
 
@@ -786,7 +801,7 @@ def test_a_request_is_not_rejected_for_a_marker_of_ours(clock, refusals, places)
     logs.configure("ERROR", lines)
     records = Records()
     service = Service(clock, *(error(Invalid, "InvalidParameter", message) for message in refusals))
-    ending = make(clock, service, save=records.save).attempt(REQUEST, claim(clock), None)
+    ending = make(clock, service, save=records.save).attempt(EXPERIMENT, claim(clock), None)
     if places is None:
         assert isinstance(ending, Refused)
         assert ending.error.message.startswith(f"paiautoml CreateHpoExperiment: {refusals[-1]}")
@@ -812,7 +827,7 @@ def test_a_member_without_a_marker_of_ours_is_the_request_s_own(clock, in_tag, i
     service = Service(clock, error(Invalid, "InvalidParameter", message))
     creator = make(clock, service, in_tag=in_tag, in_description=in_description)
     made = claim(clock, tagged=in_tag, described=in_description)
-    assert isinstance(creator.attempt(REQUEST, made, None), Refused)
+    assert isinstance(creator.attempt(EXPERIMENT, made, None), Refused)
     assert len(service.creates) == 1
 
 
@@ -836,14 +851,14 @@ def test_a_description_that_the_marker_makes_too_long_is_explained(
     """The producer learns how many characters the marker needs, where it may be the reason of the refusal."""
     service = Service(clock, error(Invalid, "InvalidParameter", message))
     creator = make(clock, service, in_tag=in_tag, in_description=in_description)
-    ending = creator.attempt(REQUEST, claim(clock, tagged=in_tag, described=in_description), None)
+    ending = creator.attempt(EXPERIMENT, claim(clock, tagged=in_tag, described=in_description), None)
     assert ending.error.message == f"paiautoml CreateHpoExperiment: {message} (request r-9){advice}"
 
 
 def test_a_denial_moves_no_marker(clock):
     """Only a refusal of the request's content can be about the marker, whatever words another one has."""
     service = Service(clock, error(Denied, "Forbidden.RAM", "no permission to add tags"))
-    ending = make(clock, service).attempt(REQUEST, claim(clock), None)
+    ending = make(clock, service).attempt(EXPERIMENT, claim(clock), None)
     assert isinstance(ending, Postponed)
     assert (ending.claim.tagged, len(service.creates)) == (True, 1)
 
@@ -852,7 +867,9 @@ def test_a_denied_create_needs_an_operator(clock):
     """A fault that lasts until an operator fixes it is logged with its code."""
     lines = io.StringIO()
     logs.configure("ERROR", lines)
-    ending = make(clock, Service(clock, error(Denied, "Forbidden.RAM"))).attempt(REQUEST, claim(clock), None)
+    ending = make(clock, Service(clock, error(Denied, "Forbidden.RAM"))).attempt(
+        EXPERIMENT, claim(clock), None
+    )
     assert isinstance(ending, Postponed)
     (line,) = map(json.loads, lines.getvalue().splitlines())
     assert (line["event"], line["code"], line["cloud_request_id"]) == (
