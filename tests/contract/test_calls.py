@@ -29,11 +29,11 @@ def function():
     structlog.reset_defaults()
 
 
-@pytest.mark.parametrize(("repeated", "most"), [(False, 720), (True, 380)], ids=["new", "done before"])
+@pytest.mark.parametrize(("repeated", "most"), [(False, 640), (True, 380)], ids=["new", "done before"])
 def test_a_message_enters_a_bounded_number_of_functions(function, repeated, most):
     """A change that looks at each member of a request once more, or builds its objects anew, is noticed here.
 
-    A hundred of them search the request for secrets, because its event shows its name.
+    Fifty of them search the request for secrets, because its event shows its name.
     """
     event = smq_event("warm-2" if repeated else "counted", REQUEST)
     counts = count_calls(lambda: function.handle(event, CONTEXT))

@@ -210,9 +210,13 @@ def _current_spans() -> Spans | None:
 
 
 def _histogram(seconds: list[float]) -> dict[str, float]:
-    millis = [one * 1000 for one in seconds]
     in_bucket = [0] * (len(BOUNDS_MS) + 1)
-    for one in millis:
-        in_bucket[bisect_left(BOUNDS_MS, one)] += 1
-    within = dict(zip(_BOUNDS, accumulate(in_bucket), strict=False))
-    return {"count": len(millis), "sum_ms": round(sum(millis), 3), "max_ms": round(max(millis), 3), **within}
+    for one in seconds:
+        in_bucket[bisect_left(BOUNDS_MS, one * 1000)] += 1
+    # To round to an integer takes half as long as to round to three digits.
+    return {
+        "count": len(seconds),
+        "sum_ms": round(sum(seconds) * 1e6) / 1e3,
+        "max_ms": round(max(seconds) * 1e6) / 1e3,
+        **dict(zip(_BOUNDS, accumulate(in_bucket), strict=False)),
+    }
