@@ -139,6 +139,7 @@ _hints = lru_cache(maxsize=None)(partial(re.compile, _HINTS))
 _separator = lru_cache(maxsize=None)(partial(re.compile, _SEPARATOR))
 _placeholder = lru_cache(maxsize=None)(partial(re.compile, _PLACEHOLDER, re.IGNORECASE))
 _LONGEST_CACHED = 64
+_VALUE_OF_PAIR = ("Value", "value")
 _WORD_NAME = r"[A-Za-z_]{1,24}"
 
 # A character as JSON, a string literal, a URL or HTML writes it. JSON within JSON doubles the backslashes.
@@ -452,9 +453,12 @@ def _collect_members(
     is_secret: bool,
 ) -> None:
     """Look at each member of an object. Every request has fifty members, so this is short for most of them."""
+    # A tag is an object whose value has its name beside it, and so is a variable of a container.
+    key = value.get("Key", value.get("name"))
+    has_value = isinstance(key, str) and is_secret_name(key)
     for name, member in value.items():
         about = _read_name(name) if len(name) <= _LONGEST_CACHED else _read_name.__wrapped__(name)
-        inside = is_secret
+        inside = is_secret or (has_value and name in _VALUE_OF_PAIR)
         if about is not None:
             inside |= about.is_secret or (about.is_url and _normalize(parent) == _ALERT_SECTION)
             inside |= about.is_alert and not isinstance(member, dict)

@@ -149,6 +149,13 @@ def test_a_secret_member_of_any_type(value):
     assert '"Name": "x"' in mask_text(text)
 
 
+@pytest.mark.parametrize(("key", "value"), [("Key", "Value"), ("name", "value")])
+def test_a_tag_with_a_secret_s_name_has_a_secret_value(key, value):
+    """The name of a tag and of a variable stands beside its value, not in front of it."""
+    assert list(find_secrets({"Tag": [{key: "db_password", value: "can4ry"}]})) == ["can4ry"]
+    assert list(find_secrets({"Tag": [{key: "team", value: "vision"}]})) == []
+
+
 def test_numbers_are_secrets_too():
     """A password of digits may be written as a number."""
     assert list(find_secrets({"password": 123456, "token": True, "pwd": None})) == ["123456"]
