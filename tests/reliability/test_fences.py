@@ -120,7 +120,7 @@ def test_what_only_resembles_an_envelope_holds_up_no_event(world, dead, policy):
     """It is rejected with an event, and its content is kept; the other messages of its event are processed."""
     event = smq_stream_event({"P1": '{"hpoq":{"key":0}}', "M2": request()})
     assert outcomes(world.deliver(event, **policy)) == ["rejected", "created"]
-    assert world.event_types == ["rejected", "created"]
+    assert sorted(world.event_types) == ["created", "rejected"]
     assert [letter.body for letter in dead_letters(world)] == [b'{"hpoq":{"key":0}}']
 
 

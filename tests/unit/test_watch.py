@@ -913,9 +913,9 @@ def test_a_watch_message_that_cannot_be_followed_is_rejected(world, body):
     assert (row["outcome"], row["error"]["code"]) == ("rejected", "WatchInvalid")
 
 
-def deliver_watch(world, order, settings=None, **members):
+def deliver_watch(world, order, settings=None, message_id="F1", **members):
     """Deliver a watch message for `order`, as anybody who may send to the queue can write it."""
-    (row,) = world.deliver(smq_event("F1", seal_watch(order, **members)), **settings or {})
+    (row,) = world.deliver(smq_event(message_id, seal_watch(order, **members)), **settings or {})
     return row
 
 
@@ -964,10 +964,12 @@ def test_a_watch_message_that_is_redriven_too_early_is_kept_again(world):
     order = WatchOrder(KEY, made.experiment_id, 1.0)
     assert deliver_watch(world, order, settings)["outcome"] == "rejected"
     for copies in (2, 3):
-        assert deliver_watch(world, order, settings, redriven=True)["outcome"] == "rejected"
-        assert len(dead.messages) == copies
+        redrive = f"R{copies}"
+        assert deliver_watch(world, order, settings, redrive, redriven=True)["outcome"] == "rejected"
+        assert deliver_watch(world, order, settings, redrive, redriven=True)["outcome"] == "duplicate"
+        assert len(dead.messages) == copies, "each redrive once, however often it is delivered"
     world.store._rows[KEY] = record
-    assert deliver_watch(world, order, settings, redriven=True)["outcome"] == "watching"
+    assert deliver_watch(world, order, settings, "R4", redriven=True)["outcome"] == "watching"
 
 
 def test_a_watch_message_says_nothing_but_what_is_followed(world, monkeypatch):

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,6 +16,7 @@ from fcruntime.jsonvalue import JsonObject, JsonValue
 from fcruntime.triggers.body import looks_like_json
 from hpoq.contract import jsontext, rules
 from hpoq.contract.document import (
+    PLAIN_NAME,
     WRAPPER_MEMBERS,
     LocatedObject,
     hide_names,
@@ -364,6 +365,12 @@ def _make_mover(
             pointer = text
         if pointer == "/experiment" or pointer.startswith("/experiment/"):
             pointer = experiment_at + pointer.removeprefix("/experiment")
+        # A secret may have been written as a name, too.
+        tokens = tokens_of(pointer)
+        if not all(map(partial(re.fullmatch, PLAIN_NAME), tokens)):
+            pointer = pointer_to(
+                *(token if re.fullmatch(PLAIN_NAME, token) else mask(token) for token in tokens)
+            )
         return located.violation(pointer, violation.rule, message)
 
     return move

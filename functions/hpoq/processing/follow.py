@@ -160,15 +160,14 @@ class Follower:
         order = None if text is None else decode_order(text)
         return order if order is not None and order.identity == asked.identity else None
 
-    def reopen(self, opening: Opening, delivery: Delivery, asked: WatchOrder, *, redriven: bool) -> Opening:
+    def reopen(self, opening: Opening, delivery: Delivery, asked: WatchOrder) -> Opening:
         """Claim the record of a watch message that was rejected, if an order is recorded now; return its opening.
 
         A watch message that came before its request had its experiment must not end the chain that the request
-        starts later. One that was `redriven` too early is rejected again, which keeps its content. Raises
-        StoreError.
+        starts later. Raises StoreError.
         """
         record = opening.record
-        if record.state is not State.REJECTED or not (redriven or self.find_order(asked, record)):
+        if record.state is not State.REJECTED or not self.find_order(asked, record):
             return opening
         return self._ledger.take_over(record, delivery)
 

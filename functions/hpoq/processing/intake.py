@@ -192,7 +192,7 @@ def take_in(item: Message | Undecodable, namespace: str = "", *, watches: bool =
         if looks_sealed(envelope.body):
             return Undeliverable(_delivery(envelope, "", namespace=namespace), _ENVELOPE_INVALID)
         if envelope.kind == WATCH:
-            return _read_watch(envelope, namespace)
+            return _read_watch(envelope, namespace, item.id)
         read: Ready | Stop | Rejected = _read(item, envelope, namespace, watches=watches)
     except RequestRejected as exc:
         if is_event(envelope.body):
@@ -200,8 +200,8 @@ def take_in(item: Message | Undecodable, namespace: str = "", *, watches: bool =
         read = _rejected(envelope, exc, namespace)
     except Exception as exc:  # noqa: BLE001 - a defect must affect only this message
         return Defective(_delivery(envelope, "", namespace=namespace), envelope, _place(exc))
-    # Where messages have no ids, the moment of the redrive identifies it.
-    return _redriven(read, item.id or f"redrive {envelope.renewed}") if envelope.redriven else read
+    redrive = _identify_redrive(envelope, item.id)
+    return read if redrive is None else _redriven(read, redrive)
 
 
 @cache
@@ -212,6 +212,11 @@ def _load_contract() -> None:
     """
     with exempt_from_collection():
         import hpoq.contract.request  # noqa: F401 - loaded here for all later imports of it
+
+
+def _identify_redrive(envelope: Envelope, message_id: str | None) -> str | None:
+    """Return what identifies the redrive of a message: its id in the queue or, where it has none, the moment."""
+    return (message_id or f"redrive {envelope.renewed}") if envelope.redriven else None
 
 
 def _redriven(read: Ready | Stop | Rejected, redrive: str) -> Ready | Stop | Rejected:
@@ -248,8 +253,8 @@ def _reject(parsed: ParsedRequest, violation: Violation) -> RequestRejected:
     return RequestRejected([violation], name=name, workspace_id=workspace_id, warnings=parsed.warnings)
 
 
-def _read_watch(envelope: Envelope, namespace: str) -> Watched | Rejected:
-    """Return what is followed. A redriven watch message is like any other copy of it."""
+def _read_watch(envelope: Envelope, namespace: str, message_id: str | None) -> Watched | Rejected:
+    """Return what is followed. `message_id` is that of the message in its queue, which identifies a redrive."""
     from hpoq.processing.watchorder import (  # for watch messages only
         UNREADABLE,
         can_be_followed,
@@ -273,6 +278,7 @@ def _read_watch(envelope: Envelope, namespace: str) -> Watched | Rejected:
         sequence=envelope.sequence,
         since=envelope.since,
         shown_key=order.key,
+        redriven=_identify_redrive(envelope, message_id),
         is_watch=True,
     )
     return Watched(delivery, envelope, order)

@@ -9,13 +9,16 @@ What a delivery does depends on how the record stands:
     ABANDONED      | TAKE_OVER: reconcile, then create          | CONFLICT, once what exists is adopted
       early copy   | WAIT until the copy is due                 |
     UNPUBLISHED    | PUBLISH the stored event                   | CONFLICT
-      failure      | as above; a redrive: TAKE_OVER             |
+      no success   | as above; a redrive: TAKE_OVER             |
     PUBLISHED      | ACKNOWLEDGE; a repeated send: REPEAT event | CONFLICT
+      rejection    | as above; a redrive: TAKE_OVER             |
     GIVEN_UP       | as PUBLISHED; a redrive: TAKE_OVER         | CONFLICT
     EXPIRED        | TAKE_OVER: reconcile, then create          | CLAIM: the key is free again
 
 A copy is older if a later one is in the queue, even one of another message. It is DROPped where it would WAIT,
-TAKE_OVER, PUBLISH or REPEAT. A redriven copy is never older. The copies of an EXPIRED key do not count.
+TAKE_OVER, PUBLISH or REPEAT. A redriven copy is never older, and neither is one of another message without a number
+once there is an event: the copy of the record's number may have been answered. The copies of an EXPIRED key do not
+count.
 
 Nothing here reads a clock, a store or the network; the same table drives the code and the model that tests it.
 
@@ -155,12 +158,12 @@ def decide(record: Record | None, delivery: Delivery, now: float) -> Action:
             return Action.DROP
         is_early = now < record.not_before and not _is_new_redrive(record, delivery)
         return Action.WAIT if is_early else Action.TAKE_OVER
-    if how is Standing.UNPUBLISHED:
-        if record.state is State.FAILED and _is_new_redrive(record, delivery):
-            return Action.TAKE_OVER
-        return Action.DROP if is_superseded else Action.PUBLISH
-    if how is Standing.EXPIRED or (how is Standing.GIVEN_UP and _is_new_redrive(record, delivery)):
+    is_superseded = is_superseded and not (delivery.sequence == 0 and _is_another(record, delivery))
+    is_redriven = record.state in (State.FAILED, State.REJECTED) and _is_new_redrive(record, delivery)
+    if how is Standing.EXPIRED or is_redriven:
         return Action.TAKE_OVER
+    if how is Standing.UNPUBLISHED:
+        return Action.DROP if is_superseded else Action.PUBLISH
     # A record of the first format does not name its message. Only one whose own id is the key is surely the same;
     # the event of any other is published again, under its id.
     if (record.delivery or record.key) == delivery.delivery and not _may_be_repeated(delivery):
@@ -193,19 +196,28 @@ def _is_superseded(record: Record, delivery: Delivery) -> bool:
     It may be one of another message that brought the same request: its event answers both. The first delivery of
     another message is not a copy: should the newest copy be lost, its sender gets an answer all the same.
     """
-    is_first = delivery.since is None and record.delivery not in (None, delivery.delivery)
+    is_first = delivery.since is None and _is_another(record, delivery)
     is_copy = not is_first and not _is_new_redrive(record, delivery)
     return is_copy and delivery.sequence < record.sequence
 
 
+def _is_another(record: Record, delivery: Delivery) -> bool:
+    """Return whether `delivery` is one of another message than that of `record`."""
+    return record.delivery not in (None, delivery.delivery)
+
+
 def _may_be_repeated(delivery: Delivery) -> bool:
     """Return whether `delivery` may be a second send of a message without an id, whose sender waits for an answer."""
-    return delivery.message_id is None and delivery.since is None and not delivery.is_watch
+    return delivery.message_id is None and not delivery.is_watch
 
 
 def _is_new_redrive(record: Record, delivery: Delivery) -> bool:
-    """Return whether `delivery` was redriven by an operator and that had no effect yet."""
-    return delivery.redriven is not None and delivery.redriven not in _redrives(record)
+    """Return whether `delivery` was redriven by an operator and that had no effect yet.
+
+    A watch message is then like any other copy as long as its experiment is followed.
+    """
+    is_followed = delivery.is_watch and record.state is State.IN_PROGRESS
+    return delivery.redriven is not None and not is_followed and delivery.redriven not in _redrives(record)
 
 
 def _redrives(record: Record) -> list[str]:

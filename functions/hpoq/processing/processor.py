@@ -164,9 +164,7 @@ class Processor:
         delivery = self._prepare(intake)
         opening = self._ledger.open(delivery)
         if isinstance(intake, Watched):
-            opening = self._follower.reopen(
-                opening, delivery, intake.order, redriven=intake.envelope.redriven
-            )
+            opening = self._follower.reopen(opening, delivery, intake.order)
         if opening.action is Action.CONFLICT:
             return self._refuse_conflict(opening.record, intake, began)
         return self._follow_action(opening, delivery, intake, began)
@@ -244,7 +242,12 @@ class Processor:
         return self._conclude(ending, delivery, intake, began)
 
     def _adopt_or_refuse(self, opening: Opening, intake: Rejected) -> Ending:
-        """Adopt the experiment that an earlier version created for this request, or refuse the request."""
+        """Adopt the experiment that an earlier version created for this request, or refuse the request.
+
+        No version created anything under the key of a conflict.
+        """
+        if intake.error == _CONFLICT:
+            return Refused(opening.record, intake.error)
         sought = Request(intake.name, intake.workspace_id)
         adopted = self._creator.adopt(opening.record, opening.doubt_until, sought)
         if adopted is None or isinstance(adopted, GivenUp):
@@ -385,6 +388,8 @@ class Processor:
 
         Return None if there is no experiment, or if the request was given up because none was found in time.
         """
+        if self._clock.now() < standing.not_before:
+            return _retry_with(intake.delivery, _find_cause(standing, _NOT_DUE), unrecorded=True)
         first = lifecycle.newest_copy(standing)
         opening = self._ledger.take_over(standing, first)
         if opening.action is not Action.TAKE_OVER:
@@ -397,11 +402,13 @@ class Processor:
         postponed = ending if isinstance(ending, Postponed) else None
         now = self._clock.now()
         doubt = postponed.doubt_until if postponed else None
-        released = lifecycle.release(opening.record, doubt, now, counts=False)
+        inconclusive = postponed is not None and postponed.inconclusive
+        released = lifecycle.release(opening.record, doubt, now, counts=False, inconclusive=inconclusive)
         self._ledger.save(released, opening.record.version)
         if postponed is None or self._is_given_up(postponed, now):
             return None
-        return _retry_with(intake.delivery, postponed.error)
+        # No record numbers the copies of the conflicting message.
+        return _retry_with(intake.delivery, postponed.error, unrecorded=True, throttled=postponed.throttled)
 
     def _compose_event(
         self,

@@ -19,6 +19,7 @@ from hpoq.errors import CallError, StoreError
 from hpoq.idempotency.record import State
 from hpoq.observability.logs import get_logger
 from hpoq.observability.measures import count
+from hpoq.observability.redaction import find_secrets, redact
 from hpoq.processing import lifecycle
 from hpoq.processing.envelope import MOST_SEQUENCE, Envelope, seal
 from hpoq.processing.intake import Intake
@@ -144,7 +145,7 @@ class SendBack:
         try:
             self.queue_client().send_message(queue, sealed.body, delay_seconds=delay, budget=self.budget)
         except CallError as exc:
-            log.error("requeue.failed", error=str(exc))
+            log.error("requeue.failed", error=_describe(exc, sealed.body))
             return False
         if dead_letter_queue is not None:
             count("dead_lettered")
@@ -184,8 +185,13 @@ class DeadLetters:
         try:
             self.queue_client().send_message(self.queue, body, budget=self.budget)
         except CallError as exc:
-            get_logger().error("deadletter.failed", error=str(exc))
+            get_logger().error("deadletter.failed", error=_describe(exc, body))
             return False
         count("dead_lettered")
         get_logger().warning("message.dead-lettered", queue=self.queue)
         return True
+
+
+def _describe(exc: CallError, body: bytes) -> str:
+    """Return what went wrong with sending `body`, without the secrets in it, which the service may quote."""
+    return redact(str(exc), find_secrets(body.decode(errors="replace")))

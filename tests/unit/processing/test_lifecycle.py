@@ -106,6 +106,12 @@ published    repeated  newest  any    any       REPEAT
 published    repeated  older   any    no        DROP
 published    repeated  older   any    yes       REPEAT
 published    other     any     any    any       CONFLICT
+rejected     same      any     any    no        ACKNOWLEDGE
+rejected     repeated  newest  any    no        REPEAT
+rejected     repeated  older   any    no        DROP
+rejected     same      any     any    yes       TAKE_OVER
+rejected     repeated  any     any    yes       TAKE_OVER
+rejected     other     any     any    any       CONFLICT
 given-up     same      any     any    no        ACKNOWLEDGE
 given-up     repeated  newest  any    no        REPEAT
 given-up     repeated  older   any    no        DROP
@@ -123,7 +129,8 @@ RECORDS = {
     "abandoned": record(sequence=3, lease_until=NOW),
     "unpublished": end(State.COMPLETED, sequence=3),
     "unannounced": end(State.FAILED, sequence=3),  # given up, but its event is not out
-    "published": end(State.REJECTED, sequence=3, published_at=NOW),
+    "published": end(State.COMPLETED, sequence=3, published_at=NOW),
+    "rejected": end(State.REJECTED, sequence=3, published_at=NOW),
     "given-up": end(State.FAILED, sequence=3, published_at=NOW),
     "expired": end(State.FAILED, sequence=3, published_at=NOW, expires_at=NOW),
 }
@@ -158,7 +165,7 @@ def test_every_situation_has_the_action_of_its_one_row(situation):
 
 def test_the_table_names_every_standing_and_every_action():
     """No standing and no action of the life cycle is missing from the table of this test."""
-    named = {row[0].replace("-", " ") for row in ROWS} - {"unannounced"}
+    named = {row[0].replace("-", " ") for row in ROWS} - {"unannounced", "rejected"}
     assert named == {standing.value for standing in Standing}
     assert {row[-1] for row in ROWS} == {action.name for action in Action}
 
@@ -185,8 +192,22 @@ def test_a_published_event_answers_all_copies():
     published = lifecycle.published(end(State.COMPLETED, sequence=7), NOW)
     waited = replace(REPEATED, since=NOW)
     assert lifecycle.decide(published, waited, NOW) is Action.REPEAT
-    again = lifecycle.sent_back(published, lifecycle.next_sequence(published, waited), NOW + 30)
-    assert lifecycle.decide(again, waited, NOW) is Action.DROP
+    again = lifecycle.sent_back(published, 2, NOW + 30)
+    assert lifecycle.decide(again, replace(waited, sequence=1), NOW) is Action.DROP
+
+
+@pytest.mark.parametrize(
+    ("ended", "action"),
+    [
+        (end(State.COMPLETED, sequence=7), Action.PUBLISH),
+        (end(State.COMPLETED, sequence=7, published_at=NOW), Action.REPEAT),
+        (end(State.FAILED, sequence=7, published_at=NOW), Action.REPEAT),
+    ],
+)
+def test_the_number_of_an_answered_copy_supersedes_no_other_message(ended, action):
+    """A record keeps the number of the last copy, which may be answered; a later sender waits for an answer too."""
+    assert lifecycle.decide(ended, replace(REPEATED, since=NOW), NOW) is action
+    assert lifecycle.decide(ended, replace(REPEATED, since=NOW, sequence=6), NOW) is Action.DROP
 
 
 def test_a_redrive_has_its_effect_once():
@@ -198,6 +219,20 @@ def test_a_redrive_has_its_effect_once():
     again = replace(taken, state=State.FAILED, event="{}", published_at=NOW)
     assert lifecycle.decide(again, redriven, NOW) is Action.ACKNOWLEDGE
     assert lifecycle.decide(again, replace(redriven, redriven="r-2"), NOW) is Action.TAKE_OVER
+
+
+@pytest.mark.parametrize(
+    ("state", "action"), [(State.IN_PROGRESS, Action.WAIT), (State.REJECTED, Action.TAKE_OVER)]
+)
+def test_a_redriven_watch_message_is_an_ordinary_copy_while_its_experiment_is_followed(state, action):
+    """A redrive looks at no experiment before the next look is due, but one that was rejected is looked at again."""
+    redriven = replace(FIRST, is_watch=True, redriven="r-1", since=NOW)
+    followed = record(state, lease_until=NOW, not_before=NOW + 60, published_at=NOW)
+    assert lifecycle.decide(followed, redriven, NOW) is action
+    assert lifecycle.decide(replace(followed, redriven="r-1"), redriven, NOW) in (
+        Action.WAIT,
+        Action.ACKNOWLEDGE,
+    )
 
 
 def test_two_redrives_of_one_message_have_their_effects_once_each():
@@ -226,8 +261,10 @@ def test_a_message_without_an_id_is_answered_each_time():
     published = lifecycle.published(end(State.COMPLETED), NOW)
     assert lifecycle.decide(published, replace(FIRST, message_id="M1"), NOW) is Action.ACKNOWLEDGE
     assert lifecycle.decide(published, replace(FIRST, message_id=None), NOW) is Action.REPEAT
-    copy = replace(FIRST, message_id=None, since=NOW)
-    assert lifecycle.decide(published, copy, NOW) is Action.ACKNOWLEDGE, "hpoq sent it, not a producer"
+    waited = replace(FIRST, message_id=None, since=NOW)
+    assert lifecycle.decide(published, waited, NOW) is Action.REPEAT, (
+        "its answer could not be published at first"
+    )
     watch = replace(FIRST, message_id=None, is_watch=True)
     assert lifecycle.decide(published, watch, NOW) is Action.ACKNOWLEDGE
 
@@ -332,10 +369,11 @@ def test_the_next_action_is_that_of_the_newest_copy(standing_record, now, action
     assert lifecycle.next_action(standing_record, now) is action
 
 
-def test_the_next_action_of_a_message_without_an_id_is_not_an_answer():
-    """The newest copy of a message is never a second send of it."""
-    published = lifecycle.published(end(State.COMPLETED, message_id=None), NOW)
-    assert lifecycle.next_action(published, NOW) is Action.ACKNOWLEDGE
+@pytest.mark.parametrize(("message_id", "action"), [("M1", Action.ACKNOWLEDGE), (None, Action.REPEAT)])
+def test_the_next_delivery_of_a_message_without_an_id_is_answered(message_id, action):
+    """It cannot be told from a second send of the same text."""
+    published = lifecycle.published(end(State.COMPLETED, message_id=message_id), NOW)
+    assert lifecycle.next_action(published, NOW) is action
 
 
 # Claims, leases and doubts.
