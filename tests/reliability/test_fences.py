@@ -97,6 +97,25 @@ def test_a_redriven_message_fails_again_only_once(world, dead, settings):
     assert len(dead.messages) == 2
 
 
+def test_a_redriven_rejection_is_read_again(world, dead):
+    """A message without an id is rejected and kept. In its queue it gets an id, so its redrive creates."""
+    assert outcomes(world.deliver(json.dumps([{"messageBody": request()}]).encode())) == ["rejected"]
+    (letter,) = dead_letters(world)
+    assert outcomes(world.deliver(smq_event("R1", seal(letter)))) == ["created"]
+    assert outcomes(world.deliver(smq_event("R1", seal(letter)))) == ["duplicate"]
+    assert len(world.cloud.experiments) == 1
+
+
+def test_a_redriven_rejection_is_kept_again_once(world, dead):
+    """What still cannot be read is rejected under the same event id, and its content goes back."""
+    world.deliver(smq_event("M1", '{"hpoq":{"key":0}}'))
+    (letter,) = dead_letters(world)
+    for outcome, letters in (("rejected", 1), ("duplicate", 0)):
+        assert outcomes(world.deliver(smq_event("R1", seal(letter)))) == [outcome]
+        assert len(dead_letters(world)) == letters
+    assert len({event["id"] for event in world.events}) == 1
+
+
 def test_a_redrive_that_is_throttled_stays_out_of_the_dead_letter_queue(world, dead):
     """A message's age begins anew with its redrive, however long ago it was first delivered."""
     world.settings |= {"HPOQ_MAX_AGE_HOURS": "2", **REQUEUE}

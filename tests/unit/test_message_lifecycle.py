@@ -46,6 +46,10 @@ def outcomes(rows):
     return [row["outcome"] for row in rows]
 
 
+def count_searches(world):
+    return sum(call.operation == "ListHpoExperiments" for call in world.cloud.requests)
+
+
 def codes(rows):
     """Return the codes of the errors in `rows`, which say whether the message is tried again."""
     for row in rows:
@@ -801,6 +805,21 @@ def test_a_conflict_does_not_wait_for_an_abandoned_key_for_ever(world):
     world.cloud.faults.clear()
     assert outcomes(world.deliver(smq_event("M1", request("k")))) == ["created"]
     assert len(world.cloud.experiments) == 1
+
+
+def test_a_conflict_searches_no_more_often_than_the_first_request(world):
+    """A search that concluded nothing waits longer each time, whoever made it."""
+    world.cloud.behaviour.create_tags = "dropped"
+    world.settings["HPOQ_MARKER"] = "tag"
+    world.deliver(smq_event("M0", REQUEST))
+    world.fail_create("reset")
+    world.deliver(smq_event("M1", request("k")))
+    world.clock.advance(LATER)
+    other = smq_event("M2", request("k", Name="another"))
+    assert codes(world.deliver(other)) == ["Ambiguous"]
+    searches = count_searches(world)
+    assert [outcomes(world.deliver(other)) for _ in range(2)] == [["retry"]] * 2
+    assert count_searches(world) == searches
 
 
 def test_a_conflict_that_was_interrupted_needs_no_search(world):

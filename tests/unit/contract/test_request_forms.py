@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requestdocs import JSON, MINIMAL, PLACES, REQUESTS, ROOT, parse, places, put
 
-from hpoq.contract.jsontext import tokens_of
+from hpoq.contract.jsontext import pointer_to, tokens_of
 from hpoq.contract.request import compute_fingerprint, parse_request, read_producer_key
 from hpoq.errors import RequestRejected
 from hpoq.observability.redaction import find_secrets
@@ -321,6 +321,26 @@ def test_misplaced_credentials_are_not_quoted(holder, name, value):
     with pytest.raises(RequestRejected) as caught:
         parse(document)
     assert "canary" not in f"{caught.value!r} {caught.value.violations} {caught.value.warnings}"
+
+
+@pytest.mark.parametrize(
+    "name", ["token=can4ry-1", "run --password can4ry-1", "https://user:can4ry-1@host/x~y"]
+)
+@pytest.mark.parametrize("place", ["guard", "experiment", "search_space"])
+def test_a_secret_in_a_name_is_masked_in_the_pointer(name, place):
+    """A command line or a URL that became the name of a member, as in YAML; the rest of the name is shown."""
+    document = copy.deepcopy(MINIMAL)
+    config = document["experiment"]["HpoExperimentConfiguration"]
+    document["guard"] = {"maxHours": 1}
+    holders = {"guard": document["guard"], "experiment": document["experiment"]}
+    holders.get(place, config["search_space"])[name] = {"_type": "choice", "_value": [1, 2]}
+    try:
+        found = parse(document).warnings
+    except RequestRejected as exc:
+        found = exc.violations
+    shown = pointer_to(name.replace("can4ry-1", "***"))
+    assert any(one.pointer.endswith(shown) for one in found)
+    assert "can4ry" not in str(found)
 
 
 @pytest.mark.parametrize("holder", CREDENTIALS)

@@ -8,7 +8,7 @@ from hpoq.clock import Budget
 from hpoq.cloud.smq import fits
 from hpoq.contract.events import EventError
 from hpoq.contract.identity import WATCH, derive_key
-from hpoq.errors import Unavailable
+from hpoq.errors import CallError, Unavailable
 from hpoq.idempotency.record import State
 from hpoq.observability.measures import Measures, collect_into
 from hpoq.processing import lifecycle
@@ -206,6 +206,18 @@ def test_a_dead_letter_that_cannot_be_put_keeps_the_message_alive(error, envelop
     with capture_logs() as lines:
         assert not DeadLetters(lambda: Queues(error), "dead", BUDGET).put(envelope, 9.0)
     assert [line["event"] for line in lines] == ["deadletter.failed" if error else "deadletter.too-large"]
+
+
+def test_what_the_queue_service_quotes_of_a_message_is_masked(ledger, clock):
+    """The secrets of a request are known only while it is processed, and it is sent back afterwards."""
+    quoting = CallError("invalid: hunter22-hunter22", service="smq", operation="SendMessage")
+    kept = replace(ENVELOPE, body=b'{"password": "hunter22-hunter22"}')
+    with capture_logs() as lines:
+        assert not DeadLetters(lambda: Queues(quoting), "dead", BUDGET).put(kept, 9.0)
+        sealed = make(ledger, clock, Queues()).seal(replace(intake(), envelope=kept), retry())
+        assert not make(ledger, clock, Queues(quoting)).send(sealed)
+    assert ["hunter22" in line["error"] for line in lines] == [False, False]
+    assert ["invalid: ***" in line["error"] for line in lines] == [True, True]
 
 
 def test_a_dead_letter_that_is_put_can_be_redriven_and_sent_back():
