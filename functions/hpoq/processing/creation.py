@@ -16,6 +16,7 @@ from hpoq.cloud.caller import RetryPolicy
 from hpoq.cloud.experiments import CreatedExperiment
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.contract.events import EventError
+from hpoq.contract.finding import get_string
 from hpoq.contract.identity import MOST_TAGS, TAG_KEY, derive_uuid, format_marker
 from hpoq.errors import (
     Ambiguous,
@@ -431,9 +432,9 @@ def compute_backdating(terms: Terms) -> float:
 
 
 def _describe_request(experiment: JsonObject, key: str) -> Request:
-    members = map(experiment.get, ("Name", "WorkspaceId", "Description"))
-    name, workspace_id, description = [text if isinstance(text, str) else None for text in members]
-    return Request(name, workspace_id, len(description or "") + len(format_marker(key)))
+    names = ("Name", "WorkspaceId", "Description")
+    name, workspace_id, description = [get_string(experiment, member) for member in names]
+    return Request(name or None, workspace_id or None, len(description) + len(format_marker(key)))
 
 
 def _read_tags(experiment: JsonObject) -> list[JsonValue]:

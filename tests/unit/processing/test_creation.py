@@ -609,6 +609,23 @@ def test_a_marker_in_a_shorter_description_says_nothing_about_ours(clock, ours, 
 
 
 @pytest.mark.parametrize(
+    ("name", "workspace_id", "may_be_ours"),
+    [("n", "7", True), ("other", "7", False), ("n", "8", False), (None, "7", True), ("n", None, True)],
+)
+def test_an_unmarked_experiment_of_another_name_or_workspace_is_not_ours(
+    clock, name, workspace_id, may_be_ours
+):
+    """A request without a name or a workspace may be any experiment's."""
+    members = {"Name": name, "WorkspaceId": workspace_id}
+    request = {**EXPERIMENT, **members}
+    request = {member: value for member, value in request.items() if value is not None}
+    unmarked = replace(experiment(2), workspace_id="7", tags=())
+    service = Service(clock, rows=[(unmarked, 0.0)])
+    ending = make(clock, service).attempt(request, claim(clock, attempts=2), clock.now())
+    assert isinstance(ending, Postponed if may_be_ours else Created)
+
+
+@pytest.mark.parametrize(
     ("doubt", "seconds"),
     [(60.0, 290.0), (20.0, 40.0)],
     ids=["beyond the lease", "beyond the invocation"],

@@ -428,6 +428,7 @@ def test_a_request_is_not_part_of_what_is_printed(body):
     intake = take_in(Message("smq", "M1", body))
     assert "delivery=" in repr(intake)
     assert "request=" not in repr(intake)
+    assert "document=" not in repr(intake)
 
 
 def watch(order, identity=None, **members):
