@@ -28,8 +28,8 @@ _LONGEST_DETAIL = 600
 _ELLIPSIS = "…"
 # The members that the data of every event has.
 _DATA_MEMBERS = {"idempotencyKey", "requestId", "attempts", "timings"}
-# One of these is in every request, wrapped or bare.
-_REQUEST_MEMBERS = {"experiment", "stop", "HpoExperimentConfiguration"}
+# One of these is in every request, wrapped or bare, though perhaps in the wrong case.
+_REQUEST_MEMBERS = {"experiment", "stop", "hpoexperimentconfiguration"}
 _REQUEST, _EVENT = "request", "event"
 _DEEPEST_EVENT = 4
 # What a note on truncation takes, with the names of the members around it and room to spare.
@@ -210,7 +210,7 @@ def _find_kinds(value: JsonValue, depth: int) -> Iterator[str]:
 
 
 def _is_request(document: JsonObject) -> bool:
-    return not _REQUEST_MEMBERS.isdisjoint(document)
+    return not _REQUEST_MEMBERS.isdisjoint(map(str.lower, document))
 
 
 def _undo_text(value: JsonValue) -> JsonValue:

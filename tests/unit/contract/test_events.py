@@ -133,6 +133,8 @@ def test_an_own_event_is_known_in_what_carries_it(document):
         [event(), REQUEST],
         {**event(), "experiment": {}},
         {**event(), "stop": {}},
+        {"Experiment": {}, "triggeredBy": event()},
+        {"STOP": {}, "cause": event()},
         {**event(), "data": REQUEST},
         {**event(), "data": json.dumps(REQUEST)},
         {**event(), "data": {"HpoExperimentConfiguration": {}}},
