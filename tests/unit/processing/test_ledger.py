@@ -307,6 +307,14 @@ def test_a_message_that_is_held_back_gets_a_record_that_claims_nothing(clock):
     assert ledger.hold_back(newest) == (Action.WAIT, None)
 
 
+def test_a_copy_that_is_held_back_without_its_record_keeps_the_doubt(clock):
+    """The record is lost, and the create of an earlier delivery may still be under way when the turn comes."""
+    ledger = make(clock)
+    _, record = ledger.hold_back(replace(FIRST, sequence=1, since=clock.now() - 50))
+    assert record.doubt_until == clock.now() + TERMS.lease + TERMS.consistency
+    assert ledger.get("k") == record
+
+
 def test_what_only_a_claim_may_change_is_not_numbered_when_it_is_held_back(clock):
     """A redrive has its effect with its claim, and the event of a key that has ended is not lost."""
     ledger = make(clock)

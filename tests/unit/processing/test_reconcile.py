@@ -205,19 +205,34 @@ def test_a_name_that_the_service_trimmed_may_be_ours(name):
         look(Listing([UNMARKED]), name=name)
 
 
+class Workspaces(Listing):
+    """A service whose tag filter works, and which lists `default` unless a listing names the workspace of `named`."""
+
+    def __init__(self, default, named):
+        super().__init__([])
+        self.default, self.named = default, named
+
+    def list_hpo_experiments(self, *, workspace_id=None, **query):
+        self.rows = self.default if workspace_id is None else self.named
+        self.by_tag = filtering(*self.rows)
+        return super().list_hpo_experiments(workspace_id=workspace_id, **query)
+
+
 def test_the_workspace_of_the_request_is_searched_too():
     """A service may list the default workspace alone if a listing names none."""
     ours = row(1, key=KEY)
-
-    class Default(Listing):
-        def list_hpo_experiments(self, *, workspace_id=None, **query):
-            self.by_tag, self.rows = ((), ()) if workspace_id is None else ((ours,), (ours,))
-            return super().list_hpo_experiments(workspace_id=workspace_id, **query)
-
-    listing = Default([])
+    listing = Workspaces([], [ours])
     assert look(listing, workspace_id="1") == ours
     assert set(listing.workspaces) == {None, "1"}
-    assert look(Default([])) is None
+    assert look(Workspaces([], [ours])) is None
+
+
+@pytest.mark.parametrize("thorough", [True, False])
+def test_a_search_that_is_enough_in_the_default_workspace_says_nothing_about_another(thorough):
+    """That the tag filter works there proves only that the experiment is not there."""
+    ours = row(1, key=KEY)
+    listing = Workspaces([row(2, key=OTHER)], [ours])
+    assert look(listing, workspace_id="1", thorough=thorough, described=False) == ours
 
 
 @pytest.mark.parametrize(
