@@ -732,6 +732,17 @@ def test_a_forged_watch_message_is_rejected(world):
     assert len(world.results) == 2
 
 
+def test_a_watch_message_under_the_key_of_a_request_leaves_the_request_alone(world):
+    """The key of a watch message derives from what it follows, also if all else in the message is genuine."""
+    create(world)
+    record = world.store.get(KEY)
+    order = decode_order(record.watch_order)
+    forged = seal(Envelope(WATCH, order.identity, KEY, encode_order(order).encode(), sequence=9))
+    (row,) = world.deliver(smq_event("F1", forged.decode()))
+    assert row["outcome"] == "retry"
+    assert world.store.get(KEY) == record
+
+
 def test_a_chain_goes_on_after_its_key_was_used_again(world):
     """Only the first look asks whose experiment it is: a key is free again after its retention."""
     made = create(world)

@@ -198,6 +198,14 @@ def test_what_only_resembles_an_envelope_is_an_ordinary_message(body):
     assert open_envelope(message) == Envelope("smq", "M9", derive_key("smq", "M9"), body)
 
 
+@pytest.mark.parametrize("kind", sorted(module._KINDS))
+def test_a_key_is_believed_only_if_it_derives_from_the_identity_beside_it(kind):
+    """Whoever forges one cannot reach the record of another message, of whatever kind the envelope says it is."""
+    forged = forge(kind=kind, messageId="M2")
+    assert unseal(forged) is None
+    assert looks_sealed(forged)
+
+
 def test_an_envelope_of_another_namespace_is_an_ordinary_message():
     """The namespace takes part in the key, so no one can use another namespace's envelopes."""
     sealed = seal(replace(FIRST, key=derive_key("smq", "M1", "team-a")))
