@@ -58,6 +58,23 @@ def test_environment_is_read_when_asked(monkeypatch):
     assert provider().access_key_id == "new"
 
 
+@pytest.mark.parametrize("changed", range(3), ids=["id", "secret", "token"])
+@pytest.mark.parametrize("source", ["environment", "context"])
+def test_a_part_that_was_rotated_alone_is_picked_up(source, changed):
+    """Credentials are the same only if the id, the secret and the token are."""
+    held: dict[str, str] = {}
+    if source == "environment":
+        names, provider = list(FULL), from_environment(held)
+    else:
+        names = ["access_key_id", "access_key_secret", "security_token"]
+        provider = from_context(SimpleNamespace(credentials=held))
+    parts = ["id", "secret", "token"]
+    held.update(zip(names, parts, strict=True))
+    assert provider() == Credentials(*parts)
+    held[names[changed]] = parts[changed] = "rotated"
+    assert provider() == Credentials(*parts)
+
+
 def test_line_feed_around_a_value():
     """White space around a value, such as a secret file's last line feed, is dropped."""
     assert from_environment({key: f" {value}\n" for key, value in FULL.items()})().secrets() == (

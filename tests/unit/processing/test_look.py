@@ -489,3 +489,9 @@ def test_an_experiment_that_is_shown_as_deleted_has_ended():
     assert isinstance(found, Ended)
     assert found.own == {"status": "DELETED", "trials": {}, "lastStatus": "RUNNING"}
     assert look(Service(status=None, deleted=True)).own == {"status": "DELETED", "trials": {}}
+
+
+def test_an_experiment_that_ended_before_it_was_deleted_keeps_its_result():
+    """The service still shows its status and its trials."""
+    found = look(Service([trial("a", 1.0)], status="FINISHED", deleted=True))
+    assert (found.own["status"], found.own["trials"]) == ("FINISHED", {"SUCCEEDED": 1})

@@ -409,3 +409,17 @@ def test_the_last_64_creates_say_how_fast_an_instance_was(pace, clock):
         pace.note_created()
     pace.note_throttled(clock.monotonic())
     assert pace.interval == pytest.approx((1 + 0.62) / 63)
+
+
+def test_a_throttled_create_brings_no_turn_forward(pace, clock):
+    """Whatever its chance, the next create comes no earlier than if this one had not been throttled."""
+    throttle(pace, clock)
+    clock.advance(1)
+    clock.random = lambda: 0.99
+    assert pace.take_turn()
+    clock.random = lambda: 0.0
+    pace.note_throttled(clock.monotonic())
+    clock.advance(1.48)
+    assert not pace.take_turn()
+    clock.advance(0.02)
+    assert pace.take_turn()

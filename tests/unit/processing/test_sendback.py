@@ -88,6 +88,21 @@ def test_a_message_is_sent_back_numbered_and_recorded(ledger, clock):
     assert lifecycle.decide(stored, replace(DELIVERY, sequence=4), 10_200.0) is Action.DROP
 
 
+def test_a_copy_is_due_when_its_queue_shows_it(ledger, clock):
+    """Its delay counts from before the send: a copy after a slow send is not early by the time that the send took."""
+
+    class Slow(Queues):
+        def send_message(self, *arguments, **options):
+            super().send_message(*arguments, **options)
+            clock.advance(2)
+
+    queues, began = Slow(), clock.now()
+    sender = make(ledger, clock, queues)
+    assert sender.send(sender.seal(intake(), retry(released(ledger, clock))))
+    ((_, _, delay, _),) = queues.sent
+    assert ledger.get(KEY).not_before == began + delay
+
+
 def test_a_message_that_another_delivery_holds_is_sent_back_as_it_was(ledger, clock):
     """Whoever holds the key numbers the copies; this one keeps its number and whether it was redriven."""
     queues = Queues()

@@ -93,6 +93,15 @@ def test_a_request_is_found_by_its_key(name):
     assert world.service.calls == [("get", "s1"), ("stop", "s1")]
 
 
+def test_a_producers_key_that_looks_like_the_key_of_another_request_names_its_own():
+    """A producer may choose any text as its key, also one that an event of another request shows."""
+    world = World()
+    shown = derive_key(PRODUCER, "another", "team-a")
+    world.record(shown, experiment_id="s9")
+    world.record(derive_key(PRODUCER, shown, "team-a"), experiment_id="s1")
+    assert world.stop(f'"idempotencyKey": "{shown}"') == Stopped(world.claim, "s1", "TERMINATING")
+
+
 def test_a_name_that_is_no_key_is_not_looked_up_as_one():
     """A record under the name itself belongs to somebody else."""
     world = World()
