@@ -18,6 +18,7 @@ from hpoq.cloud.paiautoml import PaiAutoMl, default_endpoint, identify_place
 from hpoq.cloud.signing import Credentials, acs3_sign
 from hpoq.cloud.transport import Response
 from hpoq.errors import (
+    CallError,
     ClockOff,
     Denied,
     Incomplete,
@@ -49,14 +50,14 @@ def client(transport, serve, credentials):
 
 @pytest.fixture
 def scripted(script, credentials):
-    """Makes a client whose calls are answered as scripted; its attribute `sent` has what it sent."""
+    """Makes a client whose calls are answered as scripted; its attribute `sent` has what its `transport` sent."""
 
-    def make(*steps: Response, clock_error: float = 0.0) -> PaiAutoMl:
+    def make(*steps: Response | CallError, clock_error: float = 0.0) -> PaiAutoMl:
         transport = script(*steps)
         transport.clock_error = lambda: clock_error
         endpoint = "https://paiautoml.cn-shanghai.aliyuncs.com"
         made = PaiAutoMl(transport, endpoint, lambda: credentials, retry=RetryPolicy(attempts=2))
-        made.sent = transport.sent
+        made.transport, made.sent = transport, transport.sent
         return made
 
     return make
@@ -225,6 +226,16 @@ def test_a_clock_that_is_just_right_enough(scripted, error, way):
         pai.create_hpo_experiment(BODY, nonce="n", max_clock_error=0.5)
     assert (caught.value.service, caught.value.operation) == ("paiautoml", "CreateHpoExperiment")
     assert pai.sent == []
+
+
+def test_the_clock_is_checked_before_each_try_of_a_create(scripted):
+    """Another answer may show that it is off while the create waits for its repetition."""
+    unreached = Unavailable("no", service="paiautoml", operation="CreateHpoExperiment")
+    pai = scripted(unreached, response(CREATED))
+    pai.transport.clock_error = lambda: 100.0 if pai.transport.clock.slept else 0.0
+    with pytest.raises(ClockOff):
+        pai.create_hpo_experiment(BODY, nonce="n", max_clock_error=10.0)
+    assert len(pai.sent) == 1
 
 
 def test_a_stop_with_an_unreadable_answer(scripted):

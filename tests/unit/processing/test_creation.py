@@ -398,6 +398,40 @@ def test_a_throttled_create_waits_for_its_turn(clock):
     assert clock.monotonic() - began <= TERMS.lease
 
 
+@pytest.mark.parametrize("kind", [Throttled, UnknownEnd])
+def test_creates_that_are_under_way_together_slow_the_instance_down_once(clock, kind):
+    """What they come to is one sign, because each was sent before the other was answered."""
+    pace = Pace(clock)
+    for _ in range(3):  # of four unknown ends in a row, the last one is a sign
+        pace.note_unknown_end(clock.monotonic())
+    service = Service(clock, error(kind), error(kind), create_seconds=1)
+    creator, send = make(clock, service, attempts=1, pace=pace), service.create_hpo_experiment
+
+    def send_after_another(body, **options):
+        service.create_hpo_experiment = send
+        creator.attempt(EXPERIMENT, claim(clock), None)
+        return send(body, **options)
+
+    service.create_hpo_experiment = send_after_another
+    creator.attempt(EXPERIMENT, claim(clock), None)
+    alone = Pace(clock)
+    alone.note_throttled(clock.monotonic())
+    assert len(service.creates) == 2
+    assert pace.interval == alone.interval > 0
+
+
+def test_a_turn_that_comes_too_late_for_a_create_is_not_taken(clock):
+    """The turn comes within the lease, but a read time-out no longer fits in: the error is that of the service."""
+    pace = Pace(clock)
+    latest = lifecycle.latest_start(claim(clock), TERMS) - clock.now()
+    pace.note_throttled(clock.monotonic(), retry_after=latest + 1)
+    service = Service(clock, error(Throttled, "Throttling.User"))
+    ending = make(clock, service, pace=pace).attempt(EXPERIMENT, claim(clock), None)
+    assert len(service.creates) == 1
+    assert isinstance(ending, Postponed)
+    assert (ending.throttled, ending.error.code) == (True, "Throttling.User")
+
+
 def test_each_created_experiment_quickens_the_instance(clock):
     """A create that succeeds shortens the interval to the next one."""
     pace = Pace(clock)
@@ -642,10 +676,11 @@ def test_a_doubt_that_cannot_be_waited_for_goes_on_without_using_an_attempt(cloc
     assert (service.creates, clock.slept) == ([], [])
 
 
-def test_what_an_operator_named_is_adopted_without_a_search(clock):
+@pytest.mark.parametrize("doubt", [None, 10_999.0], ids=["no doubt", "a doubt"])
+def test_what_an_operator_named_is_adopted_without_a_search(clock, doubt):
     """A record that has its experiment already needs neither a search nor a create."""
     service = Service(clock)
-    ending = make(clock, service).attempt(EXPERIMENT, claim(clock, experiment_id="s7"), clock.now() + 999)
+    ending = make(clock, service).attempt(EXPERIMENT, claim(clock, experiment_id="s7"), doubt)
     assert isinstance(ending, Created)
     assert (ending.experiment_id, ending.adopted) == ("s7", True)
     assert (service.creates, service.listed_at) == ([], [])
