@@ -364,6 +364,21 @@ def test_a_dead_letter_that_fails_does_not_make_an_unseen_experiment_forgotten(w
     assert len(world.cloud.experiments) == 1
 
 
+def test_a_dead_letter_that_fails_gives_a_message_no_further_create(world):
+    """A message that is too old stays given up, although the service takes creates again by then."""
+    world.settings |= {"HPOQ_MAX_AGE_HOURS": "1", **TO_DEAD}
+    world.fail_create(**THROTTLED, times=None)
+    assert codes(world.deliver(EVENT)) == ["Throttling.User"]
+    world.clock.advance(3600)
+    world.cloud.faults.add("refuse", service="smq", operation="SendMessage", times=3)
+    assert codes(world.deliver(EVENT)) == ["DeadLetterFailed"]
+    world.cloud.faults.clear()
+    creates = len(world.creates)
+    assert outcomes(world.deliver(EVENT)) == ["failed"]
+    assert len(world.creates) == creates
+    assert len(world.waiting(DEAD_LETTER_QUEUE)) == 1
+
+
 def test_a_message_that_ends_by_its_age_says_that_its_experiment_may_exist(world):
     """If the listing failed until then, nobody knows whether the create that was cut off made an experiment."""
     world.settings["HPOQ_MAX_AGE_HOURS"] = "1"

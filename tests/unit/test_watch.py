@@ -371,6 +371,15 @@ def test_a_first_watch_message_that_cannot_be_sent_is_repeated(world):
     assert world.follow()[-1] == "finished"
 
 
+def test_an_experiment_is_followed_once_it_is_announced(world):
+    """Each delivery that cannot publish the event would otherwise begin another chain."""
+    world.cloud.faults.add("refuse", service="smq", operation="PublishMessage", times=3)
+    assert world.deliver(smq_event("M1", request("k")))[0]["outcome"] == "retry"
+    assert world.watch_queue.messages == []
+    assert world.deliver(smq_event("M1", request("k")))[0]["outcome"] == "created"
+    assert len(world.watch_queue.messages) == 1
+
+
 @pytest.mark.parametrize("policy", ["raise", "requeue"])
 def test_a_watch_message_that_cannot_be_sent_on_is_retried(world, policy):
     """If the next watch message cannot be sent, the present one comes back, and nothing is lost."""
