@@ -4,13 +4,15 @@ import json
 
 import pytest
 
+from fcruntime import Fc3Context
+from fcruntime.context import FunctionInfo
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.contract.identity import PRODUCER, STOP, derive_event_id, derive_key
 from hpoq.errors import StoreUnavailable
 from hpoq.idempotency.record import State
 from hpoq.testing import MemoryStore, smq_event
 from support.request import request
-from support.world import WatchedWorld
+from support.world import CallTimes, WatchedWorld
 
 STOP_CALL = "StopHpoExperiment"
 DEAD = {"HPOQ_DEAD_LETTER_QUEUE": "hpo-requests-dead"}
@@ -191,6 +193,23 @@ def test_a_failed_call_is_tried_again(world, operation, fault):
     assert set(outcomes[: outcomes.index("stopping")]) <= {"retry"}
     assert set(outcomes[outcomes.index("stopping") + 1 :]) == {"duplicate"}
     assert made.stopped_at is not None
+
+
+@pytest.mark.parametrize("operation", ["GetHpoExperiment", STOP_CALL])
+@pytest.mark.parametrize(
+    ("timeout", "seconds"), [(300, 90 - 10), (50, 50 - 3)], ids=["the lease less the skew", "the invocation"]
+)
+def test_calls_that_hang_end_while_their_outcome_can_be_saved(world, operation, timeout, seconds):
+    """After the lease another delivery has the key, and the last seconds of an invocation are for its records."""
+    made = create(world)
+    world.call_times = lambda called: CallTimes(until_answered=60.0 if called == operation else 0.0)
+    began = world.clock.now()
+    context = Fc3Context("r-1", FunctionInfo(timeout=timeout))
+    event = smq_event("S1", stop(experimentId=made.experiment_id))
+    (row,) = world.deliver(event, context, HPOQ_CALL_ATTEMPTS="10")
+    assert row["outcome"] == "retry"
+    assert world.calls(operation) > 1
+    assert world.clock.now() - began <= seconds
 
 
 def test_a_stop_whose_end_stays_unknown_is_given_up(world):
