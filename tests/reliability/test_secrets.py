@@ -12,6 +12,8 @@ from fcruntime.context import ContextCredentials, FunctionInfo
 from hpoq.idempotency.sqlite import SqliteStore
 from hpoq.observability import logs
 from hpoq.testing import smq_event
+from support.deployment import CONTEXT as WITHOUT_CREDENTIALS
+from support.request import make_document
 
 CANARY = "CANARY"
 CONTEXT = Fc2Context(
@@ -181,6 +183,25 @@ def test_canaries_that_the_service_quotes(on_disk, tmp_path, stream, fault):
     text = everything(on_disk, tmp_path, stream, result)
     assert CANARY not in text
     assert fault["code"] in text
+
+
+@pytest.mark.parametrize("part", ["secret", "token"])
+@pytest.mark.parametrize("source", ["context", "environment"])
+def test_the_credentials_of_the_function_in_a_request(on_disk, tmp_path, stream, source, part):
+    """They are hidden wherever they come from: from Python 3.12 on, the context has none."""
+    held = CONTEXT.credentials
+    environment = {
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": held.access_key_id,
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": held.access_key_secret,
+        "ALIBABA_CLOUD_SECURITY_TOKEN": held.security_token,
+    }
+    is_context = source == "context"
+    function = on_disk.function(**({} if is_context else environment))
+    name = held.access_key_secret if part == "secret" else held.security_token
+    event = smq_event("M1", json.dumps(make_document("k", Name=name)))
+    result = invoke(function.handle, event, CONTEXT if is_context else WITHOUT_CREDENTIALS)
+    assert [event["type"].split(".")[-2] for event in on_disk.events] == ["created"]
+    assert CANARY not in everything(on_disk, tmp_path, stream, result)
 
 
 def test_canaries_when_the_event_fails_and_is_undecodable(on_disk, tmp_path, stream):
