@@ -80,16 +80,17 @@ class Retries:
     def wait_or_raise(self, error: CallError) -> None:
         """Wait until the next try, or raise `error` if there is none.
 
-        There is none if `can_retry` is false for the error, if all attempts are used, or if the budget would end
-        during the wait. If an earlier try had an unknown end and this one was not sent, the end of the call is
-        still unknown, so the earlier error is raised.
+        There is none if `can_retry` is false for the error, if all attempts are used, or if the budget would have too
+        little time left after the wait. If an earlier try had an unknown end and this one was not sent, the end of
+        the call is still unknown, so the earlier error is raised.
         """
         self._failed += 1
         if isinstance(error, UnknownEnd):
             self._unknown = error
         wait = self._wait_seconds(error)
         is_last = self._failed >= self._policy.attempts
-        if is_last or not self._can_retry(error) or wait >= self._budget.seconds_left():
+        latest = self._budget.seconds_left() - self._budget.least_seconds
+        if is_last or not self._can_retry(error) or wait >= latest:
             if self._unknown is not None and isinstance(error, NotSent):
                 raise self._unknown from error
             raise error

@@ -106,9 +106,9 @@ def test_waits_as_long_as_the_service_asks():
     assert clock.slept == [7.5]
 
 
-@pytest.mark.parametrize(("left", "tries"), [(1.0, 1), (1.01, 2)])
+@pytest.mark.parametrize(("left", "tries"), [(1.0, 1), (1.01, 1), (1.25, 1), (1.26, 2)])
 def test_never_past_the_end(left, tries):
-    """A wait that would not end before the time to give up is not begun."""
+    """A wait after which too little time would be left for another try is not begun: the error is the service's."""
     clock = FixedChanceClock(chance=1.0)
     ends_at = clock.monotonic() + left
     got, tried = run(
