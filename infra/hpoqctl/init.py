@@ -47,6 +47,7 @@ _KEY = "Your name for this request. Sending it again under the same name creates
 # Without vowels, so that they form no words, and without what looks alike.
 _KEY_LETTERS = "bcdfghjkmnpqrstvwxz"
 _METRIC_TYPES = ("stdout", "table", "json", "summary")
+_SHELL = "In double quotes, a shell replaces {name} by nothing: write \\{name} there, or use single quotes."
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _WIDTH = 100
 _EXAMPLES = {"low": "1", "high": "10", "q": "2", "mu": "0", "sigma": "1"}
@@ -222,6 +223,9 @@ def command(path: str, force: bool, as_json: bool, **given: Any) -> None:
             console().print(line)
         if checked.valid:
             console().print(Text(f"  {describe_plan(_find_configuration(document))}", "bold"))
+        if given["commands"]:
+            for name in _find_unused(checked):
+                notes().print(_SHELL.format(name=name), markup=False)
         notes().print(_suggest_next(path, document, checked), markup=False)
     raise SystemExit(0 if checked.valid else 1)
 
@@ -232,6 +236,12 @@ def _suggest_next(path: str, document: JsonObject, checked: Checked) -> str:
     name = get_string(_find_configuration(document), "platform_config", "name")
     step = f"hpoq try {path}" if name.upper() == "LOCAL" else f"hpoq send --wait {path}"
     return f"Next: hpoq check --sample 3 {path}, then {step}"
+
+
+def _find_unused(checked: Checked) -> list[str]:
+    """Return the placeholders, such as `${lr}`, of the parameters that no command uses."""
+    unused = (one.violation for one in checked.warnings if one.violation.rule == "search-space.unused")
+    return [one.pointer.rpartition("/")[2] for one in unused]
 
 
 def _find_configuration(document: JsonObject) -> JsonObject:

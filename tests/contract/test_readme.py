@@ -264,6 +264,12 @@ def test_the_example_of_a_test_passes(tmp_path):
     assert "2 passed" in done.stdout, done.stdout + done.stderr
 
 
+def test_a_shell_keeps_the_placeholder_of_init():
+    """In the example of `hpoq init`, a shell leaves the parameter in the command as it is."""
+    line = next(line for line in EVENTS.splitlines() if line.startswith("hpoq init"))
+    assert "--lr=${lr}'" in shown("bash", "-c", f'hpoq() {{ printf "%s\\n" "$@"; }}; {line}')
+
+
 def test_the_example_of_a_request_is_valid():
     """The request that producers are shown breaks no rule and raises no warning."""
     document = example("json", '"schemaVersion"')

@@ -131,6 +131,15 @@ def test_the_next_step_fits_the_request(tmp_path, changes, said):
     assert ("20 trials" in done.stdout) is (done.exit_code == 0)
 
 
+@pytest.mark.parametrize(("command", "hints"), [("train --lr= --opt=", 2), ("train --lr=${lr} --opt=", 1)])
+def test_a_placeholder_that_the_shell_has_replaced(tmp_path, command, hints):
+    """If a command lacks a placeholder, a hint says that a shell replaces it in double quotes."""
+    words = ["--command", f"dlc submit pytorch --command='{command}'", *OPTIONS[4:]]
+    done = CliRunner().invoke(app, ["init", str(tmp_path / "r.yaml"), "--platform", "DLC", *words])
+    assert done.stderr.count("In double quotes, a shell replaces ${") == hints
+    assert r"replaces ${opt} by nothing: write \${opt} there, or use single quotes." in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
