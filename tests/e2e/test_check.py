@@ -329,6 +329,7 @@ def test_a_preview_of_what_will_happen(hpoq, hpoq_json):
     assert "  20 trials, 5 at a time, minimise val_loss=([0-9\\.]+)" in shown
     assert any(line.startswith("    ${lr}          0.0001 to 0.1, by magnitude  ") for line in shown)
     assert "    a continuous space" in shown
+    assert sum("The bars show how often" in line for line in shown) == 1
     file = hpoq_json("check", path, "--sample", "2")[1]["files"][0]
     assert len(file["samples"]) == 2
     assert file["space"]["combinations"] is None
