@@ -205,12 +205,12 @@ class Settings:
     )
     watch_min_seconds: int = _setting(
         60,
-        "Shortest time between two looks at an experiment that is followed, in seconds.",
+        "Shortest time between two checks of an experiment that is followed, in seconds.",
         _whole(least=1, most=86_400),
     )
     watch_max_seconds: int = _setting(
         1800,
-        "Longest time between two looks at an experiment that is followed, in seconds.",
+        "Longest time between two checks of an experiment that is followed, in seconds.",
         _whole(least=1, most=86_400),
     )
     watch_max_days: float = _setting(

@@ -20,7 +20,7 @@ _COMMANDS = {
     "trials": "Show the trials of an experiment, the best one first.",
     "status": "Show the queues, or explain the state of a message.",
     "audit": "Compare the account's experiments with the records.",
-    "resolve": "Record whether the experiment of a key in doubt exists.",
+    "resolve": "Record whether a create whose result is unknown succeeded.",
     "forget": "Remove from a record what its producer wrote.",
     "dead": "List, show, redrive or drop dead-lettered messages.",
     "redrive": "The same as `hpoq dead redrive`.",

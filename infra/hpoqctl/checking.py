@@ -164,12 +164,12 @@ def _check_size(document: Document) -> Iterator[Remark]:
 
 
 def _convert_problem(document: Document) -> Remark:
-    """Return the violation that made a YAML text unreadable."""
+    """Return the violation that made a text of YAML or JSON Lines unreadable."""
     violation, offset = document.problem or (Violation("", "yaml.syntax", ""), 0)
     if document.source is None or offset < 0:
         return Remark(violation, None, None)
     place = find_place(document.source.text, offset, offset + 1)
-    return Remark(violation, place, place.line)
+    return Remark(violation, place, place.line + document.source.first_line - 1)
 
 
 def _add_notations(

@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,10 @@ _YAML = (".yaml", ".yml")
 _REQUESTS = (".json", *_LINES, *_YAML)
 _NOT_INPUT = (".md",)
 _LONGEST_SHOWN = 200
+_SEVERAL_LINES = (
+    "not JSON Lines, which has one request per line: write it on one line, or rename the file to .json"
+)
+_LAST_COMMA = "not JSON Lines: remove the comma at the end of the line"
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ def _read_file(file: Path, *, yaml: bool) -> Iterator[Document]:
     suffix = file.suffix.lower()
     try:
         if suffix in _LINES:
-            yield from _read_lines(file)
+            yield from _read_lines(file, are_requests=yaml)
         elif yaml and suffix in _YAML:
             yield from _read_yaml(str(file), file.read_bytes())
         else:
@@ -142,16 +146,36 @@ def _make_document(place: str, path: str, data: bytes, line: int = 1) -> Documen
         return Document(place, data, path)
 
 
-def _read_lines(file: Path) -> Iterator[Document]:
+def _read_lines(file: Path, *, are_requests: bool) -> Iterator[Document]:
     is_empty = True
     with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
-            if line.strip():
-                is_empty = False
-                yield _make_document(f"{file}:{number}", str(file), line.rstrip(b"\r\n"), number)
+            if not line.strip():
+                continue
+            document = _make_document(f"{file}:{number}", str(file), line.rstrip(b"\r\n"), number)
+            if are_requests and is_empty and line.strip() in (b"{", b"["):
+                # The other lines would be a violation each.
+                yield replace(document, data=b"", problem=(Violation("", "json.syntax", _SEVERAL_LINES), 0))
+                return
+            is_empty = False
+            at = _find_last_comma(document.source) if are_requests and document.source else None
+            problem = None if at is None else (Violation("", "json.syntax", _LAST_COMMA), at)
+            yield document if problem is None else replace(document, data=b"", problem=problem)
     if is_empty:
         # One empty document, which is an error: a file without any is hardly meant.
         yield _make_document(str(file), str(file), b"")
+
+
+def _find_last_comma(source: Source) -> int | None:
+    """Return the offset of a comma after the document in a line, or None if there is none."""
+    text = source.text.rstrip()
+    if not text.endswith("},"):
+        return None
+    try:
+        json.loads(text[:-1])
+    except (ValueError, RecursionError):  # reading it as a request will say what is wrong
+        return None
+    return len(text) - 1
 
 
 def _read_yaml(path: str, data: bytes) -> Iterator[Document]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import secrets
 import sys
@@ -18,7 +19,7 @@ from rich.text import Text
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.contract.finding import Hints, get_object, get_string
-from hpoq.contract.search_space import ARITY, TYPES
+from hpoq.contract.search_space import ARITY, TYPES, check_space
 from hpoq.producer.build import Parameter, build_request
 from hpoqctl.checking import Checked, check_document, format_result
 from hpoqctl.files import read_requests
@@ -29,6 +30,7 @@ from hpoqctl.schema.request import make_request_schema
 from hpoqctl.spaceview import describe_plan
 
 _SCHEMA = "request.schema.json"
+_REGION, _PROJECT = "cn-hangzhou", "my_project"
 _PLATFORMS = ("DLC", "MaxCompute", "paiflow", "LOCAL")
 _FORM = "NAME=TYPE:LOW:HIGH or NAME=choice:A,B,C, for example lr=loguniform:1e-4:0.1"
 # The objects whose members are explained, by the member that holds them.
@@ -47,6 +49,7 @@ _KEY = "Your name for this request. Sending it again under the same name creates
 # Without vowels, so that they form no words, and without what looks alike.
 _KEY_LETTERS = "bcdfghjkmnpqrstvwxz"
 _METRIC_TYPES = ("stdout", "table", "json", "summary")
+_SHELL = "In double quotes, a shell replaces {name} by nothing: write \\{name} there, or use single quotes."
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _WIDTH = 100
 _EXAMPLES = {"low": "1", "high": "10", "q": "2", "mu": "0", "sigma": "1"}
@@ -80,15 +83,21 @@ class _ParameterType(click.ParamType):  # type: ignore[type-arg, unused-ignore]
         if kind != "choice" and (len(values) != len(ARITY[kind]) or any(isinstance(v, str) for v in values)):
             wanted, example = ":".join(ARITY[kind]), ":".join(_EXAMPLES[one] for one in ARITY[kind])
             self.fail(f"{name}: {kind} needs the numbers {wanted}, as in {name}={kind}:{example}", param, ctx)
-        return name, Parameter(kind, tuple(values))
+        parameter = Parameter(kind, tuple(values))
+        wrong = next((one for one in check_space({name: parameter.as_json()}, "") if one.rejects), None)
+        if wrong is not None:
+            self.fail(f"{name}: {wrong.violation.message}", param, ctx)
+        return name, parameter
 
 
 def _read_value(text: str) -> JsonValue:
+    """Return the number in `text`, or the text if there is none that JSON has."""
     for read in (int, float):
         try:
-            return read(text)
+            number = read(text)
         except ValueError:
             continue
+        return text if isinstance(number, float) and not math.isfinite(number) else number
     return text
 
 
@@ -169,10 +178,8 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
             click.option(
                 "--parallel", type=WholeNumber(1), help="How many trials run at the same time. Default: 5."
             ),
-            click.option("--region", default="cn-hangzhou", show_default=True, help="The platform's region."),
-            click.option(
-                "--project", default="my_project", show_default=True, help="The project of MaxCompute."
-            ),
+            click.option("--region", help=f"The platform's region. Default: {_REGION}."),
+            click.option("--project", help=f"The project of MaxCompute. Default: {_PROJECT}."),
             click.option("--workspace", help="The id of the PAI workspace."),
             click.option(
                 "--key", help="The idempotencyKey. Default: the name, the date and 5 random letters."
@@ -222,6 +229,9 @@ def command(path: str, force: bool, as_json: bool, **given: Any) -> None:
             console().print(line)
         if checked.valid:
             console().print(Text(f"  {describe_plan(_find_configuration(document))}", "bold"))
+        if given["commands"]:
+            for name in _find_unused(checked):
+                notes().print(_SHELL.format(name=name), markup=False)
         notes().print(_suggest_next(path, document, checked), markup=False)
     raise SystemExit(0 if checked.valid else 1)
 
@@ -232,6 +242,12 @@ def _suggest_next(path: str, document: JsonObject, checked: Checked) -> str:
     name = get_string(_find_configuration(document), "platform_config", "name")
     step = f"hpoq try {path}" if name.upper() == "LOCAL" else f"hpoq send --wait {path}"
     return f"Next: hpoq check --sample 3 {path}, then {step}"
+
+
+def _find_unused(checked: Checked) -> list[str]:
+    """Return the placeholders, such as `${lr}`, of the parameters that no command uses."""
+    unused = (one.violation for one in checked.warnings if one.violation.rule == "search-space.unused")
+    return [one.pointer.rpartition("/")[2] for one in unused]
 
 
 def _find_configuration(document: JsonObject) -> JsonObject:
@@ -246,6 +262,7 @@ def _build(target: Path, answers: _Answers) -> JsonObject:
     """Return the request. Raises click.UsageError if options are missing and there is nobody to ask."""
     asks = answers.is_terminal
     platform = str(answers.get("platform", f"Platform ({', '.join(_PLATFORMS)})", "DLC" if asks else None))
+    platform = next((one for one in _PLATFORMS if one.lower() == platform.lower()), platform)
     name = str(answers.get("name", "Name of the experiment", target.stem))
     suggested = _DEFAULT_COMMANDS.get(platform, "python train.py") if asks else None
     commands = answers.get("commands", "Command of a trial", suggested)
@@ -267,6 +284,9 @@ def _build(target: Path, answers: _Answers) -> JsonObject:
     source = answers.given["metric_source"] or (["cmd1"] if kind == "stdout" else [])
     if not source:
         source = [answers.get("metric_source", "Query or path of the metric", None)]
+    sections = _choose_sections(platform, answers)
+    workspace = answers.get("workspace", "Id of the PAI workspace (empty for none)", "")
+    key = answers.get("key", "Your name for this request (idempotencyKey)", _make_key(name))
     if answers.missing:
         missing = ", ".join(name.replace("--commands", "--command") for name in answers.missing)
         raise click.UsageError(f"Missing: {missing}. Give these options, or run hpoq init on a terminal.")
@@ -281,9 +301,9 @@ def _build(target: Path, answers: _Answers) -> JsonObject:
         parallel=parallel,
         metric_type=kind,  # type: ignore[arg-type]
         metric_source=[str(one) for one in source],
-        workspace_id=answers.given["workspace"],
-        idempotency_key=answers.given["key"] or _make_key(name),
-        sections=_choose_sections(platform, answers.given),
+        workspace_id=workspace or None,
+        idempotency_key=key or _make_key(name),
+        sections=sections,
     ).document
 
 
@@ -293,16 +313,19 @@ def _make_key(name: str) -> str:
     return f"{name}-{datetime.now().astimezone().date()}-{letters}"
 
 
-def _choose_sections(platform: str, given: dict[str, Any]) -> dict[str, dict[str, JsonValue]]:
+def _choose_sections(platform: str, answers: _Answers) -> dict[str, dict[str, JsonValue]]:
     """Return the section that the platform usually needs."""
-    region = str(given["region"])
     kind = platform.lower()
+    if kind not in ("dlc", "maxcompute", "paiflow"):
+        return {}
+    region = str(answers.get("region", "Region of the platform", _REGION))
     if kind == "dlc":
         return {"dlc_config": {"region": region}}
     if kind == "maxcompute":
+        project = str(answers.get("project", "Project of MaxCompute", _PROJECT))
         endpoint = f"http://service.{region}.maxcompute.aliyun.com/api"
-        return {"odps_config": {"project_name": str(given["project"]), "end_point": endpoint}}
-    return {"paiflow_config": {"region_id": region}} if kind == "paiflow" else {}
+        return {"odps_config": {"project_name": project, "end_point": endpoint}}
+    return {"paiflow_config": {"region_id": region}}
 
 
 def _write_request(document: JsonObject, *, schema: str) -> str:

@@ -87,7 +87,7 @@ def command(
     endpoint: str | None,
     as_json: bool,
 ) -> None:
-    """Record whether the experiment of KEY exists, and end the doubt about it.
+    """Record whether the experiment of KEY exists, if the result of its create is unknown.
 
     Use it when the log has operator.needed with the code Ambiguous, Incomplete or EndpointChanged: hpoq cannot find
     out whether an earlier create happened, so the message waits. Look for the experiment in the console of PAI, by

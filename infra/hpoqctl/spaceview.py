@@ -74,7 +74,7 @@ def count_combinations(views: Sequence[ParameterView]) -> int | None:
 
 
 def format_space(views: Sequence[ParameterView]) -> Iterator[Text]:
-    """Yield a line for each parameter, and one for the size of the space."""
+    """Yield a line for each parameter, one for the size of the space, and one that explains the bars."""
     names = max((len(view.name) for view in views), default=0)
     ranges = max((len(view.range) for view in views), default=0)
     for view in views:
@@ -82,6 +82,9 @@ def format_space(views: Sequence[ParameterView]) -> Iterator[Text]:
     size = count_combinations(views)
     if views:
         yield Text(f"    {size:,} combinations" if size is not None else "    a continuous space")
+        yield Text(
+            "    The bars show how often each part of a range is drawn, from the first value to the last."
+        )
 
 
 def _describe(name: str, spec: JsonValue, drawn: Sequence[JsonValue]) -> ParameterView:

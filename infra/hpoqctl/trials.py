@@ -75,7 +75,7 @@ class Board:
     default=10.0,
     show_default=True,
     metavar="SECONDS",
-    help="The time between two looks of --follow.",
+    help="The time between two checks of --follow.",
 )
 @click.option(
     "--mode",

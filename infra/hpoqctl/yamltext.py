@@ -31,6 +31,9 @@ _TEXT, _SEQUENCE, _MAPPING = "tag:yaml.org,2002:str", "tag:yaml.org,2002:seq", "
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 # Numbers of YAML 1.2 that YAML 1.1, and with it PyYAML, takes as strings.
 _OCTAL = r"[-+]?0o[0-7]+"
+# An octal number in YAML 1.1, and a decimal one in YAML 1.2.
+_LEADING_ZERO = r"[-+]?0[0-7]+"
+_VERSIONS = " (YAML 1.1 or 1.2)"
 _FLOAT = r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[-+][0-9]+[eE][-+]?[0-9]+"
 _LONGEST_NOTATION = 60
 _NOT_IN_JSON = "a number that JSON does not have"
@@ -112,6 +115,11 @@ def load_documents(text: str) -> Iterator[YamlDocument]:
         if str(exc.problem).startswith("found unexpected end of stream"):
             mark = exc.context_mark  # where the string begins
         raise YamlError("yaml.syntax", _explain_syntax(str(exc.problem)), mark.index if mark else 0) from None
+    except yaml.reader.ReaderError as exc:
+        code = exc.character if isinstance(exc.character, int) else ord(exc.character)
+        instead = f"remove it, or write \\u{code:04X} in double quotes"
+        words = f"not YAML: the character U+{code:04X} is not allowed; {instead}"
+        raise YamlError("yaml.syntax", words, exc.position) from None
     except yaml.YAMLError as exc:
         raise YamlError(
             "yaml.syntax", f"not YAML: {type(exc).__name__}", getattr(exc, "position", 0)
@@ -138,6 +146,14 @@ def _describe_tag(tag: str) -> str:
     """Return why a tag is an error."""
     name = f"!!{tag.removeprefix(_YAMLS_OWN)}" if tag.startswith(_YAMLS_OWN) else tag
     return f"JSON has no equivalent of the tag {name}; remove it, or put a value that begins with ! in quotes"
+
+
+def _describe_key(key: Node) -> str:
+    """Return why a name that is not a string is an error."""
+    if isinstance(key, (MappingNode, SequenceNode)) and key.flow_style:
+        bracket = "{" if isinstance(key, MappingNode) else "["
+        return f"a value or a name that begins with {bracket} must be in quotes"
+    return "a name must be a string; write it in quotes"
 
 
 def _duplicate_error(name: str, key: Node) -> YamlError:
@@ -171,9 +187,7 @@ class _Reader:
         for key, value in node.value:
             name = _read_scalar(key) if isinstance(key, ScalarNode) else None
             if not isinstance(name, str):
-                raise YamlError(
-                    "yaml.key", "a name must be a string; write it in quotes", key.start_mark.index
-                )
+                raise YamlError("yaml.key", _describe_key(key), key.start_mark.index)
             if name == "<<" and key.style is None:
                 message = "JSON has no merge; write the members out, or use an alias for the whole object"
                 raise YamlError("yaml.key", message, key.start_mark.index)
@@ -209,7 +223,7 @@ def find_notations(root: Node) -> Iterator[Violation]:
             meant = _read_notation(node.value)
             if meant is not None:
                 what = f"{node.value} is YAML's notation of {meant}, but is read as a string"
-                instead = "another number" if meant == _NOT_IN_JSON else meant
+                instead = "another number" if meant == _NOT_IN_JSON else meant.removesuffix(_VERSIONS)
                 yield Violation(pointer, "yaml.notation", f"{what}: write {instead}, or put it in quotes")
 
 
@@ -221,6 +235,8 @@ def _read_notation(text: str) -> str | None:
         return str(int(text.replace("o", "", 1), 8))
     if re.fullmatch(_FLOAT, text):
         return json.dumps(float(text))
+    if re.fullmatch(_LEADING_ZERO, text) and int(text, 8) != int(text):
+        return f"{int(text, 8)} or {int(text)}{_VERSIONS}"
     try:
         meant = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError):

@@ -27,7 +27,7 @@ from hpoq.settings import PREFIX, Settings
 from hpoqctl.app import app
 from hpoqctl.schema.events import OUTCOMES
 from support.deployment import TOPIC, create_resources
-from support.request import REQUEST, make_document
+from support.request import REQUEST
 from support.tools import NODE_MODULES, need_node
 
 ROOT = Path(__file__).parents[2]
@@ -264,6 +264,12 @@ def test_the_example_of_a_test_passes(tmp_path):
     assert "2 passed" in done.stdout, done.stdout + done.stderr
 
 
+def test_a_shell_keeps_the_placeholder_of_init():
+    """In the example of `hpoq init`, a shell leaves the parameter in the command as it is."""
+    line = next(line for line in EVENTS.splitlines() if line.startswith("hpoq init"))
+    assert "--lr=${lr}'" in shown("bash", "-c", f'hpoq() {{ printf "%s\\n" "$@"; }}; {line}')
+
+
 def test_the_example_of_a_request_is_valid():
     """The request that producers are shown breaks no rule and raises no warning."""
     document = example("json", '"schemaVersion"')
@@ -320,13 +326,19 @@ def environment(server):
     }
 
 
-@pytest.mark.parametrize("language", PRODUCERS)
-def test_producers_in_every_language(language, tmp_path):
+COPIED = (ROOT / "events" / "requests" / "maxcompute-table.json").read_text()
+"""The request that the README copies, which has a key of its own."""
+
+
+@pytest.mark.parametrize(
+    ("language", "request_text"), [(one, text) for one in PRODUCERS for text in (REQUEST, COPIED)]
+)
+def test_producers_in_every_language(language, request_text, tmp_path):
     """Each example, unchanged, puts the request into the queue, signed, and prints its message id."""
     if language == "js":
         need_node("@alicloud/mns")
     code = example(language)
-    (tmp_path / "request.json").write_text(REQUEST)
+    (tmp_path / "request.json").write_text(request_text)
     with alilocal.serve() as server:
         queue = server.cloud.queues.create("hpo-requests")
         done = subprocess.run(
@@ -343,7 +355,7 @@ def test_producers_in_every_language(language, tmp_path):
         (message,) = queue.messages
     assert message.message_id in done.stdout
     sent = json.loads(base64.b64decode(message.body))
-    assert sent["experiment"] == make_document()["experiment"]
+    assert sent["experiment"] == json.loads(request_text)["experiment"]
 
 
 def test_the_example_of_a_built_request():

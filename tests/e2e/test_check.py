@@ -126,6 +126,30 @@ def test_lines_of_json_lines(hpoq_json, tmp_path):
     assert violation["column"] == len(good)
 
 
+@pytest.mark.parametrize("before", ["", "\n"])
+def test_json_lines_of_a_request_that_has_several(hpoq_json, tmp_path, before):
+    """A request that is written on several lines is one violation, which says how to name its file."""
+    path = tmp_path / "requests.jsonl"
+    path.write_text(before + json.dumps(make_document(), indent=2))
+    (file,) = hpoq_json("check", path)[1]["files"]
+    (violation,) = file["violations"]
+    assert (violation["rule"], violation["line"]) == ("json.syntax", 1 + len(before))
+    assert violation["message"].startswith("not JSON Lines, which has one request per line")
+    assert "rename the file to .json" in violation["message"]
+
+
+def test_a_comma_between_json_lines(hpoq_json, tmp_path):
+    """A comma after a request is shown with what to do."""
+    path = tmp_path / "requests.jsonl"
+    path.write_text(f"{request()}, \n{request()}\n")
+    first, second = hpoq_json("check", path)[1]["files"]
+    (violation,) = first["violations"]
+    assert (violation["rule"], violation["line"]) == ("json.syntax", 1)
+    assert violation["column"] == len(request()) + 1
+    assert violation["message"] == "not JSON Lines: remove the comma at the end of the line"
+    assert second["valid"]
+
+
 def test_github_annotations(hpoq, tmp_path):
     """Each violation is a workflow command, escaped, and nothing else is printed."""
     path = tmp_path / "a,b.json"
@@ -305,6 +329,7 @@ def test_a_preview_of_what_will_happen(hpoq, hpoq_json):
     assert "  20 trials, 5 at a time, minimise val_loss=([0-9\\.]+)" in shown
     assert any(line.startswith("    ${lr}          0.0001 to 0.1, by magnitude  ") for line in shown)
     assert "    a continuous space" in shown
+    assert sum("The bars show how often" in line for line in shown) == 1
     file = hpoq_json("check", path, "--sample", "2")[1]["files"][0]
     assert len(file["samples"]) == 2
     assert file["space"]["combinations"] is None

@@ -106,13 +106,20 @@ def test_a_terminal_is_asked(monkeypatch, tmp_path):
     """On a terminal each missing part is asked for, with a default; a wrong parameter is asked for again."""
     monkeypatch.setattr(hpoqctl.init, "_is_terminal", lambda: True)
     path = tmp_path / "request.yaml"
-    answers = ["", "mnist", "", "lr=uniforn:0:1", "lr=uniform:0:1", "", "", "", "maximize", "12", "3"]
+    answers = ["dlc", "mnist", "", "lr=uniforn:0:1", "lr=uniform:1:0", "lr=uniform:0:1", "", "", ""]
+    answers += ["maximize", "12", "3", "cn-beijing", "345", "mine"]
     done = CliRunner().invoke(hpoqctl.init.command, [str(path)], input="\n".join(answers) + "\n")
     assert done.exit_code == 0, done.output
     assert "did you mean uniform?" in done.output
-    experiment = read(path)["experiment"]
-    run = experiment["HpoExperimentConfiguration"]["yml_config"]
+    assert "low must be at most high" in done.output
+    request = read(path)
+    experiment = request["experiment"]
+    config = experiment["HpoExperimentConfiguration"]
+    run, platform = config["yml_config"], config["platform_config"]
     assert (experiment["Name"], run["max_trial_number"], run["trial_concurrency"]) == ("mnist", 12, 3)
+    assert (platform["name"], platform["cmd"][0].split()[0]) == ("DLC", "dlc")
+    assert (config["dlc_config"], experiment["WorkspaceId"]) == ({"region": "cn-beijing"}, "345")
+    assert request["idempotencyKey"] == "mine"
 
 
 @pytest.mark.parametrize(
@@ -120,7 +127,7 @@ def test_a_terminal_is_asked(monkeypatch, tmp_path):
     [
         ([], "then hpoq send --wait "),
         (["--platform", "LOCAL"], "then hpoq try "),
-        (["--param", "x=uniform:2:1"], "Next: correct "),
+        (["--key", "k" * 256], "Next: correct "),
     ],
 )
 def test_the_next_step_fits_the_request(tmp_path, changes, said):
@@ -131,11 +138,24 @@ def test_the_next_step_fits_the_request(tmp_path, changes, said):
     assert ("20 trials" in done.stdout) is (done.exit_code == 0)
 
 
+@pytest.mark.parametrize(("command", "hints"), [("train --lr= --opt=", 2), ("train --lr=${lr} --opt=", 1)])
+def test_a_placeholder_that_the_shell_has_replaced(tmp_path, command, hints):
+    """If a command lacks a placeholder, a hint says that a shell replaces it in double quotes."""
+    words = ["--command", f"dlc submit pytorch --command='{command}'", *OPTIONS[4:]]
+    done = CliRunner().invoke(app, ["init", str(tmp_path / "r.yaml"), "--platform", "DLC", *words])
+    assert done.stderr.count("In double quotes, a shell replaces ${") == hints
+    assert r"replaces ${opt} by nothing: write \${opt} there, or use single quotes." in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
         (["--param", "lr=uniform:1:2"], "--param gives lr twice"),
         (["--param", "x=quniform:1"], "quniform needs the numbers low:high:q, as in x=quniform:1:10:2"),
+        (["--param", "x=uniform:0:inf"], "x: uniform needs the numbers low:high, as in x=uniform:1:10"),
+        (["--param", "x=uniform:nan:1"], "x: uniform needs the numbers low:high, as in x=uniform:1:10"),
+        (["--param", "x=uniform:2:1"], "x: low must be at most high; exchange them"),
+        (["--param", "x=loguniform:0:1"], "x: low of loguniform must be greater than 0"),
         (["--trials", "many"], "'many' is not a valid whole number"),
     ],
 )

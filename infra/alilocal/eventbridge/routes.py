@@ -94,6 +94,8 @@ class EventBridge(RpcService):
         if not first.is_first(request):
             return super().unknown_operation(request)
         name = first.operation_named(request)
+        if any(route.path == request.path for route in self.routes):
+            return ServiceError(405, "MethodNotAllowed", f"{name} is called with POST, not {request.method}.")
         return ServiceError(404, "InvalidAction.NotFound", f"The local cloud does not support {name}.")
 
     def permission(self, route: Route, call: Call) -> Permission:

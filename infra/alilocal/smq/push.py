@@ -27,6 +27,7 @@ _CONTENT_TYPES = {
     "XML": "text/xml;charset=utf-8",
     "JSON": "application/json;charset=utf-8",
     "SIMPLIFIED": "text/plain;charset=utf-8",
+    "STREAM": "text/plain;charset=utf-8",
 }
 # The key signs for local clouds only, so that it need not be secret.
 _MODULUS = int(

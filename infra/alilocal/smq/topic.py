@@ -18,7 +18,8 @@ from alilocal.smq.switches import SmqSwitches
 from alilocal.smq.xml import build
 
 NotifyStrategy = Literal["BACKOFF_RETRY", "EXPONENTIAL_DECAY_RETRY"]
-ContentFormat = Literal["XML", "JSON", "SIMPLIFIED"]
+# The vendor's SDK for Java also knows STREAM; what it pushes is only documented for a trigger: the body alone.
+ContentFormat = Literal["XML", "JSON", "SIMPLIFIED", "STREAM"]
 QUEUE_ENDPOINT = re.compile(r"acs:mns:(?P<region>[^:]*):(?P<account>[^/]*):queues/(?P<queue>[^/]+)")
 _URL = re.compile(r"https?://[^/?#]+", re.IGNORECASE)
 _ADDRESS = re.compile(r"(?:mail|sms|push):[^\s]+")
@@ -122,7 +123,7 @@ def notification(
 ) -> str:
     """Return the body that the subscription's endpoint gets."""
     form = subscription.attributes.notify_content_format
-    if form == "SIMPLIFIED":
+    if form in ("SIMPLIFIED", "STREAM"):
         return message.body
     members = [
         ("TopicOwner", world.account_id),

@@ -138,7 +138,7 @@ class Table:
 
     def put(self, key: Key, cells: Sequence[Cell]) -> None:
         """Replace the row; raises ParameterInvalid."""
-        check_cells(cells)
+        check_cells(cells, self.schema)
         row: dict[str, Versions] = {}
         now = self.clock.now_ms()
         for cell in cells:
@@ -151,7 +151,7 @@ class Table:
             raise ParameterInvalid("UpdateRow is forbidden.")
         if not cells:
             raise ParameterInvalid("Invalid update row request: missing cells in request")
-        check_cells(cells)
+        check_cells(cells, self.schema)
         before, now = self.versions(key), self.clock.now_ms()
         row = {name: dict(kept) for name, kept in (before or {}).items()}
         for cell in cells:
@@ -265,12 +265,17 @@ class Tables:
         return sorted(self._by_name)
 
 
-def check_cells(cells: Sequence[Cell]) -> None:
-    """Raise ParameterInvalid for too many cells, invalid names and values that are too long."""
+def check_cells(cells: Sequence[Cell], schema: Sequence[tuple[str, int]]) -> None:
+    """Raise ParameterInvalid for too many cells, invalid names, names of the key, and values that are too long."""
     if len(cells) > _MOST_COLUMNS:
         raise ParameterInvalid("The number of columns from the request exceeds the limit.")
+    keys = {name for name, _ in schema}
     for cell in cells:
         check_column_name(cell.name)
+        if cell.name in keys:
+            raise ParameterInvalid(
+                f"Duplicated attribute column name with primary key column: `{cell.name}`."
+            )
         if _exceeds(cell.value, _MOST_VALUE_BYTES):
             raise ParameterInvalid(f"The length of attribute column '{cell.name}' exceeds the limit.")
 

@@ -213,6 +213,8 @@ def _check_repeats(changes: Sequence[Change]) -> None:
 
 def _numbered(table: Table, row: Row, condition: Message) -> Row:
     """Return `row` with the number that the service assigns to it."""
+    if condition.has(2):
+        raise ParameterInvalid("Can't set condition when modify row with pk auto increment.")
     if condition.number(1) != IGNORE:
         raise ParameterInvalid("A row whose key the service numbers must be put whether it exists or not.")
     return replace(row, key=[table.numbered(cell) for cell in row.key])

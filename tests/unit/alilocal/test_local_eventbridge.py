@@ -227,6 +227,15 @@ def test_put_events_needs_permission(cloud):
     assert cloud.buses["default"].events == []
 
 
+def test_another_method_is_refused(cloud):
+    """A path of the first generation that is not called with POST is refused for its method."""
+    with cloud.session() as session:
+        answer = session.get(f"{cloud.endpoint}/openapi/putEvents")
+        unknown = session.get(f"{cloud.endpoint}/openapi/askLuma")
+    assert (answer.status_code, answer.json()["message"]) == (405, "PutEvents is called with POST, not GET.")
+    assert unknown.json()["message"] == "The local cloud does not support AskLuma."
+
+
 def test_buses_and_rules_by_hand(cloud):
     """Buses and rules can be created and deleted from Python, with the errors of the service."""
     cloud.buses.create("orders")

@@ -211,7 +211,7 @@ def test_a_mistake_is_named_with_its_place(cloud, tmp_path, name, content, repor
         ),
         (
             "topics: {t: {subscriptions: {c: {endpoint: a, notify_content_format: XLM}}}}",
-            'topics.t: subscriptions.c.notify_content_format: "XLM" is not one of XML, JSON, SIMPLIFIED.',
+            'topics.t: subscriptions.c.notify_content_format: "XLM" is not one of XML, JSON, SIMPLIFIED, STREAM.',
         ),
         ("tables: {t: {primary_key: 5}}", "tables.t: primary_key: 5 is not "),
         ("tables: {t: {primary_key: [a]}}", 'tables.t: primary_key[0]: "a" is not an object.'),

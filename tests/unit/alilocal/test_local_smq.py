@@ -70,6 +70,19 @@ def test_bad_xml_is_refused(wire, queue, body):
 
 
 @pytest.mark.parametrize(
+    "body",
+    [
+        '<Message xmlns="http://example.com/"><MessageBody>x</MessageBody></Message>',
+        xml("Other", MessageBody="x"),
+    ],
+)
+def test_another_root_element_is_named(wire, queue, body):
+    """A document whose root element has another name or namespace is well-formed; the error says what is expected."""
+    answer = wire.smq("POST", "/queues/q/messages", body)
+    assert read(answer)["Message"] == f"The root element must be Message of the namespace {NAMESPACE}."
+
+
+@pytest.mark.parametrize(
     "members",
     [
         {},

@@ -88,6 +88,32 @@ def test_an_atomic_batch_fails_as_a_whole(cloud, table):
     assert table.rows == {("a", "1"): {"v": 1}}
 
 
+@pytest.mark.parametrize("operation", ["PutRow", "UpdateRow"])
+def test_a_column_cannot_have_the_name_of_a_key_column(cloud, table, operation):
+    """An attribute column named like a column of the primary key is refused, alone and in a batch."""
+    problem = "Duplicated attribute column name with primary key column: `k`."
+    data = row("a", "1", Cell("v", 1), Cell("k", 1))
+    assert call(cloud, operation, {1: "t", 2: data, 3: IGNORE}) == ("OTSParameterInvalid", problem)
+    kind = PUT if operation == "PutRow" else UPDATE
+    answer = call(cloud, "BatchWriteRow", {1: [encode({1: "t", 2: [write(kind, data)]})]})
+    (outcome,) = answer.messages(1)[0].messages(2)
+    assert (outcome.message(2).text(1), outcome.message(2).text(2)) == ("OTSParameterInvalid", problem)
+    assert table.rows == {}
+
+
+@pytest.mark.parametrize("expectation", [0, 1, 2])
+def test_a_numbered_row_has_no_column_condition(cloud, expectation):
+    """A row whose key the service numbers cannot be put on a condition on its columns."""
+    table = cloud.tables.create("n", [("p", STRING), ("k", INTEGER)], automatic="k")
+    data = encode_rows([([Cell("p", "a"), Cell("k", Bound.AUTO)], [Cell("v", 1)])])
+    condition = encode({1: expectation, 2: negated(0)})
+    assert call(cloud, "PutRow", {1: "n", 2: data, 3: condition}) == (
+        "OTSParameterInvalid",
+        "Can't set condition when modify row with pk auto increment.",
+    )
+    assert table.rows == {}
+
+
 @pytest.mark.parametrize(
     ("operation", "members", "feature"),
     [

@@ -43,7 +43,9 @@ def load(text):
         ("0o17", "15"),
         ("1_000", "1000"),
         ("1:30", "90"),
-        ("010", "8"),
+        ("010", "8 or 10 (YAML 1.1 or 1.2)"),
+        ("-020", "-16 or -20 (YAML 1.1 or 1.2)"),
+        ("07", "7"),
         ("+1e5", "100000.0"),
         (".5e1", "5.0"),
         ("yes", "true"),
@@ -61,6 +63,8 @@ def test_notations_of_yaml_are_named(text, meant):
     (found,) = find_notations(document.root)
     assert (found.pointer, found.rule) == ("/a/1", "yaml.notation")
     assert found.message.startswith(f"{text} is YAML's notation of {meant}, but is read as a string")
+    instead = "another number" if meant.startswith("a ") else meant.partition(" (")[0]
+    assert found.message.endswith(f": write {instead}, or put it in quotes")
 
 
 @pytest.mark.parametrize(
@@ -222,6 +226,16 @@ def test_frequent_slips_say_what_to_write(text, what):
         ("a: !e!b c", "a tag, which JSON does not have"),
         ("a: !!float 1", "no equivalent of the tag !!float; remove it"),
         ("a: &x {b: 1}\nc:\n  <<: *x", "JSON has no merge; write the members out"),
+        (
+            "a: 1\nb: \x01",
+            "the character U+0001 is not allowed; remove it, or write \\u0001 in double quotes",
+        ),
+        ("a: '\x7f'", "the character U+007F is not allowed; remove it, or write \\u007F in double quotes"),
+        ("a: \ufffe", "the character U+FFFE is not allowed; remove it, or write \\uFFFE in double quotes"),
+        ("a: {{ ws }}", "a value or a name that begins with { must be in quotes"),
+        ("{lr}: 1", "a value or a name that begins with { must be in quotes"),
+        ("[lr]: 1", "a value or a name that begins with [ must be in quotes"),
+        ("1: 2", "a name must be a string; write it in quotes"),
         ("a: 1\nb\nc: 2", "a colon is missing after the name on this line or the one above"),
     ],
 )
