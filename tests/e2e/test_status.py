@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 REQUEST = make_document()
 TERMS = Terms(90, 10, 15, 30 * 86_400, 10)
 KEY = derive_key("smq", "M1")
-CLAIM = lifecycle.claim(Delivery(KEY, "f", "m", "b"), "owner", 1000.0, TERMS)
+CLAIM = lifecycle.claim(Delivery(KEY, "f", "m", "b", message_id="M1"), "owner", 1000.0, TERMS)
 EVENT = json.dumps({"id": "e-1", "data": {}})
 DONE = lifecycle.complete(CLAIM, "s1", EVENT, 1010.0, TERMS)
 FAILED = lifecycle.published(lifecycle.fail(CLAIM, EVENT, 1010.0, TERMS), 1011.0)
