@@ -60,6 +60,11 @@ RULES: Final[dict[str, RuleText]] = {
         '{"specversion": "1.0", "data": {}, "data_base64": "e30="}',
         '{"specversion": "1.0", "data": {"experiment": {}}}',
     ),
+    "cloudevent.member": RuleText(
+        "Only data is read, so a dry run or a guard beside it would have no effect.",
+        '{"specversion": "1.0", "dryRun": true, "data": {"experiment": {}}}',
+        '{"specversion": "1.0", "data": {"dryRun": true, "experiment": {}}}',
+    ),
     "schema-version": RuleText(
         "hpoq does not guess what another version means.", '"schemaVersion": "2"', '"schemaVersion": "1"'
     ),

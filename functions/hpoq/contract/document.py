@@ -22,6 +22,10 @@ from hpoq.errors import RequestRejected, Violation
 
 MOST_BODY_BYTES = 1024 * 1024
 WRAPPER_MEMBERS = ("schemaVersion", "idempotencyKey", "traceparent", "dryRun", "guard", "stop", "experiment")
+MISPLACED_ALWAYS = ("schemaVersion", "idempotencyKey", "dryRun")
+"""The members of a request that an attribute of a CloudEvent cannot be: those have lower-case names."""
+MISPLACED_OBJECTS = ("guard", "stop", "experiment")
+"""The members of a request that an attribute of a CloudEvent can be, unless they are objects or arrays."""
 
 # Names that may be quoted in an error: words, array indexes, and parameters of a search space.
 PLAIN_NAME = r"[A-Za-z_]{1,26}|[0-9]{1,6}|\$\{[A-Za-z_]{1,24}\}"
@@ -192,6 +196,7 @@ def _open_cloud_event(event: JsonObject) -> LocatedObject:
     if event["specversion"] != "1.0":
         message = 'unsupported specversion; CloudEvents must be of version "1.0"'
         raise _reject("cloudevent.specversion", message, "/specversion")
+    _reject_misplaced(event)
     data, encoded = event.get("data"), event.get("data_base64")
     if encoded is None:
         if data is None:
@@ -209,6 +214,19 @@ def _open_cloud_event(event: JsonObject) -> LocatedObject:
         raise _reject("cloudevent.data", "data_base64 is not valid base64", at)
     inner = _require_object(_parse(unwrap_text(decoded), at), at)
     return LocatedObject(inner, text_at=at, trace=event.get("traceparent"))
+
+
+def _reject_misplaced(event: JsonObject) -> None:
+    """Raise RequestRejected if a CloudEvent has members of a request, which would have no effect beside its data."""
+    misplaced = [
+        name
+        for name, value in event.items()
+        if (name in MISPLACED_ALWAYS and value is not None)
+        or (name in MISPLACED_OBJECTS and isinstance(value, (dict, list)))
+    ]
+    if misplaced:
+        what = "a member of the request, which belongs in data; beside data it would have no effect"
+        raise RequestRejected([Violation(f"/{name}", "cloudevent.member", what) for name in misplaced])
 
 
 def _reject(rule: str, message: str, pointer: str = "") -> RequestRejected:

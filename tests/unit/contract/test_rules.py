@@ -900,6 +900,19 @@ BODIES = [
     ("type", "/experiment", b'{"experiment": "text"}'),
     ("document.shape", "", b'{"hello": "world"}'),
     ("cloudevent.specversion", "/specversion", b'{"specversion": "0.3", "data": {}}'),
+    *(
+        ("cloudevent.member", f"/{name}", json.dumps({"specversion": "1.0", name: value, **data}).encode())
+        for name, value in [
+            ("schemaVersion", "1"),
+            ("idempotencyKey", "k"),
+            ("dryRun", False),
+            ("guard", {}),
+            ("stop", []),
+            ("experiment", {}),
+        ]
+        for data in ({"data": {}}, {"data_base64": "e30="}, {})
+    ),
+    ("cloudevent.member", "", json.dumps('{"specversion": "1.0", "data": {}, "dryRun": true}').encode()),
     ("cloudevent.data", "", b'{"specversion": "1.0"}'),
     ("cloudevent.data", "/data_base64", b'{"specversion": "1.0", "data_base64": "?"}'),
     ("cloudevent.data", "/data_base64", b'{"specversion": "1.0", "data_base64": 5}'),
@@ -941,6 +954,18 @@ def test_warning_rules(rule, pointer, broken, near):
 def test_bodies_that_hold_no_request(rule, pointer, body):
     """Each reason why a body holds no request has a rule."""
     assert check(body)[0] == [(rule, pointer)]
+
+
+def test_members_of_a_request_beside_data_are_reported_together():
+    """Each belongs in data. A null is ignored, and so is what may be an attribute of the CloudEvent."""
+    event = {"specversion": "1.0", "data": {"experiment": {}}}
+    with pytest.raises(RequestRejected) as caught:
+        parse_request(json.dumps({**event, "guard": {"maxHours": 1}, "dryRun": True, "stop": None}).encode())
+    found = caught.value.violations
+    assert pairs(found) == [("cloudevent.member", "/guard"), ("cloudevent.member", "/dryRun")]
+    assert all("belongs in data" in one.message for one in found)
+    for value in (None, "a", 1, True):
+        assert check({**event, "guard": value, "stop": value, "experiment": value, "dryRun": None})[0] == []
 
 
 def test_pointers_follow_the_form_that_was_written():
