@@ -56,6 +56,13 @@ _UNWATCHED = (
     "nothing would check this guard: the function has no HPOQ_WATCH_QUEUE; set it, or remove the guard"
 )
 _WORD = "[A-Za-z_]{1,24}"
+# How many hours each unit has that people write behind a number.
+_HOURS = {
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 1.0),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 1 / 60),
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1 / 3600),
+    **dict.fromkeys(("d", "day", "days"), 24.0),
+}
 _QUANTITY = r"\s*(-?(?:0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?)\s*([A-Za-z%]{0,20})\s*"
 _ARGUMENTS = "class_args"
 _CONFIGURATION = "HpoExperimentConfiguration"
@@ -476,7 +483,7 @@ def _explain_error(detail: ErrorDetails, model: type[BaseModel], document: JsonO
         return Violation(pointer, "stop.target", "not the id of an experiment; it looks like sJ0xjVa")
     if kind in ("greater_than_equal", "less_than_equal"):
         return Violation(pointer, "range", f"{name} must be a 32-bit integer")
-    hint = _hint_at_value(kind, given) or _hint_at_object(given, _find_model(model, location))
+    hint = _hint_at_value(kind, given, name) or _hint_at_object(given, _find_model(model, location))
     what = f"must be {_EXPECTED.get(kind, 'valid')}, not {describe_type(given)}{hint}"
     return Violation(pointer, "type", what)
 
@@ -484,7 +491,7 @@ def _explain_error(detail: ErrorDetails, model: type[BaseModel], document: JsonO
 def _hint_at_key(given: JsonValue) -> str:
     """Return what is wrong with a key: its type, its length, or the characters in it."""
     if not isinstance(given, str):
-        return f", not {describe_type(given)}{_hint_at_value('string_type', given)}"
+        return f", not {describe_type(given)}{_hint_at_value('string_type', given, 'idempotencyKey')}"
     return f"; it has {len(given)}" if not 1 <= len(given) <= MOST_KEY_CHARACTERS else ""
 
 
@@ -496,7 +503,7 @@ def _hint_at_object(given: JsonValue, model: type[BaseModel] | None) -> str:
     return '; write {"name": "..."}' if "name" in members and _ARGUMENTS in members else ""
 
 
-def _hint_at_value(kind: str, given: JsonValue) -> str:
+def _hint_at_value(kind: str, given: JsonValue, name: str) -> str:
     """Return how to write a number, a boolean or a string that is written as another type, or an empty string."""
     if kind == "string_type" and isinstance(given, (int, float)):
         return "; put it in quotes"
@@ -515,7 +522,21 @@ def _hint_at_value(kind: str, given: JsonValue) -> str:
     found = re.fullmatch(_QUANTITY, given) if kind in ("int_type", "float_type") else None
     if found is None or (kind == "int_type" and found[2]):
         return ""
-    return f"; write {found[1]} without quotes{' and without a unit' if found[3] else ''}"
+    return _hint_at_quantity(found[1], found[3].lower(), name)
+
+
+def _hint_at_quantity(number: str, unit: str, name: str) -> str:
+    """Return how to write `number`, which is in quotes and may have a unit, as the value of the member `name`."""
+    if not unit:
+        return f"; write {number} without quotes"
+    if name != "maxHours":
+        return "; write a number without a unit"
+    hours = _HOURS.get(unit)
+    if hours is None:
+        return "; write a number of hours"
+    if hours == 1:
+        return f"; write {number} without quotes and without a unit"
+    return f"; write {float(number) * hours:g}, the number of hours"
 
 
 def _explain_text(text: str) -> str:

@@ -1226,6 +1226,46 @@ def rules_named(source):
         ((c("metric_config/metric_dict"), None), "metric_dict is required, not null"),
         ((c("yml_config/max_trial_number"), "010"), "must be an integer, not a string"),
         ((c("yml_config/max_trial_number"), "20.5"), "must be an integer, not a string"),
+        *(
+            (("/guard", {"maxHours": text}), f"must be a number, not a string; {hint}")
+            for text, hint in [
+                ("12", "write 12 without quotes"),
+                ("1.5 h", "write 1.5 without quotes and without a unit"),
+                ("12Hours", "write 12 without quotes and without a unit"),
+                ("30m", "write 0.5, the number of hours"),
+                ("90 minutes", "write 1.5, the number of hours"),
+                ("1d", "write 24, the number of hours"),
+                ("1.5 Days", "write 36, the number of hours"),
+                ("60s", "write 0.0166667, the number of hours"),
+                ("2w", "write a number of hours"),
+                ("95%", "write a number of hours"),
+            ]
+        ),
+        *(
+            (("/guard", {"maxHours": f"1 {unit}"}), "; write 1 without quotes and without a unit")
+            for unit in ("h", "hr", "hrs", "hour", "hours")
+        ),
+        *(
+            (("/guard", {"maxHours": f"6 {unit}"}), "; write 0.1, the number of hours")
+            for unit in ("m", "min", "mins", "minute", "minutes")
+        ),
+        *(
+            (("/guard", {"maxHours": f"360 {unit}"}), "; write 0.1, the number of hours")
+            for unit in ("s", "sec", "secs", "second", "seconds")
+        ),
+        *(
+            (("/guard", {"maxHours": f"2 {unit}"}), "; write 48, the number of hours")
+            for unit in ("day", "days")
+        ),
+        (("/guard", {"maxHours": "soon"}), "must be a number, not a string"),
+        (("/guard", {"targetMetric": "95%"}), "not a string; write a number without a unit"),
+        (("/guard", {"targetMetric": "0.95"}), "not a string; write 0.95 without quotes"),
+        (("/guard", {"maxFailedTrials": "5 h"}), "not a string; write a number without a unit"),
+        (
+            (c("yml_config/max_trial_number"), "1k"),
+            "must be an integer, not a string; write a number without a unit",
+        ),
+        ((c("yml_config/max_trial_number"), "1.5k"), "must be an integer, not a string"),
         (("/idempotencyKey", 20261129), "not a number; put it in quotes"),
         (("/idempotencyKey", "x" * 300), "; it has 300"),
     ],
