@@ -328,6 +328,11 @@ RULES: Final[dict[str, RuleText]] = {
         '"tuner": {"name": "TPE"}',
         '"tuner": {"name": "TPE", "class_args": {"optimize_mode": "maximize"}}',
     ),
+    "search-space.tuner": RuleText(
+        "GP has no normal types and only numbers in a choice, and neither GP nor PBT has nested choices.",
+        '"name": "GP" with {"_type": "normal", "_value": [0, 1]}',
+        '"name": "TPE" with {"_type": "normal", "_value": [0, 1]}',
+    ),
     "assessor.unknown": RuleText(
         "Only PAIAssessor can stop jobs on PAI.", '"name": "Medianstop"', '"name": "PAIAssessor"'
     ),

@@ -717,6 +717,12 @@ WARNING = [
         [(c("yml_config/tuner"), {"name": "Random"})],
     ),
     (
+        "search-space.tuner",
+        c(f"{SPACE}/_type"),
+        [(c("yml_config/tuner/name"), "GP"), (c(SPACE), {"_type": "normal", "_value": [0, 1]})],
+        [(c("yml_config/tuner/name"), "TPE"), (c(SPACE), {"_type": "normal", "_value": [0, 1]})],
+    ),
+    (
         "assessor.unknown",
         c("yml_config/assessor/name"),
         [(c("yml_config/assessor/name"), "Medianstop")],
