@@ -170,6 +170,17 @@ def hide_names(error: JsonError) -> tuple[str, str]:
     return pointer_to(*plain), "a member occurs more than once in one object (its name is not shown)"
 
 
+def explain_text(text: str) -> str:
+    """Return why a string that looks like JSON text is invalid, as the end of a message, or an empty string."""
+    if not looks_like_json(text.encode(errors="replace")):
+        return ""
+    try:
+        jsontext.loads(text)
+    except JsonError as exc:
+        return f"; as JSON text it is invalid: {hide_names(exc)[1]}"
+    return ""
+
+
 def _require_object(value: JsonValue, prefix: str) -> JsonObject:
     if isinstance(value, dict):
         return value

@@ -13,13 +13,12 @@ from pydantic_core import ErrorDetails
 
 from fcruntime._dataclass import dataclass, field
 from fcruntime.jsonvalue import JsonObject, JsonValue
-from fcruntime.triggers.body import looks_like_json
 from hpoq.contract import jsontext, rules
 from hpoq.contract.document import (
     PLAIN_NAME,
     WRAPPER_MEMBERS,
     LocatedObject,
-    hide_names,
+    explain_text,
     open_document,
     read_experiment,
     read_object,
@@ -510,9 +509,9 @@ def _hint_at_value(kind: str, given: JsonValue, name: str) -> str:
     if kind == "string_type" and isinstance(given, list):
         return "; write it as one string"
     if kind == "list_type":
-        return "; put it in brackets" if isinstance(given, (str, int, float)) else ""
-    if kind in _OBJECT_TYPES and isinstance(given, str) and looks_like_json(given.encode(errors="replace")):
-        return _explain_text(given)
+        return _hint_at_array(given)
+    if kind in _OBJECT_TYPES and isinstance(given, str):
+        return explain_text(given)
     if kind == "bool_type" and given in (0, 1):
         return f"; write {'true' if given else 'false'}"
     if not isinstance(given, str):
@@ -523,6 +522,17 @@ def _hint_at_value(kind: str, given: JsonValue, name: str) -> str:
     if found is None or (kind == "int_type" and found[2]):
         return ""
     return _hint_at_quantity(found[1], found[3].lower(), name)
+
+
+def _hint_at_array(given: JsonValue) -> str:
+    """Return how to write an array instead of a string or a number, or an empty string for another value."""
+    if not isinstance(given, (str, int, float)):
+        return ""
+    try:
+        is_text = isinstance(given, str) and isinstance(jsontext.loads(given), list)
+    except JsonError:
+        is_text = False
+    return "; write the array itself, not a string that contains it" if is_text else "; put it in brackets"
 
 
 def _hint_at_quantity(number: str, unit: str, name: str) -> str:
@@ -537,15 +547,6 @@ def _hint_at_quantity(number: str, unit: str, name: str) -> str:
     if hours == 1:
         return f"; write {number} without quotes and without a unit"
     return f"; write {float(number) * hours:g}, the number of hours"
-
-
-def _explain_text(text: str) -> str:
-    """Return why a JSON text, which may stand for an object, does not contain one, or an empty string if it does."""
-    try:
-        jsontext.loads(text)
-    except JsonError as exc:
-        return f"; as JSON text it is invalid: {hide_names(exc)[1]}"
-    return ""
 
 
 def _explain_unknown_member(location: Sequence[int | str], model: type[BaseModel]) -> Violation:
@@ -594,6 +595,8 @@ def _hint_at_place(name: str, members: Mapping[str, object]) -> str:
     if name in _MEANT:
         verb = "it belongs in" if name == "optimize_mode" else "write"
         return f"; {verb} {_MEANT[name]}"
+    if _CONFIGURATION in members and _fold(name) == "experiment":
+        return "; the request is wrapped twice: remove the outer experiment"
     found = _index_members().get(_fold(name), ())
     if len(found) == 1:
         ((place, member),) = found

@@ -63,6 +63,8 @@ def check_message(**message):
 def test_a_key_that_is_confused_with_another(key, found):
     """A key is in NFC and has no white space around it; one that is too long is rejected elsewhere."""
     assert check_message(idempotencyKey=key) == [f"idempotency-key.{rule} /idempotencyKey" for rule in found]
+    of_stop = [f"idempotency-key.{rule} /stop/idempotencyKey" for rule in found]
+    assert check_message(stop={"idempotencyKey": key, "experimentId": None if key else "s"}) == of_stop
 
 
 @pytest.mark.parametrize(
@@ -110,6 +112,7 @@ def test_a_key_that_is_confused_with_another(key, found):
 def test_a_placeholder(text):
     """A text that a template or a program should have replaced is found among its first 128 characters."""
     assert check_message(idempotencyKey=text) == ["text.placeholder /idempotencyKey"]
+    assert check_message(stop={"idempotencyKey": text}) == ["text.placeholder /stop/idempotencyKey"]
     experiment = {"Name": text, "WorkspaceId": text, "Description": text}
     assert check_message(experiment=experiment) == [
         "text.placeholder /experiment/Name",
@@ -404,7 +407,17 @@ def test_tags(tags, found):
         ({}, "search-space.absent", ""),
         ([{}], "type!", "must be an object, not an array"),
         (7, "type!", "must be an object, not a number"),
-        ("space.json", "search-space.text!", "not JSON (json.syntax); write an object"),
+        ("space.json", "search-space.text!", "does not contain a JSON object; write an object"),
+        (
+            '{"${a}": 1,\n}',
+            "search-space.text!",
+            "a JSON object; as JSON text it is invalid: not JSON at line 1, column 11: a comma after the last item",
+        ),
+        (
+            '{"LTAI5tCANARY0123": 1, "LTAI5tCANARY0123": 2}',
+            "search-space.text!",
+            "invalid: a member occurs more than once in one object (its name is not shown)",
+        ),
         ("[]", "search-space.text!", "does not contain a JSON object; write an object"),
     ],
 )

@@ -1056,6 +1056,15 @@ def test_a_suggestion_keeps_the_parts_of_an_access_key_apart(section, name, hint
         (c("access_id"), "unknown member"),
         (c("platform_config/max_trial_number"), "unknown member here; it belongs in yml_config"),
         ("/experiment/idempotencyKey", "unknown member here; it belongs beside experiment"),
+        (
+            "/experiment/experiment",
+            "unknown member; the request is wrapped twice: remove the outer experiment",
+        ),
+        (
+            "/experiment/Experiment",
+            "unknown member; the request is wrapped twice: remove the outer experiment",
+        ),
+        (c("experiment"), "unknown member here; it belongs beside experiment"),
         (c("maxHours"), "unknown member here; it belongs in guard"),
         (c("metric_config/maxTrialNumber"), "unknown member here; write max_trial_number in yml_config"),
         (c("yml_config/optimize_mode"), "unknown member; it belongs in class_args of yml_config.tuner"),
@@ -1228,6 +1237,17 @@ def rules_named(source):
         ((c("schedule_config/start_time"), "8:00"), "did you mean 08:00?"),
         ((c("schedule_config/start_time"), "08:00:00"), "did you mean 08:00?"),
         ((c("platform_config/cmd"), "python"), "must be an array, not a string; put it in brackets"),
+        ((c("platform_config/cmd"), "[ -f x ]"), "must be an array, not a string; put it in brackets"),
+        ((c("platform_config/cmd"), '{"a": 1}'), "must be an array, not a string; put it in brackets"),
+        *(
+            ((pointer, f" {text}"), "not a string; write the array itself, not a string that contains it")
+            for pointer, text in [
+                ("/experiment/Tag", '[{"Key": "k"}]'),
+                (c("platform_config/cmd"), '["run"]'),
+                (c("metric_config/metric_source"), "[]"),
+                (c("params_config/params_src_dst_filepath"), '["a,b"]'),
+            ]
+        ),
         ((c("platform_config/cmd/0"), ["python", "a.py"]), "not an array; write it as one string"),
         ((c("metric_config/metric_dict"), None), "metric_dict is required, not null"),
         ((c("yml_config/max_trial_number"), "010"), "must be an integer, not a string"),
