@@ -106,6 +106,19 @@ def test_a_key_that_is_confused_with_another(key, found):
             "[YOUR-KEY]",
         ),
         *("undefined", "None", "null", "nil", "NaN", "[object Object]"),
+        *(
+            "a{run}b",
+            "tune-{run_1}",
+            "{_x}",
+            "#{run.id}",
+            "a#{5}b",
+            "%(run)s",
+            "a-%(n_1)d",
+            "a-%s",
+            "%s-a",
+            "a%s",
+        ),
+        *("<%= run %>", "a<%run%>", "@@run@@", "a@@run-1@@b"),
         "x" * 123 + "${AB}",
     ],
 )
@@ -113,11 +126,16 @@ def test_a_placeholder(text):
     """A text that a template or a program should have replaced is found among its first 128 characters."""
     assert check_message(idempotencyKey=text) == ["text.placeholder /idempotencyKey"]
     assert check_message(stop={"idempotencyKey": text}) == ["text.placeholder /stop/idempotencyKey"]
-    experiment = {"Name": text, "WorkspaceId": text, "Description": text}
+    tags = [7, None, {"Key": text}, {"Key": "k", "Value": text}]
+    experiment = {"Name": text, "WorkspaceId": text, "Description": text, "Tag": tags}
     assert check_message(experiment=experiment) == [
         "text.placeholder /experiment/Name",
         "text.placeholder /experiment/WorkspaceId",
+        "text.placeholder /experiment/Tag/3/Value",
     ]
+    assert check_message(experiment={"Tag": {"Value": text}}) == []
+    many = [{"Value": "v"}] * 19 + [{"Value": text}] * 2
+    assert check_message(experiment={"Tag": many}) == ["text.placeholder /experiment/Tag/19/Value"]
 
 
 @pytest.mark.parametrize(
@@ -126,8 +144,24 @@ def test_a_placeholder(text):
         "$5",
         "$name",
         "a$NAME",
-        "a{run}",
+        "a{5}",
+        "a{}",
+        "a{b c}",
         "{5}",
+        "#{}",
+        "#5",
+        "%(5)s",
+        "%(run)x",
+        "100%s",
+        "100%%s",
+        "a%same",
+        "a%s1",
+        "%S",
+        "<a%>",
+        "@@",
+        "@@a b@@",
+        "@@@@",
+        "@a@",
         "${}",
         "${5}",
         "a<b>",
@@ -166,7 +200,8 @@ def test_a_placeholder(text):
 )
 def test_a_text_that_only_resembles_a_placeholder(text):
     """It is not reported, nor is a value of another type."""
-    assert check_message(idempotencyKey=text, experiment={"Name": text}) == []
+    experiment = {"Name": text, "Tag": [{"Value": text}]}
+    assert check_message(idempotencyKey=text, experiment=experiment) == []
 
 
 @pytest.mark.parametrize(

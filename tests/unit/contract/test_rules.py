@@ -602,13 +602,19 @@ WARNING = [
         "text.placeholder",
         "/idempotencyKey",
         [("/idempotencyKey", "{{ run }}")],
-        [("/idempotencyKey", "a{run}")],
+        [("/idempotencyKey", "a{5}")],
     ),
     (
         "text.placeholder",
         "/idempotencyKey",
         [("/idempotencyKey", "undefined")],
         [("/idempotencyKey", "undefined-1")],
+    ),
+    (
+        "text.placeholder",
+        "/experiment/Tag/1/Value",
+        [("/experiment/Tag", [{"Key": "k"}, {"Key": "team", "Value": "${TEAM}"}])],
+        [("/experiment/Tag", [{"Key": "${TEAM}", "Value": "team"}])],
     ),
     (
         "text.placeholder",
