@@ -181,6 +181,12 @@ RULES: Final[dict[str, RuleText]] = {
     "idempotency-key.blank": RuleText(
         "Keys are compared byte for byte; a space makes another key.", '"tune-1 "', '"tune-1"'
     ),
+    "cloudevent.identity": RuleText(
+        "A request without a key has that of the CloudEvent's source and id. Without them each message creates an "
+        "experiment, also if the same request is sent again.",
+        '{"specversion": "1.0", "id": 7, "source": "/a", "data": {...}}',
+        '{"specversion": "1.0", "id": "7", "source": "/a", "data": {...}}',
+    ),
     "traceparent": RuleText(
         "Only a W3C trace context can be continued.",
         '"traceparent": "abc"',

@@ -15,6 +15,7 @@ from itertools import takewhile
 from fcruntime._dataclass import dataclass, replace
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from fcruntime.triggers.body import decode_base64, looks_like_json, unwrap_base64, unwrap_text
+from fcruntime.triggers.identity import identify_event
 from hpoq.contract import jsontext
 from hpoq.contract.finding import describe_type
 from hpoq.contract.jsontext import UTF16_MARKS, JsonError, pointer_to, tokens_of
@@ -39,13 +40,15 @@ class LocatedObject:
 
     `prefix` is the pointer to it. `text_at` is set if the object is in base64 or in a JSON text: it is the pointer to
     that text. No pointer can lead into a text, so `prefix` is then the place of the object inside it. `trace` is the
-    `traceparent` of the CloudEvent around the object.
+    `traceparent` of the CloudEvent around the object, and `is_anonymous` whether there is one whose source and id do
+    not identify the object.
     """
 
     value: JsonObject
     prefix: str = ""
     text_at: str | None = None
     trace: JsonValue = None
+    is_anonymous: bool = False
 
     def violation(self, pointer: str, rule: str, message: str) -> Violation:
         """Return a violation at `pointer` of this object, with its pointer into the whole document."""
@@ -208,13 +211,14 @@ def _open_cloud_event(event: JsonObject) -> LocatedObject:
         message = 'unsupported specversion; CloudEvents must be of version "1.0"'
         raise _reject("cloudevent.specversion", message, "/specversion")
     _reject_misplaced(event)
+    trace, is_anonymous = event.get("traceparent"), identify_event(event) is None
     data, encoded = event.get("data"), event.get("data_base64")
     if encoded is None:
         if data is None:
             raise _reject("cloudevent.data", "the CloudEvent has no data")
         prefix, text_at = ("", "/data") if isinstance(data, str) else ("/data", None)
         inner = _require_object(_undo_text(data, "/data"), "/data")
-        return LocatedObject(inner, prefix, text_at, trace=event.get("traceparent"))
+        return LocatedObject(inner, prefix, text_at, trace=trace, is_anonymous=is_anonymous)
     at = "/data_base64"
     if data is not None:
         raise _reject(
@@ -224,7 +228,7 @@ def _open_cloud_event(event: JsonObject) -> LocatedObject:
     if not decoded:
         raise _reject("cloudevent.data", "data_base64 is not valid base64", at)
     inner = _require_object(_parse(unwrap_text(decoded), at), at)
-    return LocatedObject(inner, text_at=at, trace=event.get("traceparent"))
+    return LocatedObject(inner, text_at=at, trace=trace, is_anonymous=is_anonymous)
 
 
 def _reject_misplaced(event: JsonObject) -> None:

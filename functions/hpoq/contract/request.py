@@ -197,7 +197,7 @@ def parse_request(body: bytes) -> ParsedRequest:
     mask = Mask(find_secrets(wrapped) if violations.kept or warnings.kept else ())
     move = _make_mover(located, experiment_at, texts, mask)
     order = _make_order(located.value, located.prefix)
-    warned = warnings.arrange(move, order)
+    warned = (*_warn_about_identity(located, wrapped), *warnings.arrange(move, order))
     if violations.kept or request is None:
         name, workspace_id = (text and mask(text) for text in _read_name_and_workspace(experiment))
         raise RequestRejected(
@@ -330,6 +330,16 @@ def _hint_at_shape(body: JsonObject, members: Sequence[str]) -> str:
     meant = [hint for name in names if (hint := hints.suggest(name, members))]
     # The configuration says most about what is meant.
     return next((hint for hint in meant if "Configuration" in hint), meant[0] if meant else "")
+
+
+def _warn_about_identity(located: LocatedObject, wrapped: JsonObject) -> Iterator[Violation]:
+    """Warn about a request that neither a key nor the CloudEvent around it identifies. A stop needs no identity."""
+    if located.is_anonymous and "stop" not in wrapped and wrapped.get("idempotencyKey") is None:
+        what = (
+            "without a source and an id that are strings, the CloudEvent does not identify the request, which "
+            "creates a second experiment if it is sent again; set both, or an idempotencyKey in data"
+        )
+        yield Violation("", "cloudevent.identity", what)
 
 
 def _drop_absent(wrapped: JsonObject) -> tuple[JsonObject, list[str]]:

@@ -980,6 +980,33 @@ def test_members_of_a_request_beside_data_are_reported_together():
         assert check({**event, "guard": value, "stop": value, "experiment": value, "dryRun": None})[0] == []
 
 
+@pytest.mark.parametrize(
+    ("attributes", "is_found"),
+    [
+        ({"source": "s", "id": "1"}, False),
+        ({"source": "s"}, True),
+        ({"id": "1"}, True),
+        ({"source": "s", "id": 1}, True),
+        ({"source": "", "id": "1"}, True),
+        ({"source": "s", "id": "1", "experiment": "a"}, False),
+    ],
+)
+def test_a_cloudevent_identifies_its_request(attributes, is_found):
+    """Without a source and an id it does not, which is a warning unless a key does or the request is a stop."""
+    base, encoded = make_document(), base64.b64encode(json.dumps(make_document()).encode()).decode()
+    event = {"specversion": "1.0", **attributes}
+    expected = [("cloudevent.identity", "")] * is_found
+    for given in ({"data": base}, {"data": json.dumps(base)}, {"data_base64": encoded}):
+        assert check({**event, **given}) == ([], expected)
+        assert check(json.dumps(json.dumps({**event, **given})).encode()) == ([], expected)
+    assert check({**event, "data": {**base, "idempotencyKey": None}})[1][:1] == (
+        expected or [("null", "/data/idempotencyKey")]
+    )
+    assert check({**event, "data": changed(("/experiment/Name", 5))})[1] == expected
+    assert check({**event, "data": {**base, "idempotencyKey": "k"}}) == ([], [])
+    assert check({**event, "data": {"stop": {"experimentId": "s"}}}) == ([], [])
+
+
 def test_pointers_follow_the_form_that_was_written():
     """A pointer starts where the producer's document starts, in each of the three forms."""
     bad = changed((c("platform_config/cmd"), DELETE))
@@ -1151,7 +1178,13 @@ def test_findings_in_json_text_say_where():
 
 
 @pytest.mark.parametrize(
-    "document", [{}, {"experiment": {}}, {"specversion": "1.0", "data": {}}, {"experiment": "{}"}]
+    "document",
+    [
+        {},
+        {"experiment": {}},
+        {"specversion": "1.0", "source": "s", "id": "1", "data": {}},
+        {"experiment": "{}"},
+    ],
 )
 def test_an_empty_request_is_accepted_in_every_form(document):
     """The service documents every member as optional, so an empty request is accepted with a warning."""
@@ -1378,7 +1411,11 @@ def test_every_rule_is_in_the_readme():
     sources = [*folder.glob("*.py"), ROOT / "functions" / "hpoq" / "processing" / "intake.py"]
     listed = set(re.findall(r"^\| `([a-z0-9.-]+)` \|", (folder / "README.md").read_text(), re.MULTILINE))
     named = {rule for source in sources for rule in rules_named(source.read_text())}
-    tested = {case[0] for case in (*REJECTING, *WARNING, *BODIES)} | {"message-id", "guard.unwatched"}
+    tested = {case[0] for case in (*REJECTING, *WARNING, *BODIES)} | {
+        "message-id",
+        "guard.unwatched",
+        "cloudevent.identity",
+    }
     assert listed == named
     assert listed == tested
 
