@@ -18,7 +18,7 @@ from fcruntime.triggers.body import decode_base64, looks_like_json, unwrap_base6
 from fcruntime.triggers.identity import identify_event
 from hpoq.contract import jsontext
 from hpoq.contract.finding import describe_type
-from hpoq.contract.jsontext import UTF16_MARKS, JsonError, pointer_to, tokens_of
+from hpoq.contract.jsontext import WIDE_MARKS, JsonError, pointer_to, tokens_of
 from hpoq.errors import RequestRejected, Violation
 
 MOST_BODY_BYTES = 1024 * 1024
@@ -150,7 +150,7 @@ def _reject_encoded(body: bytes) -> None:
             raise _reject(
                 "body.compressed", "the body is compressed; send plain JSON, or base64 of plain JSON"
             )
-    if inner is not None and inner.startswith(UTF16_MARKS):
+    if inner is not None and inner.startswith(WIDE_MARKS):
         raise _reject("json.encoding", jsontext.describe_encoding(inner, 0))
     if inner is not None and unwrap_base64(inner) != inner:
         raise _reject("body.base64-twice", "the body is base64-encoded twice; encode it once or not at all")

@@ -76,7 +76,7 @@ _ARGUMENT = r"\s*--?[A-Za-z]"
 _MINIMISED = {"loss", "logloss", "error", "err", "rmse", "rmsle", "mse", "mae", "mape", "perplexity"}
 _MAXIMISED = {"accuracy", "acc", "auc", "f1", "precision", "recall", "ndcg"}
 _PLACEHOLDER = r"\$\{[^{}\s]+\}"
-_OTHER_FORM = r"(?a)\$(\w{1,60})|(?<!\$)\{(\w{1,60})\}"
+_OTHER_FORM = r"(?a)\$(\w{1,60})|(?<!\$)\{(\w{1,60})\}|\$\((\w{1,60})\)|%(\w{1,60})%|\$\{ *(\w{1,60}) *\}"
 _ONE_WORD = r"\W*(\w{1,60})\W*"
 _COMMAND = r"(?ia)\s*cmd(\d*)\s*(?:,\s*([a-z][\w-]*)\s*)?"
 # A group around a number, as people write it.
@@ -289,13 +289,13 @@ def _check_placeholders(config: JsonObject, at: str, hints: Hints) -> Iterator[F
 
 
 def _check_other_forms(config: JsonObject, defined: set[str], at: str) -> Iterator[Finding]:
-    """Warn about $name and {name} in a command where ${name} is in the search space and not in the command."""
+    """Warn about $name, {name}, $(name), %name% and ${ name } in a command that does not have the defined ${name}."""
     for index, command in get_strings(config, "platform_config", "cmd"):
         seen = set(re.findall(_PLACEHOLDER, command))
         if defined <= seen:
             continue
         for found in re.finditer(_OTHER_FORM, command):
-            meant = f"${{{found[1] or found[2]}}}"
+            meant = f"${{{found[found.lastindex or 0]}}}"
             if meant in defined - seen and found[0] not in defined:
                 seen.add(meant)
                 place = f"{at}/platform_config/cmd/{index}"

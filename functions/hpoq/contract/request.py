@@ -325,7 +325,9 @@ def _hint_at_shape(body: JsonObject, members: Sequence[str]) -> str:
     for name in names:
         inner = body[name]
         if isinstance(inner, dict) and {*members, "HpoExperimentConfiguration"} & inner.keys():
-            return "; the request seems to be inside a member of this object: send it by itself"
+            # Another name may be a credential.
+            where = name if re.fullmatch(_WORD, name) else "a member of this object"
+            return f"; the request seems to be inside {where}: send it by itself"
     hints = Hints()
     meant = [hint for name in names if (hint := hints.suggest(name, members))]
     # The configuration says most about what is meant.
@@ -509,6 +511,8 @@ def _hint_at_object(given: JsonValue, model: type[BaseModel] | None) -> str:
     members = _list_members(model) if isinstance(given, str) else {}
     if "experimentId" in members:
         return '; write {"idempotencyKey": "..."} or {"experimentId": "..."}'
+    if "maxHours" in members:
+        return '; write {"maxHours": ...}'
     return '; write {"name": "..."}' if "name" in members and _ARGUMENTS in members else ""
 
 
@@ -519,7 +523,7 @@ def _hint_at_value(kind: str, given: JsonValue, name: str) -> str:
     if kind == "string_type" and isinstance(given, list):
         return "; write it as one string"
     if kind == "list_type":
-        return _hint_at_array(given)
+        return _hint_at_array(given, name)
     if kind in _OBJECT_TYPES and isinstance(given, str):
         return explain_text(given)
     if kind == "bool_type" and given in (0, 1):
@@ -534,8 +538,10 @@ def _hint_at_value(kind: str, given: JsonValue, name: str) -> str:
     return _hint_at_quantity(found[1], found[3].lower(), name)
 
 
-def _hint_at_array(given: JsonValue) -> str:
-    """Return how to write an array instead of a string or a number, or an empty string for another value."""
+def _hint_at_array(given: JsonValue, name: str) -> str:
+    """Return how to write an array instead of another value of the member `name`, or an empty string."""
+    if isinstance(given, dict) and name == "Tag":
+        return '; write [{"Key": "...", "Value": "..."}]'
     if not isinstance(given, (str, int, float)):
         return ""
     try:
@@ -597,6 +603,7 @@ _MEANT = {
     "maxTrialDuration": "maxHours in guard, beside experiment",
     "maxDuration": "maxHours",
     "maxMinutes": "maxHours, a number of hours",
+    "ClientToken": "idempotencyKey beside experiment",
 }
 
 

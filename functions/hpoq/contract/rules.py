@@ -228,7 +228,9 @@ def check_experiment(experiment: JsonValue) -> Iterator[Finding]:
     name = experiment.get("Name")
     if isinstance(name, str) and not name.strip():
         yield warning("/experiment/Name", "name.empty", "an empty name; such an experiment is hard to find")
-    config = get_object(experiment, "HpoExperimentConfiguration")
+    config = experiment["HpoExperimentConfiguration"]
+    if not isinstance(config, dict):
+        return  # reported by the models
     hints = Hints()
     yield from _check_space(config.get("search_space"), hints)
     yield from _check_metric(config)

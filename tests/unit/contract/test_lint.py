@@ -424,6 +424,10 @@ def test_a_name_that_no_command_uses():
         ("run {centres}", ["{centres}"]),
         ("run $centres {centres} $centres", ["$centres"]),
         ("run ${centres} $centres {centres}", []),
+        ("run $(centres) %trees%", ["$(centres)", "%trees%"]),
+        ("run ${ centres }", ["${ centres }"]),
+        ("run ${centres  } ${  trees}", ["${centres  }", "${  trees}"]),
+        ("run $( centres) %centres $(centres 1) %(trees)% ${ }", []),
         ("run $centres_2 $HOME {other} $1", []),
         ("run {centresé}", []),
         ("run $trees {centres}", ["$trees", "{centres}"]),
@@ -445,7 +449,7 @@ def test_other_forms_of_a_placeholder(command, shown):
     assert [place for place, _ in found] == [f"placeholder.form {COMMANDS}/1"] * len(shown)
     for form, (_, text) in zip(shown, found, strict=True):
         assert text.startswith(form)
-        assert text.endswith(f"; did you mean ${{{form.strip('${}')}}}?")
+        assert text.endswith(f"; did you mean ${{{form.strip('$(){}% ')}}}?")
 
 
 def test_other_forms_after_a_command_that_uses_every_name():

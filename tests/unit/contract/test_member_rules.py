@@ -384,8 +384,9 @@ def test_an_experiment_without_a_configuration():
             "tag.reserved! /Tag/0/Key",
             f"configuration.absent /{CONFIG}",
         ]
-    for experiment in ([], "text", None):
+    for experiment in ([], "text", None, {CONFIG: "text"}, {CONFIG: []}, {CONFIG: 7}):
         assert [*rules.check_experiment(experiment)] == []
+    assert show([*rules.check_experiment({"Name": "", CONFIG: []})]) == ["name.empty /experiment/Name"]
 
 
 @pytest.mark.parametrize(

@@ -891,6 +891,7 @@ BODIES = [
     ("body.compressed", "", b"H4sIAAAAAAAAA6tWKkktLlGyUlAqS8wpTVWqBQAUCSNtEwAAAA=="),
     ("body.base64-twice", "", b"ZXlKaElqb3hmUT09"),
     ("json.encoding", "", base64.b64encode('{"experiment":{}}'.encode("utf-16"))),
+    ("json.encoding", "", base64.b64encode(b"\0\0\xfe\xff" + '{"experiment":{}}'.encode("utf-32-be"))),
     ("json.encoding", "", b'{"experiment": "\xff"}'),
     ("json.syntax", "", b"hello"),
     ("json.syntax", "", b""),
@@ -1089,6 +1090,8 @@ def test_a_suggestion_keeps_the_parts_of_an_access_key_apart(section, name, hint
         (c("access_id"), "unknown member"),
         (c("platform_config/max_trial_number"), "unknown member here; it belongs in yml_config"),
         ("/experiment/idempotencyKey", "unknown member here; it belongs beside experiment"),
+        ("/experiment/ClientToken", "unknown member; write idempotencyKey beside experiment"),
+        ("/ClientToken", "unknown member; write idempotencyKey beside experiment"),
         (
             "/experiment/experiment",
             "unknown member; the request is wrapped twice: remove the outer experiment",
@@ -1276,6 +1279,10 @@ def rules_named(source):
         ((c("schedule_config/start_time"), "8:00"), "did you mean 08:00?"),
         ((c("schedule_config/start_time"), "08:00:00"), "did you mean 08:00?"),
         ((c("platform_config/cmd"), "python"), "must be an array, not a string; put it in brackets"),
+        (("/experiment/Tag", {"team": "a"}), 'not an object; write [{"Key": "...", "Value": "..."}]'),
+        ((c("platform_config/cmd"), {"a": "b"}), "must be an array, not an object"),
+        (("/guard", "12h"), 'must be an object, not a string; write {"maxHours": ...}'),
+        (("/guard", 12), "must be an object, not a number"),
         ((c("platform_config/cmd"), "[ -f x ]"), "must be an array, not a string; put it in brackets"),
         ((c("platform_config/cmd"), '{"a": 1}'), "must be an array, not a string; put it in brackets"),
         *(
@@ -1349,7 +1356,8 @@ def test_a_misspelt_word_gets_a_suggestion(change, hint):
     [
         ({"experimentId": "sJ0xjVa"}, 'write {"stop": {"experimentId": "..."}}'),
         ({"platform_config": {}}, "platform_config belongs in HpoExperimentConfiguration"),
-        ({"body": {"HpoExperimentConfiguration": {}}}, "inside a member of this object: send it by itself"),
+        ({"body": {"HpoExperimentConfiguration": {}}}, "to be inside body: send it by itself"),
+        ({"a": 1, "LTAI5t": {"stop": {}}}, "to be inside a member of this object: send it by itself"),
         ({"id": "1", "source": "/a", "type": "t", "data": {}}, 'a CloudEvent needs a specversion: "1.0"'),
         ({"trialConcurrency": 1, "searchSpace": {}}, "NNI, which must be rewritten: see hpoq init"),
         ({"name": "a", "hpo_experiment_configuration": {}}, "did you mean HpoExperimentConfiguration?"),
