@@ -60,6 +60,11 @@ RULES: Final[dict[str, RuleText]] = {
         '{"specversion": "1.0", "data": {}, "data_base64": "e30="}',
         '{"specversion": "1.0", "data": {"experiment": {}}}',
     ),
+    "cloudevent.member": RuleText(
+        "Only data is read, so a dry run or a guard beside it would have no effect.",
+        '{"specversion": "1.0", "dryRun": true, "data": {"experiment": {}}}',
+        '{"specversion": "1.0", "data": {"dryRun": true, "experiment": {}}}',
+    ),
     "schema-version": RuleText(
         "hpoq does not guess what another version means.", '"schemaVersion": "2"', '"schemaVersion": "1"'
     ),
@@ -175,6 +180,12 @@ RULES: Final[dict[str, RuleText]] = {
     ),
     "idempotency-key.blank": RuleText(
         "Keys are compared byte for byte; a space makes another key.", '"tune-1 "', '"tune-1"'
+    ),
+    "cloudevent.identity": RuleText(
+        "A request without a key has that of the CloudEvent's source and id. Without them each message creates an "
+        "experiment, also if the same request is sent again.",
+        '{"specversion": "1.0", "id": 7, "source": "/a", "data": {...}}',
+        '{"specversion": "1.0", "id": "7", "source": "/a", "data": {...}}',
     ),
     "traceparent": RuleText(
         "Only a W3C trace context can be continued.",
@@ -322,6 +333,11 @@ RULES: Final[dict[str, RuleText]] = {
         "Without optimize_mode TPE minimises, GP maximises, and Evolution and PBT fail.",
         '"tuner": {"name": "TPE"}',
         '"tuner": {"name": "TPE", "class_args": {"optimize_mode": "maximize"}}',
+    ),
+    "search-space.tuner": RuleText(
+        "GP has no normal types and only numbers in a choice, and neither GP nor PBT has nested choices.",
+        '"name": "GP" with {"_type": "normal", "_value": [0, 1]}',
+        '"name": "TPE" with {"_type": "normal", "_value": [0, 1]}',
     ),
     "assessor.unknown": RuleText(
         "Only PAIAssessor can stop jobs on PAI.", '"name": "Medianstop"', '"name": "PAIAssessor"'

@@ -147,4 +147,5 @@ def cases():
         yield rule, dumped({"specversion": "1.0", "data": data})
         yield rule, dumped(data)
     yield "cloudevent.data", dumped('{"specversion": "1.0"}')
+    yield "cloudevent.member", dumped('{"specversion": "1.0", "data": {}, "dryRun": true}')
     yield "cloudevent.specversion", dumped('{"specversion": "0.3"}')

@@ -24,6 +24,7 @@ from requestschema import (
     ways,
 )
 
+from hpoq.contract.document import WRAPPER_MEMBERS
 from hpoq.contract.search_space import ARITY
 from hpoqctl.schema.beyond import KEYWORD
 from support.budget import examples, sample
@@ -230,6 +231,13 @@ def test_cloud_events_get_one_verdict(data, encoded, version):
     """Schema and models agree about CloudEvents with any data."""
     members = {"specversion": version, "data": data, "data_base64": encoded}
     assert disagreement({name: value for name, value in members.items() if value != "absent"}) is None
+
+
+@pytest.mark.parametrize("name", WRAPPER_MEMBERS)
+def test_members_of_a_request_in_a_cloud_event_get_one_verdict(name):
+    """Schema and models agree about a member of a request beside the data of a CloudEvent."""
+    for value in VALUES:
+        assert disagreement({"specversion": "1.0", "data": MINIMAL, name: value}) is None, value
 
 
 def test_bad_examples_are_refused():

@@ -15,13 +15,18 @@ from itertools import takewhile
 from fcruntime._dataclass import dataclass, replace
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from fcruntime.triggers.body import decode_base64, looks_like_json, unwrap_base64, unwrap_text
+from fcruntime.triggers.identity import identify_event
 from hpoq.contract import jsontext
 from hpoq.contract.finding import describe_type
-from hpoq.contract.jsontext import UTF16_MARKS, JsonError, pointer_to, tokens_of
+from hpoq.contract.jsontext import WIDE_MARKS, JsonError, pointer_to, tokens_of
 from hpoq.errors import RequestRejected, Violation
 
 MOST_BODY_BYTES = 1024 * 1024
 WRAPPER_MEMBERS = ("schemaVersion", "idempotencyKey", "traceparent", "dryRun", "guard", "stop", "experiment")
+MISPLACED_ALWAYS = ("schemaVersion", "idempotencyKey", "dryRun")
+"""The members of a request that an attribute of a CloudEvent cannot be: those have lower-case names."""
+MISPLACED_OBJECTS = ("guard", "stop", "experiment")
+"""The members of a request that an attribute of a CloudEvent can be, unless they are objects or arrays."""
 
 # Names that may be quoted in an error: words, array indexes, and parameters of a search space.
 PLAIN_NAME = r"[A-Za-z_]{1,26}|[0-9]{1,6}|\$\{[A-Za-z_]{1,24}\}"
@@ -35,13 +40,15 @@ class LocatedObject:
 
     `prefix` is the pointer to it. `text_at` is set if the object is in base64 or in a JSON text: it is the pointer to
     that text. No pointer can lead into a text, so `prefix` is then the place of the object inside it. `trace` is the
-    `traceparent` of the CloudEvent around the object.
+    `traceparent` of the CloudEvent around the object, and `is_anonymous` whether there is one whose source and id do
+    not identify the object.
     """
 
     value: JsonObject
     prefix: str = ""
     text_at: str | None = None
     trace: JsonValue = None
+    is_anonymous: bool = False
 
     def violation(self, pointer: str, rule: str, message: str) -> Violation:
         """Return a violation at `pointer` of this object, with its pointer into the whole document."""
@@ -143,7 +150,7 @@ def _reject_encoded(body: bytes) -> None:
             raise _reject(
                 "body.compressed", "the body is compressed; send plain JSON, or base64 of plain JSON"
             )
-    if inner is not None and inner.startswith(UTF16_MARKS):
+    if inner is not None and inner.startswith(WIDE_MARKS):
         raise _reject("json.encoding", jsontext.describe_encoding(inner, 0))
     if inner is not None and unwrap_base64(inner) != inner:
         raise _reject("body.base64-twice", "the body is base64-encoded twice; encode it once or not at all")
@@ -164,6 +171,17 @@ def hide_names(error: JsonError) -> tuple[str, str]:
     if len(plain) == len(tokens):
         return error.pointer, error.message
     return pointer_to(*plain), "a member occurs more than once in one object (its name is not shown)"
+
+
+def explain_text(text: str) -> str:
+    """Return why a string that looks like JSON text is invalid, as the end of a message, or an empty string."""
+    if not looks_like_json(text.encode(errors="replace")):
+        return ""
+    try:
+        jsontext.loads(text)
+    except JsonError as exc:
+        return f"; as JSON text it is invalid: {hide_names(exc)[1]}"
+    return ""
 
 
 def _require_object(value: JsonValue, prefix: str) -> JsonObject:
@@ -192,13 +210,15 @@ def _open_cloud_event(event: JsonObject) -> LocatedObject:
     if event["specversion"] != "1.0":
         message = 'unsupported specversion; CloudEvents must be of version "1.0"'
         raise _reject("cloudevent.specversion", message, "/specversion")
+    _reject_misplaced(event)
+    trace, is_anonymous = event.get("traceparent"), identify_event(event) is None
     data, encoded = event.get("data"), event.get("data_base64")
     if encoded is None:
         if data is None:
             raise _reject("cloudevent.data", "the CloudEvent has no data")
         prefix, text_at = ("", "/data") if isinstance(data, str) else ("/data", None)
         inner = _require_object(_undo_text(data, "/data"), "/data")
-        return LocatedObject(inner, prefix, text_at, trace=event.get("traceparent"))
+        return LocatedObject(inner, prefix, text_at, trace=trace, is_anonymous=is_anonymous)
     at = "/data_base64"
     if data is not None:
         raise _reject(
@@ -208,7 +228,20 @@ def _open_cloud_event(event: JsonObject) -> LocatedObject:
     if not decoded:
         raise _reject("cloudevent.data", "data_base64 is not valid base64", at)
     inner = _require_object(_parse(unwrap_text(decoded), at), at)
-    return LocatedObject(inner, text_at=at, trace=event.get("traceparent"))
+    return LocatedObject(inner, text_at=at, trace=trace, is_anonymous=is_anonymous)
+
+
+def _reject_misplaced(event: JsonObject) -> None:
+    """Raise RequestRejected if a CloudEvent has members of a request, which would have no effect beside its data."""
+    misplaced = [
+        name
+        for name, value in event.items()
+        if (name in MISPLACED_ALWAYS and value is not None)
+        or (name in MISPLACED_OBJECTS and isinstance(value, (dict, list)))
+    ]
+    if misplaced:
+        what = "a member of the request, which belongs in data; beside data it would have no effect"
+        raise RequestRejected([Violation(f"/{name}", "cloudevent.member", what) for name in misplaced])
 
 
 def _reject(rule: str, message: str, pointer: str = "") -> RequestRejected:

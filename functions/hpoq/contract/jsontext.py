@@ -16,8 +16,8 @@ from functools import partial
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
 
-UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-"""The byte order marks of UTF-16."""
+WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
+"""The byte order marks of UTF-16 and UTF-32."""
 
 _LONGEST_NUMBER = 400
 _SHOWN = 60
@@ -142,17 +142,23 @@ def _decode(data: bytes) -> str:
 
 def describe_encoding(data: bytes, start: int) -> str:
     """Return what is wrong with bytes that are not UTF-8 from the byte `start` on."""
-    if data.startswith(UTF16_MARKS):
-        return "the text is UTF-16; save it as UTF-8"
+    if data.startswith(WIDE_MARKS):
+        return _describe_wide(data[:4])
     line = data.count(b"\n", 0, start) + 1
     return f"not UTF-8 at line {line} (byte {start}); save it as UTF-8"
+
+
+def _describe_wide(start: bytes) -> str:
+    """Return what is wrong with a text of 2 or 4 bytes per character, by its first 4 bytes."""
+    encoding = "UTF-32" if b"\0\0" in start else "UTF-16"
+    return f"the text is {encoding}; save it as UTF-8"
 
 
 def _syntax_error(text: str, error: json.JSONDecodeError) -> JsonError:
     if not text or text.isspace():
         return JsonError("json.syntax", "not JSON: the text is empty", 0)
     if "\0" in text[:2]:
-        return JsonError("json.encoding", "the text is UTF-16; save it as UTF-8", 0)
+        return JsonError("json.encoding", _describe_wide(text[:4].encode()), 0)
     slip = None
     if not error.msg.startswith(("Invalid", "Unterminated")):  # not inside of a string
         slip = _find_slip(text, error.pos, is_at_end=error.msg.startswith("Extra data"))

@@ -53,6 +53,11 @@ _TUNERS: dict[str, dict[str, type | None]] = {
 _TYPE_NAMES = {int: "an integer", float: "a number with a decimal point, such as 1.0", str: "a string"}
 _NEED_MODE = {"evolution", "pbt"}
 _OWN_MODES = {"gp": "GP maximises", "tpe": "TPE minimises"}
+# What these tuners do not support of a search space (NNI, docs/source/hpo/search_space.rst). The others support all.
+_UNSUPPORTED_TYPES: dict[str, tuple[str, ...]] = {
+    "gp": ("normal", "qnormal", "lognormal", "qlognormal"),
+    "pbt": (),
+}
 OPTIMIZE_MODES = ("maximize", "minimize")
 _LOG_LEVELS = {"trace", "debug", "info", "warning", "error", "fatal"}
 _PAIRS = {
@@ -71,7 +76,7 @@ _ARGUMENT = r"\s*--?[A-Za-z]"
 _MINIMISED = {"loss", "logloss", "error", "err", "rmse", "rmsle", "mse", "mae", "mape", "perplexity"}
 _MAXIMISED = {"accuracy", "acc", "auc", "f1", "precision", "recall", "ndcg"}
 _PLACEHOLDER = r"\$\{[^{}\s]+\}"
-_OTHER_FORM = r"(?a)\$(\w{1,60})|(?<!\$)\{(\w{1,60})\}"
+_OTHER_FORM = r"(?a)\$(\w{1,60})|(?<!\$)\{(\w{1,60})\}|\$\((\w{1,60})\)|%(\w{1,60})%|\$\{ *(\w{1,60}) *\}"
 _ONE_WORD = r"\W*(\w{1,60})\W*"
 _COMMAND = r"(?ia)\s*cmd(\d*)\s*(?:,\s*([a-z][\w-]*)\s*)?"
 # A group around a number, as people write it.
@@ -97,6 +102,7 @@ def lint(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
     yield from _check_metric(config, at)
     yield from _check_placeholders(config, at, hints)
     yield from _check_tuner(config, at, hints)
+    yield from _check_support(config, at)
     yield from _check_direction(config, at)
     yield from _check_run(config, at, hints)
     yield from _check_schedule(config, at)
@@ -283,13 +289,13 @@ def _check_placeholders(config: JsonObject, at: str, hints: Hints) -> Iterator[F
 
 
 def _check_other_forms(config: JsonObject, defined: set[str], at: str) -> Iterator[Finding]:
-    """Warn about $name and {name} in a command where ${name} is in the search space and not in the command."""
+    """Warn about $name, {name}, $(name), %name% and ${ name } in a command that does not have the defined ${name}."""
     for index, command in get_strings(config, "platform_config", "cmd"):
         seen = set(re.findall(_PLACEHOLDER, command))
         if defined <= seen:
             continue
         for found in re.finditer(_OTHER_FORM, command):
-            meant = f"${{{found[1] or found[2]}}}"
+            meant = f"${{{found[found.lastindex or 0]}}}"
             if meant in defined - seen and found[0] not in defined:
                 seen.add(meant)
                 place = f"{at}/platform_config/cmd/{index}"
@@ -317,7 +323,7 @@ def _check_direction(config: JsonObject, at: str) -> Iterator[Finding]:
 
 def _check_tuner(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
     at = f"{at}/yml_config"
-    name = get_string(config, "yml_config", "tuner", "name").lower().removesuffix("tuner")
+    name = _read_tuner(config)
     mode = get_member(config, "yml_config", "tuner", "class_args", "optimize_mode")
     if name and name not in _TUNERS:
         what = f"unknown tuner; PAI documents {', '.join(sorted(_TUNERS))}{hints.suggest(name, _TUNERS)}"
@@ -341,6 +347,39 @@ def _check_tuner(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]
             continue
         yield warning(f"{at}/tuner/class_args{pointer_to(argument)}", "tuner.argument", what)
     yield from _check_assessor(config, mode, at)
+
+
+def _read_tuner(config: JsonObject) -> str:
+    """Return the name of the tuner in the form of _TUNERS, or an empty string if there is none."""
+    return get_string(config, "yml_config", "tuner", "name").lower().removesuffix("tuner")
+
+
+def _check_support(config: JsonObject, at: str) -> Iterator[Finding]:
+    """Warn about parameters of a type that the tuner does not support."""
+    tuner = _read_tuner(config)
+    if tuner not in _UNSUPPORTED_TYPES:
+        return
+    for name, spec in get_object(config, "search_space").items():
+        kind = get_string(spec, "_type")
+        place = f"{at}/search_space{pointer_to(name)}"
+        if kind in _UNSUPPORTED_TYPES[tuner]:
+            what = f"{tuner} does not support {kind}; choose another type, or another tuner"
+            yield warning(f"{place}/_type", "search-space.tuner", what)
+        elif kind == "choice":
+            problem = _find_choice_problem(tuner, get_member(spec, "_value"))
+            if problem:
+                yield warning(f"{place}/_value", "search-space.tuner", problem)
+
+
+def _find_choice_problem(tuner: str, items: JsonValue) -> str | None:
+    """Return why `tuner` does not support a choice of `items`, or None if it may support it."""
+    if not isinstance(items, list):
+        return None
+    if any(isinstance(item, dict) for item in items):
+        return f"{tuner} does not support nested choices; write one choice, or choose another tuner"
+    if tuner == "gp" and any(isinstance(item, str) for item in items):
+        return "gp supports only numbers in a choice; choose another tuner"
+    return None
 
 
 def _describe_modes(mode: JsonValue) -> str:

@@ -13,13 +13,12 @@ from pydantic_core import ErrorDetails
 
 from fcruntime._dataclass import dataclass, field
 from fcruntime.jsonvalue import JsonObject, JsonValue
-from fcruntime.triggers.body import looks_like_json
 from hpoq.contract import jsontext, rules
 from hpoq.contract.document import (
     PLAIN_NAME,
     WRAPPER_MEMBERS,
     LocatedObject,
-    hide_names,
+    explain_text,
     open_document,
     read_experiment,
     read_object,
@@ -56,6 +55,13 @@ _UNWATCHED = (
     "nothing would check this guard: the function has no HPOQ_WATCH_QUEUE; set it, or remove the guard"
 )
 _WORD = "[A-Za-z_]{1,24}"
+# How many hours each unit has that people write behind a number.
+_HOURS = {
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 1.0),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 1 / 60),
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1 / 3600),
+    **dict.fromkeys(("d", "day", "days"), 24.0),
+}
 _QUANTITY = r"\s*(-?(?:0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?)\s*([A-Za-z%]{0,20})\s*"
 _ARGUMENTS = "class_args"
 _CONFIGURATION = "HpoExperimentConfiguration"
@@ -191,7 +197,7 @@ def parse_request(body: bytes) -> ParsedRequest:
     mask = Mask(find_secrets(wrapped) if violations.kept or warnings.kept else ())
     move = _make_mover(located, experiment_at, texts, mask)
     order = _make_order(located.value, located.prefix)
-    warned = warnings.arrange(move, order)
+    warned = (*_warn_about_identity(located, wrapped), *warnings.arrange(move, order))
     if violations.kept or request is None:
         name, workspace_id = (text and mask(text) for text in _read_name_and_workspace(experiment))
         raise RequestRejected(
@@ -319,11 +325,23 @@ def _hint_at_shape(body: JsonObject, members: Sequence[str]) -> str:
     for name in names:
         inner = body[name]
         if isinstance(inner, dict) and {*members, "HpoExperimentConfiguration"} & inner.keys():
-            return "; the request seems to be inside a member of this object: send it by itself"
+            # Another name may be a credential.
+            where = name if re.fullmatch(_WORD, name) else "a member of this object"
+            return f"; the request seems to be inside {where}: send it by itself"
     hints = Hints()
     meant = [hint for name in names if (hint := hints.suggest(name, members))]
     # The configuration says most about what is meant.
     return next((hint for hint in meant if "Configuration" in hint), meant[0] if meant else "")
+
+
+def _warn_about_identity(located: LocatedObject, wrapped: JsonObject) -> Iterator[Violation]:
+    """Warn about a request that neither a key nor the CloudEvent around it identifies. A stop needs no identity."""
+    if located.is_anonymous and "stop" not in wrapped and wrapped.get("idempotencyKey") is None:
+        what = (
+            "without a source and an id that are strings, the CloudEvent does not identify the request, which "
+            "creates a second experiment if it is sent again; set both, or an idempotencyKey in data"
+        )
+        yield Violation("", "cloudevent.identity", what)
 
 
 def _drop_absent(wrapped: JsonObject) -> tuple[JsonObject, list[str]]:
@@ -476,7 +494,7 @@ def _explain_error(detail: ErrorDetails, model: type[BaseModel], document: JsonO
         return Violation(pointer, "stop.target", "not the id of an experiment; it looks like sJ0xjVa")
     if kind in ("greater_than_equal", "less_than_equal"):
         return Violation(pointer, "range", f"{name} must be a 32-bit integer")
-    hint = _hint_at_value(kind, given) or _hint_at_object(given, _find_model(model, location))
+    hint = _hint_at_value(kind, given, name) or _hint_at_object(given, _find_model(model, location))
     what = f"must be {_EXPECTED.get(kind, 'valid')}, not {describe_type(given)}{hint}"
     return Violation(pointer, "type", what)
 
@@ -484,7 +502,7 @@ def _explain_error(detail: ErrorDetails, model: type[BaseModel], document: JsonO
 def _hint_at_key(given: JsonValue) -> str:
     """Return what is wrong with a key: its type, its length, or the characters in it."""
     if not isinstance(given, str):
-        return f", not {describe_type(given)}{_hint_at_value('string_type', given)}"
+        return f", not {describe_type(given)}{_hint_at_value('string_type', given, 'idempotencyKey')}"
     return f"; it has {len(given)}" if not 1 <= len(given) <= MOST_KEY_CHARACTERS else ""
 
 
@@ -493,19 +511,21 @@ def _hint_at_object(given: JsonValue, model: type[BaseModel] | None) -> str:
     members = _list_members(model) if isinstance(given, str) else {}
     if "experimentId" in members:
         return '; write {"idempotencyKey": "..."} or {"experimentId": "..."}'
+    if "maxHours" in members:
+        return '; write {"maxHours": ...}'
     return '; write {"name": "..."}' if "name" in members and _ARGUMENTS in members else ""
 
 
-def _hint_at_value(kind: str, given: JsonValue) -> str:
+def _hint_at_value(kind: str, given: JsonValue, name: str) -> str:
     """Return how to write a number, a boolean or a string that is written as another type, or an empty string."""
     if kind == "string_type" and isinstance(given, (int, float)):
         return "; put it in quotes"
     if kind == "string_type" and isinstance(given, list):
         return "; write it as one string"
     if kind == "list_type":
-        return "; put it in brackets" if isinstance(given, (str, int, float)) else ""
-    if kind in _OBJECT_TYPES and isinstance(given, str) and looks_like_json(given.encode(errors="replace")):
-        return _explain_text(given)
+        return _hint_at_array(given, name)
+    if kind in _OBJECT_TYPES and isinstance(given, str):
+        return explain_text(given)
     if kind == "bool_type" and given in (0, 1):
         return f"; write {'true' if given else 'false'}"
     if not isinstance(given, str):
@@ -515,16 +535,34 @@ def _hint_at_value(kind: str, given: JsonValue) -> str:
     found = re.fullmatch(_QUANTITY, given) if kind in ("int_type", "float_type") else None
     if found is None or (kind == "int_type" and found[2]):
         return ""
-    return f"; write {found[1]} without quotes{' and without a unit' if found[3] else ''}"
+    return _hint_at_quantity(found[1], found[3].lower(), name)
 
 
-def _explain_text(text: str) -> str:
-    """Return why a JSON text, which may stand for an object, does not contain one, or an empty string if it does."""
+def _hint_at_array(given: JsonValue, name: str) -> str:
+    """Return how to write an array instead of another value of the member `name`, or an empty string."""
+    if isinstance(given, dict) and name == "Tag":
+        return '; write [{"Key": "...", "Value": "..."}]'
+    if not isinstance(given, (str, int, float)):
+        return ""
     try:
-        jsontext.loads(text)
-    except JsonError as exc:
-        return f"; as JSON text it is invalid: {hide_names(exc)[1]}"
-    return ""
+        is_text = isinstance(given, str) and isinstance(jsontext.loads(given), list)
+    except JsonError:
+        is_text = False
+    return "; write the array itself, not a string that contains it" if is_text else "; put it in brackets"
+
+
+def _hint_at_quantity(number: str, unit: str, name: str) -> str:
+    """Return how to write `number`, which is in quotes and may have a unit, as the value of the member `name`."""
+    if not unit:
+        return f"; write {number} without quotes"
+    if name != "maxHours":
+        return "; write a number without a unit"
+    hours = _HOURS.get(unit)
+    if hours is None:
+        return "; write a number of hours"
+    if hours == 1:
+        return f"; write {number} without quotes and without a unit"
+    return f"; write {float(number) * hours:g}, the number of hours"
 
 
 def _explain_unknown_member(location: Sequence[int | str], model: type[BaseModel]) -> Violation:
@@ -565,6 +603,7 @@ _MEANT = {
     "maxTrialDuration": "maxHours in guard, beside experiment",
     "maxDuration": "maxHours",
     "maxMinutes": "maxHours, a number of hours",
+    "ClientToken": "idempotencyKey beside experiment",
 }
 
 
@@ -573,6 +612,8 @@ def _hint_at_place(name: str, members: Mapping[str, object]) -> str:
     if name in _MEANT:
         verb = "it belongs in" if name == "optimize_mode" else "write"
         return f"; {verb} {_MEANT[name]}"
+    if _CONFIGURATION in members and _fold(name) == "experiment":
+        return "; the request is wrapped twice: remove the outer experiment"
     found = _index_members().get(_fold(name), ())
     if len(found) == 1:
         ((place, member),) = found

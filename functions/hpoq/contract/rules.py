@@ -16,6 +16,7 @@ from typing import TypeAlias
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from fcruntime.triggers.body import unwrap_base64
 from hpoq.contract import jsontext, lint, patterns, search_space
+from hpoq.contract.document import explain_text
 from hpoq.contract.finding import (
     Finding,
     Hints,
@@ -33,12 +34,13 @@ from hpoq.contract.model import MOST_KEY_CHARACTERS
 
 _CONFIG = "/experiment/HpoExperimentConfiguration"
 _MOST_TAG_CHARACTERS = 128
-# `${name}`, `$(name)` and `{{ name }}` anywhere. As the whole text: `$NAME`, `%NAME%`, `<name>`, `{name}` and
-# `[two words]`; how languages write a value that is not there; and what people write who mean to fill it in later.
-# `[name]`, `todo` and `my-name` may be real names.
+# `${name}`, `$(name)`, `{{ name }}`, `{name}`, `#{name}`, `%(name)s`, `%s`, `<%= name %>` and `@@name@@` anywhere. As
+# the whole text: `$NAME`, `%NAME%`, `<name>` and `[two words]`; how languages write a value that is not there; and
+# what people write who mean to fill it in later. `[name]`, `todo` and `my-name` may be real names.
 _PLACEHOLDER = (
-    r"\$[{(][A-Za-z_][^{}()]{0,60}[})]|\{\{.{0,60}\}\}"
-    r"|\A(?:\$[A-Z_]+|%[A-Za-z_]+%|<[A-Za-z_ -]+>|\{[A-Za-z_][A-Za-z0-9_]*\}|\[[A-Za-z]+[ _-][A-Za-z _-]+\])\Z"
+    r"\$[{(][A-Za-z_][^{}()]{0,60}[})]|\{\{.{0,60}\}\}|\{[A-Za-z_][A-Za-z0-9_]*\}|#\{[^{}]+\}"
+    r"|%\([A-Za-z_][A-Za-z0-9_]*\)[ds]|(?<![0-9%])%s(?![0-9A-Za-z])|<%.*%>|@@[^@\s]+@@"
+    r"|\A(?:\$[A-Z_]+|%[A-Za-z_]+%|<[A-Za-z_ -]+>|\[[A-Za-z]+[ _-][A-Za-z _-]+\])\Z"
     r"|\A(?:undefined|None|null|nil|NaN|\[object Object\])\Z"
     r"|\A(?:(?i:your[ _-][a-z _-]+|change[ _-]?me|x{3,})|TODO|TBD|FIXME|\.\.\.|\u2026)\Z"
     r"|\A(?:EXAMPLE-ACCESS-KEY-(?:ID|SECRET)|my_project)\Z"  # of events/requests and of `hpoq init`
@@ -75,7 +77,8 @@ OBJECTS: _Objects = {
 
 def check_message(message: JsonObject) -> Iterator[Finding]:
     """Check the members beside `experiment`, and `stop`."""
-    yield from _check_key(message.get("idempotencyKey"))
+    yield from _check_key(message.get("idempotencyKey"), "/idempotencyKey")
+    yield from _check_key(get_member(message, "stop", "idempotencyKey"), "/stop/idempotencyKey")
     yield from _check_placeholders(message, message.get("experiment"))
     yield from _check_guard(message)
     yield from _check_stop(message.get("stop"))
@@ -84,25 +87,31 @@ def check_message(message: JsonObject) -> Iterator[Finding]:
         yield warning("/traceparent", "traceparent", "not a valid W3C traceparent; it is ignored")
 
 
-def _check_key(key: JsonValue) -> Iterator[Finding]:
+def _check_key(key: JsonValue, at: str) -> Iterator[Finding]:
     """Warn about a key that is easily confused with another one: keys are compared as they are written."""
     # Normalisation of hostile text takes time quadratic in its length; a longer key is rejected anyway.
     if not isinstance(key, str) or len(key) > MOST_KEY_CHARACTERS:
         return
     if key != unicodedata.normalize("NFC", key):
         what = "not in Unicode normal form NFC; a key in NFC that looks the same is a different key"
-        yield warning("/idempotencyKey", "idempotency-key.not-nfc", what)
+        yield warning(at, "idempotency-key.not-nfc", what)
     if key != key.strip():
         what = "starts or ends with white space; the key without it is a different key"
-        yield warning("/idempotencyKey", "idempotency-key.blank", what)
+        yield warning(at, "idempotency-key.blank", what)
 
 
 def _check_placeholders(message: JsonObject, experiment: JsonValue) -> Iterator[Finding]:
     """Warn about texts that a template or a script should have replaced. None is quoted: it may be a secret."""
-    texts = {"/idempotencyKey": message.get("idempotencyKey")}
+    texts = {
+        "/idempotencyKey": message.get("idempotencyKey"),
+        "/stop/idempotencyKey": get_member(message, "stop", "idempotencyKey"),
+    }
     if isinstance(experiment, dict):
         texts["/experiment/Name"] = experiment.get("Name")
         texts["/experiment/WorkspaceId"] = experiment.get("WorkspaceId")
+        tags = experiment.get("Tag")
+        for index, tag in enumerate(tags[:MOST_TAGS] if isinstance(tags, list) else ()):
+            texts[f"/experiment/Tag/{index}/Value"] = get_member(tag, "Value")
         config = experiment.get("HpoExperimentConfiguration")
         for holder in _ACCESS:
             held = config.get(holder) if isinstance(config, dict) else None
@@ -219,7 +228,9 @@ def check_experiment(experiment: JsonValue) -> Iterator[Finding]:
     name = experiment.get("Name")
     if isinstance(name, str) and not name.strip():
         yield warning("/experiment/Name", "name.empty", "an empty name; such an experiment is hard to find")
-    config = get_object(experiment, "HpoExperimentConfiguration")
+    config = experiment["HpoExperimentConfiguration"]
+    if not isinstance(config, dict):
+        return  # reported by the models
     hints = Hints()
     yield from _check_space(config.get("search_space"), hints)
     yield from _check_metric(config)
@@ -260,12 +271,8 @@ def _check_space(value: JsonValue, hints: Hints) -> Iterator[Finding]:
     if isinstance(value, dict):
         yield from search_space.check_space(value, at, hints)
     elif isinstance(value, str):
-        try:
-            jsontext.loads(value)
-        except JsonError as exc:
-            what = f"a string that is not JSON ({exc.rule}); write an object"
-        else:
-            what = "a string that does not contain a JSON object; write an object"
+        hint = explain_text(value) or "; write an object"
+        what = f"a string that does not contain a JSON object{hint}"
         yield rejection(at, "search-space.text", what)
     elif value is not None:
         yield rejection(at, "type", f"must be an object, not {describe_type(value)}")

@@ -95,10 +95,13 @@ def _check_choice(items: list[JsonValue], at: str, hints: Hints) -> Iterator[Fin
     # The engine takes the items as nested choices only if all of them are, and as plain values otherwise.
     nested = [item for item in items if isinstance(item, dict) and "_name" in item]
     if len(nested) == len(items):
-        for index, choice in enumerate(nested):
-            yield from _check_nested(choice, f"{at}/{index}", hints)
+        yield from _check_nested_choices(nested, at, hints)
         return
-    yield from _check_repeats(items, at)
+    if len(items) == 1:
+        yield warning(at, "search-space.bounds", "one item, so there is only one value")
+    for index in _find_repeats(items):
+        what = "the same value as before; it is only drawn more often"
+        yield warning(f"{at}/{index}", "search-space.repeated", what)
     for index, item in enumerate(items):
         place = f"{at}/{index}"
         if isinstance(item, bool):
@@ -111,15 +114,23 @@ def _check_choice(items: list[JsonValue], at: str, hints: Hints) -> Iterator[Fin
         yield warning(at, "search-space.mixed", "numbers and strings in one choice may confuse the engine")
 
 
-def _check_repeats(items: list[JsonValue], at: str) -> Iterator[Finding]:
+def _find_repeats(items: list[JsonValue]) -> Iterator[int]:
+    """Yield the index of each string, number or boolean that equals an earlier one of the same type."""
     seen: set[tuple[type, JsonValue]] = set()
     for index, item in enumerate(items):
         if not isinstance(item, (str, int, float)):
             continue
         if (type(item), item) in seen:
-            what = "the same value as before; it is only drawn more often"
-            yield warning(f"{at}/{index}", "search-space.repeated", what)
+            yield index
         seen.add((type(item), item))
+
+
+def _check_nested_choices(choices: list[JsonObject], at: str, hints: Hints) -> Iterator[Finding]:
+    for index in _find_repeats([choice["_name"] for choice in choices]):
+        what = "the same _name as before; results do not show which of them was chosen"
+        yield warning(f"{at}/{index}/_name", "search-space.repeated", what)
+    for index, choice in enumerate(choices):
+        yield from _check_nested(choice, f"{at}/{index}", hints)
 
 
 def _check_nested(item: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:

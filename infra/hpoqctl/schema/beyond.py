@@ -96,7 +96,7 @@ OBJECT_TEXT = tuple(
 )
 """The rules for another object that is text."""
 
-DOCUMENT_TEXT = tuple(sorted({*ENCODED, "cloudevent.specversion"}))
+DOCUMENT_TEXT = tuple(sorted({*ENCODED, "cloudevent.member", "cloudevent.specversion"}))
 """The rules for a document that is text."""
 
 

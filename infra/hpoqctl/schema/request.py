@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from fcruntime.jsonvalue import JsonObject
 from hpoq.contract import patterns
-from hpoq.contract.document import WRAPPER_MEMBERS
+from hpoq.contract.document import MISPLACED_ALWAYS, MISPLACED_OBJECTS, WRAPPER_MEMBERS
 from hpoq.contract.finding import get_object
 from hpoq.contract.request import REQUEST_ONLY, SCHEMA_MEMBER, STOP_ONLY
 from hpoqctl.schema import beyond
@@ -149,6 +149,10 @@ def _define_cloud_event() -> JsonObject:
         "type": "object",
         "required": ["specversion"],
         "properties": {"specversion": {"const": "1.0"}},
+        "patternProperties": {
+            **{f"^{name}$": _NULL for name in MISPLACED_ALWAYS},
+            **{f"^{name}$": {"not": {"type": ["object", "array"]}} for name in MISPLACED_OBJECTS},
+        },
         "if": {"properties": {"data_base64": _NULL}},
         "then": {"required": ["data"], "properties": {"data": data}},
         "else": {"properties": {"data": _NULL, "data_base64": make_ref("EncodedRequest")}},

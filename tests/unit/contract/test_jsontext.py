@@ -238,10 +238,10 @@ def test_a_slip_into_another_notation_is_named(text, what, offset):
     assert caught.value.offset == offset
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
 def test_utf_16_is_recognised(encoding):
     """Text as some editors and shells on Windows save it is named, with what to do."""
-    with pytest.raises(JsonError, match="the text is UTF-16; save it as UTF-8") as caught:
+    with pytest.raises(JsonError, match=f"the text is {encoding[:6].upper()}; save it as UTF-8") as caught:
         loads('{"a": 1}'.encode(encoding))
     assert caught.value.rule == "json.encoding"
 

@@ -7,6 +7,7 @@ import pytest
 from hpoq.contract import lint
 from hpoq.contract.finding import Hints
 from hpoq.contract.jsontext import tokens_of
+from hpoq.contract.search_space import ARITY
 from support.request import make_document
 
 BASE = make_document()["experiment"]["HpoExperimentConfiguration"]
@@ -423,6 +424,10 @@ def test_a_name_that_no_command_uses():
         ("run {centres}", ["{centres}"]),
         ("run $centres {centres} $centres", ["$centres"]),
         ("run ${centres} $centres {centres}", []),
+        ("run $(centres) %trees%", ["$(centres)", "%trees%"]),
+        ("run ${ centres }", ["${ centres }"]),
+        ("run ${centres  } ${  trees}", ["${centres  }", "${  trees}"]),
+        ("run $( centres) %centres $(centres 1) %(trees)% ${ }", []),
         ("run $centres_2 $HOME {other} $1", []),
         ("run {centresé}", []),
         ("run $trees {centres}", ["$trees", "{centres}"]),
@@ -444,7 +449,7 @@ def test_other_forms_of_a_placeholder(command, shown):
     assert [place for place, _ in found] == [f"placeholder.form {COMMANDS}/1"] * len(shown)
     for form, (_, text) in zip(shown, found, strict=True):
         assert text.startswith(form)
-        assert text.endswith(f"; did you mean ${{{form.strip('${}')}}}?")
+        assert text.endswith(f"; did you mean ${{{form.strip('$(){}% ')}}}?")
 
 
 def test_other_forms_after_a_command_that_uses_every_name():
@@ -599,6 +604,55 @@ def test_an_unknown_mode(mode, meant):
         assert message({place: mode}).endswith(
             f"; did you mean {meant}?" if meant else "maximize and minimize"
         )
+
+
+SPACE = "search_space/${centres}"
+
+
+@pytest.mark.parametrize("tuner", [*ARGUMENTS, "other", None])
+@pytest.mark.parametrize("kind", [*ARITY, None, "other"])
+def test_types_that_a_tuner_supports(tuner, kind):
+    """GP has no normal types; the other tuners have all types. A tuner that is not documented may have all."""
+    shown = check({TUNER: {"name": tuner}, SPACE: {"_type": kind, "_value": [1, 2, 1]}})
+    found = [one for one in shown if one[0].startswith("search-space.tuner")]
+    if tuner == "gp" and "normal" in str(kind):
+        what = f"gp does not support {kind}; choose another type, or another tuner"
+        assert found == [(f"search-space.tuner {SPACE}/_type", what)]
+    else:
+        assert found == []
+
+
+NUMBERS_ONLY = "gp supports only numbers in a choice; choose another tuner"
+NO_NESTED = "does not support nested choices; write one choice, or choose another tuner"
+
+
+@pytest.mark.parametrize("tuner", [*ARGUMENTS, "GPTuner"])
+@pytest.mark.parametrize(
+    ("items", "of_gp", "of_pbt"),
+    [
+        ([1, 2.5, True, None], None, None),
+        ([], None, None),
+        ([1, "a"], NUMBERS_ONLY, None),
+        ([1, {"_name": "m"}], f"gp {NO_NESTED}", f"pbt {NO_NESTED}"),
+        ("a", None, None),
+        ({"a": {}}, None, None),
+        (None, None, None),
+    ],
+)
+def test_choices_that_a_tuner_supports(tuner, items, of_gp, of_pbt):
+    """A choice of GP has only numbers, and one of GP or PBT is not nested."""
+    words = {"gp": of_gp, "GPTuner": of_gp, "pbt": of_pbt}.get(tuner)
+    shown = check({TUNER: {"name": tuner}, SPACE: {"_type": "choice", "_value": items}})
+    found = [one for one in shown if one[0].startswith("search-space.tuner")]
+    assert found == ([(f"search-space.tuner {SPACE}/_value", words)] if words else [])
+
+
+def test_the_place_of_a_type_that_a_tuner_does_not_support():
+    """The name is escaped in the pointer, and entries that are not objects are reported elsewhere."""
+    space = {"a/b": {"_type": "normal", "_value": [0, 1]}, "c": "normal", "d": None}
+    shown = places({TUNER: {"name": "GP"}, "search_space": space})
+    assert "search-space.tuner search_space/a~1b/_type" in shown
+    assert sum(one.startswith("search-space.tuner") for one in shown) == 1
 
 
 ASSESSOR = "yml_config/assessor"

@@ -63,6 +63,8 @@ def check_message(**message):
 def test_a_key_that_is_confused_with_another(key, found):
     """A key is in NFC and has no white space around it; one that is too long is rejected elsewhere."""
     assert check_message(idempotencyKey=key) == [f"idempotency-key.{rule} /idempotencyKey" for rule in found]
+    of_stop = [f"idempotency-key.{rule} /stop/idempotencyKey" for rule in found]
+    assert check_message(stop={"idempotencyKey": key, "experimentId": None if key else "s"}) == of_stop
 
 
 @pytest.mark.parametrize(
@@ -104,17 +106,36 @@ def test_a_key_that_is_confused_with_another(key, found):
             "[YOUR-KEY]",
         ),
         *("undefined", "None", "null", "nil", "NaN", "[object Object]"),
+        *(
+            "a{run}b",
+            "tune-{run_1}",
+            "{_x}",
+            "#{run.id}",
+            "a#{5}b",
+            "%(run)s",
+            "a-%(n_1)d",
+            "a-%s",
+            "%s-a",
+            "a%s",
+        ),
+        *("<%= run %>", "a<%run%>", "@@run@@", "a@@run-1@@b"),
         "x" * 123 + "${AB}",
     ],
 )
 def test_a_placeholder(text):
     """A text that a template or a program should have replaced is found among its first 128 characters."""
     assert check_message(idempotencyKey=text) == ["text.placeholder /idempotencyKey"]
-    experiment = {"Name": text, "WorkspaceId": text, "Description": text}
+    assert check_message(stop={"idempotencyKey": text}) == ["text.placeholder /stop/idempotencyKey"]
+    tags = [7, None, {"Key": text}, {"Key": "k", "Value": text}]
+    experiment = {"Name": text, "WorkspaceId": text, "Description": text, "Tag": tags}
     assert check_message(experiment=experiment) == [
         "text.placeholder /experiment/Name",
         "text.placeholder /experiment/WorkspaceId",
+        "text.placeholder /experiment/Tag/3/Value",
     ]
+    assert check_message(experiment={"Tag": {"Value": text}}) == []
+    many = [{"Value": "v"}] * 19 + [{"Value": text}] * 2
+    assert check_message(experiment={"Tag": many}) == ["text.placeholder /experiment/Tag/19/Value"]
 
 
 @pytest.mark.parametrize(
@@ -123,8 +144,24 @@ def test_a_placeholder(text):
         "$5",
         "$name",
         "a$NAME",
-        "a{run}",
+        "a{5}",
+        "a{}",
+        "a{b c}",
         "{5}",
+        "#{}",
+        "#5",
+        "%(5)s",
+        "%(run)x",
+        "100%s",
+        "100%%s",
+        "a%same",
+        "a%s1",
+        "%S",
+        "<a%>",
+        "@@",
+        "@@a b@@",
+        "@@@@",
+        "@a@",
         "${}",
         "${5}",
         "a<b>",
@@ -163,7 +200,8 @@ def test_a_placeholder(text):
 )
 def test_a_text_that_only_resembles_a_placeholder(text):
     """It is not reported, nor is a value of another type."""
-    assert check_message(idempotencyKey=text, experiment={"Name": text}) == []
+    experiment = {"Name": text, "Tag": [{"Value": text}]}
+    assert check_message(idempotencyKey=text, experiment=experiment) == []
 
 
 @pytest.mark.parametrize(
@@ -346,8 +384,9 @@ def test_an_experiment_without_a_configuration():
             "tag.reserved! /Tag/0/Key",
             f"configuration.absent /{CONFIG}",
         ]
-    for experiment in ([], "text", None):
+    for experiment in ([], "text", None, {CONFIG: "text"}, {CONFIG: []}, {CONFIG: 7}):
         assert [*rules.check_experiment(experiment)] == []
+    assert show([*rules.check_experiment({"Name": "", CONFIG: []})]) == ["name.empty /experiment/Name"]
 
 
 @pytest.mark.parametrize(
@@ -404,7 +443,17 @@ def test_tags(tags, found):
         ({}, "search-space.absent", ""),
         ([{}], "type!", "must be an object, not an array"),
         (7, "type!", "must be an object, not a number"),
-        ("space.json", "search-space.text!", "not JSON (json.syntax); write an object"),
+        ("space.json", "search-space.text!", "does not contain a JSON object; write an object"),
+        (
+            '{"${a}": 1,\n}',
+            "search-space.text!",
+            "a JSON object; as JSON text it is invalid: not JSON at line 1, column 11: a comma after the last item",
+        ),
+        (
+            '{"LTAI5tCANARY0123": 1, "LTAI5tCANARY0123": 2}',
+            "search-space.text!",
+            "invalid: a member occurs more than once in one object (its name is not shown)",
+        ),
         ("[]", "search-space.text!", "does not contain a JSON object; write an object"),
     ],
 )

@@ -602,13 +602,19 @@ WARNING = [
         "text.placeholder",
         "/idempotencyKey",
         [("/idempotencyKey", "{{ run }}")],
-        [("/idempotencyKey", "a{run}")],
+        [("/idempotencyKey", "a{5}")],
     ),
     (
         "text.placeholder",
         "/idempotencyKey",
         [("/idempotencyKey", "undefined")],
         [("/idempotencyKey", "undefined-1")],
+    ),
+    (
+        "text.placeholder",
+        "/experiment/Tag/1/Value",
+        [("/experiment/Tag", [{"Key": "k"}, {"Key": "team", "Value": "${TEAM}"}])],
+        [("/experiment/Tag", [{"Key": "${TEAM}", "Value": "team"}])],
     ),
     (
         "text.placeholder",
@@ -715,6 +721,12 @@ WARNING = [
         c("yml_config/tuner"),
         [(c("yml_config/tuner/class_args"), {})],
         [(c("yml_config/tuner"), {"name": "Random"})],
+    ),
+    (
+        "search-space.tuner",
+        c(f"{SPACE}/_type"),
+        [(c("yml_config/tuner/name"), "GP"), (c(SPACE), {"_type": "normal", "_value": [0, 1]})],
+        [(c("yml_config/tuner/name"), "TPE"), (c(SPACE), {"_type": "normal", "_value": [0, 1]})],
     ),
     (
         "assessor.unknown",
@@ -879,6 +891,7 @@ BODIES = [
     ("body.compressed", "", b"H4sIAAAAAAAAA6tWKkktLlGyUlAqS8wpTVWqBQAUCSNtEwAAAA=="),
     ("body.base64-twice", "", b"ZXlKaElqb3hmUT09"),
     ("json.encoding", "", base64.b64encode('{"experiment":{}}'.encode("utf-16"))),
+    ("json.encoding", "", base64.b64encode(b"\0\0\xfe\xff" + '{"experiment":{}}'.encode("utf-32-be"))),
     ("json.encoding", "", b'{"experiment": "\xff"}'),
     ("json.syntax", "", b"hello"),
     ("json.syntax", "", b""),
@@ -900,6 +913,19 @@ BODIES = [
     ("type", "/experiment", b'{"experiment": "text"}'),
     ("document.shape", "", b'{"hello": "world"}'),
     ("cloudevent.specversion", "/specversion", b'{"specversion": "0.3", "data": {}}'),
+    *(
+        ("cloudevent.member", f"/{name}", json.dumps({"specversion": "1.0", name: value, **data}).encode())
+        for name, value in [
+            ("schemaVersion", "1"),
+            ("idempotencyKey", "k"),
+            ("dryRun", False),
+            ("guard", {}),
+            ("stop", []),
+            ("experiment", {}),
+        ]
+        for data in ({"data": {}}, {"data_base64": "e30="}, {})
+    ),
+    ("cloudevent.member", "", json.dumps('{"specversion": "1.0", "data": {}, "dryRun": true}').encode()),
     ("cloudevent.data", "", b'{"specversion": "1.0"}'),
     ("cloudevent.data", "/data_base64", b'{"specversion": "1.0", "data_base64": "?"}'),
     ("cloudevent.data", "/data_base64", b'{"specversion": "1.0", "data_base64": 5}'),
@@ -941,6 +967,45 @@ def test_warning_rules(rule, pointer, broken, near):
 def test_bodies_that_hold_no_request(rule, pointer, body):
     """Each reason why a body holds no request has a rule."""
     assert check(body)[0] == [(rule, pointer)]
+
+
+def test_members_of_a_request_beside_data_are_reported_together():
+    """Each belongs in data. A null is ignored, and so is what may be an attribute of the CloudEvent."""
+    event = {"specversion": "1.0", "data": {"experiment": {}}}
+    with pytest.raises(RequestRejected) as caught:
+        parse_request(json.dumps({**event, "guard": {"maxHours": 1}, "dryRun": True, "stop": None}).encode())
+    found = caught.value.violations
+    assert pairs(found) == [("cloudevent.member", "/guard"), ("cloudevent.member", "/dryRun")]
+    assert all("belongs in data" in one.message for one in found)
+    for value in (None, "a", 1, True):
+        assert check({**event, "guard": value, "stop": value, "experiment": value, "dryRun": None})[0] == []
+
+
+@pytest.mark.parametrize(
+    ("attributes", "is_found"),
+    [
+        ({"source": "s", "id": "1"}, False),
+        ({"source": "s"}, True),
+        ({"id": "1"}, True),
+        ({"source": "s", "id": 1}, True),
+        ({"source": "", "id": "1"}, True),
+        ({"source": "s", "id": "1", "experiment": "a"}, False),
+    ],
+)
+def test_a_cloudevent_identifies_its_request(attributes, is_found):
+    """Without a source and an id it does not, which is a warning unless a key does or the request is a stop."""
+    base, encoded = make_document(), base64.b64encode(json.dumps(make_document()).encode()).decode()
+    event = {"specversion": "1.0", **attributes}
+    expected = [("cloudevent.identity", "")] * is_found
+    for given in ({"data": base}, {"data": json.dumps(base)}, {"data_base64": encoded}):
+        assert check({**event, **given}) == ([], expected)
+        assert check(json.dumps(json.dumps({**event, **given})).encode()) == ([], expected)
+    assert check({**event, "data": {**base, "idempotencyKey": None}})[1][:1] == (
+        expected or [("null", "/data/idempotencyKey")]
+    )
+    assert check({**event, "data": changed(("/experiment/Name", 5))})[1] == expected
+    assert check({**event, "data": {**base, "idempotencyKey": "k"}}) == ([], [])
+    assert check({**event, "data": {"stop": {"experimentId": "s"}}}) == ([], [])
 
 
 def test_pointers_follow_the_form_that_was_written():
@@ -1025,6 +1090,17 @@ def test_a_suggestion_keeps_the_parts_of_an_access_key_apart(section, name, hint
         (c("access_id"), "unknown member"),
         (c("platform_config/max_trial_number"), "unknown member here; it belongs in yml_config"),
         ("/experiment/idempotencyKey", "unknown member here; it belongs beside experiment"),
+        ("/experiment/ClientToken", "unknown member; write idempotencyKey beside experiment"),
+        ("/ClientToken", "unknown member; write idempotencyKey beside experiment"),
+        (
+            "/experiment/experiment",
+            "unknown member; the request is wrapped twice: remove the outer experiment",
+        ),
+        (
+            "/experiment/Experiment",
+            "unknown member; the request is wrapped twice: remove the outer experiment",
+        ),
+        (c("experiment"), "unknown member here; it belongs beside experiment"),
         (c("maxHours"), "unknown member here; it belongs in guard"),
         (c("metric_config/maxTrialNumber"), "unknown member here; write max_trial_number in yml_config"),
         (c("yml_config/optimize_mode"), "unknown member; it belongs in class_args of yml_config.tuner"),
@@ -1105,7 +1181,13 @@ def test_findings_in_json_text_say_where():
 
 
 @pytest.mark.parametrize(
-    "document", [{}, {"experiment": {}}, {"specversion": "1.0", "data": {}}, {"experiment": "{}"}]
+    "document",
+    [
+        {},
+        {"experiment": {}},
+        {"specversion": "1.0", "source": "s", "id": "1", "data": {}},
+        {"experiment": "{}"},
+    ],
 )
 def test_an_empty_request_is_accepted_in_every_form(document):
     """The service documents every member as optional, so an empty request is accepted with a warning."""
@@ -1197,10 +1279,65 @@ def rules_named(source):
         ((c("schedule_config/start_time"), "8:00"), "did you mean 08:00?"),
         ((c("schedule_config/start_time"), "08:00:00"), "did you mean 08:00?"),
         ((c("platform_config/cmd"), "python"), "must be an array, not a string; put it in brackets"),
+        (("/experiment/Tag", {"team": "a"}), 'not an object; write [{"Key": "...", "Value": "..."}]'),
+        ((c("platform_config/cmd"), {"a": "b"}), "must be an array, not an object"),
+        (("/guard", "12h"), 'must be an object, not a string; write {"maxHours": ...}'),
+        (("/guard", 12), "must be an object, not a number"),
+        ((c("platform_config/cmd"), "[ -f x ]"), "must be an array, not a string; put it in brackets"),
+        ((c("platform_config/cmd"), '{"a": 1}'), "must be an array, not a string; put it in brackets"),
+        *(
+            ((pointer, f" {text}"), "not a string; write the array itself, not a string that contains it")
+            for pointer, text in [
+                ("/experiment/Tag", '[{"Key": "k"}]'),
+                (c("platform_config/cmd"), '["run"]'),
+                (c("metric_config/metric_source"), "[]"),
+                (c("params_config/params_src_dst_filepath"), '["a,b"]'),
+            ]
+        ),
         ((c("platform_config/cmd/0"), ["python", "a.py"]), "not an array; write it as one string"),
         ((c("metric_config/metric_dict"), None), "metric_dict is required, not null"),
         ((c("yml_config/max_trial_number"), "010"), "must be an integer, not a string"),
         ((c("yml_config/max_trial_number"), "20.5"), "must be an integer, not a string"),
+        *(
+            (("/guard", {"maxHours": text}), f"must be a number, not a string; {hint}")
+            for text, hint in [
+                ("12", "write 12 without quotes"),
+                ("1.5 h", "write 1.5 without quotes and without a unit"),
+                ("12Hours", "write 12 without quotes and without a unit"),
+                ("30m", "write 0.5, the number of hours"),
+                ("90 minutes", "write 1.5, the number of hours"),
+                ("1d", "write 24, the number of hours"),
+                ("1.5 Days", "write 36, the number of hours"),
+                ("60s", "write 0.0166667, the number of hours"),
+                ("2w", "write a number of hours"),
+                ("95%", "write a number of hours"),
+            ]
+        ),
+        *(
+            (("/guard", {"maxHours": f"1 {unit}"}), "; write 1 without quotes and without a unit")
+            for unit in ("h", "hr", "hrs", "hour", "hours")
+        ),
+        *(
+            (("/guard", {"maxHours": f"6 {unit}"}), "; write 0.1, the number of hours")
+            for unit in ("m", "min", "mins", "minute", "minutes")
+        ),
+        *(
+            (("/guard", {"maxHours": f"360 {unit}"}), "; write 0.1, the number of hours")
+            for unit in ("s", "sec", "secs", "second", "seconds")
+        ),
+        *(
+            (("/guard", {"maxHours": f"2 {unit}"}), "; write 48, the number of hours")
+            for unit in ("day", "days")
+        ),
+        (("/guard", {"maxHours": "soon"}), "must be a number, not a string"),
+        (("/guard", {"targetMetric": "95%"}), "not a string; write a number without a unit"),
+        (("/guard", {"targetMetric": "0.95"}), "not a string; write 0.95 without quotes"),
+        (("/guard", {"maxFailedTrials": "5 h"}), "not a string; write a number without a unit"),
+        (
+            (c("yml_config/max_trial_number"), "1k"),
+            "must be an integer, not a string; write a number without a unit",
+        ),
+        ((c("yml_config/max_trial_number"), "1.5k"), "must be an integer, not a string"),
         (("/idempotencyKey", 20261129), "not a number; put it in quotes"),
         (("/idempotencyKey", "x" * 300), "; it has 300"),
     ],
@@ -1219,7 +1356,8 @@ def test_a_misspelt_word_gets_a_suggestion(change, hint):
     [
         ({"experimentId": "sJ0xjVa"}, 'write {"stop": {"experimentId": "..."}}'),
         ({"platform_config": {}}, "platform_config belongs in HpoExperimentConfiguration"),
-        ({"body": {"HpoExperimentConfiguration": {}}}, "inside a member of this object: send it by itself"),
+        ({"body": {"HpoExperimentConfiguration": {}}}, "to be inside body: send it by itself"),
+        ({"a": 1, "LTAI5t": {"stop": {}}}, "to be inside a member of this object: send it by itself"),
         ({"id": "1", "source": "/a", "type": "t", "data": {}}, 'a CloudEvent needs a specversion: "1.0"'),
         ({"trialConcurrency": 1, "searchSpace": {}}, "NNI, which must be rewritten: see hpoq init"),
         ({"name": "a", "hpo_experiment_configuration": {}}, "did you mean HpoExperimentConfiguration?"),
@@ -1281,7 +1419,11 @@ def test_every_rule_is_in_the_readme():
     sources = [*folder.glob("*.py"), ROOT / "functions" / "hpoq" / "processing" / "intake.py"]
     listed = set(re.findall(r"^\| `([a-z0-9.-]+)` \|", (folder / "README.md").read_text(), re.MULTILINE))
     named = {rule for source in sources for rule in rules_named(source.read_text())}
-    tested = {case[0] for case in (*REJECTING, *WARNING, *BODIES)} | {"message-id", "guard.unwatched"}
+    tested = {case[0] for case in (*REJECTING, *WARNING, *BODIES)} | {
+        "message-id",
+        "guard.unwatched",
+        "cloudevent.identity",
+    }
     assert listed == named
     assert listed == tested
 

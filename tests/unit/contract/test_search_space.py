@@ -139,7 +139,9 @@ NESTED = {"_name": "n", "y": {"_type": "uniform", "_value": [2, 1]}}
     [
         ([1, 2.5], []),
         (["a", "b"], []),
-        ([1], []),
+        ([1], ["bounds /_value"]),
+        (["a"], ["bounds /_value"]),
+        ([True], ["bounds /_value", "boolean /_value/0"]),
         ([], ["empty /_value"]),
         ([1, "a"], ["mixed /_value"]),
         (["a", 1.5, 2], ["mixed /_value"]),
@@ -151,7 +153,11 @@ NESTED = {"_name": "n", "y": {"_type": "uniform", "_value": [2, 1]}}
         ([{"y": 1}, 2, {"z": 1}], ["choice /_value/0", "choice /_value/2"]),
         ([NESTED], ["bounds! /_value/0/y/_value"]),
         ([{"_name": "m"}, NESTED], ["bounds! /_value/1/y/_value"]),
-        ([NESTED, NESTED], ["bounds! /_value/0/y/_value", "bounds! /_value/1/y/_value"]),
+        (
+            [NESTED, NESTED],
+            ["repeated /_value/1/_name", "bounds! /_value/0/y/_value", "bounds! /_value/1/y/_value"],
+        ),
+        ([{"_name": "m"}, {"_name": "n"}, {"_name": "m"}], ["repeated /_value/2/_name"]),
         ([NESTED, {"y": 1}], ["choice /_value/0", "choice /_value/1"]),
         ([NESTED, "a"], ["choice /_value/0"]),
         ([{"_name": 1}], ["choice /_value/0"]),
@@ -170,6 +176,15 @@ NESTED = {"_name": "n", "y": {"_type": "uniform", "_value": [2, 1]}}
 def test_items_of_a_choice(items, found):
     """An item is a number or a string, and occurs once; only if all items have a `_name` they are nested choices."""
     assert places({"_type": "choice", "_value": items}) == found
+
+
+def test_the_messages_about_one_item_and_about_repeated_items():
+    """They say what the consequence is."""
+    assert message({"_type": "choice", "_value": [1]}) == "one item, so there is only one value"
+    repeated = {"_type": "choice", "_value": [1, 2, 2]}
+    assert message(repeated) == "the same value as before; it is only drawn more often"
+    named = {"_type": "choice", "_value": [{"_name": "m"}, {"_name": "m"}]}
+    assert message(named) == "the same _name as before; results do not show which of them was chosen"
 
 
 def test_a_boolean_is_shown_as_the_engine_inserts_it():

@@ -62,7 +62,7 @@ def test_nested_choices():
     space = {
         "${m}": {"_type": "choice", "_value": [{"_name": "cnn", "${k}": {"_type": "choice", "_value": [3]}}]}
     }
-    assert list(check_space(space, "")) == []
+    assert not any(found.rejects for found in check_space(space, ""))
     assert list(names_in(space)) == ["${m}", "${k}"]
     (drawn,) = draw_samples(space, random.Random(0), 1)
     assert render_command("--model=${m} --kernel=${k}", drawn) == "--model=cnn --kernel=3"
