@@ -480,6 +480,13 @@ def test_a_service_that_acted_and_did_not_answer_is_found_at_once(clock):
     assert (ending.experiment_id, ending.adopted) == ("s001", True)
 
 
+def test_the_search_after_an_unknown_end_includes_the_workspace_of_the_request(clock):
+    """A listing without a workspace shows the default one only."""
+    service = Service(clock, error(UnknownEnd))
+    make(clock, service).attempt(EXPERIMENT, claim(clock), None)
+    assert service.filtered == [None, EXPERIMENT["WorkspaceId"]]
+
+
 @pytest.mark.parametrize("is_listed", [True, False])
 def test_creates_and_searches_are_timed_and_what_is_found_is_counted(clock, is_listed):
     """The invocation's report shows each search, and whether it found an experiment to adopt."""
