@@ -166,6 +166,70 @@ def test_a_receipt_that_stays_lost_is_reported():
     assert report.as_json()["mayComeAgain"] == sorted(report.may_come_again)
 
 
+def test_a_dead_letter_that_another_receiver_holds_is_not_reported_as_deleted():
+    """A deletion checks the receipt first: whoever holds the dead letter by then may be about to move it."""
+    world = World(visibility=4)
+    world.add(1)
+    redriver = world.redriver(is_deletion=True)
+    redriver._on_dead_letter = lambda _: (world.clock.advance(10), world.dead.receive(1))
+    report = redriver.run()
+    assert (report.error, report.moved, report.may_come_again) == (None, [], set())
+    assert [row["messageId"] for row in report.left] == ["M1"]
+    assert "visibility" in report.left[0]["reason"]
+
+
+def test_a_dead_letter_that_comes_again_is_announced_once():
+    """Whoever watches the run counts dead letters, not how often they were received."""
+    world = World(visibility=4)
+    world.add(1)
+    redriver, announced = world.redriver(), []
+    redriver._on_dead_letter = lambda one: (announced.append(one), world.clock.advance(10))
+    report = redriver.run()
+    assert (len(report.moved), len(announced)) == (1, 1)
+
+
+@pytest.mark.parametrize(("seconds", "is_renewed"), [(14, False), (16, True)])
+def test_a_dead_letter_is_renewed_before_less_than_half_of_its_visibility_is_left(seconds, is_renewed):
+    """What is left must outlast the calls that send its messages and delete it."""
+    world = World(visibility=30)
+    world.add(1)
+    redriver = world.redriver()
+    redriver._on_dead_letter = lambda _: world.clock.advance(seconds)
+    redriver.run()
+    before_sending = world.calls[: world.calls.index("POST")]
+    assert ("PUT" in before_sending) is is_renewed
+
+
+def test_a_dead_letter_stays_hidden_while_its_messages_are_sent():
+    """One with many messages is renewed between them, however long they take together."""
+    world = World(visibility=4, call_seconds=1)
+    bodies = {f"M{number}": REQUEST for number in range(10)}
+    world.dead.send(smq_stream_event(bodies).decode())
+    report = world.redrive()
+    assert (world.sent_ids, report.may_come_again, world.dead.messages) == (sorted(bodies), set(), [])
+    assert world.calls.count("DELETE") == 1
+
+
+def test_a_receipt_is_valid_from_the_moment_its_renewal_is_sent():
+    """The queue may have taken the call at once, so its duration does not count as visibility."""
+    world = World(visibility=4, call_seconds=1)
+    world.add(1)
+    redriver, valid = world.redriver(), []
+    hide = redriver._hide
+
+    def note_end(held, seconds):
+        begun_at = world.clock.monotonic()
+        try:
+            return hide(held, seconds)
+        finally:
+            valid.append((held.ends_at - begun_at, seconds))
+
+    redriver._hide = note_end
+    redriver._on_dead_letter = lambda _: world.clock.advance(1)
+    redriver.run()
+    assert valid == [(4, 4)]
+
+
 @pytest.mark.parametrize("code", ["MessageNotExist", "ReceiptHandleError"])
 def test_either_answer_to_a_lost_receipt_is_understood(code):
     """The documentation names both."""
@@ -268,14 +332,16 @@ def test_what_another_receiver_holds_is_counted():
 
 
 def test_a_redriven_message_says_so():
-    """The envelope is marked as redriven; its sequence number is the dead letter's."""
+    """The envelope is marked as redriven, and when; its sequence number is the dead letter's."""
     world = World()
     world.add(1)
     key = derive_key("smq", "M2")
     world.dead.send(base64.b64encode(seal(Envelope("smq", "M2", key, b"\xff\xfe", sequence=5))))
+    now = world.clock.now()
     world.redrive()
     reported = {one.message_id: (one.sequence, one.redriven, one.body) for one in world.sent}
     assert reported == {"M1": (0, True, REQUEST.encode()), "M2": (5, True, b"\xff\xfe")}
+    assert {one.renewed for one in world.sent} == {now}
 
 
 def test_a_dead_letter_is_known_by_the_id_that_its_message_had():
