@@ -150,6 +150,14 @@ def test_a_dead_letter_that_was_dead_lettered_again(wrap):
     assert recover_envelopes(damaged, "L1") == recover_envelopes(damaged, None) == []
 
 
+@pytest.mark.parametrize("origin", ["L1", None])
+def test_an_event_that_two_sources_may_have_delivered_stays(origin):
+    """It is no body of a queue's message, and which of its keys the function derives is not known."""
+    event = {"topic": "t", "partition": 1, "offset": 2, "value": REQUEST.decode()}
+    event |= {"systemProperties": {"UNIQ_KEY": "M1"}, "body": REQUEST.decode()}
+    assert recover_envelopes(json.dumps(event).encode(), origin) == []
+
+
 NOTIFICATION = json.dumps({"TopicName": "in", "MessageId": "T1", "Message": REQUEST.decode()})
 XML_NOTIFICATION = (
     "<Notification><TopicName>in</TopicName><MessageId>T1</MessageId>"
