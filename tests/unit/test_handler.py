@@ -5,7 +5,9 @@ import string
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -520,6 +522,33 @@ def test_requeue_sends_all_or_none(cloud):
     with pytest.raises(EventFailed):
         function.handle(smq_stream_event({"M1": REQUEST, "M2": large}), CONTEXT)
     assert cloud.queues.get(QUEUE).messages == []
+
+
+def test_an_instance_closes_its_exporter_last(cloud):
+    """A collector that does not answer may use up the time that PreStop has, so what others share is closed first."""
+    function, closed = make_function(cloud), []
+    for name in ("store", "session", "telemetry"):
+        setattr(function, f"_{name}", SimpleNamespace(close=partial(closed.append, name)))
+    function.close()
+    assert closed == ["store", "session", "telemetry"]
+
+
+def test_an_event_slows_down_those_that_follow_on_its_instance(cloud):
+    """The pace outlives an event: what one learned about the quota holds for the next one."""
+    throttled = {"kind": "status", "status": 429, "code": "Throttling.User", "when": "before"}
+    cloud.faults.add(service="paiautoml", operation="CreateHpoExperiment", times=9, **throttled)
+    function = make_function(cloud)
+
+    def code_of(message_id, context):
+        with pytest.raises(EventFailed) as failed:
+            function.handle(smq_event(message_id, REQUEST), context)
+        (row,) = failed.value.report.as_json()["messages"]
+        return row["error"]["code"]
+
+    assert code_of("M1", CONTEXT) == "Throttling.User"
+    cloud.faults.clear()
+    assert code_of("M2", Fc3Context("r-2", FunctionInfo(timeout=3))) == "HeldBack"
+    assert list(cloud.experiments) == []
 
 
 class Defective(MemoryStore):

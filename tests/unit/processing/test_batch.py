@@ -336,6 +336,20 @@ def test_a_queue_s_message_waits_for_its_turn_as_long_as_it_may_begin():
     assert clock.monotonic() - began == pytest.approx(100 - 3 - 10)
 
 
+def test_a_message_without_a_turn_is_held_back_even_near_the_deadline():
+    """It comes back late and numbered, like any that the service has no room for, and not at once."""
+    clock, held = FakeClock(), []
+    bounds = limits(clock)
+    clock.advance(88)
+
+    def hold_back(delivery, result):
+        held.append(delivery.message_id)
+        return result
+
+    ((_, result),) = run(done, clock, bounds, 1, [ready("1")], pace=slowed(clock), hold_back=hold_back)
+    assert (result.error.code, result.throttled, held) == ("HeldBack", True, ["1"])
+
+
 def test_a_dry_run_needs_no_turn_even_if_its_key_is_free():
     """A dry run creates nothing, so it needs no turn."""
     clock = FakeClock()

@@ -223,6 +223,19 @@ def test_what_was_looked_up_saves_a_read_only_for_the_message_that_is_done(clock
     assert ahead.open(repeated).action is Action.REPEAT
 
 
+def test_what_was_looked_up_stays_known_after_the_next_look(clock):
+    """An event is looked up in slices, and a message may be processed after those of a later slice were read."""
+    store = Flaky()
+    ledger = make(clock, store)
+    publish(ledger, clock, ledger.open(FIRST).record)
+    store.inserts = 0
+    ahead = make(clock, store)
+    ahead.look_ahead([FIRST])
+    ahead.look_ahead([replace(FIRST, key="another")])
+    assert ahead.open(FIRST).action is Action.ACKNOWLEDGE
+    assert store.inserts == 0
+
+
 def test_what_was_looked_up_expires_like_any_record(clock):
     """A record that was read ahead just before its retention ended is not used afterwards."""
     store = MemoryStore()

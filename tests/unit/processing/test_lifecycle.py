@@ -319,6 +319,13 @@ def test_a_record_that_does_not_name_its_message_answers_every_send():
     assert lifecycle.decide(unnamed, replace(FIRST, delivery=unnamed.key), NOW) is Action.ACKNOWLEDGE
 
 
+@pytest.mark.parametrize("standing", [record(), end(State.COMPLETED), end(State.COMPLETED, published_at=NOW)])
+def test_copies_merge_even_if_the_record_does_not_name_their_message(standing):
+    """An older copy is dropped: only a message that is surely another one has copies of its own."""
+    unnamed = replace(standing, delivery=None, body=None, sequence=4)
+    assert lifecycle.decide(unnamed, FIRST, NOW + 90) is Action.DROP
+
+
 @pytest.mark.parametrize("equal", [*itertools.product([True, False], repeat=3)])
 @pytest.mark.parametrize("may_conflict", [True, False])
 def test_one_sign_is_enough_for_the_same_request(equal, may_conflict):
