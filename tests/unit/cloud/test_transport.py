@@ -683,6 +683,17 @@ def test_an_error_names_its_innermost_cause(clock, error, text):
     assert caught.value.message == text
 
 
+class Counting(BytesIO):
+    """Counts the bytes that are read."""
+
+    taken = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        piece = super().read(size)
+        self.taken += len(piece)
+        return piece
+
+
 class Answering(BaseAdapter):
     """Gives answers with these dates, each 60 s of the wall clock after it was asked for."""
 
@@ -691,13 +702,15 @@ class Answering(BaseAdapter):
         self._clock = clock
         self._dates = iter(dates)
         self.body = b"ok"
+        self.raw = Counting()
         self.options: dict[str, object] = {}
 
     def send(self, *_args: object, **options: object) -> requests.Response:
         self.options = options
+        self.raw = Counting(self.body)
         self._clock.suspend(60)
         answer = requests.Response()
-        answer.status_code, answer.raw = 418, BytesIO(self.body)
+        answer.status_code, answer.raw = 418, self.raw
         answer.headers["Date"] = next(self._dates)
         return answer
 
@@ -731,6 +744,17 @@ def test_the_limit_of_an_answer(clock):
         adapter.body += b"x"
         with pytest.raises(UnknownEnd, match="AnswerTooLarge"):
             send(Transport(session, clock), "http://localhost")
+
+
+def test_an_answer_above_the_limit_is_not_read_to_its_end(clock):
+    """A server that never ends its answer must not fill the memory."""
+    adapter = Answering(FakeClock(), "never")
+    adapter.body = b"x" * 10_000_000
+    with requests.Session() as session:
+        session.mount("http://", adapter)
+        with pytest.raises(UnknownEnd, match="AnswerTooLarge"):
+            send(Transport(session, clock, max_bytes=1_000_000), "http://localhost")
+    assert 1_000_000 < adapter.raw.taken < 1_100_000
 
 
 class Recording:
