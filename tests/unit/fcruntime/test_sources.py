@@ -529,6 +529,13 @@ def test_a_producers_cloudevent_is_identified_by_source_and_id(event):
     assert message.identity == ("cloudevent", PRODUCED_ID)
 
 
+def test_a_cloudevent_in_the_body_comes_before_the_one_in_the_headers():
+    """A gateway may describe its own request in the headers; the body is what the producer sent."""
+    headers = {**BINARY, "CE-Source": "/gateway", "ce-id": "1"}
+    (message,) = decode(json.dumps({**DATA["http"](json.dumps(PRODUCED)), "headers": headers}))
+    assert message.identity == ("cloudevent", PRODUCED_ID)
+
+
 def test_a_pinned_call_may_be_a_cloudevent():
     """A direct call's CloudEvent is identified by source and id, too, if the source is pinned."""
     (message,) = decode(json.dumps(PRODUCED), source="invocation", request_id=CALL)

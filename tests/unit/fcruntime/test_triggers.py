@@ -500,6 +500,7 @@ def test_a_dead_letter_may_be_one_delivery():
     [
         '[{"messageId":"A","messageBody":"{}"},{"a":1}]',
         '[{"messageId":"A","messageBody":"{}"},17]',
+        '[{"topic":"t","partition":0,"offset":0,"value":"messageBody"}]',
         '"messageBody"',
         '{"messageBody',
     ],
