@@ -229,6 +229,27 @@ def test_requeue_policy_sends_back_with_key_and_id(cloud):
     ]
 
 
+def test_a_message_is_sent_back_while_its_invocation_lasts(cloud):
+    """FC ends the function when its time is over, so no send may wait longer for its answer."""
+    cloud.faults.add(
+        service="paiautoml", operation="CreateHpoExperiment", kind="refuse", when="before", times=3
+    )
+    session, timeouts = cloud.session(), []
+    send = session.send
+
+    def note_timeouts(prepared, **options):
+        if f"/queues/{QUEUE}/" in prepared.url:
+            timeouts.append(options["timeout"])
+        return send(prepared, **options)
+
+    session.send = note_timeouts
+    function = make_function(cloud, session=session, HPOQ_BATCH_POLICY="requeue")
+    context = Fc3Context("r-1", FunctionInfo(timeout=3))
+    assert function.handle(smq_event("M1", REQUEST), context)["summary"]["retry"] == 1
+    ((connect_timeout, read_timeout),) = timeouts
+    assert max(connect_timeout, read_timeout) <= 3
+
+
 def test_requeue_that_fails_raises(cloud):
     """A message that cannot be sent back fails the event: it is not lost."""
     for service, operation in [("paiautoml", "CreateHpoExperiment"), ("smq", "SendMessage")]:

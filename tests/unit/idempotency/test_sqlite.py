@@ -1,5 +1,7 @@
+import gc
 import multiprocessing
 import sqlite3
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -206,6 +208,18 @@ def test_a_forked_child_opens_its_own_connection_and_leaves_its_parents_alone(op
         assert [connection.is_closed for connection, _ in own] == [True]
         assert not opened[0][0].is_closed
         opened[0][0].close()
+
+
+def test_a_forked_child_keeps_its_parents_connection(opened, monkeypatch):
+    """Python closes a connection to which nothing refers any more."""
+    store = SqliteStore(":memory:")
+    store.get("key")
+    inherited = weakref.ref(opened.pop()[0])
+    monkeypatch.setattr(sqlite.os, "getpid", lambda: 0)
+    store.get("key")
+    gc.collect()
+    assert inherited() is not None
+    inherited().close()
 
 
 def test_a_connection_that_cannot_be_set_up_is_closed(opened, monkeypatch):
