@@ -402,6 +402,13 @@ def test_a_rocketmq_record_without_system_properties():
     assert message.id is not None
 
 
+def test_the_unique_key_of_a_rocketmq_record_comes_before_its_msgid():
+    """The client sets the unique key when it sends, so every delivery of the message has the same."""
+    records = [{**DATA["rocketmq"](BODY), "msgId": name} for name in ("1", "2")]
+    first, second = decode(json.dumps(records))
+    assert first.id == second.id
+
+
 def test_a_pinned_http_trigger_still_opens_notifications():
     """Which source is pinned decides what is recognised, not what a message holds."""
     (message,) = decode(json.dumps(DATA["http"](NOTIFICATIONS["JSON"])), source="http")
