@@ -188,6 +188,18 @@ def test_a_dead_letter_that_comes_again_is_announced_once():
     assert (len(report.moved), len(announced)) == (1, 1)
 
 
+def test_a_lost_receipt_is_not_renewed_again():
+    """The rest of a dead letter whose first message was sent is sent without another call for its receipt."""
+    world = World(visibility=4)
+    world.dead.send(smq_stream_event({f"M{number}": REQUEST for number in range(3)}).decode())
+    redriver = world.redriver()
+    send = redriver._smq.send_message
+    redriver._smq.send_message = lambda *message: (world.clock.advance(10), send(*message))
+    report = redriver.run()
+    assert (world.sent_ids, report.error) == (ids(0, 1, 2), None)
+    assert world.calls.count("PUT") == 1
+
+
 @pytest.mark.parametrize(("seconds", "is_renewed"), [(14, False), (16, True)])
 def test_a_dead_letter_is_renewed_before_less_than_half_of_its_visibility_is_left(seconds, is_renewed):
     """What is left must outlast the calls that send its messages and delete it."""
@@ -261,6 +273,14 @@ def test_a_limit_hides_no_other_dead_letter():
     assert len(world.redrive(limit=1).moved) == 1
     assert world.states == ["active"] * 15
     assert max(message.dequeue_count for message in world.dead.messages) == 0
+
+
+def test_a_limit_does_not_slow_down_the_search_for_what_matches():
+    """Most of what a pattern looks at is not moved, so many are received at once."""
+    world = World(visibility=900)
+    world.add(*range(32))
+    assert len(world.redrive(pattern="M31", limit=1).moved) == 1
+    assert world.calls.count("GET") < 32
 
 
 def test_a_limit_counts_dead_letters():
