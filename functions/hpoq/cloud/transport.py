@@ -150,7 +150,7 @@ class Transport:
         timeouts = min(connect_timeout, left), min(read_timeout, left)
         exchange = Exchange(partial(_sign, request), read_timeout, budget, request.max_idle_seconds)
         begun_at = self.clock.now()
-        call = Call(request.service, request.operation, request.method, str(request.endpoint))
+        call = Call(request.service, request.operation, request.method, url)
         with exchange, trace_call(call):
             try:
                 answer = self._session.send(

@@ -102,7 +102,6 @@ def lint(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
     yield from _check_metric(config, at)
     yield from _check_placeholders(config, at, hints)
     yield from _check_tuner(config, at, hints)
-    yield from _check_support(config, at)
     yield from _check_direction(config, at)
     yield from _check_run(config, at, hints)
     yield from _check_schedule(config, at)
@@ -322,8 +321,10 @@ def _check_direction(config: JsonObject, at: str) -> Iterator[Finding]:
 
 
 def _check_tuner(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
+    name = get_string(config, "yml_config", "tuner", "name").lower().removesuffix("tuner")
+    if name in _UNSUPPORTED_TYPES:
+        yield from _check_support(name, config, at)
     at = f"{at}/yml_config"
-    name = _read_tuner(config)
     mode = get_member(config, "yml_config", "tuner", "class_args", "optimize_mode")
     if name and name not in _TUNERS:
         what = f"unknown tuner; PAI documents {', '.join(sorted(_TUNERS))}{hints.suggest(name, _TUNERS)}"
@@ -349,16 +350,8 @@ def _check_tuner(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]
     yield from _check_assessor(config, mode, at)
 
 
-def _read_tuner(config: JsonObject) -> str:
-    """Return the name of the tuner in the form of _TUNERS, or an empty string if there is none."""
-    return get_string(config, "yml_config", "tuner", "name").lower().removesuffix("tuner")
-
-
-def _check_support(config: JsonObject, at: str) -> Iterator[Finding]:
+def _check_support(tuner: str, config: JsonObject, at: str) -> Iterator[Finding]:
     """Warn about parameters of a type that the tuner does not support."""
-    tuner = _read_tuner(config)
-    if tuner not in _UNSUPPORTED_TYPES:
-        return
     for name, spec in get_object(config, "search_space").items():
         kind = get_string(spec, "_type")
         place = f"{at}/search_space{pointer_to(name)}"

@@ -54,6 +54,10 @@ _SHOWN = 60
 _UNWATCHED = (
     "nothing would check this guard: the function has no HPOQ_WATCH_QUEUE; set it, or remove the guard"
 )
+_ANONYMOUS = (
+    "without a source and an id that are strings, the CloudEvent does not identify the request, which creates a "
+    "second experiment if it is sent again; set both, or an idempotencyKey in data"
+)
 _WORD = "[A-Za-z_]{1,24}"
 # How many hours each unit has that people write behind a number.
 _HOURS = {
@@ -197,7 +201,10 @@ def parse_request(body: bytes) -> ParsedRequest:
     mask = Mask(find_secrets(wrapped) if violations.kept or warnings.kept else ())
     move = _make_mover(located, experiment_at, texts, mask)
     order = _make_order(located.value, located.prefix)
-    warned = (*_warn_about_identity(located, wrapped), *warnings.arrange(move, order))
+    warned = warnings.arrange(move, order)
+    # A stop needs no identity.
+    if located.is_anonymous and "stop" not in wrapped and wrapped.get("idempotencyKey") is None:
+        warned = (Violation("", "cloudevent.identity", _ANONYMOUS), *warned)
     if violations.kept or request is None:
         name, workspace_id = (text and mask(text) for text in _read_name_and_workspace(experiment))
         raise RequestRejected(
@@ -332,16 +339,6 @@ def _hint_at_shape(body: JsonObject, members: Sequence[str]) -> str:
     meant = [hint for name in names if (hint := hints.suggest(name, members))]
     # The configuration says most about what is meant.
     return next((hint for hint in meant if "Configuration" in hint), meant[0] if meant else "")
-
-
-def _warn_about_identity(located: LocatedObject, wrapped: JsonObject) -> Iterator[Violation]:
-    """Warn about a request that neither a key nor the CloudEvent around it identifies. A stop needs no identity."""
-    if located.is_anonymous and "stop" not in wrapped and wrapped.get("idempotencyKey") is None:
-        what = (
-            "without a source and an id that are strings, the CloudEvent does not identify the request, which "
-            "creates a second experiment if it is sent again; set both, or an idempotencyKey in data"
-        )
-        yield Violation("", "cloudevent.identity", what)
 
 
 def _drop_absent(wrapped: JsonObject) -> tuple[JsonObject, list[str]]:

@@ -78,7 +78,6 @@ OBJECTS: _Objects = {
 def check_message(message: JsonObject) -> Iterator[Finding]:
     """Check the members beside `experiment`, and `stop`."""
     yield from _check_key(message.get("idempotencyKey"), "/idempotencyKey")
-    yield from _check_key(get_member(message, "stop", "idempotencyKey"), "/stop/idempotencyKey")
     yield from _check_placeholders(message, message.get("experiment"))
     yield from _check_guard(message)
     yield from _check_stop(message.get("stop"))
@@ -102,10 +101,9 @@ def _check_key(key: JsonValue, at: str) -> Iterator[Finding]:
 
 def _check_placeholders(message: JsonObject, experiment: JsonValue) -> Iterator[Finding]:
     """Warn about texts that a template or a script should have replaced. None is quoted: it may be a secret."""
-    texts = {
-        "/idempotencyKey": message.get("idempotencyKey"),
-        "/stop/idempotencyKey": get_member(message, "stop", "idempotencyKey"),
-    }
+    texts = {"/idempotencyKey": message.get("idempotencyKey")}
+    if "stop" in message:
+        texts["/stop/idempotencyKey"] = get_member(message, "stop", "idempotencyKey")
     if isinstance(experiment, dict):
         texts["/experiment/Name"] = experiment.get("Name")
         texts["/experiment/WorkspaceId"] = experiment.get("WorkspaceId")
@@ -153,6 +151,7 @@ def find_optimize_mode(config: JsonObject) -> str | None:
 def _check_stop(stop: JsonValue) -> Iterator[Finding]:
     if not isinstance(stop, dict):
         return
+    yield from _check_key(stop.get("idempotencyKey"), "/stop/idempotencyKey")
     if (stop.get("idempotencyKey") is None) == (stop.get("experimentId") is None):
         yield rejection("/stop", "stop.target", "give either idempotencyKey or experimentId")
 

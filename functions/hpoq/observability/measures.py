@@ -57,7 +57,7 @@ class Call:
     service: str
     operation: str
     method: str
-    endpoint: str
+    url: str
     status: int | None = None
 
 

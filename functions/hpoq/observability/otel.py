@@ -187,7 +187,7 @@ class OpenTelemetry:
     @contextmanager
     def call(self, call: Call) -> Iterator[None]:
         """Open a client span for a service call, and record its duration."""
-        server = urlsplit(call.endpoint)
+        server = urlsplit(call.url)
         attributes: dict[str, str | int] = {
             "http.request.method": call.method,
             "server.address": server.hostname or "",

@@ -432,9 +432,9 @@ def compute_backdating(terms: Terms) -> float:
 
 
 def _describe_request(experiment: JsonObject, key: str) -> Request:
-    names = ("Name", "WorkspaceId", "Description")
-    name, workspace_id, description = [get_string(experiment, member) for member in names]
-    return Request(name or None, workspace_id or None, len(description) + len(format_marker(key)))
+    name, workspace_id = get_string(experiment, "Name"), get_string(experiment, "WorkspaceId")
+    length = len(get_string(experiment, "Description")) + len(format_marker(key))
+    return Request(name or None, workspace_id or None, length)
 
 
 def _read_tags(experiment: JsonObject) -> list[JsonValue]:

@@ -200,8 +200,7 @@ def take_in(item: Message | Undecodable, namespace: str = "", *, watches: bool =
         read = _rejected(envelope, exc, namespace)
     except Exception as exc:  # noqa: BLE001 - a defect must affect only this message
         return Defective(_delivery(envelope, "", namespace=namespace), envelope, _place(exc))
-    redrive = _identify_redrive(envelope, item.id)
-    return read if redrive is None else _redriven(read, redrive)
+    return _redriven(read, _identify_redrive(envelope, item.id)) if envelope.redriven else read
 
 
 @cache
@@ -214,9 +213,9 @@ def _load_contract() -> None:
         import hpoq.contract.request  # noqa: F401 - loaded here for all later imports of it
 
 
-def _identify_redrive(envelope: Envelope, message_id: str | None) -> str | None:
+def _identify_redrive(envelope: Envelope, message_id: str | None) -> str:
     """Return what identifies the redrive of a message: its id in the queue or, where it has none, the moment."""
-    return (message_id or f"redrive {envelope.renewed}") if envelope.redriven else None
+    return message_id or f"redrive {envelope.renewed}"
 
 
 def _redriven(read: Ready | Stop | Rejected, redrive: str) -> Ready | Stop | Rejected:
@@ -278,7 +277,7 @@ def _read_watch(envelope: Envelope, namespace: str, message_id: str | None) -> W
         sequence=envelope.sequence,
         since=envelope.since,
         shown_key=order.key,
-        redriven=_identify_redrive(envelope, message_id),
+        redriven=_identify_redrive(envelope, message_id) if envelope.redriven else None,
         is_watch=True,
     )
     return Watched(delivery, envelope, order)

@@ -777,8 +777,8 @@ def test_each_try_has_a_span():
             session.mount("http://", adapter)
             send(Transport(session, clock), "http://localhost")
     assert spans.calls == [
-        Call("svc", "Op", "POST", "http://localhost", 418),
-        Call("svc", "Op", "POST", "http://localhost", None),
+        Call("svc", "Op", "POST", "http://localhost/x", 418),
+        Call("svc", "Op", "POST", "http://localhost/x", None),
     ]
 
 
