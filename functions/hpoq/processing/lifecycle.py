@@ -158,6 +158,7 @@ def decide(record: Record | None, delivery: Delivery, now: float) -> Action:
             return Action.DROP
         is_early = now < record.not_before and not _is_new_redrive(record, delivery)
         return Action.WAIT if is_early else Action.TAKE_OVER
+    # The copy of the record's number may be answered; the sender of another message still waits.
     is_superseded = is_superseded and not (delivery.sequence == 0 and _is_another(record, delivery))
     is_redriven = record.state in (State.FAILED, State.REJECTED) and _is_new_redrive(record, delivery)
     if how is Standing.EXPIRED or is_redriven:
