@@ -131,7 +131,7 @@ _HINTS = (
     "secret|pass|pwd|token|credential|auth|cookie|jwt|otp|access|key|ak|sk|sig|url|monitor|bearer|://|hook|ltai|sts[.]"
     "|curl|mysql|docker|ossutil|odpscmd|beeline|redis"
 )
-# Besides, it contains one of these, or is an access key id of at least sixteen characters.
+# Besides, it contains one of these, or an access key id, which has at least sixteen characters.
 _SEPARATOR = r"[:=%\s]"
 _SHORTEST_ALONE = 16
 # Compiled with the first message, not at every cold start.
