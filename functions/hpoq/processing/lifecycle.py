@@ -187,7 +187,6 @@ def newest_copy(record: Record) -> Delivery:
         "",
         record.message_id,
         record.sequence,
-        since=record.claimed_at,
     )
 
 

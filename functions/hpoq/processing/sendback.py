@@ -193,5 +193,5 @@ class DeadLetters:
 
 
 def _describe(exc: CallError, body: bytes) -> str:
-    """Return what went wrong with sending `body`, without the secrets in it, which the service may quote."""
-    return redact(str(exc), find_secrets(body.decode(errors="replace")))
+    """Return what went wrong with sending the envelope `body`, without its secrets, which the service may quote."""
+    return redact(str(exc), find_secrets(body.decode()))

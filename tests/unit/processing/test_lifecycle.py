@@ -191,7 +191,8 @@ def test_a_published_event_answers_all_copies():
     """What comes after it is numbered anew: a message that was not processed before gets an answer of its own."""
     published = lifecycle.published(end(State.COMPLETED, sequence=7), NOW)
     waited = replace(REPEATED, since=NOW)
-    assert lifecycle.decide(published, waited, NOW) is Action.REPEAT
+    for number in (0, 1):
+        assert lifecycle.decide(published, replace(waited, sequence=number), NOW) is Action.REPEAT
     again = lifecycle.sent_back(published, 2, NOW + 30)
     assert lifecycle.decide(again, replace(waited, sequence=1), NOW) is Action.DROP
 
@@ -317,6 +318,13 @@ def test_a_record_that_does_not_name_its_message_answers_every_send():
     unnamed = end(State.COMPLETED, published_at=NOW, delivery=None)
     assert lifecycle.decide(unnamed, FIRST, NOW) is Action.REPEAT
     assert lifecycle.decide(unnamed, replace(FIRST, delivery=unnamed.key), NOW) is Action.ACKNOWLEDGE
+
+
+def test_a_take_over_without_the_message_does_not_name_it():
+    """Then each send may be a repeated one, and is answered."""
+    unnamed = record(lease_until=NOW, delivery=None)
+    taken = lifecycle.take_over(unnamed, lifecycle.newest_copy(unnamed), "owner-2", NOW, TERMS)
+    assert taken.delivery is None
 
 
 @pytest.mark.parametrize("standing", [record(), end(State.COMPLETED), end(State.COMPLETED, published_at=NOW)])
