@@ -374,7 +374,7 @@ class Processor:
         conflict = replace(delivery, key=key, shown_key=delivery.key)
         refused = Rejected(
             conflict,
-            intake.envelope,
+            None,
             _CONFLICT,
             intake.name,
             intake.workspace_id,

@@ -9,19 +9,21 @@ import structlog
 
 from fcruntime.triggers import Message
 from hpoq.clock import Budget
+from hpoq.contract.events import EventError
 from hpoq.errors import StoreUnavailable, UnknownEnd
-from hpoq.processing.creation import Marking
+from hpoq.processing.creation import Marking, Postponed
 from hpoq.processing.intake import Defective, take_in
 from hpoq.processing.ledger import Ledger
 from hpoq.processing.lifecycle import Terms, sent_back
 from hpoq.processing.outcome import Announcer, Outcome, Result
 from hpoq.processing.processor import Processor
 from hpoq.testing import FakeClock, MemoryStore
-from support.request import REQUEST, make_document
+from support.request import REQUEST, make_document, request
 
 TERMS = Terms(lease=90, skew=10, consistency=15, retention=1000, max_attempts=3)
 INTAKE = take_in(Message("smq", "M1", REQUEST.encode()))
 WAITED = replace(INTAKE.delivery, since=0.0)
+THROTTLED = EventError("Throttling.User", "too many calls", retryable=True)
 HELD = Result(Outcome.RETRY, "k", "M1", throttled=True)
 
 
@@ -42,17 +44,24 @@ class Refusing:
         raise UnknownEnd("no answer", service="smq", operation="PublishMessage")
 
 
+class Busy:
+    """A creator whose searches are throttled."""
+
+    marking = Marking(in_tag=True, in_description=True, page_size=100)
+    place = "acs:paiautoml"
+
+    def adopt(self, claim, doubt_until, sought):
+        return Postponed(claim, THROTTLED, None, counts=False, inconclusive=True, throttled=True)
+
+
 def make(store=None, clock=None):
     """Return a processor of which only the store and the output can be used, and its ledger."""
     clock = clock or FakeClock()
     ledger = Ledger(store or MemoryStore(), clock, TERMS)
     announcer = Announcer(Refusing(), "acs:fc", "r-1")
-    creator = SimpleNamespace(
-        marking=Marking(in_tag=True, in_description=True, page_size=100), place="acs:paiautoml"
-    )
     follower = SimpleNamespace(order=lambda *_: None)
     budget = Budget(clock, clock.monotonic() + 60)
-    return Processor(ledger, creator, announcer, None, follower, clock, budget), ledger
+    return Processor(ledger, Busy(), announcer, None, follower, clock, budget), ledger
 
 
 def test_a_message_that_waits_for_the_first_time_is_not_recorded():
@@ -105,6 +114,23 @@ def test_what_fails_without_a_record_comes_back_ever_later(intake, store, code):
         True,
         None,
     )
+
+
+def test_a_conflict_that_waits_for_the_first_request_comes_back_ever_later():
+    """The record is that of the first request and numbers no copies of the conflict.
+
+    The search for its experiment is not repeated before it is due.
+    """
+    clock = FakeClock()
+    processor, ledger = make(clock=clock)
+    first, other = (take_in(Message("smq", name, request("k", Name=name).encode())) for name in ("M1", "M2"))
+    ledger.open(first.delivery)
+    clock.advance(TERMS.lease)
+    searched, early = (processor.process(other) for _ in range(2))
+    assert (searched.error, searched.throttled) == (THROTTLED, True)
+    for result in (searched, early):
+        assert (result.outcome, result.message_id, result.unrecorded) == (Outcome.RETRY, "M2", True)
+        assert result.error.code != "InternalError"
 
 
 def test_a_dry_run_whose_answer_fails_comes_back_ever_later():
