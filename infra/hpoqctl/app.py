@@ -26,7 +26,7 @@ _COMMANDS = {
     "redrive": "The same as `hpoq dead redrive`.",
     "replay": "Run trigger events through the function, offline.",
     "local": "Start the local cloud with the whole pipeline.",
-    "doctor": "Examine the function's environment and say what to fix.",
+    "doctor": "Examine the function's environment and list what to fix.",
     "package": "Build the code package for Function Compute.",
     "completion": "Print the completion script of a shell.",
     "contract": "Write the JSON Schemas and the AsyncAPI document.",

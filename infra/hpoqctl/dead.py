@@ -120,9 +120,9 @@ def command() -> None:
 
     HPOQ_NAMESPACE and HPOQ_TRIGGER, which decide the keys of the messages, must be set as they are for the function.
 
-    Every command receives dead letters to look at them. It makes those that stay visible again before it ends, but
-    looking at a dead letter counts as receiving it. Dead letters that another receiver holds are invisible; the
-    command counts them, and exits with 1 unless it is `show`.
+    To read dead letters, every command receives them, which raises their receive count. Those that stay in the queue
+    are visible again when the command ends. Dead letters that another receiver holds are invisible. Every command
+    reports how many there are, and all except `show` exit with 1 then.
     """
 
 
@@ -137,7 +137,7 @@ def list_dead_letters(
 ) -> None:
     """List dead letters: when they arrived, their ids, keys and names, and which cannot be moved.
 
-    An empty list is a result, also with --match.
+    An empty list is not an error, even with --match.
 
     Exit code 1 means that a call failed, or that another receiver holds dead letters.
     """
@@ -224,9 +224,9 @@ def redrive(
     HPOQ_NAMESPACE and HPOQ_TRIGGER, which decide the keys, must be set as they are for the function.
 
     A dead letter stays where it is if it cannot be read, if the key of its message is not known, or if its
-    message is too large to be sent again. What is not moved becomes visible again at the end, but looking at it
-    counts as receiving it. Dead letters that another receiver holds are invisible to this command; it reports how
-    many there are.
+    message is too large to be sent again. Such dead letters become visible again at the end,
+    with a higher receive count. Dead letters that another receiver holds are invisible to this command; it reports
+    how many there are.
 
     Exit code 1 means that no dead letter matches, that one had to stay or was invisible, or that a call failed.
     """

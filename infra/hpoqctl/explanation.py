@@ -96,7 +96,7 @@ ADVICE = {
     "EnvelopeInvalid": "Set HPOQ_NAMESPACE to what it was when the message was sent.",
     "OwnEvent": "Remove the subscription or the rule that leads the function's events back to it.",
     "UnknownKey": "The producer of the stop checks its key.",
-    "NothingToStop": "Nothing has to be done.",
+    "NothingToStop": "There is nothing to do.",
     "RequestInProgress": _PASSES,
     "ExperimentNotFound": "The producer of the stop checks its id.",
     "StopUnconfirmed": "The stop is tried again.",

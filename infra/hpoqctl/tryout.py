@@ -141,9 +141,9 @@ def command(
 ) -> None:
     """Run the experiment of a request on this machine, and show its trials and the best parameters.
 
-    FILE contains one request in JSON or YAML. It goes the whole way, through an embedded local cloud: the message is
-    sent, the function creates the experiment and publishes its event, and the trials run as processes with the
-    request's own commands. This works for the platforms LOCAL and DLC; of a `dlc submit`, its --command is run.
+    FILE contains one request in JSON or YAML. It passes through an embedded local cloud: the message is sent, the
+    function creates the experiment and publishes its event, and the trials run as processes with the request's own
+    commands. This works for the platforms LOCAL and DLC; for a `dlc submit`, its --command is run.
 
     A command finds its hyperparameters in its text, in variables such as PARAM_lr, and in the JSON file that
     TRIAL_PARAMETERS_FILE names. It starts in an empty folder; call your programs as "$NNI_CODE_DIR/...".

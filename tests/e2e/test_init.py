@@ -144,7 +144,7 @@ def test_a_placeholder_that_the_shell_has_replaced(tmp_path, command, hints):
     words = ["--command", f"dlc submit pytorch --command='{command}'", *OPTIONS[4:]]
     done = CliRunner().invoke(app, ["init", str(tmp_path / "r.yaml"), "--platform", "DLC", *words])
     assert done.stderr.count("In double quotes, a shell replaces ${") == hints
-    assert r"replaces ${opt} by nothing: write \${opt} there, or use single quotes." in done.stderr
+    assert r"replaces ${opt} with nothing: write \${opt} there, or use single quotes." in done.stderr
 
 
 @pytest.mark.parametrize(

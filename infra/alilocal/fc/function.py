@@ -384,7 +384,7 @@ class Functions:
     def add(self, key: str, settings: Settings) -> Function:
         """Create a function under `key`, which for a version differs from its name; raises ValueError if taken."""
         if key in self._by_name:
-            raise ValueError(f"there already is a function {key}")
+            raise ValueError(f"the function {key} exists already")
         self._by_name[key] = Function(self._cloud, settings)
         return self._by_name[key]
 
