@@ -59,7 +59,7 @@ _ANONYMOUS = (
     "second experiment if it is sent again; set both, or an idempotencyKey in data"
 )
 _WORD = "[A-Za-z_]{1,24}"
-# How many hours each unit has that people write behind a number.
+# The number of hours in each unit that people write after a number.
 _HOURS = {
     **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 1.0),
     **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 1 / 60),
@@ -586,7 +586,7 @@ def _hint_at_member(name: str, holder: type[BaseModel] | None) -> str:
     return f"unknown member{hint or _hint_at_place(name, members)}"
 
 
-# Names that other tools use, or that are written one object too high, and what is meant.
+# Names from other tools, or from one object further down, and what is meant by them.
 _MEANT = {
     "optimize_mode": "class_args of yml_config.tuner",
     "builtinTunerName": "name",

@@ -474,7 +474,7 @@ def _collect_members(
 
 @dataclass(frozen=True)
 class _Name:
-    """What the name of a member says about it.
+    """The kind of a member, as far as its name shows it.
 
     `is_alert` names the section of alerts, whose member with `is_url` is secret. `holds_secret` says that the name is
     itself a text with a secret in it.

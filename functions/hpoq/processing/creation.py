@@ -79,7 +79,7 @@ class Refused:
 class Postponed:
     """No experiment is known to exist; the message may be tried again.
 
-    `doubt_until` is what the next owner has to clear. `counts` says whether the attempt was the message's own,
+    `doubt_until` is what the next owner has to clear. `counts` says whether the attempt counts towards its limit,
     `inconclusive` that a search could neither find the experiment nor rule it out, `throttled` that the service
     takes no more calls for the time being.
     """
@@ -179,7 +179,7 @@ class Creator:
             get_logger().error("operator.needed", code=_MOVED.code, error=_MOVED.message, place=claim.place)
             return Postponed(claim, _MOVED, doubt_until, counts=False)
         try:
-            # Decided before the search: what appears during it must not be taken for absent.
+            # Decided before the search, whose result may lack an experiment that appears while it runs.
             settled = not lifecycle.is_in_doubt(doubt_until, self.clock.now())
             found = self._find(claim, request, thorough=settled)
             if found is None and not settled:
@@ -279,8 +279,8 @@ class Creator:
     def _postpone(self, claim: Record, exc: CallError, doubt_until: float | None) -> Postponed:
         """Return how the message goes on after a call that neither found nor made the experiment.
 
-        Only an unknown end of the create itself is the message's own; what comes here is the service's, the
-        network's or an operator's, so it does not use up an attempt.
+        Only an unknown end of the create itself counts as an attempt. The errors that come here are faults of the
+        service or the network, or an operator must fix them, so they do not count.
         """
         error = replace(as_event_error(exc), retryable=True)
         inconclusive = isinstance(exc, (Ambiguous, Incomplete))

@@ -212,7 +212,7 @@ class _Search:
 
 
 def _may_be_same(ours: str | None, theirs: str | None) -> bool:
-    """Return whether two names may be the same one, which a service may have trimmed or changed in case."""
+    """Return whether two names may be the same, although a service may have trimmed one or changed its case."""
     return ours is None or theirs is None or ours.strip().casefold() == theirs.strip().casefold()
 
 

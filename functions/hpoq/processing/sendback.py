@@ -172,7 +172,7 @@ class DeadLetters:
     budget: Budget
 
     def put(self, envelope: Envelope | None, since: float) -> bool:
-        """Return whether the message, first delivered at `since`, is in the dead-letter queue, or needs not be.
+        """Put the message, first delivered at `since`, into the dead-letter queue; return whether it may now end.
 
         False for one that is too large even compressed, or too large to be redriven: its source keeps it.
         """

@@ -1,4 +1,4 @@
-"""Look at an experiment that is followed: has it ended, must its guard stop it, or is it to be looked at again?
+"""Look at an experiment that is followed: it has ended, its guard must stop it, or it is looked at again later.
 
     look ─┬─ it has ended ──▶ its best trial, its trials by status ──▶ Ended
           ├─ deleted, or followed for too long ──────────────────────▶ Ended
@@ -52,7 +52,7 @@ _NO_EXPERIMENT = "INVALID_USER_OR_EXP"
 
 @dataclass(frozen=True)
 class Watcher:
-    """Looks at experiments, at each at most once in one invocation.
+    """Looks at experiments, each at most once per invocation.
 
     An experiment that is younger than `consistency` seconds may not be found yet.
     """
