@@ -54,7 +54,7 @@ class _Rule(TypedDict, total=False):
 
 @dataclass
 class Made:
-    """What a file brought about: streams that are to be started, and notes about what was left out.
+    """The result of a file: streams that are to be started, and notes about what was left out.
 
     `parameters` are the names of the parameters that a template has.
     """

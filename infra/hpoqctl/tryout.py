@@ -94,7 +94,7 @@ class _Trying:
         self.streams[0].step()
 
     def await_finished(self) -> None:
-        """Let the function see the end of the experiment and publish its result."""
+        """Deliver watch messages until the function has published the result of the experiment."""
         for _ in range(_MOST_LOOKS):
             if not self.cloud.queues[WATCH_QUEUE].messages:
                 return
@@ -298,7 +298,7 @@ def _best_of(experiment: Experiment) -> JsonObject | None:
 
 
 def _reasons(run: Run) -> list[str]:
-    """Return the newest lines of the experiment's log that say why something did not go as asked."""
+    """Return the newest lines of the experiment's log that explain a deviation from the request."""
     return [text for _, text in run.log][-_MOST_LOG_LINES:]
 
 

@@ -26,7 +26,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 ALIAS = "live"
 TRIGGERS = ("requests", "watch")
-# Ends every name, so that several deployments live in one account.
+# The end of every name, so that one account can have several deployments.
 SUFFIX = f"-{os.environ['HPOQ_NAME']}" if os.environ.get("HPOQ_NAME") else ""
 NAME = f"hpoq{SUFFIX}"
 QUEUE, DEAD_LETTER_QUEUE = f"hpo-requests{SUFFIX}", f"hpo-requests-dead{SUFFIX}"

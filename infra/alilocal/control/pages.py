@@ -178,7 +178,7 @@ class Pages:
         }
 
     def _effect(self, preset: Preset, histories: Histories) -> JsonObject:
-        """Return what the faults of a preset did: how many calls they hit, and what became of those messages."""
+        """Return what the faults of a preset did: how many calls they hit, and how the messages concerned ended."""
         wanted = {name: value for name, value in preset.fault.items() if name != "lasting"}
         faults = [
             one
@@ -296,7 +296,7 @@ def _message_row(one: History) -> JsonObject:
 
 
 def _invariants(every: Sequence[History]) -> JsonObject:
-    """Return how many messages were processed otherwise than once."""
+    """Return how many messages were lost, and for how many something was made twice."""
     return {
         "createdTwice": sum(len(one.made) > 1 for one in every),
         "lost": sum(one.state == LOST for one in every),

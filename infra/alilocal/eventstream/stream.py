@@ -371,7 +371,7 @@ class EventStream:
             return None
 
     def _until_next(self) -> float | None:
-        """Return the seconds until a batch may be due, or None if that takes a change of the queue."""
+        """Return the seconds until a batch may be due, or None if none will be before the queue changes."""
         moments = [batch.due_at for batch in self._waiting]
         if self._filling:
             moments.append(self._window_ends)

@@ -1,4 +1,4 @@
-"""Function Compute 2.0: services that hold functions, versions and aliases.
+"""Function Compute 2.0: services that contain functions, versions and aliases.
 
 Its versions of the API are 2021-04-06 and 2016-08-15. A function of 2.0 is the function `<service>$<function>` of
 3.0. A version of a service publishes all its functions, and an alias of a service is an alias of each of them. The

@@ -295,7 +295,7 @@ class Runner(threading.Thread):
                 return
 
     def _obey(self) -> None:
-        """Carry out what other threads asked for."""
+        """Carry out the requests of other threads."""
         with self._site.changed:
             wanted, self._wanted = self._wanted, {}
             ending = self._ending
@@ -309,7 +309,7 @@ class Runner(threading.Thread):
                 self._begin_end(active, *self._cut())
 
     def _cut(self) -> tuple[Status, str]:
-        """Return how trials end that an end of the experiment cuts off."""
+        """Return how a trial ends that still runs when the experiment ends."""
         status, reason = self._ending or ("", "")
         is_users = status == "USER_CANCELED"
         return ("USER_CANCELED" if is_users else "SYS_CANCELED"), reason or "The experiment was ended."
