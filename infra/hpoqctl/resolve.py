@@ -174,7 +174,7 @@ def _check_experiment(service: _Service, experiment_id: str, key: str) -> None:
 
 
 def _check_absence(service: _Service, record: Record, now: float) -> None:
-    """Raise _RefusedError if an experiment bears the key of `record`, or if one may still appear."""
+    """Raise _RefusedError if an experiment carries the key of `record`, or if one may still appear."""
     if record.place not in (None, identify_place(service.endpoint)):
         problem = f"its create was sent to {record.place}, and the endpoint is now {service.endpoint}."
         raise _RefusedError(f"{problem} Set HPOQ_PAIAUTOML_ENDPOINT={record.place}, or give --unchecked.")
