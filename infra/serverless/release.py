@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Deploy the function of `s.yaml` with the Serverless Devs CLI, behind its alias, and take releases back.
+"""Deploy the function of `s.yaml` with the Serverless Devs CLI, behind its alias, and roll releases back.
 
 The triggers call the alias `live`, so what they call changes only when the alias does: a release is a version, a
 canary a second version with a weight, a rollback the version before. Needs nothing but Python and the CLI `s`; only
@@ -87,7 +87,9 @@ def _ask(*arguments: str) -> object:
 
 def _check(arguments: Sequence[str], done: subprocess.CompletedProcess[str]) -> None:
     if done.returncode != 0:
-        raise ReleaseError(f"{_line(arguments)} ended with {done.returncode}; nothing after it was done")
+        raise ReleaseError(
+            f"{_line(arguments)} failed with exit code {done.returncode}; the steps after it were not run"
+        )
 
 
 def _line(arguments: Sequence[str]) -> str:
@@ -414,7 +416,7 @@ def _arguments() -> argparse.Namespace:
     rollback = commands.add_parser("rollback", help="drop the canary, or go back to the version before")
     target = rollback.add_mutually_exclusive_group()
     target.add_argument("--to", metavar="VERSION", help="go to this version instead")
-    target.add_argument("--canary", action="store_true", help="drop the canary, and do nothing without one")
+    target.add_argument("--canary", action="store_true", help="drop the canary; do nothing if there is none")
     remove = commands.add_parser("remove", help="remove the function and its triggers")
     remove.add_argument("--data", action="store_true", help="also queues, topic, records, role and log")
     remove.add_argument("--yes", action="store_true", help="do not ask for the deployment's name")
