@@ -179,12 +179,12 @@ def show(pattern: str, source: str | None, endpoint: str | None, limit: int | No
         rows: list[JsonValue] = [
             {**_compose_row(dead_letter, row), "body": body}
             for dead_letter in dead_letters
-            for row, body in _masked(dead_letter)
+            for row, body in _mask_messages(dead_letter)
         ]
         print_json({"deadLetters": rows, "invisible": report.invisible} | _compose_error(report))
     else:
         for dead_letter in dead_letters:
-            for row, body in _masked(dead_letter):
+            for row, body in _mask_messages(dead_letter):
                 console().print(_format_row(dead_letter, row))
                 console().print(Text(body))
         _print_remarks(report, place, pattern)
@@ -328,7 +328,7 @@ class _Archive:
             self.file.close()
 
 
-def _masked(dead_letter: DeadLetter) -> Iterator[tuple[Mapping[str, JsonValue], str]]:
+def _mask_messages(dead_letter: DeadLetter) -> Iterator[tuple[Mapping[str, JsonValue], str]]:
     """Yield each message's row and its body as text, without secrets; that of the dead letter if no key is known."""
     for row, body in zip(dead_letter.rows, dead_letter.bodies or [dead_letter.body], strict=True):
         yield row, mask_secrets(body.decode(errors="replace"))

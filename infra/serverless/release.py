@@ -148,7 +148,7 @@ def rollback(version: str | None = None, *, canary_only: bool = False) -> None:
         if canary_only and alias.canary is None:
             sys.stdout.write(f"There is no canary. Version {alias.version} takes all calls.\n")
             return
-        version = alias.version if alias.canary is not None else _before(alias.version)
+        version = alias.version if alias.canary is not None else _find_version_before(alias.version)
     _point(Alias(version))
 
 
@@ -373,7 +373,7 @@ def _alias() -> Alias:
     return Alias(version)
 
 
-def _before(version: str) -> str:
+def _find_version_before(version: str) -> str:
     answer = _ask("function", "version", "list")
     numbers = [int(str(_member(row, "versionId"))) for row in answer] if isinstance(answer, list) else []
     earlier = [number for number in numbers if number < int(version)]

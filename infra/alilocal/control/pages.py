@@ -220,14 +220,14 @@ class Pages:
                     f"{one.service or 'any service'} {one.operation or 'any operation'}",
                     f"{one.when}{odds}, from call {one.nth}",
                     f"{one.hits} of {one.seen} {'call' if one.seen == 1 else 'calls'}",
-                    self._rest_of(one),
+                    self._describe_rest(one),
                     Buttons((remove,)),
                 )
             )
         heads = ("kind", "affects", "when", "hits", "times", "")
         return Table("faults", "Faults", heads, rows, len(rows), "None. Inject one with the form above.")
 
-    def _rest_of(self, fault: Fault) -> str:
+    def _describe_rest(self, fault: Fault) -> str:
         if fault.until is not None:
             end = time.strftime("%H:%M:%S", time.gmtime(fault.until))
             return "over" if fault.is_over(self._cloud.clock.now()) else f"until {end}"

@@ -72,8 +72,8 @@ class LegacyCalls(CallBase):
             Route("ListFunctions", "GET", functions, self.list_functions),
             Route("GetFunction", "GET", function, self.get),
             Route("UpdateFunction", "PUT", function, self.update),
-            Route("DeleteFunction", "DELETE", function, self._named(self._calls.delete)),
-            Route("GetFunctionCode", "GET", f"{function}/code", self._named(self._calls.code)),
+            Route("DeleteFunction", "DELETE", function, self._resolve_name(self._calls.delete)),
+            Route("GetFunctionCode", "GET", f"{function}/code", self._resolve_name(self._calls.code)),
             Route("InvokeFunction", "POST", f"{function}/invocations", self.invoke),
             Route("PublishServiceVersion", "POST", versions, self.publish),
             Route("ListServiceVersions", "GET", versions, self.list_versions),
@@ -87,7 +87,7 @@ class LegacyCalls(CallBase):
             Route("ListTriggers", "GET", triggers, self._trigger(self._triggers.list)),
             Route("GetTrigger", "GET", trigger, self._trigger(self._triggers.get)),
             Route("UpdateTrigger", "PUT", trigger, self._trigger(self._triggers.update)),
-            Route("DeleteTrigger", "DELETE", trigger, self._named(self._triggers.delete)),
+            Route("DeleteTrigger", "DELETE", trigger, self._resolve_name(self._triggers.delete)),
         )
 
     def create_service(self, call: Call) -> Response:
@@ -228,7 +228,7 @@ class LegacyCalls(CallBase):
                 entry.aliases[alias.name] = replace(alias)
         return wire.json_answer(call.request_id, wire.alias_row(alias))
 
-    def _named(self, handler: Callable[[Call], Response]) -> Callable[[Call], Response]:
+    def _resolve_name(self, handler: Callable[[Call], Response]) -> Callable[[Call], Response]:
         """Return `handler` for a function that the path names with its service."""
 
         def named(call: Call) -> Response:
@@ -239,7 +239,7 @@ class LegacyCalls(CallBase):
 
     def _trigger(self, handler: Callable[[Call], Response]) -> Callable[[Call], Response]:
         """Return `handler` for triggers. In the oldest version, the configuration of one is an object."""
-        named = self._named(handler)
+        named = self._resolve_name(handler)
 
         def changed(call: Call) -> Response:
             answer = named(call)
