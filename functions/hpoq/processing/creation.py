@@ -252,7 +252,7 @@ class Creator:
             with trace_step("create", self.clock):
                 made = sending.run()
         except UnknownEnd as exc:
-            return self._after_unknown_end(sending.claim, experiment, exc)
+            return self._search_after_unknown_end(sending.claim, experiment, exc)
         except Invalid as exc:
             return Refused(sending.claim, sending.explain(exc))
         except CallError as exc:
@@ -264,7 +264,7 @@ class Creator:
             get_logger().warning("experiment.remark", experiment_id=made.experiment_id, remark=made.remark)
         return Created(sending.claim, made.experiment_id, adopted=False)
 
-    def _after_unknown_end(self, claim: Record, experiment: JsonObject, cause: UnknownEnd) -> Ending:
+    def _search_after_unknown_end(self, claim: Record, experiment: JsonObject, cause: UnknownEnd) -> Ending:
         """Search once: a service that acted and failed to answer usually lists the experiment at once."""
         doubt = lifecycle.doubt_after_send(self.clock.now(), self.terms)
         try:
