@@ -6,19 +6,12 @@ import uuid
 
 import pytest
 
-import alilocal
 from alilocal.tablestore.plainbuffer import Cell
 
 logging.getLogger("tablestore").setLevel(logging.ERROR)
 ots = importlib.import_module("tablestore")
 
 EXISTENCE = ots.RowExistenceExpectation
-
-
-@pytest.fixture
-def server():
-    with alilocal.serve() as running:
-        yield running
 
 
 def connect(server, key_id=None, secret=None, **options):
