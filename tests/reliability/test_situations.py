@@ -344,7 +344,7 @@ def test_the_first_request_of_an_account_beside_an_unmarked_experiment(world, ma
 
 
 def release_uncertain(world, event=EVENT):
-    """Leave the end of a create unknown, and let the service throttle the next one, which proves nothing of it."""
+    """Leave the end of a create unknown, and throttle the next one, which proves nothing about the first."""
     world.deliver(event)
     world.later(200)
     world.cloud.faults.add(**THROTTLED | {"times": 1})
