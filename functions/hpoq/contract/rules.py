@@ -118,7 +118,7 @@ def _check_placeholders(message: JsonObject, experiment: JsonValue) -> Iterator[
                     texts[f"{_CONFIG}/{holder}/{name}"] = value
     for place, text in texts.items():
         if isinstance(text, str) and re.search(_PLACEHOLDER, text[:_MOST_TAG_CHARACTERS]):
-            what = "looks like a placeholder or an empty value of a program; hpoq does not replace it"
+            what = "looks like a placeholder or a missing value, such as None; hpoq does not replace it"
             yield warning(place, "text.placeholder", what)
 
 
