@@ -60,7 +60,8 @@ _UNSUPPORTED_TYPES: dict[str, tuple[str, ...]] = {
 }
 OPTIMIZE_MODES = ("maximize", "minimize")
 _LOG_LEVELS = {"trace", "debug", "info", "warning", "error", "fatal"}
-_PAIRS = {
+# The sections with access to a service, each with the two members of its key pair.
+ACCESS_KEYS = {
     "oss_config": ("accessKeyID", "accessKeySecret"),
     "odps_config": ("access_id", "access_key"),
     "dlc_config": ("access_id", "access_key"),
@@ -151,7 +152,7 @@ def _check_commands(config: JsonObject, at: str) -> Iterator[Finding]:
 
 
 def _check_credentials(config: JsonObject, at: str) -> Iterator[Finding]:
-    for name, (key_id, secret) in _PAIRS.items():
+    for name, (key_id, secret) in ACCESS_KEYS.items():
         held = config.get(name)
         if isinstance(held, dict) and (key_id in held) != (secret in held):
             missing = secret if key_id in held else key_id
