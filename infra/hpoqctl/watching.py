@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from hpoq.contract.identity import WATCH, derive_key
 from hpoq.idempotency.record import Record
 from hpoq.idempotency.store import Store
 from hpoq.processing.watchorder import WatchOrder, decode_order, identify_watch
-from hpoqctl.explanation import format_time
+from hpoqctl.explanation import format_time, read_event
 from hpoqctl.output import count_of
 
 # A message that is due is delivered within seconds; later than this, something holds it up.
@@ -33,10 +32,7 @@ class Watching:
     @property
     def result(self) -> JsonObject | None:
         """The finished event, or None if the end is not known yet."""
-        if self.record is None or self.record.event is None:
-            return None
-        event: JsonObject = json.loads(self.record.event)
-        return event
+        return read_event(self.record)
 
     @property
     def last_look_at(self) -> float | None:
