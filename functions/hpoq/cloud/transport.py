@@ -168,7 +168,7 @@ class Transport:
                 raise _no_time_left(request) from exc
             # Whatever fails once a byte has left, expected or not, leaves the end unknown.
             except Exception as exc:
-                if exchange.sent is not True and not isinstance(exc, OSError):  # as is a RequestException
+                if exchange.sent is not True and not isinstance(exc, OSError):  # includes RequestException
                     raise
                 raise _classify(request, exchange, exc) from exc
 

@@ -40,7 +40,7 @@ from hpoq.processing.pace import Pace
 _DATING_RESERVE_SECONDS = 60.0
 _NO_TAGS = "if the service does not accept tags, set HPOQ_MARKER=description"
 _RESOLVE = "find out whether the experiment exists, then run: hpoq resolve {key} --none, or --experiment ID"
-# Where a code or a message names them, in the languages of the service.
+# How a code or a message names a tag and the description, in the languages of the service.
 _ABOUT_TAGS = r"(?i:\btags?\b|\blabels?\b)|Tags?(?![a-z])|标签"
 _ABOUT_DESCRIPTION = r"(?i:\bdesc(ription)?\b)|Description|描述"
 _MARKER_IN_DESCRIPTION = (

@@ -129,11 +129,11 @@ class SendBack:
             delay = lifecycle.throttled_delay(now - sealed.since, quiet, terms, self.clock.random())
             delay = max(delay, not_before - now)
         elif sealed.result.unrecorded:
-            # Nothing numbers its copies, which therefore do not merge: the fewer deliveries, the fewer copies.
+            # Its copies are not numbered and therefore do not merge, so a longer delay means fewer copies.
             tried = now - sealed.since
             delay = lifecycle.throttled_delay(tried, tried, terms, self.clock.random())
         elif record is None or is_watch:
-            # The attempts of a watch message are looks at its experiment, most of which did not fail.
+            # Most attempts of a watch message are looks that did not fail, so they must not lengthen the delay.
             delay = terms.delay
         else:
             delay = lifecycle.retry_delay(record, terms, now)
@@ -158,7 +158,7 @@ class SendBack:
             try:
                 self.ledger.save(numbered, record.version)
             except StoreError as exc:
-                # The next delivery has the key already, or two copies have one number until the next send.
+                # Either the next delivery holds the key already, or two copies share a number until the next send.
                 log.warning("requeue.unrecorded", error=str(exc))
         return True
 
