@@ -192,7 +192,7 @@ class _Creation:
 
     def _role(self, name: str, given: dict[str, Any]) -> None:
         _refuse_unknown(given, ("policies",))
-        # A policy is checked as a policy.
+        # The content of a policy is checked when the role is created.
         check_members(given, _Nothing, policies=dict[str, Any] | list[dict[str, Any]] | None)
         policies = given.get("policies")
         if name.lower() not in self._cloud.credentials.roles:

@@ -32,7 +32,7 @@ _COMMANDS = {
     "contract": "Write the JSON Schemas and the AsyncAPI document.",
 }
 _MODULES = {"doctor": "hpoqctl.doctor.doctor", "redrive": "hpoqctl.dead", "try": "hpoqctl.tryout"}
-# The command is not the one named `command` of its module.
+# Commands whose function is not named `command` in its module.
 _FUNCTIONS = {"redrive": "redrive"}
 
 
