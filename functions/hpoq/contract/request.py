@@ -109,15 +109,17 @@ class Guard(Model):
     """Limits of an experiment. The first one that is reached stops it. They are checked at intervals."""
 
     max_hours: Annotated[float, Field(gt=0)] | None = Field(
-        None, alias="maxHours", description="Hours after its creation."
+        None, alias="maxHours", description="Stops the experiment this many hours after its creation."
     )
     max_failed_trials: Annotated[int, Field(ge=1, le=2**31 - 1), BeforeValidator(read_integer)] | None = (
-        Field(None, alias="maxFailedTrials", description="Number of failed trials.")
+        Field(
+            None, alias="maxFailedTrials", description="Stops the experiment after this many failed trials."
+        )
     )
     target_metric: float | None = Field(
         None,
         alias="targetMetric",
-        description="The final metric of a trial that is good enough. Needs an `optimize_mode`.",
+        description="Stops the experiment once a final metric is as good as this. Needs an `optimize_mode`.",
     )
 
 

@@ -207,7 +207,7 @@ MEMBERS: Final[Mapping[str, Mapping[str, Member]]] = {
     },
     "Assessor": {
         "name": Member("The algorithm. Only `PAIAssessor` can stop trials on PAI.", "PAIAssessor"),
-        "class_args": Member("When a trial is stopped."),
+        "class_args": Member("The rules by which trials are stopped."),
     },
     "YmlConfig": {
         "trial_concurrency": Member("How many trials run at the same time.", 5),
@@ -224,8 +224,8 @@ MEMBERS: Final[Mapping[str, Mapping[str, Member]]] = {
     },
     "ScheduleConfig": {
         "day": Member("The days: `everyday` or `weekend`.", "everyday"),
-        "start_time": Member("From when trials may start, as HH:MM.", "00:00"),
-        "end_time": Member("Until when trials may start, as HH:MM.", "07:30"),
+        "start_time": Member("The time from which trials may start, as HH:MM.", "00:00"),
+        "end_time": Member("The time until which trials may start, as HH:MM.", "07:30"),
     },
     "MonitorConfig": {
         "url": Member(
