@@ -32,8 +32,8 @@ _TEXT: JsonObject = {"type": "string"}
 _CUT: JsonObject = {"type": "string", "maxLength": LONGEST_TEXT}
 _NAMED: JsonObject = {"type": "string", "minLength": 1}
 _KEY = (
-    "The key of the message: a UUID derived from the request's `idempotencyKey`, or from the message id in the queue "
-    "if the request has no key or breaks the contract."
+    "The key of the message: a UUID derived from the request's `idempotencyKey` or, if the request has no key or "
+    "breaks the contract, from the id of the CloudEvent or of the message."
 )
 _WARNING = Violation("/experiment/Description", "null", "a null member is not sent; remove it")
 _PRODUCER_KEY = "tune-kmeans-2026-11-23"
