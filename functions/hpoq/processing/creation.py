@@ -425,8 +425,8 @@ def compute_backdating(terms: Terms) -> float:
     """Return by how many seconds a create is dated back.
 
     The gateway refuses a request whose date is more than its window away (InvalidTimeStamp.Expired). A create is
-    dated back so far that clocks which differ by the skew still let it pass now, and that it is refused soon after
-    it should have arrived: a copy that is delivered late is then no second experiment.
+    dated back as far as clocks that differ by the skew allow. It passes now, but a copy that is delivered late has
+    expired and does not create a second experiment.
     """
     return max(0.0, terms.window - terms.skew - terms.read - _DATING_RESERVE_SECONDS)
 

@@ -1,10 +1,11 @@
 """Find the experiment that an earlier attempt may have made.
 
 The service offers no idempotency token, so every create carries its key as a marker: the tag `hpoq-key` and a
-suffix of the description. A listing is never trusted beyond its rows: each row's marker is checked here. An empty
-answer to the tag filter, whose wire form is not documented beyond doubt, counts only if every create of this key
-carried the tag and the filter is seen to find another key; otherwise all experiments made since the key was first
-claimed are read. That markers are kept is concluded only from a marker that is seen in the same place.
+suffix of the description. A listing is never trusted beyond its rows: each row's marker is checked here. The wire
+form of the tag filter is not documented beyond doubt. Its empty answer counts only if every create of this key
+carried the marker in the tag and not in the description too, and if the filter is seen to find another key. Otherwise
+all experiments made since the key was first claimed are read. That markers are kept is concluded only from a marker
+that is seen in the same place.
 
 **Three fences against a second experiment.** They add to each other, and none replaces another:
 

@@ -1,9 +1,9 @@
 """Messages that hpoq itself sends again: back to their queue, or into the dead-letter queue.
 
-A message sent back is numbered. Its record keeps the newest number that is known to be in the queue, so that
-copies, which a queue that delivers at least once makes at any time, merge instead of multiplying: an older copy is
-dropped, and one that comes early waits. The number is recorded after the send. A crash in between leaves two copies
-with one number, which the next send merges. While the store is down nothing is numbered, so the delays grow.
+A message sent back is numbered, because a queue that delivers at least once may make copies at any time. Its record
+keeps the newest number that is known to be in the queue: an older copy is dropped, and one that comes early waits,
+so that copies merge instead of multiplying. The number is recorded after the send. A crash in between leaves two
+copies with one number, which the next send merges. While the store is down nothing is numbered, so the delays grow.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class Sealed:
 class SendBack:
     """Sends messages back to their queue, in their envelopes.
 
-    A message that could not be recorded as failed for as long as it may be tried, or whose event could not be
-    published for so long, because its store or its topic is unavailable, goes to the dead-letter queue instead.
+    If the store or the topic was unavailable for as long as a message may be tried, the message cannot be recorded as
+    failed, or its event cannot be published. It then goes to the dead-letter queue instead.
     """
 
     queue_client: Callable[[], Smq]

@@ -5,7 +5,7 @@ A history collects the ends of deliveries, the events that were published, and t
 
     I1  at most one experiment per key
     I2  a message that ended with something to announce has its event, and no rejected or failed message
-        has an experiment all the same
+        has an experiment
     I3  events of one key and type have one id, events of one id are equal, and no key has two outcomes
     I6  a duplicate was answered before, a created event names the experiment of its own key, and in the end
         every experiment is announced
