@@ -33,7 +33,7 @@ _connect = socket.socket.connect
 
 
 def pytest_configure(config):
-    """Let programs that tests start hear Ctrl-C, and keep the rewritten tests for the next run."""
+    """Make programs that tests start react to Ctrl-C, and keep the rewritten tests for the next run."""
     # A shell has what it runs in the background ignore Ctrl-C, and whatever that starts would ignore it too.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -62,7 +62,7 @@ def pytest_xdist_auto_num_workers():
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Say in one line what to install to run the tests that were skipped."""
+    """Print in one line what to install to run the tests that were skipped."""
     line = summarize_skips([report.longrepr[2] for report in terminalreporter.stats.get("skipped", ())])
     if line:
         terminalreporter.write_line(line)

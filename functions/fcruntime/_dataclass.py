@@ -87,7 +87,7 @@ def _read_annotations(cls: type) -> Mapping[str, object]:
     """
     own: Mapping[str, object] | None = vars(cls).get("__annotations__")
     if own is None and sys.version_info >= (3, 14):
-        import annotationlib  # only where it is needed: a cold start imports it for nothing
+        import annotationlib  # imported late, because most cold starts do not need it
 
         own = annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
     return own or {}
@@ -148,7 +148,7 @@ def _make_init(cls: type, fields: dict[str, Field[object]]) -> Callable[..., Non
     def __init__(self: object, /, *args: object, **kwargs: object) -> None:  # noqa: N807
         if not compiled:
             compiled.append(_compile_init(cls, fields))
-            if vars(cls)["__init__"] is __init__:  # nobody has wrapped it
+            if vars(cls)["__init__"] is __init__:  # unless it was wrapped meanwhile
                 cls.__init__ = compiled[0]  # type: ignore[misc]
         compiled[0](self, *args, **kwargs)
 

@@ -4,9 +4,9 @@ The context has the members of https://docs.aws.amazon.com/lambda/latest/dg/pyth
 that probes for more, as Powertools does to find durable executions, must not find any.
 
 The event has the members of https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html. What FC does not deliver is
-filled in so that the strictest reader, the parser of Powertools, accepts it: the receive count is always 1, the
-receipt handle is empty, and where the event states no time or no queue, the time of the conversion and the kind of
-the source stand in. Do not rely on these.
+filled in so that the strictest reader, the parser of Powertools, accepts it: the receive count is always 1, and the
+receipt handle is empty. A missing time is that of the conversion, and a missing queue is the kind of the source. Do
+not rely on these.
 """
 
 from __future__ import annotations

@@ -42,8 +42,8 @@ def settle(
 
     `requeue` sends one item back and returns whether it succeeded. Raises BatchFailed with `reasons` if an item is
     left over. The whole event is then delivered again, so items that were already sent back arrive twice; their
-    keys make that harmless. To keep such copies few, nothing is sent back if one item cannot be, nor after one that
-    failed.
+    keys make that harmless. To keep such copies few, nothing is sent back if one item cannot be, and
+    sending stops at the first failure.
     """
     sendable = [item for item in failed if item is not None]
     sent_back = 0

@@ -1,6 +1,6 @@
 """Put all parts together, and process an event with them.
 
-An instance keeps the settings, the HTTP connections, the store and the pace that it learned from its cold start on.
+From its cold start on, an instance keeps the settings, the HTTP connections, the store and the pace that it learns.
 Everything else is built for one invocation.
 """
 

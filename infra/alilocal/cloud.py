@@ -1,7 +1,7 @@
 """The state of a local cloud, the dispatch of its requests, and its snapshots.
 
 `Cloud` knows the services and nothing above them. Functions, event streams, the control API and the console are
-built on it; `alilocal.localcloud.LocalCloud` puts them together. The way of a request:
+built on it; `alilocal.localcloud.LocalCloud` puts them together. The path of a request:
 
     transport (adapter, connections) -> Cloud.handle -> Faults.take -> Exchange.act -> Service.answer -> RequestLog
 
@@ -84,8 +84,8 @@ class Cloud:
         self.sample_message = "{}"
         """The message that the console's form proposes; set it to one that the function understands."""
         self.explain_message: Callable[[str, str], Sequence[str]] | None = None
-        """Returns sentences on the state of a message, by its id and body, for the console. The first one stands
-        alone. Only who knows the function can explain what it makes of a message."""
+        """Returns sentences on the state of a message, by its id and body, for the console. The first one is the
+        summary. A cloud does not know what a function does with its messages, so the function's owner sets this."""
         self.recover_message: Callable[[str, str | None], Sequence[str]] | None = None
         """Returns the messages to send again for a dead letter, none if it cannot be sent again. It gets the body of
         the dead letter, and the id that the message had if its queue's dead-letter policy moved it."""

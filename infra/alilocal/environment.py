@@ -45,7 +45,7 @@ def print_environment(arguments: Sequence[str]) -> None:
         reason = getattr(exc, "reason", exc)
         sys.exit(f"alilocal env: no local cloud answers at {address} ({reason}). Start it with: alilocal")
     except (KeyError, TypeError):
-        sys.exit(f"alilocal env: what answers at {address} is not a local cloud. Start one with: alilocal")
+        sys.exit(f"alilocal env: the server at {address} is not a local cloud. Start one with: alilocal")
     if options.node:
         found["NODE_OPTIONS"] = f"--require {Path(__file__).with_name('redirect.cjs')}"
     for name, value in found.items():

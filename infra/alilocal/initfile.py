@@ -54,7 +54,7 @@ class _Rule(TypedDict, total=False):
 
 @dataclass
 class Made:
-    """What a file brought about: streams that are to be started, and notes about what was left out.
+    """The result of a file: streams that are to be started, and notes about what was left out.
 
     `parameters` are the names of the parameters that a template has.
     """
@@ -143,7 +143,7 @@ class _Creation:
             raise BadInit(f"{unknown[0]}: is unknown. Use one of {', '.join(steps)}.")
         for kind, creators in steps.items():
             for create in creators:
-                for name, given in _named(document.get(kind), kind):
+                for name, given in _read_resources(document.get(kind), kind):
                     try:
                         create(name, dict(given))
                     except ServiceError as exc:
@@ -168,7 +168,7 @@ class _Creation:
         subscriptions = given.pop("subscriptions", None)
         if name not in self._cloud.topics:
             self._cloud.topics.create(name, **given)
-        for label, one in _named(subscriptions, "subscriptions"):
+        for label, one in _read_resources(subscriptions, "subscriptions"):
             attributes = dict(one)
             self._check(f"subscriptions.{label}", attributes, SubscriptionAttributes, queue=str)
             queue = attributes.pop("queue", None)
@@ -192,7 +192,7 @@ class _Creation:
 
     def _role(self, name: str, given: dict[str, Any]) -> None:
         _refuse_unknown(given, ("policies",))
-        # A policy is checked as a policy.
+        # The content of a policy is checked when the role is created.
         check_members(given, _Nothing, policies=dict[str, Any] | list[dict[str, Any]] | None)
         policies = given.get("policies")
         if name.lower() not in self._cloud.credentials.roles:
@@ -203,7 +203,7 @@ class _Creation:
         check_members(given, _Nothing, description=str)
         if name not in self._cloud.buses:
             self._cloud.buses.create(name, str(given.get("description", "")))
-        for label, rule in _named(given.get("rules"), "rules"):
+        for label, rule in _read_resources(given.get("rules"), "rules"):
             self._check(f"rules.{label}", rule, _Rule)
             self._cloud.buses.rule(label, bus=name, replace=True, **rule)
 
@@ -258,7 +258,7 @@ def _reason(exc: Exception) -> str:
     return "a value has the wrong type." if isinstance(exc, TypeError) else text
 
 
-def _named(value: Any, place: str) -> list[tuple[str, dict[str, Any]]]:
+def _read_resources(value: Any, place: str) -> list[tuple[str, dict[str, Any]]]:
     """Return the resources of a kind; they are an object by name, or a list of names."""
     if value is None:
         return []

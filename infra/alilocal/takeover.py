@@ -204,11 +204,11 @@ def _patch() -> None:
     _replace(socket.socket, "connect", _wrap_raw_connect(socket.socket.connect))
     _replace(socket.socket, "connect_ex", _wrap_raw_connect(socket.socket.connect_ex))
     _watch()
-    _when_imported("aiohttp.connector", _patch_aiohttp)
-    _when_imported("aiodns", _patch_aiodns)
-    _when_imported("httpcore", _patch_httpcore)
-    _when_imported("uvloop", _patch_uvloop)
-    _when_imported("alibabacloud_credentials.utils.auth_util", _patch_credentials)
+    _patch_on_import("aiohttp.connector", _patch_aiohttp)
+    _patch_on_import("aiodns", _patch_aiodns)
+    _patch_on_import("httpcore", _patch_httpcore)
+    _patch_on_import("uvloop", _patch_uvloop)
+    _patch_on_import("alibabacloud_credentials.utils.auth_util", _patch_credentials)
 
 
 def _connection_kinds(kind: type) -> Iterator[type]:
@@ -298,7 +298,7 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
         _refuse(arguments[0])
 
 
-def _when_imported(name: str, patch: Callable[[ModuleType], None]) -> None:
+def _patch_on_import(name: str, patch: Callable[[ModuleType], None]) -> None:
     """Patch a module that some tests use: now if it is imported, or as soon as it is."""
     module = sys.modules.get(name)
     if module is not None:

@@ -1,4 +1,4 @@
-"""The command `hpoq`: what a person runs at a desk. Nothing of it is deployed.
+"""The command line `hpoq`, for producers, operators and developers. It is not deployed.
 
 Each command is a module of its own, which `app` imports only when the command is run, so `hpoq --help` stays fast:
 

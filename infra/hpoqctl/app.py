@@ -26,13 +26,13 @@ _COMMANDS = {
     "redrive": "The same as `hpoq dead redrive`.",
     "replay": "Run trigger events through the function, offline.",
     "local": "Start the local cloud with the whole pipeline.",
-    "doctor": "Examine the function's environment and say what to fix.",
+    "doctor": "Examine the function's environment and list what to fix.",
     "package": "Build the code package for Function Compute.",
     "completion": "Print the completion script of a shell.",
     "contract": "Write the JSON Schemas and the AsyncAPI document.",
 }
 _MODULES = {"doctor": "hpoqctl.doctor.doctor", "redrive": "hpoqctl.dead", "try": "hpoqctl.tryout"}
-# The command is not the one named `command` of its module.
+# Commands whose function is not named `command` in its module.
 _FUNCTIONS = {"redrive": "redrive"}
 
 

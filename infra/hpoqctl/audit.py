@@ -47,7 +47,7 @@ from hpoqctl.services import (
 
 _PAGE = 100
 _DAY = 86_400.0
-# A listing may be this far behind a create, and clocks may differ: what is younger is not judged.
+# A listing may be this far behind a create, and clocks may differ, so younger experiments are skipped.
 _MARGIN_SECONDS = 120.0
 _SECOND = "second-experiment"
 _OTHER = "other-experiment"
@@ -68,7 +68,7 @@ _ADVICE = {
 
 @dataclass(frozen=True)
 class Finding:
-    """What does not agree about a key."""
+    """A difference between the record of a key and its experiments."""
 
     kind: str
     key: str
@@ -87,7 +87,7 @@ class Finding:
 
 @dataclass
 class Audit:
-    """What was compared, and what does not agree.
+    """The numbers of what was compared, and the differences.
 
     `others` is how many of the records are not those of requests: hpoq keeps them to follow and stop experiments.
     """

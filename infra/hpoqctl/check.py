@@ -66,15 +66,15 @@ def command(
     """Validate request messages and show where each violation is.
 
     A FILE contains one request in JSON, one request per line in JSON Lines (.jsonl, .ndjson), or one or more requests
-    in YAML (.yaml, .yml). It can also be a folder, of which only files with these names and .json are read, except
-    for JSON Schemas, or - for standard input.
+    in YAML (.yaml, .yml). It can also be a folder, in which files with these names and .json are read and
+    JSON Schemas are skipped, or - for standard input.
 
     The key is shown for requests that have an idempotencyKey or are in a CloudEvent. Otherwise it derives from the
     message's id, which is not known before the request is sent.
 
     `hpoq explain RULE` explains a rule, with a wrong and a right example.
 
-    Two different requests with the same key are a violation of the second one.
+    If two different requests have the same key, the second one is invalid.
 
     Exit code 1 means that a request is invalid. Warnings only count with --strict.
     """

@@ -120,9 +120,9 @@ def command() -> None:
 
     HPOQ_NAMESPACE and HPOQ_TRIGGER, which decide the keys of the messages, must be set as they are for the function.
 
-    Every command receives dead letters to look at them. It makes those that stay visible again before it ends, but
-    looking at a dead letter counts as receiving it. Dead letters that another receiver holds are invisible; the
-    command counts them, and exits with 1 unless it is `show`.
+    To read dead letters, every command receives them, which raises their receive count. Those that stay in the queue
+    are visible again when the command ends. Dead letters that another receiver holds are invisible. Every command
+    reports how many there are, and all except `show` exit with 1 then.
     """
 
 
@@ -137,7 +137,7 @@ def list_dead_letters(
 ) -> None:
     """List dead letters: when they arrived, their ids, keys and names, and which cannot be moved.
 
-    An empty list is a result, also with --match.
+    An empty list is not an error, even with --match.
 
     Exit code 1 means that a call failed, or that another receiver holds dead letters.
     """
@@ -179,12 +179,12 @@ def show(pattern: str, source: str | None, endpoint: str | None, limit: int | No
         rows: list[JsonValue] = [
             {**_compose_row(dead_letter, row), "body": body}
             for dead_letter in dead_letters
-            for row, body in _masked(dead_letter)
+            for row, body in _mask_messages(dead_letter)
         ]
         print_json({"deadLetters": rows, "invisible": report.invisible} | _compose_error(report))
     else:
         for dead_letter in dead_letters:
-            for row, body in _masked(dead_letter):
+            for row, body in _mask_messages(dead_letter):
                 console().print(_format_row(dead_letter, row))
                 console().print(Text(body))
         _print_remarks(report, place, pattern)
@@ -224,9 +224,9 @@ def redrive(
     HPOQ_NAMESPACE and HPOQ_TRIGGER, which decide the keys, must be set as they are for the function.
 
     A dead letter stays where it is if it cannot be read, if the key of its message is not known, or if its
-    message is too large to be sent again. What is not moved becomes visible again at the end, but looking at it
-    counts as receiving it. Dead letters that another receiver holds are invisible to this command; it reports how
-    many there are.
+    message is too large to be sent again. Such dead letters become visible again at the end,
+    with a higher receive count. Dead letters that another receiver holds are invisible to this command; it reports
+    how many there are.
 
     Exit code 1 means that no dead letter matches, that one had to stay or was invisible, or that a call failed.
     """
@@ -328,7 +328,7 @@ class _Archive:
             self.file.close()
 
 
-def _masked(dead_letter: DeadLetter) -> Iterator[tuple[Mapping[str, JsonValue], str]]:
+def _mask_messages(dead_letter: DeadLetter) -> Iterator[tuple[Mapping[str, JsonValue], str]]:
     """Yield each message's row and its body as text, without secrets; that of the dead letter if no key is known."""
     for row, body in zip(dead_letter.rows, dead_letter.bodies or [dead_letter.body], strict=True):
         yield row, mask_secrets(body.decode(errors="replace"))

@@ -96,7 +96,7 @@ ADVICE = {
     "EnvelopeInvalid": "Set HPOQ_NAMESPACE to what it was when the message was sent.",
     "OwnEvent": "Remove the subscription or the rule that leads the function's events back to it.",
     "UnknownKey": "The producer of the stop checks its key.",
-    "NothingToStop": "Nothing has to be done.",
+    "NothingToStop": "There is nothing to do.",
     "RequestInProgress": _PASSES,
     "ExperimentNotFound": "The producer of the stop checks its id.",
     "StopUnconfirmed": "The stop is tried again.",
@@ -151,10 +151,7 @@ class Explanation:
     @property
     def event(self) -> JsonObject | None:
         """The stored event, or None if there is none."""
-        if self.record is None or self.record.event is None:
-            return None
-        event: JsonObject = json.loads(self.record.event)
-        return event
+        return read_event(self.record)
 
     @property
     def last_error(self) -> EventError | None:
@@ -296,6 +293,14 @@ def explain_record(
 ) -> Explanation:
     """Return the explanation of `record`, which belongs to `key`, at `now` in seconds since the epoch."""
     return Explanation(key, record, now, settings.max_attempts, conflicts_with)
+
+
+def read_event(record: Record | None) -> JsonObject | None:
+    """Return the event that `record` stores, or None if there is none."""
+    if record is None or record.event is None:
+        return None
+    event: JsonObject = json.loads(record.event)
+    return event
 
 
 def name_end(record: Record) -> str:

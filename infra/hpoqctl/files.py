@@ -162,7 +162,7 @@ def _read_lines(file: Path, *, are_requests: bool) -> Iterator[Document]:
             problem = None if at is None else (Violation("", "json.syntax", _LAST_COMMA), at)
             yield document if problem is None else replace(document, data=b"", problem=problem)
     if is_empty:
-        # One empty document, which is an error: a file without any is hardly meant.
+        # One empty document, which is reported as an error: nobody means to send a file without requests.
         yield _make_document(str(file), str(file), b"")
 
 

@@ -90,7 +90,7 @@ def command(
     still creates nothing; if the producer sends the request again, its event is published again without these
     members. Only a message that has ended can be forgotten and, if its experiment is followed, only after the result
     is published. The command reads every record, to find the result of the experiment and the
-    requests that were refused because they had the same key: in Tablestore with GetRange (ots:GetRange).
+    requests that were refused because they had the same key. In Tablestore this needs ots:GetRange.
 
     The command does not touch the experiment, the queues, the log, or events that were already published.
 

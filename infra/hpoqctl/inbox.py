@@ -1,4 +1,4 @@
-"""The events of messages that were sent: a temporary queue, subscribed to the output topic, and whom they answer."""
+"""Receive the events of sent messages from a temporary queue, and find the message that each event answers."""
 
 from __future__ import annotations
 

@@ -46,10 +46,10 @@ _OBJECTS = {
     "paiflow_config": "PaiflowConfig",
 }
 _KEY = "Your name for this request. Sending it again under the same name creates no second experiment."
-# Without vowels, so that they form no words, and without what looks alike.
+# Without vowels, so that no words arise, and without characters that are easily confused.
 _KEY_LETTERS = "bcdfghjkmnpqrstvwxz"
 _METRIC_TYPES = ("stdout", "table", "json", "summary")
-_SHELL = "In double quotes, a shell replaces {name} by nothing: write \\{name} there, or use single quotes."
+_SHELL = "In double quotes, a shell replaces {name} with nothing: write \\{name} there, or use single quotes."
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _WIDTH = 100
 _EXAMPLES = {"low": "1", "high": "10", "q": "2", "mu": "0", "sigma": "1"}
@@ -198,7 +198,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 def command(path: str, force: bool, as_json: bool, **given: Any) -> None:
     """Write a request to FILE (default: request.yaml) and check it.
 
-    On a terminal, the command asks for everything that no option gives. Elsewhere --platform, --command, --param
+    On a terminal, the command asks for what the options leave open. Elsewhere --platform, --command, --param
     and --metric are needed, for example
 
     \b
@@ -308,7 +308,7 @@ def _build(target: Path, answers: _Answers) -> JsonObject:
 
 
 def _make_key(name: str) -> str:
-    """Return a key that no colleague gets who writes a request of the same name on the same day."""
+    """Return a key that differs from that of a colleague who writes a request of the same name on the same day."""
     letters = "".join(secrets.choice(_KEY_LETTERS) for _ in range(5))
     return f"{name}-{datetime.now().astimezone().date()}-{letters}"
 

@@ -1,4 +1,4 @@
-"""What `hpoq local` shows to a person: a banner, and one line for each message that the function has processed."""
+"""What `hpoq local` prints on a terminal: a banner, and one line for each message that the function has processed."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ _SAMPLE = {
 )
 @click.option("--reload", "reloads", is_flag=True, help="Restart the function when its code changes.")
 @click.option(
-    "--env", "shows_environment", is_flag=True, help="Start nothing; print the settings of a running one."
+    "--env", "shows_environment", is_flag=True, help="Print the settings of a running one, and start nothing."
 )
 @click.option(
     "--run-trials",
@@ -124,9 +124,9 @@ def command(
 ) -> None:
     """Start the local cloud with queue, event stream, function and topic. Ctrl-C stops it.
 
-    The function runs in its own process, as on Function Compute. On a terminal, one line shows each message that it
-    has processed. Otherwise the endpoints, names and credentials are printed as one line of JSON when everything is
-    ready, and the function logs to standard error.
+    The function runs in its own process, as on Function Compute. On a terminal, the command prints a line for each
+    message that the function has processed. Otherwise it prints the endpoints, names and credentials as one line of
+    JSON when everything is ready, and the function logs to standard error.
 
     Trials are simulated: an experiment ends after a minute with random metrics, and `hpoq send --wait finished` takes
     as long. With --run-trials, experiments of the platforms LOCAL and DLC run their commands.
@@ -161,7 +161,7 @@ def command(
 
 
 def _set_up_console(cloud: alilocal.LocalCloud, server: alilocal.Server) -> None:
-    """Let the console speak of hpoq. Raises click.UsageError if an HPOQ_ variable is invalid."""
+    """Make the console explain messages in hpoq's terms. Raises click.UsageError if an HPOQ_ variable is invalid."""
     cloud.title = "hpoq local"
     cloud.sample_message = json.dumps(_SAMPLE, indent=2)
     settings = _read_settings(cloud, server)
@@ -210,7 +210,7 @@ def _start_streams(cloud: alilocal.LocalCloud, function: Function, batch_size: i
 
 
 def _announce(described: dict[str, JsonValue], port: int, live: LiveLog | None, *, runs_trials: bool) -> None:
-    """Say that everything is ready: in words on a terminal, otherwise as one line of JSON."""
+    """Print that everything is ready: as a banner on a terminal, otherwise as one line of JSON."""
     if live is None:
         print_json(described)
         return

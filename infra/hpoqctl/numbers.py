@@ -1,4 +1,4 @@
-"""The types of numbers in options, named in plain words where an option is wrong."""
+"""The types of numbers in options, with names that click's error messages and help texts show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `hpoq send` does before it sends: check every request, and give those without a key one if that is wanted."""
+"""What `hpoq send` does before it sends: check every request, and add missing keys with `--key auto`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hpoqctl.files import Document
 from hpoqctl.output import console, count_of, notes, print_json
 
 _UNPROTECTED = (
-    "{requests} without an idempotencyKey. Sending the same again makes another experiment; to prevent that, "
+    "{requests} without an idempotencyKey. Sending the same again creates another experiment. To prevent that, "
     "add a key or use --key auto."
 )
 

@@ -179,7 +179,7 @@ class Redriver:
         return self.report
 
     def _count_invisible(self, looks: int) -> None:
-        """Count what is invisible, up to `looks` times: what was given back is visible again after a moment."""
+        """Count what is invisible, up to `looks` times: what was given back is visible only after a moment."""
         for look in range(looks):
             if look or looks > 1:
                 self._clock.sleep(_SHORTEST_VISIBILITY_SECONDS)
@@ -196,7 +196,7 @@ class Redriver:
         return is_below_limit and self._repeats <= len(self._seen)
 
     def _receive(self) -> bool:
-        """Receive as many dead letters as can be finished while they are invisible; whether there were any."""
+        """Receive as many dead letters as can be handled while invisible; return False if there are none."""
         self._wait_for_turn()
         ends_at = self._clock.monotonic() + self._visibility
         received = self._smq.receive_messages(self._plan.source, count=self._batch_size())
@@ -259,7 +259,7 @@ class Redriver:
         self._count_progress()
 
     def _act(self, held: _Held, dead_letter: DeadLetter) -> bool:
-        """Move or delete a dead letter; False if another may hold it."""
+        """Move or delete a dead letter; return False if another receiver may hold it."""
         if not self._plan.is_deletion:
             return self._move(held, dead_letter.sealed)
         self._take_turn()
@@ -274,25 +274,25 @@ class Redriver:
         self._next_move_at = self._clock.monotonic() + self._plan.pause
 
     def _move(self, held: _Held, sealed: Sequence[bytes]) -> bool:
-        """Send the messages, then delete the dead letter; False, and nothing is sent, if another may hold it."""
+        """Send the messages, then delete the dead letter; return False, without sending, if another may hold it."""
         self._take_turn()
         for body in sealed:
             if not self._renew(held) and held.message_id not in self._sent:
                 return False
-            # From here on it counts as sent, whatever becomes of the call.
+            # From here on it counts as sent, even if the call fails.
             self._sent.add(held.message_id)
             self._smq.send_message(self._plan.queue, body)
         self._delete(held)
         return True
 
     def _renew(self, held: _Held) -> bool:
-        """Make sure that half of the visibility is left; False if the receipt is lost."""
+        """Make sure that half of the visibility is left; return False if the receipt is lost."""
         if held.ends_at - self._clock.monotonic() > self._visibility / 2:
             return True
         return not held.is_lost and self._hide(held, self._visibility)
 
     def _hide(self, held: _Held, seconds: int) -> bool:
-        """Keep a dead letter invisible for `seconds` from now; False if the receipt is lost."""
+        """Keep a dead letter invisible for `seconds` from now; return False if the receipt is lost."""
         ends_at = self._clock.monotonic() + seconds
         try:
             held.receipt_handle = self._smq.change_visibility(self._plan.source, held.receipt_handle, seconds)
@@ -312,7 +312,7 @@ class Redriver:
             self.report.may_come_again.discard(held.message_id)
 
     def _give_back(self) -> bool:
-        """Make visible whatever is held and was not moved; whether there was anything."""
+        """Make visible whatever is held and was not moved; return False if there is nothing."""
         now = self._clock.monotonic()
         held_still = [one for one in (*self._kept.values(), *self._waiting) if one.ends_at > now]
         for held in held_still:
@@ -322,7 +322,7 @@ class Redriver:
 
 
 def _is_lost_receipt(exc: NotFound) -> bool:
-    """Return True for a lost receipt, and raise `exc` if it says something else, such as a missing queue."""
+    """Return True for a lost receipt, and raise `exc` if it has another reason, such as a missing queue."""
     if exc.code not in _LOST_RECEIPT:
         raise exc
     return True

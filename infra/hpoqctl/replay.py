@@ -131,8 +131,8 @@ def command(
     A PATH is a file that contains one event as Function Compute passes it to the function, a JSON Lines file (.jsonl)
     with one event per line, a folder of such files, or - for standard input.
 
-    The command prints a row for each message. With -v it also prints each published event. In the embedded local
-    cloud the experiments are then followed to their ends, so that their finished events are published as well.
+    The command prints a row for each message. With -v it also prints each published event. Without --endpoint, it
+    follows the experiments to their ends after the last event, so that their finished events are published as well.
 
     Exit code 1 means that an event could not be read, that a message failed or must be retried, or that an invariant
     is broken.
@@ -180,7 +180,7 @@ def _deliver_documents(
 
 
 def _follow_experiments(cloud: alilocal.LocalCloud, function: Function) -> None:
-    """Let the experiments of `cloud` end, and deliver their watch messages until their results are published."""
+    """End the experiments of `cloud`, and deliver their watch messages until their results are published."""
 
     def deliver(event: bytes) -> bool:
         context = Fc3Context(f"1-{uuid.uuid4()}", FunctionInfo(timeout=_TIMEOUT_SECONDS))

@@ -67,7 +67,7 @@ class _Decision:
     "--experiment",
     "experiment_id",
     metavar="ID",
-    help="This experiment is the one: the next delivery announces it.",
+    help="This is the experiment of KEY: the next delivery announces it.",
 )
 @click.option(
     "--unchecked", is_flag=True, help="Do not ask the service, and do not wait for an earlier create."
@@ -163,18 +163,18 @@ def _check_experiment(service: _Service, experiment_id: str, key: str) -> None:
         found = service.client.get_hpo_experiment(experiment_id)
     except NotFound as exc:
         problem = f"experiment {experiment_id} does not exist, or these credentials may not see it."
-        raise _RefusedError(f"{problem} Give --unchecked to record it nevertheless.") from exc
+        raise _RefusedError(f"{problem} Give --unchecked to record it anyway.") from exc
     except CallError as exc:
         problem = f"experiment {experiment_id} could not be looked up ({exc})."
-        raise _RefusedError(f"{problem} Give --unchecked to record it nevertheless.") from exc
+        raise _RefusedError(f"{problem} Give --unchecked to record it anyway.") from exc
     keys = find_marker_keys(found.tags, found.description)
     if keys and key not in keys:
         problem = f"experiment {experiment_id} carries the key of another message, {', '.join(sorted(keys))}."
-        raise _RefusedError(f"{problem} Give --unchecked to record it nevertheless.")
+        raise _RefusedError(f"{problem} Give --unchecked to record it anyway.")
 
 
 def _check_absence(service: _Service, record: Record, now: float) -> None:
-    """Raise _RefusedError if an experiment bears the key of `record`, or if one may still appear."""
+    """Raise _RefusedError if an experiment carries the key of `record`, or if one may still appear."""
     if record.place not in (None, identify_place(service.endpoint)):
         problem = f"its create was sent to {record.place}, and the endpoint is now {service.endpoint}."
         raise _RefusedError(f"{problem} Set HPOQ_PAIAUTOML_ENDPOINT={record.place}, or give --unchecked.")
@@ -192,11 +192,11 @@ def _check_absence(service: _Service, record: Record, now: float) -> None:
     try:
         found = find(service.client, sought, thorough=True, page_size=page_size, budget=budget, now=now)
     except (Ambiguous, Incomplete):
-        # The listing cannot tell, which is why an operator looked.
+        # The listing does not show it, which is why an operator had to find out.
         found = None
     except CallError as exc:
         problem = f"the service could not be searched for its experiment ({exc})."
-        raise _RefusedError(f"{problem} Give --unchecked to record it nevertheless.") from exc
+        raise _RefusedError(f"{problem} Give --unchecked to record it anyway.") from exc
     if found is not None:
         raise _RefusedError(
             f"experiment {found.experiment_id} carries this key. Use --experiment {found.experiment_id}."
@@ -204,7 +204,7 @@ def _check_absence(service: _Service, record: Record, now: float) -> None:
     if lifecycle.is_in_doubt(record.doubt_until, now):
         ends = format_time(record.doubt_until or now)
         problem = f"an earlier create may still take effect until {ends}. Run the command again after that."
-        raise _RefusedError(f"{problem} Give --unchecked to record it nevertheless.")
+        raise _RefusedError(f"{problem} Give --unchecked to record it anyway.")
 
 
 def _explain_result(record: Record, decision: _Decision, now: float) -> list[str]:

@@ -1,4 +1,4 @@
-"""Each rule of the contract for people: why it exists, something that breaks it, and something that does not."""
+"""The explanation of each rule of the contract: why it exists, with a wrong and a right example."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RULES: Final[dict[str, RuleText]] = {
     "body.too-large": RuleText(_SIZE, "a request with an embedded data set", '"oss://bucket/data.csv"'),
     "body.compressed": RuleText("Compressed bodies are not read.", "gzip of a request", "the request itself"),
     "body.base64-twice": RuleText(
-        "One layer of base64 is undone. Two often mean that an SDK encodes what was encoded already.",
+        "One layer of base64 is undone. Two often mean that an SDK encoded a body that was encoded already.",
         "base64(base64(request))",
         "base64(request), or the request itself",
     ),
@@ -39,7 +39,7 @@ RULES: Final[dict[str, RuleText]] = {
         "JSON has no NaN and no Infinity.", '"_value": [0, Infinity]', '"_value": [0, 1e9]'
     ),
     "json.number": RuleText(
-        "Such numbers take long to read and mean nothing.", "a number of 401 digits", "1e300"
+        "Such a number takes long to parse and is surely a mistake.", "a number of 401 digits", "1e300"
     ),
     "json.depth": RuleText("Deeply nested texts exhaust a parser.", "65 nested arrays", "at most 64 levels"),
     "json.surrogate": RuleText(
@@ -69,7 +69,7 @@ RULES: Final[dict[str, RuleText]] = {
         "hpoq does not guess what another version means.", '"schemaVersion": "2"', '"schemaVersion": "1"'
     ),
     "idempotency-key": RuleText(
-        "A key appears in events, logs and tags, so it is a printable string of 1 to 255 characters.",
+        "A key appears in events, logs and tags, so it must be a printable string of 1 to 255 characters.",
         '"idempotencyKey": ""',
         '"idempotencyKey": "tune-ranking-2026-11-23"',
     ),
@@ -90,7 +90,7 @@ RULES: Final[dict[str, RuleText]] = {
     ),
     "unknown-member": RuleText(_NOT_SENT, '"max_trials": 20', '"max_trial_number": 20'),
     "type": RuleText(
-        "Types are not converted: what a string means as a number is a guess.",
+        "Types are not converted, because hpoq would have to guess which number a string means.",
         '"max_trial_number": "20"',
         '"max_trial_number": 20',
     ),
@@ -112,7 +112,7 @@ RULES: Final[dict[str, RuleText]] = {
         '"Description": "search of k"',
     ),
     "guard.empty": RuleText(
-        "A guard without a limit guards nothing.", '"guard": {}', '"guard": {"maxHours": 12}'
+        "A guard without a limit never stops anything.", '"guard": {}', '"guard": {"maxHours": 12}'
     ),
     "guard.limit": RuleText(
         "A limit of 0 would stop the experiment at once.", '"maxHours": 0', '"maxHours": 12'
@@ -149,7 +149,7 @@ RULES: Final[dict[str, RuleText]] = {
         '"oss://bucket/template.config,oss://bucket/${trial_id}.config"',
     ),
     "search-space.text": RuleText(
-        "A search space is an object. JSON text of one is read and sent as an object.",
+        "A search space is an object. A string that contains one as JSON is sent as that object.",
         '"search_space": "see wiki"',
         f'"search_space": {{{_RANGE}}}',
     ),
@@ -176,14 +176,16 @@ RULES: Final[dict[str, RuleText]] = {
     ),
     "null": RuleText("A null member is not sent.", '"WorkspaceId": null', "the member left out"),
     "idempotency-key.not-nfc": RuleText(
-        "Keys are compared byte for byte; two forms of one letter are two keys.", '"e\\u0301"', '"\\u00e9"'
+        "Keys are compared byte for byte, so two Unicode forms of a letter make two keys.",
+        '"e\\u0301"',
+        '"\\u00e9"',
     ),
     "idempotency-key.blank": RuleText(
-        "Keys are compared byte for byte; a space makes another key.", '"tune-1 "', '"tune-1"'
+        "Keys are compared byte for byte, so a space makes a different key.", '"tune-1 "', '"tune-1"'
     ),
     "cloudevent.identity": RuleText(
-        "A request without a key has that of the CloudEvent's source and id. Without them each message creates an "
-        "experiment, also if the same request is sent again.",
+        "Without an idempotencyKey, the key derives from the CloudEvent's source and id. Without these too, each "
+        "message creates an experiment, even if the same request is sent again.",
         '{"specversion": "1.0", "id": 7, "source": "/a", "data": {...}}',
         '{"specversion": "1.0", "id": "7", "source": "/a", "data": {...}}',
     ),
@@ -193,7 +195,7 @@ RULES: Final[dict[str, RuleText]] = {
         '"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"',
     ),
     "text.placeholder": RuleText(
-        "Nothing replaces such a text. If it is the key, all requests have the same one and only the first counts.",
+        "hpoq fills in no placeholders. If this is the key, all requests share it and only the first one counts.",
         '"idempotencyKey": "tune-${DATE}"',
         '"idempotencyKey": "tune-2026-11-23"',
     ),
@@ -220,7 +222,7 @@ RULES: Final[dict[str, RuleText]] = {
     ),
     "platform.command": RuleText("Without a command a trial does nothing.", '"cmd": []', '"cmd": ["..."]'),
     "platform.mismatch": RuleText(
-        "Each platform understands its own commands; every trial would fail.",
+        "Each platform runs only its own kind of commands, so every trial would fail.",
         '"name": "DLC", "cmd": ["PAI -name kmeans ..."]',
         '"name": "MaxCompute", "cmd": ["PAI -name kmeans ..."]',
     ),
@@ -228,7 +230,7 @@ RULES: Final[dict[str, RuleText]] = {
         '"1" resumes at the failed command, "0" does not.', '"resume": "yes"', '"resume": "1"'
     ),
     "credentials.pair": RuleText(
-        "One half of a key pair cannot sign.",
+        "Requests can only be signed with both parts of a key pair.",
         '"dlc_config": {"access_id": "..."}',
         '"dlc_config": {"access_id": "...", "access_key": "..."}, or a role',
     ),
@@ -251,12 +253,12 @@ RULES: Final[dict[str, RuleText]] = {
     ),
     "metric-weight.text": RuleText("A weight is a number.", '{"auc": "0.5"}', '{"auc": 0.5}'),
     "object.text": RuleText(
-        "The member is an object. JSON text of one is read and sent as an object.",
+        "The member is an object. A string that contains one as JSON is sent as that object.",
         '"yml_config": "{\\"debug\\": true}"',
         '"yml_config": {"debug": true}',
     ),
     "metric.text": RuleText(
-        "metric_dict is an object. JSON text of one is read and sent as an object.",
+        "metric_dict is an object. A string that contains one as JSON is sent as that object.",
         '"metric_dict": "{\\"auc\\": 1}"',
         '"metric_dict": {"auc": 1}',
     ),
@@ -264,17 +266,17 @@ RULES: Final[dict[str, RuleText]] = {
         "There is nothing to optimise.", '"metric_dict": {}', '"metric_dict": {"auc": 1}'
     ),
     "metric.direction": RuleText(
-        "By its name, the metric is better the other way round; the search would look for the worst parameters.",
+        "The name suggests that the opposite direction is meant; the search would find the worst parameters.",
         '"metric_dict": {"val_loss": 1}, "optimize_mode": "maximize"',
         '"metric_dict": {"val_loss": 1}, "optimize_mode": "minimize"',
     ),
     "metric.pattern": RuleText(
-        "For stdout the number is in the one group of a regular expression.",
+        "For stdout a metric is a regular expression, and its one group contains the number.",
         '{"(val|test)_loss=([0-9.]+)": 1}',
         '{"(?:val|test)_loss=([0-9.]+)": 1}',
     ),
     "placeholder.undefined": RuleText(
-        "What is not in the search space is not replaced, so every trial gets the literal text.",
+        "Only names in the search space are replaced, so every trial would get the literal text.",
         '"cmd": ["train --lr=${rate}"] with "${lr}"',
         '"cmd": ["train --lr=${lr}"]',
     ),
@@ -285,7 +287,7 @@ RULES: Final[dict[str, RuleText]] = {
     ),
     "search-space.absent": RuleText("Without parameters all trials are the same.", "no search_space", _RANGE),
     "search-space.choice": RuleText(
-        "The engine documents numbers or strings, or only objects with _name.",
+        "The engine documents choices of numbers, of strings, or of objects with _name.",
         '"_value": [[3, 3], [5, 5]]',
         '"_value": ["3, 3", "5, 5"]',
     ),
@@ -311,7 +313,7 @@ RULES: Final[dict[str, RuleText]] = {
         '{"_type": "quniform", "_value": [0, 1, 0.1]}',
     ),
     "search-space.name": RuleText(
-        "The name itself is replaced wherever it occurs, so a plain word changes more than is meant.",
+        "The name is replaced wherever it occurs, so a plain word is also replaced where it should stay.",
         '"lr": {...} changes "--lr" too',
         _RANGE,
     ),
@@ -348,7 +350,7 @@ RULES: Final[dict[str, RuleText]] = {
         '"proportion": 0.5',
     ),
     "optimize-mode": RuleText(
-        "Tuner and assessor must agree, on one of two words.",
+        "Tuner and assessor must have the same mode, maximize or minimize.",
         '"optimize_mode": "max"',
         '"optimize_mode": "maximize"',
     ),
@@ -366,7 +368,7 @@ RULES: Final[dict[str, RuleText]] = {
         '"max_trial_number": 20, "trial_concurrency": 5',
     ),
     "run.number": RuleText(
-        "The engine refuses 0 and less.", '"trial_concurrency": 0', '"trial_concurrency": 1'
+        "The engine refuses 0 and negative numbers.", '"trial_concurrency": 0', '"trial_concurrency": 1'
     ),
     "run.log-level": RuleText(
         "The engine does not have this log level.", '"log_level": "verbose"', '"log_level": "debug"'
@@ -392,7 +394,7 @@ RULES: Final[dict[str, RuleText]] = {
     "yaml.tag": RuleText("JSON has no equivalent of a tag.", "!!timestamp 2026-11-29", '"2026-11-29"'),
     "yaml.key": RuleText("Names in JSON are strings.", "1: a", '"1": a'),
     "yaml.notation": RuleText(
-        "hpoq reads YAML as a notation for JSON; what JSON does not know as a number is text.",
+        "hpoq reads YAML as a notation for JSON; whatever is not a number in JSON is a string.",
         "_value: [.1, 1_000, yes]",
         "_value: [0.1, 1000, true]",
     ),

@@ -40,8 +40,8 @@ from hpoqctl.services import Target, explain_failure, find_target, read_settings
 
 _TIMEOUT_SECONDS = 300.0
 _GOOD = ("created", "accepted", "stopping")
-_NO_RESULT = "The experiment has not ended. hpoq trials {experiment_id} --follow shows how it goes on."
-_NO_EVENT = "The message is not processed yet, or its event went to earlier subscribers only."
+_NO_RESULT = "The experiment has not ended. hpoq trials {experiment_id} --follow follows it."
+_NO_EVENT = "The message has not been processed yet, or its event went to earlier subscribers only."
 
 
 @dataclass
@@ -119,8 +119,8 @@ def command(
     """Send requests to the queue and print the message id and the key of each.
 
     A FILE contains one request in JSON, one request per line in JSON Lines (.jsonl, .ndjson), or one or more requests
-    in YAML (.yaml, .yml). It can also be a folder, of which only files with these names and .json are read, except
-    for JSON Schemas, or - for standard input.
+    in YAML (.yaml, .yml). It can also be a folder, in which files with these names and .json are read and
+    JSON Schemas are skipped, or - for standard input.
 
     All requests are checked first, as `hpoq check` does. If one is invalid, nothing is sent.
 

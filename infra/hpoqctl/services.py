@@ -165,7 +165,7 @@ def find_store(settings: Settings, url: str | None, endpoint: str | None) -> Sto
 
 
 def read_clock(url: str) -> float:
-    """Return the time by which what is at `url`, a store or an endpoint, is to be read, in seconds since the epoch.
+    """Return the present time on the clock of the store or endpoint at `url`, in seconds since the epoch.
 
     A local cloud's clock may be advanced, and its functions follow it; elsewhere it is this machine's time.
     """
@@ -228,7 +228,7 @@ def check_keys(keys: Iterable[str]) -> None:
 
 
 def explain_unreachable(exc: CallError, endpoint: str) -> str:
-    """Return what failed in the words of a person who ran a command, and what to do about it."""
+    """Return a message for the user of a command: what failed, and what to do about it."""
     if isinstance(exc, NoCredentials):
         return (
             "no credentials. Set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, or run "

@@ -1,4 +1,4 @@
-"""What a request will do, for a person: its trials in one line, its search space with ranges and histograms."""
+"""A preview of what a request will do: its trials in one line, its search space with ranges and histograms."""
 
 from __future__ import annotations
 

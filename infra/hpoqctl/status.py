@@ -79,7 +79,7 @@ def command(
 
     The command prints the state of each message, what the next delivery does, what an operator can do, and what the
     producer of a rejected request must change. If the experiment is followed to its end, it also prints when the
-    function looked at it last, what it saw, and when it looks again.
+    function last checked it, the status that it found, and when the next check is due.
 
     Without a message it shows how many messages are in each queue, how long the oldest has waited, and the outcomes
     of the last hour, if the log can be read.

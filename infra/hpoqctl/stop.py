@@ -108,7 +108,7 @@ def command(
 
 def _find_targets(targets: Sequence[str], experiment_ids: Sequence[str]) -> Iterator[JsonObject]:
     for target in targets:
-        # The name of a folder is a key: whoever has a folder of that name hardly wants to stop all that is in it.
+        # The name of a folder counts as a key: nobody means to stop all requests in a folder of that name.
         if target != "-" and not Path(target).is_file():
             if target.endswith(_FILES):
                 raise click.BadParameter(f"{target} does not exist", param_hint="FILE")
@@ -186,7 +186,7 @@ def _print_result(run: _Run) -> None:
             for line in format_outcome(convert_event(request, event)):
                 console().print(line)
         elif run.answers is not None:
-            console().print(Text("  no event   The message is not processed yet.", "magenta"))
+            console().print(Text("  no event   The message has not been processed yet.", "magenta"))
     if run.error:
         sent = f"Sent {len(run.sent)} of {len(run.stops)}"
         notes().print(f"{sent}, then a call failed: {run.error}", style="red", markup=False)

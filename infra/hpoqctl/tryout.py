@@ -94,7 +94,7 @@ class _Trying:
         self.streams[0].step()
 
     def await_finished(self) -> None:
-        """Let the function see the end of the experiment and publish its result."""
+        """Deliver watch messages until the function has published the result of the experiment."""
         for _ in range(_MOST_LOOKS):
             if not self.cloud.queues[WATCH_QUEUE].messages:
                 return
@@ -141,9 +141,9 @@ def command(
 ) -> None:
     """Run the experiment of a request on this machine, and show its trials and the best parameters.
 
-    FILE contains one request in JSON or YAML. It goes the whole way, through an embedded local cloud: the message is
-    sent, the function creates the experiment and publishes its event, and the trials run as processes with the
-    request's own commands. This works for the platforms LOCAL and DLC; of a `dlc submit`, its --command is run.
+    FILE contains one request in JSON or YAML. It passes through an embedded local cloud: the message is sent, the
+    function creates the experiment and publishes its event, and the trials run as processes with the request's own
+    commands. This works for the platforms LOCAL and DLC; for a `dlc submit`, its --command is run.
 
     A command finds its hyperparameters in its text, in variables such as PARAM_lr, and in the JSON file that
     TRIAL_PARAMETERS_FILE names. It starts in an empty folder; call your programs as "$NNI_CODE_DIR/...".
@@ -298,7 +298,7 @@ def _best_of(experiment: Experiment) -> JsonObject | None:
 
 
 def _reasons(run: Run) -> list[str]:
-    """Return the newest lines of the experiment's log that say why something did not go as asked."""
+    """Return the newest lines of the experiment's log that explain a deviation from the request."""
     return [text for _, text in run.log][-_MOST_LOG_LINES:]
 
 

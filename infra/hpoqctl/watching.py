@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from hpoq.contract.identity import WATCH, derive_key
 from hpoq.idempotency.record import Record
 from hpoq.idempotency.store import Store
 from hpoq.processing.watchorder import WatchOrder, decode_order, identify_watch
-from hpoqctl.explanation import format_time
+from hpoqctl.explanation import format_time, read_event
 from hpoqctl.output import count_of
 
 # A message that is due is delivered within seconds; later than this, something holds it up.
@@ -33,10 +32,7 @@ class Watching:
     @property
     def result(self) -> JsonObject | None:
         """The finished event, or None if the end is not known yet."""
-        if self.record is None or self.record.event is None:
-            return None
-        event: JsonObject = json.loads(self.record.event)
-        return event
+        return read_event(self.record)
 
     @property
     def last_look_at(self) -> float | None:
@@ -49,7 +45,7 @@ class Watching:
         """Yield sentences on the last look, on the next one, and on the result."""
         record, status = self.record, self.order.last_status or "not known"
         if record is None:
-            yield "Its experiment is followed. The first look at it is still to come."
+            yield "Its experiment is followed. It has not been checked yet."
         elif self.result is not None:
             data = self.result["data"]
             ended = data.get("status") if isinstance(data, dict) else None
@@ -57,16 +53,16 @@ class Watching:
             yield f"Its experiment has ended with the status {ended}; the finished event {out}."
             return
         elif self.now < record.lease_until:
-            yield "Its experiment is followed. A delivery is looking at it."
+            yield "Its experiment is followed. A delivery is checking it now."
         else:
-            looks = count_of(record.attempts, "look")
+            checks = count_of(record.attempts, "check")
             yield (
-                f"Its experiment is followed: {looks}, the last one at {format_time(record.lease_until)} with the "
+                f"Its experiment is followed: {checks}, the last one at {format_time(record.lease_until)} with the "
                 f"status {status}."
             )
         if self.order.next_at is not None:
             late = self.now - self.order.next_at
-            yield f"The next look is due at {format_time(self.order.next_at)}."
+            yield f"The next check is due at {format_time(self.order.next_at)}."
             if late > _LATE_SECONDS:
                 yield f"That was {late:.0f} s ago. Check that HPOQ_WATCH_QUEUE has a trigger."
                 yield f"If it has one, look for dead letters: hpoq redrive --dry-run --match {self.key}"

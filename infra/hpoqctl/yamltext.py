@@ -37,7 +37,7 @@ _VERSIONS = " (YAML 1.1 or 1.2)"
 _FLOAT = r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[-+][0-9]+[eE][-+]?[0-9]+"
 _LONGEST_NOTATION = 60
 _NOT_IN_JSON = "a number that JSON does not have"
-# The words of the library, as patterns, and those that say what to do.
+# The library's error messages, as patterns, and the messages that replace them.
 _WORDING = (
     (r".*'\\t'", r"a tab; indent with spaces"),
     (
@@ -134,7 +134,7 @@ def _is_empty(node: Node) -> bool:
 
 
 def _explain_syntax(problem: str) -> str:
-    """Return what is wrong with a text that is not YAML, in other words where the library's are of little help."""
+    """Return what is wrong with a text that is not YAML, in clearer words than the library's where there are any."""
     for pattern, words in _WORDING:
         found = re.match(pattern, problem)
         if found:

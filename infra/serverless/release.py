@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Deploy the function of `s.yaml` with the Serverless Devs CLI, behind its alias, and take releases back.
+"""Deploy the function of `s.yaml` with the Serverless Devs CLI, behind its alias, and roll releases back.
 
 The triggers call the alias `live`, so what they call changes only when the alias does: a release is a version, a
 canary a second version with a weight, a rollback the version before. Needs nothing but Python and the CLI `s`; only
@@ -26,7 +26,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 ALIAS = "live"
 TRIGGERS = ("requests", "watch")
-# Ends every name, so that several deployments live in one account.
+# The end of every name, so that one account can have several deployments.
 SUFFIX = f"-{os.environ['HPOQ_NAME']}" if os.environ.get("HPOQ_NAME") else ""
 NAME = f"hpoq{SUFFIX}"
 QUEUE, DEAD_LETTER_QUEUE = f"hpo-requests{SUFFIX}", f"hpo-requests-dead{SUFFIX}"
@@ -87,7 +87,9 @@ def _ask(*arguments: str) -> object:
 
 def _check(arguments: Sequence[str], done: subprocess.CompletedProcess[str]) -> None:
     if done.returncode != 0:
-        raise ReleaseError(f"{_line(arguments)} ended with {done.returncode}; nothing after it was done")
+        raise ReleaseError(
+            f"{_line(arguments)} failed with exit code {done.returncode}; the steps after it were not run"
+        )
 
 
 def _line(arguments: Sequence[str]) -> str:
@@ -146,7 +148,7 @@ def rollback(version: str | None = None, *, canary_only: bool = False) -> None:
         if canary_only and alias.canary is None:
             sys.stdout.write(f"There is no canary. Version {alias.version} takes all calls.\n")
             return
-        version = alias.version if alias.canary is not None else _before(alias.version)
+        version = alias.version if alias.canary is not None else _find_version_before(alias.version)
     _point(Alias(version))
 
 
@@ -371,7 +373,7 @@ def _alias() -> Alias:
     return Alias(version)
 
 
-def _before(version: str) -> str:
+def _find_version_before(version: str) -> str:
     answer = _ask("function", "version", "list")
     numbers = [int(str(_member(row, "versionId"))) for row in answer] if isinstance(answer, list) else []
     earlier = [number for number in numbers if number < int(version)]
@@ -414,7 +416,7 @@ def _arguments() -> argparse.Namespace:
     rollback = commands.add_parser("rollback", help="drop the canary, or go back to the version before")
     target = rollback.add_mutually_exclusive_group()
     target.add_argument("--to", metavar="VERSION", help="go to this version instead")
-    target.add_argument("--canary", action="store_true", help="drop the canary, and do nothing without one")
+    target.add_argument("--canary", action="store_true", help="drop the canary; do nothing if there is none")
     remove = commands.add_parser("remove", help="remove the function and its triggers")
     remove.add_argument("--data", action="store_true", help="also queues, topic, records, role and log")
     remove.add_argument("--yes", action="store_true", help="do not ask for the deployment's name")

@@ -38,7 +38,7 @@ PARTS = {
 
 
 def main() -> None:
-    """Measure, print, keep, compare."""
+    """Run the benchmarks, print the table, and write or compare the results if that is requested."""
     parser = argparse.ArgumentParser(prog="python tests/benchmarks", description=__doc__.partition("\n")[0])
     parser.add_argument(
         "--only", metavar="B1,B2", help="these parts alone: " + ", ".join(PARTS) + " (B6 is in B1)"

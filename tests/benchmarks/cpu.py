@@ -23,7 +23,7 @@ _CONTEXT = Fc3Context("r", FunctionInfo(timeout=300))
 
 
 def measure(_: Peers, rounds: int) -> Iterator[Row]:
-    """One message an event, so that nothing is shared."""
+    """Measure events of one message each, so that messages share nothing."""
     logs.configure("ERROR", sys.stderr)
     for name, store, target in (
         ("records in memory", None, 1.3),
@@ -48,7 +48,7 @@ def _function(store: str | None) -> tuple[Function, int]:
 
 
 def _messages(function: Function) -> float:
-    """Milliseconds of CPU for one message."""
+    """Return the milliseconds of CPU for one message."""
     events = [smq_event(f"m-{time.monotonic_ns()}-{number}", REQUEST) for number in range(_MESSAGES)]
     began = time.process_time()
     for event in events:
@@ -57,7 +57,7 @@ def _messages(function: Function) -> float:
 
 
 def _bare_calls() -> float:
-    """Milliseconds of CPU for a post of the same size to each of the three services."""
+    """Return the milliseconds of CPU for a post of the same size to each of the three services."""
     session, _ = in_memory()
     body = REQUEST.encode()
     began = time.process_time()
@@ -69,7 +69,7 @@ def _bare_calls() -> float:
 
 
 def _split(function: Function) -> Iterator[Row]:
-    """Where the time of a message goes; `claim` and `save` are those of a store in memory."""
+    """Return where the time of a message goes; `claim` and `save` are those of a store in memory."""
     kept: list[Measures] = []
     invocation = function._telemetry.invocation
 

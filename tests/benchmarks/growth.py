@@ -37,7 +37,7 @@ _CLAIMS = 200
 
 
 def measure(_: Peers, rounds: int) -> Iterator[Row]:
-    """Small and large are measured in turns; fewer rounds leave out the largest and most of the events."""
+    """Measure small and large numbers in turns; fewer rounds leave out the largest and most of the events."""
     is_quick = rounds < 5
     for size in SIZES[:1] if is_quick else SIZES:
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
@@ -89,7 +89,7 @@ def _record() -> Record:
 
 
 def _fill(store: Store, count: int) -> None:
-    """Faster than by claims."""
+    """Write the records directly, which is faster than claiming their keys."""
     if hasattr(store, "cloud"):
         table = store.cloud.tables.get(TABLE)
         for _ in range(count):
@@ -112,7 +112,7 @@ def _fill(store: Store, count: int) -> None:
 
 
 def _lives(store: Store) -> float:
-    """Milliseconds for a claim and its completion, on average over many."""
+    """Return the average milliseconds for a claim and its completion."""
     began = time.perf_counter()
     for _ in range(_CLAIMS):
         claim = _record()
@@ -136,7 +136,7 @@ def _grown(kind: str, small: Store, large: Store, size: int, rounds: int) -> Row
 
 
 def _memory(events: int) -> Iterator[Row]:
-    """In a process of its own: nothing that was measured before is to hide what the events hold."""
+    """Measure in a new process, where no earlier measurement hides the memory that the events take."""
     reported = child(sys.executable, _EVENTS, str(Path(__file__).parent), str(events))
     yield Row(
         "B5",
@@ -156,7 +156,7 @@ print(json.dumps(growth.held(int(sys.argv[2]))))
 
 
 def held(events: int) -> dict[str, float]:
-    """Megabytes that an instance has held at most, after all its events and after the first tenth."""
+    """Return an instance's peak memory in megabytes, after all its events and after the first tenth."""
     logs.configure("ERROR", sys.stderr)
     session, _ = in_memory()
     environ = {**ENVIRONMENT, "HPOQ_STORE": TABLESTORE}
@@ -170,6 +170,6 @@ def held(events: int) -> dict[str, float]:
 
 
 def _peak() -> float:
-    """In megabytes. What getrusage tells begins with the process that this one was forked from."""
+    """Return this process's peak memory in megabytes. That of getrusage includes the process it was forked from."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024

@@ -51,7 +51,7 @@ class Row:
     note: str = ""
 
     def line(self) -> str:
-        """For the terminal."""
+        """Return the row as a line for the terminal."""
         spread = "" if self.low is None or self.high is None else f"{self.low:.2f}-{self.high:.2f}"
         held = "" if self.target is None else ("ok" if self.value <= self.target else "MISSED")
         aim = "" if self.target is None else f"<= {self.target:g}"
@@ -59,7 +59,7 @@ class Row:
 
 
 def ratio(part: str, what: str, ours: Sequence[float], theirs: Sequence[float], **options: object) -> Row:
-    """The median of the ratios of each round; `ours` and `theirs` in milliseconds, measured in turns."""
+    """Return the median of the ratios of each round; `ours` and `theirs` in milliseconds, measured in turns."""
     ratios = [mine / other for mine, other in zip(ours, theirs, strict=True)]
     low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else (*ratios * 3,)
     note = f"{statistics.median(ours):.1f} ms : {statistics.median(theirs):.1f} ms"
@@ -89,14 +89,14 @@ class Peers:
 
     @property
     def version(self) -> str:
-        """Of the interpreter that cold starts are measured with, such as `3.12`."""
+        """The version of the interpreter that cold starts are measured with, such as `3.12`."""
         code = "import sys; print('%d.%d' % sys.version_info[:2])"
         return subprocess.run(
             [self.python, "-c", code], capture_output=True, text=True, check=True
         ).stdout.strip()
 
     def packages(self, name: str, *wanted: str) -> Path:
-        """A folder with these packages, compiled."""
+        """Return a folder with these packages, compiled."""
         target = self.folder / f"{name}-{self.version}"
         if not (target / ".made").exists():
             shutil.rmtree(target, ignore_errors=True)
@@ -108,7 +108,7 @@ class Peers:
         return target
 
     def venv(self, name: str, *wanted: str, base: str = sys.executable) -> Path:
-        """The interpreter of a venv with these packages."""
+        """Return the interpreter of a venv with these packages."""
         folder = self.folder / name
         python = folder / "bin/python"
         if not (folder / ".made").exists():
@@ -121,7 +121,7 @@ class Peers:
         return python
 
     def deployed(self) -> Path:
-        """The code package for the interpreter's runtime, unpacked, from this very checkout."""
+        """Return the folder with the unpacked code package of this checkout, for the interpreter's runtime."""
         out, code = self.folder / "dist", self.folder / f"deployed-{self.version}"
         command = [sys.executable, "-c", "from hpoqctl import main; main()", "package", "--json"]
         command += ["--runtime", f"python{self.version}", "--bytecode", "--output", str(out)]
@@ -138,12 +138,12 @@ class Peers:
 
     @property
     def zip_size(self) -> int:
-        """Of the code package, in bytes."""
+        """Return the size of the code package in bytes."""
         return (self.folder / "dist" / f"hpoq-python{self.version}-x86_64.zip").stat().st_size
 
 
 def child(python: str | Path, script: str, *arguments: str, **environ: str) -> dict[str, float]:
-    """The JSON that `script` prints, run by `python` alone."""
+    """Return the JSON that `script` prints when `python` runs it."""
     command = [str(python), "-I", "-c", script, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environ})
     if done.returncode:
@@ -153,12 +153,12 @@ def child(python: str | Path, script: str, *arguments: str, **environ: str) -> d
 
 
 def as_json(rows: Sequence[Row]) -> str:
-    """The rows, to be kept and compared."""
+    """Return the rows as JSON, for a later comparison."""
     return json.dumps({f"{row.part} {row.what}": asdict(row) for row in rows}, indent=1)
 
 
 def _interpreter(versions: Sequence[str]) -> str:
-    """The first of `versions` that is here."""
+    """Return the first of `versions` that is installed."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     for version in versions:
         kept = [str(path) for path in sorted(pyenv.glob(f"versions/{version}.*/bin/python"))]

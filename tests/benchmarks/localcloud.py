@@ -98,7 +98,7 @@ def over_http(stack):
 
 
 def against_peer(python, stack, rounds):
-    """A row for each call, for each way in."""
+    """Return a row for each call, in-process and over HTTP."""
     for mode, make in (("raw", raw), ("sdk", sdk), ("http", over_http)):
         command = [python, Path(__file__).with_name("peer_sqs.py"), mode, str(CALLS), str(rounds)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as peer:
@@ -134,7 +134,7 @@ class Clocked:
 
 
 def share(store):
-    """The part of a replay's time that is spent in the local cloud: event stream, transport, services."""
+    """Return the part of a replay's time that is spent in the local cloud: event stream, transport, services."""
     from alilocal.eventstream import EventStream
 
     with alilocal.LocalCloud() as cloud:
@@ -173,7 +173,7 @@ print(json.dumps({"share": localcloud.share(sys.argv[2])}))
 
 
 def start():
-    """Seconds from starting the command to its line of JSON."""
+    """Return the seconds from starting the command to its line of JSON."""
     began = time.perf_counter()
     with subprocess.Popen(
         [sys.executable, "-m", "alilocal", "--port", "0"], stdout=subprocess.PIPE
@@ -185,7 +185,7 @@ def start():
 
 
 def measure(peers: Peers, rounds: int) -> Iterator[Row]:
-    """Against moto in turns; the rest by itself."""
+    """Measure the calls in turns with moto, and everything else alone."""
     logs.configure("CRITICAL", sys.stderr)
     rounds = max(3, rounds // 3)
     starts = [start() * 1000 for _ in range(rounds)]

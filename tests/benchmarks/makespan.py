@@ -59,7 +59,7 @@ print(json.dumps({"seconds": time.perf_counter() - began}))
 
 
 def measure(peers: Peers, rounds: int) -> Iterator[Row]:
-    """Each in a process of its own against the same server, whose creates wait for 200 ms."""
+    """Measure each side in a new process against the same server, whose creates wait for 200 ms."""
     own = json.dumps([str(ROOT / "functions"), str(peers.deployed())])
     usual = json.dumps([str(peers.packages("usual", *USUAL))])
     with server() as url:

@@ -23,7 +23,7 @@ _CONTEXT = Fc3Context("r", FunctionInfo(timeout=300))
 
 
 def measure(_: Peers, rounds: int) -> Iterator[Row]:
-    """Counted, not timed: one batched read is the ideal."""
+    """Count the calls to the store, of which one batched read is the ideal. Nothing is timed."""
     logs.configure("ERROR", sys.stderr)
     event = smq_stream_event({f"m-{number}": REQUEST for number in range(_MESSAGES)})
     with alilocal.LocalCloud() as cloud:

@@ -14,7 +14,7 @@ _COMMANDS = {"hpoq --help": (["--help"], 0.15), "hpoq check of one file": (["che
 
 
 def measure(_: Peers, rounds: int) -> Iterator[Row]:
-    """User and system time of the process, which other work on the machine disturbs less than its duration."""
+    """Measure the CPU time of the process, which other work on the machine disturbs less than its duration."""
     for what, (words, target) in _COMMANDS.items():
         found = [_run(words) for _ in range(rounds)]
         yield Row("B9", f"CPU seconds of {what}", statistics.median(found), min(found), max(found), target)

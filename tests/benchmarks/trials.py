@@ -61,7 +61,7 @@ def wait(cloud, condition):
 
 
 def as_trials(cloud):
-    """Milliseconds of an experiment, from its creation to its end."""
+    """Return the milliseconds of an experiment, from its creation to its end."""
     began = time.perf_counter()
     experiment = create(cloud, configuration(COMMAND, TRIALS, AT_ONCE))
     wait(cloud, lambda: experiment.status in TERMINAL)
@@ -70,7 +70,7 @@ def as_trials(cloud):
 
 
 def as_processes(_cloud):
-    """Milliseconds of the bare processes, as many at once."""
+    """Return the milliseconds of the bare processes, with as many at once."""
 
     def run(_):
         subprocess.run(["/bin/sh", "-c", COMMAND], stdout=subprocess.PIPE, check=True)
@@ -159,7 +159,7 @@ def worse(value, other):
 
 
 def listing(cloud, session, experiment, query):
-    """Milliseconds of one signed ListHpoTrials."""
+    """Return the milliseconds of one signed ListHpoTrials."""
     target = f"/api/automl/v1/hpo/experiment/{experiment.experiment_id}/trials?{query}"
     headers = {
         "host": "localhost",
@@ -206,7 +206,7 @@ def many():
 
 
 def measure(_peers: Peers, rounds: int) -> Iterator[Row]:
-    """The bare processes in turns, the rest by itself."""
+    """Measure the trials in turns with the bare processes, and everything else alone."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     with alilocal.LocalCloud(run_trials=True) as cloud:

@@ -15,6 +15,13 @@ idempotency_without_boto3()
 
 
 @pytest.fixture
+def server():
+    """A local cloud on a port."""
+    with alilocal.serve() as running:
+        yield running
+
+
+@pytest.fixture
 def tablestore_url(monkeypatch):
     """Return a function that creates a table in a local cloud and returns its URL."""
     with alilocal.serve() as server:

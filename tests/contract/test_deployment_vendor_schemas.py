@@ -89,7 +89,7 @@ def ros_name(name):
 
 
 def ros_problems(types, described, given, place):
-    """What in `given` is not as the type `described` has it."""
+    """Return the differences between `given` and the type `described`."""
     known = {ros_name(one["name"]): one for one in described["properties"]}
     yield from (
         f"{place}.{name} is missing"

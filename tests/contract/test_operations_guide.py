@@ -152,7 +152,7 @@ def followed(deployed):
 
 
 def look(deployed):
-    """each look at a followed experiment"""
+    """each check of a followed experiment"""
     deployed.follow()
     deployed.deliver(1)
     deployed.cloud.experiments[-1].fail("RUNNING")
@@ -163,7 +163,7 @@ def look(deployed):
 
 
 def end(deployed):
-    """the look that sees its end"""
+    """the check that finds its end"""
     deployed.follow()
     deployed.deliver(1)
     deployed.clock.advance(86_400)

@@ -16,22 +16,7 @@ from hpoq.idempotency import redis
 from hpoq.idempotency.powertools import StorePersistenceLayer
 from hpoq.idempotency.store import open_store
 from hpoq.testing import FakeClock, MemoryStore
-
-
-class Remaining:
-    """A context with a given remaining time."""
-
-    def __init__(self, millis):
-        self.millis = millis
-
-    def get_remaining_time_in_millis(self):
-        return self.millis
-
-
-def config(millis=60_000, **options):
-    made = IdempotencyConfig(**options)
-    made.register_lambda_context(Remaining(millis))
-    return made
+from support.powertools import config
 
 
 @pytest.fixture(params=["sqlite", "redis", "tablestore"])

@@ -6,14 +6,6 @@ from alibabacloud_mns_open20220119.client import Client
 from alibabacloud_tea_openapi.exceptions import AlibabaCloudException
 from alibabacloud_tea_openapi.utils_models import Config
 
-import alilocal
-
-
-@pytest.fixture
-def server():
-    with alilocal.serve() as running:
-        yield running
-
 
 def client_of(server, key=None):
     access_key_id, secret = key or (server.cloud.access_key_id, server.cloud.access_key_secret)

@@ -238,7 +238,7 @@ def test_the_service_role(client):
     assert client.get_service_identity_role().body.role_name == "AliyunServiceRoleForPaiAutoml"
 
 
-def test_what_is_not_supported_says_so(client):
+def test_an_unsupported_call_is_refused_by_name(client):
     answer = client.get_autofe_experiment("x").body
     assert answer.code == "UNSUPPORTED_OPERATION"
     assert "does not support GetAutofeExperiment" in answer.message

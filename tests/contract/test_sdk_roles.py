@@ -52,12 +52,6 @@ def call(server, action, key=None, **query):
     return client.call_api(params, OpenApiRequest(query=query), RuntimeOptions())["body"]
 
 
-@pytest.fixture
-def server():
-    with alilocal.serve() as running:
-        yield running
-
-
 def refused(code, act):
     with pytest.raises(AlibabaCloudException) as caught:
         act()

@@ -6,19 +6,12 @@ import uuid
 
 import pytest
 
-import alilocal
 from alilocal.tablestore.plainbuffer import Cell
 
 logging.getLogger("tablestore").setLevel(logging.ERROR)
 ots = importlib.import_module("tablestore")
 
 EXISTENCE = ots.RowExistenceExpectation
-
-
-@pytest.fixture
-def server():
-    with alilocal.serve() as running:
-        yield running
 
 
 def connect(server, key_id=None, secret=None, **options):
@@ -318,7 +311,7 @@ def test_a_key_that_is_numbered(server):
     assert refused(lambda: create(client, "u", first)) == ("OTSParameterInvalid", 400)
 
 
-def test_what_is_not_supported_says_so(client):
+def test_an_unsupported_call_is_refused_by_name(client):
     with pytest.raises(ots.OTSServiceError, match="ListSearchIndex") as caught:
         client.list_search_index("t")
     assert (caught.value.get_error_code(), caught.value.get_http_status()) == ("OTSParameterInvalid", 400)

@@ -822,7 +822,7 @@ def test_the_page_is_titled_after_what_was_started(open_console, pipeline):
     assert page.title() == f"Message {message_id} - hpoq demo"
 
 
-def test_a_page_that_does_not_exist_says_so(open_console, pipeline):
+def test_a_missing_page_is_explained(open_console, pipeline):
     """A link to a message that is too old leads to an explanation and to the other pages."""
     page = open_console()
     page.goto(f"{pipeline.server.url}/_console/messages/none")

@@ -144,7 +144,7 @@ def test_a_placeholder_that_the_shell_has_replaced(tmp_path, command, hints):
     words = ["--command", f"dlc submit pytorch --command='{command}'", *OPTIONS[4:]]
     done = CliRunner().invoke(app, ["init", str(tmp_path / "r.yaml"), "--platform", "DLC", *words])
     assert done.stderr.count("In double quotes, a shell replaces ${") == hints
-    assert r"replaces ${opt} by nothing: write \${opt} there, or use single quotes." in done.stderr
+    assert r"replaces ${opt} with nothing: write \${opt} there, or use single quotes." in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_a_placeholder_that_the_shell_has_replaced(tmp_path, command, hints):
         (["--param", "x=quniform:1"], "quniform needs the numbers low:high:q, as in x=quniform:1:10:2"),
         (["--param", "x=uniform:0:inf"], "x: uniform needs the numbers low:high, as in x=uniform:1:10"),
         (["--param", "x=uniform:nan:1"], "x: uniform needs the numbers low:high, as in x=uniform:1:10"),
-        (["--param", "x=uniform:2:1"], "x: low must be at most high; exchange them"),
+        (["--param", "x=uniform:2:1"], "x: low must be at most high; swap them"),
         (["--param", "x=loguniform:0:1"], "x: low of loguniform must be greater than 0"),
         (["--trials", "many"], "'many' is not a valid whole number"),
     ],

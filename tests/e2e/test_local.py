@@ -45,7 +45,7 @@ MEMBERS = {
 
 
 def receive(queue):
-    """The next message, waiting for it as the service lets one wait."""
+    """Return the next message, waiting for it as long as the service allows."""
     for _ in range(10):
         try:
             return queue.receive_message(5)

@@ -241,7 +241,7 @@ def test_what_a_fault_of_the_create_means(world, fault):
         assert row["outcome"] == ("created" if when == "after" else "retry")
 
 
-def test_one_message_that_always_fails_holds_up_nobody(world):
+def test_one_failing_message_does_not_hold_up_the_others(world):
     """Under requeue, the other messages are done in the first delivery, and the failing one comes back alone."""
     bodies = {f"M{n}": request(f"k{n}") for n in range(8)}
     world.cloud.faults.add(

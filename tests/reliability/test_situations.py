@@ -344,7 +344,7 @@ def test_the_first_request_of_an_account_beside_an_unmarked_experiment(world, ma
 
 
 def release_uncertain(world, event=EVENT):
-    """Leave the end of a create unknown, and let the service throttle the next one, which proves nothing of it."""
+    """Leave the end of a create unknown, and throttle the next one, which proves nothing about the first."""
     world.deliver(event)
     world.later(200)
     world.cloud.faults.add(**THROTTLED | {"times": 1})
@@ -674,7 +674,7 @@ def test_tags_that_are_set_later_do_not_show_that_creates_keep_them(world):
 
 
 @pytest.mark.parametrize("kind", [[], {}, ["com.hpoq.experiment.created.v1"], 5, None])
-def test_an_event_whose_type_is_no_text_comes_to_an_end(world, kind):
+def test_an_event_whose_type_is_not_text_is_rejected(world, kind):
     """A message that resembles an event of ours is rejected, and does not fail its batch for ever."""
     event = {"specversion": "1.0", "type": kind, "source": "com.hpoq.experiment.x", "id": "1", "data": 5}
     assert outcomes(world.deliver(smq_event("M1", json.dumps(event)))) == ["rejected"]
@@ -758,7 +758,7 @@ def test_a_marker_tag_that_is_refused_in_any_words(world, code, message):
     assert "[hpoq-key: " in world.cloud.experiments[0].description
 
 
-def test_a_refused_description_that_must_carry_the_marker_says_so(world):
+def test_a_refused_description_that_must_carry_the_marker_is_explained(world):
     """With as many tags as the service takes, only the producer can make room for the marker."""
     refuse(
         world,

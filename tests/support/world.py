@@ -293,7 +293,7 @@ class WatchedWorld(World):
 
 
 def marked_experiments(cloud):
-    """Return the key and the id of each experiment that bears a marker, once per key."""
+    """Return the key and the id of each experiment that carries a marker, once per key."""
     return [
         (key, experiment.experiment_id)
         for experiment in cloud.experiments

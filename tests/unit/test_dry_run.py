@@ -91,7 +91,7 @@ def test_a_dry_run_beside_its_request(world):
 
 
 @pytest.mark.parametrize("value", [False, None])
-def test_a_request_that_is_no_dry_run_is_created(world, value):
+def test_a_request_that_is_not_a_dry_run_is_created(world, value):
     assert send(world, "M1", json.dumps({**make_document("k"), "dryRun": value})) == "created"
 
 

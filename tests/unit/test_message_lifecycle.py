@@ -492,7 +492,7 @@ def test_an_attempt_without_time_leaves_the_last_error_of_the_service(world):
     assert json.loads(world.store.get(KEY).last_error)["code"] == "UnknownEnd"
 
 
-def test_a_message_whose_owners_all_died_says_so(world):
+def test_a_message_whose_owners_all_died_has_its_own_error(world):
     """The service gave no error that could explain it."""
     world.settings["HPOQ_MAX_ATTEMPTS"] = "1"
     world.store = Dying()

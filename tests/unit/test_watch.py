@@ -427,7 +427,7 @@ def test_a_queue_that_does_not_answer_for_a_while_needs_no_operator(world):
     assert ("watch.send-failed" in events, "operator.needed" in events) == (True, False)
 
 
-def test_an_experiment_that_can_no_longer_be_followed_is_announced_all_the_same(world):
+def test_an_experiment_that_can_no_longer_be_followed_is_still_announced(world):
     """If the setting was removed before the first watch message was sent, the log says that there is none."""
     world.cloud.faults.add("refuse", service="smq", operation="PublishMessage", times=3)
     assert world.deliver(smq_event("M1", request("k")))[0]["outcome"] == "retry"

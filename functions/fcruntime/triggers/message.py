@@ -20,8 +20,8 @@ class Message:
 
     `cloud_event` is the identity of the CloudEvent that the producer sent as this message (its `source` and `id` as
     one text), or None if the message is not a CloudEvent. The CloudEvent that a trigger wraps around a message does
-    not count; its `subject`, which names the queue or topic, and the time of the message (RFC 3339, or milliseconds
-    since the epoch) are here as they stand there, or None.
+    not count. `subject` is its subject, which names the queue or topic, and `time` is when the message was sent, as
+    the trigger writes it (RFC 3339, or milliseconds since the epoch). Either is None if it is missing.
     """
 
     kind: str

@@ -24,7 +24,7 @@ CanRetry: TypeAlias = Callable[[CallError], bool]
 
 
 def is_unreachable(error: CallError) -> bool:
-    """Return whether the service was not reached. The only error after which a create is repeated."""
+    """Return whether the service was not reached. A create is repeated only after such an error."""
     return isinstance(error, Unavailable)
 
 
@@ -34,7 +34,7 @@ def is_safe_to_repeat(error: CallError) -> bool:
 
 
 def is_harmless_to_repeat(error: CallError) -> bool:
-    """Return whether to repeat a read, or a call whose repetition has no effect: also after an unknown end."""
+    """Return whether a read, or a call that may act twice, can be repeated: even after an unknown end."""
     return isinstance(error, (Throttled, Unavailable, UnknownEnd))
 
 

@@ -110,7 +110,7 @@ class Transport:
         self._reading: ClockReading | None = None
 
     def clock_error(self) -> float:
-        """Return how many seconds this machine's clock is off at least: positive ahead, negative behind.
+        """Return by how many seconds, at least, this machine's clock is off: positive if ahead, negative if behind.
 
         0.0 if the newest answer agrees with the clock, if it is older than 5 minutes by either clock, or if no
         answer had a date. A clock that was set back after that answer is off by as much.
@@ -122,7 +122,7 @@ class Transport:
         monotonic_age = self.clock.monotonic() - reading.taken_monotonic
         if max(age, monotonic_age) > _MAX_READING_AGE_SECONDS:
             return 0.0
-        # The other way round the machine was suspended, where the monotonic clock stands still meanwhile.
+        # A positive difference is no step but a suspension, in which the monotonic clock may stand still.
         step = min(age - monotonic_age, 0.0)
         return reading.find_error(step)
 
@@ -168,7 +168,7 @@ class Transport:
                 raise _no_time_left(request) from exc
             # Whatever fails once a byte has left, expected or not, leaves the end unknown.
             except Exception as exc:
-                if exchange.sent is not True and not isinstance(exc, OSError):  # as is a RequestException
+                if exchange.sent is not True and not isinstance(exc, OSError):  # includes RequestException
                     raise
                 raise _classify(request, exchange, exc) from exc
 

@@ -104,8 +104,8 @@ def read_experiment(located: LocatedObject) -> tuple[JsonValue, bool]:
 def read_object(body: bytes) -> JsonObject | None:
     """Return the request in `body`, unchecked and read as leniently as possible, or None if there is none.
 
-    If one object has several members of the same name and different values, that name is left out: nobody can say
-    which value counts.
+    If one object has several members of the same name and different values, that name is left out, because
+    it is not clear which value counts.
     """
     value = _read_leniently(body)
     return find_request(value) if isinstance(value, dict) else None

@@ -193,7 +193,7 @@ def is_event(body: bytes) -> bool:
 
 
 def _find_kinds(value: JsonValue, depth: int) -> Iterator[str]:
-    """Yield what is in `value`: _REQUEST, _EVENT, both or neither. Nothing below either is looked at."""
+    """Yield what is in `value`: _REQUEST, _EVENT, both or neither. The content of either is not searched."""
     document = _undo_text(value)
     if isinstance(document, dict):
         data = _undo_text(document.get("data"))

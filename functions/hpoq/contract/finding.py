@@ -120,7 +120,7 @@ def _suggest_key_part(word: str, part: str, options: Iterable[str]) -> str:
     return f"; did you mean {' or '.join(meant)}?" if meant else ""
 
 
-# Every request is looked at some forty times, so each of the following walks along the path by itself.
+# A request causes some forty look-ups, so each of these functions follows the path itself, without a shared helper.
 
 
 def get_member(value: JsonValue, *names: str) -> JsonValue:

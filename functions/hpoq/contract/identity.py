@@ -5,7 +5,7 @@ same key for ever, in every version of this code: a changed derivation would cre
 time. Therefore a version is part of what is hashed. Texts are compared as they were written, without normalisation.
 
 An experiment carries the key of its message as a marker, so that it can be found after a create call with an unknown
-end: as a tag, or, if the request uses all the tags that the service allows, as a suffix of the description.
+end: in a tag, in a suffix of the description, or in both (`HPOQ_MARKER`).
 """
 
 from __future__ import annotations

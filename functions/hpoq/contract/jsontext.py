@@ -30,7 +30,7 @@ _SCALAR = re.compile(r'"(?:[^"\\]|\\.)*"|(-?Infinity|NaN|-?[0-9][0-9eE.+-]*)', r
 _SURROGATE = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2}|[\ud800-\udfff])|\\."
 )
-# What people write who think of another notation, by how it begins.
+# Common slips of people who are used to another notation, by how they begin.
 _SLIPS = (
     (r"//|/\*|#", "JSON has no comments; remove this one"),
     (r"'|`", "a single quote; JSON needs double quotes"),
@@ -52,7 +52,7 @@ _SLIPS = (
     (r"[A-Za-z_$][\w.$-]*\s*[:=]", "a name must be in double quotes"),
     (r"[A-Za-z_$]", "a text must be in double quotes"),
 )
-# What people write after a digit who think of another notation.
+# Such slips after a digit.
 _NUMBER_SLIPS = (
     (r"[0-9]", "a number must not begin with 0"),
     (r"\.", "a number must have a digit after its decimal point"),

@@ -26,7 +26,7 @@ _PLATFORMS = {
     "datascience": None,
     "local": None,
 }
-# The arguments of each tuner, and the types that the engine demands of them; None if it does not.
+# The arguments of each tuner, and the type that the engine requires of each; None if it requires none.
 _TUNERS: dict[str, dict[str, type | None]] = {
     "tpe": {"seed": int, "tpe_args": None},
     "gridsearch": {},
@@ -60,7 +60,8 @@ _UNSUPPORTED_TYPES: dict[str, tuple[str, ...]] = {
 }
 OPTIMIZE_MODES = ("maximize", "minimize")
 _LOG_LEVELS = {"trace", "debug", "info", "warning", "error", "fatal"}
-_PAIRS = {
+# The sections with access to a service, each with the two members of its key pair.
+ACCESS_KEYS = {
     "oss_config": ("accessKeyID", "accessKeySecret"),
     "odps_config": ("access_id", "access_key"),
     "dlc_config": ("access_id", "access_key"),
@@ -72,7 +73,7 @@ _BUILT_IN = {"${exp_id}", "${trial_id}", "${NNI_OUTPUT_DIR}", *_EVERYTHING}
 _OF_MAXCOMPUTE = r"(?i)\s*pai\s+-"
 _OF_OTHERS = r"(?i)\s*(dlc|python3?|torchrun|bash|sh)\s"
 _ARGUMENT = r"\s*--?[A-Za-z]"
-# Words in the names of metrics that are better if they are smaller, or larger.
+# Words in the names of metrics of which a smaller value is better, or a larger one.
 _MINIMISED = {"loss", "logloss", "error", "err", "rmse", "rmsle", "mse", "mae", "mape", "perplexity"}
 _MAXIMISED = {"accuracy", "acc", "auc", "f1", "precision", "recall", "ndcg"}
 _PLACEHOLDER = r"\$\{[^{}\s]+\}"
@@ -151,7 +152,7 @@ def _check_commands(config: JsonObject, at: str) -> Iterator[Finding]:
 
 
 def _check_credentials(config: JsonObject, at: str) -> Iterator[Finding]:
-    for name, (key_id, secret) in _PAIRS.items():
+    for name, (key_id, secret) in ACCESS_KEYS.items():
         held = config.get(name)
         if isinstance(held, dict) and (key_id in held) != (secret in held):
             missing = secret if key_id in held else key_id
@@ -233,7 +234,7 @@ def _find_pattern_problem(pattern: str) -> str | None:
         # ignored is the same for all threads, so only one at a time may change it and change it back.
         with _filtering_warnings, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # An error since Python 3.11: what is said about a pattern must not depend on the function's runtime.
+            # An error since Python 3.11: the finding must not depend on the function's runtime.
             warnings.filterwarnings("error", "Flags not at the start", DeprecationWarning)
             groups = re.compile(re.sub(_CASELESS, _drop_caseless, pattern)).groups
     except (re.error, OverflowError, RecursionError, DeprecationWarning):
@@ -303,7 +304,7 @@ def _check_other_forms(config: JsonObject, defined: set[str], at: str) -> Iterat
 
 
 def _check_direction(config: JsonObject, at: str) -> Iterator[Finding]:
-    """Warn if the name of a metric says that it is optimised in the wrong direction."""
+    """Warn if the name of a metric suggests that it is optimised in the wrong direction."""
     mode = get_member(config, "yml_config", "tuner", "class_args", "optimize_mode")
     if mode not in OPTIMIZE_MODES:
         return

@@ -59,7 +59,7 @@ _ANONYMOUS = (
     "second experiment if it is sent again; set both, or an idempotencyKey in data"
 )
 _WORD = "[A-Za-z_]{1,24}"
-# How many hours each unit has that people write behind a number.
+# The number of hours in each unit that people write after a number.
 _HOURS = {
     **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 1.0),
     **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 1 / 60),
@@ -109,15 +109,17 @@ class Guard(Model):
     """Limits of an experiment. The first one that is reached stops it. They are checked at intervals."""
 
     max_hours: Annotated[float, Field(gt=0)] | None = Field(
-        None, alias="maxHours", description="Hours after its creation."
+        None, alias="maxHours", description="Stops the experiment this many hours after its creation."
     )
     max_failed_trials: Annotated[int, Field(ge=1, le=2**31 - 1), BeforeValidator(read_integer)] | None = (
-        Field(None, alias="maxFailedTrials", description="Number of failed trials.")
+        Field(
+            None, alias="maxFailedTrials", description="Stops the experiment after this many failed trials."
+        )
     )
     target_metric: float | None = Field(
         None,
         alias="targetMetric",
-        description="The final metric of a trial that is good enough. Needs an `optimize_mode`.",
+        description="Stops the experiment once a final metric is as good as this. Needs an `optimize_mode`.",
     )
 
 
@@ -586,7 +588,7 @@ def _hint_at_member(name: str, holder: type[BaseModel] | None) -> str:
     return f"unknown member{hint or _hint_at_place(name, members)}"
 
 
-# Names that other tools use, or that are written one object too high, and what is meant.
+# Names from other tools, or from one object further down, and what is meant by them.
 _MEANT = {
     "optimize_mode": "class_args of yml_config.tuner",
     "builtinTunerName": "name",

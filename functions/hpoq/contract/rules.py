@@ -48,9 +48,6 @@ _PLACEHOLDER = (
 _WORD = "[A-Za-z_]{1,24}"
 _SENT_AS_OBJECT = "a string; it is sent as an object"
 
-_ACCESS = ("oss_config", "odps_config", "dlc_config", "ts_config", "paiflow_config")
-"""The members of a configuration with regions, endpoints and credentials, in which the engine replaces nothing."""
-
 _Objects: TypeAlias = Mapping[str, "_Objects"]
 _ARGUMENTS: _Objects = {"class_args": {}}
 _COMPANIONS: _Objects = {"guard": {}, "stop": {}}
@@ -111,14 +108,15 @@ def _check_placeholders(message: JsonObject, experiment: JsonValue) -> Iterator[
         for index, tag in enumerate(tags[:MOST_TAGS] if isinstance(tags, list) else ()):
             texts[f"/experiment/Tag/{index}/Value"] = get_member(tag, "Value")
         config = experiment.get("HpoExperimentConfiguration")
-        for holder in _ACCESS:
+        # Of the configuration only these sections, in which the engine itself replaces nothing.
+        for holder in lint.ACCESS_KEYS:
             held = config.get(holder) if isinstance(config, dict) else None
             for name, value in held.items() if isinstance(held, dict) else ():
                 if re.fullmatch(_WORD, name):  # another name may be a credential
                     texts[f"{_CONFIG}/{holder}/{name}"] = value
     for place, text in texts.items():
         if isinstance(text, str) and re.search(_PLACEHOLDER, text[:_MOST_TAG_CHARACTERS]):
-            what = "looks like a placeholder or an empty value of a program; nothing replaces it here"
+            what = "looks like a placeholder or a missing value, such as None; hpoq does not replace it"
             yield warning(place, "text.placeholder", what)
 
 

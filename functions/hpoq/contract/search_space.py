@@ -174,7 +174,7 @@ def _check_bounds(kind: str, numbers: Sequence[int | float], at: str) -> Iterato
             yield warning(f"{at}/1", "search-space.bounds", "sigma is 0, so there is only one value")
     elif first > second or (kind == "randint" and first == second):
         relation = "less than" if kind == "randint" else "at most"
-        hint = "; high is excluded" if first == second else "; exchange them"
+        hint = "; high is excluded" if first == second else "; swap them"
         yield rejection(at, "search-space.bounds", f"low must be {relation} high{hint}")
     elif "log" in kind and first <= 0:
         hint = "; write the bounds themselves, not their logarithms" if second <= 0 else ""

@@ -92,7 +92,7 @@ class StorePersistenceLayer(BasePersistenceLayer):
 
     def save_success(self, data: Any, result: Any) -> None:
         """Store the result of a call. Raises ClaimLost if another call has claimed the key since."""
-        bound = self._ended(data) or self._bound.get() or self
+        bound = self._take_claimed_call(data) or self._bound.get() or self
         BasePersistenceLayer.save_success(bound, data, result)
 
     def delete_record(self, data: Any, exception: Exception) -> None:
@@ -100,7 +100,7 @@ class StorePersistenceLayer(BasePersistenceLayer):
 
         Outside of a call that claimed with `data`, release the key whoever claimed it.
         """
-        bound = self._ended(data) or (self._bound.get() or self).unclaimed()
+        bound = self._take_claimed_call(data) or (self._bound.get() or self).unclaimed()
         BasePersistenceLayer.delete_record(bound, data, exception)
 
     def unclaimed(self) -> StorePersistenceLayer:
@@ -113,8 +113,8 @@ class StorePersistenceLayer(BasePersistenceLayer):
         found: DataRecord | None = BasePersistenceLayer.get_record(self._bound.get() or self, data)
         return found
 
-    def _ended(self, data: object) -> StorePersistenceLayer | None:
-        """Return the layer of the call that last claimed with this very object in this thread, or None."""
+    def _take_claimed_call(self, data: object) -> StorePersistenceLayer | None:
+        """Remove and return the layer of this thread's last call that claimed with `data`, or return None."""
         claimed = self._calls.get(_place(data))
         if not claimed:
             return None
@@ -156,7 +156,7 @@ class StorePersistenceLayer(BasePersistenceLayer):
         return _StoredRecord.of(standing)
 
     def _update_record(self, data_record: DataRecord) -> None:
-        claim = self._claimed(data_record)
+        claim = self._require_claim(data_record)
         done = replace(
             claim,
             state=State.COMPLETED,
@@ -172,7 +172,7 @@ class StorePersistenceLayer(BasePersistenceLayer):
             # If another call has claimed the key since, there is nothing to release.
             self._store.replace(replace(standing, state=State.FAILED), standing.version)
 
-    def _claimed(self, data_record: DataRecord) -> Record:
+    def _require_claim(self, data_record: DataRecord) -> Record:
         if self._claim is None or self._claim.key != data_record.idempotency_key:
             raise ClaimLost(data_record.idempotency_key)
         return self._claim

@@ -213,7 +213,7 @@ def _histogram(seconds: list[float]) -> dict[str, float]:
     in_bucket = [0] * (len(BOUNDS_MS) + 1)
     for one in seconds:
         in_bucket[bisect_left(BOUNDS_MS, one * 1000)] += 1
-    # To round to an integer takes half as long as to round to three digits.
+    # Rounding to an integer takes half as long as rounding to three digits.
     return {
         "count": len(seconds),
         "sum_ms": round(sum(seconds) * 1e6) / 1e3,

@@ -44,7 +44,7 @@ _Provider = TypeVar("_Provider", MeterProvider, TracerProvider)
 
 
 class _Breaker:
-    """Says when to leave a collector alone: for 30 s after it failed, and twice as long after each failed try."""
+    """Pauses sending to a collector: for 30 s after it failed, and twice as long after each further failure."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic

@@ -175,7 +175,8 @@ class Mask:
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        # By reading: the shortest text that it can stand for, and whether backslashes after it belong to it.
+        # For each decoded form of a secret: the length of the shortest secret with that form, and whether
+        # backslashes after it belong to the secret.
         self._readings: dict[str, tuple[int, bool]] = {}
         self._changed = list[str]()
         is_unchanged = _unchanged().fullmatch
@@ -198,7 +199,7 @@ class Mask:
 
     def __call__(self, text: str) -> str:
         """Return `text` with the secrets masked."""
-        # No spelling is shorter than what it stands for, and most values in the log are short.
+        # No encoded form is shorter than the secret itself, and most values in the log are short.
         if not self._readings or len(text) < self._shortest:
             return text
         has_one_reading = text.isascii() and not ("\\" in text or "%" in text or "&" in text)
@@ -235,7 +236,7 @@ class Mask:
             end = ends[at + size - 1]
             if is_open and end > last and (rest := re.compile(_BACKSLASHES).match(text, end)):
                 end = rest.end()
-            # A secret such as `%2541` reads as one letter, but not every such letter stands for it.
+            # A secret such as `%2541` decodes to a single letter, which must not mask that letter everywhere.
             if end > last and end - starts[at] >= shortest:
                 yield starts[at], end
                 last = end
@@ -474,7 +475,7 @@ def _collect_members(
 
 @dataclass(frozen=True)
 class _Name:
-    """What the name of a member says about it.
+    """The kind of a member, as far as its name shows it.
 
     `is_alert` names the section of alerts, whose member with `is_url` is secret. `holds_secret` says that the name is
     itself a text with a secret in it.

@@ -93,7 +93,7 @@ class Batch:
     def _wait_for_turn(self, intake: Ready, latest_start: float) -> bool:
         """Wait until the request may be sent to the service; return False if no turn comes in time.
 
-        It waits here because it holds no claim yet, whose lease would end. What needs no create does not wait.
+        It waits before the claim, so that no lease ends meanwhile. A message that needs no create does not wait.
         """
         if intake.request.dry_run or self.pace.take_turn() or not self.needs_create(intake.delivery):
             return True

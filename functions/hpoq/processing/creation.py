@@ -40,7 +40,7 @@ from hpoq.processing.pace import Pace
 _DATING_RESERVE_SECONDS = 60.0
 _NO_TAGS = "if the service does not accept tags, set HPOQ_MARKER=description"
 _RESOLVE = "find out whether the experiment exists, then run: hpoq resolve {key} --none, or --experiment ID"
-# Where a code or a message names them, in the languages of the service.
+# How a code or a message names a tag and the description, in the languages of the service.
 _ABOUT_TAGS = r"(?i:\btags?\b|\blabels?\b)|Tags?(?![a-z])|标签"
 _ABOUT_DESCRIPTION = r"(?i:\bdesc(ription)?\b)|Description|描述"
 _MARKER_IN_DESCRIPTION = (
@@ -79,7 +79,7 @@ class Refused:
 class Postponed:
     """No experiment is known to exist; the message may be tried again.
 
-    `doubt_until` is what the next owner has to clear. `counts` says whether the attempt was the message's own,
+    `doubt_until` is what the next owner has to clear. `counts` says whether the attempt counts towards its limit,
     `inconclusive` that a search could neither find the experiment nor rule it out, `throttled` that the service
     takes no more calls for the time being.
     """
@@ -179,7 +179,7 @@ class Creator:
             get_logger().error("operator.needed", code=_MOVED.code, error=_MOVED.message, place=claim.place)
             return Postponed(claim, _MOVED, doubt_until, counts=False)
         try:
-            # Decided before the search: what appears during it must not be taken for absent.
+            # Decided before the search, whose result may lack an experiment that appears while it runs.
             settled = not lifecycle.is_in_doubt(doubt_until, self.clock.now())
             found = self._find(claim, request, thorough=settled)
             if found is None and not settled:
@@ -252,7 +252,7 @@ class Creator:
             with trace_step("create", self.clock):
                 made = sending.run()
         except UnknownEnd as exc:
-            return self._after_unknown_end(sending.claim, experiment, exc)
+            return self._search_after_unknown_end(sending.claim, experiment, exc)
         except Invalid as exc:
             return Refused(sending.claim, sending.explain(exc))
         except CallError as exc:
@@ -264,7 +264,7 @@ class Creator:
             get_logger().warning("experiment.remark", experiment_id=made.experiment_id, remark=made.remark)
         return Created(sending.claim, made.experiment_id, adopted=False)
 
-    def _after_unknown_end(self, claim: Record, experiment: JsonObject, cause: UnknownEnd) -> Ending:
+    def _search_after_unknown_end(self, claim: Record, experiment: JsonObject, cause: UnknownEnd) -> Ending:
         """Search once: a service that acted and failed to answer usually lists the experiment at once."""
         doubt = lifecycle.doubt_after_send(self.clock.now(), self.terms)
         try:
@@ -279,8 +279,8 @@ class Creator:
     def _postpone(self, claim: Record, exc: CallError, doubt_until: float | None) -> Postponed:
         """Return how the message goes on after a call that neither found nor made the experiment.
 
-        Only an unknown end of the create itself is the message's own; what comes here is the service's, the
-        network's or an operator's, so it does not use up an attempt.
+        Only an unknown end of the create itself counts as an attempt. The errors that come here are faults of the
+        service or the network, or an operator must fix them, so they do not count.
         """
         error = replace(as_event_error(exc), retryable=True)
         inconclusive = isinstance(exc, (Ambiguous, Incomplete))
@@ -425,8 +425,8 @@ def compute_backdating(terms: Terms) -> float:
     """Return by how many seconds a create is dated back.
 
     The gateway refuses a request whose date is more than its window away (InvalidTimeStamp.Expired). A create is
-    dated back so far that clocks which differ by the skew still let it pass now, and that it is refused soon after
-    it should have arrived: a copy that is delivered late is then no second experiment.
+    dated back as far as clocks that differ by the skew allow. It passes now, but a copy that is delivered late has
+    expired and does not create a second experiment.
     """
     return max(0.0, terms.window - terms.skew - terms.read - _DATING_RESERVE_SECONDS)
 

@@ -213,7 +213,8 @@ class Follower:
         try:
             self._ledger.save(replace(released, sequence=sequence), claim.version)
         except StoreError as exc:
-            # The next message is in the queue and takes over; a copy of this one makes a second, which merges.
+            # The next message is in the queue and continues the chain. A copy of this one would send a second one
+            # with the same number, and the next send merges the two.
             get_logger().warning("requeue.unrecorded", error=str(exc))
         return None, None
 

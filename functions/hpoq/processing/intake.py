@@ -197,7 +197,7 @@ def take_in(item: Message | Undecodable, namespace: str = "", *, watches: bool =
     except RequestRejected as exc:
         if is_event(envelope.body):
             return Undeliverable(_delivery(envelope, "", namespace=namespace), _OWN_EVENT)
-        read = _rejected(envelope, exc, namespace)
+        read = _make_rejection(envelope, exc, namespace)
     except Exception as exc:  # noqa: BLE001 - a defect must affect only this message
         return Defective(_delivery(envelope, "", namespace=namespace), envelope, _place(exc))
     return _redriven(read, _identify_redrive(envelope, item.id)) if envelope.redriven else read
@@ -313,7 +313,7 @@ def _place(exc: Exception) -> str:
     return f"{type(exc).__name__} in {frame.name} ({PurePath(frame.filename).name}, line {frame.lineno})"
 
 
-def _rejected(envelope: Envelope, exc: RequestRejected, namespace: str) -> Rejected:
+def _make_rejection(envelope: Envelope, exc: RequestRejected, namespace: str) -> Rejected:
     from hpoq.contract.document import read_object
     from hpoq.contract.request import read_producer_key
 

@@ -66,10 +66,10 @@ class Ledger:
         return known if is_settled else None
 
     def needs_create(self, delivery: Delivery) -> bool:
-        """Return whether the next thing to do about a request is to make its experiment, or to search for it.
+        """Return whether the request's next step is to create its experiment, or to search for it.
 
         Nothing is read for a key that had no record when it was looked up ahead. A request that is too old to be
-        tried again needs none: it must end, even if it never gets a turn.
+        tried again needs no create: it must end, even if it never gets a turn.
         """
         if self.find_settled(delivery) is not None:
             return False
@@ -87,8 +87,8 @@ class Ledger:
     def hold_back(self, delivery: Delivery) -> tuple[Action, Record | None]:
         """Return what a message that gets no turn would do now, and the record that can number its next copy.
 
-        It claims nothing: a key without a record gets one that is given back already. The record is None for what
-        only a claim may change. Raises StoreError.
+        It claims nothing: a key without a record gets one whose claim is released already. The record is None if only
+        a claim may change it. Raises StoreError.
         """
         now = self._clock.now()
         standing = None if delivery.key in self._unseen else self.get(delivery.key)

@@ -202,7 +202,7 @@ def _is_superseded(record: Record, delivery: Delivery) -> bool:
 
 
 def _is_another(record: Record, delivery: Delivery) -> bool:
-    """Return whether `delivery` is one of another message than that of `record`."""
+    """Return whether `delivery` belongs to another message than `record`."""
     return record.delivery not in (None, delivery.delivery)
 
 
@@ -351,9 +351,9 @@ def release(
     """Give a claim back at once, with what is now known about its doubt and its `error`.
 
     An `uncertain` key keeps a doubt that is over, so that the next owner searches before it creates. Without an
-    `error` the last known one stays. `counts` says whether the attempt was the message's own: a fault
-    that an operator must fix is not. `inconclusive` says that a search could not conclude anything; the next one
-    then waits, longer each time.
+    `error` the last known one stays. `counts` says whether the attempt counts towards its limit: one
+    that failed by a fault that an operator must fix does not. `inconclusive` says that a search could not conclude
+    anything; the next one then waits, longer each time.
     """
     attempts = record.attempts if counts else record.attempts - 1
     error = error or record.last_error

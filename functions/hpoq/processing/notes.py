@@ -1,4 +1,4 @@
-"""Notes that an experiment is being stopped, and by whom, for the event of its end.
+"""Notes that an experiment is being stopped, and by whom, for its finished event.
 
 A note is a record of its own. It is written before the service is asked to stop, and the first one stays unless the
 service refuses: then it is withdrawn, so that a later end is not ascribed to it.

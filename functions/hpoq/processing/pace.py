@@ -104,10 +104,10 @@ class Pace:
             return True
 
     def wait_for_turn(self, ends_at: float) -> bool:
-        """Wait until a create may be sent; return False if there is no turn before `ends_at`.
+        """Wait until a create may be sent; return False at `ends_at` if there is no turn before.
 
-        It then waits until `ends_at` all the same. A message that returned at once would only make room for the next
-        one of the backlog, which would not get a turn either.
+        It never returns False early. A message that gave up at once would only make room for the next one of the
+        backlog, which would not get a turn either.
         """
         while not self.take_turn():
             now = self._clock.monotonic()

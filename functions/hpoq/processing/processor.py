@@ -261,7 +261,7 @@ class Processor:
         return self._conclude(Refused(claim, FORGED), delivery, forged, began)
 
     def _watch(self, claim: Record, delivery: Delivery, intake: Watched, began: float) -> Result:
-        """Look at the experiment of a watch message, of which only the id of the experiment is believed."""
+        """Check the experiment of a watch message. Only its id is taken from the message, which anybody can write."""
         asked, order = intake.order, self._follower.find_order(intake.order, claim)
         if order is None:
             return self._refuse_forgery(claim, intake, began)

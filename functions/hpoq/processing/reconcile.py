@@ -1,10 +1,11 @@
 """Find the experiment that an earlier attempt may have made.
 
 The service offers no idempotency token, so every create carries its key as a marker: the tag `hpoq-key` and a
-suffix of the description. A listing is never trusted beyond its rows: each row's marker is checked here. An empty
-answer to the tag filter, whose wire form is not documented beyond doubt, counts only if every create of this key
-carried the tag and the filter is seen to find another key; otherwise all experiments made since the key was first
-claimed are read. That markers are kept is concluded only from a marker that is seen in the same place.
+suffix of the description. A listing is never trusted beyond its rows: each row's marker is checked here. The wire
+form of the tag filter is not documented beyond doubt. Its empty answer counts only if every create of this key
+carried the marker in the tag and not in the description too, and if the filter is seen to find another key. Otherwise
+all experiments made since the key was first claimed are read. That markers are kept is concluded only from a marker
+that is seen in the same place.
 
 **Three fences against a second experiment.** They add to each other, and none replaces another:
 
@@ -116,7 +117,7 @@ def find(
     since the epoch. Raises CallError if a listing fails, Incomplete if it cannot be relied on, Ambiguous if the
     marker cannot.
     """
-    # A cache between function and service may answer with a listing of before: no two searches ask alike.
+    # A cache between function and service may answer with an earlier listing, so no two searches send equal requests.
     earliest = sought.earliest - timedelta(seconds=int(now) % _ALIKE_SECONDS)
     # Without a workspace a service may list the default one only, so the request's own is searched as well.
     workspaces = [None] if sought.workspace_id is None else [None, sought.workspace_id]
@@ -124,8 +125,8 @@ def find(
         search = _Search(client, sought, page_size, budget, workspace, earliest)
         filtered = search.list_by_tag(sought.key)
         found = sought.pick_from(filtered or ()) or sought.pick_from(search.list_newest())
-        # An empty filtered list says something only about markers that are tags, and where a description may have
-        # the marker, a tag may have been dropped or not be indexed yet.
+        # An empty filtered list proves absence only if the tag is the one marker. If a description may carry the
+        # marker too, the tag may have been dropped, or not be indexed yet.
         by_tag_alone = filtered == () and sought.tagged and not sought.described
         is_enough = by_tag_alone and search.filter_works() if thorough else True
         if found is None and not is_enough:
@@ -158,9 +159,9 @@ class _Search:
                 budget=self.budget,
             )
         except (Invalid, Denied, Incomplete):
-            # If it takes no listing at all, the next one says so.
+            # If the service refuses every listing, the next one raises the error.
             return None
-        # Without the rows that it counts, an empty list says nothing.
+        # An empty list with a positive count proves nothing.
         return None if page.total_count and not page.experiments else page.experiments
 
     def list_newest(self) -> tuple[Experiment, ...]:
@@ -212,7 +213,7 @@ class _Search:
 
 
 def _may_be_same(ours: str | None, theirs: str | None) -> bool:
-    """Return whether two names may be the same one, which a service may have trimmed or changed in case."""
+    """Return whether two names may be the same, although a service may have trimmed one or changed its case."""
     return ours is None or theirs is None or ours.strip().casefold() == theirs.strip().casefold()
 
 

@@ -1,9 +1,9 @@
 """Messages that hpoq itself sends again: back to their queue, or into the dead-letter queue.
 
-A message sent back is numbered. Its record keeps the newest number that is known to be in the queue, so that
-copies, which a queue that delivers at least once makes at any time, merge instead of multiplying: an older copy is
-dropped, and one that comes early waits. The number is recorded after the send. A crash in between leaves two copies
-with one number, which the next send merges. While the store is down nothing is numbered, so the delays grow.
+A message sent back is numbered, because a queue that delivers at least once may make copies at any time. Its record
+keeps the newest number that is known to be in the queue: an older copy is dropped, and one that comes early waits,
+so that copies merge instead of multiplying. The number is recorded after the send. A crash in between leaves two
+copies with one number, which the next send merges. While the store is down nothing is numbered, so the delays grow.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class Sealed:
 class SendBack:
     """Sends messages back to their queue, in their envelopes.
 
-    A message that could not be recorded as failed for as long as it may be tried, or whose event could not be
-    published for so long, because its store or its topic is unavailable, goes to the dead-letter queue instead.
+    If the store or the topic was unavailable for as long as a message may be tried, the message cannot be recorded as
+    failed, or its event cannot be published. It then goes to the dead-letter queue instead.
     """
 
     queue_client: Callable[[], Smq]
@@ -129,11 +129,11 @@ class SendBack:
             delay = lifecycle.throttled_delay(now - sealed.since, quiet, terms, self.clock.random())
             delay = max(delay, not_before - now)
         elif sealed.result.unrecorded:
-            # Nothing numbers its copies, which therefore do not merge: the fewer deliveries, the fewer copies.
+            # Its copies are not numbered and therefore do not merge, so a longer delay means fewer copies.
             tried = now - sealed.since
             delay = lifecycle.throttled_delay(tried, tried, terms, self.clock.random())
         elif record is None or is_watch:
-            # The attempts of a watch message are looks at its experiment, most of which did not fail.
+            # Most attempts of a watch message are looks that did not fail, so they must not lengthen the delay.
             delay = terms.delay
         else:
             delay = lifecycle.retry_delay(record, terms, now)
@@ -158,7 +158,7 @@ class SendBack:
             try:
                 self.ledger.save(numbered, record.version)
             except StoreError as exc:
-                # The next delivery has the key already, or two copies have one number until the next send.
+                # Either the next delivery holds the key already, or two copies share a number until the next send.
                 log.warning("requeue.unrecorded", error=str(exc))
         return True
 
@@ -172,7 +172,7 @@ class DeadLetters:
     budget: Budget
 
     def put(self, envelope: Envelope | None, since: float) -> bool:
-        """Return whether the message, first delivered at `since`, is in the dead-letter queue, or needs not be.
+        """Put the message, first delivered at `since`, into the dead-letter queue; return whether it may now end.
 
         False for one that is too large even compressed, or too large to be redriven: its source keeps it.
         """

@@ -1,4 +1,4 @@
-"""Look at an experiment that is followed: has it ended, must its guard stop it, or is it to be looked at again?
+"""Look at an experiment that is followed: it has ended, its guard must stop it, or it is looked at again later.
 
     look ─┬─ it has ended ──▶ its best trial, its trials by status ──▶ Ended
           ├─ deleted, or followed for too long ──────────────────────▶ Ended
@@ -52,7 +52,7 @@ _NO_EXPERIMENT = "INVALID_USER_OR_EXP"
 
 @dataclass(frozen=True)
 class Watcher:
-    """Looks at experiments, at each at most once in one invocation.
+    """Looks at experiments, each at most once per invocation.
 
     An experiment that is younger than `consistency` seconds may not be found yet.
     """
@@ -75,7 +75,7 @@ class Watcher:
             if experiment.deleted:
                 return Ended(_describe_unseen(DELETED, order.last_status))
             if age < self.schedule.max_age:
-                return self._guard(order, experiment, age, budget)
+                return self._apply_guard(order, experiment, age, budget)
         except CallError as exc:
             if is_deleted(exc) and age >= self.consistency and self._is_known_to_service(budget):
                 return Ended(_describe_unseen(DELETED, order.last_status))
@@ -110,18 +110,18 @@ class Watcher:
             log_operator_needed(exc, experiment_id=order.experiment_id)
         else:
             get_logger().warning("watch.look-failed", error=str(exc), experiment_id=order.experiment_id)
-        return self._again(order, error)
+        return self._schedule_next(order, error)
 
-    def _again(self, order: WatchOrder, error: EventError | None = None) -> Again:
+    def _schedule_next(self, order: WatchOrder, error: EventError | None = None) -> Again:
         now = self.clock.now()
         delay = watchorder.plan_delay(order, self.schedule, now)
         return Again(replace(order, next_at=now + delay), delay, error)
 
-    def _guard(self, order: WatchOrder, experiment: Experiment, age: float, budget: Budget) -> Again:
+    def _apply_guard(self, order: WatchOrder, experiment: Experiment, age: float, budget: Budget) -> Again:
         """Stop the experiment if a limit is reached. Raises CallError, StoreError."""
         guard = order.guard
         if guard is None or experiment.status == watchorder.STOPPING:
-            return self._again(order)
+            return self._schedule_next(order)
         failed = watchorder.count_failed(experiment)
         # What needs no other call comes first: a call that fails must not hide a limit that is reached.
         limit = watchorder.find_reached_limit(guard, order.mode, age, failed, None)
@@ -133,7 +133,7 @@ class Watcher:
             best = self._find_best_metric(order, experiment, budget)
             limit = watchorder.find_reached_limit(guard, order.mode, age, failed, best)
         if limit is None:
-            return self._again(order)
+            return self._schedule_next(order)
         self.notes.add(order.experiment_id, f"guard:{limit}")
         get_logger().warning("guard.stopped", experiment_id=order.experiment_id, limit=limit)
         status = self.client.stop_hpo_experiment(order.experiment_id, budget=budget)

@@ -81,13 +81,13 @@ class WatchOrder:
 
     @property
     def identity(self) -> str:
-        """What the key of kind `watch` derives from."""
+        """The text from which the key of kind `watch` derives."""
         return identify_watch(self.key, self.experiment_id)
 
 
 @dataclass(frozen=True)
 class Ended:
-    """The experiment is followed no more. `own` are the members that its event has beside those of all events."""
+    """The experiment is no longer followed. `own` are the members that its event has beside those of all events."""
 
     own: JsonObject
     warnings: tuple[Violation, ...] = ()
@@ -106,7 +106,7 @@ Look: TypeAlias = Ended | Again
 
 
 def identify_watch(key: str, experiment_id: str) -> str:
-    """Return what the key of the record that follows the experiment of a request derives from."""
+    """Return the text from which the key of an experiment's watch record derives."""
     return f"{key}:{experiment_id}"
 
 

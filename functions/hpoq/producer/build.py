@@ -166,7 +166,7 @@ def build_request(
     `{"dlc_config": {"region": "cn-shanghai"}}`. Here, only the class of each parameter is checked.
     """
     weights: JsonObject = {metric: 1} if isinstance(metric, str) else dict(metric)
-    # A text is a sequence of texts too, but hardly meant as its letters.
+    # A string is a sequence of strings too, but its letters are not meant.
     sources: list[JsonValue] = [metric_source] if isinstance(metric_source, str) else [*metric_source]
     lines: list[JsonValue] = [commands] if isinstance(commands, str) else [*commands]
     configuration: JsonObject = {

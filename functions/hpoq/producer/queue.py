@@ -102,11 +102,11 @@ class Queue:
         if isinstance(request, Request):
             request = request.document
         given = request.wire() if isinstance(request, (ExperimentRequest, StopRequest)) else request
-        valid = _parsed(given)
+        valid = _parse(given)
         if idempotency_key is not None:
             if valid.idempotency_key not in (None, idempotency_key):
                 raise ValueError("the request has another idempotencyKey of its own")
-            valid = _parsed({**valid.wire(), "idempotencyKey": idempotency_key})
+            valid = _parse({**valid.wire(), "idempotencyKey": idempotency_key})
         event = identify_body(_encode(given)) if valid.idempotency_key is None else None
         message = self._smq.send_message(
             self.name,
@@ -123,7 +123,7 @@ class Queue:
         return SentRequest(message.message_id, key)
 
 
-def _parsed(document: Mapping[str, JsonValue]) -> ExperimentRequest | StopRequest:
+def _parse(document: Mapping[str, JsonValue]) -> ExperimentRequest | StopRequest:
     return parse_request(json.dumps(document).encode()).request
 
 

@@ -83,7 +83,7 @@ def _insert_never_overwrites(make_store: MakeStore, key: str) -> None:
     store = make_store()
     first = _record(key)
     store.insert(first)
-    _demand(store.insert(_record(key, "owner-2")) == first, "a second insert must return what stands there")
+    _demand(store.insert(_record(key, "owner-2")) == first, "a second insert must return the existing record")
     _demand(store.get(key) == first, "a second insert must change nothing")
     store.close()
 
@@ -91,7 +91,7 @@ def _insert_never_overwrites(make_store: MakeStore, key: str) -> None:
 def _insert_can_be_repeated(make_store: MakeStore, key: str) -> None:
     store = make_store()
     store.insert(_record(key))
-    _demand(store.insert(_record(key)) is None, "an equal insert, repeated, must count as done")
+    _demand(store.insert(_record(key)) is None, "inserting an equal record again must succeed")
     store.close()
 
 
@@ -103,7 +103,7 @@ def _replace_compares_state_and_owner(make_store: MakeStore, key: str) -> None:
     for wrong in (Version(State.IN_PROGRESS, "owner-2"), Version(State.COMPLETED, "owner-1")):
         _demand(not store.replace(later, wrong), "replace must refuse another state or owner")
     _demand(store.get(key) == first, "a refused replace must change nothing")
-    _demand(store.replace(later, first.version), "replace must accept the version that stands there")
+    _demand(store.replace(later, first.version), "replace must accept the present version")
     _demand(store.get(key) == later, "replace must write the whole record")
     store.close()
 
@@ -114,7 +114,7 @@ def _replace_can_be_repeated(make_store: MakeStore, key: str) -> None:
     store.insert(first)
     ended = replace(first, state=State.COMPLETED, event="{}", published_at=3.0)
     for _ in range(2):
-        _demand(store.replace(ended, first.version), "an equal replace, repeated, must count as done")
+        _demand(store.replace(ended, first.version), "writing an equal record again must succeed")
     store.close()
 
 
@@ -132,10 +132,13 @@ def _one_insert_wins(make_store: MakeStore, key: str) -> None:
     with ThreadPoolExecutor(_RACERS) as pool:
         owners = [f"owner-{n}" for n in range(_RACERS)]
         answers = list(pool.map(lambda s, o: s.insert(_record(key, o)), stores, owners))
-    _demand(answers.count(None) == 1, "of inserts that race exactly one must win")
+    _demand(answers.count(None) == 1, "exactly one of several concurrent inserts must succeed")
     winner = stores[0].get(key)
     losers = [answer for answer in answers if answer is not None]
-    _demand(all(answer == winner for answer in losers), "every loser must be shown the winner")
+    _demand(
+        all(answer == winner for answer in losers),
+        "each other insert must return the record that was written",
+    )
     for store in stores:
         store.close()
 
@@ -147,7 +150,9 @@ def _one_takeover_wins(make_store: MakeStore, key: str) -> None:
     with ThreadPoolExecutor(_RACERS) as pool:
         owners = [f"taker-{n}" for n in range(_RACERS)]
         wins = list(pool.map(lambda o: store.replace(replace(first, owner=o), first.version), owners))
-    _demand(wins.count(True) == 1, "of take-overs that race, on one store object, exactly one must win")
+    _demand(
+        wins.count(True) == 1, "exactly one of several concurrent take-overs on one store object must succeed"
+    )
     store.close()
 
 

@@ -5,7 +5,7 @@ A history collects the ends of deliveries, the events that were published, and t
 
     I1  at most one experiment per key
     I2  a message that ended with something to announce has its event, and no rejected or failed message
-        has an experiment all the same
+        has an experiment
     I3  events of one key and type have one id, events of one id are equal, and no key has two outcomes
     I6  a duplicate was answered before, a created event names the experiment of its own key, and in the end
         every experiment is announced
@@ -125,7 +125,7 @@ class _Evidence:
 def _two_experiments(seen: _Evidence) -> Iterator[str]:
     for key, experiment_ids in seen.ids_of_key.items():
         if len(experiment_ids) > 1:
-            yield f"I1: {len(experiment_ids)} experiments bear the key {key}"
+            yield f"I1: {len(experiment_ids)} experiments carry the key {key}"
 
 
 def _ended_without_event(seen: _Evidence) -> Iterator[str]:
@@ -146,7 +146,7 @@ def _refused_although_created(seen: _Evidence) -> Iterator[str]:
         refused = outcome == "rejected" or (outcome == "failed" and not seen.is_redriven(key))
         if refused and not is_conflict and key in seen.ids_of_key:
             experiments = ", ".join(seen.ids_of_key[key])
-            yield f"I2: {what} {name} says {outcome}, but experiment {experiments} bears its key {key}"
+            yield f"I2: {what} {name} says {outcome}, but experiment {experiments} carries its key {key}"
 
 
 def _several_ids(seen: _Evidence) -> Iterator[str]:
@@ -199,7 +199,7 @@ def _experiment_of_another_key(seen: _Evidence) -> Iterator[str]:
         if event.kind == "created" and others and event.key not in others:
             yield (
                 f"I6: the created event of {event.key} names experiment {event.experiment_id}, "
-                f"which bears the key {', '.join(sorted(others))}"
+                f"which carries the key {', '.join(sorted(others))}"
             )
 
 
@@ -215,7 +215,7 @@ def _never_announced(seen: _Evidence) -> Iterator[str]:
     for key, experiment_id in seen.history.experiments:
         ended = seen.history.complete and seen.history.finished
         if ended and key and experiment_id not in announced:
-            yield f"I6: no created event names experiment {experiment_id}, which bears the key {key}"
+            yield f"I6: no created event names experiment {experiment_id}, which carries the key {key}"
 
 
 def _several_results(seen: _Evidence) -> Iterator[str]:

@@ -71,7 +71,7 @@ class Api:
             "GET messages/*": self._message,
             "POST messages/*/redeliver": self._redeliver,
             "POST messages/*/send": self._send_as_new,
-            "GET topics/*/messages": self._published,
+            "GET topics/*/messages": self._list_published,
             "POST actions/*/*": self._act,
             "GET console/**": self._page,
         }
@@ -325,7 +325,7 @@ class Api:
             raise Refused(404, "NotFound", f"There is no page {path}. Only the newest messages have a page.")
         return found
 
-    def _published(self, _request: Request, names: list[str]) -> JsonValue:
+    def _list_published(self, _request: Request, names: list[str]) -> JsonValue:
         rows: list[JsonValue] = [
             {"messageId": one.message_id, "time": one.time, "tag": one.tag, "body": one.body}
             for one in self._cloud.topics.get(names[0]).published

@@ -62,15 +62,15 @@ def dump_json(value: JsonValue) -> bytes:
     try:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except ValueError:
-        return dump_json(_without_infinities(value))
+        return dump_json(_replace_infinities(value))
     return text.encode(errors="replace")
 
 
-def _without_infinities(value: JsonValue) -> JsonValue:
+def _replace_infinities(value: JsonValue) -> JsonValue:
     if isinstance(value, dict):
-        return {name: _without_infinities(one) for name, one in value.items()}
+        return {name: _replace_infinities(one) for name, one in value.items()}
     if isinstance(value, list):
-        return [_without_infinities(one) for one in value]
+        return [_replace_infinities(one) for one in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -1,4 +1,4 @@
-"""What the console's page of one message has: what became of it, why, and what can be done with it."""
+"""The content of the console's page for one message: its state, the reason, and what can be done with it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def compose_message(cloud: Cloud, histories: Histories, one: History, base: str)
 
 
 def _sentence(state: str, times: int) -> str:
-    """Return a message's state in words, for a function that nothing is known about."""
+    """Return a message's state in words, as far as it can be known without knowing the function."""
     deliveries = f"{times} {'delivery' if times == 1 else 'deliveries'}"
     if not times:
         return f"It was not delivered to a function. Its state is: {state}."
@@ -86,7 +86,7 @@ def _find_about(value: JsonValue, names: frozenset[str]) -> list[JsonValue]:
 
 
 def _log_lines(delivery: Delivery, names: frozenset[str]) -> Iterator[str]:
-    """Yield the lines of a delivery's log, of a batch only those that name the message. Secrets are masked."""
+    """Yield the lines of a delivery's log, without secrets; for a batch, only the lines that name the message."""
     for line in delivery.log.splitlines():
         value = read_json(line)
         if len(delivery.message_ids) == 1 or not names.isdisjoint(texts(value)):

@@ -178,7 +178,7 @@ class Pages:
         }
 
     def _effect(self, preset: Preset, histories: Histories) -> JsonObject:
-        """Return what the faults of a preset did: how many calls they hit, and what became of those messages."""
+        """Return what the faults of a preset did: how many calls they hit, and how the messages concerned ended."""
         wanted = {name: value for name, value in preset.fault.items() if name != "lasting"}
         faults = [
             one
@@ -220,14 +220,14 @@ class Pages:
                     f"{one.service or 'any service'} {one.operation or 'any operation'}",
                     f"{one.when}{odds}, from call {one.nth}",
                     f"{one.hits} of {one.seen} {'call' if one.seen == 1 else 'calls'}",
-                    self._rest_of(one),
+                    self._describe_rest(one),
                     Buttons((remove,)),
                 )
             )
         heads = ("kind", "affects", "when", "hits", "times", "")
         return Table("faults", "Faults", heads, rows, len(rows), "None. Inject one with the form above.")
 
-    def _rest_of(self, fault: Fault) -> str:
+    def _describe_rest(self, fault: Fault) -> str:
         if fault.until is not None:
             end = time.strftime("%H:%M:%S", time.gmtime(fault.until))
             return "over" if fault.is_over(self._cloud.clock.now()) else f"until {end}"
@@ -296,7 +296,7 @@ def _message_row(one: History) -> JsonObject:
 
 
 def _invariants(every: Sequence[History]) -> JsonObject:
-    """Return how many messages were processed otherwise than once."""
+    """Return how many messages were lost, and for how many something was made twice."""
     return {
         "createdTwice": sum(len(one.made) > 1 for one in every),
         "lost": sum(one.state == LOST for one in every),

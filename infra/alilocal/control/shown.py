@@ -58,15 +58,15 @@ def _part(one: Part) -> JsonObject:
         lines = {str(number): line for number, line in enumerate(shown.lines[first:], first)}
         return {"title": one.title, "lines": {**lines}}
     kind = "plot" if isinstance(shown, Plot) else "parallel"
-    return {"title": one.title, kind: _plain(shown)}
+    return {"title": one.title, kind: _convert_tuples(shown)}
 
 
-def _plain(value: object) -> JsonValue:
+def _convert_tuples(value: object) -> JsonValue:
     """Return named tuples as objects, and other sequences as lists."""
     if hasattr(value, "_asdict"):
-        return {name: _plain(one) for name, one in value._asdict().items()}
+        return {name: _convert_tuples(one) for name, one in value._asdict().items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
+        return [_convert_tuples(one) for one in value]
     return value if isinstance(value, (int, float)) else str(value)
 
 

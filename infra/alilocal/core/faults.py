@@ -147,7 +147,7 @@ class Fault:
             raise ServiceError(self.status, code, self.message, tuple(self.headers.items()))
         if self.kind in ("foreign", "html"):
             return self._foreign()
-        return self._altered(answer or _UNACTED)
+        return self._alter(answer or _UNACTED)
 
     def _foreign(self) -> Response:
         """Return an answer from something between the caller and the service: without a code and a request id."""
@@ -169,7 +169,7 @@ class Fault:
             headers.setdefault("Location", _ELSEWHERE)
         return Response(status, tuple(headers.items()), text.encode())
 
-    def _altered(self, answer: Response) -> Response:
+    def _alter(self, answer: Response) -> Response:
         half = len(answer.body) // 2
         status = self.status or answer.status
         if self.kind == "drip":

@@ -79,7 +79,7 @@ def _elements(value: JsonValue, name: str = "") -> str:
     elif value is None:
         return ""
     else:
-        # A text of Python would be `True`.
+        # As JSON, because `str` would write a boolean as `True`.
         inner = escape(_FORBIDDEN.sub("", value if isinstance(value, str) else json.dumps(value)))
     # The names of members may come from a request.
     name = re.sub(r"[^\w.-]", "_", name)

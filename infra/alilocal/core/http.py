@@ -106,7 +106,7 @@ def read_http_date(text: str) -> float:
 def is_own_host(host: str) -> bool:
     """Return whether a `Host` header names this machine by an address or as localhost.
 
-    A page of another site can make its own name lead to this machine, and its requests then bear that name.
+    A page of another site can make its own name lead to this machine, and its requests then carry that name.
     """
     name = urlsplit(f"//{host}").hostname or ""
     if name == "localhost" or name.endswith(".localhost"):

@@ -115,7 +115,7 @@ class Service(abc.ABC):
         """The names of the operations that have a route."""
         return tuple(route.operation for route in self._routes)
 
-    # The way of a request.
+    # The path of a request.
 
     @abc.abstractmethod
     def owns(self, request: Request) -> bool:

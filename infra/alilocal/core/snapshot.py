@@ -75,7 +75,7 @@ def _dump(hint: object, value: Any) -> JsonValue:
     if is_dataclass(value):
         kind: type = type(value)
         return {one.name: _dump(_hints(kind)[one.name], getattr(value, one.name)) for one in _kept(kind)}
-    hint = _plain(hint)
+    hint = _unwrap_optional(hint)
     if isinstance(value, Mapping):
         key, item = get_args(hint)
         if key is str:
@@ -92,7 +92,7 @@ def _item(hint: object, index: int) -> object:
     return arguments[0] if len(arguments) == 1 or arguments[-1] is Ellipsis else arguments[index]
 
 
-def _plain(hint: object) -> object:
+def _unwrap_optional(hint: object) -> object:
     """Return the type inside an optional type."""
     if get_origin(hint) in (Union, types.UnionType):
         some = [one for one in get_args(hint) if one is not type(None)]
@@ -122,7 +122,7 @@ class _Reader:
             return _object(document, place)
         origin, arguments = get_origin(hint), get_args(hint)
         if origin in (Union, types.UnionType):
-            return self._one_of(arguments, document, place)
+            return self._read_alternative(arguments, document, place)
         if origin is Literal:
             if document not in arguments:
                 raise BadSnapshot(place, f"must be one of {', '.join(map(repr, arguments))}")
@@ -139,7 +139,7 @@ class _Reader:
             return items if origin is list else tuple(items)
         return self._scalar(cast("type", hint), document, place)
 
-    def _one_of(self, hints: Sequence[object], document: JsonValue, place: str) -> object:
+    def _read_alternative(self, hints: Sequence[object], document: JsonValue, place: str) -> object:
         problems = []
         for hint in hints:
             try:
@@ -166,10 +166,10 @@ class _Reader:
         if is_dataclass(kind):
             return self._dataclass(kind, _object(document, place), place)
         if issubclass(kind, Enum):
-            return _checked(kind, document, place)
+            return _make_value(kind, document, place)
         if kind is bytes:
             text = _object(document, place).get(_BYTES)
-            return _checked(_from_base64, text, place)
+            return _make_value(_decode_base64, text, place)
         if kind is float and type(document) is int:
             return float(document)
         if type(document) is not kind:
@@ -192,13 +192,13 @@ class _Reader:
             raise BadSnapshot(place, str(exc)) from exc
 
 
-def _from_base64(text: object) -> bytes:
+def _decode_base64(text: object) -> bytes:
     if not isinstance(text, str):
         raise TypeError("not a text")
     return base64.b64decode(text, validate=True)
 
 
-def _checked(make: Any, value: JsonValue, place: str) -> object:
+def _make_value(make: Any, value: JsonValue, place: str) -> object:
     try:
         return make(value)
     except (ValueError, TypeError):

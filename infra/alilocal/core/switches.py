@@ -1,4 +1,4 @@
-"""Switches: choices where the documentation is silent or contradicts itself, and oddities that clients must bear.
+"""Switches: choices where the documentation is silent or contradicts itself, and oddities that clients must tolerate.
 
 Each service declares its own switches in its `switches.py`, as a dataclass derived from `Switches`.
 `alilocal.services` combines them into the one object `cloud.behaviour`.

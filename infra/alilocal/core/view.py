@@ -1,4 +1,4 @@
-"""What a service says of itself for the console and for the history of a message.
+"""What a service shows in the console and in the history of a message.
 
 A service returns plain data: cards for the pipeline, tables for the page, views (pages of their own), listings for
 the control API, and a trace for each operation. The control package puts them into the documents of the console's

@@ -68,7 +68,7 @@ def _handler(action: Action, account_id: str) -> Callable[[Call], Response]:
     def handler(call: Call) -> Response:
         answer = action.act(read_given(call.request), call)
         data = answer.get("Data")
-        members = _dated(data) if isinstance(data, dict) else {}
+        members = _add_times(data) if isinstance(data, dict) else {}
         body: JsonObject = {
             "RequestId": call.request_id,
             "ResourceOwnerAccountId": account_id,
@@ -80,11 +80,11 @@ def _handler(action: Action, account_id: str) -> Callable[[Call], Response]:
     return handler
 
 
-def _dated(members: JsonObject) -> JsonObject:
+def _add_times(members: JsonObject) -> JsonObject:
     """Return the members of an answer, in which each rule has its times under the first generation's names."""
     rules = members.get("Rules")
     if isinstance(rules, list):
-        members = {**members, "Rules": [_dated(rule) for rule in rules if isinstance(rule, dict)]}
+        members = {**members, "Rules": [_add_times(rule) for rule in rules if isinstance(rule, dict)]}
     if _CREATED in members:
         created = members[_CREATED]
         members = {name: value for name, value in members.items() if name != _CREATED}

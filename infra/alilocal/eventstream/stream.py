@@ -223,7 +223,7 @@ class EventStream:
                 batch = self._take()
                 if batch is not None:
                     return batch
-                self._cloud.clock.pause(self._until_next())
+                self._cloud.clock.pause(self._find_delay())
             return None
 
     def _take(self) -> _Batch | None:
@@ -277,7 +277,7 @@ class EventStream:
         event, began = self._form.event(batch.messages), monotonic()
         delivery = Delivery(event, ids, batch.attempts + 1, False, None, self._cloud.clock.now())  # noqa: FBT003
         try:
-            delivery = _with_result(delivery, self._invoke(event))
+            delivery = _add_result(delivery, self._invoke(event))
         # A function may raise anything, and every exception means that the delivery failed.
         except Exception as exc:  # noqa: BLE001
             delivery = replace(delivery, error=type(exc).__name__)
@@ -293,14 +293,14 @@ class EventStream:
             elif self._stopping:
                 self._release(batch.messages)
             else:
-                delivery = self._failed(batch, delivery)
+                delivery = self._handle_failure(batch, delivery)
             self._deliveries.append(delivery)
             if len(self._deliveries) > _KEPT_RESULTS:
                 oldest = self._deliveries[-_KEPT_RESULTS - 1]
                 self._deliveries[-_KEPT_RESULTS - 1] = replace(oldest, result="", log="")
             self._cloud.changed.notify_all()
 
-    def _failed(self, batch: _Batch, delivery: Delivery) -> Delivery:
+    def _handle_failure(self, batch: _Batch, delivery: Delivery) -> Delivery:
         """Schedule the next attempt or give up, and return the delivery with the result of that."""
         delay = delay_after(self._retry, batch.attempts, self._cloud.ids)
         if delay is not None:
@@ -370,8 +370,8 @@ class EventStream:
         except NotExist:
             return None
 
-    def _until_next(self) -> float | None:
-        """Return the seconds until a batch may be due, or None if that takes a change of the queue."""
+    def _find_delay(self) -> float | None:
+        """Return the seconds until a batch may be due, or None if none will be before the queue changes."""
         moments = [batch.due_at for batch in self._waiting]
         if self._filling:
             moments.append(self._window_ends)
@@ -408,7 +408,7 @@ def _choose_call(invoke: Invoke | Triggered, *, asynchronous: bool) -> Invoke:
     return invoke.trigger_async if asynchronous else invoke.trigger
 
 
-def _with_result(delivery: Delivery, result: object) -> Delivery:
+def _add_result(delivery: Delivery, result: object) -> Delivery:
     """Return `delivery` with what `result` says of it."""
     if not hasattr(result, "ok"):
         return replace(delivery, succeeded=result is not False, result=_as_text(result))

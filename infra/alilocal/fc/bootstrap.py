@@ -77,12 +77,12 @@ class Context(SimpleNamespace):
 
     def to_json(self) -> dict[str, Any]:
         """Return the context's members as JSON."""
-        return {name: _plain(value) for name, value in vars(self).items()}
+        return {name: _convert_namespace(value) for name, value in vars(self).items()}
 
 
-def _plain(value: Any) -> Any:
+def _convert_namespace(value: Any) -> Any:
     return (
-        {name: _plain(one) for name, one in vars(value).items()}
+        {name: _convert_namespace(one) for name, one in vars(value).items()}
         if isinstance(value, SimpleNamespace)
         else value
     )
@@ -124,7 +124,7 @@ class Runtime:
         began = time.monotonic()
         try:
             if kind == "invoke":
-                body, error = _rendered(self._load(self._settings["handler"])(event, context)), None
+                body, error = _render(self._load(self._settings["handler"])(event, context)), None
             else:
                 self._load(self._settings["initializer" if kind == "initialize" else kind])(context)
                 body, error = b"", None
@@ -220,7 +220,7 @@ def _default(value: Any) -> Any:
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
-def _rendered(result: Any) -> bytes:
+def _render(result: Any) -> bytes:
     if isinstance(result, (bytes, bytearray)):
         return bytes(result)
     if isinstance(result, str):

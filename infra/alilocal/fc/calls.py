@@ -150,7 +150,7 @@ class Calls(CallBase):
         return wire.json_answer(call.request_id, None)
 
     def put_async(self, call: Call) -> Response:
-        entry, qualifier = self._qualified(call)
+        entry, qualifier = self._find_qualified(call)
         given = wire.read_object(call.request)
         members = {name: given[name] for name in _ASYNC_MEMBERS if given.get(name) is not None}
         retries = members.get("maxAsyncRetryAttempts", 3)
@@ -162,7 +162,7 @@ class Calls(CallBase):
         return self.get_async(call)
 
     def get_async(self, call: Call) -> Response:
-        entry, qualifier = self._qualified(call)
+        entry, qualifier = self._find_qualified(call)
         config = entry.async_configs.get(qualifier)
         if config is None:
             raise NotFound("AsyncConfig", qualifier)
@@ -170,7 +170,7 @@ class Calls(CallBase):
         return wire.json_answer(call.request_id, row)
 
     def delete_async(self, call: Call) -> Response:
-        entry, qualifier = self._qualified(call)
+        entry, qualifier = self._find_qualified(call)
         entry.async_configs.pop(qualifier, None)
         return wire.json_answer(call.request_id, None)
 
@@ -211,7 +211,7 @@ class Calls(CallBase):
 
     def tag(self, call: Call) -> Response:
         given = wire.read_object(call.request)
-        for entry in self._tagged(given.get("ResourceId", given.get("resourceId"))):
+        for entry in self._find_tagged(given.get("ResourceId", given.get("resourceId"))):
             entry.tags |= _tags(given.get("Tag", given.get("tag")))
         return wire.json_answer(call.request_id, None)
 
@@ -219,14 +219,14 @@ class Calls(CallBase):
         pairs = call.request.query_pairs(plus_is_space=True)
         keys = _listed(pairs, "TagKey") or _listed(pairs, "tagKey")
         everything = ("All", "true") in pairs or ("all", "true") in pairs
-        for entry in self._tagged([*_listed(pairs, "ResourceId"), *_listed(pairs, "resourceId")]):
+        for entry in self._find_tagged([*_listed(pairs, "ResourceId"), *_listed(pairs, "resourceId")]):
             entry.tags = {key: one for key, one in entry.tags.items() if not everything and key not in keys}
         return wire.json_answer(call.request_id, None)
 
     def list_tags(self, call: Call) -> Response:
         pairs = call.request.query_pairs(plus_is_space=True)
         wanted = [*_listed(pairs, "ResourceId"), *_listed(pairs, "resourceId")]
-        entries = self._tagged([*wanted]) if wanted else list(self._registry.entries.values())
+        entries = self._find_tagged([*wanted]) if wanted else list(self._registry.entries.values())
         rows: list[JsonValue] = [
             {
                 "ResourceId": self._names.function(entry.name),
@@ -285,13 +285,13 @@ class Calls(CallBase):
     def _function(self, call: Call, entry: Entry) -> Response:
         return wire.json_answer(call.request_id, wire.function_row(self._registry, self._names, entry))
 
-    def _qualified(self, call: Call) -> tuple[Entry, str]:
+    def _find_qualified(self, call: Call) -> tuple[Entry, str]:
         entry = self._registry.get(call.params["function"])
         qualifier = wire.query(call.request, "qualifier") or LATEST
         self._registry.find(entry.name, qualifier)
         return entry, qualifier
 
-    def _tagged(self, names: JsonValue) -> list[Entry]:
+    def _find_tagged(self, names: JsonValue) -> list[Entry]:
         found = [str(one).rpartition("/")[2] for one in names] if isinstance(names, list) else []
         return [self._registry.get(name) for name in found]
 

@@ -56,7 +56,7 @@ class InstanceFacts(NamedTuple):
 
 
 class FunctionHost(Protocol):
-    """Runs functions. Except for reading, its methods must be called without the lock of the cloud."""
+    """Runs functions. All methods except `busy`, `instances` and `local` must be called without the cloud's lock."""
 
     def deploy(self, deployed: Deployed) -> None:
         """Make `deployed` callable; raises ValueError if its settings or its package cannot be used."""

@@ -148,7 +148,7 @@ class Function:
         started, advanced = self._cloud.clock.now(), self._cloud.clock.advanced
         kept, cold = self._take()
         try:
-            answer = self._initialized(kept) if cold else None
+            answer = self._run_initializer(kept) if cold else None
             answer = answer or kept.instance.ask(
                 "invoke", request_id, event, timeout, retry_count, advanced=advanced
             )
@@ -274,7 +274,7 @@ class Function:
             self._count -= 1
             self._free.notify()
 
-    def _initialized(self, kept: _Kept) -> Answer | None:
+    def _run_initializer(self, kept: _Kept) -> Answer | None:
         """Run the initializer, if there is one; return the call's answer if it failed, else None."""
         if not self.settings.initializer:
             return None
@@ -384,7 +384,7 @@ class Functions:
     def add(self, key: str, settings: Settings) -> Function:
         """Create a function under `key`, which for a version differs from its name; raises ValueError if taken."""
         if key in self._by_name:
-            raise ValueError(f"there already is a function {key}")
+            raise ValueError(f"the function {key} exists already")
         self._by_name[key] = Function(self._cloud, settings)
         return self._by_name[key]
 

@@ -84,13 +84,13 @@ class Host:
 
     def busy(self, name: str) -> int:
         """Return the number of calls of a function that are running."""
-        return sum(function.busy for function in self._of(name))
+        return sum(function.busy for function in self._list_versions(name))
 
     def instances(self, name: str) -> Sequence[InstanceFacts]:
         """Return the instances of all versions of a function."""
         return [
             InstanceFacts(instance_id, function.settings.qualifier, function.settings.version_id, born)
-            for function in self._of(name)
+            for function in self._list_versions(name)
             for instance_id, born in function.instance_births
         ]
 
@@ -146,7 +146,7 @@ class Host:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _of(self, name: str) -> list[Function]:
+    def _list_versions(self, name: str) -> list[Function]:
         with self._lock:
             return [self._functions[key] for key in self._deployed.get(name, ())]
 
@@ -171,7 +171,7 @@ class Host:
         return Settings(
             deployed.name,
             str(members["handler"]),
-            self._unpacked(deployed),
+            self._unpack(deployed),
             environment=read.environment(members),
             timeout=_number(members, "timeout"),
             memory=int(_number(members, "memorySize")),
@@ -192,7 +192,7 @@ class Host:
             reaches_cloud=True,
         )
 
-    def _unpacked(self, deployed: Deployed) -> Path:
+    def _unpack(self, deployed: Deployed) -> Path:
         """Return the folder with the code; raises ValueError for an archive that cannot be unpacked."""
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="alilocal-code-"))

@@ -37,7 +37,7 @@ class InvokeCalls(CallBase):
         return self.invoke_qualified(call, call.params["function"], wire.query(call.request, "qualifier"))
 
     def invoke_qualified(self, call: Call, name: str, qualifier: str | None) -> Response:
-        """Call a function; the result is in the body, and what else is known of it in the headers."""
+        """Call a function; the body of the answer is its result, and the headers say how the call went."""
         host, event = self._host(), call.request.body
         kind = call.request.header("x-fc-invocation-type") or "Sync"
         if kind not in ("Sync", "Async"):

@@ -1,4 +1,4 @@
-"""Function Compute 2.0: services that hold functions, versions and aliases.
+"""Function Compute 2.0: services that contain functions, versions and aliases.
 
 Its versions of the API are 2021-04-06 and 2016-08-15. A function of 2.0 is the function `<service>$<function>` of
 3.0. A version of a service publishes all its functions, and an alias of a service is an alias of each of them. The
@@ -72,8 +72,8 @@ class LegacyCalls(CallBase):
             Route("ListFunctions", "GET", functions, self.list_functions),
             Route("GetFunction", "GET", function, self.get),
             Route("UpdateFunction", "PUT", function, self.update),
-            Route("DeleteFunction", "DELETE", function, self._named(self._calls.delete)),
-            Route("GetFunctionCode", "GET", f"{function}/code", self._named(self._calls.code)),
+            Route("DeleteFunction", "DELETE", function, self._resolve_name(self._calls.delete)),
+            Route("GetFunctionCode", "GET", f"{function}/code", self._resolve_name(self._calls.code)),
             Route("InvokeFunction", "POST", f"{function}/invocations", self.invoke),
             Route("PublishServiceVersion", "POST", versions, self.publish),
             Route("ListServiceVersions", "GET", versions, self.list_versions),
@@ -87,7 +87,7 @@ class LegacyCalls(CallBase):
             Route("ListTriggers", "GET", triggers, self._trigger(self._triggers.list)),
             Route("GetTrigger", "GET", trigger, self._trigger(self._triggers.get)),
             Route("UpdateTrigger", "PUT", trigger, self._trigger(self._triggers.update)),
-            Route("DeleteTrigger", "DELETE", trigger, self._named(self._triggers.delete)),
+            Route("DeleteTrigger", "DELETE", trigger, self._resolve_name(self._triggers.delete)),
         )
 
     def create_service(self, call: Call) -> Response:
@@ -228,7 +228,7 @@ class LegacyCalls(CallBase):
                 entry.aliases[alias.name] = replace(alias)
         return wire.json_answer(call.request_id, wire.alias_row(alias))
 
-    def _named(self, handler: Callable[[Call], Response]) -> Callable[[Call], Response]:
+    def _resolve_name(self, handler: Callable[[Call], Response]) -> Callable[[Call], Response]:
         """Return `handler` for a function that the path names with its service."""
 
         def named(call: Call) -> Response:
@@ -239,7 +239,7 @@ class LegacyCalls(CallBase):
 
     def _trigger(self, handler: Callable[[Call], Response]) -> Callable[[Call], Response]:
         """Return `handler` for triggers. In the oldest version, the configuration of one is an object."""
-        named = self._named(handler)
+        named = self._resolve_name(handler)
 
         def changed(call: Call) -> Response:
             answer = named(call)

@@ -113,7 +113,7 @@ class Objects:
             scheme, _, rest = (request.header("Authorization") or "").partition(" ")
             key_id, _, digest = rest.partition(":")
             if scheme != "OSS":
-                raise _denied("the request is not signed with version 1 of the signature")
+                raise _make_denial("the request is not signed with version 1 of the signature")
             times = [text for name in ("x-oss-date", "Date") if (text := request.header(name))]
             is_late = not self._is_now(times)
         credential = self._world.credentials.get(key_id)
@@ -125,7 +125,7 @@ class Objects:
         if credential.token_problem(token, self._world.clock.now()) is not None:
             raise ServiceError(403, "InvalidAccessKeyId", "The security token you provided is invalid.")
         if is_late:
-            raise _denied("Request has expired.")
+            raise _make_denial("Request has expired.")
         expected = {_sign(credential.access_key_secret, self._to_sign(request, time)) for time in times}
         if digest not in expected:
             raise ServiceError(
@@ -150,5 +150,5 @@ def _sign(secret: str, text: str) -> str:
     return base64.b64encode(hmac.new(secret.encode(), text.encode(), hashlib.sha1).digest()).decode()
 
 
-def _denied(message: str) -> ServiceError:
+def _make_denial(message: str) -> ServiceError:
     return ServiceError(403, "AccessDenied", message)

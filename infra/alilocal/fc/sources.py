@@ -23,7 +23,7 @@ Call = Callable[[bytes], object]
 
 
 class _Watcher:
-    """Looks for something to do at each change of the cloud, in a thread of its own, until it is stopped."""
+    """Does what is due at each change of the cloud, in a thread of its own, until it is stopped."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
@@ -59,7 +59,7 @@ class _Watcher:
         raise NotImplementedError
 
     def _seconds(self) -> float | None:
-        """Return the time until something may be due, or None if that takes a change."""
+        """Return the time until something may be due, or None if nothing will be before the cloud changes."""
         return None
 
 

@@ -1,7 +1,7 @@
 """ListHpoExperiments: its filters, order and pages.
 
 Parameters: https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-listhpoexperiments.
-Undocumented: times are read as UTC, and both bounds are included. What else is open is a switch.
+Undocumented: times are read as UTC, and both bounds are included. Other open questions are switches.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def _simulated_commands(trial: Trial) -> list[Command]:
     if trial.status == "WAITING" or not isinstance(given, list):
         return []
     return [
-        Command(number, _filled(text, trial), _output(text, trial))
+        Command(number, _fill_in(text, trial), _output(text, trial))
         for number, text in enumerate(given, 1)
         if isinstance(text, str)
     ]
@@ -112,7 +112,7 @@ def _simulated_trial_log(name: str, trial: Trial) -> list[str]:
     return [*lines, log_line(trial.since, f"(trial) status {trial.status}")]
 
 
-def _filled(text: str, trial: Trial) -> str:
+def _fill_in(text: str, trial: Trial) -> str:
     filled = fill(text, trial.hyperparameters, trial.experiment_id, trial.trial_id)
     return mask_text(trial.configuration, filled)
 

@@ -63,26 +63,26 @@ def _members(experiment: Experiment, time_form: str, *, with_configuration: bool
         "Tags": [{"Key": key, "Value": value} for key, value in experiment.tags],
     }
     if with_configuration:
-        members |= _rendered(masked(experiment.configuration))
+        members |= _render_configuration(masked(experiment.configuration))
     return {name: value for name, value in members.items() if value is not None}
 
 
-def _rendered(configuration: JsonObject) -> JsonObject:
+def _render_configuration(configuration: JsonObject) -> JsonObject:
     space = configuration.get("search_space")
     sections = [
-        f"[{section}]\n" + "".join(f"{name}={_plain(member)}\n" for name, member in value.items())
+        f"[{section}]\n" + "".join(f"{name}={_render_member(member)}\n" for name, member in value.items())
         for section, value in configuration.items()
         if isinstance(value, dict) and section not in ("search_space", "yml_config")
     ]
     return {
-        "SearchSpace": None if space is None else _plain(space),
+        "SearchSpace": None if space is None else _render_member(space),
         "ConfigIni": "\n".join(sections),
         # Every JSON document is a YAML document.
         "ConfigYml": json.dumps(configuration.get("yml_config") or {}, ensure_ascii=False, indent=2),
     }
 
 
-def _plain(value: JsonValue) -> str:
+def _render_member(value: JsonValue) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
@@ -99,7 +99,7 @@ def masked(configuration: JsonObject) -> JsonObject:
     https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-listhpoexperiments (List
     replaces them by asterisks).
     """
-    return {section: _masked_section(section, value) for section, value in configuration.items()}
+    return {section: _mask_section(section, value) for section, value in configuration.items()}
 
 
 def without_secrets(configuration: JsonObject) -> JsonObject:
@@ -141,7 +141,7 @@ def mask_text(configuration: JsonValue, text: str) -> str:
     return text
 
 
-def _masked_section(section: str, value: JsonValue) -> JsonValue:
+def _mask_section(section: str, value: JsonValue) -> JsonValue:
     if not isinstance(value, dict):
         return value
     return {name: MASK if _is_hidden(section, name) else member for name, member in value.items()}

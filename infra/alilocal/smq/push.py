@@ -141,17 +141,17 @@ class Pushes:
         run.start()
 
     def _send(self, push: Push, strategy: str, on_failure: Callable[[], None]) -> None:
-        if _post(*self._signed(push)):
+        if _post(*self._sign(push)):
             return
         for delay in self._delays(strategy):
             if not self._wait(delay):
                 return
-            if _post(*self._signed(push)):
+            if _post(*self._sign(push)):
                 return
         with self._world.changed:
             on_failure()
 
-    def _signed(self, push: Push) -> tuple[str, dict[str, str], bytes]:
+    def _sign(self, push: Push) -> tuple[str, dict[str, str], bytes]:
         with self._world.changed:
             request_id, moment = self._world.ids.smq_request_id(), self._world.clock.sent_at()
         return (*push.signed(request_id, moment), push.body)

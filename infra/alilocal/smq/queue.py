@@ -386,7 +386,7 @@ class Queue:
         """Delete expired messages, make visible what has become due, and return the present time."""
         now = self._world.clock.now()
         oldest = now - self.attributes.message_retention_period
-        for message in list(self._expired(oldest)):
+        for message in list(self._find_expired(oldest)):
             self._remove(message)
         while self._waiting and (self._waiting[0][0] <= now or self._is_stale(self._waiting[0])):
             entry = heapq.heappop(self._waiting)
@@ -394,7 +394,7 @@ class Queue:
                 self._make_ready(self._messages[entry[2]])
         return now
 
-    def _expired(self, oldest: float) -> list[Message]:
+    def _find_expired(self, oldest: float) -> list[Message]:
         expired = []
         for message in self._messages.values():
             if message.enqueue_time > oldest:

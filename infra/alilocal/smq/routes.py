@@ -34,7 +34,7 @@ _MESSAGES = f"{_QUEUE}/messages"
 _SUBSCRIPTIONS = f"{_TOPIC}/subscriptions"
 _SUBSCRIPTION = f"{_SUBSCRIPTIONS}/{{subscription}}"
 _NO_LOGS = "logs are not written to the bucket"
-_NO_ORDER = "`MessageGroupId` is carried, not obeyed: there are no FIFO queues"
+_NO_ORDER = "`MessageGroupId` is kept but has no effect: there are no FIFO queues"
 _NO_PUSH = "`MessageAttributes` (mail, text messages) are ignored"
 _NO_ENDPOINTS = "to queues of the account and HTTP endpoints on this machine; others are kept and get nothing"
 _HIDDEN, _SENT, _PUBLISHED = Trace(is_shown=False), Trace("sent"), Trace("published", publishes=True)

@@ -13,7 +13,7 @@ class SmqSwitches(Switches):
     """How SMQ behaves where its documentation is silent or contradicts itself."""
 
     delete_missing: Literal["accepted", "refused"] = "accepted"
-    """What deleting a queue, topic or subscription does that does not exist; the vendor's suites rely on success."""
+    """What deleting a missing queue, topic or subscription does; the vendor's suites rely on success."""
     time_expired_status: Literal[400, 408] = 408
     """The HTTP status of TimeExpired, for which the documentation names both."""
     expired_receipt: Literal["MessageNotExist", "ReceiptHandleError"] = "MessageNotExist"

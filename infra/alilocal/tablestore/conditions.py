@@ -62,13 +62,13 @@ def _count(condition: Message, depth: int = 0) -> int:
 def _passes(condition: Message, columns: Columns) -> bool:
     kind, inner = condition.number(1), condition.message(2)
     if kind == _SINGLE:
-        return _compared(inner, columns)
+        return _compare(inner, columns)
     if kind == _COMPOSITE:
-        return _combined(inner, columns)
+        return _combine(inner, columns)
     raise ParameterInvalid("Unsupported filter type.")
 
 
-def _compared(single: Message, columns: Columns) -> bool:
+def _compare(single: Message, columns: Columns) -> bool:
     name, comparator = single.text(2), single.number(1)
     if comparator in (_EXIST, _NOT_EXIST):
         return (name in columns) == (comparator == _EXIST)
@@ -81,12 +81,12 @@ def _compared(single: Message, columns: Columns) -> bool:
     if single.number(5):
         values = values[:1]
     if single.has(6):
-        values = _extracted(single.message(6), values)
+        values = _extract(single.message(6), values)
     # How the service compares values of different types is not documented.
     return any(type(value) is type(wanted) and compare(value, wanted) for value in values)
 
 
-def _extracted(rule: Message, values: Sequence[KeyValue]) -> Sequence[KeyValue]:
+def _extract(rule: Message, values: Sequence[KeyValue]) -> Sequence[KeyValue]:
     """Return what the first group of the rule's regular expression matches in texts, converted to the rule's type."""
     cast = _CASTS.get(rule.number(2))
     try:
@@ -106,7 +106,7 @@ def _cast(cast: Callable[[str], Value], text: str | None) -> Value | None:
         return None
 
 
-def _combined(composite: Message, columns: Columns) -> bool:
+def _combine(composite: Message, columns: Columns) -> bool:
     combinator, parts = composite.number(1), composite.messages(2)
     if combinator == _NOT and len(parts) == 1:
         return not _passes(parts[0], columns)

@@ -160,7 +160,7 @@ class Table:
             elif cell.operation is Operation.DELETE_ONE:
                 row.get(cell.name, {}).pop(cell.timestamp or 0, None)
             elif cell.operation is Operation.INCREMENT:
-                self._put_cell(row, Cell(cell.name, _incremented(row.get(cell.name), cell.value)), now)
+                self._put_cell(row, Cell(cell.name, _increment(row.get(cell.name), cell.value)), now)
             else:
                 self._put_cell(row, cell, now)
         row = {name: kept for name, kept in row.items() if kept}
@@ -324,7 +324,7 @@ def _sortable(value: KeyValue) -> KeyValue:
     return value.encode() if isinstance(value, str) else value
 
 
-def _incremented(kept: Versions | None, by: KeyValue | None) -> Value:
+def _increment(kept: Versions | None, by: KeyValue | None) -> Value:
     before = next(iter(kept.values())) if kept else 0
     if type(before) is not int or type(by) is not int:
         raise ParameterInvalid("Only integers can be incremented.")

@@ -59,14 +59,14 @@ class Row:
 def crc8(data: bytes, crc: int = 0) -> int:
     """Return the CRC-8 of `data` with the polynomial 0x07, starting from `crc`."""
     if not crc and len(data) > _PERIOD:
-        data = _folded(data)
+        data = _fold(data)
     table = _CRC
     for byte in data:
         crc = table[crc ^ byte]
     return crc
 
 
-def _folded(data: bytes) -> bytes:
+def _fold(data: bytes) -> bytes:
     """Return 127 bytes with the same checksum as the longer `data`.
 
     x to the power of 127 is 1 modulo the polynomial, so bytes that are 127 apart have the same effect and can be
@@ -126,9 +126,9 @@ def _cell_of(data: bytes, at: int) -> tuple[Cell, int, int]:
     name = variant = stamp = operation = b""
     while (tag := data[at]) != _CELL_CRC:
         if tag == _NAME:
-            name, at = _sized(data, at + 1)
+            name, at = _read_sized(data, at + 1)
         elif tag == _VALUE:
-            variant, at = _sized(data, at + 1)
+            variant, at = _read_sized(data, at + 1)
         elif tag == _TIMESTAMP:
             stamp, at = data[at + 1 : at + 9], at + 9
         elif tag == _OPERATION:
@@ -147,7 +147,7 @@ def _cell_of(data: bytes, at: int) -> tuple[Cell, int, int]:
     return cell, check, at + 2
 
 
-def _sized(data: bytes, at: int) -> tuple[bytes, int]:
+def _read_sized(data: bytes, at: int) -> tuple[bytes, int]:
     """Return the bytes that follow their length, and where they end."""
     start = at + 4
     end = start + int.from_bytes(data[at:start], "little")
@@ -167,7 +167,7 @@ def decode_variant(data: bytes) -> KeyValue:
 def _variant_of(data: bytes) -> KeyValue:
     kind = data[0]
     if kind == _STRING:
-        return decode_text(_sized(data, 1)[0])
+        return decode_text(_read_sized(data, 1)[0])
     if kind == _INTEGER:
         number: int = struct.unpack_from("<q", data, 1)[0]
         return number
@@ -177,7 +177,7 @@ def _variant_of(data: bytes) -> KeyValue:
     if kind == _BOOLEAN:
         return bool(data[1])
     if kind == _BLOB:
-        return _sized(data, 1)[0]
+        return _read_sized(data, 1)[0]
     if kind in (_LEAST, _MOST, _AUTO):
         return Bound(kind)
     raise _broken()

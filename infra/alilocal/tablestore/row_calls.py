@@ -144,7 +144,7 @@ class RowCalls:
         """Carry out a write if its condition holds; raises ConditionCheckFail."""
         row, condition = change.row, change.condition
         if change.kind == _PUT and any(cell.value is Bound.AUTO for cell in row.key):
-            row = _numbered(table, row, condition)
+            row = _assign_number(table, row, condition)
         key = cast("Key", table.key_of(row.key))
         if row.deleted != (change.kind == _DELETE):
             raise ParameterInvalid("The delete marker does not fit the operation.")
@@ -159,7 +159,7 @@ class RowCalls:
         consumed = wire.consumed(
             read=int(change.is_conditional), write=wire.units(_bytes(row.key, row.cells))
         )
-        return consumed, _returned(table, key, change.content)
+        return consumed, _read_returned_row(table, key, change.content)
 
 
 class Change(NamedTuple):
@@ -181,7 +181,7 @@ class Change(NamedTuple):
         return self.condition.number(1) != IGNORE or self.condition.has(2)
 
 
-def _returned(table: Table, key: Key, content: Message) -> bytes:
+def _read_returned_row(table: Table, key: Key, content: Message) -> bytes:
     """Return the part of the row that a write must return."""
     if content.number(1) == _RETURN_KEY:
         return encode_rows([(_key_cells(table, key), ())])
@@ -211,7 +211,7 @@ def _check_repeats(changes: Sequence[Change]) -> None:
         raise ParameterInvalid("Repeated rows do not support row condition check in BatchModify.")
 
 
-def _numbered(table: Table, row: Row, condition: Message) -> Row:
+def _assign_number(table: Table, row: Row, condition: Message) -> Row:
     """Return `row` with the number that the service assigns to it."""
     if condition.has(2):
         raise ParameterInvalid("Can't set condition when modify row with pk auto increment.")

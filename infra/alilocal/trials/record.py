@@ -156,7 +156,7 @@ class TrialEngine(Protocol):
 
 
 def cut_off(run: Run, moment: float, status: str, reason: str) -> None:
-    """End a run that nobody continues."""
+    """End a run that no engine continues."""
     cut: Status = "USER_CANCELED" if status == "USER_CANCELED" else "SYS_CANCELED"
     for trial in run.trials:
         if not trial.is_over:

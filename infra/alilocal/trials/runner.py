@@ -166,7 +166,7 @@ class Runner(threading.Thread):
                 continue
             reports = self._processes.wait(self._next_wait())
             self._take_reports(search, reports)
-            self._look_after(search)
+            self._check_progress(search)
 
     def _begin_search(self, *, is_first: bool) -> Search:
         """Begin a search with the present configuration."""
@@ -279,7 +279,7 @@ class Runner(threading.Thread):
             if reason is not None:
                 self._begin_end(active, "EARLY_STOPPED", f"Stopped by PAIAssessor: {reason}")
 
-    def _look_after(self, search: Search) -> None:
+    def _check_progress(self, search: Search) -> None:
         """Read files of metrics, and end what has run for too long."""
         now = time.monotonic()
         if self._end_by is not None and now >= self._end_by and self._ending is None:
@@ -295,7 +295,7 @@ class Runner(threading.Thread):
                 return
 
     def _obey(self) -> None:
-        """Carry out what other threads asked for."""
+        """Carry out the requests of other threads."""
         with self._site.changed:
             wanted, self._wanted = self._wanted, {}
             ending = self._ending
@@ -309,7 +309,7 @@ class Runner(threading.Thread):
                 self._begin_end(active, *self._cut())
 
     def _cut(self) -> tuple[Status, str]:
-        """Return how trials end that an end of the experiment cuts off."""
+        """Return how a trial ends that still runs when the experiment ends."""
         status, reason = self._ending or ("", "")
         is_users = status == "USER_CANCELED"
         return ("USER_CANCELED" if is_users else "SYS_CANCELED"), reason or "The experiment was ended."

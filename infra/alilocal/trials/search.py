@@ -1,4 +1,4 @@
-"""What a configuration needs while it applies: its plan, its tuner and its assessor, and what they have learnt."""
+"""The search of one configuration: its plan, its tuner and its assessor, and what they have learnt."""
 
 from __future__ import annotations
 

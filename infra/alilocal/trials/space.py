@@ -161,7 +161,7 @@ def _lognormal(source: Source, name: str, mu: float, sigma: float) -> float:
     return math.exp(min(_normal(source, name, mu, sigma), math.log(_LARGEST)))
 
 
-def _stepped(value: float, step: float) -> float:
+def _round_to_step(value: float, step: float) -> float:
     steps = value / step
     return round(steps) * step if math.isfinite(steps) else value
 
@@ -177,25 +177,25 @@ def _loguniform(source: Source, name: str, low: float, high: float) -> float:
 _Draw = Callable[..., float]
 
 
-def _clipped(draw_one: _Draw) -> _Draw:
+def _clip_to_range(draw_one: _Draw) -> _Draw:
     def clip(source: Source, name: str, low: float, high: float, step: float) -> float:
-        return min(max(_stepped(draw_one(source, name, low, high), step), low), high)
+        return min(max(_round_to_step(draw_one(source, name, low, high), step), low), high)
 
     return clip
 
 
-def _unbounded(draw_one: _Draw) -> _Draw:
-    return lambda source, name, mu, sigma, step: _stepped(draw_one(source, name, mu, sigma), step)
+def _round_unbounded(draw_one: _Draw) -> _Draw:
+    return lambda source, name, mu, sigma, step: _round_to_step(draw_one(source, name, mu, sigma), step)
 
 
 _DRAWS: Mapping[str, _Draw] = {
     "randint": lambda source, name, low, high: source.integer(name, int(low), int(high) - 1),
     "uniform": _uniform,
-    "quniform": _clipped(_uniform),
+    "quniform": _clip_to_range(_uniform),
     "loguniform": _loguniform,
-    "qloguniform": _clipped(_loguniform),
+    "qloguniform": _clip_to_range(_loguniform),
     "normal": _normal,
-    "qnormal": _unbounded(_normal),
+    "qnormal": _round_unbounded(_normal),
     "lognormal": _lognormal,
-    "qlognormal": _unbounded(_lognormal),
+    "qlognormal": _round_unbounded(_lognormal),
 }

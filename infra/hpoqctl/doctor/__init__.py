@@ -1,4 +1,4 @@
-"""`hpoq doctor`: examine an environment, and say what to fix.
+"""`hpoq doctor`: examine an environment, and list what to fix.
 
     doctor ──▶ checks ──▶ storechecks ──▶ checkup
 

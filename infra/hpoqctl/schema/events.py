@@ -16,7 +16,7 @@ MEANINGS: dict[EventOutcome, str] = {
     "rejected": "The request can never succeed. `data.error` contains the reason, with every violation.",
     "failed": "The request was given up. `data.error` contains the reason.",
     "finished": "The experiment has ended. `data.status` says how, `data.bestTrial` which trial was the best.",
-    "stopping": "The experiment is being stopped, or has ended before. If it is followed, `finished` comes later.",
+    "stopping": "The experiment is being stopped, or had already ended. If it is followed, `finished` comes later.",
     "accepted": "The request of a dry run is valid. Nothing was created, and its key is still free.",
 }
 """The meaning of an event, by its outcome."""
@@ -32,8 +32,8 @@ _TEXT: JsonObject = {"type": "string"}
 _CUT: JsonObject = {"type": "string", "maxLength": LONGEST_TEXT}
 _NAMED: JsonObject = {"type": "string", "minLength": 1}
 _KEY = (
-    "The key of the message: a UUID derived from the request's `idempotencyKey`, or from the message id in the queue "
-    "if the request has no key or breaks the contract."
+    "The key of the message: a UUID derived from the request's `idempotencyKey` or, if the request has no key or "
+    "breaks the contract, from the id of the CloudEvent or of the message."
 )
 _WARNING = Violation("/experiment/Description", "null", "a null member is not sent; remove it")
 _PRODUCER_KEY = "tune-kmeans-2026-11-23"
@@ -119,8 +119,8 @@ _MEMBERS: JsonObject = {
     "warnings": {
         "type": "array",
         "description": (
-            "What PAI may accept but probably does not do what the producer wants, if anything. In `finished`: what "
-            "is uncertain about the result; the warnings of the request were in `created` and are not repeated."
+            "Warnings about what PAI may accept although it probably does not do what the producer wants. In "
+            "`finished` they concern the result; those of the request were in `created` and are not repeated."
         ),
         "minItems": 1,
         "items": make_ref("Violation"),

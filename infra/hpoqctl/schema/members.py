@@ -63,7 +63,7 @@ MEMBERS: Final[Mapping[str, Mapping[str, Member]]] = {
         "Name": Member("The name of the experiment, shown in PAI's console.", "kmeans"),
         "WorkspaceId": Member("The id of the PAI workspace that the experiment belongs to.", "12345"),
         "Description": Member(
-            "A text for people. hpoq appends its marker if it cannot use a tag.", "Search of k"
+            "A text for people. By default hpoq appends a marker with the key of the request.", "Search of k"
         ),
         "Accessibility": Member(
             "Who sees the experiment: `PRIVATE` its creator and administrators, `PUBLIC` the whole workspace.",
@@ -207,12 +207,12 @@ MEMBERS: Final[Mapping[str, Mapping[str, Member]]] = {
     },
     "Assessor": {
         "name": Member("The algorithm. Only `PAIAssessor` can stop trials on PAI.", "PAIAssessor"),
-        "class_args": Member("When a trial is stopped."),
+        "class_args": Member("The rules by which trials are stopped."),
     },
     "YmlConfig": {
         "trial_concurrency": Member("How many trials run at the same time.", 5),
         "max_trial_number": Member(
-            "After how many trials the experiment ends. Without it, nothing limits their number.", 20
+            "The number of trials after which the experiment ends. Without it, nothing limits them.", 20
         ),
         "experiment_name": Member("A name of the experiment inside the engine.", "my_hpo_exp"),
         "tuner": Member("The algorithm that chooses the parameters of each trial."),
@@ -224,8 +224,8 @@ MEMBERS: Final[Mapping[str, Mapping[str, Member]]] = {
     },
     "ScheduleConfig": {
         "day": Member("The days: `everyday` or `weekend`.", "everyday"),
-        "start_time": Member("From when trials may start, as HH:MM.", "00:00"),
-        "end_time": Member("Until when trials may start, as HH:MM.", "07:30"),
+        "start_time": Member("The time from which trials may start, as HH:MM.", "00:00"),
+        "end_time": Member("The time until which trials may start, as HH:MM.", "07:30"),
     },
     "MonitorConfig": {
         "url": Member(

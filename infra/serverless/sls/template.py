@@ -115,7 +115,7 @@ def template() -> dict[str, Json]:
             "Suffix": {
                 "Type": "String",
                 "Default": "",
-                "Description": "Ends every name, so that several deployments live in one account.",
+                "Description": "The end of every name, so that one account can have several deployments.",
             },
         },
         "Resources": resources,

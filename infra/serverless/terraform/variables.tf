@@ -1,11 +1,11 @@
 variable "region" {
-  description = "Region of everything; the queue and the function must share it."
+  description = "The region of all resources."
   type        = string
   default     = "cn-hangzhou"
 }
 
 variable "name" {
-  description = "Ends every name, so that several deployments live in one account; empty for the only one."
+  description = "The end of every name, so that one account can have several deployments; empty if there is only one."
   type        = string
   default     = ""
 
@@ -44,7 +44,7 @@ variable "package" {
 }
 
 variable "releases" {
-  description = "Names of the published versions. A name that is added publishes the code as it then is; one that is taken away deletes its version."
+  description = "Names of the published versions. A new name publishes the present code; removing a name deletes its version."
   type        = set(string)
 }
 
@@ -82,7 +82,7 @@ variable "canary_weight" {
 }
 
 variable "service_linked_roles" {
-  description = "Whether to create the roles by which EventBridge reads SMQ and calls functions. An account has them once its first such trigger is made; they are the account's, not this deployment's alone."
+  description = "Whether to create the roles by which EventBridge reads SMQ and calls functions. An account has them as soon as its first such trigger exists; they belong to the account, not to this deployment alone."
   type        = bool
   default     = false
 }

@@ -227,7 +227,7 @@ def test_copies_act_twice_unless_the_nonce_is_remembered(late, source, kind, mem
     assert len(late.cloud.experiments) == experiments
 
 
-def test_a_late_long_poll_waits_for_nobody(late, source):
+def test_a_late_long_poll_ends_at_once(late, source):
     """A late long poll ends at once, because its caller has left."""
     late.cloud.queues.create("q")
     late.cloud.faults.add(service="smq", operation="ReceiveMessage", kind="late", seconds=1)

@@ -308,7 +308,7 @@ def test_a_date_does_not_depend_on_the_time_zone_of_the_machine(text):
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "Sun, 29 Nov 99999 13:00:00 GMT", "2026-11-29T13:00:00Z"])
-def test_what_is_no_date_of_http_is_refused(text):
+def test_an_invalid_http_date_is_refused(text):
     """Every text that cannot be read raises the one error that the services answer."""
     with pytest.raises(ValueError):
         read_http_date(text)

@@ -6,7 +6,6 @@ from datetime import datetime, timezone
 
 import pytest
 
-import alilocal
 from alilocal.tablestore import signature
 from alilocal.tablestore.model import INTEGER, STRING, Options
 from alilocal.tablestore.plainbuffer import Bound, Cell, decode_row, encode_rows
@@ -15,12 +14,6 @@ from alilocal.tablestore.proto import Message, encode
 CAPACITY = encode({1: encode({1: 0, 2: 0})})
 PUT, UPDATE, DELETE = 1, 2, 3
 IGNORE, EXPECT_NOT_EXIST = encode({1: 0}), encode({1: 2})
-
-
-@pytest.fixture
-def cloud():
-    with alilocal.LocalCloud(seed=7) as running:
-        yield running
 
 
 @pytest.fixture

@@ -123,7 +123,7 @@ def test_buttons_stop_and_restart(cloud, page, press, tmp_path):
 
 
 @pytest.mark.parametrize("fields", [{"experiment": "nobody"}, {"trial": "nobody"}])
-def test_a_button_of_an_outdated_page_says_so(cloud, press, fields):
+def test_a_button_of_an_outdated_page_is_explained(cloud, press, fields):
     """What a button names may be gone; the call says that instead of failing."""
     experiment = start(cloud, local_configuration("sleep 1008", yml_config=run_config(1, 1)))
     wait_for(cloud, lambda: [one.status for one in experiment.trials] == ["RUNNING"])

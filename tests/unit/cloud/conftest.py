@@ -1,4 +1,4 @@
-"""A loopback server and a transport whose every answer is scripted, and a clock that waits for nobody."""
+"""A loopback server and a transport whose every answer is scripted, and a clock whose waits take no real time."""
 
 from __future__ import annotations
 

@@ -274,7 +274,7 @@ def test_no_token(transport, serve, reply):
         ({**CREATED, "Code": "EXECUTION_FAILURE", "Message": "m CANARY-ODPS"}, "EXECUTION_FAILURE: m ***"),
     ],
 )
-def test_created_all_the_same(client, reply, document, remark):
+def test_created_despite_an_error_code(client, reply, document, remark):
     """An id in a 2xx means that the experiment exists; a code beside it is handed on as a remark."""
     made = client(reply(document)).create_hpo_experiment(BODY, nonce="n")
     assert (made.experiment_id, made.remark) == ("sORVEck", remark)

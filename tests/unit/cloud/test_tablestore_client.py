@@ -146,7 +146,7 @@ def test_the_class_of_an_error(client, status, code, kind):
     assert len(made.sent) == 1
 
 
-def test_a_failed_condition_is_no_error_of_a_put(client):
+def test_a_failed_condition_is_not_an_error_of_a_put(client):
     """A put whose condition does not hold has written nothing; another refusal of it is an error."""
     assert client(failure("OTSConditionCheckFail")).put_row("t", KEY, {"v": 1}, Absent()) is False
     with pytest.raises(Throttled):

@@ -1268,7 +1268,7 @@ def rules_named(source):
         ((c(f"{SPACE}/_value"), "1,2"), "must be an array, not a string"),
         ((c(SPACE), {"_type": "uniform", "_value": {"min": 0}}), "an array [low, high], not an object"),
         ((c(SPACE), {"_type": "uniform", "_value": ["1", 2]}), "not a string; remove the quotes"),
-        ((c(SPACE), {"_type": "uniform", "_value": [2, 1]}), "; exchange them"),
+        ((c(SPACE), {"_type": "uniform", "_value": [2, 1]}), "; swap them"),
         ((c(SPACE), {"_type": "loguniform", "_value": [-4, -1]}), "themselves, not their logarithms"),
         ((c("yml_config/tuner/class_args/optimize_mode"), "minimise"), "did you mean minimize?"),
         ((c("yml_config/tuner/class_args/sead"), 1), "did you mean seed?"),

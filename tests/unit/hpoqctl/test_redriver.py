@@ -351,7 +351,7 @@ def test_what_another_receiver_holds_is_counted():
     assert report.as_json()["invisible"] == 3
 
 
-def test_a_redriven_message_says_so():
+def test_a_redriven_message_is_marked():
     """The envelope is marked as redriven, and when; its sequence number is the dead letter's."""
     world = World()
     world.add(1)

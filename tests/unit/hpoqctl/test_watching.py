@@ -50,16 +50,16 @@ def explain(watched, now, record=DONE):
 def test_before_the_first_look():
     """Nothing has been seen yet, and nothing is late."""
     text, document = explain(None, 1030.0)
-    assert text == "Its experiment is followed. The first look at it is still to come."
+    assert text == "Its experiment is followed. It has not been checked yet."
     assert (document["key"], document["looks"], document["lastLookAt"]) == (WATCH_KEY, 0, None)
 
 
 def test_between_two_looks():
-    """The number of looks, the last status and both times are shown."""
+    """The number of checks, the last status and both times are shown."""
     record = look(1060.0, 2, last_status="RUNNING", next_at=1120.0)
     text, document = explain(record, 1100.0)
-    assert "2 looks, the last one at 1970-01-01 00:17:40 UTC with the status RUNNING" in text
-    assert "The next look is due at 1970-01-01 00:18:40 UTC." in text
+    assert "2 checks, the last one at 1970-01-01 00:17:40 UTC with the status RUNNING" in text
+    assert "The next check is due at 1970-01-01 00:18:40 UTC." in text
     assert "ago" not in text
     shown = {name: document[name] for name in ("looks", "lastLookAt", "lastStatus", "nextLookAt", "result")}
     assert shown == {
@@ -72,10 +72,10 @@ def test_between_two_looks():
 
 
 def test_during_a_look():
-    """While a delivery looks, its claim is not mistaken for the last look."""
+    """While a delivery checks the experiment, its claim is not mistaken for the last check."""
     claimed = lifecycle.claim(Delivery(WATCH_KEY, "f", "m", "b"), "owner", 1060.0, TERMS)
     text, document = explain(replace(claimed, watch_order=encode_order(ORDER)), 1061.0)
-    assert "A delivery is looking at it." in text
+    assert "A delivery is checking it now." in text
     assert document["lastLookAt"] is None
 
 

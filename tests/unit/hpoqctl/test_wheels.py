@@ -23,6 +23,6 @@ def test_the_guesser_of_encodings_is_kept_for_a_requests_that_needs_it(requests,
 
 
 def test_without_requests_nothing_is_dropped():
-    """Whoever needs charset-normalizer then is not known."""
+    """Without requests among the wheels, another package may need charset-normalizer."""
     wheels = [wheel("charset_normalizer", "3.5.3")]
     assert drop_unused(wheels) == wheels

@@ -86,7 +86,7 @@ def test_notations_of_yaml_are_named(text, meant):
         "=",
     ],
 )
-def test_what_means_the_same_in_json_or_is_a_string_in_yaml_is_not_named(text):
+def test_a_value_with_the_same_meaning_in_json_is_not_reported(text):
     """JSON's own notations, quoted texts, dates and words are what their writer means."""
     (document,) = load_documents(f"a: [{text}]")
     assert list(find_notations(document.root)) == []

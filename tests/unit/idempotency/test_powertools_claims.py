@@ -40,7 +40,7 @@ def open_layer(store, clock=None, **options):
 
 
 def order(number=1):
-    """Return a new payload; calls are told apart by the object."""
+    """Return a new payload, because the object itself distinguishes two calls."""
     return {"id": number}
 
 
@@ -99,7 +99,7 @@ def test_a_stated_time_goes_before_that_of_the_invocation(store, monkeypatch):
 
 
 def test_without_a_context_a_claim_lasts_as_long_as_its_record(store):
-    """Nobody can tell then when a function that died would have ended."""
+    """Without a context it is not known when a function that died would have ended."""
     with pytest.warns(UserWarning, match="remaining time"):
         open_layer(store).save_inprogress(order())
     assert the_record(store).lease_until == the_record(store).expires_at

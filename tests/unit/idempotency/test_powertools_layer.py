@@ -23,6 +23,7 @@ from fcruntime import Fc3Context, json_handler
 from fcruntime.context import Deadline
 from hpoq.idempotency.powertools import StorePersistenceLayer
 from hpoq.testing import MemoryStore
+from support.powertools import config
 
 # Older releases give a layer nothing for an empty result, so that none can tell it from no result.
 tells_empty_results = pytest.mark.skipif(
@@ -64,16 +65,6 @@ class Cache:
         return {}
 
 
-class Remaining:
-    """A context whose remaining time the test says."""
-
-    def __init__(self, millis):
-        self.millis = millis
-
-    def get_remaining_time_in_millis(self):
-        return self.millis
-
-
 @pytest.fixture(params=["ours", pytest.param("upstream", marks=pytest.mark.xfail(strict=True))])
 def layer(request):
     with warnings.catch_warnings():
@@ -83,12 +74,6 @@ def layer(request):
             if request.param == "ours"
             else RedisCachePersistenceLayer(client=Cache())
         )
-
-
-def config(millis=60_000, **options):
-    made = IdempotencyConfig(**options)
-    made.register_lambda_context(Remaining(millis))
-    return made
 
 
 def test_a_nested_call_keeps_its_keys_apart(layer):

@@ -184,7 +184,7 @@ def test_a_damaged_record_is_refused(text):
 
 
 @pytest.mark.parametrize("name", ["claimed_at", "lease_until", "expires_at"])
-def test_a_record_whose_times_are_no_numbers_is_damaged(name):
+def test_a_record_whose_times_are_not_numbers_is_damaged(name):
     """A lease that cannot be compared with the clock neither holds nor ends."""
     with pytest.raises(RecordUnreadable, match="damaged"):
         decode("k", json.dumps({**OLDEST, name: "soon"}))

@@ -154,7 +154,7 @@ def opened(monkeypatch):
 
 
 class Counted(sqlite3.Connection):
-    """A connection that knows whether it was closed, and can be told to fail."""
+    """A connection that records whether it was closed, and fails on request."""
 
     is_closed = False
     failing = None

@@ -61,7 +61,7 @@ def test_an_invalid_url_is_not_quoted(url):
     assert caught or sys.version_info < (3, 11)
 
 
-def test_what_is_no_url_is_said_to_be_none():
+def test_an_invalid_url_is_reported_as_invalid():
     """The remedy is that for the password, the only part that may have brackets."""
     with pytest.raises(SettingsError, match="HPOQ_STORE: not a valid URL; percent-encode"):
         open_store("redis://[s3cret")

@@ -142,7 +142,7 @@ def test_any_character_may_stand_in_a_secret(secret, write):
     "value", ["can4ry", ["can4ry"], {"x": "can4ry"}, {"can4ry": 1}, [[{"y": ["can4ry"]}]]], ids=str
 )
 def test_a_secret_member_of_any_type(value):
-    """A secret of the wrong type is one all the same."""
+    """The value of a secret member is a secret whatever its type is."""
     assert "can4ry" in set(find_secrets({"access_key": value}))
     text = json.dumps({"access_key": value, "Name": "x"})
     assert "can4ry" not in mask_text(text)

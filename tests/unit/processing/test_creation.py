@@ -536,7 +536,7 @@ def test_throttling_needs_no_operator_however_often_was_searched(clock):
 
 
 @pytest.mark.parametrize("doubt", [None, 10_000.0], ids=["create", "search"])
-def test_a_message_that_stays_throttled_says_so(clock, doubt):
+def test_a_message_that_stays_throttled_is_reported_as_throttled(clock, doubt):
     """A throttled create and a throttled search have the same end: the message comes back later."""
     service = Service(clock, error(Throttled))
     service.rows = error(Throttled)

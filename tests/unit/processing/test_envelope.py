@@ -252,7 +252,7 @@ def test_an_envelope_of_another_namespace_or_of_a_later_version_is_known_by_its_
         wire(body="x", zip=b85encode(ZIPPED).decode()),
     ],
 )
-def test_what_no_version_has_written_has_not_the_form_of_an_envelope(body):
+def test_an_unknown_form_is_not_an_envelope(body):
     """It is an ordinary message, which does not wait."""
     assert not looks_sealed(body)
 

@@ -111,7 +111,7 @@ ACTION = ("AuthAction", "pai:ListTrials")
         (None, [], "run: hpoq doctor"),
     ],
 )
-def test_an_operator_is_told_what_to_do(advice, detail, shown):
+def test_the_advice_for_an_operator_is_logged(advice, detail, shown):
     """The permission that is missing, if the service names it."""
     denied = Denied(
         "no",
@@ -131,7 +131,7 @@ def test_an_operator_is_told_what_to_do(advice, detail, shown):
     assert line["experiment_id"] == "s1"
 
 
-def test_an_operator_is_told_of_a_call_without_an_answer():
+def test_a_call_without_an_answer_is_logged_for_the_operator():
     """No permission is known then."""
     with capture_logs() as lines:
         log_operator_needed(NoCredentials("none", service="smq", operation="Send"))

@@ -120,7 +120,7 @@ def test_a_send_that_failed_is_not_recorded(ledger, clock):
     assert ledger.get(KEY) == record
 
 
-def test_a_copy_whose_record_was_taken_over_is_in_the_queue_all_the_same(ledger, clock):
+def test_a_copy_whose_record_was_taken_over_stays_in_the_queue(ledger, clock):
     """The next owner's record stays as it is; two copies then have one number until the next send."""
     sender = make(ledger, clock, Queues())
     sealed = sender.seal(intake(), retry(released(ledger, clock)))

@@ -102,7 +102,7 @@ def test_a_producers_key_that_looks_like_the_key_of_another_request_names_its_ow
     assert world.stop(f'"idempotencyKey": "{shown}"') == Stopped(world.claim, "s1", "TERMINATING")
 
 
-def test_a_name_that_is_no_key_is_not_looked_up_as_one():
+def test_a_name_that_is_not_a_key_is_not_looked_up_as_one():
     """A record under the name itself belongs to somebody else."""
     world = World()
     world.record("not-a-key", experiment_id="s1")

@@ -153,7 +153,7 @@ def test_a_wrong_watch_message_is_wrong_for_good(error):
     assert error.message
 
 
-def test_a_limit_of_another_form_is_none():
+def test_an_invalid_limit_is_ignored():
     """A guard comes from a valid request, but anybody can write a watch message."""
     assert read_guard_limits({"maxHours": "1", "maxFailedTrials": "2", "targetMetric": True}) == GuardLimits()
 

@@ -79,7 +79,7 @@ def test_a_good_history_is_silent():
     [
         pytest.param(
             {"experiments": [("K1", "E2")], "events": [event("created", experiment="E1")]},
-            "I1: 2 experiments bear the key K1",
+            "I1: 2 experiments carry the key K1",
             id="two experiments for a key",
         ),
         pytest.param(
@@ -89,12 +89,12 @@ def test_a_good_history_is_silent():
         ),
         pytest.param(
             {"rows": [row("rejected", message="M2", key="K1", error=REFUSED)]},
-            "I2: message M2 says rejected, but experiment E1 bears its key K1",
+            "I2: message M2 says rejected, but experiment E1 carries its key K1",
             id="rejected although created",
         ),
         pytest.param(
             {"rows": [row("failed", message="M3", key="K1", error=LOST)]},
-            "I2: message M3 says failed, but experiment E1 bears its key K1",
+            "I2: message M3 says failed, but experiment E1 carries its key K1",
             id="failed although created",
         ),
         pytest.param(
@@ -122,7 +122,7 @@ def test_a_good_history_is_silent():
                 "events": [event("created", key="K9", experiment="E1")],
                 "rows": [row("created", key="K9", experiment="E1")],
             },
-            "I6: the created event of K9 names experiment E1, which bears the key K1",
+            "I6: the created event of K9 names experiment E1, which carries the key K1",
             id="another key's experiment",
         ),
         pytest.param(
@@ -132,7 +132,7 @@ def test_a_good_history_is_silent():
         ),
         pytest.param(
             {"experiments": [("K9", "E9")]},
-            "I6: no created event names experiment E9, which bears the key K9",
+            "I6: no created event names experiment E9, which carries the key K9",
             id="an experiment that was never announced",
         ),
         pytest.param(
@@ -176,7 +176,7 @@ def test_a_key_is_not_both_created_and_refused(outcome):
     """Each sentence that applies is there: the experiment exists, and the key has two outcomes."""
     broken = good(events=[event(outcome, message="M8", error=LOST)]).broken()
     assert broken == [
-        f"I2: event K1-{outcome}-Throttled says {outcome}, but experiment E1 bears its key K1",
+        f"I2: event K1-{outcome}-Throttled says {outcome}, but experiment E1 carries its key K1",
         f"I3: the key K1 has events of several outcomes: created, {outcome}",
     ]
 

@@ -137,7 +137,7 @@ async function copyText(from) {
     announce("Copied");
   } catch {
     getSelection().selectAllChildren(from);
-    announce("The browser does not allow it; the text is selected", true);
+    announce("The browser does not allow copying; the text is selected instead", true);
   }
 }
 

@@ -192,7 +192,7 @@ function message({ title, message: one }, related) {
     rest.map((text) => h("p", {}, text)),
     h("p", { class: "quiet" }, state(one.state), " ", outcome(one.outcome), " in ", code(one.queue), ", sent ", moment(one.time)),
   ]);
-  const hint = "Delivered again it keeps its id, as a duplicate; sent as new it gets another one.";
+  const hint = "Delivered again, the message keeps its id and is a duplicate. Sent as new, it gets a new id.";
   const actions = h("section", { id: "actions", "aria-label": "Actions" },
     h("div", { class: "buttons" }, one.buttons.map((call) => button(call, `b-${call.path.split("/").at(-1)}`))),
     h("p", { class: "quiet" }, hint),
