@@ -210,7 +210,11 @@ class Mask:
     @cached_property
     def _written(self) -> set[str]:
         """The secrets as they are usually written. A decoded layer may join them with the characters around them."""
-        forms = [(json.dumps(one)[1:-1], _write_json(one)[1:-1], quote(one)) for one in self._changed]
+        # A text of a service or of an invalid request may contain an unpaired surrogate, which no URL can.
+        forms = [
+            (json.dumps(one)[1:-1], _write_json(one)[1:-1], quote(one, errors="replace"))
+            for one in self._changed
+        ]
         return {*chain.from_iterable(forms)}
 
     def _find(self, text: str) -> list[tuple[int, int]]:

@@ -193,11 +193,13 @@ def take_in(item: Message | Undecodable, namespace: str = "", *, watches: bool =
             return Undeliverable(_delivery(envelope, "", namespace=namespace), _ENVELOPE_INVALID)
         if envelope.kind == WATCH:
             return _read_watch(envelope, namespace, item.id)
-        read: Ready | Stop | Rejected = _read(item, envelope, namespace, watches=watches)
-    except RequestRejected as exc:
-        if is_event(envelope.body):
-            return Undeliverable(_delivery(envelope, "", namespace=namespace), _OWN_EVENT)
-        read = _rejected(envelope, exc, namespace)
+        read: Ready | Stop | Rejected
+        try:
+            read = _read(item, envelope, namespace, watches=watches)
+        except RequestRejected as exc:
+            if is_event(envelope.body):
+                return Undeliverable(_delivery(envelope, "", namespace=namespace), _OWN_EVENT)
+            read = _rejected(envelope, exc, namespace)
     except Exception as exc:  # noqa: BLE001 - a defect must affect only this message
         return Defective(_delivery(envelope, "", namespace=namespace), envelope, _place(exc))
     return _redriven(read, _identify_redrive(envelope, item.id)) if envelope.redriven else read
