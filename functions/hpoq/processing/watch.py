@@ -259,7 +259,10 @@ def _describe_trial(trial: Trial, warnings: list[Violation]) -> JsonObject:
         warnings.append(Violation("", "best-trial.too-large", what))
         return described
     try:
-        shown: JsonObject = json.loads(redact(text, find_secrets(trial.hyperparameters)))
+        # What is not a finite number is shown as text (`NaN`): JSON has no other form for it.
+        shown: JsonObject = json.loads(
+            redact(text, find_secrets(trial.hyperparameters)), parse_constant=str
+        )
     except ValueError:
         return described
     return {**described, "hyperparameters": shown}

@@ -1,5 +1,6 @@
 """A look at an experiment that is followed: its end, its best trial, its guard, and what a failed call means."""
 
+import math
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
@@ -196,6 +197,13 @@ def test_hyperparameters_that_are_too_large_are_left_out():
     ended = end(Service([trial("a", 1.0, x="x" * 20_000)]))
     assert "hyperparameters" not in ended.own["bestTrial"]
     assert [warning.rule for warning in ended.warnings] == ["best-trial.too-large"]
+
+
+def test_hyperparameters_that_are_not_finite_are_shown_as_text():
+    """JSON has no such numbers, and the event must be published all the same."""
+    drawn = trial("a", 1.0, x=math.nan, y=[math.inf, -math.inf], z=0.5)
+    shown = end(Service([drawn])).own["bestTrial"]["hyperparameters"]
+    assert shown == {"x": "NaN", "y": ["Infinity", "-Infinity"], "z": 0.5}
 
 
 def test_secrets_in_hyperparameters_are_masked():
