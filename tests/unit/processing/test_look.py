@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from hpoq.clock import Budget
 from hpoq.cloud.experiments import Experiment
 from hpoq.cloud.trials import Trial, TrialPage
-from hpoq.errors import Denied, Invalid, NotFound, Throttled
+from hpoq.errors import Conflict, Denied, Invalid, NotFound, Throttled
 from hpoq.processing.watch import Watcher, _leads_with_best
 from hpoq.processing.watchorder import Again, Ended, GuardLimits, WatchOrder, WatchSchedule
 from hpoq.testing import FakeClock
@@ -106,6 +106,10 @@ class Notes:
     def add(self, experiment_id, stopped_by):
         assert experiment_id == "s1"
         self.note = stopped_by
+
+    def withdraw(self, experiment_id, stopped_by):
+        assert (experiment_id, stopped_by) == ("s1", self.note)
+        self.note = None
 
     def find(self, experiment_id):
         assert experiment_id == "s1"
@@ -451,6 +455,16 @@ def test_who_stops_an_experiment_is_noted_before_it_is_stopped():
         Service([trial("a", 0.9)], status="RUNNING", errors={"stop": failed}), notes=notes, guard=GUARD
     )
     assert (notes.note, found.error.code) == ("guard:targetMetric", "Throttled")
+
+
+@pytest.mark.parametrize("kind", [Invalid, Conflict])
+def test_a_stop_that_the_service_refuses_to_a_guard_is_not_noted(kind):
+    """If somebody else stops the experiment later, the guard did not."""
+    refused = kind("no", service="paiautoml", operation="StopHpoExperiment", code="C", http_status=400)
+    notes = Notes()
+    service = Service([trial("a", 0.9)], status="RUNNING", errors={"stop": refused})
+    found = look(service, notes=notes, guard=GUARD)
+    assert (notes.note, found.error.code) == (None, "C")
 
 
 @pytest.mark.parametrize(
