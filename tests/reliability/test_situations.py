@@ -26,7 +26,7 @@ from hpoq.testing.events import encode_body
 from support.deployment import DEAD_LETTER_QUEUE, QUEUE
 from support.listings import LISTINGS, change_listing, change_rows
 from support.request import make_document, request
-from support.world import WatchedWorld
+from support.world import CallTimes, WatchedWorld
 
 CREATE = "CreateHpoExperiment"
 THROTTLED = {
@@ -307,6 +307,24 @@ def test_a_listing_that_never_adds_up_needs_an_operator(world):
     assert world.store.replace(resolved, record.version)
     assert outcomes(world.deliver(EVENT)) == ["created"]
     assert len(world.cloud.experiments) == 1
+
+
+def test_a_listing_that_takes_longer_than_a_claim_needs_an_operator(world):
+    """An account with very many experiments is not listed for hours in vain without anybody learning of it."""
+    world.call_times = lambda operation: CallTimes(
+        until_answered=4.0 if operation.startswith("List") else 0.0
+    )
+    for number in range(30):
+        world.deliver(smq_event(f"E{number}", request(f"e{number}")))
+    world.cloud.faults.add("reset", service="paiautoml", operation=CREATE, when="before")
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(100):
+            (row,) = world.deliver(EVENT, HPOQ_LIST_PAGE_SIZE="1", HPOQ_MAX_ATTEMPTS="3")
+            world.later(120)
+    assert (row["outcome"], len(world.cloud.experiments)) == ("retry", 30)
+    advice = [line["advice"] for line in lines if line["event"] == "operator.needed"]
+    assert f"hpoq resolve {row['key']}" in advice[-1]
+    assert calls(world, "ListHpoExperiments") < 400
 
 
 def test_a_doubt_that_never_ends_is_given_up_by_age(world):
