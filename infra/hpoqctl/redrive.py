@@ -20,10 +20,13 @@ from fcruntime.triggers import Kind
 from hpoq.clock import Clock
 from hpoq.cloud.smq import MOST_MESSAGES, Smq, fits
 from hpoq.cloud.smq_wire import QueueAttributes
+from hpoq.contract.document import read_object
 from hpoq.contract.identity import PRODUCER, derive_key
 from hpoq.contract.request import ExperimentRequest, parse_request, read_producer_key
 from hpoq.errors import CallError, NotFound, RequestRejected
+from hpoq.observability.redaction import Mask, find_secrets
 from hpoq.processing.envelope import Envelope, seal
+from hpoq.processing.intake import mask_message_id
 from hpoqctl.deadletters import recover_envelopes
 
 _DEFAULT_VISIBILITY_SECONDS = 30
@@ -369,6 +372,7 @@ def _decode_body(body: str) -> bytes:
 
 
 def _describe(envelope: Envelope, dead_letter_id: str, namespace: str) -> JsonObject:
+    """Return the row of a message, without secrets."""
     key, name = envelope.key, None
     try:
         request = parse_request(envelope.body).request
@@ -377,8 +381,11 @@ def _describe(envelope: Envelope, dead_letter_id: str, namespace: str) -> JsonOb
             key = derive_key(PRODUCER, request.idempotency_key, namespace)
     except RequestRejected as exc:
         name = exc.name
-    producer_key = read_producer_key(envelope.body)
-    return _compose_row(dead_letter_id, envelope.message_id, key, name, producer_key)
+    mask = Mask(find_secrets(read_object(envelope.body)))
+    texts = (name, read_producer_key(envelope.body))
+    shown_name, producer_key = (None if text is None else mask(text) for text in texts)
+    message_id = None if envelope.message_id is None else mask_message_id(envelope.message_id)
+    return _compose_row(dead_letter_id, message_id, key, shown_name, producer_key)
 
 
 def _compose_row(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cache
 from pathlib import PurePath
@@ -16,7 +17,7 @@ from hpoq.contract.identity import DIGEST, PRODUCER, STOP, WATCH, derive_key, di
 from hpoq.contract.patterns import TRACEPARENT
 from hpoq.errors import RequestRejected, Violation
 from hpoq.loading import exempt_from_collection
-from hpoq.observability.redaction import Mask, find_secrets, redact
+from hpoq.observability.redaction import Mask, find_secrets, mask_text, redact
 from hpoq.processing.envelope import Envelope, is_sealed, looks_sealed, open_envelope
 from hpoq.processing.lifecycle import Delivery
 
@@ -297,11 +298,23 @@ def _delivery(
         fingerprint=fingerprint,
         delivery=delivery,
         body=digest(envelope.body),
-        message_id=envelope.message_id,
+        message_id=mask_message_id(message) if message and message[0] == "{" else message,
         sequence=envelope.sequence,
         since=envelope.since,
         may_conflict=producer_key is not None or is_cloud_event,
     )
+
+
+def mask_message_id(message_id: str) -> str:
+    """Return the id of a message as it may be shown, without secrets.
+
+    The id of a CloudEvent contains its source, and that of a record or a message its place: both may be URLs.
+    """
+    try:
+        parts = json.loads(message_id)
+    except (ValueError, RecursionError):
+        return mask_text(message_id)
+    return redact(message_id, find_secrets(parts))
 
 
 def _place(exc: Exception) -> str:
@@ -349,7 +362,8 @@ def _undecodable(item: Undecodable, namespace: str) -> Rejected | Undeliverable:
     key = derive_key(kind, identity, namespace)
     # Without an id the digest is the identity. With one it says nothing: it covers ids that each delivery changes.
     fingerprint = f"undecodable:{item.kind}:{item.rule}" if item.id else f"body:{item.digest}"
-    delivery = Delivery(key, fingerprint, key, item.digest, item.id)
+    shown_id = None if item.id is None else mask_message_id(item.id)
+    delivery = Delivery(key, fingerprint, key, item.digest, shown_id)
     if item.rule in _CONFIGURATION_RULES:
         advice = f"{message}; set HPOQ_TRIGGER to the source of these events, or unset it"
         return Undeliverable(delivery, EventError(code="UnknownSource", message=advice, retryable=True))

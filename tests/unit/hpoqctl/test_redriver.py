@@ -364,6 +364,22 @@ def test_a_redriven_message_says_so():
     assert {one.renewed for one in world.sent} == {now}
 
 
+def test_what_is_reported_of_a_message_contains_no_secret():
+    """Its id, its name and the producer's key may contain one; the pattern that was shown still matches."""
+    world = World()
+    secret = "EXAMPLE-SECRET-VALUE"
+    request = {"idempotencyKey": f"run?token={secret}", "experiment": {"Name": f"--password={secret}"}}
+    members = {"id": "1", "source": f"https://user:{secret}@example.com/", "data": request}
+    world.dead.send(json.dumps({"specversion": "1.0", "type": "t", **members}))
+    report = world.redrive(pattern="run?token=***")
+    (row,) = report.moved
+    assert secret not in json.dumps(report.as_json())
+    assert (row["producerKey"], row["name"]) == ("run?token=***", "--password=***")
+    assert row["messageId"] == '{"id":"1","source":"https://user:***@example.com/"}'
+    (envelope,) = world.sent
+    assert secret in envelope.message_id
+
+
 def test_a_dead_letter_is_known_by_the_id_that_its_message_had():
     """A queue's dead-letter policy gives the message a new id; the key is the original's."""
     world = World(visibility=1)
