@@ -268,6 +268,23 @@ def test_a_swap_survives_a_failover_within_it(failover):
     assert promoted.get(store._prefix + KEY) == encode(successor)
 
 
+def test_a_store_follows_an_address_whose_old_connections_stay_open(start_redis):
+    """The demoted primary refuses every write, and a connection to it never breaks by itself."""
+    old = start_redis()
+    new = replicated(start_redis, old)
+    address = VirtualAddress(old)
+    store = RedisStore(f"redis://127.0.0.1:{address.port}/0", timeout_seconds=4)
+    assert store.get(KEY) is None
+    with Redis(port=old) as demoted, Redis(port=new) as promoted:
+        promoted.replicaof("NO", "ONE")
+        address.target = new
+        demoted.replicaof("127.0.0.1", new)
+        assert insisting(lambda: store.insert(CLAIM)) is None
+        assert promoted.get(store._prefix + KEY) == encode(CLAIM).encode()
+    store.close()
+    address.close()
+
+
 def test_a_repeated_write_is_written_again(make_store, raw):
     """What is already there is written again, since WAIT confirms nothing that its connection did not write."""
     store = make_store()

@@ -65,6 +65,8 @@ class RedisStore:
             self._client = Redis.from_url(
                 url,
                 decode_responses=True,
+                # What is not UTF-8 is a damaged record, not an error of the client.
+                encoding_errors="surrogateescape",
                 socket_timeout=timeout_seconds,
                 socket_connect_timeout=timeout_seconds,
                 retry=Retry(NoBackoff(), 1),
@@ -139,6 +141,7 @@ class RedisStore:
                 pipe.wait(self._replicas, int(self._timeout_seconds * 500))
             answers = pipe.execute()
         if self._replicas and answers[1] < self._replicas:
+            self._drop_connections()
             raise StoreUnavailable(f"redis: {answers[1]} of {self._replicas} replicas have the write")
         return cast("str | int | None", answers[0])
 
@@ -147,8 +150,17 @@ class RedisStore:
         try:
             yield
         except (RedisError, OSError) as exc:
+            self._drop_connections()
             # Only the type, because the text may quote what was sent.
             raise StoreUnavailable(f"redis: {type(exc).__name__}") from exc
+
+    def _drop_connections(self) -> None:
+        """Close the idle connections, because they may lead to a server that is no longer the primary.
+
+        A failover may leave them open: then the old primary refuses every write, or has no replica any more, and only
+        a new connection reaches the new one.
+        """
+        self._client.connection_pool.disconnect(inuse_connections=False)
 
 
 def _expiry(record: Record) -> str:
