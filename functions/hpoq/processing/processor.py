@@ -338,7 +338,8 @@ class Processor:
         released = lifecycle.release(
             ending.claim,
             ending.doubt_until,
-            now,
+            # A clock that is ahead by hours would hold the key for as long. That it is behind holds nothing.
+            now - max(self._creator.client.clock_error(), 0.0),
             counts=ending.counts,
             error=error,
             inconclusive=ending.inconclusive,
