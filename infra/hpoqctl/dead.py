@@ -233,6 +233,9 @@ def redrive(
     if as_new and match is None:
         raise click.UsageError("--as-new needs --match, with the id of the dead letter from hpoq dead list.")
     place = _find_place(source, queue, endpoint)
+    if place.source == place.target.queue:
+        problem = f"{place.source} is the same queue for --from and --queue. Give the dead-letter queue with --from."
+        raise click.UsageError(problem)
     plan = place.plan(match, limit, rate, is_dry_run=dry_run, as_new=as_new)
     report = _run(place.target.smq, plan, "Redriving")
     if as_json:
