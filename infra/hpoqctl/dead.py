@@ -223,10 +223,10 @@ def redrive(
     interrupted, is a duplicate and creates no second experiment. A message that was given up gets another attempt.
     HPOQ_NAMESPACE and HPOQ_TRIGGER, which decide the keys, must be set as they are for the function.
 
-    A dead letter stays where it is if it cannot be read, if the key of its message is not known, or if its
-    message is too large to be sent again. What is not moved becomes visible again at the end, but looking at it
-    counts as receiving it. Dead letters that another receiver holds are invisible to this command; it reports how
-    many there are.
+    A dead letter stays where it is if it cannot be read, if the key of its message is not known, if its message is
+    too large to be sent again, or if it was moved and the function gave its message up again while the command runs.
+    What is not moved becomes visible again at the end, but looking at it counts as receiving it. Dead letters that
+    another receiver holds are invisible to this command; it reports how many there are.
 
     Exit code 1 means that no dead letter matches, that one had to stay or was invisible, or that a call failed.
     """

@@ -11,6 +11,7 @@ import base64
 import binascii
 import contextlib
 import fnmatch
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -41,6 +42,9 @@ _SECONDS_PER_MOVE = 0.5
 _LOST_RECEIPT = ("MessageNotExist", "ReceiptHandleError")
 # How often the counter of invisible messages is read until it has caught up with what was given back.
 _MOST_LOOKS = 5
+# The services' dates, by which two clocks are compared, are cut off to whole seconds.
+_CLOCK_MARGIN_SECONDS = 1.0
+_CAME_BACK = "its message was given up again during the run"
 _UNKNOWN = "it cannot be read, or the key of its message is not known"
 _TOO_LARGE = "it is too large in its envelope"
 
@@ -157,6 +161,8 @@ class Redriver:
         self._kept: dict[str, _Held] = {}
         self._sent: set[str] = set()
         self._lost: dict[str, DeadLetter] = {}
+        # When the first message of a key was sent, by the service's clock, in milliseconds since the epoch.
+        self._sent_at: dict[str, float] = {}
         self._seen: set[str] = set()
         self._repeats = 0
 
@@ -244,6 +250,8 @@ class Redriver:
         dead_letter = _read_dead_letter(held, self._plan, self._clock.now())
         is_match = _matches(dead_letter, self._plan.pattern)
         self.report.has_match |= is_match
+        if self._has_come_back(dead_letter):
+            dead_letter = replace(dead_letter, reason=_CAME_BACK)
         is_wanted = is_match and dead_letter.reason is None
         if not is_wanted or self._plan.is_dry_run:
             self._kept[held.message_id] = held
@@ -261,10 +269,18 @@ class Redriver:
             return
         self._count_progress()
 
+    def _has_come_back(self, dead_letter: DeadLetter) -> bool:
+        """Return whether a message of a dead letter was moved in this run and given up again at once.
+
+        To move it again and again would never end. Copies of a message that were in the queue before are moved.
+        """
+        at = dead_letter.enqueued_at or 0.0
+        return any(at > self._sent_at.get(str(row["key"]), math.inf) for row in dead_letter.rows)
+
     def _act(self, held: _Held, dead_letter: DeadLetter) -> bool:
         """Move or delete a dead letter; False if another may hold it."""
         if not self._plan.is_deletion:
-            return self._move(held, dead_letter.sealed)
+            return self._move(held, dead_letter)
         self._take_turn()
         if not self._renew(held):
             return False
@@ -276,14 +292,16 @@ class Redriver:
         self._wait_for_turn()
         self._next_move_at = self._clock.monotonic() + self._plan.pause
 
-    def _move(self, held: _Held, sealed: Sequence[bytes]) -> bool:
+    def _move(self, held: _Held, dead_letter: DeadLetter) -> bool:
         """Send the messages, then delete the dead letter; False, and nothing is sent, if another may hold it."""
         self._take_turn()
-        for body in sealed:
+        for body in dead_letter.sealed:
             if not self._renew(held) and held.message_id not in self._sent:
                 return False
             # From here on it counts as sent, whatever becomes of the call.
             self._sent.add(held.message_id)
+            sent_at = (self._clock.now() - self._smq.clock_error() - _CLOCK_MARGIN_SECONDS) * 1000
+            self._sent_at = {str(row["key"]): sent_at for row in dead_letter.rows} | self._sent_at
             self._smq.send_message(self._plan.queue, body)
         self._delete(held)
         return True
