@@ -390,14 +390,18 @@ def mask_text(text: str) -> str:
 
 def secret_spans(text: str) -> list[tuple[int, int]]:
     """Return the spans of secret values in `text`, in order, without overlaps and without their quotes."""
-    found = (
+    return _merge(_find_spans(text))
+
+
+def _find_spans(text: str) -> list[tuple[int, int]]:
+    """Return the spans of secret values in `text`. They overlap where it can be read in several ways."""
+    return [
         *_member_spans(text),
         *_option_spans(text),
         *_tool_spans(text),
         *_url_spans(text),
         *_block_spans(text),
-    )
-    return _merge(found)
+    ]
 
 
 def _merge(found: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -554,7 +558,7 @@ def _find_in_text(text: str) -> Iterator[str]:
         # Most texts contain no secret, and this check takes a tenth of the time of the patterns.
         if _hints().search(form.lower()) is None:
             continue
-        for start, end in secret_spans(form):
+        for start, end in _find_spans(form):
             yield from _readings(form[start:end])
 
 

@@ -63,6 +63,7 @@ COMMANDS = [
     "curl https://host/?OSSAccessKeyId=x&Signature=@&Expires=1",
     "curl https://host/?lr=1&token=other&secret=@",
     "git clone https://me:@@host/repository.git",
+    "pip install -i https://__token__:@@host/simple package",
     "mysql://me:@@host:3306/db",
     'curl -H "Authorization: Bearer @" https://host',
     "curl -H 'Authorization: @' https://host",
