@@ -80,13 +80,14 @@ class Ready:
 
 @dataclass(frozen=True)
 class Stop:
-    """A valid stop message, and the JSON of it."""
+    """A valid stop message, and the JSON of it. `about` is the key of the request that it names, if it names one."""
 
     delivery: Delivery
     envelope: Envelope
     request: StopRequest = field(repr=False)
     document: JsonObject = field(repr=False)
     warnings: tuple[Violation, ...] = ()
+    about: str | None = None
     name: str | None = None
     workspace_id: str | None = None
 
@@ -240,7 +241,9 @@ def _read(item: Message, envelope: Envelope, namespace: str, *, watches: bool) -
     key = None if request.idempotency_key is None else derive_key(kind, request.idempotency_key, namespace)
     delivery = _delivery(envelope, compute_fingerprint(parsed.document), key, namespace=namespace)
     if not isinstance(request, ExperimentRequest):
-        return Stop(delivery, envelope, request, parsed.document, parsed.warnings)
+        named = request.stop.idempotency_key
+        about = None if named is None else derive_key(PRODUCER, named, namespace)
+        return Stop(delivery, envelope, request, parsed.document, parsed.warnings, about)
     if parsed.unwatched is not None and not watches:
         raise _reject(parsed, parsed.unwatched)
     return Ready(delivery, envelope, request, parsed.document, parsed.warnings)
