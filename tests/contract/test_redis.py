@@ -40,6 +40,16 @@ def test_conformance(make_store):
     run_store_conformance(make_store)
 
 
+def test_a_prefix_may_contain_the_marks_of_a_pattern(redis_server):
+    """A scan finds the records of exactly this prefix."""
+    stores = [RedisStore(redis_server, prefix=f"{uuid.uuid4()}{mark}:") for mark in ("[a]", "?", "*", "a\\")]
+    for number, store in enumerate(stores):
+        store.insert(replace(CLAIM, key=f"k{number}"))
+    assert [[key for key, _ in store.scan()] for store in stores] == [["k0"], ["k1"], ["k2"], ["k3"]]
+    for store in stores:
+        store.close()
+
+
 def test_only_published_records_expire(make_store, raw):
     """A record whose event is not out is kept whatever its age; taking over an old one makes it stay."""
     store = make_store()

@@ -17,6 +17,7 @@ For the same reason a repeated script writes a record again that is already ther
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
@@ -101,8 +102,9 @@ class RedisStore:
 
     def scan(self) -> Iterator[tuple[str, str]]:
         """Yield the key and the text of every record, for an audit."""
+        pattern = re.sub(r"[*?\[\]\\^]", r"\\\g<0>", self._prefix) + "*"
         with self._answers():
-            for name in self._client.scan_iter(match=f"{self._prefix}*", count=500):
+            for name in self._client.scan_iter(match=pattern, count=500):
                 key = str(name).removeprefix(self._prefix)
                 text = self._read(key)
                 if text is not None:
