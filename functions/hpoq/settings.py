@@ -261,7 +261,7 @@ class Settings:
         3.0, "Time reserved at the end of an invocation for saving and publishing results.", _number(least=0)
     )
     event_source: str | None = _setting(
-        None, "CloudEvents `source` of the events. Default: the function's ARN."
+        None, "CloudEvents `source` of the events. Default: the function's ARN.", _at_most_characters(1000)
     )
     opentelemetry: bool = _setting(
         default=False,
