@@ -19,7 +19,7 @@
         │   ├── Conflict         the resource has another state than the call expects
         │   └── NotFound         the resource does not exist
         └── UnknownEnd           the service may or may not have acted
-            ├── Incomplete       the listing that should show the effect is not reliable
+            ├── Incomplete       the listing that should show the effect is not reliable or too long
             └── Ambiguous        the listing neither shows the effect nor rules it out; an operator must look
 
 The three ways in which a call ends are the basis of exactly-once processing. Only a call that was *not sent* or was
@@ -184,7 +184,7 @@ class UnknownEnd(CallError):
 
 
 class Incomplete(UnknownEnd):
-    """A listing contradicts itself, so nothing may be concluded from what it does not show."""
+    """A listing contradicts itself or is too long, so nothing may be concluded from what it does not show."""
 
 
 class Ambiguous(UnknownEnd):

@@ -109,7 +109,8 @@ def _limit(
 
 
 def _destination(text: str) -> str:
-    if not re.fullmatch(r"(?:smq|eventbridge)://.+|file:///.+|stdout://", text):
+    topic = r"smq://[A-Za-z0-9][A-Za-z0-9_-]{0,254}"
+    if not re.fullmatch(rf"{topic}|eventbridge://.+|file:///.+|stdout://", text):
         raise ValueError("smq://TOPIC, eventbridge://BUS, file:///PATH or stdout://")
     return text
 
@@ -180,7 +181,7 @@ class Settings:
         _one_of(get_args(BatchPolicy)),
     )
     requeue_delay_seconds: int = _setting(
-        30, "Seconds before a message that was sent back is delivered again.", _whole(least=0, most=3600)
+        30, "Seconds before a message that was sent back is delivered again.", _whole(least=1, most=3600)
     )
     concurrency: int = _setting(
         16, "How many messages of one event are processed at the same time.", _whole(least=1, most=256)
@@ -246,10 +247,10 @@ class Settings:
         "How far the date of a request may differ from the service's clock before the service refuses "
         "it (`InvalidTimeStamp.Expired`). Creates are backdated within this window, so that a late copy expires "
         "soon. 0 turns backdating off.",
-        _number(least=0),
+        _number(least=0, most=86_400),
     )
     retention_days: float = _setting(
-        30.0, "How long the record of an ended message is kept.", _number(least=7)
+        30.0, "How long the record of an ended message is kept.", _number(least=7, most=36_500)
     )
     list_page_size: int = _setting(
         50,
@@ -260,7 +261,7 @@ class Settings:
         3.0, "Time reserved at the end of an invocation for saving and publishing results.", _number(least=0)
     )
     event_source: str | None = _setting(
-        None, "CloudEvents `source` of the events. Default: the function's ARN."
+        None, "CloudEvents `source` of the events. Default: the function's ARN.", _at_most_characters(1000)
     )
     opentelemetry: bool = _setting(
         default=False,

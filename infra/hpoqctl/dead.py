@@ -223,16 +223,19 @@ def redrive(
     interrupted, is a duplicate and creates no second experiment. A message that was given up gets another attempt.
     HPOQ_NAMESPACE and HPOQ_TRIGGER, which decide the keys, must be set as they are for the function.
 
-    A dead letter stays where it is if it cannot be read, if the key of its message is not known, or if its
-    message is too large to be sent again. Such dead letters become visible again at the end,
-    with a higher receive count. Dead letters that another receiver holds are invisible to this command; it reports
-    how many there are.
+    A dead letter stays where it is if it cannot be read, if the key of its message is not known, if its message is
+    too large to be sent again, or if it was moved and the function gave its message up again while the command runs.
+    Such dead letters become visible again at the end, with a higher receive count. Dead letters that another receiver
+    holds are invisible to this command; it reports how many there are.
 
     Exit code 1 means that no dead letter matches, that one had to stay or was invisible, or that a call failed.
     """
     if as_new and match is None:
         raise click.UsageError("--as-new needs --match, with the id of the dead letter from hpoq dead list.")
     place = _find_place(source, queue, endpoint)
+    if place.source == place.target.queue:
+        problem = f"{place.source} is the same queue for --from and --queue. Give the dead-letter queue with --from."
+        raise click.UsageError(problem)
     plan = place.plan(match, limit, rate, is_dry_run=dry_run, as_new=as_new)
     report = _run(place.target.smq, plan, "Redriving")
     if as_json:

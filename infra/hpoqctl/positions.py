@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
@@ -21,7 +22,7 @@ from rich.cells import cell_len
 from hpoq.contract import jsontext
 from hpoq.contract.jsontext import JsonError, tokens_of
 from hpoq.errors import Violation
-from hpoq.observability.redaction import find_secrets, is_secret_name, secret_spans
+from hpoq.observability.redaction import find_secrets, is_secret_name, is_value_of_option, secret_spans
 
 if TYPE_CHECKING:
     from yaml.nodes import Node
@@ -232,7 +233,7 @@ def _find_yaml_member(node: Node, token: str) -> tuple[Node, tuple[int, int] | N
 
 
 def find_yaml_secrets(root: Node) -> Iterator[Span]:
-    """Yield the spans of the values whose member names mark them as credentials."""
+    """Yield the spans of the values that their member's name, or the option before them, marks as credentials."""
     from yaml.nodes import MappingNode, SequenceNode
 
     pending: list[Node] = [root]
@@ -244,6 +245,9 @@ def find_yaml_secrets(root: Node) -> Iterator[Span]:
         seen.add(id(node))
         if isinstance(node, SequenceNode):
             pending += node.value
+            for option, item in pairwise(node.value):
+                if str(option.value).startswith("-") and is_value_of_option(str(option.value), item.value):
+                    yield Span(item.start_mark.index, item.end_mark.index)
         elif isinstance(node, MappingNode):
             for key, value in node.value:
                 # The one URL of the contract carries an access token.

@@ -11,6 +11,7 @@ import base64
 import binascii
 import contextlib
 import fnmatch
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,10 +21,13 @@ from fcruntime.triggers import Kind
 from hpoq.clock import Clock
 from hpoq.cloud.smq import MOST_MESSAGES, Smq, fits
 from hpoq.cloud.smq_wire import QueueAttributes
+from hpoq.contract.document import read_object
 from hpoq.contract.identity import PRODUCER, derive_key
 from hpoq.contract.request import ExperimentRequest, parse_request, read_producer_key
 from hpoq.errors import CallError, NotFound, RequestRejected
+from hpoq.observability.redaction import Mask, find_secrets
 from hpoq.processing.envelope import Envelope, seal
+from hpoq.processing.intake import mask_message_id
 from hpoqctl.deadletters import recover_envelopes
 
 _DEFAULT_VISIBILITY_SECONDS = 30
@@ -38,6 +42,9 @@ _SECONDS_PER_MOVE = 0.5
 _LOST_RECEIPT = ("MessageNotExist", "ReceiptHandleError")
 # How often the counter of invisible messages is read until it has caught up with what was given back.
 _MOST_LOOKS = 5
+# The services' dates, by which two clocks are compared, are cut off to whole seconds.
+_CLOCK_MARGIN_SECONDS = 1.0
+_CAME_BACK = "its message was given up again during the run"
 _UNKNOWN = "it cannot be read, or the key of its message is not known"
 _TOO_LARGE = "it is too large in its envelope"
 
@@ -154,6 +161,8 @@ class Redriver:
         self._kept: dict[str, _Held] = {}
         self._sent: set[str] = set()
         self._lost: dict[str, DeadLetter] = {}
+        # When the first message of a key was sent, by the service's clock, in milliseconds since the epoch.
+        self._sent_at: dict[str, float] = {}
         self._seen: set[str] = set()
         self._repeats = 0
 
@@ -241,6 +250,8 @@ class Redriver:
         dead_letter = _read_dead_letter(held, self._plan, self._clock.now())
         is_match = _matches(dead_letter, self._plan.pattern)
         self.report.has_match |= is_match
+        if self._has_come_back(dead_letter):
+            dead_letter = replace(dead_letter, reason=_CAME_BACK)
         is_wanted = is_match and dead_letter.reason is None
         if not is_wanted or self._plan.is_dry_run:
             self._kept[held.message_id] = held
@@ -258,10 +269,18 @@ class Redriver:
             return
         self._count_progress()
 
+    def _has_come_back(self, dead_letter: DeadLetter) -> bool:
+        """Return whether a message of a dead letter was moved in this run and given up again at once.
+
+        To move it again and again would never end. Copies of a message that were in the queue before are moved.
+        """
+        at = dead_letter.enqueued_at or 0.0
+        return any(at > self._sent_at.get(str(row["key"]), math.inf) for row in dead_letter.rows)
+
     def _act(self, held: _Held, dead_letter: DeadLetter) -> bool:
         """Move or delete a dead letter; return False if another receiver may hold it."""
         if not self._plan.is_deletion:
-            return self._move(held, dead_letter.sealed)
+            return self._move(held, dead_letter)
         self._take_turn()
         if not self._renew(held):
             return False
@@ -273,14 +292,17 @@ class Redriver:
         self._wait_for_turn()
         self._next_move_at = self._clock.monotonic() + self._plan.pause
 
-    def _move(self, held: _Held, sealed: Sequence[bytes]) -> bool:
+    def _move(self, held: _Held, dead_letter: DeadLetter) -> bool:
         """Send the messages, then delete the dead letter; return False, without sending, if another may hold it."""
         self._take_turn()
-        for body in sealed:
+        for body in dead_letter.sealed:
             if not self._renew(held) and held.message_id not in self._sent:
                 return False
             # From here on it counts as sent, even if the call fails.
             self._sent.add(held.message_id)
+            sent_at = (self._clock.now() - self._smq.clock_error() - _CLOCK_MARGIN_SECONDS) * 1000
+            for row in dead_letter.rows:
+                self._sent_at.setdefault(str(row["key"]), sent_at)
             self._smq.send_message(self._plan.queue, body)
         self._delete(held)
         return True
@@ -369,6 +391,7 @@ def _decode_body(body: str) -> bytes:
 
 
 def _describe(envelope: Envelope, dead_letter_id: str, namespace: str) -> JsonObject:
+    """Return the row of a message, without secrets."""
     key, name = envelope.key, None
     try:
         request = parse_request(envelope.body).request
@@ -377,8 +400,11 @@ def _describe(envelope: Envelope, dead_letter_id: str, namespace: str) -> JsonOb
             key = derive_key(PRODUCER, request.idempotency_key, namespace)
     except RequestRejected as exc:
         name = exc.name
-    producer_key = read_producer_key(envelope.body)
-    return _compose_row(dead_letter_id, envelope.message_id, key, name, producer_key)
+    mask = Mask(find_secrets(read_object(envelope.body)))
+    texts = (name, read_producer_key(envelope.body))
+    shown_name, producer_key = (None if text is None else mask(text) for text in texts)
+    message_id = None if envelope.message_id is None else mask_message_id(envelope.message_id)
+    return _compose_row(dead_letter_id, message_id, key, shown_name, producer_key)
 
 
 def _compose_row(

@@ -40,6 +40,16 @@ def test_conformance(make_store):
     run_store_conformance(make_store)
 
 
+def test_a_prefix_may_contain_the_marks_of_a_pattern(redis_server):
+    """A scan finds the records of exactly this prefix."""
+    stores = [RedisStore(redis_server, prefix=f"{uuid.uuid4()}{mark}:") for mark in ("[a]", "?", "*", "a\\")]
+    for number, store in enumerate(stores):
+        store.insert(replace(CLAIM, key=f"k{number}"))
+    assert [[key for key, _ in store.scan()] for store in stores] == [["k0"], ["k1"], ["k2"], ["k3"]]
+    for store in stores:
+        store.close()
+
+
 def test_only_published_records_expire(make_store, raw):
     """A record whose event is not out is kept whatever its age; taking over an old one makes it stay."""
     store = make_store()
@@ -266,6 +276,23 @@ def test_a_swap_survives_a_failover_within_it(failover):
     begin(encode(successor))
     assert insisting(lambda: store.replace(successor, CLAIM.version)) is True
     assert promoted.get(store._prefix + KEY) == encode(successor)
+
+
+def test_a_store_follows_an_address_whose_old_connections_stay_open(start_redis):
+    """The demoted primary refuses every write, and a connection to it never breaks by itself."""
+    old = start_redis()
+    new = replicated(start_redis, old)
+    address = VirtualAddress(old)
+    store = RedisStore(f"redis://127.0.0.1:{address.port}/0", timeout_seconds=4)
+    assert store.get(KEY) is None
+    with Redis(port=old) as demoted, Redis(port=new) as promoted:
+        promoted.replicaof("NO", "ONE")
+        address.target = new
+        demoted.replicaof("127.0.0.1", new)
+        assert insisting(lambda: store.insert(CLAIM)) is None
+        assert promoted.get(store._prefix + KEY) == encode(CLAIM).encode()
+    store.close()
+    address.close()
 
 
 def test_a_repeated_write_is_written_again(make_store, raw):

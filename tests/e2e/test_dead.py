@@ -119,6 +119,13 @@ def test_redrive_is_the_same_command_under_both_names(operator):
     assert [row["messageId"] for row in operator.json("dead", "redrive", "--match", "M2")["moved"]] == ["M2"]
 
 
+@pytest.mark.parametrize("words", [["--from", QUEUE], ["--queue", DEAD_LETTER_QUEUE]])
+def test_messages_are_not_moved_within_one_queue(operator, words):
+    """The run would meet each of them again under a new id, and never end."""
+    assert "the same queue" in operator.run("redrive", "--limit", "9", *words, ends=2)
+    assert (len(operator.dead.messages), operator.sent) == (3, [])
+
+
 def test_a_dead_letter_without_a_key_is_sent_as_new_only_with_as_new(operator):
     """With --as-new, the body becomes a new message without an envelope, whose id decides the key."""
     assert "--as-new needs --match" in operator.run("dead", "redrive", "--as-new", ends=2)

@@ -64,7 +64,7 @@ PAGE = 100
 SETTINGS = {
     "HPOQ_LIST_PAGE_SIZE": str(PAGE),
     "HPOQ_MAX_ATTEMPTS": "1000",
-    "HPOQ_REQUEUE_DELAY_SECONDS": "0",
+    "HPOQ_REQUEUE_DELAY_SECONDS": "1",
     # The sender of a late request waits for so long, in real time.
     "HPOQ_READ_TIMEOUT_SECONDS": "1",
 }

@@ -169,7 +169,7 @@ def instances(server, started):
     settings = {
         "HPOQ_CONCURRENCY": "4",
         "HPOQ_CALL_ATTEMPTS": "2",
-        "HPOQ_REQUEUE_DELAY_SECONDS": "0",
+        "HPOQ_REQUEUE_DELAY_SECONDS": "1",
         # With a short page no search finds by luck what it must find by reading on.
         "HPOQ_LIST_PAGE_SIZE": "1",
     }

@@ -89,7 +89,7 @@ class Deliveries:
         self.world = world
         self.event = event
         # With a short page no search finds by luck what it must find by reading on.
-        self.settings = {"HPOQ_REQUEUE_DELAY_SECONDS": "0", "HPOQ_LIST_PAGE_SIZE": "1", **settings}
+        self.settings = {"HPOQ_REQUEUE_DELAY_SECONDS": "1", "HPOQ_LIST_PAGE_SIZE": "1", **settings}
         self.queue = world.cloud.queues.get(QUEUE)
         self.outcomes = []
 

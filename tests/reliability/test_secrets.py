@@ -144,6 +144,36 @@ def test_canaries_in_requests(on_disk, tmp_path, stream, body):
     assert CANARY not in everything(on_disk, tmp_path, stream, result).replace(secret("member"), "")
 
 
+def stream_event(**members):
+    """Return the event of an event stream with one CloudEvent."""
+    return json.dumps([{"specversion": "1.0", "id": "1", "source": "s", "type": "t", **members}]).encode()
+
+
+SOURCE_URL = f"https://user:{secret('source')}@example.com/"
+PLACE = f"topic/hpo?token={secret('place')}"
+RECORD = {"topic": "hpo", "partition": 0, "offset": 1, "value": json.dumps(make_document())}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        stream_event(source=SOURCE_URL, data=make_document()),
+        stream_event(source=SOURCE_URL, data={"experiment": {}}),
+        stream_event(source=SOURCE_URL, data={**make_document(), "dryRun": True}),
+        stream_event(id=f"run --token {secret('id')}", data=make_document()),
+        stream_event(subject=PLACE, data=RECORD),
+        stream_event(subject=PLACE, data={**RECORD, "value": None}),
+    ],
+    ids=["request", "invalid", "dry run", "id", "place", "undecodable"],
+)
+def test_canaries_in_the_id_of_a_message(on_disk, tmp_path, stream, event):
+    """The id of a CloudEvent contains its source, and that of a record its place, both of which may be URLs."""
+    result = invoke(on_disk.function().handle, event, CONTEXT)
+    (shown,) = on_disk.events
+    assert "***" in shown["data"]["messageId"]
+    assert CANARY not in everything(on_disk, tmp_path, stream, result)
+
+
 @pytest.mark.parametrize("shape", [str, json.dumps, quote, lambda text: json.dumps(json.dumps(text))])
 def test_commands_that_the_service_quotes(on_disk, tmp_path, stream, shape):
     """A refusal that quotes a command, in whatever form, does not make the function repeat its secrets."""

@@ -19,6 +19,7 @@ from hpoq.cloud.transport import Transport
 from hpoq.contract import request as contract
 from hpoq.contract.identity import MOST_TAGS
 from hpoq.errors import RequestRejected, StoreUnavailable, Violation
+from hpoq.function import EventFailed
 from hpoq.processing import lifecycle
 from hpoq.processing.envelope import Envelope, seal
 from hpoq.testing import smq_event, smq_stream_event
@@ -26,7 +27,7 @@ from hpoq.testing.events import encode_body
 from support.deployment import DEAD_LETTER_QUEUE, QUEUE
 from support.listings import LISTINGS, change_listing, change_rows
 from support.request import make_document, request
-from support.world import WatchedWorld
+from support.world import CallTimes, WatchedWorld
 
 CREATE = "CreateHpoExperiment"
 THROTTLED = {
@@ -307,6 +308,65 @@ def test_a_listing_that_never_adds_up_needs_an_operator(world):
     assert world.store.replace(resolved, record.version)
     assert outcomes(world.deliver(EVENT)) == ["created"]
     assert len(world.cloud.experiments) == 1
+
+
+@pytest.mark.parametrize("offset", [8 * 3600, 10 * 365 * 86_400, -8 * 3600])
+def test_a_clock_that_is_off_by_hours_does_not_hold_the_key_for_hours(world, offset):
+    """What its instance writes about the claim follows the time of the answer that refused the create.
+
+    The next create is found again without the gateway's memory of nonces.
+    """
+    world.cloud.behaviour.nonce_memory_seconds = 0
+    (row,) = world.deliver(EVENT, offset=offset)
+    assert (row["outcome"], row["error"]["code"]) == ("retry", "InvalidTimeStamp.Expired")
+    world.later(60)
+    world.fail_create("reset", when="after")
+    world.cloud.faults.add("status", service="paiautoml", operation="ListHpoExperiments", status=503, times=3)
+    assert outcomes(world.deliver(EVENT)) == ["retry"]
+    world.later(300)
+    assert outcomes(world.deliver(EVENT)) == ["created"]
+    assert len(world.cloud.experiments) == 1
+
+
+@pytest.mark.parametrize("date", ["Mon, 01 Jan 2001 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 GMT"])
+def test_wrong_dates_in_answers_neither_hold_nor_end_a_message(world, date):
+    """A proxy's clock may be wrong. Creates wait until it is right, and nothing is concluded from its dates."""
+    handle = world.cloud.handle
+
+    def misdate(request):
+        answer = handle(request)
+        headers = [(name, value) for name, value in answer.headers if name.lower() != "date"]
+        return answer._replace(headers=(*headers, ("Date", date)))
+
+    world.cloud.handle = misdate
+    world.cloud.faults.add(**THROTTLED)
+    function = world.function()
+    for _ in range(3):
+        with pytest.raises(EventFailed) as failed:
+            function.handle(EVENT, None)
+        world.later(60)
+    assert failed.value.report.results[0].error.code == "ClockOff"
+    world.cloud.handle = handle
+    world.cloud.faults.clear()
+    assert outcomes(world.deliver(EVENT)) == ["created"]
+
+
+def test_a_listing_that_takes_longer_than_a_claim_needs_an_operator(world):
+    """An account with very many experiments is not listed for hours in vain without anybody learning of it."""
+    world.call_times = lambda operation: CallTimes(
+        until_answered=4.0 if operation.startswith("List") else 0.0
+    )
+    for number in range(30):
+        world.deliver(smq_event(f"E{number}", request(f"e{number}")))
+    world.cloud.faults.add("reset", service="paiautoml", operation=CREATE, when="before")
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(100):
+            (row,) = world.deliver(EVENT, HPOQ_LIST_PAGE_SIZE="1", HPOQ_MAX_ATTEMPTS="3")
+            world.later(120)
+    assert (row["outcome"], len(world.cloud.experiments)) == ("retry", 30)
+    advice = [line["advice"] for line in lines if line["event"] == "operator.needed"]
+    assert f"hpoq resolve {row['key']}" in advice[-1]
+    assert calls(world, "ListHpoExperiments") < 400
 
 
 def test_a_doubt_that_never_ends_is_given_up_by_age(world):

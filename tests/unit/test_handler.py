@@ -218,7 +218,7 @@ def test_requeue_policy_sends_back_with_key_and_id(cloud):
         service="paiautoml", operation="CreateHpoExperiment", kind="refuse", when="before", times=3
     )
     clock = FakeClock(cloud.clock.now())
-    function = make_function(cloud, clock=clock, HPOQ_BATCH_POLICY="requeue", HPOQ_REQUEUE_DELAY_SECONDS="0")
+    function = make_function(cloud, clock=clock, HPOQ_BATCH_POLICY="requeue", HPOQ_REQUEUE_DELAY_SECONDS="1")
     report = function.handle(smq_event("M1", REQUEST), CONTEXT)
     assert report["summary"]["retry"] == 1
     (waiting,) = cloud.queues.get(QUEUE).messages

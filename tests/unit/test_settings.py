@@ -62,20 +62,28 @@ def test_the_lease_must_cover_a_create():
         ("HPOQ_CONSISTENCY_SECONDS", "nan"),
         ("HPOQ_RETENTION_DAYS", "0.1"),
         ("HPOQ_LIST_PAGE_SIZE", "101"),
+        ("HPOQ_RETENTION_DAYS", "36501"),
         ("HPOQ_REQUEUE_DELAY_SECONDS", "604800"),
+        ("HPOQ_REQUEUE_DELAY_SECONDS", "0"),
+        ("HPOQ_OUTPUT", "smq://.."),
+        ("HPOQ_OUTPUT", "smq://topics/a"),
         ("HPOQ_QUEUE", "queues/a"),
         ("HPOQ_DEAD_LETTER_QUEUE", "queues/a"),
         ("HPOQ_MAX_ATTEMPTS", "0"),
         ("HPOQ_MAX_AGE_HOURS", "0"),
         ("HPOQ_MAX_AGE_HOURS", "inf"),
         ("HPOQ_DATE_WINDOW_SECONDS", "-1"),
+        ("HPOQ_DATE_WINDOW_SECONDS", "86401"),
         ("HPOQ_MARKER", "none"),
+        ("HPOQ_EVENT_SOURCE", "x" * 1001),
     ],
 )
 def test_unsafe_values_are_refused(name, value):
     """Refused are margins of nothing, leases and ages without end, and what the services would not take.
 
-    So are a memory that is shorter than the retries of a message, and a delay that outlasts the queue's memory.
+    So are a memory that is shorter than the retries of a message or that no store can write, a delay that outlasts
+    the queue's memory, none, with which a message that waits for an operator would circle all the time, and a source
+    with which no event would fit into a message.
     """
     assert problems(**{name: value})[0].startswith(name)
 

@@ -21,6 +21,8 @@ from hpoq.errors import CallError, Conflict, Denied, Invalid, NotFound, Throttle
 from hpoq.observability.redaction import redact
 
 _MAX_MESSAGE_LENGTH = 500
+_MAX_CODE_LENGTH = 120
+_MAX_REQUEST_ID_LENGTH = 120
 _MAX_RETRY_AFTER_SECONDS = 3600.0
 _SUCCESS_CODES = {"", "success", "ok", "200", "0"}
 
@@ -96,16 +98,18 @@ def _answer(
     response: Response, members: Mapping[str, JsonValue], document: JsonObject, *, is_json: bool
 ) -> Answer:
     code = (text_member(members, "Code") or "").strip()
-    request_id = text_member(members, "RequestId")
+    own_id = text_member(members, "RequestId")
+    request_id = own_id or _request_id(response.headers)
     return Answer(
         status=response.status,
         code=None if code.lower() in _SUCCESS_CODES else code,
         message=text_member(members, "Message") or "",
-        request_id=request_id or _request_id(response.headers),
+        # An event shows it, and must fit into a message whatever the service answers.
+        request_id=None if request_id is None else request_id[:_MAX_REQUEST_ID_LENGTH],
         retry_after=_retry_after(response.headers),
         document=document,
         is_json=is_json,
-        names_request=bool(request_id),
+        names_request=bool(own_id),
     )
 
 
@@ -258,7 +262,7 @@ def error_of(
         message or f"HTTP status {answer.status}",
         service=service,
         operation=operation,
-        code=None if answer.code is None else scrub(answer.code, secrets)[:120],
+        code=None if answer.code is None else scrub(answer.code, secrets)[:_MAX_CODE_LENGTH],
         request_id=answer.request_id,
         http_status=answer.status,
         retry_after=answer.retry_after,

@@ -128,6 +128,10 @@ class ServiceClient:
         self._read_timeout = read_timeout
         self._retry = retry or RetryPolicy()
 
+    def clock_error(self) -> float:
+        """Return how many seconds this machine's clock is off at least: positive ahead, negative behind."""
+        return self._transport.clock_error()
+
     def _call(
         self,
         operation: str,

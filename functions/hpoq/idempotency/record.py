@@ -124,10 +124,12 @@ def decode(key: str, text: str) -> Record:
         version = body["v"]
         if version == FORMAT_VERSION:
             del body["v"]
-    except (ValueError, TypeError, KeyError) as exc:
+    except (ValueError, TypeError, KeyError, RecursionError) as exc:
         raise RecordUnreadable(key, f"damaged ({type(exc).__name__})") from exc
     try:
         known = {name: body.pop(name) for name in Record.__dataclass_fields__ if name in body}
+        if known["key"] != key:
+            raise ValueError("the record of another key")
         if not all(
             isinstance(known[name], (int, float)) for name in ("claimed_at", "lease_until", "expires_at")
         ):

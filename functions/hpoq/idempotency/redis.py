@@ -17,6 +17,7 @@ For the same reason a repeated script writes a record again that is already ther
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
@@ -65,6 +66,8 @@ class RedisStore:
             self._client = Redis.from_url(
                 url,
                 decode_responses=True,
+                # What is not UTF-8 is a damaged record, not an error of the client.
+                encoding_errors="surrogateescape",
                 socket_timeout=timeout_seconds,
                 socket_connect_timeout=timeout_seconds,
                 retry=Retry(NoBackoff(), 1),
@@ -99,8 +102,9 @@ class RedisStore:
 
     def scan(self) -> Iterator[tuple[str, str]]:
         """Yield the key and the text of every record, for an audit."""
+        pattern = re.sub(r"[*?\[\]\\^]", r"\\\g<0>", self._prefix) + "*"
         with self._answers():
-            for name in self._client.scan_iter(match=f"{self._prefix}*", count=500):
+            for name in self._client.scan_iter(match=pattern, count=500):
                 key = str(name).removeprefix(self._prefix)
                 text = self._read(key)
                 if text is not None:
@@ -139,6 +143,7 @@ class RedisStore:
                 pipe.wait(self._replicas, int(self._timeout_seconds * 500))
             answers = pipe.execute()
         if self._replicas and answers[1] < self._replicas:
+            self._drop_connections()
             raise StoreUnavailable(f"redis: {answers[1]} of {self._replicas} replicas have the write")
         return cast("str | int | None", answers[0])
 
@@ -147,8 +152,17 @@ class RedisStore:
         try:
             yield
         except (RedisError, OSError) as exc:
+            self._drop_connections()
             # Only the type, because the text may quote what was sent.
             raise StoreUnavailable(f"redis: {type(exc).__name__}") from exc
+
+    def _drop_connections(self) -> None:
+        """Close the idle connections, because they may lead to a server that is no longer the primary.
+
+        A failover may leave them open: then the old primary refuses every write, or has no replica any more, and only
+        a new connection reaches the new one.
+        """
+        self._client.connection_pool.disconnect(inuse_connections=False)
 
 
 def _expiry(record: Record) -> str:

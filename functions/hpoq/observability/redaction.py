@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import cached_property, lru_cache, partial
-from itertools import chain
+from itertools import chain, pairwise
 from typing import TypeAlias
 from urllib.parse import quote, unquote, unquote_plus
 
@@ -96,7 +96,12 @@ _MEMBER = rf"""(?xs)
       | [ \t]{{0,8}} (?::=|=>?) [ \t]{{0,8}}
     )
 """
-_OPTION = rf"(?xs) (?<![^\s\"'=,\[]) (?=-) {_NAME} (?:{_QUOTE})? [ \t]{{1,100}} (?!-)"
+# What separates an option from its value: a comma in a list of words, otherwise blanks, or the end of a line that a
+# backslash continues.
+_AFTER_OPTION = rf"""(?:
+    (?P<listed> {_QUOTE} [ \t]{{0,8}} , \s{{0,100}} (?=["'][^-])) | (?:{_QUOTE})? (?:[ \t]|\\\r?\n){{1,100}}
+)"""
+_OPTION = rf"(?xs) (?<![^\s\"'=,\[(]) (?=-) {_NAME} {_AFTER_OPTION} (?!-)"
 _VALUE = rf"(?xs) {_ESCAPED} | {_WORD}"
 # A plain scalar of YAML may contain spaces.
 _PLAIN = r"""[^\s,{}\[\]"'][^\n,{}\[\]]*"""
@@ -107,6 +112,10 @@ _HOOK = r"hooks?[./]"
 _HOOK_PART = r"[/=](?P<value>[A-Za-z0-9_\-]{10,})(?![^&#])"
 # Access key ids of the vendor, permanent and temporary.
 _KEY_ID = r"(?<![0-9A-Za-z])(?P<value>LTAI[0-9A-Za-z]{12,60}|STS\.[0-9A-Za-z]{16,60})"
+# Elements of XML, and properties as Hadoop writes them.
+_ELEMENT = r"<(?P<name>[A-Za-z_][\w.\-]{0,127})>(?P<value>[^<>]{1,2000})</"
+_PROPERTY = r"<name>\s{0,8}(?P<name>[\w.\-]{1,128})\s{0,8}</name>\s{0,100}<value>(?P<value>[^<>]{1,2000})<"
+_PRIVATE_KEY = r"(?s)-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----(?P<value>.+?)(?:-----END|\Z)"
 _BEARER = r"(?i)\bbearer[ \t]+(?P<value>[A-Za-z0-9._~+/=\-]{8,})"
 # Options that have no secret's name, by the tool that takes them. They are looked for up to the end of its command.
 _TOOL = (
@@ -132,7 +141,7 @@ _HINTS = (
     "|curl|mysql|docker|ossutil|odpscmd|beeline|redis"
 )
 # Besides, it contains one of these, or an access key id, which has at least sixteen characters.
-_SEPARATOR = r"[:=%\s]"
+_SEPARATOR = r"[:=%\s<,]"
 _SHORTEST_ALONE = 16
 # Compiled with the first message, not at every cold start.
 _hints = lru_cache(maxsize=None)(partial(re.compile, _HINTS))
@@ -211,7 +220,11 @@ class Mask:
     @cached_property
     def _written(self) -> set[str]:
         """The secrets as they are usually written. A decoded layer may join them with the characters around them."""
-        forms = [(json.dumps(one)[1:-1], _write_json(one)[1:-1], quote(one)) for one in self._changed]
+        # A text of a service or of an invalid request may contain an unpaired surrogate, which no URL can.
+        forms = [
+            (json.dumps(one)[1:-1], _write_json(one)[1:-1], quote(one, errors="replace"))
+            for one in self._changed
+        ]
         return {*chain.from_iterable(forms)}
 
     def _find(self, text: str) -> list[tuple[int, int]]:
@@ -348,6 +361,15 @@ def _is_secret_name(name: str, parent: str) -> bool:
     return plain.endswith(_ENDINGS) and not plain.endswith(_HARMLESS_ENDINGS)
 
 
+def is_value_of_option(option: str, item: object) -> bool:
+    """Return whether `item`, which follows `option` in a list, is a secret: `["run", "--token", "..."]`.
+
+    In a list of commands, most have several words, so that one is not taken for the value of another's option.
+    """
+    is_word = isinstance(item, str) and item[:1] != "-" and " " not in item and " " not in option
+    return is_word and is_secret_name(option)
+
+
 def find_secrets(value: JsonValue | Mapping[str, JsonValue]) -> Iterator[str]:
     """Yield each secret in a JSON value: the values of secret members, of any type, and the secrets in texts.
 
@@ -369,7 +391,18 @@ def mask_text(text: str) -> str:
 
 def secret_spans(text: str) -> list[tuple[int, int]]:
     """Return the spans of secret values in `text`, in order, without overlaps and without their quotes."""
-    return _merge([*_member_spans(text), *_option_spans(text), *_tool_spans(text), *_url_spans(text)])
+    return _merge(_find_spans(text))
+
+
+def _find_spans(text: str) -> list[tuple[int, int]]:
+    """Return the spans of secret values in `text`. They overlap where it can be read in several ways."""
+    return [
+        *_member_spans(text),
+        *_option_spans(text),
+        *_tool_spans(text),
+        *_url_spans(text),
+        *_block_spans(text),
+    ]
 
 
 def _merge(found: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -436,6 +469,9 @@ def _collect(value: JsonValue | Mapping[str, JsonValue]) -> tuple[list[str], lis
                 for item in value
                 if is_secret or isinstance(item, (str, list, dict))
             ]
+            for option, item in pairwise(value):
+                if isinstance(option, str) and option[:1] == "-" and is_value_of_option(option, item):
+                    found.append(str(item))
         elif isinstance(value, (int, float)):
             if is_secret and not isinstance(value, bool):
                 found.append(json.dumps(value))
@@ -523,7 +559,7 @@ def _find_in_text(text: str) -> Iterator[str]:
         # Most texts contain no secret, and this check takes a tenth of the time of the patterns.
         if _hints().search(form.lower()) is None:
             continue
-        for start, end in secret_spans(form):
+        for start, end in _find_spans(form):
             yield from _readings(form[start:end])
 
 
@@ -583,12 +619,13 @@ def _member_spans(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _option_spans(text: str) -> Iterator[tuple[int, int]]:
-    """Yield values after `--name` and a space."""
-    for found in re.finditer(_OPTION, text) if " " in text or "\t" in text else ():
+    """Yield values after `--name`, on a command line or in a list of words."""
+    for found in re.finditer(_OPTION, text) if "-" in text else ():
         if is_secret_name(found["name"]):
-            value = re.compile(_VALUE).match(text, found.end())
+            is_listed = found["listed"] is not None
+            value = re.compile(_STRING if is_listed else _VALUE, re.DOTALL).match(text, found.end())
             if value:
-                yield _inside_quotes(text, *value.span(), is_member=False)
+                yield _inside_quotes(text, *value.span(), is_member=is_listed)
 
 
 def _tool_spans(text: str) -> Iterator[tuple[int, int]]:
@@ -611,6 +648,16 @@ def _url_spans(text: str) -> Iterator[tuple[int, int]]:
         if re.search(_HOOK, url[0]):
             for found in re.compile(_HOOK_PART).finditer(text, *url.span()):
                 yield found.span("value")
+
+
+def _block_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the contents of XML elements with a secret's name, and private keys."""
+    for pattern in (_ELEMENT, _PROPERTY) if "</" in text else ():
+        for found in re.finditer(pattern, text):
+            if is_secret_name(found["name"]):
+                yield found.span("value")
+    for found in re.finditer(_PRIVATE_KEY, text) if "PRIVATE KEY-----" in text else ():
+        yield found.span("value")
 
 
 def _inside_quotes(text: str, start: int, end: int, *, is_member: bool) -> tuple[int, int]:

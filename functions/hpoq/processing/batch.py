@@ -1,7 +1,8 @@
 """Process the messages of one event.
 
-They are processed concurrently, and those of one key one after another. While the service throttles, a message that
-needs a create waits for its turn, and no message is begun when too little of the invocation's time is left.
+They are processed concurrently, and those of one key one after another; a stop counts as one of the key that it
+names. While the service throttles, a message that needs a create waits for its turn, and no message is begun when too
+little of the invocation's time is left.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from fcruntime.triggers.sources import HTTP, INVOCATION
 from hpoq.clock import Clock
 from hpoq.contract.events import EventError
 from hpoq.observability.measures import measure_time
-from hpoq.processing.intake import Intake, Ready, take_in
+from hpoq.processing.intake import Intake, Ready, Stop, take_in
 from hpoq.processing.lifecycle import Delivery
 from hpoq.processing.limits import Limits
 from hpoq.processing.outcome import Outcome, Result
@@ -104,7 +105,7 @@ class Batch:
 
 
 class _Lanes:
-    """Processes messages in a pool of threads, those of one key one after the other."""
+    """Processes messages in a pool of threads, those of one key one after another."""
 
     def __init__(self, pool: ThreadPoolExecutor, process: Callable[[Intake], Result]) -> None:
         self._pool = pool
@@ -117,17 +118,16 @@ class _Lanes:
 
     def add(self, intake: Intake) -> None:
         """Queue a message behind those of its key that were added before."""
+        key = (intake.about if isinstance(intake, Stop) else None) or intake.delivery.key
         with self._lock:
-            lane = self._waiting.get(intake.delivery.key)
+            lane = self._waiting.get(key)
             is_new = lane is None
             if lane is None:
-                lane = self._waiting[intake.delivery.key] = deque()
+                lane = self._waiting[key] = deque()
             lane.append((self._added, intake))
         self._added += 1
         if is_new:
-            self._workers.append(
-                self._pool.submit(contextvars.copy_context().run, self._work, intake.delivery.key)
-            )
+            self._workers.append(self._pool.submit(contextvars.copy_context().run, self._work, key))
 
     def _work(self, key: str) -> None:
         while (waiting := self._next(key)) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cache
 from pathlib import PurePath
@@ -16,7 +17,7 @@ from hpoq.contract.identity import DIGEST, PRODUCER, STOP, WATCH, derive_key, di
 from hpoq.contract.patterns import TRACEPARENT
 from hpoq.errors import RequestRejected, Violation
 from hpoq.loading import exempt_from_collection
-from hpoq.observability.redaction import Mask, find_secrets, redact
+from hpoq.observability.redaction import Mask, find_secrets, mask_text, redact
 from hpoq.processing.envelope import Envelope, is_sealed, looks_sealed, open_envelope
 from hpoq.processing.lifecycle import Delivery
 
@@ -79,13 +80,14 @@ class Ready:
 
 @dataclass(frozen=True)
 class Stop:
-    """A valid stop message, and the JSON of it."""
+    """A valid stop message, and the JSON of it. `about` is the key of the request that it names, if it names one."""
 
     delivery: Delivery
     envelope: Envelope
     request: StopRequest = field(repr=False)
     document: JsonObject = field(repr=False)
     warnings: tuple[Violation, ...] = ()
+    about: str | None = None
     name: str | None = None
     workspace_id: str | None = None
 
@@ -193,11 +195,13 @@ def take_in(item: Message | Undecodable, namespace: str = "", *, watches: bool =
             return Undeliverable(_delivery(envelope, "", namespace=namespace), _ENVELOPE_INVALID)
         if envelope.kind == WATCH:
             return _read_watch(envelope, namespace, item.id)
-        read: Ready | Stop | Rejected = _read(item, envelope, namespace, watches=watches)
-    except RequestRejected as exc:
-        if is_event(envelope.body):
-            return Undeliverable(_delivery(envelope, "", namespace=namespace), _OWN_EVENT)
-        read = _make_rejection(envelope, exc, namespace)
+        read: Ready | Stop | Rejected
+        try:
+            read = _read(item, envelope, namespace, watches=watches)
+        except RequestRejected as exc:
+            if is_event(envelope.body):
+                return Undeliverable(_delivery(envelope, "", namespace=namespace), _OWN_EVENT)
+            read = _make_rejection(envelope, exc, namespace)
     except Exception as exc:  # noqa: BLE001 - a defect must affect only this message
         return Defective(_delivery(envelope, "", namespace=namespace), envelope, _place(exc))
     return _redriven(read, _identify_redrive(envelope, item.id)) if envelope.redriven else read
@@ -237,7 +241,9 @@ def _read(item: Message, envelope: Envelope, namespace: str, *, watches: bool) -
     key = None if request.idempotency_key is None else derive_key(kind, request.idempotency_key, namespace)
     delivery = _delivery(envelope, compute_fingerprint(parsed.document), key, namespace=namespace)
     if not isinstance(request, ExperimentRequest):
-        return Stop(delivery, envelope, request, parsed.document, parsed.warnings)
+        named = request.stop.idempotency_key
+        about = None if named is None else derive_key(PRODUCER, named, namespace)
+        return Stop(delivery, envelope, request, parsed.document, parsed.warnings, about)
     if parsed.unwatched is not None and not watches:
         raise _reject(parsed, parsed.unwatched)
     return Ready(delivery, envelope, request, parsed.document, parsed.warnings)
@@ -295,11 +301,23 @@ def _delivery(
         fingerprint=fingerprint,
         delivery=delivery,
         body=digest(envelope.body),
-        message_id=envelope.message_id,
+        message_id=mask_message_id(message) if message and message[0] == "{" else message,
         sequence=envelope.sequence,
         since=envelope.since,
         may_conflict=producer_key is not None or is_cloud_event,
     )
+
+
+def mask_message_id(message_id: str) -> str:
+    """Return the id of a message as it may be shown, without secrets.
+
+    The id of a CloudEvent contains its source, and that of a record or a message its place: both may be URLs.
+    """
+    try:
+        parts = json.loads(message_id)
+    except (ValueError, RecursionError):
+        return mask_text(message_id)
+    return redact(message_id, find_secrets(parts))
 
 
 def _place(exc: Exception) -> str:
@@ -347,7 +365,8 @@ def _undecodable(item: Undecodable, namespace: str) -> Rejected | Undeliverable:
     key = derive_key(kind, identity, namespace)
     # Without an id the digest is the identity. With one it says nothing: it covers ids that each delivery changes.
     fingerprint = f"undecodable:{item.kind}:{item.rule}" if item.id else f"body:{item.digest}"
-    delivery = Delivery(key, fingerprint, key, item.digest, item.id)
+    shown_id = None if item.id is None else mask_message_id(item.id)
+    delivery = Delivery(key, fingerprint, key, item.digest, shown_id)
     if item.rule in _CONFIGURATION_RULES:
         advice = f"{message}; set HPOQ_TRIGGER to the source of these events, or unset it"
         return Undeliverable(delivery, EventError(code="UnknownSource", message=advice, retryable=True))

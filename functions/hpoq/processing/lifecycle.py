@@ -265,6 +265,8 @@ def take_over(record: Record, delivery: Delivery, owner: str, now: float, terms:
         lease_until=lease_until,
         expires_at=now + terms.retention,
         attempts=record.attempts + 1,
+        # A clock that was ahead may have written a later time, before which no experiment would be searched for.
+        claimed_at=min(record.claimed_at, now),
         # The copy of a record that does not name its message does not name it either.
         delivery=delivery.delivery or None,
         message_id=delivery.message_id,

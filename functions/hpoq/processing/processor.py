@@ -90,15 +90,13 @@ class Processor:
         try:
             self._ledger.look_ahead([intake.delivery for intake in intakes])
         except Exception as exc:  # noqa: BLE001 - each message reads its own record again and meets the error there
-            get_logger().warning(
-                "lookahead.failed", error=str(exc) if isinstance(exc, StoreError) else type(exc).__name__
-            )
+            get_logger().warning("lookahead.failed", error=_name_failure(exc))
 
     def needs_create(self, delivery: Delivery) -> bool:
         """Return whether the service must be asked for an experiment. Never raises: True if the store fails."""
         try:
             return self._ledger.needs_create(delivery)
-        except StoreError:
+        except Exception:  # noqa: BLE001 - the message meets the error again when it is processed
             return True
 
     def hold_back(self, delivery: Delivery, result: Result) -> Result:
@@ -111,8 +109,8 @@ class Processor:
             return result
         try:
             action, record = self._ledger.hold_back(delivery)
-        except StoreError as exc:
-            get_logger().warning("requeue.unrecorded", error=str(exc))
+        except Exception as exc:  # noqa: BLE001 - the message meets the error again when it is processed
+            get_logger().warning("requeue.unrecorded", error=_name_failure(exc))
             return result
         if action is Action.DROP:
             return _end_with(Outcome.DUPLICATE, delivery, None, _SUPERSEDED)
@@ -340,7 +338,8 @@ class Processor:
         released = lifecycle.release(
             ending.claim,
             ending.doubt_until,
-            now,
+            # A clock that is ahead by hours would hold the key for as long. That it is behind holds nothing.
+            now - max(self._creator.client.clock_error(), 0.0),
             counts=ending.counts,
             error=error,
             inconclusive=ending.inconclusive,
@@ -519,6 +518,11 @@ def _retry_with(
     return Result(
         Outcome.RETRY, key, delivery.message_id, experiment_id, error, record, throttled, unrecorded
     )
+
+
+def _name_failure(exc: Exception) -> str:
+    """Return the text of a store's error, and of an unexpected error only its type: its text may quote a secret."""
+    return str(exc) if isinstance(exc, StoreError) else type(exc).__name__
 
 
 def _describe_unresolved(ending: Postponed) -> EventError:

@@ -40,7 +40,7 @@ from hpoq.clock import Budget
 from hpoq.cloud.experiments import Experiment, ExperimentPage, read_through
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.contract.identity import TAG_KEY, find_marker_keys
-from hpoq.errors import Ambiguous, Denied, Incomplete, Invalid
+from hpoq.errors import Ambiguous, Denied, Incomplete, Invalid, NoTimeLeft
 
 _SHOWN = 3
 
@@ -182,10 +182,13 @@ class _Search:
         return all(other in find_marker_keys(row.tags, None) for row in rows)
 
     def read_all(self) -> Experiment | None:
-        """Read everything made since the claim; raises Ambiguous if the marker may have been dropped."""
+        """Read everything made since the claim.
+
+        Raises Ambiguous if the marker may have been dropped, Incomplete if there is no time to read so much.
+        """
         tags_stay = descriptions_stay = False
         unmarked = set[str]()
-        for rows in read_through(self._page, self.page_size):
+        for rows in read_through(self._page_in_time, self.page_size):
             found = self.sought.pick_from(rows)
             if found is not None:
                 return found
@@ -201,6 +204,16 @@ class _Search:
         """Return whether a marker at the end of a description as long as ours was kept in `row`."""
         description = row.description or ""
         return bool(find_marker_keys((), description)) and len(description) >= self.sought.description_length
+
+    def _page_in_time(self, number: int) -> ExperimentPage:
+        try:
+            return self._page(number)
+        except NoTimeLeft as exc:
+            message = (
+                "the listing is too long to be read within a claim; raise HPOQ_LIST_PAGE_SIZE or "
+                "HPOQ_LEASE_SECONDS"
+            )
+            raise Incomplete(message, service=exc.service, operation=exc.operation) from exc
 
     def _page(self, number: int) -> ExperimentPage:
         return self.client.list_hpo_experiments(

@@ -33,6 +33,8 @@ LONGEST_DELAY_SECONDS = 604_800
 
 # What a redrive and the sends after it can add to an envelope: `redriven`, `renewed` and a longer `sequence`.
 _RESERVED_BYTES = 100
+# No time of an envelope is longer for three centuries.
+_LONGEST_TIME = 9_999_999_999.999
 
 
 @dataclass(frozen=True)
@@ -105,14 +107,17 @@ class SendBack:
         # The claim of a watch message may be weeks old: each look at its experiment sends a new one.
         first = record.claimed_at if record is not None and envelope.kind != WATCH else self.clock.now()
         since = envelope.since or first
-        body = seal(replace(envelope, sequence=sequence, since=since))
+        envelope = replace(envelope, sequence=sequence, since=since)
+        body = seal(envelope)
         renewed = max(since, envelope.renewed or 0.0)
         # What is in progress is given up by its record's age, with an event.
         is_given_up_elsewhere = record is not None and record.state is State.IN_PROGRESS
         tried_since = math.inf if is_given_up_elsewhere else renewed
         if self._is_too_old(tried_since) and self.dead_letter_queue is None:
             return None
-        return Sealed(intake, result, sequence, renewed, tried_since, body) if fits(body) else None
+        # One that is too large to be given up would be sent back for ever. Its source keeps it instead.
+        can_be_given_up = _can_be_redriven(envelope, body)
+        return Sealed(intake, result, sequence, renewed, tried_since, body) if can_be_given_up else None
 
     def _is_too_old(self, tried_since: float) -> bool:
         """Return whether a message has been tried for longer than one whose request is in progress would be."""
@@ -178,8 +183,9 @@ class DeadLetters:
         """
         if self.queue is None or envelope is None:
             return True
-        body = seal(replace(envelope, since=envelope.since or since))
-        if not fits(body + bytes(_RESERVED_BYTES)):
+        envelope = replace(envelope, since=envelope.since or since)
+        body = seal(envelope)
+        if not _can_be_redriven(envelope, body):
             get_logger().error("deadletter.too-large", size=len(body))
             return False
         try:
@@ -190,6 +196,14 @@ class DeadLetters:
         count("dead_lettered")
         get_logger().warning("message.dead-lettered", queue=self.queue)
         return True
+
+
+def _can_be_redriven(envelope: Envelope, body: bytes) -> bool:
+    """Return whether `envelope`, sealed as `body`, fits into a queue with all that a redrive and later sends add."""
+    if fits(body + bytes(_RESERVED_BYTES)):
+        return True
+    largest = replace(envelope, sequence=MOST_SEQUENCE, redriven=True, renewed=_LONGEST_TIME)
+    return fits(seal(largest))
 
 
 def _describe(exc: CallError, body: bytes) -> str:

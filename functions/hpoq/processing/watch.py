@@ -25,7 +25,7 @@ from hpoq.cloud.experiments import Experiment
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.cloud.trials import Trial, TrialListing, TrialPage, read_all_trials
 from hpoq.contract.events import EventError
-from hpoq.errors import CallError, Invalid, NotFound, Violation
+from hpoq.errors import CallError, Conflict, Invalid, NotFound, Violation
 from hpoq.observability.logs import get_logger
 from hpoq.observability.redaction import find_secrets, redact
 from hpoq.processing import watchorder
@@ -136,7 +136,11 @@ class Watcher:
             return self._schedule_next(order)
         self.notes.add(order.experiment_id, f"guard:{limit}")
         get_logger().warning("guard.stopped", experiment_id=order.experiment_id, limit=limit)
-        status = self.client.stop_hpo_experiment(order.experiment_id, budget=budget)
+        try:
+            status = self.client.stop_hpo_experiment(order.experiment_id, budget=budget)
+        except (Invalid, Conflict):
+            self.notes.withdraw(order.experiment_id, f"guard:{limit}")
+            raise
         now = self.clock.now()
         return Again(
             replace(order, last_status=status or order.last_status, next_at=now + self.schedule.min_seconds),
@@ -259,7 +263,8 @@ def _describe_trial(trial: Trial, warnings: list[Violation]) -> JsonObject:
         warnings.append(Violation("", "best-trial.too-large", what))
         return described
     try:
-        shown: JsonObject = json.loads(redact(text, find_secrets(trial.hyperparameters)))
+        # What is not a finite number is shown as text (`NaN`): JSON has no other form for it.
+        shown: JsonObject = json.loads(redact(text, find_secrets(trial.hyperparameters)), parse_constant=str)
     except ValueError:
         return described
     return {**described, "hyperparameters": shown}

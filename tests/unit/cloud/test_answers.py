@@ -569,3 +569,10 @@ def test_a_denial_says_which_permission_is_missing():
         ("AuthAction", "paiautoml:CreateHpoExperiment"),
         ("PolicyType", "***"),
     )
+
+
+def test_a_request_id_is_cut():
+    """An event shows it, and one that is too large for a message could never be published."""
+    body = json.dumps({"RequestId": "r" * 100_000, "Code": "InvalidParameter"}).encode()
+    assert read_json(Response(400, {}, body)).request_id == "r" * 120
+    assert read_json(Response(502, {"x-acs-request-id": "r" * 200}, b"")).request_id == "r" * 120

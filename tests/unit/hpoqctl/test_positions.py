@@ -1,12 +1,20 @@
 import json
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from hpoq.contract.jsontext import pointer_to
-from hpoqctl.positions import find_json_spans, find_place, find_yaml_span, format_excerpt, mask_secrets
+from hpoqctl.positions import (
+    find_json_spans,
+    find_place,
+    find_yaml_secrets,
+    find_yaml_span,
+    format_excerpt,
+    mask_secrets,
+)
 from hpoqctl.yamltext import load_documents
 
 JSON = st.recursive(
@@ -125,6 +133,7 @@ def test_a_value_of_several_lines_is_marked_on_the_first():
         "access_id: 'canary'",
         '{"url": "https://h/?access_token=canary"}',
         '{"x": {"password": "canary", "y": 1}}',
+        '{"cmd": ["run","--token","canary"]}',
     ],
 )
 def test_credentials_are_masked(text):
@@ -132,6 +141,15 @@ def test_credentials_are_masked(text):
     hidden = mask_secrets(text)
     assert "canary" not in hidden
     assert len(hidden) == len(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["cmd: [run, --token, canary]", "cmd:\n- run\n- --token\n- canary", "password: canary"]
+)
+def test_credentials_of_yaml_are_found(text):
+    """By the name of their member, or by the option before them in a list of words."""
+    (span,) = find_yaml_secrets(yaml.compose(text))
+    assert text[span.start : span.end] == "canary"
 
 
 def test_text_without_credentials_stays_as_it_is():

@@ -331,6 +331,44 @@ def test_a_message_that_cannot_be_sent_stays_in_the_dead_letter_queue():
     assert set(world.states) == {"active"}
 
 
+def come_back(world):
+    """Let each message that is sent be given up at once, as a function does with one that it rejects."""
+    send = world.session.send
+
+    def send_back(request, **options):
+        answer = send(request, **options)
+        for message in world.queue.receive(16) or ():
+            world.clock.advance(1)
+            world.dead.send(base64.b64decode(message.body).decode())
+            world.queue.delete(message.receipt_handle)
+        return answer
+
+    world.session.send = send_back
+
+
+@pytest.mark.parametrize("options", [{}, {"limit": 9}, {"pattern": "*"}])
+def test_a_message_that_comes_back_during_the_run_is_moved_once(options):
+    """Otherwise the run would never end. The message stays in the dead-letter queue, and the report says why."""
+    world = World()
+    world.add(1, 2)
+    come_back(world)
+    report = world.redrive(**options)
+    assert sorted(row["messageId"] for row in report.moved) == ids(1, 2)
+    left = {(row["messageId"], row["reason"]) for row in report.left}
+    assert left == {(one, "its message was given up again during the run") for one in ids(1, 2)}
+    assert not report.is_success
+    assert len(world.dead.messages) == 2
+
+
+def test_copies_of_a_message_are_all_moved():
+    """They were in the dead-letter queue before; each but one is a duplicate."""
+    world = World()
+    world.add(1, 1, 1)
+    world.clock.advance(60)
+    assert len(world.redrive().moved) == 3
+    assert world.dead.messages == []
+
+
 def test_a_dead_letter_that_does_not_match_hides_no_others():
     """Dead letters that a filter passes over stay hidden until the end, however short the visibility is."""
     world = World(visibility=1, call_seconds=0.1)
@@ -362,6 +400,22 @@ def test_a_redriven_message_is_marked():
     reported = {one.message_id: (one.sequence, one.redriven, one.body) for one in world.sent}
     assert reported == {"M1": (0, True, REQUEST.encode()), "M2": (5, True, b"\xff\xfe")}
     assert {one.renewed for one in world.sent} == {now}
+
+
+def test_what_is_reported_of_a_message_contains_no_secret():
+    """Its id, its name and the producer's key may contain one; the pattern that was shown still matches."""
+    world = World()
+    secret = "EXAMPLE-SECRET-VALUE"
+    request = {"idempotencyKey": f"run?token={secret}", "experiment": {"Name": f"--password={secret}"}}
+    members = {"id": "1", "source": f"https://user:{secret}@example.com/", "data": request}
+    world.dead.send(json.dumps({"specversion": "1.0", "type": "t", **members}))
+    report = world.redrive(pattern="run?token=***")
+    (row,) = report.moved
+    assert secret not in json.dumps(report.as_json())
+    assert (row["producerKey"], row["name"]) == ("run?token=***", "--password=***")
+    assert row["messageId"] == '{"id":"1","source":"https://user:***@example.com/"}'
+    (envelope,) = world.sent
+    assert secret in envelope.message_id
 
 
 def test_a_dead_letter_is_known_by_the_id_that_its_message_had():

@@ -176,7 +176,10 @@ def test_a_claim_that_does_not_say_how_long_it_is_in_doubt_is_refused():
         decode("k", text)
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"v": 1}', json.dumps(OLDEST | {"state": "WHAT"})])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", "[]", "null", '{"v": 1}', json.dumps(OLDEST | {"state": "WHAT"}), "[" * 100_000, "\udcff"],
+)
 def test_a_damaged_record_is_refused(text):
     """A damaged record is an error, not the absence of a record."""
     with pytest.raises(RecordUnreadable, match="record k: damaged"):
@@ -188,6 +191,12 @@ def test_a_record_whose_times_are_not_numbers_is_damaged(name):
     """A lease that cannot be compared with the clock neither holds nor ends."""
     with pytest.raises(RecordUnreadable, match="damaged"):
         decode("k", json.dumps({**OLDEST, name: "soon"}))
+
+
+def test_the_record_of_another_key_is_damaged():
+    """To believe it would acknowledge a message that was never processed."""
+    with pytest.raises(RecordUnreadable, match="record other: damaged"):
+        decode("other", json.dumps(OLDEST))
 
 
 def test_state_and_owner_are_what_a_swap_compares():

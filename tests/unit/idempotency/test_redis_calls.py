@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 from redis.exceptions import ConnectionError as Unreachable
-from redis.exceptions import ResponseError
+from redis.exceptions import ReadOnlyError, ResponseError
 
-from hpoq.errors import SettingsError, StoreUnavailable
+from hpoq.errors import RecordUnreadable, SettingsError, StoreUnavailable
 from hpoq.idempotency import redis
 from hpoq.idempotency.record import Record, State, encode
 from hpoq.idempotency.redis import RedisStore
@@ -23,6 +23,7 @@ class Server:
     def __init__(self, texts=None, answers=(), error=None):
         self.texts, self.answers, self.error = texts or {}, list(answers), error
         self.calls, self.sent, self.is_closed = [], [], False
+        self.connection_pool, self.dropped = self, 0
 
     def _fail(self):
         if self.error:
@@ -62,6 +63,10 @@ class Server:
         self._fail()
         self.calls.append(tuple(self.sent))
         return [self.answers.pop(0) if self.answers else None, *[1] * (len(self.sent) - 1)]
+
+    def disconnect(self, *, inuse_connections):
+        assert inuse_connections is False, "the calls of other threads go on"
+        self.dropped += 1
 
     def close(self):
         self.is_closed = True
@@ -226,3 +231,24 @@ def test_connections_are_closed():
     server = Server()
     open_store(server).close()
     assert server.is_closed
+
+
+@pytest.mark.parametrize(
+    "server", [Server(error=ReadOnlyError()), Server(error=ResponseError()), Server()], ids=["a", "b", "c"]
+)
+def test_a_call_that_fails_is_repeated_over_a_new_connection(server):
+    """The old one may lead to a server that is no longer the primary, and stay open."""
+    server.wait = lambda replicas, millis: server.sent.append("missing")
+    server.execute = lambda: server._fail() or [1, 0]
+    with pytest.raises(StoreUnavailable):
+        open_store(server, replicas=1).insert(CLAIM)
+    assert server.dropped == 1
+
+
+def test_a_text_that_is_not_utf_8_is_a_damaged_record():
+    """The client must not fail on it, because its error would be none of the store's."""
+    store = RedisStore("redis://h")
+    assert store._client.get_connection_kwargs()["encoding_errors"] == "surrogateescape"
+    damaged = open_store(Server({"p:k": "\udcff"}))
+    with pytest.raises(RecordUnreadable):
+        damaged.get("k")

@@ -243,3 +243,9 @@ def test_nobody_can_forge_a_log_line(lines, text):
 def test_a_secret_that_reads_as_an_escape_with_what_is_around_it(text, secret, masked):
     """As JSON writes it, it is masked whatever a decoder would make of its first or last characters."""
     assert redact(text, [secret]) == masked
+
+
+def test_a_secret_may_contain_an_unpaired_surrogate():
+    """JSON can write one and UTF-8 cannot, so a request or an answer may bring one."""
+    assert redact("a%2Fb: abcd\ud800 é", ["abcd\ud800"]) == "a%2Fb: *** é"
+    assert redact(r"a%2Fb: abcd\ud800", ["abcd\ud800"]) == "a%2Fb: ***"

@@ -63,6 +63,7 @@ COMMANDS = [
     "curl https://host/?OSSAccessKeyId=x&Signature=@&Expires=1",
     "curl https://host/?lr=1&token=other&secret=@",
     "git clone https://me:@@host/repository.git",
+    "pip install -i https://__token__:@@host/simple package",
     "mysql://me:@@host:3306/db",
     'curl -H "Authorization: Bearer @" https://host',
     "curl -H 'Authorization: @' https://host",
@@ -96,6 +97,12 @@ COMMANDS = [
     "password = @",
     "SET odps.password=@;",
     "redirect?to=https%3A%2F%2Fhost%2F%3Ftoken%3D@",
+    "run --lr 0.1 --token \\\n  @",
+    "run --config '<password>@</password>'",
+    "<property><name>fs.oss.accessKeySecret</name>\n<value>@</value></property>",
+    "echo '-----BEGIN RSA PRIVATE KEY-----\n@\n-----END RSA PRIVATE KEY-----' > id_rsa",
+    'subprocess.run(["run", "--token", "@"])',
+    "subprocess.run(['run', '--token','@'])",
 ]
 
 
@@ -154,6 +161,21 @@ def test_a_tag_with_a_secret_s_name_has_a_secret_value(key, value):
     """The name of a tag and of a variable stands beside its value, not in front of it."""
     assert list(find_secrets({"Tag": [{key: "db_password", value: "can4ry"}]})) == ["can4ry"]
     assert list(find_secrets({"Tag": [{key: "team", value: "vision"}]})) == []
+
+
+@pytest.mark.parametrize("option", ["--token", "-DaccessKeySecret", "--db-password"])
+def test_the_word_after_an_option_in_a_list_is_its_value(option):
+    """A command may be written as the list of its words."""
+    assert list(find_secrets({"cmd": ["run", option, "can4ry", "--lr", "0.1"]})) == ["can4ry"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["run --token", "sync all"], ["--token", "--verbose"], ["--token", "sync all"], ["--lr", "0.001"]],
+)
+def test_a_list_of_commands_is_not_a_list_of_words(words):
+    """The next command is not the value of the last option of the one before, nor is an option that of another."""
+    assert list(find_secrets({"cmd": words})) == []
 
 
 def test_numbers_are_secrets_too():
@@ -247,6 +269,14 @@ def test_any_text_can_be_masked(text):
         "LTAI",
         "STS.",
         "odpscmd -u ",
+        "<token>",
+        "<token></",
+        "<name>token</name><value>",
+        "<name>token</name> ",
+        "-----BEGIN PRIVATE KEY-----",
+        "-----BEGIN PRIVATE KEY-----\n-----END",
+        "--token \\\n",
+        '"--token",',
     ],
 )
 def test_hostile_texts_take_linear_time(piece):

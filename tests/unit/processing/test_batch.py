@@ -1,6 +1,7 @@
 import contextvars
 import json
 import threading
+import time
 
 import pytest
 
@@ -266,6 +267,24 @@ def test_a_key_waits_for_its_own_from_a_slice_before():
     results = run(process, clock, limits(clock), 4, items)
     assert order.index("first") < order.index("last")
     assert outcomes(results) == [Outcome.CREATED] * 202
+
+
+@pytest.mark.parametrize("namespace", ["", "team-a"])
+def test_a_stop_waits_for_the_request_of_its_event_that_it_names(namespace):
+    """Processed first, it would be rejected, because no request with that key was processed."""
+    clock = FakeClock()
+    ended = []
+
+    def process(item):
+        if item.delivery.message_id == "M1":
+            time.sleep(0.05)
+        ended.append(item.delivery.message_id)
+        return done(item)
+
+    bodies = (make_document("k"), {"stop": {"idempotencyKey": "k"}}, {"stop": {"experimentId": "s1"}})
+    messages = [Message("smq", f"M{n}", json.dumps(body).encode()) for n, body in enumerate(bodies, 1)]
+    run(process, clock, limits(clock), 8, [take_in(one, namespace) for one in messages])
+    assert ended == ["M3", "M1", "M2"]
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])

@@ -228,6 +228,24 @@ def test_a_defect_in_reading_names_its_place_and_quotes_nothing(monkeypatch):
     assert (intake.delivery.key, intake.envelope.body) == (KEY, REQUEST)
 
 
+def test_a_defect_in_describing_a_rejection_is_that_of_one_message(monkeypatch):
+    """The other messages of the event must be read all the same."""
+
+    def find(body):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(contract, "read_producer_key", find)
+    assert isinstance(take_in(Message("smq", "M1", b"[]")), Defective)
+
+
+def test_an_unpaired_surrogate_in_a_secret_is_a_reason_to_reject():
+    """The producer's key beside it is shown without the secret."""
+    body = rb'{"idempotencyKey": "a%2Fbcdefgh", "password": "abcd\ud800", "experiment": {"Name": 5}}'
+    intake = take_in(Message("smq", "M1", body))
+    assert isinstance(intake, Rejected)
+    assert intake.producer_key == "a%2Fbcdefgh"
+
+
 NAMESPACE = "team-a"
 IN_TEAM = derive_key("smq", "M1", NAMESPACE)
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -519,6 +519,13 @@ def test_the_newest_order_to_follow_the_experiment_holds(asked, expected):
     assert taken.watch_order == expected
 
 
+def test_take_over_knows_that_no_claim_began_later_than_itself():
+    """A clock that was ahead wrote so, and an experiment is searched for only from the first claim on."""
+    ahead = record(claimed_at=NOW + 10**6, lease_until=NOW)
+    assert lifecycle.take_over(ahead, FIRST, "owner-2", NOW, TERMS).claimed_at == NOW
+    assert lifecycle.take_over(CLAIM, FIRST, "owner-2", NOW + 500, TERMS).claimed_at == NOW
+
+
 def test_take_over_never_shortens_a_doubt():
     """A clock that runs behind does not make an earlier doubt end sooner."""
     far = replace(CLAIM, doubt_until=NOW + 5000)

@@ -1,5 +1,6 @@
 """A look at an experiment that is followed: its end, its best trial, its guard, and what a failed call means."""
 
+import math
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
@@ -9,7 +10,7 @@ from structlog.testing import capture_logs
 from hpoq.clock import Budget
 from hpoq.cloud.experiments import Experiment
 from hpoq.cloud.trials import Trial, TrialPage
-from hpoq.errors import Denied, Invalid, NotFound, Throttled
+from hpoq.errors import Conflict, Denied, Invalid, NotFound, Throttled
 from hpoq.processing.watch import Watcher, _leads_with_best
 from hpoq.processing.watchorder import Again, Ended, GuardLimits, WatchOrder, WatchSchedule
 from hpoq.testing import FakeClock
@@ -106,6 +107,10 @@ class Notes:
         assert experiment_id == "s1"
         self.note = stopped_by
 
+    def withdraw(self, experiment_id, stopped_by):
+        assert (experiment_id, stopped_by) == ("s1", self.note)
+        self.note = None
+
     def find(self, experiment_id):
         assert experiment_id == "s1"
         return self.note
@@ -196,6 +201,13 @@ def test_hyperparameters_that_are_too_large_are_left_out():
     ended = end(Service([trial("a", 1.0, x="x" * 20_000)]))
     assert "hyperparameters" not in ended.own["bestTrial"]
     assert [warning.rule for warning in ended.warnings] == ["best-trial.too-large"]
+
+
+def test_hyperparameters_that_are_not_finite_are_shown_as_text():
+    """JSON has no such numbers, and the event must be published all the same."""
+    drawn = trial("a", 1.0, x=math.nan, y=[math.inf, -math.inf], z=0.5)
+    shown = end(Service([drawn])).own["bestTrial"]["hyperparameters"]
+    assert shown == {"x": "NaN", "y": ["Infinity", "-Infinity"], "z": 0.5}
 
 
 def test_secrets_in_hyperparameters_are_masked():
@@ -443,6 +455,16 @@ def test_who_stops_an_experiment_is_noted_before_it_is_stopped():
         Service([trial("a", 0.9)], status="RUNNING", errors={"stop": failed}), notes=notes, guard=GUARD
     )
     assert (notes.note, found.error.code) == ("guard:targetMetric", "Throttled")
+
+
+@pytest.mark.parametrize("kind", [Invalid, Conflict])
+def test_a_stop_that_the_service_refuses_to_a_guard_is_not_noted(kind):
+    """If somebody else stops the experiment later, the guard did not."""
+    refused = kind("no", service="paiautoml", operation="StopHpoExperiment", code="C", http_status=400)
+    notes = Notes()
+    service = Service([trial("a", 0.9)], status="RUNNING", errors={"stop": refused})
+    found = look(service, notes=notes, guard=GUARD)
+    assert (notes.note, found.error.code) == (None, "C")
 
 
 @pytest.mark.parametrize(

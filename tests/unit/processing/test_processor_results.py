@@ -92,6 +92,22 @@ def test_a_message_waits_though_the_store_does_not_answer():
     assert [(line["event"], line["error"]) for line in lines] == [("requeue.unrecorded", "no answer")]
 
 
+class Damaged(MemoryStore):
+    """A store with a record of a wrong form, which nothing expects."""
+
+    def get(self, key):
+        raise ZeroDivisionError
+
+
+def test_a_message_waits_though_its_record_is_damaged():
+    """Whatever fails about one message, the others of its event go on; its own processing meets the error again."""
+    processor, _ = make(Damaged())
+    with structlog.testing.capture_logs() as lines:
+        assert processor.hold_back(WAITED, HELD) is HELD
+        assert processor.needs_create(INTAKE.delivery)
+    assert [(line["event"], line["error"]) for line in lines] == [("requeue.unrecorded", "ZeroDivisionError")]
+
+
 DRY = make_document("k") | {"dryRun": True}
 
 

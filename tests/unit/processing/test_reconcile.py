@@ -4,7 +4,7 @@ import pytest
 
 from hpoq.cloud.experiments import Experiment, ExperimentPage
 from hpoq.contract.identity import format_marker
-from hpoq.errors import Ambiguous, Denied, Incomplete, Invalid, UnknownEnd
+from hpoq.errors import Ambiguous, Denied, Incomplete, Invalid, NoTimeLeft, UnknownEnd
 from hpoq.processing.reconcile import Sought, find
 
 KEY = "9619c93e-fafb-5042-80f4-bfc8c78519f2"
@@ -440,3 +440,28 @@ def test_an_empty_filtered_list_that_counts_rows_is_not_believed():
 
     rows = [row(8, key=OTHER), *map(row, range(1, 7)), row(9, key=KEY)]
     assert look(Counting(rows, by_tag=filtering(*rows)), described=False).experiment_id == "s000009"
+
+
+class Slow(Listing):
+    """A service that takes so long for a page that the time of a search ends before the page `last`."""
+
+    last = 3
+
+    def list_hpo_experiments(self, *, page_number, **options):
+        if page_number == self.last:
+            raise NoTimeLeft("no time", service="paiautoml", operation="ListHpoExperiments")
+        return super().list_hpo_experiments(page_number=page_number, **options)
+
+
+def test_a_listing_that_is_too_long_to_be_read_is_incomplete():
+    """The next search would not end either, so it is not a matter of one invocation's time."""
+    with pytest.raises(Incomplete, match="HPOQ_LIST_PAGE_SIZE"):
+        look(Slow([row(number, key=OTHER) for number in range(9)]))
+
+
+def test_a_search_that_has_no_time_for_its_first_page_says_nothing_about_the_listing():
+    """It began too late in its invocation."""
+    slow = Slow([])
+    slow.last = 1
+    with pytest.raises(NoTimeLeft):
+        look(slow)

@@ -235,18 +235,36 @@ def test_what_the_queue_service_quotes_of_a_message_is_masked(ledger, clock):
     assert ["invalid: ***" in line["error"] for line in lines] == [True, True]
 
 
-def test_a_dead_letter_that_is_put_can_be_redriven_and_sent_back():
-    """Room is left for what a redrive and a later send add to the envelope."""
+SINCE = 1_800_000_000.0
+
+
+def find_largest(is_taken):
+    """Return the largest envelope of random bytes that is taken."""
     least, most = 0, len(NOISE)
     while most - least > 1:
         size = (least + most) // 2
-        dead_letters = DeadLetters(Queues, "dead", BUDGET)
-        is_put = dead_letters.put(replace(ENVELOPE, body=NOISE[:size]), 1_800_000_000.0)
-        least, most = (size, most) if is_put else (least, size)
+        taken = is_taken(replace(ENVELOPE, body=NOISE[:size]))
+        least, most = (size, most) if taken else (least, size)
     assert least > 0
-    largest = replace(ENVELOPE, body=NOISE[:least], since=1_800_000_000.0)
+    return replace(ENVELOPE, body=NOISE[:least], since=SINCE)
+
+
+def test_a_dead_letter_that_is_put_can_be_redriven_and_sent_back():
+    """Room is left for what a redrive and a later send add to the envelope."""
+    largest = find_largest(lambda envelope: DeadLetters(Queues, "dead", BUDGET).put(envelope, SINCE))
     redriven = replace(largest, redriven=True, renewed=1_800_000_000.123, sequence=MOST_SEQUENCE)
     assert fits(seal(redriven))
+
+
+def test_a_message_that_is_sent_back_can_be_given_up_and_redriven(ledger, clock):
+    """Otherwise it would be sent back for ever, because it could neither be created nor be given up."""
+    clock.advance(SINCE)
+    sender = make(ledger, clock, Queues())
+    largest = find_largest(lambda envelope: sender.seal(intake(envelope), retry()))
+    numbered = replace(largest, sequence=MOST_SEQUENCE)
+    assert DeadLetters(Queues, "dead", BUDGET).put(numbered, SINCE)
+    redriven = replace(numbered, redriven=True, renewed=1_800_000_000.123)
+    assert sender.seal(intake(redriven), retry())
 
 
 @pytest.mark.parametrize(("watch_queue", "sent_to"), [("w", "w"), (None, "q")])
