@@ -57,7 +57,7 @@ def read_requests(paths: Iterable[str]) -> Iterator[Document]:
         if path == "-":
             yield from _read_standard_input()
             continue
-        for file in _list_files(Path(path), _is_request):
+        for file in _list_files(path, _is_request):
             yield from _read_file(file, yaml=True)
 
 
@@ -69,9 +69,9 @@ def read_documents(paths: Iterable[str]) -> Iterator[Document]:
     """
     for path in paths:
         if path == "-":
-            yield _make_document("-", "-", sys.stdin.buffer.read())
+            yield _make_document("-", "-", _read_input())
             continue
-        for file in _list_files(Path(path), lambda file: file.suffix not in _NOT_INPUT):
+        for file in _list_files(path, lambda file: file.suffix not in _NOT_INPUT):
             yield from _read_file(file, yaml=False)
 
 
@@ -95,7 +95,10 @@ def _is_schema(file: Path) -> bool:
     return "json-schema.org" in str(document.get("$schema"))
 
 
-def _list_files(path: Path, is_input: Callable[[Path], bool]) -> list[Path]:
+def _list_files(name: str, is_input: Callable[[Path], bool]) -> list[Path]:
+    if not name:  # an unset variable; as a path it would be the current folder
+        raise click.BadParameter("an empty name of a file; for the current folder, write .")
+    path = Path(name)
     try:
         is_there = path.exists()
     except OSError as exc:  # such as a name that is too long
@@ -132,11 +135,18 @@ def _read_file(file: Path, *, yaml: bool) -> Iterator[Document]:
 
 def _read_standard_input() -> Iterator[Document]:
     """Read JSON, base64 of it, or else YAML, which has no name here that could distinguish it."""
-    data = sys.stdin.buffer.read()
+    data = _read_input()
     if looks_like_json(unwrap_base64(data)) or not data.strip():
         yield _make_document("-", "-", data)
     else:
         yield from _read_yaml("-", data)
+
+
+def _read_input() -> bytes:
+    """Return the bytes of standard input. Raises click's usage error if it is closed."""
+    if sys.stdin is None:  # as `<&-` makes it
+        raise click.BadParameter("-: standard input is closed")
+    return sys.stdin.buffer.read()
 
 
 def _make_document(place: str, path: str, data: bytes, line: int = 1) -> Document:

@@ -27,6 +27,26 @@ def test_an_empty_folder_is_wrong_usage(hpoq, tmp_path, command):
     assert f"{tmp_path} contains no files to read" in done.stderr.decode()
 
 
+@pytest.mark.parametrize(
+    "command", ["check", "replay", "send --endpoint http://127.0.0.1:1", "try", "status", "stop"]
+)
+def test_an_empty_name_is_not_the_current_folder(command, tmp_path, monkeypatch):
+    """A script whose variable is unset must not check, run or send whatever is in its folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "request.json").write_text(json.dumps(make_document()))
+    done = CliRunner().invoke(app, [*command.split(), ""])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "request.json" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["check", "replay", "send --endpoint http://127.0.0.1:1"])
+def test_a_closed_standard_input_is_wrong_usage(command):
+    code = f"import sys; sys.stdin = None; sys.argv = ['hpoq', *{command.split()!r}, '-']\n"
+    done = run_python(code + "import hpoqctl; hpoqctl.main()")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("standard input is closed\n")
+
+
 def test_a_folder_that_cannot_be_created(hpoq, tmp_path):
     """If nothing can be written, a sentence says so."""
     (tmp_path / "file").write_text("")
