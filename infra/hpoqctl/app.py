@@ -57,7 +57,7 @@ class _LazyGroup(click.Group):
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
             import difflib  # needed for misspelt commands only
 
-            close = difflib.get_close_matches(args[0].lower(), _COMMANDS, n=1, cutoff=0.5)
+            close = difflib.get_close_matches(args[0].lower(), _COMMANDS, n=1, cutoff=0.6)
             hint = f" Did you mean hpoq {close[0]}?" if close else " See hpoq --help."
             raise click.UsageError(f"There is no command {args[0]!r}.{hint}", ctx)
         return super().resolve_command(ctx, args)

@@ -209,3 +209,20 @@ def test_a_store_is_named_without_its_password():
     done = CliRunner().invoke(app, words)
     assert (done.exit_code, "redis://127.0.0.1:1/0 does not answer" in done.output) == (1, True)
     assert "canary" not in done.output
+
+
+def test_the_command_is_a_module_too():
+    """`python -m hpoqctl` works as `python -m alilocal` does, where the script is not on the PATH."""
+    done = subprocess.run(
+        [sys.executable, "-m", "hpoqctl", "--version"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, f"hpoq, version {version('hpoq')}\n")
+
+
+def test_a_word_like_no_command_gets_no_suggestion(hpoq):
+    """To suggest `stop` for `nope` would be worse than to suggest nothing."""
+    assert "There is no command 'nope'. See hpoq --help." in hpoq("nope").stderr.decode()
