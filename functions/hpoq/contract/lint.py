@@ -11,6 +11,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import chain
 from typing import TypeGuard
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
@@ -265,7 +266,9 @@ def _check_placeholders(config: JsonObject, at: str, hints: Hints) -> Iterator[F
             place = f"{at}/platform_config/cmd/{index}"
             what = f"{name[:60]} is not in search_space; it is not replaced"
             known = (one for one in defined if re.fullmatch(_PLACEHOLDER, one))
-            yield warning(place, "placeholder.undefined", what + hints.suggest(name, known))
+            yield warning(
+                place, "placeholder.undefined", what + hints.suggest(name, chain(known, sorted(_BUILT_IN)))
+            )
     yield from _check_other_forms(config, defined, at)
     used: set[str] = set().union(*(names for _, names in found))
     # Without a readable command nothing is known about the use of names.

@@ -23,7 +23,7 @@ from hpoq.contract.document import (
     read_experiment,
     read_object,
 )
-from hpoq.contract.finding import MOST_LISTED, Hints, ViolationList, describe_type
+from hpoq.contract.finding import MOST_LISTED, Hints, ViolationList, describe_type, fold_name, get_object
 from hpoq.contract.jsontext import JsonError, pointer_to, tokens_of
 from hpoq.contract.model import (
     MANY_WRONG,
@@ -69,6 +69,8 @@ _HOURS = {
 _QUANTITY = r"\s*(-?(?:0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?)\s*([A-Za-z%]{0,20})\s*"
 _ARGUMENTS = "class_args"
 _CONFIGURATION = "HpoExperimentConfiguration"
+_WHOLE = ("experiment", "stop", _CONFIGURATION)
+"""The members of a document of which one holds most of it."""
 _OBJECT_TYPES = ("dict_type", "model_type", "model_attributes_type")
 # What a value must be, by the type of pydantic's error.
 _EXPECTED = {
@@ -320,7 +322,7 @@ def _wrap(located: LocatedObject) -> tuple[JsonObject, str, tuple[str, ...]]:
 def _hint_at_shape(body: JsonObject, members: Sequence[str]) -> str:
     """Return what a document that is not a request is likely to be. Only what is known is named."""
     names = [*islice(body, _SHOWN)]
-    if "experimentId" in body:
+    if any(fold_name(name) == "experimentid" for name in names):
         return '; to stop an experiment, write {"stop": {"experimentId": "..."}}'
     if {"source", "type", "data"} <= body.keys():
         return '; a CloudEvent needs a specversion: "1.0"'
@@ -329,9 +331,11 @@ def _hint_at_shape(body: JsonObject, members: Sequence[str]) -> str:
     for name in _list_members(HpoExperimentConfig):
         if name in body:
             return f"; {name} belongs in HpoExperimentConfiguration"
+    spelt = [one for one in _WHOLE if any(fold_name(one) == fold_name(name) for name in names)]
+    if spelt:
+        return f"; did you mean {spelt[0]}?"
     for name in names:
-        inner = body[name]
-        if isinstance(inner, dict) and {*members, "HpoExperimentConfiguration"} & inner.keys():
+        if {*members, _CONFIGURATION} & _find_inner(body[name]).keys():
             # Another name may be a credential.
             where = name if re.fullmatch(_WORD, name) else "a member of this object"
             return f"; the request seems to be inside {where}: send it by itself"
@@ -339,6 +343,13 @@ def _hint_at_shape(body: JsonObject, members: Sequence[str]) -> str:
     meant = [hint for name in names if (hint := hints.suggest(name, members))]
     # The configuration says most about what is meant.
     return next((hint for hint in meant if "Configuration" in hint), meant[0] if meant else "")
+
+
+def _find_inner(value: JsonValue) -> JsonObject:
+    """Return the object that is `value` or its first item, or that either contains as text, or an empty object."""
+    if isinstance(value, list):
+        value = value[0] if value else None
+    return read_object(value.encode(errors="replace")) or {} if isinstance(value, str) else get_object(value)
 
 
 def _drop_absent(wrapped: JsonObject) -> tuple[JsonObject, list[str]]:
@@ -579,49 +590,50 @@ def _hint_at_member(name: str, holder: type[BaseModel] | None) -> str:
     members = _list_members(holder)
     if "stop" in members and name in _list_members(ExperimentRequest):
         return "not allowed beside stop; send it in a message of its own"
+    meant = _list_meant().get(fold_name(name))
+    if meant is not None:
+        return f"unknown member; {meant}"
     inner = [member for member, model in members.items() if name in _list_members(model)]
     if len(inner) == 1:
         return f"unknown member here; it belongs in {inner[0]}"
-    hint = Hints().suggest(name, members) if name not in _MEANT else ""
-    return f"unknown member{hint or _hint_at_place(name, members)}"
+    return f"unknown member{Hints().suggest(name, members) or _hint_at_place(name, members)}"
 
 
 # Names that other tools use, or that are written one object too high, and what is meant.
 _MEANT = {
-    "optimize_mode": "class_args of yml_config.tuner",
-    "builtinTunerName": "name",
-    "builtinAssessorName": "name",
-    "codeDir": "a command of platform_config.cmd",
-    "trialCommand": "platform_config.cmd",
-    "maxTrials": "max_trial_number in yml_config",
-    "max_trials": "max_trial_number in yml_config",
-    "maxExecDuration": "maxHours in guard, beside experiment",
-    "maxExperimentDuration": "maxHours in guard, beside experiment",
-    "maxTrialDuration": "maxHours in guard, beside experiment",
-    "maxDuration": "maxHours",
-    "maxMinutes": "maxHours, a number of hours",
-    "ClientToken": "idempotencyKey beside experiment",
+    "optimize_mode": "it belongs in class_args of yml_config.tuner",
+    "builtinTunerName": "write name",
+    "builtinAssessorName": "write name",
+    "codeDir": "write a command of platform_config.cmd",
+    "trialCommand": "write platform_config.cmd",
+    "maxTrials": "write max_trial_number in yml_config",
+    "maxExecDuration": "write maxHours in guard, beside experiment",
+    "maxExperimentDuration": "write maxHours in guard, beside experiment",
+    "maxTrialDuration": "write maxHours in guard, beside experiment",
+    "maxDuration": "write maxHours",
+    "maxMinutes": "write maxHours, a number of hours",
+    "clientToken": "write idempotencyKey beside experiment",
+    "tracestate": "remove it: only traceparent is passed on",
 }
+
+
+@cache
+def _list_meant() -> dict[str, str]:
+    """Return what to do about a name of another tool, by its folded name."""
+    return {fold_name(name): what for name, what in _MEANT.items()}
 
 
 def _hint_at_place(name: str, members: Mapping[str, object]) -> str:
     """Return where a member that is unknown here belongs, if only one object of a request has it, or nothing."""
-    if name in _MEANT:
-        verb = "it belongs in" if name == "optimize_mode" else "write"
-        return f"; {verb} {_MEANT[name]}"
-    if _CONFIGURATION in members and _fold(name) == "experiment":
+    if _CONFIGURATION in members and fold_name(name) == "experiment":
         return "; the request is wrapped twice: remove the outer experiment"
-    found = _index_members().get(_fold(name), ())
+    found = _index_members().get(fold_name(name), [])
+    found = [(place, member) for place, member in found if member == name] or found
     if len(found) == 1:
         ((place, member),) = found
         where = f"in {place}" if place else "beside experiment"
         return f" here; {'it belongs' if member == name else f'write {member}'} {where}"
     return f"; arguments of the algorithm belong in {_ARGUMENTS}" if _ARGUMENTS in members else ""
-
-
-def _fold(name: str) -> str:
-    """Return `name` without the differences between the spellings of languages."""
-    return name.replace("_", "").lower()
 
 
 @cache
@@ -630,7 +642,7 @@ def _index_members() -> dict[str, list[tuple[str, str]]]:
     found: dict[str, list[tuple[str, str]]] = {}
     for place, model in _list_models(ExperimentRequest):
         for member in _list_members(model) if model is not Tag else ():
-            found.setdefault(_fold(member), []).append((place, member))
+            found.setdefault(fold_name(member), []).append((place, member))
     return found
 
 
