@@ -229,8 +229,8 @@ RULES: Final[dict[str, RuleText]] = {
     ),
     "credentials.pair": RuleText(
         "One half of a key pair cannot sign.",
-        '"dlc_config": {"access_id": "..."}',
-        '"dlc_config": {"access_id": "...", "access_key": "..."}, or a role',
+        '"odps_config": {"access_id": "..."}',
+        '"odps_config": {"access_id": "...", "access_key": "..."}, or a role_arn',
     ),
     "storage.oss": RuleText(
         "Paths in OSS need access to OSS.", '"oss://bucket/x" alone', '"oss_config": {"role_arn": "..."}'
@@ -323,7 +323,9 @@ RULES: Final[dict[str, RuleText]] = {
     "search-space.member": RuleText(
         "Only _type and _value have an effect.", '{"_type": ..., "_value": ..., "default": 1}', _RANGE
     ),
-    "tuner.unknown": RuleText("PAI does not document this algorithm.", '"name": "SMAC"', '"name": "TPE"'),
+    "tuner.unknown": RuleText(
+        "PAI does not document this algorithm, or a run names none.", '"name": "SMAC"', '"name": "TPE"'
+    ),
     "tuner.argument": RuleText(
         "The algorithm ignores an unknown argument, and fails with one of the wrong type.",
         '"name": "Random", "class_args": {"population_size": 5}',

@@ -131,7 +131,7 @@ def _check_guard(message: JsonObject) -> Iterator[Finding]:
         yield rejection("/guard", "guard.empty", what)
     config = get_object(message, "experiment", "HpoExperimentConfiguration")
     failed, trials = guard.get("maxFailedTrials"), get_member(config, "yml_config", "max_trial_number")
-    if isinstance(failed, int) and isinstance(trials, int) and failed > trials > 0:
+    if isinstance(failed, (int, float)) and isinstance(trials, (int, float)) and failed > trials > 0:
         what = f"never reached: max_trial_number is {trials}"
         yield warning("/guard/maxFailedTrials", "guard.unreachable", what)
     if guard.get("targetMetric") is not None and find_optimize_mode(config) is None:
@@ -285,6 +285,8 @@ def _check_metric(config: JsonObject) -> Iterator[Finding]:
     if get_member(config, "metric_config", "metric_source") == []:
         yield warning(f"{at}/metric_source", "metric-source.empty", "no source, so there is no metric")
     for index, source in get_strings(config, "metric_config", "metric_source"):
+        if not source.strip() and kind in ("table", "summary", "json"):
+            yield warning(f"{at}/metric_source/{index}", "metric-source.empty", "an empty source")
         problem = _find_source_problem(kind, source)
         if problem:
             yield rejection(f"{at}/metric_source/{index}", "metric-source.form", problem)

@@ -246,12 +246,14 @@ def test_a_guard(guard, found):
     assert check_message(guard=guard, experiment=EXPERIMENT) == found
 
 
-@pytest.mark.parametrize(("failed", "trials"), [(2, 1), (5, 0), (5, -1), (5, None), (5, "1"), (1, 1)])
+@pytest.mark.parametrize(
+    ("failed", "trials"), [(2, 1), (2.0, 1), (5, 0), (5, -1), (5, None), (5, "1"), (1, 1)]
+)
 def test_a_guard_that_is_never_reached(failed, trials):
     """Only a number of trials that is greater than 0 is compared with a limit."""
     experiment = {CONFIG: {"yml_config": {"max_trial_number": trials}}}
     found = [*rules.check_message({"guard": {"maxFailedTrials": failed}, "experiment": experiment})]
-    assert len(found) == ((failed, trials) == (2, 1))
+    assert len(found) == ((failed, trials) == (2, 1))  # 2.0 is 2
     assert all("max_trial_number is 1" in one.violation.message for one in found)
 
 
@@ -513,6 +515,10 @@ def test_a_metric_has_a_source():
     assert check("metric_config", {**metric, "metric_source": []}) == found
     for other in ("", None, {}):
         assert check("metric_config", {**metric, "metric_source": other}) == []
+    for kind in ("table", "summary", "json", "api"):
+        sources = {"metric_type": kind, "metric_source": ["/a", " "]}
+        found = [one for one in check("metric_config", metric | sources) if "metric-source" in one]
+        assert found == ["metric-source.empty metric_config/metric_source/1"] * (kind != "api")
 
 
 @pytest.mark.parametrize(
