@@ -203,6 +203,11 @@ RULES: Final[dict[str, RuleText]] = {
         '{"experiment": {"Name": "x", "HpoExperimentConfiguration": {...}}}',
     ),
     "name.empty": RuleText("Experiments are found by their names.", '"Name": ""', '"Name": "mnist"'),
+    "tag.repeated": RuleText(
+        "Whether the service keeps both values of a key is not documented.",
+        '"Tag": [{"Key": "team", "Value": "a"}, {"Key": "team", "Value": "b"}]',
+        '"Tag": [{"Key": "team", "Value": "a"}, {"Key": "second-team", "Value": "b"}]',
+    ),
     "tag.text": RuleText(
         "The service lists experiments by tags of up to 128 characters that do not begin with aliyun or acs:.",
         '{"Key": "acs:x"}',

@@ -44,10 +44,14 @@ if TYPE_CHECKING:
     from hpoq.contract.stop import StopRequest
 
 SCHEMA_MEMBER = "$schema"
-REQUEST_ONLY = ("experiment", "guard", "dryRun")
-"""The members of a request that a stop may have as null only."""
-STOP_ONLY = ("stop",)
-"""The members of a stop that a request may have as null only."""
+REQUEST_ONLY: "Mapping[str, tuple[bool | None, ...]]" = {
+    "experiment": (None,),
+    "guard": (None,),
+    "dryRun": (None, False),
+}
+"""The members of a request that a stop may have too, with these values only: they mean that there is none."""
+STOP_ONLY: "Mapping[str, tuple[bool | None, ...]]" = {"stop": (None,)}
+"""The members of a stop that a request may have too, with these values only."""
 # A document that breaks the contract may contain lone surrogates, which are not valid Unicode.
 _KEY = rf"(?:(?![\ud800-\udfff]){KEY_CHARACTERS}){{1,{MOST_KEY_CHARACTERS}}}"
 _SHOWN = 60
@@ -65,6 +69,11 @@ _HOURS = {
     **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 1 / 60),
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1 / 3600),
     **dict.fromkeys(("d", "day", "days"), 24.0),
+}
+_DURATION = r"\s*([0-9]{1,4}):([0-5][0-9])(?::00)?\s*"
+_BOOLEANS = {
+    **dict.fromkeys(("true", "yes", "on", "1"), "true"),
+    **dict.fromkeys(("false", "no", "off", "0"), "false"),
 }
 _QUANTITY = r"\s*(-?(?:0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?)\s*([A-Za-z%]{0,20})\s*"
 _ARGUMENTS = "class_args"
@@ -353,18 +362,25 @@ def _find_inner(value: JsonValue) -> JsonObject:
 
 
 def _drop_absent(wrapped: JsonObject) -> tuple[JsonObject, list[str]]:
-    """Return `wrapped` without the null members of the other kind of message, and the pointers to them.
+    """Return `wrapped` without the empty members of the other kind of message, and the pointers to those with null.
 
-    Producers whose serializer writes every member of a class send `stop: null` with each request.
+    Producers whose serializer writes every member of a class send `stop: null` with each request, and `dryRun: false`
+    with each stop.
     """
-    others: tuple[str, ...] = ()
+    others: Mapping[str, tuple[bool | None, ...]] = {}
     if wrapped.get("stop") is not None:
         others = REQUEST_ONLY
     elif wrapped.get("experiment") is not None:
         others = STOP_ONLY
-    absent = [name for name in others if name in wrapped and wrapped[name] is None]
+    absent = [
+        name
+        for name, empty in others.items()
+        if name in wrapped and any(wrapped[name] is one for one in empty)
+    ]
+    if not absent:
+        return wrapped, absent
     kept = {name: value for name, value in wrapped.items() if name not in absent}
-    return (kept, [pointer_to(name) for name in absent]) if absent else (wrapped, absent)
+    return kept, [pointer_to(name) for name in absent if wrapped[name] is None]
 
 
 def _choose_model(wrapped: JsonObject) -> "type[ExperimentRequest | StopRequest]":
@@ -491,7 +507,7 @@ def _explain_error(detail: ErrorDetails, model: type[BaseModel], document: JsonO
         return _explain_unknown_member(location, model)
     if kind == "literal_error":
         expected = str(context.get("expected"))
-        shown = f", not {given[:_SHOWN]!r}" if isinstance(given, str) else ""
+        shown = f", not {repr(given[:_SHOWN]) if isinstance(given, str) else describe_type(given)}"
         hint = Hints().suggest(given, re.findall(r"'([^']+)'", expected))
         return Violation(pointer, "enum", f"{name} must be {expected}{shown}{hint}")
     if kind == MANY_WRONG:
@@ -534,12 +550,15 @@ def _hint_at_value(kind: str, given: JsonValue, name: str) -> str:
         return _hint_at_array(given, name)
     if kind in _OBJECT_TYPES and isinstance(given, str):
         return explain_text(given)
-    if kind == "bool_type" and given in (0, 1):
-        return f"; write {'true' if given else 'false'}"
+    if kind in _OBJECT_TYPES and given == []:
+        return "; write {}, or leave it out"
+    if kind == "bool_type":
+        meant = _BOOLEANS.get(str(given).strip().lower())
+        return f"; write {meant}{' without quotes' if isinstance(given, str) else ''}" if meant else ""
     if not isinstance(given, str):
         return ""
-    if kind == "bool_type" and given.strip().lower() in ("true", "false"):
-        return f"; write {given.strip().lower()} without quotes"
+    if name == "maxHours" and (time := re.fullmatch(_DURATION, given)):
+        return f"; write {int(time[1]) + int(time[2]) / 60:g}, the number of hours"
     found = re.fullmatch(_QUANTITY, given) if kind in ("int_type", "float_type") else None
     if found is None or (kind == "int_type" and found[2]):
         return ""
@@ -589,7 +608,8 @@ def _explain_unknown_member(location: Sequence[int | str], model: type[BaseModel
 def _hint_at_member(name: str, holder: type[BaseModel] | None) -> str:
     members = _list_members(holder)
     if "stop" in members and name in _list_members(ExperimentRequest):
-        return "not allowed beside stop; send it in a message of its own"
+        instead = "send it in a message of its own" if name == "experiment" else "remove it"
+        return f"not allowed beside stop; {instead}"
     meant = _list_meant().get(fold_name(name))
     if meant is not None:
         return f"unknown member; {meant}"

@@ -94,8 +94,10 @@ def _check_key(key: JsonValue, at: str) -> Iterator[Finding]:
     if key != unicodedata.normalize("NFC", key):
         what = "not in Unicode normal form NFC; a key in NFC that looks the same is a different key"
         yield warning(at, "idempotency-key.not-nfc", what)
-    if key != key.strip():
-        what = "starts or ends with white space; the key without it is a different key"
+    if key and any(one.isspace() or unicodedata.category(one) == "Cf" for one in (key[0], key[-1])):
+        what = (
+            "starts or ends with white space or an invisible character; the key without it is a different key"
+        )
         yield warning(at, "idempotency-key.blank", what)
 
 
@@ -242,8 +244,16 @@ def _check_tags(tags: JsonValue) -> Iterator[Finding]:
         return
     if len(tags) > MOST_TAGS:
         yield rejection("/experiment/Tag", "tag.limit", f"{len(tags)} tags; the service allows {MOST_TAGS}")
+    seen: set[str] = set()
     for index, tag in enumerate(tags):
         at = f"/experiment/Tag/{index}"
+        if isinstance(tag, dict) and tag.get("Key") in (None, ""):
+            yield warning(at, "tag.text", "experiments cannot be listed by a tag without a key")
+        elif isinstance(tag, dict) and isinstance(tag["Key"], str):
+            if tag["Key"] in seen:
+                what = "the same key as before; whether the service keeps both values is not documented"
+                yield warning(f"{at}/Key", "tag.repeated", what)
+            seen.add(tag["Key"])
         if re.match(MARKER_TAG, get_string(tag, "Key")):
             what = f"the tag {TAG_KEY} is reserved for hpoq; use another key"
             yield rejection(f"{at}/Key", "tag.reserved", what)
@@ -295,7 +305,7 @@ def _check_metric(config: JsonObject) -> Iterator[Finding]:
         if isinstance(weight, str) and re.match(patterns.NUMBER, weight):
             yield warning(place, "metric-weight.text", "a weight should be a number; remove the quotes")
         elif isinstance(weight, bool) or not isinstance(weight, (int, float)):
-            yield rejection(place, "metric-weight", "a weight must be a number")
+            yield rejection(place, "metric-weight", f"a weight must be a number, not {describe_type(weight)}")
 
 
 def _find_source_problem(kind: str, source: str) -> str | None:

@@ -56,6 +56,8 @@ def check_space(space: JsonObject, pointer: str, hints: Hints | None = None) -> 
 def _check_spec(spec: JsonValue, at: str, hints: Hints) -> Iterator[Finding]:
     if not isinstance(spec, dict):
         hint = '; write {"_type": "choice", "_value": [...]}' if isinstance(spec, list) else ""
+        if at.endswith(("/_type", "/_value")):
+            hint = '; put a name around both, as in {"${lr}": {"_type": ..., "_value": ...}}'
         what = f"must be an object with _type and _value, not {describe_type(spec)}{hint}"
         yield rejection(at, "search-space.spec", what)
         return
@@ -109,6 +111,8 @@ def _check_choice(items: list[JsonValue], at: str, hints: Hints) -> Iterator[Fin
             yield warning(place, "search-space.boolean", what)
         elif not isinstance(item, (int, float, str)):
             what = "may confuse the engine, which documents numbers or strings, or only objects with _name"
+            if isinstance(item, dict) and "name" in item:
+                what += "; write _name, with an underscore"
             yield warning(place, "search-space.choice", what)
     if len({isinstance(item, str) for item in items if isinstance(item, (int, float, str))}) > 1:
         yield warning(at, "search-space.mixed", "numbers and strings in one choice may confuse the engine")
@@ -135,7 +139,8 @@ def _check_nested_choices(choices: list[JsonObject], at: str, hints: Hints) -> I
 
 def _check_nested(item: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
     if not isinstance(item["_name"], str):
-        yield warning(at, "search-space.choice", "the _name of a nested choice should be a string")
+        what = "the _name of a nested choice should be a string"
+        yield warning(f"{at}/_name", "search-space.choice", what)
     yield from check_space({name: spec for name, spec in item.items() if name != "_name"}, at, hints)
 
 

@@ -48,6 +48,9 @@ def check_message(**message):
     ("key", "found"),
     [
         ("k", []),
+        ("\u200bk", ["blank"]),
+        ("k\ufeff", ["blank"]),
+        ("a\u200db", []),
         ("a b", []),
         ("é", []),
         (" k", ["blank"]),
@@ -61,7 +64,7 @@ def check_message(**message):
     ],
 )
 def test_a_key_that_is_confused_with_another(key, found):
-    """A key is in NFC and has no white space around it; one that is too long is rejected elsewhere."""
+    """A key is in NFC, and begins and ends with what can be seen; one that is too long is rejected elsewhere."""
     assert check_message(idempotencyKey=key) == [f"idempotency-key.{rule} /idempotencyKey" for rule in found]
     of_stop = [f"idempotency-key.{rule} /stop/idempotencyKey" for rule in found]
     assert check_message(stop={"idempotencyKey": key, "experimentId": None if key else "s"}) == of_stop
@@ -418,10 +421,15 @@ def test_a_description(description, is_found):
     ("tags", "found"),
     [
         ([{"Key": "k", "Value": "v"}], []),
-        ([{"Key": "k"}] * 20, []),
-        ([{"Key": "k"}] * 21, ["tag.limit! "]),
-        ([{}, {"Key": "HPOQ-Key", "Value": "x"}], ["tag.reserved! /1/Key"]),
-        ([{"Key": "hpoq-keys"}, {"Key": "x-hpoq-key"}, {"Value": "hpoq-key"}], []),
+        ([{"Key": f"k{number}"} for number in range(20)], []),
+        ([{"Key": f"k{number}"} for number in range(21)], ["tag.limit! "]),
+        ([{}, {"Key": "HPOQ-Key", "Value": "x"}], ["tag.text /0", "tag.reserved! /1/Key"]),
+        ([{"Key": "hpoq-keys"}, {"Key": "x-hpoq-key"}, {"Key": "k", "Value": "hpoq-key"}], []),
+        ([{"Value": "v"}, {"Key": None}, {"Key": ""}], ["tag.text /0", "tag.text /1", "tag.text /2"]),
+        (
+            [{"Key": "k", "Value": "v"}, {"Key": "K"}, {"Key": "k", "Value": "w"}, {"Key": "k"}],
+            ["tag.repeated /2/Key", "tag.repeated /3/Key"],
+        ),
         ([{"Key": "k" * 128, "Value": "v" * 128}], []),
         ([{"Key": "k" * 129, "Value": "v" * 129}], ["tag.text /0/Key", "tag.text /0/Value"]),
         ([{"Key": "aliyun-k", "Value": "acs:v"}], ["tag.text /0/Key", "tag.text /0/Value"]),

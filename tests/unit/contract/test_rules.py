@@ -405,6 +405,12 @@ WARNING = [
         [("/experiment/Tag", [{"Key": "k", "Value": "v" * 128}])],
     ),
     (
+        "tag.repeated",
+        "/experiment/Tag/1/Key",
+        [("/experiment/Tag", [{"Key": "k", "Value": "v"}, {"Key": "k", "Value": "w"}])],
+        [("/experiment/Tag", [{"Key": "k", "Value": "v"}, {"Key": "K", "Value": "w"}])],
+    ),
+    (
         "tag.text",
         "/experiment/Tag/0/Key",
         [("/experiment/Tag", [{"Key": "acs:k", "Value": "v"}])],
@@ -512,7 +518,7 @@ WARNING = [
     ),
     (
         "search-space.choice",
-        c(f"{SPACE}/_value/0"),
+        c(f"{SPACE}/_value/0/_name"),
         [(c(f"{SPACE}/_value"), [{"_name": 1}])],
         [(c(f"{SPACE}/_value"), [{"_name": "1"}])],
     ),
@@ -1173,12 +1179,12 @@ def test_findings_in_json_text_say_where():
     both = {"experiment": json.dumps(weights["experiment"])}
     inner = c("metric_config/metric_dict")
     for document, pointer, message in [
-        (weights, inner, "in the JSON text at /score: a weight must be a number"),
+        (weights, inner, "in the JSON text at /score: a weight must be a number, not a string"),
         (whole, "/experiment", "in the JSON text at /Name: must be a string, not a number; put it in quotes"),
         (
             both,
             "/experiment",
-            f"in the JSON text at {inner.removeprefix('/experiment')}/score: a weight must be a number",
+            f"in the JSON text at {inner.removeprefix('/experiment')}/score: a weight must be a number, not a string",
         ),
     ]:
         with pytest.raises(RequestRejected) as caught:
@@ -1304,12 +1310,27 @@ def rules_named(source):
         ),
         ((c("platform_config/cmd/0"), ["python", "a.py"]), "not an array; write it as one string"),
         ((c("metric_config/metric_dict"), None), "metric_dict is required, not null"),
+        ((c("metric_config/metric_dict/score"), None), "a weight must be a number, not null"),
+        ((c("metric_config/metric_type"), 5), "or 'api', not a number"),
+        ((c("oss_config"), []), "must be an object, not an array; write {}, or leave it out"),
+        ((c("yml_config/tuner/class_args"), []), "; write {}, or leave it out"),
+        ((c("oss_config"), [{}]), "must be an object, not an array"),
+        (
+            (c("search_space"), SPEC),
+            '; put a name around both, as in {"${lr}": {"_type": ..., "_value": ...}}',
+        ),
+        ((c(f"{SPACE}/_value"), [{"name": "a"}, {"_name": "b"}]), "; write _name, with an underscore"),
+        (("/dryRun", "Yes"), "not a string; write true without quotes"),
+        ((c("yml_config/debug"), "0"), "not a string; write false without quotes"),
+        ((c("yml_config/debug"), "maybe"), "must be a boolean, not a string"),
         ((c("yml_config/max_trial_number"), "010"), "must be an integer, not a string"),
         ((c("yml_config/max_trial_number"), "20.5"), "must be an integer, not a string"),
         *(
             (("/guard", {"maxHours": text}), f"must be a number, not a string; {hint}")
             for text, hint in [
                 ("12", "write 12 without quotes"),
+                ("1:30", "write 1.5, the number of hours"),
+                ("02:00:00", "write 2, the number of hours"),
                 ("1.5 h", "write 1.5 without quotes and without a unit"),
                 ("12Hours", "write 12 without quotes and without a unit"),
                 ("30m", "write 0.5, the number of hours"),

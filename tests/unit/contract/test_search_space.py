@@ -160,7 +160,7 @@ NESTED = {"_name": "n", "y": {"_type": "uniform", "_value": [2, 1]}}
         ([{"_name": "m"}, {"_name": "n"}, {"_name": "m"}], ["repeated /_value/2/_name"]),
         ([NESTED, {"y": 1}], ["choice /_value/0", "choice /_value/1"]),
         ([NESTED, "a"], ["choice /_value/0"]),
-        ([{"_name": 1}], ["choice /_value/0"]),
+        ([{"_name": 1}], ["choice /_value/0/_name"]),
         ([{"_name": "n", "y": 1}], ["spec! /_value/0/y"]),
         ([1, 2, 1, 1], ["repeated /_value/2", "repeated /_value/3"]),
         (["a", "a"], ["repeated /_value/1"]),
