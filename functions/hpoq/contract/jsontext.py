@@ -158,8 +158,8 @@ def _decode(data: bytes) -> str:
 
 
 def _is_framed(data: bytes) -> bool:
-    """Return whether a zero and four bytes stand in front of JSON, as Kafka's serializers and gRPC write them."""
-    return data[:1] == b"\0" and data[5:6] in (b"{", b"[") and b"\0" not in data[5:]
+    """Return whether a zero and three or four bytes stand in front of JSON: a length, or a schema's id."""
+    return re.match(rb"\0[\s\S]{3,4}[{\[][^\0]*\Z", data) is not None
 
 
 def describe_encoding(data: bytes, start: int) -> str:

@@ -200,7 +200,7 @@ def test_depth_is_refused_even_where_more_is_asked_for():
                 frame + b'{"a": 1}',
                 "not JSON: bytes in front of the text, such as those of a schema registry; send the JSON alone",
             )
-            for frame in (b"\0\0\0\0\x05", b"\0\0\x01\x87\x1b")
+            for frame in (b"\0\0\0\0\x05", b"\0\0\x01\x87\x1b", b"\0\0\0\x08")
         ),
         (b'{"a": 1,, "b": 2}', "not JSON at line 1, column 9: one comma too many"),
         (
