@@ -209,7 +209,7 @@ def _read_yaml(path: str, data: bytes) -> Iterator[Document]:
             yield Document(path, b"", path, Source(text), (empty, 0))
     except YamlError as exc:
         place = f"{path}#{number + 1}" if number else path
-        problem = Violation("", exc.rule, _hide_word(text, exc))
+        problem = Violation(exc.pointer, exc.rule, _hide_word(text, exc))
         yield Document(place, b"", path, Source(text), (problem, exc.offset))
 
 
