@@ -101,8 +101,9 @@ class YamlError(ValueError):
         return pointer_to(*takewhile(lambda token: re.fullmatch(PLAIN_NAME, str(token)), self._tokens))
 
     def note_holder(self, token: str | int) -> None:
-        """Note that what the error is about is in the member or item `token`."""
-        self._tokens.insert(0, token)
+        """Note that the error is in the member or item `token`, unless it is about the document as a whole."""
+        if self.rule not in ("body.too-large", "json.depth"):
+            self._tokens.insert(0, token)
 
 
 class _Loader(yaml.SafeLoader):

@@ -185,6 +185,7 @@ def test_errors(text, rule, at):
         ("a: {LTAI5tCanary: {b: 1, b: 2}}", "/a"),
         ("a: {LTAI5tCanary: 1, LTAI5tCanary: 2}", "/a"),
         ("a: [1", ""),
+        ("a: " + "[" * 70 + "]" * 70, ""),
     ],
 )
 def test_an_error_has_the_pointer_that_json_would_have(text, pointer):
