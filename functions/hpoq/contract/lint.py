@@ -31,7 +31,7 @@ _PLATFORMS = {
 _NEEDED = {
     "dlc": (("region", "endpoint", "end_point"),),
     "maxcompute": (("project_name",), ("end_point",)),
-    "paiflow": (("region_id",), ("workspace_id",)),
+    "paiflow": (("region_id",),),
 }
 # The arguments of each tuner, and the types that the engine demands of them; None if it does not.
 _TUNERS: dict[str, dict[str, type | None]] = {

@@ -61,7 +61,7 @@ NAME = "platform_config/name"
 COMPLETE = {
     "MaxCompute": ("odps_config", {"project_name": "p", "end_point": "e"}),
     "DLC": ("dlc_config", {"region": "r"}),
-    "paiflow": ("paiflow_config", {"region_id": "r", "workspace_id": "w"}),
+    "paiflow": ("paiflow_config", {"region_id": "r"}),
 }
 
 
