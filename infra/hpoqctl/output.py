@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
@@ -37,12 +38,26 @@ def print_json(document: Mapping[str, JsonValue]) -> None:
 
 def console() -> Console:
     """Return a console for standard output. It does not wrap lines, so a pipe gets them whole."""
-    return Console(highlight=False, soft_wrap=True)
+    return _make_console(stderr=False)
 
 
 def notes() -> Console:
     """Return a console for standard error, for progress and hints."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return _make_console(stderr=True)
+
+
+class _Console(Console):
+    @property
+    def is_terminal(self) -> bool:
+        """Whether progress may be drawn: FORCE_COLOR, which many CI systems set, does not make a file a terminal."""
+        return super().is_terminal and self.file.isatty()
+
+
+def _make_console(*, stderr: bool) -> Console:
+    is_coloured = bool(os.environ.get("FORCE_COLOR"))
+    return _Console(
+        stderr=stderr, highlight=False, soft_wrap=True, color_system="standard" if is_coloured else "auto"
+    )
 
 
 def count_of(number: int, noun: str) -> str:

@@ -226,3 +226,13 @@ def test_the_command_is_a_module_too():
 def test_a_word_like_no_command_gets_no_suggestion(hpoq):
     """To suggest `stop` for `nope` would be worse than to suggest nothing."""
     assert "There is no command 'nope'. See hpoq --help." in hpoq("nope").stderr.decode()
+
+
+@pytest.mark.parametrize("words", [["check"], ["check", "--json"], ["replay"]])
+def test_forced_colours_do_not_make_a_file_a_terminal(hpoq, tmp_path, words):
+    """Many CI systems set FORCE_COLOR; a progress bar in their log would be pages of escape sequences."""
+    for number in range(30):
+        (tmp_path / f"{number}.json").write_text(json.dumps(make_document(f"key-{number}")))
+    done = hpoq(*words, tmp_path, FORCE_COLOR="1")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (b"\x1b[" in done.stdout) == ("--json" not in words)
