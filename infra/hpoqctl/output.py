@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import click
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
@@ -24,6 +25,8 @@ OUTCOME_STYLES: Mapping[str, str] = {
     "stopping": "yellow",
     "finished": "green",
 }
+# All but the line feed and the tab.
+_CONTROLS = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), "?")
 _MOST_VIOLATIONS = 5
 _LONGEST = 200
 _INDENT = " " * 13
@@ -51,6 +54,11 @@ class _Console(Console):
     def is_terminal(self) -> bool:
         """Whether progress may be drawn: FORCE_COLOR, which many CI systems set, does not make a file a terminal."""
         return super().is_terminal and self.file.isatty()
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Yield what is printed, with ? for control characters: a request may hold commands for a terminal."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(segment.text.translate(_CONTROLS), segment.style)
 
 
 def _make_console(*, stderr: bool) -> Console:

@@ -236,3 +236,18 @@ def test_forced_colours_do_not_make_a_file_a_terminal(hpoq, tmp_path, words):
     done = hpoq(*words, tmp_path, FORCE_COLOR="1")
     assert (done.returncode, done.stderr) == (0, b"")
     assert (b"\x1b[" in done.stdout) == ("--json" not in words)
+
+
+def test_no_request_commands_the_terminal_of_who_looks_at_it(hpoq, tmp_path):
+    """Names and values come from others; control characters in them are shown as question marks."""
+    document = make_document(Name="a\x1b]0;title\x07b")
+    config = document["experiment"]["HpoExperimentConfiguration"]
+    config["platform_config"]["cmd"] = ["run ${x} \x9b2J"]
+    config["search_space"] = {"${x}": {"_type": "choice", "_value": ["\x1b[31mred", "b\tc"]}}
+    path = tmp_path / "request.json"
+    path.write_text(json.dumps(document))
+    for words in (["check", "--sample", "2"], ["replay"]):
+        done = hpoq(*words, path)
+        assert done.returncode == 0
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", done.stdout.decode())
+    assert "?[31mred" in hpoq("check", "--sample", "1", path).stdout.decode()
