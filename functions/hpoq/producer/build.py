@@ -163,7 +163,8 @@ def build_request(
 
     `parameters` are named as in the commands, where `lr` stands as `${lr}`. `metric` is a name or, for stdout, a
     regular expression; or several with their weights. `sections` are further parts of the configuration, such as
-    `{"dlc_config": {"region": "cn-shanghai"}}`. Here, only the class of each parameter is checked.
+    `{"dlc_config": {"region": "cn-shanghai"}}`, and further members of those that are built here. Only the class of
+    each parameter is checked here.
     """
     weights: JsonObject = {metric: 1} if isinstance(metric, str) else dict(metric)
     # A text is a sequence of texts too, but hardly meant as its letters.
@@ -183,8 +184,9 @@ def build_request(
             "trial_concurrency": parallel,
             "tuner": {"name": tuner, "class_args": {"optimize_mode": goal, **(tuner_args or {})}},
         },
-        **{section: dict(members) for section, members in (sections or {}).items()},
     }
+    for section, members in (sections or {}).items():
+        configuration[section] = {**get_object(configuration, section), **members}
     given = {"Name": name, "WorkspaceId": workspace_id, "Description": description}
     experiment: JsonObject = {member: value for member, value in given.items() if value is not None}
     document: JsonObject = {"experiment": {**experiment, "HpoExperimentConfiguration": configuration}}
