@@ -67,6 +67,11 @@ class _LazyGroup(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise click.exceptions.Exit(_INTERRUPTED) from None
+        except click.Abort as exc:
+            # What a question makes of Ctrl-C, and also of the end of its input.
+            if isinstance(exc.__context__, KeyboardInterrupt):
+                raise click.exceptions.Exit(_INTERRUPTED) from None
+            raise
         except OSError as exc:
             # click ends quietly when the reader of a pipe is gone.
             if exc.errno == errno.EPIPE:

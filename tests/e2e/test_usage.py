@@ -1,7 +1,10 @@
 """What all commands of `hpoq` do alike where they are used wrongly, or where they cannot write."""
 
+import contextlib
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from importlib.metadata import version
@@ -251,3 +254,21 @@ def test_no_request_commands_the_terminal_of_who_looks_at_it(hpoq, tmp_path):
         assert done.returncode == 0
         assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", done.stdout.decode())
     assert "?[31mred" in hpoq("check", "--sample", "1", path).stdout.decode()
+
+
+def test_ctrl_c_at_a_question_ends_with_130(tmp_path):
+    """As everywhere else; and nothing is written."""
+    terminal, stdin = os.openpty()
+    command = [sys.executable, "-m", "hpoqctl", "init", tmp_path / "request.yaml"]
+    with subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stderr.read(8) == b"Platform"
+        for _ in range(60):  # a signal just before the read that waits for the answer does not end it
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=1)
+                break
+        process.kill()
+    assert process.returncode == 130
+    os.close(terminal)
+    os.close(stdin)
+    assert list(tmp_path.iterdir()) == []
