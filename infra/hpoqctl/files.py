@@ -35,8 +35,8 @@ _LAST_COMMA = "not JSON Lines: remove the comma at the end of the line"
 class Document:
     """The bytes of one document, and their place (`path`, `path:line` in JSON Lines, `path#n` in YAML).
 
-    `source` is the text that the document was read from, or None if the bytes are not UTF-8. `problem` is set if the
-    text could not be read, so that `data` is empty; it includes the offset of the error.
+    `source` is the text that the document was read from, or None if the bytes are base64 or not UTF-8. `problem` is
+    set if the text could not be read, so that `data` is empty; it includes the offset of the error.
     """
 
     place: str
@@ -150,6 +150,10 @@ def _read_input() -> bytes:
 
 
 def _make_document(place: str, path: str, data: bytes, line: int = 1) -> Document:
+    if (
+        unwrap_base64(data) != data
+    ):  # its lines show no member, but may show a credential to who can decode them
+        return Document(place, data, path)
     try:
         return Document(place, data, path, Source(data.decode("utf-8-sig"), line))
     except UnicodeDecodeError:
