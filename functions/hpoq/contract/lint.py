@@ -144,7 +144,7 @@ def _check_platform(config: JsonObject, at: str, hints: Hints) -> Iterator[Findi
         yield warning(place, "platform.config", f"platform {name} usually needs {wanted}")
     elif wanted:
         for needed in _NEEDED[name.lower()]:
-            if not any(held.get(one) for one in needed):
+            if all(held.get(one) is None for one in needed):
                 yield warning(f"{at}/{wanted}", "platform.config", f"{name} usually needs {needed[0]}")
     if get_member(config, "platform_config", "cmd") == []:
         yield warning(

@@ -51,6 +51,9 @@ _SENT_AS_OBJECT = "a string; it is sent as an object"
 _ACCESS = ("oss_config", "odps_config", "dlc_config", "ts_config", "paiflow_config")
 """The members of a configuration with regions, endpoints and credentials, in which the engine replaces nothing."""
 
+_FILLED = ("/experiment/WorkspaceId", _CONFIG)
+"""Where an empty text is no value. A key is rejected, a name has its own rule, and the value of a tag may be empty."""
+
 _Objects: TypeAlias = Mapping[str, "_Objects"]
 _ARGUMENTS: _Objects = {"class_args": {}}
 _COMPANIONS: _Objects = {"guard": {}, "stop": {}}
@@ -122,6 +125,10 @@ def _check_placeholders(message: JsonObject, experiment: JsonValue) -> Iterator[
         if isinstance(text, str) and re.search(_PLACEHOLDER, text[:_MOST_TAG_CHARACTERS]):
             what = "looks like a placeholder or an empty value of a program; nothing replaces it here"
             yield warning(place, "text.placeholder", what)
+        elif text == "" and place.startswith(_FILLED):
+            yield warning(
+                place, "text.placeholder", "an empty text, which is sent; fill it in, or leave it out"
+            )
 
 
 def _check_guard(message: JsonObject) -> Iterator[Finding]:

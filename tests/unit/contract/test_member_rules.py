@@ -224,6 +224,18 @@ def test_placeholders_in_access_data(section, is_read):
         assert check_message(experiment={CONFIG: config}) == []
 
 
+def test_an_empty_text():
+    """Programs write one for what is not set, and it is sent: as a workspace, a region or half of a key pair."""
+    held = {"access_id": "", "region": "", "endpoint": None, "b" * 25: ""}
+    experiment = {"WorkspaceId": "", "Description": "", "Tag": [{"Value": ""}], CONFIG: {"dlc_config": held}}
+    found = check_message(idempotencyKey="", experiment=experiment)
+    assert found == [
+        "text.placeholder /experiment/WorkspaceId",
+        f"text.placeholder /experiment/{CONFIG}/dlc_config/access_id",
+        f"text.placeholder /experiment/{CONFIG}/dlc_config/region",
+    ]
+
+
 def test_placeholders_are_sought_in_an_object():
     """The models report its type."""
     for experiment in ("${R}", ["${R}"], None):
