@@ -106,6 +106,8 @@ _COMMAND = r"(?ia)\s*cmd(\d*)\s*(?:,\s*([a-z][\w-]*)\s*)?"
 # A group around a number, as people write it.
 _GROUP = r"\((?:\?P<\w{1,60}>)?(?:\[[^\]]{0,60}\]|\\[dSw]|\.)[^()]{0,60}[+*]"
 _POSIX = r"\[:[a-z]+:\]"
+_ATOM = r"(?s)\\.|\[\^?\]?(?:\\.|[^\]\\])*\]"
+_POSSESSIVE = r"[*+?}]\+|\(\?>"
 _DELIMITED = r"/.*/[a-z]*"
 _CASELESS = r"\(\?([a-zA-Z]*i[a-zA-Z]*)"
 _LONGEST_PATTERN = 1_000
@@ -268,6 +270,9 @@ def _find_pattern_problem(pattern: str) -> str | None:
             # An error since Python 3.11: what is said about a pattern must not depend on the function's runtime.
             warnings.filterwarnings("error", "Flags not at the start", DeprecationWarning)
             groups = re.compile(re.sub(_CASELESS, _drop_caseless, pattern)).groups
+        # New in Python 3.11, and an error in older versions: see above.
+        if re.search(_POSSESSIVE, re.sub(_ATOM, "x", pattern)):
+            raise re.error("possessive")
     except (re.error, OverflowError, RecursionError, DeprecationWarning):
         hint = "; a named group is (?P<name>...)" if "(?<" in pattern else ""
         return f"for stdout a metric must be a regular expression; this one is invalid{hint}"

@@ -52,7 +52,7 @@ _ACCESS = ("oss_config", "odps_config", "dlc_config", "ts_config", "paiflow_conf
 """The members of a configuration with regions, endpoints and credentials, in which the engine replaces nothing."""
 
 _FILLED = ("/experiment/WorkspaceId", _CONFIG)
-"""Where an empty text is no value. A key is rejected, a name has its own rule, and the value of a tag may be empty."""
+"""Where an empty text is no value: a key is rejected, a name has a rule, and the value of a tag may be empty."""
 
 _Objects: TypeAlias = Mapping[str, "_Objects"]
 _ARGUMENTS: _Objects = {"class_args": {}}

@@ -334,6 +334,10 @@ def test_the_commands_are_counted():
         ("a(?i)(b)", "is invalid"),
         ("(?<value>.*)", "is invalid; a named group is (?P<name>...)"),
         ("a{99999999999999999999}(b)", "is invalid"),
+        (r"(\d++)", "is invalid"),
+        ("a{2}+(b)", "is invalid"),
+        ("(?>a)(b)", "is invalid"),
+        (r"a\++([*+]+)[]*+](?:[^]]+)", None),
     ],
 )
 def test_a_metric_of_stdout_is_a_pattern_with_one_group(pattern, words):
