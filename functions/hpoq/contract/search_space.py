@@ -94,9 +94,7 @@ def _check_spec(spec: JsonValue, at: str, hints: Hints) -> Iterator[Finding]:
 def _check_choice(items: list[JsonValue], at: str, hints: Hints) -> Iterator[Finding]:
     if not items:
         yield warning(at, "search-space.empty", "an empty choice; the engine has nothing to choose from")
-    # The engine takes the items as nested choices only if all of them are, and as plain values otherwise.
-    nested = [item for item in items if isinstance(item, dict) and "_name" in item]
-    if len(nested) == len(items):
+    if nested := _find_nested(items):
         yield from _check_nested_choices(nested, at, hints)
         return
     if len(items) == 1:
@@ -212,6 +210,11 @@ def names_in(space: JsonObject) -> Iterator[str]:
     for name, spec in space.items():
         yield name
         items = spec.get("_value") if isinstance(spec, dict) else None
-        for item in items if isinstance(items, list) else []:
-            if isinstance(item, dict):
-                yield from names_in({inner: s for inner, s in item.items() if inner != "_name"})
+        for item in _find_nested(items) if isinstance(items, list) else []:
+            yield from names_in({inner: s for inner, s in item.items() if inner != "_name"})
+
+
+def _find_nested(items: list[JsonValue]) -> list[JsonObject]:
+    """Return the nested choices that `items` are if all of them have a `_name`; the engine takes others as values."""
+    nested = [item for item in items if isinstance(item, dict) and "_name" in item]
+    return nested if len(nested) == len(items) else []

@@ -411,6 +411,12 @@ def test_a_placeholder_that_is_not_in_the_search_space():
     assert "did you mean" not in message({COMMANDS: ["${x}"], "search_space": {"$x": CHOICE}}, "placeholder")
     nested = {"_type": "choice", "_value": [{"_name": "n", "${b}": CHOICE}]}
     assert places({COMMANDS: ["${a} ${b}"], "search_space": {"${a}": nested}}) == []
+    values = {
+        "_type": "choice",
+        "_value": [{"${b}": 1}, {"_name": "n"}],
+    }  # not all have a name, so they are values
+    found = [f"placeholder.undefined {COMMANDS}/0"]
+    assert places({COMMANDS: ["${a} ${b}"], "search_space": {"${a}": values}}) == found
 
 
 def test_placeholders_without_a_readable_search_space():

@@ -296,6 +296,9 @@ def test_a_finding_under_a_very_long_name_is_at_the_search_space():
 def test_names_that_a_search_space_replaces():
     """They are the names of its entries and of those in nested choices, whatever else it contains."""
     inner = {"_type": "choice", "_value": [{"_name": "m", "c": 1}]}
-    choice = {"_type": "choice", "_value": [1, {"_name": "n", "b": inner}, "x", {"d": 1}]}
+    choice = {"_type": "choice", "_value": [{"_name": "n", "b": inner}, {"_name": "o", "d": 1}]}
     space = {"a": choice, "e": {"_type": "choice", "_value": "text"}, "f": 7, "_name": {}}
     assert [*names_in(space)] == ["a", "b", "c", "d", "e", "f", "_name"]
+    for other in (1, "x", {"d": 1}):  # then all items are values
+        choice["_value"][1] = other
+        assert [*names_in(space)] == ["a", "e", "f", "_name"]
