@@ -294,7 +294,9 @@ RULES: Final[dict[str, RuleText]] = {
         '"_value": [[3, 3], [5, 5]]',
         '"_value": ["3, 3", "5, 5"]',
     ),
-    "search-space.empty": RuleText("There is nothing to choose from.", '"_value": []', '"_value": [16, 32]'),
+    "search-space.empty": RuleText(
+        "The engine has nothing to choose from, and ends.", '"_value": []', '"_value": [16, 32]'
+    ),
     "search-space.repeated": RuleText(
         "A repeated value is only drawn more often, and trials with it are repeated.",
         '"_value": [16, 32, 16]',
@@ -311,7 +313,7 @@ RULES: Final[dict[str, RuleText]] = {
         '"_value": ["true", "false"]',
     ),
     "search-space.step": RuleText(
-        "A step that is 0 or larger than the range leaves nothing to search.",
+        "The engine divides by the step, so 0 ends it; one that is larger than the range leaves nothing to search.",
         '{"_type": "quniform", "_value": [0, 1, 2]}',
         '{"_type": "quniform", "_value": [0, 1, 0.1]}',
     ),

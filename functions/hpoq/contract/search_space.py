@@ -93,7 +93,9 @@ def _check_spec(spec: JsonValue, at: str, hints: Hints) -> Iterator[Finding]:
 
 def _check_choice(items: list[JsonValue], at: str, hints: Hints) -> Iterator[Finding]:
     if not items:
-        yield warning(at, "search-space.empty", "an empty choice; the engine has nothing to choose from")
+        yield rejection(
+            at, "search-space.empty", "an empty choice; the engine ends without a value to choose"
+        )
     if nested := _find_nested(items):
         yield from _check_nested_choices(nested, at, hints)
         return
@@ -192,7 +194,9 @@ def _check_bounds(kind: str, numbers: Sequence[int | float], at: str) -> Iterato
 
 def _check_step(kind: str, numbers: Sequence[int | float], at: str) -> Iterator[Finding]:
     low, high, step = numbers
-    if step <= 0:
+    if step == 0:
+        yield rejection(at, "search-space.step", "q must not be 0: the engine divides by it")
+    elif step < 0:
         yield warning(at, "search-space.step", "q should be greater than 0")
     elif "normal" not in kind and low < high and _exceeds(low, step, high):
         yield warning(at, "search-space.step", "q is larger than the range from low to high")

@@ -354,6 +354,18 @@ REJECTING = [
         [(c(SPACE), {"_type": "loguniform", "_value": [1, 1]})],
     ),
     (
+        "search-space.empty",
+        c(f"{SPACE}/_value"),
+        [(c(f"{SPACE}/_value"), [])],
+        [(c(f"{SPACE}/_value"), [""])],
+    ),
+    (
+        "search-space.step",
+        c(f"{SPACE}/_value/2"),
+        [(c(SPACE), {"_type": "qnormal", "_value": [0, 1, 0.0]})],
+        [(c(SPACE), {"_type": "qnormal", "_value": [0, 1, -1]})],
+    ),
+    (
         "search-space.type",
         c(f"{SPACE}/_value/0/${{x}}/_type"),
         [(c(f"{SPACE}/_value"), [{"_name": "n", "${x}": {"_type": "?", "_value": []}}])],
@@ -491,7 +503,6 @@ WARNING = [
     ),
     ("search-space.absent", CONFIG, [(c("search_space"), DELETE), (c("platform_config/cmd"), ["x"])], []),
     ("search-space.text", c("search_space"), [(c("search_space"), json.dumps({"${centres}": SPEC}))], []),
-    ("search-space.empty", c(f"{SPACE}/_value"), [(c(f"{SPACE}/_value"), [])], []),
     (
         "search-space.mixed",
         c(f"{SPACE}/_value"),
@@ -580,7 +591,7 @@ WARNING = [
     (
         "search-space.step",
         c(f"{SPACE}/_value/2"),
-        [(c(SPACE), {"_type": "quniform", "_value": [0, 1, 0]})],
+        [(c(SPACE), {"_type": "quniform", "_value": [0, 1, -1]})],
         [],
     ),
     ("search-space.name", c("search_space/centres"), [(c("search_space/centres"), SPEC)], []),
