@@ -63,7 +63,7 @@ def _check_spec(spec: JsonValue, at: str, hints: Hints) -> Iterator[Finding]:
         return
     missing = [name for name in ("_type", "_value") if name not in spec]
     if missing:
-        near = {name.strip("_").lower().removesuffix("s") for name in spec}
+        near = {name.strip("_ ").lower().removesuffix("s") for name in spec}
         meant = [name for name in missing if name[1:] in near]
         is_bare = all(name[1:] in spec for name in meant)
         hint = f"; write {' and '.join(meant)}{', with an underscore' if is_bare else ''}" if meant else ""
@@ -83,7 +83,9 @@ def _check_spec(spec: JsonValue, at: str, hints: Hints) -> Iterator[Finding]:
         yield rejection(f"{at}/_type", "search-space.type", what)
     elif not isinstance(value, list):
         form = f" [{', '.join(ARITY[kind])}]" if kind in ARITY else ""
-        what = f"_value must be an array{form}, not {describe_type(value)}"
+        is_text = isinstance(value, str) and value.lstrip().startswith("[")
+        hint = "; write the array itself, not a string that contains it" if is_text else ""
+        what = f"_value must be an array{form}, not {describe_type(value)}{hint}"
         yield rejection(f"{at}/_value", "search-space.arity", what)
     elif kind == "choice":
         yield from _check_choice(value, f"{at}/_value", hints)
