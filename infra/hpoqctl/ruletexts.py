@@ -383,6 +383,11 @@ RULES: Final[dict[str, RuleText]] = {
     "schedule": RuleText(
         "The engine reads everyday or weekend, and HH:MM.", '"start_time": "8am"', '"08:00"'
     ),
+    "monitor": RuleText(
+        "Alerts are sent to the webhook of a DingTalk robot, and its texts are strings.",
+        '"monitor_config": {"keyword": "hpo", "is_at_all": "yes"}',
+        '"monitor_config": {"url": "https://oapi.dingtalk.com/...", "keyword": "hpo", "is_at_all": "True"}',
+    ),
     "engine-member": RuleText(
         "Only the engine documents this member; the API may drop it.",
         '"end_point": "..."',

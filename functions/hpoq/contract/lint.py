@@ -131,6 +131,7 @@ def lint(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
     yield from _check_direction(config, at)
     yield from _check_run(config, at, hints)
     yield from _check_schedule(config, at)
+    yield from _check_monitor(config, at)
     yield from _check_undocumented(config, at)
 
 
@@ -538,6 +539,17 @@ def _check_schedule(config: JsonObject, at: str) -> Iterator[Finding]:
     if len(times) == 2 and times[0] >= times[1]:
         what = "not after start_time; whether such times span midnight is not documented, so trials may never start"
         yield warning(f"{at}/schedule_config/end_time", "schedule", what)
+
+
+def _check_monitor(config: JsonObject, at: str) -> Iterator[Finding]:
+    monitor = config.get("monitor_config")
+    if not isinstance(monitor, dict) or not monitor:
+        return
+    if monitor.get("url") in (None, ""):
+        yield warning(f"{at}/monitor_config", "monitor", "no alert can be sent without a url")
+    everyone = monitor.get("is_at_all")
+    if isinstance(everyone, str) and everyone.lower() not in ("true", "false"):
+        yield warning(f"{at}/monitor_config/is_at_all", "monitor", 'must be "True" or "False"')
 
 
 def _check_undocumented(config: JsonObject, at: str) -> Iterator[Finding]:

@@ -959,6 +959,25 @@ def test_a_schedule_ends_after_it_starts(start, end, is_found):
     assert places(changes) == ["schedule schedule_config/end_time"] * is_found
 
 
+@pytest.mark.parametrize(
+    ("monitor", "found"),
+    [
+        ({"url": "https://a", "is_at_all": "True"}, []),
+        ({"url": "https://a", "is_at_all": "false"}, []),
+        ({"url": "https://a", "is_at_all": "yes"}, ["/is_at_all"]),
+        ({"keyword": "a"}, [""]),
+        ({"url": ""}, [""]),
+        ({"url": None, "is_at_all": ""}, ["", "/is_at_all"]),
+        ({}, []),
+        (None, []),
+        ("https://a", []),
+    ],
+)
+def test_alerts(monitor, found):
+    """An alert needs the place that it is sent to, and a boolean is a string there."""
+    assert places({"monitor_config": monitor}) == [f"monitor monitor_config{place}" for place in found]
+
+
 def test_members_that_only_the_engine_documents():
     """They are accepted, wherever they are, with a warning."""
     assert places({"metric_config/optimize_mode": "maximize"}) == [

@@ -800,6 +800,12 @@ WARNING = [
         [(c("schedule_config/day"), "weekend")],
     ),
     (
+        "monitor",
+        c("monitor_config"),
+        [(c("monitor_config"), {"keyword": "a"})],
+        [(c("monitor_config"), {"keyword": "a", "url": "https://a"})],
+    ),
+    (
         "engine-member",
         c("yml_config/assessor/class_args/patience"),
         [(c("yml_config/assessor/class_args/patience"), 10)],
