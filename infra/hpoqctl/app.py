@@ -57,7 +57,7 @@ class _LazyGroup(click.Group):
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
             import difflib  # needed for misspelt commands only
 
-            close = difflib.get_close_matches(args[0].lower(), _COMMANDS, n=1, cutoff=0.5)
+            close = difflib.get_close_matches(args[0].lower(), _COMMANDS, n=1, cutoff=0.6)
             hint = f" Did you mean hpoq {close[0]}?" if close else " See hpoq --help."
             raise click.UsageError(f"There is no command {args[0]!r}.{hint}", ctx)
         return super().resolve_command(ctx, args)
@@ -67,6 +67,11 @@ class _LazyGroup(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise click.exceptions.Exit(_INTERRUPTED) from None
+        except click.Abort as exc:
+            # What a question makes of Ctrl-C, and also of the end of its input.
+            if isinstance(exc.__context__, KeyboardInterrupt):
+                raise click.exceptions.Exit(_INTERRUPTED) from None
+            raise
         except OSError as exc:
             # click ends quietly when the reader of a pipe is gone.
             if exc.errno == errno.EPIPE:

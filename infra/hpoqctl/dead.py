@@ -19,7 +19,7 @@ from rich.text import Text
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.clock import SystemClock
 from hpoq.cloud.smq import Smq
-from hpoq.errors import SettingsError
+from hpoq.errors import CallError, SettingsError
 from hpoq.settings import Settings
 from hpoqctl.cloud import DEAD_LETTER_QUEUE, QUEUE
 from hpoqctl.numbers import Number, WholeNumber
@@ -149,7 +149,7 @@ def list_dead_letters(
         rows: list[JsonValue] = [
             _compose_row(dead_letter, row) for dead_letter in dead_letters for row in dead_letter.rows
         ]
-        print_json({"deadLetters": rows, "invisible": report.invisible} | _compose_error(report))
+        print_json({"deadLetters": rows, "invisible": report.invisible} | _compose_error(report, place))
     else:
         for dead_letter in dead_letters:
             for row in dead_letter.rows:
@@ -181,7 +181,7 @@ def show(pattern: str, source: str | None, endpoint: str | None, limit: int | No
             for dead_letter in dead_letters
             for row, body in _mask_messages(dead_letter)
         ]
-        print_json({"deadLetters": rows, "invisible": report.invisible} | _compose_error(report))
+        print_json({"deadLetters": rows, "invisible": report.invisible} | _compose_error(report, place))
     else:
         for dead_letter in dead_letters:
             for row, body in _mask_messages(dead_letter):
@@ -239,7 +239,7 @@ def redrive(
     plan = place.plan(match, limit, rate, is_dry_run=dry_run, as_new=as_new)
     report = _run(place.target.smq, plan, "Redriving")
     if as_json:
-        print_json(report.as_json())
+        print_json(report.as_json() | _compose_error(report, place))
     else:
         _print_report(report, place, "would move" if dry_run else "moved", match)
     raise SystemExit(0 if report.is_success and _has_match(report, match) else 1)
@@ -291,7 +291,7 @@ def drop(
         report = _run(place.target.smq, plan, "Dropping", (lambda _: None) if dry_run else archive.save)
     shown = str(target) if archive.file else None
     if as_json:
-        document = report.as_json()
+        document = report.as_json() | _compose_error(report, place)
         print_json(
             {"dropped" if name == "moved" else name: value for name, value in document.items()}
             | {"file": shown}
@@ -341,8 +341,14 @@ def _compose_row(dead_letter: DeadLetter, row: Mapping[str, JsonValue]) -> JsonO
     return {**row, "enqueuedAt": dead_letter.enqueued_at}
 
 
-def _compose_error(report: Report) -> JsonObject:
-    return {"error": str(report.error)} if report.error else {}
+def _compose_error(report: Report, place: _Place) -> JsonObject:
+    return {"error": _explain_error(report.error, place)} if report.error else {}
+
+
+def _explain_error(error: CallError, place: _Place) -> str:
+    if error.operation == "SendMessage":
+        return explain_failure(error, place.target)
+    return explain_failure(error, replace(place.target, queue=place.source), "--from")
 
 
 def _format_row(dead_letter: DeadLetter, row: Mapping[str, JsonValue]) -> Text:
@@ -386,8 +392,4 @@ def _print_remarks(report: Report, place: _Place, pattern: str | None, total: st
     if total and not (report.error and total.startswith("0 ")):
         console().print(total)
     if report.error:
-        if report.error.operation == "SendMessage":
-            problem = explain_failure(report.error, place.target)
-        else:
-            problem = explain_failure(report.error, replace(place.target, queue=place.source), "--from")
-        notes().print(problem, style="red", markup=False)
+        notes().print(_explain_error(report.error, place), style="red", markup=False)

@@ -19,8 +19,9 @@ from hpoqctl.output import count_of
 
 _ENDED = {State.COMPLETED: "created", State.REJECTED: "rejected", State.FAILED: "failed"}
 _STATE = {
-    Standing.UNSEEN: "There is no record. No delivery has arrived so far, or the request has an idempotencyKey "
-    "(use --idempotency-key), or the record was deleted after HPOQ_RETENTION_DAYS.",
+    Standing.UNSEEN: "There is no record. No delivery has arrived so far, or the message has another key (that of a "
+    "request with an idempotencyKey derives from it alone: give --idempotency-key), or the record was deleted after "
+    "HPOQ_RETENTION_DAYS.",
     Standing.HELD: "A delivery is being processed. Its claim holds for another {lease_left:.0f} s.",
     Standing.ABANDONED: "The last claim ended {lease_over:.0f} s ago without an outcome: the attempt failed, or "
     "its instance died.",

@@ -35,8 +35,8 @@ _LAST_COMMA = "not JSON Lines: remove the comma at the end of the line"
 class Document:
     """The bytes of one document, and their place (`path`, `path:line` in JSON Lines, `path#n` in YAML).
 
-    `source` is the text that the document was read from, or None if the bytes are not UTF-8. `problem` is set if the
-    text could not be read, so that `data` is empty; it includes the offset of the error.
+    `source` is the text that the document was read from, or None if the bytes are base64 or not UTF-8. `problem` is
+    set if the text could not be read, so that `data` is empty; it includes the offset of the error.
     """
 
     place: str
@@ -57,7 +57,7 @@ def read_requests(paths: Iterable[str]) -> Iterator[Document]:
         if path == "-":
             yield from _read_standard_input()
             continue
-        for file in _list_files(Path(path), _is_request):
+        for file in _list_files(path, _is_request):
             yield from _read_file(file, yaml=True)
 
 
@@ -69,9 +69,9 @@ def read_documents(paths: Iterable[str]) -> Iterator[Document]:
     """
     for path in paths:
         if path == "-":
-            yield _make_document("-", "-", sys.stdin.buffer.read())
+            yield _make_document("-", "-", _read_input())
             continue
-        for file in _list_files(Path(path), lambda file: file.suffix not in _NOT_INPUT):
+        for file in _list_files(path, lambda file: file.suffix not in _NOT_INPUT):
             yield from _read_file(file, yaml=False)
 
 
@@ -95,7 +95,10 @@ def _is_schema(file: Path) -> bool:
     return "json-schema.org" in str(document.get("$schema"))
 
 
-def _list_files(path: Path, is_input: Callable[[Path], bool]) -> list[Path]:
+def _list_files(name: str, is_input: Callable[[Path], bool]) -> list[Path]:
+    if not name:  # an unset variable; as a path it would be the current folder
+        raise click.BadParameter("an empty name of a file; for the current folder, write .")
+    path = Path(name)
     try:
         is_there = path.exists()
     except OSError as exc:  # such as a name that is too long
@@ -132,14 +135,25 @@ def _read_file(file: Path, *, yaml: bool) -> Iterator[Document]:
 
 def _read_standard_input() -> Iterator[Document]:
     """Read JSON, base64 of it, or else YAML, which has no name here that could distinguish it."""
-    data = sys.stdin.buffer.read()
+    data = _read_input()
     if looks_like_json(unwrap_base64(data)) or not data.strip():
         yield _make_document("-", "-", data)
     else:
         yield from _read_yaml("-", data)
 
 
+def _read_input() -> bytes:
+    """Return the bytes of standard input. Raises click's usage error if it is closed."""
+    if sys.stdin is None:  # as `<&-` makes it
+        raise click.BadParameter("-: standard input is closed")
+    return sys.stdin.buffer.read()
+
+
 def _make_document(place: str, path: str, data: bytes, line: int = 1) -> Document:
+    if (
+        unwrap_base64(data) != data
+    ):  # its lines show no member, but may show a credential to who can decode them
+        return Document(place, data, path)
     try:
         return Document(place, data, path, Source(data.decode("utf-8-sig"), line))
     except UnicodeDecodeError:
@@ -199,7 +213,7 @@ def _read_yaml(path: str, data: bytes) -> Iterator[Document]:
             yield Document(path, b"", path, Source(text), (empty, 0))
     except YamlError as exc:
         place = f"{path}#{number + 1}" if number else path
-        problem = Violation("", exc.rule, _hide_word(text, exc))
+        problem = Violation(exc.pointer, exc.rule, _hide_word(text, exc))
         yield Document(place, b"", path, Source(text), (problem, exc.offset))
 
 

@@ -61,6 +61,9 @@ _DEFAULT_COMMANDS = {
 }
 
 
+_NUMBER = r"[-+]?(?:0|[1-9][0-9]*)?(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?"
+
+
 class _ParameterType(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     """A parameter of a search space, such as `lr=loguniform:1e-4:0.1`."""
 
@@ -83,6 +86,8 @@ class _ParameterType(click.ParamType):  # type: ignore[type-arg, unused-ignore]
         if kind != "choice" and (len(values) != len(ARITY[kind]) or any(isinstance(v, str) for v in values)):
             wanted, example = ":".join(ARITY[kind]), ":".join(_EXAMPLES[one] for one in ARITY[kind])
             self.fail(f"{name}: {kind} needs the numbers {wanted}, as in {name}={kind}:{example}", param, ctx)
+        if kind == "randint":  # 1e3 is an integer, which is to be written as one
+            values = [int(one) if isinstance(one, float) and one.is_integer() else one for one in values]
         parameter = Parameter(kind, tuple(values))
         wrong = next((one for one in check_space({name: parameter.as_json()}, "") if one.rejects), None)
         if wrong is not None:
@@ -91,7 +96,12 @@ class _ParameterType(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 
 
 def _read_value(text: str) -> JsonValue:
-    """Return the number in `text`, or the text if there is none that JSON has."""
+    """Return the number in `text`, or the text if there is none that JSON has.
+
+    What begins with a zero, such as 007, or has an underscore is text, as it is in YAML.
+    """
+    if not re.fullmatch(_NUMBER, text):
+        return text
     for read in (int, float):
         try:
             number = read(text)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import click
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
@@ -23,6 +25,8 @@ OUTCOME_STYLES: Mapping[str, str] = {
     "stopping": "yellow",
     "finished": "green",
 }
+# All but the line feed and the tab.
+_CONTROLS = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), "?")
 _MOST_VIOLATIONS = 5
 _LONGEST = 200
 _INDENT = " " * 13
@@ -37,12 +41,31 @@ def print_json(document: Mapping[str, JsonValue]) -> None:
 
 def console() -> Console:
     """Return a console for standard output. It does not wrap lines, so a pipe gets them whole."""
-    return Console(highlight=False, soft_wrap=True)
+    return _make_console(stderr=False)
 
 
 def notes() -> Console:
     """Return a console for standard error, for progress and hints."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return _make_console(stderr=True)
+
+
+class _Console(Console):
+    @property
+    def is_terminal(self) -> bool:
+        """Whether progress may be drawn: FORCE_COLOR, which many CI systems set, does not make a file a terminal."""
+        return super().is_terminal and self.file.isatty()
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Yield what is printed, with ? for control characters: a request may hold commands for a terminal."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(segment.text.translate(_CONTROLS), segment.style)
+
+
+def _make_console(*, stderr: bool) -> Console:
+    is_coloured = bool(os.environ.get("FORCE_COLOR"))
+    return _Console(
+        stderr=stderr, highlight=False, soft_wrap=True, color_system="standard" if is_coloured else "auto"
+    )
 
 
 def count_of(number: int, noun: str) -> str:

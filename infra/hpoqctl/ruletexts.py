@@ -205,6 +205,11 @@ RULES: Final[dict[str, RuleText]] = {
         '{"experiment": {"Name": "x", "HpoExperimentConfiguration": {...}}}',
     ),
     "name.empty": RuleText("Experiments are found by their names.", '"Name": ""', '"Name": "mnist"'),
+    "tag.repeated": RuleText(
+        "Whether the service keeps both values of a key is not documented.",
+        '"Tag": [{"Key": "team", "Value": "a"}, {"Key": "team", "Value": "b"}]',
+        '"Tag": [{"Key": "team", "Value": "a"}, {"Key": "second-team", "Value": "b"}]',
+    ),
     "tag.text": RuleText(
         "The service lists experiments by tags of up to 128 characters that do not begin with aliyun or acs:.",
         '{"Key": "acs:x"}',
@@ -231,8 +236,8 @@ RULES: Final[dict[str, RuleText]] = {
     ),
     "credentials.pair": RuleText(
         "Requests can only be signed with both parts of a key pair.",
-        '"dlc_config": {"access_id": "..."}',
-        '"dlc_config": {"access_id": "...", "access_key": "..."}, or a role',
+        '"odps_config": {"access_id": "..."}',
+        '"odps_config": {"access_id": "...", "access_key": "..."}, or a role_arn',
     ),
     "storage.oss": RuleText(
         "Paths in OSS need access to OSS.", '"oss://bucket/x" alone', '"oss_config": {"role_arn": "..."}'
@@ -291,7 +296,9 @@ RULES: Final[dict[str, RuleText]] = {
         '"_value": [[3, 3], [5, 5]]',
         '"_value": ["3, 3", "5, 5"]',
     ),
-    "search-space.empty": RuleText("There is nothing to choose from.", '"_value": []', '"_value": [16, 32]'),
+    "search-space.empty": RuleText(
+        "The engine has nothing to choose from, and ends.", '"_value": []', '"_value": [16, 32]'
+    ),
     "search-space.repeated": RuleText(
         "A repeated value is only drawn more often, and trials with it are repeated.",
         '"_value": [16, 32, 16]',
@@ -308,7 +315,7 @@ RULES: Final[dict[str, RuleText]] = {
         '"_value": ["true", "false"]',
     ),
     "search-space.step": RuleText(
-        "A step that is 0 or larger than the range leaves nothing to search.",
+        "The engine divides by the step, so 0 ends it; one that is larger than the range leaves nothing to search.",
         '{"_type": "quniform", "_value": [0, 1, 2]}',
         '{"_type": "quniform", "_value": [0, 1, 0.1]}',
     ),
@@ -325,7 +332,9 @@ RULES: Final[dict[str, RuleText]] = {
     "search-space.member": RuleText(
         "Only _type and _value have an effect.", '{"_type": ..., "_value": ..., "default": 1}', _RANGE
     ),
-    "tuner.unknown": RuleText("PAI does not document this algorithm.", '"name": "SMAC"', '"name": "TPE"'),
+    "tuner.unknown": RuleText(
+        "PAI does not document this algorithm, or a run names none.", '"name": "SMAC"', '"name": "TPE"'
+    ),
     "tuner.argument": RuleText(
         "The algorithm ignores an unknown argument, and fails with one of the wrong type.",
         '"name": "Random", "class_args": {"population_size": 5}',
@@ -375,6 +384,11 @@ RULES: Final[dict[str, RuleText]] = {
     ),
     "schedule": RuleText(
         "The engine reads everyday or weekend, and HH:MM.", '"start_time": "8am"', '"08:00"'
+    ),
+    "monitor": RuleText(
+        "Alerts are sent to the webhook of a DingTalk robot, and its texts are strings.",
+        '"monitor_config": {"keyword": "hpo", "is_at_all": "yes"}',
+        '"monitor_config": {"url": "https://oapi.dingtalk.com/...", "keyword": "hpo", "is_at_all": "True"}',
     ),
     "engine-member": RuleText(
         "Only the engine documents this member; the API may drop it.",

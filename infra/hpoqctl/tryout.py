@@ -54,6 +54,9 @@ _NOT_HERE = (
     "The trials of {platform} cannot run on this machine; only those of LOCAL and DLC can. `hpoq local` takes this "
     "request too, with simulated trials; `hpoq check --sample 3` shows what its commands would be."
 )
+_NO_PLATFORM = (
+    "{place} names no platform in platform_config, so there is nothing to try. Add one, such as LOCAL."
+)
 _STOP = "{place} is a stop message, which has nothing to try. Give the FILE of a request with an experiment."
 _DRY_RUN = (
     "{place} has dryRun: true, and a dry run creates no experiment. Remove dryRun to try the experiment; "
@@ -210,8 +213,9 @@ def _find_problem(checked: Checked) -> str | None:
     platform = get_member(
         request.wire(), "experiment", "HpoExperimentConfiguration", "platform_config", "name"
     )
-    is_other = isinstance(platform, str) and platform.upper() not in RUNNABLE
-    return _NOT_HERE.format(platform=platform) if is_other else None
+    if not isinstance(platform, str) or not platform:
+        return _NO_PLATFORM.format(place=place)
+    return None if platform.upper() in RUNNABLE else _NOT_HERE.format(platform=platform)
 
 
 def _refuse(checked: Checked, problem: str | None = None, *, as_json: bool) -> NoReturn:

@@ -13,6 +13,7 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -31,15 +32,22 @@ _TEXT, _SEQUENCE, _MAPPING = "tag:yaml.org,2002:str", "tag:yaml.org,2002:seq", "
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 # Numbers of YAML 1.2 that YAML 1.1, and with it PyYAML, takes as strings.
 _OCTAL = r"[-+]?0o[0-7]+"
-# An octal number in YAML 1.1, and a decimal one in YAML 1.2.
-_LEADING_ZERO = r"[-+]?0[0-7]+"
+# A decimal number in YAML 1.2, and in YAML 1.1 an octal one, or text if it has an 8 or a 9.
+_LEADING_ZERO = r"[-+]?0[0-9]+"
+_NOT_OCTAL = r".*[89].*"
+_BASE_60 = " (in base 60)"
 _VERSIONS = " (YAML 1.1 or 1.2)"
 _FLOAT = r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[-+][0-9]+[eE][-+]?[0-9]+"
 _LONGEST_NOTATION = 60
 _NOT_IN_JSON = "a number that JSON does not have"
 # The library's error messages, as patterns, and the messages that replace them.
 _WORDING = (
-    (r".*'\\t'", r"a tab; indent with spaces"),
+    (r".*'\\t'", r"a tab; write spaces instead"),
+    (r"expected the node content, but found '([,\]}])'", r"a value is missing before this \1"),
+    (
+        r"expected the node content, but found '-'",
+        r"an item with - must begin a line; in brackets items have commas between them",
+    ),
     (
         r"found unknown escape character",
         r"a backslash in double quotes must begin an escape; use single quotes, or write two backslashes",
@@ -75,15 +83,27 @@ class YamlError(ValueError):
     """The text is not YAML, or JSON cannot express what it says.
 
     `rule` is the broken rule: `yaml.syntax`, `yaml.tag`, `yaml.key`, `body.too-large`, `json.duplicate-key`,
-    `json.depth`, `json.number` or `json.surrogate`. `offset` is the place of the error, in characters, or NOWHERE if
-    that place must not be shown.
+    `json.depth`, `json.number`, `json.non-finite` or `json.surrogate`. `offset` is the place of the error, in
+    characters, or NOWHERE if that place must not be shown. `pointer` (RFC 6901) leads to the value or the member, or
+    is empty if the text could not be read so far.
     """
 
-    def __init__(self, rule: str, message: str, offset: int) -> None:
+    def __init__(self, rule: str, message: str, offset: int, *, name: str | None = None) -> None:
         self.rule = rule
         self.message = message
         self.offset = offset
+        self._tokens: list[str | int] = [] if name is None else [name]
         super().__init__(message)
+
+    @property
+    def pointer(self) -> str:
+        """The pointer, cut before a name that may be a misplaced credential."""
+        return pointer_to(*takewhile(lambda token: re.fullmatch(PLAIN_NAME, str(token)), self._tokens))
+
+    def note_holder(self, token: str | int) -> None:
+        """Note that the error is in the member or item `token`, unless it is about the document as a whole."""
+        if self.rule not in ("body.too-large", "json.depth"):
+            self._tokens.insert(0, token)
 
 
 class _Loader(yaml.SafeLoader):
@@ -160,7 +180,7 @@ def _duplicate_error(name: str, key: Node) -> YamlError:
     """Return the error for a repeated name. One that is not a word may be a misplaced credential."""
     if re.fullmatch(PLAIN_NAME, name):
         message = f"the member {json.dumps(name)} occurs more than once in one object"
-        return YamlError("json.duplicate-key", message, key.start_mark.index)
+        return YamlError("json.duplicate-key", message, key.start_mark.index, name=name)
     line = key.start_mark.line + 1
     message = f"a member occurs more than once in one object, at line {line} (its name is not shown)"
     return YamlError("json.duplicate-key", message, NOWHERE)
@@ -177,7 +197,7 @@ class _Reader:
         if isinstance(node, ScalarNode):
             return _read_scalar(node)
         if isinstance(node, SequenceNode) and node.tag == _SEQUENCE:
-            return [self.value(item, depth + 1) for item in node.value]
+            return [self._held(index, item, depth) for index, item in enumerate(node.value)]
         if isinstance(node, MappingNode) and node.tag == _MAPPING:
             return dict(self._members(node, depth))
         raise YamlError("yaml.tag", _describe_tag(node.tag), node.start_mark.index)
@@ -195,7 +215,15 @@ class _Reader:
                 raise _duplicate_error(name, key)
             seen.add(name)
             self._count(key, depth)
-            yield name, self.value(value, depth + 1)
+            yield name, self._held(name, value, depth)
+
+    def _held(self, token: str | int, node: Node, depth: int) -> JsonValue:
+        """Return the value of a member or an item, which is `token` in the object or array that holds it."""
+        try:
+            return self.value(node, depth + 1)
+        except YamlError as exc:
+            exc.note_holder(token)
+            raise
 
     def _count(self, node: Node, depth: int) -> None:
         self._size += 2 + (len(node.value) if isinstance(node, ScalarNode) else 0)
@@ -223,7 +251,11 @@ def find_notations(root: Node) -> Iterator[Violation]:
             meant = _read_notation(node.value)
             if meant is not None:
                 what = f"{node.value} is YAML's notation of {meant}, but is read as a string"
-                instead = "another number" if meant == _NOT_IN_JSON else meant.removesuffix(_VERSIONS)
+                instead = meant.removesuffix(_VERSIONS)
+                if meant == _NOT_IN_JSON:
+                    instead = "another number"
+                elif meant.endswith(_BASE_60):
+                    instead = "the number that is meant"
                 yield Violation(pointer, "yaml.notation", f"{what}: write {instead}, or put it in quotes")
 
 
@@ -235,6 +267,8 @@ def _read_notation(text: str) -> str | None:
         return str(int(text.replace("o", "", 1), 8))
     if re.fullmatch(_FLOAT, text):
         return json.dumps(float(text))
+    if re.fullmatch(_LEADING_ZERO, text) and re.fullmatch(_NOT_OCTAL, text):
+        return str(int(text))
     if re.fullmatch(_LEADING_ZERO, text) and int(text, 8) != int(text):
         return f"{int(text, 8)} or {int(text)}{_VERSIONS}"
     try:
@@ -243,6 +277,8 @@ def _read_notation(text: str) -> str | None:
         return None
     if isinstance(meant, float) and not math.isfinite(meant):
         return _NOT_IN_JSON
+    if ":" in text and isinstance(meant, (int, float)):
+        return f"{json.dumps(meant)}{_BASE_60}"
     return json.dumps(meant) if meant is None or isinstance(meant, (bool, int, float)) else None
 
 
@@ -270,4 +306,6 @@ def _read_scalar(node: ScalarNode) -> JsonValue:
             "json.number", f"a number of {len(text)} characters is too long", node.start_mark.index
         )
     value: int | float = json.loads(text)
+    if math.isinf(value):
+        raise YamlError("json.non-finite", "a number is too large to be represented", node.start_mark.index)
     return value

@@ -50,8 +50,10 @@ BROKEN = {
 SPACES = {
     "search-space.arity": {"x": {"_type": "uniform", "_value": [1]}},
     "search-space.bounds": {"x": {"_type": "uniform", "_value": [2, 1]}},
+    "search-space.empty": {"x": {"_type": "choice", "_value": []}},
     "search-space.number": {"x": {"_type": "uniform", "_value": ["1", 2]}},
     "search-space.spec": {"x": 1},
+    "search-space.step": {"x": {"_type": "quniform", "_value": [0, 1, 0]}},
     "search-space.text": [],
     "search-space.type": {"x": {"_type": "among", "_value": []}},
 }

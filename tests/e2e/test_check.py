@@ -406,3 +406,18 @@ def test_a_name_that_is_too_long_is_wrong_usage():
     """No file has such a name, so none can be checked."""
     done = CliRunner().invoke(app, ["check", "x" * 5000])
     assert (done.exit_code, "File name too long" in done.output) == (2, True), done.output
+
+
+@pytest.mark.parametrize("name", ["r.txt", "r.jsonl"])
+def test_a_request_in_base64_is_not_shown(tmp_path, name):
+    """No line of base64 is the place of a member, and each may hold a credential."""
+    document = make_document()
+    document["experiment"]["HpoExperimentConfiguration"]["oss_config"] = {
+        "accessKeySecret": "canary" * 9,
+        "x": 1,
+    }
+    text = base64.b64encode(json.dumps(document).encode())
+    (tmp_path / name).write_bytes(text)
+    done = CliRunner().invoke(app, ["check", str(tmp_path / name)])
+    assert (done.exit_code, "/oss_config/x [unknown-member]" in done.output) == (1, True), done.output
+    assert not any(text.decode()[at : at + 12] in done.output for at in range(0, len(text) - 12, 4))

@@ -203,3 +203,13 @@ def test_a_missing_queue_is_named_with_its_option(operator):
     shown = operator.run("dead", "redrive", "--queue", "gone", ends=1)
     assert "there is no queue gone at " in shown
     assert "Create it, or give --queue." in shown
+
+
+@pytest.mark.parametrize("words", ["list", "show x", "redrive", "drop --all"])
+def test_a_failed_call_is_explained_in_json_as_it_is_to_people(operator, words):
+    """Both say what to do."""
+    problem = "there is no queue nope at"
+    assert problem in operator.run("dead", *words.split(), "--from", "nope", ends=1)
+    error = operator.json("dead", *words.split(), "--from", "nope", ends=1)["error"]
+    assert problem in error
+    assert "give --from" in error

@@ -164,3 +164,22 @@ def test_an_invalid_option_is_explained(tmp_path, words, problem):
     done = CliRunner().invoke(app, ["init", str(tmp_path / "r.yaml"), *OPTIONS, *words])
     assert (done.exit_code, problem in done.output) == (2, True), done.output
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "values"),
+    [
+        ("choice:007,1_000,+5,.5,1e3", ["007", "1_000", 5, 0.5, 1000.0]),
+        ("choice:1.,0,-0.1,e5,.", [1.0, 0, -0.1, "e5", "."]),
+        ("randint:1e1:1e2", [10, 100]),
+        ("randint:1:5.0", [1, 5]),
+    ],
+)
+def test_values_of_a_parameter(tmp_path, spec, values):
+    """What has a meaning beside its number is text, and the bounds of an integer are written as integers."""
+    path = tmp_path / "r.yaml"
+    done = CliRunner().invoke(app, ["init", str(path), *OPTIONS, "--param", f"x={spec}"])
+    assert (done.exit_code, "search-space.number" in done.output) == (0, False), done.output
+    space = read(path)["experiment"]["HpoExperimentConfiguration"]["search_space"]
+    written = space["${x}"]["_value"]
+    assert [(type(one), one) for one in written] == [(type(one), one) for one in values]

@@ -214,3 +214,18 @@ def test_a_terminal_shows_trials_while_they_run(request_file, tmp_path):
     assert "RUNNING" in early
     assert "Trials" in early + late
     assert "Best: " in late
+
+
+@pytest.mark.parametrize("name", [None, ""])
+def test_a_request_without_a_platform_has_nothing_to_try(hpoq_json, tmp_path, name):
+    """No event and no advice for other platforms, but what is missing."""
+    document = json.loads((ROOT / "events/requests/local-branin.json").read_text())
+    if name is None:
+        document["experiment"] = {}
+    else:
+        document["experiment"]["HpoExperimentConfiguration"]["platform_config"]["name"] = name
+    path = tmp_path / "request.json"
+    path.write_text(json.dumps(document))
+    code, report = hpoq_json("try", path)
+    assert (code, report["experimentId"]) == (1, None)
+    assert "names no platform in platform_config" in report["error"]

@@ -1,7 +1,10 @@
 """What all commands of `hpoq` do alike where they are used wrongly, or where they cannot write."""
 
+import contextlib
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from importlib.metadata import version
@@ -25,6 +28,26 @@ def test_an_empty_folder_is_wrong_usage(hpoq, tmp_path, command):
     done = hpoq(*command.split(), tmp_path)
     assert done.returncode == 2
     assert f"{tmp_path} contains no files to read" in done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    "command", ["check", "replay", "send --endpoint http://127.0.0.1:1", "try", "status", "stop"]
+)
+def test_an_empty_name_is_not_the_current_folder(command, tmp_path, monkeypatch):
+    """A script whose variable is unset must not check, run or send whatever is in its folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "request.json").write_text(json.dumps(make_document()))
+    done = CliRunner().invoke(app, [*command.split(), ""])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "request.json" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["check", "replay", "send --endpoint http://127.0.0.1:1"])
+def test_a_closed_standard_input_is_wrong_usage(command):
+    code = f"import sys; sys.stdin = None; sys.argv = ['hpoq', *{command.split()!r}, '-']\n"
+    done = run_python(code + "import hpoqctl; hpoqctl.main()")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("standard input is closed\n")
 
 
 def test_a_folder_that_cannot_be_created(hpoq, tmp_path):
@@ -189,3 +212,63 @@ def test_a_store_is_named_without_its_password():
     done = CliRunner().invoke(app, words)
     assert (done.exit_code, "redis://127.0.0.1:1/0 does not answer" in done.output) == (1, True)
     assert "canary" not in done.output
+
+
+def test_the_command_is_a_module_too():
+    """`python -m hpoqctl` works as `python -m alilocal` does, where the script is not on the PATH."""
+    done = subprocess.run(
+        [sys.executable, "-m", "hpoqctl", "--version"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, f"hpoq, version {version('hpoq')}\n")
+
+
+def test_a_word_like_no_command_gets_no_suggestion(hpoq):
+    """To suggest `stop` for `nope` would be worse than to suggest nothing."""
+    assert "There is no command 'nope'. See hpoq --help." in hpoq("nope").stderr.decode()
+
+
+@pytest.mark.parametrize("words", [["check"], ["check", "--json"], ["replay"]])
+def test_forced_colours_do_not_make_a_file_a_terminal(hpoq, tmp_path, words):
+    """Many CI systems set FORCE_COLOR; a progress bar in their log would be pages of escape sequences."""
+    for number in range(30):
+        (tmp_path / f"{number}.json").write_text(json.dumps(make_document(f"key-{number}")))
+    done = hpoq(*words, tmp_path, FORCE_COLOR="1")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (b"\x1b[" in done.stdout) == ("--json" not in words)
+
+
+def test_no_request_commands_the_terminal_of_who_looks_at_it(hpoq, tmp_path):
+    """Names and values come from others; control characters in them are shown as question marks."""
+    document = make_document(Name="a\x1b]0;title\x07b")
+    config = document["experiment"]["HpoExperimentConfiguration"]
+    config["platform_config"]["cmd"] = ["run ${x} \x9b2J"]
+    config["search_space"] = {"${x}": {"_type": "choice", "_value": ["\x1b[31mred", "b\tc"]}}
+    path = tmp_path / "request.json"
+    path.write_text(json.dumps(document))
+    for words in (["check", "--sample", "2"], ["replay"]):
+        done = hpoq(*words, path)
+        assert done.returncode == 0
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", done.stdout.decode())
+    assert "?[31mred" in hpoq("check", "--sample", "1", path).stdout.decode()
+
+
+def test_ctrl_c_at_a_question_ends_with_130(tmp_path):
+    """As everywhere else; and nothing is written."""
+    terminal, stdin = os.openpty()
+    command = [sys.executable, "-m", "hpoqctl", "init", tmp_path / "request.yaml"]
+    with subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stderr.read(8) == b"Platform"
+        for _ in range(60):  # a signal just before the read that waits for the answer does not end it
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=1)
+                break
+        process.kill()
+    assert process.returncode == 130
+    os.close(terminal)
+    os.close(stdin)
+    assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from itertools import islice
 
@@ -13,6 +14,7 @@ MOST_LISTED = 1000
 TRUNCATED = "violations.truncated"
 _MOST_COMPARED = 100
 _LONGEST_WORD = 60
+_SHORTEST_PART = 2
 
 
 @dataclass(frozen=True)
@@ -90,10 +92,23 @@ class Hints:
             return _suggest_key_part(word, part, options)
         import difflib  # needed for misspelt words only
 
-        close = difflib.get_close_matches(word[:_LONGEST_WORD], options, cutoff=0.66)
-        by_case = [option for option in options if option.lower() == word.lower()]
-        hint = next(iter(by_case or close), None)
+        word = word[:_LONGEST_WORD]
+        spelt = [option for option in options if fold_name(option) == fold_name(word)]
+        longer = [option for option in options if _is_longer(word, option) or _is_longer(option, word)]
+        close = difflib.get_close_matches(word, options, cutoff=0.66)
+        hint = next(iter(spelt or (longer if len(longer) == 1 else close)), None)
         return f"; did you mean {hint}?" if hint else ""
+
+
+def fold_name(name: str) -> str:
+    """Return `name` without the differences between the spellings of languages."""
+    return re.sub("[ _-]", "", name).lower()
+
+
+def _is_longer(word: str, other: str) -> bool:
+    """Return whether `other` and another word make `word`, as random and search make random_search."""
+    start, rest = word[: len(other)], word[len(other) :]
+    return len(other) > _SHORTEST_PART and start.lower() == other.lower() and not rest[:1].islower()
 
 
 # The sections of a configuration name the two parts of an access key differently: access_key is a secret, and is more
@@ -109,13 +124,13 @@ _KEY_PARTS = {
 
 def _find_key_part(name: str) -> str | None:
     """Return which part of an access key `name` stands for, or None if it is not the name of one."""
-    return _KEY_PARTS.get(name.replace("_", "").lower())
+    return _KEY_PARTS.get(fold_name(name))
 
 
 def _suggest_key_part(word: str, part: str, options: Iterable[str]) -> str:
     parts = {option: found for option in options if (found := _find_key_part(option))}
     meant = [option for option, found in parts.items() if found == part]
-    if word.replace("_", "").lower() == "accesskey" and "access_key" not in parts:
+    if fold_name(word) == "accesskey" and "access_key" not in parts:
         meant = [*parts]  # the id or the secret
     return f"; did you mean {' or '.join(meant)}?" if meant else ""
 

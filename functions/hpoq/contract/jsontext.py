@@ -38,12 +38,15 @@ _SLIPS = (
     (r"None(?![0-9A-Za-z_])", "None; JSON has null"),
     (r"True(?![0-9A-Za-z_])", "True; JSON has true"),
     (r"False(?![0-9A-Za-z_])", "False; JSON has false"),
+    (r"(?:undefined|nil)(?![0-9A-Za-z_])", "no value; write null, or leave the member out"),
     (r"(?i:true|false|null)(?![0-9A-Za-z_])", "JSON has true, false and null in lower case only"),
     (r"[-+]?\.[0-9]", "a number must begin with a digit, as in 0.5"),
     (r"\+[0-9]", "a number must not begin with a plus sign"),
     (r"=", "an equals sign; JSON needs a colon"),
     (r";", "a semicolon; JSON needs a comma"),
+    (r"<%", "a template that was not filled in; fill it in first"),
     (r"<", "this looks like XML or HTML"),
+    (r"object Object\]", "what JavaScript writes for an object; write what JSON.stringify returns"),
     (
         r"[^\S\t\r\n ]|[\u200b\u2060\ufeff]",
         "a special space or an invisible character; write an ordinary space",
@@ -57,12 +60,24 @@ _NUMBER_SLIPS = (
     (r"[0-9]", "a number must not begin with 0"),
     (r"\.", "a number must have a digit after its decimal point"),
     (r"_", "a number must not contain an underscore"),
+    (r"[-/:][0-9]", "a date or a time must be in double quotes"),
     (r"[xXoObB]", "a number must be decimal"),
     (r"[A-Za-z%]", "a unit after a number; write the number alone"),
 )
+# What stands in front of a body that was encoded for another purpose.
+_WRAPPINGS = (
+    (r"data:[^,\s]{0,100},", "a data URL; send what follows its comma"),
+    (r"%(?:7[Bb]|5[Bb]|22)", "the text is percent-encoded; decode it first"),
+    (r"(?:[\w.-]+=[^&\s]*&)*[\w.-]+=(?:%7[Bb]|\{|e[yw])", "the fields of a form; send the JSON alone"),
+    (
+        r"(?!b['\"])[A-Za-z_-]",
+        "an object begins with {; send JSON (a file with YAML must be named .yaml)",
+    ),
+)
+_FRAMED = "bytes in front of the text, such as those of a schema registry; send the JSON alone"
+_CONTROL = "a control character, such as a NUL, behind the document; remove it"
 _SECOND = "a second document begins here, where only one is allowed"
 _AFTER = "the document has ended before this"
-_BARE = "an object begins with {; send JSON (a file with YAML must be named .yaml)"
 # The words of Python's parser, by their beginning.
 _WORDING = {
     "Expecting ',' delimiter": "a comma is missing before this",
@@ -137,7 +152,14 @@ def _decode(data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as exc:
+        if _is_framed(data):
+            raise JsonError("json.syntax", f"not JSON: {_FRAMED}", 0) from None
         raise JsonError("json.encoding", describe_encoding(data, exc.start), exc.start) from None
+
+
+def _is_framed(data: bytes) -> bool:
+    """Return whether a zero and three or four bytes stand in front of JSON: a length, or a schema's id."""
+    return re.match(rb"\0[\s\S]{3,4}[{\[][^\0]*\Z", data) is not None
 
 
 def describe_encoding(data: bytes, start: int) -> str:
@@ -157,6 +179,8 @@ def _describe_wide(start: bytes) -> str:
 def _syntax_error(text: str, error: json.JSONDecodeError) -> JsonError:
     if not text or text.isspace():
         return JsonError("json.syntax", "not JSON: the text is empty", 0)
+    if _is_framed(text.encode(errors="surrogatepass")):
+        return JsonError("json.syntax", f"not JSON: {_FRAMED}", 0)
     if "\0" in text[:2]:
         return JsonError("json.encoding", _describe_wide(text[:4].encode()), 0)
     slip = None
@@ -182,6 +206,8 @@ def _reword(text: str, error: json.JSONDecodeError) -> str:
     if error.msg.startswith("Invalid control") and text[error.pos] in "\r\n":
         return "a string must end on its line; close it, or write \\n"
     if error.msg.startswith("Extra data"):
+        if rest[0] < " ":
+            return _CONTROL
         return f"one {rest[0]} too many" if rest[0] in "]}" else _SECOND if rest[0] in "[{" else _AFTER
     known = (words for begin, words in _WORDING.items() if error.msg.startswith(begin))
     return next(known, error.msg.removesuffix(" at"))
@@ -199,16 +225,11 @@ def _find_slip(text: str, start: int, *, is_at_end: bool) -> tuple[str, int] | N
         return "a template that was not filled in; fill it in first", start - 1
     if re.match(r",\s*[\]}]", rest) and last != ":":
         return "a comma without an item" if last in ("[", "{") else "a comma after the last item", start
-    if before < 0 and re.match(r"(?!b['\"])[A-Za-z_-]", rest):
-        return _BARE, start
     # The parser has read the digits in front of `start` as a number.
     is_in_number = before == start - 1 and last.isdigit()
-    for pattern, what in _NUMBER_SLIPS if is_in_number else ():
-        if re.match(pattern, rest):
-            return what, start
     # Behind the end of a document only a comment is a slip.
-    slips = _SLIPS[:1] if is_at_end else _SLIPS
-    for pattern, what in slips:
+    slips = (*(_NUMBER_SLIPS if is_in_number else ()), *(_SLIPS[:1] if is_at_end else _SLIPS))
+    for pattern, what in (*_WRAPPINGS, *slips) if before < 0 else slips:
         if re.match(pattern, rest):
             return what, start
     return None

@@ -11,6 +11,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import chain
 from typing import TypeGuard
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
@@ -26,9 +27,15 @@ _PLATFORMS = {
     "datascience": None,
     "local": None,
 }
+# The members that each platform's configuration needs, each with others that do instead.
+_NEEDED = {
+    "dlc": (("region", "endpoint", "end_point"),),
+    "maxcompute": (("project_name",), ("end_point",)),
+    "paiflow": (("region_id",),),
+}
 # The arguments of each tuner, and the type that the engine requires of each; None if it requires none.
 _TUNERS: dict[str, dict[str, type | None]] = {
-    "tpe": {"seed": int, "tpe_args": None},
+    "tpe": {"seed": int, "tpe_args": dict},
     "gridsearch": {},
     "random": {"seed": int},
     "evolution": {"population_size": int},
@@ -50,7 +57,22 @@ _TUNERS: dict[str, dict[str, type | None]] = {
         "factors": None,
     },
 }
-_TYPE_NAMES = {int: "an integer", float: "a number with a decimal point, such as 1.0", str: "a string"}
+_DOCUMENTED = f"PAI documents {', '.join(sorted(_TUNERS))}"
+_TPE_ARGUMENTS: dict[str, tuple[type, ...]] = {
+    "constant_liar_type": (str,),
+    "n_startup_jobs": (int,),
+    "n_ei_candidates": (int,),
+    "linear_forgetting": (int,),
+    "prior_weight": (int, float),
+    "gamma": (int, float),
+}
+_UTILITIES = ("ei", "ucb", "poi")
+_TYPE_NAMES = {
+    int: "an integer",
+    float: "a number with a decimal point, such as 1.0",
+    str: "a string",
+    dict: "an object",
+}
 _NEED_MODE = {"evolution", "pbt"}
 _OWN_MODES = {"gp": "GP maximises", "tpe": "TPE minimises"}
 # What these tuners do not support of a search space (NNI, docs/source/hpo/search_space.rst). The others support all.
@@ -76,6 +98,8 @@ _ARGUMENT = r"\s*--?[A-Za-z]"
 # Words in the names of metrics of which a smaller value is better, or a larger one.
 _MINIMISED = {"loss", "logloss", "error", "err", "rmse", "rmsle", "mse", "mae", "mape", "perplexity"}
 _MAXIMISED = {"accuracy", "acc", "auc", "f1", "precision", "recall", "ndcg"}
+# Words that turn the direction of a name round, as scikit-learn's neg_log_loss.
+_NEGATIONS = {"neg", "negative", "minus", "inverse", "inv"}
 _PLACEHOLDER = r"\$\{[^{}\s]+\}"
 _OTHER_FORM = r"(?a)\$(\w{1,60})|(?<!\$)\{(\w{1,60})\}|\$\((\w{1,60})\)|%(\w{1,60})%|\$\{ *(\w{1,60}) *\}"
 _ONE_WORD = r"\W*(\w{1,60})\W*"
@@ -83,6 +107,8 @@ _COMMAND = r"(?ia)\s*cmd(\d*)\s*(?:,\s*([a-z][\w-]*)\s*)?"
 # A group around a number, as people write it.
 _GROUP = r"\((?:\?P<\w{1,60}>)?(?:\[[^\]]{0,60}\]|\\[dSw]|\.)[^()]{0,60}[+*]"
 _POSIX = r"\[:[a-z]+:\]"
+_ATOM = r"(?s)\\.|\[\^?\]?(?:\\.|[^\]\\])*\]"
+_POSSESSIVE = r"[*+?}]\+|\(\?>"
 _DELIMITED = r"/.*/[a-z]*"
 _CASELESS = r"\(\?([a-zA-Z]*i[a-zA-Z]*)"
 _LONGEST_PATTERN = 1_000
@@ -106,22 +132,24 @@ def lint(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
     yield from _check_direction(config, at)
     yield from _check_run(config, at, hints)
     yield from _check_schedule(config, at)
+    yield from _check_monitor(config, at)
     yield from _check_undocumented(config, at)
 
 
 def _check_platform(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
     name = get_string(config, "platform_config", "name")
     place = f"{at}/platform_config/name"
-    if name and name.lower() not in _PLATFORMS:
+    if isinstance(get_member(config, "platform_config", "name"), str) and name.lower() not in _PLATFORMS:
         what = "unknown platform; PAI documents DLC, MaxCompute and paiflow"
         yield warning(place, "platform.unknown", what + hints.suggest(name, ("DLC", "MaxCompute", "paiflow")))
     wanted = _PLATFORMS.get(name.lower())
-    if wanted and not isinstance(config.get(wanted), dict):
+    held = config.get(wanted) if wanted else {}
+    if not isinstance(held, dict):
         yield warning(place, "platform.config", f"platform {name} usually needs {wanted}")
-    if name.lower() == "maxcompute":
-        for needed in ("project_name", "end_point"):
-            if isinstance(config.get("odps_config"), dict) and not get_string(config, "odps_config", needed):
-                yield warning(f"{at}/odps_config", "platform.config", f"MaxCompute usually needs {needed}")
+    elif wanted:
+        for needed in _NEEDED[name.lower()]:
+            if all(held.get(one) is None for one in needed):
+                yield warning(f"{at}/{wanted}", "platform.config", f"{name} usually needs {needed[0]}")
     if get_member(config, "platform_config", "cmd") == []:
         yield warning(
             f"{at}/platform_config/cmd", "platform.command", "no command, so there is nothing to run"
@@ -154,15 +182,20 @@ def _check_commands(config: JsonObject, at: str) -> Iterator[Finding]:
 def _check_credentials(config: JsonObject, at: str) -> Iterator[Finding]:
     for name, (key_id, secret) in ACCESS_KEYS.items():
         held = config.get(name)
-        if isinstance(held, dict) and (key_id in held) != (secret in held):
-            missing = secret if key_id in held else key_id
+        if isinstance(held, dict) and (held.get(key_id) is None) != (held.get(secret) is None):
+            missing = key_id if held.get(key_id) is None else secret
             yield warning(f"{at}/{name}", "credentials.pair", f"incomplete key pair: {missing} is missing")
 
 
 def _check_storage(config: JsonObject, at: str) -> Iterator[Finding]:
     sources = get_strings(config, "metric_config", "metric_source")
     files = get_strings(config, "params_config", "params_src_dst_filepath")
-    if any("oss://" in item for _, item in [*sources, *files]) and not isinstance(
+    outputs = config.get("output_config")
+    paths = [
+        *(item for _, item in [*sources, *files]),
+        *(outputs.values() if isinstance(outputs, dict) else ()),
+    ]
+    if any(isinstance(path, str) and "oss://" in path for path in paths) and not isinstance(
         config.get("oss_config"), dict
     ):
         yield warning(at, "storage.oss", "oss:// paths usually need oss_config")
@@ -202,6 +235,8 @@ def _describe_commands(count: int) -> str:
 def _check_names(weights: JsonObject, at: str) -> Iterator[Finding]:
     """Warn about the patterns of `stdout` among the metrics of another type, which match nothing there."""
     for name in weights:
+        if not name.strip():
+            yield warning(f"{at}/metric_dict{pointer_to(name)}", "metric.empty", "a metric without a name")
         if re.search(_GROUP, name[:_LONGEST_PATTERN]):
             what = "a regular expression, which only metric_type stdout uses; write the name of the metric"
             yield warning(f"{at}/metric_dict{pointer_to(name)}", "metric.pattern", what)
@@ -237,6 +272,9 @@ def _find_pattern_problem(pattern: str) -> str | None:
             # An error since Python 3.11: the finding must not depend on the function's runtime.
             warnings.filterwarnings("error", "Flags not at the start", DeprecationWarning)
             groups = re.compile(re.sub(_CASELESS, _drop_caseless, pattern)).groups
+        # New in Python 3.11, and an error in older versions: see above.
+        if re.search(_POSSESSIVE, re.sub(_ATOM, "x", pattern)):
+            raise re.error("possessive")
     except (re.error, OverflowError, RecursionError, DeprecationWarning):
         hint = "; a named group is (?P<name>...)" if "(?<" in pattern else ""
         return f"for stdout a metric must be a regular expression; this one is invalid{hint}"
@@ -266,7 +304,9 @@ def _check_placeholders(config: JsonObject, at: str, hints: Hints) -> Iterator[F
             place = f"{at}/platform_config/cmd/{index}"
             what = f"{name[:60]} is not in search_space; it is not replaced"
             known = (one for one in defined if re.fullmatch(_PLACEHOLDER, one))
-            yield warning(place, "placeholder.undefined", what + hints.suggest(name, known))
+            yield warning(
+                place, "placeholder.undefined", what + hints.suggest(name, chain(known, sorted(_BUILT_IN)))
+            )
     yield from _check_other_forms(config, defined, at)
     used: set[str] = set().union(*(names for _, names in found))
     # Without a readable command nothing is known about the use of names.
@@ -313,6 +353,8 @@ def _check_direction(config: JsonObject, at: str) -> Iterator[Finding]:
         if not _is_number(weight) or weight == 0:
             continue
         is_maximised = (weight > 0) == (mode == "maximize")
+        if words & _NEGATIONS:
+            continue
         wrong = words & (_MINIMISED if is_maximised else _MAXIMISED)
         right = words & (_MAXIMISED if is_maximised else _MINIMISED)
         if wrong and not right:
@@ -322,13 +364,17 @@ def _check_direction(config: JsonObject, at: str) -> Iterator[Finding]:
 
 
 def _check_tuner(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
-    name = get_string(config, "yml_config", "tuner", "name").lower().removesuffix("tuner")
+    tuner = get_member(config, "yml_config", "tuner")
+    name = get_string(tuner, "name").lower().removesuffix("tuner")
     if name in _UNSUPPORTED_TYPES:
         yield from _check_support(name, config, at)
     at = f"{at}/yml_config"
-    mode = get_member(config, "yml_config", "tuner", "class_args", "optimize_mode")
-    if name and name not in _TUNERS:
-        what = f"unknown tuner; PAI documents {', '.join(sorted(_TUNERS))}{hints.suggest(name, _TUNERS)}"
+    arguments = get_object(tuner, "class_args")
+    mode = arguments.get("optimize_mode")
+    if not name and get_object(config, "yml_config"):
+        yield from _check_absence(tuner, at)
+    elif name and name not in _TUNERS:
+        what = f"unknown tuner; {_DOCUMENTED}{hints.suggest(name, _TUNERS)}"
         yield warning(f"{at}/tuner/name", "tuner.unknown", what)
     if name in _NEED_MODE and mode is None:
         yield warning(f"{at}/tuner", "tuner.mode", f"{name} needs optimize_mode")
@@ -338,17 +384,53 @@ def _check_tuner(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]
     if mode is not None and mode not in OPTIMIZE_MODES:
         what = _describe_modes(mode)
         yield warning(f"{at}/tuner/class_args/optimize_mode", "optimize-mode", what)
-    known = {**_TUNERS.get(name, {}), "optimize_mode": None}
-    for argument, value in get_object(config, "yml_config", "tuner", "class_args").items():
+    if name in _TUNERS:
+        yield from _check_arguments(name, arguments, f"{at}/tuner/class_args", hints)
+    yield from _check_assessor(config, mode, at)
+
+
+def _check_absence(tuner: JsonValue, at: str) -> Iterator[Finding]:
+    """Warn about a run without a tuner, or with one without a name; the models report one of the wrong type."""
+    what = f"no tuner, which the engine requires; {_DOCUMENTED}"
+    if tuner is None:
+        yield warning(at, "tuner.unknown", what)
+    elif isinstance(tuner, dict) and tuner.get("name") in (None, ""):
+        yield warning(f"{at}/tuner", "tuner.unknown", what)
+
+
+def _check_arguments(tuner: str, arguments: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
+    known = {**_TUNERS[tuner], "optimize_mode": None}
+    for argument, value in arguments.items():
         wanted = known.get(argument)
-        if name in _TUNERS and argument not in known:
-            what = f"not a documented argument of {name}{hints.suggest(argument, known)}"
+        if argument not in known:
+            inner = tuner == "tpe" and argument in _TPE_ARGUMENTS
+            hint = "; it belongs in tpe_args" if inner else hints.suggest(argument, known)
+            what = f"not a documented argument of {tuner}{hint}"
+        elif tuner == "pbt" and argument in ("factor", "factors"):
+            # Its check of the arguments allows factors, and its constructor takes factor.
+            what = "the engine takes neither factor nor factors; remove it"
         elif wanted is not None and type(value) is not wanted and value is not None:
             what = f"the engine requires {_TYPE_NAMES[wanted]}"
+        elif argument == "utility" and value not in (None, *_UTILITIES):
+            what = f"the engine supports only {', '.join(_UTILITIES)}{hints.suggest(value, _UTILITIES)}"
+        else:
+            if argument == "tpe_args":
+                yield from _check_tpe(value, f"{at}/tpe_args", hints)
+            continue
+        yield warning(f"{at}{pointer_to(argument)}", "tuner.argument", what)
+
+
+def _check_tpe(arguments: JsonValue, at: str, hints: Hints) -> Iterator[Finding]:
+    """Warn about members of `tpe_args` that the engine's TPE does not have, or of another type."""
+    for argument, value in get_object(arguments).items():
+        wanted = _TPE_ARGUMENTS.get(argument)
+        if wanted is None:
+            what = f"not a documented member of tpe_args{hints.suggest(argument, _TPE_ARGUMENTS)}"
+        elif type(value) not in wanted and value is not None:
+            what = f"the engine requires {'a number' if float in wanted else _TYPE_NAMES[wanted[0]]}"
         else:
             continue
-        yield warning(f"{at}/tuner/class_args{pointer_to(argument)}", "tuner.argument", what)
-    yield from _check_assessor(config, mode, at)
+        yield warning(f"{at}{pointer_to(argument)}", "tuner.argument", what)
 
 
 def _check_support(tuner: str, config: JsonObject, at: str) -> Iterator[Finding]:
@@ -413,7 +495,7 @@ def _check_run(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
     run = get_object(config, "yml_config")
     for name in ("trial_concurrency", "max_trial_number"):
         number = run.get(name)
-        if isinstance(number, int) and not isinstance(number, bool) and number <= 0:
+        if _is_number(number) and number <= 0:
             yield warning(
                 f"{at}/yml_config/{name}", "run.number", f"the engine requires {name} to be greater than 0"
             )
@@ -424,8 +506,9 @@ def _check_run(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
     elif _is_number(trials) and _is_number(concurrency) and 0 < trials < concurrency:
         what = f"more than max_trial_number, which is {trials}"
         yield warning(f"{at}/yml_config/trial_concurrency", "run.concurrency", what)
-    if run and not config.get("search_space"):
-        is_empty = config.get("search_space") == {}
+    space = config.get("search_space")
+    if run and space in (None, {}):
+        is_empty = space is not None
         what = f"{'with an empty' if is_empty else 'without'} search_space the engine has nothing to vary"
         yield warning(f"{at}/search_space" if is_empty else at, "search-space.absent", what)
     level = run.get("log_level")
@@ -459,6 +542,17 @@ def _check_schedule(config: JsonObject, at: str) -> Iterator[Finding]:
         yield warning(f"{at}/schedule_config/end_time", "schedule", what)
 
 
+def _check_monitor(config: JsonObject, at: str) -> Iterator[Finding]:
+    monitor = config.get("monitor_config")
+    if not isinstance(monitor, dict) or not monitor:
+        return
+    if monitor.get("url") in (None, ""):
+        yield warning(f"{at}/monitor_config", "monitor", "no alert can be sent without a url")
+    everyone = monitor.get("is_at_all")
+    if isinstance(everyone, str) and everyone.lower() not in ("true", "false"):
+        yield warning(f"{at}/monitor_config/is_at_all", "monitor", 'must be "True" or "False"')
+
+
 def _check_undocumented(config: JsonObject, at: str) -> Iterator[Finding]:
     """Warn about members that only the engine documents, or that the API documents as needing no configuration."""
     arguments = get_object(config, "yml_config", "assessor", "class_args")
@@ -468,7 +562,8 @@ def _check_undocumented(config: JsonObject, at: str) -> Iterator[Finding]:
     moving = arguments.get("moving_avg")
     if moving is not None and not isinstance(moving, str):
         place = f"{at}/yml_config/assessor/class_args/moving_avg"
-        yield warning(place, "moving-avg.type", 'the API documents a string; "true" or "false" is sent')
+        sent = '; "true" or "false" is sent' if isinstance(moving, bool) else ': write "true" or "false"'
+        yield warning(place, "moving-avg.type", f"the API documents a string{sent}")
     if "optimize_mode" in get_object(config, "metric_config"):
         place = f"{at}/metric_config/optimize_mode"
         yield warning(place, "engine-member", "documented by the engine, not by the API, which may drop it")

@@ -23,7 +23,7 @@ from hpoq.contract.document import (
     read_experiment,
     read_object,
 )
-from hpoq.contract.finding import MOST_LISTED, Hints, ViolationList, describe_type
+from hpoq.contract.finding import MOST_LISTED, Hints, ViolationList, describe_type, fold_name, get_object
 from hpoq.contract.jsontext import JsonError, pointer_to, tokens_of
 from hpoq.contract.model import (
     MANY_WRONG,
@@ -44,10 +44,14 @@ if TYPE_CHECKING:
     from hpoq.contract.stop import StopRequest
 
 SCHEMA_MEMBER = "$schema"
-REQUEST_ONLY = ("experiment", "guard", "dryRun")
-"""The members of a request that a stop may have as null only."""
-STOP_ONLY = ("stop",)
-"""The members of a stop that a request may have as null only."""
+REQUEST_ONLY: "Mapping[str, tuple[bool | None, ...]]" = {
+    "experiment": (None,),
+    "guard": (None,),
+    "dryRun": (None, False),
+}
+"""The members of a request that a stop may have too, with these values only: they mean that there is none."""
+STOP_ONLY: "Mapping[str, tuple[bool | None, ...]]" = {"stop": (None,)}
+"""The members of a stop that a request may have too, with these values only."""
 # A document that breaks the contract may contain lone surrogates, which are not valid Unicode.
 _KEY = rf"(?:(?![\ud800-\udfff]){KEY_CHARACTERS}){{1,{MOST_KEY_CHARACTERS}}}"
 _SHOWN = 60
@@ -66,9 +70,16 @@ _HOURS = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1 / 3600),
     **dict.fromkeys(("d", "day", "days"), 24.0),
 }
+_DURATION = r"\s*([0-9]{1,4}):([0-5][0-9])(?::00)?\s*"
+_BOOLEANS = {
+    **dict.fromkeys(("true", "yes", "on", "1"), "true"),
+    **dict.fromkeys(("false", "no", "off", "0"), "false"),
+}
 _QUANTITY = r"\s*(-?(?:0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?)\s*([A-Za-z%]{0,20})\s*"
 _ARGUMENTS = "class_args"
 _CONFIGURATION = "HpoExperimentConfiguration"
+_WHOLE = ("experiment", "stop", _CONFIGURATION)
+"""The members of a document of which one holds most of it."""
 _OBJECT_TYPES = ("dict_type", "model_type", "model_attributes_type")
 # What a value must be, by the type of pydantic's error.
 _EXPECTED = {
@@ -322,7 +333,7 @@ def _wrap(located: LocatedObject) -> tuple[JsonObject, str, tuple[str, ...]]:
 def _hint_at_shape(body: JsonObject, members: Sequence[str]) -> str:
     """Return what a document that is not a request is likely to be. Only what is known is named."""
     names = [*islice(body, _SHOWN)]
-    if "experimentId" in body:
+    if any(fold_name(name) == "experimentid" for name in names):
         return '; to stop an experiment, write {"stop": {"experimentId": "..."}}'
     if {"source", "type", "data"} <= body.keys():
         return '; a CloudEvent needs a specversion: "1.0"'
@@ -331,9 +342,11 @@ def _hint_at_shape(body: JsonObject, members: Sequence[str]) -> str:
     for name in _list_members(HpoExperimentConfig):
         if name in body:
             return f"; {name} belongs in HpoExperimentConfiguration"
+    spelt = [one for one in _WHOLE if any(fold_name(one) == fold_name(name) for name in names)]
+    if spelt:
+        return f"; did you mean {spelt[0]}?"
     for name in names:
-        inner = body[name]
-        if isinstance(inner, dict) and {*members, "HpoExperimentConfiguration"} & inner.keys():
+        if {*members, _CONFIGURATION} & _find_inner(body[name]).keys():
             # Another name may be a credential.
             where = name if re.fullmatch(_WORD, name) else "a member of this object"
             return f"; the request seems to be inside {where}: send it by itself"
@@ -343,19 +356,33 @@ def _hint_at_shape(body: JsonObject, members: Sequence[str]) -> str:
     return next((hint for hint in meant if "Configuration" in hint), meant[0] if meant else "")
 
 
-def _drop_absent(wrapped: JsonObject) -> tuple[JsonObject, list[str]]:
-    """Return `wrapped` without the null members of the other kind of message, and the pointers to them.
+def _find_inner(value: JsonValue) -> JsonObject:
+    """Return the object that is `value` or its first item, or that either contains as text, or an empty object."""
+    if isinstance(value, list):
+        value = value[0] if value else None
+    return read_object(value.encode(errors="replace")) or {} if isinstance(value, str) else get_object(value)
 
-    Producers whose serializer writes every member of a class send `stop: null` with each request.
+
+def _drop_absent(wrapped: JsonObject) -> tuple[JsonObject, list[str]]:
+    """Return `wrapped` without the empty members of the other kind of message, and the pointers to those with null.
+
+    Producers whose serializer writes every member of a class send `stop: null` with each request, and `dryRun: false`
+    with each stop.
     """
-    others: tuple[str, ...] = ()
+    others: Mapping[str, tuple[bool | None, ...]] = {}
     if wrapped.get("stop") is not None:
         others = REQUEST_ONLY
     elif wrapped.get("experiment") is not None:
         others = STOP_ONLY
-    absent = [name for name in others if name in wrapped and wrapped[name] is None]
+    absent = [
+        name
+        for name, empty in others.items()
+        if name in wrapped and any(wrapped[name] is one for one in empty)
+    ]
+    if not absent:
+        return wrapped, absent
     kept = {name: value for name, value in wrapped.items() if name not in absent}
-    return (kept, [pointer_to(name) for name in absent]) if absent else (wrapped, absent)
+    return kept, [pointer_to(name) for name in absent if wrapped[name] is None]
 
 
 def _choose_model(wrapped: JsonObject) -> "type[ExperimentRequest | StopRequest]":
@@ -482,7 +509,7 @@ def _explain_error(detail: ErrorDetails, model: type[BaseModel], document: JsonO
         return _explain_unknown_member(location, model)
     if kind == "literal_error":
         expected = str(context.get("expected"))
-        shown = f", not {given[:_SHOWN]!r}" if isinstance(given, str) else ""
+        shown = f", not {repr(given[:_SHOWN]) if isinstance(given, str) else describe_type(given)}"
         hint = Hints().suggest(given, re.findall(r"'([^']+)'", expected))
         return Violation(pointer, "enum", f"{name} must be {expected}{shown}{hint}")
     if kind == MANY_WRONG:
@@ -525,12 +552,15 @@ def _hint_at_value(kind: str, given: JsonValue, name: str) -> str:
         return _hint_at_array(given, name)
     if kind in _OBJECT_TYPES and isinstance(given, str):
         return explain_text(given)
-    if kind == "bool_type" and given in (0, 1):
-        return f"; write {'true' if given else 'false'}"
+    if kind in _OBJECT_TYPES and given == []:
+        return "; write {}, or leave it out"
+    if kind == "bool_type":
+        meant = _BOOLEANS.get(str(given).strip().lower())
+        return f"; write {meant}{' without quotes' if isinstance(given, str) else ''}" if meant else ""
     if not isinstance(given, str):
         return ""
-    if kind == "bool_type" and given.strip().lower() in ("true", "false"):
-        return f"; write {given.strip().lower()} without quotes"
+    if name == "maxHours" and (time := re.fullmatch(_DURATION, given)):
+        return f"; write {int(time[1]) + int(time[2]) / 60:g}, the number of hours"
     found = re.fullmatch(_QUANTITY, given) if kind in ("int_type", "float_type") else None
     if found is None or (kind == "int_type" and found[2]):
         return ""
@@ -580,50 +610,52 @@ def _explain_unknown_member(location: Sequence[int | str], model: type[BaseModel
 def _hint_at_member(name: str, holder: type[BaseModel] | None) -> str:
     members = _list_members(holder)
     if "stop" in members and name in _list_members(ExperimentRequest):
-        return "not allowed beside stop; send it in a message of its own"
+        instead = "send it in a message of its own" if name == "experiment" else "remove it"
+        return f"not allowed beside stop; {instead}"
+    meant = _list_meant().get(fold_name(name))
+    if meant is not None:
+        return f"unknown member; {meant}"
     inner = [member for member, model in members.items() if name in _list_members(model)]
     if len(inner) == 1:
         return f"unknown member here; it belongs in {inner[0]}"
-    hint = Hints().suggest(name, members) if name not in _MEANT else ""
-    return f"unknown member{hint or _hint_at_place(name, members)}"
+    return f"unknown member{Hints().suggest(name, members) or _hint_at_place(name, members)}"
 
 
 # Names from other tools, or from one object further down, and what is meant by them.
 _MEANT = {
-    "optimize_mode": "class_args of yml_config.tuner",
-    "builtinTunerName": "name",
-    "builtinAssessorName": "name",
-    "codeDir": "a command of platform_config.cmd",
-    "trialCommand": "platform_config.cmd",
-    "maxTrials": "max_trial_number in yml_config",
-    "max_trials": "max_trial_number in yml_config",
-    "maxExecDuration": "maxHours in guard, beside experiment",
-    "maxExperimentDuration": "maxHours in guard, beside experiment",
-    "maxTrialDuration": "maxHours in guard, beside experiment",
-    "maxDuration": "maxHours",
-    "maxMinutes": "maxHours, a number of hours",
-    "ClientToken": "idempotencyKey beside experiment",
+    "optimize_mode": "it belongs in class_args of yml_config.tuner",
+    "builtinTunerName": "write name",
+    "builtinAssessorName": "write name",
+    "codeDir": "write a command of platform_config.cmd",
+    "trialCommand": "write platform_config.cmd",
+    "maxTrials": "write max_trial_number in yml_config",
+    "maxExecDuration": "write maxHours in guard, beside experiment",
+    "maxExperimentDuration": "write maxHours in guard, beside experiment",
+    "maxTrialDuration": "write maxHours in guard, beside experiment",
+    "maxDuration": "write maxHours",
+    "maxMinutes": "write maxHours, a number of hours",
+    "clientToken": "write idempotencyKey beside experiment",
+    "tracestate": "remove it: only traceparent is passed on",
 }
+
+
+@cache
+def _list_meant() -> dict[str, str]:
+    """Return what to do about a name of another tool, by its folded name."""
+    return {fold_name(name): what for name, what in _MEANT.items()}
 
 
 def _hint_at_place(name: str, members: Mapping[str, object]) -> str:
     """Return where a member that is unknown here belongs, if only one object of a request has it, or nothing."""
-    if name in _MEANT:
-        verb = "it belongs in" if name == "optimize_mode" else "write"
-        return f"; {verb} {_MEANT[name]}"
-    if _CONFIGURATION in members and _fold(name) == "experiment":
+    if _CONFIGURATION in members and fold_name(name) == "experiment":
         return "; the request is wrapped twice: remove the outer experiment"
-    found = _index_members().get(_fold(name), ())
+    found = _index_members().get(fold_name(name), [])
+    found = [(place, member) for place, member in found if member == name] or found
     if len(found) == 1:
         ((place, member),) = found
         where = f"in {place}" if place else "beside experiment"
         return f" here; {'it belongs' if member == name else f'write {member}'} {where}"
     return f"; arguments of the algorithm belong in {_ARGUMENTS}" if _ARGUMENTS in members else ""
-
-
-def _fold(name: str) -> str:
-    """Return `name` without the differences between the spellings of languages."""
-    return name.replace("_", "").lower()
 
 
 @cache
@@ -632,7 +664,7 @@ def _index_members() -> dict[str, list[tuple[str, str]]]:
     found: dict[str, list[tuple[str, str]]] = {}
     for place, model in _list_models(ExperimentRequest):
         for member in _list_members(model) if model is not Tag else ():
-            found.setdefault(_fold(member), []).append((place, member))
+            found.setdefault(fold_name(member), []).append((place, member))
     return found
 
 

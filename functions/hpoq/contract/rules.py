@@ -48,6 +48,9 @@ _PLACEHOLDER = (
 _WORD = "[A-Za-z_]{1,24}"
 _SENT_AS_OBJECT = "a string; it is sent as an object"
 
+_FILLED = ("/experiment/WorkspaceId", _CONFIG)
+"""Where an empty text is no value: a key is rejected, a name has a rule, and the value of a tag may be empty."""
+
 _Objects: TypeAlias = Mapping[str, "_Objects"]
 _ARGUMENTS: _Objects = {"class_args": {}}
 _COMPANIONS: _Objects = {"guard": {}, "stop": {}}
@@ -91,8 +94,10 @@ def _check_key(key: JsonValue, at: str) -> Iterator[Finding]:
     if key != unicodedata.normalize("NFC", key):
         what = "not in Unicode normal form NFC; a key in NFC that looks the same is a different key"
         yield warning(at, "idempotency-key.not-nfc", what)
-    if key != key.strip():
-        what = "starts or ends with white space; the key without it is a different key"
+    if key and any(one.isspace() or unicodedata.category(one) == "Cf" for one in (key[0], key[-1])):
+        what = (
+            "starts or ends with white space or an invisible character; the key without it is a different key"
+        )
         yield warning(at, "idempotency-key.blank", what)
 
 
@@ -118,6 +123,10 @@ def _check_placeholders(message: JsonObject, experiment: JsonValue) -> Iterator[
         if isinstance(text, str) and re.search(_PLACEHOLDER, text[:_MOST_TAG_CHARACTERS]):
             what = "looks like a placeholder or a missing value, such as None; hpoq does not replace it"
             yield warning(place, "text.placeholder", what)
+        elif text == "" and place.startswith(_FILLED):
+            yield warning(
+                place, "text.placeholder", "an empty text, which is sent; fill it in, or leave it out"
+            )
 
 
 def _check_guard(message: JsonObject) -> Iterator[Finding]:
@@ -129,7 +138,7 @@ def _check_guard(message: JsonObject) -> Iterator[Finding]:
         yield rejection("/guard", "guard.empty", what)
     config = get_object(message, "experiment", "HpoExperimentConfiguration")
     failed, trials = guard.get("maxFailedTrials"), get_member(config, "yml_config", "max_trial_number")
-    if isinstance(failed, int) and isinstance(trials, int) and failed > trials > 0:
+    if isinstance(failed, (int, float)) and isinstance(trials, (int, float)) and failed > trials > 0:
         what = f"never reached: max_trial_number is {trials}"
         yield warning("/guard/maxFailedTrials", "guard.unreachable", what)
     if guard.get("targetMetric") is not None and find_optimize_mode(config) is None:
@@ -240,8 +249,16 @@ def _check_tags(tags: JsonValue) -> Iterator[Finding]:
         return
     if len(tags) > MOST_TAGS:
         yield rejection("/experiment/Tag", "tag.limit", f"{len(tags)} tags; the service allows {MOST_TAGS}")
+    seen: set[str] = set()
     for index, tag in enumerate(tags):
         at = f"/experiment/Tag/{index}"
+        if isinstance(tag, dict) and tag.get("Key") in (None, ""):
+            yield warning(at, "tag.text", "experiments cannot be listed by a tag without a key")
+        elif isinstance(tag, dict) and isinstance(tag["Key"], str):
+            if tag["Key"] in seen:
+                what = "the same key as before; whether the service keeps both values is not documented"
+                yield warning(f"{at}/Key", "tag.repeated", what)
+            seen.add(tag["Key"])
         if re.match(MARKER_TAG, get_string(tag, "Key")):
             what = f"the tag {TAG_KEY} is reserved for hpoq; use another key"
             yield rejection(f"{at}/Key", "tag.reserved", what)
@@ -283,6 +300,8 @@ def _check_metric(config: JsonObject) -> Iterator[Finding]:
     if get_member(config, "metric_config", "metric_source") == []:
         yield warning(f"{at}/metric_source", "metric-source.empty", "no source, so there is no metric")
     for index, source in get_strings(config, "metric_config", "metric_source"):
+        if not source.strip() and kind in ("table", "summary", "json"):
+            yield warning(f"{at}/metric_source/{index}", "metric-source.empty", "an empty source")
         problem = _find_source_problem(kind, source)
         if problem:
             yield rejection(f"{at}/metric_source/{index}", "metric-source.form", problem)
@@ -291,7 +310,7 @@ def _check_metric(config: JsonObject) -> Iterator[Finding]:
         if isinstance(weight, str) and re.match(patterns.NUMBER, weight):
             yield warning(place, "metric-weight.text", "a weight should be a number; remove the quotes")
         elif isinstance(weight, bool) or not isinstance(weight, (int, float)):
-            yield rejection(place, "metric-weight", "a weight must be a number")
+            yield rejection(place, "metric-weight", f"a weight must be a number, not {describe_type(weight)}")
 
 
 def _find_source_problem(kind: str, source: str) -> str | None:

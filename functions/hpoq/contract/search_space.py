@@ -56,12 +56,14 @@ def check_space(space: JsonObject, pointer: str, hints: Hints | None = None) -> 
 def _check_spec(spec: JsonValue, at: str, hints: Hints) -> Iterator[Finding]:
     if not isinstance(spec, dict):
         hint = '; write {"_type": "choice", "_value": [...]}' if isinstance(spec, list) else ""
+        if at.endswith(("/_type", "/_value")):
+            hint = '; put a name around both, as in {"${lr}": {"_type": ..., "_value": ...}}'
         what = f"must be an object with _type and _value, not {describe_type(spec)}{hint}"
         yield rejection(at, "search-space.spec", what)
         return
     missing = [name for name in ("_type", "_value") if name not in spec]
     if missing:
-        near = {name.strip("_").lower().removesuffix("s") for name in spec}
+        near = {name.strip("_ ").lower().removesuffix("s") for name in spec}
         meant = [name for name in missing if name[1:] in near]
         is_bare = all(name[1:] in spec for name in meant)
         hint = f"; write {' and '.join(meant)}{', with an underscore' if is_bare else ''}" if meant else ""
@@ -81,7 +83,9 @@ def _check_spec(spec: JsonValue, at: str, hints: Hints) -> Iterator[Finding]:
         yield rejection(f"{at}/_type", "search-space.type", what)
     elif not isinstance(value, list):
         form = f" [{', '.join(ARITY[kind])}]" if kind in ARITY else ""
-        what = f"_value must be an array{form}, not {describe_type(value)}"
+        is_text = isinstance(value, str) and value.lstrip().startswith("[")
+        hint = "; write the array itself, not a string that contains it" if is_text else ""
+        what = f"_value must be an array{form}, not {describe_type(value)}{hint}"
         yield rejection(f"{at}/_value", "search-space.arity", what)
     elif kind == "choice":
         yield from _check_choice(value, f"{at}/_value", hints)
@@ -91,10 +95,10 @@ def _check_spec(spec: JsonValue, at: str, hints: Hints) -> Iterator[Finding]:
 
 def _check_choice(items: list[JsonValue], at: str, hints: Hints) -> Iterator[Finding]:
     if not items:
-        yield warning(at, "search-space.empty", "an empty choice; the engine has nothing to choose from")
-    # The engine takes the items as nested choices only if all of them are, and as plain values otherwise.
-    nested = [item for item in items if isinstance(item, dict) and "_name" in item]
-    if len(nested) == len(items):
+        yield rejection(
+            at, "search-space.empty", "an empty choice; the engine ends without a value to choose"
+        )
+    if nested := _find_nested(items):
         yield from _check_nested_choices(nested, at, hints)
         return
     if len(items) == 1:
@@ -109,6 +113,8 @@ def _check_choice(items: list[JsonValue], at: str, hints: Hints) -> Iterator[Fin
             yield warning(place, "search-space.boolean", what)
         elif not isinstance(item, (int, float, str)):
             what = "may confuse the engine, which documents numbers or strings, or only objects with _name"
+            if isinstance(item, dict) and "name" in item:
+                what += "; write _name, with an underscore"
             yield warning(place, "search-space.choice", what)
     if len({isinstance(item, str) for item in items if isinstance(item, (int, float, str))}) > 1:
         yield warning(at, "search-space.mixed", "numbers and strings in one choice may confuse the engine")
@@ -135,7 +141,8 @@ def _check_nested_choices(choices: list[JsonObject], at: str, hints: Hints) -> I
 
 def _check_nested(item: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
     if not isinstance(item["_name"], str):
-        yield warning(at, "search-space.choice", "the _name of a nested choice should be a string")
+        what = "the _name of a nested choice should be a string"
+        yield warning(f"{at}/_name", "search-space.choice", what)
     yield from check_space({name: spec for name, spec in item.items() if name != "_name"}, at, hints)
 
 
@@ -189,7 +196,9 @@ def _check_bounds(kind: str, numbers: Sequence[int | float], at: str) -> Iterato
 
 def _check_step(kind: str, numbers: Sequence[int | float], at: str) -> Iterator[Finding]:
     low, high, step = numbers
-    if step <= 0:
+    if step == 0:
+        yield rejection(at, "search-space.step", "q must not be 0: the engine divides by it")
+    elif step < 0:
         yield warning(at, "search-space.step", "q should be greater than 0")
     elif "normal" not in kind and low < high and _exceeds(low, step, high):
         yield warning(at, "search-space.step", "q is larger than the range from low to high")
@@ -207,6 +216,11 @@ def names_in(space: JsonObject) -> Iterator[str]:
     for name, spec in space.items():
         yield name
         items = spec.get("_value") if isinstance(spec, dict) else None
-        for item in items if isinstance(items, list) else []:
-            if isinstance(item, dict):
-                yield from names_in({inner: s for inner, s in item.items() if inner != "_name"})
+        for item in _find_nested(items) if isinstance(items, list) else []:
+            yield from names_in({inner: s for inner, s in item.items() if inner != "_name"})
+
+
+def _find_nested(items: list[JsonValue]) -> list[JsonObject]:
+    """Return the nested choices that `items` are if all of them have a `_name`; the engine takes others as values."""
+    nested = [item for item in items if isinstance(item, dict) and "_name" in item]
+    return nested if len(nested) == len(items) else []

@@ -163,7 +163,7 @@ def build_request(
 
     `parameters` are named as in the commands, where `lr` stands as `${lr}`. `metric` is a name or, for stdout, a
     regular expression; or several with their weights. `sections` are further parts of the configuration, such as
-    `{"dlc_config": {"region": "cn-shanghai"}}`. Here, only the class of each parameter is checked.
+    `{"dlc_config": {"region": "cn-shanghai"}}`, or members for those above. Only the class of a parameter is checked.
     """
     weights: JsonObject = {metric: 1} if isinstance(metric, str) else dict(metric)
     # A string is a sequence of strings too, but its letters are not meant.
@@ -183,12 +183,18 @@ def build_request(
             "trial_concurrency": parallel,
             "tuner": {"name": tuner, "class_args": {"optimize_mode": goal, **(tuner_args or {})}},
         },
-        **{section: dict(members) for section, members in (sections or {}).items()},
     }
+    _add_sections(configuration, sections or {})
     given = {"Name": name, "WorkspaceId": workspace_id, "Description": description}
     experiment: JsonObject = {member: value for member, value in given.items() if value is not None}
     document: JsonObject = {"experiment": {**experiment, "HpoExperimentConfiguration": configuration}}
     return Request(document if idempotency_key is None else {"idempotencyKey": idempotency_key, **document})
+
+
+def _add_sections(configuration: JsonObject, sections: Mapping[str, Sections]) -> None:
+    """Add `sections` to `configuration`; the members of one that it has are added to that one's."""
+    for section, members in sections.items():
+        configuration[section] = {**get_object(configuration, section), **members}
 
 
 def _write_space(parameters: Mapping[str, Parameter]) -> JsonObject:

@@ -31,8 +31,10 @@ BOUNDS = ("search-space.bounds",)
 SPACE_TEXT = (
     "search-space.arity",
     "search-space.bounds",
+    "search-space.empty",
     "search-space.number",
     "search-space.spec",
+    "search-space.step",
     "search-space.text",
     "search-space.type",
 )

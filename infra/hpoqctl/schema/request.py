@@ -34,9 +34,12 @@ _NULL: JsonObject = {"type": "null"}
 def make_request_schema(examples: Sequence[JsonObject] = ()) -> JsonObject:
     """Return the schema of a request document in JSON Schema 2020-12, with `examples`."""
     models = derive_models()
-    for model, names in (("ExperimentRequest", STOP_ONLY), ("StopRequest", REQUEST_ONLY)):
+    for model, members in (("ExperimentRequest", STOP_ONLY), ("StopRequest", REQUEST_ONLY)):
         # Not as properties, which an editor would suggest.
-        models[model]["patternProperties"] = {f"^{name}$": _NULL for name in names}
+        models[model]["patternProperties"] = {
+            f"^{name}$": _NULL if empty == (None,) else {"enum": list(empty)}
+            for name, empty in members.items()
+        }
     describe_members(models)
     definitions: dict[str, JsonObject] = {**_define_forms(models), **models, **define_space()}
     describe_members(definitions)

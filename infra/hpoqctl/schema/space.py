@@ -64,10 +64,11 @@ def _define_choice() -> JsonObject:
     return {
         "title": "ValueOfChoice",
         "description": (
-            "Numbers and strings, or only nested choices. Anything else is accepted with a warning; the engine turns "
-            "booleans into numbers."
+            "Numbers and strings, or only nested choices. Anything else is accepted with a warning; the engine "
+            "inserts a boolean into commands as True or False."
         ),
         "type": "array",
+        "minItems": 1,
         "if": {"items": {"type": "object", "required": ["_name"]}},
         "then": {"items": make_ref("NestedChoice")},
     }
@@ -77,7 +78,7 @@ def _define_range(kind: str) -> JsonObject:
     names = ARITY[kind]
     whole = kind == "randint"
     number: JsonObject = {"type": "integer" if whole else "number"}
-    limits: dict[str, JsonObject] = {}
+    limits: dict[str, JsonObject] = {"q": {"not": {"const": 0}}}
     if "normal" in kind:
         limits["sigma"] = {"minimum": 0}
     elif "log" in kind:

@@ -40,6 +40,31 @@ def test_a_similar_word_is_suggested(word, hint):
     assert Hints().suggest(word, ["NAMES", "Name", "Tag"]) == hint
 
 
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("random_search", "random"),
+        ("RandomSearch", "random"),
+        ("grid-search", "gridsearch"),
+        ("tpe2", "tpe"),
+        ("gps", None),
+        ("randomly", "random"),
+    ],
+)
+def test_a_word_with_another_one_behind_it(word, hint):
+    """A name that is the first word of what was written goes before one that has more letters in common."""
+    assert Hints().suggest(word, ["gridsearch", "random", "tpe"]) == (
+        f"; did you mean {hint}?" if hint else ""
+    )
+
+
+def test_a_beginning_of_several_words_is_compared_by_its_letters():
+    assert Hints().suggest("metric", ["metric_type", "metric_source", "metric_dict"]) == (
+        "; did you mean metric_type?"
+    )
+    assert Hints().suggest("out", ["output_config", "out_config"]) == "; did you mean out_config?"
+
+
 def test_only_the_first_misspelt_words_are_compared():
     """A hostile message can misspell one with every few bytes; an empty word costs nothing."""
     hints = Hints(most=1)

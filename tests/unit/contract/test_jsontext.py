@@ -153,6 +153,55 @@ def test_depth_is_refused_even_where_more_is_asked_for():
             "not JSON at line 1, column 1: an object begins with {; send JSON (a file with YAML must be named .yaml)",
         ),
         (b"<a/>", "not JSON at line 1, column 1: this looks like XML or HTML"),
+        (
+            b'{"a": <%= a %>}',
+            "not JSON at line 1, column 7: a template that was not filled in; fill it in first",
+        ),
+        *(
+            (
+                b'{"a": %s}' % word,
+                "not JSON at line 1, column 7: no value; write null, or leave the member out",
+            )
+            for word in (b"undefined", b"nil")
+        ),
+        (
+            b"[object Object]",
+            "not JSON at line 1, column 2: what JavaScript writes for an object; write what JSON.stringify returns",
+        ),
+        *(
+            (
+                b'{"a": %s}' % text,
+                f"not JSON at line 1, column {7 + at}: a date or a time must be in double quotes",
+            )
+            for text, at in ((b"2026-11-30", 4), (b"12:30", 2), (b"1/2", 1))
+        ),
+        (
+            b"data:application/json;base64,eyJhIjoxfQ==",
+            "not JSON at line 1, column 1: a data URL; send what follows its comma",
+        ),
+        (b"%7B%22a%22%3A1%7D", "not JSON at line 1, column 1: the text is percent-encoded; decode it first"),
+        *(
+            (form, "not JSON at line 1, column 1: the fields of a form; send the JSON alone")
+            for form in (
+                b"message=%7B%22a%22",
+                b"a=b&message={",
+                b"Action=SendMessage&MessageBody=eyJhIjoxfQ==",
+            )
+        ),
+        *(
+            (
+                b'{"a": 1}' + mark,
+                "not JSON at line 1, column 9: a control character, such as a NUL, behind the document; remove it",
+            )
+            for mark in (b"\0", b"\x1a\n")
+        ),
+        *(
+            (
+                frame + b'{"a": 1}',
+                "not JSON: bytes in front of the text, such as those of a schema registry; send the JSON alone",
+            )
+            for frame in (b"\0\0\0\0\x05", b"\0\0\x01\x87\x1b", b"\0\0\0\x08")
+        ),
         (b'{"a": 1,, "b": 2}', "not JSON at line 1, column 9: one comma too many"),
         (
             '{"a": 1,\n\u00a0"b": 2}'.encode(),

@@ -13,7 +13,11 @@ from support.request import make_document
 BASE = make_document()["experiment"]["HpoExperimentConfiguration"]
 DELETE = object()
 CHOICE = {"_type": "choice", "_value": [1, 2]}
-DLC = {"platform_config/name": "DLC", "platform_config/cmd": ["run ${centres}"], "dlc_config": {}}
+DLC = {
+    "platform_config/name": "DLC",
+    "platform_config/cmd": ["run ${centres}"],
+    "dlc_config": {"region": "r"},
+}
 STDOUT = {"metric_config/metric_type": "stdout", "metric_config/metric_source": ["cmd1"]}
 
 
@@ -54,6 +58,11 @@ def message(changes, rule=""):
 
 
 NAME = "platform_config/name"
+COMPLETE = {
+    "MaxCompute": ("odps_config", {"project_name": "p", "end_point": "e"}),
+    "DLC": ("dlc_config", {"region": "r"}),
+    "paiflow": ("paiflow_config", {"region_id": "r"}),
+}
 
 
 @pytest.mark.parametrize(
@@ -74,18 +83,25 @@ def test_each_platform_needs_its_configuration(name, needed):
     without["odps_config"] = DELETE
     expected = [f"platform.config {NAME}"] if needed else []
     assert places(without) == expected
-    assert places({**without, NAME: ""}) == places({**without, NAME: DELETE}) == []
+    assert places({**without, NAME: DELETE}) == places({**without, NAME: 1}) == []
     if needed:
         assert message(without).endswith(f"usually needs {needed}")
         assert name in message(without)
         assert places({**without, needed: []}) == expected
-        complete = {"project_name": "p", "end_point": "e"} if needed == "odps_config" else {}
+        complete = dict(COMPLETE.values())[needed]
         assert places({**without, needed: complete}) == []
 
 
 @pytest.mark.parametrize(
     ("name", "suggested"),
-    [("MaxComput", "MaxCompute"), ("DLCs", "DLC"), ("paiflo", "paiflow"), ("Spark", None)],
+    [
+        ("MaxComput", "MaxCompute"),
+        ("DLCs", "DLC"),
+        ("paiflo", "paiflow"),
+        ("PAI-Flow", "paiflow"),
+        ("Spark", None),
+        ("", None),
+    ],
 )
 def test_an_unknown_platform(name, suggested):
     """A platform that is not documented is named, with one that is similar; its commands are not checked."""
@@ -96,13 +112,22 @@ def test_an_unknown_platform(name, suggested):
     )
 
 
-@pytest.mark.parametrize("missing", ["project_name", "end_point"])
-def test_what_maxcompute_needs(missing):
-    """MaxCompute needs a project and an end point, which other platforms with an `odps_config` do not."""
-    assert places({f"odps_config/{missing}": DELETE}) == ["platform.config odps_config"]
-    assert places({f"odps_config/{missing}": ""}) == ["platform.config odps_config"]
-    assert message({f"odps_config/{missing}": DELETE}).endswith(f"usually needs {missing}")
-    assert places({**DLC, f"odps_config/{missing}": DELETE}) == []
+@pytest.mark.parametrize("platform", COMPLETE)
+def test_what_each_platform_needs(platform):
+    """The configuration of a platform has its place, which that of another platform does not need."""
+    section, members = COMPLETE[platform]
+    base = {NAME: platform, "platform_config/cmd": ["run ${centres}"], section: members}
+    assert places(base) == []
+    for missing in members:
+        for held in ({}, {missing: None}):
+            rest = {name: value for name, value in members.items() if name != missing} | held
+            assert check({**base, section: rest}) == [
+                (f"platform.config {section}", f"{platform} usually needs {missing}")
+            ]
+        assert places({**base, NAME: "LOCAL", section: {}}) == []
+        assert places({**base, section: {**members, missing: ""}}) == []  # reported as an empty text
+    for endpoint in ("endpoint", "end_point") if platform == "DLC" else ():
+        assert "platform.config dlc_config" not in places({**base, section: {endpoint: "e"}})
 
 
 @pytest.mark.parametrize(
@@ -176,9 +201,10 @@ def test_a_key_pair_is_complete(section, pair):
     assert places({section: rest}) == []
     assert places({section: {**rest, key_id: "x", secret: "y"}}) == []
     for one, other in ((key_id, secret), (secret, key_id)):
-        assert check({section: {**rest, one: "x"}}) == [
-            (f"credentials.pair {section}", f"incomplete key pair: {other} is missing")
-        ]
+        for held in ({one: "x"}, {one: "x", other: None}):
+            assert check({section: {**rest, **held}}) == [
+                (f"credentials.pair {section}", f"incomplete key pair: {other} is missing")
+            ]
     assert places({"ts_config": [key_id]}) == []
 
 
@@ -187,14 +213,18 @@ def test_a_key_pair_is_complete(section, pair):
     [
         {"metric_config/metric_source": ["oss://b/x"]},
         {"params_config/params_src_dst_filepath": ["a,oss://b/c"]},
+        {"output_config/model_path": "oss://b/c"},
+        {"output_config/summary_path": "oss://b/c"},
     ],
 )
 def test_paths_in_oss_need_its_configuration(path):
-    """A path in OSS, as a source of the metric or of parameters, usually needs `oss_config`."""
+    """A path in OSS, of the metric, of parameters or of results, usually needs `oss_config`."""
     assert check(path) == [("storage.oss", "oss:// paths usually need oss_config")]
     assert places({**path, "oss_config": {}}) == []
     assert places({**path, "oss_config": None}) == ["storage.oss"]
-    assert places({name: [value[0].replace("oss:", "")] for name, value in path.items()}) == []
+    ((name, value),) = path.items()
+    local = value.replace("oss:", "") if isinstance(value, str) else [value[0].replace("oss:", "")]
+    assert places({name: local}) == []
 
 
 WEIGHTS = "metric_config/metric_dict"
@@ -217,6 +247,15 @@ def test_a_metric_has_a_weight(weights, words):
     shown = check({WEIGHTS: weights})
     assert [place for place, _ in shown] == [f"metric.empty {WEIGHTS}"] * (words is not None)
     assert all(words in text for _, text in shown)
+
+
+def test_a_metric_has_a_name():
+    """A table, a summary or a file has no metric without a name."""
+    for name in ("", " "):
+        for kind in ("table", "summary", "json"):
+            changes = {WEIGHTS: {name: 1, "score": 1}, "metric_config/metric_type": kind}
+            assert message(changes) == "a metric without a name"
+            assert places(changes) == [f"metric.empty {WEIGHTS}/{name}".strip()]
 
 
 def test_a_table_needs_the_configuration_of_maxcompute():
@@ -295,6 +334,10 @@ def test_the_commands_are_counted():
         ("a(?i)(b)", "is invalid"),
         ("(?<value>.*)", "is invalid; a named group is (?P<name>...)"),
         ("a{99999999999999999999}(b)", "is invalid"),
+        (r"(\d++)", "is invalid"),
+        ("a{2}+(b)", "is invalid"),
+        ("(?>a)(b)", "is invalid"),
+        (r"a\++([*+]+)[]*+](?:[^]]+)", None),
     ],
 )
 def test_a_metric_of_stdout_is_a_pattern_with_one_group(pattern, words):
@@ -368,6 +411,12 @@ def test_a_placeholder_that_is_not_in_the_search_space():
     assert "did you mean" not in message({COMMANDS: ["${x}"], "search_space": {"$x": CHOICE}}, "placeholder")
     nested = {"_type": "choice", "_value": [{"_name": "n", "${b}": CHOICE}]}
     assert places({COMMANDS: ["${a} ${b}"], "search_space": {"${a}": nested}}) == []
+    values = {
+        "_type": "choice",
+        "_value": [{"${b}": 1}, {"_name": "n"}],
+    }  # not all have a name, so they are values
+    found = [f"placeholder.undefined {COMMANDS}/0"]
+    assert places({COMMANDS: ["${a} ${b}"], "search_space": {"${a}": values}}) == found
 
 
 def test_placeholders_without_a_readable_search_space():
@@ -499,18 +548,30 @@ def test_the_message_about_a_direction_has_all_that_decides_it():
     assert f"weight {'9' * 20};" in message({WEIGHTS: {"loss": 10**30 - 1}})
 
 
+@pytest.mark.parametrize("name", ["neg_log_loss", "negative-mse", "minus loss", "inverse_rmse", "inv_error"])
+def test_a_metric_that_is_turned_round_says_no_direction(name):
+    """scikit-learn, for one, calls a loss that is to be maximised neg_log_loss."""
+    for mode in ("minimize", "maximize"):
+        assert places({WEIGHTS: {name: 1}, MODE: mode}) == []
+
+
 # As EasyRec's "PAI-NNI-HPO" documents them; a star marks an argument of any type.
 ARGUMENTS = {
-    "tpe": "seed:int tpe_args:*",
+    "tpe": "seed:int tpe_args:object",
     "gridsearch": "",
     "random": "seed:int",
     "evolution": "population_size:int",
     "gp": "utility:str kappa:float xi:float nu:float alpha:float cold_start_num:int selection_num_warm_up:int "
     "selection_num_starting_points:int",
-    "pbt": "all_checkpoint_dir:str population_size:int fraction:float factor:* factors:*",
+    "pbt": "all_checkpoint_dir:str population_size:int fraction:float",
 }
 VALUES = {"int": 1, "float": 1.5, "str": "x", "bool": True, "object": {}}
-DEMANDS = {"int": "an integer", "float": "a number with a decimal point, such as 1.0", "str": "a string"}
+DEMANDS = {
+    "int": "an integer",
+    "float": "a number with a decimal point, such as 1.0",
+    "str": "a string",
+    "object": "an object",
+}
 TUNER = "yml_config/tuner"
 
 
@@ -524,9 +585,11 @@ def test_arguments_of_a_tuner(tuner):
             wanted = arguments.get(argument)
             place = f"tuner.argument {TUNER}/class_args/{argument}"
             for kind, value in {**VALUES, "null": None}.items():
+                if (argument, kind) == ("utility", "str"):
+                    value = "ei"
                 given = {argument: value, "optimize_mode": "maximize"}
                 shown = check({TUNER: {"name": name, "class_args": given}})
-                if argument == "optimize_mode" or wanted in ("*", kind) or (wanted and kind == "null"):
+                if argument == "optimize_mode" or wanted == kind or (wanted and kind == "null"):
                     assert shown == []
                 elif wanted:
                     assert shown == [(place, f"the engine requires {DEMANDS[wanted]}")]
@@ -544,8 +607,63 @@ def test_a_misspelt_argument():
     changes[TUNER]["name"] = "SMAC"
     assert places(changes) == [f"tuner.unknown {TUNER}/name"]
     changes[TUNER]["name"] = None
-    assert places(changes) == []
+    assert places(changes) == [f"tuner.unknown {TUNER}"]
     assert places({**changes, f"{TUNER}/class_args/a~1b": 1, f"{TUNER}/name": "TPE"})[0].endswith("/a~1b")
+
+
+TPE_ARGS = f"{TUNER}/class_args/tpe_args"
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "words"),
+    [
+        ("gamma", 0.25, None),
+        ("gamma", 1, None),
+        ("gamma", None, None),
+        ("gamma", "0.25", "a number"),
+        ("gamma", True, "a number"),
+        ("n_startup_jobs", 20, None),
+        ("n_startup_jobs", 20.0, "an integer"),
+        ("constant_liar_type", "best", None),
+        ("constant_liar_type", None, None),
+        ("n_startup_job", 20, "; did you mean n_startup_jobs?"),
+        ("seed", 1, "not a documented member of tpe_args"),
+    ],
+)
+def test_members_of_tpe_args(argument, value, words):
+    """The engine's TPE takes six arguments of its own, and ends at any other one."""
+    changes = {f"{TPE_ARGS}/{argument}": value}
+    assert places(changes) == [f"tuner.argument {TPE_ARGS}/{argument}"] * (words is not None)
+    assert words is None or message(changes).endswith(words)
+    assert "tuner.argument" not in str(places({**changes, f"{TUNER}/name": "SMAC"}))
+
+
+def test_an_argument_of_tpe_in_the_wrong_object():
+    changes = {f"{TUNER}/class_args/n_startup_jobs": 5}
+    assert message(changes) == "not a documented argument of tpe; it belongs in tpe_args"
+
+
+def test_arguments_that_work_with_no_name():
+    """PBT's check of its arguments and its constructor call one argument by different names."""
+    for name in ("factor", "factors"):
+        changes = {TUNER: {"name": "PBT", "class_args": {"optimize_mode": "maximize", name: 1}}}
+        assert message(changes) == "the engine takes neither factor nor factors; remove it"
+
+
+def test_the_utility_of_gp():
+    changes = {TUNER: {"name": "GP", "class_args": {"optimize_mode": "maximize", "utility": "eii"}}}
+    assert message(changes) == "the engine supports only ei, ucb, poi; did you mean ei?"
+
+
+@pytest.mark.parametrize("tuner", [DELETE, None, {}, {"name": ""}, {"name": None}])
+def test_a_run_needs_a_tuner(tuner):
+    """The engine refuses a run without one; without `yml_config` nothing is known of the run."""
+    place = f"tuner.unknown {TUNER}" if isinstance(tuner, dict) else "tuner.unknown yml_config"
+    assert places({TUNER: tuner}) == [place]
+    assert message({TUNER: tuner}).startswith("no tuner, which the engine requires; PAI documents evolution,")
+    assert places({TUNER: "TPE"}) == places({f"{TUNER}/name": 1}) == []
+    for run in ({}, [TUNER], "x"):
+        assert "tuner.unknown" not in str(places({"yml_config": run}))
 
 
 @pytest.mark.parametrize(
@@ -676,7 +794,7 @@ ASSESSOR = "yml_config/assessor"
         ("class_args/moving_avg", "false", None),
         ("class_args/moving_avg", "True", '"true" or "false"'),
         ("class_args/moving_avg", "", '"true" or "false"'),
-        ("class_args/moving_avg", True, "documents a string"),
+        ("class_args/moving_avg", True, 'documents a string; "true" or "false" is sent'),
         ("class_args/moving_avg", None, None),
         ("class_args/patience", 5, "by the engine"),
         ("class_args/platform", "DLC", "by the engine"),
@@ -697,6 +815,13 @@ def test_the_assessor(path, value, words):
     shown = check({f"{ASSESSOR}/{path}": value})
     assert [place for place, _ in shown] == [f"{rule} {ASSESSOR}/{path}"] * (words is not None)
     assert all(words in text for _, text in shown)
+
+
+def test_a_moving_average_that_is_neither_text_nor_boolean():
+    """Only a boolean is converted, so the message must not say that of a number."""
+    assert message({f"{ASSESSOR}/class_args/moving_avg": 1}) == (
+        'the API documents a string: write "true" or "false"'
+    )
 
 
 def test_the_modes_of_tuner_and_assessor():
@@ -724,6 +849,8 @@ TRIALS, AT_ONCE = "yml_config/max_trial_number", "yml_config/trial_concurrency"
         (5, 0, ["run.number trial"]),
         (0, -1, ["run.number max", "run.number trial"]),
         (1.0, 1, []),
+        (0.0, 1, ["run.number max"]),
+        (5, -1.0, ["run.number trial"]),
         (True, 2, []),
         (False, 1, []),
         ("5", 6, []),
@@ -765,6 +892,8 @@ def test_a_run_without_a_search_space():
     assert "with an empty search_space" in message({**commands, "search_space": {}})
     assert places({**commands, "search_space": DELETE}) == ["search-space.absent"]
     assert message({**commands, "search_space": None}).startswith("without search_space")
+    for other in ([], "", 0):  # reported as a value of the wrong type
+        assert places({**commands, "search_space": other}) == []
     assert places({**commands, "search_space": DELETE, "yml_config": DELETE}) == ["run.unlimited"]
 
 
@@ -828,6 +957,25 @@ def test_a_schedule_ends_after_it_starts(start, end, is_found):
     """Whether a night is meant is not documented, so the end is later than the start."""
     changes = {"schedule_config/start_time": start, "schedule_config/end_time": end}
     assert places(changes) == ["schedule schedule_config/end_time"] * is_found
+
+
+@pytest.mark.parametrize(
+    ("monitor", "found"),
+    [
+        ({"url": "https://a", "is_at_all": "True"}, []),
+        ({"url": "https://a", "is_at_all": "false"}, []),
+        ({"url": "https://a", "is_at_all": "yes"}, ["/is_at_all"]),
+        ({"keyword": "a"}, [""]),
+        ({"url": ""}, [""]),
+        ({"url": None, "is_at_all": ""}, ["", "/is_at_all"]),
+        ({}, []),
+        (None, []),
+        ("https://a", []),
+    ],
+)
+def test_alerts(monitor, found):
+    """An alert needs the place that it is sent to, and a boolean is a string there."""
+    assert places({"monitor_config": monitor}) == [f"monitor monitor_config{place}" for place in found]
 
 
 def test_members_that_only_the_engine_documents():

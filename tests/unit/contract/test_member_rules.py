@@ -48,6 +48,9 @@ def check_message(**message):
     ("key", "found"),
     [
         ("k", []),
+        ("\u200bk", ["blank"]),
+        ("k\ufeff", ["blank"]),
+        ("a\u200db", []),
         ("a b", []),
         ("é", []),
         (" k", ["blank"]),
@@ -61,7 +64,7 @@ def check_message(**message):
     ],
 )
 def test_a_key_that_is_confused_with_another(key, found):
-    """A key is in NFC and has no white space around it; one that is too long is rejected elsewhere."""
+    """A key is in NFC, and begins and ends with what can be seen; one that is too long is rejected elsewhere."""
     assert check_message(idempotencyKey=key) == [f"idempotency-key.{rule} /idempotencyKey" for rule in found]
     of_stop = [f"idempotency-key.{rule} /stop/idempotencyKey" for rule in found]
     assert check_message(stop={"idempotencyKey": key, "experimentId": None if key else "s"}) == of_stop
@@ -221,6 +224,18 @@ def test_placeholders_in_access_data(section, is_read):
         assert check_message(experiment={CONFIG: config}) == []
 
 
+def test_an_empty_text():
+    """Programs write one for what is not set, and it is sent: as a workspace, a region or half of a key pair."""
+    held = {"access_id": "", "region": "", "endpoint": None, "b" * 25: ""}
+    experiment = {"WorkspaceId": "", "Description": "", "Tag": [{"Value": ""}], CONFIG: {"dlc_config": held}}
+    found = check_message(idempotencyKey="", experiment=experiment)
+    assert found == [
+        "text.placeholder /experiment/WorkspaceId",
+        f"text.placeholder /experiment/{CONFIG}/dlc_config/access_id",
+        f"text.placeholder /experiment/{CONFIG}/dlc_config/region",
+    ]
+
+
 def test_placeholders_are_sought_in_an_object():
     """The models report its type."""
     for experiment in ("${R}", ["${R}"], None):
@@ -246,12 +261,14 @@ def test_a_guard(guard, found):
     assert check_message(guard=guard, experiment=EXPERIMENT) == found
 
 
-@pytest.mark.parametrize(("failed", "trials"), [(2, 1), (5, 0), (5, -1), (5, None), (5, "1"), (1, 1)])
+@pytest.mark.parametrize(
+    ("failed", "trials"), [(2, 1), (2.0, 1), (5, 0), (5, -1), (5, None), (5, "1"), (1, 1)]
+)
 def test_a_guard_that_is_never_reached(failed, trials):
     """Only a number of trials that is greater than 0 is compared with a limit."""
     experiment = {CONFIG: {"yml_config": {"max_trial_number": trials}}}
     found = [*rules.check_message({"guard": {"maxFailedTrials": failed}, "experiment": experiment})]
-    assert len(found) == ((failed, trials) == (2, 1))
+    assert len(found) == ((failed, trials) == (2, 1))  # 2.0 is 2
     assert all("max_trial_number is 1" in one.violation.message for one in found)
 
 
@@ -416,10 +433,15 @@ def test_a_description(description, is_found):
     ("tags", "found"),
     [
         ([{"Key": "k", "Value": "v"}], []),
-        ([{"Key": "k"}] * 20, []),
-        ([{"Key": "k"}] * 21, ["tag.limit! "]),
-        ([{}, {"Key": "HPOQ-Key", "Value": "x"}], ["tag.reserved! /1/Key"]),
-        ([{"Key": "hpoq-keys"}, {"Key": "x-hpoq-key"}, {"Value": "hpoq-key"}], []),
+        ([{"Key": f"k{number}"} for number in range(20)], []),
+        ([{"Key": f"k{number}"} for number in range(21)], ["tag.limit! "]),
+        ([{}, {"Key": "HPOQ-Key", "Value": "x"}], ["tag.text /0", "tag.reserved! /1/Key"]),
+        ([{"Key": "hpoq-keys"}, {"Key": "x-hpoq-key"}, {"Key": "k", "Value": "hpoq-key"}], []),
+        ([{"Value": "v"}, {"Key": None}, {"Key": ""}], ["tag.text /0", "tag.text /1", "tag.text /2"]),
+        (
+            [{"Key": "k", "Value": "v"}, {"Key": "K"}, {"Key": "k", "Value": "w"}, {"Key": "k"}],
+            ["tag.repeated /2/Key", "tag.repeated /3/Key"],
+        ),
         ([{"Key": "k" * 128, "Value": "v" * 128}], []),
         ([{"Key": "k" * 129, "Value": "v" * 129}], ["tag.text /0/Key", "tag.text /0/Value"]),
         ([{"Key": "aliyun-k", "Value": "acs:v"}], ["tag.text /0/Key", "tag.text /0/Value"]),
@@ -513,6 +535,10 @@ def test_a_metric_has_a_source():
     assert check("metric_config", {**metric, "metric_source": []}) == found
     for other in ("", None, {}):
         assert check("metric_config", {**metric, "metric_source": other}) == []
+    for kind in ("table", "summary", "json", "api"):
+        sources = {"metric_type": kind, "metric_source": ["/a", " "]}
+        found = [one for one in check("metric_config", metric | sources) if "metric-source" in one]
+        assert found == ["metric-source.empty metric_config/metric_source/1"] * (kind != "api")
 
 
 @pytest.mark.parametrize(

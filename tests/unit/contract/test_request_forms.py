@@ -228,18 +228,39 @@ def test_null_is_absent():
             "guard": None,
             "dryRun": None,
         },
+        {"idempotencyKey": "k", "stop": {"experimentId": "s1"}, "experiment": None, "dryRun": False},
     ],
-    ids=["request", "stop"],
+    ids=["request", "stop", "stop with a boolean"],
 )
 def test_null_members_of_the_other_kind_are_absent(document):
-    """Serializers write every member of a class: a request may have a null stop, and a stop a null experiment."""
+    """Serializers write every member of a class: a request may have a null stop, and a stop a null experiment.
+
+    A member that is a boolean in the class is false there.
+    """
     parsed = parse(document)
-    present = {name: value for name, value in document.items() if value is not None}
+    present = {name: value for name, value in document.items() if value not in (None, False)}
     assert parsed.request.wire() == parse(present).request.wire()
     assert {warning.pointer for warning in parsed.warnings if warning.rule == "null"} == {
-        f"/{name}" for name in document.keys() - present.keys()
+        f"/{name}" for name, value in document.items() if value is None
     }
     assert read_producer_key(json.dumps(document).encode()) == (None if "stop" in present else "k")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "instead"),
+    [
+        ("experiment", {}, "send it in a message of its own"),
+        ("guard", {"maxHours": 1}, "remove it"),
+        ("dryRun", True, "remove it"),
+        ("dryRun", 0, "remove it"),
+    ],
+)
+def test_members_of_a_request_beside_a_stop(name, value, instead):
+    """Only an experiment can be sent by itself: a stop has no dry run, and a guard belongs to a request."""
+    with pytest.raises(RequestRejected) as caught:
+        parse({"stop": {"experimentId": "s1"}, name: value})
+    (violation,) = caught.value.violations
+    assert (violation.pointer, violation.message) == (f"/{name}", f"not allowed beside stop; {instead}")
 
 
 def test_a_null_that_means_something_is_sent():

@@ -354,6 +354,18 @@ REJECTING = [
         [(c(SPACE), {"_type": "loguniform", "_value": [1, 1]})],
     ),
     (
+        "search-space.empty",
+        c(f"{SPACE}/_value"),
+        [(c(f"{SPACE}/_value"), [])],
+        [(c(f"{SPACE}/_value"), [""])],
+    ),
+    (
+        "search-space.step",
+        c(f"{SPACE}/_value/2"),
+        [(c(SPACE), {"_type": "qnormal", "_value": [0, 1, 0.0]})],
+        [(c(SPACE), {"_type": "qnormal", "_value": [0, 1, -1]})],
+    ),
+    (
         "search-space.type",
         c(f"{SPACE}/_value/0/${{x}}/_type"),
         [(c(f"{SPACE}/_value"), [{"_name": "n", "${x}": {"_type": "?", "_value": []}}])],
@@ -403,6 +415,12 @@ WARNING = [
         "/experiment/Tag/0/Value",
         [("/experiment/Tag", [{"Key": "k", "Value": "v" * 129}])],
         [("/experiment/Tag", [{"Key": "k", "Value": "v" * 128}])],
+    ),
+    (
+        "tag.repeated",
+        "/experiment/Tag/1/Key",
+        [("/experiment/Tag", [{"Key": "k", "Value": "v"}, {"Key": "k", "Value": "w"}])],
+        [("/experiment/Tag", [{"Key": "k", "Value": "v"}, {"Key": "K", "Value": "w"}])],
     ),
     (
         "tag.text",
@@ -485,7 +503,6 @@ WARNING = [
     ),
     ("search-space.absent", CONFIG, [(c("search_space"), DELETE), (c("platform_config/cmd"), ["x"])], []),
     ("search-space.text", c("search_space"), [(c("search_space"), json.dumps({"${centres}": SPEC}))], []),
-    ("search-space.empty", c(f"{SPACE}/_value"), [(c(f"{SPACE}/_value"), [])], []),
     (
         "search-space.mixed",
         c(f"{SPACE}/_value"),
@@ -512,7 +529,7 @@ WARNING = [
     ),
     (
         "search-space.choice",
-        c(f"{SPACE}/_value/0"),
+        c(f"{SPACE}/_value/0/_name"),
         [(c(f"{SPACE}/_value"), [{"_name": 1}])],
         [(c(f"{SPACE}/_value"), [{"_name": "1"}])],
     ),
@@ -574,7 +591,7 @@ WARNING = [
     (
         "search-space.step",
         c(f"{SPACE}/_value/2"),
-        [(c(SPACE), {"_type": "quniform", "_value": [0, 1, 0]})],
+        [(c(SPACE), {"_type": "quniform", "_value": [0, 1, -1]})],
         [],
     ),
     ("search-space.name", c("search_space/centres"), [(c("search_space/centres"), SPEC)], []),
@@ -781,6 +798,12 @@ WARNING = [
         c("schedule_config/day"),
         [(c("schedule_config/day"), "monday")],
         [(c("schedule_config/day"), "weekend")],
+    ),
+    (
+        "monitor",
+        c("monitor_config"),
+        [(c("monitor_config"), {"keyword": "a"})],
+        [(c("monitor_config"), {"keyword": "a", "url": "https://a"})],
     ),
     (
         "engine-member",
@@ -1104,6 +1127,12 @@ def test_a_suggestion_keeps_the_parts_of_an_access_key_apart(section, name, hint
         (c("maxHours"), "unknown member here; it belongs in guard"),
         (c("metric_config/maxTrialNumber"), "unknown member here; write max_trial_number in yml_config"),
         (c("yml_config/optimize_mode"), "unknown member; it belongs in class_args of yml_config.tuner"),
+        (c("optimize_mode"), "unknown member; it belongs in class_args of yml_config.tuner"),
+        (c("Name"), "unknown member here; it belongs in experiment"),
+        (c("WorkspaceId"), "unknown member here; it belongs in experiment"),
+        ("/clientToken", "unknown member; write idempotencyKey beside experiment"),
+        (c("yml_config/max_exec_duration"), "unknown member; write maxHours in guard, beside experiment"),
+        ("/tracestate", "unknown member; remove it: only traceparent is passed on"),
         (c("yml_config/tuner/seed"), "unknown member; arguments of the algorithm belong in class_args"),
         (c("yml_config/tuner/builtinTunerName"), "unknown member; write name"),
     ],
@@ -1167,12 +1196,12 @@ def test_findings_in_json_text_say_where():
     both = {"experiment": json.dumps(weights["experiment"])}
     inner = c("metric_config/metric_dict")
     for document, pointer, message in [
-        (weights, inner, "in the JSON text at /score: a weight must be a number"),
+        (weights, inner, "in the JSON text at /score: a weight must be a number, not a string"),
         (whole, "/experiment", "in the JSON text at /Name: must be a string, not a number; put it in quotes"),
         (
             both,
             "/experiment",
-            f"in the JSON text at {inner.removeprefix('/experiment')}/score: a weight must be a number",
+            f"in the JSON text at {inner.removeprefix('/experiment')}/score: a weight must be a number, not a string",
         ),
     ]:
         with pytest.raises(RequestRejected) as caught:
@@ -1255,6 +1284,8 @@ def rules_named(source):
         ((c("metric_config/metric_type"), "std_out"), "did you mean stdout?"),
         ((c("platform_config/name"), "MaxComput"), "did you mean MaxCompute?"),
         ((c("yml_config/tuner/name"), "tpee"), "did you mean tpe?"),
+        ((c("yml_config/tuner/name"), "random_search"), "did you mean random?"),
+        ((c("platform_config/cmd/0"), "${centres} ${trialId}"), "did you mean ${trial_id}?"),
         ((c("platform_config/cmd/0"), "pai -Dk=${centers}"), "did you mean ${centres}?"),
         ((c("platform_config/cmd/0"), "pai -Dk={centres}"), "did you mean ${centres}?"),
         ((c("search_space"), {"$centres": SPEC}), "did you mean ${centres}?"),
@@ -1264,6 +1295,8 @@ def rules_named(source):
         ((c(f"{SPACE}/_type"), "int"), "did you mean randint?"),
         ((c(SPACE), {"_Type": "choice", "_Values": [1]}), "; write _type and _value"),
         ((c(SPACE), {"_value": [1]}), "; _type is missing"),
+        ((c(SPACE), {"_type ": "choice", "_value": [1]}), "; write _type"),
+        ((c(f"{SPACE}/_value"), "[1, 2]"), "; write the array itself, not a string that contains it"),
         ((c(SPACE), [1, 2]), '; write {"_type": "choice", "_value": [...]}'),
         ((c(f"{SPACE}/_value"), "1,2"), "must be an array, not a string"),
         ((c(SPACE), {"_type": "uniform", "_value": {"min": 0}}), "an array [low, high], not an object"),
@@ -1296,12 +1329,27 @@ def rules_named(source):
         ),
         ((c("platform_config/cmd/0"), ["python", "a.py"]), "not an array; write it as one string"),
         ((c("metric_config/metric_dict"), None), "metric_dict is required, not null"),
+        ((c("metric_config/metric_dict/score"), None), "a weight must be a number, not null"),
+        ((c("metric_config/metric_type"), 5), "or 'api', not a number"),
+        ((c("oss_config"), []), "must be an object, not an array; write {}, or leave it out"),
+        ((c("yml_config/tuner/class_args"), []), "; write {}, or leave it out"),
+        ((c("oss_config"), [{}]), "must be an object, not an array"),
+        (
+            (c("search_space"), SPEC),
+            '; put a name around both, as in {"${lr}": {"_type": ..., "_value": ...}}',
+        ),
+        ((c(f"{SPACE}/_value"), [{"name": "a"}, {"_name": "b"}]), "; write _name, with an underscore"),
+        (("/dryRun", "Yes"), "not a string; write true without quotes"),
+        ((c("yml_config/debug"), "0"), "not a string; write false without quotes"),
+        ((c("yml_config/debug"), "maybe"), "must be a boolean, not a string"),
         ((c("yml_config/max_trial_number"), "010"), "must be an integer, not a string"),
         ((c("yml_config/max_trial_number"), "20.5"), "must be an integer, not a string"),
         *(
             (("/guard", {"maxHours": text}), f"must be a number, not a string; {hint}")
             for text, hint in [
                 ("12", "write 12 without quotes"),
+                ("1:30", "write 1.5, the number of hours"),
+                ("02:00:00", "write 2, the number of hours"),
                 ("1.5 h", "write 1.5 without quotes and without a unit"),
                 ("12Hours", "write 12 without quotes and without a unit"),
                 ("30m", "write 0.5, the number of hours"),
@@ -1361,6 +1409,11 @@ def test_a_misspelt_word_gets_a_suggestion(change, hint):
         ({"id": "1", "source": "/a", "type": "t", "data": {}}, 'a CloudEvent needs a specversion: "1.0"'),
         ({"trialConcurrency": 1, "searchSpace": {}}, "NNI, which must be rewritten: see hpoq init"),
         ({"name": "a", "hpo_experiment_configuration": {}}, "did you mean HpoExperimentConfiguration?"),
+        ({"Experiment": {"Name": "a"}, "IdempotencyKey": "k"}, "; did you mean experiment?"),
+        ({"ExperimentId": "sJ0xjVa"}, 'write {"stop": {"experimentId": "..."}}'),
+        ({"Topic": "t", "Message": '{"experiment": {}}'}, "to be inside Message: send it by itself"),
+        ({"MessageBody": "eyJleHBlcmltZW50Ijoge319"}, "to be inside MessageBody: send it by itself"),
+        ({"requests": [{"experiment": {}}, {}]}, "to be inside requests: send it by itself"),
     ],
 )
 def test_a_document_of_another_form_is_recognised(document, hint):

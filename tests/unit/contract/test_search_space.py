@@ -128,7 +128,7 @@ def test_an_entry_without_type_or_value(spec, ending):
 def test_other_members_have_no_effect():
     """Each other member of an entry is warned about, beside what is wrong with the entry itself."""
     spec = {"a": 1, "_type": "choice", "b/c": 2, "_value": []}
-    assert places(spec) == ["member /a", "member /b~1c", "empty /_value"]
+    assert places(spec) == ["member /a", "member /b~1c", "empty! /_value"]
 
 
 NESTED = {"_name": "n", "y": {"_type": "uniform", "_value": [2, 1]}}
@@ -142,7 +142,7 @@ NESTED = {"_name": "n", "y": {"_type": "uniform", "_value": [2, 1]}}
         ([1], ["bounds /_value"]),
         (["a"], ["bounds /_value"]),
         ([True], ["bounds /_value", "boolean /_value/0"]),
-        ([], ["empty /_value"]),
+        ([], ["empty! /_value"]),
         ([1, "a"], ["mixed /_value"]),
         (["a", 1.5, 2], ["mixed /_value"]),
         ([True, 2], ["boolean /_value/0"]),
@@ -160,7 +160,7 @@ NESTED = {"_name": "n", "y": {"_type": "uniform", "_value": [2, 1]}}
         ([{"_name": "m"}, {"_name": "n"}, {"_name": "m"}], ["repeated /_value/2/_name"]),
         ([NESTED, {"y": 1}], ["choice /_value/0", "choice /_value/1"]),
         ([NESTED, "a"], ["choice /_value/0"]),
-        ([{"_name": 1}], ["choice /_value/0"]),
+        ([{"_name": 1}], ["choice /_value/0/_name"]),
         ([{"_name": "n", "y": 1}], ["spec! /_value/0/y"]),
         ([1, 2, 1, 1], ["repeated /_value/2", "repeated /_value/3"]),
         (["a", "a"], ["repeated /_value/1"]),
@@ -265,7 +265,7 @@ def test_the_message_about_a_bound_names_it(kind, value, text):
         ("lognormal", [-1, 1], "", ""),
         ("lognormal", [1, -1], "bounds! /_value/1", "sigma must not be less than 0"),
         ("qlognormal", [-1, 1, 0.5], "", ""),
-        ("quniform", [0, 1, 0], "step /_value/2", "q should be greater than 0"),
+        ("quniform", [0, 1, 0], "step! /_value/2", "q must not be 0: the engine divides by it"),
         ("quniform", [0, 1, -1], "step /_value/2", "q should be greater than 0"),
         ("quniform", [0, 1, 0.5], "", ""),
         ("quniform", [0, 1, 1], "", ""),
@@ -274,7 +274,7 @@ def test_the_message_about_a_bound_names_it(kind, value, text):
         ("quniform", [1, 1, 2], "bounds /_value", "equal, so there is only one value"),
         ("qloguniform", [1, 3, 3], "step /_value/2", "q is larger than the range from low to high"),
         ("qnormal", [0, 1, 5], "", ""),
-        ("qnormal", [0, 1, 0], "step /_value/2", "q should be greater than 0"),
+        ("qnormal", [0, 1, 0.0], "step! /_value/2", "q must not be 0: the engine divides by it"),
         ("quniform", [0.5, 10**399, 1], "", ""),
         ("quniform", [10**398, 10**399, 0.5], "", ""),
     ],
@@ -296,6 +296,9 @@ def test_a_finding_under_a_very_long_name_is_at_the_search_space():
 def test_names_that_a_search_space_replaces():
     """They are the names of its entries and of those in nested choices, whatever else it contains."""
     inner = {"_type": "choice", "_value": [{"_name": "m", "c": 1}]}
-    choice = {"_type": "choice", "_value": [1, {"_name": "n", "b": inner}, "x", {"d": 1}]}
+    choice = {"_type": "choice", "_value": [{"_name": "n", "b": inner}, {"_name": "o", "d": 1}]}
     space = {"a": choice, "e": {"_type": "choice", "_value": "text"}, "f": 7, "_name": {}}
     assert [*names_in(space)] == ["a", "b", "c", "d", "e", "f", "_name"]
+    for other in (1, "x", {"d": 1}):  # then all items are values
+        choice["_value"][1] = other
+        assert [*names_in(space)] == ["a", "e", "f", "_name"]

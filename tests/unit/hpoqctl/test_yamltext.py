@@ -42,10 +42,12 @@ def load(text):
         ("0b11", "3"),
         ("0o17", "15"),
         ("1_000", "1000"),
-        ("1:30", "90"),
+        ("1:30", "90 (in base 60)"),
         ("010", "8 or 10 (YAML 1.1 or 1.2)"),
         ("-020", "-16 or -20 (YAML 1.1 or 1.2)"),
         ("07", "7"),
+        ("08", "8"),
+        ("-019", "-19"),
         ("+1e5", "100000.0"),
         (".5e1", "5.0"),
         ("yes", "true"),
@@ -64,6 +66,8 @@ def test_notations_of_yaml_are_named(text, meant):
     assert (found.pointer, found.rule) == ("/a/1", "yaml.notation")
     assert found.message.startswith(f"{text} is YAML's notation of {meant}, but is read as a string")
     instead = "another number" if meant.startswith("a ") else meant.partition(" (")[0]
+    if "base 60" in meant:  # a time or hours and minutes, and 90 of nothing
+        instead = "the number that is meant"
     assert found.message.endswith(f": write {instead}, or put it in quotes")
 
 
@@ -157,6 +161,7 @@ def test_plain_scalars(text, value):
         ("1: x", "yaml.key", 0),
         ("? [a]\n: x", "yaml.key", 2),
         ("a: " + "9" * 500, "json.number", 3),
+        ("a: [1, 1e400]", "json.non-finite", 7),
         ("[" * 100 + "]" * 100, "json.depth", 65),
         ("[" * 5000 + "]" * 5000, "json.depth", 0),
         ("a: \x01", "yaml.syntax", 3),
@@ -168,6 +173,26 @@ def test_errors(text, rule, at):
     with pytest.raises(YamlError) as caught:
         list(load_documents(text))
     assert (caught.value.rule, caught.value.offset) == (rule, at)
+
+
+@pytest.mark.parametrize(
+    ("text", "pointer"),
+    [
+        ("a: {b: [1, {c: 1, c: 2}]}", "/a/b/1/c"),
+        ("a: [1, !!float 1]", "/a/1"),
+        ("a: {1: x}", "/a"),
+        ("a: {b: 1e400}", "/a/b"),
+        ("a: {LTAI5tCanary: {b: 1, b: 2}}", "/a"),
+        ("a: {LTAI5tCanary: 1, LTAI5tCanary: 2}", "/a"),
+        ("a: [1", ""),
+        ("a: " + "[" * 70 + "]" * 70, ""),
+    ],
+)
+def test_an_error_has_the_pointer_that_json_would_have(text, pointer):
+    """It ends before a name that may be a credential, as for JSON."""
+    with pytest.raises(YamlError) as caught:
+        load(text)
+    assert caught.value.pointer == pointer
 
 
 def test_aliases_cannot_expand_without_limit():
@@ -196,7 +221,7 @@ def test_several_documents():
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("a:\n\tb: 1\n", "a tab; indent with spaces"),
+        ("a:\n\tb: 1\n", "a tab; write spaces instead"),
         ('a: "loss=(\\d+)"', "use single quotes, or write two backslashes"),
     ],
 )
@@ -209,7 +234,7 @@ def test_frequent_slips_say_what_to_write(text, what):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a:\n\tb: 1", "a tab; indent with spaces"),
+        ("a:\n\tb: 1", "a tab; write spaces instead"),
         ('a: "\\q"', "a backslash in double quotes must begin an escape"),
         ("a: @b", "a value must not begin with @; put it in quotes"),
         ("a: `b", "a value must not begin with `; put it in quotes"),
@@ -218,6 +243,9 @@ def test_frequent_slips_say_what_to_write(text, what):
         ("a:\n  - b\n c: 1", "this line does not fit the lines above; check the indentation"),
         ("a: [1", "the text ends before a closing ]"),
         ("a: {b: 1", "the text ends before a closing }"),
+        ("a: [1,,2]", "a value is missing before this ,"),
+        ("a: [ - 1]", "an item with - must begin a line; in brackets items have commas"),
+        ("a: 1\t", "a tab; write spaces instead"),
         ("a: [1 {2]", "a comma or a closing ] is missing before this"),
         ("a: 'b", "the text ends before the closing quote of a string"),
         ("a: *b", "no anchor &b is above this; put a value that begins with * in quotes"),

@@ -156,3 +156,13 @@ def test_a_parameter_of_another_form_is_named(value):
     for nested in (False, True):
         with pytest.raises(TypeError, match=r"the parameter 'lr' .* Use uniform\(\.\.\.\), choice\(\.\.\.\)"):
             make(parameters={"o": choice(option("sgd", {"lr": value}))} if nested else {"lr": value})
+
+
+def test_a_section_that_is_built_gets_further_members():
+    """A log level does not cost the number of trials and the tuner."""
+    sections = {"yml_config": {"log_level": "debug"}, "metric_config": {"source_list_final_mode": "avg"}}
+    document = make(sections=sections).document
+    config = document["experiment"]["HpoExperimentConfiguration"]
+    plain = make().document["experiment"]["HpoExperimentConfiguration"]
+    assert config["yml_config"] == {**plain["yml_config"], "log_level": "debug"}
+    assert config["metric_config"] == {**plain["metric_config"], "source_list_final_mode": "avg"}
