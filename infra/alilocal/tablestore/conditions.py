@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from alilocal.tablestore.errors import ParameterInvalid
 from alilocal.tablestore.plainbuffer import KeyValue, Value, decode_variant
 from alilocal.tablestore.proto import Message
+from alilocal.tablestore.validation import check_column_name
 
 IGNORE, _EXPECT_EXIST, EXPECT_NOT_EXIST = 0, 1, 2
 _SINGLE, _COMPOSITE, PAGINATION = 1, 2, 3
@@ -43,20 +44,29 @@ def holds(condition: Message, columns: Columns, *, exists: bool) -> bool:
     return not condition.has(2) or passes(condition.message(2), columns)
 
 
-def passes(condition: Message, columns: Columns) -> bool:
-    """Return whether `columns` meet a filter; raises ParameterInvalid."""
-    if _count(condition) > _MOST_CONDITIONS:
+def check_filter(condition: Message) -> None:
+    """Raise ParameterInvalid for a filter with too many conditions, or with one on a column of an invalid name."""
+    singles = list(_singles(condition))
+    if len(singles) > _MOST_CONDITIONS:
         raise ParameterInvalid(f"A filter has more than {_MOST_CONDITIONS} conditions.")
+    for single in singles:
+        check_column_name(single.text(2))
+
+
+def passes(condition: Message, columns: Columns) -> bool:
+    """Return whether `columns` meet a filter that `check_filter` accepts; raises ParameterInvalid."""
     return _passes(condition, columns)
 
 
-def _count(condition: Message, depth: int = 0) -> int:
-    """Return the number of conditions in a filter; one that is nested too deeply counts as too many."""
-    if condition.number(1) != _COMPOSITE:
-        return 1
+def _singles(condition: Message, depth: int = 0) -> Iterator[Message]:
+    """Yield the conditions on one column in a filter; raises ParameterInvalid for one that is nested too deeply."""
     if depth > _MOST_CONDITIONS:
-        return depth
-    return sum(_count(part, depth + 1) for part in condition.message(2).messages(2))
+        raise ParameterInvalid(f"A filter has more than {_MOST_CONDITIONS} conditions.")
+    if condition.number(1) == _SINGLE:
+        yield condition.message(2)
+    elif condition.number(1) == _COMPOSITE:
+        for part in condition.message(2).messages(2):
+            yield from _singles(part, depth + 1)
 
 
 def _passes(condition: Message, columns: Columns) -> bool:

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from alilocal.tablestore.conditions import PAGINATION, passes
+from alilocal.tablestore.conditions import PAGINATION, check_filter, passes
 from alilocal.tablestore.errors import ParameterInvalid
-from alilocal.tablestore.model import Versions, check_column_name
+from alilocal.tablestore.model import Versions
 from alilocal.tablestore.plainbuffer import Cell
 from alilocal.tablestore.proto import Message
+from alilocal.tablestore.validation import check_requested
 
 _LATEST = 2**63
 _SPECIFIC_TIME = 3
-_MOST_NAMES = 128
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class Selection:
     def read(cls, request: Message, *, names: int, versions: int, keep: int) -> Selection:
         """Read the selection of `request`, in which the given members have these numbers; raises ParameterInvalid."""
         times, first, last = versions - 1, keep + 1, keep + 2
+        asked = request.texts(names)
+        check_requested(asked)
         if not request.has(versions) and not request.has(times):
             raise ParameterInvalid("No version condition is specified while querying row.")
         most = request.number(versions) if request.has(versions) else None
@@ -49,11 +51,8 @@ class Selection:
         if most is not None and request.message(times).has(_SPECIFIC_TIME):
             raise ParameterInvalid("The max versions and a specific time must not be set together.")
         since, until = _times(request.message(times)) if request.has(times) else (0, _LATEST)
-        asked = request.texts(names)
-        if len(asked) > _MOST_NAMES:
-            raise ParameterInvalid("The number of columns from the request exceeds the limit.")
-        for name in asked:
-            check_column_name(name)
+        if request.has(keep):
+            check_filter(request.message(keep))
         return cls(
             frozenset(asked),
             request.text(first),

@@ -226,19 +226,177 @@ def test_a_column_of_the_key_can_be_requested(cloud, table):
     assert get_row(cloud, _3="absent").data(2) == b""
 
 
+TOO_MANY = "The number of {} exceeds the limit, limit count: 1024, column count: 1025."
+
+
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (
-            [f"c{number}" for number in range(129)],
-            "The number of columns from the request exceeds the limit.",
-        ),
+        ([f"c{number}" for number in range(1025)], TOO_MANY.format("columns from the request")),
         (["a-b"], "Invalid column name: 'a-b'."),
     ],
 )
 def test_the_columns_to_get_have_limits(cloud, table, names, said):
-    """At most 128 columns, each with a valid name, can be requested."""
-    assert get_row(cloud, _3=[name.encode() for name in names]) == ("OTSParameterInvalid", said)
+    """At most 1024 columns, each with a valid name, can be requested; this comes before the version condition."""
+    asked = {3: [name.encode() for name in names]}
+    key = row("a", "1")
+    refused = ("OTSParameterInvalid", said)
+    assert call(cloud, "GetRow", {1: "t", 2: key, **asked}) == refused
+    assert call(cloud, "GetRange", {1: "t", 2: 0, **asked, 7: key, 8: row("b", "1")}) == refused
+    batched = encode({1: "t", 2: [key], 4: asked[3], 6: 1})
+    assert call(cloud, "BatchGetRow", {1: [batched]}) == refused
+
+
+def test_as_many_columns_as_a_row_takes_can_be_requested(cloud, table):
+    """The older limit of 128 columns is gone: the tests of the SDK for Java request 1024."""
+    names = [f"c{number}" for number in range(1024)]
+    table.put(("a", "1"), [Cell(name, 1) for name in names])
+    found = decode_row(get_row(cloud, _3=[name.encode() for name in names]).data(2))
+    assert len(found.cells) == 1024
+
+
+KEY = [Cell("p", "a"), Cell("k", "1")]
+LONG_KEY = "The length of primary key column: 'k' exceeds the MaxLength:1024 with CurrentLength:1025."
+LONG_VALUE = "The length of attribute column: 'v' exceeds the MaxLength:2097152 with CurrentLength:2097153."
+
+
+@pytest.mark.parametrize(
+    ("key", "cells", "said"),
+    [
+        ([], [Cell("v", 1)], "Cell data broken, empty PK."),
+        (
+            [Cell(name, "x") for name in "abcde"],
+            [Cell("v", 1)],
+            "The number of primary key columns must be in range: [1, 4].",
+        ),
+        ([Cell("p", "a"), Cell("k", "x" * 1025)], [Cell("v", 1)], LONG_KEY),
+        ([Cell("p", "a"), Cell("k", "é" * 512 + "x")], [Cell("v", 1)], LONG_KEY),
+        ([Cell("p", "a"), Cell("k", b"x" * 1025)], [Cell("v", 1)], LONG_KEY),
+        (
+            [Cell("p", "a"), Cell("k", Bound.LEAST)],
+            [Cell("v", 1)],
+            "VT_INF_MIN is an invalid type for the primary key.",
+        ),
+        (
+            [Cell("p", "a"), Cell("k", Bound.MOST)],
+            [Cell("v", 1)],
+            "VT_INF_MAX is an invalid type for the primary key.",
+        ),
+        (KEY, [Cell("v", "x" * 2_097_153)], LONG_VALUE),
+        (KEY, [Cell(f"v{n}", 1) for n in range(1025)], TOO_MANY.format("attribute columns")),
+        (KEY, [Cell("#", 1)], "Invalid column name: '#'."),
+        (KEY, [Cell("v", 1, 2**63 // 1000)], "Timestamp must be in range [0, INT64_MAX/1000)."),
+        (KEY, [Cell("v", 1, -1)], "Timestamp must be in range [0, INT64_MAX/1000)."),
+    ],
+)
+def test_a_row_that_no_table_takes_fails_the_whole_batch(cloud, table, key, cells, said):
+    """Limits of rows come before tables: a batch with such a row fails as a whole, with the service's message."""
+    data, good = encode_rows([(key, cells)]), write(PUT, row("a", "2", Cell("v", 1)))
+    if not key:
+        data = encode_rows([(KEY, cells)])[:4] + encode_rows([((), cells)])[4:]
+    refused = ("OTSParameterInvalid", said)
+    assert call(cloud, "PutRow", {1: "t", 2: data, 3: IGNORE}) == refused
+    assert call(cloud, "PutRow", {1: "absent", 2: data, 3: IGNORE}) == refused
+    assert call(cloud, "UpdateRow", {1: "t", 2: data, 3: IGNORE}) == refused
+    writes = encode({1: "t", 2: [good, write(UPDATE, data)]})
+    assert call(cloud, "BatchWriteRow", {1: [writes]}) == refused
+    assert table.rows == {}
+    if key != KEY:
+        assert call(cloud, "GetRow", {1: "t", 2: data, 5: 1}) == refused
+        reads = encode({1: "t", 2: [row("a", "2"), data], 6: 1})
+        assert call(cloud, "BatchGetRow", {1: [reads]}) == refused
+
+
+@pytest.mark.parametrize("name", ["", "3t", "a-b", "x" * 256])
+def test_an_invalid_name_of_a_table_is_named(cloud, table, name):
+    """Every operation refuses a name that no table can have, instead of looking for it."""
+    data, key = row("a", "1", Cell("v", 1)), row("a", "1")
+    calls = {
+        "CreateTable": {1: encode({1: name, 2: [encode({1: "k", 2: STRING})]}), 2: CAPACITY},
+        "DescribeTable": {1: name},
+        "UpdateTable": {1: name},
+        "DeleteTable": {1: name},
+        "PutRow": {1: name, 2: data, 3: IGNORE},
+        "UpdateRow": {1: name, 2: data, 3: IGNORE},
+        "GetRow": {1: name, 2: key, 5: 1},
+        "GetRange": {1: name, 2: 0, 5: 1, 7: key, 8: row("b", "1")},
+        "BatchGetRow": {1: [encode({1: name, 2: [key], 6: 1})]},
+        "BatchWriteRow": {1: [encode({1: name, 2: [write(PUT, data)]})]},
+    }
+    said = {("OTSParameterInvalid", f"Invalid table name: '{name}'.")}
+    assert {call(cloud, operation, members) for operation, members in calls.items()} == said
+
+
+@pytest.mark.parametrize("columns", [0, 5])
+def test_a_primary_key_has_one_to_four_columns(cloud, columns):
+    schema = [encode({1: f"k{number}", 2: STRING}) for number in range(columns)]
+    assert call(cloud, "CreateTable", {1: encode({1: "n", 2: schema}), 2: CAPACITY}) == (
+        "OTSParameterInvalid",
+        "The number of primary key columns must be in range: [1, 4].",
+    )
+
+
+def test_an_update_that_a_table_does_not_take(cloud):
+    """UpdateRow is refused without columns, and by a table that allows no updates."""
+    cloud.tables.create("f", [("p", STRING), ("k", STRING)], Options(allow_update=False))
+    for data, said in (
+        (row("a", "1"), "Attribute column is missing."),
+        (row("a", "1", Cell("v", 1)), "Update operation is not allowed in this table"),
+    ):
+        assert call(cloud, "UpdateRow", {1: "f", 2: data, 3: IGNORE}) == ("OTSParameterInvalid", said)
+
+
+def test_a_read_batch_with_a_missing_table(cloud, table):
+    """The rows of a table that does not exist fail one by one, and the others are read."""
+    table.put(("a", "1"), [Cell("v", 1)])
+    asked = [encode({1: name, 2: [row("a", "1")] * 2, 6: 1}) for name in ("absent", "t")]
+    absent, present = call(cloud, "BatchGetRow", {1: asked}).messages(1)
+    error = ("OTSObjectNotExist", "Requested table does not exist.")
+    assert [
+        (one.number(1), one.message(2).text(1), one.message(2).text(2)) for one in absent.messages(2)
+    ] == [(0, *error)] * 2
+    assert [one.number(1) for one in present.messages(2)] == [1, 1]
+
+
+def test_the_size_of_a_batch_comes_before_its_tables(cloud, table):
+    """A batch without rows, or with too many, is refused whether its tables exist or not."""
+    one = write(PUT, row("a", "1", Cell("v", 1)))
+    many = [encode({1: f"absent{number}", 2: [one]}) for number in range(201)]
+    assert call(cloud, "BatchWriteRow", {1: many})[1] == "Rows count exceeds the upper limit: 200."
+    empty = encode({1: "absent"})
+    assert call(cloud, "BatchWriteRow", {1: [empty]})[1] == "No operation is specified for table: 'absent'."
+    assert call(cloud, "BatchWriteRow", {1: many[:1]}) == (
+        "OTSObjectNotExist",
+        "Requested table does not exist.",
+    )
+
+
+def test_the_data_of_a_batch_has_a_limit(cloud, table):
+    """Names, values and timestamps count, 4 MiB together; the bytes around them do not."""
+
+    def outcome(length):
+        now = cloud.clock.now_ms()
+        cells = [Cell("a", "x" * 2**21, now), Cell("b", "x" * length, now)]
+        answer = call(cloud, "BatchWriteRow", {1: [encode({1: "t", 2: [write(PUT, row("a", "1", *cells))]})]})
+        return answer if isinstance(answer, tuple) else answer.messages(1)[0].messages(2)[0].number(1)
+
+    # The names and values of the key take 4 bytes, the names of the columns 2 and the timestamps 16.
+    most = 2**21 - 4 - 2 - 16
+    assert outcome(most) == 1
+    said = "The total data size of BatchWriteRow request exceeds the limit"
+    refused = ("OTSParameterInvalid", f"{said}, limit size: 4194304, data size: 4194305.")
+    assert outcome(most + 1) == refused
+
+
+def test_a_filter_names_valid_columns(cloud, table):
+    """A filter or a condition on a column with an invalid name is refused, whether the row exists or not."""
+    bad = encode({1: 2, 2: encode({1: 1, 2: [encode({1: 1, 2: encode({1: 7, 2: "#"})})]})})
+    refused = ("OTSParameterInvalid", "Invalid column name: '#'.")
+    assert get_row(cloud, _7=bad) == refused
+    condition = encode({1: 0, 2: bad})
+    data = row("a", "1", Cell("v", 1))
+    assert call(cloud, "PutRow", {1: "t", 2: data, 3: condition}) == refused
+    assert call(cloud, "BatchWriteRow", {1: [encode({1: "t", 2: [write(PUT, data, condition)]})]}) == refused
 
 
 def test_a_batch_has_each_table_once_and_a_hundred_rows_to_read(cloud, table):
@@ -247,7 +405,7 @@ def test_a_batch_has_each_table_once_and_a_hundred_rows_to_read(cloud, table):
     many = encode({1: "t", 2: [row("a", str(number)) for number in range(101)], 6: 1})
     assert call(cloud, "BatchGetRow", {1: [many]}) == (
         "OTSParameterInvalid",
-        "Rows count exceeds the upper limit.",
+        "Rows count exceeds the upper limit: 100.",
     )
     twice = ("OTSParameterInvalid", "Duplicated table name: 't'.")
     assert call(cloud, "BatchGetRow", {1: [one, one]}) == twice
