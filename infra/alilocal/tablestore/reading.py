@@ -70,10 +70,10 @@ class Selection:
         `key` are the names of the primary key's columns, which every row has.
         """
         wanted = {name: kept for name, kept in sorted(row.items()) if self._wants(name)}
-        # A row without any of the requested columns is not returned. One without any of the requested versions is.
-        if self.restricted and not wanted and self.names.isdisjoint(key):
-            return None
         columns = {name: found for name, kept in wanted.items() if (found := self._versions(kept))}
+        # If columns are requested, a row without a version of any of them is not returned, else its key is.
+        if self.restricted and not columns and self.names.isdisjoint(key):
+            return None
         if self.keep is not None and self.keep.number(1) == PAGINATION:
             columns = _page(self.keep.message(2), columns)
         elif self.keep is not None and not passes(self.keep, columns):
