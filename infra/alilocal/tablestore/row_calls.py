@@ -12,9 +12,9 @@ from alilocal.core.http import ServiceError
 from alilocal.core.requestlog import Notes
 from alilocal.tablestore import wire
 from alilocal.tablestore.conditions import EXPECT_NOT_EXIST, IGNORE, check_filter, holds
-from alilocal.tablestore.errors import ConditionCheckFail, NoSuchTable, ParameterInvalid
+from alilocal.tablestore.errors import ConditionCheckFail, DataOutOfRange, NoSuchTable, ParameterInvalid
 from alilocal.tablestore.model import Key, Table, Tables
-from alilocal.tablestore.plainbuffer import Bound, Cell, Row, decode_row, encode_rows
+from alilocal.tablestore.plainbuffer import Bound, Cell, KeyValue, Row, decode_row, encode_rows
 from alilocal.tablestore.proto import Message, encode
 from alilocal.tablestore.reading import Selection
 from alilocal.tablestore.switches import TablestoreSwitches
@@ -142,12 +142,14 @@ class RowCalls:
 
     def _write_all(self, writes: Sequence[tuple[Table, Change]]) -> list[bytes]:
         """Carry out all writes or none of them; they must have one table and one partition key."""
-        if len({(table.name, *(cell.value for cell in change.row.key[:1])) for table, change in writes}) > 1:
-            refused = wire.row_error(
-                ParameterInvalid("An atomic batch must write rows of one partition key.")
-            )
-            return [refused] * len(writes)
-        table = writes[0][0]
+        table, first = writes[0]
+        for other, change in writes:
+            if other is not table:
+                refused = ParameterInvalid("An atomic batch must write rows of one table.")
+                return [wire.row_error(refused)] * len(writes)
+            if change.partition != first.partition:
+                outside = DataOutOfRange(first.partition, change.partition)
+                return [wire.row_error(outside)] * len(writes)
         before = table.copied_rows()
         results = []
         for _, change in writes:
@@ -200,6 +202,11 @@ class Change(NamedTuple):
     def read(cls, request: Message) -> Change:
         """Read a write of a batch."""
         return cls(request.number(1), decode_row(request.data(2)), request.message(3), request.message(4))
+
+    @property
+    def partition(self) -> KeyValue | None:
+        """The value of the partition key, which is the first column of the primary key."""
+        return self.row.key[0].value
 
     def check(self) -> None:
         """Raise ParameterInvalid for a write that no table accepts."""

@@ -71,7 +71,21 @@ def test_an_atomic_batch_writes_rows_of_one_partition(cloud, table):
 def test_an_atomic_batch_of_several_partitions_fails(cloud, table):
     """No row of an atomic batch is written if their partition keys differ, and each of them fails."""
     writes = [write(PUT, row(part, "1", Cell("v", 1))) for part in ("a", "a", "b")]
-    assert batch(cloud, *writes) == ["OTSParameterInvalid"] * 3
+    answer = call(cloud, "BatchWriteRow", {1: [encode({1: "t", 2: writes})], 3: 1})
+    outcomes = [one.message(2) for one in answer.messages(1)[0].messages(2)]
+    # As testAtomicBatchWriteRowWithDiffPartKey of the SDK for Java expects.
+    problem = "Data out of scope of atomic. Atomic PartKey:a. Data PartKey:b"
+    assert [(one.text(1), one.text(2)) for one in outcomes] == [("OTSDataOutOfRange", problem)] * 3
+    assert table.rows == {}
+
+
+def test_an_atomic_batch_of_several_tables_fails(cloud, table):
+    """No row of an atomic batch is written if their tables differ."""
+    cloud.tables.create("u", [("p", STRING), ("k", STRING)])
+    data = write(PUT, row("a", "1", Cell("v", 1)))
+    answer = call(cloud, "BatchWriteRow", {1: [encode({1: name, 2: [data]}) for name in ("t", "u")], 3: 1})
+    codes = [one.messages(2)[0].message(2).text(1) for one in answer.messages(1)]
+    assert codes == ["OTSParameterInvalid"] * 2
     assert table.rows == {}
 
 
