@@ -54,6 +54,8 @@ class Calls:
         _refuse_streams(request.message(4))
         table = self._tables.get(request.text(1))
         if request.has(3):
+            if request.message(3).has(wire.UPDATE_FULL_ROW):
+                raise ParameterInvalid("The options of UpdateTable must not contain updateFullRow.")
             table.options = wire.read_options(request.message(3), table.options)
         if request.has(2):
             table.throughput = wire.read_throughput(request.message(2))

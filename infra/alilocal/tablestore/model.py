@@ -33,12 +33,16 @@ Versions = dict[int, Value]
 
 @dataclass(frozen=True)
 class Options:
-    """A table's options: time to live in seconds (-1: unlimited), versions per cell, whether UpdateRow is allowed."""
+    """A table's options: time to live in seconds (-1: unlimited), versions per cell, whether UpdateRow is allowed.
+
+    `update_full_row` is what a client gave; it has no effect here, and can only be set when the table is created.
+    """
 
     time_to_live: int = -1
     max_versions: int = 1
     deviation: int = 86_400
     allow_update: bool = True
+    update_full_row: bool = False
 
     def check(self) -> None:
         """Raise ParameterInvalid for values that are not allowed."""

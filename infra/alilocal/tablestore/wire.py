@@ -13,6 +13,8 @@ from alilocal.tablestore.model import Options, Table
 from alilocal.tablestore.proto import Message, encode
 
 AUTO_INCREMENT = 1
+UPDATE_FULL_ROW = 7
+"""The number of the table option `update_full_row`, which older SDKs do not know."""
 ACTIVE = 1
 """The status of a table that can be used, as every table here can."""
 NO_STREAM = encode({1: 0})
@@ -74,6 +76,7 @@ def read_options(given: Message, before: Options) -> Options:
         given.number(2, before.max_versions),
         given.number(5, before.deviation),
         bool(given.number(6, before.allow_update)),
+        bool(given.number(UPDATE_FULL_ROW, before.update_full_row)),
     )
     options.check()
     return options
@@ -106,5 +109,11 @@ def table_options(table: Table) -> bytes:
     """Return a table's options."""
     options = table.options
     return encode(
-        {1: options.time_to_live, 2: options.max_versions, 5: options.deviation, 6: int(options.allow_update)}
+        {
+            1: options.time_to_live,
+            2: options.max_versions,
+            5: options.deviation,
+            6: int(options.allow_update),
+            **({UPDATE_FULL_ROW: 1} if options.update_full_row else {}),
+        }
     )

@@ -426,6 +426,16 @@ def test_a_filter_names_valid_columns(cloud, table):
     assert call(cloud, "BatchWriteRow", {1: [encode({1: "t", 2: [write(PUT, data, condition)]})]}) == refused
 
 
+def test_the_option_update_full_row_is_kept(cloud):
+    """A table has the option that it was created with; an update must not contain it."""
+    meta = encode({1: "n", 2: [encode({1: "k", 2: STRING})]})
+    call(cloud, "CreateTable", {1: meta, 2: CAPACITY, 3: encode({1: -1, 2: 1, 7: 1})})
+    assert call(cloud, "DescribeTable", {1: "n"}).message(3).number(7) == 1
+    code, message = call(cloud, "UpdateTable", {1: "n", 3: encode({2: 2, 7: 0})})
+    assert (code, "contain updateFullRow" in message) == ("OTSParameterInvalid", True)
+    assert call(cloud, "UpdateTable", {1: "n", 3: encode({2: 2})}).message(2).number(7) == 1
+
+
 def test_a_batch_has_each_table_once_and_a_hundred_rows_to_read(cloud, table):
     """BatchGetRow reads up to 100 rows, and no batch names a table twice."""
     one = encode({1: "t", 2: [row("a", "1")], 6: 1})
