@@ -67,6 +67,9 @@ def parse(data: bytes, root: str) -> Element:
 def build(root: str, members: Members) -> bytes:
     """Return a document in UTF-8; the value of a member is a text or members of its own.
 
+    Inside of a member, a line ends behind each text. The vendor's SDK for PHP relies on white space there: without
+    it, it reads past the end of a system property. The documented answers have a line for each element.
+
     Joining texts is several times as fast as building a tree and serialising it.
     """
     inner = "".join(_element(name, value) for name, value in members)
@@ -81,7 +84,8 @@ def is_carriable(text: str) -> bool:
 def _element(name: str, value: str | Members) -> str:
     if isinstance(value, str):
         return f"<{name}>{value.translate(_ESCAPES)}</{name}>"
-    return f"<{name}>{''.join(_element(*member) for member in value)}</{name}>"
+    inner = "".join(_element(*member) + ("\n" if isinstance(member[1], str) else "") for member in value)
+    return f"<{name}>{inner}</{name}>"
 
 
 def first_element(data: bytes) -> str:

@@ -249,6 +249,16 @@ def test_user_properties_come_last(wire, queue):
         assert [one.tag.rpartition("}")[2] for one in message][-2:] == ["SystemProperties", "UserProperties"]
 
 
+def test_white_space_follows_each_text_of_a_property(wire, queue):
+    """The SDK for PHP reads on behind the end of each text, and would miss an element that follows directly."""
+    properties = (("traceparent", "t", "STRING"), ("baggage", "b", "STRING"))
+    queue.put(Outgoing("x", system_properties=properties, user_properties=(("n", "v", "STRING"),)))
+    message = ElementTree.fromstring(wire.smq("GET", "/queues/q/messages").content)
+    found = [one for kind in ("System", "") for one in message.iter(f"{{{NAMESPACE}}}{kind}PropertyValue")]
+    assert [[child.text for child in one] for one in found] == [*map(list, properties), ["n", "v", "STRING"]]
+    assert {child.tail for one in found for child in one} == {"\n"}
+
+
 def test_priority_then_age(queue):
     """Lower numbers come first, equal ones in the order sent."""
     for body, priority in (("a", 8), ("b", 1), ("c", 16), ("d", 8), ("e", 1)):
