@@ -58,7 +58,7 @@ class Calls:
                 raise ParameterInvalid("The options of UpdateTable must not contain updateFullRow.")
             table.options = wire.read_options(request.message(3), table.options)
         if request.has(2):
-            table.throughput = wire.read_throughput(request.message(2))
+            table.throughput = wire.read_throughput(request.message(2), table.throughput)
         return encode({1: wire.table_throughput(table), 2: wire.table_options(table), 3: wire.NO_STREAM})
 
     def delete(self, request: Message) -> bytes:

@@ -82,10 +82,10 @@ def read_options(given: Message, before: Options) -> Options:
     return options
 
 
-def read_throughput(reserved: Message) -> tuple[int, int]:
-    """Read the reserved capacity units of reading and of writing."""
-    capacity = reserved.message(1)
-    return capacity.number(1), capacity.number(2)
+def read_throughput(reserved: Message, before: tuple[int, int] = (0, 0)) -> tuple[int, int]:
+    """Read the reserved capacity units of reading and of writing; one that is missing stays as `before`."""
+    capacity, (read, write) = reserved.message(1), before
+    return capacity.number(1, read), capacity.number(2, write)
 
 
 def table_meta(table: Table) -> bytes:

@@ -236,6 +236,15 @@ def test_options_that_an_update_leaves_out_are_kept(cloud, table):
     assert (table.options.time_to_live, table.options.max_versions) == (86_400, 3)
 
 
+def test_an_update_of_one_capacity_keeps_the_other(cloud, table):
+    """UpdateTable may name one of the capacities, as testCUReadOnly of the SDK for PHP does."""
+    table.throughput = (10, 20)
+    call(cloud, "UpdateTable", {1: "t", 2: encode({1: encode({1: 100})})})
+    assert table.throughput == (100, 20)
+    call(cloud, "UpdateTable", {1: "t", 2: encode({1: encode({2: 300})})})
+    assert table.throughput == (100, 300)
+
+
 def get_row(cloud, **members):
     """The answer of a GetRow of the row `a`, `1`, with further members of the request by number."""
     return call(
