@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import NamedTuple, cast
 
 from alilocal.core.http import ServiceError
@@ -25,6 +26,7 @@ from alilocal.tablestore.validation import (
     check_row,
     check_row_count,
     check_table_name,
+    data_size,
     size_of,
 )
 
@@ -71,20 +73,21 @@ class RowCalls:
         backward, limit = request.number(2) == 1, request.number(6, _MOST_ROWS)
         if request.has(6) and limit <= 0:
             raise ParameterInvalid("The limit must be greater than 0.")
-        start, end = (
-            table.key_of(_read_key(request.data(number), bounds=True), bounds=True) for number in (7, 8)
-        )
+        bounds = [_read_key(request.data(number), bounds=True) for number in (7, 8)]
         selection = Selection.read(request, **_OF_RANGE)
+        start, end = (table.key_of(bound, bounds=True) for bound in bounds)
         found: list[tuple[list[Cell], list[Cell]]] = []
-        answer, size = {1: b"", 2: b""}, 0
+        answer, size, data = {1: b"", 2: b""}, 0, 0
         for key in table.between(start, end, backward=backward):
-            if len(found) >= min(limit, _MOST_ROWS) or size > MOST_BYTES:
+            if len(found) >= min(limit, _MOST_ROWS) or data > MOST_BYTES:
                 answer[3] = encode_rows([(_key_cells(table, key), ())])
                 break
             cells = _cells(table, selection, key)
             if cells is not None:
-                found.append((_key_cells(table, key), cells))
-                size += _bytes(*found[-1])
+                row = (_key_cells(table, key), cells)
+                found.append(row)
+                size += _bytes(*row)
+                data += data_size(chain(*row))
         answer[1], answer[2] = wire.consumed(read=wire.units(size)), encode_rows(found)
         return encode(answer)
 

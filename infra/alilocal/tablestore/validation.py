@@ -91,13 +91,17 @@ def check_row_count(count: int, most: int) -> None:
 
 def check_data_size(operation: str, rows: Iterable[Row]) -> None:
     """Raise ParameterInvalid if the names, values and timestamps of a write together are too large."""
-    cells = [cell for row in rows for cell in (*row.key, *row.cells)]
-    size = sum(map(size_of, cells)) + sum(_TIMESTAMP_BYTES for cell in cells if cell.timestamp is not None)
+    size = sum(data_size((*row.key, *row.cells)) for row in rows)
     if size > MOST_BYTES:
         raise ParameterInvalid(
             f"The total data size of {operation} request exceeds the limit, "
             f"limit size: {MOST_BYTES}, data size: {size}."
         )
+
+
+def data_size(cells: Iterable[Cell]) -> int:
+    """Return the size of names, values and timestamps in bytes, for which a request and an answer have a limit."""
+    return sum(size_of(cell) + (0 if cell.timestamp is None else _TIMESTAMP_BYTES) for cell in cells)
 
 
 def size_of(cell: Cell) -> int:

@@ -424,6 +424,25 @@ def test_the_data_of_a_batch_has_a_limit(cloud, table):
     assert outcome(most + 1) == refused
 
 
+def test_the_data_of_a_range_has_a_limit(cloud):
+    """A range ends after 4 MiB of names, values and timestamps, as testCase35 of the SDK for Java expects."""
+    table = cloud.tables.create("r", [("pk_0", INTEGER)])
+    for number in range(2081):
+        table.put((number,), [Cell("attr", "a" * 2000)])
+    low, high = (encode_rows([([Cell("pk_0", bound)], [])]) for bound in (Bound.LEAST, Bound.MOST))
+    answer = call(cloud, "GetRange", {1: "r", 2: 0, 5: 1, 7: low, 8: high})
+    (following,) = decode_row(answer.data(3)).key
+    assert following == Cell("pk_0", 2073)
+    assert not call(cloud, "GetRange", {1: "r", 2: 0, 5: 1, 7: answer.data(3), 8: high}).has(3)
+
+
+def test_a_range_checks_its_columns_before_its_keys(cloud, table):
+    """What no table has is refused before a key that does not fit this table, as testCase12 expects."""
+    bounds = [encode_rows([([Cell("q", number)], [])]) for number in (1, 2)]
+    asked = {1: "t", 2: 0, 3: [b"#"], 5: 1, 7: bounds[0], 8: bounds[1]}
+    assert call(cloud, "GetRange", asked) == ("OTSParameterInvalid", "Invalid column name: '#'.")
+
+
 def test_a_filter_names_valid_columns(cloud, table):
     """A filter or a condition on a column with an invalid name is refused, whether the row exists or not."""
     bad = encode({1: 2, 2: encode({1: 1, 2: [encode({1: 1, 2: encode({1: 7, 2: "#"})})]})})
