@@ -14,8 +14,10 @@ from xml.parsers import expat
 from alilocal.smq.errors import MalformedXml
 
 NAMESPACE = "http://mns.aliyuncs.com/doc/v1/"
+ERROR_NAMESPACE = "http://mns.aliyuncs.com/doc/v1"
+"""The namespace of errors. The vendor's SDK for Java reads them with JAXB, which compares the whole name."""
 # Some SDKs leave out the slash at the end.
-_NAMESPACES = ("", f"{{{NAMESPACE}", f"{{{NAMESPACE.rstrip('/')}")
+_NAMESPACES = ("", f"{{{NAMESPACE}", f"{{{ERROR_NAMESPACE}")
 Element: TypeAlias = "ElementTree.Element"
 Members: TypeAlias = "Sequence[tuple[str, str | Members]]"
 
@@ -64,7 +66,7 @@ def parse(data: bytes, root: str) -> Element:
     return element
 
 
-def build(root: str, members: Members) -> bytes:
+def build(root: str, members: Members, namespace: str = NAMESPACE) -> bytes:
     """Return a document in UTF-8; the value of a member is a text or members of its own.
 
     Inside of a member, a line ends behind each text. The vendor's SDK for PHP relies on white space there: without
@@ -73,7 +75,7 @@ def build(root: str, members: Members) -> bytes:
     Joining texts is several times as fast as building a tree and serialising it.
     """
     inner = "".join(_element(name, value) for name, value in members)
-    return f'<?xml version="1.0" encoding="utf-8"?>\n<{root} xmlns="{NAMESPACE}">{inner}</{root}>'.encode()
+    return f'<?xml version="1.0" encoding="utf-8"?>\n<{root} xmlns="{namespace}">{inner}</{root}>'.encode()
 
 
 def is_carriable(text: str) -> bool:

@@ -194,6 +194,16 @@ def test_change_visibility_in_either_spelling(wire, queue):
     assert wire.smq("GET", target).status_code == 200
 
 
+def test_the_namespace_of_errors_has_no_slash_at_its_end(wire):
+    """The SDK for Java reads an error with JAXB, under this name only: its class ErrorMessage."""
+    answer = ElementTree.fromstring(wire.smq("GET", "/queues/missing/messages").content)
+    name = "{http://mns.aliyuncs.com/doc/v1}"
+    assert answer.tag == f"{name}Error"
+    assert [one.tag for one in answer] == [
+        f"{name}{one}" for one in ("Code", "Message", "RequestId", "HostId")
+    ]
+
+
 def test_success_codes_and_location(wire):
     """A create is 201 and its repetition 204, both with the resource's URL on the caller's host."""
     for path in ("/queues/q", "/topics/t"):
