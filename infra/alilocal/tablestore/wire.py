@@ -22,11 +22,21 @@ NO_STREAM = encode({1: 0})
 Outcome = tuple[bytes, bytes]
 """The capacity that an operation on a row consumed, and the row that it returns, if any."""
 _UNIT_BYTES = 4096
+_DETAIL = (
+    "AuthAction",
+    "AuthPrincipalType",
+    "AuthPrincipalOwnerId",
+    "AuthPrincipalDisplayName",
+    "PolicyType",
+    "NoPermissionType",
+)
+"""The members of AccessDeniedDetail, by their numbers."""
 
 
 def error_body(error: ServiceError) -> bytes:
-    """Return an error message."""
-    return encode({1: error.code, 2: error.message})
+    """Return an error message. Newer SDKs read from it which permission is missing."""
+    detail = encode(dict(enumerate((error.detail[name] for name in _DETAIL), 1))) if error.detail else b""
+    return encode({1: error.code, 2: error.message, **({3: detail} if detail else {})})
 
 
 def row_result(act: Callable[[], Outcome]) -> bytes:

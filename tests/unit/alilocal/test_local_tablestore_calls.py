@@ -30,21 +30,26 @@ def table(cloud):
 
 def call(cloud, operation, members):
     """One call, signed by hand: the answer's message, or the code and the message of the error."""
+    is_done, message = send(cloud, operation, members, cloud.access_key_id)
+    return message if is_done else (message.text(1), message.text(2))
+
+
+def send(cloud, operation, members, key_id):
+    """One call with the key `key_id`: whether it was carried out, and the answer's message."""
     body = encode(members)
     moment = datetime.fromtimestamp(cloud.clock.now(), timezone.utc)
     headers = {
-        "x-ots-accesskeyid": cloud.access_key_id,
+        "x-ots-accesskeyid": key_id,
         "x-ots-apiversion": signature.VERSION,
         "x-ots-contentmd5": signature.digest(body),
         "x-ots-date": moment.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
         "x-ots-instancename": "local",
     }
-    credential = cloud.credentials.get(cloud.access_key_id)
+    credential = cloud.credentials.get(key_id)
     headers["x-ots-signature"] = signature._signature(f"/{operation}", headers, credential)
     with cloud.session() as session:
         answer = session.post(f"{cloud.endpoint}/{operation}", data=body, headers=headers)
-    message = Message(answer.content)
-    return message if answer.ok else (message.text(1), message.text(2))
+    return answer.ok, Message(answer.content)
 
 
 def row(partition, key, *cells):
@@ -234,6 +239,20 @@ def test_options_that_an_update_leaves_out_are_kept(cloud, table):
     assert (table.options.time_to_live, table.options.max_versions) == (-1, 3)
     call(cloud, "UpdateTable", {1: "t", 3: encode({1: 86_400})})
     assert (table.options.time_to_live, table.options.max_versions) == (86_400, 3)
+
+
+def test_a_denied_call_says_which_permission_is_missing(cloud, table):
+    """Member 3 of an error is the AccessDeniedDetail, all of whose members the SDK for Java requires."""
+    nothing = {"Version": "1", "Statement": []}
+    cloud.credentials.register("other", "secret", user_id="2000", policy=nothing)
+    is_done, error = send(cloud, "DescribeTable", {1: "t"}, "other")
+    assert (is_done, error.text(1)) == (False, "OTSNoPermissionAccess")
+    account = cloud.account_id
+    assert [error.message(3).text(number) for number in range(1, 7)] == [
+        *("ots:DescribeTable", "SubUser", account, "2000"),
+        *("AccountLevelIdentityBasedPolicy", "ImplicitDeny"),
+    ]
+    assert not send(cloud, "DescribeTable", {1: "absent"}, cloud.access_key_id)[1].has(3)
 
 
 def test_an_update_of_one_capacity_keeps_the_other(cloud, table):
