@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from datetime import datetime, timezone
 
 import pytest
@@ -34,9 +35,12 @@ def call(cloud, operation, members):
     return message if is_done else (message.text(1), message.text(2))
 
 
-def send(cloud, operation, members, key_id):
-    """One call with the key `key_id`: whether it was carried out, and the answer's message."""
-    body = encode(members)
+def send(cloud, operation, members, key_id, body=None, **more):
+    """One call with the key `key_id`: whether it was carried out, and the answer's message.
+
+    `body` replaces the message of `members`; `more` are headers, with underscores for hyphens.
+    """
+    body = encode(members) if body is None else body
     moment = datetime.fromtimestamp(cloud.clock.now(), timezone.utc)
     headers = {
         "x-ots-accesskeyid": key_id,
@@ -44,7 +48,9 @@ def send(cloud, operation, members, key_id):
         "x-ots-contentmd5": signature.digest(body),
         "x-ots-date": moment.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
         "x-ots-instancename": "local",
+        **{name.replace("_", "-"): value for name, value in more.items()},
     }
+    headers = dict(sorted(headers.items()))
     credential = cloud.credentials.get(key_id)
     headers["x-ots-signature"] = signature._signature(f"/{operation}", headers, credential)
     with cloud.session() as session:
@@ -239,6 +245,37 @@ def test_options_that_an_update_leaves_out_are_kept(cloud, table):
     assert (table.options.time_to_live, table.options.max_versions) == (-1, 3)
     call(cloud, "UpdateTable", {1: "t", 3: encode({1: 86_400})})
     assert (table.options.time_to_live, table.options.max_versions) == (86_400, 3)
+
+
+def compressed(cloud, data, size, kind="deflate"):
+    """A GetRow whose body is `data`, said to have `size` bytes before it was compressed."""
+    headers = {"x_ots_request_compress_type": kind, "x_ots_request_compress_size": str(size)}
+    is_done, message = send(cloud, "GetRow", {}, cloud.access_key_id, body=data, **headers)
+    return message if is_done else (message.text(1), message.text(2))
+
+
+def test_a_request_may_be_compressed(cloud, table):
+    """The SDK for Java compresses requests if `enableRequestCompression` is set."""
+    table.put(("a", "1"), [Cell("v", "x" * 3000)])
+    body = encode({1: "t", 2: row("a", "1"), 5: 1})
+    answer = compressed(cloud, zlib.compress(body), len(body))
+    assert [cell.value for cell in decode_row(answer.data(2)).cells] == ["x" * 3000]
+
+
+@pytest.mark.parametrize(
+    ("data", "size", "kind", "code"),
+    [
+        (zlib.compress(b"abc"), 4, "deflate", "OTSParameterInvalid"),
+        (zlib.compress(b"abc")[:-2], 3, "deflate", "OTSParameterInvalid"),
+        (b"abc", 3, "deflate", "OTSParameterInvalid"),
+        (zlib.compress(b"abc"), "x", "deflate", "OTSParameterInvalid"),
+        (zlib.compress(b"abc"), 3, "gzip", "OTSParameterInvalid"),
+        (zlib.compress(bytes(6 * 1024 * 1024)), 6 * 1024 * 1024, "deflate", "OTSRequestBodyTooLarge"),
+    ],
+)
+def test_a_request_that_is_wrongly_compressed(cloud, table, data, size, kind, code):
+    """It gets an error of the service, also if it would become too large."""
+    assert compressed(cloud, data, size, kind)[0] == code
 
 
 def test_a_denied_call_says_which_permission_is_missing(cloud, table):
