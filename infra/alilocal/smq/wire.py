@@ -154,6 +154,7 @@ def subscription_members(
     attributes = subscription.attributes
     return [
         ("TopicOwner", owner),
+        ("Subscriber", owner),
         ("TopicName", topic),
         ("SubscriptionName", subscription.name),
         ("Endpoint", attributes.endpoint),

@@ -222,6 +222,21 @@ def test_lists_with_meta(wire, cloud, queue):
     assert code(wire.smq("GET", "/queues", x_mns_ret_number="1001")) == (400, "InvalidArgument")
 
 
+def test_subscriptions_with_meta(wire, cloud, queue):
+    """The SDKs for Go and Java ask for the attributes of all subscriptions in one list."""
+    cloud.topics.create("t")
+    cloud.topics.subscribe("t", "s", SubscriptionAttributes(queue.resource, filter_tag="x"))
+    target = "/topics/t/subscriptions"
+    (plain,) = ElementTree.fromstring(wire.smq("GET", target).content)
+    assert [one.tag for one in plain] == [f"{{{NAMESPACE}}}SubscriptionURL"]
+    (full,) = ElementTree.fromstring(wire.smq("GET", target, x_mns_with_meta="true").content)
+    shown = {one.tag.rpartition("}")[2]: one.text for one in full}
+    assert shown.pop("SubscriptionURL").endswith(f"{target}/s")
+    assert shown == read(wire.smq("GET", f"{target}/s"))
+    assert (shown["Subscriber"], shown["TopicOwner"]) == (cloud.account_id, cloud.account_id)
+    assert (shown["SubscriptionName"], shown["Endpoint"], shown["FilterTag"]) == ("s", queue.resource, "x")
+
+
 def test_deleting_what_is_missing(wire, cloud):
     """Deleting a missing resource succeeds, or is an error if a switch says so."""
     targets = ("/queues/q", "/topics/t", "/topics/t/subscriptions/s")
