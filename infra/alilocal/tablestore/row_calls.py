@@ -15,7 +15,7 @@ from alilocal.tablestore import wire
 from alilocal.tablestore.conditions import EXPECT_NOT_EXIST, IGNORE, check_filter, holds
 from alilocal.tablestore.errors import ConditionCheckFail, DataOutOfRange, NoSuchTable, ParameterInvalid
 from alilocal.tablestore.model import Key, Table, Tables
-from alilocal.tablestore.plainbuffer import Bound, Cell, KeyValue, Row, decode_row, encode_rows
+from alilocal.tablestore.plainbuffer import Bound, Cell, KeyValue, Operation, Row, decode_row, encode_rows
 from alilocal.tablestore.proto import Message, encode
 from alilocal.tablestore.reading import Selection
 from alilocal.tablestore.switches import TablestoreSwitches
@@ -187,9 +187,7 @@ class RowCalls:
         if not holds(condition, columns or {}, exists=exists):
             raise ConditionCheckFail
         _act(table, change.kind, key, row)
-        consumed = wire.consumed(
-            read=int(change.is_conditional), write=wire.units(_bytes(row.key, row.cells))
-        )
+        consumed = wire.consumed(read=int(change.reads), write=wire.units(_bytes(row.key, row.cells)))
         return consumed, _returned(table, key, change.content)
 
 
@@ -221,8 +219,13 @@ class Change(NamedTuple):
 
     @property
     def is_conditional(self) -> bool:
-        """Whether the write depends on the row's present state."""
+        """Whether the write depends on a condition on the row's present state."""
         return self.condition.number(1) != IGNORE or self.condition.has(2)
+
+    @property
+    def reads(self) -> bool:
+        """Whether the service must read the row for the write, which consumes capacity."""
+        return self.is_conditional or any(cell.operation is Operation.INCREMENT for cell in self.row.cells)
 
 
 def _returned(table: Table, key: Key, content: Message) -> bytes:
@@ -230,9 +233,13 @@ def _returned(table: Table, key: Key, content: Message) -> bytes:
     if content.number(1) == _RETURN_KEY:
         return encode_rows([(_key_cells(table, key), ())])
     if content.number(1) == _RETURN_AFTER:
-        names = content.texts(2)
-        cells = [Cell(name, value) for name, value in (table.columns(key) or {}).items() if name in names]
-        return encode_rows([((), cells)])
+        names = set(content.texts(2))
+        newest = [
+            (name, next(iter(kept.items())))
+            for name, kept in sorted((table.versions(key) or {}).items())
+            if name in names
+        ]
+        return encode_rows([((), [Cell(name, value, at) for name, (at, value) in newest])])
     return b""
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 from datetime import datetime, timezone
 
 import pytest
 
 import alilocal
-from alilocal.tablestore import signature
+from alilocal.tablestore import plainbuffer, signature
 from alilocal.tablestore.model import INTEGER, STRING, Options
-from alilocal.tablestore.plainbuffer import Bound, Cell, decode_row, encode_rows
+from alilocal.tablestore.plainbuffer import Bound, Cell, crc8, decode_row, encode_rows
 from alilocal.tablestore.proto import Message, encode
 
 CAPACITY = encode({1: encode({1: 0, 2: 0})})
@@ -70,6 +71,34 @@ def batch(cloud, *writes, table="t"):
     """The outcome of each row of an atomic batch: None, or its error's code."""
     answer = call(cloud, "BatchWriteRow", {1: [encode({1: table, 2: list(writes)})], 3: 1})
     return [one.message(2).text(1) or None for one in answer.messages(1)[0].messages(2)]
+
+
+def increment(key, name, by):
+    """A row change that adds `by` to a column, which `encode_rows` cannot write."""
+    parts = [plainbuffer._cell(cell) for cell in key]
+    number = struct.pack("<Bq", 0, by)
+    check = crc8(name + number + b"\x04")
+    cell = struct.pack("<BBI", 3, 4, len(name)) + name + struct.pack("<BI", 5, len(number)) + number
+    out = struct.pack("<IB", plainbuffer.HEADER, 1) + b"".join(data for data, _ in parts) + b"\x02" + cell
+    return out + bytes([6, 4, 10, check, 9, crc8(bytes([*(one for _, one in parts), check, 0]))])
+
+
+def test_an_increment_returns_the_new_cell(cloud, table):
+    """The row after a change has timestamps, and an increment reads the row, which consumes capacity.
+
+    The sample UpdateRowIncrease of the SDK for PHP shows both.
+    """
+    key = [Cell("p", "a"), Cell("k", "1")]
+    table.put(("a", "1"), [Cell("v", 5), Cell("w", 1)])
+    content = encode({1: 2, 2: [b"v"]})
+    answer = call(cloud, "UpdateRow", {1: "t", 2: increment(key, b"v", 3), 3: IGNORE, 4: content})
+    (cell,) = decode_row(answer.data(2)).cells
+    assert (cell.name, cell.value) == ("v", 8)
+    assert abs(cell.timestamp - cloud.clock.now_ms()) < 60_000
+    consumed = answer.message(1).message(1)
+    assert (consumed.number(1), consumed.number(2)) == (1, 1)
+    plain = call(cloud, "UpdateRow", {1: "t", 2: row("a", "1", Cell("v", 1)), 3: IGNORE})
+    assert plain.message(1).message(1).number(1) == 0
 
 
 def test_an_atomic_batch_writes_rows_of_one_partition(cloud, table):
