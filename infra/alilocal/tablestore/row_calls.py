@@ -174,7 +174,7 @@ class RowCalls:
     def _write(self, table: Table, change: Change) -> wire.Outcome:
         """Carry out a write if its condition holds; raises ConditionCheckFail."""
         row, condition = change.row, change.condition
-        if change.kind == _PUT and any(cell.value is Bound.AUTO for cell in row.key):
+        if change.kind != _DELETE and any(cell.value is Bound.AUTO for cell in row.key):
             row = _numbered(table, row, condition)
         key = cast("Key", table.key_of(row.key))
         if row.deleted != (change.kind == _DELETE):
@@ -263,7 +263,9 @@ def _numbered(table: Table, row: Row, condition: Message) -> Row:
     if condition.has(2):
         raise ParameterInvalid("Can't set condition when modify row with pk auto increment.")
     if condition.number(1) != IGNORE:
-        raise ParameterInvalid("A row whose key the service numbers must be put whether it exists or not.")
+        raise ParameterInvalid(
+            "A row whose key the service numbers must be written whether it exists or not."
+        )
     return replace(row, key=[table.numbered(cell) for cell in row.key])
 
 

@@ -101,6 +101,15 @@ def test_an_increment_returns_the_new_cell(cloud, table):
     assert plain.message(1).message(1).number(1) == 0
 
 
+def test_an_update_may_number_its_row(cloud):
+    """UpdateRow creates a row whose key the service numbers, as testAutoPkWrite of the SDK for Java does."""
+    table = cloud.tables.create("n", [("p", STRING), ("k", INTEGER)], automatic="k")
+    key = [Cell("p", "a"), Cell("k", Bound.AUTO)]
+    answer = call(cloud, "UpdateRow", {1: "n", 2: increment(key, b"v", 1), 3: IGNORE, 4: encode({1: 1})})
+    numbered = decode_row(answer.data(2)).key
+    assert table.rows == {("a", numbered[1].value): {"v": 1}}
+
+
 def test_an_atomic_batch_writes_rows_of_one_partition(cloud, table):
     """All rows of an atomic batch are written if they have one partition key."""
     first, second = row("a", "1", Cell("v", 1)), row("a", "2", Cell("v", 2))
