@@ -8,18 +8,19 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 
 from alilocal.tablestore.errors import ParameterInvalid
-from alilocal.tablestore.plainbuffer import KeyValue, Value, decode_variant
+from alilocal.tablestore.plainbuffer import Cell, KeyValue, Value, decode_variant
 from alilocal.tablestore.proto import Message
-from alilocal.tablestore.validation import check_column_name
+from alilocal.tablestore.validation import check_column_name, check_value
 
 IGNORE, _EXPECT_EXIST, EXPECT_NOT_EXIST = 0, 1, 2
 _SINGLE, _COMPOSITE, PAGINATION = 1, 2, 3
 _NOT, _AND, _OR = 1, 2, 3
 _EXIST, _NOT_EXIST = 7, 8
 _MOST_CONDITIONS = 32
-"""The documented limit; older pages say 10."""
+"""The limit that UnifiedFilterRestrictionAndParamCheckingTest of the SDK for Java expects; older pages say 10."""
 _COMPARISONS: dict[int, Callable[..., bool]] = {
     1: operator.eq,
     2: operator.ne,
@@ -45,12 +46,18 @@ def holds(condition: Message, columns: Columns, *, exists: bool) -> bool:
 
 
 def check_filter(condition: Message) -> None:
-    """Raise ParameterInvalid for a filter with too many conditions, or with one on a column of an invalid name."""
-    singles = list(_singles(condition))
-    if len(singles) > _MOST_CONDITIONS:
-        raise ParameterInvalid(f"A filter has more than {_MOST_CONDITIONS} conditions.")
-    for single in singles:
-        check_column_name(single.text(2))
+    """Raise ParameterInvalid for a filter with too many parts, or with one that is not valid.
+
+    Both kinds of conditions count, those on a column and those that combine others.
+    """
+    parts = list(islice(_parts(condition), _MOST_CONDITIONS + 1))
+    if len(parts) > _MOST_CONDITIONS:
+        raise ParameterInvalid(f"The count of filter exceeds the max: {_MOST_CONDITIONS}.")
+    for part in parts:
+        if part.number(1) == _SINGLE:
+            _check_single(part.message(2))
+        elif part.number(1) == _COMPOSITE:
+            _check_composite(part.message(2))
 
 
 def passes(condition: Message, columns: Columns) -> bool:
@@ -58,15 +65,30 @@ def passes(condition: Message, columns: Columns) -> bool:
     return _passes(condition, columns)
 
 
-def _singles(condition: Message, depth: int = 0) -> Iterator[Message]:
-    """Yield the conditions on one column in a filter; raises ParameterInvalid for one that is nested too deeply."""
-    if depth > _MOST_CONDITIONS:
-        raise ParameterInvalid(f"A filter has more than {_MOST_CONDITIONS} conditions.")
-    if condition.number(1) == _SINGLE:
-        yield condition.message(2)
-    elif condition.number(1) == _COMPOSITE:
-        for part in condition.message(2).messages(2):
-            yield from _singles(part, depth + 1)
+def _parts(condition: Message) -> Iterator[Message]:
+    """Yield a filter and all that it consists of."""
+    waiting = [condition]
+    while waiting:
+        part = waiting.pop()
+        yield part
+        if part.number(1) == _COMPOSITE:
+            waiting += part.message(2).messages(2)
+
+
+def _check_single(single: Message) -> None:
+    check_column_name(single.text(2))
+    if single.has(3):
+        check_value(Cell(single.text(2), decode_variant(single.data(3))))
+
+
+def _check_composite(composite: Message) -> None:
+    combinator, size = composite.number(1), len(composite.messages(2))
+    if combinator == _NOT and size != 1:
+        raise ParameterInvalid("Invalid NOT operator: the number of sub-filters must be 1.")
+    if combinator in (_AND, _OR) and size < 2:
+        raise ParameterInvalid("Invalid AND/OR operator: the number of sub-filters must be more than 1.")
+    if combinator not in (_NOT, _AND, _OR):
+        raise ParameterInvalid("Unsupported logical operator.")
 
 
 def _passes(condition: Message, columns: Columns) -> bool:
@@ -118,9 +140,7 @@ def _cast(cast: Callable[[str], Value], text: str | None) -> Value | None:
 
 def _combined(composite: Message, columns: Columns) -> bool:
     combinator, parts = composite.number(1), composite.messages(2)
-    if combinator == _NOT and len(parts) == 1:
+    if combinator == _NOT:
         return not _passes(parts[0], columns)
-    if combinator in (_AND, _OR) and len(parts) >= 2:
-        met = [_passes(part, columns) for part in parts]
-        return all(met) if combinator == _AND else any(met)
-    raise ParameterInvalid("The number of sub-conditions is not valid.")
+    met = [_passes(part, columns) for part in parts]
+    return all(met) if combinator == _AND else any(met)

@@ -43,6 +43,8 @@ class Selection:
         times, first, last = versions - 1, keep + 1, keep + 2
         asked = request.texts(names)
         check_requested(asked)
+        if request.has(keep):
+            check_filter(request.message(keep))
         if not request.has(versions) and not request.has(times):
             raise ParameterInvalid("No version condition is specified while querying row.")
         most = request.number(versions) if request.has(versions) else None
@@ -51,8 +53,6 @@ class Selection:
         if most is not None and request.message(times).has(_SPECIFIC_TIME):
             raise ParameterInvalid("The max versions and a specific time must not be set together.")
         since, until = _times(request.message(times)) if request.has(times) else (0, _LATEST)
-        if request.has(keep):
-            check_filter(request.message(keep))
         return cls(
             frozenset(asked),
             request.text(first),

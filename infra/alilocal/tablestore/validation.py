@@ -78,9 +78,14 @@ def check_row(row: Row) -> None:
         )
     for cell in row.cells:
         check_column_name(cell.name)
-        _check_length("attribute", cell, _MOST_VALUE_BYTES)
+        check_value(cell)
         if cell.timestamp is not None and cell.timestamp not in _TIMESTAMPS:
             raise ParameterInvalid("Timestamp must be in range [0, INT64_MAX/1000).")
+
+
+def check_value(cell: Cell) -> None:
+    """Raise ParameterInvalid for a value that is too long for a column that is not in the primary key."""
+    _check_length("attribute", cell, _MOST_VALUE_BYTES)
 
 
 def check_row_count(count: int, most: int) -> None:

@@ -581,20 +581,44 @@ def negated(times):
     return found
 
 
+def combined(operator, *parts):
+    """A filter that joins `parts`: 1 is not, 2 and, 3 or."""
+    return encode({1: 2, 2: encode({1: operator, 2: list(parts)})})
+
+
+TOO_MANY_PARTS = "The count of filter exceeds the max: 32."
+FEW_PARTS = "Invalid AND/OR operator: the number of sub-filters must be more than 1."
+LONG_TEXT = struct.pack("<bi", 3, 2097153) + b"x" * 2097153
+NOT_ONE_PART = "Invalid NOT operator: the number of sub-filters must be 1."
+
+
 @pytest.mark.parametrize(
-    "condition",
+    ("condition", "message"),
     [
-        encode({1: 2, 2: encode({1: 3, 2: [negated(0)] * 33})}),
-        negated(400),
+        (combined(3, *[negated(0)] * 32), TOO_MANY_PARTS),
+        (combined(2, *[combined(2, negated(0), negated(0))] * 11), TOO_MANY_PARTS),
+        (negated(32), TOO_MANY_PARTS),
+        (negated(400), TOO_MANY_PARTS),
+        (combined(2, negated(0)), FEW_PARTS),
+        (combined(3), FEW_PARTS),
+        (combined(1, combined(1, negated(0), negated(0))), NOT_ONE_PART),
+        (encode({1: 1, 2: encode({1: 1, 2: "v", 3: LONG_TEXT})}), LONG_VALUE),
     ],
 )
-def test_a_filter_has_a_limit(cloud, table, condition):
-    """A filter has up to 32 conditions; one that is nested without end is refused, and not a failure."""
+def test_a_filter_has_limits(cloud, table, condition, message):
+    """Up to 32 parts, those that join others included; the row need not exist, nor be asked for correctly."""
+    refused = ("OTSParameterInvalid", message)
+    assert get_row(cloud, _7=condition) == refused
+    assert call(cloud, "GetRow", {1: "t", 2: row("a", "1"), 7: condition}) == refused
+    data = row("a", "1", Cell("v", 1))
+    assert call(cloud, "PutRow", {1: "t", 2: data, 3: encode({1: 0, 2: condition})}) == refused
+
+
+@pytest.mark.parametrize("condition", [combined(3, *[negated(0)] * 31), negated(30)])
+def test_a_filter_may_have_32_parts(cloud, table, condition):
+    """As many as the limit are allowed."""
     table.put(("a", "1"), [Cell("v", 1)])
-    code, _ = get_row(cloud, _7=condition)
-    assert code == "OTSParameterInvalid"
-    most = encode({1: 2, 2: encode({1: 3, 2: [negated(0)] * 32})})
-    assert decode_row(get_row(cloud, _7=most).data(2)).cells
+    assert decode_row(get_row(cloud, _7=condition).data(2)).cells
 
 
 def test_a_signature_that_is_not_ascii_is_wrong(cloud):
