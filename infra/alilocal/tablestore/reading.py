@@ -6,13 +6,13 @@ the other parameters select: https://www.alibabacloud.com/help/doc-detail/67671.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from alilocal.tablestore.conditions import PAGINATION, check_filter, passes
 from alilocal.tablestore.errors import ParameterInvalid
 from alilocal.tablestore.model import Versions
-from alilocal.tablestore.plainbuffer import Cell
+from alilocal.tablestore.plainbuffer import Cell, Value
 from alilocal.tablestore.proto import Message
 from alilocal.tablestore.validation import check_requested
 
@@ -64,10 +64,10 @@ class Selection:
             keep=request.message(keep) if request.has(keep) else None,
         )
 
-    def cells(self, row: dict[str, Versions], key: Iterable[str]) -> list[Cell] | None:
+    def cells(self, row: dict[str, Versions], key: Mapping[str, Value]) -> list[Cell] | None:
         """Return the selected cells by name, newest first, or None if the row is not returned.
 
-        `key` are the names of the primary key's columns, which every row has.
+        `key` are the columns of the primary key, which every row has, and which a filter may name.
         """
         wanted = {name: kept for name, kept in sorted(row.items()) if self._wants(name)}
         columns = {name: found for name, kept in wanted.items() if (found := self._versions(kept))}
@@ -76,7 +76,9 @@ class Selection:
             return None
         if self.keep is not None and self.keep.number(1) == PAGINATION:
             columns = _page(self.keep.message(2), columns)
-        elif self.keep is not None and not passes(self.keep, columns):
+        elif self.keep is not None and not passes(
+            self.keep, {**columns, **{name: {0: value} for name, value in key.items()}}
+        ):
             return None
         return [Cell(name, value, at) for name, kept in columns.items() for at, value in kept.items()]
 

@@ -304,7 +304,9 @@ def _bytes(key: Sequence[Cell], cells: Sequence[Cell]) -> int:
 
 def _cells(table: Table, selection: Selection, key: Key) -> list[Cell] | None:
     row = table.versions(key)
-    return None if row is None else selection.cells(row, [name for name, _ in table.schema])
+    if row is None:
+        return None
+    return selection.cells(row, dict(zip((name for name, _ in table.schema), key, strict=True)))
 
 
 def _key_cells(table: Table, key: Key) -> list[Cell]:

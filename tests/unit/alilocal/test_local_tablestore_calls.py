@@ -621,6 +621,15 @@ def test_a_filter_may_have_32_parts(cloud, table, condition):
     assert decode_row(get_row(cloud, _7=condition).data(2)).cells
 
 
+def test_a_filter_may_name_a_column_of_the_key(cloud, table):
+    """A row has the values of its primary key, whichever columns are requested."""
+    table.put(("a", "1"), [Cell("v", 1)])
+    for value, found in (("1", True), ("2", False)):
+        text = struct.pack("<bi", 3, len(value)) + value.encode()
+        keep = encode({1: 1, 2: encode({1: 1, 2: "k", 3: text})})
+        assert bool(get_row(cloud, _3="v", _7=keep).data(2)) is found
+
+
 def test_a_signature_that_is_not_ascii_is_wrong(cloud):
     """A header may have any byte; the answer is the service's own error."""
     names = ("x-ots-apiversion", "x-ots-accesskeyid", "x-ots-contentmd5", "x-ots-date", "x-ots-instancename")
