@@ -78,8 +78,8 @@ class RowCalls:
         start, end = (table.key_of(bound, bounds=True) for bound in bounds)
         found: list[tuple[list[Cell], list[Cell]]] = []
         answer, size, data = {1: b"", 2: b""}, 0, 0
-        for key in table.between(start, end, backward=backward):
-            if len(found) >= min(limit, _MOST_ROWS) or data > MOST_BYTES:
+        for scanned, key in enumerate(table.between(start, end, backward=backward)):
+            if len(found) >= limit or scanned >= _MOST_ROWS or data > MOST_BYTES:
                 answer[3] = encode_rows([(_key_cells(table, key), ())])
                 break
             cells = _cells(table, selection, key)

@@ -630,6 +630,18 @@ def test_a_filter_may_name_a_column_of_the_key(cloud, table):
         assert bool(get_row(cloud, _3="v", _7=keep).data(2)) is found
 
 
+def test_a_range_ends_after_5000_rows_that_a_filter_leaves_out(cloud, table):
+    """As documented, a range scans up to 5,000 rows; an answer without rows may have a next key."""
+    for number in range(5001):
+        table.put(("a", f"{number:04}"), [Cell("v", number)])
+    keep = encode({1: 1, 2: encode({1: 1, 2: "v", 3: struct.pack("<bq", 0, 5000)})})
+    asked = {1: "t", 2: 0, 5: 1, 6: 1, 8: row("b", Bound.LEAST), 10: keep}
+    first = call(cloud, "GetRange", {**asked, 7: row("a", Bound.LEAST)})
+    assert (first.data(2), decode_row(first.data(3)).key[1].value) == (b"", "5000")
+    second = call(cloud, "GetRange", {**asked, 7: first.data(3)})
+    assert (decode_row(second.data(2)).cells[0].value, second.has(3)) == (5000, False)
+
+
 def test_a_signature_that_is_not_ascii_is_wrong(cloud):
     """A header may have any byte; the answer is the service's own error."""
     names = ("x-ots-apiversion", "x-ots-accesskeyid", "x-ots-contentmd5", "x-ots-date", "x-ots-instancename")
