@@ -44,6 +44,7 @@ class Calls:
                 3: wire.table_options(table),
                 4: wire.ACTIVE,
                 5: wire.NO_STREAM,
+                9: table.created,
             }
         )
 

@@ -58,6 +58,7 @@ class Table:
 
     `automatic` is the key column that the service numbers, and `numbers` the last number that it assigned. `defined`
     are the declared columns and `throughput` the reserved units of reading and writing; neither has an effect here.
+    `created` is the time of the table's creation in microseconds, or 0 if a snapshot does not tell it.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Table:
     numbers: int = 0
     defined: tuple[tuple[str, int], ...] = ()
     throughput: tuple[int, int] = (0, 0)
+    created: int = 0
     _rows: dict[Key, dict[str, Versions]] = field(default_factory=dict, repr=False)
 
     @property
@@ -247,6 +249,7 @@ class Tables:
         made = options or Options()
         made.check()
         table = Table(name, tuple(schema), self._clock, made, automatic, defined=tuple(defined))
+        table.created = self._clock.now_ms() * 1000
         self._by_name[name] = table
         return table
 

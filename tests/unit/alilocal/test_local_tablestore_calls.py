@@ -621,6 +621,18 @@ def test_a_filter_may_have_32_parts(cloud, table, condition):
     assert decode_row(get_row(cloud, _7=condition).data(2)).cells
 
 
+def test_a_table_has_the_time_of_its_creation(cloud):
+    """DescribeTable tells it in microseconds, and an update of the table does not change it."""
+    cloud.clock.advance(5)
+    before = cloud.clock.now_ms() * 1000
+    cloud.tables.create("n", [("k", STRING)])
+    assert 0 <= call(cloud, "DescribeTable", {1: "n"}).number(9) - before < 5_000_000
+    created = call(cloud, "DescribeTable", {1: "n"}).number(9)
+    cloud.clock.advance(60)
+    call(cloud, "UpdateTable", {1: "n", 3: encode({2: 2})})
+    assert call(cloud, "DescribeTable", {1: "n"}).number(9) == created
+
+
 def test_a_filter_may_name_a_column_of_the_key(cloud, table):
     """A row has the values of its primary key, whichever columns are requested."""
     table.put(("a", "1"), [Cell("v", 1)])
