@@ -64,23 +64,20 @@ class Selection:
             keep=request.message(keep) if request.has(keep) else None,
         )
 
-    def cells(self, row: dict[str, Versions], key: Mapping[str, Value]) -> list[Cell] | None:
-        """Return the selected cells by name, newest first, or None if the row is not returned.
+    def cells(self, row: dict[str, Versions], key: Mapping[str, Value]) -> tuple[list[Cell], bool]:
+        """Return the selected cells by name, newest first, and whether the row is returned.
 
         `key` are the columns of the primary key, which every row has, and which a filter may name.
         """
         wanted = {name: kept for name, kept in sorted(row.items()) if self._wants(name)}
         columns = {name: found for name, kept in wanted.items() if (found := self._versions(kept))}
         # If columns are requested, a row without a version of any of them is not returned, else its key is.
-        if self.restricted and not columns and self.names.isdisjoint(key):
-            return None
+        kept = not self.restricted or bool(columns) or not self.names.isdisjoint(key)
         if self.keep is not None and self.keep.number(1) == PAGINATION:
             columns = _page(self.keep.message(2), columns)
-        elif self.keep is not None and not passes(
-            self.keep, {**columns, **{name: {0: value} for name, value in key.items()}}
-        ):
-            return None
-        return [Cell(name, value, at) for name, kept in columns.items() for at, value in kept.items()]
+        elif self.keep is not None and kept:
+            kept = passes(self.keep, {**columns, **{name: {0: value} for name, value in key.items()}})
+        return [Cell(name, value, at) for name, found in columns.items() for at, value in found.items()], kept
 
     def _wants(self, name: str) -> bool:
         named = not self.names or name in self.names

@@ -82,12 +82,11 @@ class RowCalls:
             if len(found) >= limit or scanned >= _MOST_ROWS or data > MOST_BYTES:
                 answer[3] = encode_rows([(_key_cells(table, key), ())])
                 break
-            cells = _cells(table, selection, key)
-            if cells is not None:
-                row = (_key_cells(table, key), cells)
+            row, kept = _select(table, selection, key)
+            size += _bytes(*row)
+            data += data_size(chain(*row))
+            if kept:
                 found.append(row)
-                size += _bytes(*row)
-                data += data_size(chain(*row))
         answer[1], answer[2] = wire.consumed(read=wire.units(size)), encode_rows(found)
         return encode(answer)
 
@@ -291,22 +290,24 @@ def _act(table: Table, kind: int, key: Key, row: Row) -> None:
 
 def _read(table: Table, selection: Selection, cells: list[Cell]) -> wire.Outcome:
     key = cast("Key", table.key_of(cells))
-    found = _cells(table, selection, key)
-    if found is None:
-        return wire.consumed(read=1), b""
-    row = (_key_cells(table, key), found)
-    return wire.consumed(read=wire.units(_bytes(*row))), encode_rows([row])
+    row, kept = _select(table, selection, key)
+    return wire.consumed(read=wire.units(_bytes(*row))), encode_rows([row]) if kept else b""
 
 
 def _bytes(key: Sequence[Cell], cells: Sequence[Cell]) -> int:
     return sum(map(size_of, key)) + sum(map(size_of, cells))
 
 
-def _cells(table: Table, selection: Selection, key: Key) -> list[Cell] | None:
+def _select(table: Table, selection: Selection, key: Key) -> tuple[tuple[list[Cell], list[Cell]], bool]:
+    """Return the key and the cells of a row that are read, and whether the row is returned.
+
+    A filter leaves out rows that were read, so they consume capacity and count for the limits of a range.
+    """
     row = table.versions(key)
     if row is None:
-        return None
-    return selection.cells(row, dict(zip((name for name, _ in table.schema), key, strict=True)))
+        return ([], []), False
+    cells, kept = selection.cells(row, dict(zip((name for name, _ in table.schema), key, strict=True)))
+    return (_key_cells(table, key), cells), kept
 
 
 def _key_cells(table: Table, key: Key) -> list[Cell]:

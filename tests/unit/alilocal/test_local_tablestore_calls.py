@@ -637,8 +637,7 @@ def test_a_filter_may_name_a_column_of_the_key(cloud, table):
     """A row has the values of its primary key, whichever columns are requested."""
     table.put(("a", "1"), [Cell("v", 1)])
     for value, found in (("1", True), ("2", False)):
-        text = struct.pack("<bi", 3, len(value)) + value.encode()
-        keep = encode({1: 1, 2: encode({1: 1, 2: "k", 3: text})})
+        keep = encode({1: 1, 2: encode({1: 1, 2: "k", 3: encode_text(value)})})
         assert bool(get_row(cloud, _3="v", _7=keep).data(2)) is found
 
 
@@ -652,6 +651,31 @@ def test_a_range_ends_after_5000_rows_that_a_filter_leaves_out(cloud, table):
     assert (first.data(2), decode_row(first.data(3)).key[1].value) == (b"", "5000")
     second = call(cloud, "GetRange", {**asked, 7: first.data(3)})
     assert (decode_row(second.data(2)).cells[0].value, second.has(3)) == (5000, False)
+
+
+def encode_text(text):
+    """A text as the value of a filter."""
+    return struct.pack("<bi", 3, len(text)) + text.encode()
+
+
+def consumed(answer):
+    """The units of reading that an answer tells."""
+    return answer.message(1).message(1).number(1)
+
+
+def test_a_filter_leaves_out_what_was_read(cloud, table):
+    """As documented, a filter does not reduce the capacity that a read consumes, nor the bytes that a range scans."""
+    for number in range(1, 7):
+        table.put(("a", f"{number}"), [Cell("v", "x" * 1024 * 1024)])
+    keep = encode({1: 1, 2: encode({1: 2, 2: "v", 3: encode_text("")})})
+    none = encode({1: 1, 2: encode({1: 1, 2: "v", 3: encode_text("")})})
+    bounds = {7: row("a", Bound.LEAST), 8: row("a", Bound.MOST)}
+    for condition, is_found in ((keep, True), (none, False)):
+        one = get_row(cloud, _7=condition)
+        assert (consumed(one), bool(one.data(2))) == (257, is_found)
+        many = call(cloud, "GetRange", {1: "t", 2: 0, 5: 1, 10: condition, **bounds})
+        assert (consumed(many), bool(many.data(2))) == (1025, is_found)
+        assert decode_row(many.data(3)).key[1].value == "5"
 
 
 def test_a_signature_that_is_not_ascii_is_wrong(cloud):
