@@ -22,7 +22,7 @@ from alilocal.smq.message_calls import MessageCalls
 from alilocal.smq.model import Queues, Topics
 from alilocal.smq.push import CERTIFICATE, CERTIFICATE_PATH
 from alilocal.smq.queue import Queue, QueueState
-from alilocal.smq.signature import Signatures
+from alilocal.smq.signature import SCHEMES, Signatures
 from alilocal.smq.switches import SmqSwitches
 from alilocal.smq.topic import Topic
 from alilocal.smq.topic_calls import TopicCalls
@@ -58,7 +58,7 @@ class Smq(Service):
 
     def owns(self, request: Request) -> bool:
         """Return whether the request is signed for SMQ, has its version header, or goes to one of its paths."""
-        is_signed = (request.header("Authorization") or "").startswith("MNS ")
+        is_signed = (request.header("Authorization") or "").startswith(SCHEMES)
         if is_signed or request.header("x-mns-version") is not None:
             return True
         return f"{request.path}/".startswith(("/queues/", "/topics/")) or request.path == CERTIFICATE_PATH

@@ -1,6 +1,7 @@
-"""SMQ's signature "V2", HMAC-SHA1: how the service verifies requests.
+"""SMQ's signatures, "V2" with HMAC-SHA1 and "V4" with HMAC-SHA256: how the service verifies requests.
 
-Source: https://www.alibabacloud.com/help/en/mns/developer-reference/signature, and aliyun-mns-sdk.
+Sources: https://www.alibabacloud.com/help/en/mns/developer-reference/signature, and aliyun-mns-sdk for V2; for V4,
+the class MNSV4Signer of the vendor's SDK for Java 2.0.0, whose users select it with `SignVersion.V4`.
 """
 
 from __future__ import annotations
@@ -8,6 +9,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
+from datetime import datetime, timezone
+from typing import NamedTuple
+from urllib.parse import quote, unquote
 
 from alilocal.core.clock import CloudClock
 from alilocal.core.credentials import Credential, Credentials
@@ -15,6 +20,11 @@ from alilocal.core.http import Request, ServiceError, read_http_date
 
 SKEW_SECONDS = 900
 VERSION = "2015-06-06"
+SCHEMES = ("MNS ", "MNS4-HMAC-SHA256 ")
+_AUTHORIZATION_V4 = re.compile(
+    r"MNS4-HMAC-SHA256 Credential=([^,]+)/([0-9]{8})/([^/,]+/mns/aliyun_v4_request),\s*Signature=([0-9a-f]+)"
+)
+_SIGNED_V4 = ("content-md5", "content-type")
 
 
 def signature(secret: str, request: Request) -> str:
@@ -33,6 +43,53 @@ def signature(secret: str, request: Request) -> str:
     return base64.b64encode(digest).decode()
 
 
+def signature_v4(secret: str, request: Request, scope: str, moment: float) -> str:
+    """Return the signature V4 of `request`, which was sent at `moment`, in hexadecimal.
+
+    `scope` is what follows the day in the credential: region, product and end. The request itself is signed, not its
+    hash: with an encoded path, with sorted parameters whose names are in lower case, and without the body.
+    """
+    time = datetime.fromtimestamp(moment, timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    scope = f"{time[:8]}/{scope}"
+    signed = [*((name, request.header(name)) for name in _SIGNED_V4), *request.headers_from("x-mns-")]
+    canonical = "".join(
+        (
+            f"{request.method}\n{quote(unquote(request.path), safe='/')}\n{_query_v4(request)}\n",
+            *(f"{name}:{value}\n" for name, value in sorted(signed) if value is not None),
+            "\n",
+        )
+    )
+    key = f"aliyun_v4{secret}".encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return hmac.digest(key, f"MNS4-HMAC-SHA256\n{time}\n{scope}\n{canonical}".encode(), "sha256").hex()
+
+
+def _query_v4(request: Request) -> str:
+    pairs = request.query_pairs(plus_is_space=False)
+    encoded = {quote(name.strip().lower(), safe=""): quote(value.strip(), safe="") for name, value in pairs}
+    return "&".join(f"{name}={value}" if value else name for name, value in sorted(encoded.items()))
+
+
+class _Authorization(NamedTuple):
+    """The contents of the header Authorization; `day` and `scope` are empty for V2."""
+
+    key_id: str
+    given: str
+    day: str = ""
+    scope: str = ""
+
+    def fits(self, secret: str, request: Request, moment: float) -> bool:
+        """Return whether `request` is signed with `secret`."""
+        if not self.scope:
+            expected = signature(secret, request)
+        elif self.day != datetime.fromtimestamp(moment, timezone.utc).strftime("%Y%m%d"):
+            return False
+        else:
+            expected = signature_v4(secret, request, self.scope, moment)
+        return hmac.compare_digest(self.given.encode(), expected.encode())
+
+
 def _date(request: Request) -> str | None:
     return request.header("x-mns-date") or request.header("Date")
 
@@ -46,13 +103,13 @@ class Signatures:
 
     def verify(self, request: Request, *, expired_status: int = 408) -> Credential:
         """Return the credential that signed `request`; raises ServiceError with SMQ's own codes."""
-        key_id, given = _authorization(request)
-        self._check_date(request, expired_status)
+        authorization = _authorization(request)
+        moment = self._check_date(request, expired_status)
         _check_version(request)
-        credential = self._credentials.get(key_id)
+        credential = self._credentials.get(authorization.key_id)
         if credential is None or not credential.active:
             raise ServiceError(403, "InvalidAccessKeyId", "The AccessKey Id you provided is not exist.")
-        if not hmac.compare_digest(given.encode(), signature(credential.access_key_secret, request).encode()):
+        if not authorization.fits(credential.access_key_secret, request, moment):
             raise ServiceError(
                 403,
                 "SignatureDoesNotMatch",
@@ -65,7 +122,8 @@ class Signatures:
         _check_digest(request)
         return credential
 
-    def _check_date(self, request: Request, expired_status: int) -> None:
+    def _check_date(self, request: Request, expired_status: int) -> float:
+        """Return when the request was sent, in seconds since the epoch."""
         text = _date(request)
         if not text:
             raise ServiceError(400, "MissingDateHeader", "The header Date or x-mns-date is needed.")
@@ -75,17 +133,21 @@ class Signatures:
             raise ServiceError(400, "InvalidDateHeader", "The date header is not valid.") from None
         if not self._clock.is_near(moment, SKEW_SECONDS):
             raise ServiceError(expired_status, "TimeExpired", "The http request you sent is expired.")
+        return moment
 
 
-def _authorization(request: Request) -> tuple[str, str]:
+def _authorization(request: Request) -> _Authorization:
     text = request.header("Authorization")
     if not text:
         raise ServiceError(400, "MissingAuthorizationHeader", "The header Authorization is needed.")
+    found = _AUTHORIZATION_V4.fullmatch(text)
+    if found is not None:
+        return _Authorization(found[1], found[4], found[2], found[3])
     scheme, _, rest = text.partition(" ")
     key_id, _, given = rest.strip().rpartition(":")
     if scheme != "MNS" or not key_id or not given:
         raise ServiceError(400, "InvalidAuthorizationHeader", "The header Authorization is not well formed.")
-    return key_id, given
+    return _Authorization(key_id, given)
 
 
 def _check_version(request: Request) -> None:

@@ -89,9 +89,11 @@ class TopicCalls:
     def list_subscriptions(self, call: Call) -> Response:
         topic = self._topics.get(call.params["topic"])
 
-        def members(subscription: Subscription, _with_meta: bool) -> Members:  # noqa: FBT001
-            path = f"/topics/{topic.name}/subscriptions/{subscription.name}"
-            return [("SubscriptionURL", location(call, path))]
+        def members(subscription: Subscription, with_meta: bool) -> Members:  # noqa: FBT001
+            url = location(call, f"/topics/{topic.name}/subscriptions/{subscription.name}")
+            account = self._world.account_id
+            meta = wire.subscription_members(account, topic.name, subscription) if with_meta else []
+            return [("SubscriptionURL", url), *meta]
 
         every = sorted(topic.subscriptions.values(), key=lambda subscription: subscription.name)
         return listing(call, "Subscriptions", "Subscription", every, lambda one: one.name, members)

@@ -13,7 +13,7 @@ from alilocal.smq.message import DEFAULT_PRIORITY, Message, Outgoing, Properties
 from alilocal.smq.queue import QUEUE_MEMBERS, Queue, read_int
 from alilocal.smq.signature import VERSION
 from alilocal.smq.topic import RETENTION_SECONDS, Subscription, Topic
-from alilocal.smq.xml import Element, Members, build
+from alilocal.smq.xml import ERROR_NAMESPACE, NAMESPACE, Element, Members, build
 
 Outcome = Message | ServiceError
 
@@ -27,7 +27,8 @@ def response(
     if root is None:
         return Response(status, (*common, *headers))
     typed = ("Content-Type", "text/xml;charset=utf-8")
-    return Response(status, (typed, *common, *headers), build(root, members))
+    namespace = ERROR_NAMESPACE if root == "Error" else NAMESPACE
+    return Response(status, (typed, *common, *headers), build(root, members, namespace))
 
 
 def error_response(error: ServiceError, request_id: str, host: str) -> Response:
@@ -153,6 +154,7 @@ def subscription_members(
     attributes = subscription.attributes
     return [
         ("TopicOwner", owner),
+        ("Subscriber", owner),
         ("TopicName", topic),
         ("SubscriptionName", subscription.name),
         ("Endpoint", attributes.endpoint),

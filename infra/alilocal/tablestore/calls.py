@@ -44,6 +44,7 @@ class Calls:
                 3: wire.table_options(table),
                 4: wire.ACTIVE,
                 5: wire.NO_STREAM,
+                9: table.created,
             }
         )
 
@@ -54,9 +55,11 @@ class Calls:
         _refuse_streams(request.message(4))
         table = self._tables.get(request.text(1))
         if request.has(3):
+            if request.message(3).has(wire.UPDATE_FULL_ROW):
+                raise ParameterInvalid("The options of UpdateTable must not contain updateFullRow.")
             table.options = wire.read_options(request.message(3), table.options)
         if request.has(2):
-            table.throughput = wire.read_throughput(request.message(2))
+            table.throughput = wire.read_throughput(request.message(2), table.throughput)
         return encode({1: wire.table_throughput(table), 2: wire.table_options(table), 3: wire.NO_STREAM})
 
     def delete(self, request: Message) -> bytes:

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 
 from alilocal.tablestore.errors import ParameterInvalid
-from alilocal.tablestore.plainbuffer import KeyValue, Value, decode_variant
+from alilocal.tablestore.plainbuffer import Cell, KeyValue, Value, decode_variant
 from alilocal.tablestore.proto import Message
+from alilocal.tablestore.validation import check_column_name, check_value
 
 IGNORE, _EXPECT_EXIST, EXPECT_NOT_EXIST = 0, 1, 2
 _SINGLE, _COMPOSITE, PAGINATION = 1, 2, 3
 _NOT, _AND, _OR = 1, 2, 3
 _EXIST, _NOT_EXIST = 7, 8
 _MOST_CONDITIONS = 32
-"""The documented limit; older pages say 10."""
+"""The limit that UnifiedFilterRestrictionAndParamCheckingTest of the SDK for Java expects; older pages say 10."""
 _COMPARISONS: dict[int, Callable[..., bool]] = {
     1: operator.eq,
     2: operator.ne,
@@ -43,20 +45,50 @@ def holds(condition: Message, columns: Columns, *, exists: bool) -> bool:
     return not condition.has(2) or passes(condition.message(2), columns)
 
 
+def check_filter(condition: Message) -> None:
+    """Raise ParameterInvalid for a filter with too many parts, or with one that is not valid.
+
+    Both kinds of conditions count, those on a column and those that combine others.
+    """
+    parts = list(islice(_parts(condition), _MOST_CONDITIONS + 1))
+    if len(parts) > _MOST_CONDITIONS:
+        raise ParameterInvalid(f"The count of filter exceeds the max: {_MOST_CONDITIONS}.")
+    for part in parts:
+        if part.number(1) == _SINGLE:
+            _check_single(part.message(2))
+        elif part.number(1) == _COMPOSITE:
+            _check_composite(part.message(2))
+
+
 def passes(condition: Message, columns: Columns) -> bool:
-    """Return whether `columns` meet a filter; raises ParameterInvalid."""
-    if _count(condition) > _MOST_CONDITIONS:
-        raise ParameterInvalid(f"A filter has more than {_MOST_CONDITIONS} conditions.")
+    """Return whether `columns` meet a filter that `check_filter` accepts; raises ParameterInvalid."""
     return _passes(condition, columns)
 
 
-def _count(condition: Message, depth: int = 0) -> int:
-    """Return the number of conditions in a filter; one that is nested too deeply counts as too many."""
-    if condition.number(1) != _COMPOSITE:
-        return 1
-    if depth > _MOST_CONDITIONS:
-        return depth
-    return sum(_count(part, depth + 1) for part in condition.message(2).messages(2))
+def _parts(condition: Message) -> Iterator[Message]:
+    """Yield a filter and all that it consists of."""
+    waiting = [condition]
+    while waiting:
+        part = waiting.pop()
+        yield part
+        if part.number(1) == _COMPOSITE:
+            waiting += part.message(2).messages(2)
+
+
+def _check_single(single: Message) -> None:
+    check_column_name(single.text(2))
+    if single.has(3):
+        check_value(Cell(single.text(2), decode_variant(single.data(3))))
+
+
+def _check_composite(composite: Message) -> None:
+    combinator, size = composite.number(1), len(composite.messages(2))
+    if combinator == _NOT and size != 1:
+        raise ParameterInvalid("Invalid NOT operator: the number of sub-filters must be 1.")
+    if combinator in (_AND, _OR) and size < 2:
+        raise ParameterInvalid("Invalid AND/OR operator: the number of sub-filters must be more than 1.")
+    if combinator not in (_NOT, _AND, _OR):
+        raise ParameterInvalid("Unsupported logical operator.")
 
 
 def _passes(condition: Message, columns: Columns) -> bool:
@@ -108,9 +140,7 @@ def _cast(cast: Callable[[str], Value], text: str | None) -> Value | None:
 
 def _combine(composite: Message, columns: Columns) -> bool:
     combinator, parts = composite.number(1), composite.messages(2)
-    if combinator == _NOT and len(parts) == 1:
+    if combinator == _NOT:
         return not _passes(parts[0], columns)
-    if combinator in (_AND, _OR) and len(parts) >= 2:
-        met = [_passes(part, columns) for part in parts]
-        return all(met) if combinator == _AND else any(met)
-    raise ParameterInvalid("The number of sub-conditions is not valid.")
+    met = [_passes(part, columns) for part in parts]
+    return all(met) if combinator == _AND else any(met)

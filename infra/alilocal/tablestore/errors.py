@@ -37,6 +37,17 @@ class NoPermission(ServiceError):
         )
 
 
+class DataOutOfRange(ServiceError):
+    """A row of an atomic batch has another partition key than the first."""
+
+    def __init__(self, atomic: object, other: object) -> None:
+        super().__init__(
+            400,
+            "OTSDataOutOfRange",
+            f"Data out of scope of atomic. Atomic PartKey:{atomic}. Data PartKey:{other}",
+        )
+
+
 class ConditionCheckFail(ServiceError):
     def __init__(self) -> None:
         super().__init__(403, "OTSConditionCheckFail", "Condition check failed.")

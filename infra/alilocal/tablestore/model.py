@@ -6,7 +6,6 @@ without a readable cell does not exist. Source: https://help.aliyun.com/en/table
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +13,7 @@ from alilocal.core.clock import CloudClock
 from alilocal.core.snapshot import TRANSIENT
 from alilocal.tablestore.errors import InvalidKey, NoSuchTable, ParameterInvalid, TableExists
 from alilocal.tablestore.plainbuffer import Bound, Cell, KeyValue, Operation, Value
+from alilocal.tablestore.validation import check_column_name, check_key_size, check_table_name
 
 INTEGER, STRING, BINARY = 1, 2, 3
 _TYPES: dict[int, type] = {INTEGER: int, STRING: str, BINARY: bytes}
@@ -24,10 +24,6 @@ _TYPE_NAMES: dict[type, str] = {
     float: "VT_DOUBLE",
     bool: "VT_BOOLEAN",
 }
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
-_MOST_KEY_BYTES = 1024
-_MOST_VALUE_BYTES = 2 * 1024 * 1024
-_MOST_COLUMNS = 1024
 _LEAST_TIME_TO_LIVE = 86_400
 _INTEGERS = range(-(2**63), 2**63)
 
@@ -37,12 +33,16 @@ Versions = dict[int, Value]
 
 @dataclass(frozen=True)
 class Options:
-    """A table's options: time to live in seconds (-1: unlimited), versions per cell, whether UpdateRow is allowed."""
+    """A table's options: time to live in seconds (-1: unlimited), versions per cell, whether UpdateRow is allowed.
+
+    `update_full_row` is what a client gave; it has no effect here, and can only be set when the table is created.
+    """
 
     time_to_live: int = -1
     max_versions: int = 1
     deviation: int = 86_400
     allow_update: bool = True
+    update_full_row: bool = False
 
     def check(self) -> None:
         """Raise ParameterInvalid for values that are not allowed."""
@@ -58,6 +58,7 @@ class Table:
 
     `automatic` is the key column that the service numbers, and `numbers` the last number that it assigned. `defined`
     are the declared columns and `throughput` the reserved units of reading and writing; neither has an effect here.
+    `created` is the time of the table's creation in microseconds, or 0 if a snapshot does not tell it.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Table:
     numbers: int = 0
     defined: tuple[tuple[str, int], ...] = ()
     throughput: tuple[int, int] = (0, 0)
+    created: int = 0
     _rows: dict[Key, dict[str, Versions]] = field(default_factory=dict, repr=False)
 
     @property
@@ -132,13 +134,11 @@ class Table:
                 given = _TYPE_NAMES.get(type(cell.value), "VT_NULL")
                 meta = _TYPE_NAMES[_TYPES[kind]]
                 raise InvalidKey(f"Validate PK type fail. Input: {given}, Meta: {meta}.")
-            if _exceeds(cell.value, _MOST_KEY_BYTES):
-                raise ParameterInvalid("The length of a primary key column exceeds the limit.")
         return tuple(cell.value for cell in cells if cell.value is not None)
 
     def put(self, key: Key, cells: Sequence[Cell]) -> None:
         """Replace the row; raises ParameterInvalid."""
-        check_cells(cells, self.schema)
+        self._check_names(cells)
         row: dict[str, Versions] = {}
         now = self.clock.now_ms()
         for cell in cells:
@@ -148,10 +148,8 @@ class Table:
     def update(self, key: Key, cells: Sequence[Cell]) -> None:
         """Change the given cells, creating the row if it does not exist; raises ParameterInvalid."""
         if not self.options.allow_update:
-            raise ParameterInvalid("UpdateRow is forbidden.")
-        if not cells:
-            raise ParameterInvalid("Invalid update row request: missing cells in request")
-        check_cells(cells, self.schema)
+            raise ParameterInvalid("Update operation is not allowed in this table")
+        self._check_names(cells)
         before, now = self.versions(key), self.clock.now_ms()
         row = {name: dict(kept) for name, kept in (before or {}).items()}
         for cell in cells:
@@ -186,6 +184,16 @@ class Table:
         return iter(
             [key for key in keys if (high < _order(key) <= low if backward else low <= _order(key) < high)]
         )
+
+    def _check_names(self, cells: Sequence[Cell]) -> None:
+        """Raise ParameterInvalid for a column with an invalid name, or with that of a column of the primary key."""
+        keys = {name for name, _ in self.schema}
+        for cell in cells:
+            check_column_name(cell.name)
+            if cell.name in keys:
+                raise ParameterInvalid(
+                    f"Duplicated attribute column name with primary key column: `{cell.name}`."
+                )
 
     def _put_cell(self, row: dict[str, Versions], cell: Cell, now: int) -> None:
         if cell.value is None or isinstance(cell.value, Bound):
@@ -225,14 +233,13 @@ class Tables:
 
         `automatic` names a column that the service numbers. Raises TableExists and ParameterInvalid.
         """
-        if (
-            not _NAME.fullmatch(name)
-            or not 1 <= len(schema) <= 4
-            or any(kind not in _TYPES for _, kind in schema)
-        ):
-            raise ParameterInvalid("The table's name or its primary key is not valid.")
+        check_table_name(name)
+        check_key_size(len(schema))
+        if any(kind not in _TYPES for _, kind in schema):
+            raise ParameterInvalid("The type of a primary key column is not valid.")
         names = [column for column, _ in schema]
         for column in names:
+            check_column_name(column)
             if names.count(column) > 1:
                 raise ParameterInvalid(f"Duplicated primary key name: '{column}'.")
         if name in self._by_name:
@@ -242,17 +249,19 @@ class Tables:
         made = options or Options()
         made.check()
         table = Table(name, tuple(schema), self._clock, made, automatic, defined=tuple(defined))
+        table.created = self._clock.now_ms() * 1000
         self._by_name[name] = table
         return table
 
     def get(self, name: str) -> Table:
-        """Return a table; raises NoSuchTable."""
+        """Return a table; raises NoSuchTable, or ParameterInvalid for a name that no table can have."""
         if name not in self._by_name:
+            check_table_name(name)
             raise NoSuchTable
         return self._by_name[name]
 
     def delete(self, name: str) -> None:
-        """Delete a table; raises NoSuchTable."""
+        """Delete a table; raises as `get` does."""
         self.get(name)
         del self._by_name[name]
 
@@ -263,46 +272,6 @@ class Tables:
     def list(self) -> list[str]:
         """Return the names of all tables, sorted."""
         return sorted(self._by_name)
-
-
-def check_cells(cells: Sequence[Cell], schema: Sequence[tuple[str, int]]) -> None:
-    """Raise ParameterInvalid for too many cells, invalid names, names of the key, and values that are too long."""
-    if len(cells) > _MOST_COLUMNS:
-        raise ParameterInvalid("The number of columns from the request exceeds the limit.")
-    keys = {name for name, _ in schema}
-    for cell in cells:
-        check_column_name(cell.name)
-        if cell.name in keys:
-            raise ParameterInvalid(
-                f"Duplicated attribute column name with primary key column: `{cell.name}`."
-            )
-        if _exceeds(cell.value, _MOST_VALUE_BYTES):
-            raise ParameterInvalid(f"The length of attribute column '{cell.name}' exceeds the limit.")
-
-
-def check_column_name(name: str) -> None:
-    """Raise ParameterInvalid for a name that a column cannot have."""
-    if not _NAME.fullmatch(name):
-        raise ParameterInvalid(f"Invalid column name: '{name}'.")
-
-
-def size_of(cell: Cell) -> int:
-    """Return the size of a cell's name and value in bytes, as the service counts them."""
-    value = cell.value
-    if isinstance(value, str):
-        return _length(cell.name) + _length(value)
-    return _length(cell.name) + (len(value) if isinstance(value, bytes) else 8)
-
-
-def _exceeds(value: KeyValue | None, most: int) -> bool:
-    """Return whether a value takes more than `most` bytes; a character takes up to four."""
-    if not isinstance(value, (str, bytes)) or len(value) <= most // 4:
-        return False
-    return (_length(value) if isinstance(value, str) else len(value)) > most
-
-
-def _length(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
 
 
 def _newest(kept: Versions, least: float, most: int) -> Versions:

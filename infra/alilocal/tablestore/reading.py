@@ -6,18 +6,18 @@ the other parameters select: https://www.alibabacloud.com/help/doc-detail/67671.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from alilocal.tablestore.conditions import PAGINATION, passes
+from alilocal.tablestore.conditions import PAGINATION, check_filter, passes
 from alilocal.tablestore.errors import ParameterInvalid
-from alilocal.tablestore.model import Versions, check_column_name
-from alilocal.tablestore.plainbuffer import Cell
+from alilocal.tablestore.model import Versions
+from alilocal.tablestore.plainbuffer import Cell, Value
 from alilocal.tablestore.proto import Message
+from alilocal.tablestore.validation import check_requested
 
 _LATEST = 2**63
 _SPECIFIC_TIME = 3
-_MOST_NAMES = 128
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,10 @@ class Selection:
     def read(cls, request: Message, *, names: int, versions: int, keep: int) -> Selection:
         """Read the selection of `request`, in which the given members have these numbers; raises ParameterInvalid."""
         times, first, last = versions - 1, keep + 1, keep + 2
+        asked = request.texts(names)
+        check_requested(asked)
+        if request.has(keep):
+            check_filter(request.message(keep))
         if not request.has(versions) and not request.has(times):
             raise ParameterInvalid("No version condition is specified while querying row.")
         most = request.number(versions) if request.has(versions) else None
@@ -49,11 +53,6 @@ class Selection:
         if most is not None and request.message(times).has(_SPECIFIC_TIME):
             raise ParameterInvalid("The max versions and a specific time must not be set together.")
         since, until = _times(request.message(times)) if request.has(times) else (0, _LATEST)
-        asked = request.texts(names)
-        if len(asked) > _MOST_NAMES:
-            raise ParameterInvalid("The number of columns from the request exceeds the limit.")
-        for name in asked:
-            check_column_name(name)
         return cls(
             frozenset(asked),
             request.text(first),
@@ -65,21 +64,20 @@ class Selection:
             keep=request.message(keep) if request.has(keep) else None,
         )
 
-    def cells(self, row: dict[str, Versions], key: Iterable[str]) -> list[Cell] | None:
-        """Return the selected cells by name, newest first, or None if the row is not returned.
+    def cells(self, row: dict[str, Versions], key: Mapping[str, Value]) -> tuple[list[Cell], bool]:
+        """Return the selected cells by name, newest first, and whether the row is returned.
 
-        `key` are the names of the primary key's columns, which every row has.
+        `key` are the columns of the primary key, which every row has, and which a filter may name.
         """
         wanted = {name: kept for name, kept in sorted(row.items()) if self._wants(name)}
-        # A row without any of the requested columns is not returned. One without any of the requested versions is.
-        if self.restricted and not wanted and self.names.isdisjoint(key):
-            return None
         columns = {name: found for name, kept in wanted.items() if (found := self._versions(kept))}
+        # If columns are requested, a row without a version of any of them is not returned, else its key is.
+        kept = not self.restricted or bool(columns) or not self.names.isdisjoint(key)
         if self.keep is not None and self.keep.number(1) == PAGINATION:
             columns = _page(self.keep.message(2), columns)
-        elif self.keep is not None and not passes(self.keep, columns):
-            return None
-        return [Cell(name, value, at) for name, kept in columns.items() for at, value in kept.items()]
+        elif self.keep is not None and kept:
+            kept = passes(self.keep, {**columns, **{name: {0: value} for name, value in key.items()}})
+        return [Cell(name, value, at) for name, found in columns.items() for at, value in found.items()], kept
 
     def _wants(self, name: str) -> bool:
         named = not self.names or name in self.names

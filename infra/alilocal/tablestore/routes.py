@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping
 
 from alilocal.core.credentials import Credential
@@ -114,7 +115,7 @@ class Tablestore(Service):
         """Return the permission; https://help.aliyun.com/en/tablestore/configure-user-permissions."""
         instance = (call.request.header("x-ots-instancename") or "").lower()
         place = f"acs:ots:{self._world.region}:{self._world.account_id}:instance/{instance}"
-        tables = [f"{place}/table/{name}" for name in _tables_named(route.operation, call.request.body)]
+        tables = [f"{place}/table/{name}" for name in _tables_named(route.operation, _message(call.request))]
         return Permission((f"ots:{route.operation}",), tuple(tables) or (place,))
 
     def denied(self, permission: Permission) -> ServiceError:  # noqa: ARG002 - the service does not name it
@@ -156,7 +157,7 @@ class Tablestore(Service):
 
     def _handler(self, act: Callable[[Message], bytes], transaction: int | None) -> Handler:
         def handler(call: Call) -> Response:
-            message = Message(call.request.body)
+            message = _message(call.request)
             if transaction is not None and message.data(transaction):
                 raise NotHere("transactions", "a call in a transaction")
             body = act(message)
@@ -166,9 +167,28 @@ class Tablestore(Service):
         return handler
 
 
-def _tables_named(operation: str, body: bytes) -> list[str]:
+def _message(request: Request) -> Message:
+    """Return the message in the body of a request, which may be compressed; raises BodyTooLarge."""
+    kind = request.header("x-ots-request-compress-type")
+    return Message(request.body if kind is None else _decompressed(request, kind))
+
+
+def _decompressed(request: Request, kind: str) -> bytes:
+    stream = zlib.decompressobj()
+    try:
+        data = stream.decompress(request.body, _MOST_BODY_BYTES + 1)
+    except zlib.error:
+        data = b""
+    if len(data) > _MOST_BODY_BYTES:
+        raise BodyTooLarge
+    size = request.header("x-ots-request-compress-size")
+    if kind.lower() != "deflate" or not stream.eof or size != str(len(data)):
+        raise ParameterInvalid("The compressed request is not well-formed.")
+    return data
+
+
+def _tables_named(operation: str, request: Message) -> list[str]:
     """Return the names of the tables in a request."""
-    request = Message(body)
     if operation == "ListTable":
         return []
     if operation == "CreateTable":

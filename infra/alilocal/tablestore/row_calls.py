@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import NamedTuple, cast
 
 from alilocal.core.http import ServiceError
 from alilocal.core.requestlog import Notes
 from alilocal.tablestore import wire
-from alilocal.tablestore.conditions import EXPECT_NOT_EXIST, IGNORE, holds
-from alilocal.tablestore.errors import ConditionCheckFail, ParameterInvalid
-from alilocal.tablestore.model import Key, Table, Tables, size_of
-from alilocal.tablestore.plainbuffer import Bound, Cell, Row, decode_row, encode_rows
+from alilocal.tablestore.conditions import EXPECT_NOT_EXIST, IGNORE, check_filter, holds
+from alilocal.tablestore.errors import ConditionCheckFail, DataOutOfRange, NoSuchTable, ParameterInvalid
+from alilocal.tablestore.model import Key, Table, Tables
+from alilocal.tablestore.plainbuffer import Bound, Cell, KeyValue, Operation, Row, decode_row, encode_rows
 from alilocal.tablestore.proto import Message, encode
 from alilocal.tablestore.reading import Selection
 from alilocal.tablestore.switches import TablestoreSwitches
+from alilocal.tablestore.validation import (
+    MOST_BYTES,
+    check_data_size,
+    check_key,
+    check_row,
+    check_row_count,
+    check_table_name,
+    data_size,
+    size_of,
+)
 
 _PUT, _UPDATE, _DELETE = 1, 2, 3
+_OPERATIONS = {_PUT: "PutRow", _UPDATE: "UpdateRow", _DELETE: "DeleteRow"}
 _IS_ATOMIC = 3
 _RETURN_KEY, _RETURN_AFTER = 1, 2
 _MOST_ROWS = 5_000
 _MOST_READ_IN_BATCH = 100
 _MOST_WRITTEN_IN_BATCH = 200
-_MOST_BYTES = 4 * 1024 * 1024
 _OF_GET = {"names": 3, "versions": 5, "keep": 7}
 _OF_RANGE = {"names": 3, "versions": 5, "keep": 10}
 _OF_BATCH = {"names": 4, "versions": 6, "keep": 8}
@@ -52,7 +63,7 @@ class RowCalls:
 
     def get(self, request: Message) -> bytes:
         table = self._tables.get(request.text(1))
-        key = decode_row(request.data(2)).key
+        key = _read_key(request.data(2))
         self._notes.record_keys(*(cell.value for cell in key if isinstance(cell.value, str)))
         consumed, row = _read(table, Selection.read(request, **_OF_GET), key)
         return encode({1: consumed, 2: row})
@@ -62,67 +73,85 @@ class RowCalls:
         backward, limit = request.number(2) == 1, request.number(6, _MOST_ROWS)
         if request.has(6) and limit <= 0:
             raise ParameterInvalid("The limit must be greater than 0.")
-        start, end = (table.key_of(decode_row(request.data(number)).key, bounds=True) for number in (7, 8))
+        bounds = [_read_key(request.data(number), bounds=True) for number in (7, 8)]
         selection = Selection.read(request, **_OF_RANGE)
+        start, end = (table.key_of(bound, bounds=True) for bound in bounds)
         found: list[tuple[list[Cell], list[Cell]]] = []
-        answer, size = {1: b"", 2: b""}, 0
-        for key in table.between(start, end, backward=backward):
-            if len(found) >= min(limit, _MOST_ROWS) or size > _MOST_BYTES:
+        answer, size, data = {1: b"", 2: b""}, 0, 0
+        for scanned, key in enumerate(table.between(start, end, backward=backward)):
+            if len(found) >= limit or scanned >= _MOST_ROWS or data > MOST_BYTES:
                 answer[3] = encode_rows([(_key_cells(table, key), ())])
                 break
-            cells = _cells(table, selection, key)
-            if cells is not None:
-                found.append((_key_cells(table, key), cells))
-                size += _bytes(*found[-1])
+            row, kept = _select(table, selection, key)
+            size += _bytes(*row)
+            data += data_size(chain(*row))
+            if kept:
+                found.append(row)
         answer[1], answer[2] = wire.consumed(read=wire.units(size)), encode_rows(found)
         return encode(answer)
 
     def batch_get(self, request: Message) -> bytes:
-        tables = []
-        _check_tables(request)
-        if sum(len(asked.values(2)) for asked in request.messages(1)) > _MOST_READ_IN_BATCH:
-            raise ParameterInvalid("Rows count exceeds the upper limit.")
-        for asked in request.messages(1):
-            table, keys = self._tables.get(asked.text(1)), asked.values(2)
-            selection = Selection.read(asked, **_OF_BATCH)
-            rows = [wire.row_result(partial(_read_one, table, selection, key)) for key in keys]
-            tables.append(encode({1: table.name, 2: rows}))
-        if not tables:
+        asked = request.messages(1)
+        _check_tables(asked)
+        check_row_count(sum(len(one.values(2)) for one in asked), _MOST_READ_IN_BATCH)
+        reads = [
+            (one.text(1), Selection.read(one, **_OF_BATCH), [_read_key(key) for key in one.values(2)])
+            for one in asked
+        ]
+        if not reads:
             raise ParameterInvalid("No row specified in the request of BatchGetRow.")
-        return encode({1: tables})
+        return encode(
+            {
+                1: [
+                    encode({1: name, 2: self._read_each(name, selection, keys)})
+                    for name, selection, keys in reads
+                ]
+            }
+        )
 
     def batch_write(self, request: Message) -> bytes:
-        _check_tables(request)
-        asked = [
-            (self._tables.get(one.text(1)), [Change.read(row) for row in one.messages(2)])
-            for one in request.messages(1)
-        ]
+        asked = request.messages(1)
+        _check_tables(asked)
         if not asked:
             raise ParameterInvalid("No row is specified in BatchWriteRow.")
-        for table, changes in asked:
+        writes = [(one.text(1), [Change.read(row) for row in one.messages(2)]) for one in asked]
+        for name, changes in writes:
             if not changes:
-                raise ParameterInvalid(f"No operation is specified for table: '{table.name}'.")
+                raise ParameterInvalid(f"No operation is specified for table: '{name}'.")
             _check_repeats(changes)
-        if sum(len(rows) for _, rows in asked) > _MOST_WRITTEN_IN_BATCH:
-            raise ParameterInvalid("Rows count exceeds the upper limit.")
-        _check_size(row.data(2) for one in request.messages(1) for row in one.messages(2))
+        check_row_count(sum(len(changes) for _, changes in writes), _MOST_WRITTEN_IN_BATCH)
+        every = [change for _, changes in writes for change in changes]
+        check_data_size("BatchWriteRow", (change.row for change in every))
+        for change in every:
+            change.check()
+        targets = [(self._tables.get(name), changes) for name, changes in writes]
         write = self._write_all if request.number(_IS_ATOMIC) else self._write_each
-        rows = iter(write([(table, change) for table, changes in asked for change in changes]))
+        rows = iter(write([(table, change) for table, changes in targets for change in changes]))
         return encode(
-            {1: [encode({1: table.name, 2: [next(rows) for _ in changes]}) for table, changes in asked]}
+            {1: [encode({1: table.name, 2: [next(rows) for _ in changes]}) for table, changes in targets]}
         )
+
+    def _read_each(self, name: str, selection: Selection, keys: Sequence[list[Cell]]) -> list[bytes]:
+        """Read the rows of one table of a batch; if it does not exist, that is an error of each row."""
+        try:
+            table = self._tables.get(name)
+        except NoSuchTable as error:
+            return [wire.row_error(error)] * len(keys)
+        return [wire.row_result(partial(_read, table, selection, key)) for key in keys]
 
     def _write_each(self, writes: Sequence[tuple[Table, Change]]) -> list[bytes]:
         return [wire.row_result(partial(self._write, table, change)) for table, change in writes]
 
     def _write_all(self, writes: Sequence[tuple[Table, Change]]) -> list[bytes]:
         """Carry out all writes or none of them; they must have one table and one partition key."""
-        if len({(table.name, *(cell.value for cell in change.row.key[:1])) for table, change in writes}) > 1:
-            refused = wire.row_error(
-                ParameterInvalid("An atomic batch must write rows of one partition key.")
-            )
-            return [refused] * len(writes)
-        table = writes[0][0]
+        table, first = writes[0]
+        for other, change in writes:
+            if other is not table:
+                refused = ParameterInvalid("An atomic batch must write rows of one table.")
+                return [wire.row_error(refused)] * len(writes)
+            if change.partition != first.partition:
+                outside = DataOutOfRange(first.partition, change.partition)
+                return [wire.row_error(outside)] * len(writes)
         before = table.copied_rows()
         results = []
         for _, change in writes:
@@ -134,16 +163,17 @@ class RowCalls:
         return results
 
     def _one(self, request: Message, kind: int) -> bytes:
-        table = self._tables.get(request.text(1))
-        _check_size([request.data(2)])
+        check_table_name(request.text(1))
         change = Change(kind, decode_row(request.data(2)), request.message(3), request.message(4))
-        consumed, row = self._write(table, change)
+        check_data_size(_OPERATIONS[kind], [change.row])
+        change.check()
+        consumed, row = self._write(self._tables.get(request.text(1)), change)
         return encode({1: consumed, **wire.returned(2, row)})
 
     def _write(self, table: Table, change: Change) -> wire.Outcome:
         """Carry out a write if its condition holds; raises ConditionCheckFail."""
         row, condition = change.row, change.condition
-        if change.kind == _PUT and any(cell.value is Bound.AUTO for cell in row.key):
+        if change.kind != _DELETE and any(cell.value is Bound.AUTO for cell in row.key):
             row = _assign_number(table, row, condition)
         key = cast("Key", table.key_of(row.key))
         if row.deleted != (change.kind == _DELETE):
@@ -156,9 +186,7 @@ class RowCalls:
         if not holds(condition, columns or {}, exists=exists):
             raise ConditionCheckFail
         _act(table, change.kind, key, row)
-        consumed = wire.consumed(
-            read=int(change.is_conditional), write=wire.units(_bytes(row.key, row.cells))
-        )
+        consumed = wire.consumed(read=int(change.reads), write=wire.units(_bytes(row.key, row.cells)))
         return consumed, _read_returned_row(table, key, change.content)
 
 
@@ -176,9 +204,27 @@ class Change(NamedTuple):
         return cls(request.number(1), decode_row(request.data(2)), request.message(3), request.message(4))
 
     @property
+    def partition(self) -> KeyValue | None:
+        """The value of the partition key, which is the first column of the primary key."""
+        return self.row.key[0].value
+
+    def check(self) -> None:
+        """Raise ParameterInvalid for a write that no table accepts."""
+        check_row(self.row)
+        if self.kind == _UPDATE and not self.row.cells:
+            raise ParameterInvalid("Attribute column is missing.")
+        if self.condition.has(2):
+            check_filter(self.condition.message(2))
+
+    @property
     def is_conditional(self) -> bool:
-        """Whether the write depends on the row's present state."""
+        """Whether the write depends on a condition on the row's present state."""
         return self.condition.number(1) != IGNORE or self.condition.has(2)
+
+    @property
+    def reads(self) -> bool:
+        """Whether the service must read the row for the write, which consumes capacity."""
+        return self.is_conditional or any(cell.operation is Operation.INCREMENT for cell in self.row.cells)
 
 
 def _read_returned_row(table: Table, key: Key, content: Message) -> bytes:
@@ -186,20 +232,20 @@ def _read_returned_row(table: Table, key: Key, content: Message) -> bytes:
     if content.number(1) == _RETURN_KEY:
         return encode_rows([(_key_cells(table, key), ())])
     if content.number(1) == _RETURN_AFTER:
-        names = content.texts(2)
-        cells = [Cell(name, value) for name, value in (table.columns(key) or {}).items() if name in names]
-        return encode_rows([((), cells)])
+        names = set(content.texts(2))
+        newest = [
+            (name, next(iter(kept.items())))
+            for name, kept in sorted((table.versions(key) or {}).items())
+            if name in names
+        ]
+        return encode_rows([((), [Cell(name, value, at) for name, (at, value) in newest])])
     return b""
 
 
-def _check_size(rows: Iterable[bytes]) -> None:
-    if sum(map(len, rows)) > _MOST_BYTES:
-        raise ParameterInvalid(f"The total data size of a write exceeds the limit of {_MOST_BYTES} bytes.")
-
-
-def _check_tables(request: Message) -> None:
-    names = [asked.text(1) for asked in request.messages(1)]
+def _check_tables(asked: Sequence[Message]) -> None:
+    names = [one.text(1) for one in asked]
     for name in names:
+        check_table_name(name)
         if names.count(name) > 1:
             raise ParameterInvalid(f"Duplicated table name: '{name}'.")
 
@@ -216,13 +262,17 @@ def _assign_number(table: Table, row: Row, condition: Message) -> Row:
     if condition.has(2):
         raise ParameterInvalid("Can't set condition when modify row with pk auto increment.")
     if condition.number(1) != IGNORE:
-        raise ParameterInvalid("A row whose key the service numbers must be put whether it exists or not.")
+        raise ParameterInvalid(
+            "A row whose key the service numbers must be written whether it exists or not."
+        )
     return replace(row, key=[table.numbered(cell) for cell in row.key])
 
 
-def _read_one(table: Table, selection: Selection, key: bytes) -> wire.Outcome:
-    """Read one row of a batch."""
-    return _read(table, selection, decode_row(key).key)
+def _read_key(data: bytes, *, bounds: bool = False) -> list[Cell]:
+    """Read the primary key of a row to be read; `bounds` allows the ends of a range."""
+    key = decode_row(data).key
+    check_key(key, bounds=bounds)
+    return key
 
 
 def _act(table: Table, kind: int, key: Key, row: Row) -> None:
@@ -240,20 +290,24 @@ def _act(table: Table, kind: int, key: Key, row: Row) -> None:
 
 def _read(table: Table, selection: Selection, cells: list[Cell]) -> wire.Outcome:
     key = cast("Key", table.key_of(cells))
-    found = _cells(table, selection, key)
-    if found is None:
-        return wire.consumed(read=1), b""
-    row = (_key_cells(table, key), found)
-    return wire.consumed(read=wire.units(_bytes(*row))), encode_rows([row])
+    row, kept = _select(table, selection, key)
+    return wire.consumed(read=wire.units(_bytes(*row))), encode_rows([row]) if kept else b""
 
 
 def _bytes(key: Sequence[Cell], cells: Sequence[Cell]) -> int:
     return sum(map(size_of, key)) + sum(map(size_of, cells))
 
 
-def _cells(table: Table, selection: Selection, key: Key) -> list[Cell] | None:
+def _select(table: Table, selection: Selection, key: Key) -> tuple[tuple[list[Cell], list[Cell]], bool]:
+    """Return the key and the cells of a row that are read, and whether the row is returned.
+
+    A filter leaves out rows that were read, so they consume capacity and count for the limits of a range.
+    """
     row = table.versions(key)
-    return None if row is None else selection.cells(row, [name for name, _ in table.schema])
+    if row is None:
+        return ([], []), False
+    cells, kept = selection.cells(row, dict(zip((name for name, _ in table.schema), key, strict=True)))
+    return (_key_cells(table, key), cells), kept
 
 
 def _key_cells(table: Table, key: Key) -> list[Cell]:

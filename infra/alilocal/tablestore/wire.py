@@ -13,6 +13,8 @@ from alilocal.tablestore.model import Options, Table
 from alilocal.tablestore.proto import Message, encode
 
 AUTO_INCREMENT = 1
+UPDATE_FULL_ROW = 7
+"""The number of the table option `update_full_row`, which older SDKs do not know."""
 ACTIVE = 1
 """The status of a table that can be used, as every table here can."""
 NO_STREAM = encode({1: 0})
@@ -20,11 +22,21 @@ NO_STREAM = encode({1: 0})
 Outcome = tuple[bytes, bytes]
 """The capacity that an operation on a row consumed, and the row that it returns, if any."""
 _UNIT_BYTES = 4096
+_DETAIL = (
+    "AuthAction",
+    "AuthPrincipalType",
+    "AuthPrincipalOwnerId",
+    "AuthPrincipalDisplayName",
+    "PolicyType",
+    "NoPermissionType",
+)
+"""The members of AccessDeniedDetail, by their numbers."""
 
 
 def error_body(error: ServiceError) -> bytes:
-    """Return an error message."""
-    return encode({1: error.code, 2: error.message})
+    """Return an error message. Newer SDKs read from it which permission is missing."""
+    detail = encode(dict(enumerate((error.detail[name] for name in _DETAIL), 1))) if error.detail else b""
+    return encode({1: error.code, 2: error.message, **({3: detail} if detail else {})})
 
 
 def row_result(act: Callable[[], Outcome]) -> bytes:
@@ -74,15 +86,16 @@ def read_options(given: Message, before: Options) -> Options:
         given.number(2, before.max_versions),
         given.number(5, before.deviation),
         bool(given.number(6, before.allow_update)),
+        bool(given.number(UPDATE_FULL_ROW, before.update_full_row)),
     )
     options.check()
     return options
 
 
-def read_throughput(reserved: Message) -> tuple[int, int]:
-    """Read the reserved capacity units of reading and of writing."""
-    capacity = reserved.message(1)
-    return capacity.number(1), capacity.number(2)
+def read_throughput(reserved: Message, before: tuple[int, int] = (0, 0)) -> tuple[int, int]:
+    """Read the reserved capacity units of reading and of writing; one that is missing stays as `before`."""
+    capacity, (read, write) = reserved.message(1), before
+    return capacity.number(1, read), capacity.number(2, write)
 
 
 def table_meta(table: Table) -> bytes:
@@ -106,5 +119,11 @@ def table_options(table: Table) -> bytes:
     """Return a table's options."""
     options = table.options
     return encode(
-        {1: options.time_to_live, 2: options.max_versions, 5: options.deviation, 6: int(options.allow_update)}
+        {
+            1: options.time_to_live,
+            2: options.max_versions,
+            5: options.deviation,
+            6: int(options.allow_update),
+            **({UPDATE_FULL_ROW: 1} if options.update_full_row else {}),
+        }
     )

@@ -194,6 +194,16 @@ def test_change_visibility_in_either_spelling(wire, queue):
     assert wire.smq("GET", target).status_code == 200
 
 
+def test_the_namespace_of_errors_has_no_slash_at_its_end(wire):
+    """The SDK for Java reads an error with JAXB, under this name only: its class ErrorMessage."""
+    answer = ElementTree.fromstring(wire.smq("GET", "/queues/missing/messages").content)
+    name = "{http://mns.aliyuncs.com/doc/v1}"
+    assert answer.tag == f"{name}Error"
+    assert [one.tag for one in answer] == [
+        f"{name}{one}" for one in ("Code", "Message", "RequestId", "HostId")
+    ]
+
+
 def test_success_codes_and_location(wire):
     """A create is 201 and its repetition 204, both with the resource's URL on the caller's host."""
     for path in ("/queues/q", "/topics/t"):
@@ -210,6 +220,21 @@ def test_lists_with_meta(wire, cloud, queue):
     assert b"<TopicName>t</TopicName>" in wire.smq("GET", "/topics", x_mns_with_meta="true").content
     assert b"<QueueName>" not in wire.smq("GET", "/queues").content
     assert code(wire.smq("GET", "/queues", x_mns_ret_number="1001")) == (400, "InvalidArgument")
+
+
+def test_subscriptions_with_meta(wire, cloud, queue):
+    """The SDKs for Go and Java ask for the attributes of all subscriptions in one list."""
+    cloud.topics.create("t")
+    cloud.topics.subscribe("t", "s", SubscriptionAttributes(queue.resource, filter_tag="x"))
+    target = "/topics/t/subscriptions"
+    (plain,) = ElementTree.fromstring(wire.smq("GET", target).content)
+    assert [one.tag for one in plain] == [f"{{{NAMESPACE}}}SubscriptionURL"]
+    (full,) = ElementTree.fromstring(wire.smq("GET", target, x_mns_with_meta="true").content)
+    shown = {one.tag.rpartition("}")[2]: one.text for one in full}
+    assert shown.pop("SubscriptionURL").endswith(f"{target}/s")
+    assert shown == read(wire.smq("GET", f"{target}/s"))
+    assert (shown["Subscriber"], shown["TopicOwner"]) == (cloud.account_id, cloud.account_id)
+    assert (shown["SubscriptionName"], shown["Endpoint"], shown["FilterTag"]) == ("s", queue.resource, "x")
 
 
 def test_deleting_what_is_missing(wire, cloud):
@@ -247,6 +272,16 @@ def test_user_properties_come_last(wire, queue):
         found = ElementTree.fromstring(wire.smq("GET", f"/queues/q/messages?{query}").content)
         message = found if found.tag.endswith("}Message") else found[0]
         assert [one.tag.rpartition("}")[2] for one in message][-2:] == ["SystemProperties", "UserProperties"]
+
+
+def test_white_space_follows_each_text_of_a_property(wire, queue):
+    """The SDK for PHP reads on behind the end of each text, and would miss an element that follows directly."""
+    properties = (("traceparent", "t", "STRING"), ("baggage", "b", "STRING"))
+    queue.put(Outgoing("x", system_properties=properties, user_properties=(("n", "v", "STRING"),)))
+    message = ElementTree.fromstring(wire.smq("GET", "/queues/q/messages").content)
+    found = [one for kind in ("System", "") for one in message.iter(f"{{{NAMESPACE}}}{kind}PropertyValue")]
+    assert [[child.text for child in one] for one in found] == [*map(list, properties), ["n", "v", "STRING"]]
+    assert {child.tail for one in found for child in one} == {"\n"}
 
 
 def test_priority_then_age(queue):
