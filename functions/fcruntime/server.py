@@ -202,10 +202,16 @@ class _MainThread:
                 return self._waiting.get(timeout=_POLL_SECONDS)
 
     def _run_waiting(self, call: _Call, results: SimpleQueue[InvokeResult]) -> None:
-        result = call()
-        # Free before the answer leaves, so that the next request finds the main thread free.
-        self._free.release()
-        results.put(result)
+        try:
+            result = call()
+        except BaseException as exc:
+            # For example from the handler of a signal that arrived between two steps of a call.
+            result = InvokeResult("", _render_ending(exc), "UnhandledInvocationError")
+            raise
+        finally:
+            # Free before the answer leaves, so that the next request finds the main thread free.
+            self._free.release()
+            results.put(result)
 
     def end(self) -> None:
         """End `run` after the calls that were handed over."""
@@ -411,5 +417,7 @@ def _render_ending(exc: BaseException) -> bytes:
 
 
 def _print_line(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    # A handler may have closed or replaced standard output. That must not cost the answers of this and later calls.
+    with contextlib.suppress(Exception):
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()

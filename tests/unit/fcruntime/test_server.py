@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import io
 import json
 import logging
 import signal
@@ -124,6 +125,32 @@ def test_an_error_is_reported_in_the_header_that_counts(start, capsys):
     assert read_status(answer) == (404, "404")
     assert (answer.json()["errorType"], answer.json()["errorMessage"]) == ("ValueError", "broken")
     assert "FC Invoke End RequestId: 1-abc, Error: Unhandled function error" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("spoil", [lambda out: out.close(), lambda _: setattr(sys, "stdout", None)])
+def test_a_handler_that_spoils_its_output_does_not_end_the_instance(start, monkeypatch, spoil):
+    """Log lines that cannot be written are lost, but every call is answered."""
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    url, raised = start(lambda event, context: spoil(sys.stdout) if sys.stdout else event)
+    assert read_status(requests.post(f"{url}/invoke", timeout=60)) == (200, "200")
+    monkeypatch.setattr("sys.stdout", None)
+    assert requests.post(f"{url}/invoke", data=b"next", timeout=60).content == b"next"
+    assert raised == []
+
+
+def test_an_exception_between_two_steps_of_a_call_is_an_answer(start, monkeypatch):
+    """A signal's handler may raise outside of the handler; the call has failed then and FC is told."""
+
+    def print_line(line):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fcruntime.server._print_line", print_line)
+    url, raised = start(lambda event, context: event)
+    assert read_status(requests.post(f"{url}/invoke", timeout=60)) == (404, "404")
+    for thread in threading.enumerate():
+        if thread.name.endswith("(run)"):
+            thread.join()
+    assert [type(exc) for exc in raised] == [KeyboardInterrupt]
 
 
 def test_a_handler_that_cannot_be_loaded_is_an_error_of_each_call(start):
