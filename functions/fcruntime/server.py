@@ -43,6 +43,7 @@ DEFAULT_PORT = 9000
 _LAST_PORT = 65_535
 _PORT_VARIABLES = ("FC_CUSTOM_LISTEN_PORT", "FC_SERVER_PORT")
 _POLL_SECONDS = 0.1
+_ENDINGS = (signal.SIGTERM, signal.SIGINT)
 _STATUS = "x-fc-status"
 _OCTETS = {"Content-Type": "application/octet-stream"}
 _HOOKS = {
@@ -73,9 +74,21 @@ def serve(
         handler, initialize=initialize, pre_stop=pre_stop, pre_freeze=pre_freeze, host=host, port=port
     )
     signals: SimpleQueue[int] = SimpleQueue()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # A handler runs between any two steps of the main thread, so it takes no lock: `put` needs none.
-        signal.signal(number, lambda arrived, _: signals.put(arrived))
+
+    def stop(arrived: int, _: object) -> None:
+        # It runs between any two steps of the main thread, so it takes no lock: `put` needs none.
+        signals.put(arrived)
+
+    def leave_to_default() -> None:
+        # The thread that waits for `signals` does not exist in a forked child, which could not be ended otherwise.
+        for number in _ENDINGS:
+            if signal.getsignal(number) is stop:
+                signal.signal(number, signal.SIG_DFL)
+
+    for number in _ENDINGS:
+        signal.signal(number, stop)
+    if hasattr(os, "register_at_fork"):  # not on Windows
+        os.register_at_fork(after_in_child=leave_to_default)
     # In a thread, because stopping waits for threads that may wait for the one that a signal interrupts.
     threading.Thread(target=_stop_after, args=(signals, server), name="fcruntime-stop", daemon=True).start()
     server.run()
@@ -103,6 +116,7 @@ class RuntimeServer:
         self._handler = handler
         self._hooks = {"initialize": initialize, "pre_stop": pre_stop, "pre_freeze": pre_freeze}
         self._ending: BaseException | None = None
+        self._process = os.getpid()
         self._calls = _MainThread()
         self._http = _Http((host, _read_port() if port is None else port), self)
         self.port: int = self._http.server_address[1]
@@ -157,13 +171,25 @@ class RuntimeServer:
         try:
             result = call()
         except BaseException as exc:  # noqa: BLE001 - raised again by `run`
+            self._end_child(exc)
             # It ends the process, but FC must be told first that the call has failed.
             self._ending = exc
             threading.Thread(target=self.stop).start()
             result = InvokeResult(context.request_id, _render_ending(exc), "UnhandledInvocationError")
+        self._end_child(result.exception)
         failed = "" if result.ok else ", Error: Unhandled function error"
         _print_line(f"FC {name} End RequestId: {context.request_id}{failed}")
         return result
+
+    def _end_child(self, exc: BaseException | None) -> None:
+        """End this process if it is a child that was forked in the handler: only its parent may answer."""
+        if os.getpid() == self._process:
+            return
+        code = (exc.code or 0) if isinstance(exc, SystemExit) else int(exc is not None)
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        os._exit(code if isinstance(code, int) else 1)
 
 
 class _MainThread:

@@ -476,25 +476,66 @@ def handler(event, context):
 """
 
 
-def test_a_lambda_handler_finds_lambdas_main_thread(tmp_path):
-    """A handler may set signals, share an SQLite connection and ask for its thread's event loop."""
-    (tmp_path / "orders.py").write_text(LAMBDA_STYLE)
+@contextlib.contextmanager
+def serve_module(folder, text):
+    """Run `python -m fcruntime` with a handler of this source; yield its URL, the process and a reader of its log."""
+    (folder / "orders.py").write_text(text)
     command = [sys.executable, "-m", "fcruntime", "orders.handler", "--host", "127.0.0.1"]
-    environ = {"PYTHONPATH": str(Path(fcruntime.__file__).parents[1])}
-    with reserve_port() as port, contextlib.ExitStack() as stack:
-        environ["FC_CUSTOM_LISTEN_PORT"] = str(port)
-        process = stack.enter_context(
-            subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=subprocess.DEVNULL)
-        )
+    with reserve_port() as port, (folder / "log").open("wb") as log:
+        environ = {"PYTHONPATH": str(Path(fcruntime.__file__).parents[1]), "FC_CUSTOM_LISTEN_PORT": str(port)}
+        process = subprocess.Popen(command, cwd=folder, env=environ, stdout=log, stderr=log)
         try:
             wait_for_port(port, process)
-            for number in (1, 2):
-                answer = requests.post(f"http://127.0.0.1:{port}/invoke", json={"n": number}, timeout=60)
-                assert answer.json() == {"doubled": 2 * number, "main": True}
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(60) == 0
+            yield f"http://127.0.0.1:{port}", process, (folder / "log").read_text
         finally:
             process.kill()
+            process.wait()
+
+
+def test_a_lambda_handler_finds_lambdas_main_thread(tmp_path):
+    """A handler may set signals, share an SQLite connection and ask for its thread's event loop."""
+    with serve_module(tmp_path, LAMBDA_STYLE) as (url, process, _):
+        for number in (1, 2):
+            answer = requests.post(f"{url}/invoke", json={"n": number}, timeout=60)
+            assert answer.json() == {"doubled": 2 * number, "main": True}
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+
+
+FORKING = """
+import multiprocessing
+import os
+import sys
+import time
+
+
+def handler(event, context):
+    if event == b"terminate":
+        process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(30,))
+        process.start()
+        time.sleep(0.1)
+        process.terminate()
+        process.join(10)
+        return str(process.exitcode)
+    child = os.fork()
+    if child:
+        return str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    if event == b"exit":
+        sys.exit(3)
+    if event == b"raise":
+        raise ValueError
+    return "from the child"
+"""
+
+
+def test_a_forked_child_is_not_a_second_runtime(tmp_path):
+    """A forked child ends at SIGTERM, and does not answer if it comes back from the handler."""
+    with serve_module(tmp_path, FORKING) as (url, process, _):
+        expected = {"terminate": -signal.SIGTERM, "exit": 3, "raise": 1, "return": 0}
+        for event, code in expected.items():
+            assert requests.post(f"{url}/invoke", data=event, timeout=20).text == str(int(code)), event
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
 
 
 def wait_for_port(port, process):
