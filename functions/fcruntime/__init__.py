@@ -10,7 +10,7 @@
 | `awslambda` | Lambda's context and the event of an SQS queue, made from FC's |
 | `powertools` | `lambda_handler` and `json_handler`: run a handler that was written for AWS Lambda |
 | `invoke` | call a handler as FC's built-in runtimes do |
-| `server`, `httptrigger` | `python -m fcruntime`: FC's HTTP protocol for custom runtimes and containers |
+| `server`, `httptrigger`, `log` | `python -m fcruntime`: FC's HTTP protocol for custom runtimes and containers |
 
 A call of a Lambda handler on a custom runtime passes through all of them:
 

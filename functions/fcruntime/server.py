@@ -34,6 +34,7 @@ from fcruntime.context import ContextCredentials, Fc2Context, FunctionInfo, Serv
 from fcruntime.httptrigger import http_answer, http_event
 from fcruntime.invoke import Handler, InvokeResult, invoke, load
 from fcruntime.jsonvalue import read_whole_number
+from fcruntime.log import configure_log, log_error, note_request, write_line
 
 Hook = Callable[[object], object]
 _Call: TypeAlias = Callable[[], InvokeResult]
@@ -67,12 +68,13 @@ def serve(
 
     Call it in the main thread, where the handler then runs. Handlers may be strings, as in FC's settings; the module
     of the handler is imported by its first call, as on FC. `port` is FC_CUSTOM_LISTEN_PORT by default, or 9000 if
-    that is not set. Raises OSError if the port is not available, and whatever ends the process in a handler:
-    SystemExit, KeyboardInterrupt.
+    that is not set. If the root logger has no handlers, it gets one as on the built-in runtimes. Raises OSError if
+    the port is not available, and whatever ends the process in a handler: SystemExit, KeyboardInterrupt.
     """
     server = RuntimeServer(
         handler, initialize=initialize, pre_stop=pre_stop, pre_freeze=pre_freeze, host=host, port=port
     )
+    configure_log()
     signals: SimpleQueue[int] = SimpleQueue()
 
     def stop(arrived: int, _: object) -> None:
@@ -167,7 +169,8 @@ class RuntimeServer:
 
     def _log_call(self, name: str, context: Fc2Context, call: _Call) -> InvokeResult:
         """Run `call` between the two lines by which FC divides its logs into requests. Never raises."""
-        _print_line(f"FC {name} Start RequestId: {context.request_id}")
+        note_request(context.request_id)
+        write_line(f"FC {name} Start RequestId: {context.request_id}")
         try:
             result = call()
         except BaseException as exc:  # noqa: BLE001 - raised again by `run`
@@ -177,8 +180,10 @@ class RuntimeServer:
             threading.Thread(target=self.stop).start()
             result = InvokeResult(context.request_id, _render_ending(exc), "UnhandledInvocationError")
         self._end_child(result.exception)
+        if not result.ok:
+            log_error(result.body.decode())
         failed = "" if result.ok else ", Error: Unhandled function error"
-        _print_line(f"FC {name} End RequestId: {context.request_id}{failed}")
+        write_line(f"FC {name} End RequestId: {context.request_id}{failed}")
         return result
 
     def _end_child(self, exc: BaseException | None) -> None:
@@ -440,10 +445,3 @@ def _decode_baggages(text: str) -> dict[str, str]:
 def _render_ending(exc: BaseException) -> bytes:
     error = {"errorMessage": f"the process ends: {exc}", "errorType": type(exc).__name__, "stackTrace": []}
     return json.dumps(error, indent=4, sort_keys=True).encode()
-
-
-def _print_line(line: str) -> None:
-    # A handler may have closed or replaced standard output. That must not cost the answers of this and later calls.
-    with contextlib.suppress(Exception):
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()

@@ -5,6 +5,7 @@ import http.client
 import io
 import json
 import logging
+import re
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ import requests
 
 import fcruntime
 from fcruntime.__main__ import main
+from fcruntime.log import configure_log, note_request
 from fcruntime.server import RuntimeServer
 from fcruntime.triggers import decode
 from support.ports import reserve_port
@@ -144,7 +146,7 @@ def test_an_exception_between_two_steps_of_a_call_is_an_answer(start, monkeypatc
     def print_line(line):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fcruntime.server._print_line", print_line)
+    monkeypatch.setattr("fcruntime.server.write_line", print_line)
     url, raised = start(lambda event, context: event)
     assert read_status(requests.post(f"{url}/invoke", timeout=60)) == (404, "404")
     for thread in threading.enumerate():
@@ -500,6 +502,70 @@ def test_a_lambda_handler_finds_lambdas_main_thread(tmp_path):
             assert answer.json() == {"doubled": 2 * number, "main": True}
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
+
+
+LOGGING = """
+import logging
+import os
+import threading
+
+logger = logging.getLogger()
+print("imported")
+
+
+def handler(event, context):
+    logger.info("begun %s", event.decode())
+    context.getLogger().debug("not at this level")
+    thread = threading.Thread(target=logger.warning, args=("in a thread",))
+    thread.start()
+    thread.join()
+    if event == b"end":
+        print("printed before the end")
+        os._exit(3)
+    raise ValueError("broken")
+"""
+
+
+def test_the_log_is_that_of_a_built_in_runtime(tmp_path):
+    """Lines of the root logger, errors and what was printed before the process died are in the log."""
+    with serve_module(tmp_path, LOGGING) as (url, process, read_log):
+        assert requests.post(f"{url}/invoke", data=b"one", headers=HEADERS, timeout=60).status_code == 404
+        with pytest.raises(requests.ConnectionError):
+            requests.post(f"{url}/invoke", data=b"end", headers=HEADERS, timeout=60)
+        assert process.wait(60) == 3
+        log = re.sub(r"(?m)^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{3}Z ", "TIME ", read_log())
+    begin, error = log.split("TIME 1-abc [ERROR] ")
+    assert begin.splitlines() == [
+        "FC Invoke Start RequestId: 1-abc",
+        "imported",
+        "TIME 1-abc [INFO] begun one",
+        "TIME 1-abc [WARNING] in a thread",
+    ]
+    body, end = error.split("FC Invoke End RequestId: 1-abc, Error: Unhandled function error\n")
+    assert json.loads(body)["errorMessage"] == "broken"
+    assert end.splitlines() == [
+        "FC Invoke Start RequestId: 1-abc",
+        "TIME 1-abc [INFO] begun end",
+        "TIME 1-abc [WARNING] in a thread",
+        "printed before the end",
+    ]
+
+
+def test_a_root_logger_with_handlers_is_left_as_it_is(monkeypatch):
+    """`configure_log` adds no second handler; its own follows `sys.stdout` and survives an invalid message."""
+    root = logging.RootLogger(logging.WARNING)
+    monkeypatch.setattr("logging.getLogger", lambda: root)
+    configure_log()
+    configure_log()
+    assert len(root.handlers) == 1
+    out = io.StringIO()
+    monkeypatch.setattr("sys.stdout", out)
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    note_request("1-abc")
+    root.info("%d", "no number")
+    root.info("after it")
+    assert out.getvalue().endswith(" 1-abc [INFO] after it\n")
+    assert root.level == logging.INFO
 
 
 FORKING = """
