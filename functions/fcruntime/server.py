@@ -25,7 +25,7 @@ import socket
 import socketserver
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Empty, SimpleQueue
 from typing import TypeAlias, cast
@@ -46,7 +46,7 @@ _PORT_VARIABLES = ("FC_CUSTOM_LISTEN_PORT", "FC_SERVER_PORT")
 _POLL_SECONDS = 0.1
 _ENDINGS = (signal.SIGTERM, signal.SIGINT)
 _STATUS = "x-fc-status"
-_OCTETS = {"Content-Type": "application/octet-stream"}
+_OCTETS = (("Content-Type", "application/octet-stream"),)
 _HOOKS = {
     ("POST", "/initialize"): "initialize",
     ("GET", "/pre-stop"): "pre_stop",
@@ -348,16 +348,21 @@ class _Requests(BaseHTTPRequestHandler):
         status, headers, answer = http_answer(result)
         self._write(status, answer, headers, ok=result.ok)
 
-    def _write(self, status: int, body: bytes, headers: Mapping[str, str] = _OCTETS, *, ok: bool) -> None:
+    def _write(
+        self, status: int, body: bytes, headers: Sequence[tuple[str, str]] = _OCTETS, *, ok: bool
+    ) -> None:
         self.send_response(status)
         self.send_header(_STATUS, "200" if ok else "404")
-        for name, value in headers.items():
+        for name, value in headers:
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
+        # Neither status has a body; what follows the headers would be taken for the next answer.
+        has_body = status not in (204, 304)
+        if has_body:
+            self.send_header("Content-Length", str(len(body)))
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
-        if self.command != "HEAD":
+        if has_body and self.command != "HEAD":
             self.wfile.write(body)
 
     def _read_body(self) -> bytes:
