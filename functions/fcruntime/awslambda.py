@@ -1,7 +1,7 @@
 """What AWS Lambda hands a handler: its context and the event of an SQS queue, made from what FC hands over.
 
-The context has the members of https://docs.aws.amazon.com/lambda/latest/dg/python-context.html and no others: code
-that probes for more, as Powertools does to find durable executions, must not find any.
+The context has the members of https://docs.aws.amazon.com/lambda/latest/dg/python-context.html and `fc_context`, and
+no others: code that probes for more, as Powertools does to find durable executions, must not find any.
 
 The event has the members of https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html. What FC does not deliver is
 filled in so that the strictest reader, the parser of Powertools, accepts it: the receive count is always 1, the
@@ -30,27 +30,20 @@ ENCODING = "fcruntime.encoding"
 """The message attribute of a body that is not text: its value is `base64`, and so is the body."""
 
 
+class CognitoIdentity:
+    """Who called the function through Amazon Cognito. Lambda's context always has it; here no caller is known."""
+
+    cognito_identity_id: None = None
+    cognito_identity_pool_id: None = None
+
+
 class LambdaContext:
     """The context of a Lambda handler on Function Compute.
 
     `memory_limit_in_mb` is in MB. `fc_context` is the context that this one was made from. What FC's context does
-    not contain about the function is taken from FC's environment variables.
+    not contain about the function is taken from FC's environment variables. As on Lambda, a handler or a middleware
+    may set attributes of its own.
     """
-
-    __slots__ = (
-        "_deadline",
-        "aws_request_id",
-        "client_context",
-        "fc_context",
-        "function_name",
-        "function_version",
-        "identity",
-        "invoked_function_arn",
-        "log_group_name",
-        "log_stream_name",
-        "memory_limit_in_mb",
-        "tenant_id",
-    )
 
     function_name: str
     function_version: str
@@ -59,7 +52,7 @@ class LambdaContext:
     aws_request_id: str
     log_group_name: str
     log_stream_name: str
-    identity: None
+    identity: CognitoIdentity
     client_context: None
     tenant_id: None
     fc_context: object
@@ -76,7 +69,7 @@ class LambdaContext:
         self.aws_request_id = invocation.request_id or ""
         self.log_group_name = _read_log_name(fc_context, "log_project")
         self.log_stream_name = _read_log_name(fc_context, "log_store")
-        self.identity = None
+        self.identity = CognitoIdentity()
         self.client_context = None
         self.tenant_id = None
         self.fc_context = fc_context

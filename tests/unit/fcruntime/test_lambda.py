@@ -102,8 +102,20 @@ def test_the_context_has_no_other_members(context):
     for name in ("state", "lambda_context", "anything"):
         assert not hasattr(made, name)
     assert isinstance(made.get_remaining_time_in_millis(), int)
-    with pytest.raises(AttributeError):
-        made.anything = 1
+
+
+def test_the_context_takes_attributes():
+    """Middleware hands values on in attributes of the context, and handlers log `vars(context)`."""
+    made = lambda_context(CONTEXT)
+    made.tenant = "t-1"
+    assert vars(made).items() >= {"tenant": "t-1", "aws_request_id": "r-1", "function_name": "orders"}.items()
+
+
+def test_the_context_has_an_identity_without_a_caller():
+    """As for an SQS event on Lambda, `identity` is an object whose members are None."""
+    made = lambda_context(CONTEXT)
+    assert (made.identity.cognito_identity_id, made.identity.cognito_identity_pool_id) == (None, None)
+    assert made.client_context is None
 
 
 @pytest.mark.parametrize("path", TRIGGERS, ids=lambda path: f"{path.parent.name}/{path.stem}")
