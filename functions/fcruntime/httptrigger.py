@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, unquote
 
 from fcruntime.context import Fc2Context
 from fcruntime.invoke import InvokeResult
-from fcruntime.jsonvalue import JsonObject, JsonValue
+from fcruntime.jsonvalue import JsonObject, JsonValue, read_whole_number
 
 Headers = list[tuple[str, str]]
 
@@ -113,8 +113,8 @@ def http_answer(result: InvokeResult) -> tuple[int, Headers, bytes]:
         answer = None
     if not isinstance(answer, dict) or "statusCode" not in answer:
         return 200, [(_CONTENT_TYPE, _JSON)], result.body
-    status = answer["statusCode"]
-    if isinstance(status, bool) or not isinstance(status, int) or not 200 <= status < 600:
+    status = read_whole_number(answer["statusCode"])
+    if status is None or not 200 <= status < 600:
         return 502, [(_CONTENT_TYPE, _JSON)], json.dumps(_INVALID).encode()
     return status, _make_headers(answer), _make_body(answer)
 
@@ -127,12 +127,15 @@ def _make_headers(answer: JsonObject) -> Headers:
 
 def _read_headers(answer: JsonObject) -> Iterator[tuple[str, str]]:
     single, multiple, cookies = (answer.get(name) for name in ("headers", "multiValueHeaders", "cookies"))
+    own_cookies = cookies if isinstance(cookies, list) else []
     replaced = {name.lower() for name in multiple} if isinstance(multiple, dict) else set()
+    if own_cookies:
+        replaced.add("set-cookie")
     for given in (single, multiple):
         for name, value in given.items() if isinstance(given, dict) else ():
             if given is multiple or name.lower() not in replaced:
                 yield from ((name, _clean(one)) for one in (value if isinstance(value, list) else [value]))
-    yield from (("Set-Cookie", _clean(one)) for one in (cookies if isinstance(cookies, list) else ()))
+    yield from (("Set-Cookie", _clean(one)) for one in own_cookies)
 
 
 def _is_settable(name: str) -> bool:

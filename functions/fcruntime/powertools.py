@@ -24,6 +24,7 @@ from fcruntime._dataclass import dataclass
 from fcruntime.awslambda import LambdaContext, SqsEvent, lambda_context, sqs_event
 from fcruntime.batch import BatchFailed, Policy, settle
 from fcruntime.jsonvalue import JsonObject, JsonValue
+from fcruntime.lambdahttp import complete_answer, complete_event
 from fcruntime.triggers.decode import UnsupportedCall
 from fcruntime.triggers.message import Message
 from fcruntime.triggers.sources import Kind, check_source
@@ -93,6 +94,10 @@ def lambda_handler(
 def json_handler(handler: LambdaHandler) -> FcHandler:
     """Make an event function for FC of a Lambda handler that takes the event as it is, a JSON object.
 
+    As on Lambda, a call without an event has an empty one. The event of an HTTP or an API Gateway trigger also has
+    the members of a function URL's or a REST API's event, and `headers` of the answer those that Lambda takes in
+    `multiValueHeaders` and `cookies`.
+
     Raises NotAnEvent for any other event, UnsupportedCall if FC 2.0 calls the result as an HTTP function, and what
     the handler raises.
     """
@@ -103,12 +108,15 @@ def json_handler(handler: LambdaHandler) -> FcHandler:
         if not isinstance(event, (bytes, bytearray, str)):
             raise UnsupportedCall(event)
         try:
-            document: JsonValue = json.loads(event)
+            document: JsonValue = json.loads(event or "{}")
         except (ValueError, RecursionError):
             raise NotAnEvent("the event is not valid JSON") from None
         if not isinstance(document, dict):
             raise NotAnEvent("the event is not a JSON object")
+        request = complete_event(document)
         with _one_at_a_time, _set_environment(made):
+            if request is not None:
+                return complete_answer(_call(handler, request, made))
             return _call(handler, document, made)
 
     return function

@@ -297,6 +297,12 @@ JSON_TYPE = {"Content-Type": "application/json"}
         ({"statusCode": 200, "headers": {"X-Fc-Status": "404", "no name": "", "Date": "now"}}, 200, {}, b""),
         ({"statusCode": 200, "cookies": ["a=1", "b=2"]}, 200, {"Set-Cookie": "a=1, b=2"}, b""),
         (
+            {"statusCode": 200, "cookies": ["a=1"], "headers": {"Set-Cookie": "a=1"}},
+            200,
+            {"Set-Cookie": "a=1"},
+            b"",
+        ),
+        (
             {
                 "statusCode": 200,
                 "headers": {"content-type": "text/plain", "X-One": 1},
@@ -306,7 +312,8 @@ JSON_TYPE = {"Content-Type": "application/json"}
             {"Content-Type": "text/html", "Set-Cookie": "a=1, b=2", "X-One": "1"},
             b"",
         ),
-        ({"statusCode": "200"}, 502, {}, None),
+        ({"statusCode": "201", "body": "made"}, 201, {}, b"made"),
+        ({"statusCode": "created"}, 502, {}, None),
     ],
 )
 def test_the_result_is_the_answer_of_an_http_trigger(start, result, status, headers, body):
