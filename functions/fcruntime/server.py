@@ -255,6 +255,8 @@ class _Http(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], runtime: RuntimeServer) -> None:
         self.runtime = runtime
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
         self._closing = False
         self._idle: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -279,6 +281,11 @@ class _Http(ThreadingHTTPServer):
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RD)
         super().server_close()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Log what went wrong with a connection, unless only its client is gone."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
     def server_bind(self) -> None:
         # HTTPServer would look up the machine's full name, which may take seconds. TCPServer sets SO_REUSEADDR,

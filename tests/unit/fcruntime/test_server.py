@@ -8,6 +8,7 @@ import logging
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -447,6 +448,40 @@ def test_a_request_in_progress_is_finished(start):
     runner.join()
     caller.join()
     assert answers == ["done"]
+
+
+def test_a_client_that_is_gone_is_no_error(start, capfd):
+    """A connection that its client resets leaves no stack trace in the log."""
+    entered, free = threading.Event(), threading.Event()
+
+    def handler(event, context):
+        entered.set()
+        assert free.wait(60)
+        return b"x" * 1_000_000
+
+    url, _ = start(handler)
+    for request in (b"POST /invoke HTTP/1.1\r\n\r\n", b"POST /inv", b""):
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as connection:
+            connection.sendall(request)
+            assert not request.endswith(b"\r\n\r\n") or entered.wait(60)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        free.set()
+    assert requests.post(f"{url}/invoke", timeout=60).status_code == 200
+    for thread in threading.enumerate():
+        if "process_request_thread" in thread.name:
+            thread.join(1)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
+def test_an_address_of_ipv6():
+    """The server listens on an address of IPv6."""
+    server = RuntimeServer(lambda event, context: event, host="::1", port=0)
+    runner = threading.Thread(target=server.run)
+    runner.start()
+    assert requests.post(f"http://[::1]:{server.port}/invoke", data=b"six", timeout=60).content == b"six"
+    server.stop()
+    runner.join()
 
 
 def test_a_port_in_use_is_an_error():
