@@ -145,7 +145,9 @@ def sqs_event(event: bytes | str, context: object = None, *, source: Kind | None
 
 def _make_record(record_id: str, message: Message, invocation: Invocation) -> JsonObject:
     body, is_base64 = as_text(message.body)
-    encoding: JsonObject = {ENCODING: {"stringValue": "base64", "dataType": "String"}}
+    attributes: JsonObject = {name: _make_attribute(value) for name, value in message.attributes}
+    if is_base64:
+        attributes[ENCODING] = _make_attribute("base64")
     now = round(time.time() * 1000)
     return {
         "messageId": record_id,
@@ -157,12 +159,16 @@ def _make_record(record_id: str, message: Message, invocation: Invocation) -> Js
             "SenderId": invocation.account_id or "",
             "ApproximateFirstReceiveTimestamp": str(now),
         },
-        "messageAttributes": encoding if is_base64 else {},
+        "messageAttributes": attributes,
         "md5OfBody": hashlib.md5(body.encode(), usedforsecurity=False).hexdigest(),
         "eventSource": "aws:sqs",
         "eventSourceARN": _queue_arn(message, invocation),
         "awsRegion": invocation.region or "",
     }
+
+
+def _make_attribute(value: str) -> JsonObject:
+    return {"stringValue": value, "stringListValues": [], "binaryListValues": [], "dataType": "String"}
 
 
 def _queue_arn(message: Message, invocation: Invocation) -> str:

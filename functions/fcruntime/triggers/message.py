@@ -21,7 +21,9 @@ class Message:
     `cloud_event` is the identity of the CloudEvent that the producer sent as this message (its `source` and `id` as
     one text), or None if the message is not a CloudEvent. The CloudEvent that a trigger wraps around a message does
     not count; its `subject`, which names the queue or topic, and the time of the message (RFC 3339, or milliseconds
-    since the epoch) are here as they stand there, or None.
+    since the epoch) are here as they stand there, or None. Without a CloudEvent around it, they are what the source
+    itself says. `attributes` are names and values that the producer added to the message, if the source delivers
+    them.
     """
 
     kind: str
@@ -30,6 +32,7 @@ class Message:
     cloud_event: str | None = None
     subject: str | None = None
     time: str | None = None
+    attributes: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @property
     def identity(self) -> tuple[str, str] | None:

@@ -189,6 +189,58 @@ def test_a_record_names_its_queue(subject, arn):
 
 
 @pytest.mark.parametrize(
+    ("event", "arn", "sent"),
+    [
+        (
+            {"TopicName": "orders", "MessageId": "M", "Message": "b", "PublishTime": 5},
+            "arn:acs:smq-topic:cn-hangzhou:42:orders",
+            "5",
+        ),
+        (
+            [{"topic": "orders", "partition": 1, "offset": 2, "timestamp": 5, "value": "b"}],
+            "arn:acs:kafka:cn-hangzhou:42:orders",
+            "5",
+        ),
+        (
+            {"specversion": "1.0", "source": "s", "id": "1", "time": "2026-01-02T03:04:05Z", "data": {}}
+            | {"aliyuneventbusname": "default"},
+            "arn:acs:eventbridge:cn-hangzhou:42:default",
+            "1767323045000",
+        ),
+    ],
+)
+def test_a_record_has_what_the_source_itself_says(event, arn, sent):
+    """Without a trigger's CloudEvent, name and time come from the payload."""
+    (record,) = SQSEvent(sqs_event(json.dumps(event), CONTEXT).event).records
+    assert (record.event_source_arn, record.attributes.sent_timestamp) == (arn, sent)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"body": "b", "attrs": {"tenant": "t-1"}},
+        {"TopicName": "t", "MessageId": "M", "Message": "b", "tenant": "t-1"},
+        [
+            {
+                "msgId": "M",
+                "topic": "t",
+                "systemProperties": {},
+                "userProperties": {"tenant": "t-1"},
+                "body": "b",
+            }
+        ],
+    ],
+)
+def test_a_record_has_the_attributes_of_its_message(event):
+    """Attributes that FC delivers are message attributes, as the strictest parser takes them."""
+    made = sqs_event(json.dumps(event), CONTEXT).event
+    (record,) = SQSEvent(made).records
+    attribute = record.message_attributes["tenant"]
+    assert (attribute.string_value, attribute.data_type) == ("t-1", "String")
+    assert SqsModel.model_validate(made).Records[0].messageAttributes["tenant"].stringValue == "t-1"
+
+
+@pytest.mark.parametrize(
     ("time", "sent"),
     [
         ("2026-01-02T03:04:05.678Z", "1767323045678"),

@@ -130,7 +130,7 @@ def test_one_cookie_is_a_header(count):
     ],
 )
 def test_other_events_stay_as_they_are(event):
-    """Neither the event nor the answer of another call is changed."""
+    """The event and the answer of any other call are not changed."""
     answer = {"statusCode": 200, "multiValueHeaders": {"A": ["b"]}}
     seen = []
     assert call(lambda event, context: seen.append(event) or answer, event) is answer
