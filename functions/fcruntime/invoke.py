@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import replace
+from itertools import dropwhile
 from types import ModuleType
 
 from fcruntime._dataclass import dataclass
@@ -26,6 +27,7 @@ from fcruntime.context import Fc3Context
 from fcruntime.jsonvalue import JsonValue
 
 Handler = Callable[[bytes, object], object]
+_PACKAGE = __file__.removesuffix("invoke.py")
 
 
 @dataclass(frozen=True)
@@ -122,9 +124,11 @@ def _render_error(exc: Exception) -> bytes:
 
 
 def _read_frames(exc: Exception) -> list[list[str]]:
+    frames = traceback.extract_tb(exc.__traceback__)
+    user_frames = dropwhile(lambda frame: frame.filename.startswith(_PACKAGE), frames)
     return [
         [f'File "{frame.filename}"', f"line {frame.lineno}", f"in {frame.name}", frame.line or ""]
-        for frame in traceback.extract_tb(exc.__traceback__)[1:]
+        for frame in user_frames
     ]
 
 

@@ -9,8 +9,20 @@ import sys
 import threading
 
 import pytest
+from fcevents import smq_event
 
-from fcruntime import Fc2Context, invoke
+from fcruntime import Fc2Context, invoke, lambda_handler
+
+
+def test_a_stack_trace_begins_in_the_users_code():
+    """The frames of `lambda_handler` are as little of interest as those of the invoker."""
+
+    @lambda_handler
+    def handler(event, context):
+        raise ValueError
+
+    body = json.loads(invoke(handler, smq_event("M1", "body")).body)
+    assert [frame[2] for frame in body["stackTrace"]] == ["in handler"]
 
 
 def test_text_and_bytes_go_back_verbatim():
