@@ -182,7 +182,8 @@ def _queue_arn(message: Message, invocation: Invocation) -> str:
     name = re.split("[:/%]", parts[-1])[-1]
     is_located = len(parts) > 4 and parts[3].isdecimal()
     region, account = parts[2:4] if is_located else (invocation.region or "", invocation.account_id or "")
-    service = parts[1] if len(parts) > 1 else message.kind
+    # The documentation of FC has the instance there as well: `acs:alikafka_INSTANCE:topic:NAME`.
+    service = parts[1].partition("_")[0] if len(parts) > 1 else message.kind
     return f"arn:acs:{service}:{region}:{account}:{name or message.kind}"
 
 

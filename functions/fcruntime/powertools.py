@@ -202,7 +202,8 @@ def _reports_total_failure(exc: Exception) -> bool:
 def _find_failures(result: object, records: SqsEvent) -> list[Message | None]:
     """Return what must be delivered again. Raises BatchFailed if Lambda would treat the whole batch as failed."""
     unreadable: list[Message | None] = [None] * len(records.unreadable)
-    listed = result.get("batchItemFailures") if isinstance(result, Mapping) else None
+    answer = _read_answer(result)
+    listed = answer.get("batchItemFailures") if isinstance(answer, Mapping) else None
     if not listed:
         return unreadable
     failed: dict[str, Message] = {}
@@ -213,6 +214,16 @@ def _find_failures(result: object, records: SqsEvent) -> list[Message | None]:
             raise BatchFailed(total, total, ["batchItemFailures has an id that no record has"])
         failed[record_id] = records.messages[record_id]
     return [*failed.values(), *unreadable]
+
+
+def _read_answer(result: object) -> object:
+    """Return the JSON value of a result that is text or bytes, because the handler wrote it itself; else `result`."""
+    if not isinstance(result, (str, bytes)):
+        return result
+    try:
+        return json.loads(result)
+    except (ValueError, RecursionError):
+        return result
 
 
 def _explain_failures(failed: Sequence[Message | None], records: SqsEvent) -> list[str]:

@@ -173,6 +173,7 @@ def test_a_body_that_is_not_text_is_base64():
     [
         ("acs:mns:cn-shenzhen:42:queues/orders", "arn:acs:mns:cn-shenzhen:42:orders"),
         ("acs:alikafka:instance:topic:orders", "arn:acs:alikafka:cn-hangzhou:42:orders"),
+        ("acs:alikafka_pre-cn-i7:topic:orders", "arn:acs:alikafka:cn-hangzhou:42:orders"),
         ("acs:mq:cn-shenzhen:42:MQ_INST_42_B%orders", "arn:acs:mq:cn-shenzhen:42:orders"),
         ("acs:amqp:cn-shenzhen:42:/instances/i/vhosts/v/queues/orders", "arn:acs:amqp:cn-shenzhen:42:orders"),
         (None, "arn:acs:smq:cn-hangzhou:42:smq"),
@@ -353,6 +354,16 @@ def test_failures_may_be_a_tuple():
         lambda_handler(lambda event, context: {"batchItemFailures": ({"itemIdentifier": "M2"},)})(
             EVENT, CONTEXT
         )
+
+
+@pytest.mark.parametrize("encode", [str, str.encode])
+def test_failures_may_be_json(encode):
+    """A result that is JSON already leaves FC as it is, and its failures must not be lost."""
+    answer = encode(json.dumps({"batchItemFailures": [{"itemIdentifier": "M2"}]}))
+    with pytest.raises(BatchFailed, match="1 of 3"):
+        lambda_handler(lambda event, context: answer)(EVENT, CONTEXT)
+    broken = encode('{"batchItemFailures"')
+    assert lambda_handler(lambda event, context: broken)(EVENT, CONTEXT) == broken
 
 
 def test_failures_are_sent_back_one_by_one():
