@@ -229,8 +229,12 @@ class _MainThread:
         # With a time limit, because a signal that arrives just before the wait begins would not end it, and its
         # Python handler can only run in this thread.
         while True:
-            with contextlib.suppress(Empty):
+            try:
                 return self._waiting.get(timeout=_POLL_SECONDS)
+            except Empty:
+                continue
+            except Exception as exc:  # noqa: BLE001 - the handler of a signal that the user's code has set may raise
+                log_error(f"raised between two calls, for example by a late alarm: {exc!r}")
 
     def _run_waiting(self, call: _Call, results: SimpleQueue[InvokeResult]) -> None:
         try:

@@ -672,6 +672,30 @@ def test_a_root_logger_with_handlers_is_left_as_it_is(monkeypatch):
     assert root.level == logging.INFO
 
 
+ALARMING = """
+import signal
+
+
+def ring(*_):
+    raise TimeoutError("late")
+
+
+def handler(event, context):
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+"""
+
+
+def test_a_late_alarm_does_not_end_the_instance(tmp_path):
+    """An alarm that a handler left behind rings between two calls, and only the log shows it."""
+    with serve_module(tmp_path, ALARMING) as (url, process, read_log):
+        for _ in range(2):
+            assert requests.post(f"{url}/invoke", timeout=60).status_code == 200
+            while "TimeoutError('late')" not in read_log():
+                assert process.poll() is None
+                time.sleep(0.01)
+
+
 FORKING = """
 import multiprocessing
 import os
