@@ -378,8 +378,14 @@ class _Requests(BaseHTTPRequestHandler):
 
     def _read_body(self) -> bytes:
         """Return the whole body. Raises ValueError if its length is invalid or it is incomplete."""
-        if "chunked" not in (self.headers.get("Transfer-Encoding") or "").lower():
-            return self._read_exactly(_parse_size(self.headers.get("Content-Length") or "0", 10))
+        encoding = (self.headers.get("Transfer-Encoding") or "").strip().lower()
+        if not encoding:
+            lengths = set(self.headers.get_all("Content-Length") or ["0"])
+            if len(lengths) > 1:
+                raise ValueError("the request has several lengths")
+            return self._read_exactly(_parse_size(lengths.pop(), 10))
+        if encoding != "chunked":
+            raise ValueError(f"the transfer encoding {encoding!r} is not supported")
         parts = []
         while size := _parse_size(self.rfile.readline().partition(b";")[0].decode("latin-1"), 16):
             parts.append(self._read_exactly(size))

@@ -206,6 +206,8 @@ def test_health_and_unknown_paths(start):
         "POST /invoke HTTP/1.1\r\nContent-Length: many\r\n\r\n{}",
         "POST /invoke HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc",
         "POST /invoke HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nfive\r\nabcde\r\n0\r\n\r\n",
+        "POST /invoke HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n{}",
+        "POST /invoke HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{} ",
         "BREW /invoke HTTP/1.1\r\n\r\n",
         "POST /invoke HTTP/9.9\r\n\r\n",
     ],
