@@ -51,6 +51,19 @@ def test_an_exception_becomes_fcs_error():
     assert body["stackTrace"][0][2] == "in handler"
 
 
+def test_output_is_captured_as_from_a_real_stream():
+    """A handler may write bytes, text that is not Unicode, and close its output."""
+
+    def handler(event, context):
+        sys.stdout.write("text\ud800\n")
+        sys.stdout.buffer.write(b"bytes\n")
+        sys.stdout.close()
+        return "done"
+
+    result = invoke(handler, b"", captures=True)
+    assert (result.body, result.output) == (b"done", "text\\ud800\nbytes\n")
+
+
 def test_an_exception_without_printable_text_is_reported():
     """An exception whose text cannot be read is reported by its type."""
 
