@@ -302,6 +302,11 @@ class _Requests(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: _Http
 
+    def setup(self) -> None:
+        super().setup()
+        # FC needs connections that stay open, whatever the handler passed to socket.setdefaulttimeout.
+        self.connection.settimeout(None)
+
     def handle_one_request(self) -> None:
         if self.server.mark_idle(self.connection):
             super().handle_one_request()

@@ -384,6 +384,23 @@ def test_connections_are_kept_open(start):
     connection.close()
 
 
+def test_a_default_time_out_of_the_handler_closes_no_connection(start):
+    """FC answers a call with an error if the server has closed the connection meanwhile."""
+    url, _ = start(lambda event, context: event)
+    socket.setdefaulttimeout(0.1)
+    try:
+        connection = socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=60)
+        requests.post(f"{url}/invoke", timeout=60)  # the server has accepted the connection before this one
+    finally:
+        socket.setdefaulttimeout(None)
+    time.sleep(0.3)
+    with connection:
+        connection.sendall(b"POST /invoke HTTP/1.1\r\nContent-Length: 4\r\n\r\nlate")
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        assert answer.read() == b"late"
+
+
 def test_a_port_can_be_used_again_at_once():
     """A server that closed a connection does not block its port for the next one."""
     server = RuntimeServer(lambda event, context: b"", host="127.0.0.1", port=0)
