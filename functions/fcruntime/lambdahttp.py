@@ -48,7 +48,8 @@ def complete_answer(result: object) -> object:
 
 def _complete_trigger_event(event: JsonObject, context: JsonObject) -> JsonObject:
     parameters = _read_texts(event.get("queryParameters"))
-    cookies = _read_texts(event.get("headers")).get("Cookie")
+    headers = _read_texts(event.get("headers"))
+    cookies = next((value for name, value in headers.items() if name.lower() == "cookie"), "")
     added: JsonObject = {"routeKey": _DEFAULT, "rawQueryString": urlencode(parameters)}
     if parameters:
         added["queryStringParameters"] = {**parameters}
