@@ -566,11 +566,13 @@ def test_a_shared_processor_mixes_up_calls_that_overlap():
     assert overlapping(lambda_handler(concurrent=True), 60)["good"] != []
 
 
-def test_a_json_handler_gets_the_decoded_object():
-    """`json_handler` passes a JSON object on and refuses anything else."""
+def test_a_json_handler_gets_the_decoded_value():
+    """`json_handler` passes any JSON value on, as Lambda does, and refuses what is not JSON."""
     handler = json_handler(lambda event, context: (event["a"], context.function_name))
     assert handler(b'{"a": 1}', CONTEXT) == (1, "orders")
-    for data in (b"[]", b"{", b"\xff", b'"text"'):
+    for data, value in ((b"[1]", [1]), (b'"text"', "text"), (b"null", None), (b"5", 5)):
+        assert json_handler(lambda event, context: [event])(data, CONTEXT) == [value]
+    for data in (b"{", b"\xff"):
         with pytest.raises(NotAnEvent):
             handler(data, CONTEXT)
 
