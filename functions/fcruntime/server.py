@@ -125,6 +125,7 @@ class RuntimeServer:
 
     def run(self) -> None:
         """Answer until stopped, with the handler in this thread. Raises what ended the process in a handler."""
+        self._process = os.getpid()
         http = threading.Thread(target=self._serve_http, name="fcruntime-http")
         http.start()
         try:

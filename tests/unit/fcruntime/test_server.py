@@ -5,6 +5,7 @@ import http.client
 import io
 import json
 import logging
+import os
 import re
 import signal
 import socket
@@ -749,6 +750,35 @@ def test_a_forked_child_is_not_a_second_runtime(tmp_path):
             assert requests.post(f"{url}/invoke", data=event, timeout=20).text == str(int(code)), event
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
+
+
+PREFORKING = """
+import os
+
+from fcruntime.server import RuntimeServer
+
+server = RuntimeServer(lambda event, context: event, host="127.0.0.1", port=0)
+if os.fork() == 0:
+    server.run()
+print(server.port, flush=True)
+"""
+
+
+def test_a_server_may_run_in_a_child(tmp_path):
+    """What counts as the runtime's own process is the one that runs the server, not the one that made it."""
+    with subprocess.Popen(
+        [sys.executable, "-c", PREFORKING],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(Path(fcruntime.__file__).parents[1])},
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    ) as process:
+        try:
+            url = f"http://127.0.0.1:{int(process.stdout.readline())}/invoke"
+            assert requests.post(url, data=b"child", timeout=60).content == b"child"
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def wait_for_port(port, process):
