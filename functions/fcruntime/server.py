@@ -44,6 +44,7 @@ DEFAULT_PORT = 9000
 _LAST_PORT = 65_535
 _PORT_VARIABLES = ("FC_CUSTOM_LISTEN_PORT", "FC_SERVER_PORT")
 _POLL_SECONDS = 0.1
+_RECEIVING_SECONDS = 5.0
 _ENDINGS = (signal.SIGTERM, signal.SIGINT)
 _STATUS = "x-fc-status"
 _OCTETS = (("Content-Type", "application/octet-stream"),)
@@ -264,6 +265,7 @@ class _Http(ThreadingHTTPServer):
             self.address_family = socket.AF_INET6
         self._closing = False
         self._idle: set[socket.socket] = set()
+        self._receiving: set[socket.socket] = set()
         self._lock = threading.Lock()
         super().__init__(address, _Requests)
 
@@ -273,19 +275,36 @@ class _Http(ThreadingHTTPServer):
             self._idle.add(connection)
             return not self._closing
 
-    def mark_busy(self, connection: socket.socket) -> None:
-        """Note that a request has arrived over `connection`."""
+    def mark_receiving(self, connection: socket.socket) -> None:
+        """Note that a request begins to arrive over `connection`."""
         with self._lock:
             self._idle.discard(connection)
+            self._receiving.add(connection)
+
+    def mark_busy(self, connection: socket.socket) -> None:
+        """Note that a request has arrived over `connection` as a whole."""
+        with self._lock:
+            self._idle.discard(connection)
+            self._receiving.discard(connection)
 
     def server_close(self) -> None:
-        """Close idle connections at once, and wait for those on which a request is in progress."""
+        """Close idle connections at once, and wait for those on which a request is in progress.
+
+        A request that does not arrive as a whole soon is not waited for: its client may be gone.
+        """
         with self._lock:
             self._closing = True
-            for connection in self._idle:
+        self._stop_reading(self._idle)
+        patience = threading.Timer(_RECEIVING_SECONDS, self._stop_reading, (self._receiving,))
+        patience.start()
+        super().server_close()
+        patience.cancel()
+
+    def _stop_reading(self, connections: set[socket.socket]) -> None:
+        with self._lock:
+            for connection in connections:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RD)
-        super().server_close()
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Log what went wrong with a connection, unless only its client is gone."""
@@ -316,7 +335,7 @@ class _Requests(BaseHTTPRequestHandler):
         self.server.mark_busy(self.connection)
 
     def parse_request(self) -> bool:
-        self.server.mark_busy(self.connection)
+        self.server.mark_receiving(self.connection)
         return super().parse_request()
 
     def do_GET(self) -> None:
@@ -325,6 +344,7 @@ class _Requests(BaseHTTPRequestHandler):
         except ValueError as exc:
             self.send_error(400, str(exc))
             return
+        self.server.mark_busy(self.connection)
         if self.headers.get("x-fc-control-path") == "/http-invoke":
             # The path of such a request is the caller's choice and must not reach the hooks.
             self._answer_http_trigger(event)

@@ -441,6 +441,24 @@ def test_an_exit_is_reported_before_the_process_ends(start):
     assert [type(exc) for exc in raised] == [SystemExit]
 
 
+@pytest.mark.parametrize(
+    "part",
+    ["POST /inv", "POST /invoke HTTP/1.1\r\nHost", "POST /invoke HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"],
+)
+def test_a_request_that_never_ends_does_not_keep_the_server_from_its_end(monkeypatch, part):
+    """The server stops although a client has sent a part of a request and nothing more."""
+    monkeypatch.setattr("fcruntime.server._RECEIVING_SECONDS", 0.1)
+    server = RuntimeServer(lambda event, context: event, host="127.0.0.1", port=0)
+    runner = threading.Thread(target=server.run, daemon=True)
+    runner.start()
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(part.encode())
+        requests.get(f"http://127.0.0.1:{server.port}/health", timeout=60)
+        server.stop()
+        runner.join(20)
+        assert not runner.is_alive()
+
+
 def test_a_request_in_progress_is_finished(start):
     """The server finishes a request in progress before it stops."""
     entered, free = threading.Event(), threading.Event()
