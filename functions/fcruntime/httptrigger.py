@@ -59,6 +59,8 @@ def http_event(
         "isBase64Encoded": text is None,
         "headers": {name: value for name, value in given.items() if not name.startswith("X-Fc-")},
         "queryParameters": _join_parameters(query),
+        # Not in FC's own events: it keeps repeated parameters apart from values with a comma.
+        "rawQueryString": query,
         "requestContext": {
             "accountId": context.account_id,
             "domainName": domain,

@@ -1,8 +1,9 @@
 """What AWS Lambda hands an HTTP handler and takes from it, made from what FC's HTTP and API Gateway triggers use.
 
 An HTTP trigger's event gets the members of a function URL's event (https://docs.aws.amazon.com/lambda/latest/dg/
-urls-invocation.html), that of the API Gateway trigger those of a REST API's proxy event. Nothing is removed or
-replaced: `version`, for example, stays FC's "v1". Both triggers take `headers` only, with one value per name.
+urls-invocation.html), that of the API Gateway trigger those of a REST API's proxy event. Nothing is removed. Of FC's
+members only `version` is replaced, because web frameworks go by it. Both triggers take `headers` only, with one value
+per name.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def _complete_trigger_event(event: JsonObject, context: JsonObject) -> JsonObjec
     if cookies:
         added["cookies"] = [one.strip() for one in cookies.split(";")]
     made: JsonObject = {"apiId": context.get("domainPrefix", ""), "routeKey": _DEFAULT, "stage": _DEFAULT}
-    return {**added, **event, "requestContext": {**made, **context}}
+    return {**added, **event, "version": "2.0", "requestContext": {**made, **context}}
 
 
 def _complete_gateway_event(event: JsonObject) -> JsonObject:
