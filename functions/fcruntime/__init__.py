@@ -8,9 +8,10 @@
 | `triggers` | event bytes to messages, whatever the source: `decode` |
 | `batch` | what to do with the messages of an event that failed |
 | `awslambda` | Lambda's context and the event of an SQS queue, made from FC's |
+| `lambdahttp` | the event and the answer of Lambda's HTTP handlers, made from those of FC's triggers |
 | `powertools` | `lambda_handler` and `json_handler`: run a handler that was written for AWS Lambda |
 | `invoke` | call a handler as FC's built-in runtimes do |
-| `server`, `httptrigger` | `python -m fcruntime`: FC's HTTP protocol for custom runtimes and containers |
+| `server`, `httptrigger`, `log` | `python -m fcruntime`: FC's HTTP protocol for custom runtimes and containers |
 
 A call of a Lambda handler on a custom runtime passes through all of them:
 

@@ -1,7 +1,7 @@
 """What AWS Lambda hands a handler: its context and the event of an SQS queue, made from what FC hands over.
 
-The context has the members of https://docs.aws.amazon.com/lambda/latest/dg/python-context.html and no others: code
-that probes for more, as Powertools does to find durable executions, must not find any.
+The context has the members of https://docs.aws.amazon.com/lambda/latest/dg/python-context.html and `fc_context`, and
+no others: code that probes for more, as Powertools does to find durable executions, must not find any.
 
 The event has the members of https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html. What FC does not deliver is
 filled in so that the strictest reader, the parser of Powertools, accepts it: the receive count is always 1, and the
@@ -30,27 +30,20 @@ ENCODING = "fcruntime.encoding"
 """The message attribute of a body that is not text: its value is `base64`, and so is the body."""
 
 
+class CognitoIdentity:
+    """Who called the function through Amazon Cognito. Lambda's context always has it; here no caller is known."""
+
+    cognito_identity_id: None = None
+    cognito_identity_pool_id: None = None
+
+
 class LambdaContext:
     """The context of a Lambda handler on Function Compute.
 
     `memory_limit_in_mb` is in MB. `fc_context` is the context that this one was made from. What FC's context does
-    not contain about the function is taken from FC's environment variables.
+    not contain about the function is taken from FC's environment variables. As on Lambda, a handler or a middleware
+    may set attributes of its own.
     """
-
-    __slots__ = (
-        "_deadline",
-        "aws_request_id",
-        "client_context",
-        "fc_context",
-        "function_name",
-        "function_version",
-        "identity",
-        "invoked_function_arn",
-        "log_group_name",
-        "log_stream_name",
-        "memory_limit_in_mb",
-        "tenant_id",
-    )
 
     function_name: str
     function_version: str
@@ -59,7 +52,7 @@ class LambdaContext:
     aws_request_id: str
     log_group_name: str
     log_stream_name: str
-    identity: None
+    identity: CognitoIdentity
     client_context: None
     tenant_id: None
     fc_context: object
@@ -76,7 +69,7 @@ class LambdaContext:
         self.aws_request_id = invocation.request_id or ""
         self.log_group_name = _read_log_name(fc_context, "log_project")
         self.log_stream_name = _read_log_name(fc_context, "log_store")
-        self.identity = None
+        self.identity = CognitoIdentity()
         self.client_context = None
         self.tenant_id = None
         self.fc_context = fc_context
@@ -152,7 +145,9 @@ def sqs_event(event: bytes | str, context: object = None, *, source: Kind | None
 
 def _make_record(record_id: str, message: Message, invocation: Invocation) -> JsonObject:
     body, is_base64 = as_text(message.body)
-    encoding: JsonObject = {ENCODING: {"stringValue": "base64", "dataType": "String"}}
+    attributes: JsonObject = {name: _make_attribute(value) for name, value in message.attributes}
+    if is_base64:
+        attributes[ENCODING] = _make_attribute("base64")
     now = round(time.time() * 1000)
     return {
         "messageId": record_id,
@@ -164,12 +159,16 @@ def _make_record(record_id: str, message: Message, invocation: Invocation) -> Js
             "SenderId": invocation.account_id or "",
             "ApproximateFirstReceiveTimestamp": str(now),
         },
-        "messageAttributes": encoding if is_base64 else {},
+        "messageAttributes": attributes,
         "md5OfBody": hashlib.md5(body.encode(), usedforsecurity=False).hexdigest(),
         "eventSource": "aws:sqs",
         "eventSourceARN": _queue_arn(message, invocation),
         "awsRegion": invocation.region or "",
     }
+
+
+def _make_attribute(value: str) -> JsonObject:
+    return {"stringValue": value, "stringListValues": [], "binaryListValues": [], "dataType": "String"}
 
 
 def _queue_arn(message: Message, invocation: Invocation) -> str:
@@ -183,10 +182,12 @@ def _queue_arn(message: Message, invocation: Invocation) -> str:
     name = re.split("[:/%]", parts[-1])[-1]
     is_located = len(parts) > 4 and parts[3].isdecimal()
     region, account = parts[2:4] if is_located else (invocation.region or "", invocation.account_id or "")
-    service = parts[1] if len(parts) > 1 else message.kind
+    # The documentation of FC has the instance there as well: `acs:alikafka_INSTANCE:topic:NAME`.
+    service = parts[1].partition("_")[0] if len(parts) > 1 else message.kind
     return f"arn:acs:{service}:{region}:{account}:{name or message.kind}"
 
 
+_YEAR_10000 = 253_402_300_800_000  # in milliseconds; parsers refuse this and later times
 _TIME = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]+))?(?:[Zz]|([+-][0-9]{2}:[0-9]{2}))"
 )
@@ -199,7 +200,8 @@ def _parse_time(text: str | None) -> int | None:
     """
     found = _TIME.fullmatch(text or "")
     if found is None:
-        return read_whole_number(text)
+        number = read_whole_number(text)
+        return number if number is not None and number < _YEAR_10000 else None
     date, clock, fraction, offset = found.groups()
     try:
         second = datetime.fromisoformat(f"{date}T{clock}{offset or '+00:00'}").timestamp()

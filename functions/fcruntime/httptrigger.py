@@ -2,7 +2,10 @@
 
 FC passes a request through to a custom runtime unchanged. A built-in runtime gets it as an object of version "v1" and
 answers with `statusCode`, `headers` and `body`. Source:
-https://www.alibabacloud.com/help/en/functioncompute/fc-3-0/user-guide/http-trigger-invoking-function.
+https://www.alibabacloud.com/help/en/functioncompute/fc-3-0/user-guide/http-trigger-invoking-function, of which the
+Chinese version (help.aliyun.com/zh/functioncompute/fc/user-guide/http-trigger-invoking-function) has more details.
+
+Two members of an answer are Lambda's: `cookies` of a function URL and `multiValueHeaders` of API Gateway.
 """
 
 from __future__ import annotations
@@ -11,18 +14,23 @@ import base64
 import json
 import re
 import time
-from collections.abc import Iterable, Mapping
-from urllib.parse import parse_qsl
+from collections.abc import Iterable, Iterator
+from urllib.parse import parse_qsl, unquote
 
 from fcruntime.context import Fc2Context
 from fcruntime.invoke import InvokeResult
-from fcruntime.jsonvalue import JsonObject, JsonValue
-from fcruntime.triggers.body import as_text
+from fcruntime.jsonvalue import JsonObject, JsonValue, read_whole_number
 
+Headers = list[tuple[str, str]]
+
+_TEXT_TYPES = re.compile(
+    r"text/.*|application/(json|ld\+json|xhtml\+xml|xml|atom\+xml|javascript)", re.IGNORECASE
+)
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
-_JSON = {"Content-Type": "application/json"}
-_TEXT = {"Content-Type": "text/plain; charset=utf-8"}
-_SET_BY_SERVER = ("content-length", "transfer-encoding", "connection", "x-fc-status")
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTENT_TYPE = "Content-Type"
+_JSON = "application/json"
+_RESERVED = ("connection", "content-length", "date", "keep-alive", "server", "transfer-encoding")
 _INVALID = {
     "errorMessage": "the handler's result is not a valid HTTP answer",
     "errorType": "InvalidResponse",
@@ -33,27 +41,26 @@ def http_event(
     method: str, target: str, headers: Iterable[tuple[str, str]], body: bytes, context: Fc2Context
 ) -> bytes:
     """Make the event of a request, without FC's own headers, which contain credentials."""
-    joined: dict[str, str] = {}
-    for name, value in headers:
-        joined[name] = f"{joined[name]},{value}" if name in joined else value
-    lower = {name.lower(): value for name, value in joined.items()}
+    given = _join_headers(headers)
     path, _, query = target.partition("?")
-    domain, now = lower.get("host", ""), time.time()
-    text, encoded = as_text(body)
+    domain, now = given.get("Host", ""), time.time()
+    text = _read_text(body, given.get(_CONTENT_TYPE, ""))
     request: JsonObject = {
         "method": method,
-        "path": path,
+        "path": unquote(path),
         "protocol": "HTTP/1.1",
-        "sourceIp": lower.get("x-fc-client-ip", ""),
-        "userAgent": lower.get("user-agent", ""),
+        "sourceIp": given.get("X-Fc-Client-Ip", ""),
+        "userAgent": given.get("User-Agent", ""),
     }
     event: JsonObject = {
         "version": "v1",
         "rawPath": path,
-        "body": text,
-        "isBase64Encoded": encoded,
-        "headers": {name: value for name, value in joined.items() if not name.lower().startswith("x-fc-")},
-        "queryParameters": dict(parse_qsl(query, keep_blank_values=True)),
+        "body": base64.b64encode(body).decode() if text is None else text,
+        "isBase64Encoded": text is None,
+        "headers": {name: value for name, value in given.items() if not name.startswith("X-Fc-")},
+        "queryParameters": _join_parameters(query),
+        # Not in FC's own events: it keeps repeated parameters apart from values with a comma.
+        "rawQueryString": query,
         "requestContext": {
             "accountId": context.account_id,
             "domainName": domain,
@@ -67,30 +74,87 @@ def http_event(
     return json.dumps(event).encode()
 
 
-def http_answer(result: InvokeResult) -> tuple[int, Mapping[str, str], bytes]:
-    """Return status, headers and body for the function's result; an error is a 502."""
+def _join_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the headers with names like `Content-Type`. A comma separates the values of one that is repeated."""
+    joined: dict[str, str] = {}
+    for given, value in headers:
+        name = "-".join(part.capitalize() for part in given.split("-"))
+        separator = "; " if name == "Cookie" else ","  # a comma would be part of a cookie
+        joined[name] = f"{joined[name]}{separator}{value}" if name in joined else value
+    return joined
+
+
+def _join_parameters(query: str) -> JsonObject:
+    """Return the parameters of a query. A comma separates the values of one that is repeated."""
+    values: dict[str, list[str]] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        values.setdefault(name, []).append(value)
+    return {name: ",".join(every) for name, every in values.items()}
+
+
+def _read_text(body: bytes, content_type: str) -> str | None:
+    """Return the text of a body whose type is one of those that FC takes for text, or None for base64."""
+    if not _TEXT_TYPES.fullmatch(content_type.partition(";")[0].strip()):
+        return None
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def http_answer(result: InvokeResult) -> tuple[int, Headers, bytes]:
+    """Return status, headers and body for the function's result.
+
+    An error is a 502 without details, because the caller may be anyone. The log has them.
+    """
     if not result.ok:
-        return 502, _JSON, result.body
+        return 502, [(_CONTENT_TYPE, _JSON)], b"Internal Server Error"
     try:
         answer: JsonValue = json.loads(result.body)
     except (ValueError, RecursionError):
-        return 200, _TEXT, result.body
+        answer = None
     if not isinstance(answer, dict) or "statusCode" not in answer:
-        return 200, _JSON, result.body
-    status, given, body = answer["statusCode"], answer.get("headers"), answer.get("body", "")
-    text = body if isinstance(body, str) else json.dumps(body)
-    headers = (
-        {_clean(name): _clean(value) for name, value in given.items()} if isinstance(given, dict) else {}
-    )
-    headers = {name: value for name, value in headers.items() if name.lower() not in _SET_BY_SERVER}
-    is_base64 = answer.get("isBase64Encoded") is True
-    try:
-        data = base64.b64decode(text, validate=True) if is_base64 else text.encode()
-    except ValueError:
-        status, data = None, b""
-    if isinstance(status, bool) or not isinstance(status, int) or not 200 <= status < 600:
-        return 502, _JSON, json.dumps(_INVALID).encode()
-    return status, headers or _JSON, data
+        return 200, [(_CONTENT_TYPE, _JSON)], result.body
+    status = read_whole_number(answer["statusCode"])
+    if status is None or not 200 <= status < 600:
+        return 502, [(_CONTENT_TYPE, _JSON)], json.dumps(_INVALID).encode()
+    return status, _make_headers(answer), _make_body(answer)
+
+
+def _make_headers(answer: JsonObject) -> Headers:
+    headers = [(name, value) for name, value in _read_headers(answer) if _is_settable(name)]
+    has_type = any(name.lower() == _CONTENT_TYPE.lower() for name, _ in headers)
+    return headers if has_type else [*headers, (_CONTENT_TYPE, _JSON)]
+
+
+def _read_headers(answer: JsonObject) -> Iterator[tuple[str, str]]:
+    single, multiple, cookies = (answer.get(name) for name in ("headers", "multiValueHeaders", "cookies"))
+    own_cookies = cookies if isinstance(cookies, list) else []
+    replaced = {name.lower() for name in multiple} if isinstance(multiple, dict) else set()
+    if own_cookies:
+        replaced.add("set-cookie")
+    for given in (single, multiple):
+        for name, value in given.items() if isinstance(given, dict) else ():
+            if given is multiple or name.lower() not in replaced:
+                yield from ((name, _clean(one)) for one in (value if isinstance(value, list) else [value]))
+    yield from (("Set-Cookie", _clean(one)) for one in own_cookies)
+
+
+def _is_settable(name: str) -> bool:
+    lower = name.lower()
+    return bool(_NAME.fullmatch(name)) and lower not in _RESERVED and not lower.startswith("x-fc-")
+
+
+def _make_body(answer: JsonObject) -> bytes:
+    body = answer.get("body")
+    text = "" if body is None else body if isinstance(body, str) else json.dumps(body)
+    data = text.encode(errors="replace")
+    if answer.get("isBase64Encoded") is True:
+        try:
+            return base64.b64decode(data, validate=True)
+        except ValueError:
+            return data  # as FC does
+    return data
 
 
 def _clean(value: JsonValue) -> str:

@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import replace
+from itertools import dropwhile
 from types import ModuleType
 
 from fcruntime._dataclass import dataclass
@@ -26,6 +27,7 @@ from fcruntime.context import Fc3Context
 from fcruntime.jsonvalue import JsonValue
 
 Handler = Callable[[bytes, object], object]
+_PACKAGE = __file__.removesuffix("invoke.py")
 
 
 @dataclass(frozen=True)
@@ -122,9 +124,11 @@ def _render_error(exc: Exception) -> bytes:
 
 
 def _read_frames(exc: Exception) -> list[list[str]]:
+    frames = traceback.extract_tb(exc.__traceback__)
+    user_frames = dropwhile(lambda frame: frame.filename.startswith(_PACKAGE), frames)
     return [
         [f'File "{frame.filename}"', f"line {frame.lineno}", f"in {frame.name}", frame.line or ""]
-        for frame in traceback.extract_tb(exc.__traceback__)[1:]
+        for frame in user_frames
     ]
 
 
@@ -150,13 +154,21 @@ def invoke(
     """
     if context is None:
         context = Fc3Context(request_id=f"1-{uuid.uuid4().hex[:8]}-{uuid.uuid4().hex[:24]}")
-    printed = io.StringIO()
-    with _environment(environ or {}), redirect_stdout(printed) if captures else nullcontext():
+    printed = _Printed()
+    output = io.TextIOWrapper(printed, "utf-8", "backslashreplace", "", write_through=True)
+    with _environment(environ or {}), redirect_stdout(output) if captures else nullcontext():
         result = _call_within(timeout, lambda: _call(handler, event, context))
     if result is None:
         body = json.dumps({"errorMessage": f"Function time out after {timeout or 0:g} seconds"}).encode()
         result = InvokeResult(str(getattr(context, "request_id", "")), body, "FunctionTimeoutError")
-    return replace(result, output=printed.getvalue())
+    return replace(result, output=printed.getvalue().decode(errors="replace"))
+
+
+class _Printed(io.BytesIO):
+    """What was printed, as text or as bytes, even if the handler closed its output."""
+
+    def close(self) -> None:
+        pass
 
 
 def _call_within(seconds: float | None, call: Callable[[], InvokeResult]) -> InvokeResult | None:

@@ -23,7 +23,8 @@ from typing import Any, TypeAlias, get_args, overload
 from fcruntime._dataclass import dataclass
 from fcruntime.awslambda import LambdaContext, SqsEvent, lambda_context, sqs_event
 from fcruntime.batch import BatchFailed, Policy, settle
-from fcruntime.jsonvalue import JsonObject, JsonValue
+from fcruntime.jsonvalue import JsonValue
+from fcruntime.lambdahttp import complete_answer, complete_event
 from fcruntime.triggers.decode import UnsupportedCall
 from fcruntime.triggers.message import Message
 from fcruntime.triggers.sources import Kind, check_source
@@ -41,7 +42,7 @@ _running: ContextVar[LambdaContext | None] = ContextVar("fcruntime_running", def
 
 
 class NotAnEvent(ValueError):
-    """The event is not a JSON object, which the handler needs."""
+    """The event is not JSON, which the handler needs."""
 
 
 @overload
@@ -91,10 +92,14 @@ def lambda_handler(
 
 
 def json_handler(handler: LambdaHandler) -> FcHandler:
-    """Make an event function for FC of a Lambda handler that takes the event as it is, a JSON object.
+    """Make an event function for FC of a Lambda handler that takes the event as it is.
 
-    Raises NotAnEvent for any other event, UnsupportedCall if FC 2.0 calls the result as an HTTP function, and what
-    the handler raises.
+    As on Lambda, the event may be any JSON value, and is an empty object if the caller sent nothing. The event of an
+    HTTP or an API Gateway trigger also has the members of a function URL's or a REST API's event, and `headers` of
+    the answer those that Lambda takes in `multiValueHeaders` and `cookies`.
+
+    Raises NotAnEvent for an event that is not JSON, UnsupportedCall if FC 2.0 calls the result as an HTTP function,
+    and what the handler raises.
     """
 
     @functools.wraps(handler)
@@ -103,12 +108,13 @@ def json_handler(handler: LambdaHandler) -> FcHandler:
         if not isinstance(event, (bytes, bytearray, str)):
             raise UnsupportedCall(event)
         try:
-            document: JsonValue = json.loads(event)
+            document: JsonValue = json.loads(event or "{}")
         except (ValueError, RecursionError):
             raise NotAnEvent("the event is not valid JSON") from None
-        if not isinstance(document, dict):
-            raise NotAnEvent("the event is not a JSON object")
+        request = complete_event(document) if isinstance(document, dict) else None
         with _one_at_a_time, _set_environment(made):
+            if request is not None:
+                return complete_answer(_call(handler, request, made))
             return _call(handler, document, made)
 
     return function
@@ -177,7 +183,7 @@ def _wrap(options: _Options, handler: LambdaHandler) -> FcHandler:
     return function
 
 
-def _call(handler: LambdaHandler, event: JsonObject, context: LambdaContext) -> object:
+def _call(handler: LambdaHandler, event: JsonValue, context: LambdaContext) -> object:
     result = handler(event, context)
     if inspect.iscoroutine(result):
         result.close()
@@ -194,7 +200,8 @@ def _reports_total_failure(exc: Exception) -> bool:
 def _find_failures(result: object, records: SqsEvent) -> list[Message | None]:
     """Return what must be delivered again. Raises BatchFailed if Lambda would treat the whole batch as failed."""
     unreadable: list[Message | None] = [None] * len(records.unreadable)
-    listed = result.get("batchItemFailures") if isinstance(result, Mapping) else None
+    answer = _read_answer(result)
+    listed = answer.get("batchItemFailures") if isinstance(answer, Mapping) else None
     if not listed:
         return unreadable
     failed: dict[str, Message] = {}
@@ -205,6 +212,16 @@ def _find_failures(result: object, records: SqsEvent) -> list[Message | None]:
             raise BatchFailed(total, total, ["batchItemFailures has an id that no record has"])
         failed[record_id] = records.messages[record_id]
     return [*failed.values(), *unreadable]
+
+
+def _read_answer(result: object) -> object:
+    """Return the JSON value of a result that is text or bytes, because the handler wrote it itself; else `result`."""
+    if not isinstance(result, (str, bytes)):
+        return result
+    try:
+        return json.loads(result)
+    except (ValueError, RecursionError):
+        return result
 
 
 def _explain_failures(failed: Sequence[Message | None], records: SqsEvent) -> list[str]:

@@ -25,7 +25,7 @@ import socket
 import socketserver
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Empty, SimpleQueue
 from typing import TypeAlias, cast
@@ -34,6 +34,7 @@ from fcruntime.context import ContextCredentials, Fc2Context, FunctionInfo, Serv
 from fcruntime.httptrigger import http_answer, http_event
 from fcruntime.invoke import Handler, InvokeResult, invoke, load
 from fcruntime.jsonvalue import read_whole_number
+from fcruntime.log import configure_log, log_error, note_request, write_line
 
 Hook = Callable[[object], object]
 _Call: TypeAlias = Callable[[], InvokeResult]
@@ -43,8 +44,10 @@ DEFAULT_PORT = 9000
 _LAST_PORT = 65_535
 _PORT_VARIABLES = ("FC_CUSTOM_LISTEN_PORT", "FC_SERVER_PORT")
 _POLL_SECONDS = 0.1
+_RECEIVING_SECONDS = 5.0
+_ENDINGS = (signal.SIGTERM, signal.SIGINT)
 _STATUS = "x-fc-status"
-_OCTETS = {"Content-Type": "application/octet-stream"}
+_OCTETS = (("Content-Type", "application/octet-stream"),)
 _HOOKS = {
     ("POST", "/initialize"): "initialize",
     ("GET", "/pre-stop"): "pre_stop",
@@ -66,16 +69,29 @@ def serve(
 
     Call it in the main thread, where the handler then runs. Handlers may be strings, as in FC's settings; the module
     of the handler is imported by its first call, as on FC. `port` is FC_CUSTOM_LISTEN_PORT by default, or 9000 if
-    that is not set. Raises OSError if the port is not available, and whatever ends the process in a handler:
-    SystemExit, KeyboardInterrupt.
+    that is not set. If the root logger has no handlers, it gets one as on the built-in runtimes. Raises OSError if
+    the port is not available, and whatever ends the process in a handler: SystemExit, KeyboardInterrupt.
     """
     server = RuntimeServer(
         handler, initialize=initialize, pre_stop=pre_stop, pre_freeze=pre_freeze, host=host, port=port
     )
+    configure_log()
     signals: SimpleQueue[int] = SimpleQueue()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # A handler runs between any two steps of the main thread, so it takes no lock: `put` needs none.
-        signal.signal(number, lambda arrived, _: signals.put(arrived))
+
+    def stop(arrived: int, _: object) -> None:
+        # It runs between any two steps of the main thread, so it takes no lock: `put` needs none.
+        signals.put(arrived)
+
+    def leave_to_default() -> None:
+        # The thread that waits for `signals` does not exist in a forked child, which could not be ended otherwise.
+        for number in _ENDINGS:
+            if signal.getsignal(number) is stop:
+                signal.signal(number, signal.SIG_DFL)
+
+    for number in _ENDINGS:
+        signal.signal(number, stop)
+    if hasattr(os, "register_at_fork"):  # not on Windows
+        os.register_at_fork(after_in_child=leave_to_default)
     # In a thread, because stopping waits for threads that may wait for the one that a signal interrupts.
     threading.Thread(target=_stop_after, args=(signals, server), name="fcruntime-stop", daemon=True).start()
     server.run()
@@ -103,12 +119,14 @@ class RuntimeServer:
         self._handler = handler
         self._hooks = {"initialize": initialize, "pre_stop": pre_stop, "pre_freeze": pre_freeze}
         self._ending: BaseException | None = None
+        self._process = os.getpid()
         self._calls = _MainThread()
         self._http = _Http((host, _read_port() if port is None else port), self)
         self.port: int = self._http.server_address[1]
 
     def run(self) -> None:
         """Answer until stopped, with the handler in this thread. Raises what ended the process in a handler."""
+        self._process = os.getpid()
         http = threading.Thread(target=self._serve_http, name="fcruntime-http")
         http.start()
         try:
@@ -153,17 +171,32 @@ class RuntimeServer:
 
     def _log_call(self, name: str, context: Fc2Context, call: _Call) -> InvokeResult:
         """Run `call` between the two lines by which FC divides its logs into requests. Never raises."""
-        _print_line(f"FC {name} Start RequestId: {context.request_id}")
+        note_request(context.request_id)
+        write_line(f"FC {name} Start RequestId: {context.request_id}")
         try:
             result = call()
         except BaseException as exc:  # noqa: BLE001 - raised again by `run`
+            self._end_child(exc)
             # It ends the process, but FC must be told first that the call has failed.
             self._ending = exc
             threading.Thread(target=self.stop).start()
             result = InvokeResult(context.request_id, _render_ending(exc), "UnhandledInvocationError")
+        self._end_child(result.exception)
+        if not result.ok:
+            log_error(result.body.decode())
         failed = "" if result.ok else ", Error: Unhandled function error"
-        _print_line(f"FC {name} End RequestId: {context.request_id}{failed}")
+        write_line(f"FC {name} End RequestId: {context.request_id}{failed}")
         return result
+
+    def _end_child(self, exc: BaseException | None) -> None:
+        """End this process if it is a child that was forked in the handler: only its parent may answer."""
+        if os.getpid() == self._process:
+            return
+        code = (exc.code or 0) if isinstance(exc, SystemExit) else int(exc is not None)
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        os._exit(code if isinstance(code, int) else 1)
 
 
 class _MainThread:
@@ -198,14 +231,24 @@ class _MainThread:
         # With a time limit, because a signal that arrives just before the wait begins would not end it, and its
         # Python handler can only run in this thread.
         while True:
-            with contextlib.suppress(Empty):
+            try:
                 return self._waiting.get(timeout=_POLL_SECONDS)
+            except Empty:
+                continue
+            except Exception as exc:  # noqa: BLE001 - the handler of a signal that the user's code has set may raise
+                log_error(f"raised between two calls, for example by a late alarm: {exc!r}")
 
     def _run_waiting(self, call: _Call, results: SimpleQueue[InvokeResult]) -> None:
-        result = call()
-        # Free before the answer leaves, so that the next request finds the main thread free.
-        self._free.release()
-        results.put(result)
+        try:
+            result = call()
+        except BaseException as exc:
+            # For example from the handler of a signal that arrived between two steps of a call.
+            result = InvokeResult("", _render_ending(exc), "UnhandledInvocationError")
+            raise
+        finally:
+            # Free before the answer leaves, so that the next request finds the main thread free.
+            self._free.release()
+            results.put(result)
 
     def end(self) -> None:
         """End `run` after the calls that were handed over."""
@@ -218,8 +261,11 @@ class _Http(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], runtime: RuntimeServer) -> None:
         self.runtime = runtime
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
         self._closing = False
         self._idle: set[socket.socket] = set()
+        self._receiving: set[socket.socket] = set()
         self._lock = threading.Lock()
         super().__init__(address, _Requests)
 
@@ -229,19 +275,41 @@ class _Http(ThreadingHTTPServer):
             self._idle.add(connection)
             return not self._closing
 
-    def mark_busy(self, connection: socket.socket) -> None:
-        """Note that a request has arrived over `connection`."""
+    def mark_receiving(self, connection: socket.socket) -> None:
+        """Note that a request begins to arrive over `connection`."""
         with self._lock:
             self._idle.discard(connection)
+            self._receiving.add(connection)
+
+    def mark_busy(self, connection: socket.socket) -> None:
+        """Note that a request has arrived over `connection` as a whole."""
+        with self._lock:
+            self._idle.discard(connection)
+            self._receiving.discard(connection)
 
     def server_close(self) -> None:
-        """Close idle connections at once, and wait for those on which a request is in progress."""
+        """Close idle connections at once, and wait for those on which a request is in progress.
+
+        A request that does not arrive as a whole soon is not waited for: its client may be gone.
+        """
         with self._lock:
             self._closing = True
-            for connection in self._idle:
+        self._stop_reading(self._idle)
+        patience = threading.Timer(_RECEIVING_SECONDS, self._stop_reading, (self._receiving,))
+        patience.start()
+        super().server_close()
+        patience.cancel()
+
+    def _stop_reading(self, connections: set[socket.socket]) -> None:
+        with self._lock:
+            for connection in connections:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RD)
-        super().server_close()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Log what went wrong with a connection, unless only its client is gone."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
     def server_bind(self) -> None:
         # HTTPServer would look up the machine's full name, which may take seconds. TCPServer sets SO_REUSEADDR,
@@ -254,6 +322,11 @@ class _Requests(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: _Http
 
+    def setup(self) -> None:
+        super().setup()
+        # FC needs connections that stay open, whatever the handler passed to socket.setdefaulttimeout.
+        self.connection.settimeout(None)
+
     def handle_one_request(self) -> None:
         if self.server.mark_idle(self.connection):
             super().handle_one_request()
@@ -262,7 +335,7 @@ class _Requests(BaseHTTPRequestHandler):
         self.server.mark_busy(self.connection)
 
     def parse_request(self) -> bool:
-        self.server.mark_busy(self.connection)
+        self.server.mark_receiving(self.connection)
         return super().parse_request()
 
     def do_GET(self) -> None:
@@ -271,6 +344,7 @@ class _Requests(BaseHTTPRequestHandler):
         except ValueError as exc:
             self.send_error(400, str(exc))
             return
+        self.server.mark_busy(self.connection)
         if self.headers.get("x-fc-control-path") == "/http-invoke":
             # The path of such a request is the caller's choice and must not reach the hooks.
             self._answer_http_trigger(event)
@@ -311,22 +385,33 @@ class _Requests(BaseHTTPRequestHandler):
         status, headers, answer = http_answer(result)
         self._write(status, answer, headers, ok=result.ok)
 
-    def _write(self, status: int, body: bytes, headers: Mapping[str, str] = _OCTETS, *, ok: bool) -> None:
+    def _write(
+        self, status: int, body: bytes, headers: Sequence[tuple[str, str]] = _OCTETS, *, ok: bool
+    ) -> None:
         self.send_response(status)
         self.send_header(_STATUS, "200" if ok else "404")
-        for name, value in headers.items():
+        for name, value in headers:
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
+        # Neither status has a body; what follows the headers would be taken for the next answer.
+        has_body = status not in (204, 304)
+        if has_body:
+            self.send_header("Content-Length", str(len(body)))
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
-        if self.command != "HEAD":
+        if has_body and self.command != "HEAD":
             self.wfile.write(body)
 
     def _read_body(self) -> bytes:
         """Return the whole body. Raises ValueError if its length is invalid or it is incomplete."""
-        if "chunked" not in (self.headers.get("Transfer-Encoding") or "").lower():
-            return self._read_exactly(_parse_size(self.headers.get("Content-Length") or "0", 10))
+        encoding = (self.headers.get("Transfer-Encoding") or "").strip().lower()
+        if not encoding:
+            lengths = set(self.headers.get_all("Content-Length") or ["0"])
+            if len(lengths) > 1:
+                raise ValueError("the request has several lengths")
+            return self._read_exactly(_parse_size(lengths.pop(), 10))
+        if encoding != "chunked":
+            raise ValueError(f"the transfer encoding {encoding!r} is not supported")
         parts = []
         while size := _parse_size(self.rfile.readline().partition(b";")[0].decode("latin-1"), 16):
             parts.append(self._read_exactly(size))
@@ -408,8 +493,3 @@ def _decode_baggages(text: str) -> dict[str, str]:
 def _render_ending(exc: BaseException) -> bytes:
     error = {"errorMessage": f"the process ends: {exc}", "errorType": type(exc).__name__, "stackTrace": []}
     return json.dumps(error, indent=4, sort_keys=True).encode()
-
-
-def _print_line(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()

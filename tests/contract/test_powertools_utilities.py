@@ -450,7 +450,7 @@ HTTP_EVENT = {
 
 @on_fc.EVENT_HANDLER
 def test_event_handler():
-    """A resolver answers FC's HTTP event after it is converted."""
+    """A resolver answers FC's HTTP event as it is."""
     from aws_lambda_powertools.event_handler import LambdaFunctionUrlResolver
 
     app = LambdaFunctionUrlResolver()
@@ -463,19 +463,26 @@ def test_event_handler():
             **app.current_event.json_body,
         }
 
-    event = json.dumps(HTTP_EVENT).encode()
-    with pytest.raises(KeyError, match="stage"):
-        json_handler(app.resolve)(event, CONTEXT)
-
-    @json_handler
-    def handler(event, context):
-        event["requestContext"]["stage"] = "$default"
-        event["queryStringParameters"] = event["queryParameters"]
-        return app.resolve(event, context)
-
-    answer = handler(event, CONTEXT)
+    answer = json_handler(app.resolve)(json.dumps(HTTP_EVENT).encode(), CONTEXT)
     assert (answer["statusCode"], answer["headers"]["Content-Type"]) == (200, "application/json")
     assert json.loads(answer["body"]) == {"order": "o-1", "dry": "1", "amount": 5}
+
+
+@on_fc.EVENT_HANDLER
+def test_event_handler_behind_the_api_gateway_trigger():
+    """The resolver for REST APIs answers the event of FC's API Gateway trigger."""
+    from aws_lambda_powertools.event_handler import APIGatewayRestResolver
+
+    app = APIGatewayRestResolver()
+
+    @app.get("/orders/<order_id>")
+    def get(order_id):
+        return {"order": order_id}
+
+    event = {"path": "/orders/o-1", "httpMethod": "GET", "headers": {}, "queryParameters": {}, "body": ""}
+    answer = json_handler(app.resolve)(json.dumps(event).encode(), CONTEXT)
+    assert (answer["statusCode"], answer["headers"]["Content-Type"]) == (200, "application/json")
+    assert json.loads(answer["body"]) == {"order": "o-1"}
 
 
 @on_fc.DATA_MASKING

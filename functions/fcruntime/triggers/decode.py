@@ -213,7 +213,7 @@ def _note_event(item: Message | Undecodable, event: JsonObject) -> Message | Und
     if isinstance(item, Undecodable):
         return item
     subject, time = read_id(event.get("subject")), read_id(event.get("time"))
-    return replace(item, subject=subject, time=item.time or time)
+    return replace(item, subject=subject or item.subject, time=item.time or time)
 
 
 def decode(

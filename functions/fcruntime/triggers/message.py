@@ -21,7 +21,9 @@ class Message:
     `cloud_event` is the identity of the CloudEvent that the producer sent as this message (its `source` and `id` as
     one text), or None if the message is not a CloudEvent. The CloudEvent that a trigger wraps around a message does
     not count. `subject` is its subject, which names the queue or topic, and `time` is when the message was sent, as
-    the trigger writes it (RFC 3339, or milliseconds since the epoch). Either is None if it is missing.
+    the trigger writes it (RFC 3339, or milliseconds since the epoch). Without a CloudEvent around the message, they
+    are what the source itself states. Either is None if it is missing. `attributes` are names and values that the
+    producer added to the message, if the source delivers them.
     """
 
     kind: str
@@ -30,6 +32,7 @@ class Message:
     cloud_event: str | None = None
     subject: str | None = None
     time: str | None = None
+    attributes: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @property
     def identity(self) -> tuple[str, str] | None:

@@ -72,6 +72,33 @@ def _read_body(kind: str, message_id: str | None, body: JsonValue, item: bytes) 
         return Undecodable.of(item, "trigger.encoding", reason, kind=kind, id=message_id)
 
 
+def _write_scalar(value: JsonValue) -> JsonValue:
+    """Return a number or a truth value, which a JSON setting of a trigger can make of a body, as its JSON text."""
+    return json.dumps(value) if isinstance(value, (bool, int, float)) else value
+
+
+def _describe(
+    item: Message | Undecodable,
+    *,
+    subject: JsonValue = None,
+    time: JsonValue = None,
+    attributes: JsonValue = None,
+) -> Message | Undecodable:
+    """Add what the source itself says about a message: its queue or topic, its time and the producer's attributes."""
+    if isinstance(item, Undecodable):
+        return item
+    moment = read_whole_number(time)
+    pairs = attributes.items() if isinstance(attributes, dict) else ()
+    return replace(
+        item,
+        subject=read_id(subject),
+        time=str(moment) if moment is not None else read_id(time),
+        attributes=tuple(
+            (name, value if isinstance(value, str) else json.dumps(value)) for name, value in pairs
+        ),
+    )
+
+
 def _event_place(event: JsonObject) -> str | None:
     """Return what a trigger's CloudEvent says about the place of its message, or None if it says nothing.
 
@@ -103,6 +130,20 @@ def _read_smq(data: JsonObject, item: bytes, _event: JsonObject) -> Message | Un
 # notifications: https://www.alibabacloud.com/help/en/mns/developer-reference/subscribe-1.
 
 _NOTIFICATION = ("TopicName", "MessageId", "Message")
+# The trigger's format JSON has the attributes of the message beside these.
+_TOPIC_MEMBERS = frozenset(
+    [
+        "TopicOwner",
+        "TopicName",
+        "Subscriber",
+        "SubscriptionName",
+        "MessageId",
+        "MessageMD5",
+        "MessageTag",
+        "Message",
+        "PublishTime",
+    ]
+)
 _ENTITIES = {"lt": "<", "gt": ">", "quot": '"', "apos": "'", "amp": "&"}
 _REFERENCE = r"&(?:#x([0-9a-fA-F]{1,6})|#([0-9]{1,7})|(lt|gt|quot|apos|amp));"
 
@@ -112,12 +153,16 @@ def _matches_topic(data: JsonObject) -> bool:
 
 
 def _read_topic(data: JsonObject, item: bytes, _event: JsonObject) -> Message | Undecodable:
-    body = data["Message"] if "Message" in data else data.get("body")
-    message = _read_body(SMQ_TOPIC.kind, read_id(data.get("MessageId")), body, item)
-    published = read_whole_number(data.get("PublishTime"))
-    if published is None or isinstance(message, Undecodable):
-        return message
-    return replace(message, time=str(published))
+    if "Message" not in data:
+        return _describe(
+            _read_body(SMQ_TOPIC.kind, None, data.get("body"), item), attributes=data.get("attrs")
+        )
+    return _describe(
+        _read_body(SMQ_TOPIC.kind, read_id(data.get("MessageId")), data["Message"], item),
+        subject=data.get("TopicName"),
+        time=read_whole_number(data.get("PublishTime")),
+        attributes={name: value for name, value in data.items() if name not in _TOPIC_MEMBERS},
+    )
 
 
 def open_notification(message: Message | Undecodable, item: bytes) -> Message | Undecodable:
@@ -200,7 +245,8 @@ def _read_kafka(data: JsonObject, item: bytes, event: JsonObject) -> Message | U
             offset=offset,
             timestamp=read_whole_number(data.get("timestamp")),
         )
-    return _read_body("kafka", message_id, data["value"], item)
+    message = _read_body("kafka", message_id, _write_scalar(data["value"]), item)
+    return _describe(message, subject=topic, time=read_whole_number(data.get("timestamp")))
 
 
 # RocketMQ, ApsaraMQ's or self-managed. `data` holds `body` and `systemProperties`, `userProperties` or `msgId`. The
@@ -226,7 +272,8 @@ def _read_rocketmq(data: JsonObject, item: bytes, event: JsonObject) -> Message 
             instance=read_id(properties.get("INSTANCE_ID")) or _event_place(event),
             topic=read_id(data.get("topic")),
         )
-    return _read_body("rocketmq", message_id, data["body"], item)
+    message = _read_body("rocketmq", message_id, _write_scalar(data["body"]), item)
+    return _describe(message, subject=data.get("topic"), attributes=data.get("userProperties"))
 
 
 # RabbitMQ. `data` holds `envelope`, `props` and `body`. A broker numbers deliveries, not messages, so only the
@@ -244,7 +291,7 @@ def _read_rabbitmq(data: JsonObject, item: bytes, event: JsonObject) -> Message 
     message_id = read_id(properties.get("messageId")) if isinstance(properties, dict) else None
     if message_id is not None:
         message_id = join_ids(id=message_id, **_find_rabbitmq_place(data, event))
-    return _read_body("rabbitmq", message_id, data["body"], item)
+    return _read_body("rabbitmq", message_id, _write_scalar(data["body"]), item)
 
 
 def _find_rabbitmq_place(data: JsonObject, event: JsonObject) -> dict[str, str | None]:
@@ -267,7 +314,9 @@ def _matches_mqtt(data: JsonObject) -> bool:
 
 
 def _read_mqtt(data: JsonObject, item: bytes, _event: JsonObject) -> Message | Undecodable:
-    return _read_body("mqtt", None, data["body"], item)
+    properties = data["props"]
+    topic = properties.get("firstTopic") if isinstance(properties, dict) else None
+    return _describe(_read_body("mqtt", None, _write_scalar(data["body"]), item), subject=topic)
 
 
 # HTTP trigger of a built-in runtime: one request as an object of `version` "v1"
@@ -283,9 +332,11 @@ def _matches_http(data: JsonObject) -> bool:
 
 def _read_http(data: JsonObject, item: bytes, _event: JsonObject) -> Message | Undecodable:
     message = open_notification(_read_http_body(data, item), item)
-    if isinstance(message, Message) and message.kind == HTTP.kind:
-        return replace(message, cloud_event=identify_headers(data["headers"]))
-    return message
+    if isinstance(message, Undecodable) or message.kind != HTTP.kind:
+        return message
+    context = data["requestContext"]
+    time = context.get("timeEpoch") if isinstance(context, dict) else None
+    return replace(message, cloud_event=identify_headers(data["headers"]), time=read_id(time))
 
 
 def _read_http_body(data: JsonObject, item: bytes) -> Message | Undecodable:
@@ -314,7 +365,8 @@ def _read_eventbridge(event: JsonObject, item: bytes, _event: JsonObject) -> Mes
     if identified is None:
         reason = "the CloudEvent's source or id is not text"
         return Undecodable.of(item, "trigger.eventbridge.id", reason, kind="eventbridge")
-    return Message("eventbridge", identified, item, identified)
+    message = Message("eventbridge", identified, item, identified)
+    return _describe(message, subject=event.get("aliyuneventbusname"), time=event.get("time"))
 
 
 SMQ = Source("smq", _matches_smq, _read_smq)

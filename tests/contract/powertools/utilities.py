@@ -78,8 +78,8 @@ EVENT_HANDLER = Utility(
     "Event handler",
     "event_handler",
     PARTLY,
-    "with `json_handler`, after you convert the event: that of an HTTP trigger has no `requestContext.stage` and "
-    "other names for query parameters",
+    "with `json_handler`: the resolvers for function URLs and HTTP APIs behind an HTTP trigger, that for REST APIs "
+    "behind the API Gateway trigger; the built-in runtimes send no more than one cookie with an answer",
 )
 CIRCUIT_BREAKER = Utility(
     "Circuit breaker",

@@ -9,8 +9,20 @@ import sys
 import threading
 
 import pytest
+from fcevents import smq_event
 
-from fcruntime import Fc2Context, invoke
+from fcruntime import Fc2Context, invoke, lambda_handler
+
+
+def test_a_stack_trace_begins_in_the_users_code():
+    """The frames of `lambda_handler` are as little of interest as those of the invoker."""
+
+    @lambda_handler
+    def handler(event, context):
+        raise ValueError
+
+    body = json.loads(invoke(handler, smq_event("M1", "body")).body)
+    assert [frame[2] for frame in body["stackTrace"]] == ["in handler"]
 
 
 def test_text_and_bytes_go_back_verbatim():
@@ -37,6 +49,19 @@ def test_an_exception_becomes_fcs_error():
     assert (body["errorMessage"], body["errorType"]) == ("wrong", "ValueError")
     assert len(body["stackTrace"]) == 1
     assert body["stackTrace"][0][2] == "in handler"
+
+
+def test_output_is_captured_as_from_a_real_stream():
+    """A handler may write bytes, text that is not Unicode, and close its output."""
+
+    def handler(event, context):
+        sys.stdout.write("text\ud800\n")
+        sys.stdout.buffer.write(b"bytes\n")
+        sys.stdout.close()
+        return "done"
+
+    result = invoke(handler, b"", captures=True)
+    assert (result.body, result.output) == (b"done", "text\\ud800\nbytes\n")
 
 
 def test_an_exception_without_printable_text_is_reported():

@@ -102,8 +102,20 @@ def test_the_context_has_no_other_members(context):
     for name in ("state", "lambda_context", "anything"):
         assert not hasattr(made, name)
     assert isinstance(made.get_remaining_time_in_millis(), int)
-    with pytest.raises(AttributeError):
-        made.anything = 1
+
+
+def test_the_context_takes_attributes():
+    """Middleware hands values on in attributes of the context, and handlers log `vars(context)`."""
+    made = lambda_context(CONTEXT)
+    made.tenant = "t-1"
+    assert vars(made).items() >= {"tenant": "t-1", "aws_request_id": "r-1", "function_name": "orders"}.items()
+
+
+def test_the_context_has_an_identity_without_a_caller():
+    """As for an SQS event on Lambda, `identity` is an object whose members are None."""
+    made = lambda_context(CONTEXT)
+    assert (made.identity.cognito_identity_id, made.identity.cognito_identity_pool_id) == (None, None)
+    assert made.client_context is None
 
 
 @pytest.mark.parametrize("path", TRIGGERS, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -161,6 +173,7 @@ def test_a_body_that_is_not_text_is_base64():
     [
         ("acs:mns:cn-shenzhen:42:queues/orders", "arn:acs:mns:cn-shenzhen:42:orders"),
         ("acs:alikafka:instance:topic:orders", "arn:acs:alikafka:cn-hangzhou:42:orders"),
+        ("acs:alikafka_pre-cn-i7:topic:orders", "arn:acs:alikafka:cn-hangzhou:42:orders"),
         ("acs:mq:cn-shenzhen:42:MQ_INST_42_B%orders", "arn:acs:mq:cn-shenzhen:42:orders"),
         ("acs:amqp:cn-shenzhen:42:/instances/i/vhosts/v/queues/orders", "arn:acs:amqp:cn-shenzhen:42:orders"),
         (None, "arn:acs:smq:cn-hangzhou:42:smq"),
@@ -174,6 +187,58 @@ def test_a_record_names_its_queue(subject, arn):
     (record,) = SQSEvent(sqs_event(json.dumps(event), CONTEXT).event).records
     assert record.event_source_arn == arn
     assert record.queue_url.split("/")[3:] == arn.split(":")[4:]
+
+
+@pytest.mark.parametrize(
+    ("event", "arn", "sent"),
+    [
+        (
+            {"TopicName": "orders", "MessageId": "M", "Message": "b", "PublishTime": 5},
+            "arn:acs:smq-topic:cn-hangzhou:42:orders",
+            "5",
+        ),
+        (
+            [{"topic": "orders", "partition": 1, "offset": 2, "timestamp": 5, "value": "b"}],
+            "arn:acs:kafka:cn-hangzhou:42:orders",
+            "5",
+        ),
+        (
+            {"specversion": "1.0", "source": "s", "id": "1", "time": "2026-01-02T03:04:05Z", "data": {}}
+            | {"aliyuneventbusname": "default"},
+            "arn:acs:eventbridge:cn-hangzhou:42:default",
+            "1767323045000",
+        ),
+    ],
+)
+def test_a_record_has_what_the_source_itself_says(event, arn, sent):
+    """Without a trigger's CloudEvent, name and time come from the payload."""
+    (record,) = SQSEvent(sqs_event(json.dumps(event), CONTEXT).event).records
+    assert (record.event_source_arn, record.attributes.sent_timestamp) == (arn, sent)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"body": "b", "attrs": {"tenant": "t-1"}},
+        {"TopicName": "t", "MessageId": "M", "Message": "b", "tenant": "t-1"},
+        [
+            {
+                "msgId": "M",
+                "topic": "t",
+                "systemProperties": {},
+                "userProperties": {"tenant": "t-1"},
+                "body": "b",
+            }
+        ],
+    ],
+)
+def test_a_record_has_the_attributes_of_its_message(event):
+    """Attributes that FC delivers are message attributes, as the strictest parser takes them."""
+    made = sqs_event(json.dumps(event), CONTEXT).event
+    (record,) = SQSEvent(made).records
+    attribute = record.message_attributes["tenant"]
+    assert (attribute.string_value, attribute.data_type) == ("t-1", "String")
+    assert SqsModel.model_validate(made).Records[0].messageAttributes["tenant"].stringValue == "t-1"
 
 
 @pytest.mark.parametrize(
@@ -194,7 +259,9 @@ def test_a_record_was_sent_at_the_time_of_its_event(time, sent):
     assert record["attributes"]["SentTimestamp"] == sent
 
 
-@pytest.mark.parametrize("time", [None, "", "soon", 5, "2026-13-02T03:04:05Z", "0001-01-01T00:00:00+23:59"])
+@pytest.mark.parametrize(
+    "time", [None, "", "soon", 5, "253402300800000", "2026-13-02T03:04:05Z", "0001-01-01T00:00:00+23:59"]
+)
 def test_a_record_without_a_valid_time_was_sent_now(time):
     """An event without a valid time makes a record all the same."""
     event = smq_delivery("M1", "body") | {"time": time}
@@ -289,6 +356,16 @@ def test_failures_may_be_a_tuple():
         lambda_handler(lambda event, context: {"batchItemFailures": ({"itemIdentifier": "M2"},)})(
             EVENT, CONTEXT
         )
+
+
+@pytest.mark.parametrize("encode", [str, str.encode])
+def test_failures_may_be_json(encode):
+    """A result that is JSON already leaves FC as it is, and its failures must not be lost."""
+    answer = encode(json.dumps({"batchItemFailures": [{"itemIdentifier": "M2"}]}))
+    with pytest.raises(BatchFailed, match="1 of 3"):
+        lambda_handler(lambda event, context: answer)(EVENT, CONTEXT)
+    broken = encode('{"batchItemFailures"')
+    assert lambda_handler(lambda event, context: broken)(EVENT, CONTEXT) == broken
 
 
 def test_failures_are_sent_back_one_by_one():
@@ -489,11 +566,13 @@ def test_a_shared_processor_mixes_up_calls_that_overlap():
     assert overlapping(lambda_handler(concurrent=True), 60)["good"] != []
 
 
-def test_a_json_handler_gets_the_decoded_object():
-    """`json_handler` passes a JSON object on and refuses anything else."""
+def test_a_json_handler_gets_the_decoded_value():
+    """`json_handler` passes any JSON value on, as Lambda does, and refuses what is not JSON."""
     handler = json_handler(lambda event, context: (event["a"], context.function_name))
     assert handler(b'{"a": 1}', CONTEXT) == (1, "orders")
-    for data in (b"[]", b"{", b"\xff", b'"text"'):
+    for data, value in ((b"[1]", [1]), (b'"text"', "text"), (b"null", None), (b"5", 5)):
+        assert json_handler(lambda event, context: [event])(data, CONTEXT) == [value]
+    for data in (b"{", b"\xff"):
         with pytest.raises(NotAnEvent):
             handler(data, CONTEXT)
 

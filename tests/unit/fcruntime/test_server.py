@@ -2,10 +2,14 @@
 
 import contextlib
 import http.client
+import io
 import json
 import logging
+import os
+import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -17,6 +21,9 @@ import requests
 
 import fcruntime
 from fcruntime.__main__ import main
+from fcruntime.context import Fc2Context
+from fcruntime.httptrigger import http_event
+from fcruntime.log import configure_log, note_request
 from fcruntime.server import RuntimeServer
 from fcruntime.triggers import decode
 from support.ports import reserve_port
@@ -126,6 +133,32 @@ def test_an_error_is_reported_in_the_header_that_counts(start, capsys):
     assert "FC Invoke End RequestId: 1-abc, Error: Unhandled function error" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("spoil", [lambda out: out.close(), lambda _: setattr(sys, "stdout", None)])
+def test_a_handler_that_spoils_its_output_does_not_end_the_instance(start, monkeypatch, spoil):
+    """Log lines that cannot be written are lost, but every call is answered."""
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    url, raised = start(lambda event, context: spoil(sys.stdout) if sys.stdout else event)
+    assert read_status(requests.post(f"{url}/invoke", timeout=60)) == (200, "200")
+    monkeypatch.setattr("sys.stdout", None)
+    assert requests.post(f"{url}/invoke", data=b"next", timeout=60).content == b"next"
+    assert raised == []
+
+
+def test_an_exception_between_two_steps_of_a_call_is_an_answer(start, monkeypatch):
+    """A signal's handler may raise outside of the handler; the call has failed then and FC is told."""
+
+    def print_line(line):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fcruntime.server.write_line", print_line)
+    url, raised = start(lambda event, context: event)
+    assert read_status(requests.post(f"{url}/invoke", timeout=60)) == (404, "404")
+    for thread in threading.enumerate():
+        if thread.name.endswith("(run)"):
+            thread.join()
+    assert [type(exc) for exc in raised] == [KeyboardInterrupt]
+
+
 def test_a_handler_that_cannot_be_loaded_is_an_error_of_each_call(start):
     """Every call of a handler that cannot be loaded fails."""
     url, _ = start("nothing.of.the.kind")
@@ -174,6 +207,8 @@ def test_health_and_unknown_paths(start):
         "POST /invoke HTTP/1.1\r\nContent-Length: many\r\n\r\n{}",
         "POST /invoke HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc",
         "POST /invoke HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nfive\r\nabcde\r\n0\r\n\r\n",
+        "POST /invoke HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n{}",
+        "POST /invoke HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{} ",
         "BREW /invoke HTTP/1.1\r\n\r\n",
         "POST /invoke HTTP/9.9\r\n\r\n",
     ],
@@ -196,22 +231,20 @@ def test_a_request_of_an_http_trigger_is_the_event_of_built_in_runtimes(start):
     """A request of an HTTP trigger becomes an event without the headers that contain FC's credentials."""
     events = []
     url, _ = start(lambda event, context: events.append(json.loads(event)))
-    answer = requests.put(
-        f"{url}/experiments/1?dry=1&empty=",
-        data="{}",
-        headers={**FROM_OUTSIDE, "User-Agent": "me", "X-Fc-Client-Ip": "192.0.2.1"},
-        timeout=60,
-    )
+    sent = {"User-Agent": "me", "content-type": "application/json", "X-Fc-Client-Ip": "192.0.2.1"}
+    address = f"{url}/experiments/a%2Fb%20c?dry=1&empty=&tag=a&tag=b"
+    answer = requests.put(address, data="{}", headers={**FROM_OUTSIDE, **sent}, timeout=60)
     assert (read_status(answer), answer.headers["Content-Type"]) == ((200, "200"), "application/json")
     requests.post(url, data=b"\xff", headers=FROM_OUTSIDE, timeout=60)
     first, second = events
-    assert (first["version"], first["rawPath"], first["body"]) == ("v1", "/experiments/1", "{}")
-    assert first["queryParameters"] == {"dry": "1", "empty": ""}
+    assert (first["version"], first["rawPath"], first["body"]) == ("v1", "/experiments/a%2Fb%20c", "{}")
+    assert first["queryParameters"] == {"dry": "1", "empty": "", "tag": "a,b"}
     made = first["requestContext"]
     assert (made["accountId"], made["requestId"]) == ("42", "1-abc")
     assert (made["http"]["method"], made["http"]["sourceIp"]) == ("PUT", "192.0.2.1")
+    assert made["http"]["path"] == "/experiments/a/b c"
     assert [name for name in first["headers"] if name.lower().startswith("x-fc-")] == []
-    assert first["headers"]["User-Agent"] == "me"
+    assert (first["headers"]["User-Agent"], first["headers"]["Content-Type"]) == ("me", "application/json")
     assert (second["body"], second["isBase64Encoded"]) == ("/w==", True)
     for event in events:
         (message,) = decode(json.dumps(event))
@@ -219,16 +252,72 @@ def test_a_request_of_an_http_trigger_is_the_event_of_built_in_runtimes(start):
 
 
 @pytest.mark.parametrize(
+    ("content_type", "body", "text", "is_base64"),
+    [
+        ("text/csv; charset=utf-8", b"a,b", "a,b", False),
+        ("Application/JSON", b"{}", "{}", False),
+        ("application/xml", b"\xff", "/w==", True),
+        ("application/x-www-form-urlencoded", b"a=b", "YT1i", True),
+        ("", b"", "", True),
+    ],
+)
+def test_the_content_type_decides_about_base64(content_type, body, text, is_base64):
+    """As documented by FC, the body of any type that is not one of text is base64."""
+    event = json.loads(http_event("POST", "/", [("content-type", content_type)], body, Fc2Context("r")))
+    assert (event["body"], event["isBase64Encoded"]) == (text, is_base64)
+
+
+def test_repeated_headers_are_joined():
+    """The values of a header are joined, whatever the case of its name; cookies stay readable."""
+    sent = [("x-tag", "a"), ("X-TAG", "b"), ("cookie", "a=1"), ("cookie", "b=2")]
+    event = json.loads(http_event("GET", "/", sent, b"", Fc2Context("r")))
+    assert event["headers"] == {"X-Tag": "a,b", "Cookie": "a=1; b=2"}
+
+
+JSON_TYPE = {"Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize(
     ("result", "status", "headers", "body"),
     [
-        ("plain", 200, {"Content-Type": "text/plain; charset=utf-8"}, b"plain"),
-        ({"a": 1}, 200, {"Content-Type": "application/json"}, b'{\n    "a": 1\n}'),
-        ({"statusCode": 201, "headers": {"X-Own": "a\r\nb"}, "body": "made"}, 201, {"X-Own": "ab"}, b"made"),
+        ("plain", 200, JSON_TYPE, b"plain"),
+        ({"a": 1}, 200, JSON_TYPE, b'{\n    "a": 1\n}'),
+        (
+            {"statusCode": 201, "headers": {"X-Own": "a\r\nb"}, "body": "made"},
+            201,
+            {"X-Own": "ab", **JSON_TYPE},
+            b"made",
+        ),
         ({"statusCode": 200, "body": "/w==", "isBase64Encoded": True}, 200, {}, b"\xff"),
         ({"statusCode": 200, "body": {"a": 1}, "headers": {"content-length": "9"}}, 200, {}, b'{"a": 1}'),
-        ({"statusCode": 200, "body": "\ud800"}, 502, {}, None),
-        ({"statusCode": 200, "body": "!", "isBase64Encoded": True}, 502, {}, None),
-        ({"statusCode": "200"}, 502, {}, None),
+        ({"statusCode": 200, "body": None, "headers": None}, 200, JSON_TYPE, b""),
+        (
+            {"statusCode": 200, "headers": {"content-type": "text/html"}},
+            200,
+            {"Content-Type": "text/html"},
+            b"",
+        ),
+        ({"statusCode": 200, "body": "!", "isBase64Encoded": True}, 200, {}, b"!"),
+        ({"statusCode": 200, "headers": {"X-Fc-Status": "404", "no name": "", "Date": "now"}}, 200, {}, b""),
+        ({"statusCode": 200, "cookies": ["a=1", "b=2"]}, 200, {"Set-Cookie": "a=1, b=2"}, b""),
+        (
+            {"statusCode": 200, "cookies": ["a=1"], "headers": {"Set-Cookie": "a=1"}},
+            200,
+            {"Set-Cookie": "a=1"},
+            b"",
+        ),
+        (
+            {
+                "statusCode": 200,
+                "headers": {"content-type": "text/plain", "X-One": 1},
+                "multiValueHeaders": {"Content-Type": ["text/html"], "Set-Cookie": ["a=1", "b=2"]},
+            },
+            200,
+            {"Content-Type": "text/html", "Set-Cookie": "a=1, b=2", "X-One": "1"},
+            b"",
+        ),
+        ({"statusCode": "201", "body": "made"}, 201, {}, b"made"),
+        ({"statusCode": "created"}, 502, {}, None),
     ],
 )
 def test_the_result_is_the_answer_of_an_http_trigger(start, result, status, headers, body):
@@ -237,7 +326,20 @@ def test_the_result_is_the_answer_of_an_http_trigger(start, result, status, head
     answer = requests.get(url, headers=FROM_OUTSIDE, timeout=60)
     assert read_status(answer) == (status, "200")
     assert {name: answer.headers[name] for name in headers} == headers
+    assert "no name" not in answer.headers
     assert body in (None, answer.content)
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_an_answer_without_a_body_does_not_spoil_the_next(start, status):
+    """The body of a status that has none is left out, since it would be read as the next answer."""
+    url, _ = start(lambda event, context: {"statusCode": status, "body": "none"})
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as connection:
+        request = b"GET / HTTP/1.1\r\nX-Fc-Control-Path: /http-invoke\r\n\r\n"
+        connection.sendall(request + request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        answers = b"".join(iter(lambda: connection.recv(65_536), b""))
+    first, second, end = answers.split(b"\r\n\r\n")
+    assert (first[:12], second[:12], end) == (b"HTTP/1.1 %d" % status, b"HTTP/1.1 %d" % status, b"")
 
 
 def test_requests_of_an_http_trigger_do_not_reach_hooks(start):
@@ -259,10 +361,10 @@ def test_requests_of_an_http_trigger_do_not_reach_hooks(start):
 
 
 def test_an_error_behind_an_http_trigger(start):
-    """An exception is a 502 for the caller of an HTTP trigger."""
+    """An exception is a 502 for the caller of an HTTP trigger, who does not learn what is in the log."""
     url, _ = start("nothing.of_the_kind")
     answer = requests.get(url, headers=FROM_OUTSIDE, timeout=60)
-    assert (read_status(answer), answer.json()["errorType"]) == ((502, "404"), "ImportModuleError")
+    assert (read_status(answer), answer.content) == ((502, "404"), b"Internal Server Error")
     assert requests.head(url, headers=FROM_OUTSIDE, timeout=60).content == b""
 
 
@@ -281,6 +383,23 @@ def test_connections_are_kept_open(start):
         connection.request("POST", "/invoke", body)
         assert connection.getresponse().read() == body
     connection.close()
+
+
+def test_a_default_time_out_of_the_handler_closes_no_connection(start):
+    """FC answers a call with an error if the server has closed the connection meanwhile."""
+    url, _ = start(lambda event, context: event)
+    socket.setdefaulttimeout(0.1)
+    try:
+        connection = socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=60)
+        requests.post(f"{url}/invoke", timeout=60)  # the server has accepted the connection before this one
+    finally:
+        socket.setdefaulttimeout(None)
+    time.sleep(0.3)
+    with connection:
+        connection.sendall(b"POST /invoke HTTP/1.1\r\nContent-Length: 4\r\n\r\nlate")
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        assert answer.read() == b"late"
 
 
 def test_a_port_can_be_used_again_at_once():
@@ -322,6 +441,24 @@ def test_an_exit_is_reported_before_the_process_ends(start):
     assert [type(exc) for exc in raised] == [SystemExit]
 
 
+@pytest.mark.parametrize(
+    "part",
+    ["POST /inv", "POST /invoke HTTP/1.1\r\nHost", "POST /invoke HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"],
+)
+def test_a_request_that_never_ends_does_not_keep_the_server_from_its_end(monkeypatch, part):
+    """The server stops although a client has sent a part of a request and nothing more."""
+    monkeypatch.setattr("fcruntime.server._RECEIVING_SECONDS", 0.1)
+    server = RuntimeServer(lambda event, context: event, host="127.0.0.1", port=0)
+    runner = threading.Thread(target=server.run, daemon=True)
+    runner.start()
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(part.encode())
+        requests.get(f"http://127.0.0.1:{server.port}/health", timeout=60)
+        server.stop()
+        runner.join(20)
+        assert not runner.is_alive()
+
+
 def test_a_request_in_progress_is_finished(start):
     """The server finishes a request in progress before it stops."""
     entered, free = threading.Event(), threading.Event()
@@ -349,6 +486,40 @@ def test_a_request_in_progress_is_finished(start):
     runner.join()
     caller.join()
     assert answers == ["done"]
+
+
+def test_a_client_that_is_gone_is_no_error(start, capfd):
+    """A connection that its client resets leaves no stack trace in the log."""
+    entered, free = threading.Event(), threading.Event()
+
+    def handler(event, context):
+        entered.set()
+        assert free.wait(60)
+        return b"x" * 1_000_000
+
+    url, _ = start(handler)
+    for request in (b"POST /invoke HTTP/1.1\r\n\r\n", b"POST /inv", b""):
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as connection:
+            connection.sendall(request)
+            assert not request.endswith(b"\r\n\r\n") or entered.wait(60)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        free.set()
+    assert requests.post(f"{url}/invoke", timeout=60).status_code == 200
+    for thread in threading.enumerate():
+        if "process_request_thread" in thread.name:
+            thread.join(1)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
+def test_an_address_of_ipv6():
+    """The server listens on an address of IPv6."""
+    server = RuntimeServer(lambda event, context: event, host="::1", port=0)
+    runner = threading.Thread(target=server.run)
+    runner.start()
+    assert requests.post(f"http://[::1]:{server.port}/invoke", data=b"six", timeout=60).content == b"six"
+    server.stop()
+    runner.join()
 
 
 def test_a_port_in_use_is_an_error():
@@ -449,25 +620,183 @@ def handler(event, context):
 """
 
 
-def test_a_lambda_handler_finds_lambdas_main_thread(tmp_path):
-    """A handler may set signals, share an SQLite connection and ask for its thread's event loop."""
-    (tmp_path / "orders.py").write_text(LAMBDA_STYLE)
+@contextlib.contextmanager
+def serve_module(folder, text):
+    """Run `python -m fcruntime` with a handler of this source; yield its URL, the process and a reader of its log."""
+    (folder / "orders.py").write_text(text)
     command = [sys.executable, "-m", "fcruntime", "orders.handler", "--host", "127.0.0.1"]
-    environ = {"PYTHONPATH": str(Path(fcruntime.__file__).parents[1])}
-    with reserve_port() as port, contextlib.ExitStack() as stack:
-        environ["FC_CUSTOM_LISTEN_PORT"] = str(port)
-        process = stack.enter_context(
-            subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=subprocess.DEVNULL)
-        )
+    with reserve_port() as port, (folder / "log").open("wb") as log:
+        environ = {"PYTHONPATH": str(Path(fcruntime.__file__).parents[1]), "FC_CUSTOM_LISTEN_PORT": str(port)}
+        process = subprocess.Popen(command, cwd=folder, env=environ, stdout=log, stderr=log)
         try:
             wait_for_port(port, process)
-            for number in (1, 2):
-                answer = requests.post(f"http://127.0.0.1:{port}/invoke", json={"n": number}, timeout=60)
-                assert answer.json() == {"doubled": 2 * number, "main": True}
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(60) == 0
+            yield f"http://127.0.0.1:{port}", process, (folder / "log").read_text
         finally:
             process.kill()
+            process.wait()
+
+
+def test_a_lambda_handler_finds_lambdas_main_thread(tmp_path):
+    """A handler may set signals, share an SQLite connection and ask for its thread's event loop."""
+    with serve_module(tmp_path, LAMBDA_STYLE) as (url, process, _):
+        for number in (1, 2):
+            answer = requests.post(f"{url}/invoke", json={"n": number}, timeout=60)
+            assert answer.json() == {"doubled": 2 * number, "main": True}
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+
+
+LOGGING = """
+import logging
+import os
+import threading
+
+logger = logging.getLogger()
+print("imported")
+
+
+def handler(event, context):
+    logger.info("begun %s", event.decode())
+    context.getLogger().debug("not at this level")
+    thread = threading.Thread(target=logger.warning, args=("in a thread",))
+    thread.start()
+    thread.join()
+    if event == b"end":
+        print("printed before the end")
+        os._exit(3)
+    raise ValueError("broken")
+"""
+
+
+def test_the_log_is_that_of_a_built_in_runtime(tmp_path):
+    """Lines of the root logger, errors and what was printed before the process died are in the log."""
+    with serve_module(tmp_path, LOGGING) as (url, process, read_log):
+        assert requests.post(f"{url}/invoke", data=b"one", headers=HEADERS, timeout=60).status_code == 404
+        with pytest.raises(requests.ConnectionError):
+            requests.post(f"{url}/invoke", data=b"end", headers=HEADERS, timeout=60)
+        assert process.wait(60) == 3
+        log = re.sub(r"(?m)^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{3}Z ", "TIME ", read_log())
+    begin, error = log.split("TIME 1-abc [ERROR] ")
+    assert begin.splitlines() == [
+        "FC Invoke Start RequestId: 1-abc",
+        "imported",
+        "TIME 1-abc [INFO] begun one",
+        "TIME 1-abc [WARNING] in a thread",
+    ]
+    body, end = error.split("FC Invoke End RequestId: 1-abc, Error: Unhandled function error\n")
+    assert json.loads(body)["errorMessage"] == "broken"
+    assert end.splitlines() == [
+        "FC Invoke Start RequestId: 1-abc",
+        "TIME 1-abc [INFO] begun end",
+        "TIME 1-abc [WARNING] in a thread",
+        "printed before the end",
+    ]
+
+
+def test_a_root_logger_with_handlers_is_left_as_it_is(monkeypatch):
+    """`configure_log` adds no second handler; its own follows `sys.stdout` and survives an invalid message."""
+    root = logging.RootLogger(logging.WARNING)
+    monkeypatch.setattr("logging.getLogger", lambda: root)
+    configure_log()
+    configure_log()
+    assert len(root.handlers) == 1
+    out = io.StringIO()
+    monkeypatch.setattr("sys.stdout", out)
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    note_request("1-abc")
+    root.info("%d", "no number")
+    root.info("after it")
+    assert out.getvalue().endswith(" 1-abc [INFO] after it\n")
+    assert root.level == logging.INFO
+
+
+ALARMING = """
+import signal
+
+
+def ring(*_):
+    raise TimeoutError("late")
+
+
+def handler(event, context):
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+"""
+
+
+def test_a_late_alarm_does_not_end_the_instance(tmp_path):
+    """An alarm that a handler left behind rings between two calls, and only the log shows it."""
+    with serve_module(tmp_path, ALARMING) as (url, process, read_log):
+        for _ in range(2):
+            assert requests.post(f"{url}/invoke", timeout=60).status_code == 200
+            while "TimeoutError('late')" not in read_log():
+                assert process.poll() is None
+                time.sleep(0.01)
+
+
+FORKING = """
+import multiprocessing
+import os
+import sys
+import time
+
+
+def handler(event, context):
+    if event == b"terminate":
+        process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(30,))
+        process.start()
+        time.sleep(0.1)
+        process.terminate()
+        process.join(10)
+        return str(process.exitcode)
+    child = os.fork()
+    if child:
+        return str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    if event == b"exit":
+        sys.exit(3)
+    if event == b"raise":
+        raise ValueError
+    return "from the child"
+"""
+
+
+def test_a_forked_child_is_not_a_second_runtime(tmp_path):
+    """A forked child ends at SIGTERM, and does not answer if it comes back from the handler."""
+    with serve_module(tmp_path, FORKING) as (url, process, _):
+        expected = {"terminate": -signal.SIGTERM, "exit": 3, "raise": 1, "return": 0}
+        for event, code in expected.items():
+            assert requests.post(f"{url}/invoke", data=event, timeout=20).text == str(int(code)), event
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+
+
+PREFORKING = """
+import os
+
+from fcruntime.server import RuntimeServer
+
+server = RuntimeServer(lambda event, context: event, host="127.0.0.1", port=0)
+if os.fork() == 0:
+    server.run()
+print(server.port, flush=True)
+"""
+
+
+def test_a_server_may_run_in_a_child(tmp_path):
+    """What counts as the runtime's own process is the one that runs the server, not the one that made it."""
+    with subprocess.Popen(
+        [sys.executable, "-c", PREFORKING],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(Path(fcruntime.__file__).parents[1])},
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    ) as process:
+        try:
+            url = f"http://127.0.0.1:{int(process.stdout.readline())}/invoke"
+            assert requests.post(url, data=b"child", timeout=60).content == b"child"
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def wait_for_port(port, process):

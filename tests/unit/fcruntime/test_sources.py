@@ -151,6 +151,7 @@ def cloud_event(data):
     return {"specversion": "1.0", "id": "c", "source": "s", "type": "t", "data": data}
 
 
+PRODUCED = {**cloud_event({"experiment": {}}), "source": "/team/a", "id": "7 é"}
 SHAPES = {
     "raw": lambda data: data,
     "raw-array": lambda data: [data],
@@ -279,7 +280,7 @@ BROKEN = f"<Notification>{HEAD}<Message>x</Message><PublishTime>1</PublisTime></
 def test_notifications_in_xml(body, expected):
     """A topic's XML is read, even if it is as broken as the documentation's own example."""
     (message,) = decode(json.dumps(DATA["smq"](body)))
-    assert message == Message("smq-topic", "M", expected.encode())
+    assert (message.kind, message.id, message.body.decode()) == ("smq-topic", "M", expected)
 
 
 @pytest.mark.parametrize(
@@ -332,6 +333,34 @@ def test_the_time_of_a_topics_message_is_that_of_its_publication():
     event = {"specversion": "1.0", "id": "e", "source": "s", "type": "t", "time": "later", "data": data}
     (message,) = decode(json.dumps([event]))
     assert message.time == "1700000000000"
+
+
+@pytest.mark.parametrize("kind", ["kafka", "rocketmq", "rabbitmq", "mqtt"])
+@pytest.mark.parametrize(("body", "text"), [(5, b"5"), (1.5, b"1.5"), (True, b"true")])
+def test_a_body_that_is_a_json_value_is_its_text(kind, body, text):
+    """With the data type JSON, a trigger parses the body; a number must not keep its neighbours from success."""
+    (message,) = decode(json.dumps([DATA[kind](body)]))
+    assert (message.kind, message.body) == (kind, text)
+
+
+@pytest.mark.parametrize(
+    ("data", "subject", "time", "attributes"),
+    [
+        (DATA["smq-topic"]("b"), "t", None, {"key": "value"}),
+        ({**DATA["smq-topic"]("b"), "PublishTime": 5, "n": 1}, "t", "5", {"key": "value", "n": "1"}),
+        ({"body": "b", "attrs": {"Extend": "{}"}}, None, None, {"Extend": "{}"}),
+        ({**DATA["kafka"]("b"), "timestamp": 5}, "t", "5", {}),
+        ({**DATA["rocketmq"]("b"), "topic": "t", "userProperties": {"a": "b"}}, "t", None, {"a": "b"}),
+        ({**DATA["rocketmq"]("b"), "topic": 5, "userProperties": []}, None, None, {}),
+        (DATA["mqtt"]("b"), "t", None, {}),
+        ({**DATA["http"]("b"), "requestContext": {"timeEpoch": "5"}}, None, "5", {}),
+        ({**PRODUCED, "time": "then", "aliyuneventbusname": "bus"}, "bus", "then", {}),
+    ],
+)
+def test_what_a_source_itself_says_about_a_message(data, subject, time, attributes):
+    """Without a trigger's CloudEvent, the payload says where a message comes from, when, and with what attributes."""
+    (message,) = decode(json.dumps([data]))
+    assert (message.subject, message.time, dict(message.attributes)) == (subject, time, attributes)
 
 
 def test_a_topics_message_without_a_body_has_no_time():
@@ -512,7 +541,6 @@ def test_broken_items_of_two_places_are_distinguished():
     assert first.id != second.id
 
 
-PRODUCED = {**cloud_event({"experiment": {}}), "source": "/team/a", "id": "7 é"}
 PRODUCED_ID = canonical(source="/team/a", id="7 é")
 BINARY = {"Ce-Specversion": "1.0", "CE-Source": "/team/a", "ce-id": "7%20%C3%A9", "ce-type": "t"}
 CARRIERS = {

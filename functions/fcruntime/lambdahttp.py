@@ -1,0 +1,86 @@
+"""What AWS Lambda hands an HTTP handler and takes from it, made from what FC's HTTP and API Gateway triggers use.
+
+An HTTP trigger's event gets the members of a function URL's event (https://docs.aws.amazon.com/lambda/latest/dg/
+urls-invocation.html), that of the API Gateway trigger those of a REST API's proxy event. Nothing is removed. Of FC's
+members only `version` is replaced, because web frameworks go by it. Both triggers take `headers` only, with one value
+per name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+from fcruntime.jsonvalue import JsonObject, JsonValue
+
+_DEFAULT = "$default"  # the route and the stage of a function URL
+
+
+def complete_event(event: JsonObject) -> JsonObject | None:
+    """Return the event of FC's HTTP or API Gateway trigger with Lambda's members, or None for any other event."""
+    context = event.get("requestContext")
+    if event.get("version") == "v1" and "rawPath" in event and isinstance(context, dict):
+        return _complete_trigger_event(event, context)
+    if event.keys() >= {"httpMethod", "path", "headers", "queryParameters"} and context is None:
+        return _complete_gateway_event(event)
+    return None
+
+
+def complete_answer(result: object) -> object:
+    """Return an HTTP answer whose `headers` also contain its `multiValueHeaders` and its cookie; else `result`.
+
+    `headers` cannot contain several cookies. They stay in `cookies`, which only `python -m fcruntime` reads.
+    """
+    if not isinstance(result, Mapping) or "statusCode" not in result:
+        return result
+    headers, multiple, cookies = (
+        result.get(name) or {} for name in ("headers", "multiValueHeaders", "cookies")
+    )
+    if not isinstance(headers, Mapping) or not (multiple or cookies):
+        return result
+    added = dict(headers)
+    for name, values in multiple.items() if isinstance(multiple, Mapping) else ():
+        if isinstance(values, list) and (len(values) == 1 or name.lower() != "set-cookie"):
+            added[name] = ",".join(map(str, values))
+    if isinstance(cookies, list) and len(cookies) == 1:
+        added["Set-Cookie"] = cookies[0]
+    return {**result, "headers": added}
+
+
+def _complete_trigger_event(event: JsonObject, context: JsonObject) -> JsonObject:
+    parameters = _read_texts(event.get("queryParameters"))
+    headers = _read_texts(event.get("headers"))
+    cookies = next((value for name, value in headers.items() if name.lower() == "cookie"), "")
+    added: JsonObject = {"routeKey": _DEFAULT, "rawQueryString": urlencode(parameters)}
+    if parameters:
+        added["queryStringParameters"] = {**parameters}
+    if cookies:
+        added["cookies"] = [one.strip() for one in cookies.split(";")]
+    made: JsonObject = {"apiId": context.get("domainPrefix", ""), "routeKey": _DEFAULT, "stage": _DEFAULT}
+    return {**added, **event, "version": "2.0", "requestContext": {**made, **context}}
+
+
+def _complete_gateway_event(event: JsonObject) -> JsonObject:
+    parameters, headers = _read_texts(event.get("queryParameters")), _read_texts(event.get("headers"))
+    context: JsonObject = {
+        "httpMethod": event["httpMethod"],
+        "path": event["path"],
+        "requestId": headers.get("X-Ca-Request-Id", ""),
+        "stage": headers.get("X-Ca-Stage", ""),
+    }
+    added: JsonObject = {
+        "resource": event["path"],
+        "queryStringParameters": {**parameters} or None,
+        "multiValueQueryStringParameters": {name: [value] for name, value in parameters.items()} or None,
+        "multiValueHeaders": {name: [value] for name, value in headers.items()},
+        "requestContext": context,
+    }
+    return {**added, **event, "isBase64Encoded": event.get("isBase64Encoded") in (True, "true")}
+
+
+def _read_texts(value: JsonValue) -> dict[str, str]:
+    return (
+        {name: text for name, text in value.items() if isinstance(text, str)}
+        if isinstance(value, dict)
+        else {}
+    )

@@ -1,0 +1,159 @@
+"""Lambda's HTTP handlers behind FC's HTTP and API Gateway triggers."""
+
+import json
+
+import pytest
+from aws_lambda_powertools.event_handler import (
+    APIGatewayHttpResolver,
+    APIGatewayRestResolver,
+    CORSConfig,
+    LambdaFunctionUrlResolver,
+    Response,
+)
+from aws_lambda_powertools.shared.cookies import Cookie
+from aws_lambda_powertools.utilities.parser.models import LambdaFunctionUrlModel
+
+from fcruntime import Fc3Context, json_handler
+from fcruntime.httptrigger import http_event
+
+CONTEXT = Fc3Context("r-1")
+
+
+def trigger_event(method="GET", target="/", body=b"", **headers):
+    """Return the event of an HTTP trigger, as it is documented."""
+    sent = [
+        ("Host", "id.cn-hangzhou.fcapp.run"),
+        *((name.replace("_", "-"), text) for name, text in headers.items()),
+    ]
+    return json.loads(http_event(method, target, sent, body, CONTEXT))
+
+
+def gateway_event(**members):
+    """Return the event of the API Gateway trigger, as it is documented."""
+    event = {"path": "/orders/o-1", "httpMethod": "GET", "headers": {"X-Ca-Stage": "RELEASE"}}
+    return (
+        event
+        | {"queryParameters": {}, "pathParameters": {}, "body": "", "isBase64Encoded": "false"}
+        | members
+    )
+
+
+def call(handler, event):
+    return json_handler(handler)(json.dumps(event).encode(), CONTEXT)
+
+
+@pytest.mark.parametrize("resolver", [LambdaFunctionUrlResolver, APIGatewayHttpResolver])
+def test_a_resolver_answers_an_http_trigger(resolver):
+    """A resolver of Powertools reads path, query, cookies and body of FC's event as it is."""
+    app = resolver(cors=CORSConfig("https://shop.example"))
+
+    @app.post("/orders/<order_id>")
+    def post(order_id: str):
+        event = app.current_event
+        return {
+            "order": order_id,
+            "tags": event.resolved_query_string_parameters["tag"],
+            "cookies": event.cookies,
+            "amount": event.json_body["amount"],
+        }
+
+    event = trigger_event(
+        "POST",
+        "/orders/o-1?tag=a&tag=b",
+        b'{"amount": 5}',
+        content_type="application/json",
+        cookie="a=1; b=2",
+        origin="https://shop.example",
+    )
+    answer = call(app.resolve, event)
+    expected = {"order": "o-1", "tags": ["a", "b"], "cookies": ["a=1", "b=2"], "amount": 5}
+    assert (answer["statusCode"], json.loads(answer["body"])) == (200, expected)
+    assert answer["headers"]["Access-Control-Allow-Origin"] == "https://shop.example"
+    assert call(app.resolve, trigger_event())["statusCode"] == 404
+
+
+def test_the_event_is_that_of_a_function_url_and_still_fcs():
+    """The strictest model accepts the event, in which nothing of FC's but the version is replaced."""
+    seen = []
+    event = trigger_event("GET", "/a%20b?tag=a&tag=b%26", x_fc_client_ip="192.0.2.1")
+    built_in = {name: value for name, value in event.items() if name != "rawQueryString"}
+    for one in (event, built_in):
+        call(lambda event, context: seen.append(event), one)
+    given, _ = seen
+    unchanged = event.keys() - {"version", "requestContext"}
+    assert {name: given[name] for name in unchanged} == {name: event[name] for name in unchanged}
+    assert given["requestContext"].items() >= event["requestContext"].items()
+    assert (given["version"], given["queryStringParameters"]) == ("2.0", {"tag": "a,b&"})
+    assert [one["rawQueryString"] for one in seen] == ["tag=a&tag=b%26", "tag=a%2Cb%26"]
+    parsed = LambdaFunctionUrlModel.model_validate(given)
+    assert (parsed.requestContext.stage, parsed.requestContext.http.path) == ("$default", "/a b")
+
+
+def test_a_rest_resolver_answers_the_api_gateway_trigger():
+    """`headers` of the answer have what Lambda's REST APIs take in `multiValueHeaders`."""
+    app = APIGatewayRestResolver()
+
+    @app.get("/orders/<order_id>")
+    def get(order_id: str):
+        return {"order": order_id, "dry": app.current_event.query_string_parameters["dry"]}
+
+    @app.post("/orders/<order_id>")
+    def post(order_id: str):
+        return app.current_event.json_body
+
+    answer = call(app.resolve, gateway_event(queryParameters={"dry": "1"}))
+    assert (answer["statusCode"], answer["headers"]) == (200, {"Content-Type": "application/json"})
+    assert json.loads(answer["body"]) == {"order": "o-1", "dry": "1"}
+    encoded = gateway_event(httpMethod="POST", body="eyJhIjogMX0=", isBase64Encoded="true")
+    assert json.loads(call(app.resolve, encoded)["body"]) == {"a": 1}
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_cookie_is_a_header(count):
+    """One cookie fits into `headers`; several are left where `python -m fcruntime` finds them."""
+    app = LambdaFunctionUrlResolver()
+
+    @app.get("/")
+    def get():
+        cookies = [Cookie(name=f"c{number}", value="1", secure=False) for number in range(count)]
+        return Response(200, "text/html", "<p>", cookies=cookies)
+
+    answer = call(app.resolve, trigger_event())
+    assert answer["headers"]["Content-Type"] == "text/html"
+    assert answer["headers"].get("Set-Cookie") == ("c0=1" if count == 1 else None)
+    assert answer["cookies"] == ["c0=1", "c1=1"][:count]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"version": "2.0", "rawPath": "/", "requestContext": {}},
+        {"version": "v1", "rawPath": "/", "requestContext": None},
+        {"httpMethod": "GET", "path": "/", "headers": {}, "queryParameters": {}, "requestContext": {}},
+        {"statusCode": 1},
+    ],
+)
+def test_other_events_stay_as_they_are(event):
+    """The event and the answer of any other call are not changed."""
+    answer = {"statusCode": 200, "multiValueHeaders": {"A": ["b"]}}
+    seen = []
+    assert call(lambda event, context: seen.append(event) or answer, event) is answer
+    assert seen == [event]
+
+
+@pytest.mark.parametrize(
+    ("result", "headers"),
+    [
+        ({"statusCode": 200, "multiValueHeaders": {"A": ["b", 1], "Set-Cookie": ["x", "y"]}}, {"A": "b,1"}),
+        ({"statusCode": 200, "multiValueHeaders": ["A"], "cookies": "c"}, {}),
+        ({"statusCode": 200, "headers": ["A"], "cookies": ["c"]}, ["A"]),
+    ],
+)
+def test_an_unusual_answer_is_not_an_error(result, headers):
+    """Members of an unexpected type are left to FC."""
+    assert call(lambda event, context: result, trigger_event())["headers"] == headers
+
+
+def test_a_call_without_an_event_has_an_empty_one():
+    """Lambda hands over `{}` if the caller sends nothing."""
+    assert json_handler(lambda event, context: event)(b"", CONTEXT) == {}
