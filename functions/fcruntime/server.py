@@ -215,28 +215,31 @@ class _MainThread:
         return results.get()
 
     def run(self) -> None:
-        """Run calls until `end`."""
-        try:
-            while (waiting := self._wait()) is not None:
-                self._run_waiting(*waiting)
-        except BaseException:
-            # The process ends. A call that was handed over in this moment must not wait for ever.
-            self._free.acquire(blocking=False)
-            while not self._waiting.empty():
-                if (waiting := self._waiting.get()) is not None:
-                    self._run_waiting(*waiting)
-            raise
+        """Run calls until `end`. What the handler of a signal raises between two calls is only logged."""
+        while True:
+            try:
+                return self._run_calls()
+            except Exception as exc:  # noqa: BLE001 - the user's code has set the handler, which may raise anything
+                log_error(f"raised between two calls, for example by a late alarm: {exc!r}")
+            except BaseException:
+                # The process ends. A call that was handed over in this moment must not wait for ever.
+                self._free.acquire(blocking=False)
+                while not self._waiting.empty():
+                    if (waiting := self._waiting.get()) is not None:
+                        self._run_waiting(*waiting)
+                raise
 
-    def _wait(self) -> _Waiting | None:
+    def _run_calls(self) -> None:
         # With a time limit, because a signal that arrives just before the wait begins would not end it, and its
         # Python handler can only run in this thread.
         while True:
             try:
-                return self._waiting.get(timeout=_POLL_SECONDS)
+                waiting = self._waiting.get(timeout=_POLL_SECONDS)
             except Empty:
                 continue
-            except Exception as exc:  # noqa: BLE001 - the handler of a signal that the user's code has set may raise
-                log_error(f"raised between two calls, for example by a late alarm: {exc!r}")
+            if waiting is None:
+                return
+            self._run_waiting(*waiting)
 
     def _run_waiting(self, call: _Call, results: SimpleQueue[InvokeResult]) -> None:
         try:
