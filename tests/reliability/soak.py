@@ -153,7 +153,7 @@ class Soak:
         for day in self.days:
             for body in day:
                 self.queue.send(body)
-            while not stream.idle or self.cloud.late:
+            while not stream.idle or self.queue.messages or self.cloud.late:
                 if not stream.step():
                     self.cloud.clock.advance(WAIT_SECONDS)
                     self.cloud.deliver_late()
