@@ -58,7 +58,7 @@ class LambdaContext:
     fc_context: object
 
     def __init__(self, fc_context: object, deadline: Deadline) -> None:
-        invocation = Invocation.of(fc_context)
+        invocation = Invocation.from_context(fc_context)
         function = getattr(fc_context, "function", None)
         qualifier = _read_text(function, "qualifier") or _read_text(function, "version_id") or "LATEST"
         self.function_name = invocation.function_name or os.environ.get("FC_FUNCTION_NAME", "")
@@ -86,7 +86,7 @@ def lambda_context(fc_context: object, *, monotonic: Callable[[], float] = time.
     The remaining time counts from this call, on the clock `monotonic` in seconds, because no runtime of FC says when
     an invocation began. It ends with the function's time-out or after the five minutes of a triggered call.
     """
-    return LambdaContext(fc_context, Deadline.of(Invocation.of(fc_context), monotonic))
+    return LambdaContext(fc_context, Deadline.from_invocation(Invocation.from_context(fc_context), monotonic))
 
 
 def _function_arn(invocation: Invocation, name: str, qualifier: str) -> str:
@@ -127,7 +127,7 @@ def sqs_event(event: bytes | str, context: object = None, *, source: Kind | None
     gets a number, so that the ids of records are unique. Raises EventUnreadable if the event cannot be read as a
     whole.
     """
-    invocation = Invocation.of(context)
+    invocation = Invocation.from_context(context)
     items = decode(event, source=source, request_id=invocation.request_id)
     messages: dict[str, Message] = {}
     records: list[JsonValue] = []

@@ -136,7 +136,7 @@ class Invocation:
     credentials: ContextCredentials | None = None
 
     @classmethod
-    def of(cls, context: object) -> Invocation:
+    def from_context(cls, context: object) -> Invocation:
         """Read `context`: an object of FC, one of this module, or None."""
         function = getattr(context, "function", None)
         return cls(
@@ -162,7 +162,7 @@ class Deadline:
         self.at = monotonic() + seconds
 
     @classmethod
-    def of(cls, invocation: Invocation, monotonic: Callable[[], float]) -> Deadline:
+    def from_invocation(cls, invocation: Invocation, monotonic: Callable[[], float]) -> Deadline:
         """Return the deadline of `invocation`: its time-out or five minutes, whichever is earlier."""
         timeout = invocation.timeout_seconds
         is_known = timeout is not None and timeout > 0

@@ -115,17 +115,17 @@ class Function:
 
         Raises SettingsError if the settings and the context together are not enough.
         """
-        surroundings = Surroundings(Invocation.of(context), self._environ, self.settings)
+        surroundings = Surroundings(Invocation.from_context(context), self._environ, self.settings)
         credentials = chain(from_context(context), from_environment(self._environ))
-        deadline = Deadline.of(surroundings.invocation, self._clock.monotonic)
+        deadline = Deadline.from_invocation(surroundings.invocation, self._clock.monotonic)
         messages = self._messages(surroundings, credentials)
         ledger = Ledger(self._store, self._clock, self._terms)
         self._batch(surroundings, credentials, messages, deadline, surroundings.request_id, ledger)
 
     def handle(self, event: bytes, context: object) -> JsonObject:
         """Process one event and return its report. Raises EventFailed if FC must deliver it again."""
-        invocation = Invocation.of(context)
-        deadline = Deadline.of(invocation, self._clock.monotonic)
+        invocation = Invocation.from_context(context)
+        deadline = Deadline.from_invocation(invocation, self._clock.monotonic)
         surroundings = Surroundings(invocation, self._environ, self.settings)
         credentials = chain(from_context(context), from_environment(self._environ))
         request_id = surroundings.request_id

@@ -161,7 +161,7 @@ class _Decoder:
             return self.read_item(item, _render_item(item))
         except (ValueError, RecursionError):
             raw = text.encode(errors="surrogateescape")
-            return Undecodable.of(raw, "trigger.json", "not JSON, or nested too deeply")
+            return Undecodable.from_item(raw, "trigger.json", "not JSON, or nested too deeply")
 
     def read_item(self, item: JsonValue, raw: bytes, *, alone: bool = False) -> Message | Undecodable:
         if isinstance(item, str):
@@ -170,14 +170,14 @@ class _Decoder:
             try:
                 item = _parse(unwrap_text(raw).decode("utf-8-sig", errors="surrogatepass"))
             except ValueError:
-                return Undecodable.of(raw, "trigger.json", "the item is text that is not JSON")
+                return Undecodable.from_item(raw, "trigger.json", "the item is text that is not JSON")
         if not isinstance(item, dict):
-            return Undecodable.of(raw, "trigger.shape", "the item is not a JSON object")
+            return Undecodable.from_item(raw, "trigger.shape", "the item is not a JSON object")
         found = self.recognise(item)
         if len(found) > 1:
             names = " and ".join(source.kind for source, _ in found)
             reason = f"the item has the shape of {names}; pin the source"
-            return Undecodable.of(raw, "trigger.ambiguous", reason)
+            return Undecodable.from_item(raw, "trigger.ambiguous", reason)
         for source, payload in found:
             event = {} if payload is item else item
             return _note_event(source.read(payload, raw, event), event)
@@ -189,7 +189,7 @@ class _Decoder:
         where = (
             f"is not a delivery of {self.pinned}" if self.pinned else "does not have the shape of any source"
         )
-        return Undecodable.of(raw, "trigger.unknown-source", f"the item {where}")
+        return Undecodable.from_item(raw, "trigger.unknown-source", f"the item {where}")
 
     def recognise(self, item: JsonObject) -> list[tuple[Source, JsonObject]]:
         """Return the sources that recognise the item, each with the payload that it recognises."""
@@ -284,7 +284,7 @@ def _read_call(event: bytes, decoder: _Decoder) -> Message | Undecodable:
     other = _find_other_source(event, decoder)
     if other is not None:
         reason = f"the event is a delivery of {other}, not of {INVOCATION}"
-        return Undecodable.of(event, "trigger.unknown-source", reason)
+        return Undecodable.from_item(event, "trigger.unknown-source", reason)
     return Message(INVOCATION, decoder.request_id, unwrap_base64(event))
 
 
@@ -353,12 +353,12 @@ def _read_batch_item(
     own_id = None if call is None else join_ids(request=call, item=number)
     if not isinstance(item, dict):
         reason = "the item of the batch is not a JSON object"
-        return Undecodable.of(raw, "trigger.shape", reason, kind=HTTP.kind, id=own_id)
+        return Undecodable.from_item(raw, "trigger.shape", reason, kind=HTTP.kind, id=own_id)
     is_event = EVENTBRIDGE.matches(item) and identify_event(item) is not None
     if is_event or (decoder.accepts is not None and decoder.accepts(item)):
         return Message(HTTP.kind, own_id, raw)
     reason = "the item of the batch has neither the source and id of a CloudEvent nor a key of its own"
-    return Undecodable.of(raw, "trigger.http.body", reason, kind=HTTP.kind, id=own_id)
+    return Undecodable.from_item(raw, "trigger.http.body", reason, kind=HTTP.kind, id=own_id)
 
 
 def _make_bare_message(event: bytes) -> Message | Undecodable:

@@ -63,7 +63,7 @@ class Undecodable:
     item: bytes = field(default=b"", repr=False)
 
     @classmethod
-    def of(
+    def from_item(
         cls,
         item: bytes,
         rule: str,

@@ -64,12 +64,12 @@ def _read_body(kind: str, message_id: str | None, body: JsonValue, item: bytes) 
         body = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
     if not isinstance(body, str):
         reason = "the message body is missing or is not text"
-        return Undecodable.of(item, f"trigger.{kind}.body", reason, kind=kind, id=message_id)
+        return Undecodable.from_item(item, f"trigger.{kind}.body", reason, kind=kind, id=message_id)
     try:
         return Message(kind, message_id, unwrap_base64(body.encode()))
     except UnicodeEncodeError:
         reason = "the message body is not valid UTF-8"
-        return Undecodable.of(item, "trigger.encoding", reason, kind=kind, id=message_id)
+        return Undecodable.from_item(item, "trigger.encoding", reason, kind=kind, id=message_id)
 
 
 def _write_scalar(value: JsonValue) -> JsonValue:
@@ -348,7 +348,7 @@ def _read_http_body(data: JsonObject, item: bytes) -> Message | Undecodable:
     content = decode_base64(body.encode(errors="replace"))
     if content is None:
         reason = "the message body is not base64"
-        return Undecodable.of(item, "trigger.encoding", reason, kind="http", id=request_id)
+        return Undecodable.from_item(item, "trigger.encoding", reason, kind="http", id=request_id)
     return Message("http", request_id, unwrap_base64(content))
 
 
@@ -364,7 +364,7 @@ def _read_eventbridge(event: JsonObject, item: bytes, _event: JsonObject) -> Mes
     identified = identify_event(event)
     if identified is None:
         reason = "the CloudEvent's source or id is not text"
-        return Undecodable.of(item, "trigger.eventbridge.id", reason, kind="eventbridge")
+        return Undecodable.from_item(item, "trigger.eventbridge.id", reason, kind="eventbridge")
     message = Message("eventbridge", identified, item, identified)
     return _describe(message, subject=event.get("aliyuneventbusname"), time=event.get("time"))
 

@@ -144,7 +144,7 @@ class StorePersistenceLayer(BasePersistenceLayer):
                 self._claim = claim
                 return
             if not _is_free(standing, now):
-                found = _StoredRecord.of(standing)
+                found = _StoredRecord.from_record(standing)
                 self._validate_payload(data_payload=data_record, stored_data_record=found)
                 raise IdempotencyItemAlreadyExistsError(old_data_record=found)
         raise IdempotencyItemAlreadyExistsError
@@ -153,7 +153,7 @@ class StorePersistenceLayer(BasePersistenceLayer):
         standing = self._store.get(idempotency_key)
         if standing is None or standing.state not in _STATUS:
             raise IdempotencyItemNotFoundError
-        return _StoredRecord.of(standing)
+        return _StoredRecord.from_record(standing)
 
     def _update_record(self, data_record: DataRecord) -> None:
         claim = self._require_claim(data_record)
@@ -197,7 +197,7 @@ class _StoredRecord(DataRecord):
     """A stored record that distinguishes an empty response from none, which Powertools does not."""
 
     @classmethod
-    def of(cls, record: Record) -> _StoredRecord:
+    def from_record(cls, record: Record) -> _StoredRecord:
         return cls(
             record.key,
             STATUS_CONSTANTS[_STATUS[record.state]],

@@ -511,7 +511,7 @@ def test_a_watch_message_that_names_nothing_to_follow_is_rejected_under_a_key_of
 @pytest.mark.parametrize("rule", ["trigger.unknown-source", "trigger.ambiguous"])
 def test_an_item_of_an_unknown_source_waits_for_the_setting(rule):
     """Its source keeps it; the message says which setting to fix."""
-    intake = take_in(Undecodable.of(b"{}", rule, "why"), NAMESPACE)
+    intake = take_in(Undecodable.from_item(b"{}", rule, "why"), NAMESPACE)
     key = derive_key(DIGEST, digest(b"{}"), NAMESPACE)
     assert intake == Undeliverable(Delivery(key, f"body:{digest(b'{}')}", key, digest(b"{}")), intake.error)
     assert (intake.error.code, intake.error.retryable) == ("UnknownSource", True)
@@ -523,7 +523,7 @@ def test_an_item_of_an_unknown_source_waits_for_the_setting(rule):
 def test_an_undecodable_item_is_kept_as_a_whole(message_id):
     """Its error identifies the item by its digest and size; its content goes into the dead-letter queue."""
     item = b'{"messageBody": 7}'
-    intake = take_in(Undecodable.of(item, "smq.body", "why", kind="smq", id=message_id), NAMESPACE)
+    intake = take_in(Undecodable.from_item(item, "smq.body", "why", kind="smq", id=message_id), NAMESPACE)
     key = IN_TEAM if message_id else derive_key(DIGEST, digest(item), NAMESPACE)
     fingerprint = "undecodable:smq:smq.body" if message_id else f"body:{digest(item)}"
     message = f"why (SHA-256 {digest(item)}, {len(item)} bytes)"
