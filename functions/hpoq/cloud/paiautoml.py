@@ -228,7 +228,7 @@ class PaiAutoMl(ServiceClient):
         return self._call(operation, method, target, signer, read_or_raise, budget=budget)
 
     def _check_clock(self, operation: str, max_error: float | None) -> None:
-        error = self.clock_error()
+        error = self._transport.clock_error()
         if max_error is None or abs(error) <= max_error:
             return
         side = "ahead of" if error > 0 else "behind"

@@ -495,7 +495,7 @@ def _check_run(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
     run = get_object(config, "yml_config")
     for name in ("trial_concurrency", "max_trial_number"):
         number = run.get(name)
-        if _is_number(number) and number <= 0:
+        if isinstance(number, (int, float)) and number <= 0 and number is not False:
             yield warning(
                 f"{at}/yml_config/{name}", "run.number", f"the engine requires {name} to be greater than 0"
             )

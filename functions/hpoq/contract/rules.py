@@ -79,8 +79,11 @@ def check_message(message: JsonObject) -> Iterator[Finding]:
     """Check the members beside `experiment`, and `stop`."""
     yield from _check_key(message.get("idempotencyKey"), "/idempotencyKey")
     yield from _check_placeholders(message, message.get("experiment"))
-    yield from _check_guard(message)
-    yield from _check_stop(message.get("stop"))
+    guard, stop = message.get("guard"), message.get("stop")
+    if isinstance(guard, dict):
+        yield from _check_guard(guard, message)
+    if isinstance(stop, dict):
+        yield from _check_stop(stop)
     trace = message.get("traceparent")
     if isinstance(trace, str) and not is_traceparent(trace):
         yield warning("/traceparent", "traceparent", "not a valid W3C traceparent; it is ignored")
@@ -129,10 +132,7 @@ def _check_placeholders(message: JsonObject, experiment: JsonValue) -> Iterator[
             )
 
 
-def _check_guard(message: JsonObject) -> Iterator[Finding]:
-    guard = message.get("guard")
-    if not isinstance(guard, dict):
-        return
+def _check_guard(guard: JsonObject, message: JsonObject) -> Iterator[Finding]:
     if all(value is None for value in guard.values()):
         what = "a guard needs a limit: maxHours, maxFailedTrials or targetMetric"
         yield rejection("/guard", "guard.empty", what)
@@ -155,9 +155,7 @@ def find_optimize_mode(config: JsonObject) -> str | None:
     return None
 
 
-def _check_stop(stop: JsonValue) -> Iterator[Finding]:
-    if not isinstance(stop, dict):
-        return
+def _check_stop(stop: JsonObject) -> Iterator[Finding]:
     yield from _check_key(stop.get("idempotencyKey"), "/stop/idempotencyKey")
     if (stop.get("idempotencyKey") is None) == (stop.get("experimentId") is None):
         yield rejection("/stop", "stop.target", "give either idempotencyKey or experimentId")
@@ -226,7 +224,9 @@ def check_experiment(experiment: JsonValue) -> Iterator[Finding]:
     if find_marker_keys((), get_string(experiment, "Description")):
         what = f"[{TAG_KEY}: ...] is reserved for hpoq; remove it"
         yield rejection("/experiment/Description", "description.reserved", what)
-    yield from _check_tags(experiment.get("Tag"))
+    tags = experiment.get("Tag")
+    if isinstance(tags, list):
+        yield from _check_tags(tags)
     if experiment.get("HpoExperimentConfiguration") is None:
         what = "an experiment without a configuration has nothing to run"
         yield warning(_CONFIG, "configuration.absent", what)
@@ -244,9 +244,7 @@ def check_experiment(experiment: JsonValue) -> Iterator[Finding]:
     yield from lint.lint(config, _CONFIG, hints)
 
 
-def _check_tags(tags: JsonValue) -> Iterator[Finding]:
-    if not isinstance(tags, list):
-        return
+def _check_tags(tags: list[JsonValue]) -> Iterator[Finding]:
     if len(tags) > MOST_TAGS:
         yield rejection("/experiment/Tag", "tag.limit", f"{len(tags)} tags; the service allows {MOST_TAGS}")
     seen: set[str] = set()

@@ -98,7 +98,8 @@ def _check_choice(items: list[JsonValue], at: str, hints: Hints) -> Iterator[Fin
         yield rejection(
             at, "search-space.empty", "an empty choice; the engine ends without a value to choose"
         )
-    if nested := _find_nested(items):
+    nested = _find_nested(items) if items and isinstance(items[0], dict) else []
+    if nested:
         yield from _check_nested_choices(nested, at, hints)
         return
     if len(items) == 1:
@@ -216,8 +217,9 @@ def names_in(space: JsonObject) -> Iterator[str]:
     for name, spec in space.items():
         yield name
         items = spec.get("_value") if isinstance(spec, dict) else None
-        for item in _find_nested(items) if isinstance(items, list) else []:
-            yield from names_in({inner: s for inner, s in item.items() if inner != "_name"})
+        if isinstance(items, list) and items and isinstance(items[0], dict):
+            for item in _find_nested(items):
+                yield from names_in({inner: s for inner, s in item.items() if inner != "_name"})
 
 
 def _find_nested(items: list[JsonValue]) -> list[JsonObject]:
