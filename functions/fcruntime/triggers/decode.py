@@ -275,7 +275,11 @@ def _read_event(event: bytes, decoder: _Decoder) -> list[Message | Undecodable]:
         # An event that is not JSON may still be one in base64, in particular the request of a direct call.
         inner = unwrap_base64(event)
         if inner != event and decoder.pinned is None:
-            return _read_event(inner, decoder)
+            try:
+                return _read_event(inner, decoder)
+            except EventUnreadable as inside:
+                # It names the event as it was delivered.
+                raise EventUnreadable(event, f"in base64: {inside.reason}") from None
         raise EventUnreadable(event, f"not JSON: {exc}") from None
 
 
