@@ -349,11 +349,14 @@ class _Requests(BaseHTTPRequestHandler):
         self.connection.settimeout(None)
 
     def handle_one_request(self) -> None:
-        if self.server.mark_idle(self.connection):
-            super().handle_one_request()
-        else:
-            self.close_connection = True
-        self.server.mark_busy(self.connection)
+        try:
+            if self.server.mark_idle(self.connection):
+                super().handle_one_request()
+            else:
+                self.close_connection = True
+        finally:
+            # Also for a connection that broke, which the server would keep otherwise.
+            self.server.mark_busy(self.connection)
 
     def parse_request(self) -> bool:
         self.server.mark_receiving(self.connection)
