@@ -38,7 +38,6 @@ from fcruntime.log import configure_log, log_error, note_request, write_line
 
 Hook = Callable[[object], object]
 _Call: TypeAlias = Callable[[], InvokeResult]
-_Waiting: TypeAlias = "tuple[_Call, SimpleQueue[InvokeResult]]"
 
 DEFAULT_PORT = 9000
 _LAST_PORT = 65_535
@@ -47,6 +46,7 @@ _POLL_SECONDS = 0.1
 _RECEIVING_SECONDS = 5.0
 _ENDINGS = (signal.SIGTERM, signal.SIGINT)
 _STATUS = "x-fc-status"
+_UNHANDLED = "UnhandledInvocationError"
 _OCTETS = (("Content-Type", "application/octet-stream"),)
 _HOOKS = {
     ("POST", "/initialize"): "initialize",
@@ -175,12 +175,17 @@ class RuntimeServer:
         write_line(f"FC {name} Start RequestId: {context.request_id}")
         try:
             result = call()
+        except Exception as exc:  # noqa: BLE001 - `invoke` raises none, but the handler of a signal may, here too
+            self._end_child(exc)
+            failure = _render_failure(f"the call was interrupted: {exc}", type(exc).__name__)
+            result = InvokeResult(context.request_id, failure, _UNHANDLED)
         except BaseException as exc:  # noqa: BLE001 - raised again by `run`
             self._end_child(exc)
             # It ends the process, but FC must be told first that the call has failed.
             self._ending = exc
             threading.Thread(target=self.stop).start()
-            result = InvokeResult(context.request_id, _render_ending(exc), "UnhandledInvocationError")
+            failure = _render_failure(f"the process ends: {exc}", type(exc).__name__)
+            result = InvokeResult(context.request_id, failure, _UNHANDLED)
         self._end_child(result.exception)
         if not result.ok:
             log_error(result.body.decode())
@@ -199,63 +204,76 @@ class RuntimeServer:
         os._exit(code if isinstance(code, int) else 1)
 
 
+class _Handed:
+    """A call that was handed to the main thread, and its result, which says until then that it was interrupted."""
+
+    def __init__(self, call: _Call) -> None:
+        self.call = call
+        self.began = False
+        self.result = InvokeResult("", _render_failure("the call was interrupted", "Interrupted"), _UNHANDLED)
+        self.results: SimpleQueue[InvokeResult] = SimpleQueue()
+
+
 class _MainThread:
-    """Runs calls in the thread that is in `run`, one at a time."""
+    """Runs calls in the thread that is in `run`, one at a time.
+
+    The handler of a signal may raise between any two steps of the main thread. So a call stays in `_handed` until the
+    thread that handed it over, in which no such handler runs, has its result.
+    """
 
     def __init__(self) -> None:
-        self._waiting: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._free = threading.Semaphore()
+        self._handed: _Handed | None = None
+        self._news: SimpleQueue[None] = SimpleQueue()
+        self._ended = False
 
     def run_call(self, call: _Call) -> InvokeResult:
         """Run `call` in the main thread, or in this thread if the main thread is occupied."""
         if not self._free.acquire(blocking=False):
             return call()
-        results: SimpleQueue[InvokeResult] = SimpleQueue()
-        self._waiting.put((call, results))
-        return results.get()
+        handed = self._handed = _Handed(call)
+        self._news.put(None)
+        result = handed.results.get()
+        # Free before the answer leaves, so that the next request finds the main thread free.
+        self._handed = None
+        self._free.release()
+        return result
 
     def run(self) -> None:
         """Run calls until `end`. What the handler of a signal raises between two calls is only logged."""
-        while True:
+        while not self._ended:
             try:
-                return self._run_calls()
+                self._run_calls()
             except Exception as exc:  # noqa: BLE001 - the user's code has set the handler, which may raise anything
                 log_error(f"raised between two calls, for example by a late alarm: {exc!r}")
             except BaseException:
-                # The process ends. A call that was handed over in this moment must not wait for ever.
-                self._free.acquire(blocking=False)
-                while not self._waiting.empty():
-                    if (waiting := self._waiting.get()) is not None:
-                        self._run_waiting(*waiting)
+                # The process ends. A call that was handed over in this moment must not wait for ever, and later ones
+                # run in their own threads.
+                while not self._free.acquire(timeout=_POLL_SECONDS):
+                    self._run_handed()
                 raise
 
     def _run_calls(self) -> None:
         # With a time limit, because a signal that arrives just before the wait begins would not end it, and its
         # Python handler can only run in this thread.
-        while True:
-            try:
-                waiting = self._waiting.get(timeout=_POLL_SECONDS)
-            except Empty:
-                continue
-            if waiting is None:
-                return
-            self._run_waiting(*waiting)
+        while not self._ended:
+            with contextlib.suppress(Empty):
+                self._news.get(timeout=_POLL_SECONDS)
+            self._run_handed()
 
-    def _run_waiting(self, call: _Call, results: SimpleQueue[InvokeResult]) -> None:
-        try:
-            result = call()
-        except BaseException as exc:
-            # For example from the handler of a signal that arrived between two steps of a call.
-            result = InvokeResult("", _render_ending(exc), "UnhandledInvocationError")
-            raise
-        finally:
-            # Free before the answer leaves, so that the next request finds the main thread free.
-            self._free.release()
-            results.put(result)
+    def _run_handed(self) -> None:
+        handed = self._handed
+        if handed is None:
+            return
+        if not handed.began:
+            handed.began = True
+            handed.result = handed.call()
+        handed.results.put(handed.result)
 
     def end(self) -> None:
-        """End `run` after the calls that were handed over."""
-        self._waiting.put(None)
+        """End `run`. No call may be handed over any more."""
+        self._ended = True
+        self._news.put(None)
 
 
 class _Http(ThreadingHTTPServer):
@@ -331,11 +349,14 @@ class _Requests(BaseHTTPRequestHandler):
         self.connection.settimeout(None)
 
     def handle_one_request(self) -> None:
-        if self.server.mark_idle(self.connection):
-            super().handle_one_request()
-        else:
-            self.close_connection = True
-        self.server.mark_busy(self.connection)
+        try:
+            if self.server.mark_idle(self.connection):
+                super().handle_one_request()
+            else:
+                self.close_connection = True
+        finally:
+            # Also for a connection that broke, which the server would keep otherwise.
+            self.server.mark_busy(self.connection)
 
     def parse_request(self) -> bool:
         self.server.mark_receiving(self.connection)
@@ -493,6 +514,6 @@ def _decode_baggages(text: str) -> dict[str, str]:
     return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
 
 
-def _render_ending(exc: BaseException) -> bytes:
-    error = {"errorMessage": f"the process ends: {exc}", "errorType": type(exc).__name__, "stackTrace": []}
+def _render_failure(message: str, kind: str) -> bytes:
+    error = {"errorMessage": message, "errorType": kind, "stackTrace": []}
     return json.dumps(error, indent=4, sort_keys=True).encode()

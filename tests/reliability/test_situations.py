@@ -328,6 +328,28 @@ def test_a_clock_that_is_off_by_hours_does_not_hold_the_key_for_hours(world, off
     assert len(world.cloud.experiments) == 1
 
 
+def test_a_clock_that_is_ahead_by_hours_holds_no_abandoned_key_after_a_conflict(world):
+    """The conflict's delivery takes the first request over, cannot search for its experiment, and gives it back."""
+    first, conflict = smq_event("M1", request("k")), smq_event("M2", request("k", Name="another"))
+    world.fail_create("reset", when="before")
+    assert outcomes(world.deliver(first)) == ["retry"]
+    world.later(400)
+    assert outcomes(world.deliver(conflict, offset=8 * 3600)) == ["retry"]
+    world.later(60)
+    assert outcomes(world.deliver(first)) == ["created"]
+
+
+def test_a_clock_that_is_ahead_by_hours_does_not_delay_a_result():
+    """It can neither look at the experiment nor send the next watch message, so the present one comes back."""
+    with WatchedWorld() as world:
+        world.deliver(EVENT)
+        world.later(60)
+        (body,) = world.take().values()
+        assert outcomes(world.deliver(smq_event("W1", body), offset=8 * 3600)) == ["retry"]
+        world.later(60)
+        assert outcomes(world.deliver(smq_event("W1", body))) in (["watching"], ["finished"])
+
+
 @pytest.mark.parametrize("date", ["Mon, 01 Jan 2001 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 GMT"])
 def test_wrong_dates_in_answers_neither_hold_nor_end_a_message(world, date):
     """A proxy's clock may be wrong. Creates wait until it is right, and nothing is concluded from its dates."""

@@ -556,6 +556,19 @@ def test_a_guard_stops_the_experiment(world, limit, guard):
     assert world.calls(STOP) == 1
 
 
+def test_a_guards_stop_that_is_refused_when_repeated_is_named(world):
+    """The answer to the first call was lost, and the service refuses to stop what is being stopped."""
+    world.settings["HPOQ_WATCH_MIN_SECONDS"] = "20"
+    create(world, guarded(maxHours=0.01))
+    world.cloud.faults.add(service="paiautoml", operation=STOP, kind="reset", when="after")
+    world.cloud.faults.add(
+        service="paiautoml", operation=STOP, kind="status", status=400, code="INVALID_INPUT_PARAMS"
+    )
+    assert world.follow(20)[-1] == "finished"
+    (data,) = world.results
+    assert (data["status"], data["stoppedBy"]) == ("USER_CANCELED", "guard")
+
+
 def test_a_guard_that_is_not_reached_stops_nothing(world):
     """An experiment that keeps within its guard ends by itself."""
     create(world, guarded(maxHours=1, maxFailedTrials=1, targetMetric=1e9))

@@ -132,6 +132,14 @@ class ServiceClient:
         """Return how many seconds this machine's clock is off at least: positive ahead, negative behind."""
         return self._transport.clock_error()
 
+    def present_time(self) -> float:
+        """Return the time in seconds since the epoch, by this machine's clock or, if earlier, by the services'.
+
+        A claim is given back at it: a clock that is ahead by hours would hold the key for as long. One that is behind
+        holds nothing.
+        """
+        return self._transport.clock.now() - max(self.clock_error(), 0.0)
+
     def _call(
         self,
         operation: str,

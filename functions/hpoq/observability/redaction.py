@@ -99,10 +99,11 @@ _MEMBER = rf"""(?xs)
 # What separates an option from its value: a comma in a list of words, otherwise blanks, or the end of a line that a
 # backslash continues.
 _AFTER_OPTION = rf"""(?:
-    (?P<listed> {_QUOTE} [ \t]{{0,8}} , \s{{0,100}} (?=["'][^-])) | (?:{_QUOTE})? (?:[ \t]|\\\r?\n){{1,100}}
+    (?P<listed> {_QUOTE} [ \t]{{0,8}} , \s{{0,100}} (?={_QUOTE}[^-])) | (?:{_QUOTE})? (?:[ \t]|\\\r?\n){{1,100}}
 )"""
 _OPTION = rf"(?xs) (?<![^\s\"'=,\[(]) (?=-) {_NAME} {_AFTER_OPTION} (?!-)"
 _VALUE = rf"(?xs) {_ESCAPED} | {_WORD}"
+_ITEM = rf"(?xs) {_ESCAPED} | {_STRING}"
 # A plain scalar of YAML may contain spaces.
 _PLAIN = r"""[^\s,{}\[\]"'][^\n,{}\[\]]*"""
 _URL_USER = r"""://[^\s/?#"'@:]*:(?P<value>[^\s/?#"']+)@|://(?P<lone>[^\s/?#"'@:]{20,})@"""
@@ -623,7 +624,7 @@ def _option_spans(text: str) -> Iterator[tuple[int, int]]:
     for found in re.finditer(_OPTION, text) if "-" in text else ():
         if is_secret_name(found["name"]):
             is_listed = found["listed"] is not None
-            value = re.compile(_STRING if is_listed else _VALUE, re.DOTALL).match(text, found.end())
+            value = re.compile(_ITEM if is_listed else _VALUE).match(text, found.end())
             if value:
                 yield _inside_quotes(text, *value.span(), is_member=is_listed)
 

@@ -194,10 +194,9 @@ class Follower:
 
         Raises StoreError.
         """
-        now = self._clock.now()
         text = encode_order(again.order)
         released = replace(
-            lifecycle.release(claim, None, now, counts=True),
+            lifecycle.release(claim, None, self._client.present_time(), counts=True),
             watch_order=text,
             experiment_id=again.order.experiment_id,
         )

@@ -80,14 +80,14 @@ class Ready:
 
 @dataclass(frozen=True)
 class Stop:
-    """A valid stop message, and the JSON of it. `about` is the key of the request that it names, if it names one."""
+    """A valid stop message, and the JSON of it. `about` are the keys that the request it names, if any, may have."""
 
     delivery: Delivery
     envelope: Envelope
     request: StopRequest = field(repr=False)
     document: JsonObject = field(repr=False)
     warnings: tuple[Violation, ...] = ()
-    about: str | None = None
+    about: tuple[str, ...] = ()
     name: str | None = None
     workspace_id: str | None = None
 
@@ -242,7 +242,8 @@ def _read(item: Message, envelope: Envelope, namespace: str, *, watches: bool) -
     delivery = _delivery(envelope, compute_fingerprint(parsed.document), key, namespace=namespace)
     if not isinstance(request, ExperimentRequest):
         named = request.stop.idempotency_key
-        about = None if named is None else derive_key(PRODUCER, named, namespace)
+        # It is the producer's key, or the one that the events show.
+        about = () if named is None else (derive_key(PRODUCER, named, namespace), named)
         return Stop(delivery, envelope, request, parsed.document, parsed.warnings, about)
     if parsed.unwatched is not None and not watches:
         raise _reject(parsed, parsed.unwatched)

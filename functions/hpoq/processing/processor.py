@@ -302,7 +302,7 @@ class Processor:
             # Its experiment may exist although nothing more can appear: the next owner searches again.
             ending = Postponed(claim, _NOT_DEAD_LETTERED, now, counts=False)
         if isinstance(ending, Postponed):
-            return self._release(ending, delivery, now)
+            return self._release(ending, delivery)
         if isinstance(ending, Created):
             if ending.adopted:
                 get_logger().warning("experiment.adopted", experiment_id=ending.experiment_id)
@@ -333,13 +333,12 @@ class Processor:
             ended = lifecycle.fail(claim, encode_event(event), now, terms)
         return self._publish(self._ledger.save(ended, claim.version), event, delivery)
 
-    def _release(self, ending: Postponed, delivery: Delivery, now: float) -> Result:
+    def _release(self, ending: Postponed, delivery: Delivery) -> Result:
         error = None if ending.error.code in _OWN_CODES else json.dumps(ending.error.as_json())
         released = lifecycle.release(
             ending.claim,
             ending.doubt_until,
-            # A clock that is ahead by hours would hold the key for as long. That it is behind holds nothing.
-            now - max(self._creator.client.clock_error(), 0.0),
+            self._creator.client.present_time(),
             counts=ending.counts,
             error=error,
             inconclusive=ending.inconclusive,
@@ -399,12 +398,14 @@ class Processor:
             unnamed = Rejected(first, None, _CONFLICT, producer_key=intake.producer_key)
             return self._conclude(ending, first, unnamed, began)
         postponed = ending if isinstance(ending, Postponed) else None
-        now = self._clock.now()
         doubt = postponed.doubt_until if postponed else None
         inconclusive = postponed is not None and postponed.inconclusive
-        released = lifecycle.release(opening.record, doubt, now, counts=False, inconclusive=inconclusive)
+        given_back_at = self._creator.client.present_time()
+        released = lifecycle.release(
+            opening.record, doubt, given_back_at, counts=False, inconclusive=inconclusive
+        )
         self._ledger.save(released, opening.record.version)
-        if postponed is None or self._is_given_up(postponed, now):
+        if postponed is None or self._is_given_up(postponed, self._clock.now()):
             return None
         # No record numbers the copies of the conflicting message.
         return _retry_with(intake.delivery, postponed.error, unrecorded=True, throttled=postponed.throttled)

@@ -139,8 +139,12 @@ class Watcher:
         try:
             status = self.client.stop_hpo_experiment(order.experiment_id, budget=budget)
         except (Invalid, Conflict):
-            self.notes.withdraw(order.experiment_id, f"guard:{limit}")
-            raise
+            # The repetition of a stop whose answer was lost may be refused too, although the first call had effect.
+            experiment = self.client.get_hpo_experiment(order.experiment_id, budget=budget)
+            status = experiment.status
+            if status != watchorder.STOPPING and not watchorder.has_ended(experiment):
+                self.notes.withdraw(order.experiment_id, f"guard:{limit}")
+                raise
         now = self.clock.now()
         return Again(
             replace(order, last_status=status or order.last_status, next_at=now + self.schedule.min_seconds),

@@ -338,6 +338,8 @@ def test_the_commands_are_counted():
         ("a{2}+(b)", "is invalid"),
         ("(?>a)(b)", "is invalid"),
         (r"a\++([*+]+)[]*+](?:[^]]+)", None),
+        ("a{,2}+(b)", "is invalid"),
+        ("(.+)}+{}+", None),
     ],
 )
 def test_a_metric_of_stdout_is_a_pattern_with_one_group(pattern, words):

@@ -511,6 +511,30 @@ def test_a_client_that_is_gone_is_no_error(start, capfd):
     assert capfd.readouterr().err == ""
 
 
+def test_connections_that_broke_are_not_kept():
+    """A connection that its client resets while a request arrives over it is freed."""
+    tracked = []
+
+    class Runtime(RuntimeServer):
+        def call(self, event, context):
+            tracked.extend([*self._http._idle, *self._http._receiving])
+            return super().call(event, context)
+
+    server = Runtime(lambda event, context: "", host="127.0.0.1", port=0)
+    runner = threading.Thread(target=server.run)
+    runner.start()
+    for request in (b"POST /inv", b"POST /invoke HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc"):
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(request)
+            time.sleep(0.1)  # until the server reads
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    time.sleep(0.1)
+    requests.post(f"http://127.0.0.1:{server.port}/invoke", timeout=60)
+    server.stop()
+    runner.join()
+    assert tracked == []
+
+
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
 def test_an_address_of_ipv6():
     """The server listens on an address of IPv6."""
@@ -732,6 +756,19 @@ def test_a_late_alarm_does_not_end_the_instance(tmp_path):
             while "TimeoutError('late')" not in read_log():
                 assert process.poll() is None
                 time.sleep(0.01)
+
+
+RANDOMLY_ALARMING = ALARMING.replace("0.3", "random.uniform(2e-5, 8e-4)").replace(
+    "import", "import random, ", 1
+)
+
+
+def test_a_late_alarm_holds_up_no_call(tmp_path):
+    """Wherever an alarm rings after a call, that call is answered, perhaps as failed, and so is the next one."""
+    with serve_module(tmp_path, RANDOMLY_ALARMING) as (url, process, _), requests.Session() as session:
+        for _ in range(300):
+            assert session.post(f"{url}/invoke", timeout=20).status_code in (200, 404)
+        assert process.poll() is None
 
 
 FORKING = """

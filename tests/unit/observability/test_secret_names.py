@@ -102,6 +102,8 @@ COMMANDS = [
     "<property><name>fs.oss.accessKeySecret</name>\n<value>@</value></property>",
     "echo '-----BEGIN RSA PRIVATE KEY-----\n@\n-----END RSA PRIVATE KEY-----' > id_rsa",
     'subprocess.run(["run", "--token", "@"])',
+    r'bash -c "run \"--token\", \"@\""',
+    r'{"cmd": "[\"run\", \"--token\", \"@\"]"}',
     "subprocess.run(['run', '--token','@'])",
 ]
 

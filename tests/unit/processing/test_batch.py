@@ -8,6 +8,7 @@ import pytest
 from fcruntime import Deadline
 from fcruntime.triggers import Message
 from hpoq.contract.events import EventError
+from hpoq.contract.identity import derive_key
 from hpoq.processing.batch import Batch
 from hpoq.processing.intake import Rejected, take_in
 from hpoq.processing.lifecycle import Delivery
@@ -281,10 +282,12 @@ def test_a_stop_waits_for_the_request_of_its_event_that_it_names(namespace):
         ended.append(item.delivery.message_id)
         return done(item)
 
-    bodies = (make_document("k"), {"stop": {"idempotencyKey": "k"}}, {"stop": {"experimentId": "s1"}})
-    messages = [Message("smq", f"M{n}", json.dumps(body).encode()) for n, body in enumerate(bodies, 1)]
-    run(process, clock, limits(clock), 8, [take_in(one, namespace) for one in messages])
-    assert ended == ["M3", "M1", "M2"]
+    own = derive_key("smq", "M1", namespace)
+    for key, named in (("k", "k"), (None, own)):
+        bodies = (make_document(key), {"stop": {"idempotencyKey": named}}, {"stop": {"experimentId": "s1"}})
+        messages = [Message("smq", f"M{n}", json.dumps(body).encode()) for n, body in enumerate(bodies, 1)]
+        run(process, clock, limits(clock), 8, [take_in(one, namespace) for one in messages])
+    assert ended == ["M3", "M1", "M2"] * 2
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])

@@ -1,6 +1,7 @@
 """Orders to follow experiments, their watch messages, and whose experiment is followed."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
@@ -67,7 +68,8 @@ class World:
         self.queues = Queues(error)
         budget = Budget(self.clock)
         sender = WatchQueue(lambda: self.queues, queue, NAMESPACE, budget)
-        self.follower = Follower(None, self.ledger, sender, self.clock, SCHEDULE, lambda record: budget)
+        service = SimpleNamespace(present_time=self.clock.now)
+        self.follower = Follower(service, self.ledger, sender, self.clock, SCHEDULE, lambda record: budget)
 
     def open(self, delivery, **changes):
         """Return the record of a claim for `delivery`, with `changes`."""

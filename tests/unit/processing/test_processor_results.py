@@ -50,6 +50,9 @@ class Busy:
     marking = Marking(in_tag=True, in_description=True, page_size=100)
     place = "acs:paiautoml"
 
+    def __init__(self, clock):
+        self.client = SimpleNamespace(present_time=clock.now)
+
     def adopt(self, claim, doubt_until, sought):
         return Postponed(claim, THROTTLED, None, counts=False, inconclusive=True, throttled=True)
 
@@ -61,7 +64,7 @@ def make(store=None, clock=None):
     announcer = Announcer(Refusing(), "acs:fc", "r-1")
     follower = SimpleNamespace(order=lambda *_: None)
     budget = Budget(clock, clock.monotonic() + 60)
-    return Processor(ledger, Busy(), announcer, None, follower, clock, budget), ledger
+    return Processor(ledger, Busy(clock), announcer, None, follower, clock, budget), ledger
 
 
 def test_a_message_that_waits_for_the_first_time_is_not_recorded():
