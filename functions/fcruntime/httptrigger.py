@@ -38,12 +38,18 @@ _INVALID = {
 
 
 def http_event(
-    method: str, target: str, headers: Iterable[tuple[str, str]], body: bytes, context: Fc2Context
+    method: str,
+    target: str,
+    headers: Iterable[tuple[str, str]],
+    body: bytes,
+    context: Fc2Context,
+    *,
+    now: float | None = None,
 ) -> bytes:
-    """Make the event of a request, without FC's own headers, which contain credentials."""
+    """Make the event of a request that arrived at `now`, without FC's own headers, which contain credentials."""
     given = _join_headers(headers)
     path, _, query = target.partition("?")
-    domain, now = given.get("Host", ""), time.time()
+    domain, now = given.get("Host", ""), time.time() if now is None else now
     text = _read_text(body, given.get(_CONTENT_TYPE, ""))
     request: JsonObject = {
         "method": method,
