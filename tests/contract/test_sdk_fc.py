@@ -843,6 +843,15 @@ def test_an_http_trigger_states_address_and_time(client, server):
     assert not any(name.lower().startswith("x-fc-") for name in event["headers"])
 
 
+def test_an_http_trigger_has_nothing_of_lambda(client):
+    """The built-in runtimes know neither the query nor the cookies of a function URL."""
+    url = web_function(client)
+    assert "rawQueryString" not in requests.get(f"{url}event?a=1", timeout=60).json()
+    result = {"statusCode": 200, "cookies": ["a=1"], "multiValueHeaders": {"X-Own": ["yes"]}}
+    answer = requests.post(f"{url}result", json=result, timeout=60)
+    assert not {"Set-Cookie", "X-Own"} & {*answer.headers}
+
+
 def test_an_http_trigger_passes_no_error_on(client):
     """The caller of a trigger may be anyone, so the answer to an error has no details."""
     failed = requests.get(f"{web_function(client)}error", timeout=60)

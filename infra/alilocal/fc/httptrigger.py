@@ -79,7 +79,8 @@ class HttpTriggers:
             self._world.changed.run_unlocked(accept)
             return Response(202, (("X-Fc-Request-Id", call.request_id),))
         result = self._world.changed.run_unlocked(lambda: host.invoke(deployed, event, call.request_id))
-        status, headers, body = http_answer(InvokeResult(call.request_id, result.body, result.error_type))
+        made = InvokeResult(call.request_id, result.body, result.error_type)
+        status, headers, body = http_answer(made, as_builtin=True)
         error = () if result.error_type is None else (("X-Fc-Error-Type", result.error_type),)
         return Response(status, (("X-Fc-Request-Id", call.request_id), *error, *headers), body)
 
@@ -95,6 +96,7 @@ class HttpTriggers:
             request.body,
             Fc2Context(call.request_id, account_id=self._world.account_id),
             now=self._world.clock.now(),
+            as_builtin=True,
         )
 
 
