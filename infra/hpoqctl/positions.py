@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -127,11 +127,10 @@ class Source:
 
     @cached_property
     def _masked(self) -> str:
-        text = mask_secrets(self.text)
         named = find_yaml_secrets(self.yaml_root) if self.yaml_root else ()
-        for span in (*named, *self._hidden):
-            text = text[: span.start] + _cover(text[span.start : span.end]) + text[span.end :]
-        return text
+        return _cover_spans(
+            mask_secrets(self.text), [(one.start, one.end) for one in (*named, *self._hidden)]
+        )
 
 
 def _is_about_syntax(violation: Violation) -> bool:
@@ -246,7 +245,8 @@ def find_yaml_secrets(root: Node) -> Iterator[Span]:
         if isinstance(node, SequenceNode):
             pending += node.value
             for option, item in pairwise(node.value):
-                if str(option.value).startswith("-") and is_value_of_option(str(option.value), item.value):
+                is_option = isinstance(option.value, str) and option.value.startswith("-")
+                if is_option and is_value_of_option(option.value, item.value):
                     yield Span(item.start_mark.index, item.end_mark.index)
         elif isinstance(node, MappingNode):
             for key, value in node.value:
@@ -290,16 +290,23 @@ def _printable(text: str) -> str:
     return "".join(" " if char == "\t" else char if char.isprintable() else "?" for char in text)
 
 
+@lru_cache(maxsize=1)  # the documents of a YAML file have one text
 def mask_secrets(text: str) -> str:
     """Return `text` with an asterisk for each character of what looks like the value of a secret."""
-    parts, shown_to = list[str](), 0
-    for start, end in secret_spans(text):
-        parts += (text[shown_to:start], _cover(text[start:end]))
-        shown_to = end
-    masked = "".join((*parts, text[shown_to:]))
+    masked = _cover_spans(text, secret_spans(text))
     for secret in sorted(set(find_secrets(text)), key=len, reverse=True):
         masked = masked.replace(secret, _cover(secret))
     return masked
+
+
+def _cover_spans(text: str, spans: Iterable[tuple[int, int]]) -> str:
+    """Return `text` with asterisks in `spans`, which may overlap."""
+    parts, shown_to = list[str](), 0
+    for start, end in sorted(spans):
+        begin = max(start, shown_to)
+        parts += (text[shown_to:begin], _cover(text[begin:end]))
+        shown_to = max(end, shown_to)
+    return "".join((*parts, text[shown_to:]))
 
 
 def _cover(text: str) -> str:

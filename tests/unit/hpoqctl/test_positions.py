@@ -7,7 +7,11 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from hpoq.contract.jsontext import pointer_to
+from hpoq.errors import Violation
+from hpoq.observability.redaction import secret_spans
+from hpoqctl import positions
 from hpoqctl.positions import (
+    Source,
     find_json_spans,
     find_place,
     find_yaml_secrets,
@@ -156,3 +160,24 @@ def test_text_without_credentials_stays_as_it_is():
     """Members without credentials are shown unchanged."""
     text = '{"Name": "my secret project", "endpoint": "http://h"}'
     assert mask_secrets(text) == text
+
+
+def test_the_text_of_a_file_is_masked_once(monkeypatch):
+    """The documents of a YAML file have one text; to mask it for each of them takes minutes for a long file."""
+    text = "---\n".join(f"a: [1, {{b{n}: 1, password: canary{n}, url: canary{n}}}]\n" for n in range(3))
+    masked = []
+
+    def find_spans(given):
+        masked.append(given)
+        return secret_spans(given)
+
+    monkeypatch.setattr(positions, "secret_spans", find_spans)
+    shown = []
+    for number, document in enumerate(load_documents(text)):
+        source = Source(text, yaml_root=document.root)
+        unknown = [Violation(pointer, "unknown-member", "unknown") for pointer in ("/a/1", f"/a/1/b{number}")]
+        places = source.find_places(unknown)
+        shown += source.format_excerpt(places[1])
+    assert masked == [text]
+    assert len(shown) == 6
+    assert not any("canary" in line for line in shown)
