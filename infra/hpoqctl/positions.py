@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
+from fcruntime.triggers.body import decode_base64, looks_like_json
 from hpoq.contract import jsontext
 from hpoq.contract.jsontext import JsonError, tokens_of
 from hpoq.errors import Violation
@@ -40,6 +41,9 @@ _RULES_SHOWN_AT_NAME = (
     "tuner.argument",
 )
 _RULES_SHOWN_AT_WORD = ("placeholder.undefined", "placeholder.form")
+# With the escapes that JSON may have in it, of which the slash stands for itself and the others for line breaks.
+_BASE64 = re.compile(r"(?:[A-Za-z0-9+/_-]|\\[/nr]){16,}")
+_ESCAPE = re.compile(r"\\(?:[nr]|(?=/))")
 _WIDEST = 100
 _BEFORE = 40
 _ELLIPSIS = "…"
@@ -293,10 +297,21 @@ def _printable(text: str) -> str:
 @lru_cache(maxsize=1)  # the documents of a YAML file have one text
 def mask_secrets(text: str) -> str:
     """Return `text` with an asterisk for each character of what looks like the value of a secret."""
-    masked = _cover_spans(text, secret_spans(text))
+    masked = _cover_spans(text, [*secret_spans(text), *_find_encoded_secrets(text)])
     for secret in sorted(set(find_secrets(text)), key=len, reverse=True):
         masked = masked.replace(secret, _cover(secret))
     return masked
+
+
+def _find_encoded_secrets(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the spans of base64 around JSON that contains a secret: anyone can decode it."""
+    for run in _BASE64.finditer(text):
+        digits = _ESCAPE.sub("", run[0])
+        inner = decode_base64(digits[: len(digits) // 4 * 4].encode()) or b""
+        if looks_like_json(inner) or inner.startswith(b'"'):
+            decoded = inner.decode(errors="replace")
+            if any(secret_spans(decoded)) or any(find_secrets(decoded)):
+                yield run.span()
 
 
 def _cover_spans(text: str, spans: Iterable[tuple[int, int]]) -> str:

@@ -1,3 +1,4 @@
+import base64
 import json
 
 import pytest
@@ -181,3 +182,26 @@ def test_the_text_of_a_file_is_masked_once(monkeypatch):
     assert masked == [text]
     assert len(shown) == 6
     assert not any("canary" in line for line in shown)
+
+
+SECTION = {"oss_config": {"accessKeySecret": "canary-canary"}}
+LONG_SECTION = {"note": "?>" * 40, **SECTION}
+
+
+@pytest.mark.parametrize("section", [SECTION, LONG_SECTION, json.dumps(SECTION)])
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode, base64.encodebytes])
+def test_base64_around_a_secret_is_masked(section, encode):
+    """Where an object is expected, base64 of it is accepted, and anyone can decode what is shown of it."""
+    text = json.dumps({"Name": "a", "x": encode(json.dumps(section).encode()).decode().strip()})
+    for form in (text, text.replace("/", "\\/")):
+        shown = mask_secrets(form)
+        assert len(shown) == len(form)
+        assert shown.startswith('{"Name": "a", "x": "****')
+        assert set(shown[20:]) <= {*'*="}'}
+
+
+def test_other_base64_is_shown():
+    """Without a secret inside, there is nothing to hide; nor in words that could be base64."""
+    harmless = base64.b64encode(b'{"Name": "experiment"}').decode()
+    text = json.dumps({"x": harmless, "y": "experiment-with-a-long-name", "z": "Installation/of/something"})
+    assert mask_secrets(text) == text
