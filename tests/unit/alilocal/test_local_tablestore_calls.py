@@ -582,6 +582,15 @@ def combined(operator, *parts):
 TOO_MANY_PARTS = "The count of filter exceeds the max: 32."
 FEW_PARTS = "Invalid AND/OR operator: the number of sub-filters must be more than 1."
 LONG_TEXT = struct.pack("<bi", 3, 2097153) + b"x" * 2097153
+ONE = struct.pack("<bq", 0, 1)
+NO_RULE = "Invalid value_trans_rule: a group and a type to cast to are needed."
+
+
+def transformed(pattern, kind):
+    """A filter that compares a part of a text."""
+    return encode({1: 1, 2: encode({1: 1, 2: "v", 3: ONE, 6: encode({1: pattern, 2: kind})})})
+
+
 NOT_ONE_PART = "Invalid NOT operator: the number of sub-filters must be 1."
 
 
@@ -596,6 +605,13 @@ NOT_ONE_PART = "Invalid NOT operator: the number of sub-filters must be 1."
         (combined(3), FEW_PARTS),
         (combined(1, combined(1, negated(0), negated(0))), NOT_ONE_PART),
         (encode({1: 1, 2: encode({1: 1, 2: "v", 3: LONG_TEXT})}), LONG_VALUE),
+        (encode({1: 9, 2: b""}), "Unsupported filter type."),
+        (combined(2, *[encode({1: 3, 2: encode({1: 0, 2: 1})})] * 2), "Unsupported filter type."),
+        (encode({1: 1, 2: encode({1: 99, 2: "v", 3: ONE})}), "Unsupported comparator."),
+        (encode({1: 1, 2: encode({1: 1, 2: "v"})}), "Cell data broken, the row is not well-formed."),
+        (transformed("(", 1), "Invalid regular expression in value_trans_rule."),
+        (transformed("(a)", 9), NO_RULE),
+        (transformed("a", 1), NO_RULE),
     ],
 )
 def test_a_filter_has_limits(cloud, table, condition, message):
