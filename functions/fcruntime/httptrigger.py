@@ -5,7 +5,8 @@ answers with `statusCode`, `headers` and `body`. Source:
 https://www.alibabacloud.com/help/en/functioncompute/fc-3-0/user-guide/http-trigger-invoking-function, of which the
 Chinese version (help.aliyun.com/zh/functioncompute/fc/user-guide/http-trigger-invoking-function) has more details.
 
-Two members of an answer are Lambda's: `cookies` of a function URL and `multiValueHeaders` of API Gateway.
+Beyond FC, an event has Lambda's `rawQueryString`, which keeps repeated parameters apart from values with a comma, and
+an answer may have `cookies` of a function URL and `multiValueHeaders` of API Gateway. `as_builtin` leaves them out.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTENT_TYPE = "Content-Type"
 _JSON = "application/json"
 _RESERVED = ("connection", "content-length", "date", "keep-alive", "server", "transfer-encoding")
+_OF_LAMBDA = ("cookies", "multiValueHeaders")
 _INVALID = {
     "errorMessage": "the handler's result is not a valid HTTP answer",
     "errorType": "InvalidResponse",
@@ -38,12 +40,19 @@ _INVALID = {
 
 
 def http_event(
-    method: str, target: str, headers: Iterable[tuple[str, str]], body: bytes, context: Fc2Context
+    method: str,
+    target: str,
+    headers: Iterable[tuple[str, str]],
+    body: bytes,
+    context: Fc2Context,
+    *,
+    now: float | None = None,
+    as_builtin: bool = False,
 ) -> bytes:
-    """Make the event of a request, without FC's own headers, which contain credentials."""
+    """Make the event of a request that arrived at `now`, without FC's own headers, which contain credentials."""
     given = _join_headers(headers)
     path, _, query = target.partition("?")
-    domain, now = given.get("Host", ""), time.time()
+    domain, now = given.get("Host", ""), time.time() if now is None else now
     text = _read_text(body, given.get(_CONTENT_TYPE, ""))
     request: JsonObject = {
         "method": method,
@@ -59,8 +68,7 @@ def http_event(
         "isBase64Encoded": text is None,
         "headers": {name: value for name, value in given.items() if not name.startswith("X-Fc-")},
         "queryParameters": _join_parameters(query),
-        # Not in FC's own events: it keeps repeated parameters apart from values with a comma.
-        "rawQueryString": query,
+        **({} if as_builtin else {"rawQueryString": query}),
         "requestContext": {
             "accountId": context.account_id,
             "domainName": domain,
@@ -102,7 +110,7 @@ def _read_text(body: bytes, content_type: str) -> str | None:
         return None
 
 
-def http_answer(result: InvokeResult) -> tuple[int, Headers, bytes]:
+def http_answer(result: InvokeResult, *, as_builtin: bool = False) -> tuple[int, Headers, bytes]:
     """Return status, headers and body for the function's result.
 
     An error is a 502 without details, because the caller may be anyone. The log has them.
@@ -118,6 +126,8 @@ def http_answer(result: InvokeResult) -> tuple[int, Headers, bytes]:
     status = read_whole_number(answer["statusCode"])
     if status is None or not 200 <= status < 600:
         return 502, [(_CONTENT_TYPE, _JSON)], json.dumps(_INVALID).encode()
+    if as_builtin:
+        answer = {name: value for name, value in answer.items() if name not in _OF_LAMBDA}
     return status, _make_headers(answer), _make_body(answer)
 
 

@@ -1,4 +1,4 @@
-"""Run the command `hpoq` as `python -m hpoqctl`, for where its script is not on the PATH."""
+"""Run the command `hpoq` as `python -m hpoqctl`, for machines on which the script is not on the PATH."""
 
 from hpoqctl import main
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
@@ -150,14 +151,12 @@ def _read_input() -> bytes:
 
 
 def _make_document(place: str, path: str, data: bytes, line: int = 1) -> Document:
-    if (
-        unwrap_base64(data) != data
-    ):  # its lines show no member, but may show a credential to who can decode them
-        return Document(place, data, path)
-    try:
-        return Document(place, data, path, Source(data.decode("utf-8-sig"), line))
-    except UnicodeDecodeError:
-        return Document(place, data, path)
+    source = None
+    # A line of base64 shows no member, but anyone can decode a credential in it.
+    if unwrap_base64(data) == data:
+        with contextlib.suppress(UnicodeDecodeError):
+            source = Source(data.decode("utf-8-sig"), line)
+    return Document(place, data, path, source)
 
 
 def _read_lines(file: Path, *, are_requests: bool) -> Iterator[Document]:

@@ -51,6 +51,7 @@ _KEY_LETTERS = "bcdfghjkmnpqrstvwxz"
 _METRIC_TYPES = ("stdout", "table", "json", "summary")
 _SHELL = "In double quotes, a shell replaces {name} with nothing: write \\{name} there, or use single quotes."
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NUMBER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)?(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?")
 _WIDTH = 100
 _EXAMPLES = {"low": "1", "high": "10", "q": "2", "mu": "0", "sigma": "1"}
 _DEFAULT_COMMANDS = {
@@ -59,9 +60,6 @@ _DEFAULT_COMMANDS = {
     "paiflow": "<your pipeline command>",
     "LOCAL": "python3 $NNI_CODE_DIR/train.py --lr ${lr}",
 }
-
-
-_NUMBER = r"[-+]?(?:0|[1-9][0-9]*)?(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?"
 
 
 class _ParameterType(click.ParamType):  # type: ignore[type-arg, unused-ignore]
@@ -100,7 +98,7 @@ def _read_value(text: str) -> JsonValue:
 
     What begins with a zero, such as 007, or has an underscore is text, as it is in YAML.
     """
-    if not re.fullmatch(_NUMBER, text):
+    if not _NUMBER.fullmatch(text):
         return text
     for read in (int, float):
         try:

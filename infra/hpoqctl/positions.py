@@ -13,12 +13,13 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
+from fcruntime.triggers.body import decode_base64, looks_like_json
 from hpoq.contract import jsontext
 from hpoq.contract.jsontext import JsonError, tokens_of
 from hpoq.errors import Violation
@@ -40,6 +41,9 @@ _RULES_SHOWN_AT_NAME = (
     "tuner.argument",
 )
 _RULES_SHOWN_AT_WORD = ("placeholder.undefined", "placeholder.form")
+# With the escapes that JSON may have in it, of which the slash stands for itself and the others for line breaks.
+_BASE64 = re.compile(r"(?:[A-Za-z0-9+/_-]|\\[/nr]){16,}")
+_ESCAPE = re.compile(r"\\(?:[nr]|(?=/))")
 _WIDEST = 100
 _BEFORE = 40
 _ELLIPSIS = "…"
@@ -127,11 +131,10 @@ class Source:
 
     @cached_property
     def _masked(self) -> str:
-        text = mask_secrets(self.text)
         named = find_yaml_secrets(self.yaml_root) if self.yaml_root else ()
-        for span in (*named, *self._hidden):
-            text = text[: span.start] + _cover(text[span.start : span.end]) + text[span.end :]
-        return text
+        return _cover_spans(
+            mask_secrets(self.text), [(one.start, one.end) for one in (*named, *self._hidden)]
+        )
 
 
 def _is_about_syntax(violation: Violation) -> bool:
@@ -246,7 +249,8 @@ def find_yaml_secrets(root: Node) -> Iterator[Span]:
         if isinstance(node, SequenceNode):
             pending += node.value
             for option, item in pairwise(node.value):
-                if str(option.value).startswith("-") and is_value_of_option(str(option.value), item.value):
+                is_option = isinstance(option.value, str) and option.value.startswith("-")
+                if is_option and is_value_of_option(option.value, item.value):
                     yield Span(item.start_mark.index, item.end_mark.index)
         elif isinstance(node, MappingNode):
             for key, value in node.value:
@@ -290,16 +294,34 @@ def _printable(text: str) -> str:
     return "".join(" " if char == "\t" else char if char.isprintable() else "?" for char in text)
 
 
+@lru_cache(maxsize=1)  # the documents of a YAML file have one text
 def mask_secrets(text: str) -> str:
     """Return `text` with an asterisk for each character of what looks like the value of a secret."""
-    parts, shown_to = list[str](), 0
-    for start, end in secret_spans(text):
-        parts += (text[shown_to:start], _cover(text[start:end]))
-        shown_to = end
-    masked = "".join((*parts, text[shown_to:]))
+    masked = _cover_spans(text, [*secret_spans(text), *_find_encoded_secrets(text)])
     for secret in sorted(set(find_secrets(text)), key=len, reverse=True):
         masked = masked.replace(secret, _cover(secret))
     return masked
+
+
+def _find_encoded_secrets(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the spans of base64 around JSON that contains a secret: anyone can decode it."""
+    for run in _BASE64.finditer(text):
+        digits = _ESCAPE.sub("", run[0])
+        inner = decode_base64(digits[: len(digits) // 4 * 4].encode()) or b""
+        if looks_like_json(inner) or inner.startswith(b'"'):
+            decoded = inner.decode(errors="replace")
+            if any(secret_spans(decoded)) or any(find_secrets(decoded)):
+                yield run.span()
+
+
+def _cover_spans(text: str, spans: Iterable[tuple[int, int]]) -> str:
+    """Return `text` with asterisks in `spans`, which may overlap."""
+    parts, shown_to = list[str](), 0
+    for start, end in sorted(spans):
+        begin = max(start, shown_to)
+        parts += (text[shown_to:begin], _cover(text[begin:end]))
+        shown_to = max(end, shown_to)
+    return "".join((*parts, text[shown_to:]))
 
 
 def _cover(text: str) -> str:

@@ -92,15 +92,14 @@ class Report:
         return self.error is None and not self.invisible and not any(row["reason"] for row in self.left)
 
     def as_json(self) -> JsonObject:
-        """Return the report for machines."""
-        document: JsonObject = {
+        """Return the report for machines, without the error, which only the command can explain."""
+        return {
             "dryRun": self.is_dry_run,
             "moved": list(self.moved),
             "left": list(self.left),
             "mayComeAgain": [*sorted(self.may_come_again)],
             "invisible": self.invisible,
         }
-        return document | ({"error": str(self.error)} if self.error else {})
 
 
 @dataclass

@@ -306,6 +306,6 @@ def _read_scalar(node: ScalarNode) -> JsonValue:
             "json.number", f"a number of {len(text)} characters is too long", node.start_mark.index
         )
     value: int | float = json.loads(text)
-    if math.isinf(value):
+    if isinstance(value, float) and math.isinf(value):
         raise YamlError("json.non-finite", "a number is too large to be represented", node.start_mark.index)
     return value

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-NO_CONTENT = 204
+_WITHOUT_BODY = (204, 304)
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -134,12 +134,12 @@ class Response(NamedTuple):
     @property
     def sent_body(self) -> bytes:
         """The part of the body that the caller gets."""
-        return self.body if self.cut is None else self.body[: self.cut]
+        return b"" if self.status in _WITHOUT_BODY else self.body[: self.cut]
 
     @property
     def sent_headers(self) -> Headers:
-        """The headers with the length of the whole body; an answer 204 must not have one."""
-        if self.status == NO_CONTENT:
+        """The headers with the length of the whole body, unless the status has none, as 204."""
+        if self.status in _WITHOUT_BODY:
             return self.headers
         return (*self.headers, ("Content-Length", str(len(self.body))))
 

@@ -69,8 +69,8 @@ def parse(data: bytes, root: str) -> Element:
 def build(root: str, members: Members, namespace: str = NAMESPACE) -> bytes:
     """Return a document in UTF-8; the value of a member is a text or members of its own.
 
-    Inside of a member, a line ends behind each text. The vendor's SDK for PHP relies on white space there: without
-    it, it reads past the end of a system property. The documented answers have a line for each element.
+    Inside a member, a line break follows each text. The vendor's SDK for PHP relies on white space there: without it,
+    the SDK reads past the end of a system property. The documented answers have a line for each element.
 
     Joining texts is several times as fast as building a tree and serialising it.
     """

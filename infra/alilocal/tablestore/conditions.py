@@ -45,11 +45,14 @@ def holds(condition: Message, columns: Columns, *, exists: bool) -> bool:
     return not condition.has(2) or passes(condition.message(2), columns)
 
 
-def check_filter(condition: Message) -> None:
+def check_filter(condition: Message, *, is_page: bool = False) -> None:
     """Raise ParameterInvalid for a filter with too many parts, or with one that is not valid.
 
-    Both kinds of conditions count, those on a column and those that combine others.
+    Both kinds of conditions count, those on a column and those that combine others. `is_page` allows a page of
+    columns instead, which a read may have.
     """
+    if is_page and condition.number(1) == PAGINATION:
+        return
     parts = list(islice(_parts(condition), _MOST_CONDITIONS + 1))
     if len(parts) > _MOST_CONDITIONS:
         raise ParameterInvalid(f"The count of filter exceeds the max: {_MOST_CONDITIONS}.")
@@ -58,11 +61,14 @@ def check_filter(condition: Message) -> None:
             _check_single(part.message(2))
         elif part.number(1) == _COMPOSITE:
             _check_composite(part.message(2))
+        else:
+            raise ParameterInvalid("Unsupported filter type.")
 
 
 def passes(condition: Message, columns: Columns) -> bool:
-    """Return whether `columns` meet a filter that `check_filter` accepts; raises ParameterInvalid."""
-    return _passes(condition, columns)
+    """Return whether `columns` meet a filter that `check_filter` accepts."""
+    is_single, inner = condition.number(1) == _SINGLE, condition.message(2)
+    return _compare(inner, columns) if is_single else _combine(inner, columns)
 
 
 def _parts(condition: Message) -> Iterator[Message]:
@@ -76,9 +82,14 @@ def _parts(condition: Message) -> Iterator[Message]:
 
 
 def _check_single(single: Message) -> None:
-    check_column_name(single.text(2))
-    if single.has(3):
-        check_value(Cell(single.text(2), decode_variant(single.data(3))))
+    name, comparator = single.text(2), single.number(1)
+    check_column_name(name)
+    if comparator not in (*_COMPARISONS, _EXIST, _NOT_EXIST):
+        raise ParameterInvalid("Unsupported comparator.")
+    if comparator in _COMPARISONS or single.has(3):
+        check_value(Cell(name, decode_variant(single.data(3))))
+    if single.has(6):
+        _read_rule(single.message(6))
 
 
 def _check_composite(composite: Message) -> None:
@@ -91,22 +102,11 @@ def _check_composite(composite: Message) -> None:
         raise ParameterInvalid("Unsupported logical operator.")
 
 
-def _passes(condition: Message, columns: Columns) -> bool:
-    kind, inner = condition.number(1), condition.message(2)
-    if kind == _SINGLE:
-        return _compare(inner, columns)
-    if kind == _COMPOSITE:
-        return _combine(inner, columns)
-    raise ParameterInvalid("Unsupported filter type.")
-
-
 def _compare(single: Message, columns: Columns) -> bool:
     name, comparator = single.text(2), single.number(1)
     if comparator in (_EXIST, _NOT_EXIST):
         return (name in columns) == (comparator == _EXIST)
-    wanted, compare = decode_variant(single.data(3)), _COMPARISONS.get(comparator)
-    if compare is None:
-        raise ParameterInvalid("Unsupported comparator.")
+    wanted, compare = decode_variant(single.data(3)), _COMPARISONS[comparator]
     if name not in columns:
         return not single.number(4)
     values: Sequence[KeyValue] = list(columns[name].values())
@@ -118,8 +118,8 @@ def _compare(single: Message, columns: Columns) -> bool:
     return any(type(value) is type(wanted) and compare(value, wanted) for value in values)
 
 
-def _extract(rule: Message, values: Sequence[KeyValue]) -> Sequence[KeyValue]:
-    """Return what the first group of the rule's regular expression matches in texts, converted to the rule's type."""
+def _read_rule(rule: Message) -> tuple[re.Pattern[str], Callable[[str], Value]]:
+    """Return the regular expression of a rule, and what converts a text to its type."""
     cast = _CASTS.get(rule.number(2))
     try:
         pattern = re.compile(rule.text(1))
@@ -127,6 +127,12 @@ def _extract(rule: Message, values: Sequence[KeyValue]) -> Sequence[KeyValue]:
         raise ParameterInvalid("Invalid regular expression in value_trans_rule.") from None
     if cast is None or not pattern.groups:
         raise ParameterInvalid("Invalid value_trans_rule: a group and a type to cast to are needed.")
+    return pattern, cast
+
+
+def _extract(rule: Message, values: Sequence[KeyValue]) -> Sequence[KeyValue]:
+    """Return what the first group of the rule's regular expression matches in texts, converted to the rule's type."""
+    pattern, cast = _read_rule(rule)
     found = (pattern.search(value) for value in values if isinstance(value, str))
     return [value for match in found if match and (value := _cast(cast, match[1])) is not None]
 
@@ -141,6 +147,6 @@ def _cast(cast: Callable[[str], Value], text: str | None) -> Value | None:
 def _combine(composite: Message, columns: Columns) -> bool:
     combinator, parts = composite.number(1), composite.messages(2)
     if combinator == _NOT:
-        return not _passes(parts[0], columns)
-    met = [_passes(part, columns) for part in parts]
+        return not passes(parts[0], columns)
+    met = [passes(part, columns) for part in parts]
     return all(met) if combinator == _AND else any(met)

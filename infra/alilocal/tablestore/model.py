@@ -58,7 +58,7 @@ class Table:
 
     `automatic` is the key column that the service numbers, and `numbers` the last number that it assigned. `defined`
     are the declared columns and `throughput` the reserved units of reading and writing; neither has an effect here.
-    `created` is the time of the table's creation in microseconds, or 0 if a snapshot does not tell it.
+    `created` is the time of the table's creation in microseconds, or 0 if it comes from a snapshot without it.
     """
 
     name: str

@@ -44,7 +44,7 @@ class Selection:
         asked = request.texts(names)
         check_requested(asked)
         if request.has(keep):
-            check_filter(request.message(keep))
+            check_filter(request.message(keep), is_page=True)
         if not request.has(versions) and not request.has(times):
             raise ParameterInvalid("No version condition is specified while querying row.")
         most = request.number(versions) if request.has(versions) else None

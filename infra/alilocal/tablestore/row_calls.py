@@ -243,10 +243,9 @@ def _read_returned_row(table: Table, key: Key, content: Message) -> bytes:
 
 
 def _check_tables(asked: Sequence[Message]) -> None:
-    names = [one.text(1) for one in asked]
-    for name in names:
+    for name, times in Counter(one.text(1) for one in asked).items():
         check_table_name(name)
-        if names.count(name) > 1:
+        if times > 1:
             raise ParameterInvalid(f"Duplicated table name: '{name}'.")
 
 

@@ -18,7 +18,7 @@ from localwire import AdvancedTime, StandingTime, Wire, wait_for_poll
 import alilocal
 from alilocal.core import clock as clocks
 from alilocal.core.clock import Deadline
-from alilocal.core.http import Request
+from alilocal.core.http import Request, Response
 from alilocal.core.ids import Ids, is_receipt_handle
 from alilocal.core.jsonvalue import read_whole
 from support.budget import examples
@@ -291,3 +291,10 @@ def test_an_odd_parameter_is_an_error_of_the_service(wire, version, target, acti
     answer = wire.pai(method, target, action, query=query, x_acs_version=version)
     assert answer.status_code == 400
     assert answer.json()["Code"] in ("InvalidArgument", "InvalidParameter")
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_body_that_a_status_cannot_have_is_not_sent(status):
+    """A client would take what follows the headers for its next answer."""
+    answer = Response(status, body=b"x")
+    assert (answer.sent_body, answer.sent_headers) == (b"", ())

@@ -582,6 +582,15 @@ def combined(operator, *parts):
 TOO_MANY_PARTS = "The count of filter exceeds the max: 32."
 FEW_PARTS = "Invalid AND/OR operator: the number of sub-filters must be more than 1."
 LONG_TEXT = struct.pack("<bi", 3, 2097153) + b"x" * 2097153
+ONE = struct.pack("<bq", 0, 1)
+NO_RULE = "Invalid value_trans_rule: a group and a type to cast to are needed."
+
+
+def transformed(pattern, kind):
+    """A filter that compares a part of a text."""
+    return encode({1: 1, 2: encode({1: 1, 2: "v", 3: ONE, 6: encode({1: pattern, 2: kind})})})
+
+
 NOT_ONE_PART = "Invalid NOT operator: the number of sub-filters must be 1."
 
 
@@ -596,6 +605,13 @@ NOT_ONE_PART = "Invalid NOT operator: the number of sub-filters must be 1."
         (combined(3), FEW_PARTS),
         (combined(1, combined(1, negated(0), negated(0))), NOT_ONE_PART),
         (encode({1: 1, 2: encode({1: 1, 2: "v", 3: LONG_TEXT})}), LONG_VALUE),
+        (encode({1: 9, 2: b""}), "Unsupported filter type."),
+        (combined(2, *[encode({1: 3, 2: encode({1: 0, 2: 1})})] * 2), "Unsupported filter type."),
+        (encode({1: 1, 2: encode({1: 99, 2: "v", 3: ONE})}), "Unsupported comparator."),
+        (encode({1: 1, 2: encode({1: 1, 2: "v"})}), "Cell data broken, the row is not well-formed."),
+        (transformed("(", 1), "Invalid regular expression in value_trans_rule."),
+        (transformed("(a)", 9), NO_RULE),
+        (transformed("a", 1), NO_RULE),
     ],
 )
 def test_a_filter_has_limits(cloud, table, condition, message):
@@ -615,12 +631,12 @@ def test_a_filter_may_have_32_parts(cloud, table, condition):
 
 
 def test_a_table_has_the_time_of_its_creation(cloud):
-    """DescribeTable tells it in microseconds, and an update of the table does not change it."""
+    """DescribeTable returns it in microseconds, and an update of the table does not change it."""
     cloud.clock.advance(5)
     before = cloud.clock.now_ms() * 1000
     cloud.tables.create("n", [("k", STRING)])
-    assert 0 <= call(cloud, "DescribeTable", {1: "n"}).number(9) - before < 5_000_000
     created = call(cloud, "DescribeTable", {1: "n"}).number(9)
+    assert before <= created <= cloud.clock.now_ms() * 1000
     cloud.clock.advance(60)
     call(cloud, "UpdateTable", {1: "n", 3: encode({2: 2})})
     assert call(cloud, "DescribeTable", {1: "n"}).number(9) == created
@@ -652,7 +668,7 @@ def encode_text(text):
 
 
 def consumed(answer):
-    """The units of reading that an answer tells."""
+    """Return the units of reading in an answer."""
     return answer.message(1).message(1).number(1)
 
 

@@ -1,3 +1,4 @@
+import base64
 import json
 
 import pytest
@@ -7,7 +8,11 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from hpoq.contract.jsontext import pointer_to
+from hpoq.errors import Violation
+from hpoq.observability.redaction import secret_spans
+from hpoqctl import positions
 from hpoqctl.positions import (
+    Source,
     find_json_spans,
     find_place,
     find_yaml_secrets,
@@ -155,4 +160,48 @@ def test_credentials_of_yaml_are_found(text):
 def test_text_without_credentials_stays_as_it_is():
     """Members without credentials are shown unchanged."""
     text = '{"Name": "my secret project", "endpoint": "http://h"}'
+    assert mask_secrets(text) == text
+
+
+def test_the_text_of_a_file_is_masked_once(monkeypatch):
+    """The documents of a YAML file have one text; to mask it for each of them takes minutes for a long file."""
+    text = "---\n".join(f"a: [1, {{b{n}: 1, password: canary{n}, url: canary{n}}}]\n" for n in range(3))
+    masked = []
+
+    def find_spans(given):
+        masked.append(given)
+        return secret_spans(given)
+
+    monkeypatch.setattr(positions, "secret_spans", find_spans)
+    shown = []
+    for number, document in enumerate(load_documents(text)):
+        source = Source(text, yaml_root=document.root)
+        unknown = [Violation(pointer, "unknown-member", "unknown") for pointer in ("/a/1", f"/a/1/b{number}")]
+        places = source.find_places(unknown)
+        shown += source.format_excerpt(places[1])
+    assert masked == [text]
+    assert len(shown) == 6
+    assert not any("canary" in line for line in shown)
+
+
+SECTION = {"oss_config": {"accessKeySecret": "canary-canary"}}
+LONG_SECTION = {"note": "?>" * 40, **SECTION}
+
+
+@pytest.mark.parametrize("section", [SECTION, LONG_SECTION, json.dumps(SECTION)])
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode, base64.encodebytes])
+def test_base64_around_a_secret_is_masked(section, encode):
+    """Where an object is expected, base64 of it is accepted, and anyone can decode what is shown of it."""
+    text = json.dumps({"Name": "a", "x": encode(json.dumps(section).encode()).decode().strip()})
+    for form in (text, text.replace("/", "\\/")):
+        shown = mask_secrets(form)
+        assert len(shown) == len(form)
+        assert shown.startswith('{"Name": "a", "x": "****')
+        assert set(shown[20:]) <= {*'*="}'}
+
+
+def test_other_base64_is_shown():
+    """Without a secret inside, there is nothing to hide; nor in words that could be base64."""
+    harmless = base64.b64encode(b'{"Name": "experiment"}').decode()
+    text = json.dumps({"x": harmless, "y": "experiment-with-a-long-name", "z": "Installation/of/something"})
     assert mask_secrets(text) == text

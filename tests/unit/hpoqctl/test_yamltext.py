@@ -144,7 +144,16 @@ def test_nothing_is_converted(text):
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("null", None), ("~", None), ("", None), ("true", True), ("-1.5e3", -1500.0), ("0", 0), ('"1"', "1")],
+    [
+        ("null", None),
+        ("~", None),
+        ("", None),
+        ("true", True),
+        ("-1.5e3", -1500.0),
+        ("0", 0),
+        ("9" * 400, 10**400 - 1),
+        ('"1"', "1"),
+    ],
 )
 def test_plain_scalars(text, value):
     """The words and numbers of JSON have their JSON values; in quotes they are strings."""
