@@ -18,6 +18,7 @@ from hpoq.processing.intake import (
     Undeliverable,
     Watched,
     is_keyed_message,
+    mask_message_id,
     take_in,
 )
 from hpoq.processing.lifecycle import Delivery
@@ -50,6 +51,25 @@ def test_a_cloudevent_that_is_sent_twice_is_one_request_in_two_deliveries(messag
     delivery = derive_key("smq", "M1", "team-a") if message_id else key
     assert (intake.delivery.key, intake.delivery.delivery) == (key, delivery)
     assert intake.delivery.may_conflict == (message_id is not None)
+
+
+@pytest.mark.parametrize(
+    ("message_id", "shown"),
+    [
+        ('{"id":"1","source":"https://u:hunter22-pw@host"}', '{"id":"1","source":"https://u:***@host"}'),
+        ("orders{1}", "orders{1}"),
+    ],
+    ids=["place", "word"],
+)
+def test_the_id_of_a_message_is_shown_without_secrets(message_id, shown):
+    """The id of a record or of a CloudEvent names its place, which may be a URL."""
+    assert take_in(Message("kafka", message_id, REQUEST)).delivery.message_id == shown
+
+
+@pytest.mark.parametrize("start", ["", "[" * 100_000], ids=["text", "nested too deeply"])
+def test_an_id_that_is_not_json_is_shown_without_secrets(start):
+    """An envelope may bring an id of any form."""
+    assert mask_message_id(f"{start}password=hunter22-pw") == f"{start}password=***"
 
 
 def test_a_message_without_an_id_is_its_own_delivery():
