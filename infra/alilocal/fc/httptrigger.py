@@ -1,6 +1,7 @@
 """HTTP triggers: a request becomes the event of a function, and its result an answer.
 
-`fcruntime.httptrigger` makes both. In the cloud each trigger has a host name of its own; here it has a path,
+`fcruntime.httptrigger` makes both; it is imported by the first call, because everything else here works without
+fcruntime. In the cloud each trigger has a host name of its own; here it has a path,
 `/_fc/<id of the trigger>/`.
 """
 
@@ -20,9 +21,6 @@ from alilocal.fc.errors import InvocationDisabled, NotFound
 from alilocal.fc.registry import Entry, Registry, Trigger
 from alilocal.fc.switches import FunctionComputeSwitches
 from alilocal.fc.triggerconfig import HttpSource, read_source
-from fcruntime.context import Fc2Context
-from fcruntime.httptrigger import http_answer, http_event
-from fcruntime.invoke import InvokeResult
 
 PREFIX = "/_fc/"
 
@@ -67,6 +65,9 @@ class HttpTriggers:
 
     def call(self, call: Call) -> Response:
         """Call the function with the request as its event."""
+        from fcruntime.httptrigger import http_answer
+        from fcruntime.invoke import InvokeResult
+
         entry, trigger, source = self.find(call.request)
         if call.request.method not in source.methods:
             raise ServiceError(405, "MethodNotAllowed", f"the trigger takes {', '.join(source.methods)}")
@@ -85,6 +86,9 @@ class HttpTriggers:
         return Response(status, (("X-Fc-Request-Id", call.request_id), *error, *headers), body)
 
     def _event(self, call: Call) -> bytes:
+        from fcruntime.context import Fc2Context
+        from fcruntime.httptrigger import http_event
+
         request = call.request
         path = "/" + request.path.removeprefix(PREFIX).partition("/")[2]
         # FC writes its own headers anew, whatever the caller sent.
