@@ -1297,6 +1297,7 @@ def rules_named(source):
         ((c(SPACE), {"_value": [1]}), "; _type is missing"),
         ((c(SPACE), {"_type ": "choice", "_value": [1]}), "; write _type"),
         ((c(f"{SPACE}/_value"), "[1, 2]"), "; write the array itself, not a string that contains it"),
+        ((c(f"{SPACE}/_value"), " [1, 2]"), "; write the array itself, not a string that contains it"),
         ((c(SPACE), [1, 2]), '; write {"_type": "choice", "_value": [...]}'),
         ((c(f"{SPACE}/_value"), "1,2"), "must be an array, not a string"),
         ((c(SPACE), {"_type": "uniform", "_value": {"min": 0}}), "an array [low, high], not an object"),

@@ -302,3 +302,10 @@ def test_names_that_a_search_space_replaces():
     for other in (1, "x", {"d": 1}):  # then all items are values
         choice["_value"][1] = other
         assert [*names_in(space)] == ["a", "e", "f", "_name"]
+
+
+def test_only_a_name_without_its_underscore_is_corrected():
+    """Other objects may be meant as values."""
+    found = check({"_type": "choice", "_value": [{"name": "a"}, {"_name": "b"}, {"rate": 1}, [1]]})
+    texts = [text for rule, _, _, text in found if rule == "choice"]
+    assert ["write _name" in text for text in texts] == [True, False, False, False]
