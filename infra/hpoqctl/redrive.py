@@ -271,7 +271,7 @@ class Redriver:
     def _has_come_back(self, dead_letter: DeadLetter) -> bool:
         """Return whether a message of a dead letter was moved in this run and given up again at once.
 
-        To move it again and again would never end. Copies of a message that were in the queue before are moved.
+        Moving it again and again would never end. Copies that were in the queue before the run are moved.
         """
         at = dead_letter.enqueued_at or 0.0
         return any(at > self._sent_at.get(str(row["key"]), math.inf) for row in dead_letter.rows)

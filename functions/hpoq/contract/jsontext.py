@@ -64,7 +64,7 @@ _NUMBER_SLIPS = (
     (r"[xXoObB]", "a number must be decimal"),
     (r"[A-Za-z%]", "a unit after a number; write the number alone"),
 )
-# What stands in front of a body that was encoded for another purpose.
+# How a body begins that was encoded for another purpose, such as a form.
 _WRAPPINGS = (
     (r"data:[^,\s]{0,100},", "a data URL; send what follows its comma"),
     (r"%(?:7[Bb]|5[Bb]|22)", "the text is percent-encoded; decode it first"),

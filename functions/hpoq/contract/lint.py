@@ -27,7 +27,7 @@ _PLATFORMS = {
     "datascience": None,
     "local": None,
 }
-# The members that each platform's configuration needs, each with others that do instead.
+# The members that each platform's configuration needs, each with its alternatives.
 _NEEDED = {
     "dlc": (("region", "endpoint", "end_point"),),
     "maxcompute": (("project_name",), ("end_point",)),
@@ -98,7 +98,7 @@ _ARGUMENT = r"\s*--?[A-Za-z]"
 # Words in the names of metrics of which a smaller value is better, or a larger one.
 _MINIMISED = {"loss", "logloss", "error", "err", "rmse", "rmsle", "mse", "mae", "mape", "perplexity"}
 _MAXIMISED = {"accuracy", "acc", "auc", "f1", "precision", "recall", "ndcg"}
-# Words that turn the direction of a name round, as scikit-learn's neg_log_loss.
+# Words that reverse the direction of a metric, as in scikit-learn's neg_log_loss.
 _NEGATIONS = {"neg", "negative", "minus", "inverse", "inv"}
 _PLACEHOLDER = r"\$\{[^{}\s]+\}"
 _OTHER_FORM = r"(?a)\$(\w{1,60})|(?<!\$)\{(\w{1,60})\}|\$\((\w{1,60})\)|%(\w{1,60})%|\$\{ *(\w{1,60}) *\}"

@@ -365,7 +365,7 @@ def _is_secret_name(name: str, parent: str) -> bool:
 def is_value_of_option(option: str, item: object) -> bool:
     """Return whether `item`, which follows `option` in a list, is a secret: `["run", "--token", "..."]`.
 
-    In a list of commands, most have several words, so that one is not taken for the value of another's option.
+    An item with a space is a whole command, which is neither an option nor the value of one.
     """
     is_word = isinstance(item, str) and item[:1] != "-" and " " not in item and " " not in option
     return is_word and is_secret_name(option)
