@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from functools import partial
 
 import click
 from rich.progress import Progress
@@ -18,7 +20,7 @@ from hpoq.clock import Clock, SystemClock
 from hpoq.cloud.experiments import Experiment, ExperimentPage, read_through
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.contract.events import outcome_of
-from hpoq.contract.identity import STOPPED, WATCH, derive_key, find_marker_keys
+from hpoq.contract.identity import find_marker_keys
 from hpoq.errors import (
     CallError,
     Incomplete,
@@ -27,9 +29,8 @@ from hpoq.errors import (
     SettingsError,
     StoreError,
 )
-from hpoq.idempotency.record import Record, decode
+from hpoq.idempotency.record import Record, State, decode
 from hpoq.idempotency.store import Store
-from hpoq.processing.watchorder import identify_watch
 from hpoq.settings import Settings
 from hpoqctl.numbers import Number
 from hpoqctl.output import console, count_of, notes, print_json
@@ -47,12 +48,16 @@ from hpoqctl.services import (
 
 _PAGE = 100
 _DAY = 86_400.0
+_ZONE_MARGIN = timedelta(days=1)
 # A listing may be this far behind a create, and clocks may differ, so younger experiments are skipped.
 _MARGIN_SECONDS = 120.0
+# The fingerprints of watch messages, and of the notes on who stops an experiment.
+_FOLLOWING = ("watch", "note")
 _SECOND = "second-experiment"
 _OTHER = "other-experiment"
 _NO_EXPERIMENT = "no-experiment"
 _NO_RECORD = "no-record"
+_UNANNOUNCED = "unannounced-experiment"
 _UNREADABLE = "unreadable-record"
 _INCOMPLETE = (
     ". Experiments were deleted while they were listed. Run the command again, with a higher --rate."
@@ -62,6 +67,7 @@ _ADVICE = {
     _OTHER: "Compare both experiments in the console of PAI. The one in the record was announced.",
     _NO_EXPERIMENT: "It was deleted, or these credentials cannot see it.",
     _NO_RECORD: "Its record was deleted, or another deployment created it (its records are in another table).",
+    _UNANNOUNCED: "The event of the key says that there is none. Stop it in the console of PAI, or use its result.",
     _UNREADABLE: "A later version wrote it, or it is damaged: see RecordUnreadable in the runbook.",
 }
 
@@ -116,7 +122,7 @@ class Auditor:
     """One audit. Between two calls it waits `pause` seconds; `until` is when it began, on the clock of the records.
 
     The records are read before the experiments. A message that is processed meanwhile has its record first and its
-    experiment later, so the order causes no false finding.
+    experiment later, so the order causes no false finding. A key may be used again `retention` seconds after its end.
     """
 
     def __init__(
@@ -127,26 +133,27 @@ class Auditor:
         *,
         since: float,
         until: float,
-        namespace: str = "",
+        retention: float = math.inf,
         workspace_id: str | None = None,
         pause: float = 0.0,
     ) -> None:
         self._store = store
         self._client = client
         self._clock = clock
-        self._namespace = namespace
+        self._retention = retention
         self._workspace_id = workspace_id
         self._pause = pause
         self._until = until
         self.audit = Audit(since)
+        self._listed: dict[str, Experiment] = {}
 
     def run(self) -> Audit:
         """Compare everything since `since`. Raises CallError and StoreError."""
         records = self._read_records()
-        self.audit.others = sum(1 for _ in self._find_others(records))
-        by_key, listed = self._read_experiments()
-        self._compare_keys(by_key, records)
-        self._find_missing(records, listed)
+        self.audit.others = sum(map(_is_follower, records.values()))
+        self._read_experiments(self._workspace_id)
+        self._find_missing(records)
+        self._compare_keys(self._find_keys(), records)
         self.audit.findings.sort(key=lambda finding: (finding.kind != _SECOND, finding.kind, finding.key))
         return self.audit
 
@@ -160,61 +167,73 @@ class Auditor:
                 self.audit.findings.append(Finding(_UNREADABLE, key, ()))
         return found
 
-    def _find_others(self, records: Mapping[str, Record]) -> Iterator[Record]:
-        """Yield the records of watch and stop messages, and the notes on who stops an experiment."""
-        derived = set[str]()
-        for record in records.values():
-            if record.experiment_id is not None:
-                identity = identify_watch(record.key, record.experiment_id)
-                derived.add(derive_key(WATCH, identity, self._namespace))
-                derived.add(derive_key(STOPPED, record.experiment_id, self._namespace))
-        for key, record in records.items():
-            if key in derived or (record.event and outcome_of(json.loads(record.event)) == "stopping"):
-                yield record
+    def _read_experiments(self, workspace_id: str | None) -> None:
+        for rows in read_through(partial(self._read_page, workspace_id), _PAGE):
+            self._listed |= {row.experiment_id: row for row in rows if not row.deleted}
 
-    def _read_experiments(self) -> tuple[dict[str, dict[str, Experiment]], set[str]]:
-        """Return the experiments of each key by id, and the ids of all experiments."""
-        by_key = defaultdict[str, dict[str, Experiment]](dict)
-        listed, unmarked = set[str](), set[str]()
-        for rows in read_through(self._read_page, _PAGE):
-            for row in (row for row in rows if not row.deleted):
-                listed.add(row.experiment_id)
-                keys = find_marker_keys(row.tags, row.description)
-                if not keys:
-                    unmarked.add(row.experiment_id)
-                for key in keys:
-                    by_key[key][row.experiment_id] = row
-        self.audit.experiments, self.audit.unmarked = len(listed), len(unmarked)
-        return by_key, listed
-
-    def _read_page(self, number: int) -> ExperimentPage:
+    def _read_page(self, workspace_id: str | None, number: int) -> ExperimentPage:
         self._wait()
         # The zone of the filter is not documented; a day to either side covers every one.
-        earliest = datetime.fromtimestamp(self.audit.since, timezone.utc) - timedelta(days=1)
+        earliest = datetime.fromtimestamp(self.audit.since, timezone.utc) - _ZONE_MARGIN
         return self._client.list_hpo_experiments(
-            workspace_id=self._workspace_id,
+            workspace_id=workspace_id,
             min_create_time=earliest.strftime("%Y-%m-%d %H:%M:%S"),
             page_number=number,
             page_size=_PAGE,
         )
 
+    def _find_keys(self) -> dict[str, dict[str, Experiment]]:
+        """Return the listed experiments of each key by id, and count those without a key."""
+        by_key = defaultdict[str, dict[str, Experiment]](dict)
+        for row in self._listed.values():
+            keys = find_marker_keys(row.tags, row.description)
+            self.audit.unmarked += not keys
+            for key in keys:
+                by_key[key][row.experiment_id] = row
+        self.audit.experiments = len(self._listed)
+        return by_key
+
     def _compare_keys(
         self, by_key: Mapping[str, Mapping[str, Experiment]], records: Mapping[str, Record]
     ) -> None:
-        unreadable = {finding.key for finding in self.audit.findings}
+        unreadable = {finding.key for finding in self.audit.findings if finding.kind == _UNREADABLE}
         unknown = sorted(by_key.keys() - records.keys() - unreadable)
         later = self._store.get_many(unknown) if unknown else {}
-        for key, experiments in by_key.items():
-            record, ids = records.get(key) or later.get(key), tuple(sorted(experiments))
+        for key, found in by_key.items():
+            record = records.get(key) or later.get(key)
+            experiments = {
+                name: row for name, row in found.items() if not self._is_of_earlier_use(row, record)
+            }
+            ids = tuple(sorted(experiments))
             recorded = record.experiment_id if record is not None else None
             if len(ids) > 1:
                 self.audit.findings.append(Finding(_SECOND, key, ids, recorded))
             elif key in unreadable:
                 continue
-            elif recorded is not None and recorded not in ids:
+            elif recorded is not None and ids and recorded not in ids:
                 self.audit.findings.append(Finding(_OTHER, key, ids, recorded))
             elif record is None and self._is_due(experiments.values()):
                 self.audit.findings.append(Finding(_NO_RECORD, key, ids))
+            elif ids and self._is_due(experiments.values()) and self._has_ended_without(record):
+                self.audit.findings.append(Finding(_UNANNOUNCED, key, ids))
+
+    def _is_of_earlier_use(self, row: Experiment, record: Record | None) -> bool:
+        """Return whether `row` was created so long before the claim of `record` that its key was free again."""
+        if record is None or row.created_at is None:
+            return False
+        free_at = row.created_at.timestamp() + self._retention - _ZONE_MARGIN.total_seconds()
+        return free_at <= record.claimed_at
+
+    def _has_ended_without(self, record: Record | None) -> bool:
+        """Return whether the event of `record` says that there is no experiment.
+
+        A redrive may have found it since the record was read, so that is read again.
+        """
+        ends = (State.REJECTED, State.FAILED)
+        if record is None or record.state not in ends:
+            return False
+        present = self._store.get(record.key)
+        return present is not None and present.state in ends
 
     def _is_due(self, experiments: Iterable[Experiment]) -> bool:
         """Return whether a record must exist: the experiment is neither from before `since` nor brand new."""
@@ -222,25 +241,40 @@ class Auditor:
         earliest, latest = self.audit.since, self._until - _MARGIN_SECONDS
         return all(earliest <= time.timestamp() <= latest for time in times)
 
-    def _find_missing(self, records: Mapping[str, Record], listed: set[str]) -> None:
+    def _find_missing(self, records: Mapping[str, Record]) -> None:
+        """Look up the recorded experiments that are not listed, and list their workspaces.
+
+        Without a workspace a service may list the default one only.
+        """
+        workspaces = {self._workspace_id}
         for key, record in records.items():
             experiment_id, is_old = record.experiment_id, record.claimed_at < self.audit.since
-            if experiment_id is None or experiment_id in listed or is_old:
+            if experiment_id is None or experiment_id in self._listed or is_old or _is_follower(record):
                 continue
-            if not self._exists(experiment_id):
+            found = self._look_up(experiment_id)
+            if found is None:
                 self.audit.findings.append(Finding(_NO_EXPERIMENT, key, (), experiment_id))
+            elif self._workspace_id is None and found.workspace_id not in workspaces:
+                workspaces.add(found.workspace_id)
+                self._read_experiments(found.workspace_id)
 
-    def _exists(self, experiment_id: str) -> bool:
-        """Return whether the service knows an experiment that its listing does not show."""
+    def _look_up(self, experiment_id: str) -> Experiment | None:
+        """Return an experiment that the listing does not show, or None if the service does not know it either."""
         self._wait()
         try:
             found = self._client.get_hpo_experiment(experiment_id)
         except NotFound:
-            return False
-        return not found.deleted
+            return None
+        return None if found.deleted else found
 
     def _wait(self) -> None:
         self._clock.sleep(self._pause)
+
+
+def _is_follower(record: Record) -> bool:
+    """Return whether `record` is not that of a request: hpoq keeps it to follow or to stop an experiment."""
+    is_stop = record.event is not None and outcome_of(json.loads(record.event)) == "stopping"
+    return is_stop or record.fingerprint in _FOLLOWING
 
 
 def _parse_since(
@@ -313,7 +347,7 @@ def command(
                 SystemClock(),
                 since=begin,
                 until=now,
-                namespace=settings.namespace,
+                retention=settings.retention_days * _DAY,
                 workspace_id=workspace,
                 pause=1 / rate,
             ).run()

@@ -39,7 +39,7 @@ from support.deployment import (
     make_function,
     tablestore_url,
 )
-from support.request import REQUEST
+from support.request import REQUEST, make_document, request
 
 KEYS = {number: derive_key("smq", f"M{number}") for number in range(1, 9)}
 
@@ -349,17 +349,21 @@ def test_an_audit_uses_the_clock_of_the_local_cloud(world):
     assert finding["key"] == KEYS[5]
 
 
-def test_records_of_watch_and_stop_messages_are_counted_separately(world):
-    """The records that follow and stop an experiment do not look like those of requests without one."""
+def follow_and_stop(world):
+    """Create, stop and follow an experiment to its end."""
     function = make_function(world.cloud, world.store, HPOQ_WATCH_QUEUE=WATCH_QUEUE)
-    named = json.dumps({**json.loads(REQUEST), "idempotencyKey": "tune-1"}).encode()
-    function.handle(smq_event("M3", named), CONTEXT)
+    function.handle(smq_event("M3", request("tune-1")), CONTEXT)
     function.handle(smq_event("M4", b'{"stop": {"idempotencyKey": "tune-1"}}'), CONTEXT)
     while (watch := world.cloud.queues[WATCH_QUEUE]).messages:
         world.cloud.clock.advance(3600)
         (message,) = watch.receive(count=1)
         function.handle(smq_event(message.message_id, message.body.encode()), CONTEXT)
         watch.delete(message.receipt_handle)
+
+
+def test_records_of_watch_and_stop_messages_are_counted_separately(world):
+    """The records that follow and stop an experiment do not look like those of requests without one."""
+    follow_and_stop(world)
     document = world.audit()
     # M1 to M3; and the stop, its note, and the end of the experiment.
     assert (document["records"], document["otherRecords"], document["findings"]) == (6, 3, [])
@@ -368,3 +372,63 @@ def test_records_of_watch_and_stop_messages_are_counted_separately(world):
         "3 experiments and 3 records of requests compared (beside 3 records to follow and stop them)"
         in output
     )
+
+
+def test_a_deleted_experiment_is_one_finding(world):
+    """The records that follow and stop an experiment are not findings of their own when it is deleted."""
+    follow_and_stop(world)
+    key = derive_key("producer", "tune-1")
+    gone = world.store.get(key).experiment_id
+    with world.cloud.changed:
+        next(one for one in world.cloud.experiments if one.experiment_id == gone).deleted = True
+    (finding,) = world.audit()["findings"]
+    assert (finding["finding"], finding["key"]) == ("no-experiment", key)
+
+
+def test_a_second_experiment_in_another_workspace_is_found(world):
+    """The workspaces of recorded experiments are listed too: without one, a service may list only the default."""
+    world.create(KEYS[1])
+
+    def list_default_workspace(call):
+        is_listing = call.header("x-acs-action") == "ListHpoExperiments"
+        if is_listing and "WorkspaceId" not in dict(call.query_pairs(plus_is_space=False)):
+            return handle(call)._replace(body=b'{"RequestId": "r", "TotalCount": 0, "Experiments": []}')
+        return handle(call)
+
+    handle, world.cloud.handle = world.cloud.handle, list_default_workspace
+    document = world.audit()
+    assert [(one["finding"], one["key"]) for one in document["findings"]] == [("second-experiment", KEYS[1])]
+    assert document["experiments"] == 3
+
+
+@pytest.mark.parametrize("days", [30.5, 45])
+def test_a_key_that_was_free_again_has_no_second_experiment(world, days):
+    """After HPOQ_RETENTION_DAYS a producer's key may be used for another request."""
+    for message_id, name in (("M3", "first"), ("M4", "second")):
+        function = make_function(world.cloud, world.store)
+        function.handle(smq_event(message_id, request("tune-1", Name=name)), CONTEXT)
+        world.cloud.clock.advance(days * 86_400)
+    assert world.audit("--since", "120")["findings"] == []
+
+
+def test_a_second_experiment_within_the_retention_is_found_although_its_record_is_newer(world):
+    """A record that was lost and made again does not hide the first experiment of its key."""
+    world.cloud.clock.advance(20 * 86_400)
+    second = world.create(KEYS[1])
+    record = world.store.get(KEYS[1])
+    again = replace(record, claimed_at=world.cloud.clock.now(), experiment_id=second)
+    world.store.replace(again, record.version)
+    (finding,) = world.audit()["findings"]
+    assert (finding["finding"], finding["key"]) == ("second-experiment", KEYS[1])
+
+
+def test_an_experiment_of_a_rejected_request_is_found(world):
+    """Its producer was told that there is none, but it runs."""
+    invalid = json.dumps(make_document(Accessibility="SECRET"))
+    make_function(world.cloud, world.store).handle(smq_event("M3", invalid), CONTEXT)
+    experiment_id = world.create(KEYS[3])
+    assert world.audit()["findings"] == []  # it is brand new, so its record may be about to change
+    world.cloud.clock.advance(1000)
+    (finding,) = world.audit()["findings"]
+    assert (finding["finding"], finding["key"]) == ("unannounced-experiment", KEYS[3])
+    assert finding["experimentIds"] == [experiment_id]
