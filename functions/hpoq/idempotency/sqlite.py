@@ -37,17 +37,19 @@ class SqliteStore:
     """
 
     def __init__(self, path: str, *, busy_seconds: float = 10.0) -> None:
-        self._path = path
+        # A process may change its working directory.
+        self._path = path if path == ":memory:" else str(Path(path).absolute())
         self._busy_seconds = busy_seconds
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
         # Never closed: closing a connection that was inherited through a fork would drop the parent's locks.
         self._inherited: sqlite3.Connection | None = None
 
     def _open(self) -> sqlite3.Connection:
         # For a file in memory that is the working directory, which exists.
-        Path(self._path).absolute().parent.mkdir(parents=True, exist_ok=True)
+        Path(self._path).parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(
             self._path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
         )
@@ -83,14 +85,27 @@ class SqliteStore:
             try:
                 if self._pid != os.getpid():
                     self._inherited, self._connection = self._connection, None
+                if self._connection is not None and self._identify_file() != self._file:
+                    # Its file was deleted or replaced: other processes use the one that has its name now.
+                    self._connection.close()
+                    self._connection = None
                 if self._connection is None:
                     self._connection, self._pid = self._open(), os.getpid()
+                    self._file = self._identify_file()
                 with self._connection as connection:
                     connection.execute("BEGIN IMMEDIATE")
                     yield connection
             # OSError: the file's folder cannot be created.
             except (sqlite3.Error, OSError) as exc:
                 raise StoreUnavailable(f"sqlite: {exc}") from exc
+
+    def _identify_file(self) -> tuple[int, int] | None:
+        """Return what identifies the file, or None if it does not exist, as one in memory never does."""
+        try:
+            found = Path(self._path).stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
 
     @staticmethod
     def _read(connection: sqlite3.Connection, key: str) -> Record | None:

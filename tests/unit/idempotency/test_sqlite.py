@@ -101,6 +101,35 @@ def test_a_folder_that_cannot_be_made(tmp_path):
         SqliteStore(str(tmp_path / "file" / "folder" / "records")).get("k")
 
 
+@pytest.mark.parametrize("change", ["deleted", "replaced"])
+def test_a_file_that_is_no_longer_there_is_not_written_to(tmp_path, change):
+    """A claim in a deleted file is seen by no other process, so the store opens the file that has its name now."""
+    path = tmp_path / "records.sqlite3"
+    first = SqliteStore(str(path))
+    assert first.insert(claim("before")) is None
+    for file in list(tmp_path.iterdir()):
+        file.rename(tmp_path / f"old-{file.name}")
+    second = SqliteStore(str(path))
+    if change == "replaced":
+        assert second.insert(claim("second")) is None
+    standing = first.insert(claim("first"))
+    assert standing == (claim("second") if change == "replaced" else None)
+    assert second.get("key") == first.get("key") == (standing or claim("first"))
+    for store in (first, second):
+        store.close()
+
+
+def test_the_file_stays_the_same_if_the_working_directory_changes(tmp_path, monkeypatch):
+    """A relative path is that of the moment when the store was made."""
+    monkeypatch.chdir(tmp_path)
+    store = SqliteStore("records.sqlite3")
+    assert store.insert(claim("o")) is None
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert store.get("key") == claim("o")
+    store.close()
+
+
 class Locked:
     """A connection whose file another process is about to switch; time passes only while the store pauses."""
 
