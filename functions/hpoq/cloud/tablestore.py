@@ -10,7 +10,9 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 from hpoq.cloud import ots_wire
 from hpoq.cloud.answers import scrub
@@ -19,6 +21,8 @@ from hpoq.cloud.ots_wire import ColumnValue, Condition, Row, WireError
 from hpoq.cloud.signing import Credentials, CredentialsProvider, format_time
 from hpoq.cloud.transport import Response, Transport
 from hpoq.errors import CallError, Conflict, Denied, Invalid, NotFound, Throttled, UnknownEnd
+
+T = TypeVar("T")
 
 SERVICE = "tablestore"
 VERSION = "2015-12-31"
@@ -54,23 +58,10 @@ class Tablestore(ServiceClient):
     service = SERVICE
 
     def __init__(
-        self,
-        transport: Transport,
-        endpoint: str,
-        instance: str,
-        credentials: CredentialsProvider,
-        *,
-        connect_timeout: float = 2.0,
-        read_timeout: float = 5.0,
+        self, transport: Transport, endpoint: str, instance: str, credentials: CredentialsProvider
     ) -> None:
-        super().__init__(
-            transport,
-            endpoint,
-            credentials,
-            connect_timeout=connect_timeout,
-            read_timeout=read_timeout,
-            retry=RetryPolicy(attempts=1),
-        )
+        retry = RetryPolicy(attempts=1)
+        super().__init__(transport, endpoint, credentials, connect_timeout=2.0, read_timeout=5.0, retry=retry)
         self._instance = instance
 
     def put_row(self, table: str, key: Row, columns: Row, condition: Condition) -> bool:
@@ -79,32 +70,28 @@ class Tablestore(ServiceClient):
         If a write took place although its end was unknown, a repetition finds that its condition fails.
         """
         try:
-            self.call("PutRow", ots_wire.put_row(table, key, columns, condition))
+            self.call("PutRow", ots_wire.put_row(table, key, columns, condition), lambda _: None)
         except Conflict:  # no other code of the service is one
             return False
         return True
 
     def get_row(self, table: str, key: Row) -> dict[str, ColumnValue] | None:
         """Return the attribute columns of a row as the last finished write left them, or None if there is no row."""
-        answer = self.call("GetRow", ots_wire.get_row(table, key))
-        try:
-            return ots_wire.row_of(answer)
-        except (WireError, UnicodeDecodeError) as exc:
-            raise UnknownEnd(f"unreadable answer: {exc}", service=SERVICE, operation="GetRow") from exc
+        return self.call("GetRow", ots_wire.get_row(table, key), ots_wire.row_of)
 
     def batch_get_row(self, table: str, keys: Sequence[Row]) -> list[dict[str, ColumnValue] | None]:
         """Return the attribute columns of up to MOST_ROWS rows, in the order of `keys`, in one call.
 
         An item is None if there is no such row, or if the service could not read it now.
         """
-        answer = self.call("BatchGetRow", ots_wire.batch_get_row(table, keys))
-        try:
-            rows = ots_wire.rows_of(answer)
+
+        def read(body: bytes) -> list[dict[str, ColumnValue] | None]:
+            rows = ots_wire.rows_of(body)
             if len(rows) != len(keys):
                 raise WireError("the response is about other rows")
-        except (WireError, UnicodeDecodeError) as exc:
-            raise UnknownEnd(f"unreadable answer: {exc}", service=SERVICE, operation="BatchGetRow") from exc
-        return rows
+            return rows
+
+        return self.call("BatchGetRow", ots_wire.batch_get_row(table, keys), read)
 
     def get_range(
         self, table: str, column: str, after: str | None, limit: int
@@ -114,28 +101,29 @@ class Tablestore(ServiceClient):
         They begin with the key `after`, or with the first one if it is None. The second item is the key to go on
         with, or None after the last row.
         """
-        answer = self.call("GetRange", ots_wire.get_range(table, column, after, limit))
-        try:
-            return ots_wire.range_of(answer, column)
-        except (WireError, UnicodeDecodeError, KeyError) as exc:
-            raise UnknownEnd(f"unreadable answer: {exc}", service=SERVICE, operation="GetRange") from exc
+        request = ots_wire.get_range(table, column, after, limit)
+        return self.call("GetRange", request, partial(ots_wire.range_of, column=column))
 
-    def call(self, operation: str, body: bytes) -> bytes:
-        """Call `operation` and return the body of its answer."""
+    def call(self, operation: str, body: bytes, read: Callable[[bytes], T]) -> T:
+        """Call `operation`, and return what `read` makes of the answer's body.
 
-        def read(response: Response, credentials: Credentials) -> bytes:
+        If `read` raises ValueError or KeyError, the end is unknown.
+        """
+
+        def read_answer(response: Response, credentials: Credentials) -> T:
             if not 200 <= response.status < 300:
                 raise _read_error(operation, response, credentials)
             # A proxy may answer instead of the service. To believe in a write that did not happen would be worse
             # than to repeat one that did.
             if response.headers.get("x-ots-contentmd5") != _md5(response.body):
                 raise UnknownEnd("not the service's own answer", service=SERVICE, operation=operation)
-            return response.body
+            try:
+                return read(response.body)
+            except (ValueError, KeyError) as exc:
+                raise UnknownEnd(f"unreadable answer: {exc}", service=SERVICE, operation=operation) from exc
 
-        def sign(credentials: Credentials) -> Mapping[str, str]:
-            return self._sign(operation, body, credentials)
-
-        return self._call(operation, "POST", f"/{operation}", sign, read, body=body)
+        sign = partial(self._sign, operation, body)
+        return self._call(operation, "POST", f"/{operation}", sign, read_answer, body=body)
 
     def _sign(self, operation: str, body: bytes, credentials: Credentials) -> dict[str, str]:
         headers = {

@@ -76,7 +76,7 @@ def _check_tablestore(subject: Subject, url: str) -> Iterator[Finding]:
             absent=absent,
         )
     try:
-        described = parse_description(client.call("DescribeTable", encode_request(table)))
+        described = parse_description(client.call("DescribeTable", encode_request(table), bytes))
     except WireError as exc:
         yield Finding("table", "warning", f"its description cannot be read: {exc}")
     except CallError as exc:
