@@ -16,7 +16,8 @@ from fcruntime.jsonvalue import JsonObject
 from fcruntime.triggers.body import unwrap_base64
 from fcruntime.triggers.identity import identify_body
 from hpoq.contract.identity import CLOUDEVENT, PRODUCER, STOP, derive_key
-from hpoq.contract.request import ExperimentRequest, ParsedRequest, compute_fingerprint, parse_request
+from hpoq.contract.model import ExperimentRequest
+from hpoq.contract.request import ParsedRequest, compute_fingerprint, parse_request
 from hpoq.errors import RequestRejected, Violation
 from hpoq.observability.redaction import find_secrets, redact
 from hpoqctl.files import Document

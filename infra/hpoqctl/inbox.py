@@ -18,7 +18,8 @@ from hpoq.cloud.smq import Smq, queue_endpoint
 from hpoq.contract.events import outcome_of
 from hpoq.contract.finding import get_member
 from hpoq.contract.identity import CONFLICT, derive_event_id, derive_key
-from hpoq.contract.request import ExperimentRequest, compute_fingerprint
+from hpoq.contract.model import ExperimentRequest
+from hpoq.contract.request import compute_fingerprint
 from hpoq.contract.stop import StopRequest
 from hpoq.errors import CallError, SettingsError
 from hpoq.producer import SentRequest

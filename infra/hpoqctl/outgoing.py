@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 import click
 
-from hpoq.contract.request import ExperimentRequest, compute_fingerprint
+from hpoq.contract.model import ExperimentRequest
+from hpoq.contract.request import compute_fingerprint
 from hpoq.contract.stop import StopRequest
 from hpoqctl.checking import TOO_LARGE, Checked, KeyCheck, check_document, derive_own_key, format_result
 from hpoqctl.files import Document

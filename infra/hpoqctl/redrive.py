@@ -23,7 +23,8 @@ from hpoq.cloud.smq import MOST_MESSAGES, Smq, fits
 from hpoq.cloud.smq_wire import QueueAttributes
 from hpoq.contract.document import read_object
 from hpoq.contract.identity import PRODUCER, derive_key
-from hpoq.contract.request import ExperimentRequest, parse_request, read_producer_key
+from hpoq.contract.model import ExperimentRequest
+from hpoq.contract.request import parse_request, read_producer_key
 from hpoq.errors import CallError, NotFound, RequestRejected
 from hpoq.observability.redaction import Mask, find_secrets
 from hpoq.processing.envelope import Envelope, seal

@@ -13,7 +13,8 @@ from rich.text import Text
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.contract.finding import get_member, get_object
-from hpoq.contract.request import ExperimentRequest, ParsedRequest
+from hpoq.contract.model import ExperimentRequest
+from hpoq.contract.request import ParsedRequest
 from hpoq.contract.search_space import ARITY
 from hpoq.observability.redaction import find_secrets, redact
 from hpoq.producer.sampling import draw_samples, render_command

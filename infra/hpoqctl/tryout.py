@@ -27,7 +27,8 @@ from fcruntime.context import Fc3Context, FunctionInfo
 from fcruntime.invoke import invoke
 from fcruntime.jsonvalue import JsonObject
 from hpoq.contract.finding import get_member
-from hpoq.contract.request import ExperimentRequest, parse_request
+from hpoq.contract.model import ExperimentRequest
+from hpoq.contract.request import parse_request
 from hpoq.errors import SettingsError
 from hpoq.function import Function
 from hpoq.observability import logs

@@ -371,8 +371,8 @@ def test_the_first_message_builds_the_models_by_an_import():
     """Other threads wait for an import, but not for pydantic while it builds a model at its first use."""
     code = """
 import hpoq.handler, sys
-assert "hpoq.contract.request" not in sys.modules
-from hpoq.contract.request import ExperimentRequest
+assert "hpoq.contract.model" not in sys.modules
+from hpoq.contract.model import ExperimentRequest
 print(ExperimentRequest.__pydantic_complete__)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -9,8 +9,9 @@ A message body becomes a request, or a list of everything that is wrong with it,
 - `document`: undoes base64, reads the JSON text and opens a CloudEvent. It knows where in the producer's document
   the request stands, so that every pointer leads to what the producer wrote.
 - `jsontext`: the strict JSON reader, and JSON pointers.
-- `request`: the request message, `parse_request` (the steps above) and the fingerprint.
-- `model`: the pydantic models of the experiment's configuration. They check the structure.
+- `request`: `parse_request` (the steps above) and the fingerprint.
+- `model`: the pydantic models of the request message. They check the structure; `stop` has those of a stop.
+- `explain`: turns what the models find into violations, with hints at what was meant. Only invalid requests need it.
 - `rules`: what a model cannot express, because it concerns several members. `search_space` holds the rules of one
   search space, and `lint` those that only warn.
 - `finding`: a violation or a warning, and lists of them that a hostile message cannot let grow without limit.

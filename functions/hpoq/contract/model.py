@@ -1,4 +1,4 @@
-"""The models of the experiment's configuration, and what all models of the contract have in common.
+"""The models of the request message and of the experiment's configuration, and what all models have in common.
 
 `HpoExperimentConfig` is the struct of PAI AutoML 2022-08-28, member by member. Source:
 https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-struct-hpoexperimentconfig
@@ -25,6 +25,7 @@ from hpoq.contract.patterns import KEY_CHARACTERS
 _JSON = frozenset({str, int, float, bool, dict})
 _WITHOUT_MEMBERS = _JSON | {SecretStr}
 
+SCHEMA_MEMBER = "$schema"
 MANY_WRONG = "many_wrong"
 MOST_KEY_CHARACTERS = 255
 
@@ -113,6 +114,20 @@ def list_credentials(model: type[BaseModel]) -> frozenset[str]:
     """Return the members of `model` itself that are credentials, by their names in JSON."""
     fields = model.model_fields.items()
     return frozenset(field.alias or name for name, field in fields if SecretStr in get_args(field.annotation))
+
+
+def list_members(model: type[BaseModel] | None) -> dict[str, type[BaseModel] | None]:
+    """Return the members of `model` by their JSON names, each with the model of its value or None."""
+    fields = model.model_fields if model else {}
+    return {field.alias or name: _find_model_in(field.annotation) for name, field in fields.items()}
+
+
+def _find_model_in(annotation: object) -> type[BaseModel] | None:
+    # Arguments first: in Python 3.10 `list[str]` is an instance of `type`, but `issubclass` refuses it.
+    arguments: tuple[object, ...] = getattr(annotation, "__args__", ())
+    if not arguments and isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for argument in arguments if (found := _find_model_in(argument))), None)
 
 
 @cache
@@ -317,3 +332,80 @@ class HpoExperimentConfig(Model):
     schedule_config: ScheduleConfig | None = None
     monitor_config: MonitorConfig | None = None
     output_config: OutputConfig | None = None
+
+
+class Tag(Model):
+    """A tag of an experiment."""
+
+    key: str | None = Field(None, alias="Key")
+    value: str | None = Field(None, alias="Value")
+
+
+class CreateHpoExperiment(Model):
+    """The body of CreateHpoExperiment. The service documents none of its members as required.
+
+    Source: https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-createhpoexperiment.
+    """
+
+    name: str | None = Field(None, alias="Name")
+    workspace_id: str | None = Field(None, alias="WorkspaceId")
+    description: str | None = Field(None, alias="Description")
+    accessibility: Literal["PUBLIC", "PRIVATE"] | None = Field(None, alias="Accessibility")
+    tag: Annotated[list[Tag], limit_errors(dict)] | None = Field(None, alias="Tag")
+    hpo_experiment_configuration: HpoExperimentConfig | None = Field(None, alias="HpoExperimentConfiguration")
+
+
+class Guard(Model):
+    """Limits of an experiment. The first one that is reached stops it. They are checked at intervals."""
+
+    max_hours: Annotated[float, Field(gt=0)] | None = Field(
+        None, alias="maxHours", description="Stops the experiment this many hours after its creation."
+    )
+    max_failed_trials: Annotated[int, Field(ge=1, le=2**31 - 1), BeforeValidator(read_integer)] | None = (
+        Field(
+            None, alias="maxFailedTrials", description="Stops the experiment after this many failed trials."
+        )
+    )
+    target_metric: float | None = Field(
+        None,
+        alias="targetMetric",
+        description="Stops the experiment once a final metric is as good as this. Needs an `optimize_mode`.",
+    )
+
+
+class ExperimentRequest(Model):
+    """A request message in its wrapped form."""
+
+    experiment: CreateHpoExperiment
+    schema_version: SchemaVersion = Field("1", alias="schemaVersion")
+    idempotency_key: ProducerKey | None = Field(
+        None,
+        alias="idempotencyKey",
+        description=(
+            "Requests with the same key create one experiment. Keys are compared byte for byte as they are written, "
+            "without normalisation. A request without a key is identified by the source and id of the CloudEvent "
+            "around it or, without a CloudEvent, by the id that the queue gave its message."
+        ),
+    )
+    guard: Guard | None = None
+    schema_uri: str | None = Field(
+        None,
+        alias=SCHEMA_MEMBER,
+        description="The JSON Schema by which an editor checks the document. hpoq ignores it.",
+    )
+    traceparent: str | None = Field(
+        None, description="A W3C trace context, which the event continues. An invalid value is ignored."
+    )
+    dry_run: bool | None = Field(
+        None,
+        alias="dryRun",
+        description=(
+            "If true, the request is only checked: an `accepted` or a `rejected` event answers it, nothing is "
+            "created, and its key stays free."
+        ),
+    )
+
+
+# Built by the import: threads that handle the first messages wait for an import, and two threads that build a model
+# at the same time break pydantic up to 2.11.
+ExperimentRequest.model_rebuild()

@@ -1,40 +1,38 @@
-"""The request message: its models, `parse_request`, which makes it from a message body, and its fingerprint."""
+"""The request message: `parse_request`, which makes it from a message body, and its fingerprint."""
+
+from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
 from fcruntime._dataclass import dataclass, field
 from fcruntime.jsonvalue import JsonObject, JsonValue
-from hpoq.contract import jsontext, rules
+from hpoq.contract import rules
 from hpoq.contract.document import (
     PLAIN_NAME,
     WRAPPER_MEMBERS,
     LocatedObject,
-    explain_text,
     open_document,
     read_experiment,
     read_object,
 )
-from hpoq.contract.finding import MOST_LISTED, Hints, ViolationList, describe_type, fold_name, get_object
-from hpoq.contract.jsontext import JsonError, pointer_to, tokens_of
+from hpoq.contract.finding import MOST_LISTED, ViolationList
+from hpoq.contract.jsontext import pointer_to, tokens_of
 from hpoq.contract.model import (
-    MANY_WRONG,
     MOST_KEY_CHARACTERS,
+    SCHEMA_MEMBER,
+    CreateHpoExperiment,
+    ExperimentRequest,
     HpoExperimentConfig,
-    Model,
-    ProducerKey,
-    SchemaVersion,
-    limit_errors,
     list_credentials,
-    read_integer,
+    list_members,
 )
 from hpoq.contract.patterns import KEY_CHARACTERS
 from hpoq.errors import RequestRejected, Violation
@@ -43,18 +41,16 @@ from hpoq.observability.redaction import Mask, find_secrets
 if TYPE_CHECKING:
     from hpoq.contract.stop import StopRequest
 
-SCHEMA_MEMBER = "$schema"
-REQUEST_ONLY: "Mapping[str, tuple[bool | None, ...]]" = {
+REQUEST_ONLY: Mapping[str, tuple[bool | None, ...]] = {
     "experiment": (None,),
     "guard": (None,),
     "dryRun": (None, False),
 }
 """The members of a request that a stop may have too, with these values only: they mean that there is none."""
-STOP_ONLY: "Mapping[str, tuple[bool | None, ...]]" = {"stop": (None,)}
+STOP_ONLY: Mapping[str, tuple[bool | None, ...]] = {"stop": (None,)}
 """The members of a stop that a request may have too, with these values only."""
 # A document that breaks the contract may contain lone surrogates, which are not valid Unicode.
 _KEY = rf"(?:(?![\ud800-\udfff]){KEY_CHARACTERS}){{1,{MOST_KEY_CHARACTERS}}}"
-_SHOWN = 60
 _UNWATCHED = (
     "nothing would check this guard: the function has no HPOQ_WATCH_QUEUE; set it, or remove the guard"
 )
@@ -62,114 +58,7 @@ _ANONYMOUS = (
     "without a source and an id that are strings, the CloudEvent does not identify the request, which creates a "
     "second experiment if it is sent again; set both, or an idempotencyKey in data"
 )
-_WORD = "[A-Za-z_]{1,24}"
-# The number of hours in each unit that people write after a number.
-_HOURS = {
-    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 1.0),
-    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 1 / 60),
-    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1 / 3600),
-    **dict.fromkeys(("d", "day", "days"), 24.0),
-}
-_DURATION = r"\s*([0-9]{1,4}):([0-5][0-9])(?::00)?\s*"
-_BOOLEANS = {
-    **dict.fromkeys(("true", "yes", "on", "1"), "true"),
-    **dict.fromkeys(("false", "no", "off", "0"), "false"),
-}
-_QUANTITY = r"\s*(-?(?:0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?)\s*([A-Za-z%]{0,20})\s*"
-_ARGUMENTS = "class_args"
 _CONFIGURATION = "HpoExperimentConfiguration"
-_WHOLE = ("experiment", "stop", _CONFIGURATION)
-"""The members of a document of which one holds most of it."""
-_OBJECT_TYPES = ("dict_type", "model_type", "model_attributes_type")
-# What a value must be, by the type of pydantic's error.
-_EXPECTED = {
-    "string_type": "a string",
-    "string_sub_type": "a string",
-    "int_type": "an integer",
-    "float_type": "a number",
-    "bool_type": "a boolean",
-    "list_type": "an array",
-    "dict_type": "an object",
-    "model_type": "an object",
-    "model_attributes_type": "an object",
-}
-
-
-class Tag(Model):
-    """A tag of an experiment."""
-
-    key: str | None = Field(None, alias="Key")
-    value: str | None = Field(None, alias="Value")
-
-
-class CreateHpoExperiment(Model):
-    """The body of CreateHpoExperiment. The service documents none of its members as required.
-
-    Source: https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-createhpoexperiment.
-    """
-
-    name: str | None = Field(None, alias="Name")
-    workspace_id: str | None = Field(None, alias="WorkspaceId")
-    description: str | None = Field(None, alias="Description")
-    accessibility: Literal["PUBLIC", "PRIVATE"] | None = Field(None, alias="Accessibility")
-    tag: Annotated[list[Tag], limit_errors(dict)] | None = Field(None, alias="Tag")
-    hpo_experiment_configuration: HpoExperimentConfig | None = Field(None, alias="HpoExperimentConfiguration")
-
-
-class Guard(Model):
-    """Limits of an experiment. The first one that is reached stops it. They are checked at intervals."""
-
-    max_hours: Annotated[float, Field(gt=0)] | None = Field(
-        None, alias="maxHours", description="Stops the experiment this many hours after its creation."
-    )
-    max_failed_trials: Annotated[int, Field(ge=1, le=2**31 - 1), BeforeValidator(read_integer)] | None = (
-        Field(
-            None, alias="maxFailedTrials", description="Stops the experiment after this many failed trials."
-        )
-    )
-    target_metric: float | None = Field(
-        None,
-        alias="targetMetric",
-        description="Stops the experiment once a final metric is as good as this. Needs an `optimize_mode`.",
-    )
-
-
-class ExperimentRequest(Model):
-    """A request message in its wrapped form."""
-
-    experiment: CreateHpoExperiment
-    schema_version: SchemaVersion = Field("1", alias="schemaVersion")
-    idempotency_key: ProducerKey | None = Field(
-        None,
-        alias="idempotencyKey",
-        description=(
-            "Requests with the same key create one experiment. Keys are compared byte for byte as they are written, "
-            "without normalisation. A request without a key is identified by the source and id of the CloudEvent "
-            "around it or, without a CloudEvent, by the id that the queue gave its message."
-        ),
-    )
-    guard: Guard | None = None
-    schema_uri: str | None = Field(
-        None,
-        alias=SCHEMA_MEMBER,
-        description="The JSON Schema by which an editor checks the document. hpoq ignores it.",
-    )
-    traceparent: str | None = Field(
-        None, description="A W3C trace context, which the event continues. An invalid value is ignored."
-    )
-    dry_run: bool | None = Field(
-        None,
-        alias="dryRun",
-        description=(
-            "If true, the request is only checked: an `accepted` or a `rejected` event answers it, nothing is "
-            "created, and its key stays free."
-        ),
-    )
-
-
-# Built by the import: threads that handle the first messages wait for an import, and two threads that build a model
-# at the same time break pydantic up to 2.11.
-ExperimentRequest.model_rebuild()
 
 
 @dataclass(frozen=True)
@@ -180,7 +69,7 @@ class ParsedRequest:
     with a guard where experiments are not followed; None for one without a guard.
     """
 
-    request: "ExperimentRequest | StopRequest"
+    request: ExperimentRequest | StopRequest
     document: JsonObject = field(repr=False)
     warnings: tuple[Violation, ...] = ()
     unwatched: Violation | None = None
@@ -291,7 +180,7 @@ def _drop_credentials(experiment: JsonValue) -> JsonObject:
 
 @cache
 def _list_sections_with_credentials() -> list[tuple[str, frozenset[str]]]:
-    models = _list_members(HpoExperimentConfig).items()
+    models = list_members(HpoExperimentConfig).items()
     found = [(section, list_credentials(model)) for section, model in models if model is not None]
     return [(section, credentials) for section, credentials in found if credentials]
 
@@ -325,42 +214,11 @@ def _wrap(located: LocatedObject) -> tuple[JsonObject, str, tuple[str, ...]]:
             "neither a request (an object with `experiment` or `stop`) nor a CreateHpoExperiment body "
             "(an object with `HpoExperimentConfiguration`)"
         )
-        message += _hint_at_shape(body, ("experiment", "stop", *filter(None, known)))
+        from hpoq.contract.explain import hint_at_shape  # for invalid requests only
+
+        message += hint_at_shape(body, ("experiment", "stop", *filter(None, known)))
         raise RequestRejected([located.violation("", "document.shape", message)])
     return {**{name: document[name] for name in document.keys() - body.keys()}, "experiment": body}, "", ()
-
-
-def _hint_at_shape(body: JsonObject, members: Sequence[str]) -> str:
-    """Return what a document that is not a request is likely to be. Only what is known is named."""
-    names = [*islice(body, _SHOWN)]
-    if any(fold_name(name) == "experimentid" for name in names):
-        return '; to stop an experiment, write {"stop": {"experimentId": "..."}}'
-    if {"source", "type", "data"} <= body.keys():
-        return '; a CloudEvent needs a specversion: "1.0"'
-    if {"trialCommand", "trialConcurrency", "searchSpace", "trainingService"} & body.keys():
-        return "; this looks like a configuration of NNI, which must be rewritten: see hpoq init"
-    for name in _list_members(HpoExperimentConfig):
-        if name in body:
-            return f"; {name} belongs in HpoExperimentConfiguration"
-    spelt = [one for one in _WHOLE if any(fold_name(one) == fold_name(name) for name in names)]
-    if spelt:
-        return f"; did you mean {spelt[0]}?"
-    for name in names:
-        if {*members, _CONFIGURATION} & _find_inner(body[name]).keys():
-            # Another name may be a credential.
-            where = name if re.fullmatch(_WORD, name) else "a member of this object"
-            return f"; the request seems to be inside {where}: send it by itself"
-    hints = Hints()
-    meant = [hint for name in names if (hint := hints.suggest(name, members))]
-    # The configuration says most about what is meant.
-    return next((hint for hint in meant if "Configuration" in hint), meant[0] if meant else "")
-
-
-def _find_inner(value: JsonValue) -> JsonObject:
-    """Return the object that is `value` or its first item, or that either contains as text, or an empty object."""
-    if isinstance(value, list):
-        value = value[0] if value else None
-    return read_object(value.encode(errors="replace")) or {} if isinstance(value, str) else get_object(value)
 
 
 def _drop_absent(wrapped: JsonObject) -> tuple[JsonObject, list[str]]:
@@ -385,7 +243,7 @@ def _drop_absent(wrapped: JsonObject) -> tuple[JsonObject, list[str]]:
     return kept, [pointer_to(name) for name in absent if wrapped[name] is None]
 
 
-def _choose_model(wrapped: JsonObject) -> "type[ExperimentRequest | StopRequest]":
+def _choose_model(wrapped: JsonObject) -> type[ExperimentRequest | StopRequest]:
     if "stop" not in wrapped:
         return ExperimentRequest
     from hpoq.contract.stop import StopRequest  # few messages are stops
@@ -459,8 +317,8 @@ def _read_name_and_workspace(experiment: JsonValue) -> tuple[str | None, str | N
 
 
 def _validate(
-    model: "type[ExperimentRequest | StopRequest]", wrapped: JsonObject, violations: ViolationList
-) -> "ExperimentRequest | StopRequest | None":
+    model: type[ExperimentRequest | StopRequest], wrapped: JsonObject, violations: ViolationList
+) -> ExperimentRequest | StopRequest | None:
     """Return the request without an invalid traceparent, or None if its structure is broken.
 
     What is broken is added to `violations`.
@@ -471,240 +329,9 @@ def _validate(
     try:
         return model.model_validate(wrapped)
     except ValidationError as exc:
-        for violation in islice(_explain_errors(exc, model, wrapped), MOST_LISTED):
+        from hpoq.contract.explain import explain_errors  # for invalid requests only
+
+        for violation in islice(explain_errors(exc, model, wrapped), MOST_LISTED):
             violations.add(violation)
         violations.left_out += max(0, exc.error_count() - MOST_LISTED)
         return None
-
-
-def _explain_errors(
-    error: ValidationError, model: type[BaseModel], document: JsonObject
-) -> Iterator[Violation]:
-    """Return a violation for each of pydantic's errors.
-
-    The rule is `required`, `unknown-member`, `type`, `enum`, `range`, `schema-version`, `idempotency-key`,
-    `guard.limit` or `stop.target`. Values
-    of unknown members and of credentials are never quoted.
-    """
-    details = error.errors(include_url=False, include_context=True, include_input=False)
-    return (_explain_error(detail, model, document) for detail in details)
-
-
-def _explain_error(detail: ErrorDetails, model: type[BaseModel], document: JsonObject) -> Violation:
-    location = detail["loc"]
-    pointer = pointer_to(*location)
-    name = str(location[-1]) if location else ""
-    kind, context = detail["type"], detail.get("ctx", {})
-    given = _get_value(document, location)
-    if pointer == "/schemaVersion":
-        return Violation(pointer, "schema-version", 'schemaVersion must be "1"')
-    if kind == "missing" or (given is None and kind != "extra_forbidden" and isinstance(location[-1], str)):
-        return Violation(
-            pointer, "required", f"{name} is required{', not null' if kind != 'missing' else ''}"
-        )
-    if pointer in ("/idempotencyKey", "/stop/idempotencyKey"):
-        message = "idempotencyKey must be a string of 1 to 255 characters without control characters"
-        return Violation(pointer, "idempotency-key", message + _hint_at_key(given))
-    if kind == "extra_forbidden":
-        return _explain_unknown_member(location, model)
-    if kind == "literal_error":
-        expected = str(context.get("expected"))
-        shown = f", not {repr(given[:_SHOWN]) if isinstance(given, str) else describe_type(given)}"
-        hint = Hints().suggest(given, re.findall(r"'([^']+)'", expected))
-        return Violation(pointer, "enum", f"{name} must be {expected}{shown}{hint}")
-    if kind == MANY_WRONG:
-        return Violation(pointer, "type", detail["msg"])
-    if pointer.startswith("/guard/") and kind in ("greater_than", "greater_than_equal"):
-        return Violation(pointer, "guard.limit", f"{name} must be greater than 0")
-    if pointer == "/stop/experimentId" and kind in ("string_pattern_mismatch", "string_too_long"):
-        return Violation(pointer, "stop.target", "not the id of an experiment; it looks like sJ0xjVa")
-    if kind in ("greater_than_equal", "less_than_equal"):
-        return Violation(pointer, "range", f"{name} must be a 32-bit integer")
-    hint = _hint_at_value(kind, given, name) or _hint_at_object(given, _find_model(model, location))
-    what = f"must be {_EXPECTED.get(kind, 'valid')}, not {describe_type(given)}{hint}"
-    return Violation(pointer, "type", what)
-
-
-def _hint_at_key(given: JsonValue) -> str:
-    """Return what is wrong with a key: its type, its length, or the characters in it."""
-    if not isinstance(given, str):
-        return f", not {describe_type(given)}{_hint_at_value('string_type', given, 'idempotencyKey')}"
-    return f"; it has {len(given)}" if not 1 <= len(given) <= MOST_KEY_CHARACTERS else ""
-
-
-def _hint_at_object(given: JsonValue, model: type[BaseModel] | None) -> str:
-    """Return how to write an object whose only essential member is given instead of it, or an empty string."""
-    members = _list_members(model) if isinstance(given, str) else {}
-    if "experimentId" in members:
-        return '; write {"idempotencyKey": "..."} or {"experimentId": "..."}'
-    if "maxHours" in members:
-        return '; write {"maxHours": ...}'
-    return '; write {"name": "..."}' if "name" in members and _ARGUMENTS in members else ""
-
-
-def _hint_at_value(kind: str, given: JsonValue, name: str) -> str:
-    """Return how to write a number, a boolean or a string that is written as another type, or an empty string."""
-    if kind == "string_type" and isinstance(given, (int, float)):
-        return "; put it in quotes"
-    if kind == "string_type" and isinstance(given, list):
-        return "; write it as one string"
-    if kind == "list_type":
-        return _hint_at_array(given, name)
-    if kind in _OBJECT_TYPES and isinstance(given, str):
-        return explain_text(given)
-    if kind in _OBJECT_TYPES and given == []:
-        return "; write {}, or leave it out"
-    if kind == "bool_type":
-        meant = _BOOLEANS.get(str(given).strip().lower())
-        return f"; write {meant}{' without quotes' if isinstance(given, str) else ''}" if meant else ""
-    if not isinstance(given, str):
-        return ""
-    if name == "maxHours" and (time := re.fullmatch(_DURATION, given)):
-        return f"; write {int(time[1]) + int(time[2]) / 60:g}, the number of hours"
-    found = re.fullmatch(_QUANTITY, given) if kind in ("int_type", "float_type") else None
-    if found is None or (kind == "int_type" and found[2]):
-        return ""
-    return _hint_at_quantity(found[1], found[3].lower(), name)
-
-
-def _hint_at_array(given: JsonValue, name: str) -> str:
-    """Return how to write an array instead of another value of the member `name`, or an empty string."""
-    if isinstance(given, dict) and name == "Tag":
-        return '; write [{"Key": "...", "Value": "..."}]'
-    if not isinstance(given, (str, int, float)):
-        return ""
-    try:
-        is_text = isinstance(given, str) and isinstance(jsontext.loads(given), list)
-    except JsonError:
-        is_text = False
-    return "; write the array itself, not a string that contains it" if is_text else "; put it in brackets"
-
-
-def _hint_at_quantity(number: str, unit: str, name: str) -> str:
-    """Return how to write `number`, which is in quotes and may have a unit, as the value of the member `name`."""
-    if not unit:
-        return f"; write {number} without quotes"
-    if name != "maxHours":
-        return "; write a number without a unit"
-    hours = _HOURS.get(unit)
-    if hours is None:
-        return "; write a number of hours"
-    if hours == 1:
-        return f"; write {number} without quotes and without a unit"
-    return f"; write {float(number) * hours:g}, the number of hours"
-
-
-def _explain_unknown_member(location: Sequence[int | str], model: type[BaseModel]) -> Violation:
-    """Return the violation of an unknown member, with a hint at what is meant.
-
-    In an object with credentials the name may itself be a credential, on the wrong side of the colon. There it is
-    shown only if it is a word.
-    """
-    name, holder = str(location[-1]), _find_model(model, location[:-1])
-    hint = _hint_at_member(name, holder)
-    if holder and list_credentials(holder) and not re.fullmatch(_WORD, name):
-        return Violation(pointer_to(*location[:-1]), "unknown-member", f"{hint} (its name is not shown)")
-    return Violation(pointer_to(*location), "unknown-member", hint)
-
-
-def _hint_at_member(name: str, holder: type[BaseModel] | None) -> str:
-    members = _list_members(holder)
-    if "stop" in members and name in _list_members(ExperimentRequest):
-        instead = "send it in a message of its own" if name == "experiment" else "remove it"
-        return f"not allowed beside stop; {instead}"
-    meant = _list_meant().get(fold_name(name))
-    if meant is not None:
-        return f"unknown member; {meant}"
-    inner = [member for member, model in members.items() if name in _list_members(model)]
-    if len(inner) == 1:
-        return f"unknown member here; it belongs in {inner[0]}"
-    return f"unknown member{Hints().suggest(name, members) or _hint_at_place(name, members)}"
-
-
-# Names from other tools, or from one object further down, and what is meant by them.
-_MEANT = {
-    "optimize_mode": "it belongs in class_args of yml_config.tuner",
-    "builtinTunerName": "write name",
-    "builtinAssessorName": "write name",
-    "codeDir": "write a command of platform_config.cmd",
-    "trialCommand": "write platform_config.cmd",
-    "maxTrials": "write max_trial_number in yml_config",
-    "maxExecDuration": "write maxHours in guard, beside experiment",
-    "maxExperimentDuration": "write maxHours in guard, beside experiment",
-    "maxTrialDuration": "write maxHours in guard, beside experiment",
-    "maxDuration": "write maxHours",
-    "maxMinutes": "write maxHours, a number of hours",
-    "clientToken": "write idempotencyKey beside experiment",
-    "tracestate": "remove it: only traceparent is passed on",
-}
-
-
-@cache
-def _list_meant() -> dict[str, str]:
-    """Return what to do about a name of another tool, by its folded name."""
-    return {fold_name(name): what for name, what in _MEANT.items()}
-
-
-def _hint_at_place(name: str, members: Mapping[str, object]) -> str:
-    """Return where a member that is unknown here belongs, if only one object of a request has it, or nothing."""
-    if _CONFIGURATION in members and fold_name(name) == "experiment":
-        return "; the request is wrapped twice: remove the outer experiment"
-    found = _index_members().get(fold_name(name), [])
-    found = [(place, member) for place, member in found if member == name] or found
-    if len(found) == 1:
-        ((place, member),) = found
-        where = f"in {place}" if place else "beside experiment"
-        return f" here; {'it belongs' if member == name else f'write {member}'} {where}"
-    return f"; arguments of the algorithm belong in {_ARGUMENTS}" if _ARGUMENTS in members else ""
-
-
-@cache
-def _index_members() -> dict[str, list[tuple[str, str]]]:
-    """Return the place and the name of every member of a request, by its folded name."""
-    found: dict[str, list[tuple[str, str]]] = {}
-    for place, model in _list_models(ExperimentRequest):
-        for member in _list_members(model) if model is not Tag else ():
-            found.setdefault(fold_name(member), []).append((place, member))
-    return found
-
-
-def _list_models(model: type[BaseModel], place: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
-    """Yield `model` and all models in it, each with the last name of its place."""
-    yield place, model
-    for member, inner in _list_members(model).items():
-        if inner is not None:
-            yield from _list_models(inner, member)
-
-
-def _find_model(model: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel] | None:
-    found: type[BaseModel] | None = model
-    for token in location:
-        found = found if isinstance(token, int) else _list_members(found).get(token)
-    return found
-
-
-def _list_members(model: type[BaseModel] | None) -> dict[str, type[BaseModel] | None]:
-    """Return the members of `model` by their JSON names, each with the model of its value or None."""
-    fields = model.model_fields if model else {}
-    return {field.alias or name: _find_model_in(field.annotation) for name, field in fields.items()}
-
-
-def _find_model_in(annotation: object) -> type[BaseModel] | None:
-    # Arguments first: in Python 3.10 `list[str]` is an instance of `type`, but `issubclass` refuses it.
-    arguments: tuple[object, ...] = getattr(annotation, "__args__", ())
-    if not arguments and isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for argument in arguments if (found := _find_model_in(argument))), None)
-
-
-def _get_value(document: JsonValue, location: Sequence[int | str]) -> JsonValue:
-    """Return the value at `location`, or None if there is none."""
-    value = document
-    for token in location:
-        if isinstance(value, list) and isinstance(token, int):
-            value = value[token] if token < len(value) else None
-        elif isinstance(value, dict) and isinstance(token, str):
-            value = value.get(token)
-        else:
-            return None
-    return value

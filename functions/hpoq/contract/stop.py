@@ -6,7 +6,7 @@ models it does without `from __future__ import annotations`.
 
 from pydantic import Field
 
-from hpoq.contract.model import ExperimentId, Model, ProducerKey, SchemaVersion
+from hpoq.contract.model import SCHEMA_MEMBER, ExperimentId, Model, ProducerKey, SchemaVersion
 
 
 class StopTarget(Model):
@@ -37,7 +37,7 @@ class StopRequest(Model):
     )
     schema_uri: str | None = Field(
         None,
-        alias="$schema",
+        alias=SCHEMA_MEMBER,
         description="The JSON Schema by which an editor checks the document. hpoq ignores it.",
     )
     traceparent: str | None = Field(

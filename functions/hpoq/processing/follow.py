@@ -48,7 +48,7 @@ from hpoq.processing.watchorder import (
 )
 
 if TYPE_CHECKING:
-    from hpoq.contract.request import ExperimentRequest
+    from hpoq.contract.model import ExperimentRequest
     from hpoq.contract.stop import StopRequest
     from hpoq.processing.watch import Watcher
 

@@ -22,7 +22,8 @@ from hpoq.processing.envelope import Envelope, is_sealed, looks_sealed, open_env
 from hpoq.processing.lifecycle import Delivery
 
 if TYPE_CHECKING:
-    from hpoq.contract.request import ExperimentRequest, ParsedRequest
+    from hpoq.contract.model import ExperimentRequest
+    from hpoq.contract.request import ParsedRequest
     from hpoq.contract.stop import StopRequest
     from hpoq.processing.watchorder import WatchOrder
 
@@ -231,7 +232,8 @@ def _redriven(read: Ready | Stop | Rejected, redrive: str) -> Ready | Stop | Rej
 
 def _read(item: Message, envelope: Envelope, namespace: str, *, watches: bool) -> Ready | Stop:
     _load_contract()
-    from hpoq.contract.request import ExperimentRequest, compute_fingerprint, parse_request
+    from hpoq.contract.model import ExperimentRequest
+    from hpoq.contract.request import compute_fingerprint, parse_request
 
     parsed = parse_request(envelope.body)
     request = parsed.request

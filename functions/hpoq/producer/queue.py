@@ -17,7 +17,8 @@ from hpoq.cloud.signing import CredentialsProvider
 from hpoq.cloud.smq import Smq
 from hpoq.cloud.transport import Transport
 from hpoq.contract.identity import CLOUDEVENT, PRODUCER, STOP, derive_key, derive_message_key
-from hpoq.contract.request import ExperimentRequest, parse_request
+from hpoq.contract.model import ExperimentRequest
+from hpoq.contract.request import parse_request
 from hpoq.contract.stop import StopRequest
 from hpoq.producer.build import Request
 from hpoq.producer.credentials import standard_credentials

@@ -13,7 +13,7 @@ from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.contract import patterns
 from hpoq.contract.finding import get_object
 from hpoq.contract.identity import MARKER, MARKER_TAG, MOST_TAGS
-from hpoq.contract.request import ExperimentRequest
+from hpoq.contract.model import ExperimentRequest
 from hpoq.contract.stop import StopRequest
 from hpoqctl.schema.beyond import KEYWORD, OBJECT_TEXT, REAL, TARGET, WEIGHTS_TEXT, list_beyond
 from hpoqctl.schema.form import make_ref

@@ -11,7 +11,8 @@ from fcruntime.jsonvalue import JsonObject
 from hpoq.contract import patterns
 from hpoq.contract.document import MISPLACED_ALWAYS, MISPLACED_OBJECTS, WRAPPER_MEMBERS
 from hpoq.contract.finding import get_object
-from hpoq.contract.request import REQUEST_ONLY, SCHEMA_MEMBER, STOP_ONLY
+from hpoq.contract.model import SCHEMA_MEMBER
+from hpoq.contract.request import REQUEST_ONLY, STOP_ONLY
 from hpoqctl.schema import beyond
 from hpoqctl.schema.form import DIALECT, make_ref, sort_keywords
 from hpoqctl.schema.members import describe_members

@@ -1,0 +1,318 @@
+"""What is wrong with a document that is not a request, in words that say what to do.
+
+    an object of another shape ──▶ hint_at_shape
+    pydantic's errors ───────────▶ explain_errors ──▶ violations, with hints at what was meant
+
+Most requests are valid, so `hpoq.contract.request` imports this module with the first one that is not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from hpoq.contract import jsontext
+from hpoq.contract.document import explain_text, read_object
+from hpoq.contract.finding import Hints, describe_type, fold_name, get_object
+from hpoq.contract.jsontext import JsonError, pointer_to
+from hpoq.contract.model import (
+    MANY_WRONG,
+    MOST_KEY_CHARACTERS,
+    ExperimentRequest,
+    HpoExperimentConfig,
+    Tag,
+    list_credentials,
+    list_members,
+)
+from hpoq.errors import Violation
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
+    from pydantic_core import ErrorDetails
+
+    from fcruntime.jsonvalue import JsonObject, JsonValue
+
+_SHOWN = 60
+_WORD = "[A-Za-z_]{1,24}"
+# The number of hours in each unit that people write after a number.
+_HOURS = {
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 1.0),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 1 / 60),
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1 / 3600),
+    **dict.fromkeys(("d", "day", "days"), 24.0),
+}
+_DURATION = r"\s*([0-9]{1,4}):([0-5][0-9])(?::00)?\s*"
+_BOOLEANS = {
+    **dict.fromkeys(("true", "yes", "on", "1"), "true"),
+    **dict.fromkeys(("false", "no", "off", "0"), "false"),
+}
+_QUANTITY = r"\s*(-?(?:0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?)\s*([A-Za-z%]{0,20})\s*"
+_ARGUMENTS = "class_args"
+_CONFIGURATION = "HpoExperimentConfiguration"
+_WHOLE = ("experiment", "stop", _CONFIGURATION)
+"""The members of a document of which one holds most of it."""
+_OBJECT_TYPES = ("dict_type", "model_type", "model_attributes_type")
+# What a value must be, by the type of pydantic's error.
+_EXPECTED = {
+    "string_type": "a string",
+    "string_sub_type": "a string",
+    "int_type": "an integer",
+    "float_type": "a number",
+    "bool_type": "a boolean",
+    "list_type": "an array",
+    "dict_type": "an object",
+    "model_type": "an object",
+    "model_attributes_type": "an object",
+}
+# Names from other tools, or from one object further down, and what is meant by them.
+_MEANT = {
+    "optimize_mode": "it belongs in class_args of yml_config.tuner",
+    "builtinTunerName": "write name",
+    "builtinAssessorName": "write name",
+    "codeDir": "write a command of platform_config.cmd",
+    "trialCommand": "write platform_config.cmd",
+    "maxTrials": "write max_trial_number in yml_config",
+    "maxExecDuration": "write maxHours in guard, beside experiment",
+    "maxExperimentDuration": "write maxHours in guard, beside experiment",
+    "maxTrialDuration": "write maxHours in guard, beside experiment",
+    "maxDuration": "write maxHours",
+    "maxMinutes": "write maxHours, a number of hours",
+    "clientToken": "write idempotencyKey beside experiment",
+    "tracestate": "remove it: only traceparent is passed on",
+}
+
+
+def hint_at_shape(body: JsonObject, members: Sequence[str]) -> str:
+    """Return what a document that is not a request is likely to be. Only what is known is named."""
+    names = [*islice(body, _SHOWN)]
+    if any(fold_name(name) == "experimentid" for name in names):
+        return '; to stop an experiment, write {"stop": {"experimentId": "..."}}'
+    if {"source", "type", "data"} <= body.keys():
+        return '; a CloudEvent needs a specversion: "1.0"'
+    if {"trialCommand", "trialConcurrency", "searchSpace", "trainingService"} & body.keys():
+        return "; this looks like a configuration of NNI, which must be rewritten: see hpoq init"
+    for name in list_members(HpoExperimentConfig):
+        if name in body:
+            return f"; {name} belongs in HpoExperimentConfiguration"
+    spelt = [one for one in _WHOLE if any(fold_name(one) == fold_name(name) for name in names)]
+    if spelt:
+        return f"; did you mean {spelt[0]}?"
+    for name in names:
+        if {*members, _CONFIGURATION} & _find_inner(body[name]).keys():
+            # Another name may be a credential.
+            where = name if re.fullmatch(_WORD, name) else "a member of this object"
+            return f"; the request seems to be inside {where}: send it by itself"
+    hints = Hints()
+    meant = [hint for name in names if (hint := hints.suggest(name, members))]
+    # The configuration says most about what is meant.
+    return next((hint for hint in meant if "Configuration" in hint), meant[0] if meant else "")
+
+
+def _find_inner(value: JsonValue) -> JsonObject:
+    """Return the object that is `value` or its first item, or that either contains as text, or an empty object."""
+    if isinstance(value, list):
+        value = value[0] if value else None
+    return read_object(value.encode(errors="replace")) or {} if isinstance(value, str) else get_object(value)
+
+
+def explain_errors(
+    error: ValidationError, model: type[BaseModel], document: JsonObject
+) -> Iterator[Violation]:
+    """Return a violation for each of pydantic's errors.
+
+    The rule is `required`, `unknown-member`, `type`, `enum`, `range`, `schema-version`, `idempotency-key`,
+    `guard.limit` or `stop.target`. Values of unknown members and of credentials are never quoted.
+    """
+    details = error.errors(include_url=False, include_context=True, include_input=False)
+    return (_explain_error(detail, model, document) for detail in details)
+
+
+def _explain_error(detail: ErrorDetails, model: type[BaseModel], document: JsonObject) -> Violation:
+    location = detail["loc"]
+    pointer = pointer_to(*location)
+    name = str(location[-1]) if location else ""
+    kind, context = detail["type"], detail.get("ctx", {})
+    given = _get_value(document, location)
+    if pointer == "/schemaVersion":
+        return Violation(pointer, "schema-version", 'schemaVersion must be "1"')
+    if kind == "missing" or (given is None and kind != "extra_forbidden" and isinstance(location[-1], str)):
+        return Violation(
+            pointer, "required", f"{name} is required{', not null' if kind != 'missing' else ''}"
+        )
+    if pointer in ("/idempotencyKey", "/stop/idempotencyKey"):
+        message = "idempotencyKey must be a string of 1 to 255 characters without control characters"
+        return Violation(pointer, "idempotency-key", message + _hint_at_key(given))
+    if kind == "extra_forbidden":
+        return _explain_unknown_member(location, model)
+    if kind == "literal_error":
+        expected = str(context.get("expected"))
+        shown = f", not {repr(given[:_SHOWN]) if isinstance(given, str) else describe_type(given)}"
+        hint = Hints().suggest(given, re.findall(r"'([^']+)'", expected))
+        return Violation(pointer, "enum", f"{name} must be {expected}{shown}{hint}")
+    if kind == MANY_WRONG:
+        return Violation(pointer, "type", detail["msg"])
+    if pointer.startswith("/guard/") and kind in ("greater_than", "greater_than_equal"):
+        return Violation(pointer, "guard.limit", f"{name} must be greater than 0")
+    if pointer == "/stop/experimentId" and kind in ("string_pattern_mismatch", "string_too_long"):
+        return Violation(pointer, "stop.target", "not the id of an experiment; it looks like sJ0xjVa")
+    if kind in ("greater_than_equal", "less_than_equal"):
+        return Violation(pointer, "range", f"{name} must be a 32-bit integer")
+    hint = _hint_at_value(kind, given, name) or _hint_at_object(given, _find_model(model, location))
+    what = f"must be {_EXPECTED.get(kind, 'valid')}, not {describe_type(given)}{hint}"
+    return Violation(pointer, "type", what)
+
+
+def _hint_at_key(given: JsonValue) -> str:
+    """Return what is wrong with a key: its type, its length, or the characters in it."""
+    if not isinstance(given, str):
+        return f", not {describe_type(given)}{_hint_at_value('string_type', given, 'idempotencyKey')}"
+    return f"; it has {len(given)}" if not 1 <= len(given) <= MOST_KEY_CHARACTERS else ""
+
+
+def _hint_at_object(given: JsonValue, model: type[BaseModel] | None) -> str:
+    """Return how to write an object whose only essential member is given instead of it, or an empty string."""
+    members = list_members(model) if isinstance(given, str) else {}
+    if "experimentId" in members:
+        return '; write {"idempotencyKey": "..."} or {"experimentId": "..."}'
+    if "maxHours" in members:
+        return '; write {"maxHours": ...}'
+    return '; write {"name": "..."}' if "name" in members and _ARGUMENTS in members else ""
+
+
+def _hint_at_value(kind: str, given: JsonValue, name: str) -> str:
+    """Return how to write a number, a boolean or a string that is written as another type, or an empty string."""
+    if kind == "string_type" and isinstance(given, (int, float)):
+        return "; put it in quotes"
+    if kind == "string_type" and isinstance(given, list):
+        return "; write it as one string"
+    if kind == "list_type":
+        return _hint_at_array(given, name)
+    if kind in _OBJECT_TYPES and isinstance(given, str):
+        return explain_text(given)
+    if kind in _OBJECT_TYPES and given == []:
+        return "; write {}, or leave it out"
+    if kind == "bool_type":
+        meant = _BOOLEANS.get(str(given).strip().lower())
+        return f"; write {meant}{' without quotes' if isinstance(given, str) else ''}" if meant else ""
+    if not isinstance(given, str):
+        return ""
+    if name == "maxHours" and (time := re.fullmatch(_DURATION, given)):
+        return f"; write {int(time[1]) + int(time[2]) / 60:g}, the number of hours"
+    found = re.fullmatch(_QUANTITY, given) if kind in ("int_type", "float_type") else None
+    if found is None or (kind == "int_type" and found[2]):
+        return ""
+    return _hint_at_quantity(found[1], found[3].lower(), name)
+
+
+def _hint_at_array(given: JsonValue, name: str) -> str:
+    """Return how to write an array instead of another value of the member `name`, or an empty string."""
+    if isinstance(given, dict) and name == "Tag":
+        return '; write [{"Key": "...", "Value": "..."}]'
+    if not isinstance(given, (str, int, float)):
+        return ""
+    try:
+        is_text = isinstance(given, str) and isinstance(jsontext.loads(given), list)
+    except JsonError:
+        is_text = False
+    return "; write the array itself, not a string that contains it" if is_text else "; put it in brackets"
+
+
+def _hint_at_quantity(number: str, unit: str, name: str) -> str:
+    """Return how to write `number`, which is in quotes and may have a unit, as the value of the member `name`."""
+    if not unit:
+        return f"; write {number} without quotes"
+    if name != "maxHours":
+        return "; write a number without a unit"
+    hours = _HOURS.get(unit)
+    if hours is None:
+        return "; write a number of hours"
+    if hours == 1:
+        return f"; write {number} without quotes and without a unit"
+    return f"; write {float(number) * hours:g}, the number of hours"
+
+
+def _explain_unknown_member(location: Sequence[int | str], model: type[BaseModel]) -> Violation:
+    """Return the violation of an unknown member, with a hint at what is meant.
+
+    In an object with credentials the name may itself be a credential, on the wrong side of the colon. There it is
+    shown only if it is a word.
+    """
+    name, holder = str(location[-1]), _find_model(model, location[:-1])
+    hint = _hint_at_member(name, holder)
+    if holder and list_credentials(holder) and not re.fullmatch(_WORD, name):
+        return Violation(pointer_to(*location[:-1]), "unknown-member", f"{hint} (its name is not shown)")
+    return Violation(pointer_to(*location), "unknown-member", hint)
+
+
+def _hint_at_member(name: str, holder: type[BaseModel] | None) -> str:
+    members = list_members(holder)
+    if "stop" in members and name in list_members(ExperimentRequest):
+        instead = "send it in a message of its own" if name == "experiment" else "remove it"
+        return f"not allowed beside stop; {instead}"
+    meant = _list_meant().get(fold_name(name))
+    if meant is not None:
+        return f"unknown member; {meant}"
+    inner = [member for member, model in members.items() if name in list_members(model)]
+    if len(inner) == 1:
+        return f"unknown member here; it belongs in {inner[0]}"
+    return f"unknown member{Hints().suggest(name, members) or _hint_at_place(name, members)}"
+
+
+@cache
+def _list_meant() -> dict[str, str]:
+    """Return what to do about a name of another tool, by its folded name."""
+    return {fold_name(name): what for name, what in _MEANT.items()}
+
+
+def _hint_at_place(name: str, members: Mapping[str, object]) -> str:
+    """Return where a member that is unknown here belongs, if only one object of a request has it, or nothing."""
+    if _CONFIGURATION in members and fold_name(name) == "experiment":
+        return "; the request is wrapped twice: remove the outer experiment"
+    found = _index_members().get(fold_name(name), [])
+    found = [(place, member) for place, member in found if member == name] or found
+    if len(found) == 1:
+        ((place, member),) = found
+        where = f"in {place}" if place else "beside experiment"
+        return f" here; {'it belongs' if member == name else f'write {member}'} {where}"
+    return f"; arguments of the algorithm belong in {_ARGUMENTS}" if _ARGUMENTS in members else ""
+
+
+@cache
+def _index_members() -> dict[str, list[tuple[str, str]]]:
+    """Return the place and the name of every member of a request, by its folded name."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for place, model in _list_models(ExperimentRequest):
+        for member in list_members(model) if model is not Tag else ():
+            found.setdefault(fold_name(member), []).append((place, member))
+    return found
+
+
+def _list_models(model: type[BaseModel], place: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+    """Yield `model` and all models in it, each with the last name of its place."""
+    yield place, model
+    for member, inner in list_members(model).items():
+        if inner is not None:
+            yield from _list_models(inner, member)
+
+
+def _find_model(model: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel] | None:
+    found: type[BaseModel] | None = model
+    for token in location:
+        found = found if isinstance(token, int) else list_members(found).get(token)
+    return found
+
+
+def _get_value(document: JsonValue, location: Sequence[int | str]) -> JsonValue:
+    """Return the value at `location`, or None if there is none."""
+    value = document
+    for token in location:
+        if isinstance(value, list) and isinstance(token, int):
+            value = value[token] if token < len(value) else None
+        elif isinstance(value, dict) and isinstance(token, str):
+            value = value.get(token)
+        else:
+            return None
+    return value
