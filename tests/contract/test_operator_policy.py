@@ -14,6 +14,7 @@ from hpoqctl.app import app
 from support.deployment import (
     CONTEXT,
     DEAD_LETTER_QUEUE,
+    QUEUE,
     WATCH_QUEUE,
     create_resources,
     function_environment,
@@ -35,10 +36,12 @@ COMMANDS = [
     "stop request.json",
     "trials {experiment}",
     "dead list",
+    "dead list --from hpo-requests",
     "dead show order-2",
     "dead redrive --dry-run",
     "dead redrive --match order-2",
     "dead drop --match order-3",
+    "dead drop --match order-4 --from hpo-requests",
     f"resolve {KEY} --none",
     f"forget {KEY}",
 ]
@@ -57,6 +60,7 @@ class Account:
         for number in (2, 3):
             body = smq_event(f"M{number}", keyed(number)).decode()
             self.cloud.queues.get(DEAD_LETTER_QUEUE).send(body)
+        self.cloud.queues.get(QUEUE).send(keyed(4))
         self.cloud.credentials.register("LTAIoperator", "secret", user_id="7", policy=granted)
         self._first = len(self.cloud.requests)
 
