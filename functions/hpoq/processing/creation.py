@@ -110,6 +110,7 @@ class Request:
     name: str | None = None
     workspace_id: str | None = None
     description_length: int = 0
+    tag_count: int = 0
 
 
 @dataclass(frozen=True)
@@ -225,6 +226,7 @@ class Creator:
             tagged=claim.tagged,
             described=claim.described,
             description_length=request.description_length,
+            tag_count=request.tag_count,
         )
         with trace_step("reconcile", self.clock):
             found = find(
@@ -434,7 +436,7 @@ def compute_backdating(terms: Terms) -> float:
 def _describe_request(experiment: JsonObject, key: str) -> Request:
     name, workspace_id = get_string(experiment, "Name"), get_string(experiment, "WorkspaceId")
     length = len(get_string(experiment, "Description")) + len(format_marker(key))
-    return Request(name or None, workspace_id or None, length)
+    return Request(name or None, workspace_id or None, length, len(_read_tags(experiment)) + 1)
 
 
 def _read_tags(experiment: JsonObject) -> list[JsonValue]:

@@ -32,6 +32,7 @@ service carried a date within the last minutes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 
@@ -48,6 +49,8 @@ _SHOWN = 3
 _ZONE_MARGIN = timedelta(days=1)
 _DATING_MARGIN_SECONDS = 60.0
 _ALIKE_SECONDS = 3600
+# A shorter text that another one begins with is taken for another name, unless an ellipsis shows that it was cut.
+_SHORTEST_CUT = 16
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ class Sought:
 
     `since` is when the key was first claimed, in seconds since the epoch; `name` and `workspace_id` are those of
     the request, None if unknown. `tagged` and `described` say that every create of the key carried the marker in
-    a tag, and in the description. `description_length` is the least length of a description with its marker.
+    a tag, and in the description. `description_length` is the least length of a description with its marker, and
+    `tag_count` the least number of tags with the marker among them.
     """
 
     key: str
@@ -66,6 +70,7 @@ class Sought:
     tagged: bool
     described: bool
     description_length: int
+    tag_count: int = 0
 
     @property
     def earliest(self) -> datetime:
@@ -192,13 +197,17 @@ class _Search:
             found = self.sought.pick_from(rows)
             if found is not None:
                 return found
-            tags_stay = tags_stay or any(find_marker_keys(row.tags, None) for row in rows)
+            tags_stay = tags_stay or any(self._shows_marker_tag(row) for row in rows)
             descriptions_stay = descriptions_stay or any(self._shows_marker(row) for row in rows)
             unmarked |= {row.experiment_id for row in rows if self.sought.may_be(row)}
         markers_stay = (self.sought.tagged and tags_stay) or (self.sought.described and descriptions_stay)
         if unmarked and not markers_stay:
             raise _ambiguous(sorted(unmarked))
         return None
+
+    def _shows_marker_tag(self, row: Experiment) -> bool:
+        """Return whether a marker in the last of as many tags as ours was kept in `row`."""
+        return bool(find_marker_keys(row.tags, None)) and len(row.tags) >= self.sought.tag_count
 
     def _shows_marker(self, row: Experiment) -> bool:
         """Return whether a marker at the end of a description as long as ours was kept in `row`."""
@@ -226,8 +235,15 @@ class _Search:
 
 
 def _may_be_same(ours: str | None, theirs: str | None) -> bool:
-    """Return whether two names may be the same, although a service may have trimmed one or changed its case."""
-    return ours is None or theirs is None or ours.strip().casefold() == theirs.strip().casefold()
+    """Return whether two texts may be the same, although a service may have changed one in its listing.
+
+    It may have trimmed it, changed its case, written other characters for punctuation, cut it, or left it out.
+    """
+    if not ours or not theirs:
+        return True
+    own, shown = (re.sub(r"[\W_]", "", text).casefold() for text in (ours, theirs))
+    is_cut = len(shown) >= _SHORTEST_CUT or theirs.rstrip().endswith(("...", "\u2026"))
+    return own == shown or (is_cut and own.startswith(shown))
 
 
 def _ambiguous(experiment_ids: list[str]) -> Ambiguous:

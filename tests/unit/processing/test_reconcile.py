@@ -12,10 +12,14 @@ SINCE = 1_800_000_000.0
 DAY = 86_400
 
 
-def row(number, *, key=None, description=None, tags=(("team", "x"),), name="n", created=None):
+def row(
+    number, *, key=None, description=None, tags=(("team", "x"),), name="n", created=None, workspace_id="1"
+):
     tags = (*tags, ("hpoq-key", key)) if key else tags
     at = None if created is None else datetime.fromtimestamp(created, timezone.utc)
-    return Experiment(f"s{number:06}", name, description, "1", "1", "RUNNING", tags, at, deleted=False)
+    return Experiment(
+        f"s{number:06}", name, description, workspace_id, "1", "RUNNING", tags, at, deleted=False
+    )
 
 
 class Listing:
@@ -52,9 +56,18 @@ REFUSAL = Invalid("no Tag", service="paiautoml", operation="ListHpoExperiments")
 
 
 def look(
-    listing, name="n", *, thorough=True, tagged=True, described=True, workspace_id=None, length=0, now=0.0
+    listing,
+    name="n",
+    *,
+    thorough=True,
+    tagged=True,
+    described=True,
+    workspace_id=None,
+    length=0,
+    tag_count=0,
+    now=0.0,
 ):
-    sought = Sought(KEY, SINCE, name, workspace_id, tagged, described, length)
+    sought = Sought(KEY, SINCE, name, workspace_id, tagged, described, length, tag_count)
     return find(listing, sought, thorough=thorough, page_size=3, budget=None, now=now)
 
 
@@ -374,11 +387,45 @@ def test_an_unmarked_experiment_from_a_minute_before_the_claim_is_not_ours(age, 
         assert look(listing) is None
 
 
-@pytest.mark.parametrize("theirs", [" N", "n ", None])
-def test_a_name_that_the_service_changed_or_does_not_show_may_be_ours(theirs):
-    """Surrounding white space and case do not count on either side, and a missing name rules nothing out."""
+LONG = "Train resnet-50 on images"
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        *(("N", theirs) for theirs in (" N", "n ", "", None)),
+        *(
+            (LONG, theirs)
+            for theirs in ("train_resnet_50_on_images", "Train resnet-50 on i", "Tr...", "Tr\u2026 ")
+        ),
+    ],
+)
+def test_a_text_that_the_service_changed_cut_or_left_out_may_be_ours(ours, theirs):
+    """White space, case and punctuation do not count, a text may be cut, and a missing one rules nothing out."""
+    listing = Listing([row(1, tags=(), name=theirs)])
     with pytest.raises(Ambiguous):
-        look(Listing([row(1, tags=(), name=theirs)]), name="N")
+        look(listing, name=ours)
+    listing = Listing([row(1, tags=(), name="n", workspace_id=theirs)])
+    with pytest.raises(Ambiguous):
+        look(listing, workspace_id=ours)
+
+
+@pytest.mark.parametrize("theirs", ["Train resnet-50 on", LONG + "2", "Train..2", LONG[1:]])
+def test_another_name_is_not_ours(theirs):
+    """A name that ours only begins with is another one if it is short, and so is one that begins with ours."""
+    assert look(Listing([row(1, tags=(), name=theirs)]), name=LONG) is None
+
+
+@pytest.mark.parametrize(("shown", "is_proof"), [(3, True), (2, False)])
+def test_a_marker_among_fewer_tags_does_not_show_that_ours_was_kept(shown, is_proof):
+    """A service may list a few tags of each experiment, and the marker is the last one."""
+    others = row(2, key=OTHER, tags=(("team", "x"),) * (shown - 1))
+    listing = Listing([row(1, tags=(("team", "x"),) * 2), others])
+    if is_proof:
+        assert look(listing, tag_count=3) is None
+    else:
+        with pytest.raises(Ambiguous):
+            look(listing, tag_count=3)
 
 
 def test_two_searches_do_not_ask_alike():
