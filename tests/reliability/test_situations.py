@@ -871,3 +871,32 @@ def test_an_event_from_a_streams_dead_letter_queue(world, form):
     ]
     assert len(world.cloud.experiments) == 1
     assert world.broken(finished=True) == []
+
+
+@pytest.mark.parametrize("dead_letter_queue", [None, DEAD_LETTER_QUEUE])
+def test_an_instance_whose_clock_is_days_ahead_gives_nothing_up(world, dead_letter_queue):
+    """The services' answers show the time: the message is not too old, and its experiment is found later."""
+    world.fail_create("reset", when="after")
+    world.cloud.behaviour.list_lag_seconds = 5
+    if dead_letter_queue is not None:
+        world.settings["HPOQ_DEAD_LETTER_QUEUE"] = dead_letter_queue
+    assert outcomes(world.deliver(EVENT)) == ["retry"]
+    world.later(20)
+    assert outcomes(world.deliver(EVENT, offset=4 * 86_400)) == ["retry"]
+    world.later(500)
+    assert outcomes(world.deliver(EVENT)) == ["created"]
+    assert len(world.cloud.experiments) == 1
+    assert world.broken(finished=True) == []
+
+
+def test_an_instance_whose_clock_is_months_ahead_ends_no_watch():
+    """The service refuses its calls by their date, which says nothing about the experiment."""
+    with WatchedWorld() as world:
+        world.deliver(EVENT)
+        world.later(100)
+        event = smq_stream_event(world.take())
+        assert outcomes(world.deliver(event, offset=40 * 86_400)) == ["retry"]
+        world.later(100)
+        assert outcomes(world.deliver(event)) == ["finished"]
+        assert [result["status"] for result in world.results] == ["FINISHED"]
+        assert world.broken(finished=True) == []

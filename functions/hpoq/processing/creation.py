@@ -181,12 +181,16 @@ class Creator:
             return Postponed(claim, _MOVED, doubt_until, counts=False)
         try:
             # Decided before the search, whose result may lack an experiment that appears while it runs.
-            settled = not lifecycle.is_in_doubt(doubt_until, self.clock.now())
+            began = self.clock.now()
+            settled = not lifecycle.is_in_doubt(doubt_until, began)
             found = self._find(claim, request, thorough=settled)
+            # Its answers may show that this machine's clock is ahead.
+            passed = self.clock.now() - began
+            settled = settled and not lifecycle.is_in_doubt(doubt_until, self.client.present_time() - passed)
             if found is None and not settled:
                 if not self._can_wait(claim, doubt_until):
                     return Postponed(claim, _IN_DOUBT, doubt_until, counts=False)
-                self.clock.sleep(doubt_until - self.clock.now())
+                self.clock.sleep(doubt_until - self.client.present_time())
                 found = self._find(claim, request, thorough=True)
         except CallError as exc:
             return self._postpone(claim, exc, doubt_until)
@@ -243,7 +247,7 @@ class Creator:
         return Created(claim, found.experiment_id, adopted=True)
 
     def _can_wait(self, claim: Record, doubt_until: float) -> bool:
-        wait = doubt_until - self.clock.now()
+        wait = doubt_until - self.client.present_time()
         return wait + self.limits.start_seconds <= self.search_budget(claim).seconds_left()
 
     def _create(self, experiment: JsonObject, claim: Record) -> Ending:

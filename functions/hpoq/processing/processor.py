@@ -296,7 +296,7 @@ class Processor:
     def _conclude(self, ending: Ending, delivery: Delivery, intake: Readable, began: float) -> Result:
         """Record how the attempt ended, and publish its event if that was the end of the message."""
         claim, terms, now = ending.claim, self._ledger.terms, self._clock.now()
-        if isinstance(ending, Postponed) and self._is_given_up(ending, now):
+        if isinstance(ending, Postponed) and self._is_given_up(ending):
             ending = GivenUp(claim, _describe_unresolved(ending))
         if not self._dead_letters.put(_choose_dead_letter(ending, intake), claim.claimed_at):
             # Its experiment may exist although nothing more can appear: the next owner searches again.
@@ -346,9 +346,9 @@ class Processor:
         saved = self._ledger.save(released, ending.claim.version)
         return _retry_with(delivery, ending.error, saved, throttled=ending.throttled)
 
-    def _is_given_up(self, ending: Postponed, now: float) -> bool:
+    def _is_given_up(self, ending: Postponed) -> bool:
         """Return whether the message is not tried again, which it always is while its create may take effect."""
-        terms = self._ledger.terms
+        terms, now = self._ledger.terms, self._creator.client.present_time()
         if lifecycle.is_too_old(ending.claim, now, terms):
             return not lifecycle.is_in_doubt(ending.doubt_until, now)
         return ending.counts and ending.doubt_until is None and lifecycle.is_used_up(ending.claim, terms)
@@ -405,7 +405,7 @@ class Processor:
             opening.record, doubt, given_back_at, counts=False, inconclusive=inconclusive
         )
         self._ledger.save(released, opening.record.version)
-        if postponed is None or self._is_given_up(postponed, self._clock.now()):
+        if postponed is None or self._is_given_up(postponed):
             return None
         # No record numbers the copies of the conflicting message.
         return _retry_with(intake.delivery, postponed.error, unrecorded=True, throttled=postponed.throttled)

@@ -66,9 +66,9 @@ class Watcher:
 
     def look(self, order: WatchOrder, budget: Budget) -> Look:
         """Look at the experiment of `order`. Raises StoreError."""
-        age = self.clock.now() - order.created_at
         try:
             experiment = self._get(order.experiment_id, budget)
+            age = self._find_age(order)
             order = replace(order, last_status=experiment.status or order.last_status)
             if watchorder.has_ended(experiment):
                 return self._describe_end(order, experiment, budget)
@@ -77,12 +77,17 @@ class Watcher:
             if age < self.schedule.max_age:
                 return self._apply_guard(order, experiment, age, budget)
         except CallError as exc:
+            age = self._find_age(order)
             if is_deleted(exc) and age >= self.consistency and self._is_known_to_service(budget):
                 return Ended(_describe_unseen(DELETED, order.last_status))
             if age < self.schedule.max_age:
                 return self._postpone(order, exc)
         get_logger().error("watch.given-up", experiment_id=order.experiment_id, status=order.last_status)
         return Ended(_describe_unseen(UNKNOWN, order.last_status))
+
+    def _find_age(self, order: WatchOrder) -> float:
+        """Return the age of the experiment, by the service's clock if its answer shows that ours is ahead."""
+        return self.client.present_time() - order.created_at
 
     def _is_known_to_service(self, budget: Budget) -> bool:
         """Return whether the service knows who asks: its code for a missing experiment also means a wrong user."""

@@ -65,6 +65,10 @@ class Service:
         self.sent_at = []
         self.listed_at = []
         self.filtered = []
+        self.ahead = 0.0
+
+    def present_time(self):
+        return self.clock.now() - self.ahead
 
     def create_hpo_experiment(self, body, **options):
         self.creates.append((body, options))
@@ -609,6 +613,18 @@ def test_after_the_wait_the_experiment_is_created_if_there_is_none(clock):
     assert isinstance(ending, Created)
     assert not ending.adopted
     assert service.sent_at[0] >= max(service.listed_at) >= 10_020
+
+
+@pytest.mark.parametrize("ahead", [20, 3600])
+def test_a_clock_that_is_ahead_does_not_end_a_doubt(clock, ahead):
+    """The search's answers show that the doubt still lasts 20 s by the service's clock, for which it is waited."""
+    ends_at = clock.now() + 20 - ahead
+    service = Service(clock, rows=[(experiment(1, KEY), clock.now() + 20)])
+    service.ahead = ahead
+    ending = make(clock, service).attempt(EXPERIMENT, claim(clock, attempts=2), ends_at)
+    assert isinstance(ending, Created)
+    assert (ending.experiment_id, ending.adopted) == ("s001", True)
+    assert clock.slept == [20]
 
 
 def test_a_doubt_that_just_leaves_time_for_a_create_is_waited_for(clock):

@@ -50,6 +50,7 @@ class Service:
     def __init__(self, rows=(), total=None, *, counts=True, stopped=None, errors=None, **members):
         self.rows, self.total, self.stopped = tuple(rows), total, stopped
         self.errors, self.calls, self.budget = errors or {}, [], BUDGET
+        self.ahead = 0.0
         numbers = tuple((one.status, 1) for one in self.rows)
         self.experiment = Experiment(
             "s1",
@@ -76,6 +77,9 @@ class Service:
         self.calls.append((operation, *details))
         if operation in self.errors:
             raise self.errors[operation]
+
+    def present_time(self):
+        return CLOCK.now() - self.ahead
 
     def get_hpo_experiment(self, experiment_id, *, budget):
         self._note(budget, "get", experiment_id)
@@ -325,6 +329,15 @@ def test_a_page_that_is_not_sorted_is_read_like_any_other():
         ("trials", 2, "DESC"),
         ("trials", 2, None),
     ]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_clock_that_is_ahead_does_not_end_the_following(fails):
+    """An answer that shows how far the clock is ahead corrects the age of the experiment."""
+    failed = Denied("expired", service="paiautoml", operation="GetHpoExperiment", http_status=400)
+    service = Service(status="RUNNING", errors={"get": failed} if fails else {})
+    service.ahead = MAX_AGE
+    assert isinstance(look(service, MAX_AGE + 100), Again)
 
 
 @pytest.mark.parametrize("fails", [False, True])
