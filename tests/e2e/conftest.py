@@ -1,6 +1,8 @@
+import contextlib
 import json
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
@@ -65,9 +67,8 @@ def by_clock_of(monkeypatch):
     return follow
 
 
-@pytest.fixture
-def local():
-    """Start `hpoq local`; yield its process and what it printed."""
+@contextlib.contextmanager
+def running_local():
     process = subprocess.Popen(
         [sys.executable, "-c", "from hpoqctl import main; main()", "local", "--port", "0", "--json"],
         cwd=ROOT,
@@ -79,3 +80,23 @@ def local():
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+@pytest.fixture
+def local():
+    """Start `hpoq local`; yield its process and what it printed."""
+    with running_local() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared_local():
+    """What one `hpoq local` printed that the tests of a module share; each sends requests with its own `key`."""
+    with running_local() as (_, endpoints):
+        yield endpoints
+
+
+@pytest.fixture
+def key():
+    """A key that no other test has."""
+    return uuid.uuid4().hex

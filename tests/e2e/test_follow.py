@@ -73,8 +73,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(local, tmp_path):
-    return Desk(local[1]["smq"], tmp_path)
+def desk(shared_local, tmp_path):
+    return Desk(shared_local["smq"], tmp_path)
 
 
 def outcomes(document):
@@ -82,12 +82,12 @@ def outcomes(document):
     return [event["type"].split(".")[-2] for event in document["events"]]
 
 
-def test_one_request_from_created_to_finished(desk):
+def test_one_request_from_created_to_finished(desk, key):
     """`hpoq local` follows a request to its result, `--wait finished` waits for it, and status shows the watch.
 
     The same request, sent again, is answered by the same two events.
     """
-    path = desk.file("r.jsonl", make_document("k"))
+    path = desk.file("r.jsonl", make_document(key))
     with desk.start("send", "--wait", "finished", path) as waiting:
         desk.move_until(lambda: (desk.watch(path) or {}).get("looks", 0) > 0)
         seen = desk.watch(path)
@@ -98,7 +98,7 @@ def test_one_request_from_created_to_finished(desk):
     created, finished = (event["data"] for event in document["events"])
     assert finished["status"] == "FINISHED"
     assert finished["bestTrial"]["metric"] > 0
-    assert (finished["producerKey"], finished["experimentId"]) == ("k", created["experimentId"])
+    assert (finished["producerKey"], finished["experimentId"]) == (key, created["experimentId"])
     assert seen["result"] is not None or (seen["lastLookAt"] > 0 and seen["nextLookAt"] > seen["lastLookAt"])
     assert desk.watch(path)["result"] == document["events"][1]
     code, again = desk.run("send", "--wait", "finished", path)
@@ -107,12 +107,12 @@ def test_one_request_from_created_to_finished(desk):
     assert (code, board["bestTrial"]["trialId"]) == (0, finished["bestTrial"]["trialId"])
 
 
-def test_a_stop_is_answered_and_the_result_follows(desk):
+def test_a_stop_is_answered_and_the_result_follows(desk, key):
     """`hpoq stop --wait` shows the stopping event; the result says that a request stopped the experiment."""
-    path = desk.file("r.jsonl", make_document("k"))
+    path = desk.file("r.jsonl", make_document(key))
     assert outcomes(desk.run("send", "--wait", path)[1]) == ["created"]
     desk.move(10)
-    code, document = desk.run("stop", "k", "--wait")
+    code, document = desk.run("stop", key, "--wait")
     assert (code, outcomes(document)) == (0, ["stopping"])
     desk.move_until(lambda: desk.watch(path)["result"])
     result = desk.watch(path)["result"]["data"]
@@ -123,24 +123,24 @@ def test_a_stop_is_answered_and_the_result_follows(desk):
     )
 
 
-def test_a_stop_of_an_unknown_key_is_rejected(desk):
+def test_a_stop_of_an_unknown_key_is_rejected(desk, key):
     """With --wait, a stop of a key that has created nothing is exit 1, with the reason."""
-    code, document = desk.run("stop", "never sent", "--wait")
+    code, document = desk.run("stop", key, "--wait")
     assert (code, outcomes(document)) == (1, ["rejected"])
 
 
-def test_an_accepted_dry_run_is_a_success(desk):
+def test_an_accepted_dry_run_is_a_success(desk, key):
     """`hpoq send --wait` counts an accepted dry run as success, also if results are awaited."""
-    path = desk.file("r.jsonl", {**make_document("k"), "dryRun": True})
+    path = desk.file("r.jsonl", {**make_document(key), "dryRun": True})
     for wait in ("created", "finished"):
         code, document = desk.run("send", "--wait", wait, path)
         assert (code, outcomes(document)) == (0, ["accepted"])
 
 
 @pytest.mark.parametrize("words", [["--wait", "FILE"], ["FILE", "--wait"], ["--wait=created", "FILE"]])
-def test_wait_without_a_value_waits_for_created(desk, words):
+def test_wait_without_a_value_waits_for_created(desk, key, words):
     """The value of --wait may be left out, wherever the option is."""
-    path = desk.file("r.jsonl", make_document("k"))
+    path = desk.file("r.jsonl", make_document(key))
     code, document = desk.run("send", *(path if word == "FILE" else word for word in words))
     assert (code, outcomes(document)) == (0, ["created"])
 

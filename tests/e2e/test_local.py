@@ -54,9 +54,9 @@ def receive(queue):
     raise AssertionError("no message came")
 
 
-def test_a_message_through_the_whole_pipeline(local):
+def test_a_message_through_the_whole_pipeline(shared_local):
     """A request sent by the SMQ SDK becomes an experiment, and its event reaches a subscriber."""
-    _, endpoints = local
+    endpoints = shared_local
     assert set(endpoints) >= MEMBERS
     account = Account(endpoints["smq"], endpoints["accessKeyId"], endpoints["accessKeySecret"])
     inbox = account.get_queue("inbox")
@@ -79,11 +79,11 @@ def test_ctrl_c_stops_the_local_cloud(local):
     assert process.wait(timeout=120) == 130
 
 
-def test_the_first_request_of_the_readme(local, hpoq):
+def test_the_first_request_of_the_readme(shared_local, hpoq):
     """The command of the README's section on laptops, with the address of this cloud, shows a created event."""
     section = (ROOT / "README.md").read_text().partition("## Try it on a laptop")[2]
     command = next(line for line in section.splitlines() if line.startswith("hpoq send"))
-    words = shlex.split(command.replace("http://127.0.0.1:7600", local[1]["smq"]))
+    words = shlex.split(command.replace("http://127.0.0.1:7600", shared_local["smq"]))
     done = hpoq(*words[1:])
     assert done.returncode == 0, done.stderr
     assert b"created" in done.stdout
@@ -117,15 +117,15 @@ def test_simulate_others_needs_run_trials(hpoq):
     assert hpoq("local", "--simulate-others").returncode == 2
 
 
-def test_env_prints_the_variables_for_other_commands(local, hpoq_json, hpoq, tmp_path):
+def test_env_prints_the_variables_for_other_commands(shared_local, hpoq_json, hpoq, tmp_path, key):
     """`hpoq local --env` prints variables with which other commands find the running cloud without options."""
-    port = local[1]["smq"].rpartition(":")[2]
+    port = shared_local["smq"].rpartition(":")[2]
     done = hpoq("local", "--port", port, "--env", HPOQ_LOG_LEVEL="DEBUG")
     exports = [shlex.split(line)[1].partition("=") for line in done.stdout.decode().splitlines()]
     environ = {name: value for name, _, value in exports}
     assert (done.returncode, done.stderr, "HPOQ_LOG_LEVEL" in environ) == (0, b"", False)
     path = tmp_path / "request.json"
-    path.write_text(request(key="k"))
+    path.write_text(request(key=key))
     assert hpoq_json("send", path, "--wait", **environ)[0] == 0
     assert hpoq_json("status", path, **environ)[0] == 0
 

@@ -20,9 +20,9 @@ MINIMAL = make_document()
 
 
 @pytest.fixture
-def pipeline(local):
+def pipeline(shared_local):
     """The SMQ endpoint of a local cloud whose function processes the queue."""
-    return local[1]["smq"]
+    return shared_local["smq"]
 
 
 def lines(path, *documents):
@@ -42,18 +42,18 @@ def test_wait_for_events(hpoq_json, pipeline):
     assert {event["type"] for event in document["events"]} == {"com.hpoq.experiment.created.v1"}
 
 
-def test_messages_of_one_key_share_their_event(hpoq_json, pipeline, tmp_path):
+def test_messages_of_one_key_share_their_event(hpoq_json, pipeline, tmp_path, key):
     """A producer's repeated send is answered by the one event of its key."""
-    twice = {**MINIMAL, "idempotencyKey": "k"}
+    twice = {**MINIMAL, "idempotencyKey": key}
     code, document = hpoq_json(
         "send", lines(tmp_path / "r.jsonl", twice, twice), "--endpoint", pipeline, "--wait"
     )
     assert (code, len(document["sent"]), len(document["events"])) == (0, 2, 1)
 
 
-def test_an_answer_to_several_messages_is_shown_once(hpoq, pipeline, tmp_path):
+def test_an_answer_to_several_messages_is_shown_once(hpoq, pipeline, tmp_path, key):
     """Messages of one key are reported with one result, a key that is done is answered again, and a total ends it."""
-    path = lines(tmp_path / "r.jsonl", *[{**MINIMAL, "idempotencyKey": "k"}] * 3)
+    path = lines(tmp_path / "r.jsonl", *[{**MINIMAL, "idempotencyKey": key}] * 3)
     for number in range(2):
         done = hpoq("send", path, "--endpoint", pipeline, "--wait")
         shown = done.stdout.decode()
@@ -64,9 +64,9 @@ def test_an_answer_to_several_messages_is_shown_once(hpoq, pipeline, tmp_path):
         assert "\n3 messages sent: 3 created, in " in shown
 
 
-def test_a_conflict_is_shown_at_every_send(hpoq, pipeline, tmp_path):
+def test_a_conflict_is_shown_at_every_send(hpoq, pipeline, tmp_path, key):
     """A second request of a key is rejected, also beside the first one and when it is sent again."""
-    a, b = make_document("k", Name="a"), make_document("k", Name="b")
+    a, b = make_document(key, Name="a"), make_document(key, Name="b")
     both, second = lines(tmp_path / "both.jsonl", a, b), lines(tmp_path / "second.jsonl", b)
     done = hpoq("send", both, "--no-check", "--endpoint", pipeline, "--wait")
     shown = done.stdout.decode()
