@@ -21,12 +21,14 @@ from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import replace
 from itertools import dropwhile
 from types import ModuleType
+from typing import Any
 
 from fcruntime._dataclass import dataclass
 from fcruntime.context import Fc3Context
 from fcruntime.jsonvalue import JsonValue
 
-Handler = Callable[[bytes, object], object]
+# Any, because handlers annotate their context with a type of their own, such as Fc3Context.
+Handler = Callable[[bytes, Any], object]
 _PACKAGE = __file__.removesuffix("invoke.py")
 
 

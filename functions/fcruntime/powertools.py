@@ -46,7 +46,15 @@ class NotAnEvent(ValueError):
 
 
 @overload
-def lambda_handler(handler: LambdaHandler, /) -> FcHandler: ...
+def lambda_handler(
+    handler: LambdaHandler,
+    /,
+    *,
+    policy: Policy = "raise",
+    requeue: Requeue | None = None,
+    source: Kind | None = None,
+    concurrent: bool = False,
+) -> FcHandler: ...
 
 
 @overload

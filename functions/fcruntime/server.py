@@ -28,7 +28,7 @@ import threading
 from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Empty, SimpleQueue
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from fcruntime.context import ContextCredentials, Fc2Context, FunctionInfo, ServiceInfo, TracingInfo
 from fcruntime.httptrigger import http_answer, http_event
@@ -36,7 +36,7 @@ from fcruntime.invoke import Handler, InvokeResult, invoke, load
 from fcruntime.jsonvalue import read_whole_number
 from fcruntime.log import configure_log, log_error, note_request, write_line
 
-Hook = Callable[[object], object]
+Hook = Callable[[Any], object]  # Any, as in Handler
 _Call: TypeAlias = Callable[[], InvokeResult]
 
 DEFAULT_PORT = 9000

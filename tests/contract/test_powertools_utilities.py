@@ -363,7 +363,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.data_classes import SQSEvent, event_source
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from fcruntime import json_handler, lambda_handler
+from fcruntime import Fc2Context, Fc3Context, invoke, json_handler, lambda_handler, serve
 
 
 @lambda_handler
@@ -380,13 +380,33 @@ def decorated(event: SQSEvent, context: LambdaContext) -> None: ...
 def json(event: dict[str, Any], context: LambdaContext) -> None: ...
 
 
+def unwrapped(event: dict[str, Any], context: LambdaContext) -> None: ...
+
+
+wrapped = lambda_handler(unwrapped, policy="requeue", requeue=lambda message: bool(message.body))
+
+
+def own(event: bytes, context: Fc2Context | Fc3Context) -> str:
+    return context.function.name
+
+
+def initialize(context: Fc3Context) -> None: ...
+
+
+def deploy() -> None:
+    serve(own, initialize=initialize, pre_stop=initialize)
+
+
+invoke(own, b"")
+invoke(wrapped, b"")
+invoke(lambda event, context: context.function.name, b"")
 reveal_type(plain)
 """
 
 
 @on_fc.TYPING
 def test_handlers_keep_their_annotations():
-    """A type checker takes handlers as they are annotated for AWS."""
+    """A type checker takes handlers as they are annotated for AWS or with FC's contexts."""
     output, _, status = mypy.api.run(["--strict", "-c", ANNOTATED])
     assert "def (bytes, object) -> object" in output
     assert status == 0, output
