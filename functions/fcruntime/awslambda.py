@@ -1,7 +1,8 @@
 """What AWS Lambda hands a handler: its context and the event of an SQS queue, made from what FC hands over.
 
-The context has the members of https://docs.aws.amazon.com/lambda/latest/dg/python-context.html and `fc_context`, and
-no others: code that probes for more, as Powertools does to find durable executions, must not find any.
+The context has the members of https://docs.aws.amazon.com/lambda/latest/dg/python-context.html, the `log` of Lambda's
+runtime (https://github.com/aws/aws-lambda-python-runtime-interface-client) and `fc_context`, and no others: code that
+probes for more, as Powertools does to find durable executions, must not find any.
 
 The event has the members of https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html. What FC does not deliver is
 filled in so that the strictest reader, the parser of Powertools, accepts it: the receive count is always 1, and the
@@ -14,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -78,6 +80,18 @@ class LambdaContext:
     def get_remaining_time_in_millis(self) -> int:
         """Return the milliseconds until the invocation must have ended, never a negative number."""
         return int(self._deadline.remaining() * 1000)
+
+    def log(self, message: object) -> None:
+        """Write `message` to the log without ending the line, as Lambda's undocumented method does."""
+        sys.stdout.write(str(message))
+
+    def __repr__(self) -> str:
+        # Handlers print their context. That of FC is left out, because it may contain credentials.
+        shown = (f"{name}={value}" for name, value in vars(self).items() if name in _SHOWN)
+        return f"LambdaContext([{','.join(shown)}])"
+
+
+_SHOWN = LambdaContext.__annotations__.keys() - {"fc_context"}
 
 
 def lambda_context(fc_context: object, *, monotonic: Callable[[], float] = time.monotonic) -> LambdaContext:

@@ -66,7 +66,8 @@ def _make_handler() -> logging.Handler:
 
 class _Output(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        record.fc_request_id = _request_id.get(_latest_request_id)
+        # The second name is that of Lambda, which formats of handlers written for it use.
+        record.fc_request_id = record.aws_request_id = _request_id.get(_latest_request_id)
         try:
             write_line(self.format(record))
         except Exception:  # noqa: BLE001 - for example arguments that do not fit the message

@@ -5,6 +5,7 @@ import functools
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -23,7 +24,7 @@ from hypothesis import strategies as st
 from fcruntime import Fc2Context, Fc3Context, json_handler, lambda_context, lambda_handler
 from fcruntime.awslambda import ENCODING, sqs_event
 from fcruntime.batch import BatchFailed
-from fcruntime.context import FunctionInfo, ServiceInfo
+from fcruntime.context import ContextCredentials, FunctionInfo, ServiceInfo
 from fcruntime.powertools import NotAnEvent, running_context
 from fcruntime.triggers import UnsupportedCall, decode
 from fcruntime.triggers.message import Message
@@ -109,6 +110,28 @@ def test_the_context_takes_attributes():
     made = lambda_context(CONTEXT)
     made.tenant = "t-1"
     assert vars(made).items() >= {"tenant": "t-1", "aws_request_id": "r-1", "function_name": "orders"}.items()
+
+
+def test_the_context_writes_to_the_log_as_lambdas_does(capsys):
+    """`log` of Lambda's runtime writes its argument as it is, without ending the line."""
+    made = lambda_context(CONTEXT)
+    made.log("a")
+    made.log({"n": 1})
+    assert capsys.readouterr().out == "a{'n': 1}"
+
+
+def test_the_text_of_the_context_shows_lambdas_members_without_credentials():
+    """A handler that prints its context shows the members, and not FC's context with its credentials."""
+    fc_context = Fc2Context(
+        "r-1", credentials=ContextCredentials("id-canary", "secret-canary", "token-canary")
+    )
+    made = lambda_context(fc_context)
+    made.tenant = "t-1"
+    assert re.fullmatch(
+        r"LambdaContext\(\[function_name=hpoq,.*aws_request_id=r-1,.*tenant_id=None\]\)", repr(made)
+    )
+    assert "canary" not in repr(made)
+    assert "fc_context" not in repr(made)
 
 
 def test_the_context_has_an_identity_without_a_caller():
