@@ -149,8 +149,9 @@ def sqs_event(event: bytes | str, context: object = None, *, source: Kind | None
         if isinstance(item, Message):
             if item.id is not None and item.id in messages and messages[item.id].body == item.body:
                 continue
-            name = item.id or f"{invocation.request_id or 'unknown'}#{index}"
-            record_id = name if name not in messages else f"{name}#{index}"
+            record_id = item.id or f"{invocation.request_id or 'unknown'}#{index}"
+            while record_id in messages:
+                record_id += f"#{index}"
             messages[record_id] = item
             records.append(_make_record(record_id, item, invocation))
     unreadable = [item for item in items if isinstance(item, Undecodable)]

@@ -160,7 +160,7 @@ def test_every_source_becomes_an_event_that_the_strictest_parser_takes(path):
         assert record.queue_url
 
 
-@given(st.lists(st.tuples(st.sampled_from(["a", "b"]), st.text(max_size=5)), max_size=5))
+@given(st.lists(st.tuples(st.sampled_from(["a", "a#2", "b"]), st.text(max_size=5)), max_size=5))
 def test_every_record_has_an_id_of_its_own(pairs):
     """The ids of records are unique, even if the ids of messages are not."""
     items = [json.loads(smq_event(name, body)) for name, body in pairs]
