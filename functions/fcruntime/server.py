@@ -20,12 +20,14 @@ import base64
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import socketserver
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from email.errors import FirstHeaderLineIsContinuationDefect, MissingHeaderBodySeparatorDefect
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias, cast
@@ -44,6 +46,12 @@ _LAST_PORT = 65_535
 _PORT_VARIABLES = ("FC_CUSTOM_LISTEN_PORT", "FC_SERVER_PORT")
 _POLL_SECONDS = 0.1
 _RECEIVING_SECONDS = 5.0
+_LONGEST_LINE = 65_536
+_LONGEST_READ = 1 << 20
+# Other defects are those of a body, which the parser of headers does not see.
+_LOST_HEADERS = (FirstHeaderLineIsContinuationDefect, MissingHeaderBodySeparatorDefect)
+# `int` would also take signs, underscores and the prefix 0x.
+_DIGITS = {10: "[0-9]{1,19}", 16: "[0-9a-fA-F]{1,16}"}
 _ENDINGS = (signal.SIGTERM, signal.SIGINT)
 _STATUS = "x-fc-status"
 _UNHANDLED = "UnhandledInvocationError"
@@ -427,7 +435,14 @@ class _Requests(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def _read_body(self) -> bytes:
-        """Return the whole body. Raises ValueError if its length is invalid or it is incomplete."""
+        """Return the whole body. Raises ValueError if its length is invalid or it is incomplete.
+
+        A header that cannot be read may have been the length, without which the event would be empty.
+        """
+        if any(isinstance(one, _LOST_HEADERS) for one in self.headers.defects) or any(
+            name != name.rstrip() for name in self.headers
+        ):
+            raise ValueError("a header of the request is not of the form 'name: value'")
         encoding = (self.headers.get("Transfer-Encoding") or "").strip().lower()
         if not encoding:
             lengths = set(self.headers.get_all("Content-Length") or ["0"])
@@ -437,18 +452,30 @@ class _Requests(BaseHTTPRequestHandler):
         if encoding != "chunked":
             raise ValueError(f"the transfer encoding {encoding!r} is not supported")
         parts = []
-        while size := _parse_size(self.rfile.readline().partition(b";")[0].decode("latin-1"), 16):
+        while size := _parse_size(self._read_line().partition(";")[0], 16):
             parts.append(self._read_exactly(size))
-            self.rfile.readline()
-        while self.rfile.readline().strip():
+            if self._read_line():
+                raise ValueError("a chunk of the request's body is longer than its size says")
+        while self._read_line():
             continue
         return b"".join(parts)
 
-    def _read_exactly(self, size: int) -> bytes:
-        data = self.rfile.read(size)
-        if len(data) < size:
+    def _read_line(self) -> str:
+        """Return a line without its end, because one that was cut off may state a smaller size."""
+        line = self.rfile.readline(_LONGEST_LINE)
+        if not line.endswith(b"\n"):
             raise ValueError("the request's body is incomplete")
-        return data
+        return line.decode("latin-1").rstrip("\r\n")
+
+    def _read_exactly(self, size: int) -> bytes:
+        parts = []
+        while size:
+            # In parts, because memory for the whole size, which may be any number, would be allocated at once.
+            parts.append(self.rfile.read(min(size, _LONGEST_READ)))
+            if not parts[-1]:
+                raise ValueError("the request's body is incomplete")
+            size -= len(parts[-1])
+        return b"".join(parts)
 
     def _make_context(self) -> Fc2Context:
         """Make a context of the headers, with credentials from the environment if the headers have none."""
@@ -500,10 +527,10 @@ def _read_port() -> int:
 
 
 def _parse_size(text: str, base: int) -> int:
-    size = int(text, base)
-    if size < 0:
-        raise ValueError("the length of the request's body is negative")
-    return size
+    digits = text.strip(" \t")
+    if not re.fullmatch(_DIGITS[base], digits):
+        raise ValueError("the length of the request's body, or of a part of it, is not a valid number")
+    return int(digits, base)
 
 
 def _decode_baggages(text: str) -> dict[str, str]:

@@ -205,8 +205,18 @@ def test_health_and_unknown_paths(start):
         "POST /invoke HTTP/1.1\r\nContent-Length: 100\r\n\r\n{}",
         "POST /invoke HTTP/1.1\r\nContent-Length: -1\r\n\r\n{}",
         "POST /invoke HTTP/1.1\r\nContent-Length: many\r\n\r\n{}",
+        "POST /invoke HTTP/1.1\r\nContent-Length: +2\r\n\r\n{}",
+        "POST /invoke HTTP/1.1\r\nContent-Length: 1_0\r\n\r\n{} 3456789",
+        "POST /invoke HTTP/1.1\r\nContent-Length: 9223372036854775808\r\n\r\n{}",
+        "POST /invoke HTTP/1.1\r\nContent-Length : 2\r\n\r\n{}",
+        "POST /invoke HTTP/1.1\r\nno header\r\nContent-Length: 2\r\n\r\n{}",
+        "POST /invoke HTTP/1.1\r\n Content-Length: 2\r\n\r\n{}",
         "POST /invoke HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc",
         "POST /invoke HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nfive\r\nabcde\r\n0\r\n\r\n",
+        "POST /invoke HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0x2\r\n{}\r\n0\r\n\r\n",
+        "POST /invoke HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}more\r\n0\r\n\r\n",
+        "POST /invoke HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0",  # of 0a, for example
+        "POST /invoke HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFF\r\n{}",
         "POST /invoke HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n{}",
         "POST /invoke HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{} ",
         "BREW /invoke HTTP/1.1\r\n\r\n",
@@ -265,6 +275,20 @@ def test_the_content_type_decides_about_base64(content_type, body, text, is_base
     """As documented by FC, the body of any type that is not one of text is base64."""
     event = json.loads(http_event("POST", "/", [("content-type", content_type)], body, Fc2Context("r")))
     assert (event["body"], event["isBase64Encoded"]) == (text, is_base64)
+
+
+def test_a_form_with_a_file_is_a_valid_request(start):
+    """The type of the body does not make its headers invalid."""
+    events = []
+    url, _ = start(lambda event, context: events.append(json.loads(event)))
+    for kind in ("multipart/form-data; boundary=b", "multipart/mixed"):
+        headers = {**FROM_OUTSIDE, "Content-Type": kind}
+        answer = requests.post(f"{url}/upload", data=b"--b\r\n", headers=headers, timeout=60)
+        assert answer.status_code == 200
+    assert [event["headers"]["Content-Type"] for event in events] == [
+        "multipart/form-data; boundary=b",
+        "multipart/mixed",
+    ]
 
 
 def test_repeated_headers_are_joined():
@@ -732,6 +756,9 @@ def test_a_root_logger_with_handlers_is_left_as_it_is(monkeypatch):
     root.info("after it")
     assert out.getvalue().endswith(" 1-abc [INFO] after it\n")
     assert root.level == logging.INFO
+    root.handlers[0].setFormatter(logging.Formatter("%(aws_request_id)s %(message)s"))
+    root.info("in a form for Lambda")
+    assert out.getvalue().endswith("\n1-abc in a form for Lambda\n")
 
 
 ALARMING = """
