@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from fcruntime.jsonvalue import write_compact
-from hpoq.contract.patterns import END, caseless
+from hpoq.contract.patterns import caseless
 
 NAMESPACE_HPOQ = "6c1f6a8e-3d0f-5b58-9d1b-7c0d5f1d5b1e"
 DERIVATION = "hpoq-key-2"
@@ -38,7 +38,7 @@ TAG_KEY = "hpoq-key"
 MOST_TAGS = 20
 """The number of tags that the service allows for one experiment."""
 
-MARKER_TAG = rf"^{caseless(TAG_KEY)}{END}"
+MARKER_TAG = f"^{caseless(TAG_KEY)}$"
 """The pattern of the name of a marker in a tag. A service may change the case of what it stores."""
 
 MARKER = rf"\[{caseless(TAG_KEY)}: ([0-9A-Fa-f-]{{36}})\]"
@@ -106,5 +106,5 @@ def format_marker(key: str) -> str:
 
 def find_marker_keys(tags: Iterable[tuple[str, str]], description: str | None) -> set[str]:
     """Return the keys in the markers of an experiment with these tags and this description."""
-    found = [value for name, value in tags if re.match(MARKER_TAG, name)]
+    found = [value for name, value in tags if re.fullmatch(MARKER_TAG, name)]
     return {key.lower() for key in (*found, *re.findall(MARKER, description or ""))}

@@ -34,7 +34,7 @@ from hpoq.contract.model import (
     list_credentials,
     list_members,
 )
-from hpoq.contract.patterns import KEY_CHARACTERS
+from hpoq.contract.patterns import KEY_CHARACTERS, is_traceparent
 from hpoq.errors import RequestRejected, Violation
 from hpoq.observability.redaction import Mask, find_secrets
 
@@ -112,7 +112,7 @@ def parse_request(body: bytes) -> ParsedRequest:
         raise RequestRejected(
             violations.arrange(move, order), name=name, workspace_id=workspace_id, warnings=warned
         )
-    if request.traceparent is None and isinstance(located.trace, str) and rules.is_traceparent(located.trace):
+    if request.traceparent is None and isinstance(located.trace, str) and is_traceparent(located.trace):
         request = request.model_copy(update={"traceparent": located.trace})
     if wrapped.get("guard") is None:
         return ParsedRequest(request, request.wire(), warned)
@@ -324,7 +324,7 @@ def _validate(
     What is broken is added to `violations`.
     """
     trace = wrapped.get("traceparent")
-    if isinstance(trace, str) and not rules.is_traceparent(trace):
+    if isinstance(trace, str) and not is_traceparent(trace):
         wrapped = {name: value for name, value in wrapped.items() if name != "traceparent"}
     try:
         return model.model_validate(wrapped)

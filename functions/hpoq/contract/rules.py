@@ -85,7 +85,7 @@ def check_message(message: JsonObject) -> Iterator[Finding]:
     if isinstance(stop, dict):
         yield from _check_stop(stop)
     trace = message.get("traceparent")
-    if isinstance(trace, str) and not is_traceparent(trace):
+    if isinstance(trace, str) and not patterns.is_traceparent(trace):
         yield warning("/traceparent", "traceparent", "not a valid W3C traceparent; it is ignored")
 
 
@@ -159,11 +159,6 @@ def _check_stop(stop: JsonObject) -> Iterator[Finding]:
     yield from _check_key(stop.get("idempotencyKey"), "/stop/idempotencyKey")
     if (stop.get("idempotencyKey") is None) == (stop.get("experimentId") is None):
         yield rejection("/stop", "stop.target", "give either idempotencyKey or experimentId")
-
-
-def is_traceparent(value: str) -> bool:
-    """Return whether `value` is a `traceparent` of version 00 (https://www.w3.org/TR/trace-context/)."""
-    return re.match(patterns.TRACEPARENT, value) is not None
 
 
 def undo_texts(experiment: JsonValue) -> tuple[JsonValue, list[Finding]]:
@@ -257,7 +252,7 @@ def _check_tags(tags: list[JsonValue]) -> Iterator[Finding]:
                 what = "the same key as before; whether the service keeps both values is not documented"
                 yield warning(f"{at}/Key", "tag.repeated", what)
             seen.add(tag["Key"])
-        if re.match(MARKER_TAG, get_string(tag, "Key")):
+        if re.fullmatch(MARKER_TAG, get_string(tag, "Key")):
             what = f"the tag {TAG_KEY} is reserved for hpoq; use another key"
             yield rejection(f"{at}/Key", "tag.reserved", what)
         for part in ("Key", "Value"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from functools import cache
 from pathlib import PurePath
 from typing import TYPE_CHECKING, TypeAlias
@@ -14,7 +13,7 @@ from fcruntime.triggers import Message, Undecodable
 from hpoq.contract.events import EventError, is_event
 from hpoq.contract.finding import get_object
 from hpoq.contract.identity import DIGEST, PRODUCER, STOP, WATCH, derive_key, digest
-from hpoq.contract.patterns import TRACEPARENT
+from hpoq.contract.patterns import is_traceparent
 from hpoq.errors import RequestRejected, Violation
 from hpoq.loading import exempt_from_collection
 from hpoq.observability.redaction import Mask, find_secrets, mask_text, redact
@@ -275,7 +274,7 @@ def _read_watch(envelope: Envelope, namespace: str, message_id: str | None) -> W
         key = derive_key(DIGEST, digest(envelope.body), namespace)
         delivery = Delivery(key, "watch", key, digest(envelope.body))
         return Rejected(delivery, envelope, UNREADABLE, content=envelope)
-    if not re.match(TRACEPARENT, order.traceparent or ""):
+    if not is_traceparent(order.traceparent or ""):
         order = replace(order, traceparent=None)
     delivery = Delivery(
         key=envelope.key,

@@ -27,7 +27,7 @@ _OPEN = (
     "A CloudEvent 1.0 in structured JSON. It may arrive more than once, always with the same id: deduplicate on "
     "source and id. Members may be added; ignore unknown ones."
 )
-_TIME = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}\.[0-9]{{3}}Z{patterns.END}"
+_TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$"
 _TEXT: JsonObject = {"type": "string"}
 _CUT: JsonObject = {"type": "string", "maxLength": LONGEST_TEXT}
 _NAMED: JsonObject = {"type": "string", "minLength": 1}
@@ -66,11 +66,17 @@ def _envelope(outcome: EventOutcome) -> JsonObject:
         "source": {**_NAMED, "format": "uri-reference", "description": "The function, by default its ARN."},
         "type": {"const": event_type(outcome)},
         "subject": {**_TEXT, "description": subject},
-        "time": {"type": "string", "format": "date-time", "pattern": _TIME},
+        "time": {
+            "type": "string",
+            "format": "date-time",
+            "pattern": _TIME,
+            "not": {"pattern": patterns.NO_LINE_FEED},
+        },
         "datacontenttype": {"const": "application/json"},
         "traceparent": {
             "type": "string",
             "pattern": patterns.TRACEPARENT,
+            "not": {"anyOf": [{"pattern": patterns.ZERO_TRACE}, {"pattern": patterns.NO_LINE_FEED}]},
             "description": "The traceparent of the request or, with OpenTelemetry, of the span that made the event.",
         },
         "data": make_ref("Data"),

@@ -12,7 +12,7 @@ from pydantic_core import core_schema
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.contract import patterns
 from hpoq.contract.finding import get_object
-from hpoq.contract.identity import MARKER, MARKER_TAG, MOST_TAGS
+from hpoq.contract.identity import MARKER, MARKER_TAG, MOST_TAGS, TAG_KEY
 from hpoq.contract.model import ExperimentRequest
 from hpoq.contract.stop import StopRequest
 from hpoqctl.schema.beyond import KEYWORD, OBJECT_TEXT, REAL, TARGET, WEIGHTS_TEXT, list_beyond
@@ -37,7 +37,7 @@ _RULES: dict[tuple[str, str], JsonObject] = {
     ("ExperimentRequest", "schemaVersion"): {"type": ["string", "integer", "null"], "enum": ["1", 1, None]},
     ("StopRequest", "schemaVersion"): {"type": ["string", "integer", "null"], "enum": ["1", 1, None]},
     ("Guard", "targetMetric"): {KEYWORD: [*REAL, *TARGET]},
-    ("Tag", "Key"): {"not": {"type": "string", "pattern": MARKER_TAG}},
+    ("Tag", "Key"): {"not": {"type": "string", "maxLength": len(TAG_KEY), "pattern": MARKER_TAG}},
     ("CreateHpoExperiment", "Tag"): {"maxItems": MOST_TAGS},
     ("CreateHpoExperiment", "Description"): {"not": {"type": "string", "pattern": MARKER}},
     ("HpoExperimentConfig", "search_space"): {
@@ -130,10 +130,12 @@ def _or_text(member: JsonObject) -> JsonObject:
 
 
 def _tidy(schema: JsonObject) -> JsonObject:
-    """Return `schema` without null defaults, with short forms for null, and with patterns that end at the end."""
+    """Return `schema` without null defaults, with short forms for null, and with patterns of a whole text."""
     if schema.get("$ref") == make_ref(_ANYTHING)["$ref"]:
         return {}
     tidied = {keyword: _tidy_value(keyword, value) for keyword, value in schema.items()}
+    if "pattern" in tidied:
+        tidied["not"] = {"type": "string", "pattern": patterns.NO_LINE_FEED}
     if "default" in tidied and tidied["default"] is None:
         del tidied["default"]
     either = tidied.get("anyOf")
@@ -152,8 +154,6 @@ def _or_null(schema: JsonObject) -> JsonObject:
 
 
 def _tidy_value(keyword: str, value: JsonValue) -> JsonValue:
-    if keyword == "pattern" and isinstance(value, str) and value.endswith("$"):
-        return value[:-1] + patterns.END
     if keyword == "properties":
         return {name: _tidy(get_object(member)) for name, member in get_object(value).items()}
     if isinstance(value, list):

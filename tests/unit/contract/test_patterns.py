@@ -44,7 +44,7 @@ def test_a_string_that_resembles_a_number(text):
         (
             "QUERY",
             ["select 1", "\n SELECT\n", "With x", "from", "insert\tinto t"],
-            ["selected", "from/x", "with.json", "a select"],
+            ["selected", "from/x", "with.json", "a select", "select_"],
         ),
         (
             "COMMAND",
@@ -62,7 +62,6 @@ def test_a_string_that_resembles_a_number(text):
             ["oss:/b", "1a://b", "://b", "select 'oss://b'"],
         ),
         ("PAIR", ["a,b", " a, b ", "\u3000a,b"], ["a", "a,", ",b", " ,b", "a,\u3000", "a,b,c", ",a,b"]),
-        ("END", [""], []),
     ],
 )
 def test_where_a_pattern_matches(name, matching, others):
