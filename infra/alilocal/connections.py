@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import io
 import logging
 import re
 import select
@@ -31,6 +32,7 @@ MOST_BODY_BYTES = 64 * 1024 * 1024
 _IDLE_SECONDS = 60
 _STOP_SECONDS = 5
 _MOST_LINE_BYTES = 65_536
+_MOST_HEADERS = 100
 _MOST_TRAILERS = 100
 _MOST_EMPTY_LINES = 8
 _TLS_HANDSHAKE = b"\x16"
@@ -38,8 +40,10 @@ _SKIP_SECONDS = 1
 _MOST_SKIPPED = 64
 _PROBE_MS = 20
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?]*(.*)", re.DOTALL)
+_HEADER_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\0\r\n]*\r?\n")
 # A header that is folded into several lines, which old clients still send.
 _FOLD = re.compile(r"[ \t]*\r?\n[ \t]+")
+_FOLDED_LINE = re.compile(rb"[ \t][^\0\r\n]*\r?\n")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,12})[ \t]*(?:;.*)?\r?\n", re.DOTALL)
 
 _log = logging.getLogger("alilocal")
@@ -136,10 +140,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle_one_request(self) -> None:
         """Read a request, hand it to the cloud, and write the answer."""
+        self.command, self.request_version = "", self.protocol_version
         if cast("BufferedReader", self.rfile).peek(1)[:1] == _TLS_HANDSHAKE:
             # Without an answer both sides would wait until the time-out of one of them.
             _log.warning("a client speaks TLS, which this port does not: use http, not https")
-            self.command = ""
             self._refuse(400)
             return
         self.raw_requestline = self.rfile.readline(_MOST_LINE_BYTES + 1)
@@ -148,9 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
             if self.raw_requestline in (b"\r\n", b"\n"):
                 self.raw_requestline = self.rfile.readline(_MOST_LINE_BYTES + 1)
         if len(self.raw_requestline) > _MOST_LINE_BYTES:
-            self.command = ""
             self._refuse(414)
-            self._skip_rest()
             return
         if not self.raw_requestline or not self.parse_request():
             self.close_connection = True
@@ -169,6 +171,28 @@ class _Handler(BaseHTTPRequestHandler):
             self._write(self._handle(request))
         except Broken as broken:
             self._break(broken)
+
+    def parse_request(self) -> bool:
+        """Parse a request whose first line was read, and return False if it is refused.
+
+        The parent takes the headers for complete at the end of the connection and at a line that is not a header. The
+        rest of a broken request would then be carried out, or read as the next request.
+        """
+        if len(self.raw_requestline.split()) != 3:
+            self._refuse(400, "the request line must be METHOD TARGET HTTP/1.1")
+            return False
+        head = self._read_head()
+        if head is None:
+            return False
+        connection, self.rfile = self.rfile, io.BytesIO(head)
+        try:
+            return super().parse_request()
+        finally:
+            self.rfile = connection
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
+        """Refuse a request that the parent cannot parse, always with a status line and never in HTML."""
+        self._refuse(int(code), message or "")
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the parent's name
         _log.debug(format, *args)
@@ -212,6 +236,21 @@ class _Handler(BaseHTTPRequestHandler):
         except Exception:  # noqa: BLE001
             _log.exception("%s %s", request.method, request.path)
             return Response(500, (("Content-Type", "text/plain"),), b"The local cloud failed; see its log.\n")
+
+    def _read_head(self) -> bytes | None:
+        """Return the lines of the headers with the empty line at their end, or None if they are refused."""
+        lines: list[bytes] = []
+        while True:
+            line = self.rfile.readline(_MOST_LINE_BYTES + 1)
+            if line in (b"\r\n", b"\n"):
+                return b"".join([*lines, line])
+            if len(line) > _MOST_LINE_BYTES or len(lines) == _MOST_HEADERS:
+                self._refuse(431, f"at most {_MOST_HEADERS} headers of {_MOST_LINE_BYTES} bytes")
+                return None
+            if not _HEADER_LINE.fullmatch(line) and not (lines and _FOLDED_LINE.fullmatch(line)):
+                self._refuse(400, "a header is incomplete or invalid")
+                return None
+            lines.append(line)
 
     def _read_body(self) -> bytes | None:
         """Return the whole body, or None if it is refused. The next request follows directly after the body."""
@@ -265,9 +304,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._refuse(400)
         return None
 
-    def _refuse(self, status: int) -> None:
+    def _refuse(self, status: int, reason: str = "") -> None:
         self.close_connection = True
-        self._write(Response(status, (("Content-Type", "text/plain"), ("Connection", "close"))))
+        text = f"{reason}\n".encode() if reason else b""
+        self._write(Response(status, (("Content-Type", "text/plain; charset=utf-8"),), text))
+        self._skip_rest()
 
     def _skip_rest(self) -> None:
         """Read what the caller still sends: unread bytes would make closing the connection reset it."""
@@ -281,6 +322,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _write(self, response: Response) -> None:
         lines = [f"HTTP/1.1 {response.status} {http.client.responses.get(response.status, '')}"]
         lines += [f"{name}: {value}" for name, value in response.sent_headers]
+        if self.close_connection:
+            lines.append("Connection: close")
+        elif self.request_version < "HTTP/1.1":
+            # Without it, a client of HTTP/1.0 that asked for it waits until the connection is closed.
+            lines.append("Connection: keep-alive")
         lines += ["", ""]
         body = b"" if self.command == "HEAD" else response.sent_body
         head = "\r\n".join(lines).encode("latin-1", "replace")

@@ -106,12 +106,59 @@ def test_bodies_that_are_not_taken(server, headers, status):
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\r\n", b"nonsense\r\n\r\n", b"\x16\x03\x01\x02", b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 200],
+    [
+        b"nonsense\r\n\r\n",
+        b"GET /\r\n",
+        b"GET /a b HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.x\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\x16\x03\x01\x02",
+        b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 200,
+        b"GET / HTTP/1.1\r\nA: " + b"b" * 1_000_000,
+        b"GET /" + b"a" * 1_000_000,
+    ],
+    ids=lambda data: data[:20],
 )
 def test_what_is_not_http(server, data):
-    """Bytes that are not HTTP end the connection, but not the server."""
-    exchange(server, data)
+    """Bytes that are not HTTP get an answer with a status line, and end the connection, but not the server."""
+    answer = exchange(server, data)
+    assert answer.startswith((b"HTTP/1.1 4", b"HTTP/1.1 505"))
+    assert b"\r\nConnection: close\r\n" in answer
+    assert b"<" not in answer
     assert exchange(server, b"GET / HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 404")
+
+
+@pytest.mark.parametrize("data", [b"", b"\r\n"])
+def test_a_connection_without_a_request_ends_without_an_answer(server, data):
+    """A client that opens a connection and closes it again gets no answer."""
+    assert exchange(server, data) == b""
+
+
+@pytest.mark.parametrize(
+    "line", [b"no colon", b"A : b", b"A: b\rc", b"A: b\0", b": b", b" A: b", b"\xc3\xa4: b"]
+)
+def test_a_request_with_an_invalid_header_is_refused_as_a_whole(server, line):
+    """No header after an invalid one is lost, so that a body is never read as the next request."""
+    smuggled = b"GET /queues/q HTTP/1.1\r\n\r\n"
+    head = b"POST / HTTP/1.1\r\n" + line + b"\r\nContent-Length: %d\r\n\r\n" % len(smuggled)
+    answer = exchange(server, head + smuggled)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert len(server.cloud.requests) == 0
+
+
+@pytest.mark.parametrize("cut", [b"", b"Date", b"Date: Mon", b"Date: Mon\r\n"])
+def test_half_a_head_is_not_a_request(server, cut):
+    """A request whose headers break off is not carried out, as its sender was killed or lost its connection."""
+    assert exchange(server, b"GET /queues/q HTTP/1.1\r\nHost: x\r\n" + cut).startswith(b"HTTP/1.1 400 ")
+    assert len(server.cloud.requests) == 0
+
+
+def test_a_client_of_http_1_0_learns_whether_its_connection_is_kept(server):
+    """A kept connection is announced. Such a client otherwise waits until the connection is closed."""
+    kept = exchange(server, b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+    assert b"\r\nConnection: keep-alive\r\n" in kept
+    assert b"\r\nConnection: close\r\n" in exchange(server, b"GET / HTTP/1.0\r\n\r\n")
 
 
 def test_half_a_body_is_not_a_request(server):
