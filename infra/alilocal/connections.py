@@ -138,6 +138,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _connections(self) -> Connections:
         return cast("Connections", self.server)
 
+    @property
+    def _port(self) -> int | None:
+        address = self.connection.getsockname()
+        return address[1] if isinstance(address, tuple) else None
+
     def handle_one_request(self) -> None:
         """Read a request, hand it to the cloud, and write the answer."""
         self.command, self.request_version = "", self.protocol_version
@@ -166,7 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
         # `self.path` differs from what was sent: slashes at its start are merged.
         target = _origin_form(self.requestline.split()[1])
         headers = tuple((name, _FOLD.sub(" ", str(value))) for name, value in self.headers.items())
-        request = Request(self.command, target, headers, body, self._is_abandoned)
+        request = Request(self.command, target, headers, body, self._is_abandoned, port=self._port)
         try:
             self._write(self._handle(request))
         except Broken as broken:

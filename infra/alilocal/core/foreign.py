@@ -72,8 +72,7 @@ def name_in_host(host: str) -> str | None:
 def refuse(request: Request, foreign: Foreign, request_id: str, form: str | None = None) -> Response:
     """Return an error that names the service, in a form that its clients read; `form` is the parameter Format."""
     message = f"The local cloud has no service {foreign.service}: it cannot carry out {foreign.operation}."
-    host = request.header("Host") or "localhost"
-    common = {"Code": CODE, "Message": message, "RequestId": request_id, "HostId": host}
+    common = {"Code": CODE, "Message": message, "RequestId": request_id, "HostId": request.authority}
     headers = (("Content-Type", "application/json;charset=utf-8"), ("x-acs-request-id", request_id))
     if foreign.service == _OBJECT_STORAGE or (form or "").upper() == "XML":
         answer = as_xml(Response(400, headers, json.dumps(common).encode()), "Error")

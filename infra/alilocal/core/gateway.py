@@ -51,7 +51,7 @@ def error_response(
     recommend = f"https://api.aliyun.com/troubleshoot?q={quote(error.code)}&product={product}"
     body: JsonObject = {
         "RequestId": request_id,
-        "HostId": request.header("Host") or "localhost",
+        "HostId": request.authority,
         "Code": error.code,
         "Message": error.message,
         "Recommend": f"{recommend}&requestId={request_id}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -27,7 +28,8 @@ class Request:
 
     `target` is the request target exactly as sent and never decoded, because the signatures cover it in this form.
     `abandoned` returns True once the caller has stopped waiting; a long poll then ends. `is_late` is True for a
-    request that something held back: nobody waits for its answer, so that a long poll does not wait either.
+    request that something held back: nobody waits for its answer, so that a long poll does not wait either. `port` is
+    the port on which the request arrived, or None if it needed no port.
     """
 
     method: str
@@ -36,6 +38,7 @@ class Request:
     body: bytes = b""
     abandoned: Callable[[], bool] = _never
     is_late: bool = False
+    port: int | None = None
 
     @cached_property
     def path(self) -> str:
@@ -53,6 +56,16 @@ class Request:
         if values is None:
             return None
         return values[0] if len(values) == 1 else ",".join(values)
+
+    @cached_property
+    def authority(self) -> str:
+        """The host and port under which the caller reaches the cloud, for URLs in answers.
+
+        The vendor's SDK fc2 for Node.js leaves the port out of `Host`.
+        """
+        host = self.header("Host") or "localhost"
+        has_port = re.search(r":\d+$", host) is not None
+        return host if has_port or self.port is None or not is_own_host(host) else f"{host}:{self.port}"
 
     def sent_at(self) -> float | None:
         """Return when the caller sent the request, by its own clock, or None if no header says that."""
@@ -108,14 +121,11 @@ def is_own_host(host: str) -> bool:
 
     A page of another site can make its own name lead to this machine, and its requests then carry that name.
     """
-    name = urlsplit(f"//{host}").hostname or ""
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
     try:
-        ipaddress.ip_address(name)
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or name.endswith(".localhost") or bool(ipaddress.ip_address(name))
     except ValueError:
         return False
-    return True
 
 
 class Response(NamedTuple):

@@ -106,5 +106,4 @@ class HttpTriggers:
 
 def url_of(request: Request, trigger: Trigger) -> str | None:
     """Return the address of an HTTP trigger for the caller of `request`, or None for other triggers."""
-    host = request.header("Host") or "localhost"
-    return f"http://{host}{PREFIX}{trigger.trigger_id}/" if trigger.kind == "http" else None
+    return f"http://{request.authority}{PREFIX}{trigger.trigger_id}/" if trigger.kind == "http" else None

@@ -95,9 +95,8 @@ class Objects:
         expires = str(int(self._world.clock.now()) + _TOKEN_SECONDS)
         resource = f"/{self.bucket}/{package}"
         digest = _sign(key.access_key_secret, f"GET\n\n\n{expires}\n{resource}")
-        host = request.header("Host") or "localhost"
         given = f"OSSAccessKeyId={key.access_key_id}&Expires={expires}&Signature={quote(digest, safe='')}"
-        return f"http://{host}{resource}?{given}"
+        return f"http://{request.authority}{resource}?{given}"
 
     def verify(self, request: Request) -> Credential:
         """Return the credential that signed a request in its header or in its address; raises ServiceError."""

@@ -51,7 +51,7 @@ def read_given(call: Call, root: str) -> dict[str, str]:
 
 def location(call: Call, path: str) -> str:
     """Return the URL of a resource, on the host that the caller used."""
-    return f"http://{call.request.header('Host') or 'localhost'}{path}"
+    return f"http://{call.request.authority}{path}"
 
 
 def created(call: Call, path: str, *, is_new: bool) -> Response:

@@ -101,7 +101,7 @@ class Smq(Service):
         return TooManyRequests()
 
     def render_error(self, error: ServiceError, request: Request, request_id: str) -> Response:
-        return wire.error_response(error, request_id, request.header("Host") or "localhost")
+        return wire.error_response(error, request_id, request.authority)
 
     def dump(self) -> JsonObject:
         return {

@@ -54,7 +54,7 @@ class TopicCalls:
     def publish(self, call: Call) -> Response:
         element = parse(call.request.body, "Message")
         outgoing = wire.read_outgoing(element)
-        tag, host = wire.text_of(element, "MessageTag"), call.request.header("Host") or "localhost"
+        tag, host = wire.text_of(element, "MessageTag"), call.request.authority
         message = self._topics.publish(call.params["topic"], outgoing, tag, host)
         members = wire.sent(message.message_id, body_md5(message.body))
         return wire.response(201, call.request_id, "Message", members)
@@ -68,8 +68,7 @@ class TopicCalls:
             given.get("NotifyStrategy", "BACKOFF_RETRY"),  # type: ignore[arg-type]
             given.get("NotifyContentFormat", "XML"),  # type: ignore[arg-type]
         )
-        host = call.request.header("Host") or "localhost"
-        _, is_new = self._topics.subscribe(topic, name, attributes, host)
+        _, is_new = self._topics.subscribe(topic, name, attributes, call.request.authority)
         return created(call, f"/topics/{topic}/subscriptions/{name}", is_new=is_new)
 
     def set_subscription(self, call: Call) -> Response:

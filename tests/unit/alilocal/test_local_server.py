@@ -161,6 +161,20 @@ def test_a_client_of_http_1_0_learns_whether_its_connection_is_kept(server):
     assert b"\r\nConnection: close\r\n" in exchange(server, b"GET / HTTP/1.0\r\n\r\n")
 
 
+@pytest.mark.parametrize("host", [b"127.0.0.1", b"localhost", b"[::1]"])
+def test_urls_in_answers_have_the_port_although_host_lacks_it(server, host):
+    """fc2 for Node.js sends a Host without the port."""
+    answer = exchange(server, b"GET /queues/q HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+    assert b"<HostId>http://%b:%d</HostId>" % (host, server.port) in answer
+
+
+@pytest.mark.parametrize("host", [b"1.mns.cn-hangzhou.aliyuncs.com", b"127.0.0.1:80", b"["])
+def test_other_hosts_are_kept_as_sent(server, host):
+    """A host that is not this machine, and one with a port, are not changed."""
+    answer = exchange(server, b"GET /queues/q HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+    assert b"<HostId>http://%b</HostId>" % host in answer
+
+
 def test_half_a_body_is_not_a_request(server):
     """A request whose body is incomplete is not carried out."""
     assert exchange(server, b"POST /queues/q HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc") == b""
