@@ -60,24 +60,25 @@ def decorate_class(target: type, open_cloud: OpenCloud) -> None:
     """Change a class so that each of its tests, inherited ones too, runs in a cloud of its own.
 
     The cloud is open from before the set-up until after the clean-up. unittest calls both from `run`; pytest calls
-    `setup_method` and `teardown_method`, which are replaced if the class has a set-up.
+    `setup_method` and `teardown_method`, which are replaced if the class has one of them. Test classes that are
+    defined inside the class are changed too, because pytest collects their tests.
     """
     import unittest
 
+    wrapped: dict[str, Any]
     methods = {
         name: method
         for name in dir(target)
         if inspect.isfunction(method := inspect.getattr_static(target, name))
-        and (name.startswith("test") or name in _HOOKS)
+        and (_is_test(name) or name in _HOOKS)
     }
     if issubclass(target, unittest.TestCase):
         wrapped = {name: _pass_cloud(method) for name, method in methods.items() if _wants_cloud(method)}
         wrapped["run"] = _wrap_run(target.run, open_cloud)
-    elif "setup_method" in methods:
+    elif "setup_method" in methods or "teardown_method" in methods:
         wrapped = {name: _pass_cloud(method) for name, method in methods.items() if _wants_cloud(method)}
-        wrapped["setup_method"] = _wrap_setup(
-            wrapped.get("setup_method", methods["setup_method"]), open_cloud
-        )
+        first = wrapped.get("setup_method", methods.get("setup_method"))
+        wrapped["setup_method"] = _wrap_setup(first, open_cloud)
         last = wrapped.get("teardown_method", methods.get("teardown_method"))
         wrapped["teardown_method"] = _wrap_teardown(last)
     else:
@@ -86,8 +87,19 @@ def decorate_class(target: type, open_cloud: OpenCloud) -> None:
             for name, method in methods.items()
             if name not in _HOOKS
         }
+        for name in filter(_is_test, dir(target)):
+            method = inspect.getattr_static(target, name)
+            if isinstance(method, (staticmethod, classmethod)):
+                wrapped[name] = type(method)(decorate_function(method.__func__, open_cloud))
+    for one in vars(target).values():
+        if inspect.isclass(one) and one.__name__.startswith("Test"):
+            decorate_class(one, open_cloud)
     for name, method in wrapped.items():
         setattr(target, name, method)
+
+
+def _is_test(name: str) -> bool:
+    return name.startswith("test")
 
 
 def _wants_cloud(method: Method) -> bool:
@@ -132,14 +144,15 @@ def _wrap_run(run: Method, open_cloud: OpenCloud) -> Method:
     return wrapped
 
 
-def _wrap_setup(setup: Method, open_cloud: OpenCloud) -> Method:
-    takes_method = len(inspect.signature(setup).parameters) > 1
+def _wrap_setup(setup: Method | None, open_cloud: OpenCloud) -> Method:
+    takes_method = setup is not None and len(inspect.signature(setup).parameters) > 1
 
     # pytest passes the test's method if the signature has a second parameter, so this one always has it.
     def setup_method(case: Any, method: Any) -> None:
         with ExitStack() as stack:
             vars(case)[_KEPT] = (stack, stack.enter_context(open_cloud()))
-            setup(case, *([method] if takes_method else []))
+            if setup is not None:
+                setup(case, *([method] if takes_method else []))
             vars(case)[_KEPT] = (stack.pop_all(), vars(case)[_KEPT][1])
 
     return setup_method

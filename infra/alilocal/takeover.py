@@ -48,6 +48,12 @@ _REMOVED = (
 _OTHER_KEYS = {"OSS_ACCESS_KEY_ID": _ID, "OSS_ACCESS_KEY_SECRET": _SECRET, "OSS_SESSION_TOKEN": _TOKEN}
 """Variables of other SDKs, which get the same keys if they are set."""
 _LOOK_UPS = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
+# A library that records calls, such as VCR, may have put a class of its own in the place of this one.
+_HTTP_CONNECTION: type[Any] = next(
+    kind
+    for kind in object.__subclasses__()
+    if (kind.__module__, kind.__name__) == (http.client.__name__, "HTTPConnection")
+)
 _FROM_CONNECTION, _CREATE = "_alilocal_host", "_create_connection"
 
 
@@ -175,9 +181,9 @@ def _refuse(host: object) -> None:
 def _patch() -> None:
     import urllib3.connection  # noqa: F401 - its classes are found below
 
-    for kind in _connection_kinds(http.client.HTTPConnection):
+    for kind in _connection_kinds(_HTTP_CONNECTION):
         _patch_connect(kind)
-    base = http.client.HTTPConnection
+    base = _HTTP_CONNECTION
     original_init, original_putrequest, original_send = base.__init__, base.putrequest, base.send
 
     def init(connection: Any, *args: Any, **kwargs: Any) -> None:

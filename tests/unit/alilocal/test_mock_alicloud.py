@@ -60,6 +60,13 @@ def test_a_connection_of_its_own_kind_reaches_it():
         connection.close()
 
 
+def test_clients_reach_it_although_a_recorder_replaced_the_connection_class(monkeypatch):
+    """VCR puts classes of its own in the place of the connection classes, and makes the original ones itself."""
+    monkeypatch.setattr(http.client, "HTTPConnection", type("Recorder", (), {}))
+    with alilocal.mock_alicloud() as cloud:
+        assert queues(cloud) == 200
+
+
 def test_other_hosts_are_left_alone():
     with alilocal.mock_alicloud(), alilocal.serve() as server:
         assert requests.get(f"{server.url}/nothing", timeout=60).status_code == 404
@@ -239,6 +246,35 @@ class TestWithSetupOnly:
     def test_it(self):
         """A test method runs in the cloud of its setup_method without asking for it."""
         assert ask() == 400
+
+
+@alilocal.mock_alicloud
+class TestWithCleanUpOnly:
+    def teardown_method(self, cloud):
+        assert ask() == 400
+        assert len(cloud.requests) == 2
+
+    def test_it(self):
+        """A clean-up without a set-up runs in the cloud of its test."""
+        assert ask() == 400
+
+
+@alilocal.mock_alicloud
+class TestOfOtherKinds:
+    @staticmethod
+    def test_static(cloud):
+        """A static test method gets the cloud."""
+        assert queues(cloud) == 200
+
+    @classmethod
+    def test_of_the_class(cls, cloud):
+        """A test that is a class method gets the cloud."""
+        assert queues(cloud) == 200
+
+    class TestInside:
+        def test_inside(self, cloud):
+            """A test of a class inside the decorated class gets the cloud."""
+            assert queues(cloud) == 200
 
 
 class Inherited:
