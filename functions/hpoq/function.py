@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import requests
 
+from fcruntime._dataclass import dataclass
 from fcruntime.batch import BatchFailed, settle
 from fcruntime.context import Deadline, Invocation
 from fcruntime.jsonvalue import JsonObject
@@ -26,7 +27,6 @@ from hpoq.cloud.connections import new_session
 from hpoq.cloud.signing import Credentials, CredentialsProvider, chain, from_context, from_environment
 from hpoq.cloud.transport import Transport
 from hpoq.errors import NoCredentials
-from hpoq.idempotency.record import Record
 from hpoq.idempotency.store import Store, open_store
 from hpoq.observability import Assigned, logs
 from hpoq.observability.measures import measure_time
@@ -64,6 +64,20 @@ class EventFailed(BatchFailed):
     def __init__(self, failed: int, report: BatchReport) -> None:
         self.report = report
         super().__init__(failed, len(report.results))
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What the objects of one invocation share.
+
+    `messages` makes the SMQ client, which some outputs and batch policies never need.
+    """
+
+    surroundings: Surroundings
+    credentials: CredentialsProvider
+    deadline: Deadline
+    messages: Callable[[], smq.Smq]
+    ledger: Ledger
 
 
 class Function:
@@ -115,51 +129,31 @@ class Function:
 
         Raises SettingsError if the settings and the context together are not enough.
         """
-        surroundings = Surroundings(Invocation.from_context(context), self._environ, self.settings)
-        credentials = chain(from_context(context), from_environment(self._environ))
-        deadline = Deadline.from_invocation(surroundings.invocation, self._clock.monotonic)
-        messages = self._messages(surroundings, credentials)
-        ledger = Ledger(self._store, self._clock, self._terms)
-        self._batch(surroundings, credentials, messages, deadline, surroundings.request_id, ledger)
+        self._batch(self._begin(context))
 
     def handle(self, event: bytes, context: object) -> JsonObject:
         """Process one event and return its report. Raises EventFailed if FC must deliver it again."""
-        invocation = Invocation.from_context(context)
-        deadline = Deadline.from_invocation(invocation, self._clock.monotonic)
-        surroundings = Surroundings(invocation, self._environ, self.settings)
-        credentials = chain(from_context(context), from_environment(self._environ))
-        request_id = surroundings.request_id
+        parts = self._begin(context)
+        request_id = parts.surroundings.request_id
         with (
             self._count_event(),
-            Assigned(_invocations, credentials),
+            Assigned(_invocations, parts.credentials),
             logs.bind_context(request_id=request_id),
-            known_secrets(_secrets(credentials)),
-            self._telemetry.invocation(deadline.remaining) as measures,
+            known_secrets(_secrets(parts.credentials)),
+            self._telemetry.invocation(parts.deadline.remaining) as measures,
         ):
-            messages = self._messages(surroundings, credentials)
             with measure_time("decode", self._clock):
                 items = decode(
                     event,
                     source=self.settings.trigger,
-                    request_id=invocation.request_id,
+                    request_id=parts.surroundings.invocation.request_id,
                     accepts=is_keyed_message,
                 )
             measures.source = next((item.kind for item in items), None)
-            ledger = Ledger(self._store, self._clock, self._terms)
-            done = self._batch(surroundings, credentials, messages, deadline, request_id, ledger).run(items)
+            done = self._batch(parts).run(items)
             report = BatchReport(request_id, [result for _, result in done])
             measures.outcomes = report.summary
-            sender = SendBack(
-                messages,
-                self.settings.queue,
-                self.settings.dead_letter_queue,
-                ledger,
-                self._clock,
-                Budget(self._clock, deadline.at),
-                self._pace,
-                self.settings.watch_queue,
-            )
-            self._settle(report, done, sender)
+            self._settle(report, done, parts)
         return report.as_json()
 
     def close(self) -> None:
@@ -196,11 +190,18 @@ class Function:
         """
         return (_invocations.get() or from_environment(self._environ))()
 
-    def _messages(
-        self, surroundings: Surroundings, credentials: CredentialsProvider
-    ) -> Callable[[], smq.Smq]:
-        """Return a function that makes the SMQ client, which some outputs and batch policies never need."""
-        return lambda: self._client(smq.Smq, surroundings.smq_endpoint(), credentials)
+    def _begin(self, context: object) -> _Parts:
+        invocation = Invocation.from_context(context)
+        deadline = Deadline.from_invocation(invocation, self._clock.monotonic)
+        surroundings = Surroundings(invocation, self._environ, self.settings)
+        credentials = chain(from_context(context), from_environment(self._environ))
+        return _Parts(
+            surroundings,
+            credentials,
+            deadline,
+            lambda: self._client(smq.Smq, surroundings.smq_endpoint(), credentials),
+            Ledger(self._store, self._clock, self._terms),
+        )
 
     def _client(self, kind: type[Client], endpoint: str, credentials: CredentialsProvider) -> Client:
         return kind(
@@ -212,22 +213,14 @@ class Function:
             retry=self._retry,
         )
 
-    def _batch(
-        self,
-        surroundings: Surroundings,
-        credentials: CredentialsProvider,
-        messages: Callable[[], smq.Smq],
-        deadline: Deadline,
-        request_id: str,
-        ledger: Ledger,
-    ) -> Batch:
-        settings, clock = self.settings, self._clock
+    def _batch(self, parts: _Parts) -> Batch:
+        settings, clock, surroundings, ledger = self.settings, self._clock, parts.surroundings, parts.ledger
         call_seconds = settings.connect_timeout_seconds + settings.read_timeout_seconds
         limits = Limits.from_deadline(
-            deadline, reserve=settings.deadline_reserve_seconds, call_seconds=call_seconds
+            parts.deadline, reserve=settings.deadline_reserve_seconds, call_seconds=call_seconds
         )
         endpoint = surroundings.paiautoml_endpoint()
-        client = self._client(paiautoml.PaiAutoMl, endpoint, credentials)
+        client = self._client(paiautoml.PaiAutoMl, endpoint, parts.credentials)
         creator = Creator(
             client,
             clock,
@@ -236,14 +229,14 @@ class Function:
             self._marking,
             self._retry,
             paiautoml.identify_place(endpoint),
-            _saver(ledger),
+            lambda record: ledger.save(record, record.version),
             self._pace,
         )
-        publisher = self._wrap_publisher(self._open_publisher(surroundings, credentials, messages))
-        announcer = Announcer(publisher, surroundings.source, request_id)
+        publisher = self._wrap_publisher(self._open_publisher(parts))
+        announcer = Announcer(publisher, surroundings.source, surroundings.request_id)
         budget = Budget(clock, limits.ends_at)
-        dead_letters = DeadLetters(messages, settings.dead_letter_queue, budget)
-        watch_queue = WatchQueue(messages, settings.watch_queue, settings.namespace, budget)
+        dead_letters = DeadLetters(parts.messages, settings.dead_letter_queue, budget)
+        watch_queue = WatchQueue(parts.messages, settings.watch_queue, settings.namespace, budget)
         follower = Follower(client, ledger, watch_queue, clock, self._schedule, creator.search_budget)
         processor = Processor(ledger, creator, announcer, dead_letters, follower, clock, budget)
         return Batch(
@@ -258,22 +251,31 @@ class Function:
             hold_back=processor.hold_back,
         )
 
-    def _open_publisher(
-        self, surroundings: Surroundings, credentials: CredentialsProvider, messages: Callable[[], smq.Smq]
-    ) -> Publisher:
+    def _open_publisher(self, parts: _Parts) -> Publisher:
         """Return the publisher that HPOQ_OUTPUT selects."""
         scheme, _, place = self.settings.output.partition("://")
         if scheme == "smq":
-            return SmqTopicPublisher(messages(), place)
+            return SmqTopicPublisher(parts.messages(), place)
         if scheme == "eventbridge":
             from hpoq.cloud.eventbridge import EventBridge  # for this output only
 
-            client = self._client(EventBridge, surroundings.eventbridge_endpoint(), credentials)
+            endpoint = parts.surroundings.eventbridge_endpoint()
+            client = self._client(EventBridge, endpoint, parts.credentials)
             return EventBridgePublisher(client, place)
         # file:///PATH or stdout://; the settings refuse everything else.
         return FilePublisher(place or None)
 
-    def _settle(self, report: BatchReport, done: list[tuple[Intake, Result]], sender: SendBack) -> None:
+    def _settle(self, report: BatchReport, done: list[tuple[Intake, Result]], parts: _Parts) -> None:
+        sender = SendBack(
+            parts.messages,
+            self.settings.queue,
+            self.settings.dead_letter_queue,
+            parts.ledger,
+            self._clock,
+            Budget(self._clock, parts.deadline.at),
+            self._pace,
+            self.settings.watch_queue,
+        )
         again: list[Sealed | None] = [
             sender.seal(intake, result) for intake, result in done if result.outcome is Outcome.RETRY
         ]
@@ -296,11 +298,6 @@ def _read_terms(settings: Settings) -> Terms:
         delay=settings.requeue_delay_seconds,
         window=settings.date_window_seconds,
     )
-
-
-def _saver(ledger: Ledger) -> Callable[[Record], Record]:
-    """Return the function that writes the record of a claim over itself."""
-    return lambda record: ledger.save(record, record.version)
 
 
 def _secrets(credentials: CredentialsProvider) -> tuple[str, ...]:
