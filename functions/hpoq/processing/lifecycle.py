@@ -403,17 +403,21 @@ def _growing(first: float, times: int) -> float:
 
 def complete(record: Record, experiment_id: str, event: str, now: float, terms: Terms) -> Record:
     """Return the record of a key whose experiment exists."""
-    return _end(record, State.COMPLETED, event, now + terms.retention, None, experiment_id)
+    return replace(_end(record, State.COMPLETED, event, now, terms), experiment_id=experiment_id)
 
 
 def reject(record: Record, event: str, now: float, terms: Terms) -> Record:
     """Return the record of a key whose request can never succeed."""
-    return _end(record, State.REJECTED, event, now + terms.retention, None, record.experiment_id)
+    return _end(record, State.REJECTED, event, now, terms)
 
 
 def fail(record: Record, event: str, now: float, terms: Terms) -> Record:
     """Return the record of a key that is given up; a redrive reconciles first."""
-    return _end(record, State.FAILED, event, now + terms.retention, now, record.experiment_id)
+    return replace(_end(record, State.FAILED, event, now, terms), doubt_until=now)
+
+
+def _end(record: Record, state: State, event: str, now: float, terms: Terms) -> Record:
+    return replace(record, state=state, event=event, expires_at=now + terms.retention, doubt_until=None)
 
 
 def published(record: Record, now: float) -> Record:
@@ -446,24 +450,6 @@ def resolve_experiment(record: Record, experiment_id: str, now: float) -> Record
 def _require_abandoned(record: Record, now: float) -> None:
     if standing(record, now) is not Standing.ABANDONED:
         raise ValueError("only an abandoned record can be resolved")
-
-
-def _end(
-    record: Record,
-    state: State,
-    event: str,
-    expires_at: float,
-    doubt_until: float | None,
-    experiment_id: str | None,
-) -> Record:
-    return replace(
-        record,
-        state=state,
-        event=event,
-        expires_at=expires_at,
-        doubt_until=doubt_until,
-        experiment_id=experiment_id,
-    )
 
 
 def is_used_up(record: Record, terms: Terms) -> bool:
