@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.cloud.answers import documented_codes, kind_of_code
-from hpoq.contract.events import EventError, outcome_of, parse_error, read_error
+from hpoq.contract.events import EventError, find_error, outcome_of, parse_error
 from hpoq.errors import CallError, Denied, NotFound, Throttled, UnknownEnd
 from hpoq.idempotency.record import Record, State
 from hpoq.processing import lifecycle
@@ -197,7 +197,7 @@ class Explanation:
         record = self.record
         if record is None or record.state is not State.REJECTED or record.event is None:
             return
-        error = read_error(record.event)
+        error = find_error(json.loads(record.event))
         if error is None or self.conflicts_with is not None:
             return
         yield "The producer must change:"

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from fcruntime._dataclass import dataclass, field
+from fcruntime.jsonvalue import write_compact
 from fcruntime.triggers import decode
 from hpoq.contract import jsontext
-from hpoq.contract.events import EventData, EventError, encode_event, make_event, read_error
+from hpoq.contract.events import EventData, EventError, find_error, make_event
 from hpoq.contract.identity import derive_key
 from hpoq.errors import Violation
 from hpoq.idempotency import record
@@ -84,7 +85,7 @@ def test_an_event_is_read_back():
     error = EventError("InvalidRequest", "m", False, (Violation("/a", "rule", "text"),))
     data = EventData("k", "m-1", "r-1", 1, {"total": 1.0}, error=error)
     event = make_event("rejected", event_id="e", source="s", time=1.0, data=data)
-    assert read_error(encode_event(event)) == error
+    assert find_error(json.loads(write_compact(event))) == error
 
 
 def test_json_text_is_read_strictly():

@@ -164,7 +164,7 @@ def make_event(
         service=data.error.service and _shorten_answer(data.error.service),
     )
     bare: JsonObject = {**envelope, "data": replace(data, error=error, warnings=()).as_json()}
-    room = MOST_EVENT_BYTES - len(encode_event(bare))
+    room = MOST_EVENT_BYTES - len(write_compact(bare))
     if error is not None and data.error is not None:
         reserved = _NOTE_BYTES if data.warnings else 0
         error = replace(error, violations=_fit_violations(data.error.violations, room - reserved))
@@ -225,16 +225,6 @@ def _undo_text(value: JsonValue) -> JsonValue:
     return found
 
 
-def encode_event(event: Mapping[str, JsonValue]) -> str:
-    """Return the event as compact JSON in ASCII, which can be sent in XML and has no line breaks."""
-    return write_compact(event)
-
-
-def read_error(event: str) -> EventError | None:
-    """Return the error in an event that this module encoded, or None if it has none."""
-    return find_error(json.loads(event))
-
-
 def find_error(event: Mapping[str, Any]) -> EventError | None:
     """Return the error in an event, or None if it has none."""
     error = event.get("data", {}).get("error")
@@ -290,7 +280,7 @@ def _measure(text: str) -> int:
 
 def _measure_violations(violations: tuple[Violation, ...]) -> int:
     """Return how many bytes `violations` take in a list."""
-    return sum(len(encode_event(violation.as_dict())) + 1 for violation in violations)
+    return sum(len(write_compact(violation.as_dict())) + 1 for violation in violations)
 
 
 def _fit_violations(violations: tuple[Violation, ...], room: int) -> tuple[Violation, ...]:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 
 from fcruntime._dataclass import dataclass
 from fcruntime.jsonvalue import JsonObject
-from hpoq.clock import Budget
 from hpoq.contract.events import (
     EventData,
     EventError,
@@ -146,7 +145,7 @@ def log_operator_needed(exc: CallError, advice: str | None = None, **context: st
 
 @dataclass(frozen=True)
 class Announcer:
-    """Writes the events of one invocation and publishes them. `source` is their CloudEvents source."""
+    """Writes the events of one invocation, which `publisher` publishes. `source` is their CloudEvents source."""
 
     publisher: Publisher
     source: str
@@ -194,7 +193,3 @@ class Announcer:
             data=data,
             traceparent=traceparent(),
         )
-
-    def publish(self, event: JsonObject, budget: Budget) -> None:
-        """Publish an event. Raises CallError; the event may then be out or not."""
-        self.publisher.publish(event, budget=budget)

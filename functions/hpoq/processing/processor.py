@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 from fcruntime._dataclass import replace
-from fcruntime.jsonvalue import JsonObject
+from fcruntime.jsonvalue import JsonObject, write_compact
 from hpoq.clock import Budget, Clock
-from hpoq.contract.events import EventError, EventOutcome, encode_event, find_error, outcome_of, parse_error
+from hpoq.contract.events import EventError, EventOutcome, find_error, outcome_of, parse_error
 from hpoq.contract.identity import CONFLICT, derive_key
 from hpoq.errors import CallError, StoreError
 from hpoq.idempotency.record import Record
@@ -289,7 +289,7 @@ class Processor:
             own=look.own,
         )
         ended = lifecycle.complete(
-            claim, experiment_id, encode_event(event), self._clock.now(), self._ledger.terms
+            claim, experiment_id, write_compact(event), self._clock.now(), self._ledger.terms
         )
         return self._publish(self._ledger.save(ended, claim.version), event, delivery)
 
@@ -309,7 +309,7 @@ class Processor:
             event = self._compose_event(
                 "created", claim, delivery, intake, began, experiment_id=ending.experiment_id
             )
-            ended = lifecycle.complete(claim, ending.experiment_id, encode_event(event), now, terms)
+            ended = lifecycle.complete(claim, ending.experiment_id, write_compact(event), now, terms)
             order = self._follower.complete_order(claim, ending.experiment_id, now)
             ended = replace(ended, watch_order=order)
         elif isinstance(ending, Stopped):
@@ -322,15 +322,15 @@ class Processor:
                 experiment_id=ending.experiment_id,
                 own={"status": ending.status},
             )
-            ended = lifecycle.complete(claim, ending.experiment_id, encode_event(event), now, terms)
+            ended = lifecycle.complete(claim, ending.experiment_id, write_compact(event), now, terms)
         elif isinstance(ending, Refused):
             event = self._compose_event("rejected", claim, delivery, intake, began, error=ending.error)
-            ended = lifecycle.reject(claim, encode_event(event), now, terms)
+            ended = lifecycle.reject(claim, write_compact(event), now, terms)
         else:
             event = self._compose_event(
                 "failed", claim, delivery, intake, began, error=_find_cause(claim, ending.error)
             )
-            ended = lifecycle.fail(claim, encode_event(event), now, terms)
+            ended = lifecycle.fail(claim, write_compact(event), now, terms)
         return self._publish(self._ledger.save(ended, claim.version), event, delivery)
 
     def _release(self, ending: Postponed, delivery: Delivery) -> Result:
@@ -472,7 +472,7 @@ class Processor:
         """Send `event` to the output topic; return the error if that failed, or None."""
         try:
             with trace_step("publish", self._clock) as set_attributes:
-                self._announcer.publish(event, self._budget)
+                self._announcer.publisher.publish(event, budget=self._budget)
                 set_attributes({f"cloudevents.event_{name}": str(event.get(name)) for name in _EVENT_MEMBERS})
         except CallError as exc:
             failure = as_event_error(exc)

@@ -3,7 +3,6 @@
 import pytest
 from structlog.testing import capture_logs
 
-from hpoq.clock import Budget
 from hpoq.contract.events import EventError, ServiceError
 from hpoq.contract.identity import derive_event_id, derive_key
 from hpoq.errors import (
@@ -29,7 +28,7 @@ from hpoq.processing.outcome import (
     log_operator_needed,
     needs_operator,
 )
-from hpoq.testing import FakeClock
+from hpoq.publishers import FilePublisher
 
 
 def test_an_answer_is_quoted_with_its_request():
@@ -174,16 +173,6 @@ def test_the_report_of_a_batch_is_pinned():
     }
 
 
-class Topic:
-    """A publisher that keeps what it gets."""
-
-    def __init__(self):
-        self.published = []
-
-    def publish(self, event, *, budget):
-        self.published.append((event, budget))
-
-
 KEY = derive_key("smq", "M1")
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -196,7 +185,7 @@ def test_an_event_shows_its_message_and_not_its_secrets():
     intake = Rejected(
         delivery, None, error, f"n {secret}", f"w={secret}", producer_key=secret, warnings=(warning,)
     )
-    announcer = Announcer(Topic(), "source", "R")
+    announcer = Announcer(FilePublisher(), "source", "R")
     with known_secrets([secret]), trace_message(TRACE, {}):
         event = announcer.compose(
             "failed",
@@ -240,14 +229,7 @@ def test_an_event_of_a_message_without_a_key_shows_that_of_its_record():
     """The producer's key is left out, then."""
     delivery = Delivery(KEY, "f", KEY, "b")
     intake = Rejected(delivery, None, EventError("C", "m", retryable=False))
-    event = Announcer(Topic(), "source", "R").compose(
+    event = Announcer(FilePublisher(), "source", "R").compose(
         "rejected", KEY, delivery, intake, time=0.0, attempts=1, timings={}
     )
     assert event["data"] == {"idempotencyKey": KEY, "requestId": "R", "attempts": 1, "timings": {}}
-
-
-def test_an_event_is_published_within_the_time_of_its_message():
-    """The publisher must not outlast the invocation."""
-    topic, budget = Topic(), Budget(FakeClock())
-    Announcer(topic, "source", "R").publish({"id": "1"}, budget)
-    assert topic.published == [({"id": "1"}, budget)]
