@@ -225,11 +225,6 @@ def documented_codes() -> dict[str, type[CallError]]:
     return {code: kind for kind, codes in _BY_KIND for code in codes.split()}
 
 
-def kind_of_code(code: str, status: int) -> type[CallError] | None:
-    """Return the class of an error with this code, also if it only resembles documented ones, or None if unknown."""
-    return _kind_of_code(code, status, names_resource=False)
-
-
 def error_of(
     answer: Answer,
     *,
@@ -288,7 +283,7 @@ def _proves_inaction(answer: Answer) -> bool:
 def _kind(answer: Answer, *, names_resource: bool) -> type[CallError]:
     if answer.status >= 500 or answer.code is None or not answer.names_request:
         return UnknownEnd
-    known = _kind_of_code(answer.code, answer.status, names_resource=names_resource)
+    known = kind_of_code(answer.code, answer.status, names_resource=names_resource)
     if known in (Invalid, NotFound) and re.search(_IDENTITY_FAULT, answer.message):
         return Denied
     if known is not None:
@@ -298,7 +293,8 @@ def _kind(answer: Answer, *, names_resource: bool) -> type[CallError]:
     return _kind_of_status(answer.status, names_resource=names_resource)
 
 
-def _kind_of_code(code: str, status: int, *, names_resource: bool) -> type[CallError] | None:
+def kind_of_code(code: str, status: int, *, names_resource: bool = False) -> type[CallError] | None:
+    """Return the class of an error with this code, also if it only resembles documented ones, or None if unknown."""
     plain = _normalize(code)
     if plain == _normalize(_USER_OR_EXPERIMENT):
         return NotFound if names_resource else Denied

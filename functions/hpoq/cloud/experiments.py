@@ -13,7 +13,7 @@ from itertools import count
 
 from fcruntime._dataclass import dataclass, field
 from fcruntime.jsonvalue import JsonObject, JsonValue
-from hpoq.cloud.answers import text_member
+from hpoq.cloud.answers import Answer, text_member
 from hpoq.errors import Incomplete, Invalid, NotFound
 
 # The version of the service's API is of 2022.
@@ -69,8 +69,9 @@ class Unreadable(ValueError):
     """An answer has an unknown form, so that nothing may be concluded from what it does not show."""
 
 
-def read_page(document: JsonObject, request_id: str | None) -> ExperimentPage:
+def read_page(answer: Answer) -> ExperimentPage:
     """Read a listing. Raises Unreadable unless each row is an experiment with an id."""
+    document = answer.document
     total = text_member(document, "TotalCount")
     count = int(total) if total is not None and total.isdecimal() else None
     rows = document.get("Experiments", document.get("experiments"))
@@ -80,7 +81,7 @@ def read_page(document: JsonObject, request_id: str | None) -> ExperimentPage:
         rows = []
     if not isinstance(rows, list):
         raise Unreadable("the list of experiments is missing")
-    return ExperimentPage(count, tuple(read_experiment(row) for row in rows), request_id)
+    return ExperimentPage(count, tuple(read_experiment(row) for row in rows), answer.request_id)
 
 
 def read_experiment(row: JsonValue) -> Experiment:

@@ -151,7 +151,7 @@ class PaiAutoMl(ServiceClient):
             "ListHpoExperiments",
             "GET",
             f"{_PREFIX}/experiments",
-            _read_page,
+            read_page,
             query=query,
             nonce=nonce,
             names_resource=False,
@@ -297,10 +297,6 @@ def _read_created(answer: Answer, secrets: Iterable[str]) -> CreatedExperiment:
             "an experiment id with an error status" if experiment_id else "no experiment id",
         )
     raise error_of(answer, service=SERVICE, operation=operation, creates=True, secrets=secrets)
-
-
-def _read_page(answer: Answer) -> ExperimentPage:
-    return read_page(answer.document, answer.request_id)
 
 
 def _read_experiment(experiment_id: str, answer: Answer) -> Experiment:

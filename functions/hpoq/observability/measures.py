@@ -104,10 +104,10 @@ class Measures:
         self.spans = spans
         self._lock = threading.Lock()
 
-    def count(self, name: str, by: int = 1) -> None:
-        """Add `by` to the counter `name`."""
+    def count(self, name: str) -> None:
+        """Add 1 to the counter `name`."""
         with self._lock:
-            self.counts[name] += by
+            self.counts[name] += 1
 
     def observe(self, step: str, seconds: float) -> None:
         """Record that `step` took `seconds`."""
@@ -124,11 +124,11 @@ def collect_into(measures: Measures) -> AbstractContextManager[None]:
     return Assigned(_current, measures)
 
 
-def count(name: str, by: int = 1) -> None:
-    """Add `by` to the counter `name` of the current invocation."""
+def count(name: str) -> None:
+    """Add 1 to the counter `name` of the current invocation."""
     measures = _current.get()
     if measures is not None:
-        measures.count(name, by)
+        measures.count(name)
 
 
 class _Timing:

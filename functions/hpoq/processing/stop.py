@@ -14,7 +14,7 @@ from fcruntime._dataclass import dataclass, replace
 from hpoq.clock import Budget, Clock
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.contract.events import EventError
-from hpoq.contract.identity import PRODUCER, derive_key
+from hpoq.contract.identity import KEY_FORM, PRODUCER, derive_key
 from hpoq.contract.stop import StopRequest
 from hpoq.errors import CallError, Conflict, Invalid, NotFound, UnknownEnd
 from hpoq.idempotency.record import Record, State
@@ -27,7 +27,6 @@ from hpoq.processing.outcome import as_event_error, log_operator_needed, needs_o
 
 _REQUEST = "request"
 """Who stops the experiment, as the event of its end names it."""
-_UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _UNKNOWN_KEY = EventError(
     code="UnknownKey",
     message="no request with this idempotencyKey was processed; if it is still in its queue, send a new stop later",
@@ -95,7 +94,7 @@ class Stopper:
         It names an experiment; otherwise the error says why there is none.
         """
         record = self.ledger.get(derive_key(PRODUCER, name, self.notes.namespace))
-        if record is None and re.fullmatch(_UUID, name):
+        if record is None and re.fullmatch(KEY_FORM, name):
             record = self.ledger.get(name)
         if record is None:
             return _UNKNOWN_KEY

@@ -157,9 +157,9 @@ def decode_order(text: str | bytes) -> WatchOrder | None:
     texts = {name: value for member, name in _TEXTS.items() if isinstance(value := watch.get(member), str)}
     if texts.get("mode", "maximize") not in ("maximize", "minimize"):
         return None
-    return WatchOrder(
-        key, experiment_id, created_at, guard=_read_limits(watch.get("guard")), next_at=next_at, **texts
-    )
+    guard = watch.get("guard")
+    limits = read_guard_limits(guard) if isinstance(guard, dict) else None
+    return WatchOrder(key, experiment_id, created_at, guard=limits, next_at=next_at, **texts)
 
 
 def can_be_followed(order: WatchOrder) -> bool:
@@ -175,10 +175,6 @@ def read_guard_limits(guard: JsonObject) -> GuardLimits:
         failed if isinstance(failed, int) else None,
         _read_number(guard.get("targetMetric")),
     )
-
-
-def _read_limits(guard: JsonValue) -> GuardLimits | None:
-    return read_guard_limits(guard) if isinstance(guard, dict) else None
 
 
 def _read_number(value: JsonValue) -> float | None:

@@ -17,7 +17,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -191,7 +191,8 @@ class _Chain:
 
     def _hold(self, answer: Mapping[str, Any]) -> Credentials:
         """Return the credentials of an answer, and use them again until shortly before they expire."""
-        members = dict(_flatten(answer.get("Credentials")))
+        found = answer.get("Credentials")
+        members = {name: str(member) for name, member in found.items()} if isinstance(found, Mapping) else {}
         try:
             expires = datetime.fromisoformat(members["Expiration"].replace("Z", "+00:00"))
             held = Credentials(members["AccessKeyId"], members["AccessKeySecret"], members["SecurityToken"])
@@ -199,11 +200,6 @@ class _Chain:
             raise _missing("the answer of the service has no credentials") from None
         self._held, self._expires = held, expires.timestamp()
         return held
-
-
-def _flatten(value: object) -> Iterator[tuple[str, str]]:
-    if isinstance(value, Mapping):
-        yield from ((str(name), str(member)) for name, member in value.items())
 
 
 def _call(method: str, url: str, **options: Any) -> dict[str, Any]:

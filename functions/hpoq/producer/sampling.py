@@ -22,11 +22,10 @@ def draw_samples(space: JsonObject, rng: random.Random, count: int) -> list[Draw
 
 
 def _draw(spec: JsonValue, rng: random.Random) -> JsonValue:
-    if not isinstance(spec, dict) or not isinstance(spec.get("_value"), list) or not spec["_value"]:
+    value = spec.get("_value") if isinstance(spec, dict) else None
+    if not isinstance(spec, dict) or not isinstance(value, list) or not value:
         return None
-    kind, value = str(spec.get("_type")), spec["_value"]
-    if not isinstance(value, list):
-        return None
+    kind = str(spec.get("_type"))
     if kind == "choice":
         item = rng.choice(value)
         if isinstance(item, dict) and "_name" in item:
