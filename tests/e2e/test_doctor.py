@@ -359,6 +359,24 @@ def test_credentials_are_shown_by_the_start_of_their_id(server, token):
     assert "Credentials(" not in done.output
 
 
+def test_credentials_come_from_a_profile_as_in_the_other_commands(server, closed_port, tmp_path):
+    """An operator without the variables has a profile of the vendor's command line."""
+    profile = {"name": "default", "mode": "AK", "access_key_id": "LTAI5tExample", "access_key_secret": CANARY}
+    (tmp_path / ".aliyun").mkdir()
+    (tmp_path / ".aliyun/config.json").write_text(json.dumps({"current": "default", "profiles": [profile]}))
+    given = environ(
+        server,
+        HOME=str(tmp_path),
+        HPOQ_PAIAUTOML_ENDPOINT=f"https://127.0.0.1:{closed_port}",
+        ALIBABA_CLOUD_ACCESS_KEY_ID="",
+        ALIBABA_CLOUD_ACCESS_KEY_SECRET="",
+    )
+    _, found = run(given)
+    assert found["credentials"]["verdict"] == "ok"
+    assert found["credentials"]["seen"].endswith("its id is LTAI***")
+    assert found["queue hpo-requests"]["seen"].startswith("smq GetQueueAttributes: InvalidAccessKeyId")
+
+
 @pytest.mark.parametrize(
     "name", ["HPOQ_SMQ_ENDPOINT", "HPOQ_PAIAUTOML_ENDPOINT", "HPOQ_EVENTBRIDGE_ENDPOINT"]
 )

@@ -27,7 +27,10 @@ def check_credentials(subject: Subject) -> Iterator[Finding]:
     try:
         found = subject.credentials()
     except NoCredentials as exc:
-        fix = "set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET; on FC, give the function a role"
+        fix = (
+            "set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, or run `aliyun configure`; "
+            "on FC, give the function a role"
+        )
         yield Finding("credentials", "problem", exc.message, fix)
         return
     kind = "an access key" if found.security_token is None else "temporary credentials, which expire"

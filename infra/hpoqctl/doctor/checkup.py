@@ -60,7 +60,7 @@ class Subject:
     def client(self, kind: type[Client], endpoint: str) -> Client:
         """Return a client with short time-outs that does not retry."""
         return kind(
-            Transport(new_session(1), self.clock),
+            Transport(new_session(1, trust_environment=True), self.clock),
             endpoint,
             self.credentials,
             connect_timeout=CONNECT_SECONDS,

@@ -13,6 +13,7 @@ from fcruntime.jsonvalue import JsonValue
 from hpoq.clock import SystemClock
 from hpoq.cloud.signing import from_environment
 from hpoq.errors import SettingsError
+from hpoq.producer.credentials import standard_credentials
 from hpoq.settings import Settings
 from hpoqctl.cloud import remote_environment
 from hpoqctl.doctor.checks import CHECKS
@@ -68,9 +69,10 @@ def _examine_environment(environ: Mapping[str, str], function_timeout: float | N
             for problem in exc.problems
         ]
     count = sum(name.startswith("HPOQ_") for name in environ)
-    subject = Subject(
-        settings, environ, from_environment(environ), SystemClock(), settings.store, function_timeout
-    )
+    # Only loopback may be reached by plain HTTP, so that is a local cloud.
+    is_local = (settings.paiautoml_endpoint or "").startswith("http:")
+    credentials = from_environment(environ) if is_local else standard_credentials(environ)
+    subject = Subject(settings, environ, credentials, SystemClock(), settings.store, function_timeout)
     return [Finding("settings", "ok", f"{count_of(count, 'HPOQ_ variable')} set"), *examine(subject, CHECKS)]
 
 

@@ -88,7 +88,8 @@ def _check_tablestore(subject: Subject, url: str) -> Iterator[Finding]:
 def _open_tablestore(subject: Subject, url: str) -> tuple[Tablestore, str]:
     from hpoq.idempotency.tablestore import TablestoreStore
 
-    opened = TablestoreStore.open(url, Transport(new_session(1), SystemClock()), subject.credentials)
+    transport = Transport(new_session(1, trust_environment=True), SystemClock())
+    opened = TablestoreStore.open(url, transport, subject.credentials)
     return opened.client, opened.table
 
 
