@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TextIO, TypeVar
+from typing import NoReturn, TextIO, TypeVar
 
 import click
 from rich.progress import Progress
@@ -103,15 +103,26 @@ def _run(
     smq: Smq, plan: Plan, label: str, on_dead_letter: Callable[[DeadLetter], object] = lambda _: None
 ) -> Report:
     out = notes()
-    with Progress(console=out, transient=True, disable=not out.is_terminal) as progress:
-        task = progress.add_task(label, total=None)
-        return Redriver(
-            smq,
-            SystemClock(),
-            plan,
-            on_dead_letter=on_dead_letter,
-            count_progress=lambda: progress.advance(task),
-        ).run()
+    try:
+        with Progress(console=out, transient=True, disable=not out.is_terminal) as progress:
+            task = progress.add_task(label, total=None)
+            report = Redriver(
+                smq,
+                SystemClock(),
+                plan,
+                on_dead_letter=on_dead_letter,
+                count_progress=lambda: progress.advance(task),
+            ).run()
+    except KeyboardInterrupt:
+        out.print("Interrupted. Dead letters that were read are visible again within 5 minutes.")
+        raise
+    if report.is_interrupted:
+        out.print("Interrupted. The dead letters that are left are visible again.")
+    return report
+
+
+def _exit(report: Report, *, is_success: bool) -> NoReturn:
+    raise SystemExit(130 if report.is_interrupted else 0 if is_success else 1)
 
 
 @click.group(name="dead")
@@ -155,7 +166,7 @@ def list_dead_letters(
             for row in dead_letter.rows:
                 console().print(_format_row(dead_letter, row))
         _print_remarks(report, place, match, count_of(len(dead_letters), "dead letter"))
-    raise SystemExit(0 if report.is_success else 1)
+    _exit(report, is_success=report.is_success)
 
 
 @command.command(name="show", short_help="Show the content of dead letters, without secrets.")
@@ -188,7 +199,7 @@ def show(pattern: str, source: str | None, endpoint: str | None, limit: int | No
                 console().print(_format_row(dead_letter, row))
                 console().print(Text(body))
         _print_remarks(report, place, pattern)
-    raise SystemExit(0 if dead_letters and report.error is None else 1)
+    _exit(report, is_success=bool(dead_letters) and report.error is None)
 
 
 @command.command(name="redrive")
@@ -242,7 +253,7 @@ def redrive(
         print_json(report.as_json() | _compose_error(report, place))
     else:
         _print_report(report, place, "would move" if dry_run else "moved", match)
-    raise SystemExit(0 if report.is_success and _has_match(report, match) else 1)
+    _exit(report, is_success=report.is_success and _has_match(report, match))
 
 
 @command.command(name="drop")
@@ -300,7 +311,7 @@ def drop(
         _print_report(report, place, "would drop" if dry_run else "dropped", match)
         if shown:
             console().print(Text(f"Their content is in {shown}."))
-    raise SystemExit(0 if report.is_success and _has_match(report, match) else 1)
+    _exit(report, is_success=report.is_success and _has_match(report, match))
 
 
 class _Archive:

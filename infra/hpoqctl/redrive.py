@@ -76,7 +76,8 @@ class Report:
     """What a run did: one row per message, the ids of dead letters that could not be deleted, and what it left.
 
     `moved` are the messages that were moved or deleted, or would have been. `invisible` is how many dead letters
-    another receiver holds at the end, or None if it is not known. `has_match` says whether the pattern matched any.
+    another receiver holds at the end, or None if it is not known. `has_match` says whether the pattern matched any,
+    `is_interrupted` whether Ctrl-C ended the run.
     """
 
     is_dry_run: bool
@@ -86,6 +87,7 @@ class Report:
     invisible: int | None = None
     error: CallError | None = None
     has_match: bool = False
+    is_interrupted: bool = False
 
     @property
     def is_success(self) -> bool:
@@ -167,7 +169,10 @@ class Redriver:
         self._repeats = 0
 
     def run(self) -> Report:
-        """Move the dead letters and return what was done; a failed call ends the run and is in the report."""
+        """Move the dead letters and return what was done; a failed call ends the run and is in the report.
+
+        So does Ctrl-C. A second one is raised at once, and what is held stays hidden until its time is over.
+        """
         try:
             self._visibility = self._attributes().visibility_timeout or _DEFAULT_VISIBILITY_SECONDS
             while self._wants_more() and self._receive():
@@ -176,6 +181,8 @@ class Redriver:
                     self._waiting.popleft()
         except CallError as exc:
             self.report.error = exc
+        except KeyboardInterrupt:
+            self.report.is_interrupted = True
         finally:
             is_any_back = self._give_back()
         self.report.left += [
@@ -183,8 +190,9 @@ class Redriver:
             for dead_letter in self._lost.values()
             for row in dead_letter.rows
         ]
-        with contextlib.suppress(CallError):
-            self._count_invisible(_MOST_LOOKS if is_any_back else 1)
+        if not self.report.is_interrupted:
+            with contextlib.suppress(CallError):
+                self._count_invisible(_MOST_LOOKS if is_any_back else 1)
         return self.report
 
     def _count_invisible(self, looks: int) -> None:
@@ -338,9 +346,18 @@ class Redriver:
         now = self._clock.monotonic()
         held_still = [one for one in (*self._kept.values(), *self._waiting) if one.ends_at > now]
         for held in held_still:
-            with contextlib.suppress(CallError):
-                self._hide(held, _SHORTEST_VISIBILITY_SECONDS)
+            try:
+                self._show(held)
+            except KeyboardInterrupt:
+                if self.report.is_interrupted:
+                    raise
+                self.report.is_interrupted = True
+                self._show(held)
         return bool(held_still)
+
+    def _show(self, held: _Held) -> None:
+        with contextlib.suppress(CallError):
+            self._hide(held, _SHORTEST_VISIBILITY_SECONDS)
 
 
 def _is_lost_receipt(exc: NotFound) -> bool:

@@ -1,6 +1,7 @@
 """What `hpoq redrive` does with dead letters while time passes, over the local cloud on a clock of the test's."""
 
 import base64
+import contextlib
 import json
 import random
 from dataclasses import dataclass, field, replace
@@ -305,19 +306,47 @@ def test_what_is_not_moved_is_visible_when_the_run_ends(options):
 
 @pytest.mark.parametrize("broken", [KeyboardInterrupt, ValueError])
 def test_a_run_that_is_broken_off_gives_back_what_it_holds(broken):
-    """Ctrl-C hides no dead letter."""
+    """Ctrl-C hides no dead letter, and the report says what was done until then."""
     world = World(visibility=900)
     world.add(*range(16))
     redriver = world.redriver()
+    move, moves = redriver._move, []
 
-    def stop(held, sealed):
-        raise broken
+    def stop(held, dead_letter):
+        moves.append(held)
+        if len(moves) == 3:
+            raise broken
+        return move(held, dead_letter)
 
     redriver._move = stop
-    with pytest.raises(broken):
+    with contextlib.nullcontext() if broken is KeyboardInterrupt else pytest.raises(broken):
         redriver.run()
     world.clock.advance(1)
-    assert set(world.states) == {"active"}
+    assert world.states == ["active"] * 14
+    assert len(redriver.report.moved) == 2
+    assert redriver.report.is_interrupted == (broken is KeyboardInterrupt)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_run_that_is_interrupted_at_its_end_gives_back_all_the_same(times):
+    """With many dead letters Ctrl-C is likely to come then. A second one ends the run at once."""
+    world = World(visibility=900)
+    world.add(*range(40))
+    redriver = world.redriver(is_dry_run=True)
+    hide, hidden = redriver._hide, []
+
+    def interrupt(held, seconds):
+        if seconds == 1:
+            hidden.append(held)
+            if len(hidden) in (5, 6)[:times]:
+                raise KeyboardInterrupt
+        return hide(held, seconds)
+
+    redriver._hide = interrupt
+    with pytest.raises(KeyboardInterrupt) if times == 2 else contextlib.nullcontext():
+        redriver.run()
+    world.clock.advance(1)
+    assert world.states.count("active") == (40 if times == 1 else 4)
 
 
 def test_a_message_that_cannot_be_sent_stays_in_the_dead_letter_queue():
