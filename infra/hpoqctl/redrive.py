@@ -47,6 +47,7 @@ _MOST_LOOKS = 5
 _CLOCK_MARGIN_SECONDS = 1.0
 _CAME_BACK = "its message was given up again during the run"
 _UNKNOWN = "it cannot be read, or the key of its message is not known"
+_PARTLY = "it has other messages, which do not match; to delete it as a whole, give its own id"
 _TOO_LARGE = "it is too large in its envelope"
 
 
@@ -256,8 +257,11 @@ class Redriver:
 
     def _handle_fresh(self, held: _Held) -> None:
         dead_letter = _read_dead_letter(held, self._plan, self._clock.now())
-        is_match = _matches(dead_letter, self._plan.pattern)
+        matches = [_matches(row, self._plan.pattern) for row in dead_letter.rows]
+        is_match = any(matches)
         self.report.has_match |= is_match
+        if self._plan.is_deletion and not all(matches):
+            dead_letter = replace(dead_letter, reason=_PARTLY)
         if self._has_come_back(dead_letter):
             dead_letter = replace(dead_letter, reason=_CAME_BACK)
         is_wanted = is_match and dead_letter.reason is None
@@ -440,7 +444,7 @@ def _compose_row(
     }
 
 
-def _matches(dead_letter: DeadLetter, pattern: str | None) -> bool:
+def _matches(row: JsonObject, pattern: str | None) -> bool:
     names = ("messageId", "key", "producerKey", "name", "letterId")
-    texts = (str(row[name] or "") for row in dead_letter.rows for name in names)
+    texts = (str(row[name] or "") for name in names)
     return pattern is None or any(fnmatch.fnmatchcase(text, pattern) for text in texts)

@@ -474,6 +474,23 @@ def test_a_dead_letter_with_one_unreadable_item_stays_whole():
     assert "key" in report.left[0]["reason"]
 
 
+@pytest.mark.parametrize("is_dry_run", [False, True])
+def test_a_deletion_takes_no_message_that_does_not_match(is_dry_run):
+    """The dead letter of an event has several messages. It is deleted if all match, or if its own id does."""
+    world = World()
+    event = smq_stream_event(
+        {"M1": json.dumps({**json.loads(REQUEST), "idempotencyKey": "k1"}), "M2": REQUEST}
+    )
+    letter_id = world.dead.send(event.decode())
+    report = world.redrive(is_deletion=True, is_dry_run=is_dry_run, pattern="k1")
+    assert (report.moved, len(world.dead.messages), report.is_success) == ([], 1, False)
+    assert ["its own id" in row["reason"] for row in report.left] == [True, True]
+    world.clock.advance(60)
+    report = world.redrive(is_deletion=True, is_dry_run=is_dry_run, pattern=letter_id)
+    assert [row["messageId"] for row in report.moved] == ["M1", "M2"]
+    assert len(world.dead.messages) == is_dry_run
+
+
 def test_messages_of_a_namespace_keep_their_keys():
     """Keys are derived in the function's namespace, for a producer's own key too."""
     world = World()
