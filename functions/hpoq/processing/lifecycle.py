@@ -13,7 +13,8 @@ What a delivery does depends on how the record stands:
     PUBLISHED      | ACKNOWLEDGE; a repeated send: REPEAT event | CONFLICT
       rejection    | as above; a redrive: TAKE_OVER             |
     GIVEN_UP       | as PUBLISHED; a redrive: TAKE_OVER         | CONFLICT
-    EXPIRED        | TAKE_OVER: reconcile, then create          | CLAIM: the key is free again
+    EXPIRED        | TAKE_OVER: announce its experiment again   | CLAIM: the key is free again
+      no success   | TAKE_OVER: reconcile, then create          | CLAIM
 
 A copy is older if a later one is in the queue, even one of another message. It is DROPped where it would WAIT,
 TAKE_OVER, PUBLISH or REPEAT. A redriven copy is never older, and neither is one of another message without a number
@@ -255,7 +256,8 @@ def take_over(record: Record, delivery: Delivery, owner: str, now: float, terms:
     """Return the record after `owner` has taken it over for `delivery`.
 
     What `doubt_left` says about the old record is what the new owner must clear first. A key that had ended (it
-    expired, or its message was redriven) starts its attempts and its age anew.
+    expired, or its message was redriven) starts its attempts and its age anew. Its experiment stays known, so that
+    no fault can end as failed what has ended as created.
     """
     lease_until = now + terms.lease
     fresh = replace(
@@ -281,7 +283,7 @@ def take_over(record: Record, delivery: Delivery, owner: str, now: float, terms:
         redriven = "\n".join([*_redrives(record)[1 - _MOST_REDRIVES :], str(delivery.redriven)])
         fresh = replace(fresh, redriven=redriven, sequence=delivery.sequence, renewed_at=now)
     if record.state is not State.IN_PROGRESS:
-        fresh = replace(fresh, attempts=1, searches=0, experiment_id=None, renewed_at=now)
+        fresh = replace(fresh, attempts=1, searches=0, renewed_at=now)
     doubt = doubt_after_send(latest_start(fresh, terms), terms)
     return replace(fresh, doubt_until=max(doubt, record.doubt_until or doubt))
 

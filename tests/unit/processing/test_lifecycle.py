@@ -547,12 +547,16 @@ def test_a_claim_that_runs_leaves_its_own_doubt():
 
 @pytest.mark.parametrize("state", [State.COMPLETED, State.REJECTED, State.FAILED])
 def test_a_key_that_ended_is_searched_for_first(state):
-    """A message that comes back after its end may have an experiment, so an ended key leaves a doubt."""
-    ended = end(state, attempts=7, searches=3, experiment_id="s1", published_at=NOW)
+    """A message that comes back after its end may have an experiment, so an ended key leaves a doubt.
+
+    An experiment that is known is announced again.
+    """
+    known = "s1" if state is State.COMPLETED else None
+    ended = end(state, attempts=7, searches=3, experiment_id=known, published_at=NOW)
     assert lifecycle.doubt_left(ended) == NOW
     taken = lifecycle.take_over(ended, FIRST, "owner-2", NOW + 1000, TERMS)
     assert (taken.state, taken.claimed_at, taken.attempts) == (State.IN_PROGRESS, NOW, 1)
-    assert (taken.searches, taken.experiment_id, taken.event, taken.published_at) == (0, None, None, None)
+    assert (taken.searches, taken.experiment_id, taken.event, taken.published_at) == (0, known, None, None)
     assert not lifecycle.is_exhausted(taken, TERMS)
 
 
