@@ -25,12 +25,31 @@ from alilocal.eventbridge.model import Bus, Buses
 from alilocal.eventbridge.putevents import bus_of, read_events
 from alilocal.eventbridge.signature import Signatures
 from alilocal.eventbridge.switches import EventBridgeSwitches
-from alilocal.eventbridge.unsupported import UNSUPPORTED
 from alilocal.eventbridge.wire import Names
 from alilocal.smq.model import Queues
 
 _ONLY = "to queues (`acs.mns.queue`) and functions (`acs.fc.function`), with the whole event as body"
 _PUBLISHED = Trace("published", publishes=True)
+# The other operations of alibabacloud-eventbridge20200401 8.7.0.
+_UNSUPPORTED = """
+AskLuma CheckServiceLinkedRoleForProduct CreateAgent CreateApiDestination CreateConnection CreateEventSource
+CreateEventStreaming CreateKnowledgeBase CreateNamespace CreateServiceLinkedRoleForProduct CreateTable
+DeleteAgent DeleteApiDestination DeleteConnection DeleteEventAnalysisJob DeleteEventHouseRuntime
+DeleteEventSource DeleteEventStreaming DeleteKnowledgeBase DeleteNamespace DeleteTable DiscoverEventSource
+EventCenterQueryEvents GenerateAgentDataSemantics GetAgent GetAgentDataSemantics GetApiDestination GetCatalog
+GetChunk GetConnection GetDocument GetDocumentDownloadUrl GetEventHouseRuntime GetEventStreaming
+GetGenerateAgentDataSemanticsProgress GetKnowledgeBase GetLumaCatalog GetLumaChunk GetLumaDocument
+GetLumaDocumentDownloadUrl GetLumaKnowledgeBase GetLumaNamespace GetLumaTable GetNamespace GetTable ListAgents
+ListAliyunOfficialEventSources ListApiDestinations ListCatalogs ListChunks ListConnections ListDocuments
+ListEventHouseRuntimes ListEventStreamings ListKnowledgeBases ListLumaCatalogs ListLumaChunks
+ListLumaDocuments ListLumaKnowledgeBases ListLumaNamespaces ListLumaTables ListNamespaces ListTables
+ListUserDefinedEventSources PauseEventStreaming PollAskResult QueryAskLumaLog QueryEvent QueryEventHouse
+QueryEventHouseWithTimeRange QueryEventTraces QueryLumaWithSQL QueryTracedEventByEventId QueryTracedEvents
+QueryWithSQL SaveAgentDataSemantics SearchKnowledgeBase SearchLumaKnowledgeBase StartEventStreaming
+TestEventSourceConfig UpdateAgent UpdateApiDestination UpdateConnection UpdateEventBus UpdateEventHouseRuntime
+UpdateEventSource UpdateEventStreaming UpdateEventStreamingBusinessOption UpdateKnowledgeBase UpdateNamespace
+UpdateTable
+"""
 
 
 class EventBridge(RpcService):
@@ -40,7 +59,7 @@ class EventBridge(RpcService):
     title = "EventBridge 2020-04-01"
     version = "2020-04-01"
     ram_code = "eventbridge"
-    unsupported = UNSUPPORTED
+    unsupported = tuple(_UNSUPPORTED.split())
     _world: World[EventBridgeSwitches]
 
     def __init__(self, world: World[EventBridgeSwitches], queues: Queues) -> None:

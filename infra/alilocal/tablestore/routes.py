@@ -31,7 +31,6 @@ from alilocal.tablestore.proto import Message
 from alilocal.tablestore.row_calls import IF_ABSENT, RowCalls
 from alilocal.tablestore.signature import VERSION, Signatures
 from alilocal.tablestore.switches import TablestoreSwitches
-from alilocal.tablestore.unsupported import FEATURES, UNSUPPORTED
 
 _MOST_BODY_BYTES = 5 * 1024 * 1024
 _MISSING = {
@@ -49,6 +48,30 @@ _TRANSACTIONS = {
 """The number of the member that names a transaction."""
 _TRACES = {"PutRow": Trace("saved", creates=True), "UpdateRow": Trace("saved"), "GetRow": Trace("read")}
 _OF_BATCH = ("BatchGetRow", "BatchWriteRow")
+# The other operations of tablestore 6.4.8.
+_UNSUPPORTED = """
+AbortTransaction AddDocuments AddMemories ApplyMemoryDreamActions CancelMemoryDreamTask CommitTransaction
+ComputeSplitPointsBySize ComputeSplits CreateIndex CreateKnowledgeBase CreateMemoryDreamTask CreateMemoryStore
+CreateSearchIndex CreateTimeseriesTable DeleteDocuments DeleteKnowledgeBase DeleteMemory DeleteMemoryStore
+DeleteSearchIndex DeleteTimeseriesMeta DeleteTimeseriesTable DescribeKnowledgeBase DescribeSearchIndex
+DescribeTimeseriesTable DropIndex GetDocument GetMemory GetMemoryDreamTask GetMemoryStore GetMemoryTask
+GetTimeseriesData ListChunks ListDocuments ListKnowledgeBase ListMemories ListMemoryDreamActions
+ListMemoryDreamTasks ListMemoryStoreMessages ListMemoryStoreRequests ListMemoryStoreScopes ListMemoryStores
+ListMemoryTasks ListSearchIndex ListTimeseriesTable ParallelScan PutTimeseriesData QueryTimeseriesMeta
+Retrieve SQLQuery Search SearchMemories StartLocalTransaction UpdateChunks UpdateDocument UpdateKnowledgeBase
+UpdateMemory UpdateMemoryStore UpdateSearchIndex UpdateTimeseriesMeta UpdateTimeseriesTable
+"""
+_FEATURES = {
+    **dict.fromkeys(("StartLocalTransaction", "CommitTransaction", "AbortTransaction"), "transactions"),
+    **dict.fromkeys(("CreateIndex", "DropIndex"), "secondary indexes"),
+    **dict.fromkeys(("ListStream", "DescribeStream", "GetShardIterator", "GetStreamRecord"), "streams"),
+    **{
+        name: "search indexes"
+        for name in _UNSUPPORTED.split()
+        if name in ("Search", "ParallelScan") or "SearchIndex" in name
+    },
+}
+"""What the local cloud lacks, by the operation that needs it."""
 
 
 class Tablestore(Service):
@@ -56,7 +79,7 @@ class Tablestore(Service):
 
     name = "tablestore"
     title = "Tablestore 2015-12-31"
-    unsupported = UNSUPPORTED
+    unsupported = tuple(_UNSUPPORTED.split())
     usual_codes = ("OTSConditionCheckFail",)
 
     def __init__(self, world: World[TablestoreSwitches]) -> None:
@@ -107,8 +130,8 @@ class Tablestore(Service):
 
     def unknown_operation(self, request: Request) -> ServiceError:
         name = request.path.strip("/")
-        if name in FEATURES:
-            return NotHere(FEATURES[name], name)
+        if name in _FEATURES:
+            return NotHere(_FEATURES[name], name)
         return ParameterInvalid(f"Unsupported operation: '{name}'.")
 
     def permission(self, route: Route, call: Call) -> Permission:
