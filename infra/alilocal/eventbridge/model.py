@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
 from alilocal.core.http import ServiceError
 from alilocal.core.jsonvalue import JsonObject, texts
+from alilocal.core.named import Named
 from alilocal.core.snapshot import TRANSIENT
 from alilocal.core.world import World
 from alilocal.eventbridge.errors import BusExists, InvalidArgument, NoSuchBus, NoSuchRule, RuleExists
@@ -81,13 +82,14 @@ class Bus:
         return [put.event for put in self.puts]
 
 
-class Buses:
+class Buses(Named[Bus]):
     """The buses of a cloud, by name. The system's bus, `default`, always exists."""
 
     def __init__(self, world: World[EventBridgeSwitches], queues: Queues) -> None:
+        super().__init__()
         self._world = world
         self._queues = queues
-        self._by_name = {DEFAULT: Bus(DEFAULT, created=world.clock.now())}
+        self._by_name[DEFAULT] = Bus(DEFAULT, created=world.clock.now())
 
     def create(self, name: str, description: str = "") -> Bus:
         """Create a bus; raises InvalidArgument for an invalid name, and BusExists."""
@@ -182,10 +184,6 @@ class Buses:
             self._world.changed.notify_all()
             return whole
 
-    def list(self) -> Sequence[Bus]:
-        """Return all buses, sorted by name."""
-        return [one for _, one in sorted(self._by_name.items())]
-
     def restore(self, buses: Sequence[Bus]) -> None:
         """Replace all buses; the default bus stays if it is not among them."""
         self._by_name |= {bus.name: bus for bus in buses}
@@ -224,15 +222,3 @@ class Buses:
         except ServiceError:
             return False
         return True
-
-    def __getitem__(self, name: str) -> Bus:
-        return self._by_name[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._by_name
-
-    def __iter__(self) -> Iterator[Bus]:
-        return iter(self.list())
-
-    def __len__(self) -> int:
-        return len(self._by_name)

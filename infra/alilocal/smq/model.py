@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 from alilocal.core.clock import Deadline
 from alilocal.core.http import Request, ServiceError
+from alilocal.core.named import Named
 from alilocal.core.world import Sent, World
 from alilocal.smq.errors import AlreadyExist, EndpointInvalid, InvalidName, MessageNotExist, NotExist
 from alilocal.smq.message import Message, Outgoing
@@ -39,12 +40,12 @@ def check_name(name: str, kind: str, longest: int = 120) -> str:
     return name
 
 
-class Queues:
+class Queues(Named[Queue]):
     """The queues of a cloud, by name: `create(name)`, `get(name)`, `[name]`, `list()`, `in`, iteration."""
 
     def __init__(self, world: World[SmqSwitches]) -> None:
+        super().__init__()
         self._world = world
-        self._by_name: dict[str, Queue] = {}
 
     def create(self, name: str, **attributes: int | bool) -> Queue:
         """Create a queue, or return the existing one; `attributes` are those of `QueueAttributes`.
@@ -93,10 +94,6 @@ class Queues:
             for one in state.messages
         ]
         self._world.journal.replace(sorted(found, key=lambda sent: sent.time))
-
-    def list(self) -> Sequence[Queue]:
-        """Return all queues, sorted by name."""
-        return [one for _, one in sorted(self._by_name.items())]
 
     def receive(
         self, name: str, count: int, wait_seconds: float | None, request: Request
@@ -163,27 +160,15 @@ class Queues:
         until_change = longest if change is None else change - self._world.clock.now()
         self._world.clock.pause_caller(min(longest, until_change))
 
-    def __getitem__(self, name: str) -> Queue:
-        return self._by_name[name]
 
-    def __contains__(self, name: object) -> bool:
-        return name in self._by_name
-
-    def __iter__(self) -> Iterator[Queue]:
-        return iter(self.list())
-
-    def __len__(self) -> int:
-        return len(self._by_name)
-
-
-class Topics:
+class Topics(Named[Topic]):
     """The topics of a cloud, by name: `create(name)`, `get(name)`, `[name]`, `list()`, `in`, iteration."""
 
     def __init__(self, world: World[SmqSwitches], queues: Queues) -> None:
+        super().__init__()
         self._world = world
         self._queues = queues
         self._pushes = Pushes(world)
-        self._by_name: dict[str, Topic] = {}
 
     def create(self, name: str, **attributes: int | bool) -> Topic:
         """Create a topic, or return the existing one; `attributes` are those of `TopicAttributes`.
@@ -221,10 +206,6 @@ class Topics:
     def restore(self, topics: Sequence[Topic]) -> None:
         """Replace all topics."""
         self._by_name = {topic.name: topic for topic in topics}
-
-    def list(self) -> Sequence[Topic]:
-        """Return all topics, sorted by name."""
-        return [one for _, one in sorted(self._by_name.items())]
 
     def publish(
         self, name: str, outgoing: Outgoing, tag: str | None = None, host: str = "localhost"
@@ -328,18 +309,6 @@ class Topics:
             self._queues.get(queue_name).put(copy)
         except ServiceError:
             subscription.undelivered += 1
-
-    def __getitem__(self, name: str) -> Topic:
-        return self._by_name[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._by_name
-
-    def __iter__(self) -> Iterator[Topic]:
-        return iter(self.list())
-
-    def __len__(self) -> int:
-        return len(self._by_name)
 
 
 def _count_failure(subscription: Subscription) -> None:
