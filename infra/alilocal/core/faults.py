@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import http.client
-import itertools
 import json
-import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from alilocal.core.http import Refused, Reset, Response, ServiceError, Stalled
 from alilocal.core.ids import Ids
+from alilocal.core.numbered import Numbered
 
 Kind = Literal[
     "refuse",
@@ -182,18 +181,14 @@ class Fault:
         return Response(status, (*others, ("Content-Type", "application/octet-stream")), answer.body)
 
 
-class Faults:
+class Faults(Numbered[Fault]):
     """The faults of one cloud. The first one that fits a call is applied to it."""
 
     def __init__(self, ids: Ids, known: Mapping[str, Collection[str]], now: Callable[[], float]) -> None:
         """`known` are the operations of each service; a fault for any other operation is refused."""
+        super().__init__(known)
         self._ids = ids
         self._now = now
-        self._known = known
-        self._faults: list[Fault] = []
-        self._numbers: list[int] = []
-        self._next = itertools.count(1)
-        self._lock = threading.Lock()
 
     def add(
         self,
@@ -241,55 +236,15 @@ class Faults:
             until,
         )
         self._check_known(service, operation)
-        with self._lock:
-            self._faults.append(fault)
-            self._numbers.append(next(self._next))
+        self._append(fault)
         return fault
-
-    def list(self) -> list[Fault]:
-        """Return all faults, used-up ones included, oldest first."""
-        with self._lock:
-            return self._faults.copy()
 
     def all(self) -> Sequence[Fault]:
         """Return all faults; an older name of `list`."""
         return self.list()
 
-    def numbered(self) -> Sequence[tuple[int, Fault]]:
-        """Return all faults, each with a number that it keeps."""
-        with self._lock:
-            return [*zip(self._numbers, self._faults, strict=True)]
-
-    def remove(self, number: int) -> bool:
-        """Remove a fault by its number, and return False if there is none."""
-        with self._lock:
-            if number not in self._numbers:
-                return False
-            index = self._numbers.index(number)
-            del self._numbers[index], self._faults[index]
-            return True
-
-    def restore(self, faults: Sequence[Fault]) -> None:
-        """Replace all faults."""
-        with self._lock:
-            self._faults = [*faults]
-            self._numbers = [next(self._next) for _ in faults]
-
     def take(self, service: str, operation: str, request_id: str = "") -> Fault | None:
         """Return the fault that is applied to this call, or None."""
         with self._lock:
             now, call = self._now(), (service, operation, request_id, self._ids)
-            return next((fault for fault in self._faults if fault.count_call(*call, now)), None)
-
-    def _check_known(self, service: str | None, operation: str | None) -> None:
-        if service is not None and service not in self._known:
-            raise ValueError(f"no such service: {service}. Known services: {', '.join(self._known)}")
-        candidates = self._known.values() if service is None else (self._known[service],)
-        if operation is not None and not any(operation in names for names in candidates):
-            raise ValueError(f"no such operation: {operation}")
-
-    def clear(self) -> None:
-        """Remove all faults."""
-        with self._lock:
-            self._faults.clear()
-            self._numbers.clear()
+            return next((fault for fault in self._items.values() if fault.count_call(*call, now)), None)

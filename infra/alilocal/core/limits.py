@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from alilocal.core.clock import CloudClock
+from alilocal.core.numbered import Numbered
 
 
 @dataclass
@@ -52,16 +51,13 @@ def _check(name: str, value: object, least: int) -> None:
         raise ValueError(f"{name}: {value!r} is not a number of at least {least}")
 
 
-class Limits:
+class Limits(Numbered[Limit]):
     """The limits of one cloud. A call takes a token of each limit that covers it, or none if one has none left."""
 
     def __init__(self, clock: CloudClock, known: Mapping[str, Collection[str]]) -> None:
         """`known` are the operations of each service; a limit for any other operation is refused."""
+        super().__init__(known)
         self._clock = clock
-        self._known = known
-        self._limits: dict[int, Limit] = {}
-        self._next = itertools.count(1)
-        self._lock = threading.Lock()
 
     def add(
         self,
@@ -76,48 +72,19 @@ class Limits:
         Up to `burst` calls at once are answered, by default those of one second, and at least one. Raises ValueError
         for a limit that could never apply.
         """
-        if service is not None and service not in self._known:
-            raise ValueError(f"no such service: {service}. Known services: {', '.join(self._known)}")
-        candidates = self._known.values() if service is None else (self._known[service],)
-        if operation is not None and not any(operation in names for names in candidates):
-            raise ValueError(f"no such operation: {operation}")
+        self._check_known(service, operation)
         _check("per_second", per_second, 0)
         limit = Limit(per_second, max(1, per_second) if burst is None else burst, service, operation)
-        with self._lock:
-            self._limits[next(self._next)] = limit
+        self._append(limit)
         return limit
-
-    def list(self) -> Sequence[Limit]:
-        """Return all limits, oldest first."""
-        return [limit for _, limit in self.numbered()]
-
-    def numbered(self) -> Sequence[tuple[int, Limit]]:
-        """Return all limits, each with a number that it keeps."""
-        with self._lock:
-            return [*self._limits.items()]
-
-    def remove(self, number: int) -> bool:
-        """Remove a limit by its number, and return False if there is none."""
-        with self._lock:
-            return self._limits.pop(number, None) is not None
-
-    def clear(self) -> None:
-        """Remove all limits."""
-        with self._lock:
-            self._limits.clear()
-
-    def restore(self, limits: Sequence[Limit]) -> None:
-        """Replace all limits."""
-        with self._lock:
-            self._limits = {next(self._next): limit for limit in limits}
 
     def take(self, service: str, operation: str) -> bool:
         """Take a token for a call, and return False if it is one too many."""
-        if not self._limits:
+        if not self._items:
             return True
         place, now = f"{service} {operation}", self._clock.now()
         with self._lock:
-            covering = [one for one in self._limits.values() if one.covers(service, operation)]
+            covering = [one for one in self._items.values() if one.covers(service, operation)]
             empty = [one for one in covering if not one.has_token(place, now)]
             for limit in empty:
                 limit.refused += 1
@@ -130,6 +97,6 @@ class Limits:
         """Give the token of a call back, because its caller was not recognised and counts for no account."""
         place = f"{service} {operation}"
         with self._lock:
-            for limit in self._limits.values():
+            for limit in self._items.values():
                 if limit.covers(service, operation) and place in limit.buckets:
                     limit.change(place, 1)
