@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from alilocal.core.jsonvalue import JsonObject
 from alilocal.core.rpc import Parameters
 from alilocal.core.service import Call
@@ -30,7 +32,7 @@ class Calls:
         return wire.success(wire.queue_row(self._management.queues.get(required(given, "QueueName"))))
 
     def list_queues(self, given: Parameters, _call: Call) -> JsonObject:
-        return wire.page(given, "QueueName", self._management.queues.list(), wire.queue_row, "QueueName")
+        return wire.page(given, "QueueName", self._management.queues.list(), wire.queue_row)
 
     def delete_queue(self, given: Parameters, _call: Call) -> JsonObject:
         self._management.queues.delete(required(given, "QueueName"))
@@ -51,7 +53,7 @@ class Calls:
     def list_topics(self, given: Parameters, _call: Call) -> JsonObject:
         now = self._world.clock.now()
         topics = self._management.topics.list()
-        return wire.page(given, "TopicName", topics, lambda one: wire.topic_row(one, now), "TopicName")
+        return wire.page(given, "TopicName", topics, lambda one: wire.topic_row(one, now))
 
     def delete_topic(self, given: Parameters, _call: Call) -> JsonObject:
         self._management.topics.delete(required(given, "TopicName"))
@@ -73,13 +75,8 @@ class Calls:
         topic = self._management.topics.get(required(given, "TopicName"))
         found = sorted(topic.subscriptions.values(), key=lambda one: one.name)
         account = self._world.account_id
-        return wire.page(
-            given,
-            "SubscriptionName",
-            found,
-            lambda one: wire.subscription_row(account, topic.name, one),
-            "SubscriptionName",
-        )
+        row = partial(wire.subscription_row, account, topic.name)
+        return wire.page(given, "SubscriptionName", found, row)
 
     def unsubscribe(self, given: Parameters, _call: Call) -> JsonObject:
         self._management.topics.unsubscribe(required(given, "TopicName"), required(given, "SubscriptionName"))

@@ -28,13 +28,11 @@ def done() -> JsonObject:
     return success({"Code": 200, "Message": "operation success", "Success": True})
 
 
-def page(
-    given: Parameters, name: str, rows: Sequence[T], row: Callable[[T], JsonObject], name_of: str
-) -> JsonObject:
-    """Return a page of the rows whose names contain the parameter `name`; `name_of` is the member with the name."""
+def page(given: Parameters, name: str, rows: Sequence[T], row: Callable[[T], JsonObject]) -> JsonObject:
+    """Return a page of the rows whose member `name` contains the parameter of that name."""
     size = _number(given, "PageSize", 10, _MOST_PER_PAGE)
     number = _number(given, "PageNum", 1, 1_000_000)
-    found = [one for one in map(row, rows) if given.get(name, "") in str(one[name_of])]
+    found = [one for one in map(row, rows) if given.get(name, "") in str(one[name])]
     shown: list[JsonValue] = [*found[(number - 1) * size : number * size]]
     return success(
         {
