@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-import subprocess
 import sys
 import venv
 
 from support.once import lock_unfinished
+from support.processes import run_program
 from support.tools import skip_without
 
 BOTO3 = ["boto3==1.44.8", "botocore==1.44.8", "s3transfer==0.19.3", "python-dateutil==2.9.0.post0"]
@@ -14,7 +14,7 @@ BOTO3 = ["boto3==1.44.8", "botocore==1.44.8", "s3transfer==0.19.3", "python-date
 
 def _pip(*arguments):
     command = [sys.executable, "-m", "pip", "install", "-q", "--no-compile", "--no-input", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = run_program(command, timeout=600)
     if done.returncode:
         sys.stderr.write(done.stderr)
         skip_without("a package index")

@@ -8,7 +8,6 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from hpoq.cloud.eventbridge import EventBridge
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.cloud.smq import Smq
 from hpoq.cloud.tablestore import Tablestore
+from support.processes import run_program
 from support.tools import NODE_MODULES, need_node, skip_without
 
 GUIDE = (FOLDER / "README.md").read_text()
@@ -122,7 +122,7 @@ def test_every_command_is_checked_below():
 
 
 def shown(*command):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, cwd=ROOT)
+    done = run_program(command, check=True, cwd=ROOT)
     return done.stdout + done.stderr
 
 

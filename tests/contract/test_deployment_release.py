@@ -17,6 +17,7 @@ import pytest
 import yaml
 from deploymentfiles import ACCOUNT, FOLDER, INSTANCE, deployment, lay_out, rendered
 
+from support.processes import run_program
 from support.tools import NODE_MODULES, need_node, skip_without
 
 STUB = Path(__file__).with_name("componentstub.cjs")
@@ -89,15 +90,7 @@ class Operator:
         file.write_text(changed)
 
     def run(self, *command, **environ):
-        return subprocess.run(
-            [*command],
-            cwd=self.folder,
-            env={**self.environ, **environ},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+        return run_program([*command], cwd=self.folder, env={**self.environ, **environ})
 
     def release(self, *arguments, ends=0, **environ):
         done = self.run(sys.executable, str(self.folder / "release.py"), *arguments, **environ)
@@ -315,13 +308,7 @@ def test_wrong_usage(arguments):
 
 def test_without_the_cli(tmp_path):
     """release.py names the missing command `s` and shows no traceback."""
-    done = subprocess.run(
-        [sys.executable, FOLDER / "release.py", "promote"],
-        env={"PATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = run_program([sys.executable, FOLDER / "release.py", "promote"], env={"PATH": str(tmp_path)})
     assert done.returncode == 1
     assert "npm install -g @serverless-devs/s" in done.stderr
     assert "Traceback" not in done.stderr

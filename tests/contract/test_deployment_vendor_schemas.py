@@ -12,7 +12,6 @@ import io
 import json
 import re
 import shutil
-import subprocess
 import tarfile
 
 import hcl2
@@ -22,6 +21,7 @@ from alibabacloud_fc20230330.models import EventBridgeTriggerConfig
 from deploymentfiles import ACCOUNT, FOLDER, INSTANCE, REGION, deployment, policy
 from installing import packages_in
 
+from support.processes import run_program
 from support.tools import skip_without
 
 TERRAFORM = shutil.which("terraform")
@@ -304,15 +304,7 @@ def terraform(tmp_path):
             f"-var={name}={value if isinstance(value, str) else json.dumps(value)}"
             for name, value in variables.items()
         ]
-        return subprocess.run(
-            [TERRAFORM, "console", *options],
-            cwd=folder,
-            input=f"jsonencode({expression})\n",
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+        return run_program([TERRAFORM, "console", *options], cwd=folder, input=f"jsonencode({expression})\n")
 
     return evaluate
 
@@ -337,9 +329,7 @@ def test_terraform_is_formatted():
     """`terraform fmt` would change nothing."""
     if TERRAFORM is None:
         skip_without("terraform")
-    done = subprocess.run(
-        [TERRAFORM, "fmt", "-check", "-diff", FOLDER / "terraform"], capture_output=True, text=True
-    )
+    done = run_program([TERRAFORM, "fmt", "-check", "-diff", FOLDER / "terraform"])
     assert done.returncode == 0, done.stdout
 
 

@@ -8,7 +8,6 @@ it can; without it, the rules in our own words in the other modules of this name
 import os
 import re
 import shutil
-import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 from installing import BOTO3, packages_in
 
+from support.processes import run_program
 from support.tools import skip_without
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +54,7 @@ def passed(tree, parts, folders, capsys):
     ]
     command += ["-o", "addopts=", "-W", "ignore", *(f"tests/functional/{part}" for part in parts)]
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(command, cwd=tree, env=environ, capture_output=True, text=True)
+    done = run_program(command, cwd=tree, env=environ, timeout=600)
     output = done.stdout.partition("Powertools' own tests")
     with capsys.disabled():
         sys.stdout.write("\n" + "".join(output[1:]))

@@ -7,7 +7,6 @@ import asyncio
 import importlib
 import json
 import pkgutil
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -24,6 +23,7 @@ from fcruntime.batch import BatchFailed
 from fcruntime.context import FunctionInfo
 from fcruntime.powertools import idempotency_without_boto3
 from hpoq.testing import MemoryStore, smq_event, smq_stream_event
+from support.processes import run_program
 
 README = Path(fcruntime.__file__).with_name("README.md")
 CONTEXT = Fc3Context("r-1", FunctionInfo(name="orders", memory=256, timeout=60), "cn-hangzhou", "42")
@@ -47,7 +47,7 @@ def lines(capsys):
 def fails_to_import(module):
     """Return whether `module` of Powertools needs boto3 or botocore, in a new process."""
     code = f"import aws_lambda_powertools.{module}"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = run_program([sys.executable, "-c", code])
     return "No module named 'boto" in done.stderr
 
 

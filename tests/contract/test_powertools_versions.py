@@ -1,7 +1,6 @@
 """The shim and its layer with the oldest and the newest release of Powertools, with and without boto3."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 from installing import BOTO3, packages_in
 
 from support.budget import BUDGET, sample
+from support.processes import run_program
 
 ROOT = Path(__file__).parents[2]
 TESTS = [
@@ -24,9 +24,7 @@ def passes(*folders):
     """Run the shim's own tests with the packages in `folders` before those of the environment."""
     path = os.pathsep.join(map(str, [*folders, ROOT / "functions"]))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=", *TESTS]
-    done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
-    )
+    done = run_program(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

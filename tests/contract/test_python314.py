@@ -1,10 +1,10 @@
 """fcruntime, the contract's pure parts and the data-class helper run on CPython 3.14, built for WebAssembly."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from support.processes import run_program
 from support.tools import NODE_MODULES, need_node
 
 ROOT = Path(__file__).parents[2]
@@ -20,11 +20,8 @@ def test_pure_parts_run_on_python_3_14():
     """Tests that pass on this interpreter pass there as well."""
     need_node("pyodide")
     packages = Path(pytest.__file__).parents[1]
-    done = subprocess.run(
+    done = run_program(
         ["node", Path(__file__).with_name("pyodide_run.mjs"), NODE_MODULES, ROOT, packages, *TESTS],
-        capture_output=True,
-        text=True,
-        check=False,
         timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shlex
-import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -27,6 +26,7 @@ from hpoq.settings import PREFIX, Settings
 from hpoqctl.app import app
 from hpoqctl.schema.events import OUTCOMES
 from support.deployment import TOPIC, create_resources
+from support.processes import HPOQ_COMMAND, run_program
 from support.request import REQUEST
 from support.tools import NODE_MODULES, need_node
 
@@ -34,9 +34,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 EVENTS = (ROOT / "events" / "README.md").read_text()
 HPOQ = ROOT / "functions" / "hpoq"
-LISTED = subprocess.run(
-    ["git", "ls-files", "-z", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
-).stdout
+LISTED = run_program(["git", "ls-files", "-z", "*.md"], cwd=ROOT, check=True).stdout
 DOCUMENTS = {name: (ROOT / name).read_text() for name in LISTED.split("\0") if name}
 
 # Commands of other programs, by their first words, and where they are checked.
@@ -196,20 +194,13 @@ def is_offline(words):
 @pytest.mark.parametrize("words", [one for one in commands_of("hpoq") if is_offline(one.values[0])])
 def test_offline_commands_run_as_written(words):
     """Commands that need no cloud do what the document says; exit code 1 is for requests that are invalid."""
-    done = subprocess.run(
-        [sys.executable, "-c", "from hpoqctl import main; main()", *words[1:]],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    done = run_program([*HPOQ_COMMAND, *words[1:]], cwd=ROOT)
     assert done.returncode == (1 if words[1:] == ("check", "events/requests") else 0), done.stdout[-500:]
     assert done.stderr == ""
 
 
 def shown(*command):
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    done = run_program(command, cwd=ROOT, check=True)
     return done.stdout
 
 
@@ -260,7 +251,7 @@ def test_the_example_of_a_test_passes(tmp_path):
     (code,) = re.findall(r"```python\n(.*?)```", (HPOQ / "README.md").read_text(), re.DOTALL)
     (tmp_path / "test_example.py").write_text(code)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_example.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    done = run_program(command, cwd=tmp_path)
     assert "2 passed" in done.stdout, done.stdout + done.stderr
 
 
@@ -341,16 +332,7 @@ def test_producers_in_every_language(language, request_text, tmp_path):
     (tmp_path / "request.json").write_text(request_text)
     with alilocal.serve() as server:
         queue = server.cloud.queues.create("hpo-requests")
-        done = subprocess.run(
-            PRODUCERS[language],
-            input=code,
-            cwd=tmp_path,
-            env=environment(server),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        done = run_program(PRODUCERS[language], input=code, cwd=tmp_path, env=environment(server))
         assert done.returncode == 0, done.stderr
         (message,) = queue.messages
     assert message.message_id in done.stdout
@@ -360,14 +342,7 @@ def test_producers_in_every_language(language, request_text, tmp_path):
 
 def test_the_example_of_a_built_request():
     """The builder's example makes a request without warnings, and prints the commands of its draws."""
-    done = subprocess.run(
-        [sys.executable, "-"],
-        input=example("python", "build_request"),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = run_program([sys.executable, "-"], input=example("python", "build_request"))
     warnings, *draws = done.stdout.splitlines()
     assert (done.returncode, warnings, len(draws)) == (0, "[]", 3), done.stderr
     assert all("--lr=0.0" in line and "${" not in line for line in draws)
@@ -399,14 +374,10 @@ def test_consumers_in_every_language(language):
         for name in ("测试", "second"):
             event["data"]["name"] = name
             account.get_topic(TOPIC).publish_message(TopicMessage(json.dumps(event)))
-        done = subprocess.run(
+        done = run_program(
             PRODUCERS[language],
             input=example(language, waits).replace(waits, shorter),
             env=environment(server),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
         )
         account.get_client().close_connection()
         assert done.returncode == 0, done.stderr

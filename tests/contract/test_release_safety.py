@@ -5,13 +5,14 @@ The CLI `s` and `hpoq` are stand-ins that note their calls; test_deployment_rele
 
 import json
 import re
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 from deploymentfiles import ACCOUNT, INSTANCE, lay_out
+
+from support.processes import run_program
 
 S = """#!{python}
 import json, pathlib, sys
@@ -66,14 +67,10 @@ class Operator:
         self.install("s", S.format(python=sys.executable, log=str(self.log), weights=weights))
 
     def release(self, *arguments, typed=""):
-        return subprocess.run(
+        return run_program(
             [sys.executable, self.folder / "release.py", *arguments],
             input=typed,
             env={"PATH": str(self.bin), **self.environ},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
         )
 
     @property

@@ -3,7 +3,6 @@
 import ast
 import json
 import re
-import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hpoqctl.app import app
+from support.processes import run_program
 
 ROOT = Path(__file__).parents[2]
 TOP_LEVEL = {"pyproject.toml", "README.md", "functions", "infra", "events", "tests"}
@@ -57,17 +57,13 @@ def modules(package):
 def loaded_by(statement):
     """The modules that a fresh interpreter holds after `statement`."""
     code = f"import json, sys\n{statement}\nprint(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
+    done = run_program([sys.executable, "-c", code], check=True)
     return set(json.loads(done.stdout))
 
 
 def test_top_level():
     """The top level holds what it may and nothing else but dotfiles."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
-    ).stdout
+    listed = run_program(["git", "ls-files", "-z"], cwd=ROOT, check=True).stdout
     found = {name.split("/")[0] for name in listed.split("\0") if name}
     assert {name for name in found if not name.startswith(".")} <= TOP_LEVEL
 

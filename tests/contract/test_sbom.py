@@ -2,11 +2,12 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 from installing import packages_in
+
+from support.processes import run_program
 
 CHECKER = [
     "cyclonedx-python-lib==11.12.0",
@@ -28,7 +29,7 @@ print(found if found else "valid")
 
 def judged(packages, path):
     command, environ = [sys.executable, "-c", CHECKS, path], {**os.environ, "PYTHONPATH": str(packages)}
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+    done = run_program(command, env=environ, check=True)
     return done.stdout.strip()
 
 

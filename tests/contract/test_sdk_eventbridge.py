@@ -5,13 +5,13 @@ import base64
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 from installing import packages_in
 
 import alilocal
+from support.processes import run_program
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -41,7 +41,7 @@ def answers(packages, script, server):
         "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true",
     }
     command = [sys.executable, "-W", "ignore", HERE / "sdks" / script, json.dumps(settings)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=120)
+    done = run_program(command, env=environ)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from alibabacloud_tea_openapi.models import Config, OpenApiRequest, Params
 from alibabacloud_tea_util.models import RuntimeOptions
 
 import alilocal
+from support.processes import run_program
 from support.tools import need_node
 
 REDIRECT = Path(alilocal.__file__).with_name("redirect.cjs")
@@ -95,9 +95,7 @@ def test_node_programs_are_redirected(server, tmp_path):
             "ALILOCAL_URL": server.url,
             "OTHER": f"{other.url}/_nobody",
         }
-        done = subprocess.run(
-            [node, tmp_path / "program.cjs"], env=environ, capture_output=True, text=True, timeout=120
-        )
+        done = run_program([node, tmp_path / "program.cjs"], env=environ)
     assert done.stderr == ""
     assert [line[:1] for line in done.stdout.splitlines() if line[:3].isdigit()] == ["4"] * 4
     [fc] = [one for one in server.cloud.requests if one.service == "fc"]
@@ -107,5 +105,5 @@ def test_node_programs_are_redirected(server, tmp_path):
 def test_env_sets_the_redirection(server):
     """`alilocal env --node` names the file that redirects."""
     command = [sys.executable, "-m", "alilocal", "env", "--node", "--port", str(server.port)]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    shown = run_program(command, check=True).stdout
     assert f"export NODE_OPTIONS='--require {REDIRECT}'\n" in shown

@@ -11,7 +11,6 @@ import math
 import os
 import re
 import sqlite3
-import subprocess
 import sys
 from pathlib import Path
 
@@ -33,6 +32,7 @@ from support.deployment import (
     create_resources,
     make_function,
 )
+from support.processes import run_program
 from support.request import REQUEST
 
 ROOT = Path(__file__).parents[2]
@@ -165,7 +165,7 @@ def deployed():
 def test_the_vendors_sdk_knows_every_member(installs):
     environ = {**os.environ, "PYTHONPATH": str(packages_in(installs, ["alibabacloud_sls20201230==5.15.1"]))}
     command = [sys.executable, Path(__file__).with_name("sdks") / "sls_models.py", FOLDER]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+    done = run_program(command, env=environ, check=True)
     assert json.loads(done.stdout) == []
 
 

@@ -19,6 +19,8 @@ from deploymentfiles import ACCOUNT, FOLDER, INSTANCE, REGION, deployment, lay_o
 from installing import packages_in
 from test_deployment_vendor_schemas import PULUMI, TERRAFORM, parameters, pulumi  # noqa: F401 - a fixture
 
+from support.processes import run_program
+
 PROVIDER = Path(__file__).with_name("terraformprovider.py")
 SUFFIX = "-staging"
 PRIMITIVES = {"str": "string", "int": "number", "float": "number", "bool": "bool"}
@@ -88,15 +90,7 @@ class Workplace:
         self._environ.pop("TF_CLI_CONFIG_FILE", None)
 
     def run(self, *words, ends=0):
-        done = subprocess.run(
-            [TERRAFORM, *words],
-            cwd=self.folder,
-            env=self._environ,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+        done = run_program([TERRAFORM, *words], cwd=self.folder, env=self._environ)
         assert done.returncode == ends, done.stdout + done.stderr
         return done.stdout + done.stderr
 

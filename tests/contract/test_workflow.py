@@ -20,6 +20,7 @@ import alilocal
 from alilocal.tablestore.model import STRING
 from hpoq.testing import smq_event
 from support.deployment import CONTEXT, QUEUE, create_resources, make_function, tablestore_url
+from support.processes import run_program
 from support.request import REQUEST
 
 WORKFLOW = FOLDER / "deploy-workflow.yaml"
@@ -67,13 +68,7 @@ def test_it_keeps_the_schema_of_github(installs):
 def test_it_keeps_the_rules_of_zizmor(installs):
     """Actions are pinned, permissions are the least, and no step can read what it does not need."""
     program = packages_in(installs / "zizmor", ["zizmor==1.32.0"]) / "bin/zizmor"
-    done = subprocess.run(
-        [program, "--offline", "--no-progress", "--min-severity", "medium", WORKFLOW],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = run_program([program, "--offline", "--no-progress", "--min-severity", "medium", WORKFLOW])
     assert done.returncode == 0, done.stdout + done.stderr
 
 

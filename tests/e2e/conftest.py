@@ -1,7 +1,6 @@
 import contextlib
 import json
 import subprocess
-import sys
 import uuid
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 from forks import SECONDS, VARIABLES, Forks
 
 from hpoq.clock import SystemClock
+from support.processes import HPOQ_COMMAND
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,7 +31,7 @@ def hpoq(forks):
             return forks.run(words, stdin, environ)
         # The interpreter itself reads other variables when it starts.
         return subprocess.run(
-            [sys.executable, "-c", "from hpoqctl import main; main()", *words],
+            [*HPOQ_COMMAND, *words],
             cwd=ROOT,
             env={**VARIABLES, **environ},
             input=stdin,
@@ -70,7 +70,7 @@ def by_clock_of(monkeypatch):
 @contextlib.contextmanager
 def running_local():
     process = subprocess.Popen(
-        [sys.executable, "-c", "from hpoqctl import main; main()", "local", "--port", "0", "--json"],
+        [*HPOQ_COMMAND, "local", "--port", "0", "--json"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
     )

@@ -8,6 +8,8 @@ import time
 import pytest
 import requests
 
+from support.processes import run_program
+
 HANDLER = """
 import json, os, urllib.request
 
@@ -89,7 +91,7 @@ def test_state_outlives_it(alilocal, tmp_path):
 def test_invalid_options_are_explained_in_one_line(tmp_path, options, message):
     (tmp_path / "file").touch()
     command = [sys.executable, "-m", "alilocal", "--port", "0", *options]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    done = run_program(command, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr

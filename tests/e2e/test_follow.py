@@ -3,7 +3,6 @@
 import json
 import math
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from hpoq.producer import SentRequest
 from hpoq.testing import FakeClock
 from hpoqctl.app import app
 from hpoqctl.inbox import Answers, collect_answers
+from support.processes import HPOQ_COMMAND
 from support.request import make_document
 
 ROOT = Path(__file__).parents[2]
@@ -37,15 +37,7 @@ class Desk:
     def start(self, *words):
         """Start a command with --json."""
         return subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                "from hpoqctl import main; main()",
-                *words,
-                "--endpoint",
-                self.url,
-                "--json",
-            ],
+            [*HPOQ_COMMAND, *words, "--endpoint", self.url, "--json"],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -9,7 +9,6 @@ import shlex
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from mns.queue import Message, QueueMeta
 from mns.subscription import SubscriptionMeta
 
 from support.ports import reserve_port
+from support.processes import HPOQ_COMMAND
 from support.request import REQUEST, request
 from support.trials import local_configuration, run_config
 from support.waiting import wait_until
@@ -91,7 +91,7 @@ def test_the_first_request_of_the_readme(shared_local, hpoq):
 
 def test_a_request_ends_with_the_metric_of_a_real_trial(hpoq, tmp_path):
     """With --run-trials a message that is sent to a running cloud ends in the metric that its trial printed."""
-    command = [sys.executable, "-c", "from hpoqctl import main; main()", "local", "--port", "0"]
+    command = [*HPOQ_COMMAND, "local", "--port", "0"]
     command += ["--run-trials", "--state", str(tmp_path / "state"), "--json"]
     configuration = local_configuration("echo accuracy=0.625", yml_config=run_config())
     path = tmp_path / "request.json"
@@ -180,7 +180,7 @@ def test_a_terminal_shows_a_banner_and_a_line_per_message(hpoq_json, tmp_path):
     path = tmp_path / "request.json"
     path.write_text(request(key="k"))
     terminal, inside = pty.openpty()
-    command = [sys.executable, "-c", "from hpoqctl import main; main()", "local", "--port", "0"]
+    command = [*HPOQ_COMMAND, "local", "--port", "0"]
     with subprocess.Popen(command, stdout=inside, stderr=subprocess.PIPE) as process:
         os.close(inside)
         shown = io.TextIOWrapper(io.BufferedReader(io.FileIO(terminal)), errors="replace")

@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 import alilocal
 from hpoq.contract.identity import derive_key
 from support.deployment import DEAD_LETTER_QUEUE, QUEUE, TOPIC, WATCH_QUEUE, create_resources
+from support.processes import HPOQ_COMMAND
 from support.request import REQUEST_FILE, make_document
 
 ROOT = Path(__file__).parents[2]
@@ -114,7 +114,7 @@ def test_an_interrupted_wait_leaves_nothing_behind(number):
             service="smq", operation="BatchReceiveMessage", kind="reset", nth=1000
         )
         with subprocess.Popen(
-            [sys.executable, "-c", "from hpoqctl import main; main()", *command, server.url],
+            [*HPOQ_COMMAND, *command, server.url],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         ) as process:

@@ -6,12 +6,12 @@ import pty
 import select
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from support.processes import HPOQ_COMMAND
 from support.trials import local_configuration, processes_of, run_config
 
 ROOT = Path(__file__).parents[2]
@@ -165,7 +165,7 @@ def test_ctrl_c_stops_the_trials_and_shows_those_that_ended(request_file, tmp_pa
         f"[ $NNI_TRIAL_SEQ_ID = 0 ] || {{ touch {marker}; sleep 1007; }}; echo accuracy=1",
         yml_config=run_config(2, 1),
     )
-    command = [sys.executable, "-c", "from hpoqctl import main; main()", "try", str(path), "--json"]
+    command = [*HPOQ_COMMAND, "try", str(path), "--json"]
     with subprocess.Popen(command, cwd=ROOT, env=PATHS, stdout=subprocess.PIPE, text=True) as process:
         while not marker.exists():
             assert process.poll() is None
@@ -202,7 +202,7 @@ def test_a_terminal_shows_trials_while_they_run(request_file, tmp_path):
         f"until [ -e {tmp_path}/go ]; do sleep 0.02; done; echo accuracy=1", yml_config=run_config(2, 1)
     )
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-c", "from hpoqctl import main; main()", "try", str(path)]
+    command = [*HPOQ_COMMAND, "try", str(path)]
     environ = {**PATHS, "TERM": "xterm", "COLUMNS": "100", "LINES": "40"}
     with subprocess.Popen(command, cwd=ROOT, env=environ, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)

@@ -15,6 +15,7 @@ import yaml
 from click.testing import CliRunner
 
 from hpoqctl.app import app
+from support.processes import run_program
 from support.request import make_document
 
 ROOT = Path(__file__).parents[2]
@@ -85,9 +86,7 @@ def test_text_outside_the_locale(hpoq, tmp_path, encoding, words):
 
 
 def run_python(code):
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
-    )
+    return run_program([sys.executable, "-c", code])
 
 
 @pytest.mark.parametrize(
@@ -134,9 +133,7 @@ def test_a_misspelt_command_gets_a_suggestion(hpoq, word, meant):
 
 def test_python_runs_the_command():
     """`python -m hpoq` is the same command as `hpoq`."""
-    done = subprocess.run(
-        [sys.executable, "-m", "hpoq", "--version"], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = run_program([sys.executable, "-m", "hpoq", "--version"])
     assert (done.returncode, done.stdout) == (0, f"hpoq, version {version('hpoq')}\n")
 
 
@@ -159,9 +156,7 @@ def test_words_are_completed(words, found):
     }
     environ["COMP_CWORD"] = str(words.count(" "))
     code = "import sys; sys.argv = ['hpoq']; import hpoqctl; hpoqctl.main()"
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=60, check=False
-    )
+    done = run_program([sys.executable, "-c", code], env=environ)
     assert f"plain,{found}" in done.stdout.splitlines()
 
 
@@ -216,13 +211,7 @@ def test_a_store_is_named_without_its_password():
 
 def test_the_command_is_a_module_too():
     """`python -m hpoqctl` works as `python -m alilocal` does, where the script is not on the PATH."""
-    done = subprocess.run(
-        [sys.executable, "-m", "hpoqctl", "--version"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_program([sys.executable, "-m", "hpoqctl", "--version"])
     assert (done.returncode, done.stdout) == (0, f"hpoq, version {version('hpoq')}\n")
 
 

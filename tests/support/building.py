@@ -6,12 +6,12 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from support.once import lock_unfinished
+from support.processes import HPOQ_COMMAND, run_program
 from support.tools import skip_without
 
 
@@ -40,22 +40,9 @@ def with_interpreters():
 
 def build(folder, *options, **environ):
     """Build a package into `folder`; return the report."""
-    command = [
-        sys.executable,
-        "-c",
-        "from hpoqctl import main; main()",
-        "package",
-        "--json",
-        "--output",
-        folder,
-        *options,
-    ]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PATH": with_interpreters(), **environ},
-        cwd=folder.parent,
+    command = [*HPOQ_COMMAND, "package", "--json", "--output", folder, *options]
+    done = run_program(
+        command, env={**os.environ, "PATH": with_interpreters(), **environ}, cwd=folder.parent, timeout=600
     )
     offline = re.search("No matching distribution|connection|name resolution", done.stderr, re.IGNORECASE)
     if offline:

@@ -2,7 +2,6 @@ import io
 import json
 import random
 import string
-import subprocess
 import sys
 import threading
 from functools import partial
@@ -34,6 +33,7 @@ from support.deployment import (
     make_function,
     published_events,
 )
+from support.processes import run_program
 from support.request import REQUEST, make_document, request
 
 
@@ -375,7 +375,7 @@ assert "hpoq.contract.model" not in sys.modules
 from hpoq.contract.model import ExperimentRequest
 print(ExperimentRequest.__pydantic_complete__)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = run_program([sys.executable, "-c", code])
     assert (done.stdout, done.stderr) == ("True\n", "")
 
 
@@ -401,7 +401,7 @@ with LocalCloud() as cloud:
         (row,) = function.handle(event, CONTEXT)["messages"]
         print(">", row["outcome"], "pydantic" in sys.modules)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = run_program([sys.executable, "-c", code], check=True)
     assert [line for line in done.stdout.splitlines() if line[0] == ">"] == [
         "> finished False",
         "> created True",
@@ -418,7 +418,7 @@ parse_request({REQUEST.encode()!r})
 rare = ("contract.stop", "cloud.trials", "processing.reconcile", "processing.watch", "processing.stop")
 print([name for name in rare if f"hpoq.{{name}}" in sys.modules])
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = run_program([sys.executable, "-c", code])
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
@@ -449,9 +449,7 @@ print(gc.isenabled())
         "HPOQ_REGION": "cn-hangzhou",
         "HPOQ_ACCOUNT_ID": "1",
     }
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True
-    )
+    done = run_program([sys.executable, "-c", code], env=environ, check=True)
     assert done.stdout.splitlines() == [str(collects)]
 
 

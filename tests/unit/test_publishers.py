@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -16,6 +15,7 @@ from hpoq.clock import Budget, SystemClock
 from hpoq.cloud.smq_wire import SentMessage
 from hpoq.errors import Invalid, Unavailable, UnknownEnd
 from hpoq.publishers import FilePublisher, Publisher, SmqTopicPublisher
+from support.processes import run_program
 
 EVENT = {
     "specversion": "1.0",
@@ -139,5 +139,5 @@ def test_packages_import_nothing_heavy(package):
     """Importing the publishers or the package of clients loads neither `requests` nor a client."""
     loaded = "[m for m in sys.modules if m in ('requests', 'urllib3') or m.startswith('hpoq.cloud.')]"
     code = f"import sys, {package}; print({loaded})"
-    got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    got = run_program([sys.executable, "-c", code], check=True)
     assert got.stdout.strip() == "[]"

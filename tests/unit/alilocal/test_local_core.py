@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import subprocess
 import sys
 import threading
 from email.utils import parsedate_to_datetime
@@ -22,6 +21,7 @@ from alilocal.core.http import Request, Response
 from alilocal.core.ids import Ids, is_receipt_handle
 from alilocal.core.jsonvalue import read_whole
 from support.budget import examples
+from support.processes import run_program
 
 
 def test_the_clock_follows_its_source_and_can_be_advanced():
@@ -239,9 +239,7 @@ def test_importing_it_is_light():
     """Importing alilocal loads neither requests nor a vendor SDK."""
     watched = ("requests", "urllib3", "mns", "hpoq")
     code = f"import sys, alilocal, alilocal.eventstream; print([m for m in {watched} if m in sys.modules])"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
+    done = run_program([sys.executable, "-c", code], check=True)
     assert done.stdout.strip() == "[]"
 
 

@@ -20,6 +20,7 @@ from alilocal.environment import print_environment
 from alilocal.fc.handlers import find_handler_problem
 from alilocal.initfile import init_from
 from alilocal.rostemplate import BadInit
+from support.processes import run_program
 
 ROOT = Path(alilocal.__file__).parents[2]
 DESCRIBED = """
@@ -315,18 +316,16 @@ def test_the_command_creates_before_it_is_ready_and_env_finds_it(started):
     assert queue["name"] == "orders"
     port = started["smq"].rpartition(":")[2]
     command = [sys.executable, "-m", "alilocal", "env", "--port", port]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    lines = run_program(command, check=True).stdout
     shell = f'{lines}\necho "$ALIBABA_CLOUD_ACCESS_KEY_ID $FC_CLIENT_CUSTOM_ENDPOINT"'
-    shown = subprocess.run(
-        ["sh", "-c", shell], capture_output=True, text=True, check=True, timeout=120
-    ).stdout
+    shown = run_program(["sh", "-c", shell], check=True).stdout
     assert shown.split() == [started["accessKeyId"], started["smq"]]
 
 
 def test_env_without_a_running_cloud_says_how_to_start_one():
     """Nothing answers on port 1."""
     command = [sys.executable, "-m", "alilocal", "env", "--port", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = run_program(command)
     assert done.returncode == 1
     assert "127.0.0.1:1" in done.stderr
     assert "Start it with: alilocal" in done.stderr
@@ -364,7 +363,7 @@ def test_a_file_that_cannot_be_used_ends_the_command(tmp_path, monkeypatch, read
 def test_the_version_is_that_of_the_distribution():
     """`alilocal --version` prints the version that is installed."""
     command = [sys.executable, "-m", "alilocal", "--version"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    done = run_program(command, check=True)
     assert done.stdout == f"alilocal {version('hpoq')}\n"
 
 
@@ -396,9 +395,7 @@ def test_the_plugin_loads_nothing_that_a_test_does_not_use():
         "import sys, pytest; before = set(sys.modules); import alilocal.pytest_plugin;"
         "print(*sorted(set(sys.modules) - before))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
-    )
+    done = run_program([sys.executable, "-c", code], check=True)
     assert done.stdout.split() == ["alilocal", "alilocal.pytest_plugin"]
 
 
@@ -431,20 +428,13 @@ def test_it_needs_requests_alone(tmp_path):
         (tmp_path / name).symlink_to(place)
     (tmp_path / "alilocal").symlink_to(Path(alilocal.__file__).parent)
     command = [sys.executable, "-I", "-S", "-c", BARE, str(tmp_path)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=False, env={"PATH": os.defpath}
-    )
+    done = run_program(command, env={"PATH": os.defpath})
     assert done.returncode == 0, done.stderr
     assert done.stdout == "[]\n"
     yaml = "import sys; sys.path.append(sys.argv[1]); from pathlib import Path; import alilocal; "
     yaml += "from alilocal.initfile import init_from; init_from(alilocal.LocalCloud(), Path(sys.argv[2]), {})"
     file = write(tmp_path, "a.yaml", "queues: [q]\n")
-    asked = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", yaml, str(tmp_path), str(file)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    asked = run_program([sys.executable, "-I", "-S", "-c", yaml, str(tmp_path), str(file)])
     assert "YAML needs the package PyYAML" in asked.stderr
 
 

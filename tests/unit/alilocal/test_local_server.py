@@ -18,6 +18,7 @@ from localwire import Wire, wait_for_poll
 import alilocal
 from alilocal.core.http import Request
 from alilocal.smq.signature import signature
+from support.processes import run_program
 from support.waiting import wait_until
 
 
@@ -303,14 +304,14 @@ print(sorted(children.values()))
 def test_a_signal_at_any_moment_ends_the_command():
     """The command ends even if the signal arrives while it begins to wait for it."""
     command = [sys.executable, "-c", SIGNALLED, "60"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_program(command)
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
 def test_the_command_refuses_a_port_in_use(server):
     """A port in use ends the command with an error message."""
     command = [sys.executable, "-m", "alilocal", "--port", str(server.port)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = run_program(command)
     assert done.returncode == 2
     assert "in use" in done.stderr
     assert "Traceback" not in done.stderr

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 import types
 import warnings
@@ -15,6 +14,7 @@ from alilocal.trials.filling import fill, variables
 from alilocal.trials.metrics import JsonFile, Metrics, Reading, read_number
 from alilocal.trials.plan import command_of, read_plan
 from alilocal.trials.record import CommandRecord, Refused
+from support.processes import run_program
 from support.trials import local_configuration, run_config
 
 
@@ -161,7 +161,7 @@ def test_only_a_regular_file_of_metrics_is_read(tmp_path, make):
         "print(list(JsonFile(pathlib.Path(sys.argv[1])).read()))"
     )
     command = [sys.executable, "-c", program, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = run_program(command)
     assert done.stdout == "[]\n", done.stderr
 
 

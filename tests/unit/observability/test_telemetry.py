@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import subprocess
 import sys
 import threading
 import time
@@ -27,6 +26,7 @@ from hpoq.processing.outcome import Outcome
 from hpoq.settings import Settings
 from hpoq.testing import FakeClock, MemoryStore, smq_event, smq_stream_event
 from support.deployment import CONTEXT, TOPIC, WATCH_QUEUE, create_resources, make_function, published_events
+from support.processes import run_program
 from support.request import REQUEST, make_document, request
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -511,6 +511,6 @@ def test_without_the_extra_the_setting_says_what_is_missing(monkeypatch):
 
 def test_opentelemetry_is_loaded_only_where_it_is_set():
     code = "import sys, hpoq.handler; print(any(name.startswith('opentelemetry') for name in sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = run_program([sys.executable, "-c", code], check=True)
     assert done.stdout.strip() == "False"
     assert Settings().opentelemetry is False

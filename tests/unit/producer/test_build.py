@@ -2,7 +2,6 @@
 
 import base64
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import hpoq.producer
 from hpoq.contract.search_space import ARITY
 from hpoq.errors import RequestRejected
 from hpoq.producer import Queue, build, build_request, choice, loguniform, option, randint, uniform
+from support.processes import run_program
 
 ROOT = Path(__file__).parents[3]
 GOOD = """\
@@ -136,13 +136,8 @@ def test_a_type_checker_knows_the_builder(tmp_path):
     (tmp_path / "good.py").write_text(GOOD)
     (tmp_path / "bad.py").write_text(BAD)
     options = ["--strict", "--follow-imports=silent", "--cache-dir", str(ROOT / ".mypy_cache" / "users")]
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", *options, "good.py", "bad.py"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+    done = run_program(
+        [sys.executable, "-m", "mypy", *options, "good.py", "bad.py"], cwd=tmp_path, timeout=300
     )
     errors = [line for line in done.stdout.splitlines() if ": error:" in line]
     assert all(line.startswith("bad.py:") for line in errors), done.stdout
