@@ -311,6 +311,7 @@ def test_the_commands_are_counted():
     [
         ("acc=([0-9.]+)", None),
         ("(?i)acc=([0-9.]+)", None),
+        ("准确率=([0-9.]+)", None),
         ("(?im:acc)=(.*)", None),
         ("(?ai)acc=(.*)", None),
         ("(?ia)acc=(.*)", None),

@@ -230,23 +230,10 @@ REJECTING = [
     at("search-space.spec", c(SPACE), [1, 2], SPEC),
     at("search-space.type", c(f"{SPACE}/_type"), "Choice"),
     at("search-space.arity", c(f"{SPACE}/_value"), 5),
-    drawn("search-space.arity", "/_value", "uniform", [0], [0, 1]),
-    drawn("search-space.arity", "/_value", "quniform", [0, 1], [0, 1, 0.1]),
     drawn("search-space.number", "/_value/0", "randint", [0.5, 3], [0, 3]),
-    drawn("search-space.number", "/_value/1", "uniform", [0, "1"]),
-    drawn("search-space.bounds", "/_value", "uniform", [2, 1], [1, 1]),
     drawn("search-space.bounds", "/_value", "randint", [5.0, 5], [4.0, 5]),
-    drawn("search-space.bounds", "/_value/0", "loguniform", [0, 1], [1e-9, 1]),
-    drawn("search-space.bounds", "/_value/1", "normal", [5, -1], [5, 0]),
-    drawn("search-space.bounds", "/_value/0", "loguniform", [0, 0], [1, 1]),
     at("search-space.empty", c(f"{SPACE}/_value"), [], [""]),
     drawn("search-space.step", "/_value/2", "qnormal", [0, 1, 0.0], [0, 1, -1]),
-    (
-        "search-space.type",
-        c(f"{SPACE}/_value/0/${{x}}/_type"),
-        [(c(f"{SPACE}/_value"), [{"_name": "n", "${x}": {"_type": "?", "_value": []}}])],
-        [],
-    ),
 ]
 WARNING = [
     at("null", "/experiment/Description", None, ""),
@@ -313,7 +300,6 @@ WARNING = [
         [(c("platform_config/name"), "DLC")],
         [(c("platform_config/name"), "DLC"), (c("dlc_config"), DLC)],
     ),
-    ("platform.config", c("odps_config"), [(c("odps_config/project_name"), DELETE)], []),
     at("platform.command", c("platform_config/cmd"), []),
     at("metric.empty", c("metric_config/metric_dict"), {}),
     at("null", "/schemaVersion", None, "1"),
@@ -356,33 +342,7 @@ WARNING = [
         [(c(f"{SPACE}/_value"), [1, None])],
         [(c(f"{SPACE}/_value"), [1, 2.5])],
     ),
-    (
-        "search-space.choice",
-        c(f"{SPACE}/_value/0"),
-        [(c(f"{SPACE}/_value"), [[3, 3], [5, 5]])],
-        [(c(f"{SPACE}/_value"), ["3, 3", "5, 5"])],
-    ),
-    (
-        "search-space.choice",
-        c(f"{SPACE}/_value/0"),
-        [(c(f"{SPACE}/_value"), [{"${x}": 1}])],
-        [(c(f"{SPACE}/_value"), [{"_name": "n", "${x}": SPEC}])],
-    ),
-    (
-        "search-space.choice",
-        c(f"{SPACE}/_value/0/_name"),
-        [(c(f"{SPACE}/_value"), [{"_name": 1}])],
-        [(c(f"{SPACE}/_value"), [{"_name": "1"}])],
-    ),
-    (
-        "search-space.choice",
-        c(f"{SPACE}/_value/0"),
-        [(c(f"{SPACE}/_value"), [{"_name": "n"}, True])],
-        [(c(f"{SPACE}/_value"), [{"_name": "n"}, {"_name": "m"}])],
-    ),
     drawn("search-space.bounds", "/_value", "uniform", [5, 5], [5, 6]),
-    drawn("search-space.bounds", "/_value", "qloguniform", [2, 2, 1], [2, 3, 1]),
-    drawn("search-space.bounds", "/_value/1", "normal", [0, 0], [0, 1]),
     drawn("search-space.number", "/_value/1", "randint", [1, 5.0], [1, 5]),
     at(
         "object.text",
@@ -392,12 +352,6 @@ WARNING = [
     ),
     at("object.text", CONFIG, json.dumps(make_document()["experiment"]["HpoExperimentConfiguration"])),
     at("metric.text", c("metric_config/metric_dict"), '{"score": 1}', {"score": 1}),
-    (
-        "metric-source.command",
-        c("metric_config/metric_source/0"),
-        [*STDOUT, (c("metric_config/metric_source"), ["cmd1,master"])],
-        [*STDOUT, (c("metric_config/metric_source"), ["cmd1, Worker"])],
-    ),
     ("search-space.boolean", c(f"{SPACE}/_value/0"), [(c(f"{SPACE}/_value"), [True, 2])], []),
     drawn("search-space.step", "/_value/2", "quniform", [0, 1, -1]),
     at("search-space.name", c("search_space/centres"), SPEC),
@@ -408,13 +362,6 @@ WARNING = [
         [(c("search_space/${other}"), SPEC), (c("platform_config/cmd/1"), "${other}")],
     ),
     at("search-space.member", c(f"{SPACE}/note"), "x"),
-    at("search-space.name", c("search_space/${trial_id}"), SPEC),
-    (
-        "search-space.absent",
-        c("search_space"),
-        [(c("search_space"), {}), (c("platform_config/cmd"), ["x"])],
-        [],
-    ),
     at("text.placeholder", "/idempotencyKey", "tune-${DATE}", "$5"),
     at("text.placeholder", "/idempotencyKey", "{{ run }}", "a{5}"),
     at("text.placeholder", "/idempotencyKey", "undefined", "undefined-1"),
@@ -442,42 +389,8 @@ WARNING = [
         [("/guard", {"maxFailedTrials": 11}), (c("yml_config/max_trial_number"), 10)],
         [("/guard", {"maxFailedTrials": 10}), (c("yml_config/max_trial_number"), 10)],
     ),
-    (
-        "platform.command",
-        c("platform_config/cmd/1"),
-        [(c("platform_config/cmd"), ["python", "--k=${centres}"])],
-        [(c("platform_config/cmd"), ["python --k=${centres}", "run -k"])],
-    ),
-    at("platform.command", c("platform_config/cmd/1"), " "),
-    at("metric.empty", c("metric_config/metric_dict"), {"score": 0, "auc": 0.0}, {"score": 0, "auc": 1}),
-    (
-        "metric.pattern",
-        c("metric_config/metric_dict/score=([0-9.]+)"),
-        [(c("metric_config/metric_dict"), {"score=([0-9.]+)": 1})],
-        [(c("metric_config/metric_dict"), {"count(*)": 1})],
-    ),
-    (
-        "metric.pattern",
-        c("metric_config/metric_dict/~1a=(.*)~1i"),
-        [*STDOUT, (c("metric_config/metric_dict"), {"/a=(.*)/i": 1})],
-        [*STDOUT, (c("metric_config/metric_dict"), {"a/b=(.*)": 1})],
-    ),
-    (
-        "metric.pattern",
-        c("metric_config/metric_dict/a=([[:digit:]]+)"),
-        [*STDOUT, (c("metric_config/metric_dict"), {"a=([[:digit:]]+)": 1})],
-        STDOUT,
-    ),
     at("tuner.argument", c("yml_config/tuner/class_args/seed"), "7", 7),
-    (
-        "tuner.argument",
-        c("yml_config/tuner/class_args/kappa"),
-        [(c("yml_config/tuner"), {"name": "GP", "class_args": {"optimize_mode": "maximize", "kappa": 5}})],
-        [(c("yml_config/tuner"), {"name": "GP", "class_args": {"optimize_mode": "maximize", "kappa": 5.0}})],
-    ),
     at("assessor.argument", c("yml_config/assessor/class_args/proportion"), 50, 0.5),
-    at("assessor.argument", c("yml_config/assessor/class_args/start_step"), -1, 0),
-    at("assessor.argument", c("yml_config/assessor/class_args/moving_avg"), "yes", "true"),
     (
         "schedule",
         c("schedule_config/end_time"),
@@ -485,15 +398,6 @@ WARNING = [
         [(c("schedule_config/start_time"), "07:00"), (c("schedule_config/end_time"), "20:00")],
     ),
     at("tuner.unknown", c("yml_config/tuner/name"), "SMAC", "gp"),
-    (
-        "tuner.argument",
-        c("yml_config/tuner/class_args/population_size"),
-        [(c("yml_config/tuner/class_args/population_size"), 32)],
-        [
-            (c("yml_config/tuner/name"), "EvolutionTuner"),
-            (c("yml_config/tuner/class_args/population_size"), 32),
-        ],
-    ),
     (
         "tuner.mode",
         c("yml_config/tuner"),
@@ -508,28 +412,11 @@ WARNING = [
     ),
     at("assessor.unknown", c("yml_config/assessor/name"), "Medianstop", "PAIAssessor"),
     at("optimize-mode", c("yml_config/tuner/class_args/optimize_mode"), "max"),
-    at("optimize-mode", c("yml_config/assessor/class_args/optimize_mode"), "minimize", "maximize"),
     at("moving-avg.type", c("yml_config/assessor/class_args/moving_avg"), True, "true"),
     at("run.number", c("yml_config/max_trial_number"), 0, 1),
-    at("run.number", c("yml_config/trial_concurrency"), 0, 1),
     at("run.log-level", c("yml_config/log_level"), "loud", "DEBUG"),
-    at("schedule", c("schedule_config/start_time"), "24:00", "23:59"),
-    at("schedule", c("schedule_config/day"), "monday", "weekend"),
     at("monitor", c("monitor_config"), {"keyword": "a"}, {"keyword": "a", "url": "https://a"}),
     at("engine-member", c("yml_config/assessor/class_args/patience"), 10),
-    at("engine-member", c("metric_config/optimize_mode"), "maximize"),
-    (
-        "engine-member",
-        c("dlc_config/end_point"),
-        [(c("dlc_config"), {**DLC, "end_point": "x"})],
-        [(c("dlc_config"), {**DLC, "endpoint": "x"})],
-    ),
-    (
-        "metric.pattern",
-        c("metric_config/metric_dict/(a"),
-        [*STDOUT, (c("metric_config/metric_dict/(a"), 1)],
-        [],
-    ),
     ("k8s", c("k8s_config"), [(c("k8s_config/nni_container_cpu_limit"), "1")], [(c("k8s_config"), {})]),
     at("name.empty", "/experiment/Name", " ", DELETE),
     (
@@ -538,26 +425,11 @@ WARNING = [
         [(c("platform_config/name"), "DLC"), (c("dlc_config"), DLC)],
         [(c("platform_config/cmd/0"), "dlc-report ${centres}")],
     ),
-    at(
-        "platform.mismatch",
-        c("platform_config/cmd/0"),
-        "dlc submit pytorch --command='train ${centres}'",
-        "PAI -name x -Dk=${centres}",
-    ),
     (
         "metric.direction",
         c("metric_config/metric_dict/val_loss"),
         [(c("metric_config/metric_dict"), {"val_loss": 1})],
         [(c("metric_config/metric_dict"), {"val_loss": -1, "glossary": 1})],
-    ),
-    (
-        "metric.direction",
-        c("metric_config/metric_dict/AUC"),
-        [
-            (c("metric_config/metric_dict"), {"AUC": 0.5}),
-            (c("yml_config/tuner/class_args/optimize_mode"), "minimize"),
-        ],
-        [(c("metric_config/metric_dict"), {"AUC": 0.5, "error/accuracy": 1})],
     ),
     at(
         "placeholder.form",
@@ -565,28 +437,13 @@ WARNING = [
         "pai -name kmeans -Dk={centres}",
         "pai -name kmeans -Dk=${centres} $centres {other} $1",
     ),
-    at("placeholder.form", c("platform_config/cmd/0"), "pai -name kmeans -Dk=$centres"),
     (
         "search-space.repeated",
         c(f"{SPACE}/_value/2"),
         [(c(f"{SPACE}/_value"), [1, 2, 1])],
         [(c(f"{SPACE}/_value"), [1, 1.5, "1", [1], [1]])],
     ),
-    drawn("search-space.step", "/_value/2", "quniform", [0, 5, 6], [0, 5, 5]),
-    drawn("search-space.bounds", "/_value", "randint", [3, 4], [3, 5]),
-    (
-        "metric.pattern",
-        c("metric_config/metric_dict/(loss)=([0-9.]+)"),
-        [*STDOUT, (c("metric_config/metric_dict"), {"(loss)=([0-9.]+)": -1})],
-        [*STDOUT, (c("metric_config/metric_dict"), {"(?:loss)=([0-9.]+)": -1})],
-    ),
     ("run.unlimited", CONFIG, [(c("yml_config"), DELETE)], []),
-    (
-        "run.unlimited",
-        c("yml_config"),
-        [(c("yml_config/max_trial_number"), DELETE)],
-        [(c("yml_config/max_trial_number"), 5.0)],
-    ),
     at("run.concurrency", c("yml_config/trial_concurrency"), 11, 10),
 ]
 BODIES = [
@@ -918,24 +775,11 @@ def test_findings_in_encoded_data_say_where():
     )
 
 
-@pytest.mark.parametrize("pattern", ["(?i)acc=([0-9.]+)", "(?im:a)(b)", "准确率=([0-9.]+)", "(?P<value>.*)"])
-def test_patterns_with_a_group_are_fine(pattern):
-    """A pattern with a group causes no warning, whatever its flags and script."""
-    assert check(changed(*STDOUT, (c("metric_config/metric_dict"), {pattern: 1}))) == ([], [])
-
-
 def test_an_invalid_value_is_quoted_in_part():
     """At most 60 characters of a value outside an enumeration are shown."""
     with pytest.raises(RequestRejected) as caught:
         parse_request(json.dumps(changed((c("metric_config/final_mode"), "x" * 500))).encode())
     assert caught.value.violations[0].message.count("x") == 60
-
-
-def test_long_patterns_hide_no_others():
-    """A pattern that is too long to check causes a warning, and the patterns after it are still checked."""
-    weights = {"(a)" * 1000: 1, "[": 1}
-    warned = check(changed(*STDOUT, (c("metric_config/metric_dict"), weights)))[1]
-    assert [rule for rule, _ in warned] == ["metric.pattern"] * 2
 
 
 @pytest.mark.parametrize("pattern", ["[[a]", "a(?i)", "(a{1,2}{3,4})", "\\", "(" * 2000])
@@ -960,39 +804,15 @@ def rules_named(source):
 @pytest.mark.parametrize(
     ("change", "hint"),
     [
-        ((c(f"{SPACE}/_type"), "loguniforn"), "did you mean loguniform?"),
         ((c("metric_config/final_mode"), "Best"), "did you mean best?"),
         ((c("metric_config/metric_type"), "std_out"), "did you mean stdout?"),
-        ((c("platform_config/name"), "MaxComput"), "did you mean MaxCompute?"),
-        ((c("yml_config/tuner/name"), "tpee"), "did you mean tpe?"),
         ((c("yml_config/tuner/name"), "random_search"), "did you mean random?"),
         ((c("platform_config/cmd/0"), "${centres} ${trialId}"), "did you mean ${trial_id}?"),
-        ((c("platform_config/cmd/0"), "pai -Dk=${centers}"), "did you mean ${centres}?"),
-        ((c("platform_config/cmd/0"), "pai -Dk={centres}"), "did you mean ${centres}?"),
-        ((c("search_space"), {"$centres": SPEC}), "did you mean ${centres}?"),
-        ((c("search_space"), {"$(centres)": SPEC}), "did you mean ${centres}?"),
-        ((c("search_space"), {"--centres": SPEC}), "did you mean ${centres}?"),
-        ((c(f"{SPACE}/_type"), "categorical"), "did you mean choice?"),
-        ((c(f"{SPACE}/_type"), "int"), "did you mean randint?"),
-        ((c(SPACE), {"_Type": "choice", "_Values": [1]}), "; write _type and _value"),
-        ((c(SPACE), {"_value": [1]}), "; _type is missing"),
         ((c(SPACE), {"_type ": "choice", "_value": [1]}), "; write _type"),
         ((c(f"{SPACE}/_value"), "[1, 2]"), "; write the array itself, not a string that contains it"),
         ((c(f"{SPACE}/_value"), " [1, 2]"), "; write the array itself, not a string that contains it"),
-        ((c(SPACE), [1, 2]), '; write {"_type": "choice", "_value": [...]}'),
         ((c(f"{SPACE}/_value"), "1,2"), "must be an array, not a string"),
-        ((c(SPACE), {"_type": "uniform", "_value": {"min": 0}}), "an array [low, high], not an object"),
-        ((c(SPACE), {"_type": "uniform", "_value": ["1", 2]}), "not a string; remove the quotes"),
-        ((c(SPACE), {"_type": "uniform", "_value": [2, 1]}), "; swap them"),
-        ((c(SPACE), {"_type": "loguniform", "_value": [-4, -1]}), "themselves, not their logarithms"),
-        ((c("yml_config/tuner/class_args/optimize_mode"), "minimise"), "did you mean minimize?"),
-        ((c("yml_config/tuner/class_args/sead"), 1), "did you mean seed?"),
-        ((c("yml_config/tuner"), {"name": "GP"}), "GP maximises; set it to maximize or minimize"),
         ((c("yml_config/tuner"), "TPE"), 'not a string; write {"name": "..."}'),
-        ((c("yml_config/log_level"), "WARN"), "did you mean warning?"),
-        ((c("schedule_config/day"), "Everyday"), "did you mean everyday?"),
-        ((c("schedule_config/start_time"), "8:00"), "did you mean 08:00?"),
-        ((c("schedule_config/start_time"), "08:00:00"), "did you mean 08:00?"),
         ((c("platform_config/cmd"), "python"), "must be an array, not a string; put it in brackets"),
         (("/experiment/Tag", {"team": "a"}), 'not an object; write [{"Key": "...", "Value": "..."}]'),
         ((c("platform_config/cmd"), {"a": "b"}), "must be an array, not an object"),
