@@ -29,6 +29,14 @@ def test_an_item_that_cannot_be_sent_back_fails_the_event():
     assert (caught.value.failed, caught.value.total) == (1, 3)
 
 
+def test_a_send_without_a_result_is_an_error_that_names_it():
+    """A function that returns nothing does not say whether the item was sent, and each failure would add a copy."""
+    sent = []
+    with pytest.raises(TypeError, match="requeue returned None"):
+        settle(["a", "b"], 3, "requeue", sent.append)
+    assert sent == ["a"]
+
+
 @pytest.mark.parametrize(("failed", "tried"), [(["a", None, "b"], []), (["bad", "a"], ["bad"])])
 def test_items_are_not_sent_back_if_the_event_fails_anyway(failed, tried):
     """If one item cannot be sent back, the event is delivered again anyway, so no further one is sent."""
