@@ -7,6 +7,7 @@ documentation (help.aliyun.com/zh/functioncompute/fc/context-1).
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,11 @@ class ContextCredentials:
     access_key_id: str = field(default="", repr=False)
     access_key_secret: str = field(default="", repr=False)
     security_token: str = field(default="", repr=False)
+
+    # Other names that FC's runtimes up to python3.10 have for them.
+    accessKeyId = property(operator.attrgetter("access_key_id"))  # noqa: N815
+    accessKeySecret = property(operator.attrgetter("access_key_secret"))  # noqa: N815
+    securityToken = property(operator.attrgetter("security_token"))  # noqa: N815
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,12 @@ def test_camel_case_credentials_and_empty_ones():
     assert Invocation.from_context(Fc2Context("r-1")).credentials is None
 
 
+def test_credentials_have_both_names_of_their_members():
+    """A handler may read them by the camel-case names that runtimes up to python3.10 also have."""
+    made = ContextCredentials("i", "s", "t")
+    assert (made.accessKeyId, made.accessKeySecret, made.securityToken) == ("i", "s", "t")
+
+
 def test_a_missing_context_is_read_as_unknown():
     """Without a context every member is None."""
     assert Invocation.from_context(None) == Invocation()
