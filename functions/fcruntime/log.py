@@ -69,6 +69,7 @@ class _Output(logging.Handler):
         # The second name is that of Lambda, which formats of handlers written for it use.
         record.fc_request_id = record.aws_request_id = _request_id.get(_latest_request_id)
         try:
-            write_line(self.format(record))
+            # Formats written for FC's or Lambda's runtimes end the line themselves.
+            write_line(self.format(record).removesuffix("\n"))
         except Exception:  # noqa: BLE001 - for example arguments that do not fit the message
             self.handleError(record)
