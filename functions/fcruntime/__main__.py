@@ -40,7 +40,7 @@ def main() -> None:
             host=options.host,
             port=options.port,
         )
-    except (OSError, OverflowError, ValueError) as exc:
+    except (OSError, ValueError) as exc:
         parser.error(str(exc))
 
 

@@ -123,13 +123,17 @@ class RuntimeServer:
         host: str = "0.0.0.0",  # noqa: S104
         port: int | None = None,
     ) -> None:
-        """Listen on `port`. Raises OSError if the port is not available."""
+        """Listen on `port`. Raises OSError if the port is not available, and ValueError if it is invalid."""
+        port = _read_port() if port is None else _check_port("port", port, port)
         self._handler = handler
         self._hooks = {"initialize": initialize, "pre_stop": pre_stop, "pre_freeze": pre_freeze}
         self._ending: BaseException | None = None
         self._process = os.getpid()
         self._calls = _MainThread()
-        self._http = _Http((host, _read_port() if port is None else port), self)
+        try:
+            self._http = _Http((host, port), self)
+        except OSError as exc:
+            raise type(exc)(exc.errno, f"cannot listen on {host}, port {port}: {exc.strerror}") from None
         self.port: int = self._http.server_address[1]
 
     def run(self) -> None:
@@ -519,11 +523,14 @@ class _Requests(BaseHTTPRequestHandler):
 def _read_port() -> int:
     for name in _PORT_VARIABLES:
         if text := os.environ.get(name):
-            port = read_whole_number(text)
-            if port is None or port > _LAST_PORT:
-                raise ValueError(f"{name} is {text!r}. Set it to a port number from 0 to {_LAST_PORT}.")
-            return port
+            return _check_port(name, text, read_whole_number(text))
     return DEFAULT_PORT
+
+
+def _check_port(name: str, given: object, port: int | None) -> int:
+    if port is None or not 0 <= port <= _LAST_PORT:
+        raise ValueError(f"{name} is {given!r}. Set it to a port number from 0 to {_LAST_PORT}.")
+    return port
 
 
 def _parse_size(text: str, base: int) -> int:

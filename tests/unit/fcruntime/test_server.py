@@ -1,6 +1,7 @@
 """The protocol of custom runtimes over HTTP, as FC uses it."""
 
 import contextlib
+import errno
 import http.client
 import io
 import json
@@ -571,9 +572,19 @@ def test_an_address_of_ipv6():
 
 
 def test_a_port_in_use_is_an_error():
-    """A port that is in use raises OSError."""
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
-        RuntimeServer(lambda event, context: None, host="127.0.0.1", port=taken.getsockname()[1])
+    """A port that is in use raises an OSError that names it."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1, port {port}: .* in use") as caught:
+            RuntimeServer(lambda event, context: None, host="127.0.0.1", port=port)
+    assert caught.value.errno == errno.EADDRINUSE
+
+
+@pytest.mark.parametrize("port", [-1, 65_536])
+def test_an_invalid_port_as_argument_is_an_error(port):
+    """A number that no port has is an error that says which numbers are valid."""
+    with pytest.raises(ValueError, match=f"port is {port}. Set it to a port number from 0 to 65535"):
+        RuntimeServer(lambda event, context: None, host="127.0.0.1", port=port)
 
 
 def test_the_port_comes_from_the_environment(monkeypatch):
@@ -756,9 +767,9 @@ def test_a_root_logger_with_handlers_is_left_as_it_is(monkeypatch):
     root.info("after it")
     assert out.getvalue().endswith(" 1-abc [INFO] after it\n")
     assert root.level == logging.INFO
-    root.handlers[0].setFormatter(logging.Formatter("%(aws_request_id)s %(message)s"))
+    root.handlers[0].setFormatter(logging.Formatter("%(aws_request_id)s %(message)s\n"))
     root.info("in a form for Lambda")
-    assert out.getvalue().endswith("\n1-abc in a form for Lambda\n")
+    assert out.getvalue().endswith("after it\n1-abc in a form for Lambda\n")
 
 
 ALARMING = """
