@@ -1,5 +1,6 @@
 """Lambda handlers on Function Compute: context, event, failures, environment."""
 
+import base64
 import contextlib
 import functools
 import importlib.util
@@ -458,6 +459,17 @@ def test_the_error_says_why_messages_failed():
     requeue = lambda_handler(policy="requeue", requeue=lambda _: False)(failing("M1"))
     with pytest.raises(BatchFailed, match="reported 1 as failed"):
         requeue(EVENT, CONTEXT)
+
+
+@pytest.mark.parametrize(
+    "event", [b"[1, 2]", b'[{"a": 1}]', b"5", b"text", b"\xa1\x67Version\x67Sync-v1", b""]
+)
+def test_a_direct_call_with_any_event_is_one_record_if_the_source_is_named(event):
+    """The event need not be a JSON object then; what is not text, such as Tablestore's CBOR, is base64."""
+    (record,) = sqs_event(event, CONTEXT, source="invocation").event["Records"]
+    is_base64 = ENCODING in record["messageAttributes"]
+    assert (base64.b64decode(record["body"]) if is_base64 else record["body"].encode()) == event
+    assert record["messageId"] == "r-1"
 
 
 def test_an_empty_event_does_not_reach_the_handler():
