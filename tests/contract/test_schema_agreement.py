@@ -1,6 +1,7 @@
 """The request schema and the models agree, except for the rules that the schema lists."""
 
 import copy
+import itertools
 import json
 from functools import partial
 
@@ -224,13 +225,16 @@ def test_keys_get_one_verdict(key):
     assert disagreement({**MINIMAL, "idempotencyKey": key}) is None
 
 
-@pytest.mark.parametrize("data", ["absent", None, {}, [], "x", MINIMAL, MINIMAL["experiment"]])
-@pytest.mark.parametrize("encoded", ["absent", None, {}, "", "x", "!", "eyJOYW1lIjogIngifQ=="])
-@pytest.mark.parametrize("version", ["1.0", "0.3", None, 1.0])
-def test_cloud_events_get_one_verdict(data, encoded, version):
+def test_cloud_events_get_one_verdict():
     """Schema and models agree about CloudEvents with any data."""
-    members = {"specversion": version, "data": data, "data_base64": encoded}
-    assert disagreement({name: value for name, value in members.items() if value != "absent"}) is None
+    members = {
+        "specversion": ["1.0", "0.3", None, 1.0],
+        "data": ["absent", None, {}, [], "x", MINIMAL, MINIMAL["experiment"]],
+        "data_base64": ["absent", None, {}, "", "x", "!", "eyJOYW1lIjogIngifQ=="],
+    }
+    for values in itertools.product(*members.values()):
+        event = {name: one for name, one in zip(members, values, strict=True) if one != "absent"}
+        assert disagreement(event) is None, event
 
 
 @pytest.mark.parametrize("name", WRAPPER_MEMBERS)
