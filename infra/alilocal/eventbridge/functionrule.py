@@ -7,7 +7,6 @@ strategies are those of event streams.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 from alilocal.cloud import Cloud
 from alilocal.core.http import ServiceError
 from alilocal.core.jsonvalue import JsonObject
+from alilocal.core.watcher import Watcher
 from alilocal.eventbridge.model import DEFAULT
 from alilocal.eventstream.retry import RetryStrategy, delay_after
 from alilocal.smq.message import Outgoing
@@ -30,7 +30,7 @@ class _Pending:
     attempts: int = 0
 
 
-class FunctionRule:
+class FunctionRule(Watcher):
     """Calls `invoke`, a function of the cloud or a callable, with each event of `bus` that matches `pattern`.
 
     It is public for tests of functions that an EventBridge trigger calls. A call fails if it raises, returns False,
@@ -52,13 +52,12 @@ class FunctionRule:
     ) -> None:
         if dead_letter_queue is not None:
             cloud.queues.get(dead_letter_queue)
+        super().__init__(cloud.changed, cloud.clock)
         self._cloud = cloud
         self._invoke: Callable[[bytes], object] = invoke if callable(invoke) else invoke.trigger
         self._retry = retry
         self._dead_letter_queue = dead_letter_queue
         self._pending: list[_Pending] = []
-        self._thread: threading.Thread | None = None
-        self._stopping = False
         cloud.buses.rule(name, pattern, bus=bus).listeners.append(self._accept)
 
     @property
@@ -66,33 +65,6 @@ class FunctionRule:
         """The number of events that wait for their first or next call."""
         with self._cloud.changed:
             return len(self._pending)
-
-    def start(self) -> None:
-        """Call the function from a thread until `stop`."""
-        if self._thread is None:
-            self._stopping = False
-            self._thread = threading.Thread(target=self._work, name="eventbridge-rule", daemon=True)
-            self._thread.start()
-
-    def stop(self) -> None:
-        """Wait for the running call to end, and make no further ones."""
-        with self._cloud.changed:
-            self._stopping = True
-            self._cloud.changed.notify_all()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-
-    def step(self) -> bool:
-        """Make one call that is due, in this thread, and return False if none is due."""
-        with self._cloud.changed:
-            now = self._cloud.clock.now()
-            one = next((one for one in self._pending if one.due_at <= now), None)
-            if one is None:
-                return False
-            self._pending.remove(one)
-        self._settle(one, succeeded=self._call(one.event))
-        return True
 
     def _accept(self, event: JsonObject) -> None:
         text = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
@@ -128,16 +100,14 @@ class FunctionRule:
             one.due_at = self._cloud.clock.now()
             self._pending.append(one)
 
-    def _is_ending(self) -> bool:
-        return self._stopping or self._cloud.changed.closed
+    def _due(self) -> Callable[[], None] | None:
+        now = self._clock.now()
+        one = next((one for one in self._pending if one.due_at <= now), None)
+        if one is None:
+            return None
+        self._pending.remove(one)
+        return lambda: self._settle(one, succeeded=self._call(one.event))
 
-    def _work(self) -> None:
-        while True:
-            while self.step():
-                if self._is_ending():
-                    return
-            with self._cloud.changed:
-                if self._is_ending():
-                    return
-                moments = [one.due_at for one in self._pending]
-                self._cloud.clock.pause(min(moments) - self._cloud.clock.now() if moments else None)
+    def _seconds(self) -> float | None:
+        moments = [one.due_at for one in self._pending]
+        return min(moments) - self._clock.now() if moments else None

@@ -7,13 +7,13 @@ https://github.com/awesome-fc/fc-trigger-examples.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
 from datetime import datetime, timezone
 
 from alilocal.cloud import Cloud
 from alilocal.core.http import ServiceError
 from alilocal.core.jsonvalue import JsonObject
+from alilocal.core.watcher import Watcher
 from alilocal.fc.model import PayloadTooLarge
 from alilocal.fc.triggerconfig import TimerSource, TopicSource
 from alilocal.smq.message import body_md5
@@ -22,52 +22,11 @@ from alilocal.smq.topic import Published
 Call = Callable[[bytes], object]
 
 
-class _Watcher:
-    """Does what is due at each change of the cloud, in a thread of its own, until it is stopped."""
-
-    def __init__(self, cloud: Cloud) -> None:
-        self._cloud = cloud
-        self._stopping = False
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread = threading.Thread(target=self._watch, name="alilocal-fc-trigger", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End, and wait for a running call."""
-        with self._cloud.changed:
-            self._stopping = True
-            self._cloud.changed.notify_all()
-        if self._thread is not None:
-            self._thread.join()
-
-    def _watch(self) -> None:
-        while True:
-            with self._cloud.changed:
-                act = None
-                while act is None:
-                    if self._stopping or self._cloud.changed.closed:
-                        return
-                    act = self._due()
-                    if act is None:
-                        self._cloud.clock.pause(self._seconds())
-            act()
-
-    def _due(self) -> Callable[[], None] | None:
-        raise NotImplementedError
-
-    def _seconds(self) -> float | None:
-        """Return the time until something may be due, or None if nothing will be before the cloud changes."""
-        return None
-
-
-class Timer(_Watcher):
+class Timer(Watcher):
     """Calls a function at the times of a schedule."""
 
     def __init__(self, cloud: Cloud, name: str, source: TimerSource, call: Call) -> None:
-        super().__init__(cloud)
+        super().__init__(cloud.changed, cloud.clock)
         self._name = name
         self._source = source
         self._call = call
@@ -75,13 +34,13 @@ class Timer(_Watcher):
 
     def _due(self) -> Callable[[], None] | None:
         moment = self._next
-        if moment is None or moment > self._cloud.clock.now():
+        if moment is None or moment > self._clock.now():
             return None
         self._next = self._source.schedule.after(moment)
         return lambda: self._fire(moment)
 
     def _seconds(self) -> float | None:
-        return None if self._next is None else max(0.0, self._next - self._cloud.clock.now())
+        return None if self._next is None else max(0.0, self._next - self._clock.now())
 
     def _fire(self, moment: float) -> None:
         time = datetime.fromtimestamp(moment, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -89,11 +48,12 @@ class Timer(_Watcher):
         self._call(json.dumps(event, ensure_ascii=False).encode())
 
 
-class TopicListener(_Watcher):
+class TopicListener(Watcher):
     """Calls a function with each message of a topic; raises NotExist if the topic does not exist."""
 
     def __init__(self, cloud: Cloud, source: TopicSource, call: Call) -> None:
-        super().__init__(cloud)
+        super().__init__(cloud.changed, cloud.clock)
+        self._cloud = cloud
         self._source = source
         self._call = call
         self._seen = len(cloud.topics.get(source.topic).published)
