@@ -6,7 +6,6 @@ import pytest
 
 from fcruntime import Fc3Context
 from fcruntime.context import FunctionInfo
-from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.contract.identity import PRODUCER, STOP, derive_event_id, derive_key
 from hpoq.errors import StoreUnavailable
 from hpoq.idempotency.record import State
@@ -102,21 +101,6 @@ def test_an_experiment_that_has_ended_is_answered_with_its_status(world, status)
     assert world.calls(STOP_CALL) == 0
     world.follow()
     assert "stoppedBy" not in world.results[0]
-
-
-def test_an_unknown_key_is_rejected(world):
-    """A key that no request was processed under cannot be stopped, and the error says so."""
-    row = deliver(world, stop(idempotencyKey="k"))
-    assert (row["outcome"], row["error"]["code"]) == ("rejected", "UnknownKey")
-    assert "idempotencyKey" in row["error"]["message"]
-    assert world.event_types == ["rejected"]
-
-
-def test_a_request_that_was_refused_has_nothing_to_stop(world):
-    """A request that ended without an experiment cannot be stopped."""
-    world.fail_create("status", status=400, code="INVALID_INPUT_PARAMS", times=None)
-    assert deliver(world, request("k"), "M1")["outcome"] == "rejected"
-    assert deliver(world, stop(idempotencyKey="k"))["error"]["code"] == "NothingToStop"
 
 
 def test_a_stop_waits_for_a_request_in_progress(world):
@@ -222,23 +206,6 @@ def test_a_stop_whose_end_stays_unknown_is_given_up(world):
     assert outcomes == ["retry", "failed"]
 
 
-def test_a_stop_that_never_takes_effect_is_given_up(world, monkeypatch):
-    """If the experiment runs on and no answer has a status, the attempts are used up, and the stop fails."""
-    create(world)
-    monkeypatch.setattr(PaiAutoMl, "stop_hpo_experiment", lambda *_, **__: None)
-    rows = [deliver(world, stop(idempotencyKey="k"), HPOQ_MAX_ATTEMPTS="2") for _ in range(2)]
-    assert [row["outcome"] for row in rows] == ["retry", "failed"]
-    assert rows[0]["error"]["code"] == "StopUnconfirmed"
-
-
-def test_an_experiment_that_is_being_stopped_confirms_its_stop(world, monkeypatch):
-    """An answer without a status says nothing, but the experiment itself does."""
-    made = create(world)
-    monkeypatch.setattr(PaiAutoMl, "stop_hpo_experiment", lambda *_, **__: made.fail("TERMINATING"))
-    row = deliver(world, stop(idempotencyKey="k"))
-    assert (row["outcome"], row["experimentId"]) == ("stopping", made.experiment_id)
-
-
 def test_a_stop_whose_owners_died_is_given_up(world):
     """Its attempts are used up, and nobody knows what they did."""
 
@@ -257,14 +224,6 @@ def test_a_stop_whose_owners_died_is_given_up(world):
     rows.append(deliver(world, stop(experimentId="s1"), HPOQ_MAX_ATTEMPTS="1"))
     assert [row["outcome"] for row in rows] == ["retry", "failed"]
     assert world.calls("GetHpoExperiment") == 1
-
-
-def test_a_producers_key_may_look_like_one_of_ours(world):
-    """A name is read as a producer's key first, and as the key of an event only if no request has it."""
-    name = derive_key(PRODUCER, "something else")
-    world.deliver(smq_event("M1", request(name)))
-    row = deliver(world, stop(idempotencyKey=name))
-    assert (row["outcome"], row["experimentId"]) == ("stopping", world.cloud.experiments[0].experiment_id)
 
 
 def test_a_refused_stop_of_a_running_experiment_is_rejected(world):

@@ -3,7 +3,6 @@
 import json
 from base64 import b64decode
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
 import structlog
@@ -17,7 +16,7 @@ from hpoq.processing.ledger import Ledger
 from hpoq.processing.watchorder import GuardLimits, WatchOrder, decode_order, encode_order, identify_watch
 from hpoq.testing import smq_event, smq_stream_event
 from support.request import make_document, request
-from support.world import CallTimes, WatchedWorld
+from support.world import WatchedWorld
 
 GET, LIST, STOP = "GetHpoExperiment", "ListHpoTrials", "StopHpoExperiment"
 KEY = derive_key(PRODUCER, "k")
@@ -99,14 +98,6 @@ def test_without_a_watch_queue_nothing_is_followed(world):
     assert world.watch_queue.messages == []
 
 
-def test_the_least_metric_is_the_best_where_the_request_minimizes(world):
-    """The direction is the one that the request's tuner states."""
-    made = create(world, guarded("minimize"))
-    world.follow()
-    (data,) = world.results
-    assert data["bestTrial"]["trialId"] == min(made.trials, key=metric).trial_id
-
-
 def test_without_a_direction_both_best_trials_are_given(world):
     """Where neither tuner nor assessor states a direction, the event has both trials and a warning."""
     made = create(world, guarded(None))
@@ -118,48 +109,6 @@ def test_without_a_direction_both_best_trials_are_given(world):
         "minimize": min(made.trials, key=metric).trial_id,
     }
     assert [warning["rule"] for warning in data["warnings"]] == ["best-trial.ambiguous"]
-
-
-@pytest.mark.parametrize(
-    "status", ["FINISHED", "FAILED", "EARLY_STOPPED", "USER_CANCELED", "SYS_CANCELED", "NO_MORE_TRIAL"]
-)
-def test_every_documented_end(world, status):
-    """Each status that the service documents as an end is published as it is."""
-    made = create(world)
-    world.later(30)
-    made.fail(status)
-    world.follow()
-    assert [data["status"] for data in world.results] == [status]
-
-
-@pytest.mark.parametrize("status", ["CREATED", "WAITING", "RUNNING", "TERMINATING", "UNKNOWN", "PAUSED"])
-def test_any_other_status_is_followed(world, status):
-    """A status that is not an end, documented or not, never ends the following."""
-    made = create(world)
-    made.fail(status)
-    for _ in range(20):
-        world.later(600)
-        assert set(world.poll()) <= {"watching"}
-    made.failed_as = "FINISHED"
-    world.follow()
-    assert [data["status"] for data in world.results] == ["FINISHED"]
-
-
-def test_no_more_trial_is_not_an_end_while_trials_run(world):
-    """With NO_MORE_TRIAL the last trials may still run; the result waits for them."""
-    made = create(world)
-    world.later(30)
-    assert any(trial.status == "RUNNING" for trial in made.trials)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(made), "status", property(lambda _: "NO_MORE_TRIAL"))
-        world.later(20)
-        assert world.poll() == []
-        made.gmt_create_time = world.clock.now() - 30
-        world.later(15)
-        assert world.poll() == ["watching"]
-        world.follow()
-    assert [data["status"] for data in world.results] == ["NO_MORE_TRIAL"]
-    assert set(world.results[0]["trials"]) == {"SUCCEEDED"}
 
 
 def test_a_deleted_experiment_ends_as_deleted(world):
@@ -193,17 +142,6 @@ def test_an_experiment_is_not_deleted_because_the_user_is_wrong(world):
     assert any("ListHpoExperiments" in error for error in failed)
     assert world.follow() == ["finished"]
     assert [data["status"] for data in world.results] == ["DELETED"]
-
-
-def test_a_new_experiment_that_is_not_visible_yet_is_not_deleted(world):
-    """Within the consistency margin an experiment that is not found is looked at again."""
-    world.cloud.behaviour.list_lag_seconds = 14
-    world.settings["HPOQ_WATCH_MIN_SECONDS"] = "5"
-    create(world)
-    world.later(5)
-    assert world.poll() == ["watching"]
-    world.follow()
-    assert [data["status"] for data in world.results] == ["FINISHED"]
 
 
 def test_an_experiment_that_never_ends_is_given_up(world):
@@ -251,54 +189,6 @@ def test_only_the_greatest_age_bounds_failures(world):
     )
     world.follow(1800)
     assert [(data["status"], data.get("lastStatus")) for data in world.results] == [("UNKNOWN", None)]
-
-
-def test_a_sorting_that_is_refused_is_done_without(world):
-    """FINAL_METRIC is documented in one language only: a service that refuses it lists unsorted."""
-    made = create(world)
-    world.cloud.faults.add(
-        service="paiautoml",
-        operation=LIST,
-        kind="status",
-        status=400,
-        code="INVALID_INPUT_PARAMS",
-        when="before",
-        times=1,
-    )
-    world.follow()
-    assert world.results[0]["bestTrial"]["trialId"] == max(made.trials, key=metric).trial_id
-
-
-def test_trials_of_all_pages_are_counted(world):
-    """An experiment with more trials than a page has is counted to the last one."""
-    document = make_document("k")
-    run = document["experiment"]["HpoExperimentConfiguration"]["yml_config"]
-    run.update(max_trial_number=230, trial_concurrency=100)
-    made = create(world, json.dumps(document))
-    world.follow()
-    (data,) = world.results
-    assert data["trials"] == {"SUCCEEDED": 230}
-    assert data["bestTrial"]["trialId"] == max(made.trials, key=metric).trial_id
-
-
-def test_the_delay_of_the_news_is_a_tenth_of_the_duration_at_most(world):
-    """The distances between looks grow with the age, between the two settings."""
-    made = create(world)
-    made.fail("RUNNING")
-    times = []
-    world.on_request = lambda request: (
-        times.append(world.clock.now()) if request.header("x-acs-action") == GET else None
-    )
-    for _ in range(3000):
-        world.later(10)
-        world.poll()
-    gaps = [after - before for before, after in pairwise(times)]
-    start = made.gmt_create_time
-    for moment, gap in zip(times, gaps, strict=False):
-        assert 60 <= gap <= 1810
-        assert gap <= 70 or gap / 2 <= 0.1 * (moment + gap - start)
-    assert gaps[-1] >= 1800
-    assert len(times) < 60
 
 
 def test_one_look_per_experiment_and_event(world):
@@ -463,15 +353,6 @@ def test_a_repeated_send_gets_no_result_that_is_not_out(world):
     assert world.event_types == ["created", "created"]
 
 
-def test_a_guard_without_a_target_lists_no_trials(world):
-    """Its other limits need none of them while the experiment runs."""
-    made = create(world, guarded(maxHours=10))
-    made.fail("RUNNING")
-    world.later(60)
-    assert world.poll() == ["watching"]
-    assert world.calls(LIST) == 0
-
-
 def test_a_watch_message_is_known_by_its_envelope(world):
     """Which queue brings a watch message makes no difference, and a pinned trigger takes it as well."""
     create(world)
@@ -577,14 +458,6 @@ def test_a_guard_that_is_not_reached_stops_nothing(world):
     assert data["status"] == "FINISHED"
     assert "stoppedBy" not in data
     assert world.calls(STOP) == 0
-
-
-def test_a_guard_for_the_least_metric(world):
-    """With minimize a target is reached from above."""
-    world.settings["HPOQ_WATCH_MIN_SECONDS"] = "25"
-    create(world, guarded("minimize", targetMetric=1e9))
-    world.follow(25)
-    assert world.results[0]["limit"] == "targetMetric"
 
 
 def test_the_hours_of_a_guard_are_checked_in_time(world):
@@ -695,19 +568,6 @@ def test_an_end_that_was_not_a_stop_names_nobody(world):
     assert row["outcome"] == "stopping"
     world.follow()
     assert [(data["status"], data.get("stoppedBy")) for data in world.results] == [("FAILED", None)]
-
-
-def test_an_experiment_that_is_being_stopped_is_not_stopped_again(world):
-    """While the service says TERMINATING a guard that is still reached asks for nothing more."""
-    made = create(world, guarded(maxHours=0.01))
-    made.fail("RUNNING")
-    world.later(60)
-    assert world.poll() == ["watching"]
-    made.stopped_at, made.failed_as = None, "TERMINATING"
-    for _ in range(3):
-        world.later(60)
-        assert world.poll() == ["watching"]
-    assert world.calls(STOP) == 1
 
 
 def test_a_watch_message_that_was_sent_on_is_acknowledged(world, monkeypatch):
@@ -838,64 +698,6 @@ def test_a_chain_of_weeks_survives_failures(world, monkeypatch):
     assert world.poll(**settings) == ["watching"]
 
 
-def test_an_unknown_caller_proves_no_deletion(world):
-    """The service's code for a missing experiment has another meaning if it does not know who calls it."""
-    create(world)
-    world.later(61)
-    world.cloud.faults.add(
-        service="paiautoml",
-        operation=GET,
-        kind="status",
-        status=400,
-        code="INVALID_USER_OR_EXP",
-        message="Missing 'user_id' in request.",
-    )
-    assert world.poll() == ["watching"]
-    world.follow()
-    assert [result["status"] for result in world.results] == ["FINISHED"]
-
-
-def test_an_experiment_that_is_shown_as_deleted_has_ended(world):
-    """The service documents a member for it, though a deleted experiment should not be shown."""
-    create(world)
-    world.later(61)
-    (experiment,) = world.cloud.experiments
-    found = {"ExperimentId": experiment.experiment_id, "Status": "RUNNING", "Deleted": "1"}
-    answer = {"RequestId": "R", **found}
-
-    answer_calls(world, GET, lambda _: answer)
-    assert world.poll() == ["finished"]
-    assert [(result["status"], result["lastStatus"]) for result in world.results] == [("DELETED", "RUNNING")]
-
-
-@pytest.mark.parametrize(
-    ("mode", "others", "best"),
-    [("minimize", ("FAILED", None), 0.1), ("maximize", ("SUCCEEDED", 0.3), 0.9)],
-    ids=["trials without a metric come first", "the order is ignored"],
-)
-def test_a_guard_finds_the_best_metric_on_any_page(world, mode, others, best):
-    """The first page shows the best trial only if it is visibly sorted."""
-    create(world, guarded(mode, targetMetric=0.5) if mode == "maximize" else guarded(mode, targetMetric=0.2))
-    trials = [others] * 150 + [("SUCCEEDED", best)]
-
-    def show_page(request):
-        query = dict(request.query_pairs(plus_is_space=True))
-        assert query["Order"] == ("DESC" if mode == "maximize" else "ASC")
-        size = int(query["PageSize"])
-        begin = size * (int(query["PageNumber"]) - 1)
-        rows = [
-            {"TrialId": f"t{number}", "Status": status, "FinalMetric": metric}
-            for number, (status, metric) in enumerate(trials)
-        ]
-        return {"RequestId": "R", "TotalCount": len(rows), "Trials": rows[begin : begin + size]}
-
-    answer_calls(world, LIST, show_page)
-    world.later(30)
-    world.watch_queue.show(world.watch_queue.messages[0].message_id)
-    assert world.poll() == ["watching"]
-    assert world.calls(STOP) == 1
-
-
 def test_hours_are_kept_while_trials_cannot_be_listed(world, monkeypatch):
     """A limit that needs no listing of trials stops the experiment, whatever the listing answers."""
     made = create(world, guarded(maxHours=0.01, maxFailedTrials=3))
@@ -906,28 +708,6 @@ def test_hours_are_kept_while_trials_cannot_be_listed(world, monkeypatch):
     world.later(61)
     assert world.poll() == ["watching"]
     assert world.calls(STOP) == 1
-
-
-def test_a_result_comes_although_its_trials_take_too_long_to_list(world):
-    """The first page has the best trial; a warning says how many are counted, and the experiment has ended."""
-    create(world)
-
-    def show_page(request):
-        number = int(dict(request.query_pairs(plus_is_space=True))["PageNumber"])
-        rows = [
-            {"TrialId": f"{number}-{row}", "Status": "SUCCEEDED", "FinalMetric": 1 / number}
-            for row in range(100)
-        ]
-        return {"RequestId": "R", "TotalCount": 100_000, "Trials": rows}
-
-    answer_calls(world, LIST, show_page)
-    world.call_times = lambda operation: CallTimes(until_answered=5.0 if operation == LIST else 0.0)
-    world.later(61)
-    assert world.poll() == ["finished"]
-    (result,) = world.results
-    assert (result["status"], result["bestTrial"]["metric"]) == ("FINISHED", 1.0)
-    assert [warning["rule"] for warning in result["warnings"]] == ["trials.incomplete"]
-    assert "of 100000 trials are listed" in result["warnings"][0]["message"]
 
 
 def forge(experiment_id="e", key=KEY, created_at=1.8e9):
