@@ -73,7 +73,7 @@ class Calls(CallBase):
         return wire.json_answer(call.request_id, row)
 
     def list_functions(self, call: Call) -> Response:
-        entries = sorted(self._registry.entries.items())
+        entries = list(self._registry.entries.items())
         if wire.query(call.request, "fcVersion") == "v3":
             entries = [(name, entry) for name, entry in entries if "$" not in name]
         rows, rest = wire.page(call.request, entries)
@@ -110,12 +110,9 @@ class Calls(CallBase):
 
     def list_versions(self, call: Call) -> Response:
         versions = self._registry.get(call.params["function"]).versions
-        backward = (wire.query(call.request, "direction") or "BACKWARD").upper() != "FORWARD"
-        order = wire.newest_first if backward else int
-        found = sorted(versions.items(), key=lambda one: order(one[0]))
-        rows, rest = wire.page(call.request, found, order)
+        rows, rest, direction = wire.version_page(call.request, versions)
         listed: list[JsonValue] = [wire.version_row(one) for one in rows]
-        answer: JsonObject = {"versions": listed, "direction": "BACKWARD" if backward else "FORWARD", **rest}
+        answer: JsonObject = {"versions": listed, "direction": direction, **rest}
         return wire.json_answer(call.request_id, answer)
 
     def delete_version(self, call: Call) -> Response:
@@ -140,7 +137,7 @@ class Calls(CallBase):
 
     def list_aliases(self, call: Call) -> Response:
         aliases = self._registry.get(call.params["function"]).aliases
-        rows, rest = wire.page(call.request, sorted(aliases.items()))
+        rows, rest = wire.page(call.request, aliases.items())
         found: list[JsonValue] = [wire.alias_row(one) for one in rows]
         return wire.json_answer(call.request_id, {"aliases": found, **rest})
 
@@ -182,7 +179,7 @@ class Calls(CallBase):
             for qualifier, config in entry.async_configs.items()
             if wanted in (None, entry.name)
         ]
-        rows, rest = wire.page(call.request, sorted(found, key=lambda one: one[0]))
+        rows, rest = wire.page(call.request, found)
         return wire.json_answer(call.request_id, {"configs": [*rows], **rest})
 
     def put_concurrency(self, call: Call) -> Response:
@@ -205,7 +202,7 @@ class Calls(CallBase):
 
     def list_concurrency(self, call: Call) -> Response:
         entries = [one for one in self._registry.entries.items() if one[1].reserved is not None]
-        rows, rest = wire.page(call.request, sorted(entries, key=lambda one: one[0]))
+        rows, rest = wire.page(call.request, entries)
         found: list[JsonValue] = [wire.concurrency_row(self._names, one) for one in rows]
         return wire.json_answer(call.request_id, {"configs": found, **rest})
 

@@ -8,18 +8,15 @@ fcruntime. In the cloud each trigger has a host name of its own; here it has a p
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 from alilocal.core.credentials import Credential
 from alilocal.core.http import Request, Response, ServiceError
 from alilocal.core.service import Call
-from alilocal.core.world import World
-from alilocal.fc.deployed import FunctionHost
+from alilocal.fc.callbase import CallBase
 from alilocal.fc.errors import InvocationDisabled, NotFound
-from alilocal.fc.registry import Entry, Registry, Trigger
-from alilocal.fc.switches import FunctionComputeSwitches
+from alilocal.fc.registry import Entry, Trigger
 from alilocal.fc.triggerconfig import HttpSource, read_source
 
 PREFIX = "/_fc/"
@@ -33,18 +30,8 @@ class Addressed(NamedTuple):
     source: HttpSource
 
 
-class HttpTriggers:
+class HttpTriggers(CallBase):
     """Finds the trigger of a request, and calls its function."""
-
-    def __init__(
-        self,
-        world: World[FunctionComputeSwitches],
-        registry: Registry,
-        host: Callable[[], FunctionHost],
-    ) -> None:
-        self._world = world
-        self._registry = registry
-        self._host = host
 
     def find(self, request: Request) -> Addressed:
         """Return the trigger that a request addresses; raises NotFound."""

@@ -103,7 +103,7 @@ class LegacyCalls(CallBase):
         return _service_answer(call, service)
 
     def list_services(self, call: Call) -> Response:
-        rows, rest = wire.page(call.request, sorted(self._registry.services.items()))
+        rows, rest = wire.page(call.request, self._registry.services.items())
         return wire.json_answer(call.request_id, {"services": [_service_row(one) for one in rows], **rest})
 
     def get_service(self, call: Call) -> Response:
@@ -133,7 +133,7 @@ class LegacyCalls(CallBase):
 
     def list_functions(self, call: Call) -> Response:
         entries = [(_short(entry), entry) for entry in self._entries(self._service(call))]
-        rows, rest = wire.page(call.request, sorted(entries, key=lambda one: one[0]))
+        rows, rest = wire.page(call.request, entries)
         found: list[JsonValue] = [self._row(one) for one in rows]
         return wire.json_answer(call.request_id, {"functions": found, **rest})
 
@@ -162,10 +162,7 @@ class LegacyCalls(CallBase):
 
     def list_versions(self, call: Call) -> Response:
         versions = self._service(call).versions
-        backward = (wire.query(call.request, "direction") or "BACKWARD").upper() != "FORWARD"
-        order = wire.newest_first if backward else int
-        found = sorted(versions.items(), key=lambda one: order(one[0]))
-        rows, rest = wire.page(call.request, found, order)
+        rows, rest, _ = wire.version_page(call.request, versions)
         return wire.json_answer(call.request_id, {"versions": [*rows], **rest})
 
     def delete_version(self, call: Call) -> Response:
@@ -200,7 +197,7 @@ class LegacyCalls(CallBase):
         return wire.json_answer(call.request_id, wire.alias_row(self._alias(call, self._service(call))))
 
     def list_aliases(self, call: Call) -> Response:
-        rows, rest = wire.page(call.request, sorted(self._service(call).aliases.items()))
+        rows, rest = wire.page(call.request, self._service(call).aliases.items())
         found: list[JsonValue] = [wire.alias_row(one) for one in rows]
         return wire.json_answer(call.request_id, {"aliases": found, **rest})
 
@@ -281,8 +278,7 @@ class LegacyCalls(CallBase):
         return wire.json_answer(call.request_id, self._row(entry, version))
 
     def _row(self, entry: Entry, version: Version | None = None) -> JsonObject:
-        names = wire.Names(self._world.region, self._world.account_id)
-        row = wire.function_row(self._registry, names, entry, version)
+        row = wire.function_row(self._registry, self._names, entry, version)
         hooks = row.get("instanceLifecycleConfig")
         initializer = hooks.get("initializer") if isinstance(hooks, dict) else None
         own = initializer if isinstance(initializer, dict) else {}

@@ -78,7 +78,7 @@ class TriggerCalls(CallBase):
 
     def list(self, call: Call) -> Response:
         entry = self._registry.get(call.params["function"])
-        rows, rest = wire.page(call.request, sorted(entry.triggers.items()))
+        rows, rest = wire.page(call.request, entry.triggers.items())
         found: list[JsonValue] = [self._row(call, entry, one) for one in rows]
         return wire.json_answer(call.request_id, {"triggers": found, **rest})
 

@@ -6,7 +6,7 @@ Members: the models of alibabacloud-fc20230330 4.8.3. Those of Function Compute 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
 from typing import NamedTuple, TypeVar
 
@@ -58,11 +58,11 @@ def query(request: Request, name: str) -> str | None:
 
 
 def page(
-    request: Request, rows: Sequence[tuple[str, T]], order: Callable[[str], str | int] = str
+    request: Request, rows: Iterable[tuple[str, T]], order: Callable[[str], str | int] = str
 ) -> tuple[list[T], JsonObject]:
-    """Return the rows of a page, and its `nextToken`, if there is one.
+    """Return the rows of a page, sorted by the `order` of their names, and its `nextToken`, if there is one.
 
-    `rows` are sorted by the `order` of their names. Raises InvalidArgument.
+    Raises InvalidArgument.
     """
     text = query(request, "limit") or str(_MOST_PER_PAGE)
     limit = read_whole(text, 1, 10 * _MOST_PER_PAGE)
@@ -71,6 +71,7 @@ def page(
     most = min(limit, _MOST_PER_PAGE)
     token, prefix = query(request, "nextToken") or query(request, "startKey"), query(request, "prefix") or ""
     found = [(name, row) for name, row in rows if name.startswith(prefix)]
+    found.sort(key=lambda one: order(one[0]))
     if token is not None:
         # By order, because the row that the token names may have been deleted meanwhile.
         try:
@@ -82,9 +83,11 @@ def page(
     return [row for _, row in found[:most]], rest
 
 
-def newest_first(version_id: str) -> int:
-    """Return the sort key of a version in a list that begins with the newest."""
-    return -int(version_id)
+def version_page(request: Request, versions: Mapping[str, T]) -> tuple[list[T], JsonObject, str]:
+    """Return a page of versions as `page` does, and its direction: BACKWARD from the newest one, or FORWARD."""
+    is_forward = (query(request, "direction") or "").upper() == "FORWARD"
+    rows, rest = page(request, versions.items(), int if is_forward else lambda number: -int(number))
+    return rows, rest, "FORWARD" if is_forward else "BACKWARD"
 
 
 def function_row(
