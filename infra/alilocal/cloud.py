@@ -323,9 +323,7 @@ class Cloud:
         meant = foreign.identify(request, parameters)
         if meant is None or meant.service in (service.name for service in self._services):
             return Response(
-                404,
-                (("Content-Type", "text/plain"),),
-                b"No service of the local cloud takes this request.\n",
+                404, (("Content-Type", "text/plain"),), b"No service of the local cloud takes this request.\n"
             )
         with self.changed:
             request_id = self.ids.request_id()

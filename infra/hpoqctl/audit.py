@@ -21,14 +21,7 @@ from hpoq.cloud.experiments import Experiment, ExperimentPage, read_through
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.contract.events import outcome_of
 from hpoq.contract.identity import find_marker_keys
-from hpoq.errors import (
-    CallError,
-    Incomplete,
-    NotFound,
-    RecordUnreadable,
-    SettingsError,
-    StoreError,
-)
+from hpoq.errors import CallError, Incomplete, NotFound, RecordUnreadable, SettingsError, StoreError
 from hpoq.idempotency.record import Record, State, decode
 from hpoq.idempotency.store import Store
 from hpoq.settings import Settings

@@ -55,13 +55,7 @@ class _Counts:
 @click.option("--github", is_flag=True, help="Print annotations for GitHub Actions.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
-    paths: Sequence[str],
-    draws: int | None,
-    seed: int,
-    quiet: bool,
-    strict: bool,
-    github: bool,
-    as_json: bool,
+    paths: Sequence[str], draws: int | None, seed: int, quiet: bool, strict: bool, github: bool, as_json: bool
 ) -> None:
     """Validate request messages and show where each violation is.
 

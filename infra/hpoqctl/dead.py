@@ -47,10 +47,7 @@ _match = click.option(
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 _dry_run = click.option("--dry-run", is_flag=True, help="Show what would be done. Change nothing.")
 _rate = click.option(
-    "--rate",
-    type=Number(min=0, min_open=True),
-    metavar="N",
-    help="At most N dead letters per second.",
+    "--rate", type=Number(min=0, min_open=True), metavar="N", help="At most N dead letters per second."
 )
 
 

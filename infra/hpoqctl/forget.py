@@ -25,14 +25,7 @@ from hpoq.processing.watchorder import decode_order, encode_order
 from hpoqctl.explanation import format_time
 from hpoqctl.output import console, print_json
 from hpoqctl.records import scan_records
-from hpoqctl.services import (
-    find_one_key,
-    find_store,
-    key_options,
-    read_clock,
-    read_settings,
-    store_url,
-)
+from hpoqctl.services import find_one_key, find_store, key_options, read_clock, read_settings, store_url
 from hpoqctl.watching import find_watching
 
 # The table is read at the rate of `hpoq audit`.

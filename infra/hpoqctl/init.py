@@ -282,10 +282,7 @@ def _build(target: Path, answers: _Answers) -> JsonObject:
         ("val_loss=([0-9.]+)" if kind == "stdout" else "score") if answers.is_terminal else None,
     )
     goal = answers.get(
-        "goal",
-        "Goal: minimize or maximize the metric",
-        "minimize",
-        click.Choice(["minimize", "maximize"]),
+        "goal", "Goal: minimize or maximize the metric", "minimize", click.Choice(["minimize", "maximize"])
     )
     trials = answers.get("trials", "Trials", 20, WholeNumber(1))
     parallel = answers.get("parallel", "Trials at the same time", min(5, trials), WholeNumber(1))

@@ -50,11 +50,7 @@ class LogService(ServiceClient):
 
 def sign(path: str, parameters: Mapping[str, str], credentials: Credentials, now: float) -> dict[str, str]:
     """Return the headers of a GET request, including `Authorization`. `now` is in seconds since the epoch."""
-    headers = {
-        "x-log-apiversion": "0.6.0",
-        "x-log-bodyrawsize": "0",
-        "x-log-signaturemethod": "hmac-sha1",
-    }
+    headers = {"x-log-apiversion": "0.6.0", "x-log-bodyrawsize": "0", "x-log-signaturemethod": "hmac-sha1"}
     if credentials.security_token is not None:
         headers["x-acs-security-token"] = credentials.security_token
     date = formatdate(now, usegmt=True)

@@ -30,9 +30,7 @@ RULES: Final[dict[str, RuleText]] = {
         "JSON is UTF-8.", "a file saved as UTF-16 or Latin-1", "the file saved as UTF-8"
     ),
     "json.syntax": RuleText(
-        "The text is not JSON: often a trailing comma, a comment, or single quotes.",
-        "{'a': 1,}",
-        '{"a": 1}',
+        "The text is not JSON: often a trailing comma, a comment, or single quotes.", "{'a': 1,}", '{"a": 1}'
     ),
     "json.duplicate-key": RuleText(_ONE_MEANING, '{"Name": "a", "Name": "b"}', '{"Name": "b"}'),
     "json.non-finite": RuleText(

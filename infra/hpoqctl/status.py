@@ -49,12 +49,7 @@ class _Sought:
 
 @click.command(name="status")
 @click.argument("paths", nargs=-1, metavar="[FILE]...")
-@click.option(
-    "--key",
-    "keys",
-    multiple=True,
-    help="The key, as in events, in logs and in the tag hpoq-key.",
-)
+@click.option("--key", "keys", multiple=True, help="The key, as in events, in logs and in the tag hpoq-key.")
 @click.option("--message-id", "message_ids", multiple=True, help="The id of the message at its source.")
 @source_option
 @click.option(

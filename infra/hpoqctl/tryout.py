@@ -112,10 +112,7 @@ class _Trying:
 @click.argument("path", metavar="FILE")
 @click.option("--trials", type=WholeNumber(1), metavar="N", help="Run N trials instead of max_trial_number.")
 @click.option(
-    "--parallel",
-    type=WholeNumber(1),
-    metavar="N",
-    help="Run N trials at once instead of trial_concurrency.",
+    "--parallel", type=WholeNumber(1), metavar="N", help="Run N trials at once instead of trial_concurrency."
 )
 @click.option(
     "--code",

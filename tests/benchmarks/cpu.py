@@ -25,10 +25,7 @@ _CONTEXT = Fc3Context("r", FunctionInfo(timeout=300))
 def measure(_: Peers, rounds: int) -> Iterator[Row]:
     """Measure events of one message each, so that messages share nothing."""
     logs.configure("ERROR", sys.stderr)
-    for name, store, target in (
-        ("records in memory", None, 1.3),
-        ("records in Tablestore", TABLESTORE, 1.8),
-    ):
+    for name, store, target in (("records in memory", None, 1.3), ("records in Tablestore", TABLESTORE, 1.8)):
         function, calls = _function(store)
         ours, theirs = in_turns(rounds, lambda function=function: _messages(function), _bare_calls)
         what = f"CPU per message, {name} ({calls} calls) : 3 bare calls"

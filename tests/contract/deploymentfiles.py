@@ -29,10 +29,7 @@ _VALUES = {
 }
 
 # An event stream's retries, in seconds: https://www.alibabacloud.com/help/en/eventbridge/user-guide/retry-and-dead-letter
-RETRIES = {
-    "BACKOFF_RETRY": [20] * 3,
-    "EXPONENTIAL_DECAY_RETRY": [2**n for n in range(9)] + [512] * 167,
-}
+RETRIES = {"BACKOFF_RETRY": [20] * 3, "EXPONENTIAL_DECAY_RETRY": [2**n for n in range(9)] + [512] * 167}
 # What a call by a trigger may take, and its body, whatever the function's own limits.
 TRIGGER_SECONDS, TRIGGER_BYTES = 300, 32 * 2**20
 MESSAGE_BYTES = 64 * 2**10

@@ -128,10 +128,7 @@ HOUR, STILL = range(60), [0] * 60
 SITUATIONS = {
     "hpoq-dead-letters": ({"ActiveMessages": STILL}, {"ActiveMessages": [0] * 59 + [1]}),
     "hpoq-waiting-long": ({"ActiveMessages": [n % 20 for n in HOUR]}, {"ActiveMessages": [1] * 60}),
-    "hpoq-queue-growing": (
-        {"ActiveMessages": [9000] * 60},
-        {"ActiveMessages": [n * 1000 for n in HOUR]},
-    ),
+    "hpoq-queue-growing": ({"ActiveMessages": [9000] * 60}, {"ActiveMessages": [n * 1000 for n in HOUR]}),
     "hpoq-trigger-stopped": (
         {"ActiveMessages": [5] * 60, "BatchReceiveMessageCount": [1] * 60, "ReceiveMessageCount": STILL},
         {"ActiveMessages": [5] * 60, "BatchReceiveMessageCount": STILL, "ReceiveMessageCount": STILL},

@@ -310,12 +310,7 @@ def terraform(tmp_path):
 
 
 def values(**given):
-    return {
-        "region": REGION,
-        "instance": INSTANCE,
-        "releases": ["1", "2"],
-        "live": "1",
-    } | given
+    return {"region": REGION, "instance": INSTANCE, "releases": ["1", "2"], "live": "1"} | given
 
 
 def answer_of(shown):

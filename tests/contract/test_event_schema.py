@@ -22,13 +22,7 @@ VALIDATORS = {
 NAME = st.text(min_size=1, max_size=20)
 LONG = st.text(max_size=8) | st.text(min_size=1, max_size=8).map(lambda text: text * 2000)
 VIOLATIONS = st.builds(Violation, LONG, NAME, LONG)
-ERRORS = st.builds(
-    EventError,
-    LONG,
-    LONG,
-    st.booleans(),
-    st.lists(VIOLATIONS, max_size=80).map(tuple),
-)
+ERRORS = st.builds(EventError, LONG, LONG, st.booleans(), st.lists(VIOLATIONS, max_size=80).map(tuple))
 
 TRIALS = st.fixed_dictionaries(
     {"trialId": NAME, "metric": st.floats(-1e9, 1e9)}, optional={"hyperparameters": st.just({"${x}": 1})}

@@ -43,10 +43,7 @@ def test_a_message_becomes_an_experiment_and_a_wrong_one_a_rejection(installs):
         }
         for body, outcome in ((REQUEST, "created"), (REQUEST.replace("Name", "Nmae", 1), "rejected")):
             done = subprocess.run(
-                [python, "-c", HANDLES],
-                input=smq_event(outcome, body),
-                capture_output=True,
-                env=environ,
+                [python, "-c", HANDLES], input=smq_event(outcome, body), capture_output=True, env=environ
             )
             assert done.returncode == 0, done.stderr
             assert json.loads(done.stdout.splitlines()[-1])["summary"][outcome] == 1

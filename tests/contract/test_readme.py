@@ -297,11 +297,7 @@ def test_the_example_of_an_event_is_valid():
     assert explained == described
 
 
-PRODUCERS = {
-    "python": [sys.executable, "-"],
-    "bash": ["bash", "-euo", "pipefail", "-s"],
-    "js": ["node", "-"],
-}
+PRODUCERS = {"python": [sys.executable, "-"], "bash": ["bash", "-euo", "pipefail", "-s"], "js": ["node", "-"]}
 
 
 def example(language, containing=""):

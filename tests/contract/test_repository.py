@@ -107,15 +107,7 @@ def test_a_cold_start_loads_no_vendor_sdk():
 
     structlog looks for rich and loads it where it is installed, which it is not where the function runs.
     """
-    forbidden = {
-        "boto3",
-        "botocore",
-        "mns",
-        "alibabacloud_paiautoml20220828",
-        "Tea",
-        "click",
-        "alilocal",
-    }
+    forbidden = {"boto3", "botocore", "mns", "alibabacloud_paiautoml20220828", "Tea", "click", "alilocal"}
     assert not loaded_by("import hpoq.handler") & forbidden
 
 

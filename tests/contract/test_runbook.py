@@ -123,15 +123,7 @@ def test_settings():
 def test_numbers():
     """The runbook explains every member of the log line `invocation`."""
     fields = rows(section("The line `invocation`"))
-    assert fields == [
-        "succeeded",
-        "cold_start",
-        "duration_ms",
-        "messages",
-        *COUNTERS,
-        "steps",
-        *STEPS,
-    ]
+    assert fields == ["succeeded", "cold_start", "duration_ms", "messages", *COUNTERS, "steps", *STEPS]
     assert f"`le_{BOUNDS_MS[0]}`" in RUNBOOK
     assert all(f"{bound:,}" in RUNBOOK for bound in BOUNDS_MS)
 

@@ -148,10 +148,7 @@ def test_the_second_generation_and_sts(installs, tmp_path):
     assert found["put as role"]["Data"]["FailedEntryCount"] == 0
     assert found["bad role"]["code"] == "InvalidParameter.RoleArn"
     assert "does not support AssumeRoleWithSAML" in found["unsupported sts"]["message"]
-    assert found["chain"] == {
-        "known": True,
-        "arn": "acs:ram::1000000000000001:assumed-role/worker/chain",
-    }
+    assert found["chain"] == {"known": True, "arn": "acs:ram::1000000000000001:assumed-role/worker/chain"}
 
 
 def test_every_operation_of_the_second_generation_is_listed(installs):

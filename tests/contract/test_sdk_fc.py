@@ -630,9 +630,7 @@ def test_what_is_not_here_is_an_empty_list_or_a_clear_error(client):
 def test_a_policy_limits_what_a_key_may_do(server, client):
     """Actions are those of RAM for Function Compute; giving a function its role needs ram:PassRole."""
     server.cloud.credentials.role("worker", {"Version": "1", "Statement": []})
-    allowed = [
-        {"Effect": "Allow", "Action": ["fc:CreateFunction"], "Resource": "acs:fc:*:*:functions/f"},
-    ]
+    allowed = [{"Effect": "Allow", "Action": ["fc:CreateFunction"], "Resource": "acs:fc:*:*:functions/f"}]
     server.cloud.credentials.register(
         "key", "secret", user_id="7", policy={"Version": "1", "Statement": allowed}
     )

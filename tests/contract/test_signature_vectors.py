@@ -67,10 +67,7 @@ def test_vector_a():
         method="POST",
         path="/",
         query=canonical_query(
-            [
-                ("RegionId", "cn-shanghai"),
-                ("ImageId", "win2019_1809_x64_dtc_zh-cn_40G_alibase_20230811.vhd"),
-            ]
+            [("RegionId", "cn-shanghai"), ("ImageId", "win2019_1809_x64_dtc_zh-cn_40G_alibase_20230811.vhd")]
         ),
         host="ecs.cn-shanghai.aliyuncs.com",
         action="RunInstances",

@@ -24,14 +24,7 @@ from hpoq.observability import logs
 from hpoq.observability.measures import BOUNDS_MS, COUNTERS, STEPS
 from hpoq.processing.outcome import Outcome
 from hpoq.testing import FakeClock, MemoryStore, smq_stream_event
-from support.deployment import (
-    CONTEXT,
-    DEAD_LETTER_QUEUE,
-    QUEUE,
-    WATCH_QUEUE,
-    create_resources,
-    make_function,
-)
+from support.deployment import CONTEXT, DEAD_LETTER_QUEUE, QUEUE, WATCH_QUEUE, create_resources, make_function
 from support.processes import run_program
 from support.request import REQUEST
 

@@ -70,9 +70,7 @@ def by_clock_of(monkeypatch):
 @contextlib.contextmanager
 def running_local():
     process = subprocess.Popen(
-        [*HPOQ_COMMAND, "local", "--port", "0", "--json"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
+        [*HPOQ_COMMAND, "local", "--port", "0", "--json"], cwd=ROOT, stdout=subprocess.PIPE
     )
     try:
         yield process, json.loads(process.stdout.readline())

@@ -11,11 +11,7 @@ from alilocal.tablestore.model import STRING, Options
 from hpoq.cloud.ots_wire import WireError
 from hpoqctl.app import app
 from hpoqctl.cloud import lay_out
-from hpoqctl.doctor.storechecks import (
-    TableDescription,
-    encode_request,
-    parse_description,
-)
+from hpoqctl.doctor.storechecks import TableDescription, encode_request, parse_description
 from support.deployment import DEAD_LETTER_QUEUE, WATCH_QUEUE, function_environment, tablestore_url
 from support.ports import reserve_port
 

@@ -20,13 +20,7 @@ from hpoq.processing.lifecycle import Delivery, Terms
 from hpoq.testing import FakeClock, smq_event
 from hpoqctl.app import app
 from hpoqctl.forget import strip_record
-from support.deployment import (
-    CONTEXT,
-    WATCH_QUEUE,
-    create_resources,
-    make_function,
-    published_events,
-)
+from support.deployment import CONTEXT, WATCH_QUEUE, create_resources, make_function, published_events
 from support.request import REQUEST
 
 CONTRACT = Path(__file__).parents[2] / "events/contract"

@@ -114,9 +114,7 @@ def test_an_interrupted_wait_leaves_nothing_behind(number):
             service="smq", operation="BatchReceiveMessage", kind="reset", nth=1000
         )
         with subprocess.Popen(
-            [*HPOQ_COMMAND, *command, server.url],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            [*HPOQ_COMMAND, *command, server.url], stdout=subprocess.PIPE, stderr=subprocess.PIPE
         ) as process:
             try:
                 while not polls.seen and process.poll() is None:

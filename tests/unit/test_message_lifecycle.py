@@ -641,11 +641,7 @@ def test_a_publication_that_is_denied_names_the_missing_permission(world):
         def publish(self, event, *, budget=None):
             detail = [("AuthAction", "mns:PublishMessage")]
             raise Denied(
-                "no",
-                service="smq",
-                operation="PublishMessage",
-                http_status=403,
-                access_denied_detail=detail,
+                "no", service="smq", operation="PublishMessage", http_status=403, access_denied_detail=detail
             )
 
     function = world.function()
@@ -936,8 +932,7 @@ def test_the_store_signs_with_the_credentials_of_the_invocation(world, concurren
         "r", FunctionInfo(timeout=300), ContextCredentials("STS.id", "sts-secret", "sts-token")
     )
     function = world.function(
-        HPOQ_STORE="tablestore://local.cn-hangzhou.ots.aliyuncs.com/hpoq",
-        HPOQ_CONCURRENCY=concurrency,
+        HPOQ_STORE="tablestore://local.cn-hangzhou.ots.aliyuncs.com/hpoq", HPOQ_CONCURRENCY=concurrency
     )
     report = function.handle(smq_stream_event({"M1": REQUEST, "M2": REQUEST}), context)
     assert report["summary"]["created"] == 2

@@ -26,12 +26,7 @@ from alilocal.core.world import Sent
 
 Handler = Callable[[Request, list[str]], JsonValue]
 _WAITS = ("POST reset", "POST load")
-_LIMIT_MEMBERS = {
-    "service": "service",
-    "operation": "operation",
-    "perSecond": "per_second",
-    "burst": "burst",
-}
+_LIMIT_MEMBERS = {"service": "service", "operation": "operation", "perSecond": "per_second", "burst": "burst"}
 _FAULT_MEMBERS = frozenset(one.name for one in fields(Fault)) - {"seen", "hits", "request_ids"}
 
 

@@ -16,15 +16,7 @@ from alilocal.eventbridge.model import Buses, Rule
 from alilocal.eventbridge.pattern import BadPattern, matches, read_pattern
 from alilocal.eventbridge.putevents import Intake, bus_of, entry_members, read_events
 from alilocal.eventbridge.switches import EventBridgeSwitches
-from alilocal.eventbridge.wire import (
-    Names,
-    bus_row,
-    read_names,
-    read_targets,
-    rule_row,
-    success,
-    target_rows,
-)
+from alilocal.eventbridge.wire import Names, bus_row, read_names, read_targets, rule_row, success, target_rows
 
 T = TypeVar("T")
 

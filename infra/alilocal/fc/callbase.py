@@ -15,10 +15,7 @@ class CallBase:
     """The world, the functions that were created, and a way to the host that runs them."""
 
     def __init__(
-        self,
-        world: World[FunctionComputeSwitches],
-        registry: Registry,
-        host: Callable[[], FunctionHost],
+        self, world: World[FunctionComputeSwitches], registry: Registry, host: Callable[[], FunctionHost]
     ) -> None:
         self._world = world
         self._registry = registry

@@ -135,13 +135,7 @@ class Function:
         return self._async is None or self._async.drain(timeout)
 
     def call(
-        self,
-        event: bytes,
-        request_id: str,
-        kind: Kind,
-        retry_count: int = 0,
-        *,
-        within: float | None = None,
+        self, event: bytes, request_id: str, kind: Kind, retry_count: int = 0, *, within: float | None = None
     ) -> InvocationResult:
         """Invoke the function once, on an idle or a new instance."""
         timeout = self.settings.timeout if within is None else min(within, self.settings.timeout)

@@ -20,13 +20,7 @@ from alilocal.tablestore.errors import AuthFailed, ParameterInvalid
 SKEW_SECONDS = 900
 VERSION = "2015-12-31"
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)\.(\d{1,6})Z", re.ASCII)
-_MANDATORY = (
-    "x-ots-date",
-    "x-ots-apiversion",
-    "x-ots-accesskeyid",
-    "x-ots-contentmd5",
-    "x-ots-instancename",
-)
+_MANDATORY = ("x-ots-date", "x-ots-apiversion", "x-ots-accesskeyid", "x-ots-contentmd5", "x-ots-instancename")
 _OWN = ("x-ots-signature", "x-ots-signaturev4")
 
 

@@ -107,19 +107,13 @@ def _definitions(outcome: EventOutcome) -> JsonObject:
 
 
 _MEMBERS: JsonObject = {
-    "idempotencyKey": {
-        **_TEXT,
-        "description": _KEY,
-    },
+    "idempotencyKey": {**_TEXT, "description": _KEY},
     "producerKey": {
         **_TEXT,
         "description": "The request's `idempotencyKey` as its producer wrote it, if it has one.",
     },
     "messageId": {**_CUT, "description": "The message id in the queue, if the message has one."},
-    "requestId": {
-        **_TEXT,
-        "description": "The id of the invocation, as the function logs it.",
-    },
+    "requestId": {**_TEXT, "description": "The id of the invocation, as the function logs it."},
     "name": {**_CUT, "description": "The request's `Name`, if it could be read."},
     "workspaceId": {**_CUT, "description": "The request's `WorkspaceId`, if it could be read."},
     "warnings": {

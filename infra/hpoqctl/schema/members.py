@@ -138,7 +138,7 @@ MEMBERS: Final[Mapping[str, Mapping[str, Member]]] = {
         "params_src_dst_filepath": Member(
             "Each item names a template and the file to write from it, as `source,destination`.",
             ["oss://bucket/template.config,oss://bucket/${exp_id}/${trial_id}.config"],
-        ),
+        )
     },
     "OssConfig": {
         "endpoint": Member("The endpoint of OSS.", "https://oss-cn-shanghai-internal.aliyuncs.com"),
@@ -263,13 +263,9 @@ MEMBERS: Final[Mapping[str, Mapping[str, Member]]] = {
         "_value": Member("The list of a `choice`, or the bounds of the type.", [0.0001, 0.1]),
     },
     "NestedChoice": {
-        "_name": Member(
-            "The value of the choice; the other members are parameters that belong to it.", "sgd"
-        ),
+        "_name": Member("The value of the choice; the other members are parameters that belong to it.", "sgd")
     },
-    "CloudEvent": {
-        "specversion": Member("The version of the CloudEvents specification.", "1.0"),
-    },
+    "CloudEvent": {"specversion": Member("The version of the CloudEvents specification.", "1.0")},
 }
 """The members of each object, by the names of the object in the schema and of the member in JSON."""
 

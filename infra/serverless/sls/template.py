@@ -109,10 +109,7 @@ def template() -> dict[str, Json]:
                 "Type": "String",
                 "Description": "Name of the log project to create; unique in all of Alibaba Cloud.",
             },
-            "ActionPolicy": {
-                "Type": "String",
-                "Description": "The action policy that sends alerts.",
-            },
+            "ActionPolicy": {"Type": "String", "Description": "The action policy that sends alerts."},
             "Suffix": {
                 "Type": "String",
                 "Default": "",

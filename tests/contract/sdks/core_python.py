@@ -60,8 +60,7 @@ def as_xml():
 
 ROLE = {"RoleArn": "acs:ram::1000000000000001:role/worker", "RoleSessionName": "me"}
 TOKEN = AcsClient(
-    region_id="cn-local",
-    credential=StsTokenCredential(settings["id"], settings["secret"], settings["token"]),
+    region_id="cn-local", credential=StsTokenCredential(settings["id"], settings["secret"], settings["token"])
 )
 report(
     outcomes(

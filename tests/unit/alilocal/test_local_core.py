@@ -274,12 +274,7 @@ TARGETS = {"EventTargets": '[{"Type": []}]'}
         ("2023-03-30", f"{FC}/tags-v2", "ListTagResources", {"resourceId": "[x]"}),
         ("2020-04-01", "/", "ListEventBuses", {"Limit": "²"}),
         ("2020-04-01", "/", "ListEventBuses", {"NextToken": "9" * 5000}),
-        (
-            "2020-04-01",
-            "/",
-            "CreateRule",
-            {"EventBusName": "default", "RuleName": "r", **TARGETS},
-        ),
+        ("2020-04-01", "/", "CreateRule", {"EventBusName": "default", "RuleName": "r", **TARGETS}),
         ("2022-01-19", "/", "ListQueue", {"PageNum": "²"}),
     ],
 )

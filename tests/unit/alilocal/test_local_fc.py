@@ -206,11 +206,7 @@ def test_every_instance_has_keys_of_its_own(create, cloud):
 
 @pytest.mark.parametrize(
     ("what", "body"),
-    [
-        ("bytes", b"\xff\x00"),
-        ("text", b"text"),
-        ("json", b'{\n    "a": "2026-01-02",\n    "b": 1.5\n}'),
-    ],
+    [("bytes", b"\xff\x00"), ("text", b"text"), ("json", b'{\n    "a": "2026-01-02",\n    "b": 1.5\n}')],
 )
 def test_results_are_rendered_as_fc_does(create, what, body):
     """Results become bytes as in FC's runtime."""

@@ -136,11 +136,7 @@ def test_a_python_file_is_called_with_the_cloud(cloud, tmp_path):
     ("name", "content", "reported"),
     [
         ("a.yaml", "queues: {orders: {colour: red}}", "queues.orders: colour: is unknown."),
-        (
-            "a.yaml",
-            "queues: {orders: {visibility_timeout: long}}",
-            "queues.orders: visibility_timeout: ",
-        ),
+        ("a.yaml", "queues: {orders: {visibility_timeout: long}}", "queues.orders: visibility_timeout: "),
         (
             "a.yaml",
             "queues: {a: {dead_letter: {queue: a}}}",
@@ -153,11 +149,7 @@ def test_a_python_file_is_called_with_the_cloud(cloud, tmp_path):
         ("a.yaml", "functions: {f: {handler: a.b, role: none}}", "functions.f: role: 'none' does not exist."),
         ("a.yaml", "queues: {orders: {visibility_timeout: 0}}", "queues.orders: "),
         ("a.yaml", "queues: {orders: {dead_letter: {queue: none, max_receive_count: 1}}}", "queues.orders: "),
-        (
-            "a.yaml",
-            "queues: {orders: {visibility_timeout: x}}",
-            "queues.orders: visibility_timeout: ",
-        ),
+        ("a.yaml", "queues: {orders: {visibility_timeout: x}}", "queues.orders: visibility_timeout: "),
         ("a.yaml", "queue: {}", "queue: is unknown"),
         ("a.yaml", "queues: 7", "queues: must be an object"),
         ("a.yaml", "tables: {t: {primary_key: {k: TEXT}}}", "tables.t: primary_key.k: 'TEXT' is not one of"),

@@ -228,11 +228,7 @@ def test_a_state_folder_outlives_its_cloud(tmp_path):
     ],
 )
 def test_faults_and_switches_are_kept_in_a_state_folder(tmp_path, method, path, body, member):
-    with (
-        alilocal.LocalCloud() as cloud,
-        StateDir(cloud, tmp_path) as kept,
-        cloud.session() as session,
-    ):
+    with alilocal.LocalCloud() as cloud, StateDir(cloud, tmp_path) as kept, cloud.session() as session:
         session.request(method, f"{cloud.endpoint}/_alilocal/{path}", json=body)
         kept.save()
         assert json.loads((tmp_path / FILE).read_text())[member] == cloud.snapshot()[member]

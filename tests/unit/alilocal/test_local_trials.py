@@ -26,9 +26,7 @@ def searching(experiment, choice):
 
 
 @given(
-    st.lists(st.tuples(MOVES, SECONDS, st.integers(0, 5)), max_size=12),
-    st.integers(1, 30),
-    st.integers(1, 6),
+    st.lists(st.tuples(MOVES, SECONDS, st.integers(0, 5)), max_size=12), st.integers(1, 30), st.integers(1, 6)
 )
 def test_the_facts_about_trials_agree(moves, number, at_once):
     """Whatever is stopped, failed or rerun: ends are final, ids stay, and nothing runs after the experiment."""

@@ -21,16 +21,7 @@ from hpoq.cloud.answers import (
 )
 from hpoq.cloud.caller import _is_own
 from hpoq.cloud.transport import Response
-from hpoq.errors import (
-    Answered,
-    CallError,
-    Conflict,
-    Denied,
-    Invalid,
-    NotFound,
-    Throttled,
-    UnknownEnd,
-)
+from hpoq.errors import Answered, CallError, Conflict, Denied, Invalid, NotFound, Throttled, UnknownEnd
 
 # Every code that the documentation of the gateway, of PAI AutoML and of SMQ names, with its usual statuses.
 GATEWAY = {
@@ -457,11 +448,7 @@ def test_long_message():
 
 
 @pytest.mark.parametrize(
-    "body",
-    [
-        {"Code": "C", "Message": "m", "RequestId": "r"},
-        {"code": "C", "message": "m", "requestId": "r"},
-    ],
+    "body", [{"Code": "C", "Message": "m", "RequestId": "r"}, {"code": "C", "message": "m", "requestId": "r"}]
 )
 def test_keys_in_either_case(body):
     """Members are read with capital and with small first letters."""

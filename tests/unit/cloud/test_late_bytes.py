@@ -62,9 +62,7 @@ def certificate(tmp_path_factory):
     path = tmp_path_factory.mktemp("tls") / "both.pem"
     path.write_bytes(
         key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         + made.public_bytes(serialization.Encoding.PEM)
     )

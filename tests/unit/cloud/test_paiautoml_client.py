@@ -111,10 +111,7 @@ CALLS = {
         lambda pai, **options: pai.list_hpo_experiments(**options),
         ("GET", "/api/automl/v1/hpo/experiments?PageNumber=1&PageSize=50"),
     ),
-    "GetHpoExperiment": (
-        lambda pai, **options: pai.get_hpo_experiment("s1", **options),
-        ("GET", EXPERIMENT),
-    ),
+    "GetHpoExperiment": (lambda pai, **options: pai.get_hpo_experiment("s1", **options), ("GET", EXPERIMENT)),
     "ListHpoTrials": (
         lambda pai, **options: pai.list_hpo_trials("s1", **options),
         ("GET", f"{EXPERIMENT}/trials?PageNumber=1&PageSize=100"),
@@ -726,12 +723,7 @@ def test_listing_with_a_nonce(client, reply):
     assert parsed(pai.server.requests[0])[2]["x-acs-signature-nonce"] == "n1"
 
 
-UNKNOWN_TAGS = [
-    [{"name": "hpoq-key"}],
-    ["hpoq-key"],
-    "hpoq-key=k",
-    5,
-]
+UNKNOWN_TAGS = [[{"name": "hpoq-key"}], ["hpoq-key"], "hpoq-key=k", 5]
 
 
 @pytest.mark.parametrize("tags", UNKNOWN_TAGS)

@@ -56,11 +56,7 @@ def test_a_string_that_resembles_a_number(text):
             ["cmd1,ps", " CMD2 , Ps-0 "],
             ["cmd1", "cmd1,", "cmd1,/x", "cmd1,a b", "1,ps", "x cmd1,ps"],
         ),
-        (
-            "URL",
-            ["oss://b", " HTTPS://x", "a+b.c-1://"],
-            ["oss:/b", "1a://b", "://b", "select 'oss://b'"],
-        ),
+        ("URL", ["oss://b", " HTTPS://x", "a+b.c-1://"], ["oss:/b", "1a://b", "://b", "select 'oss://b'"]),
         ("PAIR", ["a,b", " a, b ", "\u3000a,b"], ["a", "a,", ",b", " ,b", "a,\u3000", "a,b,c", ",a,b"]),
     ],
 )

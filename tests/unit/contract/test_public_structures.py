@@ -48,7 +48,7 @@ WHOLE = {
             "${depth}": {"_type": "choice", "_value": [1, 3]},
             "${trees}": {"_value": [50, 100], "_type": "choice"},
         },
-    },
+    }
 }
 SECTIONS = {
     "assessor": [

@@ -524,8 +524,7 @@ def test_all_findings_at_once_in_the_documents_order():
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"),
-    [("cmds", "cmd"), ("CMD", "cmd"), ("Name", "name"), ("quite-other", None)],
+    ("name", "hint"), [("cmds", "cmd"), ("CMD", "cmd"), ("Name", "name"), ("quite-other", None)]
 )
 def test_a_misspelt_member_is_recognised(name, hint):
     """The violation of an unknown member suggests the known member with a similar name."""
@@ -605,10 +604,7 @@ def test_a_misplaced_member_is_reported_with_its_place(pointer, message):
 
 def test_shapes_are_named():
     """A body that is not an object is rejected with its type, and with a hint if it is a string."""
-    for body, words in [
-        (b"[]", "not an array"),
-        (b'"text"', "not a string; write the object itself"),
-    ]:
+    for body, words in [(b"[]", "not an array"), (b'"text"', "not a string; write the object itself")]:
         with pytest.raises(RequestRejected, match=words):
             parse_request(body)
 

@@ -136,12 +136,7 @@ DATA = {
     "rocketmq": lambda body: {"systemProperties": {"UNIQ_KEY": "M"}, "body": body},
     "mqtt": lambda body: {"props": {"firstTopic": "t", "clientId": "c"}, "body": body},
     "rabbitmq": lambda body: {"envelope": {}, "props": {"messageId": "M"}, "body": body},
-    "http": lambda body: {
-        "rawPath": "/",
-        "headers": {},
-        "body": body,
-        "requestContext": {"requestId": "M"},
-    },
+    "http": lambda body: {"rawPath": "/", "headers": {}, "body": body, "requestContext": {"requestId": "M"}},
 }
 BODY = '{"experiment":{}}'
 ENCODED = base64.b64encode(BODY.encode()).decode()
@@ -649,8 +644,7 @@ AMBIGUOUS = TRIGGERS.parent / "ambiguous" / "01-kafka-or-rocketmq.json"
 
 
 @pytest.mark.parametrize(
-    ("source", "expected"),
-    [(None, "trigger.ambiguous"), ("kafka", "kafka"), ("rocketmq", "rocketmq")],
+    ("source", "expected"), [(None, "trigger.ambiguous"), ("kafka", "kafka"), ("rocketmq", "rocketmq")]
 )
 def test_the_ambiguous_example(source, expected):
     """The example of an item with the shape of two sources is a message of the source that is named, if one is."""

@@ -74,15 +74,7 @@ def test_both_commands_show_the_same_table():
 def test_the_chart_shows_the_best_metric_so_far():
     """The line rises with each new best metric, and is as wide as there are trials."""
     lines = draw_chart(make_run(1, 3, 2, 5), height=5, is_ascii=True)
-    assert lines == [
-        "5 |   =",
-        "4 |",
-        "3 | ==",
-        "2 |  .",
-        "1 |=",
-        "  +----",
-        "   1  4 trials",
-    ]
+    assert lines == ["5 |   =", "4 |", "3 | ==", "2 |  .", "1 |=", "  +----", "   1  4 trials"]
 
 
 @pytest.mark.parametrize("metrics", [(), (1,), (None, None), (1e308, -1e308)])

@@ -191,8 +191,7 @@ def test_a_call_that_fails_makes_the_store_unavailable(act):
 
 
 @pytest.mark.parametrize(
-    "act",
-    [lambda store: store.insert(CLAIM), lambda store: store.replace(CLAIM, CLAIM.version)],
+    "act", [lambda store: store.insert(CLAIM), lambda store: store.replace(CLAIM, CLAIM.version)]
 )
 def test_a_write_that_fails_is_not_taken_for_one_that_was_refused(act):
     """Only a condition that does not hold makes a read of the row conclusive."""

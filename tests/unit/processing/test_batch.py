@@ -197,8 +197,7 @@ def test_empty_batch():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "reserve", "calls", "start"),
-    [(300, 2, 298, 28), (10, 2, 8, 4), (3, 3, 2.25, 1.125)],
+    ("seconds", "reserve", "calls", "start"), [(300, 2, 298, 28), (10, 2, 8, 4), (3, 3, 2.25, 1.125)]
 )
 def test_how_the_time_of_an_invocation_is_divided(seconds, reserve, calls, start):
     """A short function keeps a quarter of its time at most, and begins while half of the rest is left."""

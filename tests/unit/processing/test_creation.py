@@ -646,8 +646,7 @@ def test_an_experiment_from_before_the_claim_by_a_clock_that_is_behind_is_found(
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs", "is_proof"),
-    [("x" * 100, 99, False), ("x" * 100, 100, True), (None, 0, True)],
+    ("ours", "theirs", "is_proof"), [("x" * 100, 99, False), ("x" * 100, 100, True), (None, 0, True)]
 )
 def test_a_marker_in_a_shorter_description_says_nothing_about_ours(clock, ours, theirs, is_proof):
     """A service that cuts descriptions may have cut our marker off: an experiment of our name may be ours.
@@ -683,9 +682,7 @@ def test_an_unmarked_experiment_of_another_name_or_workspace_is_not_ours(
 
 
 @pytest.mark.parametrize(
-    ("doubt", "seconds"),
-    [(60.0, 290.0), (20.0, 40.0)],
-    ids=["beyond the lease", "beyond the invocation"],
+    ("doubt", "seconds"), [(60.0, 290.0), (20.0, 40.0)], ids=["beyond the lease", "beyond the invocation"]
 )
 def test_a_doubt_that_cannot_be_waited_for_goes_on_without_using_an_attempt(clock, doubt, seconds):
     """A create after the wait must fit into the lease and the invocation; else the message comes back."""
@@ -722,12 +719,7 @@ def test_attempts_that_dying_owners_used_up_end_the_message(clock, attempts, kin
 
 @pytest.mark.parametrize(
     ("attempts", "last_error", "doubt", "kind"),
-    [
-        (2, None, 0, GivenUp),
-        (1, "{}", 0, GivenUp),
-        (1, None, 0, Created),
-        (2, "{}", -2, Created),
-    ],
+    [(2, None, 0, GivenUp), (1, "{}", 0, GivenUp), (1, None, 0, Created), (2, "{}", -2, Created)],
 )
 def test_a_message_whose_last_create_was_sent_beyond_its_age_is_given_up(
     clock, attempts, last_error, doubt, kind

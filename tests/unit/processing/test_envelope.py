@@ -47,13 +47,7 @@ def request_of(size, seed):
     return body[: size - 4] + b'"}}\n' if size <= len(body) else body
 
 
-@given(
-    st.text(),
-    st.binary(),
-    st.integers(0, 2**31 - 1),
-    st.booleans(),
-    st.sampled_from(["", "team-a"]),
-)
+@given(st.text(), st.binary(), st.integers(0, 2**31 - 1), st.booleans(), st.sampled_from(["", "team-a"]))
 def test_an_envelope_comes_back_as_it_was_sealed(message_id, body, sequence, redriven, namespace):
     """Identity, sequence number and body survive to the byte, whether or not the body is text."""
     known = Envelope("smq", message_id, derive_key("smq", message_id, namespace), body, sequence, redriven)

@@ -484,15 +484,7 @@ def test_a_watch_message_is_known_by_its_experiment():
     intake = watch(order, sequence=3, since=9.5)
     assert intake == Watched(
         Delivery(
-            key,
-            "watch",
-            key,
-            "watch",
-            message_id="M1",
-            sequence=3,
-            since=9.5,
-            shown_key=KEY,
-            is_watch=True,
+            key, "watch", key, "watch", message_id="M1", sequence=3, since=9.5, shown_key=KEY, is_watch=True
         ),
         intake.envelope,
         order,

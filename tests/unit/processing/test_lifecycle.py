@@ -58,10 +58,10 @@ def test_standing_follows_from_state_lease_event_and_age(standing_record, now, e
 def test_the_words_for_a_standing_and_an_action_stay():
     """`hpoq status --json` shows them to programs."""
     assert [standing.value for standing in Standing] == [
-        *("unseen", "held", "abandoned", "unpublished", "published", "given up", "expired"),
+        *("unseen", "held", "abandoned", "unpublished", "published", "given up", "expired")
     ]
     assert [action.value for action in Action] == [
-        *("claim", "wait", "drop", "take over", "publish", "repeat", "acknowledge", "conflict"),
+        *("claim", "wait", "drop", "take over", "publish", "repeat", "acknowledge", "conflict")
     ]
 
 

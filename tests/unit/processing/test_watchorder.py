@@ -234,14 +234,7 @@ def test_on_average_the_news_comes_within_a_tenth_of_the_duration(age):
 
 @pytest.mark.parametrize(
     ("hours", "age", "delay"),
-    [
-        (5, 17_000, 1000),
-        (5, 17_990, 10),
-        (5, 17_999.9, 1),
-        (5, 18_000, 1800),
-        (0.01, 0, 36),
-        (0.01, -50, 36),
-    ],
+    [(5, 17_000, 1000), (5, 17_990, 10), (5, 17_999.9, 1), (5, 18_000, 1800), (0.01, 0, 36), (0.01, -50, 36)],
 )
 def test_a_look_is_planned_at_the_end_of_the_hours(hours, age, delay):
     """The next look is not after the end of a guard's hours."""

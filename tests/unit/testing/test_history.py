@@ -12,13 +12,7 @@ LOST = {"code": "Throttled", "message": "given up", "retryable": True}
 
 
 def row(outcome, *, message="M1", key="K1", experiment=None, error=None):
-    return {
-        "messageId": message,
-        "key": key,
-        "outcome": outcome,
-        "experimentId": experiment,
-        "error": error,
-    }
+    return {"messageId": message, "key": key, "outcome": outcome, "experimentId": experiment, "error": error}
 
 
 def event(outcome, *, message="M1", key="K1", experiment=None, error=None, **changes):
