@@ -21,6 +21,7 @@ from darabonba.runtime import RuntimeOptions
 import alilocal
 from alilocal.eventbridge.model import DEFAULT
 from alilocal.smq.message import Outgoing
+from support.deployment import vendor_config
 from support.waiting import wait_until
 
 CODE = """
@@ -69,11 +70,7 @@ def server():
 
 
 def client_of(server, key=None):
-    access_key_id, secret = key or (server.cloud.access_key_id, server.cloud.access_key_secret)
-    endpoint = f"127.0.0.1:{server.port}"
-    return Client(
-        Config(access_key_id=access_key_id, access_key_secret=secret, endpoint=endpoint, protocol="http")
-    )
+    return Client(Config(**vendor_config(server, key)))
 
 
 @pytest.fixture

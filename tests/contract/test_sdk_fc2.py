@@ -16,6 +16,7 @@ from alibabacloud_tea_util.models import RuntimeOptions
 from Tea.exceptions import TeaException
 
 import alilocal
+from support.deployment import vendor_config
 
 CODE = """
 import os
@@ -54,8 +55,7 @@ def server():
 
 @pytest.fixture
 def client(server):
-    key = {"access_key_id": server.cloud.access_key_id, "access_key_secret": server.cloud.access_key_secret}
-    return Client(Config(**key, endpoint=f"127.0.0.1:{server.port}", protocol="http"))
+    return Client(Config(**vendor_config(server)))
 
 
 @pytest.fixture
@@ -192,8 +192,7 @@ def test_the_oldest_sdk(old, server, tmp_path):
 def test_functions_of_2_0_are_functions_of_3_0(client, server):
     """The newest API lists a function of a service under both names."""
     create(client)
-    key = {"access_key_id": server.cloud.access_key_id, "access_key_secret": server.cloud.access_key_secret}
-    new = NewClient(Config(**key, endpoint=f"127.0.0.1:{server.port}", protocol="http"))
+    new = NewClient(Config(**vendor_config(server)))
     found = new.list_functions(ListFunctionsRequest()).body.functions
     assert [one.function_name for one in found] == ["s$f"]
     assert new.list_functions(ListFunctionsRequest(fc_version="v3")).body.functions in (None, [])

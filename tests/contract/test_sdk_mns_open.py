@@ -6,13 +6,11 @@ from alibabacloud_mns_open20220119.client import Client
 from alibabacloud_tea_openapi.exceptions import AlibabaCloudException
 from alibabacloud_tea_openapi.utils_models import Config
 
+from support.deployment import vendor_config
+
 
 def client_of(server, key=None):
-    access_key_id, secret = key or (server.cloud.access_key_id, server.cloud.access_key_secret)
-    endpoint = f"127.0.0.1:{server.port}"
-    return Client(
-        Config(access_key_id=access_key_id, access_key_secret=secret, endpoint=endpoint, protocol="http")
-    )
+    return Client(Config(**vendor_config(server, key)))
 
 
 @pytest.fixture

@@ -18,11 +18,7 @@ from Tea.request import TeaRequest
 
 import alilocal
 from hpoq.testing import FakeClock
-
-
-@pytest.fixture(autouse=True)
-def no_metadata_service(monkeypatch):
-    monkeypatch.setenv("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")
+from support.deployment import vendor_config
 
 
 @pytest.fixture
@@ -34,15 +30,7 @@ def server():
 
 
 def client_of(server, **overrides):
-    config = {
-        "access_key_id": server.cloud.access_key_id,
-        "access_key_secret": server.cloud.access_key_secret,
-        "endpoint": f"127.0.0.1:{server.port}",
-        "protocol": "http",
-        "region_id": server.cloud.region,
-        **overrides,
-    }
-    return Client(Config(**config))
+    return Client(Config(**vendor_config(server, region_id=server.cloud.region, **overrides)))
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from alibabacloud_tea_openapi.models import Config
 
 import alilocal
 from hpoq.testing import FakeClock
+from support.deployment import vendor_config
 
 AUTOFE = {"create_autofe_experiment", "get_autofe_experiment"}
 
@@ -28,13 +29,7 @@ def cloud():
 @pytest.fixture
 def client(cloud):
     with alilocal.serve(cloud=cloud) as server:
-        config = Config(
-            access_key_id=cloud.access_key_id,
-            access_key_secret=cloud.access_key_secret,
-            endpoint=f"127.0.0.1:{server.port}",
-            protocol="http",
-        )
-        yield Client(config)
+        yield Client(Config(**vendor_config(server)))
 
 
 def configuration(**sections):

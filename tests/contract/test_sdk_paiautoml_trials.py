@@ -12,6 +12,7 @@ from alibabacloud_tea_openapi.models import Config
 
 import alilocal
 from alilocal.trials.engine import TrialOptions
+from support.deployment import vendor_config
 from support.trials import local_configuration, run_config
 
 
@@ -19,13 +20,7 @@ from support.trials import local_configuration, run_config
 def client(tmp_path):
     options = TrialOptions(code=tmp_path)
     with alilocal.LocalCloud(run_trials=options) as cloud, alilocal.serve(cloud=cloud) as server:
-        config = Config(
-            access_key_id=cloud.access_key_id,
-            access_key_secret=cloud.access_key_secret,
-            endpoint=f"127.0.0.1:{server.port}",
-            protocol="http",
-        )
-        yield Client(config)
+        yield Client(Config(**vendor_config(server)))
 
 
 def create(client, *commands, **sections):

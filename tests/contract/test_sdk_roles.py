@@ -13,6 +13,7 @@ from alibabacloud_tea_openapi.models import Config, OpenApiRequest, Params
 from alibabacloud_tea_util.models import RuntimeOptions
 
 import alilocal
+from support.deployment import vendor_config
 from support.processes import run_program
 from support.tools import need_node
 
@@ -35,9 +36,7 @@ request(process.env.OTHER, show).end();
 
 
 def call(server, action, key=None, **query):
-    access_key_id, secret = key or (server.cloud.access_key_id, server.cloud.access_key_secret)
-    config = {"access_key_id": access_key_id, "access_key_secret": secret, "protocol": "http"}
-    client = Client(Config(**config, endpoint=f"127.0.0.1:{server.port}"))
+    client = Client(Config(**vendor_config(server, key)))
     params = Params(
         action=action,
         version="2020-03-31",

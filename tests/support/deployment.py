@@ -39,6 +39,19 @@ def function_environment(cloud_or_server, **settings):
     }
 
 
+def vendor_config(server, key=None, **members):
+    """Return the members of the Config of a vendor's client of `server`; `key` is an access key id and its secret."""
+    access_key_id, secret = key or (server.cloud.access_key_id, server.cloud.access_key_secret)
+    endpoint = f"127.0.0.1:{server.port}"
+    own = {
+        "access_key_id": access_key_id,
+        "access_key_secret": secret,
+        "endpoint": endpoint,
+        "protocol": "http",
+    }
+    return {**own, **members}
+
+
 def make_function(cloud, store=None, clock=None, *, session=None, **settings):
     """Return a new instance of the function, as after a cold start.
 
