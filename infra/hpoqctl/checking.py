@@ -19,7 +19,8 @@ from hpoq.contract.identity import CLOUDEVENT, PRODUCER, STOP, derive_key
 from hpoq.contract.model import ExperimentRequest
 from hpoq.contract.request import ParsedRequest, compute_fingerprint, parse_request
 from hpoq.errors import RequestRejected, Violation
-from hpoq.observability.redaction import find_secrets, redact
+from hpoq.observability.redaction import redact
+from hpoq.observability.secret_names import find_secrets
 from hpoqctl.files import Document
 from hpoqctl.positions import Place, find_place
 

@@ -23,7 +23,7 @@ from fcruntime.triggers.body import decode_base64, looks_like_json
 from hpoq.contract import jsontext
 from hpoq.contract.jsontext import JsonError, tokens_of
 from hpoq.errors import Violation
-from hpoq.observability.redaction import find_secrets, is_secret_name, is_value_of_option, secret_spans
+from hpoq.observability.secret_names import find_secrets, is_secret_name, is_value_of_option, secret_spans
 
 if TYPE_CHECKING:
     from yaml.nodes import Node

@@ -26,7 +26,8 @@ from hpoq.contract.identity import PRODUCER, derive_key
 from hpoq.contract.model import ExperimentRequest
 from hpoq.contract.request import parse_request, read_producer_key
 from hpoq.errors import CallError, NotFound, RequestRejected
-from hpoq.observability.redaction import Mask, find_secrets
+from hpoq.observability.redaction import Mask
+from hpoq.observability.secret_names import find_secrets
 from hpoq.processing.envelope import Envelope, seal
 from hpoq.processing.intake import mask_message_id
 from hpoqctl.deadletters import recover_envelopes

@@ -16,7 +16,8 @@ from hpoq.contract.finding import get_member, get_object
 from hpoq.contract.model import ExperimentRequest
 from hpoq.contract.request import ParsedRequest
 from hpoq.contract.search_space import ARITY
-from hpoq.observability.redaction import find_secrets, redact
+from hpoq.observability.redaction import redact
+from hpoq.observability.secret_names import find_secrets
 from hpoq.producer.sampling import draw_samples, render_command
 
 _DRAWS = 1_000

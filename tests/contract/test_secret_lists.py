@@ -4,7 +4,7 @@ from pydantic import BaseModel, SecretStr
 
 from alilocal.core.secretnames import is_secret_name as is_hidden
 from hpoq.contract import model as contract
-from hpoq.observability.redaction import is_secret_name
+from hpoq.observability.secret_names import is_secret_name
 
 NAMES = (
     "secret password passwd pwd token credential credentials authorization access_key accesskey access-key",

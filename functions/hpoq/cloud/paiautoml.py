@@ -28,7 +28,7 @@ from hpoq.cloud.experiments import (
 from hpoq.cloud.signing import Credentials, acs3_headers, canonical_query, percent_encode
 from hpoq.cloud.transport import Response
 from hpoq.errors import ClockOff, Incomplete, UnknownEnd
-from hpoq.observability.redaction import find_secrets
+from hpoq.observability.secret_names import find_secrets
 
 if TYPE_CHECKING:
     from hpoq.cloud.trials import TrialPage

@@ -36,7 +36,8 @@ from hpoq.contract.model import (
 )
 from hpoq.contract.patterns import KEY_CHARACTERS, is_traceparent
 from hpoq.errors import RequestRejected, Violation
-from hpoq.observability.redaction import Mask, find_secrets
+from hpoq.observability.redaction import Mask
+from hpoq.observability.secret_names import find_secrets
 
 if TYPE_CHECKING:
     from hpoq.contract.stop import StopRequest

@@ -4,9 +4,11 @@
                              │
                          telemetry    reports them when the invocation ends: one log line, and ──▶ otel
     everything ──▶ logs ──▶ redaction removes secrets from each line before it is written
+                               ▲
+                          secret_names finds them in a request
 
-`redaction` holds the only list of secret names and the only mask. Whatever shows a request uses it: log lines,
-events, error messages, the command line and the console.
+`secret_names` holds the only list of secret names, and `redaction` the only mask. Whatever shows a request
+uses them: log lines, events, error messages, the command line and the console.
 """
 
 from __future__ import annotations

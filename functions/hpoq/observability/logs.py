@@ -11,7 +11,8 @@ from typing import TextIO
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-from hpoq.observability.redaction import MASK, Mask, is_secret_name, known_mask
+from hpoq.observability.redaction import MASK, Mask, known_mask
+from hpoq.observability.secret_names import is_secret_name
 
 Logger = structlog.typing.FilteringBoundLogger
 

@@ -16,7 +16,8 @@ from hpoq.contract.identity import DIGEST, PRODUCER, STOP, WATCH, derive_key, di
 from hpoq.contract.patterns import is_traceparent
 from hpoq.errors import RequestRejected, Violation
 from hpoq.loading import exempt_from_collection
-from hpoq.observability.redaction import Mask, find_secrets, mask_text, redact
+from hpoq.observability.redaction import Mask, redact
+from hpoq.observability.secret_names import find_secrets, mask_text
 from hpoq.processing.envelope import Envelope, is_sealed, looks_sealed, open_envelope
 from hpoq.processing.lifecycle import Delivery
 

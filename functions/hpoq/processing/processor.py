@@ -22,7 +22,8 @@ from hpoq.errors import CallError, StoreError
 from hpoq.idempotency.record import Record
 from hpoq.observability.logs import bind_context, get_logger
 from hpoq.observability.measures import measure_time, trace_id, trace_message, trace_step
-from hpoq.observability.redaction import find_secrets, known_secrets
+from hpoq.observability.redaction import known_secrets
+from hpoq.observability.secret_names import find_secrets
 from hpoq.processing import lifecycle
 from hpoq.processing.creation import Created, Creator, Ending, GivenUp, Postponed, Refused, Request, Stopped
 from hpoq.processing.envelope import Envelope

@@ -19,7 +19,8 @@ from hpoq.errors import CallError, StoreError
 from hpoq.idempotency.record import State
 from hpoq.observability.logs import get_logger
 from hpoq.observability.measures import count
-from hpoq.observability.redaction import find_secrets, redact
+from hpoq.observability.redaction import redact
+from hpoq.observability.secret_names import find_secrets
 from hpoq.processing import lifecycle
 from hpoq.processing.envelope import MOST_SEQUENCE, Envelope, seal
 from hpoq.processing.intake import Intake

@@ -27,7 +27,8 @@ from hpoq.cloud.trials import Trial, TrialListing, TrialPage, read_all_trials
 from hpoq.contract.events import EventError
 from hpoq.errors import CallError, Conflict, Invalid, NotFound, Violation
 from hpoq.observability.logs import get_logger
-from hpoq.observability.redaction import find_secrets, redact
+from hpoq.observability.redaction import redact
+from hpoq.observability.secret_names import find_secrets
 from hpoq.processing import watchorder
 from hpoq.processing.notes import StopNotes
 from hpoq.processing.outcome import as_event_error, log_operator_needed, needs_operator

@@ -10,7 +10,7 @@ from requestdocs import JSON, MINIMAL, PLACES, REQUESTS, ROOT, parse, places, pu
 from hpoq.contract.jsontext import pointer_to, tokens_of
 from hpoq.contract.request import compute_fingerprint, parse_request, read_producer_key
 from hpoq.errors import RequestRejected
-from hpoq.observability.redaction import find_secrets
+from hpoq.observability.secret_names import find_secrets
 
 # A changed value makes every request in flight a conflict with itself.
 GOLDEN = {

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from requestdocs import JSON, MINIMAL, parse
 
-from hpoq.observability.redaction import find_secrets, redact
+from hpoq.observability.redaction import redact
+from hpoq.observability.secret_names import find_secrets
 
 TEXT = st.text(max_size=12)
 NUMBERS = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)

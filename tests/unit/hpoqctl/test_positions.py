@@ -9,7 +9,7 @@ from rich.cells import cell_len
 
 from hpoq.contract.jsontext import pointer_to
 from hpoq.errors import Violation
-from hpoq.observability.redaction import secret_spans
+from hpoq.observability.secret_names import secret_spans
 from hpoqctl import positions
 from hpoqctl.positions import (
     Source,

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpoq.observability.redaction import MASK, find_secrets, is_secret_name, mask_text, redact
+from hpoq.observability.redaction import MASK, redact
+from hpoq.observability.secret_names import find_secrets, is_secret_name, mask_text
 
 SECRET = (
     "secret clientSecret client-secret SECRET_KEY accessKeySecret access_key_secret accesskeysecret",
