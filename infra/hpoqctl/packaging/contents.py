@@ -17,7 +17,9 @@ from hpoqctl.packaging.wheels import Wheel
 # fails if the zip holds a module that no import from the handler leads to.
 _NOT_DEPLOYED = ("__main__.py", "producer/", "testing", "idempotency/powertools.py")
 _SKIPPED = re.compile(
-    r"(^|/)(__pycache__|tests?)/|\.(pyc|pyi|c|h|pyx|pxd|md)$|(^|/)py\.typed$"
+    r"(^|/)(__pycache__|tests?)/|\.(pyc|pyi|c|h|pyx|pxd)$|(^|/)py\.typed$"
+    # Pages of documentation are skipped, but a licence may be Markdown, too.
+    r"|^(?!.*\.dist-info/).*\.md$"
     # pip's own records are skipped. METADATA, entry points and licences are kept.
     r"|\.dist-info/(RECORD|WHEEL|INSTALLER|REQUESTED|top_level\.txt|zip-safe)$"
 )

@@ -1,10 +1,12 @@
 """Which wheels a code package takes."""
 
+import zipfile
 from email.message import Message
 from pathlib import Path
 
 import pytest
 
+from hpoqctl.packaging.contents import list_wheel_files
 from hpoqctl.packaging.wheels import Wheel, drop_unused
 
 
@@ -26,3 +28,15 @@ def test_without_requests_nothing_is_dropped():
     """Without requests among the wheels, another package may need charset-normalizer."""
     wheels = [wheel("charset_normalizer", "3.5.3")]
     assert drop_unused(wheels) == wheels
+
+
+@pytest.mark.parametrize("name", ["LICENSE", "LICENSE.md", "licenses/LICENSE.md", "licenses/a/COPYING.txt"])
+def test_a_licence_is_kept_whatever_its_form(tmp_path, name):
+    """A licence obliges whoever passes the code on to pass it on too; idna's is a Markdown file."""
+    path = tmp_path / "idna.whl"
+    files = [f"idna-3.20.dist-info/{name}", "idna/core.py"]
+    with zipfile.ZipFile(path, "w") as archive:
+        for one in (*files, "idna/README.md", "idna-3.20.dist-info/RECORD"):
+            archive.writestr(one, "")
+    found = list_wheel_files(Wheel(path, "idna", "3.20", "0" * 64, Message()))
+    assert [file.path for file in found] == files
