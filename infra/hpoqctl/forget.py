@@ -25,7 +25,15 @@ from hpoq.processing.watchorder import decode_order, encode_order
 from hpoqctl.explanation import format_time
 from hpoqctl.output import console, print_json
 from hpoqctl.records import scan_records
-from hpoqctl.services import find_one_key, find_store, key_options, read_clock, read_settings, store_url
+from hpoqctl.services import (
+    explain_store_failure,
+    find_one_key,
+    find_store,
+    key_options,
+    read_clock,
+    read_settings,
+    store_url,
+)
 from hpoqctl.watching import find_watching
 
 # The table is read at the rate of `hpoq audit`.
@@ -98,7 +106,9 @@ def command(
             lines = list(_forget(store, sought, now, settings.namespace))
     except SettingsError as exc:
         raise click.UsageError("\n".join(exc.problems)) from exc
-    except (_RefusedError, StoreError) as exc:
+    except StoreError as exc:
+        reason = explain_store_failure(exc, store_url(settings, url, endpoint))
+    except _RefusedError as exc:
         reason = str(exc)
     _print_result(sought, reason, lines, as_json=as_json)
     raise SystemExit(0 if reason is None else 1)

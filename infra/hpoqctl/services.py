@@ -26,6 +26,7 @@ from hpoq.cloud.smq import Smq, default_endpoint
 from hpoq.cloud.transport import Transport
 from hpoq.contract.identity import CLOUDEVENT, PRODUCER, derive_key
 from hpoq.errors import (
+    Answered,
     CallError,
     NoCredentials,
     NotFound,
@@ -250,6 +251,10 @@ def explain_store_failure(exc: StoreError, url: str) -> str:
     place = f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
     if not isinstance(exc, StoreUnavailable):
         return str(exc)
+    if isinstance(exc.__cause__, NoCredentials):
+        return explain_unreachable(exc.__cause__, url)
+    if isinstance(exc.__cause__, Answered):
+        return f"the store {place} refuses the call ({exc}). Run `hpoq doctor`, which shows what is missing."
     hint = (
         "Is `hpoq local` running?"
         if "scheme=http" in url

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+import alilocal
 from hpoqctl.app import app
 from support.processes import run_program
 from support.request import make_document
@@ -207,6 +208,24 @@ def test_a_store_is_named_without_its_password():
     done = CliRunner().invoke(app, words)
     assert (done.exit_code, "redis://127.0.0.1:1/0 does not answer" in done.output) == (1, True)
     assert "canary" not in done.output
+
+
+@pytest.mark.parametrize("command", ["status --key {}", "audit", "resolve {} --none", "forget {}"])
+@pytest.mark.parametrize(
+    ("code", "status"), [("OTSNoPermissionAccess", 403), ("OTSObjectNotExist", 404), ("OTSAuthFailed", 403)]
+)
+def test_a_store_that_refuses_a_call_is_not_reported_as_unreachable(command, code, status):
+    """A missing table or permission must not send an operator to look for a fault of the network."""
+    with alilocal.serve() as server:
+        server.cloud.faults.add("status", service="tablestore", times=None, status=status, code=code)
+        words = [*command.format(KEY).split(), "--endpoint", server.url]
+        done = CliRunner().invoke(app, words)
+    assert done.exit_code == 1
+    assert code in done.output
+    assert "refuses the call" in done.output
+    assert "hpoq doctor" in done.output
+    assert "network" not in done.output
+    assert "Is `hpoq local` running?" not in done.output
 
 
 def test_the_command_is_a_module_too():
