@@ -48,3 +48,5 @@ def main() -> None:
             "Install the command line with: pip install 'hpoq[local]'\n"
         )
         raise SystemExit(2) from None
+    except KeyboardInterrupt:  # while the modules were loaded; later ones end inside of `app`
+        raise SystemExit(130) from None

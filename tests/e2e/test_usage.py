@@ -109,6 +109,24 @@ def test_a_missing_extra_is_named(words, package):
     assert "pip install 'hpoq[local]'" in done.stderr
 
 
+@pytest.mark.parametrize("module", ["click", "hpoqctl.app", "hpoqctl.check", "rich"])
+def test_ctrl_c_while_a_module_is_loaded_ends_with_130(module):
+    """Ctrl-C right after the start of a command shows no traceback either."""
+    code = (
+        "import sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {module!r}:\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "sys.argv = ['hpoq', 'check', 'x.json']\n"
+        "import hpoqctl; hpoqctl.main()"
+    )
+    done = run_python(code)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert "Traceback" not in done.stderr
+
+
 def test_help_imports_no_command():
     """`hpoq --help` is fast, because it loads neither the function nor what only some commands need."""
     code = (
