@@ -2,7 +2,8 @@
 
 Plain scalars are `null`, `true`, `false` and the numbers of JSON; all others (`no`, a date, `1_000`) are strings.
 `find_notations` warns about those that other YAML readers take as numbers, booleans or null. Anchors are allowed
-within limits. Tags, names that are not strings, and repeated names are errors.
+within limits. The tag `!!str` makes a scalar a string. Other tags, names that are not strings, and repeated names
+are errors.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ NOWHERE = -1
 _MOST_DEPTH = 64
 _YAMLS_OWN = "tag:yaml.org,2002:"
 _TEXT, _SEQUENCE, _MAPPING = "tag:yaml.org,2002:str", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"
+_PLAIN = "tag:hpoq,2026:plain"
+"""The tag of a scalar that has neither quotes nor a tag."""
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 # Numbers of YAML 1.2 that YAML 1.1, and with it PyYAML, takes as strings.
 _OCTAL = r"[-+]?0o[0-7]+"
@@ -74,6 +77,7 @@ _WORDING = (
         r"found undefined tag handle",
         r"a tag, which JSON does not have; put a value that begins with ! in quotes",
     ),
+    (r"expected '<document start>'", r"another document begins here; write a line --- before it"),
     (r"could not find expected ':'", r"a colon is missing after the name on this line or the one above"),
 )
 _WORDS: dict[str, JsonValue] = {"": None, "~": None, "null": None, "true": True, "false": False}
@@ -110,6 +114,14 @@ class _Loader(yaml.SafeLoader):
     """A loader that leaves every scalar as it is written."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+
+    def resolve(self, kind: type[Node], value: object, implicit: object) -> str:  # noqa: ARG002
+        """Return the tag of a node that has none: `_PLAIN` for a plain scalar, because `!!str 1` is not `1`."""
+        if kind is ScalarNode and implicit == (True, False):
+            return _PLAIN
+        if kind is ScalarNode:
+            return _TEXT
+        return _SEQUENCE if kind is SequenceNode else _MAPPING
 
 
 @dataclass(frozen=True)
@@ -247,7 +259,7 @@ def find_notations(root: Node) -> Iterator[Violation]:
             pending += [(f"{pointer}/{index}", item) for index, item in enumerate(node.value)]
         elif isinstance(node, MappingNode):
             pending += [(pointer + pointer_to(key.value), value) for key, value in node.value]
-        elif isinstance(node, ScalarNode) and node.style is None and isinstance(_read_scalar(node), str):
+        elif isinstance(node, ScalarNode) and node.tag == _PLAIN and isinstance(_read_scalar(node), str):
             meant = _read_notation(node.value)
             if meant is not None:
                 what = f"{node.value} is YAML's notation of {meant}, but is read as a string"
@@ -293,10 +305,10 @@ def _join_surrogates(text: str, node: ScalarNode) -> str:
 
 def _read_scalar(node: ScalarNode) -> JsonValue:
     text: str = node.value
-    if node.tag != _TEXT:
-        raise YamlError("yaml.tag", _describe_tag(node.tag), node.start_mark.index)
-    if node.style is not None:
+    if node.tag == _TEXT:
         return _join_surrogates(text, node)
+    if node.tag != _PLAIN:
+        raise YamlError("yaml.tag", _describe_tag(node.tag), node.start_mark.index)
     if text in _WORDS:
         return _WORDS[text]
     if not _NUMBER.fullmatch(text):

@@ -227,6 +227,14 @@ def test_several_documents():
     assert [document.value for document in load_documents("---\n# a\n---\na: 1\n---\n")] == [{"a": 1}]
 
 
+@pytest.mark.parametrize("scalar", ["12", "yes", "~", "1e3", "", "true"])
+def test_the_tag_of_a_string_makes_a_string(scalar):
+    """`!!str` is how YAML writes a string that looks like something else; it is read as one, without a warning."""
+    (document,) = load_documents(f"a: !!str {scalar}")
+    assert document.value == {"a": scalar}
+    assert list(find_notations(document.root)) == []
+
+
 @pytest.mark.parametrize(
     ("text", "what"),
     [
@@ -262,6 +270,7 @@ def test_frequent_slips_say_what_to_write(text, what):
         ("a: &x 1\nb: &x 2", "anchors must have different names"),
         ("a: !e!b c", "a tag, which JSON does not have"),
         ("a: !!float 1", "no equivalent of the tag !!float; remove it"),
+        ("a: 1\n...\nb: 1", "another document begins here; write a line --- before it"),
         ("a: &x {b: 1}\nc:\n  <<: *x", "JSON has no merge; write the members out"),
         (
             "a: 1\nb: \x01",
