@@ -54,6 +54,8 @@ _ARGUMENTS = "class_args"
 _CONFIGURATION = "HpoExperimentConfiguration"
 _WHOLE = ("experiment", "stop", _CONFIGURATION)
 """The members of a document of which one holds most of it."""
+_FORM_OF_TAG = '; write {"Key": "...", "Value": "..."}'
+_FORM_OF_TAGS = '; write [{"Key": "...", "Value": "..."}]'
 _OBJECT_TYPES = ("dict_type", "model_type", "model_attributes_type")
 # What a value must be, by the type of pydantic's error.
 _EXPECTED = {
@@ -82,6 +84,10 @@ _MEANT = {
     "maxMinutes": "write maxHours, a number of hours",
     "clientToken": "write idempotencyKey beside experiment",
     "tracestate": "remove it: only traceparent is passed on",
+    "command": "write cmd in platform_config",
+    "commands": "write cmd in platform_config",
+    "action": "remove it: a request has only the body of the call",
+    "version": "remove it: a request has only the body of the call",
 }
 
 
@@ -90,6 +96,8 @@ def hint_at_shape(body: JsonObject, members: Sequence[str]) -> str:
     names = [*islice(body, _SHOWN)]
     if any(fold_name(name) == "experimentid" for name in names):
         return '; to stop an experiment, write {"stop": {"experimentId": "..."}}'
+    if "specversion" in body:
+        return "; it is a CloudEvent inside of another one: put its data in its place"
     if {"source", "type", "data"} <= body.keys():
         return '; a CloudEvent needs a specversion: "1.0"'
     if {"trialCommand", "trialConcurrency", "searchSpace", "trainingService"} & body.keys():
@@ -190,10 +198,8 @@ def _hint_at_value(kind: str, given: JsonValue, name: str) -> str:
         return "; write it as one string"
     if kind == "list_type":
         return _hint_at_array(given, name)
-    if kind in _OBJECT_TYPES and isinstance(given, str):
-        return explain_text(given)
-    if kind in _OBJECT_TYPES and given == []:
-        return "; write {}, or leave it out"
+    if kind in _OBJECT_TYPES and isinstance(given, (str, list)):
+        return _hint_at_braces(given, name)
     if kind == "bool_type":
         meant = _BOOLEANS.get(str(given).strip().lower())
         return f"; write {meant}{' without quotes' if isinstance(given, str) else ''}" if meant else ""
@@ -207,10 +213,21 @@ def _hint_at_value(kind: str, given: JsonValue, name: str) -> str:
     return _hint_at_quantity(found[1], found[3].lower(), name)
 
 
+def _hint_at_braces(given: str | list[JsonValue], name: str) -> str:
+    """Return how to write an object instead of a string or an array, or an empty string."""
+    if isinstance(given, str) and (problem := explain_text(given)):
+        return problem
+    if name == "metric_dict":
+        return '; write each metric with its weight, as in {"accuracy": 1}'
+    if name == "experiment" and given and isinstance(given, list):
+        return "; a message has one request"
+    return "; write {}, or leave it out" if given == [] else ""
+
+
 def _hint_at_array(given: JsonValue, name: str) -> str:
     """Return how to write an array instead of another value of the member `name`, or an empty string."""
     if isinstance(given, dict) and name == "Tag":
-        return '; write [{"Key": "...", "Value": "..."}]'
+        return _FORM_OF_TAGS
     if not isinstance(given, (str, int, float)):
         return ""
     try:
@@ -253,12 +270,15 @@ def _hint_at_member(name: str, holder: type[BaseModel] | None) -> str:
         instead = "send it in a message of its own" if name == "experiment" else "remove it"
         return f"not allowed beside stop; {instead}"
     meant = _list_meant().get(fold_name(name))
+    if fold_name(name) == "optimizemode" and _ARGUMENTS in members:
+        return f"unknown member here; it belongs in {_ARGUMENTS}"
     if meant is not None:
         return f"unknown member; {meant}"
     inner = [member for member, model in members.items() if name in list_members(model)]
     if len(inner) == 1:
         return f"unknown member here; it belongs in {inner[0]}"
-    return f"unknown member{Hints().suggest(name, members) or _hint_at_place(name, members)}"
+    hint = Hints().suggest(name, members) or _hint_at_place(name, members)
+    return f"unknown member{hint or (_FORM_OF_TAG if holder is Tag else '')}"
 
 
 @cache

@@ -67,6 +67,8 @@ _TPE_ARGUMENTS: dict[str, tuple[type, ...]] = {
     "gamma": (int, float),
 }
 _UTILITIES = ("ei", "ucb", "poi")
+# What other tools call optimize_mode.
+_MODE_NAMES = ("direction", "goal", "mode")
 _TYPE_NAMES = {
     int: "an integer",
     float: "a number with a decimal point, such as 1.0",
@@ -404,7 +406,10 @@ def _check_arguments(tuner: str, arguments: JsonObject, at: str, hints: Hints) -
         wanted = known.get(argument)
         if argument not in known:
             inner = tuner == "tpe" and argument in _TPE_ARGUMENTS
-            hint = "; it belongs in tpe_args" if inner else hints.suggest(argument, known)
+            if argument.lower() in _MODE_NAMES:
+                hint = "; did you mean optimize_mode?"
+            else:
+                hint = "; it belongs in tpe_args" if inner else hints.suggest(argument, known)
             what = f"not a documented argument of {tuner}{hint}"
         elif tuner == "pbt" and argument in ("factor", "factors"):
             # Its check of the arguments allows factors, and its constructor takes factor.

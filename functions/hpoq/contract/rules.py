@@ -282,7 +282,9 @@ def _check_space(value: JsonValue, hints: Hints) -> Iterator[Finding]:
         what = f"a string that does not contain a JSON object{hint}"
         yield rejection(at, "search-space.text", what)
     elif value is not None:
-        yield rejection(at, "type", f"must be an object, not {describe_type(value)}")
+        hint = '; write each parameter as in {"${lr}": {"_type": ..., "_value": ...}}'
+        what = f"must be an object, not {describe_type(value)}{hint if isinstance(value, list) else ''}"
+        yield rejection(at, "type", what)
 
 
 def _check_metric(config: JsonObject) -> Iterator[Finding]:

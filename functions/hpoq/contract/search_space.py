@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
-from hpoq.contract.finding import Finding, Hints, describe_type, rejection, warning
+from hpoq.contract.finding import Finding, Hints, describe_type, fold_name, rejection, warning
 from hpoq.contract.jsontext import pointer_to
 from hpoq.contract.patterns import NUMBER
 
@@ -36,6 +36,11 @@ _MEANT = {
     **dict.fromkeys(("float", "double", "real", "continuous"), "uniform"),
     **dict.fromkeys(("log", "log_float", "reverse_log"), "loguniform"),
 }
+# What other tools call the bounds of a range, and the values of a choice.
+_BOUNDS = (("low", "high"), ("lower", "upper"), ("min", "max"), ("minvalue", "maxvalue"))
+_CHOICES = ("choices", "categories", "gridsearch", "options", "sequence")
+# A call of a function of another tool, such as tune.loguniform(1e-4, 0.1).
+_CALL = r"\s*(?:\w{1,40}\.){0,5}(\w{1,40})\("
 
 _LONGEST_NAME = 1000
 
@@ -55,7 +60,7 @@ def check_space(space: JsonObject, pointer: str, hints: Hints | None = None) -> 
 
 def _check_spec(spec: JsonValue, at: str, hints: Hints) -> Iterator[Finding]:
     if not isinstance(spec, dict):
-        hint = '; write {"_type": "choice", "_value": [...]}' if isinstance(spec, list) else ""
+        hint = _hint_at_notation(spec)
         if at.endswith(("/_type", "/_value")):
             hint = '; put a name around both, as in {"${lr}": {"_type": ..., "_value": ...}}'
         what = f"must be an object with _type and _value, not {describe_type(spec)}{hint}"
@@ -63,12 +68,8 @@ def _check_spec(spec: JsonValue, at: str, hints: Hints) -> Iterator[Finding]:
         return
     missing = [name for name in ("_type", "_value") if name not in spec]
     if missing:
-        near = {name.strip("_ ").lower().removesuffix("s") for name in spec}
-        meant = [name for name in missing if name[1:] in near]
-        is_bare = all(name[1:] in spec for name in meant)
-        hint = f"; write {' and '.join(meant)}{', with an underscore' if is_bare else ''}" if meant else ""
-        absent = f"; {missing[0]} is missing" if len(missing) == 1 and not meant else ""
-        yield rejection(at, "search-space.spec", f"must have _type and _value{hint}{absent}")
+        what = f"must have _type and _value{_hint_at_missing(missing, spec)}"
+        yield rejection(at, "search-space.spec", what)
         return
     for name in spec:
         if name not in ("_type", "_value"):
@@ -91,6 +92,51 @@ def _check_spec(spec: JsonValue, at: str, hints: Hints) -> Iterator[Finding]:
         yield from _check_choice(value, f"{at}/_value", hints)
     else:
         yield from _check_range(kind, value, f"{at}/_value")
+
+
+def _hint_at_notation(spec: JsonValue) -> str:
+    """Return how to write an entry that another tool writes as an array or as a text, or an empty string."""
+    if isinstance(spec, list):
+        has_type = len(spec) > 1 and isinstance(spec[0], str) and isinstance(spec[1], list)
+        kind = _find_type(spec[0]) if has_type else "choice"
+        return "" if any(isinstance(item, dict) for item in spec) else _write_form(kind, "...")
+    found = re.match(_CALL, spec) if isinstance(spec, str) else None
+    return _write_form(_find_type(found[1]), "...") if found else ""
+
+
+def _hint_at_missing(missing: Sequence[str], spec: JsonObject) -> str:
+    """Return how to write the `missing` members of an entry, or which one is missing, or an empty string."""
+    near = {name.strip("_ ").lower().removesuffix("s") for name in spec}
+    meant = [name for name in missing if name[1:] in near]
+    if "_value" in missing and "_value" not in meant and (hint := _hint_at_members(spec)):
+        return hint
+    if meant:
+        is_bare = all(name[1:] in spec for name in meant)
+        return f"; write {' and '.join(meant)}{', with an underscore' if is_bare else ''}"
+    return f"; {missing[0]} is missing" if len(missing) == 1 else ""
+
+
+def _hint_at_members(spec: JsonObject) -> str:
+    """Return how to write an entry that has its bounds or its values as members, or an empty string."""
+    members = {fold_name(name.strip("_")): value for name, value in spec.items()}
+    for pair in _BOUNDS:
+        if members.keys() >= {*pair}:
+            kind = _find_type(members.get("type", members.get("distribution"))) or "uniform"
+            is_logarithmic = members.get("log") is True and "log" not in kind
+            kind = "loguniform" if is_logarithmic else kind
+            return _write_form(kind, ", ".join((*pair, *ARITY.get(kind, ())[2:])))
+    return _write_form("choice", "...") if any(name in members for name in _CHOICES) else ""
+
+
+def _find_type(word: JsonValue) -> str | None:
+    """Return the `_type` that another tool calls `word`, or None if it is not known."""
+    name = fold_name(word) if isinstance(word, str) else ""
+    name = name.removeprefix("suggest").removesuffix("values")
+    return name if name in TYPES else _MEANT.get(name)
+
+
+def _write_form(kind: str | None, value: str) -> str:
+    return f'; write {{"_type": "{kind}", "_value": [{value}]}}' if kind else ""
 
 
 def _check_choice(items: list[JsonValue], at: str, hints: Hints) -> Iterator[Finding]:

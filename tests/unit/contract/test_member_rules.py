@@ -381,7 +381,7 @@ def test_tags(tags, found):
     [
         (None, "search-space.absent", ""),
         ({}, "search-space.absent", ""),
-        ([{}], "type!", "must be an object, not an array"),
+        ([{}], "type!", 'as in {"${lr}": {"_type": ..., "_value": ...}}'),
         (7, "type!", "must be an object, not a number"),
         ("space.json", "search-space.text!", "does not contain a JSON object; write an object"),
         (

@@ -593,6 +593,9 @@ def test_a_suggestion_keeps_the_parts_of_an_access_key_apart(section, name, hint
         ("/tracestate", "unknown member; remove it: only traceparent is passed on"),
         (c("yml_config/tuner/seed"), "unknown member; arguments of the algorithm belong in class_args"),
         (c("yml_config/tuner/builtinTunerName"), "unknown member; write name"),
+        (c("yml_config/tuner/optimize_mode"), "unknown member here; it belongs in class_args"),
+        (c("platform_config/command"), "unknown member; write cmd in platform_config"),
+        ("/experiment/Action", "unknown member; remove it: a request has only the body of the call"),
     ],
 )
 def test_a_misplaced_member_is_reported_with_its_place(pointer, message):
@@ -807,6 +810,14 @@ def rules_named(source):
         ((c("yml_config/max_trial_number"), "1.5k"), "must be an integer, not a string"),
         (("/idempotencyKey", 20261129), "not a number; put it in quotes"),
         (("/idempotencyKey", "x" * 300), "; it has 300"),
+        ((c("yml_config/tuner/class_args/direction"), "maximize"), "; did you mean optimize_mode?"),
+        (
+            (c("metric_config/metric_dict"), ["auc"]),
+            'write each metric with its weight, as in {"accuracy": 1}',
+        ),
+        ((c("metric_config/metric_dict"), "auc"), 'write each metric with its weight, as in {"accuracy": 1}'),
+        (("/experiment/Tag", [{"team": "a"}]), '; write {"Key": "...", "Value": "..."}'),
+        (("/experiment", [{}]), "not an array; a message has one request"),
     ],
 )
 def test_a_misspelt_word_gets_a_suggestion(change, hint):
@@ -833,6 +844,10 @@ def test_a_misspelt_word_gets_a_suggestion(change, hint):
         ({"Topic": "t", "Message": '{"experiment": {}}'}, "to be inside Message: send it by itself"),
         ({"MessageBody": "eyJleHBlcmltZW50Ijoge319"}, "to be inside MessageBody: send it by itself"),
         ({"requests": [{"experiment": {}}, {}]}, "to be inside requests: send it by itself"),
+        (
+            {"specversion": "1.0", "data": {"specversion": "1.0", "type": "t", "source": "/a", "data": {}}},
+            "a CloudEvent inside of another one: put its data in its place",
+        ),
     ],
 )
 def test_a_document_of_another_form_is_recognised(document, hint):

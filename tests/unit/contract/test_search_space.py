@@ -116,6 +116,23 @@ def test_a_misspelt_type_is_compared_as_long_as_there_are_hints():
         ({"_Type": "choice", "__value": [1]}, "; write _type and _value"),
         ({"type_": "choice", "note": 1}, "; write _type"),
         ({"_type": "choice", "VALUES": [1]}, "; write _value"),
+        (
+            {"type": "float", "low": 1, "high": 2, "log": True},
+            '{"_type": "loguniform", "_value": [low, high]}',
+        ),
+        (
+            {"type": "qloguniform", "lower": 1, "upper": 2, "q": 1},
+            '"qloguniform", "_value": [lower, upper, q]}',
+        ),
+        ({"distribution": "log_uniform_values", "min": 1, "max": 2}, '"loguniform", "_value": [min, max]}'),
+        ({"_type": "int", "min_value": 1, "maxValue": 2}, '"randint", "_value": [minvalue, maxvalue]}'),
+        ({"min": 1, "max": 2}, '; write {"_type": "uniform", "_value": [min, max]}'),
+        ({"grid_search": [1, 2]}, '; write {"_type": "choice", "_value": [...]}'),
+        ("tune.loguniform(1e-4, 0.1)", '; write {"_type": "loguniform", "_value": [...]}'),
+        ("trial.suggest_float('x', 0, 1)", '; write {"_type": "uniform", "_value": [...]}'),
+        ("nothing(1)", "not a string"),
+        (["uniform", [0, 1]], '; write {"_type": "uniform", "_value": [...]}'),
+        ([{"name": "lr"}], "not an array"),
     ],
 )
 def test_an_entry_without_type_or_value(spec, ending):
