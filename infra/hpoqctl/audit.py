@@ -21,7 +21,7 @@ from hpoq.cloud.experiments import Experiment, ExperimentPage, read_through
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.contract.events import outcome_of
 from hpoq.contract.identity import find_marker_keys
-from hpoq.errors import CallError, Incomplete, NotFound, RecordUnreadable, SettingsError, StoreError
+from hpoq.errors import CallError, Incomplete, NotFound, RecordUnreadable, StoreError
 from hpoq.idempotency.record import Record, State, decode
 from hpoq.idempotency.store import Store
 from hpoq.settings import Settings
@@ -37,6 +37,7 @@ from hpoqctl.services import (
     read_clock,
     read_settings,
     store_url,
+    usage_errors,
 )
 
 _PAGE = 100
@@ -307,6 +308,7 @@ def _parse_since(
 @click.option("--store", "url", metavar="URL", help="The store with the records. Default: HPOQ_STORE.")
 @click.option("--endpoint", metavar="URL", help="Use the records and experiments of a running `hpoq local`.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@usage_errors()
 def command(
     since: timedelta | datetime | None,
     workspace: str | None,
@@ -344,8 +346,6 @@ def command(
                 workspace_id=workspace,
                 pause=1 / rate,
             ).run()
-    except SettingsError as exc:
-        raise click.UsageError("\n".join(exc.problems)) from exc
     except (CallError, StoreError) as exc:
         raise click.ClickException(_explain_failure(exc, settings, url, endpoint)) from exc
     if as_json:

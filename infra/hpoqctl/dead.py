@@ -19,14 +19,21 @@ from rich.text import Text
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.clock import SystemClock
 from hpoq.cloud.smq import Smq
-from hpoq.errors import CallError, SettingsError
+from hpoq.errors import CallError
 from hpoq.settings import Settings
 from hpoqctl.cloud import DEAD_LETTER_QUEUE, QUEUE
 from hpoqctl.numbers import Number, WholeNumber
 from hpoqctl.output import console, count_of, notes, print_json
 from hpoqctl.positions import mask_secrets
 from hpoqctl.redrive import DeadLetter, Plan, Redriver, Report
-from hpoqctl.services import Target, explain_failure, find_target, name_dead_letter_queue, read_settings
+from hpoqctl.services import (
+    Target,
+    explain_failure,
+    find_target,
+    name_dead_letter_queue,
+    read_settings,
+    usage_errors,
+)
 
 _Command = TypeVar("_Command", bound=Callable[..., None])
 
@@ -87,12 +94,10 @@ class _Place:
         )
 
 
+@usage_errors()
 def _find_place(source: str | None, queue: str | None, endpoint: str | None) -> _Place:
     settings = read_settings()
-    try:
-        target = find_target(settings, queue, endpoint)
-    except SettingsError as exc:
-        raise click.UsageError("\n".join(exc.problems)) from exc
+    target = find_target(settings, queue, endpoint)
     return _Place(settings, target, source or name_dead_letter_queue(settings))
 
 

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.clock import SystemClock
-from hpoq.errors import SettingsError, StoreError
+from hpoq.errors import StoreError
 from hpoq.idempotency.record import Record, State, decode
 from hpoq.idempotency.store import Store
 from hpoq.processing import lifecycle
@@ -33,6 +33,7 @@ from hpoqctl.services import (
     read_clock,
     read_settings,
     store_url,
+    usage_errors,
 )
 from hpoqctl.watching import find_watching
 
@@ -76,6 +77,7 @@ class _RefusedError(Exception):
 @click.option("--store", "url", metavar="URL", help="The store with the records. Default: HPOQ_STORE.")
 @click.option("--endpoint", metavar="URL", help="Use the records of a running `hpoq local`.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@usage_errors()
 def command(
     key: str | None,
     message_id: str | None,
@@ -104,8 +106,6 @@ def command(
         now = read_clock(store_url(settings, url, endpoint))
         with closing(find_store(settings, url, endpoint)) as store:
             lines = list(_forget(store, sought, now, settings.namespace))
-    except SettingsError as exc:
-        raise click.UsageError("\n".join(exc.problems)) from exc
     except StoreError as exc:
         reason = explain_store_failure(exc, store_url(settings, url, endpoint))
     except _RefusedError as exc:

@@ -26,7 +26,7 @@ from fcruntime.jsonvalue import JsonValue
 from hpoq.cloud.connections import new_session
 from hpoq.contract.identity import CONFLICT, derive_key
 from hpoq.contract.request import compute_fingerprint, parse_request
-from hpoq.errors import RequestRejected, SettingsError
+from hpoq.errors import RequestRejected
 from hpoq.idempotency.record import Record, decode
 from hpoq.settings import Settings
 from hpoqctl.checking import derive_own_key
@@ -46,6 +46,7 @@ from hpoqctl.livelog import LiveLog, format_banner
 from hpoqctl.numbers import Number, WholeNumber
 from hpoqctl.output import console, print_json
 from hpoqctl.redrive import recover_bodies
+from hpoqctl.services import usage_errors
 
 _DEFAULT_PORT = 7600
 _SOURCE = "smq"
@@ -275,11 +276,9 @@ def _create_function(
     )
 
 
+@usage_errors()
 def _read_settings(cloud: alilocal.LocalCloud, server: alilocal.Server) -> Settings:
-    try:
-        return Settings.from_environment(environment(cloud, server.url, _store_url(server.port)))
-    except SettingsError as exc:
-        raise click.UsageError("\n".join(exc.problems)) from exc
+    return Settings.from_environment(environment(cloud, server.url, _store_url(server.port)))
 
 
 def explain_with(cloud: alilocal.LocalCloud, settings: Settings) -> Callable[[str, str], Sequence[str]]:

@@ -31,6 +31,7 @@ from hpoqctl.cloud import WATCH_QUEUE, environment, lay_out, remote_environment
 from hpoqctl.files import Document, read_documents
 from hpoqctl.numbers import WholeNumber
 from hpoqctl.output import OUTCOME_STYLES, console, count_of, print_json, track_progress
+from hpoqctl.services import usage_errors
 
 _TIMEOUT_SECONDS = 300
 _LONGEST_ID, _LONGEST_RESULT = 36, 100
@@ -117,6 +118,7 @@ class _Run:
     "--verbose", "-v", is_flag=True, help="Also print each event, and the function's log to standard error."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@usage_errors()
 def command(
     paths: Sequence[str],
     times: int,
@@ -140,10 +142,7 @@ def command(
     logs.configure("DEBUG" if verbose else "CRITICAL", sys.stderr)
     documents = list(read_documents(paths))
     run = _Run()
-    try:
-        _deliver_documents(run, documents * times, state, endpoint)
-    except SettingsError as exc:
-        raise click.UsageError("\n".join(exc.problems)) from exc
+    _deliver_documents(run, documents * times, state, endpoint)
     broken = [*run.errors, *run.history.broken()]
     if as_json:
         print_json(_compose_document(run, broken))

@@ -12,7 +12,7 @@ from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.clock import Budget
 from hpoq.cloud.paiautoml import PaiAutoMl, identify_place
 from hpoq.contract.identity import find_marker_keys
-from hpoq.errors import Ambiguous, CallError, Incomplete, NotFound, SettingsError, StoreError
+from hpoq.errors import Ambiguous, CallError, Incomplete, NotFound, StoreError
 from hpoq.idempotency.record import Record
 from hpoq.idempotency.store import Store
 from hpoq.processing import lifecycle
@@ -31,6 +31,7 @@ from hpoqctl.services import (
     read_clock,
     read_settings,
     store_url,
+    usage_errors,
 )
 
 # A search reads page after page, each within the read time-out of one call.
@@ -75,6 +76,7 @@ class _Decision:
 @click.option("--store", "url", metavar="URL", help="The store with the records. Default: HPOQ_STORE.")
 @click.option("--endpoint", metavar="URL", help="Use the records and experiments of a running `hpoq local`.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@usage_errors()
 def command(
     key: str | None,
     message_id: str | None,
@@ -112,8 +114,6 @@ def command(
         service = None if unchecked else _find_service(settings, endpoint)
         with closing(find_store(settings, url, endpoint)) as store:
             lines = _record(store, service, decision, read_clock(store_url(settings, url, endpoint)))
-    except SettingsError as exc:
-        raise click.UsageError("\n".join(exc.problems)) from exc
     except _RefusedError as exc:
         reason = str(exc)
     except StoreError as exc:

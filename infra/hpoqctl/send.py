@@ -18,7 +18,7 @@ from hpoq.clock import SystemClock
 from hpoq.contract.events import outcome_of
 from hpoq.contract.finding import get_member
 from hpoq.contract.identity import derive_message_key
-from hpoq.errors import CallError, SettingsError
+from hpoq.errors import CallError
 from hpoq.producer import SentRequest
 from hpoqctl.checking import derive_own_key
 from hpoqctl.cloud import QUEUE
@@ -36,7 +36,7 @@ from hpoqctl.inbox import Answers, Inbox, collect_answers, convert_event, open_i
 from hpoqctl.numbers import Number
 from hpoqctl.outgoing import Outgoing, prepare_requests
 from hpoqctl.output import console, count_of, format_outcome, notes, print_json, track_progress
-from hpoqctl.services import Target, explain_failure, find_target, read_settings
+from hpoqctl.services import Target, explain_failure, find_target, read_settings, usage_errors
 
 _TIMEOUT_SECONDS = 300.0
 _GOOD = ("created", "accepted", "stopping")
@@ -106,6 +106,7 @@ class _Run:
     help="The longest time that --wait waits. Default: 300, or without limit for finished.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@usage_errors()
 def command(
     paths: Sequence[str],
     queue: str | None,
@@ -147,8 +148,6 @@ def command(
                 run.answers = run.make_answers(to_end=wait == "finished")
                 client = find_experiments(settings, target, endpoint) if run.answers.to_end else None
                 _wait_for_answers(inbox, run, run.answers, timeout, client)
-    except SettingsError as exc:
-        raise click.UsageError("\n".join(exc.problems)) from exc
     except CallError as exc:
         run.fail(explain_failure(exc, target))
     if as_json:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -110,12 +110,19 @@ def name_dead_letter_queue(settings: Settings) -> str:
     return settings.dead_letter_queue or f"{DEAD_LETTER_QUEUE}{suffix}"
 
 
-def read_settings() -> Settings:
-    """Return the settings of the environment. Raises click.UsageError if one is invalid."""
+@contextlib.contextmanager
+def usage_errors() -> Iterator[None]:
+    """Turn SettingsError, whose problems are the user's to solve, into click.UsageError."""
     try:
-        return Settings.from_environment(os.environ)
+        yield
     except SettingsError as exc:
         raise click.UsageError("\n".join(exc.problems)) from exc
+
+
+@usage_errors()
+def read_settings() -> Settings:
+    """Return the settings of the environment. Raises click.UsageError if one is invalid."""
+    return Settings.from_environment(os.environ)
 
 
 def derive_keys(

@@ -15,7 +15,7 @@ from rich.text import Text
 from fcruntime.jsonvalue import JsonValue
 from hpoq.contract.identity import CONFLICT, derive_key
 from hpoq.contract.request import compute_fingerprint
-from hpoq.errors import SettingsError, StoreError
+from hpoq.errors import StoreError
 from hpoq.idempotency.store import Store
 from hpoq.settings import Settings
 from hpoqctl.checking import check_document, derive_own_key, refuse_invalid
@@ -33,6 +33,7 @@ from hpoqctl.services import (
     read_settings,
     source_option,
     store_url,
+    usage_errors,
 )
 from hpoqctl.watching import Watching, find_watching
 
@@ -59,6 +60,7 @@ class _Sought:
 @click.option("--endpoint", metavar="URL", help="Read the records of a running `hpoq local`.")
 @click.option("--log", metavar="URL", help="The log project, for the overview. Default: the deployment's.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@usage_errors()
 def command(
     paths: tuple[str, ...],
     keys: tuple[str, ...],
@@ -94,8 +96,6 @@ def command(
         explanations = [_explain(store, one, settings, now) for one in sought]
         watched = [find_watching(store, one.record, one.now, namespace) for one in explanations]
         store.close()
-    except SettingsError as exc:
-        raise click.UsageError("\n".join(exc.problems)) from exc
     except StoreError as exc:
         problem = explain_store_failure(exc, store_url(settings, url, endpoint))
         raise click.ClickException(problem) from exc
@@ -112,11 +112,8 @@ def command(
 
 
 def _show_overview(settings: Settings, endpoint: str | None, log: str | None, *, as_json: bool) -> NoReturn:
-    try:
-        target = find_target(settings, None, endpoint)
-        states, hour = survey_queues(target, settings), read_last_hour(target, settings, log)
-    except SettingsError as exc:
-        raise click.UsageError("\n".join(exc.problems)) from exc
+    target = find_target(settings, None, endpoint)
+    states, hour = survey_queues(target, settings), read_last_hour(target, settings, log)
     if as_json:
         queues: list[JsonValue] = [state.as_json() for state in states]
         print_json({"queues": queues, "lastHour": hour.as_json()})

@@ -17,7 +17,7 @@ from hpoq.contract.events import outcome_of
 from hpoq.contract.identity import derive_message_key
 from hpoq.contract.request import parse_request, read_producer_key
 from hpoq.contract.stop import StopRequest
-from hpoq.errors import CallError, RequestRejected, SettingsError
+from hpoq.errors import CallError, RequestRejected
 from hpoq.producer import SentRequest
 from hpoqctl.checking import check_document, refuse_invalid
 from hpoqctl.cloud import QUEUE
@@ -25,7 +25,7 @@ from hpoqctl.files import read_requests
 from hpoqctl.inbox import Answers, Inbox, collect_answers, convert_event, open_inbox_at
 from hpoqctl.numbers import Number
 from hpoqctl.output import console, format_outcome, notes, print_json
-from hpoqctl.services import Target, explain_failure, find_target, read_settings
+from hpoqctl.services import Target, explain_failure, find_target, read_settings, usage_errors
 
 _FILES = (".json", ".jsonl", ".ndjson", ".yaml", ".yml")
 
@@ -63,6 +63,7 @@ class _Run:
     help="The longest time that --wait waits.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@usage_errors()
 def command(
     targets: Sequence[str],
     experiment_ids: Sequence[str],
@@ -95,8 +96,6 @@ def command(
             _send_messages(target, run, bodies, settings.namespace)
             if inbox is not None:
                 _wait_for_answers(inbox, run, timeout)
-    except SettingsError as exc:
-        raise click.UsageError("\n".join(exc.problems)) from exc
     except CallError as exc:
         run.error = explain_failure(exc, target)
     if as_json:

@@ -21,13 +21,19 @@ from hpoq.cloud.experiments import Experiment
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.cloud.trials import Trial, read_all_trials
 from hpoq.contract.rules import find_optimize_mode
-from hpoq.errors import CallError, NotFound, SettingsError
+from hpoq.errors import CallError, NotFound
 from hpoq.processing.watchorder import has_ended
 from hpoqctl.experimentlog import explain_end
 from hpoqctl.leaderboard import Row, make_table
 from hpoqctl.numbers import Number, WholeNumber
 from hpoqctl.output import console, count_of, notes, print_json
-from hpoqctl.services import experiments_endpoint, explain_unreachable, open_experiments, read_settings
+from hpoqctl.services import (
+    experiments_endpoint,
+    explain_unreachable,
+    open_experiments,
+    read_settings,
+    usage_errors,
+)
 
 _PAGE_SIZE = 100
 # The metric of a trial that did not end by itself is not comparable with the others.
@@ -92,6 +98,7 @@ class Board:
 )
 @click.option("--endpoint", metavar="URL", help="The base URL of PAI AutoML, or of a running `hpoq local`.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@usage_errors()
 def command(
     experiment_id: str,
     follow: bool,
@@ -117,8 +124,6 @@ def command(
             board = _follow(client, board, mode, top, interval)
     except ValueError as exc:
         raise click.BadParameter(str(exc), param_hint="EXPERIMENT") from exc
-    except SettingsError as exc:
-        raise click.UsageError("\n".join(exc.problems)) from exc
     except NotFound as exc:
         problem = f"Experiment {experiment_id} does not exist, or these credentials may not see it."
         raise click.ClickException(problem) from exc

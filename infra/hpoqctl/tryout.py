@@ -29,7 +29,6 @@ from fcruntime.jsonvalue import JsonObject
 from hpoq.contract.finding import get_member
 from hpoq.contract.model import ExperimentRequest
 from hpoq.contract.request import parse_request
-from hpoq.errors import SettingsError
 from hpoq.function import Function
 from hpoq.observability import logs
 from hpoqctl.checking import Checked, check_document, format_result
@@ -46,6 +45,7 @@ from hpoqctl.leaderboard import (
 )
 from hpoqctl.numbers import Number, WholeNumber
 from hpoqctl.output import console, count_of, format_hyperparameters, notes, print_json
+from hpoqctl.services import usage_errors
 
 if TYPE_CHECKING:
     from alilocal.paiautoml.model import Experiment
@@ -164,17 +164,14 @@ def command(
     # SIGTERM ends the command as Ctrl-C does, so that no trial is left.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     options = TrialOptions(code=code.resolve(), limits=Limits(trial_timeout))
-    try:
-        with _open(options) as trying:
-            _run(trying, body, is_silent=as_json or not notes().is_terminal)
-            trying.await_finished()
-            if as_json:
-                print_json(_compose_document(trying))
-            else:
-                _print_result(trying)
-            has_best = trying.experiment is not None and _best_of(trying.experiment) is not None
-    except SettingsError as exc:
-        raise click.UsageError("\n".join(exc.problems)) from exc
+    with usage_errors(), _open(options) as trying:
+        _run(trying, body, is_silent=as_json or not notes().is_terminal)
+        trying.await_finished()
+        if as_json:
+            print_json(_compose_document(trying))
+        else:
+            _print_result(trying)
+        has_best = trying.experiment is not None and _best_of(trying.experiment) is not None
     raise SystemExit(130 if trying.is_interrupted else 0 if has_best else 1)
 
 
