@@ -132,6 +132,7 @@ def canary(weight: float, *, unchecked: bool = False) -> None:
 
 def promote() -> None:
     """Send all calls to the canary."""
+    _refuse_other_account()
     alias = _alias()
     if alias.canary is None:
         raise ReleaseError("there is no canary to promote")
@@ -143,6 +144,7 @@ def rollback(version: str | None = None, *, canary_only: bool = False) -> None:
 
     With `canary_only`, nothing changes if there is no canary.
     """
+    _refuse_other_account()
     if version is None:
         alias = _alias()
         if canary_only and alias.canary is None:
@@ -159,6 +161,7 @@ def remove(*, data: bool, yes: bool = False, force: bool = False) -> None:
     holds messages, or while that is not known, except with `force`.
     """
     _find_cli()
+    _refuse_other_account()
     if data:
         _survey(force=force)
         if not yes:
@@ -184,6 +187,12 @@ def _check_first() -> None:
     if problems:
         lines = ("Nothing was deployed.", *problems, "Give --unchecked to deploy all the same.")
         raise ReleaseError("\n".join(lines))
+
+
+def _refuse_other_account() -> None:
+    """Raise ReleaseError if the CLI would change another account than the one that `hpoq` reads."""
+    for problem in _check_account():
+        raise ReleaseError(f"Nothing was changed. {problem}")
 
 
 def _find_problems() -> list[str]:
@@ -261,7 +270,7 @@ def _check_account() -> Iterator[str]:
         found = re.search(r"AccountID:\D*?([0-9]+\*+[0-9]+)", re.sub(r"\x1b\[[0-9;]*m", "", shown))
         given = found[1] if found else None
     if given is not None and not re.fullmatch(given.replace("*", "."), wanted):
-        yield f"The CLI deploys to account {given}, but HPOQ_ACCOUNT_ID is {wanted}. Correct one: s config add"
+        yield f"The CLI works on account {given}, but HPOQ_ACCOUNT_ID is {wanted}. Correct one: s config add"
 
 
 def _survey(*, force: bool) -> None:
@@ -439,6 +448,9 @@ def main() -> int:
     except ReleaseError as exc:
         sys.stderr.write(f"{exc}\n")
         return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("\nInterrupted. The steps that had ended are not undone.\n")
+        return 130
     return 0
 
 

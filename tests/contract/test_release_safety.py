@@ -256,6 +256,35 @@ def test_a_problem_is_found_before_anything_is_created(operator, words, spoil, p
     assert operator.changed
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["remove"],
+        ["remove", "--data", "--yes", "--force"],
+        ["promote"],
+        ["rollback"],
+        ["rollback", "--to", "1"],
+    ],
+    ids=" ".join,
+)
+def test_no_command_changes_another_account(operator, words):
+    """The messages that `remove --data` counts would be those of one account, and what it deletes another's."""
+    operator.splits({"3": 0.1})
+    use_another_account(operator)
+    done = operator.release(*words)
+    assert (done.returncode, operator.changed, operator.removed) == (1, False, [])
+    assert "123**********456, but HPOQ_ACCOUNT_ID is 9999999999999999" in done.stderr
+
+
+def test_an_interruption_leaves_no_traceback(operator):
+    """Ctrl-C ends the command with 130, as it ends the commands of `hpoq`."""
+    operator.install("s", f"#!{sys.executable}\nimport os, signal; os.kill(os.getppid(), signal.SIGINT)\n")
+    done = operator.release("rollback", "--to", "1")
+    assert done.returncode == 130
+    assert "Interrupted" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_deployment_without_problems_passes(operator):
     """The check alone changes nothing, and the account is compared as far as the CLI shows it."""
     operator.environ["HPOQ_ACCOUNT_ID"] = ACCOUNT
