@@ -233,7 +233,7 @@ class Function:
             self._pace,
         )
         publisher = self._wrap_publisher(self._open_publisher(parts))
-        announcer = Announcer(publisher, surroundings.source, surroundings.request_id)
+        announcer = Announcer(publisher, surroundings.source, surroundings.request_id, clock)
         budget = Budget(clock, limits.ends_at)
         dead_letters = DeadLetters(parts.messages, settings.dead_letter_queue, budget)
         watch_queue = WatchQueue(parts.messages, settings.watch_queue, settings.namespace, budget)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from fcruntime._dataclass import dataclass
 from fcruntime.jsonvalue import JsonObject
+from hpoq.clock import Clock
 from hpoq.contract.events import (
     EventData,
     EventError,
@@ -150,33 +151,36 @@ class Announcer:
     publisher: Publisher
     source: str
     request_id: str
+    clock: Clock
 
     def compose(
         self,
         outcome: EventOutcome,
-        record_key: str,
+        claim: Record | None,
         delivery: Delivery,
         intake: Readable,
+        began: float,
         *,
-        time: float,
-        attempts: int,
-        timings: Mapping[str, float],
         experiment_id: str | None = None,
         error: EventError | None = None,
         own: JsonObject | None = None,
     ) -> JsonObject:
-        """Return the event of `outcome`.
+        """Return the event of `outcome` for a message that has been processed since `began` of the monotonic clock.
 
-        Its id derives from `record_key`; it shows the key and the message id of `delivery`. `own` has the members
-        that only this type of event has.
+        It shows the key and the message id of `delivery`. Its id derives from the key of `claim`, or from the message
+        itself for a dry run, which has no claim. `own` has the members that only this type of event has.
         """
+        key = delivery.delivery if claim is None else claim.key
+        if delivery.is_watch:
+            # The result of a request is an event of its key, though its record is another one.
+            key = delivery.shown_key or key
         mask = known_mask()  # a producer may write a secret where nobody expects one
         data = EventData(
             key=delivery.shown_key or delivery.key,
             message_id=delivery.message_id,
             request_id=self.request_id,
-            attempts=attempts,
-            timings=timings,
+            attempts=0 if claim is None else claim.attempts,
+            timings={"processingMs": round((self.clock.monotonic() - began) * 1000, 3)},
             experiment_id=experiment_id,
             name=intake.name and mask(intake.name),
             workspace_id=intake.workspace_id and mask(intake.workspace_id),
@@ -187,9 +191,9 @@ class Announcer:
         )
         return make_event(
             outcome,
-            event_id=derive_event_id(record_key, outcome),
+            event_id=derive_event_id(key, outcome),
             source=self.source,
-            time=time,
+            time=self.clock.now(),
             data=data,
             traceparent=traceparent(),
         )

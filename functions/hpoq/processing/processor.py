@@ -16,7 +16,7 @@ from contextlib import nullcontext
 from fcruntime._dataclass import replace
 from fcruntime.jsonvalue import JsonObject, write_compact
 from hpoq.clock import Budget, Clock
-from hpoq.contract.events import EventError, EventOutcome, find_error, outcome_of, parse_error
+from hpoq.contract.events import EventError, find_error, outcome_of, parse_error
 from hpoq.contract.identity import CONFLICT, derive_key
 from hpoq.errors import CallError, StoreError
 from hpoq.idempotency.record import Record
@@ -175,15 +175,7 @@ class Processor:
         own, because the request of one key may change from one dry run to the next.
         """
         delivery = intake.delivery
-        event = self._announcer.compose(
-            "accepted",
-            delivery.delivery,
-            delivery,
-            intake,
-            time=self._clock.now(),
-            attempts=0,
-            timings=self._measure_since(began),
-        )
+        event = self._announcer.compose("accepted", None, delivery, intake, began)
         failure = self._announce(event)
         if failure:
             return _retry_with(delivery, failure, unrecorded=True)
@@ -280,7 +272,7 @@ class Processor:
             if error is not None:
                 return _retry_with(delivery, error, record, experiment_id=experiment_id)
             return _end_with(Outcome.WATCHING, delivery, experiment_id, look.error)
-        event = self._compose_event(
+        event = self._announcer.compose(
             "finished",
             claim,
             delivery,
@@ -307,14 +299,14 @@ class Processor:
         if isinstance(ending, Created):
             if ending.adopted:
                 get_logger().warning("experiment.adopted", experiment_id=ending.experiment_id)
-            event = self._compose_event(
+            event = self._announcer.compose(
                 "created", claim, delivery, intake, began, experiment_id=ending.experiment_id
             )
             ended = lifecycle.complete(claim, ending.experiment_id, write_compact(event), now, terms)
             order = self._follower.complete_order(claim, ending.experiment_id, now)
             ended = replace(ended, watch_order=order)
         elif isinstance(ending, Stopped):
-            event = self._compose_event(
+            event = self._announcer.compose(
                 "stopping",
                 claim,
                 delivery,
@@ -325,10 +317,10 @@ class Processor:
             )
             ended = lifecycle.complete(claim, ending.experiment_id, write_compact(event), now, terms)
         elif isinstance(ending, Refused):
-            event = self._compose_event("rejected", claim, delivery, intake, began, error=ending.error)
+            event = self._announcer.compose("rejected", claim, delivery, intake, began, error=ending.error)
             ended = lifecycle.reject(claim, write_compact(event), now, terms)
         else:
-            event = self._compose_event(
+            event = self._announcer.compose(
                 "failed", claim, delivery, intake, began, error=_find_cause(claim, ending.error)
             )
             ended = lifecycle.fail(claim, write_compact(event), now, terms)
@@ -410,35 +402,6 @@ class Processor:
             return None
         # No record numbers the copies of the conflicting message.
         return _retry_with(intake.delivery, postponed.error, unrecorded=True, throttled=postponed.throttled)
-
-    def _compose_event(
-        self,
-        outcome: EventOutcome,
-        claim: Record,
-        delivery: Delivery,
-        intake: Readable,
-        began: float,
-        *,
-        experiment_id: str | None = None,
-        error: EventError | None = None,
-        own: JsonObject | None = None,
-    ) -> JsonObject:
-        return self._announcer.compose(
-            outcome,
-            # The result of a request is an event of its key, though its record is another one.
-            delivery.shown_key or claim.key if delivery.is_watch else claim.key,
-            delivery,
-            intake,
-            time=self._clock.now(),
-            attempts=claim.attempts,
-            timings=self._measure_since(began),
-            experiment_id=experiment_id,
-            error=error,
-            own=own,
-        )
-
-    def _measure_since(self, began: float) -> dict[str, float]:
-        return {"processingMs": round((self._clock.monotonic() - began) * 1000, 3)}
 
     def _repeat(self, record: Record, delivery: Delivery) -> Result:
         """Publish a stored event again, under its id, for a producer that repeated its send.

@@ -3,6 +3,7 @@
 import pytest
 from structlog.testing import capture_logs
 
+from fcruntime._dataclass import replace
 from hpoq.contract.events import EventError, ServiceError
 from hpoq.contract.identity import derive_event_id, derive_key
 from hpoq.errors import (
@@ -15,6 +16,7 @@ from hpoq.errors import (
     Unavailable,
     Violation,
 )
+from hpoq.idempotency.record import Record, State
 from hpoq.observability.measures import trace_message
 from hpoq.observability.redaction import known_secrets
 from hpoq.processing.intake import Rejected
@@ -29,6 +31,7 @@ from hpoq.processing.outcome import (
     needs_operator,
 )
 from hpoq.publishers import FilePublisher
+from hpoq.testing import FakeClock
 
 
 def test_an_answer_is_quoted_with_its_request():
@@ -174,6 +177,7 @@ def test_the_report_of_a_batch_is_pinned():
 
 
 KEY = derive_key("smq", "M1")
+CLAIM = Record(KEY, State.IN_PROGRESS, "f", "o", 0.0, 1.0, 2.0)
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -185,16 +189,15 @@ def test_an_event_shows_its_message_and_not_its_secrets():
     intake = Rejected(
         delivery, None, error, f"n {secret}", f"w={secret}", producer_key=secret, warnings=(warning,)
     )
-    announcer = Announcer(FilePublisher(), "source", "R")
+    clock = FakeClock(0.5)
+    announcer = Announcer(FilePublisher(), "source", "R", clock)
     with known_secrets([secret]), trace_message(TRACE, {}):
         event = announcer.compose(
             "failed",
-            KEY,
+            replace(CLAIM, attempts=3),
             delivery,
             intake,
-            time=0.5,
-            attempts=3,
-            timings={"total": 1.5},
+            clock.monotonic() - 1.5,
             experiment_id="s1",
             error=error,
             own={"status": "X"},
@@ -220,7 +223,7 @@ def test_an_event_shows_its_message_and_not_its_secrets():
             "error": error.as_json(),
             "status": "X",
             "attempts": 3,
-            "timings": {"total": 1.5},
+            "timings": {"processingMs": 1500.0},
         },
     }
 
@@ -229,7 +232,8 @@ def test_an_event_of_a_message_without_a_key_shows_that_of_its_record():
     """The producer's key is left out, then."""
     delivery = Delivery(KEY, "f", KEY, "b")
     intake = Rejected(delivery, None, EventError("C", "m", retryable=False))
-    event = Announcer(FilePublisher(), "source", "R").compose(
-        "rejected", KEY, delivery, intake, time=0.0, attempts=1, timings={}
-    )
-    assert event["data"] == {"idempotencyKey": KEY, "requestId": "R", "attempts": 1, "timings": {}}
+    clock = FakeClock()
+    announcer = Announcer(FilePublisher(), "source", "R", clock)
+    event = announcer.compose("rejected", CLAIM, delivery, intake, clock.monotonic())
+    timings = {"processingMs": 0.0}
+    assert event["data"] == {"idempotencyKey": KEY, "requestId": "R", "attempts": 1, "timings": timings}

@@ -61,7 +61,7 @@ def make(store=None, clock=None):
     """Return a processor of which only the store and the output can be used, and its ledger."""
     clock = clock or FakeClock()
     ledger = Ledger(store or MemoryStore(), clock, TERMS)
-    announcer = Announcer(Refusing(), "acs:fc", "r-1")
+    announcer = Announcer(Refusing(), "acs:fc", "r-1", clock)
     follower = SimpleNamespace(order=lambda *_: None)
     budget = Budget(clock, clock.monotonic() + 60)
     return Processor(ledger, Busy(clock), announcer, None, follower, clock, budget), ledger
