@@ -99,14 +99,15 @@ def _answer(
 ) -> Answer:
     code = (text_member(members, "Code") or "").strip()
     own_id = text_member(members, "RequestId")
-    request_id = own_id or _request_id(response.headers)
+    headers = response.headers
+    request_id = own_id or headers.get("x-acs-request-id") or headers.get("x-mns-request-id")
     return Answer(
         status=response.status,
         code=None if code.lower() in _SUCCESS_CODES else code,
         message=text_member(members, "Message") or "",
         # An event shows it, and must fit into a message whatever the service answers.
         request_id=None if request_id is None else request_id[:_MAX_REQUEST_ID_LENGTH],
-        retry_after=_retry_after(response.headers),
+        retry_after=_retry_after(headers),
         document=document,
         is_json=is_json,
         names_request=bool(own_id),
@@ -119,10 +120,6 @@ def _object(body: bytes) -> JsonObject | None:
     except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
-
-
-def _request_id(headers: Mapping[str, str]) -> str | None:
-    return headers.get("x-acs-request-id") or headers.get("x-mns-request-id")
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -16,7 +16,6 @@ from hpoq.cloud.xml import parse
 from hpoq.contract.identity import derive_key
 from hpoq.contract.request import parse_request
 from hpoq.errors import (
-    Conflict,
     Denied,
     Invalid,
     NotFound,
@@ -303,12 +302,6 @@ def test_unsendable(client, answer, body, encode, code):
     assert (caught.value.code, caught.value.operation, smq.server.connections) == (code, "SendMessage", 0)
 
 
-def test_largest(client, answer):
-    """A body of just the limit is sent."""
-    smq = client(answer(201, SENT))
-    assert smq.publish_message("t", "x" * MOST_BODY_BYTES).message_id == "m1"
-
-
 @pytest.mark.parametrize(
     ("step", "kind"),
     [
@@ -387,14 +380,6 @@ def test_receive_nothing(client, answer):
         smq.receive_messages("q")
 
 
-@pytest.mark.parametrize(("left", "asked"), [(None, 30), (60.0, 30), (20.5, 12), (5.0, 0)])
-def test_wait_fits(client, answer, clock, left, asked):
-    """A wait is shortened to what fits before the time to give up, for the answer must still arrive."""
-    smq = client(answer(404, failure("MessageNotExist")))
-    smq.receive_messages("q", wait_seconds=99, budget=None if left is None else Budget.lasting(left, clock))
-    assert parsed(smq.server.requests[0])[0].endswith(f"&waitseconds={asked}")
-
-
 def test_long_poll_outlasts_the_read_timeout(transport, serve, answer, credentials):
     """The read time-out counts from the end of the wait that was asked for."""
     server = serve(
@@ -418,13 +403,6 @@ def test_delete(client, answer):
     smq = client(answer(204))
     assert smq.delete_message("q", "1-a+/==") is None
     assert parsed(smq.server.requests[0])[0] == "DELETE /queues/q/messages?ReceiptHandle=1-a%2B%2F%3D%3D"
-
-
-@pytest.mark.parametrize(("status", "code"), [(404, "MessageNotExist"), (400, "ReceiptHandleError")])
-def test_lease_lost(client, answer, status, code):
-    """Both answers for a lost lease are NotFound."""
-    with pytest.raises(NotFound):
-        client(answer(status, failure(code))).delete_message("q", "h")
 
 
 def test_change_visibility(client, answer):
@@ -452,12 +430,6 @@ def test_error_in_a_success(client, answer):
     """An error document is an error even with a status of success."""
     with pytest.raises(NotFound):
         client(answer(200, failure("QueueNotExist"))).delete_message("q", "h")
-
-
-def test_create_conflict(client, answer):
-    """A queue that exists otherwise is a Conflict."""
-    with pytest.raises(Conflict):
-        client(answer(409, failure("QueueAlreadyExist"))).create_queue("q")
 
 
 def test_topic_and_subscription(client, answer):
