@@ -237,7 +237,9 @@ class Function:
         budget = Budget(clock, limits.ends_at)
         dead_letters = DeadLetters(parts.messages, settings.dead_letter_queue, budget)
         watch_queue = WatchQueue(parts.messages, settings.watch_queue, settings.namespace, budget)
-        follower = Follower(client, ledger, watch_queue, clock, self._schedule, creator.search_budget)
+        follower = Follower(
+            client, ledger, watch_queue, clock, self._schedule, creator.search_budget, creator.place
+        )
         processor = Processor(ledger, creator, announcer, dead_letters, follower, clock, budget)
         return Batch(
             processor.process,

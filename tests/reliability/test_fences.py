@@ -19,7 +19,7 @@ from hpoq.testing import MemoryStore, smq_event, smq_stream_event
 from hpoqctl.deadletters import recover_envelopes
 from support.deployment import DEAD_LETTER_QUEUE, QUEUE
 from support.request import request
-from support.world import CallTimes
+from support.world import CallTimes, WatchedWorld
 
 KEY = derive_key("smq", "M1")
 LIST = "ListHpoExperiments"
@@ -363,6 +363,38 @@ def test_a_changed_endpoint_does_not_end_a_doubt(world):
     assert (calls(world), calls(world, LIST)) == (1, asked)
     assert outcomes(world.deliver(EVENT)) == ["created"]
     assert len(world.cloud.experiments) == 1
+
+
+MOVED = {"HPOQ_PAIAUTOML_ENDPOINT": "http://127.0.0.1:9"}
+UNKNOWN_THERE = {"status": 400, "code": "INVALID_USER_OR_EXP"}
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_changed_endpoint_does_not_end_a_watch(is_known):
+    """The service of another region does not know the experiment; another name of the same service does."""
+    with WatchedWorld() as world:
+        world.deliver(EVENT)
+        world.later(LATER)
+        if is_known:
+            assert world.follow(**MOVED)[-1] == "finished"
+        else:
+            fail(world, "GetHpoExperiment", times=None, **UNKNOWN_THERE)
+            assert world.poll(**MOVED) == ["watching"]
+            world.cloud.faults.clear()
+            assert world.follow()[-1] == "finished"
+        assert [result["status"] for result in world.results] == ["FINISHED"]
+
+
+def test_a_changed_endpoint_does_not_end_a_stop(world):
+    """The experiment of a request is stopped where it was created."""
+    world.deliver(smq_event("M1", request("k")))
+    world.later(1)
+    stop = smq_event("S1", '{"stop": {"idempotencyKey": "k"}}')
+    fail(world, "GetHpoExperiment", times=None, **UNKNOWN_THERE)
+    world.later(LATER)
+    assert codes(world.deliver(stop, **MOVED)) == ["EndpointChanged"]
+    world.cloud.faults.clear()
+    assert outcomes(world.deliver(stop)) == ["stopping"]
 
 
 @pytest.mark.parametrize("in_doubt", [False, True])

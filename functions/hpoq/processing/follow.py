@@ -71,6 +71,7 @@ class Follower:
         clock: Clock,
         schedule: WatchSchedule,
         budget_of: Callable[[Record], Budget],
+        place: str | None = None,
     ) -> None:
         self._client = client
         self._ledger = ledger
@@ -78,6 +79,7 @@ class Follower:
         self._clock = clock
         self._schedule = schedule
         self._budget_of = budget_of
+        self._place = place
         self._watcher: Watcher | None = None
         self._lock = threading.Lock()
 
@@ -114,7 +116,7 @@ class Follower:
         order = None if claim.watch_order is None else decode_order(claim.watch_order)
         if order is None:
             return None
-        return encode_order(replace(order, experiment_id=experiment_id, created_at=now))
+        return encode_order(replace(order, experiment_id=experiment_id, created_at=now, place=claim.place))
 
     def start(self, record: Record) -> EventError | None:
         """Send the first watch message of a created experiment; return the error if that failed, or None."""
@@ -184,7 +186,9 @@ class Follower:
 
                 notes = StopNotes(self._ledger, self._clock, self._queue.namespace)
                 consistency = self._ledger.terms.consistency
-                self._watcher = Watcher(self._client, notes, self._clock, self._schedule, consistency)
+                self._watcher = Watcher(
+                    self._client, notes, self._clock, self._schedule, consistency, self._place
+                )
             return self._watcher
 
     def go_on(
@@ -223,7 +227,7 @@ class Follower:
         from hpoq.processing.stop import Stopper  # few messages are stops
 
         notes = StopNotes(self._ledger, self._clock, self._queue.namespace)
-        stopper = Stopper(self._client, self._ledger, notes, self._clock)
+        stopper = Stopper(self._client, self._ledger, notes, self._clock, self._place)
         return stopper.stop(request, claim, self._budget_of(claim))
 
 

@@ -18,12 +18,14 @@ from hpoq.contract.identity import KEY_FORM, PRODUCER, derive_key
 from hpoq.contract.stop import StopRequest
 from hpoq.errors import CallError, Conflict, Invalid, NotFound, UnknownEnd
 from hpoq.idempotency.record import Record, State
+from hpoq.observability.logs import get_logger
 from hpoq.processing import watchorder
 from hpoq.processing.creation import GivenUp, Postponed, Refused, Stopped
 from hpoq.processing.ledger import Ledger
 from hpoq.processing.lifecycle import is_exhausted
 from hpoq.processing.notes import StopNotes
 from hpoq.processing.outcome import as_event_error, log_operator_needed, needs_operator
+from hpoq.processing.watchorder import MOVED
 
 _REQUEST = "request"
 """Who stops the experiment, as the event of its end names it."""
@@ -61,12 +63,13 @@ _INTERRUPTED = EventError(
 
 @dataclass(frozen=True)
 class Stopper:
-    """Carries out the stop messages of one invocation."""
+    """Carries out the stop messages of one invocation. `place` is the endpoint that `client` calls."""
 
     client: PaiAutoMl
     ledger: Ledger
     notes: StopNotes
     clock: Clock
+    place: str | None = None
 
     def stop(
         self, request: StopRequest, claim: Record, budget: Budget
@@ -74,7 +77,7 @@ class Stopper:
         """Stop what `request` names. Raises StoreError."""
         if is_exhausted(claim, self.ledger.terms):
             return GivenUp(claim, _INTERRUPTED)
-        experiment_id, known_since = request.stop.experiment_id, claim.claimed_at
+        experiment_id, known_since, place = request.stop.experiment_id, claim.claimed_at, None
         if request.stop.idempotency_key is not None:
             found = self._find_request(request.stop.idempotency_key)
             if isinstance(found, EventError):
@@ -83,9 +86,13 @@ class Stopper:
                 return Refused(claim, found)
             # The stop may have waited a long time for the request, so the experiment may still be new.
             experiment_id, known_since = found.experiment_id, found.published_at or self.clock.now()
+            place = found.place
         try:
             return self._stop(experiment_id or "", claim, budget)
         except CallError as exc:
+            if isinstance(exc, NotFound) and place not in (None, self.place):
+                get_logger().error("operator.needed", code=MOVED.code, error=MOVED.message, place=place)
+                return Postponed(claim, MOVED, None, counts=False)
             return self._postpone(claim, exc, known_since)
 
     def _find_request(self, name: str) -> Record | EventError:

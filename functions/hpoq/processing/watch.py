@@ -32,7 +32,7 @@ from hpoq.observability.secret_names import find_secrets
 from hpoq.processing import watchorder
 from hpoq.processing.notes import StopNotes
 from hpoq.processing.outcome import as_event_error, log_operator_needed, needs_operator
-from hpoq.processing.watchorder import Again, Ended, Look, WatchOrder, WatchSchedule
+from hpoq.processing.watchorder import MOVED, Again, Ended, Look, WatchOrder, WatchSchedule
 
 Direction: TypeAlias = Literal["ASC", "DESC"]
 
@@ -55,7 +55,8 @@ _NO_EXPERIMENT = "INVALID_USER_OR_EXP"
 class Watcher:
     """Looks at experiments, each at most once per invocation.
 
-    An experiment that is younger than `consistency` seconds may not be found yet.
+    An experiment that is younger than `consistency` seconds may not be found yet. `place` is the endpoint that
+    `client` calls.
     """
 
     client: PaiAutoMl
@@ -63,6 +64,7 @@ class Watcher:
     clock: Clock
     schedule: WatchSchedule
     consistency: float
+    place: str | None = None
     _seen: dict[str, Experiment | CallError] = field(default_factory=dict)
 
     def look(self, order: WatchOrder, budget: Budget) -> Look:
@@ -79,6 +81,9 @@ class Watcher:
                 return self._apply_guard(order, experiment, age, budget)
         except CallError as exc:
             age = self._find_age(order)
+            if is_deleted(exc) and order.place not in (None, self.place) and age < self.schedule.max_age:
+                get_logger().error("operator.needed", code=MOVED.code, error=MOVED.message, place=order.place)
+                return self._schedule_next(order, MOVED)
             if is_deleted(exc) and age >= self.consistency and self._is_known_to_service(budget):
                 return Ended(_describe_unseen(DELETED, order.last_status))
             if age < self.schedule.max_age:

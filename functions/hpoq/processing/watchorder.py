@@ -27,6 +27,12 @@ FORGED = EventError(
     message="this watch message names an experiment that the record of its request does not name",
     retryable=False,
 )
+MOVED = EventError(
+    code="EndpointChanged",
+    message="the experiment was created at another endpoint, and the present one does not know it; set "
+    "HPOQ_PAIAUTOML_ENDPOINT or HPOQ_REGION back until it has ended",
+    retryable=True,
+)
 # Statuses of the experiment that are ends. Any other one, also an unknown one, is followed.
 ENDED = frozenset({"FINISHED", "FAILED", "EARLY_STOPPED", "USER_CANCELED", "SYS_CANCELED", "NO_MORE_TRIAL"})
 CANCELED = frozenset({"EARLY_STOPPED", "USER_CANCELED", "SYS_CANCELED"})
@@ -61,9 +67,9 @@ class WatchOrder:
     """An experiment that is followed to its end.
 
     `key` is that of the request that created it. `message_id`, `producer_key`, `name`, `workspace_id` and
-    `traceparent` are what its events show of that request; `mode` is `maximize`, `minimize` or None. `created_at` is
-    when the created event was composed, in seconds since the epoch. `last_status` is the service's at the last look,
-    and `next_at` the time of the next one.
+    `traceparent` are what its events show of that request; `mode` is `maximize`, `minimize` or None. `place` is the
+    endpoint that has the experiment, None if it is not known. `created_at` is when the created event was composed, in
+    seconds since the epoch. `last_status` is the service's at the last look, and `next_at` the time of the next one.
     """
 
     key: str
@@ -78,6 +84,7 @@ class WatchOrder:
     traceparent: str | None = None
     last_status: str | None = None
     next_at: float | None = None
+    place: str | None = None
 
     @property
     def identity(self) -> str:
@@ -118,6 +125,7 @@ _TEXTS = {
     "traceparent": "traceparent",
     "lastStatus": "last_status",
     "mode": "mode",
+    "place": "place",
 }
 _LIMITS = {
     "maxHours": "max_hours",

@@ -129,10 +129,11 @@ def test_a_claim_without_a_readable_order_is_not_followed(text):
 
 
 def test_an_order_is_completed_once_its_experiment_is_known():
-    """The age of the experiment counts from then on."""
+    """The age of the experiment counts from then on, and it is looked for where its create was sent."""
     world = World()
-    text = world.follower.complete_order(world.open(CREATED), "s2", 7.0)
-    assert decode_order(text) == replace(ORDER, experiment_id="s2", created_at=7.0)
+    claim = replace(world.open(CREATED), place="https://a")
+    text = world.follower.complete_order(claim, "s2", 7.0)
+    assert decode_order(text) == replace(ORDER, experiment_id="s2", created_at=7.0, place="https://a")
 
 
 def test_the_first_watch_message_is_due_after_the_shortest_wait():

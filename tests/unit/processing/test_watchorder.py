@@ -75,6 +75,7 @@ def test_the_form_of_an_order_is_pinned():
         "00-1-2-01",
         "RUNNING",
         7.25,
+        "https://paiautoml.cn-shanghai.aliyuncs.com",
     )
     assert json.loads(encode_order(order)) == {
         "watch": {
@@ -90,6 +91,7 @@ def test_the_form_of_an_order_is_pinned():
             "traceparent": "00-1-2-01",
             "lastStatus": "RUNNING",
             "nextAt": 7.25,
+            "place": "https://paiautoml.cn-shanghai.aliyuncs.com",
         }
     }
     assert json.loads(encode_order(ORDER)) == {
