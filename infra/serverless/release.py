@@ -231,6 +231,9 @@ def _check_package(text: str) -> Iterator[str]:
     if not package.is_file():
         yield f"The package {package} does not exist. Build it: hpoq package --runtime {runtime}"
         return
+    if not zipfile.is_zipfile(package):
+        yield f"The package {package} is not a complete zip file. Build it: hpoq package --runtime {runtime}"
+        return
     with zipfile.ZipFile(package) as archive:
         names = archive.namelist()
         own = [name for name in names if re.match(r"(hpoq|fcruntime)/.*\.py$", name)]

@@ -218,6 +218,10 @@ def name_badly(operator):
     operator.environ["TABLESTORE_INSTANCE"] = "1"
 
 
+def cut_package(operator):
+    operator.package.write_bytes(operator.package.read_bytes()[:-100])
+
+
 def lack_package(operator):
     operator.package.unlink()
 
@@ -240,6 +244,7 @@ def use_another_account(operator):
         (lack_variable, "TABLESTORE_INSTANCE is not set"),
         (name_badly, "3 to 16 letters"),
         (lack_package, "does not exist. Build it: hpoq package"),
+        (cut_package, "is not a complete zip file. Build it: hpoq package"),
         (change_source, "older than functions/hpoq/handler.py"),
         (lack_bytecode, "no bytecode"),
         (use_another_account, "123**********456, but HPOQ_ACCOUNT_ID is 9999999999999999"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -87,10 +88,16 @@ def write_archive(target: Path, files: Iterable[File], prefix: str = "") -> dict
         if by_path.setdefault(file.path, file).data != file.data:
             raise FileConflict(file.path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    # In memory first: Ctrl-C would leave a zip that can be opened and deployed, but lacks files.
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for path in sorted(by_path):
             entry = zipfile.ZipInfo(prefix + path, _EPOCH)
             entry.create_system, entry.external_attr = _UNIX, _READABLE
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, by_path[path].data, compresslevel=9)
-        return {entry.filename.removeprefix(prefix): entry.compress_size for entry in archive.infolist()}
+        packed = {entry.filename.removeprefix(prefix): entry.compress_size for entry in archive.infolist()}
+    part = target.with_name(f"{target.name}.part")
+    part.write_bytes(content.getvalue())
+    part.replace(target)
+    return packed

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hpoqctl.packaging.contents import list_wheel_files
+from hpoqctl.packaging.contents import File, list_wheel_files, write_archive
 from hpoqctl.packaging.wheels import Wheel, drop_unused
 
 
@@ -40,3 +40,19 @@ def test_a_licence_is_kept_whatever_its_form(tmp_path, name):
             archive.writestr(one, "")
     found = list_wheel_files(Wheel(path, "idna", "3.20", "0" * 64, Message()))
     assert [file.path for file in found] == files
+
+
+def test_an_interrupted_build_leaves_the_package_before_it(tmp_path):
+    """A zip with some of the files can be opened, so nothing would keep it from being deployed."""
+    target = tmp_path / "p.zip"
+    write_archive(target, [File("hpoq/handler.py", b"first", "hpoq 1")])
+    before = target.read_bytes()
+
+    class Interrupting(bytes):
+        def __len__(self):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_archive(target, [File("a.py", b"second", "a 1"), File("b.py", Interrupting(b"x"), "b 1")])
+    assert target.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [target]
