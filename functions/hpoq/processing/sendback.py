@@ -126,24 +126,9 @@ class SendBack:
 
     def send(self, sealed: Sealed) -> bool:
         """Send a message back; returns whether it is in its queue again."""
-        intake, record = sealed.intake, sealed.result.record
-        terms, now = self.ledger.terms, self.clock.now()
+        intake, record, now = sealed.intake, sealed.result.record, self.clock.now()
         is_watch = intake.envelope is not None and intake.envelope.kind == WATCH
-        not_before = 0.0 if record is None else record.not_before
-        if sealed.result.throttled and not is_watch:
-            quiet = self.pace.idle_seconds()
-            delay = lifecycle.throttled_delay(now - sealed.since, quiet, terms, self.clock.random())
-            delay = max(delay, not_before - now)
-        elif sealed.result.unrecorded:
-            # Its copies are not numbered and therefore do not merge, so a longer delay means fewer copies.
-            tried = now - sealed.since
-            delay = lifecycle.throttled_delay(tried, tried, terms, self.clock.random())
-        elif record is None or is_watch:
-            # Most attempts of a watch message are looks that did not fail, so they must not lengthen the delay.
-            delay = terms.delay
-        else:
-            delay = lifecycle.retry_delay(record, terms, now)
-        delay = min(math.ceil(delay), LONGEST_DELAY_SECONDS)
+        delay = min(math.ceil(self._choose_delay(sealed, now, is_watch=is_watch)), LONGEST_DELAY_SECONDS)
         dead_letter_queue = self.dead_letter_queue if self._is_too_old(sealed.tried_since) else None
         own_queue = self.watch_queue if is_watch and self.watch_queue is not None else self.queue
         queue, delay = (own_queue, delay) if dead_letter_queue is None else (dead_letter_queue, 0)
@@ -167,6 +152,20 @@ class SendBack:
                 # Either the next delivery holds the key already, or two copies share a number until the next send.
                 log.warning("requeue.unrecorded", error=str(exc))
         return True
+
+    def _choose_delay(self, sealed: Sealed, now: float, *, is_watch: bool) -> float:
+        """Return the seconds after which the message should be delivered again."""
+        record, terms, tried = sealed.result.record, self.ledger.terms, now - sealed.since
+        if sealed.result.throttled and not is_watch:
+            delay = lifecycle.throttled_delay(tried, self.pace.idle_seconds(), terms, self.clock.random())
+            return delay if record is None else max(delay, record.not_before - now)
+        if sealed.result.unrecorded:
+            # Its copies are not numbered and therefore do not merge, so a longer delay means fewer copies.
+            return lifecycle.throttled_delay(tried, tried, terms, self.clock.random())
+        if record is None or is_watch:
+            # Most attempts of a watch message are looks that did not fail, so they must not lengthen the delay.
+            return terms.delay
+        return lifecycle.retry_delay(record, terms, now)
 
 
 @dataclass(frozen=True)
