@@ -20,8 +20,8 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from fcruntime.jsonvalue import JsonValue
-from hpoq.contract.document import MOST_BODY_BYTES, PLAIN_NAME
-from hpoq.contract.jsontext import pointer_to
+from hpoq.contract.document import PLAIN_NAME
+from hpoq.contract.jsontext import MOST_BODY_BYTES, pointer_to
 from hpoq.errors import Violation
 
 NOWHERE = -1

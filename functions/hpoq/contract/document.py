@@ -18,10 +18,9 @@ from fcruntime.triggers.body import decode_base64, looks_like_json, unwrap_base6
 from fcruntime.triggers.identity import identify_event
 from hpoq.contract import jsontext
 from hpoq.contract.finding import describe_type
-from hpoq.contract.jsontext import WIDE_MARKS, JsonError, pointer_to, tokens_of
+from hpoq.contract.jsontext import MOST_BODY_BYTES, WIDE_MARKS, JsonError, pointer_to, tokens_of
 from hpoq.errors import RequestRejected, Violation
 
-MOST_BODY_BYTES = 1024 * 1024
 WRAPPER_MEMBERS = ("schemaVersion", "idempotencyKey", "traceparent", "dryRun", "guard", "stop", "experiment")
 MISPLACED_ALWAYS = ("schemaVersion", "idempotencyKey", "dryRun")
 """The members of a request that an attribute of a CloudEvent cannot be: those have lower-case names."""

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from fcruntime.jsonvalue import write_compact
+from fcruntime.triggers import message
 from hpoq.contract.patterns import caseless
 
 NAMESPACE_HPOQ = "6c1f6a8e-3d0f-5b58-9d1b-7c0d5f1d5b1e"
@@ -27,7 +28,7 @@ KEY_FORM = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 # The kinds of identity that a key can be derived from.
 PRODUCER = "producer"
 SMQ = "smq"
-CLOUDEVENT = "cloudevent"
+CLOUDEVENT = message.CLOUDEVENT
 CONFLICT = "conflict"
 STOP = "stop"
 STOPPED = "stopped"

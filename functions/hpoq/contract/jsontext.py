@@ -16,6 +16,9 @@ from functools import partial
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
 
+MOST_BODY_BYTES = 1024 * 1024
+"""The most bytes that the contract reads of a message body, whichever trigger brings it."""
+
 WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
 """The byte order marks of UTF-16 and UTF-32."""
 

@@ -33,11 +33,7 @@ from fcruntime.triggers import KINDS, Message
 from fcruntime.triggers.identity import identify_body
 from hpoq.contract import jsontext
 from hpoq.contract.identity import CLOUDEVENT, DIGEST, KEY_FORM, WATCH, derive_key, digest
-from hpoq.contract.jsontext import JsonError
-
-# The most that the contract reads of a body, whichever trigger brings it. Without a bound, an envelope of 64 KB
-# could be decompressed to 40 MB.
-MOST_BODY_BYTES = 1024 * 1024
+from hpoq.contract.jsontext import MOST_BODY_BYTES, JsonError
 
 _MEMBER = b'"hpoq"'
 MOST_SEQUENCE = 2**31 - 1
@@ -185,7 +181,10 @@ def _read_body(document: JsonObject) -> bytes | None:
 
 
 def _decompress(packed: str) -> bytes | None:
-    """Return the decompressed body, or None if `packed` is invalid or more than MOST_BODY_BYTES are in it."""
+    """Return the decompressed body, or None if `packed` is invalid or more than MOST_BODY_BYTES are in it.
+
+    Without that bound, an envelope of 64 KB could be decompressed to 40 MB.
+    """
     reader = zlib.decompressobj()
     try:
         body = reader.decompress(b85decode(packed), MOST_BODY_BYTES)

@@ -4,10 +4,8 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fcruntime.triggers import CLOUDEVENT as EVENT_KIND
 from hpoq.contract import identity
 from hpoq.contract.identity import (
-    CLOUDEVENT,
     canonical,
     derive_event_id,
     derive_key,
@@ -77,11 +75,6 @@ def test_keys_are_compared_as_written():
     """A key in another normal form, or with a blank at its end, is a different key."""
     assert derive_key("producer", "\u00e9") != derive_key("producer", "e\u0301")
     assert derive_key("producer", "k") != derive_key("producer", "k ")
-
-
-def test_both_packages_name_cloudevents_alike():
-    """fcruntime and hpoq use the same kind for the identity of a CloudEvent."""
-    assert CLOUDEVENT == EVENT_KIND
 
 
 def test_a_digest_is_sha_256():

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from fcruntime.triggers import Message
 from hpoq.cloud.smq import fits
-from hpoq.contract import document
 from hpoq.contract.identity import CLOUDEVENT, DIGEST, derive_key, digest
+from hpoq.contract.jsontext import MOST_BODY_BYTES
 from hpoq.processing import envelope as module
 from hpoq.processing.envelope import Envelope, is_sealed, looks_sealed, open_envelope, seal, unseal
 
@@ -106,15 +106,10 @@ def test_the_smaller_form_is_chosen():
         assert len(seal(replace(FIRST, body=body))) == min(len(plain), len(compressed))
 
 
-def test_the_largest_body_is_the_contracts():
-    """More than the contract reads is never decompressed."""
-    assert module.MOST_BODY_BYTES == document.MOST_BODY_BYTES
-
-
 @pytest.mark.parametrize("excess", [0, 1])
 def test_decompression_is_bounded(excess):
     """A compressed body that is larger than any that is read is not an envelope of hpoq's."""
-    body = b"\xff" * (module.MOST_BODY_BYTES + excess)
+    body = b"\xff" * (MOST_BODY_BYTES + excess)
     forged = wire(zip=b85encode(zlib.compress(body, 9)).decode())
     assert unseal(forged) == (None if excess else replace(FIRST, body=body))
 
@@ -122,14 +117,14 @@ def test_decompression_is_bounded(excess):
 @pytest.mark.parametrize("byte", [b"a", b'"', b"\xff"])
 def test_a_body_that_is_too_large_to_be_decompressed_is_not_compressed(byte):
     """What could not be opened again must not fit into a message. Text of any size is carried as text."""
-    large = replace(FIRST, body=byte * (module.MOST_BODY_BYTES + 1))
+    large = replace(FIRST, body=byte * (MOST_BODY_BYTES + 1))
     assert not fits(seal(large))
     assert unseal(seal(large)) == (None if byte == b"\xff" else large)
 
 
 def test_the_largest_body_that_is_read_is_compressed():
     """It fits into a message, and is opened again."""
-    largest = replace(FIRST, body=b"a" * module.MOST_BODY_BYTES)
+    largest = replace(FIRST, body=b"a" * MOST_BODY_BYTES)
     assert fits(seal(largest))
     assert unseal(seal(largest)) == largest
 
