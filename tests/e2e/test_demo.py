@@ -4,6 +4,7 @@ import json
 import sys
 
 from click.testing import CliRunner
+
 from hpoqctl import demo, demotrials
 from support.processes import run_program
 
