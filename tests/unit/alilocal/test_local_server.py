@@ -308,13 +308,9 @@ def test_a_signal_at_any_moment_ends_the_command():
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
-def test_the_command_refuses_a_port_in_use(server):
+def test_the_command_refuses_a_port_in_use(server, read_refusal):
     """A port in use ends the command with an error message."""
-    command = [sys.executable, "-m", "alilocal", "--port", str(server.port)]
-    done = run_program(command)
-    assert done.returncode == 2
-    assert "in use" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert "in use" in read_refusal(["--port", str(server.port)])
 
 
 @pytest.mark.parametrize(
