@@ -142,6 +142,17 @@ def read_version(value: object) -> object:
 
 
 SchemaVersion = Annotated[Literal["1"] | None, BeforeValidator(read_version)]
+SchemaUri = Annotated[
+    str | None,
+    Field(
+        alias=SCHEMA_MEMBER,
+        description="The JSON Schema by which an editor checks the document. hpoq ignores it.",
+    ),
+]
+Trace = Annotated[
+    str | None,
+    Field(description="A W3C trace context, which the event continues. An invalid value is ignored."),
+]
 ProducerKey = Annotated[
     str, Field(min_length=1, max_length=MOST_KEY_CHARACTERS, pattern=f"^{KEY_CHARACTERS}+$")
 ]
@@ -388,14 +399,8 @@ class ExperimentRequest(Model):
         ),
     )
     guard: Guard | None = None
-    schema_uri: str | None = Field(
-        None,
-        alias=SCHEMA_MEMBER,
-        description="The JSON Schema by which an editor checks the document. hpoq ignores it.",
-    )
-    traceparent: str | None = Field(
-        None, description="A W3C trace context, which the event continues. An invalid value is ignored."
-    )
+    schema_uri: SchemaUri = None
+    traceparent: Trace = None
     dry_run: bool | None = Field(
         None,
         alias="dryRun",

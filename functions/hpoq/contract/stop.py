@@ -6,7 +6,7 @@ models it does without `from __future__ import annotations`.
 
 from pydantic import Field
 
-from hpoq.contract.model import SCHEMA_MEMBER, ExperimentId, Model, ProducerKey, SchemaVersion
+from hpoq.contract.model import ExperimentId, Model, ProducerKey, SchemaUri, SchemaVersion, Trace
 
 
 class StopTarget(Model):
@@ -35,14 +35,8 @@ class StopRequest(Model):
         alias="idempotencyKey",
         description="The key of this stop. Repeated stops are harmless, so it is rarely needed.",
     )
-    schema_uri: str | None = Field(
-        None,
-        alias=SCHEMA_MEMBER,
-        description="The JSON Schema by which an editor checks the document. hpoq ignores it.",
-    )
-    traceparent: str | None = Field(
-        None, description="A W3C trace context, which the event continues. An invalid value is ignored."
-    )
+    schema_uri: SchemaUri = None
+    traceparent: Trace = None
 
 
 StopRequest.model_rebuild()
