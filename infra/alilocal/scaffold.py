@@ -5,6 +5,7 @@ The page is the only copy of these files, so it cannot differ from what the comm
 
 from __future__ import annotations
 
+import keyword
 import re
 import sys
 from pathlib import Path
@@ -20,10 +21,14 @@ def create_service(name: str, page: str, package: Path) -> None:
     """Write the files of a service `name` and register it; raises ValueError for a name that cannot be used."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} is not a valid name. Use lower-case letters and digits.")
-    if (package / name).exists():
-        raise ValueError(f"{package / name} exists already.")
-    text = read_section(page, "Add a service").replace(_EXAMPLE, name)
-    text = text.replace(_EXAMPLE.capitalize(), name.capitalize())
+    for place in (package / name, package / f"{name}.py"):
+        if place.exists():
+            raise ValueError(f"{place} exists already.")
+    text = read_section(page, "Add a service")
+    others = text.replace(_EXAMPLE.capitalize(), "")
+    if keyword.iskeyword(name) or re.search(rf"\b{name.capitalize()}\b", others):
+        raise ValueError(f"{name!r} is already a word of the code. Use another name.")
+    text = text.replace(_EXAMPLE, name).replace(_EXAMPLE.capitalize(), name.capitalize())
     for path, content in _FILE.findall(text):
         file = package / path
         file.parent.mkdir(exist_ok=True)

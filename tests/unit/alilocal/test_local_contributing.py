@@ -63,9 +63,9 @@ def test_the_scaffold_uses_the_given_name(copy):
     assert done.stdout == "Weather 2030-01-01\n", done.stderr
 
 
-@pytest.mark.parametrize("name", ["sts", "Weather", "../x", ""])
+@pytest.mark.parametrize("name", ["sts", "server", "class", "world", "Weather", "../x", ""])
 def test_a_name_that_cannot_be_used_is_refused(copy, name):
-    """An existing service stays as it is, and a name must be valid for a package."""
+    """Existing services, modules and classes stay as they are, and a name must be valid for a package."""
     before = (copy / "services.py").read_text()
     with pytest.raises(ValueError):
         create_service(name, PAGE, copy)
