@@ -13,8 +13,8 @@ import http.client
 import json
 import shlex
 import sys
-import urllib.request
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from alilocal.cloud import ACCESS_KEY_ID, ACCESS_KEY_SECRET
@@ -36,14 +36,16 @@ def print_environment(arguments: Sequence[str]) -> None:
         help="also direct all calls of Node.js programs for Alibaba Cloud's hosts to it",
     )
     options = parser.parse_args(arguments)
-    address = f"{options.host}:{options.port}"
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    address = f"{host}:{options.port}"
     try:
-        with urllib.request.urlopen(f"http://{address}/_alilocal/health", timeout=5) as answer:
-            health = json.load(answer)
+        # Not `urllib.request`, which would ask the proxy of the environment.
+        with closing(http.client.HTTPConnection(options.host, options.port, timeout=5)) as connection:
+            connection.request("GET", "/_alilocal/health")
+            health = json.load(connection.getresponse())
         found = variables(address, str(health["region"]), str(health["accountId"]))
     except (OSError, ValueError, http.client.HTTPException) as exc:
-        reason = getattr(exc, "reason", exc)
-        sys.exit(f"alilocal env: no local cloud answers at {address} ({reason}). Start it with: alilocal")
+        sys.exit(f"alilocal env: no local cloud answers at {address} ({exc}). Start it with: alilocal")
     except (KeyError, TypeError):
         sys.exit(f"alilocal env: the server at {address} is not a local cloud. Start one with: alilocal")
     if options.node:

@@ -96,8 +96,8 @@ def _run_hook(cloud: LocalCloud, path: Path) -> None:
 
 
 def _read(path: Path) -> JsonObject:
-    text = path.read_text(encoding="utf-8")
     try:
+        text = path.read_text(encoding="utf-8")
         document = json.loads(text) if path.suffix == ".json" else _load_yaml(text)
     except ValueError as exc:
         raise BadInit(f"{path}: {exc}") from None

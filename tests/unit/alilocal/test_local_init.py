@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 import json
 import os
 import subprocess
 import sys
 import threading
-import urllib.request
 from importlib.metadata import version
 from pathlib import Path
 
@@ -313,10 +313,26 @@ def test_env_without_a_running_cloud_says_how_to_start_one():
         print_environment(["--port", "1"])
 
 
+def test_env_asks_no_proxy_and_writes_an_address_of_ipv6_in_brackets(monkeypatch, capsys):
+    """A proxy of the environment cannot reach this machine's loopback, and a URL needs the brackets."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    try:
+        server = alilocal.serve(host="::1")
+    except OSError:
+        pytest.skip("no IPv6 on this machine")
+    with server:
+        print_environment(["--host", "::1", "--port", str(server.port)])
+    assert f"export ALILOCAL_URL='http://[::1]:{server.port}'\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("health", ["[]", "{}", "null"])
 def test_env_recognises_another_program(health, monkeypatch):
     """What answers may be another program, whose JSON is not a local cloud's."""
-    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: io.StringIO(health))
+    monkeypatch.setattr(http.client.HTTPConnection, "request", lambda *_: None)
+    monkeypatch.setattr(http.client.HTTPConnection, "getresponse", lambda _: io.StringIO(health))
     with pytest.raises(SystemExit, match="is not a local cloud"):
         print_environment(["--port", "1"])
 
@@ -330,12 +346,14 @@ def test_env_recognises_another_program(health, monkeypatch):
         (["--init", "good.yaml", "--parameter", "x=1"], "x is not a parameter of any template"),
         (["--init", "missing.yaml"], "missing.yaml"),
         (["--init", "bad.yaml"], "queue: is unknown"),
+        (["--init", "bytes.yaml"], "bytes.yaml: 'utf-8'"),
         (["--init", "bad.yaml", "--parameter", "x"], "--parameter takes NAME=VALUE"),
     ],
 )
 def test_a_file_that_cannot_be_used_ends_the_command(tmp_path, monkeypatch, read_refusal, options, reported):
     """The command ends with one line that names the mistake."""
     write(tmp_path, "bad.yaml", "queue: {}\n")
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff")
     write(tmp_path, "good.yaml", "queues: {}\n")
     monkeypatch.chdir(tmp_path)
     assert reported in read_refusal(["--port", "0", *options])
