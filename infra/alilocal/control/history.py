@@ -19,8 +19,9 @@ from alilocal.core.service import Service
 from alilocal.core.world import Sent
 
 _VERSION = re.compile(r"v\d+")
-LOST = "lost"
-"""The state of a message that was given up and is in no dead-letter queue."""
+LOST, EXPIRED = "lost", "expired"
+"""The states of a message that was given up and is in no dead-letter queue, and of one that its queue deleted at the
+end of its retention period before anybody had deleted it."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,12 @@ class Histories:
             self._requests = sorted(known, key=lambda one: one.time)
             self._deliveries = [one for stream in cloud.streams for one in stream.deliveries]
             self._running = {message for stream in cloud.streams for message in stream.running_ids}
+            # The queues first: they then note in the journal which messages have expired.
+            self._states = {
+                message_id: state for one in cloud.queues for message_id, state in one.states().items()
+            }
             sent = list(cloud.journal) if queue is None else cloud.journal.of(queue)
             self._sent = sent if most is None else sent[-most:]
-            self._states = {
-                message_id: state for queue in cloud.queues for message_id, state in queue.states().items()
-            }
         self._times = [one.time for one in self._requests]
         self._keys = {
             key
@@ -139,6 +141,8 @@ class Histories:
         steps = [Step(sent.time, "enqueued", sent.queue)]
         for delivery in deliveries:
             steps += _delivery_steps(delivery)
+        if sent.expired_at is not None:
+            steps.append(Step(sent.expired_at, "expired", "its retention period was over", failed=True))
         traces = [(one, self._services[one.service].trace(one.operation)) for one in calls]
         steps += [self._call_step(one) for one, trace in traces if trace.is_shown]
         published = [
@@ -191,10 +195,12 @@ class Histories:
             return "retrying"
         if sent.message_id in self._states:
             return self._states[sent.message_id]
+        if last is not None and last.succeeded:
+            return "done"
+        if sent.expired_at is not None:
+            return EXPIRED
         if last is None:
             return "taken"
-        if last.succeeded:
-            return "done"
         return LOST if last.given_up and last.dead_letter_queue is None else "given up"
 
     def _call_step(self, one: LoggedRequest) -> Step:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from alilocal.cloud import Cloud
-from alilocal.control.history import Histories, History, Step
+from alilocal.control.history import EXPIRED, Histories, History, Step
 from alilocal.control.shown import show_body, show_button
 from alilocal.core.delivery import Delivery
 from alilocal.core.jsonvalue import JsonObject, JsonValue, mask_secrets, read_json, texts
@@ -50,6 +50,8 @@ def compose_message(cloud: Cloud, histories: Histories, one: History, base: str)
 def _sentence(state: str, times: int) -> str:
     """Return a message's state in words, as far as it can be known without knowing the function."""
     deliveries = f"{times} {'delivery' if times == 1 else 'deliveries'}"
+    if state == EXPIRED:
+        return f"Its queue deleted it at the end of its retention period, after {deliveries}."
     if not times:
         return f"It was not delivered to a function. Its state is: {state}."
     sentences = {

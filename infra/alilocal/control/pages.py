@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from alilocal.cloud import Cloud
 from alilocal.control.deadletters import DeadLetters
-from alilocal.control.history import LOST, Histories, History
+from alilocal.control.history import EXPIRED, LOST, Histories, History
 from alilocal.control.message import compose_message
 from alilocal.control.shown import preview, show_sections
 from alilocal.core.delivery import Stream
@@ -26,7 +26,7 @@ from alilocal.core.view import Badge, Button, Buttons, Card, Moment, Preset, Tab
 
 ALL_QUEUES = "*"
 _MOST_ROWS, _MOST_CALLS = 100, 50
-_ENDED = ("done", "given up", "taken", LOST)
+_ENDED = ("done", "given up", "taken", LOST, EXPIRED)
 
 
 class Filter(NamedTuple):
@@ -299,7 +299,7 @@ def _invariants(every: Sequence[History]) -> JsonObject:
     """Return how many messages were lost, and for how many something was made twice."""
     return {
         "createdTwice": sum(len(one.made) > 1 for one in every),
-        "lost": sum(one.state == LOST for one in every),
+        "lost": sum(one.state in (LOST, EXPIRED) for one in every),
     }
 
 

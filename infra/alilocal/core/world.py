@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from alilocal.core.clock import Changes, CloudClock
@@ -19,12 +19,16 @@ S = TypeVar("S", bound=Switches, covariant=True)
 
 @dataclass(frozen=True)
 class Sent:
-    """A message that was put into a queue; `time` is in seconds since the epoch."""
+    """A message that was put into a queue; `time` is in seconds since the epoch.
+
+    `expired_at` is the time at which its queue deleted it at the end of its retention period, or None.
+    """
 
     queue: str
     message_id: str
     body: str = field(repr=False)
     time: float
+    expired_at: float | None = None
 
 
 class Journal:
@@ -39,6 +43,13 @@ class Journal:
     def add(self, sent: Sent) -> None:
         """Add a message."""
         self._by_queue.setdefault(sent.queue, deque(maxlen=_KEPT)).append(sent)
+
+    def mark_expired(self, queue: str, message_ids: Collection[str], now: float) -> None:
+        """Record that a queue deleted messages because their retention period was over."""
+        kept = self._by_queue.get(queue, deque())
+        for place, one in enumerate(kept):
+            if one.message_id in message_ids:
+                kept[place] = replace(one, expired_at=now)
 
     def of(self, queue: str) -> list[Sent]:
         """Return the messages of a queue, oldest first."""

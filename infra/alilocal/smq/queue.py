@@ -386,8 +386,10 @@ class Queue:
         """Delete expired messages, make visible what has become due, and return the present time."""
         now = self._world.clock.now()
         oldest = now - self.attributes.message_retention_period
-        for message in list(self._find_expired(oldest)):
-            self._remove(message)
+        if expired := self._find_expired(oldest):
+            for message in expired:
+                self._remove(message)
+            self._world.journal.mark_expired(self.name, {message.message_id for message in expired}, now)
         while self._waiting and (self._waiting[0][0] <= now or self._is_stale(self._waiting[0])):
             entry = heapq.heappop(self._waiting)
             if not self._is_stale(entry):

@@ -368,6 +368,26 @@ def test_a_badge_says_if_something_was_lost_or_created_twice(cloud, page, call):
     assert effect() == [1, 0, 1, 1, 1], "the other fault has its own effect"
 
 
+def test_a_message_that_expires_in_its_queue_is_lost(cloud, page):
+    """Nobody has deleted it, so it was not taken. One that was deleted before, or was acknowledged, is not lost."""
+    queue = cloud.queues.create("orders", message_retention_period=3600)
+    expired, taken = queue.send("1"), queue.send("2")
+    queue.take_out(taken)
+    retried = cloud.queues.create("retried", message_retention_period=3600).send("3")
+    stream = EventStream(cloud, queue="retried", invoke=lambda _: False, retry="EXPONENTIAL_DECAY_RETRY")
+    assert stream.step()
+    cloud.clock.advance(3601)
+    shown = page("?queue=*")["messages"]
+    states = {message_id: row["state"] for message_id, row in shown["rows"].items()}
+    assert states == {expired: "expired", taken: "taken", retried: "expired"}
+    assert shown["invariants"]["lost"] == 2
+    document = page(f"/messages/{expired}")["message"]
+    assert document["sentences"] == [
+        "Its queue deleted it at the end of its retention period, after 0 deliveries."
+    ]
+    assert [step["word"] for step in document["steps"].values()] == ["enqueued", "expired"]
+
+
 def test_a_fault_can_last_for_some_time(cloud, page, call):
     """With `lasting` it ends that many seconds later on the cloud's clock."""
     preset = page()["presets"]["Topics are down for a minute"]

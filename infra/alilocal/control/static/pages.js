@@ -4,7 +4,7 @@ import { parallel, plot, sparklines } from "./charts.js";
 import { h } from "./dom.js";
 
 const TONES = {
-  done: "good", "given up": "bad", lost: "bad", running: "busy", retrying: "busy",
+  done: "good", "given up": "bad", lost: "bad", expired: "bad", running: "busy", retrying: "busy",
   FINISHED: "good", SUCCEEDED: "good", RUNNING: "busy", EARLY_STOPPED: "busy", FAILED: "bad",
 };
 const OUTCOME_TONES = { created: "good", succeeded: "good", rejected: "bad", failed: "bad" };
