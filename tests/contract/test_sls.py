@@ -322,6 +322,21 @@ def test_a_start_that_fails_is_found_in_either_form(deployed, raised):
     assert is_raised(deployed, alert)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"text": '"errorType": "EventUnreadable",'},
+        # https://www.alibabacloud.com/help/en/functioncompute/fc/user-guide/request-level-metric-logs
+        {"errorType": "FunctionOOMError", "hasFunctionError": "true"},
+    ],
+)
+def test_a_call_that_always_fails_is_found_without_a_line_of_its_own(deployed, line):
+    """The stream tries it again for a day, with pauses so long that no alarm on the number of errors is raised."""
+    (alert,) = (one for one in ALERTS if one["name"] == "hpoq-defect")
+    deployed.log.write(json.dumps(line) + "\n")
+    assert is_raised(deployed, alert)
+
+
 def logged_errors():
     """The `event` of every line of the level error."""
     texts = [path.read_text() for path in (ROOT / "functions/hpoq").rglob("*.py")]
