@@ -115,6 +115,9 @@ def _append(path: Path, line: bytes) -> None:
         if fcntl is not None:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         size = os.fstat(descriptor).st_size
+        if size and not _ends_with_line(path):
+            # A process that was killed left a part of an event, which this one must not continue.
+            line = b"\n" + line
         if os.write(descriptor, line) != len(line):
             # The disk is full. Without this, the next event would continue the incomplete line.
             os.ftruncate(descriptor, size)
@@ -124,6 +127,12 @@ def _append(path: Path, line: bytes) -> None:
         raise UnknownEnd(_describe(exc), service="file", operation="append") from exc
     finally:
         os.close(descriptor)
+
+
+def _ends_with_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
 
 
 def _describe(exc: Exception) -> str:

@@ -87,6 +87,17 @@ def test_file_shared_by_processes(tmp_path):
     ]
 
 
+def test_file_of_a_killed_process(tmp_path):
+    """A part of a line, which a process left that was killed while it wrote, garbles no other event."""
+    path = tmp_path / "events.jsonl"
+    path.write_text('{"id": "1"}\n{"id": "2", "da')
+    for _ in range(2):
+        FilePublisher(path).publish(EVENT)
+    lines = path.read_text().splitlines()
+    assert lines[:2] == ['{"id": "1"}', '{"id": "2", "da']
+    assert [json.loads(line) for line in lines[2:]] == [EVENT, EVENT]
+
+
 def test_file_cannot_be_opened(tmp_path):
     """A file that cannot be opened is Unavailable: nothing was written."""
     with pytest.raises(Unavailable, match="FileNotFoundError"):
