@@ -24,7 +24,7 @@ from hpoq.processing import lifecycle
 from hpoq.processing.envelope import Envelope, seal
 from hpoq.testing import smq_event, smq_stream_event
 from hpoq.testing.events import encode_body
-from support.deployment import DEAD_LETTER_QUEUE, QUEUE
+from support.deployment import CONTEXT, DEAD_LETTER_QUEUE, QUEUE
 from support.listings import LISTINGS, change_listing, change_rows
 from support.request import make_document, request
 from support.world import CallTimes, WatchedWorld
@@ -900,3 +900,25 @@ def test_an_instance_whose_clock_is_months_ahead_ends_no_watch():
         assert outcomes(world.deliver(event)) == ["finished"]
         assert [result["status"] for result in world.results] == ["FINISHED"]
         assert world.broken(finished=True) == []
+
+
+def test_a_long_lease_of_a_dead_instance_does_not_multiply_messages(world):
+    """Copies that wait for the end of the lease come back at it, although every fifth event is delivered twice."""
+
+    class Dead(BaseException):
+        pass
+
+    def die(record):
+        insert(record)
+        raise Dead
+
+    queue = Queue(world, twice=0.2, HPOQ_LEASE_SECONDS="1800")
+    queue.send(*(request(f"k{n}") for n in range(4)))
+    insert, world.store.insert = world.store.insert, die
+    for message_id, body in world.waiting():
+        with pytest.raises(Dead):
+            world.function(**queue.settings).handle(smq_stream_event({message_id: body}), CONTEXT)
+    world.store.insert = insert
+    assert queue.run(1700, step=20) <= 8
+    assert queue.deliveries <= 40
+    assert world.events == []

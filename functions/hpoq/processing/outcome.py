@@ -50,7 +50,8 @@ class Result:
 
     `record` is the record that keeps the number of the copy if the message is sent back. It is None if this delivery
     may not write it, because another delivery holds the key or the store failed. `throttled` says that the message
-    waits for the service to take more calls, `unrecorded` that it failed and no record could note that.
+    waits for the service to take more calls, `unrecorded` that it failed and no record could note that. `due` is when
+    the next delivery may have something to do, as far as another delivery's record says so.
     """
 
     outcome: Outcome
@@ -61,6 +62,7 @@ class Result:
     record: Record | None = None
     throttled: bool = False
     unrecorded: bool = False
+    due: float = 0.0
 
     def as_row(self) -> JsonObject:
         """Return the row of the report."""

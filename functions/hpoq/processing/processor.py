@@ -211,8 +211,9 @@ class Processor:
     def _follow_action(self, opening: Opening, delivery: Delivery, intake: Readable, began: float) -> Result:
         record = opening.record
         if opening.action is Action.WAIT:
-            is_early = self._clock.now() < record.not_before
-            return _retry_with(delivery, _find_cause(record, _NOT_DUE) if is_early else _HELD)
+            if self._clock.now() < record.not_before:
+                return _retry_with(delivery, _find_cause(record, _NOT_DUE), due=record.not_before)
+            return _retry_with(delivery, _HELD, due=record.lease_until)
         if opening.action is Action.DROP:
             return _end_with(Outcome.DUPLICATE, delivery, record.experiment_id, _SUPERSEDED)
         if opening.action is Action.ACKNOWLEDGE:
@@ -478,10 +479,11 @@ def _retry_with(
     experiment_id: str | None = None,
     throttled: bool = False,
     unrecorded: bool = False,
+    due: float = 0.0,
 ) -> Result:
     key = delivery.shown_key or delivery.key
     return Result(
-        Outcome.RETRY, key, delivery.message_id, experiment_id, error, record, throttled, unrecorded
+        Outcome.RETRY, key, delivery.message_id, experiment_id, error, record, throttled, unrecorded, due
     )
 
 

@@ -36,6 +36,8 @@ LONGEST_DELAY_SECONDS = 604_800
 _RESERVED_BYTES = 100
 # No time of an envelope is longer for three centuries.
 _LONGEST_TIME = 9_999_999_999.999
+# The end of a lease may come from a clock that was ahead.
+_LONGEST_WAIT_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,8 @@ class SendBack:
             return lifecycle.throttled_delay(tried, tried, terms, self.clock.random())
         if record is None or is_watch:
             # Most attempts of a watch message are looks that did not fail, so they must not lengthen the delay.
-            return terms.delay
+            # Copies that wait for another delivery are not numbered: they come when it is over, so that few are made.
+            return max(terms.delay, min(sealed.result.due - now, _LONGEST_WAIT_SECONDS))
         return lifecycle.retry_delay(record, terms, now)
 
 

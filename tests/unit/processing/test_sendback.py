@@ -112,6 +112,16 @@ def test_a_message_that_another_delivery_holds_is_sent_back_as_it_was(ledger, cl
     assert queues.sent == [("q", replace(redriven, since=10_000.0), 30, BUDGET)]
 
 
+@pytest.mark.parametrize(("held", "delay"), [(-5, 30), (20, 30), (90.5, 91), (1e9, 3600)])
+def test_a_message_that_another_delivery_holds_waits_for_its_end(ledger, clock, held, delay):
+    """Its copies are not numbered, so few deliveries make few; a lease of a clock that is ahead does not count."""
+    queues = Queues()
+    sender = make(ledger, clock, queues)
+    assert sender.send(sender.seal(intake(), replace(retry(), due=clock.now() + held)))
+    ((_, _, sent_delay, _),) = queues.sent
+    assert sent_delay == delay
+
+
 def test_a_send_that_failed_is_not_recorded(ledger, clock):
     """The message is still with its source, so no copy is older than it."""
     sender = make(ledger, clock, Queues(UNAVAILABLE))
