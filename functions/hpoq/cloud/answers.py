@@ -78,6 +78,11 @@ def read_xml(response: Response) -> Answer:
     return _answer(response, members, {}, is_json=False)
 
 
+def find_member(members: Mapping[str, JsonValue], name: str) -> JsonValue:
+    """Return the member `name`, also with a lower-case first letter, or None if there is none."""
+    return members.get(name, members.get(name[0].lower() + name[1:]))
+
+
 def text_member(members: Mapping[str, JsonValue], name: str) -> str | None:
     """Return the member `name`, also with a lower-case first letter, as text; None if it is not a scalar."""
     for key in (name, name[0].lower() + name[1:]):
@@ -264,7 +269,7 @@ def error_of(
 
 def _read_denied_detail(document: JsonObject, secrets: Iterable[str]) -> list[tuple[str, str]]:
     """Return the scalar members of AccessDeniedDetail, without secrets and cut to a bounded size."""
-    detail = document.get("AccessDeniedDetail", document.get("accessDeniedDetail"))
+    detail = find_member(document, "AccessDeniedDetail")
     members = detail.items() if isinstance(detail, dict) else ()
     texts = [(name, str(value)) for name, value in members if isinstance(value, (str, int, bool))]
     return [(name[:120], scrub(value, secrets)) for name, value in texts[:_MOST_DENIED_DETAILS]]

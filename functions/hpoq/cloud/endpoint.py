@@ -43,7 +43,7 @@ class Endpoint:
 def _parse(text: str) -> Endpoint:
     parts = _split(text.strip())
     host = parts.hostname or ""
-    if not _is_host(host):
+    if _address(host) is None and not _NAME.fullmatch(host):
         raise SettingsError([f"endpoint {text!r}: not a host name or an IP address"])
     if parts.scheme == "http" and not is_loopback(host):
         raise SettingsError([f"endpoint {text!r}: plain http is allowed for loopback only, use https"])
@@ -86,10 +86,6 @@ def _with_port(host: str, parts: SplitResult) -> str:
     name = f"[{host}]" if ":" in host else host
     port = parts.port
     return name if port in (None, _DEFAULT_PORTS[parts.scheme]) else f"{name}:{port}"
-
-
-def _is_host(host: str) -> bool:
-    return _address(host) is not None or _NAME.fullmatch(host) is not None
 
 
 def is_loopback(host: str) -> bool:

@@ -13,7 +13,7 @@ from itertools import count
 
 from fcruntime._dataclass import dataclass, field
 from fcruntime.jsonvalue import JsonObject, JsonValue
-from hpoq.cloud.answers import Answer, text_member
+from hpoq.cloud.answers import Answer, find_member, text_member
 from hpoq.errors import Incomplete, Invalid, NotFound
 
 # The version of the service's API is of 2022.
@@ -74,7 +74,7 @@ def read_page(answer: Answer) -> ExperimentPage:
     document = answer.document
     total = text_member(document, "TotalCount")
     count = int(total) if total is not None and total.isdecimal() else None
-    rows = document.get("Experiments", document.get("experiments"))
+    rows = find_member(document, "Experiments")
     # Some serializers leave an empty list out, also that of a page behind the last one. Whoever reads the whole
     # listing compares the count with the rows.
     if rows is None and count is not None:
@@ -91,6 +91,7 @@ def read_experiment(row: JsonValue) -> Experiment:
     experiment_id = text_member(row, "ExperimentId")
     if not experiment_id:
         raise Unreadable("an experiment without an id")
+    configuration = find_member(row, "HpoExperimentConfiguration")
     return Experiment(
         experiment_id=experiment_id,
         name=text_member(row, "Name"),
@@ -98,14 +99,12 @@ def read_experiment(row: JsonValue) -> Experiment:
         workspace_id=text_member(row, "WorkspaceId"),
         creator=text_member(row, "Creator"),
         status=read_status(row),
-        tags=_read_tags(row.get("Tags", row.get("tags"))),
+        tags=_read_tags(find_member(row, "Tags")),
         created_at=read_time(text_member(row, "GmtCreateTime")),
-        deleted=_read_flag(row.get("Deleted", row.get("deleted"))),
+        deleted=_read_flag(find_member(row, "Deleted")),
         modified_at=read_time(text_member(row, "GmtModifiedTime")),
-        trials=_read_counts(row.get("TrialStatus", row.get("trialStatus"))),
-        configuration=_read_object(
-            row.get("HpoExperimentConfiguration", row.get("hpoExperimentConfiguration"))
-        ),
+        trials=_read_counts(find_member(row, "TrialStatus")),
+        configuration=configuration if isinstance(configuration, dict) else {},
     )
 
 
@@ -149,10 +148,6 @@ def read_status(members: JsonObject) -> str | None:
     """Return the status of an experiment or a trial in capitals, as all are documented, or None if it has none."""
     status = text_member(members, "Status")
     return None if status is None else status.strip().upper()
-
-
-def _read_object(value: JsonValue) -> JsonObject:
-    return value if isinstance(value, dict) else {}
 
 
 def _read_flag(value: JsonValue) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from fcruntime._dataclass import dataclass, field
 from fcruntime.jsonvalue import JsonObject, JsonValue
-from hpoq.cloud.answers import Answer, text_member
+from hpoq.cloud.answers import Answer, find_member, text_member
 from hpoq.cloud.experiments import Unreadable, read_status, read_time
 
 _MOST_PAGES = 1000
@@ -93,7 +93,7 @@ def read_trial_page(answer: Answer) -> TrialPage:
     document = answer.document
     total = text_member(document, "TotalCount")
     count = int(total) if total is not None and total.isdecimal() else None
-    rows = document.get("Trials", document.get("trials"))
+    rows = find_member(document, "Trials")
     if rows is None and count == 0:
         rows = []
     if not isinstance(rows, list):
@@ -104,11 +104,11 @@ def read_trial_page(answer: Answer) -> TrialPage:
 def _read_trial(row: JsonValue) -> Trial:
     if not isinstance(row, dict) or not (trial_id := text_member(row, "TrialId")):
         raise Unreadable("a trial without an id")
-    values = _read_json(row.get("Hyperparam", row.get("hyperparam")))
+    values = _read_json(find_member(row, "Hyperparam"))
     return Trial(
         trial_id,
         read_status(row) or "UNKNOWN",
-        _read_metric(row.get("FinalMetric", row.get("finalMetric"))),
+        _read_metric(find_member(row, "FinalMetric")),
         values if isinstance(values, dict) else None,
         _read_seconds(row),
     )
