@@ -75,6 +75,8 @@ def serve(
 ) -> None:
     """Answer FC's requests with `handler` and the hooks until SIGTERM, then finish the requests in progress.
 
+    A second SIGINT does not wait for them, because a call that a developer interrupts may never end.
+
     Call it in the main thread, where the handler then runs. Handlers may be strings, as in FC's settings; the module
     of the handler is imported by its first call, as on FC. `port` is FC_CUSTOM_LISTEN_PORT by default, or 9000 if
     that is not set. If the root logger has no handlers, it gets one as on the built-in runtimes. Raises OSError if
@@ -86,8 +88,13 @@ def serve(
     )
     configure_log()
     signals: SimpleQueue[int] = SimpleQueue()
+    is_stopping = False
 
     def stop(arrived: int, _: object) -> None:
+        nonlocal is_stopping
+        if is_stopping and arrived == signal.SIGINT:
+            raise KeyboardInterrupt
+        is_stopping = True
         # It runs between any two steps of the main thread, so it takes no lock: `put` needs none.
         signals.put(arrived)
 
@@ -97,13 +104,17 @@ def serve(
             if signal.getsignal(number) is stop:
                 signal.signal(number, signal.SIG_DFL)
 
-    for number in _ENDINGS:
-        signal.signal(number, stop)
+    before = {number: signal.signal(number, stop) for number in _ENDINGS}
     if hasattr(os, "register_at_fork"):  # not on Windows
         os.register_at_fork(after_in_child=leave_to_default)
     # In a thread, because stopping waits for threads that may wait for the one that a signal interrupts.
     threading.Thread(target=_stop_after, args=(signals, server), name="fcruntime-stop", daemon=True).start()
-    server.run()
+    try:
+        server.run()
+    finally:
+        for number, handler_before in before.items():
+            if signal.getsignal(number) is stop:  # the user's code may have set another one
+                signal.signal(number, handler_before or signal.SIG_DFL)
 
 
 def _stop_after(signals: SimpleQueue[int], server: RuntimeServer) -> None:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from fcruntime.log import configure_log, note_request
 from fcruntime.server import RuntimeServer
 from fcruntime.triggers import decode
 from support.ports import reserve_port
+from support.waiting import wait_until
 
 HEADERS = {
     "x-fc-request-id": "1-abc",
@@ -871,6 +873,73 @@ def test_a_server_may_run_in_a_child(tmp_path):
             assert requests.post(url, data=b"child", timeout=60).content == b"child"
         finally:
             os.killpg(process.pid, signal.SIGKILL)
+
+
+SLEEPING = """
+import time
+
+
+def handler(event, context):
+    print("asleep")
+    time.sleep(600)
+"""
+
+
+def test_a_second_interrupt_ends_a_call_that_does_not_end(tmp_path):
+    """The first SIGINT waits for the call in progress; the next one interrupts it, and its failure is answered."""
+    with serve_module(tmp_path, SLEEPING) as (url, process, read_log), ThreadPoolExecutor() as pool:
+        answer = pool.submit(requests.post, f"{url}/invoke", headers=HEADERS, timeout=60)
+        wait_until(lambda: "asleep" in read_log())
+
+        process.send_signal(signal.SIGINT)
+        port = int(url.rpartition(":")[2])
+
+        def is_stopping():
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=60).close()
+            except ConnectionRefusedError:
+                return True
+            return False
+
+        wait_until(is_stopping)
+        process.send_signal(signal.SIGINT)
+        assert read_status(answer.result()) == (404, "404")
+        assert answer.result().json()["errorType"] == "KeyboardInterrupt"
+        assert process.wait(60) == -signal.SIGINT
+
+
+SERVING_FOR_A_TIME = """
+import os
+import signal
+
+import fcruntime
+
+NUMBERS = (signal.SIGTERM, signal.SIGINT)
+before = [signal.getsignal(number) for number in NUMBERS]
+
+
+def handler(event, context):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+fcruntime.serve(handler, host="127.0.0.1")
+assert [signal.getsignal(number) for number in NUMBERS] == before
+"""
+
+
+def test_signals_work_as_before_once_the_server_has_ended(tmp_path):
+    """What a program does after `serve` can be ended as before."""
+    with reserve_port() as port, (tmp_path / "log").open("wb") as log:
+        environ = {"PYTHONPATH": str(Path(fcruntime.__file__).parents[1]), "FC_CUSTOM_LISTEN_PORT": str(port)}
+        command = [sys.executable, "-c", SERVING_FOR_A_TIME]
+        process = subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=log, stderr=log)
+        try:
+            wait_for_port(port, process)
+            assert requests.post(f"http://127.0.0.1:{port}/invoke", timeout=60).status_code == 200
+            assert process.wait(60) == 0, (tmp_path / "log").read_text()
+        finally:
+            process.kill()
+            process.wait()
 
 
 def wait_for_port(port, process):
