@@ -47,9 +47,10 @@ def configure_log() -> None:
     A root logger that has handlers is left as it is.
     """
     for stream in (sys.stdout, sys.stderr):
-        # Without it, what a call has printed before its time-out would be lost with the process.
+        # What a call has printed before its time-out would be lost with the process otherwise, and so would a line
+        # with what is not valid Unicode, such as the name of a file.
         with contextlib.suppress(Exception):
-            stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+            stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     root = logging.getLogger()
     if not root.handlers:
         root.addHandler(_make_handler())

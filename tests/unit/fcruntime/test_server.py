@@ -718,6 +718,7 @@ print("imported")
 
 def handler(event, context):
     logger.info("begun %s", event.decode())
+    logger.info("found %s", os.fsdecode(b"caf\\xe9"))
     context.getLogger().debug("not at this level")
     thread = threading.Thread(target=logger.warning, args=("in a thread",))
     thread.start()
@@ -742,6 +743,7 @@ def test_the_log_is_that_of_a_built_in_runtime(tmp_path):
         "FC Invoke Start RequestId: 1-abc",
         "imported",
         "TIME 1-abc [INFO] begun one",
+        r"TIME 1-abc [INFO] found caf\udce9",
         "TIME 1-abc [WARNING] in a thread",
     ]
     body, end = error.split("FC Invoke End RequestId: 1-abc, Error: Unhandled function error\n")
@@ -749,6 +751,7 @@ def test_the_log_is_that_of_a_built_in_runtime(tmp_path):
     assert end.splitlines() == [
         "FC Invoke Start RequestId: 1-abc",
         "TIME 1-abc [INFO] begun end",
+        r"TIME 1-abc [INFO] found caf\udce9",
         "TIME 1-abc [WARNING] in a thread",
         "printed before the end",
     ]
