@@ -55,7 +55,7 @@ class Changes(threading.Condition):
 
 _FOREIGN_SLICE_SECONDS = 0.01
 # In the year 8307. Dates end in the year 9999, and other times are later than the present one.
-_LATEST = 2e11
+LATEST = 2e11
 
 
 class TimeSource(Protocol):
@@ -106,7 +106,7 @@ class CloudClock:
         if not seconds >= 0:
             raise ValueError("the cloud's clock only moves forward")
         with self._changed:
-            if self.now() + seconds > _LATEST:
+            if self.now() + seconds > LATEST:
                 raise ValueError("the cloud's clock cannot be advanced so far")
             self._advanced += seconds
             self._changed.notify_all()
@@ -126,7 +126,7 @@ class CloudClock:
 
         Raises ValueError for invalid times.
         """
-        if not (0 <= moment <= _LATEST and 0 <= advanced <= _LATEST):
+        if not (0 <= moment <= LATEST and 0 <= advanced <= LATEST):
             raise ValueError("the cloud's clock cannot show such a time")
         with self._changed:
             self._advanced = max(advanced, moment - self._source())

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from alilocal.core.clock import LATEST
 from alilocal.core.http import Refused, Reset, Response, ServiceError, Stalled
 from alilocal.core.ids import Ids
 from alilocal.core.numbered import Numbered
@@ -96,6 +97,8 @@ class Fault:
             raise ValueError("status must be between 200 and 599")
         if self.seconds is not None and not 0 <= self.seconds <= _MOST_SECONDS:
             raise ValueError(f"seconds must be between 0 and {_MOST_SECONDS}")
+        if self.until is not None and not 0 <= self.until <= LATEST:
+            raise ValueError("until must be a time in seconds since the epoch that the clock can show")
 
     @property
     def is_delivered_late(self) -> bool:

@@ -105,6 +105,8 @@ def test_faults_are_added_and_removed(ask, cloud):
         ({"nth": 1.5}, "nth: must be of type int"),
         ({"seconds": "x"}, "seconds: must be of type float"),
         ({"seconds": -1}, "seconds must be between"),
+        ({"until": 1e300}, "until must be a time"),
+        ({"lasting": 1e300}, "until must be a time"),
         ({"kind": "status", "status": "500"}, "status: must be of type int"),
         ({"kind": "status", "status": 99_999}, "status must be between"),
         ({"kind": "status", "status": 500, "code": 5}, "code: must be of type str"),
