@@ -98,9 +98,11 @@ class Connections:
             self.cloud.changed.notify_all()
         with self._lock:
             open_now = dict(self._open)
-        for connection in open_now:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+        for connection, thread in open_now.items():
+            # A process that was forked has no thread for it: there, it would end the connection of its parent.
+            if thread.is_alive():
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
         for thread in open_now.values():
             thread.join(_STOP_SECONDS)
 

@@ -49,8 +49,10 @@ class Server:
         """Stop answering; idempotent."""
         if self._connections.closing:
             return
-        self._http.shutdown()
-        self._thread.join()
+        # In a process that was forked the thread does not run, and waiting for it would never end.
+        if self._thread.is_alive():
+            self._http.shutdown()
+            self._thread.join()
         self._connections.close()
         self._http.server_close()
         self.cloud.url = None

@@ -236,6 +236,22 @@ def test_closing_is_prompt_with_open_connections(server):
         socket.create_connection(("127.0.0.1", server.port), timeout=1)
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_process_may_close_its_copy_of_the_server(server):
+    """Closing ends at once there, and the parent's server and connections go on."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 404")
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            server.close()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 404")
+
+
 def test_a_failure_of_the_cloud_itself_is_a_500(server, monkeypatch):
     """A defect in the cloud's own code is answered with 500 and does not drop the connection."""
 
