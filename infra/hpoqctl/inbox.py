@@ -21,8 +21,9 @@ from hpoq.contract.identity import CONFLICT, derive_event_id, derive_key
 from hpoq.contract.model import ExperimentRequest
 from hpoq.contract.request import compute_fingerprint
 from hpoq.contract.stop import StopRequest
-from hpoq.errors import CallError, SettingsError
+from hpoq.errors import CallError, NotFound, SettingsError
 from hpoq.producer import SentRequest
+from hpoqctl.output import notes
 from hpoqctl.services import Target
 
 _POLL_SECONDS = 5
@@ -61,10 +62,18 @@ def open_inbox(smq: Smq, topic: str, account_id: str, region: str) -> Iterator[I
         smq.subscribe(topic, name, queue_endpoint(account_id, region, name), content_format="SIMPLIFIED")
         yield Inbox(smq, name)
     finally:
-        with contextlib.suppress(CallError):
-            smq.unsubscribe(topic, name)
-        with contextlib.suppress(CallError):
-            smq.delete_queue(name)
+        _remove(f"subscription {name} of the topic {topic}", lambda: smq.unsubscribe(topic, name))
+        _remove(f"queue {name}", lambda: smq.delete_queue(name))
+
+
+def _remove(what: str, call: Callable[[], object]) -> None:
+    """Remove what the inbox needed, or say that it is still there: it would receive every later event."""
+    try:
+        call()
+    except NotFound:
+        return
+    except CallError as exc:
+        notes().print(f"The {what} could not be removed: {exc}. Remove it in the console.", markup=False)
 
 
 def open_inbox_at(target: Target) -> contextlib.AbstractContextManager[Inbox]:

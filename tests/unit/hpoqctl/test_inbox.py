@@ -11,7 +11,7 @@ from hpoq.contract.identity import CONFLICT, derive_event_id, derive_key
 from hpoq.contract.request import compute_fingerprint, parse_request
 from hpoq.producer import SentRequest
 from hpoq.testing import FakeClock
-from hpoqctl.inbox import Answers, Inbox, collect_answers
+from hpoqctl.inbox import Answers, Inbox, collect_answers, open_inbox
 from support.request import request
 
 A, B = (parse_request(request("k", Name=name).encode()).request for name in "ab")
@@ -48,6 +48,23 @@ def test_polls_wait_on_the_server_until_the_end():
         answers, allowed = Answers([SentRequest("M1", "k")]), iter(range(7))
         collect_answers(Inbox(smq, "inbox"), answers, clock, 30.0, lambda count: next(allowed))
     assert answers.missing == answers.sent
+
+
+@pytest.mark.parametrize(
+    ("operation", "left"), [("Unsubscribe", "subscription hpoq-wait-"), ("DeleteQueue", "queue hpoq-wait-")]
+)
+def test_what_cannot_be_removed_is_named(capsys, operation, left):
+    """Otherwise a queue that nobody knows of would receive every later event."""
+    with alilocal.LocalCloud() as cloud:
+        cloud.topics.create("results")
+        cloud.faults.add("status", service="smq", operation=operation, status=403, code="AccessDenied")
+        keys = Credentials(cloud.access_key_id, cloud.access_key_secret)
+        smq = Smq(Transport(cloud.session(), FakeClock(cloud.clock.now())), cloud.endpoint, lambda: keys)
+        with open_inbox(smq, "results", cloud.account_id, cloud.region):
+            pass
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"The {left}" in said
+    assert "AccessDenied" in said
 
 
 @pytest.mark.parametrize("is_refused_first", [False, True])
