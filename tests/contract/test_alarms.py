@@ -144,7 +144,10 @@ SITUATIONS = {
         {"FunctionResourceThrottles": [0, 9] * 30},
         {"FunctionResourceThrottles": [1] * 60},
     ),
-    "hpoq-records-throttled": ({"InstanceCount429Number": STILL}, {"InstanceCount429Number": [0] * 59 + [2]}),
+    "hpoq-records-throttled": (
+        {"InstanceCount429Number": [0, 2] * 30},
+        {"InstanceCount429Number": [2] * 60},
+    ),
     "hpoq-records-unavailable": (
         {"InstanceCount5xxNumber": [0, 1] * 30},
         {"InstanceCount5xxNumber": [3] * 60},
