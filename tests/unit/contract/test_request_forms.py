@@ -158,16 +158,8 @@ def test_only_the_experiment_is_in_the_fingerprint():
 
 
 def test_numbers_count_by_value():
-    """1 and 1.0 have the same fingerprint."""
-    one, same = copy.deepcopy(MINIMAL), copy.deepcopy(MINIMAL)
-    one["experiment"]["HpoExperimentConfiguration"]["metric_config"]["metric_dict"]["score"] = 1
-    same["experiment"]["HpoExperimentConfiguration"]["metric_config"]["metric_dict"]["score"] = 1.0
-    assert compute_fingerprint(parse(one).document) == compute_fingerprint(parse(same).document)
-
-
-def test_large_numbers_count_by_value_too():
-    """1e20 and its digits have the same fingerprint, and so have 0 and -0.0."""
-    for written, same in [("1e20", "1" + "0" * 20), ("0", "-0.0"), ("1.5e0", "1.5")]:
+    """1 and 1.0 have the same fingerprint, and so have 1e20 and its digits, 0 and -0.0."""
+    for written, same in [("1", "1.0"), ("1e20", "1" + "0" * 20), ("0", "-0.0"), ("1.5e0", "1.5")]:
         text = json.dumps(MINIMAL)
         bodies = [text.replace('"score": 1', f'"score": {number}').encode() for number in (written, same)]
         assert bodies[0] != bodies[1]
