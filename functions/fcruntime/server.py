@@ -75,13 +75,11 @@ def serve(
 ) -> None:
     """Answer FC's requests with `handler` and the hooks until SIGTERM, then finish the requests in progress.
 
-    A second SIGINT does not wait for them, because a call that a developer interrupts may never end.
-
-    Call it in the main thread, where the handler then runs. Handlers may be strings, as in FC's settings; the module
-    of the handler is imported by its first call, as on FC. `port` is FC_CUSTOM_LISTEN_PORT by default, or 9000 if
-    that is not set. If the root logger has no handlers, it gets one as on the built-in runtimes. Raises OSError if
-    the port is not available, ValueError if it is invalid, and whatever ends the process in a handler: SystemExit,
-    KeyboardInterrupt.
+    A second SIGINT does not wait for them, because a call that a developer interrupts may never end. Call this in the
+    main thread, where the handler then runs. Handlers may be strings, as in FC's settings; the module of the handler
+    is imported by its first call, as on FC. `port` is FC_CUSTOM_LISTEN_PORT by default, or 9000 if that is not set. If
+    the root logger has no handlers, it gets one as on the built-in runtimes. Raises OSError if the port is not
+    available, ValueError if it is invalid, and whatever ends the process in a handler: SystemExit, KeyboardInterrupt.
     """
     server = RuntimeServer(
         handler, initialize=initialize, pre_stop=pre_stop, pre_freeze=pre_freeze, host=host, port=port
