@@ -77,8 +77,8 @@ def serve(
 
     A second SIGINT does not wait for them, because a call that a developer interrupts may never end. Call this in the
     main thread, where the handler then runs. Handlers may be strings, as in FC's settings; the module of the handler
-    is imported by its first call, as on FC. `port` is FC_CUSTOM_LISTEN_PORT by default, or 9000 if that is not set. If
-    the root logger has no handlers, it gets one as on the built-in runtimes. Raises OSError if the port is not
+    is imported by its first call, as on FC. `port` is FC_CUSTOM_LISTEN_PORT by default, or 9000 if that is not set.
+    If the root logger has no handlers, it gets one as on the built-in runtimes. Raises OSError if the port is not
     available, ValueError if it is invalid, and whatever ends the process in a handler: SystemExit, KeyboardInterrupt.
     """
     server = RuntimeServer(
