@@ -19,7 +19,7 @@ from fcruntime.triggers.sources import HTTP, INVOCATION
 from hpoq.clock import Clock
 from hpoq.contract.events import EventError
 from hpoq.observability.measures import measure_time
-from hpoq.processing.intake import Intake, Ready, Stop, take_in
+from hpoq.processing.intake import Intake, Ready, Stop
 from hpoq.processing.lifecycle import Delivery
 from hpoq.processing.limits import Limits
 from hpoq.processing.outcome import Outcome, Result
@@ -49,10 +49,10 @@ class Batch:
     limits: Limits
     concurrency: int
     pace: Pace
-    take_in: Callable[[Message | Undecodable], Intake] = take_in
-    look_ahead: Callable[[Sequence[Intake]], None] = lambda _: None  # must not raise
-    needs_create: Callable[[Delivery], bool] = lambda _: True  # must not raise
-    hold_back: Callable[[Delivery, Result], Result] = lambda _, result: result  # must not raise
+    take_in: Callable[[Message | Undecodable], Intake]  # must not raise, nor must any of the following
+    look_ahead: Callable[[Sequence[Intake]], None]
+    needs_create: Callable[[Delivery], bool]
+    hold_back: Callable[[Delivery, Result], Result]
 
     def run(self, items: Sequence[Message | Undecodable]) -> list[tuple[Intake, Result]]:
         """Process all items, and return each one's intake and result in the same order."""

@@ -25,8 +25,14 @@ def intake(key, message_id=None):
 
 
 def run(process, clock, limits, concurrency, intakes, **options):
-    options = {"pace": Pace(clock), "take_in": lambda intake: intake, **options}
-    return Batch(process, clock, limits, concurrency, **options).run(intakes)
+    defaults = {
+        "pace": Pace(clock),
+        "take_in": lambda intake: intake,
+        "look_ahead": lambda _: None,
+        "needs_create": lambda _: True,
+        "hold_back": lambda _, result: result,
+    }
+    return Batch(process, clock, limits, concurrency, **{**defaults, **options}).run(intakes)
 
 
 def outcomes(done):
@@ -223,7 +229,7 @@ def test_the_first_are_on_their_way_while_others_are_read():
         return item
 
     items = [intake(str(n)) for n in range(300)]
-    assert len(Batch(process, clock, limits(clock), 4, Pace(clock), take_in).run(items)) == 300
+    assert len(run(process, clock, limits(clock), 4, items, take_in=take_in)) == 300
     assert read == items
 
 
