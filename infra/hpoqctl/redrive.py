@@ -316,7 +316,9 @@ class Redriver:
             sent_at = (self._clock.now() - self._smq.clock_error() - _CLOCK_MARGIN_SECONDS) * 1000
             for row in dead_letter.rows:
                 self._sent_at.setdefault(str(row["key"]), sent_at)
-            self._smq.send_message(self._plan.queue, body)
+            # A new message has no key, so each copy of it would create an experiment of its own.
+            is_keyed = bool(dead_letter.bodies)
+            self._smq.send_message(self._plan.queue, body, repeatable=is_keyed)
         self._delete(held)
         return True
 

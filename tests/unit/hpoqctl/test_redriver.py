@@ -195,7 +195,10 @@ def test_a_lost_receipt_is_not_renewed_again():
     world.dead.send(smq_stream_event({f"M{number}": REQUEST for number in range(3)}).decode())
     redriver = world.redriver()
     send = redriver._smq.send_message
-    redriver._smq.send_message = lambda *message: (world.clock.advance(10), send(*message))
+    redriver._smq.send_message = lambda *message, **options: (
+        world.clock.advance(10),
+        send(*message, **options),
+    )
     report = redriver.run()
     assert (world.sent_ids, report.error) == (ids(0, 1, 2), None)
     assert world.calls.count("PUT") == 1
@@ -472,6 +475,18 @@ def test_a_dead_letter_with_one_unreadable_item_stays_whole():
     report = world.redrive()
     assert (report.moved, world.sent_ids, len(world.dead.messages)) == ([], [], 1)
     assert "key" in report.left[0]["reason"]
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_new_message_is_sent_once_although_its_end_is_unknown(is_known):
+    """Each copy of a message without a key would create an experiment; copies of one with a key do not."""
+    world = World()
+    world.dead.send(smq_event("M1", REQUEST).decode() if is_known else REQUEST)
+    world.cloud.faults.add("reset", service="smq", operation="SendMessage", when="after", times=1)
+    report = world.redrive(as_new=True)
+    assert len(world.queue.messages) == 1 + is_known
+    assert (report.error is None) == is_known
+    assert len(world.dead.messages) == 1 - is_known
 
 
 @pytest.mark.parametrize("is_dry_run", [False, True])
