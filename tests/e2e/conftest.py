@@ -21,7 +21,7 @@ def forks():
     running.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def hpoq(forks):
     """Return a function that runs `hpoq` as a process of its own, from the repository's root."""
 
@@ -43,7 +43,7 @@ def hpoq(forks):
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def hpoq_json(hpoq):
     """Return a function that runs `hpoq ... --json` and returns the exit code and the object on standard output."""
 

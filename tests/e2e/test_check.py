@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 import alilocal
 from hpoq.cloud.smq import fits
+from hpoq.contract.document import MOST_BODY_BYTES
 from hpoqctl.app import app
 from hpoqctl.checking import MOST_MESSAGE_BYTES
 from support.request import REQUEST, make_document, request
@@ -243,7 +244,7 @@ BAD = {
     "json.number": b'{"experiment": ' + b"9" * 5000 + b"}",
     "json.depth": b'{"experiment":' + b"[" * 10_000 + b"]" * 10_000 + b"}",
     "json.syntax": b'{"experiment": }',
-    "body.too-large": b'{"experiment": "' + b"x" * 10_000_000 + b'"}',
+    "body.too-large": b'{"experiment": "' + b"x" * MOST_BODY_BYTES + b'"}',
     "body.base64-twice": base64.b64encode(base64.b64encode(TEXT.encode())),
     "body.compressed": gzip.compress(TEXT.encode()),
 }

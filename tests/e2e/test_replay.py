@@ -1,6 +1,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from hpoq.contract.identity import derive_key
 from hpoq.testing import smq_event
 from support.request import REQUEST
@@ -18,33 +20,38 @@ def event_ids(document):
     return {event["id"] for event in document["events"]}
 
 
-def test_the_examples(hpoq_json):
-    """The examples show creations with their results, duplicates and rejections, and break no invariant."""
+@pytest.fixture(scope="module")
+def replayed(hpoq_json):
+    """What `hpoq replay` prints about the examples."""
     code, document = hpoq_json("replay", TRIGGERS)
     assert code == 0, document
-    summary = document["summary"]
-    assert (summary["retry"], summary["failed"], document["broken"]) == (0, 0, [])
+    return document
+
+
+def test_the_examples(replayed):
+    """The examples show creations with their results, duplicates and rejections, and break no invariant."""
+    summary = replayed["summary"]
+    assert (summary["retry"], summary["failed"], replayed["broken"]) == (0, 0, [])
     assert min(summary["created"], summary["duplicate"], summary["rejected"]) > 2
-    assert sum(summary.values()) == len(document["messages"])
-    created = {event["subject"] for event in document["events"] if ".created." in event["type"]}
-    finished = [event for event in document["events"] if ".finished." in event["type"]]
-    assert len(event_ids(document)) == summary["created"] + summary["rejected"] + len(finished)
+    assert sum(summary.values()) == len(replayed["messages"])
+    created = {event["subject"] for event in replayed["events"] if ".created." in event["type"]}
+    finished = [event for event in replayed["events"] if ".finished." in event["type"]]
+    assert len(event_ids(replayed)) == summary["created"] + summary["rejected"] + len(finished)
     assert sorted(event["subject"] for event in finished) == sorted(created)
     assert {event["data"]["status"] for event in finished} == {"FINISHED"}
     assert all(
-        set(row) >= {"messageId", "key", "outcome", "experimentId", "error"} for row in document["messages"]
+        set(row) >= {"messageId", "key", "outcome", "experimentId", "error"} for row in replayed["messages"]
     )
 
 
-def test_twice_creates_nothing_more(hpoq_json):
+def test_twice_creates_nothing_more(replayed, hpoq_json):
     """The second delivery of everything is duplicates, one row per delivery."""
-    _, once = hpoq_json("replay", TRIGGERS)
     code, twice = hpoq_json("replay", TRIGGERS, "--times", "2")
-    half = len(once["messages"])
+    half = len(replayed["messages"])
     assert code == 0
     assert len(twice["messages"]) == 2 * half
     assert set(outcomes(twice)[half:]) == {"duplicate"}
-    assert event_ids(twice) == event_ids(once)
+    assert event_ids(twice) == event_ids(replayed)
 
 
 def test_strict_counts_rejections(hpoq_json):
