@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 import alilocal
 from hpoq.cloud.smq import fits
-from hpoq.contract.document import MOST_BODY_BYTES
+from hpoq.contract.jsontext import MOST_BODY_BYTES
 from hpoqctl.app import app
 from hpoqctl.checking import MOST_MESSAGE_BYTES
 from support.request import REQUEST, make_document, request
