@@ -308,7 +308,7 @@ RULES: Final[dict[str, RuleText]] = {
         '"_value": ["1", "auto"]',
     ),
     "search-space.boolean": RuleText(
-        "The engine turns booleans into numbers and inserts True or False.",
+        "The engine inserts a boolean into commands as True or False, which a program may not read as a boolean.",
         '"_value": [true, false]',
         '"_value": ["true", "false"]',
     ),
