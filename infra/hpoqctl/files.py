@@ -26,6 +26,9 @@ _YAML = (".yaml", ".yml")
 _REQUESTS = (".json", *_LINES, *_YAML)
 _NOT_INPUT = (".md",)
 _LONGEST_SHOWN = 200
+# What Function Compute takes as one event. No request is larger, and a file that is must not fill the memory.
+_MOST_BYTES = 32 * 1024 * 1024
+_TOO_LARGE = f"more than {_MOST_BYTES >> 20} MiB; no request or event is that large"
 _SEVERAL_LINES = (
     "not JSON Lines, which has one request per line: write it on one line, or rename the file to .json"
 )
@@ -87,7 +90,7 @@ def _is_schema(file: Path) -> bool:
     if file.suffix.lower() != ".json":
         return False
     try:
-        data = file.read_bytes()
+        data = _read_bytes(file)
         document = json.loads(data) if b"json-schema.org" in data else None
     except (OSError, ValueError, RecursionError):  # reading it as a request will say what is wrong
         return False
@@ -126,18 +129,26 @@ def _read_file(file: Path, *, yaml: bool) -> Iterator[Document]:
     try:
         if suffix in _LINES:
             yield from _read_lines(file, are_requests=yaml)
-        elif yaml and suffix in _YAML:
-            yield from _read_yaml(str(file), file.read_bytes())
+            return
+        data = _read_bytes(file)
+        if yaml and suffix in _YAML and len(data) <= _MOST_BYTES:
+            yield from _read_yaml(str(file), data)
         else:
-            yield _make_document(str(file), str(file), file.read_bytes())
+            yield _make_document(str(file), str(file), data)
     except OSError as exc:
         raise click.BadParameter(f"{file}: {exc.strerror}") from exc
+
+
+def _read_bytes(file: Path) -> bytes:
+    """Return the content of a file, or its first bytes if it is too large, of which there are too many then."""
+    with file.open("rb") as stream:
+        return stream.read(_MOST_BYTES + 1)
 
 
 def _read_standard_input() -> Iterator[Document]:
     """Read JSON, base64 of it, or else YAML, which has no name here that could distinguish it."""
     data = _read_input()
-    if looks_like_json(unwrap_base64(data)) or not data.strip():
+    if looks_like_json(unwrap_base64(data)) or not data.strip() or len(data) > _MOST_BYTES:
         yield _make_document("-", "-", data)
     else:
         yield from _read_yaml("-", data)
@@ -147,10 +158,12 @@ def _read_input() -> bytes:
     """Return the bytes of standard input. Raises click's usage error if it is closed."""
     if sys.stdin is None:  # as `<&-` makes it
         raise click.BadParameter("-: standard input is closed")
-    return sys.stdin.buffer.read()
+    return sys.stdin.buffer.read(_MOST_BYTES + 1)
 
 
 def _make_document(place: str, path: str, data: bytes, line: int = 1) -> Document:
+    if len(data) > _MOST_BYTES:
+        return Document(place, b"", path, None, (Violation("", "body.too-large", _TOO_LARGE), 0))
     source = None
     # A line of base64 shows no member, but anyone can decode a credential in it.
     if unwrap_base64(data) == data:
@@ -162,9 +175,12 @@ def _make_document(place: str, path: str, data: bytes, line: int = 1) -> Documen
 def _read_lines(file: Path, *, are_requests: bool) -> Iterator[Document]:
     is_empty = True
     with file.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(iter(lambda: lines.readline(_MOST_BYTES + 1), b""), 1):
             if not line.strip():
                 continue
+            if len(line) > _MOST_BYTES:  # its rest would be read as other lines
+                yield _make_document(f"{file}:{number}", str(file), line, number)
+                return
             document = _make_document(f"{file}:{number}", str(file), line.rstrip(b"\r\n"), number)
             if are_requests and is_empty and line.strip() in (b"{", b"["):
                 # The other lines would be a violation each.

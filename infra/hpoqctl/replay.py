@@ -141,6 +141,9 @@ def command(
     """
     logs.configure("DEBUG" if verbose else "CRITICAL", sys.stderr)
     documents = list(read_documents(paths))
+    for document in documents:
+        if document.problem is not None:
+            raise click.BadParameter(f"{document.place}: {document.problem[0].message}")
     run = _Run()
     _deliver_documents(run, documents * times, state, endpoint)
     broken = [*run.errors, *run.history.broken()]

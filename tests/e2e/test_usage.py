@@ -33,6 +33,19 @@ def test_an_empty_folder_is_wrong_usage(hpoq, tmp_path, command):
     assert f"{tmp_path} contains no files to read" in done.stderr.decode()
 
 
+@pytest.mark.parametrize("name", ["data.json", "data.jsonl", "data.yaml"])
+def test_a_file_that_is_too_large_is_not_read_to_its_end(tmp_path, name):
+    """A data set in a folder of requests must not fill the memory: no more than one event's size is read."""
+    path = tmp_path / name
+    with path.open("wb") as file:
+        file.truncate(2**40)  # a sparse file, of which nothing is stored
+    done = CliRunner().invoke(app, ["check", "--json", str(path)])
+    (row,) = json.loads(done.output)["files"]
+    assert (done.exit_code, [one["rule"] for one in row["violations"]]) == (1, ["body.too-large"])
+    done = CliRunner().invoke(app, ["replay", str(path)])
+    assert (done.exit_code, "more than 32 MiB" in done.output) == (2, True)
+
+
 @pytest.mark.parametrize(
     "command", ["check", "replay", "send --endpoint http://127.0.0.1:1", "try", "status", "stop"]
 )
