@@ -8,6 +8,7 @@ HTTP's binary mode the attributes are headers and the body is the data.
 from __future__ import annotations
 
 import json
+import re
 from urllib.parse import unquote
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
@@ -57,10 +58,24 @@ def identify_body(body: bytes) -> str | None:
 def identify_headers(headers: JsonValue) -> str | None:
     """Return the identity of the CloudEvent in the headers of an HTTP request, or None if there is none.
 
-    Values are percent-encoded (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md).
+    Values are percent-encoded, and those of older senders may be in quotes
+    (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md).
     """
     given = {name.lower(): value for name, value in headers.items()} if isinstance(headers, dict) else {}
     found = {name: given.get(f"ce-{name}") for name in _ATTRIBUTES}
     if not all(isinstance(value, str) for value in found.values()):
         return None
-    return identify_event({name: unquote(str(value)) for name, value in found.items()})
+    return identify_event({name: _decode_header(str(value)) for name, value in found.items()})
+
+
+def _decode_header(value: str) -> str:
+    """Return the text of a header's value, or the value itself if it is not percent-encoded UTF-8.
+
+    Two ids in another encoding must not become the same text of replacement characters.
+    """
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        value = re.sub(r"\\(.)", r"\1", value[1:-1])
+    try:
+        return unquote(value, errors="strict")
+    except UnicodeDecodeError:
+        return value

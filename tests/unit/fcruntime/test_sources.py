@@ -547,6 +547,9 @@ CARRIERS = {
     "Kafka": json.dumps([DATA["kafka"](PRODUCED)]),
     "HTTP, structured": json.dumps(DATA["http"](json.dumps(PRODUCED))),
     "HTTP, binary": json.dumps({**DATA["http"](BODY), "headers": BINARY}),
+    "HTTP, binary, quoted": json.dumps(
+        {**DATA["http"](BODY), "headers": {**BINARY, "ce-id": '"\\7 %C3%A9"'}}
+    ),
     "HTTP, binary, base64": json.dumps({**DATA["http"](ENCODED), "headers": BINARY, "isBase64Encoded": True}),
     "direct call, base64": base64.b64encode(json.dumps(PRODUCED).encode()).decode(),
 }
@@ -557,6 +560,14 @@ def test_a_producers_cloudevent_is_identified_by_source_and_id(event):
     """Whatever brings a CloudEvent that a producer sent, its source and id identify it."""
     (message,) = decode(event, request_id=CALL)
     assert message.identity == ("cloudevent", PRODUCED_ID)
+
+
+def test_ids_in_another_encoding_stay_different():
+    """Two ids that are percent-encoded in Latin-1 are two ids, although neither is UTF-8."""
+    events = [{**DATA["http"](BODY), "headers": {**BINARY, "ce-id": f"caf%{code}"}} for code in ("E8", "E9")]
+    (one,), (other,) = (decode(json.dumps(event), request_id=CALL) for event in events)
+    assert one.identity[0] == "cloudevent"
+    assert one.identity != other.identity
 
 
 def test_a_cloudevent_in_the_body_comes_before_the_one_in_the_headers():
