@@ -18,7 +18,7 @@ Each command is a module of its own, which `app` imports only when the command i
 
 They share how files are read (files, positions, yamltext), how the store and the queue are found (services), and how
 results are printed (output). A command parses its options, calls the function's own code, and prints. All of this
-needs the extra `local`; the deployed function does not.
+needs the extra `local`, or `cli` without `hpoq package`; the deployed function does not.
 """
 
 from __future__ import annotations

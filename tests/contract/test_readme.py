@@ -225,12 +225,13 @@ def test_scripts_exist_as_written(words):
 
 
 def test_extras_exist():
-    """Every extra that a document installs is one of the project."""
+    """Every extra that a document installs is one of the project, and so are those with a public name."""
     project = (ROOT / "pyproject.toml").read_text()
     extras = set(
         re.findall(r"^(\w+) = \[$", project.partition("[project.optional-dependencies]")[2], re.MULTILINE)
     )
     assert set(re.findall(r"(?:hpoq|\.)\[(\w+)\]'", "".join(DOCUMENTS.values()))) <= extras
+    assert {"cli", "local", "trials", "redis", "otel", "powertools", "dev"} <= extras
 
 
 def test_ci_runs_the_first_command():

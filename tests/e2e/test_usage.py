@@ -193,10 +193,10 @@ def test_words_are_completed(words, found):
 
 
 def test_the_hook_of_pre_commit_installs_what_the_command_needs():
-    """The hook runs `hpoq check` with the packages of the extra `local`."""
+    """The hook runs `hpoq check` with the packages of the extra `cli`."""
     (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
     project = (ROOT / "pyproject.toml").read_text()
-    extra = re.search(r"^local = \[(.*?)^\]", project, re.MULTILINE | re.DOTALL)[1]
+    extra = re.search(r"^cli = \[(.*?)^\]", project, re.MULTILINE | re.DOTALL)[1]
     assert hook["entry"] == "hpoq check"
     assert hook["additional_dependencies"] == re.findall(r'"([^"]+)"', extra)
 
