@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -49,9 +50,19 @@ def print_environment(arguments: Sequence[str]) -> None:
     except (KeyError, TypeError):
         sys.exit(f"alilocal env: the server at {address} is not a local cloud. Start one with: alilocal")
     if options.node:
-        found["NODE_OPTIONS"] = f"--require {Path(__file__).with_name('redirect.cjs')}"
+        found["NODE_OPTIONS"] = _node_options(os.environ.get("NODE_OPTIONS", ""))
     for name, value in found.items():
         sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
+
+
+def _node_options(present: str) -> str:
+    """Return the options of Node.js in `present`, and the one that directs calls to the local cloud.
+
+    Node.js takes a path with spaces only in double quotes, in which it reads a backslash as an escape.
+    """
+    path = str(Path(__file__).with_name("redirect.cjs")).replace("\\", "\\\\").replace('"', '\\"')
+    option = f'--require "{path}"'
+    return present if option in present else f"{present} {option}".lstrip()
 
 
 def variables(address: str, region: str, account_id: str) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ from alibabacloud_tea_openapi.models import Config, OpenApiRequest, Params
 from alibabacloud_tea_util.models import RuntimeOptions
 
 import alilocal
+from alilocal import environment
 from support.deployment import vendor_config
 from support.processes import run_program
 from support.tools import need_node
@@ -105,4 +108,23 @@ def test_env_sets_the_redirection(server):
     """`alilocal env --node` names the file that redirects."""
     command = [sys.executable, "-m", "alilocal", "env", "--node", "--port", str(server.port)]
     shown = run_program(command, check=True).stdout
-    assert f"export NODE_OPTIONS='--require {REDIRECT}'\n" in shown
+    assert f"""export NODE_OPTIONS='--require "{REDIRECT}"'\n""" in shown
+
+
+def test_env_keeps_the_options_of_node_and_takes_a_folder_with_spaces(server, tmp_path, monkeypatch, capsys):
+    """The user's own options stay, a second call adds nothing, and Node.js finds the file."""
+    folder = tmp_path / 'a "b" c'
+    folder.mkdir()
+    shutil.copy(REDIRECT, folder)
+    monkeypatch.setattr(environment, "__file__", str(folder / "environment.py"))
+    monkeypatch.setenv("NODE_OPTIONS", "--no-warnings")
+    for _ in range(2):
+        environment.print_environment(["--node", "--port", str(server.port)])
+        [line] = re.findall(r"(?m)^export NODE_OPTIONS=(.*)$", capsys.readouterr().out)
+        [options] = shlex.split(line)
+        assert options.startswith("--no-warnings --require ")
+        assert options.count("--require") == 1
+        monkeypatch.setenv("NODE_OPTIONS", options)
+    need_node()
+    shown = run_program([shutil.which("node"), "-p", "1"], env={**os.environ, "ALILOCAL_URL": server.url})
+    assert (shown.stdout, shown.stderr) == ("1\n", "")
