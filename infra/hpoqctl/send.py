@@ -125,10 +125,9 @@ def command(
 
     All requests are checked first, as `hpoq check` does. If one is invalid, nothing is sent.
 
-    If you repeat `hpoq send`, only requests with an idempotencyKey or in a
-    CloudEvent are protected against a second experiment. With
-    --key auto, a request without one gets a key that is derived from its experiment, so that the same experiment is
-    created only once.
+    If you repeat `hpoq send`, only requests with an idempotencyKey or in a CloudEvent are protected against a second
+    experiment. With --key auto, a request without one gets a key that is derived from its experiment, so that the
+    same experiment is created only once.
 
     --wait creates a temporary queue and subscribes it to the topic of HPOQ_OUTPUT. Both are removed at the end, also
     after Ctrl-C. `--wait finished` waits for the result of each experiment and shows how many of its trials have
