@@ -114,7 +114,8 @@ def test_what_is_not_a_whole_number(text):
 
 def test_values_are_not_quoted():
     """A value that was put into the wrong variable, perhaps a secret, does not appear in the error."""
-    assert "canary" not in str(problems(HPOQ_CONCURRENCY="canary", HPOQ_X="canary"))
+    wrong = {"HPOQ_CONCURRENCY": "canary", "HPOQ_X": "canary", "HPOQ_OUTPUT": "https://me:canary@host"}
+    assert "canary" not in str(problems(**wrong))
 
 
 def test_the_dead_letter_queue_is_not_the_source_queue():
@@ -145,6 +146,10 @@ def test_settings_that_contradict_each_other_are_all_listed():
         ("HPOQ_WATCH_MAX_DAYS", "nan", "HPOQ_WATCH_MAX_DAYS must be a number"),
         ("HPOQ_OPENTELEMETRY", "maybe", "HPOQ_OPENTELEMETRY must be true or false"),
         ("HPOQ_MARKER", "none", "HPOQ_MARKER must be 'both', 'tag' or 'description'"),
+        *(
+            ("HPOQ_LOG_LEVEL", text, "HPOQ_LOG_LEVEL must be 'DEBUG'")
+            for text in ("debug", "VERBOSE", "WARN")
+        ),
         ("HPOQ_MAX_ATTEMPTS", "9" * 5000, "HPOQ_MAX_ATTEMPTS must be a whole number"),
         ("HPOQ_RETENTION_DAYS", "inf", "HPOQ_RETENTION_DAYS must be a number"),
         ("HPOQ_NAMESPACE", "x" * 256, "HPOQ_NAMESPACE must be a string of at most 255 characters"),
