@@ -218,13 +218,13 @@ def requeue_fails(deployed):
         deployed.clock.advance(100)
 
 
-def is_given_up(deployed):
+def is_given_up(deployed, **settings):
     """A request is throttled until it is too old."""
     request = json.dumps(json.loads(REQUEST) | {"idempotencyKey": "given-up"})
     deployed.fault("status", status=400, code="Throttling.User")
-    deployed.deliver(request, HPOQ_MAX_AGE_HOURS="1")
+    deployed.deliver(request, HPOQ_MAX_AGE_HOURS="1", **settings)
     deployed.clock.advance(7200)
-    deployed.deliver(request, HPOQ_MAX_AGE_HOURS="1")
+    deployed.deliver(request, HPOQ_MAX_AGE_HOURS="1", **settings)
 
 
 def defect(deployed):
@@ -253,6 +253,27 @@ def stuck(deployed):
     throttled(deployed)
     deployed.clock.advance(3600)
     throttled(deployed)
+
+
+def misses_a_topic(deployed):
+    deployed.fault("status", "PublishMessage", "smq", status=404, code="TopicNotExist")
+    deployed.deliver(REQUEST)
+
+
+def may_not_send_back(deployed):
+    deployed.fault("status", status=400, code="Throttling.User")
+    deployed.fault("status", "SendMessage", "smq", status=403, code="AccessDenied")
+    deployed.deliver(REQUEST, HPOQ_BATCH_POLICY="requeue")
+
+
+def misses_a_dead_letter_queue(deployed):
+    deployed.fault("status", "SendMessage", "smq", status=404, code="QueueNotExist")
+    is_given_up(deployed, HPOQ_DEAD_LETTER_QUEUE=DEAD_LETTER_QUEUE)
+
+
+def may_not_write_records(deployed):
+    deployed.fault("status", "PutRow", "tablestore", status=403, code="OTSNoPermissionAccess")
+    deployed.deliver(REQUEST, HPOQ_STORE="tablestore://localhost/hpoq?instance=local&scheme=http")
 
 
 def denied(deployed):
@@ -335,6 +356,20 @@ def test_a_call_that_always_fails_is_found_without_a_line_of_its_own(deployed, l
     (alert,) = (one for one in ALERTS if one["name"] == "hpoq-defect")
     deployed.log.write(json.dumps(line) + "\n")
     assert is_raised(deployed, alert)
+
+
+@pytest.mark.parametrize(
+    "fault", [misses_a_topic, may_not_send_back, misses_a_dead_letter_queue, may_not_write_records]
+)
+def test_a_missing_permission_or_resource_needs_an_operator_at_once(deployed, fault):
+    """Nothing but a person ends such a fault, so the first line is enough, and it names the code and what to do."""
+    (alert,) = (one for one in ALERTS if one["name"] == "hpoq-operator-needed")
+    fault(deployed)
+    assert is_raised(deployed, alert)
+    (line, *_) = [row for row in deployed.rows() if row["event"] == "operator.needed"]
+    assert line["code"]
+    assert line["advice"]
+    assert line["key"]
 
 
 def logged_errors():

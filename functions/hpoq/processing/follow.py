@@ -24,7 +24,7 @@ from hpoq.clock import Budget, Clock
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.contract.events import EventError
 from hpoq.contract.identity import WATCH, derive_key
-from hpoq.errors import CallError, NotFound, StoreError
+from hpoq.errors import CallError, StoreError
 from hpoq.idempotency.record import Record, State
 from hpoq.observability.logs import get_logger
 from hpoq.observability.measures import traceparent
@@ -34,7 +34,7 @@ from hpoq.processing.creation import GivenUp, Postponed, Refused, Stopped
 from hpoq.processing.envelope import MOST_SEQUENCE
 from hpoq.processing.ledger import Ledger, Opening
 from hpoq.processing.lifecycle import Delivery
-from hpoq.processing.outcome import as_event_error, log_operator_needed, needs_operator
+from hpoq.processing.outcome import as_event_error, log_lasting_fault
 from hpoq.processing.sendback import WatchQueue
 from hpoq.processing.watchorder import (
     Again,
@@ -232,8 +232,5 @@ class Follower:
 
 
 def _log_failed_send(exc: CallError) -> None:
-    # A queue that was deleted, or a missing permission, lasts until somebody acts.
-    if needs_operator(exc) or isinstance(exc, NotFound):
-        log_operator_needed(exc)
-    else:
+    if not log_lasting_fault(exc):
         get_logger().error("watch.send-failed", error=str(exc))

@@ -17,7 +17,7 @@ from hpoq.contract.events import (
     make_event,
 )
 from hpoq.contract.identity import derive_event_id
-from hpoq.errors import Ambiguous, CallError, ClockOff, Denied, HpoqError, Invalid, NoCredentials
+from hpoq.errors import Ambiguous, CallError, ClockOff, Denied, HpoqError, Invalid, NoCredentials, NotFound
 from hpoq.idempotency.record import Record
 from hpoq.observability.logs import get_logger
 from hpoq.observability.measures import traceparent
@@ -125,6 +125,14 @@ def _describe_answer(exc: CallError) -> ServiceError | None:
 def needs_operator(exc: BaseException) -> bool:
     """Return whether the fault lasts until an operator fixes it."""
     return isinstance(exc, (Ambiguous, ClockOff, Denied, NoCredentials))
+
+
+def log_lasting_fault(exc: BaseException | None) -> bool:
+    """Log `operator.needed` if a permission is missing, or a queue, topic or table; return whether that is so."""
+    if not isinstance(exc, CallError) or not (needs_operator(exc) or isinstance(exc, NotFound)):
+        return False
+    log_operator_needed(exc)
+    return True
 
 
 def log_operator_needed(exc: CallError, advice: str | None = None, **context: str) -> None:

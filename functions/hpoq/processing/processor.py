@@ -31,7 +31,7 @@ from hpoq.processing.follow import Follower
 from hpoq.processing.intake import Defective, Intake, Readable, Ready, Rejected, Stop, Undeliverable, Watched
 from hpoq.processing.ledger import Ledger, Opening
 from hpoq.processing.lifecycle import Action, Delivery, Standing
-from hpoq.processing.outcome import Announcer, Outcome, Result, as_event_error
+from hpoq.processing.outcome import Announcer, Outcome, Result, as_event_error, log_lasting_fault
 from hpoq.processing.sendback import DeadLetters
 from hpoq.processing.watchorder import FORGED, Again
 
@@ -138,6 +138,7 @@ class Processor:
                 result = self._process(intake)
             except StoreError as exc:
                 get_logger().error("store.failed", error=str(exc))
+                log_lasting_fault(exc.__cause__)
                 result = _retry_with(delivery, as_event_error(exc), unrecorded=True)
             except Exception:  # noqa: BLE001 - a defect must affect only this message
                 get_logger().exception("message.defect")
@@ -443,6 +444,7 @@ class Processor:
             failure = as_event_error(exc)
             detail = dict(failure.service.access_denied_detail) if failure.service else None
             get_logger().error("publish.failed", error=str(exc), access_denied_detail=detail)
+            log_lasting_fault(exc)
             return failure
         return None
 

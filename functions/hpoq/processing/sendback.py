@@ -17,15 +17,15 @@ from hpoq.cloud.smq import Smq, fits
 from hpoq.contract.identity import WATCH, derive_key
 from hpoq.errors import CallError, StoreError
 from hpoq.idempotency.record import State
-from hpoq.observability.logs import get_logger
+from hpoq.observability.logs import bind_context, get_logger
 from hpoq.observability.measures import count
-from hpoq.observability.redaction import redact
+from hpoq.observability.redaction import known_secrets, redact
 from hpoq.observability.secret_names import find_secrets
 from hpoq.processing import lifecycle
 from hpoq.processing.envelope import MOST_SEQUENCE, Envelope, seal
 from hpoq.processing.intake import Intake
 from hpoq.processing.ledger import Ledger
-from hpoq.processing.outcome import Result
+from hpoq.processing.outcome import Result, log_lasting_fault
 from hpoq.processing.pace import Pace
 
 LONGEST_DELAY_SECONDS = 604_800
@@ -139,6 +139,8 @@ class SendBack:
             self.queue_client().send_message(queue, sealed.body, delay_seconds=delay, budget=self.budget)
         except CallError as exc:
             log.error("requeue.failed", error=_describe(exc, sealed.body))
+            with bind_context(key=intake.delivery.key, message_id=intake.delivery.message_id):
+                _log_lasting_fault(exc, sealed.body)
             return False
         if dead_letter_queue is not None:
             count("dead_lettered")
@@ -195,6 +197,7 @@ class DeadLetters:
             self.queue_client().send_message(self.queue, body, budget=self.budget)
         except CallError as exc:
             get_logger().error("deadletter.failed", error=_describe(exc, body))
+            _log_lasting_fault(exc, body)
             return False
         count("dead_lettered")
         get_logger().warning("message.dead-lettered", queue=self.queue)
@@ -212,3 +215,8 @@ def _can_be_redriven(envelope: Envelope, body: bytes) -> bool:
 def _describe(exc: CallError, body: bytes) -> str:
     """Return what went wrong with sending the envelope `body`, without its secrets, which the service may quote."""
     return redact(str(exc), find_secrets(body.decode()))
+
+
+def _log_lasting_fault(exc: CallError, body: bytes) -> None:
+    with known_secrets(find_secrets(body.decode())):
+        log_lasting_fault(exc)
