@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal, TypeAlias
 
@@ -44,6 +45,8 @@ _DIRECTIONS: dict[str | None, tuple[Direction, ...]] = {
 }
 _PAGE_SIZE = 100
 _LONGEST_TEXT = 200
+# Six are documented.
+_MOST_STATUSES = 20
 _MOST_HYPERPARAMETER_BYTES = 16_000
 _NOT_BEST = ("FAILED", "USER_CANCELED", "SYS_CANCELED", "RUNNING", "WAITING")
 _MODE_AT = "/experiment/HpoExperimentConfiguration/yml_config/tuner/class_args/optimize_mode"
@@ -184,7 +187,7 @@ class Watcher:
             warnings.append(Violation("", "trials.incomplete", what))
         own: JsonObject = {"status": experiment.status}
         own |= _describe_best(order.mode, tuple(listing.by_id.values()), warnings)
-        own["trials"] = dict(Counter(trial.status[:_LONGEST_TEXT] for trial in listing.by_id.values()))
+        own["trials"] = _count_by_status(listing.by_id.values())
         for name, moment in (("startedAt", experiment.created_at), ("endedAt", experiment.modified_at)):
             if moment is not None:
                 own[name] = _format_time(moment)
@@ -283,6 +286,14 @@ def _describe_trial(trial: Trial, warnings: list[Violation]) -> JsonObject:
     except ValueError:
         return described
     return {**described, "hyperparameters": shown}
+
+
+def _count_by_status(trials: Iterable[Trial]) -> JsonObject:
+    """Return the number of trials of each status, the rarest together, so that they fit into an event."""
+    counts = Counter(trial.status[:_LONGEST_TEXT] for trial in trials)
+    shown = dict(counts.most_common(_MOST_STATUSES))
+    others = sum(counts.values()) - sum(shown.values())
+    return {**shown, "OTHER": others} if others else {**shown}
 
 
 def _describe_stop(note: str | None) -> JsonObject:

@@ -243,6 +243,10 @@ def test_what_the_service_calls_things_is_cut():
     ended = end(Service([trial("a" * 300, 1.0, "S" * 300)]))
     assert ended.own["bestTrial"]["trialId"] == "a" * 200
     assert ended.own["trials"] == {"S" * 200: 1}
+    many = [trial(f"t{n}", 1.0, f"S{max(n, 4)}") for n in range(30)]
+    counts = end(Service(many)).own["trials"]
+    assert (len(counts), counts["S4"], counts["OTHER"], sum(counts.values())) == (21, 5, 6, 30)
+    assert "OTHER" not in end(Service(many[:24])).own["trials"]
     deleted = look(Service(status="S" * 300, deleted=True))
     assert deleted.own["lastStatus"] == "S" * 200
 
