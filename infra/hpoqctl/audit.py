@@ -320,9 +320,9 @@ def command(
     """Compare the experiments of the account with the records, and report every difference.
 
     The command lists experiments by the marker that hpoq gives each of them, and reads every record. It reports keys
-    with two experiments, records whose experiment does not exist, and experiments whose key has no record. It only
-    reads: ListHpoExperiments, GetHpoExperiment and, in Tablestore, GetRange (ots:GetRange), which the function itself
-    does not need.
+    with two experiments, records whose experiment does not exist, and experiments whose key has no record or ended as
+    rejected or failed. It only reads: ListHpoExperiments, GetHpoExperiment and, in Tablestore, GetRange
+    (ots:GetRange), which the function itself does not need.
 
     Exit code 1 means that there is a finding.
     """
