@@ -314,8 +314,8 @@ class Redriver:
             # From here on it counts as sent, even if the call fails.
             self._sent.add(held.message_id)
             sent_at = (self._clock.now() - self._smq.clock_error() - _CLOCK_MARGIN_SECONDS) * 1000
-            for row in dead_letter.rows:
-                self._sent_at.setdefault(str(row["key"]), sent_at)
+            for key in (row["key"] for row in dead_letter.rows if row["key"] is not None):
+                self._sent_at.setdefault(str(key), sent_at)
             # A new message has no key, so each copy of it would create an experiment of its own.
             is_keyed = bool(dead_letter.bodies)
             self._smq.send_message(self._plan.queue, body, repeatable=is_keyed)

@@ -489,6 +489,24 @@ def test_a_new_message_is_sent_once_although_its_end_is_unknown(is_known):
     assert len(world.dead.messages) == 1 - is_known
 
 
+def test_new_messages_whose_keys_are_not_known_are_not_taken_for_one():
+    """A dead letter that arrives during the run is another one, not the first that came back."""
+    world = World(call_seconds=2)
+    world.dead.send(REQUEST)
+    redriver = world.redriver(as_new=True)
+    send = redriver._smq.send_message
+
+    def send_while_another_comes(*message, **options):
+        if not world.queue.messages:
+            world.clock.advance(5)
+            world.dead.send(REQUEST.replace("x", "y"))
+        return send(*message, **options)
+
+    redriver._smq.send_message = send_while_another_comes
+    report = redriver.run()
+    assert (len(report.moved), report.left, len(world.queue.messages)) == (2, [], 2)
+
+
 @pytest.mark.parametrize("is_dry_run", [False, True])
 def test_a_deletion_takes_no_message_that_does_not_match(is_dry_run):
     """The dead letter of an event has several messages. It is deleted if all match, or if its own id does."""
