@@ -10,8 +10,12 @@ from hpoqctl.output import console, print_json
 from hpoqctl.ruletexts import RULES
 
 
+def _complete_rule(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    return [name for name in RULES if name.startswith(incomplete)]
+
+
 @click.command(name="explain")
-@click.argument("rule", required=False)
+@click.argument("rule", required=False, shell_complete=_complete_rule)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(rule: str | None, as_json: bool) -> None:
     """Explain a RULE that `hpoq check` names in brackets. Without one, list all rules."""

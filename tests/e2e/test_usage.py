@@ -178,7 +178,14 @@ def test_each_shell_has_a_completion_script(hpoq, shell):
     assert b"_HPOQ_COMPLETE" in done.stdout
 
 
-@pytest.mark.parametrize(("words", "found"), [("hpoq che", "check"), ("hpoq check --sam", "--sample")])
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("hpoq che", "check"),
+        ("hpoq check --sam", "--sample"),
+        ("hpoq explain guard", "guard.limit"),
+    ],
+)
 def test_words_are_completed(words, found):
     """What the script asks for gets commands and options."""
     environ = {

@@ -163,7 +163,8 @@ def build_request(
 
     `parameters` are named as in the commands, where `lr` stands as `${lr}`. `metric` is a name or, for stdout, a
     regular expression; or several with their weights. `sections` are further parts of the configuration, such as
-    `{"dlc_config": {"region": "cn-shanghai"}}`, or members for those above. Only the class of a parameter is checked.
+    `{"dlc_config": {"region": "cn-shanghai"}}`, or members for those above. Numbers may also be those of NumPy. Only
+    the class of a parameter is checked. Raises TypeError for a value that JSON cannot contain.
     """
     weights: JsonObject = {metric: 1} if isinstance(metric, str) else dict(metric)
     # A string is a sequence of strings too, but its letters are not meant.
@@ -188,7 +189,18 @@ def build_request(
     given = {"Name": name, "WorkspaceId": workspace_id, "Description": description}
     experiment: JsonObject = {member: value for member, value in given.items() if value is not None}
     document: JsonObject = {"experiment": {**experiment, "HpoExperimentConfiguration": configuration}}
-    return Request(document if idempotency_key is None else {"idempotencyKey": idempotency_key, **document})
+    if idempotency_key is not None:
+        document = {"idempotencyKey": idempotency_key, **document}
+    return Request(json.loads(json.dumps(document, default=_to_number)))
+
+
+def _to_number(value: object) -> JsonValue:
+    """Return the Python number of a number of another library, such as NumPy's `int64`."""
+    item = getattr(value, "item", None)
+    number: object = item() if callable(item) else None
+    if not isinstance(number, (bool, int, float)):
+        raise TypeError(f"{value!r} is of the type {type(value).__name__}, which a request cannot contain")
+    return number
 
 
 def _add_sections(configuration: JsonObject, sections: Mapping[str, Sections]) -> None:

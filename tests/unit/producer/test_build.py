@@ -161,3 +161,29 @@ def test_a_section_that_is_built_gets_further_members():
     plain = make().document["experiment"]["HpoExperimentConfiguration"]
     assert config["yml_config"] == {**plain["yml_config"], "log_level": "debug"}
     assert config["metric_config"] == {**plain["metric_config"], "source_list_final_mode": "avg"}
+
+
+class Int64:
+    """A number as NumPy has it: not one of Python's, which it returns."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def item(self):
+        return self.value
+
+
+def test_numbers_of_another_library_become_numbers_of_json():
+    """Values of a range of NumPy can be passed on as they are."""
+    built = make(parameters={"lr": choice(*map(Int64, range(3)))}, trials=Int64(20))
+    configuration = built.document["experiment"]["HpoExperimentConfiguration"]
+    assert configuration["search_space"] == {"${lr}": {"_type": "choice", "_value": [0, 1, 2]}}
+    assert configuration["yml_config"]["max_trial_number"] == 20
+
+
+@pytest.mark.parametrize("value", [{1, 2}, Int64([1, 2])], ids=["set", "array"])
+def test_a_value_that_json_cannot_contain_is_refused_when_the_request_is_built(value):
+    with pytest.raises(
+        TypeError, match=f"is of the type {type(value).__name__}, which a request cannot contain"
+    ):
+        make(parameters={"lr": choice(value)})
