@@ -23,7 +23,6 @@ from hpoq.observability.logs import get_logger
 from hpoq.observability.measures import traceparent
 from hpoq.observability.redaction import known_mask, redact_known
 from hpoq.processing.intake import Readable
-from hpoq.processing.lifecycle import Delivery
 from hpoq.publishers import Publisher
 
 
@@ -167,7 +166,6 @@ class Announcer:
         self,
         outcome: EventOutcome,
         claim: Record | None,
-        delivery: Delivery,
         intake: Readable,
         began: float,
         *,
@@ -177,9 +175,10 @@ class Announcer:
     ) -> JsonObject:
         """Return the event of `outcome` for a message that has been processed since `began` of the monotonic clock.
 
-        It shows the key and the message id of `delivery`. Its id derives from the key of `claim`, or from the message
-        itself for a dry run, which has no claim. `own` has the members that only this type of event has.
+        It shows the key and the message id of its delivery. Its id derives from the key of `claim`, or from the
+        message itself for a dry run, which has no claim. `own` has the members that only this type of event has.
         """
+        delivery = intake.delivery
         key = delivery.delivery if claim is None else claim.key
         if delivery.is_watch:
             # The result of a request is an event of its key, though its record is another one.

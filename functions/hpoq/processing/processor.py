@@ -161,13 +161,13 @@ class Processor:
         began = self._clock.monotonic()
         if isinstance(intake, Ready) and intake.request.dry_run:
             return self._accept(intake, began)
-        delivery = self._prepare(intake)
-        opening = self._ledger.open(delivery)
+        prepared = self._prepare(intake)
+        opening = self._ledger.open(prepared.delivery)
         if isinstance(intake, Watched):
-            opening = self._follower.reopen(opening, delivery, intake.order)
+            opening = self._follower.reopen(opening, intake.delivery, intake.order)
         if opening.action is Action.CONFLICT:
             return self._refuse_conflict(opening.record, intake, began)
-        return self._follow_action(opening, delivery, intake, began)
+        return self._follow_action(opening, prepared, began)
 
     def _accept(self, intake: Ready, began: float) -> Result:
         """Answer a dry run, which leaves no record.
@@ -175,30 +175,28 @@ class Processor:
         Another delivery of the message composes the event again, under the same id. Each message has an id of its
         own, because the request of one key may change from one dry run to the next.
         """
-        delivery = intake.delivery
-        event = self._announcer.compose("accepted", None, delivery, intake, began)
+        event = self._announcer.compose("accepted", None, intake, began)
         failure = self._announce(event)
         if failure:
-            return _retry_with(delivery, failure, unrecorded=True)
-        return _end_with(Outcome.ACCEPTED, delivery)
+            return _retry_with(intake.delivery, failure, unrecorded=True)
+        return _end_with(Outcome.ACCEPTED, intake.delivery)
 
-    def _prepare(self, intake: Readable) -> Delivery:
-        """Return the delivery with all that the record of its claim must say."""
+    def _prepare(self, intake: Readable) -> Readable:
+        """Return the message with all in its delivery that the record of its claim must say."""
         if isinstance(intake, Rejected):
             return self._prefer_known_key(intake)
         for warning in intake.warnings:
             get_logger().warning("request.warning", **warning.as_dict())
-        delivery = intake.delivery
         if not isinstance(intake, Ready):
-            return delivery
+            return intake
+        delivery, place = intake.delivery, self._creator.place
         tagged, described = self._creator.marking.places(intake.experiment)
         order = self._follower.order(delivery.key, delivery.message_id, intake.request)
-        return replace(
-            delivery, tagged=tagged, described=described, place=self._creator.place, watch_order=order
-        )
+        delivery = replace(delivery, tagged=tagged, described=described, place=place, watch_order=order)
+        return replace(intake, delivery=delivery)
 
-    def _prefer_known_key(self, intake: Rejected) -> Delivery:
-        """Return the delivery under the producer's key if this very message is known by it.
+    def _prefer_known_key(self, intake: Rejected) -> Rejected:
+        """Return the message under the producer's key if this very message is known by it.
 
         An earlier version, whose contract accepted the request, may have created its experiment. So the record of
         a known key is looked at before the contract.
@@ -206,11 +204,11 @@ class Processor:
         if intake.known_as is not None:
             record = self._ledger.get(intake.known_as.key)
             if record is not None and lifecycle.is_same_request(record, intake.known_as):
-                return intake.known_as
-        return intake.delivery
+                return replace(intake, delivery=intake.known_as)
+        return intake
 
-    def _follow_action(self, opening: Opening, delivery: Delivery, intake: Readable, began: float) -> Result:
-        record = opening.record
+    def _follow_action(self, opening: Opening, intake: Readable, began: float) -> Result:
+        record, delivery = opening.record, intake.delivery
         if opening.action is Action.WAIT:
             if self._clock.now() < record.not_before:
                 return _retry_with(delivery, _find_cause(record, _NOT_DUE), due=record.not_before)
@@ -224,7 +222,7 @@ class Processor:
         if opening.action is Action.PUBLISH:
             return self._publish(record, _read_event(record), delivery)
         if isinstance(intake, Watched):
-            return self._watch(record, delivery, intake, began)
+            return self._watch(record, intake, began)
         ending: Ending
         if isinstance(intake, Ready):
             ending = self._creator.attempt(intake.experiment, record, opening.doubt_until)
@@ -232,7 +230,7 @@ class Processor:
             ending = self._follower.stop(intake.request, record)
         else:
             ending = self._adopt_or_refuse(opening, intake)
-        return self._conclude(ending, delivery, intake, began)
+        return self._conclude(ending, intake, began)
 
     def _adopt_or_refuse(self, opening: Opening, intake: Rejected) -> Ending:
         """Adopt the experiment that an earlier version created for this request, or refuse the request.
@@ -251,24 +249,24 @@ class Processor:
         """Reject a watch message that no record confirms, under the key of its own record."""
         delivery = replace(intake.delivery, shown_key=None)
         forged = Rejected(delivery, intake.envelope, FORGED, content=intake.envelope)
-        return self._conclude(Refused(claim, FORGED), delivery, forged, began)
+        return self._conclude(Refused(claim, FORGED), forged, began)
 
-    def _watch(self, claim: Record, delivery: Delivery, intake: Watched, began: float) -> Result:
+    def _watch(self, claim: Record, intake: Watched, began: float) -> Result:
         """Check the experiment of a watch message. Only its id is taken from the message, which anybody can write."""
         asked, order = intake.order, self._follower.find_order(intake.order, claim)
         if order is None:
             return self._refuse_forgery(claim, intake, began)
         known = replace(claim, message_id=order.message_id)
-        delivery = replace(delivery, message_id=order.message_id)
+        delivery = replace(intake.delivery, message_id=order.message_id)
         # Its trace differs only in a message that hpoq did not write.
         is_traced = asked.traceparent == order.traceparent
         with nullcontext() if is_traced else trace_message(order.traceparent, {}):
-            return self._look(known, delivery, replace(intake, order=order), began)
+            return self._look(known, replace(intake, delivery=delivery, order=order), began)
 
-    def _look(self, claim: Record, delivery: Delivery, intake: Watched, began: float) -> Result:
+    def _look(self, claim: Record, intake: Watched, began: float) -> Result:
         """Look at an experiment that is followed; publish its result, or send the next watch message."""
         look = self._follower.look(intake.order, claim)
-        experiment_id = intake.order.experiment_id
+        delivery, experiment_id = intake.delivery, intake.order.experiment_id
         if isinstance(look, Again):
             error, record = self._follower.go_on(look, claim, delivery)
             if error is not None:
@@ -277,7 +275,6 @@ class Processor:
         event = self._announcer.compose(
             "finished",
             claim,
-            delivery,
             replace(intake, warnings=look.warnings),
             began,
             experiment_id=experiment_id,
@@ -288,9 +285,9 @@ class Processor:
         )
         return self._publish(self._ledger.save(ended, claim.version), event, delivery)
 
-    def _conclude(self, ending: Ending, delivery: Delivery, intake: Readable, began: float) -> Result:
+    def _conclude(self, ending: Ending, intake: Readable, began: float) -> Result:
         """Record how the attempt ended, and publish its event if that was the end of the message."""
-        claim, terms, now = ending.claim, self._ledger.terms, self._clock.now()
+        claim, terms, now, delivery = ending.claim, self._ledger.terms, self._clock.now(), intake.delivery
         if isinstance(ending, Postponed) and self._is_given_up(ending):
             ending = GivenUp(claim, _describe_unresolved(ending))
         if not self._dead_letters.put(_choose_dead_letter(ending, intake), claim.claimed_at):
@@ -302,7 +299,7 @@ class Processor:
             if ending.adopted:
                 get_logger().warning("experiment.adopted", experiment_id=ending.experiment_id)
             event = self._announcer.compose(
-                "created", claim, delivery, intake, began, experiment_id=ending.experiment_id
+                "created", claim, intake, began, experiment_id=ending.experiment_id
             )
             ended = lifecycle.complete(claim, ending.experiment_id, write_compact(event), now, terms)
             order = self._follower.complete_order(claim, ending.experiment_id, now)
@@ -311,7 +308,6 @@ class Processor:
             event = self._announcer.compose(
                 "stopping",
                 claim,
-                delivery,
                 intake,
                 began,
                 experiment_id=ending.experiment_id,
@@ -319,11 +315,11 @@ class Processor:
             )
             ended = lifecycle.complete(claim, ending.experiment_id, write_compact(event), now, terms)
         elif isinstance(ending, Refused):
-            event = self._announcer.compose("rejected", claim, delivery, intake, began, error=ending.error)
+            event = self._announcer.compose("rejected", claim, intake, began, error=ending.error)
             ended = lifecycle.reject(claim, write_compact(event), now, terms)
         else:
             event = self._announcer.compose(
-                "failed", claim, delivery, intake, began, error=_find_cause(claim, ending.error)
+                "failed", claim, intake, began, error=_find_cause(claim, ending.error)
             )
             ended = lifecycle.fail(claim, write_compact(event), now, terms)
         return self._publish(self._ledger.save(ended, claim.version), event, delivery)
@@ -374,7 +370,7 @@ class Processor:
             producer_key=intake.producer_key,
             warnings=intake.warnings,
         )
-        return self._follow_action(self._ledger.open(conflict), conflict, refused, began)
+        return self._follow_action(self._ledger.open(conflict), refused, began)
 
     def _finish_abandoned(self, standing: Record, intake: Readable, began: float) -> Result | None:
         """Finish an abandoned request if its experiment exists, and return the result.
@@ -391,7 +387,7 @@ class Processor:
         if isinstance(ending, Created):
             # The two requests have one key, so its producer wrote it alike; nothing else is known of the first.
             unnamed = Rejected(first, None, _CONFLICT, producer_key=intake.producer_key)
-            return self._conclude(ending, first, unnamed, began)
+            return self._conclude(ending, unnamed, began)
         postponed = ending if isinstance(ending, Postponed) else None
         doubt = postponed.doubt_until if postponed else None
         inconclusive = postponed is not None and postponed.inconclusive

@@ -195,7 +195,6 @@ def test_an_event_shows_its_message_and_not_its_secrets():
         event = announcer.compose(
             "failed",
             replace(CLAIM, attempts=3),
-            delivery,
             intake,
             clock.monotonic() - 1.5,
             experiment_id="s1",
@@ -234,6 +233,6 @@ def test_an_event_of_a_message_without_a_key_shows_that_of_its_record():
     intake = Rejected(delivery, None, EventError("C", "m", retryable=False))
     clock = FakeClock()
     announcer = Announcer(FilePublisher(), "source", "R", clock)
-    event = announcer.compose("rejected", CLAIM, delivery, intake, clock.monotonic())
+    event = announcer.compose("rejected", CLAIM, intake, clock.monotonic())
     timings = {"processingMs": 0.0}
     assert event["data"] == {"idempotencyKey": KEY, "requestId": "R", "attempts": 1, "timings": timings}
