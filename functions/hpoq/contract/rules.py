@@ -106,9 +106,10 @@ def _check_key(key: JsonValue, at: str) -> Iterator[Finding]:
 
 def _check_placeholders(message: JsonObject, experiment: JsonValue) -> Iterator[Finding]:
     """Warn about texts that a template or a script should have replaced. None is quoted: it may be a secret."""
-    texts = {"/idempotencyKey": message.get("idempotencyKey")}
-    if "stop" in message:
-        texts["/stop/idempotencyKey"] = get_member(message, "stop", "idempotencyKey")
+    texts = {
+        "/idempotencyKey": message.get("idempotencyKey"),
+        "/stop/idempotencyKey": get_member(message, "stop", "idempotencyKey"),
+    }
     if isinstance(experiment, dict):
         texts["/experiment/Name"] = experiment.get("Name")
         texts["/experiment/WorkspaceId"] = experiment.get("WorkspaceId")

@@ -163,18 +163,15 @@ def build_request(
 
     `parameters` are named as in the commands, where `lr` stands as `${lr}`. `metric` is a name or, for stdout, a
     regular expression; or several with their weights. `sections` are further parts of the configuration, such as
-    `{"dlc_config": {"region": "cn-shanghai"}}`, or members for those above. Numbers may also be those of NumPy. Only
-    the class of a parameter is checked. Raises TypeError for a value that JSON cannot contain.
+    `{"dlc_config": {"region": "cn-shanghai"}}`, or members for those above. Numbers may be NumPy's. Raises TypeError
+    for a parameter of another class and for a value that JSON cannot contain; nothing else is checked.
     """
     weights: JsonObject = {metric: 1} if isinstance(metric, str) else dict(metric)
-    # A string is a sequence of strings too, but its letters are not meant.
-    sources: list[JsonValue] = [metric_source] if isinstance(metric_source, str) else [*metric_source]
-    lines: list[JsonValue] = [commands] if isinstance(commands, str) else [*commands]
     configuration: JsonObject = {
-        "platform_config": {"name": platform, "cmd": lines},
+        "platform_config": {"name": platform, "cmd": _make_list(commands)},
         "metric_config": {
             "metric_type": metric_type,
-            "metric_source": sources,
+            "metric_source": _make_list(metric_source),
             "final_mode": final_mode,
             "metric_dict": weights,
         },
@@ -186,12 +183,19 @@ def build_request(
         },
     }
     _add_sections(configuration, sections or {})
-    given = {"Name": name, "WorkspaceId": workspace_id, "Description": description}
-    experiment: JsonObject = {member: value for member, value in given.items() if value is not None}
-    document: JsonObject = {"experiment": {**experiment, "HpoExperimentConfiguration": configuration}}
-    if idempotency_key is not None:
-        document = {"idempotencyKey": idempotency_key, **document}
+    texts = {"Name": name, "WorkspaceId": workspace_id, "Description": description}
+    experiment: JsonObject = {**_leave_out_none(texts), "HpoExperimentConfiguration": configuration}
+    document = {**_leave_out_none({"idempotencyKey": idempotency_key}), "experiment": experiment}
     return Request(json.loads(json.dumps(document, default=_to_number)))
+
+
+def _make_list(texts: str | Sequence[str]) -> list[JsonValue]:
+    # A string is a sequence of strings too, but its letters are not meant.
+    return [texts] if isinstance(texts, str) else [*texts]
+
+
+def _leave_out_none(members: Mapping[str, str | None]) -> JsonObject:
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def _to_number(value: object) -> JsonValue:

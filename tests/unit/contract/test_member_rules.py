@@ -366,7 +366,7 @@ def test_a_description(description, is_found):
         ([{"Key": "k:acs:", "Value": "v-aliyun"}, {"Key": "ACS:", "Value": "Aliyun"}], []),
         ([{"Key": "a http://b", "Value": "a https://b"}], ["tag.text /0/Key", "tag.text /0/Value"]),
         ([{"Key": "http:b", "Value": "https:/b"}], []),
-        ([7, None, {"Key": 7}], []),
+        ([7, None, {"Key": 7}, {"Key": []}, {"Key": {}}], []),
         ("aliyun", []),
         (None, []),
     ],
