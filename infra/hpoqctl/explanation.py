@@ -43,9 +43,7 @@ _NEXT = {
 }
 _NOT_DUE = "The message is due in {not_due:.0f} s. A delivery that arrives earlier must be retried."
 _CREATE = "No create is in doubt. The next delivery creates the experiment."
-_RESOLVED = (
-    "An operator recorded experiment {experiment_id}. The next delivery announces it and creates none."
-)
+_KNOWN = "The next delivery announces experiment {experiment_id} and creates none."
 _IF_DEAD = "Nothing, while the message is in its queue. If it is in the dead-letter queue: hpoq redrive --match {key}"
 _TO_DO = {
     Standing.UNSEEN: "Look for the message in its queue and in the dead-letter queue: hpoq dead list",
@@ -208,9 +206,10 @@ class Explanation:
 
     def _next_delivery(self) -> str:
         record = self.record
+        is_known = record is not None and record.experiment_id is not None
+        if is_known and self.standing in (Standing.ABANDONED, Standing.EXPIRED):
+            return _KNOWN
         if record is not None and self.standing is Standing.ABANDONED:
-            if record.experiment_id is not None:
-                return _RESOLVED
             if self.action is Action.WAIT:
                 return _NOT_DUE
             if record.doubt_until is None:

@@ -141,12 +141,18 @@ def test_a_key_in_doubt_names_the_command_that_resolves_it():
     assert "hpoq resolve" not in " ".join(explain_record(KEY, CLAIM, 1060.0, Settings()).lines())
 
 
-def test_what_an_operator_recorded_is_shown():
-    """The next delivery announces the experiment and creates none."""
-    record = lifecycle.resolve_experiment(CLAIM, "s1", 1095.0)
-    explanation = explain_record(KEY, record, 1095.0, Settings())
-    assert "An operator recorded experiment s1" in " ".join(explanation.lines())
-    assert ("experiment", "s1") in list(explanation.facts())
+def test_an_experiment_that_is_known_is_announced_and_not_searched_for():
+    """An operator recorded it, or its key ended as created longer ago than the retention."""
+    done = lifecycle.published(lifecycle.complete(CLAIM, "s1", EVENT, 1010.0, TERMS), 1011.0)
+    for record, now in (
+        (lifecycle.resolve_experiment(CLAIM, "s1", 1095.0), 1095.0),
+        (done, done.expires_at),
+    ):
+        explanation = explain_record(KEY, record, now, Settings())
+        lines = " ".join(explanation.lines())
+        assert "The next delivery announces experiment s1 and creates none." in lines
+        assert "searches" not in lines
+        assert ("experiment", "s1") in list(explanation.facts())
 
 
 def test_a_key_without_doubt_is_created_at_once():
