@@ -522,6 +522,24 @@ def test_a_repeated_send_gets_the_result_too(world):
     assert world.broken(finished=True) == []
 
 
+@pytest.mark.parametrize("days", [30, 40])
+def test_a_send_after_the_retention_gets_the_result_too(world, days):
+    """The key is announced again, whether the record of the result has expired with it or not."""
+    made = create(world)
+    made.fail("RUNNING")
+    world.later(2 * 86_400)
+    made.fail("FINISHED")
+    world.follow()
+    expires_at = world.store.get(derive_key(PRODUCER, "k")).expires_at
+    world.later(expires_at - world.clock.now() + (days - 30) * 86_400)
+    (row,) = world.deliver(smq_event("M2", request("k")))
+    assert (row["outcome"], row["experimentId"]) == ("created", made.experiment_id)
+    world.follow()
+    assert world.event_types == ["created", "finished", "created", "finished"]
+    assert len({event["id"] for event in world.events}) == 2
+    assert world.broken(finished=True) == []
+
+
 @pytest.mark.parametrize("failing", [1, 2])
 def test_a_repeated_result_that_fails_comes_back(world, failing):
     """The repeated send is answered by both events, or it comes back."""

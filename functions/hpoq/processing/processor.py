@@ -419,8 +419,10 @@ class Processor:
         outcome = Outcome(outcome_of(event))
         failure = self._announce(event)
         if failure is None and outcome is Outcome.CREATED:
-            # Before the record says that all is done: a crash in between repeats both.
-            failure = self._follower.start(record)
+            # Before the record says that all is done: a crash in between repeats both. The experiment of a key that
+            # had ended may have its result already, which no watch message would publish again.
+            result = self._follower.find_result(record) if record.renewed_at else None
+            failure = self._announce(json.loads(result)) if result else self._follower.start(record)
         if failure is not None:
             return _retry_with(delivery, failure, record, experiment_id=record.experiment_id)
         try:
