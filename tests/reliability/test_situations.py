@@ -353,14 +353,7 @@ def test_a_clock_that_is_ahead_by_hours_does_not_delay_a_result():
 @pytest.mark.parametrize("date", ["Mon, 01 Jan 2001 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 GMT"])
 def test_wrong_dates_in_answers_neither_hold_nor_end_a_message(world, date):
     """A proxy's clock may be wrong. Creates wait until it is right, and nothing is concluded from its dates."""
-    handle = world.cloud.handle
-
-    def misdate(request):
-        answer = handle(request)
-        headers = [(name, value) for name, value in answer.headers if name.lower() != "date"]
-        return answer._replace(headers=(*headers, ("Date", date)))
-
-    world.cloud.handle = misdate
+    handle = misdate_answers(world, date)
     world.cloud.faults.add(**THROTTLED)
     function = world.function()
     for _ in range(3):
@@ -371,6 +364,42 @@ def test_wrong_dates_in_answers_neither_hold_nor_end_a_message(world, date):
     world.cloud.handle = handle
     world.cloud.faults.clear()
     assert outcomes(world.deliver(EVENT)) == ["created"]
+
+
+def misdate_answers(world, date):
+    """Give every answer of the cloud this date; return its handler without that."""
+    handle = world.cloud.handle
+
+    def misdate(request):
+        answer = handle(request)
+        headers = [(name, value) for name, value in answer.headers if name.lower() != "date"]
+        return answer._replace(headers=(*headers, ("Date", date)))
+
+    world.cloud.handle = misdate
+    return handle
+
+
+def test_dates_from_before_the_first_delivery_keep_no_message_for_ever(world):
+    """A date that is earlier than the claim is wrong, so the machine's clock tells the age of the message."""
+    misdate_answers(world, "Mon, 01 Jan 2001 00:00:00 GMT")
+    world.cloud.faults.add(**THROTTLED)
+    rows = []
+    for _ in range(5):
+        rows += world.deliver(EVENT)
+        world.later(86_400)
+    assert outcomes(rows) == ["retry", "retry", "retry", "failed", "duplicate"]
+
+
+def test_dates_from_before_an_experiment_keep_it_under_its_guard():
+    """A date that is earlier than its creation is wrong, so the machine's clock tells its age."""
+    with WatchedWorld() as world:
+        body = json.dumps({**make_document("k"), "guard": {"maxHours": 1}})
+        assert outcomes(world.deliver(smq_event("M1", body))) == ["created"]
+        world.cloud.experiments[0].fail("RUNNING")
+        misdate_answers(world, "Mon, 01 Jan 2001 00:00:00 GMT")
+        world.later(2 * 3600)
+        world.poll()
+        assert world.calls("StopHpoExperiment") == 1
 
 
 def test_a_listing_that_takes_longer_than_a_claim_needs_an_operator(world):

@@ -340,6 +340,9 @@ class Processor:
     def _is_given_up(self, ending: Postponed) -> bool:
         """Return whether the message is not tried again, which it always is while its create may take effect."""
         terms, now = self._ledger.terms, self._creator.client.present_time()
+        if now < ending.claim.claimed_at - terms.skew:
+            # The dates of the answers are wrong. By them the message would never be too old.
+            now = self._clock.now()
         if lifecycle.is_too_old(ending.claim, now, terms):
             return not lifecycle.is_in_doubt(ending.doubt_until, now)
         return ending.counts and ending.doubt_until is None and lifecycle.is_used_up(ending.claim, terms)

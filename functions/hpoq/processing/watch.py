@@ -48,6 +48,7 @@ _LONGEST_TEXT = 200
 # Six are documented.
 _MOST_STATUSES = 20
 _MOST_HYPERPARAMETER_BYTES = 16_000
+_MOST_SKEW_SECONDS = 3600.0
 _NOT_BEST = ("FAILED", "USER_CANCELED", "SYS_CANCELED", "RUNNING", "WAITING")
 _MODE_AT = "/experiment/HpoExperimentConfiguration/yml_config/tuner/class_args/optimize_mode"
 # The only code that the service documents for an experiment that does not exist.
@@ -96,7 +97,9 @@ class Watcher:
 
     def _find_age(self, order: WatchOrder) -> float:
         """Return the age of the experiment, by the service's clock if its answer shows that ours is ahead."""
-        return self.client.present_time() - order.created_at
+        age = self.client.present_time() - order.created_at
+        # A date so long before the creation is wrong. By it the experiment would be followed for ever.
+        return age if age > -_MOST_SKEW_SECONDS else self.clock.now() - order.created_at
 
     def _is_known_to_service(self, budget: Budget) -> bool:
         """Return whether the service knows who asks: its code for a missing experiment also means a wrong user."""
