@@ -37,11 +37,12 @@ def print_environment(arguments: Sequence[str]) -> None:
         help="also direct all calls of Node.js programs for Alibaba Cloud's hosts to it",
     )
     options = parser.parse_args(arguments)
-    host = f"[{options.host}]" if ":" in options.host else options.host
+    name = options.host.strip("[]")
+    host = f"[{name}]" if ":" in name else name
     address = f"{host}:{options.port}"
     try:
         # Not `urllib.request`, which would ask the proxy of the environment.
-        with closing(http.client.HTTPConnection(options.host, options.port, timeout=5)) as connection:
+        with closing(http.client.HTTPConnection(name, options.port, timeout=5)) as connection:
             connection.request("GET", "/_alilocal/health")
             health = json.load(connection.getresponse())
         found = variables(address, str(health["region"]), str(health["accountId"]))

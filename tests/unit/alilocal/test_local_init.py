@@ -324,8 +324,9 @@ def test_env_asks_no_proxy_and_writes_an_address_of_ipv6_in_brackets(monkeypatch
     except OSError:
         pytest.skip("no IPv6 on this machine")
     with server:
-        print_environment(["--host", "::1", "--port", str(server.port)])
-    assert f"export ALILOCAL_URL='http://[::1]:{server.port}'\n" in capsys.readouterr().out
+        for host in ("::1", "[::1]"):
+            print_environment(["--host", host, "--port", str(server.port)])
+            assert f"export ALILOCAL_URL='http://[::1]:{server.port}'\n" in capsys.readouterr().out, host
 
 
 @pytest.mark.parametrize("health", ["[]", "{}", "null"])
