@@ -61,7 +61,8 @@ def decorate_class(target: type, open_cloud: OpenCloud) -> None:
 
     The cloud is open from before the set-up until after the clean-up. unittest calls both from `run`; pytest calls
     `setup_method` and `teardown_method`, which are replaced if the class has one of them. Test classes that are
-    defined inside the class are changed too, because pytest collects their tests.
+    defined inside the class are changed too, because pytest collects their tests; of inherited ones, the class gets
+    subclasses.
     """
     import unittest
 
@@ -91,11 +92,23 @@ def decorate_class(target: type, open_cloud: OpenCloud) -> None:
             method = inspect.getattr_static(target, name)
             if isinstance(method, (staticmethod, classmethod)):
                 wrapped[name] = type(method)(decorate_function(method.__func__, open_cloud))
-    for one in vars(target).values():
-        if inspect.isclass(one) and one.__name__.startswith("Test"):
-            decorate_class(one, open_cloud)
+    for name, one in _find_inner_classes(target):
+        inner = one if name in vars(target) else type(one.__name__, (one,), {"__module__": one.__module__})
+        decorate_class(inner, open_cloud)
+        wrapped[name] = inner
     for name, method in wrapped.items():
         setattr(target, name, method)
+
+
+def _find_inner_classes(target: type) -> list[tuple[str, type]]:
+    """Return the test classes that are defined inside `target` or its parents, by name, but no other attribute."""
+    places = {f"{owner.__qualname__}." for owner in target.__mro__}
+    attributes = ((name, inspect.getattr_static(target, name)) for name in dir(target))
+    return [
+        (name, one)
+        for name, one in attributes
+        if name.startswith("Test") and inspect.isclass(one) and one.__qualname__.removesuffix(name) in places
+    ]
 
 
 def _is_test(name: str) -> bool:

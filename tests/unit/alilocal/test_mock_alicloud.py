@@ -277,6 +277,37 @@ class TestOfOtherKinds:
             assert queues(cloud) == 200
 
 
+class InheritedClass:
+    class TestInside:
+        def test_inside(self, cloud):
+            """A test of a class inside a parent of the decorated class gets the cloud."""
+            assert queues(cloud) == 200
+
+
+@alilocal.mock_alicloud
+class TestOfAnInheritedClass(InheritedClass):
+    pass
+
+
+class TestDataOfAnotherClass:
+    __test__ = False
+
+    def test_nothing(self):
+        """Not a test: only the name looks like one."""
+
+
+def test_a_class_that_is_only_an_attribute_stays_as_it_is():
+    """A decorated class may name a class that is defined elsewhere, such as one with data of tests, or itself."""
+    before = vars(TestDataOfAnotherClass)["test_nothing"]
+
+    class TestUser:
+        TestData = TestDataOfAnotherClass
+
+    TestUser.TestSelf = TestUser
+    alilocal.mock_alicloud(TestUser)
+    assert vars(TestDataOfAnotherClass)["test_nothing"] is before
+
+
 class Inherited:
     def test_it(self, cloud):
         """An inherited test method gets the cloud in a decorated class."""
