@@ -12,7 +12,7 @@ from hpoq.cloud.experiments import Experiment
 from hpoq.cloud.trials import Trial, TrialPage
 from hpoq.errors import Conflict, Denied, Invalid, NotFound, Throttled
 from hpoq.processing.watch import Watcher, _leads_with_best
-from hpoq.processing.watchorder import Again, Ended, GuardLimits, WatchOrder, WatchSchedule
+from hpoq.processing.watchorder import MOVED, Again, Ended, GuardLimits, WatchOrder, WatchSchedule
 from hpoq.testing import FakeClock
 
 MAX_AGE = 1e6
@@ -394,6 +394,31 @@ def test_when_an_experiment_counts_as_deleted(error, age, listing, is_deleted):
     assert service.calls in ([("get", "s1")], [("get", "s1"), ("list", 1, 1)])
     if listing:
         assert "ListHpoExperiments" in lines[0]["error"]
+
+
+HERE, THERE = "https://here", "https://there"
+
+
+@pytest.mark.parametrize(
+    ("error", "place", "age", "is_waiting"),
+    [
+        (GONE, THERE, 100, True),
+        (GONE, THERE, MAX_AGE, False),
+        (GONE, HERE, 100, False),
+        (GONE, None, 100, False),
+        (DENIED, THERE, 100, False),
+        (OTHERWISE_GONE, THERE, 100, False),
+    ],
+)
+def test_an_experiment_that_only_another_endpoint_knows_is_waited_for(error, place, age, is_waiting):
+    """An operator is told to set the endpoint back; meanwhile no answer of the present one counts as an end."""
+    watcher = Watcher(Service(errors={"get": error}), Notes(), CLOCK, watch(None).schedule, 15.0, HERE)
+    with capture_logs() as lines:
+        found = watcher.look(make_order(age, place=place), BUDGET)
+    assert (isinstance(found, Again) and found.error == MOVED) is is_waiting
+    assert [line["place"] for line in lines if line.get("code") == MOVED.code] == [THERE] * is_waiting
+    if is_waiting:
+        assert (found.order.experiment_id, found.delay) == ("s1", 60)
 
 
 def test_an_experiment_is_looked_at_once_in_an_invocation():

@@ -19,6 +19,7 @@ from hpoq.processing.lifecycle import Delivery, Terms
 from hpoq.processing.notes import StopNotes
 from hpoq.processing.outcome import as_event_error
 from hpoq.processing.stop import Stopper
+from hpoq.processing.watchorder import MOVED
 from hpoq.testing import FakeClock, MemoryStore
 
 TERMS = Terms(lease=90, skew=10, consistency=15, retention=1000, max_attempts=3)
@@ -56,13 +57,13 @@ class Service:
 class World:
     """A stop message that is carried out with a service, a store in memory and a claim."""
 
-    def __init__(self, service=None):
+    def __init__(self, service=None, place=None):
         self.clock = FakeClock(10_000.0)
         self.ledger = Ledger(MemoryStore(), self.clock, TERMS)
         self.notes = StopNotes(self.ledger, self.clock, "team-a")
         self.service = service or Service()
         self.claim = self.ledger.open(Delivery("stop", "f", "stop", "b")).record
-        self.stopper = Stopper(self.service, self.ledger, self.notes, self.clock)
+        self.stopper = Stopper(self.service, self.ledger, self.notes, self.clock, place)
 
     def record(self, key=KEY, **changes):
         """Record a request under `key`."""
@@ -204,6 +205,25 @@ def test_an_experiment_that_is_not_found_may_be_too_new(name, published_at, wait
         assert (ending.error.code, ending.error.retryable) == ("ExperimentNotFound", False)
         assert ending.error.service == ServiceError("C", "no", "R", 400)
         assert ending.error.message
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "is_waiting"),
+    [
+        (NotFound, "https://there", True),
+        (NotFound, "https://here", False),
+        (NotFound, None, False),
+        (Throttled, "https://there", False),
+    ],
+)
+def test_a_request_whose_experiment_only_another_endpoint_knows_is_stopped_later(kind, place, is_waiting):
+    """An operator is told to set the endpoint back, which costs no attempt."""
+    world = World(Service([failure(kind)]), "https://here")
+    world.record(experiment_id="s1", published_at=1.0, place=place)
+    with capture_logs() as lines:
+        ending = world.stop(BY_KEY)
+    assert (ending == Postponed(world.claim, MOVED, None, counts=False)) is is_waiting
+    assert [line["place"] for line in lines if line.get("code") == MOVED.code] == [place] * is_waiting
 
 
 @pytest.mark.parametrize(
