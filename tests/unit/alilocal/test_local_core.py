@@ -291,3 +291,17 @@ def test_a_body_that_a_status_cannot_have_is_not_sent(status):
     """A client would take what follows the headers for its next answer."""
     answer = Response(status, body=b"x")
     assert (answer.sent_body, answer.sent_headers) == (b"", ())
+
+
+@pytest.mark.parametrize("kind", ["queues", "topics", "buses"])
+def test_resources_are_listed_by_name(kind):
+    """The order does not depend on which was created first."""
+    with alilocal.LocalCloud() as cloud:
+        resources = getattr(cloud, kind)
+        for name in ("second", "first"):
+            resources.create(name)
+        names = [one.name for one in resources]
+        assert [one.name for one in resources.list()] == names == sorted(names)
+        assert len(resources) == len(names) >= 2
+        assert "first" in resources
+        assert "third" not in resources

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import threading
 import time
 from email.utils import formatdate
 
@@ -16,6 +17,7 @@ from alilocal.eventbridge.functionrule import FunctionRule
 from alilocal.eventbridge.pattern import BadPattern, check, matches, read_pattern
 from alilocal.eventbridge.signature import signatures
 from alilocal.smq.errors import NotExist
+from support.waiting import wait_until
 
 EVENT = {
     "id": "1",
@@ -306,6 +308,24 @@ def test_a_rule_calls_from_its_thread(cloud):
             cloud.clock.pause(5)
     rule.stop()
     assert json.loads(done[0])["source"] == "orders"
+
+
+def test_a_rule_that_is_stopped_waits_for_the_call_in_progress(cloud):
+    """What a test does after `stop`, such as closing what the function uses, meets no call that still runs."""
+    begun, ended = threading.Event(), []
+
+    def invoke(data):
+        begun.set()
+        wait_until(lambda: rule._stopping)
+        time.sleep(0.05)  # long enough for a stop that does not wait to return
+        ended.append(data)
+
+    rule = FunctionRule(cloud, "call", invoke=invoke)
+    rule.start()
+    put(cloud, event())
+    assert begun.wait(60)
+    rule.stop()
+    assert len(ended) == 1
 
 
 def test_a_rule_ends_with_its_cloud():

@@ -68,13 +68,15 @@ def busy(cloud):
 
 
 def test_everything_comes_back():
-    """A loaded cloud has all state of the snapshot."""
+    """A loaded cloud has all state of the snapshot, and no fault or limit of its own."""
     with (
         alilocal.LocalCloud(seed=1, clock=StandingTime()) as cloud,
         alilocal.LocalCloud(seed=1, clock=StandingTime()) as other,
     ):
         message, _ = busy(cloud)
         document = through_text(cloud.snapshot())
+        other.faults.add("reset", operation="PutRow")
+        other.limits.add(1, operation="PutRow")
         other.load(document)
         assert through_text(other.snapshot()) == document
         other.queues["orders"].delete(message.receipt_handle)
@@ -84,6 +86,7 @@ def test_everything_comes_back():
         assert other.topics["results"].published[0].body == "said"
         assert other.tables.get("rows").rows == cloud.tables.get("rows").rows
         assert other.faults.all() == cloud.faults.all()
+        assert other.limits.list() == cloud.limits.list()
         assert other.credentials.get("id") == cloud.credentials.get("id")
         assert other.behaviour == cloud.behaviour
         assert [one.status for one in other.experiments] == [one.status for one in cloud.experiments]
