@@ -130,9 +130,12 @@ def _append(path: Path, line: bytes) -> None:
 
 
 def _ends_with_line(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read() == b"\n"
+    try:
+        with path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read() == b"\n"
+    except PermissionError:  # this process may write the file and not read it
+        return True
 
 
 def _describe(exc: Exception) -> str:

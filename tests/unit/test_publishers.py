@@ -152,3 +152,17 @@ def test_packages_import_nothing_heavy(package):
     code = f"import sys, {package}; print({loaded})"
     got = run_program([sys.executable, "-c", code], check=True)
     assert got.stdout.strip() == "[]"
+
+
+def test_a_file_that_may_only_be_written_takes_events(tmp_path, monkeypatch):
+    """Whether its last event was cut off is not known then."""
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    publisher = FilePublisher(tmp_path / "events")
+    publisher.publish(EVENT)
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.open", refuse)
+        publisher.publish(EVENT)
+    assert len((tmp_path / "events").read_text().splitlines()) == 2
