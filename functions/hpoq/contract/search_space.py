@@ -118,7 +118,7 @@ def _hint_at_missing(missing: Sequence[str], spec: JsonObject) -> str:
 
 def _hint_at_members(spec: JsonObject) -> str:
     """Return how to write an entry that has its bounds or its values as members, or an empty string."""
-    members = {fold_name(name.strip("_")): value for name, value in spec.items()}
+    members = {fold_name(name): value for name, value in spec.items()}
     for pair in _BOUNDS:
         if members.keys() >= {*pair}:
             kind = _find_type(members.get("type", members.get("distribution"))) or "uniform"

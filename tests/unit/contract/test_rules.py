@@ -266,6 +266,12 @@ WARNING = [
         [(c("metric_config/metric_type"), "stdout"), (c("metric_config/metric_source"), ["cmd3"])],
         [(c("metric_config/metric_type"), "stdout"), (c("metric_config/metric_source"), ["cmd2"])],
     ),
+    (
+        "metric-source.command",
+        c("metric_config/metric_source/0"),
+        [(c("metric_config/metric_type"), "stdout"), (c("metric_config/metric_source"), ["cmd1,master"])],
+        [(c("metric_config/metric_type"), "stdout"), (c("metric_config/metric_source"), ["cmd1, Worker"])],
+    ),
     at("metric-weight.text", c("metric_config/metric_dict/score"), "0.5"),
     (
         "metric.pattern",

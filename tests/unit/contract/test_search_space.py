@@ -132,7 +132,24 @@ def test_a_misspelt_type_is_compared_as_long_as_there_are_hints():
         ("trial.suggest_float('x', 0, 1)", '; write {"_type": "uniform", "_value": [...]}'),
         ("nothing(1)", "not a string"),
         (["uniform", [0, 1]], '; write {"_type": "uniform", "_value": [...]}'),
+        (["nothing", [0, 1]], "not an array"),
+        *(
+            (items, '; write {"_type": "choice", "_value": [...]}')
+            for items in ([], ["uniform"], ["uniform", 1], [1, [2]])
+        ),
         ([{"name": "lr"}], "not an array"),
+        ([1, {"name": "lr"}], "not an array"),
+        ({"_value": [1], "low": 1, "high": 2}, "; _type is missing"),
+        ({"_type": "uniform", "value": [1, 2], "low": 1, "high": 2}, "; write _value, with an underscore"),
+        (
+            {"type": "qloguniform", "low": 1, "high": 2, "log": True},
+            '"qloguniform", "_value": [low, high, q]}',
+        ),
+        ({"type": 7, "low": 1, "high": 2}, '; write {"_type": "uniform", "_value": [low, high]}'),
+        *(
+            ({name: [1, 2]}, '; write {"_type": "choice", "_value": [...]}')
+            for name in ("choices", "categories", "options", "sequence")
+        ),
     ],
 )
 def test_an_entry_without_type_or_value(spec, ending):
