@@ -50,21 +50,37 @@ def test_polls_wait_on_the_server_until_the_end():
     assert answers.missing == answers.sent
 
 
+def open_inbox_in(cloud):
+    cloud.topics.create("results")
+    keys = Credentials(cloud.access_key_id, cloud.access_key_secret)
+    smq = Smq(Transport(cloud.session(), FakeClock(cloud.clock.now())), cloud.endpoint, lambda: keys)
+    return open_inbox(smq, "results", cloud.account_id, cloud.region)
+
+
 @pytest.mark.parametrize(
     ("operation", "left"), [("Unsubscribe", "subscription hpoq-wait-"), ("DeleteQueue", "queue hpoq-wait-")]
 )
 def test_what_cannot_be_removed_is_named(capsys, operation, left):
     """Otherwise a queue that nobody knows of would receive every later event."""
     with alilocal.LocalCloud() as cloud:
-        cloud.topics.create("results")
         cloud.faults.add("status", service="smq", operation=operation, status=403, code="AccessDenied")
-        keys = Credentials(cloud.access_key_id, cloud.access_key_secret)
-        smq = Smq(Transport(cloud.session(), FakeClock(cloud.clock.now())), cloud.endpoint, lambda: keys)
-        with open_inbox(smq, "results", cloud.account_id, cloud.region):
+        with open_inbox_in(cloud):
             pass
     said = " ".join(capsys.readouterr().err.split())
     assert f"The {left}" in said
     assert "AccessDenied" in said
+
+
+@pytest.mark.parametrize(
+    ("operation", "code"), [("Unsubscribe", "SubscriptionNotExist"), ("DeleteQueue", "QueueNotExist")]
+)
+def test_what_somebody_else_removed_is_not_named(capsys, operation, code):
+    """A clean-up by another program needs no attention."""
+    with alilocal.LocalCloud() as cloud:
+        cloud.faults.add("status", service="smq", operation=operation, status=404, code=code)
+        with open_inbox_in(cloud):
+            pass
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("is_refused_first", [False, True])

@@ -348,6 +348,7 @@ def test_a_run_that_is_interrupted_at_its_end_gives_back_all_the_same(times):
     redriver._hide = interrupt
     with pytest.raises(KeyboardInterrupt) if times == 2 else contextlib.nullcontext():
         redriver.run()
+    assert redriver.report.invisible is None, "nobody waits for the counters after Ctrl-C"
     world.clock.advance(1)
     assert world.states.count("active") == (40 if times == 1 else 4)
 
@@ -522,6 +523,18 @@ def test_a_deletion_takes_no_message_that_does_not_match(is_dry_run):
     report = world.redrive(is_deletion=True, is_dry_run=is_dry_run, pattern=letter_id)
     assert [row["messageId"] for row in report.moved] == ["M1", "M2"]
     assert len(world.dead.messages) == is_dry_run
+
+
+def test_a_dead_letter_is_moved_as_a_whole_if_one_of_its_messages_matches():
+    """The others are duplicates or are due anyway, so nothing is lost, as it would be with a deletion."""
+    world = World()
+    event = smq_stream_event(
+        {"M1": json.dumps({**json.loads(REQUEST), "idempotencyKey": "k1"}), "M2": REQUEST}
+    )
+    world.dead.send(event.decode())
+    report = world.redrive(pattern="k1")
+    assert [row["messageId"] for row in report.moved] == ["M1", "M2"]
+    assert len(world.dead.messages) == 0
 
 
 def test_messages_of_a_namespace_keep_their_keys():
