@@ -97,8 +97,8 @@ def _check_spec(spec: JsonValue, at: str, hints: Hints) -> Iterator[Finding]:
 def _hint_at_notation(spec: JsonValue) -> str:
     """Return how to write an entry that another tool writes as an array or as a text, or an empty string."""
     if isinstance(spec, list):
-        has_type = len(spec) > 1 and isinstance(spec[0], str) and isinstance(spec[1], list)
-        kind = _find_type(spec[0]) if has_type else "choice"
+        has_values = len(spec) > 1 and all(isinstance(item, (int, float, list)) for item in spec[1:])
+        kind = _find_type(spec[0]) if has_values and isinstance(spec[0], str) else "choice"
         return "" if any(isinstance(item, dict) for item in spec) else _write_form(kind, "...")
     found = re.match(_CALL, spec) if isinstance(spec, str) else None
     return _write_form(_find_type(found[1]), "...") if found else ""
@@ -124,7 +124,9 @@ def _hint_at_members(spec: JsonObject) -> str:
             kind = _find_type(members.get("type", members.get("distribution"))) or "uniform"
             is_logarithmic = members.get("log") is True and "log" not in kind
             kind = "loguniform" if is_logarithmic else kind
-            return _write_form(kind, ", ".join((*pair, *ARITY.get(kind, ())[2:])))
+            form = _write_form(kind, ", ".join((*pair, *ARITY.get(kind, ())[2:])))
+            # Other tools draw the upper bound of integers, too.
+            return f"{form}; {pair[1]} is excluded" if kind == "randint" else form
     return _write_form("choice", "...") if any(name in members for name in _CHOICES) else ""
 
 

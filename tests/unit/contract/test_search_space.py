@@ -125,17 +125,21 @@ def test_a_misspelt_type_is_compared_as_long_as_there_are_hints():
             '"qloguniform", "_value": [lower, upper, q]}',
         ),
         ({"distribution": "log_uniform_values", "min": 1, "max": 2}, '"loguniform", "_value": [min, max]}'),
-        ({"_type": "int", "min_value": 1, "maxValue": 2}, '"randint", "_value": [minvalue, maxvalue]}'),
+        (
+            {"_type": "int", "min_value": 1, "maxValue": 2},
+            '"randint", "_value": [minvalue, maxvalue]}; maxvalue is excluded',
+        ),
         ({"min": 1, "max": 2}, '; write {"_type": "uniform", "_value": [min, max]}'),
         ({"grid_search": [1, 2]}, '; write {"_type": "choice", "_value": [...]}'),
         ("tune.loguniform(1e-4, 0.1)", '; write {"_type": "loguniform", "_value": [...]}'),
         ("trial.suggest_float('x', 0, 1)", '; write {"_type": "uniform", "_value": [...]}'),
         ("nothing(1)", "not a string"),
         (["uniform", [0, 1]], '; write {"_type": "uniform", "_value": [...]}'),
+        (["uniform", 0, 1], '; write {"_type": "uniform", "_value": [...]}'),
         (["nothing", [0, 1]], "not an array"),
         *(
             (items, '; write {"_type": "choice", "_value": [...]}')
-            for items in ([], ["uniform"], ["uniform", 1], [1, [2]])
+            for items in ([], ["uniform"], ["uniform", "normal"], [1, [2]])
         ),
         ([{"name": "lr"}], "not an array"),
         ([1, {"name": "lr"}], "not an array"),
