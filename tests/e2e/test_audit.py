@@ -401,14 +401,31 @@ def test_a_second_experiment_in_another_workspace_is_found(world):
     assert document["experiments"] == 3
 
 
-@pytest.mark.parametrize("days", [30.5, 45])
-def test_a_key_that_was_free_again_has_no_second_experiment(world, days):
-    """After HPOQ_RETENTION_DAYS a producer's key may be used for another request."""
+def use_a_key_again(world, days):
+    """Create an experiment for the same key twice, so many days apart; return both."""
     for message_id, name in (("M3", "first"), ("M4", "second")):
         function = make_function(world.cloud, world.store)
         function.handle(smq_event(message_id, request("tune-1", Name=name)), CONTEXT)
         world.cloud.clock.advance(days * 86_400)
+    return world.cloud.experiments[-2:]
+
+
+@pytest.mark.parametrize(("days", "zone_hours"), [(30.5, 0), (45, 0), (30.1, 8)])
+def test_a_key_that_was_free_again_has_no_second_experiment(world, days, zone_hours):
+    """After HPOQ_RETENTION_DAYS a key may be used for another request; a service may show times of its own zone."""
+    first, _ = use_a_key_again(world, days)
+    with world.cloud.changed:
+        first.gmt_create_time += zone_hours * 3600
     assert world.audit("--since", "120")["findings"] == []
+
+
+def test_an_earlier_experiment_of_a_key_is_not_taken_for_the_one_that_was_deleted(world):
+    """If the experiment of the later use is gone, that is the only finding."""
+    _, second = use_a_key_again(world, 45)
+    with world.cloud.changed:
+        second.deleted = True
+    (finding,) = world.audit("--since", "120")["findings"]
+    assert (finding["finding"], finding["recordedExperimentId"]) == ("no-experiment", second.experiment_id)
 
 
 def test_a_second_experiment_within_the_retention_is_found_although_its_record_is_newer(world):
@@ -432,3 +449,14 @@ def test_an_experiment_of_a_rejected_request_is_found(world):
     (finding,) = world.audit()["findings"]
     assert (finding["finding"], finding["key"]) == ("unannounced-experiment", KEYS[3])
     assert finding["experimentIds"] == [experiment_id]
+
+
+def test_an_experiment_that_a_redrive_announces_meanwhile_is_not_found(world, monkeypatch):
+    """The record that was read first says that the message failed, and the present one has the experiment."""
+    invalid = json.dumps(make_document(Accessibility="SECRET"))
+    make_function(world.cloud, world.store).handle(smq_event("M3", invalid), CONTEXT)
+    experiment_id = world.create(KEYS[3])
+    world.cloud.clock.advance(1000)
+    announced = replace(world.store.get(KEYS[3]), state=State.COMPLETED, experiment_id=experiment_id)
+    monkeypatch.setattr(type(world.store), "get", lambda *_: announced)
+    assert world.audit()["findings"] == []
