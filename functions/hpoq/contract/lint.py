@@ -305,10 +305,9 @@ def _check_placeholders(config: JsonObject, at: str, hints: Hints) -> Iterator[F
         for name in sorted(names - defined - _BUILT_IN):
             place = f"{at}/platform_config/cmd/{index}"
             what = f"{name[:60]} is not in search_space; it is not replaced"
-            known = (one for one in defined if re.fullmatch(_PLACEHOLDER, one))
-            yield warning(
-                place, "placeholder.undefined", what + hints.suggest(name, chain(known, sorted(_BUILT_IN)))
-            )
+            known = (one for one in names_in(space) if re.fullmatch(_PLACEHOLDER, one))
+            hint = hints.suggest(name, chain(known, _BUILT_IN))
+            yield warning(place, "placeholder.undefined", what + hint)
     yield from _check_other_forms(config, defined, at)
     used: set[str] = set().union(*(names for _, names in found))
     # Without a readable command nothing is known about the use of names.

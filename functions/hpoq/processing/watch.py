@@ -296,7 +296,7 @@ def _count_by_status(trials: Iterable[Trial]) -> JsonObject:
     counts = Counter(trial.status[:_LONGEST_TEXT] for trial in trials)
     shown = dict(counts.most_common(_MOST_STATUSES))
     others = sum(counts.values()) - sum(shown.values())
-    return {**shown, "OTHER": others} if others else {**shown}
+    return {**shown, "OTHER": others + shown.get("OTHER", 0)} if others else {**shown}
 
 
 def _describe_stop(note: str | None) -> JsonObject:

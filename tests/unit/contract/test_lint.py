@@ -225,6 +225,7 @@ def test_paths_in_oss_need_its_configuration(path):
     ((name, value),) = path.items()
     local = value.replace("oss:", "") if isinstance(value, str) else [value[0].replace("oss:", "")]
     assert places({name: local}) == []
+    assert places({"output_config": {"model_path": 7, "summary_path": None}}) == []
 
 
 WEIGHTS = "metric_config/metric_dict"
@@ -339,6 +340,7 @@ def test_the_commands_are_counted():
         ("a{2}+(b)", "is invalid"),
         ("(?>a)(b)", "is invalid"),
         (r"a\++([*+]+)[]*+](?:[^]]+)", None),
+        (r"a.*[b]+([0-9])", None),
         ("a{,2}+(b)", "is invalid"),
         ("(.+)}+{}+", None),
     ],
@@ -410,6 +412,8 @@ def test_a_placeholder_that_is_not_in_the_search_space():
     assert {place[:-1] for place, _ in found} == {f"placeholder.undefined {COMMANDS}/"}
     assert [text[:4] for _, text in found] == [f"${{{name}}}" for name in "abcdefa"]
     assert message({COMMANDS: ["${centres} ${centers}"]}).endswith("; did you mean ${centres}?")
+    own = {COMMANDS: ["${EXP_ID} ${expid}"], "search_space": {"${EXP_ID}": CHOICE}}
+    assert message(own).endswith("; did you mean ${EXP_ID}?")
     assert message({COMMANDS: [f"${{centres}} ${{{'x' * 70}}}"]}).startswith(f"${{{'x' * 58} is not in")
     assert "did you mean" not in message({COMMANDS: ["${x}"], "search_space": {"$x": CHOICE}}, "placeholder")
     nested = {"_type": "choice", "_value": [{"_name": "n", "${b}": CHOICE}]}

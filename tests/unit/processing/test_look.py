@@ -247,6 +247,8 @@ def test_what_the_service_calls_things_is_cut():
     counts = end(Service(many)).own["trials"]
     assert (len(counts), counts["S4"], counts["OTHER"], sum(counts.values())) == (21, 5, 6, 30)
     assert "OTHER" not in end(Service(many[:24])).own["trials"]
+    own = [trial(f"o{n}", 1.0, "OTHER") for n in range(2)]
+    assert end(Service([*many, *own])).own["trials"]["OTHER"] == 9
     deleted = look(Service(status="S" * 300, deleted=True))
     assert deleted.own["lastStatus"] == "S" * 200
 
