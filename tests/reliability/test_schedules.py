@@ -391,8 +391,12 @@ class Schedules(RuleBasedStateMachine):
     @invariant()
     def nothing_is_broken(self):
         if hasattr(self, "world"):
-            broken = self.world.broken()
+            broken = self.find_broken()
             assert broken == [], broken
+
+    def find_broken(self, **options):
+        """Return what breaks an invariant; `options` are those of `World.broken`."""
+        return self.world.broken(**options)
 
     def teardown(self):
         """Once nothing breaks any more, every message comes to its end: one experiment, one event id."""
@@ -414,7 +418,7 @@ class Schedules(RuleBasedStateMachine):
         self.world.cloud.close()
 
     def check(self):
-        broken = self.world.broken(finished=True)
+        broken = self.find_broken(finished=True)
         assert broken == [], broken
         by_name = Counter(made.name for made in self.world.cloud.experiments)
         assert by_name["keyed"] + by_name["another"] == 1
