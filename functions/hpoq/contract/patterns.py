@@ -2,8 +2,8 @@
 
 Rules and JSON Schemas use the same expressions, so they cannot differ. The shared syntax has no `\\s`, `\\d`, `\\w`
 and `\\b`, which mean Unicode in Python and ASCII in ECMA-262, no flags, no lookahead, which RE2 lacks, and no `\\u`,
-which RE2 and PCRE lack. In Python and PCRE, `$` also matches before a final line feed. Here it stands behind what
-matches a line feed too, or the text must be checked for one: rules use `re.fullmatch`, and schemas `NO_LINE_FEED`.
+which RE2 and PCRE lack. In Python and PCRE, `$` also matches before a final line feed. So an expression ends with
+something that matches a line feed anyway, or rules use `re.fullmatch` and schemas add `NO_LINE_FEED`.
 """
 
 from __future__ import annotations
