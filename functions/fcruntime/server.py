@@ -475,7 +475,7 @@ class _Requests(BaseHTTPRequestHandler):
         return b"".join(parts)
 
     def _read_line(self) -> str:
-        """Return a line without its end, because one that was cut off may state a smaller size."""
+        """Return a line without its end. Raises ValueError if it was cut off: it may then state a smaller size."""
         line = self.rfile.readline(_LONGEST_LINE)
         if not line.endswith(b"\n"):
             raise ValueError("the request's body is incomplete")

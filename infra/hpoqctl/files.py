@@ -140,7 +140,7 @@ def _read_file(file: Path, *, yaml: bool) -> Iterator[Document]:
 
 
 def _read_bytes(file: Path) -> bytes:
-    """Return the content of a file, or its first bytes if it is too large, of which there are too many then."""
+    """Return the content of a file. Of one that is too large, return one byte more than is allowed."""
     with file.open("rb") as stream:
         return stream.read(_MOST_BYTES + 1)
 

@@ -168,7 +168,8 @@ class SendBack:
             return lifecycle.throttled_delay(tried, tried, terms, self.clock.random())
         if record is None or is_watch:
             # Most attempts of a watch message are looks that did not fail, so they must not lengthen the delay.
-            # Copies that wait for another delivery are not numbered: they come when it is over, so that few are made.
+            # Copies that wait for another delivery are not numbered, so they come back when its lease is over: more
+            # often would mean more copies.
             return max(terms.delay, min(sealed.result.due - now, _LONGEST_WAIT_SECONDS))
         return lifecycle.retry_delay(record, terms, now)
 
