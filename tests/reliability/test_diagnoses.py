@@ -181,7 +181,7 @@ def store_unavailable(world, patch):
 
 
 def record_unreadable(world, _patch):
-    world.store._rows[KEY] = "{}"
+    world.store._rows[KEY] = "{}", None
     return world.deliver(EVENT)
 
 

@@ -8,6 +8,7 @@ would find its loss. The same holds for the random schedules.
 
 import contextlib
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -260,9 +261,9 @@ def test_a_failed_key_is_searched_for(monkeypatch):
         with World(seed=1) as world:
             world.cloud.behaviour.nonce_memory_seconds = 0
             world.deliver(EVENT)
-            (key,) = world.store._rows
-            body = json.loads(world.store._rows[key])
-            world.store._rows[key] = json.dumps({**body, "state": "FAILED", "experiment_id": None})
+            ((key, (text, version)),) = world.store._rows.items()
+            failed = json.dumps({**json.loads(text), "state": "FAILED", "experiment_id": None})
+            world.store._rows[key] = failed, replace(version, state="FAILED")
             world.later(40 * 86_400)
             world.deliver(EVENT)
             return len(world.cloud.experiments)

@@ -162,7 +162,7 @@ def compute_fingerprint(document: JsonObject) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-_write_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_write_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), check_circular=False).encode
 
 
 def _drop_credentials(experiment: JsonValue) -> JsonObject:

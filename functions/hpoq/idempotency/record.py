@@ -99,7 +99,7 @@ class Record:
 
 
 # Unlike `write_compact` it writes back whatever a later version has added, even NaN.
-_write_compact = json.JSONEncoder(separators=(",", ":")).encode
+_write_compact = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _MEMBERS = [name for name in Record.__dataclass_fields__ if name != "later"]
 
 
