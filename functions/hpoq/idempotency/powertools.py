@@ -139,21 +139,21 @@ class StorePersistenceLayer(BasePersistenceLayer):
             published_at=now,  # there is no event to publish, so a store may let it expire
         )
         for _ in range(_MOST_TRIES):
-            standing = self._store.insert(claim)
-            if standing is None or (_is_free(standing, now) and self._store.replace(claim, standing.version)):
+            existing = self._store.insert(claim)
+            if existing is None or (_is_free(existing, now) and self._store.replace(claim, existing.version)):
                 self._claim = claim
                 return
-            if not _is_free(standing, now):
-                found = _StoredRecord.from_record(standing)
+            if not _is_free(existing, now):
+                found = _StoredRecord.from_record(existing)
                 self._validate_payload(data_payload=data_record, stored_data_record=found)
                 raise IdempotencyItemAlreadyExistsError(old_data_record=found)
         raise IdempotencyItemAlreadyExistsError
 
     def _get_record(self, idempotency_key: str) -> DataRecord:
-        standing = self._store.get(idempotency_key)
-        if standing is None or standing.state not in _STATUS:
+        existing = self._store.get(idempotency_key)
+        if existing is None or existing.state not in _STATUS:
             raise IdempotencyItemNotFoundError
-        return _StoredRecord.from_record(standing)
+        return _StoredRecord.from_record(existing)
 
     def _update_record(self, data_record: DataRecord) -> None:
         claim = self._require_claim(data_record)
@@ -167,10 +167,10 @@ class StorePersistenceLayer(BasePersistenceLayer):
             raise ClaimLost(claim.key)
 
     def _delete_record(self, data_record: DataRecord) -> None:
-        standing = self._claim or self._store.get(data_record.idempotency_key)
-        if standing is not None:
+        existing = self._claim or self._store.get(data_record.idempotency_key)
+        if existing is not None:
             # If another call has claimed the key since, there is nothing to release.
-            self._store.replace(replace(standing, state=State.FAILED), standing.version)
+            self._store.replace(replace(existing, state=State.FAILED), existing.version)
 
     def _require_claim(self, data_record: DataRecord) -> Record:
         if self._claim is None or self._claim.key != data_record.idempotency_key:
@@ -186,11 +186,11 @@ def _place(data: object) -> tuple[int, int]:
     return threading.get_ident(), id(data)
 
 
-def _is_free(standing: Record, now: float) -> bool:
+def _is_free(existing: Record, now: float) -> bool:
     """Return whether the key of a record may be claimed."""
-    if standing.state not in _STATUS or standing.expires_at <= now:
+    if existing.state not in _STATUS or existing.expires_at <= now:
         return True
-    return standing.state is State.IN_PROGRESS and standing.lease_until <= now
+    return existing.state is State.IN_PROGRESS and existing.lease_until <= now
 
 
 class _StoredRecord(DataRecord):

@@ -32,8 +32,8 @@ from hpoq.errors import SettingsError, StoreUnavailable
 from hpoq.idempotency.record import Record, Version, decode, encode
 
 _INSERT = """
-local standing = redis.call('GET', KEYS[1])
-if standing and standing ~= ARGV[1] then return standing end
+local existing = redis.call('GET', KEYS[1])
+if existing and existing ~= ARGV[1] then return existing end
 redis.call('SET', KEYS[1], ARGV[1])
 if ARGV[2] ~= '' then redis.call('PEXPIREAT', KEYS[1], ARGV[2]) end
 return false
@@ -112,16 +112,16 @@ class RedisStore:
 
     def insert(self, record: Record) -> Record | None:
         answer = self._write(_INSERT, record.key, encode(record), _expiry(record))
-        standing = None if answer is None else decode(record.key, cast("str", answer))
-        return None if standing == record else standing
+        existing = None if answer is None else decode(record.key, cast("str", answer))
+        return None if existing == record else existing
 
     def replace(self, record: Record, expected: Version) -> bool:
         for _ in range(_MOST_SWAPS):
             text = self._read(record.key)
             if text is None:
                 return False
-            standing = decode(record.key, text)
-            if standing != record and standing.version != expected:
+            existing = decode(record.key, text)
+            if existing != record and existing.version != expected:
                 return False
             if self._write(_SWAP, record.key, text, encode(record), _expiry(record)):
                 return True

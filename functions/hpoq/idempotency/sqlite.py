@@ -136,15 +136,15 @@ class SqliteStore:
 
     def insert(self, record: Record) -> Record | None:
         with self._transaction() as connection:
-            standing = self._read(connection, record.key)
-            if standing is None:
+            existing = self._read(connection, record.key)
+            if existing is None:
                 self._write(connection, record)
-            return None if standing == record else standing
+            return None if existing == record else existing
 
     def replace(self, record: Record, expected: Version) -> bool:
         with self._transaction() as connection:
-            standing = self._read(connection, record.key)
-            if standing is None or (standing.version != expected and standing != record):
+            existing = self._read(connection, record.key)
+            if existing is None or (existing.version != expected and existing != record):
                 return False
             self._write(connection, record)
             return True

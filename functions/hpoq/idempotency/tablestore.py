@@ -77,10 +77,10 @@ class TablestoreStore:
         for _ in range(_MOST_READS):
             if self._put(record, Absent()):
                 return None
-            standing = self.get(record.key)
+            existing = self.get(record.key)
             # The row's time to live may have ended between the two calls.
-            if standing is not None:
-                return None if standing == record else standing
+            if existing is not None:
+                return None if existing == record else existing
         raise StoreUnavailable("tablestore: the row keeps appearing and disappearing")
 
     def replace(self, record: Record, expected: Version) -> bool:

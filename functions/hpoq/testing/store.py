@@ -26,14 +26,14 @@ class MemoryStore:
     def insert(self, record: Record) -> Record | None:
         row = encode(record), record.version
         with self._lock:
-            standing = self._rows.setdefault(record.key, row)
-        return None if standing == row else decode(record.key, standing[0])
+            existing = self._rows.setdefault(record.key, row)
+        return None if existing == row else decode(record.key, existing[0])
 
     def replace(self, record: Record, expected: Version) -> bool:
         row = encode(record), record.version
         with self._lock:
-            standing = self._rows.get(record.key)
-            if standing is None or (standing != row and standing[1] != expected):
+            existing = self._rows.get(record.key)
+            if existing is None or (existing != row and existing[1] != expected):
                 return False
             self._rows[record.key] = row
             return True
