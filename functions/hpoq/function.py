@@ -233,14 +233,14 @@ class Function:
             self._pace,
         )
         publisher = self._wrap_publisher(self._open_publisher(parts))
-        announcer = Announcer(publisher, surroundings.source, surroundings.request_id, clock)
         budget = Budget(clock, limits.ends_at)
+        announcer = Announcer(publisher, surroundings.source, surroundings.request_id, clock, budget)
         dead_letters = DeadLetters(parts.messages, settings.dead_letter_queue, budget)
         watch_queue = WatchQueue(parts.messages, settings.watch_queue, settings.namespace, budget)
         follower = Follower(
             client, ledger, watch_queue, clock, self._schedule, creator.search_budget, creator.place
         )
-        processor = Processor(ledger, creator, announcer, dead_letters, follower, clock, budget)
+        processor = Processor(ledger, creator, announcer, dead_letters, follower, clock)
         return Batch(
             processor.process,
             clock,

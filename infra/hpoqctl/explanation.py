@@ -140,7 +140,7 @@ class Explanation:
     @property
     def standing(self) -> Standing:
         """The state of the message at `now`."""
-        return lifecycle.standing(self.record, self.now)
+        return lifecycle.find_standing(self.record, self.now)
 
     @property
     def action(self) -> Action:

@@ -117,7 +117,7 @@ def command(
 def _forget(store: Store, key: str, now: float, namespace: str) -> Iterator[str]:
     """Strip the records of `key` and yield what follows from it. Raises _RefusedError, StoreError."""
     record = store.get(key)
-    standing = lifecycle.standing(record, now)
+    standing = lifecycle.find_standing(record, now)
     if record is None or standing not in _ENDED:
         raise _RefusedError(_REFUSALS[standing])
     watching = find_watching(store, record, now, namespace)
@@ -145,7 +145,7 @@ def _find_others(store: Store, key: str, now: float) -> Iterator[Record]:
         event = {} if record.event is None else json.loads(record.event)
         if event.get("data", {}).get("idempotencyKey") != key:
             continue
-        if lifecycle.standing(record, now) not in _ENDED:
+        if lifecycle.find_standing(record, now) not in _ENDED:
             raise _RefusedError(_REFUSALS[Standing.UNPUBLISHED])
         yield record
 

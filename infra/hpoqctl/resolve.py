@@ -149,7 +149,7 @@ def _record(store: Store, service: _Service | None, decision: _Decision, now: fl
 def _check_record(record: Record | None, now: float) -> Record:
     if record is None:
         raise _RefusedError("this key has no record. Check the key with hpoq status.")
-    standing = lifecycle.standing(record, now)
+    standing = lifecycle.find_standing(record, now)
     if standing is Standing.HELD:
         ends = format_time(record.lease_until)
         raise _RefusedError(f"it is still being processed, until {ends}. Run the command again after that.")

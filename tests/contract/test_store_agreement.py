@@ -71,7 +71,7 @@ class Agreement(RuleBasedStateMachine):
     def publishes(self, key):
         standing = self.ask(lambda store: store.get(key))
         if standing is not None and standing.event is not None:
-            out = lifecycle.published(standing, self.now)
+            out = lifecycle.mark_published(standing, self.now)
             assert self.ask(lambda store: store.replace(out, standing.version))
             assert self.ask(lambda store: store.replace(out, standing.version))
 

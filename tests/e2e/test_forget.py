@@ -138,7 +138,7 @@ REFUSED = {
     "in doubt": (CLAIM, "its experiment may exist"),
     "not published": (DONE, "not published yet"),
     "later version": (
-        replace(lifecycle.published(DONE, 1011.0), later='{"added":1}', expires_at=1e11),
+        replace(lifecycle.mark_published(DONE, 1011.0), later='{"added":1}', expires_at=1e11),
         "later version",
     ),
 }
@@ -164,7 +164,7 @@ def test_a_delivery_at_the_same_time_wins(tmp_path, monkeypatch):
     """The record is written only if it is as it was read."""
     url = f"sqlite:///{tmp_path}/records.sqlite3"
     store = open_store(url)
-    record = lifecycle.published(DONE, 1011.0)
+    record = lifecycle.mark_published(DONE, 1011.0)
     store.insert(replace(record, event="{}", expires_at=1e11))
     monkeypatch.setattr(SqliteStore, "replace", lambda *_: False)
     done = CliRunner().invoke(app, ["forget", KEY, "--store", url])

@@ -30,7 +30,7 @@ DOUBTFUL = lifecycle.claim(DELIVERY, "owner", NOW - 1000, TERMS)
 HELD = lifecycle.claim(DELIVERY, "owner", NOW, replace(TERMS, lease=100_000.0))
 CREATED = lifecycle.complete(DOUBTFUL, "s1", "{}", NOW, TERMS)
 REJECTED = lifecycle.reject(DOUBTFUL, "{}", NOW, TERMS)
-FAILED = lifecycle.published(lifecycle.fail(DOUBTFUL, "{}", NOW, TERMS), NOW)
+FAILED = lifecycle.mark_published(lifecycle.fail(DOUBTFUL, "{}", NOW, TERMS), NOW)
 
 
 @dataclass

@@ -27,15 +27,15 @@ KEY = derive_key("smq", "M1")
 CLAIM = lifecycle.claim(Delivery(KEY, "f", "m", "b", message_id="M1"), "owner", 1000.0, TERMS)
 EVENT = json.dumps({"id": "e-1", "data": {}})
 DONE = lifecycle.complete(CLAIM, "s1", EVENT, 1010.0, TERMS)
-FAILED = lifecycle.published(lifecycle.fail(CLAIM, EVENT, 1010.0, TERMS), 1011.0)
+FAILED = lifecycle.mark_published(lifecycle.fail(CLAIM, EVENT, 1010.0, TERMS), 1011.0)
 CASES = {
     Standing.UNSEEN: (None, 1000.0),
     Standing.HELD: (CLAIM, 1060.0),
     Standing.ABANDONED: (CLAIM, 1095.0),
     Standing.UNPUBLISHED: (DONE, 1020.0),
-    Standing.PUBLISHED: (lifecycle.published(DONE, 1011.0), 1020.0),
+    Standing.PUBLISHED: (lifecycle.mark_published(DONE, 1011.0), 1020.0),
     Standing.GIVEN_UP: (FAILED, 1020.0),
-    Standing.EXPIRED: (lifecycle.published(DONE, 1011.0), 1e10),
+    Standing.EXPIRED: (lifecycle.mark_published(DONE, 1011.0), 1e10),
 }
 
 
@@ -110,7 +110,7 @@ def test_a_success_has_no_last_error():
 def test_a_message_that_is_not_due_says_when_it_is():
     """A message that was sent back with a delay, or whose search concluded nothing, shows when it is due."""
     released = lifecycle.release(CLAIM, None, 1010.0, counts=False)
-    waiting = lifecycle.sent_back(released, 1, 1050.0)
+    waiting = lifecycle.mark_sent_back(released, 1, 1050.0)
     lines = " ".join(explain_record(KEY, waiting, 1020.0, Settings()).lines())
     assert "due in 30 s" in lines
     assert "creates the experiment" not in lines
@@ -143,7 +143,7 @@ def test_a_key_in_doubt_names_the_command_that_resolves_it():
 
 def test_an_experiment_that_is_known_is_announced_and_not_searched_for():
     """An operator recorded it, or its key ended as created longer ago than the retention."""
-    done = lifecycle.published(lifecycle.complete(CLAIM, "s1", EVENT, 1010.0, TERMS), 1011.0)
+    done = lifecycle.mark_published(lifecycle.complete(CLAIM, "s1", EVENT, 1010.0, TERMS), 1011.0)
     for record, now in (
         (lifecycle.resolve_experiment(CLAIM, "s1", 1095.0), 1095.0),
         (done, done.expires_at),
@@ -290,7 +290,7 @@ def test_a_store_that_is_down_is_reported():
 def test_an_end_has_the_name_of_its_event(outcome):
     """The record of a stop or of a result has not ended as created."""
     event = json.dumps({"id": "e-1", "type": f"com.hpoq.experiment.{outcome}.v1", "data": {}})
-    record = replace(lifecycle.published(DONE, 1011.0), event=event)
+    record = replace(lifecycle.mark_published(DONE, 1011.0), event=event)
     explanation = explain_record(KEY, record, 1020.0, Settings())
     assert f"ended as {outcome}" in "\n".join(explanation.lines())
 

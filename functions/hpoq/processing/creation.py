@@ -47,6 +47,25 @@ _MARKER_IN_DESCRIPTION = (
     "{message}; hpoq adds {length} characters to the description, by which it finds the experiment again: shorten "
     "the description by as many, or use fewer than {most} tags"
 )
+_MOVED = EventError(
+    code="EndpointChanged",
+    message="an earlier create was sent to another endpoint; set HPOQ_PAIAUTOML_ENDPOINT or HPOQ_REGION back until "
+    "this message has ended, or find out whether its experiment exists and run hpoq resolve",
+    retryable=True,
+)
+_IN_DOUBT = EventError(
+    code="InDoubt",
+    message="an earlier create may still take effect; the experiment is searched for again at the next delivery",
+    retryable=True,
+)
+_EXHAUSTED = EventError(
+    code="AttemptsUsedUp",
+    message="every attempt was interrupted; no experiment exists",
+    retryable=True,
+)
+_NO_TIME = EventError(
+    code="NoTimeLeft", message="too little of the invocation or of the lease was left", retryable=True
+)
 
 
 @dataclass(frozen=True)
@@ -104,7 +123,7 @@ Ending: TypeAlias = Created | Stopped | Refused | Postponed | GivenUp
 
 
 @dataclass(frozen=True)
-class Request:
+class SearchHints:
     """What is known about a request whose experiment is searched for."""
 
     name: str | None = None
@@ -162,11 +181,11 @@ class Creator:
 
         `experiment` is the body of CreateHpoExperiment as the producer wrote it.
         """
-        ending = self.adopt(claim, doubt_until, _describe_request(experiment, claim.key))
+        ending = self.adopt(claim, doubt_until, _read_hints(experiment, claim.key))
         return ending or self._create(experiment, claim)
 
     def adopt(
-        self, claim: Record, doubt_until: float | None, request: Request
+        self, claim: Record, doubt_until: float | None, hints: SearchHints
     ) -> Created | Postponed | GivenUp | None:
         """Find what an earlier owner of `claim` may have made.
 
@@ -183,7 +202,7 @@ class Creator:
             # Decided before the search, whose result may lack an experiment that appears while it runs.
             began = self.clock.now()
             settled = not lifecycle.is_in_doubt(doubt_until, began)
-            found = self._find(claim, request, thorough=settled)
+            found = self._find(claim, hints, thorough=settled)
             # Its answers may show that this machine's clock is ahead.
             passed = self.clock.now() - began
             settled = settled and not lifecycle.is_in_doubt(doubt_until, self.client.present_time() - passed)
@@ -191,7 +210,7 @@ class Creator:
                 if not self._can_wait(claim, doubt_until):
                     return Postponed(claim, _IN_DOUBT, doubt_until, counts=False)
                 self.clock.sleep(doubt_until - self.client.present_time())
-                found = self._find(claim, request, thorough=True)
+                found = self._find(claim, hints, thorough=True)
         except CallError as exc:
             return self._postpone(claim, exc, doubt_until)
         # A message that waited for longer than it may be tried gets one more create. If the end of that one is not
@@ -216,7 +235,7 @@ class Creator:
         wall_ends_at = lifecycle.latest_start(claim, self.terms) + least
         return Budget(self.clock, self.limits.calls_end_at, wall_ends_at, least)
 
-    def _find(self, claim: Record, request: Request, *, thorough: bool) -> Created | None:
+    def _find(self, claim: Record, hints: SearchHints, *, thorough: bool) -> Created | None:
         # Few messages are ever in doubt: a cold start need not load the search.
         from hpoq.processing.reconcile import Sought, find
 
@@ -225,12 +244,12 @@ class Creator:
             key=claim.key,
             # The claim's clock may have been ahead.
             since=claim.claimed_at - self.terms.skew,
-            name=request.name,
-            workspace_id=request.workspace_id,
+            name=hints.name,
+            workspace_id=hints.workspace_id,
             tagged=claim.tagged,
             described=claim.described,
-            description_length=request.description_length,
-            tag_count=request.tag_count,
+            description_length=hints.description_length,
+            tag_count=hints.tag_count,
         )
         with trace_step("reconcile", self.clock):
             found = find(
@@ -274,7 +293,7 @@ class Creator:
         """Search once: a service that acted and failed to answer usually lists the experiment at once."""
         doubt = lifecycle.doubt_after_send(self.clock.now(), self.terms)
         try:
-            found = self._find(claim, _describe_request(experiment, claim.key), thorough=False)
+            found = self._find(claim, _read_hints(experiment, claim.key), thorough=False)
         except CallError:
             found = None
         # The gateway knows the nonce: an earlier create reached it. How long it remembers one is not documented,
@@ -437,33 +456,12 @@ def compute_backdating(terms: Terms) -> float:
     return max(0.0, terms.window - terms.skew - terms.read - _DATING_RESERVE_SECONDS)
 
 
-def _describe_request(experiment: JsonObject, key: str) -> Request:
+def _read_hints(experiment: JsonObject, key: str) -> SearchHints:
     name, workspace_id = get_string(experiment, "Name"), get_string(experiment, "WorkspaceId")
     length = len(get_string(experiment, "Description")) + len(format_marker(key))
-    return Request(name or None, workspace_id or None, length, len(_read_tags(experiment)) + 1)
+    return SearchHints(name or None, workspace_id or None, length, len(_read_tags(experiment)) + 1)
 
 
 def _read_tags(experiment: JsonObject) -> list[JsonValue]:
     tags = experiment.get("Tag")
     return tags if isinstance(tags, list) else []
-
-
-_MOVED = EventError(
-    code="EndpointChanged",
-    message="an earlier create was sent to another endpoint; set HPOQ_PAIAUTOML_ENDPOINT or HPOQ_REGION back until "
-    "this message has ended, or find out whether its experiment exists and run hpoq resolve",
-    retryable=True,
-)
-_IN_DOUBT = EventError(
-    code="InDoubt",
-    message="an earlier create may still take effect; the experiment is searched for again at the next delivery",
-    retryable=True,
-)
-_EXHAUSTED = EventError(
-    code="AttemptsUsedUp",
-    message="every attempt was interrupted; no experiment exists",
-    retryable=True,
-)
-_NO_TIME = EventError(
-    code="NoTimeLeft", message="too little of the invocation or of the lease was left", retryable=True
-)

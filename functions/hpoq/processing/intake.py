@@ -189,11 +189,11 @@ def take_in(item: Message | Undecodable, namespace: str = "", *, watches: bool =
     `watches` says that experiments are followed, so that a guard has an effect.
     """
     if isinstance(item, Undecodable):
-        return _undecodable(item, namespace)
+        return _read_undecodable(item, namespace)
     envelope = open_envelope(item, namespace)
     try:
         if looks_sealed(envelope.body):
-            return Undeliverable(_delivery(envelope, "", namespace=namespace), _ENVELOPE_INVALID)
+            return Undeliverable(_make_delivery(envelope, "", namespace=namespace), _ENVELOPE_INVALID)
         if envelope.kind == WATCH:
             return _read_watch(envelope, namespace, item.id)
         read: Ready | Stop | Rejected
@@ -201,11 +201,11 @@ def take_in(item: Message | Undecodable, namespace: str = "", *, watches: bool =
             read = _read(item, envelope, namespace, watches=watches)
         except RequestRejected as exc:
             if is_event(envelope.body):
-                return Undeliverable(_delivery(envelope, "", namespace=namespace), _OWN_EVENT)
+                return Undeliverable(_make_delivery(envelope, "", namespace=namespace), _OWN_EVENT)
             read = _make_rejection(envelope, exc, namespace)
     except Exception as exc:  # noqa: BLE001 - a defect must affect only this message
-        return Defective(_delivery(envelope, "", namespace=namespace), envelope, _place(exc))
-    return _redriven(read, _identify_redrive(envelope, item.id)) if envelope.redriven else read
+        return Defective(_make_delivery(envelope, "", namespace=namespace), envelope, _locate(exc))
+    return _mark_redriven(read, _identify_redrive(envelope, item.id)) if envelope.redriven else read
 
 
 @cache
@@ -223,7 +223,7 @@ def _identify_redrive(envelope: Envelope, message_id: str | None) -> str:
     return message_id or f"redrive {envelope.renewed}"
 
 
-def _redriven(read: Ready | Stop | Rejected, redrive: str) -> Ready | Stop | Rejected:
+def _mark_redriven(read: Ready | Stop | Rejected, redrive: str) -> Ready | Stop | Rejected:
     read = replace(read, delivery=replace(read.delivery, redriven=redrive))
     if isinstance(read, Rejected) and read.known_as is not None:
         read = replace(read, known_as=replace(read.known_as, redriven=redrive))
@@ -241,7 +241,7 @@ def _read(item: Message, envelope: Envelope, namespace: str, *, watches: bool) -
     if item.id is None and envelope.message_id is None and request.idempotency_key is None:
         raise _reject(parsed, _NO_ID)
     key = None if request.idempotency_key is None else derive_key(kind, request.idempotency_key, namespace)
-    delivery = _delivery(envelope, compute_fingerprint(parsed.document), key, namespace=namespace)
+    delivery = _make_delivery(envelope, compute_fingerprint(parsed.document), key, namespace=namespace)
     if not isinstance(request, ExperimentRequest):
         named = request.stop.idempotency_key
         # It is the producer's key, or the one that the events show.
@@ -292,7 +292,7 @@ def _read_watch(envelope: Envelope, namespace: str, message_id: str | None) -> W
     return Watched(delivery, envelope, order)
 
 
-def _delivery(
+def _make_delivery(
     envelope: Envelope, fingerprint: str, producer_key: str | None = None, *, namespace: str
 ) -> Delivery:
     message = envelope.message_id
@@ -323,7 +323,7 @@ def mask_message_id(message_id: str) -> str:
     return redact(message_id, find_secrets(parts))
 
 
-def _place(exc: Exception) -> str:
+def _locate(exc: Exception) -> str:
     """Return the kind of an unexpected error and where it was raised, not its text.
 
     The text may quote a secret that was not found in the request yet.
@@ -345,10 +345,10 @@ def _make_rejection(envelope: Envelope, exc: RequestRejected, namespace: str) ->
     known_as, shown_key = None, None
     if producer_key is not None:
         key = derive_key(PRODUCER, producer_key, namespace)
-        known_as = _delivery(envelope, fingerprint, key, namespace=namespace)
+        known_as = _make_delivery(envelope, fingerprint, key, namespace=namespace)
         shown_key = redact(producer_key, find_secrets(found))
     return Rejected(
-        _delivery(envelope, fingerprint, namespace=namespace),
+        _make_delivery(envelope, fingerprint, namespace=namespace),
         envelope,
         error,
         exc.name,
@@ -361,7 +361,7 @@ def _make_rejection(envelope: Envelope, exc: RequestRejected, namespace: str) ->
     )
 
 
-def _undecodable(item: Undecodable, namespace: str) -> Rejected | Undeliverable:
+def _read_undecodable(item: Undecodable, namespace: str) -> Rejected | Undeliverable:
     message = f"{item.reason} (SHA-256 {item.digest}, {item.size} bytes)"
     violation = Violation("", item.rule, message)
     kind, identity = (item.kind, item.id) if item.id else (DIGEST, item.digest)

@@ -91,16 +91,16 @@ class Ledger:
         a claim may change it. Raises StoreError.
         """
         now = self._clock.now()
-        standing = None if delivery.key in self._unseen else self.get(delivery.key)
-        if standing is None and delivery.redriven is None:
+        existing = None if delivery.key in self._unseen else self.get(delivery.key)
+        if existing is None and delivery.redriven is None:
             claim = lifecycle.claim(delivery, self._clock.new_id(), now, self.terms)
             doubt = lifecycle.doubt_without_record(delivery, now, self.terms)
             released = lifecycle.release(claim, doubt, now, counts=False)
-            standing = self.insert(released) or released
-        action = lifecycle.decide(standing, delivery, now)
+            existing = self.insert(released) or released
+        action = lifecycle.decide(existing, delivery, now)
         can_number = action is Action.TAKE_OVER and delivery.redriven is None
-        is_open = standing is not None and standing.state is State.IN_PROGRESS
-        return action, standing if can_number and is_open else None
+        is_open = existing is not None and existing.state is State.IN_PROGRESS
+        return action, existing if can_number and is_open else None
 
     def get(self, key: str) -> Record | None:
         """Return the record of `key`, or None if there is none."""
@@ -126,24 +126,24 @@ class Ledger:
             return Opening(Action.ACKNOWLEDGE, settled)
         owner = self._clock.new_id()
         wanted = lifecycle.claim(delivery, owner, self._clock.now(), self.terms)
-        standing = self.insert(wanted)
-        if standing is None:
+        existing = self.insert(wanted)
+        if existing is None:
             return Opening(
                 Action.CLAIM, wanted, lifecycle.doubt_without_record(delivery, self._clock.now(), self.terms)
             )
-        action = lifecycle.decide(standing, delivery, self._clock.now())
+        action = lifecycle.decide(existing, delivery, self._clock.now())
         if action is Action.TAKE_OVER:
-            return self.take_over(standing, delivery)
-        if action is Action.CLAIM and not self._swap(wanted, standing.version):
+            return self.take_over(existing, delivery)
+        if action is Action.CLAIM and not self._swap(wanted, existing.version):
             action = Action.WAIT
-        return Opening(action, wanted if action is Action.CLAIM else standing)
+        return Opening(action, wanted if action is Action.CLAIM else existing)
 
-    def take_over(self, standing: Record, delivery: Delivery) -> Opening:
-        """Take the abandoned record `standing` over for `delivery`."""
-        wanted = lifecycle.take_over(standing, delivery, self._clock.new_id(), self._clock.now(), self.terms)
-        if not self._swap(wanted, standing.version):
-            return Opening(Action.WAIT, standing)
-        return Opening(Action.TAKE_OVER, wanted, lifecycle.doubt_left(standing))
+    def take_over(self, existing: Record, delivery: Delivery) -> Opening:
+        """Take over the abandoned record `existing` for `delivery`."""
+        wanted = lifecycle.take_over(existing, delivery, self._clock.new_id(), self._clock.now(), self.terms)
+        if not self._swap(wanted, existing.version):
+            return Opening(Action.WAIT, existing)
+        return Opening(Action.TAKE_OVER, wanted, lifecycle.doubt_left(existing))
 
     def save(self, record: Record, expected: Version) -> Record:
         """Write `record` over the version `expected`, and return it as it was written. Raises ClaimLost."""

@@ -117,7 +117,7 @@ class Delivery:
     watch_order: str | None = None
 
 
-def standing(record: Record | None, now: float) -> Standing:
+def find_standing(record: Record | None, now: float) -> Standing:
     """Return how `record` stands at `now`. A record whose event is not published never expires."""
     if record is None:
         return Standing.UNSEEN
@@ -145,16 +145,16 @@ def is_same_request(record: Record, delivery: Delivery) -> bool:
 
 def decide(record: Record | None, delivery: Delivery, now: float) -> Action:
     """Return what `delivery` does at `now` about `record`."""
-    how = standing(record, now)
+    standing = find_standing(record, now)
     if record is None:
         return Action.CLAIM
     if not is_same_request(record, delivery):
         free = {Standing.EXPIRED: Action.CLAIM, Standing.HELD: Action.WAIT}
-        return free.get(how, Action.CONFLICT)
+        return free.get(standing, Action.CONFLICT)
     is_superseded = _is_superseded(record, delivery)
-    if how is Standing.HELD:
+    if standing is Standing.HELD:
         return Action.DROP if is_superseded else Action.WAIT
-    if how is Standing.ABANDONED:
+    if standing is Standing.ABANDONED:
         if is_superseded:
             return Action.DROP
         is_early = now < record.not_before and not _is_new_redrive(record, delivery)
@@ -162,9 +162,9 @@ def decide(record: Record | None, delivery: Delivery, now: float) -> Action:
     # The copy of the record's number may be answered; the sender of another message still waits.
     is_superseded = is_superseded and not (delivery.sequence == 0 and _is_another(record, delivery))
     is_redriven = record.state in (State.FAILED, State.REJECTED) and _is_new_redrive(record, delivery)
-    if how is Standing.EXPIRED or is_redriven:
+    if standing is Standing.EXPIRED or is_redriven:
         return Action.TAKE_OVER
-    if how is Standing.UNPUBLISHED:
+    if standing is Standing.UNPUBLISHED:
         return Action.DROP if is_superseded else Action.PUBLISH
     # A record of the first format does not name its message. Only one whose own id is the key is surely the same;
     # the event of any other is published again, under its id.
@@ -368,7 +368,7 @@ def release(
     if not inconclusive:
         return released
     searches = record.searches + 1
-    return replace(released, searches=searches, not_before=now + _growing(30.0, searches))
+    return replace(released, searches=searches, not_before=now + _grow(30.0, searches))
 
 
 def next_sequence(record: Record, delivery: Delivery) -> int:
@@ -376,14 +376,14 @@ def next_sequence(record: Record, delivery: Delivery) -> int:
     return max(record.sequence, delivery.sequence) + 1
 
 
-def sent_back(record: Record, sequence: int, due: float) -> Record:
+def mark_sent_back(record: Record, sequence: int, due: float) -> Record:
     """Return the record once the copy numbered `sequence` is in the queue, visible from `due` on."""
     return replace(record, sequence=sequence, not_before=max(record.not_before, due))
 
 
 def retry_delay(record: Record, terms: Terms, now: float) -> float:
     """Return the seconds after which a released message should be delivered again; they grow with its attempts."""
-    return max(_growing(terms.delay, record.attempts), record.not_before - now)
+    return max(_grow(terms.delay, record.attempts), record.not_before - now)
 
 
 def throttled_delay(tried: float, quiet: float, terms: Terms, chance: float) -> float:
@@ -399,7 +399,7 @@ def throttled_delay(tried: float, quiet: float, terms: Terms, chance: float) -> 
     return max(grown, first) * (1.0 - chance / 2)
 
 
-def _growing(first: float, times: int) -> float:
+def _grow(first: float, times: int) -> float:
     return min(first * 2.0 ** min(max(times - 1, 0), 20), max(first, _LONGEST_DELAY_SECONDS))
 
 
@@ -422,7 +422,7 @@ def _end(record: Record, state: State, event: str, now: float, terms: Terms) -> 
     return replace(record, state=state, event=event, expires_at=now + terms.retention, doubt_until=None)
 
 
-def published(record: Record, now: float) -> Record:
+def mark_published(record: Record, now: float) -> Record:
     """Return the record once its event is published, which answers every copy that was in the queue so far."""
     return replace(record, published_at=now, sequence=0)
 
@@ -450,7 +450,7 @@ def resolve_experiment(record: Record, experiment_id: str, now: float) -> Record
 
 
 def _require_abandoned(record: Record, now: float) -> None:
-    if standing(record, now) is not Standing.ABANDONED:
+    if find_standing(record, now) is not Standing.ABANDONED:
         raise ValueError("only an abandoned record can be resolved")
 
 

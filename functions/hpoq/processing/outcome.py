@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from fcruntime._dataclass import dataclass
 from fcruntime.jsonvalue import JsonObject
-from hpoq.clock import Clock
+from hpoq.clock import Budget, Clock
 from hpoq.contract.events import (
     EventData,
     EventError,
@@ -20,7 +20,7 @@ from hpoq.contract.identity import derive_event_id
 from hpoq.errors import Ambiguous, CallError, ClockOff, Denied, HpoqError, Invalid, NoCredentials, NotFound
 from hpoq.idempotency.record import Record
 from hpoq.observability.logs import get_logger
-from hpoq.observability.measures import traceparent
+from hpoq.observability.measures import trace_step, traceparent
 from hpoq.observability.redaction import known_mask, redact_known
 from hpoq.processing.intake import Readable
 from hpoq.publishers import Publisher
@@ -41,6 +41,8 @@ class Outcome(str, enum.Enum):
 
 
 _OUTCOMES = [outcome.value for outcome in Outcome]
+# The members of an event that the semantic conventions of OpenTelemetry name.
+_EVENT_MEMBERS = ("id", "source", "type", "subject")
 
 
 @dataclass(frozen=True)
@@ -155,12 +157,13 @@ def log_operator_needed(exc: CallError, advice: str | None = None, **context: st
 
 @dataclass(frozen=True)
 class Announcer:
-    """Writes the events of one invocation, which `publisher` publishes. `source` is their CloudEvents source."""
+    """Composes the events of one invocation and publishes them. `source` is their CloudEvents source."""
 
     publisher: Publisher
     source: str
     request_id: str
     clock: Clock
+    budget: Budget
 
     def compose(
         self,
@@ -206,3 +209,17 @@ class Announcer:
             data=data,
             traceparent=traceparent(),
         )
+
+    def announce(self, event: JsonObject) -> EventError | None:
+        """Publish `event`; return the error if that failed, or None."""
+        try:
+            with trace_step("publish", self.clock) as set_attributes:
+                self.publisher.publish(event, budget=self.budget)
+                set_attributes({f"cloudevents.event_{name}": str(event.get(name)) for name in _EVENT_MEMBERS})
+        except CallError as exc:
+            failure = as_event_error(exc)
+            detail = dict(failure.service.access_denied_detail) if failure.service else None
+            get_logger().error("publish.failed", error=str(exc), access_denied_detail=detail)
+            log_lasting_fault(exc)
+            return failure
+        return None

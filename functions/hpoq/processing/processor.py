@@ -15,17 +15,26 @@ from contextlib import nullcontext
 
 from fcruntime._dataclass import replace
 from fcruntime.jsonvalue import JsonObject, write_compact
-from hpoq.clock import Budget, Clock
+from hpoq.clock import Clock
 from hpoq.contract.events import EventError, find_error, outcome_of, parse_error
 from hpoq.contract.identity import CONFLICT, derive_key
-from hpoq.errors import CallError, StoreError
+from hpoq.errors import StoreError
 from hpoq.idempotency.record import Record
 from hpoq.observability.logs import bind_context, get_logger
-from hpoq.observability.measures import measure_time, trace_id, trace_message, trace_step
+from hpoq.observability.measures import measure_time, trace_id, trace_message
 from hpoq.observability.redaction import known_secrets
 from hpoq.observability.secret_names import find_secrets
 from hpoq.processing import lifecycle
-from hpoq.processing.creation import Created, Creator, Ending, GivenUp, Postponed, Refused, Request, Stopped
+from hpoq.processing.creation import (
+    Created,
+    Creator,
+    Ending,
+    GivenUp,
+    Postponed,
+    Refused,
+    SearchHints,
+    Stopped,
+)
 from hpoq.processing.envelope import Envelope
 from hpoq.processing.follow import Follower
 from hpoq.processing.intake import Defective, Intake, Readable, Ready, Rejected, Stop, Undeliverable, Watched
@@ -57,8 +66,6 @@ _NOT_DEAD_LETTERED = EventError(
     message="the message is given up, but could not be put into the dead-letter queue yet",
     retryable=True,
 )
-# The members of an event that the semantic conventions of OpenTelemetry name.
-_EVENT_MEMBERS = ("id", "source", "type", "subject")
 # Codes of ours that say how far an attempt came, not what the service answered.
 _OWN_CODES = ("AttemptsUsedUp", "InDoubt", "NoTimeLeft", "NotDue", "DeadLetterFailed")
 
@@ -74,7 +81,6 @@ class Processor:
         dead_letters: DeadLetters,
         follower: Follower,
         clock: Clock,
-        budget: Budget,
     ) -> None:
         self._ledger = ledger
         self._creator = creator
@@ -82,7 +88,6 @@ class Processor:
         self._dead_letters = dead_letters
         self._follower = follower
         self._clock = clock
-        self._budget = budget
 
     def look_ahead(self, intakes: Sequence[Intake]) -> None:
         """Read at once the records of messages that were done before. Never raises: it only saves reads."""
@@ -143,7 +148,7 @@ class Processor:
             except Exception:  # noqa: BLE001 - a defect must affect only this message
                 get_logger().exception("message.defect")
                 result = _retry_with(delivery, _DEFECT, unrecorded=True)
-            _log(result)
+            _log_result(result)
             set_attributes({"hpoq.outcome": result.outcome.value})
             if result.error is not None:
                 set_attributes({"error.type": result.error.code})
@@ -176,7 +181,7 @@ class Processor:
         own, because the request of one key may change from one dry run to the next.
         """
         event = self._announcer.compose("accepted", None, intake, began)
-        failure = self._announce(event)
+        failure = self._announcer.announce(event)
         if failure:
             return _retry_with(intake.delivery, failure, unrecorded=True)
         return _end_with(Outcome.ACCEPTED, intake.delivery)
@@ -239,7 +244,7 @@ class Processor:
         """
         if intake.error == _CONFLICT:
             return Refused(opening.record, intake.error)
-        sought = Request(intake.name, intake.workspace_id)
+        sought = SearchHints(intake.name, intake.workspace_id)
         adopted = self._creator.adopt(opening.record, opening.doubt_until, sought)
         if adopted is None or isinstance(adopted, GivenUp):
             return Refused(opening.record, intake.error)
@@ -347,19 +352,19 @@ class Processor:
             return not lifecycle.is_in_doubt(ending.doubt_until, now)
         return ending.counts and ending.doubt_until is None and lifecycle.is_used_up(ending.claim, terms)
 
-    def _refuse_conflict(self, standing: Record, intake: Readable, began: float) -> Result:
+    def _refuse_conflict(self, existing: Record, intake: Readable, began: float) -> Result:
         """Refuse a second request under a producer's key, once the first one has come to its end.
 
         The refusal has a record of its own. If the first request's event is still to be published, or its
         experiment to be adopted, this may be the last delivery that can do it.
         """
         delivery = intake.delivery
-        how = lifecycle.standing(standing, self._clock.now())
+        standing = lifecycle.find_standing(existing, self._clock.now())
         first = None
-        if how is Standing.UNPUBLISHED:
-            first = self._publish(standing, _read_event(standing), delivery)
-        elif how is Standing.ABANDONED:
-            first = self._finish_abandoned(standing, intake, began)
+        if standing is Standing.UNPUBLISHED:
+            first = self._publish(existing, _read_event(existing), delivery)
+        elif standing is Standing.ABANDONED:
+            first = self._finish_abandoned(existing, intake, began)
         if first is not None and first.outcome is Outcome.RETRY:
             return replace(first, message_id=delivery.message_id)
         key = derive_key(CONFLICT, f"{delivery.key}:{delivery.fingerprint}")
@@ -375,18 +380,18 @@ class Processor:
         )
         return self._follow_action(self._ledger.open(conflict), refused, began)
 
-    def _finish_abandoned(self, standing: Record, intake: Readable, began: float) -> Result | None:
+    def _finish_abandoned(self, existing: Record, intake: Readable, began: float) -> Result | None:
         """Finish an abandoned request if its experiment exists, and return the result.
 
         Return None if there is no experiment, or if the request was given up because none was found in time.
         """
-        if self._clock.now() < standing.not_before:
-            return _retry_with(intake.delivery, _find_cause(standing, _NOT_DUE), unrecorded=True)
-        first = lifecycle.newest_copy(standing)
-        opening = self._ledger.take_over(standing, first)
+        if self._clock.now() < existing.not_before:
+            return _retry_with(intake.delivery, _find_cause(existing, _NOT_DUE), unrecorded=True)
+        first = lifecycle.newest_copy(existing)
+        opening = self._ledger.take_over(existing, first)
         if opening.action is not Action.TAKE_OVER:
             return _retry_with(intake.delivery, _HELD)
-        ending = self._creator.adopt(opening.record, opening.doubt_until, Request())
+        ending = self._creator.adopt(opening.record, opening.doubt_until, SearchHints())
         if isinstance(ending, Created):
             # The two requests have one key, so its producer wrote it alike; nothing else is known of the first.
             unnamed = Rejected(first, None, _CONFLICT, producer_key=intake.producer_key)
@@ -410,9 +415,9 @@ class Processor:
         If the experiment has ended, its result follows: it went to earlier subscribers only.
         """
         result = self._follower.find_result(record)
-        failure = self._announce(_read_event(record))
+        failure = self._announcer.announce(_read_event(record))
         if failure is None and result is not None:
-            failure = self._announce(json.loads(result))
+            failure = self._announcer.announce(json.loads(result))
         if failure is not None:
             return _retry_with(delivery, failure, record)
         return _end_with(Outcome.DUPLICATE, delivery, record.experiment_id)
@@ -420,34 +425,20 @@ class Processor:
     def _publish(self, record: Record, event: JsonObject, delivery: Delivery) -> Result:
         """Publish `event`, which is stored in `record`. The delivery that publishes it reports its outcome."""
         outcome = Outcome(outcome_of(event))
-        failure = self._announce(event)
+        failure = self._announcer.announce(event)
         if failure is None and outcome is Outcome.CREATED:
             # Before the record says that all is done: a crash in between repeats both. The experiment of a key that
             # had ended may have its result already, which no watch message would publish again.
             result = self._follower.find_result(record) if record.renewed_at else None
-            failure = self._announce(json.loads(result)) if result else self._follower.start(record)
+            failure = self._announcer.announce(json.loads(result)) if result else self._follower.start(record)
         if failure is not None:
             return _retry_with(delivery, failure, record, experiment_id=record.experiment_id)
         try:
-            self._ledger.save(lifecycle.published(record, self._clock.now()), record.version)
+            self._ledger.save(lifecycle.mark_published(record, self._clock.now()), record.version)
         except StoreError as exc:
             # The event is out: at worst it is sent once more, under the same id.
             get_logger().warning("publish.unrecorded", error=str(exc))
         return _end_with(outcome, delivery, record.experiment_id, find_error(event))
-
-    def _announce(self, event: JsonObject) -> EventError | None:
-        """Send `event` to the output topic; return the error if that failed, or None."""
-        try:
-            with trace_step("publish", self._clock) as set_attributes:
-                self._announcer.publisher.publish(event, budget=self._budget)
-                set_attributes({f"cloudevents.event_{name}": str(event.get(name)) for name in _EVENT_MEMBERS})
-        except CallError as exc:
-            failure = as_event_error(exc)
-            detail = dict(failure.service.access_denied_detail) if failure.service else None
-            get_logger().error("publish.failed", error=str(exc), access_denied_detail=detail)
-            log_lasting_fault(exc)
-            return failure
-        return None
 
 
 def _choose_dead_letter(ending: Ending, intake: Readable) -> Envelope | None:
@@ -517,7 +508,7 @@ def _log_context(delivery: Delivery) -> dict[str, str | None]:
     return bound | {"trace_id": traced} if traced else bound
 
 
-def _log(result: Result) -> None:
+def _log_result(result: Result) -> None:
     log = get_logger().warning if result.outcome is Outcome.RETRY else get_logger().info
     error = {"error_code": result.error.code, "error": result.error.message} if result.error else {}
     log(f"message.{result.outcome.value}", experiment_id=result.experiment_id, **error)

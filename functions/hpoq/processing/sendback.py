@@ -149,7 +149,7 @@ class SendBack:
             count("requeued")
             log.info("message.requeued", queue=queue, sequence=sealed.sequence, delay_seconds=delay)
         if record is not None:
-            numbered = lifecycle.sent_back(record, sealed.sequence, now + delay)
+            numbered = lifecycle.mark_sent_back(record, sealed.sequence, now + delay)
             try:
                 self.ledger.save(numbered, record.version)
             except StoreError as exc:

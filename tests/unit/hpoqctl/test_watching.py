@@ -33,7 +33,7 @@ def ended(published):
     """Return the record of an experiment that has ended."""
     event = json.dumps({"id": "f", "data": {"status": "FINISHED"}})
     record = lifecycle.complete(look(2000.0), "s1", event, 2000.0, TERMS)
-    return lifecycle.published(record, 2001.0) if published else record
+    return lifecycle.mark_published(record, 2001.0) if published else record
 
 
 def explain(watched, now, record=DONE):

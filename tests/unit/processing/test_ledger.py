@@ -52,7 +52,7 @@ def make(clock, store=None):
 def publish(ledger, clock, claim):
     """Bring a claim to its published end."""
     done = ledger.save(lifecycle.complete(claim, "s", "{}", clock.now(), TERMS), claim.version)
-    return ledger.save(lifecycle.published(done, clock.now()), done.version)
+    return ledger.save(lifecycle.mark_published(done, clock.now()), done.version)
 
 
 def test_the_first_delivery_claims(clock):
@@ -134,7 +134,7 @@ def test_nothing_is_claimed_for_a_conflict_an_early_copy_or_an_older_one(clock):
     ledger = make(clock)
     claim = ledger.open(FIRST).record
     released = lifecycle.release(claim, None, clock.now(), counts=False)
-    stored = ledger.save(lifecycle.sent_back(released, 2, clock.now() + 30), claim.version)
+    stored = ledger.save(lifecycle.mark_sent_back(released, 2, clock.now() + 30), claim.version)
     for delivery, action in (
         (OTHER, Action.CONFLICT),
         (replace(FIRST, sequence=1), Action.DROP),
@@ -311,7 +311,7 @@ def test_a_message_that_is_held_back_gets_a_record_that_claims_nothing(clock):
     action, record = ledger.hold_back(waited)
     assert (action, record) == (Action.TAKE_OVER, ledger.get("k"))
     assert (record.attempts, record.doubt_until, record.claimed_at) == (0, None, clock.now() - 50)
-    numbered = ledger.save(lifecycle.sent_back(record, 1, clock.now()), record.version)
+    numbered = ledger.save(lifecycle.mark_sent_back(record, 1, clock.now()), record.version)
     assert ledger.hold_back(waited) == (Action.DROP, None)
     newest = replace(waited, sequence=1)
     assert ledger.hold_back(newest) == (Action.TAKE_OVER, numbered)

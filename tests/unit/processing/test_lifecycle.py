@@ -52,7 +52,7 @@ STANDINGS = [
 @pytest.mark.parametrize(("standing_record", "now", "expected"), STANDINGS)
 def test_standing_follows_from_state_lease_event_and_age(standing_record, now, expected):
     """How a record stands follows from its state, its lease, its event and its age."""
-    assert lifecycle.standing(standing_record, now) is expected
+    assert lifecycle.find_standing(standing_record, now) is expected
 
 
 def test_the_words_for_a_standing_and_an_action_stay():
@@ -189,11 +189,11 @@ def test_the_first_delivery_of_another_message_is_never_older():
 
 def test_a_published_event_answers_all_copies():
     """What comes after it is numbered anew: a message that was not processed before gets an answer of its own."""
-    published = lifecycle.published(end(State.COMPLETED, sequence=7), NOW)
+    published = lifecycle.mark_published(end(State.COMPLETED, sequence=7), NOW)
     waited = replace(REPEATED, since=NOW)
     for number in (0, 1):
         assert lifecycle.decide(published, replace(waited, sequence=number), NOW) is Action.REPEAT
-    again = lifecycle.sent_back(published, 2, NOW + 30)
+    again = lifecycle.mark_sent_back(published, 2, NOW + 30)
     assert lifecycle.decide(again, replace(waited, sequence=1), NOW) is Action.DROP
 
 
@@ -259,7 +259,7 @@ def test_the_redrives_that_a_record_names_are_bounded():
 
 def test_a_message_without_an_id_is_answered_each_time():
     """A second send of the same text cannot be told from another delivery of the first one."""
-    published = lifecycle.published(end(State.COMPLETED), NOW)
+    published = lifecycle.mark_published(end(State.COMPLETED), NOW)
     assert lifecycle.decide(published, replace(FIRST, message_id="M1"), NOW) is Action.ACKNOWLEDGE
     assert lifecycle.decide(published, replace(FIRST, message_id=None), NOW) is Action.REPEAT
     waited = replace(FIRST, message_id=None, since=NOW)
@@ -387,7 +387,7 @@ def test_the_next_action_is_that_of_the_newest_copy(standing_record, now, action
 @pytest.mark.parametrize(("message_id", "action"), [("M1", Action.ACKNOWLEDGE), (None, Action.REPEAT)])
 def test_the_next_delivery_of_a_message_without_an_id_is_answered(message_id, action):
     """It cannot be told from a second send of the same text."""
-    published = lifecycle.published(end(State.COMPLETED, message_id=message_id), NOW)
+    published = lifecycle.mark_published(end(State.COMPLETED, message_id=message_id), NOW)
     assert lifecycle.next_action(published, NOW) is action
 
 
@@ -575,11 +575,11 @@ def test_only_a_proof_changes_the_generation():
         lifecycle.take_over(CLAIM, FIRST, "owner-2", NOW, TERMS),
         lifecycle.take_over(end(State.FAILED), FIRST, "owner-2", NOW, TERMS),
         lifecycle.release(CLAIM, None, NOW, counts=True),
-        lifecycle.sent_back(CLAIM, 3, NOW),
+        lifecycle.mark_sent_back(CLAIM, 3, NOW),
         lifecycle.complete(CLAIM, "s1", "{}", NOW, TERMS),
         lifecycle.reject(CLAIM, "{}", NOW, TERMS),
         lifecycle.fail(CLAIM, "{}", NOW, TERMS),
-        lifecycle.published(CLAIM, NOW),
+        lifecycle.mark_published(CLAIM, NOW),
         lifecycle.resolve_none(CLAIM, NOW + 90),
         lifecycle.resolve_experiment(CLAIM, "s1", NOW + 90),
     ]
@@ -604,7 +604,7 @@ def test_a_message_that_was_processed_before_is_uncertain_without_its_record(seq
 def test_release_hands_the_key_on_at_once():
     """A released key can be taken over at once; an operator's fault does not count as an attempt."""
     released = lifecycle.release(CLAIM, None, NOW + 1, counts=True)
-    assert lifecycle.standing(released, NOW + 1) is Standing.ABANDONED
+    assert lifecycle.find_standing(released, NOW + 1) is Standing.ABANDONED
     assert (released.attempts, released.doubt_until) == (1, None)
     assert lifecycle.release(CLAIM, 5.0, NOW, counts=False).attempts == 0
 
@@ -648,7 +648,7 @@ def test_a_copy_that_is_sent_back_has_the_highest_number():
 
 def test_sending_back_makes_all_other_copies_older():
     """After the send only the numbered copy is processed, and not before it is due."""
-    known = lifecycle.sent_back(record(lease_until=NOW), 4, NOW + 30)
+    known = lifecycle.mark_sent_back(record(lease_until=NOW), 4, NOW + 30)
     assert (known.sequence, known.not_before) == (4, NOW + 30)
     for sequence, action in ((3, Action.DROP), (4, Action.TAKE_OVER)):
         assert lifecycle.decide(known, replace(FIRST, sequence=sequence), NOW + 30) is action
@@ -658,7 +658,7 @@ def test_sending_back_makes_all_other_copies_older():
 def test_sending_back_never_shortens_a_wait():
     """A copy that is due earlier than an inconclusive search allows waits for that search."""
     waiting = record(not_before=NOW + 100)
-    assert lifecycle.sent_back(waiting, 1, NOW + 30).not_before == NOW + 100
+    assert lifecycle.mark_sent_back(waiting, 1, NOW + 30).not_before == NOW + 100
 
 
 def test_delays_grow_with_attempts_up_to_an_hour():
@@ -704,7 +704,7 @@ def test_ends_keep_the_event_unpublished():
     ]
     for ended in ends:
         assert (ended.event, ended.published_at, ended.expires_at) == ("{}", None, NOW + 1005)
-        assert lifecycle.published(ended, NOW + 6) == replace(ended, published_at=NOW + 6)
+        assert lifecycle.mark_published(ended, NOW + 6) == replace(ended, published_at=NOW + 6)
     assert [ended.state for ended in ends] == [State.COMPLETED, State.REJECTED, State.FAILED]
     assert [ended.doubt_until for ended in ends] == [None, None, NOW + 5]
     assert ends[0].experiment_id == "sABC"
@@ -784,11 +784,11 @@ TRANSITIONS = {
     "take over": lambda one: lifecycle.take_over(one, REPEATED, "owner-2", NOW, TERMS),
     "release": lambda one: lifecycle.release(one, NOW, NOW, counts=True, inconclusive=True),
     "prove": lifecycle.next_generation,
-    "send back": lambda one: lifecycle.sent_back(one, 9, NOW),
+    "send back": lambda one: lifecycle.mark_sent_back(one, 9, NOW),
     "complete": lambda one: lifecycle.complete(one, "s1", "{}", NOW, TERMS),
     "reject": lambda one: lifecycle.reject(one, "{}", NOW, TERMS),
     "fail": lambda one: lifecycle.fail(one, "{}", NOW, TERMS),
-    "publish": lambda one: lifecycle.published(one, NOW),
+    "publish": lambda one: lifecycle.mark_published(one, NOW),
     "resolve none": lambda one: lifecycle.resolve_none(replace(one, state=State.IN_PROGRESS), NOW + 10**6),
     "resolve": lambda one: lifecycle.resolve_experiment(
         replace(one, state=State.IN_PROGRESS), "s1", NOW + 10**6

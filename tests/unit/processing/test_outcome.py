@@ -4,6 +4,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from fcruntime._dataclass import replace
+from hpoq.clock import Budget
 from hpoq.contract.events import EventError, ServiceError
 from hpoq.contract.identity import derive_event_id, derive_key
 from hpoq.errors import (
@@ -190,7 +191,7 @@ def test_an_event_shows_its_message_and_not_its_secrets():
         delivery, None, error, f"n {secret}", f"w={secret}", producer_key=secret, warnings=(warning,)
     )
     clock = FakeClock(0.5)
-    announcer = Announcer(FilePublisher(), "source", "R", clock)
+    announcer = Announcer(FilePublisher(), "source", "R", clock, Budget(clock))
     with known_secrets([secret]), trace_message(TRACE, {}):
         event = announcer.compose(
             "failed",
@@ -232,7 +233,7 @@ def test_an_event_of_a_message_without_a_key_shows_that_of_its_record():
     delivery = Delivery(KEY, "f", KEY, "b")
     intake = Rejected(delivery, None, EventError("C", "m", retryable=False))
     clock = FakeClock()
-    announcer = Announcer(FilePublisher(), "source", "R", clock)
+    announcer = Announcer(FilePublisher(), "source", "R", clock, Budget(clock))
     event = announcer.compose("rejected", CLAIM, intake, clock.monotonic())
     timings = {"processingMs": 0.0}
     assert event["data"] == {"idempotencyKey": KEY, "requestId": "R", "attempts": 1, "timings": timings}

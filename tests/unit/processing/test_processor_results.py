@@ -14,7 +14,7 @@ from hpoq.errors import StoreUnavailable, UnknownEnd
 from hpoq.processing.creation import Marking, Postponed
 from hpoq.processing.intake import Defective, take_in
 from hpoq.processing.ledger import Ledger
-from hpoq.processing.lifecycle import Terms, sent_back
+from hpoq.processing.lifecycle import Terms, mark_sent_back
 from hpoq.processing.outcome import Announcer, Outcome, Result
 from hpoq.processing.processor import Processor
 from hpoq.testing import FakeClock, MemoryStore
@@ -61,10 +61,9 @@ def make(store=None, clock=None):
     """Return a processor of which only the store and the output can be used, and its ledger."""
     clock = clock or FakeClock()
     ledger = Ledger(store or MemoryStore(), clock, TERMS)
-    announcer = Announcer(Refusing(), "acs:fc", "r-1", clock)
+    announcer = Announcer(Refusing(), "acs:fc", "r-1", clock, Budget(clock, clock.monotonic() + 60))
     follower = SimpleNamespace(order=lambda *_: None)
-    budget = Budget(clock, clock.monotonic() + 60)
-    return Processor(ledger, Busy(clock), announcer, None, follower, clock, budget), ledger
+    return Processor(ledger, Busy(clock), announcer, None, follower, clock), ledger
 
 
 def test_a_message_that_waits_for_the_first_time_is_not_recorded():
@@ -80,7 +79,7 @@ def test_a_message_that_waits_again_is_recorded():
     processor, ledger = make(clock=clock)
     held = processor.hold_back(WAITED, HELD)
     assert held == replace(HELD, record=ledger.get(WAITED.key))
-    ledger.save(sent_back(held.record, 1, clock.now()), held.record.version)
+    ledger.save(mark_sent_back(held.record, 1, clock.now()), held.record.version)
     older = processor.hold_back(WAITED, HELD)
     assert (older.outcome, older.record, older.message_id) == (Outcome.DUPLICATE, None, "M1")
     newest = processor.hold_back(replace(WAITED, sequence=1), HELD)
