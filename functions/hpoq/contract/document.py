@@ -169,6 +169,8 @@ def hide_names(error: JsonError) -> tuple[str, str]:
     plain = list(takewhile(partial(re.fullmatch, PLAIN_NAME), tokens))
     if len(plain) == len(tokens):
         return error.pointer, error.message
+    if error.name is None:
+        return pointer_to(*plain), error.message
     return pointer_to(*plain), "a member occurs more than once in one object (its name is not shown)"
 
 

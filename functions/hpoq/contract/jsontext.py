@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
@@ -36,8 +36,17 @@ _SURROGATE = re.compile(
 # Common slips of people who are used to another notation, by how they begin.
 _SLIPS = (
     (r"//|/\*|#", "JSON has no comments; remove this one"),
+    (r"```|~~~", "a fence of Markdown; send only what is inside of it"),
     (r"'|`", "a single quote; JSON needs double quotes"),
-    ("[\u2018-\u201f\u00ab\u00bb]", 'a typographic quote; JSON needs straight double quotes (")'),
+    (
+        "[\u2018-\u201f\u00ab\u00bb\u2032\u2033\u300c-\u300f\u301d-\u301f\uff02\uff07]",
+        'a typographic quote; JSON needs straight double quotes (")',
+    ),
+    ("[\uff01-\uff5e\u3001\u3002\u3010\u3011]", "a full-width character; write the ordinary (ASCII) one"),
+    (
+        r"(?i:[-+]?(?:nan|inf|infinity))(?![0-9A-Za-z_])",
+        "JSON has neither NaN nor infinity; write a finite number",
+    ),
     (r"None(?![0-9A-Za-z_])", "None; JSON has null"),
     (r"True(?![0-9A-Za-z_])", "True; JSON has true"),
     (r"False(?![0-9A-Za-z_])", "False; JSON has false"),
@@ -47,26 +56,36 @@ _SLIPS = (
     (r"\+[0-9]", "a number must not begin with a plus sign"),
     (r"=", "an equals sign; JSON needs a colon"),
     (r";", "a semicolon; JSON needs a comma"),
-    (r"<%", "a template that was not filled in; fill it in first"),
+    (
+        r"<%|\$[{(]|\$\w{1,60}(?!\w|\s*[:=])|%[(a-z]",
+        "a template that was not filled in; fill it in first",
+    ),
+    (r"\.\.\.|\u2026", "an ellipsis; write out what it stands for"),
+    (r"\(", "a parenthesis; JSON has [ for a list and { for an object"),
+    (r"[A-Za-z_][\w.]{0,60}\(", "a call of a function; write its value"),
     (r"<", "this looks like XML or HTML"),
     (r"object Object\]", "what JavaScript writes for an object; write what JSON.stringify returns"),
     (
-        r"[^\S\t\r\n ]|[\u200b\u2060\ufeff]",
+        r"[^\S\t\r\n ]|[\0-\x08\x0e-\x1b\x7f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]",
         "a special space or an invisible character; write an ordinary space",
     ),
     (r"b['\"]", "the notation of Python's bytes; send the bytes themselves"),
     (r"[A-Za-z_$][\w.$-]*\s*[:=]", "a name must be in double quotes"),
     (r"[A-Za-z_$]", "a text must be in double quotes"),
 )
+# Those that may stand behind the end of a document.
+_SLIPS_AT_END = _SLIPS[:2]
 # Such slips after a digit.
 _NUMBER_SLIPS = (
     (r"[0-9]", "a number must not begin with 0"),
     (r"\.", "a number must have a digit after its decimal point"),
     (r"_", "a number must not contain an underscore"),
     (r"[-/:][0-9]", "a date or a time must be in double quotes"),
+    (r"[eE][+-]?(?![0-9A-Za-z])", "an exponent must have a digit"),
     (r"[xXoObB]", "a number must be decimal"),
     (r"[A-Za-z%]", "a unit after a number; write the number alone"),
 )
+_DECIMAL_COMMA = r"[0-9],0[0-9]"
 # How a body begins that was encoded for another purpose, such as a form.
 _WRAPPINGS = (
     (r"data:[^,\s]{0,100},", "a data URL; send what follows its comma"),
@@ -81,6 +100,9 @@ _FRAMED = "bytes in front of the text, such as those of a schema registry; send 
 _CONTROL = "a control character, such as a NUL, behind the document; remove it"
 _SECOND = "a second document begins here, where only one is allowed"
 _AFTER = "the document has ended before this"
+# Escapes of other languages: of a quote, which needs none, and of two hexadecimal digits.
+_NEEDLESS_ESCAPE = r"\\(?:(['`])|x[0-9A-Fa-f]{2})"
+_HEX_ESCAPE = "\\u00 instead of \\x"
 # The words of Python's parser, by their beginning.
 _WORDING = {
     "Expecting ',' delimiter": "a comma is missing before this",
@@ -89,7 +111,7 @@ _WORDING = {
     "Expecting value": "a value is missing here",
     "Invalid control character": "a control character in a string; close the string, or write an escape",
     "Invalid \\escape": "not an escape of JSON; write two backslashes for one",
-    "Invalid \\u": "\\u needs four hexadecimal digits after it",
+    "Invalid \\u": "\\u needs four hexadecimal digits after it; write two backslashes for a backslash",
     "Unterminated string": "the string that begins here is not closed",
 }
 
@@ -99,8 +121,8 @@ class JsonError(ValueError):
 
     `rule` is the broken rule: `json.encoding`, `json.syntax`, `json.duplicate-key`, `json.non-finite`,
     `json.number`, `json.depth` or `json.surrogate`. `offset` is the place of the error in characters (for
-    `json.encoding` in bytes), or None if it is not known. For `json.duplicate-key`, `name` is the repeated name and
-    `pointer` (RFC 6901) leads to it.
+    `json.encoding` in bytes), or None if it is not known. `pointer` (RFC 6901) leads to what is wrong in a text that
+    can be read otherwise, and is empty for any other. For `json.duplicate-key`, `name` is the repeated name.
     """
 
     def __init__(
@@ -143,7 +165,8 @@ def loads(data: bytes | str, *, max_depth: int = 64) -> JsonValue:
         raise _syntax_error(text, exc) from None
     except _RefusedError as exc:
         offset = next((m.start(1) for m in _SCALAR.finditer(text) if m[1] == exc.text), None)
-        raise JsonError(exc.error.rule, f"{exc.error.message}{_place(text, offset, ',')}", offset) from None
+        message = f"{exc.error.message}{_place(text, offset, ',')}"
+        raise JsonError(exc.error.rule, message, offset, pointer=_find_refused(text)) from None
     except RecursionError:
         raise JsonError("json.depth", "nested too deeply to be read") from None
     if "\\u" in text or not isinstance(data, bytes):
@@ -206,8 +229,10 @@ def _reword(text: str, error: json.JSONDecodeError) -> str:
     rest = text[error.pos :].strip(_WHITE_SPACE)
     if error.msg.startswith("Expecting") and not rest:
         return "the text ends here, before the last } or ]"
-    if error.msg.startswith("Invalid control") and text[error.pos] in "\r\n":
+    if error.msg.startswith("Invalid") and text[error.pos : error.pos + 2].lstrip("\\")[:1] in ("\r", "\n"):
         return "a string must end on its line; close it, or write \\n"
+    if error.msg.startswith("Invalid \\esc") and (found := re.match(_NEEDLESS_ESCAPE, text[error.pos :])):
+        return f"not an escape of JSON; write {found[1] or _HEX_ESCAPE}"
     if error.msg.startswith("Extra data"):
         if rest[0] < " ":
             return _CONTROL
@@ -230,8 +255,9 @@ def _find_slip(text: str, start: int, *, is_at_end: bool) -> tuple[str, int] | N
         return "a comma without an item" if last in ("[", "{") else "a comma after the last item", start
     # The parser has read the digits in front of `start` as a number.
     is_in_number = before == start - 1 and last.isdigit()
-    # Behind the end of a document only a comment is a slip.
-    slips = (*(_NUMBER_SLIPS if is_in_number else ()), *(_SLIPS[:1] if is_at_end else _SLIPS))
+    if is_in_number and re.search(_DECIMAL_COMMA, text[max(0, start - 3) : start + 1]):
+        return "a decimal comma; write a point", start - 2
+    slips = (*(_NUMBER_SLIPS if is_in_number else ()), *(_SLIPS_AT_END if is_at_end else _SLIPS))
     for pattern, what in (*_WRAPPINGS, *slips) if before < 0 else slips:
         if re.match(pattern, rest):
             return what, start
@@ -273,21 +299,24 @@ def _duplicate_error(value: JsonValue, ambiguous: list[tuple[JsonObject, str]]) 
     The place of an ambiguous object is known only after the whole text was read. An object that was itself dropped as
     a duplicate was a member of another ambiguous object, so a path to one is always found.
     """
-    path = _find_path(value, {id(item): name for item, name in ambiguous}) or [""]
+    names = {id(item): name for item, name in ambiguous}
+    path = _find_path(value, lambda item: [names[id(item)]] if id(item) in names else None) or [""]
     message = f"the member {json.dumps(path[-1][:_SHOWN])} occurs more than once in one object"
     return JsonError("json.duplicate-key", message, name=path[-1], pointer=pointer_to(*path))
 
 
-def _find_path(value: JsonValue, ambiguous: Mapping[int, str]) -> list[str] | None:
-    if id(value) in ambiguous:
-        return [ambiguous[id(value)]]
+def _find_path(value: JsonValue, match: Callable[[JsonValue], list[str] | None]) -> list[str] | None:
+    """Return the path to the first value that `match` knows, which returns the end of the path; or None."""
+    end = match(value)
+    if end is not None:
+        return end
     members: Iterable[tuple[str | int, JsonValue]] = ()
     if isinstance(value, dict):
         members = value.items()
     elif isinstance(value, list):
         members = enumerate(value)
     for token, member in members:
-        rest = _find_path(member, ambiguous)
+        rest = _find_path(member, match)
         if rest is not None:
             return [str(token), *rest]
     return None
@@ -300,6 +329,32 @@ class _RefusedError(Exception):
         self.text = text
         self.error = error
         super().__init__()
+
+
+def _find_refused(text: str) -> str:
+    """Return the pointer to the first number that is refused, or an empty one if the text behind it is not JSON."""
+    mark: JsonValue = []
+
+    def read(parse: Callable[[str], JsonValue]) -> Callable[[str], JsonValue]:
+        def read_or_mark(number: str) -> JsonValue:
+            try:
+                return parse(number)
+            except _RefusedError:
+                return mark
+
+        return read_or_mark
+
+    try:
+        value: JsonValue = json.loads(
+            text,
+            parse_constant=read(_refuse_constant),
+            parse_float=read(_parse_float),
+            parse_int=read(_parse_int),
+        )
+        path = _find_path(value, lambda item: [] if item is mark else None)
+    except (ValueError, RecursionError):
+        return ""
+    return pointer_to(*path or ())
 
 
 def _refuse_constant(text: str) -> JsonValue:
@@ -337,12 +392,19 @@ def _check_surrogates(value: JsonValue, text: str) -> None:
                 unpaired = (m.start(1) for m in _SURROGATE.finditer(text) if m[1])
                 offset = next(unpaired, None)
                 what = f"an unpaired surrogate{_place(text, offset)}, which is not valid Unicode"
-                raise JsonError("json.surrogate", what, offset) from None
+                path = _find_path(value, lambda item: [] if _has_surrogate(item) else None)
+                raise JsonError("json.surrogate", what, offset, pointer=pointer_to(*path or ())) from None
         elif isinstance(item, list):
             pending += item
         elif isinstance(item, dict):
             pending += item.keys()
             pending += item.values()
+
+
+def _has_surrogate(item: JsonValue) -> bool:
+    """Return whether a string, or the name of a member of an object, contains a surrogate, which is unpaired."""
+    texts = [item] if isinstance(item, str) else item if isinstance(item, dict) else ()
+    return any("\ud800" <= character <= "\udfff" for text in texts for character in text)
 
 
 def pointer_to(*tokens: str | int) -> str:

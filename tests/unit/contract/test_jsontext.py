@@ -147,7 +147,30 @@ def test_depth_is_refused_even_where_more_is_asked_for():
             b'{"a\\d": 1}',
             "not JSON at line 1, column 4: not an escape of JSON; write two backslashes for one",
         ),
-        (b'{"\\u12": 1}', "not JSON at line 1, column 4: \\u needs four hexadecimal digits after it"),
+        (
+            b'{"\\u12": 1}',
+            (
+                "not JSON at line 1, column 4: \\u needs four hexadecimal digits after it; "
+                "write two backslashes for a backslash"
+            ),
+        ),
+        (b'{"a\\\'b": 1}', "not JSON at line 1, column 4: not an escape of JSON; write '"),
+        (
+            b'{"a\\x1b": 1}',
+            "not JSON at line 1, column 4: not an escape of JSON; write \\u00 instead of \\x",
+        ),
+        (
+            b'{"a\\xyz": 1}',
+            "not JSON at line 1, column 4: not an escape of JSON; write two backslashes for one",
+        ),
+        (
+            b'{"a\\\nb": 1}',
+            "not JSON at line 1, column 4: a string must end on its line; close it, or write \\n",
+        ),
+        (b'{"a": 1e}', "not JSON at line 1, column 8: an exponent must have a digit"),
+        (b'{"a": 1e-}', "not JSON at line 1, column 8: an exponent must have a digit"),
+        (b'{"a": [0,05]}', "not JSON at line 1, column 9: a decimal comma; write a point"),
+        (b'{"a": [0, 05]}', "not JSON at line 1, column 12: a number must not begin with 0"),
         (
             b"experiment:\n",
             "not JSON at line 1, column 1: an object begins with {; send JSON (a file with YAML must be named .yaml)",
@@ -236,6 +259,25 @@ def test_a_refused_number_has_its_place(data, rule, offset):
     assert (caught.value.rule, caught.value.offset) == (rule, offset)
 
 
+@pytest.mark.parametrize(
+    ("text", "pointer"),
+    [
+        ('{"a": [1, {"b/c": NaN}]}', "/a/1/b~1c"),
+        ('{"a": [], "b": [[1e999, NaN]]}', "/b/0/0"),
+        ('{"a": %s}' % ("7" * 500), "/a"),
+        ("NaN", ""),
+        ('{"a": NaN, b}', ""),
+        ('{"a": ["x", "\\ud83d\\ude00", "\\ud83d"]}', "/a/2"),
+        ('{"a": {"\\udc00": 1}}', "/a"),
+    ],
+)
+def test_a_refused_value_has_its_pointer(text, pointer):
+    """The pointer leads to a number or half a character that is refused, if the rest of the text can be read."""
+    with pytest.raises(JsonError) as caught:
+        loads(text)
+    assert caught.value.pointer == pointer
+
+
 def test_the_line_of_a_wrong_encoding_is_named():
     """A person finds the line sooner than the byte."""
     with pytest.raises(JsonError) as caught:
@@ -272,6 +314,20 @@ def test_content_is_not_quoted():
         ('# one\n{"a": 1}', "no comments", 0),
         ("{'a': 1}", "a single quote", 1),
         ('{"a": \u201cb\u201d}', "a typographic quote", 6),
+        *((f'{{"a": {quote}b"}}', "a typographic quote", 6) for quote in "\uff02\u300c\u2033"),
+        ('```json\n{"a": 1}\n```', "a fence of Markdown", 0),
+        ('{"a": 1}\n```', "a fence of Markdown", 9),
+        *((f'{{"a"{mark} 1}}', "a full-width character", 4) for mark in "\uff1a\uff0c\uff11\u3001"),
+        *(
+            (f'{{"a": {word}}}', "neither NaN nor infinity", 6)
+            for word in ("nan", "inf", "+Infinity", "-INF")
+        ),
+        *((f'{{"a": {word}}}', "a call", 6) for word in ("Decimal('1')", "np.float64(1)")),
+        ('{"a": (1, 2)}', "a parenthesis", 6),
+        *((f'{{"a": {word}}}', "a template", 6) for word in ("${LR}", "$(date)", "$LR", "%s", "%(lr)s")),
+        ('{$schema: "a"}', "a name must be in double quotes", 1),
+        *((f'{{"a": [1, {word}]}}', "an ellipsis", 10) for word in ("...", "\u2026")),
+        *((f'{{"a": 1,{mark}"b": 2}}', "an invisible character", 8) for mark in "\0\x7f\u00ad\u200f\u202e"),
         ('{"a": None}', "JSON has null", 6),
         ('{"a": True}', "JSON has true", 6),
         ('{"a": False}', "JSON has false", 6),
