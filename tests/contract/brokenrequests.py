@@ -113,6 +113,8 @@ ENCODED = {
     **TEXTS,
     "json.encoding": b'{"Name": "\xff"}',
     "json.syntax": b"{",
+    "body.base64-twice": base64.b64encode(WHOLE),
+    "body.compressed": gzip.compress(WHOLE),
 }
 
 
@@ -145,9 +147,10 @@ def cases():
     for rule, text in ENCODED.items():
         encoded = base64.b64encode(text).decode()
         yield rule, dumped({"specversion": "1.0", "data_base64": encoded})
-        data = encoded if rule == "json.encoding" else text.decode()
-        yield rule, dumped({"specversion": "1.0", "data": data})
-        yield rule, dumped(data)
+        is_text = not rule.startswith("body.") and rule != "json.encoding"
+        event = dumped({"specversion": "1.0", "data": text.decode() if is_text else encoded})
+        yield rule, event
+        yield rule, dumped(text.decode() if is_text else event.decode())
     yield "cloudevent.data", dumped('{"specversion": "1.0"}')
     yield "cloudevent.member", dumped('{"specversion": "1.0", "data": {}, "dryRun": true}')
     yield "cloudevent.specversion", dumped('{"specversion": "0.3"}')

@@ -64,7 +64,7 @@ def open_document(body: bytes) -> LocatedObject:
         raise _reject("body.too-large", f"the body has {len(body)} bytes; the limit is {MOST_BODY_BYTES}")
     text = unwrap_base64(body)
     if not looks_like_json(text):
-        _reject_encoded(text)
+        _reject_encoded(text, "the body")
     inner = unwrap_text(text)
     return _open_object(text) if inner == text else _open_text(inner)
 
@@ -141,18 +141,21 @@ def _drop_ambiguous(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
     return found
 
 
-def _reject_encoded(body: bytes) -> None:
-    """Raise RequestRejected if a body that is not a JSON object is recognisably encoded in another way."""
+def _reject_encoded(body: bytes, name: str, pointer: str = "") -> None:
+    """Raise RequestRejected if `body` is not a JSON object and is recognisably encoded in another way.
+
+    `name` is what a message calls it.
+    """
     inner = decode_base64(body) or None
     for layer in (body, inner or b""):
         if layer.startswith(_COMPRESSED):
-            raise _reject(
-                "body.compressed", "the body is compressed; send plain JSON, or base64 of plain JSON"
-            )
+            what = f"{name} is compressed; send it without compression"
+            raise _reject("body.compressed", what, pointer)
     if inner is not None and inner.startswith(WIDE_MARKS):
-        raise _reject("json.encoding", jsontext.describe_encoding(inner, 0))
+        raise _reject("json.encoding", jsontext.describe_encoding(inner, 0), pointer)
     if inner is not None and unwrap_base64(inner) != inner:
-        raise _reject("body.base64-twice", "the body is base64-encoded twice; encode it once or not at all")
+        what = f"{name} is base64-encoded twice; encode it once"
+        raise _reject("body.base64-twice", what, pointer)
 
 
 def _parse(text: bytes | str, prefix: str) -> JsonValue:
@@ -203,13 +206,20 @@ def _undo_text(value: JsonValue, prefix: str) -> JsonValue:
 
     The Python SDK of CloudEvents, among others, sends a `str` as a string even if its content type is JSON.
     """
-    text = unwrap_base64(value.encode()) if isinstance(value, str) else b""
-    return _parse(text, prefix) if looks_like_json(text) else value
+    if not isinstance(value, str):
+        return value
+    text = unwrap_base64(value.encode())
+    if looks_like_json(text):
+        return _parse(text, prefix)
+    _reject_encoded(text, "data", prefix)
+    return value
 
 
 def _open_cloud_event(event: JsonObject) -> LocatedObject:
     if event["specversion"] != "1.0":
         message = 'unsupported specversion; CloudEvents must be of version "1.0"'
+        if event["specversion"] == 1:
+            message = 'specversion must be the string "1.0"'
         raise _reject("cloudevent.specversion", message, "/specversion")
     _reject_misplaced(event)
     trace, is_anonymous = event.get("traceparent"), identify_event(event) is None
@@ -226,8 +236,12 @@ def _open_cloud_event(event: JsonObject) -> LocatedObject:
             "cloudevent.data", "the CloudEvent has both data and data_base64; remove one of them", at
         )
     decoded = decode_base64(encoded.encode(errors="replace")) if isinstance(encoded, str) else None
-    if not decoded:
+    if not isinstance(encoded, str) or decoded is None:
         raise _reject("cloudevent.data", "data_base64 is not valid base64", at)
+    if not decoded:
+        raise _reject("cloudevent.data", "the CloudEvent has no data; data_base64 is empty", at)
+    if not looks_like_json(unwrap_text(decoded)):
+        _reject_encoded(encoded.encode(), "data_base64", at)
     inner = _require_object(_parse(unwrap_text(decoded), at), at)
     return LocatedObject(inner, text_at=at, trace=trace, is_anonymous=is_anonymous)
 

@@ -75,7 +75,7 @@ ENCODED = tuple(
             "type",
             "unknown-member",
         }
-        - {"body.base64-twice", "body.compressed", "body.too-large"}
+        - {"body.too-large"}
     )
 )
 """The rules for `data_base64`: every rule applies to the request in it."""
@@ -87,7 +87,7 @@ EXPERIMENT_TEXT = tuple(
     rule
     for rule in DATA_TEXT
     if rule not in ("document.shape", "idempotency-key", "schema-version", "stop.target")
-    and not rule.startswith("guard.")
+    and not rule.startswith(("guard.", "body."))
 )
 """The rules for an `experiment` that is text."""
 

@@ -420,6 +420,17 @@ BODIES = [
     ("cloudevent.data", "/data_base64", b'{"specversion": "1.0", "data_base64": 5}'),
     ("cloudevent.data", "/data_base64", b'{"specversion": "1.0", "data": {}, "data_base64": "e30="}'),
     ("cloudevent.data", "", b'{"specversion": "1.0", "data": null}'),
+    ("cloudevent.data", "/data_base64", b'{"specversion": "1.0", "data_base64": ""}'),
+    ("cloudevent.specversion", "/specversion", b'{"specversion": 1.0, "data": {}}'),
+    *(
+        (rule, f"/{name}", json.dumps({"specversion": "1.0", name: encoded}).encode())
+        for rule, encoded in [
+            ("body.compressed", "H4sIAAAAAAAAA6tWKkktLlGyUlAqS8wpTVWqBQAUCSNtEwAAAA=="),
+            ("body.base64-twice", "ZXlKaElqb3hmUT09"),
+            ("json.encoding", base64.b64encode('{"a": 1}'.encode("utf-16")).decode()),
+        ]
+        for name in ("data", "data_base64")
+    ),
     ("document.shape", "", b'"text"'),
     ("document.shape", "", json.dumps('"{}"').encode()),
     ("document.shape", "", json.dumps('{"hello": "world"}').encode()),
