@@ -94,13 +94,19 @@ class LambdaContext:
 _SHOWN = LambdaContext.__annotations__.keys() - {"fc_context"}
 
 
-def lambda_context(fc_context: object, *, monotonic: Callable[[], float] = time.monotonic) -> LambdaContext:
+def lambda_context(
+    fc_context: object, *, is_triggered: bool = True, monotonic: Callable[[], float] = time.monotonic
+) -> LambdaContext:
     """Make Lambda's context from FC's, of either version, or from None. Call this first in the invocation.
 
     The remaining time counts from this call, on the clock `monotonic` in seconds, because no runtime of FC says when
-    an invocation began. It ends with the function's time-out or after the five minutes of a triggered call.
+    an invocation began. It ends with the function's time-out. If `is_triggered`, it ends after five minutes at the
+    latest, as a call with the messages of a queue, topic or bus does; HTTP triggers, timers and direct calls have no
+    such limit.
     """
-    return LambdaContext(fc_context, Deadline.from_invocation(Invocation.from_context(fc_context), monotonic))
+    invocation = Invocation.from_context(fc_context)
+    deadline = Deadline.from_invocation(invocation, monotonic, is_triggered=is_triggered)
+    return LambdaContext(fc_context, deadline)
 
 
 def _function_arn(invocation: Invocation, name: str, qualifier: str) -> str:

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from logging import Logger
 
 TRIGGER_CEILING_SECONDS = 300.0
-"""A call that a trigger makes ends after five minutes, whatever the function's own time-out is (FC documentation,
-"advanced features of triggers")."""
+"""A call with the messages of a queue, topic or bus ends after five minutes, whatever the function's own time-out is.
+
+The FC documentation states it in "advanced features of triggers", for the triggers of SMQ queues, RocketMQ, RabbitMQ,
+Kafka and DTS. A call of an HTTP trigger, a timer or a client has the function's time-out only.
+"""
 
 
 @dataclass(frozen=True)
@@ -168,11 +171,16 @@ class Deadline:
         self.at = monotonic() + seconds
 
     @classmethod
-    def from_invocation(cls, invocation: Invocation, monotonic: Callable[[], float]) -> Deadline:
-        """Return the deadline of `invocation`: its time-out or five minutes, whichever is earlier."""
-        timeout = invocation.timeout_seconds
-        is_known = timeout is not None and timeout > 0
-        seconds = min(float(timeout or 0), TRIGGER_CEILING_SECONDS) if is_known else TRIGGER_CEILING_SECONDS
+    def from_invocation(
+        cls, invocation: Invocation, monotonic: Callable[[], float], *, is_triggered: bool = True
+    ) -> Deadline:
+        """Return the deadline of `invocation`: the function's time-out, or five minutes if that is not known.
+
+        If `is_triggered`, the call has the messages of a queue, topic or bus, and ends after five minutes at most.
+        """
+        seconds = float(invocation.timeout_seconds or 0)
+        if seconds <= 0 or (is_triggered and seconds > TRIGGER_CEILING_SECONDS):
+            seconds = TRIGGER_CEILING_SECONDS
         return cls(seconds, monotonic)
 
     def remaining(self) -> float:

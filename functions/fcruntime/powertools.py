@@ -27,7 +27,7 @@ from fcruntime.jsonvalue import JsonValue
 from fcruntime.lambdahttp import complete_answer, complete_event
 from fcruntime.triggers.decode import UnsupportedCall
 from fcruntime.triggers.message import Message
-from fcruntime.triggers.sources import Kind, check_source
+from fcruntime.triggers.sources import HTTP, INVOCATION, Kind, check_source
 
 # Any, because handlers annotate their arguments with types of their own, such as Powertools' LambdaContext.
 LambdaHandler: TypeAlias = Callable[[Any, Any], object]
@@ -35,6 +35,7 @@ FcHandler: TypeAlias = Callable[[bytes, object], object]
 Requeue: TypeAlias = Callable[[Message], bool]
 
 _DYNAMODB = "aws_lambda_powertools.utilities.idempotency.persistence.dynamodb"
+_CALLS = (HTTP.kind, INVOCATION)
 _BATCH_ERRORS = "aws_lambda_powertools.utilities.batch.exceptions"
 _TRACE_ID = "_X_AMZN_TRACE_ID"
 _one_at_a_time = threading.RLock()
@@ -112,13 +113,13 @@ def json_handler(handler: LambdaHandler) -> FcHandler:
 
     @functools.wraps(handler)
     def function(event: bytes, context: object) -> object:
-        made = lambda_context(context)
         if not isinstance(event, (bytes, bytearray, str)):
             raise UnsupportedCall(event)
         try:
             document: JsonValue = json.loads(event or "{}")
         except (ValueError, RecursionError):
             raise NotAnEvent("the event is not valid JSON") from None
+        made = lambda_context(context, is_triggered=_is_delivery(document))
         request = complete_event(document) if isinstance(document, dict) else None
         with _one_at_a_time, _set_environment(made):
             if request is not None:
@@ -170,8 +171,8 @@ def _wrap(options: _Options, handler: LambdaHandler) -> FcHandler:
     # A function and not a callable object, because the decorators of Powertools require one.
     @functools.wraps(handler)
     def function(event: bytes, context: object) -> object:
-        made = lambda_context(context)
         records = sqs_event(event, context, source=options.source)
+        made = lambda_context(context, is_triggered=not _are_calls(records))
         total = len(records.messages) + len(records.unreadable)
         if not records.messages:
             failed: list[Message | None] = [None] * total
@@ -189,6 +190,18 @@ def _wrap(options: _Options, handler: LambdaHandler) -> FcHandler:
         return result
 
     return function
+
+
+def _is_delivery(document: JsonValue) -> bool:
+    """Return whether an event has a form in which event streams and buses deliver messages."""
+    if isinstance(document, dict):
+        return "specversion" in document or "messageBody" in document
+    return isinstance(document, list)
+
+
+def _are_calls(records: SqsEvent) -> bool:
+    """Return whether nothing in the event is a message of a queue, topic or bus, but a client called the function."""
+    return not records.unreadable and all(one.kind in _CALLS for one in records.messages.values())
 
 
 def _call(handler: LambdaHandler, event: JsonValue, context: LambdaContext) -> object:

@@ -70,6 +70,33 @@ def test_the_time_of_a_triggered_call_ends_before_a_long_time_out():
     assert made.get_remaining_time_in_millis() == 300_000
 
 
+_CALL = b'{"order": 1}'
+_REQUEST = json.dumps(
+    {"version": "v1", "rawPath": "/", "headers": {}, "requestContext": {}, "body": "{}"}
+).encode()
+_CLOUD_EVENT = b'{"specversion": "1.0", "id": "1", "source": "s", "type": "t", "data": {}}'
+
+
+@pytest.mark.parametrize(
+    ("wrap", "event", "seconds"),
+    [
+        *((wrap, event, 3600) for wrap in (lambda_handler, json_handler) for event in (_CALL, _REQUEST)),
+        *((wrap, _CLOUD_EVENT, 300) for wrap in (lambda_handler, json_handler)),
+        (lambda_handler, b'[{"requestId": "r", "messageId": "m", "messageBody": "b"}]', 300),
+        (json_handler, b'[{"requestId": "r", "messageId": "m", "messageBody": "b"}]', 300),
+        (json_handler, b'{"requestId": "r", "messageId": "m", "messageBody": "b"}', 300),
+        (json_handler, b'{"triggerTime": "2026-11-30T00:00:00Z", "triggerName": "t", "payload": ""}', 3600),
+    ],
+)
+def test_only_deliveries_of_messages_end_after_five_minutes(wrap, event, seconds):
+    """An HTTP trigger, a timer or a client waits for the whole time-out, and no claim may end earlier."""
+    left = []
+    wrap(lambda _, context: left.append(context.get_remaining_time_in_millis()))(
+        event, Fc3Context("r", FunctionInfo(timeout=3600))
+    )
+    assert left[0] == pytest.approx(seconds * 1000, abs=30_000)
+
+
 def test_the_arn_contains_the_qualifier():
     """A version or alias is part of the function's ARN; the log's names come from the service."""
     context = Fc2Context(
