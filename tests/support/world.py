@@ -24,6 +24,7 @@ from hpoq.cloud import connections
 from hpoq.contract.events import outcome_of
 from hpoq.contract.identity import WATCH, derive_key, find_marker_keys
 from hpoq.function import EventFailed, Function
+from hpoq.idempotency.record import encode
 from hpoq.processing.watchorder import identify_watch
 from hpoq.testing import MemoryStore, smq_stream_event
 from hpoq.testing.history import History
@@ -220,6 +221,10 @@ class World:
     def later(self, seconds):
         """Move the one clock on."""
         self.clock.advance(seconds)
+
+    def overwrite(self, record):
+        """Write `record` over the record of its key, whatever version that has."""
+        self.store._rows[record.key] = encode(record), record.version
 
     def waiting(self, queue=QUEUE):
         """Return the id and the body of each message in `queue`."""

@@ -17,7 +17,7 @@ from hpoq.contract import request as contract
 from hpoq.contract.identity import CONFLICT, MOST_TAGS, TAG_KEY, derive_event_id, derive_key, format_marker
 from hpoq.errors import Denied, RequestRejected, StoreUnavailable, Violation
 from hpoq.function import EventFailed
-from hpoq.idempotency.record import State, encode
+from hpoq.idempotency.record import State
 from hpoq.processing.creation import create_nonce
 from hpoq.processing.envelope import Envelope, seal, unseal
 from hpoq.testing import FakeClock, MemoryStore, smq_event, smq_stream_event
@@ -758,7 +758,7 @@ def test_a_conflict_does_not_rename_the_message_of_an_abandoned_key(world):
     """A record that does not name its message stays so. Any send may be a repeated one, so each is answered."""
     create_and_die(world, smq_event("M1", request("k")))
     disputed = derive_key("producer", "k")
-    world.store._rows[disputed] = encode(replace(world.store.get(disputed), delivery=None))
+    world.overwrite(replace(world.store.get(disputed), delivery=None))
     assert outcomes(world.deliver(smq_event("M2", request("k", Name="another")))) == ["rejected"]
     assert world.store.get(disputed).delivery is None
     assert outcomes(world.deliver(smq_event("M1", request("k")))) == ["duplicate"]

@@ -10,7 +10,6 @@ import structlog
 from alilocal.core.http import Response
 from hpoq.contract.identity import PRODUCER, WATCH, derive_event_id, derive_key
 from hpoq.errors import StoreUnavailable
-from hpoq.idempotency.record import encode
 from hpoq.processing.envelope import Envelope, seal, unseal
 from hpoq.processing.ledger import Ledger
 from hpoq.processing.watchorder import GuardLimits, WatchOrder, decode_order, encode_order, identify_watch
@@ -650,7 +649,7 @@ def test_a_chain_goes_on_after_its_key_was_used_again(world):
     world.later(60)
     assert world.poll() == ["watching"]
     made.fail("FINISHED")
-    world.store._rows[KEY] = encode(replace(world.store.get(KEY), experiment_id="another"))
+    world.overwrite(replace(world.store.get(KEY), experiment_id="another"))
     world.follow()
     assert [result["experimentId"] for result in world.results] == [made.experiment_id]
 
@@ -770,12 +769,12 @@ def test_a_rejected_watch_message_is_followed_once_its_request_has_the_experimen
     world.later(60)
     first = world.take()
     record = world.store.get(KEY)
-    world.store._rows[KEY] = encode(replace(record, watch_order=None, experiment_id=None))
+    world.overwrite(replace(record, watch_order=None, experiment_id=None))
     if topic == "fails":
         world.cloud.faults.add(service="smq", operation="PublishMessage", kind="status", status=500, times=3)
     early = deliver_watch(world, WatchOrder(KEY, made.experiment_id, 1.0), sequence=9)
     assert early["outcome"] == ("rejected" if topic == "works" else "retry")
-    world.store._rows[KEY] = encode(record)
+    world.overwrite(record)
     (row,) = world.deliver(smq_stream_event(first))
     assert row["outcome"] == "watching"
     made.fail("FINISHED")
