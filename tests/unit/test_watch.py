@@ -327,6 +327,20 @@ def test_an_experiment_that_can_no_longer_be_followed_is_still_announced(world):
     assert missed == [row["experimentId"]]
 
 
+def test_the_guard_of_an_experiment_is_kept_while_no_queue_is_set(world):
+    """The message waits until the setting is back; then the experiment is followed and stopped."""
+    world.settings["HPOQ_WATCH_MIN_SECONDS"] = "20"
+    event = smq_event("M1", guarded(maxHours=0.01))
+    world.cloud.faults.add("refuse", service="smq", operation="PublishMessage", times=3)
+    assert world.deliver(event)[0]["outcome"] == "retry"
+    (row,) = world.deliver(event, HPOQ_WATCH_QUEUE="")
+    assert (row["outcome"], row["error"]["code"]) == ("retry", "WatchQueueMissing")
+    assert world.deliver(event)[0]["outcome"] == "created"
+    world.follow(20)
+    (data,) = world.results
+    assert (data["stoppedBy"], data["limit"]) == ("guard", "maxHours")
+
+
 def test_the_attempts_of_a_result_are_the_looks_that_it_took(world):
     made = create(world)
     made.fail("RUNNING")

@@ -119,11 +119,18 @@ class Follower:
         return encode_order(replace(order, experiment_id=experiment_id, created_at=now, place=claim.place))
 
     def start(self, record: Record) -> EventError | None:
-        """Send the first watch message of a created experiment; return the error if that failed, or None."""
+        """Send the first watch message of a created experiment; return the error if that failed, or None.
+
+        Without a queue the experiment is not followed any more, unless it has a guard: its message then waits for
+        the queue, because nothing else would stop the experiment.
+        """
         order = None if record.watch_order is None else decode_order(record.watch_order)
         if order is None:
             return None
         if self._queue.queue is None:
+            if order.guard is not None:
+                _log_missing_queue()
+                return _NO_QUEUE
             get_logger().error("watch.not-started", experiment_id=record.experiment_id)
             return None
         try:
@@ -205,7 +212,7 @@ class Follower:
             experiment_id=again.order.experiment_id,
         )
         if self._queue.queue is None:
-            get_logger().error("operator.needed", code=_NO_QUEUE.code, error=_NO_QUEUE.message)
+            _log_missing_queue()
             return _NO_QUEUE, self._ledger.save(released, claim.version)
         sequence = min(lifecycle.next_sequence(claim, delivery), MOST_SEQUENCE)
         try:
@@ -229,6 +236,10 @@ class Follower:
         notes = StopNotes(self._ledger, self._clock, self._queue.namespace)
         stopper = Stopper(self._client, self._ledger, notes, self._clock, self._place)
         return stopper.stop(request, claim, self._budget_of(claim))
+
+
+def _log_missing_queue() -> None:
+    get_logger().error("operator.needed", code=_NO_QUEUE.code, error=_NO_QUEUE.message)
 
 
 def _log_failed_send(exc: CallError) -> None:

@@ -153,6 +153,16 @@ def test_an_experiment_that_cannot_be_followed_any_more_is_named_in_the_log():
     assert world.queues.sent == []
 
 
+def test_an_experiment_with_a_guard_waits_for_the_queue_of_its_watch_messages():
+    """Nothing else would stop it, for example after a rollback to a version without the setting."""
+    world = World(queue=None)
+    guarded = encode_order(replace(ORDER, guard=GuardLimits(max_hours=2.0)))
+    with capture_logs() as lines:
+        error = world.follower.start(world.open(replace(CREATED, watch_order=guarded)))
+    assert (error.code, error.retryable) == ("WatchQueueMissing", True)
+    assert [(line["event"], line["code"]) for line in lines] == [("operator.needed", "WatchQueueMissing")]
+
+
 @pytest.mark.parametrize(("error", "event"), FAILURES)
 def test_a_first_watch_message_that_fails_says_who_must_act(error, event):
     """A missing queue and a missing permission last until somebody acts; other failures pass."""
