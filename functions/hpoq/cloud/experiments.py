@@ -18,6 +18,10 @@ from hpoq.errors import Incomplete, Invalid, NotFound
 
 # The version of the service's API is of 2022.
 _FIRST_YEAR = 2000
+# The documentation shows ids of seven characters. An event must have room for one.
+_LONGEST_ID = 255
+# What programs write for a value that is missing.
+_NO_IDS = frozenset({"0", "-1", "null", "none", "nil", "undefined", "nan"})
 
 
 @dataclass(frozen=True)
@@ -88,8 +92,8 @@ def read_experiment(row: JsonValue) -> Experiment:
     """Read one experiment. Raises Unreadable if it has no id, or if its tags have an undocumented form."""
     if not isinstance(row, dict):
         raise Unreadable("an experiment is not an object")
-    experiment_id = text_member(row, "ExperimentId")
-    if not experiment_id:
+    experiment_id = read_experiment_id(row)
+    if experiment_id is None:
         raise Unreadable("an experiment without an id")
     configuration = find_member(row, "HpoExperimentConfiguration")
     return Experiment(
@@ -106,6 +110,17 @@ def read_experiment(row: JsonValue) -> Experiment:
         trials=_read_counts(find_member(row, "TrialStatus")),
         configuration=configuration if isinstance(configuration, dict) else {},
     )
+
+
+def read_experiment_id(members: JsonObject) -> str | None:
+    """Return the id of the experiment that `members` describe, or None if they have none that can be one.
+
+    A serializer writes 0 or `null` for an id that was not set. Taken for an id, the request would end as created
+    without an experiment, and one that is too long for an event could never be announced.
+    """
+    text = text_member(members, "ExperimentId") or ""
+    is_name = text.isprintable() and text == text.strip() and any(map(str.isalnum, text))
+    return text if is_name and len(text) <= _LONGEST_ID and text.lower() not in _NO_IDS else None
 
 
 def _read_tags(value: JsonValue) -> tuple[tuple[str, str], ...]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
 from fcruntime.jsonvalue import JsonValue, write_compact
 from hpoq.clock import Budget
-from hpoq.cloud.answers import Answer, error_of, read_json, scrub, text_member
+from hpoq.cloud.answers import Answer, error_of, read_json, scrub
 from hpoq.cloud.caller import ServiceClient, is_unreachable
 from hpoq.cloud.endpoint import Endpoint, check_region
 from hpoq.cloud.experiments import (
@@ -22,6 +22,7 @@ from hpoq.cloud.experiments import (
     ExperimentPage,
     Unreadable,
     read_experiment,
+    read_experiment_id,
     read_page,
     read_status,
 )
@@ -286,7 +287,7 @@ def experiment_path(experiment_id: str) -> str:
 def _read_created(answer: Answer, secrets: Iterable[str]) -> CreatedExperiment:
     """Return the created experiment. With an id in the answer it exists, even if there is also an error code."""
     operation = "CreateHpoExperiment"
-    experiment_id = text_member(answer.document, "ExperimentId")
+    experiment_id = read_experiment_id(answer.document)
     if 200 <= answer.status < 300 and experiment_id:
         remark = None if answer.code is None else scrub(f"{answer.code}: {answer.message}", secrets)
         return CreatedExperiment(experiment_id, answer.request_id, remark)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from datetime import datetime, timedelta, timezone
 from email.utils import formatdate
 from urllib.parse import parse_qsl, urlsplit
@@ -310,6 +311,39 @@ def test_create_fails(client, reply, status, document, kind):
     assert type(caught.value) is kind
     assert (caught.value.http_status, caught.value.operation) == (status, "CreateHpoExperiment")
     assert len(pai.server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *(0, -1, math.nan, True, ["s1"], {"Id": "s1"}, "", "0", "null", "None", "undefined"),
+        *(" ", "\n", ".", "..", "-", " a", "a\nb", "a\x00b", "\ud800", "\u3000a", "x" * 256),
+    ],
+)
+def test_what_cannot_be_an_id_is_none(scripted, written):
+    """A serializer's value for a missing id, or one that fits into no event, announces no experiment."""
+    pai = scripted(response({**CREATED, "ExperimentId": written}))
+    with pytest.raises(UnknownEnd, match="no experiment id"):
+        pai.create_hpo_experiment(BODY, nonce="n")
+    listing = response({"Experiments": [{**ROW, "ExperimentId": written}], "TotalCount": 1})
+    with pytest.raises(Incomplete, match="without an id"):
+        scripted(listing, listing).list_hpo_experiments()
+
+
+@pytest.mark.parametrize("written", [0, None, ""])
+@pytest.mark.parametrize("status", [200, 400])
+def test_a_refusal_with_an_empty_id_is_a_refusal(scripted, status, written):
+    """The members of a refusal may include an id that was not set."""
+    refusal = {"RequestId": "r", "ExperimentId": written, "Code": "Throttling.User", "Message": "m"}
+    with pytest.raises(Throttled):
+        scripted(response(refusal, status)).create_hpo_experiment(BODY, nonce="n")
+
+
+@pytest.mark.parametrize("written", ["0a", "s-1", 7, 10**30, "实验", "a/b c", "x" * 255])
+def test_an_unusual_id_is_an_id(scripted, written):
+    """The form of an id is not documented."""
+    pai = scripted(response({**CREATED, "ExperimentId": written}))
+    assert pai.create_hpo_experiment(BODY, nonce="n").experiment_id == str(written)
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>gateway</html>", b'{"ExperimentId": "x', b"\xff"])
