@@ -465,6 +465,7 @@ class Followed(Schedules):
     }
 
     sources: ClassVar = [QUEUE, WATCH_QUEUE]
+    was_missed = False
 
     @rule(status=st.sampled_from([*ENDS, "RUNNING", "UNKNOWN", "TERMINATING"]), index=st.integers(0, 2))
     def an_experiment_changes(self, status, index):
@@ -492,6 +493,15 @@ class Followed(Schedules):
         service = "smq" if operation == SEND else "paiautoml"
         self.world.cloud.faults.add(service=service, operation=operation, when=when, times=times, kind=kind)
 
+    @rule(operation=st.sampled_from([GET, TRIALS]))
+    def an_experiment_is_missed_once(self, operation):
+        # What is missed for long counts as deleted.
+        if not self.was_missed:
+            self.was_missed = True
+            self.world.cloud.faults.add(
+                "status", service="paiautoml", operation=operation, status=400, code="INVALID_USER_OR_EXP"
+            )
+
     @rule(seconds=st.sampled_from([1, 30, 300]), kind=st.sampled_from(["late", "copy"]))
     def a_watch_message_arrives_late(self, seconds, kind):
         self.world.cloud.faults.add(kind, service="smq", operation=SEND, seconds=seconds)
@@ -511,6 +521,9 @@ class Followed(Schedules):
         super().check()
         answered = {event["data"].get("messageId") for event in self.world.events}
         assert set(self.stops) <= answered
+        deleted = {made.experiment_id for made in self.world.cloud.experiments if made.deleted}
+        results = [event["data"] for event in self.world.events if event["type"].endswith("finished.v1")]
+        assert {data["experimentId"] for data in results if data["status"] == "DELETED"} <= deleted
 
 
 class FarApart(Schedules):

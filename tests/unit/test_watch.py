@@ -111,13 +111,13 @@ def test_without_a_direction_both_best_trials_are_given(world):
 
 
 def test_a_deleted_experiment_ends_as_deleted(world):
-    """A deleted experiment ends with DELETED and the last status that was seen."""
+    """A deleted experiment ends with DELETED and the last status that was seen, once it was missing twice."""
     made = create(world)
     made.fail("RUNNING")
     world.later(60)
     world.poll()
     made.deleted = True
-    world.follow()
+    assert world.follow() == ["watching", "finished"]
     (data,) = world.results
     assert (data["status"], data["lastStatus"], data["trials"]) == ("DELETED", "RUNNING", {})
 
@@ -139,8 +139,19 @@ def test_an_experiment_is_not_deleted_because_the_user_is_wrong(world):
         assert world.poll() == ["watching"]
     failed = [line["error"] for line in lines if line["event"] == "watch.look-failed"]
     assert any("ListHpoExperiments" in error for error in failed)
-    assert world.follow() == ["finished"]
+    assert world.follow() == ["watching", "finished"]
     assert [data["status"] for data in world.results] == ["DELETED"]
+
+
+@pytest.mark.parametrize("operation", [GET, "ListHpoTrials"])
+def test_an_experiment_that_is_missed_once_keeps_its_result(world, operation):
+    """The service may fail to find an experiment that exists, for example in one of its replicas."""
+    create(world)
+    world.cloud.faults.add(
+        "status", service="paiautoml", operation=operation, status=400, code="INVALID_USER_OR_EXP"
+    )
+    assert world.follow() == ["watching", "finished"]
+    assert [data["status"] for data in world.results] == ["FINISHED"]
 
 
 def test_an_experiment_that_never_ends_is_given_up(world):

@@ -1,7 +1,7 @@
 """Look at an experiment that is followed: it has ended, its guard must stop it, or it is looked at again later.
 
     look ─┬─ it has ended ──▶ its best trial, its trials by status ──▶ Ended
-          ├─ deleted, or followed for too long ──────────────────────▶ Ended
+          ├─ shown as deleted, missing twice, or followed too long ──▶ Ended
           ├─ a limit of its guard is reached ──▶ note it, stop it ───▶ Again
           └─ it goes on, or a call failed ───────────────────────────▶ Again
 
@@ -76,7 +76,7 @@ class Watcher:
         try:
             experiment = self._get(order.experiment_id, budget)
             age = self._find_age(order)
-            order = replace(order, last_status=experiment.status or order.last_status)
+            order = replace(order, last_status=experiment.status or order.last_status, missing_since=None)
             if watchorder.has_ended(experiment):
                 return self._describe_end(order, experiment, budget)
             if experiment.deleted:
@@ -89,11 +89,23 @@ class Watcher:
                 get_logger().error("operator.needed", code=MOVED.code, error=MOVED.message, place=order.place)
                 return self._schedule_next(order, MOVED)
             if is_deleted(exc) and age >= self.consistency and self._is_known_to_service(budget):
-                return Ended(_describe_unseen(DELETED, order.last_status))
+                return self._note_missing(order, age, exc)
             if age < self.schedule.max_age:
                 return self._postpone(order, exc)
         get_logger().error("watch.given-up", experiment_id=order.experiment_id, status=order.last_status)
         return Ended(_describe_unseen(UNKNOWN, order.last_status))
+
+    def _note_missing(self, order: WatchOrder, age: float, exc: CallError) -> Look:
+        """Return the end of an experiment that was deleted, once it has been missing for as long as one may be.
+
+        One answer is no proof: a part of the service may lag behind or fail, or a permission may be gone for a
+        minute. The result of an experiment that goes on would be lost.
+        """
+        now = self.clock.now()
+        since = now if order.missing_since is None else order.missing_since
+        if abs(now - since) >= self.consistency or age >= self.schedule.max_age:
+            return Ended(_describe_unseen(DELETED, order.last_status))
+        return self._postpone(replace(order, missing_since=since), exc)
 
     def _find_age(self, order: WatchOrder) -> float:
         """Return the age of the experiment, by the service's clock if its answer shows that ours is ahead."""

@@ -70,6 +70,7 @@ class WatchOrder:
     `traceparent` are what its events show of that request; `mode` is `maximize`, `minimize` or None. `place` is the
     endpoint that has the experiment, None if it is not known. `created_at` is when the created event was composed, in
     seconds since the epoch. `last_status` is the service's at the last look, and `next_at` the time of the next one.
+    `missing_since` is when the service first answered that there is no such experiment, None if it found it since.
     """
 
     key: str
@@ -85,6 +86,7 @@ class WatchOrder:
     last_status: str | None = None
     next_at: float | None = None
     place: str | None = None
+    missing_since: float | None = None
 
     @property
     def identity(self) -> str:
@@ -127,6 +129,7 @@ _TEXTS = {
     "mode": "mode",
     "place": "place",
 }
+_TIMES = {"nextAt": "next_at", "missingSince": "missing_since"}
 _LIMITS = {
     "maxHours": "max_hours",
     "maxFailedTrials": "max_failed_trials",
@@ -141,8 +144,10 @@ def encode_order(order: WatchOrder) -> str:
         "experimentId": order.experiment_id,
         "createdAt": round(order.created_at, 3),
         **{member: getattr(order, name) for member, name in _TEXTS.items()},
-        "nextAt": None if order.next_at is None else round(order.next_at, 3),
     }
+    for member, name in _TIMES.items():
+        time = getattr(order, name)
+        members[member] = None if time is None else round(time, 3)
     if order.guard is not None:
         members["guard"] = {member: getattr(order.guard, name) for member, name in _LIMITS.items()}
     watch: JsonObject = {name: value for name, value in members.items() if value is not None}
@@ -159,15 +164,18 @@ def decode_order(text: str | bytes) -> WatchOrder | None:
     if not isinstance(watch, dict):
         return None
     key, experiment_id = watch.get("key"), watch.get("experimentId")
-    created_at, next_at = _read_number(watch.get("createdAt")), _read_number(watch.get("nextAt"))
+    created_at = _read_number(watch.get("createdAt"))
     if not isinstance(key, str) or not isinstance(experiment_id, str) or created_at is None:
         return None
     texts = {name: value for member, name in _TEXTS.items() if isinstance(value := watch.get(member), str)}
     if texts.get("mode", "maximize") not in ("maximize", "minimize"):
         return None
+    next_at, missing_since = (_read_number(watch.get(member)) for member in _TIMES)
     guard = watch.get("guard")
     limits = read_guard_limits(guard) if isinstance(guard, dict) else None
-    return WatchOrder(key, experiment_id, created_at, guard=limits, next_at=next_at, **texts)
+    return WatchOrder(
+        key, experiment_id, created_at, guard=limits, next_at=next_at, missing_since=missing_since, **texts
+    )
 
 
 def can_be_followed(order: WatchOrder) -> bool:

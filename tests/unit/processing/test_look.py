@@ -375,27 +375,45 @@ DENIED = Denied("no", service="paiautoml", operation="ListHpoExperiments", http_
 
 
 @pytest.mark.parametrize(
-    ("error", "age", "listing", "is_deleted"),
+    ("error", "age", "missing_for", "listing", "is_deleted"),
     [
-        (GONE, 15, None, True),
-        (GONE, 14.9, None, False),
-        (GONE, 15, DENIED, False),
-        (OTHERWISE_GONE, 15, None, False),
-        (NOT_KNOWN, 15, None, False),
+        (GONE, 15, 15, None, True),
+        (GONE, 14.9, 15, None, False),
+        (GONE, 100, 14.9, None, False),
+        (GONE, 100, 0, None, False),
+        (GONE, 100, None, None, False),
+        (GONE, 100, -3600, None, True),
+        (GONE, MAX_AGE, None, None, True),
+        (GONE, 15, 15, DENIED, False),
+        (OTHERWISE_GONE, 15, 15, None, False),
+        (NOT_KNOWN, 15, 15, None, False),
     ],
 )
-def test_when_an_experiment_counts_as_deleted(error, age, listing, is_deleted):
-    """The service says so in the documented way, to somebody whom it knows, about one that must be visible."""
+def test_when_an_experiment_counts_as_deleted(error, age, missing_for, listing, is_deleted):
+    """The service says so in the documented way, twice, to somebody whom it knows, about one that must be visible.
+
+    A clock that was ahead at the first time keeps nothing.
+    """
     service = Service(errors={"get": error, **({"list": listing} if listing else {})})
+    missing_since = None if missing_for is None else CLOCK.now() - missing_for
     with capture_logs() as lines:
-        found = look(service, age, last_status="RUNNING")
+        found = look(service, age, last_status="RUNNING", missing_since=missing_since)
     if is_deleted:
         assert found.own == {"status": "DELETED", "trials": {}, "lastStatus": "RUNNING"}
     else:
         assert isinstance(found, Again)
+        is_noted = error is GONE and age >= 15 and listing is None
+        noted = CLOCK.now() if is_noted and missing_since is None else missing_since
+        assert found.order.missing_since == noted
     assert service.calls in ([("get", "s1")], [("get", "s1"), ("list", 1, 1)])
     if listing:
         assert "ListHpoExperiments" in lines[0]["error"]
+
+
+def test_an_experiment_that_is_seen_again_is_not_missing():
+    """Only answers that follow one another show that it was deleted."""
+    found = look(Service(status="RUNNING"), missing_since=CLOCK.now() - 60)
+    assert (isinstance(found, Again), found.order.missing_since) == (True, None)
 
 
 HERE, THERE = "https://here", "https://there"

@@ -76,6 +76,7 @@ def test_the_form_of_an_order_is_pinned():
         "RUNNING",
         7.25,
         "https://paiautoml.cn-shanghai.aliyuncs.com",
+        8.5,
     )
     assert json.loads(encode_order(order)) == {
         "watch": {
@@ -92,6 +93,7 @@ def test_the_form_of_an_order_is_pinned():
             "lastStatus": "RUNNING",
             "nextAt": 7.25,
             "place": "https://paiautoml.cn-shanghai.aliyuncs.com",
+            "missingSince": 8.5,
         }
     }
     assert json.loads(encode_order(ORDER)) == {
