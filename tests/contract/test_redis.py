@@ -50,6 +50,19 @@ def test_a_prefix_may_contain_the_marks_of_a_pattern(redis_server):
         store.close()
 
 
+def test_a_scan_leaves_out_records_of_a_longer_prefix(redis_server, raw):
+    """A second deployment may have a prefix that begins with the first one's. A damaged record is still found."""
+    prefix = f"test-{uuid.uuid4()}:"
+    first, second = (RedisStore(redis_server, prefix=prefix + more) for more in ("", "staging:"))
+    first.insert(CLAIM)
+    second.insert(replace(CLAIM, owner="another"))
+    raw.set(f"{prefix}damaged", "{")
+    assert sorted(first.scan()) == [(KEY, encode(CLAIM)), ("damaged", "{")]
+    assert [key for key, _ in second.scan()] == [KEY]
+    first.close()
+    second.close()
+
+
 def test_only_published_records_expire(make_store, raw):
     """A record whose event is not out is kept whatever its age; taking over an old one makes it stay."""
     store = make_store()

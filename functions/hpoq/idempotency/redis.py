@@ -16,6 +16,7 @@ For the same reason a repeated script writes a record again that is already ther
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -104,10 +105,11 @@ class RedisStore:
         """Yield the key and the text of every record, for an audit."""
         pattern = re.sub(r"[*?\[\]\\^]", r"\\\g<0>", self._prefix) + "*"
         with self._answers():
-            for name in self._client.scan_iter(match=pattern, count=500):
+            # The server may return a name twice.
+            for name in set(self._client.scan_iter(match=pattern, count=500)):
                 key = str(name).removeprefix(self._prefix)
                 text = self._read(key)
-                if text is not None:
+                if text is not None and not _is_of_longer_prefix(key, text):
                     yield key, text
 
     def insert(self, record: Record) -> Record | None:
@@ -163,6 +165,15 @@ class RedisStore:
         a new connection reaches the new one.
         """
         self._client.connection_pool.disconnect(inuse_connections=False)
+
+
+def _is_of_longer_prefix(key: str, text: str) -> bool:
+    """Return whether the record in `text` belongs to another store, whose prefix begins with this one's."""
+    try:
+        own = json.loads(text)["key"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return False
+    return isinstance(own, str) and key != own and key.endswith(own)
 
 
 def _expiry(record: Record) -> str:
