@@ -18,7 +18,7 @@ from rich.text import Text
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.clock import Clock, SystemClock
 from hpoq.cloud.experiments import Experiment, ExperimentPage, read_through
-from hpoq.cloud.paiautoml import PaiAutoMl
+from hpoq.cloud.paiautoml import PaiAutoMl, identify_place
 from hpoq.contract.events import outcome_of
 from hpoq.contract.identity import find_marker_keys
 from hpoq.errors import CallError, Incomplete, NotFound, RecordUnreadable, StoreError
@@ -90,6 +90,7 @@ class Audit:
     """The numbers of what was compared, and the differences.
 
     `others` is how many of the records are not those of requests: hpoq keeps them to follow and stop experiments.
+    `elsewhere` is how many experiments were created at another endpoint, and are not known here.
     """
 
     since: float
@@ -97,6 +98,7 @@ class Audit:
     others: int = 0
     experiments: int = 0
     unmarked: int = 0
+    elsewhere: int = 0
     findings: list[Finding] = field(default_factory=list)
 
     def as_json(self) -> JsonObject:
@@ -108,6 +110,7 @@ class Audit:
             "otherRecords": self.others,
             "experiments": self.experiments,
             "unmarkedExperiments": self.unmarked,
+            "experimentsElsewhere": self.elsewhere,
             "findings": findings,
         }
 
@@ -117,6 +120,7 @@ class Auditor:
 
     The records are read before the experiments. A message that is processed meanwhile has its record first and its
     experiment later, so the order causes no false finding. A key may be used again `retention` seconds after its end.
+    `place` identifies the endpoint of `client`, None if every experiment must be there.
     """
 
     def __init__(
@@ -130,6 +134,7 @@ class Auditor:
         retention: float = math.inf,
         workspace_id: str | None = None,
         pause: float = 0.0,
+        place: str | None = None,
     ) -> None:
         self._store = store
         self._client = client
@@ -138,6 +143,7 @@ class Auditor:
         self._workspace_id = workspace_id
         self._pause = pause
         self._until = until
+        self._place = place
         self.audit = Audit(since)
         self._listed: dict[str, Experiment] = {}
 
@@ -246,7 +252,9 @@ class Auditor:
             if experiment_id is None or experiment_id in self._listed or is_old or _is_follower(record):
                 continue
             found = self._look_up(experiment_id)
-            if found is None:
+            if found is None and None not in (self._place, record.place) and record.place != self._place:
+                self.audit.elsewhere += 1
+            elif found is None:
                 self.audit.findings.append(Finding(_NO_EXPERIMENT, key, (), experiment_id))
             elif self._workspace_id is None and found.workspace_id not in workspaces:
                 workspaces.add(found.workspace_id)
@@ -345,6 +353,7 @@ def command(
                 retention=settings.retention_days * _DAY,
                 workspace_id=workspace,
                 pause=1 / rate,
+                place=identify_place(experiments_endpoint(settings, endpoint)),
             ).run()
     except (CallError, StoreError) as exc:
         raise click.ClickException(_explain_failure(exc, settings, url, endpoint)) from exc
@@ -387,4 +396,6 @@ def _print_audit(audit: Audit) -> None:
     compared += f" ({audit.unmarked} not created by hpoq)" if audit.unmarked else ""
     compared += f" and {count_of(audit.records - audit.others, 'record')} of requests"
     others = f" (beside {count_of(audit.others, 'record')} to follow and stop them)" if audit.others else ""
+    if audit.elsewhere:
+        others += f", {count_of(audit.elsewhere, 'experiment')} of another endpoint not compared"
     out.print(f"Since {since}: {compared} compared{others}, {count_of(len(audit.findings), 'finding')}")

@@ -56,9 +56,13 @@ class World:
         transport = Transport(self.session, SystemClock())
         self.store = open_store(tablestore_url(server), transport, lambda: self.credentials)
         self.client = PaiAutoMl(transport, server.url, lambda: self.credentials)
-        function = make_function(self.cloud, self.store)
+        function = self.function()
         for number in (1, 2):
             function.handle(smq_event(f"M{number}", REQUEST), CONTEXT)
+
+    def function(self, **settings):
+        """Return an instance that creates experiments where the audit looks for them."""
+        return make_function(self.cloud, self.store, HPOQ_PAIAUTOML_ENDPOINT=self.server.url, **settings)
 
     def create(self, key):
         """Make an experiment that carries `key`, past the function."""
@@ -126,6 +130,18 @@ def test_a_record_without_an_experiment_is_found(world):
         KEYS[2],
         gone,
     )
+
+
+def test_an_experiment_of_another_endpoint_is_not_missing(world):
+    """After a change of region, records name experiments that only the earlier region knows."""
+    record = world.store.get(KEYS[2])
+    place = "https://paiautoml.cn-beijing.aliyuncs.com"
+    assert world.store.replace(replace(record, experiment_id="exp-there", place=place), record.version)
+    with world.cloud.changed:
+        world.cloud.experiments[1].deleted = True
+    document = world.audit()
+    assert (document["findings"], document["experimentsElsewhere"]) == ([], 1)
+    assert "1 experiment of another endpoint not compared" in world.run("audit", "--rate", "1000").output
 
 
 def test_a_record_of_another_experiment_is_found(world):
@@ -256,7 +272,7 @@ def test_a_rejected_message_shows_what_the_producer_must_change(world):
     document = json.loads(REQUEST)
     del document["experiment"]["WorkspaceId"]
     document["experiment"]["Accessibility"] = "SECRET"
-    make_function(world.cloud, world.store).handle(smq_event("M5", json.dumps(document)), CONTEXT)
+    world.function().handle(smq_event("M5", json.dumps(document)), CONTEXT)
     shown = world.run("status", "--message-id", "M5").output
     assert "The producer must change:" in shown
     assert "/experiment/Accessibility: " in shown
@@ -351,7 +367,7 @@ def test_an_audit_uses_the_clock_of_the_local_cloud(world):
 
 def follow_and_stop(world):
     """Create, stop and follow an experiment to its end."""
-    function = make_function(world.cloud, world.store, HPOQ_WATCH_QUEUE=WATCH_QUEUE)
+    function = world.function(HPOQ_WATCH_QUEUE=WATCH_QUEUE)
     function.handle(smq_event("M3", request("tune-1")), CONTEXT)
     function.handle(smq_event("M4", b'{"stop": {"idempotencyKey": "tune-1"}}'), CONTEXT)
     while (watch := world.cloud.queues[WATCH_QUEUE]).messages:
@@ -404,7 +420,7 @@ def test_a_second_experiment_in_another_workspace_is_found(world):
 def use_a_key_again(world, days):
     """Create an experiment for the same key twice, so many days apart; return both."""
     for message_id, name in (("M3", "first"), ("M4", "second")):
-        function = make_function(world.cloud, world.store)
+        function = world.function()
         function.handle(smq_event(message_id, request("tune-1", Name=name)), CONTEXT)
         world.cloud.clock.advance(days * 86_400)
     return world.cloud.experiments[-2:]
@@ -442,7 +458,7 @@ def test_a_second_experiment_within_the_retention_is_found_although_its_record_i
 def test_an_experiment_of_a_rejected_request_is_found(world):
     """Its producer was told that there is none, but it runs."""
     invalid = json.dumps(make_document(Accessibility="SECRET"))
-    make_function(world.cloud, world.store).handle(smq_event("M3", invalid), CONTEXT)
+    world.function().handle(smq_event("M3", invalid), CONTEXT)
     experiment_id = world.create(KEYS[3])
     assert world.audit()["findings"] == []  # it is brand new, so its record may be about to change
     world.cloud.clock.advance(1000)
@@ -454,7 +470,7 @@ def test_an_experiment_of_a_rejected_request_is_found(world):
 def test_an_experiment_that_a_redrive_announces_meanwhile_is_not_found(world, monkeypatch):
     """The record that was read first says that the message failed, and the present one has the experiment."""
     invalid = json.dumps(make_document(Accessibility="SECRET"))
-    make_function(world.cloud, world.store).handle(smq_event("M3", invalid), CONTEXT)
+    world.function().handle(smq_event("M3", invalid), CONTEXT)
     experiment_id = world.create(KEYS[3])
     world.cloud.clock.advance(1000)
     announced = replace(world.store.get(KEYS[3]), state=State.COMPLETED, experiment_id=experiment_id)
