@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from fcruntime._dataclass import dataclass, field
@@ -119,8 +120,16 @@ def _text(holder: object, name: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _credentials(context: object) -> ContextCredentials | None:
+def read_credentials(context: object) -> ContextCredentials | None:
+    """Return the credentials of a context, in the names of any runtime, or None if it has none.
+
+    They may also be a mapping, as a test or another runtime may write them.
+    """
     holder = getattr(context, "credentials", None)
+    if holder is None:
+        return None
+    if isinstance(holder, Mapping):
+        holder = SimpleNamespace(**holder)
     key_id = _text(holder, "access_key_id") or _text(holder, "accessKeyId")
     secret = _text(holder, "access_key_secret") or _text(holder, "accessKeySecret")
     if not key_id or not secret:
@@ -155,7 +164,7 @@ class Invocation:
             timeout_seconds=read_whole_number(getattr(function, "timeout", None)),
             region=_text(context, "region"),
             account_id=_text(context, "account_id") or _text(context, "accountId"),
-            credentials=_credentials(context),
+            credentials=read_credentials(context),
         )
 
 

@@ -21,6 +21,7 @@ from typing import TypeAlias
 from urllib.parse import quote
 
 from fcruntime._dataclass import dataclass
+from fcruntime.context import read_credentials
 from hpoq.errors import NoCredentials
 
 ACS3 = "ACS3-HMAC-SHA256"
@@ -180,13 +181,12 @@ def from_environment(environ: Mapping[str, str] | None = None) -> CredentialsPro
 def from_context(fc_context: object) -> CredentialsProvider:
     """Return a provider that reads `context.credentials` of Function Compute.
 
-    The credentials may be an object or a mapping, with names in snake case or camel case. The context of the 3.12
-    runtime has none, that of others may have empty strings; both mean that there are no credentials.
+    The context of the 3.12 runtime has none. That of others has empty strings if the function has no role.
     """
 
     def read() -> list[str | None]:
-        found = getattr(fc_context, "credentials", None)
-        return [] if found is None else [_find_member(found, names) for names in _CONTEXT_NAMES]
+        found = read_credentials(fc_context)
+        return [found.access_key_id, found.access_key_secret, found.security_token] if found else []
 
     return _Source(read, "the function's context has no credentials")
 
@@ -219,19 +219,6 @@ _ENVIRONMENT_NAMES = (
     "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
     "ALIBABA_CLOUD_SECURITY_TOKEN",
 )
-_CONTEXT_NAMES = (
-    ("access_key_id", "accessKeyId"),
-    ("access_key_secret", "accessKeySecret"),
-    ("security_token", "securityToken"),
-)
-
-
-def _find_member(found: object, names: tuple[str, ...]) -> str | None:
-    for name in names:
-        value = found.get(name) if isinstance(found, Mapping) else getattr(found, name, None)
-        if isinstance(value, str) and value.strip():
-            return value
-    return None
 
 
 class _Source:
