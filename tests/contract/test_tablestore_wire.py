@@ -14,7 +14,7 @@ from alilocal.tablestore.model import STRING
 from hpoq.clock import SystemClock
 from hpoq.cloud import ots_wire
 from hpoq.cloud.connections import new_session
-from hpoq.cloud.ots_wire import Absent, Holds, WireError, crc8, error_of, row_of, rows_of
+from hpoq.cloud.ots_wire import Absent, Holds, WireError, crc8, decode_error, decode_row, decode_rows
 from hpoq.cloud.signing import Credentials
 from hpoq.cloud.tablestore import MOST_ROWS, Tablestore, signature
 from hpoq.cloud.transport import Transport
@@ -198,12 +198,12 @@ def test_answers_of_a_batch_are_read_in_the_order_of_their_keys():
 
     made = pb.BatchGetRowResponse()
     rows = made.tables.add(table_name="records").rows
-    rows.add(is_ok=True, row=ots_wire._row({"key": "a"}, {"v": 1}))
+    rows.add(is_ok=True, row=ots_wire._encode_row({"key": "a"}, {"v": 1}))
     rows.add(is_ok=True, row=b"")
     rows.add(is_ok=False, error=pb.Error(code="OTSServerBusy", message="busy"))
-    assert rows_of(made.SerializePartialToString()) == [{"v": 1}, None, None]
+    assert decode_rows(made.SerializePartialToString()) == [{"v": 1}, None, None]
     with pytest.raises(WireError):
-        rows_of(b"")
+        decode_rows(b"")
 
 
 def test_headers_and_signature(captured, ours, theirs):
@@ -259,23 +259,23 @@ def field(number, value):
 @given(key=st.text(max_size=20), columns=COLUMNS)
 def test_answers_are_read_back(key, columns):
     """A row comes back as it was written, without its key."""
-    response = field(1, b"") + field(2, ots_wire._row({"key": key}, columns))
-    assert row_of(response) == columns
-    assert row_of(field(1, b"") + field(2, b"")) is None
+    response = field(1, b"") + field(2, ots_wire._encode_row({"key": key}, columns))
+    assert decode_row(response) == columns
+    assert decode_row(field(1, b"") + field(2, b"")) is None
 
 
 @given(st.binary(max_size=80), st.integers(0, 60))
 def test_damaged_answers_are_never_a_row(noise, at):
     """Bytes that are no answer raise, and a row with a flipped byte is not read as another."""
-    whole = field(1, b"") + field(2, ots_wire._row({"key": "k"}, {"owner": "o", "v": 1}))
+    whole = field(1, b"") + field(2, ots_wire._encode_row({"key": "k"}, {"owner": "o", "v": 1}))
     damaged = whole[: at % len(whole)] + noise + whole[at % len(whole) :]
     for answer in (noise, damaged):
         try:
-            found = row_of(answer)
+            found = decode_row(answer)
         except (WireError, UnicodeDecodeError):
             continue
         assert found is None or found == {"owner": "o", "v": 1}
-    error_of(noise)
+    decode_error(noise)
 
 
 @pytest.mark.parametrize(

@@ -44,25 +44,25 @@ class Holds:
 Condition = Absent | Holds
 
 
-def put_row(
+def encode_put_row(
     table: str, key: Mapping[str, ColumnValue], columns: Mapping[str, ColumnValue], condition: Condition
 ) -> bytes:
     """Return a PutRowRequest."""
-    return _text(1, table) + _bytes(2, _row(key, columns)) + _bytes(3, _condition(condition))
+    return _text(1, table) + _bytes(2, _encode_row(key, columns)) + _bytes(3, _condition(condition))
 
 
-def get_row(table: str, key: Row) -> bytes:
+def encode_get_row(table: str, key: Row) -> bytes:
     """Return a GetRowRequest for the latest version of every column."""
-    return _text(1, table) + _bytes(2, _row(key, {})) + _number(5, 1)
+    return _text(1, table) + _bytes(2, _encode_row(key, {})) + _number(5, 1)
 
 
-def batch_get_row(table: str, keys: Iterable[Row]) -> bytes:
+def encode_batch_get_row(table: str, keys: Iterable[Row]) -> bytes:
     """Return a BatchGetRowRequest for the latest version of every column of the rows of one table."""
-    wanted = b"".join(_bytes(2, _row(key, {})) for key in keys)
+    wanted = b"".join(_bytes(2, _encode_row(key, {})) for key in keys)
     return _bytes(1, _text(1, table) + wanted + _number(6, 1))
 
 
-def rows_of(response: bytes) -> list[dict[str, ColumnValue] | None]:
+def decode_rows(response: bytes) -> list[dict[str, ColumnValue] | None]:
     """Return the attribute columns of each row of a BatchGetRowResponse for one table, in the order of the keys.
 
     An item is None if there is no such row, or if the service could not read it. Raises WireError.
@@ -73,26 +73,26 @@ def rows_of(response: bytes) -> list[dict[str, ColumnValue] | None]:
     rows = [
         dict(fields(value)) for number, value in fields(tables[0]) if number == 2 and isinstance(value, bytes)
     ]
-    return [_read(row.get(4), is_ok=row.get(1, 1) != 0) for row in rows]
+    return [_decode_item(row.get(4), is_ok=row.get(1, 1) != 0) for row in rows]
 
 
-def _read(row: int | bytes | None, *, is_ok: bool) -> dict[str, ColumnValue] | None:
-    return _attributes(row) if is_ok and isinstance(row, bytes) and row else None
+def _decode_item(row: int | bytes | None, *, is_ok: bool) -> dict[str, ColumnValue] | None:
+    return _decode_columns(row) if is_ok and isinstance(row, bytes) and row else None
 
 
-def get_range(table: str, column: str, after: str | None, limit: int) -> bytes:
+def encode_get_range(table: str, column: str, after: str | None, limit: int) -> bytes:
     """Return a GetRangeRequest for up to `limit` rows of a table whose primary key is the text `column`.
 
     It begins with the row whose key is `after`, or with the first row if that is None.
     """
-    start = _variant(after) if after is not None else bytes([_LEAST])
-    low, high = (_end(_cells(_TAG_KEY, {column: bound})) for bound in (start, bytes([_MOST])))
+    start = _encode_value(after) if after is not None else bytes([_LEAST])
+    low, high = (_finish_row(_cells(_TAG_KEY, {column: bound})) for bound in (start, bytes([_MOST])))
     return (
         _text(1, table) + _number(2, 0) + _number(5, 1) + _number(6, limit) + _bytes(7, low) + _bytes(8, high)
     )
 
 
-def range_of(response: bytes, column: str) -> tuple[list[tuple[str, dict[str, ColumnValue]]], str | None]:
+def decode_range(response: bytes, column: str) -> tuple[list[tuple[str, dict[str, ColumnValue]]], str | None]:
     """Return the key and the columns of each row of a GetRangeResponse, and the key of the next row or None.
 
     Raises WireError.
@@ -105,15 +105,15 @@ def range_of(response: bytes, column: str) -> tuple[list[tuple[str, dict[str, Co
     return rows, str(following[0][column]) if following else None
 
 
-def row_of(response: bytes) -> dict[str, ColumnValue] | None:
+def decode_row(response: bytes) -> dict[str, ColumnValue] | None:
     """Return the attribute columns of a GetRowResponse, or None if there is no such row. Raises WireError."""
     rows = [value for number, value in fields(response) if number == 2 and isinstance(value, bytes)]
     if not rows:
         raise WireError("the response contains no row")
-    return _attributes(rows[0]) if rows[0] else None
+    return _decode_columns(rows[0]) if rows[0] else None
 
 
-def error_of(response: bytes) -> tuple[str, str] | None:
+def decode_error(response: bytes) -> tuple[str, str] | None:
     """Return the code and message of an Error message, or None if the body is not one."""
     try:
         found = {number: value for number, value in fields(response) if isinstance(value, bytes)}
@@ -140,14 +140,14 @@ def crc8(data: bytes, crc: int = 0) -> int:
     return crc
 
 
-def _crc_of(byte: int) -> int:
+def _compute_crc_of_byte(byte: int) -> int:
     for _ in range(8):
         byte = (byte << 1) ^ 0x07 if byte & 0x80 else byte << 1
     return byte & 0xFF
 
 
 _CRC_PERIOD, _CRC_BYTES = 127, 16
-_CRC = tuple(map(_crc_of, range(256)))
+_CRC = tuple(map(_compute_crc_of_byte, range(256)))
 
 
 def _varint(value: int) -> bytes:
@@ -189,21 +189,21 @@ def _condition(condition: Condition) -> bytes:
 
 def _equals(name: str, value: ColumnValue) -> bytes:
     only_if_there, latest_only = 1, 1
-    term = _number(1, _EQUAL) + _text(2, name) + _bytes(3, _variant(value))
+    term = _number(1, _EQUAL) + _text(2, name) + _bytes(3, _encode_value(value))
     return _number(1, _SINGLE) + _bytes(2, term + _number(4, only_if_there) + _number(5, latest_only))
 
 
-def _variant(value: ColumnValue) -> bytes:
+def _encode_value(value: ColumnValue) -> bytes:
     if isinstance(value, int):
         return struct.pack("<Bq", _INTEGER, value)
     text = value.encode()
     return _pack_length(_STRING, len(text)) + text
 
 
-def _row(key: Row, columns: Row) -> bytes:
-    return _end(
+def _encode_row(key: Row, columns: Row) -> bytes:
+    return _finish_row(
         *(
-            _cells(tag, {name: _variant(value) for name, value in cells.items()})
+            _cells(tag, {name: _encode_value(value) for name, value in cells.items()})
             for tag, cells in ((_TAG_KEY, key), (_TAG_ATTRIBUTES, columns))
         )
     )
@@ -227,7 +227,7 @@ def _cell_head(name: str) -> tuple[bytes, int]:
     return struct.pack("<BBI", _TAG_CELL, _TAG_NAME, len(text)) + text, crc8(text)
 
 
-def _end(*sections: tuple[bytes, bytes]) -> bytes:
+def _finish_row(*sections: tuple[bytes, bytes]) -> bytes:
     """Return the row that consists of `sections`."""
     checks = b"".join(checks for _, checks in sections)
     body = b"".join(cells for cells, _ in sections)
@@ -250,7 +250,7 @@ def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
             raise WireError("a field has an unknown wire type")
 
 
-def _attributes(row: bytes) -> dict[str, ColumnValue]:
+def _decode_columns(row: bytes) -> dict[str, ColumnValue]:
     """Return the columns of a row, without its key, after verifying the checksum of each cell."""
     rows = list(_read_rows(row))
     if len(rows) != 1:
@@ -336,10 +336,10 @@ class _Reader:
                 raise WireError("a cell contains an unknown tag")
         if self.byte() != crc8(operation, crc8(timestamp, crc8(variant, crc8(name)))):
             raise WireError("a cell has a wrong checksum")
-        return name.decode(), _value(variant)
+        return name.decode(), _decode_value(variant)
 
 
-def _value(variant: bytes) -> ColumnValue:
+def _decode_value(variant: bytes) -> ColumnValue:
     reader = _Reader(variant)
     kind = reader.byte() if variant else -1
     if kind == _INTEGER:

@@ -70,14 +70,14 @@ class Tablestore(ServiceClient):
         If a write took place although its end was unknown, a repetition finds that its condition fails.
         """
         try:
-            self.call("PutRow", ots_wire.put_row(table, key, columns, condition), lambda _: None)
+            self.call("PutRow", ots_wire.encode_put_row(table, key, columns, condition), lambda _: None)
         except Conflict:  # no other code of the service is one
             return False
         return True
 
     def get_row(self, table: str, key: Row) -> dict[str, ColumnValue] | None:
         """Return the attribute columns of a row as the last finished write left them, or None if there is no row."""
-        return self.call("GetRow", ots_wire.get_row(table, key), ots_wire.row_of)
+        return self.call("GetRow", ots_wire.encode_get_row(table, key), ots_wire.decode_row)
 
     def batch_get_row(self, table: str, keys: Sequence[Row]) -> list[dict[str, ColumnValue] | None]:
         """Return the attribute columns of up to MOST_ROWS rows, in the order of `keys`, in one call.
@@ -86,12 +86,12 @@ class Tablestore(ServiceClient):
         """
 
         def read(body: bytes) -> list[dict[str, ColumnValue] | None]:
-            rows = ots_wire.rows_of(body)
+            rows = ots_wire.decode_rows(body)
             if len(rows) != len(keys):
                 raise WireError("the response is about other rows")
             return rows
 
-        return self.call("BatchGetRow", ots_wire.batch_get_row(table, keys), read)
+        return self.call("BatchGetRow", ots_wire.encode_batch_get_row(table, keys), read)
 
     def get_range(
         self, table: str, column: str, after: str | None, limit: int
@@ -101,8 +101,8 @@ class Tablestore(ServiceClient):
         They begin with the key `after`, or with the first one if it is None. The second item is the key to go on
         with, or None after the last row.
         """
-        request = ots_wire.get_range(table, column, after, limit)
-        return self.call("GetRange", request, partial(ots_wire.range_of, column=column))
+        request = ots_wire.encode_get_range(table, column, after, limit)
+        return self.call("GetRange", request, partial(ots_wire.decode_range, column=column))
 
     def call(self, operation: str, body: bytes, read: Callable[[bytes], T]) -> T:
         """Call `operation`, and return what `read` makes of the answer's body.
@@ -156,7 +156,7 @@ def _read_error(operation: str, response: Response, credentials: Credentials) ->
 
     The end is unknown if the answer does not come from the service, or if neither code nor status is conclusive.
     """
-    code, message = ots_wire.error_of(response.body) or ("", "")
+    code, message = ots_wire.decode_error(response.body) or ("", "")
     kind: type[CallError] = UnknownEnd
     # The error page of a proxy may happen to be a valid protobuf message, but has none of the service's codes.
     if _CODE.fullmatch(code):

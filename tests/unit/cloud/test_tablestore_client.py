@@ -15,7 +15,7 @@ from hpoq.cloud.transport import Response
 from hpoq.errors import Conflict, Denied, Invalid, NotFound, Throttled, UnknownEnd
 
 KEY = {"key": "k"}
-ROW = ots_wire._row(KEY, {"v": 1})
+ROW = ots_wire._encode_row(KEY, {"v": 1})
 DAMAGED = ROW[:-3] + bytes([ROW[-3] ^ 1]) + ROW[-2:]
 # A cell whose checksum is right although its name is not UTF-8.
 NOT_UTF_8 = b"\x75\0\0\0\x02\x03\x04\x01\0\0\0\xff\x05\0\0\0\0\x0a" + bytes([ots_wire.crc8(b"\xff"), 9, 0])
@@ -90,7 +90,7 @@ def test_what_a_call_returns(client, operation, body, expected, status):
         ("GetRange", b""),
         ("GetRange", field(2, DAMAGED)),
         ("GetRange", field(2, NOT_UTF_8)),
-        ("GetRange", field(2, ots_wire._row({"other": "k"}, {"v": 1}))),
+        ("GetRange", field(2, ots_wire._encode_row({"other": "k"}, {"v": 1}))),
     ],
 )
 def test_an_unreadable_answer_has_an_unknown_end(client, operation, body):
