@@ -41,7 +41,7 @@ _BOOT_TIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 class SystemClock:
     """The machine's own clocks and random source."""
 
-    # Not methods of our own: a message reads the clocks forty times.
+    # The functions themselves, without a method around them: a message reads the clocks forty times.
     now = staticmethod(time.time)
     # Unlike Linux's CLOCK_MONOTONIC, CLOCK_BOOTTIME goes on while the machine is suspended.
     monotonic = staticmethod(

@@ -20,7 +20,7 @@
         │   └── NotFound         the resource does not exist
         └── UnknownEnd           the service may or may not have acted
             ├── Incomplete       the listing that should show the effect is not reliable or too long
-            └── Ambiguous        the listing neither shows the effect nor rules it out; an operator must look
+            └── Ambiguous        the listing neither shows the effect nor rules it out; an operator must decide
 
 The three ways in which a call ends are the basis of exactly-once processing. Only a call that was *not sent* or was
 *answered* may be sent again. One whose end is *unknown* must first be reconciled with what the service lists.
@@ -188,4 +188,4 @@ class Incomplete(UnknownEnd):
 
 
 class Ambiguous(UnknownEnd):
-    """The listing neither shows the effect of a call nor rules it out. An operator must look."""
+    """The listing neither shows the effect of a call nor rules it out. An operator must decide."""

@@ -13,7 +13,7 @@ from hpoq.loading import exempt_from_collection
 
 # The package contains no pydantic plugin, and searching for one reads the metadata of every installed package.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-# Nor does it contain the library with which requests guesses the encoding of a text: hpoq reads bytes.
+# Nor does it contain charset_normalizer, with which requests guesses the encoding of a text: hpoq reads bytes.
 warnings.filterwarnings("ignore", "Unable to find acceptable character detection dependency")
 
 with exempt_from_collection():
@@ -25,29 +25,29 @@ _instance: Function | None = None
 _cold_start = threading.Lock()
 
 
-def _warm() -> Function:
+def _get_instance() -> Function:
     global _instance  # noqa: PLW0603 - an instance of the function is one process
     with _cold_start:
         if _instance is None:
-            made = Function(os.environ)
-            logs.configure(made.settings.log_level)
-            _instance = made
+            instance = Function(os.environ)
+            logs.configure(instance.settings.log_level)
+            _instance = instance
         return _instance
 
 
 def handler(event: bytes, context: object) -> JsonObject:
-    """Process one event of FC: the handler."""
-    return _warm().handle(event, context)
+    """Process one event of Function Compute (FC)."""
+    return _get_instance().handle(event, context)
 
 
 def initialize(context: object) -> None:
-    """Build the instance, and load what an invocation needs, before the first event: FC's Initializer hook."""
+    """Build the instance and load what an invocation needs, as FC's Initializer hook."""
     with exempt_from_collection():
-        _warm().prepare(context)
+        _get_instance().prepare(context)
 
 
 def pre_stop(_context: object) -> None:
-    """Wait for running events, then close connections and the store: FC's PreStop hook."""
+    """Wait for running events, then close the connections and the store, as FC's PreStop hook."""
     global _instance
     with _cold_start:
         instance, _instance = _instance, None

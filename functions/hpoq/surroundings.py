@@ -90,12 +90,9 @@ def store_url(settings: Settings, environ: Mapping[str, str]) -> str:
     if settings.store:
         return settings.store
     if environ.get("FC_FUNC_CODE_PATH") or environ.get("FC_INSTANCE_ID"):
-        raise SettingsError(
-            [
-                (
-                    "HPOQ_STORE is not set. On Function Compute instances share no disk: set it, "
-                    "for example to tablestore://INSTANCE.REGION.ots.aliyuncs.com/TABLE."
-                )
-            ]
+        message = (
+            "HPOQ_STORE is not set. On Function Compute instances share no disk: set it, for example to "
+            "tablestore://INSTANCE.REGION.ots.aliyuncs.com/TABLE."
         )
+        raise SettingsError([message])
     return "sqlite:///hpoq.sqlite3"

@@ -210,22 +210,22 @@ def read_through(
     Rows that are created during a pass need not be in it: an account in which experiments are created all the time
     could never be read otherwise. So while the stated count only grows, a pass must reach that of its first page.
     """
-    before: set[str] | None = None
+    previous: set[str] | None = None
     for _ in range(_MAX_PASSES):
-        now = _Pass(page_size)
+        current = _Pass(page_size)
         for number in count(1):
             try:
                 page = read_page(number)
             except (Invalid, NotFound):
-                if not now.has_shown_all:
+                if not current.has_shown_all:
                     raise
                 break
             yield page.experiments
-            if now.ends_with(page):
+            if current.ends_with(page):
                 break
-        if now.is_complete and before is not None and before <= now.seen:
+        if current.is_complete and previous is not None and previous <= current.seen:
             return
-        before = now.seen if now.is_complete else None
+        previous = current.seen if current.is_complete else None
     raise _incomplete("rows are missing from the listing")
 
 

@@ -71,9 +71,9 @@ def read_all_trials(
     """Return the trials of every page, `read_page(1)` first.
 
     `expected` is the number of trials that the experiment itself states, if it does. Neither what TotalCount counts,
-    nor the largest page, nor how a page beyond the last one is answered is documented. So a short page is the last
-    one only if the counts say so, too; otherwise the last one is that which shows nothing new. `has_time` is asked
-    before each further page.
+    nor the largest page, nor how a page beyond the last one is answered is documented. So a short page ends the
+    listing only if the counts agree; otherwise a page without new trials does. `has_time` is called before each
+    further page.
     """
     listing = TrialListing(counted=expected or 0)
     for number in range(1, _MOST_PAGES + 1):

@@ -180,14 +180,14 @@ def outcome_of(event: Mapping[str, JsonValue]) -> str:
 
 
 def is_event(body: bytes) -> bool:
-    """Return whether a message body is made of an event that hpoq published, and of no request.
+    """Return whether a message body contains an event that hpoq published, and no request.
 
-    What leads from the output back to the function may have taken the event's data out, or put the event into
-    anything, and an answer would come back in the same way. A document with a request in it is answered, also if
-    other members are events. Its answer cannot come back as such a request, because events quote no objects of
-    requests.
+    A rule or subscription that leads from the output back to the function may deliver the event's data alone, or the
+    event within another document, and would bring an answer back in the same way. A document with a request in it is
+    answered, even if it contains an event as well: events quote no objects of requests, so its answer is not taken
+    for a request.
 
-    This reads the whole body, so it is for those that are not valid requests.
+    This searches the whole body, so call it only for a body that is not a valid request.
     """
     return {*_find_kinds(body.decode(errors="replace"), _DEEPEST_EVENT)} == {_EVENT}
 

@@ -46,7 +46,7 @@ MARKER = rf"\[{caseless(TAG_KEY)}: ([0-9A-Fa-f-]{{36}})\]"
 """The pattern of a marker in a description."""
 
 
-# A message without a CloudEvent has one key as a message and as a delivery.
+# Cached, because the key of a message without a CloudEvent is derived twice: for the request and for its delivery.
 @lru_cache(maxsize=64)
 def derive_key(kind: str, identity: str, namespace: str = "") -> str:
     """Return the key of the message with this identity; `kind` says what sort of identity it is.

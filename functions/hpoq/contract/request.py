@@ -47,9 +47,9 @@ REQUEST_ONLY: Mapping[str, tuple[bool | None, ...]] = {
     "guard": (None,),
     "dryRun": (None, False),
 }
-"""The members of a request that a stop may have too, with these values only: they mean that there is none."""
+"""The members of a request that a stop may have too, but only with these values, which mean that it has none."""
 STOP_ONLY: Mapping[str, tuple[bool | None, ...]] = {"stop": (None,)}
-"""The members of a stop that a request may have too, with these values only."""
+"""The members of a stop that a request may have too, but only with these values."""
 # A document that breaks the contract may contain lone surrogates, which are not valid Unicode.
 _KEY = rf"(?:(?![\ud800-\udfff]){KEY_CHARACTERS}){{1,{MOST_KEY_CHARACTERS}}}"
 _UNWATCHED = (
@@ -85,17 +85,17 @@ def parse_request(body: bytes) -> ParsedRequest:
     located = open_document(body)
     wrapped, experiment_at, texts = _wrap(located)
     wrapped, absent = _drop_absent(wrapped)
-    wrapped, of_texts = rules.undo_companions(wrapped)
-    experiment, of_experiment = rules.undo_texts(wrapped.get("experiment"))
-    of_texts = [*of_texts, *of_experiment]
-    if of_experiment:
+    wrapped, undone = rules.undo_companions(wrapped)
+    experiment, undone_inside = rules.undo_texts(wrapped.get("experiment"))
+    undone = [*undone, *undone_inside]
+    if undone_inside:
         wrapped = {**wrapped, "experiment": experiment}
-    if of_texts:
-        texts = (*texts, *(finding.violation.pointer for finding in of_texts))
+    if undone:
+        texts = (*texts, *(finding.violation.pointer for finding in undone))
     violations, warnings = ViolationList(), ViolationList()
     model = _choose_model(wrapped)
     request = _validate(model, wrapped, violations)
-    for finding in chain(of_texts, rules.check_message(wrapped), rules.check_experiment(experiment)):
+    for finding in chain(undone, rules.check_message(wrapped), rules.check_experiment(experiment)):
         (violations if finding.rejects else warnings).add(finding.violation)
     for pointer in chain(absent, request.nulls() if request else ()):
         warnings.add(Violation(pointer, "null", "a null member is not sent; remove it"))
@@ -284,9 +284,7 @@ def _make_order(document: JsonValue, prefix: str) -> Callable[[Violation], tuple
 
     A violation about a missing member has the place of the object that lacks it.
     """
-    orders: dict[
-        int, dict[str, int]
-    ] = {}  # each object's order is computed once: it may have many violations
+    orders: dict[int, dict[str, int]] = {}  # computed once for each object, which may have many violations
 
     def order(violation: Violation) -> tuple[int, ...]:
         value, found = document, list[int]()

@@ -1,9 +1,8 @@
 """Records in Redis, Tair or Valkey (6.0 and later), for any number of instances.
 
-A record is one string. A script that compares the whole text replaces it, so the server knows nothing about records
-and compares only once. A record whose event is published expires by itself,
-7 days after its retention, so that a message that comes back at the very end of the retention still finds it. No
-other record expires.
+A record is one string. A script replaces it if its whole text is the expected one, so the server need not know the
+form of a record. A record whose event is published expires by itself, 7 days after its retention, so that a message
+that comes back at the very end of the retention still finds it. No other record expires.
 
 If the server forgets a claim, a second experiment follows. So it must persist every write (`appendfsync always`, or a
 managed edition that does so) and must not evict keys (`maxmemory-policy noeviction`). If a replica may take over,

@@ -33,7 +33,7 @@ _HELD_BACK = EventError(
     message="the service throttles; nothing was sent, and the message is tried again later",
     retryable=True,
 )
-# Somebody waits for the answer to these, and can send them again.
+# The caller of these waits for the answer, and can send the message again.
 _CALLS = (HTTP.kind, INVOCATION)
 _CALL_SECONDS = 10.0
 # Messages that are looked up together; Tablestore reads no more rows at once.

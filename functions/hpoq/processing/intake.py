@@ -53,7 +53,7 @@ _OWN_EVENT = EventError(
 
 @dataclass(frozen=True)
 class Ready:
-    """A valid request, and the JSON of it."""
+    """A valid request and its JSON document."""
 
     delivery: Delivery
     envelope: Envelope
@@ -81,7 +81,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Stop:
-    """A valid stop message, and the JSON of it. `about` are the keys that the request it names, if any, may have."""
+    """A valid stop message and its JSON document. `about` has the keys that the request which it names may have."""
 
     delivery: Delivery
     envelope: Envelope

@@ -4,7 +4,7 @@ What a delivery does depends on how the record stands:
 
     standing       | the same request                           | another request
     ---------------+--------------------------------------------+---------------------------------------
-    UNSEEN         | CLAIM, then create                         | (cannot be)
+    UNSEEN         | CLAIM, then create                         | (impossible)
     HELD           | WAIT: another delivery has it              | WAIT
     ABANDONED      | TAKE_OVER: reconcile, then create          | CONFLICT, once what exists is adopted
       early copy   | WAIT until the copy is due                 |
@@ -18,8 +18,7 @@ What a delivery does depends on how the record stands:
 
 A copy is older if a later one is in the queue, even one of another message. It is DROPped where it would WAIT,
 TAKE_OVER, PUBLISH or REPEAT. A redriven copy is never older, and neither is one of another message without a number
-once there is an event: the copy of the record's number may have been answered. The copies of an EXPIRED key do not
-count.
+once there is an event: the copy of the record's number may have been answered. No copy of an EXPIRED key is dropped.
 
 Nothing here reads a clock, a store or the network; the same table drives the code and the model that tests it.
 
@@ -180,7 +179,7 @@ def next_action(record: Record | None, now: float) -> Action:
 
 def newest_copy(record: Record) -> Delivery:
     """Return the newest copy of the message of `record`, as far as the record describes it."""
-    # Nobody compares its body: the same message is the same request.
+    # Its body is not compared, because the same message is the same request.
     return Delivery(
         record.key,
         record.fingerprint,
@@ -242,7 +241,7 @@ def claim(delivery: Delivery, owner: str, now: float, terms: Terms) -> Record:
         tagged=delivery.tagged,
         described=delivery.described,
         place=delivery.place,
-        # The record of a message that was processed before is lost, and with it what its creates came to.
+        # A message that was processed before and has no record may have creates with an unknown end.
         uncertain=delivery.sequence > 0 or delivery.redriven is not None,
         sequence=delivery.sequence,
         redriven=delivery.redriven,
@@ -269,7 +268,7 @@ def take_over(record: Record, delivery: Delivery, owner: str, now: float, terms:
         attempts=record.attempts + 1,
         # A clock that was ahead may have written a later time, before which no experiment would be searched for.
         claimed_at=min(record.claimed_at, now),
-        # The copy of a record that does not name its message does not name it either.
+        # Empty in the copy that `newest_copy` makes of a record which does not name its message.
         delivery=delivery.delivery or None,
         message_id=delivery.message_id,
         not_before=0.0,

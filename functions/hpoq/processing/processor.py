@@ -44,7 +44,7 @@ from hpoq.processing.outcome import Announcer, Outcome, Result, as_event_error, 
 from hpoq.processing.sendback import DeadLetters
 from hpoq.processing.watchorder import FORGED, Again
 
-_WORTH_A_LOOK = 2
+_LEAST_TO_LOOK_AHEAD = 2
 
 _HELD = EventError(
     code="InProgress", message="another delivery of this message is being processed", retryable=True
@@ -66,7 +66,7 @@ _NOT_DEAD_LETTERED = EventError(
     message="the message is given up, but could not be put into the dead-letter queue yet",
     retryable=True,
 )
-# Codes of ours that say how far an attempt came, not what the service answered.
+# Codes of hpoq that say how far an attempt came, not what the service answered.
 _OWN_CODES = ("AttemptsUsedUp", "InDoubt", "NoTimeLeft", "NotDue", "DeadLetterFailed")
 
 
@@ -91,7 +91,7 @@ class Processor:
 
     def look_ahead(self, intakes: Sequence[Intake]) -> None:
         """Read at once the records of messages that were done before. Never raises: it only saves reads."""
-        if len(intakes) < _WORTH_A_LOOK:
+        if len(intakes) < _LEAST_TO_LOOK_AHEAD:
             return
         try:
             self._ledger.look_ahead([intake.delivery for intake in intakes])
@@ -127,16 +127,16 @@ class Processor:
         request = intake.request if isinstance(intake, (Ready, Stop)) else None
         traced = intake.order if isinstance(intake, Watched) else request
         delivery = intake.delivery
-        who = {
+        attributes = {
             "messaging.message.id": delivery.message_id or "",
             "hpoq.key": delivery.shown_key or delivery.key,
         }
         if isinstance(intake, (Ready, Stop)):
-            who["messaging.system"] = intake.envelope.kind
+            attributes["messaging.system"] = intake.envelope.kind
         with (
             known_secrets(find_secrets(intake.document) if isinstance(intake, (Ready, Stop)) else ()),
             measure_time("message", self._clock),
-            trace_message(traced.traceparent if traced else None, who) as set_attributes,
+            trace_message(traced.traceparent if traced else None, attributes) as set_attributes,
             bind_context(**_log_context(delivery)),
         ):
             try:

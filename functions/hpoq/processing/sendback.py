@@ -93,10 +93,10 @@ class SendBack:
     watch_queue: str | None = None
 
     def seal(self, intake: Intake, result: Result) -> Sealed | None:
-        """Return the message ready to be sent back, or None if it cannot be.
+        """Return the message ready to be sent back, or None if it cannot be sent back.
 
-        That is one that is too large, one that cannot be sent as it was, and one that is too old if there is no
-        dead-letter queue: its source's own dead-letter setting takes it then.
+        It cannot if it is too large, if it cannot be sent as it was delivered, or if it is too old and there is no
+        dead-letter queue. Its source keeps it then, and the source's own dead-letter setting applies.
         """
         envelope = intake.envelope
         if envelope is None:
@@ -185,7 +185,7 @@ class DeadLetters:
     def put(self, envelope: Envelope | None, since: float) -> bool:
         """Put the message, first delivered at `since`, into the dead-letter queue; return whether it may now end.
 
-        False for one that is too large even compressed, or too large to be redriven: its source keeps it.
+        Return False if it is too large even compressed, or too large to be redriven: its source keeps it.
         """
         if self.queue is None or envelope is None:
             return True
