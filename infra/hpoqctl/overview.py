@@ -10,13 +10,17 @@ from rich.text import Text
 from fcruntime.jsonvalue import JsonObject
 from hpoq.clock import SystemClock
 from hpoq.cloud.caller import RetryPolicy
-from hpoq.cloud.connections import new_session
 from hpoq.cloud.smq import MOST_MESSAGES
-from hpoq.cloud.transport import Transport
 from hpoq.errors import CallError
 from hpoq.settings import Settings
 from hpoqctl.logservice import LogService
-from hpoqctl.services import Target, explain_unreachable, find_credentials, name_dead_letter_queue
+from hpoqctl.services import (
+    Target,
+    explain_unreachable,
+    find_credentials,
+    name_dead_letter_queue,
+    open_transport,
+)
 
 _LOGSTORE = "hpoq"
 _HOUR = 3600.0
@@ -81,12 +85,10 @@ def read_last_hour(target: Target, settings: Settings, url: str | None) -> LastH
         suffix = f"-{settings.name}" if settings.name else ""
         project = f"hpoq-{target.account_id}-{target.region}{suffix}"
         url = f"https://{project}.{target.region}.log.aliyuncs.com"
-    clock = SystemClock()
-    transport = Transport(new_session(1, trust_environment=True), clock)
     credentials = find_credentials(is_local=target.is_local)
-    client = LogService(transport, url, credentials, retry=RetryPolicy(attempts=1))
+    client = LogService(open_transport(), url, credentials, retry=RetryPolicy(attempts=1))
     try:
-        now = clock.now()
+        now = SystemClock().now()
         return LastHour(client.count_outcomes(_LOGSTORE, now - _HOUR, now))
     except CallError as exc:
         return LastHour(None, str(exc))

@@ -38,10 +38,9 @@ from hpoq.errors import (
 from hpoq.idempotency.store import Store, open_store, split_store_url
 from hpoq.producer.credentials import standard_credentials
 from hpoq.settings import Settings
-from hpoqctl.cloud import DEAD_LETTER_QUEUE, TABLE, loopback_credentials, loopback_place
+from hpoqctl.cloud import DEAD_LETTER_QUEUE, local_store_url, loopback_credentials, loopback_place
 from hpoqctl.experimentlog import Experiments
 
-_LOCAL_STORE = "tablestore://{host}/{table}?instance=local&scheme=http"
 _CLOCK_SECONDS = 5
 _SMQ_HOST = re.compile(r"([0-9]+)\.mns\.([a-z0-9-]+?)(?:-internal(?:-vpc)?)?\.aliyuncs\.com")
 _NO_STORE = (
@@ -87,8 +86,7 @@ def key_options(command: _Command) -> _Command:
 class Target:
     """The queue to send to and the output topic, or None if events go elsewhere.
 
-    `account_id` and `region` are None if neither the endpoint nor the settings contain them. `is_local` says that
-    the endpoint is that of a local cloud.
+    `account_id` and `region` are None if neither the endpoint nor the settings contain them.
     """
 
     smq: Smq
@@ -100,8 +98,21 @@ class Target:
 
     @property
     def is_local(self) -> bool:
-        """Whether this is a local cloud: only loopback may be reached by plain HTTP."""
-        return self.endpoint.startswith("http:")
+        """Whether this is a local cloud."""
+        return is_local_cloud(self.endpoint)
+
+
+def is_local_cloud(url: str) -> bool:
+    """Return whether the URL of an endpoint or of a store is that of a local cloud: it uses plain HTTP.
+
+    Plain HTTP is accepted for loopback only.
+    """
+    return url.startswith("http:") or "scheme=http" in url
+
+
+def open_transport() -> Transport:
+    """Return a transport with connections of its own, through the proxy of the environment."""
+    return Transport(new_session(1, trust_environment=True), SystemClock())
 
 
 def name_dead_letter_queue(settings: Settings) -> str:
@@ -154,7 +165,7 @@ def store_url(settings: Settings, url: str | None, endpoint: str | None) -> str:
     Raises SettingsError if there is none.
     """
     if url is None and endpoint is not None:
-        return _LOCAL_STORE.format(host=Endpoint.parse(endpoint).host, table=TABLE)
+        return local_store_url(Endpoint.parse(endpoint).host)
     chosen = url or settings.store
     if chosen is None:
         raise SettingsError([_NO_STORE])
@@ -168,8 +179,7 @@ def find_store(settings: Settings, url: str | None, endpoint: str | None) -> Sto
     # Opening it would create an empty one.
     if chosen.startswith("sqlite:") and not Path(file).is_file():
         raise SettingsError([f"The store's file {file} does not exist. Correct --store or HPOQ_STORE."])
-    credentials = find_credentials(is_local="scheme=http" in chosen)
-    return open_store(chosen, Transport(new_session(1, trust_environment=True), SystemClock()), credentials)
+    return open_store(chosen, open_transport(), find_credentials(is_local=is_local_cloud(chosen)))
 
 
 def read_clock(url: str) -> float:
@@ -177,7 +187,7 @@ def read_clock(url: str) -> float:
 
     A local cloud's clock may be advanced, and its functions follow it; elsewhere it is this machine's time.
     """
-    if "scheme=http" in url or url.startswith("http:"):
+    if is_local_cloud(url):
         # An answer without a time comes from another program than a local cloud.
         with (
             contextlib.suppress(requests.RequestException, ValueError, KeyError, TypeError),
@@ -208,13 +218,11 @@ def find_target(settings: Settings, queue: str | None, endpoint: str | None) -> 
     host = _SMQ_HOST.fullmatch(parsed.host)
     if host:
         account_id, region = host[1], host[2]
-    # Only loopback may be reached by plain HTTP, so this is a local cloud.
-    is_local = parsed.scheme == "http"
+    is_local = is_local_cloud(str(parsed))
     if is_local:
         account_id, region = loopback_place()
     scheme, _, topic = settings.output.partition("://")
-    transport = Transport(new_session(1, trust_environment=True), SystemClock())
-    smq = Smq(transport, url, find_credentials(is_local=is_local))
+    smq = Smq(open_transport(), url, find_credentials(is_local=is_local))
     own_topic = topic if scheme == "smq" else None
     return Target(smq, queue or settings.queue, own_topic, account_id, region, str(parsed))
 
@@ -245,8 +253,11 @@ def explain_unreachable(exc: CallError, endpoint: str) -> str:
     if isinstance(exc, Unavailable):
         with contextlib.suppress(SettingsError):
             endpoint = str(Endpoint.parse(endpoint))
-        is_local = endpoint.startswith("http:")
-        hint = "Is `hpoq local` running?" if is_local else "Check the endpoint, the network and HTTPS_PROXY."
+        hint = (
+            "Is `hpoq local` running?"
+            if is_local_cloud(endpoint)
+            else "Check the endpoint, the network and HTTPS_PROXY."
+        )
         return f"nothing answers at {endpoint} ({exc.message}). {hint}"
     return str(exc)
 
@@ -263,9 +274,7 @@ def explain_store_failure(exc: StoreError, url: str) -> str:
     if isinstance(exc.__cause__, Answered):
         return f"the store {place} refuses the call ({exc}). Run `hpoq doctor`, which shows what is missing."
     hint = (
-        "Is `hpoq local` running?"
-        if "scheme=http" in url
-        else "Check --store or HPOQ_STORE, and the network."
+        "Is `hpoq local` running?" if is_local_cloud(url) else "Check --store or HPOQ_STORE, and the network."
     )
     return f"the store {place} does not answer ({exc}). {hint}"
 
@@ -300,7 +309,5 @@ def open_experiments(settings: Settings, endpoint: str | None) -> Experiments:
     Calls are signed with the credentials of the environment. Raises SettingsError.
     """
     url = experiments_endpoint(settings, endpoint)
-    # Only loopback may be reached by plain HTTP, so this is a local cloud.
-    credentials = find_credentials(is_local=Endpoint.parse(url).scheme == "http")
-    transport = Transport(new_session(1, trust_environment=True), SystemClock())
-    return Experiments(transport, url, credentials)
+    credentials = find_credentials(is_local=is_local_cloud(str(Endpoint.parse(url))))
+    return Experiments(open_transport(), url, credentials)

@@ -20,7 +20,7 @@ from hpoqctl.doctor.checks import CHECKS
 from hpoqctl.doctor.checkup import Finding, Subject, examine
 from hpoqctl.numbers import Number
 from hpoqctl.output import console, count_of, print_json
-from hpoqctl.services import store_url
+from hpoqctl.services import is_local_cloud, store_url
 
 _STYLES = {"ok": "green", "warning": "yellow", "problem": "red", "skipped": "dim"}
 
@@ -69,8 +69,7 @@ def _examine_environment(environ: Mapping[str, str], function_timeout: float | N
             for problem in exc.problems
         ]
     count = sum(name.startswith("HPOQ_") for name in environ)
-    # Only loopback may be reached by plain HTTP, so that is a local cloud.
-    is_local = (settings.paiautoml_endpoint or "").startswith("http:")
+    is_local = is_local_cloud(settings.paiautoml_endpoint or "")
     credentials = from_environment(environ) if is_local else standard_credentials(environ)
     subject = Subject(settings, environ, credentials, SystemClock(), settings.store, function_timeout)
     return [Finding("settings", "ok", f"{count_of(count, 'HPOQ_ variable')} set"), *examine(subject, CHECKS)]

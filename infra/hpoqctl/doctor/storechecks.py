@@ -8,14 +8,12 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from fcruntime._dataclass import dataclass
-from hpoq.clock import SystemClock
-from hpoq.cloud.connections import new_session
 from hpoq.cloud.ots_wire import Holds, WireError, fields
 from hpoq.cloud.tablestore import Tablestore
-from hpoq.cloud.transport import Transport
 from hpoq.errors import CallError, SettingsError, StoreError
 from hpoq.idempotency.store import open_store, split_store_url
 from hpoqctl.doctor.checkup import CONNECT_SECONDS, READ_SECONDS, Finding, Subject, explain_failure
+from hpoqctl.services import open_transport
 
 _DAY = 86_400
 _EVICTS_NOTHING = "noeviction"
@@ -88,8 +86,7 @@ def _check_tablestore(subject: Subject, url: str) -> Iterator[Finding]:
 def _open_tablestore(subject: Subject, url: str) -> tuple[Tablestore, str]:
     from hpoq.idempotency.tablestore import TablestoreStore
 
-    transport = Transport(new_session(1, trust_environment=True), SystemClock())
-    opened = TablestoreStore.open(url, transport, subject.credentials)
+    opened = TablestoreStore.open(url, open_transport(), subject.credentials)
     return opened.client, opened.table
 
 
