@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import alilocal
+import hpoq
 from alilocal.tablestore.model import STRING
 from hpoq.cloud.signing import Credentials
+
+if TYPE_CHECKING:
+    from alilocal.eventstream import EventStream
+    from alilocal.fc.function import Function
 
 QUEUE = "hpo-requests"
 TOPIC = "hpo-results"
@@ -16,6 +23,8 @@ DEAD_LETTER_QUEUE = "hpo-requests-dead"
 WATCH_QUEUE = "hpo-watch"
 TIMEOUT_SECONDS = 300
 """The function's time-out. The queue's visibility time-out is longer."""
+PACKAGE = Path(hpoq.__file__).parent
+"""The folder of the function's code."""
 
 # Here a look at an experiment costs nothing, and a person waits for its result.
 _PACE = {"HPOQ_WATCH_MIN_SECONDS": "2", "HPOQ_WATCH_MAX_SECONDS": "5"}
@@ -74,6 +83,11 @@ def loopback_place() -> tuple[str, str]:
     return cloud.account_id, cloud.region
 
 
+def local_store_url(host: str) -> str:
+    """Return the URL of the records in the table of the local cloud at `host`, which includes its port."""
+    return f"tablestore://{host}/{TABLE}?instance=local&scheme=http"
+
+
 def lay_out(cloud: alilocal.LocalCloud) -> None:
     """Create the pipeline's queues, topic and table, unless they exist."""
     for name in (QUEUE, DEAD_LETTER_QUEUE, WATCH_QUEUE):
@@ -83,6 +97,44 @@ def lay_out(cloud: alilocal.LocalCloud) -> None:
         cloud.topics.create(TOPIC)
     if TABLE not in cloud.tables.list():
         cloud.tables.create(TABLE, [("key", STRING)])
+
+
+def create_function(
+    cloud: alilocal.LocalCloud,
+    environ: Mapping[str, str],
+    *,
+    reloads: bool = False,
+    on_output: Callable[[str], None] | None = None,
+) -> Function:
+    """Create the function in `cloud` as it is deployed, with the variables `environ`."""
+    return cloud.functions.create(
+        "hpoq",
+        handler="hpoq.handler.handler",
+        initializer="hpoq.handler.initialize",
+        pre_stop="hpoq.handler.pre_stop",
+        code=PACKAGE.parent,
+        environment=dict(environ),
+        timeout=TIMEOUT_SECONDS,
+        reload=PACKAGE if reloads else False,
+        on_output=on_output,
+    )
+
+
+def make_streams(cloud: alilocal.LocalCloud, function: Function, batch_size: int) -> list[EventStream]:
+    """Return the event streams that bring requests and watch messages to `function`. They are not started."""
+    from alilocal.eventstream import EventStream  # only the commands that run the pipeline need it
+
+    return [
+        EventStream(
+            cloud,
+            queue=queue,
+            invoke=function,
+            batch_size=batch_size,
+            retry="EXPONENTIAL_DECAY_RETRY",
+            dead_letter_queue=DEAD_LETTER_QUEUE,
+        )
+        for queue in (QUEUE, WATCH_QUEUE)
+    ]
 
 
 def _local_credentials(cloud: alilocal.LocalCloud) -> Mapping[str, str]:

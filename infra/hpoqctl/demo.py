@@ -16,7 +16,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import click
@@ -25,7 +24,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 import alilocal
-import hpoq
 from alilocal.core.faults import Fault
 from alilocal.eventstream import EventStream
 from alilocal.fc.function import Function
@@ -35,14 +33,13 @@ from hpoq.contract.identity import derive_message_key, find_marker_keys
 from hpoq.contract.request import read_producer_key
 from hpoq.producer.build import build_request, loguniform
 from hpoqctl.cloud import (
-    DEAD_LETTER_QUEUE,
     QUEUE,
-    TABLE,
-    TIMEOUT_SECONDS,
     TOPIC,
-    WATCH_QUEUE,
+    create_function,
     lay_out,
     local_settings,
+    local_store_url,
+    make_streams,
 )
 from hpoqctl.demotrials import run_trials
 from hpoqctl.livelog import LiveLog
@@ -71,6 +68,7 @@ _CRASH_FAULT = {**_CREATES, "kind": "stall", "when": "after", "nth": 10, "second
 # The local cloud lists a new experiment at once, so nothing needs to wait for that.
 _SETTINGS = {"HPOQ_CONSISTENCY_SECONDS": "1"}
 _REQUESTS, _REPEATS = 15, 3
+_BATCH_SIZE = 4
 _MISTAKES = (b'{"experiment": {"Name": "demo-mistake", "max_trials": 20}}', b"{'experiment': None}")
 _MOST_SECONDS = 90.0
 _NEXT = "Next: hpoq init writes a request of your own, and hpoq local starts a pipeline that takes it."
@@ -230,28 +228,10 @@ def _start(out: Console, seed: int, *, quiet: bool) -> Iterator[_Demo]:
     """Start the local cloud with the function, and send the messages."""
     with alilocal.LocalCloud(seed=seed) as cloud, alilocal.serve(port=0, cloud=cloud) as server:
         lay_out(cloud)
-        store = f"tablestore://127.0.0.1:{server.port}/{TABLE}?instance=local&scheme=http"
-        function = cloud.functions.create(
-            "hpoq",
-            handler="hpoq.handler.handler",
-            initializer="hpoq.handler.initialize",
-            pre_stop="hpoq.handler.pre_stop",
-            code=Path(hpoq.__file__).parent.parent,
-            environment={**local_settings(cloud, server.url, store), **_SETTINGS},
-            timeout=TIMEOUT_SECONDS,
-            on_output=None if quiet else LiveLog(out).write,
-        )
-        streams = [
-            EventStream(
-                cloud,
-                queue=queue,
-                invoke=function,
-                batch_size=4,
-                retry="EXPONENTIAL_DECAY_RETRY",
-                dead_letter_queue=DEAD_LETTER_QUEUE,
-            )
-            for queue in (QUEUE, WATCH_QUEUE)
-        ]
+        store = local_store_url(f"127.0.0.1:{server.port}")
+        environ = {**local_settings(cloud, server.url, store), **_SETTINGS}
+        function = create_function(cloud, environ, on_output=None if quiet else LiveLog(out).write)
+        streams = make_streams(cloud, function, _BATCH_SIZE)
         cloud.title = "hpoq demo"
         demo = _Demo(cloud, function, streams, out, quiet)
         demo.add_faults()

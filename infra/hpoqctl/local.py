@@ -14,11 +14,8 @@ import click
 import requests
 
 import alilocal
-import hpoq
 from alilocal.core.snapshot import BadSnapshot
 from alilocal.ending import EndSignal
-from alilocal.eventstream import EventStream
-from alilocal.fc.function import Function
 from alilocal.statedir import StateDir, StateInUse
 from alilocal.trials.engine import TrialOptions
 from alilocal.trials.trial import Limits
@@ -34,12 +31,14 @@ from hpoqctl.cloud import (
     DEAD_LETTER_QUEUE,
     QUEUE,
     TABLE,
-    TIMEOUT_SECONDS,
     TOPIC,
     WATCH_QUEUE,
+    create_function,
     environment,
     lay_out,
     local_settings,
+    local_store_url,
+    make_streams,
 )
 from hpoqctl.explanation import explain_record
 from hpoqctl.livelog import LiveLog, format_banner
@@ -51,7 +50,6 @@ from hpoqctl.services import usage_errors
 _DEFAULT_PORT = 7600
 _SOURCE = "smq"
 _LOOK_SECONDS = 5
-_PACKAGE = Path(hpoq.__file__).parent
 _SAMPLE = {
     "experiment": {
         "Name": "from-the-console",
@@ -149,8 +147,11 @@ def command(
         server = stack.enter_context(_serve(cloud, port))
         _set_up_console(cloud, server)
         on_output = live.write if live else None if as_json else _write_log
-        function = _create_function(cloud, server, reloads=reloads, on_output=on_output)
-        streams = _start_streams(cloud, function, batch_size)
+        environ = environment(cloud, server.url, local_store_url(f"127.0.0.1:{server.port}"))
+        function = create_function(cloud, environ, reloads=reloads, on_output=on_output)
+        streams = make_streams(cloud, function, batch_size)
+        for stream in streams:
+            stream.start()
         _announce(_describe_cloud(cloud, server.url), server.port, live, runs_trials=runs_trials)
         ended_by = end_signal.wait()
         for stream in streams:
@@ -193,23 +194,6 @@ def _choose_trials(
     return TrialOptions(folder=folder, simulate_others=simulate_others, limits=limits)
 
 
-def _start_streams(cloud: alilocal.LocalCloud, function: Function, batch_size: int) -> list[EventStream]:
-    streams = [
-        EventStream(
-            cloud,
-            queue=queue,
-            invoke=function,
-            batch_size=batch_size,
-            retry="EXPONENTIAL_DECAY_RETRY",
-            dead_letter_queue=DEAD_LETTER_QUEUE,
-        )
-        for queue in (QUEUE, WATCH_QUEUE)
-    ]
-    for stream in streams:
-        stream.start()
-    return streams
-
-
 def _announce(described: dict[str, JsonValue], port: int, live: LiveLog | None, *, runs_trials: bool) -> None:
     """Print that everything is ready: as a banner on a terminal, otherwise as one line of JSON."""
     if live is None:
@@ -223,7 +207,7 @@ def _announce(described: dict[str, JsonValue], port: int, live: LiveLog | None, 
 def _print_environment(port: int, *, as_json: bool) -> None:
     """Print the variables by which commands and SDKs find the local cloud on `port`, for a shell or as JSON."""
     cloud, url = alilocal.LocalCloud(), f"http://127.0.0.1:{port}"
-    variables = {**local_settings(cloud, url, _store_url(port)), "SMQ_ENDPOINT": url}
+    variables = {**local_settings(cloud, url, local_store_url(f"127.0.0.1:{port}")), "SMQ_ENDPOINT": url}
     if not _is_running(url):
         start = "hpoq local" if port == _DEFAULT_PORT else f"hpoq local --port {port}"
         raise click.ClickException(f"no local cloud answers at {url}. Start it first: {start}")
@@ -243,10 +227,6 @@ def _is_running(url: str) -> bool:
         return False
 
 
-def _store_url(port: int) -> str:
-    return f"tablestore://127.0.0.1:{port}/{TABLE}?instance=local&scheme=http"
-
-
 def _keep_state(cloud: alilocal.LocalCloud, state: str) -> StateDir:
     try:
         return StateDir(cloud, state)
@@ -254,31 +234,11 @@ def _keep_state(cloud: alilocal.LocalCloud, state: str) -> StateDir:
         raise click.ClickException(f"--state: {exc}") from exc
 
 
-def _create_function(
-    cloud: alilocal.LocalCloud,
-    server: alilocal.Server,
-    *,
-    reloads: bool,
-    on_output: Callable[[str], None] | None,
-) -> Function:
-    """Create the function as it is deployed, with its records in the local cloud's table."""
-    environ = environment(cloud, server.url, _store_url(server.port))
-    return cloud.functions.create(
-        "hpoq",
-        handler="hpoq.handler.handler",
-        initializer="hpoq.handler.initialize",
-        pre_stop="hpoq.handler.pre_stop",
-        code=_PACKAGE.parent,
-        environment=environ,
-        timeout=TIMEOUT_SECONDS,
-        reload=_PACKAGE if reloads else False,
-        on_output=on_output,
-    )
-
-
 @usage_errors()
 def _read_settings(cloud: alilocal.LocalCloud, server: alilocal.Server) -> Settings:
-    return Settings.from_environment(environment(cloud, server.url, _store_url(server.port)))
+    return Settings.from_environment(
+        environment(cloud, server.url, local_store_url(f"127.0.0.1:{server.port}"))
+    )
 
 
 def explain_with(cloud: alilocal.LocalCloud, settings: Settings) -> Callable[[str, str], Sequence[str]]:

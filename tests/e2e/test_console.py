@@ -16,8 +16,17 @@ from alilocal.smq.message import Outgoing
 from hpoq.function import Function
 from hpoq.settings import Settings
 from hpoq.testing import FakeClock, smq_event
-from hpoqctl.cloud import DEAD_LETTER_QUEUE, QUEUE, TIMEOUT_SECONDS, TOPIC, environment, lay_out
-from hpoqctl.local import _create_function, explain_with, recover_with
+from hpoqctl.cloud import (
+    DEAD_LETTER_QUEUE,
+    QUEUE,
+    TIMEOUT_SECONDS,
+    TOPIC,
+    create_function,
+    environment,
+    lay_out,
+    local_store_url,
+)
+from hpoqctl.local import explain_with, recover_with
 from support.deployment import tablestore_url
 from support.request import REQUEST
 from support.trials import local_configuration, run_config, start, wait_for
@@ -388,7 +397,8 @@ def test_a_killed_instance_and_the_log_of_a_message(browser):
     with alilocal.serve() as server:
         cloud, url = server.cloud, server.url
         lay_out(cloud)
-        function = _create_function(cloud, server, reloads=False, on_output=None)
+        store = local_store_url(f"127.0.0.1:{server.port}")
+        function = create_function(cloud, environment(cloud, url, store))
         stream = EventStream(cloud, queue=QUEUE, invoke=function, batch_size=2)
         cloud.faults.add("kill", service="paiautoml", operation="CreateHpoExperiment", when="after")
         first = cloud.queues[QUEUE].send(REQUEST)
