@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from alilocal.cloud import Cloud
 from alilocal.core.http import ServiceError
 from alilocal.core.jsonvalue import JsonObject
+from alilocal.core.retry import RetryStrategy, delay_after
 from alilocal.core.watcher import Watcher
 from alilocal.eventbridge.model import DEFAULT
-from alilocal.eventstream.retry import RetryStrategy, delay_after
 from alilocal.smq.message import Outgoing
 
 if TYPE_CHECKING:

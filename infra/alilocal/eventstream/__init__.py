@@ -1,7 +1,7 @@
 """EventBridge's event streams: they take messages from a queue, call a function, retry, and give up in the end.
 
-`stream.py` decides what is delivered when, `event.py` writes the events, and `retry.py` has the retry strategies. A
-call and its result are a `Delivery` (`alilocal.core.delivery`).
+`stream.py` decides what is delivered when, and `event.py` writes the events. A call and its result are a `Delivery`
+(`alilocal.core.delivery`).
 """
 
 from __future__ import annotations

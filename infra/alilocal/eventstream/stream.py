@@ -20,8 +20,8 @@ from alilocal.cloud import Cloud
 from alilocal.core.clock import monotonic
 from alilocal.core.delivery import Delivery
 from alilocal.core.http import ServiceError
+from alilocal.core.retry import RetryStrategy, delay_after
 from alilocal.eventstream.event import EventForm, EventSchema, Mode
-from alilocal.eventstream.retry import RetryStrategy, delay_after
 from alilocal.fc.model import MOST_ASYNC_BYTES, MOST_SYNC_BYTES
 from alilocal.smq.errors import NotExist
 from alilocal.smq.message import Message, Outgoing

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar, cast, get_args
 
 from alilocal.core.jsonvalue import JsonObject, JsonValue
+from alilocal.core.retry import RetryStrategy
 from alilocal.fc.errors import InvalidArgument
 from alilocal.fc.schedule import Schedule
 from alilocal.fc.switches import FunctionComputeSwitches
 
-RetryStrategy = Literal["BACKOFF_RETRY", "EXPONENTIAL_DECAY_RETRY"]
 TopicFormat = Literal["STREAM", "JSON"]
 TYPES = ("eventbridge", "mns_topic", "timer", "http")
 _METHODS = ("GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS")

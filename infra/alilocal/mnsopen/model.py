@@ -9,11 +9,12 @@ from typing import cast
 
 from alilocal.core.clock import CloudClock
 from alilocal.core.jsonvalue import JsonObject, read_whole
+from alilocal.core.retry import RetryStrategy
 from alilocal.mnsopen.errors import InvalidParameter
 from alilocal.smq.errors import AlreadyExist
 from alilocal.smq.model import Queues, Topics
 from alilocal.smq.queue import DeadLetterPolicy, Queue, QueueAttributes, read_attributes, read_int
-from alilocal.smq.topic import ContentFormat, NotifyStrategy, Subscription, SubscriptionAttributes, Topic
+from alilocal.smq.topic import ContentFormat, Subscription, SubscriptionAttributes, Topic
 
 Given = Mapping[str, str]
 
@@ -63,7 +64,7 @@ class Management:
         attributes = SubscriptionAttributes(
             required(given, "Endpoint"),
             given.get("MessageTag") or None,
-            cast("NotifyStrategy", given.get("NotifyStrategy") or "BACKOFF_RETRY"),
+            cast("RetryStrategy", given.get("NotifyStrategy") or "BACKOFF_RETRY"),
             cast("ContentFormat", given.get("NotifyContentFormat") or "XML"),
         )
         topic, name = required(given, "TopicName"), required(given, "SubscriptionName")
@@ -78,7 +79,7 @@ class Management:
         subscription = self.subscription(given)
         strategy = given.get("NotifyStrategy") or subscription.attributes.notify_strategy
         subscription.attributes = replace(
-            subscription.attributes, notify_strategy=cast("NotifyStrategy", strategy)
+            subscription.attributes, notify_strategy=cast("RetryStrategy", strategy)
         )
         subscription.last_modify_time = self._clock.now()
 

@@ -11,11 +11,12 @@ import base64
 import hashlib
 import ipaddress
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from urllib.parse import urlsplit
 
+from alilocal.core.retry import RetryStrategy, delay_after
 from alilocal.core.world import World
 from alilocal.smq.signature import VERSION
 from alilocal.smq.switches import SmqSwitches
@@ -133,34 +134,29 @@ class Pushes:
     def __init__(self, world: World[SmqSwitches]) -> None:
         self._world = world
 
-    def start(self, push: Push, strategy: str, on_failure: Callable[[], None]) -> None:
+    def start(self, push: Push, strategy: RetryStrategy, on_failure: Callable[[], None]) -> None:
         """Begin to send a notification; `on_failure` is called with the cloud's lock if nobody has taken it."""
         run = threading.Thread(
             target=self._send, args=(push, strategy, on_failure), name="alilocal-push", daemon=True
         )
         run.start()
 
-    def _send(self, push: Push, strategy: str, on_failure: Callable[[], None]) -> None:
-        if _post(*self._sign(push)):
-            return
-        for delay in self._delays(strategy):
+    def _send(self, push: Push, strategy: RetryStrategy, on_failure: Callable[[], None]) -> None:
+        attempts = 0
+        while not _post(*self._sign(push)):
+            attempts += 1
+            delay = delay_after(strategy, attempts, self._world.ids)
+            if delay is None:
+                with self._world.changed:
+                    on_failure()
+                return
             if not self._wait(delay):
                 return
-            if _post(*self._sign(push)):
-                return
-        with self._world.changed:
-            on_failure()
 
     def _sign(self, push: Push) -> tuple[str, dict[str, str], bytes]:
         with self._world.changed:
             request_id, moment = self._world.ids.smq_request_id(), self._world.clock.sent_at()
         return (*push.signed(request_id, moment), push.body)
-
-    def _delays(self, strategy: str) -> Iterator[float]:
-        """Return the documented pauses before the further attempts."""
-        if strategy == "BACKOFF_RETRY":
-            return (self._world.ids.between(10, 20) for _ in range(3))
-        return (float(min(2**attempt, 512)) for attempt in range(176))
 
     def _wait(self, seconds: float) -> bool:
         """Wait by the cloud's clock, and return False if the cloud is closed meanwhile."""

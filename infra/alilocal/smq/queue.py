@@ -342,9 +342,10 @@ class Queue:
     def holds(self, receipt_handle: str) -> bool:
         """Return whether `receipt_handle` still belongs to a hidden message."""
         try:
-            return self._held(receipt_handle) is not None
+            self._held(receipt_handle)
         except ServiceError:
             return False
+        return True
 
     def next_change(self) -> float | None:
         """Return when the next hidden message shows, in seconds since the epoch, or None without any."""

@@ -11,13 +11,13 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from alilocal.core.retry import RetryStrategy
 from alilocal.core.world import World
 from alilocal.smq.errors import InvalidArgument
 from alilocal.smq.message import body_md5, check_range
 from alilocal.smq.switches import SmqSwitches
 from alilocal.smq.xml import build
 
-NotifyStrategy = Literal["BACKOFF_RETRY", "EXPONENTIAL_DECAY_RETRY"]
 # The vendor's SDK for Java also knows STREAM; what it pushes is only documented for a trigger: the body alone.
 ContentFormat = Literal["XML", "JSON", "SIMPLIFIED", "STREAM"]
 QUEUE_ENDPOINT = re.compile(r"acs:mns:(?P<region>[^:]*):(?P<account>[^/]*):queues/(?P<queue>[^/]+)")
@@ -43,12 +43,12 @@ class SubscriptionAttributes:
 
     endpoint: str
     filter_tag: str | None = None
-    notify_strategy: NotifyStrategy = "BACKOFF_RETRY"
+    notify_strategy: RetryStrategy = "BACKOFF_RETRY"
     notify_content_format: ContentFormat = "XML"
 
     def __post_init__(self) -> None:
         check_tag("FilterTag", self.filter_tag)
-        if self.notify_strategy not in get_args(NotifyStrategy):
+        if self.notify_strategy not in get_args(RetryStrategy):
             raise InvalidArgument("The value of NotifyStrategy is not valid.")
         if self.notify_content_format not in get_args(ContentFormat):
             raise InvalidArgument("The value of NotifyContentFormat is not valid.")

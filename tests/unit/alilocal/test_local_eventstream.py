@@ -10,8 +10,8 @@ import pytest
 
 import alilocal
 from alilocal.core.http import ServiceError
+from alilocal.core.retry import delay_after
 from alilocal.eventstream import EventStream
-from alilocal.eventstream.retry import delay_after
 
 BODY = '{"text":"käse"}'
 CLOUD_EVENT = [

@@ -1,6 +1,7 @@
-"""The retry strategies: how often, and with which delays, a failed batch is delivered again.
+"""The retry strategies of event streams, rules and topics: how often a delivery is repeated, and with which delays.
 
-Source: https://www.alibabacloud.com/help/en/functioncompute/fc/user-guide/trigger-retry-policies-and-fault-tolerance-policies.
+Sources: https://www.alibabacloud.com/help/en/functioncompute/fc/user-guide/trigger-retry-policies-and-fault-tolerance-policies,
+and for topics https://www.alibabacloud.com/help/en/mns/developer-reference/subscribe.
 """
 
 from __future__ import annotations
