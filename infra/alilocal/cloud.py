@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from functools import lru_cache
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from alilocal.core import foreign
@@ -431,9 +430,7 @@ class Cloud:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
 

@@ -7,7 +7,6 @@ import socket
 import socketserver
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from alilocal.connections import Connections
@@ -62,18 +61,16 @@ class Server:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
 
 def serve(host: str = "127.0.0.1", port: int = 0, cloud: LocalCloud | None = None) -> Server:
     """Put `cloud`, or a new one, on `port` of `host`; 0 takes a free port.
 
-    Raises OSError if the port is not available, and ValueError if the cloud runs trials and `host` is not loopback.
-    Everyone who reaches the port can do everything, because the
-    credentials are public: keep `host` a loopback address.
+    Everyone who reaches the port can do everything, because the credentials are public: keep `host` a loopback
+    address. Raises OSError if the port is not available, and ValueError if the cloud runs trials and `host` is not
+    loopback.
     """
     return Server(host, port, cloud)
 

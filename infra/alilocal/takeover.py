@@ -19,7 +19,7 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -115,11 +115,7 @@ def _end(taken: _Taken) -> None:
         # The next takeover saved the values that this one had set; they must not be restored.
         _active[place].before = taken.before
     else:
-        for name, value in taken.before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        _set_variables(taken.before)
     if not _active:
         _patches.close()
 
@@ -144,12 +140,17 @@ def _set_environment(cloud: Cloud) -> dict[str, str | None]:
     }
     given |= {name: given[same] for name, same in _OTHER_KEYS.items() if name in os.environ}
     before = {name: os.environ.get(name) for name in given}
-    for name, value in given.items():
+    _set_variables(given)
+    return before
+
+
+def _set_variables(values: Mapping[str, str | None]) -> None:
+    """Set variables of the environment, and remove those whose value is None."""
+    for name, value in values.items():
         if value is None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
-    return before
 
 
 def _find_connections(host: object) -> Connections | None:

@@ -60,6 +60,8 @@ def status_at(
 
 
 Tags = tuple[tuple[str, str], ...]
+AnyTrial = Trial | TrialRecord
+"""A simulated trial, or one that runs on this machine."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ class Experiment:
         ]
 
     @property
-    def trials(self) -> Sequence[Trial | TrialRecord]:
+    def trials(self) -> Sequence[AnyTrial]:
         """The trials at the cloud's present time, oldest first."""
         if self.run is not None:
             return list(self.run.trials)
@@ -164,6 +166,13 @@ class Experiment:
             due,
         )
         return course.at(self.clock.now())
+
+    def stop(self) -> None:
+        """Stop the experiment; nothing happens if it has ended or is being stopped."""
+        if self.run is not None and self.engine is not None:
+            self.engine.stop(self)
+        elif self.stopped_at is None and self.status not in TERMINAL:
+            self.stopped_at = self.clock.now()
 
     def fail(self, status: str = "FAILED") -> None:
         """End the experiment now, with `status`; nothing happens if it has ended or is being stopped."""
@@ -212,13 +221,6 @@ class Experiment:
             return False
         ends[sequence] = self.clock.now()
         return True
-
-    def stop(self) -> None:
-        """Stop the experiment; nothing happens if it has ended or is being stopped."""
-        if self.run is not None and self.engine is not None:
-            self.engine.stop(self)
-        elif self.stopped_at is None and self.status not in TERMINAL:
-            self.stopped_at = self.clock.now()
 
     def _state(self) -> tuple[str, float]:
         if self.run is not None:

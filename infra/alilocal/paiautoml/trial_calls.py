@@ -18,11 +18,11 @@ from alilocal.core.world import World
 from alilocal.paiautoml import wire
 from alilocal.paiautoml.errors import InvalidInput, NoSuchExperiment
 from alilocal.paiautoml.listing import read_count, read_page
-from alilocal.paiautoml.model import Experiment, Experiments
+from alilocal.paiautoml.model import AnyTrial, Experiment, Experiments
 from alilocal.paiautoml.switches import PaiAutoMlSwitches
 from alilocal.paiautoml.triallogs import EXPERIMENT_LOGS, TRIAL_LOGS, experiment_log, read_commands, trial_log
 from alilocal.paiautoml.validation import read_object
-from alilocal.paiautoml.views import AnyTrial, final_of, is_restartable
+from alilocal.paiautoml.views import final_of, is_restartable
 
 T = TypeVar("T")
 _TIME = "%Y-%m-%d %H:%M:%S"

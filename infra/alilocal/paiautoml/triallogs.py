@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alilocal.core.jsonvalue import JsonValue
-from alilocal.paiautoml.model import Experiment
+from alilocal.paiautoml.model import AnyTrial, Experiment
 from alilocal.paiautoml.trials import Trial
 from alilocal.paiautoml.wire import mask_text
 from alilocal.trials import logs
@@ -34,7 +34,7 @@ class Command:
     output: str
 
 
-def read_commands(experiment: Experiment, trial: Trial | TrialRecord) -> list[Command]:
+def read_commands(experiment: Experiment, trial: AnyTrial) -> list[Command]:
     """Return the commands of a trial, without the secrets of its configuration; none while it waits."""
     if not isinstance(trial, TrialRecord):
         return _simulated_commands(trial)
@@ -50,7 +50,7 @@ def experiment_log(experiment: Experiment, name: str) -> list[str]:
     return _simulated_experiment_log(name, trials, experiment.statuses)
 
 
-def trial_log(experiment: Experiment, name: str, trial: Trial | TrialRecord) -> list[str]:
+def trial_log(experiment: Experiment, name: str, trial: AnyTrial) -> list[str]:
     """Return the lines of a trial's log, without the secrets of the experiment's configuration."""
     if not isinstance(trial, TrialRecord):
         return _simulated_trial_log(name, trial)

@@ -95,9 +95,7 @@ _SHORTEST = 4
 def masked(configuration: JsonObject) -> JsonObject:
     """Return a copy of `configuration` as the service shows it.
 
-    The service hides fewer members than the local cloud hides from logs and snapshots. Source for the service:
-    https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-08-28-listhpoexperiments (List
-    replaces them by asterisks).
+    The service hides fewer members than the local cloud hides from logs and snapshots.
     """
     return {section: _mask_section(section, value) for section, value in configuration.items()}
 

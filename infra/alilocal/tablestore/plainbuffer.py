@@ -93,19 +93,19 @@ def decode_row(data: bytes) -> Row:
     if int.from_bytes(data[:4], "little") != HEADER:
         raise _broken()
     try:
-        return _row_of(data)
+        return _decode_row(data)
     except (IndexError, struct.error):
         raise _broken() from None
 
 
-def _row_of(data: bytes) -> Row:
+def _decode_row(data: bytes) -> Row:
     row, at, crc = Row(), 4, 0
     section: list[Cell] | None = None
     while True:
         tag = data[at]
         at += 1
         if tag == _CELL and section is not None:
-            cell, check, at = _cell_of(data, at)
+            cell, check, at = _decode_cell(data, at)
             section.append(cell)
             crc = _CRC[crc ^ check]
         elif tag in (_KEY, _ATTRIBUTES):
@@ -121,7 +121,7 @@ def _row_of(data: bytes) -> Row:
             raise _broken()
 
 
-def _cell_of(data: bytes, at: int) -> tuple[Cell, int, int]:
+def _decode_cell(data: bytes, at: int) -> tuple[Cell, int, int]:
     """Return the cell that begins at `at`, its verified checksum, and where it ends."""
     name = variant = stamp = operation = b""
     while (tag := data[at]) != _CELL_CRC:
@@ -142,7 +142,7 @@ def _cell_of(data: bytes, at: int) -> tuple[Cell, int, int]:
         decode_text(name),
         decode_variant(variant) if variant else None,
         int.from_bytes(stamp, "little", signed=True) if stamp else None,
-        _operation(operation[0]) if operation else None,
+        _read_operation(operation[0]) if operation else None,
     )
     return cell, check, at + 2
 
@@ -159,12 +159,12 @@ def _read_sized(data: bytes, at: int) -> tuple[bytes, int]:
 def decode_variant(data: bytes) -> KeyValue:
     """Return the value in `data`, without a tag and a length in front; raises ParameterInvalid."""
     try:
-        return _variant_of(data)
+        return _decode_variant(data)
     except (IndexError, struct.error):
         raise _broken() from None
 
 
-def _variant_of(data: bytes) -> KeyValue:
+def _decode_variant(data: bytes) -> KeyValue:
     kind = data[0]
     if kind == _STRING:
         return decode_text(_read_sized(data, 1)[0])
@@ -185,23 +185,23 @@ def _variant_of(data: bytes) -> KeyValue:
 
 def encode_rows(rows: Iterable[tuple[Iterable[Cell], Iterable[Cell]]]) -> bytes:
     """Return rows, each given by its key and its cells, after one header; empty without a row."""
-    out = b"".join(_row(list(key), list(cells)) for key, cells in rows)
+    out = b"".join(_encode_row(list(key), list(cells)) for key, cells in rows)
     return struct.pack("<I", HEADER) + out if out else b""
 
 
-def _row(key: list[Cell], cells: list[Cell]) -> bytes:
+def _encode_row(key: list[Cell], cells: list[Cell]) -> bytes:
     out, crc = bytearray(), 0
     for tag, section in ((_KEY, key), (_ATTRIBUTES, cells)):
         out += bytes([tag]) if section else b""
         for cell in section:
-            data, check = _cell(cell)
+            data, check = _encode_cell(cell)
             out += data
             crc = crc8(bytes([check]), crc)
     return bytes(out) + bytes([_ROW_CRC, crc8(b"\x00", crc)])
 
 
-def _cell(cell: Cell) -> tuple[bytes, int]:
-    name, variant = cell.name.encode(), _variant(cell.value)
+def _encode_cell(cell: Cell) -> tuple[bytes, int]:
+    name, variant = cell.name.encode(), _encode_variant(cell.value)
     stamp = b"" if cell.timestamp is None else struct.pack("<q", cell.timestamp)
     check = crc8(name + variant + stamp)
     out = struct.pack("<BBI", _CELL, _NAME, len(name)) + name
@@ -210,7 +210,7 @@ def _cell(cell: Cell) -> tuple[bytes, int]:
     return out + bytes([_CELL_CRC, check]), check
 
 
-def _variant(value: KeyValue | None) -> bytes:
+def _encode_variant(value: KeyValue | None) -> bytes:
     if isinstance(value, Bound):
         return bytes([value.value])
     if isinstance(value, bool):
@@ -223,7 +223,7 @@ def _variant(value: KeyValue | None) -> bytes:
     return struct.pack("<BI", _STRING if isinstance(value, str) else _BLOB, len(data)) + data
 
 
-def _operation(number: int) -> Operation:
+def _read_operation(number: int) -> Operation:
     try:
         return Operation(number)
     except ValueError:

@@ -68,7 +68,7 @@ def batch(cloud, *writes, table="t"):
 
 def increment(key, name, by):
     """A row change that adds `by` to a column, which `encode_rows` cannot write."""
-    parts = [plainbuffer._cell(cell) for cell in key]
+    parts = [plainbuffer._encode_cell(cell) for cell in key]
     number = struct.pack("<Bq", 0, by)
     check = crc8(name + number + b"\x04")
     cell = struct.pack("<BBI", 3, 4, len(name)) + name + struct.pack("<BI", 5, len(number)) + number
