@@ -66,9 +66,8 @@ def command(
     The key is shown for requests that have an idempotencyKey or are in a CloudEvent. Otherwise it derives from the
     message's id, which is not known before the request is sent.
 
-    `hpoq explain RULE` explains a rule, with a wrong and a right example.
-
-    If two different requests have the same key, the second one is invalid.
+    If two different requests have the same key, the second one is invalid. `hpoq explain RULE` explains a rule, with
+    a wrong and a right example.
 
     Exit code 1 means that a request is invalid. Warnings only count with --strict.
     """

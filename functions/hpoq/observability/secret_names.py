@@ -72,6 +72,8 @@ _HARMLESS_ENDINGS = (
 # The URL of an alert contains a token. It is the only member of its section that does.
 _ALERT_SECTION = "monitorconfig"
 
+# The patterns. In the examples, XXXX is the secret that they find.
+
 # The look-behind makes the pattern try each run of such characters once, from its beginning: linear time.
 _NAME = r"(?<![A-Za-z0-9_.\-])[0-9.\-]{0,40}(?P<name>[A-Za-z_][A-Za-z0-9_.\-]{0,127})"
 _QUOTE = r"""\\{0,8}["']"""
@@ -79,6 +81,7 @@ _QUOTE = r"""\\{0,8}["']"""
 _WORD = r"""(?:"(?:[^"\\]|\\.)*"?|'[^']*'?|\\.|[^\s"'\\])+"""
 _STRING = r""""(?:[^"\\]|\\.)*"|'[^']*'"""
 _ESCAPED = r"""(?P<quote>\\{1,8}["']).{0,500}?(?P=quote)"""
+# "password": "XXXX"   password: XXXX   PASSWORD=XXXX   config["password"] = "XXXX"   ?password=XXXX
 _MEMBER = rf"""(?xs)
     {_NAME} (?:{_QUOTE})? (?:
         \] [ \t]{{0,8}} = (?!=) [ \t]{{0,8}}
@@ -91,24 +94,29 @@ _MEMBER = rf"""(?xs)
 _AFTER_OPTION = rf"""(?:
     (?P<listed> {_QUOTE} [ \t]{{0,8}} , \s{{0,100}} (?={_QUOTE}[^-])) | (?:{_QUOTE})? (?:[ \t]|\\\r?\n){{1,100}}
 )"""
+# --password XXXX   "--password", "XXXX"
 _OPTION = rf"(?xs) (?<![^\s\"'=,\[(]) (?=-) {_NAME} {_AFTER_OPTION} (?!-)"
 _VALUE = rf"(?xs) {_ESCAPED} | {_WORD}"
 _ITEM = rf"(?xs) {_ESCAPED} | {_STRING}"
 # A plain scalar of YAML may contain spaces.
 _PLAIN = r"""[^\s,{}\[\]"'][^\n,{}\[\]]*"""
+# https://user:XXXX@host   https://XXXX@host
 _URL_USER = r"""://[^\s/?#"'@:]*:(?P<value>[^\s/?#"']+)@|://(?P<lone>[^\s/?#"'@:]{20,})@"""
-# The URL of an alert: WeCom, Feishu and Slack have their tokens in a parameter or in the last part of the path.
+# The URL of an alert. WeCom, Feishu and Slack have their tokens in a parameter or in the last part of the path:
+# https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=XXXX   https://hooks.slack.com/services/T0/B0/XXXX
 _URL = r"""://[^\s"'<>]{1,400}"""
 _HOOK = r"hooks?[./]"
 _HOOK_PART = r"[/=](?P<value>[A-Za-z0-9_\-]{10,})(?![^&#])"
 # Access key ids of the vendor, permanent and temporary.
 _KEY_ID = r"(?<![0-9A-Za-z])(?P<value>LTAI[0-9A-Za-z]{12,60}|STS\.[0-9A-Za-z]{16,60})"
-# Elements of XML, and properties as Hadoop writes them.
+# Elements of XML, and properties as Hadoop writes them: <password>XXXX</password>
+# <name>fs.oss.accessKeySecret</name><value>XXXX</value>
 _ELEMENT = r"<(?P<name>[A-Za-z_][\w.\-]{0,127})>(?P<value>[^<>]{1,2000})</"
 _PROPERTY = r"<name>\s{0,8}(?P<name>[\w.\-]{1,128})\s{0,8}</name>\s{0,100}<value>(?P<value>[^<>]{1,2000})<"
 _PRIVATE_KEY = r"(?s)-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----(?P<value>.+?)(?:-----END|\Z)"
 _BEARER = r"(?i)\bbearer[ \t]+(?P<value>[A-Za-z0-9._~+/=\-]{8,})"
-# Options that have no secret's name, by the tool that takes them. They are looked for up to the end of its command.
+# Options that have no secret's name, by the tool that takes them, such as curl -u user:XXXX and mysql -pXXXX. They
+# are looked for up to the end of the tool's command.
 _TOOL = (
     r"\b(?P<tool>curl|mysql|mysqldump|sshpass|docker login|ossutil(?:64)?|odpscmd|beeline|redis-cli)\b"
     r"(?P<options>[^|;\n]{0,500})"
