@@ -14,7 +14,16 @@ sends head and body in separate writes. Here
 - a connection returns to its pool only after its exchange has accepted the answer: behind a gateway's own answer, the
   service's may still come, and the next request would take it for its own.
 
-    Transport ──▶ Exchange (thread-local) ◀── _Connection.request ──▶ socket
+The adapter, the pool and the connection find the exchange of their thread, because urllib3 passes nothing on to them:
+
+    with Exchange(sign, ...)       Transport makes it the thread's exchange
+      _Connection.connect          Exchange.join: `sent` is False from now on
+      _Connection.request          signs, and collects head and body instead of sending them
+      _Connection._write           Exchange.begin_write before each write: `sent` is True, and the time-out begins
+      _TimedResponse               reads within Exchange.seconds_left
+      _Pool._put_conn              Exchange.hand_back keeps the connection until the exchange ends
+      Exchange.accepted            set by Transport after a whole answer of the service
+    Exchange.__exit__              returns the connection to its pool, closed unless the answer was accepted
 """
 
 from __future__ import annotations
