@@ -90,7 +90,7 @@ class Deployed:
         searched, _, sql = query.partition(" | ")
         found = [row for row in self.rows() if row["__time__"] >= since and matches(row, searched)]
         with sqlite3.connect(":memory:") as database:
-            functions(database)
+            functions(database, self.clock)
             names = [f"message.{name}" for name in FIELDS]
             database.execute("CREATE TABLE log (__time__, " + ", ".join(f'"{name}"' for name in names) + ")")
             blanks = ", ".join("?" * (len(names) + 1))
@@ -141,7 +141,9 @@ class MaxBy:
         return max(self.found)[1] if self.found else None
 
 
-def functions(database):
+def functions(database, clock):
+    database.create_function("now", 0, clock.now)
+    database.create_function("to_unixtime", 1, lambda time: time)
     database.create_function("time_series", 4, lambda time, *_: time)
     database.create_aggregate("count_if", 1, CountIf)
     database.create_aggregate("max_by", 2, MaxBy)
@@ -201,8 +203,34 @@ def holds(alert, answer):
 
 
 class Broken(MemoryStore):
+    is_down = True
+
     def insert(self, record):
-        raise StoreUnavailable("down")
+        if self.is_down:
+            raise StoreUnavailable("down")
+        return super().insert(record)
+
+
+class Unsteady(MemoryStore):
+    """A store that refuses every call while `is_down` is set."""
+
+    is_down = False
+
+    def _refuse(self):
+        if self.is_down:
+            raise StoreUnavailable("down")
+
+    def get(self, key):
+        self._refuse()
+        return super().get(key)
+
+    def insert(self, record):
+        self._refuse()
+        return super().insert(record)
+
+    def replace(self, record, expected):
+        self._refuse()
+        return super().replace(record, expected)
 
 
 def store_fails(deployed):
@@ -250,9 +278,10 @@ def does_not_start(deployed):
 def stuck(deployed):
     """The only message is throttled, and comes back less and less often."""
     deployed.clock.advance(4 * 3600)
-    throttled(deployed)
-    deployed.clock.advance(3600)
-    throttled(deployed)
+    deployed.fault("status", status=400, code="Throttling.User")
+    for _ in range(5):
+        deployed.deliver(json.dumps(json.loads(REQUEST) | {"idempotencyKey": "k"}))
+        deployed.clock.advance(900)
 
 
 def misses_a_topic(deployed):
@@ -410,8 +439,10 @@ class Quiet(Deployed):
                 self.handle(event, pause)
             for name in (QUEUE, WATCH_QUEUE):
                 queue = self.cloud.queues.get(name)
-                for message in queue.receive(16):
+                received = queue.receive(16)
+                for message in received:
                     queue.delete(message.receipt_handle)
+                for message in received:
                     self.handle(smq_stream_event({message.message_id: message.body}, queue=name), 1)
             self.clock.advance(30)
 
@@ -444,26 +475,91 @@ def nothing_can_be_sent_back(deployed):
     deployed.fault("status", "SendMessage", "smq", status=500, code="InternalError")
 
 
-@pytest.mark.parametrize(
-    ("fault", "name"),
-    [
-        (store_is_down, "hpoq-stuck"),
-        (experiments_may_not_be_read, "hpoq-operator-needed"),
-        (experiments_cannot_be_read, "hpoq-stuck"),
-        (nothing_is_created, "hpoq-stuck"),
-        (nothing_can_be_sent_back, "hpoq-stuck"),
-    ],
-)
-def test_an_alert_lasts_as_long_as_its_fault_even_for_one_message(deployed, fault, name):
+LASTING = [
+    (store_is_down, "hpoq-store-failing", 900),
+    (store_is_down, "hpoq-stuck", 7200),
+    (experiments_may_not_be_read, "hpoq-operator-needed", 900),
+    (experiments_cannot_be_read, "hpoq-stuck", 7200),
+    (nothing_is_created, "hpoq-stuck", 4200),
+    (nothing_can_be_sent_back, "hpoq-requeue-failing", 1800),
+    (nothing_can_be_sent_back, "hpoq-stuck", 7200),
+]
+
+
+@pytest.mark.parametrize(("fault", "name", "within"), LASTING)
+def test_an_alert_lasts_as_long_as_its_fault_even_for_one_message(deployed, fault, name, within):
     """One message comes back once an hour in the end; between two deliveries no alert may seem to be resolved."""
     (alert,) = (one for one in ALERTS if one["name"] == name)
     quiet = Quiet(deployed.cloud, deployed.clock)
     fault(quiet)
     quiet.begin()
-    quiet.go_on(2 * 3600)
+    quiet.go_on(within)
     for _ in range(12 * 4):
         quiet.go_on(300)
         assert is_raised(quiet, alert), quiet.clock.now()
+
+
+@pytest.mark.parametrize(("fault", "name"), [(fault, name) for fault, name, _ in LASTING])
+def test_an_alert_ends_with_its_fault(deployed, fault, name):
+    """Messages that came back for hours and have ended keep no alert raised but that of the lines for an operator."""
+    (alert,) = (one for one in ALERTS if one["name"] == name)
+    quiet = Quiet(deployed.cloud, deployed.clock)
+    fault(quiet)
+    quiet.begin()
+    quiet.go_on(4 * 3600)
+    began = quiet.clock.now()
+    quiet.cloud.faults.clear()
+    quiet.store.is_down = False
+    for _ in range(36):
+        quiet.go_on(300)
+        if not is_raised(quiet, alert):
+            break
+    assert not is_raised(quiet, alert)
+    ended = [
+        row["__time__"] for row in quiet.rows() if row["event"] in ("message.created", "message.finished")
+    ]
+    seconds = 4200 if name == "hpoq-operator-needed" else 0
+    assert quiet.clock.now() - min(time for time in ended if time > began) <= seconds + 900
+
+
+@pytest.mark.parametrize("seconds_between", [300, 1200, 3000])
+def test_nothing_is_created_for_an_hour(deployed, seconds_between):
+    """It does not matter how few requests come, nor that others had an experiment just before the fault."""
+    (alert,) = (one for one in ALERTS if one["name"] == "hpoq-stuck")
+    quiet = Quiet(deployed.cloud, deployed.clock)
+    quiet.begin()
+    for _ in range(4):
+        quiet.go_on(3000)
+        quiet.cloud.queues.get(QUEUE).send(REQUEST)
+    quiet.go_on(300)
+    nothing_is_created(quiet)
+    began = quiet.clock.now()
+    while not is_raised(quiet, alert):
+        quiet.cloud.queues.get(QUEUE).send(REQUEST)
+        quiet.go_on(seconds_between)
+        assert quiet.clock.now() - began < 7200 + seconds_between
+    assert quiet.clock.now() - began >= 3600
+
+
+def test_calls_that_fail_now_and_then_do_not_make_a_message_stuck(deployed):
+    """At night no request comes, and a watch message has to come back once in two hours."""
+    (alert,) = (one for one in ALERTS if one["name"] == "hpoq-stuck")
+    quiet = Quiet(deployed.cloud, deployed.clock)
+    quiet.store = Unsteady()
+    began = quiet.clock.now()
+    quiet.begin()
+    quiet.go_on(30)
+    (experiment,) = quiet.cloud.experiments
+    experiment.fail("RUNNING")
+    for failures in range(1, 5):
+        quiet.store.is_down = True
+        while sum(row["event"] == "store.failed" for row in quiet.rows()) < failures:
+            quiet.go_on(30)
+            assert quiet.clock.now() < began + 86_400
+        quiet.store.is_down = False
+        for _ in range(24):
+            quiet.go_on(300)
+            assert not is_raised(quiet, alert)
 
 
 def test_a_message_that_is_throttled_for_a_while_needs_nobody(deployed):
