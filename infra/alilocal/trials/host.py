@@ -5,7 +5,7 @@ It reads orders and writes reports, one JSON object per line, on its standard in
     {"do": "run", "id", "command", "cwd", "env", "output", "errors", "keep", "most", "patterns", "merged"}
     {"do": "end", "id"}
     -> {"id", "started": pid}, {"id", "failed": reason}, {"id", "match": [pattern, text]},
-       {"id", "ended": code, "dropped", "flooded"}
+       {"id", "ended": code, "dropped", "flooded", "unread", "cut": {pattern: [text, exponent]}}
 
 When its input ends, because the local cloud ended in whatever way, it kills every process that it started and exits.
 Each command has a process group of its own. On Linux, processes that left their group come back to this process as
@@ -36,6 +36,7 @@ _MOST_MATCHES = 10_000
 """How many numbers of a command are reported as they come; of more, the last ones are reported at its end."""
 _DRAIN_SECONDS = 0.5
 _BREAK = re.compile(rb"[\r\n]")
+_EXPONENT = re.compile(r"[eE][-+]?[0-9]+")
 
 
 class Command:
@@ -46,6 +47,9 @@ class Command:
         self.kill_at: float | None = None
         self.dropped = 0
         self.is_flooded = False
+        # What probably is a mistake: a metric in a stream that is not searched, and numbers without their exponent.
+        self.has_unread = False
+        self.cut: dict[int, tuple[str, str]] = {}
         self._keep, self._most, self._taken = int(order["keep"]), int(order["most"]), 0
         self._patterns = [re.compile(one) for one in order["patterns"]]
         self._count = 0
@@ -79,18 +83,18 @@ class Command:
         self.dropped += len(data) - len(kept)
         self._taken += len(data)
         self.is_flooded = self.is_flooded or self._taken > self._most
-        if not self._patterns or name not in self._matched:
+        if not self._patterns or (self.has_unread and name not in self._matched):
             return []
         *lines, rest = _BREAK.split(self._rests[name] + data)
         # A line without end is searched in pieces.
         self._rests[name] = rest if len(rest) < _LONGEST_LINE else b""
-        return self._search([*lines, rest] if len(rest) >= _LONGEST_LINE else lines)
+        return self._search(name, [*lines, rest] if len(rest) >= _LONGEST_LINE else lines)
 
     def close(self) -> list[tuple[int, str]]:
         """Close the files, and return the metrics in lines that have no end."""
         for file in self._files.values():
             file.close()
-        found = self._search([rest for name, rest in self._rests.items() if name in self._matched])
+        found = [one for name, rest in self._rests.items() for one in self._search(name, [rest])]
         self._rests = dict.fromkeys(self._rests, b"")
         return [*found, *self._last.items()]
 
@@ -99,12 +103,18 @@ class Command:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
 
-    def _search(self, lines: list[bytes]) -> list[tuple[int, str]]:
+    def _search(self, name: str, lines: list[bytes]) -> list[tuple[int, str]]:
         reported = []
         for line in lines:
             text = line[:_LONGEST_LINE].decode(errors="replace")
+            if name not in self._matched:
+                self.has_unread = self.has_unread or any(one.search(text) for one in self._patterns)
+                continue
             for number, pattern in enumerate(self._patterns):
                 for found in pattern.finditer(text):
+                    exponent = _EXPONENT.match(text, found.end(1))
+                    if exponent and found[1]:
+                        self.cut.setdefault(number, (found[1], exponent[0]))
                     self._count += 1
                     if self._count <= _MOST_MATCHES:
                         reported.append((number, found[1] or ""))
@@ -246,6 +256,8 @@ class Host:
                 "ended": command.process.returncode,
                 "dropped": command.dropped,
                 "flooded": command.is_flooded,
+                "unread": command.has_unread,
+                "cut": command.cut,
             }
         )
 

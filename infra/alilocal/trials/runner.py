@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alilocal.core.clock import Changes, CloudClock
-from alilocal.core.jsonvalue import JsonObject
+from alilocal.core.jsonvalue import JsonObject, JsonValue
 from alilocal.trials.processes import Processes
 from alilocal.trials.record import OVER, CommandRecord, Refused, Run, Status, Subject, TrialRecord
 from alilocal.trials.search import Search
@@ -64,6 +64,7 @@ class Runner(threading.Thread):
         self._site = site
         self._used: Processes | None = None
         self._active: dict[str, ActiveTrial] = {}
+        self._shortened: set[str] = set()
         self._ending: tuple[str, str] | None = None
         self._wanted: dict[int, tuple[Status, str]] = {}
         self._is_updated = False
@@ -254,6 +255,8 @@ class Runner(threading.Thread):
             command.code = code if isinstance(code, int) else None
             command.dropped = dropped if isinstance(dropped, int) else 0
             self._site.changed.notify_all()
+        active.has_unread = active.has_unread or report["unread"] is True
+        self._note_cut_numbers(active, report["cut"])
         name = f"cmd{active.command}"
         if active.ending is not None:
             self._end(search, active, *active.ending)
@@ -269,6 +272,19 @@ class Runner(threading.Thread):
                 self._end(search, active, "FAILED", str(exc))
         else:
             self._end(search, active, "SUCCEEDED", "")
+
+    def _note_cut_numbers(self, active: ActiveTrial, cut: JsonValue) -> None:
+        """Note once for each metric that its pattern does not match the exponents of the numbers."""
+        patterns = list(active.plan.reading.weights)
+        for index, found in cut.items() if isinstance(cut, dict) else ():
+            pattern = patterns[int(index)]
+            if isinstance(found, list) and pattern not in self._shortened:
+                self._shortened.add(pattern)
+                read, exponent = found
+                self._note(
+                    f"{pattern} reads {read} where a command printed {read}{exponent}. "
+                    "To read exponents and signs, write ([-+.0-9eE]+)."
+                )
 
     def _add_rows(self, search: Search, active: ActiveTrial, rows: Iterable[JsonObject]) -> None:
         for row in rows:
@@ -328,8 +344,13 @@ class Runner(threading.Thread):
         if status == "SUCCEEDED" and (final is None or active.metrics.missing):
             status, final = "FAILED", None
             missing = ", ".join(active.metrics.missing)
+            where = (
+                " on standard output, which alone is read; standard error has one"
+                if active.has_unread
+                else ""
+            )
             reason = (
-                f"It ended, but reported no number for {missing}."
+                f"It ended, but reported no number for {missing}{where}."
                 if missing
                 else "It ended, but its final metric is not a finite number, or no source has all metrics."
             )

@@ -108,6 +108,12 @@ def test_no_secret_of_the_environment_reaches_a_trial(monkeypatch):
         assert "key-in-clear" not in json.dumps(cloud.snapshot())
 
 
+_ON_STDERR = (
+    "It ended, but reported no number for accuracy=([-0-9.e]+) on standard output, which alone is read; "
+    "standard error has one."
+)
+
+
 @pytest.mark.parametrize(
     ("command", "reason"),
     [
@@ -115,6 +121,7 @@ def test_no_secret_of_the_environment_reaches_a_trial(monkeypatch):
         ("kill -SEGV $$", "cmd1: ended by SIGSEGV"),
         ("true", "It ended, but reported no number for accuracy=([-0-9.e]+)."),
         ("echo accuracy=nan", "It ended, but reported no number for accuracy=([-0-9.e]+)."),
+        ("echo accuracy=1 >&2", _ON_STDERR),
         ("head -c 1000000000 /dev/zero", "cmd1 printed more than 0.190735 MB, so it was killed"),
         ("yes accuracy=1 >&2", "cmd1 printed more than 0.190735 MB, so it was killed"),
         ("no-such-program", "cmd1: exit status 127"),
@@ -129,6 +136,20 @@ def test_a_hostile_command_fails_with_a_clear_reason(cloud, command, reason):
         "FAILED",
         reason.partition(", as")[0],
     )
+
+
+@pytest.mark.parametrize(
+    ("printed", "is_cut"), [("2.5e-05", True), ("2.5E4", True), ("2.5", False), ("2.5 e1", False)]
+)
+def test_a_number_without_its_exponent_is_noted(cloud, printed, is_cut):
+    """A pattern that matches only a part of a number chooses the wrong trial, which nothing else would show."""
+    pattern = "accuracy=([0-9.]+)"
+    command = f"echo accuracy={printed}; echo accuracy={printed}"
+    experiment = run(cloud, command, metric_config={"metric_dict": {pattern: 1}})
+    assert only_trial(experiment).metrics[-1]["default"] == 2.5
+    note = f"{pattern} reads 2.5 where a command printed {printed}. To read exponents and signs, write ([-+.0-9eE]+)."
+    assert manager_log(experiment).count(note) == is_cut
+    assert manager_log(experiment).count("exponents") == is_cut
 
 
 def test_output_is_kept_up_to_its_limit(cloud):
