@@ -421,12 +421,18 @@ class _Requests(BaseHTTPRequestHandler):
         elif (self.command, path) == ("GET", "/health"):
             self._write(200, b"", ok=True)
         else:
-            error = {"errorMessage": f"{self.command} {path} is not supported.", "errorType": "NotFound"}
+            message = (
+                f"{self.command} {path} is not a call of FC. "
+                "Requests of an HTTP trigger have the header x-fc-control-path: /http-invoke."
+            )
+            error = {"errorMessage": message, "errorType": "NotFound"}
             self._write(404, json.dumps(error).encode(), ok=False)
 
     def _answer_http_trigger(self, body: bytes) -> None:
         context = self._make_context()
-        event = http_event(self.command, self.path, self.headers.items(), body, context)
+        # Not `path`, in which http.server replaces several slashes at the beginning by one.
+        target = self.requestline.split()[1]
+        event = http_event(self.command, target, self.headers.items(), body, context)
         result = self.server.runtime.call(event, context)
         status, headers, answer = http_answer(result)
         self._write(status, answer, headers, ok=result.ok)

@@ -199,7 +199,9 @@ def test_health_and_unknown_paths(start):
     url, _ = start(lambda event, context: None)
     assert read_status(requests.get(f"{url}/health", timeout=60)) == (200, "200")
     for method, path in (("GET", "/invoke"), ("POST", "/"), ("GET", "/nothing")):
-        assert read_status(requests.request(method, url + path, timeout=60)) == (404, "404")
+        answer = requests.request(method, url + path, timeout=60)
+        assert read_status(answer) == (404, "404")
+        assert answer.json()["errorMessage"].startswith(f"{method} {path} is not a call of FC.")
 
 
 @pytest.mark.parametrize(
@@ -355,6 +357,18 @@ def test_the_result_is_the_answer_of_an_http_trigger(start, result, status, head
     assert {name: answer.headers[name] for name in headers} == headers
     assert "no name" not in answer.headers
     assert body in (None, answer.content)
+
+
+@pytest.mark.parametrize("path", ["//evil.example/a", "/a//b", "///", "/%2F/a;b=1"])
+def test_a_path_reaches_the_handler_as_it_was_sent(start, path):
+    """A router must not match another path than the one that was requested, for example in a check of rights."""
+    events = []
+    url, _ = start(lambda event, context: events.append(json.loads(event)["rawPath"]))
+    connection = http.client.HTTPConnection("127.0.0.1", int(url.rpartition(":")[2]), timeout=60)
+    connection.request("GET", path, headers=FROM_OUTSIDE)
+    connection.getresponse()
+    connection.close()
+    assert events == [path]
 
 
 @pytest.mark.parametrize("status", [204, 304])
