@@ -28,7 +28,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from alilocal.cloud import Cloud
-from alilocal.connections import Connections, LocalSocket
+from alilocal.connections import OWN_SOCKET, Connections, LocalSocket
 from alilocal.core import foreign
 from alilocal.core.credentials import Credential
 
@@ -208,8 +208,8 @@ def _patch() -> None:
     _replace(base, "__init__", init)
     _replace(base, "putrequest", putrequest)
     _replace(base, "send", send)
-    _replace(socket.socket, "connect", _wrap_raw_connect(socket.socket.connect))
-    _replace(socket.socket, "connect_ex", _wrap_raw_connect(socket.socket.connect_ex))
+    for name in ("connect", "connect_ex"):
+        _replace(OWN_SOCKET, name, _wrap_raw_connect(getattr(OWN_SOCKET, name)))
     _watch()
     _patch_on_import("aiohttp.connector", _patch_aiohttp)
     _patch_on_import("aiodns", _patch_aiodns)

@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import inspect
 import os
+import socket
 import ssl
 import threading
 import unittest
@@ -63,6 +64,13 @@ def test_a_connection_of_its_own_kind_reaches_it():
 def test_clients_reach_it_although_a_recorder_replaced_the_connection_class(monkeypatch):
     """VCR puts classes of its own in the place of the connection classes, and makes the original ones itself."""
     monkeypatch.setattr(http.client, "HTTPConnection", type("Recorder", (), {}))
+    with alilocal.mock_alicloud() as cloud:
+        assert queues(cloud) == 200
+
+
+def test_clients_reach_it_although_the_socket_class_was_replaced(monkeypatch):
+    """HTTPretty puts a class of its own in the place of the sockets, without most of their methods."""
+    monkeypatch.setattr(socket, "socket", type("Answering", (), {}))
     with alilocal.mock_alicloud() as cloud:
         assert queues(cloud) == 200
 
