@@ -6,6 +6,7 @@ from alibabacloud_mns_open20220119.client import Client
 from alibabacloud_tea_openapi.exceptions import AlibabaCloudException
 from alibabacloud_tea_openapi.utils_models import Config
 
+from alilocal.smq.message import Outgoing
 from support.deployment import vendor_config
 
 
@@ -116,7 +117,65 @@ def test_existing_resources_with_other_attributes_are_refused(client):
     client.create_topic(m.CreateTopicRequest(topic_name="news"))
     request = m.CreateQueueRequest(queue_name="orders", visibility_timeout=60)
     refused("QueueAlreadyExist", 409, lambda: client.create_queue(request))
-    refused("TopicAlreadyExist", 409, lambda: client.create_topic(m.CreateTopicRequest(topic_name="news")))
+    client.create_topic(m.CreateTopicRequest(topic_name="news"))
+    changed = m.CreateTopicRequest(topic_name="news", max_message_size=2048)
+    refused("TopicAlreadyExist", 409, lambda: client.create_topic(changed))
+
+
+def test_an_invalid_topic_is_not_created(client, server):
+    """A refused call changes nothing."""
+    request = m.CreateTopicRequest(topic_name="news", max_message_size=1)
+    refused("InvalidArgument", 400, lambda: client.create_topic(request))
+    assert len(server.cloud.topics) == 0
+
+
+def subscribe(client, kind, endpoint):
+    names = {"topic_name": "news", "subscription_name": "copy"}
+    client.subscribe(m.SubscribeRequest(**names, endpoint=endpoint, push_type=kind))
+    return client.get_subscription_attributes(m.GetSubscriptionAttributesRequest(**names)).body.data.endpoint
+
+
+@pytest.mark.parametrize("form", ["{name}", "{place}queues/{name}", "{place}/queues/{name}"])
+def test_a_queue_is_an_endpoint_by_its_name_or_its_resource_name(client, server, form):
+    """The documentation of the call has all three forms, the one with the slash in Terraform's examples."""
+    cloud = server.cloud
+    queue, topic = cloud.queues.create("orders"), cloud.topics.create("news")
+    place = f"acs:mns:{cloud.region}:{cloud.account_id}:"
+    assert subscribe(client, "queue", form.format(name="orders", place=place)).endswith("queues/orders")
+    cloud.topics.publish(topic.name, Outgoing("body"))
+    assert len(queue.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "endpoint", "shown"),
+    [
+        ("email", "someone@example.com", "mail:someone@example.com"),
+        ("alisms", "13000000000", "sms:13000000000"),
+        ("mpush", "app", "push:app"),
+        ("dm", "smq-ep:dm:1000000000000001:__dynamic", None),
+        ("dysms", "smq-ep:dysms:1000000000000001:13000000000", None),
+        ("fc", "acs:fc:cn-local:1000000000000001:services/s/functions/f", None),
+        ("eventbus", "acs:eventbridge:cn-local:1000000000000001:eventbus/orders", None),
+    ],
+)
+def test_other_endpoints_are_kept(client, server, kind, endpoint, shown):
+    """They get nothing here, but the subscription exists."""
+    server.cloud.topics.create("news")
+    assert subscribe(client, kind, endpoint) == (shown or endpoint)
+
+
+@pytest.mark.parametrize(
+    ("kind", "endpoint", "code", "status"),
+    [
+        ("queue", "missing", "QueueNotExist", 404),
+        ("http", "orders", "EndpointInvalid", 400),
+        ("queues", "orders", "InvalidParameter", 400),
+    ],
+)
+def test_an_invalid_endpoint_is_refused(client, server, kind, endpoint, code, status):
+    server.cloud.topics.create("news")
+    refused(code, status, lambda: subscribe(client, kind, endpoint))
+    assert server.cloud.topics["news"].subscriptions == {}
 
 
 def test_a_policy_limits_it_as_it_limits_smq(server):

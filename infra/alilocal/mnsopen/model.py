@@ -11,12 +11,15 @@ from alilocal.core.clock import CloudClock
 from alilocal.core.jsonvalue import JsonObject, read_whole
 from alilocal.core.retry import RetryStrategy
 from alilocal.mnsopen.errors import InvalidParameter
-from alilocal.smq.errors import AlreadyExist
 from alilocal.smq.model import Queues, Topics
 from alilocal.smq.queue import DeadLetterPolicy, Queue, QueueAttributes, read_attributes, read_int
-from alilocal.smq.topic import ContentFormat, Subscription, SubscriptionAttributes, Topic
+from alilocal.smq.topic import ContentFormat, Subscription, SubscriptionAttributes, Topic, TopicAttributes
 
 Given = Mapping[str, str]
+
+_SCHEMES = {"email": "mail", "alisms": "sms", "mpush": "push"}
+"""The kinds of endpoints that are plain addresses here, and how SMQ's own API begins such an endpoint."""
+_KINDS = ("http", "queue", "fc", "eventbus", "dm", "dysms", "kafka", *_SCHEMES)
 
 
 class Management:
@@ -48,21 +51,19 @@ class Management:
 
     def create_topic(self, given: Given) -> Topic:
         """Create a topic; raises ServiceError, also if it exists with other attributes."""
-        name = required(given, "TopicName")
-        if name in self.topics:
-            raise AlreadyExist("Topic")
-        topic = self.topics.create(name)
-        self._change(topic, given)
-        return topic
+        attributes = _topic_attributes(given, TopicAttributes())
+        return self.topics.ensure(required(given, "TopicName"), attributes)[0]
 
     def set_topic(self, given: Given) -> None:
         """Change what is given of a topic; raises ServiceError."""
-        self._change(self.topics.get(required(given, "TopicName")), given)
+        topic = self.topics.get(required(given, "TopicName"))
+        topic.attributes = _topic_attributes(given, topic.attributes)
+        topic.last_modify_time = self._clock.now()
 
     def subscribe(self, given: Given) -> Subscription:
         """Subscribe an endpoint to a topic; raises ServiceError."""
         attributes = SubscriptionAttributes(
-            required(given, "Endpoint"),
+            self._endpoint(given),
             given.get("MessageTag") or None,
             cast("RetryStrategy", given.get("NotifyStrategy") or "BACKOFF_RETRY"),
             cast("ContentFormat", given.get("NotifyContentFormat") or "XML"),
@@ -83,17 +84,16 @@ class Management:
         )
         subscription.last_modify_time = self._clock.now()
 
-    def _change(self, topic: Topic, given: Given) -> None:
-        size, logging = given.get("MaxMessageSize"), given.get("EnableLogging")
-        attributes = topic.attributes
-        topic.attributes = replace(
-            attributes,
-            maximum_message_size=read_int("MaxMessageSize", size)
-            if size
-            else attributes.maximum_message_size,
-            logging_enabled=_flag(logging) if logging else attributes.logging_enabled,
-        )
-        topic.last_modify_time = self._clock.now()
+    def _endpoint(self, given: Given) -> str:
+        """Return the endpoint as SMQ's own API writes it; a queue is also given by its name alone."""
+        endpoint, kind = required(given, "Endpoint"), given.get("PushType") or "http"
+        if kind not in _KINDS:
+            raise InvalidParameter("PushType", f"must be one of {', '.join(_KINDS)}.")
+        if ":" in endpoint:
+            return endpoint
+        if kind == "queue":
+            return self.queues.get(endpoint).resource
+        return f"{_SCHEMES[kind]}:{endpoint}" if kind in _SCHEMES else endpoint
 
     def _dead_letter(self, queue: str, given: Given) -> DeadLetterPolicy | None:
         """Return the dead-letter policy that is given for `queue`, or None if there is none, or it is disabled."""
@@ -114,6 +114,14 @@ def required(given: Given, name: str) -> str:
     if not given.get(name):
         raise InvalidParameter(name, "is required.")
     return given[name]
+
+
+def _topic_attributes(given: Given, base: TopicAttributes) -> TopicAttributes:
+    size, logging = given.get("MaxMessageSize"), given.get("EnableLogging")
+    return TopicAttributes(
+        read_int("MaxMessageSize", size) if size else base.maximum_message_size,
+        _flag(logging) if logging else base.logging_enabled,
+    )
 
 
 def _queue_attributes(given: Given, base: QueueAttributes) -> QueueAttributes:

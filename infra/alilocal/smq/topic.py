@@ -20,9 +20,10 @@ from alilocal.smq.xml import build
 
 # The vendor's SDK for Java also knows STREAM; what it pushes is only documented for a trigger: the body alone.
 ContentFormat = Literal["XML", "JSON", "SIMPLIFIED", "STREAM"]
-QUEUE_ENDPOINT = re.compile(r"acs:mns:(?P<region>[^:]*):(?P<account>[^/]*):queues/(?P<queue>[^/]+)")
+# The documentation of Terraform has a slash before `queues`.
+QUEUE_ENDPOINT = re.compile(r"acs:mns:(?P<region>[^:]*):(?P<account>[^/]*):/?queues/(?P<queue>[^/]+)")
 _URL = re.compile(r"https?://[^/?#]+", re.IGNORECASE)
-_ADDRESS = re.compile(r"(?:mail|sms|push):[^\s]+")
+_ADDRESS = re.compile(r"(?:(?:mail|sms|push|smq-ep)|acs:(?:fc|eventbridge)):[^\s]+")
 MOST_TAG_CHARACTERS = 16
 RETENTION_SECONDS = 86_400
 
@@ -39,7 +40,7 @@ class Published:
 
 @dataclass(frozen=True)
 class SubscriptionAttributes:
-    """The attributes of a subscription. `endpoint` names a queue, a URL, or an address of mail or text messages."""
+    """The attributes of a subscription. `endpoint` names a queue, a URL, or an address such as one of mail."""
 
     endpoint: str
     filter_tag: str | None = None
@@ -66,7 +67,7 @@ class SubscriptionAttributes:
 
     @property
     def is_address(self) -> bool:
-        """Whether the endpoint is an address of mail, text messages or devices."""
+        """Whether the endpoint is an address of mail, text messages, devices, a function or an event bus."""
         return _ADDRESS.fullmatch(self.endpoint) is not None
 
     def wants(self, tag: str | None) -> bool:
