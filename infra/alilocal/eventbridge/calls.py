@@ -76,18 +76,21 @@ class Calls:
             bus=bus,
             targets=read_targets(given.get("EventTargets", "")),
             description=given.get("Description", ""),
-            enabled=given.get("Status", "ENABLE") == "ENABLE",
+            enabled=_is_enabled(given, before=True),
         )
         return success({"RuleARN": self._names.rule(bus, rule.name)})
 
     def update_rule(self, given: Parameters, _call: Call) -> JsonObject:
         rule = self._rule(given)
-        if given.get("FilterPattern"):
-            rule.pattern = _read_pattern(given["FilterPattern"])
-        if given.get("EventTargets"):
-            rule.targets = list(read_targets(given["EventTargets"]))
-        rule.description = given.get("Description", rule.description)
-        rule.enabled = given.get("Status", "ENABLE" if rule.enabled else "DISABLE") == "ENABLE"
+        pattern, targets = given.get("FilterPattern"), given.get("EventTargets")
+        # Everything is read before anything is changed.
+        self._buses.update_rule(
+            rule,
+            _read_pattern(pattern) if pattern else rule.pattern,
+            read_targets(targets) if targets else rule.targets,
+            description=given.get("Description", rule.description),
+            enabled=_is_enabled(given, before=rule.enabled),
+        )
         return success({})
 
     def get_rule(self, given: Parameters, _call: Call) -> JsonObject:
@@ -141,6 +144,13 @@ class Calls:
         if name not in rules:
             raise NoSuchRule(name)
         return rules[name]
+
+
+def _is_enabled(given: Parameters, *, before: bool) -> bool:
+    status = given.get("Status") or ("ENABLE" if before else "DISABLE")
+    if status not in ("ENABLE", "DISABLE"):
+        raise InvalidArgument("Status must be ENABLE or DISABLE.")
+    return status == "ENABLE"
 
 
 def _read_pattern(text: str) -> JsonObject:

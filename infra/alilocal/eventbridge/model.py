@@ -149,6 +149,15 @@ class Buses(Named[Bus]):
             self._world.changed.notify_all()
             return rule
 
+    def update_rule(
+        self, rule: Rule, pattern: JsonObject, targets: Sequence[Target], *, description: str, enabled: bool
+    ) -> None:
+        """Change a rule; raises NotExist for a missing queue, and then changes nothing."""
+        if targets is not rule.targets:
+            self._check_targets(targets)
+        rule.pattern, rule.targets = pattern, list(targets)
+        rule.description, rule.enabled = description, enabled
+
     def put_targets(self, rule: Rule, targets: Sequence[Target]) -> None:
         """Add targets to a rule, replacing those with the same id; raises NotExist for a missing queue."""
         self._check_targets(targets)

@@ -4,11 +4,13 @@ import base64
 import json
 import threading
 import time
+from dataclasses import replace
 from email.utils import formatdate
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from localwire import call
 
 import alilocal
 from alilocal.core.http import Request
@@ -236,6 +238,30 @@ def test_another_method_is_refused(cloud):
         unknown = session.get(f"{cloud.endpoint}/openapi/askLuma")
     assert (answer.status_code, answer.json()["message"]) == (405, "PutEvents is called with POST, not GET.")
     assert unknown.json()["message"] == "The local cloud does not support AskLuma."
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"EventTargets": '[{"Type": "acs.mns.queue", "Endpoint": "queues/missing"}]'},
+        {"EventTargets": '[{"Type": "other"}]'},
+        {"EventTargets": "{}"},
+        {"Status": "ON"},
+    ],
+    ids=lambda wrong: next(iter(wrong.values())),
+)
+def test_a_refused_update_of_a_rule_changes_nothing(cloud, wrong):
+    """Not even the members of the call that are valid."""
+    cloud.queues.create("orders")
+    rule = cloud.buses.rule("copy", {"source": ["orders"]}, queue="orders")
+    before = replace(rule)
+    names = {"Version": "2020-04-01", "EventBusName": "default", "RuleName": "copy"}
+    valid = {"FilterPattern": '{"source": ["others"]}', "Description": "new"}
+    answer = call(cloud, "UpdateRule", **names, **{**valid, **wrong})
+    assert answer.status_code in (400, 404)
+    assert cloud.buses["default"].rules["copy"] == before
+    assert call(cloud, "UpdateRule", **names, **valid).ok
+    assert cloud.buses["default"].rules["copy"].description == "new"
 
 
 def test_buses_and_rules_by_hand(cloud):

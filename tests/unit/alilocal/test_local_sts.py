@@ -1,40 +1,15 @@
 """STS: roles, their policies, and temporary keys."""
 
 import json
-import time
-import uuid
 
 import pytest
-from localwire import Wire, read
+from localwire import Wire, call, read
 
 import alilocal
-from alilocal.core.rpcv1 import signature
 
 ROLE = "acs:ram::1000000000000001:role/worker"
 ALLOW = {"Version": "1", "Statement": [{"Effect": "Allow", "Action": "mns:*", "Resource": "*"}]}
 ONLY_LIST = {"Version": "1", "Statement": [{"Effect": "Allow", "Action": "mns:ListQueue", "Resource": "*"}]}
-
-
-def call(cloud, action, *, key=None, method="GET", sign=None, **given):
-    """Make one call with the older signature, in the query or in a form."""
-    access_key_id, secret = (key or (cloud.access_key_id, cloud.access_key_secret))[:2]
-    parameters = {
-        "Action": action,
-        "Version": "2015-04-01",
-        "Format": "JSON",
-        "AccessKeyId": access_key_id,
-        "SignatureMethod": "HMAC-SHA1",
-        "SignatureVersion": "1.0",
-        "SignatureNonce": str(uuid.uuid4()),
-        "Timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        **given,
-    }
-    parameters = {name: value for name, value in parameters.items() if value is not None}
-    parameters["Signature"] = sign or signature(secret, method, parameters)
-    with cloud.session() as session:
-        if method == "POST":
-            return session.post(f"{cloud.endpoint}/", data=parameters)
-        return session.get(f"{cloud.endpoint}/", params=parameters)
 
 
 def assume(cloud, **given):
