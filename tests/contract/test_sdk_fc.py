@@ -207,6 +207,16 @@ def test_a_page_begins_where_the_last_one_ended(client):
     refused("InvalidArgument", 400, lambda: client.list_function_versions("a1", invented))
 
 
+def corrupted():
+    """An archive whose list of files is right, and whose compressed data is not."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("index.py", CODE)
+    content = file.getvalue()
+    start = content.index(b"index.py") + len("index.py")
+    return base64.b64encode(content[:start] + b"\xff" * 8 + content[start + 8 :]).decode()
+
+
 @pytest.mark.parametrize(
     ("members", "named"),
     [
@@ -218,6 +228,7 @@ def test_a_page_begins_where_the_last_one_ended(client):
         ({"role": "hpo"}, "role"),
         ({"code": None}, "code"),
         ({"code": m.InputCodeLocation(zip_file="bm8gemlw")}, "code"),
+        ({"code": m.InputCodeLocation(zip_file=corrupted())}, "code"),
         ({"code": m.InputCodeLocation(oss_bucket_name="b", oss_object_name="o")}, "GetTempBucketToken"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else value,
@@ -227,6 +238,27 @@ def test_what_cannot_run_is_refused_by_its_name(client, server, members, named):
     assert named in refused("InvalidArgument", 400, lambda: create(client, **members))
     assert client.list_functions(m.ListFunctionsRequest()).body.functions == []
     assert list(server.cloud.functions) == []
+
+
+def test_programs_in_a_package_can_be_run(client):
+    """A file keeps the right to be run that it has in the archive."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        code = "import os, pathlib\n\ndef handler(event, context):\n"
+        code += "    return os.access(pathlib.Path(__file__).with_name('tool'), os.X_OK)\n"
+        archive.writestr("index.py", code)
+        tool = zipfile.ZipInfo("tool")
+        tool.external_attr = 0o755 << 16
+        archive.writestr(tool, "#!/bin/sh\n")
+    create(client, code=m.InputCodeLocation(zip_file=base64.b64encode(file.getvalue()).decode()))
+    assert invoke(client, b"{}").body.read() == b"true"
+
+
+def test_an_empty_package_fails_when_it_is_called(client):
+    """An archive without files is deployed, and its function cannot be imported."""
+    empty = base64.b64encode(b"PK\x05\x06" + bytes(18)).decode()
+    create(client, code=m.InputCodeLocation(zip_file=empty))
+    assert invoke(client, b"{}").headers["x-fc-error-type"] == "UnhandledInvocationError"
 
 
 def test_a_call_has_all_documented_headers(client):

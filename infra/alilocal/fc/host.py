@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -200,10 +201,17 @@ class Host:
         if folder.is_dir():
             return folder
         fresh = folder.with_suffix(".new")
+        # An archive may be empty.
+        fresh.mkdir(exist_ok=True)
         try:
             with zipfile.ZipFile(io.BytesIO(deployed.package)) as archive:
-                archive.extractall(fresh)
-        except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as exc:
+                for one in archive.infolist():
+                    path = Path(archive.extract(one, fresh))
+                    # Python's own extraction loses that a file may be run.
+                    if one.external_attr >> 16 & stat.S_IXUSR:
+                        path.chmod(0o755)
+        # Corrupted data raises errors of zlib, lzma, struct and others.
+        except Exception as exc:  # noqa: BLE001
             shutil.rmtree(fresh, ignore_errors=True)
             raise ValueError(f"code: the zip file cannot be unpacked: {exc}") from None
         return fresh.rename(folder)
