@@ -9,7 +9,7 @@ from typing import NamedTuple
 from alilocal.core.clock import Changes, CloudClock
 from alilocal.core.faults import Fault
 from alilocal.core.http import Request, Response, ServiceError
-from alilocal.core.service import UNKNOWN_OPERATION, Call, Found, Service
+from alilocal.core.service import Call, Found, Service
 
 
 class Answer(NamedTuple):
@@ -34,7 +34,7 @@ class Exchange(NamedTuple):
     @property
     def operation(self) -> str:
         """The name of the operation that the request addresses."""
-        return self.found[0].operation if self.found else UNKNOWN_OPERATION
+        return self.found[0].operation if self.found else self.service.operation_named(self.request)
 
     def forwarded(self) -> Exchange:
         """Return the exchange of a request that the gateway checks and on which the service does not act."""

@@ -13,7 +13,7 @@ from alilocal.core.gateway import as_xml, error_response, json_response, wants_x
 from alilocal.core.http import Request, Response, ServiceError
 from alilocal.core.jsonvalue import JsonObject
 from alilocal.core.ram import Permission
-from alilocal.core.service import Call, Found, Handler, Route, Service
+from alilocal.core.service import UNKNOWN_OPERATION, Call, Found, Handler, Route, Service, not_supported
 from alilocal.core.signatures import GatewaySignatures, is_v3
 from alilocal.core.switches import GatewaySwitches
 from alilocal.core.view import PLAIN, Trace
@@ -99,10 +99,14 @@ class RpcService(Service):
     def verify(self, request: Request) -> Credential:
         return self._signatures.verify(request, read_parameters(request))
 
-    def unknown_operation(self, request: Request) -> ServiceError:
+    def operation_named(self, request: Request) -> str:
         name = _given(request, "Action")
+        return name if name in self.unsupported else UNKNOWN_OPERATION
+
+    def unknown_operation(self, request: Request) -> ServiceError:
+        name = self.operation_named(request)
         if name in self.unsupported:
-            return ServiceError(404, "InvalidAction.NotFound", f"The local cloud does not support {name}.")
+            return ServiceError(404, "InvalidAction.NotFound", not_supported(name))
         return ServiceError(404, "InvalidAction.NotFound", "Specified action is not found.")
 
     def permission(self, route: Route, call: Call) -> Permission:

@@ -90,6 +90,11 @@ def _match_path(pattern: list[str], segments: list[str]) -> dict[str, str] | Non
     return params
 
 
+def not_supported(operation: str) -> str:
+    """Return the message for an operation of the cloud that the local cloud does not have."""
+    return f"The local cloud does not support {operation}. GET /_alilocal/operations lists what it supports."
+
+
 class Service(abc.ABC):
     """One service of the cloud. The abstract methods are what differs between services."""
 
@@ -152,6 +157,10 @@ class Service(abc.ABC):
     @abc.abstractmethod
     def verify(self, request: Request) -> Credential:
         """Return the credential that signed `request`; raises ServiceError if the signature is not valid."""
+
+    def operation_named(self, request: Request) -> str:  # noqa: ARG002 - for services that name operations
+        """Return the operation that a request names and that has no route, or `UNKNOWN_OPERATION`."""
+        return UNKNOWN_OPERATION
 
     @abc.abstractmethod
     def unknown_operation(self, request: Request) -> ServiceError:

@@ -14,7 +14,7 @@ from alilocal.core.http import Request, Response, ServiceError
 from alilocal.core.jsonvalue import JsonObject
 from alilocal.core.ram import Permission
 from alilocal.core.rpc import Action, Parameters, RpcService
-from alilocal.core.service import Call, Found, Route
+from alilocal.core.service import UNKNOWN_OPERATION, Call, Found, Route, not_supported
 from alilocal.core.snapshot import dump, load, member
 from alilocal.core.view import Card, Trace
 from alilocal.core.world import World
@@ -109,13 +109,19 @@ class EventBridge(RpcService):
     def verify(self, request: Request) -> Credential:
         return self._first.verify(request) if first.is_first(request) else super().verify(request)
 
+    def operation_named(self, request: Request) -> str:
+        if not first.is_first(request):
+            return super().operation_named(request)
+        name = first.operation_named(request)
+        return name if name in self.unsupported else UNKNOWN_OPERATION
+
     def unknown_operation(self, request: Request) -> ServiceError:
         if not first.is_first(request):
             return super().unknown_operation(request)
         name = first.operation_named(request)
         if any(route.path == request.path for route in self.routes):
             return ServiceError(405, "MethodNotAllowed", f"{name} is called with POST, not {request.method}.")
-        return ServiceError(404, "InvalidAction.NotFound", f"The local cloud does not support {name}.")
+        return ServiceError(404, "InvalidAction.NotFound", not_supported(name))
 
     def permission(self, route: Route, call: Call) -> Permission:
         if not first.is_first(call.request):

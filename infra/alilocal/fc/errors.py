@@ -65,10 +65,3 @@ class TaskExists(ServiceError):
 
     def __init__(self, task_id: str) -> None:
         super().__init__(409, "AsyncTaskAlreadyExists", f"asynchronous task '{task_id}' already exists")
-
-
-class Unsupported(ServiceError):
-    """The operation exists in the cloud but not here."""
-
-    def __init__(self, operation: str) -> None:
-        super().__init__(501, "NotImplemented", f"The local cloud does not support {operation}.")

@@ -12,7 +12,7 @@ from alilocal.core.credentials import Credential
 from alilocal.core.http import Request, Response, ServiceError
 from alilocal.core.jsonvalue import JsonObject
 from alilocal.core.ram import Permission
-from alilocal.core.service import Call, Found, Handler, Route, Service
+from alilocal.core.service import UNKNOWN_OPERATION, Call, Found, Handler, Route, Service, not_supported
 from alilocal.core.snapshot import dump, load, member
 from alilocal.core.view import Card
 from alilocal.core.world import World
@@ -113,9 +113,13 @@ class FunctionCompute(Service):
             return caller
         return self._signatures.verify(request)
 
+    def operation_named(self, request: Request) -> str:
+        name = request.header("x-acs-action")
+        return name if name in self.unsupported else UNKNOWN_OPERATION
+
     def unknown_operation(self, request: Request) -> ServiceError:
         named = request.header("x-acs-action") or f"{request.method} {request.path}"
-        return ServiceError(404, "InvalidAction.NotFound", f"The local cloud does not support {named}.")
+        return ServiceError(404, "InvalidAction.NotFound", not_supported(named))
 
     def permission(self, route: Route, call: Call) -> Permission:
         if route is self._web:

@@ -6,6 +6,7 @@ The codes are those of the published examples; the service publishes no list.
 from __future__ import annotations
 
 from alilocal.core.http import ServiceError
+from alilocal.core.service import not_supported
 
 SERVICE_ROLE = "AliyunServiceRoleForPaiAutoml"
 
@@ -49,4 +50,4 @@ class Unsupported(ExperimentError):
     """The operation exists in the cloud but not here."""
 
     def __init__(self, operation: str) -> None:
-        super().__init__("UNSUPPORTED_OPERATION", f"The local cloud does not support {operation}.")
+        super().__init__("UNSUPPORTED_OPERATION", not_supported(operation))

@@ -10,7 +10,7 @@ from alilocal.core.http import Request, Response, ServiceError
 from alilocal.core.jsonvalue import JsonObject
 from alilocal.core.ram import Permission
 from alilocal.core.requestlog import LoggedRequest
-from alilocal.core.service import Call, Found, Handler, Route, Service
+from alilocal.core.service import UNKNOWN_OPERATION, Call, Found, Handler, Route, Service, not_supported
 from alilocal.core.snapshot import dump, load, member
 from alilocal.core.view import PLAIN, Trace
 from alilocal.core.world import World
@@ -128,10 +128,16 @@ class Tablestore(Service):
             raise ParameterInvalid("Invalid API version.")
         return caller
 
+    def operation_named(self, request: Request) -> str:
+        name = request.path.strip("/")
+        return name if name in (*self.unsupported, *_FEATURES) else UNKNOWN_OPERATION
+
     def unknown_operation(self, request: Request) -> ServiceError:
         name = request.path.strip("/")
         if name in _FEATURES:
             return NotHere(_FEATURES[name], name)
+        if name in self.unsupported:
+            return ParameterInvalid(not_supported(name))
         return ParameterInvalid(f"Unsupported operation: '{name}'.")
 
     def permission(self, route: Route, call: Call) -> Permission:

@@ -237,7 +237,7 @@ def test_another_method_is_refused(cloud):
         answer = session.get(f"{cloud.endpoint}/openapi/putEvents")
         unknown = session.get(f"{cloud.endpoint}/openapi/askLuma")
     assert (answer.status_code, answer.json()["message"]) == (405, "PutEvents is called with POST, not GET.")
-    assert unknown.json()["message"] == "The local cloud does not support AskLuma."
+    assert unknown.json()["message"].startswith("The local cloud does not support AskLuma.")
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,18 @@ def test_a_request_for_no_service_is_claimed_by_none(services):
             assert not any(one.owns(Request("POST", target, headers)) for one in services)
 
 
+def test_a_call_of_an_unsupported_operation_is_refused_and_logged_by_its_name(services):
+    """Each service finds the name where its clients write it: in the path, a header or a parameter."""
+    for service in services:
+        for name in service.unsupported:
+            path = f"/{name}" if service is services.tablestore else f"/?Action={name}"
+            request = Request("POST", path, (("x-acs-action", name),))
+            assert service.operation_named(request) == name
+            assert f"{name} " in service.unknown_operation(request).message.replace(".", " ")
+    unknown = Request("POST", "/DoIt?Action=DoIt", (("x-acs-action", "DoIt"),))
+    assert {service.operation_named(unknown) for service in services} == {"Unknown"}
+
+
 @pytest.mark.parametrize("service", Services._fields)
 def test_every_service_has_the_same_files(service):
     """Every service folder has the same files."""
