@@ -74,6 +74,10 @@ _MEANT = {
     "optimize_mode": "it belongs in class_args of yml_config.tuner",
     "builtinTunerName": "write name",
     "builtinAssessorName": "write name",
+    "className": "write name",
+    "algorithm": "write tuner in yml_config",
+    "metrics": "write metric_dict in metric_config",
+    "parallelism": "write trial_concurrency in yml_config",
     "codeDir": "write a command of platform_config.cmd",
     "trialCommand": "write platform_config.cmd",
     "maxTrials": "write max_trial_number in yml_config",
@@ -154,7 +158,7 @@ def _explain_error(detail: ErrorDetails, model: type[BaseModel], document: JsonO
         message = "idempotencyKey must be a string of 1 to 255 characters without control characters"
         return Violation(pointer, "idempotency-key", message + _hint_at_key(given))
     if kind == "extra_forbidden":
-        return _explain_unknown_member(location, model)
+        return _explain_unknown_member(location, model, _get_value(document, location[:-1]))
     if kind == "literal_error":
         expected = str(context.get("expected"))
         shown = f", not {repr(given[:_SHOWN]) if isinstance(given, str) else describe_type(given)}"
@@ -251,20 +255,22 @@ def _hint_at_quantity(number: str, unit: str, name: str) -> str:
     return f"; write {float(number) * hours:g}, the number of hours"
 
 
-def _explain_unknown_member(location: Sequence[int | str], model: type[BaseModel]) -> Violation:
-    """Return the violation of an unknown member, with a hint at what is meant.
+def _explain_unknown_member(
+    location: Sequence[int | str], model: type[BaseModel], given: JsonValue
+) -> Violation:
+    """Return the violation of an unknown member of the object `given`, with a hint at what is meant.
 
     In an object with credentials the name may itself be a credential, on the wrong side of the colon. There it is
     shown only if it is a word.
     """
     name, holder = str(location[-1]), _find_model(model, location[:-1])
-    hint = _hint_at_member(name, holder)
+    hint = _hint_at_member(name, holder, given if isinstance(given, dict) else {})
     if holder and list_credentials(holder) and not re.fullmatch(_WORD, name):
         return Violation(pointer_to(*location[:-1]), "unknown-member", f"{hint} (its name is not shown)")
     return Violation(pointer_to(*location), "unknown-member", hint)
 
 
-def _hint_at_member(name: str, holder: type[BaseModel] | None) -> str:
+def _hint_at_member(name: str, holder: type[BaseModel] | None, given: JsonObject) -> str:
     members = list_members(holder)
     if "stop" in members and name in list_members(ExperimentRequest):
         instead = "send it in a message of its own" if name == "experiment" else "remove it"
@@ -277,7 +283,11 @@ def _hint_at_member(name: str, holder: type[BaseModel] | None) -> str:
     inner = [member for member, model in members.items() if name in list_members(model)]
     if len(inner) == 1:
         return f"unknown member here; it belongs in {inner[0]}"
-    hint = Hints().suggest(name, members) or _hint_at_place(name, members)
+    # A member that is missing is meant rather than one that is there.
+    hint = Hints().suggest(name, [member for member in members if member not in given])
+    if not hint and (hint := Hints().suggest(name, members)):
+        hint += " It is there already"
+    hint = hint or _hint_at_place(name, members)
     return f"unknown member{hint or (_FORM_OF_TAG if holder is Tag else '')}"
 
 

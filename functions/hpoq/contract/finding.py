@@ -15,6 +15,7 @@ TRUNCATED = "violations.truncated"
 _MOST_COMPARED = 100
 _LONGEST_WORD = 60
 _SHORTEST_PART = 2
+_ALIKE = "The two differ in characters that look the same or cannot be seen"
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,15 @@ class Hints:
         import difflib  # needed for misspelt words only
 
         word = word[:_LONGEST_WORD]
+        shown = _drop_invisible(word)
+        if alike := [option for option in options if option != word and _drop_invisible(option) == shown]:
+            return f"; did you mean {alike[0]}? {_ALIKE}"
         spelt = [option for option in options if fold_name(option) == fold_name(word)]
+        ending = [option for option in options if _ends_with(word, option) or _ends_with(option, word)]
         longer = [option for option in options if _is_longer(word, option) or _is_longer(option, word)]
         close = difflib.get_close_matches(word, options, cutoff=0.66)
-        hint = next(iter(spelt or (longer if len(longer) == 1 else close)), None)
+        single = next((found for found in (ending, longer) if len(found) == 1), close)
+        hint = next(iter(spelt or single), None)
         return f"; did you mean {hint}?" if hint else ""
 
 
@@ -105,10 +111,28 @@ def fold_name(name: str) -> str:
     return re.sub("[ _-]", "", name).lower()
 
 
+def _drop_invisible(text: str) -> str:
+    """Return what a reader sees of `text`: without white space, invisible characters and full-width forms."""
+    import unicodedata  # needed for misspelt words only
+
+    kept = (
+        one for one in unicodedata.normalize("NFKC", text) if unicodedata.category(one) not in ("Cc", "Cf")
+    )
+    return "".join("".join(kept).split())
+
+
 def _is_longer(word: str, other: str) -> bool:
     """Return whether `other` and another word make `word`, as random and search make random_search."""
     start, rest = word[: len(other)], word[len(other) :]
     return len(other) > _SHORTEST_PART and start.lower() == other.lower() and not rest[:1].islower()
+
+
+def _ends_with(word: str, other: str) -> bool:
+    """Return whether `other` is the last word of `word`, as best is that of FINAL_MODE_BEST."""
+    rest, end = word[: -len(other)], word[-len(other) :]
+    return (
+        len(other) > _SHORTEST_PART and end.lower() == other.lower() and rest.endswith(("_", "-", ".", " "))
+    )
 
 
 # The sections of a configuration name the two parts of an access key differently: access_key is a secret, and is more

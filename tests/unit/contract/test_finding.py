@@ -58,6 +58,31 @@ def test_a_word_with_another_one_behind_it(word, hint):
     )
 
 
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("FINAL_MODE_BEST", "best"),
+        ("mode-avg", "avg"),
+        ("final best", "best"),
+        ("mode.Final", "final"),
+        ("best_x", "best"),
+        ("modeavg", None),
+    ],
+)
+def test_a_word_with_another_one_before_it(word, hint):
+    """Some serializers write a value of an enumeration behind the enumeration's name."""
+    assert Hints().suggest(word, ["final", "best", "avg"]) == (f"; did you mean {hint}?" if hint else "")
+
+
+@pytest.mark.parametrize("word", ["Name ", "Na\u200bme", "\uff2eame", "\ufeffName", "Name\0"])
+def test_a_word_that_looks_the_same_is_recognised(word):
+    """Without the second sentence, the suggestion would seem to be what was written."""
+    assert Hints().suggest(word, ["Tag", "Name"]) == (
+        "; did you mean Name? The two differ in characters that look the same or cannot be seen"
+    )
+    assert Hints().suggest("${e\u0301}", ["${\u00e9}"]).startswith("; did you mean ${\u00e9}? The two")
+
+
 def test_a_beginning_of_several_words_is_compared_by_its_letters():
     assert Hints().suggest("metric", ["metric_type", "metric_source", "metric_dict"]) == (
         "; did you mean metric_type?"

@@ -545,11 +545,14 @@ def test_all_findings_at_once_in_the_documents_order():
     ("name", "hint"), [("cmds", "cmd"), ("CMD", "cmd"), ("Name", "name"), ("quite-other", None)]
 )
 def test_a_misspelt_member_is_recognised(name, hint):
-    """The violation of an unknown member suggests the known member with a similar name."""
-    with pytest.raises(RequestRejected) as caught:
-        parse_request(json.dumps(changed((c(f"platform_config/{name}"), "x"))).encode())
-    (violation,) = caught.value.violations
-    assert violation.message == ("unknown member" + (f"; did you mean {hint}?" if hint else ""))
+    """The violation of an unknown member suggests the known member with a similar name, or says that it is there."""
+    for is_missing in (True, False):
+        absent = [(c(f"platform_config/{hint}"), DELETE)] if hint and is_missing else []
+        with pytest.raises(RequestRejected) as caught:
+            parse_request(json.dumps(changed(*absent, (c(f"platform_config/{name}"), "x"))).encode())
+        (message,) = (one.message for one in caught.value.violations if one.rule == "unknown-member")
+        note = "" if is_missing else " It is there already"
+        assert message == ("unknown member" + (f"; did you mean {hint}?{note}" if hint else ""))
 
 
 @pytest.mark.parametrize(
@@ -744,6 +747,12 @@ def rules_named(source):
     [
         ((c("metric_config/final_mode"), "Best"), "did you mean best?"),
         ((c("metric_config/metric_type"), "std_out"), "did you mean stdout?"),
+        ((c("metric_config/metric_type"), "METRIC_TYPE_STDOUT"), "did you mean stdout?"),
+        ((c("metric_config/final_mode"), "FINAL_MODE_BEST"), "did you mean best?"),
+        (
+            (c("metric_config/final_mode"), "best\u200b"),
+            "did you mean best? The two differ in characters that look the same or cannot be seen",
+        ),
         ((c("yml_config/tuner/name"), "random_search"), "did you mean random?"),
         ((c("platform_config/cmd/0"), "${centres} ${trialId}"), "did you mean ${trial_id}?"),
         ((c(SPACE), {"_type ": "choice", "_value": [1]}), "; write _type"),
