@@ -22,7 +22,7 @@ from hpoq.errors import RequestRejected, Violation
 from hpoq.observability.redaction import redact
 from hpoq.observability.secret_names import find_secrets
 from hpoqctl.files import Document
-from hpoqctl.positions import Place, find_place
+from hpoqctl.positions import Place, Source, find_place
 
 if TYPE_CHECKING:
     from hpoq.contract.stop import StopRequest
@@ -36,6 +36,7 @@ _NOTATION = "yaml.notation"
 # What a warning about a notation makes superfluous: the remedy of a violation, and warnings about the same value.
 _OF_QUOTES = re.compile(r"; (?:write \S+ without quotes|remove the quotes)$")
 _INSTEAD = ("metric-weight.text", "tuner.argument", "assessor.argument")
+_NO_QUOTES = re.compile(r" without quotes(?: and|$)")
 _LINE = re.compile(r" at line [0-9]+\b")
 
 
@@ -209,19 +210,25 @@ def _locate_remarks(
     places = source.find_places(remarks) if source else [None] * len(remarks)
     offset = source.first_line - 1 if source else 0
     located = [
-        Remark(_correct_line(violation, place.line + offset), place, place.line + offset)
-        if place
+        Remark(_correct_message(violation, source, place, offset), place, place.line + offset)
+        if source and place
         else Remark(violation, None, None)
         for violation, place in zip(remarks, places, strict=True)
     ]
     return located[: len(violations)], located[len(violations) :]
 
 
-def _correct_line(violation: Violation, line: int) -> Violation:
-    """Return a violation whose message names the line of the file; the parser saw one line of JSON Lines only."""
-    if not violation.rule.startswith("json."):
-        return violation
-    return replace(violation, message=_LINE.sub(f" at line {line}", violation.message, count=1))
+def _correct_message(violation: Violation, source: Source, place: Place, offset: int) -> Violation:
+    """Return a violation whose message fits the file.
+
+    The parser saw one line of JSON Lines only, and a string of YAML needs no quotes that could be removed.
+    """
+    if violation.rule.startswith("json."):
+        line = f" at line {place.line + offset}"
+        return replace(violation, message=_LINE.sub(line, violation.message, count=1))
+    if source.yaml_root is not None and source.text[place.start : place.start + 1] not in ("'", '"'):
+        return replace(violation, message=_NO_QUOTES.sub("", violation.message))
+    return violation
 
 
 def format_result(checked: Checked) -> Iterator[Text]:

@@ -403,6 +403,22 @@ def test_a_notation_of_yaml_has_one_remedy(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("written", "remedy"),
+    [
+        ("12h", "write 12 without a unit"),
+        ("'12h'", "write 12 without quotes and without a unit"),
+        ("90 min", "write 1.5, the number of hours"),
+    ],
+)
+def test_quotes_that_are_not_there_are_not_to_be_removed(tmp_path, written, remedy):
+    """A string of YAML may be written without quotes."""
+    file = tmp_path / "r.yaml"
+    file.write_text(json.dumps({**make_document(), "guard": {"maxHours": "H"}}).replace('"H"', written))
+    report = json.loads(CliRunner().invoke(app, ["check", str(file), "--json"]).stdout)["files"][0]
+    assert [one["message"] for one in report["violations"]] == [f"must be a number, not a string; {remedy}"]
+
+
 def test_a_name_that_is_too_long_is_wrong_usage():
     """No file has such a name, so none can be checked."""
     done = CliRunner().invoke(app, ["check", "x" * 5000])

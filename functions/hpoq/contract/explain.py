@@ -8,6 +8,7 @@ Most requests are valid, so `hpoq.contract.request` imports this module with the
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -22,11 +23,13 @@ from hpoq.contract.model import (
     MANY_WRONG,
     MOST_KEY_CHARACTERS,
     ExperimentRequest,
+    Guard,
     HpoExperimentConfig,
     Tag,
     list_credentials,
     list_members,
 )
+from hpoq.contract.patterns import KEY_CHARACTERS
 from hpoq.errors import Violation
 
 if TYPE_CHECKING:
@@ -49,7 +52,10 @@ _BOOLEANS = {
     **dict.fromkeys(("true", "yes", "on", "1"), "true"),
     **dict.fromkeys(("false", "no", "off", "0"), "false"),
 }
-_QUANTITY = r"\s*(-?(?:0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?)\s*([A-Za-z%]{0,20})\s*"
+_LARGEST_EXACT = 2**53
+# White space, and the commas between the thousands of an integer.
+_GROUPED = r"\s|(?<=[0-9]),(?=[0-9]{3}(?![0-9]))"
+_QUANTITY = r"\s*(?!0[xXoObB])(-?(?:0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?)\s*([A-Za-z%]{0,20})\s*"
 _ARGUMENTS = "class_args"
 _CONFIGURATION = "HpoExperimentConfiguration"
 _WHOLE = ("experiment", "stop", _CONFIGURATION)
@@ -171,17 +177,33 @@ def _explain_error(detail: ErrorDetails, model: type[BaseModel], document: JsonO
     if pointer == "/stop/experimentId" and kind in ("string_pattern_mismatch", "string_too_long"):
         return Violation(pointer, "stop.target", "not the id of an experiment; it looks like sJ0xjVa")
     if kind in ("greater_than_equal", "less_than_equal"):
-        return Violation(pointer, "range", f"{name} must be a 32-bit integer")
-    hint = _hint_at_value(kind, given, name) or _hint_at_object(given, _find_model(model, location))
-    what = f"must be {_EXPECTED.get(kind, 'valid')}, not {describe_type(given)}{hint}"
-    return Violation(pointer, "type", what)
+        what = f"{name} must be a 32-bit integer, from {-(2**31)} to {2**31 - 1}"
+        return Violation(pointer, "range", what)
+    return Violation(pointer, "type", _explain_type(kind, given, name, _find_model(model, location)))
+
+
+def _explain_type(kind: str, given: JsonValue, name: str, held: type[BaseModel] | None) -> str:
+    """Return that the member `name`, which holds the model `held` or none, has the wrong type, and what to write."""
+    if kind == "float_type" and isinstance(given, int) and not isinstance(given, bool):
+        return "must be a number that fits into a double; the largest is about 1.8e308"
+    hint = _hint_at_value(kind, given, name) or _hint_at_object(given, held)
+    if given == [] and (held is Guard or _needs_members(held)):
+        hint = "; leave it out" if held is Guard else ""  # {} would be rejected
+    return f"must be {_EXPECTED.get(kind, 'valid')}, not {describe_type(given)}{hint}"
+
+
+def _needs_members(model: type[BaseModel] | None) -> bool:
+    return any(field.is_required() for field in model.model_fields.values()) if model else False
 
 
 def _hint_at_key(given: JsonValue) -> str:
     """Return what is wrong with a key: its type, its length, or the characters in it."""
     if not isinstance(given, str):
         return f", not {describe_type(given)}{_hint_at_value('string_type', given, 'idempotencyKey')}"
-    return f"; it has {len(given)}" if not 1 <= len(given) <= MOST_KEY_CHARACTERS else ""
+    if not 1 <= len(given) <= MOST_KEY_CHARACTERS:
+        return f"; it has {len(given)}"
+    index = next(index for index, one in enumerate(given) if not re.fullmatch(KEY_CHARACTERS, one))
+    return f"; character {index + 1} is U+{ord(given[index]):04X}"
 
 
 def _hint_at_object(given: JsonValue, model: type[BaseModel] | None) -> str:
@@ -211,10 +233,23 @@ def _hint_at_value(kind: str, given: JsonValue, name: str) -> str:
         return ""
     if name == "maxHours" and (time := re.fullmatch(_DURATION, given)):
         return f"; write {int(time[1]) + int(time[2]) / 60:g}, the number of hours"
-    found = re.fullmatch(_QUANTITY, given) if kind in ("int_type", "float_type") else None
-    if found is None or (kind == "int_type" and found[2]):
+    return _hint_at_number(kind, given, name) if kind in ("int_type", "float_type") else ""
+
+
+def _hint_at_number(kind: str, given: str, name: str) -> str:
+    """Return how to write a number that is in quotes and may have a unit, or an empty string."""
+    found = re.fullmatch(_QUANTITY, given)
+    if found and (kind == "float_type" or not found[2]):
+        return _hint_at_quantity(found[1], found[3].lower(), name)
+    text = re.sub(_GROUPED, "", given) if kind == "int_type" else given.strip()
+    try:
+        value = float(text)
+    except ValueError:
         return ""
-    return _hint_at_quantity(found[1], found[3].lower(), name)
+    is_integer = value.is_integer() and abs(value) < _LARGEST_EXACT
+    if re.match("[+-]?0[0-9]", text) or not (is_integer or (kind == "float_type" and math.isfinite(value))):
+        return ""
+    return f"; write {int(value) if is_integer else repr(value)} without quotes"
 
 
 def _hint_at_braces(given: str | list[JsonValue], name: str) -> str:

@@ -826,6 +826,45 @@ def rules_named(source):
             (("/guard", {"maxHours": f"2 {unit}"}), "; write 48, the number of hours")
             for unit in ("day", "days")
         ),
+        *(
+            ((c("yml_config/max_trial_number"), text), f"must be an integer, not a string{hint}")
+            for text, hint in [
+                ("1e3", "; write 1000 without quotes"),
+                ("20.0", "; write 20 without quotes"),
+                ("+20", "; write 20 without quotes"),
+                ("1,000,000", "; write 1000000 without quotes"),
+                ("1_000", "; write 1000 without quotes"),
+                ("\uff12\uff10", "; write 20 without quotes"),
+                ("2,5", ""),
+                ("1e-3", ""),
+                ("1e300", ""),
+                ("0x10", ""),
+                ("0b1", ""),
+                ("+010", ""),
+                ("NaN", ""),
+                ("", ""),
+            ]
+        ),
+        *(
+            (("/guard", {"maxHours": text}), f"must be a number, not a string{hint}")
+            for text, hint in [
+                ("1e1", "; write 10 without quotes"),
+                (".5", "; write 0.5 without quotes"),
+                ("1e-2", "; write 0.01 without quotes"),
+                ("1e300", "; write 1e+300 without quotes"),
+                ("1e999", ""),
+                ("1,500", ""),
+                ("-inf", ""),
+            ]
+        ),
+        (("/guard", {"maxHours": 10**350}), "fits into a double; the largest is about 1.8e308"),
+        (("/guard", []), "must be an object, not an array; leave it out"),
+        ((c("metric_config"), []), "must be an object, not an array"),
+        (("/idempotencyKey", "a\u2028b"), "without control characters; character 2 is U+2028"),
+        (
+            (c("yml_config/max_trial_number"), 2**31),
+            "must be a 32-bit integer, from -2147483648 to 2147483647",
+        ),
         (("/guard", {"maxHours": "soon"}), "must be a number, not a string"),
         (("/guard", {"targetMetric": "95%"}), "not a string; write a number without a unit"),
         (("/guard", {"targetMetric": "0.95"}), "not a string; write 0.95 without quotes"),
