@@ -20,10 +20,14 @@ _ALIKE = "The two differ in characters that look the same or cannot be seen"
 
 @dataclass(frozen=True)
 class Finding:
-    """A broken rule. It either `rejects` the request or only warns its producer."""
+    """A broken rule. It either `rejects` the request or only warns its producer.
+
+    `is_absence` says that something is missing, which may only be misspelt.
+    """
 
     violation: Violation
     rejects: bool
+    is_absence: bool = False
 
     def move_to(self, pointer: str) -> Finding:
         """Return the same finding at another place."""
@@ -38,6 +42,11 @@ def rejection(pointer: str, rule: str, message: str) -> Finding:
 def warning(pointer: str, rule: str, message: str) -> Finding:
     """Return the finding for something that the service may accept and the producer is likely to regret."""
     return Finding(Violation(pointer, rule, message), rejects=False)
+
+
+def absence(pointer: str, rule: str, message: str) -> Finding:
+    """Return the warning about something that is missing."""
+    return Finding(Violation(pointer, rule, message), rejects=False, is_absence=True)
 
 
 @dataclass

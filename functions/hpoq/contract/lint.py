@@ -14,8 +14,18 @@ from functools import lru_cache
 from itertools import chain
 from typing import TypeGuard
 
+from fcruntime._dataclass import replace
 from fcruntime.jsonvalue import JsonObject, JsonValue
-from hpoq.contract.finding import Finding, Hints, get_member, get_object, get_string, get_strings, warning
+from hpoq.contract.finding import (
+    Finding,
+    Hints,
+    absence,
+    get_member,
+    get_object,
+    get_string,
+    get_strings,
+    warning,
+)
 from hpoq.contract.jsontext import pointer_to
 from hpoq.contract.search_space import names_in
 
@@ -147,11 +157,11 @@ def _check_platform(config: JsonObject, at: str, hints: Hints) -> Iterator[Findi
     wanted = _PLATFORMS.get(name.lower())
     held = config.get(wanted) if wanted else {}
     if not isinstance(held, dict):
-        yield warning(place, "platform.config", f"platform {name} usually needs {wanted}")
+        yield absence(place, "platform.config", f"platform {name} usually needs {wanted}")
     elif wanted:
         for needed in _NEEDED[name.lower()]:
             if all(held.get(one) is None for one in needed):
-                yield warning(f"{at}/{wanted}", "platform.config", f"{name} usually needs {needed[0]}")
+                yield absence(f"{at}/{wanted}", "platform.config", f"{name} usually needs {needed[0]}")
     if get_member(config, "platform_config", "cmd") == []:
         yield warning(
             f"{at}/platform_config/cmd", "platform.command", "no command, so there is nothing to run"
@@ -186,7 +196,7 @@ def _check_credentials(config: JsonObject, at: str) -> Iterator[Finding]:
         held = config.get(name)
         if isinstance(held, dict) and (held.get(key_id) is None) != (held.get(secret) is None):
             missing = key_id if held.get(key_id) is None else secret
-            yield warning(f"{at}/{name}", "credentials.pair", f"incomplete key pair: {missing} is missing")
+            yield absence(f"{at}/{name}", "credentials.pair", f"incomplete key pair: {missing} is missing")
 
 
 def _check_storage(config: JsonObject, at: str) -> Iterator[Finding]:
@@ -200,7 +210,7 @@ def _check_storage(config: JsonObject, at: str) -> Iterator[Finding]:
     if any(isinstance(path, str) and "oss://" in path for path in paths) and not isinstance(
         config.get("oss_config"), dict
     ):
-        yield warning(at, "storage.oss", "oss:// paths usually need oss_config")
+        yield absence(at, "storage.oss", "oss:// paths usually need oss_config")
 
 
 def _check_metric(config: JsonObject, at: str) -> Iterator[Finding]:
@@ -213,7 +223,7 @@ def _check_metric(config: JsonObject, at: str) -> Iterator[Finding]:
         what = "every weight is 0, so all trials are equally good"
         yield warning(f"{at}/metric_dict", "metric.empty", what)
     if kind == "table" and not isinstance(config.get("odps_config"), dict):
-        yield warning(f"{at}/metric_type", "metric-type.odps", "metric_type table usually needs odps_config")
+        yield absence(f"{at}/metric_type", "metric-type.odps", "metric_type table usually needs odps_config")
     if isinstance(weights, dict) and kind in ("stdout", "summary", "table", "json"):
         yield from _check_patterns(weights, at) if kind == "stdout" else _check_names(weights, at)
     if kind != "stdout":
@@ -307,7 +317,8 @@ def _check_placeholders(config: JsonObject, at: str, hints: Hints) -> Iterator[F
             what = f"{name[:60]} is not in search_space; it is not replaced"
             known = (one for one in names_in(space) if re.fullmatch(_PLACEHOLDER, one))
             hint = hints.suggest(name, chain(known, _BUILT_IN))
-            yield warning(place, "placeholder.undefined", what + hint)
+            finding = warning(place, "placeholder.undefined", what + hint)
+            yield replace(finding, is_absence=config.get("search_space") is None)
     yield from _check_other_forms(config, defined, at)
     used: set[str] = set().union(*(names for _, names in found))
     # Without a readable command nothing is known about the use of names.
@@ -378,10 +389,10 @@ def _check_tuner(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]
         what = f"unknown tuner; {_DOCUMENTED}{hints.suggest(name, _TUNERS)}"
         yield warning(f"{at}/tuner/name", "tuner.unknown", what)
     if name in _NEED_MODE and mode is None:
-        yield warning(f"{at}/tuner", "tuner.mode", f"{name} needs optimize_mode")
+        yield absence(f"{at}/tuner", "tuner.mode", f"{name} needs optimize_mode")
     elif name in _OWN_MODES and mode is None:
         what = f"without optimize_mode {_OWN_MODES[name]}; set it to maximize or minimize"
-        yield warning(f"{at}/tuner", "tuner.mode", what)
+        yield absence(f"{at}/tuner", "tuner.mode", what)
     if mode is not None and mode not in OPTIMIZE_MODES:
         what = _describe_modes(mode)
         yield warning(f"{at}/tuner/class_args/optimize_mode", "optimize-mode", what)
@@ -394,9 +405,9 @@ def _check_absence(tuner: JsonValue, at: str) -> Iterator[Finding]:
     """Warn about a run without a tuner, or with one without a name; the models report one of the wrong type."""
     what = f"no tuner, which the engine requires; {_DOCUMENTED}"
     if tuner is None:
-        yield warning(at, "tuner.unknown", what)
+        yield absence(at, "tuner.unknown", what)
     elif isinstance(tuner, dict) and tuner.get("name") in (None, ""):
-        yield warning(f"{at}/tuner", "tuner.unknown", what)
+        yield absence(f"{at}/tuner", "tuner.unknown", what)
 
 
 def _check_arguments(tuner: str, arguments: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
@@ -506,7 +517,7 @@ def _check_run(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
     trials, concurrency = run.get("max_trial_number"), run.get("trial_concurrency")
     if trials is None and not run.get("debug"):
         what = "nothing limits the number of trials; set yml_config.max_trial_number"
-        yield warning(f"{at}/yml_config" if run else at, "run.unlimited", what)
+        yield absence(f"{at}/yml_config" if run else at, "run.unlimited", what)
     elif _is_number(trials) and _is_number(concurrency) and 0 < trials < concurrency:
         what = f"more than max_trial_number, which is {trials}"
         yield warning(f"{at}/yml_config/trial_concurrency", "run.concurrency", what)
@@ -514,7 +525,7 @@ def _check_run(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
     if run and space in (None, {}):
         is_empty = space is not None
         what = f"{'with an empty' if is_empty else 'without'} search_space the engine has nothing to vary"
-        yield warning(f"{at}/search_space" if is_empty else at, "search-space.absent", what)
+        yield absence(f"{at}/search_space" if is_empty else at, "search-space.absent", what)
     level = run.get("log_level")
     if isinstance(level, str) and level.lower() not in _LOG_LEVELS:
         known = sorted(_LOG_LEVELS)
@@ -551,7 +562,7 @@ def _check_monitor(config: JsonObject, at: str) -> Iterator[Finding]:
     if not isinstance(monitor, dict) or not monitor:
         return
     if monitor.get("url") in (None, ""):
-        yield warning(f"{at}/monitor_config", "monitor", "no alert can be sent without a url")
+        yield absence(f"{at}/monitor_config", "monitor", "no alert can be sent without a url")
     everyone = monitor.get("is_at_all")
     if isinstance(everyone, str) and everyone.lower() not in ("true", "false"):
         yield warning(f"{at}/monitor_config/is_at_all", "monitor", 'must be "True" or "False"')

@@ -95,7 +95,11 @@ def parse_request(body: bytes) -> ParsedRequest:
     violations, warnings = ViolationList(), ViolationList()
     model = _choose_model(wrapped)
     request = _validate(model, wrapped, violations)
+    # What is missing may be what is misspelt, so it is reported once all names are known.
+    is_misspelt = any(one.rule == "unknown-member" for one in violations.kept) if violations.kept else False
     for finding in chain(undone, rules.check_message(wrapped), rules.check_experiment(experiment)):
+        if finding.is_absence and is_misspelt:
+            continue
         (violations if finding.rejects else warnings).add(finding.violation)
     for pointer in chain(absent, request.nulls() if request else ()):
         warnings.add(Violation(pointer, "null", "a null member is not sent; remove it"))
@@ -231,7 +235,7 @@ def _drop_absent(wrapped: JsonObject) -> tuple[JsonObject, list[str]]:
     others: Mapping[str, tuple[bool | None, ...]] = {}
     if wrapped.get("stop") is not None:
         others = REQUEST_ONLY
-    elif wrapped.get("experiment") is not None:
+    elif "experiment" in wrapped:
         others = STOP_ONLY
     absent = [
         name

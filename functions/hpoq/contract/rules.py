@@ -20,6 +20,7 @@ from hpoq.contract.document import explain_text
 from hpoq.contract.finding import (
     Finding,
     Hints,
+    absence,
     describe_type,
     get_member,
     get_object,
@@ -97,7 +98,9 @@ def _check_key(key: JsonValue, at: str) -> Iterator[Finding]:
     if key != unicodedata.normalize("NFC", key):
         what = "not in Unicode normal form NFC; a key in NFC that looks the same is a different key"
         yield warning(at, "idempotency-key.not-nfc", what)
-    if key and any(one.isspace() or unicodedata.category(one) == "Cf" for one in (key[0], key[-1])):
+    is_blank = key and any(one.isspace() or unicodedata.category(one) == "Cf" for one in (key[0], key[-1]))
+    # A key with a control character is rejected, with that character.
+    if is_blank and re.fullmatch(f"{patterns.KEY_CHARACTERS}*", key):
         what = (
             "starts or ends with white space or an invisible character; the key without it is a different key"
         )
@@ -158,7 +161,9 @@ def find_optimize_mode(config: JsonObject) -> str | None:
 
 def _check_stop(stop: JsonObject) -> Iterator[Finding]:
     yield from _check_key(stop.get("idempotencyKey"), "/stop/idempotencyKey")
-    if (stop.get("idempotencyKey") is None) == (stop.get("experimentId") is None):
+    given = [name for name in ("idempotencyKey", "experimentId") if stop.get(name) is not None]
+    # Another member is unknown, and may be one of the two that is misspelt.
+    if len(given) == 2 or (not given and stop.keys() <= {"idempotencyKey", "experimentId"}):
         yield rejection("/stop", "stop.target", "give either idempotencyKey or experimentId")
 
 
@@ -225,7 +230,7 @@ def check_experiment(experiment: JsonValue) -> Iterator[Finding]:
         yield from _check_tags(tags)
     if experiment.get("HpoExperimentConfiguration") is None:
         what = "an experiment without a configuration has nothing to run"
-        yield warning(_CONFIG, "configuration.absent", what)
+        yield absence(_CONFIG, "configuration.absent", what)
         return
     name = experiment.get("Name")
     if isinstance(name, str) and not name.strip():
@@ -247,7 +252,7 @@ def _check_tags(tags: list[JsonValue]) -> Iterator[Finding]:
     for index, tag in enumerate(tags):
         at = f"/experiment/Tag/{index}"
         if isinstance(tag, dict) and tag.get("Key") in (None, ""):
-            yield warning(at, "tag.text", "experiments cannot be listed by a tag without a key")
+            yield absence(at, "tag.text", "experiments cannot be listed by a tag without a key")
         elif isinstance(tag, dict) and isinstance(tag["Key"], str):
             if tag["Key"] in seen:
                 what = "the same key as before; whether the service keeps both values is not documented"

@@ -732,7 +732,7 @@ def test_no_pattern_rejects_a_request(pattern, recwarn):
 
 def rules_named(source):
     """Yield every string in `source` that looks like a rule and is an argument where a rule is expected."""
-    callers = {"rejection", "warning", "Violation", "violation", "_reject", "JsonError"}
+    callers = {"rejection", "warning", "absence", "Violation", "violation", "_reject", "JsonError"}
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
             called = getattr(node.func, "id", getattr(node.func, "attr", None))
@@ -931,12 +931,59 @@ def test_a_document_of_another_form_is_recognised(document, hint):
         ((c("search_space"), [{"name": "k"}]), {"type"}),
         ((c("search_space"), "space.json"), {"search-space.text"}),
         ((c("metric_config/metric_type"), "Stdout"), {"enum"}),
+        (("/experiment/Tag", [{"key": "a"}]), {"unknown-member"}),
+        (("/idempotencyKey", "\u2028"), {"idempotency-key"}),
+        (("/idempotencyKey", "\x85k"), {"idempotency-key"}),
     ],
 )
 def test_one_mistake_is_reported_once(change, rules):
-    """Commands or a search space that cannot be read cause no warnings about names in the other."""
+    """What cannot be read causes no warnings about its names or its characters."""
     rejected, warned = check(changed(*STDOUT, change))
     assert {rule for rule, _ in [*rejected, *warned]} == rules
+
+
+@pytest.mark.parametrize(
+    ("section", "name"),
+    [
+        ("", "HpoExperimentConfiguration"),
+        ("/HpoExperimentConfiguration", "yml_config"),
+        ("/HpoExperimentConfiguration", "search_space"),
+        ("/HpoExperimentConfiguration", "odps_config"),
+        ("/HpoExperimentConfiguration/yml_config", "max_trial_number"),
+        ("/HpoExperimentConfiguration/yml_config", "tuner"),
+        ("/HpoExperimentConfiguration/yml_config/tuner", "class_args"),
+        ("/HpoExperimentConfiguration/odps_config", "project_name"),
+    ],
+)
+def test_a_misspelt_member_is_not_missing_too(section, name):
+    """A producer whose serializer changes names gets no warnings about what is there under another name."""
+    document = make_document()
+    holder = document["experiment"]
+    for token in section.split("/")[1:]:
+        holder = holder[token]
+    holder[f"{name}Renamed"] = holder.pop(name)
+    assert check(document) == ([("unknown-member", f"/experiment{section}/{name}Renamed")], [])
+
+
+def test_a_placeholder_that_is_not_defined_is_reported_beside_unknown_members():
+    """The search space is there, so an unknown member elsewhere does not explain what it lacks."""
+    _, warned = check(changed(("/experiment/Nmae", "x"), (c("platform_config/cmd/0"), "pai ${centre}")))
+    assert "placeholder.undefined" in [rule for rule, _ in warned]
+
+
+@pytest.mark.parametrize(
+    ("document", "rules"),
+    [
+        ({"stop": {"experiment_id": "s"}}, ["unknown-member"]),
+        ({"stop": {"experimentId": None, "key": "k"}}, ["unknown-member"]),
+        ({"stop": {"experimentId": None}}, ["stop.target"]),
+        ({"stop": {"experimentId": "s", "idempotencyKey": "k", "x": 1}}, ["stop.target", "unknown-member"]),
+        ({"stop": None, "experiment": None}, ["required"]),
+    ],
+)
+def test_a_stop_is_rejected_for_one_reason(document, rules):
+    """A misspelt target is not missing too, and a message of two members that are null lacks a request only."""
+    assert [rule for rule, _ in check(document)[0]] == rules
 
 
 def test_a_placeholder_is_suggested_in_its_right_form_only():
