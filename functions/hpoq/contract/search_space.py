@@ -32,7 +32,9 @@ TYPES = ("choice", *ARITY)
 # Words of other tools for hyperparameter searches, and of programming languages.
 _MEANT = {
     **dict.fromkeys(("categorical", "discrete", "grid", "grid_search", "values", "list", "bool"), "choice"),
-    **dict.fromkeys(("int", "integer", "range"), "randint"),
+    **dict.fromkeys(("int", "integer", "range", "uniformint"), "randint"),
+    "qrandint": "quniform",
+    **dict.fromkeys(("lograndint", "qlograndint"), "qloguniform"),
     **dict.fromkeys(("float", "double", "real", "continuous"), "uniform"),
     **dict.fromkeys(("log", "log_float", "reverse_log"), "loguniform"),
 }
@@ -42,6 +44,7 @@ _CHOICES = ("choices", "categories", "gridsearch", "options", "sequence")
 # A call of a function of another tool, such as tune.loguniform(1e-4, 0.1).
 _CALL = r"\s*(?:\w{1,40}\.){0,5}(\w{1,40})\("
 
+_LOGARITHMS = "; write the bounds themselves, not their logarithms"
 _LONGEST_NAME = 1000
 
 
@@ -122,12 +125,18 @@ def _hint_at_members(spec: JsonObject) -> str:
     for pair in _BOUNDS:
         if members.keys() >= {*pair}:
             kind = _find_type(members.get("type", members.get("distribution"))) or "uniform"
-            is_logarithmic = members.get("log") is True and "log" not in kind
-            kind = "loguniform" if is_logarithmic else kind
+            if "log" not in kind and _is_logarithmic(members):
+                kind = "qloguniform" if kind == "randint" else "loguniform"
             form = _write_form(kind, ", ".join((*pair, *ARITY.get(kind, ())[2:])))
             # Other tools draw the upper bound of integers, too.
             return f"{form}; {pair[1]} is excluded" if kind == "randint" else form
     return _write_form("choice", "...") if any(name in members for name in _CHOICES) else ""
+
+
+def _is_logarithmic(members: JsonObject) -> bool:
+    """Return whether an entry of another tool draws by magnitude: with a flag, or by the name of its scale."""
+    scales = (members.get(name) for name in ("scale", "scaletype", "scalingtype"))
+    return members.get("log") is True or any(isinstance(one, str) and "log" in one.lower() for one in scales)
 
 
 def _find_type(word: JsonValue) -> str | None:
@@ -231,9 +240,11 @@ def _check_bounds(kind: str, numbers: Sequence[int | float], at: str) -> Iterato
     elif first > second or (kind == "randint" and first == second):
         relation = "less than" if kind == "randint" else "at most"
         hint = "; high is excluded" if first == second else "; swap them"
+        if "log" in kind and second <= 0:
+            hint = f", and both greater than 0{_LOGARITHMS if first <= 0 else ''}"
         yield rejection(at, "search-space.bounds", f"low must be {relation} high{hint}")
     elif "log" in kind and first <= 0:
-        hint = "; write the bounds themselves, not their logarithms" if second <= 0 else ""
+        hint = _LOGARITHMS if second <= 0 else ""
         yield rejection(f"{at}/0", "search-space.bounds", f"low of {kind} must be greater than 0{hint}")
     elif first == second:
         yield warning(at, "search-space.bounds", "low and high are equal, so there is only one value")

@@ -76,7 +76,9 @@ def test_the_types_are_those_of_the_engine():
     ("kind", "words"),
     [
         ("choice", "categorical discrete grid grid_search values list bool Categorical"),
-        ("randint", "int integer range INT"),
+        ("randint", "int integer range INT uniformint"),
+        ("quniform", "qrandint"),
+        ("qloguniform", "lograndint qlograndint"),
         ("uniform", "float double real continuous Double"),
         ("loguniform", "log log_float reverse_log LOG"),
     ],
@@ -128,6 +130,16 @@ def test_a_misspelt_type_is_compared_as_long_as_there_are_hints():
         (
             {"_type": "int", "min_value": 1, "maxValue": 2},
             '"randint", "_value": [minvalue, maxvalue]}; maxvalue is excluded',
+        ),
+        ({"type": "int", "low": 1, "high": 2, "log": True}, '"qloguniform", "_value": [low, high, q]}'),
+        *(
+            ({"MinValue": 1, "MaxValue": 2, name: scale}, f'"{kind}", "_value": [minvalue, maxvalue]}}')
+            for name, scale, kind in [
+                ("ScalingType", "Logarithmic", "loguniform"),
+                ("ScalingType", "Linear", "uniform"),
+                ("scaleType", "UNIT_LOG_SCALE", "loguniform"),
+                ("scale", 10, "uniform"),
+            ]
         ),
         ({"min": 1, "max": 2}, '; write {"_type": "uniform", "_value": [min, max]}'),
         ({"grid_search": [1, 2]}, '; write {"_type": "choice", "_value": [...]}'),
@@ -294,7 +306,14 @@ def test_the_message_about_a_bound_names_it(kind, value, text):
         ("loguniform", [-4, 0.5], "bounds! /_value/0", "low of loguniform must be greater than 0"),
         ("loguniform", [0, 0], "bounds! /_value/0", "not their logarithms"),
         ("qloguniform", [0, 1, 0.5], "bounds! /_value/0", "low of qloguniform must be greater than 0"),
-        ("loguniform", [1, 0], "bounds! /_value", "swap them"),
+        ("loguniform", [2, 1], "bounds! /_value", "low must be at most high; swap them"),
+        ("loguniform", [1, 0], "bounds! /_value", "low must be at most high, and both greater than 0"),
+        (
+            "loguniform",
+            [-1, -4],
+            "bounds! /_value",
+            "both greater than 0; write the bounds themselves, not their logarithms",
+        ),
         ("normal", [0, 1], "", ""),
         ("normal", [-5, 0.5], "", ""),
         ("normal", [5, 1], "", ""),
