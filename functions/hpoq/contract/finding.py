@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable
 from itertools import islice
@@ -15,6 +16,7 @@ TRUNCATED = "violations.truncated"
 _MOST_COMPARED = 100
 _LONGEST_WORD = 60
 _SHORTEST_PART = 2
+_NUMBER_OF_JSON = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _ALIKE = "The two differ in characters that look the same or cannot be seen"
 
 
@@ -201,6 +203,19 @@ def get_string(value: JsonValue, *names: str) -> str:
     for name in names:
         value = value.get(name) if isinstance(value, dict) else None
     return value if isinstance(value, str) else ""
+
+
+def hint_at_quotes(text: str) -> str:
+    """Return how to write the number that `text` is, of the pattern NUMBER, or an empty string if none is finite.
+
+    Without its quotes, a number such as .5, 1. or +1 would not be JSON.
+    """
+    if re.fullmatch(_NUMBER_OF_JSON, text.strip()):
+        return "; remove the quotes" if math.isfinite(float(text)) else ""
+    number = float(text)
+    if not math.isfinite(number):
+        return ""
+    return f"; write {int(number) if number.is_integer() and abs(number) < 2**53 else number} without quotes"
 
 
 def describe_type(value: JsonValue) -> str:

@@ -26,6 +26,7 @@ from hpoq.contract.finding import (
     get_object,
     get_string,
     get_strings,
+    hint_at_quotes,
     rejection,
     warning,
 )
@@ -309,7 +310,7 @@ def _check_metric(config: JsonObject) -> Iterator[Finding]:
     for name, weight in get_object(config, "metric_config", "metric_dict").items():
         place = f"{at}/metric_dict{pointer_to(name)}"
         if isinstance(weight, str) and re.match(patterns.NUMBER, weight):
-            yield warning(place, "metric-weight.text", "a weight should be a number; remove the quotes")
+            yield warning(place, "metric-weight.text", f"a weight should be a number{hint_at_quotes(weight)}")
         elif isinstance(weight, bool) or not isinstance(weight, (int, float)):
             yield rejection(place, "metric-weight", f"a weight must be a number, not {describe_type(weight)}")
 

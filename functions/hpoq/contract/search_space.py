@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
-from hpoq.contract.finding import Finding, Hints, describe_type, fold_name, rejection, warning
+from hpoq.contract.finding import Finding, Hints, describe_type, fold_name, hint_at_quotes, rejection, warning
 from hpoq.contract.jsontext import pointer_to
 from hpoq.contract.patterns import NUMBER
 
@@ -215,7 +215,7 @@ def _check_range(kind: str, value: list[JsonValue], at: str) -> Iterator[Finding
         place = f"{at}/{index}"
         if isinstance(item, bool) or not isinstance(item, (int, float)):
             what = "an integer" if kind == "randint" else "a number"
-            hint = "; remove the quotes" if isinstance(item, str) and re.match(NUMBER, item) else ""
+            hint = hint_at_quotes(item) if isinstance(item, str) and re.match(NUMBER, item) else ""
             what = f"{names[index]} must be {what}, not {describe_type(item)}{hint}"
             yield rejection(place, "search-space.number", what)
         elif kind == "randint" and isinstance(item, float):

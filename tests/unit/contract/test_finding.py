@@ -1,8 +1,11 @@
 """The words with which findings explain themselves."""
 
+import json
+import re
+
 import pytest
 
-from hpoq.contract.finding import Hints, ViolationList, count_violations, describe_type
+from hpoq.contract.finding import Hints, ViolationList, count_violations, describe_type, hint_at_quotes
 from hpoq.errors import Violation
 
 
@@ -113,6 +116,28 @@ def test_a_suggestion_takes_little_time():
     others = [f"{number:010}" for number in range(100)]
     assert Hints().suggest("Nmae", [*others[:99], "Name"]) != ""
     assert Hints().suggest("Nmae", [*others, "Name"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        *((text, "; remove the quotes") for text in ("0", "-1.5", " 2e-3 ", "1E+2")),
+        (".5", "; write 0.5 without quotes"),
+        ("-.5", "; write -0.5 without quotes"),
+        ("+1", "; write 1 without quotes"),
+        ("1.", "; write 1 without quotes"),
+        ("05", "; write 5 without quotes"),
+        ("+1e300", "; write 1e+300 without quotes"),
+        ("1e999", ""),
+        ("-1e+999", ""),
+        ("+1e999", ""),
+    ],
+)
+def test_a_number_in_quotes_is_one_of_json_without_them(text, hint):
+    """Many notations of a number are not JSON, so to remove the quotes would be a second mistake."""
+    assert hint_at_quotes(text) == hint
+    number = re.search("write (.*) without", hint)
+    assert not hint or json.loads(number[1] if number else text) == float(text)
 
 
 def test_a_list_of_violations_is_cut_at_a_thousand():

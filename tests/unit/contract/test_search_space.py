@@ -267,6 +267,7 @@ def test_bounds_are_numbers(kind, value, found):
     ("kind", "value", "text"),
     [
         ("uniform", ["1", 2], "low must be a number, not a string; remove the quotes"),
+        ("uniform", [".5", 2], "low must be a number, not a string; write 0.5 without quotes"),
         ("qnormal", [0, "-1e3", 1], "sigma must be a number, not a string; remove the quotes"),
         ("quniform", [0, 1, "one"], "q must be a number, not a string"),
         ("uniform", [0, True], "high must be a number, not a boolean"),
