@@ -51,13 +51,21 @@ def standard_credentials(environ: Mapping[str, str] | None = None) -> Credential
     no source has credentials.
     """
     chosen = os.environ if environ is None else environ
-    return _Chain(chosen, Path(chosen.get("HOME") or "~").expanduser())
+    return _Chain(chosen, _find_home(chosen))
+
+
+def _find_home(environ: Mapping[str, str]) -> Path | None:
+    """Return the user's folder, or None if there is none, as for most users of containers."""
+    try:
+        return Path(environ.get("HOME") or "~").expanduser()
+    except RuntimeError:
+        return None
 
 
 @dataclass
 class _Chain:
     environ: Mapping[str, str] = field(repr=False)
-    home: Path
+    home: Path | None
     sts: str = _STS
     metadata: str = _METADATA
     now: Callable[[], float] = time.time
@@ -101,8 +109,10 @@ class _Chain:
         )
 
     def _read_profile(self) -> Credentials | None:
+        if self.home is None:
+            return None
         path = self.home / ".aliyun" / "config.json"
-        if not path.is_file():
+        if not _is_file(path):
             return None
         try:
             config = json.loads(_read_text(path))
@@ -117,9 +127,10 @@ class _Chain:
 
     def _read_file(self) -> Credentials | None:
         named = self.environ.get("ALIBABA_CLOUD_CREDENTIALS_FILE")
-        folder = self.home / ".alibabacloud"
-        paths = [Path(named)] if named else [folder / "credentials.ini", folder / "credentials"]
-        path = next((path for path in paths if path.is_file()), None)
+        paths = [Path(named)] if named else []
+        if not named and self.home is not None:
+            paths = [self.home / ".alibabacloud" / name for name in ("credentials.ini", "credentials")]
+        path = next(filter(_is_file, paths), None)
         if path is None:
             return None
         parser = configparser.ConfigParser(interpolation=None)
@@ -219,6 +230,14 @@ def _call(method: str, url: str, **options: Any) -> dict[str, Any]:
         code = document.get("Code") if isinstance(document, dict) else None
         raise _missing(f"STS refused the role: {code or answer.status_code}")
     return document
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether `path` is a file. Raises NoCredentials if that cannot be found out, as in another's folder."""
+    try:
+        return path.is_file()
+    except OSError as exc:
+        raise _missing(f"{path} cannot be read: {type(exc).__name__}") from None
 
 
 def _read_text(path: Path) -> str:

@@ -3,13 +3,14 @@
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
 import alilocal
 from hpoq.cloud.signing import Credentials
 from hpoq.errors import NoCredentials
-from hpoq.producer.credentials import _Chain
+from hpoq.producer.credentials import _Chain, standard_credentials
 
 ANSWER = {
     "Code": "Success",
@@ -147,3 +148,23 @@ def test_a_broken_profile_is_a_reason(tmp_path, text):
     write(tmp_path / ".aliyun" / "config.json", text)
     with pytest.raises(NoCredentials, match=r"ALIBABA_CLOUD_ACCESS_KEY_.* not set; .*config\.json"):
         _Chain(OFF, tmp_path)()
+
+
+@pytest.mark.parametrize("folder", [None, "h" * 300], ids=["missing", "unreadable"])
+@pytest.mark.parametrize("environ", [{}, {"ALIBABA_CLOUD_CREDENTIALS_FILE": "f" * 300}])
+def test_a_folder_that_cannot_be_read_does_not_hide_the_role(tmp_path, stub, folder, environ):
+    """A user of a container often has no folder, or may not read the one of HOME; the instance still has a role."""
+    home = tmp_path / folder if folder else None
+    chain = _Chain(environ, home, metadata=stub[0], now=lambda: 0.0)
+    assert chain() == Credentials("STS.id", "secret", "token")
+
+
+def test_a_user_without_a_folder_has_no_profile(monkeypatch):
+    """Without HOME and without an entry of the user, the reasons name the other sources."""
+    monkeypatch.setattr(Path, "expanduser", raise_no_home)
+    with pytest.raises(NoCredentials, match="variables are not set"):
+        standard_credentials(OFF)()
+
+
+def raise_no_home(_):
+    raise RuntimeError("Could not determine home directory.")
