@@ -63,7 +63,7 @@ class LiveLog:
     def summarize(self) -> str:
         """Return how many messages ended in which outcome, counted by delivery."""
         counts = ", ".join(f"{count} {outcome}" for outcome, count in self.outcomes.items())
-        return counts or "no message"
+        return counts or "No message"
 
     def _convert(self, line: str) -> Iterator[Text]:
         marker = _OF_FC.fullmatch(line.strip())

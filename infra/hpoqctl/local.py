@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shlex
 import signal
@@ -175,9 +176,9 @@ def _serve(cloud: alilocal.LocalCloud, port: int) -> alilocal.Server:
     try:
         return alilocal.serve(port=port, cloud=cloud)
     except OSError as exc:
+        hint = " Is another `hpoq local` running?" if exc.errno == errno.EADDRINUSE else ""
         raise click.ClickException(
-            f"port {port} cannot be used: {exc.strerror}. Is another `hpoq local` running? "
-            "Give another --port, or 0 for a free one."
+            f"port {port} cannot be used: {exc.strerror}.{hint} Give another --port, or 0 for a free one."
         ) from exc
 
 
