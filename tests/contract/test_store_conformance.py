@@ -21,7 +21,7 @@ def test_memory_conforms():
 
 class Overwriting(MemoryStore):
     def insert(self, record):
-        self._rows[record.key] = encode(record)
+        self._rows[record.key] = encode(record), record.version
 
 
 class IgnoringOwners(MemoryStore):
