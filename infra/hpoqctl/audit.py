@@ -275,7 +275,12 @@ class Auditor:
 
 def _is_follower(record: Record) -> bool:
     """Return whether `record` is not that of a request: hpoq keeps it to follow or to stop an experiment."""
-    is_stop = record.event is not None and outcome_of(json.loads(record.event)) == "stopping"
+    try:
+        event = json.loads(record.event or "null")
+    except ValueError:
+        event = None
+    # Users of the same store may keep something else than an event.
+    is_stop = isinstance(event, dict) and outcome_of(event) == "stopping"
     return is_stop or record.fingerprint in _FOLLOWING
 
 

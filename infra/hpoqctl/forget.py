@@ -16,6 +16,7 @@ from rich.text import Text
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.clock import SystemClock
+from hpoq.contract.finding import get_member
 from hpoq.errors import StoreError
 from hpoq.idempotency.record import Record, State, decode
 from hpoq.idempotency.store import Store
@@ -142,8 +143,7 @@ def _find_others(store: Store, key: str, now: float) -> Iterator[Record]:
         if other == key or key not in text:
             continue
         record = decode(other, text)
-        event = {} if record.event is None else json.loads(record.event)
-        if event.get("data", {}).get("idempotencyKey") != key:
+        if record.event is None or get_member(json.loads(record.event), "data", "idempotencyKey") != key:
             continue
         if lifecycle.find_standing(record, now) not in _ENDED:
             raise _RefusedError(_REFUSALS[Standing.UNPUBLISHED])

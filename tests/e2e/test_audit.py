@@ -171,6 +171,14 @@ def test_a_damaged_record_is_found(world):
     assert "unreadable-record" in document.output
 
 
+@pytest.mark.parametrize("event", ["[1]", "5", "no JSON"])
+def test_a_record_of_another_user_of_the_store_is_no_finding(world, event):
+    """The layer for Powertools keeps the response of a function where hpoq keeps an event."""
+    response = Record("orders#1", State.COMPLETED, "f", "o", 1.0, 2.0, 4e9, event=event, published_at=1.0)
+    assert world.store.insert(response) is None
+    assert world.audit()["findings"] == []
+
+
 def test_since_excludes_older_experiments(world):
     """A number of days or a date bounds the audit; anything else is wrong usage."""
     world.create(KEYS[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+import math
 
 from fcruntime._dataclass import dataclass
 from fcruntime.jsonvalue import JsonObject
@@ -101,6 +102,18 @@ class Record:
 # Unlike `write_compact` it writes back whatever a later version has added, even NaN.
 _write_compact = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _MEMBERS = [name for name in Record.__dataclass_fields__ if name != "later"]
+_TYPES_BY_NAME: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "State": (str,),
+    "int": (int,),
+    "float": (float, int),
+    "bool": (bool,),
+    "None": (type(None),),
+}
+_TYPES = {
+    name: tuple(kind for part in str(member.type).split(" | ") for kind in _TYPES_BY_NAME[part])
+    for name, member in Record.__dataclass_fields__.items()
+}
 
 
 def encode(record: Record) -> str:
@@ -130,10 +143,10 @@ def decode(key: str, text: str) -> Record:
         known = {name: body.pop(name) for name in Record.__dataclass_fields__ if name in body}
         if known["key"] != key:
             raise ValueError("the record of another key")
-        if not all(
-            isinstance(known[name], (int, float)) for name in ("claimed_at", "lease_until", "expires_at")
-        ):
-            raise TypeError("a time is not a number")
+        for name, value in known.items():
+            # A time that is not a number, or not finite, cannot be compared with the clock.
+            if not isinstance(value, _TYPES[name]) or (isinstance(value, float) and not math.isfinite(value)):
+                raise TypeError(name)
         if known["state"] == State.IN_PROGRESS and "doubt_until" not in known:
             # Its absence must not be read as None, which says that no create can be under way.
             raise KeyError("doubt_until")
