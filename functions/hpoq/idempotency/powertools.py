@@ -27,7 +27,7 @@ from aws_lambda_powertools.utilities.idempotency.persistence.datarecord import S
 from fcruntime.powertools import running_context
 from hpoq.clock import Clock, SystemClock
 from hpoq.idempotency.record import Record, State
-from hpoq.idempotency.store import Store
+from hpoq.idempotency.store import Store, repeat_if_unavailable
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.idempotency.config import IdempotencyConfig
@@ -139,8 +139,8 @@ class StorePersistenceLayer(BasePersistenceLayer):
             published_at=now,  # there is no event to publish, so a store may let it expire
         )
         for _ in range(_MOST_TRIES):
-            existing = self._store.insert(claim)
-            if existing is None or (_is_free(existing, now) and self._store.replace(claim, existing.version)):
+            existing = repeat_if_unavailable(lambda: self._store.insert(claim), self._clock)
+            if existing is None or (_is_free(existing, now) and self._replace(claim, existing)):
                 self._claim = claim
                 return
             if not _is_free(existing, now):
@@ -150,7 +150,7 @@ class StorePersistenceLayer(BasePersistenceLayer):
         raise IdempotencyItemAlreadyExistsError
 
     def _get_record(self, idempotency_key: str) -> DataRecord:
-        existing = self._store.get(idempotency_key)
+        existing = self._read(idempotency_key)
         if existing is None or existing.state not in _STATUS:
             raise IdempotencyItemNotFoundError
         return _StoredRecord.from_record(existing)
@@ -163,14 +163,20 @@ class StorePersistenceLayer(BasePersistenceLayer):
             event=data_record.response_data,
             expires_at=float(data_record.expiry_timestamp or claim.expires_at),
         )
-        if not self._store.replace(done, claim.version):
+        if not self._replace(done, claim):
             raise ClaimLost(claim.key)
 
     def _delete_record(self, data_record: DataRecord) -> None:
-        existing = self._claim or self._store.get(data_record.idempotency_key)
+        existing = self._claim or self._read(data_record.idempotency_key)
         if existing is not None:
             # If another call has claimed the key since, there is nothing to release.
-            self._store.replace(replace(existing, state=State.FAILED), existing.version)
+            self._replace(replace(existing, state=State.FAILED), existing)
+
+    def _read(self, key: str) -> Record | None:
+        return repeat_if_unavailable(lambda: self._store.get(key), self._clock)
+
+    def _replace(self, record: Record, existing: Record) -> bool:
+        return repeat_if_unavailable(lambda: self._store.replace(record, existing.version), self._clock)
 
     def _require_claim(self, data_record: DataRecord) -> Record:
         if self._claim is None or self._claim.key != data_record.idempotency_key:

@@ -7,16 +7,23 @@ conformance suite for those who write a store.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from hpoq.errors import SettingsError
+from hpoq.errors import SettingsError, StoreUnavailable
 from hpoq.idempotency.record import Record, Version
 
 if TYPE_CHECKING:
+    from hpoq.clock import Clock
     from hpoq.cloud.signing import CredentialsProvider
     from hpoq.cloud.transport import Transport
+
+
+_Answer = TypeVar("_Answer")
+
+_TRIES = 3
+_PAUSE_SECONDS = 0.2
 
 
 class Store(Protocol):
@@ -51,6 +58,22 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Close the connections. The store must not be used afterwards."""
+
+
+def repeat_if_unavailable(
+    call: Callable[[], _Answer], clock: Clock, note_failure: Callable[[], None] = lambda: None
+) -> _Answer:
+    """Make a store call, again if the store did not answer: the fencing token makes a second write harmless.
+
+    `note_failure` is called before each repetition.
+    """
+    for attempt in range(1, _TRIES):
+        try:
+            return call()
+        except StoreUnavailable:
+            note_failure()
+            clock.sleep(_PAUSE_SECONDS * attempt * clock.random())
+    return call()
 
 
 def open_store(

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 from fcruntime._dataclass import dataclass
 from hpoq.clock import Clock
-from hpoq.errors import StoreError, StoreUnavailable
+from hpoq.errors import StoreError
 from hpoq.idempotency.record import Record, State, Version
-from hpoq.idempotency.store import Store
+from hpoq.idempotency.store import Store, repeat_if_unavailable
 from hpoq.observability.measures import count, trace_step
 from hpoq.processing import lifecycle
 from hpoq.processing.lifecycle import Action, Delivery, Terms
-
-_Answer = TypeVar("_Answer")
-
-_TRIES = 3
-_PAUSE_SECONDS = 0.2
 
 
 class ClaimLost(StoreError):
@@ -104,11 +98,11 @@ class Ledger:
 
     def get(self, key: str) -> Record | None:
         """Return the record of `key`, or None if there is none."""
-        return self._repeat_if_unavailable(lambda: self._store.get(key))
+        return repeat_if_unavailable(lambda: self._store.get(key), self._clock, _count_retry)
 
     def insert(self, record: Record) -> Record | None:
         """Write `record` if its key has none, and return None; otherwise return the record that the key has."""
-        return self._repeat_if_unavailable(lambda: self._store.insert(record))
+        return repeat_if_unavailable(lambda: self._store.insert(record), self._clock, _count_retry)
 
     def open(self, delivery: Delivery) -> Opening:
         """Claim the key of `delivery` if it is free, otherwise return how it stands."""
@@ -156,14 +150,8 @@ class Ledger:
         return written
 
     def _swap(self, record: Record, expected: Version) -> bool:
-        return self._repeat_if_unavailable(lambda: self._store.replace(record, expected))
+        return repeat_if_unavailable(lambda: self._store.replace(record, expected), self._clock, _count_retry)
 
-    def _repeat_if_unavailable(self, call: Callable[[], _Answer]) -> _Answer:
-        """Make a store call, again if the store did not answer: the fencing token makes a second write harmless."""
-        for attempt in range(1, _TRIES):
-            try:
-                return call()
-            except StoreUnavailable:
-                count("store_retries")
-                self._clock.sleep(_PAUSE_SECONDS * attempt * self._clock.random())
-        return call()
+
+def _count_retry() -> None:
+    count("store_retries")

@@ -15,6 +15,7 @@ from aws_lambda_powertools.utilities.idempotency.serialization.custom_dict impor
 
 from fcruntime import Fc3Context, json_handler
 from fcruntime.context import Deadline
+from hpoq.errors import StoreUnavailable
 from hpoq.idempotency.powertools import ClaimLost, StorePersistenceLayer
 from hpoq.idempotency.record import State
 from hpoq.testing import FakeClock, MemoryStore
@@ -275,3 +276,35 @@ def test_a_result_passes_through_its_serializer(store, result):
     )
     with pytest.warns(UserWarning, match="remaining time"):
         assert [protected(order=order()) for _ in range(2)] == [result] * 2
+
+
+class Flaky:
+    """A store of which every other call fails: its write is lost on the way there, or its answer on the way back."""
+
+    def __init__(self, store, lost):
+        self._store, self._lost, self._calls = store, lost, 0
+
+    def __getattr__(self, name):
+        def call(*arguments):
+            self._calls += 1
+            fails = self._calls % 2 == 1
+            if fails and self._lost == "request":
+                raise StoreUnavailable("lost on the way there")
+            answer = getattr(self._store, name)(*arguments)
+            if fails:
+                raise StoreUnavailable("lost on the way back")
+            return answer
+
+        return call
+
+
+@pytest.mark.parametrize("lost", ["request", "answer"])
+def test_a_store_that_does_not_answer_at_once_is_asked_again(clock, store, lost):
+    """Without that, a function would have its effect once more because its result could not be saved."""
+    layer, payload = open_layer(Flaky(store, lost), clock), order()
+    layer.save_inprogress(payload, MINUTE)
+    layer.delete_record(payload, ValueError())
+    layer.save_inprogress(payload, MINUTE)
+    layer.save_success(payload, {"number": 2})
+    assert layer.get_record(payload).response_json_as_dict() == {"number": 2}
+    assert len(clock.slept) >= 5
