@@ -184,7 +184,7 @@ class AtTheMargins(Schedules):
     plainly = killed = overtaken = the_store_breaks = something_breaks = another_answers = None
     a_create_arrives_late = successors_come_while_a_create_is_late = a_call_is_slow = (
         dead_letters_are_redriven
-    ) = None
+    ) = an_experiment_is_created_without_an_id = None
 
     @initialize()
     def begin(self):

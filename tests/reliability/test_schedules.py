@@ -16,6 +16,7 @@ At the end everything that broke is repaired, dead letters are redriven, and eve
 """
 
 import contextlib
+import functools
 import json
 from collections import Counter
 from dataclasses import replace
@@ -37,7 +38,7 @@ from hpoq.testing import smq_stream_event
 from hpoqctl.deadletters import recover_envelopes
 from support.budget import examples
 from support.deployment import CONTEXT, DEAD_LETTER_QUEUE, QUEUE, WATCH_QUEUE
-from support.listings import LISTINGS, change_listing
+from support.listings import LISTINGS, change_listing, change_new_ids
 from support.request import make_document
 from support.world import CallTimes, World
 
@@ -49,6 +50,7 @@ READ_TIME_OUT = 25.0
 ALMOST = 0.5
 OFFSETS = st.sampled_from([0.0, -0.5, 0.5, 0.25])
 INSTANCES = st.tuples(OFFSETS, st.sampled_from([1, 1, 1, 2]))
+LATE_WRITES = (1, 40, 95, 400)
 REFUSED_BY_VERSION_2 = "taken by version 1 only"
 
 
@@ -89,12 +91,16 @@ class DeathWithTheCreate:
 
 
 class Store:
-    """A store of whose writes some are lost on the way there, or their answers on the way back."""
+    """A store of whose writes some are lost on the way there, come late, or have their answers lost on the way back.
 
-    def __init__(self, store, failures, version):
+    A failure is `before`, `after`, or the seconds after which the write comes.
+    """
+
+    def __init__(self, store, failures, version, clock):
         self._store = store
         self._failures = failures
         self._version = version
+        self._clock = clock
 
     def __getattr__(self, name):
         return getattr(self._store, name)
@@ -105,6 +111,10 @@ class Store:
             raise StoreUnavailable("lost on the way there")
         if self._version == 2 and record.later is None:
             record = replace(record, later='{"v":2,"watch":{"polls":1}}')
+        if isinstance(failure, int):
+            write = functools.partial(getattr(self._store, method), record, *arguments)
+            self._clock.call_at(self._clock.now() + failure, write)
+            raise StoreUnavailable("under way")
         answer = getattr(self._store, method)(record, *arguments)
         if failure == "after":
             raise StoreUnavailable("lost on the way back")
@@ -177,6 +187,8 @@ class Schedules(RuleBasedStateMachine):
         self.store_failures = []
         self.slow_calls = []
         self.slowest_act = 0
+        self.new_ids = []
+        change_new_ids(self.world, self.new_ids)
         self.world.call_times = self.call_times
         self.queues = [cloud.queues.get(name) for name in self.sources]
         self.stops = []
@@ -197,7 +209,7 @@ class Schedules(RuleBasedStateMachine):
         """Hand the event to a fresh instance; return whether it was acknowledged."""
         offset, version = instance[0], min(instance[1], self.versions)
         function = self.world.function(offset=offset * self.skew)
-        function._store = Store(function._store, self.store_failures, version)
+        function._store = Store(function._store, self.store_failures, version, self.world.clock)
         if points is not None:
             send = function._session.send
 
@@ -261,9 +273,17 @@ class Schedules(RuleBasedStateMachine):
         points = Points(at, others_run)
         self.deliver(count, instance, points)
 
-    @rule(failures=st.lists(st.sampled_from(["before", "after", None]), min_size=1, max_size=5))
+    @rule(
+        failures=st.lists(
+            st.sampled_from(["before", "after", None, *LATE_WRITES, *LATE_WRITES]), min_size=1, max_size=5
+        )
+    )
     def the_store_breaks(self, failures):
         self.store_failures += failures
+
+    @rule(written=st.sampled_from([0, "null", " ", None]))
+    def an_experiment_is_created_without_an_id(self, written):
+        self.new_ids.append(written)
 
     @rule(seconds=st.sampled_from([1, 10, 31, 91, 106, 161, 500]))
     def time_goes_on(self, seconds):
@@ -404,6 +424,7 @@ class Schedules(RuleBasedStateMachine):
             return
         self.world.cloud.faults.clear()
         self.store_failures.clear()
+        self.new_ids.clear()
         self.slow_calls.clear()
         for _ in range(12):
             self.world.later(REPAIRED_EVERY)

@@ -1,4 +1,4 @@
-"""Forms in which a service may list experiments, beside that of the local cloud."""
+"""Forms in which a service may list experiments or answer a create, beside those of the local cloud."""
 
 import json
 
@@ -17,6 +17,26 @@ def change_listing(world, change):
             return answer
         number = int(dict(request.query_pairs(plus_is_space=False))["PageNumber"])
         return answer._replace(body=json.dumps(change(document, number)).encode())
+
+    world.cloud.handle = changed
+
+
+def change_new_ids(world, written):
+    """Let the service write the items of the list `written`, one per create, for the ids of new experiments."""
+    handle = world.cloud.handle
+
+    def changed(request):
+        answer = handle(request)
+        is_created = (
+            request.header("x-acs-action") == "CreateHpoExperiment" and b'"ExperimentId"' in answer.body
+        )
+        if not is_created or not written:
+            return answer
+        try:
+            document = json.loads(answer.body)
+        except ValueError:  # a fault has damaged it
+            return answer
+        return answer._replace(body=json.dumps({**document, "ExperimentId": written.pop(0)}).encode())
 
     world.cloud.handle = changed
 
