@@ -314,14 +314,16 @@ def test_every_diagnosis_is_tested():
 
 @pytest.mark.parametrize("code", FAULTS)
 def test_a_diagnosis_fits_its_fault(world, monkeypatch, code):
-    """The fault gives that code and outcome, and `operator.needed` exactly if the row says so."""
+    """The fault gives that code and outcome, and `operator.needed` with the next step exactly if the row says so."""
     with structlog.testing.capture_logs() as lines:
         rows = FAULTS[code](world, monkeypatch)
     (row,) = (row for row in rows if row["error"] and row["error"]["code"] == code)
     assert row["outcome"] == ENDS.get(code, "retry")
-    logged = {line["code"] for line in lines if line["event"] == "operator.needed"}
+    needed = [line for line in lines if line["event"] == "operator.needed"]
+    logged = {line["code"] for line in needed}
     means, _, _ = ROWS[code].partition(" | ")
     assert (code in logged) is ("`operator.needed` is logged" in means)
+    assert all(line["advice"] for line in needed)
 
 
 @pytest.mark.parametrize("code", ["Ambiguous", "Incomplete", "Unavailable", "UnknownEnd"])

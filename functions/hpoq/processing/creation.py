@@ -34,7 +34,12 @@ from hpoq.observability.measures import count, trace_step
 from hpoq.processing import lifecycle
 from hpoq.processing.lifecycle import Terms
 from hpoq.processing.limits import Limits
-from hpoq.processing.outcome import as_event_error, log_operator_needed, needs_operator
+from hpoq.processing.outcome import (
+    as_event_error,
+    log_configuration_fault,
+    log_operator_needed,
+    needs_operator,
+)
 from hpoq.processing.pace import Pace
 
 _DATING_RESERVE_SECONDS = 60.0
@@ -196,7 +201,7 @@ class Creator:
         if doubt_until is None:
             return None
         if claim.place not in (None, self.place):
-            get_logger().error("operator.needed", code=_MOVED.code, error=_MOVED.message, place=claim.place)
+            log_configuration_fault(_MOVED, place=claim.place)
             return Postponed(claim, _MOVED, doubt_until, counts=False)
         try:
             # Decided before the search, whose result may lack an experiment that appears while it runs.

@@ -34,7 +34,7 @@ from hpoq.processing.creation import GivenUp, Postponed, Refused, Stopped
 from hpoq.processing.envelope import MOST_SEQUENCE
 from hpoq.processing.ledger import Ledger, Opening
 from hpoq.processing.lifecycle import Delivery
-from hpoq.processing.outcome import as_event_error, log_lasting_fault
+from hpoq.processing.outcome import as_event_error, log_configuration_fault, log_lasting_fault
 from hpoq.processing.sendback import WatchQueue
 from hpoq.processing.watchorder import (
     Again,
@@ -129,7 +129,7 @@ class Follower:
             return None
         if self._queue.queue is None:
             if order.guard is not None:
-                _log_missing_queue()
+                log_configuration_fault(_NO_QUEUE)
                 return _NO_QUEUE
             get_logger().error("watch.not-started", experiment_id=record.experiment_id)
             return None
@@ -212,7 +212,7 @@ class Follower:
             experiment_id=again.order.experiment_id,
         )
         if self._queue.queue is None:
-            _log_missing_queue()
+            log_configuration_fault(_NO_QUEUE)
             return _NO_QUEUE, self._ledger.save(released, claim.version)
         sequence = min(lifecycle.next_sequence(claim, delivery), MOST_SEQUENCE)
         try:
@@ -236,10 +236,6 @@ class Follower:
         notes = StopNotes(self._ledger, self._clock, self._queue.namespace)
         stopper = Stopper(self._client, self._ledger, notes, self._clock, self._place)
         return stopper.stop(request, claim, self._budget_of(claim))
-
-
-def _log_missing_queue() -> None:
-    get_logger().error("operator.needed", code=_NO_QUEUE.code, error=_NO_QUEUE.message)
 
 
 def _log_failed_send(exc: CallError) -> None:

@@ -155,6 +155,12 @@ def log_operator_needed(exc: CallError, advice: str | None = None, **context: st
     )
 
 
+def log_configuration_fault(error: EventError, **context: str | None) -> None:
+    """Log `operator.needed` for a wrong setting or subscription; `error` ends with the next step, after a ";"."""
+    _, _, advice = error.message.rpartition("; ")
+    get_logger().error("operator.needed", code=error.code, error=error.message, advice=advice, **context)
+
+
 @dataclass(frozen=True)
 class Announcer:
     """Composes the events of one invocation and publishes them. `source` is their CloudEvents source."""

@@ -40,7 +40,14 @@ from hpoq.processing.follow import Follower
 from hpoq.processing.intake import Defective, Intake, Readable, Ready, Rejected, Stop, Undeliverable, Watched
 from hpoq.processing.ledger import Ledger, Opening
 from hpoq.processing.lifecycle import Action, Delivery, Standing
-from hpoq.processing.outcome import Announcer, Outcome, Result, as_event_error, log_lasting_fault
+from hpoq.processing.outcome import (
+    Announcer,
+    Outcome,
+    Result,
+    as_event_error,
+    log_configuration_fault,
+    log_lasting_fault,
+)
 from hpoq.processing.sendback import DeadLetters
 from hpoq.processing.watchorder import FORGED, Again
 
@@ -159,7 +166,7 @@ class Processor:
             get_logger().error("message.defect", reason=intake.reason)
             return _retry_with(intake.delivery, _DEFECT, unrecorded=True)
         if isinstance(intake, Undeliverable):
-            get_logger().error("operator.needed", code=intake.error.code, error=intake.error.message)
+            log_configuration_fault(intake.error)
             if not intake.error.retryable:
                 return _end_with(Outcome.DUPLICATE, intake.delivery, error=intake.error)
             return _retry_with(intake.delivery, intake.error)

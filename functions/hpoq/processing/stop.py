@@ -18,13 +18,17 @@ from hpoq.contract.identity import KEY_FORM, PRODUCER, derive_key
 from hpoq.contract.stop import StopRequest
 from hpoq.errors import CallError, Conflict, Invalid, NotFound, UnknownEnd
 from hpoq.idempotency.record import Record, State
-from hpoq.observability.logs import get_logger
 from hpoq.processing import watchorder
 from hpoq.processing.creation import GivenUp, Postponed, Refused, Stopped
 from hpoq.processing.ledger import Ledger
 from hpoq.processing.lifecycle import is_exhausted
 from hpoq.processing.notes import StopNotes
-from hpoq.processing.outcome import as_event_error, log_operator_needed, needs_operator
+from hpoq.processing.outcome import (
+    as_event_error,
+    log_configuration_fault,
+    log_operator_needed,
+    needs_operator,
+)
 from hpoq.processing.watchorder import MOVED
 
 _REQUEST = "request"
@@ -91,7 +95,7 @@ class Stopper:
             return self._stop(experiment_id or "", claim, budget)
         except CallError as exc:
             if isinstance(exc, NotFound) and place not in (None, self.place):
-                get_logger().error("operator.needed", code=MOVED.code, error=MOVED.message, place=place)
+                log_configuration_fault(MOVED, place=place)
                 return Postponed(claim, MOVED, None, counts=False)
             return self._postpone(claim, exc, known_since)
 

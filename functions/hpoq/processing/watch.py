@@ -32,7 +32,12 @@ from hpoq.observability.redaction import redact
 from hpoq.observability.secret_names import find_secrets
 from hpoq.processing import watchorder
 from hpoq.processing.notes import StopNotes
-from hpoq.processing.outcome import as_event_error, log_operator_needed, needs_operator
+from hpoq.processing.outcome import (
+    as_event_error,
+    log_configuration_fault,
+    log_operator_needed,
+    needs_operator,
+)
 from hpoq.processing.watchorder import MOVED, Again, Ended, Look, WatchOrder, WatchSchedule
 
 Direction: TypeAlias = Literal["ASC", "DESC"]
@@ -86,7 +91,7 @@ class Watcher:
         except CallError as exc:
             age = self._find_age(order)
             if is_deleted(exc) and order.place not in (None, self.place) and age < self.schedule.max_age:
-                get_logger().error("operator.needed", code=MOVED.code, error=MOVED.message, place=order.place)
+                log_configuration_fault(MOVED, place=order.place)
                 return self._schedule_next(order, MOVED)
             if is_deleted(exc) and age >= self.consistency and self._is_known_to_service(budget):
                 return self._note_missing(order, age, exc)
