@@ -63,6 +63,9 @@ class RedisStore:
         self._replicas = replicas
         self._timeout_seconds = timeout_seconds
         try:
+            # The client would take an option that it does not know for one of a call, and a name for database 0.
+            if not re.fullmatch(r"/?|/[0-9]+", urlsplit(url).path):
+                raise ValueError
             self._client = Redis.from_url(
                 url,
                 decode_responses=True,
@@ -72,8 +75,15 @@ class RedisStore:
                 socket_connect_timeout=timeout_seconds,
                 retry=Retry(NoBackoff(), 1),
             )
+            self._client.connection_pool.make_connection()
         except ValueError:
-            raise SettingsError(["HPOQ_STORE: not a Redis URL; use redis://HOST:PORT/DB"]) from None
+            raise SettingsError(
+                ["HPOQ_STORE: not a Redis URL; use redis://HOST:PORT/DB, where DB is a number"]
+            ) from None
+        except TypeError:
+            raise SettingsError(
+                ["HPOQ_STORE: the URL has an option that the Redis client does not know"]
+            ) from None
 
     @classmethod
     def open(cls, url: str) -> RedisStore:

@@ -125,6 +125,8 @@ def test_other_options_of_a_url_are_the_clients():
     ("url", "message"),
     [
         ("redis://canary@h:port", "not a Redis URL"),
+        ("redis://:canary@h/zero", "DB is a number"),
+        ("redis://h/0?pasword=canary", "an option that the Redis client does not know"),
         ("redis://canary@h?replicas=x", "must be numbers"),
         ("redis://canary@h?timeout=x", "must be numbers"),
     ],
