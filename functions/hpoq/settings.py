@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias, TypeVar, get_args
 
 from fcruntime._dataclass import dataclass, field
 from fcruntime.triggers import KINDS, Kind
+from hpoq.cloud.endpoint import Endpoint, check_account, check_region
 from hpoq.errors import SettingsError
 
 PREFIX = "HPOQ_"
@@ -33,8 +34,10 @@ _TRUE = ("true", "1", "yes", "on", "t", "y")
 _FALSE = ("false", "0", "no", "off", "f", "n")
 
 
-def _setting(default: _T, description: str, read: Reader = str) -> _T:
-    return field(default=default, metadata={"description": description, "read": read})
+def _setting(default: _T, description: str, read: Reader = str, *, is_secret: bool = False) -> _T:
+    """Return a field of the settings. One that is secret, or contains a password, is not in their `repr`."""
+    metadata = {"description": description, "read": read}
+    return field(default=default, repr=not is_secret, metadata=metadata)
 
 
 def _matching(pattern: str) -> Reader:
@@ -46,10 +49,24 @@ def _matching(pattern: str) -> Reader:
     return read
 
 
+def _checked(check: Callable[[str], object], form: str) -> Reader:
+    """Return a reader of what `check` accepts; its SettingsError may quote the text, so only `form` is shown."""
+
+    def read(text: str) -> str:
+        try:
+            check(text)
+        except SettingsError:
+            raise ValueError(form) from None
+        return text
+
+    return read
+
+
 def _at_most_characters(most: int) -> Reader:
     def read(text: str) -> str:
-        if len(text) > most:
-            raise ValueError(f"a string of at most {most} characters")
+        # A line end that a copy has added to a namespace would change every key.
+        if len(text) > most or text != text.strip():
+            raise ValueError(f"a string of at most {most} characters without white space at its ends")
         return text
 
     return read
@@ -115,6 +132,12 @@ def _destination(text: str) -> str:
     return text
 
 
+_account = _checked(check_account, "the digits of an account id")
+_region = _checked(check_region, "a region such as cn-shanghai")
+_endpoint = _checked(
+    Endpoint.parse,
+    "https://HOST without a user name, a path or a query; http:// is for loopback addresses only",
+)
 _queue = _matching(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,119}$")
 
 
@@ -130,26 +153,28 @@ class Settings:
         "Name of the deployment, if an account has several. The default names of queue and topic end with it.",
         _matching(r"^([a-z0-9][a-z0-9-]{0,18}[a-z0-9])?$"),
     )
-    region: str | None = _setting(None, "Region of the services. Default: the function's region.")
+    region: str | None = _setting(None, "Region of the services. Default: the function's region.", _region)
     account_id: str | None = _setting(
-        None, "Id of the account that owns the queue. Default: the function's account."
+        None, "Id of the account that owns the queue. Default: the function's account.", _account
     )
     paiautoml_endpoint: str | None = _setting(
-        None, "Base URL of PAI AutoML. Default: `https://paiautoml.<region>.aliyuncs.com`."
+        None, "Base URL of PAI AutoML. Default: `https://paiautoml.<region>.aliyuncs.com`.", _endpoint
     )
     smq_endpoint: str | None = _setting(
-        None, "Base URL of SMQ. Default: `https://<account>.mns.<region>.aliyuncs.com`."
+        None, "Base URL of SMQ. Default: `https://<account>.mns.<region>.aliyuncs.com`.", _endpoint
     )
     eventbridge_endpoint: str | None = _setting(
         None,
         "Base URL of EventBridge, for events that are published there. Default: "
         "`https://<account>.eventbridge.<region>.aliyuncs.com`.",
+        _endpoint,
     )
     store: str | None = _setting(
         None,
         "Where the records are stored: `tablestore://INSTANCE.REGION.ots.aliyuncs.com/TABLE`, "
         "`redis://HOST:PORT/DB` (`rediss://` for TLS), or `sqlite:///PATH` for a single machine. Required on "
         "Function Compute; elsewhere the default is the file `hpoq.sqlite3`.",
+        is_secret=True,
     )
     namespace: str = _setting(
         "",

@@ -135,6 +135,8 @@ LIMITED = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "limited", "ALIBABA_CLOUD_ACCESS_KEY_S
             "HPOQ_ACCOUNT_ID",
         ),
         (None, {"HPOQ_STORE": ""}, "store", "problem", "HPOQ_STORE"),
+        (None, {"HPOQ_LOG_LEVEL": "WARNING"}, "log level", "warning", "HPOQ_LOG_LEVEL to INFO"),
+        (None, {"HPOQ_MAX_AGE_HOURS": "96"}, "queue retention", "warning", "less than 96"),
         (None, {"HPOQ_STORE": "ftp://x"}, "store", "problem", "unknown kind of store"),
         (None, {"HPOQ_STORE": "tablestore://x"}, "store", "problem", "tablestore://INSTANCE"),
         (None, {"HPOQ_STORE": "sqlite:///x.sqlite3"}, "store", "warning", "share no disk"),
@@ -381,11 +383,8 @@ def test_credentials_come_from_a_profile_as_in_the_other_commands(server, closed
     [f"https://user:{CANARY}@host", f"ftp://u:{CANARY}@host:x", "http://example.com", "https://h/path"],
 )
 def test_an_invalid_endpoint_is_a_problem(server, name, value):
-    """The other checks still run, and a password in the URL is not shown."""
-    given = environ(server, HPOQ_OUTPUT="eventbridge://bus", **{name: value})
-    code, found = run(given)
-    check = f"{name.split('_')[1].lower()} endpoint"
-    assert (code, found[check]["verdict"]) == (1, "problem")
-    assert name in found[check]["mend"]
-    assert found["write records"]["verdict"] == "ok"
+    """The variable is named, as in the error of a function that does not start, and a password is not shown."""
+    code, found = run(environ(server, **{name: value}))
+    assert (code, found["settings"]["verdict"]) == (1, "problem")
+    assert found["settings"]["seen"].startswith(f"{name} must be https://HOST")
     assert CANARY not in json.dumps(found)

@@ -76,6 +76,12 @@ def test_the_lease_must_cover_a_create():
         ("HPOQ_DATE_WINDOW_SECONDS", "86401"),
         ("HPOQ_MARKER", "none"),
         ("HPOQ_EVENT_SOURCE", "x" * 1001),
+        *(("HPOQ_REGION", text) for text in ("cn-hangzhou ", '"cn-hangzhou"', "cn hangzhou", "example.com/")),
+        *(("HPOQ_ACCOUNT_ID", text) for text in ("1234-5678", "1234567890123456\n")),
+        *((f"HPOQ_{name}", text) for name in ("NAMESPACE", "EVENT_SOURCE") for text in (" ", "a\n")),
+        ("HPOQ_PAIAUTOML_ENDPOINT", "http://paiautoml.cn-hangzhou.aliyuncs.com"),
+        ("HPOQ_SMQ_ENDPOINT", "https://host/path"),
+        ("HPOQ_EVENTBRIDGE_ENDPOINT", "ftp://host"),
     ],
 )
 def test_unsafe_values_are_refused(name, value):
@@ -115,7 +121,19 @@ def test_what_is_not_a_whole_number(text):
 def test_values_are_not_quoted():
     """A value that was put into the wrong variable, perhaps a secret, does not appear in the error."""
     wrong = {"HPOQ_CONCURRENCY": "canary", "HPOQ_X": "canary", "HPOQ_OUTPUT": "https://me:canary@host"}
-    assert "canary" not in str(problems(**wrong))
+    wrong |= {
+        "HPOQ_REGION": "Canary",
+        "HPOQ_ACCOUNT_ID": "canary",
+        "HPOQ_SMQ_ENDPOINT": "https://h/?t=canary",
+    }
+    assert "canary" not in str(problems(**wrong)).lower()
+
+
+def test_a_password_is_not_in_the_representation():
+    """The representation of the settings may appear in a traceback with local variables, or in a debugger."""
+    settings = Settings.from_environment({"HPOQ_STORE": "redis://me:canary@host/0"})
+    assert "canary" in str(settings.store)
+    assert "canary" not in repr(settings)
 
 
 def test_the_dead_letter_queue_is_not_the_source_queue():

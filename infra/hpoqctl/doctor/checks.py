@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
@@ -37,6 +38,14 @@ def check_credentials(subject: Subject) -> Iterator[Finding]:
     yield Finding("credentials", "ok", f"{kind}; its id is {found.masked_id}")
 
 
+def check_log_level(subject: Subject) -> Iterator[Finding]:
+    """Check that the alerts and the dashboard find the lines that they read."""
+    level = subject.settings.log_level
+    if level not in ("DEBUG", "INFO"):
+        fix = "set HPOQ_LOG_LEVEL to INFO: the alerts and the dashboard read lines of that level"
+        yield Finding("log level", "warning", f"only lines of the level {level} and above are logged", fix)
+
+
 def check_endpoints(subject: Subject) -> Iterator[Finding]:
     """Check that the endpoints are configured, or the region and the account that they derive from."""
     surroundings = subject.surroundings
@@ -45,17 +54,9 @@ def check_endpoints(subject: Subject) -> Iterator[Finding]:
         endpoints.append((_BUS, surroundings.eventbridge_endpoint))
     for client, endpoint in endpoints:
         try:
-            found = endpoint()
+            yield Finding(f"{client} endpoint", "ok", str(Endpoint.parse(endpoint())))
         except SettingsError as exc:
             yield Finding(f"{client} endpoint", "problem", "it is not configured", str(exc))
-            continue
-        try:
-            yield Finding(f"{client} endpoint", "ok", str(Endpoint.parse(found)))
-        except SettingsError as exc:
-            fix = (
-                f"correct HPOQ_{client.upper()}_ENDPOINT, or the region and the account that it derives from"
-            )
-            yield Finding(f"{client} endpoint", "problem", str(exc), fix)
 
 
 def check_experiments(subject: Subject) -> Iterator[Finding]:
@@ -165,6 +166,13 @@ def _check_queue(subject: Subject, found: QueueAttributes) -> Iterator[Finding]:
         f"{count_of(found.active_messages or 0, 'message')} waiting, {found.inactive_messages or 0} received"
     )
     yield Finding(check, "ok", f"visibility time-out {found.visibility_timeout} s; {waiting}")
+    kept_hours, tried_hours = (found.retention_period or math.inf) / 3600, subject.settings.max_age_hours
+    if tried_hours >= kept_hours:
+        seen = f"the queue keeps a message for {kept_hours:g} h, and it may be tried for {tried_hours:g} h"
+        fix = (
+            f"set HPOQ_MAX_AGE_HOURS to less than {kept_hours:g}, or raise the queue's MessageRetentionPeriod"
+        )
+        yield Finding("queue retention", "warning", seen, fix)
     visibility, timeout = found.visibility_timeout, subject.function_timeout
     if visibility is None or timeout is None:
         return
@@ -269,6 +277,7 @@ def _compare_clocks(subject: Subject, service: str, reading: ClockReading | None
 
 
 CHECKS: tuple[Check, ...] = (
+    check_log_level,
     check_credentials,
     check_endpoints,
     check_experiments,
