@@ -149,7 +149,9 @@ def runner(tmp_path):
     stopped = threading.Event()
     with alilocal.serve() as server:
         made = Runner(server, tmp_path)
-        function = make_function(server.cloud, HPOQ_STORE=tablestore_url(server))
+        function = make_function(
+            server.cloud, HPOQ_STORE=tablestore_url(server), HPOQ_PAIAUTOML_ENDPOINT=server.url
+        )
 
         def process():
             queue = server.cloud.queues.get(QUEUE)
