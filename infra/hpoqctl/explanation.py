@@ -225,8 +225,10 @@ class Explanation:
         yield "attempts", f"{record.attempts} of {self.most_attempts}"
         yield "first claimed", format_time(record.claimed_at)
         is_open = record.state is State.IN_PROGRESS
-        is_held = self.standing is Standing.HELD
-        yield "claim ends" if is_held else "claim ended", format_time(record.lease_until)
+        # The lease of a message that ended is over, although its time may still be ahead.
+        if is_open:
+            is_held = self.standing is Standing.HELD
+            yield "claim ends" if is_held else "claim ended", format_time(record.lease_until)
         if record.experiment_id:
             yield "experiment", record.experiment_id
         if not is_open:

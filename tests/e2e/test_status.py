@@ -163,6 +163,16 @@ def test_a_key_without_doubt_is_created_at_once():
     assert "claim ended" in dict(explanation.facts())
 
 
+def test_only_an_open_claim_is_said_to_end():
+    """The lease of a record that ended may lie ahead, where a claim that ended would be wrong."""
+    done = lifecycle.mark_published(lifecycle.complete(CLAIM, "s1", EVENT, 1010.0, TERMS), 1011.0)
+    assert done.lease_until > 1011.0
+    assert (
+        not {"claim ends", "claim ended"} & dict(explain_record(KEY, done, 1011.0, Settings()).facts()).keys()
+    )
+    assert "claim ends" in dict(explain_record(KEY, CLAIM, 1011.0, Settings()).facts())
+
+
 def test_a_namespace_is_part_of_the_key(url):
     """The command derives keys as the function does."""
     report = json.loads(run("--message-id", "M1", "--store", url, "--json", HPOQ_NAMESPACE="team-a").output)
