@@ -23,6 +23,7 @@ from typing import Any, TypeAlias, get_args, overload
 from fcruntime._dataclass import dataclass
 from fcruntime.awslambda import LambdaContext, SqsEvent, lambda_context, sqs_event
 from fcruntime.batch import BatchFailed, Policy, settle
+from fcruntime.context import Invocation
 from fcruntime.jsonvalue import JsonValue
 from fcruntime.lambdahttp import complete_answer, complete_event
 from fcruntime.triggers.decode import UnsupportedCall
@@ -135,6 +136,18 @@ def running_context() -> LambdaContext | None:
     Threads that the handler starts do not inherit it.
     """
     return _running.get()
+
+
+def read_unique_name(fc_context: object = None) -> str:
+    """Return the name of the function, unique in its region and account, or an empty string if it is unknown.
+
+    On FC 2.0 the names of functions are unique in their service only, so the name of the service is put in front.
+    What `fc_context` does not contain is read from FC's environment variables.
+    """
+    name = Invocation.from_context(fc_context).function_name or os.environ.get("FC_FUNCTION_NAME", "")
+    service = getattr(getattr(fc_context, "service", None), "name", None) or os.environ.get("FC_SERVICE_NAME")
+    # Neither name can contain a dollar sign.
+    return f"{service}${name}" if name and isinstance(service, str) and service else name
 
 
 def idempotency_without_boto3() -> bool:
@@ -259,8 +272,8 @@ def _set_environment(context: LambdaContext) -> Iterator[None]:
     The name of the function is part of every idempotency key. The buffer of the logger needs a trace id. Variables
     belong to the process, so if calls overlap, only the first gets a trace id of its own.
     """
-    if context.function_name:
-        os.environ.setdefault("AWS_LAMBDA_FUNCTION_NAME", context.function_name)
+    if name := read_unique_name(context.fc_context):
+        os.environ.setdefault("AWS_LAMBDA_FUNCTION_NAME", name)
     traced = _TRACE_ID in os.environ
     if not traced:
         os.environ[_TRACE_ID] = f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]}"

@@ -24,7 +24,7 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
 from aws_lambda_powertools.utilities.idempotency.persistence.base import BasePersistenceLayer
 from aws_lambda_powertools.utilities.idempotency.persistence.datarecord import STATUS_CONSTANTS, DataRecord
 
-from fcruntime.powertools import running_context
+from fcruntime.powertools import read_unique_name, running_context
 from hpoq.clock import Clock, SystemClock
 from hpoq.idempotency.record import Record, State
 from hpoq.idempotency.store import Store, repeat_if_unavailable
@@ -54,7 +54,7 @@ class StorePersistenceLayer(BasePersistenceLayer):
 
     def __init__(self, store: Store, clock: Clock | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        if name := os.environ.get("FC_FUNCTION_NAME"):
+        if name := read_unique_name():
             # Every key begins with it. By default Powertools uses "test-func" for all functions of a store.
             os.environ.setdefault("AWS_LAMBDA_FUNCTION_NAME", name)
         self._store = store

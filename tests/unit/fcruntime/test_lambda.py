@@ -552,6 +552,15 @@ def test_the_environment_is_lambdas_during_a_call(monkeypatch):
     assert seen[-1][0] == "chosen"
 
 
+@pytest.mark.parametrize("wrap", [lambda_handler, json_handler])
+def test_the_environment_names_the_service_of_fc_2(wrap):
+    """Functions of two services may have one name, which begins the keys of Powertools' idempotency."""
+    seen = []
+    context = Fc2Context("r-1", FunctionInfo(name="orders"), service=ServiceInfo(name="staging"))
+    wrap(lambda *_: seen.append(os.environ["AWS_LAMBDA_FUNCTION_NAME"]))(EVENT, context)
+    assert seen == ["staging$orders"]
+
+
 def test_buffered_lines_appear_after_an_error(capsys):
     """The logger's buffer works, which drops lines silently without a trace id."""
     buffers = pytest.importorskip("aws_lambda_powertools.logging.buffer", reason="came with 3.5")

@@ -293,16 +293,20 @@ def test_taking_over_an_abandoned_claim_repeats_nothing_done_meanwhile(layer):
 
 
 def test_functions_that_share_a_store_have_keys_of_their_own(monkeypatch):
-    """Two deployments of one function have different keys, where Powertools would name both "test-func"."""
+    """Two deployments of one function have different keys, where Powertools would name both "test-func".
+
+    On FC 2.0 they may have one name in two services.
+    """
     store, calls = MemoryStore(), []
 
     def run(order):
         calls.append(order)
 
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "")
-    for name in ("staging", "production"):
+    for service, name in (("", "staging"), ("", "production"), ("a", "orders"), ("b", "orders")):
         monkeypatch.delenv("AWS_LAMBDA_FUNCTION_NAME")
         monkeypatch.setenv("FC_FUNCTION_NAME", name)
+        monkeypatch.setenv("FC_SERVICE_NAME", service)
         protected = idempotent_function(
             run,
             data_keyword_argument="order",
@@ -310,5 +314,6 @@ def test_functions_that_share_a_store_have_keys_of_their_own(monkeypatch):
             config=config(),
         )
         protected(order=1)
-    assert [key.partition(".")[0] for key in store._rows] == ["staging", "production"]
-    assert len(calls) == 2
+    names = [key.partition(".")[0] for key in store._rows]
+    assert names == ["staging", "production", "a$orders", "b$orders"]
+    assert len(calls) == 4
