@@ -5,9 +5,9 @@ under that key (a conflict), one that is known by its message id, and one with a
 instance gets what is visible, up to a batch. At any effect on the outside it may be killed, or held up while time
 goes on and other instances get the same event; it then goes on as a zombie. Calls may be slow before their first
 byte, between two writes, until the service acts and until it answers. What a call sent may arrive late, or twice.
-The service may list experiments in another form. An instance may be of a later version, whose contract refuses a
-request that the earlier one takes and whose records have a member that the earlier one does not know. Events may be
-delivered again although they succeeded.
+The service may list experiments in another form. An instance may be of a later version, which has other settings,
+whose contract refuses a request that the earlier one takes and whose records have a member that the earlier one does
+not know. Events may be delivered again although they succeeded.
 
 A second machine follows each experiment to its end: watch messages come with the others, experiments end at any time
 in any status or are deleted, guards and stop messages stop them, and each must have exactly one result.
@@ -52,6 +52,14 @@ OFFSETS = st.sampled_from([0.0, -0.5, 0.5, 0.25])
 INSTANCES = st.tuples(OFFSETS, st.sampled_from([1, 1, 1, 2]))
 LATE_WRITES = (1, 40, 95, 400)
 REFUSED_BY_VERSION_2 = "taken by version 1 only"
+# Settings that an operator may change while messages are being processed.
+SETTINGS_OF_VERSION_2 = {
+    "HPOQ_MARKER": "description",
+    "HPOQ_BATCH_POLICY": "requeue",
+    "HPOQ_DATE_WINDOW_SECONDS": "0",
+    "HPOQ_LIST_PAGE_SIZE": "50",
+    "HPOQ_CALL_ATTEMPTS": "5",
+}
 
 
 MESSAGES = {
@@ -208,7 +216,8 @@ class Schedules(RuleBasedStateMachine):
     def run(self, event, instance, points=None):
         """Hand the event to a fresh instance; return whether it was acknowledged."""
         offset, version = instance[0], min(instance[1], self.versions)
-        function = self.world.function(offset=offset * self.skew)
+        changed = SETTINGS_OF_VERSION_2 if version == 2 else {}
+        function = self.world.function(offset=offset * self.skew, **changed)
         function._store = Store(function._store, self.store_failures, version, self.world.clock)
         if points is not None:
             send = function._session.send
