@@ -245,6 +245,7 @@ CHAPTERS = (
     "Cost",
     "Capacity",
     "Upgrade and downgrade",
+    "Change settings",
     "Credentials",
     "Retention and personal data",
     "Backfill",
