@@ -378,6 +378,7 @@ def test_a_start_that_fails_is_found_in_either_form(deployed, raised):
         {"text": '"errorType": "EventUnreadable",'},
         # https://www.alibabacloud.com/help/en/functioncompute/fc/user-guide/request-level-metric-logs
         {"errorType": "FunctionOOMError", "hasFunctionError": "true"},
+        {"errorType": "FunctionTimeoutError", "hasFunctionError": "true"},
     ],
 )
 def test_a_call_that_always_fails_is_found_without_a_line_of_its_own(deployed, line):
