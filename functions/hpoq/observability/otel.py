@@ -13,6 +13,7 @@ auto-instrumentation, are used unchanged. Names follow the semantic conventions 
 from __future__ import annotations
 
 import contextvars
+import logging
 import os
 import threading
 import time
@@ -98,6 +99,18 @@ class _MetricExporter(OTLPMetricExporter):
         return result
 
 
+def _silence_library() -> None:
+    """Keep OpenTelemetry's own messages out of the function's log, where `telemetry.failed` reports a failure.
+
+    They quote the headers that cannot be read, and the URL of a collector that does not answer. The URLs of Alibaba
+    Cloud's own collectors contain the token
+    (https://help.aliyun.com/en/opentelemetry/user-guide/before-you-begin-before-you-begin).
+    """
+    logger = logging.getLogger("opentelemetry")
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+
+
 def _export_seconds(signal: str) -> int | None:
     """Return the time-out of an export, or None if OpenTelemetry's own variables set it."""
     names = ("OTEL_EXPORTER_OTLP_TIMEOUT", f"OTEL_EXPORTER_OTLP_{signal}_TIMEOUT")
@@ -149,6 +162,7 @@ class OpenTelemetry:
     """
 
     def __init__(self, name: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        _silence_library()
         resource = Resource.create(
             {"service.name": name, "faas.name": name, "cloud.provider": "alibaba_cloud"}
         )

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import sys
 import threading
 import time
@@ -514,3 +515,27 @@ def test_opentelemetry_is_loaded_only_where_it_is_set():
     done = run_program([sys.executable, "-c", code], check=True)
     assert done.stdout.strip() == "False"
     assert Settings().opentelemetry is False
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ENDPOINT", "http://127.0.0.1:9/adapt_canary/api/otlp"),
+        ("ENDPOINT", "http://me:canary@127.0.0.1:9"),
+        ("ENDPOINT", "ftp://canary@host:x"),
+        ("HEADERS", "canary"),
+        ("HEADERS", "not a name=canary"),
+    ],
+)
+def test_no_secret_of_the_collector_reaches_the_log(name, value):
+    """OpenTelemetry itself logs headers that it cannot read, and URLs of collectors that do not answer."""
+    code = (
+        "from hpoq.observability.telemetry import open_exporter\n"
+        "exporter = open_exporter('f')\n"
+        "with exporter.message(None, {}):\n    pass\n"
+        "exporter.flush(2)\nexporter.close()"
+    )
+    environ = {**os.environ, f"OTEL_EXPORTER_OTLP_{name}": value}
+    done = run_program([sys.executable, "-c", code], env=environ)
+    assert "telemetry.failed" in done.stdout + done.stderr
+    assert "canary" not in done.stdout + done.stderr
