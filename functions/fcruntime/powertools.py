@@ -101,17 +101,34 @@ def lambda_handler(
     return functools.partial(_wrap, options) if handler is None else _wrap(options, handler)
 
 
-def json_handler(handler: LambdaHandler) -> FcHandler:
-    """Make an event function for FC of a Lambda handler that takes the event as it is.
+@overload
+def json_handler(handler: LambdaHandler, *, concurrent: bool = False) -> FcHandler: ...
+
+
+@overload
+def json_handler(*, concurrent: bool = False) -> Callable[[LambdaHandler], FcHandler]: ...
+
+
+def json_handler(
+    handler: LambdaHandler | None = None, *, concurrent: bool = False
+) -> FcHandler | Callable[[LambdaHandler], FcHandler]:
+    """Make an event function for FC of a Lambda handler that takes the event as it is. A decorator, too.
 
     As on Lambda, the event may be any JSON value, and is an empty object if the caller sent nothing. The event of an
     HTTP or an API Gateway trigger also has the members of a function URL's or a REST API's event, and `headers` of
     the answer those that Lambda takes in `multiValueHeaders` and `cookies`.
 
+    Calls in one process run one after another, because Powertools keeps the current event on a resolver that calls
+    share. With `concurrent` they may overlap, for handlers that share nothing.
+
     Raises NotAnEvent for an event that is not JSON, UnsupportedCall if FC 2.0 calls the result as an HTTP function,
     and what the handler raises.
     """
+    turn = nullcontext() if concurrent else _one_at_a_time
+    return functools.partial(_wrap_json, turn) if handler is None else _wrap_json(turn, handler)
 
+
+def _wrap_json(turn: AbstractContextManager[object], handler: LambdaHandler) -> FcHandler:
     @functools.wraps(handler)
     def function(event: bytes, context: object) -> object:
         if not isinstance(event, (bytes, bytearray, str)):
@@ -122,7 +139,7 @@ def json_handler(handler: LambdaHandler) -> FcHandler:
             raise NotAnEvent("the event is not valid JSON") from None
         made = lambda_context(context, is_triggered=_is_delivery(document))
         request = complete_event(document) if isinstance(document, dict) else None
-        with _one_at_a_time, _set_environment(made):
+        with turn, _set_environment(made):
             if request is not None:
                 return complete_answer(_call(handler, request, made))
             return _call(handler, document, made)

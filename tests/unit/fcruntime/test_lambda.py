@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -635,6 +636,24 @@ def test_a_shared_processor_does_not_mix_up_calls():
 def test_a_shared_processor_mixes_up_calls_that_overlap():
     """With `concurrent` and a shared processor, a call reports the failure of another."""
     assert overlapping(lambda_handler(concurrent=True), 60)["good"] != []
+
+
+@pytest.mark.parametrize(
+    ("wrap", "may_overlap"), [(json_handler, False), (json_handler(concurrent=True), True)]
+)
+def test_calls_of_a_json_handler_overlap_only_if_they_may(wrap, may_overlap):
+    """A resolver of Powertools that calls share would answer with the event of another call."""
+    entered, gate = [], threading.Event()
+
+    def handler(event, context):
+        entered.append(event)
+        if len(entered) == 2:
+            gate.set()
+        return gate.wait(60 if may_overlap else 0.3)
+
+    function = wrap(handler)
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(lambda n: function(b"%d" % n, CONTEXT), range(2))) == [may_overlap, True]
 
 
 def test_a_json_handler_gets_the_decoded_value():
