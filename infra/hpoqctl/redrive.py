@@ -187,10 +187,9 @@ class Redriver:
             self.report.is_interrupted = True
         finally:
             is_any_back = self._give_back()
+        reason = f"the queue's visibility time-out of {self._visibility} s ended before it could be moved"
         self.report.left += [
-            {**row, "reason": _lost_reason(self._visibility)}
-            for dead_letter in self._lost.values()
-            for row in dead_letter.rows
+            {**row, "reason": reason} for dead_letter in self._lost.values() for row in dead_letter.rows
         ]
         if not self.report.is_interrupted:
             with contextlib.suppress(CallError):
@@ -372,10 +371,6 @@ def _is_lost_receipt(exc: NotFound) -> bool:
     if exc.code not in _LOST_RECEIPT:
         raise exc
     return True
-
-
-def _lost_reason(visibility: int) -> str:
-    return f"the queue's visibility time-out of {visibility} s ended before it could be moved"
 
 
 def recover_bodies(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import click
 from rich.text import Text
@@ -160,7 +161,7 @@ def _deliver_documents(
     run: _Run, documents: Sequence[Document], state: str | None, endpoint: str | None
 ) -> None:
     store, records = "sqlite:///:memory:", _open_records(state)
-    wrap = _record_into(run.history.events)
+    wrap = partial(_Recorder, events=run.history.events)
     with alilocal.LocalCloud() as cloud:
         if endpoint:
             function = Function(remote_environment(endpoint, store), store=records, wrap_publisher=wrap)
@@ -205,10 +206,6 @@ def _open_records(state: str | None) -> Store:
     except StoreError as exc:
         raise click.BadParameter(f"{state}: {exc}", param_hint="--state") from exc
     return records
-
-
-def _record_into(events: list[JsonObject]) -> Callable[[Publisher], Publisher]:
-    return lambda publisher: _Recorder(publisher, events)
 
 
 def _compose_document(run: _Run, broken: Sequence[str]) -> dict[str, JsonValue]:

@@ -241,11 +241,8 @@ def decode(
     elif not isinstance(event, (bytes, bytearray, memoryview)):
         raise UnsupportedCall(event)
     decoder = _Decoder(source, request_id, accepts)
-    return [_identify(item, request_id) for item in _decode(bytes(event), decoder)]
-
-
-def _decode(event: bytes, decoder: _Decoder) -> list[Message | Undecodable]:
-    return [one for item in _read(event, decoder) for one in _open_batch(item, decoder)]
+    items = [one for item in _read(bytes(event), decoder) for one in _open_batch(item, decoder)]
+    return [_identify(item, request_id) for item in items]
 
 
 def _read(event: bytes, decoder: _Decoder) -> list[Message | Undecodable]:

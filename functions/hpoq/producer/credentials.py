@@ -77,7 +77,7 @@ class _Chain:
             return self._held
         reasons = []
         for source in (
-            self._read_environment,
+            from_environment(self.environ),
             self._ask_oidc,
             self._read_profile,
             self._read_file,
@@ -91,9 +91,6 @@ class _Chain:
                 if found is not None:
                     return found
         raise _missing("; ".join(reasons))
-
-    def _read_environment(self) -> Credentials:
-        return from_environment(self.environ)()
 
     def _ask_oidc(self) -> Credentials | None:
         names = ("ROLE_ARN", "OIDC_PROVIDER_ARN", "OIDC_TOKEN_FILE")

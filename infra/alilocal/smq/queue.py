@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 from alilocal.core.http import ServiceError
 from alilocal.core.ids import is_receipt_handle
@@ -429,7 +429,7 @@ def read_attributes(given: Mapping[str, str], base: QueueAttributes) -> QueueAtt
         member = QUEUE_MEMBERS.get(name)
         if member is not None:
             values[member] = read_bool(text) if member == "logging_enabled" else read_int(name, text)
-    return QueueAttributes(**{**_as_dict(base), **values})  # type: ignore[arg-type]
+    return replace(base, **values)  # type: ignore[arg-type]
 
 
 def read_int(name: str, text: str) -> int:
@@ -446,7 +446,3 @@ def read_bool(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise InvalidArgument("The value of LoggingEnabled should be True or False.")
     return text.lower() == "true"
-
-
-def _as_dict(attributes: QueueAttributes) -> dict[str, int | bool]:
-    return {attribute.name: getattr(attributes, attribute.name) for attribute in fields(attributes)}

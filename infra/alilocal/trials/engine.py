@@ -12,7 +12,7 @@ from pathlib import Path
 from alilocal.core.clock import Changes, CloudClock
 from alilocal.core.jsonvalue import JsonObject
 from alilocal.trials.plan import RUNNABLE, platform_of
-from alilocal.trials.record import OVER, Run, Status, Subject, TrialRecord, cut_off
+from alilocal.trials.record import OVER, Run, Status, Subject, cut_off
 from alilocal.trials.runner import Runner, Site
 from alilocal.trials.trial import Limits
 
@@ -109,10 +109,12 @@ class Engine:
     def end_trial(self, subject: Subject, sequence: int, status: Status, reason: str) -> bool:
         """End a trial with `status`, and return False unless it waits or runs."""
         with self._site.changed:
-            trial = next((one for one in self._trials(subject) if one.sequence == sequence), None)
-            if trial is None or trial.is_over or subject.experiment_id not in self._runners:
+            runner = self._runners.get(subject.experiment_id)
+            trials = subject.run.trials if subject.run is not None else ()
+            trial = next((one for one in trials if one.sequence == sequence), None)
+            if trial is None or trial.is_over or runner is None:
                 return False
-            self._runners[subject.experiment_id].end_trial(sequence, status, reason)
+            runner.end_trial(sequence, status, reason)
             return True
 
     def rerun(self, subject: Subject, values: JsonObject) -> bool:
@@ -153,6 +155,3 @@ class Engine:
         runner = self._runners[subject.experiment_id] = Runner(subject, run, self._site)
         runner.start()
         return runner
-
-    def _trials(self, subject: Subject) -> list[TrialRecord]:
-        return subject.run.trials if subject.run is not None else []

@@ -78,12 +78,8 @@ def examine(subject: Subject, checks: Sequence[Check]) -> list[Finding]:
     They run concurrently, since each may have to wait for a time-out.
     """
     with ThreadPoolExecutor(len(checks), "doctor") as pool:
-        found = [pool.submit(_run_check, check, subject) for check in checks]
-        return [finding for one in found for finding in one.result()]
-
-
-def _run_check(check: Check, subject: Subject) -> list[Finding]:
-    return list(check(subject))
+        found = pool.map(lambda check: list(check(subject)), checks)
+        return [finding for findings in found for finding in findings]
 
 
 def explain_failure(
