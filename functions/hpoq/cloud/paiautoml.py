@@ -314,7 +314,7 @@ def _read_stopped(answer: Answer) -> str | None:
 
 
 def _raise_unreadable(operation: str, answer: Answer, why: str) -> NoReturn:
-    # A listing in another form lasts: an operator must learn of it.
+    # A listing whose form has changed stays unreadable, so an operator must be told.
     kind = Incomplete if operation == "ListHpoExperiments" else UnknownEnd
     raise kind(
         f"unreadable answer: {why}",

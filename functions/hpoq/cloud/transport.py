@@ -86,7 +86,7 @@ class ClockReading:
     def find_error(self, step: float = 0.0) -> float:
         """Return the smallest error that explains the reading: positive if ahead, negative if behind, else 0.0.
 
-        The clock was set by `step` seconds after it.
+        `step` is by how many seconds the clock was set after the reading.
         """
         return max(self.least + step, 0.0) or min(self.most + step, 0.0)
 

@@ -97,7 +97,7 @@ def read_experiment(located: LocatedObject) -> tuple[JsonValue, bool]:
     try:
         return jsontext.loads(text), True
     except JsonError as exc:
-        raise RequestRejected([located.violation("/experiment", exc.rule, hide_names(exc)[1])]) from None
+        raise RequestRejected([located.violation("/experiment", exc.rule, _hide_names(exc)[1])]) from None
 
 
 def read_object(body: bytes) -> JsonObject | None:
@@ -162,11 +162,11 @@ def _parse(text: bytes | str, prefix: str) -> JsonValue:
     try:
         return jsontext.loads(text)
     except JsonError as exc:
-        pointer, message = hide_names(exc)
+        pointer, message = _hide_names(exc)
         raise _reject(exc.rule, message, prefix or pointer) from None
 
 
-def hide_names(error: JsonError) -> tuple[str, str]:
+def _hide_names(error: JsonError) -> tuple[str, str]:
     """Return the pointer and message of `error`, cut before a name that may be a misplaced credential."""
     tokens = tokens_of(error.pointer)
     plain = list(takewhile(partial(re.fullmatch, PLAIN_NAME), tokens))
@@ -184,7 +184,7 @@ def explain_text(text: str) -> str:
     try:
         jsontext.loads(text)
     except JsonError as exc:
-        return f"; as JSON text it is invalid: {hide_names(exc)[1]}"
+        return f"; as JSON text it is invalid: {_hide_names(exc)[1]}"
     return ""
 
 

@@ -176,7 +176,7 @@ def _suggest_key_part(word: str, part: str, options: Iterable[str]) -> str:
 def get_member(value: JsonValue, *names: str) -> JsonValue:
     """Return the value at the path `names`, or None if a member on the way is missing or not an object.
 
-    Rules thereby ignore what has the wrong type, which the models report.
+    So rules ignore values of a wrong type, which the models report.
     """
     for name in names:
         value = value.get(name) if isinstance(value, dict) else None

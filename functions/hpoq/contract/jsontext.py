@@ -36,7 +36,7 @@ _SURROGATE = re.compile(
 # Common slips of people who are used to another notation, by how they begin.
 _SLIPS = (
     (r"//|/\*|#", "JSON has no comments; remove this one"),
-    (r"```|~~~", "a fence of Markdown; send only what is inside of it"),
+    (r"```|~~~", "a fence of Markdown; send only what is inside it"),
     (r"'|`", "a single quote; JSON needs double quotes"),
     (
         "[\u2018-\u201f\u00ab\u00bb\u2032\u2033\u300c-\u300f\u301d-\u301f\uff02\uff07]",

@@ -86,7 +86,7 @@ class Model(BaseModel):
         return found
 
 
-def limit_errors(kind: type) -> BeforeValidator:
+def _limit_errors(kind: type) -> BeforeValidator:
     """Return a validator of an array of `kind` that reports more than MOST_LISTED wrong items as one error.
 
     pydantic would make one error of half a kilobyte for each item, and a hostile message could fill the memory.
@@ -104,7 +104,7 @@ def limit_errors(kind: type) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def read_integer(value: object) -> object:
+def _read_integer(value: object) -> object:
     """Return a number without a fraction as an integer, and any other value unchanged: 5.0 is an integer in JSON."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
@@ -161,8 +161,8 @@ ExperimentId = Annotated[
     str,
     Field(max_length=MOST_KEY_CHARACTERS, pattern=r"^[0-9A-Za-z_.\-]*[0-9A-Za-z_\-][0-9A-Za-z_.\-]*$"),
 ]
-Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1), BeforeValidator(read_integer)]
-Strings = Annotated[list[str], limit_errors(str)]
+Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1), BeforeValidator(_read_integer)]
+Strings = Annotated[list[str], _limit_errors(str)]
 FinalMode = Literal["final", "best", "avg"]
 
 
@@ -362,7 +362,7 @@ class CreateHpoExperiment(Model):
     workspace_id: str | None = Field(None, alias="WorkspaceId")
     description: str | None = Field(None, alias="Description")
     accessibility: Literal["PUBLIC", "PRIVATE"] | None = Field(None, alias="Accessibility")
-    tag: Annotated[list[Tag], limit_errors(dict)] | None = Field(None, alias="Tag")
+    tag: Annotated[list[Tag], _limit_errors(dict)] | None = Field(None, alias="Tag")
     hpo_experiment_configuration: HpoExperimentConfig | None = Field(None, alias="HpoExperimentConfiguration")
 
 
@@ -372,7 +372,7 @@ class Guard(Model):
     max_hours: Annotated[float, Field(gt=0)] | None = Field(
         None, alias="maxHours", description="Stops the experiment this many hours after its creation."
     )
-    max_failed_trials: Annotated[int, Field(ge=1, le=2**31 - 1), BeforeValidator(read_integer)] | None = (
+    max_failed_trials: Annotated[int, Field(ge=1, le=2**31 - 1), BeforeValidator(_read_integer)] | None = (
         Field(
             None, alias="maxFailedTrials", description="Stops the experiment after this many failed trials."
         )

@@ -26,7 +26,7 @@ def configure(level: str = "INFO", stream: TextIO | None = None) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
             structlog.processors.format_exc_info,
             # Directly before the renderer, so that nothing is added to a line after secrets were removed.
-            redact_event,
+            _redact_event,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level)),
@@ -52,7 +52,7 @@ def get_logger() -> Logger:
     return logger
 
 
-def redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+def _redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Return `event` without secrets. A structlog processor."""
     mask = known_mask()
     return {name: _redact(value, mask, name) for name, value in event.items()}

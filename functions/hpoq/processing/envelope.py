@@ -99,8 +99,8 @@ def unseal(body: bytes, namespace: str = "") -> Envelope | None:
 def looks_sealed(body: bytes) -> bool:
     """Return whether `body` has the form of an envelope, though this function may not be able to open it.
 
-    That of another namespace has another key, and a later version may know more kinds of messages. An envelope of
-    another format has a version and a key; nothing else is known of it.
+    An envelope of another namespace has another key, and one of a later version may contain an unknown kind of
+    message. Of an envelope in another format only the version and the key are known.
     """
     document, header = _read_document(body)
     version, key = header.get("version"), header.get("key")

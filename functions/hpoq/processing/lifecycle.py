@@ -390,8 +390,8 @@ def throttled_delay(tried: float, quiet: float, terms: Terms, chance: float) -> 
 
     The message has been tried for `tried` seconds, and its instance has created nothing for `quiet` seconds. As long
     as creates succeed, capacity may be free at any moment: the delay is `quiet`, but at least a sixth of the first
-    delay and at most all of it. In an outage it is a quarter of what has passed of it, at most an hour. `chance`, a
-    random number from [0, 1), takes up to half off, so that messages spread.
+    delay and at most the whole first delay. In an outage it is a quarter of `tried` or of `quiet`, whichever is less,
+    and at most an hour. `chance`, a random number from [0, 1), takes up to half off, so that messages spread.
     """
     grown = min(min(tried, quiet) / 4, max(terms.delay, _LONGEST_DELAY_SECONDS))
     first = min(max(quiet, terms.delay / 6), terms.delay)
@@ -459,7 +459,7 @@ def is_used_up(record: Record, terms: Terms) -> bool:
 
 
 def is_exhausted(record: Record, terms: Terms) -> bool:
-    """Return whether earlier owners used up all attempts without recording an end, that is, by dying."""
+    """Return whether earlier owners used up all attempts and died before they recorded an end."""
     return record.attempts > terms.max_attempts
 
 

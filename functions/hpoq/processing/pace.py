@@ -41,19 +41,19 @@ _LENGTHEN_AGAIN = 2.0
 _SEARCH = 1.25
 _SEARCH_COARSELY = 2.0
 _LONG_SECONDS = 10.0
-# What a create takes off the interval, as a part of it. One that is longer than a few seconds loses a larger part, so
-# that instances which had bad luck catch up: the more alike the intervals are, the sooner the last batches end.
+# Each create shortens the interval by this part of it. An interval of more than a few seconds is shortened by a
+# larger part, so that instances that had bad luck catch up: with similar intervals, the last batches end sooner.
 _SHORTEN = 0.0005
 _SHORTEN_MORE_SECONDS = 2.4
 _UNEVENNESS = 2.0
-# After so many creates in a row each takes off twice as much.
+# After so many creates in a row, each shortens it twice as much.
 _RUN = 4
 # Requests that the service fails on must not slow down the others.
 _UNKNOWN_ENDS = 4
 # The interval is forgotten once no create was throttled for so many of them, and for so long.
 _FORGET_INTERVALS = 64
 _FORGET_SECONDS = 600.0
-# A turn may come earlier than it was due when a message began to wait for it.
+# While a message waits, its turn may move to an earlier time.
 _LONGEST_NAP_SECONDS = 10.0
 _SHORTEST_NAP_SECONDS = 0.001
 

@@ -208,7 +208,7 @@ class Processor:
         return replace(intake, delivery=delivery)
 
     def _prefer_known_key(self, intake: Rejected) -> Rejected:
-        """Return the message under the producer's key if this very message is known by it.
+        """Return the message under its producer's key if the record of that key is from this very message.
 
         An earlier version, whose contract accepted the request, may have created its experiment. So the record of
         a known key is looked at before the contract.

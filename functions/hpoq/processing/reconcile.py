@@ -92,7 +92,7 @@ class Sought:
         return min(marked, key=lambda row: (row.created_at or last, row.experiment_id), default=None)
 
     def may_be(self, row: Experiment) -> bool:
-        """Return whether `row`, which has no marker, could be it if the service had dropped the marker."""
+        """Return whether `row` could be the experiment of the key if the service had dropped its marker."""
         return (
             not find_marker_keys(row.tags, row.description)
             and not self._is_older(row)

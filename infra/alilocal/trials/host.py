@@ -7,7 +7,7 @@ It reads orders and writes reports, one JSON object per line, on its standard in
     -> {"id", "started": pid}, {"id", "failed": reason}, {"id", "match": [pattern, text]},
        {"id", "ended": code, "dropped", "flooded", "unread", "cut": {pattern: [text, exponent]}}
 
-When its input ends, because the local cloud ended in whatever way, it kills every process that it started and exits.
+When its input ends, because the local cloud has ended in some way, it kills every process that it started and exits.
 Each command has a process group of its own. On Linux, processes that left their group come back to this process as
 their subreaper, and are killed with the trial that their environment names. The program needs nothing but the
 standard library and imports nothing of alilocal, so that it starts in 30 ms. Metrics are searched here, so that a
