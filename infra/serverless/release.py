@@ -48,61 +48,6 @@ class Alias:
     weight: float = 0.0
 
 
-def _run(*arguments: str) -> None:
-    """Run a command of `s` next to `s.yaml` and show its output. Raises ReleaseError if it fails."""
-    command = [_find_cli(), *arguments]
-    _check(arguments, subprocess.run(command, cwd=HERE, env=_environment(), check=False, text=True))
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment of the CLI, in which `s.yaml` finds the suffix of all names."""
-    return {**os.environ, "DEPLOYMENT_SUFFIX": SUFFIX}
-
-
-def _find_cli() -> str:
-    """Return the path of the Serverless Devs CLI. Raises ReleaseError if it is not installed."""
-    found = shutil.which("s")
-    if found is None:
-        raise ReleaseError(
-            "The Serverless Devs CLI `s` is not on the PATH. Install it with Node.js:\n"
-            f"  npm install -g @serverless-devs/s@{CLI_VERSION}"
-        )
-    return found
-
-
-def _ask(*arguments: str) -> object:
-    """Return the JSON that a command of `s` prints. Raises ReleaseError if it fails."""
-    command = [_find_cli(), *arguments, "-o", "json", "--silent"]
-    done = subprocess.run(
-        command, cwd=HERE, env=_environment(), check=False, stdout=subprocess.PIPE, text=True
-    )
-    _check(arguments, done)
-    try:
-        answer: object = json.loads(done.stdout)
-    except ValueError:
-        # With -o json the CLI exits with 0 even if the command failed, and does not print the reason.
-        raise ReleaseError(f"{_line(arguments)} gave no answer; run it by itself to see why") from None
-    return answer
-
-
-def _check(arguments: Sequence[str], done: subprocess.CompletedProcess[str]) -> None:
-    if done.returncode != 0:
-        raise ReleaseError(
-            f"{_line(arguments)} failed with exit code {done.returncode}; the steps after it were not run"
-        )
-
-
-def _line(arguments: Sequence[str]) -> str:
-    return shlex.join(["s", *arguments])
-
-
-def _member(answer: object, name: str) -> object:
-    if not isinstance(answer, Mapping) or name not in answer:
-        raise ReleaseError(f"the CLI's answer has no {name}")
-    member: object = answer[name]
-    return member
-
-
 def deploy(*, unchecked: bool = False) -> None:
     """Deploy everything, and send all calls to the new version. Also the first deployment."""
     if not unchecked:
@@ -399,6 +344,61 @@ def _point(alias: Alias) -> None:
     weights = json.dumps({} if alias.canary is None else {alias.canary: alias.weight})
     name = ("--alias-name", ALIAS)
     _run("function", "alias", "publish", *name, "--version-id", alias.version, "--vw", weights)
+
+
+def _run(*arguments: str) -> None:
+    """Run a command of `s` next to `s.yaml` and show its output. Raises ReleaseError if it fails."""
+    command = [_find_cli(), *arguments]
+    _refuse_failure(arguments, subprocess.run(command, cwd=HERE, env=_environment(), check=False, text=True))
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of the CLI, in which `s.yaml` finds the suffix of all names."""
+    return {**os.environ, "DEPLOYMENT_SUFFIX": SUFFIX}
+
+
+def _find_cli() -> str:
+    """Return the path of the Serverless Devs CLI. Raises ReleaseError if it is not installed."""
+    found = shutil.which("s")
+    if found is None:
+        raise ReleaseError(
+            "The Serverless Devs CLI `s` is not on the PATH. Install it with Node.js:\n"
+            f"  npm install -g @serverless-devs/s@{CLI_VERSION}"
+        )
+    return found
+
+
+def _ask(*arguments: str) -> object:
+    """Return the JSON that a command of `s` prints. Raises ReleaseError if it fails."""
+    command = [_find_cli(), *arguments, "-o", "json", "--silent"]
+    done = subprocess.run(
+        command, cwd=HERE, env=_environment(), check=False, stdout=subprocess.PIPE, text=True
+    )
+    _refuse_failure(arguments, done)
+    try:
+        answer: object = json.loads(done.stdout)
+    except ValueError:
+        # With -o json the CLI exits with 0 even if the command failed, and does not print the reason.
+        raise ReleaseError(f"{_line(arguments)} gave no answer; run it by itself to see why") from None
+    return answer
+
+
+def _refuse_failure(arguments: Sequence[str], done: subprocess.CompletedProcess[str]) -> None:
+    if done.returncode != 0:
+        raise ReleaseError(
+            f"{_line(arguments)} failed with exit code {done.returncode}; the steps after it were not run"
+        )
+
+
+def _line(arguments: Sequence[str]) -> str:
+    return shlex.join(["s", *arguments])
+
+
+def _member(answer: object, name: str) -> object:
+    if not isinstance(answer, Mapping) or name not in answer:
+        raise ReleaseError(f"the CLI's answer has no {name}")
+    member: object = answer[name]
+    return member
 
 
 def _weight(text: str) -> float:
