@@ -25,7 +25,8 @@ _REFUSALS = ("rejected", "failed")
 _WITH_EXPERIMENT = ("created", "finished", "stopping")
 _OPEN = (
     "A CloudEvent 1.0 in structured JSON. It may arrive more than once, always with the same id: deduplicate on "
-    "source and id. Members may be added; ignore unknown ones."
+    "source and id. Events may arrive in another order than they were made in: compare `time`. Members may be added; "
+    "ignore unknown ones."
 )
 _TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$"
 _TEXT: JsonObject = {"type": "string"}
@@ -283,8 +284,8 @@ _OWN_EXAMPLES: dict[EventOutcome, JsonObject] = {
             "metric": 0.93,
         },
         "trials": {"SUCCEEDED": 9, "FAILED": 1},
-        "startedAt": "2026-11-25T10:26:40Z",
-        "endedAt": "2026-11-25T11:02:05Z",
+        "startedAt": "2026-11-25T08:26:40Z",
+        "endedAt": "2026-11-25T09:46:05Z",
     },
     "stopping": {"status": "TERMINATING"},
 }
