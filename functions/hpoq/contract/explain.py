@@ -60,6 +60,13 @@ _ARGUMENTS = "class_args"
 _CONFIGURATION = "HpoExperimentConfiguration"
 _WHOLE = ("experiment", "stop", _CONFIGURATION)
 """The members of a document of which one holds most of it."""
+# Strings that are not the value of another type in quotes.
+_STRINGS = {
+    "resume": 'write "0" or "1"',
+    "is_at_all": 'write "True" or "False"',
+    **dict.fromkeys(("start_time", "end_time"), 'write "HH:MM"'),
+    **dict.fromkeys(("at_mobiles", "at_user_ids"), 'write an array in a string, as in "[1472583690]"'),
+}
 _FORM_OF_TAG = '; write {"Key": "...", "Value": "..."}'
 _FORM_OF_TAGS = '; write [{"Key": "...", "Value": "..."}]'
 _OBJECT_TYPES = ("dict_type", "model_type", "model_attributes_type")
@@ -218,10 +225,9 @@ def _hint_at_object(given: JsonValue, model: type[BaseModel] | None) -> str:
 
 def _hint_at_value(kind: str, given: JsonValue, name: str) -> str:
     """Return how to write a number, a boolean or a string that is written as another type, or an empty string."""
-    if kind == "string_type" and isinstance(given, (int, float)):
-        return "; put it in quotes"
-    if kind == "string_type" and isinstance(given, list):
-        return "; write it as one string"
+    if kind == "string_type" and isinstance(given, (int, float, list)):
+        instead = "write it as one string" if isinstance(given, list) else "put it in quotes"
+        return f"; {_STRINGS.get(name, instead)}"
     if kind == "list_type":
         return _hint_at_array(given, name)
     if kind in _OBJECT_TYPES and isinstance(given, (str, list)):

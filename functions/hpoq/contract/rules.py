@@ -312,7 +312,10 @@ def _check_metric(config: JsonObject) -> Iterator[Finding]:
         if isinstance(weight, str) and re.match(patterns.NUMBER, weight):
             yield warning(place, "metric-weight.text", f"a weight should be a number{hint_at_quotes(weight)}")
         elif isinstance(weight, bool) or not isinstance(weight, (int, float)):
-            yield rejection(place, "metric-weight", f"a weight must be a number, not {describe_type(weight)}")
+            is_direction = isinstance(weight, str) and weight[:3].lower() in ("max", "min")
+            hint = "; write 1 here, and the direction as optimize_mode of the tuner" if is_direction else ""
+            what = f"a weight must be a number, not {describe_type(weight)}{hint}"
+            yield rejection(place, "metric-weight", what)
 
 
 def _find_source_problem(kind: str, source: str) -> str | None:

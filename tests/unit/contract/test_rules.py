@@ -858,6 +858,14 @@ def rules_named(source):
             ]
         ),
         (("/guard", {"maxHours": 10**350}), "fits into a double; the largest is about 1.8e308"),
+        (
+            (c("metric_config/metric_dict/score"), "Maximize"),
+            "not a string; write 1 here, and the direction as optimize_mode of the tuner",
+        ),
+        ((c("platform_config/resume"), True), 'not a boolean; write "0" or "1"'),
+        ((c("monitor_config/is_at_all"), False), 'not a boolean; write "True" or "False"'),
+        ((c("monitor_config/at_mobiles"), [1]), 'an array; write an array in a string, as in "[1472583690]"'),
+        ((c("schedule_config/start_time"), 600), 'not a number; write "HH:MM"'),
         (("/guard", []), "must be an object, not an array; leave it out"),
         ((c("metric_config"), []), "must be an object, not an array"),
         (("/idempotencyKey", "a\u2028b"), "without control characters; character 2 is U+2028"),
