@@ -171,6 +171,7 @@ _FINISHED: JsonObject = {
     "bestTrialByMode": {
         "type": "object",
         "description": "The best trial for either direction, instead of `bestTrial`, if the request states none.",
+        "required": ["maximize", "minimize"],
         "properties": {"maximize": make_ref("BestTrial"), "minimize": make_ref("BestTrial")},
     },
     "trials": {
@@ -191,14 +192,21 @@ _FINISHED: JsonObject = {
 }
 _BEST_TRIAL: JsonObject = {
     "title": "BestTrial",
-    "description": "The trial with the best final metric.",
+    "description": (
+        "The trial with the best final metric of those that ended without failing or being canceled; of several "
+        "equal ones that with the least id."
+    ),
     "type": "object",
     "required": ["trialId", "metric"],
     "properties": {
         "trialId": _CUT,
         "hyperparameters": {
             "type": "object",
-            "description": "Its hyperparameters by name, unless they are too large for an event.",
+            "description": (
+                "Its value of each parameter, by the name in the search space, such as `${lr}`, and with the type "
+                "that the service lists. An integer may have any number of digits; NaN and infinities are strings. "
+                "Missing if the service lists none, or if they are too large for an event."
+            ),
         },
         "metric": {"type": "number", "description": "Its final metric."},
     },
