@@ -208,7 +208,8 @@ def _queue_arn(message: Message, invocation: Invocation) -> str:
     return f"arn:acs:{service}:{region}:{account}:{name or message.kind}"
 
 
-_YEAR_10000 = 253_402_300_800_000  # in milliseconds; parsers refuse this and later times
+YEAR_10000 = 253_402_300_800_000
+"""In milliseconds. Parsers refuse this and later times."""
 _TIME = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]+))?(?:[Zz]|([+-][0-9]{2}:[0-9]{2}))"
 )
@@ -222,7 +223,7 @@ def _parse_time(text: str | None) -> int | None:
     found = _TIME.fullmatch(text or "")
     if found is None:
         number = read_whole_number(text)
-        return number if number is not None and number < _YEAR_10000 else None
+        return number if number is not None and number < YEAR_10000 else None
     date, clock, fraction, offset = found.groups()
     try:
         second = datetime.fromisoformat(f"{date}T{clock}{offset or '+00:00'}").timestamp()

@@ -2,17 +2,20 @@
 
 An HTTP trigger's event gets the members of a function URL's event (https://docs.aws.amazon.com/lambda/latest/dg/
 urls-invocation.html), that of the API Gateway trigger those of a REST API's proxy event. Nothing is removed. Of FC's
-members only `version` is replaced, because web frameworks go by it. Both triggers take `headers` only, with one value
-per name.
+members only `version` is replaced, because web frameworks go by it, and the two times of a request, which have other
+forms. Both triggers take `headers` only, with one value per name.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
-from fcruntime.jsonvalue import JsonObject, JsonValue
+from fcruntime.awslambda import YEAR_10000
+from fcruntime.jsonvalue import JsonObject, JsonValue, read_whole_number
 
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DEFAULT = "$default"  # the route and the stage of a function URL
 
 
@@ -57,7 +60,18 @@ def _complete_trigger_event(event: JsonObject, context: JsonObject) -> JsonObjec
     if cookies:
         added["cookies"] = [one.strip() for one in cookies.split(";")]
     made: JsonObject = {"apiId": context.get("domainPrefix", ""), "routeKey": _DEFAULT, "stage": _DEFAULT}
-    return {**added, **event, "version": "2.0", "requestContext": {**made, **context}}
+    times = _make_times(context.get("timeEpoch"))
+    return {**added, **event, "version": "2.0", "requestContext": {**made, **context, **times}}
+
+
+def _make_times(epoch: JsonValue) -> JsonObject:
+    """Return a time in milliseconds in the two forms of Lambda: a number, and one like 12/Mar/2020:19:03:58 +0000."""
+    milliseconds = read_whole_number(epoch)
+    if milliseconds is None or not 0 <= milliseconds < YEAR_10000:
+        return {}
+    moment = time.gmtime(milliseconds // 1000)
+    month = _MONTHS[moment.tm_mon - 1]  # `%b` depends on the locale
+    return {"timeEpoch": milliseconds, "time": time.strftime(f"%d/{month}/%Y:%H:%M:%S +0000", moment)}
 
 
 def _complete_gateway_event(event: JsonObject) -> JsonObject:

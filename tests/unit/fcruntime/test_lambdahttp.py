@@ -73,7 +73,7 @@ def test_a_resolver_answers_an_http_trigger(resolver):
 
 
 def test_the_event_is_that_of_a_function_url_and_still_fcs():
-    """The strictest model accepts the event, in which nothing of FC's but the version is replaced."""
+    """The strictest model accepts the event, in which of FC's members only the version and the times are replaced."""
     seen = []
     event = trigger_event("GET", "/a%20b?tag=a&tag=b%26", x_fc_client_ip="192.0.2.1")
     built_in = {name: value for name, value in event.items() if name != "rawQueryString"}
@@ -82,7 +82,10 @@ def test_the_event_is_that_of_a_function_url_and_still_fcs():
     given, _ = seen
     unchanged = event.keys() - {"version", "requestContext"}
     assert {name: given[name] for name in unchanged} == {name: event[name] for name in unchanged}
-    assert given["requestContext"].items() >= event["requestContext"].items()
+    kept = event["requestContext"].keys() - {"time", "timeEpoch"}
+    assert {name: given["requestContext"][name] for name in kept} == {
+        name: event["requestContext"][name] for name in kept
+    }
     assert (given["version"], given["queryStringParameters"]) == ("2.0", {"tag": "a,b&"})
     assert [one["rawQueryString"] for one in seen] == ["tag=a&tag=b%26", "tag=a%2Cb%26"]
     parsed = LambdaFunctionUrlModel.model_validate(given)
@@ -157,3 +160,21 @@ def test_an_unusual_answer_is_not_an_error(result, headers):
 def test_a_call_without_an_event_has_an_empty_one():
     """Lambda hands over `{}` if the caller sends nothing."""
     assert json_handler(lambda event, context: event)(b"", CONTEXT) == {}
+
+
+@pytest.mark.parametrize(
+    ("epoch", "expected"),
+    [
+        ("1583348638390", (1583348638390, "04/Mar/2020:19:03:58 +0000")),
+        (1583348638390, (1583348638390, "04/Mar/2020:19:03:58 +0000")),
+        ("253402300800000", ("253402300800000", "t")),
+        ("soon", ("soon", "t")),
+        (None, (None, "t")),
+    ],
+)
+def test_the_times_of_a_request_have_lambdas_forms(epoch, expected):
+    """A handler computes with `timeEpoch`, which FC writes as text; a value that is no time stays as it is."""
+    event = trigger_event()
+    event["requestContext"] |= {"timeEpoch": epoch, "time": "t"}
+    made = call(lambda event, _: event["requestContext"], event)
+    assert (made["timeEpoch"], made["time"]) == expected
