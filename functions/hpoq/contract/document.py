@@ -192,7 +192,7 @@ def _require_object(value: JsonValue, prefix: str) -> JsonObject:
     if isinstance(value, dict):
         return value
     hint = ""
-    if isinstance(value, str):
+    if isinstance(value, str) and "{" in value:
         hint = "; write the object itself, not a string that contains it"
     elif isinstance(value, list):
         hint = "; a message has one request"

@@ -22,6 +22,7 @@ from hpoq.contract.jsontext import JsonError, pointer_to
 from hpoq.contract.model import (
     MANY_WRONG,
     MOST_KEY_CHARACTERS,
+    CreateHpoExperiment,
     ExperimentRequest,
     Guard,
     HpoExperimentConfig,
@@ -58,6 +59,7 @@ _GROUPED = r"\s|(?<=[0-9]),(?=[0-9]{3}(?![0-9]))"
 _QUANTITY = r"\s*(?!0[xXoObB])(-?(?:0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?)\s*([A-Za-z%]{0,20})\s*"
 _ARGUMENTS = "class_args"
 _CONFIGURATION = "HpoExperimentConfiguration"
+_EXPERIMENT_MEMBERS = {field.alias for field in CreateHpoExperiment.model_fields.values()}
 _WHOLE = ("experiment", "stop", _CONFIGURATION)
 """The members of a document of which one holds most of it."""
 # Strings that are not the value of another type in quotes.
@@ -328,6 +330,9 @@ def _hint_at_member(name: str, holder: type[BaseModel] | None, given: JsonObject
     hint = Hints().suggest(name, [member for member in members if member not in given])
     if not hint and (hint := Hints().suggest(name, members)):
         hint += " It is there already"
+    if not hint and "experiment" in members.keys() - given.keys():
+        is_experiment = bool(_EXPERIMENT_MEMBERS & _find_inner(given.get(name)).keys())
+        hint = "; did you mean experiment?" if is_experiment else ""
     hint = hint or _hint_at_place(name, members)
     return f"unknown member{hint or (_FORM_OF_TAG if holder is Tag else '')}"
 

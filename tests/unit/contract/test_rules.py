@@ -627,10 +627,33 @@ def test_a_misplaced_member_is_reported_with_its_place(pointer, message):
 
 
 def test_shapes_are_named():
-    """A body that is not an object is rejected with its type, and with a hint if it is a string."""
-    for body, words in [(b"[]", "not an array"), (b'"text"', "not a string; write the object itself")]:
-        with pytest.raises(RequestRejected, match=words):
+    """A body that is not an object is rejected with its type, and with a hint if it contains one."""
+    for body, words in [
+        (b"[]", "not an array; a message has one request"),
+        (json.dumps('"{}"').encode(), "not a string; write the object itself, not a string that contains it"),
+        (b'"text"', "not a string"),
+    ]:
+        with pytest.raises(RequestRejected) as caught:
             parse_request(body)
+        assert caught.value.violations[0].message.endswith(words)
+
+
+@pytest.mark.parametrize(
+    ("member", "hint"),
+    [
+        ({"Name": "a"}, "; did you mean experiment?"),
+        ('{"HpoExperimentConfiguration": {}}', "; did you mean experiment?"),
+        ({"name": "a"}, ""),
+        ("text", ""),
+    ],
+)
+def test_an_experiment_under_another_name_is_recognised(member, hint):
+    """Its members show what is meant, unless the request has an experiment."""
+    for others, ending in [({}, hint), ({"experiment": {}}, "")]:
+        with pytest.raises(RequestRejected) as caught:
+            parse_request(json.dumps({"idempotencyKey": "k", "payload": member, **others}).encode())
+        (message,) = (one.message for one in caught.value.violations if one.pointer == "/payload")
+        assert message == f"unknown member{ending}"
 
 
 def test_findings_in_data_that_is_text_say_where():
