@@ -34,7 +34,7 @@ def print_environment(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--node",
         action="store_true",
-        help="also direct all calls of Node.js programs for Alibaba Cloud's hosts to it",
+        help="also direct the calls of Node.js programs for Alibaba Cloud's hosts to it",
     )
     options = parser.parse_args(arguments)
     name = options.host.strip("[]")

@@ -104,6 +104,71 @@ def test_node_programs_are_redirected(server, tmp_path):
     assert (fc.operation, fc.code) == ("ListFunctions", "IncompleteSignature")
 
 
+FETCH = """
+const http2 = require('http2');
+const net = require('net');
+const tls = require('tls');
+
+const url = 'https://resourcemanager.aliyuncs.com/?Action=_nobody&Version=2020-03-31';
+
+async function show(name, act) {
+  try {
+    console.log(name, await act());
+  } catch (error) {
+    console.log(name, typeof error.code === 'string' ? error.code : error.name);
+  }
+}
+
+function fails(client) {
+  return new Promise((resolve, reject) => {
+    client.on('error', reject);
+    client.on('connect', () => resolve('connected'));
+  });
+}
+
+async function read(answer) {
+  return `${answer.status} ${(await answer.json()).HostId} ${answer.headers.get('content-type')}`;
+}
+
+(async () => {
+  await show('get', async () => read(await fetch(url)));
+  await show('post', async () => read(await fetch(new Request(url, { method: 'POST', body: 'a=b' }))));
+  await show('url', async () => read(await fetch(new URL(url), { headers: [['a', 'b']] })));
+  await show('aborted', async () => fetch(url, { signal: AbortSignal.abort() }));
+  await show('other', async () => (await fetch(process.env.OTHER)).status);
+  await show('http2', () => fails(http2.connect('https://ecs.aliyuncs.com')));
+  await show('net', () => fails(net.connect(80, 'ecs.aliyuncs.com')));
+  await show('tls', () => fails(tls.connect({ host: 'ecs.aliyuncs.com', port: 443 })));
+})();
+"""
+
+
+def test_fetch_is_redirected_and_other_clients_of_node_are_refused(server, tmp_path):
+    """The host stays the real one, because signatures cover it; no client looks the real host up."""
+    need_node()
+    (tmp_path / "program.cjs").write_text(FETCH)
+    with alilocal.serve() as other:
+        environ = {
+            "PATH": os.environ["PATH"],
+            "NODE_OPTIONS": f"--require {REDIRECT}",
+            "ALILOCAL_URL": server.url,
+            "OTHER": f"{other.url}/_nobody",
+        }
+        done = run_program([shutil.which("node"), tmp_path / "program.cjs"], env=environ)
+    assert done.stderr == ""
+    answered = "404 resourcemanager.aliyuncs.com application/json;charset=utf-8"
+    assert done.stdout.splitlines() == [
+        f"get {answered}",
+        f"post {answered}",
+        f"url {answered}",
+        "aborted AbortError",
+        "other 404",
+        "http2 ECONNREFUSED",
+        "net ECONNREFUSED",
+        "tls ECONNREFUSED",
+    ]
+
+
 def test_env_sets_the_redirection(server):
     """`alilocal env --node` names the file that redirects."""
     command = [sys.executable, "-m", "alilocal", "env", "--node", "--port", str(server.port)]
