@@ -4,11 +4,15 @@ The crash, fault and schedule machines contain them as well; here each is named.
 """
 
 import base64
+import contextlib
+import functools
+import itertools
 import json
 import random
 
 import pytest
 import structlog
+from points import Points
 
 from alilocal.core.http import Response
 from fcruntime import Fc3Context
@@ -24,10 +28,11 @@ from hpoq.processing import lifecycle
 from hpoq.processing.envelope import Envelope, seal
 from hpoq.testing import smq_event, smq_stream_event
 from hpoq.testing.events import encode_body
+from support.clock import SkewedClock
 from support.deployment import CONTEXT, DEAD_LETTER_QUEUE, QUEUE
 from support.listings import LISTINGS, change_listing, change_rows
 from support.request import make_document, request
-from support.world import CallTimes, WatchedWorld
+from support.world import CallTimes, WatchedWorld, World
 
 CREATE = "CreateHpoExperiment"
 THROTTLED = {
@@ -337,6 +342,27 @@ def test_a_clock_that_is_ahead_by_hours_holds_no_abandoned_key_after_a_conflict(
     assert outcomes(world.deliver(conflict, offset=8 * 3600)) == ["retry"]
     world.later(60)
     assert outcomes(world.deliver(first)) == ["created"]
+
+
+@pytest.mark.parametrize("seconds", [86_400, -86_400])
+def test_a_clock_that_is_set_while_a_message_is_processed(seconds):
+    """Whenever that happens, the message ends with the next delivery after the lease, also without nonces."""
+    for at in itertools.count(1):
+        with World() as world:
+            world.cloud.behaviour.nonce_memory_seconds = 0
+            clock = SkewedClock(world.clock, 0.0)
+            points = Points(at, functools.partial(clock.set, seconds))
+            function = world.function(clock)
+            function._session.send = points.around("call", function._session.send)
+            points.around_store(world.store)
+            with contextlib.suppress(EventFailed):
+                function.handle(EVENT, CONTEXT)
+            if at > len(points.names):
+                return
+            world.later(200)
+            assert outcomes(world.deliver(EVENT))[0] in ("created", "duplicate"), points.names[at - 1]
+            assert len(world.cloud.experiments) == 1
+            assert world.broken() == []
 
 
 def test_a_clock_that_is_ahead_by_hours_does_not_delay_a_result():

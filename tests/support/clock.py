@@ -62,6 +62,10 @@ class SkewedClock:
     def now(self) -> float:
         return self._clock.now() + self._offset
 
+    def set(self, offset: float) -> None:
+        """Set the wall clock `offset` seconds ahead of the shared one."""
+        self._offset = offset
+
     def __getattr__(self, name: str) -> object:
         return getattr(self._clock, name)
 

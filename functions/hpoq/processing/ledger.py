@@ -89,7 +89,8 @@ class Ledger:
         if existing is None and delivery.redriven is None:
             claim = lifecycle.claim(delivery, self._clock.new_id(), now, self.terms)
             doubt = lifecycle.doubt_without_record(delivery, now, self.terms)
-            released = lifecycle.release(claim, doubt, now, counts=False)
+            # This clock may be ahead, and would hold the key for as long.
+            released = lifecycle.release(claim, doubt, claim.claimed_at, counts=False)
             existing = self.insert(released) or released
         action = lifecycle.decide(existing, delivery, now)
         can_number = action is Action.TAKE_OVER and delivery.redriven is None

@@ -363,7 +363,14 @@ def release(
     if doubt_until is None and record.uncertain:
         # An earlier create may act after every margin, when the gateway has forgotten its nonce.
         doubt_until = record.claimed_at
-    released = replace(record, lease_until=now, doubt_until=doubt_until, attempts=attempts, last_error=error)
+    released = replace(
+        record,
+        # Not later than the claim would have ended: the clock may have been set ahead since.
+        lease_until=min(now, record.lease_until),
+        doubt_until=doubt_until,
+        attempts=attempts,
+        last_error=error,
+    )
     if not inconclusive:
         return released
     searches = record.searches + 1

@@ -311,6 +311,7 @@ def test_a_message_that_is_held_back_gets_a_record_that_claims_nothing(clock):
     action, record = ledger.hold_back(waited)
     assert (action, record) == (Action.TAKE_OVER, ledger.get("k"))
     assert (record.attempts, record.doubt_until, record.claimed_at) == (0, None, clock.now() - 50)
+    assert record.lease_until == record.claimed_at, "a clock that is ahead holds no key"
     numbered = ledger.save(lifecycle.mark_sent_back(record, 1, clock.now()), record.version)
     assert ledger.hold_back(waited) == (Action.DROP, None)
     newest = replace(waited, sequence=1)

@@ -609,6 +609,12 @@ def test_release_hands_the_key_on_at_once():
     assert lifecycle.release(CLAIM, 5.0, NOW, counts=False).attempts == 0
 
 
+def test_a_release_never_lengthens_a_claim():
+    """The clock may have been set ahead since the claim."""
+    assert lifecycle.release(CLAIM, None, NOW + 89, counts=True).lease_until == NOW + 89
+    assert lifecycle.release(CLAIM, None, NOW + 86_400, counts=True).lease_until == CLAIM.lease_until
+
+
 def test_an_uncertain_key_is_searched_for_before_every_create():
     """An answer to a later create proves nothing of an earlier one: a doubt stays, but it is over."""
     released = lifecycle.release(record(uncertain=True), None, NOW + 500, counts=False)
