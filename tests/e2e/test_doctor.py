@@ -136,6 +136,8 @@ LIMITED = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "limited", "ALIBABA_CLOUD_ACCESS_KEY_S
         ),
         (None, {"HPOQ_STORE": ""}, "store", "problem", "HPOQ_STORE"),
         (None, {"HPOQ_LOG_LEVEL": "WARNING"}, "log level", "warning", "HPOQ_LOG_LEVEL to INFO"),
+        (None, {"HPOQ_OUTPUT": "file:///tmp/events"}, "output", "warning", "smq://TOPIC"),
+        (None, {"HPOQ_RETENTION_DAYS": "7"}, "record retention", "warning", "to more than 7"),
         (None, {"HPOQ_MAX_AGE_HOURS": "96"}, "queue retention", "warning", "less than 96"),
         (None, {"HPOQ_STORE": "ftp://x"}, "store", "problem", "unknown kind of store"),
         (None, {"HPOQ_STORE": "tablestore://x"}, "store", "problem", "tablestore://INSTANCE"),

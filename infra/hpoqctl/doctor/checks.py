@@ -14,6 +14,7 @@ from hpoq.cloud.endpoint import Endpoint
 from hpoq.cloud.smq_wire import QueueAttributes
 from hpoq.cloud.transport import ClockReading
 from hpoq.errors import CallError, NoCredentials, SettingsError
+from hpoq.settings import Settings
 from hpoqctl.doctor.checkup import CONNECT_SECONDS, READ_SECONDS, Check, Finding, Subject, explain_failure
 from hpoqctl.doctor.storechecks import check_store
 from hpoqctl.output import count_of
@@ -44,6 +45,13 @@ def check_log_level(subject: Subject) -> Iterator[Finding]:
     if level not in ("DEBUG", "INFO"):
         fix = "set HPOQ_LOG_LEVEL to INFO: the alerts and the dashboard read lines of that level"
         yield Finding("log level", "warning", f"only lines of the level {level} and above are logged", fix)
+
+
+def check_output(subject: Subject) -> Iterator[Finding]:
+    """Check that the events outlast an instance."""
+    if subject.settings.output.startswith("file:"):
+        fix = "set HPOQ_OUTPUT to smq://TOPIC; on FC, instances share no disk, and their files are lost with them"
+        yield Finding("output", "warning", "events are written to a file", fix)
 
 
 def check_endpoints(subject: Subject) -> Iterator[Finding]:
@@ -119,7 +127,7 @@ def check_messaging(subject: Subject) -> Iterator[Finding]:
             absent=f"create the queue {queue}, or set HPOQ_QUEUE",
             is_needed=False,
         )
-    yield from _check_dead_letter_queue(client, subject.settings.dead_letter_queue)
+    yield from _check_dead_letter_queue(client, subject.settings)
     if subject.settings.watch_queue is not None:
         yield _check_watch_queue(client, subject.settings.watch_queue)
     scheme, _, topic = subject.settings.output.partition("://")
@@ -184,8 +192,9 @@ def _check_queue(subject: Subject, found: QueueAttributes) -> Iterator[Finding]:
         yield Finding("queue and function time-outs", "ok", seen)
 
 
-def _check_dead_letter_queue(client: smq.Smq, queue: str | None) -> Iterator[Finding]:
+def _check_dead_letter_queue(client: smq.Smq, settings: Settings) -> Iterator[Finding]:
     """Check that a dead-letter queue is set and exists. If it does not exist, no message can be given up."""
+    queue = settings.dead_letter_queue
     if queue is None:
         seen = "HPOQ_DEAD_LETTER_QUEUE is not set, so a message that ends as failed is not kept"
         yield Finding("dead-letter queue", "warning", seen, "set it, and grant mns:SendMessage on the queue")
@@ -198,6 +207,13 @@ def _check_dead_letter_queue(client: smq.Smq, queue: str | None) -> Iterator[Fin
         yield explain_failure(check, exc, action="mns:GetQueueAttributes", absent=absent, is_needed=False)
     else:
         yield Finding(check, "ok", f"it contains {count_of(found.active_messages or 0, 'message')}")
+        kept_days = ((found.retention_period or 0) / 3600 + settings.max_age_hours) / 24
+        if settings.retention_days <= kept_days:
+            seen = (
+                f"a message may be redriven {kept_days:g} days after its first delivery, without its record"
+            )
+            fix = f"set HPOQ_RETENTION_DAYS to more than {kept_days:g}. Otherwise a redrive can create again"
+            yield Finding("record retention", "warning", seen, fix)
     seen = f"not tried, because the message would stay in {queue}; it requires mns:SendMessage"
     yield Finding("send dead letters", "skipped", seen)
 
@@ -278,6 +294,7 @@ def _compare_clocks(subject: Subject, service: str, reading: ClockReading | None
 
 CHECKS: tuple[Check, ...] = (
     check_log_level,
+    check_output,
     check_credentials,
     check_endpoints,
     check_experiments,
