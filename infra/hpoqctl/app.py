@@ -40,6 +40,11 @@ _FUNCTIONS = {"redrive": "redrive"}
 _INTERRUPTED = 130
 
 
+def _explain_os_error(exc: OSError) -> Exception:
+    """Return an error with a message, or `exc` if the reader of a pipe is gone: click then ends quietly."""
+    return exc if exc.errno == errno.EPIPE else click.ClickException(str(exc))
+
+
 class _LazyGroup(click.Group):
     def list_commands(self, _ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -73,10 +78,13 @@ class _LazyGroup(click.Group):
                 raise click.exceptions.Exit(_INTERRUPTED) from None
             raise
         except OSError as exc:
-            # click ends quietly when the reader of a pipe is gone.
-            if exc.errno == errno.EPIPE:
-                raise
-            raise click.ClickException(str(exc)) from exc
+            raise _explain_os_error(exc) from None
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except OSError as exc:  # of `hpoq --help`, which is printed here
+            raise _explain_os_error(exc) from None
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -103,6 +103,16 @@ def run_python(code):
     return run_program([sys.executable, "-c", code])
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has this device")
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["check", "--help"], ["explain"]])
+def test_a_full_disk_ends_a_command_with_a_message(words):
+    """What cannot be written is an error in one line, also if it is a help text."""
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "hpoqctl", *words]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert (done.returncode, done.stderr) == (1, b"Error: [Errno 28] No space left on device\n")
+
+
 @pytest.mark.parametrize(
     ("words", "package"),
     [
