@@ -311,16 +311,20 @@ def _check_placeholders(config: JsonObject, at: str, hints: Hints) -> Iterator[F
     defined = set(names_in(space))
     if not isinstance(config.get("search_space"), (dict, type(None))):
         return  # reported already
+    # Also the names that a finding suggests: to report them as unused would report one mistake twice.
+    used: set[str] = set().union(*(names for _, names in found))
     for index, names in found:
         for name in sorted(names - defined - _BUILT_IN):
             place = f"{at}/platform_config/cmd/{index}"
             what = f"{name[:60]} is not in search_space; it is not replaced"
             known = (one for one in names_in(space) if re.fullmatch(_PLACEHOLDER, one))
             hint = hints.suggest(name, chain(known, _BUILT_IN))
+            used.update(re.findall(_PLACEHOLDER, hint))
             finding = warning(place, "placeholder.undefined", what + hint)
             yield replace(finding, is_absence=config.get("search_space") is None)
-    yield from _check_other_forms(config, defined, at)
-    used: set[str] = set().union(*(names for _, names in found))
+    for finding in _check_other_forms(config, defined, at):
+        used.update(re.findall(_PLACEHOLDER, finding.violation.message.partition("did you mean ")[2]))
+        yield finding
     # Without a readable command nothing is known about the use of names.
     all_used = "params_config" in config or bool(used & _EVERYTHING) or not found
     for name in space:

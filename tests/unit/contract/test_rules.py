@@ -962,13 +962,15 @@ def test_a_document_of_another_form_is_recognised(document, hint):
         ((c("search_space"), [{"name": "k"}]), {"type"}),
         ((c("search_space"), "space.json"), {"search-space.text"}),
         ((c("metric_config/metric_type"), "Stdout"), {"enum"}),
+        ((c("platform_config/cmd/0"), "pai --k=$centres"), {"placeholder.form"}),
+        ((c("platform_config/cmd/0"), "pai --k=${centre}"), {"placeholder.undefined"}),
         (("/experiment/Tag", [{"key": "a"}]), {"unknown-member"}),
         (("/idempotencyKey", "\u2028"), {"idempotency-key"}),
         (("/idempotencyKey", "\x85k"), {"idempotency-key"}),
     ],
 )
 def test_one_mistake_is_reported_once(change, rules):
-    """What cannot be read causes no warnings about its names or its characters."""
+    """What cannot be read causes no warnings about its names or characters, nor a name that is written wrongly."""
     rejected, warned = check(changed(*STDOUT, change))
     assert {rule for rule, _ in [*rejected, *warned]} == rules
 
