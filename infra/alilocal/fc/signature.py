@@ -1,4 +1,4 @@
-"""The signatures of Function Compute: version 3 of the API gateway, and the first one of the service itself.
+"""The signatures of Function Compute: those of the API gateway, and the first one of the service itself.
 
 The first one: https://www.alibabacloud.com/help/doc-detail/52877.htm, and `auth.py` of aliyun-fc2 2.5.2. It is an
 HMAC-SHA256 over the method, some headers and the decoded path, and does not cover the body.
@@ -11,10 +11,10 @@ import hashlib
 import hmac
 from urllib.parse import unquote
 
-from alilocal.core.acs3 import Acs3
 from alilocal.core.credentials import Credential
 from alilocal.core.gateway import SKEW_SECONDS
 from alilocal.core.http import Request, ServiceError, read_http_date
+from alilocal.core.signatures import GatewaySignatures
 from alilocal.core.world import World
 from alilocal.fc.switches import FunctionComputeSwitches
 
@@ -27,9 +27,7 @@ class Signatures:
 
     def __init__(self, world: World[FunctionComputeSwitches]) -> None:
         self._world = world
-        self._by_version = {
-            version: Acs3(world.credentials, world.clock, world.behaviour, version) for version in GENERATIONS
-        }
+        self._by_version = {version: GatewaySignatures(world, version) for version in GENERATIONS}
 
     def verify(self, request: Request) -> Credential:
         """Return the credential that signed `request`; raises ServiceError."""

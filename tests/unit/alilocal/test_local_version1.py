@@ -162,6 +162,17 @@ def test_roa_bodies(wire):
     )
 
 
+def test_function_compute_takes_them_too(wire):
+    """The first releases of alibabacloud-fc-open20210406 sign so."""
+    functions = {
+        "path": "/2021-04-06/services",
+        "x_acs_version": "2021-04-06",
+        "x_acs_action": "ListServices",
+    }
+    assert roa(wire, **functions, query="limit=1").json() == {"services": []}
+    assert roa(wire, **functions, secret="wrong").json()["Code"] == "SignatureDoesNotMatch"
+
+
 def test_roa_refusals(wire, cloud):
     """Keys, tokens, dates and nonces are checked as in the other versions."""
     assert roa(wire, Date=formatdate(time.time() - 3600, usegmt=True)).json()["Code"] == "InvalidDate.Expired"
