@@ -97,7 +97,7 @@ class Stopper:
             if isinstance(exc, NotFound) and place not in (None, self.place):
                 log_configuration_fault(MOVED, place=place)
                 return Postponed(claim, MOVED, None, counts=False)
-            return self._postpone(claim, exc, known_since)
+            return self._postpone(claim, exc, known_since, by_key=request.stop.experiment_id is None)
 
     def _find_request(self, name: str) -> Record | EventError:
         """Return the record of the request with the producer's key `name`, or with `name` as its own key.
@@ -134,12 +134,17 @@ class Stopper:
             return Refused(claim, as_event_error(refusal))
         return Postponed(claim, _UNCONFIRMED, None, counts=True)
 
-    def _postpone(self, claim: Record, exc: CallError, known_since: float) -> Postponed | Refused:
+    def _postpone(
+        self, claim: Record, exc: CallError, known_since: float, *, by_key: bool
+    ) -> Postponed | Refused:
         error = replace(as_event_error(exc), retryable=True)
         if isinstance(exc, NotFound):
             # A new experiment may not be visible yet.
             if self.clock.now() < known_since + self.ledger.terms.consistency:
                 return Postponed(claim, error, None, counts=False)
+            if by_key and claim.attempts == 1 < self.ledger.terms.max_attempts:
+                # It was created, and one answer does not prove that it was deleted.
+                return Postponed(claim, error, None, counts=True)
             return Refused(claim, replace(_NO_EXPERIMENT, service=error.service))
         if needs_operator(exc) or isinstance(exc, Invalid):
             log_operator_needed(exc)
