@@ -232,3 +232,23 @@ def test_an_alias_that_is_refused_is_not_made(client, members, code, status):
     made = m.CreateAliasRequest(**{"alias_name": "prod", "version_id": "1", **members})
     refused(code, status, lambda: client.create_alias("s", made))
     assert client.list_aliases("s", m.ListAliasesRequest()).body.aliases == []
+
+
+def test_a_resource_is_changed_only_if_it_has_the_tag_that_was_seen(old):
+    """Every answer has the ETag of its resource, which an update or a delete may require."""
+    seen = old.create_service("tagged").headers["ETag"]
+    assert old.get_service("tagged").headers["ETag"] == seen
+    changed = old.update_service("tagged", description="new", headers={"if-match": seen}).headers["ETag"]
+    assert changed != seen == seen.lower()
+    for change in (old.update_service, old.delete_service):
+        with pytest.raises(fc2.FcError, match="PreconditionFailed"):
+            change("tagged", headers={"if-match": seen})
+    old.delete_service("tagged", headers={"if-match": changed})
+
+
+def test_a_function_has_one_tag_however_it_is_read(old, client):
+    create(client)
+    seen = old.get_function("s", "f").headers["ETag"]
+    assert old.get_function("s", "f").headers["ETag"] == seen
+    changed = old.update_function("s", "f", description="new", headers={"if-match": seen}).headers["ETag"]
+    assert old.get_function("s", "f").headers["ETag"] == changed != seen

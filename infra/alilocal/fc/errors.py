@@ -65,3 +65,12 @@ class TaskExists(ServiceError):
 
     def __init__(self, task_id: str) -> None:
         super().__init__(409, "AsyncTaskAlreadyExists", f"asynchronous task '{task_id}' already exists")
+
+
+class PreconditionFailed(ServiceError):
+    """The resource has another ETag than the one in the header If-Match."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            412, "PreconditionFailed", "the resource has changed: its ETag is not that of If-Match"
+        )

@@ -7,6 +7,7 @@ https://www.alibabacloud.com/help/en/functioncompute/fc/developer-reference/api-
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from alilocal.core.credentials import Credential
 from alilocal.core.http import Request, Response, ServiceError
@@ -19,6 +20,7 @@ from alilocal.core.world import World
 from alilocal.fc import members, wire
 from alilocal.fc.calls import Calls
 from alilocal.fc.deployed import FunctionHost
+from alilocal.fc.errors import PreconditionFailed
 from alilocal.fc.httptrigger import PREFIX, HttpTriggers
 from alilocal.fc.invoke_calls import InvokeCalls
 from alilocal.fc.legacy_calls import LegacyCalls
@@ -147,14 +149,36 @@ class FunctionCompute(Service):
             (f"fc:{route.operation}",), (f"acs:fc:{self._world.region}:{self._world.account_id}:{place}",)
         )
 
+    def answer(self, request: Request, found: Found | None, request_id: str) -> Response:
+        answer = super().answer(request, found, request_id)
+        if not _has_tags(request) or wire.JSON_TYPE not in answer.headers:
+            return answer
+        return answer._replace(headers=(*answer.headers, ("ETag", wire.tag(answer))))
+
     def check_call(self, route: Route, call: Call) -> None:
-        """Raise AccessDenied if the caller gives a function a role that it may not pass on."""
+        """Raise PreconditionFailed if the resource has changed, and AccessDenied for a role that is not allowed."""
+        self._check_tag(call)
         if route.operation not in ("CreateFunction", "UpdateFunction"):
             return
         role = members.role_name(wire.read_object(call.request))
         needed = Permission(("ram:PassRole",), (f"acs:ram::{self._world.account_id}:role/{role}",))
         if role is not None and not call.caller.permits(needed):
             raise self.denied(needed)
+
+    def _check_tag(self, call: Call) -> None:
+        """Raise PreconditionFailed unless the resource still has the tag that the caller has seen."""
+        given = call.request.header("If-Match")
+        if given is None or not _has_tags(call.request):
+            return
+        # Publishing a version depends on the service itself.
+        path = call.request.path.removesuffix("/versions")
+        request = replace(call.request, method="GET", target=path, body=b"")
+        found = self.find(request)
+        if found is None:
+            return
+        shown = found[0].handler(replace(call, request=request, params=found[1]))
+        if wire.tag(shown) != given.strip('"'):
+            raise PreconditionFailed
 
     def denied(self, permission: Permission) -> ServiceError:
         needed = f"{permission.actions[0]} on {permission.resources[0]}"
@@ -163,7 +187,7 @@ class FunctionCompute(Service):
     def render_error(self, error: ServiceError, request: Request, request_id: str) -> Response:
         detail: JsonObject = {"AccessDeniedDetail": dict(error.detail)} if error.detail else {}
         body: JsonObject = {"RequestId": request_id, "Code": error.code, "Message": error.message, **detail}
-        if generation(request) in ("2021-04-06", "2016-08-15"):
+        if _has_tags(request):
             body |= {"ErrorCode": error.code, "ErrorMessage": error.message}
         answer = wire.json_answer(request_id, body, error.headers)
         return Response(error.status, answer.headers, answer.body)
@@ -266,3 +290,8 @@ def _config_routes(calls: Calls) -> Sequence[Route]:
 
 def _none(name: str) -> Handler:
     return lambda call: wire.json_answer(call.request_id, {name: []})
+
+
+def _has_tags(request: Request) -> bool:
+    """Return whether a call is one of Function Compute 2.0, whose resources have ETags."""
+    return generation(request) in ("2021-04-06", "2016-08-15")

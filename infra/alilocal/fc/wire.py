@@ -5,6 +5,7 @@ Members: the models of alibabacloud-fc20230330 4.8.3. Those of Function Compute 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
@@ -18,6 +19,7 @@ from alilocal.fc.registry import Alias, AsyncConfig, Entry, Registry, Revision, 
 
 T = TypeVar("T")
 _MOST_PER_PAGE = 100
+JSON_TYPE = ("Content-Type", "application/json")
 
 
 class Names(NamedTuple):
@@ -32,13 +34,18 @@ class Names(NamedTuple):
         return f"acs:fc:{self.region}:{self.account_id}:functions/{name}{end}"
 
 
+def tag(answer: Response) -> str:
+    """Return the ETag of the resource in an answer."""
+    return hashlib.md5(answer.body, usedforsecurity=False).hexdigest()
+
+
 def json_answer(request_id: str, members: JsonObject | None, headers: Headers = ()) -> Response:
     """Return an answer with `members`, or an empty one with status 204 if they are None."""
     own = (("X-Fc-Request-Id", request_id), *headers)
     if members is None:
         return Response(204, own)
     text = json.dumps(members, ensure_ascii=False, separators=(",", ":"))
-    return Response(200, (("Content-Type", "application/json"), *own), text.encode(errors="replace"))
+    return Response(200, (JSON_TYPE, *own), text.encode(errors="replace"))
 
 
 def read_object(request: Request) -> JsonObject:
