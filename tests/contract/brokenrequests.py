@@ -106,6 +106,8 @@ CONFIG_TEXTS = {
         "unknown-member": config(("priority",), 1),
     }.items()
 }
+GUARD_TEXTS = {"guard.empty": "{}", "guard.limit": '{"maxHours": 0}'}
+STOP_TEXTS = {"stop.target": "{}", "idempotency-key": '{"idempotencyKey": ""}'}
 WEIGHT_TEXTS = {"metric-weight": '{"x": "heavy"}', "type": "heavy"}
 ENCODED = {
     **{rule: json.dumps(document).encode() for rule, document in BROKEN.items()},
@@ -143,6 +145,10 @@ def cases():
         (rule, dumped(config(("metric_config", "metric_dict"), text))) for rule, text in WEIGHT_TEXTS.items()
     )
     yield from ((rule, dumped(put(MINIMAL, CONFIG, text))) for rule, text in CONFIG_TEXTS.items())
+    yield from ((rule, dumped({**MINIMAL, "guard": text})) for rule, text in GUARD_TEXTS.items())
+    aimless = BROKEN["guard.target"]
+    yield "guard.target", dumped({**aimless, "guard": json.dumps(aimless["guard"])})
+    yield from ((rule, dumped({"stop": text})) for rule, text in STOP_TEXTS.items())
     yield "cloudevent.data", dumped({"specversion": "1.0", "data_base64": "A"})
     for rule, text in ENCODED.items():
         encoded = base64.b64encode(text).decode()

@@ -93,10 +93,11 @@ EXPERIMENT_TEXT = tuple(
 
 OBJECT_TEXT = tuple(
     rule
-    for rule in EXPERIMENT_TEXT
-    if not rule.startswith("json.") and rule not in ("description.reserved", "tag.limit", "tag.reserved")
+    for rule in DATA_TEXT
+    if not rule.startswith(("json.", "body."))
+    and rule not in ("description.reserved", "document.shape", "schema-version", "tag.limit", "tag.reserved")
 )
-"""The rules for another object that is text."""
+"""The rules for another object that is text, such as a guard or the target of a stop."""
 
 DOCUMENT_TEXT = tuple(sorted({*ENCODED, "cloudevent.member", "cloudevent.specversion"}))
 """The rules for a document that is text."""
