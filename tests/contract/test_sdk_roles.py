@@ -1,5 +1,6 @@
 """Service-linked roles, and the way of Node.js programs to the local cloud."""
 
+import hashlib
 import json
 import os
 import re
@@ -38,8 +39,8 @@ request(process.env.OTHER, show).end();
 """
 
 
-def call(server, action, key=None, **query):
-    client = Client(Config(**vendor_config(server, key)))
+def call(server, action, key=None, algorithm=None, **query):
+    client = Client(Config(**vendor_config(server, key), signature_algorithm=algorithm))
     params = Params(
         action=action,
         version="2020-03-31",
@@ -73,6 +74,15 @@ def test_a_service_gets_its_role_once(server):
     assert server.cloud.services.resourcemanager.roles.by_service == {}
     server.cloud.load(document)
     assert list(server.cloud.services.resourcemanager.roles.by_service) == [SERVICE]
+
+
+@pytest.mark.skipif("sm3" not in hashlib.algorithms_available, reason="this build of OpenSSL has no SM3")
+def test_a_call_may_be_signed_with_sm3(server):
+    """It is the other algorithm of the SDKs that needs no key pair."""
+    given = {"algorithm": "ACS3-HMAC-SM3", "ServiceName": SERVICE}
+    assert call(server, "CheckServiceLinkedRoleExistence", **given)["Exists"] is False
+    wrong = (server.cloud.access_key_id, "wrong")
+    refused("SignatureDoesNotMatch", lambda: call(server, "CheckServiceLinkedRoleExistence", wrong, **given))
 
 
 def test_the_deployers_policy_is_enough(server):

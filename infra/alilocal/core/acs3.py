@@ -1,4 +1,4 @@
-"""Signature V3, ACS3-HMAC-SHA256: how the API gateway verifies requests.
+"""Signature V3, ACS3-HMAC-SHA256 or ACS3-HMAC-SM3: how the API gateway verifies requests.
 
 Source: https://www.alibabacloud.com/help/en/sdk/product-overview/v3-request-structure-and-signature.
 """
@@ -17,12 +17,22 @@ from alilocal.core.http import Request, ServiceError
 from alilocal.core.switches import GatewaySwitches
 
 ALGORITHM = "ACS3-HMAC-SHA256"
+_DIGESTS = {ALGORITHM: "sha256", "ACS3-HMAC-SM3": "sm3"}
+"""The hash function of each algorithm. Not every build of OpenSSL has SM3."""
 
 _AUTHORIZATION = re.compile(r"(\S+) Credential=([^,]+),\s*SignedHeaders=([^,]+),\s*Signature=([0-9a-f]+)")
-_MANDATORY = ("x-acs-action", "x-acs-version", "x-acs-date", "x-acs-signature-nonce", "x-acs-content-sha256")
+_MANDATORY = ("x-acs-action", "x-acs-version", "x-acs-date", "x-acs-signature-nonce")
+# Most SDKs have the first one for SM3 too.
+_PAYLOAD_HASHES = ("x-acs-content-sha256", "x-acs-content-sm3")
 
 
-def signature(secret: str, request: Request, signed_headers: list[str], payload_hash: str) -> str:
+def signature(
+    secret: str,
+    request: Request,
+    signed_headers: list[str],
+    payload_hash: str,
+    algorithm: str = ALGORITHM,
+) -> str:
     """Return the signature of `request` over `signed_headers`, in lower-case hexadecimal.
 
     The path is used as sent. The query is decoded like a form and encoded again, because clients send `+` where they
@@ -38,8 +48,9 @@ def signature(secret: str, request: Request, signed_headers: list[str], payload_
             payload_hash,
         )
     )
-    to_sign = f"{ALGORITHM}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-    return hmac.digest(secret.encode(), to_sign.encode(), "sha256").hex()
+    digest = _DIGESTS[algorithm]
+    to_sign = f"{algorithm}\n{hashlib.new(digest, canonical.encode()).hexdigest()}"
+    return hmac.digest(secret.encode(), to_sign.encode(), digest).hex()
 
 
 def canonical_query(request: Request) -> str:
@@ -67,14 +78,14 @@ class Acs3:
 
     def verify(self, request: Request) -> Credential:
         """Return the credential that signed `request`; raises ServiceError with the gateway's codes."""
-        key_id, signed_headers, given = _authorization(request)
+        algorithm, key_id, signed_headers, given = _authorization(request)
         self._check_headers(request, signed_headers)
         check_time(request.header("x-acs-date") or "", self._clock)
         token = request.header("x-acs-security-token")
         credential = check_key(self._credentials, key_id, token, self._clock.now())
-        payload_hash = hashlib.sha256(request.body).hexdigest()
-        expected = signature(credential.access_key_secret, request, signed_headers, payload_hash)
-        if request.header("x-acs-content-sha256") != payload_hash or not hmac.compare_digest(given, expected):
+        payload_hash = hashlib.new(_DIGESTS[algorithm], request.body).hexdigest()
+        expected = signature(credential.access_key_secret, request, signed_headers, payload_hash, algorithm)
+        if _payload_hash(request) != payload_hash or not hmac.compare_digest(given, expected):
             raise ServiceError(
                 400, "SignatureDoesNotMatch", "Specified signature does not match our calculation."
             )
@@ -87,6 +98,10 @@ class Acs3:
                 raise ServiceError(
                     400, "MissingParameter", f"The header {name} is mandatory for this action."
                 )
+        if not _payload_hash(request):
+            raise ServiceError(
+                400, "MissingParameter", f"The header {_PAYLOAD_HASHES[0]} is mandatory for this action."
+            )
         needed = {"host", *(name for name, _ in request.headers_from("x-acs-"))}
         if not needed <= set(signed_headers):
             unsigned = ", ".join(sorted(needed - set(signed_headers)))
@@ -95,13 +110,17 @@ class Acs3:
             raise ServiceError(400, "InvalidVersion", "Specified parameter Version is not valid.")
 
 
-def _authorization(request: Request) -> tuple[str, list[str], str]:
+def _payload_hash(request: Request) -> str | None:
+    return next((found for name in _PAYLOAD_HASHES if (found := request.header(name))), None)
+
+
+def _authorization(request: Request) -> tuple[str, str, list[str], str]:
     text = request.header("Authorization")
     if not text:
         raise ServiceError(400, "IncompleteSignature", "The request has no Authorization header.")
     found = _AUTHORIZATION.fullmatch(text)
     if found is None:
         raise ServiceError(400, "IncompleteSignature", "The Authorization header is not well formed.")
-    if found[1] != ALGORITHM:
+    if _DIGESTS.get(found[1]) not in hashlib.algorithms_available:
         raise ServiceError(400, "InvalidSignatureMethod", "Specified signature method is not valid.")
-    return found[2], found[3].lower().split(";"), found[4]
+    return found[1], found[2], found[3].lower().split(";"), found[4]
