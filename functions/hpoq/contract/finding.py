@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import islice
 
 from fcruntime._dataclass import dataclass, field, replace
@@ -66,13 +66,6 @@ class ViolationList:
             self.kept.append(violation)
         else:
             self.left_out += 1
-
-    def arrange(
-        self, move: Callable[[Violation], Violation], order: Callable[[Violation], tuple[int, ...]]
-    ) -> tuple[Violation, ...]:
-        """Return the kept violations, each changed by `move` and sorted by `order`, and a note on the others."""
-        listed = sorted((move(violation) for violation in self.kept), key=order)
-        return (*listed, note_truncation(self.left_out)) if self.left_out else tuple(listed)
 
 
 def note_truncation(count: int) -> Violation:

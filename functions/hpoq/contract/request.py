@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from functools import cache
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ from hpoq.contract.document import (
     read_experiment,
     read_object,
 )
-from hpoq.contract.finding import MOST_LISTED, ViolationList
+from hpoq.contract.finding import MOST_LISTED, Finding, ViolationList, note_truncation, warning
 from hpoq.contract.jsontext import pointer_to, tokens_of
 from hpoq.contract.model import (
     MOST_KEY_CHARACTERS,
@@ -59,6 +59,7 @@ _ANONYMOUS = (
     "without a source and an id that are strings, the CloudEvent does not identify the request, which creates a "
     "second experiment if it is sent again; set both, or an idempotencyKey in data"
 )
+_NULL = "a null member is not sent; remove it"
 _CONFIGURATION = "HpoExperimentConfiguration"
 
 
@@ -76,54 +77,71 @@ class ParsedRequest:
     unwatched: Violation | None = None
 
 
+@dataclass(frozen=True)
+class _OpenedRequest:
+    """A request in its wrapped form, `value`, which can locate violations in the document that its producer wrote.
+
+    The checks report pointers into `value`, from which the document differs in three ways. It may be a bare body, so
+    `experiment_at` is the pointer to what is the `experiment`. It may contain objects as JSON text: `texts` are the
+    pointers to these. It may be a CloudEvent, which has the request in `source`. `findings` are what was changed.
+    """
+
+    value: JsonObject
+    source: LocatedObject
+    experiment_at: str
+    texts: Sequence[str]
+    findings: Sequence[Finding]
+
+    def locate(self, violations: ViolationList, mask: Mask) -> tuple[Violation, ...]:
+        """Return the `violations` in the order of the document, with pointers into it, and a note on those left out.
+
+        A violation about a missing member has the place of the object that lacks it.
+        """
+        # Members that were dropped have a place in the document, too.
+        ordered = sorted(violations.kept, key=_make_order({**self.source.value, **self.value}))
+        located = [self._locate(violation, mask) for violation in ordered]
+        return (*located, note_truncation(violations.left_out)) if violations.left_out else tuple(located)
+
+    def _locate(self, violation: Violation, mask: Mask) -> Violation:
+        pointer, message = violation.pointer, mask(violation.message)
+        # No pointer leads into a text: the message contains the place there.
+        text = next((text for text in self.texts if pointer.startswith(f"{text}/")), None)
+        if text is not None:
+            message = f"in the JSON text at {pointer.removeprefix(text)}: {message}"
+            pointer = text
+        if pointer == "/experiment" or pointer.startswith("/experiment/"):
+            pointer = self.experiment_at + pointer.removeprefix("/experiment")
+        # A secret may have been written as a name, too.
+        names = tokens_of(pointer)
+        shown = [name if re.fullmatch(PLAIN_NAME, name) else mask(name) for name in names]
+        return self.source.violation(pointer_to(*shown), violation.rule, message)
+
+
 def parse_request(body: bytes) -> ParsedRequest:
     """Return the request in a message body, which is JSON in UTF-8, or base64 of it.
 
     Raises RequestRejected with all violations of the structure and of the rules together. The pointer of each leads
     into the document as its producer wrote it. Violations beyond MOST_LISTED are only counted.
     """
-    located = open_document(body)
-    wrapped, experiment_at, texts = _wrap(located)
-    wrapped, absent = _drop_absent(wrapped)
-    wrapped, undone = rules.undo_companions(wrapped)
-    experiment, undone_inside = rules.undo_texts(wrapped.get("experiment"))
-    undone = [*undone, *undone_inside]
-    if undone_inside:
-        wrapped = {**wrapped, "experiment": experiment}
-    if undone:
-        texts = (*texts, *(finding.violation.pointer for finding in undone))
+    opened = _open_request(body)
+    source, document = opened.source, opened.value
     violations, warnings = ViolationList(), ViolationList()
-    model = _choose_model(wrapped)
-    request = _validate(model, wrapped, violations)
-    # What is missing may be what is misspelt, so it is reported once all names are known.
-    is_misspelt = any(one.rule == "unknown-member" for one in violations.kept) if violations.kept else False
-    for finding in chain(undone, rules.check_message(wrapped), rules.check_experiment(experiment)):
-        if finding.is_absence and is_misspelt:
-            continue
-        (violations if finding.rejects else warnings).add(finding.violation)
-    for pointer in chain(absent, request.nulls() if request else ()):
-        warnings.add(Violation(pointer, "null", "a null member is not sent; remove it"))
-
+    request = _check(opened, violations, warnings)
     # A message may quote a value, and a producer may write a secret where nobody expects one.
-    mask = Mask(find_secrets(wrapped) if violations.kept or warnings.kept else ())
-    move = _make_mover(located, experiment_at, texts, mask)
-    order = _make_order(located.value, located.prefix)
-    warned = warnings.arrange(move, order)
+    mask = Mask(find_secrets(document) if violations.kept or warnings.kept else ())
+    warned = opened.locate(warnings, mask)
     # A stop needs no identity.
-    if located.is_anonymous and "stop" not in wrapped and wrapped.get("idempotencyKey") is None:
+    if source.is_anonymous and "stop" not in document and document.get("idempotencyKey") is None:
         warned = (Violation("", "cloudevent.identity", _ANONYMOUS), *warned)
-    if violations.kept or request is None:
-        name, workspace_id = (text and mask(text) for text in _read_name_and_workspace(experiment))
-        raise RequestRejected(
-            violations.arrange(move, order), name=name, workspace_id=workspace_id, warnings=warned
-        )
-    if request.traceparent is None and isinstance(located.trace, str) and is_traceparent(located.trace):
-        request = request.model_copy(update={"traceparent": located.trace})
-    if wrapped.get("guard") is None:
-        return ParsedRequest(request, request.wire(), warned)
-    return ParsedRequest(
-        request, request.wire(), warned, located.violation("/guard", "guard.unwatched", _UNWATCHED)
-    )
+    if request is None or violations.kept:
+        name, workspace_id = (text and mask(text) for text in _read_name_and_workspace(document))
+        located = opened.locate(violations, mask)
+        raise RequestRejected(located, name=name, workspace_id=workspace_id, warnings=warned)
+    if request.traceparent is None and isinstance(source.trace, str) and is_traceparent(source.trace):
+        request = request.model_copy(update={"traceparent": source.trace})
+    has_guard = document.get("guard") is not None
+    unwatched = source.violation("/guard", "guard.unwatched", _UNWATCHED) if has_guard else None
+    return ParsedRequest(request, request.wire(), warned, unwatched)
 
 
 def read_producer_key(body: bytes) -> str | None:
@@ -200,18 +218,29 @@ def _normalize_numbers(value: JsonValue) -> JsonValue:
     return value
 
 
-def _wrap(located: LocatedObject) -> tuple[JsonObject, str, tuple[str, ...]]:
-    """Return the document in its wrapped form, the pointer to what is its `experiment`, and pointers to JSON texts.
+def _open_request(body: bytes) -> _OpenedRequest:
+    """Return the request in `body` in its wrapped form, not yet checked.
 
     A stop is in its wrapped form already. An empty object is a bare body, because the service documents no member as
-    required.
+    required. Raises RequestRejected if the body cannot hold a request.
     """
-    document = located.value
+    source = open_document(body)
+    document, experiment_at, texts = source.value, "/experiment", list[str]()
     if any(name in document for name in WRAPPER_MEMBERS):
-        experiment, was_text = read_experiment(located)
+        experiment, was_text = read_experiment(source)
         if was_text:
-            return {**document, "experiment": experiment}, "/experiment", ("/experiment",)
-        return document, "/experiment", ()
+            document, texts = {**document, "experiment": experiment}, ["/experiment"]
+    else:
+        document, experiment_at = _wrap(source), ""
+    document, absent = _drop_absent(document)
+    document, undone = rules.undo_texts(document)
+    texts += [finding.violation.pointer for finding in undone]
+    return _OpenedRequest(document, source, experiment_at, texts, [*undone, *absent])
+
+
+def _wrap(source: LocatedObject) -> JsonObject:
+    """Return the request that has the bare body in `source` as its experiment."""
+    document = source.value
     known = {field.alias for field in CreateHpoExperiment.model_fields.values()}
     body = {name: value for name, value in document.items() if name != SCHEMA_MEMBER}
     if body and not known & body.keys():
@@ -222,77 +251,40 @@ def _wrap(located: LocatedObject) -> tuple[JsonObject, str, tuple[str, ...]]:
         from hpoq.contract.explain import hint_at_shape  # for invalid requests only
 
         message += hint_at_shape(body, ("experiment", "stop", *filter(None, known)))
-        raise RequestRejected([located.violation("", "document.shape", message)])
-    return {**{name: document[name] for name in document.keys() - body.keys()}, "experiment": body}, "", ()
+        raise RequestRejected([source.violation("", "document.shape", message)])
+    return {**{name: document[name] for name in document.keys() - body.keys()}, "experiment": body}
 
 
-def _drop_absent(wrapped: JsonObject) -> tuple[JsonObject, list[str]]:
-    """Return `wrapped` without the empty members of the other kind of message, and the pointers to those with null.
+def _drop_absent(document: JsonObject) -> tuple[JsonObject, list[Finding]]:
+    """Return `document` without the empty members of the other kind of message, and a warning about each null.
 
     Producers whose serializer writes every member of a class send `stop: null` with each request, and `dryRun: false`
     with each stop.
     """
     others: Mapping[str, tuple[bool | None, ...]] = {}
-    if wrapped.get("stop") is not None:
+    if document.get("stop") is not None:
         others = REQUEST_ONLY
-    elif "experiment" in wrapped:
+    elif "experiment" in document:
         others = STOP_ONLY
     absent = [
         name
         for name, empty in others.items()
-        if name in wrapped and any(wrapped[name] is one for one in empty)
+        if name in document and any(document[name] is one for one in empty)
     ]
     if not absent:
-        return wrapped, absent
-    kept = {name: value for name, value in wrapped.items() if name not in absent}
-    return kept, [pointer_to(name) for name in absent if wrapped[name] is None]
+        return document, []
+    kept = {name: value for name, value in document.items() if name not in absent}
+    return kept, [warning(f"/{name}", "null", _NULL) for name in absent if document[name] is None]
 
 
-def _choose_model(wrapped: JsonObject) -> type[ExperimentRequest | StopRequest]:
-    if "stop" not in wrapped:
-        return ExperimentRequest
-    from hpoq.contract.stop import StopRequest  # few messages are stops
-
-    return StopRequest
-
-
-def _make_mover(
-    located: LocatedObject, experiment_at: str, texts: Sequence[str], mask: Mask
-) -> Callable[[Violation], Violation]:
-    """Return a function that turns pointers into the wrapped form into pointers into the document.
-
-    No pointer leads into one of the `texts`: the message contains the place there. Messages are masked by `mask`.
-    """
-
-    def move(violation: Violation) -> Violation:
-        pointer, message = violation.pointer, mask(violation.message)
-        text = next((text for text in texts if pointer.startswith(f"{text}/")), None)
-        if text is not None:
-            message = f"in the JSON text at {pointer.removeprefix(text)}: {message}"
-            pointer = text
-        if pointer == "/experiment" or pointer.startswith("/experiment/"):
-            pointer = experiment_at + pointer.removeprefix("/experiment")
-        # A secret may have been written as a name, too.
-        tokens = tokens_of(pointer)
-        if not all(map(partial(re.fullmatch, PLAIN_NAME), tokens)):
-            pointer = pointer_to(
-                *(token if re.fullmatch(PLAIN_NAME, token) else mask(token) for token in tokens)
-            )
-        return located.violation(pointer, violation.rule, message)
-
-    return move
-
-
-def _make_order(document: JsonValue, prefix: str) -> Callable[[Violation], tuple[int, ...]]:
-    """Return a sort key that orders violations by their place in `document`.
-
-    A violation about a missing member has the place of the object that lacks it.
-    """
+def _make_order(document: JsonObject) -> Callable[[Violation], tuple[int, ...]]:
+    """Return a sort key that orders violations by their place in `document`."""
     orders: dict[int, dict[str, int]] = {}  # computed once for each object, which may have many violations
 
     def order(violation: Violation) -> tuple[int, ...]:
-        value, found = document, list[int]()
-        for token in tokens_of(violation.pointer.removeprefix(prefix)):
+        value: JsonValue = document
+        found = list[int]()
+        for token in tokens_of(violation.pointer):
             if isinstance(value, dict) and token in value:
                 if id(value) not in orders:
                     orders[id(value)] = {name: index for index, name in enumerate(value)}
@@ -308,8 +300,9 @@ def _make_order(document: JsonValue, prefix: str) -> Callable[[Violation], tuple
     return order
 
 
-def _read_name_and_workspace(experiment: JsonValue) -> tuple[str | None, str | None]:
+def _read_name_and_workspace(document: JsonObject) -> tuple[str | None, str | None]:
     """Return the name and the workspace for the error event, each None if it cannot be read."""
+    experiment = document.get("experiment")
     if not isinstance(experiment, dict):
         return None, None
     name, workspace_id = experiment.get("Name"), experiment.get("WorkspaceId")
@@ -319,22 +312,44 @@ def _read_name_and_workspace(experiment: JsonValue) -> tuple[str | None, str | N
     )
 
 
-def _validate(
-    model: type[ExperimentRequest | StopRequest], wrapped: JsonObject, violations: ViolationList
+def _check(
+    opened: _OpenedRequest, violations: ViolationList, warnings: ViolationList
 ) -> ExperimentRequest | StopRequest | None:
+    """Return the request, or None if its structure is broken. What is found is added to the two lists."""
+    document = opened.value
+    request = _validate(document, violations)
+    # What is missing may be what is misspelt, so it is reported once all names are known.
+    is_misspelt = any(one.rule == "unknown-member" for one in violations.kept) if violations.kept else False
+    found = chain(
+        opened.findings, rules.check_message(document), rules.check_experiment(document.get("experiment"))
+    )
+    for finding in found:
+        if not (finding.is_absence and is_misspelt):
+            (violations if finding.rejects else warnings).add(finding.violation)
+    for pointer in request.nulls() if request else ():
+        warnings.add(Violation(pointer, "null", _NULL))
+    return request
+
+
+def _validate(document: JsonObject, violations: ViolationList) -> ExperimentRequest | StopRequest | None:
     """Return the request without an invalid traceparent, or None if its structure is broken.
 
     What is broken is added to `violations`.
     """
-    trace = wrapped.get("traceparent")
+    model: type[ExperimentRequest | StopRequest] = ExperimentRequest
+    if "stop" in document:
+        from hpoq.contract.stop import StopRequest  # few messages are stops
+
+        model = StopRequest
+    trace = document.get("traceparent")
     if isinstance(trace, str) and not is_traceparent(trace):
-        wrapped = {name: value for name, value in wrapped.items() if name != "traceparent"}
+        document = {name: value for name, value in document.items() if name != "traceparent"}
     try:
-        return model.model_validate(wrapped)
+        return model.model_validate(document)
     except ValidationError as exc:
         from hpoq.contract.explain import explain_errors  # for invalid requests only
 
-        for violation in islice(explain_errors(exc, model, wrapped), MOST_LISTED):
+        for violation in islice(explain_errors(exc, model, document), MOST_LISTED):
             violations.add(violation)
         violations.left_out += max(0, exc.error_count() - MOST_LISTED)
         return None

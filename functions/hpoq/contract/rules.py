@@ -168,22 +168,20 @@ def _check_stop(stop: JsonObject) -> Iterator[Finding]:
         yield rejection("/stop", "stop.target", "give either idempotencyKey or experimentId")
 
 
-def undo_texts(experiment: JsonValue) -> tuple[JsonValue, list[Finding]]:
-    """Return `experiment` with the objects that it contains as JSON text, and a warning at each of them.
+def undo_texts(message: JsonObject) -> tuple[JsonObject, list[Finding]]:
+    """Return `message` with the objects that it contains as JSON text, and a warning at each of them.
 
     The documentation says that `search_space` is a JSON string, and shows an object. An object is sent. The warning
     about a text comes before those about texts in it.
     """
     found: list[Finding] = []
+    message = _undo_members(message, _COMPANIONS, "", found)
+    experiment = message.get("experiment")
     if isinstance(experiment, dict):
-        experiment = _undo_members(experiment, OBJECTS, "/experiment", found)
-    return experiment, found
-
-
-def undo_companions(message: JsonObject) -> tuple[JsonObject, list[Finding]]:
-    """Return `message` with the objects beside its experiment that it contains as JSON text, and the warnings."""
-    found: list[Finding] = []
-    return _undo_members(message, _COMPANIONS, "", found), found
+        undone = _undo_members(experiment, OBJECTS, "/experiment", found)
+        if undone is not experiment:
+            message = {**message, "experiment": undone}
+    return message, found
 
 
 def _undo_members(holder: JsonObject, objects: _Objects, at: str, found: list[Finding]) -> JsonObject:

@@ -5,7 +5,14 @@ import re
 
 import pytest
 
-from hpoq.contract.finding import Hints, ViolationList, count_violations, describe_type, hint_at_quotes
+from hpoq.contract.finding import (
+    Hints,
+    ViolationList,
+    count_violations,
+    describe_type,
+    hint_at_quotes,
+    note_truncation,
+)
 from hpoq.errors import Violation
 
 
@@ -141,19 +148,13 @@ def test_a_number_in_quotes_is_one_of_json_without_them(text, hint):
 
 
 def test_a_list_of_violations_is_cut_at_a_thousand():
-    """The last of a longer list says how many are left out; those that are listed are moved and sorted."""
+    """The others are counted, and a note on them counts as many as it stands for."""
     for count in (999, 1000, 1001, 1002):
         violations = ViolationList()
         for number in range(count):
             violations.add(Violation(f"/{number}", "rule", "wrong"))
-        arranged = violations.arrange(
-            lambda one: Violation(f"/a{one.pointer}", one.rule, one.message),
-            lambda one: (-int(one.pointer.removeprefix("/a/")),),
-        )
-        assert [one.pointer for one in arranged[:1000]] == [
-            f"/a/{n}" for n in reversed(range(min(count, 1000)))
+        assert [one.pointer for one in violations.kept] == [
+            f"/{number}" for number in range(min(count, 1000))
         ]
-        assert [(one.pointer, one.rule) for one in arranged[1000:]] == [("", "violations.truncated")] * (
-            count > 1000
-        )
-        assert count_violations(arranged) == count
+        assert violations.left_out == max(0, count - 1000)
+        assert count_violations([*violations.kept, note_truncation(violations.left_out)]) == count

@@ -277,7 +277,8 @@ def nest(path, value):
 def test_each_object_of_the_models_may_be_text(path):
     """A JSON text or its base64 in the place of an object is sent as the object, with a warning there."""
     names = {"search_space": "search-space.text", "metric_dict": "metric.text"}
-    expected = [f"{names.get(path.rpartition('/')[2], 'object.text')} /experiment{path}"]
+    path = f"/experiment{path}"
+    expected = [f"{names.get(path.rpartition('/')[2], 'object.text')} {path}"]
     text = json.dumps({"a": 1})
     for written in (text, base64.b64encode(text.encode()).decode()):
         document = nest(path, written)
@@ -294,19 +295,19 @@ def test_each_object_of_the_models_may_be_text(path):
 def test_texts_around_texts():
     """A text may contain other texts, and the warning about the outer one comes first; a deeper one stays a text."""
     inner = {"class_args": json.dumps({"tpe_args": "{}"})}
-    document = nest(f"/{CONFIG}/yml_config", json.dumps({"tuner": json.dumps(inner), "log_level": "{}"}))
-    undone, found = rules.undo_texts({**document, "Name": "{}"})
+    experiment = nest(f"/{CONFIG}/yml_config", json.dumps({"tuner": json.dumps(inner), "log_level": "{}"}))
+    undone, found = rules.undo_texts({"experiment": {**experiment, "Name": "{}"}})
     run = {"tuner": {"class_args": {"tpe_args": "{}"}}, "log_level": "{}"}
-    assert undone == {**nest(f"/{CONFIG}/yml_config", run), "Name": "{}"}
+    assert undone == {"experiment": {**nest(f"/{CONFIG}/yml_config", run), "Name": "{}"}}
     at = f"object.text /experiment/{CONFIG}/yml_config"
     assert show(found) == [at, f"{at}/tuner", f"{at}/tuner/class_args"]
     for other in ("{}", ["{}"], None):
-        assert rules.undo_texts(other) == (other, [])
+        assert rules.undo_texts({"experiment": other}) == ({"experiment": other}, [])
 
 
 def test_texts_beside_the_experiment():
     """The guard and the stop may be texts too, and nothing else beside the experiment."""
-    undone, found = rules.undo_companions({"guard": '{"maxHours": 1}', "stop": "{}", "x": "{}"})
+    undone, found = rules.undo_texts({"guard": '{"maxHours": 1}', "stop": "{}", "x": "{}"})
     assert undone == {"guard": {"maxHours": 1}, "stop": {}, "x": "{}"}
     assert show(found) == ["object.text /guard", "object.text /stop"]
 

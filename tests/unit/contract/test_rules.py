@@ -541,6 +541,23 @@ def test_all_findings_at_once_in_the_documents_order():
     assert [rule for rule, _ in rejected] == ["required", "enum", "search-space.type", "unknown-member"]
 
 
+def test_findings_in_a_text_are_in_its_order():
+    """A text that contains the request, or an object of it, is ordered as the object itself would be."""
+    document = changed(
+        (c("metric_config/final_mode"), "x"), (c("metric_config/nmae"), 1), ("/guard", {"maxHours": "x"})
+    )
+    document["dryRun"] = "x"
+    expected = ["enum", "unknown-member", "type", "type"]
+    config = document["experiment"]["HpoExperimentConfiguration"]
+    texts = [json.dumps(document)]
+    for holder, name in ((config, "metric_config"), (document, "experiment"), (document, "guard")):
+        holder[name] = json.dumps(holder[name])
+        texts.append(json.dumps(document))
+    for text in texts:
+        for body in (text, json.dumps(text)):
+            assert [rule for rule, _ in check(body.encode())[0]] == expected
+
+
 @pytest.mark.parametrize(
     ("name", "hint"), [("cmds", "cmd"), ("CMD", "cmd"), ("Name", "name"), ("quite-other", None)]
 )
