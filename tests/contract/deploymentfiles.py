@@ -1,5 +1,7 @@
 """What infra/serverless says, read as its tools read it, and the rules that its numbers keep."""
 
+import copy
+import functools
 import json
 import re
 import shutil
@@ -56,11 +58,17 @@ def evaluated(value, **parameters):
     return {name: evaluated(one, **parameters) for name, one in value.items()}
 
 
+@functools.cache
+def load_yaml(text):
+    """What `text` holds; to be copied before it is changed. Reading s.yaml takes as long as many a test."""
+    return yaml.safe_load(text)
+
+
 def template(name, suffix=""):
     """The resources of a ROS template as this deployment creates them."""
     parameters = {"Instance": INSTANCE, "Suffix": suffix, "ContactGroup": "operators"}
     parameters |= {"ALIYUN::TenantId": ACCOUNT, "ALIYUN::Region": REGION}
-    return evaluated(yaml.safe_load((FOLDER / name).read_text())["Resources"], **parameters)
+    return evaluated(load_yaml((FOLDER / name).read_text())["Resources"], **parameters)
 
 
 @dataclass
@@ -109,7 +117,7 @@ class Deployment:
 
 def deployment(suffix=""):
     """What the files say now; a new copy each time."""
-    s = yaml.safe_load(rendered((FOLDER / "s.yaml").read_text(), suffix))
+    s = copy.deepcopy(load_yaml(rendered((FOLDER / "s.yaml").read_text(), suffix)))
     resources = {name: one["Properties"] for name, one in template("resources.yaml", suffix).items()}
     props = {name: one["props"] for name, one in s["resources"].items()}
     return Deployment(props["function"], resources, props["log"])
@@ -120,12 +128,13 @@ def lay_out(folder):
     copy = folder / "infra/serverless"
     shutil.copytree(FOLDER, copy)
     (folder / "functions").symlink_to(ROOT / "functions")
-    code = folder / "dist" / Path(deployment().function["code"]).name
+    function = deployment().function
+    code = folder / "dist" / Path(function["code"]).name
     code.parent.mkdir()
     with zipfile.ZipFile(code, "w") as archive:
         for name in ("hpoq/handler.py", "fcruntime/context.py"):
             archive.write(ROOT / "functions" / name, name)
-        version = deployment().function["runtime"].removeprefix("python").replace(".", "")
+        version = function["runtime"].removeprefix("python").replace(".", "")
         archive.writestr(f"hpoq/__pycache__/handler.cpython-{version}.pyc", b"")
     return copy
 
