@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import alilocal
+from alilocal.tablestore import messages
 from alilocal.tablestore.model import STRING
 from hpoq.clock import SystemClock
 from hpoq.cloud import ots_wire
@@ -190,6 +191,45 @@ def test_a_batch_has_at_most_as_many_rows_as_the_service_reads():
         assert client.batch_get_row("records", keys[:-1]) == [None] * MOST_ROWS
         with pytest.raises(Invalid):
             client.batch_get_row("records", keys)
+
+
+MESSAGES = {
+    "Throughput": ["ReservedThroughput", "ReservedThroughputDetails", "ConsumedCapacity"],
+    "ColumnSchema": ["PrimaryKeySchema", "DefinedColumnSchema"],
+    "Stream": ["StreamSpecification", "StreamDetails"],
+    "TableRequest": ["DescribeTableRequest", "DeleteTableRequest"],
+    "WriteRowRequest": ["PutRowRequest", "UpdateRowRequest", "DeleteRowRequest"],
+    "RowResponse": ["GetRowResponse", "PutRowResponse", "UpdateRowResponse", "DeleteRowResponse"],
+    "BatchRequest": ["BatchGetRowRequest", "BatchWriteRowRequest"],
+    "BatchResponse": ["BatchGetRowResponse", "BatchWriteRowResponse"],
+    "TableInBatchResponse": ["TableInBatchGetRowResponse", "TableInBatchWriteRowResponse"],
+    "RowInBatchResponse": ["RowInBatchGetRowResponse", "RowInBatchWriteRowResponse"],
+}
+NEWER = {
+    ("Error", "ACCESS_DENIED_DETAIL"),
+    ("TableMeta", "INDEX_META"),
+    ("TableOptions", "UPDATE_FULL_ROW"),
+    ("DescribeTableResponse", "TABLE_STATUS"),
+    ("DescribeTableResponse", "CREATION_TIME"),
+    ("BatchRequest", "IS_ATOMIC"),
+}
+
+
+@pytest.mark.parametrize("name", [name for name, one in vars(messages).items() if isinstance(one, type)])
+def test_the_local_cloud_numbers_members_as_the_sdk_does(name):
+    """Each member of a message has the name and the number that the `.proto` files give it."""
+    from tablestore.protobuf import table_store_filter_pb2, table_store_pb2
+
+    known = {**table_store_pb2.DESCRIPTOR.message_types_by_name}
+    known |= table_store_filter_pb2.DESCRIPTOR.message_types_by_name
+    documented = {
+        (field.name.upper(), field.number)
+        for message in MESSAGES.get(name, [name])
+        for field in known[message].fields
+    }
+    ours = {pair for pair in vars(getattr(messages, name)).items() if pair[0].isupper()}
+    assert ours
+    assert {(name, member) for member, _ in ours - documented} <= NEWER
 
 
 def test_answers_of_a_batch_are_read_in_the_order_of_their_keys():

@@ -4,6 +4,18 @@ from __future__ import annotations
 
 from alilocal.tablestore import wire
 from alilocal.tablestore.errors import NotHere, ParameterInvalid, TooManyTables
+from alilocal.tablestore.messages import (
+    ColumnSchema,
+    CreateTableRequest,
+    DescribeTableResponse,
+    ListTableResponse,
+    Stream,
+    TableMeta,
+    TableOptions,
+    TableRequest,
+    UpdateTableRequest,
+    UpdateTableResponse,
+)
 from alilocal.tablestore.model import Options, Tables
 from alilocal.tablestore.proto import Message, encode
 
@@ -17,57 +29,72 @@ class Calls:
         self._tables = tables
 
     def create(self, request: Message) -> bytes:
-        _refuse_streams(request.message(5))
-        if request.has(7) or request.message(1).has(4):
+        _refuse_streams(request.message(CreateTableRequest.STREAM_SPEC))
+        meta = request.message(CreateTableRequest.TABLE_META)
+        if request.has(CreateTableRequest.INDEX_METAS) or meta.has(TableMeta.INDEX_META):
             raise NotHere("secondary indexes", "a table with an index")
-        meta, options = request.message(1), wire.read_options(request.message(3), Options())
-        keys = meta.messages(2)
-        schema, defined = wire.read_columns(keys), wire.read_columns(meta.messages(3))
-        automatic = [column.text(1) for column in keys if column.number(3) == wire.AUTO_INCREMENT]
+        options = wire.read_options(request.message(CreateTableRequest.TABLE_OPTIONS), Options())
+        keys = meta.messages(TableMeta.PRIMARY_KEY)
+        schema = wire.read_columns(keys)
+        defined = wire.read_columns(meta.messages(TableMeta.DEFINED_COLUMN))
+        automatic = [
+            column.text(ColumnSchema.NAME)
+            for column in keys
+            if column.number(ColumnSchema.OPTION) == wire.AUTO_INCREMENT
+        ]
         if len(automatic) > 1:
             raise ParameterInvalid("Only one column of a primary key can be numbered.")
-        name = meta.text(1)
+        name = meta.text(TableMeta.TABLE_NAME)
         if len(self._tables.list()) >= _MOST_TABLES and name not in self._tables.list():
             raise TooManyTables
         table = self._tables.create(
             name, schema, options, automatic=automatic[0] if automatic else None, defined=defined
         )
-        table.throughput = wire.read_throughput(request.message(2))
+        throughput = request.message(CreateTableRequest.RESERVED_THROUGHPUT)
+        table.throughput = wire.read_throughput(throughput)
         return b""
 
     def describe(self, request: Message) -> bytes:
-        table = self._tables.get(request.text(1))
+        table = self._tables.get(request.text(TableRequest.TABLE_NAME))
         return encode(
             {
-                1: wire.table_meta(table),
-                2: wire.table_throughput(table),
-                3: wire.table_options(table),
-                4: wire.ACTIVE,
-                5: wire.NO_STREAM,
-                9: table.created,
+                DescribeTableResponse.TABLE_META: wire.table_meta(table),
+                DescribeTableResponse.RESERVED_THROUGHPUT_DETAILS: wire.table_throughput(table),
+                DescribeTableResponse.TABLE_OPTIONS: wire.table_options(table),
+                DescribeTableResponse.TABLE_STATUS: wire.ACTIVE,
+                DescribeTableResponse.STREAM_DETAILS: wire.NO_STREAM,
+                DescribeTableResponse.CREATION_TIME: table.created,
             }
         )
 
     def list(self, _request: Message) -> bytes:
-        return encode({1: [name.encode() for name in self._tables.list()]})
+        return encode({ListTableResponse.TABLE_NAMES: [name.encode() for name in self._tables.list()]})
 
     def update(self, request: Message) -> bytes:
-        _refuse_streams(request.message(4))
-        table = self._tables.get(request.text(1))
-        if request.has(3):
-            if request.message(3).has(wire.UPDATE_FULL_ROW):
+        _refuse_streams(request.message(UpdateTableRequest.STREAM_SPEC))
+        table = self._tables.get(request.text(UpdateTableRequest.TABLE_NAME))
+        if request.has(UpdateTableRequest.TABLE_OPTIONS):
+            options = request.message(UpdateTableRequest.TABLE_OPTIONS)
+            if options.has(TableOptions.UPDATE_FULL_ROW):
                 raise ParameterInvalid("The options of UpdateTable must not contain updateFullRow.")
-            table.options = wire.read_options(request.message(3), table.options)
-        if request.has(2):
-            table.throughput = wire.read_throughput(request.message(2), table.throughput)
-        return encode({1: wire.table_throughput(table), 2: wire.table_options(table), 3: wire.NO_STREAM})
+            table.options = wire.read_options(options, table.options)
+        if request.has(UpdateTableRequest.RESERVED_THROUGHPUT):
+            throughput = request.message(UpdateTableRequest.RESERVED_THROUGHPUT)
+            table.throughput = wire.read_throughput(throughput, table.throughput)
+        return encode(
+            {
+                UpdateTableResponse.RESERVED_THROUGHPUT_DETAILS: wire.table_throughput(table),
+                UpdateTableResponse.TABLE_OPTIONS: wire.table_options(table),
+                UpdateTableResponse.STREAM_DETAILS: wire.NO_STREAM,
+            }
+        )
 
     def delete(self, request: Message) -> bytes:
-        self._tables.delete(request.text(1))
+        self._tables.delete(request.text(TableRequest.TABLE_NAME))
         return b""
 
 
 def _refuse_streams(specification: Message) -> None:
     """Raise NotHere if a table's stream is to be switched on."""
-    if specification.number(1):
+    if specification.number(Stream.ENABLE_STREAM):
         raise NotHere("streams", "a table with a stream")

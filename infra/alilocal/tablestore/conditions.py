@@ -11,6 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from alilocal.tablestore.errors import ParameterInvalid
+from alilocal.tablestore.messages import (
+    CompositeColumnValueFilter,
+    Condition,
+    Filter,
+    SingleColumnValueFilter,
+    ValueTransferRule,
+)
 from alilocal.tablestore.plainbuffer import Cell, KeyValue, Value, decode_variant
 from alilocal.tablestore.proto import Message
 from alilocal.tablestore.validation import check_column_name, check_value
@@ -37,12 +44,14 @@ Columns = Mapping[str, Mapping[int, Value]]
 
 def holds(condition: Message, columns: Columns, *, exists: bool) -> bool:
     """Return whether a row meets `condition`; `exists` says if it exists. Raises ParameterInvalid."""
-    expectation = condition.number(1)
+    expectation = condition.number(Condition.ROW_EXISTENCE)
     if expectation not in (IGNORE, _EXPECT_EXIST, EXPECT_NOT_EXIST):
         raise ParameterInvalid("Invalid row existence expectation.")
     if expectation != IGNORE and exists != (expectation == _EXPECT_EXIST):
         return False
-    return not condition.has(2) or passes(condition.message(2), columns)
+    if not condition.has(Condition.COLUMN_CONDITION):
+        return True
+    return passes(condition.message(Condition.COLUMN_CONDITION), columns)
 
 
 def check_filter(condition: Message, *, is_page: bool = False) -> None:
@@ -51,23 +60,25 @@ def check_filter(condition: Message, *, is_page: bool = False) -> None:
     Both kinds of conditions count, those on a column and those that combine others. `is_page` allows a page of
     columns instead, which a read may have.
     """
-    if is_page and condition.number(1) == PAGINATION:
+    if is_page and condition.number(Filter.TYPE) == PAGINATION:
         return
     parts = list(islice(_parts(condition), _MOST_CONDITIONS + 1))
     if len(parts) > _MOST_CONDITIONS:
         raise ParameterInvalid(f"The count of filter exceeds the max: {_MOST_CONDITIONS}.")
     for part in parts:
-        if part.number(1) == _SINGLE:
-            _check_single(part.message(2))
-        elif part.number(1) == _COMPOSITE:
-            _check_composite(part.message(2))
+        kind, inner = part.number(Filter.TYPE), part.message(Filter.FILTER)
+        if kind == _SINGLE:
+            _check_single(inner)
+        elif kind == _COMPOSITE:
+            _check_composite(inner)
         else:
             raise ParameterInvalid("Unsupported filter type.")
 
 
 def passes(condition: Message, columns: Columns) -> bool:
     """Return whether `columns` meet a filter that `check_filter` accepts."""
-    is_single, inner = condition.number(1) == _SINGLE, condition.message(2)
+    inner = condition.message(Filter.FILTER)
+    is_single = condition.number(Filter.TYPE) == _SINGLE
     return _compare(inner, columns) if is_single else _combine(inner, columns)
 
 
@@ -77,23 +88,25 @@ def _parts(condition: Message) -> Iterator[Message]:
     while waiting:
         part = waiting.pop()
         yield part
-        if part.number(1) == _COMPOSITE:
-            waiting += part.message(2).messages(2)
+        if part.number(Filter.TYPE) == _COMPOSITE:
+            waiting += part.message(Filter.FILTER).messages(CompositeColumnValueFilter.SUB_FILTERS)
 
 
 def _check_single(single: Message) -> None:
-    name, comparator = single.text(2), single.number(1)
+    name = single.text(SingleColumnValueFilter.COLUMN_NAME)
+    comparator = single.number(SingleColumnValueFilter.COMPARATOR)
     check_column_name(name)
     if comparator not in (*_COMPARISONS, _EXIST, _NOT_EXIST):
         raise ParameterInvalid("Unsupported comparator.")
-    if comparator in _COMPARISONS or single.has(3):
-        check_value(Cell(name, decode_variant(single.data(3))))
-    if single.has(6):
-        _read_rule(single.message(6))
+    if comparator in _COMPARISONS or single.has(SingleColumnValueFilter.COLUMN_VALUE):
+        check_value(Cell(name, decode_variant(single.data(SingleColumnValueFilter.COLUMN_VALUE))))
+    if single.has(SingleColumnValueFilter.VALUE_TRANS_RULE):
+        _read_rule(single.message(SingleColumnValueFilter.VALUE_TRANS_RULE))
 
 
 def _check_composite(composite: Message) -> None:
-    combinator, size = composite.number(1), len(composite.messages(2))
+    combinator = composite.number(CompositeColumnValueFilter.COMBINATOR)
+    size = len(composite.messages(CompositeColumnValueFilter.SUB_FILTERS))
     if combinator == _NOT and size != 1:
         raise ParameterInvalid("Invalid NOT operator: the number of sub-filters must be 1.")
     if combinator in (_AND, _OR) and size < 2:
@@ -103,26 +116,28 @@ def _check_composite(composite: Message) -> None:
 
 
 def _compare(single: Message, columns: Columns) -> bool:
-    name, comparator = single.text(2), single.number(1)
+    name = single.text(SingleColumnValueFilter.COLUMN_NAME)
+    comparator = single.number(SingleColumnValueFilter.COMPARATOR)
     if comparator in (_EXIST, _NOT_EXIST):
         return (name in columns) == (comparator == _EXIST)
-    wanted, compare = decode_variant(single.data(3)), _COMPARISONS[comparator]
+    wanted = decode_variant(single.data(SingleColumnValueFilter.COLUMN_VALUE))
     if name not in columns:
-        return not single.number(4)
+        return not single.number(SingleColumnValueFilter.FILTER_IF_MISSING)
     values: Sequence[KeyValue] = list(columns[name].values())
-    if single.number(5):
+    if single.number(SingleColumnValueFilter.LATEST_VERSION_ONLY):
         values = values[:1]
-    if single.has(6):
-        values = _extract(single.message(6), values)
+    if single.has(SingleColumnValueFilter.VALUE_TRANS_RULE):
+        values = _extract(single.message(SingleColumnValueFilter.VALUE_TRANS_RULE), values)
     # How the service compares values of different types is not documented.
+    compare = _COMPARISONS[comparator]
     return any(type(value) is type(wanted) and compare(value, wanted) for value in values)
 
 
 def _read_rule(rule: Message) -> tuple[re.Pattern[str], Callable[[str], Value]]:
     """Return the regular expression of a rule, and what converts a text to its type."""
-    cast = _CASTS.get(rule.number(2))
+    cast = _CASTS.get(rule.number(ValueTransferRule.CAST_TYPE))
     try:
-        pattern = re.compile(rule.text(1))
+        pattern = re.compile(rule.text(ValueTransferRule.REGEX))
     except (re.error, OverflowError, RecursionError):
         raise ParameterInvalid("Invalid regular expression in value_trans_rule.") from None
     if cast is None or not pattern.groups:
@@ -145,7 +160,8 @@ def _cast(cast: Callable[[str], Value], text: str | None) -> Value | None:
 
 
 def _combine(composite: Message, columns: Columns) -> bool:
-    combinator, parts = composite.number(1), composite.messages(2)
+    combinator = composite.number(CompositeColumnValueFilter.COMBINATOR)
+    parts = composite.messages(CompositeColumnValueFilter.SUB_FILTERS)
     if combinator == _NOT:
         return not passes(parts[0], columns)
     met = [passes(part, columns) for part in parts]

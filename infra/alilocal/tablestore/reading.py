@@ -11,13 +11,21 @@ from dataclasses import dataclass
 
 from alilocal.tablestore.conditions import PAGINATION, check_filter, passes
 from alilocal.tablestore.errors import ParameterInvalid
+from alilocal.tablestore.messages import (
+    ColumnPaginationFilter,
+    Filter,
+    GetRangeRequest,
+    GetRowRequest,
+    TableInBatchGetRowRequest,
+    TimeRange,
+)
 from alilocal.tablestore.model import Versions
 from alilocal.tablestore.plainbuffer import Cell, Value
 from alilocal.tablestore.proto import Message
 from alilocal.tablestore.validation import check_requested
 
 _LATEST = 2**63
-_SPECIFIC_TIME = 3
+_Read = type[GetRowRequest] | type[GetRangeRequest] | type[TableInBatchGetRowRequest]
 
 
 @dataclass(frozen=True)
@@ -38,30 +46,33 @@ class Selection:
     keep: Message | None
 
     @classmethod
-    def read(cls, request: Message, *, names: int, versions: int, keep: int) -> Selection:
-        """Read the selection of `request`, in which the given members have these numbers; raises ParameterInvalid."""
-        times, first, last = versions - 1, keep + 1, keep + 2
-        asked = request.texts(names)
+    def read(cls, request: Message, members: _Read) -> Selection:
+        """Read the selection of `request`, which has the given `members`. Raises ParameterInvalid."""
+        asked = request.texts(members.COLUMNS_TO_GET)
         check_requested(asked)
-        if request.has(keep):
-            check_filter(request.message(keep), is_page=True)
-        if not request.has(versions) and not request.has(times):
+        keep = request.message(members.FILTER) if request.has(members.FILTER) else None
+        if keep is not None:
+            check_filter(keep, is_page=True)
+        has_most, has_times = request.has(members.MAX_VERSIONS), request.has(members.TIME_RANGE)
+        if not has_most and not has_times:
             raise ParameterInvalid("No version condition is specified while querying row.")
-        most = request.number(versions) if request.has(versions) else None
+        most = request.number(members.MAX_VERSIONS) if has_most else None
         if most is not None and most <= 0:
             raise ParameterInvalid("The max versions must be greater than 0.")
-        if most is not None and request.message(times).has(_SPECIFIC_TIME):
+        times = request.message(members.TIME_RANGE)
+        if most is not None and times.has(TimeRange.SPECIFIC_TIME):
             raise ParameterInvalid("The max versions and a specific time must not be set together.")
-        since, until = _times(request.message(times)) if request.has(times) else (0, _LATEST)
+        since, until = _read_times(times) if has_times else (0, _LATEST)
+        ends = (members.START_COLUMN, members.END_COLUMN)
         return cls(
             frozenset(asked),
-            request.text(first),
-            request.text(last) if request.has(last) else None,
+            request.text(members.START_COLUMN),
+            request.text(members.END_COLUMN) if request.has(members.END_COLUMN) else None,
             most,
             since,
             until,
-            restricted=any(request.has(number) for number in (names, first, last)),
-            keep=request.message(keep) if request.has(keep) else None,
+            restricted=any(map(request.has, (members.COLUMNS_TO_GET, *ends))),
+            keep=keep,
         )
 
     def cells(self, row: dict[str, Versions], key: Mapping[str, Value]) -> tuple[list[Cell], bool]:
@@ -73,8 +84,8 @@ class Selection:
         columns = {name: found for name, kept in wanted.items() if (found := self._versions(kept))}
         # If columns are requested, a row without a version of any of them is not returned, else its key is.
         kept = not self.restricted or bool(columns) or not self.names.isdisjoint(key)
-        if self.keep is not None and self.keep.number(1) == PAGINATION:
-            columns = _page(self.keep.message(2), columns)
+        if self.keep is not None and self.keep.number(Filter.TYPE) == PAGINATION:
+            columns = _page(self.keep.message(Filter.FILTER), columns)
         elif self.keep is not None and kept:
             kept = passes(self.keep, {**columns, **{name: {0: value} for name, value in key.items()}})
         return [Cell(name, value, at) for name, found in columns.items() for at, value in found.items()], kept
@@ -88,11 +99,12 @@ class Selection:
         return dict(found[: self.most])
 
 
-def _times(given: Message) -> tuple[int, int]:
+def _read_times(given: Message) -> tuple[int, int]:
     """Return the start and the end of a time range in milliseconds; the end is excluded."""
-    if given.has(_SPECIFIC_TIME):
-        return given.number(_SPECIFIC_TIME), given.number(_SPECIFIC_TIME) + 1
-    since, until = given.number(1), given.number(2, _LATEST)
+    if given.has(TimeRange.SPECIFIC_TIME):
+        time = given.number(TimeRange.SPECIFIC_TIME)
+        return time, time + 1
+    since, until = given.number(TimeRange.START_TIME), given.number(TimeRange.END_TIME, _LATEST)
     if since >= until:
         raise ParameterInvalid("The start of a time range must be less than its end.")
     return since, until
@@ -100,7 +112,8 @@ def _times(given: Message) -> tuple[int, int]:
 
 def _page(asked: Message, columns: dict[str, Versions]) -> dict[str, Versions]:
     """Return the columns from an offset on, up to a limit."""
-    offset, limit = asked.number(1), asked.number(2)
+    offset = asked.number(ColumnPaginationFilter.OFFSET)
+    limit = asked.number(ColumnPaginationFilter.LIMIT)
     if offset < 0 or limit <= 0:
         raise ParameterInvalid("The offset or limit of a column pagination filter is not valid.")
     return dict(list(columns.items())[offset : offset + limit])

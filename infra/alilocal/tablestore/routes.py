@@ -26,6 +26,16 @@ from alilocal.tablestore.errors import (
     ParameterInvalid,
     TooFrequent,
 )
+from alilocal.tablestore.messages import (
+    BatchRequest,
+    CreateTableRequest,
+    GetRangeRequest,
+    GetRowRequest,
+    TableInBatchWriteRowRequest,
+    TableMeta,
+    TableRequest,
+    WriteRowRequest,
+)
 from alilocal.tablestore.model import Table, Tables
 from alilocal.tablestore.proto import Message
 from alilocal.tablestore.row_calls import IF_ABSENT, RowCalls
@@ -38,12 +48,10 @@ _MISSING = {
     "UpdateTable": "streams are refused",
 }
 _TRANSACTIONS = {
-    "PutRow": 5,
-    "UpdateRow": 5,
-    "DeleteRow": 5,
-    "GetRow": 11,
-    "GetRange": 14,
-    "BatchWriteRow": 2,
+    **dict.fromkeys(("PutRow", "UpdateRow", "DeleteRow"), WriteRowRequest.TRANSACTION_ID),
+    "GetRow": GetRowRequest.TRANSACTION_ID,
+    "GetRange": GetRangeRequest.TRANSACTION_ID,
+    "BatchWriteRow": BatchRequest.TRANSACTION_ID,
 }
 """The number of the member that names a transaction."""
 _TRACES = {"PutRow": Trace("saved", creates=True), "UpdateRow": Trace("saved"), "GetRow": Trace("read")}
@@ -221,5 +229,8 @@ def _tables_named(operation: str, request: Message) -> list[str]:
     if operation == "ListTable":
         return []
     if operation == "CreateTable":
-        return [request.message(1).text(1)]
-    return [one.text(1) for one in request.messages(1)] if operation in _OF_BATCH else [request.text(1)]
+        return [request.message(CreateTableRequest.TABLE_META).text(TableMeta.TABLE_NAME)]
+    if operation not in _OF_BATCH:
+        return [request.text(TableRequest.TABLE_NAME)]
+    tables = request.messages(BatchRequest.TABLES)
+    return [table.text(TableInBatchWriteRowRequest.TABLE_NAME) for table in tables]

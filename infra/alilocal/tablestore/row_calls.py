@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -14,6 +14,21 @@ from alilocal.core.requestlog import Notes
 from alilocal.tablestore import wire
 from alilocal.tablestore.conditions import EXPECT_NOT_EXIST, IGNORE, check_filter, holds
 from alilocal.tablestore.errors import ConditionCheckFail, DataOutOfRange, NoSuchTable, ParameterInvalid
+from alilocal.tablestore.messages import (
+    BatchRequest,
+    BatchResponse,
+    Condition,
+    GetRangeRequest,
+    GetRangeResponse,
+    GetRowRequest,
+    ReturnContent,
+    RowInBatchWriteRowRequest,
+    RowResponse,
+    TableInBatchGetRowRequest,
+    TableInBatchResponse,
+    TableInBatchWriteRowRequest,
+    WriteRowRequest,
+)
 from alilocal.tablestore.model import Key, Table, Tables
 from alilocal.tablestore.plainbuffer import Bound, Cell, KeyValue, Operation, Row, decode_row, encode_rows
 from alilocal.tablestore.proto import Message, encode
@@ -32,14 +47,11 @@ from alilocal.tablestore.validation import (
 
 _PUT, _UPDATE, _DELETE = 1, 2, 3
 _OPERATIONS = {_PUT: "PutRow", _UPDATE: "UpdateRow", _DELETE: "DeleteRow"}
-_IS_ATOMIC = 3
+_BACKWARD = 1
 _RETURN_KEY, _RETURN_AFTER = 1, 2
 _MOST_ROWS = 5_000
 _MOST_READ_IN_BATCH = 100
 _MOST_WRITTEN_IN_BATCH = 200
-_OF_GET = {"names": 3, "versions": 5, "keep": 7}
-_OF_RANGE = {"names": 3, "versions": 5, "keep": 10}
-_OF_BATCH = {"names": 4, "versions": 6, "keep": 8}
 IF_ABSENT = "if absent"
 """What the log says of a write on the condition that the row does not exist."""
 
@@ -62,59 +74,70 @@ class RowCalls:
         return self._one(request, _DELETE)
 
     def get(self, request: Message) -> bytes:
-        table = self._tables.get(request.text(1))
-        key = _read_key(request.data(2))
+        table = self._tables.get(request.text(GetRowRequest.TABLE_NAME))
+        key = _read_key(request.data(GetRowRequest.PRIMARY_KEY))
         self._notes.record_keys(*(cell.value for cell in key if isinstance(cell.value, str)))
-        consumed, row = _read(table, Selection.read(request, **_OF_GET), key)
-        return encode({1: consumed, 2: row})
+        consumed, row = _read(table, Selection.read(request, GetRowRequest), key)
+        return encode({RowResponse.CONSUMED: consumed, RowResponse.ROW: row})
 
     def get_range(self, request: Message) -> bytes:
-        table = self._tables.get(request.text(1))
-        backward, limit = request.number(2) == 1, request.number(6, _MOST_ROWS)
-        if request.has(6) and limit <= 0:
+        table = self._tables.get(request.text(GetRangeRequest.TABLE_NAME))
+        backward = request.number(GetRangeRequest.DIRECTION) == _BACKWARD
+        limit = request.number(GetRangeRequest.LIMIT, _MOST_ROWS)
+        if request.has(GetRangeRequest.LIMIT) and limit <= 0:
             raise ParameterInvalid("The limit must be greater than 0.")
-        bounds = [_read_key(request.data(number), bounds=True) for number in (7, 8)]
-        selection = Selection.read(request, **_OF_RANGE)
+        ends = (GetRangeRequest.INCLUSIVE_START_PRIMARY_KEY, GetRangeRequest.EXCLUSIVE_END_PRIMARY_KEY)
+        bounds = [_read_key(request.data(number), bounds=True) for number in ends]
+        selection = Selection.read(request, GetRangeRequest)
         start, end = (table.key_of(bound, bounds=True) for bound in bounds)
         found: list[tuple[list[Cell], list[Cell]]] = []
-        answer, size, data = {1: b"", 2: b""}, 0, 0
+        following, size, data = b"", 0, 0
         for scanned, key in enumerate(table.between(start, end, backward=backward)):
             if len(found) >= limit or scanned >= _MOST_ROWS or data > MOST_BYTES:
-                answer[3] = encode_rows([(_key_cells(table, key), ())])
+                following = encode_rows([(_key_cells(table, key), ())])
                 break
             row, kept = _select(table, selection, key)
             size += _bytes(*row)
             data += data_size(chain(*row))
             if kept:
                 found.append(row)
-        answer[1], answer[2] = wire.consumed(read=wire.units(size)), encode_rows(found)
-        return encode(answer)
+        return encode(
+            {
+                GetRangeResponse.CONSUMED: wire.consumed(read=wire.units(size)),
+                GetRangeResponse.ROWS: encode_rows(found),
+                **wire.returned(GetRangeResponse.NEXT_START_PRIMARY_KEY, following),
+            }
+        )
 
     def batch_get(self, request: Message) -> bytes:
-        asked = request.messages(1)
-        _check_tables(asked)
-        check_row_count(sum(len(one.values(2)) for one in asked), _MOST_READ_IN_BATCH)
+        asked = request.messages(BatchRequest.TABLES)
+        member = TableInBatchGetRowRequest
+        _check_tables([one.text(member.TABLE_NAME) for one in asked])
+        check_row_count(sum(len(one.values(member.PRIMARY_KEY)) for one in asked), _MOST_READ_IN_BATCH)
         reads = [
-            (one.text(1), Selection.read(one, **_OF_BATCH), [_read_key(key) for key in one.values(2)])
+            (
+                one.text(member.TABLE_NAME),
+                Selection.read(one, member),
+                [_read_key(key) for key in one.values(member.PRIMARY_KEY)],
+            )
             for one in asked
         ]
         if not reads:
             raise ParameterInvalid("No row specified in the request of BatchGetRow.")
-        return encode(
-            {
-                1: [
-                    encode({1: name, 2: self._read_each(name, selection, keys)})
-                    for name, selection, keys in reads
-                ]
-            }
+        return _answer_batch(
+            (name, self._read_each(name, selection, keys)) for name, selection, keys in reads
         )
 
     def batch_write(self, request: Message) -> bytes:
-        asked = request.messages(1)
-        _check_tables(asked)
+        asked = request.messages(BatchRequest.TABLES)
+        member = TableInBatchWriteRowRequest
+        _check_tables([one.text(member.TABLE_NAME) for one in asked])
         if not asked:
             raise ParameterInvalid("No row is specified in BatchWriteRow.")
-        writes = [(one.text(1), [Change.read(row) for row in one.messages(2)]) for one in asked]
+        writes = [
+            (one.text(member.TABLE_NAME), [Change.read(row) for row in one.messages(member.ROWS)])
+            for one in asked
+        ]
         for name, changes in writes:
             if not changes:
                 raise ParameterInvalid(f"No operation is specified for table: '{name}'.")
@@ -125,11 +148,9 @@ class RowCalls:
         for change in every:
             change.check()
         targets = [(self._tables.get(name), changes) for name, changes in writes]
-        write = self._write_all if request.number(_IS_ATOMIC) else self._write_each
+        write = self._write_all if request.number(BatchRequest.IS_ATOMIC) else self._write_each
         rows = iter(write([(table, change) for table, changes in targets for change in changes]))
-        return encode(
-            {1: [encode({1: table.name, 2: [next(rows) for _ in changes]}) for table, changes in targets]}
-        )
+        return _answer_batch((table.name, [next(rows) for _ in changes]) for table, changes in targets)
 
     def _read_each(self, name: str, selection: Selection, keys: Sequence[list[Cell]]) -> list[bytes]:
         """Read the rows of one table of a batch; if it does not exist, that is an error of each row."""
@@ -163,12 +184,18 @@ class RowCalls:
         return results
 
     def _one(self, request: Message, kind: int) -> bytes:
-        check_table_name(request.text(1))
-        change = Change(kind, decode_row(request.data(2)), request.message(3), request.message(4))
+        name = request.text(WriteRowRequest.TABLE_NAME)
+        check_table_name(name)
+        change = Change(
+            kind,
+            decode_row(request.data(WriteRowRequest.ROW)),
+            request.message(WriteRowRequest.CONDITION),
+            request.message(WriteRowRequest.RETURN_CONTENT),
+        )
         check_data_size(_OPERATIONS[kind], [change.row])
         change.check()
-        consumed, row = self._write(self._tables.get(request.text(1)), change)
-        return encode({1: consumed, **wire.returned(2, row)})
+        consumed, row = self._write(self._tables.get(name), change)
+        return encode({RowResponse.CONSUMED: consumed, **wire.returned(RowResponse.ROW, row)})
 
     def _write(self, table: Table, change: Change) -> wire.Outcome:
         """Carry out a write if its condition holds; raises ConditionCheckFail."""
@@ -179,7 +206,7 @@ class RowCalls:
         if row.deleted != (change.kind == _DELETE):
             raise ParameterInvalid("The delete marker does not fit the operation.")
         keys = [part for part in key if isinstance(part, str)]
-        absent = condition.number(1) == EXPECT_NOT_EXIST
+        absent = condition.number(Condition.ROW_EXISTENCE) == EXPECT_NOT_EXIST
         self._notes.record_keys(*keys, detail=IF_ABSENT if absent else "")
         columns = table.versions(key)
         exists = columns is not None or (self._switches.expired_row == "present" and table.holds(key))
@@ -201,7 +228,13 @@ class Change(NamedTuple):
     @classmethod
     def read(cls, request: Message) -> Change:
         """Read a write of a batch."""
-        return cls(request.number(1), decode_row(request.data(2)), request.message(3), request.message(4))
+        member = RowInBatchWriteRowRequest
+        return cls(
+            request.number(member.TYPE),
+            decode_row(request.data(member.ROW_CHANGE)),
+            request.message(member.CONDITION),
+            request.message(member.RETURN_CONTENT),
+        )
 
     @property
     def partition(self) -> KeyValue | None:
@@ -213,13 +246,14 @@ class Change(NamedTuple):
         check_row(self.row)
         if self.kind == _UPDATE and not self.row.cells:
             raise ParameterInvalid("Attribute column is missing.")
-        if self.condition.has(2):
-            check_filter(self.condition.message(2))
+        if self.condition.has(Condition.COLUMN_CONDITION):
+            check_filter(self.condition.message(Condition.COLUMN_CONDITION))
 
     @property
     def is_conditional(self) -> bool:
         """Whether the write depends on a condition on the row's present state."""
-        return self.condition.number(1) != IGNORE or self.condition.has(2)
+        expectation = self.condition.number(Condition.ROW_EXISTENCE)
+        return expectation != IGNORE or self.condition.has(Condition.COLUMN_CONDITION)
 
     @property
     def reads(self) -> bool:
@@ -229,10 +263,11 @@ class Change(NamedTuple):
 
 def _read_returned_row(table: Table, key: Key, content: Message) -> bytes:
     """Return the part of the row that a write must return."""
-    if content.number(1) == _RETURN_KEY:
+    kind = content.number(ReturnContent.RETURN_TYPE)
+    if kind == _RETURN_KEY:
         return encode_rows([(_key_cells(table, key), ())])
-    if content.number(1) == _RETURN_AFTER:
-        names = set(content.texts(2))
+    if kind == _RETURN_AFTER:
+        names = set(content.texts(ReturnContent.RETURN_COLUMN_NAMES))
         newest = [
             (name, next(iter(kept.items())))
             for name, kept in sorted((table.versions(key) or {}).items())
@@ -242,8 +277,15 @@ def _read_returned_row(table: Table, key: Key, content: Message) -> bytes:
     return b""
 
 
-def _check_tables(asked: Sequence[Message]) -> None:
-    for name, times in Counter(one.text(1) for one in asked).items():
+def _answer_batch(tables: Iterable[tuple[str, list[bytes]]]) -> bytes:
+    """Return the answer to a batch, from the name of each table and the results of its rows."""
+    member = TableInBatchResponse
+    results = [encode({member.TABLE_NAME: name, member.ROWS: rows}) for name, rows in tables]
+    return encode({BatchResponse.TABLES: results})
+
+
+def _check_tables(names: Sequence[str]) -> None:
+    for name, times in Counter(names).items():
         check_table_name(name)
         if times > 1:
             raise ParameterInvalid(f"Duplicated table name: '{name}'.")
@@ -258,9 +300,9 @@ def _check_repeats(changes: Sequence[Change]) -> None:
 
 def _assign_number(table: Table, row: Row, condition: Message) -> Row:
     """Return `row` with the number that the service assigns to it."""
-    if condition.has(2):
+    if condition.has(Condition.COLUMN_CONDITION):
         raise ParameterInvalid("Can't set condition when modify row with pk auto increment.")
-    if condition.number(1) != IGNORE:
+    if condition.number(Condition.ROW_EXISTENCE) != IGNORE:
         raise ParameterInvalid(
             "A row whose key the service numbers must be written whether it exists or not."
         )
