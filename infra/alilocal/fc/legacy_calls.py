@@ -291,12 +291,12 @@ class LegacyCalls(CallBase):
 
 
 def _version_row(number: str, description: str, created: float) -> JsonObject:
-    moment = wire.moment(created)
+    time = wire.format_time(created)
     return {
         "versionId": number,
         "description": description,
-        "createdTime": moment,
-        "lastModifiedTime": moment,
+        "createdTime": time,
+        "lastModifiedTime": time,
     }
 
 
@@ -331,8 +331,8 @@ def _service_row(service: ServiceEntry) -> JsonObject:
         **service.members,
         "serviceName": service.name,
         "serviceId": service.service_id,
-        "createdTime": wire.moment(service.created),
-        "lastModifiedTime": wire.moment(service.modified),
+        "createdTime": wire.format_time(service.created),
+        "lastModifiedTime": wire.format_time(service.modified),
     }
 
 

@@ -63,7 +63,7 @@ class Objects:
             "AccessKeyId": key.access_key_id,
             "AccessKeySecret": key.access_key_secret,
             "SecurityToken": key.security_token,
-            "Expiration": wire.moment(expires_at),
+            "Expiration": wire.format_time(expires_at),
         }
         answer: JsonObject = {
             "credentials": credentials,

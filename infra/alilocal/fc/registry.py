@@ -249,15 +249,15 @@ class Registry:
         version_id = self._choose(entry, asked)
         revision = entry.revision(version_id)
         return Deployed(
-            name,
-            asked,
-            version_id,
-            f"{entry.function_id}/{revision.number}",
-            revision.members,
-            self.packages.by_key[revision.package],
-            self.packages.checksum(revision.package),
-            self._async_settings(entry, asked),
-            entry.reserved,
+            name=name,
+            qualifier=asked,
+            version_id=version_id,
+            revision=f"{entry.function_id}/{revision.number}",
+            members=revision.members,
+            package=self.packages.by_key[revision.package],
+            checksum=self.packages.checksum(revision.package),
+            asynchronous=self._async_settings(entry, asked),
+            most_instances=entry.reserved,
         )
 
     def restore(self, entries: Sequence[Entry], services: Sequence[ServiceEntry]) -> None:
@@ -300,10 +300,10 @@ class Registry:
         retries = config.members.get("maxAsyncRetryAttempts")
         age = config.members.get("maxAsyncEventAgeInSeconds")
         return AsyncSettings(
-            retries if isinstance(retries, int) else 3,
-            age if isinstance(age, int) else 86_400,
-            _destination(places.get("onSuccess")),
-            _destination(places.get("onFailure")),
+            most_retries=retries if isinstance(retries, int) else 3,
+            most_age_seconds=age if isinstance(age, int) else 86_400,
+            on_success=_destination(places.get("onSuccess")),
+            on_failure=_destination(places.get("onFailure")),
         )
 
     def _check_role(self, found: JsonObject) -> None:

@@ -151,13 +151,13 @@ class FunctionCompute(Service):
 
     def answer(self, request: Request, found: Found | None, request_id: str) -> Response:
         answer = super().answer(request, found, request_id)
-        if not _has_tags(request) or wire.JSON_TYPE not in answer.headers:
+        if not _has_etag(request) or wire.JSON_TYPE not in answer.headers:
             return answer
-        return answer._replace(headers=(*answer.headers, ("ETag", wire.tag(answer))))
+        return answer._replace(headers=(*answer.headers, ("ETag", wire.compute_etag(answer))))
 
     def check_call(self, route: Route, call: Call) -> None:
         """Raise PreconditionFailed if the resource has changed, and AccessDenied for a role that is not allowed."""
-        self._check_tag(call)
+        self._check_etag(call)
         if route.operation not in ("CreateFunction", "UpdateFunction"):
             return
         role = members.role_name(wire.read_object(call.request))
@@ -165,10 +165,10 @@ class FunctionCompute(Service):
         if role is not None and not call.caller.permits(needed):
             raise self.denied(needed)
 
-    def _check_tag(self, call: Call) -> None:
-        """Raise PreconditionFailed unless the resource still has the tag that the caller has seen."""
+    def _check_etag(self, call: Call) -> None:
+        """Raise PreconditionFailed unless the resource still has the ETag that the caller has seen."""
         given = call.request.header("If-Match")
-        if given is None or not _has_tags(call.request):
+        if given is None or not _has_etag(call.request):
             return
         # Publishing a version depends on the service itself.
         path = call.request.path.removesuffix("/versions")
@@ -177,7 +177,7 @@ class FunctionCompute(Service):
         if found is None:
             return
         shown = found[0].handler(replace(call, request=request, params=found[1]))
-        if wire.tag(shown) != given.strip('"'):
+        if wire.compute_etag(shown) != given.strip('"'):
             raise PreconditionFailed
 
     def denied(self, permission: Permission) -> ServiceError:
@@ -187,7 +187,7 @@ class FunctionCompute(Service):
     def render_error(self, error: ServiceError, request: Request, request_id: str) -> Response:
         detail: JsonObject = {"AccessDeniedDetail": dict(error.detail)} if error.detail else {}
         body: JsonObject = {"RequestId": request_id, "Code": error.code, "Message": error.message, **detail}
-        if _has_tags(request):
+        if _has_etag(request):
             body |= {"ErrorCode": error.code, "ErrorMessage": error.message}
         answer = wire.json_answer(request_id, body, error.headers)
         return Response(error.status, answer.headers, answer.body)
@@ -278,20 +278,24 @@ def _config_routes(calls: Calls) -> Sequence[Route]:
             "ListProvisionConfigs",
             "GET",
             f"{_API}/provision-configs",
-            _none("provisionConfigs"),
+            _answer_empty_list("provisionConfigs"),
             missing=_EMPTY,
         ),
         Route(
-            "ListScalingConfigs", "GET", f"{_API}/scaling-configs", _none("scalingConfigs"), missing=_EMPTY
+            "ListScalingConfigs",
+            "GET",
+            f"{_API}/scaling-configs",
+            _answer_empty_list("scalingConfigs"),
+            missing=_EMPTY,
         ),
-        Route("ListVpcBindings", "GET", f"{_ONE}/vpc-bindings", _none("vpcIds"), missing=_EMPTY),
+        Route("ListVpcBindings", "GET", f"{_ONE}/vpc-bindings", _answer_empty_list("vpcIds"), missing=_EMPTY),
     )
 
 
-def _none(name: str) -> Handler:
+def _answer_empty_list(name: str) -> Handler:
     return lambda call: wire.json_answer(call.request_id, {name: []})
 
 
-def _has_tags(request: Request) -> bool:
-    """Return whether a call is one of Function Compute 2.0, whose resources have ETags."""
+def _has_etag(request: Request) -> bool:
+    """Return whether the resource has an ETag, as those of Function Compute 2.0 have."""
     return generation(request) in ("2021-04-06", "2016-08-15")

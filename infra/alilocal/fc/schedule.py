@@ -9,13 +9,21 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone, tzinfo
+from typing import cast
 
 from alilocal.fc.errors import InvalidArgument
 
 _EVERY = re.compile(r"@every (?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+)s)?")
 _LEAST_SECONDS = 60
-_RANGES = ((0, 59), (0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
-_NAMES = ("JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC", "SUN MON TUE WED THU FRI SAT")
+_FIELDS = (
+    (0, 59, ""),
+    (0, 59, ""),
+    (0, 23, ""),
+    (1, 31, ""),
+    (1, 12, "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC"),
+    (0, 6, "SUN MON TUE WED THU FRI SAT"),
+)
+"""The least and the largest value of each field, from second to weekday, and the names of its values."""
 _MOST_DAYS = 366 * 5
 
 
@@ -27,14 +35,14 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if self._interval is None:
-            self._cron()
+            self._read_cron()
 
     def after(self, moment: float) -> float | None:
         """Return the first time after `moment` in seconds since the epoch, or None if there is none for years."""
         interval = self._interval
         if interval is not None:
             return moment + interval
-        (seconds, minutes, hours, days, months, weekdays), zone = self._cron()
+        (seconds, minutes, hours, days, months, weekdays), zone = self._read_cron()
         first = datetime.fromtimestamp(int(moment) + 1, zone)
         day = first.replace(hour=0, minute=0, second=0)
         for _ in range(_MOST_DAYS):
@@ -61,28 +69,26 @@ class Schedule:
             )
         return total
 
-    def _cron(self) -> tuple[list[list[int]], tzinfo]:
-        fields, zone = self.expression.split(), timezone.utc
-        found: tzinfo = zone
+    def _read_cron(self) -> tuple[list[list[int]], tzinfo]:
+        """Return the values of each field, and the time zone. Raises InvalidArgument."""
+        fields, zone = self.expression.split(), cast("tzinfo", timezone.utc)
         if fields and fields[0].startswith("CRON_TZ="):
             from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
             try:
-                found = ZoneInfo(fields.pop(0).partition("=")[2])
+                zone = ZoneInfo(fields.pop(0).partition("=")[2])
             except (ZoneInfoNotFoundError, ValueError):
                 raise InvalidArgument(f"cronExpression: {self.expression!r} has an unknown zone.") from None
-        if len(fields) != len(_RANGES):
+        if len(fields) != len(_FIELDS):
             raise InvalidArgument(
                 f"cronExpression: {self.expression!r} must have six fields, from second to weekday."
             )
-        return [self._values(text, index) for index, text in enumerate(fields)], found
+        return [self._read_field(text, *field) for text, field in zip(fields, _FIELDS, strict=True)], zone
 
-    def _values(self, text: str, index: int) -> list[int]:
-        low, high = _RANGES[index]
-        names = _NAMES[index - 4].split() if index >= 4 else []
+    def _read_field(self, text: str, low: int, high: int, names: str) -> list[int]:
         values: set[int] = set()
         plain = text.upper()
-        for number, name in enumerate(names, low):
+        for number, name in enumerate(names.split(), low):
             plain = plain.replace(name, str(number))
         for part in plain.split(","):
             found = re.fullmatch(r"(?:\*|\?|(\d+)(?:-(\d+))?)(?:/(\d+))?", part)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from dataclasses import replace
 
 from alilocal.core.http import Response, ServiceError
 from alilocal.core.jsonvalue import JsonObject, JsonValue
@@ -35,16 +36,16 @@ class TriggerCalls(CallBase):
             raise InvalidArgument(f"a function has at most {_MOST_TRIGGERS} triggers")
         now = self._world.clock.now()
         trigger = Trigger(
-            name,
-            self._world.ids.uuid(),
-            str(given.get("triggerType") or ""),
-            str(given.get("qualifier") or LATEST),
-            _config_text(given.get("triggerConfig")),
-            str(given.get("sourceArn") or ""),
-            str(given.get("invocationRole") or ""),
-            str(given.get("description") or ""),
-            now,
-            now,
+            name=name,
+            trigger_id=self._world.ids.uuid(),
+            kind=str(given.get("triggerType") or ""),
+            qualifier=str(given.get("qualifier") or LATEST),
+            config=_config_text(given.get("triggerConfig")),
+            source_arn=str(given.get("sourceArn") or ""),
+            role=str(given.get("invocationRole") or ""),
+            description=str(given.get("description") or ""),
+            created=now,
+            modified=now,
         )
         _check_only_http(entry, trigger)
         self._start(entry, trigger)
@@ -54,18 +55,14 @@ class TriggerCalls(CallBase):
     def update(self, call: Call) -> Response:
         entry, given = self._registry.get(call.params["function"]), wire.read_object(call.request)
         old = entry.trigger(call.params["trigger"])
-        config = given.get("triggerConfig")
-        changed = Trigger(
-            old.name,
-            old.trigger_id,
-            old.kind,
-            str(given.get("qualifier") or old.qualifier),
-            _config_text(config) if config else old.config,
-            old.source_arn,
-            str(given.get("invocationRole") or old.role),
-            str(given.get("description") if given.get("description") is not None else old.description),
-            old.created,
-            self._world.clock.now(),
+        config, description = given.get("triggerConfig"), given.get("description")
+        changed = replace(
+            old,
+            qualifier=str(given.get("qualifier") or old.qualifier),
+            config=_config_text(config) if config else old.config,
+            role=str(given.get("invocationRole") or old.role),
+            description=old.description if description is None else str(description),
+            modified=self._world.clock.now(),
         )
         _check_only_http(entry, changed)
         self._start(entry, changed)

@@ -119,16 +119,16 @@ def _event_source(config: JsonObject, switches: FunctionComputeSwitches) -> Queu
     window = _object(run, "batchWindow")
     schema = _choice("eventSchema", delivery.get("eventSchema") or "CloudEvents", ("CloudEvents", "RawData"))
     return QueueSource(
-        _text(source, "QueueName"),
-        _choice("runOptions.mode", mode, ("event-streaming", "event-driven")) == "event-streaming",
-        cast("Literal['CloudEvents', 'RawData']", schema),
-        source.get("IsBase64Decode") is not False,
-        int(_number(window, "CountBasedWindow") or 1),
-        _number(window, "TimeBasedWindow"),
-        cast("RetryStrategy", retry),
-        tolerance == "ALL",
-        dead,
-        is_async,
+        queue=_text(source, "QueueName"),
+        is_stream=_choice("runOptions.mode", mode, ("event-streaming", "event-driven")) == "event-streaming",
+        schema=cast("Literal['CloudEvents', 'RawData']", schema),
+        decode_base64=source.get("IsBase64Decode") is not False,
+        batch_size=int(_number(window, "CountBasedWindow") or 1),
+        window_seconds=_number(window, "TimeBasedWindow"),
+        retry=cast("RetryStrategy", retry),
+        tolerates_errors=tolerance == "ALL",
+        dead_letter_queue=dead,
+        is_async=is_async,
     )
 
 

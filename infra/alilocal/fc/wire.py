@@ -34,7 +34,7 @@ class Names(NamedTuple):
         return f"acs:fc:{self.region}:{self.account_id}:functions/{name}{end}"
 
 
-def tag(answer: Response) -> str:
+def compute_etag(answer: Response) -> str:
     """Return the ETag of the resource in an answer."""
     return hashlib.md5(answer.body, usedforsecurity=False).hexdigest()
 
@@ -109,8 +109,8 @@ def function_row(
         "functionArn": names.function(entry.name, version.version_id if version else LATEST),
         "codeSize": len(registry.packages.by_key[revision.package]),
         "codeChecksum": registry.packages.checksum(revision.package),
-        "createdTime": moment(entry.created),
-        "lastModifiedTime": moment(version.created if version else entry.modified),
+        "createdTime": format_time(entry.created),
+        "lastModifiedTime": format_time(version.created if version else entry.modified),
         "state": "Active",
         "lastUpdateStatus": "Successful",
         **({"tags": tag_rows(entry)} if entry.tags else {}),
@@ -119,7 +119,7 @@ def function_row(
 
 def version_row(version: Version) -> JsonObject:
     """Return a version."""
-    created = moment(version.created)
+    created = format_time(version.created)
     return {
         "versionId": version.version_id,
         "description": version.description,
@@ -135,8 +135,8 @@ def alias_row(alias: Alias) -> JsonObject:
         "versionId": alias.version_id or LATEST,
         "description": alias.description,
         "additionalVersionWeight": dict(alias.weights),
-        "createdTime": moment(alias.created),
-        "lastModifiedTime": moment(alias.modified),
+        "createdTime": format_time(alias.created),
+        "lastModifiedTime": format_time(alias.modified),
     }
 
 
@@ -153,8 +153,8 @@ def trigger_row(names: Names, function: str, trigger: Trigger, url: str | None =
         "invocationRole": trigger.role,
         "description": trigger.description,
         "status": "",
-        "createdTime": moment(trigger.created),
-        "lastModifiedTime": moment(trigger.modified),
+        "createdTime": format_time(trigger.created),
+        "lastModifiedTime": format_time(trigger.modified),
         **({"httpTrigger": {"urlInternet": url, "urlIntranet": url}} if url else {}),
     }
 
@@ -167,8 +167,8 @@ def async_row(names: Names, function: str, qualifier: str, config: AsyncConfig) 
         "asyncTask": False,
         **config.members,
         "functionArn": names.function(function, qualifier),
-        "createdTime": moment(config.created),
-        "lastModifiedTime": moment(config.modified),
+        "createdTime": format_time(config.created),
+        "lastModifiedTime": format_time(config.modified),
     }
 
 
@@ -195,6 +195,6 @@ def tag_rows(entry: Entry) -> list[JsonValue]:
     return [{"Key": key, "Value": value} for key, value in sorted(entry.tags.items())]
 
 
-def moment(seconds: float) -> str:
+def format_time(seconds: float) -> str:
     """Return a time as `2026-01-02T03:04:05Z`."""
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

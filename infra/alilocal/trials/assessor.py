@@ -38,12 +38,12 @@ def read_rules(arguments: JsonObject, remarks: list[str], *, maximize: bool) -> 
     """Return the rules in `class_args`, and add a remark for each value that is invalid."""
     patience = read_number(arguments, "patience", _PATIENCE, _NAME, remarks)
     return Rules(
-        maximize,
-        int(read_number(arguments, "start_step", _START_STEP, _NAME, remarks) or 0),
-        read_flag(arguments, "moving_avg", _NAME, remarks, default=False),
-        float(read_number(arguments, "proportion", _PROPORTION, _NAME, remarks) or 0.0),
-        None if patience is None else int(patience),
-        read_flag(arguments, "earlystop", _NAME, remarks, default=True),
+        maximize=maximize,
+        start_step=int(read_number(arguments, "start_step", _START_STEP, _NAME, remarks) or 0),
+        moving_avg=read_flag(arguments, "moving_avg", _NAME, remarks, default=False),
+        proportion=float(read_number(arguments, "proportion", _PROPORTION, _NAME, remarks) or 0.0),
+        patience=None if patience is None else int(patience),
+        earlystop=read_flag(arguments, "earlystop", _NAME, remarks, default=True),
     )
 
 

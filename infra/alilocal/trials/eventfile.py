@@ -15,6 +15,11 @@ _HEAD, _FOOT = 12, 4
 _MOST_BYTES = 16 * 1024 * 1024
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _FLOAT, _DOUBLE = 1, 2
+# The members that are read, with their numbers: Event.summary, Summary.value, those of Summary.Value, and those of
+# TensorProto (`tensor_content`, `float_val` and `double_val` contain the number).
+_EVENT_SUMMARY, _SUMMARY_VALUE = 5, 1
+_VALUE_TAG, _VALUE_SIMPLE, _VALUE_TENSOR = 1, 2, 8
+_TENSOR_TYPE, _TENSOR_CONTENTS = 1, (4, 5, 6)
 
 
 class SummaryFolder:
@@ -56,9 +61,13 @@ class SummaryFolder:
 def _scalars(record: bytes) -> Iterator[tuple[str, float]]:
     try:
         for number, value in _fields(record):
-            if number == 5 and isinstance(value, bytes):
+            if number == _EVENT_SUMMARY and isinstance(value, bytes):
                 for inner, part in _fields(value):
-                    if inner == 1 and isinstance(part, bytes) and (found := _scalar(part)) is not None:
+                    if (
+                        inner == _SUMMARY_VALUE
+                        and isinstance(part, bytes)
+                        and (found := _scalar(part)) is not None
+                    ):
                         yield found
     except (ValueError, IndexError, struct.error):
         return
@@ -68,11 +77,11 @@ def _scalar(value: bytes) -> tuple[str, float] | None:
     """Return tag and value of a `Summary.Value`, or None if it is not a scalar."""
     tag, number = "", None
     for field, part in _fields(value):
-        if field == 1 and isinstance(part, bytes):
+        if field == _VALUE_TAG and isinstance(part, bytes):
             tag = part.decode(errors="replace")
-        elif field == 2 and isinstance(part, bytes):
+        elif field == _VALUE_SIMPLE and isinstance(part, bytes):
             number = float(struct.unpack("<f", part)[0])
-        elif field == 8 and isinstance(part, bytes):
+        elif field == _VALUE_TENSOR and isinstance(part, bytes):
             number = _tensor(part)
     return None if number is None else (tag, number)
 
@@ -81,9 +90,9 @@ def _tensor(tensor: bytes) -> float | None:
     """Return the number in a tensor of one float or double, or None."""
     kind, content = 0, b""
     for field, part in _fields(tensor):
-        if field == 1 and isinstance(part, int):
+        if field == _TENSOR_TYPE and isinstance(part, int):
             kind = part
-        elif field in (4, 5, 6) and isinstance(part, bytes):
+        elif field in _TENSOR_CONTENTS and isinstance(part, bytes):
             content = part
     form = {_FLOAT: "<f", _DOUBLE: "<d"}.get(kind)
     if form is None or len(content) != struct.calcsize(form):

@@ -97,21 +97,21 @@ def read_plan(configuration: JsonObject) -> Plan:
         )
     remarks += [f"{name} is ignored: {why}" for name, why in _IGNORED.items() if configuration.get(name)]
     return Plan(
-        platform,
-        commands,
-        _read_files(configuration),
-        metric_type,
-        sources,
-        reading,
-        parameters,
-        _read_count(run, "max_trial_number", _DEFAULT_NUMBER, _MOST_TRIALS, remarks),
-        _read_count(run, "trial_concurrency", _DEFAULT_CONCURRENCY, _MOST_AT_ONCE, remarks),
-        _read_seconds(run, "max_trial_duration"),
-        _read_seconds(run, "max_experiment_duration"),
-        tuner,
-        arguments,
-        _read_assessor(assessor, remarks, maximize=maximize),
-        tuple(remarks),
+        platform=platform,
+        commands=commands,
+        files=_read_files(configuration),
+        metric_type=metric_type,
+        sources=sources,
+        reading=reading,
+        parameters=parameters,
+        number=_read_count(run, "max_trial_number", _DEFAULT_NUMBER, _MOST_TRIALS, remarks),
+        concurrency=_read_count(run, "trial_concurrency", _DEFAULT_CONCURRENCY, _MOST_AT_ONCE, remarks),
+        trial_seconds=_read_seconds(run, "max_trial_duration"),
+        experiment_seconds=_read_seconds(run, "max_experiment_duration"),
+        tuner=tuner,
+        tuner_arguments=arguments,
+        rules=_read_assessor(assessor, remarks, maximize=maximize),
+        remarks=tuple(remarks),
     )
 
 

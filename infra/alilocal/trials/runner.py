@@ -337,7 +337,7 @@ class Runner(threading.Thread):
             self._processes.end(active.id)
 
     def _end(self, search: Search, active: ActiveTrial, status: Status, reason: str) -> None:
-        """Record the end of a trial, and tell the tuner."""
+        """Record the end of a trial, and report its result to the tuner."""
         del self._active[active.id]
         self._add_rows(search, active, active.read_files())
         final = active.metrics.final()

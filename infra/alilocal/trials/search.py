@@ -1,4 +1,4 @@
-"""The search of one configuration: its plan, its tuner and its assessor, and what they have learnt."""
+"""The search of one configuration: its plan, and the tuner and the assessor with the results that they know."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Search:
         self._assessor = Assessor(plan.rules) if plan.rules else None
         self._proposals: dict[int, Proposal] = {}
         for trial in past:
-            self._teach(trial)
+            self._replay(trial)
 
     def propose(self) -> Proposal | None:
         """Return what the tuner proposes, or None if the search space is used up; see `accept`."""
@@ -43,7 +43,7 @@ class Search:
             self._proposals[trial.sequence] = proposal
 
     def learn(self, trial: TrialRecord, result: float | None) -> None:
-        """Tell the tuner the result of a trial, or None if it failed."""
+        """Report the result of a trial to the tuner, None if it failed."""
         proposal = self._proposals.pop(trial.sequence, None)
         if proposal is not None:
             self._tuner.tell(proposal, result)
@@ -55,8 +55,8 @@ class Search:
             return None
         return self._assessor.assess(trial.sequence, value)
 
-    def _teach(self, trial: TrialRecord) -> None:
-        """Have the tuner propose a trial again and learn its result, unless it is of another search space."""
+    def _replay(self, trial: TrialRecord) -> None:
+        """Repeat a trial's proposal and report its result, as a failure if its search space was another one."""
         for row in trial.metrics:
             if row["type"] == "PERIODICAL":
                 self.assess(trial, row)

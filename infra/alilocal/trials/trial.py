@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,15 +82,15 @@ class ActiveTrial:
         text = command_of(self._fill(self.plan.commands[self.command - 1]), self.plan.platform)
         is_read = any(one.command == self.command for one in self.plan.sources)
         return Order(
-            self.id,
-            text.replace("\0", ""),
-            str(self._work),
-            {**self._environment()},
-            str(self._logs / f"cmd{self.command}.stdout"),
-            str(self._logs / f"cmd{self.command}.stderr"),
-            self._limits.kept_bytes,
-            self._limits.most_bytes,
-            tuple(self.plan.reading.weights) if is_read else (),
+            id=self.id,
+            command=text.replace("\0", ""),
+            cwd=str(self._work),
+            env=self._environment(),
+            output=str(self._logs / f"cmd{self.command}.stdout"),
+            errors=str(self._logs / f"cmd{self.command}.stderr"),
+            keep=self._limits.kept_bytes,
+            most=self._limits.most_bytes,
+            patterns=tuple(self.plan.reading.weights) if is_read else (),
             # The log of a DLC job has both streams.
             merged=self.plan.platform == "DLC",
         )
@@ -129,7 +129,7 @@ class ActiveTrial:
         record = self.record
         return fill(text, record.hyperparameters, record.experiment_id, record.trial_id, str(self._work))
 
-    def _environment(self) -> Mapping[str, str]:
+    def _environment(self) -> dict[str, str]:
         record = self.record
         return {
             **variables(record.hyperparameters),

@@ -69,7 +69,7 @@ def derive_models() -> dict[str, JsonObject]:
     found = {name: _tidy(get_object(models[name])) for name in sorted(models) if name != _ANYTHING}
     for definition in found.values():
         members = get_object(definition, "properties")
-        members |= {name: _or_text(get_object(member)) for name, member in members.items()}
+        members |= {name: _allow_text(get_object(member)) for name, member in members.items()}
     for (name, member), keywords in _RULES.items():
         get_object(found[name], "properties", member).update(keywords)
     get_object(found["ExperimentRequest"], "properties")["experiment"] = {
@@ -83,9 +83,11 @@ def derive_models() -> dict[str, JsonObject]:
         **list_beyond(OBJECT_TEXT, "An object as JSON text, or base64 of it. hpoq parses and checks it."),
         "type": "string",
     }
-    found["Guard"]["anyOf"] = [_given(name) for name in get_object(found["Guard"], "properties")]
-    found["StopTarget"]["oneOf"] = [_given(name) for name in get_object(found["StopTarget"], "properties")]
-    found["MetricConfig"]["allOf"] = [_sources(kind, form) for kind, form in _SOURCES.items()]
+    found["Guard"]["anyOf"] = [_require_member(name) for name in get_object(found["Guard"], "properties")]
+    found["StopTarget"]["oneOf"] = [
+        _require_member(name) for name in get_object(found["StopTarget"], "properties")
+    ]
+    found["MetricConfig"]["allOf"] = [_restrict_sources(kind, form) for kind, form in _SOURCES.items()]
     found["MetricWeights"] = {
         "title": "MetricWeights",
         "description": "The weight of each metric, by its name or pattern.",
@@ -108,19 +110,20 @@ def derive_models() -> dict[str, JsonObject]:
     return found
 
 
-def _given(name: str) -> JsonObject:
+def _require_member(name: str) -> JsonObject:
     """Return the schema of an object that has the member `name`, and not as null."""
     return {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
 
 
-def _sources(kind: str, form: JsonObject) -> JsonValue:
+def _restrict_sources(kind: str, form: JsonObject) -> JsonValue:
+    """Return the schema that demands `form` of the sources of metrics of the type `kind`."""
     return {
         "if": {"properties": {"metric_type": {"const": kind}}, "required": ["metric_type"]},
         "then": {"properties": {"metric_source": {"items": form}}},
     }
 
 
-def _or_text(member: JsonObject) -> JsonObject:
+def _allow_text(member: JsonObject) -> JsonObject:
     """Return the schema of a member that may be an object's text if it may be that object, else `member`."""
     text = make_ref("ObjectText")
     either = member.get("anyOf")
@@ -143,11 +146,12 @@ def _tidy(schema: JsonObject) -> JsonObject:
         present = get_object(either[0])
         if isinstance(present.get("type"), str):
             del tidied["anyOf"]
-            return {**tidied, **_or_null(present)}
+            return {**tidied, **_allow_null(present)}
     return tidied
 
 
-def _or_null(schema: JsonObject) -> JsonObject:
+def _allow_null(schema: JsonObject) -> JsonObject:
+    """Return `schema`, which has one type, with null as another."""
     values = schema.get("enum")
     either: JsonObject = {**schema, "type": [schema["type"], "null"]}
     return {**either, "enum": [*values, None]} if isinstance(values, list) else either

@@ -84,18 +84,18 @@ def _define_range(kind: str) -> JsonObject:
     elif "log" in kind:
         limits["low"] = {"exclusiveMinimum": 0}
     items = [{"title": name, **number, **limits.get(name, {})} for name in names]
-    what = f"[{', '.join(names)}]" + (", integers." if whole else ".")
+    description = f"[{', '.join(names)}]" + (", integers." if whole else ".")
     schema: JsonObject = {
         "title": _name(kind),
-        "description": what,
+        "description": description,
         "type": "array",
         "minItems": len(names),
         "maxItems": len(names),
         "prefixItems": [*items],
-        # Says nothing new, as there are no items beyond, but older validators do not know prefixItems.
-        "items": {"type": "integer" if kind == "randint" else "number"},
+        # For older validators, which do not know prefixItems.
+        "items": number,
     }
     if "low" in names:
         relation = "less than" if whole else "less than (or, with a warning, equal to)"
-        return {**schema, **list_beyond(BOUNDS, f"{what} low must be {relation} high.")}
+        return {**schema, **list_beyond(BOUNDS, f"{description} low must be {relation} high.")}
     return schema
