@@ -5,6 +5,17 @@ text, in every spelling that JSON, HTML or a URL gives them.
 
     redact           removes secrets from one text; a Mask does from several
     known_secrets    adds secrets to those of the current context, which known_mask and redact_known remove
+
+How the secret `ab/cd` is found in a URL that is part of another URL:
+
+    layers      key=ab%252Fcd&x=1     the text as it is
+                key=ab%2Fcd&x=1       decoded once
+                key=ab/cd&x=1         decoded twice: this one contains the secret
+    span        4 to 13               where the secret's characters stand in the text: ab%252Fcd
+    result      key=***&x=1
+
+Each layer has, beside its characters, the places in the text that they were read from. A secret may contain escapes
+too, so it is decoded in the same way: its readings are what is looked for in each layer.
 """
 
 from __future__ import annotations
@@ -17,11 +28,16 @@ from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import cached_property, lru_cache, partial
 from itertools import chain
+from typing import TypeAlias
 from urllib.parse import quote
 
+from fcruntime._dataclass import dataclass
 from hpoq.observability import Assigned
 
 MASK = "***"
+
+Span: TypeAlias = tuple[int, int]
+"""Where a secret stands in a text: the index of its first character, and that of the first one behind it."""
 
 # A shorter secret is not masked: that would make every text unreadable and hide nothing.
 SHORTEST = 4
@@ -51,16 +67,28 @@ unchanged = lru_cache(maxsize=None)(partial(re.compile, _UNCHANGED))
 _write_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
+@dataclass(frozen=True)
+class _Layer:
+    """A text after some decodings, with the places in the text where each of its characters begins and ends.
+
+    The characters are the bytes of the text's UTF-8, as Latin-1, because URLs encode bytes.
+    """
+
+    chars: str
+    starts: Sequence[int]
+    ends: Sequence[int]
+
+
 class Mask:
     """Masks `secrets` in texts, in any spelling that JSON, string literals, URLs and HTML give their characters.
 
-    Secrets and texts are decoded in the same way, layer by layer, and compared in all layers. So a secret is found
-    whichever of its characters are escaped, and in linear time. A secret of fewer than four characters is not masked.
+    A secret is found whichever of its characters are escaped, and in linear time; the module's docstring shows how. A
+    secret of fewer than four characters is not masked.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        # For each decoded form of a secret: the length of the shortest secret with that form, and whether
-        # backslashes after it belong to the secret.
+        # For each reading of a secret: the length of the shortest secret that has it, and whether backslashes after
+        # it belong to the secret.
         self._readings: dict[str, tuple[int, bool]] = {}
         self._changed = list[str]()
         is_unchanged = unchanged().fullmatch
@@ -71,8 +99,8 @@ class Mask:
                 self._add(secret, secret)
                 continue
             self._changed.append(secret)
-            for reading, _, _ in _read_layers(secret):
-                self._add(reading, secret)
+            for layer in _read_layers(secret):
+                self._add(layer.chars, secret)
         self._readings.pop("", None)
         self._shortest = min((shortest for shortest, _ in self._readings.values()), default=0)
 
@@ -102,41 +130,36 @@ class Mask:
         ]
         return {*chain.from_iterable(forms)}
 
-    def _find(self, text: str) -> list[tuple[int, int]]:
-        found = list[tuple[int, int]]()
+    def _find(self, text: str) -> list[Span]:
+        found = list[Span]()
         for form in self._written:
             at = text.find(form)
             while at >= 0:
                 found.append((at, at + len(form)))
                 at = text.find(form, at + len(form))
-        for chars, starts, ends in _read_layers(text):
+        for layer in _read_layers(text):
             for reading in self._readings:
-                if reading in chars:
-                    found += self._find_reading(reading, text, chars, starts, ends)
+                if reading in layer.chars:
+                    found += self._find_reading(reading, text, layer)
         return found
 
-    def _find_reading(
-        self, reading: str, text: str, chars: str, starts: Sequence[int], ends: Sequence[int]
-    ) -> Iterator[tuple[int, int]]:
+    def _find_reading(self, reading: str, text: str, layer: _Layer) -> Iterator[Span]:
+        """Yield the spans in `text` of a reading that `layer` contains."""
         shortest, is_open = self._readings[reading]
-        at, size, last = chars.find(reading), len(reading), 0
+        at, size, last = layer.chars.find(reading), len(reading), 0
         while at >= 0:
-            end = ends[at + size - 1]
+            start, end = layer.starts[at], layer.ends[at + size - 1]
             if is_open and end > last and (rest := re.compile(_BACKSLASHES).match(text, end)):
                 end = rest.end()
             # A secret such as `%2541` decodes to a single letter, which must not mask that letter everywhere.
-            if end > last and end - starts[at] >= shortest:
-                yield starts[at], end
+            if end > last and end - start >= shortest:
+                yield start, end
                 last = end
-            at = chars.find(reading, at + (1 if size <= _LONGEST_OVERLAP else size))
+            at = layer.chars.find(reading, at + (1 if size <= _LONGEST_OVERLAP else size))
 
 
-def _read_layers(text: str) -> Iterator[tuple[str, Sequence[int], Sequence[int]]]:
-    """Yield `text` as it is, and as it reads after each decoding that changes it.
-
-    A reading consists of the bytes of its UTF-8, as Latin-1, because URLs encode bytes. With it come the places in
-    `text` where each of its bytes begins and ends.
-    """
+def _read_layers(text: str) -> Iterator[_Layer]:
+    """Yield `text` as it is, and as it reads after each decoding that changes it."""
     starts: Sequence[int] = range(len(text))
     ends: Sequence[int] = range(1, len(text) + 1)
     if text.isascii():
@@ -146,7 +169,7 @@ def _read_layers(text: str) -> Iterator[tuple[str, Sequence[int], Sequence[int]]
         starts = [at for at, char in enumerate(text) for _ in _to_bytes(char)]
         ends = [start + 1 for start in starts]
     for _ in range(_MOST_LAYERS):
-        yield chars, starts, ends
+        yield _Layer(chars, starts, ends)
         if not ("\\" in chars or "%" in chars or "&" in chars):
             return
         read, at = list[str](), 0
@@ -213,9 +236,9 @@ class _Known:
 _known: ContextVar[_Known | None] = ContextVar("hpoq_secrets", default=None)
 
 
-def merge_spans(found: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+def merge_spans(found: Iterable[Span]) -> list[Span]:
     """Return the spans in `found` in order, each group that overlaps as one span."""
-    spans = list[tuple[int, int]]()
+    spans = list[Span]()
     for start, end in sorted(found):
         if spans and start < spans[-1][1]:
             spans[-1] = spans[-1][0], max(end, spans[-1][1])
@@ -224,7 +247,7 @@ def merge_spans(found: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return spans
 
 
-def cut_spans(text: str, found: Iterable[tuple[int, int]]) -> str:
+def cut_spans(text: str, found: Iterable[Span]) -> str:
     """Return `text` with the spans in `found`, which may overlap, masked."""
     parts, end = list[str](), 0
     for start, stop in merge_spans(found):

@@ -5,6 +5,12 @@
     a text               mask_text: removes secrets found by pattern, for a text that is not valid JSON
 
 Members with a secret's name are masked whatever they contain. `redaction` masks what is found here in any text.
+
+How the password in a command line is found:
+
+    text        curl -u user:x7%21Q9 HOST
+    span        13 to 20                where a pattern finds a value in the text: x7%21Q9
+    meanings    x7%21Q9, x7!Q9          what the value may be, each of which is a secret
 """
 
 from __future__ import annotations
@@ -19,7 +25,7 @@ from urllib.parse import unquote, unquote_plus
 
 from fcruntime._dataclass import dataclass
 from fcruntime.jsonvalue import JsonValue
-from hpoq.observability.redaction import SHORTEST, cut_spans, merge_spans, redact, unchanged
+from hpoq.observability.redaction import SHORTEST, Span, cut_spans, merge_spans, redact, unchanged
 
 _Pending: TypeAlias = "tuple[JsonValue | Mapping[str, JsonValue], str, bool]"
 
@@ -202,12 +208,12 @@ def mask_text(text: str) -> str:
     return redact(cut_spans(text, secret_spans(text)), find_secrets(text))
 
 
-def secret_spans(text: str) -> list[tuple[int, int]]:
+def secret_spans(text: str) -> list[Span]:
     """Return the spans of secret values in `text`, in order, without overlaps and without their quotes."""
     return merge_spans(_find_spans(text))
 
 
-def _find_spans(text: str) -> list[tuple[int, int]]:
+def _find_spans(text: str) -> list[Span]:
     """Return the spans of secret values in `text`. They overlap where it can be read in several ways."""
     return [
         *_member_spans(text),
@@ -329,10 +335,10 @@ def _find_in_text(text: str) -> Iterator[str]:
         if _hints().search(form.lower()) is None:
             continue
         for start, end in _find_spans(form):
-            yield from _readings(form[start:end])
+            yield from _list_meanings(form[start:end])
 
 
-def _readings(written: str) -> Iterator[str]:
+def _list_meanings(written: str) -> Iterator[str]:
     """Yield the possible meanings of a value that was found in a command line, a URL or a piece of JSON."""
     if unchanged().fullmatch(written):
         yield written
@@ -344,10 +350,10 @@ def _readings(written: str) -> Iterator[str]:
     # A quote may end the value, as in -H "Authorization: Bearer ...", or continue it, as in PASSWORD=ab"c d".
     before_quote = re.split("[\"']", written)[0]
     yield from (written, _unquote(written))
-    for reading in {before_quote, *pieces[:1]}:
-        yield from _parts_of_secret(reading)
-        if "%" in reading:
-            yield unquote(reading)
+    for meaning in {before_quote, *pieces[:1]}:
+        yield from _parts_of_secret(meaning)
+        if "%" in meaning:
+            yield unquote(meaning)
     for piece in pieces[1:]:
         name, _, value = piece.partition("=")
         if value and is_secret_name(name):
@@ -365,7 +371,7 @@ def _unquote(word: str) -> str:
     )
 
 
-def _member_spans(text: str) -> Iterator[tuple[int, int]]:
+def _member_spans(text: str) -> Iterator[Span]:
     """Yield values after `name:` and `name=`: members of JSON and YAML, headers, variables, queries of URLs."""
     member, at = re.compile(_MEMBER), 0
     while found := member.search(text, at):
@@ -387,7 +393,7 @@ def _member_spans(text: str) -> Iterator[tuple[int, int]]:
             at = end
 
 
-def _option_spans(text: str) -> Iterator[tuple[int, int]]:
+def _option_spans(text: str) -> Iterator[Span]:
     """Yield values after `--name`, on a command line or in a list of words."""
     for found in re.finditer(_OPTION, text) if "-" in text else ():
         if is_secret_name(found["name"]):
@@ -397,7 +403,7 @@ def _option_spans(text: str) -> Iterator[tuple[int, int]]:
                 yield _inside_quotes(text, *value.span(), is_member=is_listed)
 
 
-def _tool_spans(text: str) -> Iterator[tuple[int, int]]:
+def _tool_spans(text: str) -> Iterator[Span]:
     """Yield values of options that only their tool makes secret, such as `curl -u user:password`."""
     for tool in re.finditer(_TOOL, text) if any(map(text.__contains__, _TOOL_OPTIONS)) else ():
         name = next(name for name in _TOOL_OPTIONS if tool["tool"].startswith(name))
@@ -405,7 +411,7 @@ def _tool_spans(text: str) -> Iterator[tuple[int, int]]:
             yield found.span("value")
 
 
-def _url_spans(text: str) -> Iterator[tuple[int, int]]:
+def _url_spans(text: str) -> Iterator[Span]:
     """Yield passwords and tokens in the user part of a URL and in that of an alert, bearer tokens, access key ids."""
     for found in re.finditer(_URL_USER, text) if "@" in text else ():
         yield found.span("value") if found["value"] is not None else found.span("lone")
@@ -419,7 +425,7 @@ def _url_spans(text: str) -> Iterator[tuple[int, int]]:
                 yield found.span("value")
 
 
-def _block_spans(text: str) -> Iterator[tuple[int, int]]:
+def _block_spans(text: str) -> Iterator[Span]:
     """Yield the contents of XML elements with a secret's name, and private keys."""
     for pattern in (_ELEMENT, _PROPERTY) if "</" in text else ():
         for found in re.finditer(pattern, text):
@@ -429,7 +435,7 @@ def _block_spans(text: str) -> Iterator[tuple[int, int]]:
         yield found.span("value")
 
 
-def _inside_quotes(text: str, start: int, end: int, *, is_member: bool) -> tuple[int, int]:
+def _inside_quotes(text: str, start: int, end: int, *, is_member: bool) -> Span:
     """Return the span without the quotes around it.
 
     The value of a member ends at its closing quote; the word of a shell may continue after it.
