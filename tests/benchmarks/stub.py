@@ -55,11 +55,11 @@ class InMemory(BaseAdapter):
         return made
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing, because nothing is open."""
 
 
 def in_memory() -> tuple[requests.Session, InMemory]:
-    """A session whose every request is answered in memory."""
+    """Return a session whose every request is answered in memory."""
     session, adapter = requests.Session(), InMemory()
     for scheme in ("http://", "https://"):
         session.mount(scheme, adapter)
@@ -92,7 +92,7 @@ class _Connection(asyncio.Protocol):
 
 @contextmanager
 def server() -> Iterator[str]:
-    """The URL of a server."""
+    """Yield the URL of a server."""
     loop = asyncio.new_event_loop()
     listening = loop.run_until_complete(loop.create_server(_Connection, "127.0.0.1", 0, backlog=256))
     thread = threading.Thread(target=loop.run_forever, daemon=True)

@@ -118,7 +118,7 @@ SAMPLERS = {
 
 
 def searched(name, tuner, seed):
-    """The best value that a tuner of ours finds."""
+    """Return the best value that a tuner of ours finds."""
     function, ranges = FUNCTIONS[name]
     space = {f"x{i}": {"_type": "uniform", "_value": [*one]} for i, one in enumerate(ranges)}
     made = make_tuner(tuner, {"seed": seed, "population_size": 10}, read_space(space), "", maximize=False)
@@ -131,7 +131,7 @@ def searched(name, tuner, seed):
 
 
 def plain(name, tuner, seed):
-    """The best value that Optuna finds by itself."""
+    """Return the best value that Optuna finds by itself."""
     function, ranges = FUNCTIONS[name]
     study = optuna.create_study(sampler=SAMPLERS[tuner](seed))
     study.optimize(
@@ -154,7 +154,7 @@ def quality():
 
 
 def worse(value, other):
-    """How much larger a minimum is, as a ratio: above 1 if it is worse."""
+    """Return how much larger a minimum is, as a ratio: above 1 if it is worse."""
     return value / other if other > 0 else other / value
 
 

@@ -40,13 +40,13 @@ DAY = 86_400
 
 
 def rendered(text, suffix=""):
-    """The text of s.yaml with its variables filled in, as the CLI does; KeyError for one that it does not know."""
+    """Return the text of s.yaml with its variables filled in, as the CLI does; raise KeyError for an unknown one."""
     values = {**_VALUES, "vars.suffix": suffix}
     return re.sub(r"\$\{([^}]+)\}", lambda found: values[found[1]], text)
 
 
 def evaluated(value, **parameters):
-    """A part of a ROS template with its references and substitutions evaluated."""
+    """Return a part of a ROS template with its references and substitutions evaluated."""
     if isinstance(value, list):
         return [evaluated(one, **parameters) for one in value]
     if not isinstance(value, dict):
@@ -60,12 +60,12 @@ def evaluated(value, **parameters):
 
 @functools.cache
 def load_yaml(text):
-    """What `text` holds; to be copied before it is changed. Reading s.yaml takes as long as many a test."""
+    """Return the content of `text`, which is cached and must not be changed: reading s.yaml takes long."""
     return yaml.safe_load(text)
 
 
 def template(name, suffix=""):
-    """The resources of a ROS template as this deployment creates them."""
+    """Return the resources of a ROS template as this deployment creates them."""
     parameters = {"Instance": INSTANCE, "Suffix": suffix, "ContactGroup": "operators"}
     parameters |= {"ALIYUN::TenantId": ACCOUNT, "ALIYUN::Region": REGION}
     return evaluated(load_yaml((FOLDER / name).read_text())["Resources"], **parameters)
@@ -116,7 +116,7 @@ class Deployment:
 
 
 def deployment(suffix=""):
-    """What the files say now; a new copy each time."""
+    """Return a new copy of what the files say now."""
     s = copy.deepcopy(load_yaml(rendered((FOLDER / "s.yaml").read_text(), suffix)))
     resources = {name: one["Properties"] for name, one in template("resources.yaml", suffix).items()}
     props = {name: one["props"] for name, one in s["resources"].items()}

@@ -18,7 +18,7 @@ _TYPES = ("null", "boolean", "integer", "number", "string", "array", "object")
 
 
 def merged(schema, other):
-    """A schema that demands what both demand, where they speak of other members or of sub-schemas."""
+    """Return a schema with the demands of both, which concern different members or sub-schemas."""
     both = dict(schema)
     for keyword, value in other.items():
         known = both.get(keyword)

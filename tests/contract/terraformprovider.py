@@ -77,7 +77,7 @@ def dynamic(value):
 
 
 def plain(data):
-    """The value in a DynamicValue; what is not known yet is an ExtType."""
+    """Return the value in a DynamicValue; what is not known yet is an ExtType."""
     return msgpack.unpackb(read(data).get(1, b"\xc0"), strict_map_key=False)
 
 

@@ -76,7 +76,7 @@ def conditions(alarm):
 
 
 def fires(name, **series):
-    """Whether an alarm is raised by these values, one for each minute, by metric."""
+    """Return whether an alarm is raised by these values, one for each minute, by metric."""
     rows, times = conditions(ALARMS[name])
     minutes = ALARMS[name]["Period"] // 60
     held = 0

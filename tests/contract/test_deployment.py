@@ -135,7 +135,7 @@ def test_the_table_is_as_the_store_needs_it():
 
 
 def listed(document):
-    """The policy with every Action and Resource as a list, in order."""
+    """Return the policy with every Action and Resource as a list, in order."""
     for statement in document["Statement"]:
         for name in ("Action", "Resource"):
             if isinstance(statement.get(name), str):
@@ -156,7 +156,7 @@ def test_the_role_has_the_policies():
 
 @contextmanager
 def described():
-    """A local cloud with the queues, the topic and the table as they are described, and the function's variables."""
+    """Yield a local cloud with the queues, topic and table that the files describe, and the function's variables."""
     d = deployment()
     with alilocal.serve() as server:
         cloud = server.cloud

@@ -31,7 +31,7 @@ CLI = NODE_MODULES / ".bin/s"
 
 
 def members_used(file):
-    """The names of the members that `file` uses, methods among them."""
+    """Return the names of the members that `file` uses, methods among them."""
     return {node.attr for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Attribute)}
 
 

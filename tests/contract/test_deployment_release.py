@@ -138,7 +138,7 @@ def schema(request):
 
 
 def unknown_options(command, *arguments):
-    """The options of a call that fc3's help does not have."""
+    """Return the options of a call that fc3's help does not have."""
     text = (Path(FC3) / "src/commands-help" / f"{command}.ts").read_text()
     if command in ("alias", "version"):
         text = text.partition(f"    {arguments[0]}: {{")[2].partition("\n    },\n")[0]

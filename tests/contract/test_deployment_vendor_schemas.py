@@ -35,7 +35,7 @@ JUDGES = [
 
 
 def known_to_sdk(config):
-    """What the SDK's model of a trigger keeps of `config`."""
+    """Return what the SDK's model of a trigger keeps of `config`."""
     return EventBridgeTriggerConfig().from_map(config).to_map()
 
 
@@ -72,7 +72,7 @@ def read_ros_types(folder):
 
 
 def alternatives(kind):
-    """The references and primitives in a type of jsii; of collections, those of the elements."""
+    """Return the references and primitives in a type of jsii; of collections, those of the elements."""
     if "union" in kind:
         return [found for one in kind["union"]["types"] for found in alternatives(one)]
     if "collection" in kind:
@@ -84,7 +84,7 @@ PRIMITIVES = {"string": str, "number": (int, float), "boolean": bool, "any": obj
 
 
 def ros_name(name):
-    """The name in a template of what the CDK calls `name`."""
+    """Return the name in a template of what the CDK calls `name`."""
     return "TTL" if name == "ttl" else name[0].upper() + name[1:]
 
 
@@ -185,12 +185,12 @@ def pulumi(installs):
 
 @functools.cache
 def classes(file):
-    """The classes of a module of Pulumi, by name; the modules are large."""
+    """Return the classes of a module of Pulumi, by name; the modules are large."""
     return {node.name: node for node in ast.parse(file.read_text()).body if isinstance(node, ast.ClassDef)}
 
 
 def parameters(file, name):
-    """The parameters of the class `name`: whether each is required, and its annotation."""
+    """Return the parameters of the class `name`: whether each is required, and its annotation."""
     nodes = classes(file)[name].body
     [init] = [node for node in nodes if isinstance(node, ast.FunctionDef) and node.name == "__init__"]
     arguments = zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)
@@ -198,7 +198,7 @@ def parameters(file, name):
 
 
 def blocks(body):
-    """The arguments and blocks of `body`, dynamic ones among them, without what Terraform itself understands."""
+    """Return the arguments and the blocks of `body`, dynamic ones too, except those of Terraform itself."""
     body = {name: value for name, value in body.items() if name not in META and not name.startswith("__")}
     for dynamic in body.pop("dynamic", []):
         for name, block in dynamic.items():

@@ -151,7 +151,7 @@ def replicated(start_redis, primary):
 
 
 def has_replica(client):
-    """Whether the server has a replica that is in step."""
+    """Return whether the server has a replica that is in step."""
     known = client.info("replication")
     return any(
         name.startswith("slave") and known[name].get("state") == "online"
@@ -322,7 +322,7 @@ def test_a_repeated_write_is_written_again(make_store, raw):
 
 @pytest.fixture
 def hasty_threads():
-    """Let threads take turns far more often than they would."""
+    """Make threads take turns far more often than they would."""
     usual = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
@@ -365,7 +365,7 @@ def test_wait_goes_over_the_connection_of_its_write(start_redis):
 
 
 def test_an_unreachable_server():
-    """No server is an error that says nothing of the URL."""
+    """The error about a server that does not answer contains nothing of its URL."""
     store = RedisStore("redis://user:canary@127.0.0.1:1/0")
     with pytest.raises(StoreUnavailable) as caught:
         store.get(KEY)

@@ -63,7 +63,7 @@ class Operator:
         self.install("hpoq", text)
 
     def splits(self, weights):
-        """Let version 2 be the live one, and others take these shares of the calls."""
+        """Make version 2 the live one, and give other versions these shares of the calls."""
         self.install("s", S.format(python=sys.executable, log=str(self.log), weights=weights))
 
     def release(self, *arguments, typed=""):

@@ -55,7 +55,7 @@ def modules(package):
 
 
 def loaded_by(statement):
-    """The modules that a fresh interpreter holds after `statement`."""
+    """Return the modules that a fresh interpreter holds after `statement`."""
     code = f"import json, sys\n{statement}\nprint(json.dumps(sorted(sys.modules)))"
     done = run_program([sys.executable, "-c", code], check=True)
     return set(json.loads(done.stdout))

@@ -43,7 +43,7 @@ def rows(text):
 
 
 def codes_table():
-    """The services' codes by class, as the code has them."""
+    """Return the services' codes by class, as the code has them."""
     lines = ["| class | codes | |", "|---|---|---|"]
     for kind, means in MEANS.items():
         codes = [f"`{code}`" for code, one in documented_codes().items() if one.__name__ == kind]

@@ -50,7 +50,7 @@ def handler(event, context):
 
 
 def zipped(release="1"):
-    """A package whose results contain `release`."""
+    """Return a package whose results contain `release`."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         # A ZipInfo without a time makes the same bytes at any time.
@@ -115,7 +115,7 @@ def create_trigger(client, config, name="t", kind="eventbridge", **members):
 
 
 def stream(queue="orders", **run):
-    """The configuration of a synchronous event stream."""
+    """Return the configuration of a synchronous event stream."""
     return {
         "triggerEnable": True,
         "asyncInvocationType": False,
@@ -208,7 +208,7 @@ def test_a_page_begins_where_the_last_one_ended(client):
 
 
 def corrupted():
-    """An archive whose list of files is right, and whose compressed data is not."""
+    """Return an archive whose list of files is right, and whose compressed data is not."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("index.py", CODE)

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated:DeprecationWa
 
 
 def operations_of_the_sdk():
-    """The methods of the SDK's client that make a request, in the words of the service."""
+    """Return the methods of the SDK's client that make a request, in the words of the service."""
     methods = inspect.getmembers(MNSClient, inspect.isfunction)
     asking = [
         name for name, method in methods if list(inspect.signature(method).parameters)[1:] == ["req", "resp"]

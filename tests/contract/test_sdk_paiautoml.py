@@ -149,7 +149,7 @@ def test_throttling(server, client):
 
 
 def signed_by_vendor(server, method, path, action, query, body):
-    """A request signed by the vendor's own code, for what its SDK lacks."""
+    """Return a request signed by the vendor's own code, for what its SDK lacks."""
     request = TeaRequest()
     request.method, request.pathname, request.query = method, path, query
     digest = hashlib.sha256(body).hexdigest()

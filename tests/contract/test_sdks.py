@@ -70,7 +70,7 @@ def run(server, *command, **environ):
 
 
 def table():
-    """The rows of the README: version, calls tried and calls passed, by language and client."""
+    """Return the rows of the README: version, calls tried and calls passed, by language and client."""
     text = README.read_text(encoding="utf-8").partition("## Clients that were tried")[2].partition("\n## ")[0]
     rows = [
         [cell.strip().strip("`") for cell in row.split("|")] for row in re.findall(r"(?m)^\|(.+)\|$", text)

@@ -35,7 +35,7 @@ PREFIX = "/api/automl/v1/hpo"
 
 
 def parts(authorization: str) -> tuple[str, str]:
-    """The signed names and the signature."""
+    """Return the signed names and the signature."""
     scheme, _, rest = authorization.partition(" ")
     assert scheme == ACS3
     fields = dict(field.split("=", 1) for field in rest.split(","))

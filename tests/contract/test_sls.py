@@ -37,7 +37,7 @@ FIELDS = INDEX["keys"]["message"]["json_keys"]
 
 
 def flat(value, place=""):
-    """The members of a log line as SLS names them."""
+    """Return the members of a log line as SLS names them."""
     if isinstance(value, dict):
         return {
             name: one
@@ -80,13 +80,13 @@ class Deployed:
         )
 
     def rows(self):
-        """The lines of the log, each with the moment of its invocation."""
+        """Return the lines of the log, each with the moment of its invocation."""
         for line in self.log.getvalue().splitlines()[len(self.lines) :]:
             self.lines.append({"__time__": self.clock.now(), **flat(json.loads(line))})
         return self.lines
 
     def ask(self, query, since=-math.inf):
-        """The first row that SLS would answer, or None."""
+        """Return the first row that SLS would answer, or None."""
         searched, _, sql = query.partition(" | ")
         found = [row for row in self.rows() if row["__time__"] >= since and matches(row, searched)]
         with sqlite3.connect(":memory:") as database:
@@ -105,12 +105,12 @@ class Deployed:
 
 
 def split_words(text):
-    """The words under which SLS finds a text: what stands between the delimiters of the index, in small letters."""
+    """Return the words under which SLS finds a text: its parts between the index's delimiters, in lower case."""
     return re.split("[" + re.escape("".join(INDEX["line"]["token"])) + "]+", text.lower())
 
 
 def matches(row, searched):
-    """Whether a search finds the line: whole words, or `message.field: value`, joined by `or`."""
+    """Return whether a search finds the line: whole words, or `message.field: value`, joined by `or`."""
     words = split_words(" ".join(str(one) for one in row.values()))
     for term in searched.split(" or "):
         name, colon, value = term.partition(": ")
@@ -195,7 +195,7 @@ def test_a_chart_shows_what_its_query_gives(deployed, chart):
 
 
 def holds(alert, answer):
-    """Whether the alert's condition, in SLS's syntax, holds for a row."""
+    """Return whether the alert's condition, in SLS's syntax, holds for a row."""
     (severity,) = alert["configuration"]["severityConfigurations"]
     condition = severity["evalCondition"]["condition"].replace("&&", "and").replace("||", "or")
     assert set(re.findall(r"[a-z]+", condition)) - {"and", "or"} <= set(answer)
@@ -336,7 +336,7 @@ SITUATIONS = {
 
 
 def is_raised(deployed, alert):
-    """Whether the alert is raised now: by the lines that its query reads at this moment."""
+    """Return whether the alert is raised now: by the lines that its query reads at this moment."""
     (asked,) = alert["configuration"]["queryList"]
     amount, unit = re.fullmatch(r"-(\d+)([mh])", asked["start"]).groups()
     since = deployed.clock.now() - int(amount) * {"m": 60, "h": 3600}[unit]
@@ -403,7 +403,7 @@ def test_a_missing_permission_or_resource_needs_an_operator_at_once(deployed, fa
 
 
 def logged_errors():
-    """The `event` of every line of the level error."""
+    """Return the `event` of every line of the level error."""
     texts = [path.read_text() for path in (ROOT / "functions/hpoq").rglob("*.py")]
     call = r'\b(?:get_logger\(\)|log)\.(?:error|exception)\(\s*"([a-z.-]+)"'
     return sorted({event for text in texts for event in re.findall(call, text)})
@@ -432,7 +432,7 @@ class Quiet(Deployed):
         self.cloud.queues.get(QUEUE).send(REQUEST)
 
     def go_on(self, seconds):
-        """Let time pass. An event that fails is delivered again as the event stream does it."""
+        """Advance the clock. An event that fails is delivered again as the event stream does it."""
         for _ in range(0, seconds, 30):
             due = [one for one in self.function_fails if one[0] <= self.clock.now()]
             self.function_fails = [one for one in self.function_fails if one not in due]

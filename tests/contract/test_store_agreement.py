@@ -36,7 +36,7 @@ class Agreement(RuleBasedStateMachine):
             store.forget()
 
     def ask(self, call):
-        """What all stores answer to `call`."""
+        """Return what all stores answer to `call`."""
         answers = [call(store) for store in self.stores]
         assert all(answer == answers[0] for answer in answers), answers
         return answers[0]

@@ -27,7 +27,7 @@ PRIMITIVES = {"str": "string", "int": "number", "float": "number", "bool": "bool
 
 
 def cty_type(annotation):
-    """The type of an argument in Terraform's notation."""
+    """Return the type of an argument in Terraform's notation."""
     found = re.search(r"_builtins\.(\w+)", annotation.partition("Mapping[str,")[2] or annotation)
     element = PRIMITIVES[found[1]] if found else "string"
     if "Mapping[" in annotation:
@@ -36,7 +36,7 @@ def cty_type(annotation):
 
 
 def schema_block(module, known):
-    """The block of these parameters of Pulumi, which names lists in the plural."""
+    """Return the block of these parameters of Pulumi, which names lists in the plural."""
     block = {"attributes": {}, "blocks": {}}
     for name, (required, annotation) in known.items():
         is_list = "Sequence[" in annotation
@@ -54,7 +54,7 @@ def schema_block(module, known):
 
 @functools.cache
 def schemas(folder):
-    """The schemas of all resources that the files have, from Pulumi's package in `folder`."""
+    """Return the schemas of all resources that the files have, from Pulumi's package in `folder`."""
     resources = {}
     for kind, place in PULUMI.items():
         path, _, name = place.partition(":")

@@ -39,7 +39,7 @@ def alilocal(tmp_path):
 
 
 def read_until(stream, text):
-    """The lines up to the one that holds `text`."""
+    """Return the lines up to the one that holds `text`."""
     lines = []
     for line in stream:
         lines.append(line)

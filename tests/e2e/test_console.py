@@ -149,7 +149,7 @@ def open_console(browser, tab, pipeline):
 
 
 def figures(page, card):
-    """The counters of a card of the pipeline."""
+    """Return the counters of a card of the pipeline."""
     heading = page.get_by_role("heading", name=card, exact=True)
     found = page.locator("#pipeline article").filter(has=heading)
     names, values = (found.locator(element).all_inner_texts() for element in ("dt", "dd"))

@@ -31,7 +31,7 @@ def environ(server, **changes):
 
 
 def run(variables, *arguments):
-    """The exit code, and the findings by what was checked."""
+    """Return the exit code, and the findings by what was checked."""
     done = CliRunner().invoke(app, ["doctor", "--json", *arguments], env=variables)
     assert done.exit_code in (0, 1), done.output
     return done.exit_code, {one["check"]: one for one in json.loads(done.output)["findings"]}

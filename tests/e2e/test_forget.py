@@ -33,7 +33,7 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def request_of(person, **changes):
-    """A request in which every free text names a person."""
+    """Return a request in which every free text names a person."""
     document = json.loads(REQUEST)
     document["experiment"] |= {"Name": f"for {person}", "Description": person, **changes}
     return json.dumps(document | {"idempotencyKey": person, "traceparent": TRACE})

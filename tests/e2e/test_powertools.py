@@ -32,7 +32,7 @@ def deployed(tmp_path):
 
 
 def lines(log):
-    """The JSON lines of Powertools' logger and metrics."""
+    """Return the JSON lines of Powertools' logger and metrics."""
     return [json.loads(line) for line in log.splitlines() if line.startswith("{")]
 
 

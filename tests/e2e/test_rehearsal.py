@@ -35,7 +35,7 @@ REQUEST = json.loads((ROOT / "events/requests/minimal.json").read_text())
 
 
 def function_props(cloud):
-    """The props of the function in s.yaml, with the variables filled in as the CLI does."""
+    """Return the props of the function in s.yaml, with the variables filled in as the CLI does."""
     values = {"vars.region": REGION, "vars.instance": INSTANCE, "config('AccountID')": cloud.account_id}
     values["vars.suffix"] = ""
     text = re.sub(
@@ -165,7 +165,7 @@ class Operator:
         return [json.loads(one.body) for one in self.cloud.topics["hpo-results"].published]
 
     def log(self):
-        """What an operator would look at: calls that failed, and the log of the function."""
+        """Return what an operator would look at: calls that failed, and the log of the function."""
         failed = [one for one in self.cloud.requests if one.code]
         logs = [call.result.log for function in self.cloud.functions for call in function.invocations]
         return f"{failed}\n{''.join(logs)}"

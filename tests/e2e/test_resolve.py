@@ -54,7 +54,7 @@ class Desk:
             store.close()
 
     def create(self, *, tags=(), description=None):
-        """The id of an experiment that exists."""
+        """Return the id of an experiment that exists."""
         cloud = self.server.cloud
         draft = Draft("x", description, "1", "PRIVATE", tuple(tags), {})
         return cloud._services.paiautoml.experiments.create(draft, cloud.account_id).experiment_id

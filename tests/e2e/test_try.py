@@ -183,7 +183,7 @@ def test_ctrl_c_stops_the_trials_and_shows_those_that_ended(request_file, tmp_pa
 
 
 def read_terminal(handle, until=None):
-    """What is written to a terminal until it contains `until`, or until its program ends."""
+    """Return what is written to a terminal until it contains `until`, or until its program ends."""
     found = ""
     while (until is None or until not in found) and select.select([handle], [], [], 60)[0]:
         try:

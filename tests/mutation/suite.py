@@ -502,7 +502,7 @@ def _repr(value):
 
 
 def _fix_random_tests():
-    """Let the random tests choose the same every time."""
+    """Make the random tests choose the same examples in each run."""
     from hypothesis import settings
 
     settings.register_profile("mutation", settings.default, derandomize=True, database=None)
@@ -539,7 +539,7 @@ def _walk_code(code):
 
 
 def _replace_module(path, code):
-    """Let the import of the module `path` execute `code`."""
+    """Make the import of the module `path` execute `code`."""
     get_code = importlib.machinery.SourceFileLoader.get_code
 
     def get(self, name):
@@ -644,7 +644,7 @@ _OUTSIDE = ("subprocess.Popen", "os.fork", "os.posix_spawn", "socket.connect")
 
 @contextlib.contextmanager
 def _listening(uses):
-    """Add what is used beside this process meanwhile to `uses`."""
+    """Add to `uses` what other processes use in the meantime."""
     if not _listeners:
         _listeners.append(uses)
         sys.addaudithook(lambda event, _arguments: event in _OUTSIDE and _listeners[-1].append(event))

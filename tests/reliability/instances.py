@@ -26,7 +26,7 @@ class Instances:
         )
 
     def run(self, event, die_at=0, **settings):
-        """What the instance answered; None if it was killed."""
+        """Return what the instance answered, or None if it was killed."""
         command = {
             "event": base64.b64encode(event).decode(),
             "environ": {**self.environ, **settings},
@@ -44,7 +44,7 @@ class Instances:
         self.server.cloud.clock.advance(seconds)
 
     def history(self):
-        """What is to be seen on the outside."""
+        """Return the history as it is seen from outside."""
         cloud = self.server.cloud
         history = History(complete=True)
         history.events = published_events(cloud)

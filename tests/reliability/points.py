@@ -46,7 +46,7 @@ class Points:
         return counted
 
     def around_store(self, store):
-        """Let every write of `store` be such an effect."""
+        """Make every write of `store` such an effect."""
         for method in ("insert", "replace"):
             setattr(store, method, self.around(f"store.{method}", getattr(store, method)))
         return store

@@ -120,7 +120,7 @@ class ResultSoak(Soak):
         self.instances.close()
 
     def hold(self):
-        """Let no new experiment end by itself."""
+        """Prevent new experiments from ending by themselves."""
         for made in self.cloud.experiments[len(self.ended) :]:
             self.ended.add(made.experiment_id)
             made.fail("RUNNING")

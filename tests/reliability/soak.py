@@ -162,7 +162,7 @@ class Soak:
         self.instances.close()
 
     def broken(self):
-        """What is not as it must be, seen from the outside."""
+        """Return the invariants that are broken, as seen from outside."""
         history = self.instances.history()
         for report in self.reports:
             history.add_report(report)

@@ -20,7 +20,7 @@ EVENT = {"specversion": "1.0", "id": "1", "source": "s", "type": "t", "data": MI
 
 
 def with_value(text):
-    """The request, with `text` as a weight."""
+    """Return the request, with `text` as a weight."""
     return TEXT.replace('"metric_dict": {', '"metric_dict": {"x": ' + text + ", ", 1)
 
 

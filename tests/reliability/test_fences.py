@@ -38,7 +38,7 @@ def fail(world, operation=CREATE, kind="status", **options):
 
 
 def act_and_hide(world):
-    """Let the next create act without an answer, and the searches of that delivery fail."""
+    """Make the next create act without an answer, and the searches of that delivery fail."""
     fail(world, kind="reset", when="after", times=1)
     fail(world, LIST, kind="reset", times=4)
 

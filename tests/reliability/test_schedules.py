@@ -367,7 +367,7 @@ class Schedules(RuleBasedStateMachine):
         gap=st.sampled_from([7, 31, 47]),
     )
     def a_create_is_as_late_as_it_may_be(self, stall, is_killed, is_late, offsets, gap):
-        """Let an owner stall before its create, and successors come until no doubt about it can be left."""
+        """Stall an owner before its create, and deliver successors until no doubt about it can be left."""
         moments = {
             "none": 0.0,
             "to the last moment": self.lease - self.skew - READ_TIME_OUT - ALMOST,

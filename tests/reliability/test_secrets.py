@@ -118,7 +118,7 @@ def on_disk(world, tmp_path):
 
 
 def everything(world, tmp_path, stream, result):
-    """All that leaves the function, as one text."""
+    """Return all that leaves the function, as one text."""
     world.store.close()
     files = [file.read_bytes().decode(errors="replace") for file in tmp_path.iterdir()]
     return "\n".join([stream.getvalue(), json.dumps(world.events), result.body.decode(), *files])

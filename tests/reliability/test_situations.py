@@ -860,7 +860,7 @@ def test_a_status_in_another_case_is_an_end(form):
 
 
 def refuse(world, is_refused, code, message):
-    """Let the service refuse the creates whose body `is_refused` chooses, in its own form."""
+    """Make the service refuse the creates whose body `is_refused` chooses, in its own form."""
     handle = world.cloud.handle
 
     def handle_or_refuse(request):

@@ -12,7 +12,7 @@ CREATE = "CreateHpoExperiment"
 
 
 def take_on_create(world, **times):
-    """Let creates take `times`, and any other call none."""
+    """Give creates the `times`, and other calls no time."""
     world.call_times = lambda operation: CallTimes(**times) if operation == CREATE else CallTimes()
 
 

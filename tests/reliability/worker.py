@@ -80,7 +80,7 @@ def run(command):
 
 
 def in_a_process(command):
-    """What `run` answers in a fork of this process; None if that was killed."""
+    """Return what `run` answers in a fork of this process, or None if the fork was killed."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:

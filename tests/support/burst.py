@@ -111,7 +111,7 @@ class Burst:
 
 @dataclass(frozen=True)
 class Figures:
-    """What a run came to.
+    """The results of a run.
 
     `quota_used` is the share of the creates that the quota allowed until the last one, `least_minute` that of the
     worst minute before the end of the ideal. `longest_wait` is in ends of the ideal.
@@ -189,7 +189,7 @@ class _Run:
         self._defects: list[str] = []
 
     def go(self) -> Figures:
-        """Run it, and return its figures."""
+        """Run the burst, and return its figures."""
         self.clock.start(self._change_quotas)
         for number, (moment, messages) in enumerate(self.burst.deployments):
             self._deploy(f"{QUEUE}-{number}", moment, messages)

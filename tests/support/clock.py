@@ -14,7 +14,7 @@ _TICK = 1e-6
 
 
 class WorldClock(FakeClock):
-    """A `FakeClock` that, as it moves, lets every due action and late request happen at its own moment."""
+    """A `FakeClock` that, as it moves, carries out every due action and late request at its own moment."""
 
     def __init__(self, *, seed: int = 0) -> None:
         super().__init__(seed=seed)
@@ -27,7 +27,7 @@ class WorldClock(FakeClock):
             self._actions.append((moment, action))
 
     def advance(self, seconds: float) -> None:
-        """Move both clocks by `seconds`, which may be negative, and let happen what is due until then."""
+        """Move both clocks by `seconds`, which may be negative, and do what is due until then."""
         if seconds < 0:
             super().advance(seconds)
             return

@@ -4,7 +4,7 @@ import json
 
 
 def change_listing(world, change):
-    """Let the service answer ListHpoExperiments with what `change` makes of its answer and the page's number."""
+    """Make the service answer ListHpoExperiments with `change(answer, number of the page)`."""
     handle = world.cloud.handle
 
     def changed(request):
@@ -22,7 +22,7 @@ def change_listing(world, change):
 
 
 def change_new_ids(world, written):
-    """Let the service write the items of the list `written`, one per create, for the ids of new experiments."""
+    """Make the service answer creates with the items of the list `written` as ids, one per create."""
     handle = world.cloud.handle
 
     def changed(request):

@@ -35,7 +35,7 @@ class SimulatedClock(FakeClock):
             self.pause()
 
     def advance(self, seconds: float) -> None:
-        """Let the others run for `seconds`."""
+        """Run the other activities for `seconds`."""
         self.sleep(seconds)
 
     def start(self, work: Callable[[], object]) -> None:
@@ -43,11 +43,11 @@ class SimulatedClock(FakeClock):
         self.wake(greenlet(work))
 
     def wake(self, activity: greenlet) -> None:
-        """Let an activity go on at the present moment, after those that are due by now."""
+        """Resume an activity at the present moment, after those that are due by now."""
         self._schedule(self._monotonic, activity)
 
     def pause(self) -> None:
-        """Let the others run until the present activity is woken."""
+        """Run the other activities until the present one is woken."""
         getcurrent().parent.switch()
 
     def run(self) -> None:

@@ -44,7 +44,7 @@ def start(cloud, configuration):
 def wait_for(cloud, condition, seconds=60):
     """Wait until `condition` is true; check it at each change of a cloud."""
     with cloud.changed:
-        assert cloud.changed.wait_for(condition, seconds), "it did not come about"
+        assert cloud.changed.wait_for(condition, seconds), "the condition is still false"
 
 
 def run(cloud, *commands, **sections):

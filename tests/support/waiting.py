@@ -1,4 +1,4 @@
-"""Waiting for a state that another thread or process brings about."""
+"""Waiting for what another thread or process does."""
 
 import time
 
@@ -10,6 +10,6 @@ def wait_until(condition, seconds=60):
     """
     end = time.monotonic() + seconds
     while not (found := condition()):
-        assert time.monotonic() < end, f"it did not come about within {seconds} s"
+        assert time.monotonic() < end, f"the condition is still false after {seconds} s"
         time.sleep(0.005)
     return found

@@ -219,7 +219,7 @@ class World:
         )
 
     def later(self, seconds):
-        """Move the one clock on."""
+        """Move the clock on by `seconds`."""
         self.clock.advance(seconds)
 
     def overwrite(self, record):
@@ -278,14 +278,14 @@ class WatchedWorld(World):
         )
 
     def follow(self, seconds=60.0, most=200, **settings):
-        """Let time go on and deliver watch messages until none is left; return all outcomes."""
+        """Advance the clock and deliver watch messages until none is left; return all outcomes."""
         outcomes = []
         for _ in range(most):
             if not self.watch_queue.messages:
                 return outcomes
             self.later(seconds)
             outcomes += self.poll(**settings)
-        raise AssertionError("it is followed for ever")
+        raise AssertionError("the experiment is still followed after all deliveries")
 
     @property
     def results(self):

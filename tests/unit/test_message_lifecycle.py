@@ -853,7 +853,7 @@ def test_a_conflict_that_was_interrupted_needs_no_search(world):
 
 
 def refuse_everything(monkeypatch, **found):
-    """Let the contract refuse every request, as a later version may refuse what an earlier one took."""
+    """Make the contract refuse every request, as a later version may refuse what an earlier one took."""
 
     def parse(body):
         raise RequestRejected([Violation("/experiment", "new-rule", "no longer allowed")], **found)

@@ -680,7 +680,7 @@ def test_a_chain_goes_on_after_its_key_was_used_again(world):
 
 
 def watch_for(world, seconds, step=1800.0):
-    """Let the experiment run for so long, and deliver its watch messages."""
+    """Advance the clock in steps, and deliver the watch messages that are due."""
     end = world.clock.now() + seconds
     while world.clock.now() < end:
         world.later(step)
@@ -688,7 +688,7 @@ def watch_for(world, seconds, step=1800.0):
 
 
 def fail_sends(world):
-    """Let the next send to a queue fail, with all its repetitions."""
+    """Make the next send to a queue fail, with all its repetitions."""
     world.cloud.faults.add(service="smq", operation="SendMessage", kind="status", status=500, times=3)
 
 

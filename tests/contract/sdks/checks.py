@@ -9,7 +9,7 @@ settings = json.loads(sys.argv[1])
 
 
 def outcomes(package, checks):
-    """The report on a client: its version, and for each check None or the error."""
+    """Return the report on a client: its version, and for each check None or the error."""
     found = {}
     for name, check in checks.items():
         try:

@@ -36,7 +36,7 @@ def with_form(request, **form):
 
 
 def generated():
-    """A request as the packages of single products make it."""
+    """Return a request as the packages of single products make it."""
     request = RpcRequest("Sts", "2015-04-01", "GetCallerIdentity")
     request.set_endpoint(HOST)
     request.set_protocol_type("http")

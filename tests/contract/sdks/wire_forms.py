@@ -50,7 +50,7 @@ def receipt(text):
 
 
 def smq_of_go(peer):
-    """The calls of aliyun-mns-go-sdk, whose bodies have neither a declaration nor a namespace."""
+    """Return the calls of aliyun-mns-go-sdk, whose bodies have neither a declaration nor a namespace."""
 
     def call(method, resource, body=""):
         digest = base64.b64encode(hashlib.md5(body.encode()).hexdigest().encode()).decode()
@@ -123,7 +123,7 @@ def smq_of_go(peer):
 
 
 def smq_of_php(peer):
-    """The calls of aliyun-mns-php-sdk, whose bodies have a declaration, a namespace and a line's end."""
+    """Return the calls of aliyun-mns-php-sdk, whose bodies have a declaration, a namespace and a line's end."""
 
     def call(method, resource, body=""):
         date = formatdate(usegmt=True)
@@ -249,7 +249,7 @@ class GoTablestore:
 
 
 def tablestore_of_go(peer):
-    """The calls of aliyun-tablestore-go-sdk, which reads the details of a stream from every answer."""
+    """Return the calls of aliyun-tablestore-go-sdk, which reads the details of a stream from every answer."""
     go = GoTablestore(peer)
     create = f"{SCHEMA}{CAPACITY}{OPTIONS}"
     return {

@@ -171,11 +171,11 @@ def formatdate_iso(moment):
 
 
 def xml(root, **members):
-    """A flat document of SMQ's namespace."""
+    """Return a flat document of SMQ's namespace."""
     inner = "".join(f"<{name}>{value}</{name}>" for name, value in members.items())
     return f'<{root} xmlns="{NAMESPACE}">{inner}</{root}>'
 
 
 def read(answer):
-    """The flat members of an XML answer."""
+    """Return the flat members of an XML answer."""
     return {node.tag.rpartition("}")[2]: node.text for node in ElementTree.fromstring(answer.content)}

@@ -19,7 +19,7 @@ MOST_BODY_BYTES = 4096
 
 
 def read_requests():
-    """The recorded requests, each with its service, its operation and its kind of signature."""
+    """Yield the recorded requests, each with its service, its operation and its kind of signature."""
     for line in FILE.read_text().splitlines() if FILE.exists() else ():
         row = json.loads(line)
         headers = tuple((name, value) for name, value in row["headers"])
@@ -28,7 +28,7 @@ def read_requests():
 
 
 def signature_of(request):
-    """The kind of signature: the first word of the header, the version of Tablestore's, or parameters."""
+    """Return the kind of signature: the first word of the header, the version of Tablestore's, or parameters."""
     if request.header("x-ots-apiversion"):
         return "ots v4" if request.header("x-ots-signaturev4") else "ots"
     words = (request.header("Authorization") or "parameters").replace(":", " ").split()

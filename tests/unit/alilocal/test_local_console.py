@@ -216,7 +216,7 @@ DOCUMENTS = st.recursive(
 
 
 def apply_patch(value, patch):
-    """The algorithm of RFC 7396, section 2."""
+    """Return `value` changed by `patch`, by the algorithm of RFC 7396, section 2."""
     if not isinstance(patch, dict):
         return patch
     made = dict(value) if isinstance(value, dict) else {}

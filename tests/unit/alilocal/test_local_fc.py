@@ -122,7 +122,7 @@ def cloud():
 
 
 def open_files():
-    """The open files of this process by name. A pipe or a socket has a number that no later one has.
+    """Return the open files of this process by name. A pipe or a socket has a number that no later one has.
 
     Not their count: what an earlier test left to the garbage collector may be closed at any moment.
     """
@@ -323,7 +323,7 @@ def test_a_process_that_ends_is_replaced(create):
 
 
 def has_begun(mark):
-    """Whether a call that hangs has written the id of its process."""
+    """Return whether a call that hangs has written the id of its process."""
     return mark.exists() and mark.read_text() != ""
 
 

@@ -29,7 +29,7 @@ def wire(cloud):
 
 
 def codes(wire, count):
-    """The codes of so many calls, None for those that were answered."""
+    """Return the codes of so many calls, None for those that were answered."""
     return [wire.list().json().get("Code") for _ in range(count)]
 
 

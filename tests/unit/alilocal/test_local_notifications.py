@@ -25,7 +25,7 @@ PLACE = "acs:mns:{}:{}:queues/q"
 
 @contextmanager
 def receiver(*statuses):
-    """A server on the loopback interface that answers with `statuses`, the last one again and again."""
+    """Yield a server on the loopback interface that answers with `statuses`, the last one again and again."""
     got, taken = [], threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
@@ -150,7 +150,7 @@ def test_a_push_is_signed(cloud, form, content_type, path, resource):
 
 
 def contents(form, headers, body):
-    """The id, the tag and the body of the message in a notification."""
+    """Return the id, the tag and the body of the message in a notification."""
     if form == "SIMPLIFIED":
         return headers["x-mns-message-id"], headers["x-mns-message-tag"], body.decode()
     if form == "JSON":

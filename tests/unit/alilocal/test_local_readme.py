@@ -17,7 +17,7 @@ README = (Path(__file__).parents[3] / "infra" / "alilocal" / "README.md").read_t
 
 
 def table_after(heading):
-    """The cells of the first table below `heading`."""
+    """Return the cells of the first table below `heading`."""
     rows = re.findall(r"(?m)^\|(.+)\|$", README.partition(f"## {heading}")[2].partition("\n## ")[0])
     return [[cell.strip() for cell in row.split("|")] for row in rows[2:]]
 

@@ -83,7 +83,7 @@ def test_the_local_cloud_has_no_words_of_its_first_user():
 
 
 def imports(file):
-    """The modules of alilocal that a file imports, wherever the import stands."""
+    """Yield the modules of alilocal that a file imports, wherever the import stands."""
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("alilocal"):
             yield node.module

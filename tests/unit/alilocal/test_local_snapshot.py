@@ -42,7 +42,7 @@ def create(cloud, name):
 
 
 def busy(cloud):
-    """A cloud with some of every kind of state."""
+    """Return a cloud with some of every kind of state."""
     queue = cloud.queues.create("orders", visibility_timeout=60)
     cloud.queues.create("dead")
     queue.dead_letter("dead", 2)

@@ -61,13 +61,13 @@ def write(kind, data, condition=IGNORE):
 
 
 def batch(cloud, *writes, table="t"):
-    """The outcome of each row of an atomic batch: None, or its error's code."""
+    """Return the outcome of each row of an atomic batch: None, or its error's code."""
     answer = call(cloud, "BatchWriteRow", {1: [encode({1: table, 2: list(writes)})], 3: 1})
     return [one.message(2).text(1) or None for one in answer.messages(1)[0].messages(2)]
 
 
 def increment(key, name, by):
-    """A row change that adds `by` to a column, which `encode_rows` cannot write."""
+    """Return a row change that adds `by` to a column, which `encode_rows` cannot write."""
     parts = [plainbuffer._encode_cell(cell) for cell in key]
     number = struct.pack("<Bq", 0, by)
     check = crc8(name + number + b"\x04")
@@ -279,7 +279,7 @@ def test_options_that_an_update_leaves_out_are_kept(cloud, table):
 
 
 def compressed(cloud, data, size, kind="deflate"):
-    """A GetRow whose body is `data`, said to have `size` bytes before it was compressed."""
+    """Return a GetRow whose body is `data`, said to have `size` bytes before it was compressed."""
     headers = {"x_ots_request_compress_type": kind, "x_ots_request_compress_size": str(size)}
     is_done, message = send(cloud, "GetRow", {}, cloud.access_key_id, body=data, **headers)
     return message if is_done else (message.text(1), message.text(2))
@@ -333,7 +333,7 @@ def test_an_update_of_one_capacity_keeps_the_other(cloud, table):
 
 
 def get_row(cloud, **members):
-    """The answer of a GetRow of the row `a`, `1`, with further members of the request by number."""
+    """Return the answer of a GetRow of the row `a`, `1`, with further members of the request by number."""
     return call(
         cloud,
         "GetRow",
@@ -567,7 +567,7 @@ def test_a_batch_has_each_table_once_and_a_hundred_rows_to_read(cloud, table):
 
 
 def negated(times):
-    """A filter that negates a condition on `v` so many times."""
+    """Return a filter that negates a condition on `v` so many times."""
     found = encode({1: 1, 2: encode({1: 7, 2: "v"})})
     for _ in range(times):
         found = encode({1: 2, 2: encode({1: 1, 2: [found]})})
@@ -575,7 +575,7 @@ def negated(times):
 
 
 def combined(operator, *parts):
-    """A filter that joins `parts`: 1 is not, 2 and, 3 or."""
+    """Return a filter that joins `parts`: 1 is not, 2 and, 3 or."""
     return encode({1: 2, 2: encode({1: operator, 2: list(parts)})})
 
 
@@ -587,7 +587,7 @@ NO_RULE = "Invalid value_trans_rule: a group and a type to cast to are needed."
 
 
 def transformed(pattern, kind):
-    """A filter that compares a part of a text."""
+    """Return a filter that compares a part of a text."""
     return encode({1: 1, 2: encode({1: 1, 2: "v", 3: ONE, 6: encode({1: pattern, 2: kind})})})
 
 
@@ -663,7 +663,7 @@ def test_a_range_ends_after_5000_rows_that_a_filter_leaves_out(cloud, table):
 
 
 def encode_text(text):
-    """A text as the value of a filter."""
+    """Return a text as the value of a filter."""
     return struct.pack("<bi", 3, len(text)) + text.encode()
 
 

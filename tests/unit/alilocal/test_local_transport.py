@@ -28,7 +28,7 @@ def server():
 
 
 def head(server, method, target, *lines, sent_as=None):
-    """The signed head of a request for SMQ, without the empty line behind it; `sent_as` is the target on the wire."""
+    """Return the signed head of a request for SMQ without its empty line; `sent_as` is the target on the wire."""
     headers = {"Host": "mns.example", "Date": formatdate(usegmt=True), "x-mns-version": "2015-06-06"}
     digest = signature(server.cloud.access_key_secret, Request(method, target, tuple(headers.items())))
     headers["Authorization"] = f"MNS {server.cloud.access_key_id}:{digest}"

@@ -426,7 +426,7 @@ def test_the_assessor_stops_a_bad_trial(cloud):
 
 
 def running(cloud, number=2, command="echo accuracy=1; sleep 1004", **sections):
-    """An experiment whose first two trials run and have reported a metric."""
+    """Return an experiment whose first two trials run and have reported a metric."""
     experiment = start(cloud, local_configuration(command, yml_config=run_config(number, 2), **sections))
     wait_for(cloud, lambda: [bool(one.metrics) for one in experiment.trials] == [True, True])
     return experiment
@@ -604,7 +604,7 @@ def test_no_process_outlives_a_server_that_is_killed(tmp_path):
 
 
 def has_running_trial(folder):
-    """Whether a trial runs by the file of a state folder; its experiment runs before it, and without it."""
+    """Return whether a trial runs by the file of a state folder; its experiment runs before it, and without it."""
     file = folder / "state.json"
     document = (
         json.loads(file.read_text()) if file.exists() else {"services": {"paiautoml": {"experiments": []}}}

@@ -238,7 +238,7 @@ def test_the_checksum_of_a_record():
 
 
 def assessed(arguments, *steps, maximize=True):
-    """The verdicts on steps, each a trial and its metric: whether the trial is to be stopped."""
+    """Return the verdicts on steps, each a trial and its metric: whether the trial is to be stopped."""
     assessor = Assessor(read_rules(arguments, [], maximize=maximize))
     return [assessor.assess(trial, metric) is not None for trial, metric in steps]
 

@@ -32,7 +32,7 @@ WAYS = pytest.mark.parametrize("drawn", [by_random, by_study])
 
 
 def distance(values, cdf):
-    """The statistic of Kolmogorov and Smirnov times the root of the count: beyond 1.95 once in 1,000 samples."""
+    """Return the statistic of Kolmogorov and Smirnov times the root of the count: 1 of 1,000 is above 1.95."""
     ordered = sorted(values)
     count = len(ordered)
     steps = enumerate(map(cdf, ordered))
@@ -68,7 +68,7 @@ def test_a_continuous_type_has_its_distribution(drawn, kind):
 
 
 def stepped(numbers, low, high, step, share_below):
-    """The share of each multiple of `step`: that of the interval around it; the limits take what is beyond."""
+    """Return the share of each multiple of `step`: that of the interval around it; the limits take what is beyond."""
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     shares = {}
     for place in range(first, last + 1):
@@ -196,7 +196,7 @@ def test_the_same_seed_gives_the_same_values():
 
 
 def asked(tuner, most=1000):
-    """All proposals of a tuner, up to `most`."""
+    """Return all proposals of a tuner, up to `most`."""
     found = []
     while len(found) < most and (proposal := tuner.ask()) is not None:
         found.append(proposal.values)

@@ -21,7 +21,7 @@ Answerer = Callable[[socket.socket, bytes], bool | None]
 
 
 def http(status: int = 200, body: bytes = b"", **headers: str) -> bytes:
-    """The bytes of an answer."""
+    """Return the bytes of an answer."""
     lines = [f"HTTP/1.1 {status} Scripted", f"Content-Length: {len(body)}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body

@@ -99,7 +99,7 @@ class Idler:
         self.ready.set()
 
     def read_all(self):
-        """What has arrived, read until the connection ends; and how it ended."""
+        """Return what has arrived, read until the connection ends; and how it ended."""
         assert self.ready.wait(60)
         (connection,) = self.accepted
         connection.settimeout(60)
@@ -377,7 +377,7 @@ RESETS, CLOSES = (1, 0), (0, 0)
 
 
 def linger(sock):
-    """Whether closing the socket waits, and for how long: a wait of 0 s is a reset."""
+    """Return whether closing the socket waits, and for how long: a wait of 0 s is a reset."""
     return struct.unpack("ii", sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8))
 
 

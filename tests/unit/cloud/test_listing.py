@@ -41,7 +41,7 @@ class Service:
 
 
 def read(service):
-    """The ids that a whole reading shows."""
+    """Return the ids that a whole reading shows."""
     pages = itertools.chain.from_iterable(read_through(service.page, service.size))
     return {experiment.experiment_id for experiment in pages}
 
@@ -71,7 +71,7 @@ def test_a_page_behind_the_last_one_that_is_refused(length, refusal):
 
 
 def read_script(*passes, size=2):
-    """What a reading shows if each pass over the listing has its script of pages, and later passes the last one.
+    """Return what a reading shows if each pass over the listing has its script of pages, later ones the last script.
 
     A page is the stated count and the numbers of its rows, or an error to raise.
     """

@@ -82,7 +82,7 @@ def test_no_trials_at_all():
 
 @pytest.mark.parametrize(("total", "count"), [(3, 3), ("3", 3), ("many", None), (None, None), (-1, None)])
 def test_the_count_of_a_page(total, count):
-    """A count is a number or its text; anything else is none."""
+    """A count is a number or its text; anything else counts as missing."""
     assert page(TotalCount=total).total_count == count
 
 

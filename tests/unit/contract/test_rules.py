@@ -24,7 +24,7 @@ DLC = {"region": "cn-shanghai", "access_id": "EXAMPLE-ID", "access_key": "EXAMPL
 
 
 def changed(*changes):
-    """The base request with the value at each pointer set, or deleted."""
+    """Return the base request with the value at each pointer set, or deleted."""
     document = make_document()
     for pointer, value in changes:
         value = value if value is DELETE else copy.deepcopy(value)  # later changes may change it
@@ -60,12 +60,12 @@ def c(path):
 
 
 def at(rule, pointer, wrong, *right):
-    """The case of a `wrong` value at the place of its finding, and of a `right` one that is nearly as wrong."""
+    """Return the case of a `wrong` value at the place of its finding, and of `right` ones that are nearly wrong."""
     return rule, pointer, [(pointer, wrong)], [(pointer, one) for one in right]
 
 
 def drawn(rule, place, kind, wrong, right=None, other_kind=None):
-    """The case of a parameter with the `_value` `wrong`, and of one with `right`, of the same `_type` or another."""
+    """Return the case of a parameter with the `_value` `wrong`, and with `right` for the same or another `_type`."""
     near = [] if right is None else [(c(SPACE), {"_type": other_kind or kind, "_value": right})]
     return rule, c(SPACE) + place, [(c(SPACE), {"_type": kind, "_value": wrong})], near
 

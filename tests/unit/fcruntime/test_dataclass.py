@@ -15,7 +15,7 @@ import fcruntime._dataclass
 
 
 def classes(**options):
-    """The same class by the standard decorator and by ours."""
+    """Return the same class by the standard decorator and by ours."""
 
     def made(decorator):
         class Point:

@@ -12,7 +12,7 @@ from hpoqctl.output import format_hyperparameters
 
 
 def make_run(*metrics, maximize=True):
-    """A run whose trials have these final metrics; None is a trial that failed."""
+    """Return a run whose trials have these final metrics; None is a trial that failed."""
     trials = []
     for number, metric in enumerate(metrics):
         trial = TrialRecord(f"t{number}", number, "s1", {"${x}": number}, 0.0, "SUCCEEDED", 2.5, began=1.0)

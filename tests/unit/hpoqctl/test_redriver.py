@@ -365,7 +365,7 @@ def test_a_message_that_cannot_be_sent_stays_in_the_dead_letter_queue():
 
 
 def come_back(world):
-    """Let each message that is sent be given up at once, as a function does with one that it rejects."""
+    """Make each message that is sent a dead letter at once, as a function does with one that it rejects."""
     send = world.session.send
 
     def send_back(request, **options):

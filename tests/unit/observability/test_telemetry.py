@@ -161,7 +161,7 @@ def test_messages_of_one_event_keep_their_traces_apart(deployed):
 
 
 def attributes(reported):
-    """The attributes of a span or a data point, as a dictionary."""
+    """Return the attributes of a span or a data point, as a dictionary."""
     return {
         one.key: one.value.int_value if one.value.HasField("int_value") else one.value.string_value
         for one in reported.attributes
@@ -197,7 +197,7 @@ class Collector:
         self.thread.start()
 
     def points(self):
-        """The newest numbers of each metric."""
+        """Return the newest numbers of each metric."""
         newest = self.metrics[-1].resource_metrics[0]
         assert {one.key: one.value.string_value for one in newest.resource.attributes}[
             "service.name"
@@ -349,7 +349,7 @@ def test_a_collector_that_is_not_there_costs_no_message(deployed, collector, fun
 
 
 def role_without(cloud, action):
-    """The variables of a function whose role may do everything but `action`."""
+    """Return the variables of a function whose role may do everything but `action`."""
     statements = [
         {"Effect": "Allow", "Action": "*", "Resource": "*"},
         {"Effect": "Deny", "Action": action, "Resource": "*"},

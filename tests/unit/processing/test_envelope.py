@@ -23,18 +23,18 @@ LARGEST_IN_A_QUEUE = 65_536
 
 
 def wire(header=HEADER, **document):
-    """An envelope as a forger would write it."""
+    """Return an envelope as a forger would write it."""
     rest = "".join(f",{json.dumps(name)}:{json.dumps(value)}" for name, value in document.items())
     return ('{"hpoq":' + header + rest + "}").encode()
 
 
 def forge(**members):
-    """An envelope with a right key in which `members` replace those of the header, or are added."""
+    """Return an envelope with a right key in which `members` replace those of the header, or are added."""
     return wire(json.dumps({**json.loads(HEADER), **members}), body="x")
 
 
 def request_of(size, seed):
-    """A typical request of `size` bytes: a long script and many parameters, none of them repeated."""
+    """Return a typical request of `size` bytes: a long script and many parameters, none of them repeated."""
     chance = random.Random(seed)
     words = ["".join(chance.choices(string.ascii_letters, k=chance.randint(3, 9))) for _ in range(400)]
     script: list[str] = []

@@ -16,7 +16,7 @@ def row(outcome, *, message="M1", key="K1", experiment=None, error=None):
 
 
 def event(outcome, *, message="M1", key="K1", experiment=None, error=None, **changes):
-    """An event whose id is made of key and outcome, with `changes` to its data."""
+    """Return an event whose id is made of key and outcome, with `changes` to its data."""
     data = {"idempotencyKey": key, "messageId": message, "requestId": "r-1", "attempts": 1, "timings": {}}
     if experiment:
         data["experimentId"] = experiment
@@ -34,7 +34,7 @@ def event(outcome, *, message="M1", key="K1", experiment=None, error=None, **cha
 
 
 def good(**changes):
-    """A whole, finished history: a created message, its duplicate, a rejected, a failed and a conflicting one."""
+    """Return a finished history: a created message, its duplicate, a rejected, a failed and a conflicting one."""
     history = History(
         rows=[
             row("retry"),
