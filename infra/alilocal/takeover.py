@@ -301,7 +301,8 @@ def _watch() -> None:
 
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
-    if event in _LOOK_UPS and _active:
+    # This order, because an interpreter that ends has set both names to None.
+    if _active and event in _LOOK_UPS:
         _refuse(arguments[0])
 
 

@@ -6,6 +6,7 @@ import inspect
 import os
 import socket
 import ssl
+import sys
 import threading
 import unittest
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ import urllib3
 from localwire import Wire
 
 import alilocal
+from support.processes import run_program
 
 SMQ = "https://1000000000000001.mns.cn-hangzhou.aliyuncs.com"
 PAI = "paiautoml.cn-hangzhou.aliyuncs.com"
@@ -413,3 +415,16 @@ def test_a_generator_has_a_cloud_until_it_ends():
     assert asyncio.run(collect()) == [200, 200]
     assert os.environ.get("ALIBABA_CLOUD_ACCESS_KEY_ID") != "alilocal-access-key-id"
     assert list(inspect.signature(fixture).parameters) == ["start"]
+
+
+def test_an_interpreter_that_ends_reports_nothing():
+    """The takeover leaves an audit hook behind, which an object that is removed last still calls."""
+    code = """
+import os, alilocal.takeover
+class Late:
+    def __del__(self): os.listdir("/")
+with alilocal.mock_alicloud(): pass
+alilocal.takeover.late = Late()
+"""
+    done = run_program([sys.executable, "-c", code])
+    assert (done.returncode, done.stderr) == (0, "")
