@@ -95,7 +95,8 @@ class Connections:
 
     def pair(self) -> LocalSocket:
         """Return the caller's end of a new connection, which needs no port."""
-        own, callers = _socket.socketpair()
+        # Windows has no pair of its own; there socket.py connects two sockets.
+        own, callers = getattr(_socket, "socketpair", socket.socketpair)()
         self.serve(OWN_SOCKET(fileno=own.detach()))
         made = LocalSocket(fileno=callers.detach())
         made.owner = self

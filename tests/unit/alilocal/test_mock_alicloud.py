@@ -1,5 +1,6 @@
 """mock_alicloud: clients of the real hosts reach a local cloud while it is active, and not afterwards."""
 
+import _socket
 import asyncio
 import http.client
 import inspect
@@ -73,6 +74,19 @@ def test_clients_reach_it_although_a_recorder_replaced_the_connection_class(monk
 def test_clients_reach_it_although_the_socket_class_was_replaced(monkeypatch):
     """HTTPretty puts a class of its own in the place of the sockets, without most of their methods."""
     monkeypatch.setattr(socket, "socket", type("Answering", (), {}))
+    with alilocal.mock_alicloud() as cloud:
+        assert queues(cloud) == 200
+
+
+def test_clients_reach_it_where_the_system_has_no_pairs_of_sockets(monkeypatch):
+    """On Windows the module socket connects two sockets instead."""
+
+    def connect_two():
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            return socket.create_connection(listener.getsockname()), listener.accept()[0]
+
+    monkeypatch.delattr(_socket, "socketpair")
+    monkeypatch.setattr(socket, "socketpair", connect_two)
     with alilocal.mock_alicloud() as cloud:
         assert queues(cloud) == 200
 
