@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import click
 import requests
@@ -107,7 +107,8 @@ def is_local_cloud(url: str) -> bool:
 
     Plain HTTP is accepted for loopback only.
     """
-    return url.startswith("http:") or "scheme=http" in url
+    parts = urlsplit(url)
+    return parts.scheme == "http" or dict(parse_qsl(parts.query)).get("scheme") == "http"
 
 
 def open_transport() -> Transport:

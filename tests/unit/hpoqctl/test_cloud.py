@@ -4,7 +4,8 @@ import pytest
 
 import alilocal
 from hpoq.settings import Settings
-from hpoqctl.cloud import environment
+from hpoqctl.cloud import environment, local_store_url
+from hpoqctl.services import is_local_cloud
 
 
 @pytest.mark.parametrize(
@@ -22,3 +23,19 @@ def test_results_are_looked_for_often(own, expected, monkeypatch):
     with alilocal.LocalCloud() as cloud:
         settings = Settings.from_environment(environment(cloud, cloud.endpoint, "sqlite:///:memory:"))
     assert (settings.watch_min_seconds, settings.watch_max_seconds) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "is_local"),
+    [
+        ("http://127.0.0.1:7600", True),
+        (local_store_url("127.0.0.1:7600"), True),
+        ("https://i.cn-shanghai.ots.aliyuncs.com", False),
+        ("tablestore://i.cn-shanghai.ots.aliyuncs.com/hpoq", False),
+        ("tablestore://ots.example.com/hpoq?instance=i&scheme=https", False),
+        ("sqlite:///records.db", False),
+    ],
+)
+def test_a_local_cloud_is_recognised_by_plain_http(url, is_local):
+    """Only its own credentials are used for it, and never for another endpoint."""
+    assert is_local_cloud(url) is is_local
