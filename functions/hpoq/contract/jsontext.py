@@ -42,6 +42,8 @@ _SLIPS = (
         "[\u2018-\u201f\u00ab\u00bb\u2032\u2033\u300c-\u300f\u301d-\u301f\uff02\uff07]",
         'a typographic quote; JSON needs straight double quotes (")',
     ),
+    # Before the words that are values: as a name, one of them needs quotes too.
+    (r"[A-Za-z_$][\w.$-]*\s*[:=]", "a name must be in double quotes"),
     ("[\uff01-\uff5e\u3001\u3002\u3010\u3011]", "a full-width character; write the ordinary (ASCII) one"),
     (
         r"(?i:[-+]?(?:nan|inf|infinity))(?![0-9A-Za-z_])",
@@ -56,10 +58,7 @@ _SLIPS = (
     (r"\+[0-9]", "a number must not begin with a plus sign"),
     (r"=", "an equals sign; JSON needs a colon"),
     (r";", "a semicolon; JSON needs a comma"),
-    (
-        r"<%|\$[{(]|\$\w{1,60}(?!\w|\s*[:=])|%[(a-z]",
-        "a template that was not filled in; fill it in first",
-    ),
+    (r"<%|\$[{(\w]|%[(a-z]", "a template that was not filled in; fill it in first"),
     (r"\.\.\.|\u2026", "an ellipsis; write out what it stands for"),
     (r"\(", "a parenthesis; JSON has [ for a list and { for an object"),
     (r"[A-Za-z_][\w.]{0,60}\(", "a call of a function; write its value"),
@@ -70,7 +69,6 @@ _SLIPS = (
         "a special space or an invisible character; write an ordinary space",
     ),
     (r"b['\"]", "the notation of Python's bytes; send the bytes themselves"),
-    (r"[A-Za-z_$][\w.$-]*\s*[:=]", "a name must be in double quotes"),
     (r"[A-Za-z_$]", "a text must be in double quotes"),
 )
 # Those that may stand behind the end of a document.
@@ -85,7 +83,8 @@ _NUMBER_SLIPS = (
     (r"[xXoObB]", "a number must be decimal"),
     (r"[A-Za-z%]", "a unit after a number; write the number alone"),
 )
-_DECIMAL_COMMA = r"[0-9],0[0-9]"
+# Behind this comma JSON takes no digit in an object, and in an array no number that begins with 0.
+_COMMA_IN_NUMBER = r"[0-9](,0?)[0-9]\Z"
 # How a body begins that was encoded for another purpose, such as a form.
 _WRAPPINGS = (
     (r"data:[^,\s]{0,100},", "a data URL; send what follows its comma"),
@@ -255,8 +254,9 @@ def _find_slip(text: str, start: int, *, is_at_end: bool) -> tuple[str, int] | N
         return "a comma without an item" if last in ("[", "{") else "a comma after the last item", start
     # The parser has read the digits in front of `start` as a number.
     is_in_number = before == start - 1 and last.isdigit()
-    if is_in_number and re.search(_DECIMAL_COMMA, text[max(0, start - 3) : start + 1]):
-        return "a decimal comma; write a point", start - 2
+    if found := re.search(_COMMA_IN_NUMBER, text[max(0, start - 3) : start + 1]):
+        what = "a comma in a number; write a decimal point, or nothing between thousands"
+        return what, start - len(found[1])
     slips = (*(_NUMBER_SLIPS if is_in_number else ()), *(_SLIPS_AT_END if is_at_end else _SLIPS))
     for pattern, what in (*_WRAPPINGS, *slips) if before < 0 else slips:
         if re.match(pattern, rest):

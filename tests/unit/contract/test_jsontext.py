@@ -169,7 +169,22 @@ def test_depth_is_refused_even_where_more_is_asked_for():
         ),
         (b'{"a": 1e}', "not JSON at line 1, column 8: an exponent must have a digit"),
         (b'{"a": 1e-}', "not JSON at line 1, column 8: an exponent must have a digit"),
-        (b'{"a": [0,05]}', "not JSON at line 1, column 9: a decimal comma; write a point"),
+        *(
+            (
+                data,
+                (
+                    f"not JSON at line 1, column {column}: a comma in a number; "
+                    "write a decimal point, or nothing between thousands"
+                ),
+            )
+            for data, column in [
+                (b'{"a": [0,05]}', 9),
+                (b'{"a": 0,5}', 8),
+                (b'{"a": 1,05, "b": 2}', 8),
+                (b'{"a": 10,000}', 9),
+            ]
+        ),
+        (b'{"a": 1, 5}', "not JSON at line 1, column 10: a name in double quotes is missing here"),
         (b'{"a": [0, 05]}', "not JSON at line 1, column 12: a number must not begin with 0"),
         (
             b"experiment:\n",
@@ -325,7 +340,10 @@ def test_content_is_not_quoted():
         *((f'{{"a": {word}}}', "a call", 6) for word in ("Decimal('1')", "np.float64(1)")),
         ('{"a": (1, 2)}', "a parenthesis", 6),
         *((f'{{"a": {word}}}', "a template", 6) for word in ("${LR}", "$(date)", "$LR", "%s", "%(lr)s")),
-        ('{$schema: "a"}', "a name must be in double quotes", 1),
+        *(
+            (f"{{{name}: 1}}", "a name must be in double quotes", 1)
+            for name in ("$schema", "nan", "inf", "None", "True", "NULL", "undefined")
+        ),
         *((f'{{"a": [1, {word}]}}', "an ellipsis", 10) for word in ("...", "\u2026")),
         *((f'{{"a": 1,{mark}"b": 2}}', "an invisible character", 8) for mark in "\0\x7f\u00ad\u200f\u202e"),
         ('{"a": None}', "JSON has null", 6),
