@@ -252,7 +252,7 @@ def _describe_unseen(status: str, last_status: str | None) -> JsonObject:
 
 
 def _choose_best(trials: tuple[Trial, ...], mode: str | None) -> Trial | None:
-    """Return the trial with the best final metric; of several the one with the least id."""
+    """Return the trial with the best final metric; of equal ones the first by id."""
     sign = 1 if mode == "minimize" else -1
     measured = [
         (sign * trial.metric, trial.trial_id, trial)

@@ -193,8 +193,8 @@ _FINISHED: JsonObject = {
 _BEST_TRIAL: JsonObject = {
     "title": "BestTrial",
     "description": (
-        "The trial with the best final metric of those that ended without failing or being canceled; of several "
-        "equal ones that with the least id."
+        "The trial with the best final metric of those that ended without failing or being canceled; of "
+        "equal ones the first by id."
     ),
     "type": "object",
     "required": ["trialId", "metric"],
