@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from hpoq.contract import jsontext
 from hpoq.contract.document import explain_text, read_object
-from hpoq.contract.finding import Hints, describe_type, fold_name, get_object
+from hpoq.contract.finding import Hints, describe_type, find_almost, fold_name, get_object
 from hpoq.contract.jsontext import JsonError, pointer_to
 from hpoq.contract.model import (
     MANY_WRONG,
@@ -53,9 +53,10 @@ _BOOLEANS = {
     **dict.fromkeys(("true", "yes", "on", "1"), "true"),
     **dict.fromkeys(("false", "no", "off", "0"), "false"),
 }
-_LARGEST_EXACT = 2**53
-# White space, and the commas between the thousands of an integer.
-_GROUPED = r"\s|(?<=[0-9]),(?=[0-9]{3}(?![0-9]))"
+_LARGEST_EXACT = 2**53 - 1
+_LARGEST_INTEGER = 2**31 - 1
+# What stands between the thousands of an integer.
+_GROUPED = r"(?<=[0-9])[\s,](?=[0-9]{3}(?![0-9]))"
 _QUANTITY = r"\s*(?!0[xXoObB])(-?(?:0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?)\s*([A-Za-z%]{0,20})\s*"
 _ARGUMENTS = "class_args"
 _CONFIGURATION = "HpoExperimentConfiguration"
@@ -90,7 +91,7 @@ _MEANT = {
     "builtinTunerName": "write name",
     "builtinAssessorName": "write name",
     "className": "write name",
-    "algorithm": "write tuner in yml_config",
+    "algorithm": "write the name of tuner in yml_config",
     "metrics": "write metric_dict in metric_config",
     "parallelism": "write trial_concurrency in yml_config",
     "codeDir": "write a command of platform_config.cmd",
@@ -247,14 +248,16 @@ def _hint_at_value(kind: str, given: JsonValue, name: str) -> str:
 def _hint_at_number(kind: str, given: str, name: str) -> str:
     """Return how to write a number that is in quotes and may have a unit, or an empty string."""
     found = re.fullmatch(_QUANTITY, given)
-    if found and (kind == "float_type" or not found[2]):
+    if found and (kind == "float_type" or (found[3] and not found[2])):
         return _hint_at_quantity(found[1], found[3].lower(), name)
-    text = re.sub(_GROUPED, "", given) if kind == "int_type" else given.strip()
+    text, largest = given.strip(), _LARGEST_EXACT
+    if kind == "int_type":
+        text, largest = re.sub(_GROUPED, "", text), _LARGEST_INTEGER
     try:
         value = float(text)
     except ValueError:
         return ""
-    is_integer = value.is_integer() and abs(value) < _LARGEST_EXACT
+    is_integer = value.is_integer() and abs(value) <= largest
     if re.match("[+-]?0[0-9]", text) or not (is_integer or (kind == "float_type" and math.isfinite(value))):
         return ""
     return f"; write {int(value) if is_integer else repr(value)} without quotes"
@@ -326,10 +329,11 @@ def _hint_at_member(name: str, holder: type[BaseModel] | None, given: JsonObject
     inner = [member for member, model in members.items() if name in list_members(model)]
     if len(inner) == 1:
         return f"unknown member here; it belongs in {inner[0]}"
-    # A member that is missing is meant rather than one that is there.
-    hint = Hints().suggest(name, [member for member in members if member not in given])
+    # A member that is missing is meant rather than one that is there, unless the name is almost that of the latter.
+    is_there = find_almost(name, members) in given
+    hint = "" if is_there else Hints().suggest(name, [member for member in members if member not in given])
     if not hint and (hint := Hints().suggest(name, members)):
-        hint += " It is there already"
+        hint += f"{'' if hint.endswith('?') else '.'} It is there already"
     if not hint and "experiment" in members.keys() - given.keys():
         is_experiment = bool(_EXPERIMENT_MEMBERS & _find_inner(given.get(name)).keys())
         hint = "; did you mean experiment?" if is_experiment else ""

@@ -16,6 +16,8 @@ TRUNCATED = "violations.truncated"
 _MOST_COMPARED = 100
 _LONGEST_WORD = 60
 _SHORTEST_PART = 2
+_ALMOST_SAME = 0.92
+"""A letter too many or too few in ten. The names of the parts of an access key are less similar."""
 _NUMBER_OF_JSON = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _ALIKE = "The two differ in characters that look the same or cannot be seen"
 
@@ -113,6 +115,15 @@ class Hints:
 def fold_name(name: str) -> str:
     """Return `name` without the differences between the spellings of languages."""
     return re.sub("[ _-]", "", name).lower()
+
+
+def find_almost(word: str, known: Iterable[str]) -> str | None:
+    """Return the one of `known` that `word` is but for a letter or the spelling of a language, or None."""
+    import difflib  # needed for misspelt words only
+
+    folded = {fold_name(option): option for option in known}
+    found = difflib.get_close_matches(fold_name(word[:_LONGEST_WORD]), folded, n=1, cutoff=_ALMOST_SAME)
+    return folded[found[0]] if found else None
 
 
 def _drop_invisible(text: str) -> str:

@@ -215,7 +215,9 @@ def _check_range(kind: str, value: list[JsonValue], at: str) -> Iterator[Finding
         place = f"{at}/{index}"
         if isinstance(item, bool) or not isinstance(item, (int, float)):
             what = "an integer" if kind == "randint" else "a number"
-            hint = hint_at_quotes(item) if isinstance(item, str) and re.match(NUMBER, item) else ""
+            hint = ""
+            if isinstance(item, str) and re.match(NUMBER, item):
+                hint = hint_at_quotes(item) if kind != "randint" or float(item).is_integer() else ""
             what = f"{names[index]} must be {what}, not {describe_type(item)}{hint}"
             yield rejection(place, "search-space.number", what)
         elif kind == "randint" and isinstance(item, float):

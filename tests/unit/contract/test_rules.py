@@ -601,6 +601,35 @@ def test_a_suggestion_keeps_the_parts_of_an_access_key_apart(section, name, hint
 
 
 @pytest.mark.parametrize(
+    ("section", "name", "hint"),
+    [
+        ("", "dlc_configs", "dlc_config? It is there already"),
+        ("", "Dlc-Config", "dlc_config? It is there already"),
+        ("ts_config", "access_key", "access_key_secret?"),
+        ("schedule_config", "time", "end_time?"),
+        (
+            "schedule_config",
+            "start_time\u200b",
+            "start_time? The two differ in characters that look the same or cannot be seen. It is there already",
+        ),
+    ],
+)
+def test_a_member_that_is_there_is_meant_if_its_name_is_almost_the_same(section, name, hint):
+    """Otherwise one that is missing is meant, because to write a member twice would be another mistake."""
+    given = {
+        "dlc_config": {},
+        "ts_config": {"access_key_id": "a"},
+        "schedule_config": {"start_time": "10:00"},
+    }
+    (given[section] if section else given)[name] = {}
+    document = changed(*((c(member), value) for member, value in given.items()))
+    with pytest.raises(RequestRejected) as caught:
+        parse_request(json.dumps(document).encode())
+    (message,) = (one.message for one in caught.value.violations if one.rule == "unknown-member")
+    assert message == f"unknown member; did you mean {hint}"
+
+
+@pytest.mark.parametrize(
     ("pointer", "message"),
     [
         (c("trial_concurrency"), "unknown member here; it belongs in yml_config"),
@@ -875,6 +904,10 @@ def rules_named(source):
                 ("1,000,000", "; write 1000000 without quotes"),
                 ("1_000", "; write 1000 without quotes"),
                 ("\uff12\uff10", "; write 20 without quotes"),
+                ("1 000", "; write 1000 without quotes"),
+                ("2147483647", "; write 2147483647 without quotes"),
+                *((large, "") for large in ("2147483648", "3e9", "-1e10")),
+                ("10 20", ""),
                 ("2,5", ""),
                 ("1e-3", ""),
                 ("1e300", ""),

@@ -271,6 +271,8 @@ def test_bounds_are_numbers(kind, value, found):
         ("qnormal", [0, "-1e3", 1], "sigma must be a number, not a string; remove the quotes"),
         ("quniform", [0, 1, "one"], "q must be a number, not a string"),
         ("uniform", [0, True], "high must be a number, not a boolean"),
+        ("randint", ["1.5", 2], "low must be an integer, not a string"),
+        ("randint", ["1.0", 2], "low must be an integer, not a string; remove the quotes"),
         ("randint", [None, 1], "low must be an integer, not null"),
         ("randint", [0, 1.5], "high must be an integer"),
         ("randint", [0, 3.0], "high should be written without a decimal point or an exponent"),
