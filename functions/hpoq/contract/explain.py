@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from hpoq.contract import jsontext
 from hpoq.contract.document import explain_text, read_object
-from hpoq.contract.finding import Hints, describe_type, find_almost, fold_name, get_object
+from hpoq.contract.finding import Hints, describe_type, fold_name, get_object
 from hpoq.contract.jsontext import JsonError, pointer_to
 from hpoq.contract.model import (
     MANY_WRONG,
@@ -53,6 +53,8 @@ _BOOLEANS = {
     **dict.fromkeys(("true", "yes", "on", "1"), "true"),
     **dict.fromkeys(("false", "no", "off", "0"), "false"),
 }
+_MOST_HINTS = 100
+"""More than there are members to misspell, and few enough for a hostile message."""
 _LARGEST_EXACT = 2**53 - 1
 _LARGEST_INTEGER = 2**31 - 1
 # What stands between the thousands of an integer.
@@ -155,10 +157,13 @@ def explain_errors(
     `guard.limit` or `stop.target`. Values of unknown members and of credentials are never quoted.
     """
     details = error.errors(include_url=False, include_context=True, include_input=False)
-    return (_explain_error(detail, model, document) for detail in details)
+    hints = Hints(_MOST_HINTS)
+    return (_explain_error(detail, model, document, hints) for detail in details)
 
 
-def _explain_error(detail: ErrorDetails, model: type[BaseModel], document: JsonObject) -> Violation:
+def _explain_error(
+    detail: ErrorDetails, model: type[BaseModel], document: JsonObject, hints: Hints
+) -> Violation:
     location = detail["loc"]
     pointer = pointer_to(*location)
     name = str(location[-1]) if location else ""
@@ -174,11 +179,11 @@ def _explain_error(detail: ErrorDetails, model: type[BaseModel], document: JsonO
         message = "idempotencyKey must be a string of 1 to 255 characters without control characters"
         return Violation(pointer, "idempotency-key", message + _hint_at_key(given))
     if kind == "extra_forbidden":
-        return _explain_unknown_member(location, model, _get_value(document, location[:-1]))
+        return _explain_unknown_member(location, model, _get_value(document, location[:-1]), hints)
     if kind == "literal_error":
         expected = str(context.get("expected"))
         shown = f", not {repr(given[:_SHOWN]) if isinstance(given, str) else describe_type(given)}"
-        hint = Hints().suggest(given, re.findall(r"'([^']+)'", expected))
+        hint = hints.suggest(given, re.findall(r"'([^']+)'", expected))
         return Violation(pointer, "enum", f"{name} must be {expected}{shown}{hint}")
     if kind == MANY_WRONG:
         return Violation(pointer, "type", detail["msg"])
@@ -302,7 +307,7 @@ def _hint_at_quantity(number: str, unit: str, name: str) -> str:
 
 
 def _explain_unknown_member(
-    location: Sequence[int | str], model: type[BaseModel], given: JsonValue
+    location: Sequence[int | str], model: type[BaseModel], given: JsonValue, hints: Hints
 ) -> Violation:
     """Return the violation of an unknown member of the object `given`, with a hint at what is meant.
 
@@ -310,13 +315,13 @@ def _explain_unknown_member(
     shown only if it is a word.
     """
     name, holder = str(location[-1]), _find_model(model, location[:-1])
-    hint = _hint_at_member(name, holder, given if isinstance(given, dict) else {})
+    hint = _hint_at_member(name, holder, given if isinstance(given, dict) else {}, hints)
     if holder and list_credentials(holder) and not re.fullmatch(_WORD, name):
         return Violation(pointer_to(*location[:-1]), "unknown-member", f"{hint} (its name is not shown)")
     return Violation(pointer_to(*location), "unknown-member", hint)
 
 
-def _hint_at_member(name: str, holder: type[BaseModel] | None, given: JsonObject) -> str:
+def _hint_at_member(name: str, holder: type[BaseModel] | None, given: JsonObject, hints: Hints) -> str:
     members = list_members(holder)
     if "stop" in members and name in list_members(ExperimentRequest):
         instead = "send it in a message of its own" if name == "experiment" else "remove it"
@@ -329,12 +334,8 @@ def _hint_at_member(name: str, holder: type[BaseModel] | None, given: JsonObject
     inner = [member for member, model in members.items() if name in list_members(model)]
     if len(inner) == 1:
         return f"unknown member here; it belongs in {inner[0]}"
-    # A member that is missing is meant rather than one that is there, unless the name is almost that of the latter.
-    is_there = find_almost(name, members) in given
-    hint = "" if is_there else Hints().suggest(name, [member for member in members if member not in given])
-    if not hint and (hint := Hints().suggest(name, members)):
-        hint += f"{'' if hint.endswith('?') else '.'} It is there already"
-    if not hint and "experiment" in members.keys() - given.keys():
+    hint = hints.suggest_member(name, members, given)
+    if not hint and "experiment" in members and given.get("experiment") is None:
         is_experiment = bool(_EXPERIMENT_MEMBERS & _find_inner(given.get(name)).keys())
         hint = "; did you mean experiment?" if is_experiment else ""
     hint = hint or _hint_at_place(name, members)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Container, Iterable
 from itertools import islice
 
 from fcruntime._dataclass import dataclass, field, replace
@@ -111,13 +111,26 @@ class Hints:
         hint = next(iter(spelt or single), None)
         return f"; did you mean {hint}?" if hint else ""
 
+    def suggest_member(self, name: str, members: Collection[str], given: Container[str]) -> str:
+        """Return what `suggest` does, for a member of an object that may have `members` and has those `given`.
+
+        One that is not given is meant rather than one that is there, unless the name is almost that of the latter.
+        """
+        if self._left <= 0:
+            return ""
+        is_there = _find_almost(name, members) in given
+        hint = "" if is_there else self.suggest(name, [member for member in members if member not in given])
+        if not hint and (hint := self.suggest(name, members)):
+            hint += f"{'' if hint.endswith('?') else '.'} It is there already"
+        return hint
+
 
 def fold_name(name: str) -> str:
     """Return `name` without the differences between the spellings of languages."""
     return re.sub("[ _-]", "", name).lower()
 
 
-def find_almost(word: str, known: Iterable[str]) -> str | None:
+def _find_almost(word: str, known: Iterable[str]) -> str | None:
     """Return the one of `known` that `word` is but for a letter or the spelling of a language, or None."""
     import difflib  # needed for misspelt words only
 

@@ -600,6 +600,16 @@ def test_a_suggestion_keeps_the_parts_of_an_access_key_apart(section, name, hint
     ]
 
 
+def test_only_some_of_many_unknown_members_get_a_suggestion():
+    """To compare a name with the known ones takes long, and a hostile message may have thousands of names."""
+    unknown = [(c(f"platform_config/cmd_{number}"), 1) for number in range(500)]
+    with pytest.raises(RequestRejected) as caught:
+        parse_request(json.dumps(changed(*unknown)).encode())
+    hints = ["did you mean cmd?" in one.message for one in caught.value.violations]
+    assert len(hints) == 500
+    assert 30 < sum(hints) <= 100
+
+
 @pytest.mark.parametrize(
     ("section", "name", "hint"),
     [
@@ -695,7 +705,7 @@ def test_shapes_are_named():
 )
 def test_an_experiment_under_another_name_is_recognised(member, hint):
     """Its members show what is meant, unless the request has an experiment."""
-    for others, ending in [({}, hint), ({"experiment": {}}, "")]:
+    for others, ending in [({}, hint), ({"experiment": None}, hint), ({"experiment": {}}, "")]:
         with pytest.raises(RequestRejected) as caught:
             parse_request(json.dumps({"idempotencyKey": "k", "payload": member, **others}).encode())
         (message,) = (one.message for one in caught.value.violations if one.pointer == "/payload")
