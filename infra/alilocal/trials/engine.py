@@ -90,20 +90,16 @@ class Engine:
     def stop(self, subject: Subject) -> None:
         """Stop an experiment that has not ended."""
         with self._site.changed:
-            run, runner = subject.run, self._runners.get(subject.experiment_id)
-            if run is not None and runner is not None and run.status not in (*OVER, "TERMINATING"):
-                run.enter(self._site.clock.now(), "TERMINATING")
+            runner = self._find_stoppable(subject)
+            if subject.run is not None and runner is not None:
+                subject.run.enter(self._site.clock.now(), "TERMINATING")
                 runner.stop("USER_CANCELED", "The experiment was stopped.")
 
     def fail(self, subject: Subject, status: str) -> None:
         """End an experiment that has not ended with `status`, such as FAILED."""
         with self._site.changed:
-            runner = self._runners.get(subject.experiment_id)
-            if (
-                subject.run is not None
-                and runner is not None
-                and subject.run.status not in (*OVER, "TERMINATING")
-            ):
+            runner = self._find_stoppable(subject)
+            if runner is not None:
                 runner.stop(status, "The experiment was set to fail.")
 
     def end_trial(self, subject: Subject, sequence: int, status: Status, reason: str) -> bool:
@@ -150,6 +146,12 @@ class Engine:
         if self._options.folder is not None:
             with contextlib.suppress(OSError):
                 shutil.rmtree(self._options.folder)
+
+    def _find_stoppable(self, subject: Subject) -> Runner | None:
+        """Return the runner of an experiment that has neither ended nor been stopped, or None."""
+        if subject.run is None or subject.run.status in (*OVER, "TERMINATING"):
+            return None
+        return self._runners.get(subject.experiment_id)
 
     def _start(self, subject: Subject, run: Run) -> Runner:
         runner = self._runners[subject.experiment_id] = Runner(subject, run, self._site)

@@ -7,7 +7,7 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from alilocal.core.jsonvalue import JsonObject, JsonValue
@@ -217,28 +217,26 @@ def _read_tuner(run: JsonObject, remarks: list[str]) -> tuple[str, JsonObject]:
     if name is None:
         raise Refused(f"The tuner {given!r} does not exist here. Use one of {', '.join(ARGUMENTS)}.")
     arguments = _section(section, "class_args")
-    remarks += [
-        f"The argument {one} of the tuner {name} has no effect here"
-        for one in sorted(arguments.keys() - ARGUMENTS[name])
-    ]
     owner = f"the tuner {name}"
+    _note_unused(arguments.keys() - ARGUMENTS[name], owner, remarks)
     seed = arguments.get("seed")
     if isinstance(seed, (bool, list, dict)):
         remarks.append(
             f"The argument seed of {owner} is {seed!r}, which is not a number, so its text is used"
         )
     if name == "TPE":
-        _check_tpe(_section(arguments, "tpe_args"), remarks)
+        _check_tpe(_section(arguments, "tpe_args"), owner, remarks)
     for one, rule in NUMBERS.get(name, {}).items():
         read_number(arguments, one, rule, owner, remarks)
     return name, arguments
 
 
-def _check_tpe(arguments: JsonObject, remarks: list[str]) -> None:
-    remarks += [
-        f"The argument tpe_args.{one} of the tuner TPE has no effect here"
-        for one in sorted(arguments.keys() - TPE_ARGUMENTS)
-    ]
+def _note_unused(arguments: Iterable[str], owner: str, remarks: list[str]) -> None:
+    remarks += [f"The argument {name} of {owner} has no effect here" for name in sorted(arguments)]
+
+
+def _check_tpe(arguments: JsonObject, owner: str, remarks: list[str]) -> None:
+    _note_unused((f"tpe_args.{name}" for name in arguments.keys() - TPE_ARGUMENTS), owner, remarks)
     for name, rule in TPE_NUMBERS.items():
         value = arguments.get(name)
         if value is not None and not rule.accepts(value):
@@ -269,10 +267,7 @@ def _read_assessor(section: JsonObject, remarks: list[str], *, maximize: bool) -
         remarks.append(f"The assessor {name} does not exist here, so no trial is stopped early")
         return None
     arguments = _section(section, "class_args")
-    remarks += [
-        f"The argument {one} of PAIAssessor has no effect here"
-        for one in sorted(arguments.keys() - ASSESSOR_ARGUMENTS)
-    ]
+    _note_unused(arguments.keys() - ASSESSOR_ARGUMENTS, name, remarks)
     mode = arguments.get("optimize_mode")
     if mode not in (None, *_MODES):
         raise Refused(_WRONG_MODE.format(mode=mode))
