@@ -1,7 +1,8 @@
 """The wire form of Tablestore for single rows: Protocol Buffers that contain rows in the PlainBuffer format.
 
 API version 2015-12-31. The field numbers come from the official SDK's `table_store.proto` and
-`table_store_filter.proto`. Tests compare the bytes with those of the SDK.
+`table_store_filter.proto`; comments name the fields that are written or read. Tests compare the bytes with those of
+the SDK.
 """
 
 from __future__ import annotations
@@ -48,16 +49,19 @@ def encode_put_row(
     table: str, key: Mapping[str, ColumnValue], columns: Mapping[str, ColumnValue], condition: Condition
 ) -> bytes:
     """Return a PutRowRequest."""
-    return _text(1, table) + _bytes(2, _encode_row(key, columns)) + _bytes(3, _condition(condition))
+    # 1 table_name, 2 row, 3 condition
+    return _text(1, table) + _bytes(2, _encode_row(key, columns)) + _bytes(3, _encode_condition(condition))
 
 
 def encode_get_row(table: str, key: Row) -> bytes:
     """Return a GetRowRequest for the latest version of every column."""
+    # 1 table_name, 2 primary_key, 5 max_versions
     return _text(1, table) + _bytes(2, _encode_row(key, {})) + _number(5, 1)
 
 
 def encode_batch_get_row(table: str, keys: Iterable[Row]) -> bytes:
     """Return a BatchGetRowRequest for the latest version of every column of the rows of one table."""
+    # 1 tables, of which each has: 1 table_name, 2 primary_key, 6 max_versions
     wanted = b"".join(_bytes(2, _encode_row(key, {})) for key in keys)
     return _bytes(1, _text(1, table) + wanted + _number(6, 1))
 
@@ -67,6 +71,7 @@ def decode_rows(response: bytes) -> list[dict[str, ColumnValue] | None]:
 
     An item is None if there is no such row, or if the service could not read it. Raises WireError.
     """
+    # 1 tables, of which each has: 2 rows, of which each has: 1 is_ok, 4 row
     tables = [value for number, value in fields(response) if number == 1 and isinstance(value, bytes)]
     if len(tables) != 1:
         raise WireError("the response is about other tables")
@@ -86,7 +91,8 @@ def encode_get_range(table: str, column: str, after: str | None, limit: int) -> 
     It begins with the row whose key is `after`, or with the first row if that is None.
     """
     start = _encode_value(after) if after is not None else bytes([_LEAST])
-    low, high = (_finish_row(_cells(_TAG_KEY, {column: bound})) for bound in (start, bytes([_MOST])))
+    low, high = (_finish_row(_encode_cells(_TAG_KEY, {column: bound})) for bound in (start, bytes([_MOST])))
+    # 1 table_name, 2 direction, 5 max_versions, 6 limit, 7 inclusive_start_primary_key, 8 exclusive_end_primary_key
     return (
         _text(1, table) + _number(2, 0) + _number(5, 1) + _number(6, limit) + _bytes(7, low) + _bytes(8, high)
     )
@@ -97,6 +103,7 @@ def decode_range(response: bytes, column: str) -> tuple[list[tuple[str, dict[str
 
     Raises WireError.
     """
+    # 2 rows, 3 next_start_primary_key
     found = {number: value for number, value in fields(response) if isinstance(value, bytes)}
     if 2 not in found:
         raise WireError("the response contains no rows")
@@ -107,6 +114,7 @@ def decode_range(response: bytes, column: str) -> tuple[list[tuple[str, dict[str
 
 def decode_row(response: bytes) -> dict[str, ColumnValue] | None:
     """Return the attribute columns of a GetRowResponse, or None if there is no such row. Raises WireError."""
+    # 2 row
     rows = [value for number, value in fields(response) if number == 2 and isinstance(value, bytes)]
     if not rows:
         raise WireError("the response contains no row")
@@ -115,6 +123,7 @@ def decode_row(response: bytes) -> dict[str, ColumnValue] | None:
 
 def decode_error(response: bytes) -> tuple[str, str] | None:
     """Return the code and message of an Error message, or None if the body is not one."""
+    # 1 code, 2 message
     try:
         found = {number: value for number, value in fields(response) if isinstance(value, bytes)}
         return (found[1].decode(), found.get(2, b"").decode()) if 1 in found else None
@@ -175,10 +184,12 @@ def _text(field: int, value: str) -> bytes:
     return _bytes(field, value.encode())
 
 
-def _condition(condition: Condition) -> bytes:
+def _encode_condition(condition: Condition) -> bytes:
+    # Condition: 1 row_existence, 2 column_condition. Filter: 1 type, 2 filter.
+    # CompositeColumnValueFilter: 1 combinator, 2 sub_filters.
     if isinstance(condition, Absent):
         return _number(1, _EXPECT_NOT_EXIST)
-    terms = [_equals(name, value) for name, value in condition.columns.items()]
+    terms = [_encode_equality(name, value) for name, value in condition.columns.items()]
     whole = terms[0]
     for term in terms[1:]:
         # An AND of the service has exactly two terms.
@@ -187,7 +198,8 @@ def _condition(condition: Condition) -> bytes:
     return _number(1, _EXPECT_EXIST) + _bytes(2, whole)
 
 
-def _equals(name: str, value: ColumnValue) -> bytes:
+def _encode_equality(name: str, value: ColumnValue) -> bytes:
+    # SingleColumnValueFilter: 1 comparator, 2 column_name, 3 column_value, 4 filter_if_missing, 5 latest_version_only
     only_if_there, latest_only = 1, 1
     term = _number(1, _EQUAL) + _text(2, name) + _bytes(3, _encode_value(value))
     return _number(1, _SINGLE) + _bytes(2, term + _number(4, only_if_there) + _number(5, latest_only))
@@ -203,17 +215,17 @@ def _encode_value(value: ColumnValue) -> bytes:
 def _encode_row(key: Row, columns: Row) -> bytes:
     return _finish_row(
         *(
-            _cells(tag, {name: _encode_value(value) for name, value in cells.items()})
+            _encode_cells(tag, {name: _encode_value(value) for name, value in cells.items()})
             for tag, cells in ((_TAG_KEY, key), (_TAG_ATTRIBUTES, columns))
         )
     )
 
 
-def _cells(tag: int, cells: Mapping[str, bytes]) -> tuple[bytes, bytes]:
+def _encode_cells(tag: int, cells: Mapping[str, bytes]) -> tuple[bytes, bytes]:
     """Return a section of a row, and the checksums of its cells."""
     out, checks = bytearray([tag] if cells else b""), bytearray()
     for name, variant in cells.items():
-        head, check = _cell_head(name)
+        head, check = _encode_cell_head(name)
         checks.append(crc8(variant, check))
         out += head + _pack_length(_TAG_VALUE, len(variant)) + variant
         out += bytes((_TAG_CELL_CRC, checks[-1]))
@@ -221,7 +233,7 @@ def _cells(tag: int, cells: Mapping[str, bytes]) -> tuple[bytes, bytes]:
 
 
 @cache
-def _cell_head(name: str) -> tuple[bytes, int]:
+def _encode_cell_head(name: str) -> tuple[bytes, int]:
     """Return the beginning of a cell of the column `name`, and the checksum of the name."""
     text = name.encode()
     return struct.pack("<BBI", _TAG_CELL, _TAG_NAME, len(text)) + text, crc8(text)
