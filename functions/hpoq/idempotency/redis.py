@@ -75,14 +75,16 @@ class RedisStore:
                 socket_connect_timeout=timeout_seconds,
                 retry=Retry(NoBackoff(), 1),
             )
-            self._client.connection_pool.make_connection()
+            # Not taken from the pool, which would count it towards `max_connections` for ever.
+            pool = self._client.connection_pool
+            pool.connection_class(**pool.connection_kwargs)
         except ValueError:
             raise SettingsError(
                 ["HPOQ_STORE: not a Redis URL; use redis://HOST:PORT/DB, where DB is a number"]
             ) from None
-        except TypeError:
+        except (TypeError, RedisError):
             raise SettingsError(
-                ["HPOQ_STORE: the URL has an option that the Redis client does not know"]
+                ["HPOQ_STORE: the Redis client does not accept an option of the URL"]
             ) from None
 
     @classmethod

@@ -126,7 +126,9 @@ def test_other_options_of_a_url_are_the_clients():
     [
         ("redis://canary@h:port", "not a Redis URL"),
         ("redis://:canary@h/zero", "DB is a number"),
-        ("redis://h/0?pasword=canary", "an option that the Redis client does not know"),
+        ("redis://h/0?pasword=canary", "does not accept an option"),
+        ("redis://:canary@h/0?protocol=9", "does not accept an option"),
+        ("rediss://:canary@h/0?ssl_cert_reqs=canary", "does not accept an option"),
         ("redis://canary@h?replicas=x", "must be numbers"),
         ("redis://canary@h?timeout=x", "must be numbers"),
     ],
@@ -137,6 +139,13 @@ def test_a_wrong_url_is_a_wrong_setting_and_is_not_quoted(url, message):
         RedisStore.open(url)
     assert "canary" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+def test_the_check_of_a_url_takes_no_connection_of_the_pool():
+    """With `max_connections=1` it would be the only one."""
+    store = RedisStore.open("redis://127.0.0.1:1/0?max_connections=1")
+    with pytest.raises(StoreUnavailable, match=r"redis: ConnectionError"):
+        store.get("k")
 
 
 def test_records_are_read_under_their_prefix():
