@@ -142,9 +142,9 @@ class Stopper:
             # A new experiment may not be visible yet.
             if self.clock.now() < known_since + self.ledger.terms.consistency:
                 return Postponed(claim, error, None, counts=False)
-            if by_key and claim.attempts == 1 < self.ledger.terms.max_attempts:
+            if by_key and claim.searches == 0:
                 # It was created, and one answer does not prove that it was deleted.
-                return Postponed(claim, error, None, counts=True)
+                return Postponed(claim, error, None, counts=False, inconclusive=True)
             return Refused(claim, replace(_NO_EXPERIMENT, service=error.service))
         if needs_operator(exc) or isinstance(exc, Invalid):
             log_operator_needed(exc)

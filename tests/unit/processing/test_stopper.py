@@ -196,8 +196,8 @@ def test_an_experiment_that_is_not_found_may_be_too_new(name, published_at, wait
     world = World(Service([failure(NotFound, request_id="R")]))
     world.record(experiment_id="s1", published_at=published_at)
     world.clock.advance(waited)
-    ending = world.stop(name, attempts=2)
-    world.claim = replace(world.claim, attempts=2)
+    world.claim = replace(world.claim, searches=1)
+    ending = world.stop(name)
     if is_postponed:
         assert ending == Postponed(world.claim, ending.error, None, counts=False)
         assert (ending.error.code, ending.error.retryable) == ("C", True)
@@ -208,28 +208,24 @@ def test_an_experiment_that_is_not_found_may_be_too_new(name, published_at, wait
         assert ending.error.message
 
 
+@pytest.mark.parametrize("attempts", [1, 2, 3])
 @pytest.mark.parametrize(
-    ("name", "attempts", "is_postponed"),
-    [(BY_KEY, 1, True), (BY_KEY, 2, False), ('"experimentId": "s1"', 1, False)],
+    ("name", "searches", "is_postponed"),
+    [(BY_KEY, 0, True), (BY_KEY, 1, False), ('"experimentId": "s1"', 0, False)],
 )
-def test_a_recorded_experiment_must_be_missed_twice(name, attempts, is_postponed):
-    """It was created, so one answer does not prove that it was deleted; an id alone may be wrong."""
+def test_a_recorded_experiment_must_be_missed_twice(name, searches, is_postponed, attempts):
+    """It was created, so one answer does not prove that it was deleted; an id alone may be wrong.
+
+    What other attempts met does not matter.
+    """
     world = World(Service([failure(NotFound)]))
     world.record(experiment_id="s1", published_at=10_000.0)
     world.clock.advance(100)
-    ending = world.stop(name, attempts=attempts)
+    ending = world.stop(name, attempts=attempts, searches=searches)
     assert isinstance(ending, Postponed) == is_postponed
     if is_postponed:
-        assert (ending.error.code, ending.error.retryable, ending.counts) == ("C", True, True)
-
-
-def test_the_only_attempt_of_a_stop_ends_as_refused():
-    """With one attempt alone there is no second answer to wait for."""
-    world = World(Service([failure(NotFound)]))
-    world.ledger.terms = replace(TERMS, max_attempts=1)
-    world.record(experiment_id="s1", published_at=10_000.0)
-    world.clock.advance(100)
-    assert isinstance(world.stop(BY_KEY), Refused)
+        assert (ending.error.code, ending.error.retryable) == ("C", True)
+        assert (ending.counts, ending.inconclusive) == (False, True), "it waits before it looks again"
 
 
 @pytest.mark.parametrize(
