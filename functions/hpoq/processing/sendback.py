@@ -134,12 +134,14 @@ class SendBack:
         dead_letter_queue = self.dead_letter_queue if self._is_too_old(sealed.tried_since) else None
         own_queue = self.watch_queue if is_watch and self.watch_queue is not None else self.queue
         queue, delay = (own_queue, delay) if dead_letter_queue is None else (dead_letter_queue, 0)
-        log = get_logger().bind(key=intake.delivery.key, message_id=intake.delivery.message_id)
+        # The key of the message's other lines, which for a watch message is that of its request.
+        names = {"key": sealed.result.key, "message_id": intake.delivery.message_id}
+        log = get_logger().bind(**names)
         try:
             self.queue_client().send_message(queue, sealed.body, delay_seconds=delay, budget=self.budget)
         except CallError as exc:
             log.error("requeue.failed", error=_describe(exc, sealed.body))
-            with bind_context(key=intake.delivery.key, message_id=intake.delivery.message_id):
+            with bind_context(**names):
                 _log_lasting_fault(exc, sealed.body)
             return False
         if dead_letter_queue is not None:

@@ -396,6 +396,15 @@ def test_what_becomes_of_a_message_is_logged_under_its_key(ledger, clock):
     assert "taken over" in lines[2]["error"]
 
 
+def test_a_watch_message_is_logged_under_the_key_of_its_request(ledger, clock):
+    """An alert that follows a message by its key must see both the failed send and the end."""
+    watched = intake(replace(ENVELOPE, kind=WATCH))
+    sealed = make(ledger, clock, Queues()).seal(watched, replace(retry(), key="request"))
+    with capture_logs() as lines:
+        assert not make(ledger, clock, Queues(UNAVAILABLE)).send(sealed)
+    assert [(line["event"], line["key"]) for line in lines] == [("requeue.failed", "request")]
+
+
 def test_a_dead_letter_keeps_the_time_of_the_first_delivery():
     """Only a message that was never sent again has none yet."""
     queues = Queues()
