@@ -55,7 +55,8 @@ if TYPE_CHECKING:
 _LONGEST_TEXT = 2_000
 _NO_QUEUE = EventError(
     code="WatchQueueMissing",
-    message="HPOQ_WATCH_QUEUE is not set, so this experiment cannot be followed; set it to the queue of its messages",
+    message="HPOQ_WATCH_QUEUE is not set, so this experiment cannot be followed; set HPOQ_WATCH_QUEUE to the queue "
+    "of the watch messages",
     retryable=True,
 )
 

@@ -30,7 +30,7 @@ FORGED = EventError(
 MOVED = EventError(
     code="EndpointChanged",
     message="the experiment was created at another endpoint, and the present one does not know it; set "
-    "HPOQ_PAIAUTOML_ENDPOINT or HPOQ_REGION back until it has ended",
+    "HPOQ_PAIAUTOML_ENDPOINT or HPOQ_REGION back until that experiment has ended",
     retryable=True,
 )
 # Statuses of the experiment that are ends. Any other one, also an unknown one, is followed.

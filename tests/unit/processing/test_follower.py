@@ -161,6 +161,7 @@ def test_an_experiment_with_a_guard_waits_for_the_queue_of_its_watch_messages():
         error = world.follower.start(world.open(replace(CREATED, watch_order=guarded)))
     assert (error.code, error.retryable) == ("WatchQueueMissing", True)
     assert [(line["event"], line["code"]) for line in lines] == [("operator.needed", "WatchQueueMissing")]
+    assert "HPOQ_WATCH_QUEUE" in lines[0]["advice"], "an alert may show it alone"
 
 
 @pytest.mark.parametrize(("error", "event"), FAILURES)
