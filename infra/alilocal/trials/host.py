@@ -5,7 +5,7 @@ It reads orders and writes reports, one JSON object per line, on its standard in
     {"do": "run", "id", "command", "cwd", "env", "output", "errors", "keep", "most", "patterns", "merged"}
     {"do": "end", "id"}
     -> {"id", "started": pid}, {"id", "failed": reason}, {"id", "match": [pattern, text]},
-       {"id", "ended": code, "dropped", "flooded", "unread", "cut": {pattern: [text, exponent]}}
+       {"id", "ended": code, "dropped", "flooded", "unread": [pattern], "cut": {pattern: [text, exponent]}}
 
 When its input ends, because the local cloud has ended in some way, it kills every process that it started and exits.
 Each command has a process group of its own. On Linux, processes that left their group come back to this process as
@@ -47,8 +47,8 @@ class Command:
         self.kill_at: float | None = None
         self.dropped = 0
         self.is_flooded = False
-        # What probably is a mistake: a metric in a stream that is not searched, and numbers without their exponent.
-        self.has_unread = False
+        # What probably is a mistake: metrics in a stream that does not count, and numbers without their exponent.
+        self.unread: set[int] = set()
         self.cut: dict[int, tuple[str, str]] = {}
         self._keep, self._most, self._taken = int(order["keep"]), int(order["most"]), 0
         self._patterns = [re.compile(one) for one in order["patterns"]]
@@ -83,7 +83,7 @@ class Command:
         self.dropped += len(data) - len(kept)
         self._taken += len(data)
         self.is_flooded = self.is_flooded or self._taken > self._most
-        if not self._patterns or (self.has_unread and name not in self._matched):
+        if not self._patterns or (len(self.unread) == len(self._patterns) and name not in self._matched):
             return []
         *lines, rest = _BREAK.split(self._rests[name] + data)
         # A line without end is searched in pieces.
@@ -108,7 +108,9 @@ class Command:
         for line in lines:
             text = line[:_LONGEST_LINE].decode(errors="replace")
             if name not in self._matched:
-                self.has_unread = self.has_unread or any(one.search(text) for one in self._patterns)
+                for number, pattern in enumerate(self._patterns):
+                    if number not in self.unread and any(found[1] for found in pattern.finditer(text)):
+                        self.unread.add(number)
                 continue
             for number, pattern in enumerate(self._patterns):
                 for found in pattern.finditer(text):
@@ -256,7 +258,7 @@ class Host:
                 "ended": command.process.returncode,
                 "dropped": command.dropped,
                 "flooded": command.is_flooded,
-                "unread": command.has_unread,
+                "unread": [*command.unread],
                 "cut": command.cut,
             }
         )

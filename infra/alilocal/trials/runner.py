@@ -255,8 +255,11 @@ class Runner(threading.Thread):
             command.code = code if isinstance(code, int) else None
             command.dropped = dropped if isinstance(dropped, int) else 0
             self._site.changed.notify_all()
-        active.has_unread = active.has_unread or report["unread"] is True
-        self._note_cut_numbers(active, report["cut"])
+        patterns, unread = list(active.plan.reading.weights), report["unread"]
+        active.unread |= {
+            patterns[one] for one in (unread if isinstance(unread, list) else ()) if isinstance(one, int)
+        }
+        self._note_cut_numbers(patterns, report["cut"])
         name = f"cmd{active.command}"
         if active.ending is not None:
             self._end(search, active, *active.ending)
@@ -273,9 +276,8 @@ class Runner(threading.Thread):
         else:
             self._end(search, active, "SUCCEEDED", "")
 
-    def _note_cut_numbers(self, active: ActiveTrial, cut: JsonValue) -> None:
+    def _note_cut_numbers(self, patterns: list[str], cut: JsonValue) -> None:
         """Note once for each metric that its pattern does not match the exponents of the numbers."""
-        patterns = list(active.plan.reading.weights)
         for index, found in cut.items() if isinstance(cut, dict) else ():
             pattern = patterns[int(index)]
             if isinstance(found, list) and pattern not in self._shortened:
@@ -346,7 +348,7 @@ class Runner(threading.Thread):
             missing = ", ".join(active.metrics.missing)
             where = (
                 " on standard output, which alone is read; standard error has one"
-                if active.has_unread
+                if active.unread >= {*active.metrics.missing}
                 else ""
             )
             reason = (

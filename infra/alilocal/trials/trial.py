@@ -37,7 +37,7 @@ class Limits:
 class ActiveTrial:
     """A trial that has begun. `ending` is set once it is being ended: its status, and why.
 
-    `has_unread` is whether a metric stood in the standard error of a command, where it does not count.
+    `unread` are the metrics that stood in the standard error of a command, where they do not count.
     """
 
     def __init__(self, record: TrialRecord, plan: Plan, folder: Path, code: Path, limits: Limits) -> None:
@@ -47,7 +47,7 @@ class ActiveTrial:
         self.command = 0
         self.ending: tuple[Status, str] | None = None
         self.end_by: float | None = None
-        self.has_unread = False
+        self.unread: set[str] = set()
         seconds = plan.trial_seconds if plan.trial_seconds is not None else limits.seconds
         self.seconds = seconds
         self.deadline = time.monotonic() + seconds

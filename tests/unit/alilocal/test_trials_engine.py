@@ -139,6 +139,23 @@ def test_a_hostile_command_fails_with_a_clear_reason(cloud, command, reason):
 
 
 @pytest.mark.parametrize(
+    ("metrics", "command", "is_there"),
+    [
+        (["a=([0-9]+)", "b=([0-9]+)"], "echo a=1 >&2; echo a=1", False),
+        (["a=([0-9]+)", "b=([0-9]+)"], "echo a=1; echo b=1 >&2", True),
+        (["a=([0-9]*)"], "echo a= >&2", False),
+        (["([0-9]*)"], "echo >&2", False),
+        (["([0-9]*)"], "printf 'a 1' >&2", True),
+    ],
+)
+def test_a_metric_is_found_on_standard_error_only_if_it_is_there(cloud, metrics, command, is_there):
+    """Another metric does not count, nor a match of an empty text."""
+    experiment = run(cloud, command, metric_config={"metric_dict": dict.fromkeys(metrics, 1)})
+    assert only_trial(experiment).status == "FAILED"
+    assert ("standard error has one" in only_trial(experiment).reason) is is_there
+
+
+@pytest.mark.parametrize(
     ("printed", "is_cut"), [("2.5e-05", True), ("2.5E4", True), ("2.5", False), ("2.5 e1", False)]
 )
 def test_a_number_without_its_exponent_is_noted(cloud, printed, is_cut):
