@@ -36,6 +36,7 @@ FcHandler: TypeAlias = Callable[[bytes, object], object]
 Requeue: TypeAlias = Callable[[Message], bool]
 
 _DYNAMODB = "aws_lambda_powertools.utilities.idempotency.persistence.dynamodb"
+# A client called the function; other kinds of messages are delivered by a queue, topic or bus.
 _CALLS = (HTTP.kind, INVOCATION)
 _BATCH_ERRORS = "aws_lambda_powertools.utilities.batch.exceptions"
 _TRACE_ID = "_X_AMZN_TRACE_ID"
@@ -202,7 +203,8 @@ def _wrap(options: _Options, handler: LambdaHandler) -> FcHandler:
     @functools.wraps(handler)
     def function(event: bytes, context: object) -> object:
         records = sqs_event(event, context, source=options.source)
-        made = lambda_context(context, is_triggered=not _are_calls(records))
+        is_triggered = any(one.kind not in _CALLS for one in records.messages.values())
+        made = lambda_context(context, is_triggered=is_triggered)
         total = len(records.messages) + len(records.unreadable)
         if not records.messages:
             failed: list[Message | None] = [None] * total
@@ -227,11 +229,6 @@ def _is_delivery(document: JsonValue) -> bool:
     if isinstance(document, dict):
         return "specversion" in document or "messageBody" in document
     return isinstance(document, list)
-
-
-def _are_calls(records: SqsEvent) -> bool:
-    """Return whether nothing in the event is a message of a queue, topic or bus, but a client called the function."""
-    return not records.unreadable and all(one.kind in _CALLS for one in records.messages.values())
 
 
 def _call(handler: LambdaHandler, event: JsonValue, context: LambdaContext) -> object:
