@@ -235,14 +235,16 @@ def test_an_alias_that_is_refused_is_not_made(client, members, code, status):
 
 
 def test_a_resource_is_changed_only_if_it_has_the_tag_that_was_seen(old):
-    """Every answer has the ETag of its resource, which an update or a delete may require."""
+    """Every answer has the ETag of its resource, which an update, a new version or a delete may require."""
     seen = old.create_service("tagged").headers["ETag"]
     assert old.get_service("tagged").headers["ETag"] == seen
     changed = old.update_service("tagged", description="new", headers={"if-match": seen}).headers["ETag"]
     assert changed != seen == seen.lower()
-    for change in (old.update_service, old.delete_service):
+    for change in (old.update_service, old.publish_version, old.delete_service):
         with pytest.raises(fc2.FcError, match="PreconditionFailed"):
             change("tagged", headers={"if-match": seen})
+    old.publish_version("tagged", headers={"if-match": changed})
+    old.delete_version("tagged", "1")
     old.delete_service("tagged", headers={"if-match": changed})
 
 
