@@ -388,8 +388,16 @@ def mark_sent_back(record: Record, sequence: int, due: float) -> Record:
 
 
 def retry_delay(record: Record, terms: Terms, now: float) -> float:
-    """Return the seconds after which a released message should be delivered again; they grow with its attempts."""
-    return max(_grow(terms.delay, record.attempts), record.not_before - now)
+    """Return the seconds after which a message should be delivered again; they grow with its attempts.
+
+    Once it has ended it makes none. Each delivery then publishes its event again, for example while the queue for its
+    watch message is missing. The delay grows to a quarter of the time since the end, and to an hour at most.
+    """
+    delay = max(_grow(terms.delay, record.attempts), record.not_before - now)
+    if record.state is State.IN_PROGRESS or record.published_at is not None:
+        return delay
+    ended_at = record.expires_at - terms.retention
+    return max(delay, min((now - ended_at) / 4, _LONGEST_DELAY_SECONDS))
 
 
 def throttled_delay(tried: float, quiet: float, terms: Terms, chance: float) -> float:

@@ -676,6 +676,16 @@ def test_delays_grow_with_attempts_up_to_an_hour():
     assert lifecycle.retry_delay(record(attempts=9), replace(TERMS, delay=4000), NOW) == 4000
 
 
+@pytest.mark.parametrize(("waited", "delay"), [(0, 30), (120, 30), (400, 100), (14_400, 3600), (10**6, 3600)])
+def test_the_delay_of_a_message_that_has_ended_grows_with_its_time(waited, delay):
+    """Its event goes out with each delivery if only its watch message cannot be sent; a later change is harmless."""
+    ended = lifecycle.complete(record(), "s1", "{}", NOW, TERMS)
+    assert lifecycle.retry_delay(ended, TERMS, NOW + waited) == delay
+    assert lifecycle.retry_delay(lifecycle.mark_published(ended, NOW), TERMS, NOW + waited) == 30
+    longer = replace(TERMS, retention=2 * TERMS.retention)
+    assert 30 <= lifecycle.retry_delay(ended, longer, NOW + waited) <= 3600
+
+
 # Ends, attempts and ages.
 
 
