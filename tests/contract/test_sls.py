@@ -471,6 +471,10 @@ def nothing_is_created(deployed):
     deployed.fault("status", status=400, code="Throttling.User")
 
 
+def nothing_is_published(deployed):
+    deployed.fault("status", "PublishMessage", "smq", status=500, code="InternalError")
+
+
 def nothing_can_be_sent_back(deployed):
     nothing_is_created(deployed)
     deployed.fault("status", "SendMessage", "smq", status=500, code="InternalError")
@@ -482,6 +486,7 @@ LASTING = [
     (experiments_may_not_be_read, "hpoq-operator-needed", 900),
     (experiments_cannot_be_read, "hpoq-stuck", 7200),
     (nothing_is_created, "hpoq-stuck", 4200),
+    (nothing_is_published, "hpoq-publish-failing", 1200),
     (nothing_can_be_sent_back, "hpoq-requeue-failing", 1800),
     (nothing_can_be_sent_back, "hpoq-stuck", 7200),
 ]
