@@ -95,11 +95,10 @@ def test_the_deployers_policy_is_enough(server):
     call(server, "CreateServiceLinkedRole", key, ServiceName=SERVICE)
 
 
-def test_node_programs_are_redirected(server, tmp_path):
-    """Every form of `request` and `get` for a host of the cloud ends at the local cloud; other hosts do not."""
-    node = shutil.which("node")
+def run_redirected(program, server, folder):
+    """Run a program of Node.js whose calls go to `server`; `OTHER` is the address of a host that is left alone."""
     need_node()
-    (tmp_path / "program.cjs").write_text(PROGRAM)
+    (folder / "program.cjs").write_text(program)
     with alilocal.serve() as other:
         environ = {
             "PATH": os.environ["PATH"],
@@ -107,7 +106,12 @@ def test_node_programs_are_redirected(server, tmp_path):
             "ALILOCAL_URL": server.url,
             "OTHER": f"{other.url}/_nobody",
         }
-        done = run_program([node, tmp_path / "program.cjs"], env=environ)
+        return run_program([shutil.which("node"), folder / "program.cjs"], env=environ)
+
+
+def test_node_programs_are_redirected(server, tmp_path):
+    """Every form of `request` and `get` for a host of the cloud ends at the local cloud; other hosts do not."""
+    done = run_redirected(PROGRAM, server, tmp_path)
     assert done.stderr == ""
     assert [line[:1] for line in done.stdout.splitlines() if line[:3].isdigit()] == ["4"] * 4
     [fc] = [one for one in server.cloud.requests if one.service == "fc"]
@@ -155,16 +159,7 @@ async function read(answer) {
 
 def test_fetch_is_redirected_and_other_clients_of_node_are_refused(server, tmp_path):
     """The host stays the real one, because signatures cover it; no client looks the real host up."""
-    need_node()
-    (tmp_path / "program.cjs").write_text(FETCH)
-    with alilocal.serve() as other:
-        environ = {
-            "PATH": os.environ["PATH"],
-            "NODE_OPTIONS": f"--require {REDIRECT}",
-            "ALILOCAL_URL": server.url,
-            "OTHER": f"{other.url}/_nobody",
-        }
-        done = run_program([shutil.which("node"), tmp_path / "program.cjs"], env=environ)
+    done = run_redirected(FETCH, server, tmp_path)
     assert done.stderr == ""
     answered = "404 resourcemanager.aliyuncs.com application/json;charset=utf-8"
     assert done.stdout.splitlines() == [

@@ -57,7 +57,7 @@ _MOST_HINTS = 100
 """More than there are members to misspell, and few enough for a hostile message."""
 _LARGEST_EXACT = 2**53 - 1
 _LARGEST_INTEGER = 2**31 - 1
-# What stands between the thousands of an integer.
+# A separator of the thousands in an integer.
 _GROUPED = r"(?<=[0-9])[\s,](?=[0-9]{3}(?![0-9]))"
 _QUANTITY = r"\s*(?!0[xXoObB])(-?(?:0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?)\s*([A-Za-z%]{0,20})\s*"
 _ARGUMENTS = "class_args"
@@ -198,7 +198,7 @@ def _explain_error(
 
 
 def _explain_type(kind: str, given: JsonValue, name: str, held: type[BaseModel] | None) -> str:
-    """Return that the member `name`, which holds the model `held` or none, has the wrong type, and what to write."""
+    """Return the message for the wrong type of the member `name`, which holds the model `held` or none."""
     if kind == "float_type" and isinstance(given, int) and not isinstance(given, bool):
         return "must be a number that fits into a double; the largest is about 1.8e308"
     hint = _hint_at_value(kind, given, name) or _hint_at_object(given, held)

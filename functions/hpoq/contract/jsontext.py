@@ -71,9 +71,9 @@ _SLIPS = (
     (r"b['\"]", "the notation of Python's bytes; send the bytes themselves"),
     (r"[A-Za-z_$]", "a text must be in double quotes"),
 )
-# Those that may stand behind the end of a document.
+# The slips that also occur after the end of a document.
 _SLIPS_AT_END = _SLIPS[:2]
-# Such slips after a digit.
+# Slips after a digit.
 _NUMBER_SLIPS = (
     (r"[0-9]", "a number must not begin with 0"),
     (r"\.", "a number must have a digit after its decimal point"),
@@ -83,7 +83,7 @@ _NUMBER_SLIPS = (
     (r"[xXoObB]", "a number must be decimal"),
     (r"[A-Za-z%]", "a unit after a number; write the number alone"),
 )
-# Behind this comma JSON takes no digit in an object, and in an array no number that begins with 0.
+# After a comma, JSON allows no digit in an object, and in an array no number that begins with 0.
 _COMMA_IN_NUMBER = r"[0-9](,0?)[0-9]\Z"
 # How a body begins that was encoded for another purpose, such as a form.
 _WRAPPINGS = (
@@ -332,7 +332,7 @@ class _RefusedError(Exception):
 
 
 def _find_refused(text: str) -> str:
-    """Return the pointer to the first number that is refused, or an empty one if the text behind it is not JSON."""
+    """Return the pointer to the first number that is refused, or an empty one if the text after it is not JSON."""
     mark: JsonValue = []
 
     def read(parse: Callable[[str], JsonValue]) -> Callable[[str], JsonValue]:

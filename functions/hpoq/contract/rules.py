@@ -163,7 +163,7 @@ def find_optimize_mode(config: JsonObject) -> str | None:
 def _check_stop(stop: JsonObject) -> Iterator[Finding]:
     yield from _check_key(stop.get("idempotencyKey"), "/stop/idempotencyKey")
     given = [name for name in ("idempotencyKey", "experimentId") if stop.get(name) is not None]
-    # Another member is unknown, and may be one of the two that is misspelt.
+    # Any other member is unknown, and may be a misspelling of one of the two.
     if len(given) == 2 or (not given and stop.keys() <= {"idempotencyKey", "experimentId"}):
         yield rejection("/stop", "stop.target", "give either idempotencyKey or experimentId")
 
