@@ -101,7 +101,7 @@ class Watcher:
         return Ended(_describe_unseen(UNKNOWN, order.last_status))
 
     def _note_missing(self, order: WatchOrder, age: float, exc: CallError) -> Look:
-        """Return the end of an experiment that was deleted, once it has been missing for as long as one may be.
+        """Return the end of an experiment that has been missing for the consistency margin, or another look at it.
 
         One answer is no proof: a part of the service may lag behind or fail, or a permission may be gone for a
         minute. The result of an experiment that goes on would be lost.
