@@ -27,6 +27,7 @@ from hpoq.testing import FakeClock, MemoryStore, smq_stream_event
 from support.deployment import CONTEXT, DEAD_LETTER_QUEUE, QUEUE, WATCH_QUEUE, create_resources, make_function
 from support.processes import run_program
 from support.request import REQUEST
+from support.sending import intercept
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "infra/serverless/sls"
@@ -64,14 +65,13 @@ class Deployed:
 
     def session(self):
         session = self.cloud.session()
-        send = session.send
 
-        def slowly(request, **options):
+        def slowly(send, request, **options):
             if request.method == "POST" and "/hpo/experiment" in request.url:
                 self.clock.advance(self.create_seconds)
             return send(request, **options)
 
-        session.send = slowly
+        intercept(session, slowly)
         return session
 
     def fault(self, kind, operation="CreateHpoExperiment", service="paiautoml", **options):

@@ -45,6 +45,10 @@ class Points:
 
         return counted
 
+    def around_call(self, send, request, **options):
+        """Make a service call such an effect."""
+        return self.around("call", send)(request, **options)
+
     def around_store(self, store):
         """Make every write of `store` such an effect."""
         for method in ("insert", "replace"):

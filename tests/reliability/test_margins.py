@@ -21,6 +21,7 @@ from hpoq.processing import creation, ledger, lifecycle
 from hpoq.testing import smq_event, smq_stream_event
 from support.budget import BUDGET, FULL_BUDGET, sample
 from support.request import REQUEST
+from support.sending import intercept
 from support.world import CallTimes, World
 
 EVENT = smq_event("M1", REQUEST)
@@ -40,9 +41,8 @@ class Killed(BaseException):
 
 def die_with_the_create(function):
     """Kill the instance right after its create has left."""
-    send = function._session.send
 
-    def killed(request, **options):
+    def killed(send, request, **options):
         try:
             return send(request, **options)
         except OSError:
@@ -50,7 +50,7 @@ def die_with_the_create(function):
                 raise Killed from None
             raise
 
-    function._session.send = killed
+    intercept(function._session, killed)
 
 
 def run(*, stall, killed):

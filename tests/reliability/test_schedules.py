@@ -40,6 +40,7 @@ from support.budget import examples
 from support.deployment import CONTEXT, DEAD_LETTER_QUEUE, QUEUE, WATCH_QUEUE
 from support.listings import LISTINGS, change_listing, change_new_ids
 from support.request import make_document
+from support.sending import intercept
 from support.world import CallTimes, World
 
 CREATE, LIST, PUBLISH = "CreateHpoExperiment", "ListHpoExperiments", "PublishMessage"
@@ -220,13 +221,12 @@ class Schedules(RuleBasedStateMachine):
         function = self.world.function(offset=offset * self.skew, **changed)
         function._store = Store(function._store, self.store_failures, version, self.world.clock)
         if points is not None:
-            send = function._session.send
 
-            def counted(request, **options):
+            def counted(send, request, **options):
                 name = request.headers.get("x-acs-action") or request.method
                 return points.around(name, send)(request, **options)
 
-            function._session.send = counted
+            intercept(function._session, counted)
             points.around_store(function._store)
         with pytest.MonkeyPatch.context() as patch:
             if version == 2:

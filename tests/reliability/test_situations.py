@@ -32,6 +32,7 @@ from support.clock import SkewedClock
 from support.deployment import CONTEXT, DEAD_LETTER_QUEUE, QUEUE
 from support.listings import LISTINGS, change_listing, change_rows
 from support.request import make_document, request
+from support.sending import intercept
 from support.world import CallTimes, WatchedWorld, World
 
 CREATE = "CreateHpoExperiment"
@@ -265,21 +266,20 @@ def _on_bus(event, data):
 
 def test_a_zombie_at_the_gateway(world):
     """An instance that was frozen before its first byte finds that its successor has used the nonce."""
-    send = []
+    held = []
     function = world.function()
-    original = function._session.send
 
-    def stand_still(request, **options):
-        if request.headers.get("x-acs-action") == CREATE and not send:
-            send.append(request.copy())
+    def stand_still(send, request, **options):
+        if request.headers.get("x-acs-action") == CREATE and not held:
+            held.append(request)
             raise KeyboardInterrupt
-        return original(request, **options)
+        return send(request, **options)
 
-    function._session.send = stand_still
+    intercept(function._session, stand_still)
     with pytest.raises(KeyboardInterrupt):
         function.handle(EVENT, None)
     assert deliver_until_done(world)["outcome"] == "created"
-    world.cloud.session().send(send[0])
+    world.cloud.adapter().send(held[0])
     assert world.cloud.requests[-1].code in ("SignatureNonceUsed", "InvalidTimeStamp.Expired")
     assert len(world.cloud.experiments) == 1
 
@@ -353,7 +353,7 @@ def test_a_clock_that_is_set_while_a_message_is_processed(seconds):
             clock = SkewedClock(world.clock, 0.0)
             points = Points(at, functools.partial(clock.set, seconds))
             function = world.function(clock)
-            function._session.send = points.around("call", function._session.send)
+            intercept(function._session, points.around_call)
             points.around_store(world.store)
             with contextlib.suppress(EventFailed):
                 function.handle(EVENT, CONTEXT)

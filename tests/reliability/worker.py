@@ -39,6 +39,7 @@ from hpoq.cloud.connections import new_session
 from hpoq.function import EventFailed, Function
 from hpoq.observability import logs
 from support.clock import ShiftedClock
+from support.sending import intercept
 
 
 def die():
@@ -52,15 +53,14 @@ def operation(request):
 
 def instance(points, environ, clock):
     session = new_session()
-    send = session.send
 
-    def counted(request, **kwargs):
+    def counted(send, request, **kwargs):
         # How many pages a search reads depends on how far other messages are, and reading leaves nothing outside.
         if request.method == "GET":
             return send(request, **kwargs)
         return points.around(operation(request), send)(request, **kwargs)
 
-    session.send = counted
+    intercept(session, counted)
     function = Function(environ, session=session, clock=clock)
     points.around_store(function._store)
     return function

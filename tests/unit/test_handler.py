@@ -35,6 +35,7 @@ from support.deployment import (
 )
 from support.processes import run_program
 from support.request import REQUEST, make_document, request
+from support.sending import intercept
 
 
 @pytest.fixture
@@ -235,14 +236,13 @@ def test_a_message_is_sent_back_while_its_invocation_lasts(cloud):
         service="paiautoml", operation="CreateHpoExperiment", kind="refuse", when="before", times=3
     )
     session, timeouts = cloud.session(), []
-    send = session.send
 
-    def note_timeouts(prepared, **options):
+    def note_timeouts(send, prepared, **options):
         if f"/queues/{QUEUE}/" in prepared.url:
             timeouts.append(options["timeout"])
         return send(prepared, **options)
 
-    session.send = note_timeouts
+    intercept(session, note_timeouts)
     function = make_function(cloud, session=session, HPOQ_BATCH_POLICY="requeue")
     context = Fc3Context("r-1", FunctionInfo(timeout=3))
     assert function.handle(smq_event("M1", REQUEST), context)["summary"]["retry"] == 1

@@ -10,6 +10,7 @@ from hpoq.surroundings import Surroundings
 from hpoq.testing import FakeClock, smq_event
 from support.deployment import CONTEXT, create_resources, make_function
 from support.request import REQUEST
+from support.sending import intercept
 
 ROOT = Path(__file__).parents[2]
 MOST_FRAMES = 12
@@ -33,14 +34,13 @@ def test_a_create_is_sent_from_a_short_stack():
     with alilocal.LocalCloud(seed=1, clock=clock) as cloud:
         create_resources(cloud)
         session = cloud.session()
-        send = session.send
 
-        def send_and_count(request, **options):
+        def send_and_count(send, request, **options):
             if request.headers.get("x-acs-action") == "CreateHpoExperiment":
                 stacks.append(find_own_frames())
             return send(request, **options)
 
-        session.send = send_and_count
+        intercept(session, send_and_count)
         function = make_function(cloud, clock=clock, session=session)
         report = function.handle(smq_event("m-1", REQUEST), CONTEXT)
         function.close()

@@ -44,7 +44,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
+from requests.adapters import BaseAdapter, HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import SSLError
@@ -177,9 +177,9 @@ def environment_settings(session: requests.Session, url: str) -> dict[str, Any]:
     }
 
 
-def signs_late(session: requests.Session, url: str) -> bool:
-    """Return whether requests to `url` use connections of this module, which sign once they are established."""
-    return isinstance(session.get_adapter(url), _Adapter)
+def signs_late(adapter: BaseAdapter) -> bool:
+    """Return whether `adapter` uses connections of this module, which sign once they are established."""
+    return isinstance(adapter, _Adapter)
 
 
 class _Adapter(HTTPAdapter):

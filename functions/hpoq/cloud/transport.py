@@ -12,7 +12,6 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 
 import requests
-from requests.cookies import RequestsCookieJar
 from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import ClosedPoolError, ConnectTimeoutError, NewConnectionError
 
@@ -134,7 +133,7 @@ class Transport:
         `connect_timeout` bounds each attempt to connect, `read_timeout` the time from the first byte sent to the
         last byte read, both in seconds. Both shrink to what is left of `budget`. Resolving a host name is not
         bounded. A connection of `connections` signs the request once it is established; for any other session
-        the request is signed directly before `session.send`.
+        the request is signed directly before it is handed over.
 
         Raises NoTimeLeft or Unavailable if nothing was sent, UnknownEnd if something may have been.
         """
@@ -142,7 +141,8 @@ class Transport:
         url = request.endpoint.url(request.target)
         # Without Content-Length `requests` would send the body in chunks.
         unsigned = {"Content-Length": str(len(request.body))}
-        headers = unsigned if signs_late(self._session, url) else _sign(request)
+        adapter = self._session.get_adapter(url)
+        headers = unsigned if signs_late(adapter) else _sign(request)
         prepared = _prepare(request, url, headers)
         left = budget.seconds_left()
         if left < budget.least_seconds:
@@ -153,13 +153,9 @@ class Transport:
         call = Call(request.service, request.operation, request.method, url)
         with exchange, trace_call(call):
             try:
-                answer = self._session.send(
-                    prepared,
-                    stream=True,
-                    timeout=timeouts,
-                    allow_redirects=False,
-                    **environment_settings(self._session, url),
-                )
+                # `session.send` would also look for cookies and redirects, which takes as long as signing.
+                settings = environment_settings(self._session, url)
+                answer = adapter.send(prepared, stream=True, timeout=timeouts, **settings)
                 call.status = answer.status_code
                 response = self._read(answer, exchange.sent_at or begun_at)
                 exchange.accepted = request.is_own(response)
@@ -211,9 +207,6 @@ def _prepare(request: Request, url: str, headers: Mapping[str, str]) -> requests
     prepared.url = url
     prepared.headers = CaseInsensitiveDict(headers)
     prepared.body = request.body or None
-    # Sessions other than ours read the cookies of a request whose answer is a redirect. `prepare_cookies` would also
-    # look for those that match the URL.
-    prepared._cookies = RequestsCookieJar()  # type: ignore[attr-defined]  # noqa: SLF001
     return prepared
 
 

@@ -29,6 +29,7 @@ from hpoq.cloud.endpoint import Endpoint
 from hpoq.cloud.transport import Request, Transport
 from hpoq.errors import NoTimeLeft, UnknownEnd
 from hpoq.testing import FakeClock
+from support.sending import intercept
 
 SMALL, LARGE = 900, 200_000
 
@@ -126,14 +127,11 @@ def idler(request, certificate):
 
 
 @pytest.fixture
-def session(certificate, monkeypatch):
+def session(certificate):
     """A session that trusts the test's certificate."""
     with new_session() as made:
-        send = made.send
-        monkeypatch.setattr(
-            made,
-            "send",
-            lambda prepared, **options: send(prepared, **{**options, "verify": str(certificate)}),
+        intercept(
+            made, lambda send, prepared, **options: send(prepared, **options | {"verify": str(certificate)})
         )
         yield made
 

@@ -815,18 +815,12 @@ def test_the_headers_that_are_sent():
 def test_a_session_for_people_is_sent_by_the_proxy_of_the_environment(monkeypatch, clock):
     """What the environment says of proxies reaches the session if it was made to trust the environment."""
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy:1")
-    options: dict[str, object] = {}
-
-    def fail(_prepared: object, **given: object) -> None:
-        options.update(given)
-        raise requests.ReadTimeout
-
+    adapter = Failing(requests.ReadTimeout())
     with new_session(trust_environment=True) as session:
-        session.mount("https://", Failing(requests.ReadTimeout()))
-        monkeypatch.setattr(session, "send", fail)
+        session.mount("https://", adapter)
         with pytest.raises(UnknownEnd):
             send(Transport(session, clock), "https://service.example.com")
-    assert options["proxies"]["https"] == "http://proxy:1"
+    assert adapter.options["proxies"]["https"] == "http://proxy:1"
 
 
 def test_a_foreign_session_is_not_asked_if_too_little_time_is_left(clock):

@@ -29,6 +29,7 @@ from hpoq.testing import FakeClock, MemoryStore, smq_event, smq_stream_event
 from support.deployment import CONTEXT, TOPIC, WATCH_QUEUE, create_resources, make_function, published_events
 from support.processes import run_program
 from support.request import REQUEST, make_document, request
+from support.sending import intercept
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = f"00-{TRACE}-b7ad6b7169203331-01"
@@ -45,13 +46,12 @@ class Deployed:
 
     def function(self, **settings):
         session = self.cloud.session()
-        send = session.send
 
-        def recorded(request, **options):
+        def recorded(send, request, **options):
             self.sent.append(dict(request.headers))
             return send(request, **options)
 
-        session.send = recorded
+        intercept(session, recorded)
         return make_function(self.cloud, self.store, self.clock, session=session, **settings)
 
     def lines(self, event):
