@@ -562,6 +562,15 @@ def test_the_environment_names_the_service_of_fc_2(wrap):
     assert seen == ["staging$orders"]
 
 
+@pytest.mark.parametrize("wrap", [lambda_handler, json_handler])
+def test_a_service_alone_does_not_name_a_function(wrap):
+    """Its functions would otherwise share the keys of Powertools' idempotency."""
+    seen = []
+    context = Fc2Context("r-1", FunctionInfo(name=""), service=ServiceInfo(name="staging"))
+    wrap(lambda *_: seen.append(os.environ.get("AWS_LAMBDA_FUNCTION_NAME")))(EVENT, context)
+    assert seen == [None]
+
+
 def test_buffered_lines_appear_after_an_error(capsys):
     """The logger's buffer works, which drops lines silently without a trace id."""
     buffers = pytest.importorskip("aws_lambda_powertools.logging.buffer", reason="came with 3.5")

@@ -28,6 +28,7 @@ from hpoq.processing.outcome import (
     Outcome,
     Result,
     as_event_error,
+    log_configuration_fault,
     log_operator_needed,
     needs_operator,
 )
@@ -139,6 +140,15 @@ def test_a_call_without_an_answer_is_logged_for_the_operator():
     with capture_logs() as lines:
         log_operator_needed(NoCredentials("none", service="smq", operation="Send"))
     assert (lines[0]["access_denied_detail"], lines[0]["advice"]) == (None, "run: hpoq doctor")
+
+
+def test_the_last_clause_of_a_configuration_fault_is_its_advice():
+    """The clauses before it may quote what could not be read, with semicolons of its own."""
+    fault = EventError(code="C", message="unknown source 'a; b'; unset HPOQ_TRIGGER", retryable=True)
+    with capture_logs() as lines:
+        log_configuration_fault(fault, place="p")
+    assert (lines[0]["event"], lines[0]["place"]) == ("operator.needed", "p")
+    assert (lines[0]["error"], lines[0]["advice"]) == (fault.message, "unset HPOQ_TRIGGER")
 
 
 def test_the_report_of_a_batch_is_pinned():
