@@ -138,7 +138,11 @@ class ServiceClient:
         A claim is given back at it: a clock that is ahead by hours would hold the key for as long. One that is behind
         holds nothing.
         """
-        return self._transport.clock.now() - max(self.clock_error(), 0.0)
+        return self.correct_time(self._transport.clock.now())
+
+    def correct_time(self, moment: float) -> float:
+        """Return `moment` of this machine's clock, or what it is by the services' clock if that is earlier."""
+        return moment - max(self.clock_error(), 0.0)
 
     def _call(
         self,

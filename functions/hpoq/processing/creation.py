@@ -204,14 +204,11 @@ class Creator:
             log_configuration_fault(_MOVED, place=claim.place)
             return Postponed(claim, _MOVED, doubt_until, counts=False)
         try:
-            # Decided before the search, whose result may lack an experiment that appears while it runs.
+            # The result may lack an experiment that appears while the search runs: its beginning counts.
             began = self.clock.now()
-            settled = not lifecycle.is_in_doubt(doubt_until, began)
-            found = self._find(claim, hints, thorough=settled)
+            found = self._find(claim, hints, thorough=not lifecycle.is_in_doubt(doubt_until, began))
             # Its answers may show that this machine's clock is ahead.
-            passed = self.clock.now() - began
-            settled = settled and not lifecycle.is_in_doubt(doubt_until, self.client.present_time() - passed)
-            if found is None and not settled:
+            if found is None and lifecycle.is_in_doubt(doubt_until, self.client.correct_time(began)):
                 if not self._can_wait(claim, doubt_until):
                     return Postponed(claim, _IN_DOUBT, doubt_until, counts=False)
                 self.clock.sleep(doubt_until - self.client.present_time())
@@ -464,7 +461,7 @@ def compute_backdating(terms: Terms) -> float:
 def _read_hints(experiment: JsonObject, key: str) -> SearchHints:
     name, workspace_id = get_string(experiment, "Name"), get_string(experiment, "WorkspaceId")
     length = len(get_string(experiment, "Description")) + len(format_marker(key))
-    return SearchHints(name or None, workspace_id or None, length, len(_read_tags(experiment)) + 1)
+    return SearchHints(name, workspace_id, length, len(_read_tags(experiment)) + 1)
 
 
 def _read_tags(experiment: JsonObject) -> list[JsonValue]:

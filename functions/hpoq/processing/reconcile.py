@@ -59,9 +59,9 @@ class Sought:
     """The experiment that an earlier attempt may have made.
 
     `since` is when the key was first claimed, in seconds since the epoch; `name` and `workspace_id` are those of
-    the request, None if unknown. `tagged` and `described` say that every create of the key carried the marker in
-    a tag, and in the description. `description_length` is the least length of a description with its marker, and
-    `tag_count` the least number of tags with the marker among them.
+    the request, empty or None if unknown. `tagged` and `described` say that every create of the key carried the
+    marker in a tag, and in the description. `description_length` is the least length of a description with its
+    marker, and `tag_count` the least number of tags with the marker among them.
     """
 
     key: str
@@ -126,7 +126,7 @@ def find(
     # A cache between function and service may answer with an earlier listing, so no two searches send equal requests.
     earliest = sought.earliest - timedelta(seconds=int(now) % _ALIKE_SECONDS)
     # Without a workspace a service may list the default one only, so the request's own is searched as well.
-    workspaces = [None] if sought.workspace_id is None else [None, sought.workspace_id]
+    workspaces = [None, sought.workspace_id] if sought.workspace_id else [None]
     for workspace in workspaces:
         search = _Search(client, sought, page_size, budget, workspace, earliest)
         filtered = search.list_by_tag(sought.key)

@@ -68,7 +68,10 @@ class Service:
         self.ahead = 0.0
 
     def present_time(self):
-        return self.clock.now() - self.ahead
+        return self.correct_time(self.clock.now())
+
+    def correct_time(self, moment):
+        return moment - self.ahead
 
     def create_hpo_experiment(self, body, **options):
         self.creates.append((body, options))
@@ -571,23 +574,39 @@ def test_a_refused_nonce_leaves_a_doubt_and_does_not_count(clock):
 # A doubt that an earlier owner left.
 
 
-def test_a_doubt_that_is_over_needs_one_thorough_search(clock):
+@pytest.mark.parametrize("over_for", [0, 7])
+def test_a_doubt_that_is_over_needs_one_thorough_search(clock, over_for):
     """What no complete listing shows after the doubt does not exist, and is created."""
     service = Service(clock, rows=[(experiment(n, OTHER), 0.0) for n in range(4)])
-    ending = make(clock, service).attempt(EXPERIMENT, claim(clock, attempts=2), clock.now())
+    ending = make(clock, service).attempt(EXPERIMENT, claim(clock, attempts=2), clock.now() - over_for)
     assert isinstance(ending, Created)
     assert (ending.adopted, len(service.creates)) == (False, 1)
     assert clock.slept == []
     assert len(service.filtered) == len(set(service.filtered)), "searched once in each place"
 
 
+@pytest.mark.parametrize("over_for", [0, 7])
+def test_once_the_doubt_is_over_every_page_is_searched(clock, over_for):
+    """The first page may be full of other experiments."""
+    rows = [*((experiment(n, OTHER), 0.0) for n in range(10, 10 + PAGE)), (experiment(1, KEY), 0.0)]
+    service = Service(clock, rows=rows)
+    ending = make(clock, service).attempt(EXPERIMENT, claim(clock, attempts=2), clock.now() - over_for)
+    assert isinstance(ending, Created)
+    assert (ending.experiment_id, ending.adopted, service.creates) == ("s001", True, [])
+
+
+@pytest.mark.parametrize("ahead", [0, 3600])
 @pytest.mark.parametrize("seconds", range(1, 20, 2))
-def test_a_doubt_that_ends_during_the_search_is_not_over(clock, seconds):
-    """A listing that began before the end of the doubt cannot prove absence: another one must begin after it."""
+def test_a_doubt_that_ends_during_the_search_is_not_over(clock, seconds, ahead):
+    """A listing that began before the end of the doubt cannot prove absence: another one must begin after it.
+
+    The end is that by the service's clock, if this machine's is ahead.
+    """
     appears_at = clock.now() + seconds
     rows = [(experiment(1, KEY), appears_at)]
     service = Service(clock, rows=rows, list_seconds=4)
-    ending = make(clock, service).attempt(EXPERIMENT, claim(clock, attempts=2), appears_at)
+    service.ahead = ahead
+    ending = make(clock, service).attempt(EXPERIMENT, claim(clock, attempts=2), appears_at - ahead)
     assert isinstance(ending, Created)
     assert (ending.experiment_id, ending.adopted) == ("s001", True)
     assert service.creates == []
@@ -660,6 +679,22 @@ def test_a_marker_in_a_shorter_description_says_nothing_about_ours(clock, ours, 
     service = Service(clock, rows=[(kept, 0.0), (unmarked, 0.0)])
     creator = make(clock, service, in_tag=False)
     ending = creator.attempt(request, claim(clock, attempts=2, tagged=False), clock.now())
+    assert isinstance(ending, Created if is_proof else Postponed)
+    assert len(service.creates) == is_proof
+
+
+@pytest.mark.parametrize(("listed", "is_proof"), [(3, True), (2, False)])
+def test_a_marker_among_fewer_tags_says_nothing_about_ours(clock, listed, is_proof):
+    """A service that cuts tags may have cut our marker off, the last of one more than the request has."""
+    document = make_document(Name="n", Tag=[{"Key": "team", "Value": "x"}, {"Key": "stage", "Value": "y"}])
+    request = parse_request(json.dumps(document).encode()).document["experiment"]
+    kept = replace(
+        experiment(1, OTHER), name="other", tags=(("team", "x"),) * (listed - 1) + ((TAG_KEY, OTHER),)
+    )
+    unmarked = replace(experiment(2), workspace_id=request["WorkspaceId"])
+    service = Service(clock, rows=[(kept, 0.0), (unmarked, 0.0)])
+    creator = make(clock, service, in_description=False)
+    ending = creator.attempt(request, claim(clock, attempts=2, described=False), clock.now())
     assert isinstance(ending, Created if is_proof else Postponed)
     assert len(service.creates) == is_proof
 
