@@ -61,11 +61,13 @@ class LambdaContext:
 
     def __init__(self, fc_context: object, deadline: Deadline) -> None:
         invocation = Invocation.from_context(fc_context)
-        function = getattr(fc_context, "function", None)
-        qualifier = _read_text(function, "qualifier") or _read_text(function, "version_id") or "LATEST"
+        version = _read_version(fc_context, "version_id")
+        qualifier = _read_version(fc_context, "qualifier") or version or "LATEST"
         self.function_name = invocation.function_name or os.environ.get("FC_FUNCTION_NAME", "")
-        self.function_version = qualifier
-        self.invoked_function_arn = _function_arn(invocation, self.function_name, qualifier)
+        self.function_version = version or qualifier
+        self.invoked_function_arn = _function_arn(
+            invocation, self.function_name, qualifier, read_service(fc_context)
+        )
         memory_mb = invocation.memory_mb or read_whole_number(os.environ.get("FC_FUNCTION_MEMORY_SIZE"))
         self.memory_limit_in_mb = memory_mb or 0
         self.aws_request_id = invocation.request_id or ""
@@ -109,12 +111,31 @@ def lambda_context(
     return LambdaContext(fc_context, deadline)
 
 
-def _function_arn(invocation: Invocation, name: str, qualifier: str) -> str:
-    # The form that FC itself uses: https://www.alibabacloud.com/help/en/functioncompute/fc/user-guide/ram.
+def _function_arn(invocation: Invocation, name: str, qualifier: str, service: str) -> str:
+    # The forms that FC itself uses, that of FC 2.0 with the service, to which its versions and aliases belong:
+    # https://www.alibabacloud.com/help/en/functioncompute/fc/user-guide/ram and .../fc-2-0/user-guide/policies.
     region = invocation.region or os.environ.get("FC_REGION", "")
     account = invocation.account_id or os.environ.get("FC_ACCOUNT_ID", "")
-    arn = f"acs:fc:{region}:{account}:functions/{name}"
-    return arn if qualifier == "LATEST" else f"{arn}/{qualifier}"
+    is_latest = qualifier == "LATEST"
+    if service:
+        resource = f"services/{service if is_latest else f'{service}.{qualifier}'}/functions/{name}"
+    else:
+        resource = f"functions/{name if is_latest else f'{name}/{qualifier}'}"
+    return f"acs:fc:{region}:{account}:{resource}"
+
+
+def _read_version(context: object, name: str) -> str:
+    """Return what names the version or alias, or an empty string for the version LATEST.
+
+    The context of python3.12 has it in `function`, that of runtimes up to python3.10 in `service`.
+    """
+    holders = (getattr(context, "function", None), getattr(context, "service", None))
+    return next((text for text in (_read_text(one, name) for one in holders) if text not in ("", "LATEST")), "")
+
+
+def read_service(context: object) -> str:
+    """Return the name of the function's service on FC 2.0, or an empty string."""
+    return _read_text(getattr(context, "service", None), "name") or os.environ.get("FC_SERVICE_NAME", "")
 
 
 def _read_log_name(context: object, name: str) -> str:

@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any, TypeAlias, get_args, overload
 
 from fcruntime._dataclass import dataclass
-from fcruntime.awslambda import LambdaContext, SqsEvent, lambda_context, sqs_event
+from fcruntime.awslambda import LambdaContext, SqsEvent, lambda_context, read_service, sqs_event
 from fcruntime.batch import BatchFailed, Policy, settle
 from fcruntime.context import Invocation
 from fcruntime.jsonvalue import JsonValue
@@ -163,9 +163,9 @@ def read_unique_name(fc_context: object = None) -> str:
     What `fc_context` does not contain is read from FC's environment variables.
     """
     name = Invocation.from_context(fc_context).function_name or os.environ.get("FC_FUNCTION_NAME", "")
-    service = getattr(getattr(fc_context, "service", None), "name", None) or os.environ.get("FC_SERVICE_NAME")
+    service = read_service(fc_context)
     # Neither name can contain a dollar sign.
-    return f"{service}${name}" if name and isinstance(service, str) and service else name
+    return f"{service}${name}" if name and service else name
 
 
 def idempotency_without_boto3() -> bool:

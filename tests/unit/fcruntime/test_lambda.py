@@ -42,6 +42,10 @@ def no_function_name(monkeypatch):
     os.environ.pop("AWS_LAMBDA_FUNCTION_NAME", None)
 
 
+def fc2_context(service):
+    return Fc2Context("r", FunctionInfo(name="f"), service=service, region="r", account_id="1")
+
+
 class Ticks:
     def __init__(self):
         self.at = 100.0
@@ -98,17 +102,32 @@ def test_only_deliveries_of_messages_end_after_five_minutes(wrap, event, seconds
     assert left[0] == pytest.approx(seconds * 1000, abs=30_000)
 
 
-def test_the_arn_contains_the_qualifier():
-    """A version or alias is part of the function's ARN; the log's names come from the service."""
-    context = Fc2Context(
-        "r",
-        FunctionInfo(name="f", qualifier="live"),
-        service=ServiceInfo(log_project="project", log_store="store"),
-        region="r",
-        account_id="1",
-    )
+CALLED = FunctionInfo(name="f", version_id="3", qualifier="live")
+IN_SERVICE = {"qualifier": "live", "version_id": "3"}
+
+
+@pytest.mark.parametrize(
+    ("context", "version", "resource"),
+    [
+        (Fc3Context("r", FunctionInfo(name="f"), "r", "1"), "LATEST", "functions/f"),
+        (Fc3Context("r", CALLED, "r", "1"), "3", "functions/f/live"),
+        (Fc3Context("r", FunctionInfo(name="f", qualifier="live"), "r", "1"), "live", "functions/f/live"),
+        (Fc3Context("r", FunctionInfo(name="f", version_id="3"), "r", "1"), "3", "functions/f/3"),
+        (fc2_context(ServiceInfo(**IN_SERVICE)), "3", "functions/f/live"),
+        (fc2_context(ServiceInfo(qualifier="LATEST")), "LATEST", "functions/f"),
+        (fc2_context(ServiceInfo("shop", **IN_SERVICE)), "3", "services/shop.live/functions/f"),
+        (fc2_context(ServiceInfo("shop")), "LATEST", "services/shop/functions/f"),
+    ],
+)
+def test_the_version_is_the_one_that_runs_and_the_arn_the_one_that_was_called(context, version, resource):
+    """An alias is part of the ARN alone, as on Lambda; runtimes up to python3.10 have both in the service."""
     made = lambda_context(context)
-    assert made.invoked_function_arn == "acs:fc:r:1:functions/f/live"
+    assert (made.function_version, made.invoked_function_arn) == (version, f"acs:fc:r:1:{resource}")
+
+
+def test_the_names_of_the_log_come_from_the_service():
+    """Runtimes up to python3.10 have the project and the log store in the service."""
+    made = lambda_context(fc2_context(ServiceInfo(log_project="project", log_store="store")))
     assert (made.log_group_name, made.log_stream_name) == ("project", "store")
 
 
