@@ -130,7 +130,9 @@ def _read_version(context: object, name: str) -> str:
     The context of python3.12 has it in `function`, that of runtimes up to python3.10 in `service`.
     """
     holders = (getattr(context, "function", None), getattr(context, "service", None))
-    return next((text for text in (_read_text(one, name) for one in holders) if text not in ("", "LATEST")), "")
+    return next(
+        (text for text in (_read_text(one, name) for one in holders) if text not in ("", "LATEST")), ""
+    )
 
 
 def read_service(context: object) -> str:

@@ -62,6 +62,12 @@ def _make_handler() -> logging.Handler:
     formatter.converter = time.gmtime
     handler = _Output()
     handler.setFormatter(formatter)
+    # A logger of Powertools writes its lines itself, and takes them from the handlers that the root logger has when
+    # it is made. FC and Lambda give the root logger its handler before they import the function, but `serve` may be
+    # called after the function's loggers were made. Powertools marks such a logger with the attribute `init`.
+    loggers = logging.root.manager.loggerDict.items()
+    earlier = tuple(name for name, logger in loggers if getattr(logger, "init", None) is True)
+    handler.addFilter(lambda record: not record.name.startswith(earlier))
     return handler
 
 

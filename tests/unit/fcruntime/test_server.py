@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from aws_lambda_powertools import Logger
 
 import fcruntime
 from fcruntime.__main__ import main
@@ -769,6 +770,21 @@ def test_the_log_is_that_of_a_built_in_runtime(tmp_path):
         "TIME 1-abc [WARNING] in a thread",
         "printed before the end",
     ]
+
+
+def test_a_logger_of_powertools_that_is_older_than_the_server_writes_each_line_once(monkeypatch):
+    """A module that makes its loggers and then calls `serve` has the log of one that the server imports."""
+    written, out, root = io.StringIO(), io.StringIO(), logging.RootLogger(logging.WARNING)
+    logger, child = Logger(service="older", stream=written), Logger(service="older", child=True)
+    monkeypatch.setattr(logging.getLogger("older"), "parent", root)
+    monkeypatch.setattr("logging.getLogger", lambda: root)
+    monkeypatch.setattr("sys.stdout", out)
+    configure_log()
+    logger.info("of the logger")
+    child.info("of its child")
+    assert (len(written.getvalue().splitlines()), out.getvalue()) == (2, "")
+    root.info("of another")
+    assert out.getvalue().endswith("[INFO] of another\n")
 
 
 def test_a_root_logger_with_handlers_is_left_as_it_is(monkeypatch):
