@@ -88,8 +88,17 @@ def _join_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     for given, value in headers:
         name = "-".join(part.capitalize() for part in given.split("-"))
         separator = "; " if name == "Cookie" else ","  # a comma would be part of a cookie
-        joined[name] = f"{joined[name]}{separator}{value}" if name in joined else value
+        text = _decode_utf8(value)
+        joined[name] = f"{joined[name]}{separator}{text}" if name in joined else text
     return joined
+
+
+def _decode_utf8(value: str) -> str:
+    """Return the text of a header that was read as Latin-1, as `http.server` does, though most clients send UTF-8."""
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
 
 
 def _join_parameters(query: str) -> JsonObject:
@@ -168,6 +177,9 @@ def _make_body(answer: JsonObject) -> bytes:
 
 
 def _clean(value: JsonValue) -> str:
-    """Return `value` without characters that would end the line of a header and begin another one."""
+    """Return `value` without characters that would end the line of a header and begin another one.
+
+    It is sent in UTF-8, but `http.server` writes Latin-1, so each byte becomes the character of its number.
+    """
     text = value if isinstance(value, str) else json.dumps(value)
-    return _CONTROL_CHARACTERS.sub("", text).encode("latin-1", "replace").decode("latin-1")
+    return _CONTROL_CHARACTERS.sub("", text).encode(errors="replace").decode("latin-1")

@@ -304,6 +304,20 @@ def test_repeated_headers_are_joined():
     assert event["headers"] == {"X-Tag": "a,b", "Cookie": "a=1; b=2"}
 
 
+@pytest.mark.parametrize(("sent", "text"), [("张三".encode(), "张三"), (b"caf\xe9", "café")])
+def test_headers_are_utf8_in_both_directions(start, sent, text):
+    """A request's header is read as UTF-8 if it is valid, else as Latin-1; an answer's is written in UTF-8."""
+
+    def echo(event, _):
+        value = json.loads(event)["headers"]["X-Name"]
+        return {"statusCode": 200, "headers": {"X-Name": value}, "body": value}
+
+    url, _ = start(echo)
+    answer = requests.get(url, headers={**FROM_OUTSIDE, "X-Name": sent}, timeout=60)
+    assert answer.content.decode() == text
+    assert answer.headers["X-Name"].encode("latin-1").decode() == text
+
+
 JSON_TYPE = {"Content-Type": "application/json"}
 
 
