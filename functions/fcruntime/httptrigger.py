@@ -170,7 +170,8 @@ def _make_body(answer: JsonObject) -> bytes:
     data = text.encode(errors="replace")
     if answer.get("isBase64Encoded") is True:
         try:
-            return base64.b64decode(data, validate=True)
+            # In lines, as `base64.encodebytes` and e-mail write it, it is valid too.
+            return base64.b64decode(data.translate(None, b"\r\n"), validate=True)
         except ValueError:
             return data  # as FC does
     return data

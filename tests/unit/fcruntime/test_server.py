@@ -333,6 +333,7 @@ JSON_TYPE = {"Content-Type": "application/json"}
             b"made",
         ),
         ({"statusCode": 200, "body": "/w==", "isBase64Encoded": True}, 200, {}, b"\xff"),
+        ({"statusCode": 200, "body": "Li4\r\nu\n", "isBase64Encoded": True}, 200, {}, b"..."),
         ({"statusCode": 200, "body": {"a": 1}, "headers": {"content-length": "9"}}, 200, {}, b'{"a": 1}'),
         ({"statusCode": 200, "body": None, "headers": None}, 200, JSON_TYPE, b""),
         (
