@@ -8,6 +8,7 @@ forms. Both triggers take `headers` only, with one value per name.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from urllib.parse import urlencode
@@ -76,20 +77,42 @@ def _make_times(epoch: JsonValue) -> JsonObject:
 
 def _complete_gateway_event(event: JsonObject) -> JsonObject:
     parameters, headers = _read_texts(event.get("queryParameters")), _read_texts(event.get("headers"))
-    context: JsonObject = {
-        "httpMethod": event["httpMethod"],
-        "path": event["path"],
-        "requestId": headers.get("X-Ca-Request-Id", ""),
-        "stage": headers.get("X-Ca-Stage", ""),
-    }
     added: JsonObject = {
         "resource": event["path"],
         "queryStringParameters": {**parameters} or None,
         "multiValueQueryStringParameters": {name: [value] for name, value in parameters.items()} or None,
         "multiValueHeaders": {name: [value] for name, value in headers.items()},
-        "requestContext": context,
+        "stageVariables": None,
+        "requestContext": _make_gateway_context(event, headers),
     }
     return {**added, **event, "isBase64Encoded": event.get("isBase64Encoded") in (True, "true")}
+
+
+def _make_gateway_context(event: JsonObject, headers: Mapping[str, str]) -> JsonObject:
+    """Return the members of a REST API's context that its readers require; what the trigger does not state is empty.
+
+    The address of the client is not taken from X-Forwarded-For, in which a client may write any address.
+    """
+    given = {name.lower(): value for name, value in headers.items()}
+    domain, request_id = given.get("host", ""), given.get("x-ca-request-id", "")
+    times = _make_times(int(time.time() * 1000))
+    return {
+        "accountId": os.environ.get("FC_ACCOUNT_ID", ""),
+        "apiId": "",
+        "domainName": domain,
+        "domainPrefix": domain.partition(".")[0],
+        "extendedRequestId": request_id,
+        "httpMethod": event["httpMethod"],
+        "identity": {"sourceIp": "", "userAgent": given.get("user-agent", "")},
+        "path": event["path"],
+        "protocol": "HTTP/1.1",
+        "requestId": request_id,
+        "requestTime": times["time"],
+        "requestTimeEpoch": times["timeEpoch"],
+        "resourceId": "",
+        "resourcePath": event["path"],
+        "stage": given.get("x-ca-stage", ""),
+    }
 
 
 def _read_texts(value: JsonValue) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Lambda's HTTP handlers behind FC's HTTP and API Gateway triggers."""
 
 import json
+import time
 
 import pytest
 from aws_lambda_powertools.event_handler import (
@@ -11,7 +12,8 @@ from aws_lambda_powertools.event_handler import (
     Response,
 )
 from aws_lambda_powertools.shared.cookies import Cookie
-from aws_lambda_powertools.utilities.parser.models import LambdaFunctionUrlModel
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
+from aws_lambda_powertools.utilities.parser.models import APIGatewayProxyEventModel, LambdaFunctionUrlModel
 
 from fcruntime import Fc3Context, json_handler
 from fcruntime.httptrigger import http_event
@@ -109,6 +111,28 @@ def test_a_rest_resolver_answers_the_api_gateway_trigger():
     assert json.loads(answer["body"]) == {"order": "o-1", "dry": "1"}
     encoded = gateway_event(httpMethod="POST", body="eyJhIjogMX0=", isBase64Encoded="true")
     assert json.loads(call(app.resolve, encoded)["body"]) == {"a": 1}
+
+
+def test_the_event_of_the_api_gateway_trigger_has_a_rest_apis_context(monkeypatch):
+    """Powertools' data class and model read it; only the address of the client is not known."""
+    monkeypatch.setenv("FC_ACCOUNT_ID", "42")
+    headers = {
+        "host": "api.example.com",
+        "x-ca-request-id": "g-1",
+        "X-Ca-Stage": "TEST",
+        "User-Agent": "curl",
+    }
+    before, seen = time.time() * 1000, []
+    call(lambda event, _: seen.append(event), gateway_event(headers=headers))
+    context = APIGatewayProxyEvent(seen[0]).request_context
+    assert (context.account_id, context.api_id, context.stage) == ("42", "", "TEST")
+    assert (context.domain_name, context.domain_prefix) == ("api.example.com", "api")
+    assert (context.request_id, context.resource_path, context.protocol) == ("g-1", "/orders/o-1", "HTTP/1.1")
+    assert (context.identity.source_ip, context.identity.user_agent) == ("", "curl")
+    assert before - 1 <= context.request_time_epoch <= time.time() * 1000
+    assert context.request_time.endswith(" +0000")
+    seen[0]["requestContext"]["identity"]["sourceIp"] = "1.2.3.4"
+    assert APIGatewayProxyEventModel.model_validate(seen[0]).requestContext.resourcePath == "/orders/o-1"
 
 
 @pytest.mark.parametrize("count", [1, 2])
