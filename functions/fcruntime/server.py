@@ -360,6 +360,18 @@ class _Http(ThreadingHTTPServer):
         socketserver.TCPServer.server_bind(self)
 
 
+class _Context(Fc2Context):
+    """The context of a custom runtime: that of runtimes up to python3.10, with the members of python3.12's."""
+
+    @property
+    def log_project(self) -> str:
+        return self.service.log_project
+
+    @property
+    def log_store(self) -> str:
+        return self.service.log_store
+
+
 class _Requests(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -507,7 +519,7 @@ class _Requests(BaseHTTPRequestHandler):
         if not all(keys):
             variables = ("ACCESS_KEY_ID", "ACCESS_KEY_SECRET", "SECURITY_TOKEN")
             keys = [os.environ.get(f"ALIBABA_CLOUD_{name}", "") for name in variables]
-        return Fc2Context(
+        return _Context(
             header("request-id"),
             FunctionInfo(
                 header("function-name") or os.environ.get("FC_FUNCTION_NAME", ""),

@@ -42,6 +42,8 @@ HEADERS = {
     "x-fc-account-id": "42",
     "x-fc-qualifier": "live",
     "x-fc-version-id": "7",
+    "x-fc-service-logproject": "project",
+    "x-fc-service-logstore": "store",
     "x-fc-access-key-id": "STS.id",
     "x-fc-access-key-secret": "secret",
     "x-fc-security-token": "token",
@@ -120,6 +122,9 @@ def test_the_headers_are_the_context(start, monkeypatch):
     assert (tracing.span_context, tracing.jaeger_endpoint) == ("span", "http://jaeger")
     assert (tracing.span_baggages, third.tracing.span_baggages) == ({"a": "b"}, {})
     assert (first.requestId, first.logger, first.getLogger()) == ("1-abc", None, logging.getLogger())
+    assert (first.service.log_project, first.service.log_store) == ("project", "store")
+    assert (first.log_project, first.log_store) == ("project", "store")
+    assert (third.log_project, third.log_store) == ("", "")
     assert second.credentials.access_key_id == "id-of-the-environment"
     assert third.request_id == ""
 
