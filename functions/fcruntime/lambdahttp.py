@@ -42,13 +42,15 @@ def complete_answer(result: object) -> object:
     )
     if not isinstance(headers, Mapping) or not (multiple or cookies):
         return result
-    added = dict(headers)
+    added: dict[str, object] = {}
     for name, values in multiple.items() if isinstance(multiple, Mapping) else ():
         if isinstance(values, list) and (len(values) == 1 or name.lower() != "set-cookie"):
             added[name] = ",".join(map(str, values))
     if isinstance(cookies, list) and len(cookies) == 1:
         added["Set-Cookie"] = cookies[0]
-    return {**result, "headers": added}
+    replaced = {name.lower() for name in added}
+    kept = {name: value for name, value in headers.items() if name.lower() not in replaced}
+    return {**result, "headers": {**kept, **added}}
 
 
 def _complete_trigger_event(event: JsonObject, context: JsonObject) -> JsonObject:

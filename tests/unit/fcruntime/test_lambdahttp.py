@@ -169,6 +169,20 @@ def test_other_events_stay_as_they_are(event):
 
 
 @pytest.mark.parametrize(
+    ("given", "headers"),
+    [
+        ({"multiValueHeaders": {"X-Tag": ["b"]}}, {"X-Tag": "b", "SET-COOKIE": "s=0"}),
+        ({"multiValueHeaders": {"Set-Cookie": ["x", "y"]}}, {"x-tag": "a", "SET-COOKIE": "s=0"}),
+        ({"cookies": ["c=1"]}, {"x-tag": "a", "Set-Cookie": "c=1"}),
+    ],
+)
+def test_a_header_is_replaced_whatever_the_case_of_its_name(given, headers):
+    """The values in `multiValueHeaders` and `cookies` count, as on Lambda; of two names FC would send either."""
+    answer = {"statusCode": 200, "headers": {"x-tag": "a", "SET-COOKIE": "s=0"}, **given}
+    assert call(lambda *_: answer, trigger_event())["headers"] == headers
+
+
+@pytest.mark.parametrize(
     ("result", "headers"),
     [
         ({"statusCode": 200, "multiValueHeaders": {"A": ["b", 1], "Set-Cookie": ["x", "y"]}}, {"A": "b,1"}),
