@@ -60,7 +60,7 @@ _SLIPS = (
     (r";", "a semicolon; JSON needs a comma"),
     (r"<%|\$[{(\w]|%[(a-z]", "a template that was not filled in; fill it in first"),
     (r"\.\.\.|\u2026", "an ellipsis; write out what it stands for"),
-    (r"\(", "a parenthesis; JSON has [ for a list and { for an object"),
+    (r"[()]", "a parenthesis; JSON has [ for a list and { for an object"),
     (r"[A-Za-z_][\w.]{0,60}\(", "a call of a function; write its value"),
     (r"<", "this looks like XML or HTML"),
     (r"object Object\]", "what JavaScript writes for an object; write what JSON.stringify returns"),
@@ -99,6 +99,13 @@ _FRAMED = "bytes in front of the text, such as those of a schema registry; send 
 _CONTROL = "a control character, such as a NUL, behind the document; remove it"
 _SECOND = "a second document begins here, where only one is allowed"
 _AFTER = "the document has ended before this"
+# What stands in the place of a comma, and what is wrong then.
+_NO_COMMA = {
+    "]": "a } is missing before this",
+    "}": "a ] is missing before this",
+    ":": "a colon belongs behind a name, in an object",
+}
+_NO_BRACE = "an object begins with {"
 # Escapes of other languages: of a quote, which needs none, and of two hexadecimal digits.
 _NEEDLESS_ESCAPE = r"\\(?:(['`])|x[0-9A-Fa-f]{2})"
 _HEX_ESCAPE = "\\u00 instead of \\x"
@@ -235,7 +242,11 @@ def _reword(text: str, error: json.JSONDecodeError) -> str:
     if error.msg.startswith("Extra data"):
         if rest[0] < " ":
             return _CONTROL
+        if rest[0] == ":":
+            return _NO_BRACE
         return f"one {rest[0]} too many" if rest[0] in "]}" else _SECOND if rest[0] in "[{" else _AFTER
+    if error.msg.startswith("Expecting ','") and rest[0] in _NO_COMMA:
+        return _NO_COMMA[rest[0]]
     known = (words for begin, words in _WORDING.items() if error.msg.startswith(begin))
     return next(known, error.msg.removesuffix(" at"))
 

@@ -113,6 +113,17 @@ def test_depth_is_refused_even_where_more_is_asked_for():
         (b"[\n1 2]", "not JSON at line 2, column 3: a comma is missing before this"),
         (b'{"a": 1', "not JSON at line 1, column 8: the text ends here, before the last } or ]"),
         (b'{"a": 1}}', "not JSON at line 1, column 9: one } too many"),
+        (b'{"a": [1, 2}', "not JSON at line 1, column 12: a ] is missing before this"),
+        (b'{"a": 1]', "not JSON at line 1, column 8: a } is missing before this"),
+        *(
+            (data, f"not JSON at line 1, column {column}: a colon belongs behind a name, in an object")
+            for data, column in ((b'["a": 1]', 5), (b'{"a": "b": 1}', 10))
+        ),
+        (b'"a": 1}', "not JSON at line 1, column 4: an object begins with {"),
+        (
+            b'{"a": [1, 2)}',
+            "not JSON at line 1, column 12: a parenthesis; JSON has [ for a list and { for an object",
+        ),
         (
             b'{"a": 1}\n{}',
             "not JSON at line 2, column 1: a second document begins here, where only one is allowed",
