@@ -106,7 +106,8 @@ class Hints:
         spelt = [option for option in options if fold_name(option) == fold_name(word)]
         ending = [option for option in options if _ends_with(word, option) or _ends_with(option, word)]
         longer = [option for option in options if _is_longer(word, option) or _is_longer(option, word)]
-        close = difflib.get_close_matches(word, options, cutoff=0.66)
+        lowered = {option.lower(): option for option in options}
+        close = [lowered[found] for found in difflib.get_close_matches(word.lower(), lowered, cutoff=0.66)]
         single = next((found for found in (ending, longer) if len(found) == 1), close)
         hint = next(iter(spelt or single), None)
         return f"; did you mean {hint}?" if hint else ""
@@ -140,13 +141,13 @@ def _find_almost(word: str, known: Iterable[str]) -> str | None:
 
 
 def _drop_invisible(text: str) -> str:
-    """Return what a reader sees of `text`: without white space, invisible characters and full-width forms."""
+    """Return what a reader sees of `text`: without invisible characters, outer white space and full-width forms."""
     import unicodedata  # needed for misspelt words only
 
     kept = (
         one for one in unicodedata.normalize("NFKC", text) if unicodedata.category(one) not in ("Cc", "Cf")
     )
-    return "".join("".join(kept).split())
+    return "".join(kept).strip()
 
 
 def _is_longer(word: str, other: str) -> bool:

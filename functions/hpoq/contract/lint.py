@@ -67,7 +67,8 @@ _TUNERS: dict[str, dict[str, type | None]] = {
         "factors": None,
     },
 }
-_DOCUMENTED = f"PAI documents {', '.join(sorted(_TUNERS))}"
+_TUNER_NAMES = ("Evolution", "GP", "GridSearch", "PBT", "Random", "TPE")
+_DOCUMENTED = f"PAI documents {', '.join(_TUNER_NAMES)}"
 _TPE_ARGUMENTS: dict[str, tuple[type, ...]] = {
     "constant_liar_type": (str,),
     "n_startup_jobs": (int,),
@@ -390,7 +391,7 @@ def _check_tuner(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]
     if not name and get_object(config, "yml_config"):
         yield from _check_absence(tuner, at)
     elif name and name not in _TUNERS:
-        what = f"unknown tuner; {_DOCUMENTED}{hints.suggest(name, _TUNERS)}"
+        what = f"unknown tuner; {_DOCUMENTED}{hints.suggest(get_string(tuner, 'name'), _TUNER_NAMES)}"
         yield warning(f"{at}/tuner/name", "tuner.unknown", what)
     if name in _NEED_MODE and mode is None:
         yield absence(f"{at}/tuner", "tuner.mode", f"{name} needs optimize_mode")

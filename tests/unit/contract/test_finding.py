@@ -93,6 +93,15 @@ def test_a_word_that_looks_the_same_is_recognised(word):
     assert Hints().suggest("${e\u0301}", ["${\u00e9}"]).startswith("; did you mean ${\u00e9}? The two")
 
 
+def test_a_space_between_two_words_is_seen():
+    assert Hints().suggest("Grid Search", ["GridSearch"]) == "; did you mean GridSearch?"
+
+
+@pytest.mark.parametrize("word", ["tpee", "TPEE", "Tppe"])
+def test_letters_are_similar_in_any_case(word):
+    assert Hints().suggest(word, ["GridSearch", "TPE"]) == "; did you mean TPE?"
+
+
 def test_a_beginning_of_several_words_is_compared_by_its_letters():
     assert Hints().suggest("metric", ["metric_type", "metric_source", "metric_dict"]) == (
         "; did you mean metric_type?"

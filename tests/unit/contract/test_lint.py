@@ -667,7 +667,7 @@ def test_a_run_needs_a_tuner(tuner):
     """The engine refuses a run without one; without `yml_config` nothing is known of the run."""
     place = f"tuner.unknown {TUNER}" if isinstance(tuner, dict) else "tuner.unknown yml_config"
     assert places({TUNER: tuner}) == [place]
-    assert message({TUNER: tuner}).startswith("no tuner, which the engine requires; PAI documents evolution,")
+    assert message({TUNER: tuner}).startswith("no tuner, which the engine requires; PAI documents Evolution,")
     assert places({TUNER: "TPE"}) == places({f"{TUNER}/name": 1}) == []
     for run in ({}, [TUNER], "x"):
         assert "tuner.unknown" not in str(places({"yml_config": run}))
@@ -676,9 +676,9 @@ def test_a_run_needs_a_tuner(tuner):
 @pytest.mark.parametrize(
     ("name", "ending"),
     [
-        ("tpee", "; did you mean tpe?"),
+        ("tpee", "; did you mean TPE?"),
         ("GridSearchTuner", None),
-        ("SMAC", "evolution, gp, gridsearch, pbt, random, tpe"),
+        ("SMAC", "Evolution, GP, GridSearch, PBT, Random, TPE"),
     ],
 )
 def test_an_unknown_tuner(name, ending):
