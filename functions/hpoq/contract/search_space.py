@@ -29,17 +29,20 @@ ARITY = {
 }
 """The items of `_value`, by `_type`."""
 TYPES = ("choice", *ARITY)
-# Words of other tools for hyperparameter searches, and of programming languages.
+# Words of other tools for hyperparameter searches, and of programming languages, as `fold_name` returns them.
 _MEANT = {
-    **dict.fromkeys(("categorical", "discrete", "grid", "grid_search", "values", "list", "bool"), "choice"),
-    **dict.fromkeys(("int", "integer", "range", "uniformint"), "randint"),
+    **dict.fromkeys(("categorical", "discrete", "grid", "gridsearch", "values", "list", "bool"), "choice"),
+    **dict.fromkeys(("int", "integer", "range", "uniformint", "intuniform"), "randint"),
     "qrandint": "quniform",
     **dict.fromkeys(("lograndint", "qlograndint"), "qloguniform"),
     **dict.fromkeys(("float", "double", "real", "continuous"), "uniform"),
-    **dict.fromkeys(("log", "log_float", "reverse_log"), "loguniform"),
+    **dict.fromkeys(("log", "logfloat", "reverselog"), "loguniform"),
 }
 # What other tools call the bounds of a range, and the values of a choice.
-_BOUNDS = (("low", "high"), ("lower", "upper"), ("min", "max"), ("minvalue", "maxvalue"))
+_BOUNDS = (
+    *(("low", "high"), ("lower", "upper"), ("lowerbound", "upperbound")),
+    *(("min", "max"), ("minvalue", "maxvalue"), ("minimum", "maximum")),
+)
 _CHOICES = ("choices", "categories", "gridsearch", "options", "sequence")
 # A call of a function of another tool, such as tune.loguniform(1e-4, 0.1).
 _CALL = r"\s*(?:\w{1,40}\.){0,5}(\w{1,40})\("
@@ -81,11 +84,12 @@ def _check_spec(spec: JsonValue, at: str, hints: Hints) -> Iterator[Finding]:
             )
     kind, value = spec["_type"], spec["_value"]
     if not isinstance(kind, str) or kind not in TYPES:
-        same = _MEANT.get(kind.lower()) if isinstance(kind, str) else None
+        same = _MEANT.get(_fold_type(kind)) if isinstance(kind, str) else None
         hint = f"; did you mean {same}?" if same else hints.suggest(kind, TYPES)
         what = f"_type must be one of {', '.join(TYPES)}{hint}"
         yield rejection(f"{at}/_type", "search-space.type", what)
-    elif not isinstance(value, list):
+        kind = None
+    if not isinstance(value, list):
         form = f" [{', '.join(ARITY[kind])}]" if kind in ARITY else ""
         is_text = isinstance(value, str) and value.lstrip().startswith("[")
         hint = "; write the array itself, not a string that contains it" if is_text else ""
@@ -93,7 +97,7 @@ def _check_spec(spec: JsonValue, at: str, hints: Hints) -> Iterator[Finding]:
         yield rejection(f"{at}/_value", "search-space.arity", what)
     elif kind == "choice":
         yield from _check_choice(value, f"{at}/_value", hints)
-    else:
+    elif kind is not None:
         yield from _check_range(kind, value, f"{at}/_value")
 
 
@@ -116,7 +120,11 @@ def _hint_at_missing(missing: Sequence[str], spec: JsonObject) -> str:
     if meant:
         is_bare = all(name[1:] in spec for name in meant)
         return f"; write {' and '.join(meant)}{', with an underscore' if is_bare else ''}"
-    return f"; {missing[0]} is missing" if len(missing) == 1 else ""
+    if len(missing) != 1:
+        return ""
+    kind = spec.get("_type")
+    form = _write_form(kind, ", ".join(ARITY[kind])) if isinstance(kind, str) and kind in ARITY else ""
+    return f"; {missing[0]} is missing{form}"
 
 
 def _hint_at_members(spec: JsonObject) -> str:
@@ -130,6 +138,8 @@ def _hint_at_members(spec: JsonObject) -> str:
             form = _write_form(kind, ", ".join((*pair, *ARITY.get(kind, ())[2:])))
             # Other tools draw the upper bound of integers, too.
             return f"{form}; {pair[1]} is excluded" if kind == "randint" else form
+    if len(spec) == 1 and isinstance(spec[(name := next(iter(spec)))], list) and fold_name(name) in TYPES:
+        return _write_form(fold_name(name), "...")
     return _write_form("choice", "...") if any(name in members for name in _CHOICES) else ""
 
 
@@ -141,9 +151,14 @@ def _is_logarithmic(members: JsonObject) -> bool:
 
 def _find_type(word: JsonValue) -> str | None:
     """Return the `_type` that another tool calls `word`, or None if it is not known."""
-    name = fold_name(word) if isinstance(word, str) else ""
-    name = name.removeprefix("suggest").removesuffix("values")
+    name = _fold_type(word) if isinstance(word, str) else ""
     return name if name in TYPES else _MEANT.get(name)
+
+
+def _fold_type(word: str) -> str:
+    """Return the name of a type without what other tools add to it, as in suggest_int and log_uniform_values."""
+    name = fold_name(word).removeprefix("suggest")
+    return name if name == "values" else name.removesuffix("values")
 
 
 def _write_form(kind: str | None, value: str) -> str:

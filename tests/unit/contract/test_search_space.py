@@ -76,7 +76,7 @@ def test_the_types_are_those_of_the_engine():
     ("kind", "words"),
     [
         ("choice", "categorical discrete grid grid_search values list bool Categorical"),
-        ("randint", "int integer range INT uniformint"),
+        ("randint", "int integer range INT uniformint uniform_int int_uniform suggest_int"),
         ("quniform", "qrandint"),
         ("qloguniform", "lograndint qlograndint"),
         ("uniform", "float double real continuous Double"),
@@ -87,6 +87,14 @@ def test_words_of_other_tools_are_understood(kind, words):
     """A type as other tools for hyperparameter searches and programming languages call it is followed by NNI's."""
     for word in words.split():
         assert message({"_type": word, "_value": [1, 2]}).endswith(f"; did you mean {kind}?")
+
+
+@pytest.mark.parametrize("kind", ["Uniform", "none", None, ["choice"]])
+def test_a_value_that_is_no_array_is_reported_beside_an_unknown_type(kind):
+    """Otherwise the request would be rejected once more after its type has been corrected."""
+    found = check({"_type": kind, "_value": "0,1"})
+    assert [(rule, pointer) for rule, pointer, *_ in found] == [("type", "/_type"), ("arity", "/_value")]
+    assert found[1][3] == "_value must be an array, not a string"
 
 
 def test_a_misspelt_type_is_compared_as_long_as_there_are_hints():
@@ -110,6 +118,13 @@ def test_a_misspelt_type_is_compared_as_long_as_there_are_hints():
         ({}, "must have _type and _value"),
         ({"note": 1}, "must have _type and _value"),
         ({"_type": "choice"}, "_value; _value is missing"),
+        ({"_type": "normal", "mu": 0}, '_value is missing; write {"_type": "normal", "_value": [mu, sigma]}'),
+        ({"uniform": [0, 1]}, '; write {"_type": "uniform", "_value": [...]}'),
+        ({"log-uniform": [1, 2]}, '; write {"_type": "loguniform", "_value": [...]}'),
+        ({"uniform": [0, 1], "note": 1}, "must have _type and _value"),
+        ({"uniform": 1}, "must have _type and _value"),
+        ({"minimum": 1, "maximum": 2}, '; write {"_type": "uniform", "_value": [minimum, maximum]}'),
+        ({"lower_bound": 1, "upper_bound": 2}, '"uniform", "_value": [lowerbound, upperbound]}'),
         ({"_value": [1]}, "_value; _type is missing"),
         ({"type": "choice", "value": [1]}, "; write _type and _value, with an underscore"),
         ({"type": "choice", "_value": [1]}, "; write _type, with an underscore"),
