@@ -110,6 +110,10 @@ _MEANT = {
     "commands": "write cmd in platform_config",
     "action": "remove it: a request has only the body of the call",
     "version": "remove it: a request has only the body of the call",
+    **dict.fromkeys(
+        ("creator", "status", "deleted", "trialCount", "gmtCreateTime", "gmtModifiedTime", "requestId"),
+        "remove it: it belongs to an answer of the service",
+    ),
 }
 
 
@@ -228,6 +232,8 @@ def _hint_at_object(given: JsonValue, model: type[BaseModel] | None) -> str:
         return '; write {"idempotencyKey": "..."} or {"experimentId": "..."}'
     if "maxHours" in members:
         return '; write {"maxHours": ...}'
+    if "Key" in members:
+        return _FORM_OF_TAG
     return '; write {"name": "..."}' if "name" in members and _ARGUMENTS in members else ""
 
 
@@ -276,6 +282,8 @@ def _hint_at_braces(given: str | list[JsonValue], name: str) -> str:
         return '; write each metric with its weight, as in {"accuracy": 1}'
     if name == "experiment" and given and isinstance(given, list):
         return "; a message has one request"
+    if isinstance(given, list) and len(given) == 1 and isinstance(given[0], dict) and given[0]:
+        return "; remove the brackets"
     return "; write {}, or leave it out" if given == [] else ""
 
 
@@ -289,7 +297,9 @@ def _hint_at_array(given: JsonValue, name: str) -> str:
         is_text = isinstance(given, str) and isinstance(jsontext.loads(given), list)
     except JsonError:
         is_text = False
-    return "; write the array itself, not a string that contains it" if is_text else "; put it in brackets"
+    if is_text:
+        return "; write the array itself, not a string that contains it"
+    return _FORM_OF_TAGS if name == "Tag" else "; put it in brackets"
 
 
 def _hint_at_quantity(number: str, unit: str, name: str) -> str:

@@ -157,11 +157,10 @@ def _is_longer(word: str, other: str) -> bool:
 
 
 def _ends_with(word: str, other: str) -> bool:
-    """Return whether `other` is the last word of `word`, as best is that of FINAL_MODE_BEST."""
+    """Return whether `other` is the last word of `word`, as best is that of FINAL_MODE_BEST or finalModeBest."""
     rest, end = word[: -len(other)], word[-len(other) :]
-    return (
-        len(other) > _SHORTEST_PART and end.lower() == other.lower() and rest.endswith(("_", "-", ".", " "))
-    )
+    is_word = rest.endswith(("_", "-", ".", " ")) or (rest[-1:].islower() and end[:1].isupper())
+    return len(other) > _SHORTEST_PART and end.lower() == other.lower() and is_word
 
 
 # The sections of a configuration name the two parts of an access key differently: access_key is a secret, and is more

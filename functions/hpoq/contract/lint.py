@@ -238,6 +238,8 @@ def _check_metric(config: JsonObject, at: str) -> Iterator[Finding]:
             yield warning(place, "metric-source.command", _describe_commands(len(commands)))
         if role and role.lower() != "worker":
             what = "the only role that the service documents is worker"
+            if re.fullmatch(_COMMAND, role):
+                what = f"{role} is not a role; write each command as an item of its own"
             yield warning(place, "metric-source.command", what)
 
 

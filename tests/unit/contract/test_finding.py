@@ -75,6 +75,7 @@ def test_a_word_with_another_one_behind_it(word, hint):
         ("mode-avg", "avg"),
         ("final best", "best"),
         ("mode.Final", "final"),
+        ("finalModeBest", "best"),
         ("best_x", "best"),
         ("modeavg", None),
     ],

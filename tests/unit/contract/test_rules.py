@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[3]
 CONFIG = "/experiment/HpoExperimentConfiguration"
 DELETE = object()
 ROLE = "acs:ram::1:role/r"
+REST_OF_METRIC = {"final_mode": "best", "metric_dict": {"a=([0-9]+)": 1}}
 DLC = {"region": "cn-shanghai", "access_id": "EXAMPLE-ID", "access_key": "EXAMPLE-KEY"}
 
 
@@ -673,6 +674,7 @@ def test_a_member_that_is_there_is_meant_if_its_name_is_almost_the_same(section,
         (c("yml_config/tuner/optimize_mode"), "unknown member here; it belongs in class_args"),
         (c("platform_config/command"), "unknown member; write cmd in platform_config"),
         ("/experiment/Action", "unknown member; remove it: a request has only the body of the call"),
+        ("/experiment/GmtCreateTime", "unknown member; remove it: it belongs to an answer of the service"),
     ],
 )
 def test_a_misplaced_member_is_reported_with_its_place(pointer, message):
@@ -844,6 +846,13 @@ def rules_named(source):
         ((c("platform_config/cmd"), "python"), "must be an array, not a string; put it in brackets"),
         (("/experiment/Tag", {"team": "a"}), 'not an object; write [{"Key": "...", "Value": "..."}]'),
         ((c("platform_config/cmd"), {"a": "b"}), "must be an array, not an object"),
+        (("/experiment/Tag", "team"), 'not a string; write [{"Key": "...", "Value": "..."}]'),
+        (("/experiment/Tag", ["team=a"]), 'not a string; write {"Key": "...", "Value": "..."}'),
+        (("/guard", [{"maxHours": 12}]), "must be an object, not an array; remove the brackets"),
+        (
+            (c("metric_config"), {"metric_type": "stdout", "metric_source": ["cmd1,cmd2"], **REST_OF_METRIC}),
+            "cmd2 is not a role; write each command as an item of its own",
+        ),
         (("/guard", "12h"), 'must be an object, not a string; write {"maxHours": ...}'),
         (("/guard", 12), "must be an object, not a number"),
         ((c("platform_config/cmd"), "[ -f x ]"), "must be an array, not a string; put it in brackets"),
