@@ -78,6 +78,7 @@ class Watcher:
 
     def look(self, order: WatchOrder, budget: Budget) -> Look:
         """Look at the experiment of `order`. Raises StoreError."""
+        experiment: Experiment | None = None
         try:
             experiment = self._get(order.experiment_id, budget)
             age = self._find_age(order)
@@ -98,6 +99,9 @@ class Watcher:
             if age < self.schedule.max_age:
                 return self._postpone(order, exc)
         get_logger().error("watch.given-up", experiment_id=order.experiment_id, status=order.last_status)
+        if experiment is not None and watchorder.has_ended(experiment):
+            # In all that time its trials could not be listed. How it ended is known all the same.
+            return self._compose_end(order, experiment, TrialListing(0, is_cut=True))
         return Ended(_describe_unseen(UNKNOWN, order.last_status))
 
     def _note_missing(self, order: WatchOrder, age: float, exc: CallError) -> Look:
@@ -196,14 +200,19 @@ class Watcher:
 
     def _describe_end(self, order: WatchOrder, experiment: Experiment, budget: Budget) -> Ended:
         """Return the result of an experiment that has ended. Raises CallError, StoreError."""
-        warnings: list[Violation] = []
         first, *others = _DIRECTIONS[order.mode]
         listing = self._list(experiment, first, budget)
         for other in others:
             listing.add(self._read_page(order.experiment_id, 1, other, budget))
+        return self._compose_end(order, experiment, listing)
+
+    def _compose_end(self, order: WatchOrder, experiment: Experiment, listing: TrialListing) -> Ended:
+        """Return the result of an experiment that has ended, with the trials of `listing`. Raises StoreError."""
+        warnings: list[Violation] = []
         if not listing.is_complete:
             most = max(listing.counted, len(listing.by_id))
-            what = f"{len(listing.by_id)} of {most} trials are listed; the best may be another one"
+            shown = f"{len(listing.by_id)} of {most} trials are listed; the best may be another one"
+            what = shown if most else "the trials could not be listed"
             warnings.append(Violation("", "trials.incomplete", what))
         own: JsonObject = {"status": experiment.status}
         own |= _describe_best(order.mode, tuple(listing.by_id.values()), warnings)
