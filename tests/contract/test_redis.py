@@ -128,16 +128,29 @@ def test_a_swap_that_replicas_are_missing(make_store):
 def test_a_published_record_outlives_its_retention(make_store, raw):
     """A message that comes back at the end of its retention still finds the record, days later too."""
     store = make_store()
-    retained = 100.0
-    published = replace(
-        CLAIM, state=State.COMPLETED, event="{}", published_at=5.0, expires_at=time.time() + retained
-    )
+    retained, now = 100.0, time.time()
+    published = replace(CLAIM, state=State.COMPLETED, event="{}", published_at=now, expires_at=now + retained)
     store.insert(published)
     left = raw.pttl(store._prefix + KEY) / 1000
     assert retained + 7 * 86_400 - 60 < left <= retained + 7 * 86_400
-    long_ago = replace(published, expires_at=time.time() - 86_400)
+    long_ago = replace(published, expires_at=now - 86_400)
     store.replace(long_ago, published.version)
     assert store.get(KEY) == long_ago
+    store.close()
+
+
+@pytest.mark.parametrize("days", [-100, 100])
+def test_a_published_record_is_kept_by_a_server_with_another_clock(make_store, raw, days):
+    """A server whose clock is months ahead would remove it at once, and a repeated message would create again."""
+    store = make_store()
+    written_at = time.time() + days * 86_400
+    published = replace(
+        CLAIM, state=State.COMPLETED, event="{}", published_at=written_at, expires_at=written_at + 100
+    )
+    store.insert(CLAIM)
+    assert store.replace(published, CLAIM.version)
+    assert store.get(KEY) == published
+    assert 7 * 86_400 < raw.pttl(store._prefix + KEY) / 1000 <= 7 * 86_400 + 100
     store.close()
 
 

@@ -35,13 +35,13 @@ _INSERT = """
 local existing = redis.call('GET', KEYS[1])
 if existing and existing ~= ARGV[1] then return existing end
 redis.call('SET', KEYS[1], ARGV[1])
-if ARGV[2] ~= '' then redis.call('PEXPIREAT', KEYS[1], ARGV[2]) end
+if ARGV[2] ~= '' then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return false
 """
 _SWAP = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2])
-if ARGV[3] ~= '' then redis.call('PEXPIREAT', KEYS[1], ARGV[3]) end
+if ARGV[3] ~= '' then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
 return 1
 """
 _MOST_SWAPS = 8
@@ -124,7 +124,7 @@ class RedisStore:
                     yield key, text
 
     def insert(self, record: Record) -> Record | None:
-        answer = self._write(_INSERT, record.key, encode(record), _expiry(record))
+        answer = self._write(_INSERT, record.key, encode(record), _lifetime(record))
         existing = None if answer is None else decode(record.key, cast("str", answer))
         return None if existing == record else existing
 
@@ -136,7 +136,7 @@ class RedisStore:
             existing = decode(record.key, text)
             if existing != record and existing.version != expected:
                 return False
-            if self._write(_SWAP, record.key, text, encode(record), _expiry(record)):
+            if self._write(_SWAP, record.key, text, encode(record), _lifetime(record)):
                 return True
         raise StoreUnavailable("redis: the record changes too fast")
 
@@ -187,8 +187,12 @@ def _is_of_longer_prefix(key: str, text: str) -> bool:
     return isinstance(own, str) and key != own and key.endswith(own)
 
 
-def _expiry(record: Record) -> str:
-    """Return when `record` expires, in milliseconds since the epoch, or an empty text if it does not."""
+def _lifetime(record: Record) -> str:
+    """Return for how many milliseconds `record` is kept, or an empty text if it does not expire.
+
+    Not until when: the server's clock may be another, and would at once remove what it takes for expired.
+    """
     if record.published_at is None:
         return ""
-    return str(math.ceil((record.expires_at + _KEPT_SECONDS) * 1000))
+    retained = max(record.expires_at - record.published_at, 0.0)
+    return str(math.ceil((retained + _KEPT_SECONDS) * 1000))
