@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from redis import Redis
 
-from hpoq.errors import RecordUnreadable, SettingsError, StoreUnavailable
+from hpoq.errors import Denied, RecordUnreadable, SettingsError, StoreUnavailable
 from hpoq.idempotency.record import Record, State, encode
 from hpoq.idempotency.redis import RedisStore
 from hpoq.idempotency.store import open_store
@@ -375,6 +375,69 @@ def test_wait_goes_over_the_connection_of_its_write(start_redis):
     store.close()
     assert wrong == []
     assert len(last) > 1
+
+
+@pytest.fixture
+def limited(make_store, raw, redis_server):
+    """Returns a function that opens the store as a user who has the given permissions only."""
+    users, stores = [], []
+
+    def open_limited(*permissions, **options):
+        name = f"user-{uuid.uuid4()}"
+        raw.acl_setuser(name, enabled=True, passwords=["+canary"], keys=["*"], commands=[*permissions])
+        users.append(name)
+        store = RedisStore(redis_server.replace("//", f"//{name}:canary@"), prefix="limited:", **options)
+        stores.append(store)
+        return store
+
+    yield open_limited
+    for store in stores:
+        store.close()
+    raw.acl_deluser(*users)
+
+
+@pytest.mark.parametrize(
+    "permissions",
+    [("+get", "+mget"), ("+get", "+eval"), ("+get", "+eval", "+set"), ("-@all",), ("+@all", "-pexpire")],
+    ids=" ".join,
+)
+def test_a_user_who_may_not_write_is_found_by_a_trial(limited, permissions):
+    """The error says that the server refuses the call, which lasts until an operator grants the permission."""
+    with pytest.raises(StoreUnavailable) as caught:
+        limited(*permissions).try_write(KEY)
+    assert isinstance(caught.value.__cause__, Denied)
+
+
+def test_a_user_who_may_not_wait_cannot_write(limited):
+    """Without WAIT no write counts if replicas must have it."""
+    with pytest.raises(StoreUnavailable) as caught:
+        limited("+@all", "-wait", replicas=1).try_write(KEY)
+    assert isinstance(caught.value.__cause__, Denied)
+
+
+def test_a_trial_writes_nothing(limited, raw):
+    """The permissions of a trial are all that records need."""
+    store = limited("+get", "+set", "+pexpire", "+eval", "+mget")
+    before = set(raw.keys())
+    store.try_write(KEY)
+    assert set(raw.keys()) == before
+    published = replace(CLAIM, state=State.COMPLETED, event="{}", published_at=1.0)
+    assert store.insert(CLAIM) is None
+    assert store.replace(published, CLAIM.version)
+    assert store.get_many([KEY]) == {KEY: published}
+
+
+def test_a_server_without_memory_refuses_writes(start_redis):
+    """It evicts nothing, so only an operator can make room."""
+    port = start_redis()
+    store = RedisStore(f"redis://127.0.0.1:{port}/0")
+    with Redis(port=port) as client:
+        client.config_set("maxmemory", 1)
+        for write in (lambda: store.insert(CLAIM), lambda: store.try_write(KEY)):
+            with pytest.raises(StoreUnavailable) as caught:
+                write()
+            assert isinstance(caught.value.__cause__, Denied)
+    store.close()
 
 
 def test_an_unreachable_server():

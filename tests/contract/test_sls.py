@@ -305,6 +305,11 @@ def may_not_write_records(deployed):
     deployed.deliver(REQUEST, HPOQ_STORE="tablestore://localhost/hpoq?instance=local&scheme=http")
 
 
+def finds_another_table(deployed):
+    deployed.fault("status", "PutRow", "tablestore", status=400, code="OTSInvalidPK")
+    deployed.deliver(REQUEST, HPOQ_STORE="tablestore://localhost/hpoq?instance=local&scheme=http")
+
+
 def denied(deployed):
     deployed.fault("status", status=403, code="NoPermission")
     deployed.deliver(REQUEST)
@@ -389,7 +394,14 @@ def test_a_call_that_always_fails_is_found_without_a_line_of_its_own(deployed, l
 
 
 @pytest.mark.parametrize(
-    "fault", [misses_a_topic, may_not_send_back, misses_a_dead_letter_queue, may_not_write_records]
+    "fault",
+    [
+        misses_a_topic,
+        may_not_send_back,
+        misses_a_dead_letter_queue,
+        may_not_write_records,
+        finds_another_table,
+    ],
 )
 def test_a_missing_permission_or_resource_needs_an_operator_at_once(deployed, fault):
     """Nothing but a person ends such a fault, so the first line is enough, and it names the code and what to do."""

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from redis import Redis
 
 import alilocal
 from alilocal.core.acs3 import Nonces
@@ -242,11 +243,27 @@ def test_a_clock_that_is_off_is_reported(server, seconds, seen):
 def test_a_redis_that_may_lose_records_is_reported(server, redis_server, closed_port):
     code, found = run(environ(server, HPOQ_STORE=redis_server))
     assert code == 1
-    assert found["read records"]["verdict"] == "ok"
+    assert [found[f"{what} records"]["verdict"] for what in ("read", "write")] == ["ok", "ok"]
     assert found["redis persistence"]["verdict"] == "problem"
     assert "set appendfsync to always" in found["redis persistence"]["mend"]
     _, found = run(environ(server, HPOQ_STORE=f"redis://:{CANARY}@127.0.0.1:{closed_port}/0"))
     assert found["read records"]["verdict"] == "problem"
+    assert CANARY not in json.dumps(found)
+
+
+def test_a_redis_that_takes_no_writes_is_reported(server, start_redis):
+    """A user who may only read passes every check but one, and no message would be processed."""
+    port = start_redis()
+    with Redis(port=port) as client:
+        client.acl_setuser("reader", enabled=True, passwords=[f"+{CANARY}"], keys=["*"], commands=["+@read"])
+    code, found = run(environ(server, HPOQ_STORE=f"redis://reader:{CANARY}@127.0.0.1:{port}/0"))
+    assert code == 1
+    assert found["read records"]["verdict"] == "ok"
+    assert found["write records"]["verdict"] == "problem"
+    assert "EVAL" in found["write records"]["mend"]
+    code, found = run(environ(server, HPOQ_STORE=f"redis://reader:another@127.0.0.1:{port}/0"))
+    assert found["read records"]["verdict"] == "problem"
+    assert "password" in found["read records"]["mend"]
     assert CANARY not in json.dumps(found)
 
 

@@ -25,10 +25,17 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import (
+    AuthenticationError,
+    ClusterDownError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 from redis.retry import Retry
 
-from hpoq.errors import SettingsError, StoreUnavailable
+from hpoq.errors import Denied, SettingsError, StoreUnavailable
 from hpoq.idempotency.record import Record, Version, decode, encode
 
 _INSERT = """
@@ -44,6 +51,15 @@ redis.call('SET', KEYS[1], ARGV[2])
 if ARGV[3] ~= '' then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
 return 1
 """
+# Needs the permissions of both scripts, and the memory, but writes nothing to a key that does not exist.
+_TRIAL = """
+redis.call('SET', KEYS[1], '', 'XX')
+redis.call('PEXPIRE', KEYS[1], '1')
+return redis.call('GET', KEYS[1])
+"""
+# What a server answers that is starting, is taken over, or waits for its replicas.
+_PASSING = (ReadOnlyError, ClusterDownError, TryAgainError)
+_PASSING_CODES = r"\b(NOREPLICAS|BUSY)\b"
 _MOST_SWAPS = 8
 _KEPT_SECONDS = 7 * 86_400
 """How long a published record is kept beyond its retention."""
@@ -140,6 +156,10 @@ class RedisStore:
                 return True
         raise StoreUnavailable("redis: the record changes too fast")
 
+    def try_write(self, key: str) -> None:
+        """Try what a write needs, for a check, without a write: `key` must have no record."""
+        self._write(_TRIAL, key)
+
     def close(self) -> None:
         self._client.close()
 
@@ -167,7 +187,7 @@ class RedisStore:
         except (RedisError, OSError) as exc:
             self._drop_connections()
             # Only the type, because the text may quote what was sent.
-            raise StoreUnavailable(f"redis: {type(exc).__name__}") from exc
+            raise StoreUnavailable(f"redis: {type(exc).__name__}") from _find_refusal(exc) or exc
 
     def _drop_connections(self) -> None:
         """Close the idle connections, because they may lead to a server that is no longer the primary.
@@ -176,6 +196,22 @@ class RedisStore:
         a new connection reaches the new one.
         """
         self._client.connection_pool.disconnect(inuse_connections=False)
+
+
+def _find_refusal(exc: Exception) -> Denied | None:
+    """Return the error of a server that answers and refuses the call until an operator fixes that, or None.
+
+    The user may lack a permission, the password may be another, or the memory may be used up.
+    """
+    if not isinstance(exc, (AuthenticationError, ResponseError)):
+        return None
+    if isinstance(exc, _PASSING) or re.search(_PASSING_CODES, str(exc)):
+        return None
+    refusal = Denied(
+        f"the server refuses the call ({type(exc).__name__})", service="redis", operation="command"
+    )
+    refusal.__cause__ = exc
+    return refusal
 
 
 def _is_of_longer_prefix(key: str, text: str) -> bool:

@@ -129,8 +129,11 @@ def needs_operator(exc: BaseException) -> bool:
 
 
 def log_lasting_fault(exc: BaseException | None) -> bool:
-    """Log `operator.needed` if a permission is missing, or a queue, topic or table; return whether that is so."""
-    if not isinstance(exc, CallError) or not (needs_operator(exc) or isinstance(exc, NotFound)):
+    """Log `operator.needed` if a permission is missing, or a queue, topic or table; return whether that is so.
+
+    The same goes for one of them that cannot take such calls, for example a table with another primary key.
+    """
+    if not isinstance(exc, CallError) or not (needs_operator(exc) or isinstance(exc, (Invalid, NotFound))):
         return False
     log_operator_needed(exc)
     return True

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from typing import cast
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from fcruntime._dataclass import dataclass
 from hpoq.cloud.ots_wire import Holds, WireError, fields
 from hpoq.cloud.tablestore import Tablestore
-from hpoq.errors import CallError, SettingsError, StoreError
+from hpoq.errors import CallError, Denied, SettingsError, StoreError
 from hpoq.idempotency.store import open_store, split_store_url
 from hpoqctl.doctor.checkup import CONNECT_SECONDS, READ_SECONDS, Finding, Subject, explain_failure
 from hpoqctl.services import open_transport
+
+if TYPE_CHECKING:
+    from hpoq.idempotency.redis import RedisStore
 
 _DAY = 86_400
 _EVICTS_NOTHING = "noeviction"
@@ -109,19 +112,32 @@ def _check_table(subject: Subject, found: TableDescription) -> Iterator[Finding]
 
 def _check_redis(url: str) -> Iterator[Finding]:
     try:
-        opened = open_store(url)
+        opened = cast("RedisStore", open_store(url))
     except SettingsError as exc:
         yield Finding("store", "problem", "HPOQ_STORE cannot be opened", str(exc))
         return
+    unused, check = f"hpoq-doctor-{uuid.uuid4()}", "read records"
     try:
-        opened.get(f"hpoq-doctor-{uuid.uuid4()}")
-        yield Finding("read records", "ok", _hide_password(url))
+        opened.get_many([unused])
+        yield Finding(check, "ok", _hide_password(url))
+        check = "write records"
+        opened.try_write(unused)
+        yield Finding(check, "ok", "tried with a key that does not exist")
         yield from _check_persistence(url)
     except StoreError as exc:
-        fix = f"check the URL, and the connection from this machine to {_hide_password(url)}"
-        yield Finding("read records", "problem", str(exc), fix)
+        yield Finding(check, "problem", str(exc), _explain_redis(exc, url))
     finally:
         opened.close()
+
+
+def _explain_redis(exc: StoreError, url: str) -> str:
+    """Return how to fix a call to the server at `url` that failed with `exc`."""
+    if isinstance(exc.__cause__, Denied):
+        return (
+            "check user and password in HPOQ_STORE, and the memory of the server; the user needs the commands GET, "
+            "MGET, SET, PEXPIRE, EVAL and, with replicas, WAIT"
+        )
+    return f"check the URL, the server, and the connection from this machine to {_hide_password(url)}"
 
 
 def _check_persistence(url: str) -> Iterator[Finding]:

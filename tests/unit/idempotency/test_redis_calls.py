@@ -3,10 +3,21 @@
 from dataclasses import replace
 
 import pytest
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    ClusterDownError,
+    MasterDownError,
+    MovedError,
+    NoPermissionError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+)
 from redis.exceptions import ConnectionError as Unreachable
-from redis.exceptions import ReadOnlyError, ResponseError
+from redis.exceptions import TimeoutError as Silent
 
-from hpoq.errors import RecordUnreadable, SettingsError, StoreUnavailable
+from hpoq.errors import Denied, RecordUnreadable, SettingsError, StoreUnavailable
 from hpoq.idempotency import redis
 from hpoq.idempotency.record import Record, State, encode
 from hpoq.idempotency.redis import RedisStore
@@ -236,6 +247,45 @@ def test_an_error_of_the_client_is_named_and_not_quoted(error, act):
     with pytest.raises(StoreUnavailable, match=type(error).__name__) as caught:
         act(open_store(Server(error=error)))
     assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "lasts"),
+    [
+        (NoPermissionError("canary"), True),
+        (AuthenticationError("canary"), True),
+        (ResponseError("MISCONF canary"), True),
+        (ResponseError("DB index is out of range"), True),
+        (MovedError("1 127.0.0.1:1"), True),
+        (ResponseError("Command # 1 (EVAL ...) of pipeline caused error: NOREPLICAS canary"), False),
+        (ResponseError("BUSY canary"), False),
+        (ReadOnlyError("canary"), False),
+        (ClusterDownError("canary"), False),
+        (MasterDownError("canary"), False),
+        (TryAgainError("canary"), False),
+        (BusyLoadingError("canary"), False),
+        (Unreachable("canary"), False),
+        (Silent("canary"), False),
+        (OSError("canary"), False),
+    ],
+)
+def test_a_server_that_refuses_calls_is_distinguished_from_one_that_is_away(error, lasts):
+    """An operator must fix the first; the second comes back, as a server does that starts or is taken over."""
+    with pytest.raises(StoreUnavailable) as caught:
+        open_store(Server(error=error)).insert(CLAIM)
+    cause = caught.value.__cause__
+    assert isinstance(cause, Denied) is lasts
+    assert (cause.__cause__ if lasts else cause) is error
+    assert not lasts or "canary" not in f"{cause} {cause.message}"
+
+
+def test_a_trial_of_a_write_needs_what_a_write_needs():
+    """It runs one script and waits for the replicas, as a write does."""
+    server = Server()
+    open_store(server, replicas=1, timeout_seconds=4).try_write("k")
+    ((script, number, name), wait) = server.calls[0]
+    assert (number, name, wait) == (1, "p:k", ("WAIT", 1, 2000))
+    assert all(command in script for command in ("'GET'", "'SET'", "'PEXPIRE'", "'XX'"))
 
 
 def test_connections_are_closed():
