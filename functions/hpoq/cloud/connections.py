@@ -61,6 +61,10 @@ IDLE_SECONDS = 20.0
 """A connection that was idle for longer is replaced: the gateway closes idle ones after 25 seconds, and a frozen
 instance does not notice. A request may ask for a fresher one."""
 
+# A message needs up to four hosts: those of PAI, SMQ, EventBridge and the store. A call to one host more than there
+# are pools closes the connections to another one.
+_MOST_HOSTS = 16
+
 # OpenSSL writes all records of a longer text within one call, without a time-out between them.
 _TLS_RECORD_BYTES = 16 * 1024
 
@@ -151,7 +155,7 @@ class Exchange:
 def new_session(pool_size: int = 16, *, trust_environment: bool = False) -> requests.Session:
     """Return a session that is meant to be kept for the life of the instance.
 
-    It pools `pool_size` connections per host and always verifies TLS. It follows no redirects, repeats nothing,
+    It pools `pool_size` connections for each host and always verifies TLS. It follows no redirects, repeats nothing,
     keeps no cookies, and ignores proxies, certificate authorities and netrc of the environment. For programs that
     people run, `trust_environment` uses the proxies and certificate authorities.
     """
@@ -159,7 +163,7 @@ def new_session(pool_size: int = 16, *, trust_environment: bool = False) -> requ
     session.trust_env = trust_environment
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     for scheme in ("https://", "http://"):
-        adapter = _Adapter(pool_connections=pool_size, pool_maxsize=pool_size, max_retries=0)
+        adapter = _Adapter(pool_connections=_MOST_HOSTS, pool_maxsize=pool_size, max_retries=0)
         session.mount(scheme, adapter)
     return session
 

@@ -219,11 +219,14 @@ def test_the_session_keeps_nothing_and_follows_nothing(wire):
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize(("given", "size"), [({}, 16), ({"pool_size": 3}, 3)])
 def test_the_pools_of_a_session(scheme, given, size):
-    """A session keeps 16 connections per host unless another number is asked for, and repeats nothing."""
+    """A session keeps 16 connections per host unless another number is asked for, and repeats nothing.
+
+    It keeps those of all hosts that a message needs, however few connections there are to each.
+    """
     with new_session(**given) as session:
         adapter = session.get_adapter(f"{scheme}://h")
         assert adapter.poolmanager.connection_from_url(f"{scheme}://h").pool.maxsize == size
-        assert adapter.poolmanager.pools._maxsize == size
+        assert adapter.poolmanager.pools._maxsize == 16
         assert (adapter.max_retries.total, session.trust_env) == (0, False)
         assert issubclass(adapter.poolmanager.pool_classes_by_scheme[scheme].ConnectionCls, _Connection)
     with new_session(trust_environment=True) as session:

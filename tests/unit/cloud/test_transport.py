@@ -102,6 +102,16 @@ def test_one_connection(transport, serve, answer):
     assert server.connections == 1
 
 
+def test_each_host_keeps_its_connection(serve, answer, clock):
+    """A message calls PAI, the store and the topic in turn, also in an instance that processes one at a time."""
+    servers = [serve(answer(body=b"ok")) for _ in range(4)]
+    with new_session(1) as session:
+        transport = Transport(session, clock)
+        for _ in range(3):
+            assert [send(transport, server.url).body for server in servers] == [b"ok"] * 4
+    assert [server.connections for server in servers] == [1] * 4
+
+
 def test_pool_is_shared_by_threads(transport, serve, answer):
     """Threads share the pool, and each of them gets its own answer."""
     server = serve(lambda connection, raw: connection.sendall(answer(body=raw[-4:])) or True)
