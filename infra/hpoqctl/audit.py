@@ -340,12 +340,14 @@ def command(
     Exit code 1 means that there is a finding.
     """
     settings, out = read_settings(), notes()
+    service_at = experiments_endpoint(settings, endpoint)
+    store_at = store_url(settings, url, endpoint)
     try:
-        client = open_experiments(settings, endpoint)
-        now = read_clock(store_url(settings, url, endpoint))
+        client = open_experiments(service_at)
+        now = read_clock(store_at)
         begin = _find_begin(since, now, settings)
         with (
-            closing(find_store(settings, url, endpoint)) as store,
+            closing(find_store(store_at)) as store,
             Progress(console=out, transient=True, disable=not out.is_terminal) as progress,
         ):
             progress.add_task("Comparing", total=None)
@@ -358,10 +360,10 @@ def command(
                 retention=settings.retention_days * _DAY,
                 workspace_id=workspace,
                 pause=1 / rate,
-                place=identify_place(experiments_endpoint(settings, endpoint)),
+                place=identify_place(service_at),
             ).run()
     except (CallError, StoreError) as exc:
-        raise click.ClickException(_explain_failure(exc, settings, url, endpoint)) from exc
+        raise click.ClickException(_explain_failure(exc, store_at, service_at)) from exc
     if as_json:
         print_json(audit.as_json())
     else:
@@ -369,12 +371,10 @@ def command(
     raise SystemExit(1 if audit.findings else 0)
 
 
-def _explain_failure(
-    exc: CallError | StoreError, settings: Settings, url: str | None, endpoint: str | None
-) -> str:
+def _explain_failure(exc: CallError | StoreError, store_at: str, service_at: str) -> str:
     if isinstance(exc, StoreError):
-        return explain_store_failure(exc, store_url(settings, url, endpoint))
-    text = explain_unreachable(exc, experiments_endpoint(settings, endpoint))
+        return explain_store_failure(exc, store_at)
+    text = explain_unreachable(exc, service_at)
     return f"{text}{_INCOMPLETE if isinstance(exc, Incomplete) else ''}"
 
 

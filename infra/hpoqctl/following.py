@@ -14,7 +14,7 @@ from hpoq.clock import Budget
 from hpoq.cloud.paiautoml import default_endpoint
 from hpoq.contract.document import read_object
 from hpoq.contract.finding import get_member, get_object
-from hpoq.errors import CallError, SettingsError
+from hpoq.errors import CallError
 from hpoq.settings import Settings
 from hpoqctl.experimentlog import Experiments, explain_end
 from hpoqctl.inbox import Answers
@@ -125,10 +125,7 @@ def find_experiments(settings: Settings, target: Target, endpoint: str | None) -
         url = endpoint or settings.paiautoml_endpoint or target.endpoint
     else:
         url = settings.paiautoml_endpoint or (default_endpoint(target.region) if target.region else None)
-    try:
-        return open_experiments(settings, url)
-    except SettingsError:
-        return None
+    return None if url is None else open_experiments(url)
 
 
 def _read_planned(request: bytes) -> int:

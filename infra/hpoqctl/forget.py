@@ -102,13 +102,14 @@ def command(
     """
     settings = read_settings()
     sought = find_one_key(key, message_id, source, producer_key, settings.namespace)
+    store_at = store_url(settings, url, endpoint)
     reason, lines = None, list[str]()
     try:
-        now = read_clock(store_url(settings, url, endpoint))
-        with closing(find_store(settings, url, endpoint)) as store:
+        now = read_clock(store_at)
+        with closing(find_store(store_at)) as store:
             lines = list(_forget(store, sought, now, settings.namespace))
     except StoreError as exc:
-        reason = explain_store_failure(exc, store_url(settings, url, endpoint))
+        reason = explain_store_failure(exc, store_at)
     except _RefusedError as exc:
         reason = str(exc)
     _print_result(sought, reason, lines, as_json=as_json)

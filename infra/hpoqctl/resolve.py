@@ -109,15 +109,16 @@ def command(
     settings = read_settings()
     sought = find_one_key(key, message_id, source, producer_key, settings.namespace)
     decision = _Decision(sought, experiment_id)
+    service = None if unchecked else _find_service(settings, endpoint)
+    store_at = store_url(settings, url, endpoint)
     reason, lines = None, list[str]()
     try:
-        service = None if unchecked else _find_service(settings, endpoint)
-        with closing(find_store(settings, url, endpoint)) as store:
-            lines = _record(store, service, decision, read_clock(store_url(settings, url, endpoint)))
+        with closing(find_store(store_at)) as store:
+            lines = _record(store, service, decision, read_clock(store_at))
     except _RefusedError as exc:
         reason = str(exc)
     except StoreError as exc:
-        reason = explain_store_failure(exc, store_url(settings, url, endpoint))
+        reason = explain_store_failure(exc, store_at)
     _print_result(decision, reason, lines, as_json=as_json)
     raise SystemExit(0 if reason is None else 1)
 
@@ -125,7 +126,7 @@ def command(
 def _find_service(settings: Settings, endpoint: str | None) -> _Service:
     """Return the service at `endpoint`, or that of the settings if it is None. Raises SettingsError."""
     url = experiments_endpoint(settings, endpoint)
-    return _Service(open_experiments(settings, endpoint), url, settings)
+    return _Service(open_experiments(url), url, settings)
 
 
 def _record(store: Store, service: _Service | None, decision: _Decision, now: float) -> list[str]:

@@ -173,14 +173,13 @@ def store_url(settings: Settings, url: str | None, endpoint: str | None) -> str:
     return chosen
 
 
-def find_store(settings: Settings, url: str | None, endpoint: str | None) -> Store:
-    """Open the store with the credentials of the environment. Raises SettingsError."""
-    chosen = store_url(settings, url, endpoint)
-    file = unquote(split_store_url(chosen).path.removeprefix("/"))
+def find_store(url: str) -> Store:
+    """Open the store at `url` with the credentials of the environment. Raises SettingsError."""
+    file = unquote(split_store_url(url).path.removeprefix("/"))
     # Opening it would create an empty one.
-    if chosen.startswith("sqlite:") and not Path(file).is_file():
+    if url.startswith("sqlite:") and not Path(file).is_file():
         raise SettingsError([f"The store's file {file} does not exist. Correct --store or HPOQ_STORE."])
-    return open_store(chosen, open_transport(), find_credentials(is_local=is_local_cloud(chosen)))
+    return open_store(url, open_transport(), find_credentials(is_local=is_local_cloud(url)))
 
 
 def read_clock(url: str) -> float:
@@ -304,11 +303,7 @@ def experiments_endpoint(settings: Settings, endpoint: str | None) -> str:
     return url
 
 
-def open_experiments(settings: Settings, endpoint: str | None) -> Experiments:
-    """Return the client of PAI AutoML at `experiments_endpoint`.
-
-    Calls are signed with the credentials of the environment. Raises SettingsError.
-    """
-    url = experiments_endpoint(settings, endpoint)
+def open_experiments(url: str) -> Experiments:
+    """Return the client of PAI AutoML at `url`, with the credentials of the environment. Raises SettingsError."""
     credentials = find_credentials(is_local=is_local_cloud(str(Endpoint.parse(url))))
     return Experiments(open_transport(), url, credentials)

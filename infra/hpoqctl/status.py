@@ -90,15 +90,14 @@ def command(
     sought += _read_files(paths, namespace)
     if not sought:
         _show_overview(settings, endpoint, log, as_json=as_json)
+    store_at = store_url(settings, url, endpoint)
     try:
-        store = find_store(settings, url, endpoint)
-        now = read_clock(store_url(settings, url, endpoint))
+        store, now = find_store(store_at), read_clock(store_at)
         explanations = [_explain(store, one, settings, now) for one in sought]
         watched = [find_watching(store, one.record, one.now, namespace) for one in explanations]
         store.close()
     except StoreError as exc:
-        problem = explain_store_failure(exc, store_url(settings, url, endpoint))
-        raise click.ClickException(problem) from exc
+        raise click.ClickException(explain_store_failure(exc, store_at)) from exc
     if as_json:
         rows: list[JsonValue] = [
             {**explanation.as_json(), "watch": None if watching is None else watching.as_json()}

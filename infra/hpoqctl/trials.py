@@ -116,9 +116,9 @@ def command(
     Exit code 1 means that the experiment or its trials could not be read. With --follow it also means that the
     experiment failed.
     """
-    settings = read_settings()
+    url = experiments_endpoint(read_settings(), endpoint)
     try:
-        client = open_experiments(settings, endpoint)
+        client = open_experiments(url)
         board = read_board(client, experiment_id, mode)
         if follow:
             board = _follow(client, board, mode, top, interval)
@@ -128,8 +128,7 @@ def command(
         problem = f"Experiment {experiment_id} does not exist, or these credentials may not see it."
         raise click.ClickException(problem) from exc
     except CallError as exc:
-        problem = explain_unreachable(exc, experiments_endpoint(settings, endpoint))
-        raise click.ClickException(problem) from exc
+        raise click.ClickException(explain_unreachable(exc, url)) from exc
     if as_json:
         print_json(board.as_json())
     else:
