@@ -179,16 +179,7 @@ def _check_absence(service: _Service, record: Record, now: float) -> None:
     if record.place not in (None, identify_place(service.endpoint)):
         problem = f"its create was sent to {record.place}, and the endpoint is now {service.endpoint}."
         raise _RefusedError(f"{problem} Set HPOQ_PAIAUTOML_ENDPOINT={record.place}, or give --unchecked.")
-    sought = Sought(
-        key=record.key,
-        # The claim's clock may have been ahead.
-        since=record.claimed_at - service.settings.clock_skew_seconds,
-        name=None,
-        workspace_id=None,
-        tagged=record.tagged,
-        described=record.described,
-        description_length=0,
-    )
+    sought = Sought.from_claim(record, {}, service.settings.clock_skew_seconds)
     budget, page_size = Budget.lasting(_SEARCH_SECONDS), service.settings.list_page_size
     try:
         found = find(service.client, sought, thorough=True, page_size=page_size, budget=budget, now=now)

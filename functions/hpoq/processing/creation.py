@@ -16,7 +16,6 @@ from hpoq.cloud.caller import RetryPolicy
 from hpoq.cloud.experiments import CreatedExperiment
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.contract.events import EventError
-from hpoq.contract.finding import get_string
 from hpoq.contract.identity import MOST_TAGS, TAG_KEY, derive_uuid, format_marker
 from hpoq.errors import (
     Ambiguous,
@@ -128,16 +127,6 @@ Ending: TypeAlias = Created | Stopped | Refused | Postponed | GivenUp
 
 
 @dataclass(frozen=True)
-class SearchHints:
-    """What is known about a request whose experiment is searched for."""
-
-    name: str | None = None
-    workspace_id: str | None = None
-    description_length: int = 0
-    tag_count: int = 0
-
-
-@dataclass(frozen=True)
 class Marking:
     """Where a create carries its key, and how listings are read back."""
 
@@ -186,13 +175,12 @@ class Creator:
 
         `experiment` is the body of CreateHpoExperiment as the producer wrote it.
         """
-        ending = self.adopt(claim, doubt_until, _read_hints(experiment, claim.key))
-        return ending or self._create(experiment, claim)
+        return self.adopt(claim, doubt_until, experiment) or self._create(experiment, claim)
 
     def adopt(
-        self, claim: Record, doubt_until: float | None, hints: SearchHints
+        self, claim: Record, doubt_until: float | None, experiment: JsonObject
     ) -> Created | Postponed | GivenUp | None:
-        """Find what an earlier owner of `claim` may have made.
+        """Find what an earlier owner of `claim` may have made of `experiment`, as far as that is known.
 
         Return None if no experiment exists and none can appear any more, so that a create is safe.
         """
@@ -206,13 +194,13 @@ class Creator:
         try:
             # The result may lack an experiment that appears while the search runs: its beginning counts.
             began = self.clock.now()
-            found = self._find(claim, hints, thorough=not lifecycle.is_in_doubt(doubt_until, began))
+            found = self._find(claim, experiment, thorough=not lifecycle.is_in_doubt(doubt_until, began))
             # Its answers may show that this machine's clock is ahead.
             if found is None and lifecycle.is_in_doubt(doubt_until, self.client.correct_time(began)):
                 if not self._can_wait(claim, doubt_until):
                     return Postponed(claim, _IN_DOUBT, doubt_until, counts=False)
                 self.clock.sleep(doubt_until - self.client.present_time())
-                found = self._find(claim, hints, thorough=True)
+                found = self._find(claim, experiment, thorough=True)
         except CallError as exc:
             return self._postpone(claim, exc, doubt_until)
         # A message that waited for longer than it may be tried gets one more create. If the end of that one is not
@@ -237,26 +225,15 @@ class Creator:
         wall_ends_at = lifecycle.latest_start(claim, self.terms) + least
         return Budget(self.clock, self.limits.calls_end_at, wall_ends_at, least)
 
-    def _find(self, claim: Record, hints: SearchHints, *, thorough: bool) -> Created | None:
+    def _find(self, claim: Record, experiment: JsonObject, *, thorough: bool) -> Created | None:
         # Few messages are ever in doubt: a cold start need not load the search.
         from hpoq.processing.reconcile import Sought, find
 
         count("reconciliations")
-        sought = Sought(
-            key=claim.key,
-            # The claim's clock may have been ahead.
-            since=claim.claimed_at - self.terms.skew,
-            name=hints.name,
-            workspace_id=hints.workspace_id,
-            tagged=claim.tagged,
-            described=claim.described,
-            description_length=hints.description_length,
-            tag_count=hints.tag_count,
-        )
         with trace_step("reconcile", self.clock):
             found = find(
                 self.client,
-                sought,
+                Sought.from_claim(claim, experiment, self.terms.skew),
                 thorough=thorough,
                 page_size=self.marking.page_size,
                 budget=self.search_budget(claim),
@@ -295,7 +272,7 @@ class Creator:
         """Search once: a service that acted and failed to answer usually lists the experiment at once."""
         doubt = lifecycle.doubt_after_send(self.clock.now(), self.terms)
         try:
-            found = self._find(claim, _read_hints(experiment, claim.key), thorough=False)
+            found = self._find(claim, experiment, thorough=False)
         except CallError:
             found = None
         # The gateway knows the nonce: an earlier create reached it. How long it remembers one is not documented,
@@ -456,12 +433,6 @@ def compute_backdating(terms: Terms) -> float:
     expired and does not create a second experiment.
     """
     return max(0.0, terms.window - terms.skew - terms.read - _DATING_RESERVE_SECONDS)
-
-
-def _read_hints(experiment: JsonObject, key: str) -> SearchHints:
-    name, workspace_id = get_string(experiment, "Name"), get_string(experiment, "WorkspaceId")
-    length = len(get_string(experiment, "Description")) + len(format_marker(key))
-    return SearchHints(name, workspace_id, length, len(_read_tags(experiment)) + 1)
 
 
 def _read_tags(experiment: JsonObject) -> list[JsonValue]:

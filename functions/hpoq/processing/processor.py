@@ -32,7 +32,6 @@ from hpoq.processing.creation import (
     GivenUp,
     Postponed,
     Refused,
-    SearchHints,
     Stopped,
 )
 from hpoq.processing.envelope import Envelope
@@ -251,8 +250,8 @@ class Processor:
         """
         if intake.error == _CONFLICT:
             return Refused(opening.record, intake.error)
-        sought = SearchHints(intake.name, intake.workspace_id)
-        adopted = self._creator.adopt(opening.record, opening.doubt_until, sought)
+        known: JsonObject = {"Name": intake.name, "WorkspaceId": intake.workspace_id}
+        adopted = self._creator.adopt(opening.record, opening.doubt_until, known)
         if adopted is None or isinstance(adopted, GivenUp):
             return Refused(opening.record, intake.error)
         return adopted
@@ -398,7 +397,7 @@ class Processor:
         opening = self._ledger.take_over(existing, first)
         if opening.action is not Action.TAKE_OVER:
             return _retry_with(intake.delivery, _HELD)
-        ending = self._creator.adopt(opening.record, opening.doubt_until, SearchHints())
+        ending = self._creator.adopt(opening.record, opening.doubt_until, {})
         if isinstance(ending, Created):
             # The two requests have one key, so its producer wrote it alike; nothing else is known of the first.
             unnamed = Rejected(first, None, _CONFLICT, producer_key=intake.producer_key)

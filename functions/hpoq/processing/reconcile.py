@@ -38,11 +38,14 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 
 from fcruntime._dataclass import dataclass
+from fcruntime.jsonvalue import JsonObject
 from hpoq.clock import Budget
 from hpoq.cloud.experiments import Experiment, ExperimentPage, read_through
 from hpoq.cloud.paiautoml import PaiAutoMl
-from hpoq.contract.identity import TAG_KEY, find_marker_keys
+from hpoq.contract.finding import get_string
+from hpoq.contract.identity import TAG_KEY, find_marker_keys, format_marker
 from hpoq.errors import Ambiguous, Denied, Incomplete, Invalid, NoTimeLeft
+from hpoq.idempotency.record import Record
 
 _SHOWN = 3
 
@@ -59,19 +62,37 @@ class Sought:
     """The experiment that an earlier attempt may have made.
 
     `since` is when the key was first claimed, in seconds since the epoch; `name` and `workspace_id` are those of
-    the request, empty or None if unknown. `tagged` and `described` say that every create of the key carried the
-    marker in a tag, and in the description. `description_length` is the least length of a description with its
-    marker, and `tag_count` the least number of tags with the marker among them.
+    the request, empty if unknown. `tagged` and `described` say that every create of the key carried the marker in
+    a tag, and in the description. `description_length` is the least length of a description with its marker, and
+    `tag_count` the least number of tags with the marker among them.
     """
 
     key: str
     since: float
-    name: str | None
-    workspace_id: str | None
+    name: str
+    workspace_id: str
     tagged: bool
     described: bool
     description_length: int
-    tag_count: int = 0
+    tag_count: int
+
+    @classmethod
+    def from_claim(cls, claim: Record, experiment: JsonObject, skew: float) -> Sought:
+        """Return what a create of `claim` may have made of `experiment`, as far as that is known.
+
+        `skew` is how far the clocks of two instances may differ: the claim's may have been ahead.
+        """
+        tags = experiment.get("Tag")
+        return cls(
+            claim.key,
+            claim.claimed_at - skew,
+            get_string(experiment, "Name"),
+            get_string(experiment, "WorkspaceId"),
+            claim.tagged,
+            claim.described,
+            len(get_string(experiment, "Description")) + len(format_marker(claim.key)),
+            len(tags) + 1 if isinstance(tags, list) else 1,
+        )
 
     @property
     def earliest(self) -> datetime:
