@@ -54,6 +54,7 @@ class Changes(threading.Condition):
 
 
 _FOREIGN_SLICE_SECONDS = 0.01
+_SKEW_SECONDS = 900
 # In the year 8307. Dates end in the year 9999, and other times are later than the present one.
 LATEST = 2e11
 
@@ -132,14 +133,14 @@ class CloudClock:
             self._advanced = max(advanced, moment - self._source())
             self._changed.notify_all()
 
-    def is_near(self, moment: float, seconds: float) -> bool:
-        """Return whether `moment` lies within `seconds` of now.
+    def is_near(self, moment: float) -> bool:
+        """Return whether `moment`, the date of a request, lies within the 15 minutes that all services accept.
 
         Advancing the clock does not make requests expire, because their senders' clocks do not follow: every moment
         between the source's time and the advanced time is near.
         """
         now = self.now()
-        return now - self._advanced - seconds <= moment <= now + seconds
+        return now - self._advanced - _SKEW_SECONDS <= moment <= now + _SKEW_SECONDS
 
     def pause(self, seconds: float | None) -> None:
         """Wait for a change, for at most `seconds` unless they are None; the lock must be held.

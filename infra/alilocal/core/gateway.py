@@ -18,7 +18,6 @@ from alilocal.core.http import Request, Response, ServiceError
 from alilocal.core.jsonvalue import JsonObject, JsonValue
 from alilocal.core.switches import GatewaySwitches
 
-SKEW_SECONDS = 900
 TOKEN_ERRORS: dict[TokenProblem, tuple[str, str]] = {
     "missing": ("MissingSecurityToken", "SecurityToken is mandatory for this action."),
     "mismatch": (
@@ -124,7 +123,7 @@ def check_time(text: str, clock: CloudClock) -> None:
         raise ServiceError(
             400, "InvalidTimeStamp.Format", "Specified time stamp or date value is not well formatted."
         ) from None
-    if not clock.is_near(moment, SKEW_SECONDS):
+    if not clock.is_near(moment):
         raise ServiceError(400, "InvalidTimeStamp.Expired", "Specified time stamp or date value is expired.")
 
 

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from alilocal.core.clock import CloudClock
 from alilocal.core.credentials import Credential, Credentials
-from alilocal.core.gateway import SKEW_SECONDS, Nonces, check_key, signature_mismatch
+from alilocal.core.gateway import Nonces, check_key, signature_mismatch
 from alilocal.core.http import Request, ServiceError, read_http_date
 from alilocal.core.switches import GatewaySwitches
 
@@ -83,7 +83,7 @@ class RoaV1:
             raise ServiceError(
                 400, "InvalidDate.Format", "Specified time stamp or date value is not well formatted."
             ) from None
-        if not self._clock.is_near(moment, SKEW_SECONDS):
+        if not self._clock.is_near(moment):
             raise ServiceError(400, "InvalidDate.Expired", "Specified time stamp or date value is expired.")
 
 

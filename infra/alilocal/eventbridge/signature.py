@@ -11,7 +11,7 @@ import re
 
 from alilocal.core.clock import CloudClock
 from alilocal.core.credentials import Credential, Credentials
-from alilocal.core.gateway import SKEW_SECONDS, Nonces
+from alilocal.core.gateway import Nonces
 from alilocal.core.http import Request, ServiceError, read_http_date
 from alilocal.core.roav1 import signature
 from alilocal.core.switches import GatewaySwitches
@@ -61,5 +61,5 @@ class Signatures:
             moment = read_http_date(text)
         except ValueError:
             raise ServiceError(403, "AccessDenied", "The header Date is missing or not valid.") from None
-        if not self._clock.is_near(moment, SKEW_SECONDS):
+        if not self._clock.is_near(moment):
             raise ServiceError(403, "AccessDenied", "The request is expired.")

@@ -12,7 +12,6 @@ import hmac
 from urllib.parse import quote, unquote
 
 from alilocal.core.credentials import Credential
-from alilocal.core.gateway import SKEW_SECONDS
 from alilocal.core.http import Request, Response, ServiceError, read_http_date
 from alilocal.core.jsonvalue import JsonObject, read_whole
 from alilocal.core.service import Call
@@ -137,7 +136,7 @@ class Objects:
             moment = read_http_date(times[0])
         except (IndexError, ValueError):
             return False
-        return self._world.clock.is_near(moment, SKEW_SECONDS)
+        return self._world.clock.is_near(moment)
 
     def _to_sign(self, request: Request, time: str) -> str:
         own = "".join(f"{name}:{value}\n" for name, value in request.headers_from("x-oss-"))

@@ -18,7 +18,6 @@ from alilocal.core.clock import CloudClock
 from alilocal.core.credentials import Credential, Credentials
 from alilocal.core.http import Request, ServiceError, read_http_date
 
-SKEW_SECONDS = 900
 VERSION = "2015-06-06"
 SCHEMES = ("MNS ", "MNS4-HMAC-SHA256 ")
 _AUTHORIZATION_V4 = re.compile(
@@ -131,7 +130,7 @@ class Signatures:
             moment = read_http_date(text)
         except ValueError:
             raise ServiceError(400, "InvalidDateHeader", "The date header is not valid.") from None
-        if not self._clock.is_near(moment, SKEW_SECONDS):
+        if not self._clock.is_near(moment):
             raise ServiceError(expired_status, "TimeExpired", "The http request you sent is expired.")
         return moment
 

@@ -17,7 +17,6 @@ from alilocal.core.credentials import Credential, Credentials
 from alilocal.core.http import Headers, Request
 from alilocal.tablestore.errors import AuthFailed, ParameterInvalid
 
-SKEW_SECONDS = 900
 VERSION = "2015-12-31"
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)\.(\d{1,6})Z", re.ASCII)
 _MANDATORY = ("x-ots-date", "x-ots-apiversion", "x-ots-accesskeyid", "x-ots-contentmd5", "x-ots-instancename")
@@ -41,7 +40,7 @@ class Signatures:
         if credential is None or not credential.active:
             raise AuthFailed("The AccessKeyID does not exist.")
         text = given["x-ots-date"]
-        if not self._clock.is_near(_moment(text), SKEW_SECONDS):
+        if not self._clock.is_near(_moment(text)):
             raise AuthFailed(f"Mismatch between system time and x-ots-date: {text}.")
         if given["x-ots-contentmd5"] != digest(request.body):
             raise AuthFailed("Mismatch between MD5 value of request body and x-ots-contentmd5 in header.")
