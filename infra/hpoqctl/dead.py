@@ -123,6 +123,13 @@ def _run(
     return report
 
 
+def _read(place: _Place, pattern: str | None, limit: int | None) -> tuple[list[DeadLetter], Report]:
+    # A deletion, because it covers dead letters that cannot be moved.
+    plan = place.plan(pattern, limit, is_dry_run=True, is_deletion=True)
+    dead_letters: list[DeadLetter] = []
+    return dead_letters, _run(place.target.smq, plan, "Reading", dead_letters.append)
+
+
 def _exit(report: Report, *, is_success: bool) -> NoReturn:
     raise SystemExit(130 if report.is_interrupted else 0 if is_success else 1)
 
@@ -155,9 +162,7 @@ def list_dead_letters(
     Exit code 1 means that a call failed, or that another receiver holds dead letters.
     """
     place = _find_place(source, None, endpoint)
-    plan = place.plan(match, limit, is_dry_run=True, is_deletion=True)
-    dead_letters: list[DeadLetter] = []
-    report = _run(place.target.smq, plan, "Reading", dead_letters.append)
+    dead_letters, report = _read(place, match, limit)
     if as_json:
         rows: list[JsonValue] = [
             _compose_row(dead_letter, row) for dead_letter in dead_letters for row in dead_letter.rows
@@ -185,9 +190,7 @@ def show(pattern: str, source: str | None, endpoint: str | None, limit: int | No
     Exit code 1 means that no dead letter matches, or that a call failed.
     """
     place = _find_place(source, None, endpoint)
-    plan = place.plan(pattern, limit, is_dry_run=True, is_deletion=True)
-    dead_letters: list[DeadLetter] = []
-    report = _run(place.target.smq, plan, "Reading", dead_letters.append)
+    dead_letters, report = _read(place, pattern, limit)
     if as_json:
         rows: list[JsonValue] = [
             {**_compose_row(dead_letter, row), "body": body}
