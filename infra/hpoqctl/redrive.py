@@ -333,7 +333,8 @@ class Redriver:
         try:
             held.receipt_handle = self._smq.change_visibility(self._plan.source, held.receipt_handle, seconds)
         except NotFound as exc:
-            held.is_lost = _is_lost_receipt(exc)
+            _require_lost_receipt(exc)
+            held.is_lost = True
             return False
         held.ends_at = ends_at
         return True
@@ -342,7 +343,7 @@ class Redriver:
         try:
             self._smq.delete_message(self._plan.source, held.receipt_handle)
         except NotFound as exc:
-            _is_lost_receipt(exc)
+            _require_lost_receipt(exc)
             self.report.may_come_again.add(held.message_id)
         else:
             self.report.may_come_again.discard(held.message_id)
@@ -366,11 +367,10 @@ class Redriver:
             self._hide(held, _SHORTEST_VISIBILITY_SECONDS)
 
 
-def _is_lost_receipt(exc: NotFound) -> bool:
-    """Return True for a lost receipt, and raise `exc` if it has another reason, such as a missing queue."""
+def _require_lost_receipt(exc: NotFound) -> None:
+    """Raise `exc` if it has another reason than a lost receipt, such as a missing queue."""
     if exc.code not in _LOST_RECEIPT:
         raise exc
-    return True
 
 
 def recover_bodies(
