@@ -35,6 +35,14 @@ def test_the_clock_follows_its_source_and_can_be_advanced():
             cloud.clock.advance(-1)
 
 
+def test_a_request_is_accepted_for_15_minutes_around_its_date():
+    """The clock of a caller need not follow an advance, so every moment between the two times is near."""
+    with alilocal.LocalCloud(clock=StandingTime(10_000.0)) as cloud:
+        cloud.clock.advance(5_000)
+        moments = (9_099, 9_100, 12_000, 15_900, 15_901)
+        assert [cloud.clock.is_near(moment) for moment in moments] == [False, True, True, True, False]
+
+
 def test_a_deadline_passes_on_a_clock_that_stands_still():
     """Real time ends a wait if the cloud's clock stands still."""
     with alilocal.LocalCloud(clock=StandingTime(1_000.0)) as cloud:
