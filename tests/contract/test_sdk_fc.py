@@ -191,7 +191,9 @@ def test_a_page_begins_where_the_last_one_ended(client):
     rest = client.list_functions(m.ListFunctionsRequest(limit=2, next_token=token)).body
     assert [one.function_name for one in rest.functions] == ["a4"]
     publish = m.PublishFunctionVersionRequest(body=m.PublishVersionInput())
-    for _ in range(4):
+    for number in range(4):
+        change = m.UpdateFunctionInput(description=str(number))
+        client.update_function("a1", m.UpdateFunctionRequest(body=change))
         client.publish_function_version("a1", publish)
     token = client.list_function_versions("a1", m.ListFunctionVersionsRequest(limit=2)).body.next_token
     client.delete_function_version("a1", "2")
@@ -427,6 +429,21 @@ def test_versions_keep_their_code_and_settings(client):
     client.delete_function_version("f", "1")
     refused("VersionNotFound", 404, lambda: invoke(client, qualifier="1"))
     assert publish(client, "3") == "3"
+    again = m.PublishFunctionVersionRequest(body=m.PublishVersionInput())
+    refused("VersionPublishError", 409, lambda: client.publish_function_version("f", again))
+
+
+def test_an_alias_is_read_as_its_main_version(client):
+    """The weights of an alias choose what a call runs, but not what describes the function."""
+    create(client)
+    publish(client, "1"), publish(client, "2")
+    weights = m.CreateAliasInput(alias_name="live", version_id="2", additional_version_weight={"1": 1.0})
+    client.create_alias("f", m.CreateAliasRequest(body=weights))
+    assert result(invoke(client, qualifier="live"))["release"] == "1"
+    main = client.get_function("f", m.GetFunctionRequest(qualifier="2")).body.code_checksum
+    assert client.get_function("f", m.GetFunctionRequest(qualifier="live")).body.code_checksum == main
+    code = client.get_function_code("f", m.GetFunctionCodeRequest(qualifier="live")).body
+    assert code.checksum == main
 
 
 def test_an_alias_shares_calls_by_its_weight(client):

@@ -254,3 +254,90 @@ def test_a_function_has_one_tag_however_it_is_read(old, client):
     assert old.get_function("s", "f").headers["ETag"] == seen
     changed = old.update_function("s", "f", description="new", headers={"if-match": seen}).headers["ETag"]
     assert old.get_function("s", "f").headers["ETag"] == changed != seen
+
+
+def test_a_service_has_all_its_configurations(old):
+    """What was not given is there with its empty values, as the tests of the vendor's SDKs read it."""
+    made = old.create_service("s").data
+    assert made["logConfig"] == {"project": "", "logstore": ""}
+    assert made["nasConfig"] == {"userId": -1, "groupId": -1, "mountPoints": []}
+    assert made["tracingConfig"] == {"type": None, "params": None}
+    assert made["vpcConfig"]["vpcId"] == ""
+    changed = old.update_service("s", vpcConfig={"vpcId": "v"}).data
+    assert changed["vpcConfig"] == {"vpcId": "v", "vSwitchIds": [], "securityGroupId": ""}
+
+
+def test_a_function_has_an_instance_type(old, tmp_path):
+    (tmp_path / "index.py").write_text(f"RELEASE = '1'\n{CODE}")
+    old.create_service("s")
+    made = old.create_function("s", "f", "python3", "index.handler", codeDir=str(tmp_path))
+    assert made.data["instanceType"] == "e1"
+    made = old.create_function("s", "g", "python3", "index.handler", codeDir=str(tmp_path), instanceType="c1")
+    assert made.data["instanceType"] == old.get_function("s", "g").data["instanceType"] == "c1"
+
+
+def test_an_initializer_keeps_what_an_update_leaves_out(client):
+    """An update may change its handler or its time-out alone, and an empty handler removes it."""
+    create(client, initializer="index.initialize", initialization_timeout=9)
+
+    def update(**members):
+        found = client.update_function("s", "f", m.UpdateFunctionRequest(**members)).body
+        return found.initializer, found.initialization_timeout
+
+    assert update(initialization_timeout=60) == ("index.initialize", 60)
+    assert update(description="new") == ("index.initialize", 60)
+    assert invoke(client).body == b"1 hello yes"
+    assert update(initializer="") == ("", 60)
+    assert invoke(client).body == b"1 hello no"
+
+
+def test_an_http_trigger_has_no_source(old, tmp_path):
+    (tmp_path / "index.py").write_text(f"RELEASE = '1'\n{CODE}")
+    old.create_service("s")
+    old.create_function("s", "f", "python3", "index.handler", codeDir=str(tmp_path))
+    config = {"authType": "anonymous", "methods": ["GET"]}
+    made = old.create_trigger("s", "f", "t", "http", config, "dummy_arn", "").data
+    assert made["sourceArn"] is old.get_trigger("s", "f", "t").data["sourceArn"] is None
+
+
+def test_a_version_of_a_service_needs_a_change(old):
+    """Publishing twice is refused until the service or a function has changed."""
+    old.create_service("s", description="one")
+    assert old.publish_version("s", "first").data["versionId"] == "1"
+    for _ in range(2):
+        with pytest.raises(fc2.FcError, match="VersionPublishError"):
+            old.publish_version("s", "second")
+    old.update_service("s", description="two")
+    assert old.publish_version("s", "second").data["versionId"] == "2"
+    with pytest.raises(fc2.FcError, match="ServiceNotEmpty"):
+        old.delete_service("s")
+
+
+def test_a_service_is_read_as_it_was_published(old, tmp_path):
+    """A version, or an alias of it, has its own description and functions, and their code."""
+    (tmp_path / "index.py").write_text(f"RELEASE = '1'\n{CODE}")
+    old.create_service("s", description="latest", role="acs:ram::1:role/one")
+    old.create_function("s", "f", "python3", "index.handler", codeDir=str(tmp_path))
+    old.publish_version("s", "first")
+    (tmp_path / "index.py").write_text(f"RELEASE = '2'\n{CODE}")
+    old.update_function("s", "f", codeDir=str(tmp_path), description="new")
+    old.create_function("s", "g", "python3", "index.handler", codeDir=str(tmp_path))
+    old.update_service("s", role="acs:ram::1:role/two")
+    old.publish_version("s", "second")
+    old.create_alias("s", "live", "2", additionalVersionWeight={"1": 1.0})
+
+    def described(qualifier):
+        found = old.get_service("s", qualifier=qualifier).data
+        functions = old.list_functions("s", qualifier=qualifier).data["functions"]
+        function = old.get_function("s", "f", qualifier=qualifier).data
+        code = old.get_function_code("s", "f", qualifier=qualifier).data
+        assert code["checksum"] == function["codeChecksum"]
+        names = [one["functionName"] for one in functions]
+        return found["description"], found["role"][-3:], names, function["description"]
+
+    assert described("1") == ("first", "one", ["f"], "")
+    assert described("2") == described("live") == ("second", "two", ["f", "g"], "new")
+    assert described("LATEST") == ("latest", "two", ["f", "g"], "new")
+    for qualifier, code in (("3", "VersionNotFound"), ("none", "AliasNotFound")):
+        with pytest.raises(fc2.FcError, match=code):
+            old.get_service("s", qualifier=qualifier)

@@ -67,8 +67,7 @@ class Calls(CallBase):
 
     def get(self, call: Call) -> Response:
         entry = self._registry.get(call.params["function"])
-        found = self._registry.find(entry.name, wire.query(call.request, "qualifier"))
-        version = entry.version(found.version_id) if found.version_id else None
+        version = entry.qualified(wire.query(call.request, "qualifier") or LATEST)
         row = wire.function_row(self._registry, self._names, entry, version)
         return wire.json_answer(call.request_id, row)
 
@@ -95,8 +94,8 @@ class Calls(CallBase):
 
     def code(self, call: Call) -> Response:
         entry = self._registry.get(call.params["function"])
-        found = self._registry.find(entry.name, wire.query(call.request, "qualifier"))
-        version = entry.versions.get(found.version_id)
+        qualifier = call.params.get("qualifier") or wire.query(call.request, "qualifier")
+        version = entry.qualified(qualifier or LATEST)
         package = (version.revision if version else entry.latest).package
         url = self._objects.offer(call.request, package)
         return wire.json_answer(
@@ -285,7 +284,7 @@ class Calls(CallBase):
     def _find_qualified(self, call: Call) -> tuple[Entry, str]:
         entry = self._registry.get(call.params["function"])
         qualifier = wire.query(call.request, "qualifier") or LATEST
-        self._registry.find(entry.name, qualifier)
+        entry.qualified(qualifier)
         return entry, qualifier
 
     def _find_tagged(self, names: JsonValue) -> list[Entry]:

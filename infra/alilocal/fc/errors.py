@@ -30,11 +30,23 @@ class AlreadyExists(ServiceError):
         super().__init__(409, f"{kind}AlreadyExists", f"{kind.lower()} '{name}' already exists")
 
 
-class NotEmpty(ServiceError):
-    """A service of Function Compute 2.0 still has functions."""
+class Unchanged(ServiceError):
+    """The function or service has not changed since its newest version was published.
 
-    def __init__(self, name: str) -> None:
-        super().__init__(412, "ServiceNotEmpty", f"service '{name}' has functions")
+    The vendor's tests of its SDKs demand an error, and programs know its code. The status is inferred.
+    """
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(
+            409, "VersionPublishError", f"{kind.lower()} '{name}' has not changed since its newest version"
+        )
+
+
+class NotEmpty(ServiceError):
+    """A service of Function Compute 2.0 still has functions or versions."""
+
+    def __init__(self, name: str, content: str) -> None:
+        super().__init__(412, "ServiceNotEmpty", f"service '{name}' has {content}")
 
 
 class TooManyRequests(ServiceError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -21,8 +21,8 @@ from alilocal.core.world import World
 from alilocal.fc import wire
 from alilocal.fc.callbase import CallBase
 from alilocal.fc.calls import Calls
-from alilocal.fc.deployed import FunctionHost
-from alilocal.fc.errors import AlreadyExists, InvalidArgument, NotEmpty, NotFound
+from alilocal.fc.deployed import LATEST, FunctionHost
+from alilocal.fc.errors import AlreadyExists, InvalidArgument, NotEmpty, NotFound, Unchanged
 from alilocal.fc.invoke_calls import InvokeCalls
 from alilocal.fc.registry import Alias, Entry, Registry, ServiceEntry, Version, check_alias, read_weights
 from alilocal.fc.signature import generation
@@ -33,6 +33,13 @@ _SERVICE_MEMBERS = (
     *("description", "internetAccess", "logConfig", "nasConfig", "ossMountConfig", "role", "tracingConfig"),
     "vpcConfig",
 )
+_EMPTY_CONFIGS: Mapping[str, JsonObject] = {
+    "logConfig": {"project": "", "logstore": ""},
+    "nasConfig": {"userId": -1, "groupId": -1, "mountPoints": []},
+    "tracingConfig": {"type": None, "params": None},
+    "vpcConfig": {"vpcId": "", "vSwitchIds": [], "securityGroupId": ""},
+}
+"""What the service answers for a configuration that was not given. The tests of the vendor's SDKs read them."""
 _INITIALIZATION_SECONDS = 3
 _NAME = re.compile(r"[A-Za-z_][\w-]{0,127}", re.ASCII)
 
@@ -107,7 +114,12 @@ class LegacyCalls(CallBase):
         return wire.json_answer(call.request_id, {"services": [_service_row(one) for one in rows], **rest})
 
     def get_service(self, call: Call) -> Response:
-        return _service_answer(call, self._service(call))
+        service, version_id = self._service(call), self._version_id(call)
+        if version_id is None:
+            return _service_answer(call, service)
+        members = _object(service.published[version_id]["members"])
+        own = {**members, "description": service.versions[version_id]["description"]}
+        return _service_answer(call, replace(service, members=own))
 
     def update_service(self, call: Call) -> Response:
         service = self._service(call)
@@ -120,7 +132,9 @@ class LegacyCalls(CallBase):
     def delete_service(self, call: Call) -> Response:
         service = self._service(call)
         if self._entries(service):
-            raise NotEmpty(service.name)
+            raise NotEmpty(service.name, "functions")
+        if service.versions:
+            raise NotEmpty(service.name, "versions")
         del self._registry.services[service.name]
         return wire.json_answer(call.request_id, None)
 
@@ -132,19 +146,24 @@ class LegacyCalls(CallBase):
         return self._function(call, entry)
 
     def list_functions(self, call: Call) -> Response:
-        entries = [(_short(entry), entry) for entry in self._entries(self._service(call))]
+        service, version_id = self._service(call), self._version_id(call)
+        entries = [
+            (_short(entry), entry)
+            for entry in self._entries(service)
+            if version_id is None or version_id in entry.versions
+        ]
         rows, rest = wire.page(call.request, entries)
-        found: list[JsonValue] = [self._row(one) for one in rows]
+        found: list[JsonValue] = [self._row(one, one.versions.get(version_id or "")) for one in rows]
         return wire.json_answer(call.request_id, {"functions": found, **rest})
 
     def get(self, call: Call) -> Response:
         entry = self._entry(call)
-        found = self._registry.find(entry.name, self._qualifier(call))
-        return self._function(call, entry, entry.versions.get(found.version_id))
+        return self._function(call, entry, entry.qualified(self._qualifier(call) or LATEST))
 
     def update(self, call: Call) -> Response:
         entry = self._entry(call)
-        self._calls.update_entry(entry, _function_members(wire.read_object(call.request)))
+        given = _function_members(wire.read_object(call.request), _initializer(entry.latest.members))
+        self._calls.update_entry(entry, given)
         return self._function(call, entry)
 
     def invoke(self, call: Call) -> Response:
@@ -152,8 +171,15 @@ class LegacyCalls(CallBase):
 
     def publish(self, call: Call) -> Response:
         service, given = self._service(call), wire.read_object(call.request)
+        content: JsonObject = {
+            "members": service.members,
+            "functions": {entry.name: entry.latest.number for entry in self._entries(service)},
+        }
+        if service.published.get(str(service.newest_version)) == content:
+            raise Unchanged("Service", service.name)
         service.newest_version += 1
         number, now = str(service.newest_version), self._world.clock.now()
+        service.published[number] = content
         description = str(given.get("description") or "")
         for entry in self._entries(service):
             entry.versions[number] = Version(number, entry.latest, description, now)
@@ -174,7 +200,7 @@ class LegacyCalls(CallBase):
             if version_id in entry.versions:
                 self._registry.delete_version(entry.name, version_id)
                 self._world.changed.run_unlocked(partial(host.delete, entry.name, version_id))
-        del service.versions[version_id]
+        del service.versions[version_id], service.published[version_id]
         return wire.json_answer(call.request_id, None)
 
     def create_alias(self, call: Call) -> Response:
@@ -230,7 +256,8 @@ class LegacyCalls(CallBase):
 
         def named(call: Call) -> Response:
             entry = self._entry(call)
-            return handler(replace(call, params={**call.params, "function": entry.name}))
+            params = {**call.params, "function": entry.name, "qualifier": self._qualifier(call) or ""}
+            return handler(replace(call, params=params))
 
         return named
 
@@ -258,6 +285,17 @@ class LegacyCalls(CallBase):
     def _qualifier(self, call: Call) -> str | None:
         return call.params["service"].partition(".")[2] or wire.query(call.request, "qualifier")
 
+    def _version_id(self, call: Call) -> str | None:
+        """Return the version of the service that a request is about, or None for the latest state."""
+        service, qualifier = self._service(call), self._qualifier(call)
+        if qualifier in (None, LATEST):
+            return None
+        alias = service.aliases.get(qualifier)
+        version_id = alias.version_id if alias else qualifier
+        if version_id not in service.versions:
+            raise NotFound("Version" if qualifier.isdecimal() else "Alias", qualifier)
+        return version_id
+
     def _alias(self, call: Call, service: ServiceEntry) -> Alias:
         if call.params["alias"] not in service.aliases:
             raise NotFound("Alias", call.params["alias"])
@@ -279,10 +317,9 @@ class LegacyCalls(CallBase):
 
     def _row(self, entry: Entry, version: Version | None = None) -> JsonObject:
         row = wire.function_row(self._registry, self._names, entry, version)
-        hooks = row.get("instanceLifecycleConfig")
-        initializer = hooks.get("initializer") if isinstance(hooks, dict) else None
-        own = initializer if isinstance(initializer, dict) else {}
+        own = _initializer(row)
         return {
+            "instanceType": "e1",
             **row,
             "functionName": _short(entry),
             "initializer": own.get("handler", ""),
@@ -308,19 +345,32 @@ def _members(given: JsonObject) -> JsonObject:
     return {name: given[name] for name in _SERVICE_MEMBERS if given.get(name) is not None}
 
 
-def _function_members(given: JsonObject) -> JsonObject:
-    """Return the settings of a function of 2.0 in the form of 3.0, where an initializer is a hook."""
+def _initializer(members: JsonObject) -> JsonObject:
+    hooks = members.get("instanceLifecycleConfig")
+    return _object(_object(hooks).get("initializer"))
+
+
+def _function_members(given: JsonObject, present: JsonObject | None = None) -> JsonObject:
+    """Return the settings of a function of 2.0 in the form of 3.0, where an initializer is a hook.
+
+    A handler or a time-out that is missing in `given` is that of `present`, the initializer so far.
+    """
     members = dict(given)
-    handler = members.pop("initializer", None)
-    timeout = members.pop("initializationTimeout", None) or _INITIALIZATION_SECONDS
-    if handler:
-        config = members.get("instanceLifecycleConfig")
-        hooks = dict(config) if isinstance(config, dict) else {}
-        members["instanceLifecycleConfig"] = {
-            **hooks,
-            "initializer": {"handler": handler, "timeout": timeout},
-        }
+    changed = {
+        "handler": members.pop("initializer", None),
+        "timeout": _read_seconds(members.pop("initializationTimeout", None)),
+    }
+    changed = {name: value for name, value in changed.items() if value is not None}
+    if changed:
+        hooks = _object(members.get("instanceLifecycleConfig"))
+        initializer = {"handler": "", "timeout": _INITIALIZATION_SECONDS, **(present or {}), **changed}
+        members["instanceLifecycleConfig"] = {**hooks, "initializer": initializer}
     return members
+
+
+def _read_seconds(value: JsonValue) -> JsonValue:
+    """Return a time-out, which the vendor's tests also send as text, or None if there is none."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value or None
 
 
 def _service_row(service: ServiceEntry) -> JsonObject:
@@ -329,11 +379,16 @@ def _service_row(service: ServiceEntry) -> JsonObject:
         "role": "",
         "internetAccess": True,
         **service.members,
+        **{name: {**empty, **_object(service.members.get(name))} for name, empty in _EMPTY_CONFIGS.items()},
         "serviceName": service.name,
         "serviceId": service.service_id,
         "createdTime": wire.format_time(service.created),
         "lastModifiedTime": wire.format_time(service.modified),
     }
+
+
+def _object(value: JsonValue) -> JsonObject:
+    return value if isinstance(value, dict) else {}
 
 
 def _service_answer(call: Call, service: ServiceEntry) -> Response:

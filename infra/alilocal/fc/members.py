@@ -31,7 +31,8 @@ _MEMBERS = frozenset(
         *_DEFAULTS,
         *("customContainerConfig", "customDNS", "customRuntimeConfig", "disableInjectCredentials"),
         *("disableOndemand", "enableLongLiving", "gpuConfig", "handler", "idleTimeout"),
-        *("instanceIsolationMode", "instanceLifecycleConfig", "juiceFsConfig", "layers", "logConfig"),
+        *("instanceIsolationMode", "instanceLifecycleConfig", "instanceType", "juiceFsConfig", "layers"),
+        "logConfig",
         *("microSandboxConfig", "nasConfig", "ossMountConfig", "polarFsConfig", "resourceGroupId"),
         *("runtime", "sessionAffinity", "sessionAffinityConfig", "tags", "tracingConfig", "vpcConfig"),
     }

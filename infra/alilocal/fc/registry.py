@@ -13,7 +13,7 @@ from alilocal.core.jsonvalue import JsonObject, JsonValue
 from alilocal.core.world import World
 from alilocal.fc import members as settings
 from alilocal.fc.deployed import LATEST, AsyncSettings, Deployed
-from alilocal.fc.errors import AlreadyExists, InvalidArgument, NotFound
+from alilocal.fc.errors import AlreadyExists, InvalidArgument, NotFound, Unchanged
 from alilocal.fc.packages import Packages
 from alilocal.fc.switches import FunctionComputeSwitches
 
@@ -103,6 +103,16 @@ class Entry:
             raise NotFound("Version", version_id)
         return self.versions[version_id]
 
+    def qualified(self, qualifier: str) -> Version | None:
+        """Return the version that a qualifier names, or None for the latest one; raises NotFound.
+
+        Of an alias it is the main version, whatever share of the calls its other version gets.
+        """
+        version_id = "" if qualifier == LATEST else qualifier
+        if version_id and not qualifier.isdigit():
+            version_id = self.alias(qualifier).version_id
+        return self.version(version_id) if version_id else None
+
     def alias(self, name: str) -> Alias:
         """Return an alias; raises NotFound."""
         if name not in self.aliases:
@@ -128,6 +138,8 @@ class ServiceEntry:
     versions: dict[str, JsonObject] = field(default_factory=dict)
     newest_version: int = 0
     aliases: dict[str, Alias] = field(default_factory=dict)
+    published: dict[str, JsonObject] = field(default_factory=dict)
+    """For each version the `members` of the service, and the number of each function's revision in `functions`."""
 
 
 _ALIAS = re.compile(r"[A-Za-z_][\w-]{0,127}", re.ASCII)
@@ -198,8 +210,11 @@ class Registry:
         self._drop_unused_packages()
 
     def publish(self, name: str, description: str) -> Version:
-        """Publish the latest version under the next number; raises NotFound."""
+        """Publish the latest version under the next number; raises NotFound, and Unchanged if nothing changed."""
         entry = self.get(name)
+        newest = entry.versions.get(str(entry.newest_version))
+        if newest and newest.revision.number == entry.latest.number:
+            raise Unchanged("Function", name)
         entry.newest_version += 1
         number = str(entry.newest_version)
         version = Version(number, entry.latest, description, self._world.clock.now())
@@ -266,20 +281,16 @@ class Registry:
         self.services = {one.name: one for one in services}
 
     def _choose(self, entry: Entry, qualifier: str) -> str:
-        """Return the id of the version behind a qualifier, empty for the latest one."""
-        if qualifier == LATEST:
-            return ""
-        if qualifier.isdigit():
-            return entry.version(qualifier).version_id
-        alias = entry.alias(qualifier)
-        if not alias.weights:
-            return alias.version_id
-        chance = self._world.ids.chance()
-        for version_id, weight in alias.weights.items():
-            if chance < weight:
-                return version_id
-            chance -= weight
-        return alias.version_id
+        """Return the id of the version that a call with a qualifier runs, empty for the latest one."""
+        main = entry.qualified(qualifier)
+        alias = entry.aliases.get(qualifier)
+        if alias and alias.weights:
+            chance = self._world.ids.chance()
+            for version_id, weight in alias.weights.items():
+                if chance < weight:
+                    return version_id
+                chance -= weight
+        return main.version_id if main else ""
 
     def _version_id(self, entry: Entry, given: JsonObject) -> str:
         version_id = str(given.get("versionId") or "")

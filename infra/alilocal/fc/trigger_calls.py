@@ -101,7 +101,7 @@ class TriggerCalls(CallBase):
 
     def _start(self, entry: Entry, trigger: Trigger) -> None:
         """Start a trigger in place of an earlier one, or stop it if it is disabled; raises ServiceError."""
-        self._registry.find(entry.name, trigger.qualifier)
+        entry.qualified(trigger.qualifier)
         source, host = self._source(trigger), self._host()
         if source is None:
             self._world.changed.run_unlocked(lambda: host.stop_trigger(entry.name, trigger.name))

@@ -148,7 +148,7 @@ def trigger_row(names: Names, function: str, trigger: Trigger, url: str | None =
         "triggerType": trigger.kind,
         "triggerConfig": trigger.config,
         "qualifier": trigger.qualifier,
-        "sourceArn": trigger.source_arn,
+        "sourceArn": None if trigger.kind == "http" else trigger.source_arn,
         "targetArn": names.function(function, trigger.qualifier),
         "invocationRole": trigger.role,
         "description": trigger.description,
