@@ -230,17 +230,25 @@ def find_target(settings: Settings, queue: str | None, endpoint: str | None) -> 
 def check_keys(keys: Iterable[str]) -> None:
     """Raise click.UsageError if one of `keys` is not a key.
 
-    A part of a key, as tables show it, would be taken for a message that was never seen.
+    A part of a key, as tables show it, would be taken for a message that was never seen, and so would a message's id.
     """
     for key in keys:
-        try:
-            uuid.UUID(key)
-        except ValueError:
-            problem = (
-                f"{key!r} is not a key. A key is a UUID of 36 characters; --json prints it in full. "
-                f"For a producer's own key, give --idempotency-key {key}."
-            )
-            raise click.UsageError(problem) from None
+        if not is_key(key):
+            problem = f"{key!r} is not a key. A key is a UUID of 36 characters; --json prints it in full."
+            raise click.UsageError(problem + name_key_options(key))
+
+
+def name_key_options(text: str) -> str:
+    """Return a sentence with the options for what may be meant by `text`, which is not a key."""
+    return f" For a producer's own key, give --idempotency-key {text}, and for a message's id --message-id {text}."
+
+
+def is_key(text: str) -> bool:
+    """Return whether `text` has the form of the keys that hpoq derives."""
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
 
 
 def explain_unreachable(exc: CallError, endpoint: str) -> str:

@@ -29,6 +29,8 @@ from hpoqctl.services import (
     explain_store_failure,
     find_store,
     find_target,
+    is_key,
+    name_key_options,
     read_clock,
     read_settings,
     source_option,
@@ -49,7 +51,7 @@ class _Sought:
 
 
 @click.command(name="status")
-@click.argument("paths", nargs=-1, metavar="[FILE]...")
+@click.argument("targets", nargs=-1, metavar="[KEY|FILE]...")
 @click.option("--key", "keys", multiple=True, help="The key, as in events, in logs and in the tag hpoq-key.")
 @click.option("--message-id", "message_ids", multiple=True, help="The id of the message at its source.")
 @source_option
@@ -62,7 +64,7 @@ class _Sought:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @usage_errors()
 def command(
-    paths: tuple[str, ...],
+    targets: tuple[str, ...],
     keys: tuple[str, ...],
     message_ids: tuple[str, ...],
     source: str,
@@ -72,7 +74,7 @@ def command(
     log: str | None,
     as_json: bool,
 ) -> None:
-    """Explain the state of messages: by key, by message id, by the producer's key, or by request FILE.
+    """Explain the state of messages: by KEY, by message id, by the producer's key, or by request FILE.
 
     The command prints the state of each message, what the next delivery does, what an operator can do, and what the
     producer of a rejected request must change. If the experiment is followed to its end, it also prints when the
@@ -87,7 +89,7 @@ def command(
     settings = read_settings()
     namespace = settings.namespace
     sought = [_Sought(key) for key in (*keys, *derive_keys(source, message_ids, producer_keys, namespace))]
-    sought += _read_files(paths, namespace)
+    sought += _read_targets(targets, namespace)
     if not sought:
         _show_overview(settings, endpoint, log, as_json=as_json)
     store_at = store_url(settings, url, endpoint)
@@ -119,15 +121,21 @@ def _show_overview(settings: Settings, endpoint: str | None, log: str | None, *,
     else:
         for line in format_overview(states, hour, read_clock(target.endpoint)):
             console().print(line)
-        console().print("For one message: hpoq status --key KEY, --message-id ID, or FILE")
+        console().print("For one message: hpoq status KEY, --message-id ID, or FILE")
     raise SystemExit(1 if any(state.error for state in states) else 0)
 
 
-def _read_files(paths: tuple[str, ...], namespace: str) -> Iterator[_Sought]:
-    for path in paths:
-        if path != "-" and not os.path.lexists(path):
-            hint = "" if "." in path or os.sep in path else f" For a key, give --idempotency-key {path}."
-            raise click.BadParameter(f"{path} does not exist.{hint}")
+def _read_targets(targets: tuple[str, ...], namespace: str) -> Iterator[_Sought]:
+    """Yield what each KEY or FILE asks for. A file that has the name of a key is read."""
+    paths = list[str]()
+    for target in targets:
+        if target == "-" or os.path.lexists(target):
+            paths.append(target)
+        elif is_key(target):
+            yield _Sought(target)
+        else:
+            is_path = "." in target or os.sep in target
+            raise click.BadParameter(f"{target} does not exist.{'' if is_path else name_key_options(target)}")
     for document in read_requests(paths):
         request = refuse_invalid(check_document(document)).request
         key = derive_own_key(document.data, request, namespace)

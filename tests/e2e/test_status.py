@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 REQUEST = make_document()
 TERMS = Terms(90, 10, 15, 30 * 86_400, 10)
 KEY = derive_key("smq", "M1")
+MESSAGE_ID = "81117C162A36B283D38740DB4E52D976"  # the hexadecimal digits of a UUID, as SMQ's ids are
 CLAIM = lifecycle.claim(Delivery(KEY, "f", "m", "b", message_id="M1"), "owner", 1000.0, TERMS)
 EVENT = json.dumps({"id": "e-1", "data": {}})
 DONE = lifecycle.complete(CLAIM, "s1", EVENT, 1010.0, TERMS)
@@ -198,7 +199,7 @@ def url(tmp_path):
     return made
 
 
-@pytest.mark.parametrize("way", [["--key", KEY], ["--message-id", "M1"]], ids=["key", "message id"])
+@pytest.mark.parametrize("way", [[KEY], ["--key", KEY], ["--message-id", "M1"]], ids=" ".join)
 def test_a_message_is_found(url, way):
     done = run(*way, "--store", url)
     assert done.exit_code == 0
@@ -276,7 +277,10 @@ def test_a_running_local_cloud_is_asked():
         ([], "The endpoint of SMQ is not known"),
         (["--key", KEY], "Give --store"),
         (["--key", KEY[:8], "--store", "sqlite:///absent.sqlite3"], "is not a key"),
-        (["--key", "request-1"], "For a producer's own key, give --idempotency-key request-1."),
+        (["--key", "request-1"], "For a producer's own key, give --idempotency-key request-1"),
+        (["--key", MESSAGE_ID], "is not a key. A key is a UUID of 36 characters"),
+        (["--key", MESSAGE_ID], f"for a message's id --message-id {MESSAGE_ID}."),
+        ([MESSAGE_ID], f"for a message's id --message-id {MESSAGE_ID}."),
         (["--key", KEY, "--store", "nowhere://x"], "unknown kind of store"),
         (["--key", KEY, "--store", "sqlite:///absent.sqlite3"], "does not exist"),
     ],
@@ -309,5 +313,5 @@ def test_a_key_that_is_given_as_a_file(hpoq):
     """`hpoq stop` takes a key there; the message names the option that does here."""
     done = hpoq("status", "tune-1")
     assert done.returncode == 2
-    assert b"tune-1 does not exist. For a key, give --idempotency-key tune-1." in done.stderr
-    assert b"For a key" not in hpoq("status", "tune.json").stderr
+    assert b"tune-1 does not exist. For a producer's own key, give --idempotency-key tune-1" in done.stderr
+    assert b"own key" not in hpoq("status", "tune.json").stderr
