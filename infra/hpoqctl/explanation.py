@@ -117,6 +117,7 @@ ADVICE = {
 }
 """What to do about the function's own error codes, in short; the table of codes in RUNBOOK.md says more."""
 
+_OF_DOUBT = ("Ambiguous", "EndpointChanged", "Incomplete")
 _RESOLVE = (
     "If its log has operator.needed with code Ambiguous, Incomplete or EndpointChanged, find out whether the "
     "experiment exists, then: hpoq resolve {key} --none, or hpoq resolve {key} --experiment ID"
@@ -182,7 +183,9 @@ class Explanation:
         error = self.last_error
         if error is not None:
             yield f"The last error was {error.code}: {error.message}"
-            if self.standing is not Standing.GIVEN_UP:
+            # What was in doubt may have been resolved since, and stops are never in doubt.
+            is_settled = error.code in _OF_DOUBT and not self.is_in_doubt
+            if self.standing is not Standing.GIVEN_UP and not is_settled:
                 yield _advise(error)
         to_do = self._fill(_TO_DO[self.standing]) if self.conflicts_with is None else _OWN_KEY
         yield f"To do: {to_do}"

@@ -83,7 +83,7 @@ ERROR = json.dumps({"code": "Forbidden.RAM", "message": "no permission", "retrya
 def test_the_last_error_is_shown_with_what_to_do(code, advice):
     """The status of a message that waits says why it waits."""
     error = ERROR.replace("Forbidden.RAM", code)
-    record = lifecycle.release(CLAIM, None, 1010.0, counts=False, error=error)
+    record = lifecycle.release(CLAIM, 1100.0, 1010.0, counts=False, error=error)
     explanation = explain_record(KEY, record, 1020.0, Settings())
     lines = list(explanation.lines())
     assert f"The last error was {code}: no permission" in lines
@@ -140,6 +140,21 @@ def test_a_key_in_doubt_names_the_command_that_resolves_it():
         lines = " ".join(explain_record(KEY, record, later, Settings()).lines())
         assert (f"hpoq resolve {KEY} --none" in lines) is is_named
     assert "hpoq resolve" not in " ".join(explain_record(KEY, CLAIM, 1060.0, Settings()).lines())
+
+
+@pytest.mark.parametrize("code", ["Ambiguous", "EndpointChanged", "Incomplete"])
+def test_no_line_asks_for_a_decision_that_was_made_or_that_a_stop_does_not_need(code):
+    """The error of the last delivery stays in the record until the next one."""
+    later = 1095.0
+    doubtful = replace(CLAIM, last_error=ERROR.replace("Forbidden.RAM", code))
+    for record in (
+        lifecycle.resolve_none(doubtful, later),
+        lifecycle.resolve_experiment(doubtful, "s1", later),
+        replace(doubtful, doubt_until=None),  # a stop or a watch message
+    ):
+        lines = " ".join(explain_record(KEY, record, later, Settings()).lines())
+        assert f"The last error was {code}" in lines
+        assert "hpoq resolve" not in lines
 
 
 def test_an_experiment_that_is_known_is_announced_and_not_searched_for():
