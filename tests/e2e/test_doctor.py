@@ -153,6 +153,7 @@ LIMITED = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "limited", "ALIBABA_CLOUD_ACCESS_KEY_S
             "VisibilityTimeout to more than 240",
         ),
         (no_table, {}, "read records", "problem", "create the table hpoq"),
+        (no_table, {}, "table", "problem", "If it existed before, stop the triggers first"),
         (wrong_key, {}, "table key", "problem", "key"),
         (short_life, {}, "table time to live", "problem", "more than 2592000"),
         (clock_is_off, {}, "clock against paiautoml", "problem", "clock"),
@@ -335,6 +336,15 @@ def test_the_dead_letter_queue_exists(server):
     finding = found["dead-letter queue misspelt"]
     assert (code, finding["verdict"]) == (1, "problem")
     assert "create the queue misspelt, or set HPOQ_DEAD_LETTER_QUEUE" in finding["mend"]
+
+
+def test_each_permission_that_is_not_tried_is_listed(server):
+    """A missing right to send is seen only in the log, so the operator must know which one to look at."""
+    queues = {"HPOQ_BATCH_POLICY": "requeue", "HPOQ_WATCH_QUEUE": "hpo-watch"}
+    _, found = run(environ(server, **queues))
+    for check in ("send messages back", "send dead letters", "send watch messages"):
+        assert found[check]["verdict"] == "skipped"
+        assert "mns:SendMessage" in found[check]["seen"]
 
 
 BUS = {"HPOQ_OUTPUT": "eventbridge://results"}

@@ -127,9 +127,15 @@ def check_messaging(subject: Subject) -> Iterator[Finding]:
             absent=f"create the queue {queue}, or set HPOQ_QUEUE",
             is_needed=False,
         )
+    if subject.settings.batch_policy == "requeue":
+        seen = f"not tried, because {queue} would get the message; it requires mns:SendMessage"
+        yield Finding("send messages back", "skipped", seen)
     yield from _check_dead_letter_queue(client, subject.settings)
-    if subject.settings.watch_queue is not None:
-        yield _check_watch_queue(client, subject.settings.watch_queue)
+    watch = subject.settings.watch_queue
+    if watch is not None:
+        yield _check_watch_queue(client, watch)
+        seen = f"not tried, because the message would stay in {watch}; it requires mns:SendMessage"
+        yield Finding("send watch messages", "skipped", seen)
     scheme, _, topic = subject.settings.output.partition("://")
     if scheme != "smq":
         return

@@ -59,7 +59,11 @@ def _check_tablestore(subject: Subject, url: str) -> Iterator[Finding]:
     except SettingsError as exc:
         yield Finding("store", "problem", "HPOQ_STORE is invalid", str(exc))
         return
-    absent = f'create the table {table} with the primary key "key" (STRING); see infra/serverless/README.md'
+    absent = (
+        f'create the table {table} with the primary key "key" (STRING); see infra/serverless/README.md. If it '
+        "existed before, stop the triggers first, because a message that comes again would create a second "
+        "experiment; see Loss of the table in infra/serverless/OPERATIONS.md"
+    )
     unused = {"key": f"hpoq-doctor-{uuid.uuid4()}"}
     try:
         client.get_row(table, unused)
