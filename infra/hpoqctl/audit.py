@@ -379,9 +379,11 @@ def _explain_failure(exc: CallError | StoreError, store_at: str, service_at: str
 
 
 def _find_begin(since: timedelta | datetime | None, now: float, settings: Settings) -> float:
-    """Return when the audit begins, in seconds since the epoch."""
+    """Return when the audit begins, in seconds since the epoch. Raises click.UsageError if that is in the future."""
     if isinstance(since, datetime):
         begin = since.timestamp()
+        if begin > now:  # nothing would be compared, and nothing found
+            raise click.BadParameter(f"{since.isoformat()} is in the future.", param_hint="'--since'")
     else:
         age = timedelta(days=settings.retention_days) if since is None else since
         begin = now - age.total_seconds()

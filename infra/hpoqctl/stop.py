@@ -109,6 +109,8 @@ def _find_targets(targets: Sequence[str], experiment_ids: Sequence[str]) -> Iter
     for target in targets:
         # The name of a folder counts as a key: nobody means to stop all requests in a folder of that name.
         if target != "-" and not Path(target).is_file():
+            if Path(target).is_dir() and target.endswith((".", "/")):
+                raise click.BadParameter(f"{target} is a folder. Give the files in it.", param_hint="FILE")
             if target.endswith(_FILES):
                 raise click.BadParameter(f"{target} does not exist", param_hint="FILE")
             yield {"idempotencyKey": target}

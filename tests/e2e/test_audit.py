@@ -186,6 +186,8 @@ def test_since_excludes_older_experiments(world):
     assert world.audit("--since", "2020-01-01")["since"] == 1577836800
     for long_ago in ("99999999", "0001-01-01"):
         assert world.audit("--since", long_ago)["since"] == 0
+    done = world.run("audit", "--since", "2999-01-01")
+    assert (done.exit_code, "2999-01-01T00:00:00+00:00 is in the future." in done.output) == (2, True)
 
 
 @pytest.mark.parametrize("since", ["yesterday", "-1", "99999999999"])

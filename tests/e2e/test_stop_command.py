@@ -59,6 +59,8 @@ def test_the_name_of_a_folder_is_a_key(hpoq_json, server):
     [
         ([], "No experiment is given"),
         (["missing.json"], "missing.json does not exist"),
+        (["."], ". is a folder. Give the files in it."),
+        (["events/requests/"], "events/requests/ is a folder. Give the files in it."),
         (["--experiment", "a/b"], "'a/b' names no experiment"),
         (["events/requests/minimal.json"], "events/requests/minimal.json has no idempotencyKey"),
         (["events/unreadable/02-cut-off.json"], "events/unreadable/02-cut-off.json is invalid: not JSON"),
