@@ -174,10 +174,13 @@ def sqs_event(event: bytes | str, context: object = None, *, source: Kind | None
     items = decode(event, source=source, request_id=invocation.request_id)
     messages: dict[str, Message] = {}
     records: list[JsonValue] = []
+    known: set[tuple[str, bytes]] = set()
     for index, item in enumerate(items):
         if isinstance(item, Message):
-            if item.id is not None and item.id in messages and messages[item.id].body == item.body:
-                continue
+            if item.id is not None:
+                if (item.id, item.body) in known:
+                    continue
+                known.add((item.id, item.body))
             record_id = item.id or f"{invocation.request_id or 'unknown'}#{index}"
             while record_id in messages:
                 record_id += f"#{index}"
