@@ -63,6 +63,8 @@ _SLIPS = (
     (r"[()]", "a parenthesis; JSON has [ for a list and { for an object"),
     (r"[A-Za-z_][\w.]{0,60}\(", "a call of a function; write its value"),
     (r"<", "this looks like XML or HTML"),
+    (r"&(?:quot|apos|amp|#[0-9]{1,4});", "an escape of HTML or XML; undo the escapes first"),
+    (r'\\["nrt]', "a backslash outside of a string; the text was escaped once too often"),
     (r"object Object\]", "what JavaScript writes for an object; write what JSON.stringify returns"),
     (
         r"[^\S\t\r\n ]|[\0-\x08\x0e-\x1b\x7f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]",
@@ -85,9 +87,16 @@ _NUMBER_SLIPS = (
 )
 # After a comma, JSON allows no digit in an object, and in an array no number that begins with 0.
 _COMMA_IN_NUMBER = r"[0-9](,0?)[0-9]\Z"
+_QUOTED = "quotes around the document; remove them"
 # How a body begins that was encoded for another purpose, such as a form.
 _WRAPPINGS = (
     (r"data:[^,\s]{0,100},", "a data URL; send what follows its comma"),
+    (r"'\s*[{\[]", _QUOTED),
+    (
+        r"(?:eyJ|ewo|ewk|ew0)[A-Za-z0-9+/_= \t\r\n-]{16}",
+        "base64 that is incomplete, or in which characters were changed, such as + to a space",
+    ),
+    (r"@?[\w./-]{1,200}\.json\s*\Z", "the name of a file; send its content"),
     (r"%(?:7[Bb]|5[Bb]|22)", "the text is percent-encoded; decode it first"),
     (r"(?:[\w.-]+=[^&\s]*&)*[\w.-]+=(?:%7[Bb]|\{|e[yw])", "the fields of a form; send the JSON alone"),
     (
@@ -244,6 +253,8 @@ def _reword(text: str, error: json.JSONDecodeError) -> str:
             return _CONTROL
         if rest[0] == ":":
             return _NO_BRACE
+        if re.fullmatch(r'\s*"[{\[]\s*"\s*', text[: error.pos]):
+            return _QUOTED
         return f"one {rest[0]} too many" if rest[0] in "]}" else _SECOND if rest[0] in "[{" else _AFTER
     if error.msg.startswith("Expecting ','") and rest[0] in _NO_COMMA:
         return _NO_COMMA[rest[0]]

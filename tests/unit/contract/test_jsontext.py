@@ -228,6 +228,35 @@ def test_depth_is_refused_even_where_more_is_asked_for():
             b"data:application/json;base64,eyJhIjoxfQ==",
             "not JSON at line 1, column 1: a data URL; send what follows its comma",
         ),
+        *(
+            (text, f"not JSON at line 1, column {column}: quotes around the document; remove them")
+            for text, column in ((b"'{\"a\": 1}'", 1), (b'"{"a": 1}"', 4))
+        ),
+        *(
+            (text, "not JSON at line 1, column 2: an escape of HTML or XML; undo the escapes first")
+            for text in (b"{&quot;a&quot;: 1}", b"{&#34;a&#34;: 1}")
+        ),
+        *(
+            (
+                text,
+                "not JSON at line 1, column 2: a backslash outside of a string; the text was escaped once too often",
+            )
+            for text in (b'{\\"a\\": 1}', b'{\\n  \\"a\\": 1}')
+        ),
+        *(
+            (
+                text,
+                (
+                    "not JSON at line 1, column 1: base64 that is incomplete, or in which characters were "
+                    "changed, such as + to a space"
+                ),
+            )
+            for text in (b"eyJleHBlcmltZW50IjogeyJ", b"eyJhIjogI j4 IiwgImIiOi")
+        ),
+        *(
+            (text, "not JSON at line 1, column 1: the name of a file; send its content")
+            for text in (b"@request.json", b"./requests/a-1.json\n")
+        ),
         (b"%7B%22a%22%3A1%7D", "not JSON at line 1, column 1: the text is percent-encoded; decode it first"),
         *(
             (form, "not JSON at line 1, column 1: the fields of a form; send the JSON alone")
