@@ -336,7 +336,8 @@ def _hint_at_member(name: str, holder: type[BaseModel] | None, given: JsonObject
     if "stop" in members and name in list_members(ExperimentRequest):
         instead = "send it in a message of its own" if name == "experiment" else "remove it"
         return f"not allowed beside stop; {instead}"
-    meant = _list_meant().get(fold_name(name))
+    is_spelt = any(fold_name(name) == fold_name(member) for member in members)
+    meant = None if is_spelt else _list_meant().get(fold_name(name))
     if fold_name(name) == "optimizemode" and _ARGUMENTS in members:
         return f"unknown member here; it belongs in {_ARGUMENTS}"
     if meant is not None:
