@@ -299,7 +299,9 @@ def _hint_at_array(given: JsonValue, name: str) -> str:
         is_text = False
     if is_text:
         return "; write the array itself, not a string that contains it"
-    return _FORM_OF_TAGS if name == "Tag" else "; put it in brackets"
+    if name == "Tag":
+        return _FORM_OF_TAGS
+    return "; put it in brackets" if isinstance(given, str) else "; put it in quotes and in brackets"
 
 
 def _hint_at_quantity(number: str, unit: str, name: str) -> str:

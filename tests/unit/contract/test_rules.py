@@ -847,6 +847,7 @@ def rules_named(source):
         ((c("platform_config/cmd"), "python"), "must be an array, not a string; put it in brackets"),
         (("/experiment/Tag", {"team": "a"}), 'not an object; write [{"Key": "...", "Value": "..."}]'),
         ((c("platform_config/cmd"), {"a": "b"}), "must be an array, not an object"),
+        ((c("metric_config/metric_source"), 1), "not a number; put it in quotes and in brackets"),
         (("/experiment/Tag", "team"), 'not a string; write [{"Key": "...", "Value": "..."}]'),
         (("/experiment/Tag", ["team=a"]), 'not a string; write {"Key": "...", "Value": "..."}'),
         (("/guard", [{"maxHours": 12}]), "must be an object, not an array; remove the brackets"),
