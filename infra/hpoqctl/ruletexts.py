@@ -59,7 +59,8 @@ RULES: Final[dict[str, RuleText]] = {
         '{"specversion": "1.0", "data": {"experiment": {}}}',
     ),
     "cloudevent.member": RuleText(
-        "Only data is read, so a dry run or a guard beside it would have no effect.",
+        "Only data is read, so a dry run or a guard beside it would have no effect. An attribute such as dryrun is a "
+        "valid part of a CloudEvent, so it is only a warning.",
         '{"specversion": "1.0", "dryRun": true, "data": {"experiment": {}}}',
         '{"specversion": "1.0", "data": {"dryRun": true, "experiment": {}}}',
     ),

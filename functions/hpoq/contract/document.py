@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from functools import partial
 from itertools import takewhile
 
@@ -26,6 +27,8 @@ MISPLACED_ALWAYS = ("schemaVersion", "idempotencyKey", "dryRun")
 """The members of a request that an attribute of a CloudEvent cannot be: those have lower-case names."""
 MISPLACED_OBJECTS = ("guard", "stop", "experiment")
 """The members of a request that an attribute of a CloudEvent can be, unless they are objects or arrays."""
+_IN_LOWER_CASE = {"idempotencykey": "idempotencyKey", "dryrun": "dryRun"}
+"""Valid names of attributes of a CloudEvent that are easily taken for members of a request."""
 
 # Names that may be quoted in an error: words, array indexes, and parameters of a search space.
 PLAIN_NAME = r"[A-Za-z_]{1,26}|[0-9]{1,6}|\$\{[A-Za-z_]{1,24}\}"
@@ -39,8 +42,8 @@ class LocatedObject:
 
     `prefix` is the pointer to it. `text_at` is set if the object is in base64 or in a JSON text: it is the pointer to
     that text. No pointer can lead into a text, so `prefix` is then the place of the object inside it. `trace` is the
-    `traceparent` of the CloudEvent around the object, and `is_anonymous` whether there is one whose source and id do
-    not identify the object.
+    `traceparent` of the CloudEvent around the object, `is_anonymous` whether there is one whose source and id do
+    not identify the object, and `warnings` are those about its attributes.
     """
 
     value: JsonObject
@@ -48,6 +51,7 @@ class LocatedObject:
     text_at: str | None = None
     trace: JsonValue = None
     is_anonymous: bool = False
+    warnings: tuple[Violation, ...] = ()
 
     def violation(self, pointer: str, rule: str, message: str) -> Violation:
         """Return a violation at `pointer` of this object, with its pointer into the whole document."""
@@ -82,7 +86,8 @@ def _open_text(inner: bytes) -> LocatedObject:
     except RequestRejected as exc:
         moved = [text.violation(one.pointer, one.rule, one.message) for one in exc.violations]
         raise RequestRejected(moved) from None
-    return replace(found, prefix=f"{found.text_at or ''}{found.prefix}", text_at="")
+    warnings = tuple(text.violation(one.pointer, one.rule, one.message) for one in found.warnings)
+    return replace(found, prefix=f"{found.text_at or ''}{found.prefix}", text_at="", warnings=warnings)
 
 
 def read_experiment(located: LocatedObject) -> tuple[JsonValue, bool]:
@@ -222,14 +227,19 @@ def _open_cloud_event(event: JsonObject) -> LocatedObject:
             message = 'specversion must be the string "1.0"'
         raise _reject("cloudevent.specversion", message, "/specversion")
     _reject_misplaced(event)
-    trace, is_anonymous = event.get("traceparent"), identify_event(event) is None
+    found = LocatedObject(
+        {},
+        trace=event.get("traceparent"),
+        is_anonymous=identify_event(event) is None,
+        warnings=tuple(_find_ignored(event)),
+    )
     data, encoded = event.get("data"), event.get("data_base64")
     if encoded is None:
         if data is None:
             raise _reject("cloudevent.data", "the CloudEvent has no data")
         prefix, text_at = ("", "/data") if isinstance(data, str) else ("/data", None)
         inner = _require_object(_undo_text(data, "/data"), "/data")
-        return LocatedObject(inner, prefix, text_at, trace=trace, is_anonymous=is_anonymous)
+        return replace(found, value=inner, prefix=prefix, text_at=text_at)
     at = "/data_base64"
     if data is not None:
         raise _reject(
@@ -243,7 +253,7 @@ def _open_cloud_event(event: JsonObject) -> LocatedObject:
     if not looks_like_json(unwrap_text(decoded)):
         _reject_encoded(encoded.encode(), "data_base64", at)
     inner = _require_object(_parse(unwrap_text(decoded), at), at)
-    return LocatedObject(inner, text_at=at, trace=trace, is_anonymous=is_anonymous)
+    return replace(found, value=inner, text_at=at)
 
 
 def _reject_misplaced(event: JsonObject) -> None:
@@ -257,6 +267,14 @@ def _reject_misplaced(event: JsonObject) -> None:
     if misplaced:
         what = "a member of the request, which belongs in data; beside data it would have no effect"
         raise RequestRejected([Violation(f"/{name}", "cloudevent.member", what) for name in misplaced])
+
+
+def _find_ignored(event: JsonObject) -> Iterator[Violation]:
+    """Yield a warning about each attribute of a CloudEvent that is probably meant as a member of the request."""
+    for name, member in _IN_LOWER_CASE.items():
+        if event.get(name) is not None:
+            what = f"an attribute of the CloudEvent, which has no effect; write {member} in data"
+            yield Violation(f"/{name}", "cloudevent.member", what)
 
 
 def _reject(rule: str, message: str, pointer: str = "") -> RequestRejected:

@@ -129,7 +129,7 @@ def parse_request(body: bytes) -> ParsedRequest:
     request = _check(opened, violations, warnings)
     # A message may quote a value, and a producer may write a secret where nobody expects one.
     mask = Mask(find_secrets(document) if violations.kept or warnings.kept else ())
-    warned = opened.locate(warnings, mask)
+    warned = (*source.warnings, *opened.locate(warnings, mask))
     # A stop needs no identity.
     if source.is_anonymous and "stop" not in document and document.get("idempotencyKey") is None:
         warned = (Violation("", "cloudevent.identity", _ANONYMOUS), *warned)

@@ -482,6 +482,24 @@ def test_members_of_a_request_beside_data_are_reported_together():
         assert check({**event, "guard": value, "stop": value, "experiment": value, "dryRun": None})[0] == []
 
 
+@pytest.mark.parametrize(("name", "member"), [("dryrun", "dryRun"), ("idempotencykey", "idempotencyKey")])
+def test_an_attribute_that_is_named_like_a_member_is_a_warning(name, member):
+    """The SDKs of CloudEvents write every name in lower case; with `dryrun`, the experiment would be created."""
+    event = {"specversion": "1.0", "source": "s", "id": "1", name: "a"}
+    encoded = base64.b64encode(json.dumps(make_document()).encode()).decode()
+    for data in ({"data": make_document()}, {"data": json.dumps(make_document())}, {"data_base64": encoded}):
+        (found,) = parse_request(json.dumps({**event, **data}).encode()).warnings
+        assert (found.rule, found.pointer) == ("cloudevent.member", f"/{name}")
+        assert found.message.endswith(f"which has no effect; write {member} in data")
+        (found,) = parse_request(json.dumps(json.dumps({**event, **data})).encode()).warnings
+        assert (found.rule, found.pointer) == ("cloudevent.member", "")
+        assert found.message.startswith(f"in the decoded data at /{name}: ")
+    assert check({**event, name: None, "data": make_document()}) == ([], [])
+    assert check({**event, "data": changed(("/experiment/Name", 5))})[1] == [
+        ("cloudevent.member", f"/{name}")
+    ]
+
+
 @pytest.mark.parametrize(
     ("attributes", "is_found"),
     [
