@@ -677,7 +677,8 @@ def test_a_repeated_send_gets_an_answer_of_its_own(world):
     assert (again["outcome"], again["experimentId"]) == ("duplicate", rows[0]["experimentId"])
     first, second = world.events
     assert first == second
-    assert outcomes(world.deliver(smq_event("M1", request("k")))) == ["duplicate"]
+    (done,) = world.deliver(smq_event("M1", request("k")))
+    assert (done["outcome"], done["experimentId"]) == ("duplicate", rows[0]["experimentId"])
     assert (len(world.events), len(world.cloud.experiments)) == (2, 1)
 
 
@@ -688,6 +689,14 @@ def test_a_repeated_send_whose_answer_fails_comes_back(world):
     assert codes(world.deliver(smq_event("M2", request("k")))) == ["Unavailable"]
     assert outcomes(world.deliver(smq_event("M2", request("k")))) == ["duplicate"]
     assert len(world.events) == 2
+
+
+def test_a_repeated_send_that_is_sent_back_is_numbered(world):
+    """Copies that the queue makes of it then merge."""
+    world.deliver(smq_event("M1", request("k")), **TO_REQUEUE)
+    world.cloud.faults.add("refuse", **PUBLISHING, times=3)
+    (row,) = world.deliver(smq_event("M2", request("k")), **TO_REQUEUE)
+    assert (row["outcome"], world.store.get(row["key"]).sequence) == ("retry", 1)
 
 
 def test_conflicts_of_different_requests_have_records_of_their_own(world):
@@ -705,6 +714,9 @@ def test_conflicts_of_different_requests_have_records_of_their_own(world):
     assert world.event_types == ["created", "rejected", "rejected"]
     assert len({event["id"] for event in world.events}) == 3
     assert [event["data"]["messageId"] for event in world.events] == ["M1", "M2", "M3"]
+    created, *conflicts = (event["data"] for event in world.events)
+    assert [data["name"] for data in conflicts] == ["M2", "M3"]
+    assert {data["workspaceId"] for data in conflicts} == {created["workspaceId"]}
     records = [world.store.get(key) for key in world.store._rows]
     refused = [record for record in records if record.state is State.REJECTED]
     derived = [derive_key(CONFLICT, f"{disputed}:{record.fingerprint}") for record in refused]

@@ -135,6 +135,21 @@ def test_an_experiment_that_does_not_exist_is_rejected_once_that_is_sure(world):
     assert (row["outcome"], row["error"]["code"]) == ("rejected", "ExperimentNotFound")
 
 
+def test_the_event_of_a_stop_goes_on_with_its_trace(world):
+    create(world)
+    traced = {**json.loads(stop(idempotencyKey="k")), "traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
+    deliver(world, json.dumps(traced))
+    assert world.events[-1]["traceparent"] == traced["traceparent"]
+
+
+def test_secrets_of_a_stop_are_masked(world):
+    """A producer may write an address with its password as a key."""
+    create(world)
+    deliver(world, stop("https://u:hunter22-hunter22@h/1", idempotencyKey="k"))
+    assert world.event_types[-1] == "stopping"
+    assert "hunter22-hunter22" not in json.dumps(world.events)
+
+
 def test_a_stop_has_an_identity_of_its_own(world):
     """A stop may have the very key of the request that it stops; neither takes the other for itself."""
     create(world)

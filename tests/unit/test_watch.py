@@ -184,6 +184,9 @@ def test_a_failed_call_never_ends_the_following(world, operation, fault):
     """Whatever a look meets, the experiment is looked at again, and its result is published in the end."""
     create(world)
     world.cloud.faults.add(service="paiautoml", operation=operation, times=12, **fault)
+    world.later(60)
+    (row,) = world.deliver(smq_stream_event(world.take()))
+    assert (row["outcome"], row["error"] is None) == ("watching", False)
     outcomes = world.follow(600)
     assert outcomes[-1] == "finished"
     assert set(outcomes[:-1]) == {"watching"}

@@ -168,6 +168,13 @@ def test_records_are_read_under_their_prefix():
     assert list(store.scan()) == [("k", encode(CLAIM))]
 
 
+@pytest.mark.parametrize("text", ["{", "[7]", "{}", '{"key": 7}', '{"key": "other"}', "[" * 100_000])
+def test_a_scan_finds_damaged_records_but_none_of_a_longer_prefix(text):
+    """A second deployment may have a prefix that begins with the first one's."""
+    server = Server({"p:staging:k": encode(CLAIM), "p:damaged": text})
+    assert list(open_store(server).scan()) == [("damaged", text)]
+
+
 @pytest.mark.parametrize(("answer", "found"), [(None, None), (CLAIM, None), (NEXT, NEXT)])
 def test_an_insert_is_one_script(answer, found):
     """The record that stands there is the script's answer; an equal one counts as written."""

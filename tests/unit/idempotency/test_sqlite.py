@@ -107,6 +107,7 @@ def test_a_file_that_is_no_longer_there_is_not_written_to(tmp_path, change):
     path = tmp_path / "records.sqlite3"
     first = SqliteStore(str(path))
     assert first.insert(claim("before")) is None
+    opened = first._connection
     for file in list(tmp_path.iterdir()):
         file.rename(tmp_path / f"old-{file.name}")
     second = SqliteStore(str(path))
@@ -115,6 +116,8 @@ def test_a_file_that_is_no_longer_there_is_not_written_to(tmp_path, change):
     standing = first.insert(claim("first"))
     assert standing == (claim("second") if change == "replaced" else None)
     assert second.get("key") == first.get("key") == (standing or claim("first"))
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        opened.execute("SELECT 1")
     for store in (first, second):
         store.close()
 
@@ -128,6 +131,14 @@ def test_the_file_stays_the_same_if_the_working_directory_changes(tmp_path, monk
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert store.get("key") == claim("o")
     store.close()
+
+
+def test_a_store_in_memory_leaves_no_file(tmp_path, monkeypatch):
+    """Two of them share nothing."""
+    monkeypatch.chdir(tmp_path)
+    stores = SqliteStore(":memory:"), SqliteStore(":memory:")
+    assert [store.insert(claim("o")) for store in stores] == [None, None]
+    assert list(tmp_path.iterdir()) == []
 
 
 class Locked:

@@ -137,6 +137,7 @@ def test_a_trace_goes_from_the_request_to_calls_log_and_event(deployed):
     assert json.loads(event.body)["traceparent"] == PARENT
     (line,) = deployed.lines("message.created")
     assert line["trace_id"] == TRACE
+    assert (line["message_id"], line["key"]) == ("m-1", derive_key("smq", "m-1"))
 
 
 def test_each_line_names_its_message_and_the_key_of_its_request(deployed):

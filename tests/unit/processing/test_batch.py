@@ -295,6 +295,25 @@ def test_a_stop_waits_for_the_request_of_its_event_that_it_names(namespace):
     assert ended == ["M3", "M1", "M2"] * 2
 
 
+def test_a_request_waits_for_the_stop_before_it_that_names_its_key():
+    """Messages about one key keep their order, so a stop does not meet a request that was sent after it."""
+    clock, other = FakeClock(), threading.Event()
+    ended = []
+
+    def process(item):
+        if item.delivery.message_id == "M1":
+            assert other.wait(30)
+        ended.append(item.delivery.message_id)
+        if item.delivery.message_id == "M3":
+            other.set()
+        return done(item)
+
+    bodies = ({"stop": {"idempotencyKey": "k"}}, make_document("k"), make_document())
+    messages = [Message("smq", f"M{n}", json.dumps(body).encode()) for n, body in enumerate(bodies, 1)]
+    run(process, clock, limits(clock), 2, [take_in(one) for one in messages])
+    assert ended == ["M3", "M1", "M2"]
+
+
 @pytest.mark.parametrize("concurrency", [1, 4])
 def test_the_context_of_the_invocation_reaches_every_message(concurrency):
     """Measures, log lines and credentials hang on context variables, whichever thread does the work."""

@@ -11,6 +11,7 @@ from fcruntime.triggers import Message
 from hpoq.clock import Budget
 from hpoq.contract.events import EventError
 from hpoq.errors import StoreUnavailable, UnknownEnd
+from hpoq.idempotency.record import State
 from hpoq.processing.creation import Marking, Postponed
 from hpoq.processing.intake import Defective, take_in
 from hpoq.processing.ledger import Ledger
@@ -63,7 +64,8 @@ def make(store=None, clock=None):
     ledger = Ledger(store or MemoryStore(), clock, TERMS)
     announcer = Announcer(Refusing(), "acs:fc", "r-1", clock, Budget(clock, clock.monotonic() + 60))
     follower = SimpleNamespace(order=lambda *_: None)
-    return Processor(ledger, Busy(clock), announcer, None, follower, clock), ledger
+    dead_letters = SimpleNamespace(put=lambda *_: True)
+    return Processor(ledger, Busy(clock), announcer, dead_letters, follower, clock), ledger
 
 
 def test_a_message_that_waits_for_the_first_time_is_not_recorded():
@@ -82,6 +84,7 @@ def test_a_message_that_waits_again_is_recorded():
     ledger.save(mark_sent_back(held.record, 1, clock.now()), held.record.version)
     older = processor.hold_back(WAITED, HELD)
     assert (older.outcome, older.record, older.message_id) == (Outcome.DUPLICATE, None, "M1")
+    assert older.error.code == "Superseded"
     newest = processor.hold_back(replace(WAITED, sequence=1), HELD)
     assert newest == replace(HELD, record=ledger.get(WAITED.key))
 
@@ -156,3 +159,21 @@ def test_a_dry_run_whose_answer_fails_comes_back_ever_later():
     processor, _ = make()
     result = processor.process(take_in(Message("smq", "M1", json.dumps(DRY).encode())))
     assert (result.outcome, result.unrecorded) == (Outcome.RETRY, True)
+
+
+@pytest.mark.parametrize(
+    ("behind", "state"), [(TERMS.skew, State.IN_PROGRESS), (TERMS.skew + 1, State.FAILED)]
+)
+def test_the_age_of_a_message_is_that_by_the_service_unless_its_dates_are_wrong(behind, state):
+    """Its claim may come from a clock that was ahead by the skew. No date of an answer is earlier than that."""
+    clock = FakeClock()
+    processor, ledger = make(clock=clock)
+    ledger.open(INTAKE.delivery)
+    by_service = clock.now() - behind
+    processor._creator.client.present_time = lambda: by_service
+    processor._creator.attempt = lambda _, claim, doubt_until: processor._creator.adopt(
+        claim, doubt_until, None
+    )
+    clock.advance(TERMS.max_age)
+    processor.process(INTAKE)
+    assert ledger.get(INTAKE.delivery.key).state is state
