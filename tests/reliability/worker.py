@@ -5,7 +5,7 @@
 Reads a line of JSON for each run, `{"event": base64, "environ": {...}, "die_at": POINT, "offset": SECONDS}`, and
 answers with a line of JSON: the report, whether the event was acknowledged, and all points that were reached, each
 as message id, number and name; or null if the process was killed. POINT is what `Points` takes. Every run is a
-process of its own, forked from this one, which has imported everything and done nothing: a cold start without its
+process of its own, forked from this one, which has imported and compiled what they need: a cold start without its
 cost.
 
 Every store write and every request to the cloud but a GET has points before it is sent and after its answer was
@@ -38,8 +38,12 @@ from fcruntime import Fc3Context
 from hpoq.cloud.connections import new_session
 from hpoq.function import EventFailed, Function
 from hpoq.observability import logs
+from hpoq.testing import smq_event
+from hpoq.testing.events import encode_body
 from support.clock import ShiftedClock
+from support.request import request as make_request
 from support.sending import intercept
+from support.world import WatchedWorld
 
 
 def die():
@@ -103,8 +107,20 @@ def in_a_process(command):
     return json.loads(text)
 
 
+def warm_up():
+    """Process messages in a cloud of this process, because Python compiles patterns and more on their first use."""
+    bodies = (make_request("k"), '{"experiment": {"Nmae": 1}}', '{"stop": {"idempotencyKey": "k"}}')
+    with WatchedWorld() as world:
+        outcomes = [
+            world.deliver(smq_event(f"M{number}", encode_body(body)))[0]["outcome"]
+            for number, body in enumerate(bodies)
+        ]
+        assert [*outcomes, world.follow()[-1]] == ["created", "rejected", "stopping", "finished"]
+
+
 def main():
     logs.configure("CRITICAL", sys.stderr)
+    warm_up()
     # A collection would touch, and so copy, the memory that a fork shares with this process.
     gc.disable()
     gc.freeze()
