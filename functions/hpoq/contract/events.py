@@ -7,9 +7,9 @@ distributed tracing, `traceparent`.
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
-from itertools import accumulate
 from typing import Any, Literal, get_args
 
 from fcruntime._dataclass import dataclass, replace
@@ -270,8 +270,9 @@ def _shorten(text: str | None, longest: int = LONGEST_TEXT) -> str | None:
     # A character takes at most the twelve bytes of two escapes.
     if text is None or len(text) * 12 <= longest or _measure(text) <= longest:
         return text
-    sizes = accumulate(_measure(character) for character in text[:longest])
-    return text[: sum(size <= longest - _measure(_ELLIPSIS) for size in sizes)] + _ELLIPSIS
+    room = longest - _measure(_ELLIPSIS)
+    lengths = range(1, min(len(text), longest) + 1)
+    return text[: bisect_right(lengths, room, key=lambda length: _measure(text[:length]))] + _ELLIPSIS
 
 
 def _measure(text: str) -> int:

@@ -188,6 +188,13 @@ def test_texts_of_any_length_and_script_fit(outcome):
     assert made["data"]["name"].endswith("😀…")
 
 
+def test_a_long_text_is_cut_in_few_steps(count_calls):
+    """A message can have dozens of findings, each of which quotes a long name of the producer's."""
+    findings = tuple(Violation("/" + "é" * 20_000, "type", "测" * 20_000) for _ in range(20))
+    data = EventData("k", "M", "r", 1, {}, warnings=findings)
+    assert count_calls(lambda: event("created", data)) < 300 * len(findings)
+
+
 @pytest.mark.parametrize("outcome", ["created", "rejected"])
 @pytest.mark.parametrize("count", [1, 300, 5_000])
 @pytest.mark.parametrize("length", [1, 200, 20_000])
