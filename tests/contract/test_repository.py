@@ -1,6 +1,7 @@
 """The repository keeps its own rules: layout, one-way imports, what a cold start may load."""
 
 import ast
+import functools
 import json
 import re
 import sys
@@ -41,9 +42,16 @@ LAYERS = {
 }
 
 
+@functools.cache
+def statements(file):
+    """Return the imports and the functions of `file`, at any place, as nodes of its syntax tree."""
+    kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef)
+    return [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, kinds)]
+
+
 def imports(file):
     """Return every module that `file` imports, at any place."""
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in statements(file):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -131,7 +139,7 @@ def find_imports(package):
         if name.split(".")[0] != package:
             continue
         found[name] = set()
-        for node in ast.walk(ast.parse(file.read_text())):
+        for node in statements(file):
             if isinstance(node, ast.Import):
                 candidates = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.module:
@@ -191,7 +199,7 @@ def test_small_modules_belong_to_their_importer():
 def test_functions_are_short(package):
     """No function has more than 50 lines."""
     for file in modules(package):
-        for node in ast.walk(ast.parse(file.read_text())):
+        for node in statements(file):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 assert (node.end_lineno or 0) - node.lineno < 50, (file, node.name)
 
