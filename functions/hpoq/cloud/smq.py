@@ -74,18 +74,15 @@ class Smq(ServiceClient):
         body: bytes,
         *,
         delay_seconds: int = 0,
-        encode_base64: bool = True,
         repeatable: bool = True,
         budget: Budget | None = None,
     ) -> SentMessage:
-        """Put `body` into `queue`, in base64 or, without `encode_base64`, as the UTF-8 text that it is.
+        """Put `body` into `queue`, in base64.
 
         Unless `repeatable`, a call with an unknown end is not repeated; the message may then be in the queue.
-        Raises Invalid, without sending, if the text on the wire has more than 65,536 bytes or contains characters
-        that XML cannot carry.
+        Raises Invalid, without sending, if the text on the wire has more than 65,536 bytes.
         """
-        text = base64.b64encode(body).decode() if encode_base64 else _decode(body)
-        members = {"MessageBody": _check_text("SendMessage", text)}
+        members = {"MessageBody": _check_size("SendMessage", base64.b64encode(body).decode())}
         if delay_seconds:
             members["DelaySeconds"] = str(delay_seconds)
         data = build("Message", NAMESPACE, members.items())
@@ -98,8 +95,14 @@ class Smq(ServiceClient):
     def publish_message(
         self, topic: str, body: str, *, tag: str | None = None, budget: Budget | None = None
     ) -> SentMessage:
-        """Publish `body` unchanged, not in base64. Limits and errors are those of `send_message`."""
-        members = {"MessageBody": _check_text("PublishMessage", body)}
+        """Publish `body` unchanged, not in base64.
+
+        Raises Invalid, without sending, if it has more than 65,536 bytes or characters that XML cannot carry.
+        """
+        if not is_carriable(body):
+            message = "XML cannot carry a control character in the body; send the body in base64"
+            raise _invalid("PublishMessage", "InvalidMessageBody", message)
+        members = {"MessageBody": _check_size("PublishMessage", body)}
         if tag is not None:
             members["MessageTag"] = tag
         data = build("Message", NAMESPACE, members.items())
@@ -267,18 +270,7 @@ def _messages(kind: str, name: str) -> str:
     return f"/{kind}/{_name(name)}/messages"
 
 
-def _decode(body: bytes) -> str:
-    try:
-        return body.decode()
-    except UnicodeDecodeError as exc:
-        message = "a body that is not sent in base64 must be UTF-8"
-        raise _invalid("SendMessage", "InvalidMessageBody", message) from exc
-
-
-def _check_text(operation: str, text: str) -> str:
-    if not is_carriable(text):
-        message = "XML cannot carry a control character in the body; send the body in base64"
-        raise _invalid(operation, "InvalidMessageBody", message)
+def _check_size(operation: str, text: str) -> str:
     size = len(text.encode())
     if size > MOST_BODY_BYTES:
         message = f"the body has {size} bytes on the wire, at most {MOST_BODY_BYTES} are allowed"

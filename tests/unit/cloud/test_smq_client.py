@@ -258,12 +258,11 @@ def test_send(client, answer):
     assert root.get("DelaySeconds") == "7"
 
 
-def test_send_plain(client, answer):
-    """A body may be sent as plain text, and a delay of 0 is left out."""
+def test_send_at_once(client, answer):
+    """A delay of 0 is left out."""
     smq = client(answer(201, SENT))
-    smq.send_message("q", "<测&>".encode(), encode_base64=False)
-    root = parse(parsed(smq.server.requests[0])[2])
-    assert (root.get("MessageBody"), root.get("DelaySeconds")) == ("<测&>", None)
+    smq.send_message("q", b"x")
+    assert parse(parsed(smq.server.requests[0])[2]).get("DelaySeconds") is None
 
 
 def test_signed(client, answer, credentials):
@@ -285,21 +284,22 @@ def test_no_token(transport, serve, answer):
 
 
 @pytest.mark.parametrize(
-    ("body", "encode", "code"),
+    ("operation", "body", "code"),
     [
-        (b"x" * (MOST_BODY_BYTES * 3 // 4 + 1), True, "MessageBodyTooLarge"),
-        (b"x" * (MOST_BODY_BYTES + 1), False, "MessageBodyTooLarge"),
-        ("测".encode() * (MOST_BODY_BYTES // 3 + 1), False, "MessageBodyTooLarge"),
-        (b"\x00", False, "InvalidMessageBody"),
-        (b"\xff", False, "InvalidMessageBody"),
+        ("SendMessage", b"x" * (MOST_BODY_BYTES * 3 // 4 + 1), "MessageBodyTooLarge"),
+        ("PublishMessage", "x" * (MOST_BODY_BYTES + 1), "MessageBodyTooLarge"),
+        ("PublishMessage", "测" * (MOST_BODY_BYTES // 3 + 1), "MessageBodyTooLarge"),
+        ("PublishMessage", "\x00", "InvalidMessageBody"),
+        ("PublishMessage", "\ud800", "InvalidMessageBody"),
     ],
 )
-def test_unsendable(client, answer, body, encode, code):
+def test_unsendable(client, answer, operation, body, code):
     """A body that is too large or that XML cannot carry is refused before anything is sent."""
     smq = client(answer(201, SENT))
+    call = smq.send_message if operation == "SendMessage" else smq.publish_message
     with pytest.raises(Invalid) as caught:
-        smq.send_message("q", body, encode_base64=encode)
-    assert (caught.value.code, caught.value.operation, smq.server.connections) == (code, "SendMessage", 0)
+        call("q", body)
+    assert (caught.value.code, caught.value.operation, smq.server.connections) == (code, operation, 0)
 
 
 @pytest.mark.parametrize(
