@@ -111,41 +111,27 @@ class PaiAutoMl(ServiceClient):
     def list_hpo_experiments(
         self,
         *,
-        name: str | None = None,
         workspace_id: str | None = None,
-        creator: str | None = None,
-        status: str | None = None,
-        accessibility: str | None = None,
         min_create_time: str | None = None,
-        max_create_time: str | None = None,
         tags: Sequence[tuple[str, str]] = (),
         page_number: int = 1,
         page_size: int = 50,
-        sort_by: str | None = None,
-        order: Literal["ASC", "DESC"] | None = None,
         nonce: str | None = None,
         budget: Budget | None = None,
     ) -> ExperimentPage:
         """Return one page of the experiments that match.
 
-        Times have the form `yyyy-mm-dd hh:mm:ss`; their time zone is not documented. `name` is a keyword. The
-        wire form of `tags` (one parameter that contains JSON) is inferred from sibling services, so check every
-        row: the service may ignore a filter. A listing that cannot be read is an UnknownEnd, never an empty page.
+        `min_create_time` has the form `yyyy-mm-dd hh:mm:ss`; its time zone is not documented. The wire form of
+        `tags` (one parameter that contains JSON) is inferred from sibling services, so check every row: the service
+        may ignore a filter. A listing that cannot be read is an UnknownEnd, never an empty page.
         `nonce` is the signature nonce; if it is None, every try gets a new one.
         """
         parameters = {
-            "Name": name,
             "WorkspaceId": workspace_id,
-            "Creator": creator,
-            "Status": status,
-            "Accessibility": accessibility,
             "MinCreateTime": min_create_time,
-            "MaxCreateTime": max_create_time,
             "Tag": _tag_filter(tags),
             "PageNumber": str(page_number),
             "PageSize": str(page_size),
-            "SortBy": sort_by,
-            "Order": order,
         }
         query = canonical_query((key, value) for key, value in parameters.items() if value is not None)
         return self._read_call(
