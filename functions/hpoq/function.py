@@ -241,17 +241,7 @@ class Function:
             client, ledger, watch_queue, clock, self._schedule, creator.search_budget, creator.place
         )
         processor = Processor(ledger, creator, announcer, dead_letters, follower, clock)
-        return Batch(
-            processor.process,
-            clock,
-            limits,
-            settings.concurrency,
-            self._pace,
-            take_in=self._take_in,
-            look_ahead=processor.look_ahead,
-            needs_create=processor.needs_create,
-            hold_back=processor.hold_back,
-        )
+        return Batch(processor, clock, limits, settings.concurrency, self._pace, self._take_in)
 
     def _open_publisher(self, parts: _Parts) -> Publisher:
         """Return the publisher that HPOQ_OUTPUT selects."""

@@ -20,10 +20,10 @@ from hpoq.clock import Clock
 from hpoq.contract.events import EventError
 from hpoq.observability.measures import measure_time
 from hpoq.processing.intake import Intake, Ready, Stop
-from hpoq.processing.lifecycle import Delivery
 from hpoq.processing.limits import Limits
 from hpoq.processing.outcome import Outcome, Result
 from hpoq.processing.pace import Pace
+from hpoq.processing.processor import Processor
 
 _NOT_BEGUN = EventError(
     code="DeadlineNear", message="not begun: the invocation's time was nearly over", retryable=True
@@ -44,15 +44,12 @@ _SLICE = 100
 class Batch:
     """Processes the messages of an event."""
 
-    process: Callable[[Intake], Result]  # must not raise
+    processor: Processor
     clock: Clock
     limits: Limits
     concurrency: int
     pace: Pace
-    take_in: Callable[[Message | Undecodable], Intake]  # must not raise, nor must any of the following
-    look_ahead: Callable[[Sequence[Intake]], None]
-    needs_create: Callable[[Delivery], bool]
-    hold_back: Callable[[Delivery, Result], Result]
+    take_in: Callable[[Message | Undecodable], Intake]  # must not raise
 
     def run(self, items: Sequence[Message | Undecodable]) -> list[tuple[Intake, Result]]:
         """Process all items, and return each one's intake and result in the same order."""
@@ -76,7 +73,7 @@ class Batch:
         while begin < len(items):
             with measure_time("decode", self.clock):
                 intakes = [self.take_in(item) for item in items[begin:end]]
-            self.look_ahead(intakes)
+            self.processor.look_ahead(intakes)
             yield from intakes
             begin, end = end, end + _SLICE
 
@@ -86,17 +83,21 @@ class Batch:
             result = Result(
                 Outcome.RETRY, delivery.key, delivery.message_id, error=_HELD_BACK, throttled=True
             )
-            return self.hold_back(delivery, result)
+            return self.processor.hold_back(delivery, result)
         if self.clock.monotonic() > latest_start:
             return Result(Outcome.RETRY, delivery.key, delivery.message_id, error=_NOT_BEGUN)
-        return self.process(intake)
+        return self.processor.process(intake)
 
     def _wait_for_turn(self, intake: Ready, latest_start: float) -> bool:
         """Wait until the request may be sent to the service; return False if no turn comes in time.
 
         It waits before the claim, so that no lease ends meanwhile. A message that needs no create does not wait.
         """
-        if intake.request.dry_run or self.pace.take_turn() or not self.needs_create(intake.delivery):
+        if (
+            intake.request.dry_run
+            or self.pace.take_turn()
+            or not self.processor.needs_create(intake.delivery)
+        ):
             return True
         ends_at = latest_start
         if intake.envelope.kind in _CALLS:

@@ -2,6 +2,7 @@ import contextvars
 import json
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -24,15 +25,16 @@ def intake(key, message_id=None):
     return Rejected(delivery, None, EventError("code", "message", retryable=False))
 
 
-def run(process, clock, limits, concurrency, intakes, **options):
-    defaults = {
-        "pace": Pace(clock),
-        "take_in": lambda intake: intake,
+def run(process, clock, limits, concurrency, intakes, *, pace=None, take_in=lambda intake: intake, **steps):
+    steps = {
+        "process": process,
         "look_ahead": lambda _: None,
         "needs_create": lambda _: True,
         "hold_back": lambda _, result: result,
+        **steps,
     }
-    return Batch(process, clock, limits, concurrency, **{**defaults, **options}).run(intakes)
+    batch = Batch(SimpleNamespace(**steps), clock, limits, concurrency, pace or Pace(clock), take_in)
+    return batch.run(intakes)
 
 
 def outcomes(done):
