@@ -15,10 +15,10 @@ from alilocal.control.deadletters import DeadLetters
 from alilocal.control.delta import Deltas, dump_json, json_response
 from alilocal.control.history import Histories, History
 from alilocal.control.pages import Pages
-from alilocal.core.faults import Fault
+from alilocal.core.faults import Fault, Faults
 from alilocal.core.http import Request, Response, ServiceError
 from alilocal.core.jsonvalue import JsonObject, JsonValue, read_whole
-from alilocal.core.limits import Limit
+from alilocal.core.limits import Limit, Limits
 from alilocal.core.operations import operations
 from alilocal.core.snapshot import BadSnapshot, load
 from alilocal.core.switches import switch_choices
@@ -47,12 +47,12 @@ class Api:
             "POST clock": self._advance,
             "GET faults": self._faults,
             "POST faults": self._add_fault,
-            "DELETE faults": self._clear_faults,
-            "DELETE faults/*": self._remove_fault,
+            "DELETE faults": partial(self._clear, "fault"),
+            "DELETE faults/*": partial(self._remove, "fault"),
             "GET limits": self._limits,
             "POST limits": self._add_limit,
-            "DELETE limits": self._clear_limits,
-            "DELETE limits/*": self._remove_limit,
+            "DELETE limits": partial(self._clear, "limit"),
+            "DELETE limits/*": partial(self._remove, "limit"),
             "GET behaviour": self._behaviour,
             "PATCH behaviour": self._set_behaviour,
             "GET requests": self._requests,
@@ -175,16 +175,6 @@ class Api:
         fault = self._cloud.faults.add(**{name: getattr(wanted, name) for name in _FAULT_MEMBERS})
         return next(_fault_row(number, one) for number, one in self._cloud.faults.numbered() if one is fault)
 
-    def _clear_faults(self, _request: Request, _names: list[str]) -> JsonValue:
-        self._cloud.faults.clear()
-        return {}
-
-    def _remove_fault(self, _request: Request, names: list[str]) -> JsonValue:
-        number = read_whole(names[0])
-        if number is None or not self._cloud.faults.remove(number):
-            raise Refused(404, "NotFound", f"There is no fault {names[0]}.")
-        return {}
-
     def _limits(self, _request: Request, _names: list[str]) -> JsonValue:
         return {"limits": [_limit_row(number, one) for number, one in self._cloud.limits.numbered()]}
 
@@ -199,14 +189,18 @@ class Api:
         limit = self._cloud.limits.add(**members)
         return next(_limit_row(number, one) for number, one in self._cloud.limits.numbered() if one is limit)
 
-    def _clear_limits(self, _request: Request, _names: list[str]) -> JsonValue:
-        self._cloud.limits.clear()
+    def _numbered(self, kind: str) -> Faults | Limits:
+        # A reset replaces both, so they are looked up at each call.
+        return self._cloud.faults if kind == "fault" else self._cloud.limits
+
+    def _clear(self, kind: str, _request: Request, _names: list[str]) -> JsonValue:
+        self._numbered(kind).clear()
         return {}
 
-    def _remove_limit(self, _request: Request, names: list[str]) -> JsonValue:
+    def _remove(self, kind: str, _request: Request, names: list[str]) -> JsonValue:
         number = read_whole(names[0])
-        if number is None or not self._cloud.limits.remove(number):
-            raise Refused(404, "NotFound", f"There is no limit {names[0]}.")
+        if number is None or not self._numbered(kind).remove(number):
+            raise Refused(404, "NotFound", f"There is no {kind} {names[0]}.")
         return {}
 
     def _behaviour(self, _request: Request, _names: list[str]) -> JsonValue:
