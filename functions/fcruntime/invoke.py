@@ -13,6 +13,7 @@ import io
 import json
 import os
 import signal
+import sys
 import threading
 import traceback
 import uuid
@@ -21,7 +22,7 @@ from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import replace
 from itertools import dropwhile
 from types import ModuleType
-from typing import Any
+from typing import Any, TextIO
 
 from fcruntime._dataclass import dataclass
 from fcruntime.context import Fc3Context
@@ -37,7 +38,7 @@ class InvokeResult:
     """What FC would answer.
 
     `error_type` is the header `X-Fc-Error-Type`, or None on success. `exception` is what the handler raised, for
-    callers in this process. `output` is what was printed during the call, if that was requested.
+    callers in this process. `output` is what was written to standard output during the call, if that was requested.
     """
 
     request_id: str
@@ -157,8 +158,7 @@ def invoke(
     if context is None:
         context = Fc3Context(request_id=f"1-{uuid.uuid4().hex[:8]}-{uuid.uuid4().hex[:24]}")
     printed = _Printed()
-    output = io.TextIOWrapper(printed, "utf-8", "backslashreplace", "", write_through=True)
-    with _environment(environ or {}), redirect_stdout(output) if captures else nullcontext():
+    with _environment(environ or {}), _capture(printed) if captures else nullcontext():
         result = _call_within(timeout, lambda: _call(handler, event, context))
     if result is None:
         body = json.dumps({"errorMessage": f"Function time out after {timeout or 0:g} seconds"}).encode()
@@ -171,6 +171,33 @@ class _Printed(io.BytesIO):
 
     def close(self) -> None:
         pass
+
+
+@contextmanager
+def _capture(printed: _Printed) -> Iterator[None]:
+    """Add what is written to standard output to `printed`, also by the log handlers that keep a reference to it.
+
+    A module that is imported by the call makes its handlers with the new output, so they are given the old one back.
+    """
+    before = sys.stdout
+    output = io.TextIOWrapper(printed, "utf-8", "backslashreplace", "", write_through=True)
+    _move_log_handlers(before, output)
+    try:
+        with redirect_stdout(output):
+            yield
+    finally:
+        _move_log_handlers(output, before)
+
+
+def _move_log_handlers(old: TextIO, new: TextIO) -> None:
+    import logging  # here, because a function on FC captures nothing
+
+    for logger in [logging.root, *logging.root.manager.loggerDict.values()]:
+        for handler in getattr(logger, "handlers", ()):
+            if getattr(handler, "stream", handler) is old:
+                handler.stream = (
+                    new  # not `setStream`, which flushes the old one, though the call may have closed it
+                )
 
 
 def _call_within(seconds: float | None, call: Callable[[], InvokeResult]) -> InvokeResult | None:

@@ -1,7 +1,9 @@
 import contextlib
 import datetime
 import decimal
+import importlib
 import json
+import logging
 import os
 import signal
 import sqlite3
@@ -152,6 +154,37 @@ def test_printed_output_is_kept_on_request():
     """`captures` keeps what the handler prints."""
     assert invoke(lambda event, context: sys.stdout.write("said\n"), b"", captures=True).output == "said\n"
     assert invoke(lambda event, context: None, b"").output == ""
+
+
+LOGGING = """
+import logging
+import sys
+
+logger = logging.getLogger("fcruntime-captured")
+logger.addHandler(logging.StreamHandler(sys.stdout))
+
+
+def handler(event, context):
+    logger.warning("logged")
+"""
+
+
+@pytest.mark.parametrize("imported_before", [True, False])
+def test_log_handlers_write_to_the_output_of_each_call(tmp_path, monkeypatch, capsys, imported_before):
+    """A module makes its log handlers once, with the output at that time, which is another one in the next call."""
+    name = f"logging_{imported_before}"
+    (tmp_path / f"{name}.py").write_text(LOGGING)
+    monkeypatch.syspath_prepend(tmp_path)
+    if imported_before:
+        importlib.import_module(name)
+    try:
+        for _ in range(2):
+            assert invoke(f"{name}.handler", b"", captures=True).output == "logged\n"
+        assert capsys.readouterr().out == ""
+        assert invoke(f"{name}.handler", b"").ok
+        assert capsys.readouterr().out == "logged\n"
+    finally:
+        logging.getLogger("fcruntime-captured").handlers.clear()
 
 
 @pytest.mark.parametrize("in_main_thread", [True, False])
