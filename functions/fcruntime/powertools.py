@@ -40,6 +40,8 @@ _DYNAMODB = "aws_lambda_powertools.utilities.idempotency.persistence.dynamodb"
 _CALLS = (HTTP.kind, INVOCATION)
 _BATCH_ERRORS = "aws_lambda_powertools.utilities.batch.exceptions"
 _TRACE_ID = "_X_AMZN_TRACE_ID"
+_NAME = "AWS_LAMBDA_FUNCTION_NAME"
+_given_name = ""
 _one_at_a_time = threading.RLock()
 _running: ContextVar[LambdaContext | None] = ContextVar("fcruntime_running", default=None)
 
@@ -286,8 +288,10 @@ def _set_environment(context: LambdaContext) -> Iterator[None]:
     The name of the function is part of every idempotency key. The buffer of the logger needs a trace id. Variables
     belong to the process, so if calls overlap, only the first gets a trace id of its own.
     """
-    if name := read_unique_name(context.fc_context):
-        os.environ.setdefault("AWS_LAMBDA_FUNCTION_NAME", name)
+    global _given_name  # noqa: PLW0603 - the variable belongs to the process, too
+    # It stays set for threads that outlast the call. A local process may run another function next.
+    if (name := read_unique_name(context.fc_context)) and os.environ.get(_NAME, _given_name) == _given_name:
+        os.environ[_NAME] = _given_name = name
     traced = _TRACE_ID in os.environ
     if not traced:
         os.environ[_TRACE_ID] = f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]}"

@@ -590,6 +590,15 @@ def test_a_service_alone_does_not_name_a_function(wrap):
     assert seen == [None]
 
 
+def test_the_environment_names_the_function_that_runs():
+    """A local process may run several functions; each must have idempotency keys of its own, as on FC."""
+    seen = []
+    for name in ("orders", "payments", "orders"):
+        context = Fc3Context("r-1", FunctionInfo(name=name))
+        json_handler(lambda *_: seen.append(os.environ["AWS_LAMBDA_FUNCTION_NAME"]))(b"{}", context)
+    assert seen == ["orders", "payments", "orders"]
+
+
 def test_buffered_lines_appear_after_an_error(capsys):
     """The logger's buffer works, which drops lines silently without a trace id."""
     buffers = pytest.importorskip("aws_lambda_powertools.logging.buffer", reason="came with 3.5")
