@@ -3,7 +3,8 @@
 An HTTP trigger's event gets the members of a function URL's event (https://docs.aws.amazon.com/lambda/latest/dg/
 urls-invocation.html), that of the API Gateway trigger those of a REST API's proxy event. Nothing is removed. Of FC's
 members only `version` is replaced, because web frameworks go by it, and the two times of a request, which have other
-forms. Both triggers take `headers` only, with one value per name.
+forms. Headers keep their names, and are found by them in any case. Both triggers take `headers` only, with one value
+per name.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlencode
 
 from fcruntime.awslambda import YEAR_10000
@@ -20,9 +22,35 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _DEFAULT = "$default"  # the route and the stage of a function URL
 
 
+class Headers(dict[str, JsonValue]):
+    """Headers that are found by their names in any case.
+
+    FC writes `Content-Type`, function URLs write `content-type`. Handlers for Lambda look for the latter, also in
+    expressions, such as that of an idempotency key, where a missing member is no error but turns the utility off.
+    """
+
+    def __missing__(self, name: str) -> JsonValue:
+        for own, value in self.items():
+            if own.lower() == str(name).lower():
+                return value
+        raise KeyError(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the value of a header, or `default` if it is missing."""
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or str(name).lower() in (own.lower() for own in self)
+
+
 def complete_event(event: JsonObject) -> JsonObject | None:
     """Return the event of FC's HTTP or API Gateway trigger with Lambda's members, or None for any other event."""
-    context = event.get("requestContext")
+    context, headers = event.get("requestContext"), event.get("headers")
+    if isinstance(headers, dict):
+        event = {**event, "headers": Headers(headers)}
     if event.get("version") == "v1" and "rawPath" in event and isinstance(context, dict):
         return _complete_trigger_event(event, context)
     if event.keys() >= {"httpMethod", "path", "headers", "queryParameters"} and context is None:

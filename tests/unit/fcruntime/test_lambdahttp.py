@@ -3,6 +3,7 @@
 import json
 import time
 
+import jmespath
 import pytest
 from aws_lambda_powertools.event_handler import (
     APIGatewayHttpResolver,
@@ -92,6 +93,24 @@ def test_the_event_is_that_of_a_function_url_and_still_fcs():
     assert [one["rawQueryString"] for one in seen] == ["tag=a&tag=b%26", "tag=a%2Cb%26"]
     parsed = LambdaFunctionUrlModel.model_validate(given)
     assert (parsed.requestContext.stage, parsed.requestContext.http.path) == ("$default", "/a b")
+
+
+@pytest.mark.parametrize(
+    "event", [trigger_event(x_order_id="o-1"), gateway_event(headers={"X-Order-Id": "o-1"})]
+)
+def test_headers_are_found_in_the_case_of_lambda(event):
+    """A handler for Lambda reads them in lower case, and so do the expressions of Powertools' utilities."""
+    seen = []
+    call(lambda event, _: seen.append(event["headers"]), event)
+    (headers,) = seen
+    assert (headers["x-order-id"], headers.get("X-ORDER-ID"), headers["X-Order-Id"]) == ("o-1",) * 3
+    assert jmespath.search('headers."x-order-id"', {"headers": headers}) == "o-1"
+    assert "x-order-id" in headers
+    assert "x-order" not in headers
+    assert (headers.get("x-order"), headers.get("x-order", "none")) == (None, "none")
+    with pytest.raises(KeyError, match="x-order"):
+        headers["x-order"]
+    assert headers == event["headers"] == json.loads(json.dumps(headers))
 
 
 def test_a_rest_resolver_answers_the_api_gateway_trigger():
