@@ -60,7 +60,10 @@ def make_event_schema(outcome: EventOutcome) -> JsonObject:
 
 def _envelope(outcome: EventOutcome) -> JsonObject:
     subject = "The id of the experiment." if outcome in _WITH_EXPERIMENT else "The key."
-    shared = "message" if outcome == "accepted" else "key and type"
+    shared = {
+        "accepted": "message",
+        "rejected": "key and type; with IdempotencyConflict, of one refused request",
+    }.get(outcome, "key and type")
     return {
         "specversion": {"const": "1.0"},
         "id": {**_NAMED, "description": f"A UUID, which is the same for all events of one {shared}."},
