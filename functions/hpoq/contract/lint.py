@@ -329,7 +329,7 @@ def _check_placeholders(config: JsonObject, at: str, hints: Hints) -> Iterator[F
         used.update(re.findall(_PLACEHOLDER, finding.violation.message.partition("did you mean ")[2]))
         yield finding
     # Without a readable command nothing is known about the use of names.
-    all_used = "params_config" in config or bool(used & _EVERYTHING) or not found
+    all_used = config.get("params_config") is not None or bool(used & _EVERYTHING) or not found
     for name in space:
         place = f"{at}/search_space{pointer_to(name)}"
         if not re.fullmatch(_PLACEHOLDER, name):
@@ -566,7 +566,7 @@ def _check_schedule(config: JsonObject, at: str) -> Iterator[Finding]:
 
 def _check_monitor(config: JsonObject, at: str) -> Iterator[Finding]:
     monitor = config.get("monitor_config")
-    if not isinstance(monitor, dict) or not monitor:
+    if not isinstance(monitor, dict) or all(value is None for value in monitor.values()):
         return
     if monitor.get("url") in (None, ""):
         yield absence(f"{at}/monitor_config", "monitor", "no alert can be sent without a url")
@@ -578,7 +578,7 @@ def _check_monitor(config: JsonObject, at: str) -> Iterator[Finding]:
 def _check_undocumented(config: JsonObject, at: str) -> Iterator[Finding]:
     """Warn about members that only the engine documents, or that the API documents as needing no configuration."""
     arguments = get_object(config, "yml_config", "assessor", "class_args")
-    for name in arguments.keys() & {"patience", "platform"}:
+    for name in [name for name in ("patience", "platform") if arguments.get(name) is not None]:
         place = f"{at}/yml_config/assessor/class_args/{name}"
         yield warning(place, "engine-member", "documented by the engine, not by the API, which may drop it")
     moving = arguments.get("moving_avg")
@@ -586,13 +586,13 @@ def _check_undocumented(config: JsonObject, at: str) -> Iterator[Finding]:
         place = f"{at}/yml_config/assessor/class_args/moving_avg"
         sent = '; "true" or "false" is sent' if isinstance(moving, bool) else ': write "true" or "false"'
         yield warning(place, "moving-avg.type", f"the API documents a string{sent}")
-    if "optimize_mode" in get_object(config, "metric_config"):
+    if get_member(config, "metric_config", "optimize_mode") is not None:
         place = f"{at}/metric_config/optimize_mode"
         yield warning(place, "engine-member", "documented by the engine, not by the API, which may drop it")
-    if "end_point" in get_object(config, "dlc_config"):
+    if get_member(config, "dlc_config", "end_point") is not None:
         place = f"{at}/dlc_config/end_point"
         yield warning(place, "engine-member", "the API documents this member as endpoint")
-    if config.get("k8s_config"):
+    if any(value is not None for value in get_object(config, "k8s_config").values()):
         yield warning(
             f"{at}/k8s_config", "k8s", "the API documents that it needs no configuration; remove it"
         )

@@ -465,7 +465,7 @@ def test_a_name_that_no_command_uses():
     assert places(other) == unused
     assert places({**other, COMMANDS: ["${centres}", "${other}"]}) == []
     assert places({**other, "params_config": {}}) == []
-    assert places({**other, "params_config": None}) == []
+    assert places({**other, "params_config": None}) == unused
     for everything in ("tuner_params_list", "tuner_params_dict", "tuner_params_json", "params"):
         assert places({**other, COMMANDS: [f"run ${{{everything}}}"]}) == []
     assert places({**other, COMMANDS: ["${centres} ${trial_id}"]}) == unused

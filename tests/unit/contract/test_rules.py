@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from hpoq.contract.model import ExperimentRequest, list_members
 from hpoq.contract.request import parse_request
 from hpoq.errors import RequestRejected
 from support.request import make_document
@@ -1093,6 +1094,30 @@ def test_a_placeholder_that_is_not_defined_is_reported_beside_unknown_members():
     """The search space is there, so an unknown member elsewhere does not explain what it lacks."""
     _, warned = check(changed(("/experiment/Nmae", "x"), (c("platform_config/cmd/0"), "pai ${centre}")))
     assert "placeholder.undefined" in [rule for rule, _ in warned]
+
+
+def write_nulls(value, model):
+    """Write each member of `model` that `value` does not have as null, as the serializers of some languages do."""
+    for name, inner in list_members(model).items():
+        if inner is not None and isinstance(value.get(name), dict):
+            write_nulls(value[name], inner)
+        value.setdefault(name, None)
+
+
+@pytest.mark.parametrize("section", [None, "k8s_config", "monitor_config", "output_config"])
+@pytest.mark.parametrize("name", ["minimal", "dlc-stdout", "maxcompute-table", "paiflow-table"])
+def test_a_null_member_is_judged_as_a_missing_one(name, section):
+    """Apart from the warnings about the nulls themselves."""
+    document = json.loads((ROOT / "events" / "requests" / f"{name}.json").read_text())
+    space = document["experiment"]["HpoExperimentConfiguration"]["search_space"]
+    space["${unused}"] = {"_type": "uniform", "_value": [0, 1]}
+    expected = check(document)
+    if section:
+        document["experiment"]["HpoExperimentConfiguration"].setdefault(section, {})
+    write_nulls(document, ExperimentRequest)
+    rejected, warned = check(document)
+    assert rejected == expected[0] == []
+    assert [finding for finding in warned if finding[0] != "null"] == expected[1]
 
 
 @pytest.mark.parametrize(
