@@ -60,6 +60,8 @@ _ANONYMOUS = (
     "second experiment if it is sent again; set both, or an idempotencyKey in data"
 )
 _NULL = "a null member is not sent; remove it"
+_MOST_NULLS = 10
+"""More are the work of a serializer that writes every member of a class, and would hide the other warnings."""
 _CONFIGURATION = "HpoExperimentConfiguration"
 
 
@@ -326,7 +328,12 @@ def _check(
     for finding in found:
         if not (finding.is_absence and is_misspelt):
             (violations if finding.rejects else warnings).add(finding.violation)
-    for pointer in request.nulls() if request else ():
+    nulls = request.nulls() if request else []
+    if len(nulls) > _MOST_NULLS:
+        what = f"{len(nulls)} null members are not sent; leave them out"
+        warnings.add(Violation("", "null", what))
+        return request
+    for pointer in nulls:
         warnings.add(Violation(pointer, "null", _NULL))
     return request
 

@@ -1120,6 +1120,16 @@ def test_a_null_member_is_judged_as_a_missing_one(name, section):
     assert [finding for finding in warned if finding[0] != "null"] == expected[1]
 
 
+def test_many_nulls_are_one_warning():
+    """The warnings about those of a serializer that writes every member would hide the others."""
+    members = [("/experiment/Tag", [{"Key": f"k{index}", "Value": None} for index in range(10)])]
+    assert check(changed(*members)) == ([], [("null", f"/experiment/Tag/{i}/Value") for i in range(10)])
+    members += [("/guard", None), ("/experiment/Name", "")]
+    assert check(changed(*members))[1] == [("null", ""), ("name.empty", "/experiment/Name")]
+    found, _ = parse_request(json.dumps(changed(*members)).encode()).warnings
+    assert found.message == "11 null members are not sent; leave them out"
+
+
 @pytest.mark.parametrize(
     ("document", "rules"),
     [
