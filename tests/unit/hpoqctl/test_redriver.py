@@ -16,6 +16,7 @@ from hpoq.contract.identity import derive_key
 from hpoq.processing.envelope import Envelope, seal, unseal
 from hpoq.testing import FakeClock, smq_event, smq_stream_event
 from hpoqctl.redrive import Plan, Redriver
+from support.sending import intercept
 
 REQUEST = json.dumps({"experiment": {"Name": "x"}})
 DEAD, QUEUE = "dead", "requests"
@@ -36,16 +37,15 @@ class World:
         self.dead = self.cloud.queues.create(DEAD, visibility_timeout=self.visibility)
         self.queue = self.cloud.queues.create(QUEUE)
         self.session = self.cloud.session()
-        send = self.session.send
 
-        def slow_send(request, **options):
+        def slow_send(send, request, **options):
             self.clock.advance(self.call_seconds / 2)
             self.calls.append(request.method)
             answer = send(request, **options)
             self.clock.advance(self.call_seconds / 2)
             return answer
 
-        self.session.send = slow_send
+        intercept(self.session, slow_send)
 
     def add(self, *numbers):
         for number in numbers:
@@ -366,9 +366,8 @@ def test_a_message_that_cannot_be_sent_stays_in_the_dead_letter_queue():
 
 def come_back(world):
     """Make each message that is sent a dead letter at once, as a function does with one that it rejects."""
-    send = world.session.send
 
-    def send_back(request, **options):
+    def send_back(send, request, **options):
         answer = send(request, **options)
         for message in world.queue.receive(16) or ():
             world.clock.advance(1)
@@ -376,7 +375,7 @@ def come_back(world):
             world.queue.delete(message.receipt_handle)
         return answer
 
-    world.session.send = send_back
+    intercept(world.session, send_back)
 
 
 @pytest.mark.parametrize("options", [{}, {"limit": 9}, {"pattern": "*"}])
