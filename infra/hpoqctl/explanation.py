@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.cloud.answers import documented_codes, kind_of_code
 from hpoq.contract.events import EventError, find_error, outcome_of, parse_error
+from hpoq.contract.identity import derive_conflict_key
 from hpoq.errors import CallError, Denied, NotFound, Throttled, UnknownEnd
 from hpoq.idempotency.record import Record, State
 from hpoq.processing import lifecycle
@@ -293,11 +294,23 @@ def _advise(error: EventError) -> str:
     return _UNDOCUMENTED if kind is None else _ANSWERS.get(kind, _FIX)
 
 
-def explain_record(
-    key: str, record: Record | None, now: float, settings: Settings, *, conflicts_with: str | None = None
-) -> Explanation:
+def explain_record(key: str, record: Record | None, now: float, settings: Settings) -> Explanation:
     """Return the explanation of `record`, which belongs to `key`, at `now` in seconds since the epoch."""
-    return Explanation(key, record, now, settings.max_attempts, conflicts_with)
+    return Explanation(key, record, now, settings.max_attempts)
+
+
+def explain_request(
+    find: Callable[[str], Record | None], key: str, fingerprint: str | None, now: float, settings: Settings
+) -> Explanation:
+    """Return the explanation of the record of `key`, or of the request's refusal if another request has its key.
+
+    `find` returns the record of a key. `fingerprint` is None if only the key of the request is known.
+    """
+    record = find(key)
+    if record is None or fingerprint is None or fingerprint == record.fingerprint:
+        return explain_record(key, record, now, settings)
+    refusal = derive_conflict_key(key, fingerprint)
+    return Explanation(refusal, find(refusal), now, settings.max_attempts, key)
 
 
 def read_event(record: Record | None) -> JsonObject | None:

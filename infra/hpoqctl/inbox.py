@@ -17,7 +17,7 @@ from hpoq.cloud.caller import is_harmless_to_repeat
 from hpoq.cloud.smq import Smq, queue_endpoint
 from hpoq.contract.events import outcome_of
 from hpoq.contract.finding import get_member
-from hpoq.contract.identity import CONFLICT, derive_event_id, derive_key
+from hpoq.contract.identity import derive_conflict_key, derive_event_id
 from hpoq.contract.model import ExperimentRequest
 from hpoq.contract.request import compute_fingerprint
 from hpoq.contract.stop import StopRequest
@@ -127,7 +127,7 @@ class Answers:
             alike.indexes.append(index)
             self._by_message[message.message_id] = index, alike
             if fingerprint is not None and not is_dry_run:
-                refusal = derive_key(CONFLICT, f"{message.key}:{fingerprint}")
+                refusal = derive_conflict_key(message.key, fingerprint)
                 self._by_conflict[derive_event_id(refusal, "rejected")] = alike
 
     @property

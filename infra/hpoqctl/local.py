@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import click
@@ -22,7 +23,7 @@ from alilocal.trials.engine import TrialOptions
 from alilocal.trials.trial import Limits
 from fcruntime.jsonvalue import JsonValue
 from hpoq.cloud.connections import new_session
-from hpoq.contract.identity import CONFLICT, derive_key
+from hpoq.contract.identity import derive_key
 from hpoq.contract.request import compute_fingerprint, parse_request
 from hpoq.errors import RequestRejected
 from hpoq.idempotency.record import Record, decode
@@ -41,7 +42,7 @@ from hpoqctl.cloud import (
     local_store_url,
     make_streams,
 )
-from hpoqctl.explanation import explain_record
+from hpoqctl.explanation import explain_request
 from hpoqctl.livelog import LiveLog, format_banner
 from hpoqctl.numbers import Number, WholeNumber
 from hpoqctl.output import console, print_json
@@ -253,12 +254,9 @@ def explain_with(cloud: alilocal.LocalCloud, settings: Settings) -> Callable[[st
             request = None
         own = derive_own_key(data, request, namespace)
         key = own or derive_key(_SOURCE, message_id, namespace)
-        now, record = cloud.clock.now(), _read_record(cloud, key)
-        if own and request and record and record.fingerprint != compute_fingerprint(request.wire()):
-            refusal = derive_key(CONFLICT, f"{key}:{compute_fingerprint(request.wire())}")
-            refused = _read_record(cloud, refusal)
-            return [*explain_record(refusal, refused, now, settings, conflicts_with=key).lines()]
-        return [*explain_record(key, record, now, settings).lines()]
+        fingerprint = compute_fingerprint(request.wire()) if own and request else None
+        find, now = partial(_read_record, cloud), cloud.clock.now()
+        return [*explain_request(find, key, fingerprint, now, settings).lines()]
 
     return explain
 

@@ -13,13 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from fcruntime.jsonvalue import JsonValue
-from hpoq.contract.identity import CONFLICT, derive_key
 from hpoq.contract.request import compute_fingerprint
 from hpoq.errors import StoreError
-from hpoq.idempotency.store import Store
 from hpoq.settings import Settings
 from hpoqctl.checking import check_document, derive_own_key, refuse_invalid
-from hpoqctl.explanation import Explanation, explain_record
+from hpoqctl.explanation import Explanation, explain_request
 from hpoqctl.files import read_requests
 from hpoqctl.output import console, print_json
 from hpoqctl.overview import format_overview, read_last_hour, survey_queues
@@ -95,7 +93,7 @@ def command(
     store_at = store_url(settings, url, endpoint)
     try:
         store, now = find_store(store_at), read_clock(store_at)
-        explanations = [_explain(store, one, settings, now) for one in sought]
+        explanations = [explain_request(store.get, one.key, one.fingerprint, now, settings) for one in sought]
         watched = [find_watching(store, one.record, one.now, namespace) for one in explanations]
         store.close()
     except StoreError as exc:
@@ -144,14 +142,6 @@ def _read_targets(targets: tuple[str, ...], namespace: str) -> Iterator[_Sought]
                 f"{document.place} has no idempotencyKey. Give the --message-id of its message."
             )
         yield _Sought(key, compute_fingerprint(request.wire()))
-
-
-def _explain(store: Store, sought: _Sought, settings: Settings, now: float) -> Explanation:
-    record = store.get(sought.key)
-    if record is not None and sought.fingerprint not in (None, record.fingerprint):
-        refusal = derive_key(CONFLICT, f"{sought.key}:{sought.fingerprint}")
-        return explain_record(refusal, store.get(refusal), now, settings, conflicts_with=sought.key)
-    return explain_record(sought.key, record, now, settings)
 
 
 def _print_explanation(explanation: Explanation, watching: Watching | None) -> None:

@@ -90,6 +90,11 @@ def derive_message_key(
     return derive_key(kind, idempotency_key, namespace)
 
 
+def derive_conflict_key(key: str, fingerprint: str) -> str:
+    """Return the key of the refusal of a request with this fingerprint, because another request has its `key`."""
+    return derive_key(CONFLICT, f"{key}:{fingerprint}")
+
+
 def digest(body: bytes) -> str:
     """Return the SHA-256 of `body`, which identifies a message without an id, under the kind `DIGEST`."""
     return hashlib.sha256(body).hexdigest()

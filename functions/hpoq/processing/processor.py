@@ -17,7 +17,7 @@ from fcruntime._dataclass import replace
 from fcruntime.jsonvalue import JsonObject, write_compact
 from hpoq.clock import Clock
 from hpoq.contract.events import EventError, find_error, outcome_of, parse_error
-from hpoq.contract.identity import CONFLICT, derive_key
+from hpoq.contract.identity import derive_conflict_key
 from hpoq.errors import StoreError
 from hpoq.idempotency.record import Record
 from hpoq.observability.logs import bind_context, get_logger
@@ -373,7 +373,7 @@ class Processor:
             first = self._finish_abandoned(existing, intake, began)
         if first is not None and first.outcome is Outcome.RETRY:
             return replace(first, message_id=delivery.message_id)
-        key = derive_key(CONFLICT, f"{delivery.key}:{delivery.fingerprint}")
+        key = derive_conflict_key(delivery.key, delivery.fingerprint)
         conflict = replace(delivery, key=key, shown_key=delivery.key)
         refused = Rejected(
             conflict,
