@@ -7,7 +7,7 @@ import json
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -147,9 +147,9 @@ def command(
             stack.enter_context(_keep_state(cloud, state))
         lay_out(cloud)
         server = stack.enter_context(_serve(cloud, port))
-        _set_up_console(cloud, server)
-        on_output = live.write if live else None if as_json else _write_log
         environ = environment(cloud, server.url, local_store_url(f"127.0.0.1:{server.port}"))
+        _set_up_console(cloud, environ)
+        on_output = live.write if live else None if as_json else _write_log
         function = create_function(cloud, environ, reloads=reloads, on_output=on_output)
         streams = make_streams(cloud, function, batch_size)
         for stream in streams:
@@ -164,11 +164,12 @@ def command(
         raise KeyboardInterrupt
 
 
-def _set_up_console(cloud: alilocal.LocalCloud, server: alilocal.Server) -> None:
+@usage_errors()
+def _set_up_console(cloud: alilocal.LocalCloud, environ: Mapping[str, str]) -> None:
     """Make the console explain messages in hpoq's terms. Raises click.UsageError if an HPOQ_ variable is invalid."""
     cloud.title = "hpoq local"
     cloud.sample_message = json.dumps(_SAMPLE, indent=2)
-    settings = _read_settings(cloud, server)
+    settings = Settings.from_environment(environ)
     cloud.explain_message = explain_with(cloud, settings)
     cloud.recover_message = recover_with(cloud, settings)
 
@@ -234,13 +235,6 @@ def _keep_state(cloud: alilocal.LocalCloud, state: str) -> StateDir:
         return StateDir(cloud, state)
     except (OSError, StateInUse, BadSnapshot) as exc:
         raise click.ClickException(f"--state: {exc}") from exc
-
-
-@usage_errors()
-def _read_settings(cloud: alilocal.LocalCloud, server: alilocal.Server) -> Settings:
-    return Settings.from_environment(
-        environment(cloud, server.url, local_store_url(f"127.0.0.1:{server.port}"))
-    )
 
 
 def explain_with(cloud: alilocal.LocalCloud, settings: Settings) -> Callable[[str, str], Sequence[str]]:
