@@ -1,11 +1,20 @@
-"""The environment in which commands run the function against the local cloud."""
+"""The environment in which commands run the function against the local cloud, and what its console explains."""
+
+import json
 
 import pytest
 
 import alilocal
+from hpoq.clock import SystemClock
+from hpoq.cloud.transport import Transport
+from hpoq.contract.identity import PRODUCER, derive_key
+from hpoq.idempotency.record import Record, State
+from hpoq.idempotency.store import open_store
 from hpoq.settings import Settings
-from hpoqctl.cloud import environment, local_store_url
+from hpoqctl.cloud import environment, lay_out, local_store_url, loopback_credentials
+from hpoqctl.local import explain_with
 from hpoqctl.services import is_local_cloud
+from support.request import make_document
 
 
 @pytest.mark.parametrize(
@@ -39,3 +48,16 @@ def test_results_are_looked_for_often(own, expected, monkeypatch):
 def test_a_local_cloud_is_recognised_by_plain_http(url, is_local):
     """Only its own credentials are used for it, and never for another endpoint."""
     assert is_local_cloud(url) is is_local
+
+
+def test_the_console_explains_why_a_request_with_the_key_of_another_one_is_refused():
+    """As `hpoq status` does: what the record says is about the other request."""
+    with alilocal.LocalCloud() as cloud:
+        lay_out(cloud)
+        transport = Transport(cloud.session(), SystemClock())
+        store = open_store(local_store_url("localhost"), transport, loopback_credentials)
+        key = derive_key(PRODUCER, "k")
+        store.insert(Record(key, State.IN_PROGRESS, "of another request", "o", 0.0, 0.0, 0.0))
+        explain = explain_with(cloud, Settings())
+        first, *_ = explain("M1", json.dumps({**make_document(), "idempotencyKey": "k"}))
+    assert first.startswith(f"The key {key} belongs to a different request.")
