@@ -19,6 +19,7 @@ from alilocal.fc.switches import FunctionComputeSwitches
 
 GENERATIONS = ("2023-03-30", "2021-04-06", "2016-08-15")
 """The versions of the API. A path begins with one of them."""
+_MISMATCH = "The request signature we calculated does not match the signature you provided."
 
 
 class Signatures:
@@ -38,13 +39,13 @@ class Signatures:
         self._check_time(request.header("x-fc-date") or request.header("Date") or "")
         credential = self._world.credentials.get(key_id)
         if credential is None or not credential.active:
-            raise ServiceError(403, "InvalidAccessKeyID", f"the access key '{key_id}' does not exist")
+            raise ServiceError(403, "InvalidAccessKeyID", f"invalid access key ID '{key_id}'")
         problem = credential.token_problem(request.header("x-fc-security-token"), self._world.clock.now())
         if problem is not None:
             raise ServiceError(403, "InvalidSecurityToken", f"the security token is invalid: {problem}")
         expected = {sign(credential.access_key_secret, request, covers_query=one) for one in (False, True)}
         if given not in expected:
-            raise ServiceError(403, "SignatureNotMatch", "the signature does not match our calculation")
+            raise ServiceError(403, "SignatureNotMatch", _MISMATCH)
         return credential
 
     def _check_time(self, text: str) -> None:
