@@ -42,10 +42,11 @@ _ROLE = re.compile(r"acs:ram::\d+:role/(?P<name>[A-Za-z0-9.@_/-]{1,128})")
 _RANGES: Mapping[str, tuple[float, float]] = {
     "cpu": (0.05, 16),
     "memorySize": (128, 32_768),
-    "diskSize": (512, 10_240),
     "timeout": (1, 86_400),
     "instanceConcurrency": (1, 200),
 }
+_DISK_SIZES = (512, 10_240)
+_ROUNDING = 1e-6
 
 
 def check_name(name: JsonValue) -> str:
@@ -62,6 +63,8 @@ def new_members(given: JsonObject) -> JsonObject:
         if not found.get(name):
             raise InvalidArgument(f"{name}: is required.")
     _check(found)
+    if given.get("cpu") is not None:
+        _check_cpu(found)
     return found
 
 
@@ -75,6 +78,8 @@ def changed_members(members: JsonObject, given: JsonObject) -> JsonObject:
     if isinstance(hooks, dict) and isinstance(new_hooks, dict):
         found["instanceLifecycleConfig"] = {**hooks, **_known(new_hooks, frozenset(new_hooks))}
     _check(found)
+    if given.get("cpu") is not None:
+        _check_cpu(found)
     return found
 
 
@@ -104,6 +109,15 @@ def _known(given: JsonObject, names: frozenset[str] = _MEMBERS) -> JsonObject:
     return {name: value for name, value in given.items() if name in names and value is not None}
 
 
+def _check_cpu(members: JsonObject) -> None:
+    """Raise InvalidArgument unless the CPUs that a request names fit the memory: 1 to 4 GB for each."""
+    cpu, memory = float(str(members["cpu"])), float(str(members["memorySize"]))
+    if abs(cpu * 20 - round(cpu * 20)) > _ROUNDING:
+        raise InvalidArgument("cpu: must be a multiple of 0.05.")
+    if not 1 - _ROUNDING <= memory / 1024 / cpu <= 4 + _ROUNDING:
+        raise InvalidArgument("cpu: the ratio of cpu to memorySize (in GB) must be between 1:1 and 1:4.")
+
+
 def _check(members: JsonObject) -> None:
     for name, (least, most) in _RANGES.items():
         value = members[name]
@@ -111,6 +125,8 @@ def _check(members: JsonObject) -> None:
             raise InvalidArgument(f"{name}: must be a number between {least:g} and {most:g}.")
     if int(str(members["memorySize"])) % 64:
         raise InvalidArgument("memorySize: must be a multiple of 64.")
+    if members["diskSize"] not in _DISK_SIZES:
+        raise InvalidArgument(f"diskSize: must be {' or '.join(map(str, _DISK_SIZES))}.")
     if members["runtime"] not in RUNTIMES:
         raise InvalidArgument(
             f"runtime: the local cloud runs {', '.join(RUNTIMES)}, and not {members['runtime']!r}."
