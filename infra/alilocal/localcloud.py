@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from alilocal.cloud import REGION, Cloud
+from alilocal.core import foreign
 from alilocal.core.clock import TimeSource
-from alilocal.core.http import Request, Response
+from alilocal.core.http import Request, Response, is_container_host, is_own_host
 from alilocal.core.jsonvalue import JsonObject
 from alilocal.fc.deployed import FunctionHost
 from alilocal.paiautoml.wire import mask_text
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from alilocal.fc.function import Functions
     from alilocal.fc.host import Host
     from alilocal.trials.engine import Engine, TrialOptions
-
-_OWN_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
 
 
 class LocalCloud(Cloud):
@@ -176,7 +174,9 @@ def _is_for_its_root(request: Request) -> bool:
     """Return whether a request asks the local cloud itself, and not one of its services, for its root."""
     is_root = request.method in ("GET", "HEAD") and request.target == "/"
     is_signed = bool(request.header("Authorization") or request.headers_from("x-acs-"))
-    return is_root and not is_signed and _OWN_HOST.fullmatch(request.header("Host") or "") is not None
+    host = request.header("Host") or ""
+    is_own = (is_own_host(host) or is_container_host(host)) and foreign.identify(request, {}) is None
+    return is_root and not is_signed and is_own
 
 
 def _show_ways_in(request: Request) -> Response:

@@ -2,7 +2,7 @@
 
 Everyone who reaches the port may control the cloud, but no page of another site that is open in a browser on this
 machine. Such a page can send simple requests, and it can read the answers if its host's name resolves to this
-address. Therefore host names other than localhost are refused, foreign origins are refused, and every change needs
+address. Therefore host names that a site can have are refused, foreign origins are refused, and every change needs
 a content type that a form of another site does not have.
 """
 
@@ -12,7 +12,7 @@ from importlib.resources import files
 
 from alilocal.cloud import Cloud
 from alilocal.control.api import Api, Refused, error_response
-from alilocal.core.http import Request, Response, is_own_host
+from alilocal.core.http import Request, Response, is_container_host, is_own_host
 
 _READS = ("GET", "HEAD")
 _SCRIPT = "text/javascript; charset=utf-8"
@@ -86,8 +86,9 @@ def _read(status: int, name: str, kind: str) -> Response:
 def _check_sender(request: Request) -> None:
     """Raise Refused for a request from a page of another site."""
     host = request.header("Host") or ""
-    if not is_own_host(host):
-        raise Refused(403, "ForeignHost", f"The host must be an address or localhost, not {host!r}.")
+    if not is_own_host(host) and not is_container_host(host):
+        allowed = "an address, localhost or a name without a dot"
+        raise Refused(403, "ForeignHost", f"The host must be {allowed}, not {host!r}.")
     origin = request.header("Origin")
     if request.method not in _READS and origin is not None and origin != f"http://{host}":
         raise Refused(403, "ForeignOrigin", "The request comes from a page of another site.")

@@ -128,6 +128,18 @@ def is_own_host(host: str) -> bool:
         return False
 
 
+def is_container_host(host: str) -> bool:
+    """Return whether a `Host` header has a name that containers use, such as `alilocal:7600`: one without a dot.
+
+    The name of a site has a dot.
+    """
+    name = host.partition(":")[0]
+    return name == "host.docker.internal" or _LABEL.fullmatch(name) is not None
+
+
+_LABEL = re.compile(r"[A-Za-z0-9_-]+")
+
+
 class Response(NamedTuple):
     """One HTTP answer.
 

@@ -247,8 +247,21 @@ def test_a_page_of_another_site_is_refused(ask, cloud):
     simple = {"Content-Type": "text/plain"}
     assert code(ask("POST", "reset", {}, **simple)) == (415, "UnsupportedMediaType")
     assert ask("POST", "reset", {}, Origin="http://localhost", Host="localhost").status_code == 200
-    for host in ("127.0.0.1:7600", "[::1]:7600", "cloud.localhost", "192.168.0.7"):
+    own = ("127.0.0.1:7600", "[::1]:7600", "cloud.localhost", "192.168.0.7", "host.docker.internal:7600")
+    for host in (*own, "alilocal:7600", "my_cloud-1"):
         assert ask("GET", "health", Host=host).status_code == 200
+
+
+def test_the_root_shows_the_ways_in(cloud):
+    """It does so under each name that this machine can have, but not under a host of the real cloud."""
+
+    def root(host):
+        return cloud.session().get("http://localhost/", headers={"Host": host}, timeout=5)
+
+    for host in ("localhost", "127.0.0.1:7600", "192.168.0.7:7600", "alilocal:7600"):
+        assert root(host).json()["health"] == "/_alilocal/health"
+    for host in ("evil.example", "1.mns.cn-hangzhou.aliyuncs.com", "100.100.100.200"):
+        assert root(host).status_code >= 400
 
 
 def test_over_http():
