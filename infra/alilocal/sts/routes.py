@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from alilocal.core.ram import Permission
 from alilocal.core.rpc import Action, Parameters, RpcService
+from alilocal.core.service import Call, Route
 from alilocal.core.world import World
 from alilocal.sts.calls import Calls
 from alilocal.sts.switches import StsSwitches
@@ -26,6 +30,11 @@ class Sts(RpcService):
                 Action("GetCallerIdentity", calls.get_caller_identity, _any_resource),
             ),
         )
+
+    def permission(self, route: Route, call: Call) -> Permission:
+        needed = super().permission(route, call)
+        # Everyone may ask who they are: the documentation states no authorization for this operation.
+        return replace(needed, resources=()) if route.operation == "GetCallerIdentity" else needed
 
     def arn(self, place: str) -> str:
         """Return the full name of a role: roles are resources of RAM, which has no regions."""

@@ -31,6 +31,18 @@ def test_the_identity_of_a_caller(cloud, method):
     assert answer.json()["Arn"] == "acs:ram::1000000000000001:root"
 
 
+def test_the_identity_needs_no_permission(cloud):
+    """A role and a user learn who they are, whatever their policies allow."""
+    cloud.credentials.role("worker", ALLOW)
+    keys = assume(cloud)["Credentials"]
+    pair = (keys["AccessKeyId"], keys["AccessKeySecret"])
+    found = call(cloud, "GetCallerIdentity", key=pair, SecurityToken=keys["SecurityToken"]).json()
+    assert found["Arn"] == "acs:ram::1000000000000001:assumed-role/worker/me"
+    cloud.credentials.register("user", "secret", user_id="7", policy=ONLY_LIST)
+    found = call(cloud, "GetCallerIdentity", key=("user", "secret")).json()
+    assert found["Arn"] == "acs:ram::1000000000000001:user/7"
+
+
 def test_a_role_may_do_what_its_policy_says_until_it_ends(cloud):
     """A role's keys have its policy, and expire."""
     cloud.credentials.role("worker", ALLOW)
