@@ -683,10 +683,11 @@ def test_a_marker_in_a_shorter_description_says_nothing_about_ours(clock, ours, 
     assert len(service.creates) == is_proof
 
 
-@pytest.mark.parametrize(("listed", "is_proof"), [(3, True), (2, False)])
-def test_a_marker_among_fewer_tags_says_nothing_about_ours(clock, listed, is_proof):
+@pytest.mark.parametrize(("own", "listed", "is_proof"), [(2, 3, True), (2, 2, False), (None, 1, True)])
+def test_a_marker_among_fewer_tags_says_nothing_about_ours(clock, own, listed, is_proof):
     """A service that cuts tags may have cut our marker off, the last of one more than the request has."""
-    document = make_document(Name="n", Tag=[{"Key": "team", "Value": "x"}, {"Key": "stage", "Value": "y"}])
+    given = {} if own is None else {"Tag": [{"Key": f"k{n}", "Value": "x"} for n in range(own)]}
+    document = make_document(Name="n", **given)
     request = parse_request(json.dumps(document).encode()).document["experiment"]
     kept = replace(
         experiment(1, OTHER), name="other", tags=(("team", "x"),) * (listed - 1) + ((TAG_KEY, OTHER),)

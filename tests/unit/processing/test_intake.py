@@ -439,6 +439,12 @@ def test_a_redrive_is_known_by_the_message_that_brings_it(message_id, redrive):
     assert (rejected.delivery.redriven, rejected.known_as) == (redrive, None)
 
 
+def test_a_redriven_watch_message_is_known_by_the_message_that_brings_it():
+    order = WatchOrder(KEY, "s1", 0.0)
+    redriven = [watch(order, redriven=is_redriven).delivery.redriven for is_redriven in (True, False)]
+    assert redriven == ["M9", None]
+
+
 def test_a_defect_is_that_of_one_message(monkeypatch):
     """It is processed like any other message of its namespace, without a fingerprint."""
 
@@ -458,6 +464,13 @@ def test_what_events_show_of_each_kind_of_message():
     shown = [(one.producer_key, one.name, one.workspace_id) for one in (ready, stop, watched)]
     assert shown == [("k", "n", "w7"), ("k2", None, None), ("k3", "n3", "w3")]
     assert stop.delivery.key == derive_key(STOP, "k2")
+
+
+def test_a_stop_is_about_the_keys_that_the_request_which_it_names_may_have():
+    """A key may be the producer's or the one that events show; an experiment is known by its id alone."""
+    bodies = (b'{"stop":{"idempotencyKey":"k"}}', b'{"stop":{"experimentId":"s1"}}')
+    about = [take_in(Message("smq", "M1", body), NAMESPACE).about for body in bodies]
+    assert about == [(derive_key(PRODUCER, "k", NAMESPACE), "k"), ()]
 
 
 @pytest.mark.parametrize("body", [REQUEST, b'{"stop":{"experimentId":"s1"}}'])
