@@ -13,6 +13,7 @@ from hpoq.errors import (
     Denied,
     Invalid,
     NoCredentials,
+    NotFound,
     StoreUnavailable,
     Unavailable,
     Violation,
@@ -247,3 +248,17 @@ def test_an_event_of_a_message_without_a_key_shows_that_of_its_record():
     event = announcer.compose("rejected", CLAIM, intake, clock.monotonic())
     timings = {"processingMs": 0.0}
     assert event["data"] == {"idempotencyKey": KEY, "requestId": "R", "attempts": 1, "timings": timings}
+
+
+def test_a_topic_that_does_not_exist_needs_an_operator():
+    """No event goes out until it is made."""
+
+    class Missing:
+        def publish(self, event, budget):
+            raise NotFound("no topic", service="smq", operation="PublishMessage", code="TopicNotExist")
+
+    clock = FakeClock()
+    announcer = Announcer(Missing(), "source", "R", clock, Budget(clock))
+    with capture_logs() as lines:
+        assert announcer.announce({}).code == "TopicNotExist"
+    assert [line["event"] for line in lines] == ["publish.failed", "operator.needed"]

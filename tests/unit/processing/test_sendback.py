@@ -8,7 +8,7 @@ from hpoq.clock import Budget
 from hpoq.cloud.smq import fits
 from hpoq.contract.events import EventError
 from hpoq.contract.identity import WATCH, derive_key
-from hpoq.errors import CallError, Unavailable
+from hpoq.errors import CallError, NotFound, Unavailable
 from hpoq.idempotency.record import State
 from hpoq.observability.measures import Measures, collect_into
 from hpoq.processing import lifecycle
@@ -395,6 +395,17 @@ def test_what_becomes_of_a_message_is_logged_under_its_key(ledger, clock):
     assert {(line["key"], line["message_id"]) for line in lines} == {(KEY, "M1")}
     assert "SendMessage" in lines[0]["error"]
     assert "taken over" in lines[2]["error"]
+
+
+def test_a_queue_that_does_not_exist_needs_an_operator(ledger, clock):
+    """Nothing can be sent back, or given up, until it is made."""
+    missing = NotFound("no queue", service="smq", operation="SendMessage", code="QueueNotExist")
+    sender = make(ledger, clock, Queues(missing))
+    with capture_logs() as lines:
+        assert not sender.send(sender.seal(intake(), retry()))
+        assert not DeadLetters(lambda: Queues(missing), "dead", BUDGET).put(ENVELOPE, 9.0)
+    failed = ["requeue.failed", "operator.needed", "deadletter.failed", "operator.needed"]
+    assert [line["event"] for line in lines] == failed
 
 
 def test_a_watch_message_is_logged_under_the_key_of_its_request(ledger, clock):
