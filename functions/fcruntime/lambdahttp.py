@@ -19,6 +19,7 @@ from fcruntime.awslambda import YEAR_10000
 from fcruntime.jsonvalue import JsonObject, JsonValue, read_whole_number
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_UNKNOWN_ADDRESS = "0.0.0.0"  # noqa: S104 - nothing listens on it
 _DEFAULT = "$default"  # the route and the stage of a function URL
 
 
@@ -121,7 +122,8 @@ def _complete_gateway_event(event: JsonObject) -> JsonObject:
 def _make_gateway_context(event: JsonObject, headers: Mapping[str, str]) -> JsonObject:
     """Return the members of a REST API's context that its readers require; what the trigger does not state is empty.
 
-    The address of the client is not taken from X-Forwarded-For, in which a client may write any address.
+    The address of the client is not taken from X-Forwarded-For, in which a client may write any address. The model of
+    Powertools refuses an empty one.
     """
     given = {name.lower(): value for name, value in headers.items()}
     domain, request_id = given.get("host", ""), given.get("x-ca-request-id", "")
@@ -133,7 +135,7 @@ def _make_gateway_context(event: JsonObject, headers: Mapping[str, str]) -> Json
         "domainPrefix": domain.partition(".")[0],
         "extendedRequestId": request_id,
         "httpMethod": event["httpMethod"],
-        "identity": {"sourceIp": "", "userAgent": given.get("user-agent", "")},
+        "identity": {"sourceIp": _UNKNOWN_ADDRESS, "userAgent": given.get("user-agent", "")},
         "path": event["path"],
         "protocol": "HTTP/1.1",
         "requestId": request_id,
