@@ -52,6 +52,7 @@ _LONGEST_READ = 1 << 20
 _LOST_HEADERS = (FirstHeaderLineIsContinuationDefect, MissingHeaderBodySeparatorDefect)
 # `int` would also take signs, underscores and the prefix 0x.
 _DIGITS = {10: "[0-9]{1,19}", 16: "[0-9a-fA-F]{1,16}"}
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _ENDINGS = (signal.SIGTERM, signal.SIGINT)
 _STATUS = "x-fc-status"
 _UNHANDLED = "UnhandledInvocationError"
@@ -394,6 +395,10 @@ class _Requests(BaseHTTPRequestHandler):
 
     def parse_request(self) -> bool:
         self.server.mark_receiving(self.connection)
+        # Some clients, such as curl, send UTF-8 that is not percent-encoded. `http.server` would read it as Latin-1,
+        # in which some of its bytes are white space and end the target.
+        line: bytes = self.raw_requestline  # type: ignore[has-type]
+        self.raw_requestline = _NOT_ASCII.sub(lambda found: b"%%%02X" % ord(found[0]), line)
         return super().parse_request()
 
     def do_GET(self) -> None:

@@ -302,6 +302,19 @@ def test_a_form_with_a_file_is_a_valid_request(start):
     ]
 
 
+def test_a_target_that_is_not_percent_encoded_is_utf8(start):
+    """Some clients send UTF-8 as it is, in a path or in a parameter."""
+    events = []
+    url, _ = start(lambda event, context: events.append(json.loads(event)))
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=60) as connection:
+        request = "GET /caf\u00e9?q=\u5f20%20a HTTP/1.1\r\nx-fc-control-path: /http-invoke\r\n\r\n"
+        connection.sendall(request.encode())
+        connection.recv(1)
+    (event,) = events
+    assert (event["rawPath"], event["rawQueryString"]) == ("/caf%C3%A9", "q=%E5%BC%A0%20a")
+    assert (event["requestContext"]["http"]["path"], event["queryParameters"]) == ("/café", {"q": "张 a"})
+
+
 def test_repeated_headers_are_joined():
     """The values of a header are joined, whatever the case of its name; cookies stay readable."""
     sent = [("x-tag", "a"), ("X-TAG", "b"), ("cookie", "a=1"), ("cookie", "b=2")]
