@@ -32,6 +32,7 @@ NAME = f"hpoq{SUFFIX}"
 QUEUE, DEAD_LETTER_QUEUE = f"hpo-requests{SUFFIX}", f"hpo-requests-dead{SUFFIX}"
 WATCH_QUEUE, TOPIC = f"hpo-watch{SUFFIX}", f"hpo-results{SUFFIX}"
 TABLE = "hpoq"
+REGION = os.environ.get("ALIBABA_CLOUD_REGION", "cn-hangzhou")  # as in s.yaml
 CLI_VERSION = "3.1.10"
 
 
@@ -77,7 +78,7 @@ def canary(weight: float, *, unchecked: bool = False) -> None:
 
 def promote() -> None:
     """Send all calls to the canary."""
-    _refuse_other_account()
+    _refuse_other_place()
     alias = _alias()
     if alias.canary is None:
         raise ReleaseError("there is no canary to promote")
@@ -89,7 +90,7 @@ def rollback(version: str | None = None, *, canary_only: bool = False) -> None:
 
     With `canary_only`, nothing changes if there is no canary.
     """
-    _refuse_other_account()
+    _refuse_other_place()
     if version is None:
         alias = _alias()
         if canary_only and alias.canary is None:
@@ -106,7 +107,7 @@ def remove(*, data: bool, yes: bool = False, force: bool = False) -> None:
     holds messages, or while that is not known, except with `force`.
     """
     _find_cli()
-    _refuse_other_account()
+    _refuse_other_place()
     if data:
         _survey(force=force)
         if not yes:
@@ -134,16 +135,22 @@ def _check_first() -> None:
         raise ReleaseError("\n".join(lines))
 
 
-def _refuse_other_account() -> None:
-    """Raise ReleaseError if the CLI would change another account than the one that `hpoq` reads."""
-    for problem in _check_account():
+def _refuse_other_place() -> None:
+    """Raise ReleaseError if the CLI would change another account or region than those that `hpoq` reads."""
+    for problem in (*_check_account(), *_check_region()):
         raise ReleaseError(f"Nothing was changed. {problem}")
 
 
 def _find_problems() -> list[str]:
     """Return a line for each problem."""
     text = (HERE / "s.yaml").read_text(encoding="utf-8")
-    found = [*_check_cli(), *_check_variables(text), *_check_package(text), *_check_account()]
+    found = [
+        *_check_cli(),
+        *_check_variables(text),
+        *_check_package(text),
+        *_check_account(),
+        *_check_region(),
+    ]
     return [f"- {problem}" for problem in found]
 
 
@@ -221,19 +228,25 @@ def _check_account() -> Iterator[str]:
         yield f"The CLI works on account {given}, but HPOQ_ACCOUNT_ID is {wanted}. Correct one: s config add"
 
 
+def _check_region() -> Iterator[str]:
+    """Yield a problem if the CLI works in another region than HPOQ_REGION, if that is set."""
+    wanted = os.environ.get("HPOQ_REGION", REGION)
+    if wanted not in ("", REGION):
+        yield f"The CLI works in {REGION}, but HPOQ_REGION is {wanted}. Set ALIBABA_CLOUD_REGION to the right one."
+
+
 def _survey(*, force: bool) -> None:
     """Show what `remove --data` deletes. Raises ReleaseError if a queue holds messages, unless `force`."""
     counts = _count_messages()
     held = None if None in counts.values() else sum(sum(one.values()) for one in counts.values() if one)
-    region = os.environ.get("ALIBABA_CLOUD_REGION", "cn-hangzhou")
-    lines = [f"This deletes for good, in {region}:"]
+    lines = [f"This deletes for good, in {REGION}:"]
     for queue, numbers in counts.items():
         lines.append(f"  queue {queue}: {_describe_counts(numbers)}")
     instance = os.environ.get("TABLESTORE_INSTANCE", "(not set)")
     lines += [
         f"  topic {TOPIC}, with its subscriptions",
         f"  table {TABLE} of Tablestore instance {instance}: all records, which prevent second experiments",
-        f"  log project hpoq-ACCOUNT-{region}{SUFFIX}, with its logs, dashboard and alerts",
+        f"  log project hpoq-ACCOUNT-{REGION}{SUFFIX}, with its logs, dashboard and alerts",
         "  the alarms of CloudMonitor",
         f"  role {NAME}",
     ]
@@ -257,7 +270,7 @@ def _count_messages() -> dict[str, dict[str, int] | None]:
         "HPOQ_QUEUE": QUEUE,
         "HPOQ_DEAD_LETTER_QUEUE": DEAD_LETTER_QUEUE,
         "HPOQ_WATCH_QUEUE": WATCH_QUEUE,
-        "HPOQ_REGION": os.environ.get("ALIBABA_CLOUD_REGION", "cn-hangzhou"),
+        "HPOQ_REGION": REGION,
     }
     done = subprocess.run(
         [hpoq, "status", "--json"], env={**os.environ, **names}, check=False, capture_output=True, text=True

@@ -238,6 +238,17 @@ def use_another_account(operator):
     operator.environ["HPOQ_ACCOUNT_ID"] = "9999999999999999"
 
 
+def use_another_region(operator):
+    """Forget ALIBABA_CLOUD_REGION in a new shell, so that its default counts."""
+    operator.environ["HPOQ_REGION"] = "cn-shanghai"
+
+
+OTHER_PLACES = [
+    (use_another_account, "123**********456, but HPOQ_ACCOUNT_ID is 9999999999999999"),
+    (use_another_region, "works in cn-hangzhou, but HPOQ_REGION is cn-shanghai. Set ALIBABA_CLOUD_REGION"),
+]
+
+
 @pytest.mark.parametrize(
     ("spoil", "problem"),
     [
@@ -247,7 +258,7 @@ def use_another_account(operator):
         (cut_package, "is not a complete zip file. Build it: hpoq package"),
         (change_source, "older than functions/hpoq/handler.py"),
         (lack_bytecode, "no bytecode"),
-        (use_another_account, "123**********456, but HPOQ_ACCOUNT_ID is 9999999999999999"),
+        *OTHER_PLACES,
     ],
 )
 @pytest.mark.parametrize("words", [["deploy"], ["canary", "0.1"]], ids=" ".join)
@@ -272,13 +283,14 @@ def test_a_problem_is_found_before_anything_is_created(operator, words, spoil, p
     ],
     ids=" ".join,
 )
-def test_no_command_changes_another_account(operator, words):
-    """The messages that `remove --data` counts would be those of one account, and what it deletes another's."""
+@pytest.mark.parametrize(("spoil", "problem"), OTHER_PLACES)
+def test_no_command_changes_another_account_or_region(operator, words, spoil, problem):
+    """The messages that `remove --data` counts would be those of one place, and what it deletes another's."""
     operator.splits({"3": 0.1})
-    use_another_account(operator)
+    spoil(operator)
     done = operator.release(*words)
     assert (done.returncode, operator.changed, operator.removed) == (1, False, [])
-    assert "123**********456, but HPOQ_ACCOUNT_ID is 9999999999999999" in done.stderr
+    assert problem in done.stderr
 
 
 def test_an_interruption_leaves_no_traceback(operator):
