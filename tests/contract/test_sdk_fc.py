@@ -417,6 +417,30 @@ def publish(client, release):
     return client.publish_function_version("f", request).body.version_id
 
 
+@pytest.mark.parametrize(
+    ("headers", "message"),
+    [
+        (
+            {"x_fc_log_type": "All"},
+            "LogType is set to an invalid value (allowed: Tail | None, actual: 'All')",
+        ),
+        (
+            {"x_fc_log_type": "Tail", "x_fc_invocation_type": "Async"},
+            "LogType is set to an invalid value (allowed: None, actual: 'Tail')",
+        ),
+        (
+            {"x_fc_invocation_type": "Later"},
+            "InvocationType is set to an invalid value (allowed: Sync | Async, actual: 'Later')",
+        ),
+    ],
+)
+def test_an_invalid_kind_of_call_is_refused(client, headers, message):
+    """The tests of the vendor's SDK for Java demand these messages; only a synchronous call has a log tail."""
+    create(client)
+    assert message in refused("InvalidArgument", 400, lambda: invoke(client, **headers))
+    assert invoke(client, x_fc_log_type="None").status_code == 200
+
+
 def test_versions_keep_their_code_and_settings(client):
     """A version stays as it was published, whatever the latest code becomes."""
     create(client, environment_variables={"GREETING": "one"})

@@ -6,7 +6,7 @@ Headers: https://www.alibabacloud.com/help/en/functioncompute/fc/developer-refer
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from alilocal.core.http import Headers, Response, ServiceError
@@ -29,6 +29,14 @@ _MOST_DELAY_SECONDS = 3600
 _KEPT_TASKS = 10_000
 
 
+def _check_choice(name: str, value: str, allowed: Sequence[str]) -> None:
+    """Raise InvalidArgument for a header with another value, in the words of the service."""
+    if value not in allowed:
+        raise InvalidArgument(
+            f"{name} is set to an invalid value (allowed: {' | '.join(allowed)}, actual: '{value}')"
+        )
+
+
 class InvokeCalls(CallBase):
     """The handlers of the operations."""
 
@@ -40,8 +48,9 @@ class InvokeCalls(CallBase):
         """Call a function; the body of the answer is its result, and the headers say how the call went."""
         host, event = self._host(), call.request.body
         kind = call.request.header("x-fc-invocation-type") or "Sync"
-        if kind not in ("Sync", "Async"):
-            raise InvalidArgument(f"X-Fc-Invocation-Type: {kind!r} is neither Sync nor Async.")
+        _check_choice("InvocationType", kind, ("Sync", "Async"))
+        log_types = ("Tail", "None") if kind == "Sync" else ("None",)
+        _check_choice("LogType", call.request.header("x-fc-log-type") or "None", log_types)
         most = MOST_SYNC_BYTES if kind == "Sync" else MOST_ASYNC_BYTES
         if len(event) > most:
             raise PayloadTooLarge(most)
