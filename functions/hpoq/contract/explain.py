@@ -115,6 +115,16 @@ _MEANT = {
         "remove it: it belongs to an answer of the service",
     ),
 }
+# Other words for the values of final_mode, metric_type and Accessibility.
+_MEANT_WORDS = {
+    **dict.fromkeys(("last", "latest"), "final"),
+    **dict.fromkeys(("max", "min", "maximum", "minimum"), "best"),
+    **dict.fromkeys(("mean", "average"), "avg"),
+    **dict.fromkeys(("log", "logs", "console", "output"), "stdout"),
+    **dict.fromkeys(("sql", "odps", "maxcompute", "query"), "table"),
+    **dict.fromkeys(("tensorboard", "tfevents"), "summary"),
+    "workspace": "PUBLIC",
+}
 
 
 def hint_at_shape(body: JsonObject, members: Sequence[str]) -> str:
@@ -187,7 +197,9 @@ def _explain_error(
     if kind == "literal_error":
         expected = str(context.get("expected"))
         shown = f", not {repr(given[:_SHOWN]) if isinstance(given, str) else describe_type(given)}"
-        hint = hints.suggest(given, re.findall(r"'([^']+)'", expected))
+        options = re.findall(r"'([^']+)'", expected)
+        meant = _MEANT_WORDS.get(given.lower()) if isinstance(given, str) else None
+        hint = f"; did you mean {meant}?" if meant in options else hints.suggest(given, options)
         return Violation(pointer, "enum", f"{name} must be {expected}{shown}{hint}")
     if kind == MANY_WRONG:
         return Violation(pointer, "type", detail["msg"])

@@ -848,6 +848,9 @@ def rules_named(source):
     [
         ((c("metric_config/final_mode"), "Best"), "did you mean best?"),
         ((c("metric_config/metric_type"), "std_out"), "did you mean stdout?"),
+        ((c("metric_config/metric_type"), "TensorBoard"), "did you mean summary?"),
+        ((c("metric_config/final_mode"), "last"), "did you mean final?"),
+        ((c("metric_config/final_mode"), "sql"), "not 'sql'"),
         ((c("metric_config/metric_type"), "METRIC_TYPE_STDOUT"), "did you mean stdout?"),
         ((c("metric_config/final_mode"), "FINAL_MODE_BEST"), "did you mean best?"),
         (
