@@ -102,7 +102,10 @@ def read_experiment(located: LocatedObject) -> tuple[JsonValue, bool]:
     try:
         return jsontext.loads(text), True
     except JsonError as exc:
-        raise RequestRejected([located.violation("/experiment", exc.rule, _hide_names(exc)[1])]) from None
+        found = [_hide_names(error)[1] for error in (exc, *exc.others)]
+        raise RequestRejected(
+            [located.violation("/experiment", exc.rule, message) for message in dict.fromkeys(found)]
+        ) from None
 
 
 def read_object(body: bytes) -> JsonObject | None:
@@ -167,8 +170,9 @@ def _parse(text: bytes | str, prefix: str) -> JsonValue:
     try:
         return jsontext.loads(text)
     except JsonError as exc:
-        pointer, message = _hide_names(exc)
-        raise _reject(exc.rule, message, prefix or pointer) from None
+        found = [_hide_names(error) for error in (exc, *exc.others)]
+        violations = [Violation(prefix or pointer, exc.rule, message) for pointer, message in found]
+        raise RequestRejected([*dict.fromkeys(violations)]) from None
 
 
 def _hide_names(error: JsonError) -> tuple[str, str]:

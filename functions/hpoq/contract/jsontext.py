@@ -11,8 +11,9 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
 
@@ -24,6 +25,7 @@ WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
 
 _LONGEST_NUMBER = 400
 _SHOWN = 60
+_MOST_REPEATED = 100
 # Python counts more characters as white space than JSON does.
 _WHITE_SPACE = " \t\r\n"
 _LOOKAHEAD = 1_000
@@ -137,7 +139,8 @@ class JsonError(ValueError):
     `rule` is the broken rule: `json.encoding`, `json.syntax`, `json.duplicate-key`, `json.non-finite`,
     `json.number`, `json.depth` or `json.surrogate`. `offset` is the place of the error in characters (for
     `json.encoding` in bytes), or None if it is not known. `pointer` (RFC 6901) leads to what is wrong in a text that
-    can be read otherwise, and is empty for any other. For `json.duplicate-key`, `name` is the repeated name.
+    can be read otherwise, and is empty for any other. For `json.duplicate-key`, `name` is the repeated name, and
+    `others` are the errors about further repeated names, of which a text may have many.
     """
 
     def __init__(
@@ -148,12 +151,14 @@ class JsonError(ValueError):
         *,
         name: str | None = None,
         pointer: str = "",
+        others: Sequence[JsonError] = (),
     ) -> None:
         self.rule = rule
         self.message = message
         self.offset = offset
         self.name = name
         self.pointer = pointer
+        self.others = others
         super().__init__(message)
 
 
@@ -165,7 +170,7 @@ def loads(data: bytes | str, *, max_depth: int = 64) -> JsonValue:
     text = data if isinstance(data, str) else _decode(data)
     text = text.removeprefix("\ufeff")
     _check_depth(text, max_depth)
-    ambiguous: list[tuple[JsonObject, str]] = []
+    ambiguous: list[tuple[JsonObject, list[str]]] = []
     try:
         value: JsonValue = json.loads(
             text,
@@ -306,42 +311,51 @@ def _check_depth(text: str, most: int) -> None:
 
 
 def _build_object(
-    pairs: list[tuple[str, JsonValue]], *, ambiguous: list[tuple[JsonObject, str]]
+    pairs: list[tuple[str, JsonValue]], *, ambiguous: list[tuple[JsonObject, list[str]]]
 ) -> JsonObject:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = Counter(name for name, _ in pairs)
-        ambiguous.append((found, names.most_common(1)[0][0]))
+        counts = Counter(name for name, _ in pairs)
+        ambiguous.append((found, [name for name, count in counts.items() if count > 1]))
     return found
 
 
-def _duplicate_error(value: JsonValue, ambiguous: list[tuple[JsonObject, str]]) -> JsonError:
-    """Return the error for the first repeated name in `value`.
+def _duplicate_error(value: JsonValue, ambiguous: list[tuple[JsonObject, list[str]]]) -> JsonError:
+    """Return the error for the first repeated name in `value`, with the errors for the others.
 
     The place of an ambiguous object is known only after the whole text was read. An object that was itself dropped as
     a duplicate was a member of another ambiguous object, so a path to one is always found.
     """
-    names = {id(item): name for item, name in ambiguous}
-    path = _find_path(value, lambda item: [names[id(item)]] if id(item) in names else None) or [""]
+    repeated = {id(item): [[name] for name in names] for item, names in ambiguous}
+    paths = _find_paths(value, lambda item: repeated.get(id(item), ()))
+    first, *others = [_describe_duplicate(path) for path in islice(paths, _MOST_REPEATED)]
+    first.others = others
+    return first
+
+
+def _describe_duplicate(path: list[str]) -> JsonError:
     message = f"the member {json.dumps(path[-1][:_SHOWN])} occurs more than once in one object"
     return JsonError("json.duplicate-key", message, name=path[-1], pointer=pointer_to(*path))
 
 
-def _find_path(value: JsonValue, match: Callable[[JsonValue], list[str] | None]) -> list[str] | None:
-    """Return the path to the first value that `match` knows, which returns the end of the path; or None."""
-    end = match(value)
-    if end is not None:
-        return end
+def _find_path(value: JsonValue, matches: Callable[[JsonValue], bool]) -> list[str]:
+    """Return the path to the first value that `matches`, or an empty one."""
+    return next(_find_paths(value, lambda item: [[]] if matches(item) else ()), [])
+
+
+def _find_paths(
+    value: JsonValue, find_ends: Callable[[JsonValue], Iterable[list[str]]]
+) -> Iterator[list[str]]:
+    """Yield a path for each end that `find_ends` returns for a value in `value`, in the order of the document."""
+    yield from find_ends(value)
     members: Iterable[tuple[str | int, JsonValue]] = ()
     if isinstance(value, dict):
         members = value.items()
     elif isinstance(value, list):
         members = enumerate(value)
     for token, member in members:
-        rest = _find_path(member, match)
-        if rest is not None:
-            return [str(token), *rest]
-    return None
+        for rest in _find_paths(member, find_ends):
+            yield [str(token), *rest]
 
 
 class _RefusedError(Exception):
@@ -373,10 +387,10 @@ def _find_refused(text: str) -> str:
             parse_float=read(_parse_float),
             parse_int=read(_parse_int),
         )
-        path = _find_path(value, lambda item: [] if item is mark else None)
+        path = _find_path(value, lambda item: item is mark)
     except (ValueError, RecursionError):
         return ""
-    return pointer_to(*path or ())
+    return pointer_to(*path)
 
 
 def _refuse_constant(text: str) -> JsonValue:
@@ -414,8 +428,8 @@ def _check_surrogates(value: JsonValue, text: str) -> None:
                 unpaired = (m.start(1) for m in _SURROGATE.finditer(text) if m[1])
                 offset = next(unpaired, None)
                 what = f"an unpaired surrogate{_place(text, offset)}, which is not valid Unicode"
-                path = _find_path(value, lambda item: [] if _has_surrogate(item) else None)
-                raise JsonError("json.surrogate", what, offset, pointer=pointer_to(*path or ())) from None
+                path = _find_path(value, _has_surrogate)
+                raise JsonError("json.surrogate", what, offset, pointer=pointer_to(*path)) from None
         elif isinstance(item, list):
             pending += item
         elif isinstance(item, dict):

@@ -96,6 +96,17 @@ def test_a_duplicate_is_placed(text, pointer):
     assert "/" + caught.value.name.replace("~", "~0").replace("/", "~1") == "/" + pointer.rpartition("/")[2]
 
 
+def test_all_repeated_members_are_found_together():
+    """In the order of the document, also several of one object; at most a hundred, for a text may have very many."""
+    with pytest.raises(JsonError) as caught:
+        loads('{"a": 1, "b": [{"c": 1, "d": 2, "d": 3, "c": 4}], "a": 2, "e": {"f": 1, "f": 1}}')
+    found = [caught.value, *caught.value.others]
+    assert [error.pointer for error in found] == ["/a", "/b/0/c", "/b/0/d", "/e/f"]
+    with pytest.raises(JsonError) as caught:
+        loads("[" + '{"a": 1, "a": 1}, ' * 1000 + "1]")
+    assert len(caught.value.others) == 99
+
+
 def test_depth_is_refused_even_where_more_is_asked_for():
     """A nesting that is too deep for the interpreter raises a JsonError, even if the caller allows more levels."""
     assert loads("[" * 100 + "]" * 100, max_depth=100)

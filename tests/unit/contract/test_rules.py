@@ -471,6 +471,20 @@ def test_bodies_that_hold_no_request(rule, pointer, body):
     assert check(body)[0] == [(rule, pointer)]
 
 
+def test_repeated_members_are_reported_together():
+    """A name that may be a credential is not shown; several such names of one object are one violation."""
+    text = '{"guard": {"maxHours": 1, "maxHours": 2}, "experiment": {"Name": "a", "Name": "b"}}'
+    for body, pointers in [
+        (text, ["/guard/maxHours", "/experiment/Name"]),
+        (json.dumps(text), ["", ""]),
+        (json.dumps({"experiment": '{"Name": 1, "Name": 2, "Tag": [], "Tag": []}'}), ["/experiment"] * 2),
+        ('{"LTAI5t1": 1, "LTAI5t1": 2, "LTAI5t2": 1, "LTAI5t2": 2}', [""]),
+    ]:
+        with pytest.raises(RequestRejected) as caught:
+            parse_request(body.encode())
+        assert pairs(caught.value.violations) == [("json.duplicate-key", pointer) for pointer in pointers]
+
+
 def test_members_of_a_request_beside_data_are_reported_together():
     """Each belongs in data. A null is ignored, and so is what may be an attribute of the CloudEvent."""
     event = {"specversion": "1.0", "data": {"experiment": {}}}
