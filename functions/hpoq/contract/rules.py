@@ -131,7 +131,7 @@ def _check_placeholders(message: JsonObject, experiment: JsonValue) -> Iterator[
         if isinstance(text, str) and re.search(_PLACEHOLDER, text[:_MOST_TAG_CHARACTERS]):
             what = "looks like a placeholder or a missing value, such as None; hpoq does not replace it"
             yield warning(place, "text.placeholder", what)
-        elif text == "" and place.startswith(_FILLED):
+        elif isinstance(text, str) and not text.strip() and place.startswith(_FILLED):
             yield warning(
                 place, "text.placeholder", "an empty text, which is sent; fill it in, or leave it out"
             )

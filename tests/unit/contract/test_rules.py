@@ -1147,6 +1147,13 @@ def test_many_nulls_are_one_warning():
     assert found.message == "11 null members are not sent; leave them out"
 
 
+@pytest.mark.parametrize("text", ["", " ", "\u3000"])
+def test_a_workspace_of_white_space_is_empty(text):
+    assert check(changed(("/experiment/WorkspaceId", text)))[1] == [
+        ("text.placeholder", "/experiment/WorkspaceId")
+    ]
+
+
 @pytest.mark.parametrize(
     ("document", "rules"),
     [
