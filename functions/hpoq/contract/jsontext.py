@@ -106,7 +106,7 @@ _WRAPPINGS = (
         "an object begins with {; send JSON (a file with YAML must be named .yaml)",
     ),
 )
-_FRAMED = "bytes in front of the text, such as those of a schema registry; send the JSON alone"
+_FRAMED = "bytes in front of the text, such as a length or a schema's id; send the JSON alone"
 _CONTROL = "a control character, such as a NUL, behind the document; remove it"
 _SECOND = "a second document begins here, where only one is allowed"
 _AFTER = "the document has ended before this"
@@ -204,13 +204,16 @@ def _decode(data: bytes) -> str:
 
 
 def _is_framed(data: bytes) -> bool:
-    """Return whether a zero and three or four bytes stand in front of JSON: a length, or a schema's id."""
-    return re.match(rb"\0[\s\S]{3,4}[{\[][^\0]*\Z", data) is not None
+    """Return whether binary data stands in front of JSON: a length, a schema's id, or a serializer's header."""
+    found = re.match(rb'([^{\["]{1,16})[{\[][\s"{}\[\]]', data)
+    if found is None or b"\0" in data[found.end(1) :]:
+        return False
+    return re.search(rb"[\0-\x08\x0b\x0c\x0e-\x1f]", found[1]) is not None
 
 
 def describe_encoding(data: bytes, start: int) -> str:
     """Return what is wrong with bytes that are not UTF-8 from the byte `start` on."""
-    if data.startswith(WIDE_MARKS):
+    if data.startswith(WIDE_MARKS) or b"\0" in data[:2]:
         return _describe_wide(data[:4])
     line = data.count(b"\n", 0, start) + 1
     return f"not UTF-8 at line {line} (byte {start}); save it as UTF-8"

@@ -287,9 +287,27 @@ def test_depth_is_refused_even_where_more_is_asked_for():
         *(
             (
                 frame + b'{"a": 1}',
-                "not JSON: bytes in front of the text, such as those of a schema registry; send the JSON alone",
+                "not JSON: bytes in front of the text, such as a length or a schema's id; send the JSON alone",
             )
-            for frame in (b"\0\0\0\0\x05", b"\0\0\x01\x87\x1b", b"\0\0\0\x08")
+            for frame in (
+                *(b"\0\0\0\0\x05", b"\0\0\x01\x87\x1b", b"\0\0\0\x08"),
+                *(b"\0\x08", b"\x01\x2c", b"\x08\0\0\0", b"\xc8\x01"),  # as written by Java, C and .NET
+                *(b"\xac\xed\0\x05t\0\x08", b"\x80\x04\x95\x14\0\0\0\0\0\0\0\x8c\x10", b"\x1e"),
+            )
+        ),
+        (
+            b'{"\x01": ["a"]}',
+            "not JSON at line 1, column 3: a control character in a string; close the string, or write an escape",
+        ),
+        (
+            '\u200b{"a": 1}'.encode(),
+            "not JSON at line 1, column 1: a special space or an invisible character; write an ordinary space",
+        ),
+        (b'\0{\0"\0a\0"\0:\x001\0}', "the text is UTF-16; save it as UTF-8"),
+        (b'{\0"\0a\0"\0:\x001\0}\0', "the text is UTF-16; save it as UTF-8"),
+        *(
+            ('{"a": "\u6a21"}'.encode(encoding), f"the text is {encoding[:6]}; save it as UTF-8")
+            for encoding in ("UTF-16-LE", "UTF-16-BE", "UTF-32-LE", "UTF-32-BE", "UTF-16")
         ),
         (b'{"a": 1,, "b": 2}', "not JSON at line 1, column 9: one comma too many"),
         (
