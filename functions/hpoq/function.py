@@ -49,6 +49,8 @@ from hpoq.settings import Settings
 from hpoq.surroundings import Surroundings, store_url
 
 _DAY = 86_400.0
+# An answer that a proxy delivers twice is one of the last few.
+_MOST_IDS = 1_000
 
 _invocations: ContextVar[CredentialsProvider | None] = ContextVar("hpoq_credentials", default=None)
 
@@ -106,6 +108,7 @@ class Function:
         self._wrap_publisher = wrap_publisher
         self._retry = RetryPolicy(attempts=self.settings.call_attempts)
         self._pace = Pace(self._clock)
+        self._keys_by_id: dict[str, str] = {}
         self._telemetry = Telemetry(self._clock, self._exporter())
         self._terms = _read_terms(self.settings)
         self._marking = Marking(
@@ -220,6 +223,8 @@ class Function:
             parts.deadline, reserve=settings.deadline_reserve_seconds, call_seconds=call_seconds
         )
         endpoint = surroundings.paiautoml_endpoint()
+        if len(self._keys_by_id) > _MOST_IDS:
+            self._keys_by_id.clear()
         client = self._client(paiautoml.PaiAutoMl, endpoint, parts.credentials)
         creator = Creator(
             client,
@@ -231,6 +236,7 @@ class Function:
             paiautoml.identify_place(endpoint),
             lambda record: ledger.save(record, record.version),
             self._pace,
+            self._keys_by_id,
         )
         publisher = self._wrap_publisher(self._open_publisher(parts))
         budget = Budget(clock, limits.ends_at)

@@ -5,7 +5,8 @@ under that key (a conflict), one that is known by its message id, and one with a
 instance gets what is visible, up to a batch. At any effect on the outside it may be killed, or held up while time
 goes on and other instances get the same event; it then goes on as a zombie. Calls may be slow before their first
 byte, between two writes, until the service acts and until it answers. What a call sent may arrive late, or twice.
-The service may list experiments in another form. An instance may be of a later version, which has other settings,
+The service may list experiments in another form, and a connection may deliver an answer twice, so that a create gets
+the answer to the one before it. An instance may be of a later version, which has other settings,
 whose contract refuses a request that the earlier one takes and whose records have a member that the earlier one does
 not know. Events may be delivered again although they succeeded.
 
@@ -156,6 +157,7 @@ class Schedules(RuleBasedStateMachine):
         marker=st.sampled_from(["both", "both", "tag", "description"]),
         listing=st.sampled_from([None, None, *LISTINGS]),
         tags=st.sampled_from(["accepted", "accepted", "accepted", "refused"]),
+        repeated_answers=st.sampled_from([0, 0, 1]),
     )
     def begin(
         self,
@@ -169,6 +171,7 @@ class Schedules(RuleBasedStateMachine):
         marker,
         listing=None,
         tags="accepted",
+        repeated_answers=0,
     ):
         self.world = World(seed=1)
         if listing is not None:
@@ -197,6 +200,7 @@ class Schedules(RuleBasedStateMachine):
         self.slow_calls = []
         self.slowest_act = 0
         self.new_ids = []
+        self.repeated_answers = repeated_answers
         change_new_ids(self.world, self.new_ids)
         self.world.call_times = self.call_times
         self.queues = [cloud.queues.get(name) for name in self.sources]
@@ -220,6 +224,7 @@ class Schedules(RuleBasedStateMachine):
         changed = SETTINGS_OF_VERSION_2 if version == 2 else {}
         function = self.world.function(offset=offset * self.skew, **changed)
         function._store = Store(function._store, self.store_failures, version, self.world.clock)
+        intercept(function._session, self.repeat_answers())
         if points is not None:
 
             def counted(send, request, **options):
@@ -239,6 +244,22 @@ class Schedules(RuleBasedStateMachine):
                 return False
         self.world.history.add_report(report)
         return acknowledged
+
+    def repeat_answers(self):
+        """Return what gives creates the answer to the one before them, as often as is still wanted."""
+        latest = []
+
+        def repeat(send, request, **options):
+            answer = send(request, **options)
+            if request.headers.get("x-acs-action") != CREATE or b"ExperimentId" not in answer.content:
+                return answer
+            latest.append(answer)
+            if len(latest) > 1 and self.repeated_answers:
+                self.repeated_answers -= 1
+                return latest[-2]
+            return answer
+
+        return repeat
 
     def deliver(self, count, instance, points=None, *, acknowledge=True):
         """Receive up to `count` messages, hand them to an instance, and delete them if it acknowledges."""
@@ -434,6 +455,7 @@ class Schedules(RuleBasedStateMachine):
         self.world.cloud.faults.clear()
         self.store_failures.clear()
         self.new_ids.clear()
+        self.repeated_answers = 0
         self.slow_calls.clear()
         for _ in range(12):
             self.world.later(REPAIRED_EVERY)

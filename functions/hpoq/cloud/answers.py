@@ -58,7 +58,7 @@ class Answer:
 
 def read_json(response: Response) -> Answer:
     """Read the answer of a gateway API. An error may be XML, a proxy's HTML, or have no body."""
-    document = _object(response.body)
+    document = load_object(response.body)
     if document is None:
         return read_xml(response)
     return _answer(response, document, document, is_json=True)
@@ -119,7 +119,8 @@ def _answer(
     )
 
 
-def _object(body: bytes) -> JsonObject | None:
+def load_object(body: bytes) -> JsonObject | None:
+    """Return the JSON object in `body`, or None if it is something else."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):

@@ -158,12 +158,14 @@ class ServiceClient:
         extra_seconds: float = 0.0,
         max_idle_seconds: float = IDLE_SECONDS,
         check: Callable[[], None] = lambda: None,
+        check_answer: Callable[[Response], None] | None = None,
     ) -> T:
         """Call `operation` and return what `read` makes of the answer. Raises CallError.
 
         `target` is the percent-encoded path and query. Each try is signed anew, with the credentials of that
         moment, after `check`, which may raise. `extra_seconds` lengthens the read time-out, for a service that is
-        asked to delay its answer. `max_idle_seconds` is that of `Request`.
+        asked to delay its answer. `max_idle_seconds` is that of `Request`. `check_answer` raises OSError if an answer
+        is that of another request; then the end is unknown, and the connection is not used again.
         """
         budget = budget or Budget(self._transport.clock)
         retries = self._retry.start(budget, can_retry)
@@ -182,7 +184,7 @@ class ServiceClient:
                         signer,
                         body,
                         max_idle_seconds,
-                        _is_own,
+                        _is_own if check_answer is None else partial(_is_own_checked, check_answer),
                     ),
                     connect_timeout=self._connect_timeout,
                     read_timeout=self._read_timeout + extra_seconds,
@@ -200,3 +202,12 @@ def _is_own(response: Response) -> bool:
     """
     names_request = not _REQUEST_ID_HEADERS.isdisjoint(response.headers)
     return response.status < 500 and (names_request or b"equestId" in response.body)
+
+
+def _is_own_checked(check_answer: Callable[[Response], None], response: Response) -> bool:
+    """Return whether an answer is the service's own. Raises OSError if it is the answer to another request.
+
+    Only here it is known before the connection is used again, where the next answer would be wrong too.
+    """
+    check_answer(response)
+    return _is_own(response)

@@ -5,6 +5,7 @@ Source: https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiauto
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
 from fcruntime.jsonvalue import JsonValue, write_compact
 from hpoq.clock import Budget
-from hpoq.cloud.answers import Answer, error_of, read_json, scrub
+from hpoq.cloud.answers import Answer, error_of, load_object, read_json, scrub
 from hpoq.cloud.caller import ServiceClient, is_unreachable
 from hpoq.cloud.endpoint import Endpoint, check_region
 from hpoq.cloud.experiments import (
@@ -60,6 +61,10 @@ def identify_place(endpoint: str) -> str:
     return str(Endpoint.parse(endpoint)).replace("://paiautoml-vpc.", "://paiautoml.")
 
 
+class AnswerMisplaced(OSError):
+    """A connection delivered the answer to another request."""
+
+
 class PaiAutoMl(ServiceClient):
     """Creates, finds and stops experiments, and lists their trials.
 
@@ -75,6 +80,7 @@ class PaiAutoMl(ServiceClient):
         nonce: str,
         backdate_seconds: float = 0.0,
         max_clock_error: float | None = None,
+        is_ours: Callable[[str], bool] = lambda _: True,
         budget: Budget | None = None,
     ) -> CreatedExperiment:
         """Create the experiment that `body`, a CreateHpoExperiment body, describes.
@@ -86,10 +92,19 @@ class PaiAutoMl(ServiceClient):
         SignatureNonceUsed), so a caller that keeps the nonce is protected from late copies of the request.
         `backdate_seconds` is subtracted from the date of the request, so that a delayed copy expires sooner.
 
+        `is_ours` says whether the experiment with the id in an answer can be that of this request. If not, a proxy
+        delivered another request's answer: the end is unknown, and the connection is not used again.
+
         Raises ClockOff, before connecting, if this machine's clock is off by more than `max_clock_error` seconds.
         """
         operation = "CreateHpoExperiment"
         data = write_compact(body).encode()
+
+        def check_answer(response: Response) -> None:
+            # Without the checks of an id, which need not be made twice.
+            experiment_id = (load_object(response.body) or {}).get("ExperimentId")
+            if isinstance(experiment_id, str) and not is_ours(experiment_id):
+                raise AnswerMisplaced(errno.EBADMSG, "the answer to an earlier create")
 
         def read(response: Response, credentials: Credentials) -> CreatedExperiment:
             return _read_created(read_json(response), chain(find_secrets(body), credentials.secrets()))
@@ -106,6 +121,7 @@ class PaiAutoMl(ServiceClient):
             budget=budget,
             max_idle_seconds=_MAX_IDLE_SECONDS,
             check=partial(self._check_clock, operation, max_clock_error),
+            check_answer=check_answer,
         )
 
     def list_hpo_experiments(

@@ -34,7 +34,8 @@ class Request:
     `target` is the percent-encoded path and query. `sign` returns the complete headers, including
     `Authorization`; headers and body are sent byte for byte as they were signed. `repr` shows neither. A pooled
     connection that was idle for `max_idle_seconds` is replaced before the request is sent. `is_own` says whether an
-    answer is the service's own; the connection of another one is not used again.
+    answer is the service's own; the connection of another one is not used again. If it raises OSError, the end is
+    unknown.
     """
 
     service: str

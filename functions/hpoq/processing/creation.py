@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import TypeAlias
 
-from fcruntime._dataclass import dataclass, replace
+from fcruntime._dataclass import dataclass, field, replace
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.clock import Budget, Clock
 from hpoq.cloud.caller import RetryPolicy
@@ -157,7 +157,8 @@ class Creator:
     """Makes the experiment of a claim, at most once.
 
     `place` identifies the endpoint that creates are sent to. `save` writes a claim's record and returns it: the
-    generation of a nonce must be durable before it is used. `pace` says when a create may be sent.
+    generation of a nonce must be durable before it is used. `pace` says when a create may be sent. `keys_by_id` has
+    the key for which the service answered with an experiment, and outlives the invocation.
     """
 
     client: PaiAutoMl
@@ -169,6 +170,7 @@ class Creator:
     place: str
     save: Callable[[Record], Record]
     pace: Pace
+    keys_by_id: dict[str, str] = field(default_factory=dict)
 
     def attempt(self, experiment: JsonObject, claim: Record, doubt_until: float | None) -> Ending:
         """Make the experiment of `claim`, whose earlier owners left `doubt_until`.
@@ -336,6 +338,7 @@ class _Sending:
                     nonce=create_nonce(self.claim.key, self.claim.generation),
                     backdate_seconds=self._backdate_seconds,
                     max_clock_error=creator.terms.skew,
+                    is_ours=self._is_ours,
                     budget=budget,
                 )
             except CallError as error:
@@ -351,6 +354,13 @@ class _Sending:
                 latest = creator.clock.monotonic() + budget.seconds_left() - budget.least_seconds
                 if not creator.pace.wait_for_turn(latest):
                     raise
+
+    def _is_ours(self, experiment_id: str) -> bool:
+        """Return whether no other message got this experiment as the answer to its create.
+
+        A proxy may deliver an answer twice, and then each request on its connection gets the one before its own.
+        """
+        return self._creator.keys_by_id.setdefault(experiment_id, self.claim.key) == self.claim.key
 
     def _note_markers(self, claim: Record) -> Record:
         """Return `claim` as it must be before the next create: it says what all creates so far carried, and where."""

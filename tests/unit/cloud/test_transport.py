@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import shutil
 import socket
 import ssl
@@ -185,6 +186,33 @@ def test_a_late_answer_is_not_the_next_requests(transport, serve, answer, foreig
     with pytest.raises(UnknownEnd):
         client.create_hpo_experiment({"Name": "first"}, nonce="1")
     assert client.create_hpo_experiment({"Name": "second"}, nonce="2").experiment_id == "of the second"
+    assert server.connections == 2
+
+
+def test_an_answer_that_is_delivered_twice_is_not_the_next_creates(serve, answer, clock):
+    """It would announce another message's experiment. Its connection, where each answer comes too late, is closed."""
+    counted = itertools.count(1)
+    latest: dict[socket.socket, bytes] = {}
+
+    def deliver_twice(connection: socket.socket, _raw: bytes) -> bool:
+        mine = answer(body=b'{"RequestId":"R","ExperimentId":"s%d"}' % next(counted))
+        connection.sendall(latest.setdefault(connection, mine))
+        latest[connection] = mine
+        return True
+
+    server, keys = serve(deliver_twice), {}
+    with new_session() as session:
+        client = PaiAutoMl(Transport(session, clock), server.url, lambda: Credentials("id", "secret"))
+
+        def create(key: str) -> str:
+            return client.create_hpo_experiment(
+                {}, nonce=key, is_ours=lambda found: keys.setdefault(found, key) == key
+            ).experiment_id
+
+        assert create("a") == "s1"
+        with pytest.raises(UnknownEnd, match="the answer to an earlier create"):
+            create("b")
+        assert create("c") == "s3"
     assert server.connections == 2
 
 

@@ -80,7 +80,10 @@ class Service:
         answer = self.answers.pop(0) if self.answers else "s-new"
         if isinstance(answer, Exception):
             raise answer
-        return answer if isinstance(answer, CreatedExperiment) else CreatedExperiment(answer, "r")
+        made = answer if isinstance(answer, CreatedExperiment) else CreatedExperiment(answer, "r")
+        if not options["is_ours"](made.experiment_id):
+            raise error(UnknownEnd)
+        return made
 
     def list_hpo_experiments(
         self, *, page_number, page_size, budget, tags=(), workspace_id=None, min_create_time=None
@@ -138,6 +141,17 @@ def make(clock, client, *, save=None, seconds=290.0, attempts=3, in_tag=True, in
 def claim(clock, **changes):
     made = lifecycle.claim(Delivery(KEY, "f", "m-1", "b-1", place=PLACE), "owner", clock.now(), TERMS)
     return replace(made, **changes)
+
+
+def test_an_answer_with_the_experiment_of_another_message_is_not_believed(clock):
+    """A connection that delivers an answer twice gives each request the answer to the one before it."""
+    service = Service(clock, "s-first", "s-first", "s-first", rows=[(experiment(2, OTHER), 0)])
+    creator = make(clock, service)
+    assert creator.attempt(EXPERIMENT, claim(clock), None).experiment_id == "s-first"
+    ending = creator.attempt(EXPERIMENT, claim(clock, key=OTHER), None)
+    assert (ending.experiment_id, ending.adopted) == ("s002", True)
+    # The same message may create again, for example after an operator's decision.
+    assert not creator.attempt(EXPERIMENT, claim(clock), None).adopted
 
 
 # What a create carries.
