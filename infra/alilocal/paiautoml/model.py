@@ -35,7 +35,7 @@ TERMINAL = frozenset(
 
 
 def statuses(
-    created: float, stopped: float | None, failed: float | None, failed_as: str = "FAILED"
+    created: float, stopped: float | None, failed: float | None, failed_as: str
 ) -> list[tuple[float, str]]:
     """Return all statuses of an experiment, past and future, each with its start in seconds since the epoch.
 
@@ -48,15 +48,6 @@ def statuses(
         found = [one for one in found if one[0] <= start]
         found += [(start + after, status) for after, status in walk]
     return found
-
-
-def status_at(
-    now: float, created: float, stopped: float | None, failed: float | None = None, failed_as: str = "FAILED"
-) -> tuple[str, float]:
-    """Return the status at `now`, and when it began, in seconds since the epoch."""
-    every = statuses(created, stopped, failed, failed_as)
-    moment, status = [one for one in every if one[0] <= now][-1] if every[0][0] <= now else every[0]
-    return status, moment
 
 
 Tags = tuple[tuple[str, str], ...]
@@ -123,24 +114,21 @@ class Experiment:
     @property
     def status(self) -> str:
         """The status at the cloud's present time."""
-        return self._state()[0]
+        return self.statuses[-1][1]
 
     @property
     def gmt_modified_time(self) -> float:
         """The time at which the present status began or the last update was made, whichever is later."""
-        return max(self._state()[1], self.updated_at)
+        return max(self.statuses[-1][0], self.updated_at)
 
     @property
     def statuses(self) -> list[tuple[float, str]]:
-        """The statuses up to now, each with its start."""
+        """The statuses up to now, each with its start; the first one also if the clock was set back before it."""
         if self.run is not None:
             return list(self.run.statuses)
         now = self.clock.now()
-        return [
-            one
-            for one in statuses(self.gmt_create_time, self.stopped_at, self.failed_at, self.failed_as)
-            if one[0] <= now
-        ]
+        every = statuses(self.gmt_create_time, self.stopped_at, self.failed_at, self.failed_as)
+        return [one for one in every if one[0] <= now] or every[:1]
 
     @property
     def trials(self) -> Sequence[AnyTrial]:
@@ -221,14 +209,6 @@ class Experiment:
             return False
         ends[sequence] = self.clock.now()
         return True
-
-    def _state(self) -> tuple[str, float]:
-        if self.run is not None:
-            moment, status = self.run.statuses[-1]
-            return status, moment
-        return status_at(
-            self.clock.now(), self.gmt_create_time, self.stopped_at, self.failed_at, self.failed_as
-        )
 
 
 @dataclass
