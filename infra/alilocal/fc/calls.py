@@ -104,13 +104,16 @@ class Calls(CallBase):
 
     def publish(self, call: Call) -> Response:
         given = wire.read_object(call.request)
-        version = self._registry.publish(call.params["function"], str(given.get("description") or ""))
-        return wire.json_answer(call.request_id, wire.version_row(version))
+        made = self._registry.publish(call.params["function"], str(given.get("description") or ""))
+        row = wire.version_row(made.version_id, made.description, made.created)
+        return wire.json_answer(call.request_id, row)
 
     def list_versions(self, call: Call) -> Response:
         versions = self._registry.get(call.params["function"]).versions
         rows, rest, direction = wire.version_page(call.request, versions)
-        listed: list[JsonValue] = [wire.version_row(one) for one in rows]
+        listed: list[JsonValue] = [
+            wire.version_row(one.version_id, one.description, one.created) for one in rows
+        ]
         answer: JsonObject = {"versions": listed, "direction": direction, **rest}
         return wire.json_answer(call.request_id, answer)
 

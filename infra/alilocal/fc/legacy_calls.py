@@ -183,7 +183,7 @@ class LegacyCalls(CallBase):
         description = str(given.get("description") or "")
         for entry in self._entries(service):
             entry.versions[number] = Version(number, entry.latest, description, now)
-        service.versions[number] = _version_row(number, description, now)
+        service.versions[number] = wire.version_row(number, description, now)
         return wire.json_answer(call.request_id, service.versions[number])
 
     def list_versions(self, call: Call) -> Response:
@@ -325,16 +325,6 @@ class LegacyCalls(CallBase):
             "initializer": own.get("handler", ""),
             "initializationTimeout": own.get("timeout", 0),
         }
-
-
-def _version_row(number: str, description: str, created: float) -> JsonObject:
-    time = wire.format_time(created)
-    return {
-        "versionId": number,
-        "description": description,
-        "createdTime": time,
-        "lastModifiedTime": time,
-    }
 
 
 def _short(entry: Entry) -> str:

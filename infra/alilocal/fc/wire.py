@@ -117,14 +117,14 @@ def function_row(
     }
 
 
-def version_row(version: Version) -> JsonObject:
-    """Return a version."""
-    created = format_time(version.created)
+def version_row(version_id: str, description: str, created: float) -> JsonObject:
+    """Return a version of a function or of a service."""
+    time = format_time(created)
     return {
-        "versionId": version.version_id,
-        "description": version.description,
-        "createdTime": created,
-        "lastModifiedTime": created,
+        "versionId": version_id,
+        "description": description,
+        "createdTime": time,
+        "lastModifiedTime": time,
     }
 
 
