@@ -3,7 +3,10 @@
 import json
 
 import pytest
-from localwire import CONFIGURATION, formatdate_iso
+from localwire import CONFIGURATION, StandingTime, formatdate_iso
+
+import alilocal
+from alilocal.paiautoml.model import Draft, Update
 
 
 def created(answer):
@@ -345,3 +348,18 @@ def test_every_answer_carries_its_request_id(wire, cloud):
     """The body's request id is also in the header and in the log."""
     answer = wire.list()
     assert answer.json()["RequestId"] == answer.headers["x-acs-request-id"] == cloud.requests[-1].request_id
+
+
+def test_a_status_begins_at_its_moment_and_is_known_at_any_time():
+    """The last change of an experiment is its present status or its update, whichever is later."""
+    time = StandingTime(1_000.0)
+    with alilocal.LocalCloud(clock=time) as cloud:
+        experiments = cloud.services.paiautoml.experiments
+        experiment = experiments.create(Draft("n", None, None, "PRIVATE", (), {}), "c")
+        for moment, status, modified in ((999, "CREATED", 1_000), (1_004, "WAITING", 1_002)):
+            time.moment = moment
+            assert (experiment.status, experiment.gmt_modified_time) == (status, modified)
+        experiment.update(Update("new", None, None, None, None, None))
+        assert experiment.gmt_modified_time == 1_004
+        time.moment = 1_005
+        assert (experiment.status, experiment.gmt_modified_time) == ("RUNNING", 1_005)
