@@ -1,8 +1,14 @@
 """Takes over the connections of clients to some hosts, and refuses those that cannot be taken over.
 
-Taken over are the connections of `http.client`, and of everything built on it (`urllib3`, `requests`, the copies of
-them in other packages), and those of `aiohttp`. Any other look-up of such a host and any other connection to one
-raises NotTakenOver, so that no test reaches the real cloud.
+What is replaced, and what happens to a connection to such a host:
+
+    http.client (urllib3, requests, copies of them)   connect, send          leads to the cloud
+    aiohttp                                           TCPConnector           leads to the cloud
+    httpx (httpcore)                                  the connection pools   raises the client's own error
+    socket, uvloop, aiodns                            look-ups, connect      raises NotTakenOver
+    alibabacloud_credentials                          module variables       has the cloud's keys
+
+Whatever else there is meets the look-ups and `connect` of `socket`, so that no test reaches the real cloud.
 
 Several clouds can do so at the same time, in threads and tasks that begin and end in any order. A connection goes to
 the newest cloud of its own thread or task, or to the newest of all if that has none. The patches are removed when the
