@@ -71,6 +71,7 @@ class UnsupportedCall(TypeError):
 
 # FC calls the function once for each message of these kinds, so the id of the call identifies one without an id.
 _CALLS = (SMQ_TOPIC.kind, HTTP.kind)
+_DELIVERY = {"requestId", "messageId", "messageBody"}
 _DELIVERED = frozenset(source.kind for source in BY_PAYLOAD)
 
 _MARK = r'(?s)\\.|["\[\]{},]'
@@ -339,10 +340,22 @@ def _open_dead_letter(item: Message, decoder: _Decoder) -> list[Message | Undeco
     except ValueError:
         return [item]
     items = event if isinstance(event, list) else [event]
-    inner = [(one, decoder.recognise(one)) for one in items if isinstance(one, dict)]
-    if len(inner) < len(items) or not all([source for source, _ in found] == [SMQ] for _, found in inner):
+    inner = [one for one in items if isinstance(one, dict) and _is_queue_delivery(one, decoder)]
+    if len(inner) < len(items):
         return [item]
-    return [decoder.read_item(one, _render_item(one)) for one, _ in inner]
+    return [decoder.read_item(one, _render_item(one)) for one in inner]
+
+
+def _is_queue_delivery(item: JsonObject, decoder: _Decoder) -> bool:
+    """Return whether `item` is what the trigger of a queue delivers, and not a producer's object that resembles it.
+
+    Without a CloudEvent around it, a delivery has no other members than those that are documented.
+    """
+    found = decoder.recognise(item)
+    if [source for source, _ in found] != [SMQ]:
+        return False
+    payload = found[0][1]
+    return "messageId" in payload and (payload is not item or payload.keys() <= _DELIVERY)
 
 
 def _read_batch_item(

@@ -502,6 +502,8 @@ def test_a_dead_letter_may_be_one_delivery():
         '[{"messageId":"A","messageBody":"{}"},{"a":1}]',
         '[{"messageId":"A","messageBody":"{}"},17]',
         '[{"topic":"t","partition":0,"offset":0,"value":"messageBody"}]',
+        '{"messageBody":"{}"}',
+        '{"messageId":"A","messageBody":"{}","customer":5}',
         '"messageBody"',
         '{"messageBody',
     ],
