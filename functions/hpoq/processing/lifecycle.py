@@ -408,7 +408,7 @@ def throttled_delay(tried: float, quiet: float, terms: Terms, chance: float) -> 
     delay and at most the whole first delay. In an outage it is a quarter of `tried` or of `quiet`, whichever is less,
     and at most an hour. `chance`, a random number from [0, 1), takes up to half off, so that messages spread.
     """
-    grown = min(min(tried, quiet) / 4, max(terms.delay, _LONGEST_DELAY_SECONDS))
+    grown = min(min(tried, quiet) / 4, _LONGEST_DELAY_SECONDS)
     first = min(max(quiet, terms.delay / 6), terms.delay)
     return max(grown, first) * (1.0 - chance / 2)
 

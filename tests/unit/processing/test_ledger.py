@@ -304,6 +304,14 @@ def test_a_key_that_was_looked_up_ahead_is_not_read_again(clock):
     assert ledger.needs_create(FIRST)
 
 
+def test_a_record_that_was_looked_up_ahead_says_whether_a_create_is_needed(clock):
+    """What another delivery holds waits for no turn."""
+    ledger = make(clock)
+    ledger.open(FIRST)
+    ledger.look_ahead([FIRST, OTHER])
+    assert not ledger.needs_create(FIRST)
+
+
 def test_a_message_that_is_held_back_gets_a_record_that_claims_nothing(clock):
     """The record numbers the next copy. The turn that comes later is a first attempt, with nothing to clear up."""
     ledger = make(clock)

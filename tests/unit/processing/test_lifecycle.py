@@ -460,12 +460,13 @@ def test_the_doubt_after_a_send_is_one_lease_and_the_consistency_margin():
     assert lifecycle.doubt_after_send(NOW, replace(TERMS, lease=0)) == NOW + 15
 
 
-@pytest.mark.parametrize("owner", ["first", "successor"])
+@pytest.mark.parametrize("owner", ["first", "after a release", "after a death"])
 def test_the_doubt_of_a_claim_covers_its_latest_permitted_create(owner):
-    """An owner that died may have sent its create at the last permitted moment."""
+    """An owner that died may have sent its create at the last permitted moment, whatever the one before left."""
     claim = CLAIM
-    if owner == "successor":
-        claim = lifecycle.take_over(replace(CLAIM, doubt_until=None), FIRST, "owner-2", NOW + 500, TERMS)
+    if owner != "first":
+        before = replace(CLAIM, doubt_until=None) if owner == "after a release" else CLAIM
+        claim = lifecycle.take_over(before, FIRST, "owner-2", NOW + 500, TERMS)
     assert claim.doubt_until == lifecycle.latest_start(claim, TERMS) + 90 + 15
     assert claim.doubt_until == claim.lease_until - 10 - 25 + 90 + 15
 

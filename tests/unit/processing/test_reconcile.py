@@ -151,6 +151,13 @@ def test_the_oldest_of_several_marked_experiments_is_taken():
     assert look(Listing([], by_tag=rows)).experiment_id == "s000001"
 
 
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_of_two_that_are_as_old_each_search_takes_the_same(order):
+    """Listings may have any order."""
+    rows = [row(number, key=KEY, created=SINCE + 5) for number in order]
+    assert look(Listing([], by_tag=rows)).experiment_id == "s000001"
+
+
 def test_a_marked_experiment_from_before_the_first_claim_is_not_taken():
     """A key that was free again and is used anew does not adopt the experiment of its earlier use."""
     old = row(1, key=KEY, created=SINCE - 30 * DAY)
