@@ -105,6 +105,7 @@ _MEANT = {
     "maxDuration": "write maxHours",
     "maxMinutes": "write maxHours, a number of hours",
     "clientToken": "write idempotencyKey beside experiment",
+    "producerKey": "write idempotencyKey",
     "tracestate": "remove it: only traceparent is passed on",
     "command": "write cmd in platform_config",
     "commands": "write cmd in platform_config",
@@ -206,7 +207,8 @@ def _explain_error(
     if pointer.startswith("/guard/") and kind in ("greater_than", "greater_than_equal"):
         return Violation(pointer, "guard.limit", f"{name} must be greater than 0")
     if pointer == "/stop/experimentId" and kind in ("string_pattern_mismatch", "string_too_long"):
-        return Violation(pointer, "stop.target", "not the id of an experiment; it looks like sJ0xjVa")
+        hint = "; remove the white space" if isinstance(given, str) and given != given.strip() else ""
+        return Violation(pointer, "stop.target", f"not the id of an experiment; it looks like sJ0xjVa{hint}")
     if kind in ("greater_than_equal", "less_than_equal"):
         what = f"{name} must be a 32-bit integer, from {-(2**31)} to {2**31 - 1}"
         return Violation(pointer, "range", what)

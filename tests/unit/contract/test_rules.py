@@ -1169,6 +1169,21 @@ def test_a_stop_is_rejected_for_one_reason(document, rules):
     assert [rule for rule, _ in check(document)[0]] == rules
 
 
+@pytest.mark.parametrize(
+    ("stop", "hint"),
+    [
+        ({"experimentId": "a/b"}, "; it looks like sJ0xjVa"),
+        ({"experimentId": "sJ0xjVa\n"}, "; it looks like sJ0xjVa; remove the white space"),
+        ({"producerKey": "k"}, "unknown member; write idempotencyKey"),
+    ],
+)
+def test_the_target_of_a_stop_gets_a_hint(stop, hint):
+    with pytest.raises(RequestRejected) as caught:
+        parse_request(json.dumps({"stop": stop}).encode())
+    (violation,) = caught.value.violations
+    assert violation.message.endswith(hint)
+
+
 def test_a_placeholder_is_suggested_in_its_right_form_only():
     """A name of another form is wrong itself, so it is not what a command should have."""
     warned = parse_request(json.dumps(changed((c("search_space"), {"$centres": SPEC}))).encode()).warnings
