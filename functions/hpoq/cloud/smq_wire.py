@@ -29,10 +29,6 @@ NAMESPACE = "http://mns.aliyuncs.com/doc/v1/"
 _XML = "text/xml;charset=UTF-8"
 
 
-class Unreadable(ValueError):
-    """An answer lacks an element that it must have."""
-
-
 @dataclass(frozen=True)
 class SentMessage:
     """The receipt of a sent message: its id, and the MD5 of its body as it was sent, in upper-case hexadecimal."""
@@ -170,7 +166,7 @@ def _property(item: Element, name: str) -> str | None:
 def _required(element: Element, name: str) -> str:
     text = element.get(name)
     if not text:
-        raise Unreadable(f"{name} is missing")
+        raise ValueError(f"{name} is missing")
     return text
 
 
