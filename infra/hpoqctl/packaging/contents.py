@@ -90,12 +90,13 @@ def write_archive(target: Path, files: Iterable[File], prefix: str = "") -> dict
     target.parent.mkdir(parents=True, exist_ok=True)
     # In memory first: Ctrl-C would leave a zip that can be opened and deployed, but lacks files.
     content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    # At the highest level the zip would be 0.6 % smaller, and take three times as long to compress.
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(by_path):
             entry = zipfile.ZipInfo(prefix + path, _EPOCH)
             entry.create_system, entry.external_attr = _UNIX, _READABLE
             entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, by_path[path].data, compresslevel=9)
+            archive.writestr(entry, by_path[path].data)
         packed = {entry.filename.removeprefix(prefix): entry.compress_size for entry in archive.infolist()}
     part = target.with_name(f"{target.name}.part")
     part.write_bytes(content.getvalue())
