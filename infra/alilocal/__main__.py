@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alilocal.cloud import REGION
+from alilocal.core.credentials import REGION
 from alilocal.core.http import ServiceError
 from alilocal.ending import EndSignal
 from alilocal.environment import DEFAULT_PORT, print_environment

@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING
 
 from alilocal.core import foreign
 from alilocal.core.clock import Changes, CloudClock, TimeSource
-from alilocal.core.credentials import Credential, Credentials
+from alilocal.core.credentials import (
+    ACCESS_KEY_ID,
+    ACCESS_KEY_SECRET,
+    ACCOUNT_ID,
+    REGION,
+    SECURITY_TOKEN,
+    Credential,
+    Credentials,
+)
 from alilocal.core.exchange import Answer, Exchange, LateRequests
 from alilocal.core.faults import Fault, Faults, Kind
 from alilocal.core.http import Broken, Request, Response
@@ -44,11 +52,6 @@ if TYPE_CHECKING:
     from alilocal.core.adapter import LocalAdapter
     from alilocal.core.delivery import Delivery, Stream
 
-ACCOUNT_ID = "1000000000000001"
-ACCESS_KEY_ID = "alilocal-access-key-id"
-ACCESS_KEY_SECRET = "alilocal-access-key-secret"  # noqa: S105 - public, and valid for this cloud only
-SECURITY_TOKEN = "alilocal-security-token"  # noqa: S105
-REGION = "cn-local"
 ENDPOINT = "http://localhost"
 SNAPSHOT_FORM = 1
 Roles = dict[str, tuple[Policy, ...] | None]

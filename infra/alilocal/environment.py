@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from alilocal.cloud import ACCESS_KEY_ID, ACCESS_KEY_SECRET
+from alilocal.core.credentials import ACCESS_KEY_ID, ACCESS_KEY_SECRET
 
 DEFAULT_PORT = 7600
 

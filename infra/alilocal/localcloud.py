@@ -6,9 +6,10 @@ import json
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from alilocal.cloud import REGION, Cloud
+from alilocal.cloud import Cloud
 from alilocal.core import foreign
 from alilocal.core.clock import TimeSource
+from alilocal.core.credentials import REGION
 from alilocal.core.http import Request, Response, is_container_host, is_own_host
 from alilocal.core.jsonvalue import JsonObject
 from alilocal.fc.deployed import FunctionHost

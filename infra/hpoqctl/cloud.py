@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import alilocal
 import hpoq
+from alilocal.core.credentials import ACCESS_KEY_ID, ACCESS_KEY_SECRET, ACCOUNT_ID, REGION
 from alilocal.tablestore.model import STRING
 from hpoq.cloud.signing import Credentials
 
@@ -73,14 +74,12 @@ def remote_environment(endpoint: str, store: str) -> dict[str, str]:
 
 def loopback_credentials() -> Credentials:
     """Return the local cloud's well-known credentials."""
-    cloud = alilocal.LocalCloud()
-    return Credentials(cloud.access_key_id, cloud.access_key_secret)
+    return Credentials(ACCESS_KEY_ID, ACCESS_KEY_SECRET)
 
 
 def loopback_place() -> tuple[str, str]:
     """Return the local cloud's account id and region."""
-    cloud = alilocal.LocalCloud()
-    return cloud.account_id, cloud.region
+    return ACCOUNT_ID, REGION
 
 
 def local_store_url(host: str) -> str:

@@ -165,6 +165,20 @@ def test_help_imports_no_command():
     assert "Commands:" in done.stdout
 
 
+def test_a_command_at_a_local_cloud_loads_none():
+    """It needs the local cloud's keys and names only; its services take a third of the start."""
+    code = (
+        "import sys; sys.argv = ['hpoq', 'dead', 'list', '--endpoint', 'http://127.0.0.1:9']\n"
+        "import hpoqctl\n"
+        "try:\n    hpoqctl.main()\n"
+        "finally:\n"
+        "    sys.stdout.write(' '.join({'alilocal.cloud', 'alilocal.fc', 'alilocal.paiautoml'} & sys.modules.keys()))"
+    )
+    done = run_python(code)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "nothing answers at http://127.0.0.1:9" in done.stderr
+
+
 @pytest.mark.parametrize(("word", "meant"), [("chekc", "check"), ("reply", "replay"), ("Send", "send")])
 def test_a_misspelt_command_gets_a_suggestion(hpoq, word, meant):
     """A command that does not exist is wrong usage, with the one that is probably meant."""

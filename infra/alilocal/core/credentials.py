@@ -9,6 +9,13 @@ from typing import Literal
 from alilocal.core.jsonvalue import JsonValue
 from alilocal.core.ram import Permission, Policy, forbids, permits
 
+# Those of every local cloud. They are here so that a program can name them without loading the services.
+ACCOUNT_ID = "1000000000000001"
+ACCESS_KEY_ID = "alilocal-access-key-id"
+ACCESS_KEY_SECRET = "alilocal-access-key-secret"  # noqa: S105 - public, and valid for this cloud only
+SECURITY_TOKEN = "alilocal-security-token"  # noqa: S105
+REGION = "cn-local"
+
 TokenProblem = Literal["missing", "mismatch", "expired"]
 
 
