@@ -182,6 +182,34 @@ def test_lists_are_paged_by_name_and_filtered_by_prefix(client):
     assert rest.body.next_token is None
 
 
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ({"tags": [m.Tag(key="team", value="a")]}, ["one"]),
+        ({"tags": [m.Tag(key="team")]}, ["one", "two"]),
+        ({"tags": [m.Tag(key="team", value="c")]}, []),
+        ({"function_name": "two"}, ["two"]),
+        ({"runtime": "python3.10"}, ["two"]),
+        ({"description": "night"}, ["one"]),
+        ({"fc_version": "v2"}, []),
+        ({"fc_version": "v3"}, ["one", "three", "two"]),
+    ],
+    ids=lambda value: "-".join(value),
+)
+def test_a_list_of_functions_is_filtered(client, wanted, found):
+    """Each filter of ListFunctions leaves out the functions that it does not name."""
+    create(client, "one", description="every night")
+    create(client, "two", runtime="python3.10")
+    create(client, "three")
+    for name, team in (("one", "a"), ("two", "b")):
+        tags = m.TagResourcesInput(
+            resource_type="function", resource_id=[name], tag=[m.Tag(key="team", value=team)]
+        )
+        client.tag_resources(m.TagResourcesRequest(body=tags))
+    listed = client.list_functions(m.ListFunctionsRequest(**wanted)).body.functions or []
+    assert [one.function_name for one in listed] == found
+
+
 def test_a_page_begins_where_the_last_one_ended(client):
     """What is deleted between two pages makes no row come twice, and a token that was invented is refused."""
     for name in ("a1", "a2", "a3", "a4"):
@@ -321,6 +349,25 @@ def test_an_asynchronous_call_is_accepted_and_reports_to_its_destinations(client
         report = json.loads(message.body)
         assert report["requestContext"]["requestId"] == answer.headers["x-fc-request-id"]
         assert report["requestPayload"] == event.decode()
+
+
+@pytest.mark.parametrize(
+    ("members", "named"),
+    [
+        ({"max_async_retry_attempts": 9}, "maxAsyncRetryAttempts"),
+        ({"max_async_event_age_in_seconds": 0}, "maxAsyncEventAgeInSeconds"),
+        ({"max_async_event_age_in_seconds": 604_801}, "maxAsyncEventAgeInSeconds"),
+        (
+            {"destination_config": m.DestinationConfig(on_failure=m.Destination(destination="failures"))},
+            "destinationConfig.onFailure",
+        ),
+    ],
+    ids=lambda value: "-".join(value),
+)
+def test_an_invalid_configuration_of_asynchronous_calls_is_refused(client, members, named):
+    create(client)
+    request = m.PutAsyncInvokeConfigRequest(body=m.PutAsyncInvokeConfigInput(**members))
+    assert named in refused("InvalidArgument", 400, lambda: client.put_async_invoke_config("f", request))
 
 
 def test_results_go_to_functions_and_event_buses(client, server):

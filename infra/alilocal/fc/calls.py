@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Callable
 
 from alilocal.core.http import Response
@@ -18,6 +19,13 @@ from alilocal.fc.objects import Objects
 from alilocal.fc.registry import AsyncConfig, Entry, Registry
 from alilocal.fc.switches import FunctionComputeSwitches
 
+_ASYNC_RANGES = {"maxAsyncRetryAttempts": (0, 8), "maxAsyncEventAgeInSeconds": (1, 604_800)}
+_DESTINATION = re.compile(
+    r"acs:(?:"
+    r"mns:[^:]*:[^:]*:/?(?:queues|topics)/[^/]+(?:/messages)?"
+    r"|fc:[^:]*:[^:]*:(?:services/[^/]+/)?functions/[^/]+(?:/[^/]+)?"
+    r"|eventbridge:[^:]*:[^:]*:eventbus/[^/]+)"
+)
 _ASYNC_MEMBERS = ("asyncTask", "destinationConfig", "maxAsyncEventAgeInSeconds", "maxAsyncRetryAttempts")
 
 
@@ -72,9 +80,8 @@ class Calls(CallBase):
         return wire.json_answer(call.request_id, row)
 
     def list_functions(self, call: Call) -> Response:
-        entries = list(self._registry.entries.items())
-        if wire.query(call.request, "fcVersion") == "v3":
-            entries = [(name, entry) for name, entry in entries if "$" not in name]
+        wanted = wire.FunctionFilter.read(call.request)
+        entries = [(name, entry) for name, entry in self._registry.entries.items() if wanted.fits(entry)]
         rows, rest = wire.page(call.request, entries)
         found: list[JsonValue] = [wire.function_row(self._registry, self._names, one) for one in rows]
         return wire.json_answer(call.request_id, {"functions": found, **rest})
@@ -152,9 +159,7 @@ class Calls(CallBase):
         entry, qualifier = self._find_qualified(call)
         given = wire.read_object(call.request)
         members = {name: given[name] for name in _ASYNC_MEMBERS if given.get(name) is not None}
-        retries = members.get("maxAsyncRetryAttempts", 3)
-        if not isinstance(retries, int) or not 0 <= retries <= 8:
-            raise InvalidArgument("maxAsyncRetryAttempts: must be between 0 and 8.")
+        _check_async(members)
         now = self._world.clock.now()
         earlier = entry.async_configs.get(qualifier)
         entry.async_configs[qualifier] = AsyncConfig(members, earlier.created if earlier else now, now)
@@ -312,3 +317,18 @@ def _listed(pairs: list[tuple[str, str]], name: str) -> list[str]:
         except (ValueError, RecursionError):
             raise InvalidArgument(f"{name}: is not a JSON list.") from None
     return found
+
+
+def _check_async(members: JsonObject) -> None:
+    """Raise InvalidArgument for an invalid configuration of asynchronous calls."""
+    for name, (least, most) in _ASYNC_RANGES.items():
+        value = members.get(name, least)
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise InvalidArgument(f"{name}: must be between {least} and {most}.")
+    config = members.get("destinationConfig")
+    for name, given in (config if isinstance(config, dict) else {}).items():
+        place = given.get("destination") if isinstance(given, dict) else None
+        if place and not _DESTINATION.fullmatch(str(place)):
+            raise InvalidArgument(
+                f"destinationConfig.{name}: {place!r} is not the name of a queue, topic, function or event bus."
+            )

@@ -90,6 +90,46 @@ def page(
     return [row for _, row in found[:most]], rest
 
 
+class FunctionFilter(NamedTuple):
+    """What ListFunctions is asked for; a filter that is missing lets everything through."""
+
+    generation: str | None
+    name: str | None
+    runtime: str | None
+    description: str | None
+    tags: Mapping[str, str | None]
+
+    @classmethod
+    def read(cls, request: Request) -> FunctionFilter:
+        """Return the filters of a request; raises InvalidArgument."""
+        try:
+            tags = json.loads(query(request, "tags") or "[]")
+            found = {str(tag["Key"]): tag.get("Value") for tag in tags}
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise InvalidArgument("tags: must be a list of objects with the members Key and Value.") from None
+        return cls(
+            generation=query(request, "fcVersion"),
+            name=query(request, "functionName"),
+            runtime=query(request, "runtime"),
+            description=query(request, "description"),
+            tags=found,
+        )
+
+    def fits(self, entry: Entry) -> bool:
+        """Return whether a function is asked for; a description need only contain the text."""
+        members = entry.latest.members
+        generation = "v2" if "$" in entry.name else "v3"
+        return (
+            self.generation in (None, generation)
+            and self.name in (None, entry.name)
+            and self.runtime in (None, members.get("runtime"))
+            and (self.description or "") in str(members.get("description") or "")
+            and all(
+                key in entry.tags and value in (None, "", entry.tags[key]) for key, value in self.tags.items()
+            )
+        )
+
+
 def version_page(request: Request, versions: Mapping[str, T]) -> tuple[list[T], JsonObject, str]:
     """Return a page of versions as `page` does, and its direction: BACKWARD from the newest one, or FORWARD."""
     is_forward = (query(request, "direction") or "").upper() == "FORWARD"
