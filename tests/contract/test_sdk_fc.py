@@ -208,6 +208,12 @@ def test_a_list_of_functions_is_filtered(client, wanted, found):
         client.tag_resources(m.TagResourcesRequest(body=tags))
     listed = client.list_functions(m.ListFunctionsRequest(**wanted)).body.functions or []
     assert [one.function_name for one in listed] == found
+    if "tags" in wanted:
+        tagged = m.ListTagResourcesRequest(resource_type="function", tag=wanted["tags"])
+        names = [
+            one.resource_id.rpartition("/")[2] for one in client.list_tag_resources(tagged).body.tag_resources
+        ]
+        assert names == found
 
 
 def test_a_page_begins_where_the_last_one_ended(client):

@@ -231,6 +231,7 @@ class Calls(CallBase):
         pairs = call.request.query_pairs(plus_is_space=True)
         wanted = [*_listed(pairs, "ResourceId"), *_listed(pairs, "resourceId")]
         entries = self._find_tagged([*wanted]) if wanted else list(self._registry.entries.values())
+        tags = wire.read_tags(call.request, "Tag")
         rows: list[JsonValue] = [
             {
                 "ResourceId": self._names.function(entry.name),
@@ -239,6 +240,7 @@ class Calls(CallBase):
                 "TagValue": value,
             }
             for entry in entries
+            if wire.has_tags(entry, tags)
             for key, value in sorted(entry.tags.items())
         ]
         answer: JsonObject = {"RequestId": call.request_id, "TagResources": rows}

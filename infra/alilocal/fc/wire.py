@@ -90,6 +90,20 @@ def page(
     return [row for _, row in found[:most]], rest
 
 
+def read_tags(request: Request, name: str) -> dict[str, str | None]:
+    """Return the tags in a parameter of the query, a JSON list; raises InvalidArgument."""
+    try:
+        tags = json.loads(query(request, name) or "[]")
+        return {str(tag["Key"]): tag.get("Value") for tag in tags}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise InvalidArgument(f"{name}: must be a list of objects with the members Key and Value.") from None
+
+
+def has_tags(entry: Entry, tags: Mapping[str, str | None]) -> bool:
+    """Return whether a function has all of `tags`; a tag without a value stands for any."""
+    return all(key in entry.tags and value in (None, "", entry.tags[key]) for key, value in tags.items())
+
+
 class FunctionFilter(NamedTuple):
     """What ListFunctions is asked for; a filter that is missing lets everything through."""
 
@@ -102,17 +116,12 @@ class FunctionFilter(NamedTuple):
     @classmethod
     def read(cls, request: Request) -> FunctionFilter:
         """Return the filters of a request; raises InvalidArgument."""
-        try:
-            tags = json.loads(query(request, "tags") or "[]")
-            found = {str(tag["Key"]): tag.get("Value") for tag in tags}
-        except (ValueError, TypeError, KeyError, AttributeError):
-            raise InvalidArgument("tags: must be a list of objects with the members Key and Value.") from None
         return cls(
             generation=query(request, "fcVersion"),
             name=query(request, "functionName"),
             runtime=query(request, "runtime"),
             description=query(request, "description"),
-            tags=found,
+            tags=read_tags(request, "tags"),
         )
 
     def fits(self, entry: Entry) -> bool:
@@ -124,9 +133,7 @@ class FunctionFilter(NamedTuple):
             and self.name in (None, entry.name)
             and self.runtime in (None, members.get("runtime"))
             and (self.description or "") in str(members.get("description") or "")
-            and all(
-                key in entry.tags and value in (None, "", entry.tags[key]) for key, value in self.tags.items()
-            )
+            and has_tags(entry, self.tags)
         )
 
 
