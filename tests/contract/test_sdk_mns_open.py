@@ -58,12 +58,20 @@ def test_a_queue_with_its_dead_letter_policy(client, server):
 
 
 def test_lists_are_paged_and_filtered_by_name(client):
-    """A page says how many rows there are in all."""
-    for name in ("a1", "a2", "a3", "b1"):
+    """A page says how many rows there are in all. It has 10 to 50 rows, whatever is asked."""
+    for name in (*(f"a{number:02}" for number in range(12)), "b1"):
         client.create_queue(m.CreateQueueRequest(queue_name=name))
         client.create_topic(m.CreateTopicRequest(topic_name=name))
-    found = client.list_queue(m.ListQueueRequest(queue_name="a", page_size=2, page_num=2)).body.data
-    assert ([one.queue_name for one in found.page_data], found.total) == (["a3"], 3)
+
+    def page(**asked):
+        return client.list_queue(m.ListQueueRequest(queue_name="a", **asked)).body.data
+
+    found = page(page_num=2)
+    assert ([one.queue_name for one in found.page_data], found.total) == (["a10", "a11"], 12)
+    sizes = {asked: page(page_size=asked).page_size for asked in (-1, 0, 2, 11, 51)}
+    assert sizes == {-1: 10, 0: 10, 2: 10, 11: 11, 51: 50}
+    assert page(page_num=-1).page_num == page(page_num=0).page_num == 1
+    refused("InvalidParameter", 400, lambda: page(page_size="x"))
     topics = client.list_topic(m.ListTopicRequest(topic_name="b")).body.data
     assert [one.topic_name for one in topics.page_data] == ["b1"]
 

@@ -15,7 +15,8 @@ from alilocal.smq.queue import QUEUE_MEMBERS, Queue
 from alilocal.smq.topic import RETENTION_SECONDS, Subscription, Topic
 
 T = TypeVar("T")
-_MOST_PER_PAGE = 50
+_PAGE_SIZES = (10, 50)
+_PAGE_NUMBERS = (1, 100_000_000)
 
 
 def success(data: JsonValue) -> JsonObject:
@@ -30,8 +31,8 @@ def done() -> JsonObject:
 
 def page(given: Parameters, name: str, rows: Sequence[T], row: Callable[[T], JsonObject]) -> JsonObject:
     """Return a page of the rows whose member `name` contains the parameter of that name."""
-    size = _number(given, "PageSize", 10, _MOST_PER_PAGE)
-    number = _number(given, "PageNum", 1, 1_000_000)
+    size = _number(given, "PageSize", _PAGE_SIZES)
+    number = _number(given, "PageNum", _PAGE_NUMBERS)
     found = [one for one in map(row, rows) if given.get(name, "") in str(one[name])]
     shown: list[JsonValue] = [*found[(number - 1) * size : number * size]]
     return success(
@@ -98,9 +99,11 @@ def subscription_row(owner: str, topic: str, subscription: Subscription) -> Json
     }
 
 
-def _number(given: Parameters, name: str, default: int, most: int) -> int:
-    text = given.get(name) or str(default)
-    number = read_whole(text, 1, most)
+def _number(given: Parameters, name: str, bounds: tuple[int, int]) -> int:
+    """Return a number, or the next one within `bounds`, as the service does; raises InvalidParameter."""
+    low, high = bounds
+    text = given.get(name) or str(low)
+    number = read_whole(text.removeprefix("-"))
     if number is None:
-        raise InvalidParameter(name, f"{text!r} is not a number between 1 and {most}.")
-    return number
+        raise InvalidParameter(name, f"{text!r} is not a number.")
+    return low if text.startswith("-") else min(max(number, low), high)
