@@ -253,6 +253,12 @@ def corrupted():
     return base64.b64encode(content[:start] + b"\xff" * 8 + content[start + 8 :]).decode()
 
 
+@pytest.mark.parametrize("name", ["a" * 65, "1a", "-a", "a.b", "a b", ""])
+def test_a_name_that_no_function_can_have_is_refused(client, name):
+    create(client, "_" + "a-" * 31 + "a")
+    assert "functionName" in refused("InvalidArgument", 400, lambda: create(client, name))
+
+
 @pytest.mark.parametrize(
     ("members", "named"),
     [

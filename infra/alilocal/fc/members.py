@@ -37,7 +37,8 @@ _MEMBERS = frozenset(
         *("runtime", "sessionAffinity", "sessionAffinityConfig", "tags", "tracingConfig", "vpcConfig"),
     }
 )
-_NAME = re.compile(r"(?:[A-Za-z_][\w-]{0,127}\$)?[A-Za-z_][\w-]{0,127}", re.ASCII)
+_NAME = re.compile(r"[A-Za-z_][\w-]{0,63}|[A-Za-z_][\w-]{0,127}\$[A-Za-z_][\w-]{0,127}", re.ASCII)
+"""The name of a function, or of one of 2.0 with its service."""
 _ROLE = re.compile(r"acs:ram::\d+:role/(?P<name>[A-Za-z0-9.@_/-]{1,128})")
 _RANGES: Mapping[str, tuple[float, float]] = {
     "cpu": (0.05, 16),
