@@ -253,6 +253,30 @@ def corrupted():
     return base64.b64encode(content[:start] + b"\xff" * 8 + content[start + 8 :]).decode()
 
 
+KEYS = """
+import os
+
+def handler(event, context):
+    return [bool(os.environ.get("ALIBABA_CLOUD_ACCESS_KEY_ID")), bool(context.credentials.access_key_id)]
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [(None, [True, True]), ("None", [True, True]), ("Env", [False, True]), ("Request", [True, False])],
+)
+def test_a_function_can_be_kept_from_its_keys(client, value, found):
+    """`disableInjectCredentials` names the places that do not contain the temporary keys."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("index.py", KEYS)
+    code = m.InputCodeLocation(zip_file=base64.b64encode(file.getvalue()).decode())
+    create(client, code=code, runtime="python3.10", disable_inject_credentials=value)
+    assert result(invoke(client)) == found
+    update(client, disable_inject_credentials="All")
+    assert result(invoke(client)) == [False, False]
+
+
 @pytest.mark.parametrize("name", ["a" * 65, "1a", "-a", "a.b", "a b", ""])
 def test_a_name_that_no_function_can_have_is_refused(client, name):
     create(client, "_" + "a-" * 31 + "a")
@@ -272,6 +296,7 @@ def test_a_name_that_no_function_can_have_is_refused(client, name):
         ({"disk_size": 1024}, "diskSize: must be 512 or 10240"),
         ({"environment_variables": {"FC_X": "1"}}, "environment"),
         ({"role": "hpo"}, "role"),
+        ({"disable_inject_credentials": "Context"}, "disableInjectCredentials"),
         ({"code": None}, "code"),
         ({"code": m.InputCodeLocation(zip_file="bm8gemlw")}, "code"),
         ({"code": m.InputCodeLocation(zip_file=corrupted())}, "code"),

@@ -308,7 +308,7 @@ class Function:
             "region": self._cloud.region,
             "account_id": self._cloud.account_id,
             "runtime": runtime,
-            "credentials": list(keys),
+            "credentials": ["", "", ""] if "request" in settings.hides_keys_in else list(keys),
             "qualifier": settings.qualifier,
             "version_id": settings.version_id,
             "cloud_url": self._cloud.url if settings.reaches_cloud else None,
@@ -321,6 +321,8 @@ class Function:
         """Return the variables that FC sets and those of the settings; none are inherited from this process."""
         settings = self.settings
         version = "FC_FUNCTION_VERSION" if runtime == "python3.12" else "FC_VER_ID"
+        names = ("ACCESS_KEY_ID", "ACCESS_KEY_SECRET", "SECURITY_TOKEN")
+        secret = {f"ALIBABA_CLOUD_{name}": key for name, key in zip(names, keys, strict=True)}
         return {
             "PATH": os.defpath,
             "HOME": "/tmp",  # noqa: S108 - the folder that an instance may write to
@@ -336,9 +338,7 @@ class Function:
             "FC_REGION": self._cloud.region,
             "FC_INSTANCE_ID": instance_id,
             version: settings.qualifier,
-            "ALIBABA_CLOUD_ACCESS_KEY_ID": keys[0],
-            "ALIBABA_CLOUD_ACCESS_KEY_SECRET": keys[1],
-            "ALIBABA_CLOUD_SECURITY_TOKEN": keys[2],
+            **({} if "env" in settings.hides_keys_in else secret),
         }
 
 

@@ -191,6 +191,7 @@ class Host:
             qualifier=deployed.version_id or "LATEST",
             revision=deployed.revision,
             reaches_cloud=True,
+            hides_keys_in=read.hidden_keys(members),
         )
 
     def _unpack(self, deployed: Deployed) -> Path:

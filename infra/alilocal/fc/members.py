@@ -15,6 +15,13 @@ from alilocal.fc.model import check_environment
 
 RUNTIMES = ("python3", "python3.9", "python3.10", "python3.12")
 """The runtimes whose functions run here. Contexts up to Python 3.10 have one form, later ones another."""
+_HIDDEN_KEYS = {
+    "None": frozenset[str](),
+    "Env": frozenset({"env"}),
+    "Request": frozenset({"request"}),
+    "All": frozenset({"env", "request"}),
+}
+"""For each value of `disableInjectCredentials` the places that do not contain a function's temporary keys."""
 _DEFAULTS: JsonObject = {
     "cpu": 0.35,
     "memorySize": 512,
@@ -100,6 +107,15 @@ def hook(members: JsonObject, name: str) -> tuple[str | None, float]:
     return str(found["handler"]), float(timeout) if isinstance(timeout, (int, float)) else 3.0
 
 
+def hidden_keys(members: JsonObject) -> frozenset[str]:
+    """Return the places that do not contain the function's temporary keys: `env`, `request`."""
+    return _HIDDEN_KEYS[_hiding(members)]
+
+
+def _hiding(members: JsonObject) -> str:
+    return str(members.get("disableInjectCredentials") or "None")
+
+
 def environment(members: JsonObject) -> dict[str, str]:
     """Return the environment variables."""
     found = members.get("environmentVariables")
@@ -134,6 +150,8 @@ def _check(members: JsonObject) -> None:
         )
     if members["role"] and role_name(members) is None:
         raise InvalidArgument(f"role: {members['role']!r} is not of the form acs:ram::<account>:role/<name>.")
+    if _hiding(members) not in _HIDDEN_KEYS:
+        raise InvalidArgument(f"disableInjectCredentials: must be one of {', '.join(_HIDDEN_KEYS)}.")
     variables = members["environmentVariables"]
     if not isinstance(variables, dict) or not all(isinstance(one, str) for one in variables.values()):
         raise InvalidArgument("environmentVariables: must be an object whose values are strings.")

@@ -26,7 +26,8 @@ class Settings:
     policies apply to the function. With `reload`, idle instances are replaced when a `*.py` file in the folder
     `code` (or in the folder that `reload` names) has changed. `qualifier` and `version_id` are what the context
     contains. An instance of another `revision` is replaced before the next call. With `reaches_cloud`, connections
-    to Alibaba Cloud's hosts end at the local cloud, if that is on a port.
+    to Alibaba Cloud's hosts end at the local cloud, if that is on a port. `hides_keys_in` names the places without
+    the temporary keys: the variables (`env`) and the context (`request`).
     """
 
     name: str
@@ -52,6 +53,7 @@ class Settings:
     version_id: str = ""
     revision: str = ""
     reaches_cloud: bool = False
+    hides_keys_in: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if not self.code.is_dir():
