@@ -40,10 +40,10 @@ def _setting(default: _T, description: str, read: Reader = str, *, is_secret: bo
     return field(default=default, repr=not is_secret, metadata=metadata)
 
 
-def _matching(pattern: str) -> Reader:
+def _matching(pattern: str, form: str) -> Reader:
     def read(text: str) -> str:
         if not re.fullmatch(pattern, text):
-            raise ValueError(f"a string that matches {pattern!r}")
+            raise ValueError(form)
         return text
 
     return read
@@ -138,7 +138,11 @@ _endpoint = _checked(
     Endpoint.parse,
     "https://HOST without a user name, a path or a query; http:// is for loopback addresses only",
 )
-_queue = _matching(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,119}$")
+_queue = _matching(
+    r"[A-Za-z0-9][A-Za-z0-9_-]{0,119}",
+    "1 to 120 letters, digits, hyphens and underscores, and begin with a letter or a digit",
+)
+_NAME = r"[a-z0-9][a-z0-9-]{0,18}[a-z0-9]"
 
 
 @dataclass(frozen=True)
@@ -151,7 +155,7 @@ class Settings:
     name: str = _setting(
         "",
         "Name of the deployment, if an account has several. The default names of queue and topic end with it.",
-        _matching(r"^([a-z0-9][a-z0-9-]{0,18}[a-z0-9])?$"),
+        _matching(_NAME, "2 to 20 small letters, digits and hyphens, with no hyphen at its ends"),
     )
     region: str | None = _setting(None, "Region of the services. Default: the function's region.", _region)
     account_id: str | None = _setting(
@@ -307,7 +311,8 @@ class Settings:
             for name, text in environ.items()
             if name.startswith(PREFIX) and text != ""
         }
-        if name := given.get("name"):
+        name = given.get("name", "")
+        if re.fullmatch(_NAME, name):  # what derives from an invalid name would be reported as well
             given = {"queue": f"hpo-requests-{name}", "output": f"smq://hpo-results-{name}"} | given
         values, problems = dict[str, object](), list[str]()
         known = {one.name: one for one in fields(cls)}
