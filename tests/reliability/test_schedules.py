@@ -6,9 +6,10 @@ instance gets what is visible, up to a batch. At any effect on the outside it ma
 goes on and other instances get the same event; it then goes on as a zombie. Calls may be slow before their first
 byte, between two writes, until the service acts and until it answers. What a call sent may arrive late, or twice.
 The service may list experiments in another form, and a connection may deliver an answer twice, so that a create gets
-the answer to the one before it. An instance may be of a later version, which has other settings,
-whose contract refuses a request that the earlier one takes and whose records have a member that the earlier one does
-not know. Events may be delivered again although they succeeded.
+the answer to the one before it. An instance may be of a later version, which has other settings, whose contract
+refuses a request that the earlier one takes and whose records have a member that the earlier one does not know.
+Events may be delivered again although they succeeded. The clock of an instance may be set while it works, and an
+operator may resolve keys meanwhile.
 
 A second machine follows each experiment to its end: watch messages come with the others, experiments end at any time
 in any status or are deleted, guards and stop messages stop them, and each must have exactly one result.
@@ -30,19 +31,26 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from points import Points
 
 from alilocal.smq.errors import MessageNotExist
+from hpoq.cloud.paiautoml import PaiAutoMl
+from hpoq.cloud.signing import from_environment
+from hpoq.cloud.transport import Transport
 from hpoq.contract import request as contract
 from hpoq.contract.identity import MOST_TAGS, PRODUCER, derive_key
 from hpoq.errors import RequestRejected, StoreUnavailable, Violation
 from hpoq.function import EventFailed
+from hpoq.idempotency.record import State
 from hpoq.processing.envelope import seal
+from hpoq.settings import Settings
 from hpoq.testing import smq_stream_event
+from hpoqctl import resolve
 from hpoqctl.deadletters import recover_envelopes
 from support.budget import examples
-from support.deployment import CONTEXT, DEAD_LETTER_QUEUE, QUEUE, WATCH_QUEUE
+from support.clock import SkewedClock
+from support.deployment import CONTEXT, DEAD_LETTER_QUEUE, QUEUE, WATCH_QUEUE, function_environment
 from support.listings import LISTINGS, change_listing, change_new_ids
 from support.request import make_document
 from support.sending import intercept
-from support.world import CallTimes, World
+from support.world import CallTimes, World, marked_experiments
 
 CREATE, LIST, PUBLISH = "CreateHpoExperiment", "ListHpoExperiments", "PublishMessage"
 GET, TRIALS, STOP, SEND = "GetHpoExperiment", "ListHpoTrials", "StopHpoExperiment", "SendMessage"
@@ -218,11 +226,13 @@ class Schedules(RuleBasedStateMachine):
                 return slow[1]
         return CallTimes()
 
-    def run(self, event, instance, points=None):
-        """Hand the event to a fresh instance; return whether it was acknowledged."""
+    def run(self, event, instance, points=None, clock=None):
+        """Hand the event to a fresh instance, with `clock` if given; return whether it was acknowledged."""
         offset, version = instance[0], min(instance[1], self.versions)
         changed = SETTINGS_OF_VERSION_2 if version == 2 else {}
-        function = self.world.function(offset=offset * self.skew, **changed)
+        if clock is not None:
+            clock.set(offset * self.skew)
+        function = self.world.function(clock, offset=offset * self.skew, **changed)
         function._store = Store(function._store, self.store_failures, version, self.world.clock)
         intercept(function._session, self.repeat_answers())
         if points is not None:
@@ -261,7 +271,7 @@ class Schedules(RuleBasedStateMachine):
 
         return repeat
 
-    def deliver(self, count, instance, points=None, *, acknowledge=True):
+    def deliver(self, count, instance, points=None, *, clock=None, acknowledge=True):
         """Receive up to `count` messages, hand them to an instance, and delete them if it acknowledges."""
         received = [(queue, message) for queue in self.queues for message in queue.receive(count)]
         if not received:
@@ -270,7 +280,7 @@ class Schedules(RuleBasedStateMachine):
         event = smq_stream_event({message.message_id: message.body for message in messages})
         if points is not None:
             points.event = event
-        if self.run(event, instance, points) and acknowledge:
+        if self.run(event, instance, points, clock) and acknowledge:
             for queue, message in received:
                 # Its visibility may have ended meanwhile; then it is delivered again.
                 with contextlib.suppress(MessageNotExist):
@@ -302,6 +312,51 @@ class Schedules(RuleBasedStateMachine):
 
         points = Points(at, others_run)
         self.deliver(count, instance, points)
+
+    @rule(count=st.integers(1, 5), at=st.integers(1, 40), instance=INSTANCES, offset=OFFSETS)
+    def a_clock_is_set(self, count, at, instance, offset):
+        """Set the clock of an instance while it works, within what the settings allow for."""
+        clock = SkewedClock(self.world.clock, 0.0)
+        self.deliver(count, instance, Points(at, lambda: clock.set(offset * self.skew)), clock=clock)
+
+    @rule(
+        seconds=st.sampled_from([30, 60, 79]),
+        gap=st.sampled_from([1, 20, 31, 62]),
+        index=st.integers(0, 4),
+        instance=INSTANCES,
+    )
+    def an_operator_resolves_a_key_while_its_create_is_late(self, seconds, gap, index, instance):
+        """Record what the account shows about a key that has no outcome; a create may still be on its way."""
+        self.let_a_create_arrive_late("late", seconds)
+        self.deliver(5, instance)
+        self.world.later(gap)
+        self.resolve(index)
+        self.deliver(5, instance)
+
+    @rule(count=st.integers(1, 5), at=st.integers(1, 30), index=st.integers(0, 4), instance=INSTANCES)
+    def an_operator_resolves_a_key_meanwhile(self, count, at, index, instance):
+        self.deliver(count, instance, Points(at, lambda: self.resolve(index)))
+
+    def resolve(self, index):
+        """Decide about one of the keys in progress as `hpoq resolve` does, whose calls meet no faults."""
+        records = [self.world.store.get(key) for key in sorted(self.world.store._rows)]
+        open_keys = [one.key for one in records if one.state is State.IN_PROGRESS and one.place is not None]
+        if not open_keys:
+            return
+        key = open_keys[index % len(open_keys)]
+        marked = [made for made_key, made in marked_experiments(self.world.cloud) if made_key == key]
+        faults = list(self.world.cloud.faults.all())
+        self.world.cloud.faults.clear()
+        environ = function_environment(self.world.cloud, **self.world.settings)
+        transport = Transport(self.world.cloud.session(), self.world.clock)
+        endpoint = environ["HPOQ_PAIAUTOML_ENDPOINT"]
+        client = PaiAutoMl(transport, endpoint, from_environment(environ))
+        service = resolve._Service(client, endpoint, Settings.from_environment(environ))
+        decision = resolve._Decision(key, marked[0] if marked else None)
+        with contextlib.suppress(resolve._RefusedError):
+            resolve._record(self.world.store, service, decision, self.world.clock.now())
+        for fault in faults:
+            self.world.cloud.faults._append(fault)
 
     @rule(
         failures=st.lists(
