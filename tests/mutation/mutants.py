@@ -279,7 +279,9 @@ def _replacements(node, parent):
     elif isinstance(node, ast.IfExp):
         yield node.body
         yield node.orelse
-    elif isinstance(node, ast.Lambda):
+    elif isinstance(node, ast.Lambda) and not (
+        isinstance(node.body, ast.Constant) and node.body.value is None
+    ):
         yield ast.Lambda(node.args, ast.Constant(None))
     elif isinstance(node, ast.Call):
         yield from _call_replacements(node)
@@ -324,6 +326,8 @@ def _call_replacements(node):
     function = node.func
     if isinstance(function, ast.Name) and function.id in _FUNCTIONS:
         yield ast.Call(ast.Name(_FUNCTIONS[function.id], ast.Load()), node.args, _keep_keywords(node))
+        if function.id in ("min", "max") and len(node.args) > 1 and not node.keywords:
+            yield from node.args  # one limit alone
     elif isinstance(function, ast.Attribute) and function.attr in _METHODS and not node.keywords:
         yield function.value
     first = node.args[:2]
