@@ -91,10 +91,12 @@ class Watcher:
                 return self._apply_guard(order, experiment, age, budget)
         except CallError as exc:
             age = self._find_age(order)
-            if is_deleted(exc) and order.place not in (None, self.place) and age < self.schedule.max_age:
+            # An error of a later call says nothing about an experiment that was just seen.
+            is_missing = experiment is None and is_deleted(exc)
+            if is_missing and order.place not in (None, self.place) and age < self.schedule.max_age:
                 log_configuration_fault(MOVED, place=order.place)
                 return self._schedule_next(order, MOVED)
-            if is_deleted(exc) and age >= self.consistency and self._is_known_to_service(budget):
+            if is_missing and age >= self.consistency and self._is_known_to_service(budget):
                 return self._note_missing(order, age, exc)
             if age < self.schedule.max_age:
                 return self._postpone(order, exc)

@@ -363,9 +363,12 @@ def test_the_greatest_age_ends_the_following(age, goes_on, fails):
 
 
 @pytest.mark.parametrize(("age", "goes_on"), [(MAX_AGE - 1, True), (MAX_AGE, False)])
-def test_an_end_whose_trials_cannot_be_listed_is_published_at_the_greatest_age(age, goes_on):
-    """The status is known, so the result says how it ended and not that this is unknown."""
-    failed = Denied("no", service="paiautoml", operation="ListHpoTrials", http_status=403)
+@pytest.mark.parametrize("error", [Denied, NotFound])
+def test_an_end_whose_trials_cannot_be_listed_is_published_at_the_greatest_age(error, age, goes_on):
+    """The status is known, so the result says how it ended and not that this is unknown, or that it was deleted."""
+    failed = error(
+        "no", service="paiautoml", operation="ListHpoTrials", code="INVALID_USER_OR_EXP", http_status=400
+    )
     service = Service(status="EARLY_STOPPED", errors={"trials": failed}, counts=False)
     found = look(service, age, Notes("guard:maxHours"))
     assert isinstance(found, Again) == goes_on
