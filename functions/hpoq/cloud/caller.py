@@ -102,6 +102,15 @@ class Retries:
         return (error.retry_after or 0.0) + self._budget.clock.random() * bound
 
 
+def is_own_answer(response: Response) -> bool:
+    """Return whether an answer names its request, as those of all services do, and reports no failure of theirs.
+
+    A gateway or a proxy that answers in the service's place may pass on the service's own answer later.
+    """
+    names_request = not _REQUEST_ID_HEADERS.isdisjoint(response.headers)
+    return response.status < 500 and (names_request or b"equestId" in response.body)
+
+
 class ServiceClient:
     """Base class of the clients. Each client is one class that knows one service.
 
@@ -158,14 +167,13 @@ class ServiceClient:
         extra_seconds: float = 0.0,
         max_idle_seconds: float = IDLE_SECONDS,
         check: Callable[[], None] = lambda: None,
-        check_answer: Callable[[Response], None] | None = None,
+        is_own: Callable[[Response], bool] = is_own_answer,
     ) -> T:
         """Call `operation` and return what `read` makes of the answer. Raises CallError.
 
         `target` is the percent-encoded path and query. Each try is signed anew, with the credentials of that
         moment, after `check`, which may raise. `extra_seconds` lengthens the read time-out, for a service that is
-        asked to delay its answer. `max_idle_seconds` is that of `Request`. `check_answer` raises OSError if an answer
-        is that of another request; then the end is unknown, and the connection is not used again.
+        asked to delay its answer. `max_idle_seconds` and `is_own` are those of `Request`.
         """
         budget = budget or Budget(self._transport.clock)
         retries = self._retry.start(budget, can_retry)
@@ -184,7 +192,7 @@ class ServiceClient:
                         signer,
                         body,
                         max_idle_seconds,
-                        _is_own if check_answer is None else partial(_is_own_checked, check_answer),
+                        is_own,
                     ),
                     connect_timeout=self._connect_timeout,
                     read_timeout=self._read_timeout + extra_seconds,
@@ -193,21 +201,3 @@ class ServiceClient:
                 return read(response, credentials)
             except CallError as error:
                 retries.wait_or_raise(error)
-
-
-def _is_own(response: Response) -> bool:
-    """Return whether an answer names its request, as those of all services do, and reports no failure of theirs.
-
-    A gateway or a proxy that answers in the service's place may pass on the service's own answer later.
-    """
-    names_request = not _REQUEST_ID_HEADERS.isdisjoint(response.headers)
-    return response.status < 500 and (names_request or b"equestId" in response.body)
-
-
-def _is_own_checked(check_answer: Callable[[Response], None], response: Response) -> bool:
-    """Return whether an answer is the service's own. Raises OSError if it is the answer to another request.
-
-    Only here it is known before the connection is used again, where the next answer would be wrong too.
-    """
-    check_answer(response)
-    return _is_own(response)

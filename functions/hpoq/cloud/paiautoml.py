@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 from fcruntime.jsonvalue import JsonValue, write_compact
 from hpoq.clock import Budget
 from hpoq.cloud.answers import Answer, error_of, load_object, read_json, scrub
-from hpoq.cloud.caller import ServiceClient, is_unreachable
+from hpoq.cloud.caller import ServiceClient, is_own_answer, is_unreachable
 from hpoq.cloud.endpoint import Endpoint, check_region
 from hpoq.cloud.experiments import (
     CreatedExperiment,
@@ -92,19 +92,14 @@ class PaiAutoMl(ServiceClient):
         SignatureNonceUsed), so a caller that keeps the nonce is protected from late copies of the request.
         `backdate_seconds` is subtracted from the date of the request, so that a delayed copy expires sooner.
 
-        `is_ours` says whether the experiment with the id in an answer can be that of this request. If not, a proxy
-        delivered another request's answer: the end is unknown, and the connection is not used again.
+        `is_ours` says whether the experiment with the id in an answer can be that of this request. If not, or if a
+        success has no id, a proxy may have delivered another request's answer: the end is unknown, and the
+        connection is not used again.
 
         Raises ClockOff, before connecting, if this machine's clock is off by more than `max_clock_error` seconds.
         """
         operation = "CreateHpoExperiment"
         data = write_compact(body).encode()
-
-        def check_answer(response: Response) -> None:
-            # Without the checks of an id, which need not be made twice.
-            experiment_id = (load_object(response.body) or {}).get("ExperimentId")
-            if isinstance(experiment_id, str) and not is_ours(experiment_id):
-                raise AnswerMisplaced(errno.EBADMSG, "the answer to an earlier create")
 
         def read(response: Response, credentials: Credentials) -> CreatedExperiment:
             return _read_created(read_json(response), chain(find_secrets(body), credentials.secrets()))
@@ -121,7 +116,7 @@ class PaiAutoMl(ServiceClient):
             budget=budget,
             max_idle_seconds=_MAX_IDLE_SECONDS,
             check=partial(self._check_clock, operation, max_clock_error),
-            check_answer=check_answer,
+            is_own=partial(_answers_create, is_ours),
         )
 
     def list_hpo_experiments(
@@ -300,6 +295,19 @@ def _read_created(answer: Answer, secrets: Iterable[str]) -> CreatedExperiment:
             "an experiment id with an error status" if experiment_id else "no experiment id",
         )
     raise error_of(answer, service=SERVICE, operation=operation, creates=True, secrets=secrets)
+
+
+def _answers_create(is_ours: Callable[[str], bool], response: Response) -> bool:
+    """Return whether the connection that delivered the answer to a create may be used again.
+
+    Raises AnswerMisplaced if it is the answer to an earlier create.
+    """
+    experiment_id = read_experiment_id(load_object(response.body) or {})
+    if experiment_id is not None and not is_ours(experiment_id):
+        raise AnswerMisplaced(errno.EBADMSG, "the answer to an earlier create")
+    # A success without an id may be the answer to a listing. Then the next one is that of this create.
+    names_experiment = experiment_id is not None or not read_json(response).is_success
+    return names_experiment and is_own_answer(response)
 
 
 def _read_experiment(experiment_id: str, answer: Answer) -> Experiment:

@@ -19,7 +19,7 @@ from hpoq.cloud.answers import (
     scrub,
     text_member,
 )
-from hpoq.cloud.caller import _is_own
+from hpoq.cloud.caller import is_own_answer
 from hpoq.cloud.transport import Response
 from hpoq.errors import Answered, CallError, Conflict, Denied, Invalid, NotFound, Throttled, UnknownEnd
 
@@ -152,7 +152,7 @@ def test_the_connection_of_an_answer_that_may_not_be_the_services_own_is_not_use
     status, headers, body, expected
 ):
     """A gateway that answers in the service's place may pass on the service's own answer later."""
-    assert _is_own(Response(status, headers, body)) is expected
+    assert is_own_answer(Response(status, headers, body)) is expected
 
 
 @pytest.mark.parametrize(

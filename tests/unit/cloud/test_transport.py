@@ -189,13 +189,17 @@ def test_a_late_answer_is_not_the_next_requests(transport, serve, answer, foreig
     assert server.connections == 2
 
 
-def test_an_answer_that_is_delivered_twice_is_not_the_next_creates(serve, answer, clock):
+@pytest.mark.parametrize("first", ["create", "listing"])
+@pytest.mark.parametrize("form", ['"ExperimentId":"s%d"', '"experimentId":%d'])
+def test_an_answer_that_is_delivered_twice_is_not_the_next_creates(serve, answer, clock, first, form):
     """It would announce another message's experiment. Its connection, where each answer comes too late, is closed."""
     counted = itertools.count(1)
     latest: dict[socket.socket, bytes] = {}
 
-    def deliver_twice(connection: socket.socket, _raw: bytes) -> bool:
-        mine = answer(body=b'{"RequestId":"R","ExperimentId":"s%d"}' % next(counted))
+    def deliver_twice(connection: socket.socket, raw: bytes) -> bool:
+        listed = '"TotalCount":0,"Experiments":[]'
+        made = listed if raw.startswith(b"GET") else form % next(counted)
+        mine = answer(body=f'{{"RequestId":"R","Code":"SUCCESS",{made}}}'.encode())
         connection.sendall(latest.setdefault(connection, mine))
         latest[connection] = mine
         return True
@@ -209,10 +213,16 @@ def test_an_answer_that_is_delivered_twice_is_not_the_next_creates(serve, answer
                 {}, nonce=key, is_ours=lambda found: keys.setdefault(found, key) == key
             ).experiment_id
 
-        assert create("a") == "s1"
-        with pytest.raises(UnknownEnd, match="the answer to an earlier create"):
-            create("b")
-        assert create("c") == "s3"
+        if first == "create":
+            assert create("a").removeprefix("s") == "1"
+            with pytest.raises(UnknownEnd, match="the answer to an earlier create"):
+                create("b")
+        else:
+            assert client.list_hpo_experiments().total_count == 0
+            with pytest.raises(UnknownEnd, match="no experiment id"):
+                create("a")
+            next(counted)
+        assert create("c").removeprefix("s") == "3"
     assert server.connections == 2
 
 
