@@ -315,8 +315,18 @@ def _ask_for_name() -> None:
 
 
 def _publish() -> str:
+    """Update the function, and return the number of the version that equals it."""
     _run("function", "deploy", "--function", "-y")
-    return str(_member(_ask("function", "version", "publish"), "versionId"))
+    publish = ("function", "version", "publish")
+    try:
+        return str(_member(_ask(*publish), "versionId"))
+    except ReleaseError:
+        # Nothing is published if nothing has changed since the newest version, as after a run that broke off.
+        # Only without -o json does the CLI print the reason.
+        versions = _list_versions() if "VersionPublishError" in _listen(*publish) else []
+        if not versions:
+            raise
+        return str(max(versions))
 
 
 def _start(version: str) -> None:
@@ -344,12 +354,15 @@ def _alias() -> Alias:
 
 
 def _find_version_before(version: str) -> str:
-    answer = _ask("function", "version", "list")
-    numbers = [int(str(_member(row, "versionId"))) for row in answer] if isinstance(answer, list) else []
-    earlier = [number for number in numbers if number < int(version)]
+    earlier = [number for number in _list_versions() if number < int(version)]
     if not earlier:
         raise ReleaseError(f"there is no version before {version}")
     return str(max(earlier))
+
+
+def _list_versions() -> list[int]:
+    answer = _ask("function", "version", "list")
+    return [int(str(_member(row, "versionId"))) for row in answer] if isinstance(answer, list) else []
 
 
 def _point(alias: Alias) -> None:
@@ -363,6 +376,14 @@ def _run(*arguments: str) -> None:
     """Run a command of `s` next to `s.yaml` and show its output. Raises ReleaseError if it fails."""
     command = [_find_cli(), *arguments]
     _refuse_failure(arguments, subprocess.run(command, cwd=HERE, env=_environment(), check=False, text=True))
+
+
+def _listen(*arguments: str) -> str:
+    """Run a command of `s` next to `s.yaml`, and return what it prints, which is also shown."""
+    command = [_find_cli(), *arguments]
+    done = subprocess.run(command, cwd=HERE, env=_environment(), check=False, capture_output=True, text=True)
+    sys.stderr.write(done.stdout + done.stderr)
+    return done.stdout + done.stderr
 
 
 def _environment() -> dict[str, str]:

@@ -17,7 +17,7 @@ function call(inputs, act) {
   const words = [inputs.command, ...args];
   state.calls.push([kind, ...words]);
   fs.writeFileSync(file, JSON.stringify(state));
-  if (process.env.STUB_FAILS === words.slice(0, 2).join(' ')) throw new Error('refused');
+  if (process.env.STUB_FAILS === words.slice(0, 2).join(' ')) throw new Error(process.env.STUB_REASON || 'refused');
   const option = (name) => (args.includes(name) ? args[args.indexOf(name) + 1] : undefined);
   const answer = act(state, args, option, inputs.props);
   fs.writeFileSync(file, JSON.stringify(state));

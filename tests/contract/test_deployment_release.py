@@ -285,16 +285,26 @@ def test_missing_versions_and_canaries(operator_without_cli):
 
 
 def test_nothing_runs_after_a_failed_step(operator):
-    """After a failed step nothing else is called, and the alias stays."""
+    """After a failed step only its reason is asked for, and the alias stays."""
     operator.given(1, "1")
-    said = operator.release("canary", "0.1", ends=1, STUB_FAILS="version publish")
+    said = operator.release("canary", "0.1", ends=1, STUB_FAILS="version publish", STUB_REASON="no quota")
     assert "s function version publish" in said
+    assert "no quota" in said
     assert operator.state["calls"] == [
         ["fc3", "alias", "get", "--alias-name", "live"],
         ["fc3", "deploy", "--function", "-y"],
         ["fc3", "version", "publish"],
+        ["fc3", "version", "publish"],
     ]
     assert operator.live == ("1", {})
+
+
+def test_a_release_that_broke_off_is_completed_with_its_version(operator):
+    """Function Compute publishes nothing if nothing has changed: the newest version is what is deployed."""
+    operator.given(2, "1")
+    reason = "VersionPublishError: no changes were made since last publish"
+    operator.release("canary", "0.1", STUB_FAILS="version publish", STUB_REASON=reason)
+    assert operator.live == ("1", {"2": 0.1})
 
 
 @pytest.mark.parametrize("words", [["deploy"], ["canary", "0.1"]], ids=" ".join)
