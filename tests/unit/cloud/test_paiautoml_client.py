@@ -503,6 +503,14 @@ ROW = {
 }
 
 
+@pytest.mark.parametrize(("error", "moment"), [(5.0, 95.0), (0.0, 100.0), (-5.0, 100.0)])
+def test_a_moment_is_corrected_if_this_clock_is_ahead(scripted, error, moment):
+    """A clock that is behind makes nothing last longer than it should."""
+    pai = scripted(clock_error=error)
+    assert pai.correct_time(100.0) == moment
+    assert pai.present_time() == pai.correct_time(pai.transport.clock.now())
+
+
 def test_list(client, reply):
     """A page of a listing, each row with its tags, and every filter in the query."""
     pai = client(reply({"TotalCount": 7, "Experiments": [ROW], "RequestId": "r", "Code": "SUCCESS"}))

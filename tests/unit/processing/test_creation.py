@@ -1,5 +1,6 @@
 import io
 import json
+import math
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
@@ -607,6 +608,15 @@ def test_once_the_doubt_is_over_every_page_is_searched(clock, over_for):
     ending = make(clock, service).attempt(EXPERIMENT, claim(clock, attempts=2), clock.now() - over_for)
     assert isinstance(ending, Created)
     assert (ending.experiment_id, ending.adopted, service.creates) == ("s001", True, [])
+
+
+def test_while_a_doubt_lasts_only_the_newest_experiments_are_searched(clock):
+    """Their absence would prove nothing, and neither do experiments without a marker."""
+    service = Service(clock, rows=[(experiment(n), 0.0) for n in range(PAGE + 1)])
+    ending = make(clock, service).attempt(EXPERIMENT, claim(clock, attempts=2), math.inf)
+    assert isinstance(ending, Postponed)
+    assert (ending.error.code, ending.inconclusive) == ("InDoubt", False)
+    assert len(service.listed_at) == 2 * len(service.filtered) == 4
 
 
 @pytest.mark.parametrize("ahead", [0, 3600])
