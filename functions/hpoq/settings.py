@@ -155,7 +155,7 @@ class Settings:
     name: str = _setting(
         "",
         "Name of the deployment, if an account has several. The default names of queue and topic end with it.",
-        _matching(_NAME, "2 to 20 small letters, digits and hyphens, with no hyphen at its ends"),
+        _matching(_NAME, "2 to 20 lower-case letters, digits and hyphens, with no hyphen at its ends"),
     )
     region: str | None = _setting(None, "Region of the services. Default: the function's region.", _region)
     account_id: str | None = _setting(

@@ -168,7 +168,7 @@ def _check_variables(text: str) -> Iterator[str]:
         if not os.environ.get(name):
             yield f"{name} is not set. Set it: export {name}=..."
     if not re.fullmatch(r"(-[a-z0-9][a-z0-9-]{0,18}[a-z0-9])?", SUFFIX):
-        yield f"HPOQ_NAME is {SUFFIX[1:]!r}. It must be 2 to 20 small letters, digits and hyphens."
+        yield f"HPOQ_NAME is {SUFFIX[1:]!r}. It must be 2 to 20 lower-case letters, digits and hyphens."
     instance = os.environ.get("TABLESTORE_INSTANCE", "")
     if instance and not re.fullmatch(r"[a-zA-Z][-a-zA-Z0-9]{1,14}[a-zA-Z0-9]", instance):
         yield f"TABLESTORE_INSTANCE is {instance!r}. It must be 3 to 16 letters, digits and hyphens."

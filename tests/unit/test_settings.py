@@ -171,8 +171,8 @@ def test_settings_that_contradict_each_other_are_all_listed():
         ("HPOQ_MAX_ATTEMPTS", "9" * 5000, "HPOQ_MAX_ATTEMPTS must be a whole number"),
         ("HPOQ_RETENTION_DAYS", "inf", "HPOQ_RETENTION_DAYS must be a number"),
         ("HPOQ_NAMESPACE", "x" * 256, "HPOQ_NAMESPACE must be a string of at most 255 characters"),
-        ("HPOQ_NAME", "Bad Name", "HPOQ_NAME must be 2 to 20 small letters, digits and hyphens"),
-        ("HPOQ_NAME", "-", "HPOQ_NAME must be 2 to 20 small letters"),
+        ("HPOQ_NAME", "Bad Name", "HPOQ_NAME must be 2 to 20 lower-case letters, digits and hyphens"),
+        ("HPOQ_NAME", "-", "HPOQ_NAME must be 2 to 20 lower-case letters"),
         ("HPOQ_QUEUE", "a b", "HPOQ_QUEUE must be 1 to 120 letters, digits, hyphens and underscores"),
         *(
             ("HPOQ_OUTPUT", text, _OUTPUTS)

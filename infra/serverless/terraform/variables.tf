@@ -11,7 +11,7 @@ variable "name" {
 
   validation {
     condition     = can(regex("^([a-z0-9][a-z0-9-]{0,18}[a-z0-9])?$", var.name))
-    error_message = "Must be 2 to 20 small letters, digits and hyphens."
+    error_message = "Must be 2 to 20 lower-case letters, digits and hyphens."
   }
 }
 
