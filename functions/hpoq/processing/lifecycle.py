@@ -414,7 +414,7 @@ def throttled_delay(tried: float, quiet: float, terms: Terms, chance: float) -> 
 
 
 def _grow(first: float, times: int) -> float:
-    return min(first * 2.0 ** min(max(times - 1, 0), 20), max(first, _LONGEST_DELAY_SECONDS))
+    return min(first * 2.0 ** min(max(times - 1, 0), 20), _LONGEST_DELAY_SECONDS)
 
 
 def complete(record: Record, experiment_id: str, event: str, now: float, terms: Terms) -> Record:

@@ -256,7 +256,7 @@ class _Search:
         )
 
 
-def _may_be_same(ours: str | None, theirs: str | None) -> bool:
+def _may_be_same(ours: str, theirs: str | None) -> bool:
     """Return whether two texts may be the same, although a service may have changed one in its listing.
 
     It may have trimmed it, changed its case, written other characters for punctuation, cut it, or left it out.

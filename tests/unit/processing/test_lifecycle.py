@@ -674,7 +674,6 @@ def test_delays_grow_with_attempts_up_to_an_hour():
     assert delays == [30, 30, 60, 120, 240, 480, 960, 1920, 3600, 3600]
     assert lifecycle.retry_delay(record(attempts=10**6), TERMS, NOW) == 3600
     assert lifecycle.retry_delay(record(not_before=NOW + 500), TERMS, NOW) == 500
-    assert lifecycle.retry_delay(record(attempts=9), replace(TERMS, delay=4000), NOW) == 4000
 
 
 @pytest.mark.parametrize(("waited", "delay"), [(0, 30), (120, 30), (400, 100), (14_400, 3600), (10**6, 3600)])
