@@ -33,7 +33,7 @@ from support.deployment import CONTEXT, DEAD_LETTER_QUEUE, QUEUE
 from support.listings import LISTINGS, change_listing, change_rows
 from support.request import make_document, request
 from support.sending import intercept
-from support.world import CallTimes, WatchedWorld, World
+from support.world import CallTimes, WatchedWorld, World, marked_experiments
 
 CREATE = "CreateHpoExperiment"
 THROTTLED = {
@@ -262,6 +262,27 @@ def test_events_that_lead_back_to_the_function_do_not_circle(world, way):
 def _on_bus(event, data):
     """Return the CloudEvent of a bus that carries `data`."""
     return {"specversion": "1.0", "id": event["id"], "source": "bus", "type": "mns:Message", "data": data}
+
+
+@pytest.mark.parametrize("most", [1000, 0])
+def test_an_answer_that_comes_once_more_announces_nothing_in_a_later_event(world, monkeypatch, most):
+    """Its experiment is that of an earlier message, as long as the instance remembers that: it keeps the last few."""
+    monkeypatch.setattr("hpoq.function._MOST_IDS", most)
+    function, answers = world.function(), []
+
+    def repeat(send, request, **options):
+        answer = send(request, **options)
+        if request.headers.get("x-acs-action") != CREATE:
+            return answer
+        assert answer.content  # what was read can be read again
+        answers.append(answer)
+        return answers[-2:][0]
+
+    intercept(function._session, repeat)
+    rows = [function.handle(smq_event(f"M{n}", request()), CONTEXT)["messages"][0] for n in range(2)]
+    own = dict(marked_experiments(world.cloud))
+    assert [row["experimentId"] == own[row["key"]] for row in rows] == [True, most > 0]
+    assert len(function._keys_by_id) == 1
 
 
 def test_a_zombie_at_the_gateway(world):
