@@ -54,7 +54,7 @@ class Busy:
     def __init__(self, clock):
         self.client = SimpleNamespace(present_time=clock.now)
 
-    def adopt(self, claim, doubt_until, sought):
+    def adopt(self, claim, doubt_until, experiment):
         return Postponed(claim, THROTTLED, None, counts=False, inconclusive=True, throttled=True)
 
 
@@ -177,3 +177,14 @@ def test_the_age_of_a_message_is_that_by_the_service_unless_its_dates_are_wrong(
     clock.advance(TERMS.max_age)
     processor.process(INTAKE)
     assert ledger.get(INTAKE.delivery.key).state is state
+
+
+def test_a_rejected_request_is_searched_for_by_its_name_and_workspace():
+    """Otherwise every experiment without a marker might be that of its earlier delivery, and nobody could tell."""
+    processor, _ = make()
+    sought = []
+    processor._creator.adopt = lambda _claim, _doubt_until, experiment: sought.append(experiment)
+    document = make_document(Name="n", WorkspaceId="7")
+    document["experiment"]["Unknown"] = 1
+    processor.process(take_in(Message("smq", "M2", json.dumps(document).encode())))
+    assert sought == [{"Name": "n", "WorkspaceId": "7"}]
