@@ -76,8 +76,8 @@ def test_a_port_can_be_used_again_at_once():
 
 def test_connections_are_kept(server):
     """One connection can carry many requests."""
-    get = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-    post = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
+    get = b"GET / HTTP/1.1\r\nHost: x.example\r\n\r\n"
+    post = b"POST / HTTP/1.1\r\nHost: x.example\r\nContent-Length: 3\r\n\r\nabc"
     assert exchange(server, get + post + get).count(b"HTTP/1.1 404 Not Found") == 3
 
 
