@@ -35,6 +35,8 @@ _SCALAR = re.compile(r'"(?:[^"\\]|\\.)*"|(-?Infinity|NaN|-?[0-9][0-9eE.+-]*)', r
 _SURROGATE = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2}|[\ud800-\udfff])|\\."
 )
+# How JSON in UTF-16 or UTF-32 begins without a byte order mark.
+_WIDE = rb'\0{0,3}[\s{\["]\0'
 # Common slips of people who are used to another notation, by how they begin.
 _SLIPS = (
     (r"//|/\*|#", "JSON has no comments; remove this one"),
@@ -65,7 +67,7 @@ _SLIPS = (
     (r"[()]", "a parenthesis; JSON has [ for a list and { for an object"),
     (r"[A-Za-z_][\w.]{0,60}\(", "a call of a function; write its value"),
     (r"<", "this looks like XML or HTML"),
-    (r"&(?:quot|apos|amp|#[0-9]{1,4});", "an escape of HTML or XML; undo the escapes first"),
+    (r"&(?:quot|apos|amp|#x?[0-9A-Fa-f]{1,4});", "an escape of HTML or XML; undo the escapes first"),
     (r'\\["nrt]', "a backslash outside of a string; the text was escaped once too often"),
     (r"object Object\]", "what JavaScript writes for an object; write what JSON.stringify returns"),
     (
@@ -95,10 +97,10 @@ _WRAPPINGS = (
     (r"data:[^,\s]{0,100},", "a data URL; send what follows its comma"),
     (r"'\s*[{\[]", _QUOTED),
     (
-        r"(?:eyJ|ewo|ewk|ew0)[A-Za-z0-9+/_= \t\r\n-]{16}",
+        r"(?:ey[AJ]|ew[0ko])[A-Za-z0-9+/_= \t\r\n-]{16}",
         "base64 that is incomplete, or in which characters were changed, such as + to a space",
     ),
-    (r"@?[\w./-]{1,200}\.json\s*\Z", "the name of a file; send its content"),
+    (r"@?[\w.:\\/-]{1,200}\.(?:json|ya?ml)\s*\Z", "the name of a file; send its content as JSON"),
     (r"%(?:7[Bb]|5[Bb]|22)", "the text is percent-encoded; decode it first"),
     (r"(?:[\w.-]+=[^&\s]*&)*[\w.-]+=(?:%7[Bb]|\{|e[yw])", "the fields of a form; send the JSON alone"),
     (
@@ -107,14 +109,14 @@ _WRAPPINGS = (
     ),
 )
 _FRAMED = "bytes in front of the text, such as a length or a schema's id; send the JSON alone"
-_CONTROL = "a control character, such as a NUL, behind the document; remove it"
+_CONTROL = "a control character, such as a NUL, after the document; remove it"
 _SECOND = "a second document begins here, where only one is allowed"
 _AFTER = "the document has ended before this"
 # What stands in the place of a comma, and what is wrong then.
 _NO_COMMA = {
     "]": "a } is missing before this",
     "}": "a ] is missing before this",
-    ":": "a colon belongs behind a name, in an object",
+    ":": "a colon may only follow the name of a member",
 }
 _NO_BRACE = "an object begins with {"
 # Escapes of other languages: of a quote, which needs none, and of two hexadecimal digits.
@@ -206,14 +208,12 @@ def _decode(data: bytes) -> str:
 def _is_framed(data: bytes) -> bool:
     """Return whether binary data stands in front of JSON: a length, a schema's id, or a serializer's header."""
     found = re.match(rb'([^{\["]{1,16})[{\[][\s"{}\[\]]', data)
-    if found is None or b"\0" in data[found.end(1) :]:
-        return False
-    return re.search(rb"[\0-\x08\x0b\x0c\x0e-\x1f]", found[1]) is not None
+    return found is not None and re.search(rb"[\0-\x08\x0e-\x1f]", found[1]) is not None
 
 
 def describe_encoding(data: bytes, start: int) -> str:
     """Return what is wrong with bytes that are not UTF-8 from the byte `start` on."""
-    if data.startswith(WIDE_MARKS) or b"\0" in data[:2]:
+    if data.startswith(WIDE_MARKS) or re.match(_WIDE, data):
         return _describe_wide(data[:4])
     line = data.count(b"\n", 0, start) + 1
     return f"not UTF-8 at line {line} (byte {start}); save it as UTF-8"
@@ -230,8 +230,8 @@ def _syntax_error(text: str, error: json.JSONDecodeError) -> JsonError:
         return JsonError("json.syntax", "not JSON: the text is empty", 0)
     if _is_framed(text.encode(errors="surrogatepass")):
         return JsonError("json.syntax", f"not JSON: {_FRAMED}", 0)
-    if "\0" in text[:2]:
-        return JsonError("json.encoding", _describe_wide(text[:4].encode()), 0)
+    if re.match(_WIDE, first := text[:8].encode(errors="replace")):
+        return JsonError("json.encoding", _describe_wide(first[:4]), 0)
     slip = None
     if not error.msg.startswith(("Invalid", "Unterminated")):  # not inside of a string
         slip = _find_slip(text, error.pos, is_at_end=error.msg.startswith("Extra data"))
@@ -259,9 +259,9 @@ def _reword(text: str, error: json.JSONDecodeError) -> str:
     if error.msg.startswith("Extra data"):
         if rest[0] < " ":
             return _CONTROL
-        if rest[0] == ":":
+        if rest[0] == ":" and text.lstrip(_WHITE_SPACE)[0] == '"':
             return _NO_BRACE
-        if re.fullmatch(r'\s*"[{\[]\s*"\s*', text[: error.pos]):
+        if re.match(r'\s*"[{\[]\s*"', text):
             return _QUOTED
         return f"one {rest[0]} too many" if rest[0] in "]}" else _SECOND if rest[0] in "[{" else _AFTER
     if error.msg.startswith("Expecting ','") and rest[0] in _NO_COMMA:
