@@ -43,13 +43,13 @@ _NEEDED = {
     "maxcompute": (("project_name",), ("end_point",)),
     "paiflow": (("region_id",),),
 }
-# The arguments of each tuner, and the type that the engine requires of each; None if it requires none.
+# The tuners that PAI documents, with their arguments and the type that the engine requires of each, or None.
 _TUNERS: dict[str, dict[str, type | None]] = {
-    "tpe": {"seed": int, "tpe_args": dict},
-    "gridsearch": {},
-    "random": {"seed": int},
-    "evolution": {"population_size": int},
-    "gp": {
+    "TPE": {"seed": int, "tpe_args": dict},
+    "GridSearch": {},
+    "Random": {"seed": int},
+    "Evolution": {"population_size": int},
+    "GP": {
         "utility": str,
         "kappa": float,
         "xi": float,
@@ -59,7 +59,7 @@ _TUNERS: dict[str, dict[str, type | None]] = {
         "selection_num_warm_up": int,
         "selection_num_starting_points": int,
     },
-    "pbt": {
+    "PBT": {
         "all_checkpoint_dir": str,
         "population_size": int,
         "fraction": float,
@@ -67,8 +67,8 @@ _TUNERS: dict[str, dict[str, type | None]] = {
         "factors": None,
     },
 }
-_TUNER_NAMES = ("Evolution", "GP", "GridSearch", "PBT", "Random", "TPE")
-_DOCUMENTED = f"PAI documents {', '.join(_TUNER_NAMES)}"
+_ARGUMENTS = {name.lower(): arguments for name, arguments in _TUNERS.items()}
+_DOCUMENTED = f"PAI documents {', '.join(sorted(_TUNERS))}"
 _TPE_ARGUMENTS: dict[str, tuple[type, ...]] = {
     "constant_liar_type": (str,),
     "n_startup_jobs": (int,),
@@ -392,8 +392,8 @@ def _check_tuner(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]
     mode = arguments.get("optimize_mode")
     if not name and get_object(config, "yml_config"):
         yield from _check_absence(tuner, at)
-    elif name and name not in _TUNERS:
-        what = f"unknown tuner; {_DOCUMENTED}{hints.suggest(get_string(tuner, 'name'), _TUNER_NAMES)}"
+    elif name and name not in _ARGUMENTS:
+        what = f"unknown tuner; {_DOCUMENTED}{hints.suggest(get_string(tuner, 'name'), _TUNERS)}"
         yield warning(f"{at}/tuner/name", "tuner.unknown", what)
     if name in _NEED_MODE and mode is None:
         yield absence(f"{at}/tuner", "tuner.mode", f"{name} needs optimize_mode")
@@ -403,7 +403,7 @@ def _check_tuner(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]
     if mode is not None and mode not in OPTIMIZE_MODES:
         what = _describe_modes(mode)
         yield warning(f"{at}/tuner/class_args/optimize_mode", "optimize-mode", what)
-    if name in _TUNERS:
+    if name in _ARGUMENTS:
         yield from _check_arguments(name, arguments, f"{at}/tuner/class_args", hints)
     yield from _check_assessor(config, mode, at)
 
@@ -418,7 +418,7 @@ def _check_absence(tuner: JsonValue, at: str) -> Iterator[Finding]:
 
 
 def _check_arguments(tuner: str, arguments: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
-    known = {**_TUNERS[tuner], "optimize_mode": None}
+    known = {**_ARGUMENTS[tuner], "optimize_mode": None}
     for argument, value in arguments.items():
         wanted = known.get(argument)
         if argument not in known:

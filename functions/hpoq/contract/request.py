@@ -332,9 +332,9 @@ def _check(
     if len(nulls) > _MOST_NULLS:
         what = f"{len(nulls)} null members are not sent; leave them out"
         warnings.add(Violation("", "null", what))
-        return request
-    for pointer in nulls:
-        warnings.add(Violation(pointer, "null", _NULL))
+    else:
+        for pointer in nulls:
+            warnings.add(Violation(pointer, "null", _NULL))
     return request
 
 

@@ -138,8 +138,10 @@ def _hint_at_members(spec: JsonObject) -> str:
             form = _write_form(kind, ", ".join((*pair, *ARITY.get(kind, ())[2:])))
             # Other tools draw the upper bound of integers, too.
             return f"{form}; {pair[1]} is excluded" if kind == "randint" else form
-    if len(spec) == 1 and isinstance(spec[(name := next(iter(spec)))], list) and fold_name(name) in TYPES:
-        return _write_form(fold_name(name), "...")
+    if len(members) == 1:
+        ((name, value),) = members.items()
+        if name in TYPES and isinstance(value, list):
+            return _write_form(name, "...")
     return _write_form("choice", "...") if any(name in members for name in _CHOICES) else ""
 
 
