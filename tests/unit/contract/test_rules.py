@@ -478,7 +478,8 @@ def test_repeated_members_are_reported_together():
         (text, ["/guard/maxHours", "/experiment/Name"]),
         (json.dumps(text), ["", ""]),
         (json.dumps({"experiment": '{"Name": 1, "Name": 2, "Tag": [], "Tag": []}'}), ["/experiment"] * 2),
-        ('{"LTAI5t1": 1, "LTAI5t1": 2, "LTAI5t2": 1, "LTAI5t2": 2}', [""]),
+        (hidden := '{"LTAI5t1": 1, "LTAI5t1": 2, "LTAI5t2": 1, "LTAI5t2": 2}', [""]),
+        (json.dumps({"experiment": hidden}), ["/experiment"]),
     ]:
         with pytest.raises(RequestRejected) as caught:
             parse_request(body.encode())
@@ -1173,7 +1174,10 @@ def test_a_stop_is_rejected_for_one_reason(document, rules):
     ("stop", "hint"),
     [
         ({"experimentId": "a/b"}, "; it looks like sJ0xjVa"),
-        ({"experimentId": "sJ0xjVa\n"}, "; it looks like sJ0xjVa; remove the white space"),
+        *(
+            ({"experimentId": text}, "; it looks like sJ0xjVa; remove the white space")
+            for text in (" sJ0xjVa", "sJ0xjVa\n")
+        ),
         ({"producerKey": "k"}, "unknown member; write idempotencyKey"),
     ],
 )
