@@ -234,8 +234,8 @@ def check_keys(keys: Iterable[str]) -> None:
     """
     for key in keys:
         if not is_key(key):
-            problem = f"{key!r} is not a key. A key is a UUID of 36 characters; --json prints it in full."
-            raise click.UsageError(problem + name_key_options(key))
+            form = "A key is a UUID of 36 characters, in lower case; --json prints it in full."
+            raise click.UsageError(f"{key!r} is not a key. {form}{name_key_options(key)}")
 
 
 def name_key_options(text: str) -> str:
