@@ -37,7 +37,7 @@ from hpoq.cloud.endpoint import Endpoint
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.cloud.signing import Credentials
 from hpoq.cloud.transport import ClockReading, Request, Response, Transport, _sign, read_date
-from hpoq.errors import NoTimeLeft, NotSent, SettingsError, Unavailable, UnknownEnd
+from hpoq.errors import NoTimeLeft, NotSent, SettingsError, Throttled, Unavailable, UnknownEnd
 from hpoq.observability.measures import Call, Measures, collect_into, trace_message
 from hpoq.testing import FakeClock
 from support.tools import skip_without
@@ -224,6 +224,16 @@ def test_an_answer_that_is_delivered_twice_is_not_the_next_creates(serve, answer
             next(counted)
         assert create("c").removeprefix("s") == "3"
     assert server.connections == 2
+
+
+def test_a_create_that_is_refused_keeps_its_connection(transport, serve, answer):
+    """While the service throttles, no try should cost another handshake."""
+    server = serve(answer(400, b'{"RequestId":"R","Code":"Throttling.User","Message":"m"}'))
+    client = PaiAutoMl(transport, server.url, lambda: Credentials("id", "secret"))
+    for nonce in "ab":
+        with pytest.raises(Throttled):
+            client.create_hpo_experiment({}, nonce=nonce)
+    assert server.connections == 1
 
 
 def test_idle_connection(transport, serve, answer, monkeypatch):
