@@ -302,9 +302,10 @@ def test_an_interruption_leaves_no_traceback(operator):
     assert "Traceback" not in done.stderr
 
 
-def test_a_deployment_without_problems_passes(operator):
+@pytest.mark.parametrize("region", ["", "cn-hangzhou"])
+def test_a_deployment_without_problems_passes(operator, region):
     """The check alone changes nothing, and the account is compared as far as the CLI shows it."""
-    operator.environ["HPOQ_ACCOUNT_ID"] = ACCOUNT
+    operator.environ |= {"HPOQ_ACCOUNT_ID": ACCOUNT, "HPOQ_REGION": region}
     done = operator.release("check")
     assert (done.returncode, done.stderr, operator.changed) == (0, "", False)
     assert done.stdout == "No problem was found.\n"

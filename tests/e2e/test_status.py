@@ -226,6 +226,13 @@ def test_a_message_is_found(url, way):
     assert shown["event"] == json.loads(EVENT)
 
 
+def test_a_file_with_the_name_of_a_key_is_read(url, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path(KEY).write_text(json.dumps({**REQUEST, "idempotencyKey": "tune-1"}))
+    (shown,) = json.loads(run(KEY, "--store", url, "--json").output)["messages"]
+    assert shown["key"] == derive_key("producer", "tune-1")
+
+
 def test_a_missing_record_is_reported(url):
     done = run("--message-id", "M2", "--store", url)
     assert done.exit_code == 1

@@ -199,10 +199,11 @@ def test_a_missing_result_is_reported():
         (None, {"HPOQ_SMQ_ENDPOINT": "localhost:7600"}, "localhost:7600"),
         (None, {"HPOQ_SMQ_ENDPOINT": "localhost:1", "HPOQ_PAIAUTOML_ENDPOINT": "localhost:2"}, "localhost:2"),
         ("https://1.mns.cn-shanghai.aliyuncs.com", {}, "paiautoml.cn-shanghai.aliyuncs.com"),
+        ("https://queues.example.com", {}, None),
     ],
 )
 def test_experiments_are_looked_for_where_the_queue_is(endpoint, environ, host):
     """A local cloud is never left for the real service, however its endpoint is written."""
     settings = Settings.from_environment(environ)
     client = find_experiments(settings, find_target(settings, None, endpoint), endpoint)
-    assert client._endpoint.host == host
+    assert (None if client is None else client._endpoint.host) == host
