@@ -65,9 +65,9 @@ def _make_handler() -> logging.Handler:
     # A logger of Powertools writes its lines itself, and takes them from the handlers that the root logger has when
     # it is made. FC and Lambda give the root logger its handler before they import the function, but `serve` may be
     # called after the function's loggers were made. Powertools marks such a logger with the attribute `init`.
-    loggers = logging.root.manager.loggerDict.items()
-    earlier = tuple(name for name, logger in loggers if getattr(logger, "init", None) is True)
-    handler.addFilter(lambda record: not record.name.startswith(earlier))
+    loggers = list(logging.root.manager.loggerDict.items())
+    earlier = tuple(f"{name}." for name, logger in loggers if getattr(logger, "init", None) is True)
+    handler.addFilter(lambda record: not f"{record.name}.".startswith(earlier))
     return handler
 
 

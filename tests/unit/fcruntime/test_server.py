@@ -816,8 +816,9 @@ def test_a_logger_of_powertools_that_is_older_than_the_server_writes_each_line_o
     logger.info("of the logger")
     child.info("of its child")
     assert (len(written.getvalue().splitlines()), out.getvalue()) == (2, "")
-    root.info("of another")
-    assert out.getvalue().endswith("[INFO] of another\n")
+    for name in ("root", "olderthan"):  # a name that only begins with that of the logger
+        root.handle(root.makeRecord(name, logging.INFO, __file__, 1, f"of {name}", (), None))
+        assert out.getvalue().endswith(f"[INFO] of {name}\n")
 
 
 def test_a_root_logger_with_handlers_is_left_as_it_is(monkeypatch):
