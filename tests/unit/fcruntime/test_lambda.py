@@ -697,7 +697,8 @@ def test_a_json_handler_gets_the_decoded_value():
     """`json_handler` passes any JSON value on, as Lambda does, and refuses what is not JSON."""
     handler = json_handler(lambda event, context: (event["a"], context.function_name))
     assert handler(b'{"a": 1}', CONTEXT) == (1, "orders")
-    for data, value in ((b"[1]", [1]), (b'"text"', "text"), (b"null", None), (b"5", 5)):
+    for data in (b"[1]", b'"text"', b"null", b"5", b'{"headers": ["text"]}'):
+        value = json.loads(data)
         assert json_handler(lambda event, context: [event])(data, CONTEXT) == [value]
     for data in (b"{", b"\xff"):
         with pytest.raises(NotAnEvent):

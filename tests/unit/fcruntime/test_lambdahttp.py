@@ -150,6 +150,7 @@ def test_the_event_of_the_api_gateway_trigger_has_a_rest_apis_context(monkeypatc
     assert (context.identity.source_ip, context.identity.user_agent) == ("0.0.0.0", "curl")
     assert before - 1 <= context.request_time_epoch <= time.time() * 1000
     assert context.request_time.endswith(" +0000")
+    assert seen[0]["stageVariables"] is None
     assert APIGatewayProxyEventModel.model_validate(seen[0]).requestContext.resourcePath == "/orders/o-1"
 
 

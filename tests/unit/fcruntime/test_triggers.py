@@ -475,7 +475,8 @@ def test_a_pinned_topic_delivers_one_message_at_a_time():
 )
 def test_messages_of_a_moved_dead_letter_keep_their_ids(wrap):
     """An event stream's dead letter is the whole event; moved to a queue, it is the body of a new message there."""
-    event = json.dumps([{**CLOUD_EVENT, "data": {**DATA, "messageId": name}} for name in ("A", "B")])
+    payloads = {**DATA, "messageId": "A"}, {**DATA, "messageId": "B", "undocumented": 1}
+    event = json.dumps([{**CLOUD_EVENT, "data": data} for data in payloads])
     moved = decode(compact([{"messageId": "new", "messageBody": wrap(event)}]))
     assert [(item.kind, item.id, item.body) for item in moved] == [
         ("smq", "A", b'{"a":1}'),
