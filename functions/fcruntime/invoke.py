@@ -195,9 +195,8 @@ def _move_log_handlers(old: TextIO, new: TextIO) -> None:
     for logger in [logging.root, *logging.root.manager.loggerDict.values()]:
         for handler in getattr(logger, "handlers", ()):
             if getattr(handler, "stream", handler) is old:
-                handler.stream = (
-                    new  # not `setStream`, which flushes the old one, though the call may have closed it
-                )
+                # Not by `setStream`, which flushes the old stream, though the call may have closed it.
+                handler.stream = new
 
 
 def _call_within(seconds: float | None, call: Callable[[], InvokeResult]) -> InvokeResult | None:

@@ -44,7 +44,7 @@ class Headers(dict[str, JsonValue]):
             return default
 
     def __contains__(self, name: object) -> bool:
-        return super().__contains__(name) or str(name).lower() in (own.lower() for own in self)
+        return str(name).lower() in (own.lower() for own in self)
 
 
 def complete_event(event: JsonObject) -> JsonObject | None:
