@@ -271,8 +271,8 @@ def _shorten(text: str | None, longest: int = LONGEST_TEXT) -> str | None:
     if text is None or len(text) * 12 <= longest or _measure(text) <= longest:
         return text
     room = longest - _measure(_ELLIPSIS)
-    lengths = range(1, min(len(text), longest) + 1)
-    return text[: bisect_right(lengths, room, key=lambda length: _measure(text[:length]))] + _ELLIPSIS
+    length = bisect_right(range(1, longest), room, key=lambda length: _measure(text[:length]))
+    return text[:length] + _ELLIPSIS
 
 
 def _measure(text: str) -> int:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fcruntime.jsonvalue import write_compact
 from hpoq.contract.events import (
+    LONGEST_TEXT,
     MOST_EVENT_BYTES,
     EventData,
     EventError,
@@ -186,6 +187,12 @@ def test_texts_of_any_length_and_script_fit(outcome):
     assert len(write_compact(made)) <= MOST_EVENT_BYTES
     assert made["data"]["name"].startswith("😀" * 100)
     assert made["data"]["name"].endswith("😀…")
+
+
+@pytest.mark.parametrize("text", ["a" * 20_000, "é" * 20_000, "é" * 1_000 + "a" * 20_000])
+def test_a_cut_text_takes_the_bytes_that_it_may(text):
+    name = event("created", EventData("k", "M", "r", 1, {}, name=text))["data"]["name"]
+    assert LONGEST_TEXT - 6 < len(json.dumps(name)) - 2 <= LONGEST_TEXT
 
 
 def test_a_long_text_is_cut_in_few_steps(count_calls):

@@ -118,6 +118,7 @@ def test_a_misspelt_type_is_compared_as_long_as_there_are_hints():
         ({}, "must have _type and _value"),
         ({"note": 1}, "must have _type and _value"),
         ({"_type": "choice"}, "_value; _value is missing"),
+        ({"_type": ["normal"]}, "; _value is missing"),
         ({"_type": "normal", "mu": 0}, '_value is missing; write {"_type": "normal", "_value": [mu, sigma]}'),
         ({"uniform": [0, 1]}, '; write {"_type": "uniform", "_value": [...]}'),
         ({"log-uniform": [1, 2]}, '; write {"_type": "loguniform", "_value": [...]}'),
