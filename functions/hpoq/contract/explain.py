@@ -208,7 +208,7 @@ def _explain_error(
         return Violation(pointer, "guard.limit", f"{name} must be greater than 0")
     if pointer == "/stop/experimentId" and kind in ("string_pattern_mismatch", "string_too_long"):
         hint = "; remove the white space" if isinstance(given, str) and given != given.strip() else ""
-        return Violation(pointer, "stop.target", f"not the id of an experiment; it looks like sJ0xjVa{hint}")
+        return Violation(pointer, "stop.target", f"not the id of an experiment, which looks like sJ0xjVa{hint}")
     if kind in ("greater_than_equal", "less_than_equal"):
         what = f"{name} must be a 32-bit integer, from {-(2**31)} to {2**31 - 1}"
         return Violation(pointer, "range", what)
@@ -305,7 +305,7 @@ def _hint_at_array(given: JsonValue, name: str) -> str:
     """Return how to write an array instead of another value of the member `name`, or an empty string."""
     if isinstance(given, dict) and name == "Tag":
         return _FORM_OF_TAGS
-    if not isinstance(given, (str, int, float)):
+    if isinstance(given, bool) or not isinstance(given, (str, int, float)):
         return ""
     try:
         is_text = isinstance(given, str) and isinstance(jsontext.loads(given), list)

@@ -885,6 +885,7 @@ def rules_named(source):
         (("/experiment/Tag", {"team": "a"}), 'not an object; write [{"Key": "...", "Value": "..."}]'),
         ((c("platform_config/cmd"), {"a": "b"}), "must be an array, not an object"),
         ((c("metric_config/metric_source"), 1), "not a number; put it in quotes and in brackets"),
+        ((c("metric_config/metric_source"), True), "must be an array, not a boolean"),
         (("/experiment/Tag", "team"), 'not a string; write [{"Key": "...", "Value": "..."}]'),
         (("/experiment/Tag", ["team=a"]), 'not a string; write {"Key": "...", "Value": "..."}'),
         (("/guard", [{"maxHours": 12}]), "must be an object, not an array; remove the brackets"),
@@ -1173,9 +1174,9 @@ def test_a_stop_is_rejected_for_one_reason(document, rules):
 @pytest.mark.parametrize(
     ("stop", "hint"),
     [
-        ({"experimentId": "a/b"}, "; it looks like sJ0xjVa"),
+        ({"experimentId": "a/b"}, ", which looks like sJ0xjVa"),
         *(
-            ({"experimentId": text}, "; it looks like sJ0xjVa; remove the white space")
+            ({"experimentId": text}, ", which looks like sJ0xjVa; remove the white space")
             for text in (" sJ0xjVa", "sJ0xjVa\n")
         ),
         ({"producerKey": "k"}, "unknown member; write idempotencyKey"),
