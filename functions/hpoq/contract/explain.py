@@ -208,7 +208,8 @@ def _explain_error(
         return Violation(pointer, "guard.limit", f"{name} must be greater than 0")
     if pointer == "/stop/experimentId" and kind in ("string_pattern_mismatch", "string_too_long"):
         hint = "; remove the white space" if isinstance(given, str) and given != given.strip() else ""
-        return Violation(pointer, "stop.target", f"not the id of an experiment, which looks like sJ0xjVa{hint}")
+        what = f"not the id of an experiment, which looks like sJ0xjVa{hint}"
+        return Violation(pointer, "stop.target", what)
     if kind in ("greater_than_equal", "less_than_equal"):
         what = f"{name} must be a 32-bit integer, from {-(2**31)} to {2**31 - 1}"
         return Violation(pointer, "range", what)
