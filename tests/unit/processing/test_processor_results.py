@@ -154,6 +154,19 @@ def test_a_conflict_that_waits_for_the_first_request_comes_back_ever_later():
         assert result.error.code != "InternalError"
 
 
+def test_a_message_that_has_to_wait_says_until_when():
+    """Until the lease of the delivery that holds its key ends, or until the next search is due."""
+    clock = FakeClock()
+    processor, ledger = make(clock=clock)
+    processor._creator.attempt = lambda experiment, *claimed: processor._creator.adopt(*claimed, experiment)
+    held = ledger.open(INTAKE.delivery).record
+    assert processor.process(INTAKE).due == held.lease_until > clock.now()
+    clock.advance(TERMS.lease)
+    searched = processor.process(INTAKE)
+    assert (searched.error, searched.due) == (THROTTLED, 0.0)
+    assert processor.process(INTAKE).due == searched.record.not_before > clock.now()
+
+
 def test_a_dry_run_whose_answer_fails_comes_back_ever_later():
     """A dry run leaves no record."""
     processor, _ = make()
