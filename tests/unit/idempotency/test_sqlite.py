@@ -138,6 +138,8 @@ def test_a_store_in_memory_leaves_no_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     stores = SqliteStore(":memory:"), SqliteStore(":memory:")
     assert [store.insert(claim("o")) for store in stores] == [None, None]
+    for store in stores:
+        store.close()
     assert list(tmp_path.iterdir()) == []
 
 
