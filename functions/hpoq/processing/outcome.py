@@ -131,7 +131,7 @@ def needs_operator(exc: BaseException) -> bool:
 def log_lasting_fault(exc: BaseException | None) -> bool:
     """Log `operator.needed` if a permission is missing, or a queue, topic or table; return whether that is so.
 
-    The same goes for one of them that cannot take such calls, for example a table with another primary key.
+    Also log it if one of them cannot take such calls, for example a table with another primary key.
     """
     if not isinstance(exc, CallError) or not (needs_operator(exc) or isinstance(exc, (Invalid, NotFound))):
         return False
