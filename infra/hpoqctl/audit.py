@@ -39,12 +39,15 @@ from hpoqctl.services import (
     store_url,
     usage_errors,
 )
+from hpoqctl.watching import find_watching
 
 _PAGE = 100
 _DAY = 86_400.0
 _ZONE_MARGIN = timedelta(days=1)
 # A listing may be this far behind a create, and clocks may differ, so younger experiments are skipped.
 _MARGIN_SECONDS = 120.0
+# A watch message that cannot be processed comes back once an hour at least.
+_OVERDUE_SECONDS = 7200.0
 # The fingerprints of watch messages, and of the notes on who stops an experiment.
 _FOLLOWING = ("watch", "note")
 _SECOND = "second-experiment"
@@ -90,7 +93,8 @@ class Audit:
     """The numbers of what was compared, and the differences.
 
     `others` is how many of the records are not those of requests: hpoq keeps them to follow and stop experiments.
-    `elsewhere` is how many experiments were created at another endpoint, and are not known here.
+    `elsewhere` is how many experiments were created at another endpoint, and are not known here. `overdue` are the
+    keys of followed experiments that are not checked any more, as their watch messages are lost or not delivered.
     """
 
     since: float
@@ -99,6 +103,7 @@ class Audit:
     experiments: int = 0
     unmarked: int = 0
     elsewhere: int = 0
+    overdue: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
     def as_json(self) -> JsonObject:
@@ -111,6 +116,7 @@ class Audit:
             "experiments": self.experiments,
             "unmarkedExperiments": self.unmarked,
             "experimentsElsewhere": self.elsewhere,
+            "overdueChecks": [*self.overdue],
             "findings": findings,
         }
 
@@ -120,7 +126,8 @@ class Auditor:
 
     The records are read before the experiments. A message that is processed meanwhile has its record first and its
     experiment later, so the order causes no false finding. A key may be used again `retention` seconds after its end.
-    `place` identifies the endpoint of `client`, None if every experiment must be there.
+    `place` identifies the endpoint of `client`, None if every experiment must be there. Followed experiments are
+    checked every `longest_check` seconds at least.
     """
 
     def __init__(
@@ -135,6 +142,8 @@ class Auditor:
         workspace_id: str | None = None,
         pause: float = 0.0,
         place: str | None = None,
+        namespace: str = "",
+        longest_check: float = 0.0,
     ) -> None:
         self._store = store
         self._client = client
@@ -144,6 +153,8 @@ class Auditor:
         self._pause = pause
         self._until = until
         self._place = place
+        self._namespace = namespace
+        self._longest_check = longest_check
         self.audit = Audit(since)
         self._listed: dict[str, Experiment] = {}
 
@@ -151,6 +162,9 @@ class Auditor:
         """Compare everything since `since`. Raises CallError and StoreError."""
         records = self._read_records()
         self.audit.others = sum(map(_is_follower, records.values()))
+        self.audit.overdue = sorted(
+            key for key, record in records.items() if self._is_overdue(records, record)
+        )
         self._read_experiments(self._workspace_id)
         self._find_missing(records)
         self._compare_keys(self._find_keys(), records)
@@ -260,6 +274,16 @@ class Auditor:
                 workspaces.add(found.workspace_id)
                 self._read_experiments(found.workspace_id)
 
+    def _is_overdue(self, records: Mapping[str, Record], record: Record) -> bool:
+        """Return whether the experiment of `record` is followed, and was to be checked long ago."""
+        watching = None
+        if record.published_at is not None and not _is_follower(record):
+            watching = find_watching(records.get, record, self._until, self._namespace)
+        if watching is None or (watching.record is not None and watching.record.published_at is not None):
+            return False
+        due = watching.order.next_at or watching.order.created_at + self._longest_check
+        return self._until - due > _OVERDUE_SECONDS
+
     def _look_up(self, experiment_id: str) -> Experiment | None:
         """Return an experiment that the listing does not show, or None if the service does not know it either."""
         self._wait()
@@ -334,8 +358,8 @@ def command(
 
     The command lists experiments by the marker that hpoq gives each of them, and reads every record. It reports keys
     with two experiments, records whose experiment does not exist, and experiments whose key has no record or ended as
-    rejected or failed. It only reads: ListHpoExperiments, GetHpoExperiment and, in Tablestore, GetRange
-    (ots:GetRange), which the function itself does not need.
+    rejected or failed. It also lists followed experiments that are not checked any more, which are not findings. It
+    only reads: ListHpoExperiments, GetHpoExperiment and, in Tablestore, GetRange, which the function does not need.
 
     Exit code 1 means that there is a finding.
     """
@@ -361,6 +385,8 @@ def command(
                 workspace_id=workspace,
                 pause=1 / rate,
                 place=identify_place(service_at),
+                namespace=settings.namespace,
+                longest_check=settings.watch_max_seconds,
             ).run()
     except (CallError, StoreError) as exc:
         raise click.ClickException(_explain_failure(exc, store_at, service_at)) from exc
@@ -398,6 +424,9 @@ def _print_audit(audit: Audit) -> None:
         recorded = f"; recorded: {finding.recorded}" if finding.recorded else ""
         out.print(Text(f"{finding.kind}  {finding.key}  experiments: {ids}{recorded}", "red"))
         out.print(Text(f"  {_ADVICE[finding.kind]}"))
+    for key in audit.overdue:
+        out.print(Text(f"not checked any more  {key}", "yellow"))
+        out.print(Text(f"  Its experiment is followed. Find out what holds it up: hpoq status --key {key}"))
     since = datetime.fromtimestamp(audit.since, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     compared = count_of(audit.experiments, "experiment")
     compared += f" ({audit.unmarked} not created by hpoq)" if audit.unmarked else ""

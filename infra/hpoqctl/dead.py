@@ -19,7 +19,9 @@ from rich.text import Text
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.clock import SystemClock
 from hpoq.cloud.smq import Smq
-from hpoq.errors import CallError
+from hpoq.errors import CallError, StoreError
+from hpoq.idempotency.store import Store
+from hpoq.processing.envelope import seal
 from hpoq.settings import Settings
 from hpoqctl.cloud import DEAD_LETTER_QUEUE, QUEUE
 from hpoqctl.numbers import Number, WholeNumber
@@ -28,12 +30,18 @@ from hpoqctl.positions import mask_secrets
 from hpoqctl.redrive import DeadLetter, Plan, Redriver, Report
 from hpoqctl.services import (
     Target,
+    check_keys,
     explain_failure,
+    explain_store_failure,
+    find_store,
     find_target,
     name_dead_letter_queue,
+    read_clock,
     read_settings,
+    store_url,
     usage_errors,
 )
+from hpoqctl.watching import Watching, find_watching
 
 _Command = TypeVar("_Command", bound=Callable[..., None])
 
@@ -221,6 +229,13 @@ def show(pattern: str, source: str | None, endpoint: str | None, limit: int | No
     help="Also send the body of a dead letter whose key is not known, as a new message. Needs --match. If the "
     "message was processed before, this creates a second experiment.",
 )
+@click.option(
+    "--watch",
+    "followed",
+    multiple=True,
+    metavar="KEY",
+    help="Instead, send the watch message of the experiment of KEY again, because it is in no queue any more.",
+)
 @_json
 def redrive(
     source: str | None,
@@ -231,6 +246,7 @@ def redrive(
     limit: int | None,
     rate: float | None,
     as_new: bool,
+    followed: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Move messages from the dead-letter queue back to their queue.
@@ -244,8 +260,17 @@ def redrive(
     Such dead letters become visible again at the end, with a higher receive count. Dead letters that another receiver
     holds are invisible to this command; it reports how many there are.
 
-    Exit code 1 means that no dead letter matches, that one had to stay or was invisible, or that a call failed.
+    With --watch the command reads no dead letters. It makes the lost watch message of a followed experiment anew from
+    the records (HPOQ_STORE), so that the experiment is checked again. If the message was not lost, nothing happens
+    twice.
+
+    Exit code 1 means that no dead letter matches, that one had to stay or was invisible, that an experiment is not
+    followed any more, or that a call failed.
     """
+    if followed:
+        if any(option is not None for option in (source, match, limit, rate)) or as_new:
+            raise click.UsageError("--watch goes with --queue, --endpoint, --dry-run and --json only.")
+        _watch_again(followed, queue, endpoint, is_dry_run=dry_run, as_json=as_json)
     if as_new and match is None:
         raise click.UsageError("--as-new needs --match, with the id of the dead letter from hpoq dead list.")
     place = _find_place(source, queue, endpoint)
@@ -259,6 +284,52 @@ def redrive(
     else:
         _print_report(report, place, "would move" if dry_run else "moved", match)
     _exit(report, is_success=report.is_success and _has_match(report, match))
+
+
+@usage_errors()
+def _watch_again(
+    keys: tuple[str, ...], queue: str | None, endpoint: str | None, *, is_dry_run: bool, as_json: bool
+) -> NoReturn:
+    """Send the watch messages of the experiments of `keys` anew, and end the command."""
+    check_keys(keys)
+    settings = read_settings()
+    target, store_at = find_target(settings, queue, endpoint), store_url(settings, None, endpoint)
+    rows: list[JsonObject] = []
+    try:
+        with contextlib.closing(find_store(store_at)) as store:
+            now = read_clock(store_at)
+            for key in dict.fromkeys(keys):
+                watching = _find_followed(store, key, now, settings.namespace)
+                if isinstance(watching, str):
+                    rows.append({"key": key, "experimentId": None, "reason": watching})
+                    continue
+                if not is_dry_run:
+                    target.smq.send_message(target.queue, seal(watching.make_message()))
+                rows.append({"key": key, "experimentId": watching.order.experiment_id, "reason": None})
+    except StoreError as exc:
+        raise click.ClickException(explain_store_failure(exc, store_at)) from exc
+    except CallError as exc:
+        raise click.ClickException(explain_failure(exc, target)) from exc
+    if as_json:
+        print_json({"dryRun": is_dry_run, "watched": [*rows]})
+    else:
+        for row in rows:
+            sent = f"{'would send' if is_dry_run else 'sent'} the watch message of {row['experimentId']}"
+            console().print(Text(f"{row['key']}  {row['reason'] or sent}"))
+    raise SystemExit(1 if any(row["reason"] for row in rows) else 0)
+
+
+def _find_followed(store: Store, key: str, now: float, namespace: str) -> Watching | str:
+    """Return how the experiment of `key` is followed, or why it is not. Raises StoreError."""
+    record = store.get(key)
+    if record is None:
+        return "this key has no record. Check the key with hpoq status."
+    watching = find_watching(store.get, record, now, namespace)
+    if watching is None:
+        return "it has no experiment that is followed. See hpoq status."
+    if watching.record is not None and watching.record.published_at is not None:
+        return "the result of its experiment was published. See hpoq status."
+    return watching
 
 
 @command.command(name="drop")

@@ -122,7 +122,7 @@ def _forget(store: Store, key: str, now: float, namespace: str) -> Iterator[str]
     standing = lifecycle.find_standing(record, now)
     if record is None or standing not in _ENDED:
         raise _RefusedError(_REFUSALS[standing])
-    watching = find_watching(store, record, now, namespace)
+    watching = find_watching(store.get, record, now, namespace)
     if watching is not None and (watching.record is None or watching.record.published_at is None):
         raise _RefusedError(_FOLLOWED)
     records = [record, *_find_others(store, key, now)]

@@ -94,7 +94,7 @@ def command(
     try:
         store, now = find_store(store_at), read_clock(store_at)
         explanations = [explain_request(store.get, one.key, one.fingerprint, now, settings) for one in sought]
-        watched = [find_watching(store, one.record, one.now, namespace) for one in explanations]
+        watched = [find_watching(store.get, one.record, one.now, namespace) for one in explanations]
         store.close()
     except StoreError as exc:
         raise click.ClickException(explain_store_failure(exc, store_at)) from exc

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from fcruntime.jsonvalue import JsonObject
 from hpoq.contract.identity import WATCH, derive_key
 from hpoq.idempotency.record import Record
-from hpoq.idempotency.store import Store
-from hpoq.processing.watchorder import WatchOrder, decode_order, identify_watch
+from hpoq.processing.envelope import Envelope
+from hpoq.processing.watchorder import WatchOrder, decode_order, encode_order, identify_watch
 from hpoqctl.explanation import format_time, read_event
 from hpoqctl.output import count_of
 
@@ -66,6 +66,16 @@ class Watching:
             if late > _LATE_SECONDS:
                 yield f"That was {late:.0f} s ago. Check that HPOQ_WATCH_QUEUE has a trigger."
                 yield f"If it has one, look for dead letters: hpoq redrive --dry-run --match {self.key}"
+                yield f"If there is none, the watch message is lost: hpoq redrive --watch {self.order.key}"
+
+    def make_message(self) -> Envelope:
+        """Return the newest watch message anew, to be sent in place of one that is lost.
+
+        It has the number of the lost one. If that arrives after all, the next send merges the two.
+        """
+        sequence = 0 if self.record is None else self.record.sequence
+        body = encode_order(self.order).encode()
+        return Envelope(WATCH, self.order.identity, self.key, body, sequence)
 
     def as_json(self) -> JsonObject:
         """Return the same for machines."""
@@ -82,14 +92,16 @@ class Watching:
         }
 
 
-def find_watching(store: Store, record: Record | None, now: float, namespace: str) -> Watching | None:
+def find_watching(
+    find: Callable[[str], Record | None], record: Record | None, now: float, namespace: str
+) -> Watching | None:
     """Return how the experiment of `record` is followed, or None if it has none or it is not followed.
 
-    Raises StoreError.
+    `find` returns the record of a key.
     """
     if record is None or record.watch_order is None or record.experiment_id is None:
         return None
     key = derive_key(WATCH, identify_watch(record.key, record.experiment_id), namespace)
-    watched = store.get(key)
+    watched = find(key)
     order = decode_order((watched and watched.watch_order) or record.watch_order)
     return None if order is None else Watching(key, order, watched, now)

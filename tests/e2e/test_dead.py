@@ -3,14 +3,18 @@
 import base64
 import json
 import stat
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
 
 import alilocal
-from hpoq.contract.identity import derive_key
+from hpoq.contract.identity import WATCH, derive_key
+from hpoq.processing import lifecycle
 from hpoq.processing.envelope import unseal
-from hpoq.testing import smq_event
+from hpoq.processing.lifecycle import Delivery, Terms
+from hpoq.processing.watchorder import WatchOrder, encode_order
+from hpoq.testing import MemoryStore, smq_event
 from hpoqctl.app import app
 from support.deployment import DEAD_LETTER_QUEUE, QUEUE, create_resources
 from support.request import REQUEST
@@ -213,3 +217,27 @@ def test_a_failed_call_is_explained_in_json_as_it_is_to_people(operator, words):
     error = operator.json("dead", *words.split(), "--from", "nope", ends=1)["error"]
     assert problem in error
     assert "give --from" in error
+
+
+def test_a_lost_watch_message_is_sent_anew(operator, monkeypatch):
+    """`--watch` sends it to the queue of requests unless the experiment has a result or is not followed."""
+    order = WatchOrder(derive_key("producer", "k"), "s1", 1000.0)
+    claim = lifecycle.claim(Delivery(order.key, "f", "m", "b"), "owner", 990.0, Terms(90, 10, 15, 86_400, 10))
+    done = replace(claim, experiment_id="s1", watch_order=encode_order(order))
+    store = MemoryStore()
+    store.insert(done)
+    monkeypatch.setattr("hpoqctl.dead.find_store", lambda _url: store)
+    words = ("dead", "redrive", "--watch", order.key)
+    row = {"key": order.key, "experimentId": "s1", "reason": None}
+    assert operator.json(*words, "--dry-run") == {"dryRun": True, "watched": [row]}
+    assert operator.sent == []
+    assert f"{order.key}  sent the watch message of s1" in operator.run(*words)
+    (sent,) = map(unseal, operator.sent)
+    assert (sent.kind, sent.body.decode()) == (WATCH, encode_order(order))
+    ended = lifecycle.complete(replace(claim, key=sent.key), "s1", "{}", 1.0, Terms(90, 10, 15, 86_400, 10))
+    store.insert(lifecycle.mark_published(ended, 2.0))
+    other = derive_key("producer", "other")
+    rows = operator.json(*words, "--watch", other, ends=1)["watched"]
+    assert ["was published" in rows[0]["reason"], "no record" in rows[1]["reason"]] == [True, True]
+    assert "--watch goes with" in operator.run(*words, "--match", "x", ends=2)
+    assert len(operator.sent) == 1

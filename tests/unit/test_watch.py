@@ -14,6 +14,7 @@ from hpoq.processing.envelope import Envelope, seal, unseal
 from hpoq.processing.ledger import Ledger
 from hpoq.processing.watchorder import GuardLimits, WatchOrder, decode_order, encode_order, identify_watch
 from hpoq.testing import smq_event, smq_stream_event
+from hpoqctl.watching import find_watching
 from support.request import make_document, request
 from support.world import WatchedWorld
 
@@ -890,3 +891,26 @@ def test_a_deleted_watch_queue_needs_an_operator(world):
         (row,) = world.deliver(smq_event("M1", request("k")), HPOQ_WATCH_QUEUE="deleted")
     assert (row["outcome"], row["error"]["code"]) == ("retry", "QueueNotExist")
     assert [line["code"] for line in lines if line["event"] == "operator.needed"] == ["QueueNotExist"]
+
+
+@pytest.mark.parametrize("looks", [0, 1, 3])
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_a_watch_message_that_is_made_anew_continues_the_chain(world, looks, is_lost):
+    """Whether the old one is lost or not, one chain goes on, and one result is published (I7)."""
+    made = create(world)
+    made.fail("RUNNING")
+    for _ in range(looks):
+        world.later(120)
+        assert world.poll() == ["watching"]
+    (message,) = world.watch_queue.messages
+    if is_lost:
+        world.watch_queue.purge()
+    watching = find_watching(world.store.get, world.store.get(KEY), world.clock.now(), "")
+    (row,) = world.deliver(smq_event("M2", seal(watching.make_message()).decode()))
+    assert row["outcome"] == "watching"
+    if not is_lost:
+        world.deliver(smq_stream_event({message.message_id: message.body}))
+    made.fail("FAILED")
+    world.follow()
+    assert world.event_types == ["created", "finished"]
+    assert world.broken(finished=True) == []

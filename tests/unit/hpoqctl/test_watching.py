@@ -5,11 +5,17 @@ from dataclasses import replace
 
 import pytest
 
+import alilocal
+from hpoq.cloud.paiautoml import PaiAutoMl
+from hpoq.cloud.signing import Credentials
+from hpoq.cloud.transport import Transport
 from hpoq.contract.identity import WATCH, derive_key
+from hpoq.idempotency.sqlite import SqliteStore
 from hpoq.processing import lifecycle
 from hpoq.processing.lifecycle import Delivery, Terms
 from hpoq.processing.watchorder import WatchOrder, encode_order, identify_watch
-from hpoq.testing import MemoryStore
+from hpoq.testing import FakeClock, MemoryStore
+from hpoqctl.audit import Auditor
 from hpoqctl.watching import find_watching
 
 TERMS = Terms(90, 10, 15, 30 * 86_400, 10)
@@ -24,7 +30,7 @@ DONE = replace(
 
 def look(at, number=1, **order):
     """Return the record after a look at the experiment."""
-    claimed = lifecycle.claim(Delivery(WATCH_KEY, "f", "m", "b"), "owner", at, TERMS)
+    claimed = lifecycle.claim(Delivery(WATCH_KEY, "watch", "m", "b"), "owner", at, TERMS)
     released = lifecycle.release(claimed, None, at, counts=True)
     return replace(released, attempts=number, watch_order=encode_order(replace(ORDER, **order)))
 
@@ -41,7 +47,7 @@ def explain(watched, now, record=DONE):
     store = MemoryStore()
     if watched is not None:
         store.insert(watched)
-    watching = find_watching(store, record, now, "n")
+    watching = find_watching(store.get, record, now, "n")
     if watching is None:
         return None
     return " ".join(watching.lines()), watching.as_json()
@@ -99,3 +105,29 @@ def test_after_the_end(published, words):
 def test_an_experiment_that_is_not_followed(record):
     """Without an experiment, or without HPOQ_WATCH_QUEUE at its creation, there is nothing to say."""
     assert explain(None, 1030.0, record) is None
+
+
+@pytest.mark.parametrize(
+    ("watched", "hours", "is_overdue"),
+    [
+        (None, 2.9, True),
+        (None, 2.1, False),
+        (look(1060.0, next_at=1120.0), 2.1, True),
+        (look(1060.0, next_at=1120.0), 1.9, False),
+        (ended(True), 9.0, False),
+    ],
+)
+def test_an_audit_lists_experiments_that_are_not_checked_any_more(watched, hours, is_overdue):
+    """It counts from the time of the next check, or from the latest one for the first check."""
+    store = SqliteStore(":memory:")
+    for record in (lifecycle.mark_published(DONE, 1000.0), watched):
+        if record is not None:
+            store.insert(record)
+    clock, until = FakeClock(), 1000.0 + hours * 3600
+    with alilocal.LocalCloud(clock=clock) as cloud:
+        credentials = Credentials(cloud.access_key_id, cloud.access_key_secret)
+        client = PaiAutoMl(Transport(cloud.session(), clock), cloud.endpoint, lambda: credentials)
+        auditor = Auditor(store, client, clock, since=until, until=until, namespace="n", longest_check=1800.0)
+        audit = auditor.run()
+    assert audit.overdue == [KEY] * is_overdue
+    assert audit.as_json()["overdueChecks"] == [KEY] * is_overdue
