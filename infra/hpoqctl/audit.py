@@ -279,7 +279,7 @@ class Auditor:
         watching = None
         if record.published_at is not None and not _is_follower(record):
             watching = find_watching(records.get, record, self._until, self._namespace)
-        if watching is None or (watching.record is not None and watching.record.published_at is not None):
+        if watching is None or watching.is_over:
             return False
         due = watching.order.next_at or watching.order.created_at + self._longest_check
         return self._until - due > _OVERDUE_SECONDS

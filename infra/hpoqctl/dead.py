@@ -327,7 +327,7 @@ def _find_followed(store: Store, key: str, now: float, namespace: str) -> Watchi
     watching = find_watching(store.get, record, now, namespace)
     if watching is None:
         return "it has no experiment that is followed. See hpoq status."
-    if watching.record is not None and watching.record.published_at is not None:
+    if watching.is_over:
         return "the result of its experiment was published. See hpoq status."
     return watching
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fcruntime.jsonvalue import JsonObject
 from hpoq.contract.identity import WATCH, derive_key
-from hpoq.idempotency.record import Record
+from hpoq.idempotency.record import Record, State
 from hpoq.processing.envelope import Envelope
 from hpoq.processing.watchorder import WatchOrder, decode_order, encode_order, identify_watch
 from hpoqctl.explanation import format_time, read_event
@@ -33,6 +33,12 @@ class Watching:
     def result(self) -> JsonObject | None:
         """The finished event, or None if the end is not known yet."""
         return read_event(self.record)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the finished event is published. The rejection of a message that came too early is no end."""
+        record = self.record
+        return record is not None and record.state is State.COMPLETED and record.published_at is not None
 
     @property
     def last_look_at(self) -> float | None:

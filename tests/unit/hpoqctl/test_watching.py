@@ -131,3 +131,12 @@ def test_an_audit_lists_experiments_that_are_not_checked_any_more(watched, hours
         audit = auditor.run()
     assert audit.overdue == [KEY] * is_overdue
     assert audit.as_json()["overdueChecks"] == [KEY] * is_overdue
+
+
+def test_a_rejected_watch_message_is_no_end():
+    """One that came before its request had its experiment was rejected; the experiment is still followed."""
+    claim = lifecycle.claim(Delivery(WATCH_KEY, "watch", "m", "b"), "owner", 900.0, TERMS)
+    rejected = lifecycle.mark_published(lifecycle.reject(claim, "{}", 901.0, TERMS), 902.0)
+    watching = find_watching({WATCH_KEY: rejected}.get, DONE, 1030.0, "n")
+    assert not watching.is_over
+    assert watching.make_message().key == WATCH_KEY
