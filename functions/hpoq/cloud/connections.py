@@ -136,6 +136,14 @@ class Exchange:
             raise TimeoutError("the exchange took longer than the read time-out")
         return left
 
+    def is_repeated(self, answer: int) -> bool:
+        """Return whether the latest answer of its connection had the hash `answer` too, and remember this one's."""
+        connections = [connection for connection, _ in self._used]
+        is_repeated = any(connection.latest_answer == answer for connection in connections)
+        for connection in connections:
+            connection.latest_answer = answer
+        return is_repeated
+
     def hand_back(self, connection: _Connection, put: Callable[[_Connection], None]) -> None:
         """Call `put` with the connection when the exchange ends."""
         self._used.append((connection, put))
@@ -247,6 +255,7 @@ class _Connection(HTTPConnection):
 
     response_class = _TimedResponse
     _max_bytes_per_write: int | None = None
+    latest_answer: int | None = None
     _used_at = 0.0
     _collected: bytearray | None = None
 

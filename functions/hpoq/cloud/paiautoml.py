@@ -28,7 +28,7 @@ from hpoq.cloud.experiments import (
     read_status,
 )
 from hpoq.cloud.signing import Credentials, acs3_headers, canonical_query, percent_encode
-from hpoq.cloud.transport import Response
+from hpoq.cloud.transport import AnswerMisplaced, Response
 from hpoq.errors import ClockOff, Incomplete, UnknownEnd
 from hpoq.observability.secret_names import find_secrets
 
@@ -59,10 +59,6 @@ def default_endpoint(region: str, network: Literal["public", "vpc"] = "public") 
 def identify_place(endpoint: str) -> str:
     """Return what identifies the service at `endpoint`: its spelling, and whether it is in the VPC, do not matter."""
     return str(Endpoint.parse(endpoint)).replace("://paiautoml-vpc.", "://paiautoml.")
-
-
-class AnswerMisplaced(OSError):
-    """A connection delivered the answer to another request."""
 
 
 class PaiAutoMl(ServiceClient):

@@ -6,6 +6,7 @@ the newest observation of how far this machine's clock is from the servers' cloc
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -91,6 +92,10 @@ class ClockReading:
         return max(self.least + step, 0.0) or min(self.most + step, 0.0)
 
 
+class AnswerMisplaced(OSError):
+    """A connection delivered the answer to another request."""
+
+
 class AnswerTooLarge(OSError):
     """The answer was larger than the transport's limit, and was not read to its end."""
 
@@ -159,7 +164,10 @@ class Transport:
                 answer = adapter.send(prepared, stream=True, timeout=timeouts, **settings)
                 call.status = answer.status_code
                 response = self._read(answer, exchange.sent_at or begun_at)
-                exchange.accepted = request.is_own(response)
+                is_own = request.is_own(response)
+                if is_own and _is_repeated(response, exchange):
+                    raise AnswerMisplaced(errno.EBADMSG, "the answer to an earlier request")
+                exchange.accepted = is_own
                 return response
             except TooLate as exc:
                 raise _no_time_left(request) from exc
@@ -224,6 +232,17 @@ def _sign(request: Request) -> Mapping[str, str]:
     if current := traceparent():
         headers["traceparent"] = current
     return headers
+
+
+def _is_repeated(response: Response, exchange: Exchange) -> bool:
+    """Return whether its connection delivered the service's answer `response` to the request before, too.
+
+    A proxy may deliver an answer twice, and then each request on its connection gets the answer to the one before.
+    Two answers of a service differ in the request id, at least; one without a date may be a fixed text.
+    """
+    if read_date(response.headers) is None:
+        return False
+    return exchange.is_repeated(hash((response.status, *response.headers.items(), response.body)))
 
 
 def _classify(request: Request, exchange: Exchange, exc: Exception) -> CallError:

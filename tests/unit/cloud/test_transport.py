@@ -36,8 +36,9 @@ from hpoq.cloud.connections import new_session
 from hpoq.cloud.endpoint import Endpoint
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.cloud.signing import Credentials
+from hpoq.cloud.smq import Smq
 from hpoq.cloud.transport import ClockReading, Request, Response, Transport, _sign, read_date
-from hpoq.errors import NoTimeLeft, NotSent, SettingsError, Throttled, Unavailable, UnknownEnd
+from hpoq.errors import Answered, NoTimeLeft, NotSent, SettingsError, Throttled, Unavailable, UnknownEnd
 from hpoq.observability.measures import Call, Measures, collect_into, trace_message
 from hpoq.testing import FakeClock
 from support.tools import skip_without
@@ -223,6 +224,51 @@ def test_an_answer_that_is_delivered_twice_is_not_the_next_creates(serve, answer
                 create("a")
             next(counted)
         assert create("c").removeprefix("s") == "3"
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "refusal"),
+    [
+        (400, b'{"RequestId":"R","Code":"Throttling.User","Message":"m"}'),
+        (400, b'{"RequestId":"R","Code":"INVALID_INPUT_PARAMS","Message":"m"}'),
+        (403, b'{"RequestId":"R","Code":"Forbidden.RAM","Message":"m"}'),
+    ],
+)
+def test_a_refusal_that_is_delivered_twice_is_not_the_next_creates(transport, serve, answer, status, refusal):
+    """It proves nothing about that create, whose own answer comes too late and is nobody's."""
+    refused = answer(status, refusal, Date="Tue, 01 Dec 2026 07:00:00 GMT")
+    made = [answer(body=b'{"RequestId":"%d","ExperimentId":"s%d"}' % (n, n)) for n in (2, 3)]
+
+    def deliver_late(connection: socket.socket, _raw: bytes) -> bool:
+        connection.sendall(refused)
+        connection.sendall(made[0])
+        return True
+
+    server = serve(refused, deliver_late, made[1])
+    client = PaiAutoMl(transport, server.url, lambda: Credentials("id", "secret"))
+    with pytest.raises(Answered):
+        client.create_hpo_experiment({}, nonce="a")
+    with pytest.raises(UnknownEnd, match="the answer to an earlier request"):
+        client.create_hpo_experiment({}, nonce="b")
+    assert client.create_hpo_experiment({}, nonce="c").experiment_id == "s3"
+    assert server.connections == 2
+
+
+def test_a_receipt_that_is_delivered_twice_is_not_the_next_messages(serve, answer, clock):
+    """The next message may have been refused: it is sent again, on another connection."""
+    receipt = b"<Message><MessageId>%s</MessageId></Message>"
+
+    def acknowledge(message_id: bytes, request_id: str) -> bytes:
+        date = "Tue, 01 Dec 2026 07:00:00 GMT"
+        return answer(201, receipt % message_id, Date=date, x_mns_request_id=request_id)
+
+    first, third = acknowledge(b"A", "1"), acknowledge(b"B", "3")
+    server = serve(first, first, third)
+    with new_session() as session:
+        client = Smq(Transport(session, clock), server.url, lambda: Credentials("id", "secret"))
+        assert client.send_message("q", b"a").message_id == "A"
+        assert client.send_message("q", b"b").message_id == "B"
     assert server.connections == 2
 
 
