@@ -126,8 +126,7 @@ class Auditor:
 
     The records are read before the experiments. A message that is processed meanwhile has its record first and its
     experiment later, so the order causes no false finding. A key may be used again `retention` seconds after its end.
-    `place` identifies the endpoint of `client`, None if every experiment must be there. Followed experiments are
-    checked every `longest_check` seconds at least.
+    `place` identifies the endpoint of `client`, None if every experiment must be there.
     """
 
     def __init__(
@@ -143,7 +142,6 @@ class Auditor:
         pause: float = 0.0,
         place: str | None = None,
         namespace: str = "",
-        longest_check: float = 0.0,
     ) -> None:
         self._store = store
         self._client = client
@@ -154,7 +152,6 @@ class Auditor:
         self._until = until
         self._place = place
         self._namespace = namespace
-        self._longest_check = longest_check
         self.audit = Audit(since)
         self._listed: dict[str, Experiment] = {}
 
@@ -276,13 +273,12 @@ class Auditor:
 
     def _is_overdue(self, records: Mapping[str, Record], record: Record) -> bool:
         """Return whether the experiment of `record` is followed, and was to be checked long ago."""
-        watching = None
-        if record.published_at is not None and not _is_follower(record):
-            watching = find_watching(records.get, record, self._until, self._namespace)
-        if watching is None or watching.is_over:
+        if record.published_at is None or _is_follower(record):
             return False
-        due = watching.order.next_at or watching.order.created_at + self._longest_check
-        return self._until - due > _OVERDUE_SECONDS
+        watching = find_watching(records.get, record, self._until, self._namespace)
+        if watching is None or watching.is_over or watching.due_at is None:
+            return False
+        return self._until - watching.due_at > _OVERDUE_SECONDS
 
     def _look_up(self, experiment_id: str) -> Experiment | None:
         """Return an experiment that the listing does not show, or None if the service does not know it either."""
@@ -386,7 +382,6 @@ def command(
                 pause=1 / rate,
                 place=identify_place(service_at),
                 namespace=settings.namespace,
-                longest_check=settings.watch_max_seconds,
             ).run()
     except (CallError, StoreError) as exc:
         raise click.ClickException(_explain_failure(exc, store_at, service_at)) from exc

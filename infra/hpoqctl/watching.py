@@ -21,13 +21,15 @@ _LATE_SECONDS = 300.0
 class Watching:
     """How an experiment is followed at the moment `now`.
 
-    `order` is the content of its newest watch message that is known. `record` is None until the first look.
+    `order` is the content of its newest watch message that is known. `record` is None until the first look. `due_at`
+    is when the next look is due, or None if that is not known.
     """
 
     key: str
     order: WatchOrder
     record: Record | None
     now: float
+    due_at: float | None = None
 
     @property
     def result(self) -> JsonObject | None:
@@ -66,9 +68,9 @@ class Watching:
                 f"Its experiment is followed: {checks}, the last one at {format_time(record.lease_until)} with the "
                 f"status {status}."
             )
-        if self.order.next_at is not None:
-            late = self.now - self.order.next_at
-            yield f"The next check is due at {format_time(self.order.next_at)}."
+        if self.due_at is not None:
+            late = self.now - self.due_at
+            yield f"The next check is due at {format_time(self.due_at)}."
             if late > _LATE_SECONDS:
                 yield f"That was {late:.0f} s ago. Check that HPOQ_WATCH_QUEUE has a trigger."
                 yield f"If it has one, look for dead letters: hpoq redrive --dry-run --match {self.key}"
@@ -92,7 +94,7 @@ class Watching:
             "looks": 0 if record is None else record.attempts,
             "lastLookAt": self.last_look_at,
             "lastStatus": self.order.last_status,
-            "nextLookAt": None if self.result else self.order.next_at,
+            "nextLookAt": None if self.result else self.due_at,
             "publishedAt": None if record is None else record.published_at,
             "result": self.result,
         }
@@ -110,4 +112,10 @@ def find_watching(
     key = derive_key(WATCH, identify_watch(record.key, record.experiment_id), namespace)
     watched = find(key)
     order = decode_order((watched and watched.watch_order) or record.watch_order)
-    return None if order is None else Watching(key, order, watched, now)
+    if order is None:
+        return None
+    due = order.next_at
+    if watched is None:
+        # The first watch message is sent when the created event is published.
+        due = None if record.published_at is None else max(due or 0.0, record.published_at)
+    return Watching(key, order, watched, now, due)

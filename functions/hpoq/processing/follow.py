@@ -117,7 +117,10 @@ class Follower:
         order = None if claim.watch_order is None else decode_order(claim.watch_order)
         if order is None:
             return None
-        return encode_order(replace(order, experiment_id=experiment_id, created_at=now, place=claim.place))
+        first = now + self._schedule.min_seconds
+        return encode_order(
+            replace(order, experiment_id=experiment_id, created_at=now, next_at=first, place=claim.place)
+        )
 
     def start(self, record: Record) -> EventError | None:
         """Send the first watch message of a created experiment; return the error if that failed, or None.

@@ -60,6 +60,15 @@ def test_before_the_first_look():
     assert (document["key"], document["looks"], document["lastLookAt"]) == (WATCH_KEY, 0, None)
 
 
+def test_a_first_look_that_is_late():
+    """A first watch message that is lost is reported, from the publication of the created event on."""
+    text, document = explain(None, 1600.0, lifecycle.mark_published(DONE, 1100.0))
+    assert "It has not been checked yet." in text
+    assert "That was 500 s ago." in text
+    assert f"hpoq redrive --watch {KEY}" in text
+    assert document["nextLookAt"] == 1100.0
+
+
 def test_between_two_looks():
     """The number of checks, the last status and both times are shown."""
     record = look(1060.0, 2, last_status="RUNNING", next_at=1120.0)
@@ -110,15 +119,15 @@ def test_an_experiment_that_is_not_followed(record):
 @pytest.mark.parametrize(
     ("watched", "hours", "is_overdue"),
     [
-        (None, 2.9, True),
-        (None, 2.1, False),
+        (None, 2.1, True),
+        (None, 1.9, False),
         (look(1060.0, next_at=1120.0), 2.1, True),
         (look(1060.0, next_at=1120.0), 1.9, False),
         (ended(True), 9.0, False),
     ],
 )
 def test_an_audit_lists_experiments_that_are_not_checked_any_more(watched, hours, is_overdue):
-    """It counts from the time of the next check, or from the latest one for the first check."""
+    """It counts from the time of the next check, or from the created event for the first check."""
     store = SqliteStore(":memory:")
     for record in (lifecycle.mark_published(DONE, 1000.0), watched):
         if record is not None:
@@ -127,7 +136,7 @@ def test_an_audit_lists_experiments_that_are_not_checked_any_more(watched, hours
     with alilocal.LocalCloud(clock=clock) as cloud:
         credentials = Credentials(cloud.access_key_id, cloud.access_key_secret)
         client = PaiAutoMl(Transport(cloud.session(), clock), cloud.endpoint, lambda: credentials)
-        auditor = Auditor(store, client, clock, since=until, until=until, namespace="n", longest_check=1800.0)
+        auditor = Auditor(store, client, clock, since=until, until=until, namespace="n")
         audit = auditor.run()
     assert audit.overdue == [KEY] * is_overdue
     assert audit.as_json()["overdueChecks"] == [KEY] * is_overdue

@@ -133,7 +133,9 @@ def test_an_order_is_completed_once_its_experiment_is_known():
     world = World()
     claim = replace(world.open(CREATED), place="https://a")
     text = world.follower.complete_order(claim, "s2", 7.0)
-    assert decode_order(text) == replace(ORDER, experiment_id="s2", created_at=7.0, place="https://a")
+    assert decode_order(text) == replace(
+        ORDER, experiment_id="s2", created_at=7.0, next_at=67.0, place="https://a"
+    )
 
 
 def test_the_first_watch_message_is_due_after_the_shortest_wait():
