@@ -55,6 +55,7 @@ CHECKED_ELSEWHERE = {
     ("python", "tests/benchmarks"): "test_scripts_exist_as_written",
     ("python", "tests/e2e/daytwo.py"): "test_scripts_exist_as_written",
     ("python", "tests/mutation"): "test_scripts_exist_as_written",
+    ("python", "tests/reliability/schedules.py"): "test_scripts_exist_as_written",
     ("python", "tests/reliability/soak.py"): "test_scripts_exist_as_written",
     ("python3", "-m", "venv"): ".ci/run",
     ("python3", "infra/serverless/release.py"): "test_deployment_guide.py",

@@ -13,14 +13,13 @@ from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 from test_schedules import INSTANCES, MESSAGES, Schedules
 
 from hpoq.processing import creation, ledger, lifecycle
 from hpoq.testing import smq_event, smq_stream_event
 from support.budget import BUDGET, FULL_BUDGET, sample
 from support.request import REQUEST
+from support.schedules import check_schedules, rule
 from support.sending import intercept
 from support.world import CallTimes, World
 
@@ -186,7 +185,7 @@ class AtTheMargins(Schedules):
         dead_letters_are_redriven
     ) = an_experiment_is_created_without_an_id = None
 
-    @initialize()
+    @rule()
     def begin(self):
         super().begin(
             lag=LISTS_AFTER,
@@ -224,17 +223,7 @@ class AtTheMargins(Schedules):
 
 def run_schedules(count):
     """Run random schedules, the same every time, until one breaks an invariant."""
-    chosen = settings(
-        max_examples=count,
-        stateful_step_count=2,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        print_blob=False,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    run_state_machine_as_test(AtTheMargins, settings=chosen)
+    check_schedules(range(count), [AtTheMargins], steps=2)
 
 
 def test_random_schedules_keep_to_the_margins():

@@ -25,9 +25,6 @@ from dataclasses import replace
 from typing import ClassVar
 
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from points import Points
 
 from alilocal.smq.errors import MessageNotExist
@@ -49,6 +46,7 @@ from support.clock import SkewedClock
 from support.deployment import CONTEXT, DEAD_LETTER_QUEUE, QUEUE, WATCH_QUEUE, function_environment
 from support.listings import LISTINGS, change_listing, change_new_ids
 from support.request import make_document
+from support.schedules import booleans, check_schedules, integers, lists, rule, sampled_from, tuples
 from support.sending import intercept
 from support.world import CallTimes, World, marked_experiments
 
@@ -58,8 +56,8 @@ ENDS = ("FINISHED", "FAILED", "EARLY_STOPPED", "USER_CANCELED", "SYS_CANCELED", 
 REPAIRED_EVERY = 2_000
 READ_TIME_OUT = 25.0
 ALMOST = 0.5
-OFFSETS = st.sampled_from([0.0, -0.5, 0.5, 0.25])
-INSTANCES = st.tuples(OFFSETS, st.sampled_from([1, 1, 1, 2]))
+OFFSETS = sampled_from([0.0, -0.5, 0.5, 0.25])
+INSTANCES = tuples(OFFSETS, sampled_from([1, 1, 1, 2]))
 LATE_WRITES = (1, 40, 95, 400)
 REFUSED_BY_VERSION_2 = "taken by version 1 only"
 # Settings that an operator may change while messages are being processed.
@@ -145,7 +143,7 @@ class Store:
         return self._call("replace", record, expected)
 
 
-class Schedules(RuleBasedStateMachine):
+class Schedules:
     """Instances whose clocks are up to `skew` seconds apart, which is what `settings` allow for."""
 
     lease = 90.0
@@ -154,18 +152,18 @@ class Schedules(RuleBasedStateMachine):
     messages: ClassVar = MESSAGES
     sources: ClassVar = [QUEUE]
 
-    @initialize(
-        lag=st.sampled_from([0, 5, 14.5]),
-        tag_filter=st.sampled_from(["honoured", "ignored", "refused"]),
-        policy=st.sampled_from(["raise", "requeue"]),
-        attempts=st.sampled_from(["50", "3"]),
-        memory=st.sampled_from([0, 0, 900, 1860]),
-        date_window=st.sampled_from(["900", "0"]),
-        throttled_nonce=st.sampled_from(["kept", "used"]),
-        marker=st.sampled_from(["both", "both", "tag", "description"]),
-        listing=st.sampled_from([None, None, *LISTINGS]),
-        tags=st.sampled_from(["accepted", "accepted", "accepted", "refused"]),
-        repeated_answers=st.sampled_from([0, 0, 1]),
+    @rule(
+        lag=sampled_from([0, 5, 14.5]),
+        tag_filter=sampled_from(["honoured", "ignored", "refused"]),
+        policy=sampled_from(["raise", "requeue"]),
+        attempts=sampled_from(["50", "3"]),
+        memory=sampled_from([0, 0, 900, 1860]),
+        date_window=sampled_from(["900", "0"]),
+        throttled_nonce=sampled_from(["kept", "used"]),
+        marker=sampled_from(["both", "both", "tag", "description"]),
+        listing=sampled_from([None, None, *LISTINGS]),
+        tags=sampled_from(["accepted", "accepted", "accepted", "refused"]),
+        repeated_answers=sampled_from([0, 0, 1]),
     )
     def begin(
         self,
@@ -286,11 +284,11 @@ class Schedules(RuleBasedStateMachine):
                 with contextlib.suppress(MessageNotExist):
                     queue.delete(message.receipt_handle)
 
-    @rule(count=st.integers(1, 5), instance=INSTANCES, acknowledge=st.sampled_from([True, True, True, False]))
+    @rule(count=integers(1, 5), instance=INSTANCES, acknowledge=sampled_from([True, True, True, False]))
     def plainly(self, count, instance, acknowledge):
         self.deliver(count, instance, acknowledge=acknowledge)
 
-    @rule(count=st.integers(1, 5), at=st.integers(1, 40), instance=INSTANCES)
+    @rule(count=integers(1, 5), at=integers(1, 40), instance=INSTANCES)
     def killed(self, count, at, instance):
         def die():
             raise Killed
@@ -298,10 +296,10 @@ class Schedules(RuleBasedStateMachine):
         self.deliver(count, instance, Points(at, die))
 
     @rule(
-        count=st.integers(1, 3),
-        at=st.integers(1, 24),
-        seconds=st.sampled_from([0, 5, 60, 95, 120, 170, 400]),
-        others=st.lists(INSTANCES, min_size=1, max_size=2),
+        count=integers(1, 3),
+        at=integers(1, 24),
+        seconds=sampled_from([0, 5, 60, 95, 120, 170, 400]),
+        others=lists(INSTANCES, min_size=1, max_size=2),
         instance=INSTANCES,
     )
     def overtaken(self, count, at, seconds, others, instance):
@@ -313,16 +311,16 @@ class Schedules(RuleBasedStateMachine):
         points = Points(at, others_run)
         self.deliver(count, instance, points)
 
-    @rule(count=st.integers(1, 5), at=st.integers(1, 40), instance=INSTANCES, offset=OFFSETS)
+    @rule(count=integers(1, 5), at=integers(1, 40), instance=INSTANCES, offset=OFFSETS)
     def a_clock_is_set(self, count, at, instance, offset):
         """Set the clock of an instance while it works, within what the settings allow for."""
         clock = SkewedClock(self.world.clock, 0.0)
         self.deliver(count, instance, Points(at, lambda: clock.set(offset * self.skew)), clock=clock)
 
     @rule(
-        seconds=st.sampled_from([30, 60, 79]),
-        gap=st.sampled_from([1, 20, 31, 62]),
-        index=st.integers(0, 4),
+        seconds=sampled_from([30, 60, 79]),
+        gap=sampled_from([1, 20, 31, 62]),
+        index=integers(0, 4),
         instance=INSTANCES,
     )
     def an_operator_resolves_a_key_while_its_create_is_late(self, seconds, gap, index, instance):
@@ -333,7 +331,7 @@ class Schedules(RuleBasedStateMachine):
         self.resolve(index)
         self.deliver(5, instance)
 
-    @rule(count=st.integers(1, 5), at=st.integers(1, 30), index=st.integers(0, 4), instance=INSTANCES)
+    @rule(count=integers(1, 5), at=integers(1, 30), index=integers(0, 4), instance=INSTANCES)
     def an_operator_resolves_a_key_meanwhile(self, count, at, index, instance):
         self.deliver(count, instance, Points(at, lambda: self.resolve(index)))
 
@@ -359,26 +357,26 @@ class Schedules(RuleBasedStateMachine):
             self.world.cloud.faults._append(fault)
 
     @rule(
-        failures=st.lists(
-            st.sampled_from(["before", "after", None, *LATE_WRITES, *LATE_WRITES]), min_size=1, max_size=5
+        failures=lists(
+            sampled_from(["before", "after", None, *LATE_WRITES, *LATE_WRITES]), min_size=1, max_size=5
         )
     )
     def the_store_breaks(self, failures):
         self.store_failures += failures
 
-    @rule(written=st.sampled_from([0, "null", " ", None]))
+    @rule(written=sampled_from([0, "null", " ", None]))
     def an_experiment_is_created_without_an_id(self, written):
         self.new_ids.append(written)
 
-    @rule(seconds=st.sampled_from([1, 10, 31, 91, 106, 161, 500]))
+    @rule(seconds=sampled_from([1, 10, 31, 91, 106, 161, 500]))
     def time_goes_on(self, seconds):
         self.world.later(seconds)
 
     @rule(
-        kind=st.sampled_from(["reset", "stall", "truncate", "malformed", "html", "throttle", "unavailable"]),
-        operation=st.sampled_from([CREATE, CREATE, LIST, PUBLISH]),
-        when=st.sampled_from(["before", "forwarded", "after"]),
-        times=st.integers(1, 3),
+        kind=sampled_from(["reset", "stall", "truncate", "malformed", "html", "throttle", "unavailable"]),
+        operation=sampled_from([CREATE, CREATE, LIST, PUBLISH]),
+        when=sampled_from(["before", "forwarded", "after"]),
+        times=integers(1, 3),
     )
     def something_breaks(self, kind, operation, when, times):
         fault = {"kind": kind}
@@ -390,10 +388,10 @@ class Schedules(RuleBasedStateMachine):
         self.world.cloud.faults.add(service=service, operation=operation, when=when, times=times, **fault)
 
     @rule(
-        status=st.sampled_from([200, 302, 400, 403, 404, 408, 429, 502]),
-        body=st.sampled_from(["html", "empty", "json"]),
-        operation=st.sampled_from([CREATE, CREATE, LIST, PUBLISH]),
-        when=st.sampled_from(["before", "after"]),
+        status=sampled_from([200, 302, 400, 403, 404, 408, 429, 502]),
+        body=sampled_from(["html", "empty", "json"]),
+        operation=sampled_from([CREATE, CREATE, LIST, PUBLISH]),
+        when=sampled_from(["before", "after"]),
     )
     def another_answers(self, status, body, operation, when):
         service = "smq" if operation == PUBLISH else "paiautoml"
@@ -418,14 +416,14 @@ class Schedules(RuleBasedStateMachine):
                 self.versions = 1
             self.world.cloud.faults.add(kind, service="paiautoml", operation=CREATE, seconds=seconds)
 
-    @rule(kind=st.sampled_from(["late", "copy"]), seconds=st.sampled_from([1, 30, 60, 79, 300, 800]))
+    @rule(kind=sampled_from(["late", "copy"]), seconds=sampled_from([1, 30, 60, 79, 300, 800]))
     def a_create_arrives_late(self, kind, seconds):
         self.let_a_create_arrive_late(kind, seconds)
 
     @rule(
-        seconds=st.sampled_from([30, 79, 300, 800]),
-        gaps=st.lists(st.sampled_from([1, 31, 62, 93, 124]), min_size=1, max_size=4),
-        successors=st.lists(INSTANCES, min_size=4, max_size=4),
+        seconds=sampled_from([30, 79, 300, 800]),
+        gaps=lists(sampled_from([1, 31, 62, 93, 124]), min_size=1, max_size=4),
+        successors=lists(INSTANCES, min_size=4, max_size=4),
         instance=INSTANCES,
     )
     def successors_come_while_a_create_is_late(self, seconds, gaps, successors, instance):
@@ -436,11 +434,11 @@ class Schedules(RuleBasedStateMachine):
             self.deliver(5, successor)
 
     @rule(
-        stall=st.sampled_from(["none", "to the last moment", "too long by the skew", "too long by the read"]),
-        is_killed=st.booleans(),
-        is_late=st.sampled_from([True, True, False]),
-        offsets=st.sampled_from([(-0.5, 0.5), (-0.5, 0.5), (0.5, -0.5)]),
-        gap=st.sampled_from([7, 31, 47]),
+        stall=sampled_from(["none", "to the last moment", "too long by the skew", "too long by the read"]),
+        is_killed=booleans(),
+        is_late=sampled_from([True, True, False]),
+        offsets=sampled_from([(-0.5, 0.5), (-0.5, 0.5), (0.5, -0.5)]),
+        gap=sampled_from([7, 31, 47]),
     )
     def a_create_is_as_late_as_it_may_be(self, stall, is_killed, is_late, offsets, gap):
         """Stall an owner before its create, and deliver successors until no doubt about it can be left."""
@@ -460,11 +458,11 @@ class Schedules(RuleBasedStateMachine):
             self.deliver(5, (offsets[1], 1))
 
     @rule(
-        operation=st.sampled_from([CREATE, CREATE, LIST, PUBLISH]),
-        before_first_byte=st.sampled_from([0, 20, 54, 60, 78, 310]),
-        between_writes=st.sampled_from([0, 0, 20, 310]),
-        until_acted=st.sampled_from([0, 13, 24, 60, 79]),
-        until_answered=st.sampled_from([0, 5, 20]),
+        operation=sampled_from([CREATE, CREATE, LIST, PUBLISH]),
+        before_first_byte=sampled_from([0, 20, 54, 60, 78, 310]),
+        between_writes=sampled_from([0, 0, 20, 310]),
+        until_acted=sampled_from([0, 13, 24, 60, 79]),
+        until_answered=sampled_from([0, 5, 20]),
     )
     def a_call_is_slow(self, operation, before_first_byte, between_writes, until_acted, until_answered):
         late = [
@@ -493,20 +491,12 @@ class Schedules(RuleBasedStateMachine):
             self.queue.send(seal(replace(envelope, redriven=True)).decode())
             self.dead.delete(message.receipt_handle)
 
-    @invariant()
-    def nothing_is_broken(self):
-        if hasattr(self, "world"):
-            broken = self.find_broken()
-            assert broken == [], broken
-
     def find_broken(self, **options):
         """Return what breaks an invariant; `options` are those of `World.broken`."""
         return self.world.broken(**options)
 
-    def teardown(self):
+    def end(self):
         """Once nothing breaks any more, every message comes to its end: one experiment, one event id."""
-        if not hasattr(self, "world"):
-            return
         self.world.cloud.faults.clear()
         self.store_failures.clear()
         self.new_ids.clear()
@@ -574,33 +564,33 @@ class Followed(Schedules):
     sources: ClassVar = [QUEUE, WATCH_QUEUE]
     was_missed = False
 
-    @rule(status=st.sampled_from([*ENDS, "RUNNING", "UNKNOWN", "TERMINATING"]), index=st.integers(0, 2))
+    @rule(status=sampled_from([*ENDS, "RUNNING", "UNKNOWN", "TERMINATING"]), index=integers(0, 2))
     def an_experiment_changes(self, status, index):
         for made in self.world.cloud.experiments[index : index + 1]:
             made.fail(status)
 
-    @rule(index=st.integers(0, 2))
+    @rule(index=integers(0, 2))
     def an_experiment_is_deleted(self, index):
         for made in self.world.cloud.experiments[index : index + 1]:
             # A deleted experiment can be found by no search any more.
             if any(event["data"].get("experimentId") == made.experiment_id for event in self.world.events):
                 made.deleted = True
 
-    @rule(key=st.sampled_from(["k", "tags", "unknown"]))
+    @rule(key=sampled_from(["k", "tags", "unknown"]))
     def a_stop_is_sent(self, key):
         self.stops.append(self.queue.send(json.dumps({"stop": {"idempotencyKey": key}})))
 
     @rule(
-        kind=st.sampled_from(["reset", "stall", "truncate", "html"]),
-        operation=st.sampled_from([GET, TRIALS, STOP, SEND]),
-        when=st.sampled_from(["before", "forwarded", "after"]),
-        times=st.integers(1, 4),
+        kind=sampled_from(["reset", "stall", "truncate", "html"]),
+        operation=sampled_from([GET, TRIALS, STOP, SEND]),
+        when=sampled_from(["before", "forwarded", "after"]),
+        times=integers(1, 4),
     )
     def the_following_breaks(self, kind, operation, when, times):
         service = "smq" if operation == SEND else "paiautoml"
         self.world.cloud.faults.add(service=service, operation=operation, when=when, times=times, kind=kind)
 
-    @rule(operation=st.sampled_from([GET, TRIALS]))
+    @rule(operation=sampled_from([GET, TRIALS]))
     def an_experiment_is_missed_once(self, operation):
         # What is missed for long counts as deleted.
         if not self.was_missed:
@@ -609,11 +599,11 @@ class Followed(Schedules):
                 "status", service="paiautoml", operation=operation, status=400, code="INVALID_USER_OR_EXP"
             )
 
-    @rule(seconds=st.sampled_from([1, 30, 300]), kind=st.sampled_from(["late", "copy"]))
+    @rule(seconds=sampled_from([1, 30, 300]), kind=sampled_from(["late", "copy"]))
     def a_watch_message_arrives_late(self, seconds, kind):
         self.world.cloud.faults.add(kind, service="smq", operation=SEND, seconds=seconds)
 
-    @rule(at=st.integers(1, 12), instance=INSTANCES)
+    @rule(at=integers(1, 12), instance=INSTANCES)
     def an_end_is_killed(self, at, instance):
         """Kill a delivery at a later point: watch messages are the last ones of an event."""
 
@@ -658,25 +648,15 @@ def test_a_nonce_that_the_gateway_remembers_ends_with_its_memory():
     machine.successors_come_while_a_create_is_late(
         seconds=800, gaps=[1], successors=[(0.0, 1)] * 4, instance=(0.0, 1)
     )
-    machine.teardown()
+    machine.end()
 
 
-def case(machine, step_count, count):
-    made = type(f"{machine.__name__}{step_count}", (machine,), {}).TestCase
-    made.settings = settings(
-        max_examples=examples(count),
-        stateful_step_count=step_count,
-        deadline=None,
-        database=None,
-        print_blob=True,
-        suppress_health_check=list(HealthCheck),
-    )
-    return made
-
-
-# 144 schedules in all, in parts that can be run side by side; TEST_BUDGET=10 runs ten times as many.
-TestShort = case(Schedules, 6, 60)
-TestMiddling = case(Schedules, 12, 36)
-TestLong = case(Schedules, 25, 12)
-TestFarApart = case(FarApart, 8, 27)
-TestFollowed = case(Followed, 10, 9)
+# TEST_BUDGET=10 runs ten times as many; `schedules.py` runs any number.
+@pytest.mark.parametrize(
+    ("machine", "steps", "count"),
+    [(Schedules, 6, 60), (Schedules, 12, 36), (Schedules, 25, 12), (FarApart, 8, 27), (Followed, 10, 9)],
+)
+def test_random_schedules(machine, steps, count, pytestconfig):
+    """Every invariant holds after each step and in the end. --hypothesis-seed chooses other schedules."""
+    first = int(pytestconfig.getoption("--hypothesis-seed") or 0)
+    check_schedules(range(first, first + examples(count)), [machine], steps)

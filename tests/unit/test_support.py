@@ -1,8 +1,11 @@
-"""The helpers of the tests: the sample of a budget, and the line about skipped tests."""
+"""The helpers of the tests: the sample of a budget, random schedules, and the line about skipped tests."""
+
+import re
 
 import pytest
 
 from support.budget import sample
+from support.schedules import check_schedules, draw_schedule, integers, lists, rule
 from support.tools import skip_without, summarize_skips
 
 
@@ -25,6 +28,48 @@ def test_five_samples_cover_all_cases():
 def test_a_sample_of_nothing_is_empty():
     """No cases make no sample."""
     assert sample([]) == []
+
+
+class Counter:
+    """A machine that breaks once an 8 or a 9 was the first number added after a reset."""
+
+    @rule(start=integers(1, 2))
+    def begin(self, start):
+        self.added = [start]
+
+    @rule()
+    def reset(self):
+        self.added = []
+
+    @rule(numbers=lists(integers(0, 9), min_size=1, max_size=1))
+    def add(self, numbers):
+        self.added += numbers
+
+    def find_broken(self):
+        return ["too many"] if len(self.added) == 1 and self.added[0] > 7 else []
+
+    def end(self):
+        pass
+
+
+def test_a_schedule_that_breaks_something_is_shown_without_needless_calls():
+    """Only the calls are left without which nothing breaks; they can be run as they are printed."""
+    with pytest.raises(AssertionError) as found:
+        check_schedules(range(1000), [Counter], steps=8)
+    lines = str(found.value).splitlines()
+    begin = lines.index("machine = Counter()")
+    first, calls = lines[0], lines[begin:]
+    assert re.fullmatch(r"seed \d+: AssertionError: .*too many.*", first)
+    assert re.fullmatch(r"machine\.begin\(start=[12]\)", calls[1])
+    assert calls[2] == "machine.reset()"
+    assert re.fullmatch(r"machine\.add\(numbers=\[[89]\]\)", calls[3])
+    assert calls[4:] == ["machine.end()"]
+
+
+def test_a_seed_chooses_a_schedule():
+    """A seed always chooses one schedule, and other seeds choose others."""
+    chosen = [str(draw_schedule(seed, [Counter], 5)) for seed in (1, 2, 1)]
+    assert chosen[0] == chosen[2] != chosen[1]
 
 
 def test_skipped_tests_name_what_to_install():
