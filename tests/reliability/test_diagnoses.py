@@ -165,7 +165,7 @@ def envelope_invalid(world, _patch):
 
 
 def defect(world, patch):
-    def break_down(_body):
+    def break_down(_body, _attributes):
         raise RuntimeError("canary")
 
     patch.setattr(contract, "parse_request", break_down)

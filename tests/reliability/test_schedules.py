@@ -539,10 +539,10 @@ class Schedules:
 def stricter(parse):
     """Return the contract of a later version, which refuses what the earlier one takes."""
 
-    def parse_request(body):
+    def parse_request(body, attributes):
         if REFUSED_BY_VERSION_2.encode() in body:
             raise RequestRejected([Violation("/experiment/Description", "stricter", "not any more")])
-        return parse(body)
+        return parse(body, attributes)
 
     return parse_request
 

@@ -635,7 +635,7 @@ def test_a_canary_with_a_stricter_contract_adopts(world, event):
     assert len(world.cloud.experiments) == 1
     world.later(300)
 
-    def refuse(_body):
+    def refuse(_body, _attributes):
         raise RequestRejected([Violation("/experiment", "stricter", "not any more")])
 
     with pytest.MonkeyPatch.context() as patch:

@@ -138,6 +138,19 @@ def test_a_cloudevent_sent_twice_is_one_experiment(cloud):
     assert len(cloud.experiments) == 1
 
 
+def test_headers_that_do_not_identify_a_request_are_a_warning(cloud):
+    """The events say so, as they do of a structured CloudEvent; attributes of other sources are not headers."""
+    function = make_function(cloud)
+    headers = {name: value for name, value in BINARY["headers"].items() if name != "ce-id"}
+    function.handle(json.dumps({**BINARY, "headers": {**headers, "ce-dryrun": "true"}}).encode(), CONTEXT)
+    topic = {"TopicName": "t", "MessageId": "M", "Message": REQUEST, "source": "s", "dryrun": "true"}
+    function.handle(json.dumps(topic).encode(), CONTEXT)
+    by_headers, by_topic = published_events(cloud)
+    rules = [one["rule"] for one in by_headers["data"]["warnings"]]
+    assert rules == ["cloudevent.identity", "cloudevent.member"]
+    assert "warnings" not in by_topic["data"]
+
+
 @pytest.mark.parametrize("length", [1, 500, -1])
 def test_a_cut_off_event_fails(cloud, length):
     """What cannot be read as a whole is delivered again: nothing of it is acknowledged, and no event says so."""

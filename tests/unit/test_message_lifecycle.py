@@ -867,7 +867,7 @@ def test_a_conflict_that_was_interrupted_needs_no_search(world):
 def refuse_everything(monkeypatch, **found):
     """Make the contract refuse every request, as a later version may refuse what an earlier one took."""
 
-    def parse(body):
+    def parse(body, attributes):
         raise RequestRejected([Violation("/experiment", "new-rule", "no longer allowed")], **found)
 
     monkeypatch.setattr(contract, "parse_request", parse)

@@ -371,7 +371,7 @@ def _read_batch_item(
     is_event = EVENTBRIDGE.matches(item) and identify_event(item) is not None
     if is_event or (decoder.accepts is not None and decoder.accepts(item)):
         return Message(HTTP.kind, own_id, raw)
-    reason = "the item of the batch has neither the source and id of a CloudEvent nor a key of its own"
+    reason = "the item of the batch is not a CloudEvent with a source and an id, and has no key of its own"
     return Undecodable.from_item(raw, "trigger.http.body", reason, kind=HTTP.kind, id=own_id)
 
 

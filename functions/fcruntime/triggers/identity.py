@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from urllib.parse import unquote
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
@@ -55,17 +56,22 @@ def identify_body(body: bytes) -> str | None:
     return identify_event(event) if event.keys() & {"data", "data_base64"} else None
 
 
-def identify_headers(headers: JsonValue) -> str | None:
-    """Return the identity of the CloudEvent in the headers of an HTTP request, or None if there is none.
+def read_attributes(headers: JsonValue) -> dict[str, str]:
+    """Return the attributes of the CloudEvent in the headers of an HTTP request, none if it is not in binary mode.
 
     Values are percent-encoded, and those of older senders may be in quotes
     (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md).
     """
-    given = {name.lower(): value for name, value in headers.items()} if isinstance(headers, dict) else {}
-    found = {name: given.get(f"ce-{name}") for name in _ATTRIBUTES}
-    if not all(isinstance(value, str) for value in found.values()):
-        return None
-    return identify_event({name: _decode_header(str(value)) for name, value in found.items()})
+    given = headers.items() if isinstance(headers, dict) else ()
+    named = [(name.lower(), value) for name, value in given if isinstance(value, str)]
+    return {
+        name.removeprefix("ce-"): _decode_header(value) for name, value in named if name.startswith("ce-")
+    }
+
+
+def identify_attributes(attributes: Mapping[str, str]) -> str | None:
+    """Return the identity of the CloudEvent with these `attributes` of the binary mode, or None if one is missing."""
+    return identify_event({**attributes}) if "specversion" in attributes else None
 
 
 def _decode_header(value: str) -> str:

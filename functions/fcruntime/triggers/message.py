@@ -23,7 +23,8 @@ class Message:
     not count. `subject` is its subject, which names the queue or topic, and `time` is when the message was sent, as
     the trigger writes it (RFC 3339, or milliseconds since the epoch). Without a CloudEvent around the message, they
     are what the source itself states. Either is None if it is missing. `attributes` are names and values that the
-    producer added to the message, if the source delivers them.
+    producer added to the message, if the source delivers them; over HTTP they are those of a CloudEvent in
+    binary mode.
     """
 
     kind: str

@@ -21,7 +21,13 @@ from typing import Literal, TypeAlias, get_args
 from fcruntime._dataclass import dataclass, replace
 from fcruntime.jsonvalue import JsonObject, JsonValue, read_whole_number
 from fcruntime.triggers.body import decode_base64, unwrap_base64
-from fcruntime.triggers.identity import identify_event, identify_headers, join_ids, read_id
+from fcruntime.triggers.identity import (
+    identify_attributes,
+    identify_event,
+    join_ids,
+    read_attributes,
+    read_id,
+)
 from fcruntime.triggers.message import Message, Undecodable
 
 Kind: TypeAlias = Literal[
@@ -336,7 +342,13 @@ def _read_http(data: JsonObject, item: bytes, _event: JsonObject) -> Message | U
         return message
     context = data["requestContext"]
     time = context.get("timeEpoch") if isinstance(context, dict) else None
-    return replace(message, cloud_event=identify_headers(data["headers"]), time=read_id(time))
+    attributes = read_attributes(data["headers"])
+    return replace(
+        message,
+        cloud_event=identify_attributes(attributes),
+        time=read_id(time),
+        attributes=tuple(attributes.items()),
+    )
 
 
 def _read_http_body(data: JsonObject, item: bytes) -> Message | Undecodable:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import takewhile
 
 from fcruntime._dataclass import dataclass, replace
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from fcruntime.triggers.body import decode_base64, looks_like_json, unwrap_base64, unwrap_text
-from fcruntime.triggers.identity import identify_event
+from fcruntime.triggers.identity import identify_attributes, identify_event
 from hpoq.contract import jsontext
 from hpoq.contract.finding import describe_type
 from hpoq.contract.jsontext import MOST_BODY_BYTES, WIDE_MARKS, JsonError, pointer_to, tokens_of
@@ -29,6 +29,16 @@ MISPLACED_OBJECTS = ("guard", "stop", "experiment")
 """The members of a request that an attribute of a CloudEvent can be, unless they are objects or arrays."""
 _IN_LOWER_CASE = {"idempotencykey": "idempotencyKey", "dryrun": "dryRun"}
 """Valid names of attributes of a CloudEvent that are easily taken for members of a request."""
+_CONTEXT = {"specversion", "source", "id", "type"}
+"""The attributes that every CloudEvent has."""
+_ANONYMOUS = (
+    "without a source and an id that are strings, the CloudEvent does not identify the request, which creates a "
+    "second experiment if it is sent again; set both, or an idempotencyKey in data"
+)
+_ANONYMOUS_HEADERS = (
+    "without ce-specversion, ce-source and ce-id, the headers do not identify the request, which creates a second "
+    "experiment if it is sent again; set all three, or an idempotencyKey in the body"
+)
 
 # Names that may be quoted in an error: words, array indexes, and parameters of a search space.
 PLAIN_NAME = r"[A-Za-z_]{1,26}|[0-9]{1,6}|\$\{[A-Za-z_]{1,24}\}"
@@ -41,16 +51,18 @@ class LocatedObject:
     """A JSON object, and where it stands in the document as the producer wrote it.
 
     `prefix` is the pointer to it. `text_at` is set if the object is in base64 or in a JSON text: it is the pointer to
-    that text. No pointer can lead into a text, so `prefix` is then the place of the object inside it. `trace` is the
-    `traceparent` of the CloudEvent around the object, `is_anonymous` whether there is one whose source and id do
-    not identify the object, and `warnings` are those about its attributes.
+    that text. No pointer can lead into a text, so `prefix` is then the place of the object inside it.
+
+    `is_event` is set if there is a CloudEvent around the object. `trace` is its `traceparent`, `anonymous` says why
+    it does not identify the object, or is empty if it does, and `warnings` are those about its attributes.
     """
 
     value: JsonObject
     prefix: str = ""
     text_at: str | None = None
     trace: JsonValue = None
-    is_anonymous: bool = False
+    is_event: bool = False
+    anonymous: str = ""
     warnings: tuple[Violation, ...] = ()
 
     def violation(self, pointer: str, rule: str, message: str) -> Violation:
@@ -62,15 +74,19 @@ class LocatedObject:
         return Violation(self.text_at, rule, f"in the decoded data{place}: {message}")
 
 
-def open_document(body: bytes) -> LocatedObject:
-    """Return the request in `body`, not yet checked. Raises RequestRejected if the body cannot hold a request."""
+def open_document(body: bytes, attributes: Mapping[str, str]) -> LocatedObject:
+    """Return the request in `body`, not yet checked. Raises RequestRejected if the body cannot hold a request.
+
+    `attributes` are those of a CloudEvent in HTTP's binary mode, which has its data in the body.
+    """
     if len(body) > MOST_BODY_BYTES:
         raise _reject("body.too-large", f"the body has {len(body)} bytes; the limit is {MOST_BODY_BYTES}")
     text = unwrap_base64(body)
     if not looks_like_json(text):
         _reject_encoded(text, "the body")
     inner = unwrap_text(text)
-    return _open_object(text) if inner == text else _open_text(inner)
+    found = _open_object(text) if inner == text else _open_text(inner)
+    return _note_attributes(found, attributes) if attributes and not found.is_event else found
 
 
 def _open_object(text: bytes) -> LocatedObject:
@@ -234,7 +250,8 @@ def _open_cloud_event(event: JsonObject) -> LocatedObject:
     found = LocatedObject(
         {},
         trace=event.get("traceparent"),
-        is_anonymous=identify_event(event) is None,
+        is_event=True,
+        anonymous="" if identify_event(event) else _ANONYMOUS,
         warnings=tuple(_find_ignored(event)),
     )
     data, encoded = event.get("data"), event.get("data_base64")
@@ -271,6 +288,23 @@ def _reject_misplaced(event: JsonObject) -> None:
     if misplaced:
         what = "a member of the request, which belongs in data; beside data it would have no effect"
         raise RequestRejected([Violation(f"/{name}", "cloudevent.member", what) for name in misplaced])
+
+
+def _note_attributes(found: LocatedObject, attributes: Mapping[str, str]) -> LocatedObject:
+    """Return `found`, which is the data of a CloudEvent in binary mode, with what its `attributes` say."""
+    warnings = [
+        Violation("", "cloudevent.member", f"the header ce-{name} has no effect; write {member} in the body")
+        for name, member in _IN_LOWER_CASE.items()
+        if name in attributes
+    ]
+    is_anonymous = identify_attributes(attributes) is None and bool(_CONTEXT & attributes.keys())
+    return replace(
+        found,
+        is_event=True,
+        trace=attributes.get("traceparent"),
+        anonymous=_ANONYMOUS_HEADERS if is_anonymous else "",
+        warnings=tuple(warnings),
+    )
 
 
 def _find_ignored(event: JsonObject) -> Iterator[Violation]:

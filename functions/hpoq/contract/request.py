@@ -55,10 +55,7 @@ _KEY = rf"(?:(?![\ud800-\udfff]){KEY_CHARACTERS}){{1,{MOST_KEY_CHARACTERS}}}"
 _UNWATCHED = (
     "nothing would check this guard: the function has no HPOQ_WATCH_QUEUE; set it, or remove the guard"
 )
-_ANONYMOUS = (
-    "without a source and an id that are strings, the CloudEvent does not identify the request, which creates a "
-    "second experiment if it is sent again; set both, or an idempotencyKey in data"
-)
+_NO_ATTRIBUTES: Mapping[str, str] = {}
 _NULL = "a null member is not sent; remove it"
 _MOST_NULLS = 10
 """More are the work of a serializer that writes every member of a class, and would hide the other warnings."""
@@ -119,13 +116,14 @@ class _OpenedRequest:
         return self.source.violation(pointer_to(*shown), violation.rule, message)
 
 
-def parse_request(body: bytes) -> ParsedRequest:
+def parse_request(body: bytes, attributes: Mapping[str, str] = _NO_ATTRIBUTES) -> ParsedRequest:
     """Return the request in a message body, which is JSON in UTF-8, or base64 of it.
 
+    `attributes` are those of a CloudEvent in HTTP's binary mode, which has them in headers and its data in the body.
     Raises RequestRejected with all violations of the structure and of the rules together. The pointer of each leads
     into the document as its producer wrote it. Violations beyond MOST_LISTED are only counted.
     """
-    opened = _open_request(body)
+    opened = _open_request(body, attributes)
     source, document = opened.source, opened.value
     violations, warnings = ViolationList(), ViolationList()
     request = _check(opened, violations, warnings)
@@ -133,8 +131,8 @@ def parse_request(body: bytes) -> ParsedRequest:
     mask = Mask(find_secrets(document) if violations.kept or warnings.kept else ())
     warned = (*source.warnings, *opened.locate(warnings, mask))
     # A stop needs no identity.
-    if source.is_anonymous and "stop" not in document and document.get("idempotencyKey") is None:
-        warned = (Violation("", "cloudevent.identity", _ANONYMOUS), *warned)
+    if source.anonymous and "stop" not in document and document.get("idempotencyKey") is None:
+        warned = (Violation("", "cloudevent.identity", source.anonymous), *warned)
     if request is None or violations.kept:
         name, workspace_id = (text and mask(text) for text in _read_name_and_workspace(document))
         located = opened.locate(violations, mask)
@@ -220,13 +218,13 @@ def _normalize_numbers(value: JsonValue) -> JsonValue:
     return value
 
 
-def _open_request(body: bytes) -> _OpenedRequest:
+def _open_request(body: bytes, attributes: Mapping[str, str]) -> _OpenedRequest:
     """Return the request in `body` in its wrapped form, not yet checked.
 
     A stop is in its wrapped form already. An empty object is a bare body, because the service documents no member as
     required. Raises RequestRejected if the body cannot hold a request.
     """
-    source = open_document(body)
+    source = open_document(body, attributes)
     document, experiment_at, texts = source.value, "/experiment", list[str]()
     if any(name in document for name in WRAPPER_MEMBERS):
         experiment, was_text = read_experiment(source)

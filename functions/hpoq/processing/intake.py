@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from fcruntime._dataclass import dataclass, field, replace
 from fcruntime.jsonvalue import JsonObject
 from fcruntime.triggers import Message, Undecodable
+from fcruntime.triggers.sources import HTTP
 from hpoq.contract.events import EventError, is_event
 from hpoq.contract.finding import get_object
 from hpoq.contract.identity import DIGEST, PRODUCER, STOP, WATCH, derive_key, digest
@@ -235,7 +236,8 @@ def _read(item: Message, envelope: Envelope, namespace: str, *, watches: bool) -
     from hpoq.contract.model import ExperimentRequest
     from hpoq.contract.request import compute_fingerprint, parse_request
 
-    parsed = parse_request(envelope.body)
+    # The attributes of any other source are not those of a CloudEvent.
+    parsed = parse_request(envelope.body, dict(item.attributes) if item.kind == HTTP.kind else {})
     request = parsed.request
     kind = PRODUCER if isinstance(request, ExperimentRequest) else STOP
     if item.id is None and envelope.message_id is None and request.idempotency_key is None:

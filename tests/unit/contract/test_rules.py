@@ -543,6 +543,46 @@ def test_a_cloudevent_identifies_its_request(attributes, is_found):
     assert check({**event, "data": {"stop": {"experimentId": "s"}}}) == ([], [])
 
 
+HEADERS = {"specversion": "1.0", "source": "s", "id": "1", "type": "t"}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "document", "rules"),
+    [
+        (HEADERS, make_document(), []),
+        ({**HEADERS, "dryrun": "true", "idempotencykey": "k"}, make_document(), ["cloudevent.member"] * 2),
+        ({"source": "s", "type": "t"}, make_document(), ["cloudevent.identity"]),
+        ({"source": "s", "id": "1"}, make_document(), ["cloudevent.identity"]),
+        ({**HEADERS, "id": ""}, make_document(), ["cloudevent.identity"]),
+        ({"source": "s"}, {**make_document(), "idempotencyKey": "k"}, []),
+        ({"source": "s"}, {"stop": {"experimentId": "s"}}, []),
+        ({"comment": "of a proxy"}, make_document(), []),
+        ({"source": "s", "dryrun": "true"}, {**HEADERS, "data": make_document()}, []),
+    ],
+)
+def test_the_headers_of_a_cloudevent_are_checked_as_its_attributes(attributes, document, rules):
+    """HTTP's binary mode has the attributes in headers; a CloudEvent in the body counts instead of them."""
+    body = json.dumps(document).encode()
+    assert [one.rule for one in parse_request(body, attributes).warnings] == rules
+    assert [one.rule for one in parse_request(base64.b64encode(body), attributes).warnings] == rules
+
+
+def test_a_rejected_request_has_the_warnings_about_its_headers():
+    """What is wrong in both places is corrected at once."""
+    with pytest.raises(RequestRejected) as caught:
+        parse_request(b'{"experiment": {"Name": 5}}', {**HEADERS, "dryrun": "true"})
+    (found, *_) = caught.value.warnings
+    assert (found.rule, found.pointer) == ("cloudevent.member", "")
+    assert found.message == "the header ce-dryrun has no effect; write dryRun in the body"
+
+
+def test_the_trace_of_a_cloudevent_in_headers_is_continued():
+    """As that of a structured one is."""
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    body = json.dumps(make_document()).encode()
+    assert parse_request(body, {**HEADERS, "traceparent": trace}).request.traceparent == trace
+
+
 def test_pointers_follow_the_form_that_was_written():
     """A pointer starts where the producer's document starts, in each of the three forms."""
     bad = changed((c("platform_config/cmd"), DELETE))

@@ -635,6 +635,13 @@ def test_headers_without_a_cloudevent(headers):
     assert message.identity == ("http", "M")
 
 
+def test_the_attributes_of_an_http_message_are_those_of_its_cloudevent():
+    """Other headers are not the producer's."""
+    headers = {**BINARY, "Host": "h", "ce-x": 1}
+    (message,) = decode(json.dumps({**DATA["http"](BODY), "headers": headers}))
+    assert dict(message.attributes) == {"specversion": "1.0", "source": "/team/a", "id": "7 é", "type": "t"}
+
+
 def test_a_body_as_a_json_value_is_utf8():
     """Letters beyond ASCII are not escaped, as a producer would write them."""
     (message,) = decode(json.dumps([DATA["kafka"]({"ä": 1})]))

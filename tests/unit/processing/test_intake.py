@@ -238,7 +238,7 @@ def test_a_rejected_message_is_known_under_the_producers_key_too(monkeypatch):
 def test_a_defect_in_reading_names_its_place_and_quotes_nothing(monkeypatch):
     """An unexpected error concerns one message, and its text may hold a secret."""
 
-    def parse(body):
+    def parse(body, _attributes):
         raise ZeroDivisionError("canary")
 
     monkeypatch.setattr(contract, "parse_request", parse)
@@ -448,7 +448,7 @@ def test_a_redriven_watch_message_is_known_by_the_message_that_brings_it():
 def test_a_defect_is_that_of_one_message(monkeypatch):
     """It is processed like any other message of its namespace, without a fingerprint."""
 
-    def parse(body):
+    def parse(body, _attributes):
         raise ZeroDivisionError
 
     monkeypatch.setattr(contract, "parse_request", parse)
