@@ -19,7 +19,6 @@ from fcruntime._dataclass import dataclass
 from fcruntime.batch import BatchFailed, settle
 from fcruntime.context import Deadline, Invocation
 from fcruntime.jsonvalue import JsonObject
-from fcruntime.triggers import decode
 from hpoq.clock import Budget, Clock, SystemClock
 from hpoq.cloud import paiautoml, smq
 from hpoq.cloud.caller import RetryPolicy, ServiceClient
@@ -35,7 +34,7 @@ from hpoq.observability.telemetry import Exporter, Telemetry, open_exporter
 from hpoq.processing.batch import Batch
 from hpoq.processing.creation import Creator, Marking
 from hpoq.processing.follow import Follower
-from hpoq.processing.intake import Intake, is_keyed_message, take_in
+from hpoq.processing.intake import Intake, decode_event, take_in
 from hpoq.processing.ledger import Ledger
 from hpoq.processing.lifecycle import Terms
 from hpoq.processing.limits import Limits
@@ -146,12 +145,8 @@ class Function:
             self._telemetry.invocation(parts.deadline.remaining) as measures,
         ):
             with measure_time("decode", self._clock):
-                items = decode(
-                    event,
-                    source=self.settings.trigger,
-                    request_id=parts.surroundings.invocation.request_id,
-                    accepts=is_keyed_message,
-                )
+                call_id = parts.surroundings.invocation.request_id
+                items = decode_event(event, self.settings.trigger, call_id)
             measures.source = next((item.kind for item in items), None)
             done = self._batch(parts).run(items)
             report = BatchReport(request_id, [result for _, result in done])

@@ -200,7 +200,8 @@ class Settings:
         None,
         "The only event source to accept: "
         + ", ".join(f"`{kind}`" for kind in KINDS)
-        + ". Default: recognise the source by the shape of the event.",
+        + ". What the function sent itself is also accepted from a queue. Default: recognise the source by the shape "
+        "of the event.",
         _one_of(KINDS),
     )
     batch_policy: BatchPolicy = _setting(

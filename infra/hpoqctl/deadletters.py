@@ -15,7 +15,7 @@ from hpoq.contract.jsontext import JsonError
 from hpoq.contract.request import parse_request
 from hpoq.errors import RequestRejected
 from hpoq.processing.envelope import Envelope, looks_sealed, open_envelope, unseal
-from hpoq.processing.intake import is_keyed_message
+from hpoq.processing.intake import decode_event
 
 _DELIVERY_KINDS = frozenset(source.kind for source in BY_PAYLOAD)
 
@@ -80,7 +80,7 @@ def _recover_event(
 ) -> list[Envelope]:
     """Return the messages of `event`, or none if one is not known. `is_call` says that a failed call quotes it."""
     try:
-        items = decode(event, source=trigger, request_id=request_id, accepts=is_keyed_message)
+        items = decode_event(event, trigger, request_id)
     except EventUnreadable:
         return []
     return _recover_items(items, namespace, is_call=is_call)

@@ -8,6 +8,7 @@ import pytest
 import structlog
 
 from alilocal.core.http import Response
+from fcruntime.triggers import KINDS
 from hpoq.contract.identity import PRODUCER, WATCH, derive_event_id, derive_key
 from hpoq.errors import StoreUnavailable
 from hpoq.processing.envelope import Envelope, seal, unseal
@@ -381,12 +382,13 @@ def test_a_repeated_send_gets_no_result_that_is_not_out(world):
     assert world.event_types == ["created", "created"]
 
 
-def test_a_watch_message_is_known_by_its_envelope(world):
-    """Which queue brings a watch message makes no difference, and a pinned trigger takes it as well."""
+@pytest.mark.parametrize("trigger", KINDS)
+def test_a_watch_message_is_known_by_its_envelope(world, trigger):
+    """Which queue brings a watch message makes no difference, and a pinned source of requests does not refuse it."""
     create(world)
     world.later(60)
     (body,) = world.take().values()
-    (row,) = world.deliver(smq_event("W1", body, queue="hpo-requests"), HPOQ_TRIGGER="smq")
+    (row,) = world.deliver(smq_event("W1", body, queue="hpo-requests"), HPOQ_TRIGGER=trigger)
     assert row["outcome"] == "finished"
 
 

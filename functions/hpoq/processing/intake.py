@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from fcruntime._dataclass import dataclass, field, replace
 from fcruntime.jsonvalue import JsonObject
-from fcruntime.triggers import Message, Undecodable
+from fcruntime.triggers import Kind, Message, Undecodable, decode
 from fcruntime.triggers.sources import HTTP
 from hpoq.contract.events import EventError, is_event
 from hpoq.contract.finding import get_object
@@ -167,6 +167,22 @@ class Undeliverable:
 
 Readable: TypeAlias = Ready | Stop | Watched | Rejected
 Intake: TypeAlias = Readable | Defective | Undeliverable
+
+
+def decode_event(
+    event: bytes, trigger: Kind | None = None, request_id: str | None = None
+) -> list[Message | Undecodable]:
+    """Return the items of `event`, which only comes from the source `trigger` if one is pinned.
+
+    What the function sent itself comes from a queue of SMQ all the same: watch messages, and what was sent back or
+    redriven. Raises EventUnreadable, UnsupportedCall.
+    """
+    items = decode(event, source=trigger, request_id=request_id, accepts=is_keyed_message)
+    if trigger in (None, "smq") or all(isinstance(item, Message) for item in items):
+        return items
+    queued = decode(event, source="smq")
+    is_own = all(isinstance(item, Message) and looks_sealed(item.body) for item in queued)
+    return queued if is_own else items
 
 
 def is_keyed_message(item: JsonObject) -> bool:
