@@ -42,7 +42,11 @@ _INTERRUPTED = 130
 
 def _explain_os_error(exc: OSError) -> Exception:
     """Return an error with a message, or `exc` if the reader of a pipe is gone: click then ends quietly."""
-    return exc if exc.errno == errno.EPIPE else click.ClickException(str(exc))
+    if exc.errno == errno.EPIPE:
+        return exc
+    from hpoqctl.output import describe_os_error  # needed for failed writes only
+
+    return click.ClickException(describe_os_error(exc))
 
 
 class _LazyGroup(click.Group):

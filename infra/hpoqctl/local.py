@@ -45,7 +45,7 @@ from hpoqctl.cloud import (
 from hpoqctl.explanation import explain_request
 from hpoqctl.livelog import LiveLog, format_banner
 from hpoqctl.numbers import Number, WholeNumber
-from hpoqctl.output import console, print_json
+from hpoqctl.output import console, describe_os_error, print_json
 from hpoqctl.redrive import recover_bodies
 from hpoqctl.services import usage_errors
 
@@ -233,7 +233,9 @@ def _is_running(url: str) -> bool:
 def _keep_state(cloud: alilocal.LocalCloud, state: str) -> StateDir:
     try:
         return StateDir(cloud, state)
-    except (OSError, StateInUse, BadSnapshot) as exc:
+    except OSError as exc:
+        raise click.ClickException(f"--state: {describe_os_error(exc)}") from exc
+    except (StateInUse, BadSnapshot) as exc:
         raise click.ClickException(f"--state: {exc}") from exc
 
 

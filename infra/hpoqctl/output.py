@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
@@ -30,6 +31,7 @@ _CONTROLS = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), "?")
 _MOST_VIOLATIONS = 5
 _LONGEST = 200
 _INDENT = " " * 13
+_USUAL_WIDTH = 80
 
 _Item = TypeVar("_Item")
 
@@ -63,14 +65,29 @@ class _Console(Console):
 
 def _make_console(*, stderr: bool) -> Console:
     is_coloured = bool(os.environ.get("FORCE_COLOR"))
+    # With a width of 0, which some terminals state, rich prints nothing.
+    is_zero = re.fullmatch("0+", os.environ.get("COLUMNS", "")) is not None
     return _Console(
-        stderr=stderr, highlight=False, soft_wrap=True, color_system="standard" if is_coloured else "auto"
+        stderr=stderr,
+        highlight=False,
+        soft_wrap=True,
+        color_system="standard" if is_coloured else "auto",
+        width=_USUAL_WIDTH if is_zero else None,
     )
 
 
 def count_of(number: int, noun: str) -> str:
     """Return a number and its noun in the singular or the plural: "1 file", "2 files"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def describe_os_error(exc: OSError) -> str:
+    """Return what the system refused: the use of a file or folder, or to write what has no name, such as output."""
+    if exc.filename is None:
+        return f"the output cannot be written: {exc.strerror or exc}"
+    # A folder is made without an error if it exists.
+    reason = "it is not a folder" if isinstance(exc, FileExistsError) else exc.strerror
+    return f"{exc.filename} cannot be used: {reason}"
 
 
 def track_progress(items: Sequence[_Item], label: str) -> Iterable[_Item]:

@@ -166,6 +166,8 @@ def _fetch_wheels(folder: Path, platform: Platform, extras: Sequence[str], lock:
             check_lock(lock.read_text("utf-8"), platform)
         except LockMismatch as exc:
             raise click.BadParameter(str(exc), param_hint="--lock") from None
+        except UnicodeDecodeError:
+            raise click.BadParameter(f"{lock} is not a lock: it is not text", param_hint="--lock") from None
         return drop_unused(download_locked(folder, lock, platform))
     return drop_unused(download(folder, sorted(own_requirements(platform, extras).values()), platform))
 

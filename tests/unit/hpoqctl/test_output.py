@@ -1,0 +1,42 @@
+import pytest
+from click.testing import CliRunner
+
+from hpoqctl.app import app
+from hpoqctl.output import console
+
+INIT = [
+    "--platform",
+    "LOCAL",
+    "--command",
+    "echo ${x}",
+    "--param",
+    "x=uniform:0:1",
+    "--metric",
+    "x=([0-9.]+)",
+]
+
+
+@pytest.mark.parametrize("columns", ["0", "00", "1", "x", ""])
+def test_a_terminal_of_any_width_shows_every_line(columns, monkeypatch, capsys):
+    """Some terminals state that they have no columns at all."""
+    monkeypatch.setenv("COLUMNS", columns)
+    console().print("a line of a few words")
+    assert capsys.readouterr().out == "a line of a few words\n"
+
+
+def test_a_path_that_cannot_be_written_is_named(tmp_path):
+    """In words, without the number and the representation of the error."""
+    (tmp_path / "file").touch()
+    done = CliRunner().invoke(app, ["init", str(tmp_path / "file" / "request.yaml"), *INIT])
+    assert (done.exit_code, done.output) == (
+        1,
+        f"Error: {tmp_path / 'file'} cannot be used: it is not a folder\n",
+    )
+
+
+def test_a_lock_that_is_not_text_is_a_wrong_option(tmp_path):
+    lock = tmp_path / "hpoq.lock"
+    lock.write_bytes(b"\xff")
+    done = CliRunner().invoke(app, ["package", "--lock", str(lock)])
+    assert done.exit_code == 2
+    assert f"{lock} is not a lock: it is not text" in done.output
