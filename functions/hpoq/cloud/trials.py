@@ -13,6 +13,7 @@ from fcruntime._dataclass import dataclass, field
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.cloud.answers import Answer, find_member, text_member
 from hpoq.cloud.experiments import Unreadable, read_status, read_time
+from hpoq.errors import Invalid
 
 _MOST_PAGES = 1000
 
@@ -72,12 +73,17 @@ def read_all_trials(
 
     `expected` is the number of trials that the experiment itself states, if it does. Neither what TotalCount counts,
     nor the largest page, nor how a page beyond the last one is answered is documented. So a short page ends the
-    listing only if the counts agree; otherwise a page without new trials does. `has_time` is called before each
-    further page.
+    listing only if the counts agree; otherwise a page without new trials does, or one that is refused. `has_time`
+    is called before each further page.
     """
     listing = TrialListing(counted=expected or 0)
     for number in range(1, _MOST_PAGES + 1):
-        page = read_page(number)
+        try:
+            page = read_page(number)
+        except Invalid:
+            if number == 1:
+                raise
+            break
         has_new = listing.add(page)
         says_so = page.total_count is not None and expected is not None and listing.is_complete
         if not has_new or (len(page.trials) < page_size and says_so):

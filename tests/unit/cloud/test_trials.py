@@ -7,6 +7,7 @@ import pytest
 from hpoq.cloud.answers import Answer
 from hpoq.cloud.experiments import Unreadable
 from hpoq.cloud.trials import Trial, TrialPage, _read_seconds, read_all_trials, read_trial_page
+from hpoq.errors import Invalid
 
 
 def answer(document):
@@ -98,6 +99,8 @@ def paged(rows, size, *, total="all", beyond="empty", most=None):
     def read(number):
         asked.append(number)
         first = (number - 1) * size
+        if first >= len(rows) and number > 1 and beyond == "refused":
+            raise Invalid("the page number is out of range", service="paiautoml", operation="ListHpoTrials")
         if first >= len(rows) and beyond == "last":
             first = (len(rows) - 1) // size * size
         found = tuple(rows[first : first + size])
@@ -108,7 +111,7 @@ def paged(rows, size, *, total="all", beyond="empty", most=None):
 
 
 @pytest.mark.parametrize("total", ["all", "page", None])
-@pytest.mark.parametrize("beyond", ["empty", "last"])
+@pytest.mark.parametrize("beyond", ["empty", "last", "refused"])
 @pytest.mark.parametrize("most", [None, 3])
 @pytest.mark.parametrize("count", [0, 1, 9, 10, 11, 25])
 @pytest.mark.parametrize("expected", [True, False])
@@ -120,6 +123,16 @@ def test_every_trial_is_read(count, total, beyond, most, expected):
     assert list(listing.by_id.values()) == rows
     assert listing.is_complete
     assert len(asked) <= count // (most or 10) + 2
+
+
+def test_a_first_page_that_is_refused_is_not_an_empty_listing():
+    """Only a later page can lie behind the last one."""
+
+    def refuse(_number):
+        raise Invalid("why", service="paiautoml", operation="ListHpoTrials")
+
+    with pytest.raises(Invalid):
+        read_all_trials(refuse, 10)
 
 
 def test_a_short_listing_costs_one_call():
