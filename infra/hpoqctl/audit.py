@@ -26,7 +26,7 @@ from hpoq.idempotency.record import Record, State, decode
 from hpoq.idempotency.store import Store
 from hpoq.settings import Settings
 from hpoqctl.numbers import Number
-from hpoqctl.output import console, count_of, notes, print_json
+from hpoqctl.output import console, count_of, json_option, notes, print_json
 from hpoqctl.records import scan_records
 from hpoqctl.services import (
     experiments_endpoint,
@@ -36,6 +36,7 @@ from hpoqctl.services import (
     open_experiments,
     read_clock,
     read_settings,
+    store_option,
     store_url,
     usage_errors,
 )
@@ -338,9 +339,9 @@ def _parse_since(
     metavar="N",
     help="At most N calls per second.",
 )
-@click.option("--store", "url", metavar="URL", help="The store with the records. Default: HPOQ_STORE.")
+@store_option
 @click.option("--endpoint", metavar="URL", help="Use the records and experiments of a running `hpoq local`.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @usage_errors()
 def command(
     since: timedelta | datetime | None,

@@ -14,7 +14,7 @@ from hpoq.contract.request import ParsedRequest
 from hpoqctl.checking import Checked, KeyCheck, check_document, format_result
 from hpoqctl.files import Document, read_requests
 from hpoqctl.numbers import WholeNumber
-from hpoqctl.output import console, count_of, format_workflow_command, notes, print_json
+from hpoqctl.output import console, count_of, format_workflow_command, json_option, notes, print_json
 
 if TYPE_CHECKING:
     from hpoqctl.spaceview import Preview
@@ -53,7 +53,7 @@ class _Counts:
 @click.option("--quiet", "-q", is_flag=True, help="Do not list valid files.")
 @click.option("--strict", is_flag=True, help="Exit with 1 also if there are warnings.")
 @click.option("--github", is_flag=True, help="Print annotations for GitHub Actions.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def command(
     paths: Sequence[str], draws: int | None, seed: int, quiet: bool, strict: bool, github: bool, as_json: bool
 ) -> None:

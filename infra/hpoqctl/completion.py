@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from hpoqctl.output import print_json
+from hpoqctl.output import json_option, print_json
 
 _SHELLS = ("bash", "zsh", "fish")
 
 
 @click.command(name="completion")
 @click.argument("shell", type=click.Choice(_SHELLS))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @click.pass_context
 def command(ctx: click.Context, shell: str, as_json: bool) -> None:
     """Print the script that completes commands and options in SHELL.

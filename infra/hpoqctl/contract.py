@@ -12,7 +12,7 @@ import yaml
 from rich.text import Text
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
-from hpoqctl.output import console, print_json
+from hpoqctl.output import console, json_option, print_json
 from hpoqctl.schema.asyncapi import make_asyncapi
 from hpoqctl.schema.events import OUTCOMES, make_event_schema
 from hpoqctl.schema.reference import make_reference
@@ -37,7 +37,7 @@ _STYLES = {"written": "green", "current": "green", "outdated": "red", "missing":
     help="The folder of requests to show as examples.",
 )
 @click.option("--check", is_flag=True, help="Write nothing. Exit with 1 if a file is missing or outdated.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def command(output: Path, examples: Path, check: bool, as_json: bool) -> None:
     """Write the public contract: JSON Schemas of requests and events, a reference page, an AsyncAPI document.
 

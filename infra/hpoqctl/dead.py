@@ -25,7 +25,7 @@ from hpoq.processing.envelope import seal
 from hpoq.settings import Settings
 from hpoqctl.cloud import DEAD_LETTER_QUEUE, QUEUE
 from hpoqctl.numbers import Number, WholeNumber
-from hpoqctl.output import console, count_of, notes, print_json
+from hpoqctl.output import console, count_of, json_option, notes, print_json
 from hpoqctl.positions import mask_secrets
 from hpoqctl.redrive import DeadLetter, Plan, Redriver, Report
 from hpoqctl.services import (
@@ -59,7 +59,6 @@ _match = click.option(
     metavar="PATTERN",
     help="Only dead letters whose own id, or whose message's id, key, idempotencyKey or name matches (*, ?, [...]).",
 )
-_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 _dry_run = click.option("--dry-run", is_flag=True, help="Show what would be done. Change nothing.")
 _rate = click.option(
     "--rate", type=Number(min=0, min_open=True), metavar="N", help="At most N dead letters per second."
@@ -159,7 +158,7 @@ def command() -> None:
 @_endpoint
 @_match
 @_limit("List")
-@_json
+@json_option
 def list_dead_letters(
     source: str | None, endpoint: str | None, match: str | None, limit: int | None, as_json: bool
 ) -> None:
@@ -189,7 +188,7 @@ def list_dead_letters(
 @_from
 @_endpoint
 @_limit("Show")
-@_json
+@json_option
 def show(pattern: str, source: str | None, endpoint: str | None, limit: int | None, as_json: bool) -> None:
     """Show the content of dead letters, also of those that cannot be moved. Secrets in it are masked.
 
@@ -236,7 +235,7 @@ def show(pattern: str, source: str | None, endpoint: str | None, limit: int | No
     metavar="KEY",
     help="Instead, send the watch message of the experiment of KEY again, because it is in no queue any more.",
 )
-@_json
+@json_option
 def redrive(
     source: str | None,
     queue: str | None,
@@ -348,7 +347,7 @@ def _find_followed(store: Store, key: str, now: float, namespace: str) -> Watchi
     help="The file to append the dropped messages to, as JSON Lines. Default: a new file in the current folder. "
     "Without a message to drop, no file is created.",
 )
-@_json
+@json_option
 def drop(
     source: str | None,
     endpoint: str | None,

@@ -43,7 +43,7 @@ from hpoqctl.cloud import (
 )
 from hpoqctl.demotrials import run_trials
 from hpoqctl.livelog import LiveLog
-from hpoqctl.output import console, print_json
+from hpoqctl.output import console, json_option, print_json
 
 _CREATES = {"service": "paiautoml", "operation": "CreateHpoExperiment"}
 _FAULTS: tuple[tuple[str, Mapping[str, Any]], ...] = (
@@ -192,7 +192,7 @@ class _Proof:
 
 @click.command(name="demo")
 @click.option("--seed", type=int, default=7, show_default=True, help="The seed of ids and delays.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def command(seed: int, as_json: bool) -> None:
     """Show the whole pipeline under faults, on this machine, and prove that nothing is lost or created twice.
 

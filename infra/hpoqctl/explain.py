@@ -6,7 +6,7 @@ import click
 from rich.text import Text
 
 from hpoq.contract.finding import Hints
-from hpoqctl.output import console, print_json
+from hpoqctl.output import console, json_option, print_json
 from hpoqctl.ruletexts import RULES
 
 
@@ -16,7 +16,7 @@ def _complete_rule(_ctx: click.Context, _param: click.Parameter, incomplete: str
 
 @click.command(name="explain")
 @click.argument("rule", required=False, shell_complete=_complete_rule)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def command(rule: str | None, as_json: bool) -> None:
     """Explain a RULE that `hpoq check` names in brackets. Without one, list all rules."""
     # People copy a rule with its brackets.

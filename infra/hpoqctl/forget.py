@@ -24,7 +24,7 @@ from hpoq.processing import lifecycle
 from hpoq.processing.lifecycle import Standing
 from hpoq.processing.watchorder import decode_order, encode_order
 from hpoqctl.explanation import format_time
-from hpoqctl.output import console, print_json
+from hpoqctl.output import console, json_option, print_json
 from hpoqctl.records import scan_records
 from hpoqctl.services import (
     explain_store_failure,
@@ -33,6 +33,7 @@ from hpoqctl.services import (
     key_options,
     read_clock,
     read_settings,
+    store_option,
     store_url,
     usage_errors,
 )
@@ -75,9 +76,9 @@ class _RefusedError(Exception):
 
 @click.command(name="forget")
 @key_options
-@click.option("--store", "url", metavar="URL", help="The store with the records. Default: HPOQ_STORE.")
+@store_option
 @click.option("--endpoint", metavar="URL", help="Use the records of a running `hpoq local`.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @usage_errors()
 def command(
     key: str | None,

@@ -24,7 +24,7 @@ from hpoq.producer.build import Parameter, build_request
 from hpoqctl.checking import Checked, check_document, format_result
 from hpoqctl.files import read_requests
 from hpoqctl.numbers import WholeNumber
-from hpoqctl.output import console, notes, print_json
+from hpoqctl.output import console, json_option, notes, print_json
 from hpoqctl.schema.members import MEMBERS
 from hpoqctl.schema.request import make_request_schema
 from hpoqctl.spaceview import describe_plan
@@ -202,7 +202,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 @click.argument("path", default="request.yaml", metavar="[FILE]")
 @_options
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def command(path: str, force: bool, as_json: bool, **given: Any) -> None:
     """Write a request to FILE (default: request.yaml) and check it.
 

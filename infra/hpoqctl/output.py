@@ -35,6 +35,9 @@ _USUAL_WIDTH = 80
 
 _Item = TypeVar("_Item")
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+"""The option of each command that prints its result for machines with `print_json`."""
+
 
 def print_json(document: Mapping[str, JsonValue]) -> None:
     """Print one JSON object to standard output, on one line and in ASCII, which every locale can print."""

@@ -14,7 +14,7 @@ import click
 from rich.table import Table
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
-from hpoqctl.output import console, count_of, notes, print_json
+from hpoqctl.output import console, count_of, json_option, notes, print_json
 from hpoqctl.packaging.bytecode import compile_files, find_interpreter, read_version
 from hpoqctl.packaging.contents import File, FileConflict, list_own_files, list_wheel_files, write_archive
 from hpoqctl.packaging.platform import ARCHITECTURES, RUNTIMES, Platform
@@ -117,7 +117,7 @@ class Built:
     show_default=True,
     help="The folder to write to.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def command(
     runtime: str,
     arch: str,

@@ -31,7 +31,7 @@ from hpoq.testing.history import History
 from hpoqctl.cloud import WATCH_QUEUE, environment, lay_out, remote_environment
 from hpoqctl.files import Document, read_documents
 from hpoqctl.numbers import WholeNumber
-from hpoqctl.output import OUTCOME_STYLES, console, count_of, print_json, track_progress
+from hpoqctl.output import OUTCOME_STYLES, console, count_of, json_option, print_json, track_progress
 from hpoqctl.services import usage_errors
 
 _TIMEOUT_SECONDS = 300
@@ -118,7 +118,7 @@ class _Run:
 @click.option(
     "--verbose", "-v", is_flag=True, help="Also print each event, and the function's log to standard error."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @usage_errors()
 def command(
     paths: Sequence[str],

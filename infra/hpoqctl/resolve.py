@@ -20,7 +20,7 @@ from hpoq.processing.lifecycle import Standing
 from hpoq.processing.reconcile import Sought, find
 from hpoq.settings import Settings
 from hpoqctl.explanation import format_time, name_end
-from hpoqctl.output import console, print_json
+from hpoqctl.output import console, json_option, print_json
 from hpoqctl.services import (
     experiments_endpoint,
     explain_store_failure,
@@ -30,6 +30,7 @@ from hpoqctl.services import (
     open_experiments,
     read_clock,
     read_settings,
+    store_option,
     store_url,
     usage_errors,
 )
@@ -73,9 +74,9 @@ class _Decision:
 @click.option(
     "--unchecked", is_flag=True, help="Do not ask the service, and do not wait for an earlier create."
 )
-@click.option("--store", "url", metavar="URL", help="The store with the records. Default: HPOQ_STORE.")
+@store_option
 @click.option("--endpoint", metavar="URL", help="Use the records and experiments of a running `hpoq local`.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @usage_errors()
 def command(
     key: str | None,

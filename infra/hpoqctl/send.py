@@ -35,7 +35,7 @@ from hpoqctl.following import (
 from hpoqctl.inbox import Answers, Inbox, collect_answers, convert_event, open_inbox_at
 from hpoqctl.numbers import Number
 from hpoqctl.outgoing import Outgoing, prepare_requests
-from hpoqctl.output import console, count_of, format_outcome, notes, print_json, track_progress
+from hpoqctl.output import console, count_of, format_outcome, json_option, notes, print_json, track_progress
 from hpoqctl.services import Target, explain_failure, find_target, read_settings, usage_errors
 
 _TIMEOUT_SECONDS = 300.0
@@ -105,7 +105,7 @@ class _Run:
     metavar="SECONDS",
     help="The longest time that --wait waits. Default: 300, or without limit for finished.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @usage_errors()
 def command(
     paths: Sequence[str],

@@ -66,6 +66,11 @@ source_option = click.option(
 )
 """The option of each command that finds a message by its id."""
 
+store_option = click.option(
+    "--store", "url", metavar="URL", help="The store with the records. Default: HPOQ_STORE."
+)
+"""The option of each command that reads the records."""
+
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
 

@@ -19,7 +19,7 @@ from hpoq.settings import Settings
 from hpoqctl.checking import check_document, derive_own_key, refuse_invalid
 from hpoqctl.explanation import Explanation, explain_request
 from hpoqctl.files import read_requests
-from hpoqctl.output import console, print_json
+from hpoqctl.output import console, json_option, print_json
 from hpoqctl.overview import format_overview, read_last_hour, survey_queues
 from hpoqctl.services import (
     check_keys,
@@ -32,6 +32,7 @@ from hpoqctl.services import (
     read_clock,
     read_settings,
     source_option,
+    store_option,
     store_url,
     usage_errors,
 )
@@ -56,10 +57,10 @@ class _Sought:
 @click.option(
     "--idempotency-key", "producer_keys", multiple=True, help="The producer's own key, as in the request."
 )
-@click.option("--store", "url", metavar="URL", help="The store with the records. Default: HPOQ_STORE.")
+@store_option
 @click.option("--endpoint", metavar="URL", help="Read the records of a running `hpoq local`.")
 @click.option("--log", metavar="URL", help="The log project, for the overview. Default: the deployment's.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @usage_errors()
 def command(
     targets: tuple[str, ...],

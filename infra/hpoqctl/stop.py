@@ -24,7 +24,7 @@ from hpoqctl.cloud import QUEUE
 from hpoqctl.files import read_requests
 from hpoqctl.inbox import Answers, Inbox, collect_answers, convert_event, open_inbox_at
 from hpoqctl.numbers import Number
-from hpoqctl.output import console, format_outcome, notes, print_json
+from hpoqctl.output import console, format_outcome, json_option, notes, print_json
 from hpoqctl.services import Target, explain_failure, find_target, read_settings, usage_errors
 
 _FILES = (".json", ".jsonl", ".ndjson", ".yaml", ".yml")
@@ -62,7 +62,7 @@ class _Run:
     metavar="SECONDS",
     help="The longest time that --wait waits.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @usage_errors()
 def command(
     targets: Sequence[str],

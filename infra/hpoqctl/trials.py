@@ -26,7 +26,7 @@ from hpoq.processing.watchorder import has_ended
 from hpoqctl.experimentlog import explain_end
 from hpoqctl.leaderboard import Row, make_table
 from hpoqctl.numbers import Number, WholeNumber
-from hpoqctl.output import console, count_of, notes, print_json
+from hpoqctl.output import console, count_of, json_option, notes, print_json
 from hpoqctl.services import (
     experiments_endpoint,
     explain_unreachable,
@@ -97,7 +97,7 @@ class Board:
     help="The number of trials to show. --json lists all.",
 )
 @click.option("--endpoint", metavar="URL", help="The base URL of PAI AutoML, or of a running `hpoq local`.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @usage_errors()
 def command(
     experiment_id: str,

@@ -44,7 +44,7 @@ from hpoqctl.leaderboard import (
     trial_row,
 )
 from hpoqctl.numbers import Number, WholeNumber
-from hpoqctl.output import console, count_of, format_hyperparameters, notes, print_json
+from hpoqctl.output import console, count_of, format_hyperparameters, json_option, notes, print_json
 from hpoqctl.services import usage_errors
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class _Trying:
     help="The time limit of a trial.",
 )
 @click.option("--verbose", "-v", is_flag=True, help="Print the function's log to standard error.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def command(
     path: str,
     trials: int | None,

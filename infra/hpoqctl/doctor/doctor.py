@@ -19,7 +19,7 @@ from hpoqctl.cloud import remote_environment
 from hpoqctl.doctor.checks import CHECKS
 from hpoqctl.doctor.checkup import Finding, Subject, examine
 from hpoqctl.numbers import Number
-from hpoqctl.output import console, count_of, print_json
+from hpoqctl.output import console, count_of, json_option, print_json
 from hpoqctl.services import is_local_cloud, store_url
 
 _STYLES = {"ok": "green", "warning": "yellow", "problem": "red", "skipped": "dim"}
@@ -33,7 +33,7 @@ _STYLES = {"ok": "green", "warning": "yellow", "problem": "red", "skipped": "dim
     help="The function's time-out, to compare with those of queue, lease and requests.",
 )
 @click.option("--endpoint", metavar="URL", help="Examine a running `hpoq local`.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def command(function_timeout: float | None, endpoint: str | None, as_json: bool) -> None:
     """Examine the function's environment: settings, credentials, services, permissions, clocks, time-outs.
 
