@@ -189,7 +189,7 @@ class Auditor:
         earliest = datetime.fromtimestamp(self.audit.since, timezone.utc) - _ZONE_MARGIN
         return self._client.list_hpo_experiments(
             workspace_id=workspace_id,
-            min_create_time=earliest.strftime("%Y-%m-%d %H:%M:%S"),
+            min_create_time=earliest,
             page_number=number,
             page_size=_PAGE,
         )

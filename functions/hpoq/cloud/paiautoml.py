@@ -33,6 +33,8 @@ from hpoq.errors import ClockOff, Incomplete, UnknownEnd
 from hpoq.observability.secret_names import find_secrets
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from hpoq.cloud.trials import TrialPage
 
 T = TypeVar("T")
@@ -119,7 +121,7 @@ class PaiAutoMl(ServiceClient):
         self,
         *,
         workspace_id: str | None = None,
-        min_create_time: str | None = None,
+        min_create_time: datetime | None = None,
         tags: Sequence[tuple[str, str]] = (),
         page_number: int = 1,
         page_size: int = 50,
@@ -128,14 +130,15 @@ class PaiAutoMl(ServiceClient):
     ) -> ExperimentPage:
         """Return one page of the experiments that match.
 
-        `min_create_time` has the form `yyyy-mm-dd hh:mm:ss`; its time zone is not documented. The wire form of
-        `tags` (one parameter that contains JSON) is inferred from sibling services, so check every row: the service
-        may ignore a filter. A listing that cannot be read is an UnknownEnd, never an empty page.
+        The zone in which the service reads `min_create_time` is not documented. The wire form of `tags` (one parameter
+        that contains JSON) is inferred from sibling services, so check every row: the service may ignore a filter. A
+        listing that cannot be read is an UnknownEnd, never an empty page.
         `nonce` is the signature nonce; if it is None, every try gets a new one.
         """
+        earliest = None if min_create_time is None else min_create_time.strftime("%Y-%m-%d %H:%M:%S")
         parameters = {
             "WorkspaceId": workspace_id,
-            "MinCreateTime": min_create_time,
+            "MinCreateTime": earliest,
             "Tag": _tag_filter(tags),
             "PageNumber": str(page_number),
             "PageSize": str(page_size),

@@ -84,14 +84,14 @@ class Sought:
         """
         tags = experiment.get("Tag")
         return cls(
-            claim.key,
-            claim.claimed_at - skew,
-            get_string(experiment, "Name"),
-            get_string(experiment, "WorkspaceId"),
-            claim.tagged,
-            claim.described,
-            len(get_string(experiment, "Description")) + len(format_marker(claim.key)),
-            len(tags) + 1 if isinstance(tags, list) else 1,
+            key=claim.key,
+            since=claim.claimed_at - skew,
+            name=get_string(experiment, "Name"),
+            workspace_id=get_string(experiment, "WorkspaceId"),
+            tagged=claim.tagged,
+            described=claim.described,
+            description_length=len(get_string(experiment, "Description")) + len(format_marker(claim.key)),
+            tag_count=len(tags) + 1 if isinstance(tags, list) else 1,
         )
 
     @property
@@ -249,7 +249,7 @@ class _Search:
     def _page(self, number: int) -> ExperimentPage:
         return self.client.list_hpo_experiments(
             workspace_id=self.workspace_id,
-            min_create_time=self.earliest.strftime("%Y-%m-%d %H:%M:%S"),
+            min_create_time=self.earliest,
             page_number=number,
             page_size=self.page_size,
             budget=self.budget,

@@ -516,7 +516,7 @@ def test_list(client, reply):
     pai = client(reply({"TotalCount": 7, "Experiments": [ROW], "RequestId": "r", "Code": "SUCCESS"}))
     page = pai.list_hpo_experiments(
         workspace_id="a b+c*~/é",
-        min_create_time="2023-03-31 10:29:30",
+        min_create_time=datetime(2023, 3, 31, 10, 29, 30, tzinfo=timezone.utc),
         tags=[("hpoq-key", "k 1"), ("x", "测")],
         page_number=2,
         page_size=10,
