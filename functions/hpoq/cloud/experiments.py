@@ -75,10 +75,8 @@ class Unreadable(ValueError):
 
 def read_page(answer: Answer) -> ExperimentPage:
     """Read a listing. Raises Unreadable unless each row is an experiment with an id."""
-    document = answer.document
-    total = text_member(document, "TotalCount")
-    count = int(total) if total is not None and total.isdecimal() else None
-    rows = find_member(document, "Experiments")
+    count = read_total_count(answer)
+    rows = find_member(answer.document, "Experiments")
     # Some serializers leave an empty list out, also that of a page behind the last one. Whoever reads the whole
     # listing compares the count with the rows.
     if rows is None and count is not None:
@@ -86,6 +84,12 @@ def read_page(answer: Answer) -> ExperimentPage:
     if not isinstance(rows, list):
         raise Unreadable("the list of experiments is missing")
     return ExperimentPage(count, tuple(read_experiment(row) for row in rows), answer.request_id)
+
+
+def read_total_count(answer: Answer) -> int | None:
+    """Return the TotalCount of a listing, or None if it has none that is a number."""
+    text = text_member(answer.document, "TotalCount")
+    return int(text) if text is not None and text.isdecimal() else None
 
 
 def read_experiment(row: JsonValue) -> Experiment:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from fcruntime._dataclass import dataclass, field
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.cloud.answers import Answer, find_member, text_member
-from hpoq.cloud.experiments import Unreadable, read_status, read_time
+from hpoq.cloud.experiments import Unreadable, read_status, read_time, read_total_count
 from hpoq.errors import Invalid
 
 _MOST_PAGES = 1000
@@ -85,8 +85,9 @@ def read_all_trials(
                 raise
             break
         has_new = listing.add(page)
-        says_so = page.total_count is not None and expected is not None and listing.is_complete
-        if not has_new or (len(page.trials) < page_size and says_so):
+        has_counts = page.total_count is not None and expected is not None
+        is_last = len(page.trials) < page_size and has_counts and listing.is_complete
+        if is_last or not has_new:
             break
         if not has_time():
             listing.is_cut = True
@@ -96,10 +97,8 @@ def read_all_trials(
 
 def read_trial_page(answer: Answer) -> TrialPage:
     """Read a page. Raises Unreadable unless each row is a trial with an id."""
-    document = answer.document
-    total = text_member(document, "TotalCount")
-    count = int(total) if total is not None and total.isdecimal() else None
-    rows = find_member(document, "Trials")
+    count = read_total_count(answer)
+    rows = find_member(answer.document, "Trials")
     if rows is None and count == 0:
         rows = []
     if not isinstance(rows, list):
