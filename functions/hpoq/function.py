@@ -51,7 +51,8 @@ _DAY = 86_400.0
 # An answer that a proxy delivers twice is one of the last few.
 _MOST_IDS = 1_000
 
-_invocations: ContextVar[CredentialsProvider | None] = ContextVar("hpoq_credentials", default=None)
+# The credentials of the invocation that the calling thread works for.
+_credentials: ContextVar[CredentialsProvider | None] = ContextVar("hpoq_credentials", default=None)
 
 Client = TypeVar("Client", bound=ServiceClient)
 
@@ -139,7 +140,7 @@ class Function:
         request_id = parts.surroundings.request_id
         with (
             self._count_event(),
-            Assigned(_invocations, parts.credentials),
+            Assigned(_credentials, parts.credentials),
             logs.bind_context(request_id=request_id),
             known_secrets(_secrets(parts.credentials)),
             self._telemetry.invocation(parts.deadline.remaining) as measures,
@@ -186,7 +187,7 @@ class Function:
 
         The store outlives invocations, and their credentials expire.
         """
-        return (_invocations.get() or from_environment(self._environ))()
+        return (_credentials.get() or from_environment(self._environ))()
 
     def _begin(self, context: object) -> _Parts:
         invocation = Invocation.from_context(context)
@@ -226,12 +227,12 @@ class Function:
             clock,
             ledger.terms,
             limits,
-            self._marking,
-            self._retry,
-            paiautoml.identify_place(endpoint),
-            lambda record: ledger.save(record, record.version),
-            self._pace,
-            self._keys_by_id,
+            marking=self._marking,
+            retry=self._retry,
+            place=paiautoml.identify_place(endpoint),
+            save=lambda record: ledger.save(record, record.version),
+            pace=self._pace,
+            keys_by_id=self._keys_by_id,
         )
         publisher = self._wrap_publisher(self._open_publisher(parts))
         budget = Budget(clock, limits.ends_at)
