@@ -10,7 +10,7 @@ claim the key ──▶ reconcile, create ──▶ record the end with its even
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 
 from fcruntime._dataclass import replace
@@ -130,19 +130,22 @@ class Processor:
 
     def process(self, intake: Intake) -> Result:
         """Process one message and return its result."""
-        request = intake.request if isinstance(intake, (Ready, Stop)) else None
-        traced = intake.order if isinstance(intake, Watched) else request
         delivery = intake.delivery
         attributes = {
             "messaging.message.id": delivery.message_id or "",
             "hpoq.key": delivery.shown_key or delivery.key,
         }
+        parent: str | None = None
+        secrets: Iterable[str] = ()
         if isinstance(intake, (Ready, Stop)):
+            parent, secrets = intake.request.traceparent, find_secrets(intake.document)
             attributes["messaging.system"] = intake.envelope.kind
+        elif isinstance(intake, Watched):
+            parent = intake.order.traceparent
         with (
-            known_secrets(find_secrets(intake.document) if isinstance(intake, (Ready, Stop)) else ()),
+            known_secrets(secrets),
             measure_time("message", self._clock),
-            trace_message(traced.traceparent if traced else None, attributes) as set_attributes,
+            trace_message(parent, attributes) as set_attributes,
             bind_context(**_log_context(delivery)),
         ):
             try:
@@ -481,10 +484,8 @@ def _retry_with(
     unrecorded: bool = False,
     due: float = 0.0,
 ) -> Result:
-    key = delivery.shown_key or delivery.key
-    return Result(
-        Outcome.RETRY, key, delivery.message_id, experiment_id, error, record, throttled, unrecorded, due
-    )
+    ended = _end_with(Outcome.RETRY, delivery, experiment_id, error)
+    return replace(ended, record=record, throttled=throttled, unrecorded=unrecorded, due=due)
 
 
 def _name_failure(exc: Exception) -> str:
