@@ -130,9 +130,9 @@ class PaiAutoMl(ServiceClient):
     ) -> ExperimentPage:
         """Return one page of the experiments that match.
 
-        The zone in which the service reads `min_create_time` is not documented. The wire form of `tags` (one parameter
-        that contains JSON) is inferred from sibling services, so check every row: the service may ignore a filter. A
-        listing that cannot be read is an UnknownEnd, never an empty page.
+        The zone in which the service reads `min_create_time` is not documented. The wire form of `tags` (one
+        parameter that contains JSON) is inferred from sibling services, so check every row: the service may ignore a
+        filter. A listing that cannot be read is an UnknownEnd, never an empty page.
         `nonce` is the signature nonce; if it is None, every try gets a new one.
         """
         earliest = None if min_create_time is None else min_create_time.strftime("%Y-%m-%d %H:%M:%S")
