@@ -17,6 +17,7 @@ from test_schedules import INSTANCES, MESSAGES, Schedules
 
 from hpoq.processing import creation, ledger, lifecycle
 from hpoq.testing import smq_event, smq_stream_event
+from hpoqctl import resolve
 from support.budget import BUDGET, FULL_BUDGET, sample
 from support.request import REQUEST
 from support.schedules import check_schedules, rule
@@ -155,6 +156,30 @@ def without_the_doubt_of_an_ended_key(patch):
     patch.setattr(lifecycle, "doubt_left", lambda record: None if record.state in ended else left(record))
 
 
+def with_a_resolution_without_a_search(patch):
+    patch.setattr(resolve, "find", lambda *_arguments, **_options: None)
+
+
+def with_a_resolution_in_half_the_doubt(patch):
+    def is_in_doubt(doubt_until, now):
+        return lifecycle.is_in_doubt(doubt_until, now + LEASE / 2)
+
+    patch.setattr(resolve, "lifecycle", SimpleNamespace(**{**vars(lifecycle), "is_in_doubt": is_in_doubt}))
+
+
+def with_a_resolution_that_overwrites_a_claim(patch):
+    record = resolve._record
+
+    class Store:
+        def __init__(self, store):
+            self.get, self._replace = store.get, store.replace
+
+        def replace(self, record, _expected):
+            return self._replace(record, self.get(record.key).version)
+
+    patch.setattr(resolve, "_record", lambda store, *given: record(Store(store), *given))
+
+
 REMOVALS = [
     without_the_skew,
     without_the_read_time_out,
@@ -221,9 +246,17 @@ class AtTheMargins(Schedules):
         assert broken == [], broken
 
 
-def run_schedules(count):
+class OperatorsAtTheMargins(AtTheMargins):
+    """Those with an operator who resolves the key, and may err."""
+
+    an_operator_resolves_a_key_meanwhile = a_clock_is_set = time_goes_on = (
+        a_create_is_as_late_as_it_may_be
+    ) = the_message_comes_again_after_its_failure_has_expired = None
+
+
+def run_schedules(count, machine=AtTheMargins):
     """Run random schedules, the same every time, until one breaks an invariant."""
-    check_schedules(range(count), [AtTheMargins], steps=2)
+    check_schedules(range(count), [machine], steps=2)
 
 
 def test_random_schedules_keep_to_the_margins():
@@ -241,6 +274,21 @@ def test_random_schedules_need_each_margin(remove, monkeypatch):
     remove(monkeypatch)
     with pytest.raises(AssertionError, match="I1: 2 experiments"):
         run_schedules(400)
+
+
+@pytest.mark.parametrize(
+    "weaken",
+    [
+        with_a_resolution_without_a_search,
+        with_a_resolution_in_half_the_doubt,
+        with_a_resolution_that_overwrites_a_claim,
+    ],
+)
+def test_random_schedules_need_what_a_resolution_checks(weaken, monkeypatch):
+    """An operator may overlook an experiment, decide too early, or while a delivery claims the key."""
+    weaken(monkeypatch)
+    with pytest.raises(AssertionError, match=r"I1: \d experiments"):
+        run_schedules(100, OperatorsAtTheMargins)
 
 
 def test_a_failed_key_is_searched_for(monkeypatch):

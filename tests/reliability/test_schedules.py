@@ -82,6 +82,24 @@ MESSAGES = {
 KEYED, TAGGED = (derive_key(PRODUCER, key) for key in ("k", "tags"))
 
 
+def what_the_account_shows(key, marked):
+    """Return the experiment with the operator's `key`, or None if there is none."""
+    return next((made for made_key, made in marked if made_key == key), None)
+
+
+def an_overlooked_experiment(_key, _marked):
+    """Say that there is none, whatever the account shows."""
+    return
+
+
+def an_experiment_of_another(key, marked):
+    """Return an experiment with another key, if there is one."""
+    return next((made for made_key, made in marked if made_key != key), None)
+
+
+DECISIONS = [what_the_account_shows, an_overlooked_experiment, an_experiment_of_another]
+
+
 class Killed(BaseException):
     """The process is gone: nothing below it may be caught, or written afterwards."""
 
@@ -202,6 +220,8 @@ class Schedules:
         self.queue = cloud.queues.get(QUEUE)
         self.dead = cloud.queues.get(DEAD_LETTER_QUEUE)
         self.versions = 2
+        # Otherwise a search cannot correct an operator who errs.
+        self.lists_plainly = listing is None
         self.store_failures = []
         self.slow_calls = []
         self.slowest_act = 0
@@ -318,43 +338,72 @@ class Schedules:
         self.deliver(count, instance, Points(at, lambda: clock.set(offset * self.skew)), clock=clock)
 
     @rule(
-        seconds=sampled_from([30, 60, 79]),
-        gap=sampled_from([1, 20, 31, 62]),
+        stall=sampled_from(["none", "to the last moment", "too long by the skew"]),
+        is_killed=booleans(),
+        gap=sampled_from([7, 31, 47]),
         index=integers(0, 4),
+        decision=sampled_from(DECISIONS),
+        is_claimed_meanwhile=booleans(),
+    )
+    def an_operator_resolves_a_key_whose_create_is_late(
+        self, stall, is_killed, gap, index, decision, is_claimed_meanwhile
+    ):
+        """Decide about a key again and again, until no doubt about its create can be left."""
+
+        def claim():
+            # What is delivered once more meets what the operator has recorded.
+            self.deliver(5, (0.0, 1), acknowledge=False)
+
+        self.create_late(stall, is_killed=is_killed, instance=(-0.5, 1))
+        ends_at = self.world.clock.now() + self.lease + 2 * self.skew
+        while self.world.clock.now() < ends_at:
+            self.world.later(gap)
+            self.resolve(index, decision, claim if is_claimed_meanwhile else None)
+        self.deliver(5, (0.5, 1))
+
+    @rule(
+        count=integers(1, 5),
+        at=integers(1, 30),
+        index=integers(0, 4),
+        decision=sampled_from(DECISIONS),
         instance=INSTANCES,
     )
-    def an_operator_resolves_a_key_while_its_create_is_late(self, seconds, gap, index, instance):
-        """Record what the account shows about a key that has no outcome; a create may still be on its way."""
-        self.let_a_create_arrive_late("late", seconds)
-        self.deliver(5, instance)
-        self.world.later(gap)
-        self.resolve(index)
-        self.deliver(5, instance)
+    def an_operator_resolves_a_key_meanwhile(self, count, at, index, decision, instance):
+        self.deliver(count, instance, Points(at, lambda: self.resolve(index, decision)))
 
-    @rule(count=integers(1, 5), at=integers(1, 30), index=integers(0, 4), instance=INSTANCES)
-    def an_operator_resolves_a_key_meanwhile(self, count, at, index, instance):
-        self.deliver(count, instance, Points(at, lambda: self.resolve(index)))
+    def resolve(self, index, choose, meanwhile=None):
+        """Decide about one of the keys in progress as `hpoq resolve` does, whose calls meet no faults.
 
-    def resolve(self, index):
-        """Decide about one of the keys in progress as `hpoq resolve` does, whose calls meet no faults."""
+        `choose` decides, given the key and the experiments with their keys. `meanwhile` is called before the first
+        call of the service, if it is not None.
+        """
         records = [self.world.store.get(key) for key in sorted(self.world.store._rows)]
         open_keys = [one.key for one in records if one.state is State.IN_PROGRESS and one.place is not None]
-        if not open_keys:
+        # What only the gateway's memory of nonces keeps out may act after an operator's decision.
+        if not open_keys or self.versions == 1:
             return
-        key = open_keys[index % len(open_keys)]
-        marked = [made for made_key, made in marked_experiments(self.world.cloud) if made_key == key]
-        faults = list(self.world.cloud.faults.all())
-        self.world.cloud.faults.clear()
+        key, faults = open_keys[index % len(open_keys)], self.world.cloud.faults
+        choose = choose if self.lists_plainly else what_the_account_shows
+        decision = resolve._Decision(key, choose(key, marked_experiments(self.world.cloud)))
+        taken, waiting = [], [meanwhile or (lambda: None)]
+
+        def ask(send, request, **options):
+            if waiting:
+                waiting.pop()()
+                taken.extend(faults.all())
+                faults.clear()
+            return send(request, **options)
+
+        session = self.world.cloud.session()
+        intercept(session, ask)
         environ = function_environment(self.world.cloud, **self.world.settings)
-        transport = Transport(self.world.cloud.session(), self.world.clock)
         endpoint = environ["HPOQ_PAIAUTOML_ENDPOINT"]
-        client = PaiAutoMl(transport, endpoint, from_environment(environ))
+        client = PaiAutoMl(Transport(session, self.world.clock), endpoint, from_environment(environ))
         service = resolve._Service(client, endpoint, Settings.from_environment(environ))
-        decision = resolve._Decision(key, marked[0] if marked else None)
         with contextlib.suppress(resolve._RefusedError):
             resolve._record(self.world.store, service, decision, self.world.clock.now())
-        for fault in faults:
-            self.world.cloud.faults._append(fault)
+        for fault in taken:
+            faults._append(fault)
 
     @rule(
         failures=lists(
@@ -367,6 +416,7 @@ class Schedules:
     @rule(written=sampled_from([0, "null", " ", None]))
     def an_experiment_is_created_without_an_id(self, written):
         self.new_ids.append(written)
+        self.lists_plainly = False
 
     @rule(seconds=sampled_from([1, 10, 31, 91, 106, 161, 500]))
     def time_goes_on(self, seconds):
@@ -442,6 +492,14 @@ class Schedules:
     )
     def a_create_is_as_late_as_it_may_be(self, stall, is_killed, is_late, offsets, gap):
         """Stall an owner before its create, and deliver successors until no doubt about it can be left."""
+        self.create_late(stall, is_killed=is_killed, is_late=is_late, instance=(offsets[0], 1))
+        ends_at = self.world.clock.now() + self.lease + 2 * self.skew
+        while self.world.clock.now() < ends_at:
+            self.world.later(gap)
+            self.deliver(5, (offsets[1], 1))
+
+    def create_late(self, stall, *, is_killed, is_late=True, instance):
+        """Let an instance stall before its create, which may arrive as late as it is allowed to."""
         moments = {
             "none": 0.0,
             "to the last moment": self.lease - self.skew - READ_TIME_OUT - ALMOST,
@@ -451,11 +509,7 @@ class Schedules:
         self.slow_calls.append((CREATE, CallTimes(before_first_byte=moments[stall])))
         if is_late:
             self.let_a_create_arrive_late("late", self.lease - self.skew - ALMOST)
-        self.deliver(5, (offsets[0], 1), DeathWithTheCreate() if is_killed else None)
-        ends_at = self.world.clock.now() + self.lease + 2 * self.skew
-        while self.world.clock.now() < ends_at:
-            self.world.later(gap)
-            self.deliver(5, (offsets[1], 1))
+        self.deliver(5, instance, DeathWithTheCreate() if is_killed else None)
 
     @rule(
         operation=sampled_from([CREATE, CREATE, LIST, PUBLISH]),
