@@ -12,7 +12,6 @@ from contextlib import closing
 from dataclasses import replace
 
 import click
-from rich.text import Text
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.clock import SystemClock
@@ -24,7 +23,7 @@ from hpoq.processing import lifecycle
 from hpoq.processing.lifecycle import Standing
 from hpoq.processing.watchorder import decode_order, encode_order
 from hpoqctl.explanation import format_time
-from hpoqctl.output import console, json_option, print_json
+from hpoqctl.output import json_option, print_change, print_json
 from hpoqctl.records import scan_records
 from hpoqctl.services import (
     explain_store_failure,
@@ -124,7 +123,7 @@ def _forget(store: Store, key: str, now: float, namespace: str) -> Iterator[str]
     if record is None or standing not in _ENDED:
         raise _RefusedError(_REFUSALS[standing])
     watching = find_watching(store.get, record, now, namespace)
-    if watching is not None and (watching.record is None or watching.record.published_at is None):
+    if watching is not None and not watching.is_over:
         raise _RefusedError(_FOLLOWED)
     records = [record, *_find_others(store, key, now)]
     if any(one.later is not None for one in records):
@@ -190,10 +189,4 @@ def _print_result(key: str, reason: str | None, lines: list[str], *, as_json: bo
         explanation: list[JsonValue] = [*lines]
         print_json({"key": key, "forgotten": reason is None, "reason": reason, "explanation": explanation})
         return
-    out = console()
-    if reason is not None:
-        out.print(Text(f"{key}  ").append("not forgotten", "red").append(f": {reason}"))
-        return
-    out.print(Text(f"{key}  ").append("forgotten", "green"))
-    for line in lines:
-        out.print(Text(f"  {line}"))
+    print_change(key, "forgotten", reason, lines)

@@ -44,6 +44,17 @@ def print_json(document: Mapping[str, JsonValue]) -> None:
     click.echo(json.dumps(document))
 
 
+def print_change(key: str, change: str, reason: str | None, lines: Iterable[str], detail: str = "") -> None:
+    """Print that a command made `change` to the record of `key`, and what follows, or the `reason` why it did not."""
+    out = console()
+    if reason is not None:
+        out.print(Text(f"{key}  ").append(f"not {change}", "red").append(f": {reason}"))
+        return
+    out.print(Text(f"{key}  ").append(change, "green").append(detail))
+    for line in lines:
+        out.print(Text(f"  {line}"))
+
+
 def console() -> Console:
     """Return a console for standard output. It does not wrap lines, so a pipe gets them whole."""
     return _make_console(stderr=False)

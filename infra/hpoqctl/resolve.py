@@ -6,7 +6,6 @@ from contextlib import closing
 from dataclasses import dataclass
 
 import click
-from rich.text import Text
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.clock import Budget
@@ -20,7 +19,7 @@ from hpoq.processing.lifecycle import Standing
 from hpoq.processing.reconcile import Sought, find
 from hpoq.settings import Settings
 from hpoqctl.explanation import format_time, name_end
-from hpoqctl.output import console, json_option, print_json
+from hpoqctl.output import json_option, print_change, print_json
 from hpoqctl.services import (
     experiments_endpoint,
     explain_store_failure,
@@ -229,13 +228,7 @@ def _print_result(decision: _Decision, reason: str | None, lines: list[str], *, 
         }
         print_json(document)
         return
-    out = console()
-    if reason is not None:
-        out.print(Text(f"{decision.key}  ").append("not resolved", "red").append(f": {reason}"))
-        return
     found = (
         "no experiment exists" if decision.experiment_id is None else f"experiment {decision.experiment_id}"
     )
-    out.print(Text(f"{decision.key}  ").append("resolved", "green").append(f": {found}"))
-    for line in lines:
-        out.print(Text(f"  {line}"))
+    print_change(decision.key, "resolved", reason, lines, f": {found}")
