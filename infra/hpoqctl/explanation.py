@@ -32,13 +32,14 @@ _STATE = {
     "set for the function, the message was put into that queue; otherwise it was not kept.",
     Standing.EXPIRED: "It ended as {ended} longer ago than HPOQ_RETENTION_DAYS. The record will be deleted.",
 }
+_REPEATS = "The next delivery publishes the stored event again, under the same id."
 _NEXT = {
     Action.CLAIM: "The next delivery claims the key and creates the experiment.",
     Action.WAIT: "A delivery that arrives now must be retried.",
     Action.DROP: "A delivery that arrives now is dropped, because a newer copy of the message is in the queue.",
     Action.TAKE_OVER: "The next delivery searches for the experiment, and creates it only if there is none.",
-    Action.PUBLISH: "The next delivery publishes the stored event again, under the same id.",
-    Action.REPEAT: "The next delivery publishes the stored event again, under the same id.",
+    Action.PUBLISH: _REPEATS,
+    Action.REPEAT: _REPEATS,
     Action.ACKNOWLEDGE: "Further deliveries are duplicates: they create nothing and send nothing.",
     Action.CONFLICT: "",
 }
