@@ -6,6 +6,9 @@ signatures themselves are in `acs3.py`, `rpcv1.py` and `roav1.py`; `signatures.p
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import json
 import re
 from datetime import datetime, timezone
@@ -163,3 +166,8 @@ class Nonces:
             if self._used[oldest] > until:
                 return
             del self._used[oldest]
+
+
+def sign_sha1(secret: str, text: str) -> str:
+    """Return the signature of `text` that all older generations of the services use, as base64."""
+    return base64.b64encode(hmac.new(secret.encode(), text.encode(), hashlib.sha1).digest()).decode()

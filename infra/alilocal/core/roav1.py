@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from alilocal.core.clock import CloudClock
 from alilocal.core.credentials import Credential, Credentials
-from alilocal.core.gateway import Nonces, check_key, signature_mismatch
+from alilocal.core.gateway import Nonces, check_key, sign_sha1, signature_mismatch
 from alilocal.core.http import Request, ServiceError, read_http_date
 from alilocal.core.switches import GatewaySwitches
 
@@ -42,11 +42,6 @@ def strings_to_sign(request: Request) -> list[str]:
 
 def _short(name: str, value: str) -> str:
     return f"{name}={value}" if value else name
-
-
-def signature(secret: str, text: str) -> str:
-    """Return the signature of a text as base64."""
-    return base64.b64encode(hmac.new(secret.encode(), text.encode(), hashlib.sha1).digest()).decode()
 
 
 class RoaV1:
@@ -88,7 +83,7 @@ class RoaV1:
 
 
 def _is_signed(secret: str, texts: Sequence[str], given: str) -> bool:
-    return any(hmac.compare_digest(given.encode(), signature(secret, text).encode()) for text in texts)
+    return any(hmac.compare_digest(given.encode(), sign_sha1(secret, text).encode()) for text in texts)
 
 
 def _check_digest(request: Request) -> None:

@@ -6,15 +6,13 @@ official chain of credentials when it assumes a role.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import hmac
 from collections.abc import Mapping
 from urllib.parse import quote
 
 from alilocal.core.clock import CloudClock
 from alilocal.core.credentials import Credential, Credentials
-from alilocal.core.gateway import Nonces, check_key, check_time, signature_mismatch
+from alilocal.core.gateway import Nonces, check_key, check_time, sign_sha1, signature_mismatch
 from alilocal.core.http import ServiceError
 from alilocal.core.switches import GatewaySwitches
 
@@ -30,11 +28,7 @@ def string_to_sign(method: str, parameters: Mapping[str, str]) -> str:
 
 def signature(secret: str, method: str, parameters: Mapping[str, str]) -> str:
     """Return the signature of a call with `parameters` as base64."""
-    return _digest(secret, string_to_sign(method, parameters))
-
-
-def _digest(secret: str, text: str) -> str:
-    return base64.b64encode(hmac.new(f"{secret}&".encode(), text.encode(), hashlib.sha1).digest()).decode()
+    return sign_sha1(f"{secret}&", string_to_sign(method, parameters))
 
 
 class RpcV1:
@@ -55,9 +49,8 @@ class RpcV1:
         check_time(parameters["Timestamp"], self._clock)
         token = parameters.get("SecurityToken")
         credential = check_key(self._credentials, parameters["AccessKeyId"], token, self._clock.now())
-        text = string_to_sign(method, parameters)
-        expected = _digest(credential.access_key_secret, text)
+        expected = signature(credential.access_key_secret, method, parameters)
         if not hmac.compare_digest(expected.encode(), parameters["Signature"].encode()):
-            raise signature_mismatch(text)
+            raise signature_mismatch(string_to_sign(method, parameters))
         self._nonces.use(credential.access_key_id, parameters["SignatureNonce"])
         return credential

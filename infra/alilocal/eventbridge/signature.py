@@ -11,9 +11,8 @@ import re
 
 from alilocal.core.clock import CloudClock
 from alilocal.core.credentials import Credential, Credentials
-from alilocal.core.gateway import Nonces
+from alilocal.core.gateway import Nonces, sign_sha1
 from alilocal.core.http import Request, ServiceError, read_http_date
-from alilocal.core.roav1 import signature
 from alilocal.core.switches import GatewaySwitches
 
 _AUTHORIZATION = re.compile(r"acs[ :]([^:\s]+):(\S+)")
@@ -24,7 +23,7 @@ def signatures(secret: str, request: Request) -> list[str]:
     lines = [request.header(name) or "" for name in ("Content-MD5", "Content-Type", "Date")]
     rest = [*(f"{name}:{value}" for name, value in request.headers_from("x-acs")), request.target]
     forms = (["POST", *lines, *rest], ["POST", request.header("Accept") or "", *lines, *rest])
-    return [signature(secret, "\n".join(form)) for form in forms]
+    return [sign_sha1(secret, "\n".join(form)) for form in forms]
 
 
 class Signatures:

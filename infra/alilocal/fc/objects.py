@@ -6,12 +6,11 @@ https://www.alibabacloud.com/help/en/oss/developer-reference/include-signatures-
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import hmac
 from urllib.parse import quote, unquote
 
 from alilocal.core.credentials import Credential
+from alilocal.core.gateway import sign_sha1
 from alilocal.core.http import Request, Response, ServiceError, read_http_date
 from alilocal.core.jsonvalue import JsonObject, read_whole
 from alilocal.core.service import Call
@@ -93,7 +92,7 @@ class Objects:
         key = self._world.credentials.list()[0]
         expires = str(int(self._world.clock.now()) + _TOKEN_SECONDS)
         resource = f"/{self.bucket}/{package}"
-        digest = _sign(key.access_key_secret, f"GET\n\n\n{expires}\n{resource}")
+        digest = sign_sha1(key.access_key_secret, f"GET\n\n\n{expires}\n{resource}")
         given = f"OSSAccessKeyId={key.access_key_id}&Expires={expires}&Signature={quote(digest, safe='')}"
         return f"http://{request.authority}{resource}?{given}"
 
@@ -124,7 +123,7 @@ class Objects:
             raise ServiceError(403, "InvalidAccessKeyId", "The security token you provided is invalid.")
         if is_late:
             raise _make_denial("Request has expired.")
-        expected = {_sign(credential.access_key_secret, self._to_sign(request, time)) for time in times}
+        expected = {sign_sha1(credential.access_key_secret, self._to_sign(request, time)) for time in times}
         if digest not in expected:
             raise ServiceError(
                 403, "SignatureDoesNotMatch", "The request signature we calculated does not match yours."
@@ -142,10 +141,6 @@ class Objects:
         own = "".join(f"{name}:{value}\n" for name, value in request.headers_from("x-oss-"))
         fixed = (request.header("Content-MD5") or "", request.header("Content-Type") or "", time)
         return "\n".join((request.method, *fixed, f"{own}/{self.bucket}/{self.key(request)}"))
-
-
-def _sign(secret: str, text: str) -> str:
-    return base64.b64encode(hmac.new(secret.encode(), text.encode(), hashlib.sha1).digest()).decode()
 
 
 def _make_denial(message: str) -> ServiceError:

@@ -12,6 +12,7 @@ import pytest
 from localwire import formatdate_iso
 
 from alilocal.core import roav1, rpcv1
+from alilocal.core.gateway import sign_sha1
 from alilocal.core.http import Request
 
 NONCES = count()
@@ -52,7 +53,7 @@ def roa(wire, path=LISTING, query="", *, method="GET", body=b"", secret=None, si
     text = roav1.strings_to_sign(Request(method, target, tuple(given.items()), body))[0]
     if signed_query is not None:
         text = text.rpartition("?")[0] + f"?{signed_query}"
-    digest = roav1.signature(secret or wire.key[1], text)
+    digest = sign_sha1(secret or wire.key[1], text)
     return wire.send(method, target, {**given, "Authorization": f"acs {wire.key[0]}:{digest}"}, body)
 
 
