@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from alilocal.core.acs3 import Acs3
 from alilocal.core.credentials import Credential
 from alilocal.core.http import Request
-from alilocal.core.roav1 import SCHEME, RoaV1
-from alilocal.core.rpcv1 import RpcV1
 from alilocal.core.switches import GatewaySwitches
+from alilocal.core.version1 import SCHEME, RoaV1, RpcV1
 from alilocal.core.world import World
 
 _OF_RPC = ("Signature", "AccessKeyId", "SignatureNonce")

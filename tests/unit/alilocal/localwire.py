@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import requests
 
 import alilocal
-from alilocal.core import acs3, rpcv1
+from alilocal.core import acs3, version1
 from alilocal.core.http import Request
 from alilocal.smq import signature as mnsv2
 from support.waiting import wait_until
@@ -132,7 +132,7 @@ def call(cloud, action, *, key=None, method="GET", sign=None, **given):
         **given,
     }
     parameters = {name: value for name, value in parameters.items() if value is not None}
-    parameters["Signature"] = sign or rpcv1.signature(secret, method, parameters)
+    parameters["Signature"] = sign or version1.sign_rpc(secret, method, parameters)
     with cloud.session() as session:
         if method == "POST":
             return session.post(f"{cloud.endpoint}/", data=parameters)
