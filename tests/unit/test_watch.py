@@ -480,6 +480,21 @@ def test_a_guards_stop_that_is_refused_when_repeated_is_named(world):
     assert (data["status"], data["stoppedBy"]) == ("USER_CANCELED", "guard")
 
 
+@pytest.mark.parametrize(
+    "fault", [{"status": 400, "code": "Throttling.User"}, {"status": 503}], ids=["throttled", "failed"]
+)
+def test_a_guards_stop_that_failed_is_tried_again_soon(world, fault):
+    """The experiment runs on meanwhile, and may be so old that it is looked at twice an hour only."""
+    made = create(world, guarded(maxHours=10))
+    made.fail("RUNNING")
+    world.later(10 * 3600)
+    world.cloud.faults.add(service="paiautoml", operation=STOP, kind="status", times=3, **fault)
+    assert world.poll() == ["watching"]
+    world.later(60)
+    assert world.poll() == ["watching"]
+    assert made.status == "TERMINATING"
+
+
 def test_a_guard_that_is_not_reached_stops_nothing(world):
     """An experiment that keeps within its guard ends by itself."""
     create(world, guarded(maxHours=1, maxFailedTrials=1, targetMetric=1e9))

@@ -26,7 +26,16 @@ from hpoq.cloud.experiments import Experiment
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.cloud.trials import Trial, TrialListing, TrialPage, read_all_trials
 from hpoq.contract.events import EventError
-from hpoq.errors import CallError, Conflict, Invalid, NotFound, Violation
+from hpoq.errors import (
+    CallError,
+    Conflict,
+    Invalid,
+    NotFound,
+    Throttled,
+    Unavailable,
+    UnknownEnd,
+    Violation,
+)
 from hpoq.observability.logs import get_logger
 from hpoq.observability.redaction import redact
 from hpoq.observability.secret_names import find_secrets
@@ -144,17 +153,20 @@ class Watcher:
             raise found
         return found
 
-    def _postpone(self, order: WatchOrder, exc: CallError) -> Again:
+    def _postpone(self, order: WatchOrder, exc: CallError, delay: float | None = None) -> Again:
         error = replace(as_event_error(exc), retryable=True)
         if needs_operator(exc) or isinstance(exc, Invalid):
             log_operator_needed(exc, experiment_id=order.experiment_id)
         else:
             get_logger().warning("watch.look-failed", error=str(exc), experiment_id=order.experiment_id)
-        return self._schedule_next(order, error)
+        return self._schedule_next(order, error, delay)
 
-    def _schedule_next(self, order: WatchOrder, error: EventError | None = None) -> Again:
+    def _schedule_next(
+        self, order: WatchOrder, error: EventError | None = None, delay: float | None = None
+    ) -> Again:
+        """Return the next look, after `delay` seconds or, if that is None, as the age of the experiment says."""
         now = self.clock.now()
-        delay = watchorder.plan_delay(order, self.schedule, now)
+        delay = watchorder.plan_delay(order, self.schedule, now) if delay is None else delay
         return Again(replace(order, next_at=now + delay), delay, error)
 
     def _apply_guard(self, order: WatchOrder, experiment: Experiment, age: float, budget: Budget) -> Again:
@@ -177,19 +189,24 @@ class Watcher:
         self.notes.add(order.experiment_id, f"guard:{limit}")
         get_logger().warning("guard.stopped", experiment_id=order.experiment_id, limit=limit)
         try:
-            status = self.client.stop_hpo_experiment(order.experiment_id, budget=budget)
+            status = self._stop(order.experiment_id, limit, budget)
+        except (Throttled, Unavailable, UnknownEnd) as exc:
+            # Soon, because until it is stopped it costs what its guard forbids.
+            return self._postpone(order, exc, self.schedule.min_seconds)
+        order = replace(order, last_status=status or order.last_status)
+        return self._schedule_next(order, delay=self.schedule.min_seconds)
+
+    def _stop(self, experiment_id: str, limit: str, budget: Budget) -> str | None:
+        """Stop an experiment whose guard has reached `limit`, and return its status. Raises CallError, StoreError."""
+        try:
+            return self.client.stop_hpo_experiment(experiment_id, budget=budget)
         except (Invalid, Conflict):
             # The repetition of a stop whose answer was lost may be refused too, although the first call had effect.
-            experiment = self.client.get_hpo_experiment(order.experiment_id, budget=budget)
-            status = experiment.status
-            if status != watchorder.STOPPING and not watchorder.has_ended(experiment):
-                self.notes.withdraw(order.experiment_id, f"guard:{limit}")
+            experiment = self.client.get_hpo_experiment(experiment_id, budget=budget)
+            if experiment.status != watchorder.STOPPING and not watchorder.has_ended(experiment):
+                self.notes.withdraw(experiment_id, f"guard:{limit}")
                 raise
-        now = self.clock.now()
-        return Again(
-            replace(order, last_status=status or order.last_status, next_at=now + self.schedule.min_seconds),
-            self.schedule.min_seconds,
-        )
+            return experiment.status
 
     def _find_best_metric(self, order: WatchOrder, experiment: Experiment, budget: Budget) -> float | None:
         direction: Direction = "ASC" if order.mode == "minimize" else "DESC"
