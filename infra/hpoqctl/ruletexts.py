@@ -169,7 +169,7 @@ RULES: Final[dict[str, RuleText]] = {
         '{"_type": "randint", "_value": [1, 3]}',
     ),
     "search-space.bounds": RuleText(
-        "There must be values to draw from, and a logarithm needs numbers above 0.",
+        "There must be values to draw from, in numbers of 64 bits, and a logarithm needs numbers above 0.",
         '{"_type": "loguniform", "_value": [0, 1]}',
         '{"_type": "loguniform", "_value": [0.0001, 1]}',
     ),
@@ -335,7 +335,7 @@ RULES: Final[dict[str, RuleText]] = {
         "PAI does not document this algorithm, or a run names none.", '"name": "SMAC"', '"name": "TPE"'
     ),
     "tuner.argument": RuleText(
-        "The algorithm ignores an unknown argument, and fails with one of the wrong type.",
+        "The algorithm ignores an unknown argument, and fails with one of the wrong type or out of its range.",
         '"name": "Random", "class_args": {"population_size": 5}',
         '{"seed": 5}',
     ),
@@ -345,12 +345,15 @@ RULES: Final[dict[str, RuleText]] = {
         '"tuner": {"name": "TPE", "class_args": {"optimize_mode": "maximize"}}',
     ),
     "search-space.tuner": RuleText(
-        "GP has no normal types and only numbers in a choice, and neither GP nor PBT has nested choices.",
+        "GP has no normal types and only numbers in a choice, neither GP nor PBT has nested choices, and TPE and "
+        "GridSearch need memory for each value of a randint.",
         '"name": "GP" with {"_type": "normal", "_value": [0, 1]}',
         '"name": "TPE" with {"_type": "normal", "_value": [0, 1]}',
     ),
     "assessor.unknown": RuleText(
-        "Only PAIAssessor can stop jobs on PAI.", '"name": "Medianstop"', '"name": "PAIAssessor"'
+        "Only PAIAssessor can stop jobs on PAI, and beside PBT the engine allows no assessor.",
+        '"name": "Medianstop"',
+        '"name": "PAIAssessor"',
     ),
     "assessor.argument": RuleText(
         "With such a value the assessor stops no trial, or the wrong ones.",
@@ -371,7 +374,7 @@ RULES: Final[dict[str, RuleText]] = {
         '"yml_config": {"trial_concurrency": 5, "max_trial_number": 20}',
     ),
     "run.concurrency": RuleText(
-        "All trials start at once, so none of them can learn from another.",
+        "All trials start at once, so none of them can learn from another, or Evolution has no values for the next.",
         '"max_trial_number": 5, "trial_concurrency": 20',
         '"max_trial_number": 20, "trial_concurrency": 5',
     ),

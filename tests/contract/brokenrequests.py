@@ -125,6 +125,7 @@ def _judged():
     for kind, names in ARITY.items():
         if "low" in names:
             yield "search-space.bounds", {"x": {"_type": kind, "_value": [2, 1, 1][: len(names)]}}
+        yield "search-space.bounds", {"x": {"_type": kind, "_value": [1, 10**350, 1][: len(names)]}}
 
 
 def _mistyped():

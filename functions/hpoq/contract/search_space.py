@@ -8,7 +8,9 @@ engine cannot run is therefore rejected; anything else that its validation repor
 
 from __future__ import annotations
 
+import math
 import re
+import sys
 from collections.abc import Iterator, Sequence
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
@@ -49,6 +51,8 @@ _CALL = r"\s*(?:\w{1,40}\.){0,5}(\w{1,40})\("
 
 _LOGARITHMS = "; write the bounds themselves, not their logarithms"
 _LONGEST_NAME = 1000
+_MOST_INTEGERS = 2**63
+_LARGEST_LOGARITHM = math.log(sys.float_info.max)
 
 
 def check_space(space: JsonObject, pointer: str, hints: Hints | None = None) -> Iterator[Finding]:
@@ -251,11 +255,12 @@ def _check_range(kind: str, value: list[JsonValue], at: str) -> Iterator[Finding
 def _check_bounds(kind: str, numbers: Sequence[int | float], at: str) -> Iterator[Finding]:
     """Reject bounds that the engine cannot draw a value from, and warn about those that allow only one value."""
     first, second = numbers[:2]
+    if _overflows(kind, numbers):
+        hint = "; mu is the logarithm of the values, not a value" if kind.endswith("lognormal") else ""
+        yield rejection(at, "search-space.bounds", f"the engine cannot compute with numbers this large{hint}")
+        return
     if "normal" in kind:
-        if second < 0:
-            yield rejection(f"{at}/1", "search-space.bounds", "sigma must not be less than 0")
-        elif second == 0:
-            yield warning(f"{at}/1", "search-space.bounds", "sigma is 0, so there is only one value")
+        yield from _check_sigma(second, f"{at}/1")
     elif first > second or (kind == "randint" and first == second):
         relation = "less than" if kind == "randint" else "at most"
         hint = "; high is excluded" if first == second else "; swap them"
@@ -279,15 +284,28 @@ def _check_step(kind: str, numbers: Sequence[int | float], at: str) -> Iterator[
         yield rejection(at, "search-space.step", "q must not be 0: the engine divides by it")
     elif step < 0:
         yield warning(at, "search-space.step", "q should be greater than 0")
-    elif "normal" not in kind and low < high and _exceeds(low, step, high):
+    elif "normal" not in kind and low < high < low + step:
         yield warning(at, "search-space.step", "q is larger than the range from low to high")
 
 
-def _exceeds(low: float, step: float, high: float) -> bool:
+def _check_sigma(sigma: float, at: str) -> Iterator[Finding]:
+    if sigma < 0:
+        yield rejection(at, "search-space.bounds", "sigma must not be less than 0")
+    elif sigma == 0:
+        yield warning(at, "search-space.bounds", "sigma is 0, so there is only one value")
+
+
+def _overflows(kind: str, numbers: Sequence[int | float]) -> bool:
+    """Return whether the engine fails with these numbers: it draws doubles, and integers of 64 bits."""
     try:
-        return low + step > high
-    except OverflowError:  # an integer that is too large for a sum with a float
-        return False
+        first, second, *_ = map(float, numbers)
+    except OverflowError:
+        return True
+    if kind == "randint":
+        return second - first > _MOST_INTEGERS
+    if kind.endswith("lognormal"):
+        return first > _LARGEST_LOGARITHM
+    return math.isinf(second - first)
 
 
 def names_in(space: JsonObject) -> Iterator[str]:

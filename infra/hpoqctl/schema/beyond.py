@@ -26,7 +26,7 @@ MESSAGE = (
 """Rules for the text of a document; a validator sees only the value that was read from it."""
 
 BOUNDS = ("search-space.bounds",)
-"""The rule for two numbers: low is less than high, or for real numbers not greater."""
+"""The rule for a range: low is less than high, or for real numbers not greater, and the engine can draw from it."""
 
 SPACE_TEXT = (
     "search-space.arity",

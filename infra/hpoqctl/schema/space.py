@@ -87,7 +87,6 @@ def _define_range(kind: str) -> JsonObject:
     description = f"[{', '.join(names)}]" + (", integers." if whole else ".")
     schema: JsonObject = {
         "title": _name(kind),
-        "description": description,
         "type": "array",
         "minItems": len(names),
         "maxItems": len(names),
@@ -97,5 +96,8 @@ def _define_range(kind: str) -> JsonObject:
     }
     if "low" in names:
         relation = "less than" if whole else "less than (or, with a warning, equal to)"
-        return {**schema, **list_beyond(BOUNDS, f"{description} low must be {relation} high.")}
-    return schema
+        description += f" low must be {relation} high."
+    return {
+        **schema,
+        **list_beyond(BOUNDS, f"{description} The numbers must not be too large for the engine."),
+    }

@@ -179,7 +179,7 @@ REJECTING = [
         "mine [hpoq-key: soon]",
     ),
     at("metric-source.form", c("metric_config/metric_source/0"), "cmd1", "metrics_table"),
-    drawn("search-space.bounds", "/_value", "uniform", [10**399, 1], [1, 10**399]),
+    drawn("search-space.bounds", "/_value", "uniform", [10**300, 1], [1, 10**300]),
     at("metric-weight", c("metric_config/metric_dict/score"), "high", -0.5),
     (
         "params.pair",
