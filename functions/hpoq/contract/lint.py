@@ -68,6 +68,16 @@ _TUNERS: dict[str, dict[str, type | None]] = {
     },
 }
 _ARGUMENTS = {name.lower(): arguments for name, arguments in _TUNERS.items()}
+# Other names that the engine has for these tuners (nni/runtime/default_config/builtin_algorithms.yml).
+_ALIASES = {"gptuner": "gp", "pbttuner": "pbt"}
+# The smallest value of an argument that the engine can run with, and the largest.
+_LIMITS: dict[str, tuple[int, int | None]] = {
+    "seed": (0, None),
+    "population_size": (1, 99_999),
+    "n_ei_candidates": (1, None),
+    "cold_start_num": (1, None),
+}
+_NAMES = {name.lower(): name for name in _TUNERS}
 _DOCUMENTED = f"PAI documents {', '.join(sorted(_TUNERS))}"
 _TPE_ARGUMENTS: dict[str, tuple[type, ...]] = {
     "constant_liar_type": (str,),
@@ -78,6 +88,14 @@ _TPE_ARGUMENTS: dict[str, tuple[type, ...]] = {
     "gamma": (int, float),
 }
 _UTILITIES = ("ei", "ucb", "poi")
+_LIARS = ("best", "worst", "mean")
+# The population_size of Evolution without one.
+_POPULATION = 32
+# TPE and GridSearch keep a number for each value of a randint: these many take gigabytes of memory.
+_MOST_VALUES = 10**8
+_KEEP_VALUES = ("tpe", "gridsearch")
+# The trials that TPE draws at random first, without these numbers.
+_STARTUP_TRIALS = 20
 # What other tools call optimize_mode.
 _MODE_NAMES = ("direction", "goal", "mode")
 _TYPE_NAMES = {
@@ -127,6 +145,7 @@ _CASELESS = r"\(\?([a-zA-Z]*i[a-zA-Z]*)"
 _LONGEST_PATTERN = 1_000
 _MOST_PATTERN_TEXT = 2_000
 _MOST_DIGITS = 20
+_LIST = r"(?s)\s*\[.*\]\s*"
 _TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]"
 _NEARLY_TIME = r"([0-9]|[01][0-9]|2[0-3]):([0-5][0-9])(?::[0-5][0-9])?"
 
@@ -384,19 +403,24 @@ def _check_direction(config: JsonObject, at: str) -> Iterator[Finding]:
 
 def _check_tuner(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
     tuner = get_member(config, "yml_config", "tuner")
-    name = get_string(tuner, "name").lower().removesuffix("tuner")
+    given = get_string(tuner, "name")
+    name = _ALIASES.get(given.lower(), given.lower())
     if name in _UNSUPPORTED_TYPES:
         yield from _check_support(name, config, at)
+    if name in _KEEP_VALUES:
+        yield from _check_size(name, config, at)
     at = f"{at}/yml_config"
     arguments = get_object(tuner, "class_args")
     mode = arguments.get("optimize_mode")
     if not name and get_object(config, "yml_config"):
         yield from _check_absence(tuner, at)
     elif name and name not in _ARGUMENTS:
-        what = f"unknown tuner; {_DOCUMENTED}{hints.suggest(get_string(tuner, 'name'), _TUNERS)}"
+        # Most classes of tuners have names that end like this.
+        meant = given[: -len("tuner")] if name.endswith("tuner") else given
+        what = f"unknown tuner; {_DOCUMENTED}{hints.suggest(meant, _TUNERS)}"
         yield warning(f"{at}/tuner/name", "tuner.unknown", what)
     if name in _NEED_MODE and mode is None:
-        yield absence(f"{at}/tuner", "tuner.mode", f"{name} needs optimize_mode")
+        yield absence(f"{at}/tuner", "tuner.mode", f"{_NAMES[name]} needs optimize_mode")
     elif name in _OWN_MODES and mode is None:
         what = f"without optimize_mode {_OWN_MODES[name]}; set it to maximize or minimize"
         yield absence(f"{at}/tuner", "tuner.mode", what)
@@ -405,7 +429,11 @@ def _check_tuner(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]
         yield warning(f"{at}/tuner/class_args/optimize_mode", "optimize-mode", what)
     if name in _ARGUMENTS:
         yield from _check_arguments(name, arguments, f"{at}/tuner/class_args", hints)
+    yield from _check_population(name, config, at)
     yield from _check_assessor(config, mode, at)
+    if name == "pbt" and get_member(config, "yml_config", "assessor") is not None:
+        what = "the engine allows no assessor beside PBT; remove it"
+        yield warning(f"{at}/assessor", "assessor.unknown", what)
 
 
 def _check_absence(tuner: JsonValue, at: str) -> Iterator[Finding]:
@@ -427,7 +455,7 @@ def _check_arguments(tuner: str, arguments: JsonObject, at: str, hints: Hints) -
                 hint = "; did you mean optimize_mode?"
             else:
                 hint = "; it belongs in tpe_args" if inner else hints.suggest(argument, known)
-            what = f"not a documented argument of {tuner}{hint}"
+            what = f"not a documented argument of {_NAMES[tuner]}{hint}"
         elif tuner == "pbt" and argument in ("factor", "factors"):
             # Its check of the arguments allows factors, and its constructor takes factor.
             what = "the engine takes neither factor nor factors; remove it"
@@ -435,6 +463,8 @@ def _check_arguments(tuner: str, arguments: JsonObject, at: str, hints: Hints) -
             what = f"the engine requires {_TYPE_NAMES[wanted]}"
         elif argument == "utility" and value not in (None, *_UTILITIES):
             what = f"the engine supports only {', '.join(_UTILITIES)}{hints.suggest(value, _UTILITIES)}"
+        elif problem := _find_limit(argument, value):
+            what = problem
         else:
             if argument == "tpe_args":
                 yield from _check_tpe(value, f"{at}/tpe_args", hints)
@@ -450,9 +480,48 @@ def _check_tpe(arguments: JsonValue, at: str, hints: Hints) -> Iterator[Finding]
             what = f"not a documented member of tpe_args{hints.suggest(argument, _TPE_ARGUMENTS)}"
         elif type(value) not in wanted and value is not None:
             what = f"the engine requires {'a number' if float in wanted else _TYPE_NAMES[wanted[0]]}"
+        elif argument == "constant_liar_type" and isinstance(value, str) and value.lower() not in _LIARS:
+            what = f"the engine supports only {', '.join(_LIARS)} and null{hints.suggest(value, _LIARS)}"
+        elif problem := _find_limit(argument, value):
+            what = problem
         else:
             continue
         yield warning(f"{at}{pointer_to(argument)}", "tuner.argument", what)
+
+
+def _find_limit(argument: str, value: JsonValue) -> str | None:
+    """Return which values of an `argument` the engine requires if `value` is too small or too large, or None."""
+    low, high = _LIMITS.get(argument, (None, None))
+    if low is None or not isinstance(value, int) or (low <= value and (high is None or value <= high)):
+        return None
+    return f"the engine requires {f'at least {low}' if high is None else f'{low} to {high}'}"
+
+
+def _check_population(tuner: str, config: JsonObject, at: str) -> Iterator[Finding]:
+    """Warn about more trials at once than Evolution has individuals for."""
+    size = get_member(config, "yml_config", "tuner", "class_args", "population_size")
+    size = _POPULATION if size is None else size
+    run = get_object(config, "yml_config")
+    numbers = [one for one in (run.get("trial_concurrency"), run.get("max_trial_number")) if one is not None]
+    most = min((one for one in numbers if _is_number(one)), default=0)
+    if tuner == "evolution" and type(size) is int and 0 < size < most:
+        what = f"more than the population_size of Evolution, which is {size}"
+        yield warning(f"{at}/trial_concurrency", "run.concurrency", what)
+
+
+def _check_size(tuner: str, config: JsonObject, at: str) -> Iterator[Finding]:
+    """Warn about a randint of more values than the tuner can keep in memory."""
+    trials = get_member(config, "yml_config", "max_trial_number")
+    if tuner == "tpe" and _is_number(trials) and trials <= _STARTUP_TRIALS:
+        return
+    for name, spec in get_object(config, "search_space").items():
+        bounds = get_member(spec, "_value")
+        if get_string(spec, "_type") != "randint" or not isinstance(bounds, list) or len(bounds) != 2:
+            continue
+        low, high = bounds
+        if _is_number(low) and _is_number(high) and high - low > _MOST_VALUES:
+            what = f"{_NAMES[tuner]} needs memory for each value of a randint; write quniform with a q of 1 instead"
+            yield warning(f"{at}/search_space{pointer_to(name)}/_value", "search-space.tuner", what)
 
 
 def _check_support(tuner: str, config: JsonObject, at: str) -> Iterator[Finding]:
@@ -461,7 +530,7 @@ def _check_support(tuner: str, config: JsonObject, at: str) -> Iterator[Finding]
         kind = get_string(spec, "_type")
         place = f"{at}/search_space{pointer_to(name)}"
         if kind in _UNSUPPORTED_TYPES[tuner]:
-            what = f"{tuner} does not support {kind}; choose another type, or another tuner"
+            what = f"{_NAMES[tuner]} does not support {kind}; choose another type, or another tuner"
             yield warning(f"{place}/_type", "search-space.tuner", what)
         elif kind == "choice":
             problem = _find_choice_problem(tuner, get_member(spec, "_value"))
@@ -474,9 +543,9 @@ def _find_choice_problem(tuner: str, items: JsonValue) -> str | None:
     if not isinstance(items, list):
         return None
     if any(isinstance(item, dict) for item in items):
-        return f"{tuner} does not support nested choices; write one choice, or choose another tuner"
+        return f"{_NAMES[tuner]} does not support nested choices; write one choice, or choose another tuner"
     if tuner == "gp" and any(isinstance(item, str) for item in items):
-        return "gp supports only numbers in a choice; choose another tuner"
+        return "GP supports only numbers in a choice; choose another tuner"
     return None
 
 
@@ -490,9 +559,12 @@ def _is_number(value: JsonValue) -> TypeGuard[int | float]:
 
 
 def _check_assessor(config: JsonObject, mode: JsonValue, at: str) -> Iterator[Finding]:
-    name = get_string(config, "yml_config", "assessor", "name")
-    if name and name != "PAIAssessor":
+    assessor = get_member(config, "yml_config", "assessor")
+    name = get_string(assessor, "name")
+    if name and name.lower() != "paiassessor":
         yield warning(f"{at}/assessor/name", "assessor.unknown", "only PAIAssessor can stop trials on PAI")
+    elif isinstance(assessor, dict) and assessor.get("name") in (None, ""):
+        yield absence(f"{at}/assessor", "assessor.unknown", "the engine requires the name of an assessor")
     arguments = get_object(config, "yml_config", "assessor", "class_args")
     other = arguments.get("optimize_mode")
     proportion, step = arguments.get("proportion"), arguments.get("start_step")
@@ -505,11 +577,10 @@ def _check_assessor(config: JsonObject, mode: JsonValue, at: str) -> Iterator[Fi
     if isinstance(arguments.get("moving_avg"), str) and arguments["moving_avg"] not in ("true", "false"):
         what = 'moving_avg must be "true" or "false"'
         yield warning(f"{at}/assessor/class_args/moving_avg", "assessor.argument", what)
-    if other is not None and other not in OPTIMIZE_MODES:
-        place = f"{at}/assessor/class_args/optimize_mode"
+    place = f"{at}/assessor/class_args/optimize_mode"
+    if isinstance(other, str) and other not in OPTIMIZE_MODES:
         yield warning(place, "optimize-mode", _describe_modes(other))
-    elif mode in OPTIMIZE_MODES and other is not None and other != mode:
-        place = f"{at}/assessor/class_args/optimize_mode"
+    elif isinstance(other, str) and mode in OPTIMIZE_MODES and other != mode:
         yield warning(place, "optimize-mode", "the tuner optimises in the other direction")
 
 
@@ -570,6 +641,11 @@ def _check_monitor(config: JsonObject, at: str) -> Iterator[Finding]:
         return
     if monitor.get("url") in (None, ""):
         yield absence(f"{at}/monitor_config", "monitor", "no alert can be sent without a url")
+    for name in ("at_mobiles", "at_user_ids"):
+        listed = monitor.get(name)
+        if isinstance(listed, str) and not re.fullmatch(_LIST, listed):
+            what = 'must be an array in a string, as in "[1472583690]"'
+            yield warning(f"{at}/monitor_config/{name}", "monitor", what)
     everyone = monitor.get("is_at_all")
     if isinstance(everyone, str) and everyone.lower() not in ("true", "false"):
         yield warning(f"{at}/monitor_config/is_at_all", "monitor", 'must be "True" or "False"')

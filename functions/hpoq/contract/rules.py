@@ -47,6 +47,7 @@ _PLACEHOLDER = (
     r"|\A(?:(?i:your[ _-][a-z _-]+|change[ _-]?me|x{3,})|TODO|TBD|FIXME|\.\.\.|\u2026)\Z"
     r"|\A(?:EXAMPLE-ACCESS-KEY-(?:ID|SECRET)|my_project)\Z"  # of events/requests and of `hpoq init`
 )
+_TABLE_NAME = r"\s*[\w.]{1,128}\s*"
 _WORD = "[A-Za-z_]{1,24}"
 _SENT_AS_OBJECT = "a string; it is sent as an object"
 
@@ -305,6 +306,9 @@ def _check_metric(config: JsonObject) -> Iterator[Finding]:
         problem = _find_source_problem(kind, source)
         if problem:
             yield rejection(f"{at}/metric_source/{index}", "metric-source.form", problem)
+        elif kind == "table" and re.fullmatch(_TABLE_NAME, source):
+            what = "the name of a table, not a SQL query; write SELECT ... FROM it"
+            yield warning(f"{at}/metric_source/{index}", "metric-source.form", what)
     for name, weight in get_object(config, "metric_config", "metric_dict").items():
         place = f"{at}/metric_dict{pointer_to(name)}"
         if isinstance(weight, str) and re.match(patterns.NUMBER, weight):

@@ -572,7 +572,7 @@ ARGUMENTS = {
     "selection_num_starting_points:int",
     "pbt": "all_checkpoint_dir:str population_size:int fraction:float",
 }
-VALUES = {"int": 1, "float": 1.5, "str": "x", "bool": True, "object": {}}
+VALUES = {"int": 40, "float": 1.5, "str": "x", "bool": True, "object": {}}
 DEMANDS = {
     "int": "an integer",
     "float": "a number with a decimal point, such as 1.0",
@@ -580,6 +580,8 @@ DEMANDS = {
     "object": "an object",
 }
 TUNER = "yml_config/tuner"
+ASSESSOR = "yml_config/assessor"
+NAMED = {f"{ASSESSOR}/name": "PAIAssessor"}
 
 
 @pytest.mark.parametrize("tuner", ARGUMENTS)
@@ -587,7 +589,9 @@ def test_arguments_of_a_tuner(tuner):
     """A documented argument has the type that the engine demands, and no other argument is documented."""
     arguments = dict(one.split(":") for one in ARGUMENTS[tuner].split())
     known = {name for line in ARGUMENTS.values() for name in (one.split(":")[0] for one in line.split())}
-    for name in (tuner, tuner.upper(), f"{tuner}Tuner"):
+    # The engine has such names for few tuners.
+    others = [f"{tuner}Tuner"] if tuner in ("gp", "pbt") else []
+    for name in (tuner, tuner.upper(), *others):
         for argument in known | {"optimize_mode", "quite_other"}:
             wanted = arguments.get(argument)
             place = f"tuner.argument {TUNER}/class_args/{argument}"
@@ -602,7 +606,7 @@ def test_arguments_of_a_tuner(tuner):
                     assert shown == [(place, f"the engine requires {DEMANDS[wanted]}")]
                 else:
                     assert [found for found, _ in shown] == [place]
-                    assert shown[0][1].startswith(f"not a documented argument of {tuner}")
+                    assert shown[0][1].lower().startswith(f"not a documented argument of {tuner}")
 
 
 def test_a_misspelt_argument():
@@ -647,7 +651,7 @@ def test_members_of_tpe_args(argument, value, words):
 
 def test_an_argument_of_tpe_in_the_wrong_object():
     changes = {f"{TUNER}/class_args/n_startup_jobs": 5}
-    assert message(changes) == "not a documented argument of tpe; it belongs in tpe_args"
+    assert message(changes) == "not a documented argument of TPE; it belongs in tpe_args"
 
 
 def test_arguments_that_work_with_no_name():
@@ -660,6 +664,60 @@ def test_arguments_that_work_with_no_name():
 def test_the_utility_of_gp():
     changes = {TUNER: {"name": "GP", "class_args": {"optimize_mode": "maximize", "utility": "eii"}}}
     assert message(changes) == "the engine supports only ei, ucb, poi; did you mean ei?"
+
+
+@pytest.mark.parametrize(
+    ("tuner", "argument", "value", "words"),
+    [
+        ("Random", "seed", -1, "at least 0"),
+        ("TPE", "seed", 10**30, None),
+        ("Evolution", "population_size", 0, "1 to 99999"),
+        ("PBT", "population_size", 100_000, "1 to 99999"),
+        ("PBT", "population_size", 99_999, None),
+        ("GP", "cold_start_num", 0, "at least 1"),
+        ("TPE", "tpe_args/n_ei_candidates", 0, "at least 1"),
+        ("TPE", "tpe_args/n_startup_jobs", 0, None),
+        ("TPE", "tpe_args/constant_liar_type", "bets", "only best, worst, mean and null; did you mean best?"),
+        ("TPE", "tpe_args/constant_liar_type", "none", "only best, worst, mean and null"),
+        ("TPE", "tpe_args/constant_liar_type", "Mean", None),
+        ("TPE", "tpe_args/constant_liar_type", None, None),
+    ],
+)
+def test_values_that_a_tuner_cannot_run_with(tuner, argument, value, words):
+    """What ends the engine's own checks or its first draw."""
+    place = f"{TUNER}/class_args/{argument}"
+    base = {TUNER: {"name": tuner, "class_args": {"optimize_mode": "maximize"}}}
+    assert places({**base, place: value}) == [f"tuner.argument {place}"] * (words is not None)
+    assert words is None or message({**base, place: value}).endswith(words)
+
+
+@pytest.mark.parametrize(
+    ("size", "trials", "at_once", "most"),
+    [(None, 50, 33, 32), (None, 50, 32, None), (4, 50, 5, 4), (4, 4, 4, None), (None, 20, 20, None)],
+)
+def test_evolution_needs_individuals_for_all_trials_at_once(size, trials, at_once, most):
+    arguments = {"optimize_mode": "maximize", "population_size": size}
+    changes = {TUNER: {"name": "Evolution", "class_args": arguments}, TRIALS: trials, AT_ONCE: at_once}
+    what = f"more than the population_size of Evolution, which is {most}"
+    assert check(changes) == [(f"run.concurrency {AT_ONCE}", what)] * (most is not None)
+
+
+@pytest.mark.parametrize(
+    ("tuner", "trials", "is_found"),
+    [("TPE", 21, True), ("TPE", 20, False), ("GridSearch", 20, True), ("Random", 50, False)],
+)
+def test_a_range_that_does_not_fit_into_memory(tuner, trials, is_found):
+    """These tuners keep a number for each value; TPE draws its first trials without."""
+    changes = {TUNER: {"name": tuner, "class_args": {"optimize_mode": "maximize"}}, TRIALS: trials}
+    for value in ([0, 2**32], [-(10.0**9), 1]):
+        found = [
+            one for one in places({**changes, SPACE: {"_type": "randint", "_value": value}}) if "tuner" in one
+        ]
+        assert found == [f"search-space.tuner {SPACE}/_value"] * is_found
+    for spec in ({"_type": "randint", "_value": [0, 10**8]}, {"_type": "uniform", "_value": [0, 2**32]}):
+        assert places({**changes, SPACE: spec}) == []
+    for value in ([1], ["a", 1], 5, [None, 2**40]):
+        assert "tuner" not in str(places({**changes, SPACE: {"_type": "randint", "_value": value}}))
 
 
 @pytest.mark.parametrize("tuner", [DELETE, None, {}, {"name": ""}, {"name": None}])
@@ -677,22 +735,25 @@ def test_a_run_needs_a_tuner(tuner):
     ("name", "ending"),
     [
         ("tpee", "; did you mean TPE?"),
-        ("GridSearchTuner", None),
+        ("GridSearchTuner", "; did you mean GridSearch?"),
+        ("tpetuner", "; did you mean TPE?"),
+        ("PBTTuner", None),
+        ("Tuner", "PBT, Random, TPE"),
         ("SMAC", "Evolution, GP, GridSearch, PBT, Random, TPE"),
     ],
 )
 def test_an_unknown_tuner(name, ending):
     """A tuner that PAI does not document is followed by those that it does, and by a similar one."""
     place = f"{TUNER}/name"
-    assert places({place: name}) == [f"tuner.unknown {place}"] * (ending is not None)
+    assert places({place: name, f"{MODE}": "maximize"}) == [f"tuner.unknown {place}"] * (ending is not None)
     assert ending is None or message({place: name}).endswith(ending)
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("evolution", "evolution needs optimize_mode"),
-        ("PBT", "pbt needs optimize_mode"),
+        ("evolution", "Evolution needs optimize_mode"),
+        ("PBT", "PBT needs optimize_mode"),
         ("Random", None),
         ("GridSearch", None),
         ("GP", "GP maximises; set it to maximize or minimize"),
@@ -724,9 +785,11 @@ def test_a_missing_mode(name, words):
 )
 def test_an_unknown_mode(mode, meant):
     """A mode that begins like one of the two is followed by it, at the tuner and at the assessor."""
-    for place in (MODE, "yml_config/assessor/class_args/optimize_mode"):
-        assert places({place: mode}) == [f"optimize-mode {place}"]
-        assert message({place: mode}).endswith(
+    for place in (MODE, f"{ASSESSOR}/class_args/optimize_mode"):
+        changes = {**(NAMED if place != MODE else {}), place: mode}
+        is_reported = isinstance(mode, str) or place == MODE  # the models report one of the wrong type
+        assert places(changes) == [f"optimize-mode {place}"] * is_reported
+        assert not is_reported or message(changes).endswith(
             f"; did you mean {meant}?" if meant else "maximize and minimize"
         )
 
@@ -741,13 +804,13 @@ def test_types_that_a_tuner_supports(tuner, kind):
     shown = check({TUNER: {"name": tuner}, SPACE: {"_type": kind, "_value": [1, 2, 1]}})
     found = [one for one in shown if one[0].startswith("search-space.tuner")]
     if tuner == "gp" and "normal" in str(kind):
-        what = f"gp does not support {kind}; choose another type, or another tuner"
+        what = f"GP does not support {kind}; choose another type, or another tuner"
         assert found == [(f"search-space.tuner {SPACE}/_type", what)]
     else:
         assert found == []
 
 
-NUMBERS_ONLY = "gp supports only numbers in a choice; choose another tuner"
+NUMBERS_ONLY = "GP supports only numbers in a choice; choose another tuner"
 NO_NESTED = "does not support nested choices; write one choice, or choose another tuner"
 
 
@@ -758,7 +821,7 @@ NO_NESTED = "does not support nested choices; write one choice, or choose anothe
         ([1, 2.5, True, None], None, None),
         ([], None, None),
         ([1, "a"], NUMBERS_ONLY, None),
-        ([1, {"_name": "m"}], f"gp {NO_NESTED}", f"pbt {NO_NESTED}"),
+        ([1, {"_name": "m"}], f"GP {NO_NESTED}", f"PBT {NO_NESTED}"),
         ("a", None, None),
         ({"a": {}}, None, None),
         (None, None, None),
@@ -780,14 +843,26 @@ def test_the_place_of_a_type_that_a_tuner_does_not_support():
     assert sum(one.startswith("search-space.tuner") for one in shown) == 1
 
 
-ASSESSOR = "yml_config/assessor"
+@pytest.mark.parametrize("assessor", [{}, {"name": ""}, {"name": None}, {"class_args": {"start_step": 1}}])
+def test_an_assessor_needs_a_name(assessor):
+    assert check({ASSESSOR: assessor}) == [
+        (f"assessor.unknown {ASSESSOR}", "the engine requires the name of an assessor")
+    ]
+    assert places({ASSESSOR: "PAIAssessor"}) == places({f"{ASSESSOR}/name": 1}) == []
+
+
+def test_pbt_has_no_assessor():
+    """Its documentation says so; it stops and replaces trials itself."""
+    pbt = {"name": "PBT", "class_args": {"optimize_mode": "maximize"}}
+    assert places({TUNER: pbt, **NAMED}) == [f"assessor.unknown {ASSESSOR}"]
+    assert places({TUNER: pbt, ASSESSOR: None}) == []
 
 
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
         ("name", "PAIAssessor", None),
-        ("name", "", None),
+        ("name", "paiassessor", None),
         ("name", "Medianstop", "only PAIAssessor"),
         ("class_args/proportion", 0, None),
         ("class_args/proportion", 1, None),
@@ -819,14 +894,14 @@ def test_the_assessor(path, value, words):
         "class_args/platform": "engine-member",
     }
     rule = "moving-avg.type" if value is True else rules.get(path, "assessor.argument")
-    shown = check({f"{ASSESSOR}/{path}": value})
+    shown = check({**NAMED, f"{ASSESSOR}/{path}": value})
     assert [place for place, _ in shown] == [f"{rule} {ASSESSOR}/{path}"] * (words is not None)
     assert all(words in text for _, text in shown)
 
 
 def test_a_moving_average_that_is_neither_text_nor_boolean():
     """Only a boolean is converted, so the message must not say that of a number."""
-    assert message({f"{ASSESSOR}/class_args/moving_avg": 1}) == (
+    assert message({**NAMED, f"{ASSESSOR}/class_args/moving_avg": 1}) == (
         'the API documents a string: write "true" or "false"'
     )
 
@@ -834,10 +909,10 @@ def test_a_moving_average_that_is_neither_text_nor_boolean():
 def test_the_modes_of_tuner_and_assessor():
     """Only modes that both are known are compared; a wrong one is reported where it is."""
     other = f"{ASSESSOR}/class_args/optimize_mode"
-    assert places({MODE: "minimize", other: "minimize"}) == []
-    assert places({MODE: "minimize", other: "maximize"}) == [f"optimize-mode {other}"]
-    assert places({MODE: "max", other: "maximize"}) == [f"optimize-mode {MODE}"]
-    assert places({TUNER: {"name": "Random"}, other: "minimize"}) == []
+    assert places({**NAMED, MODE: "minimize", other: "minimize"}) == []
+    assert places({**NAMED, MODE: "minimize", other: "maximize"}) == [f"optimize-mode {other}"]
+    assert places({**NAMED, MODE: "max", other: "maximize"}) == [f"optimize-mode {MODE}"]
+    assert places({**NAMED, TUNER: {"name": "Random"}, other: "minimize"}) == []
 
 
 TRIALS, AT_ONCE = "yml_config/max_trial_number", "yml_config/trial_concurrency"

@@ -416,7 +416,7 @@ SOURCES = [
         ["loss", "select 1", "select 1 from a/b"],
         ["cmd1", "CMD1 , worker", "oss://b/x", "/x.log", "from/x"],
     ),
-    ("table", ["cmd1", "cmd,worker", "oss://b/x", " HTTPS://x"], ["select 1", "-- x\nselect 1", "table"]),
+    ("table", ["cmd1", "cmd,worker", "oss://b/x", " HTTPS://x"], ["select 1", "-- x\nselect 1", "${query}"]),
     ("summary", ["cmd1", "SELECT 1", "with x"], ["/mnt/x/", "oss://b/x", "selected", "from/x"]),
     ("json", ["cmd", "insert into x", "from x"], ["/mnt/x.json", "oss://b/x.json", "cmd.json"]),
     ("api", [], ["cmd1", "select 1", "/x", ""]),
@@ -445,6 +445,14 @@ def test_sources_of_a_metric(kind, others, own):
     places = range(len(own), len(own) + len(others))
     assert show(found) == [f"metric-source.form! {at}/metric_source/{index}" for index in places]
     assert {one.violation.message for one in found} == {f"metric_type {kind} {needs[kind]}"}
+
+
+def test_the_name_of_a_table_is_no_query():
+    """It may be right for a later service, so it is a warning."""
+    for source, is_found in (("scores", True), (" p.scores_1 ", True), ("scores where x", False)):
+        metric = {"metric_type": "table", "metric_source": [source], "metric_dict": {"a": 1}}
+        found = check("metric_config", metric)
+        assert found == ["metric-source.form metric_config/metric_source/0"] * is_found
 
 
 def test_a_metric_has_a_source():
