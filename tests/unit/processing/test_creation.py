@@ -229,7 +229,8 @@ def test_the_endpoint_of_a_create_is_on_record_first(clock):
         assert [one.place for one in records.saved] == [ending.claim.place] == [PLACE]
 
 
-def test_a_doubt_at_another_endpoint_waits(clock):
+@pytest.mark.parametrize("uncertain", [False, True])
+def test_a_doubt_at_another_endpoint_waits(clock, uncertain):
     """A doubt from another endpoint concludes and creates nothing, because no search here can end it.
 
     An operator is asked to set the endpoint back, which is logged.
@@ -237,7 +238,7 @@ def test_a_doubt_at_another_endpoint_waits(clock):
     lines = io.StringIO()
     logs.configure("ERROR", lines)
     service = Service(clock)
-    moved = claim(clock, place="https://elsewhere")
+    moved = claim(clock, place="https://elsewhere", uncertain=uncertain)
     ending = make(clock, service).attempt(EXPERIMENT, moved, clock.now())
     assert (ending.error.code, ending.doubt_until, ending.counts) == ("EndpointChanged", clock.now(), False)
     assert ending.error.retryable
@@ -409,6 +410,17 @@ def test_a_service_that_takes_no_create_slows_the_instance_down(clock, kind):
     assert not pace.take_turn()
 
 
+def test_the_instance_waits_for_as_long_as_a_throttled_create_was_asked_to(clock):
+    """The other messages of the instance wait, too."""
+    pace = Pace(clock)
+    throttled = Throttled("no", service="paiautoml", operation="CreateHpoExperiment", retry_after=40.0)
+    make(clock, Service(clock, throttled), attempts=1, pace=pace).attempt(EXPERIMENT, claim(clock), None)
+    clock.advance(39.9)
+    assert not pace.take_turn()
+    clock.advance(0.2)
+    assert pace.take_turn()
+
+
 def test_a_throttled_create_waits_for_its_turn(clock):
     """The tries of a claim are spaced as the pace says, and end with its lease."""
     pace = Pace(clock)
@@ -485,7 +497,7 @@ def test_an_error_that_says_nothing_about_the_load_slows_nothing_down(clock, kin
 
 def test_an_unknown_end_keeps_the_nonce_and_leaves_a_doubt_from_the_send(clock):
     """Nothing found at once proves nothing: the doubt lasts one lease and the consistency margin from the send."""
-    service = Service(clock, error(UnknownEnd, "InternalError"), create_seconds=25)
+    service = Service(clock, error(UnknownEnd, "InternalError"), create_seconds=25, list_seconds=4)
     ending = make(clock, service).attempt(EXPERIMENT, claim(clock), None)
     assert isinstance(ending, Postponed)
     assert ending.doubt_until >= service.sent_at[0] + 90 + 15
@@ -608,6 +620,16 @@ def test_once_the_doubt_is_over_every_page_is_searched(clock, over_for):
     ending = make(clock, service).attempt(EXPERIMENT, claim(clock, attempts=2), clock.now() - over_for)
     assert isinstance(ending, Created)
     assert (ending.experiment_id, ending.adopted, service.creates) == ("s001", True, [])
+
+
+def test_a_doubt_that_was_over_by_this_clock_needs_a_thorough_search(clock):
+    """An earlier answer said that this clock is ahead, and the listing does not confirm it."""
+    rows = [*((experiment(n, OTHER), 0.0) for n in range(10, 10 + PAGE)), (experiment(1, KEY), 0.0)]
+    service = Service(clock, rows=rows)
+    service.correct_time = lambda moment: moment if service.listed_at else moment - 3600
+    ending = make(clock, service).attempt(EXPERIMENT, claim(clock, attempts=2), clock.now())
+    assert isinstance(ending, Created)
+    assert (ending.experiment_id, service.creates) == ("s001", [])
 
 
 def test_while_a_doubt_lasts_only_the_newest_experiments_are_searched(clock):

@@ -329,6 +329,27 @@ def test_a_message_that_is_held_back_gets_a_record_that_claims_nothing(clock):
     assert ledger.hold_back(newest) == (Action.WAIT, None)
 
 
+def test_a_write_that_comes_late_changes_nothing(clock):
+    """Its owner has written since, as the same owner: each of its writes has a version of its own."""
+    store = MemoryStore()
+    ledger = make(clock, store)
+    claim = ledger.open(FIRST).record
+    late = replace(claim, generation=1)
+    saved = ledger.save(replace(claim, generation=2), claim.version)
+    assert not store.replace(late, claim.version)
+    assert store.get("k") == saved
+
+
+def test_a_message_that_is_held_back_meets_a_claim_that_came_first(clock):
+    """Its key had no record when it was looked up; the record that it has now decides, and is not written."""
+    store = MemoryStore()
+    ledger = make(clock, store)
+    ledger.look_ahead([FIRST])
+    claim = make(clock, store).open(FIRST).record
+    assert ledger.hold_back(replace(FIRST, since=clock.now())) == (Action.WAIT, None)
+    assert store.get("k") == claim
+
+
 def test_a_copy_that_is_held_back_without_its_record_keeps_the_doubt(clock):
     """The record is lost, and the create of an earlier delivery may still be under way when the turn comes."""
     ledger = make(clock)
