@@ -346,6 +346,14 @@ def test_a_clock_that_is_ahead_does_not_end_the_following(fails):
     assert isinstance(look(service, MAX_AGE + 100), Again)
 
 
+@pytest.mark.parametrize(("before", "goes_on"), [(3599, True), (3600, False)])
+def test_a_date_long_before_the_creation_does_not_keep_up_the_following(before, goes_on):
+    """It is wrong; by it, the experiment would be followed for ever."""
+    service = Service(status="RUNNING")
+    service.ahead = MAX_AGE + before
+    assert isinstance(look(service, MAX_AGE), Again) == goes_on
+
+
 @pytest.mark.parametrize("fails", [False, True])
 @pytest.mark.parametrize(("age", "goes_on"), [(MAX_AGE - 1, True), (MAX_AGE, False)])
 def test_the_greatest_age_ends_the_following(age, goes_on, fails):

@@ -174,6 +174,17 @@ def test_a_dry_run_whose_answer_fails_comes_back_ever_later():
     assert (result.outcome, result.unrecorded) == (Outcome.RETRY, True)
 
 
+def test_a_claim_that_is_given_back_ends_by_the_clock_of_the_service():
+    """A clock that is ahead by hours would hold the key for as long."""
+    clock = FakeClock()
+    processor, ledger = make(clock=clock)
+    present = clock.now() - 7200
+    processor._creator.client.present_time = lambda: present
+    processor._creator.attempt = lambda _, *claimed: processor._creator.adopt(*claimed, None)
+    processor.process(INTAKE)
+    assert ledger.get(INTAKE.delivery.key).lease_until == present
+
+
 @pytest.mark.parametrize(
     ("behind", "state"), [(TERMS.skew, State.IN_PROGRESS), (TERMS.skew + 1, State.FAILED)]
 )
