@@ -182,6 +182,7 @@ class Schedules:
         listing=sampled_from([None, None, *LISTINGS]),
         tags=sampled_from(["accepted", "accepted", "accepted", "refused"]),
         repeated_answers=sampled_from([0, 0, 1]),
+        page_size=sampled_from(["3", "1"]),
     )
     def begin(
         self,
@@ -196,6 +197,7 @@ class Schedules:
         listing=None,
         tags="accepted",
         repeated_answers=0,
+        page_size="3",
     ):
         self.world = World(seed=1)
         if listing is not None:
@@ -208,7 +210,7 @@ class Schedules:
             "HPOQ_DEAD_LETTER_QUEUE": DEAD_LETTER_QUEUE,
             "HPOQ_MARKER": marker,
             "HPOQ_DATE_WINDOW_SECONDS": date_window,
-            "HPOQ_LIST_PAGE_SIZE": "3",
+            "HPOQ_LIST_PAGE_SIZE": page_size,
             **self.settings,
         }
         cloud = self.world.cloud
@@ -489,13 +491,18 @@ class Schedules:
         is_late=sampled_from([True, True, False]),
         offsets=sampled_from([(-0.5, 0.5), (-0.5, 0.5), (0.5, -0.5)]),
         gap=sampled_from([7, 31, 47]),
+        search=sampled_from([0, 0, 20]),
     )
-    def a_create_is_as_late_as_it_may_be(self, stall, is_killed, is_late, offsets, gap):
-        """Stall an owner before its create, and deliver successors until no doubt about it can be left."""
+    def a_create_is_as_late_as_it_may_be(self, stall, is_killed, is_late, offsets, gap, search=0):
+        """Stall an owner before its create, and deliver successors until no doubt about it can be left.
+
+        The answer to the second listing of each takes `search` seconds.
+        """
         self.create_late(stall, is_killed=is_killed, is_late=is_late, instance=(offsets[0], 1))
         ends_at = self.world.clock.now() + self.lease + 2 * self.skew
         while self.world.clock.now() < ends_at:
             self.world.later(gap)
+            self.slow_calls += [(LIST, CallTimes()), (LIST, CallTimes(until_answered=search))]
             self.deliver(5, (offsets[1], 1))
 
     def create_late(self, stall, *, is_killed, is_late=True, instance):
