@@ -21,7 +21,7 @@ from hpoq.contract.events import EventError
 from hpoq.observability.measures import measure_time
 from hpoq.processing.intake import Intake, Ready, Stop
 from hpoq.processing.limits import Limits
-from hpoq.processing.outcome import Outcome, Result
+from hpoq.processing.outcome import Result, make_retry
 from hpoq.processing.pace import Pace
 from hpoq.processing.processor import Processor
 
@@ -80,12 +80,9 @@ class Batch:
     def _process_in_time(self, intake: Intake) -> Result:
         delivery, latest_start = intake.delivery, self.limits.calls_end_at - self.limits.start_seconds
         if isinstance(intake, Ready) and not self._wait_for_turn(intake, latest_start):
-            result = Result(
-                Outcome.RETRY, delivery.key, delivery.message_id, error=_HELD_BACK, throttled=True
-            )
-            return self.processor.hold_back(delivery, result)
+            return self.processor.hold_back(delivery, make_retry(delivery, _HELD_BACK, throttled=True))
         if self.clock.monotonic() > latest_start:
-            return Result(Outcome.RETRY, delivery.key, delivery.message_id, error=_NOT_BEGUN)
+            return make_retry(delivery, _NOT_BEGUN)
         return self.processor.process(intake)
 
     def _wait_for_turn(self, intake: Ready, latest_start: float) -> bool:

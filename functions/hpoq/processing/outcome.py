@@ -6,7 +6,7 @@ import enum
 from collections import Counter
 from collections.abc import Sequence
 
-from fcruntime._dataclass import dataclass
+from fcruntime._dataclass import dataclass, replace
 from fcruntime.jsonvalue import JsonObject
 from hpoq.clock import Budget, Clock
 from hpoq.contract.events import (
@@ -23,6 +23,7 @@ from hpoq.observability.logs import get_logger
 from hpoq.observability.measures import trace_step, traceparent
 from hpoq.observability.redaction import known_mask, redact_known
 from hpoq.processing.intake import Readable
+from hpoq.processing.lifecycle import Delivery
 from hpoq.publishers import Publisher
 
 
@@ -74,6 +75,31 @@ class Result:
             "experimentId": self.experiment_id,
             "error": self.error.as_json() if self.error else None,
         }
+
+
+def make_result(
+    outcome: Outcome,
+    delivery: Delivery,
+    experiment_id: str | None = None,
+    error: EventError | None = None,
+) -> Result:
+    """Return the result of `delivery`, under the key that its event and its log lines show."""
+    return Result(outcome, delivery.shown_key or delivery.key, delivery.message_id, experiment_id, error)
+
+
+def make_retry(
+    delivery: Delivery,
+    error: EventError,
+    record: Record | None = None,
+    *,
+    experiment_id: str | None = None,
+    throttled: bool = False,
+    unrecorded: bool = False,
+    due: float = 0.0,
+) -> Result:
+    """Return the result of a delivery that is retried because of `error`; see `Result` for the other members."""
+    ended = make_result(Outcome.RETRY, delivery, experiment_id, error)
+    return replace(ended, record=record, throttled=throttled, unrecorded=unrecorded, due=due)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,8 @@ from hpoq.processing.outcome import (
     as_event_error,
     log_configuration_fault,
     log_lasting_fault,
+    make_result,
+    make_retry,
 )
 from hpoq.processing.sendback import DeadLetters
 from hpoq.processing.watchorder import FORGED, Again
@@ -125,7 +127,7 @@ class Processor:
             get_logger().warning("requeue.unrecorded", error=_name_failure(exc))
             return result
         if action is Action.DROP:
-            return _end_with(Outcome.DUPLICATE, delivery, None, _SUPERSEDED)
+            return make_result(Outcome.DUPLICATE, delivery, None, _SUPERSEDED)
         return replace(result, record=record)
 
     def process(self, intake: Intake) -> Result:
@@ -153,10 +155,10 @@ class Processor:
             except StoreError as exc:
                 get_logger().error("store.failed", error=str(exc))
                 log_lasting_fault(exc.__cause__)
-                result = _retry_with(delivery, as_event_error(exc), unrecorded=True)
+                result = make_retry(delivery, as_event_error(exc), unrecorded=True)
             except Exception:  # noqa: BLE001 - a defect must affect only this message
                 get_logger().exception("message.defect")
-                result = _retry_with(delivery, _DEFECT, unrecorded=True)
+                result = make_retry(delivery, _DEFECT, unrecorded=True)
             _log_result(result)
             set_attributes({"hpoq.outcome": result.outcome.value})
             if result.error is not None:
@@ -166,12 +168,12 @@ class Processor:
     def _process(self, intake: Intake) -> Result:
         if isinstance(intake, Defective):
             get_logger().error("message.defect", reason=intake.reason)
-            return _retry_with(intake.delivery, _DEFECT, unrecorded=True)
+            return make_retry(intake.delivery, _DEFECT, unrecorded=True)
         if isinstance(intake, Undeliverable):
             log_configuration_fault(intake.error)
             if not intake.error.retryable:
-                return _end_with(Outcome.DUPLICATE, intake.delivery, error=intake.error)
-            return _retry_with(intake.delivery, intake.error)
+                return make_result(Outcome.DUPLICATE, intake.delivery, error=intake.error)
+            return make_retry(intake.delivery, intake.error)
         began = self._clock.monotonic()
         if isinstance(intake, Ready) and intake.request.dry_run:
             return self._accept(intake, began)
@@ -192,8 +194,8 @@ class Processor:
         event = self._announcer.compose("accepted", None, intake, began)
         failure = self._announcer.announce(event)
         if failure:
-            return _retry_with(intake.delivery, failure, unrecorded=True)
-        return _end_with(Outcome.ACCEPTED, intake.delivery)
+            return make_retry(intake.delivery, failure, unrecorded=True)
+        return make_result(Outcome.ACCEPTED, intake.delivery)
 
     def _prepare(self, intake: Readable) -> Readable:
         """Return the message with all in its delivery that the record of its claim must say."""
@@ -225,12 +227,12 @@ class Processor:
         record, delivery = opening.record, intake.delivery
         if opening.action is Action.WAIT:
             if self._clock.now() < record.not_before:
-                return _retry_with(delivery, _find_cause(record, _NOT_DUE), due=record.not_before)
-            return _retry_with(delivery, _HELD, due=record.lease_until)
+                return make_retry(delivery, _find_cause(record, _NOT_DUE), due=record.not_before)
+            return make_retry(delivery, _HELD, due=record.lease_until)
         if opening.action is Action.DROP:
-            return _end_with(Outcome.DUPLICATE, delivery, record.experiment_id, _SUPERSEDED)
+            return make_result(Outcome.DUPLICATE, delivery, record.experiment_id, _SUPERSEDED)
         if opening.action is Action.ACKNOWLEDGE:
-            return _end_with(Outcome.DUPLICATE, delivery, record.experiment_id)
+            return make_result(Outcome.DUPLICATE, delivery, record.experiment_id)
         if opening.action is Action.REPEAT:
             return self._repeat(record, delivery)
         if opening.action is Action.PUBLISH:
@@ -284,8 +286,8 @@ class Processor:
         if isinstance(look, Again):
             error, record = self._follower.go_on(look, claim, delivery)
             if error is not None:
-                return _retry_with(delivery, error, record, experiment_id=experiment_id)
-            return _end_with(Outcome.WATCHING, delivery, experiment_id, look.error)
+                return make_retry(delivery, error, record, experiment_id=experiment_id)
+            return make_result(Outcome.WATCHING, delivery, experiment_id, look.error)
         event = self._announcer.compose(
             "finished",
             claim,
@@ -349,7 +351,7 @@ class Processor:
             inconclusive=ending.inconclusive,
         )
         saved = self._ledger.save(released, ending.claim.version)
-        return _retry_with(delivery, ending.error, saved, throttled=ending.throttled)
+        return make_retry(delivery, ending.error, saved, throttled=ending.throttled)
 
     def _is_given_up(self, ending: Postponed) -> bool:
         """Return whether the message is not tried again, which it always is while its create may take effect."""
@@ -395,11 +397,11 @@ class Processor:
         Return None if there is no experiment, or if the request was given up because none was found in time.
         """
         if self._clock.now() < existing.not_before:
-            return _retry_with(intake.delivery, _find_cause(existing, _NOT_DUE), unrecorded=True)
+            return make_retry(intake.delivery, _find_cause(existing, _NOT_DUE), unrecorded=True)
         first = lifecycle.newest_copy(existing)
         opening = self._ledger.take_over(existing, first)
         if opening.action is not Action.TAKE_OVER:
-            return _retry_with(intake.delivery, _HELD)
+            return make_retry(intake.delivery, _HELD)
         ending = self._creator.adopt(opening.record, opening.doubt_until, {})
         if isinstance(ending, Created):
             # The two requests have one key, so its producer wrote it alike; nothing else is known of the first.
@@ -416,7 +418,7 @@ class Processor:
         if postponed is None or self._is_given_up(postponed):
             return None
         # No record numbers the copies of the conflicting message.
-        return _retry_with(intake.delivery, postponed.error, unrecorded=True, throttled=postponed.throttled)
+        return make_retry(intake.delivery, postponed.error, unrecorded=True, throttled=postponed.throttled)
 
     def _repeat(self, record: Record, delivery: Delivery) -> Result:
         """Publish a stored event again, under its id, for a producer that repeated its send.
@@ -428,8 +430,8 @@ class Processor:
         if failure is None and result is not None:
             failure = self._announcer.announce(json.loads(result))
         if failure is not None:
-            return _retry_with(delivery, failure, record)
-        return _end_with(Outcome.DUPLICATE, delivery, record.experiment_id)
+            return make_retry(delivery, failure, record)
+        return make_result(Outcome.DUPLICATE, delivery, record.experiment_id)
 
     def _publish(self, record: Record, event: JsonObject, delivery: Delivery) -> Result:
         """Publish `event`, which is stored in `record`. The delivery that publishes it reports its outcome."""
@@ -441,13 +443,13 @@ class Processor:
             result = self._follower.find_result(record) if record.renewed_at else None
             failure = self._announcer.announce(json.loads(result)) if result else self._follower.start(record)
         if failure is not None:
-            return _retry_with(delivery, failure, record, experiment_id=record.experiment_id)
+            return make_retry(delivery, failure, record, experiment_id=record.experiment_id)
         try:
             self._ledger.save(lifecycle.mark_published(record, self._clock.now()), record.version)
         except StoreError as exc:
             # The event is out: at worst it is sent once more, under the same id.
             get_logger().warning("publish.unrecorded", error=str(exc))
-        return _end_with(outcome, delivery, record.experiment_id, find_error(event))
+        return make_result(outcome, delivery, record.experiment_id, find_error(event))
 
 
 def _choose_dead_letter(ending: Ending, intake: Readable) -> Envelope | None:
@@ -463,29 +465,6 @@ def _choose_dead_letter(ending: Ending, intake: Readable) -> Envelope | None:
 def _read_event(record: Record) -> JsonObject:
     event: JsonObject = json.loads(record.event or "{}")
     return event
-
-
-def _end_with(
-    outcome: Outcome,
-    delivery: Delivery,
-    experiment_id: str | None = None,
-    error: EventError | None = None,
-) -> Result:
-    return Result(outcome, delivery.shown_key or delivery.key, delivery.message_id, experiment_id, error)
-
-
-def _retry_with(
-    delivery: Delivery,
-    error: EventError,
-    record: Record | None = None,
-    *,
-    experiment_id: str | None = None,
-    throttled: bool = False,
-    unrecorded: bool = False,
-    due: float = 0.0,
-) -> Result:
-    ended = _end_with(Outcome.RETRY, delivery, experiment_id, error)
-    return replace(ended, record=record, throttled=throttled, unrecorded=unrecorded, due=due)
 
 
 def _name_failure(exc: Exception) -> str:

@@ -201,6 +201,15 @@ def test_nothing_is_begun_near_the_deadline():
     assert (last.outcome, last.error.code, last.error.retryable) == (Outcome.RETRY, "DeadlineNear", True)
 
 
+def test_what_is_not_begun_has_the_key_of_its_other_lines():
+    """A watch message is reported and logged under the key of its request, also if its check is not begun."""
+    clock = FakeClock()
+    delivery = Delivery("watch", "f", "watch", "b", message_id="M1", shown_key="request")
+    watched = Rejected(delivery, None, EventError("code", "message", retryable=False))
+    ((_, result),) = run(done, clock, limits(clock, seconds=5.0), 1, [watched])
+    assert (result.key, result.error.code) == ("request", "DeadlineNear")
+
+
 def test_empty_batch():
     """An event without messages has no results."""
     clock = FakeClock()
