@@ -50,6 +50,7 @@ from hpoq.processing.watchorder import (
 if TYPE_CHECKING:
     from hpoq.contract.model import ExperimentRequest
     from hpoq.contract.stop import StopRequest
+    from hpoq.processing.notes import StopNotes
     from hpoq.processing.watch import Watcher
 
 _LONGEST_TEXT = 2_000
@@ -191,16 +192,20 @@ class Follower:
     def _get_watcher(self) -> Watcher:
         with self._lock:
             if self._watcher is None:
-                # A cold start that gets no watch message does without these modules.
-                from hpoq.processing.notes import StopNotes
-                from hpoq.processing.watch import Watcher
+                from hpoq.processing.watch import (
+                    Watcher,  # a cold start without watch messages does without it
+                )
 
-                notes = StopNotes(self._ledger, self._clock, self._queue.namespace)
                 consistency = self._ledger.terms.consistency
                 self._watcher = Watcher(
-                    self._client, notes, self._clock, self._schedule, consistency, self._place
+                    self._client, self._open_notes(), self._clock, self._schedule, consistency, self._place
                 )
             return self._watcher
+
+    def _open_notes(self) -> StopNotes:
+        from hpoq.processing.notes import StopNotes  # for watch and stop messages only
+
+        return StopNotes(self._ledger, self._clock, self._queue.namespace)
 
     def go_on(
         self, again: Again, claim: Record, delivery: Delivery
@@ -234,11 +239,9 @@ class Follower:
 
     def stop(self, request: StopRequest, claim: Record) -> Stopped | Refused | Postponed | GivenUp:
         """Carry out a stop message. Raises StoreError."""
-        from hpoq.processing.notes import StopNotes
         from hpoq.processing.stop import Stopper  # few messages are stops
 
-        notes = StopNotes(self._ledger, self._clock, self._queue.namespace)
-        stopper = Stopper(self._client, self._ledger, notes, self._clock, self._place)
+        stopper = Stopper(self._client, self._ledger, self._open_notes(), self._clock, self._place)
         return stopper.stop(request, claim, self._budget_of(claim))
 
 
