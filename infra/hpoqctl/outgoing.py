@@ -96,9 +96,10 @@ def _add_key(checked: Checked) -> Outgoing:
     request = outgoing.request
     if not isinstance(request, ExperimentRequest) or outgoing.is_protected:
         return outgoing
-    document = {**request.wire(), "idempotencyKey": derive_producer_key(request)}
+    key = derive_producer_key(request)
+    document = {**request.wire(), "idempotencyKey": key}
     body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-    keyed = request.model_copy(update={"idempotency_key": derive_producer_key(request)})
+    keyed = request.model_copy(update={"idempotency_key": key})
     return Outgoing(replace(outgoing.document, data=body), keyed)
 
 
