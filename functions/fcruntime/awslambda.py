@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from fcruntime._dataclass import dataclass
-from fcruntime.context import Deadline, Invocation
+from fcruntime.context import Deadline, Invocation, read_text
 from fcruntime.jsonvalue import JsonObject, JsonValue, read_whole_number
 from fcruntime.triggers.body import as_text
 from fcruntime.triggers.decode import decode
@@ -130,23 +130,16 @@ def _read_version(context: object, name: str) -> str:
     The context of python3.12 has it in `function`, that of runtimes up to python3.10 in `service`.
     """
     holders = (getattr(context, "function", None), getattr(context, "service", None))
-    return next(
-        (text for text in (_read_text(one, name) for one in holders) if text not in ("", "LATEST")), ""
-    )
+    return next((text for one in holders if (text := read_text(one, name)) not in (None, "LATEST")), "")
 
 
 def read_service(context: object) -> str:
     """Return the name of the function's service on FC 2.0, or an empty string."""
-    return _read_text(getattr(context, "service", None), "name") or os.environ.get("FC_SERVICE_NAME", "")
+    return read_text(getattr(context, "service", None), "name") or os.environ.get("FC_SERVICE_NAME", "")
 
 
 def _read_log_name(context: object, name: str) -> str:
-    return _read_text(context, name) or _read_text(getattr(context, "service", None), name)
-
-
-def _read_text(holder: object, name: str) -> str:
-    value = getattr(holder, name, None)
-    return value if isinstance(value, str) else ""
+    return read_text(context, name) or read_text(getattr(context, "service", None), name) or ""
 
 
 @dataclass(frozen=True)

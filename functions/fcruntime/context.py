@@ -115,7 +115,8 @@ class Fc3Context(_Logging):
     log_store: str = ""
 
 
-def _text(holder: object, name: str) -> str | None:
+def read_text(holder: object, name: str) -> str | None:
+    """Return the text of an attribute, or None if it is missing, empty or not a text."""
     value = getattr(holder, name, None)
     return value if isinstance(value, str) and value else None
 
@@ -130,11 +131,11 @@ def read_credentials(context: object) -> ContextCredentials | None:
         return None
     if isinstance(holder, Mapping):
         holder = SimpleNamespace(**holder)
-    key_id = _text(holder, "access_key_id") or _text(holder, "accessKeyId")
-    secret = _text(holder, "access_key_secret") or _text(holder, "accessKeySecret")
+    key_id = read_text(holder, "access_key_id") or read_text(holder, "accessKeyId")
+    secret = read_text(holder, "access_key_secret") or read_text(holder, "accessKeySecret")
     if not key_id or not secret:
         return None
-    token = _text(holder, "security_token") or _text(holder, "securityToken") or ""
+    token = read_text(holder, "security_token") or read_text(holder, "securityToken") or ""
     return ContextCredentials(key_id, secret, token)
 
 
@@ -158,12 +159,12 @@ class Invocation:
         """Read `context`: an object of FC, one of this module, or None."""
         function = getattr(context, "function", None)
         return cls(
-            request_id=_text(context, "request_id") or _text(context, "requestId"),
-            function_name=_text(function, "name"),
+            request_id=read_text(context, "request_id") or read_text(context, "requestId"),
+            function_name=read_text(function, "name"),
             memory_mb=read_whole_number(getattr(function, "memory", None)),
             timeout_seconds=read_whole_number(getattr(function, "timeout", None)),
-            region=_text(context, "region"),
-            account_id=_text(context, "account_id") or _text(context, "accountId"),
+            region=read_text(context, "region"),
+            account_id=read_text(context, "account_id") or read_text(context, "accountId"),
             credentials=read_credentials(context),
         )
 
