@@ -16,7 +16,7 @@ from alilocal.fc.deployed import LATEST, Deployed
 from alilocal.fc.errors import AlreadyExists, InvalidArgument
 from alilocal.fc.httptrigger import url_of
 from alilocal.fc.registry import Entry, Trigger
-from alilocal.fc.triggerconfig import Source, read_source
+from alilocal.fc.triggerconfig import Source, change_config, read_source
 
 _NAME = re.compile(r"[A-Za-z_][\w-]{0,127}", re.ASCII)
 _MOST_TRIGGERS = 50
@@ -55,11 +55,14 @@ class TriggerCalls(CallBase):
     def update(self, call: Call) -> Response:
         entry, given = self._registry.get(call.params["function"]), wire.read_object(call.request)
         old = entry.trigger(call.params["trigger"])
-        config, description = given.get("triggerConfig"), given.get("description")
+        config, description = old.config, given.get("description")
+        if given.get("triggerConfig"):
+            change = _read_config(_config_text(given["triggerConfig"]))
+            config = _config_text(change_config(old.kind, _read_config(config), change))
         changed = replace(
             old,
             qualifier=str(given.get("qualifier") or old.qualifier),
-            config=_config_text(config) if config else old.config,
+            config=config,
             role=str(given.get("invocationRole") or old.role),
             description=old.description if description is None else str(description),
             modified=self._world.clock.now(),
@@ -124,12 +127,7 @@ class TriggerCalls(CallBase):
         return wire.json_answer(call.request_id, self._row(call, entry, trigger))
 
     def _source(self, trigger: Trigger) -> Source | None:
-        try:
-            config = json.loads(trigger.config)
-        except (ValueError, RecursionError):
-            raise InvalidArgument("triggerConfig: is not JSON.") from None
-        if not isinstance(config, dict):
-            raise InvalidArgument("triggerConfig: must be an object.")
+        config = _read_config(trigger.config)
         return read_source(trigger.kind, config, trigger.source_arn, self._world.behaviour)
 
     def _row(self, call: Call, entry: Entry, trigger: Trigger) -> JsonObject:
@@ -143,6 +141,16 @@ def _check_only_http(entry: Entry, trigger: Trigger) -> None:
     for other in entry.triggers.values():
         if other.kind == "http" and other.qualifier == trigger.qualifier and other.name != trigger.name:
             raise InvalidArgument(f"{trigger.qualifier} has the HTTP trigger '{other.name}' already.")
+
+
+def _read_config(text: str) -> JsonObject:
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InvalidArgument("triggerConfig: is not JSON.") from None
+    if not isinstance(config, dict):
+        raise InvalidArgument("triggerConfig: must be an object.")
+    return config
 
 
 def _config_text(value: JsonValue) -> str:

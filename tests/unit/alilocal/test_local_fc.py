@@ -19,6 +19,8 @@ import alilocal.fc.function as fc_function
 import alilocal.fc.instance as fc_instance
 from alilocal.eventstream import EventStream
 from alilocal.fc.model import PayloadTooLarge
+from alilocal.fc.switches import FunctionComputeSwitches
+from alilocal.fc.triggerconfig import change_config, read_source
 from support.waiting import wait_until
 
 CODE = '''
@@ -616,3 +618,35 @@ def test_a_trigger_does_not_wait_for_ever(create, cloud, code, monkeypatch, asyn
     assert function.drain(60)
     (made,) = function.invocations
     assert json.loads(made.result.body) == {"errorMessage": "Function time out after 0.5 seconds"}
+
+
+QUEUE_TRIGGER = {
+    "triggerEnable": True,
+    "asyncInvocationType": False,
+    "eventRuleFilterPattern": "{}",
+    "eventSourceConfig": {
+        "eventSourceType": "MNS",
+        "eventSourceParameters": {"sourceMNSParameters": {"QueueName": "orders", "IsBase64Decode": True}},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "changed"),
+    [
+        # The SDK for Go writes null for what is not set.
+        (dict.fromkeys(QUEUE_TRIGGER) | {"asyncInvocationType": True}, {"asyncInvocationType": True}),
+        ({"triggerEnable": False}, {"triggerEnable": False}),
+        ({"eventSourceConfig": {"eventSourceType": "Default", "eventSourceParameters": None}}, {}),
+    ],
+)
+def test_an_update_of_a_trigger_keeps_what_it_does_not_name(given, changed):
+    """Neither the source nor the pattern of a trigger from EventBridge is lost."""
+    assert change_config("eventbridge", QUEUE_TRIGGER, given) == {**QUEUE_TRIGGER, **changed}
+
+
+def test_a_null_member_of_a_trigger_counts_as_missing():
+    """A trigger without a switch is enabled."""
+    switches = FunctionComputeSwitches()
+    source = read_source("eventbridge", {**QUEUE_TRIGGER, "triggerEnable": None}, "", switches)
+    assert source == read_source("eventbridge", QUEUE_TRIGGER, "", switches) is not None
