@@ -7,6 +7,7 @@ import zipfile
 
 import fc2
 import pytest
+import requests
 from alibabacloud_fc20230330.client import Client as NewClient
 from alibabacloud_fc20230330.models import ListFunctionsRequest
 from alibabacloud_fc_open20210406 import models as m
@@ -241,11 +242,18 @@ def test_a_resource_is_changed_only_if_it_has_the_tag_that_was_seen(old):
     changed = old.update_service("tagged", description="new", headers={"if-match": seen}).headers["ETag"]
     assert changed != seen == seen.lower()
     for change in (old.update_service, old.publish_version, old.delete_service):
-        with pytest.raises(fc2.FcError, match="PreconditionFailed"):
+        with pytest.raises(fc2.FcError, match="the resource being modified has been changed"):
             change("tagged", headers={"if-match": seen})
     old.publish_version("tagged", headers={"if-match": changed})
     old.delete_version("tagged", "1")
     old.delete_service("tagged", headers={"if-match": changed})
+
+
+def test_programs_for_php_find_the_tag_and_the_error(old, server):
+    """They read the header in one case only, and the first 120 bytes of an error."""
+    assert "Etag" in list(old.create_service("s").headers)
+    answer = requests.get(f"{server.url}/2016-08-15/services/s", timeout=10)
+    assert list(answer.json())[:2] == ["ErrorCode", "ErrorMessage"]
 
 
 def test_a_function_has_one_tag_however_it_is_read(old, client):

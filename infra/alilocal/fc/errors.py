@@ -80,9 +80,10 @@ class TaskExists(ServiceError):
 
 
 class PreconditionFailed(ServiceError):
-    """The resource has another ETag than the one in the header If-Match."""
+    """The resource has another ETag than the one in the header If-Match.
+
+    The message is the one that the tests of the vendor's SDK for PHP expect.
+    """
 
     def __init__(self) -> None:
-        super().__init__(
-            412, "PreconditionFailed", "the resource has changed: its ETag is not that of If-Match"
-        )
+        super().__init__(412, "PreconditionFailed", "the resource being modified has been changed")

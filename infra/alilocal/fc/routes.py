@@ -153,7 +153,8 @@ class FunctionCompute(Service):
         answer = super().answer(request, found, request_id)
         if not _has_etag(request) or wire.JSON_TYPE not in answer.headers:
             return answer
-        return answer._replace(headers=(*answer.headers, ("ETag", wire.compute_etag(answer))))
+        # In the case that programs for PHP look it up in.
+        return answer._replace(headers=(*answer.headers, ("Etag", wire.compute_etag(answer))))
 
     def check_call(self, route: Route, call: Call) -> None:
         """Raise PreconditionFailed if the resource has changed, and AccessDenied for a role that is not allowed."""
@@ -188,7 +189,8 @@ class FunctionCompute(Service):
         detail: JsonObject = {"AccessDeniedDetail": dict(error.detail)} if error.detail else {}
         body: JsonObject = {"RequestId": request_id, "Code": error.code, "Message": error.message, **detail}
         if _has_etag(request):
-            body |= {"ErrorCode": error.code, "ErrorMessage": error.message}
+            # They come first, because PHP programs see only the first 120 bytes in the exceptions of Guzzle.
+            body = {"ErrorCode": error.code, "ErrorMessage": error.message, **body}
         answer = wire.json_answer(request_id, body, error.headers)
         return Response(error.status, answer.headers, answer.body)
 
