@@ -158,7 +158,7 @@ class Creator:
 
     `place` identifies the endpoint that creates are sent to. `save` writes a claim's record and returns it: the
     generation of a nonce must be durable before it is used. `pace` says when a create may be sent. `keys_by_id` has
-    the key for which the service answered with an experiment, and outlives the invocation.
+    the keys of the experiments that the service created or listed for them, and outlives the invocation.
     """
 
     client: PaiAutoMl
@@ -244,6 +244,8 @@ class Creator:
         if found is None:
             return None
         count("adoptions")
+        # A proxy may give the answer that got lost to a later create.
+        self.keys_by_id.setdefault(found.experiment_id, claim.key)
         return Created(claim, found.experiment_id, adopted=True)
 
     def _can_wait(self, claim: Record, doubt_until: float) -> bool:
