@@ -65,7 +65,7 @@ class LambdaContext:
         qualifier = _read_version(fc_context, "qualifier") or version or "LATEST"
         self.function_name = invocation.function_name or os.environ.get("FC_FUNCTION_NAME", "")
         self.function_version = version or qualifier
-        self.invoked_function_arn = _function_arn(
+        self.invoked_function_arn = _format_arn(
             invocation, self.function_name, qualifier, read_service(fc_context)
         )
         memory_mb = invocation.memory_mb or read_whole_number(os.environ.get("FC_FUNCTION_MEMORY_SIZE"))
@@ -111,7 +111,7 @@ def lambda_context(
     return LambdaContext(fc_context, deadline)
 
 
-def _function_arn(invocation: Invocation, name: str, qualifier: str, service: str) -> str:
+def _format_arn(invocation: Invocation, name: str, qualifier: str, service: str) -> str:
     # The forms that FC itself uses, that of FC 2.0 with the service, to which its versions and aliases belong:
     # https://www.alibabacloud.com/help/en/functioncompute/fc/user-guide/ram and .../fc-2-0/user-guide/policies.
     region = invocation.region or os.environ.get("FC_REGION", "")

@@ -103,13 +103,13 @@ class Function:
         self._session = session or new_session(self.settings.concurrency)
         self._transport = Transport(self._session, self._clock)
         self._store = store or open_store(
-            store_url(self.settings, environ), self._transport, self._current_credentials
+            store_url(self.settings, environ), self._transport, self._read_credentials
         )
         self._wrap_publisher = wrap_publisher
         self._retry = RetryPolicy(attempts=self.settings.call_attempts)
         self._pace = Pace(self._clock)
         self._keys_by_id: dict[str, str] = {}
-        self._telemetry = Telemetry(self._clock, self._exporter())
+        self._telemetry = Telemetry(self._clock, self._open_exporter())
         self._terms = _read_terms(self.settings)
         self._marking = Marking(
             in_tag=self.settings.marker != "description",
@@ -132,7 +132,7 @@ class Function:
 
         Raises SettingsError if the settings and the context together are not enough.
         """
-        self._batch(self._begin(context))
+        self._build_batch(self._begin(context))
 
     def handle(self, event: bytes, context: object) -> JsonObject:
         """Process one event and return its report. Raises EventFailed if FC must deliver it again."""
@@ -142,14 +142,14 @@ class Function:
             self._count_event(),
             Assigned(_credentials, parts.credentials),
             logs.bind_context(request_id=request_id),
-            known_secrets(_secrets(parts.credentials)),
+            known_secrets(_read_secrets(parts.credentials)),
             self._telemetry.invocation(parts.deadline.remaining) as measures,
         ):
             with measure_time("decode", self._clock):
                 call_id = parts.surroundings.invocation.request_id
                 items = decode_event(event, self.settings.trigger, call_id)
             measures.source = next((item.kind for item in items), None)
-            done = self._batch(parts).run(items)
+            done = self._build_batch(parts).run(items)
             report = BatchReport(request_id, [result for _, result in done])
             measures.outcomes = report.summary
             self._settle(report, done, parts)
@@ -166,7 +166,7 @@ class Function:
         self._session.close()
         self._telemetry.close()
 
-    def _exporter(self) -> Exporter | None:
+    def _open_exporter(self) -> Exporter | None:
         if not self.settings.opentelemetry:
             return None
         return open_exporter(self._environ.get("FC_FUNCTION_NAME") or "hpoq")
@@ -182,7 +182,7 @@ class Function:
                 self._events -= 1
                 self._all_done.notify_all()
 
-    def _current_credentials(self) -> Credentials:
+    def _read_credentials(self) -> Credentials:
         """Return the credentials of the current invocation, or the environment's outside of one.
 
         The store outlives invocations, and their credentials expire.
@@ -198,11 +198,11 @@ class Function:
             surroundings,
             credentials,
             deadline,
-            lambda: self._client(smq.Smq, surroundings.smq_endpoint(), credentials),
+            lambda: self._open_client(smq.Smq, surroundings.smq_endpoint(), credentials),
             Ledger(self._store, self._clock, self._terms),
         )
 
-    def _client(self, kind: type[Client], endpoint: str, credentials: CredentialsProvider) -> Client:
+    def _open_client(self, kind: type[Client], endpoint: str, credentials: CredentialsProvider) -> Client:
         return kind(
             self._transport,
             endpoint,
@@ -212,7 +212,7 @@ class Function:
             retry=self._retry,
         )
 
-    def _batch(self, parts: _Parts) -> Batch:
+    def _build_batch(self, parts: _Parts) -> Batch:
         settings, clock, surroundings, ledger = self.settings, self._clock, parts.surroundings, parts.ledger
         call_seconds = settings.connect_timeout_seconds + settings.read_timeout_seconds
         limits = Limits.from_deadline(
@@ -221,7 +221,7 @@ class Function:
         endpoint = surroundings.paiautoml_endpoint()
         if len(self._keys_by_id) > _MOST_IDS:
             self._keys_by_id.clear()
-        client = self._client(paiautoml.PaiAutoMl, endpoint, parts.credentials)
+        client = self._open_client(paiautoml.PaiAutoMl, endpoint, parts.credentials)
         creator = Creator(
             client,
             clock,
@@ -254,7 +254,7 @@ class Function:
             from hpoq.cloud.eventbridge import EventBridge  # for this output only
 
             endpoint = parts.surroundings.eventbridge_endpoint()
-            client = self._client(EventBridge, endpoint, parts.credentials)
+            client = self._open_client(EventBridge, endpoint, parts.credentials)
             return EventBridgePublisher(client, place)
         # file:///PATH or stdout://; the settings refuse everything else.
         return FilePublisher(place or None)
@@ -294,7 +294,7 @@ def _read_terms(settings: Settings) -> Terms:
     )
 
 
-def _secrets(credentials: CredentialsProvider) -> tuple[str, ...]:
+def _read_secrets(credentials: CredentialsProvider) -> tuple[str, ...]:
     try:
         return credentials().secrets()
     except NoCredentials:

@@ -245,7 +245,7 @@ def error_of(
     signed headers in it, and the security token is one of them.
     """
     secrets = tuple(secrets)
-    kind = _kind(answer, names_resource=names_resource)
+    kind = _classify(answer, names_resource=names_resource)
     if creates and not _proves_inaction(answer):
         kind = UnknownEnd
     is_withheld = answer.code is not None and re.search(_SIGNING, answer.code) is not None
@@ -283,7 +283,7 @@ def _proves_inaction(answer: Answer) -> bool:
     return kind_of_code(answer.code, answer.status) not in (None, Conflict)
 
 
-def _kind(answer: Answer, *, names_resource: bool) -> type[CallError]:
+def _classify(answer: Answer, *, names_resource: bool) -> type[CallError]:
     if answer.status >= 500 or answer.code is None or not answer.names_request:
         return UnknownEnd
     known = kind_of_code(answer.code, answer.status, names_resource=names_resource)
@@ -293,7 +293,7 @@ def _kind(answer: Answer, *, names_resource: bool) -> type[CallError]:
         return known
     if answer.retry_after is not None and answer.status >= 400:
         return Throttled
-    return _kind_of_status(answer.status, names_resource=names_resource)
+    return _classify_status(answer.status, names_resource=names_resource)
 
 
 def kind_of_code(code: str, status: int, *, names_resource: bool = False) -> type[CallError] | None:
@@ -311,7 +311,7 @@ def kind_of_code(code: str, status: int, *, names_resource: bool = False) -> typ
     return None
 
 
-def _kind_of_status(status: int, *, names_resource: bool) -> type[CallError]:
+def _classify_status(status: int, *, names_resource: bool) -> type[CallError]:
     if status < 300:
         return UnknownEnd
     if status in (404, 410) and names_resource:

@@ -108,14 +108,14 @@ def _read_answer(count: int, response: Response, credentials: Credentials) -> No
     entries = answer.document.get("EntryList")
     failed = text_member(answer.document, "FailedEntryCount")
     if not isinstance(entries, list) or failed is None:
-        raise _unreadable(answer)
+        raise _make_unreadable(answer)
     for entry in entries:
         refusal = _find_refusal(entry if isinstance(entry, dict) else {})
         if refusal is not None:
             code, message = refusal
             raise _make_error(replace(answer, code=code, message=message, names_request=True), credentials)
     if failed != "0" or sum(isinstance(entry, dict) for entry in entries) != count:
-        raise _unreadable(answer)
+        raise _make_unreadable(answer)
 
 
 def _find_refusal(entry: JsonObject) -> tuple[str, str] | None:
@@ -129,7 +129,7 @@ def _make_error(answer: Answer, credentials: Credentials) -> CallError:
     return error_of(answer, service=SERVICE, operation=_OPERATION, names_resource=True, secrets=secrets)
 
 
-def _unreadable(answer: Answer) -> UnknownEnd:
+def _make_unreadable(answer: Answer) -> UnknownEnd:
     return UnknownEnd(
         "unreadable answer: it does not say which events failed",
         service=SERVICE,

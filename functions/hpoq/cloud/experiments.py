@@ -142,7 +142,7 @@ def _read_tags(value: JsonValue) -> tuple[tuple[str, str], ...]:
     for tag in value:
         if not isinstance(tag, dict):
             raise Unreadable("a tag of an experiment is not an object")
-        key, text = (_first_member(tag, name, f"Tag{name}") for name in ("Key", "Value"))
+        key, text = (_read_first(tag, name, f"Tag{name}") for name in ("Key", "Value"))
         # The documentation does not require a key, but one under another name must not be ignored.
         if key is None and tag.keys() - {"Key", "Value", "key", "value"}:
             raise Unreadable("a tag of an experiment has an unknown form")
@@ -150,7 +150,7 @@ def _read_tags(value: JsonValue) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-def _first_member(members: JsonObject, *names: str) -> str | None:
+def _read_first(members: JsonObject, *names: str) -> str | None:
     found = (text_member(members, name) for name in names)
     return next((text for text in found if text is not None), None)
 
@@ -230,7 +230,7 @@ def read_through(
         if current.is_complete and previous is not None and previous <= current.seen:
             return
         previous = current.seen if current.is_complete else None
-    raise _incomplete("rows are missing from the listing")
+    raise _make_incomplete("rows are missing from the listing")
 
 
 @dataclass
@@ -270,9 +270,9 @@ class _Pass:
         if self.stale < _MAX_STALE_PAGES:
             return False
         if page.total_count is None or len(page.experiments) >= self.page_size:
-            raise _incomplete("the listing repeats a page")
+            raise _make_incomplete("the listing repeats a page")
         return True
 
 
-def _incomplete(why: str) -> Incomplete:
+def _make_incomplete(why: str) -> Incomplete:
     return Incomplete(why, service="paiautoml", operation="ListHpoExperiments")

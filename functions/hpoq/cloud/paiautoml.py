@@ -107,14 +107,16 @@ class PaiAutoMl(ServiceClient):
             operation,
             "POST",
             path,
-            self._signer(operation, "POST", path, body=data, nonce=nonce, backdate_seconds=backdate_seconds),
+            self._make_signer(
+                operation, "POST", path, body=data, nonce=nonce, backdate_seconds=backdate_seconds
+            ),
             read,
             body=data,
             can_retry=is_unreachable,
             budget=budget,
             max_idle_seconds=_MAX_IDLE_SECONDS,
             check=partial(self._check_clock, operation, max_clock_error),
-            is_own=partial(_answers_create, is_ours),
+            is_own=partial(_is_answer_to_create, is_ours),
         )
 
     def list_hpo_experiments(
@@ -220,7 +222,7 @@ class PaiAutoMl(ServiceClient):
             except Unreadable as exc:
                 _raise_unreadable(operation, answer, str(exc))
 
-        signer = self._signer(operation, method, path, query=query, nonce=nonce)
+        signer = self._make_signer(operation, method, path, query=query, nonce=nonce)
         target = f"{path}?{query}" if query else path
         return self._call(operation, method, target, signer, read_or_raise, budget=budget)
 
@@ -236,7 +238,7 @@ class PaiAutoMl(ServiceClient):
             operation=operation,
         )
 
-    def _signer(
+    def _make_signer(
         self,
         operation: str,
         method: str,
@@ -296,7 +298,7 @@ def _read_created(answer: Answer, secrets: Iterable[str]) -> CreatedExperiment:
     raise error_of(answer, service=SERVICE, operation=operation, creates=True, secrets=secrets)
 
 
-def _answers_create(is_ours: Callable[[str], bool], response: Response) -> bool:
+def _is_answer_to_create(is_ours: Callable[[str], bool], response: Response) -> bool:
     """Return whether the connection that delivered the answer to a create may be used again.
 
     Raises AnswerMisplaced if it is the answer to an earlier create.

@@ -87,7 +87,7 @@ class Smq(ServiceClient):
             members["DelaySeconds"] = str(delay_seconds)
         data = build("Message", NAMESPACE, members.items())
         can_retry = is_harmless_to_repeat if repeatable else is_safe_to_repeat
-        target = _messages("queues", queue)
+        target = _locate_messages("queues", queue)
         return self.call(
             "SendMessage", "POST", target, read_sent_message, data, budget=budget, can_retry=can_retry
         )
@@ -101,12 +101,12 @@ class Smq(ServiceClient):
         """
         if not is_carriable(body):
             message = "XML cannot carry a control character in the body; send the body in base64"
-            raise _invalid("PublishMessage", "InvalidMessageBody", message)
+            raise _make_refusal("PublishMessage", "InvalidMessageBody", message)
         members = {"MessageBody": _check_size("PublishMessage", body)}
         if tag is not None:
             members["MessageTag"] = tag
         data = build("Message", NAMESPACE, members.items())
-        target = _messages("topics", topic)
+        target = _locate_messages("topics", topic)
         return self.call("PublishMessage", "POST", target, read_sent_message, data, budget=budget)
 
     def receive_messages(
@@ -129,7 +129,7 @@ class Smq(ServiceClient):
             spare = budget.seconds_left() - self._connect_timeout - self._read_timeout
             wait = int(max(0, min(wait, spare)))
         query = canonical_query([("numOfMessages", str(count)), ("waitseconds", str(wait))])
-        target = f"{_messages('queues', queue)}?{query}"
+        target = f"{_locate_messages('queues', queue)}?{query}"
         return self._receive("BatchReceiveMessage", target, budget, extra_seconds=float(wait))
 
     def peek(
@@ -137,11 +137,11 @@ class Smq(ServiceClient):
     ) -> tuple[ReceivedMessage, ...]:
         """Return up to `count` visible messages without changing them."""
         query = canonical_query([("peekonly", "true"), ("numOfMessages", str(count))])
-        return self._receive("BatchPeekMessage", f"{_messages('queues', queue)}?{query}", budget)
+        return self._receive("BatchPeekMessage", f"{_locate_messages('queues', queue)}?{query}", budget)
 
     def delete_message(self, queue: str, receipt_handle: str, *, budget: Budget | None = None) -> None:
         """Delete a received message. Raises NotFound if its visibility time-out has ended."""
-        target = f"{_messages('queues', queue)}?{canonical_query([('ReceiptHandle', receipt_handle)])}"
+        target = f"{_locate_messages('queues', queue)}?{canonical_query([('ReceiptHandle', receipt_handle)])}"
         self.call("DeleteMessage", "DELETE", target, _ignore, budget=budget)
 
     def change_visibility(
@@ -149,7 +149,7 @@ class Smq(ServiceClient):
     ) -> str:
         """Keep a received message invisible for `seconds` from now, and return its new receipt handle."""
         query = canonical_query([("receiptHandle", receipt_handle), ("visibilityTimeout", str(seconds))])
-        target = f"{_messages('queues', queue)}?{query}"
+        target = f"{_locate_messages('queues', queue)}?{query}"
         return self.call("ChangeMessageVisibility", "PUT", target, read_receipt_handle, budget=budget)
 
     def create_queue(
@@ -173,17 +173,17 @@ class Smq(ServiceClient):
         }
         given = [(name, str(value)) for name, value in members.items() if value is not None]
         data = build("Queue", NAMESPACE, given)
-        self.call("CreateQueue", "PUT", f"/queues/{_name(queue)}", _ignore, data, budget=budget)
+        self.call("CreateQueue", "PUT", f"/queues/{_encode_name(queue)}", _ignore, data, budget=budget)
 
     def get_queue_attributes(self, queue: str, *, budget: Budget | None = None) -> QueueAttributes:
         """Return the settings and counters of a queue. Raises NotFound if it does not exist."""
-        target = f"/queues/{_name(queue)}"
+        target = f"/queues/{_encode_name(queue)}"
         return self.call("GetQueueAttributes", "GET", target, read_queue_attributes, budget=budget)
 
     def create_topic(self, topic: str, *, budget: Budget | None = None) -> None:
         """Create a topic, unless it exists with the same attributes. Raises Conflict if it exists with others."""
         data = build("Topic", NAMESPACE, ())
-        self.call("CreateTopic", "PUT", f"/topics/{_name(topic)}", _ignore, data, budget=budget)
+        self.call("CreateTopic", "PUT", f"/topics/{_encode_name(topic)}", _ignore, data, budget=budget)
 
     def subscribe(
         self,
@@ -202,16 +202,16 @@ class Smq(ServiceClient):
         data = build(
             "Subscription", NAMESPACE, [("Endpoint", endpoint), ("NotifyContentFormat", content_format)]
         )
-        target = f"/topics/{_name(topic)}/subscriptions/{_name(subscription)}"
+        target = f"/topics/{_encode_name(topic)}/subscriptions/{_encode_name(subscription)}"
         self.call("Subscribe", "PUT", target, _ignore, data, budget=budget)
 
     def delete_queue(self, queue: str, *, budget: Budget | None = None) -> None:
         """Delete a queue with all its messages. The service reports no error if the queue does not exist."""
-        self.call("DeleteQueue", "DELETE", f"/queues/{_name(queue)}", _ignore, budget=budget)
+        self.call("DeleteQueue", "DELETE", f"/queues/{_encode_name(queue)}", _ignore, budget=budget)
 
     def unsubscribe(self, topic: str, subscription: str, *, budget: Budget | None = None) -> None:
         """Delete a subscription of `topic`."""
-        target = f"/topics/{_name(topic)}/subscriptions/{_name(subscription)}"
+        target = f"/topics/{_encode_name(topic)}/subscriptions/{_encode_name(subscription)}"
         self.call("Unsubscribe", "DELETE", target, _ignore, budget=budget)
 
     def call(
@@ -260,23 +260,23 @@ def _ignore(_body: bytes) -> None:
     """Read nothing, for calls whose success is the whole answer."""
 
 
-def _name(name: str) -> str:
+def _encode_name(name: str) -> str:
     if name in ("", ".", ".."):
         raise ValueError(f"{name!r} is not the name of a queue, a topic or a subscription")
     return percent_encode(name)
 
 
-def _messages(kind: str, name: str) -> str:
-    return f"/{kind}/{_name(name)}/messages"
+def _locate_messages(kind: str, name: str) -> str:
+    return f"/{kind}/{_encode_name(name)}/messages"
 
 
 def _check_size(operation: str, text: str) -> str:
     size = len(text.encode())
     if size > MOST_BODY_BYTES:
         message = f"the body has {size} bytes on the wire, at most {MOST_BODY_BYTES} are allowed"
-        raise _invalid(operation, "MessageBodyTooLarge", message)
+        raise _make_refusal(operation, "MessageBodyTooLarge", message)
     return text
 
 
-def _invalid(operation: str, code: str, message: str) -> Invalid:
+def _make_refusal(operation: str, code: str, message: str) -> Invalid:
     return Invalid(message, service=SERVICE, operation=operation, code=code)

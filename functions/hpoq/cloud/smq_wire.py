@@ -114,7 +114,7 @@ def read_answer(
 def read_sent_message(body: bytes) -> SentMessage:
     """Return the receipt of a SendMessage or PublishMessage. Raises ValueError."""
     root = parse(body)
-    return SentMessage(_required(root, "MessageId"), root.get("MessageBodyMD5"))
+    return SentMessage(_read_required(root, "MessageId"), root.get("MessageBodyMD5"))
 
 
 def read_messages(body: bytes) -> tuple[ReceivedMessage, ...]:
@@ -127,35 +127,35 @@ def read_queue_attributes(body: bytes) -> QueueAttributes:
     """Return the attributes of a GetQueueAttributes answer. Raises ValueError."""
     root = parse(body)
     return QueueAttributes(
-        name=_required(root, "QueueName"),
-        visibility_timeout=_number(root, "VisibilityTimeout"),
-        maximum_message_size=_number(root, "MaximumMessageSize"),
-        retention_period=_number(root, "MessageRetentionPeriod"),
-        delay_seconds=_number(root, "DelaySeconds"),
-        polling_wait_seconds=_number(root, "PollingWaitSeconds"),
-        active_messages=_number(root, "ActiveMessages"),
-        inactive_messages=_number(root, "InactiveMessages"),
-        delayed_messages=_number(root, "DelayMessages"),
+        name=_read_required(root, "QueueName"),
+        visibility_timeout=_read_number(root, "VisibilityTimeout"),
+        maximum_message_size=_read_number(root, "MaximumMessageSize"),
+        retention_period=_read_number(root, "MessageRetentionPeriod"),
+        delay_seconds=_read_number(root, "DelaySeconds"),
+        polling_wait_seconds=_read_number(root, "PollingWaitSeconds"),
+        active_messages=_read_number(root, "ActiveMessages"),
+        inactive_messages=_read_number(root, "InactiveMessages"),
+        delayed_messages=_read_number(root, "DelayMessages"),
     )
 
 
 def read_receipt_handle(body: bytes) -> str:
     """Return the new receipt handle of a ChangeMessageVisibility answer. Raises ValueError."""
-    return _required(parse(body), "ReceiptHandle")
+    return _read_required(parse(body), "ReceiptHandle")
 
 
 def _read_message(item: Element) -> ReceivedMessage:
     return ReceivedMessage(
-        message_id=_required(item, "MessageId"),
+        message_id=_read_required(item, "MessageId"),
         body=item.get("MessageBody") or "",
         receipt_handle=item.get("ReceiptHandle"),
-        dequeue_count=_number(item, "DequeueCount") or 0,
-        enqueued_at=_number(item, "EnqueueTime"),
-        origin_id=_property(item, "DLQOriginMessageId"),
+        dequeue_count=_read_number(item, "DequeueCount") or 0,
+        enqueued_at=_read_number(item, "EnqueueTime"),
+        origin_id=_read_property(item, "DLQOriginMessageId"),
     )
 
 
-def _property(item: Element, name: str) -> str | None:
+def _read_property(item: Element, name: str) -> str | None:
     """Return a system property (https://www.alibabacloud.com/help/en/mns/developer-reference/sendmessage)."""
     properties = [
         value for group in item.all("SystemProperties") for value in group.all("SystemPropertyValue")
@@ -163,13 +163,13 @@ def _property(item: Element, name: str) -> str | None:
     return next((value.get("Value") for value in properties if value.get("Name") == name), None)
 
 
-def _required(element: Element, name: str) -> str:
+def _read_required(element: Element, name: str) -> str:
     text = element.get(name)
     if not text:
         raise ValueError(f"{name} is missing")
     return text
 
 
-def _number(element: Element, name: str) -> int | None:
+def _read_number(element: Element, name: str) -> int | None:
     text = (element.get(name) or "").strip()
     return int(text) if text.isdecimal() else None

@@ -140,7 +140,7 @@ class RedisStore:
                     yield key, text
 
     def insert(self, record: Record) -> Record | None:
-        answer = self._write(_INSERT, record.key, encode(record), _lifetime(record))
+        answer = self._write(_INSERT, record.key, encode(record), _compute_lifetime(record))
         existing = None if answer is None else decode(record.key, cast("str", answer))
         return None if existing == record else existing
 
@@ -152,7 +152,7 @@ class RedisStore:
             existing = decode(record.key, text)
             if existing != record and existing.version != expected:
                 return False
-            if self._write(_SWAP, record.key, text, encode(record), _lifetime(record)):
+            if self._write(_SWAP, record.key, text, encode(record), _compute_lifetime(record)):
                 return True
         raise StoreUnavailable("redis: the record changes too fast")
 
@@ -223,7 +223,7 @@ def _is_of_longer_prefix(key: str, text: str) -> bool:
     return isinstance(own, str) and key != own and key.endswith(own)
 
 
-def _lifetime(record: Record) -> str:
+def _compute_lifetime(record: Record) -> str:
     """Return for how many milliseconds `record` is kept, or an empty text if it does not expire.
 
     Not until when: the server's clock may be another, and would at once remove what it takes for expired.

@@ -217,10 +217,12 @@ def _is_new_redrive(record: Record, delivery: Delivery) -> bool:
     A watch message is then like any other copy as long as its experiment is followed.
     """
     is_followed = delivery.is_watch and record.state is State.IN_PROGRESS
-    return delivery.redriven is not None and not is_followed and delivery.redriven not in _redrives(record)
+    return (
+        delivery.redriven is not None and not is_followed and delivery.redriven not in _list_redrives(record)
+    )
 
 
-def _redrives(record: Record) -> list[str]:
+def _list_redrives(record: Record) -> list[str]:
     return record.redriven.split("\n") if record.redriven else []
 
 
@@ -279,7 +281,7 @@ def take_over(record: Record, delivery: Delivery, owner: str, now: float, terms:
     )
     if _is_new_redrive(record, delivery):
         # From here on the redriven copy is the newest, whatever its number.
-        redriven = "\n".join([*_redrives(record)[1 - _MOST_REDRIVES :], str(delivery.redriven)])
+        redriven = "\n".join([*_list_redrives(record)[1 - _MOST_REDRIVES :], str(delivery.redriven)])
         fresh = replace(fresh, redriven=redriven, sequence=delivery.sequence, renewed_at=now)
     if record.state is not State.IN_PROGRESS:
         fresh = replace(fresh, attempts=1, searches=0, renewed_at=now)

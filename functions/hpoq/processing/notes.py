@@ -26,7 +26,7 @@ class StopNotes:
         now = self.clock.now()
         earlier = self.ledger.insert(
             Record(
-                key=self._key(experiment_id),
+                key=self._derive_key(experiment_id),
                 state=State.COMPLETED,
                 fingerprint="note",
                 owner=self.clock.new_id(),
@@ -43,14 +43,14 @@ class StopNotes:
 
     def withdraw(self, experiment_id: str, stopped_by: str) -> None:
         """Take back the note that names `stopped_by`, if it is there: the service refused to stop the experiment."""
-        noted = self.ledger.get(self._key(experiment_id))
+        noted = self.ledger.get(self._derive_key(experiment_id))
         if noted is not None and noted.stopped_by == stopped_by:
             self.ledger.save(replace(noted, stopped_by=None), noted.version)
 
     def find(self, experiment_id: str) -> str | None:
         """Return who stops the experiment, or None if that is not noted."""
-        record = self.ledger.get(self._key(experiment_id))
+        record = self.ledger.get(self._derive_key(experiment_id))
         return None if record is None else record.stopped_by
 
-    def _key(self, experiment_id: str) -> str:
+    def _derive_key(self, experiment_id: str) -> str:
         return derive_key(STOPPED, experiment_id, self.namespace)

@@ -224,7 +224,7 @@ class _Search:
             unmarked |= {row.experiment_id for row in rows if self.sought.may_be(row)}
         markers_stay = (self.sought.tagged and tags_stay) or (self.sought.described and descriptions_stay)
         if unmarked and not markers_stay:
-            raise _ambiguous(sorted(unmarked))
+            raise _make_ambiguous(sorted(unmarked))
         return None
 
     def _shows_marker_tag(self, row: Experiment) -> bool:
@@ -268,7 +268,7 @@ def _may_be_same(ours: str, theirs: str | None) -> bool:
     return own == shown or (is_cut and own.startswith(shown))
 
 
-def _ambiguous(experiment_ids: list[str]) -> Ambiguous:
+def _make_ambiguous(experiment_ids: list[str]) -> Ambiguous:
     message = (
         f"no experiment in the listing shows that markers are kept, so one of {len(experiment_ids)} may be this "
         f"request's: {', '.join(experiment_ids[:_SHOWN])}"
