@@ -38,6 +38,7 @@ from hpoqctl.services import (
     name_dead_letter_queue,
     read_clock,
     read_settings,
+    smq_endpoint_option,
     store_url,
     usage_errors,
 )
@@ -50,9 +51,6 @@ _from = click.option(
     "source",
     metavar="QUEUE",
     help=f"The dead-letter queue to read. Default: HPOQ_DEAD_LETTER_QUEUE, or {DEAD_LETTER_QUEUE}.",
-)
-_endpoint = click.option(
-    "--endpoint", metavar="URL", help="The base URL of SMQ. Default: from the HPOQ_ settings."
 )
 _match = click.option(
     "--match",
@@ -155,7 +153,7 @@ def command() -> None:
 
 @command.command(name="list", short_help="List dead letters, and which cannot be moved.")
 @_from
-@_endpoint
+@smq_endpoint_option
 @_match
 @_limit("List")
 @json_option
@@ -186,7 +184,7 @@ def list_dead_letters(
 @command.command(name="show", short_help="Show the content of dead letters, without secrets.")
 @click.argument("pattern", metavar="PATTERN")
 @_from
-@_endpoint
+@smq_endpoint_option
 @_limit("Show")
 @json_option
 def show(pattern: str, source: str | None, endpoint: str | None, limit: int | None, as_json: bool) -> None:
@@ -217,7 +215,7 @@ def show(pattern: str, source: str | None, endpoint: str | None, limit: int | No
 @command.command(name="redrive")
 @_from
 @click.option("--queue", help=f"The queue to send to. Default: HPOQ_QUEUE, or {QUEUE}.")
-@_endpoint
+@smq_endpoint_option
 @_dry_run
 @_match
 @_limit("Move")
@@ -333,7 +331,7 @@ def _find_followed(store: Store, key: str, now: float, namespace: str) -> Watchi
 
 @command.command(name="drop")
 @_from
-@_endpoint
+@smq_endpoint_option
 @_dry_run
 @_match
 @click.option("--all", "drops_all", is_flag=True, help="Drop every dead letter.")

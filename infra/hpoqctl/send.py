@@ -36,7 +36,14 @@ from hpoqctl.inbox import Answers, Inbox, collect_answers, convert_event, open_i
 from hpoqctl.numbers import Number
 from hpoqctl.outgoing import Outgoing, prepare_requests
 from hpoqctl.output import console, count_of, format_outcome, json_option, notes, print_json, track_progress
-from hpoqctl.services import Target, explain_failure, find_target, read_settings, usage_errors
+from hpoqctl.services import (
+    Target,
+    explain_failure,
+    find_target,
+    read_settings,
+    smq_endpoint_option,
+    usage_errors,
+)
 
 _TIMEOUT_SECONDS = 300.0
 _GOOD = ("created", "accepted", "stopping")
@@ -87,7 +94,7 @@ class _Run:
 @click.command(name="send", cls=WaitCommand)
 @click.argument("paths", nargs=-1, required=True, metavar="FILE...")
 @click.option("--queue", help=f"The queue to send to. Default: HPOQ_QUEUE, or {QUEUE}.")
-@click.option("--endpoint", metavar="URL", help="The base URL of SMQ. Default: from the HPOQ_ settings.")
+@smq_endpoint_option
 @click.option(
     "--key",
     type=click.Choice(["auto"]),

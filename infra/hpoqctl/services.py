@@ -71,6 +71,11 @@ store_option = click.option(
 )
 """The option of each command that reads the records."""
 
+smq_endpoint_option = click.option(
+    "--endpoint", metavar="URL", help="The base URL of SMQ. Default: from the HPOQ_ settings."
+)
+"""The option of each command that works on a queue."""
+
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
 

@@ -25,7 +25,14 @@ from hpoqctl.files import read_requests
 from hpoqctl.inbox import Answers, Inbox, collect_answers, convert_event, open_inbox_at
 from hpoqctl.numbers import Number
 from hpoqctl.output import console, format_outcome, json_option, notes, print_json
-from hpoqctl.services import Target, explain_failure, find_target, read_settings, usage_errors
+from hpoqctl.services import (
+    Target,
+    explain_failure,
+    find_target,
+    read_settings,
+    smq_endpoint_option,
+    usage_errors,
+)
 
 _FILES = (".json", ".jsonl", ".ndjson", ".yaml", ".yml")
 
@@ -52,7 +59,7 @@ class _Run:
 @click.argument("targets", nargs=-1, metavar="[KEY|FILE]...")
 @click.option("--experiment", "experiment_ids", multiple=True, metavar="ID", help="The id of an experiment.")
 @click.option("--queue", help=f"The queue to send to. Default: HPOQ_QUEUE, or {QUEUE}.")
-@click.option("--endpoint", metavar="URL", help="The base URL of SMQ. Default: from the HPOQ_ settings.")
+@smq_endpoint_option
 @click.option("--wait", is_flag=True, help="Wait until every stop is answered by an event.")
 @click.option(
     "--timeout",
