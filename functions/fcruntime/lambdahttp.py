@@ -27,7 +27,7 @@ class Headers(dict[str, JsonValue]):
     """Headers that are found by their names in any case.
 
     FC writes `Content-Type`, function URLs write `content-type`. Handlers for Lambda look for the latter, also in
-    expressions, such as that of an idempotency key, where a missing member is no error but turns the utility off.
+    expressions, such as that of an idempotency key, where a missing member is not an error but turns the utility off.
     """
 
     def __missing__(self, name: str) -> JsonValue:

@@ -173,7 +173,7 @@ class Redriver:
     def run(self) -> Report:
         """Move the dead letters and return what was done; a failed call ends the run and is in the report.
 
-        So does Ctrl-C. A second one is raised at once, and what is held stays hidden until its time is over.
+        Ctrl-C ends it too. A second one is raised at once, and what is held stays hidden until its time is over.
         """
         try:
             self._visibility = self._attributes().visibility_timeout or _DEFAULT_VISIBILITY_SECONDS

@@ -38,7 +38,7 @@ class Watching:
 
     @property
     def is_over(self) -> bool:
-        """Whether the finished event is published. The rejection of a message that came too early is no end."""
+        """Whether the finished event is published. The rejection of a message that came too early ends nothing."""
         record = self.record
         return record is not None and record.state is State.COMPLETED and record.published_at is not None
 

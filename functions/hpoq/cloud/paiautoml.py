@@ -325,7 +325,7 @@ def _read_stopped(answer: Answer) -> str | None:
 
 
 def _raise_unreadable(operation: str, answer: Answer, why: str) -> NoReturn:
-    # A listing whose form has changed stays unreadable, so an operator must be told.
+    # A listing whose form has changed stays unreadable, so an operator has to know.
     kind = Incomplete if operation == "ListHpoExperiments" else UnknownEnd
     raise kind(
         f"unreadable answer: {why}",

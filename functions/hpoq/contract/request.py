@@ -319,7 +319,7 @@ def _check(
     document = opened.value
     request = _validate(document, violations)
     # What is missing may be what is misspelt, so it is reported once all names are known.
-    is_misspelt = any(one.rule == "unknown-member" for one in violations.kept) if violations.kept else False
+    is_misspelt = any(one.rule == "unknown-member" for one in violations.kept)
     found = chain(
         opened.findings, rules.check_message(document), rules.check_experiment(document.get("experiment"))
     )

@@ -52,7 +52,7 @@ _WORD = "[A-Za-z_]{1,24}"
 _SENT_AS_OBJECT = "a string; it is sent as an object"
 
 _FILLED = ("/experiment/WorkspaceId", _CONFIG)
-"""Where an empty text is no value: a key is rejected, a name has a rule, and the value of a tag may be empty."""
+"""Where an empty text is not a value. Elsewhere a key is rejected, a name has a rule, and a tag may be empty."""
 
 _Objects: TypeAlias = Mapping[str, "_Objects"]
 _ARGUMENTS: _Objects = {"class_args": {}}

@@ -357,7 +357,7 @@ class Processor:
         """Return whether the message is not tried again, which it always is while its create may take effect."""
         terms, now = self._ledger.terms, self._creator.client.present_time()
         if now < ending.claim.claimed_at - terms.skew:
-            # The dates of the answers are wrong. By them the message would never be too old.
+            # The dates of the answers are wrong. With them, the message would never be too old.
             now = self._clock.now()
         if lifecycle.is_too_old(ending.claim, now, terms):
             return not lifecycle.is_in_doubt(ending.doubt_until, now)

@@ -25,10 +25,10 @@ than the lease plus the consistency margin to carry out a create that it never a
 that, and the gateway has forgotten the nonce by then (15 minutes by inference; not documented). It can also come
 about if the service never shows the experiment to the credentials that search for it (another principal's PRIVATE
 ones), if it drops both markers from some experiments only, or if somebody deletes the experiment while its message
-is being retried. So can a proxy that sends a create again by itself, if the gateway throttles that copy before it
-looks at the nonce: such an answer proves nothing about the first one. A rejection or a failure rests on the first
-two fences alone: it sends nothing that the nonce could collide with. A clock that is off by more than the skew
-setting is noticed only if an answer of the store or the service carried a date within the last minutes.
+is being retried. A proxy that sends a create again by itself can also cause one, if the gateway throttles that copy
+before it looks at the nonce: such an answer proves nothing about the first one. A rejection or a failure rests on
+the first two fences alone: it sends nothing that the nonce could collide with. A clock that is off by more than the
+skew setting is noticed only if an answer of the store or the service carried a date within the last minutes.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def find(
     """Return the experiment that carries the key, or None if the service lists none.
 
     Unless `thorough`, the search looks only where it would be found at once, and None says nothing. A thorough
-    None is no proof while the key is in doubt. The listings end before `budget` does. `now` is the time in seconds
+    None proves nothing while the key is in doubt. The listings end before `budget` does. `now` is the time in seconds
     since the epoch. Raises CallError if a listing fails, Incomplete if it cannot be relied on, Ambiguous if the
     marker cannot.
     """

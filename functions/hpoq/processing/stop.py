@@ -125,7 +125,7 @@ class Stopper:
                 return Stopped(claim, experiment_id, status)
         except (Invalid, Conflict) as exc:
             refusal = exc
-        # It may have ended in between; and an answer without a status is no proof that the service has acted.
+        # It may have ended in between; and an answer without a status does not prove that the service has acted.
         experiment = self.client.get_hpo_experiment(experiment_id, budget=budget)
         if watchorder.has_ended(experiment) or experiment.status == watchorder.STOPPING:
             return Stopped(claim, experiment_id, experiment.status)

@@ -118,7 +118,7 @@ class Watcher:
     def _note_missing(self, order: WatchOrder, age: float, exc: CallError) -> Look:
         """Return the end of an experiment that has been missing for the consistency margin, or another look at it.
 
-        One answer is no proof: a part of the service may lag behind or fail, or a permission may be gone for a
+        One answer proves nothing: a part of the service may lag behind or fail, or a permission may be gone for a
         minute. The result of an experiment that goes on would be lost.
         """
         now = self.clock.now()
@@ -130,7 +130,7 @@ class Watcher:
     def _find_age(self, order: WatchOrder) -> float:
         """Return the age of the experiment, by the service's clock if its answer shows that ours is ahead."""
         age = self.client.present_time() - order.created_at
-        # A date so long before the creation is wrong. By it the experiment would be followed for ever.
+        # A date so long before the creation is wrong. With it, the experiment would be followed for ever.
         return age if age > -_MOST_SKEW_SECONDS else self.clock.now() - order.created_at
 
     def _is_known_to_service(self, budget: Budget) -> bool:

@@ -93,9 +93,9 @@ class Queue:
         """Check `request`, a model or a document in any form that the contract accepts, and put it into the queue.
 
         A request with a key, its own or `idempotency_key`, is idempotent: a send with an unknown end is repeated,
-        and the caller may send again after any error, even days later, without a second experiment. So is a
-        CloudEvent, whose source and id act as the key. Any other message creates an experiment of its own, so
-        UnknownEnd is raised at once.
+        and the caller may send again after any error, even days later, without a second experiment. A CloudEvent is
+        idempotent too, because its source and id act as the key. Any other message creates an experiment of its own,
+        so UnknownEnd is raised at once.
 
         `budget` limits the time, for example `Budget.lasting(10)` of `hpoq.clock`. Raises RequestRejected with
         every violation, before anything is sent; ValueError if the request has another key already; CallError.
