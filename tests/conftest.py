@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import gc
+import importlib
 import ipaddress
 import os
 import shutil
@@ -12,22 +13,16 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import structlog
-from hypothesis import HealthCheck, settings
 
 from support.budget import examples
 from support.building import build_once
 from support.once import find_shared_folder
 from support.ports import reserve_port
 from support.tools import skip_without, summarize_skips
-
-# Timings differ between machines; a test is never slow because of what it found.
-settings.register_profile(
-    "default", max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("default")
 
 _connect = socket.socket.connect
 
@@ -43,17 +38,48 @@ def pytest_configure(config):
         sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(cache.mkdir("bytecode"))
         sys.dont_write_bytecode = False
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    load_hypothesis_profile()
+
+
+def load_hypothesis_profile():
+    """Set the number of random examples. Hypothesis is imported late, so that its bytecode is kept as well."""
+    from hypothesis import HealthCheck, settings
+
+    # Timings differ between machines; a test is never slow because of what it found.
+    settings.register_profile(
+        "default", max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("default")
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection():
+def pytest_collection(session):
     """Collect the tests without a search for garbage; it would find none, and takes as long as the rest."""
     gc.disable()
     try:
+        import_share(session.config)
         return (yield)
     finally:
         gc.freeze()  # what was collected stays until the end
         gc.enable()
+
+
+def import_share(config):
+    """Let each worker import other test modules first, because every worker needs all of them compiled.
+
+    Compiling takes longer than all else of a collection, and is kept: each finds what the others have compiled.
+    """
+    worker = getattr(config, "workerinput", None)
+    if worker is None:
+        return
+    places = [Path(argument.partition("::")[0]) for argument in config.args]
+    modules = sorted(module for place in places for module in place.rglob("test_*.py"))
+    for module in modules[int(worker["workerid"].removeprefix("gw")) :: worker["workercount"]]:
+        if str(module.parent) not in sys.path:
+            sys.path.insert(0, str(module.parent))
+        # Whatever is wrong with a module is reported by its collection.
+        with contextlib.suppress(Exception, pytest.skip.Exception):
+            importlib.import_module(module.stem)
 
 
 @pytest.hookimpl(optionalhook=True)
