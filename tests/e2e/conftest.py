@@ -27,9 +27,9 @@ def hpoq(forks):
 
     def run(*words, stdin=b"", **environ):
         words = [*map(str, words)]
-        if all(name.startswith(("HPOQ_", "ALIBABA_CLOUD_")) for name in environ):
+        if not any(name.startswith("PYTHON") for name in environ):
             return forks.run(words, stdin, environ)
-        # The interpreter itself reads other variables when it starts.
+        # The interpreter itself reads these variables when it starts.
         return subprocess.run(
             [*HPOQ_COMMAND, *words],
             cwd=ROOT,
