@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from support.budget import examples
+from support.budget import examples, find_left_out
 from support.building import build_once
 from support.once import find_shared_folder
 from support.ports import reserve_port
@@ -80,6 +80,14 @@ def import_share(config):
         # Whatever is wrong with a module is reported by its collection.
         with contextlib.suppress(Exception, pytest.skip.Exception):
             importlib.import_module(module.stem)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out the tests for which the budget is too small."""
+    left_out = find_left_out(items)
+    if left_out:
+        config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -17,6 +17,7 @@ import pytest
 import yaml
 from deploymentfiles import ACCOUNT, FOLDER, INSTANCE, deployment, lay_out, rendered
 
+from support.budget import CI_BUDGET
 from support.processes import run_program
 from support.tools import NODE_MODULES, need_node, skip_without
 
@@ -307,6 +308,7 @@ def test_a_release_that_broke_off_is_completed_with_its_version(operator):
     assert operator.live == ("1", {"2": 0.1})
 
 
+@pytest.mark.one_of("words", budget=CI_BUDGET)
 @pytest.mark.parametrize("words", [["deploy"], ["canary", "0.1"]], ids=" ".join)
 def test_a_version_that_does_not_start_gets_no_calls(operator_without_cli, words):
     """A new version processes an event without messages before the alias names it; --unchecked does without."""

@@ -27,6 +27,7 @@ from hpoq.contract.request import parse_request
 from hpoq.settings import PREFIX, Settings
 from hpoqctl.app import app
 from hpoqctl.schema.events import OUTCOMES
+from support.budget import CI_BUDGET
 from support.deployment import TOPIC, create_resources
 from support.processes import run_program
 from support.request import REQUEST
@@ -335,6 +336,7 @@ COPIED = (ROOT / "events" / "requests" / "maxcompute-table.json").read_text()
 """The request that the README copies, which has a key of its own."""
 
 
+@pytest.mark.one_of("request_text", budget=CI_BUDGET)
 @pytest.mark.parametrize(
     ("language", "request_text"), [(one, text) for one in PRODUCERS for text in (REQUEST, COPIED)]
 )

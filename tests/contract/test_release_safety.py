@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from deploymentfiles import ACCOUNT, INSTANCE, lay_out
 
+from support.budget import CI_BUDGET
 from support.processes import run_program
 
 S = """#!{python}
@@ -141,6 +142,7 @@ def test_nothing_is_removed_without_an_answer(operator):
     assert "--yes" in done.stderr
 
 
+@pytest.mark.one_of("waiting", "dead", "watched", budget=CI_BUDGET)
 @pytest.mark.parametrize(("waiting", "dead", "watched"), [(3, 0, 0), (0, 2, 0), (0, 0, 1)])
 def test_queues_that_hold_messages_are_kept(operator, waiting, dead, watched):
     """While a message would be lost, --yes is not enough, and --force is needed."""
@@ -249,6 +251,7 @@ OTHER_PLACES = [
 ]
 
 
+@pytest.mark.one_of("words", budget=CI_BUDGET)
 @pytest.mark.parametrize(
     ("spoil", "problem"),
     [
@@ -272,6 +275,7 @@ def test_a_problem_is_found_before_anything_is_created(operator, words, spoil, p
     assert operator.changed
 
 
+@pytest.mark.one_of("spoil", "problem", budget=CI_BUDGET)
 @pytest.mark.parametrize(
     "words",
     [

@@ -8,6 +8,7 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
 from installing import packages_in
 
 import alilocal
@@ -46,6 +47,7 @@ def answers(packages, script, server):
     return json.loads(done.stdout)
 
 
+@pytest.mark.in_ci
 def test_the_first_generation(installs):
     """The first generation of EventBridge's SDK puts events and gets every error as documented."""
     with alilocal.serve(cloud=alilocal.LocalCloud(seed=1)) as server:

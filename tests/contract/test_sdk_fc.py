@@ -21,6 +21,7 @@ from darabonba.runtime import RuntimeOptions
 import alilocal
 from alilocal.eventbridge.model import DEFAULT
 from alilocal.smq.message import Outgoing
+from support.budget import CI_BUDGET
 from support.deployment import vendor_config
 from support.waiting import wait_until
 
@@ -261,6 +262,7 @@ def handler(event, context):
 """
 
 
+@pytest.mark.one_of("value", "found", budget=CI_BUDGET)
 @pytest.mark.parametrize(
     ("value", "found"),
     [(None, [True, True]), ("None", [True, True]), ("Env", [False, True]), ("Request", [True, False])],
@@ -697,6 +699,7 @@ def test_a_topic_calls_with_the_message_alone_or_as_json(client, server):
     assert sorted(json.loads(one)["Message"] for one in events if one.startswith("{")) == ["said a", "said b"]
 
 
+@pytest.mark.one_of("expression", budget=CI_BUDGET)
 @pytest.mark.parametrize(
     "expression", ["@every 5m", "0 */5 * * * *", "CRON_TZ=Asia/Shanghai 0 0/5 * * * SUN-SAT"]
 )

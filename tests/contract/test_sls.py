@@ -24,6 +24,7 @@ from hpoq.observability import logs
 from hpoq.observability.measures import BOUNDS_MS, COUNTERS, STEPS
 from hpoq.processing.outcome import Outcome
 from hpoq.testing import FakeClock, MemoryStore, smq_stream_event
+from support.budget import CI_BUDGET
 from support.deployment import CONTEXT, DEAD_LETTER_QUEUE, QUEUE, WATCH_QUEUE, create_resources, make_function
 from support.processes import run_program
 from support.request import REQUEST
@@ -504,6 +505,7 @@ LASTING = [
 ]
 
 
+@pytest.mark.one_of("fault", "name", "within", budget=CI_BUDGET)
 @pytest.mark.parametrize(("fault", "name", "within"), LASTING)
 def test_an_alert_lasts_as_long_as_its_fault_even_for_one_message(deployed, fault, name, within):
     """One message comes back once an hour in the end; between two deliveries no alert may seem to be resolved."""
@@ -517,6 +519,7 @@ def test_an_alert_lasts_as_long_as_its_fault_even_for_one_message(deployed, faul
         assert is_raised(quiet, alert), quiet.clock.now()
 
 
+@pytest.mark.one_of("fault", "name", budget=CI_BUDGET)
 @pytest.mark.parametrize(("fault", "name"), [(fault, name) for fault, name, _ in LASTING])
 def test_an_alert_ends_with_its_fault(deployed, fault, name):
     """Messages that came back for hours and have ended keep no alert raised but that of the lines for an operator."""
@@ -540,6 +543,7 @@ def test_an_alert_ends_with_its_fault(deployed, fault, name):
     assert quiet.clock.now() - min(time for time in ended if time > began) <= seconds + 900
 
 
+@pytest.mark.one_of("seconds_between", budget=CI_BUDGET)
 @pytest.mark.parametrize("seconds_between", [300, 1200, 3000])
 def test_nothing_is_created_for_an_hour(deployed, seconds_between):
     """It does not matter how few requests come, nor that others had an experiment just before the fault."""
@@ -559,6 +563,7 @@ def test_nothing_is_created_for_an_hour(deployed, seconds_between):
     assert quiet.clock.now() - began >= 3600
 
 
+@pytest.mark.one_of("name", "pause", budget=CI_BUDGET)
 @pytest.mark.parametrize(
     ("name", "pause"), [("hpoq-stuck", 7200), ("hpoq-stuck", 4800), ("hpoq-store-failing", 1800)]
 )

@@ -19,6 +19,7 @@ from deploymentfiles import ACCOUNT, FOLDER, INSTANCE, REGION, deployment, lay_o
 from installing import packages_in
 from test_deployment_vendor_schemas import PULUMI, TERRAFORM, parameters, pulumi  # noqa: F401 - a fixture
 
+from support.budget import CI_BUDGET
 from support.processes import run_program
 
 PROVIDER = Path(__file__).with_name("terraformprovider.py")
@@ -212,6 +213,7 @@ def test_terraform_sends_what_the_files_describe(workplace):
     assert REGION in text
 
 
+@pytest.mark.in_ci
 def test_every_value_is_one_that_the_provider_takes(workplace):
     """Of each argument that takes certain values only, the evaluated one is among them."""
     made = workplace.apply()
@@ -227,6 +229,7 @@ def test_every_value_is_one_that_the_provider_takes(workplace):
     assert wrong == []
 
 
+@pytest.mark.in_ci
 def test_a_release_changes_the_alias_alone(workplace):
     """Nothing changes without a change; a canary and its promotion change the alias, and the new release is added."""
     workplace.apply(releases=["1"])
@@ -252,6 +255,7 @@ def test_the_records_survive_a_destroy(workplace):
     assert workplace.run("state", "list") == ""
 
 
+@pytest.mark.one_of("file", "pattern", "text", budget=CI_BUDGET)
 @pytest.mark.parametrize(
     ("file", "pattern", "text"),
     [

@@ -8,6 +8,7 @@ import time
 import pytest
 import requests
 
+from support.budget import CI_BUDGET
 from support.processes import run_program
 
 HANDLER = """
@@ -78,6 +79,7 @@ def test_state_outlives_it(alilocal, tmp_path):
     assert queue == {"name": "orders", "active": 1, "inactive": 0, "delayed": 0}
 
 
+@pytest.mark.one_of("options", "message", budget=CI_BUDGET)
 @pytest.mark.parametrize(
     ("options", "message"),
     [

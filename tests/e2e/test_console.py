@@ -358,6 +358,7 @@ def test_faults_clock_and_redelivery(open_console, pipeline):
     assert len(pipeline.cloud.queues[QUEUE].messages) == 0
 
 
+@pytest.mark.in_ci
 def test_presets_inject_faults_and_nothing_is_lost(open_console, pipeline):
     """Each common fault has a button that shows its effect, and a badge says that nothing was created twice."""
     page = open_console()
@@ -387,6 +388,7 @@ def test_presets_inject_faults_and_nothing_is_lost(open_console, pipeline):
     assert len(pipeline.api("experiments")["experiments"]) == 1
 
 
+@pytest.mark.in_ci
 def test_a_killed_instance_and_the_log_of_a_message(browser):
     """Killed after its create, an instance leaves one experiment; the page has the log lines of its own message."""
     with alilocal.serve() as server:
@@ -417,6 +419,7 @@ def test_a_killed_instance_and_the_log_of_a_message(browser):
         page.close()
 
 
+@pytest.mark.in_ci
 def test_the_queue_selection_follows_the_queues(open_console, pipeline):
     """A queue that is made while the page is open can be chosen, and what is chosen stays."""
     page = open_console()
@@ -435,6 +438,7 @@ def test_the_queue_selection_follows_the_queues(open_console, pipeline):
     assert page.locator("textarea").input_value() == "half a reque"
 
 
+@pytest.mark.in_ci
 def test_a_notice_is_visible_at_any_scroll_position(open_console, pipeline):
     """A notice is visible far down the page too; a failure looks different from a success."""
     for number in range(60):
@@ -453,6 +457,7 @@ def test_a_notice_is_visible_at_any_scroll_position(open_console, pipeline):
     assert pipeline.api("faults")["faults"] == []
 
 
+@pytest.mark.in_ci
 def test_an_update_does_not_move_what_is_read(open_console, pipeline):
     """New messages above the text that is being read do not move it."""
     sent = [pipeline.cloud.queues[QUEUE].send(json.dumps({"number": number})) for number in range(60)]
@@ -478,6 +483,7 @@ def test_an_impatient_click_sends_once(open_console, pipeline):
     assert len(pipeline.api("messages")["messages"]) == 1
 
 
+@pytest.mark.in_ci
 def test_a_text_selection_survives_an_update(open_console, pipeline):
     """Selected text stays selected and unchanged while new messages arrive."""
     message_id = pipeline.cloud.queues[QUEUE].send(REQUEST)
@@ -497,6 +503,7 @@ def test_a_text_selection_survives_an_update(open_console, pipeline):
     page.locator("#summary .lead", has_text="ended as created").wait_for()
 
 
+@pytest.mark.in_ci
 def test_helper_queues_do_not_crowd_out_messages(open_console, pipeline):
     """The pipeline's queue is shown first, others have a link each; a search and an outcome narrow it."""
     pipeline.cloud.queues[QUEUE].send(REQUEST)
@@ -556,6 +563,7 @@ def test_a_reset_asks_first(open_console, pipeline):
     page.locator("#messages .empty", has_text="Nothing was sent yet").wait_for()
 
 
+@pytest.mark.in_ci
 def test_nothing_is_cut_off_at_any_width(open_console, pipeline):
     for body in (REQUEST, '{"long": "' + "x" * 3000 + '"}', "[]"):
         pipeline.cloud.queues[QUEUE].send(body)
@@ -593,6 +601,7 @@ CONTRAST = """() => {
 }"""
 
 
+@pytest.mark.in_ci
 def test_text_has_enough_contrast_in_both_colour_schemes(open_console, pipeline):
     """Every text has the contrast that WCAG AA asks for."""
     pipeline.cloud.queues[QUEUE].send(REQUEST)
@@ -706,6 +715,7 @@ def test_hostile_content_stays_text(open_console, pipeline):
     assert all(one.startswith(pipeline.server.url) for one in asked)
 
 
+@pytest.mark.in_ci
 def test_a_huge_result_does_not_break_the_page(open_console, pipeline):
     """A result of 200 kB in one word is shown, and the page stays as wide as it was."""
     word = "x" * 200_000
@@ -717,6 +727,7 @@ def test_a_huge_result_does_not_break_the_page(open_console, pipeline):
     assert page.evaluate("document.scrollingElement.scrollWidth") == 390
 
 
+@pytest.mark.in_ci
 def test_the_page_stays_fast_with_thousands_of_messages(open_console, pipeline):
     """Of 5,000 messages the newest are shown, an old one is found, and an update is small."""
     for number in range(1000):
@@ -767,6 +778,7 @@ def test_dead_letters_are_shown_redriven_and_dropped(open_console, pipeline):
     assert len(pipeline.cloud.queues[DEAD_LETTER_QUEUE].messages) == 1
 
 
+@pytest.mark.in_ci
 @pytest.mark.parametrize("pipeline", [True], indirect=True, ids=["still"])
 def test_a_queue_shows_its_depth_and_rates(open_console, pipeline):
     """A queue's recent rates are drawn with the present values, and are the same after a reload."""
@@ -789,6 +801,7 @@ def test_a_queue_shows_its_depth_and_rates(open_console, pipeline):
         page.locator("#pipeline").wait_for()
 
 
+@pytest.mark.in_ci
 def test_two_streams_of_a_queue_keep_a_card_each(open_console, pipeline):
     """Cards with the same name stay separate when the page is updated."""
     EventStream(pipeline.cloud, queue=QUEUE, invoke=pipeline.run)

@@ -4,11 +4,14 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
+
 from support.processes import run_program
 
 SCRIPT = Path(__file__).with_name("daytwo.py")
 
 
+@pytest.mark.in_ci
 def test_the_guide_can_be_followed_to_its_end():
     """Deployment, canary, alarm, rollback, redrive, rotation, audit and removal succeed, and each step is printed."""
     done = run_program([sys.executable, SCRIPT], timeout=300)

@@ -3,6 +3,7 @@
 import json
 import sys
 
+import pytest
 from click.testing import CliRunner
 
 from hpoqctl import demo, demotrials
@@ -33,6 +34,7 @@ def test_the_demo_proves_its_claims(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.in_ci
 def test_the_readable_output_of_the_demo(tmp_path):
     """A person sees messages and faults as they happen, a row per key, the searches, and one sentence at the end."""
     environment = {"PATH": "/usr/bin:/bin", "HPOQ_STORE": "sqlite:////nowhere/else"}

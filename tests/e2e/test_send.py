@@ -10,6 +10,7 @@ import pytest
 
 import alilocal
 from hpoq.contract.identity import derive_key
+from support.budget import CI_BUDGET
 from support.deployment import DEAD_LETTER_QUEUE, QUEUE, TOPIC, WATCH_QUEUE, create_resources
 from support.processes import HPOQ_COMMAND
 from support.request import REQUEST_FILE, make_document
@@ -104,6 +105,7 @@ def test_waiting_ends_without_an_event(hpoq_json):
     assert document["missing"] == [document["sent"][0]["messageId"]]
 
 
+@pytest.mark.one_of("number", budget=CI_BUDGET)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_wait_leaves_nothing_behind(number):
     """Ctrl-C while waiting prints what was sent, and leaves nothing behind in the cloud."""

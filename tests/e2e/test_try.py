@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from support.budget import CI_BUDGET
 from support.processes import HPOQ_COMMAND
 from support.trials import local_configuration, processes_of, run_config
 
@@ -34,6 +35,7 @@ def request_file(tmp_path):
     return write
 
 
+@pytest.mark.one_of("path", "is_better", budget=CI_BUDGET)
 @pytest.mark.parametrize(("path", "is_better"), [(BRANIN, min), (LOGISTIC, max)])
 def test_a_sample_ends_with_its_best_parameters(hpoq_json, path, is_better):
     """The samples run with the standard library alone, and the best trial is the best one of the list."""

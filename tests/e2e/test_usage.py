@@ -17,6 +17,7 @@ from click.testing import CliRunner
 import alilocal
 from hpoq.clock import SystemClock
 from hpoqctl.app import app
+from support.budget import CI_BUDGET
 from support.processes import run_program
 from support.request import make_document
 
@@ -58,6 +59,7 @@ def test_an_empty_name_is_not_the_current_folder(command, tmp_path, monkeypatch)
     assert "request.json" not in done.stderr
 
 
+@pytest.mark.one_of("command", budget=CI_BUDGET)
 @pytest.mark.parametrize("command", ["check", "replay", "send --endpoint http://127.0.0.1:1"])
 def test_a_closed_standard_input_is_wrong_usage(command):
     code = f"import sys; sys.stdin = None; sys.argv = ['hpoq', *{command.split()!r}, '-']\n"
@@ -83,6 +85,7 @@ def test_an_example_that_is_not_a_request(hpoq, tmp_path, example):
     assert not (tmp_path / "contract").exists()
 
 
+@pytest.mark.one_of("words", budget=CI_BUDGET)
 @pytest.mark.parametrize(
     "words", [("check",), ("check", "--github"), ("check", "--json"), ("replay", "--json")]
 )
@@ -103,6 +106,7 @@ def run_python(code):
     return run_program([sys.executable, "-c", code])
 
 
+@pytest.mark.one_of("words", budget=CI_BUDGET)
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has this device")
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["check", "--help"], ["explain"]])
 def test_a_full_disk_ends_a_command_with_a_message(words):
@@ -116,6 +120,7 @@ def test_a_full_disk_ends_a_command_with_a_message(words):
     )
 
 
+@pytest.mark.one_of("words", "package", budget=CI_BUDGET)
 @pytest.mark.parametrize(
     ("words", "package"),
     [
@@ -135,6 +140,7 @@ def test_a_missing_extra_is_named(words, package):
     assert "pip install 'hpoq[local]'" in done.stderr
 
 
+@pytest.mark.one_of("module", budget=CI_BUDGET)
 @pytest.mark.parametrize("module", ["click", "hpoqctl.app", "hpoqctl.check", "rich"])
 def test_ctrl_c_while_a_module_is_loaded_ends_with_130(module):
     """Ctrl-C right after the start of a command shows no traceback either."""
@@ -205,6 +211,7 @@ def test_each_shell_has_a_completion_script(hpoq, shell):
     assert b"_HPOQ_COMPLETE" in done.stdout
 
 
+@pytest.mark.one_of("words", "found", budget=CI_BUDGET)
 @pytest.mark.parametrize(
     ("words", "found"),
     [
@@ -299,6 +306,7 @@ def test_a_word_like_no_command_gets_no_suggestion(hpoq):
     assert "There is no command 'nope'. See hpoq --help." in hpoq("nope").stderr.decode()
 
 
+@pytest.mark.one_of("words", budget=CI_BUDGET)
 @pytest.mark.parametrize("words", [["check"], ["check", "--json"], ["replay"]])
 def test_forced_colours_do_not_make_a_file_a_terminal(hpoq, tmp_path, words):
     """Many CI systems set FORCE_COLOR; a progress bar in their log would be pages of escape sequences."""

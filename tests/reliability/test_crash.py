@@ -24,7 +24,7 @@ from hpoq.processing.envelope import seal
 from hpoq.testing import smq_event, smq_stream_event
 from hpoq.testing.events import encode_body
 from hpoqctl.deadletters import recover_envelopes
-from support.budget import BUDGET, FULL_BUDGET, sample
+from support.budget import BUDGET, CI_BUDGET, FULL_BUDGET, sample
 from support.deployment import DEAD_LETTER_QUEUE, QUEUE, WATCH_QUEUE, create_resources, tablestore_url
 from support.request import request
 
@@ -340,6 +340,7 @@ def test_killed_at_every_point(instances, store, scenario):
     assert kill_everywhere(instances, SCENARIOS[scenario], store) >= 10
 
 
+@pytest.mark.one_of("scenario", budget=CI_BUDGET)
 @pytest.mark.parametrize("scenario", ["repeats in one event", "answers lost and sent back"])
 @pytest.mark.parametrize("store", ["redis", "tablestore"], indirect=True)
 def test_killed_at_every_point_with_another_store(instances, store, scenario):

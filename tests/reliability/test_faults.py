@@ -15,6 +15,7 @@ from hpoq.errors import Throttled
 from hpoq.function import EventFailed
 from hpoq.testing import smq_event, smq_stream_event
 from hpoq.testing.events import encode_body
+from support.budget import sample_by_default
 from support.deployment import CONTEXT, QUEUE
 from support.request import request
 from support.world import CallTimes
@@ -166,7 +167,7 @@ def run_with_fault(world, fault, operation, times, *, tags=0, **settings):
 @pytest.mark.one_of("operation", "times")
 @pytest.mark.parametrize("times", [1, 3, 7])
 @pytest.mark.parametrize("operation", CALLS)
-@pytest.mark.parametrize("fault", FAULTS, ids="-".join)
+@pytest.mark.parametrize("fault", sample_by_default(FAULTS, 3), ids="-".join)
 def test_every_fault_at_every_call(world, operation, fault, times):
     """Whatever breaks, however often: one experiment, one event, and the message is created in the end."""
     run_with_fault(world, fault, operation, times)
@@ -189,7 +190,12 @@ WITHOUT_MEMORY = {fault for fault in FAULTS if fault[0] != "copy after 30 s"}
 @pytest.mark.one_of("memory")
 @pytest.mark.parametrize(
     ("memory", "fault"),
-    [(memory, fault) for memory in (0, 900, 1860) for fault in FAULTS if memory or fault in WITHOUT_MEMORY],
+    [
+        (memory, fault)
+        for memory in (0, 900, 1860)
+        for fault in sample_by_default(FAULTS)
+        if memory or fault in WITHOUT_MEMORY
+    ],
 )
 def test_every_fault_of_the_create_with_every_memory_of_nonces(world, memory, fault):
     """A fault does no harm, however long the gateway remembers the nonces of creates."""

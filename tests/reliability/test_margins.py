@@ -18,7 +18,7 @@ from test_schedules import INSTANCES, MESSAGES, Schedules
 from hpoq.processing import creation, ledger, lifecycle
 from hpoq.testing import smq_event, smq_stream_event
 from hpoqctl import resolve
-from support.budget import BUDGET, FULL_BUDGET, sample
+from support.budget import sample_by_default
 from support.request import REQUEST
 from support.schedules import check_schedules, rule
 from support.sending import intercept
@@ -264,11 +264,7 @@ def test_random_schedules_keep_to_the_margins():
     run_schedules(50)
 
 
-@pytest.mark.parametrize(
-    # All from a budget of 2 on.
-    "remove",
-    sample([*REMOVALS, without_the_doubt_of_an_ended_key], budget=BUDGET * FULL_BUDGET / 2),
-)
+@pytest.mark.parametrize("remove", sample_by_default([*REMOVALS, without_the_doubt_of_an_ended_key]))
 def test_random_schedules_need_each_margin(remove, monkeypatch):
     """Without any one margin some schedule makes a second experiment: the machine can see its loss."""
     remove(monkeypatch)

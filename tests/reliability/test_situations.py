@@ -29,6 +29,7 @@ from hpoq.processing import lifecycle
 from hpoq.processing.envelope import Envelope, seal
 from hpoq.testing import smq_event, smq_stream_event
 from hpoq.testing.events import encode_body
+from support.budget import CI_BUDGET
 from support.clock import SkewedClock
 from support.deployment import CONTEXT, DEAD_LETTER_QUEUE, QUEUE
 from support.listings import LISTINGS, change_listing, change_rows
@@ -114,6 +115,7 @@ def test_an_answer_that_is_not_the_services_proves_nothing(world, status, body):
     assert world.broken(finished=True) == []
 
 
+@pytest.mark.one_of("tags", budget=CI_BUDGET)
 @pytest.mark.parametrize("marker", ["both", "tag", "description"])
 @pytest.mark.parametrize("tags", [0, MOST_TAGS - 1, MOST_TAGS])
 def test_a_marker_that_is_not_in_a_tag_is_found(world, tags, marker):
@@ -131,6 +133,7 @@ def test_a_marker_that_is_not_in_a_tag_is_found(world, tags, marker):
     assert world.broken(finished=True) == []
 
 
+@pytest.mark.one_of("before", budget=CI_BUDGET)
 @pytest.mark.parametrize("before", ["description", "both"])
 @pytest.mark.parametrize("after", ["tag", "both"])
 def test_a_marker_setting_that_changed_is_remembered(world, before, after):
@@ -164,6 +167,7 @@ def test_a_create_that_arrives_late(world, memory, kind, seconds):
     assert world.broken(finished=True) == []
 
 
+@pytest.mark.one_of("memory", budget=CI_BUDGET)
 @pytest.mark.parametrize("throttled", ["kept", "used"])
 @pytest.mark.parametrize("memory", [0, 900, 1860])
 def test_a_create_that_the_gateway_took_and_the_service_did_not(world, memory, throttled):
@@ -565,6 +569,7 @@ def make_by_hand(world, body):
     client.create_hpo_experiment(body, nonce="by-hand")
 
 
+@pytest.mark.one_of("copies", budget=CI_BUDGET)
 @pytest.mark.parametrize("copies", [1, 2, 4])
 def test_copies_of_a_throttled_message_merge(world, copies):
     """However many copies there are, one goes on: throttling neither counts nor multiplies."""
@@ -619,6 +624,7 @@ def test_failed_is_final_except_through_a_redrive(world):
     assert len(world.cloud.experiments) == 1
 
 
+@pytest.mark.one_of("size", budget=CI_BUDGET)
 @pytest.mark.parametrize("size", [44_037, 50_000, 60_000])
 def test_large_messages_are_sent_back(world, size):
     """A body that is large but compressible goes back to its queue, and its neighbours do not wait for it."""
@@ -770,6 +776,7 @@ class StoreDown:
         return getattr(self.store, name)
 
 
+@pytest.mark.one_of("hours", budget=CI_BUDGET)
 @pytest.mark.parametrize("hours", [1, 6])
 def test_an_outage_of_the_store_does_not_multiply_messages(world, hours):
     """With every twentieth event delivered twice and nowhere to number copies, few deliveries keep them few."""
@@ -811,6 +818,7 @@ def test_a_message_that_was_sent_back_passes_a_transform(world, form):
     assert world.broken(finished=True) == []
 
 
+@pytest.mark.one_of("marker", "when", budget=CI_BUDGET)
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("marker", ["both", "tag", "description"])
 @pytest.mark.parametrize("listing", LISTINGS)

@@ -11,6 +11,7 @@ from test_faults import FAULTS, SLOW
 
 from hpoq.function import EventFailed
 from hpoq.testing import smq_event, smq_stream_event
+from support.budget import sample_by_default
 from support.deployment import CONTEXT, DEAD_LETTER_QUEUE, QUEUE
 from support.request import make_document, request
 from support.world import CallTimes, WatchedWorld
@@ -97,7 +98,7 @@ def add_fault(world, operation, fault, times):
 
 @pytest.mark.one_of("operation")
 @pytest.mark.parametrize("operation", ["GetHpoExperiment", "ListHpoTrials", "PublishMessage", "SendMessage"])
-@pytest.mark.parametrize("fault", FAULTS, ids="-".join)
+@pytest.mark.parametrize("fault", sample_by_default(FAULTS, 0), ids="-".join)
 def test_every_fault_while_an_experiment_is_followed(world, operation, fault):
     """Whatever breaks, from the created event on: one result, with the service's status."""
     add_fault(world, operation, fault, 4)
@@ -109,7 +110,7 @@ def test_every_fault_while_an_experiment_is_followed(world, operation, fault):
 
 @pytest.mark.one_of("operation")
 @pytest.mark.parametrize("operation", CALLS)
-@pytest.mark.parametrize("fault", FAULTS, ids="-".join)
+@pytest.mark.parametrize("fault", sample_by_default(FAULTS, 1), ids="-".join)
 def test_every_fault_while_a_guard_stops(world, operation, fault):
     """The guard stops its experiment whatever breaks, and the result says so."""
     following = begin(world, GUARDED)
@@ -121,7 +122,7 @@ def test_every_fault_while_a_guard_stops(world, operation, fault):
 @pytest.mark.parametrize(
     ("operation", "policy"), [("GetHpoExperiment", "raise"), ("StopHpoExperiment", "requeue")]
 )
-@pytest.mark.parametrize("fault", FAULTS, ids="-".join)
+@pytest.mark.parametrize("fault", sample_by_default(FAULTS, 2), ids="-".join)
 def test_every_fault_of_a_stop(world, operation, fault, policy):
     """A stop is answered whatever breaks, and the result says that a request stopped the experiment."""
     following = begin(world, request("k"), HPOQ_BATCH_POLICY=policy)

@@ -1,10 +1,11 @@
 """The helpers of the tests: the sample of a budget, random schedules, and the line about skipped tests."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 
-from support.budget import sample
+from support.budget import CI_BUDGET, FULL_BUDGET, find_left_out, sample
 from support.schedules import check_schedules, draw_schedule, integers, lists, rule
 from support.tools import skip_without, summarize_skips
 
@@ -23,6 +24,38 @@ def test_five_samples_cover_all_cases():
     assert sorted(case for shift in range(5) for case in sample(range(10), shift, budget=1)) == list(
         range(10)
     )
+
+
+class Item:
+    """A collected test with `params`, and with the marker of `decorator`."""
+
+    def __init__(self, decorator, **params):
+        self.mark = decorator.mark
+        self.path = self.originalname = "test"
+        self.callspec = SimpleNamespace(params=params)
+
+    def get_closest_marker(self, name):
+        return self.mark if self.mark.name == name else None
+
+
+@pytest.mark.parametrize(
+    ("decorator", "budgets"),
+    [
+        (pytest.mark.one_of("color"), {0.5: 3, CI_BUDGET: 3, FULL_BUDGET: 12}),
+        (pytest.mark.one_of("color", budget=CI_BUDGET), {0.5: 3, CI_BUDGET: 12}),
+        (pytest.mark.one_of("color", "act", budget=CI_BUDGET), {0.5: 1, CI_BUDGET: 12}),
+        (pytest.mark.in_ci, {0.5: 0, CI_BUDGET: 12}),
+        (pytest.mark.skip, {0.5: 12}),
+    ],
+)
+def test_a_budget_leaves_out_what_markers_name(decorator, budgets):
+    """For each combination of the other parameters one value stays, below the budget of the marker."""
+    acts = (sample, test_a_sample_has_the_share_of_its_budget, find_left_out)
+    items = [Item(decorator, color=color, act=act) for color in range(4) for act in acts]
+    for budget, count in budgets.items():
+        kept = [item for item in items if item not in find_left_out(items, budget)]
+        assert len(kept) == count
+        assert len({item.callspec.params["act"] for item in kept}) == min(count, 3)
 
 
 def test_a_sample_of_nothing_is_empty():
