@@ -115,7 +115,7 @@ def _read(space: JsonObject, problems: list[str]) -> Iterator[Parameter]:
         elif not isinstance(given, list) or not given:
             problems.append(f"{name} is left out: its _value must be a list that is not empty")
         elif kind == "choice":
-            yield Parameter(name, kind, options=tuple(_read_option(item, problems) for item in given))
+            yield Parameter(name, kind, options=tuple(_read_options(given, problems)))
         else:
             numbers = tuple(
                 one for one in given if isinstance(one, (int, float)) and not isinstance(one, bool)
@@ -127,11 +127,15 @@ def _read(space: JsonObject, problems: list[str]) -> Iterator[Parameter]:
                 yield Parameter(name, kind, numbers)
 
 
-def _read_option(item: JsonValue, problems: list[str]) -> Option:
-    if not isinstance(item, dict):
-        return Option(item)
-    inner: JsonObject = {name: spec for name, spec in item.items() if name != "_name"}
-    return Option(item.get("_name"), tuple(_read(inner, problems)))
+def _read_options(items: Sequence[JsonValue], problems: list[str]) -> Iterator[Option]:
+    """Yield the options of a choice, which is nested only if each of them has a name, as NNI decides it."""
+    nested = [item for item in items if isinstance(item, dict) and "_name" in item]
+    if len(nested) < len(items):
+        yield from map(Option, items)
+        return
+    for item in nested:
+        inner = {name: spec for name, spec in item.items() if name != "_name"}
+        yield Option(item["_name"], tuple(_read(inner, problems)))
 
 
 def _find_problem(kind: str, numbers: Sequence[float]) -> str | None:

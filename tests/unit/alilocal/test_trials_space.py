@@ -190,6 +190,16 @@ def test_an_invalid_parameter_is_left_out_and_named(kind, value):
     assert [one.partition(" ")[0] for one in problems] == ["${bad}"]
 
 
+@pytest.mark.parametrize(
+    "items", [[{"lr": 1}], [{"_name": "a"}, {"lr": 1}], [{"_name": "a"}, "b"], [None, [1]]]
+)
+def test_a_choice_is_nested_only_if_every_option_has_a_name(items):
+    """Any other option is the value itself, as for the engine."""
+    problems = []
+    (parameter,) = read_space({"x": {"_type": "choice", "_value": items}}, problems)
+    assert ([one.value for one in parameter.options], problems) == (items, [])
+
+
 def test_the_same_seed_gives_the_same_values():
     assert sample(NESTED, "a") == sample(NESTED, "a")
     assert len({str(sample(NESTED, str(seed))) for seed in range(20)}) > 5
