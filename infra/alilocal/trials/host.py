@@ -5,13 +5,15 @@ It reads orders and writes reports, one JSON object per line, on its standard in
     {"do": "run", "id", "command", "cwd", "env", "output", "errors", "keep", "most", "patterns", "merged"}
     {"do": "end", "id"}
     -> {"id", "started": pid}, {"id", "failed": reason}, {"id", "match": [pattern, text]},
-       {"id", "ended": code, "dropped", "flooded", "unread": [pattern], "cut": {pattern: [text, exponent]}}
+       {"id", "ended": code, "dropped", "flooded", "endless", "unread": [pattern],
+        "cut": {pattern: [text, exponent]}}
 
 When its input ends, because the local cloud has ended in some way, it kills every process that it started and exits.
 Each command has a process group of its own. On Linux, processes that left their group come back to this process as
 their subreaper, and are killed with the trial that their environment names. The program needs nothing but the
 standard library and imports nothing of alilocal, so that it starts in 30 ms. Metrics are searched here, so that a
-regular expression that never ends blocks this process and not the local cloud.
+regular expression that takes for ever holds up this process and not the local cloud. The search in each piece of
+output has a limit, or this process would not see the end of its input and outlive the cloud.
 """
 
 from __future__ import annotations
@@ -35,8 +37,14 @@ _LONGEST_LINE = 8_192
 _MOST_MATCHES = 10_000
 """How many numbers of a command are reported as they come; of more, the last ones are reported at its end."""
 _DRAIN_SECONDS = 0.5
+_SEARCH_SECONDS = 10.0
+"""How much CPU time the search for metrics in one piece of output may take."""
 _BREAK = re.compile(rb"[\r\n]")
 _EXPONENT = re.compile(r"[eE][-+]?[0-9]+")
+
+
+class _TooSlowError(Exception):
+    """A search has used up its time."""
 
 
 class Command:
@@ -47,6 +55,7 @@ class Command:
         self.kill_at: float | None = None
         self.dropped = 0
         self.is_flooded = False
+        self.is_endless = False
         # What probably is a mistake: metrics in a stream that does not count, and numbers without their exponent.
         self.unread: set[int] = set()
         self.cut: dict[int, tuple[str, str]] = {}
@@ -104,7 +113,27 @@ class Command:
             os.killpg(self.pid, number)
 
     def _search(self, name: str, lines: list[bytes]) -> list[tuple[int, str]]:
-        reported = []
+        """Return the metrics in `lines`, as far as they are found in time."""
+        reported: list[tuple[int, str]] = []
+        if self.is_endless:
+            return reported
+        # While it matches, Python's engine for regular expressions lets handlers of signals run.
+        previous = signal.signal(signal.SIGVTALRM, _give_up)
+        signal.setitimer(signal.ITIMER_VIRTUAL, _SEARCH_SECONDS)
+        try:
+            try:
+                self._collect(name, lines, reported)
+            finally:  # so that nothing else is interrupted
+                signal.signal(signal.SIGVTALRM, signal.SIG_IGN)
+        except _TooSlowError:
+            self.is_endless = True
+        finally:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+            signal.signal(signal.SIGVTALRM, previous)
+        return reported
+
+    def _collect(self, name: str, lines: list[bytes], reported: list[tuple[int, str]]) -> None:
+        """Add the metrics in `lines` to `reported`."""
         for line in lines:
             text = line[:_LONGEST_LINE].decode(errors="replace")
             if name not in self._matched:
@@ -122,7 +151,6 @@ class Command:
                         reported.append((number, found[1] or ""))
                     else:
                         self._last[number] = found[1] or ""
-        return reported
 
 
 class Host:
@@ -213,7 +241,7 @@ class Host:
             return False
         for found in command.take(name, data):
             _report({"id": command.id, "match": found})
-        if command.is_flooded:
+        if command.is_flooded or command.is_endless:
             command.signal(signal.SIGKILL)
         return True
 
@@ -258,6 +286,7 @@ class Host:
                 "ended": command.process.returncode,
                 "dropped": command.dropped,
                 "flooded": command.is_flooded,
+                "endless": command.is_endless,
                 "unread": [*command.unread],
                 "cut": command.cut,
             }
@@ -283,6 +312,10 @@ class Host:
             except ChildProcessError:
                 return
             time.sleep(0.002)
+
+
+def _give_up(*_: object) -> None:
+    raise _TooSlowError
 
 
 def _report(document: dict[str, Any]) -> None:

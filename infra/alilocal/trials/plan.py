@@ -184,7 +184,7 @@ def _read_command_source(text: str, commands: int) -> Source:
     found = _COMMAND.fullmatch(text)
     number = int(found[1] or 1) if found else 0
     if not 1 <= number <= commands:
-        raise Refused(f"metric_source {text!r} is not one of the commands cmd1 to cmd{commands}.")
+        raise Refused(f"metric_source {text!r} names no command; the number of commands is {commands}.")
     return Source(command=number)
 
 

@@ -21,6 +21,7 @@ from alilocal.trials.trial import ActiveTrial, Limits, base_environment
 _ALPHANUMERIC = string.ascii_letters + string.digits
 _POLL_SECONDS = 0.2
 _ANSWER_SECONDS = 15.0
+_WHY_SLOW = "simplify the pattern: a repetition in another one, such as (a+)+, matches in too many ways"
 """How long the parent of the commands has to end one of them."""
 _log = logging.getLogger("alilocal")
 
@@ -266,6 +267,9 @@ class Runner(threading.Thread):
         elif report["flooded"]:
             most = self._site.limits.most_bytes / 2**20
             self._end(search, active, "FAILED", f"{name} printed more than {most:g} MB, so it was killed")
+        elif report["endless"]:
+            reason = f"the search for metrics in what {name} printed takes too long; {_WHY_SLOW}"
+            self._end(search, active, "FAILED", reason)
         elif code != 0:
             self._end(search, active, "FAILED", f"{name}: {command.outcome}")
         elif active.has_more_commands:

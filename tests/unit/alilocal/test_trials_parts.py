@@ -2,12 +2,14 @@
 
 import json
 import os
+import signal
 import sys
 import types
 import warnings
 
 import pytest
 
+from alilocal.trials import host
 from alilocal.trials.assessor import Assessor, read_rules
 from alilocal.trials.eventfile import SummaryFolder
 from alilocal.trials.filling import fill, variables
@@ -16,6 +18,21 @@ from alilocal.trials.plan import command_of, read_plan
 from alilocal.trials.record import CommandRecord, Refused
 from support.processes import run_program
 from support.trials import local_configuration, run_config
+
+
+def test_a_search_that_takes_too_long_is_given_up(monkeypatch, tmp_path):
+    """Otherwise the parent of the trials would not see that the cloud has ended, and outlive it."""
+    monkeypatch.setattr(host, "_SEARCH_SECONDS", 0.01)
+    order = {"id": "1", "command": ":", "cwd": tmp_path, "env": {}, "keep": 100, "most": 100, "merged": False}
+    files = {"output": tmp_path / "output", "errors": tmp_path / "errors"}
+    command = host.Command({**order, **files, "patterns": ["x=([0-9])", "(a+)+b"]})
+    command.process.communicate()
+    before = signal.getsignal(signal.SIGVTALRM)
+    assert command.take("stdout", b"x=1\n" + b"a" * 60 + b"\nx=2\n") == [(0, "1")]
+    assert command.is_endless
+    assert (command.take("stdout", b"x=3\n"), command.close()) == ([], [])
+    assert signal.getsignal(signal.SIGVTALRM) == before
+    assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -331,7 +348,7 @@ METRIC = {"metric_config": {"metric_dict": {"loss": 1}}}
         ({"platform_config": {"name": "DLC", "cmd": ["dlc submit --command='x"]}}, ["cannot be read"]),
         ({"platform_config": {"name": "LOCAL", "cmd": []}}, ["platform_config.cmd"]),
         ({"metric_config": {"metric_type": "table"}}, ["'table'", "stdout"]),
-        ({"metric_config": {"metric_source": ["cmd3"]}}, ["'cmd3'", "cmd1 to cmd1"]),
+        ({"metric_config": {"metric_source": ["cmd3"]}}, ["'cmd3'", "number of commands is 1"]),
         (METRIC, ["'loss'", "group"]),
         ({"metric_config": {"metric_dict": {"a=(": 1}}}, ["'a=('", "regular expression"]),
         ({"metric_config": {"metric_dict": {"a=(.)": "x"}}}, ["'x'", "number"]),
