@@ -12,14 +12,16 @@ cold start.
 from functools import cache
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
-from pydantic import JsonValue as Json
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, SecretStr, SkipValidation
 from pydantic_core import PydanticCustomError
 
 from fcruntime.jsonvalue import JsonObject
 from hpoq.contract.finding import MOST_LISTED
 from hpoq.contract.jsontext import pointer_to
 from hpoq.contract.patterns import KEY_CHARACTERS
+
+# Free JSON is what the parser of the message made: pydantic would call a function for each value in it.
+Json = SkipValidation[JsonValue]
 
 # The types of members that are sent as they are. A set, because `isinstance` is slow for a class of pydantic.
 _JSON = frozenset({str, int, float, bool, dict})
@@ -93,7 +95,9 @@ def _limit_errors(kind: type) -> BeforeValidator:
     """
 
     def check(value: object) -> object:
-        wrong = sum(not isinstance(item, kind) for item in value) if isinstance(value, list) else 0
+        if not isinstance(value, list) or len(value) <= MOST_LISTED:  # like most arrays
+            return value
+        wrong = sum(not isinstance(item, kind) for item in value)
         if wrong > MOST_LISTED:
             what = "a string" if kind is str else "an object"
             raise PydanticCustomError(
