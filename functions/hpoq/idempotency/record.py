@@ -101,7 +101,6 @@ class Record:
 
 # Unlike `write_compact` it writes back whatever a later version has added, even NaN.
 _write_compact = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
-_MEMBERS = [name for name in Record.__dataclass_fields__ if name != "later"]
 _TYPES_BY_NAME: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "State": (str,),
@@ -118,11 +117,9 @@ _TYPES = {
 
 def encode(record: Record) -> str:
     """Return `record` as compact JSON text; the key is part of it."""
-    body: JsonObject = {"v": FORMAT_VERSION}
-    values = record.__dict__
-    body |= {name: values[name] for name in _MEMBERS}
-    if record.later is not None:
-        body |= json.loads(record.later)
+    body: JsonObject = {"v": FORMAT_VERSION, **record.__dict__}
+    if (later := body.pop("later")) is not None:
+        body |= json.loads(str(later))
     return _write_compact(body)
 
 

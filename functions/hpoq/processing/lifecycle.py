@@ -229,7 +229,7 @@ def _list_redrives(record: Record) -> list[str]:
 def claim(delivery: Delivery, owner: str, now: float, terms: Terms) -> Record:
     """Return the record of a first claim. It is in doubt from the start: its owner may die after the create."""
     lease_until = now + terms.lease
-    record = Record(
+    return Record(
         key=delivery.key,
         state=State.IN_PROGRESS,
         fingerprint=delivery.fingerprint,
@@ -237,6 +237,7 @@ def claim(delivery: Delivery, owner: str, now: float, terms: Terms) -> Record:
         claimed_at=now if delivery.since is None else min(now, delivery.since),
         lease_until=lease_until,
         expires_at=now + terms.retention,
+        doubt_until=_doubt_of_claim(lease_until, terms),
         delivery=delivery.delivery,
         message_id=delivery.message_id,
         body=delivery.body,
@@ -250,7 +251,6 @@ def claim(delivery: Delivery, owner: str, now: float, terms: Terms) -> Record:
         renewed_at=now if delivery.redriven else 0.0,
         watch_order=delivery.watch_order,
     )
-    return replace(record, doubt_until=doubt_after_send(latest_start(record, terms), terms))
 
 
 def take_over(record: Record, delivery: Delivery, owner: str, now: float, terms: Terms) -> Record:
@@ -261,6 +261,7 @@ def take_over(record: Record, delivery: Delivery, owner: str, now: float, terms:
     no fault can end as failed what has ended as created.
     """
     lease_until = now + terms.lease
+    doubt = _doubt_of_claim(lease_until, terms)
     fresh = replace(
         record,
         state=State.IN_PROGRESS,
@@ -274,6 +275,7 @@ def take_over(record: Record, delivery: Delivery, owner: str, now: float, terms:
         delivery=delivery.delivery or None,
         message_id=delivery.message_id,
         not_before=0.0,
+        doubt_until=max(doubt, record.doubt_until or doubt),
         event=None,
         published_at=None,
         uncertain=record.uncertain or doubt_left(record) is not None,
@@ -285,8 +287,7 @@ def take_over(record: Record, delivery: Delivery, owner: str, now: float, terms:
         fresh = replace(fresh, redriven=redriven, sequence=delivery.sequence, renewed_at=now)
     if record.state is not State.IN_PROGRESS:
         fresh = replace(fresh, attempts=1, searches=0, renewed_at=now)
-    doubt = doubt_after_send(latest_start(fresh, terms), terms)
-    return replace(fresh, doubt_until=max(doubt, record.doubt_until or doubt))
+    return fresh
 
 
 def doubt_left(record: Record) -> float | None:
@@ -302,7 +303,16 @@ def latest_start(record: Record, terms: Terms) -> float:
 
     Its whole read time-out then ends within the lease, also for a clock that is ahead by the skew.
     """
-    return record.lease_until - terms.skew - terms.read
+    return _latest_start(record.lease_until, terms)
+
+
+def _latest_start(lease_until: float, terms: Terms) -> float:
+    return lease_until - terms.skew - terms.read
+
+
+def _doubt_of_claim(lease_until: float, terms: Terms) -> float:
+    """Return until when a create of a claim with this lease may take effect, however late its owner sends it."""
+    return doubt_after_send(_latest_start(lease_until, terms), terms)
 
 
 def doubt_after_send(sent_at: float, terms: Terms) -> float:
@@ -421,7 +431,7 @@ def _grow(first: float, times: int) -> float:
 
 def complete(record: Record, experiment_id: str, event: str, now: float, terms: Terms) -> Record:
     """Return the record of a key whose experiment exists."""
-    return replace(_end(record, State.COMPLETED, event, now, terms), experiment_id=experiment_id)
+    return _end(record, State.COMPLETED, event, now, terms, experiment_id=experiment_id)
 
 
 def reject(record: Record, event: str, now: float, terms: Terms) -> Record:
@@ -431,11 +441,27 @@ def reject(record: Record, event: str, now: float, terms: Terms) -> Record:
 
 def fail(record: Record, event: str, now: float, terms: Terms) -> Record:
     """Return the record of a key that is given up; a redrive reconciles first."""
-    return replace(_end(record, State.FAILED, event, now, terms), doubt_until=now)
+    return _end(record, State.FAILED, event, now, terms, doubt_until=now)
 
 
-def _end(record: Record, state: State, event: str, now: float, terms: Terms) -> Record:
-    return replace(record, state=state, event=event, expires_at=now + terms.retention, doubt_until=None)
+def _end(
+    record: Record,
+    state: State,
+    event: str,
+    now: float,
+    terms: Terms,
+    *,
+    experiment_id: str | None = None,
+    doubt_until: float | None = None,
+) -> Record:
+    return replace(
+        record,
+        state=state,
+        event=event,
+        expires_at=now + terms.retention,
+        experiment_id=experiment_id or record.experiment_id,
+        doubt_until=doubt_until,
+    )
 
 
 def mark_published(record: Record, now: float) -> Record:
