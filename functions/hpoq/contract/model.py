@@ -17,7 +17,6 @@ from pydantic_core import PydanticCustomError
 
 from fcruntime.jsonvalue import JsonObject
 from hpoq.contract.finding import MOST_LISTED
-from hpoq.contract.jsontext import pointer_to
 from hpoq.contract.patterns import KEY_CHARACTERS
 
 # Free JSON is what the parser of the message made: pydantic would call a function for each value in it.
@@ -25,7 +24,6 @@ Json = SkipValidation[JsonValue]
 
 # The types of members that are sent as they are. A set, because `isinstance` is slow for a class of pydantic.
 _JSON = frozenset({str, int, float, bool, dict})
-_WITHOUT_MEMBERS = _JSON | {SecretStr}
 
 SCHEMA_MEMBER = "$schema"
 MANY_WRONG = "many_wrong"
@@ -49,43 +47,33 @@ class Model(BaseModel):
         defer_build=True,
     )
 
-    def wire(self) -> JsonObject:
+    def wire(self, nulls: list[str] | None = None, at: str = "") -> JsonObject:
         """Return the object as the service receives it: with secrets, and without members that are null.
 
-        Free JSON is shared with the model, not copied.
+        Free JSON is shared with the model, not copied. The pointers to members that the producer wrote as null are
+        added to `nulls`; `at` is the pointer to this object.
         """
-        aliases = _aliases(type(self))
+        aliases, given = _aliases(type(self)), self.model_fields_set
         document: JsonObject = {}
         for name, value in self.__dict__.items():
             if value is None:  # like most members
-                continue
-            if type(value) in _JSON:
+                if nulls is not None and name in given:
+                    nulls.append(f"{at}/{aliases[name]}")
+            elif type(value) in _JSON:
                 document[aliases[name]] = value
             elif isinstance(value, SecretStr):
                 document[aliases[name]] = value.get_secret_value()
             elif isinstance(value, list):
-                document[aliases[name]] = [item.wire() if isinstance(item, Model) else item for item in value]
+                place = f"{at}/{aliases[name]}"
+                document[aliases[name]] = [
+                    item.wire(nulls, f"{place}/{index}")
+                    if type(item) not in _JSON and isinstance(item, Model)
+                    else item
+                    for index, item in enumerate(value)
+                ]
             else:
-                document[aliases[name]] = value.wire()
+                document[aliases[name]] = value.wire(nulls, f"{at}/{aliases[name]}")
         return document
-
-    def nulls(self) -> list[str]:
-        """Return the pointers to members that the producer wrote as null."""
-        found: list[str] = []
-        values = self.__dict__
-        for name in self.model_fields_set:
-            value = values[name]
-            if type(value) in _WITHOUT_MEMBERS:  # like most members
-                continue
-            if value is None:
-                inner = [""]
-            elif isinstance(value, list):
-                models = [(index, item) for index, item in enumerate(value) if isinstance(item, Model)]
-                inner = [f"/{index}{pointer}" for index, item in models for pointer in item.nulls()]
-            else:
-                inner = value.nulls()
-            found += [pointer_to(_aliases(type(self))[name]) + pointer for pointer in inner]
-        return found
 
 
 def _limit_errors(kind: type) -> BeforeValidator:
@@ -266,12 +254,12 @@ class AssessorArgs(Model):
     patience: Json = None
     platform: Json = None
 
-    def wire(self) -> JsonObject:
+    def wire(self, nulls: list[str] | None = None, at: str = "") -> JsonObject:
         """Return the arguments as the service receives them.
 
         `moving_avg` is documented as a string, and a boolean in the engine's own files. The string is sent.
         """
-        document = super().wire()
+        document = super().wire(nulls, at)
         if isinstance(self.moving_avg, bool):
             document["moving_avg"] = "true" if self.moving_avg else "false"
         return document

@@ -126,7 +126,7 @@ def parse_request(body: bytes, attributes: Mapping[str, str] = _NO_ATTRIBUTES) -
     opened = _open_request(body, attributes)
     source, document = opened.source, opened.value
     violations, warnings = ViolationList(), ViolationList()
-    request = _check(opened, violations, warnings)
+    request, sent = _check(opened, violations, warnings)
     # A message may quote a value, and a producer may write a secret where nobody expects one.
     mask = Mask(find_secrets(document) if violations.kept or warnings.kept else ())
     warned = (*source.warnings, *opened.locate(warnings, mask))
@@ -139,9 +139,10 @@ def parse_request(body: bytes, attributes: Mapping[str, str] = _NO_ATTRIBUTES) -
         raise RequestRejected(located, name=name, workspace_id=workspace_id, warnings=warned)
     if request.traceparent is None and isinstance(source.trace, str) and is_traceparent(source.trace):
         request = request.model_copy(update={"traceparent": source.trace})
+        sent["traceparent"] = source.trace
     has_guard = document.get("guard") is not None
     unwatched = source.violation("/guard", "guard.unwatched", _UNWATCHED) if has_guard else None
-    return ParsedRequest(request, request.wire(), warned, unwatched)
+    return ParsedRequest(request, sent, warned, unwatched)
 
 
 def read_producer_key(body: bytes) -> str | None:
@@ -314,8 +315,8 @@ def _read_name_and_workspace(document: JsonObject) -> tuple[str | None, str | No
 
 def _check(
     opened: _OpenedRequest, violations: ViolationList, warnings: ViolationList
-) -> ExperimentRequest | StopRequest | None:
-    """Return the request, or None if its structure is broken. What is found is added to the two lists."""
+) -> tuple[ExperimentRequest | StopRequest | None, JsonObject]:
+    """Return the request and its `wire()`, or None if its structure is broken. What is found is added to the lists."""
     document = opened.value
     request = _validate(document, violations)
     # What is missing may be what is misspelt, so it is reported once all names are known.
@@ -326,14 +327,15 @@ def _check(
     for finding in found:
         if not (finding.is_absence and is_misspelt):
             (violations if finding.rejects else warnings).add(finding.violation)
-    nulls = request.nulls() if request else []
+    nulls: list[str] = []
+    sent = request.wire(nulls) if request else {}
     if len(nulls) > _MOST_NULLS:
         what = f"{len(nulls)} null members are not sent; leave them out"
         warnings.add(Violation("", "null", what))
     else:
         for pointer in nulls:
             warnings.add(Violation(pointer, "null", _NULL))
-    return request
+    return request, sent
 
 
 def _validate(document: JsonObject, violations: ViolationList) -> ExperimentRequest | StopRequest | None:
