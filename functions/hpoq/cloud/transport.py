@@ -14,7 +14,7 @@ from functools import partial
 
 import requests
 from requests.structures import CaseInsensitiveDict
-from urllib3.exceptions import ClosedPoolError, ConnectTimeoutError, NewConnectionError
+from urllib3.exceptions import ClosedPoolError, ConnectTimeoutError, HTTPError, NewConnectionError
 
 from fcruntime._dataclass import dataclass, field
 from hpoq.clock import Budget, Clock
@@ -173,16 +173,20 @@ class Transport:
                 raise _no_time_left(request) from exc
             # Whatever fails once a byte has left, expected or not, leaves the end unknown.
             except Exception as exc:
-                if exchange.sent is not True and not isinstance(exc, OSError):  # includes RequestException
+                # RequestException is an OSError.
+                if exchange.sent is not True and not isinstance(exc, (OSError, HTTPError)):
                     raise
                 raise _classify(request, exchange, exc) from exc
 
     def _read(self, answer: requests.Response, sent_at: float) -> Response:
-        headers = {name.lower(): value for name, value in answer.headers.items()}
-        body = bytearray()
+        headers = dict(answer.headers.lower_items())
+        body, size = bytearray(), _CHUNK_BYTES
         with answer:
             self._reading = ClockReading.from_answer(headers, sent_at, self.clock) or self._reading
-            for chunk in answer.iter_content(_CHUNK_BYTES):
+            # `iter_content` takes three times as long. urllib3 returns less than it was asked for only at the end.
+            while size == _CHUNK_BYTES:
+                chunk = answer.raw.read(_CHUNK_BYTES, decode_content=True)
+                size = len(chunk)
                 body += chunk
                 if len(body) > self._max_bytes:
                     raise AnswerTooLarge

@@ -316,7 +316,7 @@ def _read_name_and_workspace(document: JsonObject) -> tuple[str | None, str | No
 def _check(
     opened: _OpenedRequest, violations: ViolationList, warnings: ViolationList
 ) -> tuple[ExperimentRequest | StopRequest | None, JsonObject]:
-    """Return the request and its `wire()`, or None if its structure is broken. What is found is added to the lists."""
+    """Return the request and its `wire()`, or None if its structure is broken. The lists get what is found."""
     document = opened.value
     request = _validate(document, violations)
     # What is missing may be what is misspelt, so it is reported once all names are known.

@@ -23,6 +23,7 @@ from types import SimpleNamespace
 
 import pytest
 import requests
+import urllib3
 from hypothesis import given
 from hypothesis import strategies as st
 from requests.adapters import BaseAdapter
@@ -807,6 +808,7 @@ class Answering(BaseAdapter):
         self._dates = iter(dates)
         self.body = b"ok"
         self.raw = Counting()
+        self.framing: dict[str, str] = {}
         self.options: dict[str, object] = {}
 
     def send(self, *_args: object, **options: object) -> requests.Response:
@@ -814,7 +816,8 @@ class Answering(BaseAdapter):
         self.raw = Counting(self.body)
         self._clock.suspend(60)
         answer = requests.Response()
-        answer.status_code, answer.raw = 418, self.raw
+        answer.status_code = 418
+        answer.raw = urllib3.HTTPResponse(self.raw, self.framing, preload_content=False)
         answer.headers["Date"] = next(self._dates)
         return answer
 
@@ -859,6 +862,17 @@ def test_an_answer_above_the_limit_is_not_read_to_its_end(clock):
         with pytest.raises(UnknownEnd, match="AnswerTooLarge"):
             send(Transport(session, clock, max_bytes=1_000_000), "http://localhost")
     assert 1_000_000 < adapter.raw.taken < 1_100_000
+
+
+@pytest.mark.parametrize("framing", [{"Content-Length": "3"}, {"Content-Encoding": "gzip"}])
+def test_an_answer_of_a_foreign_session_that_cannot_be_read_leaves_the_end_unknown(clock, framing):
+    """It is cut off, or its content cannot be decoded."""
+    adapter = Answering(FakeClock(), "never")
+    adapter.framing = framing
+    with requests.Session() as session:
+        session.mount("http://", adapter)
+        with pytest.raises(UnknownEnd):
+            send(Transport(session, clock), "http://localhost")
 
 
 class Recording:
