@@ -7,8 +7,7 @@ Everything else is built for one invocation.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from functools import partial
 from typing import TypeVar
@@ -138,21 +137,27 @@ class Function:
         """Process one event and return its report. Raises EventFailed if FC must deliver it again."""
         parts = self._begin(context)
         request_id = parts.surroundings.request_id
-        with (
-            self._count_event(),
-            Assigned(_credentials, parts.credentials),
-            logs.bind_context(request_id=request_id),
-            known_secrets(_read_secrets(parts.credentials)),
-            self._telemetry.invocation(parts.deadline.remaining) as measures,
-        ):
-            with measure_time("decode", self._clock):
-                call_id = parts.surroundings.invocation.request_id
-                items = decode_event(event, self.settings.trigger, call_id)
-            measures.source = next((item.kind for item in items), None)
-            done = self._build_batch(parts).run(items)
-            report = BatchReport(request_id, [result for _, result in done])
-            measures.outcomes = report.summary
-            self._settle(report, done, parts)
+        with self._all_done:
+            self._events += 1
+        try:
+            with (
+                Assigned(_credentials, parts.credentials),
+                logs.bind_context(request_id=request_id),
+                known_secrets(_read_secrets(parts.credentials)),
+                self._telemetry.invocation(parts.deadline.remaining) as measures,
+            ):
+                with measure_time("decode", self._clock):
+                    call_id = parts.surroundings.invocation.request_id
+                    items = decode_event(event, self.settings.trigger, call_id)
+                measures.source = next((item.kind for item in items), None)
+                done = self._build_batch(parts).run(items)
+                report = BatchReport(request_id, [result for _, result in done])
+                measures.outcomes = report.summary
+                self._settle(report, done, parts)
+        finally:
+            with self._all_done:
+                self._events -= 1
+                self._all_done.notify_all()
         return report.as_json()
 
     def close(self) -> None:
@@ -170,17 +175,6 @@ class Function:
         if not self.settings.opentelemetry:
             return None
         return open_exporter(self._environ.get("FC_FUNCTION_NAME") or "hpoq")
-
-    @contextmanager
-    def _count_event(self) -> Iterator[None]:
-        with self._all_done:
-            self._events += 1
-        try:
-            yield
-        finally:
-            with self._all_done:
-                self._events -= 1
-                self._all_done.notify_all()
 
     def _read_credentials(self) -> Credentials:
         """Return the credentials of the current invocation, or the environment's outside of one.

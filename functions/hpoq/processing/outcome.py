@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections import Counter
 from collections.abc import Sequence
+from functools import cached_property
 
 from fcruntime._dataclass import dataclass, replace
 from fcruntime.jsonvalue import JsonObject
@@ -109,11 +109,13 @@ class BatchReport:
     request_id: str
     results: Sequence[Result]
 
-    @property
+    @cached_property
     def summary(self) -> dict[str, int]:
         """The number of messages with each outcome."""
-        counts = Counter([result.outcome.value for result in self.results])
-        return {name: counts[name] for name in _OUTCOMES}
+        counts = dict.fromkeys(_OUTCOMES, 0)
+        for result in self.results:
+            counts[result.outcome.value] += 1
+        return counts
 
     def as_json(self) -> JsonObject:
         return {
