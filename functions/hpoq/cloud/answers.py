@@ -8,7 +8,6 @@ service's own is never taken as proof that the service did not act.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -58,7 +57,7 @@ class Answer:
 
 def read_json(response: Response) -> Answer:
     """Read the answer of a gateway API. An error may be XML, a proxy's HTML, or have no body."""
-    document = load_object(response.body)
+    document = response.document
     if document is None:
         return read_xml(response)
     return _answer(response, document, document, is_json=True)
@@ -117,15 +116,6 @@ def _answer(
         is_json=is_json,
         names_request=bool(own_id),
     )
-
-
-def load_object(body: bytes) -> JsonObject | None:
-    """Return the JSON object in `body`, or None if it is something else."""
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return document if isinstance(document, dict) else None
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
 from fcruntime.jsonvalue import JsonValue, write_compact
 from hpoq.clock import Budget
-from hpoq.cloud.answers import Answer, error_of, load_object, read_json, scrub
+from hpoq.cloud.answers import Answer, error_of, read_json, scrub
 from hpoq.cloud.caller import ServiceClient, is_own_answer, is_unreachable
 from hpoq.cloud.endpoint import Endpoint, check_region
 from hpoq.cloud.experiments import (
@@ -303,7 +303,7 @@ def _is_answer_to_create(is_ours: Callable[[str], bool], response: Response) -> 
 
     Raises AnswerMisplaced if it is the answer to an earlier create.
     """
-    experiment_id = read_experiment_id(load_object(response.body) or {})
+    experiment_id = read_experiment_id(response.document or {})
     if experiment_id is not None and not is_ours(experiment_id):
         raise AnswerMisplaced(errno.EBADMSG, "the answer to an earlier create")
     # A success without an id may be the answer to a listing. Then the next one is that of this create.

@@ -7,16 +7,18 @@ the newest observation of how far this machine's clock is from the servers' cloc
 from __future__ import annotations
 
 import errno
+import json
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from functools import partial
+from functools import cached_property, partial
 
 import requests
 from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import ClosedPoolError, ConnectTimeoutError, HTTPError, NewConnectionError
 
 from fcruntime._dataclass import dataclass, field
+from fcruntime.jsonvalue import JsonObject
 from hpoq.clock import Budget, Clock
 from hpoq.cloud.connections import IDLE_SECONDS, Exchange, TooLate, environment_settings, signs_late
 from hpoq.cloud.endpoint import Endpoint
@@ -57,6 +59,15 @@ class Response:
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
+
+    @cached_property
+    def document(self) -> JsonObject | None:
+        """The JSON object in the body, or None if it is something else."""
+        try:
+            document = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+        return document if isinstance(document, dict) else None
 
 
 @dataclass(frozen=True)
@@ -229,9 +240,10 @@ def _sign(request: Request) -> Mapping[str, str]:
     The trace of the current message is added as a header that no signature covers.
     """
     headers = dict(request.sign())
-    for name, value in headers.items():
-        if not (value.isascii() and value.isprintable()):
-            raise ValueError(f"header {name}: must be printable ASCII")
+    text = "".join(headers.values())
+    if not (text.isascii() and text.isprintable()):
+        wrong = next(name for name, value in headers.items() if not (value.isascii() and value.isprintable()))
+        raise ValueError(f"header {wrong}: must be printable ASCII")
     headers["Content-Length"] = str(len(request.body))
     if current := traceparent():
         headers["traceparent"] = current
