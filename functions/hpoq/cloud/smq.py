@@ -27,7 +27,7 @@ from hpoq.cloud.smq_wire import (
     read_sent_message,
     sign_call,
 )
-from hpoq.cloud.xml import build, is_carriable
+from hpoq.cloud.xml import XmlError, build
 from hpoq.errors import Invalid, NotFound
 
 T = TypeVar("T")
@@ -99,13 +99,13 @@ class Smq(ServiceClient):
 
         Raises Invalid, without sending, if it has more than 65,536 bytes or characters that XML cannot carry.
         """
-        if not is_carriable(body):
+        members = {"MessageBody": body} if tag is None else {"MessageBody": body, "MessageTag": tag}
+        try:
+            data = build("Message", NAMESPACE, members.items())
+        except XmlError as exc:
             message = "XML cannot carry a control character in the body; send the body in base64"
-            raise _make_refusal("PublishMessage", "InvalidMessageBody", message)
-        members = {"MessageBody": _check_size("PublishMessage", body)}
-        if tag is not None:
-            members["MessageTag"] = tag
-        data = build("Message", NAMESPACE, members.items())
+            raise _make_refusal("PublishMessage", "InvalidMessageBody", message) from exc
+        _check_size("PublishMessage", body)
         target = _locate_messages("topics", topic)
         return self.call("PublishMessage", "POST", target, read_sent_message, data, budget=budget)
 
