@@ -96,7 +96,7 @@ def acs3_sign(
     canonical = "\n".join((method, path or "/", query, canonical_headers, names, payload_hash))
     to_sign = f"{ACS3}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
     key = credentials.access_key_secret.encode()
-    signature = hmac.new(key, to_sign.encode(), hashlib.sha256).hexdigest()
+    signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
     return f"{ACS3} Credential={credentials.access_key_id},SignedHeaders={names},Signature={signature}"
 
 
@@ -122,7 +122,7 @@ def mns_authorization(
     fixed = (method, lower.get("content-md5", ""), lower.get("content-type", ""), date)
     mns = "".join(f"{name}:{lower[name]}\n" for name in sorted(lower) if name.startswith("x-mns-"))
     text = "\n".join(fixed) + "\n" + mns + resource
-    digest = hmac.new(credentials.access_key_secret.encode(), text.encode(), hashlib.sha1).digest()
+    digest = hmac.digest(credentials.access_key_secret.encode(), text.encode(), "sha1")
     return f"MNS {credentials.access_key_id}:{base64.b64encode(digest).decode()}"
 
 

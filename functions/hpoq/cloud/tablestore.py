@@ -144,7 +144,7 @@ def signature(operation: str, headers: dict[str, str], credentials: Credentials)
     lines = "".join(f"{name}:{headers[name].strip()}\n" for name in sorted(headers))
     text = f"/{operation}\nPOST\n\n{lines}"
     key = credentials.access_key_secret.encode()
-    return base64.b64encode(hmac.new(key, text.encode(), hashlib.sha1).digest()).decode()
+    return base64.b64encode(hmac.digest(key, text.encode(), "sha1")).decode()
 
 
 def _md5(body: bytes) -> str:
