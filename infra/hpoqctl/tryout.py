@@ -19,9 +19,9 @@ from rich.text import Text
 
 import alilocal
 from alilocal.eventstream import EventStream
-from alilocal.paiautoml.model import TERMINAL
 from alilocal.trials.engine import TrialOptions
 from alilocal.trials.plan import RUNNABLE
+from alilocal.trials.record import TERMINAL
 from alilocal.trials.trial import Limits
 from fcruntime.context import Fc3Context, FunctionInfo
 from fcruntime.invoke import invoke

@@ -21,7 +21,8 @@ from harness import Peers, Row, in_turns, ratio
 import alilocal
 from alilocal.core.acs3 import ALGORITHM, signature
 from alilocal.core.http import Request
-from alilocal.paiautoml.model import TERMINAL, Draft
+from alilocal.paiautoml.model import Draft
+from alilocal.trials.record import TERMINAL
 from alilocal.trials.space import read_space
 from alilocal.trials.studies import make_tuner
 

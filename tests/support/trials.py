@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from alilocal.paiautoml.model import TERMINAL, Draft
+from alilocal.paiautoml.model import Draft
+from alilocal.trials.record import TERMINAL
 
 PYTHON = sys.executable
 

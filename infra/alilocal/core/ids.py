@@ -12,7 +12,7 @@ import string
 from alilocal.core.jsonvalue import JsonObject
 from alilocal.core.snapshot import BadSnapshot, load, member
 
-_ALPHANUMERIC = string.ascii_letters + string.digits
+ALPHANUMERIC = string.ascii_letters + string.digits
 _HANDLE_BYTES = 22
 
 
@@ -65,7 +65,7 @@ class Ids:
 
     def experiment_id(self) -> str:
         """Return an experiment id: `s` and six letters or digits."""
-        return "s" + "".join(self._random.choice(_ALPHANUMERIC) for _ in range(6))
+        return "s" + "".join(self._random.choice(ALPHANUMERIC) for _ in range(6))
 
     def receipt_handle(self) -> str:
         """Return a receipt handle: `1-` and base64, so `+`, `/` and `=` occur."""
@@ -73,7 +73,7 @@ class Ids:
 
     def token(self, length: int) -> str:
         """Return `length` letters and digits."""
-        return "".join(self._random.choices(_ALPHANUMERIC, k=length))
+        return "".join(self._random.choices(ALPHANUMERIC, k=length))
 
     def _hex(self, digits: int) -> str:
         return f"{self._random.getrandbits(4 * digits):0{digits}x}"

@@ -9,7 +9,6 @@ vendor's SDKs alibabacloud-fc-open20210406 2.0.12 and aliyun-fc2 2.5.2.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -24,7 +23,16 @@ from alilocal.fc.calls import Calls
 from alilocal.fc.deployed import LATEST, FunctionHost
 from alilocal.fc.errors import AlreadyExists, InvalidArgument, NotEmpty, NotFound, Unchanged
 from alilocal.fc.invoke_calls import InvokeCalls
-from alilocal.fc.registry import Alias, Entry, Registry, ServiceEntry, Version, check_alias, read_weights
+from alilocal.fc.registry import (
+    NAME,
+    Alias,
+    Entry,
+    Registry,
+    ServiceEntry,
+    Version,
+    check_alias,
+    read_weights,
+)
 from alilocal.fc.signature import generation
 from alilocal.fc.switches import FunctionComputeSwitches
 from alilocal.fc.trigger_calls import TriggerCalls
@@ -41,7 +49,6 @@ _EMPTY_CONFIGS: Mapping[str, JsonObject] = {
 }
 """What the service answers for a configuration that was not given. The tests of the vendor's SDKs read them."""
 _INITIALIZATION_SECONDS = 3
-_NAME = re.compile(r"[A-Za-z_][\w-]{0,127}", re.ASCII)
 
 
 class LegacyCalls(CallBase):
@@ -100,7 +107,7 @@ class LegacyCalls(CallBase):
     def create_service(self, call: Call) -> Response:
         given = wire.read_object(call.request)
         name = given.get("serviceName")
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not NAME.fullmatch(name):
             raise InvalidArgument(f"serviceName: {name!r} is not a valid name.")
         if name in self._registry.services:
             raise AlreadyExists("Service", name)

@@ -142,7 +142,7 @@ class ServiceEntry:
     """For each version the `members` of the service, and the number of each function's revision in `functions`."""
 
 
-_ALIAS = re.compile(r"[A-Za-z_][\w-]{0,127}", re.ASCII)
+NAME = re.compile(r"[A-Za-z_][\w-]{0,127}", re.ASCII)
 
 
 def read_weights(given: JsonObject) -> dict[str, float]:
@@ -158,7 +158,7 @@ def read_weights(given: JsonObject) -> dict[str, float]:
 
 def check_alias(name: str) -> None:
     """Raise InvalidArgument for a name that an alias cannot have."""
-    if not _ALIAS.fullmatch(name) or name == LATEST:
+    if not NAME.fullmatch(name) or name == LATEST:
         raise InvalidArgument(f"aliasName: {name!r} is not a valid name.")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 from dataclasses import replace
 
 from alilocal.core.http import Response, ServiceError
@@ -15,10 +14,9 @@ from alilocal.fc.callbase import CallBase
 from alilocal.fc.deployed import LATEST, Deployed
 from alilocal.fc.errors import AlreadyExists, InvalidArgument
 from alilocal.fc.httptrigger import url_of
-from alilocal.fc.registry import Entry, Trigger
+from alilocal.fc.registry import NAME, Entry, Trigger
 from alilocal.fc.triggerconfig import Source, change_config, read_source
 
-_NAME = re.compile(r"[A-Za-z_][\w-]{0,127}", re.ASCII)
 _MOST_TRIGGERS = 50
 
 
@@ -28,7 +26,7 @@ class TriggerCalls(CallBase):
     def create(self, call: Call) -> Response:
         entry, given = self._registry.get(call.params["function"]), wire.read_object(call.request)
         name = given.get("triggerName")
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not NAME.fullmatch(name):
             raise InvalidArgument(f"triggerName: {name!r} is not a valid name.")
         if name in entry.triggers:
             raise AlreadyExists("Trigger", name)

@@ -8,9 +8,10 @@ from alilocal.core.world import World
 from alilocal.paiautoml import wire
 from alilocal.paiautoml.errors import SERVICE_ROLE, NoServiceRole, StillRuns
 from alilocal.paiautoml.listing import read_listing
-from alilocal.paiautoml.model import TERMINAL, Account, Experiment, Experiments
+from alilocal.paiautoml.model import Account, Experiment, Experiments
 from alilocal.paiautoml.switches import PaiAutoMlSwitches
 from alilocal.paiautoml.validation import read_draft, read_update
+from alilocal.trials.record import TERMINAL
 
 
 class Calls:

@@ -19,7 +19,7 @@ from alilocal.core.world import World
 from alilocal.paiautoml.errors import NoSuchExperiment
 from alilocal.paiautoml.switches import PaiAutoMlSwitches
 from alilocal.paiautoml.trials import Course, Rerun, Trial, TrialStatus
-from alilocal.trials.record import Run, TrialEngine, TrialRecord
+from alilocal.trials.record import TERMINAL, Run, TrialEngine, TrialRecord
 
 Walk = tuple[tuple[float, str], ...]
 
@@ -29,9 +29,6 @@ STOP: Walk = ((0, "TERMINATING"), (3, "USER_CANCELED"))
 """The statuses after a stop, each with its start in seconds since the stop."""
 RUNS_AFTER, ENDS_AFTER = WALK[-2][0], WALK[-1][0]
 """Seconds from the creation to the start of the run, and to its end."""
-TERMINAL = frozenset(
-    {"FINISHED", "FAILED", "EARLY_STOPPED", "USER_CANCELED", "SYS_CANCELED", "NO_MORE_TRIAL"}
-)
 
 
 def statuses(

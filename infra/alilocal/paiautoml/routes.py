@@ -22,11 +22,11 @@ from alilocal.core.world import World
 from alilocal.paiautoml import wire
 from alilocal.paiautoml.calls import Calls
 from alilocal.paiautoml.errors import ExperimentError, Unsupported
-from alilocal.paiautoml.model import TERMINAL, Account, AnyTrial, Experiment, Experiments
+from alilocal.paiautoml.model import Account, AnyTrial, Experiment, Experiments
 from alilocal.paiautoml.switches import PaiAutoMlSwitches
 from alilocal.paiautoml.trial_calls import TrialCalls, rerun_trial
 from alilocal.paiautoml.views import experiment_path, find_trial, view_experiment, view_trial
-from alilocal.trials.record import cut_off
+from alilocal.trials.record import TERMINAL, cut_off
 
 VERSION = "2022-08-28"
 _API = "/api/automl/v1"

@@ -9,13 +9,13 @@ undocumented.
 from __future__ import annotations
 
 import random
-import string
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
 from typing import Literal
 
+from alilocal.core.ids import ALPHANUMERIC
 from alilocal.core.jsonvalue import JsonObject, JsonValue
 from alilocal.trials.space import sample
 
@@ -25,7 +25,6 @@ SECONDS = 10.0
 _WAITS = 0.1
 _MOST = 1000
 _DEFAULT_NUMBER, _DEFAULT_CONCURRENCY = 10, 2
-_ALPHANUMERIC = string.ascii_letters + string.digits
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Trial:
     @cached_property
     def trial_id(self) -> str:
         """The id, which is the same at any moment."""
-        return "".join(_chance(self.experiment_id, self.sequence, "id").choices(_ALPHANUMERIC, k=6))
+        return "".join(_chance(self.experiment_id, self.sequence, "id").choices(ALPHANUMERIC, k=6))
 
     @cached_property
     def hyperparameters(self) -> JsonObject:

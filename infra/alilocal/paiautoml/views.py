@@ -24,10 +24,10 @@ from alilocal.core.view import (
     Table,
     View,
 )
-from alilocal.paiautoml.model import TERMINAL, AnyTrial, Experiment
+from alilocal.paiautoml.model import AnyTrial, Experiment
 from alilocal.paiautoml.triallogs import experiment_log, read_commands, trial_log
 from alilocal.trials.filling import plain_name
-from alilocal.trials.record import TrialRecord
+from alilocal.trials.record import TERMINAL, TrialRecord
 
 _MOST_ROWS, _MOST_LINES, _MOST_AXES = 100, 200, 10
 _RESTARTABLE = ("FAILED", "USER_CANCELED", "SYS_CANCELED")

@@ -12,7 +12,7 @@ from pathlib import Path
 from alilocal.core.clock import Changes, CloudClock
 from alilocal.core.jsonvalue import JsonObject
 from alilocal.trials.plan import RUNNABLE, platform_of
-from alilocal.trials.record import OVER, Run, Status, Subject, cut_off
+from alilocal.trials.record import TERMINAL, Run, Status, Subject, cut_off
 from alilocal.trials.runner import Runner, Site
 from alilocal.trials.trial import Limits
 
@@ -73,7 +73,7 @@ class Engine:
         with self._site.changed:
             for subject in subjects:
                 run = subject.run
-                if run is None or run.status in OVER:
+                if run is None or run.status in TERMINAL:
                     continue
                 if run.status == "TERMINATING":
                     cut_off(run, self._site.clock.now(), "USER_CANCELED", "The experiment was stopped.")
@@ -127,7 +127,7 @@ class Engine:
         """Apply a new configuration to the trials that start from now on."""
         with self._site.changed:
             runner = self._runners.get(subject.experiment_id)
-            if subject.run is not None and runner is not None and subject.run.status not in OVER:
+            if subject.run is not None and runner is not None and subject.run.status not in TERMINAL:
                 runner.update()
 
     def close(self) -> None:
@@ -149,7 +149,7 @@ class Engine:
 
     def _find_stoppable(self, subject: Subject) -> Runner | None:
         """Return the runner of an experiment that has neither ended nor been stopped, or None."""
-        if subject.run is None or subject.run.status in (*OVER, "TERMINATING"):
+        if subject.run is None or subject.run.status in (*TERMINAL, "TERMINATING"):
             return None
         return self._runners.get(subject.experiment_id)
 

@@ -12,8 +12,10 @@ from alilocal.core.jsonvalue import JsonObject
 Status = Literal[
     "WAITING", "RUNNING", "SUCCEEDED", "FAILED", "EARLY_STOPPED", "USER_CANCELED", "SYS_CANCELED"
 ]
-OVER = frozenset({"FINISHED", "FAILED", "EARLY_STOPPED", "USER_CANCELED", "SYS_CANCELED", "NO_MORE_TRIAL"})
-"""The statuses in which a run has ended."""
+TERMINAL = frozenset(
+    {"FINISHED", "FAILED", "EARLY_STOPPED", "USER_CANCELED", "SYS_CANCELED", "NO_MORE_TRIAL"}
+)
+"""The statuses in which an experiment has ended."""
 _MOST_ROWS = 2000
 _KILLED_BY_SHELL = 128
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-import string
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -12,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alilocal.core.clock import Changes, CloudClock
+from alilocal.core.ids import ALPHANUMERIC
 from alilocal.core.jsonvalue import JsonObject, JsonValue
 from alilocal.trials.processes import Processes
-from alilocal.trials.record import OVER, CommandRecord, Refused, Run, Status, Subject, TrialRecord
+from alilocal.trials.record import TERMINAL, CommandRecord, Refused, Run, Status, Subject, TrialRecord
 from alilocal.trials.search import Search
 from alilocal.trials.trial import ActiveTrial, Limits, base_environment
 
-_ALPHANUMERIC = string.ascii_letters + string.digits
 _POLL_SECONDS = 0.2
 _ANSWER_SECONDS = 15.0
 _WHY_SLOW = "simplify the pattern: a repetition in another one, such as (a+)+, matches in too many ways"
@@ -374,7 +373,7 @@ class Runner(threading.Thread):
         with self._site.changed:
             if unless_waiting and self._ending is None and self._waiting() is not None:
                 return False
-            if self._run.status in OVER:
+            if self._run.status in TERMINAL:
                 return True
             status, reason = self._ending or (status, reason)
             for record in self._run.trials:
@@ -395,7 +394,7 @@ class Runner(threading.Thread):
         trial_id = ""
         # Placeholders have it in lower case.
         while not trial_id or trial_id.lower() in known:
-            trial_id = "".join(chance.choices(_ALPHANUMERIC, k=6))
+            trial_id = "".join(chance.choices(ALPHANUMERIC, k=6))
         record = TrialRecord(
             trial_id,
             sequence,

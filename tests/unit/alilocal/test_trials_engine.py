@@ -12,9 +12,10 @@ import pytest
 import requests
 
 import alilocal
-from alilocal.paiautoml.model import TERMINAL, Update
+from alilocal.paiautoml.model import Update
 from alilocal.statedir import StateDir
 from alilocal.trials.engine import TrialOptions
+from alilocal.trials.record import TERMINAL
 from alilocal.trials.trial import Limits
 from support.trials import PYTHON, local_configuration, processes_of, run, run_config, start, wait_for
 from support.waiting import wait_until
