@@ -13,12 +13,12 @@ from dataclasses import fields
 from typing import Literal, TypeAlias, TypeVar, get_args
 
 from fcruntime._dataclass import dataclass, field
+from fcruntime.batch import Policy
 from fcruntime.triggers import KINDS, Kind
 from hpoq.cloud.endpoint import Endpoint, check_account, check_region
 from hpoq.errors import SettingsError
 
 PREFIX = "HPOQ_"
-BatchPolicy = Literal["raise", "requeue"]
 Marker = Literal["both", "tag", "description"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
@@ -204,11 +204,11 @@ class Settings:
         "of the event.",
         _one_of(KINDS),
     )
-    batch_policy: BatchPolicy = _setting(
+    batch_policy: Policy = _setting(
         "raise",
         "How messages are retried: `raise` fails the event, so that FC delivers all its messages again; "
         "`requeue` sends only the messages that need it back to the queue.",
-        _one_of(get_args(BatchPolicy)),
+        _one_of(get_args(Policy)),
     )
     requeue_delay_seconds: int = _setting(
         30, "Seconds before a message that was sent back is delivered again.", _whole(least=1, most=3600)

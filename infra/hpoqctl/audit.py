@@ -24,6 +24,7 @@ from hpoq.contract.identity import find_marker_keys
 from hpoq.errors import CallError, Incomplete, NotFound, RecordUnreadable, StoreError
 from hpoq.idempotency.record import Record, State, decode
 from hpoq.idempotency.store import Store
+from hpoq.processing.reconcile import ZONE_MARGIN
 from hpoq.settings import Settings
 from hpoqctl.numbers import Number
 from hpoqctl.output import console, count_of, json_option, notes, print_json
@@ -44,7 +45,6 @@ from hpoqctl.watching import find_watching
 
 _PAGE = 100
 _DAY = 86_400.0
-_ZONE_MARGIN = timedelta(days=1)
 # A listing may be this far behind a create, and clocks may differ, so younger experiments are skipped.
 _MARGIN_SECONDS = 120.0
 # A watch message that cannot be processed comes back once an hour at least.
@@ -185,8 +185,7 @@ class Auditor:
 
     def _read_page(self, workspace_id: str | None, number: int) -> ExperimentPage:
         self._wait()
-        # The zone of the filter is not documented; a day to either side covers every one.
-        earliest = datetime.fromtimestamp(self.audit.since, timezone.utc) - _ZONE_MARGIN
+        earliest = datetime.fromtimestamp(self.audit.since, timezone.utc) - ZONE_MARGIN
         return self._client.list_hpo_experiments(
             workspace_id=workspace_id,
             min_create_time=earliest,
@@ -233,7 +232,7 @@ class Auditor:
         """Return whether `row` was created so long before the claim of `record` that its key was free again."""
         if record is None or row.created_at is None:
             return False
-        free_at = row.created_at.timestamp() + self._retention - _ZONE_MARGIN.total_seconds()
+        free_at = row.created_at.timestamp() + self._retention - ZONE_MARGIN.total_seconds()
         return free_at <= record.claimed_at
 
     def _has_ended_without(self, record: Record | None) -> bool:

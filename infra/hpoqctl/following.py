@@ -15,6 +15,7 @@ from hpoq.cloud.paiautoml import default_endpoint
 from hpoq.contract.document import read_object
 from hpoq.contract.finding import get_member, get_object
 from hpoq.errors import CallError
+from hpoq.processing.watchorder import ACTIVE_TRIALS
 from hpoq.settings import Settings
 from hpoqctl.experimentlog import Experiments, explain_end
 from hpoqctl.inbox import Answers
@@ -23,7 +24,6 @@ from hpoqctl.services import Target, open_experiments
 
 ENDS = ("created", "finished")
 """What `--wait` can wait for."""
-_ACTIVE = ("RUNNING", "WAITING")
 _BAD_ENDS = ("FAILED", "SYS_CANCELED", "DELETED", "UNKNOWN")
 # Experiments that are looked at after each poll of the inbox.
 _MOST_LOOKS = 10
@@ -114,7 +114,7 @@ class TrialProgress:
             with contextlib.suppress(CallError, ValueError):
                 budget = Budget.lasting(_LOOK_SECONDS)
                 counts = self._client.get_hpo_experiment(str(experiment_id), budget=budget).trials or ()
-                ended = sum(number for status, number in counts if status not in _ACTIVE)
+                ended = sum(number for status, number in counts if status not in ACTIVE_TRIALS)
                 self._counts[index] = (ended, sum(number for _, number in counts))
 
 

@@ -22,7 +22,7 @@ from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.cloud.trials import Trial, read_all_trials
 from hpoq.contract.rules import find_optimize_mode
 from hpoq.errors import CallError, NotFound
-from hpoq.processing.watchorder import has_ended
+from hpoq.processing.watchorder import ACTIVE_TRIALS, has_ended
 from hpoqctl.experimentlog import explain_end
 from hpoqctl.leaderboard import Row, make_table
 from hpoqctl.numbers import Number, WholeNumber
@@ -37,8 +37,7 @@ from hpoqctl.services import (
 
 _PAGE_SIZE = 100
 # The metric of a trial that did not end by itself is not comparable with the others.
-_ACTIVE = ("RUNNING", "WAITING")
-_NOT_RANKED = (*_ACTIVE, "FAILED", "USER_CANCELED", "SYS_CANCELED")
+_NOT_RANKED = (*ACTIVE_TRIALS, "FAILED", "USER_CANCELED", "SYS_CANCELED")
 _UNKNOWN_MODE = (
     "The experiment does not say which metric is the best (optimize_mode), so the highest one is shown first. Give "
     "--mode minimize for the lowest."
@@ -231,7 +230,7 @@ def _summarize(board: Board) -> str:
 
 def _count_seconds(trial: Trial) -> float | None:
     """Return how long a trial took, or None if that is not known or the trial has not ended."""
-    return None if trial.status in _ACTIVE else trial.seconds
+    return None if trial.status in ACTIVE_TRIALS else trial.seconds
 
 
 def _describe_trial(trial: Trial) -> JsonObject:

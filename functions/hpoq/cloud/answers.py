@@ -172,7 +172,8 @@ _NOT_FOUND = (
     # The visibility time-out of a message has ended; the documentation names this code and MessageNotExist.
     "ReceiptHandleError"
 )
-_USER_OR_EXPERIMENT = "INVALID_USER_OR_EXP"
+USER_OR_EXPERIMENT = "INVALID_USER_OR_EXP"
+"""The only code that the service documents for an experiment that does not exist. It also means a wrong user."""
 # The service does not know who calls it, which no change of the request can fix.
 _IDENTITY_FAULT = r"(?i)missing '?user_?id"
 _MOST_DENIED_DETAILS = 12
@@ -289,7 +290,7 @@ def _classify(answer: Answer, *, names_resource: bool) -> type[CallError]:
 def kind_of_code(code: str, status: int, *, names_resource: bool = False) -> type[CallError] | None:
     """Return the class of an error with this code, also if it only resembles documented ones, or None if unknown."""
     plain = _normalize(code)
-    if plain == _normalize(_USER_OR_EXPERIMENT):
+    if plain == _normalize(USER_OR_EXPERIMENT):
         return NotFound if names_resource else Denied
     if plain in _KIND_BY_CODE:
         return _KIND_BY_CODE[plain]

@@ -49,8 +49,8 @@ from hpoq.idempotency.record import Record
 
 _SHOWN = 3
 
-# The zone of the filter is not documented; a day to either side covers every one.
-_ZONE_MARGIN = timedelta(days=1)
+ZONE_MARGIN = timedelta(days=1)
+"""The zone of the listing's filter is not documented; a day to either side covers every one."""
 _DATING_MARGIN_SECONDS = 60.0
 _ALIKE_SECONDS = 3600
 # A shorter text that another one begins with is taken for another name, unless an ellipsis shows that it was cut.
@@ -97,7 +97,7 @@ class Sought:
     @property
     def earliest(self) -> datetime:
         """The moment before which it was not created, whichever zone the service writes times in."""
-        return datetime.fromtimestamp(self.since, timezone.utc) - _ZONE_MARGIN
+        return datetime.fromtimestamp(self.since, timezone.utc) - ZONE_MARGIN
 
     def pick_from(self, rows: Iterable[Experiment]) -> Experiment | None:
         """Return the experiment that carries the key; of several the oldest, so that every search picks the same.

@@ -22,6 +22,7 @@ from typing import Literal, TypeAlias
 from fcruntime._dataclass import dataclass, field, replace
 from fcruntime.jsonvalue import JsonObject
 from hpoq.clock import Budget, Clock
+from hpoq.cloud.answers import USER_OR_EXPERIMENT
 from hpoq.cloud.experiments import Experiment
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.cloud.trials import Trial, TrialListing, TrialPage, read_all_trials
@@ -65,8 +66,6 @@ _MOST_HYPERPARAMETER_BYTES = 16_000
 _MOST_SKEW_SECONDS = 3600.0
 _NOT_BEST = ("FAILED", "USER_CANCELED", "SYS_CANCELED", "RUNNING", "WAITING")
 _MODE_AT = "/experiment/HpoExperimentConfiguration/yml_config/tuner/class_args/optimize_mode"
-# The only code that the service documents for an experiment that does not exist.
-_NO_EXPERIMENT = "INVALID_USER_OR_EXP"
 
 
 @dataclass(frozen=True)
@@ -271,7 +270,7 @@ class Watcher:
 
 def is_deleted(exc: CallError) -> bool:
     """Return whether the service says, in the documented way, that there is no such experiment."""
-    return isinstance(exc, NotFound) and exc.code == _NO_EXPERIMENT
+    return isinstance(exc, NotFound) and exc.code == USER_OR_EXPERIMENT
 
 
 def _describe_unseen(status: str, last_status: str | None) -> JsonObject:

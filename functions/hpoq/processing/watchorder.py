@@ -39,7 +39,8 @@ CANCELED = frozenset({"EARLY_STOPPED", "USER_CANCELED", "SYS_CANCELED"})
 """The ends to which a stop can lead."""
 STOPPING = "TERMINATING"
 """The status of an experiment that is being stopped."""
-_ACTIVE_TRIALS = ("RUNNING", "WAITING")
+ACTIVE_TRIALS = ("RUNNING", "WAITING")
+"""The statuses of a trial that has not ended."""
 _GROWTH = 0.15
 _HOUR = 3600.0
 
@@ -205,7 +206,7 @@ def has_ended(experiment: Experiment) -> bool:
     With NO_MORE_TRIAL its last trials may still run, as they may in the service's engine.
     """
     if experiment.status == "NO_MORE_TRIAL":
-        return not any(count for status, count in experiment.trials or () if status in _ACTIVE_TRIALS)
+        return not any(count for status, count in experiment.trials or () if status in ACTIVE_TRIALS)
     return experiment.status in ENDED
 
 
