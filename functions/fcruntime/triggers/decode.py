@@ -278,7 +278,16 @@ def _read_event(event: bytes, decoder: _Decoder) -> list[Message | Undecodable]:
             except EventUnreadable as inside:
                 # It names the event as it was delivered.
                 raise EventUnreadable(event, f"in base64: {inside.reason}") from None
-        raise EventUnreadable(event, f"not JSON: {exc}") from None
+        raise EventUnreadable(event, _describe_error(event, exc)) from None
+
+
+def _describe_error(event: bytes, error: ValueError) -> str:
+    if not event.strip():
+        return "it is empty"
+    place = (
+        f" at line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+    )
+    return f"not JSON{place}"
 
 
 def _read_call(event: bytes, decoder: _Decoder) -> Message | Undecodable:

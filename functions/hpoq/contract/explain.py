@@ -128,6 +128,15 @@ _MEANT_WORDS = {
 }
 
 
+# The members of the events of triggers that are not among the sources of requests, by
+# https://www.alibabacloud.com/help/en/functioncompute/fc/formats-of-event-for-different-triggers-1.
+_NO_REQUESTS = (
+    ({"triggerTime", "triggerName"}, "a timer"),
+    ({"jobName", "cursorTime"}, "Log Service"),
+    ({"events"}, "OSS or CDN"),
+)
+
+
 def hint_at_shape(body: JsonObject, members: Sequence[str]) -> str:
     """Return what a document that is not a request is likely to be. Only what is known is named."""
     names = [*islice(body, _SHOWN)]
@@ -150,6 +159,15 @@ def hint_at_shape(body: JsonObject, members: Sequence[str]) -> str:
             # Another name may be a credential.
             where = name if re.fullmatch(_WORD, name) else "a member of this object"
             return f"; the request seems to be inside {where}: send it by itself"
+    sources = [source for shape, source in _NO_REQUESTS if shape <= body.keys()]
+    return (
+        f"; it is an event of {sources[0]}, which delivers no requests"
+        if sources
+        else _hint_at_names(names, members)
+    )
+
+
+def _hint_at_names(names: Sequence[str], members: Sequence[str]) -> str:
     hints = Hints()
     meant = [hint for name in names if (hint := hints.suggest(name, members))]
     # The configuration says most about what is meant.

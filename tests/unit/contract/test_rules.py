@@ -759,6 +759,23 @@ def test_a_misplaced_member_is_reported_with_its_place(pointer, message):
     assert [v.message for v in caught.value.violations] == [message]
 
 
+@pytest.mark.parametrize(
+    ("event", "source"),
+    [
+        ({"triggerTime": "2018-02-09T05:49:00Z", "triggerName": "t", "payload": ""}, "a timer"),
+        ({"jobName": "j", "taskId": "t", "cursorTime": 1, "source": {}, "parameter": {}}, "Log Service"),
+        ({"events": [{"eventName": "ObjectCreated:PutObject"}]}, "OSS or CDN"),
+    ],
+)
+def test_events_without_a_request_are_named(event, source):
+    """Their members have names that resemble those of an experiment."""
+    with pytest.raises(RequestRejected) as caught:
+        parse_request(json.dumps(event).encode())
+    assert caught.value.violations[0].message.endswith(
+        f"; it is an event of {source}, which delivers no requests"
+    )
+
+
 def test_shapes_are_named():
     """A body that is not an object is rejected with its type, and with a hint if it contains one."""
     for body, words in [

@@ -526,3 +526,18 @@ def test_an_event_in_another_source_is_a_body():
 def test_no_text_form_of_a_message_shows_its_body():
     """It may contain secrets, and a message may be logged."""
     assert "canary" not in f"{Message('smq', 'M', b'canary')!r} {Message('smq', 'M', b'canary')}"
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (b"", "it is empty"),
+        (b" \n", "it is empty"),
+        (b"hello", "not JSON at line 1, column 1"),
+        (b"{}\n{}", "not JSON at line 2, column 1"),
+    ],
+)
+def test_an_unreadable_event_says_where_it_is_unreadable(event, reason):
+    with pytest.raises(EventUnreadable) as caught:
+        decode(event)
+    assert caught.value.reason == reason
