@@ -138,10 +138,9 @@ _endpoint = _checked(
     Endpoint.parse,
     "https://HOST without a user name, a path or a query; http:// is for loopback addresses only",
 )
-_queue = _matching(
-    r"[A-Za-z0-9][A-Za-z0-9_-]{0,119}",
-    "1 to 120 letters, digits, hyphens and underscores, and begin with a letter or a digit",
-)
+QUEUE_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,119}"
+QUEUE_FORM = "1 to 120 letters, digits, hyphens and underscores, and begin with a letter or a digit"
+_queue = _matching(QUEUE_NAME, QUEUE_FORM)
 _NAME = r"[a-z0-9][a-z0-9-]{0,18}[a-z0-9]"
 
 

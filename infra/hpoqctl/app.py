@@ -49,6 +49,21 @@ def _explain_os_error(exc: OSError) -> Exception:
     return click.ClickException(describe_os_error(exc))
 
 
+def _refuse_empty(_context: click.Context, _parameter: click.Parameter, value: object) -> object:
+    """Return a text that was given; an empty one would silently mean the default, or the current folder."""
+    if value == "" or (isinstance(value, tuple) and "" in value):
+        raise click.BadParameter("an empty text, perhaps of a variable that is not set")
+    return value
+
+
+def _refuse_empty_texts(command: click.Command) -> None:
+    for parameter in command.params:
+        if parameter.type is click.STRING and parameter.callback is None:
+            parameter.callback = _refuse_empty
+    for inner in command.commands.values() if isinstance(command, click.Group) else ():
+        _refuse_empty_texts(inner)
+
+
 class _LazyGroup(click.Group):
     def list_commands(self, _ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -58,6 +73,7 @@ class _LazyGroup(click.Group):
             return None
         module = importlib.import_module(_MODULES.get(name, f"hpoqctl.{name}"))
         command: click.Command = getattr(module, _FUNCTIONS.get(name, "command"))
+        _refuse_empty_texts(command)
         return command
 
     def resolve_command(

@@ -31,6 +31,7 @@ from hpoqctl.redrive import DeadLetter, Plan, Redriver, Report
 from hpoqctl.services import (
     Target,
     check_keys,
+    check_queue,
     explain_failure,
     explain_store_failure,
     find_store,
@@ -50,6 +51,7 @@ _from = click.option(
     "--from",
     "source",
     metavar="QUEUE",
+    callback=check_queue,
     help=f"The dead-letter queue to read. Default: HPOQ_DEAD_LETTER_QUEUE, or {DEAD_LETTER_QUEUE}.",
 )
 _match = click.option(
@@ -214,7 +216,7 @@ def show(pattern: str, source: str | None, endpoint: str | None, limit: int | No
 
 @command.command(name="redrive")
 @_from
-@click.option("--queue", help=f"The queue to send to. Default: HPOQ_QUEUE, or {QUEUE}.")
+@click.option("--queue", callback=check_queue, help=f"The queue to send to. Default: HPOQ_QUEUE, or {QUEUE}.")
 @smq_endpoint_option
 @_dry_run
 @_match

@@ -100,8 +100,6 @@ def _is_schema(file: Path) -> bool:
 
 
 def _list_files(name: str, is_input: Callable[[Path], bool]) -> list[Path]:
-    if not name:  # an unset variable; as a path it would be the current folder
-        raise click.BadParameter("an empty name of a file; for the current folder, write .")
     path = Path(name)
     try:
         is_there = path.exists()

@@ -38,6 +38,7 @@ from hpoqctl.outgoing import Outgoing, prepare_requests
 from hpoqctl.output import console, count_of, format_outcome, json_option, notes, print_json, track_progress
 from hpoqctl.services import (
     Target,
+    check_queue,
     explain_failure,
     find_target,
     read_settings,
@@ -93,7 +94,7 @@ class _Run:
 
 @click.command(name="send", cls=WaitCommand)
 @click.argument("paths", nargs=-1, required=True, metavar="FILE...")
-@click.option("--queue", help=f"The queue to send to. Default: HPOQ_QUEUE, or {QUEUE}.")
+@click.option("--queue", callback=check_queue, help=f"The queue to send to. Default: HPOQ_QUEUE, or {QUEUE}.")
 @smq_endpoint_option
 @click.option(
     "--key",

@@ -37,7 +37,7 @@ from hpoq.errors import (
 )
 from hpoq.idempotency.store import Store, open_store, split_store_url
 from hpoq.producer.credentials import standard_credentials
-from hpoq.settings import Settings
+from hpoq.settings import QUEUE_FORM, QUEUE_NAME, Settings
 from hpoqctl.cloud import DEAD_LETTER_QUEUE, local_store_url, loopback_credentials, loopback_place
 from hpoqctl.experimentlog import Experiments
 
@@ -211,6 +211,13 @@ def read_clock(url: str) -> float:
 def find_credentials(*, is_local: bool) -> CredentialsProvider:
     """Return the credentials of the environment or, for a local cloud, its well-known ones; else the whole chain."""
     return chain(from_environment(), loopback_credentials) if is_local else standard_credentials()
+
+
+def check_queue(_context: click.Context, _option: click.Parameter, name: str | None) -> str | None:
+    """Return the name of a queue that an option gives, if it is valid or missing."""
+    if name is not None and not re.fullmatch(QUEUE_NAME, name):
+        raise click.BadParameter(f"the name of a queue must be {QUEUE_FORM}")
+    return name
 
 
 def find_target(settings: Settings, queue: str | None, endpoint: str | None) -> Target:

@@ -27,6 +27,7 @@ from hpoqctl.numbers import Number
 from hpoqctl.output import console, format_outcome, json_option, notes, print_json
 from hpoqctl.services import (
     Target,
+    check_queue,
     explain_failure,
     find_target,
     read_settings,
@@ -58,7 +59,7 @@ class _Run:
 @click.command(name="stop")
 @click.argument("targets", nargs=-1, metavar="[KEY|FILE]...")
 @click.option("--experiment", "experiment_ids", multiple=True, metavar="ID", help="The id of an experiment.")
-@click.option("--queue", help=f"The queue to send to. Default: HPOQ_QUEUE, or {QUEUE}.")
+@click.option("--queue", callback=check_queue, help=f"The queue to send to. Default: HPOQ_QUEUE, or {QUEUE}.")
 @smq_endpoint_option
 @click.option("--wait", is_flag=True, help="Wait until every stop is answered by an event.")
 @click.option(

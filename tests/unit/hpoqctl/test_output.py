@@ -40,3 +40,27 @@ def test_a_lock_that_is_not_text_is_a_wrong_option(tmp_path):
     done = CliRunner().invoke(app, ["package", "--lock", str(lock)])
     assert done.exit_code == 2
     assert f"{lock} is not a lock: it is not text" in done.output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["send", "f", "--queue", ""],
+        ["send", "f", "--queue", "a b"],
+        ["send", "f", "--endpoint", ""],
+        ["dead", "list", "--from", ""],
+        ["dead", "list", "--match", ""],
+        ["redrive", "--queue", "-a"],
+        ["init", "r.yaml", "--key", ""],
+        ["init", "r.yaml", "--command", "echo", "--command", ""],
+    ],
+)
+def test_an_empty_option_does_not_mean_the_default(words):
+    """A variable that is not set would otherwise send to another queue than was meant."""
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2
+    assert f"Invalid value for '{words[-2]}': " in done.output
+    expected = (
+        "an empty text" if words[-1] == "" and "queue" not in done.output else "the name of a queue must be"
+    )
+    assert expected in done.output
