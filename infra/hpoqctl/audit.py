@@ -95,7 +95,7 @@ class Audit:
 
     `others` is how many of the records are not those of requests: hpoq keeps them to follow and stop experiments.
     `elsewhere` is how many experiments were created at another endpoint, and are not known here. `overdue` are the
-    keys of followed experiments that are not checked any more, as their watch messages are lost or not delivered.
+    keys of followed experiments that are no longer checked, because their watch messages are lost or not delivered.
     """
 
     since: float
@@ -354,8 +354,8 @@ def command(
 
     The command lists experiments by the marker that hpoq gives each of them, and reads every record. It reports keys
     with two experiments, records whose experiment does not exist, and experiments whose key has no record or ended as
-    rejected or failed. It also lists followed experiments that are not checked any more, which are not findings. It
-    only reads: ListHpoExperiments, GetHpoExperiment and, in Tablestore, GetRange, which the function does not need.
+    rejected or failed. It also lists followed experiments that are no longer checked; they are not findings. It only
+    reads: ListHpoExperiments, GetHpoExperiment and, in Tablestore, GetRange, which the function does not need.
 
     Exit code 1 means that there is a finding.
     """
@@ -420,7 +420,7 @@ def _print_audit(audit: Audit) -> None:
         out.print(Text(f"{finding.kind}  {finding.key}  experiments: {ids}{recorded}", "red"))
         out.print(Text(f"  {_ADVICE[finding.kind]}"))
     for key in audit.overdue:
-        out.print(Text(f"not checked any more  {key}", "yellow"))
+        out.print(Text(f"no longer checked  {key}", "yellow"))
         out.print(Text(f"  Its experiment is followed. Find out what holds it up: hpoq status --key {key}"))
     since = datetime.fromtimestamp(audit.since, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     compared = count_of(audit.experiments, "experiment")

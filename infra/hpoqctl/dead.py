@@ -233,7 +233,7 @@ def show(pattern: str, source: str | None, endpoint: str | None, limit: int | No
     "followed",
     multiple=True,
     metavar="KEY",
-    help="Instead, send the watch message of the experiment of KEY again, because it is in no queue any more.",
+    help="Move nothing. Send the watch message of the experiment of KEY again, if it is in no queue any more.",
 )
 @json_option
 def redrive(
@@ -259,9 +259,9 @@ def redrive(
     Such dead letters become visible again at the end, with a higher receive count. Dead letters that another receiver
     holds are invisible to this command; it reports how many there are.
 
-    With --watch the command reads no dead letters. It makes the lost watch message of a followed experiment anew from
-    the records (HPOQ_STORE), so that the experiment is checked again. If the message was not lost, nothing happens
-    twice.
+    With --watch the command moves no dead letters. It makes the lost watch message of a followed experiment again
+    from the records (HPOQ_STORE), so that the experiment is still checked until it ends. If the message was not lost,
+    no harm is done: the experiment gets one result.
 
     Exit code 1 means that no dead letter matches, that one had to stay or was invisible, that an experiment is not
     followed any more, or that a call failed.
