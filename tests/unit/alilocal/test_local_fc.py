@@ -641,7 +641,7 @@ QUEUE_TRIGGER = {
     ],
 )
 def test_an_update_of_a_trigger_keeps_what_it_does_not_name(given, changed):
-    """Neither the source nor the pattern of a trigger from EventBridge is lost."""
+    """A trigger from EventBridge keeps its source and its pattern."""
     assert change_config("eventbridge", QUEUE_TRIGGER, given) == {**QUEUE_TRIGGER, **changed}
 
 
