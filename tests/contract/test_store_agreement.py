@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from racing import NOW, race
 
-from hpoq.idempotency.record import Record, State
+from hpoq.idempotency.record import State
 from hpoq.idempotency.store import open_store
 from hpoq.processing import lifecycle
 from hpoq.processing.lifecycle import Action, Delivery, Terms
@@ -18,8 +19,6 @@ from support.budget import examples
 
 KEYS = [str(uuid.UUID(int=number)) for number in range(3)]
 OWNERS = ["owner-1", "owner-2", "owner-3"]
-# Far off, for a store may drop what has expired.
-NOW = 4_000_000_000.0
 TERMS = Terms(lease=90, skew=10, consistency=15, retention=10**9, max_attempts=3)
 SKEWS = st.sampled_from([-300.0, 0.0, 300.0])
 
@@ -128,22 +127,6 @@ def test_all_stores_agree(store_urls):
     finally:
         for store in stores:
             store.close()
-
-
-def race(url, name, start, answers):
-    """Insert fifty records, and take each over from its present owner; return how often either succeeded."""
-    store = open_store(url)
-    start.wait()
-    inserted = taken = 0
-    for number in range(50):
-        key = str(uuid.UUID(int=number))
-        mine = Record(key, State.IN_PROGRESS, "f", name, 1.0, 2.0, NOW)
-        standing = store.insert(mine)
-        inserted += standing is None
-        if standing is not None and standing.attempts == 1:
-            taken += store.replace(replace(mine, attempts=2), standing.version)
-    store.close()
-    answers.put((inserted, taken))
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "redis", "tablestore"])

@@ -244,6 +244,7 @@ def test_a_release_changes_the_alias_alone(workplace):
     assert only(made, "alicloud_fcv3_alias")["additional_version_weight"] in (None, {})
 
 
+@pytest.mark.in_ci
 def test_the_records_survive_a_destroy(workplace):
     """`terraform destroy` refuses; after the guide's `terraform state rm` it removes everything else."""
     workplace.apply()

@@ -56,13 +56,13 @@ def test_twice_creates_nothing_more(replayed, hpoq_json):
 
 def test_strict_counts_rejections(hpoq_json):
     """A rejection is a normal end, unless --strict."""
-    code, _ = hpoq_json("replay", TRIGGERS, "--strict")
+    code, _ = hpoq_json("replay", f"{TRIGGERS}/smq-queue", "--strict")
     assert code == 1
 
 
 def test_for_people(hpoq):
     """A heading, a row for each message and a closing sentence, and nothing else."""
-    done = hpoq("replay", TRIGGERS)
+    done = hpoq("replay", f"{TRIGGERS}/smq-queue")
     heading, *rows, blank, end = done.stdout.decode().splitlines()
     assert (done.returncode, done.stderr, blank) == (0, b"", "")
     assert heading.split() == ["outcome", "message", "key", "event", "result"]

@@ -6,11 +6,13 @@ quota than a large one.
 
 import pytest
 
+from support.budget import CI_BUDGET
 from support.burst import NO_TIME, Burst, Times, run
 
 QUOTA = ((0.0, 10.0),)
 
 
+@pytest.mark.one_of("times", budget=CI_BUDGET)
 @pytest.mark.parametrize("times", [Times(), NO_TIME], ids=["usual", "no time"])
 def test_a_burst_uses_the_quota(times):
     """Nothing fails, the quota is used, and few creates are throttled, however long calls take."""
@@ -27,6 +29,7 @@ def test_instances_follow_a_quota_that_changes():
     assert figures.least_minute > 0.95
 
 
+@pytest.mark.in_ci
 def test_an_outage_costs_few_creates_and_no_attempt():
     """Instances ask rarely while the service takes nothing, and all messages end once it does again."""
     outage = ((0.0, 10.0), (30.0, 0.0), (1230.0, 10.0))

@@ -1,0 +1,26 @@
+"""A process that races with others for records. It imports little, because each of them is started anew."""
+
+import uuid
+from dataclasses import replace
+
+from hpoq.idempotency.record import Record, State
+from hpoq.idempotency.store import open_store
+
+# Far off, for a store may drop what has expired.
+NOW = 4_000_000_000.0
+
+
+def race(url, name, start, answers):
+    """Insert fifty records, and take each over from its present owner; return how often either succeeded."""
+    store = open_store(url)
+    start.wait()
+    inserted = taken = 0
+    for number in range(50):
+        key = str(uuid.UUID(int=number))
+        mine = Record(key, State.IN_PROGRESS, "f", name, 1.0, 2.0, NOW)
+        standing = store.insert(mine)
+        inserted += standing is None
+        if standing is not None and standing.attempts == 1:
+            taken += store.replace(replace(mine, attempts=2), standing.version)
+    store.close()
+    answers.put((inserted, taken))
