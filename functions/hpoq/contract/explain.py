@@ -72,6 +72,7 @@ _STRINGS = {
     **dict.fromkeys(("start_time", "end_time"), 'write "HH:MM"'),
     **dict.fromkeys(("at_mobiles", "at_user_ids"), 'write an array in a string, as in "[1472583690]"'),
 }
+_FORM_OF_STOP = '; write {"idempotencyKey": "..."} or {"experimentId": "..."}'
 _FORM_OF_TAG = '; write {"Key": "...", "Value": "..."}'
 _FORM_OF_TAGS = '; write [{"Key": "...", "Value": "..."}]'
 _OBJECT_TYPES = ("dict_type", "model_type", "model_attributes_type")
@@ -241,6 +242,8 @@ def _explain_type(kind: str, given: JsonValue, name: str, held: type[BaseModel] 
     hint = _hint_at_value(kind, given, name) or _hint_at_object(given, held)
     if given == [] and (held is Guard or _needs_members(held)):
         hint = "; leave it out" if held is Guard else ""  # {} would be rejected
+    if given == [] and name == "stop":
+        hint = _FORM_OF_STOP
     return f"must be {_EXPECTED.get(kind, 'valid')}, not {describe_type(given)}{hint}"
 
 
@@ -262,7 +265,7 @@ def _hint_at_object(given: JsonValue, model: type[BaseModel] | None) -> str:
     """Return how to write an object whose only essential member is given instead of it, or an empty string."""
     members = list_members(model) if isinstance(given, str) else {}
     if "experimentId" in members:
-        return '; write {"idempotencyKey": "..."} or {"experimentId": "..."}'
+        return _FORM_OF_STOP
     if "maxHours" in members:
         return '; write {"maxHours": ...}'
     if "Key" in members:

@@ -1237,6 +1237,7 @@ def test_a_stop_is_rejected_for_one_reason(document, rules):
             for text in (" sJ0xjVa", "sJ0xjVa\n")
         ),
         ({"producerKey": "k"}, "unknown member; write idempotencyKey"),
+        ([], '; write {"idempotencyKey": "..."} or {"experimentId": "..."}'),
     ],
 )
 def test_the_target_of_a_stop_gets_a_hint(stop, hint):
