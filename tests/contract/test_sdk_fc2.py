@@ -349,3 +349,16 @@ def test_a_service_is_read_as_it_was_published(old, tmp_path):
     for qualifier, code in (("3", "VersionNotFound"), ("none", "AliasNotFound")):
         with pytest.raises(fc2.FcError, match=code):
             old.get_service("s", qualifier=qualifier)
+
+
+def test_an_http_trigger_is_called_below_the_name_of_its_service(old, client):
+    """The oldest clients know no address of a trigger; the request and the answer are those of 3.0."""
+    create(client)
+    config = {"authType": "function", "methods": ["POST"]}
+    old.create_trigger("s", "f", "t", "http", config, "", "")
+    for service in ("s", "s.LATEST"):
+        headers = {"If-Match": "other"}
+        answer = old.do_http_request("POST", service, "f", "/a%20b", headers, params={"k": "v w"}, body=b"hi")
+        event = json.loads(answer.text.removeprefix("1 ").removesuffix(" no"))
+        assert (event["rawPath"], event["queryParameters"], event["body"]) == ("/a%20b", {"k": "v w"}, "hi")
+    assert old.do_http_request("POST", "s", "other", "/").status_code == 404

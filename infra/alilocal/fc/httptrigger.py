@@ -2,12 +2,14 @@
 
 `fcruntime.httptrigger` makes both; it is imported by the first call, because everything else here works without
 fcruntime. In the cloud each trigger has a host name of its own; here it has a path,
-`/_fc/<id of the trigger>/`.
+`/_fc/<id of the trigger>/`. The SDKs of Function Compute 2.0 call the trigger of a function at
+`/2016-08-15/proxy/<service>[.<qualifier>]/<function>/`.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
 from typing import NamedTuple
 
@@ -15,19 +17,22 @@ from alilocal.core.credentials import Credential
 from alilocal.core.http import Request, Response, ServiceError
 from alilocal.core.service import Call
 from alilocal.fc.callbase import CallBase
+from alilocal.fc.deployed import LATEST
 from alilocal.fc.errors import InvocationDisabled, NotFound
 from alilocal.fc.registry import Entry, Trigger
 from alilocal.fc.triggerconfig import HttpSource, read_source
 
 PREFIX = "/_fc/"
+_PROXY = re.compile(r"/(?:2016-08-15|2021-04-06)/proxy/([^/.]+)(?:\.([^/]+))?/([^/]+)(/.*)?")
 
 
 class Addressed(NamedTuple):
-    """The trigger that a request addresses."""
+    """The trigger that a request addresses, and the path within it."""
 
     entry: Entry
     trigger: Trigger
     source: HttpSource
+    path: str
 
 
 class HttpTriggers(CallBase):
@@ -35,15 +40,15 @@ class HttpTriggers(CallBase):
 
     def find(self, request: Request) -> Addressed:
         """Return the trigger that a request addresses; raises NotFound."""
-        trigger_id = request.path.removeprefix(PREFIX).partition("/")[0]
+        wanted, path = _read_path(request.path)
         for entry in self._registry.entries.values():
             for trigger in entry.triggers.values():
-                if trigger.trigger_id == trigger_id:
+                if wanted in (trigger.trigger_id, (entry.name, trigger.qualifier)) and trigger.kind == "http":
                     config, switches = json.loads(trigger.config), self._world.behaviour
                     source = read_source(trigger.kind, config, trigger.source_arn, switches)
                     if isinstance(source, HttpSource):
-                        return Addressed(entry, trigger, source)
-        raise NotFound("Trigger", trigger_id)
+                        return Addressed(entry, trigger, source, path)
+        raise NotFound("Trigger", wanted if isinstance(wanted, str) else wanted[0])
 
     def anonymous(self, request: Request) -> Credential | None:
         """Return the caller of a trigger that needs no signature, or None if it needs one; raises NotFound."""
@@ -55,13 +60,13 @@ class HttpTriggers(CallBase):
         from fcruntime.httptrigger import http_answer
         from fcruntime.invoke import InvokeResult
 
-        entry, trigger, source = self.find(call.request)
+        entry, trigger, source, path = self.find(call.request)
         if call.request.method not in source.methods:
             raise ServiceError(405, "MethodNotAllowed", f"the trigger takes {', '.join(source.methods)}")
         if entry.disabled:
             raise InvocationDisabled(entry.name)
         deployed = self._registry.find(entry.name, trigger.qualifier)
-        event, host = self._event(call), self._host()
+        event, host = self._event(call, path), self._host()
         if call.request.header("x-fc-invocation-type") == "Async":
             accept = partial(host.invoke_async, deployed, event, call.request_id, 0)
             self._world.changed.run_unlocked(accept)
@@ -72,12 +77,11 @@ class HttpTriggers(CallBase):
         error = () if result.error_type is None else (("X-Fc-Error-Type", result.error_type),)
         return Response(status, (("X-Fc-Request-Id", call.request_id), *error, *headers), body)
 
-    def _event(self, call: Call) -> bytes:
+    def _event(self, call: Call, path: str) -> bytes:
         from fcruntime.context import Fc2Context
         from fcruntime.httptrigger import http_event
 
         request = call.request
-        path = "/" + request.path.removeprefix(PREFIX).partition("/")[2]
         # FC writes its own headers anew, whatever the caller sent.
         headers = [one for one in request.headers if not one[0].lower().startswith("x-fc-")]
         return http_event(
@@ -89,6 +93,21 @@ class HttpTriggers(CallBase):
             now=self._world.clock.now(),
             as_builtin=True,
         )
+
+
+def is_http_call(request: Request) -> bool:
+    """Return whether a request addresses an HTTP trigger."""
+    return request.path.startswith(PREFIX) or _PROXY.fullmatch(request.path) is not None
+
+
+def _read_path(path: str) -> tuple[str | tuple[str, str], str]:
+    """Return the id of a trigger, or the name and the qualifier of its function, and the path within it."""
+    found = _PROXY.fullmatch(path)
+    if found is None:
+        trigger_id, _, rest = path.removeprefix(PREFIX).partition("/")
+        return trigger_id, f"/{rest}"
+    service, qualifier, function, rest = found.groups()
+    return (f"{service}${function}", qualifier or LATEST), rest or "/"
 
 
 def url_of(request: Request, trigger: Trigger) -> str | None:

@@ -21,7 +21,7 @@ from alilocal.fc import members, wire
 from alilocal.fc.calls import Calls
 from alilocal.fc.deployed import FunctionHost
 from alilocal.fc.errors import PreconditionFailed
-from alilocal.fc.httptrigger import PREFIX, HttpTriggers
+from alilocal.fc.httptrigger import PREFIX, HttpTriggers, is_http_call
 from alilocal.fc.invoke_calls import InvokeCalls
 from alilocal.fc.legacy_calls import LegacyCalls
 from alilocal.fc.objects import Objects
@@ -92,11 +92,11 @@ class FunctionCompute(Service):
 
     def owns(self, request: Request) -> bool:
         """Return whether the path begins with a version of the API, or addresses the bucket for packages."""
-        is_own = generation(request) is not None or request.path.startswith(PREFIX)
+        is_own = generation(request) is not None or is_http_call(request)
         return is_own or self._objects.key(request) is not None
 
     def find(self, request: Request) -> Found | None:
-        if request.path.startswith(PREFIX):
+        if is_http_call(request):
             return self._web, {}
         if self._objects.key(request) is None:
             found = super().find(request)
@@ -111,7 +111,7 @@ class FunctionCompute(Service):
     def verify(self, request: Request) -> Credential:
         if self._objects.key(request) is not None:
             return self._objects.verify(request)
-        if request.path.startswith(PREFIX) and (caller := self._http.anonymous(request)) is not None:
+        if is_http_call(request) and (caller := self._http.anonymous(request)) is not None:
             return caller
         return self._signatures.verify(request)
 
@@ -300,4 +300,4 @@ def _answer_empty_list(name: str) -> Handler:
 
 def _has_etag(request: Request) -> bool:
     """Return whether the resource has an ETag, as those of Function Compute 2.0 have."""
-    return generation(request) in ("2021-04-06", "2016-08-15")
+    return generation(request) in ("2021-04-06", "2016-08-15") and not is_http_call(request)
