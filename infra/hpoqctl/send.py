@@ -144,6 +144,8 @@ def command(
     Exit code 1 means that a request is invalid, or that a message could not be sent. With --wait it also means that a
     request was rejected, that it failed, that an experiment failed, or that an event did not arrive in time.
     """
+    if timeout is not None and wait is None:
+        raise click.UsageError("--timeout limits the time of --wait. Give --wait too.")
     settings = read_settings()
     client = None
     run = _Run(prepare_requests(read_requests(paths), key=key, check=not no_check, as_json=as_json))

@@ -64,3 +64,10 @@ def test_an_empty_option_does_not_mean_the_default(words):
         "an empty text" if words[-1] == "" and "queue" not in done.output else "the name of a queue must be"
     )
     assert expected in done.output
+
+
+def test_a_limit_of_a_wait_needs_the_wait():
+    """Who gives a limit expects an answer, which send would not wait for."""
+    done = CliRunner().invoke(app, ["send", "f", "--timeout", "5"])
+    assert done.exit_code == 2
+    assert "Give --wait too." in done.output
