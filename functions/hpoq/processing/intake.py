@@ -178,7 +178,8 @@ def decode_event(
     redriven. Raises EventUnreadable, UnsupportedCall.
     """
     items = decode(event, source=trigger, request_id=request_id, accepts=is_keyed_message)
-    if trigger in (None, "smq") or all(isinstance(item, Message) for item in items):
+    refused = any(isinstance(item, Undecodable) and item.rule in _CONFIGURATION_RULES for item in items)
+    if trigger in (None, "smq") or not refused:
         return items
     queued = decode(event, source="smq")
     is_own = all(isinstance(item, Message) and looks_sealed(item.body) for item in queued)

@@ -17,6 +17,7 @@ from hpoq.processing.intake import (
     Rejected,
     Undeliverable,
     Watched,
+    decode_event,
     is_keyed_message,
     mask_message_id,
     take_in,
@@ -185,6 +186,16 @@ def test_a_message_that_was_sent_again_is_the_same_message(body):
     again = take_in(Message("smq", "M9", seal(envelope)))
     assert again.delivery == replace(first.delivery, sequence=4, redriven="M9", since=9.5)
     assert again.envelope == envelope
+
+
+def test_a_topics_message_that_cannot_be_read_is_an_item():
+    """A topic may push a body that is not JSON, so its event is not read as that of a queue."""
+    names = ("TopicName", "MessageId", "Message")
+    event = b"<Notification>%s</Notification>" % b"".join(
+        b"<%s>\xff</%s>" % (name.encode(), name.encode()) for name in names
+    )
+    (item,) = decode_event(event, "smq-topic")
+    assert item.rule == "trigger.encoding"
 
 
 @pytest.mark.parametrize("member", [{"experiment": {}}, {"stop": {"experimentId": "s1"}}])
