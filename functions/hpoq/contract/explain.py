@@ -24,7 +24,6 @@ from hpoq.contract.model import (
     MOST_KEY_CHARACTERS,
     CreateHpoExperiment,
     ExperimentRequest,
-    Guard,
     HpoExperimentConfig,
     Tag,
     list_credentials,
@@ -73,6 +72,8 @@ _STRINGS = {
     **dict.fromkeys(("at_mobiles", "at_user_ids"), 'write an array in a string, as in "[1472583690]"'),
 }
 _FORM_OF_STOP = '; write {"idempotencyKey": "..."} or {"experimentId": "..."}'
+# What to write instead of an empty array where an empty object would be rejected, or an omission.
+_INSTEAD_OF_EMPTY = {"guard": "; leave it out", "stop": _FORM_OF_STOP, "experiment": ""}
 _FORM_OF_TAG = '; write {"Key": "...", "Value": "..."}'
 _FORM_OF_TAGS = '; write [{"Key": "...", "Value": "..."}]'
 _OBJECT_TYPES = ("dict_type", "model_type", "model_attributes_type")
@@ -240,10 +241,8 @@ def _explain_type(kind: str, given: JsonValue, name: str, held: type[BaseModel] 
     if kind == "float_type" and isinstance(given, int) and not isinstance(given, bool):
         return "must be a number that fits into a double; the largest is about 1.8e308"
     hint = _hint_at_value(kind, given, name) or _hint_at_object(given, held)
-    if given == [] and (held is Guard or _needs_members(held)):
-        hint = "; leave it out" if held is Guard else ""  # {} would be rejected
-    if given == [] and name == "stop":
-        hint = _FORM_OF_STOP
+    if given == []:
+        hint = _INSTEAD_OF_EMPTY.get(name, "" if _needs_members(held) else hint)
     return f"must be {_EXPECTED.get(kind, 'valid')}, not {describe_type(given)}{hint}"
 
 

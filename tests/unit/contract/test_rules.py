@@ -1058,6 +1058,7 @@ def rules_named(source):
         ((c("monitor_config/at_mobiles"), [1]), 'an array; write an array in a string, as in "[1472583690]"'),
         ((c("schedule_config/start_time"), 600), 'not a number; write "HH:MM"'),
         (("/guard", []), "must be an object, not an array; leave it out"),
+        (("/experiment", []), "must be an object, not an array"),
         ((c("metric_config"), []), "must be an object, not an array"),
         (("/idempotencyKey", "a\u2028b"), "without control characters; character 2 is U+2028"),
         (
