@@ -127,6 +127,7 @@ def test_removing_data_lists_it_and_asks_for_the_name(operator):
     assert operator.removed == ["function", "alarms", "base", "log"]
 
 
+@pytest.mark.one_of("weight", budget=CI_BUDGET)
 @pytest.mark.parametrize("weight", ["x", "1", "0", "nan"])
 def test_an_invalid_weight_is_named(operator, weight):
     """A share that is not a number between 0 and 1 ends the command, which names it and an example."""
@@ -171,6 +172,7 @@ def not_count_one_queue(operator):
     operator.holds(0, 0, counted=False)
 
 
+@pytest.mark.one_of("spoil", budget=CI_BUDGET)
 @pytest.mark.parametrize("spoil", [miss_hpoq, fail, deny_one_queue, not_count_one_queue])
 def test_queues_that_cannot_be_counted_are_kept(operator, spoil):
     """A queue that cannot be counted is treated as one that holds messages."""
@@ -189,6 +191,7 @@ def test_a_missing_queue_counts_as_empty(operator):
     assert "queue hpo-requests: it does not exist" in done.stdout
 
 
+@pytest.mark.one_of("words", budget=CI_BUDGET)
 @pytest.mark.parametrize(
     "words", [["deploy"], ["canary", "0.1"], ["remove"], ["check"], ["promote"]], ids=" ".join
 )
@@ -323,6 +326,7 @@ def test_a_custom_runtime_needs_no_bytecode(operator):
     assert operator.release("check").stderr == ""
 
 
+@pytest.mark.one_of("words", budget=CI_BUDGET)
 @pytest.mark.parametrize("words", [["check"], ["deploy"]], ids=" ".join)
 @pytest.mark.parametrize("has_cli", [True, False])
 def test_all_problems_are_shown_at_once(operator, words, has_cli):

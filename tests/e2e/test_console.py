@@ -27,6 +27,7 @@ from hpoqctl.cloud import (
     local_store_url,
 )
 from hpoqctl.local import explain_with, recover_with
+from support.budget import sample_by_default
 from support.deployment import tablestore_url
 from support.request import REQUEST
 from support.trials import local_configuration, run_config, start, wait_for
@@ -265,6 +266,7 @@ def test_a_duplicate_is_not_a_failure_and_shows_the_first_message(open_console, 
     assert own.last.inner_text() == "acknowledged"
 
 
+@pytest.mark.in_ci
 def test_a_held_lease_is_not_a_failure(open_console, pipeline):
     """While another delivery holds the claim, the message is shown as one to retry, not as failed."""
     pipeline.cloud.faults.add("reset", service="paiautoml", operation="CreateHpoExperiment")
@@ -276,6 +278,7 @@ def test_a_held_lease_is_not_a_failure(open_console, pipeline):
     assert page.locator("#summary .badge.busy").inner_text() == "retrying"
 
 
+@pytest.mark.in_ci
 def test_input_and_focus_survive_an_update(open_console, pipeline):
     """An update of the page keeps typed text and the focus."""
     message_id = pipeline.cloud.queues[QUEUE].send(REQUEST)
@@ -313,6 +316,7 @@ def test_an_update_sends_only_what_changed(open_console, pipeline):
     assert page.get_by_role("link", name=sent).count() == 1
 
 
+@pytest.mark.in_ci
 def test_an_open_event_stays_open(open_console, pipeline):
     """An event that is being read stays open when another one is published."""
     pipeline.cloud.topics.publish(TOPIC, Outgoing('{"type": "one"}'))
@@ -471,6 +475,7 @@ def test_an_update_does_not_move_what_is_read(open_console, pipeline):
     assert abs(read.bounding_box()["y"] - before) < 2
 
 
+@pytest.mark.in_ci
 def test_an_impatient_click_sends_once(open_console, pipeline):
     page, held = open_console(), []
     page.route("**/queues/*/messages", lambda route: held.append(route))
@@ -704,8 +709,8 @@ def test_hostile_content_stays_text(open_console, pipeline):
 
     for path in ("", "/events", "/dead-letters"):
         assert "<script>" in check(path)
-    for text, message_id in sent.items():
-        assert json.dumps(text, ensure_ascii=False)[1:-1] in check(f"/messages/{message_id}")
+    for text in sample_by_default(HOSTILE):
+        assert json.dumps(text, ensure_ascii=False)[1:-1] in check(f"/messages/{sent[text]}")
     assert page.locator("#search").count() == 0
     check(f"?text={quote(HOSTILE[1])}")
     assert page.locator("#search").input_value() == HOSTILE[1]
@@ -830,6 +835,7 @@ def test_the_page_is_accessible_to_screen_readers(open_console, pipeline):
     assert page.get_by_role("table").get_by_role("columnheader").count() == 5
 
 
+@pytest.mark.in_ci
 def test_the_page_is_titled_after_what_was_started(open_console, pipeline):
     """The title of the browser tab names the cloud and the page."""
     pipeline.cloud.title = "hpoq demo"
@@ -840,6 +846,7 @@ def test_the_page_is_titled_after_what_was_started(open_console, pipeline):
     assert page.title() == f"Message {message_id} - hpoq demo"
 
 
+@pytest.mark.in_ci
 def test_a_missing_page_is_explained(open_console, pipeline):
     """A link to a message that is too old leads to an explanation and to the other pages."""
     page = open_console()

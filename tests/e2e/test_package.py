@@ -217,6 +217,7 @@ def test_a_package_holds_what_its_runtime_needs_whichever_python_builds_it(built
     assert ("async-timeout==" in locked) is (version == "3.10")
 
 
+@pytest.mark.in_ci
 def test_the_same_wheels_make_the_same_bytes(built, tmp_path):
     """In another folder, another time zone, with other permissions for new files, from the lock."""
     report = built("--runtime", "python3.10", *REDIS)
@@ -238,6 +239,20 @@ def test_the_same_wheels_make_the_same_bytes(built, tmp_path):
         assert Path(again[name]).read_bytes() == Path(report[name]).read_bytes()
     (first,), (second,) = report["packages"], again["packages"]
     assert Path(first["path"]).read_bytes() == Path(second["path"]).read_bytes()
+
+
+def test_the_same_modules_make_the_same_bytes(tmp_path, monkeypatch):
+    """Neither the folder nor the permissions for new files change a package; its wheels are left out here."""
+    monkeypatch.setattr("hpoqctl.package._fetch_wheels", lambda *_: [])
+    for folder, mask in (("first", 0o022), ("second", 0o077)):
+        before = os.umask(mask)
+        try:
+            options = ["--no-bytecode", "--output", str(tmp_path / folder)]
+            assert CliRunner().invoke(app, ["package", *options]).exit_code == 0
+        finally:
+            os.umask(before)
+    (first,), (second,) = (sorted((tmp_path / folder).glob("*.zip")) for folder in ("first", "second"))
+    assert first.read_bytes() == second.read_bytes()
 
 
 def test_a_lock_of_another_runtime_is_refused(tmp_path):
