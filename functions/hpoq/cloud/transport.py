@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from functools import cached_property, partial
 
 import requests
-from urllib3.exceptions import ClosedPoolError, ConnectTimeoutError, HTTPError, NewConnectionError
+from urllib3.exceptions import ClosedPoolError, ConnectTimeoutError, NewConnectionError
 
 from fcruntime._dataclass import dataclass, field
 from fcruntime.jsonvalue import JsonObject
@@ -183,20 +183,17 @@ class Transport:
                 raise _no_time_left(request) from exc
             # Whatever fails once a byte has left, expected or not, leaves the end unknown.
             except Exception as exc:
-                # RequestException is an OSError.
-                if exchange.sent is not True and not isinstance(exc, (OSError, HTTPError)):
+                if exchange.sent is not True and not isinstance(exc, OSError):  # includes RequestException
                     raise
                 raise _classify(request, exchange, exc) from exc
 
     def _read(self, answer: requests.Response, sent_at: float) -> Response:
         headers = dict(answer.headers.lower_items())
-        body, size = bytearray(), _CHUNK_BYTES
+        body = bytearray()
         with answer:
             self._reading = ClockReading.from_answer(headers, sent_at, self.clock) or self._reading
-            # `iter_content` takes three times as long. urllib3 returns less than it was asked for only at the end.
-            while size == _CHUNK_BYTES:
-                chunk = answer.raw.read(_CHUNK_BYTES, decode_content=True)
-                size = len(chunk)
+            # Not from `answer.raw`: a foreign session may have read the answer already, to keep it.
+            for chunk in answer.iter_content(_CHUNK_BYTES):
                 body += chunk
                 if len(body) > self._max_bytes:
                     raise AnswerTooLarge
