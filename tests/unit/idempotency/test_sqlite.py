@@ -37,6 +37,25 @@ def test_processes_share_one_file(tmp_path):
     assert sum(won) == 50
 
 
+def test_what_a_write_has_read_stays_true_until_it_is_done(tmp_path, monkeypatch):
+    """Other processes wait for it from its read on; otherwise its write would be refused."""
+    path, read = str(tmp_path / "records.sqlite3"), SqliteStore._read
+    store, other = SqliteStore(path), SqliteStore(path, busy_seconds=0.0)
+
+    def read_and_meet(connection, key):
+        monkeypatch.setattr(SqliteStore, "_read", staticmethod(read))
+        found = read(connection, key)
+        with pytest.raises(StoreUnavailable):
+            other.insert(claim("other"))
+        return found
+
+    monkeypatch.setattr(SqliteStore, "_read", staticmethod(read_and_meet))
+    assert store.insert(claim("first")) is None
+    assert other.get("key") == claim("first")
+    store.close()
+    other.close()
+
+
 def test_file_is_in_wal_mode(tmp_path):
     """Readers do not wait for a writer."""
     path = tmp_path / "records.sqlite3"
