@@ -50,3 +50,7 @@ def test_without_a_way_to_send_back_the_event_fails():
     """`requeue` without a queue to send to is `raise`."""
     with pytest.raises(BatchFailed, match="1 of 2 messages"):
         settle(["a"], 2, "requeue")
+
+
+def test_a_failure_without_reasons_names_its_numbers_alone():
+    assert str(BatchFailed(1, 2)) == "1 of 2 messages must be delivered again"

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fcruntime.triggers import KINDS, EventUnreadable, Message, Undecodable, decode
+from fcruntime.triggers.identity import read_attributes
 
 TRIGGERS = Path(__file__).parents[3] / "events" / "triggers"
 CALL = "call-1"
@@ -756,3 +757,20 @@ def test_the_text_of_a_batch_item_is_unchanged():
     item = '{"specversion":"1.0","source":"s","id":"i","data":{"a":1, "a": 1.0}}'
     (message,) = decode(post(f" [ {item} ] "))
     assert message.body == item.encode()
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ('"', '"'),
+        ('""', ""),
+        ('"a', '"a'),
+        ('a"', 'a"'),
+        ('"abc"', "abc"),
+        ('"a\\"b"', 'a"b'),
+        ("a%20b", "a b"),
+    ],
+)
+def test_only_quotes_around_a_whole_attribute_of_a_header_are_removed(written, read):
+    """A quote at one end alone is part of the value."""
+    assert read_attributes({"ce-subject": written}) == {"subject": read}

@@ -284,6 +284,7 @@ def test_a_server_that_refuses_calls_is_distinguished_from_one_that_is_away(erro
     assert isinstance(cause, Denied) is lasts
     assert (cause.__cause__ if lasts else cause) is error
     assert not lasts or "canary" not in f"{cause} {cause.message}"
+    assert not lasts or (cause.service, cause.operation) == ("redis", "command")
 
 
 def test_a_trial_of_a_write_needs_what_a_write_needs():

@@ -281,7 +281,7 @@ def test_the_highest_number_is_one_that_an_envelope_can_carry():
     world = World()
     claim = world.open(WATCHED, sequence=MOST_SEQUENCE)
     assert world.follower.go_on(Again(ORDER, 1.0), claim, WATCHED) == (None, None)
-    assert world.queues.sent[0][1].sequence == MOST_SEQUENCE
+    assert world.queues.sent[0][1].sequence == world.store.get(WATCH_KEY).sequence == MOST_SEQUENCE
 
 
 @pytest.mark.parametrize(("error", "event"), FAILURES)

@@ -554,6 +554,22 @@ def test_a_stop_that_the_service_refuses_to_a_guard_is_not_noted(kind):
     assert (notes.note, found.error.code) == (None, "C")
 
 
+@pytest.mark.parametrize("status", ["TERMINATING", "EARLY_STOPPED"])
+def test_a_stop_that_is_refused_because_it_had_effect_stays_noted(status):
+    """The answer to the first call was lost, and its repetition is refused."""
+    refused = Conflict("no", service="paiautoml", operation="StopHpoExperiment", code="C", http_status=400)
+    notes = Notes()
+    service = Service([trial("a", 0.9)], status="RUNNING", errors={"stop": refused})
+
+    def stop(experiment_id, *, budget):
+        service.experiment = replace(service.experiment, status=status)
+        raise refused
+
+    service.stop_hpo_experiment = stop
+    found = look(service, notes=notes, guard=GUARD)
+    assert (notes.note, found.error, found.order.last_status) == ("guard:targetMetric", None, status)
+
+
 @pytest.mark.parametrize(
     ("metrics", "mode", "pages", "is_reached"),
     [
