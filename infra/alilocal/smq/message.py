@@ -88,7 +88,8 @@ def _check_properties(properties: Properties) -> None:
 def check_range(name: str, value: int, low: int, high: int) -> None:
     """Raise InvalidArgument unless `low` <= `value` <= `high`."""
     if not low <= value <= high:
-        raise InvalidArgument(f"The value of {name} should be between {low} and {high}.")
+        # The service's own words: https://github.com/aliyun/aliyun-mns-go-sdk/issues/12.
+        raise InvalidArgument(f"The value of {name} should between {low} and {high}.")
 
 
 @dataclass

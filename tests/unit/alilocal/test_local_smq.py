@@ -284,6 +284,12 @@ def test_white_space_follows_each_text_of_a_property(wire, queue):
     assert {child.tail for one in found for child in one} == {"\n"}
 
 
+def test_a_refused_priority_is_explained_in_the_services_words(queue):
+    """Programs for Go send 0 if no priority is set, and see this text."""
+    with pytest.raises(ServiceError, match="The value of Priority should between 1 and 16"):
+        queue.send("a", priority=0)
+
+
 def test_priority_then_age(queue):
     """Lower numbers come first, equal ones in the order sent."""
     for body, priority in (("a", 8), ("b", 1), ("c", 16), ("d", 8), ("e", 1)):
