@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -68,17 +67,15 @@ class Telemetry:
             succeeded = True
         finally:
             seconds = self._clock.monotonic() - began
-            log = get_logger()
-            if log.is_enabled_for(logging.INFO):  # composing the line takes longer than most steps
-                log.info(
-                    "invocation",
-                    succeeded=succeeded,
-                    cold_start=cold,
-                    duration_ms=round(seconds * 1000, 3),
-                    messages={"total": sum(measures.outcomes.values()), **measures.outcomes},
-                    **{name: measures.counts.get(name, 0) for name in COUNTERS},
-                    steps=measures.histograms(),
-                )
+            get_logger().info(
+                "invocation",
+                succeeded=succeeded,
+                cold_start=cold,
+                duration_ms=round(seconds * 1000, 3),
+                messages={"total": sum(measures.outcomes.values()), **measures.outcomes},
+                **{name: measures.counts[name] for name in COUNTERS},
+                steps=measures.histograms(),
+            )
             if self._exporter is not None:
                 try:
                     self._exporter.record(measures, cold_start=cold, succeeded=succeeded, seconds=seconds)
