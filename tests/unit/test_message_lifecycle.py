@@ -18,8 +18,10 @@ from hpoq.contract.identity import CONFLICT, MOST_TAGS, TAG_KEY, derive_event_id
 from hpoq.errors import Denied, RequestRejected, StoreUnavailable, Violation
 from hpoq.function import EventFailed
 from hpoq.idempotency.record import State
+from hpoq.processing import lifecycle
 from hpoq.processing.creation import create_nonce
 from hpoq.processing.envelope import Envelope, seal, unseal
+from hpoq.processing.lifecycle import Delivery
 from hpoq.testing import FakeClock, MemoryStore, smq_event, smq_stream_event
 from support.deployment import CONTEXT, DEAD_LETTER_QUEUE
 from support.request import REQUEST, request
@@ -983,3 +985,13 @@ def test_an_item_that_cannot_be_decoded_is_rejected_without_a_dead_letter_queue(
     event = json.dumps([{"messageId": "M7", "requestId": "R"}]).encode()
     (row,) = world.deliver(event)
     assert (row["outcome"], row["error"]["code"]) == ("rejected", "Undecodable")
+
+
+def test_an_invocation_bounds_its_calls_and_looks(world):
+    """A create begins only if connecting and answering fit in; a look at an experiment ends before its claim."""
+    function = world.function(HPOQ_CONNECT_TIMEOUT_SECONDS="4", HPOQ_READ_TIMEOUT_SECONDS="20")
+    batch = function._build_batch(function._begin(CONTEXT))
+    assert batch.limits.start_seconds == 24
+    claim = lifecycle.claim(Delivery("k", "f", "k", "b"), "owner", world.clock.now(), function._terms)
+    budget = batch.processor._follower._budget_of(claim)
+    assert budget.wall_ends_at == claim.lease_until - function._terms.skew

@@ -60,7 +60,7 @@ class Batch:
                 intakes.append(intake)
                 results.append(self._process_in_time(intake))
             return list(zip(intakes, results, strict=True))
-        with ThreadPoolExecutor(min(self.concurrency, len(items) or 1), "hpoq") as pool:
+        with ThreadPoolExecutor(self.concurrency, "hpoq") as pool:
             lanes = _Lanes(pool, self._process_in_time)
             for intake in self._read_slices(items):
                 intakes.append(intake)
