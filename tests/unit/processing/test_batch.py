@@ -10,6 +10,7 @@ from fcruntime import Deadline
 from fcruntime.triggers import Message
 from hpoq.contract.events import EventError
 from hpoq.contract.identity import derive_key
+from hpoq.observability.measures import Measures, collect_into
 from hpoq.processing.batch import Batch
 from hpoq.processing.intake import Rejected, take_in
 from hpoq.processing.lifecycle import Delivery
@@ -138,14 +139,16 @@ def test_nothing_is_looked_up_while_there_are_turns():
     assert asked == []
 
 
+@pytest.mark.parametrize(("seconds", "waited"), [(100, 10), (18, 5)])
 @pytest.mark.parametrize("kind", ["http", "invocation"])
-def test_a_caller_waits_for_seconds_only(kind):
-    """Somebody waits for the answer, and gets it although the invocation has time."""
+def test_a_caller_waits_for_seconds_only(kind, seconds, waited):
+    """Somebody waits for the answer, so it comes within seconds, and before the invocation ends."""
     clock = FakeClock()
     began = clock.monotonic()
-    (result,) = outcomes(run(done, clock, limits(clock), 8, [ready("1", kind)], pace=slowed(clock)))
+    items = [ready("1", kind)]
+    (result,) = outcomes(run(done, clock, limits(clock, seconds), 8, items, pace=slowed(clock)))
     assert result is Outcome.RETRY
-    assert clock.monotonic() - began == pytest.approx(10)
+    assert clock.monotonic() - began == pytest.approx(waited)
 
 
 def test_concurrency_is_bounded_and_used():
@@ -426,3 +429,11 @@ def test_a_message_may_begin_at_the_last_moment(seconds, outcome):
     bounds = limits(clock)
     clock.advance(seconds)
     assert outcomes(run(done, clock, bounds, 1, [intake("a")])) == [outcome]
+
+
+def test_reading_the_messages_is_timed():
+    """The report of the invocation shows it under the name of the step."""
+    clock, measures = FakeClock(), Measures()
+    with collect_into(measures):
+        run(done, clock, limits(clock), 1, [intake("1")])
+    assert set(measures.seconds) == {"decode"}
