@@ -20,8 +20,8 @@ from alilocal.trials.trial import ActiveTrial, Limits, base_environment
 
 _POLL_SECONDS = 0.2
 _ANSWER_SECONDS = 15.0
-_WHY_SLOW = "simplify the pattern: a repetition in another one, such as (a+)+, matches in too many ways"
 """How long the parent of the commands has to end one of them."""
+_WHY_SLOW = "simplify the pattern: a repetition in another one, such as (a+)+, matches in too many ways"
 _log = logging.getLogger("alilocal")
 
 
