@@ -153,7 +153,9 @@ class Follower:
             return None
         identity = identify_watch(record.key, record.experiment_id)
         watched = self._ledger.get(derive_key(WATCH, identity, self._queue.namespace))
-        return None if watched is None or watched.published_at is None else watched.event
+        if watched is None or watched.state is not State.COMPLETED or watched.published_at is None:
+            return None
+        return watched.event
 
     def find_order(self, asked: WatchOrder, watched: Record) -> WatchOrder | None:
         """Return the recorded order for the experiment that a watch message names, or None if there is none.

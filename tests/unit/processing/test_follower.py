@@ -182,16 +182,17 @@ def test_a_first_watch_message_that_fails_says_who_must_act(error, event):
     [
         ({}, {"event": "{}", "published_at": 1.0}, "{}"),
         ({}, {"event": "{}", "published_at": None}, None),
+        ({}, {"event": "{}", "published_at": 1.0, "state": State.REJECTED}, None),
         ({}, None, None),
         ({"watch_order": None}, {"event": "{}", "published_at": 1.0}, None),
         ({"experiment_id": None}, {"event": "{}", "published_at": 1.0}, None),
     ],
 )
 def test_the_result_of_an_experiment_is_the_event_that_is_out(asked, watched, found):
-    """A result that is not published yet is published by the watch message that found it."""
+    """A result that is not out yet is published by its watch message, and the rejection of one is not a result."""
     world = World()
     if watched is not None:
-        world.open(WATCHED, state=State.COMPLETED, **watched)
+        world.open(WATCHED, **{"state": State.COMPLETED, **watched})
     record = world.open(CREATED, experiment_id="s1")
     assert world.follower.find_result(replace(record, **asked)) == found
 
