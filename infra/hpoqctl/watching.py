@@ -38,9 +38,8 @@ class Watching:
 
     @property
     def is_over(self) -> bool:
-        """Whether the finished event is published. The rejection of a message that came too early ends nothing."""
-        record = self.record
-        return record is not None and record.state is State.COMPLETED and record.published_at is not None
+        """Whether the finished event is published."""
+        return self.record is not None and self.record.published_at is not None
 
     @property
     def last_look_at(self) -> float | None:
@@ -109,10 +108,15 @@ def find_watching(
     """
     if record is None or record.watch_order is None or record.experiment_id is None:
         return None
-    key = derive_key(WATCH, identify_watch(record.key, record.experiment_id), namespace)
+    identity = identify_watch(record.key, record.experiment_id)
+    key = derive_key(WATCH, identity, namespace)
     watched = find(key)
+    if watched is not None and watched.state is State.REJECTED:
+        # That a message came before its request had its experiment ends nothing.
+        watched = None
     order = decode_order((watched and watched.watch_order) or record.watch_order)
-    if order is None:
+    # Until an experiment that was found or resolved is announced, the order does not name it.
+    if order is None or order.identity != identity:
         return None
     due = order.next_at
     if watched is None:

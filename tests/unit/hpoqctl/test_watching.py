@@ -22,10 +22,13 @@ TERMS = Terms(90, 10, 15, 30 * 86_400, 10)
 KEY = derive_key("producer", "k")
 ORDER = WatchOrder(KEY, "s1", 1000.0)
 WATCH_KEY = derive_key(WATCH, identify_watch(KEY, "s1"), "n")
+OTHER_KEY = derive_key(WATCH, identify_watch(KEY, "s1"), "other")
 CLAIM = lifecycle.claim(Delivery(KEY, "f", "m", "b"), "owner", 990.0, TERMS)
 DONE = replace(
     lifecycle.complete(CLAIM, "s1", json.dumps({"id": "e"}), 1000.0, TERMS), watch_order=encode_order(ORDER)
 )
+RESOLVED = replace(CLAIM, experiment_id="s1", watch_order=encode_order(replace(ORDER, experiment_id="")))
+PUBLISHED = lifecycle.mark_published(DONE, 1100.0)
 
 
 def look(at, number=1, **order):
@@ -62,7 +65,7 @@ def test_before_the_first_look():
 
 def test_a_first_look_that_is_late():
     """A first watch message that is lost is reported, from the publication of the created event on."""
-    text, document = explain(None, 1600.0, lifecycle.mark_published(DONE, 1100.0))
+    text, document = explain(None, 1600.0, PUBLISHED)
     assert "It has not been checked yet." in text
     assert "That was 500 s ago." in text
     assert f"hpoq redrive --watch {KEY}" in text
@@ -110,9 +113,9 @@ def test_after_the_end(published, words):
     assert (document["nextLookAt"], document["lastLookAt"]) == (None, None)
 
 
-@pytest.mark.parametrize("record", [None, CLAIM, replace(DONE, watch_order=None)])
+@pytest.mark.parametrize("record", [None, CLAIM, replace(DONE, watch_order=None), RESOLVED])
 def test_an_experiment_that_is_not_followed(record):
-    """Without an experiment, or without HPOQ_WATCH_QUEUE at its creation, there is nothing to say."""
+    """Without an announced experiment, or HPOQ_WATCH_QUEUE at its creation, there is nothing to say or send."""
     assert explain(None, 1030.0, record) is None
 
 
@@ -124,10 +127,14 @@ def test_an_experiment_that_is_not_followed(record):
         (look(1060.0, next_at=1120.0), 2.1, True),
         (look(1060.0, next_at=1120.0), 1.9, False),
         (ended(True), 9.0, False),
+        (replace(look(1060.0, next_at=1120.0), key=OTHER_KEY, experiment_id="s1"), 9.0, False),
     ],
 )
 def test_an_audit_lists_experiments_that_are_not_checked_any_more(watched, hours, is_overdue):
-    """It counts from the time of the next check, or from the created event for the first check."""
+    """It counts from the time of the next check, or from the created event for the first check.
+
+    What another namespace in the same store follows is not listed.
+    """
     store = SqliteStore(":memory:")
     for record in (lifecycle.mark_published(DONE, 1000.0), watched):
         if record is not None:
@@ -149,3 +156,4 @@ def test_a_rejected_watch_message_is_no_end():
     watching = find_watching({WATCH_KEY: rejected}.get, DONE, 1030.0, "n")
     assert not watching.is_over
     assert watching.make_message().key == WATCH_KEY
+    assert explain(rejected, 1600.0, PUBLISHED) == explain(None, 1600.0, PUBLISHED)
