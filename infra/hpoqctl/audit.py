@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -50,7 +50,8 @@ _MARGIN_SECONDS = 120.0
 # A watch message that cannot be processed comes back once an hour at least.
 _OVERDUE_SECONDS = 7200.0
 # The fingerprints of watch messages, and of the notes on who stops an experiment.
-_FOLLOWING = ("watch", "note")
+_WATCH = "watch"
+_FOLLOWING = (_WATCH, "note")
 _SECOND = "second-experiment"
 _OTHER = "other-experiment"
 _NO_EXPERIMENT = "no-experiment"
@@ -160,9 +161,7 @@ class Auditor:
         """Compare everything since `since`. Raises CallError and StoreError."""
         records = self._read_records()
         self.audit.others = sum(map(_is_follower, records.values()))
-        self.audit.overdue = sorted(
-            key for key, record in records.items() if self._is_overdue(records, record)
-        )
+        self.audit.overdue = sorted(self._find_overdue(records))
         self._read_experiments(self._workspace_id)
         self._find_missing(records)
         self._compare_keys(self._find_keys(), records)
@@ -271,14 +270,19 @@ class Auditor:
                 workspaces.add(found.workspace_id)
                 self._read_experiments(found.workspace_id)
 
-    def _is_overdue(self, records: Mapping[str, Record], record: Record) -> bool:
-        """Return whether the experiment of `record` is followed, and was to be checked long ago."""
-        if record.published_at is None or _is_follower(record):
-            return False
-        watching = find_watching(records.get, record, self._until, self._namespace)
-        if watching is None or watching.is_over or watching.due_at is None:
-            return False
-        return self._until - watching.due_at > _OVERDUE_SECONDS
+    def _find_overdue(self, records: Mapping[str, Record]) -> Iterator[str]:
+        """Yield the keys whose experiments are followed, and were to be checked long ago."""
+        checked = {record.experiment_id for record in records.values() if record.fingerprint == _WATCH}
+        for key, record in records.items():
+            if record.published_at is None or _is_follower(record):
+                continue
+            watching = find_watching(records.get, record, self._until, self._namespace)
+            if watching is None or watching.is_over or watching.due_at is None:
+                continue
+            # Another namespace in the same store follows it under another key.
+            is_foreign = watching.record is None and record.experiment_id in checked
+            if not is_foreign and self._until - watching.due_at > _OVERDUE_SECONDS:
+                yield key
 
     def _look_up(self, experiment_id: str) -> Experiment | None:
         """Return an experiment that the listing does not show, or None if the service does not know it either."""
