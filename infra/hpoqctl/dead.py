@@ -290,7 +290,7 @@ def _watch_again(
     keys: tuple[str, ...], queue: str | None, endpoint: str | None, *, is_dry_run: bool, as_json: bool
 ) -> NoReturn:
     """Send the watch messages of the experiments of `keys` anew, and end the command."""
-    check_keys(keys)
+    check_keys(keys, "hpoq status")
     settings = read_settings()
     target, store_at = find_target(settings, queue, endpoint), store_url(settings, None, endpoint)
     rows: list[JsonObject] = []

@@ -244,20 +244,21 @@ def find_target(settings: Settings, queue: str | None, endpoint: str | None) -> 
     return Target(smq, queue or settings.queue, own_topic, account_id, region, str(parsed))
 
 
-def check_keys(keys: Iterable[str]) -> None:
-    """Raise click.UsageError if one of `keys` is not a key.
+def check_keys(keys: Iterable[str], command: str = "") -> None:
+    """Raise click.UsageError if one of `keys` is not a key; `command` takes what may be meant, unless this one does.
 
     A part of a key, as tables show it, would be taken for a message that was never seen, and so would a message's id.
     """
     for key in keys:
         if not is_key(key):
             form = "A key is a UUID of 36 characters, in lower case; --json prints it in full."
-            raise click.UsageError(f"{key!r} is not a key. {form}{name_key_options(key)}")
+            raise click.UsageError(f"{key!r} is not a key. {form}{name_key_options(key, command)}")
 
 
-def name_key_options(text: str) -> str:
+def name_key_options(text: str, command: str = "") -> str:
     """Return a sentence with the options for what may be meant by `text`, which is not a key."""
-    return f" For a producer's own key, give --idempotency-key {text}, and for a message's id --message-id {text}."
+    give = f"use {command}" if command else "give"
+    return f" For a producer's own key, {give} --idempotency-key {text}, and for a message's id --message-id {text}."
 
 
 def is_key(text: str) -> bool:

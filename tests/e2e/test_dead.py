@@ -239,5 +239,6 @@ def test_a_lost_watch_message_is_sent_anew(operator, monkeypatch):
     other = derive_key("producer", "other")
     rows = operator.json(*words, "--watch", other, ends=1)["watched"]
     assert ["was published" in rows[0]["reason"], "no record" in rows[1]["reason"]] == [True, True]
+    assert "use hpoq status --idempotency-key k," in operator.run("dead", "redrive", "--watch", "k", ends=2)
     assert "--watch goes with" in operator.run(*words, "--match", "x", ends=2)
     assert len(operator.sent) == 1
