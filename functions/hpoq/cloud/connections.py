@@ -264,6 +264,8 @@ class _Connection(HTTPConnection):
         exchange = _current_exchange()
         if exchange is not None:
             exchange.join()
+        # urllib3 uses the object again for the next connection, on which nothing has been delivered yet.
+        self.latest_answer = None
         super().connect()
 
     def request(

@@ -273,6 +273,17 @@ def test_a_receipt_that_is_delivered_twice_is_not_the_next_messages(serve, answe
     assert server.connections == 2
 
 
+def test_equal_answers_on_two_connections_are_those_of_their_requests(transport, serve, answer):
+    """A cache gives them, for example. Nothing that was meant for another request waits on a new connection."""
+
+    def answer_and_close(connection: socket.socket, _raw: bytes) -> None:
+        connection.sendall(answer(body=b"1", Date="Tue, 01 Dec 2026 07:00:00 GMT", Connection="close"))
+
+    server = serve(answer_and_close)
+    assert [send(transport, server.url).body for _ in range(2)] == [b"1"] * 2
+    assert server.connections == 2
+
+
 def test_a_create_that_is_refused_keeps_its_connection(transport, serve, answer):
     """While the service throttles, no try should cost another handshake."""
     server = serve(answer(400, b'{"RequestId":"R","Code":"Throttling.User","Message":"m"}'))
