@@ -179,11 +179,11 @@ def decode_event(
     """
     items = decode(event, source=trigger, request_id=request_id, accepts=is_keyed_message)
     refused = any(isinstance(item, Undecodable) and item.rule in _CONFIGURATION_RULES for item in items)
-    if trigger in (None, "smq") or not refused:
+    if not refused:
         return items
-    queued = decode(event, source="smq")
-    is_own = all(isinstance(item, Message) and looks_sealed(item.body) for item in queued)
-    return queued if is_own else items
+    found = decode(event)
+    is_own = all(isinstance(one, Message) and one.kind == "smq" and looks_sealed(one.body) for one in found)
+    return found if is_own else items
 
 
 def is_keyed_message(item: JsonObject) -> bool:

@@ -24,7 +24,7 @@ from hpoq.processing.intake import (
 )
 from hpoq.processing.lifecycle import Delivery
 from hpoq.processing.watchorder import UNREADABLE, WatchOrder, encode_order
-from hpoq.testing import smq_stream_event
+from hpoq.testing import smq_event, smq_stream_event
 from hpoqctl.deadletters import recover_envelopes
 from support.request import REQUEST as TEXT
 from support.request import make_document, request
@@ -196,6 +196,32 @@ def test_a_topics_message_that_cannot_be_read_is_an_item():
     )
     (item,) = decode_event(event, "smq-topic")
     assert item.rule == "trigger.encoding"
+
+
+@pytest.mark.parametrize("encode", [bytes, base64.b64encode])
+def test_a_queues_event_is_refused_in_any_form_by_a_pinned_source(encode):
+    """It is reported as an event of another source, and not as one that cannot be read."""
+    (item,) = decode_event(encode(smq_event("M1", b"{}")), "invocation")
+    assert item.rule == "trigger.unknown-source"
+
+
+SENT_AGAIN = seal(Envelope("kafka", "K1", derive_key("kafka", "K1"), REQUEST, sequence=1)).decode()
+
+
+@pytest.mark.parametrize(
+    ("event", "kinds"),
+    [
+        (smq_stream_event({"M1": SENT_AGAIN, "M2": SENT_AGAIN}), ["smq", "smq"]),
+        (smq_stream_event({"M1": SENT_AGAIN, "M2": REQUEST}), ["undecodable", "undecodable"]),
+        (
+            json.dumps({"rawPath": "/", "headers": {}, "requestContext": {}, "body": SENT_AGAIN}),
+            ["undecodable"],
+        ),
+    ],
+)
+def test_beside_a_pinned_source_queues_alone_bring_our_own_messages_alone(event, kinds):
+    """What a caller of an HTTP trigger makes up is not taken, and neither is a producer's message from a queue."""
+    assert [item.kind for item in decode_event(event, "kafka")] == kinds
 
 
 @pytest.mark.parametrize("member", [{"experiment": {}}, {"stop": {"experimentId": "s1"}}])
