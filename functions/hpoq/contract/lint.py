@@ -519,7 +519,8 @@ def _check_size(tuner: str, config: JsonObject, at: str) -> Iterator[Finding]:
         if get_string(spec, "_type") != "randint" or not isinstance(bounds, list) or len(bounds) != 2:
             continue
         low, high = bounds
-        if _is_number(low) and _is_number(high) and high - low > _MOST_VALUES:
+        # Their difference may be one of an integer that is too large and a float, which Python cannot compute.
+        if _is_number(low) and _is_number(high) and high > low + _MOST_VALUES:
             what = f"{_NAMES[tuner]} needs memory for each value of a randint; write quniform with a q of 1 instead"
             yield warning(f"{at}/search_space{pointer_to(name)}/_value", "search-space.tuner", what)
 

@@ -709,7 +709,7 @@ def test_evolution_needs_individuals_for_all_trials_at_once(size, trials, at_onc
 def test_a_range_that_does_not_fit_into_memory(tuner, trials, is_found):
     """These tuners keep a number for each value; TPE draws its first trials without."""
     changes = {TUNER: {"name": tuner, "class_args": {"optimize_mode": "maximize"}}, TRIALS: trials}
-    for value in ([0, 2**32], [-(10.0**9), 1]):
+    for value in ([0, 2**32], [-(10.0**9), 1], [0.5, 10**350]):
         found = [
             one for one in places({**changes, SPACE: {"_type": "randint", "_value": value}}) if "tuner" in one
         ]
