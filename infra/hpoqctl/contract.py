@@ -12,6 +12,7 @@ import yaml
 from rich.text import Text
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
+from hpoqctl.files import PathName
 from hpoqctl.output import console, json_option, print_json
 from hpoqctl.schema.asyncapi import make_asyncapi
 from hpoqctl.schema.events import OUTCOMES, make_event_schema
@@ -24,14 +25,14 @@ _STYLES = {"written": "green", "current": "green", "outdated": "red", "missing":
 @click.command(name="contract")
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=PathName(path_type=Path, file_okay=False),
     default=Path("events/contract"),
     show_default=True,
     help="The folder to write to.",
 )
 @click.option(
     "--examples",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    type=PathName(path_type=Path, file_okay=False, exists=True),
     default=Path("events/requests"),
     show_default=True,
     help="The folder of requests to show as examples.",

@@ -24,6 +24,7 @@ from hpoq.idempotency.store import Store
 from hpoq.processing.envelope import seal
 from hpoq.settings import Settings
 from hpoqctl.cloud import DEAD_LETTER_QUEUE, QUEUE
+from hpoqctl.files import PathName
 from hpoqctl.numbers import Number, WholeNumber
 from hpoqctl.output import console, count_of, json_option, notes, print_json
 from hpoqctl.positions import mask_secrets
@@ -342,7 +343,7 @@ def _find_followed(store: Store, key: str, now: float, namespace: str) -> Watchi
 @click.option(
     "--to",
     "path",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PathName(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="The file to append the dropped messages to, as JSON Lines. Default: a new file in the current folder. "
     "Without a message to drop, no file is created.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -33,6 +34,20 @@ _SEVERAL_LINES = (
     "not JSON Lines, which has one request per line: write it on one line, or rename the file to .json"
 )
 _LAST_COMMA = "not JSON Lines: remove the comma at the end of the line"
+
+
+class PathName(click.Path):
+    """A path in an option. An empty one would silently mean the current folder."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> str | bytes | os.PathLike[str]:
+        if value == "":
+            self.fail("an empty text, perhaps of a variable that is not set", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 @dataclass(frozen=True)

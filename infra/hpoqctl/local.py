@@ -43,6 +43,7 @@ from hpoqctl.cloud import (
     make_streams,
 )
 from hpoqctl.explanation import explain_request
+from hpoqctl.files import PathName
 from hpoqctl.livelog import LiveLog, format_banner
 from hpoqctl.numbers import Number, WholeNumber
 from hpoqctl.output import console, describe_os_error, print_json
@@ -81,7 +82,7 @@ _SAMPLE = {
 )
 @click.option(
     "--state",
-    type=click.Path(file_okay=False),
+    type=PathName(file_okay=False),
     metavar="DIR",
     help="Keep the cloud's state, and what the console shows, in DIR between runs.",
 )

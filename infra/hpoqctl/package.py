@@ -14,6 +14,7 @@ import click
 from rich.table import Table
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
+from hpoqctl.files import PathName
 from hpoqctl.output import console, count_of, json_option, notes, print_json
 from hpoqctl.packaging.bytecode import compile_files, find_interpreter, read_version
 from hpoqctl.packaging.contents import File, FileConflict, list_own_files, list_wheel_files, write_archive
@@ -107,12 +108,12 @@ class Built:
 )
 @click.option(
     "--lock",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    type=PathName(path_type=Path, dir_okay=False, exists=True),
     help="The lock of an earlier build. Use exactly its wheels, checked by their hashes.",
 )
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=PathName(path_type=Path, file_okay=False),
     default=Path("dist"),
     show_default=True,
     help="The folder to write to.",

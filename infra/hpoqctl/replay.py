@@ -29,7 +29,7 @@ from hpoq.processing.outcome import Outcome
 from hpoq.publishers import Publisher
 from hpoq.testing.history import History
 from hpoqctl.cloud import WATCH_QUEUE, environment, lay_out, remote_environment
-from hpoqctl.files import Document, read_documents
+from hpoqctl.files import Document, PathName, read_documents
 from hpoqctl.numbers import WholeNumber
 from hpoqctl.output import OUTCOME_STYLES, console, count_of, json_option, print_json, track_progress
 from hpoqctl.services import usage_errors
@@ -109,7 +109,7 @@ class _Run:
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option("--times", type=WholeNumber(1), metavar="N", default=1, help="Deliver all events N times.")
 @click.option(
-    "--state", type=click.Path(dir_okay=False), help="Keep the records in this SQLite file between runs."
+    "--state", type=PathName(dir_okay=False), help="Keep the records in this SQLite file between runs."
 )
 @click.option(
     "--endpoint", metavar="URL", help="Use a running `hpoq local` instead of an embedded local cloud."

@@ -33,7 +33,7 @@ from hpoq.function import Function
 from hpoq.observability import logs
 from hpoqctl.checking import Checked, check_document, format_result
 from hpoqctl.cloud import DEAD_LETTER_QUEUE, QUEUE, TIMEOUT_SECONDS, TOPIC, WATCH_QUEUE, environment, lay_out
-from hpoqctl.files import read_requests
+from hpoqctl.files import PathName, read_requests
 from hpoqctl.leaderboard import (
     describe_trial,
     draw_chart,
@@ -116,7 +116,7 @@ class _Trying:
 )
 @click.option(
     "--code",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=PathName(exists=True, file_okay=False, path_type=Path),
     default=".",
     metavar="DIR",
     help="The folder that commands find in NNI_CODE_DIR. Default: the current one.",

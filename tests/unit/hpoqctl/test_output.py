@@ -53,6 +53,11 @@ def test_a_lock_that_is_not_text_is_a_wrong_option(tmp_path):
         ["redrive", "--queue", "-a"],
         ["init", "r.yaml", "--key", ""],
         ["init", "r.yaml", "--command", "echo", "--command", ""],
+        ["package", "--output", ""],
+        ["contract", "--output", ""],
+        ["local", "--state", ""],
+        ["replay", ".", "--state", ""],
+        ["dead", "drop", "--all", "--to", ""],
     ],
 )
 def test_an_empty_option_does_not_mean_the_default(words):
