@@ -174,10 +174,9 @@ class Transport:
                 answer = adapter.send(prepared, stream=True, timeout=timeouts, **settings)
                 call.status = answer.status_code
                 response = self._read(answer, exchange.sent_at or begun_at)
-                is_own = request.is_own(response)
-                if is_own and _is_repeated(response, exchange):
+                if _is_repeated(response, exchange):
                     raise AnswerMisplaced(errno.EBADMSG, "the answer to an earlier request")
-                exchange.accepted = is_own
+                exchange.accepted = request.is_own(response)
                 return response
             except TooLate as exc:
                 raise _no_time_left(request) from exc
@@ -248,14 +247,14 @@ def _sign(request: Request) -> Mapping[str, str]:
 
 
 def _is_repeated(response: Response, exchange: Exchange) -> bool:
-    """Return whether its connection delivered the service's answer `response` to the request before, too.
+    """Return whether its connection delivered the answer `response` to the request before, too.
 
     A proxy may deliver an answer twice, and then each request on its connection gets the answer to the one before.
     Two answers of a service differ in the request id, at least; one without a date may be a fixed text.
     """
     if read_date(response.headers) is None:
         return False
-    return exchange.is_repeated(hash((response.status, *response.headers.items(), response.body)))
+    return exchange.is_repeated(hash((*response.headers.items(), response.body)))
 
 
 def _classify(request: Request, exchange: Exchange, exc: Exception) -> CallError:

@@ -273,6 +273,19 @@ def test_a_receipt_that_is_delivered_twice_is_not_the_next_messages(serve, answe
     assert server.connections == 2
 
 
+@pytest.mark.parametrize(
+    ("bodies", "ids"), [((b'{"RequestId":"1"}', b'{"RequestId":"2"}'), ("g", "g")), ((b"", b""), ("1", "2"))]
+)
+def test_answers_that_differ_in_the_request_id_alone_are_two(transport, serve, answer, bodies, ids):
+    """PAI names the request in the body, and SMQ and Tablestore in a header, also where there is no body."""
+    date = "Tue, 01 Dec 2026 07:00:00 GMT"
+    server = serve(
+        *(answer(body=body, Date=date, x_mns_request_id=one) for body, one in zip(bodies, ids, strict=True))
+    )
+    assert [send(transport, server.url).body for _ in range(2)] == list(bodies)
+    assert server.connections == 1
+
+
 def test_equal_answers_on_two_connections_are_those_of_their_requests(transport, serve, answer):
     """A cache gives them, for example. Nothing that was meant for another request waits on a new connection."""
 
