@@ -56,7 +56,7 @@ def parse(data: bytes) -> Element:
 
 def is_carriable(text: str) -> bool:
     """Return whether XML 1.0 can carry every character of `text`."""
-    if text.isascii() and text.isprintable():  # like every event, and a third of the time of the pattern
+    if text.isprintable():  # like every event, and a third of the time of the pattern
         return True
     if _CONTROL.search(text) or "\ufffe" in text or "\uffff" in text:
         return False
