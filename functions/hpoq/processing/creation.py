@@ -244,8 +244,8 @@ class Creator:
         if found is None:
             return None
         count("adoptions")
-        # A proxy may give the answer that got lost to a later create.
-        self.keys_by_id.setdefault(found.experiment_id, claim.key)
+        # A proxy may give the answer that got lost to another create. The marker proves which one it belongs to.
+        self.keys_by_id[found.experiment_id] = claim.key
         return Created(claim, found.experiment_id, adopted=True)
 
     def _can_wait(self, claim: Record, doubt_until: float) -> bool:

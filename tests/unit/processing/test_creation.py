@@ -155,6 +155,15 @@ def test_an_answer_with_the_experiment_of_another_message_is_not_believed(clock)
     assert not creator.attempt(EXPERIMENT, claim(clock), None).adopted
 
 
+def test_a_marker_proves_more_than_an_answer(clock):
+    """An experiment that is found belongs to the key it carries, even if another create got its answer first."""
+    service = Service(clock, "s001", error(UnknownEnd), "s001", rows=[(experiment(1, OTHER), 0)])
+    creator = make(clock, service)
+    creator.attempt(EXPERIMENT, claim(clock), None)
+    assert creator.attempt(EXPERIMENT, claim(clock, key=OTHER), None).adopted
+    assert isinstance(creator.attempt(EXPERIMENT, claim(clock), None), Postponed)
+
+
 # What a create carries.
 
 
