@@ -570,6 +570,12 @@ def test_the_nonce_of_an_uncertain_key_stays():
     assert lifecycle.next_generation(record(generation=2, uncertain=True)).generation == 2
 
 
+@pytest.mark.parametrize("end_with", [lifecycle.reject, lifecycle.fail])
+def test_an_end_keeps_the_experiment_that_an_operator_named(end_with):
+    """A redrive then adopts it without a search, and `hpoq status` shows it."""
+    assert end_with(record(experiment_id="s1"), "{}", NOW, TERMS).experiment_id == "s1"
+
+
 def test_only_a_proof_changes_the_generation():
     """Whatever else happens to a record, the nonce of its next create stays the same."""
     steps = [
