@@ -32,8 +32,8 @@ from hpoq.errors import (
     Conflict,
     Invalid,
     NotFound,
+    NotSent,
     Throttled,
-    Unavailable,
     UnknownEnd,
     Violation,
 )
@@ -189,7 +189,7 @@ class Watcher:
         get_logger().warning("guard.stopped", experiment_id=order.experiment_id, limit=limit)
         try:
             status = self._stop(order.experiment_id, limit, budget)
-        except (Throttled, Unavailable, UnknownEnd) as exc:
+        except (NotSent, Throttled, UnknownEnd) as exc:
             # Soon, because until it is stopped it costs what its guard forbids.
             return self._postpone(order, exc, self.schedule.min_seconds)
         order = replace(order, last_status=status or order.last_status)

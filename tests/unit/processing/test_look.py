@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from hpoq.clock import Budget
 from hpoq.cloud.experiments import Experiment
 from hpoq.cloud.trials import Trial, TrialPage
-from hpoq.errors import Conflict, Denied, Invalid, NotFound, Throttled
+from hpoq.errors import Conflict, Denied, Invalid, NotFound, NoTimeLeft, Throttled, Unavailable, UnknownEnd
 from hpoq.processing.watch import Watcher, _leads_with_best
 from hpoq.processing.watchorder import MOVED, Again, Ended, GuardLimits, WatchOrder, WatchSchedule
 from hpoq.testing import FakeClock
@@ -534,14 +534,16 @@ def test_an_experiment_that_its_guard_stops_is_looked_at_soon(stopped, last_stat
     assert [(line["event"], line["experiment_id"]) for line in lines] == [("guard.stopped", "s1")]
 
 
-def test_who_stops_an_experiment_is_noted_before_it_is_stopped():
-    """If the stop's end is not known, its end is ascribed all the same."""
-    failed = Throttled("later", service="paiautoml", operation="StopHpoExperiment", http_status=429)
-    notes = Notes()
-    found = look(
-        Service([trial("a", 0.9)], status="RUNNING", errors={"stop": failed}), notes=notes, guard=GUARD
-    )
-    assert (notes.note, found.error.code) == ("guard:targetMetric", "Throttled")
+@pytest.mark.parametrize(
+    ("kind", "delay"),
+    [(Throttled, 60), (Unavailable, 60), (NoTimeLeft, 60), (UnknownEnd, 60), (Denied, 1500)],
+)
+def test_a_stop_that_may_succeed_at_once_is_tried_again_soon(kind, delay):
+    """A refusal lasts. Who stops the experiment is noted before, because the stop may have had its effect."""
+    failed = kind("later", service="paiautoml", operation="StopHpoExperiment")
+    service, notes = Service([trial("a", 0.9)], status="RUNNING", errors={"stop": failed}), Notes()
+    found = look(service, 10_000, notes, guard=GUARD)
+    assert (notes.note, found.error.code, found.delay) == ("guard:targetMetric", kind.__name__, delay)
 
 
 @pytest.mark.parametrize("kind", [Invalid, Conflict])
