@@ -242,7 +242,7 @@ def test_the_same_wheels_make_the_same_bytes(built, tmp_path):
 
 
 def test_the_same_modules_make_the_same_bytes(tmp_path, monkeypatch):
-    """Neither the folder nor the permissions for new files change a package; its wheels are left out here."""
+    """The folder and the permissions for new files do not change a package; its wheels are left out here."""
     monkeypatch.setattr("hpoqctl.package._fetch_wheels", lambda *_: [])
     for folder, mask in (("first", 0o022), ("second", 0o077)):
         before = os.umask(mask)
