@@ -670,6 +670,7 @@ def test_the_utility_of_gp():
     ("tuner", "argument", "value", "words"),
     [
         ("Random", "seed", -1, "at least 0"),
+        ("Random", "seed", 0, None),
         ("TPE", "seed", 10**30, None),
         ("Evolution", "population_size", 0, "1 to 99999"),
         ("PBT", "population_size", 100_000, "1 to 99999"),

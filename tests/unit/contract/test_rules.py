@@ -577,10 +577,11 @@ def test_a_rejected_request_has_the_warnings_about_its_headers():
 
 
 def test_the_trace_of_a_cloudevent_in_headers_is_continued():
-    """As that of a structured one is."""
+    """The trace of a CloudEvent is that of its request also in HTTP's binary mode, and part of its document."""
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    body = json.dumps(make_document()).encode()
-    assert parse_request(body, {**HEADERS, "traceparent": trace}).request.traceparent == trace
+    parsed = parse_request(json.dumps(make_document()).encode(), {**HEADERS, "traceparent": trace})
+    assert parsed.request.traceparent == trace
+    assert parsed.document == parsed.request.wire()
 
 
 def test_pointers_follow_the_form_that_was_written():
@@ -774,6 +775,14 @@ def test_events_without_a_request_are_named(event, source):
     assert caught.value.violations[0].message.endswith(
         f"; it is an event of {source}, which delivers no requests"
     )
+
+
+def test_a_part_of_a_foreign_event_does_not_name_its_source():
+    """A producer may use one of the members for something of its own."""
+    for event in ({"triggerName": "t"}, {"jobName": "j"}):
+        with pytest.raises(RequestRejected) as caught:
+            parse_request(json.dumps(event).encode())
+        assert "delivers no requests" not in str(caught.value)
 
 
 def test_shapes_are_named():
