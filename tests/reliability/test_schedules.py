@@ -566,7 +566,8 @@ class Schedules:
         for _ in range(12):
             self.world.later(REPAIRED_EVERY)
             self.redrive()
-            for _ in range(8):
+            # Each delivery that was not acknowledged may have left a copy of its message.
+            for _ in range(8 + sum(len(queue.messages) for queue in self.queues) // 5):
                 self.deliver(5, (0.0, 1))
             if not any(queue.messages for queue in (*self.queues, self.dead)):
                 break
