@@ -43,7 +43,7 @@ class HttpTriggers(CallBase):
         wanted, path = _read_path(request.path)
         for entry in self._registry.entries.values():
             for trigger in entry.triggers.values():
-                if wanted in (trigger.trigger_id, (entry.name, trigger.qualifier)) and trigger.kind == "http":
+                if wanted in (trigger.trigger_id, (entry.name, trigger.qualifier)):
                     config, switches = json.loads(trigger.config), self._world.behaviour
                     source = read_source(trigger.kind, config, trigger.source_arn, switches)
                     if isinstance(source, HttpSource):
