@@ -20,7 +20,7 @@ from hpoq.contract.identity import PRODUCER, derive_key
 from hpoq.errors import SettingsError
 from hpoq.function import EventFailed
 from hpoq.observability import logs, telemetry
-from hpoq.observability.measures import BOUNDS_MS, COUNTERS, STEPS
+from hpoq.observability.measures import BOUNDS_MS, COUNTERS, STEPS, trace_message, traceparent
 from hpoq.observability.otel import OpenTelemetry
 from hpoq.observability.telemetry import open_exporter
 from hpoq.processing.outcome import Outcome
@@ -138,6 +138,15 @@ def test_a_trace_goes_from_the_request_to_calls_log_and_event(deployed):
     (line,) = deployed.lines("message.created")
     assert line["trace_id"] == TRACE
     assert (line["message_id"], line["key"]) == ("m-1", derive_key("smq", "m-1"))
+
+
+def test_the_trace_of_a_message_ends_with_it():
+    """What follows a message belongs to the trace that was there before it."""
+    with trace_message(PARENT, {}):
+        with trace_message(None, {}):
+            assert traceparent() is None
+        assert traceparent() == PARENT
+    assert traceparent() is None
 
 
 def test_each_line_names_its_message_and_the_key_of_its_request(deployed):
