@@ -234,7 +234,7 @@ def show(pattern: str, source: str | None, endpoint: str | None, limit: int | No
     "followed",
     multiple=True,
     metavar="KEY",
-    help="Move nothing. Send the watch message of the experiment of KEY again, if it is in no queue any more.",
+    help="Move nothing. Send the lost watch message of the experiment of KEY again.",
 )
 @json_option
 def redrive(
@@ -264,8 +264,8 @@ def redrive(
     from the records (HPOQ_STORE), so that the experiment is still checked until it ends. If the message was not lost,
     no harm is done: the experiment gets one result.
 
-    Exit code 1 means that no dead letter matches, that one had to stay or was invisible, that an experiment is not
-    followed any more, or that a call failed.
+    Exit code 1 means that no dead letter matches, that one had to stay or was invisible, that the experiment of a KEY
+    is not followed, or that a call failed.
     """
     if followed:
         if any(option is not None for option in (source, match, limit, rate)) or as_new:
