@@ -231,7 +231,7 @@ def test_a_lost_watch_message_is_sent_anew(operator, monkeypatch):
     row = {"key": order.key, "experimentId": "s1", "reason": None}
     assert operator.json(*words, "--dry-run") == {"dryRun": True, "watched": [row]}
     assert operator.sent == []
-    assert f"{order.key}  sent the watch message of s1" in operator.run(*words)
+    assert f"{order.key}  sent the watch message of s1" in operator.run(*words, "--watch", order.key)
     (sent,) = map(unseal, operator.sent)
     assert (sent.kind, sent.body.decode()) == (WATCH, encode_order(order))
     ended = lifecycle.complete(replace(claim, key=sent.key), "s1", "{}", 1.0, Terms(90, 10, 15, 86_400, 10))
