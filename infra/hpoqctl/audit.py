@@ -274,8 +274,6 @@ class Auditor:
         """Yield the keys whose experiments are followed, and were to be checked long ago."""
         checked = {record.experiment_id for record in records.values() if record.fingerprint == _WATCH}
         for key, record in records.items():
-            if record.published_at is None or _is_follower(record):
-                continue
             watching = find_watching(records.get, record, self._until, self._namespace)
             if watching is None or watching.is_over or watching.due_at is None:
                 continue

@@ -35,7 +35,8 @@ def look(at, number=1, **order):
     """Return the record after a look at the experiment."""
     claimed = lifecycle.claim(Delivery(WATCH_KEY, "watch", "m", "b"), "owner", at, TERMS)
     released = lifecycle.release(claimed, None, at, counts=True)
-    return replace(released, attempts=number, watch_order=encode_order(replace(ORDER, **order)))
+    order = encode_order(replace(ORDER, **order))
+    return replace(released, attempts=number, watch_order=order, experiment_id="s1")
 
 
 def ended(published):
@@ -127,7 +128,7 @@ def test_an_experiment_that_is_not_followed(record):
         (look(1060.0, next_at=1120.0), 2.1, True),
         (look(1060.0, next_at=1120.0), 1.9, False),
         (ended(True), 9.0, False),
-        (replace(look(1060.0, next_at=1120.0), key=OTHER_KEY, experiment_id="s1"), 9.0, False),
+        (replace(look(1060.0, next_at=1120.0), key=OTHER_KEY), 9.0, False),
     ],
 )
 def test_an_audit_lists_experiments_that_are_not_checked_any_more(watched, hours, is_overdue):
