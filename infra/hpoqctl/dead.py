@@ -294,7 +294,7 @@ def _watch_again(
     check_keys(keys, "hpoq status")
     settings = read_settings()
     target, store_at = find_target(settings, queue, endpoint), store_url(settings, None, endpoint)
-    rows: list[JsonObject] = []
+    rows, error = list[JsonObject](), None
     try:
         with contextlib.closing(find_store(store_at)) as store:
             now = read_clock(store_at)
@@ -307,15 +307,17 @@ def _watch_again(
                     target.smq.send_message(target.queue, seal(watching.make_message()))
                 rows.append({"key": key, "experimentId": watching.order.experiment_id, "reason": None})
     except StoreError as exc:
-        raise click.ClickException(explain_store_failure(exc, store_at)) from exc
+        error = explain_store_failure(exc, store_at)
     except CallError as exc:
-        raise click.ClickException(explain_failure(exc, target)) from exc
+        error = explain_failure(exc, target)
     if as_json:
-        print_json({"dryRun": is_dry_run, "watched": [*rows]})
-    else:
-        for row in rows:
-            sent = f"{'would send' if is_dry_run else 'sent'} the watch message of {row['experimentId']}"
-            console().print(Text(f"{row['key']}  {row['reason'] or sent}"))
+        print_json({"dryRun": is_dry_run, "watched": [*rows], "error": error})
+        raise SystemExit(1 if error or any(row["reason"] for row in rows) else 0)
+    for row in rows:
+        sent = f"{'would send' if is_dry_run else 'sent'} the watch message of {row['experimentId']}"
+        console().print(Text(f"{row['key']}  {row['reason'] or sent}"))
+    if error is not None:
+        raise click.ClickException(error)
     raise SystemExit(1 if any(row["reason"] for row in rows) else 0)
 
 

@@ -229,9 +229,12 @@ def test_a_lost_watch_message_is_sent_anew(operator, monkeypatch):
     monkeypatch.setattr("hpoqctl.dead.find_store", lambda _url: store)
     words = ("dead", "redrive", "--watch", order.key)
     row = {"key": order.key, "experimentId": "s1", "reason": None}
-    assert operator.json(*words, "--dry-run") == {"dryRun": True, "watched": [row]}
+    assert operator.json(*words, "--dry-run") == {"dryRun": True, "watched": [row], "error": None}
     assert operator.sent == []
     assert f"{order.key}  sent the watch message of s1" in operator.run(*words, "--watch", order.key)
+    missing = operator.json(*words, "--queue", "nope", ends=1)
+    assert (missing["watched"], "no queue nope" in missing["error"]) == ([], True)
+    assert "no queue nope" in operator.run(*words, "--queue", "nope", ends=1)
     (sent,) = map(unseal, operator.sent)
     assert (sent.kind, sent.body.decode()) == (WATCH, encode_order(order))
     ended = lifecycle.complete(replace(claim, key=sent.key), "s1", "{}", 1.0, Terms(90, 10, 15, 86_400, 10))
