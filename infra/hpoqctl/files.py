@@ -168,10 +168,13 @@ def _read_standard_input() -> Iterator[Document]:
 
 
 def _read_input() -> bytes:
-    """Return the bytes of standard input. Raises click's usage error if it is closed."""
+    """Return the bytes of standard input. Raises click's usage error if it is closed or cannot be read."""
     if sys.stdin is None:  # as `<&-` makes it
         raise click.BadParameter("-: standard input is closed")
-    return sys.stdin.buffer.read(_MOST_BYTES + 1)
+    try:
+        return sys.stdin.buffer.read(_MOST_BYTES + 1)
+    except OSError as exc:
+        raise click.BadParameter(f"-: standard input cannot be read: {exc.strerror}") from None
 
 
 def _make_document(place: str, path: str, data: bytes, line: int = 1) -> Document:

@@ -1,7 +1,12 @@
+import io
+import os
+
+import click
 import pytest
 from click.testing import CliRunner
 
 from hpoqctl.app import app
+from hpoqctl.files import read_requests
 from hpoqctl.output import console
 
 INIT = [
@@ -76,3 +81,11 @@ def test_a_limit_of_a_wait_needs_the_wait():
     done = CliRunner().invoke(app, ["send", "f", "--timeout", "5"])
     assert done.exit_code == 2
     assert "Give --wait too." in done.output
+
+
+def test_input_that_cannot_be_read_is_not_called_output(monkeypatch, tmp_path):
+    """Such an error has no name of a file, like those of writing to standard output."""
+    with (tmp_path / "f").open("wb") as file, os.fdopen(os.dup(file.fileno()), "rb") as unreadable:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(unreadable))
+        with pytest.raises(click.BadParameter, match="standard input cannot be read: Bad file descriptor"):
+            next(read_requests(["-"]))
