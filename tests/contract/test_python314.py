@@ -16,6 +16,7 @@ TESTS = [
 ]
 
 
+@pytest.mark.in_ci
 def test_pure_parts_run_on_python_3_14():
     """Tests that pass on this interpreter pass there as well."""
     need_node("pyodide")

@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
 from installing import packages_in
 
 from support.processes import run_program
@@ -28,6 +29,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.in_ci
 def test_cyclonedx_accepts_the_bill(installs, built, tmp_path):
     """The CycloneDX library accepts a package's software bill of materials."""
     packages = packages_in(installs, CHECKER)

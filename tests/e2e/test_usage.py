@@ -20,6 +20,7 @@ from hpoqctl.app import app
 from support.budget import CI_BUDGET
 from support.processes import run_program
 from support.request import make_document
+from support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 KEY = "00000000-0000-5000-8000-000000000000"
@@ -332,13 +333,21 @@ def test_no_request_commands_the_terminal_of_who_looks_at_it(hpoq, tmp_path):
     assert "?[31mred" in hpoq("check", "--sample", "1", path).stdout.decode()
 
 
+def _is_asleep(pid):
+    """Return whether a process waits, or True if the machine has no /proc."""
+    status = Path(f"/proc/{pid}/stat")
+    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] == "S"
+
+
 def test_ctrl_c_at_a_question_ends_with_130(tmp_path):
     """As everywhere else; and nothing is written."""
     terminal, stdin = os.openpty()
     command = [sys.executable, "-m", "hpoqctl", "init", tmp_path / "request.yaml"]
     with subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stderr.read(8) == b"Platform"
-        for _ in range(6):  # a signal just before the read that waits for the answer does not end it
+        # A signal just before the read that waits for the answer does not end it.
+        wait_until(lambda: _is_asleep(process.pid))
+        for _ in range(6):
             process.send_signal(signal.SIGINT)
             # A second signal while the process ends would kill it, however slow the machine is.
             with contextlib.suppress(subprocess.TimeoutExpired):

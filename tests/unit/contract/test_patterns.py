@@ -21,7 +21,7 @@ def test_a_pair(text):
 
 def test_characters_of_a_key():
     """A key may contain every character except control characters and line or paragraph separators."""
-    characters = [chr(code) for code in range(sys.maxunicode + 1)]
+    characters = [chr(code) for code in range(0x20000)]  # no separators or controls are assigned behind these
     wanted = {one for one in characters if unicodedata.category(one) not in ("Cc", "Zl", "Zp")}
     assert not wanted ^ set(re.findall(patterns.KEY_CHARACTERS, "".join(characters)))
 
