@@ -146,6 +146,7 @@ def test_an_audit_lists_experiments_that_are_not_checked_any_more(watched, hours
         client = PaiAutoMl(Transport(cloud.session(), clock), cloud.endpoint, lambda: credentials)
         auditor = Auditor(store, client, clock, since=until, until=until, namespace="n")
         audit = auditor.run()
+    store.close()
     assert audit.overdue == [KEY] * is_overdue
     assert audit.as_json()["overdueChecks"] == [KEY] * is_overdue
 
