@@ -116,7 +116,19 @@ class Measures:
 
     def histograms(self) -> dict[str, dict[str, float]]:
         """Return, for each step that was timed, its count, sum, maximum and the count within each bound."""
-        return {step: _histogram(seconds) for step, seconds in self.seconds.items()}
+        histograms = {}
+        for step, seconds in self.seconds.items():
+            in_bucket = [0] * (len(BOUNDS_MS) + 1)
+            for one in seconds:
+                in_bucket[bisect_left(BOUNDS_MS, one * 1000)] += 1
+            # Rounding to an integer takes half as long as rounding to three digits.
+            histograms[step] = {
+                "count": len(seconds),
+                "sum_ms": round(sum(seconds) * 1e6) / 1e3,
+                "max_ms": round(max(seconds) * 1e6) / 1e3,
+                **dict(zip(_BOUNDS, accumulate(in_bucket), strict=False)),
+            }
+        return histograms
 
 
 def collect_into(measures: Measures) -> AbstractContextManager[None]:
@@ -170,8 +182,8 @@ def trace_step(name: str, clock: Clock) -> AbstractContextManager[SetAttributes]
 
 def trace_call(call: Call) -> AbstractContextManager[None]:
     """Return a context that records a span for a service call, if spans are recorded."""
-    spans = _current_spans()
-    return spans.call(call) if spans else nullcontext()
+    measures = _current.get()
+    return measures.spans.call(call) if measures and measures.spans else nullcontext()
 
 
 def trace_message(parent: str | None, attributes: Mapping[str, str]) -> AbstractContextManager[SetAttributes]:
@@ -179,8 +191,10 @@ def trace_message(parent: str | None, attributes: Mapping[str, str]) -> Abstract
 
     Yields a function that adds attributes to the message's span; it does nothing if no spans are recorded.
     """
-    spans = _current_spans()
-    return _PassedOn(parent) if spans is None else _record_message(spans, parent, attributes)
+    measures = _current.get()
+    if measures is None or measures.spans is None:
+        return _PassedOn(parent)
+    return _record_message(measures.spans, parent, attributes)
 
 
 class _PassedOn:
@@ -218,21 +232,3 @@ def trace_id() -> str | None:
 
 def _ignore(_attributes: Mapping[str, str]) -> None:
     """Take the attributes of a span that is not recorded."""
-
-
-def _current_spans() -> Spans | None:
-    measures = _current.get()
-    return measures.spans if measures else None
-
-
-def _histogram(seconds: list[float]) -> dict[str, float]:
-    in_bucket = [0] * (len(BOUNDS_MS) + 1)
-    for one in seconds:
-        in_bucket[bisect_left(BOUNDS_MS, one * 1000)] += 1
-    # Rounding to an integer takes half as long as rounding to three digits.
-    return {
-        "count": len(seconds),
-        "sum_ms": round(sum(seconds) * 1e6) / 1e3,
-        "max_ms": round(max(seconds) * 1e6) / 1e3,
-        **dict(zip(_BOUNDS, accumulate(in_bucket), strict=False)),
-    }
