@@ -57,7 +57,7 @@ def identify_body(body: bytes) -> str | None:
 
 
 def read_attributes(headers: JsonValue) -> dict[str, str]:
-    """Return the attributes of the CloudEvent in the headers of an HTTP request, none if it is not in binary mode.
+    """Return the attributes of the CloudEvent in the headers of an HTTP request, or {} if it is not in binary mode.
 
     Values are percent-encoded, and those of older senders may be in quotes
     (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md).

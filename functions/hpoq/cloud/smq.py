@@ -82,7 +82,9 @@ class Smq(ServiceClient):
         Unless `repeatable`, a call with an unknown end is not repeated; the message may then be in the queue.
         Raises Invalid, without sending, if the text on the wire has more than 65,536 bytes.
         """
-        members = {"MessageBody": _check_size("SendMessage", base64.b64encode(body).decode())}
+        text = base64.b64encode(body).decode()
+        _check_size("SendMessage", text)
+        members = {"MessageBody": text}
         if delay_seconds:
             members["DelaySeconds"] = str(delay_seconds)
         data = build("Message", NAMESPACE, members.items())
@@ -270,12 +272,11 @@ def _locate_messages(kind: str, name: str) -> str:
     return f"/{kind}/{_encode_name(name)}/messages"
 
 
-def _check_size(operation: str, text: str) -> str:
+def _check_size(operation: str, text: str) -> None:
     size = len(text.encode())
     if size > MOST_BODY_BYTES:
         message = f"the body has {size} bytes on the wire, at most {MOST_BODY_BYTES} are allowed"
         raise _make_refusal(operation, "MessageBodyTooLarge", message)
-    return text
 
 
 def _make_refusal(operation: str, code: str, message: str) -> Invalid:

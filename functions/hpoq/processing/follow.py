@@ -194,9 +194,7 @@ class Follower:
     def _get_watcher(self) -> Watcher:
         with self._lock:
             if self._watcher is None:
-                from hpoq.processing.watch import (
-                    Watcher,  # a cold start without watch messages does without it
-                )
+                from hpoq.processing.watch import Watcher  # for watch messages only
 
                 consistency = self._ledger.terms.consistency
                 self._watcher = Watcher(
