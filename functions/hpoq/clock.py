@@ -14,6 +14,7 @@ from functools import partial
 from typing import Protocol
 
 from fcruntime._dataclass import dataclass
+from fcruntime.context import Deadline
 
 
 class Clock(Protocol):
@@ -85,3 +86,28 @@ class Budget:
     def seconds_left(self) -> float:
         """Return the seconds until the budget ends: negative once it has ended, infinite if it never does."""
         return min(self.ends_at - self.clock.monotonic(), self.wall_ends_at - self.clock.now())
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Times of the monotonic clock, in seconds.
+
+    `ends_at` is when the invocation must have ended, `calls_end_at` when calls to the service must have, so
+    that the outcome can still be saved and published. A create is not begun with less than `start_seconds`.
+    """
+
+    ends_at: float
+    calls_end_at: float
+    start_seconds: float
+
+    @classmethod
+    def from_deadline(cls, deadline: Deadline, *, reserve: float, call_seconds: float) -> Limits:
+        """Return the limits of an invocation that has just begun.
+
+        `call_seconds` is the longest that a call may take, `reserve` how many seconds are kept for saving and
+        publishing. If the function's time-out is short, at most a quarter of it is kept, and a create may begin
+        while half of the rest is left.
+        """
+        whole = deadline.remaining()
+        kept = min(reserve, whole / 4)
+        return cls(deadline.at, deadline.at - kept, min(call_seconds, (whole - kept) / 2))

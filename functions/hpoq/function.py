@@ -18,7 +18,7 @@ from fcruntime._dataclass import dataclass
 from fcruntime.batch import BatchFailed, settle
 from fcruntime.context import Deadline, Invocation
 from fcruntime.jsonvalue import JsonObject
-from hpoq.clock import Budget, Clock, SystemClock
+from hpoq.clock import Budget, Clock, Limits, SystemClock
 from hpoq.cloud import paiautoml, smq
 from hpoq.cloud.caller import RetryPolicy, ServiceClient
 from hpoq.cloud.connections import new_session
@@ -36,7 +36,6 @@ from hpoq.processing.follow import Follower
 from hpoq.processing.intake import Intake, decode_event, take_in
 from hpoq.processing.ledger import Ledger
 from hpoq.processing.lifecycle import Terms
-from hpoq.processing.limits import Limits
 from hpoq.processing.outcome import Announcer, BatchReport, Outcome, Result
 from hpoq.processing.pace import Pace
 from hpoq.processing.processor import Processor

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING
 
 from alilocal.core.credentials import REGION
 from alilocal.core.http import ServiceError
-from alilocal.ending import EndSignal
 from alilocal.environment import DEFAULT_PORT, print_environment
 from alilocal.localcloud import LocalCloud
-from alilocal.server import Server, serve
+from alilocal.server import EndSignal, Server, serve
 from alilocal.statedir import StateDir, StateInUse
 
 if TYPE_CHECKING:

@@ -13,13 +13,23 @@ import runpy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from types import NoneType, UnionType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    TypedDict,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 from alilocal.core.http import ServiceError
 from alilocal.core.jsonvalue import JsonObject, JsonValue
 from alilocal.fc.handlers import find_handler_problem
 from alilocal.fc.model import Settings
-from alilocal.inittypes import check_members
 from alilocal.rostemplate import BadInit, read_template
 from alilocal.smq.queue import QueueAttributes
 from alilocal.smq.topic import SubscriptionAttributes, TopicAttributes
@@ -28,6 +38,14 @@ from alilocal.tablestore.model import BINARY, INTEGER, STRING, Options
 if TYPE_CHECKING:
     from alilocal.eventstream import EventStream
     from alilocal.localcloud import LocalCloud
+
+_KINDS: Mapping[object, tuple[tuple[type, ...], str]] = {
+    str: ((str,), "a string. Put it in quotes"),
+    Path: ((str,), "a path. Put it in quotes"),
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    bool: ((bool,), "true or false"),
+}
 
 _TYPES = {"STRING": STRING, "INTEGER": INTEGER, "BINARY": BINARY}
 _UNKNOWN = re.compile(r"unexpected keyword argument '(\w+)'")
@@ -270,3 +288,64 @@ def _read_resources(value: Any, place: str) -> list[tuple[str, dict[str, Any]]]:
         if not isinstance(name, str):
             raise BadInit(f"{place}: {name!r} is not a name. Write the name as a string.")
     return [(name, one or {}) for name, one in items]
+
+
+def check_members(given: Mapping[str, Any], described: object, **own: object) -> None:
+    """Raise ValueError for the first member of `given` that is not of the type that `described` has for it.
+
+    `described` is a class or a function, and `own` the types of further members. Members without a type are not
+    compared, because the object itself refuses those that it does not know.
+    """
+    types = {**get_type_hints(described), **own}
+    for name, value in given.items():
+        if name in types:
+            problem = find_mismatch(value, types[name], name)
+            if problem is not None:
+                raise ValueError(problem)
+
+
+def find_mismatch(value: Any, wanted: Any, place: str) -> str | None:
+    """Return which value at or below `place` is not of the type `wanted`, or None if all are."""
+    origin, inner = get_origin(wanted), get_args(wanted)
+    if origin in (Union, UnionType):
+        if value is None and NoneType in inner:
+            return None
+        problems = [find_mismatch(value, one, place) for one in inner if one is not NoneType]
+        # The one with the longest place comes from the alternative that fits best.
+        return None if None in problems else max(problems, key=lambda one: len(str(one).partition(":")[0]))
+    if origin is Literal:
+        listed = ", ".join(map(str, inner))
+        return None if value in inner else f"{place}: {_show(value)} is not one of {listed}."
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return _find_in_object(
+            value, dict.fromkeys(value, inner[1]) if isinstance(value, dict) else {}, place
+        )
+    if isinstance(origin, type) and issubclass(origin, Sequence):
+        if not isinstance(value, list):
+            return f"{place}: {_show(value)} is not a list."
+        found = (find_mismatch(one, inner[0], f"{place}[{number}]") for number, one in enumerate(value))
+        return next((one for one in found if one is not None), None)
+    if is_typeddict(wanted):
+        types = get_type_hints(wanted)
+        missing = [
+            name for name in sorted(wanted.__required_keys__) if isinstance(value, dict) and name not in value
+        ]
+        return f"{place}.{missing[0]}: is required." if missing else _find_in_object(value, types, place)
+    kinds, words = _KINDS.get(wanted, ((), ""))
+    is_right = isinstance(value, kinds) and (wanted is bool or not isinstance(value, bool))
+    return f"{place}: {_show(value)} is not {words}." if kinds and not is_right else None
+
+
+def _find_in_object(value: Any, types: Mapping[str, Any], place: str) -> str | None:
+    if not isinstance(value, dict):
+        return f"{place}: {_show(value)} is not an object."
+    unknown = [name for name in value if name not in types]
+    if unknown:
+        return f"{place}.{unknown[0]}: is unknown. Use one of {', '.join(types)}."
+    found = (find_mismatch(one, types[name], f"{place}.{name}") for name, one in value.items())
+    return next((one for one in found if one is not None), None)
+
+
+def _show(value: Any) -> str:
+    """Return a value as it would be in a file, which may be YAML with dates."""
+    return json.dumps(value, ensure_ascii=False, default=str)

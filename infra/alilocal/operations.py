@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from alilocal.core.operations import operations
-from alilocal.core.service import Service
+from alilocal.core.service import Service, operations
 from alilocal.localcloud import LocalCloud
 
 

@@ -1,12 +1,15 @@
-"""The local cloud on a port."""
+"""The local cloud on a port, and the signals that end a command that serves it."""
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import signal
 import socket
 import socketserver
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from alilocal.connections import Connections
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _POLL_SECONDS = 0.05
+_SIGNAL_POLL_SECONDS = 0.2
 
 
 class Server:
@@ -103,3 +107,23 @@ class _Listener(ThreadingHTTPServer):
     ) -> None:
         if isinstance(request, socket.socket):
             self.connections.serve(request)
+
+
+class EndSignal:
+    """Catches SIGINT and SIGTERM from now on; must be made in the main thread.
+
+    A handler runs between any two steps of the main thread. `threading.Event.set` would wait there for a lock that
+    the interrupted thread holds while it begins to wait; `SimpleQueue.put` may be called at any moment.
+    """
+
+    def __init__(self) -> None:
+        self._arrived = SimpleQueue[int]()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda arrived, _: self._arrived.put(arrived))
+
+    def wait(self) -> int:
+        """Wait in the main thread until one of the signals arrives, and return its number."""
+        # With a time limit, because a signal that arrives just before the wait begins would not end it.
+        while True:
+            with contextlib.suppress(Empty):
+                return self._arrived.get(timeout=_SIGNAL_POLL_SECONDS)

@@ -16,15 +16,12 @@ from alilocal.fc.deployed import FunctionHost
 from alilocal.fc.routes import FunctionCompute
 from alilocal.fc.switches import FunctionComputeSwitches
 from alilocal.mnsopen.routes import MnsOpen
-from alilocal.mnsopen.switches import MnsOpenSwitches
 from alilocal.paiautoml.routes import PaiAutoMl
 from alilocal.paiautoml.switches import PaiAutoMlSwitches
 from alilocal.resourcemanager.routes import ResourceManager
-from alilocal.resourcemanager.switches import ResourceManagerSwitches
 from alilocal.smq.routes import Smq
 from alilocal.smq.switches import SmqSwitches
 from alilocal.sts.routes import Sts
-from alilocal.sts.switches import StsSwitches
 from alilocal.tablestore.routes import Tablestore
 from alilocal.tablestore.switches import TablestoreSwitches
 
@@ -33,12 +30,9 @@ from alilocal.tablestore.switches import TablestoreSwitches
 class Behaviour(
     PaiAutoMlSwitches,
     SmqSwitches,
-    MnsOpenSwitches,
     EventBridgeSwitches,
     TablestoreSwitches,
     FunctionComputeSwitches,
-    ResourceManagerSwitches,
-    StsSwitches,
 ):
     """The switches of all services in one object: `cloud.behaviour`. Every member may be set at any time."""
 

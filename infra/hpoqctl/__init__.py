@@ -8,7 +8,7 @@ Each command is a module of its own, which `app` imports only when the command i
     trials               the leaderboard of an experiment
     status, resolve      one message's record; explanation and watching put it into words
                          (without a message, overview shows the queues and, through logservice, the last hour)
-    audit, forget        every record (records): against the account's experiments; without what a producer wrote
+    audit, forget        every record: against the account's experiments; without what a producer wrote
     dead                 what is in the dead-letter queue; redrive goes through it, deadletters reads dead letters
     replay, local        the function on this machine, against the local cloud (cloud); livelog shows its messages
     demo                 the pipeline under faults, with a proof (demotrials: searches with real trials)

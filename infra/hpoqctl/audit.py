@@ -28,7 +28,6 @@ from hpoq.processing.reconcile import ZONE_MARGIN
 from hpoq.settings import Settings
 from hpoqctl.numbers import Number
 from hpoqctl.output import console, count_of, json_option, notes, print_json
-from hpoqctl.records import scan_records
 from hpoqctl.services import (
     experiments_endpoint,
     explain_store_failure,
@@ -37,6 +36,7 @@ from hpoqctl.services import (
     open_experiments,
     read_clock,
     read_settings,
+    scan_records,
     store_option,
     store_url,
     usage_errors,

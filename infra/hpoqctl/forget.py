@@ -24,7 +24,6 @@ from hpoq.processing.lifecycle import Standing
 from hpoq.processing.watchorder import decode_order, encode_order
 from hpoqctl.explanation import format_time
 from hpoqctl.output import json_option, print_change, print_json
-from hpoqctl.records import scan_records
 from hpoqctl.services import (
     explain_store_failure,
     find_one_key,
@@ -32,6 +31,7 @@ from hpoqctl.services import (
     key_options,
     read_clock,
     read_settings,
+    scan_records,
     store_option,
     store_url,
     usage_errors,

@@ -17,7 +17,7 @@ import requests
 
 import alilocal
 from alilocal.core.snapshot import BadSnapshot
-from alilocal.ending import EndSignal
+from alilocal.server import EndSignal
 from alilocal.statedir import StateDir, StateInUse
 from alilocal.trials.engine import TrialOptions
 from alilocal.trials.trial import Limits

@@ -16,8 +16,16 @@ from rich.table import Table
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoqctl.files import PathName
 from hpoqctl.output import console, count_of, json_option, notes, print_json
-from hpoqctl.packaging.bytecode import compile_files, find_interpreter, read_version
-from hpoqctl.packaging.contents import File, FileConflict, list_own_files, list_wheel_files, write_archive
+from hpoqctl.packaging.contents import (
+    File,
+    FileConflict,
+    compile_files,
+    find_interpreter,
+    list_own_files,
+    list_wheel_files,
+    read_version,
+    write_archive,
+)
 from hpoqctl.packaging.platform import ARCHITECTURES, RUNTIMES, Platform
 from hpoqctl.packaging.sbom import compose_sbom
 from hpoqctl.packaging.wheels import (

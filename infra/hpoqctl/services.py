@@ -36,12 +36,14 @@ from hpoq.errors import (
     Unavailable,
 )
 from hpoq.idempotency.store import Store, open_store, split_store_url
+from hpoq.idempotency.tablestore import TablestoreStore
 from hpoq.producer.credentials import standard_credentials
 from hpoq.settings import QUEUE_FORM, QUEUE_NAME, Settings
 from hpoqctl.cloud import DEAD_LETTER_QUEUE, local_store_url, loopback_credentials, loopback_place
 from hpoqctl.experimentlog import Experiments
 
 _CLOCK_SECONDS = 5
+_ROWS = 500
 _SMQ_HOST = re.compile(r"([0-9]+)\.mns\.([a-z0-9-]+?)(?:-internal(?:-vpc)?)?\.aliyuncs\.com")
 _NO_STORE = (
     "The store with the records is not known. Give --store URL or set HPOQ_STORE; for a running `hpoq local`, give "
@@ -333,3 +335,30 @@ def open_experiments(url: str) -> Experiments:
     """Return the client of PAI AutoML at `url`, with the credentials of the environment. Raises SettingsError."""
     credentials = find_credentials(is_local=is_local_cloud(str(Endpoint.parse(url))))
     return Experiments(open_transport(), url, credentials)
+
+
+def scan_records(store: Store, wait: Callable[[], None]) -> Iterator[tuple[str, str]]:
+    """Yield the key and the text of every record, and call `wait` before each call of a service.
+
+    Raises StoreUnavailable, and SettingsError for a store whose records cannot be listed.
+    """
+    if isinstance(store, TablestoreStore):
+        yield from _scan_tablestore(store, wait)
+        return
+    scan: Callable[[], Iterator[tuple[str, str]]] | None = getattr(store, "scan", None)
+    if scan is None:
+        raise SettingsError(["The records of this store cannot be listed. Give --store URL."])
+    yield from scan()
+
+
+def _scan_tablestore(store: TablestoreStore, wait: Callable[[], None]) -> Iterator[tuple[str, str]]:
+    after: str | None = None
+    while True:
+        wait()
+        try:
+            rows, after = store.client.get_range(store.table, "key", after, _ROWS)
+        except CallError as exc:
+            raise StoreUnavailable(str(exc)) from exc
+        yield from ((key, str(columns.get("body"))) for key, columns in rows)
+        if after is None:
+            return

@@ -16,11 +16,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from fcruntime._dataclass import dataclass
 from fcruntime.triggers import Message, Undecodable
 from fcruntime.triggers.sources import HTTP, INVOCATION
-from hpoq.clock import Clock
+from hpoq.clock import Clock, Limits
 from hpoq.contract.events import EventError
 from hpoq.observability.measures import measure_time
 from hpoq.processing.intake import Intake, Ready, Stop
-from hpoq.processing.limits import Limits
 from hpoq.processing.outcome import Result, make_retry
 from hpoq.processing.pace import Pace
 from hpoq.processing.processor import Processor

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from fcruntime._dataclass import dataclass, field, replace
 from fcruntime.jsonvalue import JsonObject, JsonValue
-from hpoq.clock import Budget, Clock
+from hpoq.clock import Budget, Clock, Limits
 from hpoq.cloud.caller import RetryPolicy
 from hpoq.cloud.experiments import CreatedExperiment
 from hpoq.cloud.paiautoml import PaiAutoMl
@@ -32,7 +32,6 @@ from hpoq.observability.logs import get_logger
 from hpoq.observability.measures import count, trace_step
 from hpoq.processing import lifecycle
 from hpoq.processing.lifecycle import Terms
-from hpoq.processing.limits import Limits
 from hpoq.processing.outcome import (
     as_event_error,
     log_configuration_fault,

@@ -19,7 +19,7 @@ from alilocal.core.faults import Fault, Faults
 from alilocal.core.http import Request, Response, ServiceError
 from alilocal.core.jsonvalue import JsonObject, JsonValue, read_whole
 from alilocal.core.limits import Limit, Limits
-from alilocal.core.operations import operations
+from alilocal.core.service import operations
 from alilocal.core.snapshot import BadSnapshot, load
 from alilocal.core.switches import switch_choices
 from alilocal.core.world import Sent

@@ -1,6 +1,6 @@
 """Switches: choices where the documentation is silent or contradicts itself, and oddities that clients must tolerate.
 
-Each service declares its own switches in its `switches.py`, as a dataclass derived from `Switches`.
+A service that has switches of its own declares them in its `switches.py`, as a dataclass derived from `Switches`.
 `alilocal.services` combines them into the one object `cloud.behaviour`.
 """
 

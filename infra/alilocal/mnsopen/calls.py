@@ -7,16 +7,16 @@ from functools import partial
 from alilocal.core.jsonvalue import JsonObject
 from alilocal.core.rpc import Parameters
 from alilocal.core.service import Call
+from alilocal.core.switches import GatewaySwitches
 from alilocal.core.world import World
 from alilocal.mnsopen import wire
 from alilocal.mnsopen.model import Management, required
-from alilocal.mnsopen.switches import MnsOpenSwitches
 
 
 class Calls:
     """The handlers of the operations."""
 
-    def __init__(self, world: World[MnsOpenSwitches], management: Management) -> None:
+    def __init__(self, world: World[GatewaySwitches], management: Management) -> None:
         self._world = world
         self._management = management
 

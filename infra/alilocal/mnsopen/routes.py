@@ -6,10 +6,10 @@ Source: https://www.alibabacloud.com/help/en/mns/developer-reference/api-mns-ope
 from __future__ import annotations
 
 from alilocal.core.rpc import Action, Parameters, RpcService
+from alilocal.core.switches import GatewaySwitches
 from alilocal.core.world import World
 from alilocal.mnsopen.calls import Calls
 from alilocal.mnsopen.model import Management
-from alilocal.mnsopen.switches import MnsOpenSwitches
 from alilocal.smq.model import Queues, Topics
 
 _UNSUPPORTED = """
@@ -29,7 +29,7 @@ class MnsOpen(RpcService):
     ram_code = "mns"
     unsupported = tuple(_UNSUPPORTED.split())
 
-    def __init__(self, world: World[MnsOpenSwitches], queues: Queues, topics: Topics) -> None:
+    def __init__(self, world: World[GatewaySwitches], queues: Queues, topics: Topics) -> None:
         calls = Calls(world, Management(queues, topics, world.clock))
         super().__init__(
             world,

@@ -5,16 +5,16 @@ from __future__ import annotations
 from alilocal.core.jsonvalue import JsonObject
 from alilocal.core.rpc import Parameters
 from alilocal.core.service import Call
+from alilocal.core.switches import GatewaySwitches
 from alilocal.core.world import World
 from alilocal.resourcemanager.model import LinkedRoles
-from alilocal.resourcemanager.switches import ResourceManagerSwitches
 from alilocal.resourcemanager.wire import role_members
 
 
 class Calls:
     """The handlers of the operations."""
 
-    def __init__(self, world: World[ResourceManagerSwitches], roles: LinkedRoles) -> None:
+    def __init__(self, world: World[GatewaySwitches], roles: LinkedRoles) -> None:
         self._world = world
         self._roles = roles
 

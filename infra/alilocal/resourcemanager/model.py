@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from alilocal.core.switches import GatewaySwitches
 from alilocal.core.world import World
 from alilocal.resourcemanager.errors import MissingServiceName, RoleExists
-from alilocal.resourcemanager.switches import ResourceManagerSwitches
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class LinkedRoles:
             raise MissingServiceName
         return service in self.by_service
 
-    def create(self, service: str, description: str, world: World[ResourceManagerSwitches]) -> LinkedRole:
+    def create(self, service: str, description: str, world: World[GatewaySwitches]) -> LinkedRole:
         """Create the role of a service; raises MissingServiceName and RoleExists."""
         if self.exists(service):
             raise RoleExists(self.by_service[service].name)

@@ -10,10 +10,10 @@ from alilocal.core.ram import Permission
 from alilocal.core.rpc import Action, RpcService
 from alilocal.core.service import Call, Route
 from alilocal.core.snapshot import dump, load, member
+from alilocal.core.switches import GatewaySwitches
 from alilocal.core.world import World
 from alilocal.resourcemanager.calls import Calls
 from alilocal.resourcemanager.model import LinkedRoles
-from alilocal.resourcemanager.switches import ResourceManagerSwitches
 
 _UNSUPPORTED = (
     "DeleteServiceLinkedRole GetServiceLinkedRoleDeletionStatus ListRoles CreateRole GetRole DeleteRole"
@@ -29,7 +29,7 @@ class ResourceManager(RpcService):
     ram_code = "ram"
     unsupported = tuple(_UNSUPPORTED.split())
 
-    def __init__(self, world: World[ResourceManagerSwitches]) -> None:
+    def __init__(self, world: World[GatewaySwitches]) -> None:
         self.roles = LinkedRoles()
         calls = Calls(world, self.roles)
         super().__init__(

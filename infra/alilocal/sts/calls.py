@@ -10,10 +10,10 @@ from alilocal.core.jsonvalue import JsonObject
 from alilocal.core.ram import BadPolicy, Policy
 from alilocal.core.rpc import Parameters
 from alilocal.core.service import Call
+from alilocal.core.switches import GatewaySwitches
 from alilocal.core.world import World
 from alilocal.sts.errors import InvalidParameter
 from alilocal.sts.model import Roles
-from alilocal.sts.switches import StsSwitches
 from alilocal.sts.wire import identity_members, session_members
 
 _SESSION = re.compile(r"[A-Za-z0-9.@_-]{2,64}")
@@ -24,7 +24,7 @@ _DEFAULT_SECONDS = 3600
 class Calls:
     """The handlers of the operations."""
 
-    def __init__(self, world: World[StsSwitches]) -> None:
+    def __init__(self, world: World[GatewaySwitches]) -> None:
         self._world = world
         self._roles = Roles(world)
 

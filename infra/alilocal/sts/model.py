@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from alilocal.core.credentials import Credential
 from alilocal.core.ram import Policy
+from alilocal.core.switches import GatewaySwitches
 from alilocal.core.world import World
 from alilocal.sts.errors import InvalidParameter, NoSuchRole
-from alilocal.sts.switches import StsSwitches
 
 _ROLE = re.compile(r"acs:ram::(?P<account>\d+):role/(?P<name>[A-Za-z0-9.@_/-]{1,128})")
 
@@ -35,7 +35,7 @@ class Identity(NamedTuple):
 class Roles:
     """The roles that can be assumed: any role, or those of `cloud.credentials.role` once there is one."""
 
-    def __init__(self, world: World[StsSwitches]) -> None:
+    def __init__(self, world: World[GatewaySwitches]) -> None:
         self._world = world
 
     def find(self, arn: str) -> str:

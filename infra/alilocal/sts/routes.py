@@ -7,9 +7,9 @@ from dataclasses import replace
 from alilocal.core.ram import Permission
 from alilocal.core.rpc import Action, Parameters, RpcService
 from alilocal.core.service import Call, Route
+from alilocal.core.switches import GatewaySwitches
 from alilocal.core.world import World
 from alilocal.sts.calls import Calls
-from alilocal.sts.switches import StsSwitches
 
 
 class Sts(RpcService):
@@ -21,7 +21,7 @@ class Sts(RpcService):
     ram_code = "sts"
     unsupported = ("AssumeRoleWithOIDC", "AssumeRoleWithSAML")
 
-    def __init__(self, world: World[StsSwitches]) -> None:
+    def __init__(self, world: World[GatewaySwitches]) -> None:
         calls = Calls(world)
         super().__init__(
             world,

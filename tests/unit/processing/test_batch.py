@@ -8,13 +8,13 @@ import pytest
 
 from fcruntime import Deadline
 from fcruntime.triggers import Message
+from hpoq.clock import Limits
 from hpoq.contract.events import EventError
 from hpoq.contract.identity import derive_key
 from hpoq.observability.measures import Measures, collect_into
 from hpoq.processing.batch import Batch
 from hpoq.processing.intake import Rejected, take_in
 from hpoq.processing.lifecycle import Delivery
-from hpoq.processing.limits import Limits
 from hpoq.processing.outcome import Outcome, Result
 from hpoq.processing.pace import Pace
 from hpoq.testing import FakeClock

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from hpoq.clock import Limits
 from hpoq.cloud.caller import RetryPolicy
 from hpoq.cloud.experiments import CreatedExperiment, Experiment, ExperimentPage
 from hpoq.contract.identity import MOST_TAGS, TAG_KEY, derive_key, format_marker
@@ -26,7 +27,6 @@ from hpoq.processing.creation import (
 )
 from hpoq.processing.ledger import ClaimLost
 from hpoq.processing.lifecycle import Delivery, Terms
-from hpoq.processing.limits import Limits
 from hpoq.processing.pace import Pace
 from hpoq.testing import FakeClock
 from support.request import make_document
