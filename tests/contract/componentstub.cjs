@@ -83,5 +83,13 @@ module.exports.default = Component;
 if (require.main === module) {
   const [, , command, ...args] = process.argv;
   const props = JSON.parse(fs.readFileSync(path.join(home, 'props.json')));
-  new Component()[command]({ command, args, props }).then((answer) => console.log(JSON.stringify(answer)));
+  new Component()[command]({ command, args, props }).then(
+    (answer) => console.log(JSON.stringify(answer)),
+    (error) => {
+      // As the CLI does: with -o json it exits with 0, and does not print the reason.
+      const isQuery = args.includes('-o');
+      console.log(isQuery ? error.name : error.message);
+      process.exitCode = isQuery ? 0 : 1;
+    },
+  );
 }
