@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fcruntime.triggers.body import looks_like_json, unwrap_base64
+from hpoq.contract.document import find_encoded_text
 from hpoq.contract.jsontext import describe_encoding
 from hpoq.errors import Violation
 from hpoqctl.positions import Source, mask_secrets
@@ -182,7 +183,7 @@ def _make_document(place: str, path: str, data: bytes, line: int = 1) -> Documen
         return Document(place, b"", path, None, (Violation("", "body.too-large", _TOO_LARGE), 0))
     source = None
     # A line of base64 shows no member, but anyone can decode a credential in it.
-    if unwrap_base64(data) == data:
+    if unwrap_base64(data) == data and find_encoded_text(data) is None:
         with contextlib.suppress(UnicodeDecodeError):
             source = Source(data.decode("utf-8-sig"), line)
     return Document(place, data, path, source)

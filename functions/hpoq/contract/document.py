@@ -19,7 +19,7 @@ from fcruntime.triggers.body import decode_base64, looks_like_json, unwrap_base6
 from fcruntime.triggers.identity import identify_attributes, identify_event
 from hpoq.contract import jsontext
 from hpoq.contract.finding import describe_type
-from hpoq.contract.jsontext import MOST_BODY_BYTES, WIDE_MARKS, JsonError, pointer_to, tokens_of
+from hpoq.contract.jsontext import MOST_BODY_BYTES, JsonError, is_framed, is_wide, pointer_to, tokens_of
 from hpoq.errors import RequestRejected, Violation
 
 WRAPPER_MEMBERS = ("schemaVersion", "idempotencyKey", "traceparent", "dryRun", "guard", "stop", "experiment")
@@ -42,6 +42,7 @@ _ANONYMOUS_HEADERS = (
 
 # Names that may be quoted in an error: words, array indexes, and parameters of a search space.
 PLAIN_NAME = r"[A-Za-z_]{1,26}|[0-9]{1,6}|\$\{[A-Za-z_]{1,24}\}"
+_CONTROLS = r"[\0-\x08\x0e-\x1f\x7f]"
 # The first bytes of gzip, zlib, zip and zstd.
 _COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda", b"PK\x03\x04", b"(\xb5/\xfd")
 
@@ -84,6 +85,7 @@ def open_document(body: bytes, attributes: Mapping[str, str]) -> LocatedObject:
     text = unwrap_base64(body)
     if not looks_like_json(text):
         _reject_encoded(text, "the body")
+        text = find_encoded_text(text) or text
     inner = unwrap_text(text)
     found = _open_object(text) if inner == text else _open_text(inner)
     return _note_attributes(found, attributes) if attributes and not found.is_event else found
@@ -175,11 +177,26 @@ def _reject_encoded(body: bytes, name: str, pointer: str = "") -> None:
         if layer.startswith(_COMPRESSED):
             what = f"{name} is compressed; send it without compression"
             raise _reject("body.compressed", what, pointer)
-    if inner is not None and inner.startswith(WIDE_MARKS):
+    if inner is not None and is_wide(inner):
         raise _reject("json.encoding", jsontext.describe_encoding(inner, 0), pointer)
     if inner is not None and unwrap_base64(inner) != inner:
         what = f"{name} is base64-encoded twice; encode it once"
         raise _reject("body.base64-twice", what, pointer)
+
+
+def find_encoded_text(body: bytes) -> bytes | None:
+    """Return the text that `body` contains in base64, or None if it contains none.
+
+    A word may be valid base64 by chance. What it decodes to is then not UTF-8, or has control characters.
+    """
+    inner = decode_base64(body)
+    if not inner:
+        return None
+    try:
+        is_text = re.search(_CONTROLS, inner.decode()) is None
+    except UnicodeDecodeError:
+        is_text = False
+    return inner if is_text or is_framed(inner) else None
 
 
 def _parse(text: bytes | str, prefix: str) -> JsonValue:
@@ -237,7 +254,8 @@ def _undo_text(value: JsonValue, prefix: str) -> JsonValue:
     if looks_like_json(text):
         return _parse(text, prefix)
     _reject_encoded(text, "data", prefix)
-    return value
+    inner = find_encoded_text(text)
+    return value if inner is None else _parse(inner, prefix)
 
 
 def _open_cloud_event(event: JsonObject) -> LocatedObject:

@@ -20,10 +20,9 @@ from fcruntime.jsonvalue import JsonObject, JsonValue
 MOST_BODY_BYTES = 1024 * 1024
 """The most bytes that the contract reads of a message body, whichever trigger brings it."""
 
-WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
-"""The byte order marks of UTF-16 and UTF-32."""
-
 _LONGEST_NUMBER = 400
+# The byte order marks of UTF-16 and UTF-32.
+_WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
 _SHOWN = 60
 _MOST_REPEATED = 100
 # Python counts more characters as white space than JSON does.
@@ -200,20 +199,25 @@ def _decode(data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as exc:
-        if _is_framed(data):
+        if is_framed(data):
             raise JsonError("json.syntax", f"not JSON: {_FRAMED}", 0) from None
         raise JsonError("json.encoding", describe_encoding(data, exc.start), exc.start) from None
 
 
-def _is_framed(data: bytes) -> bool:
+def is_framed(data: bytes) -> bool:
     """Return whether binary data stands in front of JSON: a length, a schema's id, or a serializer's header."""
     found = re.match(rb'([^{\["]{1,16})[{\[][\s"{}\[\]]', data)
     return found is not None and re.search(rb"[\0-\x08\x0e-\x1f]", found[1]) is not None
 
 
+def is_wide(data: bytes) -> bool:
+    """Return whether bytes are a text of 2 or 4 bytes per character, most likely JSON."""
+    return data.startswith(_WIDE_MARKS) or re.match(_WIDE, data) is not None
+
+
 def describe_encoding(data: bytes, start: int) -> str:
     """Return what is wrong with bytes that are not UTF-8 from the byte `start` on."""
-    if data.startswith(WIDE_MARKS) or re.match(_WIDE, data):
+    if is_wide(data):
         return _describe_wide(data[:4])
     line = data.count(b"\n", 0, start) + 1
     return f"not UTF-8 at line {line} (byte {start}); save it as UTF-8"
@@ -228,7 +232,7 @@ def _describe_wide(start: bytes) -> str:
 def _syntax_error(text: str, error: json.JSONDecodeError) -> JsonError:
     if not text or text.isspace():
         return JsonError("json.syntax", "not JSON: the text is empty", 0)
-    if _is_framed(text.encode(errors="surrogatepass")):
+    if is_framed(text.encode(errors="surrogatepass")):
         return JsonError("json.syntax", f"not JSON: {_FRAMED}", 0)
     if re.match(_WIDE, first := text[:8].encode(errors="replace")):
         return JsonError("json.encoding", _describe_wide(first[:4]), 0)

@@ -44,6 +44,26 @@ def test_what_is_sent_is_what_was_written(path):
     assert parse(document).request.experiment.wire() == experiment_in(document)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"experiment: {}\n", b"'{\"experiment\": {}}'", b"experiment=%7B%7D", b"# x\n{}", b"```json\n{}\n```"),
+        *('\u200b{"experiment": {}}'.encode(), "\uff5b}".encode(), b'\xef\xbb\xbf\xef\xbb\xbf{"a": 1}'),
+        *('{"experiment": {}}'.encode("utf-16-be"), '{"experiment": {}}'.encode("utf-32-le")),
+        *(b'\0\0\0\0\x05{"experiment": {}}', b" \n ", b"null", b"12345", b'"hello"', b"@request.json"),
+    ],
+)
+def test_a_fault_in_base64_is_explained_like_the_text_itself(body):
+    """What is not JSON is explained by the text that its producer wrote, not by its base64, which SDKs add."""
+    event = {"specversion": "1.0", "data": base64.b64encode(body).decode()}
+    found = []
+    for sent in (body, base64.b64encode(body), json.dumps(event).encode()):
+        with pytest.raises(RequestRejected) as caught:
+            parse_request(sent)
+        found.append([(one.rule, one.message) for one in caught.value.violations])
+    assert found[0] == found[1] == found[2]
+
+
 def test_base64_is_undone_once():
     """One layer of base64 is undone, as the SMQ SDKs add it."""
     plain = json.dumps(MINIMAL).encode()
