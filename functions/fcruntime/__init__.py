@@ -1,4 +1,4 @@
-"""What Function Compute hands a Python function, and what it expects back. It can be used without hpoq.
+"""What Function Compute passes to a Python function, and what it expects back. Can be used without hpoq.
 
     FC ──event bytes, context──▶ your handler ──result or exception──▶ FC
 

@@ -1,4 +1,4 @@
-"""What AWS Lambda hands a handler: its context and the event of an SQS queue, made from what FC hands over.
+"""What AWS Lambda passes to a handler: its context and the event of an SQS queue, made from what FC passes.
 
 The context has the members of https://docs.aws.amazon.com/lambda/latest/dg/python-context.html, the `log` of Lambda's
 runtime (https://github.com/aws/aws-lambda-python-runtime-interface-client) and `fc_context`, and no others: code that

@@ -51,7 +51,7 @@ def settle(
         for item in sendable:
             is_sent: bool | None = requeue(item)
             if is_sent is None:
-                # Taken for a failure, it would bring the event again beside the copy, and more copies with each.
+                # If None counted as a failure, the event would come again although the copy was sent, each time.
                 raise TypeError(
                     "requeue returned None; it must return True if the message was sent, else False"
                 )

@@ -153,7 +153,7 @@ def invoke(
     The handler runs in the calling thread. After `timeout` seconds the result is that of a time-out. In the main
     thread the handler is then interrupted, with the signal SIGURG and an exception that `except Exception` does not
     catch; code that no signal interrupts ends first. In another thread no signal can interrupt it, so there a
-    handler with a `timeout` gets a thread of its own and goes on in it after the time-out.
+    handler with a `timeout` gets a thread of its own, in which it continues after the time-out.
     """
     if context is None:
         context = Fc3Context(request_id=f"1-{uuid.uuid4().hex[:8]}-{uuid.uuid4().hex[:24]}")

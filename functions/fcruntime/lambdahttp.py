@@ -1,4 +1,4 @@
-"""What AWS Lambda hands an HTTP handler and takes from it, made from what FC's HTTP and API Gateway triggers use.
+"""What AWS Lambda passes to an HTTP handler and takes from it, made from what FC's HTTP triggers use.
 
 An HTTP trigger's event gets the members of a function URL's event (https://docs.aws.amazon.com/lambda/latest/dg/
 urls-invocation.html), that of the API Gateway trigger those of a REST API's proxy event. Nothing is removed. Of FC's

@@ -270,7 +270,7 @@ class _MainThread:
             except Exception as exc:  # noqa: BLE001 - the user's code has set the handler, which may raise anything
                 log_error(f"raised between two calls, for example by a late alarm: {exc!r}")
             except BaseException:
-                # The process ends. A call that was handed over in this moment must not wait for ever, and later ones
+                # The process ends. A call that was handed over in this moment must not wait forever, and later ones
                 # run in their own threads.
                 while not self._free.acquire(timeout=_POLL_SECONDS):
                     self._run_handed()

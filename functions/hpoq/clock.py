@@ -44,7 +44,7 @@ class SystemClock:
 
     # The functions themselves, without a method around them: a message reads the clocks forty times.
     now = staticmethod(time.time)
-    # Unlike Linux's CLOCK_MONOTONIC, CLOCK_BOOTTIME goes on while the machine is suspended.
+    # Unlike Linux's CLOCK_MONOTONIC, CLOCK_BOOTTIME continues while the machine is suspended.
     monotonic = staticmethod(
         time.monotonic if _BOOT_TIME is None else partial(time.clock_gettime, _BOOT_TIME)
     )

@@ -1,4 +1,4 @@
-"""Put all parts together, and process an event with them.
+"""The composition root: builds all parts, and processes an event with them.
 
 From its cold start on, an instance keeps the settings, the HTTP connections, the store and the pace that it learns.
 Everything else is built for one invocation.

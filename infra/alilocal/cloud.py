@@ -84,7 +84,7 @@ class Cloud:
         self.title = "alilocal"
         """The title of the console's pages."""
         self.sample_message = "{}"
-        """The message that the console's form proposes; set it to one that the function understands."""
+        """The message that the console's form suggests; set it to one that the function understands."""
         self.explain_message: Callable[[str, str], Sequence[str]] | None = None
         """Returns sentences on the state of a message, by its id and body, for the console. The first one is the
         summary. A cloud does not know what a function does with its messages, so the function's owner sets this."""

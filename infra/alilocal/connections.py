@@ -278,7 +278,7 @@ class _Handler(BaseHTTPRequestHandler):
             if coding != "chunked":
                 self._refuse(501)
                 return None
-            # A length beside it does not count, and may be an attempt to smuggle a request.
+            # A length does not count then, and may be an attempt to smuggle a request.
             self.close_connection = self.close_connection or "Content-Length" in self.headers
             return self._read_chunks()
         lengths = set(self.headers.get_all("Content-Length", [])) or {"0"}

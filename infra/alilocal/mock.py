@@ -1,4 +1,4 @@
-"""`mock_alicloud`: a local cloud in the place of Alibaba Cloud, for code whose endpoint cannot be configured.
+"""`mock_alicloud`: replaces Alibaba Cloud by a local cloud, for code whose endpoint cannot be configured.
 
 While it is active, connections of `http.client`, `urllib3`, `requests` and `aiohttp` to Alibaba Cloud's hosts, with
 or without TLS, end at a local cloud in this process. Other clients are refused, and all other hosts are left alone.
@@ -45,7 +45,7 @@ class MockAlicloud:
 
     @contextlib.contextmanager
     def cloud(self) -> Iterator[LocalCloud]:
-        """Put a new cloud in the place of Alibaba Cloud for as long as the context lasts."""
+        """Replace Alibaba Cloud by a new local cloud within the context."""
         with (
             LocalCloud(**self._options) as cloud,
             Connections(cloud) as connections,

@@ -1,6 +1,6 @@
 """Fixtures for pytest, registered with the distribution.
 
-`mock_alicloud` is a LocalCloud in the place of Alibaba Cloud. `local_cloud` is one that only its own sessions reach.
+`mock_alicloud` is a LocalCloud that replaces Alibaba Cloud. `local_cloud` is one that only its own sessions reach.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Keeps a cloud's state in a folder, so that it survives its process.
 
 The folder has one file, which is rewritten as a whole soon after each change; a process that is killed loses at most
-the last second. Only the owner can read it, because messages may contain credentials. Beside the snapshot it has what
-the console shows of the past: the newest messages, deliveries and calls.
+the last second. Only the owner can read it, because messages may contain credentials. Besides the snapshot it has the
+past that the console shows: the newest messages, deliveries and calls.
 """
 
 from __future__ import annotations

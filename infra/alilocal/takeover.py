@@ -8,7 +8,7 @@ What is replaced, and what happens to a connection to such a host:
     socket, uvloop, aiodns                            look-ups, connect      raises NotTakenOver
     alibabacloud_credentials                          module variables       has the cloud's keys
 
-Whatever else there is meets the look-ups and `connect` of `socket`, so that no test reaches the real cloud.
+Any other client ends at the look-ups or `connect` of `socket`, so that no test reaches the real cloud.
 
 Several clouds can do so at the same time, in threads and tasks that begin and end in any order. A connection goes to
 the newest cloud of its own thread or task, or to the newest of all if that has none. The patches are removed when the
@@ -54,7 +54,7 @@ _REMOVED = (
 _OTHER_KEYS = {"OSS_ACCESS_KEY_ID": _ID, "OSS_ACCESS_KEY_SECRET": _SECRET, "OSS_SESSION_TOKEN": _TOKEN}
 """Variables of other SDKs, which get the same keys if they are set."""
 _LOOK_UPS = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
-# A library that records calls, such as VCR, may have put a class of its own in the place of this one.
+# A library that records calls, such as VCR, may have replaced this class by one of its own.
 _HTTP_CONNECTION: type[Any] = next(
     kind
     for kind in object.__subclasses__()

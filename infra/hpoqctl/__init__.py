@@ -1,24 +1,25 @@
 """The command line `hpoq`, for producers, operators and developers. It is not deployed.
 
-Each command is a module of its own, which `app` imports only when the command is run, so `hpoq --help` stays fast:
+Each command is a module, which `app` imports only when the command is run, so that `hpoq --help` is fast. The modules
+on the right serve these commands:
 
-    init, check, explain requests before they are sent (checking, spaceview, ruletexts)
-    contract             the public contract as files (schema/)
-    send, stop           requests and stops into the queue (outgoing); inbox follows their events
-    trials               the leaderboard of an experiment
-    status, resolve      one message's record; explanation and watching put it into words
-                         (without a message, overview shows the queues and, through logservice, the last hour)
-    audit, forget        every record: against the account's experiments; without what a producer wrote
-    dead                 what is in the dead-letter queue; redrive goes through it, deadletters reads dead letters
-    replay, local        the function on this machine, against the local cloud (cloud); livelog shows its messages
-    demo                 the pipeline under faults, with a proof (demotrials: searches with real trials)
-    tryout               `hpoq try`: the same with real trials; leaderboard shows them
-    doctor/              the environment that the function runs in
-    package              the code package for Function Compute (packaging/)
+    init, check, explain  write and check requests               checking, spaceview, ruletexts
+    send, stop            send requests and stops                outgoing; inbox and following wait for the answers
+    trials                the leaderboard of an experiment       leaderboard, experimentlog
+    status, resolve       the record of one message              recordview, watchview
+    status                without a message: the queues          overview, logservice
+    audit, forget         all records
+    dead                  the dead-letter queue                  redrive, deadletters
+    replay, local         run the function on this machine       cloud, livelog
+    demo                  the pipeline under faults              demotrials
+    tryout (`hpoq try`)   the pipeline with real trials          leaderboard
+    doctor/               the environment of the function
+    package               the code package                       packaging/
+    contract              the files of the public contract       schema/
 
-They share how files are read (files, positions, yamltext), how the store and the queue are found (services), and how
-results are printed (output). A command parses its options, calls the function's own code, and prints. All of this
-needs the extra `local`, or `cli` without `hpoq package`; the deployed function does not.
+All commands share `files`, `positions` and `yamltext`, which read requests, `services`, which opens the store and the
+queue, and `output`, which prints. A command parses its options, calls the function's own code, and prints the result.
+The commands need the extra `cli`, and `hpoq package` needs `local`.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ _INTERRUPTED = 130
 
 
 def _explain_os_error(exc: OSError) -> Exception:
-    """Return an error with a message, or `exc` if the reader of a pipe is gone: click then ends quietly."""
+    """Return an error with a message, or `exc` if the reader of a pipe is gone, for which click ends without one."""
     if exc.errno == errno.EPIPE:
         return exc
     from hpoqctl.output import describe_os_error  # needed for failed writes only
@@ -93,7 +93,7 @@ class _LazyGroup(click.Group):
         except KeyboardInterrupt:
             raise click.exceptions.Exit(_INTERRUPTED) from None
         except click.Abort as exc:
-            # What a question makes of Ctrl-C, and also of the end of its input.
+            # click's questions raise this for Ctrl-C, and also at the end of the input.
             if isinstance(exc.__context__, KeyboardInterrupt):
                 raise click.exceptions.Exit(_INTERRUPTED) from None
             raise

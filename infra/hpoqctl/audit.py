@@ -41,7 +41,7 @@ from hpoqctl.services import (
     store_url,
     usage_errors,
 )
-from hpoqctl.watching import find_watching
+from hpoqctl.watchview import find_watching
 
 _PAGE = 100
 _DAY = 86_400.0
@@ -92,7 +92,7 @@ class Finding:
 
 @dataclass
 class Audit:
-    """The numbers of what was compared, and the differences.
+    """How many records and experiments were compared, and the differences.
 
     `others` is how many of the records are not those of requests: hpoq keeps them to follow and stop experiments.
     `elsewhere` is how many experiments were created at another endpoint, and are not known here. `overdue` are the

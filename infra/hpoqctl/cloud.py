@@ -27,7 +27,7 @@ TIMEOUT_SECONDS = 300
 PACKAGE = Path(hpoq.__file__).parent
 """The folder of the function's code."""
 
-# Here a look at an experiment costs nothing, and a person waits for its result.
+# Here checking an experiment costs nothing, and a person waits for its result.
 _PACE = {"HPOQ_WATCH_MIN_SECONDS": "2", "HPOQ_WATCH_MAX_SECONDS": "5"}
 _ID, _SECRET = "ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"
 _CREDENTIALS = (_ID, _SECRET, "ALIBABA_CLOUD_SECURITY_TOKEN")

@@ -44,7 +44,7 @@ from hpoqctl.services import (
     store_url,
     usage_errors,
 )
-from hpoqctl.watching import Watching, find_watching
+from hpoqctl.watchview import Watching, find_watching
 
 _Command = TypeVar("_Command", bound=Callable[..., None])
 
@@ -290,7 +290,7 @@ def redrive(
 def _watch_again(
     keys: tuple[str, ...], queue: str | None, endpoint: str | None, *, is_dry_run: bool, as_json: bool
 ) -> NoReturn:
-    """Send the watch messages of the experiments of `keys` anew, and end the command."""
+    """Send the watch messages of the experiments of `keys` again, and end the command."""
     check_keys(keys, "hpoq status")
     settings = read_settings()
     target, store_at = find_target(settings, queue, endpoint), store_url(settings, None, endpoint)

@@ -26,7 +26,7 @@ def recover_envelopes(
     """Return the messages in the body of a dead letter, or none if one of them cannot be read or has no known key.
 
     There are four kinds of dead letter. The function itself puts a message into the dead-letter queue in its
-    envelope. A queue's dead-letter policy keeps the body as it was and, beside it, the id that the message had in its
+    envelope. A queue's dead-letter policy keeps the body as it was, together with the id that the message had in its
     own queue: `origin_id`. An event stream's dead letter is the event of one message. An asynchronous invocation's
     describes the failed call and quotes the whole event (FC documentation, "asynchronous invocation",
     destinations). A dead-letter queue may have a dead-letter policy too: `origin_id` is then that of a dead letter.

@@ -103,7 +103,7 @@ class _Demo:
             self.faults[what] = self.cloud.faults.add(**settings)
 
     def advance(self) -> bool:
-        """Return whether all is done. If everything waits, let time pass; in the middle of a create, kill."""
+        """Return whether all messages are done. If everything waits, advance the clock, or kill an instance."""
         self._announce()
         if self.faults[_CRASH].hits and not self.crashed:
             self.crashed = bool(self.function.crash())

@@ -100,7 +100,7 @@ def _is_request(file: Path) -> bool:
 
 
 def _is_schema(file: Path) -> bool:
-    """Return whether a file is a JSON Schema, as `hpoq init` writes one beside a request."""
+    """Return whether a file is a JSON Schema, such as the one that `hpoq init` writes next to a request."""
     if file.name.lower().endswith(".schema.json"):
         return True
     if file.suffix.lower() != ".json":

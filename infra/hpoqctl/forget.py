@@ -22,8 +22,8 @@ from hpoq.idempotency.store import Store
 from hpoq.processing import lifecycle
 from hpoq.processing.lifecycle import Standing
 from hpoq.processing.watchorder import decode_order, encode_order
-from hpoqctl.explanation import format_time
 from hpoqctl.output import json_option, print_change, print_json
+from hpoqctl.recordview import format_time
 from hpoqctl.services import (
     explain_store_failure,
     find_one_key,
@@ -36,7 +36,7 @@ from hpoqctl.services import (
     store_url,
     usage_errors,
 )
-from hpoqctl.watching import find_watching
+from hpoqctl.watchview import find_watching
 
 # The table is read at the rate of `hpoq audit`.
 _PAUSE_SECONDS = 0.2
@@ -70,7 +70,7 @@ _FOLLOWED = "its experiment is still followed. Wait until its result is publishe
 
 
 class _RefusedError(Exception):
-    """Nothing is removed; the text says why."""
+    """Nothing is removed; the message says why."""
 
 
 @click.command(name="forget")
@@ -117,7 +117,7 @@ def command(
 
 
 def _forget(store: Store, key: str, now: float, namespace: str) -> Iterator[str]:
-    """Strip the records of `key` and yield what follows from it. Raises _RefusedError, StoreError."""
+    """Strip the records of `key`, and yield sentences on what happens next. Raises _RefusedError, StoreError."""
     record = store.get(key)
     standing = lifecycle.find_standing(record, now)
     if record is None or standing not in _ENDED:

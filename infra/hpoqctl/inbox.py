@@ -143,7 +143,7 @@ class Answers:
 
     @property
     def is_complete(self) -> bool:
-        """Whether everything has come that is awaited."""
+        """Whether everything that is awaited has come."""
         return not self.missing and not (self.to_end and self.unfinished)
 
     def add(self, event: JsonObject) -> None:
@@ -216,7 +216,7 @@ class Answers:
 def collect_answers(
     inbox: Inbox, answers: Answers, clock: Clock, seconds: float, on_progress: Callable[[int], None]
 ) -> None:
-    """Receive events until everything has come that is awaited, or `seconds` are over.
+    """Receive events until everything that is awaited has come, or `seconds` are over.
 
     After each call, `on_progress` gets the number of messages that are answered.
     """

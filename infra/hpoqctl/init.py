@@ -214,7 +214,7 @@ def command(path: str, force: bool, as_json: bool, **given: Any) -> None:
           --command "dlc submit pytorch --command='python train.py --lr=\\${lr}'" \\
           --metric "val_loss=([0-9.]+)" --goal minimize
 
-    Every member is explained by a comment. The JSON Schema of requests is written beside the file, and its first line
+    Every member is explained by a comment. The JSON Schema of requests is written next to the file, whose first line
     names it, so that editors explain and check members while you write.
 
     Exit code 1 means that the request is invalid.

@@ -87,7 +87,7 @@ class LiveLog:
             yield self._make_row(outcome, OUTCOME_STYLES[outcome], entry, str(detail))
 
     def _end_request(self, kind: str, error: str | None) -> Iterator[Text]:
-        """Yield what was written beside the log of a request that has ended: a failure, or a print."""
+        """Yield what was written outside the log lines of a request that has ended: a failure, or a print."""
         other, self._other = self._other, []
         if error and kind == "Initialize":
             reason = other[-1].strip() if other else error.removeprefix(", Error: ")

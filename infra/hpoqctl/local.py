@@ -42,11 +42,11 @@ from hpoqctl.cloud import (
     local_store_url,
     make_streams,
 )
-from hpoqctl.explanation import explain_request
 from hpoqctl.files import PathName
 from hpoqctl.livelog import LiveLog, format_banner
 from hpoqctl.numbers import Number, WholeNumber
 from hpoqctl.output import console, describe_os_error, print_json
+from hpoqctl.recordview import explain_request
 from hpoqctl.redrive import recover_bodies
 from hpoqctl.services import usage_errors
 
@@ -69,7 +69,7 @@ _SAMPLE = {
         },
     }
 }
-"""The request that the console's form proposes."""
+"""The request that the console's form suggests."""
 
 
 @click.command(name="local")

@@ -1,4 +1,4 @@
-"""How all commands print: JSON for machines, text and progress bars for people."""
+"""How all commands print: JSON for programs, text and progress bars for people."""
 
 from __future__ import annotations
 

@@ -33,12 +33,12 @@ from hpoq.processing.intake import mask_message_id
 from hpoqctl.deadletters import recover_envelopes
 
 _DEFAULT_VISIBILITY_SECONDS = 30
-# The least that ChangeMessageVisibility is documented to take.
+# The smallest value that ChangeMessageVisibility takes, by its documentation.
 _SHORTEST_VISIBILITY_SECONDS = 1
 # A dead letter that is not moved stays out of the way for so long. If the process is killed before it gives the
 # dead letter back, it is hidden until then.
 _KEPT_SECONDS = 300
-# What receiving, sending and deleting one takes, generously, over the internet.
+# A generous limit for receiving, sending and deleting one message over the internet.
 _SECONDS_PER_MOVE = 0.5
 # Both are documented as the answer to a receipt handle whose visibility has ended.
 _LOST_RECEIPT = ("MessageNotExist", "ReceiptHandleError")

@@ -1,4 +1,4 @@
-"""`hpoq resolve`: record what a person found out about a key whose create is in doubt."""
+"""`hpoq resolve`: record what an operator found out about a key whose create is in doubt."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from hpoq.processing import lifecycle
 from hpoq.processing.lifecycle import Standing
 from hpoq.processing.reconcile import Sought, find
 from hpoq.settings import Settings
-from hpoqctl.explanation import format_time, name_end
 from hpoqctl.output import json_option, print_change, print_json
+from hpoqctl.recordview import format_time, name_end
 from hpoqctl.services import (
     experiments_endpoint,
     explain_store_failure,
@@ -39,7 +39,7 @@ _SEARCH_SECONDS = 120.0
 
 
 class _RefusedError(Exception):
-    """The decision is not recorded; the text says why."""
+    """The decision is not recorded; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class _Service:
 
 @dataclass(frozen=True)
 class _Decision:
-    """What the operator found out: the experiment's id, or None if none exists."""
+    """The operator's finding: the experiment's id, or None if none exists."""
 
     key: str
     experiment_id: str | None
@@ -130,7 +130,7 @@ def _find_service(settings: Settings, endpoint: str | None) -> _Service:
 
 
 def _record(store: Store, service: _Service | None, decision: _Decision, now: float) -> list[str]:
-    """Write the decision and return what follows from it. Raises _RefusedError, StoreError."""
+    """Write the decision, and return sentences on what happens next. Raises _RefusedError, StoreError."""
     record = _check_record(store.get(decision.key), now)
     if service is not None and decision.experiment_id is not None:
         _check_experiment(service, decision.experiment_id, record.key)

@@ -17,10 +17,10 @@ from hpoq.contract.request import compute_fingerprint
 from hpoq.errors import StoreError
 from hpoq.settings import Settings
 from hpoqctl.checking import check_document, derive_own_key, refuse_invalid
-from hpoqctl.explanation import Explanation, explain_request
 from hpoqctl.files import read_requests
 from hpoqctl.output import console, json_option, print_json
 from hpoqctl.overview import format_overview, read_last_hour, survey_queues
+from hpoqctl.recordview import Explanation, explain_request
 from hpoqctl.services import (
     check_keys,
     derive_keys,
@@ -36,7 +36,7 @@ from hpoqctl.services import (
     store_url,
     usage_errors,
 )
-from hpoqctl.watching import Watching, find_watching
+from hpoqctl.watchview import Watching, find_watching
 
 _STYLES = {"unseen": "yellow", "abandoned": "yellow", "given up": "red", "published": "green"}
 

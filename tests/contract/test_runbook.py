@@ -13,7 +13,7 @@ from hpoq.cloud.answers import documented_codes
 from hpoq.observability.measures import BOUNDS_MS, COUNTERS, STEPS
 from hpoq.processing.ledger import ClaimLost
 from hpoq.processing.outcome import Outcome
-from hpoqctl.explanation import ADVICE
+from hpoqctl.recordview import ADVICE
 
 ROOT = Path(__file__).parents[2]
 SLS = ROOT / "infra/serverless/sls"

@@ -188,7 +188,7 @@ def test_a_fault_is_reported_with_its_fix(server, breaks, changes, check, verdic
         breaks(server)
     code, found = run(environ(server, **changes), "--function-timeout", "240")
     assert found[check]["verdict"] == verdict
-    assert fix in found[check]["mend"]
+    assert fix in found[check]["fix"]
     assert code == (verdict == "problem")
 
 
@@ -199,7 +199,7 @@ def test_a_fault_is_reported_with_its_fix(server, breaks, changes, check, verdic
 def test_a_function_timeout_that_is_too_short_is_reported(server, seconds, verdict, fix):
     _, found = run(environ(server), "--function-timeout", seconds)
     assert found["function time-out"]["verdict"] == verdict
-    assert fix in found["function time-out"]["mend"]
+    assert fix in found["function time-out"]["fix"]
 
 
 def test_an_unreachable_service_is_reported(server, closed_port):
@@ -207,7 +207,7 @@ def test_an_unreachable_service_is_reported(server, closed_port):
     code, found = run(environ(server, HPOQ_PAIAUTOML_ENDPOINT=nowhere))
     assert code == 1
     assert found["reach paiautoml"]["verdict"] == "problem"
-    assert nowhere.removeprefix("http://") in found["reach paiautoml"]["mend"]
+    assert nowhere.removeprefix("http://") in found["reach paiautoml"]["fix"]
     assert found["list experiments"]["verdict"] == "problem"
     assert found["reach smq"]["verdict"] == "ok"
 
@@ -227,7 +227,7 @@ def test_a_gateway_that_accepts_used_nonces_is_reported(server, monkeypatch):
     code, found = run(environ(server))
     assert code == 0
     assert found["repeated nonce"]["verdict"] == "warning"
-    assert "second experiment" in found["repeated nonce"]["mend"]
+    assert "second experiment" in found["repeated nonce"]["fix"]
 
 
 @pytest.mark.parametrize(("seconds", "seen"), [(600, "behind"), (-600, "ahead")])
@@ -246,7 +246,7 @@ def test_a_redis_that_may_lose_records_is_reported(server, redis_server, closed_
     assert code == 1
     assert [found[f"{what} records"]["verdict"] for what in ("read", "write")] == ["ok", "ok"]
     assert found["redis persistence"]["verdict"] == "problem"
-    assert "set appendfsync to always" in found["redis persistence"]["mend"]
+    assert "set appendfsync to always" in found["redis persistence"]["fix"]
     _, found = run(environ(server, HPOQ_STORE=f"redis://:{CANARY}@127.0.0.1:{closed_port}/0"))
     assert found["read records"]["verdict"] == "problem"
     assert CANARY not in json.dumps(found)
@@ -261,10 +261,10 @@ def test_a_redis_that_takes_no_writes_is_reported(server, start_redis):
     assert code == 1
     assert found["read records"]["verdict"] == "ok"
     assert found["write records"]["verdict"] == "problem"
-    assert "EVAL" in found["write records"]["mend"]
+    assert "EVAL" in found["write records"]["fix"]
     code, found = run(environ(server, HPOQ_STORE=f"redis://reader:another@127.0.0.1:{port}/0"))
     assert found["read records"]["verdict"] == "problem"
-    assert "password" in found["read records"]["mend"]
+    assert "password" in found["read records"]["fix"]
     assert CANARY not in json.dumps(found)
 
 
@@ -309,7 +309,7 @@ def test_the_watch_queue_exists(server):
     code, found = run({**variables, "HPOQ_WATCH_QUEUE": "misspelt"})
     finding = found["watch queue misspelt"]
     assert (code, finding["verdict"]) == (1, "problem")
-    assert "create the queue misspelt, or set HPOQ_WATCH_QUEUE" in finding["mend"]
+    assert "create the queue misspelt, or set HPOQ_WATCH_QUEUE" in finding["fix"]
 
 
 def test_an_unknown_output_is_a_problem(server):
@@ -335,7 +335,7 @@ def test_the_dead_letter_queue_exists(server):
     code, found = run({**variables, "HPOQ_DEAD_LETTER_QUEUE": "misspelt"})
     finding = found["dead-letter queue misspelt"]
     assert (code, finding["verdict"]) == (1, "problem")
-    assert "create the queue misspelt, or set HPOQ_DEAD_LETTER_QUEUE" in finding["mend"]
+    assert "create the queue misspelt, or set HPOQ_DEAD_LETTER_QUEUE" in finding["fix"]
 
 
 def test_each_permission_that_is_not_tried_is_listed(server):
@@ -367,7 +367,7 @@ def test_a_bus_without_an_account(server):
     variables = environ(server, **BUS, HPOQ_ACCOUNT_ID="", HPOQ_EVENTBRIDGE_ENDPOINT="")
     code, found = run(variables)
     assert code == 1
-    assert "HPOQ_ACCOUNT_ID or HPOQ_EVENTBRIDGE_ENDPOINT" in found["eventbridge endpoint"]["mend"]
+    assert "HPOQ_ACCOUNT_ID or HPOQ_EVENTBRIDGE_ENDPOINT" in found["eventbridge endpoint"]["fix"]
     assert "reach eventbridge" not in found
 
 

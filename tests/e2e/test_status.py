@@ -17,7 +17,7 @@ from hpoq.processing.lifecycle import Delivery, Standing, Terms
 from hpoq.settings import Settings
 from hpoqctl.app import app
 from hpoqctl.cloud import lay_out
-from hpoqctl.explanation import explain_record
+from hpoqctl.recordview import explain_record
 from support.request import make_document
 
 ROOT = Path(__file__).parents[2]

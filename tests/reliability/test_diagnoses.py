@@ -27,7 +27,7 @@ from hpoq.processing.envelope import Envelope, seal, unseal
 from hpoq.processing.lifecycle import Delivery, Terms
 from hpoq.settings import Settings
 from hpoq.testing import smq_event, smq_stream_event
-from hpoqctl.explanation import explain_record
+from hpoqctl.recordview import explain_record
 from support.deployment import DEAD_LETTER_QUEUE, WATCH_QUEUE
 from support.request import REQUEST, make_document, request
 from support.world import CallTimes

@@ -15,7 +15,7 @@ from hpoq.processing.envelope import Envelope, seal, unseal
 from hpoq.processing.ledger import Ledger
 from hpoq.processing.watchorder import GuardLimits, WatchOrder, decode_order, encode_order, identify_watch
 from hpoq.testing import smq_event, smq_stream_event
-from hpoqctl.watching import find_watching
+from hpoqctl.watchview import find_watching
 from support.request import make_document, request
 from support.world import WatchedWorld
 

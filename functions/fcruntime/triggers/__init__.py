@@ -1,7 +1,7 @@
 """From the bytes of an event to messages.
 
-`decode` recognises an event by its shape alone. An item that cannot be read becomes an `Undecodable` beside its
-neighbours' messages. An event that cannot be read as a whole raises `EventUnreadable`, so that the invocation fails
+`decode` recognises an event by its shape alone. An item that cannot be read becomes an `Undecodable` among the
+messages of the others. An event that cannot be read as a whole raises `EventUnreadable`, so that the invocation fails
 and the event is delivered again.
 
 | module | |

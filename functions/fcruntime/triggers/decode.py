@@ -1,8 +1,8 @@
-"""From the bytes that FC hands over to messages.
+"""From the bytes of an event to its messages.
 
 One delivery arrives as a CloudEvent, an array of them, an array of JSON texts that each hold one, or the same without
-the CloudEvent around `data` (`eventSchema: RawData`), alone or in an array. The native triggers and direct calls hand
-over one bare object. Text is read leniently, so that one broken item does not affect its neighbours.
+the CloudEvent around `data` (`eventSchema: RawData`), alone or in an array. The native triggers and direct calls
+deliver one bare object. Text is read leniently, so that one broken item does not affect its neighbours.
 
 A source is recognised by the shape of its payload alone, not by configuration or by the origin that an event claims.
 If two sources recognise the same item, that is an error that names both; pin the source in that case. A CloudEvent
@@ -231,7 +231,7 @@ def decode(
     `accepts` is asked about an object in an array that no source recognises, and says whether it is a message by
     itself, for example because an event stream's transform took it out of its delivery. Such a message has no id.
 
-    An item that cannot be read is an `Undecodable` beside its neighbours' messages. Raises EventUnreadable if the
+    An item that cannot be read is an `Undecodable` among the messages of the others. Raises EventUnreadable if the
     event cannot be read as a whole, UnsupportedCall if it is neither bytes nor text, and ValueError for an unknown
     source.
     """

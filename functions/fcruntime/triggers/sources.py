@@ -1,6 +1,6 @@
 """The event sources: how each is recognised by its shape, and how a message is read from it.
 
-A trigger hands over the payload of its source, alone or as the `data` of a CloudEvent. `decode` tries every source
+A trigger delivers the payload of its source, alone or as the `data` of a CloudEvent. `decode` tries every source
 of `BY_PAYLOAD` on it. To add a source, write a pair of functions, make a `Source` of them, add it to `BY_PAYLOAD`
 and add its name to `Kind`.
 
@@ -131,12 +131,12 @@ def _read_smq(data: JsonObject, item: bytes, _event: JsonObject) -> Message | Un
 
 # SMQ topic trigger, and the notifications that a topic pushes to a queue or to an HTTP trigger. The trigger's format
 # JSON, and the formats JSON and XML of notifications, hold the id of the message in its topic, which all pushes of
-# the message have in common. The trigger's format STREAM hands over the bare body, or `{"body": ..., "attrs": ...}`
+# the message have in common. The trigger's format STREAM is the bare body, or `{"body": ..., "attrs": ...}`
 # if there are message attributes, and no id. The format SIMPLIFIED of notifications is the bare body. Format of
 # notifications: https://www.alibabacloud.com/help/en/mns/developer-reference/subscribe-1.
 
 _NOTIFICATION = ("TopicName", "MessageId", "Message")
-# The trigger's format JSON has the attributes of the message beside these.
+# The trigger's format JSON also has the attributes of the message.
 _TOPIC_MEMBERS = frozenset(
     [
         "TopicOwner",

@@ -2,7 +2,7 @@
 
     read_json, read_xml ──▶ Answer ──▶ error_of ──▶ a CallError
 
-The class of an error decides how a message goes on (see `hpoq.errors`), so an answer that is not recognisably the
+The class of an error decides what happens to a message (see `hpoq.errors`), so an answer that is not recognisably the
 service's own is never taken as proof that the service did not act.
 """
 
@@ -109,7 +109,7 @@ def _answer(
         status=response.status,
         code=None if code.lower() in _SUCCESS_CODES else code,
         message=text_member(members, "Message") or "",
-        # An event shows it, and must fit into a message whatever the service answers.
+        # It is shown in an event, which must fit into a message whatever the service answers.
         request_id=None if request_id is None else request_id[:_MAX_REQUEST_ID_LENGTH],
         retry_after=_retry_after(headers),
         document=document,

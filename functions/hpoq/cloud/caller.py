@@ -138,19 +138,19 @@ class ServiceClient:
         self._retry = retry or RetryPolicy()
 
     def clock_error(self) -> float:
-        """Return how many seconds this machine's clock is off at least: positive ahead, negative behind."""
+        """Return by how many seconds, at least, this machine's clock is ahead, or behind if it is negative."""
         return self._transport.clock_error()
 
     def present_time(self) -> float:
         """Return the time in seconds since the epoch, by this machine's clock or, if earlier, by the services'.
 
-        A claim is given back at it: a clock that is ahead by hours would hold the key for as long. One that is behind
-        holds nothing.
+        Claims are released at this time: with a clock that is ahead by hours, they would hold the key for as long. A
+        clock that is behind does no harm.
         """
         return self.correct_time(self._transport.clock.now())
 
     def correct_time(self, moment: float) -> float:
-        """Return `moment` of this machine's clock, or what it is by the services' clock if that is earlier."""
+        """Return `moment`, a time of this machine's clock, by the services' clock if that is earlier."""
         return moment - max(self.clock_error(), 0.0)
 
     def _call(
@@ -171,7 +171,7 @@ class ServiceClient:
     ) -> T:
         """Call `operation` and return what `read` makes of the answer. Raises CallError.
 
-        `target` is the percent-encoded path and query. Each try is signed anew, with the credentials of that
+        `target` is the percent-encoded path and query. Each try is signed again, with the credentials of that
         moment, after `check`, which may raise. `extra_seconds` lengthens the read time-out, for a service that is
         asked to delay its answer. `max_idle_seconds` and `is_own` are those of `Request`.
         """

@@ -12,7 +12,7 @@ sends head and body in separate writes. Here
 - a connection that closes before the whole answer was read closes with a reset, so that the kernel discards the part
   of the request that is still in its send buffer;
 - a connection returns to its pool only after its exchange has accepted the answer: behind a gateway's own answer, the
-  service's may still come, and the next request would take it for its own;
+  service's may still come, and the next request would take it for its own answer;
 - an answer that equals the one before it on its connection is not accepted.
 
 The adapter, the pool and the connection find the exchange of their thread, because urllib3 passes nothing on to them:
@@ -310,7 +310,7 @@ class _Connection(HTTPConnection):
             rest = rest[self.sock.send(rest[: self._max_bytes_per_write]) :]
 
     def set_linger(self, option: bytes) -> None:
-        """Set what closing the connection does. The kernel applies it even if the process is killed."""
+        """Choose how closing the connection ends it. The kernel does so even if the process is killed."""
         if self.sock is not None:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, option)
 

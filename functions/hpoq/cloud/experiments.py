@@ -77,7 +77,7 @@ def read_page(answer: Answer) -> ExperimentPage:
     """Read a listing. Raises Unreadable unless each row is an experiment with an id."""
     count = read_total_count(answer)
     rows = find_member(answer.document, "Experiments")
-    # Some serializers leave an empty list out, also that of a page behind the last one. Whoever reads the whole
+    # Some serializers leave an empty list out, also that of a page behind the last one. Code that reads the whole
     # listing compares the count with the rows.
     if rows is None and count is not None:
         rows = []

@@ -203,7 +203,7 @@ def read_date(headers: Mapping[str, str]) -> float | None:
     """Return when a server made an answer, in seconds since the epoch, or None if that is unknown.
 
     Names of `headers` are in lower case, or compare in any case. Tablestore has a date header of its own; the
-    standard one beside it may come from a proxy.
+    standard one may come from a proxy.
     """
     try:
         if "x-ots-date" in headers:

@@ -296,7 +296,7 @@ def _open_cloud_event(event: JsonObject) -> LocatedObject:
 
 
 def _reject_misplaced(event: JsonObject) -> None:
-    """Raise RequestRejected if a CloudEvent has members of a request, which would have no effect beside its data."""
+    """Raise RequestRejected if a CloudEvent has members of a request, which would have no effect outside its data."""
     misplaced = [
         name
         for name, value in event.items()

@@ -1,8 +1,9 @@
 """What identifies a message, its events and its experiment: keys, event ids, and the marker on an experiment.
 
 All of them are pure functions, and golden values in the tests pin keys and event ids. The same message must have the
-same key for ever, in every version of this code: a changed derivation would create every message in flight a second
-time. Therefore a version is part of what is hashed. Texts are compared as they were written, without normalisation.
+same key forever, in every version of this code: after a change of the derivation, each message in flight could create
+a second experiment. Therefore a version is part of what is hashed. Texts are compared as they were written, without
+normalisation.
 
 An experiment carries the key of its message as a marker, so that it can be found after a create call with an unknown
 end: in a tag, in a suffix of the description, or in both (`HPOQ_MARKER`).

@@ -2,7 +2,7 @@
 
 A request that contradicts the service's documentation is rejected. What contradicts only its engine's documentation
 or common sense is a warning: a request that the service would accept must not be rejected. Rules read the raw
-document and ignore values of the wrong type, so that all findings are reported at once. README.md beside this file
+document and ignore values of the wrong type, so that all findings are reported at once. README.md in this folder
 lists every rule.
 """
 
@@ -79,7 +79,7 @@ OBJECTS: _Objects = {
 
 
 def check_message(message: JsonObject) -> Iterator[Finding]:
-    """Check the members beside `experiment`, and `stop`."""
+    """Check `stop`, and the members next to `experiment`."""
     yield from _check_key(message.get("idempotencyKey"), "/idempotencyKey")
     yield from _check_placeholders(message, message.get("experiment"))
     guard, stop = message.get("guard"), message.get("stop")

@@ -1,1 +1,1 @@
-"""The records from which hpoq knows what was done for a message, and the stores that keep them."""
+"""The records of what was done for each message, and the stores that keep them."""

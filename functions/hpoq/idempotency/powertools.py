@@ -98,7 +98,7 @@ class StorePersistenceLayer(BasePersistenceLayer):
     def delete_record(self, data: Any, exception: Exception) -> None:
         """Release the claim, unless another call has claimed the key since.
 
-        Outside of a call that claimed with `data`, release the key whoever claimed it.
+        Outside of a call that claimed with `data`, release the key no matter who claimed it.
         """
         bound = self._take_claimed_call(data) or (self._bound.get() or self).unclaimed()
         BasePersistenceLayer.delete_record(bound, data, exception)

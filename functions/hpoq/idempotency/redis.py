@@ -57,7 +57,7 @@ redis.call('SET', KEYS[1], '', 'XX')
 redis.call('PEXPIRE', KEYS[1], '1')
 return redis.call('GET', KEYS[1])
 """
-# What a server answers that is starting, is taken over, or waits for its replicas.
+# The answers of a server that is starting, is being replaced, or waits for its replicas.
 _PASSING = (ReadOnlyError, ClusterDownError, TryAgainError)
 _PASSING_CODES = r"\b(NOREPLICAS|BUSY)\b"
 _MOST_SWAPS = 8
@@ -79,19 +79,19 @@ class RedisStore:
         self._replicas = replicas
         self._timeout_seconds = timeout_seconds
         try:
-            # The client would take an option that it does not know for one of a call, and a name for database 0.
+            # The client would pass unknown options on to its connections, and read a name as database 0.
             if not re.fullmatch(r"/?|/[0-9]+", urlsplit(url).path):
                 raise ValueError
             self._client = Redis.from_url(
                 url,
                 decode_responses=True,
-                # What is not UTF-8 is a damaged record, not an error of the client.
+                # Text that is not UTF-8 is a damaged record, not an error of the client.
                 encoding_errors="surrogateescape",
                 socket_timeout=timeout_seconds,
                 socket_connect_timeout=timeout_seconds,
                 retry=Retry(NoBackoff(), 1),
             )
-            # Not taken from the pool, which would count it towards `max_connections` for ever.
+            # Not taken from the pool, which would count it towards `max_connections` forever.
             pool = self._client.connection_pool
             pool.connection_class(**pool.connection_kwargs)
         except ValueError:
@@ -157,7 +157,7 @@ class RedisStore:
         raise StoreUnavailable("redis: the record changes too fast")
 
     def try_write(self, key: str) -> None:
-        """Try what a write needs, for a check, without a write: `key` must have no record."""
+        """Try what a write needs, without writing anything: `key` must have no record."""
         self._write(_TRIAL, key)
 
     def close(self) -> None:
@@ -201,7 +201,7 @@ class RedisStore:
 def _find_refusal(exc: Exception) -> Denied | None:
     """Return the error of a server that answers and refuses the call until an operator fixes that, or None.
 
-    The user may lack a permission, the password may be another, or the memory may be used up.
+    The user may lack a permission, the password may be wrong, or the memory may be used up.
     """
     if not isinstance(exc, (AuthenticationError, ResponseError)):
         return None
@@ -226,7 +226,7 @@ def _is_of_longer_prefix(key: str, text: str) -> bool:
 def _compute_lifetime(record: Record) -> str:
     """Return for how many milliseconds `record` is kept, or an empty text if it does not expire.
 
-    Not until when: the server's clock may be another, and would at once remove what it takes for expired.
+    A duration and not a time, because a server whose clock is ahead would remove the record too early.
     """
     if record.published_at is None:
         return ""

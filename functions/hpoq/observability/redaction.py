@@ -14,7 +14,7 @@ How the secret `ab/cd` is found in a URL that is part of another URL:
     span        4 to 13               where the secret's characters stand in the text: ab%252Fcd
     result      key=***&x=1
 
-Each layer has, beside its characters, the places in the text that they were read from. A secret may contain escapes
+Each layer has its characters, and for each the place in the text that it was read from. A secret may contain escapes
 too, so it is decoded in the same way: its readings are what is looked for in each layer.
 """
 

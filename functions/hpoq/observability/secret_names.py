@@ -290,7 +290,7 @@ def _collect_members(
     is_secret: bool,
 ) -> None:
     """Look at each member of an object. Every request has fifty members, so this is short for most of them."""
-    # A tag is an object whose value has its name beside it, and so is a variable of a container.
+    # A tag is an object with one member for the name and one for the value, and so is a variable of a container.
     key = value.get("Key", value.get("name"))
     has_value = isinstance(key, str) and is_secret_name(key)
     for name, member in value.items():

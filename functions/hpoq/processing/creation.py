@@ -181,7 +181,7 @@ class Creator:
     def adopt(
         self, claim: Record, doubt_until: float | None, experiment: JsonObject
     ) -> Created | Postponed | GivenUp | None:
-        """Find what an earlier owner of `claim` may have made of `experiment`, as far as that is known.
+        """Find the experiment that an earlier owner of `claim` may have made from `experiment`.
 
         Return None if no experiment exists and none can appear any more, so that a create is safe.
         """
@@ -284,7 +284,7 @@ class Creator:
         return found or Postponed(claim, as_event_error(cause), doubt, counts=counts)
 
     def _postpone(self, claim: Record, exc: CallError, doubt_until: float | None) -> Postponed:
-        """Return how the message goes on after a call that neither found nor made the experiment.
+        """Return what happens to the message after a call that neither found nor made the experiment.
 
         Only an unknown end of the create itself counts as an attempt. The errors that come here are faults of the
         service or the network, or an operator must fix them, so they do not count.
@@ -357,14 +357,14 @@ class _Sending:
                     raise
 
     def _is_ours(self, experiment_id: str) -> bool:
-        """Return whether no other message got this experiment as the answer to its create.
+        """Return whether the experiment was not already the answer to another message's create.
 
         A proxy may deliver an answer twice, and then each request on its connection gets the one before its own.
         """
         return self._creator.keys_by_id.setdefault(experiment_id, self.claim.key) == self.claim.key
 
     def _note_markers(self, claim: Record) -> Record:
-        """Return `claim` as it must be before the next create: it says what all creates so far carried, and where."""
+        """Return `claim` with where all creates, including the next one, carry the marker, and with the endpoint."""
         return replace(
             claim,
             tagged=claim.tagged and self._tagged,
@@ -395,7 +395,7 @@ class _Sending:
         return replace(error, message=message)
 
     def _adapt_to(self, exc: Answered) -> bool:
-        """Change what the service, which did not act, refused because of us; False if it refused the request."""
+        """Leave out the marker that the service refused; return False if it refused the request itself."""
         if not isinstance(exc, Invalid):
             return False
         about = f"{exc.code} {exc.message}"

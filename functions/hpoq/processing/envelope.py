@@ -153,7 +153,7 @@ def _body_forms(body: bytes) -> list[JsonObject]:
 def _read_document(body: bytes) -> tuple[JsonObject, JsonObject]:
     """Return the JSON object in `body` and its member `hpoq`, both empty if there is none.
 
-    What brings an envelope back may write it anew, with its members in another order.
+    Whatever delivers an envelope may have rewritten it, with its members in another order.
     """
     if _MEMBER not in body:  # before anything is parsed, because most messages are not envelopes
         return {}, {}

@@ -114,7 +114,7 @@ class Follower:
         return encode_order(order)
 
     def complete_order(self, claim: Record, experiment_id: str, now: float) -> str | None:
-        """Return the order of `claim` for its experiment, which is known `now`; None if it is not followed."""
+        """Return the order of `claim` with its experiment, created `now`, or None if it is not followed."""
         order = None if claim.watch_order is None else decode_order(claim.watch_order)
         if order is None:
             return None
@@ -165,7 +165,7 @@ class Follower:
         complete before the first watch message is sent.
 
         A message without a recorded order is rejected, because the record that it waits for may never come: kept
-        instead, it could hold up the other messages of its event for ever. A genuine message is one of these only if
+        instead, it could hold up the other messages of its event forever. A genuine message is one of these only if
         the store has lost the record, or forgot it before the first look. Its content is in the dead-letter queue,
         and its rejection is not final (`reopen`). Raises StoreError.
         """

@@ -189,7 +189,7 @@ def decode_event(
 def is_keyed_message(item: JsonObject) -> bool:
     """Return whether an item of an event has a key of its own, so that it needs no source to identify it.
 
-    An event stream hands over such items if its transform takes the bodies out of the deliveries (for example
+    An event stream delivers such items if its transform takes the bodies out of the deliveries (for example
     `$.data.messageBody`): requests with a key, also as the data of a CloudEvent without an identity of its own, and
     messages that hpoq sent again.
     """
@@ -237,7 +237,7 @@ def _load_contract() -> None:
 
 
 def _identify_redrive(envelope: Envelope, message_id: str | None) -> str:
-    """Return what identifies the redrive of a message: its id in the queue or, where it has none, the moment."""
+    """Return what identifies the redrive of a message: its id in the queue, or else the time of the redrive."""
     return message_id or f"redrive {envelope.renewed}"
 
 

@@ -31,7 +31,7 @@ class Opening:
 
 
 class Ledger:
-    """Opens keys and saves how they ended. Safe for threads; raises StoreError."""
+    """Opens the records of keys and saves their ends. Safe for threads. Every method raises StoreError."""
 
     def __init__(self, store: Store, clock: Clock, terms: Terms) -> None:
         self._store = store
@@ -41,10 +41,10 @@ class Ledger:
         self._unseen: set[str] = set()
 
     def look_ahead(self, deliveries: Sequence[Delivery]) -> None:
-        """Read the records of keys at once, for those that need nothing any more.
+        """Read the records of all keys in one call, to find messages that are done.
 
-        A record whose event is published is not written again before it expires, so `open` may believe it. Anything
-        else it reads again. Raises StoreError; `open` works without it.
+        A record whose event is published is not written again before it expires, so `open` need not read it again.
+        It reads any other record again. Raises StoreError; `open` also works without this call.
         """
         with trace_step("lookup", self._clock):
             keys = {delivery.key for delivery in deliveries}
@@ -52,7 +52,7 @@ class Ledger:
         self._unseen |= keys - self._known.keys()
 
     def find_settled(self, delivery: Delivery) -> Record | None:
-        """Return the record that was read ahead for `delivery`, or None if it does not settle it."""
+        """Return the record that was read ahead if it shows that `delivery` is done, else None."""
         known = self._known.get(delivery.key)
         if known is None:
             return None

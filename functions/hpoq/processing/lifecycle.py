@@ -256,9 +256,9 @@ def claim(delivery: Delivery, owner: str, now: float, terms: Terms) -> Record:
 def take_over(record: Record, delivery: Delivery, owner: str, now: float, terms: Terms) -> Record:
     """Return the record after `owner` has taken it over for `delivery`.
 
-    What `doubt_left` says about the old record is what the new owner must clear first. A key that had ended (it
-    expired, or its message was redriven) starts its attempts and its age anew. Its experiment stays known, so that
-    no fault can end as failed what has ended as created.
+    What `doubt_left` says about the old record is what the new owner must clear first. For a key that
+    had ended (it expired, or its message was redriven), attempts and age start again. Its experiment stays known, so
+    that a message that ended as created can never end as failed.
     """
     lease_until = now + terms.lease
     doubt = _doubt_of_claim(lease_until, terms)
@@ -363,7 +363,7 @@ def release(
     error: str | None = None,
     inconclusive: bool = False,
 ) -> Record:
-    """Give a claim back at once, with what is now known about its doubt and its `error`.
+    """Return the record of a claim that is given back at once, with what is now known about its doubt and error.
 
     An `uncertain` key keeps a doubt that is over, so that the next owner searches before it creates. Without an
     `error` the last known one stays. `counts` says whether the attempt counts towards its limit: one
@@ -402,8 +402,8 @@ def mark_sent_back(record: Record, sequence: int, due: float) -> Record:
 def retry_delay(record: Record, terms: Terms, now: float) -> float:
     """Return the seconds after which a message should be delivered again; they grow with its attempts.
 
-    Once it has ended it makes none. Each delivery then publishes its event again, for example while the queue for its
-    watch message is missing. The delay grows to a quarter of the time since the end, and to an hour at most.
+    A message that has ended makes no more attempts, but its event or its watch message may still have to be sent.
+    Then the delay grows to a quarter of the time since the end, and to an hour at most.
     """
     delay = max(_grow(terms.delay, record.attempts), record.not_before - now)
     if record.state is State.IN_PROGRESS or record.published_at is not None:

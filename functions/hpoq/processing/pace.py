@@ -1,4 +1,4 @@
-"""How fast this instance may create, learned from the results of its creates.
+"""The pace of an instance: how fast it may create experiments, learned from the results of its creates.
 
 Instances share a quota but no state. Each keeps an interval between two creates: a throttled create lengthens it, and
 each created experiment shortens it a little, by more the longer none was throttled and the longer the interval is.

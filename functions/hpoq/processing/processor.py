@@ -198,7 +198,7 @@ class Processor:
         return make_result(Outcome.ACCEPTED, intake.delivery)
 
     def _prepare(self, intake: Readable) -> Readable:
-        """Return the message with all in its delivery that the record of its claim must say."""
+        """Return the message with a delivery that contains everything that the record of its claim needs."""
         if isinstance(intake, Rejected):
             return self._prefer_known_key(intake)
         for warning in intake.warnings:
@@ -364,7 +364,7 @@ class Processor:
         return ending.counts and ending.doubt_until is None and lifecycle.is_used_up(ending.claim, terms)
 
     def _refuse_conflict(self, existing: Record, intake: Readable, began: float) -> Result:
-        """Refuse a second request under a producer's key, once the first one has come to its end.
+        """Refuse a second request under a producer's key, once the first one has ended.
 
         The refusal has a record of its own. If the first request's event is still to be published, or its
         experiment to be adopted, this may be the last delivery that can do it.

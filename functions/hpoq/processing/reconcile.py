@@ -78,7 +78,7 @@ class Sought:
 
     @classmethod
     def from_claim(cls, claim: Record, experiment: JsonObject, skew: float) -> Sought:
-        """Return what a create of `claim` may have made of `experiment`, as far as that is known.
+        """Return what is known of the experiment that a create of `claim` may have made from `experiment`.
 
         `skew` is how far the clocks of two instances may differ: the claim's may have been ahead.
         """

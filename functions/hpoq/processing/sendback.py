@@ -118,7 +118,7 @@ class SendBack:
         tried_since = math.inf if is_given_up_elsewhere else renewed
         if self._is_too_old(tried_since) and self.dead_letter_queue is None:
             return None
-        # One that is too large to be given up would be sent back for ever. Its source keeps it instead.
+        # One that is too large to be given up would be sent back forever. Its source keeps it instead.
         can_be_given_up = _can_be_redriven(envelope, body)
         return Sealed(intake, result, sequence, renewed, tried_since, body) if can_be_given_up else None
 

@@ -3,7 +3,7 @@
     look ─┬─ it has ended ──▶ its best trial, its trials by status ──▶ Ended
           ├─ shown as deleted, missing twice, or followed too long ──▶ Ended
           ├─ a limit of its guard is reached ──▶ note it, stop it ───▶ Again
-          └─ it goes on, or a call failed ───────────────────────────▶ Again
+          └─ it still runs, or a call failed ────────────────────────▶ Again
 
 A failed call never ends the watch: the experiment is looked at again until it reaches its greatest age.
 The processor publishes the result of an Ended, and sends the watch message of an Again.
@@ -118,7 +118,7 @@ class Watcher:
         """Return the end of an experiment that has been missing for the consistency margin, or another look at it.
 
         One answer proves nothing: a part of the service may lag behind or fail, or a permission may be gone for a
-        minute. The result of an experiment that goes on would be lost.
+        minute. The result of an experiment that still runs would be lost.
         """
         now = self.clock.now()
         since = now if order.missing_since is None else order.missing_since
@@ -129,7 +129,7 @@ class Watcher:
     def _find_age(self, order: WatchOrder) -> float:
         """Return the age of the experiment, by the service's clock if its answer shows that ours is ahead."""
         age = self.client.present_time() - order.created_at
-        # A date so long before the creation is wrong. With it, the experiment would be followed for ever.
+        # A date so long before the creation is wrong. With it, the experiment would be followed forever.
         return age if age > -_MOST_SKEW_SECONDS else self.clock.now() - order.created_at
 
     def _is_known_to_service(self, budget: Budget) -> bool:

@@ -1,4 +1,4 @@
-"""What is followed and how: the content of a watch message, and the decisions of a look at an experiment.
+"""The content of a watch message, and the decisions about an experiment that is followed.
 
 Nothing here reads a clock, a store or the network.
 
@@ -97,7 +97,7 @@ class WatchOrder:
 
 @dataclass(frozen=True)
 class Ended:
-    """The experiment is no longer followed. `own` are the members that its event has beside those of all events."""
+    """The experiment is no longer followed. `own` are the members that only its type of event has."""
 
     own: JsonObject
     warnings: tuple[Violation, ...] = ()

@@ -93,7 +93,7 @@ class _Event:
     def content(self, *, with_error: bool) -> str:
         """Return as comparable text what every event of this id must say alike.
 
-        A record that has expired is composed anew from a later delivery, so what belongs to one delivery may
+        The event of an expired record is composed again from a later delivery, so what belongs to one delivery may
         differ: the event's time and trace, the ids of message and request, attempts, timings, and the warnings, which
         depend on how a producer wrote the request.
         """

@@ -48,7 +48,7 @@ def compose_message(cloud: Cloud, histories: Histories, one: History, base: str)
 
 
 def _sentence(state: str, times: int) -> str:
-    """Return a message's state in words, as far as it can be known without knowing the function."""
+    """Return a message's state in words, without what only its function knows."""
     deliveries = f"{times} {'delivery' if times == 1 else 'deliveries'}"
     if state == EXPIRED:
         return f"Its queue deleted it at the end of its retention period, after {deliveries}."

@@ -82,7 +82,7 @@ def show_body(body: str) -> str:
 
 
 def preview(body: str) -> str:
-    """Return the beginning of a body, so that messages can be told apart."""
+    """Return the beginning of a body, by which people can distinguish messages."""
     value = read_json(body)
     if value is None:
         return _size(body)

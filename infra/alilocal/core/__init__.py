@@ -1,1 +1,1 @@
-"""What every service stands on: requests, signatures, time, chance, faults and the log."""
+"""What all services share: requests, signatures, time, random ids, faults and the log."""

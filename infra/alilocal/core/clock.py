@@ -163,7 +163,7 @@ class CloudClock:
 class Deadline:
     """A time limit that ends by the cloud's clock or in real time, whichever is first.
 
-    The real time is a safeguard: a clock that stands still must not block a caller for ever. It is not needed for a
+    The real time is a safeguard: a clock that stands still must not block a caller forever. It is not needed for a
     clock that a waiting caller advances.
     """
 

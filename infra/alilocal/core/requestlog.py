@@ -36,7 +36,7 @@ class Notes(threading.local):
         self.current = Note()
 
     def record_caller(self, credential: Credential) -> None:
-        """Note who calls: the id of a function's instance, or else the id of the access key."""
+        """Note the caller: the id of a function's instance, or else the id of the access key."""
         arn = credential.arn
         self.current.caller = arn.rpartition("/")[2] if arn else credential.access_key_id
 

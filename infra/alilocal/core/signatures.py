@@ -1,7 +1,7 @@
 """The signatures of the API gateway together: which of its three versions a request has.
 
 A client may send marks of several versions: older SDKs sign their parameters and send the headers of the newest
-version beside them. What was signed decides, never a header that anybody may add.
+version as well. What was signed decides, never a header that anybody may add.
 """
 
 from __future__ import annotations

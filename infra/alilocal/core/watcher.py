@@ -1,4 +1,4 @@
-"""A thread that does what is due: events for functions, timers, and new messages of a topic."""
+"""A thread that carries out what is due: events for functions, timers, and new messages of a topic."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from alilocal.core.clock import Changes, CloudClock
 
 
 class Watcher:
-    """Does what is due at each change of the cloud, in a thread of its own, until it is stopped."""
+    """Carries out what is due at each change of the cloud, in its own thread, until it is stopped."""
 
     def __init__(self, changed: Changes, clock: CloudClock) -> None:
         self._changed = changed

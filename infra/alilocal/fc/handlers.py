@@ -1,4 +1,4 @@
-"""Whether a handler can be loaded, as far as its code shows without running it."""
+"""Whether a handler can be loaded, judged from its code without running it."""
 
 from __future__ import annotations
 

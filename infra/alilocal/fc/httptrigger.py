@@ -82,7 +82,7 @@ class HttpTriggers(CallBase):
         from fcruntime.httptrigger import http_event
 
         request = call.request
-        # FC writes its own headers anew, whatever the caller sent.
+        # FC replaces its own headers, whatever the caller sent.
         headers = [one for one in request.headers if not one[0].lower().startswith("x-fc-")]
         return http_event(
             request.method,

@@ -272,7 +272,7 @@ class _Log:
     def close(self) -> None:
         """Wait until the output of a process that has ended is collected."""
         # Processes that it started may have the other end of the pipe open. Those that were killed with it take a
-        # moment to end. If one goes on, the thread stays for as long, and there is nothing to read.
+        # moment to end. If one does not, the thread stays for as long, and there is nothing to read.
         until = monotonic() + _KILL_SECONDS
         while self._thread.is_alive() and (
             monotonic() < until or select.select([self._stream], [], [], 0)[0]

@@ -1,4 +1,4 @@
-"""Protocol Buffers, as far as Tablestore's messages need them: numbers and length-delimited fields.
+"""The part of Protocol Buffers that Tablestore's messages use: numbers and length-delimited fields.
 
 The official runtime would be a dependency for a dozen small messages.
 """

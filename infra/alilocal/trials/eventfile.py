@@ -1,4 +1,4 @@
-"""TensorBoard's event files: the scalars in them, read on as the files grow.
+"""TensorBoard's event files: the scalars in them, read while the files grow.
 
 Forms: https://github.com/tensorflow/tensorboard, tensorboard/compat/proto: event.proto, summary.proto, tensor.proto;
 records as in https://www.tensorflow.org/tutorials/load_data/tfrecord. TensorBoard's own reader would bring 15
@@ -32,7 +32,7 @@ class SummaryFolder:
     def read(self) -> Iterator[tuple[str, float]]:
         """Yield tag and value of each scalar that is new since the last call.
 
-        A record that is not complete yet is read by a later call. Behind a damaged record a file is not read on.
+        A record that is not complete yet is read by a later call. A file is not read beyond a damaged record.
         """
         try:
             files = sorted(one for one in self._path.iterdir() if "tfevents" in one.name and one.is_file())

@@ -12,7 +12,7 @@ When its input ends, because the local cloud has ended in some way, it kills eve
 Each command has a process group of its own. On Linux, processes that left their group come back to this process as
 their subreaper, and are killed with the trial that their environment names. The program needs nothing but the
 standard library and imports nothing of alilocal, so that it starts in 30 ms. Metrics are searched here, so that a
-regular expression that takes for ever holds up this process and not the local cloud. The search in each piece of
+regular expression that never ends holds up this process and not the local cloud. The search in each piece of
 output has a limit, or this process would not see the end of its input and outlive the cloud.
 """
 
@@ -82,7 +82,7 @@ class Command:
         self.pid = self.process.pid
 
     def take(self, name: str, data: bytes) -> list[tuple[int, str]]:
-        """Keep output as far as there is room, and return the metrics in it."""
+        """Keep output if there is room for it, and return the metrics in it."""
         kept = data[: self._room[name]]
         try:
             self._files[name].write(kept)
@@ -113,7 +113,7 @@ class Command:
             os.killpg(self.pid, number)
 
     def _search(self, name: str, lines: list[bytes]) -> list[tuple[int, str]]:
-        """Return the metrics in `lines`, as far as they are found in time."""
+        """Return the metrics in `lines` that are found in time."""
         reported: list[tuple[int, str]] = []
         if self.is_endless:
             return reported

@@ -1,4 +1,4 @@
-"""The metrics of a trial: values as they come, steps, and the final metric.
+"""The metrics of a trial: intermediate values, steps, and the final metric.
 
 Source: https://github.com/alibaba/EasyRec, docs/source/automl/hpo_config.md. A step is complete when each metric has
 one more value; its `default` is the sum of all values, each times its weight.

@@ -40,7 +40,7 @@ def make_tuner(
 
 
 class StudyTuner:
-    """A study of Optuna that is asked and told."""
+    """A study of Optuna, used through its methods `ask` and `tell`."""
 
     def __init__(
         self,

@@ -38,7 +38,7 @@ class Finding:
 
     def as_json(self) -> JsonObject:
         """Return the finding for machines. Its members keep their names."""
-        return {"check": self.check, "verdict": self.verdict, "seen": self.seen, "mend": self.fix or None}
+        return {"check": self.check, "verdict": self.verdict, "seen": self.seen, "fix": self.fix or None}
 
 
 @dataclass(frozen=True)

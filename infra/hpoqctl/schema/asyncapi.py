@@ -1,6 +1,6 @@
 """The AsyncAPI 3.0 document of the function: what it receives, what it sends, and how they are related.
 
-It refers to the schemas by their file names; the files are beside the document.
+It refers to the schemas by their file names; the files are in the same folder.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ hpoq uses: the UUIDv5 of the namespace 6c1f6a8e-3d0f-5b58-9d1b-7c0d5f1d5b1e and 
 without a key is in a CloudEvent, the CloudEvent replaces the message id: the kind is `cloudevent`, and the last \
 text is the compact JSON `{"id":"<id>","source":"<source>"}` of its attributes.
 
-The schemas are JSON Schema 2020-12; see the README beside this document for what they cannot express."""
+The schemas are JSON Schema 2020-12; see README.md in the same folder for what they cannot express."""
 
 
 def make_asyncapi(version: str, examples: Mapping[str, JsonObject]) -> JsonObject:

@@ -16,7 +16,7 @@ from hpoq.processing.lifecycle import Delivery, Terms
 from hpoq.processing.watchorder import WatchOrder, encode_order, identify_watch
 from hpoq.testing import FakeClock, MemoryStore
 from hpoqctl.audit import Auditor
-from hpoqctl.watching import find_watching
+from hpoqctl.watchview import find_watching
 
 TERMS = Terms(90, 10, 15, 30 * 86_400, 10)
 KEY = derive_key("producer", "k")

@@ -10,8 +10,8 @@ from hpoq.contract.identity import WATCH, derive_key
 from hpoq.idempotency.record import Record, State
 from hpoq.processing.envelope import Envelope
 from hpoq.processing.watchorder import WatchOrder, decode_order, encode_order, identify_watch
-from hpoqctl.explanation import format_time, read_event
 from hpoqctl.output import count_of
+from hpoqctl.recordview import format_time, read_event
 
 # A message that is due is delivered within seconds; later than this, something holds it up.
 _LATE_SECONDS = 300.0
@@ -76,7 +76,7 @@ class Watching:
                 yield f"If there is none, the watch message is lost: hpoq redrive --watch {self.order.key}"
 
     def make_message(self) -> Envelope:
-        """Return the newest watch message anew, to be sent in place of one that is lost.
+        """Return the newest watch message, to be sent in place of one that is lost.
 
         It has the number of the lost one. If that arrives after all, the next send merges the two.
         """
