@@ -7,6 +7,7 @@ import json
 import threading
 import uuid
 from dataclasses import replace
+from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
 
@@ -425,6 +426,51 @@ def test_a_second_experiment_in_another_workspace_is_found(world):
     document = world.audit()
     assert [(one["finding"], one["key"]) for one in document["findings"]] == [("second-experiment", KEYS[1])]
     assert document["experiments"] == 3
+
+
+def test_a_workspace_is_listed_once_even_if_its_experiments_are_not_shown(world):
+    """A service that lists no experiment of another principal is not asked again for each of them."""
+    asked = []
+
+    def list_nothing(call):
+        if call.header("x-acs-action") != "ListHpoExperiments":
+            return handle(call)
+        asked.append("WorkspaceId" in dict(call.query_pairs(plus_is_space=False)))
+        return handle(call)._replace(body=b'{"RequestId": "r", "TotalCount": 0, "Experiments": []}')
+
+    handle, world.cloud.handle = world.cloud.handle, list_nothing
+    assert world.audit()["findings"] == []
+    assert asked == [False, False, True, True], "two passes over each listing"
+
+
+def test_an_experiment_that_is_shown_as_deleted_is_missing(world, monkeypatch):
+    """A service may still show what was deleted, in a listing and by its id."""
+    gone = world.store.get(KEYS[2]).experiment_id
+    page, found = PaiAutoMl.list_hpo_experiments, PaiAutoMl.get_hpo_experiment
+
+    def mark(row):
+        return replace(row, deleted=row.experiment_id == gone)
+
+    def show_page(*arguments, **options):
+        shown = page(*arguments, **options)
+        return replace(shown, experiments=tuple(map(mark, shown.experiments)))
+
+    monkeypatch.setattr(PaiAutoMl, "list_hpo_experiments", show_page)
+    monkeypatch.setattr(PaiAutoMl, "get_hpo_experiment", lambda *arguments: mark(found(*arguments)))
+    (finding,) = world.audit()["findings"]
+    assert (finding["finding"], finding["recordedExperimentId"]) == ("no-experiment", gone)
+
+
+def test_experiments_are_found_whichever_zone_their_times_are_of(world):
+    """A service may read --since in another zone than it is meant, and then lists fewer experiments."""
+    world.create(KEYS[1])
+    now = world.cloud.clock.now()
+    with world.cloud.changed:
+        for experiment in world.cloud.experiments:
+            experiment.gmt_create_time -= 12 * 3600
+    since = datetime.fromtimestamp(now - 6 * 3600, timezone.utc).isoformat()
+    (finding,) = world.audit("--since", since)["findings"]
+    assert (finding["finding"], finding["key"]) == ("second-experiment", KEYS[1])
 
 
 def use_a_key_again(world, days):
