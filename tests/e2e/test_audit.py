@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from click.testing import CliRunner
+from structlog.testing import capture_logs
 
 import alilocal
 from alilocal.tablestore.model import STRING
@@ -471,6 +472,23 @@ def test_experiments_are_found_whichever_zone_their_times_are_of(world):
     since = datetime.fromtimestamp(now - 6 * 3600, timezone.utc).isoformat()
     (finding,) = world.audit("--since", since)["findings"]
     assert (finding["finding"], finding["key"]) == ("second-experiment", KEYS[1])
+
+
+def test_a_message_that_is_processed_during_the_audit_is_no_finding(world):
+    """Its record was not among those that were read, and a service may show times of its own zone."""
+
+    def process_first(call):
+        if call.header("x-acs-action") == "ListHpoExperiments":
+            world.cloud.handle = handle
+            with capture_logs():  # they would be part of the output
+                world.function().handle(smq_event("M3", REQUEST), CONTEXT)
+            with world.cloud.changed:
+                world.cloud.experiments[-1].gmt_create_time -= 3600
+        return handle(call)
+
+    handle, world.cloud.handle = world.cloud.handle, process_first
+    document = world.audit()
+    assert (document["records"], document["experiments"], document["findings"]) == (2, 3, [])
 
 
 def use_a_key_again(world, days):
