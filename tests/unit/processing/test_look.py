@@ -307,6 +307,21 @@ def test_a_listing_without_a_direction_costs_one_more_page():
     ]
 
 
+def test_the_best_of_either_direction_is_shown_if_only_one_page_is_listed():
+    """A service may list no more than its first page, in whichever order it is asked for."""
+    rows = [trial(f"{number:03}", float(number)) for number in range(150)]
+    service = Service(rows)
+
+    def list_first_page(_experiment, *, page_number, page_size, order, budget):
+        shown = rows[:page_size] if order == "ASC" else rows[: -page_size - 1 : -1]
+        return TrialPage(len(rows), tuple(shown) if page_number == 1 else ())
+
+    service.list_hpo_trials = list_first_page
+    ended = end(service, None)
+    assert [best["metric"] for best in ended.own["bestTrialByMode"].values()] == [149.0, 0.0]
+    assert ended.own["trials"] == {"SUCCEEDED": 150}
+
+
 @pytest.mark.parametrize(("total", "shown"), [(5000, "400 of 5000 trials"), (100, "400 of 400 trials")])
 def test_a_third_of_the_time_is_kept_while_trials_are_listed(total, shown):
     """The result has to be saved and published afterwards. A service may count the trials of each page alone."""

@@ -1,3 +1,4 @@
+import io
 import random
 from dataclasses import replace
 
@@ -8,8 +9,9 @@ from hpoq.clock import Budget
 from hpoq.cloud.smq import fits
 from hpoq.contract.events import EventError
 from hpoq.contract.identity import WATCH, derive_key
-from hpoq.errors import CallError, NotFound, Unavailable
+from hpoq.errors import CallError, Denied, NotFound, Unavailable
 from hpoq.idempotency.record import State
+from hpoq.observability import logs
 from hpoq.observability.measures import Measures, collect_into
 from hpoq.processing import lifecycle
 from hpoq.processing.envelope import MOST_SEQUENCE, Envelope, seal, unseal
@@ -244,6 +246,16 @@ def test_what_the_queue_service_quotes_of_a_message_is_masked(ledger, clock):
         assert not make(ledger, clock, Queues(quoting)).send(sealed)
     assert ["hunter22" in line["error"] for line in lines] == [False, False]
     assert ["invalid: ***" in line["error"] for line in lines] == [True, True]
+
+
+def test_what_the_queue_service_quotes_is_masked_for_an_operator_too():
+    """A permission that is missing is logged once more, with what the service says about it."""
+    denied = Denied("no: hunter22-hunter22", service="smq", operation="SendMessage")
+    kept, lines = replace(ENVELOPE, body=b'{"password": "hunter22-hunter22"}'), io.StringIO()
+    logs.configure("ERROR", lines)
+    assert not DeadLetters(lambda: Queues(denied), "dead", BUDGET).put(kept, 9.0)
+    assert ["operator.needed" in line for line in lines.getvalue().splitlines()] == [False, True]
+    assert "hunter22" not in lines.getvalue()
 
 
 SINCE = 1_800_000_000.0
