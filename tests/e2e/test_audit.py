@@ -112,7 +112,10 @@ def test_a_key_with_two_experiments_is_found(world):
     """A second experiment of a key is the finding that comes first."""
     first = world.store.get(KEYS[1]).experiment_id
     second = world.create(KEYS[1])
-    (finding,) = world.audit()["findings"]
+    with world.cloud.changed:
+        world.cloud.experiments[1].deleted = True
+    finding, other = world.audit()["findings"]
+    assert other["finding"] == "no-experiment"
     assert finding == {
         "finding": "second-experiment",
         "key": KEYS[1],

@@ -59,7 +59,7 @@ class Queues:
 
 
 class World:
-    """A follower over a store in memory; `queue` is the name of its queue."""
+    """A follower over a store in memory, whose clock is ahead by 30 s; `queue` is the name of its queue."""
 
     def __init__(self, queue="w", error=None):
         self.clock = FakeClock(10_000.0)
@@ -68,8 +68,11 @@ class World:
         self.queues = Queues(error)
         budget = Budget(self.clock)
         sender = WatchQueue(lambda: self.queues, queue, NAMESPACE, budget)
-        service = SimpleNamespace(present_time=self.clock.now)
+        service = SimpleNamespace(present_time=self.present_time)
         self.follower = Follower(service, self.ledger, sender, self.clock, SCHEDULE, lambda record: budget)
+
+    def present_time(self):
+        return self.clock.now() - 30.0
 
     def open(self, delivery, **changes):
         """Return the record of a claim for `delivery`, with `changes`."""
@@ -273,7 +276,7 @@ def test_the_next_watch_message_has_a_higher_number_than_any_before():
     envelope = Envelope(WATCH, ORDER.identity, WATCH_KEY, text.encode(), 8)
     assert world.queues.sent == [("w", envelope, 120)]
     saved = world.store.get(WATCH_KEY)
-    assert (saved.sequence, saved.lease_until, saved.attempts) == (8, world.clock.now(), 2)
+    assert (saved.sequence, saved.lease_until, saved.attempts) == (8, world.present_time(), 2)
     assert (saved.watch_order, saved.experiment_id) == (text, "s1")
 
 
@@ -295,7 +298,7 @@ def test_a_watch_message_that_cannot_be_sent_on_is_given_back(error, event):
     assert isinstance(found, EventError)
     assert [line["event"] for line in lines] == [event]
     assert record == world.store.get(WATCH_KEY)
-    assert (record.sequence, record.lease_until, record.attempts) == (7, world.clock.now(), 2)
+    assert (record.sequence, record.lease_until, record.attempts) == (7, world.present_time(), 2)
     assert record.watch_order == encode_order(ORDER)
 
 
@@ -311,7 +314,7 @@ def test_a_watch_message_without_a_queue_is_kept_until_the_setting_is_back():
         ("operator.needed", error.code, error.message)
     ]
     assert record == world.store.get(WATCH_KEY)
-    assert (record.lease_until, record.attempts) == (world.clock.now(), 2)
+    assert (record.lease_until, record.attempts) == (world.present_time(), 2)
 
 
 def test_a_number_that_cannot_be_recorded_does_no_harm():
