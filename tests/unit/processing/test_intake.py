@@ -213,6 +213,7 @@ SENT_AGAIN = seal(Envelope("kafka", "K1", derive_key("kafka", "K1"), REQUEST, se
     [
         (smq_stream_event({"M1": SENT_AGAIN, "M2": SENT_AGAIN}), ["smq", "smq"]),
         (smq_stream_event({"M1": SENT_AGAIN, "M2": REQUEST}), ["undecodable", "undecodable"]),
+        (smq_stream_event({"M1": SENT_AGAIN, "M2": "?"}).replace(b'"?"', b"null"), ["undecodable"] * 2),
         (
             json.dumps({"rawPath": "/", "headers": {}, "requestContext": {}, "body": SENT_AGAIN}),
             ["undecodable"],
