@@ -25,10 +25,14 @@ PLAN = Plan(source=DEAD, queue=QUEUE)
 
 @dataclass
 class World:
-    """A cloud with a queue and a dead-letter queue. Every call takes `call_seconds`, half of it on its way."""
+    """A cloud with a queue and a dead-letter queue. Every call takes `call_seconds`, half of it on its way.
+
+    The operator's clock is ahead of the cloud's by `ahead` seconds.
+    """
 
     visibility: int = 30
     call_seconds: float = 0.0
+    ahead: float = 0.0
     clock: FakeClock = field(default_factory=FakeClock)
     calls: list[str] = field(default_factory=list)
 
@@ -53,8 +57,9 @@ class World:
 
     def redriver(self, **options):
         credentials = Credentials(self.cloud.access_key_id, self.cloud.access_key_secret)
-        smq = Smq(Transport(self.session, self.clock), self.cloud.endpoint, lambda: credentials)
-        return Redriver(smq, self.clock, replace(PLAN, **options))
+        clock = OperatorClock(self)
+        smq = Smq(Transport(self.session, clock), self.cloud.endpoint, lambda: credentials)
+        return Redriver(smq, clock, replace(PLAN, **options))
 
     def redrive(self, **options):
         return self.redriver(**options).run()
@@ -71,6 +76,19 @@ class World:
     @property
     def states(self):
         return sorted(self.dead.states().values())
+
+
+class OperatorClock:
+    """The clock of the machine on which the command runs."""
+
+    def __init__(self, world):
+        self._world = world
+
+    def now(self):
+        return self._world.clock.now() + self._world.ahead
+
+    def __getattr__(self, name):
+        return getattr(self._world.clock, name)
 
 
 def ids(*numbers):
@@ -399,6 +417,28 @@ def test_copies_of_a_message_are_all_moved():
     world.clock.advance(60)
     assert len(world.redrive().moved) == 3
     assert world.dead.messages == []
+
+
+@pytest.mark.parametrize("ahead", [-600, 600])
+def test_what_comes_back_is_known_by_the_clock_of_the_service(ahead):
+    """The operator's clock may be wrong."""
+    world = World(ahead=ahead)
+    world.add(1, 1)
+    come_back(world)
+    world.clock.advance(60)
+    report = world.redrive(limit=9)
+    assert [row["messageId"] for row in report.moved] == ids(1, 1)
+    assert len(report.left) == 2
+
+
+def test_what_comes_back_is_known_by_the_first_time_that_its_message_was_sent():
+    """The second copy is sent after the first one has come back."""
+    world = World()
+    world.add(1, 1)
+    come_back(world)
+    world.clock.advance(60)
+    report = world.redrive(limit=9, pause=5)
+    assert (len(report.moved), len(report.left)) == (2, 2)
 
 
 def test_a_dead_letter_that_does_not_match_hides_no_others():
