@@ -185,7 +185,7 @@ def test_log_lines_are_json_without_secrets(lines):
         logs.get_logger().info(
             "x canary",
             accessKeySecret="other",
-            nested={"security_token": 1, "list": ["the canary", 2.5, None]},
+            nested={"security_token": 1, "list": ["the canary", 2.5, None], "a canary": True},
             thing=ValueError("canary"),
         )
     (line,) = lines()
@@ -194,7 +194,7 @@ def test_log_lines_are_json_without_secrets(lines):
         "event": "x ***",
         "level": "info",
         "accessKeySecret": "***",
-        "nested": {"security_token": "***", "list": ["the ***", 2.5, None]},
+        "nested": {"security_token": "***", "list": ["the ***", 2.5, None], "a ***": True},
         "thing": "***",
     }
 

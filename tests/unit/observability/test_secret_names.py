@@ -195,6 +195,12 @@ def test_the_token_of_an_alert_is_secret_alone():
         assert "alert" not in found
 
 
+def test_the_token_of_an_alert_is_secret_as_it_is_meant():
+    """It may be written without the escapes that a URL needs."""
+    found = find_secrets({"monitor_config": {"url": "https://h/send?key=can%2B4ry-0123"}})
+    assert redact("the token can+4ry-0123", found) == "the token ***"
+
+
 @pytest.mark.parametrize(
     "harmless",
     [
