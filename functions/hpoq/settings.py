@@ -343,9 +343,9 @@ class Settings:
                 "create could ever be sent"
             )
         if self.dead_letter_queue == self.queue:
-            yield "HPOQ_DEAD_LETTER_QUEUE must be another queue than HPOQ_QUEUE"
+            yield "HPOQ_DEAD_LETTER_QUEUE must be a different queue from HPOQ_QUEUE"
         if self.watch_queue is not None and self.watch_queue in (self.queue, self.dead_letter_queue):
-            yield "HPOQ_WATCH_QUEUE must be another queue than HPOQ_QUEUE and HPOQ_DEAD_LETTER_QUEUE"
+            yield "HPOQ_WATCH_QUEUE must be a different queue from HPOQ_QUEUE and HPOQ_DEAD_LETTER_QUEUE"
         if self.watch_min_seconds > self.watch_max_seconds:
             yield "HPOQ_WATCH_MIN_SECONDS must not be more than HPOQ_WATCH_MAX_SECONDS"
 

@@ -200,7 +200,7 @@ def _attach(cloud: LocalCloud, options: argparse.Namespace) -> EventStream:
     if not options.source:
         raise ValueError("--function needs --from QUEUE")
     if options.source == options.dead_letter:
-        raise ValueError("--dead-letter must be another queue than --from")
+        raise ValueError("--dead-letter must be a different queue from --from")
     for name in filter(None, (options.source, options.dead_letter)):
         if name not in cloud.queues:
             cloud.queues.create(name)

@@ -428,7 +428,7 @@ def _print_audit(audit: Audit) -> None:
     compared = count_of(audit.experiments, "experiment")
     compared += f" ({audit.unmarked} not created by hpoq)" if audit.unmarked else ""
     compared += f" and {count_of(audit.records - audit.others, 'record')} of requests"
-    others = f" (beside {count_of(audit.others, 'record')} to follow and stop them)" if audit.others else ""
+    others = f" (besides {count_of(audit.others, 'record')} to follow and stop them)" if audit.others else ""
     if audit.elsewhere:
         others += f", {count_of(audit.elsewhere, 'experiment')} of another endpoint not compared"
     out.print(f"Since {since}: {compared} compared{others}, {count_of(len(audit.findings), 'finding')}")

@@ -260,9 +260,9 @@ def redrive(
     Such dead letters become visible again at the end, with a higher receive count. Dead letters that another receiver
     holds are invisible to this command; it reports how many there are.
 
-    With --watch the command moves no dead letters. It makes the lost watch message of a followed experiment again
-    from the records (HPOQ_STORE), so that the experiment is still checked until it ends. If the message was not lost,
-    no harm is done: the experiment gets one result.
+    With --watch the command moves no dead letters. It composes the lost watch message of a followed
+    experiment again from the records (HPOQ_STORE), so that the experiment is checked until it ends. If the message
+    was not lost, no harm is done: the experiment gets one result.
 
     Exit code 1 means that no dead letter matches, that one had to stay or was invisible, that the experiment of a KEY
     is not followed, or that a call failed.

@@ -140,7 +140,7 @@ def command(
     """Build the code package for Function Compute: a zip, its lock and its bill of materials.
 
     It can be built on any machine. pip downloads the dependencies as wheels for the runtime's system, from the index
-    that pip is configured for. The same lock and the same Python produce the same bytes.
+    that it is configured to use. The same lock and the same Python produce the same bytes.
 
     Exit code 1 means that wheels are not available, that two distributions contain different files with one path, or
     that the Python for --bytecode is not installed.

@@ -59,7 +59,7 @@ RULES: Final[dict[str, RuleText]] = {
         '{"specversion": "1.0", "data": {"experiment": {}}}',
     ),
     "cloudevent.member": RuleText(
-        "Only data is read, so a dry run or a guard beside it would have no effect. An attribute such as dryrun is a "
+        "Only data is read, so a dry run or a guard next to it has no effect. An attribute such as dryrun is a "
         "valid part of a CloudEvent, so it is only a warning.",
         '{"specversion": "1.0", "dryRun": true, "data": {"experiment": {}}}',
         '{"specversion": "1.0", "data": {"dryRun": true, "experiment": {}}}',
@@ -351,7 +351,7 @@ RULES: Final[dict[str, RuleText]] = {
         '"name": "TPE" with {"_type": "normal", "_value": [0, 1]}',
     ),
     "assessor.unknown": RuleText(
-        "Only PAIAssessor can stop jobs on PAI, and beside PBT the engine allows no assessor.",
+        "Only PAIAssessor can stop jobs on PAI, and together with PBT the engine allows no assessor.",
         '"name": "Medianstop"',
         '"name": "PAIAssessor"',
     ),

@@ -400,7 +400,7 @@ def test_records_of_watch_and_stop_messages_are_counted_separately(world):
     assert (document["records"], document["otherRecords"], document["findings"]) == (6, 3, [])
     output = world.run("audit", "--rate", "1000").output
     assert (
-        "3 experiments and 3 records of requests compared (beside 3 records to follow and stop them)"
+        "3 experiments and 3 records of requests compared (besides 3 records to follow and stop them)"
         in output
     )
 

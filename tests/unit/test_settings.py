@@ -139,7 +139,7 @@ def test_a_password_is_not_in_the_representation():
 def test_the_dead_letter_queue_is_not_the_source_queue():
     """A dead letter in the source queue would be delivered, acknowledged as a duplicate, and lost."""
     (problem,) = problems(HPOQ_QUEUE="q", HPOQ_DEAD_LETTER_QUEUE="q")
-    assert problem == "HPOQ_DEAD_LETTER_QUEUE must be another queue than HPOQ_QUEUE"
+    assert problem == "HPOQ_DEAD_LETTER_QUEUE must be a different queue from HPOQ_QUEUE"
     Settings.from_environment({"HPOQ_QUEUE": "q", "HPOQ_DEAD_LETTER_QUEUE": "q-dead"})
 
 

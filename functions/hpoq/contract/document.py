@@ -304,7 +304,7 @@ def _reject_misplaced(event: JsonObject) -> None:
         or (name in MISPLACED_OBJECTS and isinstance(value, (dict, list)))
     ]
     if misplaced:
-        what = "a member of the request, which belongs in data; beside data it would have no effect"
+        what = "a member of the request, which belongs in data; next to data it would have no effect"
         raise RequestRejected([Violation(f"/{name}", "cloudevent.member", what) for name in misplaced])
 
 

@@ -101,12 +101,12 @@ _MEANT = {
     "codeDir": "write a command of platform_config.cmd",
     "trialCommand": "write platform_config.cmd",
     "maxTrials": "write max_trial_number in yml_config",
-    "maxExecDuration": "write maxHours in guard, beside experiment",
-    "maxExperimentDuration": "write maxHours in guard, beside experiment",
-    "maxTrialDuration": "write maxHours in guard, beside experiment",
+    "maxExecDuration": "write maxHours in guard, next to experiment",
+    "maxExperimentDuration": "write maxHours in guard, next to experiment",
+    "maxTrialDuration": "write maxHours in guard, next to experiment",
     "maxDuration": "write maxHours",
     "maxMinutes": "write maxHours, a number of hours",
-    "clientToken": "write idempotencyKey beside experiment",
+    "clientToken": "write idempotencyKey next to experiment",
     "producerKey": "write idempotencyKey",
     "tracestate": "remove it: only traceparent is passed on",
     "command": "write cmd in platform_config",
@@ -372,7 +372,7 @@ def _hint_at_member(name: str, holder: type[BaseModel] | None, given: JsonObject
     members = list_members(holder)
     if "stop" in members and name in list_members(ExperimentRequest):
         instead = "send it in a message of its own" if name == "experiment" else "remove it"
-        return f"not allowed beside stop; {instead}"
+        return f"not allowed together with stop; {instead}"
     is_spelt = any(fold_name(name) == fold_name(member) for member in members)
     meant = None if is_spelt else _list_meant().get(fold_name(name))
     if fold_name(name) == "optimizemode" and _ARGUMENTS in members:
@@ -404,7 +404,7 @@ def _hint_at_place(name: str, members: Mapping[str, object]) -> str:
     found = [(place, member) for place, member in found if member == name] or found
     if len(found) == 1:
         ((place, member),) = found
-        where = f"in {place}" if place else "beside experiment"
+        where = f"in {place}" if place else "next to experiment"
         return f" here; {'it belongs' if member == name else f'write {member}'} {where}"
     return f"; arguments of the algorithm belong in {_ARGUMENTS}" if _ARGUMENTS in members else ""
 

@@ -432,7 +432,7 @@ def _check_tuner(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]
     yield from _check_population(name, config, at)
     yield from _check_assessor(config, mode, at)
     if name == "pbt" and get_member(config, "yml_config", "assessor") is not None:
-        what = "the engine allows no assessor beside PBT; remove it"
+        what = "the engine allows no assessor together with PBT; remove it"
         yield warning(f"{at}/assessor", "assessor.unknown", what)
 
 

@@ -336,7 +336,7 @@ def test_the_command_refuses_a_port_in_use(server, read_refusal):
         ("--dead-letter dead", "--dead-letter needs --function HANDLER"),
         ("--batch-size 3", "--batch-size needs --function HANDLER"),
         ("--function a.b", "--function needs --from QUEUE"),
-        ("--function a.b --from q --dead-letter q", "--dead-letter must be another queue than --from"),
+        ("--function a.b --from q --dead-letter q", "--dead-letter must be a different queue from --from"),
         ("--port 99999", "port must be 0-65535."),
     ],
 )

@@ -47,7 +47,13 @@ def test_what_is_sent_is_what_was_written(path):
 @pytest.mark.parametrize(
     "body",
     [
-        *(b"experiment: {}\n", b"'{\"experiment\": {}}'", b"experiment=%7B%7D", b"# x\n{}", b"```json\n{}\n```"),
+        *(
+            b"experiment: {}\n",
+            b"'{\"experiment\": {}}'",
+            b"experiment=%7B%7D",
+            b"# x\n{}",
+            b"```json\n{}\n```",
+        ),
         *('\u200b{"experiment": {}}'.encode(), "\uff5b}".encode(), b'\xef\xbb\xbf\xef\xbb\xbf{"a": 1}'),
         *('{"experiment": {}}'.encode("utf-16-be"), '{"experiment": {}}'.encode("utf-32-le")),
         *(b'\0\0\0\0\x05{"experiment": {}}', b" \n ", b"null", b"12345", b'"hello"', b"@request.json"),
@@ -272,7 +278,10 @@ def test_members_of_a_request_beside_a_stop(name, value, instead):
     with pytest.raises(RequestRejected) as caught:
         parse({"stop": {"experimentId": "s1"}, name: value})
     (violation,) = caught.value.violations
-    assert (violation.pointer, violation.message) == (f"/{name}", f"not allowed beside stop; {instead}")
+    assert (violation.pointer, violation.message) == (
+        f"/{name}",
+        f"not allowed together with stop; {instead}",
+    )
 
 
 def test_a_null_that_means_something_is_sent():

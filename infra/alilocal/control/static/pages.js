@@ -127,7 +127,7 @@ function advanceForm() {
     h("button", { type: "submit", id: "b-advance" }, "Advance"), button(reset, "b-reset"));
 }
 
-/** Return a button for each common fault, and beside it what it did so far. */
+/** Return a button for each common fault, with what it did so far. */
 function presetList(presets) {
   return h("ul", { id: "presets" }, Object.entries(presets).map(([label, { fault, effect }], place) => {
     const call = { label, path: "faults", fields: fault, method: "POST", notice: `Fault added: ${label}` };
