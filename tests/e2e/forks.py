@@ -8,6 +8,7 @@ Answers with a line that has the exit code.
 
 import contextlib
 import gc
+import io
 import json
 import os
 import socket
@@ -55,14 +56,31 @@ class Forks:
 def import_commands():
     """Import every command, and what most of them import late."""
     import click
+    import rich._emoji_codes  # noqa: F401
 
-    import alilocal  # noqa: F401
-    import hpoq.function  # noqa: F401
     from hpoqctl.app import app
 
     context = click.Context(app)
     for name in app.list_commands(context):
         app.get_command(context, name)
+
+
+def warm_up():
+    """Process a message in this process, because Python compiles patterns and more on their first use."""
+    import alilocal
+    from fcruntime import Fc3Context
+    from hpoq.function import Function
+    from hpoq.testing import smq_event
+    from hpoqctl.cloud import environment, lay_out
+
+    event = smq_event("M1", ROOT.joinpath("events/requests/minimal.json").read_text())
+    # The log of the function.
+    with contextlib.redirect_stdout(io.StringIO()), alilocal.LocalCloud() as cloud:
+        lay_out(cloud)
+        settings = environment(cloud, cloud.endpoint, "sqlite:///:memory:")
+        function = Function(settings, session=cloud.session())
+        function.handle(event, Fc3Context("r-1"))
+        function.close()
 
 
 def run(command):
@@ -90,6 +108,7 @@ def run(command):
 def serve(connection):
     """Fork for each command that arrives."""
     import_commands()
+    warm_up()
     # A collection would touch, and so copy, the memory that a fork shares with this process.
     gc.freeze()
     for line in connection.makefile():
