@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 import aws_lambda_powertools
-import mypy.api
 import pytest
 from powertools import utilities as on_fc
 from pydantic import BaseModel
@@ -355,61 +354,6 @@ def test_typing():
     made = lambda_context(CONTEXT)
     promised = {name for name in vars(LambdaContext) if not name.startswith("_")}
     assert {name for name in promised if not hasattr(made, name)} == set()
-
-
-ANNOTATED = """
-from typing import Any
-
-from aws_lambda_powertools.utilities.data_classes import SQSEvent, event_source
-from aws_lambda_powertools.utilities.typing import LambdaContext
-
-from fcruntime import Fc2Context, Fc3Context, invoke, json_handler, lambda_handler, serve
-
-
-@lambda_handler
-def plain(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    return {}
-
-
-@lambda_handler(policy="requeue", requeue=lambda message: bool(message.body))
-@event_source(data_class=SQSEvent)
-def decorated(event: SQSEvent, context: LambdaContext) -> None: ...
-
-
-@json_handler
-def json(event: dict[str, Any], context: LambdaContext) -> None: ...
-
-
-def unwrapped(event: dict[str, Any], context: LambdaContext) -> None: ...
-
-
-wrapped = lambda_handler(unwrapped, policy="requeue", requeue=lambda message: bool(message.body))
-
-
-def own(event: bytes, context: Fc2Context | Fc3Context) -> str:
-    return context.function.name
-
-
-def initialize(context: Fc3Context) -> None: ...
-
-
-def deploy() -> None:
-    serve(own, initialize=initialize, pre_stop=initialize)
-
-
-invoke(own, b"")
-invoke(wrapped, b"")
-invoke(lambda event, context: context.function.name, b"")
-reveal_type(plain)
-"""
-
-
-@on_fc.TYPING
-def test_handlers_keep_their_annotations():
-    """A type checker takes handlers as they are annotated for AWS or with FC's contexts."""
-    output, _, status = mypy.api.run(["--strict", "-c", ANNOTATED])
-    assert "def (bytes, object) -> object" in output
-    assert status == 0, output
 
 
 @on_fc.MIDDLEWARE
