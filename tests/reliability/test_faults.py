@@ -177,7 +177,7 @@ def test_every_fault_at_every_call(world, operation, fault, times):
 @pytest.mark.parametrize("marker", ["both", "tag", "description"])
 @pytest.mark.parametrize("tags", [0, MOST_TAGS])
 @pytest.mark.parametrize("operation", [CREATE, LIST])
-@pytest.mark.parametrize("fault", FAULTS, ids="-".join)
+@pytest.mark.parametrize("fault", sample_by_default(FAULTS, 1), ids="-".join)
 def test_every_fault_with_every_marker(world, operation, fault, tags, marker):
     """A fault does no harm, wherever the marker of an experiment is."""
     run_with_fault(world, fault, operation, 1, tags=tags, HPOQ_MARKER=marker)
