@@ -16,7 +16,7 @@ QUOTA = ((0.0, 10.0),)
 @pytest.mark.parametrize("times", [Times(), NO_TIME], ids=["usual", "no time"])
 def test_a_burst_uses_the_quota(times):
     """Nothing fails, the quota is used, and few creates are throttled, however long calls take."""
-    figures = run(Burst([(0.0, 1000)], QUOTA, instances=5, times=times))
+    figures = run(Burst([(0.0, 500)], QUOTA, instances=5, times=times))
     assert figures.missed(quota_used=0.85) == []
     assert figures.least_minute > 0.95
 
