@@ -1,6 +1,7 @@
 """Rules for every test: only loopback, no settings or credentials of the machine, nothing left behind."""
 
 import contextlib
+import cProfile
 import functools
 import gc
 import importlib
@@ -219,17 +220,9 @@ def count_calls():
     """Return a function that counts the function calls of an action: its work, on any machine."""
 
     def run(act):
-        calls = 0
-
-        def count(_frame, kind, _argument):
-            nonlocal calls
-            calls += kind in ("call", "c_call")
-
-        sys.setprofile(count)
-        try:
+        # The function that it calls for each call is in C, which takes a tenth of the time of one in Python.
+        with cProfile.Profile() as profile:
             act()
-        finally:
-            sys.setprofile(None)
-        return calls
+        return sum(entry.callcount for entry in profile.getstats())
 
     return run

@@ -18,6 +18,7 @@ from itertools import takewhile
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.tokens import Token
 
 from fcruntime.jsonvalue import JsonValue
 from hpoq.contract.document import PLAIN_NAME
@@ -123,6 +124,12 @@ class _Loader(yaml.SafeLoader):
             return _TEXT
         return _SEQUENCE if kind is SequenceNode else _MAPPING
 
+    def fetch_flow_collection_start(self, TokenClass: type[Token]) -> None:  # noqa: N803 - the library's name
+        """Enter a bracket. The library takes quadratic time for deep ones, so they are refused as they are read."""
+        if self.flow_level > _MOST_DEPTH:
+            raise _depth_error(self.get_mark().index)
+        super().fetch_flow_collection_start(TokenClass)
+
 
 @dataclass(frozen=True)
 class YamlDocument:
@@ -188,6 +195,10 @@ def _describe_key(key: Node) -> str:
     return "a name must be a string; write it in quotes"
 
 
+def _depth_error(offset: int) -> YamlError:
+    return YamlError("json.depth", f"nested deeper than {_MOST_DEPTH} levels", offset)
+
+
 def _duplicate_error(name: str, key: Node) -> YamlError:
     """Return the error for a repeated name. One that is not a word may be a misplaced credential."""
     if re.fullmatch(PLAIN_NAME, name):
@@ -243,8 +254,7 @@ class _Reader:
             message = f"more than {MOST_BODY_BYTES} characters with its aliases replaced"
             raise YamlError("body.too-large", message, node.start_mark.index)
         if depth > _MOST_DEPTH:
-            message = f"nested deeper than {_MOST_DEPTH} levels"
-            raise YamlError("json.depth", message, node.start_mark.index)
+            raise _depth_error(node.start_mark.index)
 
 
 def find_notations(root: Node) -> Iterator[Violation]:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +12,7 @@ from hpoq.clock import Budget, SystemClock
 from hpoq.cloud.smq_wire import SentMessage
 from hpoq.errors import Invalid, Unavailable, UnknownEnd
 from hpoq.publishers import FilePublisher, Publisher, SmqTopicPublisher
-from support.processes import run_program
+from support.processes import race, run_program
 
 EVENT = {
     "specversion": "1.0",
@@ -70,17 +67,21 @@ def test_file(tmp_path):
     assert [json.loads(line) for line in lines] == [EVENT, {"id": "2\n"}]
 
 
-def append(path: Path, writer: int) -> None:
-    publisher = FilePublisher(path)
-    for number in range(20):
-        publisher.publish({"writer": writer, "number": number, "filler": "x" * 20_000})
+APPEND = """
+import sys
+from hpoq.publishers import FilePublisher
+publisher = FilePublisher(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(20):
+    publisher.publish({"writer": int(sys.argv[2]), "number": number, "filler": "x" * 20_000})
+"""
 
 
 def test_file_shared_by_processes(tmp_path):
     """Lines of several processes never mix."""
     path = tmp_path / "events.jsonl"
-    with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:
-        list(pool.map(append, [path] * 3, range(3)))
+    race([sys.executable, "-c", APPEND, str(path), str(number)] for number in range(3))
     seen = [json.loads(line) for line in path.read_bytes().splitlines()]
     assert sorted((event["writer"], event["number"]) for event in seen) == [
         (writer, number) for writer in range(3) for number in range(20)

@@ -743,7 +743,7 @@ def test_a_chain_of_weeks_survives_failures(world, monkeypatch):
     settings = {"HPOQ_BATCH_POLICY": "requeue", "HPOQ_DEAD_LETTER_QUEUE": "hpo-requests-dead"}
     made = create(world)
     monkeypatch.setattr(type(made), "status", "RUNNING")
-    watch_for(world, 7 * DAY)
+    watch_for(world, 7 * DAY, step=4 * 3600)
     while not world.watch_queue.shows_any():
         world.later(60)
     fail_sends(world)

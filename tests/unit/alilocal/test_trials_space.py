@@ -1,6 +1,7 @@
 """Search spaces: every type is drawn with its documented distribution, at random and by a study alike."""
 
 import copy
+import functools
 import math
 import random
 from collections import Counter
@@ -8,6 +9,7 @@ from statistics import NormalDist, mean
 
 import pytest
 
+from alilocal.trials import tuners
 from alilocal.trials.space import RandomSource, draw, read_space, sample
 from alilocal.trials.studies import make_tuner
 from alilocal.trials.tuners import GridTuner
@@ -28,7 +30,16 @@ def by_study(space, count=COUNT // 4):
     return [tuner.ask().values for _ in range(count)]
 
 
-WAYS = pytest.mark.parametrize("drawn", [by_random, by_study])
+@functools.cache
+def draw_all(draws):
+    """Draw from a space with all types at once, because each draw of a study takes a while."""
+    return draws(SPACE)
+
+
+@pytest.fixture(params=[by_random, by_study])
+def drawn(request):
+    """Draws from SPACE."""
+    return draw_all(request.param)
 
 
 def distance(values, cdf):
@@ -58,15 +69,6 @@ CONTINUOUS = {
 }
 
 
-@WAYS
-@pytest.mark.parametrize("kind", CONTINUOUS)
-def test_a_continuous_type_has_its_distribution(drawn, kind):
-    """uniform, loguniform, normal and lognormal agree with their distribution functions."""
-    numbers, cdf = CONTINUOUS[kind]
-    values = [one["x"] for one in drawn({"x": {"_type": kind, "_value": numbers}})]
-    assert distance(values, cdf) < 1.95
-
-
 def stepped(numbers, low, high, step, share_below):
     """Return the share of each multiple of `step`: that of the interval around it; the limits take what is beyond."""
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
@@ -84,42 +86,6 @@ QUANTISED = {
     "qnormal": ([0, 2, 2], stepped(None, -16, 16, 2, lambda x: NORMAL.cdf(x / 2))),
     "qlognormal": ([0, 0.5, 1], stepped(None, 0, 30, 1, lambda x: NORMAL.cdf(math.log(max(x, 1e-9)) / 0.5))),
 }
-
-
-@WAYS
-@pytest.mark.parametrize("kind", QUANTISED)
-def test_a_quantised_type_has_the_shares_of_its_steps(drawn, kind):
-    """quniform, qloguniform, qnormal and qlognormal give multiples of their step, as often as they should."""
-    numbers, shares = QUANTISED[kind]
-    values = [round(one["x"], 6) for one in drawn({"x": {"_type": kind, "_value": numbers}})]
-    common = {one: share for one, share in shares.items() if share * len(values) >= 5}
-    kept = [one for one in values if one in common]
-    assert set(values) <= shares.keys()
-    total = sum(common.values())
-    assert chi_square(kept, {one: share / total for one, share in common.items()}) < 1
-
-
-@WAYS
-def test_a_quantised_uniform_is_clipped_to_its_limits(drawn):
-    """A step that does not divide the range never leads out of it."""
-    values = {one["x"] for one in drawn({"x": {"_type": "quniform", "_value": [0.1, 0.55, 0.2]}})}
-    assert values == {0.2, 0.4, 0.55}
-
-
-@WAYS
-def test_integers_exclude_their_upper_limit(drawn):
-    """randint draws each integer from the lower limit up to, but not including, the upper one equally often."""
-    values = [one["x"] for one in drawn({"x": {"_type": "randint", "_value": [3, 9]}})]
-    assert {type(one) for one in values} == {int}
-    assert chi_square(values, dict.fromkeys(range(3, 9), 1 / 6)) < 1
-
-
-@WAYS
-def test_each_option_is_chosen_equally_often(drawn):
-    """Options of any type are chosen equally often, also 1 beside true, and lists."""
-    options = [1, True, "1", None, [1, 2], 0.5]
-    values = [repr(one["x"]) for one in drawn({"x": {"_type": "choice", "_value": options}})]
-    assert chi_square(values, {repr(one): 1 / 6 for one in options}) < 1
 
 
 NESTED = {
@@ -141,12 +107,60 @@ NESTED = {
         ],
     }
 }
+OPTIONS = [1, True, "1", None, [1, 2], 0.5]
+SPACE = {
+    **{kind: {"_type": kind, "_value": numbers} for kind, (numbers, _) in (CONTINUOUS | QUANTISED).items()},
+    **NESTED,
+    "clipped": {"_type": "quniform", "_value": [0.1, 0.55, 0.2]},
+    "integer": {"_type": "randint", "_value": [3, 9]},
+    "option": {"_type": "choice", "_value": OPTIONS},
+}
 
 
-@WAYS
+@pytest.mark.parametrize("kind", CONTINUOUS)
+def test_a_continuous_type_has_its_distribution(drawn, kind):
+    """uniform, loguniform, normal and lognormal agree with their distribution functions."""
+    _, cdf = CONTINUOUS[kind]
+    values = [one[kind] for one in drawn]
+    assert distance(values, cdf) < 1.95
+
+
+@pytest.mark.parametrize("kind", QUANTISED)
+def test_a_quantised_type_has_the_shares_of_its_steps(drawn, kind):
+    """quniform, qloguniform, qnormal and qlognormal give multiples of their step, as often as they should."""
+    _, shares = QUANTISED[kind]
+    values = [round(one[kind], 6) for one in drawn]
+    common = {one: share for one, share in shares.items() if share * len(values) >= 5}
+    kept = [one for one in values if one in common]
+    assert set(values) <= shares.keys()
+    total = sum(common.values())
+    assert chi_square(kept, {one: share / total for one, share in common.items()}) < 1
+
+
+def test_a_quantised_uniform_is_clipped_to_its_limits(drawn):
+    """A step that does not divide the range never leads out of it."""
+    values = {one["clipped"] for one in drawn}
+    assert values == {0.2, 0.4, 0.55}
+
+
+def test_integers_exclude_their_upper_limit(drawn):
+    """randint draws each integer from the lower limit up to, but not including, the upper one equally often."""
+    values = [one["integer"] for one in drawn]
+    assert {type(one) for one in values} == {int}
+    assert chi_square(values, dict.fromkeys(range(3, 9), 1 / 6)) < 1
+
+
+def test_each_option_is_chosen_equally_often(drawn):
+    """Options of any type are chosen equally often, also 1 beside true, and lists."""
+    values = [repr(one["option"]) for one in drawn]
+    assert chi_square(values, {repr(one): 1 / 6 for one in OPTIONS}) < 1
+
+
 def test_a_nested_parameter_exists_only_with_its_option(drawn):
     """The parameters inside an option are drawn if it is chosen, at any depth, with their own distributions."""
-    rows = drawn(NESTED)
+    rows = [
+        {name: value for name, value in one.items() if name not in SPACE or name in NESTED} for one in drawn
+    ]
     trees = [one for one in rows if one["arch"] == "tree"]
     gains = [one for one in trees if one["split"] == "gain"]
     assert all(one.keys() == {"arch"} for one in rows if one["arch"] == "linear")
@@ -229,8 +243,9 @@ def test_a_grid_over_real_numbers_becomes_finer():
     assert [one["x"] for one in found] == [4, 2, 6, 1, 3, 5, 7]
 
 
-def test_a_grid_over_steps_ends():
+def test_a_grid_over_steps_ends(monkeypatch):
     """A quantised parameter has finitely many values, so its grid is used up."""
+    monkeypatch.setattr(tuners, "_MOST_SKIPPED", 1000)
     found = asked(GridTuner(read_space({"x": {"_type": "quniform", "_value": [0, 1, 0.25]}})))
     assert sorted(one["x"] for one in found) == [0, 0.25, 0.5, 0.75, 1]
 

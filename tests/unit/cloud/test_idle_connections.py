@@ -14,6 +14,7 @@ from hpoq.cloud.connections import new_session
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.cloud.signing import Credentials
 from hpoq.cloud.transport import Transport
+from support.budget import sample_by_default
 
 
 class Gateway:
@@ -61,7 +62,7 @@ def client(gateway: Gateway, serve, clock):
         )
 
 
-@pytest.mark.parametrize("closes_after", range(1, 61))
+@pytest.mark.parametrize("closes_after", sample_by_default(range(1, 61)))
 def test_a_create_has_no_unknown_end_whenever_idle_connections_are_closed(gateway, client, closes_after):
     """Whatever the idle time of a gateway is, from 1 to 60 seconds, each create ends as created."""
     gateway.closes_after = closes_after

@@ -164,7 +164,7 @@ def test_time_is_rfc_3339(time):
     assert abs(reported.timestamp() - time) < 0.002
 
 
-@pytest.mark.parametrize("count", [1, 50, 5_000])
+@pytest.mark.parametrize("count", [1, 50, 1_500])
 @pytest.mark.parametrize("length", [1, 200, 20_000])
 def test_an_event_always_fits(count, length):
     """An event is small enough to be published, however many violations it has; those left out are counted."""
@@ -203,7 +203,7 @@ def test_a_long_text_is_cut_in_few_steps(count_calls):
 
 
 @pytest.mark.parametrize("outcome", ["created", "rejected"])
-@pytest.mark.parametrize("count", [1, 300, 5_000])
+@pytest.mark.parametrize("count", [1, 300, 1_500])
 @pytest.mark.parametrize("length", [1, 200, 20_000])
 def test_an_event_always_fits_with_warnings(outcome, count, length):
     """Warnings that do not fit beside the violations are left out and counted."""

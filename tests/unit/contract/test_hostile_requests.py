@@ -2,9 +2,7 @@ import contextlib
 import copy
 import json
 import re
-import sys
 import tracemalloc
-from collections import Counter
 
 import pytest
 from requestdocs import MINIMAL, PLACES, at, parse, put
@@ -28,14 +26,14 @@ def test_numbers_beyond_a_float_break_nothing(pointer):
 
 LONG = "k" * 100_000
 SPACE = "HpoExperimentConfiguration/search_space"
-NOTHINGS = {LONG: {"_type": "choice", "_value": [None] * 2000}}
+NOTHINGS = {LONG: {"_type": "choice", "_value": [None] * 500}}
 HOSTILE = {
-    "an unknown member of many values": at(LONG, [0] * 2000),
+    "an unknown member of many values": at(LONG, [0] * 500),
     "many values in a choice": at(SPACE, NOTHINGS),
     "many values in a nested choice": at(
         SPACE, {"${m}": {"_type": "choice", "_value": [{"_name": "n", **NOTHINGS}]}}
     ),
-    "many names in a name": at(SPACE, {LONG: {f"{n}": 1 for n in range(2000)}}),
+    "many names in a name": at(SPACE, {LONG: {f"{n}": 1 for n in range(500)}}),
 }
 
 
@@ -60,10 +58,10 @@ def test_hostile_documents_take_no_memory(case):
         ("HpoExperimentConfiguration/platform_config/cmd", [f"${{{n}" for n in range(5)] + [0] * 1000, 1000),
         (
             "HpoExperimentConfiguration/yml_config/tuner",
-            {"name": "TPE", **{f"x{n}": 0 for n in range(5000)}},
-            5000,
+            {"name": "TPE", **{f"x{n}": 0 for n in range(1500)}},
+            1500,
         ),
-        ("HpoExperimentConfiguration/search_space", {f"${{{n}}}": 0 for n in range(5000)}, 5000),
+        ("HpoExperimentConfiguration/search_space", {f"${{{n}}}": 0 for n in range(1500)}, 1500),
         ("HpoExperimentConfiguration/platform_config/cmd", [0] * MOST_LISTED, MOST_LISTED),
     ],
 )
@@ -82,13 +80,13 @@ def test_long_lists_are_cut_and_counted(pointer, value, count):
 @pytest.mark.parametrize(
     ("pointer", "message"),
     [
-        ("HpoExperimentConfiguration/platform_config/cmd", "every item must be a string; 50000 are not"),
-        ("Tag", "every item must be an object; 50000 are not"),
+        ("HpoExperimentConfiguration/platform_config/cmd", "every item must be a string; 20000 are not"),
+        ("Tag", "every item must be an object; 20000 are not"),
     ],
 )
 def test_arrays_of_wrong_items_are_one_violation(pointer, message):
     """An array with very many wrong items causes one violation, so that it needs little memory."""
-    body = json.dumps(at(pointer, [0] * 50_000)).encode()
+    body = json.dumps(at(pointer, [0] * 20_000)).encode()
     tracemalloc.start()
     try:
         with pytest.raises(RequestRejected) as caught:
@@ -160,7 +158,7 @@ def test_long_lists_of_warnings_hide_no_violation():
     assert [violation.rule for violation in caught.value.violations] == ["enum"]
 
 
-def test_warnings_about_secrets_take_linear_time():
+def test_warnings_about_secrets_take_linear_time(count_calls):
     """Each message is masked, and what that needs of the secrets is computed once per request."""
 
     def count(size):
@@ -168,15 +166,8 @@ def test_warnings_about_secrets_take_linear_time():
         tuner = {"name": "TPE", "class_args": {f"pwd{n}": f"+{n:04d}" for n in range(size)}}
         put(document, "/experiment/HpoExperimentConfiguration/yml_config", {"tuner": tuner})
         body = json.dumps(document).encode()
-        events = Counter()
-        sys.setprofile(lambda _frame, event, _: events.update([event]))  # with the functions of the library
-        try:
-            parsed = parse_request(body)
-        finally:
-            sys.setprofile(None)
-        assert len(parsed.warnings) >= size
-        return events["call"] + events["c_call"]
+        assert len(parse_request(body).warnings) >= size
+        return count_calls(lambda: parse_request(body))
 
-    count(10)
     few, many = count(100), count(400)
     assert many < 4.5 * few

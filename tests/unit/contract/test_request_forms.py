@@ -11,6 +11,7 @@ from hpoq.contract.jsontext import pointer_to, tokens_of
 from hpoq.contract.request import compute_fingerprint, parse_request, read_producer_key
 from hpoq.errors import RequestRejected
 from hpoq.observability.secret_names import find_secrets
+from support.budget import CI_BUDGET
 
 # A changed value makes every request in flight a conflict with itself.
 GOLDEN = {
@@ -344,6 +345,7 @@ def test_credentials_are_secrets(holder, name):
 HOLDERS = ["", "oss_config", "odps_config", "yml_config", "platform_config", "metric_config", "params_config"]
 
 
+@pytest.mark.one_of("value", budget=CI_BUDGET)
 @pytest.mark.parametrize("holder", HOLDERS)
 @pytest.mark.parametrize(
     "name", ["accessKeySecret", "access_key", "access_key_secrt", "AccessKeySecret", "url"]

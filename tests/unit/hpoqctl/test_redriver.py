@@ -16,6 +16,7 @@ from hpoq.contract.identity import derive_key
 from hpoq.processing.envelope import Envelope, seal, unseal
 from hpoq.testing import FakeClock, smq_event, smq_stream_event
 from hpoqctl.redrive import Plan, Redriver
+from support.budget import CI_BUDGET
 from support.sending import intercept
 
 REQUEST = json.dumps({"experiment": {"Name": "x"}})
@@ -95,6 +96,7 @@ def ids(*numbers):
     return sorted(f"M{number}" for number in numbers)
 
 
+@pytest.mark.one_of("visibility", budget=CI_BUDGET)
 @pytest.mark.parametrize("visibility", [1, 2, 5, 30])
 @pytest.mark.parametrize("rate", [0.01, 0.2, 1, 3, 100])
 def test_a_run_longer_than_the_visibility_moves_each_dead_letter_once(visibility, rate):
@@ -444,10 +446,10 @@ def test_what_comes_back_is_known_by_the_first_time_that_its_message_was_sent():
 def test_a_dead_letter_that_does_not_match_hides_no_others():
     """Dead letters that a filter passes over stay hidden until the end, however short the visibility is."""
     world = World(visibility=1, call_seconds=0.1)
-    world.add(*range(200), 777)
+    world.add(*range(60), 777)
     report = world.redrive(pattern="M777")
     assert [row["messageId"] for row in report.moved] == ["M777"]
-    assert len(report.left) == 200
+    assert len(report.left) == 60
     assert set(world.states) == {"active"}
 
 

@@ -1,6 +1,6 @@
 import gc
-import multiprocessing
 import sqlite3
+import sys
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,31 +10,31 @@ from hpoq.errors import RecordUnreadable, StoreUnavailable
 from hpoq.idempotency import sqlite
 from hpoq.idempotency.record import Record, State
 from hpoq.idempotency.sqlite import SqliteStore
+from support.processes import race
 
 
 def claim(owner):
     return Record("key", State.IN_PROGRESS, "f", owner, 1.0, 2.0, 3.0)
 
 
-def insert_many(path, name, answers):
-    store = SqliteStore(path)
-    won = sum(store.insert(Record(f"k{n}", State.IN_PROGRESS, "f", name, 1, 2, 3)) is None for n in range(50))
-    store.close()
-    answers.put(won)
+INSERT_MANY = """
+import sys
+from hpoq.idempotency.record import Record, State
+from hpoq.idempotency.sqlite import SqliteStore
+print("ready", flush=True)
+sys.stdin.readline()
+store = SqliteStore(sys.argv[1])
+records = [Record(f"k{n}", State.IN_PROGRESS, "f", sys.argv[2], 1, 2, 3) for n in range(50)]
+print(sum(store.insert(record) is None for record in records))
+store.close()
+"""
 
 
 def test_processes_share_one_file(tmp_path):
     """Of processes that claim the same keys at once, each key has one winner."""
-    context = multiprocessing.get_context("spawn")
-    answers = context.Queue()
     path = str(tmp_path / "deep" / "records.sqlite3")
-    workers = [context.Process(target=insert_many, args=(path, f"p{n}", answers)) for n in range(4)]
-    for worker in workers:
-        worker.start()
-    won = [answers.get(timeout=60) for _ in workers]
-    for worker in workers:
-        worker.join()
-    assert sum(won) == 50
+    won = race([sys.executable, "-c", INSERT_MANY, path, f"p{n}"] for n in range(4))
+    assert sum(map(int, won)) == 50
 
 
 def test_what_a_write_has_read_stays_true_until_it_is_done(tmp_path, monkeypatch):

@@ -129,12 +129,11 @@ def test_what_only_reads_like_a_secret_is_shown():
     "piece", ["\\", "%25", "%", "&", "&amp;", "&#0", "%5C", '\\"', "+", "a", "é", "u003d", "%2541"]
 )
 def test_hostile_texts_are_masked_in_linear_time(piece):
-    """A text of a message's size takes no longer than others, whatever it and the secrets in it repeat."""
-    text = piece * (64_000 // len(piece))
+    """A long text takes no longer than others of its size, whatever it and the secrets in it repeat."""
+    text = piece * (24_000 // len(piece))
     began = time.process_time()
-    for secret in (text, text[:200], text[:32_000] + "x", "+++\\", "%2541", "aaaa", r"\\\a"):
-        redact(text, [secret])
-    assert time.process_time() - began < 6
+    redact(text, [text, text[:200], text[:12_000] + "x", "+++\\", "%2541", "aaaa", r"\\\a"])
+    assert time.process_time() - began < 1.5
 
 
 def test_short_texts_are_not_secrets():
