@@ -175,7 +175,7 @@ class Cloud:
         return False
 
     def kill_instance(self, instance_id: str) -> None:
-        """Kill an instance of a function, if it is one."""
+        """Kill the instance of a function with that id, if there is one."""
 
     def recycle_functions(self) -> None:
         """End idle instances and triggers, because the cloud is about to forget them. Called without the lock."""

@@ -51,7 +51,7 @@ _log = logging.getLogger("alilocal")
 
 
 def _find_socket() -> type[socket.socket]:
-    """Return Python's own class, in whose place HTTPretty puts one that answers for servers."""
+    """Return Python's own class, which HTTPretty replaces by one that answers in place of servers."""
     derived: list[type] = _socket.socket.__subclasses__()
     return next(kind for kind in derived if (kind.__module__, kind.__name__) == ("socket", "socket"))
 

@@ -132,7 +132,7 @@ class LocalCloud(Cloud):
         return self._host
 
     def kill_instance(self, instance_id: str) -> None:
-        """Kill an instance of a function, if it is one."""
+        """Kill the instance of a function with that id, if there is one."""
         for function in self.functions if self._has_functions else ():
             function.kill(instance_id)
 

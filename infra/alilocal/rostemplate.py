@@ -19,7 +19,7 @@ _SILENT = ("ALIYUN::OTS::Instance",)
 
 
 class BadInit(ValueError):
-    """A file cannot be carried out; the message names the place in it."""
+    """A file cannot be applied; the message names the place in it."""
 
 
 def read_template(

@@ -97,7 +97,7 @@ _own: ContextVar[tuple[_Taken, ...]] = ContextVar("alilocal_takeovers", default=
 def take_over(cloud: Cloud, connections: Connections, hosts: Sequence[str]) -> Iterator[None]:
     """Direct connections to `hosts` to `connections`, and set the standard variables to the keys of `cloud`.
 
-    The key that the variables named before is valid too, because a client that was made earlier has it.
+    The key that the variables contained before is valid too, because a client that was made earlier uses it.
     """
     with _lock:
         _admit(cloud)
@@ -429,7 +429,7 @@ def _wrap_look_up(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _patch_credentials(module: ModuleType) -> None:
-    """Give the official SDKs the keys of the variables, which they have read when they were imported."""
+    """Give the official SDKs the keys of the cloud: they read the variables only when they are imported."""
     given = {
         "client_type": "default",
         "environment_access_key_id": os.environ[_ID],

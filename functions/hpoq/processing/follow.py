@@ -4,7 +4,7 @@
     created event is out ▶ start      the first watch message; only then is the record marked as published
     watch message ───────▶ find_order what the records say, not the message
                      └───▶ look       at the experiment (`watch`)
-                     └───▶ go_on      the next watch message, with a higher number
+                     └───▶ send_next  the next watch message, with a higher number
     stop message ────────▶ stop       (`stop`)
 
 **One chain.** Watch messages are numbered like messages that are sent back, and their record keeps the newest number
@@ -207,7 +207,7 @@ class Follower:
 
         return StopNotes(self._ledger, self._clock, self._queue.namespace)
 
-    def go_on(
+    def send_next(
         self, again: Again, claim: Record, delivery: Delivery
     ) -> tuple[EventError | None, Record | None]:
         """Send the next watch message; return the error and the record if the present one must be retried.

@@ -1,4 +1,4 @@
-"""Read what a trigger delivered: a request with its key, or the reason why it cannot be processed."""
+"""Read the items that a trigger delivered: each becomes a request with its key, or the reason why it has none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a message ended: its result, the report of its batch, and its event."""
+"""The result of a message, the report of its batch, and its event."""
 
 from __future__ import annotations
 

@@ -284,7 +284,7 @@ class Processor:
         look = self._follower.look(intake.order, claim)
         delivery, experiment_id = intake.delivery, intake.order.experiment_id
         if isinstance(look, Again):
-            error, record = self._follower.go_on(look, claim, delivery)
+            error, record = self._follower.send_next(look, claim, delivery)
             if error is not None:
                 return make_retry(delivery, error, record, experiment_id=experiment_id)
             return make_result(Outcome.WATCHING, delivery, experiment_id, look.error)

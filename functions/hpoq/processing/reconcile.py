@@ -113,7 +113,7 @@ class Sought:
         last = datetime.max.replace(tzinfo=timezone.utc)
         return min(marked, key=lambda row: (row.created_at or last, row.experiment_id), default=None)
 
-    def may_be(self, row: Experiment) -> bool:
+    def could_be(self, row: Experiment) -> bool:
         """Return whether `row` could be the experiment of the key if the service had dropped its marker."""
         return (
             not find_marker_keys(row.tags, row.description)
@@ -221,7 +221,7 @@ class _Search:
                 return found
             tags_stay = tags_stay or any(self._shows_marker_tag(row) for row in rows)
             descriptions_stay = descriptions_stay or any(self._shows_marker(row) for row in rows)
-            unmarked |= {row.experiment_id for row in rows if self.sought.may_be(row)}
+            unmarked |= {row.experiment_id for row in rows if self.sought.could_be(row)}
         markers_stay = (self.sought.tagged and tags_stay) or (self.sought.described and descriptions_stay)
         if unmarked and not markers_stay:
             raise _make_ambiguous(sorted(unmarked))

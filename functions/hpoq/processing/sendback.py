@@ -1,4 +1,4 @@
-"""Messages that hpoq itself sends again: back to their queue, or into the dead-letter queue.
+"""Send messages back to their queue, send watch messages, and put messages into the dead-letter queue.
 
 A message sent back is numbered, because a queue that delivers at least once may make copies at any time. Its record
 keeps the newest number that is known to be in the queue: an older copy is dropped, and one that comes early waits,

@@ -1,4 +1,4 @@
-"""Stop the experiment that a stop message names, by the key of its request or by its own id.
+"""Carry out a stop message, which names an experiment by the key of its request or by its own id.
 
     find the experiment ──▶ has it ended? ──▶ note who stops it ──▶ StopHpoExperiment
 

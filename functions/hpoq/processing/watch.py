@@ -1,4 +1,4 @@
-"""Look at an experiment that is followed: it has ended, its guard must stop it, or it is looked at again later.
+"""Check an experiment that is followed: it has ended, its guard must stop it, or it is checked again later.
 
     look ─┬─ it has ended ──▶ its best trial, its trials by status ──▶ Ended
           ├─ shown as deleted, missing twice, or followed too long ──▶ Ended

@@ -1,4 +1,4 @@
-"""Build a request in Python, where a type checker and an editor know its parts.
+"""Build a request in Python from parts that a type checker and an editor know.
 
 request = build_request(
     name="mnist",

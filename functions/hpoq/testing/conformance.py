@@ -1,4 +1,4 @@
-"""What every idempotency store must do, as one callable suite.
+"""The conformance suite of idempotency stores: a function that checks every rule of the protocol.
 
 def test_my_store(tmp_path):
     run_store_conformance(lambda: MyStore(tmp_path / "records"))

@@ -1,4 +1,4 @@
-"""Checks a history against the invariants of the product, in the way Jepsen's checkers do.
+"""The history checker: checks what happened against the invariants of the product, as Jepsen's checkers do.
 
 A history collects the ends of deliveries, the events that were published, and the experiments that exist.
 `broken` names every invariant that they contradict:

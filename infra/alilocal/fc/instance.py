@@ -99,7 +99,7 @@ class Instance:
     ) -> Answer:
         """Send a request and wait for the answer. Too much time or memory, or an end, kill the instance.
 
-        From this request on, the wall clock of the instance is `advanced` by so many seconds.
+        From this request on, the wall clock of the instance is ahead by `advanced` seconds.
         """
         began = monotonic()
         header: JsonObject = {

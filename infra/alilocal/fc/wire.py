@@ -105,7 +105,7 @@ def has_tags(entry: Entry, tags: Mapping[str, str | None]) -> bool:
 
 
 class FunctionFilter(NamedTuple):
-    """What ListFunctions is asked for; a filter that is missing lets everything through."""
+    """The filters of ListFunctions; one that is missing lets everything through."""
 
     generation: str | None
     name: str | None
@@ -125,7 +125,7 @@ class FunctionFilter(NamedTuple):
         )
 
     def fits(self, entry: Entry) -> bool:
-        """Return whether a function is asked for; a description need only contain the text."""
+        """Return whether a function passes the filters; a description need only contain the text."""
         members = entry.latest.members
         generation = "v2" if "$" in entry.name else "v3"
         return (

@@ -20,7 +20,7 @@ class LinkedRole:
 
     @property
     def name(self) -> str:
-        """The name of the role, made of that of its service. The real names follow no rule."""
+        """The name of the role, derived from that of its service. The real names follow no rule."""
         words = self.service.removesuffix(".aliyuncs.com").replace(".", "-").split("-")
         return "AliyunServiceRoleFor" + "".join(word.capitalize() for word in words)
 

@@ -109,7 +109,7 @@ class Queues(Named[Queue]):
             )
             if request.is_late:
                 patience = 0
-            # A consumer that has died must not take a message, neither now nor when its wait ends.
+            # A consumer that has died must not take a message, now or when its wait ends.
             if patience and request.abandoned():
                 raise MessageNotExist
             deadline = Deadline(self._world.clock, patience)

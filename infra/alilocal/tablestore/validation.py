@@ -1,4 +1,4 @@
-"""What a request must meet whatever its table is: names, and the numbers and lengths of columns and rows.
+"""The limits of a request that do not depend on its table: names, and the numbers and lengths of columns and rows.
 
 The service checks this before it looks at the table, so a batch with one such fault fails as a whole. A key that does
 not fit its table fails alone. Limits: https://www.alibabacloud.com/help/en/tablestore/general-limits-of-tablestore.

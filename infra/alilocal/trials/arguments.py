@@ -1,7 +1,7 @@
-"""The arguments of tuners and assessors: what a value may be, and what is used instead of one that it may not.
+"""The arguments of tuners and assessors: which values are valid, and what replaces an invalid one.
 
-The service documents no ranges. What NNI or Optuna could not work with is replaced by the default, and a remark says
-so: a search that quietly ran with other arguments would be taken for the one that was asked for.
+The service documents no ranges. A value that NNI or Optuna could not use is replaced by the default, and a remark
+says so: a search with other arguments must not be mistaken for the one that was asked for.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class Engine:
             self._start(subject, subject.run)
 
     def resume(self, subjects: Iterable[Subject]) -> None:
-        """Go on with experiments of an earlier process: what ran then is marked and run again."""
+        """Continue experiments of an earlier process: trials that ran then are marked and run again."""
         with self._site.changed:
             for subject in subjects:
                 run = subject.run

@@ -56,7 +56,7 @@ class Command:
         self.dropped = 0
         self.is_flooded = False
         self.is_endless = False
-        # What probably is a mistake: metrics in a stream that does not count, and numbers without their exponent.
+        # Probable mistakes: metrics in a stream that does not count, and numbers without their exponent.
         self.unread: set[int] = set()
         self.cut: dict[int, tuple[str, str]] = {}
         self._keep, self._most, self._taken = int(order["keep"]), int(order["most"]), 0

@@ -271,7 +271,7 @@ def test_the_next_watch_message_has_a_higher_number_than_any_before():
     world = World()
     claim = world.open(WATCHED, sequence=7, attempts=2)
     again = Again(replace(ORDER, last_status="RUNNING"), 120.0)
-    assert world.follower.go_on(again, claim, WATCHED) == (None, None)
+    assert world.follower.send_next(again, claim, WATCHED) == (None, None)
     text = encode_order(again.order)
     envelope = Envelope(WATCH, ORDER.identity, WATCH_KEY, text.encode(), 8)
     assert world.queues.sent == [("w", envelope, 120)]
@@ -284,7 +284,7 @@ def test_the_highest_number_is_one_that_an_envelope_can_carry():
     """A forged number at the limit does not end the chain."""
     world = World()
     claim = world.open(WATCHED, sequence=MOST_SEQUENCE)
-    assert world.follower.go_on(Again(ORDER, 1.0), claim, WATCHED) == (None, None)
+    assert world.follower.send_next(Again(ORDER, 1.0), claim, WATCHED) == (None, None)
     assert world.queues.sent[0][1].sequence == world.store.get(WATCH_KEY).sequence == MOST_SEQUENCE
 
 
@@ -294,7 +294,7 @@ def test_a_watch_message_that_cannot_be_sent_on_is_given_back(error, event):
     world = World(error=error)
     claim = world.open(WATCHED, sequence=7, attempts=2)
     with capture_logs() as lines:
-        found, record = world.follower.go_on(Again(ORDER, 1.0), claim, WATCHED)
+        found, record = world.follower.send_next(Again(ORDER, 1.0), claim, WATCHED)
     assert isinstance(found, EventError)
     assert [line["event"] for line in lines] == [event]
     assert record == world.store.get(WATCH_KEY)
@@ -307,7 +307,7 @@ def test_a_watch_message_without_a_queue_is_kept_until_the_setting_is_back():
     world = World(queue=None)
     claim = world.open(WATCHED, attempts=2)
     with capture_logs() as lines:
-        error, record = world.follower.go_on(Again(ORDER, 1.0), claim, WATCHED)
+        error, record = world.follower.send_next(Again(ORDER, 1.0), claim, WATCHED)
     assert (error.code, error.retryable) == ("WatchQueueMissing", True)
     assert "HPOQ_WATCH_QUEUE" in error.message
     assert [(line["event"], line["code"], line["error"]) for line in lines] == [
@@ -327,6 +327,6 @@ def test_a_number_that_cannot_be_recorded_does_no_harm():
 
     world.store.replace = fail
     with capture_logs() as lines:
-        assert world.follower.go_on(Again(ORDER, 1.0), claim, WATCHED) == (None, None)
+        assert world.follower.send_next(Again(ORDER, 1.0), claim, WATCHED) == (None, None)
     assert [(line["event"], line["error"]) for line in lines] == [("requeue.unrecorded", "down")]
     assert len(world.queues.sent) == 1
