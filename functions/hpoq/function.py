@@ -30,6 +30,7 @@ from hpoq.observability import Assigned, logs
 from hpoq.observability.measures import measure_time
 from hpoq.observability.redaction import known_secrets
 from hpoq.observability.telemetry import Exporter, Telemetry, open_exporter
+from hpoq.placement import Placement, store_url
 from hpoq.processing.batch import Batch
 from hpoq.processing.creation import Creator, Marking
 from hpoq.processing.follow import Follower
@@ -43,7 +44,6 @@ from hpoq.processing.sendback import DeadLetters, Sealed, SendBack, WatchQueue
 from hpoq.processing.watchorder import WatchSchedule
 from hpoq.publishers import EventBridgePublisher, FilePublisher, Publisher, SmqTopicPublisher
 from hpoq.settings import Settings
-from hpoq.surroundings import Surroundings, store_url
 
 _DAY = 86_400.0
 # An answer that a proxy delivers twice is one of the last few.
@@ -73,7 +73,7 @@ class _Parts:
     `messages` makes the SMQ client, which some outputs and batch policies never need.
     """
 
-    surroundings: Surroundings
+    placement: Placement
     credentials: CredentialsProvider
     deadline: Deadline
     messages: Callable[[], smq.Smq]
@@ -135,7 +135,7 @@ class Function:
     def handle(self, event: bytes, context: object) -> JsonObject:
         """Process one event and return its report. Raises EventFailed if FC must deliver it again."""
         parts = self._begin(context)
-        request_id = parts.surroundings.request_id
+        request_id = parts.placement.request_id
         with self._all_done:
             self._events += 1
         try:
@@ -146,7 +146,7 @@ class Function:
                 self._telemetry.invocation(parts.deadline.remaining) as measures,
             ):
                 with measure_time("decode", self._clock):
-                    call_id = parts.surroundings.invocation.request_id
+                    call_id = parts.placement.invocation.request_id
                     items = decode_event(event, self.settings.trigger, call_id)
                 measures.source = next((item.kind for item in items), None)
                 done = self._build_batch(parts).run(items)
@@ -185,13 +185,13 @@ class Function:
     def _begin(self, context: object) -> _Parts:
         invocation = Invocation.from_context(context)
         deadline = Deadline.from_invocation(invocation, self._clock.monotonic)
-        surroundings = Surroundings(invocation, self._environ, self.settings)
+        placement = Placement(invocation, self._environ, self.settings)
         credentials = chain(from_context(context), from_environment(self._environ))
         return _Parts(
-            surroundings,
+            placement,
             credentials,
             deadline,
-            lambda: self._open_client(smq.Smq, surroundings.smq_endpoint(), credentials),
+            lambda: self._open_client(smq.Smq, placement.smq_endpoint(), credentials),
             Ledger(self._store, self._clock, self._terms),
         )
 
@@ -206,12 +206,12 @@ class Function:
         )
 
     def _build_batch(self, parts: _Parts) -> Batch:
-        settings, clock, surroundings, ledger = self.settings, self._clock, parts.surroundings, parts.ledger
+        settings, clock, placement, ledger = self.settings, self._clock, parts.placement, parts.ledger
         call_seconds = settings.connect_timeout_seconds + settings.read_timeout_seconds
         limits = Limits.from_deadline(
             parts.deadline, reserve=settings.deadline_reserve_seconds, call_seconds=call_seconds
         )
-        endpoint = surroundings.paiautoml_endpoint()
+        endpoint = placement.paiautoml_endpoint()
         if len(self._keys_by_id) > _MOST_IDS:
             self._keys_by_id.clear()
         client = self._open_client(paiautoml.PaiAutoMl, endpoint, parts.credentials)
@@ -229,7 +229,7 @@ class Function:
         )
         publisher = self._wrap_publisher(self._open_publisher(parts))
         budget = Budget(clock, limits.ends_at)
-        announcer = Announcer(publisher, surroundings.source, surroundings.request_id, clock, budget)
+        announcer = Announcer(publisher, placement.source, placement.request_id, clock, budget)
         dead_letters = DeadLetters(parts.messages, settings.dead_letter_queue, budget)
         watch_queue = WatchQueue(parts.messages, settings.watch_queue, settings.namespace, budget)
         follower = Follower(
@@ -246,7 +246,7 @@ class Function:
         if scheme == "eventbridge":
             from hpoq.cloud.eventbridge import EventBridge  # for this output only
 
-            endpoint = parts.surroundings.eventbridge_endpoint()
+            endpoint = parts.placement.eventbridge_endpoint()
             client = self._open_client(EventBridge, endpoint, parts.credentials)
             return EventBridgePublisher(client, place)
         # file:///PATH or stdout://; the settings refuse everything else.

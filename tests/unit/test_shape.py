@@ -5,8 +5,8 @@ from pathlib import Path
 
 import alilocal
 from fcruntime.context import Invocation
+from hpoq.placement import Placement
 from hpoq.settings import Settings
-from hpoq.surroundings import Surroundings
 from hpoq.testing import FakeClock, smq_event
 from support.deployment import CONTEXT, create_resources, make_function
 from support.request import REQUEST
@@ -51,7 +51,7 @@ def test_a_create_is_sent_from_a_short_stack():
 
 def test_an_invocation_without_a_request_id_gets_one():
     """An invocation whose context has no request id has the same random one wherever it is shown."""
-    around = Surroundings(Invocation.from_context(object()), {}, Settings())
+    around = Placement(Invocation.from_context(object()), {}, Settings())
     assert around.request_id
     assert around.request_id == around.request_id
-    assert around.request_id != Surroundings(Invocation.from_context(object()), {}, Settings()).request_id
+    assert around.request_id != Placement(Invocation.from_context(object()), {}, Settings()).request_id

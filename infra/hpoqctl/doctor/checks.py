@@ -56,10 +56,10 @@ def check_output(subject: Subject) -> Iterator[Finding]:
 
 def check_endpoints(subject: Subject) -> Iterator[Finding]:
     """Check that the endpoints are configured, or the region and the account that they derive from."""
-    surroundings = subject.surroundings
-    endpoints = [(_EXPERIMENTS, surroundings.paiautoml_endpoint), (_QUEUE, surroundings.smq_endpoint)]
+    placement = subject.placement
+    endpoints = [(_EXPERIMENTS, placement.paiautoml_endpoint), (_QUEUE, placement.smq_endpoint)]
     if _find_bus(subject) is not None:
-        endpoints.append((_BUS, surroundings.eventbridge_endpoint))
+        endpoints.append((_BUS, placement.eventbridge_endpoint))
     for client, endpoint in endpoints:
         try:
             yield Finding(f"{client} endpoint", "ok", str(Endpoint.parse(endpoint())))
@@ -69,7 +69,7 @@ def check_endpoints(subject: Subject) -> Iterator[Finding]:
 
 def check_experiments(subject: Subject) -> Iterator[Finding]:
     """Check that PAI AutoML can be reached and lists experiments, and compare the clocks."""
-    url = _find_endpoint(subject.surroundings.paiautoml_endpoint)
+    url = _find_endpoint(subject.placement.paiautoml_endpoint)
     if url is None:
         return
     yield from _check_reachability(subject, _EXPERIMENTS, url)
@@ -111,7 +111,7 @@ def _check_nonces(subject: Subject, url: str) -> Iterator[Finding]:
 
 def check_messaging(subject: Subject) -> Iterator[Finding]:
     """Check that SMQ can be reached and that the queue, the dead-letter queue and the topic exist."""
-    url = _find_endpoint(subject.surroundings.smq_endpoint)
+    url = _find_endpoint(subject.placement.smq_endpoint)
     if url is None:
         return
     yield from _check_reachability(subject, _QUEUE, url)
@@ -158,7 +158,7 @@ def check_messaging(subject: Subject) -> Iterator[Finding]:
 def check_bus(subject: Subject) -> Iterator[Finding]:
     """Check that EventBridge can be reached, if events are published there."""
     bus = _find_bus(subject)
-    url = None if bus is None else _find_endpoint(subject.surroundings.eventbridge_endpoint)
+    url = None if bus is None else _find_endpoint(subject.placement.eventbridge_endpoint)
     if url is None:
         return
     yield from _check_reachability(subject, _BUS, url)

@@ -16,8 +16,8 @@ from hpoq.cloud.connections import new_session
 from hpoq.cloud.signing import CredentialsProvider
 from hpoq.cloud.transport import Transport
 from hpoq.errors import CallError, Denied, NoCredentials, NotFound, Throttled, Unavailable
+from hpoq.placement import Placement
 from hpoq.settings import Settings
-from hpoq.surroundings import Surroundings
 
 Verdict: TypeAlias = Literal["ok", "warning", "problem", "skipped"]
 Client = TypeVar("Client", bound=ServiceClient)
@@ -53,9 +53,9 @@ class Subject:
     function_timeout: float | None
 
     @property
-    def surroundings(self) -> Surroundings:
-        """The surroundings of the function as far as its environment defines them, without FC's context."""
-        return Surroundings(Invocation(), self.environ, self.settings)
+    def placement(self) -> Placement:
+        """Where the function runs, by its settings and environment variables alone, without FC's context."""
+        return Placement(Invocation(), self.environ, self.settings)
 
     def client(self, kind: type[Client], endpoint: str) -> Client:
         """Return a client with short time-outs that does not retry."""

@@ -14,7 +14,7 @@ from hpoq.settings import Settings
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class Placement:
     """Where an invocation runs.
 
     Each value comes from the settings if it is set there, else from the invocation's context, else from the
