@@ -35,8 +35,8 @@ TYPES = ("choice", *ARITY)
 _MEANT = {
     **dict.fromkeys(("categorical", "discrete", "grid", "gridsearch", "values", "list", "bool"), "choice"),
     **dict.fromkeys(("int", "integer", "range", "uniformint", "intuniform"), "randint"),
-    "qrandint": "quniform",
-    **dict.fromkeys(("lograndint", "qlograndint"), "qloguniform"),
+    **dict.fromkeys(("qrandint", "discreteuniform"), "quniform"),
+    **dict.fromkeys(("lograndint", "qlograndint", "intloguniform"), "qloguniform"),
     **dict.fromkeys(("float", "double", "real", "continuous"), "uniform"),
     **dict.fromkeys(("log", "logfloat", "reverselog"), "loguniform"),
 }
@@ -45,12 +45,25 @@ _BOUNDS = (
     *(("low", "high"), ("lower", "upper"), ("lowerbound", "upperbound")),
     *(("min", "max"), ("minvalue", "maxvalue"), ("minimum", "maximum")),
 )
-_CHOICES = ("choices", "categories", "gridsearch", "options", "sequence")
+_CHOICES = ("choices", "categories", "gridsearch", "options", "sequence", "list", "values")
+_STEPS = ("step", "q", "quantum")
+# The members of an entry that name its type.
+_KINDS = ("type", "distribution", "sampler", "parametertype", "name")
+# The members of an entry that contain its bounds or its values.
+_INNER = r"attributes|feasiblespace|(double|integer|discrete|categorical)valuespec"
 # A call of a function of another tool, such as tune.loguniform(1e-4, 0.1).
-_CALL = r"\s*(?:\w{1,40}\.){0,5}(\w{1,40})\("
+_CALL = r"\s*((?:\w{1,40}\.){0,5})(\w{1,40})\("
+# An argument of such a call that makes it logarithmic.
+_LOGARITHMIC = r"""\b(?:log\s*=\s*True|(?:sampling|scale)\s*=\s*["']log)"""
 
+_EXCLUDED = "; high is excluded"
+_LOGARITHMIC_KINDS = {"randint": "qloguniform", "uniform": "loguniform", "quniform": "qloguniform"}
 _LOGARITHMS = "; write the bounds themselves, not their logarithms"
 _LONGEST_NAME = 1000
+_RANGE_OR_CHOICE = (
+    '; write {"_type": "uniform", "_value": [low, high]} for a range, or {"_type": "choice", "_value": [...]} for '
+    "these two values"
+)
 _MOST_INTEGERS = 2**63
 _LARGEST_LOGARITHM = math.log(sys.float_info.max)
 
@@ -94,10 +107,7 @@ def _check_spec(spec: JsonValue, at: str, hints: Hints) -> Iterator[Finding]:
         yield rejection(f"{at}/_type", "search-space.type", what)
         kind = None
     if not isinstance(value, list):
-        form = f" [{', '.join(ARITY[kind])}]" if kind in ARITY else ""
-        is_text = isinstance(value, str) and value.lstrip().startswith("[")
-        hint = "; write the array itself, not a string that contains it" if is_text else ""
-        what = f"_value must be an array{form}, not {describe_type(value)}{hint}"
+        what = f"_value must be an array{_explain_no_array(kind, value)}"
         yield rejection(f"{at}/_value", "search-space.arity", what)
     elif kind == "choice":
         yield from _check_choice(value, f"{at}/_value", hints)
@@ -105,27 +115,58 @@ def _check_spec(spec: JsonValue, at: str, hints: Hints) -> Iterator[Finding]:
         yield from _check_range(kind, value, f"{at}/_value")
 
 
+def _explain_no_array(kind: str | None, value: JsonValue) -> str:
+    form = f" [{', '.join(ARITY[kind])}]" if kind in ARITY else ""
+    is_text = isinstance(value, str) and value.lstrip().startswith("[")
+    hint = "; write the array itself, not a string that contains it" if is_text else ""
+    if kind == "choice" and isinstance(value, (bool, int, float)):
+        hint = "; put it in brackets"
+    return f"{form}, not {describe_type(value)}{hint}"
+
+
 def _hint_at_notation(spec: JsonValue) -> str:
-    """Return how to write an entry that another tool writes as an array or as a text, or an empty string."""
+    """Return how to write an entry that another tool writes as an array, a text or a value, or an empty string."""
     if isinstance(spec, list):
-        has_values = len(spec) > 1 and all(isinstance(item, (int, float, list)) for item in spec[1:])
-        kind = _find_type(spec[0]) if has_values and isinstance(spec[0], str) else "choice"
-        return "" if any(isinstance(item, dict) for item in spec) else _write_form(kind, "...")
+        return _hint_at_array(spec)
+    if isinstance(spec, (bool, int, float)):
+        return _write_form("choice", "...")
     found = re.match(_CALL, spec) if isinstance(spec, str) else None
-    return _write_form(_find_type(found[1]), "...") if found else ""
+    if found is None:
+        return ""
+    kind = _find_type(found[2])
+    if kind in _LOGARITHMIC_KINDS and re.search(_LOGARITHMIC, str(spec)[:_LONGEST_NAME]):
+        kind = _LOGARITHMIC_KINDS[kind]
+    hint = _EXCLUDED if kind == "randint" else ""
+    if found[1] == "hp." and "log" in found[2]:  # Hyperopt's bounds are logarithms
+        hint = _LOGARITHMS
+    return f"{_write_form(kind, ', '.join(ARITY.get(kind or '', ('...',))))}{hint if kind else ''}"
+
+
+def _hint_at_array(spec: list[JsonValue]) -> str:
+    if any(isinstance(item, dict) for item in spec):
+        return ""
+    words = [item for item in spec if isinstance(item, str)]
+    # The type stands before the bounds, or after them.
+    if len(words) == 1 and len(spec) > 1 and words[0] in (spec[0], spec[-1]):
+        return _write_form(_find_type(words[0]), "...")
+    if len(spec) == 2 and all(isinstance(item, (int, float)) and not isinstance(item, bool) for item in spec):
+        return _RANGE_OR_CHOICE
+    return _write_form("choice", "...")
 
 
 def _hint_at_missing(missing: Sequence[str], spec: JsonObject) -> str:
     """Return how to write the `missing` members of an entry, or which one is missing, or an empty string."""
     near = {name.strip("_ ").lower().removesuffix("s") for name in spec}
     meant = [name for name in missing if name[1:] in near]
-    if "_value" in missing and "_value" not in meant and (hint := _hint_at_members(spec)):
+    if "_value" in missing and meant != missing and (hint := _hint_at_members(spec)):
         return hint
     if meant:
         is_bare = all(name[1:] in spec for name in meant)
-        return f"; write {' and '.join(meant)}{', with an underscore' if is_bare else ''}"
+        others = "".join(f"; {name} is missing" for name in missing if name not in meant)
+        return f"; write {' and '.join(meant)}{', with an underscore' if is_bare else ''}{others}"
     if len(missing) != 1:
-        return ""
+        is_level = any(isinstance(one, dict) and {"_type", "_value"} & one.keys() for one in spec.values())
+        return "; the parameters are in another object; remove that level" if is_level else ""
     kind = spec.get("_type")
     form = _write_form(kind, ", ".join(ARITY[kind])) if isinstance(kind, str) and kind in ARITY else ""
     return f"; {missing[0]} is missing{form}"
@@ -133,20 +174,47 @@ def _hint_at_missing(missing: Sequence[str], spec: JsonObject) -> str:
 
 def _hint_at_members(spec: JsonObject) -> str:
     """Return how to write an entry that has its bounds or its values as members, or an empty string."""
-    members = {fold_name(name): value for name, value in spec.items()}
+    members, names = _collect_members(spec)
     for pair in _BOUNDS:
         if members.keys() >= {*pair}:
-            kind = _find_type(members.get("type", members.get("distribution"))) or "uniform"
-            if "log" not in kind and _is_logarithmic(members):
-                kind = "qloguniform" if kind == "randint" else "loguniform"
-            form = _write_form(kind, ", ".join((*pair, *ARITY.get(kind, ())[2:])))
-            # Other tools draw the upper bound of integers, too.
-            return f"{form}; {pair[1]} is excluded" if kind == "randint" else form
+            return _hint_at_bounds(members, names, pair)
     if len(members) == 1:
         ((name, value),) = members.items()
         if name in TYPES and isinstance(value, list):
             return _write_form(name, "...")
+        if name == "value" and not isinstance(value, (list, dict)):
+            return _write_form("choice", "...")
     return _write_form("choice", "...") if any(name in members for name in _CHOICES) else ""
+
+
+def _collect_members(spec: JsonObject) -> tuple[JsonObject, dict[str, str]]:
+    """Return the members of an entry, with those of the object in it that holds its bounds, and their names.
+
+    Both are by folded name.
+    """
+    members = {fold_name(name): value for name, value in spec.items()}
+    names = {fold_name(name): name for name in spec}
+    for name, value in [*members.items()]:
+        found = re.fullmatch(_INNER, name) if isinstance(value, dict) else None
+        if found and isinstance(value, dict):
+            inner: JsonObject = {} if found[1] is None else {"type": found[1]}
+            members = {**inner, **{fold_name(one): held for one, held in value.items()}, **members}
+            names = {**{fold_name(one): one for one in value}, **names}
+    return members, names
+
+
+def _hint_at_bounds(members: JsonObject, names: dict[str, str], pair: tuple[str, str]) -> str:
+    """Return how to write an entry that has the two members of `pair` as its bounds."""
+    kind = next((found for name in _KINDS if (found := _find_type(members.get(name)))), "uniform")
+    if _is_logarithmic(members):
+        kind = _LOGARITHMIC_KINDS.get(kind, kind)
+    step = next((name for name in _STEPS if members.get(name) not in (None, 1, "1", 0)), None)
+    if kind in ("randint", "uniform") and step:
+        kind = "quniform"
+    last = ARITY.get(kind, ())[2:] if step is None else (names[step],) * len(ARITY.get(kind, ())[2:])
+    form = _write_form(kind, ", ".join((*(names[name] for name in pair), *last)))
+    # Other tools draw the upper bound of integers, too.
+    return f"{form}; {names[pair[1]]} is excluded" if kind == "randint" else form
 
 
 def _is_logarithmic(members: JsonObject) -> bool:
@@ -163,7 +231,7 @@ def _find_type(word: JsonValue) -> str | None:
 
 def _fold_type(word: str) -> str:
     """Return the name of a type without what other tools add to it, as in suggest_int and log_uniform_values."""
-    name = fold_name(word).removeprefix("suggest")
+    name = fold_name(word).removeprefix("suggest").removesuffix("distribution")
     return name if name == "values" else name.removesuffix("values")
 
 
@@ -263,7 +331,7 @@ def _check_bounds(kind: str, numbers: Sequence[int | float], at: str) -> Iterato
         yield from _check_sigma(second, f"{at}/1")
     elif first > second or (kind == "randint" and first == second):
         relation = "less than" if kind == "randint" else "at most"
-        hint = "; high is excluded" if first == second else "; swap them"
+        hint = _EXCLUDED if first == second else "; swap them"
         if "log" in kind and second <= 0:
             hint = f", and both greater than 0{_LOGARITHMS if first <= 0 else ''}"
         yield rejection(at, "search-space.bounds", f"low must be {relation} high{hint}")

@@ -112,7 +112,8 @@ def test_a_misspelt_type_is_compared_as_long_as_there_are_hints():
 @pytest.mark.parametrize(
     ("spec", "ending"),
     [
-        ([1, 2], 'not an array; write {"_type": "choice", "_value": [...]}'),
+        ([1, 2, 3], 'not an array; write {"_type": "choice", "_value": [...]}'),
+        ([1, 2], 'for a range, or {"_type": "choice", "_value": [...]} for these two values'),
         ("choice", "not a string"),
         (None, "not null"),
         ({}, "must have _type and _value"),
@@ -125,14 +126,15 @@ def test_a_misspelt_type_is_compared_as_long_as_there_are_hints():
         ({"uniform": [0, 1], "note": 1}, "must have _type and _value"),
         ({"uniform": 1}, "must have _type and _value"),
         ({"minimum": 1, "maximum": 2}, '; write {"_type": "uniform", "_value": [minimum, maximum]}'),
-        ({"lower_bound": 1, "upper_bound": 2}, '"uniform", "_value": [lowerbound, upperbound]}'),
+        ({"lower_bound": 1, "upper_bound": 2}, '"uniform", "_value": [lower_bound, upper_bound]}'),
         ({"_value": [1]}, "_value; _type is missing"),
         ({"type": "choice", "value": [1]}, "; write _type and _value, with an underscore"),
         ({"type": "choice", "_value": [1]}, "; write _type, with an underscore"),
         ({"_type": "choice", "value": [1]}, "; write _value, with an underscore"),
         ({"type": "choice", "values": [1]}, "; write _type and _value"),
         ({"_Type": "choice", "__value": [1]}, "; write _type and _value"),
-        ({"type_": "choice", "note": 1}, "; write _type"),
+        ({"type_": "choice", "note": 1}, "; write _type; _value is missing"),
+        ({"value": [1, 2]}, "; write _value, with an underscore; _type is missing"),
         ({"_type": "choice", "VALUES": [1]}, "; write _value"),
         (
             {"type": "float", "low": 1, "high": 2, "log": True},
@@ -145,11 +147,11 @@ def test_a_misspelt_type_is_compared_as_long_as_there_are_hints():
         ({"distribution": "log_uniform_values", "min": 1, "max": 2}, '"loguniform", "_value": [min, max]}'),
         (
             {"_type": "int", "min_value": 1, "maxValue": 2},
-            '"randint", "_value": [minvalue, maxvalue]}; maxvalue is excluded',
+            '"randint", "_value": [min_value, maxValue]}; maxValue is excluded',
         ),
         ({"type": "int", "low": 1, "high": 2, "log": True}, '"qloguniform", "_value": [low, high, q]}'),
         *(
-            ({"MinValue": 1, "MaxValue": 2, name: scale}, f'"{kind}", "_value": [minvalue, maxvalue]}}')
+            ({"MinValue": 1, "MaxValue": 2, name: scale}, f'"{kind}", "_value": [MinValue, MaxValue]}}')
             for name, scale, kind in [
                 ("ScalingType", "Logarithmic", "loguniform"),
                 ("ScalingType", "Linear", "uniform"),
@@ -159,8 +161,56 @@ def test_a_misspelt_type_is_compared_as_long_as_there_are_hints():
         ),
         ({"min": 1, "max": 2}, '; write {"_type": "uniform", "_value": [min, max]}'),
         ({"grid_search": [1, 2]}, '; write {"_type": "choice", "_value": [...]}'),
-        ("tune.loguniform(1e-4, 0.1)", '; write {"_type": "loguniform", "_value": [...]}'),
-        ("trial.suggest_float('x', 0, 1)", '; write {"_type": "uniform", "_value": [...]}'),
+        ("tune.loguniform(1e-4, 0.1)", '; write {"_type": "loguniform", "_value": [low, high]}'),
+        ("trial.suggest_float('x', 0, 1)", '; write {"_type": "uniform", "_value": [low, high]}'),
+        ("trial.suggest_float('x', 1, 2, log=True)", '"_type": "loguniform", "_value": [low, high]}'),
+        ("trial.suggest_int('x', 1, 2, log=True)", '"_type": "qloguniform", "_value": [low, high, q]}'),
+        ("trial.suggest_int('x', 1, 2)", '"randint", "_value": [low, high]}; high is excluded'),
+        ("hp.Float('x', 1, 2, sampling='log')", '"_type": "loguniform", "_value": [low, high]}'),
+        ("hp.loguniform('x', -5, 0)", "[low, high]}; write the bounds themselves, not their logarithms"),
+        (3, 'not a number; write {"_type": "choice", "_value": [...]}'),
+        (True, 'not a boolean; write {"_type": "choice", "_value": [...]}'),
+        ([1e-6, 0.1, "log-uniform"], '; write {"_type": "loguniform", "_value": [...]}'),
+        ({"lr": {"_type": "choice", "_value": [1]}}, "in another object; remove that level"),
+        ({"value": 3}, '; write {"_type": "choice", "_value": [...]}'),
+        ({"lower": 1, "upper": 2, "sampler": "loguniform"}, '"loguniform", "_value": [lower, upper]}'),
+        ({"type": "int", "low": 2, "high": 9, "step": 2}, '"quniform", "_value": [low, high, step]}'),
+        (
+            {"type": "int", "low": 2, "high": 9, "step": 1},
+            '"randint", "_value": [low, high]}; high is excluded',
+        ),
+        *(
+            ({"name": f"{word}Distribution", "attributes": {"low": 1, "high": 2, "log": is_log}}, ending)
+            for word, is_log, ending in [
+                ("Float", False, '"uniform", "_value": [low, high]}'),
+                ("Float", True, '"loguniform", "_value": [low, high]}'),
+                ("Int", False, '"randint", "_value": [low, high]}; high is excluded'),
+                ("IntLogUniform", False, '"qloguniform", "_value": [low, high, q]}'),
+            ]
+        ),
+        *(
+            (spec, '; write {"_type": "choice", "_value": [...]}')
+            for spec in [
+                {"name": "CategoricalDistribution", "attributes": {"choices": [1]}},
+                {"parameterType": "categorical", "feasibleSpace": {"list": ["a"]}},
+                {"discreteValueSpec": {"values": [1]}},
+                {"Name": "eta", "Values": [1]},
+                {"values": [1]},
+            ]
+        ),
+        (
+            {"parameterType": "double", "feasibleSpace": {"min": "1", "max": "2"}},
+            '"uniform", "_value": [min, max]}',
+        ),
+        (
+            {"parameterType": "int", "feasibleSpace": {"min": "1", "max": "9", "step": "2"}},
+            '"quniform", "_value": [min, max, step]}',
+        ),
+        (
+            {"doubleValueSpec": {"minValue": 1, "maxValue": 2}, "scaleType": "UNIT_LOG_SCALE"},
+            '"loguniform", "_value": [minValue, maxValue]}',
+        ),
+        ({"integer_value_spec": {"min_value": 1, "max_value": 2}}, "max_value]}; max_value is excluded"),
         ("nothing(1)", "not a string"),
         (["uniform", [0, 1]], '; write {"_type": "uniform", "_value": [...]}'),
         (["uniform", 0, 1], '; write {"_type": "uniform", "_value": [...]}'),
