@@ -19,6 +19,7 @@ from hpoq.contract import jsontext
 from hpoq.contract.document import explain_text, read_object
 from hpoq.contract.finding import Hints, describe_type, fold_name, get_object
 from hpoq.contract.jsontext import JsonError, pointer_to
+from hpoq.contract.lint import ACCESS_KEYS
 from hpoq.contract.model import (
     MANY_WRONG,
     MOST_KEY_CHARACTERS,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 60
 _WORD = "[A-Za-z_]{1,24}"
+_PLAIN = rf"{_WORD}|[0-9]{{1,6}}"
 # The number of hours in each unit that people write after a number.
 _HOURS = {
     **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 1.0),
@@ -76,6 +78,12 @@ _FORM_OF_STOP = '; write {"idempotencyKey": "..."} or {"experimentId": "..."}'
 _INSTEAD_OF_EMPTY = {"guard": "; leave it out", "stop": _FORM_OF_STOP, "experiment": ""}
 _FORM_OF_TAG = '; write {"Key": "...", "Value": "..."}'
 _FORM_OF_TAGS = '; write [{"Key": "...", "Value": "..."}]'
+_SCALARS: Mapping[str, type | tuple[type, ...]] = {
+    "string_type": str,
+    "int_type": int,
+    "float_type": (int, float),
+    "bool_type": bool,
+}
 _OBJECT_TYPES = ("dict_type", "model_type", "model_attributes_type")
 # What a value must be, by the type of pydantic's error.
 _EXPECTED = {
@@ -89,35 +97,96 @@ _EXPECTED = {
     "model_type": "an object",
     "model_attributes_type": "an object",
 }
+_UNKNOWN = "unknown member"
+_ONLY_BODY = "remove it: a request has only the body of the call"
 # Names from other tools, or from one object further down, and what is meant by them.
 _MEANT = {
     "optimize_mode": "it belongs in class_args of yml_config.tuner",
     "builtinTunerName": "write name",
     "builtinAssessorName": "write name",
     "className": "write name",
-    "algorithm": "write the name of tuner in yml_config",
+    **dict.fromkeys(
+        ("algorithm", "algorithmName", "searchAlgorithm", "sampler", "strategy"),
+        "write the name of tuner in yml_config",
+    ),
+    "pruner": "write the name of assessor in yml_config",
+    "seed": "it belongs in class_args of yml_config.tuner",
     "metrics": "write metric_dict in metric_config",
-    "parallelism": "write trial_concurrency in yml_config",
+    **dict.fromkeys(
+        (
+            *(
+                "parallelism",
+                "parallel",
+                "parallelTrials",
+                "parallelTrialCount",
+                "maxParallelTrainingJobs",
+                "nJobs",
+            ),
+            *("maxConcurrent", "maxConcurrentTrials", "maxConcurrentRuns"),
+        ),
+        "write trial_concurrency in yml_config",
+    ),
     "codeDir": "write a command of platform_config.cmd",
     "trialCommand": "write platform_config.cmd",
-    "maxTrials": "write max_trial_number in yml_config",
+    **dict.fromkeys(
+        (
+            *(
+                "maxTrials",
+                "trials",
+                "nTrials",
+                "numTrials",
+                "numSamples",
+                "maxEvals",
+                "maxTrialCount",
+                "runCap",
+            ),
+            *("maxNumberOfTrainingJobs", "maxTotalRuns"),
+        ),
+        "write max_trial_number in yml_config",
+    ),
     "maxExecDuration": "write maxHours in guard, next to experiment",
     "maxExperimentDuration": "write maxHours in guard, next to experiment",
     "maxTrialDuration": "write maxHours in guard, next to experiment",
     "maxDuration": "write maxHours",
-    "maxMinutes": "write maxHours, a number of hours",
+    **dict.fromkeys(("maxMinutes", "maxSeconds", "maxDays"), "write maxHours, a number of hours"),
+    **dict.fromkeys(
+        ("timeout", "timeoutSeconds", "timeBudget", "timeBudgetS", "maxTime"),
+        "write maxHours, a number of hours, in guard, next to experiment",
+    ),
     "clientToken": "write idempotencyKey next to experiment",
     "producerKey": "write idempotencyKey",
     "tracestate": "remove it: only traceparent is passed on",
     "command": "write cmd in platform_config",
     "commands": "write cmd in platform_config",
-    "action": "remove it: a request has only the body of the call",
-    "version": "remove it: a request has only the body of the call",
+    "action": _ONLY_BODY,
+    "version": _ONLY_BODY,
     **dict.fromkeys(
         ("creator", "status", "deleted", "trialCount", "gmtCreateTime", "gmtModifiedTime", "requestId"),
         "remove it: it belongs to an answer of the service",
     ),
 }
+# What other tools call optimize_mode, if its value is a direction.
+_DIRECTIONS = ("direction", "goal", "mode", "objective")
+_OF_DIRECTION = r"(?i)\s*(?:max|min)(?:imi[sz]e|imum)?\s*"
+# The parameters of a call to a service by RPC, without the members of its body.
+_OF_CALLS = (
+    "regionid",
+    "format",
+    "timestamp",
+    "signature",
+    "signaturemethod",
+    "signaturenonce",
+    "signatureversion",
+)
+_STOPS = ("stop", "cancel", "terminate", "abort")
+# Members that only the engine documents, so that nobody who writes them elsewhere means them.
+_NEVER_MEANT = ("platform", "patience")
+# How programming languages show an object, instead of writing it as JSON.
+_SHOWN_OBJECT = (
+    r"\s*(?:\[object |#<|map\[|<[\w.]{1,100} (?:object|at)\b|System\.[A-Z]|[\w.$]{1,100}@[0-9a-f]{4,16}\s*\Z|"
+    r"[\w.$]{1,100}\{\w{1,60}=)"
+)
+_OF_POWERSHELL = r"\s*(?:@\{|System\.(?:Object\[\]|Collections\.))"
 # Other words for the values of final_mode, metric_type and Accessibility.
 _MEANT_WORDS = {
     **dict.fromkeys(("last", "latest"), "final"),
@@ -132,6 +201,16 @@ _MEANT_WORDS = {
 
 # The members of the events of triggers that are not among the sources of requests, by
 # https://www.alibabacloud.com/help/en/functioncompute/fc/formats-of-event-for-different-triggers-1.
+_OTHER_TOOLS = (
+    ({"trialCommand", "trialConcurrency", "searchSpace", "trainingService"}, "NNI"),
+    ({"HyperParameterTuningJobConfig", "HyperParameterTuningJobName", "ParameterRanges"}, "SageMaker"),
+    ({"studySpec", "study_spec"}, "Vertex AI"),
+    ({"method", "early_terminate"}, "Weights & Biases"),
+    ({"kind", "spec"}, "Kubernetes, such as Katib"),
+)
+"""Other tools, each with members of which one is typical of their configurations."""
+_MOST_PLACES = 200
+_DEEPEST = 6
 _NO_REQUESTS = (
     ({"triggerTime", "triggerName"}, "a timer"),
     ({"jobName", "cursorTime"}, "Log Service"),
@@ -148,8 +227,6 @@ def hint_at_shape(body: JsonObject, members: Sequence[str]) -> str:
         return "; it is a CloudEvent inside of another one: put its data in its place"
     if {"source", "type", "data"} <= body.keys():
         return '; a CloudEvent needs a specversion: "1.0"'
-    if {"trialCommand", "trialConcurrency", "searchSpace", "trainingService"} & body.keys():
-        return "; this looks like a configuration of NNI, which must be rewritten: see hpoq init"
     for name in list_members(HpoExperimentConfig):
         if name in body:
             return f"; {name} belongs in HpoExperimentConfiguration"
@@ -158,20 +235,48 @@ def hint_at_shape(body: JsonObject, members: Sequence[str]) -> str:
         return f"; did you mean {spelt[0]}?"
     for name in names:
         if {*members, _CONFIGURATION} & _find_inner(body[name]).keys():
-            # Another name may be a credential.
-            where = name if re.fullmatch(_WORD, name) else "a member of this object"
-            return f"; the request seems to be inside {where}: send it by itself"
+            return _describe_place([name])
+    path = _find_request(body)
+    return _describe_place(path) if path else _name_other_document(body, names)
+
+
+def _name_other_document(body: JsonObject, names: Sequence[str]) -> str:
+    """Return which tool or service a document without a request is for, or which member is misspelt."""
+    tools = [tool for shape, tool in _OTHER_TOOLS if shape & body.keys()]
+    if tools:
+        return f"; this looks like a configuration of {tools[0]}, which must be rewritten: see hpoq init"
     sources = [source for shape, source in _NO_REQUESTS if shape <= body.keys()]
     return (
-        f"; it is an event of {sources[0]}, which delivers no requests"
-        if sources
-        else _hint_at_names(names, members)
+        f"; it is an event of {sources[0]}, which delivers no requests" if sources else _hint_at_names(names)
     )
 
 
-def _hint_at_names(names: Sequence[str], members: Sequence[str]) -> str:
+def _describe_place(path: Sequence[str]) -> str:
+    """Return what to do about a request at the end of `path`. A name that is not a word may be a credential."""
+    is_plain = all(re.fullmatch(_PLAIN, name) for name in path)
+    where = "/".join(path) if is_plain else "a member of this object"
+    return f"; the request seems to be inside {where}: send it by itself"
+
+
+def _find_request(document: JsonValue) -> list[str] | None:
+    """Return the path to the first request inside of the wrappings of brokers and databases, or None."""
+    places: list[tuple[list[str], JsonValue]] = [([], document)]
+    for path, held in places:
+        value = read_object(held.encode(errors="replace")) if isinstance(held, str) else held
+        if path and isinstance(value, dict) and {"experiment", _CONFIGURATION} & value.keys():
+            return path
+        members = value.items() if isinstance(value, dict) else ()
+        items = enumerate(value) if isinstance(value, list) else members
+        if len(path) < _DEEPEST:
+            room = max(0, _MOST_PLACES - len(places))
+            places += [([*path, str(token)], member) for token, member in islice(items, room)]
+    return None
+
+
+def _hint_at_names(names: Sequence[str]) -> str:
+    """Return what a document means by a name that resembles one of a request, or an empty string."""
     hints = Hints()
-    meant = [hint for name in names if (hint := hints.suggest(name, members))]
+    meant = [hint for name in names if (hint := hints.suggest(name, ("experiment", _CONFIGURATION)))]
     # The configuration says most about what is meant.
     return next((hint for hint in meant if "Configuration" in hint), meant[0] if meant else "")
 
@@ -192,12 +297,12 @@ def explain_errors(
     `guard.limit` or `stop.target`. Values of unknown members and of credentials are never quoted.
     """
     details = error.errors(include_url=False, include_context=True, include_input=False)
-    hints = Hints(_MOST_HINTS)
-    return (_explain_error(detail, model, document, hints) for detail in details)
+    hints, listed = Hints(_MOST_HINTS), set[str]()
+    return (_explain_error(detail, model, document, hints, listed) for detail in details)
 
 
 def _explain_error(
-    detail: ErrorDetails, model: type[BaseModel], document: JsonObject, hints: Hints
+    detail: ErrorDetails, model: type[BaseModel], document: JsonObject, hints: Hints, listed: set[str]
 ) -> Violation:
     location = detail["loc"]
     pointer = pointer_to(*location)
@@ -214,14 +319,9 @@ def _explain_error(
         message = "idempotencyKey must be a string of 1 to 255 characters without control characters"
         return Violation(pointer, "idempotency-key", message + _hint_at_key(given))
     if kind == "extra_forbidden":
-        return _explain_unknown_member(location, model, _get_value(document, location[:-1]), hints)
+        return _explain_unknown_member(location, model, _get_value(document, location[:-1]), hints, listed)
     if kind == "literal_error":
-        expected = str(context.get("expected"))
-        shown = f", not {repr(given[:_SHOWN]) if isinstance(given, str) else describe_type(given)}"
-        options = re.findall(r"'([^']+)'", expected)
-        meant = _MEANT_WORDS.get(given.lower()) if isinstance(given, str) else None
-        hint = f"; did you mean {meant}?" if meant in options else hints.suggest(given, options)
-        return Violation(pointer, "enum", f"{name} must be {expected}{shown}{hint}")
+        return Violation(pointer, "enum", _explain_enum(name, str(context.get("expected")), given, hints))
     if kind == MANY_WRONG:
         return Violation(pointer, "type", detail["msg"])
     if pointer.startswith("/guard/") and kind in ("greater_than", "greater_than_equal"):
@@ -234,6 +334,16 @@ def _explain_error(
         what = f"{name} must be a 32-bit integer, from {-(2**31)} to {2**31 - 1}"
         return Violation(pointer, "range", what)
     return Violation(pointer, "type", _explain_type(kind, given, name, _find_model(model, location)))
+
+
+def _explain_enum(name: str, expected: str, given: JsonValue, hints: Hints) -> str:
+    shown = f", not {repr(given[:_SHOWN]) if isinstance(given, str) else describe_type(given)}"
+    options = re.findall(r"'([^']+)'", expected)
+    meant = _MEANT_WORDS.get(given.lower()) if isinstance(given, str) else None
+    hint = f"; did you mean {meant}?" if meant in options else hints.suggest(given, options)
+    if isinstance(given, list) and len(given) == 1 and given[0] in options:
+        hint = "; remove the brackets"
+    return f"{name} must be {expected}{shown}{hint}"
 
 
 def _explain_type(kind: str, given: JsonValue, name: str, held: type[BaseModel] | None) -> str:
@@ -274,6 +384,8 @@ def _hint_at_object(given: JsonValue, model: type[BaseModel] | None) -> str:
 
 def _hint_at_value(kind: str, given: JsonValue, name: str) -> str:
     """Return how to write a number, a boolean or a string that is written as another type, or an empty string."""
+    if isinstance(given, list) and len(given) == 1 and isinstance(given[0], _SCALARS.get(kind, ())):
+        return "; remove the brackets"  # as some serializers write a vector of one item
     if kind == "string_type" and isinstance(given, (int, float, list)):
         instead = "write it as one string" if isinstance(given, list) else "put it in quotes"
         return f"; {_STRINGS.get(name, instead)}"
@@ -311,14 +423,19 @@ def _hint_at_number(kind: str, given: str, name: str) -> str:
 
 def _hint_at_braces(given: str | list[JsonValue], name: str) -> str:
     """Return how to write an object instead of a string or an array, or an empty string."""
-    if isinstance(given, str) and (problem := explain_text(given)):
-        return problem
+    if isinstance(given, str):
+        if re.match(_OF_POWERSHELL, given):
+            return "; PowerShell cut the object off here: call ConvertTo-Json with -Depth 20"
+        if re.match(_SHOWN_OBJECT, given):
+            return "; a program showed its object here instead of writing it as JSON"
+        if problem := explain_text(given):
+            return problem
     if name == "metric_dict":
         return '; write each metric with its weight, as in {"accuracy": 1}'
-    if name == "experiment" and given and isinstance(given, list):
-        return "; a message has one request"
     if isinstance(given, list) and len(given) == 1 and isinstance(given[0], dict) and given[0]:
         return "; remove the brackets"
+    if name == "experiment" and given and isinstance(given, list):
+        return "; a message has one request"
     return "; write {}, or leave it out" if given == [] else ""
 
 
@@ -354,18 +471,27 @@ def _hint_at_quantity(number: str, unit: str, name: str) -> str:
 
 
 def _explain_unknown_member(
-    location: Sequence[int | str], model: type[BaseModel], given: JsonValue, hints: Hints
+    location: Sequence[int | str], model: type[BaseModel], given: JsonValue, hints: Hints, listed: set[str]
 ) -> Violation:
     """Return the violation of an unknown member of the object `given`, with a hint at what is meant.
 
-    In an object with credentials the name may itself be a credential, on the wrong side of the colon. There it is
-    shown only if it is a word.
+    Without a hint, the first unknown member of an object lists the known ones; `listed` are the objects where one
+    did. In an object with credentials the name may itself be a credential, on the wrong side of the colon. There it
+    is shown only if it is a word.
     """
     name, holder = str(location[-1]), _find_model(model, location[:-1])
+    at = pointer_to(*location[:-1])
     hint = _hint_at_member(name, holder, given if isinstance(given, dict) else {}, hints)
+    if hint == _UNKNOWN and at not in listed:
+        listed.add(at)
+        hint += f"; allowed here are {', '.join(_list_documented(holder))}"
     if holder and list_credentials(holder) and not re.fullmatch(_WORD, name):
-        return Violation(pointer_to(*location[:-1]), "unknown-member", f"{hint} (its name is not shown)")
+        return Violation(at, "unknown-member", f"{hint} (its name is not shown)")
     return Violation(pointer_to(*location), "unknown-member", hint)
+
+
+def _list_documented(model: type[BaseModel] | None) -> list[str]:
+    return [name for name in list_members(model) if name not in _NEVER_MEANT]
 
 
 def _hint_at_member(name: str, holder: type[BaseModel] | None, given: JsonObject, hints: Hints) -> str:
@@ -373,21 +499,51 @@ def _hint_at_member(name: str, holder: type[BaseModel] | None, given: JsonObject
     if "stop" in members and name in list_members(ExperimentRequest):
         instead = "send it in a message of its own" if name == "experiment" else "remove it"
         return f"not allowed together with stop; {instead}"
-    is_spelt = any(fold_name(name) == fold_name(member) for member in members)
-    meant = None if is_spelt else _list_meant().get(fold_name(name))
-    if fold_name(name) == "optimizemode" and _ARGUMENTS in members:
-        return f"unknown member here; it belongs in {_ARGUMENTS}"
-    if meant is not None:
-        return f"unknown member; {meant}"
-    inner = [member for member, model in members.items() if name in list_members(model)]
-    if len(inner) == 1:
-        return f"unknown member here; it belongs in {inner[0]}"
+    if (hint := _hint_at_meaning(name, members, given)) is not None:
+        return hint
     hint = hints.suggest_member(name, members, given)
     if not hint and "experiment" in members and given.get("experiment") is None:
         is_experiment = bool(_EXPERIMENT_MEMBERS & _find_inner(given.get(name)).keys())
         hint = "; did you mean experiment?" if is_experiment else ""
-    hint = hint or _hint_at_place(name, members)
-    return f"unknown member{hint or (_FORM_OF_TAG if holder is Tag else '')}"
+    hint = hint or _hint_at_place(name, members, holder) or _hint_at_missing(holder, given)
+    return f"{_UNKNOWN}{hint or (_FORM_OF_TAG if holder is Tag else '')}"
+
+
+def _hint_at_meaning(
+    name: str, members: Mapping[str, type[BaseModel] | None], given: JsonObject
+) -> str | None:
+    """Return what to do about a name whose meaning is known, or None."""
+    folded, value = fold_name(name), given.get(name)
+    if folded == "optimizemode" and _ARGUMENTS in members:
+        return f"{_UNKNOWN} here; it belongs in {_ARGUMENTS}"
+    if folded in _DIRECTIONS and isinstance(value, str) and re.fullmatch(_OF_DIRECTION, value):
+        return f"{_UNKNOWN}; write optimize_mode in class_args of yml_config.tuner"
+    if folded == "action" and isinstance(value, str) and value.lower() in _STOPS:
+        return f'{_UNKNOWN}; to stop an experiment, write {{"stop": {{"idempotencyKey": "..."}}}}'
+    is_body = "experiment" in members or _CONFIGURATION in members
+    if is_body and folded in _OF_CALLS:
+        return f"{_UNKNOWN}; {_ONLY_BODY}"
+    if is_body and re.match(r"Tag\.[0-9]+\.", name):
+        return f"{_UNKNOWN}; write Tag as an array{_FORM_OF_TAGS.removeprefix('; write')}"
+    is_spelt = any(folded == fold_name(member) for member in members)
+    meant = None if is_spelt or (folded == "seed" and _ARGUMENTS in members) else _list_meant().get(folded)
+    if meant is not None:
+        return f"{_UNKNOWN}; {meant}"
+    inner = [member for member, model in members.items() if name in list_members(model)]
+    return f"{_UNKNOWN} here; it belongs in {inner[0]}" if len(inner) == 1 else None
+
+
+def _hint_at_missing(holder: type[BaseModel] | None, given: JsonObject) -> str:
+    """Return the only required member that is missing if the only unknown one has a value of its kind, or nothing."""
+    fields = holder.model_fields.items() if holder else ()
+    missing = {field.alias or name: field for name, field in fields if field.is_required()}
+    missing = {name: field for name, field in missing.items() if name not in given}
+    unknown = [value for name, value in given.items() if name not in list_members(holder)]
+    if len(missing) != 1 or len(unknown) != 1:
+        return ""
+    ((name, field),) = missing.items()
+    kind = next((kind for kind in (list, dict) if kind.__name__ in str(field.annotation)), str)
+    return f"; did you mean {name}?" if isinstance(unknown[0], kind) and name != "experiment" else ""
 
 
 @cache
@@ -396,12 +552,15 @@ def _list_meant() -> dict[str, str]:
     return {fold_name(name): what for name, what in _MEANT.items()}
 
 
-def _hint_at_place(name: str, members: Mapping[str, object]) -> str:
+def _hint_at_place(
+    name: str, members: Mapping[str, type[BaseModel] | None], holder: type[BaseModel] | None
+) -> str:
     """Return where a member that is unknown here belongs, if only one object of a request has it, or nothing."""
     if _CONFIGURATION in members and fold_name(name) == "experiment":
         return "; the request is wrapped twice: remove the outer experiment"
-    found = _index_members().get(fold_name(name), [])
-    found = [(place, member) for place, member in found if member == name] or found
+    found = _find_places(name, members)
+    if holder and list_credentials(holder) and any(place in ACCESS_KEYS for place, _ in found):
+        return ""  # each service has its own settings of access
     if len(found) == 1:
         ((place, member),) = found
         where = f"in {place}" if place else "next to experiment"
@@ -409,12 +568,27 @@ def _hint_at_place(name: str, members: Mapping[str, object]) -> str:
     return f"; arguments of the algorithm belong in {_ARGUMENTS}" if _ARGUMENTS in members else ""
 
 
+def _find_places(name: str, members: Mapping[str, type[BaseModel] | None]) -> list[tuple[str, str]]:
+    """Return the objects that may be meant to have a member `name`, each with the name it has there."""
+    folded = fold_name(name)
+    found = _index_members().get(folded, [])
+    exact = [(place, member) for place, member in found if member == name]
+    if exact and "experiment" not in members:
+        return exact
+    # One of the objects in this one is meant rather than another, and its only list by its plural.
+    for spelt in (folded, folded.removesuffix("s")):
+        inner = [(one, held) for one, model in members.items() for held in _list_documented(model)]
+        if near := [(one, held) for one, held in inner if fold_name(held) == spelt]:
+            return near
+    return exact or found
+
+
 @cache
 def _index_members() -> dict[str, list[tuple[str, str]]]:
     """Return the place and the name of every member of a request, by its folded name."""
     found: dict[str, list[tuple[str, str]]] = {}
     for place, model in _list_models(ExperimentRequest):
-        for member in list_members(model) if model is not Tag else ():
+        for member in _list_documented(model) if model is not Tag else ():
             found.setdefault(fold_name(member), []).append((place, member))
     return found
 

@@ -645,7 +645,8 @@ def test_a_misspelt_member_is_recognised(name, hint):
             parse_request(json.dumps(changed(*absent, (c(f"platform_config/{name}"), "x"))).encode())
         (message,) = (one.message for one in caught.value.violations if one.rule == "unknown-member")
         note = "" if is_missing else " It is there already"
-        assert message == ("unknown member" + (f"; did you mean {hint}?{note}" if hint else ""))
+        ending = f"did you mean {hint}?{note}" if hint else "allowed here are name, cmd, resume"
+        assert message == f"unknown member; {ending}"
 
 
 @pytest.mark.parametrize(
@@ -715,13 +716,28 @@ def test_a_member_that_is_there_is_meant_if_its_name_is_almost_the_same(section,
     assert message == f"unknown member; did you mean {hint}"
 
 
+ALLOWED = "allowed here are experiment, schemaVersion, idempotencyKey, guard, $schema, traceparent, dryRun"
+
+
 @pytest.mark.parametrize(
     ("pointer", "message"),
     [
         (c("trial_concurrency"), "unknown member here; it belongs in yml_config"),
         ("/Name", "unknown member here; it belongs in experiment"),
         (c("accessKeyID"), "unknown member here; it belongs in oss_config"),
-        (c("access_id"), "unknown member"),
+        (c("yml_config/n_trials"), "unknown member; write max_trial_number in yml_config"),
+        (c("yml_config/maxNumberOfTrainingJobs"), "unknown member; write max_trial_number in yml_config"),
+        (c("parallelTrialCount"), "unknown member; write trial_concurrency in yml_config"),
+        (c("yml_config/sampler"), "unknown member; write the name of tuner in yml_config"),
+        (c("yml_config/pruner"), "unknown member; write the name of assessor in yml_config"),
+        (c("yml_config/seed"), "unknown member; it belongs in class_args of yml_config.tuner"),
+        ("/timeout", "unknown member; write maxHours, a number of hours, in guard, next to experiment"),
+        ("/name", "unknown member here; write Name in experiment"),
+        ("/workspace_id", "unknown member here; write WorkspaceId in experiment"),
+        ("/tags", "unknown member here; write Tag in experiment"),
+        ("/experiment/RegionId", "unknown member; remove it: a request has only the body of the call"),
+        ("/experiment/Tag.1.Key", 'unknown member; write Tag as an array [{"Key": "...", "Value": "..."}]'),
+        ("/comment", f"unknown member; {ALLOWED}"),
         (c("platform_config/max_trial_number"), "unknown member here; it belongs in yml_config"),
         ("/experiment/idempotencyKey", "unknown member here; it belongs next to experiment"),
         ("/experiment/ClientToken", "unknown member; write idempotencyKey next to experiment"),
@@ -812,7 +828,45 @@ def test_an_experiment_under_another_name_is_recognised(member, hint):
         with pytest.raises(RequestRejected) as caught:
             parse_request(json.dumps({"idempotencyKey": "k", "payload": member, **others}).encode())
         (message,) = (one.message for one in caught.value.violations if one.pointer == "/payload")
-        assert message == f"unknown member{ending}"
+        assert message == f"unknown member{ending or f'; {ALLOWED}'}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "messages"),
+    [
+        # The only unknown member is taken for the only missing one, if it has a value of its kind.
+        ([("platform_config/name", DELETE), ("platform_config/type", "DLC")], ["did you mean name?"]),
+        ([("platform_config/name", DELETE), ("platform_config/platform", "DLC")], ["did you mean name?"]),
+        (
+            [("platform_config/name", DELETE), ("platform_config/note", [])],
+            ["allowed here are name, cmd, resume"],
+        ),
+        # Only the first one of an object lists what is known.
+        (
+            [("output_config", {"x": 1, "y": 1, "z": 1})],
+            ["allowed here are model_path, summary_path", "unknown member", "unknown member"],
+        ),
+        # A direction of other tools is known by its value.
+        ([("yml_config/goal", "minimize")], ["write optimize_mode in class_args of yml_config.tuner"]),
+        ([("metric_config/mode", "MAX")], ["write optimize_mode in class_args of yml_config.tuner"]),
+        (
+            [("yml_config/tuner/direction", "maximise")],
+            ["write optimize_mode in class_args of yml_config.tuner"],
+        ),
+        ([("yml_config/tuner/goal", 0.5)], ["arguments of the algorithm belong in class_args"]),
+        # Settings of one service are not sent to another.
+        (
+            [("dlc_config", {"region": "r", "workspace_id": "1"})],
+            ["allowed here are access_id, access_key, endpoint, end_point, region, protocol"],
+        ),
+    ],
+)
+def test_an_unknown_member_without_a_similar_name(changes, messages):
+    """What is meant is found by what is missing and by its value; otherwise the known members are listed."""
+    with pytest.raises(RequestRejected) as caught:
+        parse_request(json.dumps(changed(*((c(name), value) for name, value in changes))).encode())
+    found = [one.message for one in caught.value.violations if one.rule == "unknown-member"]
+    assert [one.endswith(end) for one, end in zip(found, messages, strict=True)] == [True] * len(found), found
 
 
 def test_findings_in_data_that_is_text_say_where():
@@ -954,6 +1008,25 @@ def rules_named(source):
         ((c("metric_config/metric_source"), True), "must be an array, not a boolean"),
         (("/experiment/Tag", "team"), 'not a string; write [{"Key": "...", "Value": "..."}]'),
         (("/experiment/Tag", ["team=a"]), 'not a string; write {"Key": "...", "Value": "..."}'),
+        (("/experiment", [make_document()["experiment"]]), "not an array; remove the brackets"),
+        (("/experiment/Name", ["a"]), "must be a string, not an array; remove the brackets"),
+        ((c("yml_config/max_trial_number"), [10]), "must be an integer, not an array; remove the brackets"),
+        ((c("metric_config/metric_type"), ["table"]), "or 'api', not an array; remove the brackets"),
+        *(
+            ((c("platform_config"), text), "cut the object off here: call ConvertTo-Json with -Depth 20")
+            for text in (
+                "@{name=DLC; cmd=System.Object[]}",
+                "System.Collections.Hashtable",
+                "System.Object[]",
+            )
+        ),
+        *(
+            ((c("yml_config/tuner"), text), "a program showed its object here instead of writing it as JSON")
+            for text in (
+                *("[object Object]", "map[name:TPE]", "#<Tuner name=1>", "<a.Tuner object at 0x7f>"),
+                *("com.acme.Tuner@1b2c3d4e", "Tuner{name=TPE}", "System.Text.Json.JsonElement"),
+            )
+        ),
         (("/guard", [{"maxHours": 12}]), "must be an object, not an array; remove the brackets"),
         (
             (c("metric_config"), {"metric_type": "stdout", "metric_source": ["cmd1,cmd2"], **REST_OF_METRIC}),
@@ -1118,6 +1191,30 @@ def test_a_misspelt_word_gets_a_suggestion(change, hint):
         ({"ExperimentId": "sJ0xjVa"}, 'write {"stop": {"experimentId": "..."}}'),
         ({"Topic": "t", "Message": '{"experiment": {}}'}, "to be inside Message: send it by itself"),
         ({"MessageBody": "eyJleHBlcmltZW50Ijoge319"}, "to be inside MessageBody: send it by itself"),
+        *(
+            (document, f"to be inside {place}: send it by itself")
+            for document, place in [
+                ({"Records": [{"messageId": "1", "body": '{"experiment": {}}'}]}, "Records/0/body"),
+                ({"message": {"data": "eyJleHBlcmltZW50Ijoge319", "id": "1"}}, "message/data"),
+                ({"before": None, "after": {"body": '{"experiment": {}}'}, "op": "c"}, "after/body"),
+                ({"query": "m", "variables": {"input": {"experiment": {}}}}, "variables/input"),
+                ({"records": [{"key": "LTAI5t", "value": {"experiment": {}}}]}, "records/0/value"),
+                ({"records": [{"LTAI5t": {"experiment": {}}}]}, "a member of this object"),
+            ]
+        ),
+        *(
+            (document, f"a configuration of {tool}, which must be rewritten: see hpoq init")
+            for document, tool in [
+                ({"HyperParameterTuningJobName": "a", "HyperParameterTuningJobConfig": {}}, "SageMaker"),
+                ({"displayName": "s", "studySpec": {"parameters": []}}, "Vertex AI"),
+                ({"program": "t.py", "method": "bayes", "parameters": {}}, "Weights & Biases"),
+                (
+                    {"apiVersion": "kubeflow.org/v1beta1", "kind": "Experiment", "spec": {}},
+                    "Kubernetes, such as Katib",
+                ),
+            ]
+        ),
+        ({"op": "c"}, "(an object with `HpoExperimentConfiguration`)"),
         ({"requests": [{"experiment": {}}, {}]}, "to be inside requests: send it by itself"),
         (
             {"specversion": "1.0", "data": {"specversion": "1.0", "type": "t", "source": "/a", "data": {}}},
