@@ -36,6 +36,8 @@ _SURROGATE = re.compile(
 )
 # How JSON in UTF-16 or UTF-32 begins without a byte order mark.
 _WIDE = rb'\0{0,3}[\s{\["]\0'
+_TEMPLATE = "a template that was not filled in; fill it in first"
+_UNQUOTED = "a text must be in double quotes"
 # Common slips of people who are used to another notation, by how they begin.
 _SLIPS = (
     (r"//|/\*|#", "JSON has no comments; remove this one"),
@@ -49,7 +51,7 @@ _SLIPS = (
     (r"[A-Za-z_$][\w.$-]*\s*[:=]", "a name must be in double quotes"),
     ("[\uff01-\uff5e\u3001\u3002\u3010\u3011]", "a full-width character; write the ordinary (ASCII) one"),
     (
-        r"(?i:[-+]?(?:nan|inf|infinity))(?![0-9A-Za-z_])",
+        r"(?i:[-+]?(?:nan|inf|infinity))(?![0-9A-Za-z_])|[-+]?\u221e",
         "JSON has neither NaN nor infinity; write a finite number",
     ),
     (r"None(?![0-9A-Za-z_])", "None; JSON has null"),
@@ -61,7 +63,7 @@ _SLIPS = (
     (r"\+[0-9]", "a number must not begin with a plus sign"),
     (r"=", "an equals sign; JSON needs a colon"),
     (r";", "a semicolon; JSON needs a comma"),
-    (r"<%|\$[{(\w]|%[(a-z]", "a template that was not filled in; fill it in first"),
+    (r"<%|\$[{(\w]|%[(A-Za-z]|<[A-Za-z_][\w -]{0,60}>\s*[,}\]]", _TEMPLATE),
     (r"\.\.\.|\u2026", "an ellipsis; write out what it stands for"),
     (r"[()]", "a parenthesis; JSON has [ for a list and { for an object"),
     (r"[A-Za-z_][\w.]{0,60}\(", "a call of a function; write its value"),
@@ -74,7 +76,9 @@ _SLIPS = (
         "a special space or an invisible character; write an ordinary space",
     ),
     (r"b['\"]", "the notation of Python's bytes; send the bytes themselves"),
-    (r"[A-Za-z_$]", "a text must be in double quotes"),
+    ("[\u2010-\u2015\u2212]", "a typographic dash or minus; write the ordinary one (-)"),
+    (r"(?![0-9])\d", "a digit of another script; write 0 to 9"),
+    (r"[^\W\d]|\$", _UNQUOTED),
 )
 # The slips that also occur after the end of a document.
 _SLIPS_AT_END = _SLIPS[:2]
@@ -102,15 +106,23 @@ _WRAPPINGS = (
     (r"@?[\w.:\\/-]{1,200}\.(?:json|ya?ml)\s*\Z", "the name of a file; send its content as JSON"),
     (r"%(?:7[Bb]|5[Bb]|22)", "the text is percent-encoded; decode it first"),
     (r"(?:[\w.-]+=[^&\s]*&)*[\w.-]+=(?:%7[Bb]|\{|e[yw])", "the fields of a form; send the JSON alone"),
-    (
-        r"(?!b['\"])[A-Za-z_-]",
-        "an object begins with {; send JSON (a file with YAML must be named .yaml)",
-    ),
+    (r"data: ?\{", "an event of a stream (SSE); send what follows data:"),
 )
+_NOT_JSON = (
+    (r"(?!b['\"])[A-Za-z_-]", "an object begins with {; send JSON (a file with YAML must be named .yaml)"),
+)
+# How YAML begins, in which an object may be written as in JSON.
+_OF_YAML = r"\s*(?:---|#|- |[\w.\"'-]+:(?:\s|\Z))"
+_HEXADECIMAL = r"\s*(?:0[xX]|\\x)?7[Bb](?:0[9AaDd]|2[02]|7[Dd])[0-9A-Fa-f]{4}"
+# A document as CSV quotes it, alone or after other cells.
+_CSV = r'(?:[^"{\[\n]{0,200},)?\s*"[{\[]\s*""'
+# How a string ends that is a name and the quote in front of its value.
+_OPEN_NAME = (': "', ':"')
+_TYPOGRAPHIC = "[\u201c-\u201f\u2033\uff02]"
 _FRAMED = "bytes in front of the text, such as a length or a schema's id; send the JSON alone"
 _CONTROL = "a control character, such as a NUL, after the document; remove it"
-_SECOND = "a second document begins here, where only one is allowed"
-_AFTER = "the document has ended before this"
+_SECOND = "a second document begins here; send each as a message of its own"
+_AFTER = "the document has ended before this; remove the rest"
 # What stands in the place of a comma, and what is wrong then.
 _NO_COMMA = {
     "]": "a } is missing before this",
@@ -236,11 +248,39 @@ def _syntax_error(text: str, error: json.JSONDecodeError) -> JsonError:
         return JsonError("json.syntax", f"not JSON: {_FRAMED}", 0)
     if re.match(_WIDE, first := text[:8].encode(errors="replace")):
         return JsonError("json.encoding", _describe_wide(first[:4]), 0)
-    slip = None
+    if re.match(_HEXADECIMAL, text):
+        return JsonError("json.syntax", "not JSON: the text is in hexadecimal; send the text itself", 0)
+    if re.match(_CSV, text):
+        return JsonError("json.syntax", "not JSON: a cell of CSV; send its value, without the quoting", 0)
+    if error.msg.startswith("Expecting ':'") and text[: error.pos].rstrip(_WHITE_SPACE).endswith(_OPEN_NAME):
+        what = "the name before this is not closed; a quote is missing before its colon"
+        return JsonError("json.syntax", f"not JSON{_place(text, error.pos)}: {what}", error.pos)
+    slip = _find_typographic_end(text, error)
     if not error.msg.startswith(("Invalid", "Unterminated")):  # not inside of a string
         slip = _find_slip(text, error.pos, is_at_end=error.msg.startswith("Extra data"))
     what, start = slip or (_reword(text, error), error.pos)
     return JsonError("json.syntax", f"not JSON{_place(text, start)}: {what}", start)
+
+
+def _find_typographic_end(text: str, error: json.JSONDecodeError) -> tuple[str, int] | None:
+    """Return the place of a typographic quote that is meant to close the string of `error`, or None."""
+    if not error.msg.startswith(("Unterminated", "Invalid control")):
+        return None
+    begin = text.rfind('"', 0, error.pos + 1)
+    end = text.find("\n", begin)
+    found = re.search(_TYPOGRAPHIC, text[begin : end if end >= 0 else len(text)])
+    if begin < 0 or found is None:
+        return None
+    return 'a typographic quote closes the string here; write a straight one (")', begin + found.start()
+
+
+def _find_front(text: str) -> tuple[str, int] | None:
+    """Return what stands in front of the document, such as a call or headers of HTTP, or None if it is not JSON."""
+    found = re.search(r'\{\s*"', text)
+    if found is None or re.match(_OF_YAML, text):
+        return None
+    place = _place(text, found.start()).removeprefix(" at ")
+    return f"text in front of the document, which begins at {place}; send the JSON alone", 0
 
 
 def _place(text: str, offset: int | None, comma: str = "") -> str:
@@ -270,6 +310,8 @@ def _reword(text: str, error: json.JSONDecodeError) -> str:
         return f"one {rest[0]} too many" if rest[0] in "]}" else _SECOND if rest[0] in "[{" else _AFTER
     if error.msg.startswith("Expecting ','") and rest[0] in _NO_COMMA:
         return _NO_COMMA[rest[0]]
+    if error.msg.startswith("Expecting value") and rest[0] not in ",]}:":
+        return "not a value of JSON; a text must be in double quotes"
     known = (words for begin, words in _WORDING.items() if error.msg.startswith(begin))
     return next(known, error.msg.removesuffix(" at"))
 
@@ -282,8 +324,8 @@ def _find_slip(text: str, start: int, *, is_at_end: bool) -> tuple[str, int] | N
         return "a comma after the last item", before
     if rest[:1] == last == ",":
         return "one comma too many", start
-    if re.match(r"\{[{%]", text[max(0, start - 1) : start + 1]):
-        return "a template that was not filled in; fill it in first", start - 1
+    if re.match(r"\{[{%]|\{[A-Za-z_]\w{0,60}\}", text[max(0, start - 1) : start + 63]):
+        return _TEMPLATE, start - 1
     if re.match(r",\s*[\]}]", rest) and last != ":":
         return "a comma without an item" if last in ("[", "{") else "a comma after the last item", start
     # The parser has read the digits in front of `start` as a number.
@@ -292,10 +334,16 @@ def _find_slip(text: str, start: int, *, is_at_end: bool) -> tuple[str, int] | N
         what = "a comma in a number; write a decimal point, or nothing between thousands"
         return what, start - len(found[1])
     slips = (*(_NUMBER_SLIPS if is_in_number else ()), *(_SLIPS_AT_END if is_at_end else _SLIPS))
-    for pattern, what in (*_WRAPPINGS, *slips) if before < 0 else slips:
-        if re.match(pattern, rest):
-            return what, start
-    return None
+    if text[:1].isdigit() and is_at_end and (front := _find_front(text)):
+        return front
+    if before < 0:
+        known = next((what for pattern, what in _WRAPPINGS if re.match(pattern, rest)), None)
+        if known is not None:
+            return known, start
+        if re.match(r"(?!b['\"])[A-Za-z_)-]", rest) and (front := _find_front(text)):
+            return front
+        slips = (*_NOT_JSON, *slips)
+    return next(((what, start) for pattern, what in slips if re.match(pattern, rest)), None)
 
 
 def _check_depth(text: str, most: int) -> None:

@@ -131,16 +131,16 @@ def test_depth_is_refused_even_where_more_is_asked_for():
             for data, column in ((b'["a": 1]', 5), (b'{"a": "b": 1}', 10))
         ),
         (b'"a": 1}', "not JSON at line 1, column 4: an object begins with {"),
-        (b'{"a": 1}: 2', "not JSON at line 1, column 9: the document has ended before this"),
+        (b'{"a": 1}: 2', "not JSON at line 1, column 9: the document has ended before this; remove the rest"),
         (
             b'{"a": [1, 2)}',
             "not JSON at line 1, column 12: a parenthesis; JSON has [ for a list and { for an object",
         ),
         (
             b'{"a": 1}\n{}',
-            "not JSON at line 2, column 1: a second document begins here, where only one is allowed",
+            "not JSON at line 2, column 1: a second document begins here; send each as a message of its own",
         ),
-        (b'{"a": 1} b', "not JSON at line 1, column 10: the document has ended before this"),
+        (b'{"a": 1} b', "not JSON at line 1, column 10: the document has ended before this; remove the rest"),
         (b'{"a": 1} // b', "not JSON at line 1, column 10: JSON has no comments; remove this one"),
         (b'{"a" = 1}', "not JSON at line 1, column 6: an equals sign; JSON needs a colon"),
         (b'{"a" 1}', "not JSON at line 1, column 6: a colon is missing before this"),
@@ -235,6 +235,67 @@ def test_depth_is_refused_even_where_more_is_asked_for():
                 f"not JSON at line 1, column {7 + at}: a date or a time must be in double quotes",
             )
             for text, at in ((b"2026-11-30", 4), (b"12:30", 2), (b"1/2", 1))
+        ),
+        *(
+            (
+                text,
+                f"not JSON at line 1, column 1: text in front of the document, which begins at {place}; {alone}",
+            )
+            for alone in ["send the JSON alone"]
+            for text, place in [
+                (b'POST /a HTTP/1.1\r\nHost: b\r\n\r\n{"a": 1}', "line 4, column 1"),
+                (b'--xyz\r\nContent-Type: a\r\n\r\n{"a": 1}\r\n--xyz--', "line 4, column 1"),
+                (b'callback({"a": 1});', "line 1, column 10"),
+                (b'const request = {"a": 1};', "line 1, column 17"),
+                (b')]}\',\n{"a": 1}', "line 2, column 1"),
+                (b'2026-11-30 INFO sent {"a": 1}', "line 1, column 22"),
+            ]
+        ),
+        *(
+            (
+                text,
+                "not JSON at line 1, column 1: an object begins with {; "
+                "send JSON (a file with YAML must be named .yaml)",
+            )
+            for text in (b'a: {"b": 1}', b'- {"b": 1}', b'---\na: {"b": 1}')
+        ),
+        (
+            b'data: {"a": 1}\n',
+            "not JSON at line 1, column 1: an event of a stream (SSE); send what follows data:",
+        ),
+        *(
+            (text, "not JSON: the text is in hexadecimal; send the text itself")
+            for text in (b"7b2261223a20317d", b"0x7B0A2261223A317D", b"\\x7b2261223a317d")
+        ),
+        *(
+            (text, "not JSON: a cell of CSV; send its value, without the quoting")
+            for text in (b'"{""a"": 1}"', b'1,"{""a"": 1}",x')
+        ),
+        *(
+            (
+                text,
+                f"not JSON at line 1, column {at}: a typographic quote closes the string here; "
+                'write a straight one (")',
+            )
+            for text, at in [('{"a": "x\u201d}', 9), ('{"a": "x\u201d,\n"b": 1}', 9), ('{"a\u201d: 1}', 4)]
+        ),
+        (
+            b'{"a: "b"}',
+            "not JSON at line 1, column 7: the name before this is not closed; a quote is missing before its colon",
+        ),
+        *(
+            (f'{{"a": {text}}}', f"not JSON at line 1, column 7: {what}")
+            for text, what in [
+                *(
+                    (one, "a template that was not filled in; fill it in first")
+                    for one in ("%MAX%", "<max>", "{max}")
+                ),
+                ("\u0661\u0662", "a digit of another script; write 0 to 9"),
+                ("\u22125", "a typographic dash or minus; write the ordinary one (-)"),
+                ("\u221e", "JSON has neither NaN nor infinity; write a finite number"),
+                ("\u805a\u7c7b", "a text must be in double quotes"),
+                ("--5", "not a value of JSON; a text must be in double quotes"),
+            ]
         ),
         (
             b"data:application/json;base64,eyJhIjoxfQ==",
