@@ -535,6 +535,8 @@ def _hint_at_meaning(
 
 def _hint_at_missing(holder: type[BaseModel] | None, given: JsonObject) -> str:
     """Return the only required member that is missing if the only unknown one has a value of its kind, or nothing."""
+    if len(given) > len(list_members(holder)):  # an object of a hostile message may have thousands
+        return ""
     fields = holder.model_fields.items() if holder else ()
     missing = {field.alias or name: field for name, field in fields if field.is_required()}
     missing = {name: field for name, field in missing.items() if name not in given}

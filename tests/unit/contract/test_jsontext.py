@@ -254,8 +254,10 @@ def test_depth_is_refused_even_where_more_is_asked_for():
         *(
             (
                 text,
-                "not JSON at line 1, column 1: an object begins with {; "
-                "send JSON (a file with YAML must be named .yaml)",
+                (
+                    "not JSON at line 1, column 1: an object begins with {; "
+                    "send JSON (a file with YAML must be named .yaml)"
+                ),
             )
             for text in (b'a: {"b": 1}', b'- {"b": 1}', b'---\na: {"b": 1}')
         ),
@@ -274,8 +276,10 @@ def test_depth_is_refused_even_where_more_is_asked_for():
         *(
             (
                 text,
-                f"not JSON at line 1, column {at}: a typographic quote closes the string here; "
-                'write a straight one (")',
+                (
+                    f"not JSON at line 1, column {at}: a typographic quote closes the string here; "
+                    'write a straight one (")'
+                ),
             )
             for text, at in [('{"a": "x\u201d}', 9), ('{"a": "x\u201d,\n"b": 1}', 9), ('{"a\u201d: 1}', 4)]
         ),
