@@ -1,4 +1,4 @@
-"""A noisy Branin function, which a search minimises: its three minima have the value 0.398.
+"""A noisy Branin function, which a search minimizes: its three minima have the value 0.398.
 
 It prints a value after each of five measurements, and each measurement makes it more precise.
 """

@@ -199,7 +199,7 @@ class Settings:
         None,
         "The only event source to accept: "
         + ", ".join(f"`{kind}`" for kind in KINDS)
-        + ". What the function sent itself is also accepted from a queue. Default: recognise the source by the shape "
+        + ". What the function sent itself is also accepted from a queue. Default: recognize the source by the shape "
         "of the event.",
         _one_of(KINDS),
     )

@@ -267,7 +267,7 @@ RULES: Final[dict[str, RuleText]] = {
         '"metric_dict": {"auc": 1}',
     ),
     "metric.empty": RuleText(
-        "There is nothing to optimise.", '"metric_dict": {}', '"metric_dict": {"auc": 1}'
+        "There is nothing to optimize.", '"metric_dict": {}', '"metric_dict": {"auc": 1}'
     ),
     "metric.direction": RuleText(
         "The name suggests that the opposite direction is meant; the search would find the worst parameters.",
@@ -340,7 +340,7 @@ RULES: Final[dict[str, RuleText]] = {
         '{"seed": 5}',
     ),
     "tuner.mode": RuleText(
-        "Without optimize_mode TPE minimises, GP maximises, and Evolution and PBT fail.",
+        "Without optimize_mode TPE minimizes, GP maximizes, and Evolution and PBT fail.",
         '"tuner": {"name": "TPE"}',
         '"tuner": {"name": "TPE", "class_args": {"optimize_mode": "maximize"}}',
     ),

@@ -44,11 +44,11 @@ class ParameterView:
 
 
 def describe_plan(configuration: JsonObject) -> str:
-    """Return what the experiment does, such as "20 trials, 5 at a time, minimise val_loss"."""
+    """Return what the experiment does, such as "20 trials, 5 at a time, minimize val_loss"."""
     run = get_object(configuration, "yml_config")
     trials, parallel = run.get("max_trial_number"), run.get("trial_concurrency")
     mode = get_member(run, "tuner", "class_args", "optimize_mode")
-    verb = {"maximize": "maximise", "minimize": "minimise"}.get(str(mode), "optimise")
+    verb = mode if mode in ("maximize", "minimize") else "optimize"
     parts = [f"{trials} {'trial' if trials == 1 else 'trials'}" if trials is not None else _UNLIMITED]
     parts += [f"{parallel} at a time"] if parallel is not None else []
     weights = get_object(configuration, "metric_config", "metric_dict")

@@ -327,7 +327,7 @@ def test_a_preview_of_what_will_happen(hpoq, hpoq_json):
     """--sample shows the plan in one line, each parameter with its range, and draws with their commands."""
     path = ROOT / "events" / "requests" / "dlc-stdout.json"
     shown = lines(hpoq("check", path, "--sample", "1", PYTHONIOENCODING="utf-8"))
-    assert "  20 trials, 5 at a time, minimise val_loss=([0-9\\.]+)" in shown
+    assert "  20 trials, 5 at a time, minimize val_loss=([0-9\\.]+)" in shown
     assert any(line.startswith("    ${lr}          0.0001 to 0.1, by magnitude  ") for line in shown)
     assert "    a continuous space" in shown
     assert sum("The bars show how often" in line for line in shown) == 1

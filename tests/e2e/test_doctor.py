@@ -373,7 +373,7 @@ def test_a_bus_without_an_account(server):
 
 @pytest.mark.parametrize("token", [None, f"{CANARY}-token"])
 def test_credentials_are_shown_by_the_start_of_their_id(server, token):
-    """The finding shows enough of the id to recognise the key, and no part of a secret."""
+    """The finding shows enough of the id to recognize the key, and no part of a secret."""
     given = {
         "ALIBABA_CLOUD_ACCESS_KEY_ID": "LTAI5tExampleOfAnId",
         "ALIBABA_CLOUD_ACCESS_KEY_SECRET": CANARY,

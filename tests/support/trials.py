@@ -12,7 +12,7 @@ PYTHON = sys.executable
 
 
 def local_configuration(*commands, **sections):
-    """Return a configuration of platform LOCAL that maximises `accuracy=...` in the output of the first command."""
+    """Return a configuration of platform LOCAL that maximizes `accuracy=...` in the output of the first command."""
     given = {
         "platform_config": {"name": "LOCAL", "cmd": list(commands)},
         "metric_config": {

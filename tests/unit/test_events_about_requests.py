@@ -46,7 +46,7 @@ def test_an_event_without_key_and_warnings_has_neither_member(world):
 
 
 def test_a_rejected_event_names_them_too(world):
-    """A request that breaks the contract is recognised by the key that its producer wrote, though it is not used."""
+    """A request that breaks the contract is recognized by the key that its producer wrote, though it is not used."""
     document = make_document("k", **WARNED)
     document["experiment"]["Name"] = 7
     assert send(world, "M1", {**document, "traceparent": "x"}) == "rejected"

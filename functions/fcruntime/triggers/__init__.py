@@ -1,13 +1,13 @@
 """From the bytes of an event to messages.
 
-`decode` recognises an event by its shape alone. An item that cannot be read becomes an `Undecodable` among the
+`decode` recognizes an event by its shape alone. An item that cannot be read becomes an `Undecodable` among the
 messages of the others. An event that cannot be read as a whole raises `EventUnreadable`, so that the invocation fails
 and the event is delivered again.
 
 | module | |
 |---|---|
-| `decode` | from the event to its items, and from each item to the source that recognises it |
-| `sources` | one pair of functions per source: recognise a payload, read its message |
+| `decode` | from the event to its items, and from each item to the source that recognizes it |
+| `sources` | one pair of functions per source: recognize a payload, read its message |
 | `message` | what comes out: `Message` and `Undecodable` |
 | `identity` | what identifies a message in every delivery |
 | `body` | base64 around a message body |

@@ -4,12 +4,12 @@ One delivery arrives as a CloudEvent, an array of them, an array of JSON texts t
 the CloudEvent around `data` (`eventSchema: RawData`), alone or in an array. The native triggers and direct calls
 deliver one bare object. Text is read leniently, so that one broken item does not affect its neighbours.
 
-A source is recognised by the shape of its payload alone, not by configuration or by the origin that an event claims.
-If two sources recognise the same item, that is an error that names both; pin the source in that case. A CloudEvent
-that no source of messages recognises is an EventBridge event. An object that nothing recognises is the request of a
-direct call if it is the whole event; in an array the caller may recognise it (`accepts`).
+A source is recognized by the shape of its payload alone, not by configuration or by the origin that an event claims.
+If two sources recognize the same item, that is an error that names both; pin the source in that case. A CloudEvent
+that no source of messages recognizes is an EventBridge event. An object that nothing recognizes is the request of a
+direct call if it is the whole event; in an array the caller may recognize it (`accepts`).
 
-    bytes ─▶ whole event ─▶ items ─▶ the source that recognises an item ─▶ Message or Undecodable
+    bytes ─▶ whole event ─▶ items ─▶ the source that recognizes an item ─▶ Message or Undecodable
                │ not JSON: EventUnreadable
 """
 
@@ -137,8 +137,8 @@ def _render_item(item: JsonValue) -> bytes:
 class _Decoder:
     """Decodes one event.
 
-    `pinned` is the only source that may be recognised, or None for any. `request_id` is the id of the call, and
-    `accepts` recognises an item that is a message by itself.
+    `pinned` is the only source that may be recognized, or None for any. `request_id` is the id of the call, and
+    `accepts` recognizes an item that is a message by itself.
     """
 
     pinned: str | None
@@ -174,7 +174,7 @@ class _Decoder:
                 return Undecodable.from_item(raw, "trigger.json", "the item is text that is not JSON")
         if not isinstance(item, dict):
             return Undecodable.from_item(raw, "trigger.shape", "the item is not a JSON object")
-        found = self.recognise(item)
+        found = self.recognize(item)
         if len(found) > 1:
             names = " and ".join(source.kind for source, _ in found)
             reason = f"the item has the shape of {names}; pin the source"
@@ -192,8 +192,8 @@ class _Decoder:
         )
         return Undecodable.from_item(raw, "trigger.unknown-source", f"the item {where}")
 
-    def recognise(self, item: JsonObject) -> list[tuple[Source, JsonObject]]:
-        """Return the sources that recognise the item, each with the payload that it recognises."""
+    def recognize(self, item: JsonObject) -> list[tuple[Source, JsonObject]]:
+        """Return the sources that recognize the item, each with the payload that it recognizes."""
         data = item.get("data", item.get("data_base64"))
         # Some SDKs of CloudEvents write data as text.
         payload = _read_text(data) if isinstance(data, str) else data
@@ -228,7 +228,7 @@ def decode(
 
     `source`, one of `KINDS`, pins the source. `request_id` is the id of the invocation: FC keeps it if it repeats an
     asynchronous call, so it identifies the message of a direct call, and of a topic that pushes the bare body.
-    `accepts` is asked about an object in an array that no source recognises, and says whether it is a message by
+    `accepts` is asked about an object in an array that no source recognizes, and says whether it is a message by
     itself, for example because an event stream's transform took it out of its delivery. Such a message has no id.
 
     An item that cannot be read is an `Undecodable` among the messages of the others. Raises EventUnreadable if the
@@ -360,7 +360,7 @@ def _is_queue_delivery(item: JsonObject, decoder: _Decoder) -> bool:
 
     Without a CloudEvent around it, a delivery has no other members than those that are documented.
     """
-    found = decoder.recognise(item)
+    found = decoder.recognize(item)
     if [source for source, _ in found] != [SMQ]:
         return False
     payload = found[0][1]

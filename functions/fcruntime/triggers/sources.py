@@ -1,4 +1,4 @@
-"""The event sources: how each is recognised by its shape, and how a message is read from it.
+"""The event sources: how each is recognized by its shape, and how a message is read from it.
 
 A trigger delivers the payload of its source, alone or as the `data` of a CloudEvent. `decode` tries every source
 of `BY_PAYLOAD` on it. To add a source, write a pair of functions, make a `Source` of them, add it to `BY_PAYLOAD`
@@ -114,7 +114,7 @@ def _event_place(event: JsonObject) -> str | None:
     return read_id(event.get("subject")) or read_id(event.get("source"))
 
 
-# SMQ queue trigger. `data` holds `messageId` and `messageBody`; no other attribute is needed to recognise it. One
+# SMQ queue trigger. `data` holds `messageId` and `messageBody`; no other attribute is needed to recognize it. One
 # without a body has no other member than its ids, or it would be confused with events that name a message. SMQ
 # documents the id as unique within one queue. All published ids hold the server, the time and a counter, so the
 # queue is left out of the identity: a producer then knows the key from the answer to SendMessage.

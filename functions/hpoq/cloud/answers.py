@@ -2,7 +2,7 @@
 
     read_json, read_xml ──▶ Answer ──▶ error_of ──▶ a CallError
 
-The class of an error decides what happens to a message (see `hpoq.errors`), so an answer that is not recognisably the
+The class of an error decides what happens to a message (see `hpoq.errors`), so an answer that is not recognizably the
 service's own is never taken as proof that the service did not act.
 """
 
@@ -46,7 +46,7 @@ class Answer:
 
     @property
     def is_own_error(self) -> bool:
-        """Whether this is recognisably an error of the service, not of a proxy in front of it."""
+        """Whether this is recognizably an error of the service, not of a proxy in front of it."""
         return self.names_request and self.code is not None
 
     @property

@@ -51,7 +51,7 @@ class EventBridge(ServiceClient):
     ) -> None:
         """Put up to 16 CloudEvents of up to 64 KB on `bus`. Raises CallError, also if only one of them is refused.
 
-        The call is repeated like a read: the service does not recognise an event that it gets twice, but its
+        The call is repeated like a read: the service does not recognize an event that it gets twice, but its
         consumers do, by its source and id.
         """
         batch = [{**event, "aliyuneventbusname": bus} for event in events]

@@ -62,7 +62,7 @@ class Smq(ServiceClient):
 
     Every method raises CallError, and returns or raises before its `budget` ends. Unless stated otherwise, a call
     is repeated after Throttled, Unavailable and UnknownEnd. A repeated send may put a message into the queue twice.
-    That can happen at any time with a queue that delivers at least once, so consumers recognise a repeated message
+    That can happen at any time with a queue that delivers at least once, so consumers recognize a repeated message
     by the event id or the key in its body.
     """
 

@@ -168,7 +168,7 @@ def _drop_ambiguous(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
 
 
 def _reject_encoded(body: bytes, name: str, pointer: str = "") -> None:
-    """Raise RequestRejected if `body` is not a JSON object and is recognisably encoded in another way.
+    """Raise RequestRejected if `body` is not a JSON object and is recognizably encoded in another way.
 
     `name` is what a message calls it.
     """

@@ -3,7 +3,7 @@
 All of them are pure functions, and golden values in the tests pin keys and event ids. The same message must have the
 same key forever, in every version of this code: after a change of the derivation, each message in flight could create
 a second experiment. Therefore a version is part of what is hashed. Texts are compared as they were written, without
-normalisation.
+normalization.
 
 An experiment carries the key of its message as a marker, so that it can be found after a create call with an unknown
 end: in a tag, in a suffix of the description, or in both (`HPOQ_MARKER`).

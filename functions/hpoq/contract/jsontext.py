@@ -317,7 +317,7 @@ def _reword(text: str, error: json.JSONDecodeError) -> str:
 
 
 def _find_slip(text: str, start: int, *, is_at_end: bool) -> tuple[str, int] | None:
-    """Return what was meant at `start`, where JSON ends, and where that begins; or None if it is not recognised."""
+    """Return what was meant at `start`, where JSON ends, and where that begins; or None if it is not recognized."""
     before = len(text[:start].rstrip()) - 1
     last, rest = text[before : before + 1], text[start : start + _LOOKAHEAD]
     if text[start : start + 1] in ("]", "}") and last == ",":

@@ -105,7 +105,7 @@ _TYPE_NAMES = {
     dict: "an object",
 }
 _NEED_MODE = {"evolution", "pbt"}
-_OWN_MODES = {"gp": "GP maximises", "tpe": "TPE minimises"}
+_OWN_MODES = {"gp": "GP maximizes", "tpe": "TPE minimizes"}
 # What these tuners do not support of a search space (NNI, docs/source/hpo/search_space.rst). The others support all.
 _UNSUPPORTED_TYPES: dict[str, tuple[str, ...]] = {
     "gp": ("normal", "qnormal", "lognormal", "qlognormal"),
@@ -127,8 +127,8 @@ _OF_MAXCOMPUTE = r"(?i)\s*pai\s+-"
 _OF_OTHERS = r"(?i)\s*(dlc|python3?|torchrun|bash|sh)\s"
 _ARGUMENT = r"\s*--?[A-Za-z]"
 # Words in the names of metrics of which a smaller value is better, or a larger one.
-_MINIMISED = {"loss", "logloss", "error", "err", "rmse", "rmsle", "mse", "mae", "mape", "perplexity"}
-_MAXIMISED = {"accuracy", "acc", "auc", "f1", "precision", "recall", "ndcg"}
+_MINIMIZED = {"loss", "logloss", "error", "err", "rmse", "rmsle", "mse", "mae", "mape", "perplexity"}
+_MAXIMIZED = {"accuracy", "acc", "auc", "f1", "precision", "recall", "ndcg"}
 # Words that reverse the direction of a metric, as in scikit-learn's neg_log_loss.
 _NEGATIONS = {"neg", "negative", "minus", "inverse", "inv"}
 _PLACEHOLDER = r"\$\{[^{}\s]+\}"
@@ -238,7 +238,7 @@ def _check_metric(config: JsonObject, at: str) -> Iterator[Finding]:
     kind = get_string(config, "metric_config", "metric_type")
     weights = get_member(config, "metric_config", "metric_dict")
     if weights == {}:
-        yield warning(f"{at}/metric_dict", "metric.empty", "no metric, so there is nothing to optimise")
+        yield warning(f"{at}/metric_dict", "metric.empty", "no metric, so there is nothing to optimize")
     elif isinstance(weights, dict) and [*weights.values()].count(0) == len(weights):
         what = "every weight is 0, so all trials are equally good"
         yield warning(f"{at}/metric_dict", "metric.empty", what)
@@ -382,7 +382,7 @@ def _check_other_forms(config: JsonObject, defined: set[str], at: str) -> Iterat
 
 
 def _check_direction(config: JsonObject, at: str) -> Iterator[Finding]:
-    """Warn if the name of a metric suggests that it is optimised in the wrong direction."""
+    """Warn if the name of a metric suggests that it is optimized in the wrong direction."""
     mode = get_member(config, "yml_config", "tuner", "class_args", "optimize_mode")
     if mode not in OPTIMIZE_MODES:
         return
@@ -390,13 +390,13 @@ def _check_direction(config: JsonObject, at: str) -> Iterator[Finding]:
         words = set(re.findall(r"[a-z0-9]+", name[:_LONGEST_PATTERN].lower()))
         if not _is_number(weight) or weight == 0:
             continue
-        is_maximised = (weight > 0) == (mode == "maximize")
+        is_maximized = (weight > 0) == (mode == "maximize")
         if words & _NEGATIONS:
             continue
-        wrong = words & (_MINIMISED if is_maximised else _MAXIMISED)
-        right = words & (_MAXIMISED if is_maximised else _MINIMISED)
+        wrong = words & (_MINIMIZED if is_maximized else _MAXIMIZED)
+        right = words & (_MAXIMIZED if is_maximized else _MINIMIZED)
         if wrong and not right:
-            end = "maximised" if is_maximised else "minimised"
+            end = "maximized" if is_maximized else "minimized"
             what = f"{min(wrong)} is {end} by {mode} with the weight {str(weight)[:_MOST_DIGITS]}; change one of them"
             yield warning(f"{at}/metric_config/metric_dict{pointer_to(name)}", "metric.direction", what)
 
@@ -582,7 +582,7 @@ def _check_assessor(config: JsonObject, mode: JsonValue, at: str) -> Iterator[Fi
     if isinstance(other, str) and other not in OPTIMIZE_MODES:
         yield warning(place, "optimize-mode", _describe_modes(other))
     elif isinstance(other, str) and mode in OPTIMIZE_MODES and other != mode:
-        yield warning(place, "optimize-mode", "the tuner optimises in the other direction")
+        yield warning(place, "optimize-mode", "the tuner optimizes in the other direction")
 
 
 def _check_run(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:

@@ -386,7 +386,7 @@ class ExperimentRequest(Model):
         alias="idempotencyKey",
         description=(
             "Requests with the same key create one experiment. Keys are compared byte for byte as they are written, "
-            "without normalisation. A request without a key is identified by the source and id of the CloudEvent "
+            "without normalization. A request without a key is identified by the source and id of the CloudEvent "
             "around it or, without a CloudEvent, by the id that the queue gave its message."
         ),
     )

@@ -94,7 +94,7 @@ def check_message(message: JsonObject) -> Iterator[Finding]:
 
 def _check_key(key: JsonValue, at: str) -> Iterator[Finding]:
     """Warn about a key that is easily confused with another one: keys are compared as they are written."""
-    # Normalisation of hostile text takes time quadratic in its length; a longer key is rejected anyway.
+    # Normalization of hostile text takes time quadratic in its length; a longer key is rejected anyway.
     if not isinstance(key, str) or len(key) > MOST_KEY_CHARACTERS:
         return
     if key != unicodedata.normalize("NFC", key):

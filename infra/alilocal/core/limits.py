@@ -94,7 +94,7 @@ class Limits(Numbered[Limit]):
             return not empty
 
     def give_back(self, service: str, operation: str) -> None:
-        """Give the token of a call back, because its caller was not recognised and counts for no account."""
+        """Give the token of a call back, because its caller was not recognized and counts for no account."""
         place = f"{service} {operation}"
         with self._lock:
             for limit in self._items.values():

@@ -105,7 +105,7 @@ class Queue:
 
     `_messages` holds the messages by id, oldest first. Two heaps save a search through all of them: `_waiting` has
     the invisible messages by the time at which they show, `_ready` the visible ones by priority and age. Entries are
-    never removed from the middle of a heap; they are recognised as outdated when they come up (`_is_stale`).
+    never removed from the middle of a heap; they are recognized as outdated when they come up (`_is_stale`).
     """
 
     def __init__(self, world: World[SmqSwitches], name: str, attributes: QueueAttributes) -> None:

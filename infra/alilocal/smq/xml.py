@@ -72,7 +72,7 @@ def build(root: str, members: Members, namespace: str = NAMESPACE) -> bytes:
     Inside a member, a line break follows each text. The vendor's SDK for PHP relies on white space there: without it,
     the SDK reads past the end of a system property. The documented answers have a line for each element.
 
-    Joining texts is several times as fast as building a tree and serialising it.
+    Joining texts is several times as fast as building a tree and serializing it.
     """
     inner = "".join(_element(name, value) for name, value in members)
     return f'<?xml version="1.0" encoding="utf-8"?>\n<{root} xmlns="{namespace}">{inner}</{root}>'.encode()

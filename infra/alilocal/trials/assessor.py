@@ -89,7 +89,7 @@ class Assessor:
         )
         if not others:
             return None
-        # Signs are turned if the metric is minimised, so the order is always from the worst to the best.
+        # Signs are turned if the metric is minimized, so the order is always from the worst to the best.
         if self._rules.maximize:
             return others[int((len(others) - 1) * self._rules.proportion)]
         place = min(int(len(others) * self._rules.proportion), len(others) - 1)

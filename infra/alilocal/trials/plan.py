@@ -254,7 +254,7 @@ def _read_direction(tuner: str, arguments: JsonObject, others: JsonObject, remar
             raise Refused(_WRONG_MODE.format(mode=mode))
     maximizes = tuner == "GP"
     remarks.append(
-        f"optimize_mode is missing, so the tuner {tuner} {'maximises' if maximizes else 'minimises'} the metric"
+        f"optimize_mode is missing, so the tuner {tuner} {'maximizes' if maximizes else 'minimizes'} the metric"
     )
     return maximizes
 

@@ -122,7 +122,7 @@ MEMBERS: Final[Mapping[str, Mapping[str, Member]]] = {
         ),
         "final_mode": Member(f"Which of the values that a trial reports counts. {_FINAL_MODES}", "best"),
         "metric_dict": Member(
-            "The weight of each metric; the weighted sum is optimised. A name is a column, a key, a tag or, for "
+            "The weight of each metric; the weighted sum is optimized. A name is a column, a key, a tag or, for "
             "`stdout`, a regular expression with one group around the number.",
             {"val_loss=([0-9.]+)": 1},
         ),
@@ -188,7 +188,7 @@ MEMBERS: Final[Mapping[str, Mapping[str, Member]]] = {
     "Tuner": {
         "name": Member("The algorithm: `TPE`, `GridSearch`, `Random`, `Evolution`, `GP` or `PBT`.", "TPE"),
         "class_args": Member(
-            "Arguments of the algorithm. `optimize_mode` is `maximize` or `minimize`; TPE minimises without it.",
+            "Arguments of the algorithm. `optimize_mode` is `maximize` or `minimize`; TPE minimizes without it.",
             {"optimize_mode": "minimize"},
         ),
     },

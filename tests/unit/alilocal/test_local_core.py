@@ -124,8 +124,8 @@ def test_seeds_repeat_ids():
     assert ids(None) != ids(None)
 
 
-def test_receipt_handles_are_recognised():
-    """Only texts with the form of a receipt handle are recognised as one."""
+def test_receipt_handles_are_recognized():
+    """Only texts with the form of a receipt handle are recognized as one."""
     assert is_receipt_handle(Ids(1).receipt_handle())
     for text in ("", "1-", "1-AAAA", "2-" + "A" * 32, "1-é", Ids(1).receipt_handle() + "="):
         assert not is_receipt_handle(text)

@@ -83,7 +83,7 @@ def handler(event, context):
         return "text"
     if what == "json":
         return {"b": decimal.Decimal("1.5"), "a": datetime.date(2026, 1, 2)}
-    if what == "unserialisable":
+    if what == "unserializable":
         return object()
     if what == "slow":
         while not os.path.exists(os.environ["MARK"]):
@@ -225,7 +225,7 @@ def test_an_exception_is_fcs_error(create):
     ((file, _, where, _),) = reported["stackTrace"]
     assert file.endswith('index.py"')
     assert where == "in handler"
-    assert json.loads(ask(function, do="unserialisable").body)["errorType"] == "TypeError"
+    assert json.loads(ask(function, do="unserializable").body)["errorType"] == "TypeError"
     assert not ask(function).cold
 
 

@@ -330,7 +330,7 @@ def test_env_asks_no_proxy_and_writes_an_address_of_ipv6_in_brackets(monkeypatch
 
 
 @pytest.mark.parametrize("health", ["[]", "{}", "null"])
-def test_env_recognises_another_program(health, monkeypatch):
+def test_env_recognizes_another_program(health, monkeypatch):
     """What answers may be another program, whose JSON is not a local cloud's."""
     monkeypatch.setattr(http.client.HTTPConnection, "request", lambda *_: None)
     monkeypatch.setattr(http.client.HTTPConnection, "getresponse", lambda _: io.StringIO(health))

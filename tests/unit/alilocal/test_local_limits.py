@@ -75,7 +75,7 @@ def test_all_keys_of_the_account_share_a_bucket(wire, cloud):
     assert codes(wire, 1) == ["Throttling.User"]
 
 
-def test_a_call_that_is_not_recognised_takes_nothing(wire, cloud):
+def test_a_call_that_is_not_recognized_takes_nothing(wire, cloud):
     """A call with a wrong signature belongs to no account, and uses up no limit."""
     cloud.limits.add(1, service="paiautoml")
     wrong = wire.pai("GET", "/api/automl/v1/hpo/experiments", "ListHpoExperiments", secret="wrong")

@@ -183,7 +183,7 @@ def test_half_a_body_is_not_a_request(server):
 
 
 def test_the_target_is_taken_as_sent(server):
-    """The target reaches the signature check without any decoding or normalisation."""
+    """The target reaches the signature check without any decoding or normalization."""
     target = "//queues//q%2bx?a=%2f+b"
     headers = {"Date": formatdate(usegmt=True), "x-mns-version": "2015-06-06"}
     digest = signature(server.cloud.access_key_secret, Request("GET", target, tuple(headers.items())))

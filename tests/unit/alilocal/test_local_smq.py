@@ -482,7 +482,7 @@ MANY = "<Messages><Message><MessageBody>x</MessageBody></Message></Messages>"
         f'<?xml version="1.0"?><?style <a?><!-- <Message> -->{MANY}'.encode(),
     ],
 )
-def test_a_batch_is_recognised_by_its_root_element(wire, queue, body):
+def test_a_batch_is_recognized_by_its_root_element(wire, queue, body):
     """A batch is found whatever its encoding is, and whatever stands before its root element."""
     assert wire.smq("POST", "/queues/q/messages", body).status_code == 201
     assert [message.body for message in queue.messages] == ["x"]

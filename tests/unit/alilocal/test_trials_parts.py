@@ -286,7 +286,7 @@ def test_a_trial_is_compared_with_the_proportion(proportion, metric, stopped):
     # Sorted 0.2, 0.4, 0.6, 0.8: the place is int(4 * proportion).
     [(0.5, 0.61, True), (0.5, 0.6, False), (0.25, 0.41, True), (1.0, 0.81, True), (1.0, 0.8, False)],
 )
-def test_the_proportion_when_minimising(proportion, metric, stopped):
+def test_the_proportion_when_minimizing(proportion, metric, stopped):
     """With minimize, a trial is stopped if its metric is larger."""
     assert assessed({"proportion": proportion}, *FOUR, (5, metric), maximize=False)[-1] is stopped
 

@@ -192,7 +192,7 @@ def test_an_answer_that_does_not_say_what_failed(put, body):
     ],
 )
 def test_errors_of_the_call(put, keys, status, code, kind):
-    """Errors are recognised whichever case the service writes their members in."""
+    """Errors are recognized whichever case the service writes their members in."""
     members = {keys("code"): code, keys("message"): "m"}
     members["requestId" if keys is str.lower else "RequestId"] = "r"
     with pytest.raises(kind) as caught:

@@ -349,7 +349,7 @@ def test_an_unusual_id_is_an_id(scripted, written):
 @pytest.mark.parametrize("body", [b"", b"<html>gateway</html>", b'{"ExperimentId": "x', b"\xff"])
 @pytest.mark.parametrize("status", [200, 302, 400, 403, 404, 408, 413, 429, 502])
 def test_create_unreadable(client, answer, status, body):
-    """A create whose answer is not recognisably the service's own has an unknown end, at any status."""
+    """A create whose answer is not recognizably the service's own has an unknown end, at any status."""
     pai = client(answer(status, body))
     with pytest.raises(UnknownEnd):
         pai.create_hpo_experiment(BODY, nonce="n")

@@ -74,7 +74,7 @@ def test_error_events():
     assert find_error(event()) is None
 
 
-def test_the_request_is_recognisable():
+def test_the_request_is_recognizable():
     """An event has the producer's own key as written, however long in JSON, and the warnings; no empty members."""
     warned = Violation("/a", "null", "m")
     key = "😀" * 255

@@ -86,7 +86,7 @@ def test_a_word_with_another_one_before_it(word, hint):
 
 
 @pytest.mark.parametrize("word", ["Name ", "Na\u200bme", "\uff2eame", "\ufeffName", "Name\0"])
-def test_a_word_that_looks_the_same_is_recognised(word):
+def test_a_word_that_looks_the_same_is_recognized(word):
     """Without the second sentence, the suggestion would seem to be what was written."""
     assert Hints().suggest(word, ["Tag", "Name"]) == (
         "; did you mean Name? The two differ in characters that look the same or cannot be seen"

@@ -497,7 +497,7 @@ def test_a_slip_into_another_notation_is_named(text, what, offset):
 
 @pytest.mark.parametrize("text", ['{"a": 1}', '\n{"a": "\u6a21"}'])
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
-def test_utf_16_is_recognised(encoding, text):
+def test_utf_16_is_recognized(encoding, text):
     """Text as some editors and shells on Windows save it is named, with what to do."""
     with pytest.raises(JsonError, match=f"the text is {encoding[:6].upper()}; save it as UTF-8") as caught:
         loads(text.encode(encoding))
@@ -520,7 +520,7 @@ def test_every_error_names_its_place(text, place):
         loads(text)
 
 
-def test_the_notation_of_pythons_bytes_is_recognised():
+def test_the_notation_of_pythons_bytes_is_recognized():
     """Producers that format bytes as text send it; FC's published sample of a Kafka event has it."""
     with pytest.raises(JsonError, match="notation of Python's bytes"):
         loads("b'{}'")

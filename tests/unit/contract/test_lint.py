@@ -526,7 +526,7 @@ MODE = "yml_config/tuner/class_args/optimize_mode"
     ],
 )
 def test_the_name_of_a_metric_says_its_direction(smaller_is_better, words):
-    """A loss is to be minimised and an accuracy to be maximised: by the mode, or by a negative weight."""
+    """A loss is to be minimized and an accuracy to be maximized: by the mode, or by a negative weight."""
     for name in (*words.split(), f"eval/{words.split()[0].upper()}_2"):
         place = f"metric.direction {WEIGHTS}/{name.replace('/', '~1')}"
         for mode, weight in (("maximize", 1), ("maximize", -0.5), ("minimize", 1), ("minimize", -2)):
@@ -549,15 +549,15 @@ def test_a_metric_whose_direction_is_not_known():
 
 def test_the_message_about_a_direction_has_all_that_decides_it():
     """It has the word, the mode and the weight, of which long ones are cut to 20 characters."""
-    assert message({WEIGHTS: {"val_loss": 1}}).startswith("loss is maximised by maximize with the weight 1;")
-    assert message({WEIGHTS: {"mse+mae": 1}}).startswith("mae is maximised")
-    assert message({WEIGHTS: {"auc": -1.5}}).startswith("auc is minimised by maximize with the weight -1.5;")
+    assert message({WEIGHTS: {"val_loss": 1}}).startswith("loss is maximized by maximize with the weight 1;")
+    assert message({WEIGHTS: {"mse+mae": 1}}).startswith("mae is maximized")
+    assert message({WEIGHTS: {"auc": -1.5}}).startswith("auc is minimized by maximize with the weight -1.5;")
     assert f"weight {'9' * 20};" in message({WEIGHTS: {"loss": 10**30 - 1}})
 
 
 @pytest.mark.parametrize("name", ["neg_log_loss", "negative-mse", "minus loss", "inverse_rmse", "inv_error"])
 def test_a_metric_that_is_turned_round_says_no_direction(name):
-    """scikit-learn, for one, calls a loss that is to be maximised neg_log_loss."""
+    """scikit-learn, for one, calls a loss that is to be maximized neg_log_loss."""
     for mode in ("minimize", "maximize"):
         assert places({WEIGHTS: {name: 1}, MODE: mode}) == []
 
@@ -757,8 +757,8 @@ def test_an_unknown_tuner(name, ending):
         ("PBT", "PBT needs optimize_mode"),
         ("Random", None),
         ("GridSearch", None),
-        ("GP", "GP maximises; set it to maximize or minimize"),
-        ("TPE", "TPE minimises; set it to maximize or minimize"),
+        ("GP", "GP maximizes; set it to maximize or minimize"),
+        ("TPE", "TPE minimizes; set it to maximize or minimize"),
         ("unknown", None),
         (None, None),
     ],

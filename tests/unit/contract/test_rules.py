@@ -637,7 +637,7 @@ def test_findings_in_a_text_are_in_its_order():
 @pytest.mark.parametrize(
     ("name", "hint"), [("cmds", "cmd"), ("CMD", "cmd"), ("Name", "name"), ("quite-other", None)]
 )
-def test_a_misspelt_member_is_recognised(name, hint):
+def test_a_misspelt_member_is_recognized(name, hint):
     """The violation of an unknown member suggests the known member with a similar name, or says that it is there."""
     for is_missing in (True, False):
         absent = [(c(f"platform_config/{hint}"), DELETE)] if hint and is_missing else []
@@ -822,7 +822,7 @@ def test_shapes_are_named():
         ("text", ""),
     ],
 )
-def test_an_experiment_under_another_name_is_recognised(member, hint):
+def test_an_experiment_under_another_name_is_recognized(member, hint):
     """Its members show what is meant, unless the request has an experiment."""
     for others, ending in [({}, hint), ({"experiment": None}, hint), ({"experiment": {}}, "")]:
         with pytest.raises(RequestRejected) as caught:
@@ -1222,7 +1222,7 @@ def test_a_misspelt_word_gets_a_suggestion(change, hint):
         ),
     ],
 )
-def test_a_document_of_another_form_is_recognised(document, hint):
+def test_a_document_of_another_form_is_recognized(document, hint):
     """What people send instead of a request is named, with what to write."""
     with pytest.raises(RequestRejected) as caught:
         parse_request(json.dumps(document).encode())

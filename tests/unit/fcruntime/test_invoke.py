@@ -82,7 +82,7 @@ def test_an_exception_without_printable_text_is_reported():
 
 
 def test_a_result_that_is_not_json_is_an_error():
-    """A result that cannot be serialised is reported as the function's TypeError."""
+    """A result that cannot be serialized is reported as the function's TypeError."""
     assert json.loads(invoke(lambda *_: object(), b"").body)["errorType"] == "TypeError"
 
 

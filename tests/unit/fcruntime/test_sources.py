@@ -189,7 +189,7 @@ def test_a_layer_around_the_whole_event_is_undone(kind, shape):
 
 @pytest.mark.parametrize("kind", DATA)
 def test_a_pinned_source(kind):
-    """A pinned source recognises its own deliveries and refuses all others."""
+    """A pinned source recognizes its own deliveries and refuses all others."""
     event = json.dumps([DATA[kind](BODY)])
     (message,) = decode(event, source=kind)
     assert message.kind == kind
@@ -204,7 +204,7 @@ def test_a_pinned_source(kind):
 @pytest.mark.parametrize("first", DATA)
 @pytest.mark.parametrize("second", DATA)
 def test_two_sources_are_an_error_that_names_both(first, second):
-    """An item that two sources recognise is an error, unless one of them is pinned."""
+    """An item that two sources recognize is an error, unless one of them is pinned."""
     both = {**DATA[first](BODY), **DATA[second](BODY)}
     properties = [one["props"] for one in (DATA[first](BODY), DATA[second](BODY)) if "props" in one]
     if properties:
@@ -312,7 +312,7 @@ def test_a_notification_over_http_is_not_the_event_in_its_headers():
     ids=str,
 )
 def test_the_members_that_show_a_source(data, expected):
-    """A source is recognised by the members that each of its messages has, and no others are needed."""
+    """A source is recognized by the members that each of its messages has, and no others are needed."""
     (item,) = decode(json.dumps([data]))
     assert describe(item) == expected
 
@@ -435,7 +435,7 @@ def test_the_unique_key_of_a_rocketmq_record_comes_before_its_msgid():
 
 
 def test_a_pinned_http_trigger_still_opens_notifications():
-    """Which source is pinned decides what is recognised, not what a message holds."""
+    """Which source is pinned decides what is recognized, not what a message holds."""
     (message,) = decode(json.dumps(DATA["http"](NOTIFICATIONS["JSON"])), source="http")
     assert (message.kind, message.id) == ("smq-topic", "T1")
 

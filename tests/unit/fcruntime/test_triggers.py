@@ -267,7 +267,7 @@ def test_what_is_not_an_event_at_all_is_refused(event):
 
 
 def has_a_key(item):
-    """Recognise an item that needs no source."""
+    """Recognize an item that needs no source."""
     return "key" in item
 
 
@@ -285,7 +285,7 @@ OWN = {"key": "k1", "value": 1}
     ],
     ids=str,
 )
-def test_an_item_that_the_caller_recognises_needs_no_source(event):
+def test_an_item_that_the_caller_recognizes_needs_no_source(event):
     """What an event stream with a transform hands over is not of any source's shape, but may be the caller's."""
     (message,) = decode(compact(event), request_id="r", accepts=has_a_key)
     assert (message.kind, message.id, json.loads(unwrap_text(message.body))) == ("invocation", None, OWN)
@@ -360,7 +360,7 @@ def test_broken_utf8_beside_a_deep_item_is_counted_as_it_came():
     assert (broken.size, broken.item) == (len(deep), deep)
 
 
-def test_an_object_that_nothing_recognises_is_identified_by_its_sorted_json():
+def test_an_object_that_nothing_recognizes_is_identified_by_its_sorted_json():
     """The order of its members and its blanks do not matter."""
     (item,) = decode(b'[{"b": 1, "a": 2}]')
     assert item.item == b'{"a":2,"b":1}'

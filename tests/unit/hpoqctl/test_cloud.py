@@ -45,7 +45,7 @@ def test_results_are_looked_for_often(own, expected, monkeypatch):
         ("sqlite:///records.db", False),
     ],
 )
-def test_a_local_cloud_is_recognised_by_plain_http(url, is_local):
+def test_a_local_cloud_is_recognized_by_plain_http(url, is_local):
     """Only its own credentials are used for it, and never for another endpoint."""
     assert is_local_cloud(url) is is_local
 

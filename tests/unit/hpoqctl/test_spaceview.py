@@ -15,14 +15,14 @@ def config(trials, parallel, mode, weights):
 @pytest.mark.parametrize(
     ("given", "plan"),
     [
-        (config(20, 5, "minimize", {"val_loss": 1}), "20 trials, 5 at a time, minimise val_loss"),
-        (config(1, None, "maximize", {"auc": 0.5, "f1": 2}), "1 trial, maximise 0.5 x auc + 2 x f1"),
-        (config(None, 5, None, {"loss": -1}), "no limit of trials, 5 at a time, optimise -1 x loss"),
+        (config(20, 5, "minimize", {"val_loss": 1}), "20 trials, 5 at a time, minimize val_loss"),
+        (config(1, None, "maximize", {"auc": 0.5, "f1": 2}), "1 trial, maximize 0.5 x auc + 2 x f1"),
+        (config(None, 5, None, {"loss": -1}), "no limit of trials, 5 at a time, optimize -1 x loss"),
         ({}, "no limit of trials"),
     ],
 )
 def test_one_line_says_what_will_happen(given, plan):
-    """The number of trials, how many run together, and what is optimised in which direction."""
+    """The number of trials, how many run together, and what is optimized in which direction."""
     assert describe_plan(given) == plan
 
 

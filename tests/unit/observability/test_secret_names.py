@@ -28,7 +28,7 @@ HARMLESS = (
 
 @pytest.mark.parametrize("name", " ".join(SECRET).split())
 def test_secret_names(name):
-    """A secret's name is recognised in every spelling."""
+    """A secret's name is recognized in every spelling."""
     assert is_secret_name(name)
 
 

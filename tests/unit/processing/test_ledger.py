@@ -147,7 +147,7 @@ def test_nothing_is_claimed_for_a_conflict_an_early_copy_or_an_older_one(clock):
 
 @pytest.mark.parametrize("failures", [("before",), ("after",), ("after", "before")])
 def test_a_claim_whose_answer_was_lost_is_ours(clock, failures):
-    """A claim that was written before the store broke off is recognised as ours when it is repeated."""
+    """A claim that was written before the store broke off is recognized as ours when it is repeated."""
     assert make(clock, Flaky(*failures)).open(FIRST).action is Action.CLAIM
 
 
