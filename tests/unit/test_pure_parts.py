@@ -71,13 +71,15 @@ def test_keys_are_the_same_on_every_interpreter():
     assert derive_key("producer", "测试 é") == "642d2ef8-725f-57d5-aee7-83645ce961a1"
 
 
-@pytest.mark.parametrize(
-    "file", sorted((ROOT / "events/triggers").rglob("*.json")), ids=lambda file: file.stem
-)
-def test_every_trigger_event_is_decoded(file):
+def test_every_trigger_event_is_decoded():
     """Each example event decodes to items; only the empty batch has none."""
-    items = decode(file.read_bytes(), request_id="r-1", accepts=lambda _: True)
-    assert bool(list(items)) is ("empty" not in file.stem)
+    files = sorted((ROOT / "events/triggers").rglob("*.json"))
+    without = [
+        file
+        for file in files
+        if not list(decode(file.read_bytes(), request_id="r-1", accepts=lambda _: True))
+    ]
+    assert without == [file for file in files if "empty" in file.stem]
 
 
 def test_an_event_is_read_back():

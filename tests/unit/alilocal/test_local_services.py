@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from dataclasses import fields
 from pathlib import Path
 
@@ -80,29 +79,3 @@ def test_the_local_cloud_has_no_words_of_its_first_user():
     found = [file for file in FOLDER.rglob("*") if file.suffix in (".py", ".js", ".css", ".md")]
     assert len(found) > 100
     assert [file for file in found if "hpoq" in file.read_text().lower()] == []
-
-
-def imports(file):
-    """Yield the modules of alilocal that a file imports, wherever the import stands."""
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("alilocal"):
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-
-
-def test_modules_import_each_other_in_one_direction_only():
-    """There is no import circle, type-checking and lazy imports included."""
-    files = {
-        ".".join(("alilocal", *file.relative_to(FOLDER).with_suffix("").parts)).removesuffix(
-            ".__init__"
-        ): file
-        for file in FOLDER.rglob("*.py")
-    }
-    left = {name: {one for one in imports(file) if one in files} - {name} for name, file in files.items()}
-    while left:
-        free = [name for name, needed in left.items() if not needed & left.keys()]
-        assert free, f"a circle among {sorted(left)}"
-        for name in free:
-            del left[name]

@@ -799,23 +799,22 @@ SPACE = "search_space/${centres}"
 
 
 @pytest.mark.parametrize("tuner", [*ARGUMENTS, "other", None])
-@pytest.mark.parametrize("kind", [*ARITY, None, "other"])
-def test_types_that_a_tuner_supports(tuner, kind):
+def test_types_that_a_tuner_supports(tuner):
     """GP has no normal types; the other tuners have all types. A tuner that is not documented may have all."""
-    shown = check({TUNER: {"name": tuner}, SPACE: {"_type": kind, "_value": [1, 2, 1]}})
-    found = [one for one in shown if one[0].startswith("search-space.tuner")]
-    if tuner == "gp" and "normal" in str(kind):
-        what = f"GP does not support {kind}; choose another type, or another tuner"
-        assert found == [(f"search-space.tuner {SPACE}/_type", what)]
-    else:
-        assert found == []
+    for kind in (*ARITY, None, "other"):
+        shown = check({TUNER: {"name": tuner}, SPACE: {"_type": kind, "_value": [1, 2, 1]}})
+        found = [one for one in shown if one[0].startswith("search-space.tuner")]
+        if tuner == "gp" and "normal" in str(kind):
+            what = f"GP does not support {kind}; choose another type, or another tuner"
+            assert found == [(f"search-space.tuner {SPACE}/_type", what)]
+        else:
+            assert found == [], kind
 
 
 NUMBERS_ONLY = "GP supports only numbers in a choice; choose another tuner"
 NO_NESTED = "does not support nested choices; write one choice, or choose another tuner"
 
 
-@pytest.mark.parametrize("tuner", [*ARGUMENTS, "GPTuner"])
 @pytest.mark.parametrize(
     ("items", "of_gp", "of_pbt"),
     [
@@ -828,12 +827,13 @@ NO_NESTED = "does not support nested choices; write one choice, or choose anothe
         (None, None, None),
     ],
 )
-def test_choices_that_a_tuner_supports(tuner, items, of_gp, of_pbt):
+def test_choices_that_a_tuner_supports(items, of_gp, of_pbt):
     """A choice of GP has only numbers, and one of GP or PBT is not nested."""
-    words = {"gp": of_gp, "GPTuner": of_gp, "pbt": of_pbt}.get(tuner)
-    shown = check({TUNER: {"name": tuner}, SPACE: {"_type": "choice", "_value": items}})
-    found = [one for one in shown if one[0].startswith("search-space.tuner")]
-    assert found == ([(f"search-space.tuner {SPACE}/_value", words)] if words else [])
+    for tuner in (*ARGUMENTS, "GPTuner"):
+        words = {"gp": of_gp, "GPTuner": of_gp, "pbt": of_pbt}.get(tuner)
+        shown = check({TUNER: {"name": tuner}, SPACE: {"_type": "choice", "_value": items}})
+        found = [one for one in shown if one[0].startswith("search-space.tuner")]
+        assert found == ([(f"search-space.tuner {SPACE}/_value", words)] if words else []), tuner
 
 
 def test_the_place_of_a_type_that_a_tuner_does_not_support():

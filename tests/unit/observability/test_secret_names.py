@@ -26,16 +26,14 @@ HARMLESS = (
 )
 
 
-@pytest.mark.parametrize("name", " ".join(SECRET).split())
-def test_secret_names(name):
+def test_secret_names():
     """A secret's name is recognized in every spelling."""
-    assert is_secret_name(name)
+    assert [name for name in " ".join(SECRET).split() if not is_secret_name(name)] == []
 
 
-@pytest.mark.parametrize("name", " ".join(HARMLESS).split())
-def test_harmless_names(name):
+def test_harmless_names():
     """Other names are shown, those of language models' parameters among them."""
-    assert not is_secret_name(name)
+    assert [name for name in " ".join(HARMLESS).split() if is_secret_name(name)] == []
 
 
 def test_the_url_of_an_alert_is_secret():
@@ -121,9 +119,6 @@ def test_secrets_in_command_lines(command):
 
 
 @pytest.mark.parametrize(
-    "secret", ["p@ss,w;rd&1", "two words", "tab\tulator", "ümlaut", "a%b c", 'quo"te', "back\\slash"]
-)
-@pytest.mark.parametrize(
     "write",
     [
         lambda s: {"password": s},
@@ -132,19 +127,20 @@ def test_secrets_in_command_lines(command):
         lambda s: {"cmd": [f"export PASSWORD='{s}'"]},
     ],
 )
-def test_any_character_may_stand_in_a_secret(secret, write):
+def test_any_character_may_stand_in_a_secret(write):
     """Quoted values keep their blanks and delimiters, and are masked also as JSON and URLs write them."""
-    found = list(find_secrets(write(secret)))
-    assert secret in found
-    for form in (
-        secret,
-        json.dumps(secret),
-        json.dumps(secret, ensure_ascii=False),
-        quote(secret),
-        quote_plus(secret),
-    ):
-        assert secret not in redact(form, found)
-        assert MASK in redact(form, found)
+    for secret in ("p@ss,w;rd&1", "two words", "tab\tulator", "ümlaut", "a%b c", 'quo"te', "back\\slash"):
+        found = list(find_secrets(write(secret)))
+        assert secret in found
+        for form in (
+            secret,
+            json.dumps(secret),
+            json.dumps(secret, ensure_ascii=False),
+            quote(secret),
+            quote_plus(secret),
+        ):
+            assert secret not in redact(form, found)
+            assert MASK in redact(form, found)
         assert MASK in redact(quote(secret, safe="").lower(), found)
 
 

@@ -222,29 +222,28 @@ def test_an_envelope_of_another_namespace_or_of_a_later_version_is_known_by_its_
     assert looks_sealed(body)
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"{}",
-        b'{"hpoq":{"key":0}}',
-        wire("1", body="x"),
-        *(forge(key=key) for key in (0, None, "", "not a key", KEY.upper(), KEY + "\n", f"{KEY}0")),
-        *(forge(version=version) for version in (1, None, "")),
-        *(forge(kind=kind) for kind in (1, None, ["smq"])),
-        forge(messageId=7),
-        forge(sequence=-1),
-        forge(redriven=1),
-        forge(since="1"),
-        forge(cloudEvent=7),
-        wire(),
-        wire(body={}),
-        wire(zip="not base85 \\"),
-        wire(body="x", zip=b85encode(ZIPPED).decode()),
-    ],
-)
-def test_an_unknown_form_is_not_an_envelope(body):
+UNKNOWN_FORMS = [
+    b"{}",
+    b'{"hpoq":{"key":0}}',
+    wire("1", body="x"),
+    *(forge(key=key) for key in (0, None, "", "not a key", KEY.upper(), KEY + "\n", f"{KEY}0")),
+    *(forge(version=version) for version in (1, None, "")),
+    *(forge(kind=kind) for kind in (1, None, ["smq"])),
+    forge(messageId=7),
+    forge(sequence=-1),
+    forge(redriven=1),
+    forge(since="1"),
+    forge(cloudEvent=7),
+    wire(),
+    wire(body={}),
+    wire(zip="not base85 \\"),
+    wire(body="x", zip=b85encode(ZIPPED).decode()),
+]
+
+
+def test_an_unknown_form_is_not_an_envelope():
     """It is an ordinary message, which does not wait."""
-    assert not looks_sealed(body)
+    assert [body for body in UNKNOWN_FORMS if looks_sealed(body)] == []
 
 
 def test_a_message_that_resembles_an_envelope_needs_no_source():

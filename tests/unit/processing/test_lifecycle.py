@@ -137,30 +137,28 @@ RECORDS = {
 MESSAGES = {"same": FIRST, "repeated": REPEATED, "other": OTHER}
 
 
-@pytest.mark.parametrize(
-    "situation",
-    [*itertools.product(RECORDS, MESSAGES, ("newest", "older"), ("due", "early"), ("no", "yes"))],
-    ids="-".join,
-)
-def test_every_situation_has_the_action_of_its_one_row(situation):
+@pytest.mark.parametrize("standing", RECORDS)
+@pytest.mark.parametrize("message", MESSAGES)
+def test_every_situation_has_the_action_of_its_one_row(standing, message):
     """Every standing, message, copy, time and redrive: exactly one row of the table applies, and is followed."""
-    standing, message, copy, time, redriven = situation
-    rows = [
-        row[-1]
-        for row in ROWS
-        if all(cell in ("any", value) for cell, value in zip(row, situation, strict=False))
-    ]
-    assert len(rows) == 1
-    found = RECORDS[standing]
-    if found is not None:
-        found = replace(found, not_before=NOW + 1 if time == "early" else NOW)
-    delivery = replace(
-        MESSAGES[message],
-        sequence=3 if copy == "newest" else 2,
-        since=NOW,
-        redriven="r-1" if redriven == "yes" else None,
-    )
-    assert lifecycle.decide(found, delivery, NOW) is Action[rows[0]]
+    for copy, time, redriven in itertools.product(("newest", "older"), ("due", "early"), ("no", "yes")):
+        situation = (standing, message, copy, time, redriven)
+        rows = [
+            row[-1]
+            for row in ROWS
+            if all(cell in ("any", value) for cell, value in zip(row, situation, strict=False))
+        ]
+        assert len(rows) == 1, situation
+        found = RECORDS[standing]
+        if found is not None:
+            found = replace(found, not_before=NOW + 1 if time == "early" else NOW)
+        delivery = replace(
+            MESSAGES[message],
+            sequence=3 if copy == "newest" else 2,
+            since=NOW,
+            redriven="r-1" if redriven == "yes" else None,
+        )
+        assert lifecycle.decide(found, delivery, NOW) is Action[rows[0]], situation
 
 
 def test_the_table_names_every_standing_and_every_action():
