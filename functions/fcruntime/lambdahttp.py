@@ -1,10 +1,10 @@
 """What AWS Lambda passes to an HTTP handler and takes from it, made from what FC's HTTP triggers use.
 
-An HTTP trigger's event gets the members of a function URL's event (https://docs.aws.amazon.com/lambda/latest/dg/
-urls-invocation.html), that of the API Gateway trigger those of a REST API's proxy event. Nothing is removed. Of FC's
-members only `version` is replaced, because web frameworks go by it, and the two times of a request, which have other
-forms. Headers keep their names, and are found by them in any case. Both triggers take `headers` only, with one value
-per name.
+The events of HTTP and API Gateway triggers get the members of a REST API's proxy event. Those of HTTP triggers also
+get the members of a function URL's event (https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html), which
+win where the two differ. Nothing is removed. Of FC's members only `version` is replaced, because web frameworks go by
+it, and the two times of a request, which have other forms. Headers keep their names, and are found by them in any
+case. Both triggers take `headers` only, with one value per name.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode
 
 from fcruntime.awslambda import YEAR_10000
 from fcruntime.jsonvalue import JsonObject, JsonValue, read_whole_number
@@ -91,9 +91,18 @@ def _complete_trigger_event(event: JsonObject, context: JsonObject) -> JsonObjec
         added["queryStringParameters"] = {**parameters}
     if cookies:
         added["cookies"] = [one.strip() for one in cookies.split(";")]
-    made: JsonObject = {"apiId": context.get("domainPrefix", ""), "routeKey": _DEFAULT, "stage": _DEFAULT}
     times = _make_times(context.get("timeEpoch"))
-    return {**added, **event, "version": "2.0", "requestContext": {**made, **context, **times}}
+    rest: JsonObject = {}
+    http = context.get("http")
+    if isinstance(http, dict) and isinstance(method := http.get("method"), str):
+        address, agent = http.get("sourceIp") or _UNKNOWN_ADDRESS, http.get("userAgent", "")
+        rest = _make_rest_context(method, event["rawPath"], {"sourceIp": address, "userAgent": agent}, times)
+        query = event.get("rawQueryString")
+        lists = parse_qs(query, keep_blank_values=True) if isinstance(query, str) else _make_lists(parameters)
+        added |= _make_rest_members(event["rawPath"], lists, headers)
+        added |= {"httpMethod": method, "path": event["rawPath"]}
+    made: JsonObject = {"apiId": context.get("domainPrefix", ""), "routeKey": _DEFAULT, "stage": _DEFAULT}
+    return {**added, **event, "version": "2.0", "requestContext": {**rest, **made, **context, **times}}
 
 
 def _make_times(epoch: JsonValue) -> JsonObject:
@@ -109,14 +118,45 @@ def _make_times(epoch: JsonValue) -> JsonObject:
 def _complete_gateway_event(event: JsonObject) -> JsonObject:
     parameters, headers = _read_texts(event.get("queryParameters")), _read_texts(event.get("headers"))
     added: JsonObject = {
-        "resource": event["path"],
+        **_make_rest_members(event["path"], _make_lists(parameters), headers),
         "queryStringParameters": {**parameters} or None,
-        "multiValueQueryStringParameters": {name: [value] for name, value in parameters.items()} or None,
-        "multiValueHeaders": {name: [value] for name, value in headers.items()},
-        "stageVariables": None,
         "requestContext": _make_gateway_context(event, headers),
     }
     return {**added, **event, "isBase64Encoded": event.get("isBase64Encoded") in (True, "true")}
+
+
+def _make_lists(values: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return a list for each value. FC joins several values of a name by commas, which values may contain too."""
+    return {name: [value] for name, value in values.items()}
+
+
+def _make_rest_members(
+    path: JsonValue, parameters: Mapping[str, list[str]], headers: Mapping[str, str]
+) -> JsonObject:
+    """Return the members of a REST API's event that a function URL's lacks."""
+    return {
+        "resource": path,
+        "multiValueQueryStringParameters": {name: [*values] for name, values in parameters.items()} or None,
+        "multiValueHeaders": {name: [value] for name, value in headers.items()},
+        "stageVariables": None,
+    }
+
+
+def _make_rest_context(
+    method: JsonValue, path: JsonValue, identity: JsonObject, times: JsonObject
+) -> JsonObject:
+    """Return the members of a REST API's context that a function URL's lacks."""
+    return {
+        "extendedRequestId": "",
+        "httpMethod": method,
+        "identity": identity,
+        "path": path,
+        "protocol": "HTTP/1.1",
+        "requestTime": times.get("time", ""),
+        "requestTimeEpoch": times.get("timeEpoch", 0),
+        "resourceId": "",
+        "resourcePath": path,
+    }
 
 
 def _make_gateway_context(event: JsonObject, headers: Mapping[str, str]) -> JsonObject:
@@ -128,21 +168,15 @@ def _make_gateway_context(event: JsonObject, headers: Mapping[str, str]) -> Json
     given = {name.lower(): value for name, value in headers.items()}
     domain, request_id = given.get("host", ""), given.get("x-ca-request-id", "")
     times = _make_times(int(time.time() * 1000))
+    identity: JsonObject = {"sourceIp": _UNKNOWN_ADDRESS, "userAgent": given.get("user-agent", "")}
     return {
+        **_make_rest_context(event["httpMethod"], event["path"], identity, times),
         "accountId": os.environ.get("FC_ACCOUNT_ID", ""),
         "apiId": "",
         "domainName": domain,
         "domainPrefix": domain.partition(".")[0],
         "extendedRequestId": request_id,
-        "httpMethod": event["httpMethod"],
-        "identity": {"sourceIp": _UNKNOWN_ADDRESS, "userAgent": given.get("user-agent", "")},
-        "path": event["path"],
-        "protocol": "HTTP/1.1",
         "requestId": request_id,
-        "requestTime": times["time"],
-        "requestTimeEpoch": times["timeEpoch"],
-        "resourceId": "",
-        "resourcePath": event["path"],
         "stage": given.get("x-ca-stage", ""),
     }
 

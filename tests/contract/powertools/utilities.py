@@ -78,8 +78,9 @@ EVENT_HANDLER = Utility(
     "Event handler",
     "event_handler",
     PARTLY,
-    "with `json_handler`: the resolvers for function URLs and HTTP APIs behind an HTTP trigger, that for REST APIs "
-    "behind the API Gateway trigger; the built-in runtimes send no more than one cookie with an answer",
+    "with `json_handler`: the resolvers for REST APIs, HTTP APIs, function URLs and load balancers behind an HTTP "
+    "trigger, that for REST APIs behind the API Gateway trigger; the built-in runtimes send no more than one cookie "
+    "with an answer",
 )
 CIRCUIT_BREAKER = Utility(
     "Circuit breaker",

@@ -6,6 +6,7 @@ import time
 import jmespath
 import pytest
 from aws_lambda_powertools.event_handler import (
+    ALBResolver,
     APIGatewayHttpResolver,
     APIGatewayRestResolver,
     CORSConfig,
@@ -73,6 +74,50 @@ def test_a_resolver_answers_an_http_trigger(resolver):
     assert (answer["statusCode"], json.loads(answer["body"])) == (200, expected)
     assert answer["headers"]["Access-Control-Allow-Origin"] == "https://shop.example"
     assert call(app.resolve, trigger_event())["statusCode"] == 404
+
+
+@pytest.mark.parametrize("resolver", [APIGatewayRestResolver, ALBResolver])
+def test_a_resolver_for_rest_apis_answers_an_http_trigger(resolver):
+    """The event also has the members of a REST API's, which its data class and its strict model read."""
+    app = resolver(cors=CORSConfig("https://shop.example"))
+    seen = []
+
+    @app.post("/orders/<order_id>")
+    def post(order_id: str):
+        event = app.current_event
+        seen.append(event.raw_event)
+        return {"order": order_id, "dry": event.get_query_string_value("dry"), "body": event.json_body}
+
+    event = trigger_event(
+        "POST", "/orders/o-1?dry=1&tag=a&tag=b", b'{"a": 1}', origin="https://shop.example", user_agent="curl"
+    )
+    answer = call(app.resolve, event)
+    expected = {"order": "o-1", "dry": "1", "body": {"a": 1}}
+    assert (answer["statusCode"], json.loads(answer["body"])) == (200, expected)
+    assert answer["headers"]["Access-Control-Allow-Origin"] == "https://shop.example"
+    (given,) = seen
+    assert given["multiValueQueryStringParameters"] == {"dry": ["1"], "tag": ["a", "b"]}
+    assert given["multiValueHeaders"]["Origin"] == ["https://shop.example"]
+    context = APIGatewayProxyEvent(given).request_context
+    assert (context.http_method, context.path, context.identity.user_agent) == (
+        "POST",
+        "/orders/o-1",
+        "curl",
+    )
+    assert context.request_time_epoch == int(event["requestContext"]["timeEpoch"])
+    assert APIGatewayProxyEventModel.model_validate(given).path == "/orders/o-1"
+    assert call(app.resolve, trigger_event())["statusCode"] == 404
+
+
+@pytest.mark.parametrize("http", [None, {}, {"method": 5}])
+def test_an_event_without_a_method_gets_no_members_of_a_rest_api(http):
+    """What a caller of its own composes is passed on, without a guess at what it lacks."""
+    seen = []
+    event = trigger_event()
+    event["requestContext"]["http"] = http
+    call(lambda event, _: seen.append(event), event)
+    assert "httpMethod" not in seen[0]
+    assert seen[0]["rawPath"] == "/"
 
 
 def test_the_event_is_that_of_a_function_url_and_still_fcs():
