@@ -196,7 +196,6 @@ def test_a_batch_has_at_most_as_many_rows_as_the_service_reads():
 MESSAGES = {
     "Throughput": ["ReservedThroughput", "ReservedThroughputDetails", "ConsumedCapacity"],
     "ColumnSchema": ["PrimaryKeySchema", "DefinedColumnSchema"],
-    "Stream": ["StreamSpecification", "StreamDetails"],
     "TableRequest": ["DescribeTableRequest", "DeleteTableRequest"],
     "WriteRowRequest": ["PutRowRequest", "UpdateRowRequest", "DeleteRowRequest"],
     "RowResponse": ["GetRowResponse", "PutRowResponse", "UpdateRowResponse", "DeleteRowResponse"],

@@ -38,10 +38,12 @@ class TableOptions:
     UPDATE_FULL_ROW = 7  # newer
 
 
-class Stream:
-    """StreamSpecification and StreamDetails."""
+class StreamSpecification:
+    ENABLE_STREAM, EXPIRATION_TIME = 1, 2
 
-    ENABLE_STREAM = 1
+
+class StreamDetails:
+    ENABLE_STREAM, STREAM_ID, EXPIRATION_TIME, LAST_ENABLE_TIME = 1, 2, 3, 4
 
 
 class CreateTableRequest:

@@ -25,6 +25,7 @@ _TYPE_NAMES: dict[type, str] = {
     bool: "VT_BOOLEAN",
 }
 _LEAST_TIME_TO_LIVE = 86_400
+_MOST_STREAM_HOURS = 168
 _INTEGERS = range(-(2**63), 2**63)
 
 Key = tuple[Value, ...]
@@ -52,6 +53,24 @@ class Options:
             raise ParameterInvalid("Invalid max versions.")
 
 
+@dataclass(frozen=True)
+class Stream:
+    """A stream that is switched on: the hours that it keeps changes, and since when it is on, in microseconds.
+
+    It is only described: nothing records the changes.
+    """
+
+    hours: int
+    enabled: int
+
+    def check(self) -> None:
+        """Raise ParameterInvalid for a time that is not allowed."""
+        if not 1 <= self.hours <= _MOST_STREAM_HOURS:
+            raise ParameterInvalid(
+                f"Invalid expiration time of the stream: it must be between 1 and {_MOST_STREAM_HOURS} hours."
+            )
+
+
 @dataclass
 class Table:
     """A table: the columns of its primary key by name and type, and its rows by key.
@@ -70,6 +89,7 @@ class Table:
     defined: tuple[tuple[str, int], ...] = ()
     throughput: tuple[int, int] = (0, 0)
     created: int = 0
+    stream: Stream | None = None
     _rows: dict[Key, dict[str, Versions]] = field(default_factory=dict, repr=False)
 
     @property

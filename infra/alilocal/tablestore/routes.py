@@ -44,8 +44,9 @@ from alilocal.tablestore.switches import TablestoreSwitches
 
 _MOST_BODY_BYTES = 5 * 1024 * 1024
 _MISSING = {
-    "CreateTable": "encryption is ignored; streams and indexes are refused",
-    "UpdateTable": "streams are refused",
+    "CreateTable": "encryption is ignored; a stream is described, but cannot be read; indexes are refused",
+    "UpdateTable": "a stream is described, but cannot be read",
+    **dict.fromkeys(("ListSearchIndex", "ListTimeseriesTable"), "there are none, so the list is empty"),
 }
 _TRANSACTIONS = {
     **dict.fromkeys(("PutRow", "UpdateRow", "DeleteRow"), WriteRowRequest.TRANSACTION_ID),
@@ -65,14 +66,16 @@ DeleteSearchIndex DeleteTimeseriesMeta DeleteTimeseriesTable DescribeKnowledgeBa
 DescribeTimeseriesTable DropIndex GetDocument GetMemory GetMemoryDreamTask GetMemoryStore GetMemoryTask
 GetTimeseriesData ListChunks ListDocuments ListKnowledgeBase ListMemories ListMemoryDreamActions
 ListMemoryDreamTasks ListMemoryStoreMessages ListMemoryStoreRequests ListMemoryStoreScopes ListMemoryStores
-ListMemoryTasks ListSearchIndex ListTimeseriesTable ParallelScan PutTimeseriesData QueryTimeseriesMeta
+ListMemoryTasks ParallelScan PutTimeseriesData QueryTimeseriesMeta
 Retrieve SQLQuery Search SearchMemories StartLocalTransaction UpdateChunks UpdateDocument UpdateKnowledgeBase
 UpdateMemory UpdateMemoryStore UpdateSearchIndex UpdateTimeseriesMeta UpdateTimeseriesTable
 """
 _FEATURES = {
     **dict.fromkeys(("StartLocalTransaction", "CommitTransaction", "AbortTransaction"), "transactions"),
     **dict.fromkeys(("CreateIndex", "DropIndex"), "secondary indexes"),
-    **dict.fromkeys(("ListStream", "DescribeStream", "GetShardIterator", "GetStreamRecord"), "streams"),
+    **dict.fromkeys(
+        ("ListStream", "DescribeStream", "GetShardIterator", "GetStreamRecord"), "records of streams"
+    ),
     **{
         name: "search indexes"
         for name in _UNSUPPORTED.split()
@@ -94,13 +97,15 @@ class Tablestore(Service):
         self.tables = Tables(world.clock)
         self._world = world
         self._signatures = Signatures(world.credentials, world.clock)
-        tables, rows = Calls(self.tables), RowCalls(self.tables, world.notes, world.behaviour)
+        tables, rows = Calls(self.tables, world.clock), RowCalls(self.tables, world.notes, world.behaviour)
         operations: Mapping[str, Callable[[Message], bytes]] = {
             "CreateTable": tables.create,
             "DescribeTable": tables.describe,
             "ListTable": tables.list,
             "UpdateTable": tables.update,
             "DeleteTable": tables.delete,
+            "ListSearchIndex": tables.list_search_indexes,
+            "ListTimeseriesTable": tables.list_timeseries_tables,
             "PutRow": rows.put,
             "UpdateRow": rows.update,
             "DeleteRow": rows.delete,
@@ -226,7 +231,7 @@ def _decompressed(request: Request, kind: str) -> bytes:
 
 def _tables_named(operation: str, request: Message) -> list[str]:
     """Return the names of the tables in a request."""
-    if operation == "ListTable":
+    if operation in ("ListTable", "ListTimeseriesTable"):
         return []
     if operation == "CreateTable":
         return [request.message(CreateTableRequest.TABLE_META).text(TableMeta.TABLE_NAME)]

@@ -5,28 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
+from alilocal.core.clock import CloudClock
 from alilocal.core.http import ServiceError
 from alilocal.tablestore.messages import (
     CapacityUnit,
     ColumnSchema,
     Error,
     RowInBatchResponse,
-    Stream,
+    StreamDetails,
+    StreamSpecification,
     TableMeta,
     TableOptions,
     Throughput,
 )
-from alilocal.tablestore.model import Options, Table
+from alilocal.tablestore.model import Options, Stream, Table
 from alilocal.tablestore.proto import Message, encode
 
 AUTO_INCREMENT = 1
 ACTIVE = 1
 """The status of a table that can be used, as every table here can."""
-NO_STREAM = encode({Stream.ENABLE_STREAM: 0})
-"""The details of a stream that is not switched on."""
 Outcome = tuple[bytes, bytes]
 """The capacity that an operation on a row consumed, and the row that it returns, if any."""
 _UNIT_BYTES = 4096
+_DEFAULT_STREAM_HOURS = 168
 _DETAIL = (
     "AuthAction",
     "AuthPrincipalType",
@@ -104,6 +105,23 @@ def read_options(given: Message, before: Options) -> Options:
     return options
 
 
+def read_stream(given: Message, before: Stream | None, clock: CloudClock) -> Stream | None:
+    """Read whether a table's stream is switched on; without a specification it stays as `before`.
+
+    Raises ParameterInvalid.
+    """
+    if not given.has(StreamSpecification.ENABLE_STREAM):
+        return before
+    if not given.number(StreamSpecification.ENABLE_STREAM):
+        return None
+    stream = Stream(
+        given.number(StreamSpecification.EXPIRATION_TIME, _DEFAULT_STREAM_HOURS),
+        clock.now_ms() * 1000 if before is None else before.enabled,
+    )
+    stream.check()
+    return stream
+
+
 def read_throughput(reserved: Message, before: tuple[int, int] = (0, 0)) -> tuple[int, int]:
     """Read the reserved capacity units of reading and of writing; one that is missing stays as `before`."""
     capacity, (read, write) = reserved.message(Throughput.CAPACITY_UNIT), before
@@ -132,6 +150,21 @@ def table_throughput(table: Table) -> bytes:
     read, write = table.throughput
     capacity = encode({CapacityUnit.READ: read, CapacityUnit.WRITE: write})
     return encode({Throughput.CAPACITY_UNIT: capacity, Throughput.LAST_INCREASE_TIME: 0})
+
+
+def table_stream(table: Table) -> bytes:
+    """Return the details of a table's stream, which may be switched off."""
+    stream = table.stream
+    if stream is None:
+        return encode({StreamDetails.ENABLE_STREAM: 0})
+    return encode(
+        {
+            StreamDetails.ENABLE_STREAM: 1,
+            StreamDetails.STREAM_ID: f"{table.name}_{stream.enabled}",
+            StreamDetails.EXPIRATION_TIME: stream.hours,
+            StreamDetails.LAST_ENABLE_TIME: stream.enabled,
+        }
+    )
 
 
 def table_options(table: Table) -> bytes:

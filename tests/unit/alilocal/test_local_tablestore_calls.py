@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 
 import pytest
 
+import alilocal
 from alilocal.tablestore import plainbuffer, signature
 from alilocal.tablestore.model import INTEGER, STRING, Options
 from alilocal.tablestore.plainbuffer import Bound, Cell, crc8, decode_row, encode_rows
@@ -181,13 +182,7 @@ def test_a_numbered_row_has_no_column_condition(cloud, expectation):
         ("CommitTransaction", {}, "transactions"),
         ("CreateIndex", {}, "secondary indexes"),
         ("CreateSearchIndex", {}, "search indexes"),
-        ("ListStream", {}, "streams"),
-        ("UpdateTable", {1: "t", 4: encode({1: 1, 2: 24})}, "streams"),
-        (
-            "CreateTable",
-            {1: encode({1: "n", 2: [encode({1: "k", 2: STRING})]}), 2: CAPACITY, 5: encode({1: 1})},
-            "streams",
-        ),
+        ("ListStream", {}, "records of streams"),
         (
             "CreateTable",
             {1: encode({1: "n", 2: [encode({1: "k", 2: STRING})]}), 2: CAPACITY, 7: [encode({1: "i"})]},
@@ -209,6 +204,39 @@ def test_a_stream_that_is_switched_off_is_taken(cloud, table):
     assert answer.message(3).number(1, 9) == 0
     described = call(cloud, "DescribeTable", {1: "t"})
     assert (described.number(4), described.message(5).number(1, 9)) == (1, 0)
+
+
+def test_a_stream_is_described_until_it_is_switched_off(cloud, table):
+    """Tables of the documentation's samples for Node.js have a stream, so it is taken, although nothing reads it."""
+    schema = encode({1: "n", 2: [encode({1: "k", 2: STRING})]})
+    call(cloud, "CreateTable", {1: schema, 2: CAPACITY, 5: encode({1: 1, 2: 24})})
+    details = call(cloud, "DescribeTable", {1: "n"}).message(5)
+    since = details.number(4)
+    assert (details.number(1), details.text(2), details.number(3)) == (1, f"n_{since}", 24)
+    cloud.clock.advance(60)
+    assert call(cloud, "UpdateTable", {1: "n", 2: CAPACITY}).message(3).number(4) == since
+    answer = call(cloud, "UpdateTable", {1: "n", 4: encode({1: 1, 2: 48})})
+    assert (answer.message(3).number(3), answer.message(3).number(4)) == (48, since)
+    with alilocal.LocalCloud() as other:
+        other.load(cloud.snapshot())
+        assert other.tables.get("n").stream == cloud.tables.get("n").stream
+    assert call(cloud, "UpdateTable", {1: "n", 4: encode({1: 0})}).message(3).number(1, 9) == 0
+    assert call(cloud, "UpdateTable", {1: "n", 4: encode({1: 1})}).message(3).number(4) > since
+    for hours in (0, 169, -1):
+        code, message = call(cloud, "UpdateTable", {1: "t", 4: encode({1: 1, 2: hours})})
+        assert (code, "between 1 and 168 hours" in message) == ("OTSParameterInvalid", True)
+    assert table.stream is None
+
+
+def test_there_are_no_search_indexes_and_timeseries_tables(cloud, table):
+    """Programs list a table's search indexes before they delete the table: there are none, which is no error."""
+    for operation, members in (
+        ("ListSearchIndex", {1: "t"}),
+        ("ListSearchIndex", {}),
+        ("ListTimeseriesTable", {}),
+    ):
+        assert not call(cloud, operation, members).has(1)
+    assert call(cloud, "ListSearchIndex", {1: "missing"})[0] == "OTSObjectNotExist"
 
 
 def test_zeros_behind_a_row_are_ignored(cloud):
