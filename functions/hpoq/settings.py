@@ -153,7 +153,8 @@ class Settings:
 
     name: str = _setting(
         "",
-        "Name of the deployment, if an account has several. The default names of queue and topic end with it.",
+        "Name of the deployment, if an account has several. The default names of queue and topic end with it, and "
+        "it is the default of `HPOQ_NAMESPACE`.",
         _matching(_NAME, "2 to 20 lower-case letters, digits and hyphens, with no hyphen at its ends"),
     )
     region: str | None = _setting(None, "Region of the services. Default: the function's region.", _region)
@@ -181,7 +182,8 @@ class Settings:
     )
     namespace: str = _setting(
         "",
-        "Part of every key, to separate deployments that share one table of records. Must never change.",
+        "Part of every key, to separate deployments that share a table of records, or an account in one region. Must "
+        "never change. Default: `HPOQ_NAME`.",
         _at_most_characters(255),
     )
     output: str = _setting(
@@ -313,7 +315,12 @@ class Settings:
         }
         name = given.get("name", "")
         if re.fullmatch(_NAME, name):  # what derives from an invalid name would be reported as well
-            given = {"queue": f"hpo-requests-{name}", "output": f"smq://hpo-results-{name}"} | given
+            named = {
+                "queue": f"hpo-requests-{name}",
+                "output": f"smq://hpo-results-{name}",
+                "namespace": name,
+            }
+            given = named | given
         values, problems = dict[str, object](), list[str]()
         known = {one.name: one for one in fields(cls)}
         for name in [name for name in known if name in given]:

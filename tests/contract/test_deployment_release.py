@@ -224,6 +224,7 @@ def test_a_first_deployment(operator):
     queue = trigger["eventSourceConfig"]["eventSourceParameters"]["sourceMNSParameters"]["QueueName"]
     assert queue == environ["HPOQ_WATCH_QUEUE"] == "hpo-watch-staging"
     assert environ["HPOQ_QUEUE"] == "hpo-requests-staging"
+    assert environ["HPOQ_NAME"] == "staging"
     assert environ["HPOQ_OUTPUT"] == "smq://hpo-results-staging"
     dead_letters = trigger["runOptions"]["deadLetterQueue"]["Arn"]
     assert dead_letters.endswith(f":{ACCOUNT}:/queues/hpo-requests-dead-staging")

@@ -28,6 +28,12 @@ def test_empty_means_unset():
     assert Settings.from_environment({"HPOQ_STORE": "", "HPOQ_CONCURRENCY": ""}) == Settings()
 
 
+def test_a_name_makes_the_keys_of_a_deployment_its_own():
+    """Deployments of one account see each other's experiments, so a key must not have two of them."""
+    assert Settings.from_environment({"HPOQ_NAME": "staging"}).namespace == "staging"
+    assert Settings.from_environment({"HPOQ_NAME": "staging", "HPOQ_NAMESPACE": "a"}).namespace == "a"
+
+
 def test_every_problem_is_listed_at_once():
     """All problems come in one error, each with the name of its variable."""
     found = problems(HPOQ_CONCURRENCY="none", HPOQ_BATCH_POLICY="drop", HPOQ_LESE_SECONDS="9")

@@ -41,7 +41,8 @@ class SentRequest:
 class Queue:
     """A queue of requests, for producers. Use it as a context manager if `open` created it.
 
-    `namespace` must be the function's HPOQ_NAMESPACE, because the keys that `send` returns are derived from it.
+    `namespace` must be the function's HPOQ_NAMESPACE (by default its HPOQ_NAME), because the keys that `send` returns
+    are derived from it.
     """
 
     def __init__(self, smq: Smq, name: str, *, namespace: str = "") -> None:

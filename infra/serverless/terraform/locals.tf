@@ -5,10 +5,13 @@ locals {
 
   described = replace(
     replace(
-      replace(file("${path.module}/../s.yaml"), "$${vars.region}", var.region),
-      "$${vars.instance}", var.instance
+      replace(
+        replace(file("${path.module}/../s.yaml"), "$${vars.region}", var.region),
+        "$${vars.instance}", var.instance
+      ),
+      "$${vars.suffix}", local.suffix
     ),
-    "$${vars.suffix}", local.suffix
+    "$${vars.name}", var.name
   )
   function = yamldecode(local.described).resources.function.props
   triggers = { for one in local.function.triggers : one.triggerName => one }
