@@ -317,7 +317,6 @@ def _make_delivery(
     message = envelope.message_id
     # A CloudEvent that is sent twice has one key, but its two messages are two deliveries.
     delivery = envelope.key if message is None else derive_key(envelope.kind, message, namespace)
-    is_cloud_event = delivery != envelope.key
     return Delivery(
         key=producer_key or envelope.key,
         fingerprint=fingerprint,
@@ -326,7 +325,6 @@ def _make_delivery(
         message_id=mask_message_id(message) if message and message[0] == "{" else message,
         sequence=envelope.sequence,
         since=envelope.since,
-        may_conflict=producer_key is not None or is_cloud_event,
     )
 
 

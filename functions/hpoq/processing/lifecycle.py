@@ -92,7 +92,7 @@ class Delivery:
     `delivery` is the key of its source's own id, the same for every copy of one message; `body` the SHA-256 of its
     body. `sequence` is the number of this copy, and `since` the time of the first delivery, both from its envelope.
     `redriven` identifies the redrive that brought it, if one did. `place` is the endpoint that its create would be
-    sent to. `may_conflict` says that `key` was chosen by the producer: only then can two requests have one key.
+    sent to.
     `tagged` and `described` say where its create puts the marker. `shown_key` is the key that its event shows if that
     is not `key`: a conflict has a record and an event id of its own, but is about the disputed key. `is_watch` is set
     for a watch message, whose record is taken over at each look at its experiment. `watch_order` says how to follow
@@ -108,7 +108,6 @@ class Delivery:
     redriven: str | None = None
     since: float | None = None
     place: str | None = None
-    may_conflict: bool = False
     tagged: bool = True
     described: bool = True
     shown_key: str | None = None
@@ -132,14 +131,13 @@ def find_standing(record: Record | None, now: float) -> Standing:
 def is_same_request(record: Record, delivery: Delivery) -> bool:
     """Return whether `delivery` brings the request that `record` is about.
 
-    The same message always brings the same request, whatever a later version of the contract makes of it.
+    The same body always brings the same request, whatever a later version of the contract makes of it. The same id of
+    a message does not: RabbitMQ and buses leave it to the producer, who may use it again.
     """
-    return (
-        not delivery.may_conflict
-        or record.fingerprint == delivery.fingerprint
-        or record.delivery == delivery.delivery
-        or record.body == delivery.body
-    )
+    # A record of the first format does not have the body.
+    identity = (record.delivery or record.key, delivery.delivery)
+    own, other = identity if record.body is None else (record.body, delivery.body)
+    return own == other or record.fingerprint == delivery.fingerprint
 
 
 def decide(record: Record | None, delivery: Delivery, now: float) -> Action:

@@ -35,23 +35,22 @@ KEY = derive_key("smq", "M1")
 
 
 def test_a_request_is_known_by_its_message():
-    """Without a key of the producer's, the message id is the identity, and no other request can have its key."""
+    """Without a key of the producer's, the message id is the identity."""
     intake = take_in(Message("smq", "M1", REQUEST))
     assert isinstance(intake, Ready)
     assert intake.delivery == Delivery(
-        KEY, intake.delivery.fingerprint, KEY, digest(REQUEST), message_id="M1", may_conflict=False
+        KEY, intake.delivery.fingerprint, KEY, digest(REQUEST), message_id="M1"
     )
     assert intake.envelope == Envelope("smq", "M1", KEY, REQUEST)
 
 
 @pytest.mark.parametrize("message_id", ["M1", None])
 def test_a_cloudevent_that_is_sent_twice_is_one_request_in_two_deliveries(message_id):
-    """Its key is that of its source and id; what it brings may then differ."""
+    """Its key is that of its source and id."""
     intake = take_in(Message("smq", message_id, CLOUD_EVENT, identify_body(CLOUD_EVENT)), "team-a")
     key = derive_key("cloudevent", identify_body(CLOUD_EVENT), "team-a")
     delivery = derive_key("smq", "M1", "team-a") if message_id else key
     assert (intake.delivery.key, intake.delivery.delivery) == (key, delivery)
-    assert intake.delivery.may_conflict == (message_id is not None)
 
 
 @pytest.mark.parametrize(
@@ -77,17 +76,16 @@ def test_a_message_without_an_id_is_its_own_delivery():
     """The key of its content, or of its sender's choice, is all that is known."""
     intake = take_in(Message("smq", None, b"[]"), "team-a")
     key = derive_key(DIGEST, digest(b"[]"), "team-a")
-    assert (intake.delivery.key, intake.delivery.delivery, intake.delivery.may_conflict) == (key, key, False)
+    assert (intake.delivery.key, intake.delivery.delivery) == (key, key)
 
 
 @pytest.mark.parametrize("namespace", ["", "team-a"])
 def test_a_producers_key_goes_before_the_message(namespace):
-    """The key is the producer's, the delivery the message's; two requests may then have one key."""
+    """The key is the producer's, the delivery the message's."""
     intake = take_in(Message("smq", "M1", KEYED), namespace)
     assert isinstance(intake, Ready)
     assert intake.delivery.key == derive_key(PRODUCER, "k", namespace)
     assert intake.delivery.delivery == derive_key("smq", "M1", namespace)
-    assert intake.delivery.may_conflict
 
 
 def test_keyed_requests_need_no_source():
@@ -257,7 +255,7 @@ def test_a_rejected_message_keeps_its_own_key():
     body = b'{"experiment":{"Nmae":1},"idempotencyKey":"k"}'
     intake = take_in(Message("smq", "M1", body))
     assert isinstance(intake, Rejected)
-    assert (intake.delivery.key, intake.delivery.may_conflict) == (KEY, False)
+    assert intake.delivery.key == KEY
     assert intake.delivery.fingerprint == f"body:{digest(body)}", "never that of a valid request"
     assert (intake.error.code, intake.error.retryable) == ("InvalidRequest", False)
     assert intake.error.violations
@@ -269,7 +267,7 @@ def test_a_rejected_message_is_known_under_the_producers_key_too(monkeypatch):
     intake = take_in(Message("smq", "M1", b"[]"))
     assert isinstance(intake, Rejected)
     known = intake.known_as
-    assert (known.key, known.may_conflict) == (derive_key(PRODUCER, "k"), True)
+    assert known.key == derive_key(PRODUCER, "k")
     assert (known.delivery, known.body) == (intake.delivery.delivery, intake.delivery.body)
 
 
@@ -407,7 +405,7 @@ def test_a_rejection_has_all_that_could_be_read():
         intake.error,
         "n",
         "w7",
-        known_as=delivered(body, key=key, fingerprint=fingerprint, may_conflict=True),
+        known_as=delivered(body, key=key, fingerprint=fingerprint),
         producer_key="k-***",
     )
     assert intake.error.message

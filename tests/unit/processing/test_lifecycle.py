@@ -15,9 +15,9 @@ TERMS = Terms(
     lease=90, skew=10, consistency=15, retention=1000, max_attempts=3, read=25, max_age=5000, delay=30
 )
 NOW = 10_000.0
-FIRST = Delivery("key", "f", "m-1", "b-1", message_id="M1", may_conflict=True)
+FIRST = Delivery("key", "f", "m-1", "b-1", message_id="M1")
 REPEATED = replace(FIRST, delivery="m-2", body="b-2", message_id="M2")
-OTHER = Delivery("key", "other", "m-3", "b-3", message_id="M3", may_conflict=True)
+OTHER = Delivery("key", "other", "m-3", "b-3", message_id="M3")
 CLAIM = lifecycle.claim(FIRST, "owner-1", NOW, TERMS)
 
 
@@ -333,23 +333,11 @@ def test_copies_merge_even_if_the_record_does_not_name_their_message(standing):
 
 
 @pytest.mark.parametrize("equal", [*itertools.product([True, False], repeat=3)])
-@pytest.mark.parametrize("may_conflict", [True, False])
-def test_one_sign_is_enough_for_the_same_request(equal, may_conflict):
-    """The fingerprint, the message or the body makes it the same; so does a key that no producer chose."""
+def test_the_fingerprint_or_the_body_makes_it_the_same_request(equal):
+    """The id of the message does not: a producer may choose it, and use it again."""
     fingerprint, message, body = equal
-    delivery = Delivery(
-        "key",
-        "f" if fingerprint else "x",
-        "m-1" if message else "x",
-        "b-1" if body else "x",
-        may_conflict=may_conflict,
-    )
-    assert lifecycle.is_same_request(CLAIM, delivery) is (not may_conflict or any(equal))
-
-
-def test_a_key_is_that_of_one_request_unless_others_may_choose_it():
-    """A delivery whose key no producer chose needs no sign that it is the same request."""
-    assert lifecycle.is_same_request(CLAIM, Delivery("key", "x", "x", "x"))
+    delivery = Delivery("key", "f" if fingerprint else "x", "m-1" if message else "x", "b-1" if body else "x")
+    assert lifecycle.is_same_request(CLAIM, delivery) is (fingerprint or body)
 
 
 def test_a_record_without_message_or_body_is_known_by_its_fingerprint():
