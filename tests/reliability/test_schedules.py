@@ -4,12 +4,12 @@ Five messages are in the source queue: a request under a producer's key, the sam
 under that key (a conflict), one that is known by its message id, and one with as many tags as the service takes. An
 instance gets what is visible, up to a batch. At any effect on the outside it may be killed, or held up while time
 goes on and other instances get the same event; it then goes on as a zombie. Calls may be slow before their first
-byte, between two writes, until the service acts and until it answers. What a call sent may arrive late, or twice.
-The service may list experiments in another form, and a connection may deliver an answer twice, so that a create gets
-the answer to the one before it. An instance may be of a later version, which has other settings, whose contract
-refuses a request that the earlier one takes and whose records have a member that the earlier one does not know.
-Events may be delivered again although they succeeded. The clock of an instance may be set while it works, and an
-operator may resolve keys meanwhile.
+byte, between two writes, until the service acts and until it answers. What a call sent may arrive late, or twice. The
+service may list experiments in another form, a cache may repeat its listings, and a connection may deliver an answer
+twice, so that a create gets the answer to the one before it. An instance may be of a later version, which has other
+settings, whose contract refuses a request that the earlier one takes and whose records have a member that the earlier
+one does not know. Events may be delivered again although they succeeded. The clock of an instance may be set while it
+works, and an operator may resolve keys meanwhile.
 
 A second machine follows each experiment to its end: watch messages come with the others, experiments end at any time
 in any status or are deleted, guards and stop messages stop them, and each must have exactly one result.
@@ -44,7 +44,7 @@ from hpoqctl.deadletters import recover_envelopes
 from support.budget import examples
 from support.clock import SkewedClock
 from support.deployment import CONTEXT, DEAD_LETTER_QUEUE, QUEUE, WATCH_QUEUE, function_environment
-from support.listings import LISTINGS, change_listing, change_new_ids
+from support.listings import LISTINGS, cache_listings, change_listing, change_new_ids
 from support.request import make_document
 from support.schedules import booleans, check_schedules, integers, lists, rule, sampled_from, tuples
 from support.sending import intercept
@@ -183,6 +183,7 @@ class Schedules:
         tags=sampled_from(["accepted", "accepted", "accepted", "refused"]),
         repeated_answers=sampled_from([0, 0, 1]),
         page_size=sampled_from(["3", "1"]),
+        cache_seconds=sampled_from([0, 0, 0, 3_000]),
     )
     def begin(
         self,
@@ -198,10 +199,13 @@ class Schedules:
         tags="accepted",
         repeated_answers=0,
         page_size="3",
+        cache_seconds=0,
     ):
         self.world = World(seed=1)
         if listing is not None:
             change_listing(self.world, LISTINGS[listing])
+        if cache_seconds:
+            cache_listings(self.world, cache_seconds)
         self.world.settings = {
             "HPOQ_MAX_ATTEMPTS": attempts,
             "HPOQ_CALL_ATTEMPTS": "2",

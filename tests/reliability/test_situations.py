@@ -869,7 +869,11 @@ def test_an_event_whose_type_is_not_text_is_rejected(world, kind):
 @pytest.mark.parametrize("marker", ["both", "tag", "description"])
 @pytest.mark.parametrize("age", [(), (("Age", "300"),)])
 def test_a_cache_in_front_of_the_listing(world, age, marker):
-    """A cache answers each address as it did first: a listing from before the experiment proves no absence."""
+    """A cache answers each address as it did first: a listing from before the experiment proves no absence.
+
+    The newest page, which has one row, shows another experiment.
+    """
+    world.settings |= {"HPOQ_MARKER": marker, "HPOQ_LIST_PAGE_SIZE": "1"}
     world.deliver(smq_event("O1", request("other")))
     handle, cached = world.cloud.handle, {}
 
@@ -886,8 +890,10 @@ def test_a_cache_in_front_of_the_listing(world, age, marker):
     world.cloud.behaviour.list_lag_seconds = 5
     world.cloud.behaviour.nonce_memory_seconds = 0
     world.fail_create("reset", when="after")
-    assert deliver_until_done(world, every=200, HPOQ_MARKER=marker)["outcome"] == "created"
-    assert len(world.cloud.experiments) == 2
+    world.deliver(EVENT)
+    world.deliver(smq_event("O2", request("another")))
+    assert deliver_until_done(world, every=200)["outcome"] == "created"
+    assert len(world.cloud.experiments) == 3
 
 
 @pytest.mark.parametrize("form", [str.lower, str.capitalize])

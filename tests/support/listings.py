@@ -21,6 +21,22 @@ def change_listing(world, change):
     world.cloud.handle = changed
 
 
+def cache_listings(world, seconds):
+    """Put a cache in front of ListHpoExperiments that repeats each answer for `seconds`, whatever its headers say."""
+    handle, kept = world.cloud.handle, {}
+
+    def handle_or_repeat(request):
+        if request.header("x-acs-action") != "ListHpoExperiments":
+            return handle(request)
+        until, answer = kept.get(request.target, (0.0, None))
+        if world.clock.now() >= until:
+            answer = handle(request)
+            kept[request.target] = world.clock.now() + seconds, answer
+        return answer
+
+    world.cloud.handle = handle_or_repeat
+
+
 def change_new_ids(world, written):
     """Make the service answer creates with the items of the list `written` as ids, one per create."""
     handle = world.cloud.handle

@@ -22,13 +22,14 @@ that is seen in the same place.
 
 **Residual risk.** A second experiment can still come about if all fences fail together: the service takes longer
 than the lease plus the consistency margin to carry out a create that it never answered, or lists it later than
-that, and the gateway has forgotten the nonce by then (15 minutes by inference; not documented). It can also come
-about if the service never shows the experiment to the credentials that search for it (another principal's PRIVATE
-ones), if it drops both markers from some experiments only, or if somebody deletes the experiment while its message
-is being retried. A proxy that sends a create again by itself can also cause one, if the gateway throttles that copy
-before it looks at the nonce: such an answer proves nothing about the first one. A rejection or a failure rests on
-the first two fences alone: it sends nothing that the nonce could collide with. A clock that is off by more than the
-skew setting is noticed only if an answer of the store or the service carried a date within the last minutes.
+that, and the gateway has forgotten the nonce by then (15 minutes by inference; not documented, nor whether it
+compares the nonces of different access keys). It can also come about if the service never shows the experiment to
+the credentials that search for it (another principal's PRIVATE ones), if it drops both markers from some experiments
+only, or if somebody deletes the experiment, or both of its markers, while its message is being retried. A proxy that
+sends a create again by itself can also cause one, if the gateway throttles that copy before it looks at the nonce:
+such an answer proves nothing about the first one. A rejection or a failure rests on the first two fences alone: it
+sends nothing that the nonce could collide with. A clock that is off by more than the skew setting is noticed only if
+an answer of the store or the service carried a date within the last minutes.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ ZONE_MARGIN = timedelta(days=1)
 """The zone of the listing's filter is not documented; a day to either side covers every one."""
 _DATING_MARGIN_SECONDS = 60.0
 _ALIKE_SECONDS = 3600
+# How often most searches read the first page: as the newest one, and in two passes over the listing.
+_READINGS = 3
 # A shorter text that another one begins with is taken for another name, unless an ellipsis shows that it was cut.
 _SHORTEST_CUT = 16
 
@@ -144,8 +147,9 @@ def find(
     since the epoch. Raises CallError if a listing fails, Incomplete if it cannot be relied on, Ambiguous if the
     marker cannot.
     """
-    # A cache between function and service may answer with an earlier listing, so no two searches send equal requests.
-    earliest = sought.earliest - timedelta(seconds=int(now) % _ALIKE_SECONDS)
+    # A cache between function and service may answer with an earlier listing. So no two searches, and no two passes
+    # of one, send equal requests.
+    earliest = sought.earliest - timedelta(seconds=int(now) % _ALIKE_SECONDS * _READINGS)
     # Without a workspace a service may list the default one only, so the request's own is searched as well.
     workspaces = [None, sought.workspace_id] if sought.workspace_id else [None]
     for workspace in workspaces:
@@ -181,6 +185,7 @@ class _Search:
             page = self.client.list_hpo_experiments(
                 tags=[(TAG_KEY, key)],
                 workspace_id=self.workspace_id,
+                min_create_time=self.earliest,
                 page_number=1,
                 page_size=self.page_size,
                 budget=self.budget,
@@ -247,6 +252,8 @@ class _Search:
             raise Incomplete(message, service=exc.service, operation=exc.operation) from exc
 
     def _page(self, number: int) -> ExperimentPage:
+        if number == 1:
+            self.earliest -= timedelta(seconds=1)
         return self.client.list_hpo_experiments(
             workspace_id=self.workspace_id,
             min_create_time=self.earliest,
