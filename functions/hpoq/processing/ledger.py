@@ -141,10 +141,14 @@ class Ledger:
         return Opening(Action.TAKE_OVER, wanted, lifecycle.doubt_left(existing))
 
     def save(self, record: Record, expected: Version) -> Record:
-        """Write `record` over the version `expected`, and return it as it was written. Raises ClaimLost."""
+        """Write `record` over the version `expected`, and return it as it was written. Raises ClaimLost.
+
+        A record that the store has lost since is written anew: a delivery that finds none searches for nothing before
+        it creates.
+        """
         written = lifecycle.next_version(record)
         with trace_step("save", self._clock):
-            saved = self._swap(written, expected)
+            saved = self._swap(written, expected) or self.insert(written) is None
         if not saved:
             count("claims_lost")
             raise ClaimLost(record.key)

@@ -11,8 +11,8 @@ from hpoq.processing.lifecycle import Action, Delivery, Terms
 from hpoq.testing import FakeClock, MemoryStore
 
 TERMS = Terms(lease=90, skew=10, consistency=15, retention=1000, max_attempts=3)
-FIRST = Delivery("k", "f", "m-1", "b-1", message_id="M1", may_conflict=True)
-OTHER = Delivery("k", "other", "m-2", "b-2", message_id="M2", may_conflict=True)
+FIRST = Delivery("k", "f", "m-1", "b-1", message_id="M1")
+OTHER = Delivery("k", "other", "m-2", "b-2", message_id="M2")
 
 
 class Flaky(MemoryStore):
