@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
 from fcruntime.jsonvalue import JsonValue, write_compact
 from hpoq.clock import Budget
-from hpoq.cloud.answers import Answer, error_of, read_json, scrub
+from hpoq.cloud.answers import Answer, error_of, read_json, scrub, text_member
 from hpoq.cloud.caller import ServiceClient, is_own_answer, is_unreachable
 from hpoq.cloud.endpoint import Endpoint, check_region
 from hpoq.cloud.experiments import (
@@ -100,7 +100,7 @@ class PaiAutoMl(ServiceClient):
         data = write_compact(body).encode()
 
         def read(response: Response, credentials: Credentials) -> CreatedExperiment:
-            return _read_created(read_json(response), chain(find_secrets(body), credentials.secrets()))
+            return _read_created(response, chain(find_secrets(body), credentials.secrets()))
 
         path = f"{_PREFIX}/experiment"
         return self._call(
@@ -180,16 +180,16 @@ class PaiAutoMl(ServiceClient):
 
         sort = [] if order is None else [("SortBy", "FINAL_METRIC"), ("Order", order)]
         query = canonical_query([("PageNumber", str(page_number)), ("PageSize", str(page_size)), *sort])
-        path = f"{experiment_path(experiment_id)}/trials"
-        return self._read_call("ListHpoTrials", "GET", path, read_trial_page, query=query, budget=budget)
+        path, read = f"{experiment_path(experiment_id)}/trials", partial(read_trial_page, experiment_id)
+        return self._read_call("ListHpoTrials", "GET", path, read, query=query, budget=budget)
 
     def stop_hpo_experiment(self, experiment_id: str, *, budget: Budget | None = None) -> str | None:
         """Stop an experiment and its trials, and return its status now, such as TERMINATING.
 
         The call is repeated like a read.
         """
-        path = f"{experiment_path(experiment_id)}/stop"
-        return self._read_call("StopHpoExperiment", "PUT", path, _read_stopped, budget=budget)
+        path, read = f"{experiment_path(experiment_id)}/stop", partial(_read_stopped, experiment_id)
+        return self._read_call("StopHpoExperiment", "PUT", path, read, budget=budget)
 
     def _read_call(
         self,
@@ -282,9 +282,12 @@ def experiment_path(experiment_id: str) -> str:
     return f"{_PREFIX}/experiment/{percent_encode(experiment_id)}"
 
 
-def _read_created(answer: Answer, secrets: Iterable[str]) -> CreatedExperiment:
+def _read_created(response: Response, secrets: Iterable[str]) -> CreatedExperiment:
     """Return the created experiment. With an id in the answer it exists, even if there is also an error code."""
-    operation = "CreateHpoExperiment"
+    operation, answer = "CreateHpoExperiment", read_json(response)
+    if response.body.count(b'xperimentId"') > 1:
+        # Of members with one name, Python reads the last.
+        _raise_unreadable(operation, answer, "several experiment ids")
     experiment_id = read_experiment_id(answer.document)
     if 200 <= answer.status < 300 and experiment_id:
         remark = None if answer.code is None else scrub(f"{answer.code}: {answer.message}", secrets)
@@ -318,9 +321,11 @@ def _read_experiment(experiment_id: str, answer: Answer) -> Experiment:
     return experiment
 
 
-def _read_stopped(answer: Answer) -> str | None:
+def _read_stopped(experiment_id: str, answer: Answer) -> str | None:
     if not answer.is_json:
         raise Unreadable("not a JSON object")
+    if (text_member(answer.document, "ExpId") or experiment_id) != experiment_id:
+        raise Unreadable("another experiment")
     return read_status(answer.document)
 
 

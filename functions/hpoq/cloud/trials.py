@@ -95,20 +95,22 @@ def read_all_trials(
     return listing
 
 
-def read_trial_page(answer: Answer) -> TrialPage:
-    """Read a page. Raises Unreadable unless each row is a trial with an id."""
+def read_trial_page(experiment_id: str, answer: Answer) -> TrialPage:
+    """Read a page. Raises Unreadable unless each row is a trial with an id, and of this experiment if it says so."""
     count = read_total_count(answer)
     rows = find_member(answer.document, "Trials")
     if rows is None and count == 0:
         rows = []
     if not isinstance(rows, list):
         raise Unreadable("the list of trials is missing")
-    return TrialPage(count, tuple(_read_trial(row) for row in rows))
+    return TrialPage(count, tuple(_read_trial(experiment_id, row) for row in rows))
 
 
-def _read_trial(row: JsonValue) -> Trial:
+def _read_trial(experiment_id: str, row: JsonValue) -> Trial:
     if not isinstance(row, dict) or not (trial_id := text_member(row, "TrialId")):
         raise Unreadable("a trial without an id")
+    if (text_member(row, "ExperimentId") or experiment_id) != experiment_id:
+        raise Unreadable("a trial of another experiment")
     values = _read_json(find_member(row, "Hyperparam"))
     return Trial(
         trial_id,

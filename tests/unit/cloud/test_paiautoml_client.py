@@ -242,6 +242,21 @@ def test_a_stop_with_an_unreadable_answer(scripted):
         scripted(Response(200, {}, b"<html>")).stop_hpo_experiment("s1")
 
 
+def test_a_stop_of_another_experiment(scripted):
+    """The answer to another call does not say that this experiment stops."""
+    with pytest.raises(UnknownEnd, match="another experiment"):
+        scripted(response({"ExpId": "s2", "Status": "TERMINATING", "RequestId": "r"})).stop_hpo_experiment(
+            "s1"
+        )
+
+
+def test_a_create_with_several_ids(scripted):
+    """Readers of JSON differ in which of two members with one name they read."""
+    body = b'{"RequestId":"r","ExperimentId":"s1","ExperimentId":"s2"}'
+    with pytest.raises(UnknownEnd, match="several experiment ids"):
+        scripted(Response(200, {}, body)).create_hpo_experiment(BODY, nonce="n")
+
+
 def test_signed_with_the_token(client, reply, credentials):
     """A request has a signature that covers it, including the security token."""
     pai = client(reply(CREATED))

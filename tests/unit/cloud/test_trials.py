@@ -16,7 +16,7 @@ def answer(document):
 
 
 def page(*rows, **members):
-    return read_trial_page(answer({"Trials": list(rows), **members}))
+    return read_trial_page("sAbCdEf", answer({"Trials": list(rows), **members}))
 
 
 @pytest.mark.parametrize(
@@ -52,17 +52,28 @@ def test_a_row():
     lower = {name[0].lower() + name[1:]: value for name, value in row.items()}
     expected = Trial("t", "SUCCEEDED", 2.0, {"${x}": 1})
     assert page(row).trials == page(lower).trials == (expected,)
-    assert read_trial_page(answer({"trials": [lower], "totalCount": 1})) == TrialPage(1, (expected,))
+    assert read_trial_page("sAbCdEf", answer({"trials": [lower], "totalCount": 1})) == TrialPage(
+        1, (expected,)
+    )
     assert page({"TrialId": "t"}).trials == (Trial("t", "UNKNOWN", None, None),)
     for odd in ("not JSON", "[1]", [1]):
         assert page({"TrialId": "t", "Hyperparam": odd}).trials[0].hyperparameters is None
 
 
-@pytest.mark.parametrize("document", [{}, {"Trials": {}}, {"Trials": [1]}, {"Trials": [{"Status": "x"}]}])
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"Trials": {}},
+        {"Trials": [1]},
+        {"Trials": [{"Status": "x"}]},
+        {"Trials": [{"TrialId": "t", "ExperimentId": "sOther1"}]},
+    ],
+)
 def test_another_form_is_unreadable(document):
-    """An answer that is no list of trials proves nothing."""
+    """An answer that does not list trials of this experiment proves nothing."""
     with pytest.raises(Unreadable):
-        read_trial_page(answer(document))
+        read_trial_page("sAbCdEf", answer(document))
 
 
 @pytest.mark.parametrize("missing", ["GmtCreateTime", "GmtModifiedTime"])
@@ -76,10 +87,10 @@ def test_the_duration_of_a_trial_needs_both_times(missing):
 
 def test_no_trials_at_all():
     """A count of zero may come without a list; one beside a list is not trusted more than the list."""
-    assert read_trial_page(answer({"TotalCount": 0})) == TrialPage(0, ())
+    assert read_trial_page("sAbCdEf", answer({"TotalCount": 0})) == TrialPage(0, ())
     assert len(page({"TrialId": "t"}, TotalCount=0).trials) == 1
     with pytest.raises(Unreadable):
-        read_trial_page(answer({"TotalCount": 1}))
+        read_trial_page("sAbCdEf", answer({"TotalCount": 1}))
 
 
 @pytest.mark.parametrize(("total", "count"), [(3, 3), ("3", 3), ("many", None), (None, None), (-1, None)])
