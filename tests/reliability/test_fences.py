@@ -17,7 +17,7 @@ from hpoq.processing import lifecycle
 from hpoq.processing.envelope import Envelope, seal
 from hpoq.testing import MemoryStore, smq_event, smq_stream_event
 from hpoqctl.deadletters import recover_envelopes
-from support.deployment import DEAD_LETTER_QUEUE, QUEUE
+from support.deployment import DEAD_LETTER_QUEUE, QUEUE, TOPIC
 from support.request import request
 from support.world import CallTimes, WatchedWorld
 
@@ -308,6 +308,25 @@ def test_a_copy_whose_record_is_lost_waits_for_a_create_under_way(world):
     assert len(world.cloud.experiments) == 1
 
 
+@pytest.mark.parametrize("answer", ["created", "lost"])
+def test_a_record_that_is_lost_during_the_create_is_written_anew(world, answer):
+    """A failover of the store may lose a claim, and the next delivery, which finds no record, would create again."""
+    lost = []
+
+    def lose(request):
+        if request.header("x-acs-action") == CREATE and not lost:
+            lost.append(world.store._rows.popitem())
+
+    world.on_request = lose
+    world.cloud.behaviour.nonce_memory_seconds = 0
+    if answer == "lost":
+        act_and_hide(world)
+    world.deliver(EVENT)
+    world.cloud.faults.clear()
+    assert deliver_until_done(world)["experimentId"] is not None
+    assert len(world.cloud.experiments) == 1
+
+
 def test_a_redriven_message_whose_record_expired_adopts(world, dead):
     """The dead letter contains the time since when its experiment may exist, and the search goes back that far."""
     world.settings |= {"HPOQ_MAX_AGE_HOURS": "1"}
@@ -435,6 +454,48 @@ def test_a_cloud_event_with_other_content_is_a_conflict(world):
     (row,) = world.deliver(cloud_event("M3", "SECOND"))
     assert (row["outcome"], row["error"]["code"]) == ("rejected", "IdempotencyConflict")
     assert len(world.cloud.experiments) == 1
+
+
+def on_bus(name):
+    event = {"specversion": "1.0", "id": "7", "source": "/team", "type": "x"}
+    return json.dumps({**event, "data": json.loads(request(Name=name))}).encode()
+
+
+def in_rabbitmq(name):
+    delivery = {"envelope": {"routingKey": "q"}, "props": {"messageId": "7"}, "body": request(Name=name)}
+    return json.dumps([delivery]).encode()
+
+
+def in_two_queues(name):
+    return smq_event("M7", request(Name=name), queue=name)
+
+
+@pytest.mark.parametrize("make_event", [on_bus, in_rabbitmq, in_two_queues])
+def test_an_id_that_is_used_again_is_a_conflict(world, make_event):
+    """A source whose ids come from producers, or hold in one queue only, can bring two requests under one id.
+
+    The second one gets an answer.
+    """
+    assert outcomes(world.deliver(make_event("first"))) == ["created"]
+    assert outcomes(world.deliver(make_event("first"))) == ["duplicate"]
+    for outcome in ("rejected", "duplicate"):
+        (row,) = world.deliver(make_event("second"))
+        assert row["outcome"] == outcome
+    assert world.event_types == ["created", "rejected"]
+    assert world.events[1]["data"]["error"]["code"] == "IdempotencyConflict"
+
+
+@pytest.mark.parametrize("fault", [None, "reset"])
+def test_deployments_of_one_account_take_no_experiment_of_each_other(world, fault):
+    """With a name of its own, a deployment has other keys, and therefore other markers and nonces."""
+    assert outcomes(world.deliver(smq_event("M1", request("nightly")))) == ["created"]
+    if fault:
+        fail(world, kind=fault, when="before", times=1)
+    world.store = MemoryStore()
+    event = smq_event("M2", request("nightly", Name="other"))
+    named = {"HPOQ_NAME": "staging", "HPOQ_QUEUE": QUEUE, "HPOQ_OUTPUT": f"smq://{TOPIC}"}
+    assert deliver_until_done(world, event, **named)["outcome"] == "created"
+    assert [one.name for one in world.cloud.experiments][1:] == ["other"]
 
 
 def test_a_redriven_conflict_does_not_touch_the_first_request(world):
