@@ -33,7 +33,7 @@ TOO_LARGE = "body.too-large"
 # Members whose values may be of several types, so that no violation shows a string that is meant as a number.
 _FREE_VALUES = r"/(search_space|metric_dict|yml_config)(/|$)"
 _NOTATION = "yaml.notation"
-# What a warning about a notation makes superfluous: the remedy of a violation, and warnings about the same value.
+# The parts of messages that a warning about YAML notation replaces: what to write, and warnings about the value.
 _OF_QUOTES = re.compile(r"; (?:write \S+ without quotes|remove the quotes)$")
 _INSTEAD = ("metric-weight.text", "tuner.argument", "assessor.argument")
 _NO_QUOTES = re.compile(r" without quotes(?: and|$)")

@@ -192,7 +192,7 @@ class Answers:
                 self._record(index, event)
 
     def _find_answered(self, event: JsonObject, key: str) -> _Alike | None:
-        """Return the messages that an event answers which an earlier message of this key caused, or None."""
+        """Return the messages that are answered by an event about an earlier message of the same key, or None."""
         found = [alike for alike in self._by_key.get(key, {}).values() if self._can_answer(event, alike)]
         if len(found) > 1:  # a conflict will show which of these different requests it answers
             self._unclear.append(event)

@@ -247,9 +247,9 @@ def find_target(settings: Settings, queue: str | None, endpoint: str | None) -> 
 
 
 def check_keys(keys: Iterable[str], command: str = "") -> None:
-    """Raise click.UsageError if one of `keys` is not a key; `command` takes what may be meant, unless this one does.
+    """Raise click.UsageError if one of `keys` is not a key; `command` is the command to use instead, if not this one.
 
-    A part of a key, as tables show it, would be taken for a message that was never seen, and so would a message's id.
+    Without this check, a part of a key or a message's id would look like a key that was never seen.
     """
     for key in keys:
         if not is_key(key):
@@ -258,7 +258,7 @@ def check_keys(keys: Iterable[str], command: str = "") -> None:
 
 
 def name_key_options(text: str, command: str = "") -> str:
-    """Return a sentence with the options for what may be meant by `text`, which is not a key."""
+    """Return a sentence with the options to use if `text`, which is not a key, is another name of the message."""
     give = f"use {command}" if command else "give"
     return f" For a producer's own key, {give} --idempotency-key {text}, and for a message's id --message-id {text}."
 

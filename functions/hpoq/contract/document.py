@@ -24,11 +24,11 @@ from hpoq.errors import RequestRejected, Violation
 
 WRAPPER_MEMBERS = ("schemaVersion", "idempotencyKey", "traceparent", "dryRun", "guard", "stop", "experiment")
 MISPLACED_ALWAYS = ("schemaVersion", "idempotencyKey", "dryRun")
-"""The members of a request that an attribute of a CloudEvent cannot be: those have lower-case names."""
+"""The members of a request that cannot be attributes of a CloudEvent, whose names are in lower case."""
 MISPLACED_OBJECTS = ("guard", "stop", "experiment")
-"""The members of a request that an attribute of a CloudEvent can be, unless they are objects or arrays."""
+"""The members of a request that can also be attributes of a CloudEvent, unless they are objects or arrays."""
 _IN_LOWER_CASE = {"idempotencykey": "idempotencyKey", "dryrun": "dryRun"}
-"""Valid names of attributes of a CloudEvent that are easily taken for members of a request."""
+"""Valid names of CloudEvent attributes that producers may mistake for members of a request."""
 _CONTEXT = {"specversion", "source", "id", "type"}
 """The attributes that every CloudEvent has."""
 _ANONYMOUS = (

@@ -65,7 +65,7 @@ _ARGUMENTS = "class_args"
 _CONFIGURATION = "HpoExperimentConfiguration"
 _EXPERIMENT_MEMBERS = {field.alias for field in CreateHpoExperiment.model_fields.values()}
 _WHOLE = ("experiment", "stop", _CONFIGURATION)
-"""The members of a document of which one holds most of it."""
+"""The members that contain everything else in a document. A document with a misspelt one is taken for a request."""
 # Strings that are not the value of another type in quotes.
 _STRINGS = {
     "resume": 'write "0" or "1"',

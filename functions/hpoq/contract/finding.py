@@ -115,7 +115,7 @@ class Hints:
     def suggest_member(self, name: str, members: Collection[str], given: Container[str]) -> str:
         """Return what `suggest` does, for a member of an object that may have `members` and has those `given`.
 
-        One that is not given is meant rather than one that is there, unless the name is almost that of the latter.
+        A member that is missing is suggested before one that is given, unless `name` is almost that of the latter.
         """
         if self._left <= 0:
             return ""
@@ -127,12 +127,12 @@ class Hints:
 
 
 def fold_name(name: str) -> str:
-    """Return `name` without the differences between the spellings of languages."""
+    """Return `name` in lower case without separators, so that `max_hours`, `max-hours` and `maxHours` are equal."""
     return re.sub("[ _-]", "", name).lower()
 
 
 def _find_almost(word: str, known: Iterable[str]) -> str | None:
-    """Return the one of `known` that `word` is but for a letter or the spelling of a language, or None."""
+    """Return the one of `known` that equals `word` except for a letter, the case or separators, or None."""
     import difflib  # needed for misspelt words only
 
     folded = {fold_name(option): option for option in known}

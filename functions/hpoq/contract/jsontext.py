@@ -47,7 +47,7 @@ _SLIPS = (
         "[\u2018-\u201f\u00ab\u00bb\u2032\u2033\u300c-\u300f\u301d-\u301f\uff02\uff07]",
         'a typographic quote; JSON needs straight double quotes (")',
     ),
-    # Before the words that are values: as a name, one of them needs quotes too.
+    # This comes before the words that are values, because such a word needs quotes if it is a name.
     (r"[A-Za-z_$][\w.$-]*\s*[:=]", "a name must be in double quotes"),
     ("[\uff01-\uff5e\u3001\u3002\u3010\u3011]", "a full-width character; write the ordinary (ASCII) one"),
     (
@@ -123,7 +123,7 @@ _FRAMED = "bytes in front of the text, such as a length or a schema's id; send t
 _CONTROL = "a control character, such as a NUL, after the document; remove it"
 _SECOND = "a second document begins here; send each as a message of its own"
 _AFTER = "the document has ended before this; remove the rest"
-# What stands in the place of a comma, and what is wrong then.
+# The character where a comma is expected, and what is wrong in that case.
 _NO_COMMA = {
     "]": "a } is missing before this",
     "}": "a ] is missing before this",

@@ -5,7 +5,7 @@ https://www.alibabacloud.com/help/en/pai/developer-reference/api-paiautoml-2022-
 and the OpenAPI metadata behind it. A member that needs more than a type is free JSON here; `hpoq.contract.rules`
 checks it. Access key ids count as secrets: a reader of an event or a log has no use for them.
 
-Modules with models do without `from __future__ import annotations`: pydantic would compile each annotation at every
+Modules with models have no `from __future__ import annotations`: pydantic would compile each annotation at every
 cold start.
 """
 
@@ -19,7 +19,7 @@ from fcruntime.jsonvalue import JsonObject
 from hpoq.contract.finding import MOST_LISTED
 from hpoq.contract.patterns import KEY_CHARACTERS
 
-# Free JSON is what the parser of the message made: pydantic would call a function for each value in it.
+# Free JSON is kept as the message's parser made it: pydantic would call a function for each value in it.
 Json = SkipValidation[JsonValue]
 
 # The types of members that are sent as they are. A set, because `isinstance` is slow for a class of pydantic.

@@ -58,7 +58,7 @@ _UNWATCHED = (
 _NO_ATTRIBUTES: Mapping[str, str] = {}
 _NULL = "a null member is not sent; remove it"
 _MOST_NULLS = 10
-"""More are the work of a serializer that writes every member of a class, and would hide the other warnings."""
+"""More than these come from a serializer that writes every member of a class, and would hide other warnings."""
 _CONFIGURATION = "HpoExperimentConfiguration"
 
 

@@ -1,7 +1,7 @@
 """The stop message: its model.
 
 Few messages are stops, so `hpoq.contract.request` imports this module with the first one. Like all modules with
-models it does without `from __future__ import annotations`.
+models it has no `from __future__ import annotations`.
 """
 
 from pydantic import Field

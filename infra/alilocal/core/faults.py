@@ -243,7 +243,7 @@ class Faults(Numbered[Fault]):
         return fault
 
     def all(self) -> Sequence[Fault]:
-        """Return all faults; an older name of `list`."""
+        """Return all faults, as `list` does."""
         return self.list()
 
     def take(self, service: str, operation: str, request_id: str = "") -> Fault | None:
