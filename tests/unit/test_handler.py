@@ -360,6 +360,9 @@ def test_the_entry_points_work(cloud, tmp_path, monkeypatch):
         result = invoke("hpoq.handler.handler", smq_event("M1", REQUEST), CONTEXT)
         hpoq.handler.pre_stop(CONTEXT)
     assert json.loads(result.body)["summary"]["created"] == 1
+    monkeypatch.setenv("HPOQ_LOG_LEVEL", "LOUD")
+    with pytest.raises(SettingsError):  # no instance is left
+        hpoq.handler.initialize(CONTEXT)
 
 
 def test_the_first_message_builds_the_models_by_an_import():
@@ -589,6 +592,19 @@ def test_a_defect_costs_only_its_own_message(cloud):
         function.handle(smq_stream_event({"M1": json.dumps(secret), "M2": REQUEST}), CONTEXT)
     rows = caught.value.report.as_json()["messages"]
     assert [row["outcome"] for row in rows] == ["retry", "created"]
+    assert "ZeroDivisionError" in lines.getvalue()
+    assert "canary" not in lines.getvalue()
+
+
+def test_no_log_line_shows_the_credentials_of_the_invocation(cloud):
+    """What an unexpected exception quotes of them is cleared like the secrets of a message."""
+    lines = io.StringIO()
+    logs.configure("ERROR", lines)
+    function = make_function(cloud)
+    function._store = Defective(derive_key("smq", "M1"))
+    context = Fc2Context("r", FunctionInfo(timeout=300), ContextCredentials("id", "secret-canary", "token"))
+    with pytest.raises(EventFailed):
+        function.handle(smq_event("M1", REQUEST), context)
     assert "ZeroDivisionError" in lines.getvalue()
     assert "canary" not in lines.getvalue()
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotDone
 
 import pytest
 
@@ -86,6 +89,19 @@ def test_file_shared_by_processes(tmp_path):
     assert sorted((event["writer"], event["number"]) for event in seen) == [
         (writer, number) for writer in range(3) for number in range(20)
     ]
+
+
+def test_file_is_written_by_one_publisher_at_a_time(tmp_path):
+    """Until another one has released the file, whose last line it may be writing or cutting off."""
+    path = tmp_path / "events.jsonl"
+    with path.open("w") as other, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        written = pool.submit(FilePublisher(path).publish, EVENT)
+        with pytest.raises(NotDone):
+            written.result(0.05)
+        fcntl.flock(other, fcntl.LOCK_UN)
+        written.result(10)
+    assert json.loads(path.read_text()) == EVENT
 
 
 def test_file_of_a_killed_process(tmp_path):

@@ -149,6 +149,15 @@ def test_the_dead_letter_queue_is_not_the_source_queue():
     Settings.from_environment({"HPOQ_QUEUE": "q", "HPOQ_DEAD_LETTER_QUEUE": "q-dead"})
 
 
+@pytest.mark.parametrize("name", ["q", "q-dead"])
+def test_the_watch_queue_is_a_queue_of_its_own(name):
+    """A watch message among the dead letters would be redriven as one, and its experiment not be followed."""
+    queues = {"HPOQ_QUEUE": "q", "HPOQ_DEAD_LETTER_QUEUE": "q-dead"}
+    (problem,) = problems(**queues, HPOQ_WATCH_QUEUE=name)
+    assert problem.partition(" must be ")[0] == "HPOQ_WATCH_QUEUE"
+    Settings.from_environment({**queues, "HPOQ_WATCH_QUEUE": "q-watch"})
+
+
 def test_settings_that_contradict_each_other_are_all_listed():
     """What is wrong with the settings together is listed at once as well."""
     found = problems(HPOQ_QUEUE="q", HPOQ_DEAD_LETTER_QUEUE="q", HPOQ_WATCH_QUEUE="q", HPOQ_LEASE_SECONDS="5")
