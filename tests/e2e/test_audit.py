@@ -97,8 +97,12 @@ def world():
         made.session.close()
 
 
-def test_a_consistent_account_has_no_findings(world):
-    """Nothing is found if every key has one experiment and every experiment a record; others are only counted."""
+def test_a_consistent_account_has_no_findings(world, monkeypatch):
+    """Nothing is found if every key has one experiment and every experiment a record; others are only counted.
+
+    All pages of the records are read.
+    """
+    monkeypatch.setattr("hpoqctl.services._ROWS", 1)
     body = json.loads(REQUEST)["experiment"]
     world.client.create_hpo_experiment(body, nonce=uuid.uuid4().hex)
     document = world.audit()

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 import alilocal
 from hpoq.contract.identity import PRODUCER, derive_key
+from hpoq.function import EventFailed
 from hpoq.idempotency.record import encode
 from hpoq.idempotency.sqlite import SqliteStore
 from hpoq.idempotency.store import open_store
@@ -130,6 +131,19 @@ def test_a_refused_request_of_the_same_key_is_forgotten_with_it(world):
     assert not any(PERSON in row for row in world.rows)
     assert world.deliver("M3", request_of(PERSON, Name=f"another of {PERSON}")) == "duplicate"
     assert len(world.cloud.experiments) == 1
+
+
+def test_nothing_is_removed_before_the_refusal_of_another_request_is_published(world):
+    """Its sender still waits for the event."""
+    assert world.deliver("M1", request_of(PERSON)) == "created"
+    world.clock.advance(86_400)
+    assert world.look() == "finished"
+    world.cloud.faults.add("refuse", service="smq", operation="PublishMessage", times=9)
+    with pytest.raises(EventFailed):
+        world.deliver("M2", request_of(PERSON, Name="another"))
+    before = world.rows
+    assert "not published yet" in world.forget(ends=1)["reason"]
+    assert world.rows == before
 
 
 REFUSED = {

@@ -290,11 +290,12 @@ def test_a_queue_that_is_deleted_meanwhile_is_an_error():
     assert report.invisible is None
 
 
-def test_a_limit_hides_no_other_dead_letter():
+@pytest.mark.parametrize(("limit", "number"), [(1, 16), (17, 32)])
+def test_a_limit_hides_no_other_dead_letter(limit, number):
     """Only as many are received as may be moved."""
     world = World(visibility=900)
-    world.add(*range(16))
-    assert len(world.redrive(limit=1).moved) == 1
+    world.add(*range(number))
+    assert len(world.redrive(limit=limit).moved) == limit
     assert world.states == ["active"] * 15
     assert max(message.dequeue_count for message in world.dead.messages) == 0
 
@@ -461,6 +462,14 @@ def test_what_another_receiver_holds_is_counted():
     report = world.redrive()
     assert (len(report.moved), report.invisible) == (1, 3)
     assert report.as_json()["invisible"] == 3
+
+
+def test_a_pattern_distinguishes_capitals_from_small_letters():
+    """Names and ids that differ in nothing else are those of different messages."""
+    world = World()
+    world.add(1)
+    report = world.redrive(pattern="m1")
+    assert (report.moved, report.has_match, world.states) == ([], False, ["active"])
 
 
 def test_a_redriven_message_is_marked():

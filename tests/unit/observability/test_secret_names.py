@@ -184,7 +184,11 @@ def test_numbers_are_secrets_too():
 
 def test_the_token_of_an_alert_is_secret_alone():
     """Of the URL of an alert the token is masked where it stands without its URL."""
-    for url in ("https://h/send?access_token=can4ry-0123", "https://h/hook/0123456789-can4ry-0123"):
+    for url in (
+        "https://h/send?access_token=can4ry-0123",
+        "https://h/hook/0123456789-can4ry-0123",
+        "https://h/robot/0123456789-can4ry-0123",
+    ):
         found = list(find_secrets({"monitor_config": {"url": url, "keyword": "alert"}}))
         assert url in found
         assert url[-11:] not in redact(url.rpartition("/")[2].rpartition("=")[2], found)
