@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import stat
 from dataclasses import replace
 
@@ -185,6 +186,17 @@ def test_a_failed_deletion_leaves_the_dead_letter_in_file_and_queue(operator):
 def test_nothing_is_dropped_if_the_file_cannot_be_written(operator):
     """Without a place for the content nothing is deleted."""
     assert "No such file" in operator.run("dead", "drop", "--all", "--to", "missing/kept.jsonl", ends=1)
+    assert len(operator.dead.messages) == 3
+
+
+def test_nothing_is_dropped_before_its_content_is_on_the_disk(operator, monkeypatch):
+    """A power failure must not lose a message that is deleted."""
+
+    def fail(_file):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    assert "No space left" in operator.run("dead", "drop", "--all", ends=1)
     assert len(operator.dead.messages) == 3
 
 
