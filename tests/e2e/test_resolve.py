@@ -13,7 +13,6 @@ from hpoq.clock import SystemClock
 from hpoq.cloud.connections import new_session
 from hpoq.cloud.transport import Transport
 from hpoq.contract.identity import TAG_KEY, derive_key, format_marker
-from hpoq.idempotency.sqlite import SqliteStore
 from hpoq.idempotency.store import open_store
 from hpoq.processing import lifecycle
 from hpoq.processing.lifecycle import Delivery, Terms
@@ -63,13 +62,13 @@ class Desk:
         given = function_environment(self.server, HPOQ_STORE=self.url)
         return CliRunner().invoke(app, ["resolve", *words], env={**given, **environ})
 
-    def refuses(self, *words):
+    def refuses(self, *words, **environ):
         """Return the reason, after checking that nothing was written."""
         before = self.record
-        done = self.run(*words, "--json")
+        done = self.run(*words, "--json", **environ)
         reported = json.loads(done.output)
         assert (done.exit_code, reported["resolved"], self.record) == (1, False, before)
-        said = self.run(*words)
+        said = self.run(*words, **environ)
         assert (said.exit_code, reported["reason"] in said.output) == (1, True)
         return reported["reason"]
 
@@ -181,17 +180,18 @@ def test_the_end_of_a_claim_is_reported(desk):
     assert ends in desk.refuses(KEY, "--none")
 
 
-def test_a_lost_race_is_reported(desk, monkeypatch):
-    """If a delivery takes the key over in the meantime, nothing is recorded."""
+def test_a_lost_race_is_reported(desk):
+    """If a delivery takes the key over while the service is searched, nothing is recorded."""
     desk.write(DOUBTFUL)
-    replace_record = SqliteStore.replace
 
-    def take_over_first(self, record, expected):
-        monkeypatch.setattr(SqliteStore, "replace", replace_record)
-        assert self.replace(lifecycle.take_over(DOUBTFUL, DELIVERY, "another", time.time(), TERMS), expected)
-        return self.replace(record, expected)
+    def take_over_first(call):
+        desk.server.cloud.handle, store = handle, open_store(desk.url)
+        taken = lifecycle.take_over(DOUBTFUL, DELIVERY, "another", time.time(), TERMS)
+        assert store.replace(taken, DOUBTFUL.version)
+        store.close()
+        return handle(call)
 
-    monkeypatch.setattr(SqliteStore, "replace", take_over_first)
+    handle, desk.server.cloud.handle = desk.server.cloud.handle, take_over_first
     done = desk.run(KEY, "--none", "--json")
     assert (done.exit_code, json.loads(done.output)["resolved"]) == (1, False)
     assert "in the meantime" in json.loads(done.output)["reason"]
@@ -210,10 +210,11 @@ def test_none_is_refused_while_a_create_may_still_take_effect(desk):
 
 @pytest.mark.parametrize("marks", [{"tags": [(TAG_KEY, KEY)]}, {"description": format_marker(KEY)}])
 def test_none_is_refused_while_an_experiment_carries_the_key(desk, marks):
-    """The service is searched by both markers, whatever the operator saw in the console."""
+    """All pages of the service are searched for both markers, whatever the operator saw in the console."""
     desk.write(DOUBTFUL)
     experiment_id = desk.create(**marks)
-    assert f"Use --experiment {experiment_id}" in desk.refuses(KEY, "--none")
+    desk.create()
+    assert f"Use --experiment {experiment_id}" in desk.refuses(KEY, "--none", HPOQ_LIST_PAGE_SIZE="1")
     assert desk.run(KEY, "--none", "--unchecked").exit_code == 0
     assert desk.record.doubt_until is None
 
