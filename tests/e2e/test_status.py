@@ -234,7 +234,8 @@ def test_a_file_with_the_name_of_a_key_is_read(url, tmp_path, monkeypatch):
 
 
 def test_a_missing_record_is_reported(url):
-    done = run("--message-id", "M2", "--store", url)
+    """Also beside another message that has one."""
+    done = run(KEY, "--message-id", "M2", "--store", url)
     assert done.exit_code == 1
     assert "There is no record" in done.output
 
