@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 import alilocal
+from hpoq.cloud.smq import Smq
 from hpoq.contract.identity import WATCH, derive_key
 from hpoq.processing import lifecycle
 from hpoq.processing.envelope import unseal
@@ -219,6 +220,18 @@ def test_a_missing_queue_is_named_with_its_option(operator):
     shown = operator.run("dead", "redrive", "--queue", "gone", ends=1)
     assert "there is no queue gone at " in shown
     assert "Create it, or give --queue." in shown
+
+
+def test_ctrl_c_ends_a_command_with_130(operator, monkeypatch):
+    """What is held is visible again, and what was done is reported."""
+
+    def interrupt(*_arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Smq, "delete_message", interrupt)
+    assert "Interrupted. The dead letters that are left are visible again." in operator.run(
+        "dead", "redrive", ends=130
+    )
 
 
 @pytest.mark.parametrize("words", ["list", "show x", "redrive", "drop --all"])

@@ -155,4 +155,7 @@ def test_masked():
     assert "CANARY" not in shown
     assert "EXAMPLE" not in shown
     assert "Credentials(LTAI***)" in shown
-    assert repr(Credentials("short", "s")) == "Credentials(***)"
+    assert [repr(Credentials(name, "s")) for name in ("LTAI5678", "LTAI56789")] == [
+        "Credentials(***)",
+        "Credentials(LTAI***)",
+    ]
