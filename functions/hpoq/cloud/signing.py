@@ -93,7 +93,7 @@ def acs3_sign(
 ) -> str:
     """Return the `Authorization` value that signs exactly these headers. `query` must be canonical."""
     canonical_headers, names = _canonical_headers(headers)
-    canonical = "\n".join((method, path or "/", query, canonical_headers, names, payload_hash))
+    canonical = "\n".join((method, path, query, canonical_headers, names, payload_hash))
     to_sign = f"{ACS3}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
     key = credentials.access_key_secret.encode()
     signature = hmac.digest(key, to_sign.encode(), "sha256").hex()

@@ -134,7 +134,7 @@ def test_chain_without():
     """If no provider has credentials, the error gives the reason of each."""
     with pytest.raises(NoCredentials, match=r"context.*variables"):
         chain(from_context(None), from_environment({}))()
-    with pytest.raises(NoCredentials):
+    with pytest.raises(NoCredentials, match="no source of credentials"):
         chain()()
 
 
