@@ -237,7 +237,9 @@ def _require_object(value: JsonValue, prefix: str) -> JsonObject:
     if isinstance(value, str) and "{" in value:
         hint = "; write the object itself, not a string that contains it"
     elif isinstance(value, list):
-        hint = "; a message has one request"
+        hint = "; a message has one request, so send each by itself"
+        if len(value) == 1 and isinstance(value[0], dict):
+            hint = "; remove the brackets"
     raise _reject(
         "document.shape", f"a request must be a JSON object, not {describe_type(value)}{hint}", prefix
     )

@@ -49,10 +49,14 @@ _HOURS = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1 / 3600),
     **dict.fromkeys(("d", "day", "days"), 24.0),
 }
+# Durations as ISO 8601 writes them, such as PT1H30M, and as people do, such as 1h30m.
+_LONG_DURATION = (
+    r"(?i)\s*P?(?:([0-9]{1,4})D)?T?(?:([0-9]{1,5})H)?\s*(?:([0-9]{1,6})M(?:IN)?)?\s*(?:([0-9]{1,8})S)?\s*"
+)
 _DURATION = r"\s*([0-9]{1,4}):([0-5][0-9])(?::00)?\s*"
 _BOOLEANS = {
     **dict.fromkeys(("true", "yes", "on", "1"), "true"),
-    **dict.fromkeys(("false", "no", "off", "0"), "false"),
+    **dict.fromkeys(("false", "no", "off", "0", ""), "false"),
 }
 _MOST_HINTS = 100
 """More than there are members to misspell, and few enough for a hostile message."""
@@ -71,6 +75,7 @@ _STRINGS = {
     "resume": 'write "0" or "1"',
     "is_at_all": 'write "True" or "False"',
     **dict.fromkeys(("start_time", "end_time"), 'write "HH:MM"'),
+    "params_src_dst_filepath": 'write "source,destination"',
     **dict.fromkeys(("at_mobiles", "at_user_ids"), 'write an array in a string, as in "[1472583690]"'),
 }
 _FORM_OF_STOP = '; write {"idempotencyKey": "..."} or {"experimentId": "..."}'
@@ -325,7 +330,7 @@ def _explain_error(
     if kind == MANY_WRONG:
         return Violation(pointer, "type", detail["msg"])
     if pointer.startswith("/guard/") and kind in ("greater_than", "greater_than_equal"):
-        return Violation(pointer, "guard.limit", f"{name} must be greater than 0")
+        return Violation(pointer, "guard.limit", f"{name} must be greater than 0; for no limit leave it out")
     if pointer == "/stop/experimentId" and kind in ("string_pattern_mismatch", "string_too_long"):
         hint = "; remove the white space" if isinstance(given, str) and given != given.strip() else ""
         what = f"not the id of an experiment, which looks like sJ0xjVa{hint}"
@@ -333,7 +338,10 @@ def _explain_error(
     if kind in ("greater_than_equal", "less_than_equal"):
         what = f"{name} must be a 32-bit integer, from {-(2**31)} to {2**31 - 1}"
         return Violation(pointer, "range", what)
-    return Violation(pointer, "type", _explain_type(kind, given, name, _find_model(model, location)))
+    # An item of an array has the name of the array.
+    holder = next((str(token) for token in reversed(location) if isinstance(token, str)), name)
+    what = _explain_type(kind, given, holder if kind == "string_type" else name, _find_model(model, location))
+    return Violation(pointer, "type", what)
 
 
 def _explain_enum(name: str, expected: str, given: JsonValue, hints: Hints) -> str:
@@ -365,18 +373,20 @@ def _hint_at_key(given: JsonValue) -> str:
     if not isinstance(given, str):
         return f", not {describe_type(given)}{_hint_at_value('string_type', given, 'idempotencyKey')}"
     if not 1 <= len(given) <= MOST_KEY_CHARACTERS:
-        return f"; it has {len(given)}"
+        return f"; it has {len(given)}{'' if given else '; fill it in, or leave it out'}"
     index = next(index for index, one in enumerate(given) if not re.fullmatch(KEY_CHARACTERS, one))
     return f"; character {index + 1} is U+{ord(given[index]):04X}"
 
 
 def _hint_at_object(given: JsonValue, model: type[BaseModel] | None) -> str:
     """Return how to write an object whose only essential member is given instead of it, or an empty string."""
-    members = list_members(model) if isinstance(given, str) else {}
+    members = list_members(model) if isinstance(given, (str, int, float)) else {}
+    if "maxHours" in members and not isinstance(given, bool):
+        return '; write {"maxHours": ...}'
+    if not isinstance(given, str):
+        return ""
     if "experimentId" in members:
         return _FORM_OF_STOP
-    if "maxHours" in members:
-        return '; write {"maxHours": ...}'
     if "Key" in members:
         return _FORM_OF_TAG
     return '; write {"name": "..."}' if "name" in members and _ARGUMENTS in members else ""
@@ -386,6 +396,9 @@ def _hint_at_value(kind: str, given: JsonValue, name: str) -> str:
     """Return how to write a number, a boolean or a string that is written as another type, or an empty string."""
     if isinstance(given, list) and len(given) == 1 and isinstance(given[0], _SCALARS.get(kind, ())):
         return "; remove the brackets"  # as some serializers write a vector of one item
+    if isinstance(given, dict) and len(given) == 1 and kind in _SCALARS:
+        # As Avro, MongoDB, DynamoDB and converters from XML write a value: with its type.
+        return "; write the value in it alone" if isinstance(next(iter(given.values())), (str, int)) else ""
     if kind == "string_type" and isinstance(given, (int, float, list)):
         instead = "write it as one string" if isinstance(given, list) else "put it in quotes"
         return f"; {_STRINGS.get(name, instead)}"
@@ -400,7 +413,16 @@ def _hint_at_value(kind: str, given: JsonValue, name: str) -> str:
         return ""
     if name == "maxHours" and (time := re.fullmatch(_DURATION, given)):
         return f"; write {int(time[1]) + int(time[2]) / 60:g}, the number of hours"
+    if name == "maxHours" and not re.fullmatch(_QUANTITY, given) and (hours := _count_hours(given)):
+        return f"; write {hours:g}, the number of hours"
     return _hint_at_number(kind, given, name) if kind in ("int_type", "float_type") else ""
+
+
+def _count_hours(text: str) -> float:
+    """Return the number of hours of a duration such as PT1H30M or 1h30m, or 0 if `text` is not one."""
+    found = re.fullmatch(_LONG_DURATION, text)
+    parts = found.groups("0") if found else ()
+    return sum(int(part) * hours for part, hours in zip(parts, (24, 1, 1 / 60, 1 / 3600), strict=False))
 
 
 def _hint_at_number(kind: str, given: str, name: str) -> str:
@@ -443,6 +465,8 @@ def _hint_at_array(given: JsonValue, name: str) -> str:
     """Return how to write an array instead of another value of the member `name`, or an empty string."""
     if isinstance(given, dict) and name == "Tag":
         return _FORM_OF_TAGS
+    if isinstance(given, dict) and given and all(one.isdecimal() or one == "$values" for one in given):
+        return "; write its values in brackets"
     if isinstance(given, bool) or not isinstance(given, (str, int, float)):
         return ""
     try:

@@ -165,7 +165,7 @@ def _hint_at_missing(missing: Sequence[str], spec: JsonObject) -> str:
         others = "".join(f"; {name} is missing" for name in missing if name not in meant)
         return f"; write {' and '.join(meant)}{', with an underscore' if is_bare else ''}{others}"
     if len(missing) != 1:
-        is_level = any(isinstance(one, dict) and {"_type", "_value"} & one.keys() for one in spec.values())
+        is_level = bool(spec) and all(isinstance(one, dict) for one in spec.values())
         return "; the parameters are in another object; remove that level" if is_level else ""
     kind = spec.get("_type")
     form = _write_form(kind, ", ".join(ARITY[kind])) if isinstance(kind, str) and kind in ARITY else ""

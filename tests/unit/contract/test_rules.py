@@ -804,7 +804,9 @@ def test_a_part_of_a_foreign_event_does_not_name_its_source():
 def test_shapes_are_named():
     """A body that is not an object is rejected with its type, and with a hint if it contains one."""
     for body, words in [
-        (b"[]", "not an array; a message has one request"),
+        (b"[]", "not an array; a message has one request, so send each by itself"),
+        (b"[{}, {}]", "not an array; a message has one request, so send each by itself"),
+        (b"[{}]", "not an array; remove the brackets"),
         (json.dumps('"{}"').encode(), "not a string; write the object itself, not a string that contains it"),
         (b'"text"', "not a string"),
     ]:
@@ -1033,7 +1035,24 @@ def rules_named(source):
             "cmd2 is not a role; write each command as an item of its own",
         ),
         (("/guard", "12h"), 'must be an object, not a string; write {"maxHours": ...}'),
-        (("/guard", 12), "must be an object, not a number"),
+        (("/guard", 12), 'must be an object, not a number; write {"maxHours": ...}'),
+        (("/guard", True), "must be an object, not a boolean"),
+        (("/guard", {"maxHours": 0}), "must be greater than 0; for no limit leave it out"),
+        (("/idempotencyKey", ""), "it has 0; fill it in, or leave it out"),
+        (("/idempotencyKey", {"string": "k"}), "not an object; write the value in it alone"),
+        (
+            (c("yml_config/max_trial_number"), {"$numberInt": "10"}),
+            "not an object; write the value in it alone",
+        ),
+        (("/experiment/Name", {"#text": "a"}), "not an object; write the value in it alone"),
+        ((c("yml_config/debug"), ""), "not a string; write false without quotes"),
+        ((c("platform_config/cmd"), {"0": "a", "1": "b"}), "not an object; write its values in brackets"),
+        ((c("platform_config/cmd"), {"$values": ["a"]}), "not an object; write its values in brackets"),
+        (
+            (c("params_config"), {"params_src_dst_filepath": [["a", "b"]]}),
+            'not an array; write "source,destination"',
+        ),
+        ((c("metric_config/metric_dict/score"), True), "a weight must be a number, not a boolean; write 1"),
         ((c("platform_config/cmd"), "[ -f x ]"), "must be an array, not a string; put it in brackets"),
         ((c("platform_config/cmd"), '{"a": 1}'), "must be an array, not a string; put it in brackets"),
         *(
@@ -1068,6 +1087,9 @@ def rules_named(source):
                 ("12", "write 12 without quotes"),
                 ("1:30", "write 1.5, the number of hours"),
                 ("02:00:00", "write 2, the number of hours"),
+                ("PT1H30M", "write 1.5, the number of hours"),
+                ("P2D", "write 48, the number of hours"),
+                ("1h30m", "write 1.5, the number of hours"),
                 ("1.5 h", "write 1.5 without quotes and without a unit"),
                 ("12Hours", "write 12 without quotes and without a unit"),
                 ("30m", "write 0.5, the number of hours"),

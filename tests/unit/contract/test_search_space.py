@@ -172,6 +172,7 @@ def test_a_misspelt_type_is_compared_as_long_as_there_are_hints():
         (True, 'not a boolean; write {"_type": "choice", "_value": [...]}'),
         ([1e-6, 0.1, "log-uniform"], '; write {"_type": "loguniform", "_value": [...]}'),
         ({"lr": {"_type": "choice", "_value": [1]}}, "in another object; remove that level"),
+        ({"lr": {"values": [1, 2]}, "k": {"min": 1, "max": 2}}, "in another object; remove that level"),
         ({"value": 3}, '; write {"_type": "choice", "_value": [...]}'),
         ({"lower": 1, "upper": 2, "sampler": "loguniform"}, '"loguniform", "_value": [lower, upper]}'),
         ({"type": "int", "low": 2, "high": 9, "step": 2}, '"quniform", "_value": [low, high, step]}'),
