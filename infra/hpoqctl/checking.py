@@ -186,14 +186,14 @@ def _add_notations(
     root = document.source.yaml_root if document.source else None
     if root is None:
         return [*warnings]
-    from hpoqctl.yamltext import find_notations
+    from hpoqctl.yamltext import QUOTES, find_notations
 
     secrets = set(find_secrets(json.loads(document.data)))
     wrong = {violation.pointer for violation in violations}
     found = {
         one.pointer: one
         for one in find_notations(root)
-        if (re.search(_FREE_VALUES, one.pointer) or one.pointer in wrong)
+        if (re.search(_FREE_VALUES, one.pointer) or one.pointer in wrong or one.message == QUOTES)
         and redact(one.message, secrets) == one.message
     }
     for pointer in wrong & found.keys():  # a string is wrong there

@@ -410,7 +410,8 @@ RULES: Final[dict[str, RuleText]] = {
     "yaml.tag": RuleText("JSON has no equivalent of a tag.", "!!timestamp 2026-11-29", '"2026-11-29"'),
     "yaml.key": RuleText("Names in JSON are strings.", "1: a", '"1": a'),
     "yaml.notation": RuleText(
-        "hpoq reads YAML as a notation for JSON; whatever is not a number in JSON is a string.",
+        "hpoq reads YAML as a notation for JSON; whatever is not a number in JSON is a string, "
+        "and typographic quotes are part of one.",
         "_value: [.1, 1_000, yes]",
         "_value: [0.1, 1000, true]",
     ),

@@ -43,6 +43,7 @@ _BASE_60 = " (in base 60)"
 _VERSIONS = " (YAML 1.1 or 1.2)"
 _FLOAT = r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[-+][0-9]+[eE][-+]?[0-9]+"
 _LONGEST_NOTATION = 60
+_LONGEST_QUOTED = 10_000
 _NOT_IN_JSON = "a number that JSON does not have"
 # The library's error messages, as patterns, and the messages that replace them.
 _WORDING = (
@@ -81,6 +82,18 @@ _WORDING = (
     (r"expected '<document start>'", r"another document begins here; write a line --- before it"),
     (r"could not find expected ':'", r"a colon is missing after the name on this line or the one above"),
 )
+# What looks like the colon or the space of YAML, or like a member.
+_LOOKALIKES = (
+    ("(?m)^[ -]*[\\w\"']+\uff1a", "a full-width colon in line {}; write an ordinary colon and a space"),
+    (
+        "(?m)^[ -]*[\u00a0\u2000-\u200b\u3000\ufeff]",
+        "a special space or an invisible character in line {}; write an ordinary space",
+    ),
+    (r"(?m)^[ -]*[A-Za-z_]\w*:(?=[\w\"'])", "a space is missing after the colon in line {}"),
+    (r"[{,] *\$\{[^}\n]*\} *:", "in line {}, a name such as ${{lr}} must be in quotes"),
+)
+_QUOTED = "[\u2018-\u201f].*[\u2018-\u201f]"
+QUOTES = "the typographic quotes around it are part of the text; write straight ones"
 _WORDS: dict[str, JsonValue] = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 
@@ -153,7 +166,9 @@ def load_documents(text: str) -> Iterator[YamlDocument]:
         mark = exc.problem_mark or exc.context_mark
         if str(exc.problem).startswith("found unexpected end of stream"):
             mark = exc.context_mark  # where the string begins
-        raise YamlError("yaml.syntax", _explain_syntax(str(exc.problem)), mark.index if mark else 0) from None
+        at = mark.index if mark else 0
+        words = _find_lookalike(text, at) or _explain_syntax(str(exc.problem))
+        raise YamlError("yaml.syntax", words, at) from None
     except yaml.reader.ReaderError as exc:
         code = exc.character if isinstance(exc.character, int) else ord(exc.character)
         instead = f"remove it, or write \\u{code:04X} in double quotes"
@@ -170,6 +185,16 @@ def load_documents(text: str) -> Iterator[YamlDocument]:
 def _is_empty(node: Node) -> bool:
     """Return whether a document has no content, as after a last `---`."""
     return isinstance(node, ScalarNode) and node.style is None and not node.value
+
+
+def _find_lookalike(text: str, at: int) -> str | None:
+    """Return what on the line of an error at `at`, or on the one above it, only looks like YAML, or None."""
+    begin = text.rfind("\n", 0, max(0, text.rfind("\n", 0, at))) + 1
+    end = text.find("\n", at)
+    for pattern, words in _LOOKALIKES:
+        if found := re.search(pattern, text[begin : end if end >= 0 else len(text)]):
+            return f"not YAML: {words.format(text.count(chr(10), 0, begin + found.end()) + 1)}"
+    return None
 
 
 def _explain_syntax(problem: str) -> str:
@@ -270,6 +295,8 @@ def find_notations(root: Node) -> Iterator[Violation]:
         elif isinstance(node, MappingNode):
             pending += [(pointer + pointer_to(key.value), value) for key, value in node.value]
         elif isinstance(node, ScalarNode) and node.tag == _PLAIN and isinstance(_read_scalar(node), str):
+            if len(node.value) <= _LONGEST_QUOTED and re.fullmatch(_QUOTED, node.value):
+                yield Violation(pointer, "yaml.notation", QUOTES)
             meant = _read_notation(node.value)
             if meant is not None:
                 what = f"{node.value} is YAML's notation of {meant}, but is read as a string"

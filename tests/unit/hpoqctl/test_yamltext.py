@@ -293,6 +293,33 @@ def test_mistakes_in_yaml_are_named_in_plain_words(text, words):
     assert words in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a:\n  b\uff1ax\n  c: 1\n", "a full-width colon in line 2; write an ordinary colon and a space"),
+        ("a: 1\nb\uff1a1", "a full-width colon in line 2; write an ordinary colon and a space"),
+        ("a:\n\u00a0 b: 1\n  c: 1\n", "an invisible character in line 2; write an ordinary space"),
+        ("a:\n  b:x\n  c: 1\n", "a space is missing after the colon in line 2"),
+        ("a: {${lr}: {b: 1}}\n", "in line 1, a name such as ${lr} must be in quotes"),
+    ],
+)
+def test_what_only_looks_like_yaml_is_named(text, words):
+    """The library reports the line after it, or the indentation."""
+    with pytest.raises(YamlError) as caught:
+        load(text)
+    assert caught.value.message.endswith(words)
+
+
+def test_typographic_quotes_are_part_of_a_text():
+    """YAML has none, so they would be sent; quotes inside of a text are meant."""
+    (document,) = load_documents(
+        "a: \u201c12345\u201d\nb: \u2018x\u2019\nc: say \u201cx\u201d\nd: '\u201cx\u201d'\n"
+    )
+    assert document.value["a"] == "\u201c12345\u201d"
+    found = [(one.pointer, one.rule) for one in find_notations(document.root)]
+    assert found == [("/a", "yaml.notation"), ("/b", "yaml.notation")]
+
+
 def test_an_unclosed_string_is_placed_where_it_begins():
     """The end of the text is far from the mistake."""
     with pytest.raises(YamlError) as caught:
