@@ -11,6 +11,7 @@ from alilocal.tablestore.model import STRING
 from hpoq.contract.identity import PRODUCER, derive_key
 from hpoq.testing import smq_event
 from hpoqctl.app import app
+from support.clock import give_commands_the_clock_of
 from support.deployment import (
     CONTEXT,
     DEAD_LETTER_QUEUE,
@@ -106,9 +107,10 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "request.json").write_text(keyed(9))
 
 
-def test_every_command_of_an_operator_is_allowed(folder):
+def test_every_command_of_an_operator_is_allowed(folder, monkeypatch):
     """No call of a command is refused, and each action of the policy is used by one of them."""
     with alilocal.serve() as server:
+        give_commands_the_clock_of(server.cloud, monkeypatch)
         account = Account(server, policy("operator.json"))
         for command in COMMANDS:
             account.run(command)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from forks import SECONDS, VARIABLES, Forks
 
-from hpoq.clock import SystemClock
+from support.clock import give_commands_the_clock_of
 from support.processes import HPOQ_COMMAND
 
 ROOT = Path(__file__).parents[2]
@@ -58,13 +58,7 @@ def hpoq_json(hpoq):
 @pytest.fixture
 def by_clock_of(monkeypatch):
     """Return a function that gives commands in this process a cloud's clock. A pause moves it and takes no time."""
-
-    def follow(cloud):
-        for method in ("now", "monotonic"):
-            monkeypatch.setattr(SystemClock, method, lambda _: cloud.clock.now())
-        monkeypatch.setattr(SystemClock, "sleep", lambda _, seconds: cloud.clock.advance(max(0, seconds)))
-
-    return follow
+    return lambda cloud: give_commands_the_clock_of(cloud, monkeypatch)
 
 
 @contextlib.contextmanager

@@ -118,3 +118,10 @@ class FixedChanceClock(FakeClock):
 
     def random(self) -> float:
         return self._chance
+
+
+def give_commands_the_clock_of(cloud, monkeypatch):
+    """Let commands in this process go by a cloud's clock. A pause moves it and takes no time."""
+    for method in ("now", "monotonic"):
+        monkeypatch.setattr(SystemClock, method, lambda _: cloud.clock.now())
+    monkeypatch.setattr(SystemClock, "sleep", lambda _, seconds: cloud.clock.advance(max(0, seconds)))
