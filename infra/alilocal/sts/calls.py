@@ -12,7 +12,7 @@ from alilocal.core.rpc import Parameters
 from alilocal.core.service import Call
 from alilocal.core.switches import GatewaySwitches
 from alilocal.core.world import World
-from alilocal.sts.errors import InvalidParameter
+from alilocal.sts.errors import InvalidParameter, MissingParameter
 from alilocal.sts.model import Roles
 from alilocal.sts.wire import identity_members, session_members
 
@@ -29,8 +29,10 @@ class Calls:
         self._roles = Roles(world)
 
     def assume_role(self, given: Parameters, _call: Call) -> JsonObject:
-        role = self._roles.find(given.get("RoleArn", ""))
-        session = given.get("RoleSessionName", "")
+        for name in ("RoleArn", "RoleSessionName"):
+            if not given.get(name):
+                raise MissingParameter(name)
+        role, session = self._roles.find(given["RoleArn"]), given["RoleSessionName"]
         if not _SESSION.fullmatch(session):
             raise InvalidParameter("RoleSessionName", "The parameter RoleSessionName is wrongly formed.")
         seconds, policy = _read_seconds(given.get("DurationSeconds")), _read_policy(given.get("Policy"))

@@ -15,8 +15,15 @@ class InvalidParameter(ServiceError):
         super().__init__(400, f"InvalidParameter.{what}", message)
 
 
-class NoSuchRole(ServiceError):
-    """The role does not exist."""
+class MissingParameter(ServiceError):
+    """A mandatory parameter is missing."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(404, "EntityNotExist.Role", f"The role not exists: {name}.")
+        super().__init__(400, f"Missing{name}", f"{name} is mandatory for this action.")
+
+
+class NoSuchRole(ServiceError):
+    """The role does not exist; `reason` is a further sentence."""
+
+    def __init__(self, name: str, reason: str = "") -> None:
+        super().__init__(404, "EntityNotExist.Role", f"The role not exists: {name}.{reason}")

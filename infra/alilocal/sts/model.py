@@ -41,8 +41,10 @@ class Roles:
     def find(self, arn: str) -> str:
         """Return the name of the role called `arn`; raises InvalidParameter and NoSuchRole."""
         role = _ROLE.fullmatch(arn)
-        if role is None or role["account"] != self._world.account_id:
+        if role is None:
             raise InvalidParameter("RoleArn", "The parameter RoleArn is wrongly formed.")
+        if role["account"] != self._world.account_id:
+            raise NoSuchRole(arn, f" The account of the local cloud is {self._world.account_id}.")
         known, _ = self._world.credentials.role_policies(role["name"])
         if not known:
             raise NoSuchRole(role["name"])

@@ -79,7 +79,9 @@ def test_roles_outlive_a_snapshot(cloud):
     ("given", "code"),
     [
         ({"RoleArn": "worker"}, "InvalidParameter.RoleArn"),
-        ({"RoleArn": "acs:ram::2:role/worker"}, "InvalidParameter.RoleArn"),
+        ({"RoleArn": "acs:ram::2:role/worker"}, "EntityNotExist.Role"),
+        ({"RoleArn": None}, "MissingRoleArn"),
+        ({"RoleSessionName": ""}, "MissingRoleSessionName"),
         ({"RoleSessionName": "m"}, "InvalidParameter.RoleSessionName"),
         ({"RoleSessionName": "m e"}, "InvalidParameter.RoleSessionName"),
         ({"DurationSeconds": "899"}, "InvalidParameter.DurationSeconds"),
