@@ -2,7 +2,7 @@
 
 `fcruntime.httptrigger` makes both; it is imported by the first call, because everything else here works without
 fcruntime. In the cloud each trigger has a host name of its own; here it has a path,
-`/_fc/<id of the trigger>/`. The SDKs of Function Compute 2.0 call the trigger of a function at
+`/_fc/<id of the trigger>`. The SDKs of Function Compute 2.0 call the trigger of a function at
 `/2016-08-15/proxy/<service>[.<qualifier>]/<function>/`.
 """
 
@@ -112,4 +112,4 @@ def _read_path(path: str) -> tuple[str | tuple[str, str], str]:
 
 def url_of(request: Request, trigger: Trigger) -> str | None:
     """Return the address of an HTTP trigger for the caller of `request`, or None for other triggers."""
-    return f"http://{request.authority}{PREFIX}{trigger.trigger_id}/" if trigger.kind == "http" else None
+    return f"http://{request.authority}{PREFIX}{trigger.trigger_id}" if trigger.kind == "http" else None
