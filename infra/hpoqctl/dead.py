@@ -23,11 +23,12 @@ from hpoq.errors import CallError, StoreError
 from hpoq.idempotency.store import Store
 from hpoq.processing.envelope import seal
 from hpoq.settings import Settings
-from hpoqctl.cloud import DEAD_LETTER_QUEUE, QUEUE
+from hpoqctl.cloud import DEAD_LETTER_QUEUE
 from hpoqctl.files import PathName
 from hpoqctl.numbers import Number, WholeNumber
 from hpoqctl.output import console, count_of, json_option, notes, print_json
 from hpoqctl.positions import mask_secrets
+from hpoqctl.recordview import NO_RECORD
 from hpoqctl.redrive import DeadLetter, Plan, Redriver, Report
 from hpoqctl.services import (
     Target,
@@ -38,6 +39,7 @@ from hpoqctl.services import (
     find_store,
     find_target,
     name_dead_letter_queue,
+    queue_option,
     read_clock,
     read_settings,
     smq_endpoint_option,
@@ -217,7 +219,7 @@ def show(pattern: str, source: str | None, endpoint: str | None, limit: int | No
 
 @command.command(name="redrive")
 @_from
-@click.option("--queue", callback=check_queue, help=f"The queue to send to. Default: HPOQ_QUEUE, or {QUEUE}.")
+@queue_option
 @smq_endpoint_option
 @_dry_run
 @_match
@@ -325,7 +327,7 @@ def _find_followed(store: Store, key: str, now: float, namespace: str) -> Watchi
     """Return how the experiment of `key` is followed, or why it is not. Raises StoreError."""
     record = store.get(key)
     if record is None:
-        return "this key has no record. Check the key with hpoq status."
+        return NO_RECORD
     watching = find_watching(store.get, record, now, namespace)
     if watching is None:
         return "it has no experiment that is followed. See hpoq status."

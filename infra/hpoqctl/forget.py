@@ -23,7 +23,7 @@ from hpoq.processing import lifecycle
 from hpoq.processing.lifecycle import Standing
 from hpoq.processing.watchorder import decode_order, encode_order
 from hpoqctl.output import json_option, print_change, print_json
-from hpoqctl.recordview import format_time
+from hpoqctl.recordview import NO_RECORD, format_time
 from hpoqctl.services import (
     explain_store_failure,
     find_one_key,
@@ -60,7 +60,7 @@ _KEPT = frozenset(
 )
 _ENDED = (Standing.PUBLISHED, Standing.GIVEN_UP, Standing.EXPIRED)
 _REFUSALS = {
-    Standing.UNSEEN: "this key has no record. Check the key with hpoq status.",
+    Standing.UNSEEN: NO_RECORD,
     Standing.HELD: "it is still being processed. Run the command again after it has ended.",
     Standing.ABANDONED: "it has not ended, and its experiment may exist. Run the command again after it has ended.",
     Standing.UNPUBLISHED: "its event is not published yet. Run the command again after that: hpoq status shows it.",

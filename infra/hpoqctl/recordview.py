@@ -18,6 +18,7 @@ from hpoq.processing.lifecycle import Action, Standing
 from hpoq.settings import Settings
 from hpoqctl.output import count_of
 
+NO_RECORD = "this key has no record. Check the key with hpoq status."
 _ENDED = {State.COMPLETED: "created", State.REJECTED: "rejected", State.FAILED: "failed"}
 _STATE = {
     Standing.UNSEEN: "There is no record. No delivery has arrived so far, or the message has another key (that of a "

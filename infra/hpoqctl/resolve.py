@@ -9,6 +9,7 @@ import click
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.clock import Budget
+from hpoq.cloud.experiments import is_experiment_id
 from hpoq.cloud.paiautoml import PaiAutoMl, identify_place
 from hpoq.contract.identity import find_marker_keys
 from hpoq.errors import Ambiguous, CallError, Incomplete, NotFound, StoreError
@@ -19,7 +20,7 @@ from hpoq.processing.lifecycle import Standing
 from hpoq.processing.reconcile import Sought, find
 from hpoq.settings import Settings
 from hpoqctl.output import json_option, print_change, print_json
-from hpoqctl.recordview import format_time, name_end
+from hpoqctl.recordview import NO_RECORD, format_time, name_end
 from hpoqctl.services import (
     experiments_endpoint,
     explain_store_failure,
@@ -104,7 +105,7 @@ def command(
     """
     if is_none == (experiment_id is not None):
         raise click.UsageError("Give either --none or --experiment ID.")
-    if experiment_id in ("", ".", ".."):
+    if experiment_id is not None and not is_experiment_id(experiment_id):
         raise click.UsageError(f"{experiment_id!r} is not an experiment id. Give --experiment ID.")
     settings = read_settings()
     sought = find_one_key(key, message_id, source, producer_key, settings.namespace)
@@ -149,7 +150,7 @@ def _record(store: Store, service: _Service | None, decision: _Decision, now: fl
 
 def _check_record(record: Record | None, now: float) -> Record:
     if record is None:
-        raise _RefusedError("this key has no record. Check the key with hpoq status.")
+        raise _RefusedError(NO_RECORD)
     standing = lifecycle.find_standing(record, now)
     if standing is Standing.HELD:
         ends = format_time(record.lease_until)

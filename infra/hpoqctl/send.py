@@ -21,7 +21,6 @@ from hpoq.contract.identity import derive_message_key
 from hpoq.errors import CallError
 from hpoq.producer import SentRequest
 from hpoqctl.checking import derive_own_key
-from hpoqctl.cloud import QUEUE
 from hpoqctl.experimentlog import Experiments
 from hpoqctl.files import Document, read_requests
 from hpoqctl.following import (
@@ -38,9 +37,9 @@ from hpoqctl.outgoing import Outgoing, prepare_requests
 from hpoqctl.output import console, count_of, format_outcome, json_option, notes, print_json, track_progress
 from hpoqctl.services import (
     Target,
-    check_queue,
     explain_failure,
     find_target,
+    queue_option,
     read_settings,
     smq_endpoint_option,
     usage_errors,
@@ -94,7 +93,7 @@ class _Run:
 
 @click.command(name="send", cls=WaitCommand)
 @click.argument("paths", nargs=-1, required=True, metavar="FILE...")
-@click.option("--queue", callback=check_queue, help=f"The queue to send to. Default: HPOQ_QUEUE, or {QUEUE}.")
+@queue_option
 @smq_endpoint_option
 @click.option(
     "--key",

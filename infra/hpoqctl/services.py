@@ -39,7 +39,7 @@ from hpoq.idempotency.store import Store, open_store, split_store_url
 from hpoq.idempotency.tablestore import TablestoreStore
 from hpoq.producer.credentials import standard_credentials
 from hpoq.settings import QUEUE_FORM, QUEUE_NAME, Settings
-from hpoqctl.cloud import DEAD_LETTER_QUEUE, local_store_url, loopback_credentials, loopback_place
+from hpoqctl.cloud import DEAD_LETTER_QUEUE, QUEUE, local_store_url, loopback_credentials, loopback_place
 from hpoqctl.experimentlog import Experiments
 
 _CLOCK_SECONDS = 5
@@ -220,6 +220,12 @@ def check_queue(_context: click.Context, _option: click.Parameter, name: str | N
     if name is not None and not re.fullmatch(QUEUE_NAME, name):
         raise click.BadParameter(f"the name of a queue must be {QUEUE_FORM}")
     return name
+
+
+queue_option = click.option(
+    "--queue", callback=check_queue, help=f"The queue to send to. Default: HPOQ_QUEUE, or {QUEUE}."
+)
+"""The option of each command that sends to the queue of requests."""
 
 
 def find_target(settings: Settings, queue: str | None, endpoint: str | None) -> Target:

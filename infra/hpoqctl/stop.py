@@ -20,16 +20,15 @@ from hpoq.contract.stop import StopRequest
 from hpoq.errors import CallError, RequestRejected
 from hpoq.producer import SentRequest
 from hpoqctl.checking import check_document, refuse_invalid
-from hpoqctl.cloud import QUEUE
 from hpoqctl.files import read_requests
 from hpoqctl.inbox import Answers, Inbox, collect_answers, convert_event, open_inbox_at
 from hpoqctl.numbers import Number
 from hpoqctl.output import console, format_outcome, json_option, notes, print_json
 from hpoqctl.services import (
     Target,
-    check_queue,
     explain_failure,
     find_target,
+    queue_option,
     read_settings,
     smq_endpoint_option,
     usage_errors,
@@ -59,7 +58,7 @@ class _Run:
 @click.command(name="stop")
 @click.argument("targets", nargs=-1, metavar="[KEY|FILE]...")
 @click.option("--experiment", "experiment_ids", multiple=True, metavar="ID", help="The id of an experiment.")
-@click.option("--queue", callback=check_queue, help=f"The queue to send to. Default: HPOQ_QUEUE, or {QUEUE}.")
+@queue_option
 @smq_endpoint_option
 @click.option("--wait", is_flag=True, help="Wait until every stop is answered by an event.")
 @click.option(

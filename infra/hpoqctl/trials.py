@@ -22,7 +22,7 @@ from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.cloud.trials import Trial, read_all_trials
 from hpoq.contract.rules import find_optimize_mode
 from hpoq.errors import CallError, NotFound
-from hpoq.processing.watchorder import ACTIVE_TRIALS, has_ended
+from hpoq.processing.watchorder import ACTIVE_TRIALS, UNRANKED_TRIALS, has_ended
 from hpoqctl.experimentlog import explain_end
 from hpoqctl.leaderboard import Row, make_table
 from hpoqctl.numbers import Number, WholeNumber
@@ -36,8 +36,6 @@ from hpoqctl.services import (
 )
 
 _PAGE_SIZE = 100
-# The metric of a trial that did not end by itself is not comparable with the others.
-_NOT_RANKED = (*ACTIVE_TRIALS, "FAILED", "USER_CANCELED", "SYS_CANCELED")
 _UNKNOWN_MODE = (
     "The experiment does not say which metric is the best (optimize_mode), so the highest one is shown first. Give "
     "--mode minimize for the lowest."
@@ -160,7 +158,7 @@ def _rank(trial: Trial, sign: float) -> tuple[bool, float, str, str]:
 
 
 def _is_ranked(trial: Trial) -> bool:
-    return trial.metric is not None and trial.status not in _NOT_RANKED
+    return trial.metric is not None and trial.status not in UNRANKED_TRIALS
 
 
 def _follow(client: PaiAutoMl, board: Board, mode: str | None, top: int, interval: float) -> Board:

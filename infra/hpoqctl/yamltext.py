@@ -22,6 +22,7 @@ from yaml.tokens import Token
 
 from fcruntime.jsonvalue import JsonValue
 from hpoq.contract.document import PLAIN_NAME
+from hpoq.contract.finding import NUMBER_OF_JSON
 from hpoq.contract.jsontext import MOST_BODY_BYTES, pointer_to
 from hpoq.errors import Violation
 
@@ -33,7 +34,7 @@ _YAMLS_OWN = "tag:yaml.org,2002:"
 _TEXT, _SEQUENCE, _MAPPING = "tag:yaml.org,2002:str", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"
 _PLAIN = "tag:hpoq,2026:plain"
 """The tag of a scalar that has neither quotes nor a tag."""
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_NUMBER = re.compile(NUMBER_OF_JSON)
 # Numbers of YAML 1.2 that YAML 1.1, and with it PyYAML, takes as strings.
 _OCTAL = r"[-+]?0o[0-7]+"
 # A decimal number in YAML 1.2, and in YAML 1.1 an octal one, or text if it has an 8 or a 9.

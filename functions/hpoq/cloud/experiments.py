@@ -116,6 +116,11 @@ def read_experiment(row: JsonValue) -> Experiment:
     )
 
 
+def is_experiment_id(text: str) -> bool:
+    """Return whether `text` can be the id of an experiment in a path, where dots alone name another path."""
+    return text not in ("", ".", "..")
+
+
 def read_experiment_id(members: JsonObject) -> str | None:
     """Return the id of the experiment that `members` describe, or None if they have none that can be one.
 

@@ -22,6 +22,7 @@ from hpoq.cloud.experiments import (
     Experiment,
     ExperimentPage,
     Unreadable,
+    is_experiment_id,
     read_experiment,
     read_experiment_id,
     read_page,
@@ -277,7 +278,7 @@ class PaiAutoMl(ServiceClient):
 
 def experiment_path(experiment_id: str) -> str:
     """Return the path of an experiment. Raises ValueError if the text cannot be an id."""
-    if experiment_id in ("", ".", ".."):
+    if not is_experiment_id(experiment_id):
         raise ValueError(f"{experiment_id!r} is not an experiment id")
     return f"{_PREFIX}/experiment/{percent_encode(experiment_id)}"
 

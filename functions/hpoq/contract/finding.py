@@ -18,7 +18,7 @@ _LONGEST_WORD = 60
 _SHORTEST_PART = 2
 _ALMOST_SAME = 0.92
 """A letter too many or too few in ten. The names of the parts of an access key are less similar."""
-_NUMBER_OF_JSON = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+NUMBER_OF_JSON = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _ALIKE = "The two differ in characters that look the same or cannot be seen"
 
 
@@ -227,7 +227,7 @@ def hint_at_quotes(text: str) -> str:
 
     Without its quotes, a number such as .5, 1. or +1 would not be JSON.
     """
-    if re.fullmatch(_NUMBER_OF_JSON, text.strip()):
+    if re.fullmatch(NUMBER_OF_JSON, text.strip()):
         return "; remove the quotes" if math.isfinite(float(text)) else ""
     number = float(text)
     if not math.isfinite(number):

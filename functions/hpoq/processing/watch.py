@@ -48,7 +48,7 @@ from hpoq.processing.outcome import (
     log_operator_needed,
     needs_operator,
 )
-from hpoq.processing.watchorder import MOVED, Again, Ended, Look, WatchOrder, WatchSchedule
+from hpoq.processing.watchorder import MOVED, UNRANKED_TRIALS, Again, Ended, Look, WatchOrder, WatchSchedule
 
 Direction: TypeAlias = Literal["ASC", "DESC"]
 
@@ -64,7 +64,6 @@ _LONGEST_TEXT = 200
 _MOST_STATUSES = 20
 _MOST_HYPERPARAMETER_BYTES = 16_000
 _MOST_SKEW_SECONDS = 3600.0
-_NOT_BEST = ("FAILED", "USER_CANCELED", "SYS_CANCELED", "RUNNING", "WAITING")
 _MODE_AT = "/experiment/HpoExperimentConfiguration/yml_config/tuner/class_args/optimize_mode"
 
 
@@ -284,7 +283,7 @@ def _choose_best(trials: tuple[Trial, ...], mode: str | None) -> Trial | None:
     measured = [
         (sign * trial.metric, trial.trial_id, trial)
         for trial in trials
-        if trial.metric is not None and trial.status not in _NOT_BEST
+        if trial.metric is not None and trial.status not in UNRANKED_TRIALS
     ]
     return min(measured, key=lambda one: one[:2])[2] if measured else None
 
@@ -294,7 +293,9 @@ def _leads_with_best(trials: tuple[Trial, ...], direction: Direction) -> bool:
 
     The service may ignore the order, and where it puts trials without a metric is not documented.
     """
-    metrics = [trial.metric for trial in trials if trial.metric is not None and trial.status not in _NOT_BEST]
+    metrics = [
+        trial.metric for trial in trials if trial.metric is not None and trial.status not in UNRANKED_TRIALS
+    ]
     is_sorted = metrics == sorted(metrics, reverse=direction == "DESC")
     return is_sorted and len(set(metrics)) > 1
 

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from fcruntime._dataclass import dataclass
 from fcruntime.jsonvalue import JsonObject, JsonValue
-from hpoq.cloud.experiments import Experiment
+from hpoq.cloud.experiments import Experiment, is_experiment_id
 from hpoq.contract.events import EventError
 from hpoq.contract.identity import KEY_FORM
 from hpoq.errors import Violation
@@ -41,6 +41,8 @@ STOPPING = "TERMINATING"
 """The status of an experiment that is being stopped."""
 ACTIVE_TRIALS = ("RUNNING", "WAITING")
 """The statuses of a trial that has not ended."""
+UNRANKED_TRIALS = ("FAILED", "USER_CANCELED", "SYS_CANCELED", *ACTIVE_TRIALS)
+"""The statuses of a trial that did not end by itself, so that its metric is not comparable with the others."""
 _GROWTH = 0.15
 _HOUR = 3600.0
 
@@ -181,7 +183,7 @@ def decode_order(text: str | bytes) -> WatchOrder | None:
 
 def can_be_followed(order: WatchOrder) -> bool:
     """Return whether its key and the id of its experiment have a valid form: anybody can write a watch message."""
-    return bool(re.fullmatch(KEY_FORM, order.key)) and order.experiment_id not in ("", ".", "..")
+    return bool(re.fullmatch(KEY_FORM, order.key)) and is_experiment_id(order.experiment_id)
 
 
 def read_guard_limits(guard: JsonObject) -> GuardLimits:

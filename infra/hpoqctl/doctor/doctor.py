@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
 import click
 from rich.text import Text
@@ -17,7 +18,7 @@ from hpoq.producer.credentials import standard_credentials
 from hpoq.settings import Settings
 from hpoqctl.cloud import remote_environment
 from hpoqctl.doctor.checks import CHECKS
-from hpoqctl.doctor.checkup import Finding, Subject, examine
+from hpoqctl.doctor.checkup import Finding, Subject, Verdict, examine
 from hpoqctl.numbers import Number
 from hpoqctl.output import console, count_of, json_option, print_json
 from hpoqctl.services import is_local_cloud, store_url
@@ -52,7 +53,7 @@ def command(function_timeout: float | None, endpoint: str | None, as_json: bool)
         print_json(
             {
                 "findings": rows,
-                "summary": {name: counts[name] for name in ("ok", "warning", "problem", "skipped")},
+                "summary": {name: counts[name] for name in get_args(Verdict)},
             }
         )
     else:

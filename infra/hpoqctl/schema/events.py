@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from fcruntime.jsonvalue import JsonObject
 from hpoq.contract import patterns
 from hpoq.contract.events import LONGEST_TEXT, EventData, EventError, EventOutcome, event_type, make_event
@@ -9,7 +11,7 @@ from hpoq.contract.request import parse_request
 from hpoq.errors import RequestRejected, Violation
 from hpoqctl.schema.form import DIALECT, make_ref, sort_keywords
 
-OUTCOMES: tuple[EventOutcome, ...] = ("created", "rejected", "failed", "accepted", "finished", "stopping")
+OUTCOMES: tuple[EventOutcome, ...] = get_args(EventOutcome)
 
 MEANINGS: dict[EventOutcome, str] = {
     "created": "The experiment exists.",
