@@ -11,7 +11,9 @@ from click.testing import CliRunner
 
 import alilocal
 from hpoq.cloud.smq import fits
+from hpoq.contract.identity import derive_key
 from hpoq.contract.jsontext import MOST_BODY_BYTES
+from hpoq.settings import Settings
 from hpoqctl.app import app
 from hpoqctl.checking import MOST_MESSAGE_BYTES
 from support.request import REQUEST, make_document, request
@@ -438,3 +440,15 @@ def test_a_request_in_base64_is_not_shown(tmp_path, name):
     done = CliRunner().invoke(app, ["check", str(tmp_path / name)])
     assert (done.exit_code, "/oss_config/x [unknown-member]" in done.output) == (1, True), done.output
     assert not any(text.decode()[at : at + 12] in done.output for at in range(0, len(text) - 12, 4))
+
+
+@pytest.mark.parametrize(
+    "environ", [{"HPOQ_NAME": "staging"}, {"HPOQ_NAME": "other", "HPOQ_NAMESPACE": "staging"}]
+)
+def test_the_key_is_that_of_the_deployment(tmp_path, environ):
+    """The namespace is part of the key, and the name of the deployment is the namespace if that is not set."""
+    (tmp_path / "request.json").write_text(request("k"))
+    done = CliRunner().invoke(app, ["check", "--json", str(tmp_path / "request.json")], env=environ)
+    (row,) = json.loads(done.stdout)["files"]
+    assert row["key"] == derive_key("producer", "k", Settings.from_environment(environ).namespace)
+    assert row["key"] == derive_key("producer", "k", "staging")
