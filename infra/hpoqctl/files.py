@@ -162,7 +162,8 @@ def _read_bytes(file: Path) -> bytes:
 def _read_standard_input() -> Iterator[Document]:
     """Read JSON, base64 of it, or else YAML, which has no name here that could distinguish it."""
     data = _read_input()
-    if looks_like_json(unwrap_base64(data)) or not data.strip() or len(data) > _MOST_BYTES:
+    is_json = looks_like_json(unwrap_base64(data)) or find_encoded_text(data) is not None
+    if is_json or not data.strip() or len(data) > _MOST_BYTES:
         yield _make_document("-", "-", data)
     else:
         yield from _read_yaml("-", data)

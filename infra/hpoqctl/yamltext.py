@@ -91,7 +91,7 @@ _LOOKALIKES = (
         "a special space or an invisible character in line {}; write an ordinary space",
     ),
     (r"(?m)^[ -]*[A-Za-z_]\w*:(?=[\w\"'])", "a space is missing after the colon in line {}"),
-    (r"[{,] *\$\{[^}\n]*\} *:", "in line {}, a name such as ${{lr}} must be in quotes"),
+    (r"[{,] *\$\{[^}\n]{0,100}\} *:", "in line {}, a name such as ${{lr}} must be in quotes"),
 )
 _QUOTED = "[\u2018-\u201f].*[\u2018-\u201f]"
 QUOTES = "the typographic quotes around it are part of the text; write straight ones"

@@ -427,6 +427,19 @@ def test_a_name_that_is_too_long_is_wrong_usage():
     assert (done.exit_code, "File name too long" in done.output) == (2, True), done.output
 
 
+@pytest.mark.parametrize("name", ["r.json", "r.jsonl", "-"])
+def test_what_is_not_json_in_base64_is_explained_without_a_place(tmp_path, name):
+    """The place in the message is one of the decoded text, and an excerpt of base64 may hold a credential."""
+    text = base64.b64encode(b"\xef\xbb\xbf\xe2\x80\x8b{}")
+    (tmp_path / "r.json").write_bytes(text)
+    (tmp_path / "r.jsonl").write_bytes(text)
+    path = name if name == "-" else str(tmp_path / name)
+    done = CliRunner().invoke(app, ["check", "--json", path], input=text)
+    ((violation,),) = [file["violations"] for file in json.loads(done.output)["files"]]
+    assert violation["message"].endswith("an invisible character; write an ordinary space"), violation
+    assert "line" not in violation
+
+
 @pytest.mark.parametrize("name", ["r.txt", "r.jsonl"])
 def test_a_request_in_base64_is_not_shown(tmp_path, name):
     """No line of base64 is the place of a member, and each may hold a credential."""

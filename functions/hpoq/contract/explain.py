@@ -53,6 +53,7 @@ _HOURS = {
 _LONG_DURATION = (
     r"(?i)\s*P?(?:([0-9]{1,4})D)?T?(?:([0-9]{1,5})H)?\s*(?:([0-9]{1,6})M(?:IN)?)?\s*(?:([0-9]{1,8})S)?\s*"
 )
+_LONGEST_DURATION = 40  # white space may match in several ways
 _DURATION = r"\s*([0-9]{1,4}):([0-5][0-9])(?::00)?\s*"
 _BOOLEANS = {
     **dict.fromkeys(("true", "yes", "on", "1"), "true"),
@@ -420,7 +421,7 @@ def _hint_at_value(kind: str, given: JsonValue, name: str) -> str:
 
 def _count_hours(text: str) -> float:
     """Return the number of hours of a duration such as PT1H30M or 1h30m, or 0 if `text` is not one."""
-    found = re.fullmatch(_LONG_DURATION, text)
+    found = re.fullmatch(_LONG_DURATION, text[:_LONGEST_DURATION])
     parts = found.groups("0") if found else ()
     return sum(int(part) * hours for part, hours in zip(parts, (24, 1, 1 / 60, 1 / 3600), strict=False))
 

@@ -9,6 +9,7 @@ Modules with models have no `from __future__ import annotations`: pydantic would
 cold start.
 """
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Literal, get_args
 
@@ -108,7 +109,8 @@ def list_credentials(model: type[BaseModel]) -> frozenset[str]:
     return frozenset(field.alias or name for name, field in fields if SecretStr in get_args(field.annotation))
 
 
-def list_members(model: type[BaseModel] | None) -> dict[str, type[BaseModel] | None]:
+@cache
+def list_members(model: type[BaseModel] | None) -> Mapping[str, type[BaseModel] | None]:
     """Return the members of `model` by their JSON names, each with the model of its value or None."""
     fields = model.model_fields if model else {}
     return {field.alias or name: _find_model_in(field.annotation) for name, field in fields.items()}

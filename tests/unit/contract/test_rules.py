@@ -1148,6 +1148,7 @@ def rules_named(source):
                 ("1e-2", "; write 0.01 without quotes"),
                 ("1e300", "; write 1e+300 without quotes"),
                 ("1e999", ""),
+                (" " * 9999 + "x", ""),
                 ("1,500", ""),
                 ("-inf", ""),
             ]
