@@ -54,6 +54,7 @@ CREATE, LIST, PUBLISH = "CreateHpoExperiment", "ListHpoExperiments", "PublishMes
 GET, TRIALS, STOP, SEND = "GetHpoExperiment", "ListHpoTrials", "StopHpoExperiment", "SendMessage"
 ENDS = ("FINISHED", "FAILED", "EARLY_STOPPED", "USER_CANCELED", "SYS_CANCELED", "NO_MORE_TRIAL")
 REPAIRED_EVERY = 2_000
+LEASE = 90.0
 READ_TIME_OUT = 25.0
 ALMOST = 0.5
 OFFSETS = sampled_from([0.0, -0.5, 0.5, 0.25])
@@ -164,7 +165,7 @@ class Store:
 class Schedules:
     """Instances whose clocks are up to `skew` seconds apart, which is what `settings` allow for."""
 
-    lease = 90.0
+    lease = LEASE
     skew = 10.0
     settings: ClassVar = {}
     messages: ClassVar = MESSAGES
@@ -237,11 +238,7 @@ class Schedules:
         self.world.call_times = self.call_times
         self.queues = [cloud.queues.get(name) for name in self.sources]
         self.stops = []
-        bodies = {name: json.loads(json.dumps(body)) for name, body in self.messages.items()}
-        if tags == "refused":
-            # Then the service refuses what brings tags of its own.
-            del bodies["full of tags"]["experiment"]["Tag"]
-        self.ids = {name: self.queue.send(json.dumps(body)) for name, body in bodies.items()}
+        self.ids = {name: self.queue.send(body) for name, body in write_messages(type(self), tags).items()}
 
     def call_times(self, operation):
         for slow in self.slow_calls:
@@ -363,7 +360,8 @@ class Schedules:
         self.create_late(stall, is_killed=is_killed, instance=(-0.5, 1))
         ends_at = self.world.clock.now() + self.lease + 2 * self.skew
         while self.world.clock.now() < ends_at:
-            self.world.later(gap)
+            # As many decisions for a long lease as for a short one.
+            self.world.later(gap * self.lease / LEASE)
             self.resolve(index, decision, claim if is_claimed_meanwhile else None)
         self.deliver(5, (0.5, 1))
 
@@ -600,6 +598,18 @@ class Schedules:
         )
         assert by_name["by id"] == ("created" in of_message["by message id"])
         assert of_message["full of tags"] >= {"created"}
+
+
+@functools.cache
+def write_messages(machine, tags):
+    """Return the bodies of the messages of `machine`, by their names."""
+    bodies = {name: json.dumps(document) for name, document in machine.messages.items()}
+    if tags == "refused":
+        # Then the service refuses what brings tags of its own.
+        document = json.loads(bodies["full of tags"])
+        del document["experiment"]["Tag"]
+        bodies["full of tags"] = json.dumps(document)
+    return bodies
 
 
 def stricter(parse):

@@ -68,7 +68,7 @@ class _Caller:
             self._exchange.begin_write()
 
     def sign(self, request: requests.PreparedRequest) -> None:
-        """Sign the request anew, if the exchange signs once its connection is established."""
+        """Sign the request anew, as an exchange does that signs once its connection is established."""
         if hasattr(self._exchange, "sign"):
             request.headers.update(self._exchange.sign())
 
@@ -99,8 +99,9 @@ class _TimedAdapter(BaseAdapter):
     def send(self, request, *, timeout=None, **options):
         times = self._world.call_times(operation_of(request))
         caller = _Caller(timeout)
-        self._clock.advance(times.before_first_byte)
-        caller.sign(request)
+        if times.before_first_byte:
+            self._clock.advance(times.before_first_byte)
+            caller.sign(request)
         caller.begin_write()
         if times.between_writes:
             self._clock.advance(times.between_writes)
