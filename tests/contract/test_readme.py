@@ -57,6 +57,7 @@ CHECKED_ELSEWHERE = {
     ("python", "tests/benchmarks"): "test_scripts_exist_as_written",
     ("python", "tests/e2e/daytwo.py"): "test_scripts_exist_as_written",
     ("python", "tests/mutation"): "test_scripts_exist_as_written",
+    ("python", "tests/reliability/events.py"): "test_scripts_exist_as_written",
     ("python", "tests/reliability/schedules.py"): "test_scripts_exist_as_written",
     ("python", "tests/reliability/soak.py"): "test_scripts_exist_as_written",
     ("python3", "-m", "venv"): ".ci/run",
