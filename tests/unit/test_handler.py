@@ -25,6 +25,7 @@ from hpoq.processing.outcome import Outcome
 from hpoq.processing.watchorder import WatchOrder, encode_order
 from hpoq.testing import FakeClock, MemoryStore, smq_event, smq_stream_event
 from hpoq.testing.events import encode_body
+from support.budget import CI_BUDGET
 from support.deployment import (
     CONTEXT,
     QUEUE,
@@ -420,6 +421,7 @@ print([name for name in rare if f"hpoq.{{name}}" in sys.modules])
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
+@pytest.mark.one_of("collects", budget=CI_BUDGET)
 @pytest.mark.parametrize("collects", [True, False])
 def test_what_a_cold_start_builds_is_frozen(collects):
     """The garbage collector ignores what a cold start builds and what the first request loads.

@@ -16,6 +16,7 @@ from hpoq.processing.ledger import Ledger
 from hpoq.processing.watchorder import GuardLimits, WatchOrder, decode_order, encode_order, identify_watch
 from hpoq.testing import smq_event, smq_stream_event
 from hpoqctl.watchview import find_watching
+from support.budget import CI_BUDGET
 from support.request import make_document, request
 from support.world import WatchedWorld
 
@@ -167,6 +168,7 @@ def test_an_experiment_that_never_ends_is_given_up(world):
     assert 2 * DAY <= world.clock.now() - made.gmt_create_time <= 2 * DAY + 3600
 
 
+@pytest.mark.one_of("operation", budget=CI_BUDGET)
 @pytest.mark.parametrize("operation", [GET, LIST])
 @pytest.mark.parametrize(
     "fault",

@@ -38,6 +38,7 @@ def run(copy, *arguments):
     )
 
 
+@pytest.mark.in_ci
 def test_a_service_and_an_operation_are_added_by_the_page(copy):
     """The scaffold writes the page's files, and the vendor's client calls what the page's examples call."""
     [command] = re.findall(r"(?m)^python -m (alilocal\.scaffold \w+)$", read_section(PAGE, "Add a service"))

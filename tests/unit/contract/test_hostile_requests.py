@@ -10,6 +10,7 @@ from requestdocs import MINIMAL, PLACES, at, parse, put
 from hpoq.contract.finding import MOST_LISTED
 from hpoq.contract.request import parse_request
 from hpoq.errors import RequestRejected
+from support.budget import sample_by_default
 
 
 @pytest.mark.parametrize("pointer", PLACES)
@@ -139,7 +140,7 @@ SIZES = {
 }
 
 
-@pytest.mark.parametrize("case", SIZES)
+@pytest.mark.parametrize("case", sample_by_default(SIZES))
 def test_twice_the_size_is_twice_the_work(case, count_calls):
     """The work grows linearly with the size of a document."""
     small, large = (json.dumps(SIZES[case](size)).encode() for size in (400, 800))

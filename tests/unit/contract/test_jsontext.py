@@ -115,281 +115,281 @@ def test_depth_is_refused_even_where_more_is_asked_for():
     assert caught.value.rule == "json.depth"
 
 
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (b"", "not JSON: the text is empty"),
-        (b" \n", "not JSON: the text is empty"),
-        (b'["a', "not JSON at line 1, column 2: the string that begins here is not closed"),
-        (b"[\n1 2]", "not JSON at line 2, column 3: a comma is missing before this"),
-        (b'{"a": 1', "not JSON at line 1, column 8: the text ends here, before the last } or ]"),
-        (b'{"a": 1}}', "not JSON at line 1, column 9: one } too many"),
-        (b'{"a": [1, 2}', "not JSON at line 1, column 12: a ] is missing before this"),
-        (b'{"a": 1]', "not JSON at line 1, column 8: a } is missing before this"),
-        *(
-            (data, f"not JSON at line 1, column {column}: a colon may only follow the name of a member")
-            for data, column in ((b'["a": 1]', 5), (b'{"a": "b": 1}', 10))
-        ),
-        (b'"a": 1}', "not JSON at line 1, column 4: an object begins with {"),
-        (b'{"a": 1}: 2', "not JSON at line 1, column 9: the document has ended before this; remove the rest"),
+SYNTAX_ERRORS = [
+    (b"", "not JSON: the text is empty"),
+    (b" \n", "not JSON: the text is empty"),
+    (b'["a', "not JSON at line 1, column 2: the string that begins here is not closed"),
+    (b"[\n1 2]", "not JSON at line 2, column 3: a comma is missing before this"),
+    (b'{"a": 1', "not JSON at line 1, column 8: the text ends here, before the last } or ]"),
+    (b'{"a": 1}}', "not JSON at line 1, column 9: one } too many"),
+    (b'{"a": [1, 2}', "not JSON at line 1, column 12: a ] is missing before this"),
+    (b'{"a": 1]', "not JSON at line 1, column 8: a } is missing before this"),
+    *(
+        (data, f"not JSON at line 1, column {column}: a colon may only follow the name of a member")
+        for data, column in ((b'["a": 1]', 5), (b'{"a": "b": 1}', 10))
+    ),
+    (b'"a": 1}', "not JSON at line 1, column 4: an object begins with {"),
+    (b'{"a": 1}: 2', "not JSON at line 1, column 9: the document has ended before this; remove the rest"),
+    (
+        b'{"a": [1, 2)}',
+        "not JSON at line 1, column 12: a parenthesis; JSON has [ for a list and { for an object",
+    ),
+    (
+        b'{"a": 1}\n{}',
+        "not JSON at line 2, column 1: a second document begins here; send each as a message of its own",
+    ),
+    (b'{"a": 1} b', "not JSON at line 1, column 10: the document has ended before this; remove the rest"),
+    (b'{"a": 1} // b', "not JSON at line 1, column 10: JSON has no comments; remove this one"),
+    (b'{"a" = 1}', "not JSON at line 1, column 6: an equals sign; JSON needs a colon"),
+    (b'{"a" 1}', "not JSON at line 1, column 6: a colon is missing before this"),
+    (b'{"a": 1; "b": 2}', "not JSON at line 1, column 8: a semicolon; JSON needs a comma"),
+    (b"{a: 1}", "not JSON at line 1, column 2: a name must be in double quotes"),
+    (b'{"a": b}', "not JSON at line 1, column 7: a text must be in double quotes"),
+    (b"{`a`: 1}", "not JSON at line 1, column 2: a single quote; JSON needs double quotes"),
+    (b'{"a": TRUE}', "not JSON at line 1, column 7: JSON has true, false and null in lower case only"),
+    (b'{"a": .5}', "not JSON at line 1, column 7: a number must begin with a digit, as in 0.5"),
+    (b'{"a": +1}', "not JSON at line 1, column 7: a number must not begin with a plus sign"),
+    (b'{"a": 01}', "not JSON at line 1, column 8: a number must not begin with 0"),
+    (b'{"a": 5.}', "not JSON at line 1, column 8: a number must have a digit after its decimal point"),
+    (b'{"a": 1_0}', "not JSON at line 1, column 8: a number must not contain an underscore"),
+    (b'{"a": 0x1}', "not JSON at line 1, column 8: a number must be decimal"),
+    (b'{"a": 12h}', "not JSON at line 1, column 9: a unit after a number; write the number alone"),
+    (b"{,}", "not JSON at line 1, column 2: a comma without an item"),
+    (b'{"a": ,}', "not JSON at line 1, column 7: a value is missing here"),
+    (
+        b'{"a\nb": 1}',
+        "not JSON at line 1, column 4: a string must end on its line; close it, or write \\n",
+    ),
+    (
+        b'{"a\x01b": 1}',
+        "not JSON at line 1, column 4: a control character in a string; close the string, or write an escape",
+    ),
+    (
+        b'{"a\\d": 1}',
+        "not JSON at line 1, column 4: not an escape of JSON; write two backslashes for one",
+    ),
+    (
+        b'{"\\u12": 1}',
         (
-            b'{"a": [1, 2)}',
-            "not JSON at line 1, column 12: a parenthesis; JSON has [ for a list and { for an object",
+            "not JSON at line 1, column 4: \\u needs four hexadecimal digits after it; "
+            "write two backslashes for a backslash"
         ),
+    ),
+    (b'{"a\\\'b": 1}', "not JSON at line 1, column 4: not an escape of JSON; write '"),
+    (
+        b'{"a\\x1b": 1}',
+        "not JSON at line 1, column 4: not an escape of JSON; write \\u00 instead of \\x",
+    ),
+    (
+        b'{"a\\xyz": 1}',
+        "not JSON at line 1, column 4: not an escape of JSON; write two backslashes for one",
+    ),
+    (
+        b'{"a\\\nb": 1}',
+        "not JSON at line 1, column 4: a string must end on its line; close it, or write \\n",
+    ),
+    (b'{"a": 1e}', "not JSON at line 1, column 8: an exponent must have a digit"),
+    (b'{"a": 1e-}', "not JSON at line 1, column 8: an exponent must have a digit"),
+    *(
         (
-            b'{"a": 1}\n{}',
-            "not JSON at line 2, column 1: a second document begins here; send each as a message of its own",
-        ),
-        (b'{"a": 1} b', "not JSON at line 1, column 10: the document has ended before this; remove the rest"),
-        (b'{"a": 1} // b', "not JSON at line 1, column 10: JSON has no comments; remove this one"),
-        (b'{"a" = 1}', "not JSON at line 1, column 6: an equals sign; JSON needs a colon"),
-        (b'{"a" 1}', "not JSON at line 1, column 6: a colon is missing before this"),
-        (b'{"a": 1; "b": 2}', "not JSON at line 1, column 8: a semicolon; JSON needs a comma"),
-        (b"{a: 1}", "not JSON at line 1, column 2: a name must be in double quotes"),
-        (b'{"a": b}', "not JSON at line 1, column 7: a text must be in double quotes"),
-        (b"{`a`: 1}", "not JSON at line 1, column 2: a single quote; JSON needs double quotes"),
-        (b'{"a": TRUE}', "not JSON at line 1, column 7: JSON has true, false and null in lower case only"),
-        (b'{"a": .5}', "not JSON at line 1, column 7: a number must begin with a digit, as in 0.5"),
-        (b'{"a": +1}', "not JSON at line 1, column 7: a number must not begin with a plus sign"),
-        (b'{"a": 01}', "not JSON at line 1, column 8: a number must not begin with 0"),
-        (b'{"a": 5.}', "not JSON at line 1, column 8: a number must have a digit after its decimal point"),
-        (b'{"a": 1_0}', "not JSON at line 1, column 8: a number must not contain an underscore"),
-        (b'{"a": 0x1}', "not JSON at line 1, column 8: a number must be decimal"),
-        (b'{"a": 12h}', "not JSON at line 1, column 9: a unit after a number; write the number alone"),
-        (b"{,}", "not JSON at line 1, column 2: a comma without an item"),
-        (b'{"a": ,}', "not JSON at line 1, column 7: a value is missing here"),
-        (
-            b'{"a\nb": 1}',
-            "not JSON at line 1, column 4: a string must end on its line; close it, or write \\n",
-        ),
-        (
-            b'{"a\x01b": 1}',
-            "not JSON at line 1, column 4: a control character in a string; close the string, or write an escape",
-        ),
-        (
-            b'{"a\\d": 1}',
-            "not JSON at line 1, column 4: not an escape of JSON; write two backslashes for one",
-        ),
-        (
-            b'{"\\u12": 1}',
+            data,
             (
-                "not JSON at line 1, column 4: \\u needs four hexadecimal digits after it; "
-                "write two backslashes for a backslash"
+                f"not JSON at line 1, column {column}: a comma in a number; "
+                "write a decimal point, or nothing between thousands"
             ),
-        ),
-        (b'{"a\\\'b": 1}', "not JSON at line 1, column 4: not an escape of JSON; write '"),
+        )
+        for data, column in [
+            (b'{"a": [0,05]}', 9),
+            (b'{"a": 0,5}', 8),
+            (b'{"a": 1,05, "b": 2}', 8),
+            (b'{"a": 10,000}', 9),
+        ]
+    ),
+    (b'{"a": 1, 5}', "not JSON at line 1, column 10: a name in double quotes is missing here"),
+    (b'{"a": [0, 05]}', "not JSON at line 1, column 12: a number must not begin with 0"),
+    (
+        b"experiment:\n",
+        "not JSON at line 1, column 1: an object begins with {; send JSON (a file with YAML must be named .yaml)",
+    ),
+    (b"<a/>", "not JSON at line 1, column 1: this looks like XML or HTML"),
+    (
+        b'{"a": <%= a %>}',
+        "not JSON at line 1, column 7: a template that was not filled in; fill it in first",
+    ),
+    *(
         (
-            b'{"a\\x1b": 1}',
-            "not JSON at line 1, column 4: not an escape of JSON; write \\u00 instead of \\x",
-        ),
+            b'{"a": %s}' % word,
+            "not JSON at line 1, column 7: no value; write null, or leave the member out",
+        )
+        for word in (b"undefined", b"nil")
+    ),
+    (
+        b"[object Object]",
+        "not JSON at line 1, column 2: what JavaScript writes for an object; write what JSON.stringify returns",
+    ),
+    *(
         (
-            b'{"a\\xyz": 1}',
-            "not JSON at line 1, column 4: not an escape of JSON; write two backslashes for one",
-        ),
+            b'{"a": %s}' % text,
+            f"not JSON at line 1, column {7 + at}: a date or a time must be in double quotes",
+        )
+        for text, at in ((b"2026-11-30", 4), (b"12:30", 2), (b"1/2", 1))
+    ),
+    *(
         (
-            b'{"a\\\nb": 1}',
-            "not JSON at line 1, column 4: a string must end on its line; close it, or write \\n",
-        ),
-        (b'{"a": 1e}', "not JSON at line 1, column 8: an exponent must have a digit"),
-        (b'{"a": 1e-}', "not JSON at line 1, column 8: an exponent must have a digit"),
-        *(
+            text,
+            f"not JSON at line 1, column 1: text in front of the document, which begins at {place}; {alone}",
+        )
+        for alone in ["send the JSON alone"]
+        for text, place in [
+            (b'POST /a HTTP/1.1\r\nHost: b\r\n\r\n{"a": 1}', "line 4, column 1"),
+            (b'--xyz\r\nContent-Type: a\r\n\r\n{"a": 1}\r\n--xyz--', "line 4, column 1"),
+            (b'callback({"a": 1});', "line 1, column 10"),
+            (b'const request = {"a": 1};', "line 1, column 17"),
+            (b')]}\',\n{"a": 1}', "line 2, column 1"),
+            (b'2026-11-30 INFO sent {"a": 1}', "line 1, column 22"),
+        ]
+    ),
+    *(
+        (
+            text,
             (
-                data,
-                (
-                    f"not JSON at line 1, column {column}: a comma in a number; "
-                    "write a decimal point, or nothing between thousands"
-                ),
-            )
-            for data, column in [
-                (b'{"a": [0,05]}', 9),
-                (b'{"a": 0,5}', 8),
-                (b'{"a": 1,05, "b": 2}', 8),
-                (b'{"a": 10,000}', 9),
-            ]
-        ),
-        (b'{"a": 1, 5}', "not JSON at line 1, column 10: a name in double quotes is missing here"),
-        (b'{"a": [0, 05]}', "not JSON at line 1, column 12: a number must not begin with 0"),
+                "not JSON at line 1, column 1: an object begins with {; "
+                "send JSON (a file with YAML must be named .yaml)"
+            ),
+        )
+        for text in (b'a: {"b": 1}', b'- {"b": 1}', b'---\na: {"b": 1}')
+    ),
+    (
+        b'data: {"a": 1}\n',
+        "not JSON at line 1, column 1: an event of a stream (SSE); send what follows data:",
+    ),
+    *(
+        (text, "not JSON: the text is in hexadecimal; send the text itself")
+        for text in (b"7b2261223a20317d", b"0x7B0A2261223A317D", b"\\x7b2261223a317d")
+    ),
+    *(
+        (text, "not JSON: a cell of CSV; send its value, without the quoting")
+        for text in (b'"{""a"": 1}"', b'1,"{""a"": 1}",x')
+    ),
+    *(
         (
-            b"experiment:\n",
-            "not JSON at line 1, column 1: an object begins with {; send JSON (a file with YAML must be named .yaml)",
-        ),
-        (b"<a/>", "not JSON at line 1, column 1: this looks like XML or HTML"),
+            text,
+            (
+                f"not JSON at line 1, column {at}: a typographic quote closes the string here; "
+                'write a straight one (")'
+            ),
+        )
+        for text, at in [('{"a": "x\u201d}', 9), ('{"a": "x\u201d,\n"b": 1}', 9), ('{"a\u201d: 1}', 4)]
+    ),
+    (
+        b'{"a: "b"}',
+        "not JSON at line 1, column 7: the name before this is not closed; a quote is missing before its colon",
+    ),
+    *(
+        (f'{{"a": {text}}}', f"not JSON at line 1, column 7: {what}")
+        for text, what in [
+            *(
+                (one, "a template that was not filled in; fill it in first")
+                for one in ("%MAX%", "<max>", "{max}")
+            ),
+            ("\u0661\u0662", "a digit of another script; write 0 to 9"),
+            ("\u22125", "a typographic dash or minus; write the ordinary one (-)"),
+            ("\u221e", "JSON has neither NaN nor infinity; write a finite number"),
+            ("\u805a\u7c7b", "a text must be in double quotes"),
+            ("--5", "not a value of JSON; a text must be in double quotes"),
+        ]
+    ),
+    (
+        b"data:application/json;base64,eyJhIjoxfQ==",
+        "not JSON at line 1, column 1: a data URL; send what follows its comma",
+    ),
+    *(
+        (text, f"not JSON at line 1, column {column}: quotes around the document; remove them")
+        for text, column in ((b"'{\"a\": 1}'", 1), (b'"{"a": 1}"', 4))
+    ),
+    *(
+        (text, "not JSON at line 1, column 2: an escape of HTML or XML; undo the escapes first")
+        for text in (b"{&quot;a&quot;: 1}", b"{&#34;a&#34;: 1}", b"{&#x22;a&#x22;: 1}")
+    ),
+    *(
         (
-            b'{"a": <%= a %>}',
-            "not JSON at line 1, column 7: a template that was not filled in; fill it in first",
-        ),
-        *(
-            (
-                b'{"a": %s}' % word,
-                "not JSON at line 1, column 7: no value; write null, or leave the member out",
-            )
-            for word in (b"undefined", b"nil")
-        ),
+            text,
+            "not JSON at line 1, column 2: a backslash outside of a string; the text was escaped once too often",
+        )
+        for text in (b'{\\"a\\": 1}', b'{\\n  \\"a\\": 1}')
+    ),
+    *(
         (
-            b"[object Object]",
-            "not JSON at line 1, column 2: what JavaScript writes for an object; write what JSON.stringify returns",
-        ),
-        *(
+            text,
             (
-                b'{"a": %s}' % text,
-                f"not JSON at line 1, column {7 + at}: a date or a time must be in double quotes",
-            )
-            for text, at in ((b"2026-11-30", 4), (b"12:30", 2), (b"1/2", 1))
-        ),
-        *(
-            (
-                text,
-                f"not JSON at line 1, column 1: text in front of the document, which begins at {place}; {alone}",
-            )
-            for alone in ["send the JSON alone"]
-            for text, place in [
-                (b'POST /a HTTP/1.1\r\nHost: b\r\n\r\n{"a": 1}', "line 4, column 1"),
-                (b'--xyz\r\nContent-Type: a\r\n\r\n{"a": 1}\r\n--xyz--', "line 4, column 1"),
-                (b'callback({"a": 1});', "line 1, column 10"),
-                (b'const request = {"a": 1};', "line 1, column 17"),
-                (b')]}\',\n{"a": 1}', "line 2, column 1"),
-                (b'2026-11-30 INFO sent {"a": 1}', "line 1, column 22"),
-            ]
-        ),
-        *(
-            (
-                text,
-                (
-                    "not JSON at line 1, column 1: an object begins with {; "
-                    "send JSON (a file with YAML must be named .yaml)"
-                ),
-            )
-            for text in (b'a: {"b": 1}', b'- {"b": 1}', b'---\na: {"b": 1}')
-        ),
+                "not JSON at line 1, column 1: base64 that is incomplete, or in which characters were "
+                "changed, such as + to a space"
+            ),
+        )
+        for text in (b"eyJleHBlcmltZW50IjogeyJ", b"eyJhIjogI j4 IiwgImIiOi", b"eyAiZXhwZXJpbWVudCI6I")
+    ),
+    *(
+        (text, "not JSON at line 1, column 1: the name of a file; send its content as JSON")
+        for text in (b"@request.json", b"./requests/a-1.json\n", rb"C:\a\request.yaml")
+    ),
+    (b"%7B%22a%22%3A1%7D", "not JSON at line 1, column 1: the text is percent-encoded; decode it first"),
+    *(
+        (form, "not JSON at line 1, column 1: the fields of a form; send the JSON alone")
+        for form in (
+            b"message=%7B%22a%22",
+            b"a=b&message={",
+            b"Action=SendMessage&MessageBody=eyJhIjoxfQ==",
+        )
+    ),
+    *(
         (
-            b'data: {"a": 1}\n',
-            "not JSON at line 1, column 1: an event of a stream (SSE); send what follows data:",
-        ),
-        *(
-            (text, "not JSON: the text is in hexadecimal; send the text itself")
-            for text in (b"7b2261223a20317d", b"0x7B0A2261223A317D", b"\\x7b2261223a317d")
-        ),
-        *(
-            (text, "not JSON: a cell of CSV; send its value, without the quoting")
-            for text in (b'"{""a"": 1}"', b'1,"{""a"": 1}",x')
-        ),
-        *(
-            (
-                text,
-                (
-                    f"not JSON at line 1, column {at}: a typographic quote closes the string here; "
-                    'write a straight one (")'
-                ),
-            )
-            for text, at in [('{"a": "x\u201d}', 9), ('{"a": "x\u201d,\n"b": 1}', 9), ('{"a\u201d: 1}', 4)]
-        ),
+            b'{"a": 1}' + mark,
+            "not JSON at line 1, column 9: a control character, such as a NUL, after the document; remove it",
+        )
+        for mark in (b"\0", b"\x1a\n")
+    ),
+    *(
         (
-            b'{"a: "b"}',
-            "not JSON at line 1, column 7: the name before this is not closed; a quote is missing before its colon",
-        ),
-        *(
-            (f'{{"a": {text}}}', f"not JSON at line 1, column 7: {what}")
-            for text, what in [
-                *(
-                    (one, "a template that was not filled in; fill it in first")
-                    for one in ("%MAX%", "<max>", "{max}")
-                ),
-                ("\u0661\u0662", "a digit of another script; write 0 to 9"),
-                ("\u22125", "a typographic dash or minus; write the ordinary one (-)"),
-                ("\u221e", "JSON has neither NaN nor infinity; write a finite number"),
-                ("\u805a\u7c7b", "a text must be in double quotes"),
-                ("--5", "not a value of JSON; a text must be in double quotes"),
-            ]
-        ),
+            frame + b'{"a": 1}',
+            "not JSON: bytes in front of the text, such as a length or a schema's id; send the JSON alone",
+        )
+        for frame in (
+            *(b"\0\0\0\0\x05", b"\0\0\x01\x87\x1b", b"\0\0\0\x08"),
+            *(b"\0\x08", b"\x01\x2c", b"\x08\0\0\0", b"\xc8\x01"),  # as written by Java, C and .NET
+            *(b"\xac\xed\0\x05t\0\x08", b"\x80\x04\x95\x14\0\0\0\0\0\0\0\x8c\x10", b"\x1e"),
+        )
+    ),
+    (
+        b'{"\x01": ["a"]}',
+        "not JSON at line 1, column 3: a control character in a string; close the string, or write an escape",
+    ),
+    *(
         (
-            b"data:application/json;base64,eyJhIjoxfQ==",
-            "not JSON at line 1, column 1: a data URL; send what follows its comma",
-        ),
-        *(
-            (text, f"not JSON at line 1, column {column}: quotes around the document; remove them")
-            for text, column in ((b"'{\"a\": 1}'", 1), (b'"{"a": 1}"', 4))
-        ),
-        *(
-            (text, "not JSON at line 1, column 2: an escape of HTML or XML; undo the escapes first")
-            for text in (b"{&quot;a&quot;: 1}", b"{&#34;a&#34;: 1}", b"{&#x22;a&#x22;: 1}")
-        ),
-        *(
-            (
-                text,
-                "not JSON at line 1, column 2: a backslash outside of a string; the text was escaped once too often",
-            )
-            for text in (b'{\\"a\\": 1}', b'{\\n  \\"a\\": 1}')
-        ),
-        *(
-            (
-                text,
-                (
-                    "not JSON at line 1, column 1: base64 that is incomplete, or in which characters were "
-                    "changed, such as + to a space"
-                ),
-            )
-            for text in (b"eyJleHBlcmltZW50IjogeyJ", b"eyJhIjogI j4 IiwgImIiOi", b"eyAiZXhwZXJpbWVudCI6I")
-        ),
-        *(
-            (text, "not JSON at line 1, column 1: the name of a file; send its content as JSON")
-            for text in (b"@request.json", b"./requests/a-1.json\n", rb"C:\a\request.yaml")
-        ),
-        (b"%7B%22a%22%3A1%7D", "not JSON at line 1, column 1: the text is percent-encoded; decode it first"),
-        *(
-            (form, "not JSON at line 1, column 1: the fields of a form; send the JSON alone")
-            for form in (
-                b"message=%7B%22a%22",
-                b"a=b&message={",
-                b"Action=SendMessage&MessageBody=eyJhIjoxfQ==",
-            )
-        ),
-        *(
-            (
-                b'{"a": 1}' + mark,
-                "not JSON at line 1, column 9: a control character, such as a NUL, after the document; remove it",
-            )
-            for mark in (b"\0", b"\x1a\n")
-        ),
-        *(
-            (
-                frame + b'{"a": 1}',
-                "not JSON: bytes in front of the text, such as a length or a schema's id; send the JSON alone",
-            )
-            for frame in (
-                *(b"\0\0\0\0\x05", b"\0\0\x01\x87\x1b", b"\0\0\0\x08"),
-                *(b"\0\x08", b"\x01\x2c", b"\x08\0\0\0", b"\xc8\x01"),  # as written by Java, C and .NET
-                *(b"\xac\xed\0\x05t\0\x08", b"\x80\x04\x95\x14\0\0\0\0\0\0\0\x8c\x10", b"\x1e"),
-            )
-        ),
-        (
-            b'{"\x01": ["a"]}',
-            "not JSON at line 1, column 3: a control character in a string; close the string, or write an escape",
-        ),
-        *(
-            (
-                data,
-                "not JSON at line 1, column 1: a special space or an invisible character; write an ordinary space",
-            )
-            for data in ('\u200b{"a": 1}'.encode(), b'\x0c{"a": 1}', b'\x1b[1m{"a": 1}', b"\0\x05binary")
-        ),
-        (b"\0\xff\xfeA\0binary", "not UTF-8 at line 1 (byte 1); save it as UTF-8"),
-        (b"\0\0\0\0\x01\x1f\x8b\x08", "not UTF-8 at line 1 (byte 6); save it as UTF-8"),
-        (b'{"a": 1,, "b": 2}', "not JSON at line 1, column 9: one comma too many"),
-        (
-            '{"a": 1,\n\u00a0"b": 2}'.encode(),
-            "not JSON at line 2, column 1: a special space or an invisible character; write an ordinary space",
-        ),
-        (
-            b'{"a": {{ a }}}',
-            "not JSON at line 1, column 7: a template that was not filled in; fill it in first",
-        ),
-    ],
-)
-def test_a_syntax_error_has_its_place(data, message):
+            data,
+            "not JSON at line 1, column 1: a special space or an invisible character; write an ordinary space",
+        )
+        for data in ('\u200b{"a": 1}'.encode(), b'\x0c{"a": 1}', b'\x1b[1m{"a": 1}', b"\0\x05binary")
+    ),
+    (b"\0\xff\xfeA\0binary", "not UTF-8 at line 1 (byte 1); save it as UTF-8"),
+    (b"\0\0\0\0\x01\x1f\x8b\x08", "not UTF-8 at line 1 (byte 6); save it as UTF-8"),
+    (b'{"a": 1,, "b": 2}', "not JSON at line 1, column 9: one comma too many"),
+    (
+        '{"a": 1,\n\u00a0"b": 2}'.encode(),
+        "not JSON at line 2, column 1: a special space or an invisible character; write an ordinary space",
+    ),
+    (
+        b'{"a": {{ a }}}',
+        "not JSON at line 1, column 7: a template that was not filled in; fill it in first",
+    ),
+]
+
+
+def test_a_syntax_error_has_its_place():
     """The message of a syntax error contains what was expected, and its place."""
-    with pytest.raises(JsonError) as caught:
-        loads(data)
-    assert str(caught.value) == message
+    for data, message in SYNTAX_ERRORS:
+        with pytest.raises(JsonError) as caught:
+            loads(data)
+        assert str(caught.value) == message, data
 
 
 @pytest.mark.parametrize(

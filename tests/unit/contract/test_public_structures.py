@@ -140,9 +140,8 @@ def test_a_documented_configuration_is_accepted(config):
     assert parse(document).request.experiment.wire() == document["experiment"]
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [(name, value) for name, values in SECTIONS.items() for value in values], ids=str
-)
-def test_a_documented_section_is_accepted(name, value):
+@pytest.mark.parametrize("name", SECTIONS)
+def test_a_documented_section_is_accepted(name):
     """Each section that a document shows is accepted, perhaps with warnings."""
-    parse(with_section(name, value))
+    for value in SECTIONS[name]:
+        parse(with_section(name, value))
