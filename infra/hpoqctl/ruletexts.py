@@ -198,6 +198,11 @@ RULES: Final[dict[str, RuleText]] = {
         '"idempotencyKey": "tune-${DATE}"',
         '"idempotencyKey": "tune-2026-11-23"',
     ),
+    "text.blank": RuleText(
+        "The text is sent as it is, so the service does not find the workspace, or refuses the access.",
+        '"WorkspaceId": "12345 "',
+        '"WorkspaceId": "12345"',
+    ),
     "configuration.absent": RuleText(
         "The service creates an experiment that has nothing to run.",
         '{"experiment": {"Name": "x"}}',

@@ -145,6 +145,13 @@ _CASELESS = r"\(\?([a-zA-Z]*i[a-zA-Z]*)"
 _LONGEST_PATTERN = 1_000
 _MOST_PATTERN_TEXT = 2_000
 _MOST_DIGITS = 20
+# What word processors and input methods write instead of quotes, spaces and the dash of an option.
+_TYPOGRAPHIC_QUOTES = "\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f"
+_TYPOGRAPHIC_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
+_TYPOGRAPHIC = (
+    rf"[\s=][{_TYPOGRAPHIC_QUOTES}]|\s[{_TYPOGRAPHIC_DASHES}](?=[A-Za-z{_TYPOGRAPHIC_DASHES}-])"
+    "|[\u00a0\u2007\u202f\u3000\u200b\u2060\ufeff]"
+)
 _LIST = r"(?s)\s*\[.*\]\s*"
 _TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]"
 _NEARLY_TIME = r"([0-9]|[01][0-9]|2[0-3]):([0-5][0-9])(?::[0-5][0-9])?"
@@ -198,6 +205,11 @@ def _check_commands(config: JsonObject, at: str) -> Iterator[Finding]:
         return
     for index, command in get_strings(config, "platform_config", "cmd"):
         place = f"{at}/platform_config/cmd/{index}"
+        if not command.isascii() and (odd := re.search(_TYPOGRAPHIC, command)):
+            what = (
+                f"{_describe_typographic(odd[0])} (U+{ord(odd[0][-1]):04X}), which programs take as a letter"
+            )
+            yield warning(place, "platform.command", f"{what}; write the ordinary one")
         if index and re.match(_ARGUMENT, command):
             what = "an argument, not a command; write each command with its arguments as one string"
             yield warning(place, "platform.command", what)
@@ -209,6 +221,16 @@ def _check_commands(config: JsonObject, at: str) -> Iterator[Finding]:
         elif name.lower() == "maxcompute" and (found := re.match(_OF_OTHERS, command)):
             what = f"MaxCompute runs PAI commands and SQL, not {found[1].lower()}"
             yield warning(place, "platform.mismatch", what)
+
+
+def _describe_typographic(text: str) -> str:
+    if text[-1] in _TYPOGRAPHIC_QUOTES:
+        return "a typographic quote"
+    return (
+        "a typographic dash"
+        if text[-1] in _TYPOGRAPHIC_DASHES
+        else "a special space or an invisible character"
+    )
 
 
 def _check_credentials(config: JsonObject, at: str) -> Iterator[Finding]:

@@ -54,6 +54,9 @@ _SENT_AS_OBJECT = "a string; it is sent as an object"
 _FILLED = ("/experiment/WorkspaceId", _CONFIG)
 """Where an empty text is not a value. Elsewhere a key is rejected, a name has a rule, and a tag may be empty."""
 
+# White space and invisible characters, as they come with a text that was copied.
+_BLANK = " \t\r\n\v\f\x85\xa0\u2007\u202f\u3000\u00ad\u200b\u200c\u200d\u2060\ufeff"
+
 _Objects: TypeAlias = Mapping[str, "_Objects"]
 _ARGUMENTS: _Objects = {"class_args": {}}
 _COMPANIONS: _Objects = {"guard": {}, "stop": {}}
@@ -136,6 +139,9 @@ def _check_placeholders(message: JsonObject, experiment: JsonValue) -> Iterator[
             yield warning(
                 place, "text.placeholder", "an empty text, which is sent; fill it in, or leave it out"
             )
+        elif isinstance(text, str) and place.startswith(_FILLED) and text.strip(_BLANK) != text:
+            what = "starts or ends with white space or an invisible character, which is sent; remove it"
+            yield warning(place, "text.blank", what)
 
 
 def _check_guard(guard: JsonObject, message: JsonObject) -> Iterator[Finding]:

@@ -170,6 +170,25 @@ def test_commands(name, commands, found):
     assert [place.replace(f" {COMMANDS}/", "/").removeprefix("platform.") for place in shown] == found
 
 
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        ("run --x=\u2019${centres}\u2019", "a typographic quote (U+2019)"),
+        ("run \u201c${centres}\u201d", "a typographic quote (U+201C)"),
+        ("run \u2013x=${centres}", "a typographic dash (U+2013)"),
+        ("run \u2014x=${centres}", "a typographic dash (U+2014)"),
+        ("run\u00a0${centres}", "a special space or an invisible character (U+00A0)"),
+        ("run\u3000${centres}", "a special space or an invisible character (U+3000)"),
+        ("run ${centres}\u200b", "a special space or an invisible character (U+200B)"),
+        ("SELECT '\u201cx\u201d', 'a \u2013 b', '\u805a\u7c7b\uff08${centres}\uff09'", None),
+    ],
+)
+def test_typographic_characters_in_a_command(command, what):
+    """Programs take them as letters, so every trial would fail; inside of texts they are meant."""
+    found = [text for place, text in check({COMMANDS: [command]}) if place.startswith("platform.command")]
+    assert found == ([f"{what}, which programs take as a letter; write the ordinary one"] if what else [])
+
+
 def test_an_experiment_without_commands():
     """There is nothing to run if the list of commands is empty; the models report one that is not a list."""
     assert check({COMMANDS: []}) == [

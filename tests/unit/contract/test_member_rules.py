@@ -154,6 +154,18 @@ def test_an_empty_text():
     ]
 
 
+@pytest.mark.parametrize("blank", [" ", "\n", "\u00a0", "\u200b", "\ufeff"])
+def test_a_text_with_blanks_around_it(blank):
+    """It is sent with what was copied around it, and then it is not the workspace or the key that is meant."""
+    held = {"access_key": f"canary{blank}", "region": f"cn{blank}shanghai", "endpoint": f"{blank}a"}
+    experiment = {"WorkspaceId": f"1{blank}", "Name": f"a{blank}", CONFIG: {"dlc_config": held}}
+    assert check_message(experiment=experiment) == [
+        "text.blank /experiment/WorkspaceId",
+        f"text.blank /experiment/{CONFIG}/dlc_config/access_key",
+        f"text.blank /experiment/{CONFIG}/dlc_config/endpoint",
+    ]
+
+
 def test_placeholders_are_sought_in_an_object():
     """The models report its type."""
     for experiment in ("${R}", ["${R}"], None):

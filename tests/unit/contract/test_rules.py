@@ -312,6 +312,7 @@ WARNING = [
     ),
     at("search-space.member", c(f"{SPACE}/note"), "x"),
     at("text.placeholder", "/idempotencyKey", "tune-${DATE}", "$5"),
+    at("text.blank", "/experiment/WorkspaceId", "12345 ", "12345"),
     (
         "guard.unreachable",
         "/guard/maxFailedTrials",
