@@ -11,12 +11,19 @@ from localwire import Wire
 
 import alilocal
 from alilocal.__main__ import main
+from support.budget import CI_BUDGET
 
 
 @pytest.fixture
 def cloud():
     with alilocal.LocalCloud(seed=7) as running:
         yield running
+
+
+def pytest_itemcollected(item):
+    """Let a test with a `wire` run over one of the two ways by default, because they differ only in the transport."""
+    if "wire" in item.fixturenames and hasattr(item, "callspec"):
+        item.add_marker(pytest.mark.one_of("wire", budget=CI_BUDGET))
 
 
 @pytest.fixture(params=["in-process", "http"])
