@@ -47,6 +47,18 @@ class Headers(dict[str, JsonValue]):
         return str(name).lower() in (own.lower() for own in self)
 
 
+class _TriggerEvent(dict[str, JsonValue]):
+    """The event of an HTTP trigger, which handlers for REST APIs and for function URLs read.
+
+    Where a request has no parameters, a REST API's event has null, and its handlers read `event[...]`. A function
+    URL's event lacks the member, and its handlers read `event.get(..., {})`.
+    """
+
+    def __missing__(self, name: str) -> None:
+        if name not in ("queryStringParameters", "pathParameters"):
+            raise KeyError(name)
+
+
 def complete_event(event: JsonObject) -> JsonObject | None:
     """Return the event of FC's HTTP or API Gateway trigger with Lambda's members, or None for any other event."""
     context, headers = event.get("requestContext"), event.get("headers")
@@ -102,7 +114,8 @@ def _complete_trigger_event(event: JsonObject, context: JsonObject) -> JsonObjec
         added |= _make_rest_members(event["rawPath"], lists, headers)
         added |= {"httpMethod": method, "path": event["rawPath"]}
     made: JsonObject = {"apiId": context.get("domainPrefix", ""), "routeKey": _DEFAULT, "stage": _DEFAULT}
-    return {**added, **event, "version": "2.0", "requestContext": {**rest, **made, **context, **times}}
+    merged: JsonObject = {**rest, **made, **context, **times}
+    return _TriggerEvent({**added, **event, "version": "2.0", "requestContext": merged})
 
 
 def _make_times(epoch: JsonValue) -> JsonObject:

@@ -109,6 +109,18 @@ def test_a_resolver_for_rest_apis_answers_an_http_trigger(resolver):
     assert call(app.resolve, trigger_event())["statusCode"] == 404
 
 
+def test_missing_parameters_are_read_as_in_either_form():
+    """A REST API's event has null where a function URL's has no member."""
+    seen = []
+    call(lambda event, _: seen.append(event), trigger_event())
+    (event,) = seen
+    for name in ("queryStringParameters", "pathParameters"):
+        assert event[name] is None
+        assert (event.get(name, {}), name in event) == ({}, False)
+    with pytest.raises(KeyError, match="Records"):
+        event["Records"]
+
+
 @pytest.mark.parametrize("http", [None, {}, {"method": 5}])
 def test_an_event_without_a_method_gets_no_members_of_a_rest_api(http):
     """What a caller of its own composes is passed on, without a guess at what it lacks."""
