@@ -184,7 +184,7 @@ class UnknownEnd(CallError):
 
 
 class Incomplete(UnknownEnd):
-    """A listing contradicts itself or is too long, so nothing may be concluded from what it does not show."""
+    """A listing contradicts itself, or is too long or too large, so its silence about something proves nothing."""
 
 
 class Ambiguous(UnknownEnd):

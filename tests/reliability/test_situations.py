@@ -492,6 +492,24 @@ def test_a_listing_that_takes_longer_than_a_claim_needs_an_operator(world):
     assert calls(world, "ListHpoExperiments") < 400
 
 
+def test_a_listing_whose_pages_are_too_large_needs_an_operator(world, monkeypatch):
+    """It cannot be read however often, and the message would end as failed beside its experiment."""
+    monkeypatch.setitem(Transport.__init__.__kwdefaults__, "max_bytes", 20_000)
+    change_listing(world, lambda page, _: {**page, "Rest": "x" * 10_000 * len(page["Experiments"])})
+    world.settings |= {"HPOQ_MARKER": "description", "HPOQ_MAX_ATTEMPTS": "2"}
+    for name in ("O1", "O2"):
+        world.deliver(smq_event(name, request(name)))
+    world.fail_create("reset", when="after")
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(4):
+            assert outcomes(world.deliver(EVENT)) == ["retry"]
+            world.later(400)
+    (error, *_) = [line["error"] for line in lines if line["event"] == "operator.needed"]
+    assert "HPOQ_LIST_PAGE_SIZE" in error
+    assert deliver_until_done(world, HPOQ_LIST_PAGE_SIZE="1")["outcome"] == "created"
+    assert len(world.cloud.experiments) == 3
+
+
 def test_a_doubt_that_never_ends_is_given_up_by_age(world):
     """HPOQ_MAX_AGE_HOURS ends a doubt that no operator resolves: a dead letter, and an event that says why."""
     world.cloud.behaviour.listing_total_offset = 1

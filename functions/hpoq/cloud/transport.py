@@ -21,7 +21,7 @@ from fcruntime.jsonvalue import JsonObject
 from hpoq.clock import Budget, Clock
 from hpoq.cloud.connections import IDLE_SECONDS, Exchange, TooLate, environment_settings, signs_late
 from hpoq.cloud.endpoint import Endpoint
-from hpoq.errors import CallError, NoTimeLeft, Unavailable, UnknownEnd
+from hpoq.errors import CallError, Incomplete, NoTimeLeft, Unavailable, UnknownEnd
 from hpoq.observability.measures import Call, trace_call, traceparent
 
 _CHUNK_BYTES = 64 * 1024
@@ -195,7 +195,8 @@ class Transport:
             for chunk in answer.iter_content(_CHUNK_BYTES):
                 body += chunk
                 if len(body) > self._max_bytes:
-                    raise AnswerTooLarge
+                    text = "the answer is too large; if it is a listing of experiments, lower HPOQ_LIST_PAGE_SIZE"
+                    raise AnswerTooLarge(errno.EMSGSIZE, text)
         return Response(answer.status_code, headers, bytes(body))
 
 
@@ -259,7 +260,9 @@ def _is_repeated(response: Response, exchange: Exchange) -> bool:
 
 def _classify(request: Request, exchange: Exchange, exc: Exception) -> CallError:
     is_unsent = exchange.sent is False or (exchange.sent is None and _proves_unsent(exc))
-    kind = Unavailable if is_unsent else UnknownEnd
+    # A listing of that size stays unreadable, so an operator has to know.
+    unknown = Incomplete if isinstance(exc, AnswerTooLarge) else UnknownEnd
+    kind = Unavailable if is_unsent else unknown
     return kind(_describe(exc), service=request.service, operation=request.operation)
 
 

@@ -39,7 +39,16 @@ from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.cloud.signing import Credentials
 from hpoq.cloud.smq import Smq
 from hpoq.cloud.transport import ClockReading, Request, Response, Transport, _sign, read_date
-from hpoq.errors import Answered, NoTimeLeft, NotSent, SettingsError, Throttled, Unavailable, UnknownEnd
+from hpoq.errors import (
+    Answered,
+    Incomplete,
+    NoTimeLeft,
+    NotSent,
+    SettingsError,
+    Throttled,
+    Unavailable,
+    UnknownEnd,
+)
 from hpoq.observability.measures import Call, Measures, collect_into, trace_message
 from hpoq.testing import FakeClock
 from support.tools import skip_without
@@ -873,7 +882,7 @@ def test_the_limit_of_an_answer(clock):
         adapter.body = b"x" * most
         assert len(send(Transport(session, clock), "http://localhost").body) == most
         adapter.body += b"x"
-        with pytest.raises(UnknownEnd, match="AnswerTooLarge"):
+        with pytest.raises(Incomplete, match="AnswerTooLarge"):
             send(Transport(session, clock), "http://localhost")
 
 
