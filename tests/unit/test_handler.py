@@ -21,6 +21,7 @@ from hpoq.errors import SettingsError
 from hpoq.function import EventFailed, Function
 from hpoq.observability import logs
 from hpoq.processing.envelope import Envelope, seal
+from hpoq.processing.lifecycle import Terms
 from hpoq.processing.outcome import Outcome
 from hpoq.processing.watchorder import WatchOrder, encode_order
 from hpoq.testing import FakeClock, MemoryStore, smq_event, smq_stream_event
@@ -541,6 +542,46 @@ def test_requeue_sends_all_or_none(cloud):
     with pytest.raises(EventFailed):
         function.handle(smq_stream_event({"M1": REQUEST, "M2": large}), CONTEXT)
     assert cloud.queues.get(QUEUE).messages == []
+
+
+def test_the_durations_of_the_life_cycle_are_those_of_the_settings(cloud):
+    """Each has its setting, in the unit of its name."""
+    settings = {
+        "LEASE_SECONDS": "91",
+        "CLOCK_SKEW_SECONDS": "11",
+        "CONSISTENCY_SECONDS": "16",
+        "RETENTION_DAYS": "8",
+        "MAX_ATTEMPTS": "5",
+        "READ_TIMEOUT_SECONDS": "21",
+        "MAX_AGE_HOURS": "2",
+        "REQUEUE_DELAY_SECONDS": "31",
+        "DATE_WINDOW_SECONDS": "800",
+    }
+    function = make_function(cloud, **{f"HPOQ_{name}": text for name, text in settings.items()})
+    assert function._terms == Terms(91, 11, 16, 8 * 86_400, 5, 21, 2 * 3600, 31, 800)
+
+
+def test_calls_have_the_time_outs_of_the_settings(cloud):
+    """Each service is called with them, unless less time is left."""
+    function = make_function(cloud, HPOQ_CONNECT_TIMEOUT_SECONDS="4", HPOQ_READ_TIMEOUT_SECONDS="20")
+    seen = set()
+
+    def note(send, request, **options):
+        seen.add(options["timeout"])
+        return send(request, **options)
+
+    intercept(function._session, note)
+    function.handle(smq_event("M1", REQUEST), CONTEXT)
+    assert seen == {(4.0, 20.0)}
+
+
+def test_an_exporter_has_the_name_of_the_function(cloud, monkeypatch):
+    """Elsewhere than on FC, where the function has no name, it has that of the product."""
+    names = []
+    monkeypatch.setattr("hpoq.function.open_exporter", names.append)
+    for environ in ({"FC_FUNCTION_NAME": "tuning"}, {}):
+        make_function(cloud, HPOQ_OPENTELEMETRY="true", **environ)
+    assert names == ["tuning", "hpoq"]
 
 
 def test_an_instance_closes_its_exporter_last(cloud):
