@@ -117,8 +117,9 @@ def test_file_of_a_killed_process(tmp_path):
 
 def test_file_cannot_be_opened(tmp_path):
     """A file that cannot be opened is Unavailable: nothing was written."""
-    with pytest.raises(Unavailable, match="FileNotFoundError"):
+    with pytest.raises(Unavailable, match="FileNotFoundError") as caught:
         FilePublisher(tmp_path / "missing" / "events.jsonl").publish(EVENT)
+    assert (caught.value.service, caught.value.operation) == ("file", "open")
 
 
 @pytest.mark.parametrize("call", ["write", "fsync"])
@@ -129,8 +130,9 @@ def test_file_breaks_off(tmp_path, monkeypatch, call):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, call, fail)
-    with pytest.raises(UnknownEnd, match="No space left"):
+    with pytest.raises(UnknownEnd, match="No space left") as caught:
         FilePublisher(tmp_path / "events.jsonl").publish(EVENT)
+    assert (caught.value.service, caught.value.operation) == ("file", "append")
 
 
 def test_file_short_write(tmp_path, monkeypatch):

@@ -53,6 +53,12 @@ CREDENTIALS = [
 ]
 
 
+def test_a_guard_is_part_of_a_request():
+    """The same experiment with another guard, or without one, is another request."""
+    found = {of(CONFIG), *(of(CONFIG, guard={"maxHours": hours}) for hours in (1, 2))}
+    assert len(found) == 3
+
+
 def test_golden_fingerprint():
     """The fingerprint of a given request never changes."""
     assert of(CONFIG) == GOLDEN
