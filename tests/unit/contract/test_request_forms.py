@@ -367,6 +367,19 @@ def test_misplaced_credentials_are_not_quoted(holder, name, value):
     assert "canary" not in f"{caught.value!r} {caught.value.violations} {caught.value.warnings}"
 
 
+def test_a_secret_in_the_name_of_an_invalid_request_is_masked():
+    """Its event shows the name and the workspace, in which a producer may write a secret."""
+    document = copy.deepcopy(MINIMAL)
+    document["experiment"] |= {
+        "Name": "token=can4ry-1",
+        "WorkspaceId": "--password can4ry-2",
+        "Accessibility": "x",
+    }
+    with pytest.raises(RequestRejected) as caught:
+        parse(document)
+    assert (caught.value.name, caught.value.workspace_id) == ("token=***", "--password ***")
+
+
 @pytest.mark.parametrize(
     "name", ["token=can4ry-1", "run --password can4ry-1", "https://user:can4ry-1@host/x~y"]
 )
