@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requestdocs import JSON, MINIMAL, PLACES, REQUESTS, ROOT, parse, places, put
 
-from hpoq.contract.jsontext import pointer_to, tokens_of
+from hpoq.contract.jsontext import MOST_BODY_BYTES, pointer_to, tokens_of
 from hpoq.contract.request import compute_fingerprint, parse_request, read_producer_key
 from hpoq.errors import RequestRejected
 from hpoq.observability.secret_names import find_secrets
@@ -436,6 +436,18 @@ def test_any_body_is_a_request_or_rejected(body):
         parse_request(body)
     except RequestRejected as exc:
         assert exc.violations
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+def test_the_largest_body_is_read(excess):
+    """A body of exactly the limit is a request."""
+    body = json.dumps(MINIMAL).encode().ljust(MOST_BODY_BYTES + excess)
+    if excess == 0:
+        assert parse_request(body).document == parse(MINIMAL).document
+        return
+    with pytest.raises(RequestRejected) as caught:
+        parse_request(body)
+    assert [one.rule for one in caught.value.violations] == ["body.too-large"]
 
 
 def test_name_and_workspace_of_a_rejected_request():
