@@ -457,6 +457,13 @@ def test_name_and_workspace_of_a_rejected_request():
     assert (caught.value.name, caught.value.workspace_id) == ("n", None)
 
 
+def test_a_header_with_a_trace_is_no_cloudevent():
+    """Nothing is missing in an HTTP request that has this header alone."""
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    parsed = parse_request(json.dumps(MINIMAL).encode(), {"traceparent": trace})
+    assert (parsed.request.traceparent, parsed.warnings) == (trace, parse(MINIMAL).warnings)
+
+
 def test_the_trace_of_a_cloudevent_is_continued():
     """A request without a traceparent gets that of the CloudEvent around it, if that is valid."""
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
