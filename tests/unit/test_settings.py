@@ -28,6 +28,15 @@ def test_empty_means_unset():
     assert Settings.from_environment({"HPOQ_STORE": "", "HPOQ_CONCURRENCY": ""}) == Settings()
 
 
+def test_the_name_of_a_deployment_ends_the_names_of_its_queue_and_topic():
+    """A name that is given itself stays as it is."""
+    named = {"HPOQ_NAME": "staging"}
+    settings = Settings.from_environment(named)
+    assert (settings.queue, settings.output) == ("hpo-requests-staging", "smq://hpo-results-staging")
+    settings = Settings.from_environment({**named, "HPOQ_QUEUE": "q", "HPOQ_OUTPUT": "stdout://"})
+    assert (settings.queue, settings.output) == ("q", "stdout://")
+
+
 def test_a_name_makes_the_keys_of_a_deployment_its_own():
     """Deployments of one account see each other's experiments, so a key must not have two of them."""
     assert Settings.from_environment({"HPOQ_NAME": "staging"}).namespace == "staging"
