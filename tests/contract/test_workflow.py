@@ -26,22 +26,17 @@ from support.request import REQUEST
 WORKFLOW = FOLDER / "deploy-workflow.yaml"
 ROOT = Path(__file__).parents[2]
 # Notes its calls. Version 1 is live, and what is published is version 2; a canary is in the file `canary`.
-S = """#!{python}
-import json, pathlib, sys
-here, words = pathlib.Path({folder!r}), sys.argv[1:]
-with (here / "calls").open("a") as log:
-    log.write(" ".join(words) + "\\n")
-canary = here / "canary"
-if words[1:3] == ["alias", "publish"]:
-    weights = words[-1]
-    canary.write_text(weights)
-elif words[1:3] == ["alias", "get"]:
-    weights = json.loads(canary.read_text()) if canary.exists() else {{}}
-    print(json.dumps({{"versionId": "1", "additionalVersionWeight": weights}}))
-elif words[1] == "version":
-    print(json.dumps({{"versionId": "2"}}))
-elif words[1] == "invoke":
-    print(json.dumps({{"body": '{{"summary": {{}}}}'}}))
+S = """#!/bin/sh
+cd '{folder}'
+echo "$*" >> calls
+case "$*" in
+*" alias publish "*) for weights; do :; done; echo "$weights" > canary ;;
+*" alias get "*)
+  weights=$(cat canary 2>/dev/null || echo '{{}}')
+  printf '%s\\n' '{{"versionId": "1", "additionalVersionWeight": '"$weights"'}}' ;;
+*" version "*) echo '{{"versionId": "2"}}' ;;
+*" invoke "*) printf '%s\\n' '{{"body": "{{\\"summary\\": {{}}}}"}}' ;;
+esac
 """
 HPOQ = """#!{python}
 import sys
