@@ -110,7 +110,7 @@ def _join_parameters(query: str) -> JsonObject:
 
 
 def _read_text(body: bytes, content_type: str) -> str | None:
-    """Return the text of a body whose type is one of those that FC takes for text, or None for base64."""
+    """Return the text of a body whose type is one of those that FC treats as text, or None for base64."""
     if not _TEXT_TYPES.fullmatch(content_type.partition(";")[0].strip()):
         return None
     try:

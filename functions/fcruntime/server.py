@@ -10,8 +10,8 @@ arrives while a call runs, which a higher concurrency allows, does not wait: it 
 connection.
 
 Sources: https://www.alibabacloud.com/help/en/functioncompute/fc/user-guide/how-custom-runtimes-work and
-.../custom-runtime. FC takes a call for successful unless the answer has the header `x-fc-status` with another value
-than 200, so every answer has that header.
+.../custom-runtime. FC regards a call as successful unless the answer has the header `x-fc-status` with a value
+other than 200, so every answer has that header.
 """
 
 from __future__ import annotations
@@ -417,7 +417,7 @@ class _Requests(BaseHTTPRequestHandler):
     do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = do_GET  # noqa: N815 - names of http.server
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer a request that is invalid or incomplete, so that FC does not take it for a successful call."""
+        """Answer a request that is invalid or incomplete, so that FC does not regard it as a successful call."""
         self.close_connection = True
         # To a client whose version is unknown http.server would send no headers.
         self.request_version = self.protocol_version
@@ -461,7 +461,7 @@ class _Requests(BaseHTTPRequestHandler):
         self.send_header(_STATUS, "200" if ok else "404")
         for name, value in headers:
             self.send_header(name, value)
-        # Neither status has a body; what follows the headers would be taken for the next answer.
+        # Neither status has a body; what follows the headers would be read as the next answer.
         has_body = status not in (204, 304)
         if has_body:
             self.send_header("Content-Length", str(len(body)))

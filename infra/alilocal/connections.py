@@ -193,8 +193,8 @@ class _Handler(BaseHTTPRequestHandler):
     def parse_request(self) -> bool:
         """Parse a request whose first line was read, and return False if it is refused.
 
-        The parent takes the headers for complete at the end of the connection and at a line that is not a header. The
-        rest of a broken request would then be carried out, or read as the next request.
+        The parent regards the headers as complete at the end of the connection and at a line that is not a header.
+        The rest of a broken request would then be carried out, or read as the next request.
         """
         if len(self.raw_requestline.split()) != 3:
             self._refuse(400, "the request line must be METHOD TARGET HTTP/1.1")

@@ -12,7 +12,7 @@ sends head and body in separate writes. Here
 - a connection that closes before the whole answer was read closes with a reset, so that the kernel discards the part
   of the request that is still in its send buffer;
 - a connection returns to its pool only after its exchange has accepted the answer: behind a gateway's own answer, the
-  service's may still come, and the next request would take it for its own answer;
+  service's may still come, and the next request would read it as its own answer;
 - an answer that equals the one before it on its connection is not accepted.
 
 The adapter, the pool and the connection find the exchange of their thread, because urllib3 passes nothing on to them:

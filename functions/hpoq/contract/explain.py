@@ -70,7 +70,7 @@ _ARGUMENTS = "class_args"
 _CONFIGURATION = "HpoExperimentConfiguration"
 _EXPERIMENT_MEMBERS = {field.alias for field in CreateHpoExperiment.model_fields.values()}
 _WHOLE = ("experiment", "stop", _CONFIGURATION)
-"""The members that contain everything else in a document. A document with a misspelt one is taken for a request."""
+"""The members that contain everything else in a document. A document with a misspelt one is probably a request."""
 # Strings that are not the value of another type in quotes.
 _STRINGS = {
     "resume": 'write "0" or "1"',

@@ -143,8 +143,8 @@ class Ledger:
     def save(self, record: Record, expected: Version) -> Record:
         """Write `record` over the version `expected`, and return it as it was written. Raises ClaimLost.
 
-        A record that the store has lost since is written anew: a delivery that finds none searches for nothing before
-        it creates.
+        A record that the store has lost since is written again, because a delivery that finds none would create
+        without a search.
         """
         written = lifecycle.next_version(record)
         with trace_step("save", self._clock):

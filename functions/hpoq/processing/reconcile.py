@@ -56,7 +56,7 @@ _DATING_MARGIN_SECONDS = 60.0
 _ALIKE_SECONDS = 3600
 # How often most searches read the first page: as the newest one, and in two passes over the listing.
 _READINGS = 3
-# A shorter text that another one begins with is taken for another name, unless an ellipsis shows that it was cut.
+# A shorter text that another one begins with is treated as a different name, unless it ends with an ellipsis.
 _SHORTEST_CUT = 16
 
 

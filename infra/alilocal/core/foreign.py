@@ -1,7 +1,7 @@
 """Requests for services that the local cloud does not have: which service is meant, and how it is refused.
 
-A client must not take the refusal for an answer of its service, such as that an object does not exist. The status is
-400 for all of them, because clients repeat a request that is answered with 500 or more.
+A client must not mistake the refusal for an answer of its service, such as that an object does not exist. The status
+is always 400, because clients repeat a request that is answered with 500 or more.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ class _Source:
         self._trial = trial
 
     def index(self, name: str, count: int) -> int:
-        # By index, because Optuna takes 1 and True for the same option.
+        # By index, because Optuna treats 1 and True as the same option.
         return int(self._trial.suggest_categorical(name, list(range(count))))
 
     def integer(self, name: str, low: int, high: int) -> int:
