@@ -151,7 +151,8 @@ class KeyCheck:
 def refuse_invalid(checked: Checked) -> ParsedRequest:
     """Return the request, or raise click.UsageError if the document is invalid."""
     if checked.parsed is None:
-        document, problem = checked.document, checked.violations[0].violation.message
+        document, violation = checked.document, checked.violations[0].violation
+        problem = f"{violation.pointer}: {violation.message}" if violation.pointer else violation.message
         raise click.UsageError(f"{document.place} is invalid: {problem}. See hpoq check {document.path}.")
     return checked.parsed
 

@@ -64,6 +64,10 @@ def test_the_name_of_a_folder_is_a_key(hpoq_json, server):
         (["--experiment", "a/b"], "'a/b' names no experiment"),
         (["events/requests/minimal.json"], "events/requests/minimal.json has no idempotencyKey"),
         (["events/unreadable/02-cut-off.json"], "events/unreadable/02-cut-off.json is invalid: not JSON"),
+        (
+            ["events/requests/invalid/missing-members.json"],
+            "is invalid: /experiment/HpoExperimentConfiguration/platform_config/cmd: cmd is required",
+        ),
     ],
 )
 def test_wrong_usage_sends_nothing(hpoq, server, words, problem):

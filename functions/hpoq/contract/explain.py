@@ -464,6 +464,8 @@ def _hint_at_braces(given: str | list[JsonValue], name: str) -> str:
 
 def _hint_at_array(given: JsonValue, name: str) -> str:
     """Return how to write an array instead of another value of the member `name`, or an empty string."""
+    if given == {}:
+        return "; write []"
     if isinstance(given, dict) and name == "Tag":
         return _FORM_OF_TAGS
     if isinstance(given, dict) and given and all(one.isdecimal() or one == "$values" for one in given):

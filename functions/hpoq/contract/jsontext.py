@@ -75,6 +75,7 @@ _SLIPS = (
         r"[^\S\t\r\n ]|[\0-\x08\x0e-\x1b\x7f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]",
         "a special space or an invisible character; write an ordinary space",
     ),
+    (r'[fruFRU]"', "a letter in front of the quotes; remove it"),
     (r"b['\"]", "the notation of Python's bytes; send the bytes themselves"),
     ("[\u2010-\u2015\u2212]", "a typographic dash or minus; write the ordinary one (-)"),
     (r"(?![0-9])\d", "a digit of another script; write 0 to 9"),
@@ -115,7 +116,7 @@ _NOT_JSON = (
 _OF_YAML = r"\s*(?:---|#|- |[\w.\"'-]+:(?:\s|\Z))"
 _HEXADECIMAL = r"\s*(?:0[xX]|\\x)?7[Bb](?:0[9AaDd]|2[02]|7[Dd])[0-9A-Fa-f]{4}"
 # A document as CSV quotes it, alone or after other cells.
-_CSV = r'(?:[^"{\[\n]{0,200},)?\s*"[{\[]\s*""'
+_CSV = r'=?(?:[^"{\[\n]{0,200},)?\s*"[{\[]\s*""'
 # How a string ends that is a name and the quote in front of its value.
 _OPEN_NAME = (': "', ':"')
 _TYPOGRAPHIC = "[\u201c-\u201f\u2033\uff02]"
@@ -322,6 +323,8 @@ def _find_slip(text: str, start: int, *, is_at_end: bool) -> tuple[str, int] | N
     last, rest = text[before : before + 1], text[start : start + _LOOKAHEAD]
     if text[start : start + 1] in ("]", "}") and last == ",":
         return "a comma after the last item", before
+    if rest[:1] == last == '"' and text[start - 2 : start] == '""':
+        return "three quotes in a row; JSON has one on each side of a string", start - 2
     if rest[:1] == last == ",":
         return "one comma too many", start
     if re.match(r"\{[{%]|\{[A-Za-z_]\w{0,60}\}", text[max(0, start - 1) : start + 63]):
@@ -334,16 +337,20 @@ def _find_slip(text: str, start: int, *, is_at_end: bool) -> tuple[str, int] | N
         what = "a comma in a number; write a decimal point, or nothing between thousands"
         return what, start - len(found[1])
     slips = (*(_NUMBER_SLIPS if is_in_number else ()), *(_SLIPS_AT_END if is_at_end else _SLIPS))
-    if text[:1].isdigit() and is_at_end and (front := _find_front(text)):
-        return front
-    if before < 0:
-        known = next((what for pattern, what in _WRAPPINGS if re.match(pattern, rest)), None)
-        if known is not None:
-            return known, start
-        if re.match(r"(?!b['\"])[A-Za-z_)-]", rest) and (front := _find_front(text)):
-            return front
-        slips = (*_NOT_JSON, *slips)
+    is_log = text[:1].isdigit() and is_at_end
+    if (before < 0 or is_log) and (opening := _explain_opening(text, start, rest)):
+        return opening
+    slips = (*_NOT_JSON, *slips) if before < 0 else slips
     return next(((what, start) for pattern, what in slips if re.match(pattern, rest)), None)
+
+
+def _explain_opening(text: str, start: int, rest: str) -> tuple[str, int] | None:
+    """Return what a text begins with instead of a document, or None if it is not recognized."""
+    known = next((what for pattern, what in _WRAPPINGS if re.match(pattern, rest)), None)
+    if known is not None:
+        return known, start
+    begins_otherwise = re.match(r"(?!b['\"])(?:[0-9A-Za-z_)=-]|[$>] |<<)", text)
+    return _find_front(text) if begins_otherwise else None
 
 
 def _check_depth(text: str, most: int) -> None:

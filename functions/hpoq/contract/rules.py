@@ -37,12 +37,14 @@ from hpoq.contract.model import MOST_KEY_CHARACTERS
 _CONFIG = "/experiment/HpoExperimentConfiguration"
 _MOST_TAG_CHARACTERS = 128
 # `${name}`, `$(name)`, `{{ name }}`, `{name}`, `#{name}`, `%(name)s`, `%s`, `<%= name %>` and `@@name@@` anywhere. As
-# the whole text: `$NAME`, `%NAME%`, `<name>` and `[two words]`; how languages write a value that is not there; and
+# the whole text: `$NAME`, `%NAME%`, `<name>` and `[two words]`; how logs and tools
+# write a secret; how languages write a value that is not there; and
 # what people write who mean to fill it in later. `[name]`, `todo` and `my-name` may be real names.
 _PLACEHOLDER = (
     r"\$[{(][A-Za-z_][^{}()]{0,60}[})]|\{\{.{0,60}\}\}|\{[A-Za-z_][A-Za-z0-9_]*\}|#\{[^{}]+\}"
     r"|%\([A-Za-z_][A-Za-z0-9_]*\)[ds]|(?<![0-9%])%s(?![0-9A-Za-z])|<%.*%>|@@[^@\s]+@@"
     r"|\A(?:\$[A-Z_]+|%[A-Za-z_]+%|<[A-Za-z_ -]+>|\[[A-Za-z]+[ _-][A-Za-z _-]+\])\Z"
+    r"|\A(?:\*{3,}|(?i:redacted|\[(?:redacted|masked)\])|\(sensitive value\))\Z|\A(?:vault:|op://)"
     r"|\A(?:undefined|None|null|nil|NaN|\[object Object\])\Z"
     r"|\A(?:(?i:your[ _-][a-z _-]+|change[ _-]?me|x{3,})|TODO|TBD|FIXME|\.\.\.|\u2026)\Z"
     r"|\A(?:EXAMPLE-ACCESS-KEY-(?:ID|SECRET)|my_project)\Z"  # of events/requests and of `hpoq init`

@@ -244,6 +244,8 @@ SYNTAX_ERRORS = [
             (b'POST /a HTTP/1.1\r\nHost: b\r\n\r\n{"a": 1}', "line 4, column 1"),
             (b'--xyz\r\nContent-Type: a\r\n\r\n{"a": 1}\r\n--xyz--', "line 4, column 1"),
             (b'callback({"a": 1});', "line 1, column 10"),
+            (b'$ {"a": 1}', "line 1, column 3"),
+            (b'<<EOT\n{"a": 1}\nEOT\n', "line 2, column 1"),
             (b'const request = {"a": 1};', "line 1, column 17"),
             (b')]}\',\n{"a": 1}', "line 2, column 1"),
             (b'2026-11-30 INFO sent {"a": 1}', "line 1, column 22"),
@@ -269,7 +271,7 @@ SYNTAX_ERRORS = [
     ),
     *(
         (text, "not JSON: a cell of CSV; send its value, without the quoting")
-        for text in (b'"{""a"": 1}"', b'1,"{""a"": 1}",x')
+        for text in (b'"{""a"": 1}"', b'="{""a"": 1}"', b'1,"{""a"": 1}",x')
     ),
     *(
         (
@@ -296,7 +298,9 @@ SYNTAX_ERRORS = [
             ("\u22125", "a typographic dash or minus; write the ordinary one (-)"),
             ("\u221e", "JSON has neither NaN nor infinity; write a finite number"),
             ("\u805a\u7c7b", "a text must be in double quotes"),
+            ('"""x"""', "three quotes in a row; JSON has one on each side of a string"),
             ("--5", "not a value of JSON; a text must be in double quotes"),
+            *((f'{one}"x"', "a letter in front of the quotes; remove it") for one in "rfuU"),
         ]
     ),
     (

@@ -1046,6 +1046,8 @@ SUGGESTIONS = [
     (("/experiment/Name", {"#text": "a"}), "not an object; write the value in it alone"),
     ((c("yml_config/debug"), ""), "not a string; write false without quotes"),
     ((c("platform_config/cmd"), {"0": "a", "1": "b"}), "not an object; write its values in brackets"),
+    ((c("platform_config/cmd"), {}), "must be an array, not an object; write []"),
+    (("/experiment/Tag", {}), "must be an array, not an object; write []"),
     ((c("platform_config/cmd"), {"$values": ["a"]}), "not an object; write its values in brackets"),
     (
         (c("params_config"), {"params_src_dst_filepath": [["a", "b"]]}),
