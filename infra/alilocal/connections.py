@@ -51,7 +51,12 @@ _log = logging.getLogger("alilocal")
 
 
 def _find_socket() -> type[socket.socket]:
-    """Return Python's own class, which HTTPretty replaces by one that answers in place of servers."""
+    """Return Python's own class, which HTTPretty replaces by one that answers in place of servers.
+
+    gevent's class is used where gevent has replaced it: its threads are greenlets, which must not block each other.
+    """
+    if socket.socket.__module__.startswith("gevent."):
+        return socket.socket
     derived: list[type] = _socket.socket.__subclasses__()
     return next(kind for kind in derived if (kind.__module__, kind.__name__) == ("socket", "socket"))
 

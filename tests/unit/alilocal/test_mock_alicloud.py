@@ -18,6 +18,7 @@ import urllib3
 from localwire import Wire
 
 import alilocal
+from alilocal import connections
 from support.processes import run_program
 
 SMQ = "https://1000000000000001.mns.cn-hangzhou.aliyuncs.com"
@@ -442,3 +443,11 @@ alilocal.takeover.late = Late()
 """
     done = run_program([sys.executable, "-c", code])
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_sockets_are_gevents_where_it_has_replaced_pythons(monkeypatch):
+    """Threads are greenlets there: one that waits on a socket of Python's own would stop all others."""
+    cooperative = type("socket", (socket.socket,), {"__module__": "gevent._socket3"})
+    assert connections._find_socket() is connections.OWN_SOCKET
+    monkeypatch.setattr(socket, "socket", cooperative)
+    assert connections._find_socket() is cooperative
