@@ -54,7 +54,7 @@ CREDENTIALS = [
 
 
 def test_a_guard_is_part_of_a_request():
-    """The same experiment with another guard, or without one, is another request."""
+    """Requests for one experiment with different guards, or without one, are different requests."""
     found = {of(CONFIG), *(of(CONFIG, guard={"maxHours": hours}) for hours in (1, 2))}
     assert len(found) == 3
 
