@@ -173,11 +173,12 @@ class LocalCloud(Cloud):
 
 def _is_for_its_root(request: Request) -> bool:
     """Return whether a request asks the local cloud itself, and not one of its services, for its root."""
-    is_root = request.method in ("GET", "HEAD") and request.target == "/"
+    if request.target != "/" or request.method not in ("GET", "HEAD"):
+        return False
     is_signed = bool(request.header("Authorization") or request.headers_from("x-acs-"))
     host = request.header("Host") or ""
     is_own = (is_own_host(host) or is_container_host(host)) and foreign.identify(request, {}) is None
-    return is_root and not is_signed and is_own
+    return is_own and not is_signed
 
 
 def _show_ways_in(request: Request) -> Response:
