@@ -367,6 +367,43 @@ def test_the_entry_points_work(cloud, tmp_path, monkeypatch):
         hpoq.handler.initialize(CONTEXT)
 
 
+def test_one_instance_handles_all_events_until_it_is_stopped(monkeypatch):
+    """The entry points build it once, with its log level, and close it; there may be none to stop."""
+    made, levels = [], []
+
+    class Instance:
+        settings = SimpleNamespace(log_level="ERROR")
+
+        def __init__(self, _environ):
+            self.calls = []
+            made.append(self)
+
+        def prepare(self, context):
+            self.calls.append(("prepare", context))
+
+        def handle(self, event, context):
+            self.calls.append((event, context))
+            return {"event": event}
+
+        def close(self):
+            self.calls.append(("close", None))
+
+    monkeypatch.setattr(hpoq.handler, "Function", Instance)
+    monkeypatch.setattr(logs, "configure", levels.append)
+    hpoq.handler.pre_stop("c0")
+    for _ in range(2):
+        hpoq.handler.initialize("c1")
+        assert [hpoq.handler.handler(event, "c2") for event in ("e1", "e2")] == [
+            {"event": "e1"},
+            {"event": "e2"},
+        ]
+        hpoq.handler.pre_stop("c3")
+    assert [one.calls for one in made] == [
+        [("prepare", "c1"), ("e1", "c2"), ("e2", "c2"), ("close", None)]
+    ] * 2
+    assert levels == ["ERROR"] * 2
+
+
 def test_the_first_message_builds_the_models_by_an_import():
     """Other threads wait for an import, but not for pydantic while it builds a model at its first use."""
     code = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import sys
@@ -52,6 +53,8 @@ def test_topic():
     assert body.isascii()
     assert body.isprintable()
     assert '": ' not in body
+    publisher.publish({"id": "2"})
+    assert smq.calls[1][2] is None, "only an event of hpoq has an outcome"
 
 
 def test_topic_fails():
@@ -160,8 +163,18 @@ def test_stdout_closed(monkeypatch, tmp_path):
     """A standard output that is gone leaves the end unknown."""
     with (tmp_path / "out").open("w") as gone:
         monkeypatch.setattr(sys, "stdout", gone)
-    with pytest.raises(UnknownEnd):
+    with pytest.raises(UnknownEnd) as caught:
         FilePublisher().publish(EVENT)
+    assert (caught.value.service, caught.value.operation) == ("stdout", "write")
+
+
+def test_an_event_is_on_standard_output_when_it_counts_as_published(monkeypatch):
+    """What is still in a buffer is lost if the process is killed."""
+    written = io.BytesIO()
+    with io.TextIOWrapper(written) as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        FilePublisher().publish(EVENT)
+        assert json.loads(written.getvalue()) == EVENT
 
 
 @pytest.mark.parametrize("package", ["hpoq.publishers", "hpoq.cloud"])
