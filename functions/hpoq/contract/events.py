@@ -32,7 +32,7 @@ _DATA_MEMBERS = {"idempotencyKey", "requestId", "attempts", "timings"}
 _REQUEST_MEMBERS = {"experiment", "stop", "hpoexperimentconfiguration"}
 _REQUEST, _EVENT = "request", "event"
 _DEEPEST_EVENT = 4
-# What a note on truncation takes, with the names of the members around it and room to spare.
+# What two notes on truncation take, with the names of the members around them: of violations and of warnings.
 _NOTE_BYTES = 200
 
 
@@ -166,8 +166,7 @@ def make_event(
     bare: JsonObject = {**envelope, "data": replace(data, error=error, warnings=()).as_json()}
     room = MOST_EVENT_BYTES - len(write_compact(bare))
     if error is not None and data.error is not None:
-        reserved = _NOTE_BYTES if data.warnings else 0
-        error = replace(error, violations=_fit_violations(data.error.violations, room - reserved))
+        error = replace(error, violations=_fit_violations(data.error.violations, room))
         room -= _measure_violations(error.violations)
     warnings = _fit_violations(data.warnings, room)
     return {**envelope, "data": replace(data, error=error, warnings=warnings).as_json()}

@@ -237,6 +237,14 @@ def test_an_answer_of_a_service_fits():
     assert len(made["data"]["warnings"]) > 50
 
 
+def test_a_short_answer_of_a_service_is_shown_as_it_is():
+    """Which permission is missing, for example."""
+    detail = (("AuthAction", "paiautoml:CreateHpoExperiment"),)
+    error = EventError("c", "m", retryable=True, service=ServiceError("Forbidden", "no", "R", 403, detail))
+    made = event("failed", EventData("k", "M", "r", 1, {}, error=error))
+    assert made["data"]["error"]["service"]["accessDeniedDetail"] == dict(detail)
+
+
 def test_as_many_violations_as_fit_are_listed():
     """Only violations that do not fit are left out, from the end, and the count includes those left out before."""
     violations = tuple(Violation(f"/{n}", "type", "m" * 40) for n in range(1000))

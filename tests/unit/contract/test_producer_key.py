@@ -50,6 +50,7 @@ NONE = {
     "ambiguous": '{"idempotencyKey": "a", "idempotencyKey": "b"}',
     "ambiguous, three": '{"idempotencyKey": "a", "idempotencyKey": "b", "idempotencyKey": "a"}',
     "array": json.dumps([REQUEST]),
+    "CloudEvent, data is an array": json.dumps({**EVENT, "data": [REQUEST]}),
     "nested too deeply": '{"idempotencyKey": "k 1", "x": ' + "[" * 100_000 + "]" * 100_000 + "}",
     "too large": json.dumps({**REQUEST, "x": "x" * 2**20}),
 }

@@ -457,6 +457,15 @@ def test_name_and_workspace_of_a_rejected_request():
     assert (caught.value.name, caught.value.workspace_id) == ("n", None)
 
 
+@pytest.mark.parametrize(("version", "says_string"), [(1, True), (1.0, True), ("0.3", False), (2, False)])
+def test_a_number_as_the_version_of_a_cloudevent_is_explained(version, says_string):
+    """It looks right in YAML, and 1.0 is printed for it."""
+    with pytest.raises(RequestRejected) as caught:
+        parse({"specversion": version, "data": MINIMAL})
+    (found,) = caught.value.violations
+    assert (found.pointer, "must be the string" in found.message) == ("/specversion", says_string)
+
+
 def test_a_header_with_a_trace_is_no_cloudevent():
     """Nothing is missing in an HTTP request that has this header alone."""
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
