@@ -272,6 +272,18 @@ def test_the_way_back_ends_at_less_than_a_quarter_above_the_usual_interval(pace,
         assert clock.monotonic() - began == pytest.approx(interval)
 
 
+def test_a_create_moves_no_turn_to_a_later_time(pace, clock):
+    """A turn that has nearly come at the end of an outage is not put off by the interval."""
+    throttle(pace, clock)
+    create(pace, clock)
+    throttle(pace, clock, 7)
+    clock.advance(pace.interval - 1.5)
+    create(pace, clock)
+    began = clock.monotonic()
+    assert pace.wait_for_turn(FAR)
+    assert clock.monotonic() - began == pytest.approx(0.5)
+
+
 def test_an_instance_is_idle_since_its_last_create(pace, clock):
     """An instance is idle since its last create, or since its cold start if it has created nothing."""
     clock.advance(5)
