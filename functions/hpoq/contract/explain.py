@@ -468,7 +468,7 @@ def _hint_at_array(given: JsonValue, name: str) -> str:
         return "; write []"
     if isinstance(given, dict) and name == "Tag":
         return _FORM_OF_TAGS
-    if isinstance(given, dict) and given and all(one.isdecimal() or one == "$values" for one in given):
+    if isinstance(given, dict) and ("$values" in given or all(map(str.isdecimal, given))):
         return "; write its values in brackets"
     if isinstance(given, bool) or not isinstance(given, (str, int, float)):
         return ""

@@ -1048,7 +1048,10 @@ SUGGESTIONS = [
     ((c("platform_config/cmd"), {"0": "a", "1": "b"}), "not an object; write its values in brackets"),
     ((c("platform_config/cmd"), {}), "must be an array, not an object; write []"),
     (("/experiment/Tag", {}), "must be an array, not an object; write []"),
-    ((c("platform_config/cmd"), {"$values": ["a"]}), "not an object; write its values in brackets"),
+    (
+        (c("platform_config/cmd"), {"$type": "List", "$values": ["a"]}),
+        "not an object; write its values in brackets",
+    ),
     (
         (c("params_config"), {"params_src_dst_filepath": [["a", "b"]]}),
         'not an array; write "source,destination"',
