@@ -312,9 +312,14 @@ def test_a_key_that_is_numbered(server):
 
 
 def test_an_unsupported_call_is_refused_by_name(client):
-    with pytest.raises(ots.OTSServiceError, match="ListSearchIndex") as caught:
-        client.list_search_index("t")
+    with pytest.raises(ots.OTSServiceError, match="DeleteSearchIndex") as caught:
+        client.delete_search_index("t", "i")
     assert (caught.value.get_error_code(), caught.value.get_http_status()) == ("OTSParameterInvalid", 400)
+
+
+def test_a_table_has_no_search_indexes(client):
+    """Programs list the indexes of a table before they delete it."""
+    assert list(client.list_search_index("t")) == []
 
 
 def test_declared_columns_are_described(server):
