@@ -466,6 +466,18 @@ def test_a_number_as_the_version_of_a_cloudevent_is_explained(version, says_stri
     assert (found.pointer, "must be the string" in found.message) == ("/specversion", says_string)
 
 
+def test_what_is_wrong_beside_a_text_is_not_reported_as_being_in_it():
+    """A configuration that is written as JSON text says nothing about the members beside it."""
+    document = copy.deepcopy(MINIMAL)
+    experiment = document["experiment"]
+    experiment["HpoExperimentConfiguration"] = json.dumps(experiment["HpoExperimentConfiguration"])
+    experiment["Accessibility"] = "x"
+    with pytest.raises(RequestRejected) as caught:
+        parse(document)
+    (found,) = caught.value.violations
+    assert (found.pointer, "JSON text" in found.message) == ("/experiment/Accessibility", False)
+
+
 def test_a_header_with_a_trace_is_no_cloudevent():
     """Nothing is missing in an HTTP request that has this header alone."""
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
