@@ -503,7 +503,8 @@ class Schedules:
         self.create_late(stall, is_killed=is_killed, is_late=is_late, instance=(offsets[0], 1))
         ends_at = self.world.clock.now() + self.lease + 2 * self.skew
         while self.world.clock.now() < ends_at:
-            self.world.later(gap)
+            # As many successors for a long lease as for a short one.
+            self.world.later(gap * self.lease / LEASE)
             self.slow_calls += [(LIST, CallTimes()), (LIST, CallTimes(until_answered=search))]
             self.deliver(5, (offsets[1], 1))
 
