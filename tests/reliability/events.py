@@ -171,10 +171,11 @@ def change_bytes(source: Random, text: bytes) -> bytes:
 def plant_secret(source: Random, document: object, seed: int) -> str | None:
     """Put a secret into one of the objects of `document`, under a secret's name, and into one of its values.
 
-    Return it, or None if there is no object. A message about a wrong value may quote it, but not if it is a secret.
+    Return it, or None if there is no object, or a CloudEvent. A message about a wrong value may quote it, but not if it is a secret.
     """
     objects = find_objects(document)
-    if not objects:
+    # The id and the source of a CloudEvent identify it, so they are shown.
+    if not objects or any("specversion" in one for one in objects):
         return None
     secret = f"Zq7{seed:x}kWx{source.getrandbits(40):010x}"
     parent = source.choice(objects)
@@ -272,7 +273,8 @@ def open_value(value: object) -> object:
     while isinstance(value, (str, bytes)):
         text = value if isinstance(value, bytes) else value.encode(errors="surrogatepass")
         try:
-            value = json.loads(unwrap_base64(text))
+            # Python itself reads no integer of more than 4,300 digits.
+            value = json.loads(unwrap_base64(text), parse_int=str)
         except (ValueError, RecursionError):
             return value
     return value
