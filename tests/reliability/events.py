@@ -171,7 +171,8 @@ def change_bytes(source: Random, text: bytes) -> bytes:
 def plant_secret(source: Random, document: object, seed: int) -> str | None:
     """Put a secret into one of the objects of `document`, under a secret's name, and into one of its values.
 
-    Return it, or None if there is no object, or a CloudEvent. A message about a wrong value may quote it, but not if it is a secret.
+    Return it, or None if there is no object, or a CloudEvent. A message about a wrong value may quote it, but not if
+    it is a secret.
     """
     objects = find_objects(document)
     # The id and the source of a CloudEvent identify it, so they are shown.
