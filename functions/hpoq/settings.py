@@ -142,6 +142,8 @@ QUEUE_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,119}"
 QUEUE_FORM = "1 to 120 letters, digits, hyphens and underscores, and begin with a letter or a digit"
 _queue = _matching(QUEUE_NAME, QUEUE_FORM)
 _NAME = r"[a-z0-9][a-z0-9-]{0,18}[a-z0-9]"
+# What the deployment files write for a deployment without a name: Function Compute may refuse an empty variable.
+_NO_NAME = "-"
 
 
 @dataclass(frozen=True)
@@ -313,6 +315,8 @@ class Settings:
             for name, text in environ.items()
             if name.startswith(PREFIX) and text != ""
         }
+        if given.get("name") == _NO_NAME:
+            del given["name"]
         name = given.get("name", "")
         if re.fullmatch(_NAME, name):  # what derives from an invalid name would be reported as well
             named = {

@@ -70,7 +70,7 @@ class Checked:
     def key(self) -> str | None:
         """The key of the request, or None if it depends on the message's id."""
         # As in the settings, which take longer to load than a check may.
-        namespace = os.environ.get("HPOQ_NAMESPACE") or os.environ.get("HPOQ_NAME", "")
+        namespace = os.environ.get("HPOQ_NAMESPACE") or os.environ.get("HPOQ_NAME", "").strip("-")
         return derive_own_key(self.document.data, self.parsed.request, namespace) if self.parsed else None
 
     def as_row(self) -> JsonObject:

@@ -387,8 +387,8 @@ def _listen(*arguments: str) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment of the CLI, in which `s.yaml` finds the suffix of all names."""
-    return {**os.environ, "DEPLOYMENT_SUFFIX": SUFFIX}
+    """Return the environment of the CLI, in which `s.yaml` finds the deployment's name and the suffix of all names."""
+    return {**os.environ, "DEPLOYMENT_NAME": SUFFIX[1:] or "-", "DEPLOYMENT_SUFFIX": SUFFIX}
 
 
 def _find_cli() -> str:

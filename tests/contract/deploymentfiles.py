@@ -21,10 +21,9 @@ _VALUES = {
     "vars.instance": INSTANCE,
     "vars.action_policy": "sls.builtin",
     "vars.suffix": "",
-    "vars.name": "",
     "vars.contact_group": "operators",
     "env('DEPLOYMENT_SUFFIX', '')": "",
-    "env('HPOQ_NAME', '')": "",
+    "env('DEPLOYMENT_NAME', '-')": "-",
     "env('CMS_CONTACT_GROUP', '云账号报警联系人')": "operators",
     "env('ALIBABA_CLOUD_REGION', 'cn-hangzhou')": REGION,
     "env('TABLESTORE_INSTANCE')": INSTANCE,
@@ -43,7 +42,7 @@ DAY = 86_400
 
 def rendered(text, suffix=""):
     """Return the text of s.yaml with its variables filled in, as the CLI does; raise KeyError for an unknown one."""
-    values = {**_VALUES, "vars.suffix": suffix, "vars.name": suffix[1:]}
+    values = {**_VALUES, "vars.suffix": suffix, "vars.name": suffix[1:] or "-"}
     return re.sub(r"\$\{([^}]+)\}", lambda found: values[found[1]], text)
 
 

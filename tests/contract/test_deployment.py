@@ -55,6 +55,14 @@ def test_a_lease_that_covers_no_create_is_refused():
         _ = spoiled.settings
 
 
+@pytest.mark.parametrize(("suffix", "namespace"), [("", ""), ("-staging", "staging")])
+def test_no_variable_is_empty(suffix, namespace):
+    """The console of Function Compute refuses an empty variable, and its API may do so too."""
+    described = deployment(suffix)
+    assert all(described.function["environmentVariables"].values())
+    assert described.settings.namespace == namespace
+
+
 def test_every_number_is_set_explicitly():
     """Every number that the rules use is set in s.yaml, so that a changed default changes no deployment."""
     used = set(re.findall(r"\b(?:settings|s)\.(\w+)", Path(deploymentfiles.__file__).read_text()))

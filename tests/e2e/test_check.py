@@ -456,12 +456,18 @@ def test_a_request_in_base64_is_not_shown(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "environ", [{"HPOQ_NAME": "staging"}, {"HPOQ_NAME": "other", "HPOQ_NAMESPACE": "staging"}]
+    ("environ", "namespace"),
+    [
+        ({"HPOQ_NAME": "staging"}, "staging"),
+        ({"HPOQ_NAME": "other", "HPOQ_NAMESPACE": "staging"}, "staging"),
+        ({"HPOQ_NAME": "staging", "HPOQ_NAMESPACE": ""}, "staging"),
+        ({"HPOQ_NAME": "-"}, ""),
+    ],
 )
-def test_the_key_is_that_of_the_deployment(tmp_path, environ):
+def test_the_key_is_that_of_the_deployment(tmp_path, environ, namespace):
     """The namespace is part of the key, and the name of the deployment is the namespace if that is not set."""
     (tmp_path / "request.json").write_text(request("k"))
     done = CliRunner().invoke(app, ["check", "--json", str(tmp_path / "request.json")], env=environ)
     (row,) = json.loads(done.stdout)["files"]
     assert row["key"] == derive_key("producer", "k", Settings.from_environment(environ).namespace)
-    assert row["key"] == derive_key("producer", "k", "staging")
+    assert row["key"] == derive_key("producer", "k", namespace)

@@ -28,6 +28,11 @@ def test_empty_means_unset():
     assert Settings.from_environment({"HPOQ_STORE": "", "HPOQ_CONCURRENCY": ""}) == Settings()
 
 
+def test_a_hyphen_means_no_name():
+    """The deployment files write it for a deployment without a name."""
+    assert Settings.from_environment({"HPOQ_NAME": "-"}) == Settings()
+
+
 def test_the_name_of_a_deployment_ends_the_names_of_its_queue_and_topic():
     """A name that is given itself stays as it is."""
     named = {"HPOQ_NAME": "staging"}
@@ -196,7 +201,7 @@ def test_settings_that_contradict_each_other_are_all_listed():
         ("HPOQ_RETENTION_DAYS", "inf", "HPOQ_RETENTION_DAYS must be a number"),
         ("HPOQ_NAMESPACE", "x" * 256, "HPOQ_NAMESPACE must be a string of at most 255 characters"),
         ("HPOQ_NAME", "Bad Name", "HPOQ_NAME must be 2 to 20 lower-case letters, digits and hyphens"),
-        ("HPOQ_NAME", "-", "HPOQ_NAME must be 2 to 20 lower-case letters"),
+        ("HPOQ_NAME", "--", "HPOQ_NAME must be 2 to 20 lower-case letters"),
         ("HPOQ_QUEUE", "a b", "HPOQ_QUEUE must be 1 to 120 letters, digits, hyphens and underscores"),
         *(
             ("HPOQ_OUTPUT", text, _OUTPUTS)

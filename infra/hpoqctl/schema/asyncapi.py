@@ -29,7 +29,8 @@ hpoq uses: the UUIDv5 of the namespace 6c1f6a8e-3d0f-5b58-9d1b-7c0d5f1d5b1e and 
 `["hpoq-key-2","producer","<idempotencyKey of the request>"]` or, if the request has no key or breaks the contract, \
 `["hpoq-key-2","smq","<message id>"]`. Both are compact JSON in ASCII. `hpoq check` shows the key. If a request \
 without a key is in a CloudEvent, the CloudEvent replaces the message id: the kind is `cloudevent`, and the last \
-text is the compact JSON `{"id":"<id>","source":"<source>"}` of its attributes.
+text is the compact JSON `{"id":"<id>","source":"<source>"}` of its attributes. If the function has a namespace \
+(`HPOQ_NAMESPACE`, by default `HPOQ_NAME`), it comes second: `["hpoq-key-2","<namespace>","producer",...]`.
 
 The schemas are JSON Schema 2020-12; see README.md in the same folder for what they cannot express."""
 

@@ -11,7 +11,7 @@ locals {
       ),
       "$${vars.suffix}", local.suffix
     ),
-    "$${vars.name}", var.name
+    "$${vars.name}", var.name == "" ? "-" : var.name
   )
   function = yamldecode(local.described).resources.function.props
   triggers = { for one in local.function.triggers : one.triggerName => one }
