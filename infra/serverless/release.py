@@ -387,7 +387,7 @@ def _listen(*arguments: str) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment of the CLI, in which `s.yaml` finds the deployment's name and the suffix of all names."""
+    """Return the environment of the CLI, in which `s.yaml` finds the deployment's name and suffix."""
     return {**os.environ, "DEPLOYMENT_NAME": SUFFIX[1:] or "-", "DEPLOYMENT_SUFFIX": SUFFIX}
 
 

@@ -121,6 +121,15 @@ def is_experiment_id(text: str) -> bool:
     return text not in ("", ".", "..")
 
 
+def names_another(members: JsonObject, name: str, experiment_id: str) -> bool:
+    """Return whether the member `name` is the id of an experiment other than `experiment_id`.
+
+    A missing one says nothing, and a service may change the case of an id.
+    """
+    found = text_member(members, name) or experiment_id
+    return found.casefold() != experiment_id.casefold()
+
+
 def read_experiment_id(members: JsonObject) -> str | None:
     """Return the id of the experiment that `members` describe, or None if they have none that can be one.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
 from fcruntime.jsonvalue import JsonValue, write_compact
 from hpoq.clock import Budget
-from hpoq.cloud.answers import Answer, error_of, read_json, scrub, text_member
+from hpoq.cloud.answers import Answer, error_of, read_json, scrub
 from hpoq.cloud.caller import ServiceClient, is_own_answer, is_unreachable
 from hpoq.cloud.endpoint import Endpoint, check_region
 from hpoq.cloud.experiments import (
@@ -23,6 +24,7 @@ from hpoq.cloud.experiments import (
     ExperimentPage,
     Unreadable,
     is_experiment_id,
+    names_another,
     read_experiment,
     read_experiment_id,
     read_page,
@@ -44,6 +46,7 @@ SERVICE = "paiautoml"
 VERSION = "2022-08-28"
 _PREFIX = "/api/automl/v1/hpo"
 _JSON = "application/json; charset=utf-8"
+_NEW_ID = rb'"[Ee]xperimentId"\s*:\s*("[^"]*"|[^\s,}]*)'
 # A create on a connection that the gateway is closing just then has an unknown end, and its message waits until that
 # doubt is over: 105 s. A handshake costs far less. No gateway is known that closes a connection within a second, and
 # in a busy batch the next create follows sooner.
@@ -286,8 +289,8 @@ def experiment_path(experiment_id: str) -> str:
 def _read_created(response: Response, secrets: Iterable[str]) -> CreatedExperiment:
     """Return the created experiment. With an id in the answer it exists, even if there is also an error code."""
     operation, answer = "CreateHpoExperiment", read_json(response)
-    if response.body.count(b'xperimentId"') > 1:
-        # Of members with one name, Python reads the last.
+    # Of members with one name, Python reads the last. Written twice alike, it is certain all the same.
+    if response.body.count(b'xperimentId"') > 1 and len(set(re.findall(_NEW_ID, response.body))) > 1:
         _raise_unreadable(operation, answer, "several experiment ids")
     experiment_id = read_experiment_id(answer.document)
     if 200 <= answer.status < 300 and experiment_id:
@@ -317,7 +320,7 @@ def _is_answer_to_create(is_ours: Callable[[str], bool], response: Response) -> 
 
 def _read_experiment(experiment_id: str, answer: Answer) -> Experiment:
     experiment = read_experiment(answer.document)
-    if experiment.experiment_id != experiment_id:
+    if names_another(answer.document, "ExperimentId", experiment_id):
         raise Unreadable("another experiment")
     return experiment
 
@@ -325,7 +328,7 @@ def _read_experiment(experiment_id: str, answer: Answer) -> Experiment:
 def _read_stopped(experiment_id: str, answer: Answer) -> str | None:
     if not answer.is_json:
         raise Unreadable("not a JSON object")
-    if (text_member(answer.document, "ExpId") or experiment_id) != experiment_id:
+    if names_another(answer.document, "ExpId", experiment_id):
         raise Unreadable("another experiment")
     return read_status(answer.document)
 

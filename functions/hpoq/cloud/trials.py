@@ -12,7 +12,7 @@ from collections.abc import Callable
 from fcruntime._dataclass import dataclass, field
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.cloud.answers import Answer, find_member, text_member
-from hpoq.cloud.experiments import Unreadable, read_status, read_time, read_total_count
+from hpoq.cloud.experiments import Unreadable, names_another, read_status, read_time, read_total_count
 from hpoq.errors import Invalid
 
 _MOST_PAGES = 1000
@@ -109,7 +109,7 @@ def read_trial_page(experiment_id: str, answer: Answer) -> TrialPage:
 def _read_trial(experiment_id: str, row: JsonValue) -> Trial:
     if not isinstance(row, dict) or not (trial_id := text_member(row, "TrialId")):
         raise Unreadable("a trial without an id")
-    if (text_member(row, "ExperimentId") or experiment_id) != experiment_id:
+    if names_another(row, "ExperimentId", experiment_id):
         raise Unreadable("a trial of another experiment")
     values = _read_json(find_member(row, "Hyperparam"))
     return Trial(

@@ -257,6 +257,24 @@ def test_a_create_with_several_ids(scripted):
         scripted(Response(200, {}, body)).create_hpo_experiment(BODY, nonce="n")
 
 
+@pytest.mark.parametrize(
+    "more", ['"experimentId": "s1"', '"ParentExperimentId":"s0"', '"Message":"\\"ExperimentId\\":1"']
+)
+def test_a_create_with_its_id_twice(scripted, more):
+    """An answer that says the same twice, or mentions the name elsewhere, is certain."""
+    body = f'{{"RequestId":"r","ExperimentId":"s1",{more}}}'.encode()
+    assert scripted(Response(200, {}, body)).create_hpo_experiment(BODY, nonce="n").experiment_id == "s1"
+
+
+@pytest.mark.parametrize("members", [{"ExpId": "SAb1"}, {"expId": "sab1"}, {}])
+def test_an_id_in_another_case_is_the_same(scripted, members):
+    """A service may change the case of an id, or leave it out: the experiment is the one that was asked for."""
+    answer = {**members, "Status": "TERMINATING", "RequestId": "r"}
+    assert scripted(response(answer)).stop_hpo_experiment("sAb1") == "TERMINATING"
+    answer = {"ExperimentId": members.get("ExpId", "sAb1"), "RequestId": "r"}
+    assert scripted(response(answer)).get_hpo_experiment("sAb1").experiment_id == answer["ExperimentId"]
+
+
 def test_signed_with_the_token(client, reply, credentials):
     """A request has a signature that covers it, including the security token."""
     pai = client(reply(CREATED))

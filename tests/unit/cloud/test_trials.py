@@ -55,7 +55,8 @@ def test_a_row():
     assert read_trial_page("sAbCdEf", answer({"trials": [lower], "totalCount": 1})) == TrialPage(
         1, (expected,)
     )
-    assert page({"TrialId": "t"}).trials == (Trial("t", "UNKNOWN", None, None),)
+    for own in ({}, {"ExperimentId": "sAbCdEf"}, {"experimentId": "sabcdef"}):
+        assert page({"TrialId": "t", **own}).trials == (Trial("t", "UNKNOWN", None, None),)
     for odd in ("not JSON", "[1]", [1]):
         assert page({"TrialId": "t", "Hyperparam": odd}).trials[0].hyperparameters is None
 
