@@ -51,10 +51,9 @@ _HOURS = {
 }
 # Durations as ISO 8601 writes them, such as PT1H30M, and as people do, such as 1h30m.
 _LONG_DURATION = (
-    r"(?i)\s*P?(?:([0-9]{1,4})D)?T?(?:([0-9]{1,5})H)?\s*(?:([0-9]{1,6})M(?:IN)?)?\s*(?:([0-9]{1,8})S)?\s*"
+    r"(?i)P?(?:([0-9]{1,4})D\s*)?T?(?:([0-9]{1,5})H\s*)?(?:([0-9]{1,6})M(?:IN)?\s*)?(?:([0-9]{1,8})S)?"
 )
-_LONGEST_DURATION = 40  # white space may match in several ways
-_DURATION = r"\s*([0-9]{1,4}):([0-5][0-9])(?::00)?\s*"
+_DURATION = r"([0-9]{1,4}):([0-5][0-9])(?::00)?"
 _BOOLEANS = {
     **dict.fromkeys(("true", "yes", "on", "1"), "true"),
     **dict.fromkeys(("false", "no", "off", "0", ""), "false"),
@@ -65,7 +64,7 @@ _LARGEST_EXACT = 2**53 - 1
 _LARGEST_INTEGER = 2**31 - 1
 # A separator of the thousands in an integer.
 _GROUPED = r"(?<=[0-9])[\s,](?=[0-9]{3}(?![0-9]))"
-_QUANTITY = r"\s*(?!0[xXoObB])(-?(?:0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?)\s*([A-Za-z%]{0,20})\s*"
+_QUANTITY = r"(?!0[xXoObB])(-?(?:0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?)\s*([A-Za-z%]{0,20})"
 _ARGUMENTS = "class_args"
 _CONFIGURATION = "HpoExperimentConfiguration"
 _EXPERIMENT_MEMBERS = {field.alias for field in CreateHpoExperiment.model_fields.values()}
@@ -412,6 +411,7 @@ def _hint_at_value(kind: str, given: JsonValue, name: str) -> str:
         return f"; write {meant}{' without quotes' if isinstance(given, str) else ''}" if meant else ""
     if not isinstance(given, str):
         return ""
+    given = given.strip()  # so that no pattern matches white space in two ways, which takes quadratic time
     if name == "maxHours" and (time := re.fullmatch(_DURATION, given)):
         return f"; write {int(time[1]) + int(time[2]) / 60:g}, the number of hours"
     if name == "maxHours" and not re.fullmatch(_QUANTITY, given) and (hours := _count_hours(given)):
@@ -421,7 +421,7 @@ def _hint_at_value(kind: str, given: JsonValue, name: str) -> str:
 
 def _count_hours(text: str) -> float:
     """Return the number of hours of a duration such as PT1H30M or 1h30m, or 0 if `text` is not one."""
-    found = re.fullmatch(_LONG_DURATION, text[:_LONGEST_DURATION])
+    found = re.fullmatch(_LONG_DURATION, text)
     parts = found.groups("0") if found else ()
     return sum(int(part) * hours for part, hours in zip(parts, (24, 1, 1 / 60, 1 / 3600), strict=False))
 
@@ -431,9 +431,9 @@ def _hint_at_number(kind: str, given: str, name: str) -> str:
     found = re.fullmatch(_QUANTITY, given)
     if found and (kind == "float_type" or (found[3] and not found[2])):
         return _hint_at_quantity(found[1], found[3].lower(), name)
-    text, largest = given.strip(), _LARGEST_EXACT
+    text, largest = given, _LARGEST_EXACT
     if kind == "int_type":
-        text, largest = re.sub(_GROUPED, "", text), _LARGEST_INTEGER
+        text, largest = re.sub(_GROUPED, "", given), _LARGEST_INTEGER
     try:
         value = float(text)
     except ValueError:

@@ -172,3 +172,13 @@ def test_warnings_about_secrets_take_linear_time(count_calls):
 
     few, many = count(100), count(400)
     assert many < 4.5 * few
+
+
+@pytest.mark.parametrize("place", ["/guard", "/experiment/HpoExperimentConfiguration/yml_config"])
+def test_white_space_after_a_number_takes_linear_time(place):
+    """The patterns of a number in quotes match white space in one way only."""
+    for text in (f"1{' ' * 10**5}!", f"1h{' ' * 10**5}!"):
+        document = copy.deepcopy(MINIMAL)
+        put(document, place, {"maxHours": text} if place == "/guard" else {"max_trial_number": text})
+        with pytest.raises(RequestRejected):
+            parse(document)
