@@ -152,6 +152,7 @@ _TYPOGRAPHIC = (
     rf"[\s=][{_TYPOGRAPHIC_QUOTES}]|\s[{_TYPOGRAPHIC_DASHES}](?=[A-Za-z{_TYPOGRAPHIC_DASHES}-])"
     "|[\u00a0\u2007\u202f\u3000\u200b\u2060\ufeff]"
 )
+_IN_QUOTES = "'[^']*'|\"[^\"]*\""
 _LIST = r"(?s)\s*\[.*\]\s*"
 _TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]"
 _NEARLY_TIME = r"([0-9]|[01][0-9]|2[0-3]):([0-5][0-9])(?::[0-5][0-9])?"
@@ -205,10 +206,10 @@ def _check_commands(config: JsonObject, at: str) -> Iterator[Finding]:
         return
     for index, command in get_strings(config, "platform_config", "cmd"):
         place = f"{at}/platform_config/cmd/{index}"
-        if not command.isascii() and (odd := re.search(_TYPOGRAPHIC, command)):
-            what = (
-                f"{_describe_typographic(odd[0])} (U+{ord(odd[0][-1]):04X}), which programs take as a letter"
-            )
+        if not command.isascii() and (
+            odd := re.search(_TYPOGRAPHIC, re.sub(_IN_QUOTES, _keep_code, command))
+        ):
+            what = f"{_describe_typographic(odd[0][-1])} (U+{ord(odd[0][-1]):04X}), which programs do not understand"
             yield warning(place, "platform.command", f"{what}; write the ordinary one")
         if index and re.match(_ARGUMENT, command):
             what = "an argument, not a command; write each command with its arguments as one string"
@@ -223,14 +224,16 @@ def _check_commands(config: JsonObject, at: str) -> Iterator[Finding]:
             yield warning(place, "platform.mismatch", what)
 
 
-def _describe_typographic(text: str) -> str:
-    if text[-1] in _TYPOGRAPHIC_QUOTES:
+def _keep_code(quoted: re.Match[str]) -> str:
+    """Return what is in quotes if it is a command, which has parameters, and an empty string for a text."""
+    return quoted[0] if "${" in quoted[0] else ""
+
+
+def _describe_typographic(character: str) -> str:
+    if character in _TYPOGRAPHIC_QUOTES:
         return "a typographic quote"
-    return (
-        "a typographic dash"
-        if text[-1] in _TYPOGRAPHIC_DASHES
-        else "a special space or an invisible character"
-    )
+    is_dash = character in _TYPOGRAPHIC_DASHES
+    return "a typographic dash" if is_dash else "a special space or an invisible character"
 
 
 def _check_credentials(config: JsonObject, at: str) -> Iterator[Finding]:

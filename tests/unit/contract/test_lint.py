@@ -180,13 +180,17 @@ def test_commands(name, commands, found):
         ("run\u00a0${centres}", "a special space or an invisible character (U+00A0)"),
         ("run\u3000${centres}", "a special space or an invisible character (U+3000)"),
         ("run ${centres}\u200b", "a special space or an invisible character (U+200B)"),
+        ("dlc submit --command='run \u2013x=${centres}'", "a typographic dash (U+2013)"),
+        ("run '' \u201c${centres}\u201d ''", "a typographic quote (U+201C)"),
+        ("run --title='a \u201cb\u201d' --x=${centres}", None),
+        ('run --title="a\u3000b \u2014\u2014 c" --x=${centres}', None),
         ("SELECT '\u201cx\u201d', 'a \u2013 b', '\u805a\u7c7b\uff08${centres}\uff09'", None),
     ],
 )
 def test_typographic_characters_in_a_command(command, what):
-    """Programs take them as letters, so every trial would fail; inside of texts they are meant."""
+    """Every trial would fail; in a quoted text they are meant, but not in a quoted command."""
     found = [text for place, text in check({COMMANDS: [command]}) if place.startswith("platform.command")]
-    assert found == ([f"{what}, which programs take as a letter; write the ordinary one"] if what else [])
+    assert found == ([f"{what}, which programs do not understand; write the ordinary one"] if what else [])
 
 
 def test_an_experiment_without_commands():
