@@ -181,7 +181,7 @@ def test_commands(name, commands, found):
         ("run\u3000${centres}", "a special space or an invisible character (U+3000)"),
         ("run ${centres}\u200b", "a special space or an invisible character (U+200B)"),
         ("dlc submit --command='run \u2013x=${centres}'", "a typographic dash (U+2013)"),
-        ("run '' \u201c${centres}\u201d ''", "a typographic quote (U+201C)"),
+        ("run --x=${centres} --a='' \u201cb\u201d --c=''", "a typographic quote (U+201C)"),
         ("run --title='a \u201cb\u201d' --x=${centres}", None),
         ('run --title="a\u3000b \u2014\u2014 c" --x=${centres}', None),
         ("SELECT '\u201cx\u201d', 'a \u2013 b', '\u805a\u7c7b\uff08${centres}\uff09'", None),

@@ -1094,6 +1094,8 @@ SUGGESTIONS = [
             ("PT1H30M", "write 1.5, the number of hours"),
             ("P2D", "write 48, the number of hours"),
             ("1h30m", "write 1.5, the number of hours"),
+            (" 1d 12h 30m 36s ", "write 36.51, the number of hours"),
+            (" 2:15 ", "write 2.25, the number of hours"),
             ("1.5 h", "write 1.5 without quotes and without a unit"),
             ("12Hours", "write 12 without quotes and without a unit"),
             ("30m", "write 0.5, the number of hours"),
