@@ -28,17 +28,16 @@ from support.tools import skip_without, summarize_skips
 _connect = socket.socket.connect
 
 
-def pytest_configure(config):
-    """Make programs that tests start react to Ctrl-C, and keep bytecode for workers, programs and the next run."""
+def pytest_configure():
+    """Make programs that tests start react to Ctrl-C, and let them, workers and the next run share bytecode."""
     # A shell has what it runs in the background ignore Ctrl-C, and whatever that starts would ignore it too.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    # It saves 7 s per worker, and a second for each start of `hpoq`, even if Python is not to write bytecode.
-    cache = getattr(config, "cache", None)
-    if sys.dont_write_bytecode and cache:
-        sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(cache.mkdir("bytecode"))
-        sys.dont_write_bytecode = False
-        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    # Even where Python is not to write bytecode: it saves each worker several seconds, and each start of `hpoq` one.
+    # It is in the usual `__pycache__` folders, which Git ignores and packages leave out, because pip has put that of
+    # the dependencies there. In another place all of them would be compiled again, for 8 s of each worker.
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     load_hypothesis_profile()
 
 
