@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from support.budget import examples, find_left_out
+from support.budget import LONG, examples, find_left_out
 from support.building import build_once
 from support.once import find_shared_folder
 from support.ports import reserve_port
@@ -83,11 +83,16 @@ def import_share(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out the tests for which the budget is too small."""
+    """Leave out the tests for which the budget is too small, and put the long ones first.
+
+    A worker that begins a long test at the end of the run would go on alone.
+    """
     left_out = find_left_out(items)
     if left_out:
         config.hook.pytest_deselected(items=[item for item in items if item in left_out])
-        items[:] = [item for item in items if item not in left_out]
+    items[:] = sorted(
+        (item for item in items if item not in left_out), key=lambda item: item.path.name not in LONG
+    )
 
 
 @pytest.hookimpl(optionalhook=True)

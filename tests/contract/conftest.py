@@ -13,19 +13,6 @@ from support.once import find_shared_folder
 
 idempotency_without_boto3()
 
-LONG = {
-    *("test_deployment_release.py", "test_deployment_vendor_schemas.py", "test_mutation.py"),
-    *("test_oldest_dependencies.py", "test_powertools_versions.py", "test_sdk_eventbridge.py"),
-    *("test_terraform_plan.py", "test_user_types.py", "test_workflow.py"),
-    *("test_burst.py", "test_console.py", "test_crash.py", "test_package.py", "test_soak.py"),
-}
-"""The files with tests of several seconds, of all folders."""
-
-
-def pytest_collection_modifyitems(items):
-    """Put the long tests first, because the others would have to wait for one that begins at the end."""
-    items.sort(key=lambda item: item.path.name not in LONG)
-
 
 @pytest.fixture
 def server():

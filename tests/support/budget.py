@@ -13,6 +13,15 @@ CI_BUDGET = 2
 """The budget from which on those variants run that a default run leaves out."""
 FULL_BUDGET = 5
 """The budget from which on every case of a large matrix runs."""
+LONG = frozenset(
+    f"test_{name}.py"
+    for name in (
+        *("burst", "console", "crash", "deployment_release", "deployment_vendor_schemas", "mutation"),
+        *("oldest_dependencies", "package", "powertools_versions", "sdk_eventbridge", "soak"),
+        *("terraform_plan", "user_types", "workflow"),
+    )
+)
+"""The files with tests of several seconds."""
 
 
 def examples(count):

@@ -1,11 +1,12 @@
 """The helpers of the tests: the sample of a budget, random schedules, and the line about skipped tests."""
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from support.budget import CI_BUDGET, FULL_BUDGET, find_left_out, sample
+from support.budget import CI_BUDGET, FULL_BUDGET, LONG, find_left_out, sample
 from support.schedules import check_schedules, draw_schedule, integers, lists, rule
 from support.tools import skip_without, summarize_skips
 
@@ -56,6 +57,11 @@ def test_a_budget_leaves_out_what_markers_name(decorator, budgets):
         kept = [item for item in items if item not in find_left_out(items, budget)]
         assert len(kept) == count
         assert len({item.callspec.params["act"] for item in kept}) == min(count, 3)
+
+
+def test_the_files_with_long_tests_exist():
+    """One that gets another name would not be among the first any more."""
+    assert {file.name for file in Path(__file__).parents[1].rglob("test_*.py")} >= LONG
 
 
 def test_a_sample_of_nothing_is_empty():
