@@ -56,9 +56,11 @@ class Forks:
 def import_commands():
     """Import every command, and what most of them import late."""
     import click
-    import rich._emoji_codes  # noqa: F401
+    from rich.emoji import Emoji
 
     from hpoqctl.app import app
+
+    Emoji.replace(":x:")  # imports their names
 
     context = click.Context(app)
     for name in app.list_commands(context):
