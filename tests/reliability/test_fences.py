@@ -322,6 +322,7 @@ def test_a_record_that_is_lost_during_the_create_is_written_anew(world, answer):
     if answer == "lost":
         act_and_hide(world)
     world.deliver(EVENT)
+    assert lost
     world.cloud.faults.clear()
     assert deliver_until_done(world)["experimentId"] is not None
     assert len(world.cloud.experiments) == 1
