@@ -135,7 +135,7 @@ def test_an_event_without_a_method_gets_no_members_of_a_rest_api(http):
 def test_the_event_is_that_of_a_function_url_and_still_fcs():
     """The strictest model accepts the event, in which of FC's members only the version and the times are replaced."""
     seen = []
-    event = trigger_event("GET", "/a%20b?tag=a&tag=b%26", x_fc_client_ip="192.0.2.1")
+    event = trigger_event("GET", "/a%20b?tag=a&tag=b%26&dry=", x_fc_client_ip="192.0.2.1")
     built_in = {name: value for name, value in event.items() if name != "rawQueryString"}
     for one in (event, built_in):
         call(lambda event, context: seen.append(event), one)
@@ -146,8 +146,10 @@ def test_the_event_is_that_of_a_function_url_and_still_fcs():
     assert {name: given["requestContext"][name] for name in kept} == {
         name: event["requestContext"][name] for name in kept
     }
-    assert (given["version"], given["queryStringParameters"]) == ("2.0", {"tag": "a,b&"})
-    assert [one["rawQueryString"] for one in seen] == ["tag=a&tag=b%26", "tag=a%2Cb%26"]
+    assert (given["version"], given["queryStringParameters"]) == ("2.0", {"tag": "a,b&", "dry": ""})
+    assert [one["rawQueryString"] for one in seen] == ["tag=a&tag=b%26&dry=", "tag=a%2Cb%26&dry="]
+    values = [one["multiValueQueryStringParameters"] for one in seen]
+    assert values == [{"tag": ["a", "b&"], "dry": [""]}, {"tag": ["a,b&"], "dry": [""]}]
     parsed = LambdaFunctionUrlModel.model_validate(given)
     assert (parsed.requestContext.stage, parsed.requestContext.http.path) == ("$default", "/a b")
 
@@ -176,7 +178,7 @@ def test_a_rest_resolver_answers_the_api_gateway_trigger():
 
     @app.get("/orders/<order_id>")
     def get(order_id: str):
-        return {"order": order_id, "dry": app.current_event.query_string_parameters["dry"]}
+        return {"order": order_id, "dry": app.current_event.multi_value_query_string_parameters["dry"]}
 
     @app.post("/orders/<order_id>")
     def post(order_id: str):
@@ -184,7 +186,7 @@ def test_a_rest_resolver_answers_the_api_gateway_trigger():
 
     answer = call(app.resolve, gateway_event(queryParameters={"dry": "1"}))
     assert (answer["statusCode"], answer["headers"]) == (200, {"Content-Type": "application/json"})
-    assert json.loads(answer["body"]) == {"order": "o-1", "dry": "1"}
+    assert json.loads(answer["body"]) == {"order": "o-1", "dry": ["1"]}
     encoded = gateway_event(httpMethod="POST", body="eyJhIjogMX0=", isBase64Encoded="true")
     assert json.loads(call(app.resolve, encoded)["body"]) == {"a": 1}
 
