@@ -486,6 +486,20 @@ def test_an_id_that_is_used_again_is_a_conflict(world, make_event):
     assert world.events[1]["data"]["error"]["code"] == "IdempotencyConflict"
 
 
+def test_an_invalid_request_that_is_published_again_is_a_duplicate(world):
+    """The bus writes another time into the second copy; what the producer wrote is the same."""
+    event = {**json.loads(on_bus("x")), "data": {"experiment": {"Nmae": 1}}}
+    for time, outcome, data in (
+        ("1", "rejected", {}),
+        ("2", "duplicate", {}),
+        ("3", "rejected", {"stop": 1}),
+    ):
+        copy = {**event, "aliyunpublishtime": time, "data": event["data"] | data}
+        assert outcomes(world.deliver(json.dumps([copy]).encode())) == [outcome]
+    codes = [one["data"]["error"]["code"] for one in world.events]
+    assert codes == ["InvalidRequest", "IdempotencyConflict"]
+
+
 @pytest.mark.parametrize("fault", [None, "reset"])
 def test_deployments_of_one_account_take_no_experiment_of_each_other(world, fault):
     """With a name of its own, a deployment has other keys, and therefore other markers and nonces."""

@@ -356,9 +356,11 @@ def _make_rejection(envelope: Envelope, exc: RequestRejected, namespace: str) ->
     from hpoq.contract.request import read_producer_key
 
     error = EventError(code="InvalidRequest", message=str(exc), retryable=False, violations=exc.violations)
-    fingerprint = "body:" + digest(envelope.body)
     producer_key = read_producer_key(envelope.body)
     found = read_object(envelope.body)
+    # A bus writes a new time into each copy of an event that is published again, but not into the request in it.
+    text = envelope.body if found is None else json.dumps(found, sort_keys=True).encode()
+    fingerprint = "body:" + digest(text)
     known_as, shown_key = None, None
     if producer_key is not None:
         key = derive_key(PRODUCER, producer_key, namespace)

@@ -92,11 +92,10 @@ class Delivery:
     `delivery` is the key of its source's own id, the same for every copy of one message; `body` the SHA-256 of its
     body. `sequence` is the number of this copy, and `since` the time of the first delivery, both from its envelope.
     `redriven` identifies the redrive that brought it, if one did. `place` is the endpoint that its create would be
-    sent to.
-    `tagged` and `described` say where its create puts the marker. `shown_key` is the key that its event shows if that
-    is not `key`: a conflict has a record and an event id of its own, but is about the disputed key. `is_watch` is set
-    for a watch message, whose record is taken over at each look at its experiment. `watch_order` says how to follow
-    the experiment of a request.
+    sent to. `tagged` and `described` say where its create puts the marker. `shown_key` is the key that its event
+    shows if that is not `key`: a conflict has a record and an event id of its own, but is about the disputed key.
+    `is_watch` is set for a watch message, whose record is taken over at each look at its experiment. `watch_order`
+    says how to follow the experiment of a request.
     """
 
     key: str
@@ -254,9 +253,9 @@ def claim(delivery: Delivery, owner: str, now: float, terms: Terms) -> Record:
 def take_over(record: Record, delivery: Delivery, owner: str, now: float, terms: Terms) -> Record:
     """Return the record after `owner` has taken it over for `delivery`.
 
-    What `doubt_left` says about the old record is what the new owner must clear first. For a key that
-    had ended (it expired, or its message was redriven), attempts and age start again. Its experiment stays known, so
-    that a message that ended as created can never end as failed.
+    What `doubt_left` says about the old record is what the new owner must clear first. For a key that had ended (it
+    expired, or its message was redriven), attempts and age start again. Its experiment stays known, so that a message
+    that ended as created can never end as failed.
     """
     lease_until = now + terms.lease
     doubt = _doubt_of_claim(lease_until, terms)

@@ -66,7 +66,8 @@ _DEFECT = EventError(
 )
 _CONFLICT = EventError(
     code="IdempotencyConflict",
-    message="this idempotency key was used with another request; a changed request needs a new key",
+    message="this idempotency key, or this id of a message, was used with another request; a changed request needs a "
+    "new one",
     retryable=False,
 )
 _NOT_DEAD_LETTERED = EventError(
@@ -364,7 +365,7 @@ class Processor:
         return ending.counts and ending.doubt_until is None and lifecycle.is_used_up(ending.claim, terms)
 
     def _refuse_conflict(self, existing: Record, intake: Readable, began: float) -> Result:
-        """Refuse a second request under a producer's key, once the first one has ended.
+        """Refuse a second request under a key, once the first one has ended.
 
         The refusal has a record of its own. If the first request's event is still to be published, or its
         experiment to be adopted, this may be the last delivery that can do it.
