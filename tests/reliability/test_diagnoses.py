@@ -20,7 +20,7 @@ from fcruntime import Fc3Context
 from fcruntime.context import FunctionInfo
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.contract import request as contract
-from hpoq.contract.identity import derive_key
+from hpoq.contract.identity import derive_key, digest
 from hpoq.errors import StoreUnavailable
 from hpoq.processing import lifecycle, pace
 from hpoq.processing.envelope import Envelope, seal, unseal
@@ -51,7 +51,7 @@ ROWS = read_rows()
 
 def claimed(world, **changes):
     """Leave the record of an owner of M1 that took its claim just now, or with `changes`."""
-    delivery = Delivery(KEY, "f", KEY, "b", message_id="M1")
+    delivery = Delivery(KEY, "f", KEY, digest(REQUEST.encode()), message_id="M1")
     record = lifecycle.claim(delivery, "another", world.clock.now(), TERMS)
     world.store.insert(replace(record, **changes))
     return record
