@@ -29,7 +29,7 @@ from hpoq.settings import Settings
 from hpoq.testing import smq_event, smq_stream_event
 from hpoqctl.recordview import explain_record
 from support.deployment import DEAD_LETTER_QUEUE, WATCH_QUEUE
-from support.request import REQUEST, make_document, request
+from support.request import make_document, request
 from support.world import CallTimes
 
 RUNBOOK = (Path(hpoq.__file__).parent / "RUNBOOK.md").read_text()
@@ -51,14 +51,14 @@ ROWS = read_rows()
 
 def claimed(world, **changes):
     """Leave the record of an owner of M1 that took its claim just now, or with `changes`."""
-    delivery = Delivery(KEY, "f", KEY, digest(REQUEST.encode()), message_id="M1")
+    delivery = Delivery(KEY, "f", KEY, digest(request().encode()), message_id="M1")
     record = lifecycle.claim(delivery, "another", world.clock.now(), TERMS)
     world.store.insert(replace(record, **changes))
     return record
 
 
 def copy(sequence):
-    return smq_event("M9", seal(Envelope("smq", "M1", KEY, REQUEST.encode(), sequence=sequence)))
+    return smq_event("M9", seal(Envelope("smq", "M1", KEY, request().encode(), sequence=sequence)))
 
 
 def sent_back(world, sequence):
