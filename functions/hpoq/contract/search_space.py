@@ -137,7 +137,7 @@ def _hint_at_notation(spec: JsonValue) -> str:
     if kind in _LOGARITHMIC_KINDS and re.search(_LOGARITHMIC, str(spec)[:_LONGEST_NAME]):
         kind = _LOGARITHMIC_KINDS[kind]
     hint = _EXCLUDED if kind == "randint" else ""
-    if found[1] == "hp." and "log" in found[2]:  # Hyperopt's bounds are logarithms
+    if found[1] == "hp." and "loguniform" in found[2]:  # Hyperopt's bounds are logarithms
         hint = _LOGARITHMS
     return f"{_write_form(kind, ', '.join(ARITY.get(kind or '', ('...',))))}{hint if kind else ''}"
 

@@ -29,6 +29,7 @@ _SKIPPED = re.compile(
     # pip's own records are skipped. METADATA, entry points and licences are kept.
     r"|\.dist-info/(RECORD|WHEEL|INSTALLER|REQUESTED|top_level\.txt|zip-safe)$"
 )
+# Unchecked bytecode (PEP 552): Python does not compare it with its source, which nothing changes after a deployment.
 _COMPILE = """
 import compileall, py_compile, sys
 compileall.compile_dir(sys.argv[1], maxlevels=99, quiet=2, stripdir=sys.argv[1], prependdir=sys.argv[2],

@@ -168,6 +168,7 @@ def test_a_misspelt_type_is_compared_as_long_as_there_are_hints():
         ("trial.suggest_int('x', 1, 2)", '"randint", "_value": [low, high]}; high is excluded'),
         ("hp.Float('x', 1, 2, sampling='log')", '"_type": "loguniform", "_value": [low, high]}'),
         ("hp.loguniform('x', -5, 0)", "[low, high]}; write the bounds themselves, not their logarithms"),
+        ("hp.lognormal('x', 0, 1)", '; write {"_type": "lognormal", "_value": [mu, sigma]}'),
         (3, 'not a number; write {"_type": "choice", "_value": [...]}'),
         (True, 'not a boolean; write {"_type": "choice", "_value": [...]}'),
         ([1e-6, 0.1, "log-uniform"], '; write {"_type": "loguniform", "_value": [...]}'),
