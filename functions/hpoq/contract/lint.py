@@ -364,8 +364,11 @@ def _check_placeholders(config: JsonObject, at: str, hints: Hints) -> Iterator[F
         for name in sorted(names - defined - _BUILT_IN):
             place = f"{at}/platform_config/cmd/{index}"
             what = f"{name[:60]} is not in search_space; it is not replaced"
-            known = (one for one in names_in(space) if re.fullmatch(_PLACEHOLDER, one))
-            hint = hints.suggest(name, chain(known, _BUILT_IN))
+            known = (
+                one[2:-1] for one in chain(names_in(space), _BUILT_IN) if re.fullmatch(_PLACEHOLDER, one)
+            )
+            # Without what all of them have in common, or short names would seem similar.
+            hint = re.sub(r"mean (.+?)\?", r"mean ${\1}?", hints.suggest(name[2:-1], known))
             used.update(re.findall(_PLACEHOLDER, hint))
             finding = warning(place, "placeholder.undefined", what + hint)
             yield replace(finding, is_absence=config.get("search_space") is None)

@@ -435,6 +435,10 @@ def test_a_placeholder_that_is_not_in_the_search_space():
     assert {place[:-1] for place, _ in found} == {f"placeholder.undefined {COMMANDS}/"}
     assert [text[:4] for _, text in found] == [f"${{{name}}}" for name in "abcdefa"]
     assert message({COMMANDS: ["${centres} ${centers}"]}).endswith("; did you mean ${centres}?")
+    assert message({COMMANDS: ["${centres} ${expid}"]}).endswith("; did you mean ${exp_id}?")
+    for other in ("${i}", "${home}"):  # of a loop or the environment
+        short = {COMMANDS: [f"${{lr}} {other}"], "search_space": {"${lr}": CHOICE}}
+        assert message(short).endswith("it is not replaced")
     own = {COMMANDS: ["${EXP_ID} ${expid}"], "search_space": {"${EXP_ID}": CHOICE}}
     assert message(own).endswith("; did you mean ${EXP_ID}?")
     assert message({COMMANDS: [f"${{centres}} ${{{'x' * 70}}}"]}).startswith(f"${{{'x' * 58} is not in")
