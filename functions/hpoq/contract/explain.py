@@ -204,18 +204,20 @@ _MEANT_WORDS = {
 }
 
 
-# The members of the events of triggers that are not among the sources of requests, by
-# https://www.alibabacloud.com/help/en/functioncompute/fc/formats-of-event-for-different-triggers-1.
-_OTHER_TOOLS = (
-    ({"trialCommand", "trialConcurrency", "searchSpace", "trainingService"}, "NNI"),
-    ({"HyperParameterTuningJobConfig", "HyperParameterTuningJobName", "ParameterRanges"}, "SageMaker"),
-    ({"studySpec", "study_spec"}, "Vertex AI"),
-    ({"method", "early_terminate"}, "Weights & Biases"),
-    ({"kind", "spec"}, "Kubernetes, such as Katib"),
-)
-"""Other tools, each with members of which one is typical of their configurations."""
 _MOST_PLACES = 200
 _DEEPEST = 6
+# Other tools, each after the members that tell their configurations from anything else.
+_OTHER_TOOLS = (
+    ({"trialCommand"}, "NNI"),
+    ({"trialConcurrency", "searchSpace"}, "NNI"),
+    ({"HyperParameterTuningJobConfig"}, "SageMaker"),
+    ({"studySpec"}, "Vertex AI"),
+    ({"study_spec"}, "Vertex AI"),
+    ({"method", "parameters"}, "Weights & Biases"),
+    ({"kind", "spec"}, "Kubernetes, such as Katib"),
+)
+# The members of the events of triggers that are not among the sources of requests, by
+# https://www.alibabacloud.com/help/en/functioncompute/fc/formats-of-event-for-different-triggers-1.
 _NO_REQUESTS = (
     ({"triggerTime", "triggerName"}, "a timer"),
     ({"jobName", "cursorTime"}, "Log Service"),
@@ -247,13 +249,11 @@ def hint_at_shape(body: JsonObject, members: Sequence[str]) -> str:
 
 def _name_other_document(body: JsonObject, names: Sequence[str]) -> str:
     """Return which tool or service a document without a request is for, or which member is misspelt."""
-    tools = [tool for shape, tool in _OTHER_TOOLS if shape & body.keys()]
-    if tools:
-        return f"; this looks like a configuration of {tools[0]}, which must be rewritten: see hpoq init"
-    sources = [source for shape, source in _NO_REQUESTS if shape <= body.keys()]
-    return (
-        f"; it is an event of {sources[0]}, which delivers no requests" if sources else _hint_at_names(names)
-    )
+    if tool := next((tool for shape, tool in _OTHER_TOOLS if shape <= body.keys()), None):
+        return f"; this looks like a configuration of {tool}, which must be rewritten: see hpoq init"
+    if source := next((source for shape, source in _NO_REQUESTS if shape <= body.keys()), None):
+        return f"; it is an event of {source}, which delivers no requests"
+    return _hint_at_names(names)
 
 
 def _describe_place(path: Sequence[str]) -> str:

@@ -794,12 +794,12 @@ def test_events_without_a_request_are_named(event, source):
     )
 
 
-def test_a_part_of_a_foreign_event_does_not_name_its_source():
+def test_a_part_of_a_foreign_document_does_not_name_its_source():
     """A producer may use one of the members for something of its own."""
-    for event in ({"triggerName": "t"}, {"jobName": "j"}):
+    for document in ({"triggerName": "t"}, {"jobName": "j"}, {"method": "POST"}, {"kind": "k"}, {"spec": {}}):
         with pytest.raises(RequestRejected) as caught:
-            parse_request(json.dumps(event).encode())
-        assert "delivers no requests" not in str(caught.value)
+            parse_request(json.dumps(document).encode())
+        assert not re.search("delivers no requests|configuration of", caught.value.violations[0].message)
 
 
 def test_shapes_are_named():
@@ -1235,6 +1235,8 @@ def test_a_misspelt_word_gets_a_suggestion():
             for document, tool in [
                 ({"HyperParameterTuningJobName": "a", "HyperParameterTuningJobConfig": {}}, "SageMaker"),
                 ({"displayName": "s", "studySpec": {"parameters": []}}, "Vertex AI"),
+                ({"display_name": "s", "study_spec": {"parameters": []}}, "Vertex AI"),
+                ({"trialCommand": "python t.py"}, "NNI"),
                 ({"program": "t.py", "method": "bayes", "parameters": {}}, "Weights & Biases"),
                 (
                     {"apiVersion": "kubeflow.org/v1beta1", "kind": "Experiment", "spec": {}},
