@@ -93,7 +93,7 @@ _LOOKALIKES = (
     (r"(?m)^[ -]*[A-Za-z_]\w*:(?=[\w\"'])", "a space is missing after the colon in line {}"),
     (r"[{,] *\$\{[^}\n]{0,100}\} *:", "in line {}, a name such as ${{lr}} must be in quotes"),
 )
-_QUOTED = "[\u2018-\u201f].*[\u2018-\u201f]"
+_QUOTED = "[\u2018-\u201f][^\u201c-\u201f]*[\u2018-\u201f]"
 QUOTES = "the typographic quotes around it are part of the text; write straight ones"
 _WORDS: dict[str, JsonValue] = {"": None, "~": None, "null": None, "true": True, "false": False}
 
