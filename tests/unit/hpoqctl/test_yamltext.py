@@ -313,8 +313,8 @@ def test_what_only_looks_like_yaml_is_named(text, words):
 def test_typographic_quotes_are_part_of_a_text():
     """YAML has none, so they would be sent; quotes inside of a text are meant."""
     (document,) = load_documents(
-        "a: \u201c12345\u201d\nb: \u2018x\u2019\nc: say \u201cx\u201d\nd: '\u201cx\u201d'\ne: \u201cx\u201d\u548c\u201cy\u201d\n"
-        "f: \u201cdon\u2019t\u201d\n"
+        "a: \u201c12345\u201d\nb: \u2018x\u2019\nc: say \u201cx\u201d\nd: '\u201cx\u201d'\n"
+        "e: \u201cx\u201d\u548c\u201cy\u201d\nf: \u201cdon\u2019t\u201d\n"
     )
     assert document.value["a"] == "\u201c12345\u201d"
     found = [(one.pointer, one.rule) for one in find_notations(document.root)]
