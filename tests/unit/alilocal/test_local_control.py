@@ -253,13 +253,22 @@ def test_a_page_of_another_site_is_refused(ask, cloud):
 
 
 def test_the_root_shows_the_ways_in(cloud):
-    """It does so under each name that this machine can have, but not under a host of the real cloud."""
+    """It does so under each name that this machine can have, but not under a host of the real cloud.
 
-    def root(host):
-        return cloud.session().get("http://localhost/", headers={"Host": host}, timeout=5)
+    A signed request is for a service.
+    """
+
+    def root(host, method="GET", **headers):
+        return cloud.session().request(
+            method, "http://localhost/", headers={"Host": host, **headers}, timeout=5
+        )
 
     for host in ("localhost", "127.0.0.1:7600", "192.168.0.7:7600", "alilocal:7600"):
         assert root(host).json()["health"] == "/_alilocal/health"
+    assert root("localhost", "HEAD").status_code == 200
+    assert root("localhost", "POST").status_code >= 400
+    for signed in ({"Authorization": "acs id:signature"}, {"x-acs-action": "ListQueues"}):
+        assert root("localhost", **signed).status_code >= 400
     for host in ("evil.example", "1.mns.cn-hangzhou.aliyuncs.com", "100.100.100.200"):
         assert root(host).status_code >= 400
 
