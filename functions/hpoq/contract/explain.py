@@ -106,69 +106,52 @@ _UNKNOWN = "unknown member"
 _ONLY_BODY = "remove it: a request has only the body of the call"
 # Names from other tools, or from one object further down, and what is meant by them.
 _MEANT = {
-    "optimize_mode": "it belongs in class_args of yml_config.tuner",
-    "builtinTunerName": "write name",
-    "builtinAssessorName": "write name",
-    "className": "write name",
-    **dict.fromkeys(
-        ("algorithm", "algorithmName", "searchAlgorithm", "sampler", "strategy"),
-        "write the name of tuner in yml_config",
-    ),
-    "pruner": "write the name of assessor in yml_config",
-    "seed": "it belongs in class_args of yml_config.tuner",
-    "metrics": "write metric_dict in metric_config",
-    **dict.fromkeys(
+    name: what
+    for what, names in (
+        ("it belongs in class_args of yml_config.tuner", "optimize_mode seed"),
+        ("write name", "builtinTunerName builtinAssessorName className"),
+        ("write the name of tuner in yml_config", "algorithm algorithmName searchAlgorithm sampler strategy"),
+        ("write the name of assessor in yml_config", "pruner"),
+        ("write metric_dict in metric_config", "metrics"),
         (
-            *(
-                "parallelism",
-                "parallel",
-                "parallelTrials",
-                "parallelTrialCount",
-                "maxParallelTrainingJobs",
-                "nJobs",
-            ),
-            *("maxConcurrent", "maxConcurrentTrials", "maxConcurrentRuns"),
+            "write trial_concurrency in yml_config",
+            "parallelism parallel parallelTrials parallelTrialCount maxParallelTrainingJobs nJobs",
         ),
-        "write trial_concurrency in yml_config",
-    ),
-    "codeDir": "write a command of platform_config.cmd",
-    "trialCommand": "write platform_config.cmd",
-    **dict.fromkeys(
         (
-            *(
-                "maxTrials",
-                "trials",
-                "nTrials",
-                "numTrials",
-                "numSamples",
-                "maxEvals",
-                "maxTrialCount",
-                "runCap",
-            ),
-            *("maxNumberOfTrainingJobs", "maxTotalRuns"),
+            "write trial_concurrency in yml_config",
+            "maxConcurrent maxConcurrentTrials maxConcurrentRuns",
         ),
-        "write max_trial_number in yml_config",
-    ),
-    "maxExecDuration": "write maxHours in guard, next to experiment",
-    "maxExperimentDuration": "write maxHours in guard, next to experiment",
-    "maxTrialDuration": "write maxHours in guard, next to experiment",
-    "maxDuration": "write maxHours",
-    **dict.fromkeys(("maxMinutes", "maxSeconds", "maxDays"), "write maxHours, a number of hours"),
-    **dict.fromkeys(
-        ("timeout", "timeoutSeconds", "timeBudget", "timeBudgetS", "maxTime"),
-        "write maxHours, a number of hours, in guard, next to experiment",
-    ),
-    "clientToken": "write idempotencyKey next to experiment",
-    "producerKey": "write idempotencyKey",
-    "tracestate": "remove it: only traceparent is passed on",
-    "command": "write cmd in platform_config",
-    "commands": "write cmd in platform_config",
-    "action": _ONLY_BODY,
-    "version": _ONLY_BODY,
-    **dict.fromkeys(
-        ("creator", "status", "deleted", "trialCount", "gmtCreateTime", "gmtModifiedTime", "requestId"),
-        "remove it: it belongs to an answer of the service",
-    ),
+        ("write a command of platform_config.cmd", "codeDir"),
+        ("write platform_config.cmd", "trialCommand"),
+        (
+            "write max_trial_number in yml_config",
+            "maxTrials trials nTrials numTrials numSamples maxEvals maxTrialCount runCap",
+        ),
+        (
+            "write max_trial_number in yml_config",
+            "maxNumberOfTrainingJobs maxTotalRuns",
+        ),
+        (
+            "write maxHours in guard, next to experiment",
+            "maxExecDuration maxExperimentDuration",
+        ),
+        ("write maxHours", "maxDuration"),
+        ("write maxHours, a number of hours", "maxMinutes maxSeconds maxDays"),
+        (
+            "write maxHours, a number of hours, in guard, next to experiment",
+            "timeout timeoutSeconds timeBudget timeBudgetS maxTime",
+        ),
+        ("write idempotencyKey next to experiment", "clientToken"),
+        ("write idempotencyKey", "producerKey"),
+        ("remove it: only traceparent is passed on", "tracestate"),
+        ("write cmd in platform_config", "command commands"),
+        (_ONLY_BODY, "action version"),
+        (
+            "remove it: it belongs to an answer of the service",
+            "creator status deleted trialCount gmtCreateTime gmtModifiedTime requestId",
+        ),
+    )
+    for name in names.split()
 }
 # What other tools call optimize_mode, if its value is a direction.
 _DIRECTIONS = ("direction", "goal", "mode", "objective")
