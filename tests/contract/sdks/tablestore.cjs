@@ -39,11 +39,13 @@ run('tablestore', {
   'createTable with a numbered key': () => create('n', [
     { name: 'p', type: 'STRING' }, { name: 'k', type: 'INTEGER', option: 'AUTO_INCREMENT' },
   ]),
-  'createTable with a stream': () => fails(
-    create('s', [{ name: 'k', type: 'STRING' }], { streamSpecification: { enableStream: true, expirationTime: 24 } }),
-    'no streams',
-  ),
-  'listTable': async () => assert.deepEqual((await call('listTable', {})).tableNames, ['n', 't']),
+  'createTable with a stream': async () => {
+    await create('s', [{ name: 'k', type: 'STRING' }], { streamSpecification: { enableStream: true, expirationTime: 24 } });
+    const found = await call('describeTable', { tableName: 's' });
+    assert.equal(found.streamDetails.enableStream, true);
+    assert.equal(found.streamDetails.expirationTime, 24);
+  },
+  'listTable': async () => assert.deepEqual((await call('listTable', {})).tableNames, ['n', 's', 't']),
   'describeTable': async () => {
     const found = await call('describeTable', { tableName: 't' });
     assert.equal(found.tableMeta.tableName, 't');

@@ -254,15 +254,15 @@ def tablestore_of_go(peer):
     create = f"{SCHEMA}{CAPACITY}{OPTIONS}"
     return {
         "CreateTable": lambda: go.call("CreateTable", f"{create}2a020800"),
-        "CreateTable with a stream": lambda: go.refused("CreateTable", f"{create}2a0408011018", "no streams"),
         "DescribeTable": lambda: go.check("DescribeTable", "0a0154", 4),
         "UpdateTable": lambda: go.check("UpdateTable", f"0a0154{CAPACITY}22020800", 3),
+        "UpdateTable with a stream": lambda: go.check("UpdateTable", "0a0154220408011018", 3),
         "PutRow": lambda: go.call("PutRow", f"0a01541233{ROW}1a020800"),
         "GetRow": lambda: go.check("GetRow", f"0a0154121b{KEY}2801", 2),
         "GetRange": lambda: go.check("GetRange", f"0a0154100028013a16{LOW}4216{HIGH}", 2),
         "BatchWriteRow": lambda: go.batch(is_atomic=False),
         "BatchWriteRow, atomic": lambda: go.batch(is_atomic=True),
-        "ListStream": lambda: go.refused("ListStream", "0a0154", "no streams"),
+        "ListStream": lambda: go.refused("ListStream", "0a0154", "no records of streams"),
         "DeleteTable": lambda: go.call("DeleteTable", "0a0154"),
     }
 
