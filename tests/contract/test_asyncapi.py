@@ -81,12 +81,14 @@ def test_the_key_can_be_made_as_described():
     """The derivation in the description yields the key that hpoq derives."""
     about = DOCUMENT["info"]["description"]
     (namespace,) = re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", about)
-    producer, queue = re.findall(r"`(\[[^`]*\])`", about)
-    for recipe, slot, kind in (
-        (producer, "<idempotencyKey of the request>", PRODUCER),
-        (queue, "<message id>", "smq"),
+    producer, queue, start = re.findall(r"`(\[[^`]*\])`", about)
+    named = start.replace("...", '"<idempotencyKey of the request>"').replace("<namespace>", "staging")
+    for recipe, slot, expected in (
+        (producer, "<idempotencyKey of the request>", derive_key(PRODUCER, "k-1")),
+        (queue, "<message id>", derive_key("smq", "k-1")),
+        (named, "<idempotencyKey of the request>", derive_key(PRODUCER, "k-1", "staging")),
     ):
-        assert str(uuid.uuid5(uuid.UUID(namespace), recipe.replace(slot, "k-1"))) == derive_key(kind, "k-1")
+        assert str(uuid.uuid5(uuid.UUID(namespace), recipe.replace(slot, "k-1"))) == expected
     (event,) = re.findall(r"`(\{[^`]*\})`", about)
     identity = event.replace("<id>", "1").replace("<source>", "s")
     (message,) = decode('{"specversion":"1.0","id":"1","source":"s","data":{}}')

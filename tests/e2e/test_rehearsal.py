@@ -37,7 +37,7 @@ REQUEST = json.loads((ROOT / "events/requests/minimal.json").read_text())
 def function_props(cloud):
     """Return the props of the function in s.yaml, with the variables filled in as the CLI does."""
     values = {"vars.region": REGION, "vars.instance": INSTANCE, "config('AccountID')": cloud.account_id}
-    values["vars.suffix"] = ""
+    values |= {"vars.suffix": "", "vars.name": "-"}
     text = re.sub(
         r"\$\{([^}]+)\}", lambda found: values.get(found[1], found[0]), (FOLDER / "s.yaml").read_text()
     )
