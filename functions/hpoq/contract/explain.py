@@ -115,26 +115,21 @@ _MEANT = {
         ("write metric_dict in metric_config", "metrics"),
         (
             "write trial_concurrency in yml_config",
-            "parallelism parallel parallelTrials parallelTrialCount maxParallelTrainingJobs nJobs",
-        ),
-        (
-            "write trial_concurrency in yml_config",
-            "maxConcurrent maxConcurrentTrials maxConcurrentRuns",
+            (
+                "parallelism parallel parallelTrials parallelTrialCount maxParallelTrainingJobs nJobs maxConcurrent "
+                "maxConcurrentTrials maxConcurrentRuns"
+            ),
         ),
         ("write a command of platform_config.cmd", "codeDir"),
         ("write platform_config.cmd", "trialCommand"),
         (
             "write max_trial_number in yml_config",
-            "maxTrials trials nTrials numTrials numSamples maxEvals maxTrialCount runCap",
+            (
+                "maxTrials trials nTrials numTrials numSamples maxEvals maxTrialCount runCap maxNumberOfTrainingJobs "
+                "maxTotalRuns"
+            ),
         ),
-        (
-            "write max_trial_number in yml_config",
-            "maxNumberOfTrainingJobs maxTotalRuns",
-        ),
-        (
-            "write maxHours in guard, next to experiment",
-            "maxExecDuration maxExperimentDuration",
-        ),
+        ("write maxHours in guard, next to experiment", "maxExecDuration maxExperimentDuration"),
         ("write maxHours", "maxDuration"),
         ("write maxHours, a number of hours", "maxMinutes maxSeconds maxDays"),
         (

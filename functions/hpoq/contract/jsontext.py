@@ -276,7 +276,7 @@ def _find_typographic_end(text: str, error: json.JSONDecodeError) -> tuple[str, 
 
 
 def _find_front(text: str) -> tuple[str, int] | None:
-    """Return what stands in front of the document, such as a call or headers of HTTP, or None if it is not JSON."""
+    """Return what to say of text before a JSON object, such as HTTP headers; None for YAML or if none follows."""
     found = re.search(r'\{\s*"', text)
     if found is None or re.match(_OF_YAML, text):
         return None
