@@ -29,11 +29,14 @@ from pathlib import Path
 from random import Random
 from uuid import UUID
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from fcruntime.triggers import EventUnreadable
 from fcruntime.triggers.body import unwrap_base64
 from hpoq.contract.jsontext import tokens_of
 from hpoq.processing.intake import Defective, Rejected, Undeliverable, decode_event, take_in
 from hpoq.testing.events import encode_body
+from support.seeds import add_options, each_seed
 
 EVENTS = Path(__file__).parents[2] / "events"
 DELIVERIES = [
@@ -283,14 +286,10 @@ def open_value(value: object) -> object:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=100_000)
-    parser.add_argument("--minutes", type=float, default=math.inf, help="end after so long")
-    parser.add_argument("--first", type=int, default=0, metavar="SEED", help="the first of the seeds")
+    add_options(parser, 100_000)
     options = parser.parse_args()
     began, count, outcomes, broken = time.monotonic(), 0, Counter[str](), []
-    for seed in range(options.first, options.first + options.count):
-        if time.monotonic() > began + 60 * options.minutes:
-            break
+    for seed in each_seed(options, "events", SHOW_EVERY):
         drawn = draw_event(seed)
         try:
             outcomes += check_event(drawn)
@@ -299,8 +298,6 @@ def main() -> None:
             sys.stdout.write(f"seed {seed}: {type(exc).__name__}: {exc}\n{drawn.event!r}\n\n")
             sys.stdout.flush()
         count += 1
-        if count % SHOW_EVERY == 0:
-            sys.stderr.write(f"{count} events, {time.monotonic() - began:.0f} s\n")
     seconds = time.monotonic() - began
     items = ", ".join(f"{number} {name}" for name, number in outcomes.most_common())
     sys.stdout.write(

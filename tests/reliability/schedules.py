@@ -8,7 +8,6 @@ code 1: an invariant broke.
 
 import argparse
 import logging
-import math
 import sys
 import time
 from collections import Counter
@@ -21,6 +20,7 @@ from test_margins import AtTheMargins
 from test_schedules import FarApart, Followed, Schedules
 
 from support.schedules import draw_schedule
+from support.seeds import add_options, each_seed
 
 # Each as often as it stands here.
 MACHINES = (Schedules, Schedules, Schedules, FarApart, Followed, AtTheMargins)
@@ -29,18 +29,14 @@ SHOW_EVERY = 1000
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=10_000)
-    parser.add_argument("--minutes", type=float, default=math.inf, help="end after so long")
-    parser.add_argument("--first", type=int, default=0, metavar="SEED", help="the first of the seeds")
+    add_options(parser, 10_000)
     parser.add_argument("--steps", type=int, default=6, help="the most steps of a schedule")
     parser.add_argument("--only", metavar="MACHINE", choices=sorted({one.__name__ for one in MACHINES}))
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     machines = [one for one in MACHINES if options.only in (None, one.__name__)]
     began, counts, broken = time.monotonic(), Counter(), []
-    for seed in range(options.first, options.first + options.count):
-        if time.monotonic() > began + 60 * options.minutes:
-            break
+    for seed in each_seed(options, "schedules", SHOW_EVERY):
         schedule = draw_schedule(seed, machines, options.steps)
         if schedule.find_broken() is not None:
             broken.append(seed)
@@ -48,8 +44,6 @@ def main():
             sys.stdout.write(f"seed {seed}: {type(error).__name__}: {error}\n{shortest}\n\n")
             sys.stdout.flush()
         counts[schedule.machine.__name__] += 1
-        if counts.total() % SHOW_EVERY == 0:
-            sys.stderr.write(f"{counts.total()} schedules, {time.monotonic() - began:.0f} s\n")
     by_machine = ", ".join(f"{count} {name}" for name, count in counts.most_common())
     sys.stdout.write(
         f"{counts.total()} schedules ({by_machine}), {time.monotonic() - began:.0f} s; "
