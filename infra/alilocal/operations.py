@@ -1,4 +1,4 @@
-"""The operations of each service: `python -m alilocal.operations` prints the tables of the README."""
+"""The supported operations of each service: `python -m alilocal.operations` prints the tables of the README."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from alilocal.localcloud import LocalCloud
 
 
 def markdown(cloud: LocalCloud) -> str:
-    """Return a table for each service, with one row for the operations that are supported alike."""
+    """Return a table of each service's supported operations, with one row for those that are supported alike."""
     return "\n".join(line for service in cloud.services for line in _table(service))
 
 
 def _table(service: Service) -> Iterator[str]:
     rows: dict[str, list[str]] = {}
     for operation in operations(service):
-        rows.setdefault(operation.support, []).append(operation.name)
+        if operation.support != "no":
+            rows.setdefault(operation.support, []).append(operation.name)
     yield from (f"### {service.title}", "", "| supported | operations |", "|---|---|")
-    # Supported operations come first, unsupported ones last.
-    for support in sorted(rows, key=lambda support: (support == "no", support != "yes")):
+    for support in sorted(rows, key=lambda support: support != "yes"):
         yield f"| {support} | {', '.join(rows[support])} |"
     yield ""
 
