@@ -343,7 +343,8 @@ class Session:
         """Record the tests whose file, or a file that one of them executes, has changed since the last time."""
         root = self._project.root
         helpers = [path for path in (root / "tests").rglob("*.py") if "test_" not in path.name]
-        common = digest(path for path in helpers if "mutation" not in path.parts)
+        # What is recorded names files by their whole path, so it does not hold for a copy of the project.
+        common = str(root) + digest(path for path in helpers if "mutation" not in path.parts)
         files = defaultdict(list)
         for name in self._items:
             files[name.partition("::")[0]].append(name)

@@ -161,6 +161,14 @@ def test_a_save_whose_answer_was_lost_is_done(clock):
     assert store.get("k").state is State.COMPLETED
 
 
+def test_a_record_that_the_store_has_lost_is_written_again(clock):
+    """A delivery that found no record would create without a search."""
+    claim = make(clock).open(FIRST).record
+    store = MemoryStore()
+    saved = make(clock, store).save(lifecycle.complete(claim, "s", "{}", clock.now(), TERMS), claim.version)
+    assert (saved.experiment_id, store.get("k")) == ("s", saved)
+
+
 def test_a_store_that_does_not_answer_is_an_error(clock, monkeypatch):
     """After three tries, at most 0.2 and 0.4 seconds apart, the store's error is the answer."""
     store = Flaky(*["before"] * 9)

@@ -350,7 +350,9 @@ def test_a_record_without_message_or_body_is_known_by_its_fingerprint():
 def test_a_record_without_a_body_is_known_by_its_message():
     """A later version of the contract may give the message of an earlier record another fingerprint."""
     changed = replace(FIRST, fingerprint="other")
-    assert lifecycle.is_same_request(replace(CLAIM, body=None), changed)
+    earlier = replace(CLAIM, body=None)
+    assert lifecycle.is_same_request(earlier, changed)
+    assert lifecycle.decide(earlier, changed, NOW + 90) is Action.TAKE_OVER
     by_its_id = replace(CLAIM, delivery=None, body=None)
     assert lifecycle.is_same_request(by_its_id, replace(changed, delivery=CLAIM.key))
     assert not lifecycle.is_same_request(by_its_id, changed)
