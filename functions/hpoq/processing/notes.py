@@ -1,7 +1,8 @@
 """Notes that an experiment is being stopped, and by whom, for its finished event.
 
 A note is a record of its own. It is written before the service is asked to stop, and the first one stays unless the
-service refuses: then it is withdrawn, so that a later end is not ascribed to it.
+service was not reached or refuses, for whatever reason: then it is withdrawn, so that a later end is not ascribed to
+it.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.contract.events import EventError
 from hpoq.contract.identity import KEY_FORM, PRODUCER, derive_key
 from hpoq.contract.stop import StopRequest
-from hpoq.errors import CallError, Conflict, Invalid, NotFound, UnknownEnd
+from hpoq.errors import Answered, CallError, Conflict, Invalid, NotFound, NotSent, UnknownEnd
 from hpoq.idempotency.record import Record, State
 from hpoq.processing import watchorder
 from hpoq.processing.creation import GivenUp, Postponed, Refused, Stopped
@@ -118,12 +118,15 @@ class Stopper:
         if watchorder.has_ended(experiment):
             return Stopped(claim, experiment_id, experiment.status)
         self.notes.add(experiment_id, _REQUEST)
-        refusal: CallError | None = None
+        refusal: Answered | None = None
         try:
             status = self.client.stop_hpo_experiment(experiment_id, budget=budget)
             if status is not None:
                 return Stopped(claim, experiment_id, status)
-        except (Invalid, Conflict) as exc:
+        except NotSent:
+            self.notes.withdraw(experiment_id, _REQUEST)
+            raise
+        except Answered as exc:
             refusal = exc
         # It may have ended in between; and an answer without a status does not prove that the service has acted.
         experiment = self.client.get_hpo_experiment(experiment_id, budget=budget)
@@ -131,6 +134,8 @@ class Stopper:
             return Stopped(claim, experiment_id, experiment.status)
         if refusal is not None:
             self.notes.withdraw(experiment_id, _REQUEST)
+            if not isinstance(refusal, (Invalid, Conflict)):
+                raise refusal
             return Refused(claim, as_event_error(refusal))
         return Postponed(claim, _UNCONFIRMED, None, counts=True)
 

@@ -28,8 +28,8 @@ from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.cloud.trials import Trial, TrialListing, TrialPage, read_all_trials
 from hpoq.contract.events import EventError
 from hpoq.errors import (
+    Answered,
     CallError,
-    Conflict,
     Invalid,
     NotFound,
     NotSent,
@@ -198,7 +198,10 @@ class Watcher:
         """Stop an experiment whose guard has reached `limit`, and return its status. Raises CallError, StoreError."""
         try:
             return self.client.stop_hpo_experiment(experiment_id, budget=budget)
-        except (Invalid, Conflict):
+        except NotSent:
+            self.notes.withdraw(experiment_id, f"guard:{limit}")
+            raise
+        except Answered:
             # The repetition of a stop whose answer was lost may be refused too, although the first call had effect.
             experiment = self.client.get_hpo_experiment(experiment_id, budget=budget)
             if experiment.status != watchorder.STOPPING and not watchorder.has_ended(experiment):

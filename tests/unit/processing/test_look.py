@@ -552,15 +552,21 @@ def test_an_experiment_that_its_guard_stops_is_looked_at_soon(stopped, last_stat
 
 
 @pytest.mark.parametrize(
-    ("kind", "delay"),
-    [(Throttled, 60), (Unavailable, 60), (NoTimeLeft, 60), (UnknownEnd, 60), (Denied, 1500)],
+    ("kind", "delay", "note"),
+    [
+        (Throttled, 60, None),
+        (Unavailable, 60, None),
+        (NoTimeLeft, 60, None),
+        (UnknownEnd, 60, "guard:targetMetric"),
+        (Denied, 1500, None),
+    ],
 )
-def test_a_stop_that_may_succeed_at_once_is_tried_again_soon(kind, delay):
-    """A refusal lasts. Who stops the experiment is noted before, because the stop may have had its effect."""
+def test_a_stop_that_may_succeed_at_once_is_tried_again_soon(kind, delay, note):
+    """A refusal lasts. Who stops the experiment stays noted only if the stop may have had its effect."""
     failed = kind("later", service="paiautoml", operation="StopHpoExperiment")
     service, notes = Service([trial("a", 0.9)], status="RUNNING", errors={"stop": failed}), Notes()
     found = look(service, 10_000, notes, guard=GUARD)
-    assert (notes.note, found.error.code, found.delay) == ("guard:targetMetric", kind.__name__, delay)
+    assert (notes.note, found.error.code, found.delay) == (note, kind.__name__, delay)
 
 
 @pytest.mark.parametrize("kind", [Invalid, Conflict])

@@ -10,7 +10,7 @@ from hpoq.clock import Budget
 from hpoq.cloud.experiments import Experiment
 from hpoq.contract.events import ServiceError
 from hpoq.contract.identity import PRODUCER, derive_key
-from hpoq.errors import Conflict, Denied, Invalid, NotFound, Throttled, UnknownEnd
+from hpoq.errors import Conflict, Denied, Invalid, NotFound, Throttled, Unavailable, UnknownEnd
 from hpoq.idempotency.record import State
 from hpoq.processing.creation import GivenUp, Postponed, Refused, Stopped
 from hpoq.processing.intake import take_in
@@ -170,6 +170,24 @@ def test_a_refused_stop_of_a_running_experiment_is_refused(kind):
     world = World(Service(stopped=refusal))
     assert world.stop() == Refused(world.claim, as_event_error(refusal))
     assert world.notes.find("s1") is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "note"),
+    [(Denied, None), (Throttled, None), (NotFound, None), (Unavailable, None), (UnknownEnd, "request")],
+)
+def test_only_a_stop_that_may_have_had_effect_stays_noted(kind, note):
+    """While it waits for an operator, somebody may stop the experiment in the console."""
+    world = World(Service(stopped=failure(kind)))
+    assert world.stop().error.retryable
+    assert world.notes.find("s1") == note
+
+
+def test_a_stop_whose_refusal_cannot_be_checked_stays_noted():
+    """The refusal may be that of a repetition."""
+    world = World(Service(["RUNNING", failure(Throttled)], failure(Denied)))
+    assert isinstance(world.stop(), Postponed)
+    assert world.notes.find("s1") == "request"
 
 
 def test_a_stop_without_an_effect_is_tried_again():
