@@ -110,6 +110,10 @@ class AnswerTooLarge(OSError):
     """The answer was larger than the transport's limit, and was not read to its end."""
 
 
+class AnswerCached(OSError):
+    """The answer comes from a cache: it is about an earlier request, of this instance or of another one."""
+
+
 class Transport:
     """Sends requests over the connections of `session`; safe to share between threads.
 
@@ -176,6 +180,8 @@ class Transport:
                 response = self._read(answer, exchange.sent_at or begun_at)
                 if _is_repeated(response, exchange):
                     raise AnswerMisplaced(errno.EBADMSG, "the answer to an earlier request")
+                if response.headers.get("age", "0") != "0":
+                    raise AnswerCached(errno.EBADMSG, "the answer comes from a cache in front of the service")
                 exchange.accepted = request.is_own(response)
                 return response
             except TooLate as exc:
@@ -260,8 +266,8 @@ def _is_repeated(response: Response, exchange: Exchange) -> bool:
 
 def _classify(request: Request, exchange: Exchange, exc: Exception) -> CallError:
     is_unsent = exchange.sent is False or (exchange.sent is None and _proves_unsent(exc))
-    # A listing of that size stays unreadable, so an operator has to know.
-    unknown = Incomplete if isinstance(exc, AnswerTooLarge) else UnknownEnd
+    # A listing of that size, or from a cache, stays unreadable, so an operator has to know.
+    unknown = Incomplete if isinstance(exc, (AnswerTooLarge, AnswerCached)) else UnknownEnd
     kind = Unavailable if is_unsent else unknown
     return kind(_describe(exc), service=request.service, operation=request.operation)
 

@@ -156,22 +156,6 @@ def test_a_read_is_repeated_with_a_new_nonce(scripted, operation):
     assert first["x-acs-signature-nonce"] != second["x-acs-signature-nonce"]
 
 
-@pytest.mark.parametrize("operation", READS)
-@pytest.mark.parametrize("age", ["0", "1"])
-def test_an_answer_of_a_cache_is_not_read(scripted, operation, age):
-    """An answer with an age shows how things were; an operator learns of one to a listing of experiments."""
-    pai = scripted(response({**DOCUMENT, "Code": "SUCCESS"}, 201, age=age))
-    if age == "0":
-        CALLS[operation][0](pai)
-        return
-    with pytest.raises(UnknownEnd, match="unreadable answer: it comes from a cache") as caught:
-        CALLS[operation][0](pai)
-    error = caught.value
-    assert type(error) is (Incomplete if operation == "ListHpoExperiments" else UnknownEnd)
-    assert (error.service, error.operation) == ("paiautoml", operation)
-    assert (error.request_id, error.http_status) == ("r", 201)
-
-
 @pytest.mark.parametrize("operation", CALLS)
 def test_a_refusal_names_its_operation_and_no_secret(scripted, operation):
     """What the service quotes of the credentials is masked, whichever operation it refuses."""

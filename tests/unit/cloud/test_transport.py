@@ -306,6 +306,15 @@ def test_equal_answers_on_two_connections_are_those_of_their_requests(transport,
     assert server.connections == 2
 
 
+@pytest.mark.parametrize("status", [201, 400])
+def test_an_answer_of_a_cache_is_not_taken(transport, serve, answer, status):
+    """It is about an earlier request: a success may be another message's, and an error proves nothing."""
+    server = serve(answer(status, b"1", Age="0"), answer(status, b"1", Age="7"))
+    assert send(transport, server.url).status == status
+    with pytest.raises(Incomplete, match="AnswerCached: the answer comes from a cache"):
+        send(transport, server.url)
+
+
 def test_a_create_that_is_refused_keeps_its_connection(transport, serve, answer):
     """While the service throttles, no try should cost another handshake."""
     server = serve(answer(400, b'{"RequestId":"R","Code":"Throttling.User","Message":"m"}'))
