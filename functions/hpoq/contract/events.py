@@ -195,7 +195,7 @@ def _find_kinds(value: JsonValue, depth: int) -> Iterator[str]:
     """Yield what is in `value`: _REQUEST, _EVENT, both or neither. The content of either is not searched."""
     document = _undo_text(value)
     if isinstance(document, dict):
-        data = _undo_text(document.get("data"))
+        data = _undo_text(document.get("data") or document.get("data_base64"))
         is_event = document.keys() >= _DATA_MEMBERS or str(document.get("type")) in _TYPES
         if _is_request(document) or (is_event and isinstance(data, dict) and _is_request(data)):
             yield _REQUEST

@@ -138,6 +138,7 @@ def test_an_own_event_is_known_in_what_carries_it(document):
         {"STOP": {}, "cause": event()},
         {**event(), "data": REQUEST},
         {**event(), "data": json.dumps(REQUEST)},
+        {**event(), "data": None, "data_base64": base64.b64encode(json.dumps(REQUEST).encode()).decode()},
         {**event(), "data": {"HpoExperimentConfiguration": {}}},
         {**event()["data"], "HpoExperimentConfiguration": {}},
         {**BUS, "data": {**event()["data"], **REQUEST}},
