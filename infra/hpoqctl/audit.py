@@ -57,6 +57,7 @@ _OTHER = "other-experiment"
 _NO_EXPERIMENT = "no-experiment"
 _NO_RECORD = "no-record"
 _UNANNOUNCED = "unannounced-experiment"
+_OUTDATED = "outdated-record"
 _UNREADABLE = "unreadable-record"
 _INCOMPLETE = (
     ". Experiments were deleted while they were listed. Run the command again, with a higher --rate."
@@ -67,6 +68,7 @@ _ADVICE = {
     _NO_EXPERIMENT: "It was deleted, or these credentials cannot see it.",
     _NO_RECORD: "Its record was deleted, or another deployment created it (its records are in another table).",
     _UNANNOUNCED: "The event of the key says that there is none. Stop it in the console of PAI, or use its result.",
+    _OUTDATED: "The next delivery of the key would create another one. Run: hpoq resolve KEY --experiment ID",
     _UNREADABLE: "A later version wrote it, or it is damaged: see RecordUnreadable in the runbook.",
 }
 
@@ -224,8 +226,9 @@ class Auditor:
                 self.audit.findings.append(Finding(_OTHER, key, ids, recorded))
             elif record is None and self._is_due(experiments.values()):
                 self.audit.findings.append(Finding(_NO_RECORD, key, ids))
-            elif ids and self._is_due(experiments.values()) and self._has_ended_without(record):
-                self.audit.findings.append(Finding(_UNANNOUNCED, key, ids))
+            elif ids and record is not None and self._is_due(experiments.values()):
+                kind = self._find_contradiction(record)
+                self.audit.findings += [Finding(kind, key, ids)] if kind is not None else []
 
     def _is_of_earlier_use(self, row: Experiment, record: Record | None) -> bool:
         """Return whether `row` was created so long before the claim of `record` that its key was free again."""
@@ -234,16 +237,16 @@ class Auditor:
         free_at = row.created_at.timestamp() + self._retention - ZONE_MARGIN.total_seconds()
         return free_at <= record.claimed_at
 
-    def _has_ended_without(self, record: Record | None) -> bool:
-        """Return whether the event of `record` says that there is no experiment.
+    def _find_contradiction(self, record: Record) -> str | None:
+        """Return the kind of finding if `record` says that its key has no experiment, or None.
 
-        A redrive may have found it since the record was read, so that is read again.
+        It may say so because its event does, or because nothing was sent yet: then it comes from a backup. The record
+        is read again, because a delivery may have found the experiment since.
         """
-        ends = (State.REJECTED, State.FAILED)
-        if record is None or record.state not in ends:
-            return False
-        present = self._store.get(record.key)
-        return present is not None and present.state in ends
+        present = self._store.get(record.key) if _denies_experiment(record) else None
+        if present is None or not _denies_experiment(present):
+            return None
+        return _OUTDATED if present.state is State.IN_PROGRESS else _UNANNOUNCED
 
     def _is_due(self, experiments: Iterable[Experiment]) -> bool:
         """Return whether a record must exist: the experiment is neither from before `since` nor brand new."""
@@ -304,6 +307,13 @@ def _is_follower(record: Record) -> bool:
     # Users of the same store may keep something else than an event.
     is_stop = isinstance(event, dict) and outcome_of(event) == "stopping"
     return is_stop or record.fingerprint in _FOLLOWING
+
+
+def _denies_experiment(record: Record) -> bool:
+    """Return whether `record` says that no create of its key has had, or may still have, an effect."""
+    if record.state is State.IN_PROGRESS:
+        return record.doubt_until is None and record.experiment_id is None
+    return record.state in (State.REJECTED, State.FAILED)
 
 
 def _parse_since(

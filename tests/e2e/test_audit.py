@@ -26,6 +26,9 @@ from hpoq.cloud.transport import Transport
 from hpoq.contract.identity import TAG_KEY, derive_key
 from hpoq.idempotency.record import Record, State
 from hpoq.idempotency.store import open_store
+from hpoq.processing import lifecycle
+from hpoq.processing.ledger import Ledger
+from hpoq.processing.lifecycle import Delivery, Terms
 from hpoq.processing.outcome import Outcome
 from hpoq.testing import FakeClock, smq_event
 from hpoqctl.app import app
@@ -546,6 +549,21 @@ def test_an_experiment_of_a_rejected_request_is_found(world):
     (finding,) = world.audit()["findings"]
     assert (finding["finding"], finding["key"]) == ("unannounced-experiment", KEYS[3])
     assert finding["experimentIds"] == [experiment_id]
+
+
+def test_a_record_that_is_older_than_its_experiment_is_found(world):
+    """A backup of the table knows of a throttled message only that nothing was sent for it."""
+    delivery = Delivery(KEYS[3], "f", KEYS[3], "b", "M3")
+    ledger = Ledger(world.store, SystemClock(), Terms(90, 10, 15, 1000, 3))
+    claim = ledger.open(delivery).record
+    released = ledger.save(lifecycle.release(claim, None, claim.claimed_at, counts=False), claim.version)
+    experiment_id = world.create(KEYS[3])
+    assert world.audit()["findings"] == []
+    world.cloud.clock.advance(1000)
+    (finding,) = world.audit()["findings"]
+    assert (finding["finding"], finding["experimentIds"]) == ("outdated-record", [experiment_id])
+    ledger.save(replace(released, doubt_until=0.0), released.version)
+    assert world.audit()["findings"] == []  # a key in doubt is searched for
 
 
 def test_an_experiment_that_a_redrive_announces_meanwhile_is_not_found(world, monkeypatch):
