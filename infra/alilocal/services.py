@@ -18,10 +18,10 @@ from alilocal.fc.switches import FunctionComputeSwitches
 from alilocal.mnsopen.routes import MnsOpen
 from alilocal.paiautoml.routes import PaiAutoMl
 from alilocal.paiautoml.switches import PaiAutoMlSwitches
-from alilocal.resourcemanager.routes import ResourceManager
+from alilocal.resourcemanager import ResourceManager
 from alilocal.smq.routes import Smq
 from alilocal.smq.switches import SmqSwitches
-from alilocal.sts.routes import Sts
+from alilocal.sts import Sts
 from alilocal.tablestore.routes import Tablestore
 from alilocal.tablestore.switches import TablestoreSwitches
 

@@ -19,12 +19,12 @@ import optuna
 from harness import Peers, Row, in_turns, ratio
 
 import alilocal
-from alilocal.core.acs3 import ALGORITHM, signature
 from alilocal.core.http import Request
+from alilocal.core.signatures import ALGORITHM, signature
 from alilocal.paiautoml.model import Draft
 from alilocal.trials.record import TERMINAL
+from alilocal.trials.search import make_tuner
 from alilocal.trials.space import read_space
-from alilocal.trials.studies import make_tuner
 
 TRIALS, AT_ONCE = 20, 2
 COMMAND = f"{sys.executable} -c 'print(\"accuracy=0.5\")'"

@@ -165,12 +165,6 @@ def test_no_import_circle(package):
 
 
 SMALL_MODULES = {
-    "alilocal.resourcemanager.calls": "every service has the same files",
-    "alilocal.resourcemanager.errors": "every service has the same files",
-    "alilocal.resourcemanager.routes": "every service has the same files",
-    "alilocal.resourcemanager.wire": "every service has the same files",
-    "alilocal.sts.routes": "every service has the same files",
-    "alilocal.sts.wire": "every service has the same files",
     "hpoq.testing.clock": "public, and each a concept of its own",
     "hpoq.testing.events": "public, and each a concept of its own",
     "hpoq.testing.store": "public, and each a concept of its own",

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from redis import Redis
 
 import alilocal
-from alilocal.core.acs3 import Nonces
+from alilocal.core.signatures import Nonces
 from alilocal.tablestore.model import STRING, Options
 from hpoq.cloud.ots_wire import WireError
 from hpoqctl.app import app

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from alilocal.core.clock import LATEST
+from alilocal.core.collections import Numbered
 from alilocal.core.http import Refused, Reset, Response, ServiceError, Stalled
 from alilocal.core.ids import Ids
-from alilocal.core.numbered import Numbered
 
 Kind = Literal[
     "refuse",

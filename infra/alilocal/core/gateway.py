@@ -1,7 +1,7 @@
 """What the services behind the API gateway share: PAI AutoML, STS and EventBridge.
 
 That is the form of answers and errors, the check of a request's time, and the memory of signature nonces. The
-signatures themselves are in `acs3.py` and `version1.py`; `signatures.py` chooses between them. Source:
+signatures themselves are in `signatures.py`. Source:
 https://www.alibabacloud.com/help/doc-detail/50285.htm.
 """
 

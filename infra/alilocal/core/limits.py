@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from alilocal.core.clock import CloudClock
-from alilocal.core.numbered import Numbered
+from alilocal.core.collections import Numbered
 
 
 @dataclass

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
+from alilocal.core.collections import Named
 from alilocal.core.http import ServiceError
 from alilocal.core.jsonvalue import JsonObject, texts
-from alilocal.core.named import Named
 from alilocal.core.snapshot import TRANSIENT
 from alilocal.core.world import World
 from alilocal.eventbridge.errors import BusExists, InvalidArgument, NoSuchBus, NoSuchRule, RuleExists

@@ -20,11 +20,10 @@ from alilocal.core.snapshot import dump, load, member
 from alilocal.core.view import Badge, Card, Code, Link, Moment, Preset, Table, Trace, View
 from alilocal.core.world import World
 from alilocal.paiautoml import wire
-from alilocal.paiautoml.calls import Calls
+from alilocal.paiautoml.calls import Calls, TrialCalls, rerun_trial
 from alilocal.paiautoml.errors import ExperimentError, Unsupported
 from alilocal.paiautoml.model import Account, AnyTrial, Experiment, Experiments
 from alilocal.paiautoml.switches import PaiAutoMlSwitches
-from alilocal.paiautoml.trial_calls import TrialCalls, rerun_trial
 from alilocal.paiautoml.views import experiment_path, find_trial, view_experiment, view_trial
 from alilocal.trials.record import TERMINAL, cut_off
 

@@ -1,4 +1,4 @@
-"""The operations on the account and on queues, and what the handlers of all operations share.
+"""The operations on the account, queues, messages, topics and subscriptions.
 
 Little is documented about the account; the forms are those that aliyun-mns-sdk reads.
 """
@@ -6,18 +6,34 @@ Little is documented about the account; the forms are those that aliyun-mns-sdk 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from alilocal.core.http import Request, Response
+from alilocal.core.http import Request, Response, ServiceError
 from alilocal.core.service import Call
 from alilocal.core.world import World
 from alilocal.smq import wire
-from alilocal.smq.errors import InvalidArgument, InvalidQueryString, NotExist
-from alilocal.smq.message import check_range
-from alilocal.smq.model import Queues
-from alilocal.smq.queue import Queue, QueueAttributes, read_attributes, read_int
+from alilocal.smq.errors import (
+    InvalidArgument,
+    InvalidQueryString,
+    MalformedXml,
+    MessageNotExist,
+    MissingReceiptHandle,
+    MissingVisibilityTimeout,
+    NotExist,
+)
+from alilocal.smq.message import MOST_BODY_BYTES, Message, Outgoing, body_md5, check_range, is_base64
+from alilocal.smq.model import Queues, Topics
+from alilocal.smq.queue import (
+    LONGEST_VISIBILITY_SECONDS,
+    Queue,
+    QueueAttributes,
+    read_attributes,
+    read_bool,
+    read_int,
+)
 from alilocal.smq.switches import SmqSwitches
+from alilocal.smq.topic import Subscription, SubscriptionAttributes, Topic, TopicAttributes
 from alilocal.smq.xml import Members, parse
 
 T = TypeVar("T")
@@ -157,3 +173,226 @@ def _read_number(text: str | None, name: str, low: int, high: int) -> int | None
     except InvalidArgument as error:
         raise InvalidQueryString(error.message) from None
     return value
+
+
+class MessageCalls:
+    """The handlers of the operations."""
+
+    def __init__(self, world: World[SmqSwitches], queues: Queues) -> None:
+        self._world = world
+        self._queues = queues
+
+    def send(self, call: Call) -> Response:
+        queue = self._queue(call)
+        outgoing = wire.read_outgoing(parse(call.request.body, "Message"))
+        message = self._put(queue, outgoing, call.request_id)
+        members = wire.sent(message.message_id, message.body_md5)
+        if message.receipt_handle:
+            members.append(("ReceiptHandle", message.receipt_handle))
+        return wire.response(201, call.request_id, "Message", members)
+
+    def batch_send(self, call: Call) -> Response:
+        queue = self._queue(call)
+        elements = parse(call.request.body, "Messages").findall("Message")
+        _check_batch(len(elements))
+        outgoing = [wire.read_outgoing(element) for element in elements]
+        if sum(one.size for one in outgoing) > MOST_BODY_BYTES:
+            raise InvalidArgument(f"The batch should not exceed {MOST_BODY_BYTES} bytes.")
+        outcomes = [self._try_put(queue, one, call.request_id) for one in outgoing]
+        failed = any(isinstance(outcome, ServiceError) for outcome in outcomes)
+        status = self._world.behaviour.partial_batch_status if failed else 201
+        rows = wire.each("Message", [wire.sent_outcome(outcome) for outcome in outcomes])
+        return wire.response(status, call.request_id, "Messages", rows)
+
+    def receive(self, call: Call) -> Response:
+        wait = read_wait(call.request)
+        message = self._queues.receive(call.params["queue"], 1, wait, call.request)[0]
+        return wire.response(200, call.request_id, "Message", wire.received(message))
+
+    def batch_receive(self, call: Call) -> Response:
+        count, wait = read_count(call.request), read_wait(call.request)
+        messages = self._queues.receive(call.params["queue"], count, wait, call.request)
+        rows = wire.each("Message", [wire.received(message) for message in messages])
+        return wire.response(200, call.request_id, "Messages", rows)
+
+    def peek(self, call: Call) -> Response:
+        messages = self._queue(call).peek(1)
+        if not messages:
+            raise MessageNotExist
+        return wire.response(200, call.request_id, "Message", wire.peeked(messages[0]))
+
+    def batch_peek(self, call: Call) -> Response:
+        messages = self._queue(call).peek(read_count(call.request))
+        if not messages:
+            raise MessageNotExist
+        rows = wire.each("Message", [wire.peeked(message) for message in messages])
+        return wire.response(200, call.request_id, "Messages", rows)
+
+    def delete(self, call: Call) -> Response:
+        self._queue(call).delete(_handle(call))
+        return wire.response(204, call.request_id)
+
+    def batch_delete(self, call: Call) -> Response:
+        queue = self._queue(call)
+        root = parse(call.request.body, "ReceiptHandles")
+        handles = [element.text or "" for element in root.findall("ReceiptHandle")]
+        _check_batch(len(handles))
+        refused = [(handle, error) for handle in handles if (error := _try_delete(queue, handle)) is not None]
+        if not refused:
+            return wire.response(204, call.request_id)
+        rows = wire.each("Error", [wire.refused_handle(handle, error) for handle, error in refused])
+        return wire.response(404, call.request_id, "Errors", rows)
+
+    def change_visibility(self, call: Call) -> Response:
+        queue, handle = self._queue(call), _handle(call)
+        text = read_query(call.request).get("visibilitytimeout")
+        if not text:
+            raise MissingVisibilityTimeout
+        seconds = read_int("VisibilityTimeout", text)
+        least = 0 if self._world.behaviour.zero_visibility == "accepted" else 1
+        check_range("VisibilityTimeout", seconds, least, LONGEST_VISIBILITY_SECONDS)
+        message = queue.change_visibility(handle, seconds)
+        members = [
+            ("ReceiptHandle", message.receipt_handle or ""),
+            ("NextVisibleTime", wire.milliseconds(message.visible_at)),
+        ]
+        return wire.response(200, call.request_id, "ChangeVisibility", members)
+
+    def _put(self, queue: Queue, outgoing: Outgoing, request_id: str) -> Message:
+        behaviour = self._world.behaviour
+        if behaviour.plain_body == "refused" and not is_base64(outgoing.body):
+            raise InvalidArgument("The message body should be encoded in Base64.")
+        if behaviour.group_id == "refused" and outgoing.group_id:
+            raise InvalidArgument("MessageGroupId is for FIFO queues.")
+        return queue.put(outgoing, request_id=request_id)
+
+    def _try_put(self, queue: Queue, outgoing: Outgoing, request_id: str) -> wire.Outcome:
+        try:
+            return self._put(queue, outgoing, request_id)
+        except ServiceError as error:
+            return error
+
+    def _queue(self, call: Call) -> Queue:
+        """Return the queue of a call, after the messages that its dead-letter policy must move have left it."""
+        queue = self._queues.get(call.params["queue"])
+        self._queues.bury_exhausted(queue)
+        return queue
+
+
+def _try_delete(queue: Queue, handle: str) -> ServiceError | None:
+    try:
+        queue.delete(handle)
+    except ServiceError as error:
+        return error
+    return None
+
+
+def _handle(call: Call) -> str:
+    handle = read_query(call.request).get("receipthandle")
+    if not handle:
+        raise MissingReceiptHandle
+    return handle
+
+
+def _check_batch(count: int) -> None:
+    if count == 0:
+        raise MalformedXml("The batch is empty.")
+    if count > MOST_IN_BATCH:
+        raise InvalidArgument(f"A batch should have no more than {MOST_IN_BATCH} items.")
+
+
+class TopicCalls:
+    """The handlers of the operations."""
+
+    def __init__(self, world: World[SmqSwitches], topics: Topics) -> None:
+        self._world = world
+        self._topics = topics
+
+    def create_topic(self, call: Call) -> Response:
+        name = call.params["topic"]
+        _, is_new = self._topics.ensure(name, _read_attributes(read_given(call, "Topic"), TopicAttributes()))
+        return created(call, f"/topics/{name}", is_new=is_new)
+
+    def set_topic(self, call: Call) -> Response:
+        topic = self._topics.get(call.params["topic"])
+        topic.attributes = _read_attributes(read_given(call, "Topic"), topic.attributes)
+        topic.last_modify_time = self._world.clock.now()
+        return wire.response(204, call.request_id)
+
+    def get_topic(self, call: Call) -> Response:
+        topic = self._topics.get(call.params["topic"])
+        members = wire.topic_members(topic, self._world.clock.now())
+        return wire.response(200, call.request_id, "Topic", members)
+
+    def delete_topic(self, call: Call) -> Response:
+        delete_or_ignore(self._world, lambda: self._topics.delete(call.params["topic"]))
+        return wire.response(204, call.request_id)
+
+    def list_topics(self, call: Call) -> Response:
+        def members(topic: Topic, with_meta: bool) -> Members:  # noqa: FBT001 - as `listing` calls it
+            url = ("TopicURL", location(call, f"/topics/{topic.name}"))
+            return [url, *(wire.topic_members(topic, self._world.clock.now()) if with_meta else [])]
+
+        return listing(call, "Topics", "Topic", self._topics.list(), lambda topic: topic.name, members)
+
+    def publish(self, call: Call) -> Response:
+        element = parse(call.request.body, "Message")
+        outgoing = wire.read_outgoing(element)
+        tag, host = wire.text_of(element, "MessageTag"), call.request.authority
+        message = self._topics.publish(call.params["topic"], outgoing, tag, host)
+        members = wire.sent(message.message_id, body_md5(message.body))
+        return wire.response(201, call.request_id, "Message", members)
+
+    def subscribe(self, call: Call) -> Response:
+        topic, name = call.params["topic"], call.params["subscription"]
+        given = read_given(call, "Subscription")
+        attributes = SubscriptionAttributes(
+            given.get("Endpoint", ""),
+            given.get("FilterTag"),
+            given.get("NotifyStrategy", "BACKOFF_RETRY"),  # type: ignore[arg-type]
+            given.get("NotifyContentFormat", "XML"),  # type: ignore[arg-type]
+        )
+        _, is_new = self._topics.subscribe(topic, name, attributes, call.request.authority)
+        return created(call, f"/topics/{topic}/subscriptions/{name}", is_new=is_new)
+
+    def set_subscription(self, call: Call) -> Response:
+        subscription = self._subscription(call)
+        strategy = read_given(call, "Subscription").get("NotifyStrategy")
+        if strategy is not None:
+            attributes = replace(subscription.attributes, notify_strategy=strategy)  # type: ignore[arg-type]
+            subscription.attributes = attributes
+        subscription.last_modify_time = self._world.clock.now()
+        return wire.response(204, call.request_id)
+
+    def get_subscription(self, call: Call) -> Response:
+        subscription = self._subscription(call)
+        members = wire.subscription_members(self._world.account_id, call.params["topic"], subscription)
+        return wire.response(200, call.request_id, "Subscription", members)
+
+    def list_subscriptions(self, call: Call) -> Response:
+        topic = self._topics.get(call.params["topic"])
+
+        def members(subscription: Subscription, with_meta: bool) -> Members:  # noqa: FBT001
+            url = location(call, f"/topics/{topic.name}/subscriptions/{subscription.name}")
+            account = self._world.account_id
+            meta = wire.subscription_members(account, topic.name, subscription) if with_meta else []
+            return [("SubscriptionURL", url), *meta]
+
+        every = sorted(topic.subscriptions.values(), key=lambda subscription: subscription.name)
+        return listing(call, "Subscriptions", "Subscription", every, lambda one: one.name, members)
+
+    def unsubscribe(self, call: Call) -> Response:
+        topic, name = call.params["topic"], call.params["subscription"]
+        delete_or_ignore(self._world, lambda: self._topics.unsubscribe(topic, name))
+        return wire.response(204, call.request_id)
+
+    def _subscription(self, call: Call) -> Subscription:
+        return self._topics.subscription(call.params["topic"], call.params["subscription"])
+
+
+def _read_attributes(given: dict[str, str], base: TopicAttributes) -> TopicAttributes:
+    size, logging = given.get("MaximumMessageSize"), given.get("LoggingEnabled")
+    return TopicAttributes(
+        base.maximum_message_size if size is None else read_int("MaximumMessageSize", size),
+        base.logging_enabled if logging is None else read_bool(logging),
+    )

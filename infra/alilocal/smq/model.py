@@ -8,8 +8,8 @@ from dataclasses import replace
 from functools import partial
 
 from alilocal.core.clock import Deadline
+from alilocal.core.collections import Named
 from alilocal.core.http import Request, ServiceError
-from alilocal.core.named import Named
 from alilocal.core.world import Sent, World
 from alilocal.smq.errors import AlreadyExist, EndpointInvalid, InvalidName, MessageNotExist, NotExist
 from alilocal.smq.message import Message, Outgoing

@@ -16,16 +16,14 @@ from alilocal.core.snapshot import dump, load, member
 from alilocal.core.view import Body, Card, Moment, Preset, Table, Trace
 from alilocal.core.world import World
 from alilocal.smq import wire
-from alilocal.smq.calls import AccountAttributes, Calls, read_query
+from alilocal.smq.calls import AccountAttributes, Calls, MessageCalls, TopicCalls, read_query
 from alilocal.smq.errors import AccessDenied, TooManyRequests
-from alilocal.smq.message_calls import MessageCalls
 from alilocal.smq.model import Queues, Topics
 from alilocal.smq.push import CERTIFICATE, CERTIFICATE_PATH
 from alilocal.smq.queue import Queue, QueueState
 from alilocal.smq.signature import SCHEMES, Signatures
 from alilocal.smq.switches import SmqSwitches
 from alilocal.smq.topic import Topic
-from alilocal.smq.topic_calls import TopicCalls
 from alilocal.smq.xml import first_element
 
 _MOST_REQUEST_BYTES = 2 * 1024 * 1024

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import requests
 
 import alilocal
-from alilocal.core import acs3, version1
+from alilocal.core import signatures
 from alilocal.core.http import Request
 from alilocal.smq import signature as mnsv2
 from support.waiting import wait_until
@@ -80,9 +80,9 @@ class Wire:
         signed = {name: value for name, value in signed.items() if value is not None}
         request = Request(method, target, tuple(signed.items()), data)
         names = sorted(signed)
-        digest = acs3.signature(secret or self.key[1], request, names, hashlib.sha256(data).hexdigest())
+        digest = signatures.sign_v3(secret or self.key[1], request, names, hashlib.sha256(data).hexdigest())
         signed["Authorization"] = (
-            f"{acs3.ALGORITHM} Credential={self.key[0]},SignedHeaders={';'.join(names)},Signature={digest}"
+            f"{signatures.ALGORITHM} Credential={self.key[0]},SignedHeaders={';'.join(names)},Signature={digest}"
         )
         return self.send(method, target, signed, data)
 
@@ -132,7 +132,7 @@ def call(cloud, action, *, key=None, method="GET", sign=None, **given):
         **given,
     }
     parameters = {name: value for name, value in parameters.items() if value is not None}
-    parameters["Signature"] = sign or version1.sign_rpc(secret, method, parameters)
+    parameters["Signature"] = sign or signatures.sign_rpc(secret, method, parameters)
     with cloud.session() as session:
         if method == "POST":
             return session.post(f"{cloud.endpoint}/", data=parameters)

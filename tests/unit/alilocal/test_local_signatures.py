@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 from localwire import read, xml
 
-from alilocal.core import acs3
+from alilocal.core import signatures
 from alilocal.core.http import Request, read_http_date
 from alilocal.smq import signature as mns
 
@@ -79,7 +79,7 @@ def test_acs3_vectors(method, target, body, action, extra, expected):
     digest = hashlib.sha256(body).hexdigest()
     headers = {**COMMON, **extra, "x-acs-action": action, "x-acs-content-sha256": digest}
     request = Request(method, target, tuple(headers.items()), body)
-    assert acs3.signature("testsecret", request, sorted(headers), digest) == expected
+    assert signatures.sign_v3("testsecret", request, sorted(headers), digest) == expected
 
 
 def test_acs3_official_example():
@@ -95,7 +95,7 @@ def test_acs3_official_example():
     target = "/?ImageId=win2019_1809_x64_dtc_zh-cn_40G_alibase_20230811.vhd&RegionId=cn-shanghai"
     request = Request("POST", target, tuple(headers.items()))
     expected = "06563a9e1b43f5dfe96b81484da74bceab24a1d853912eee15083a6f0f3283c0"
-    assert acs3.signature("YourAccessKeySecret", request, sorted(headers), EMPTY) == expected
+    assert signatures.sign_v3("YourAccessKeySecret", request, sorted(headers), EMPTY) == expected
 
 
 def test_acs3_merges_repeated_headers():
@@ -104,7 +104,7 @@ def test_acs3_merges_repeated_headers():
     request = Request("GET", "/?test=ok&empty=", headers)
     payload = "55e12e91650d2fec56ec74e1d3e4ddbfce2ef3a65890c2a19ecf88a307e76a23"
     expected = "d16b30a7699ae9e43875b13195b2f81bcc3ed10c14a9b5eb780e51619aa50be1"
-    assert acs3.signature("secret", request, ["x-acs-test"], payload) == expected
+    assert signatures.sign_v3("secret", request, ["x-acs-test"], payload) == expected
 
 
 @pytest.mark.parametrize(

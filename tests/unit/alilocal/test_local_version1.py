@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 from localwire import formatdate_iso
 
-from alilocal.core import version1
+from alilocal.core import signatures
 from alilocal.core.gateway import sign_sha1
 from alilocal.core.http import Request
 
@@ -33,7 +33,7 @@ def rpc(wire, method="GET", *, headers=HEADERS, secret=None, **given):
         "Timestamp": formatdate_iso(wire.cloud.clock.now()),
         **given,
     }
-    parameters["Signature"] = version1.sign_rpc(secret or wire.key[1], method, parameters)
+    parameters["Signature"] = signatures.sign_rpc(secret or wire.key[1], method, parameters)
     if method == "POST":
         return wire.send("POST", "/", {**FORM, **headers}, urlencode(parameters).encode())
     return wire.send(method, f"/?{urlencode(parameters)}", dict(headers))
@@ -50,7 +50,7 @@ def roa(wire, path=LISTING, query="", *, method="GET", body=b"", secret=None, si
         **{name.replace("_", "-"): value for name, value in headers.items()},
     }
     target = f"{path}?{query}" if query else path
-    text = version1.roa_strings_to_sign(Request(method, target, tuple(given.items()), body))[0]
+    text = signatures.roa_strings_to_sign(Request(method, target, tuple(given.items()), body))[0]
     if signed_query is not None:
         text = text.rpartition("?")[0] + f"?{signed_query}"
     digest = sign_sha1(secret or wire.key[1], text)

@@ -685,4 +685,4 @@ def test_alilocal_needs_no_optuna_to_start():
     """An import of alilocal loads no Optuna and no engine."""
     code = "import sys, alilocal; alilocal.LocalCloud().close(); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not {"optuna", "alilocal.trials.engine", "alilocal.trials.studies"} & set(done.stdout.split())
+    assert not {"optuna", "alilocal.trials.engine", "alilocal.trials.search"} & set(done.stdout.split())

@@ -472,8 +472,8 @@ def test_gp_needs_more_than_optuna(monkeypatch):
     """Without torch the reason names what to install; with it GP is a GPSampler that starts as it is asked to."""
     import optuna
 
+    from alilocal.trials.search import make_tuner
     from alilocal.trials.space import read_space
-    from alilocal.trials.studies import make_tuner
 
     space = read_space({"x": {"_type": "uniform", "_value": [0, 1]}})
     monkeypatch.setitem(sys.modules, "torch", None)

@@ -10,8 +10,8 @@ from statistics import NormalDist, mean
 import pytest
 
 from alilocal.trials import tuners
+from alilocal.trials.search import make_tuner
 from alilocal.trials.space import RandomSource, draw, read_space, sample
-from alilocal.trials.studies import make_tuner
 from alilocal.trials.tuners import GridTuner
 
 NORMAL = NormalDist()

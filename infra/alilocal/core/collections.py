@@ -1,13 +1,36 @@
-"""What the faults and the rate limits of a cloud have in common: a number, and the operations that they concern."""
+"""Collections that several services share: resources by name, and numbered faults and rate limits."""
 
 from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+
+class Named(Generic[T]):
+    """Resources by name: `[name]`, `in`, `len`, `list()` and iteration, sorted by name."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, T] = {}
+
+    def list(self) -> Sequence[T]:
+        """Return all resources, sorted by name."""
+        return [one for _, one in sorted(self._by_name.items())]
+
+    def __getitem__(self, name: str) -> T:
+        return self._by_name[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.list())
+
+    def __len__(self) -> int:
+        return len(self._by_name)
 
 
 class Numbered(Generic[T]):
