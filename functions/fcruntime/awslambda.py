@@ -20,8 +20,8 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from fcruntime._dataclass import dataclass
 from fcruntime.context import Deadline, Invocation, read_text
+from fcruntime.dataclass import dataclass
 from fcruntime.jsonvalue import JsonObject, JsonValue, read_whole_number
 from fcruntime.triggers.body import as_text
 from fcruntime.triggers.decode import decode

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from fcruntime._dataclass import dataclass, field
+from fcruntime.dataclass import dataclass, field
 from fcruntime.jsonvalue import read_whole_number
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from itertools import dropwhile
 from types import ModuleType
 from typing import Any, TextIO
 
-from fcruntime._dataclass import dataclass
 from fcruntime.context import Fc3Context
+from fcruntime.dataclass import dataclass
 from fcruntime.jsonvalue import JsonValue
 
 # Any, because handlers annotate their context with a type of their own, such as Fc3Context.

@@ -20,10 +20,10 @@ from contextvars import ContextVar
 from types import ModuleType
 from typing import Any, TypeAlias, get_args, overload
 
-from fcruntime._dataclass import dataclass
 from fcruntime.awslambda import LambdaContext, SqsEvent, lambda_context, read_service, sqs_event
 from fcruntime.batch import BatchFailed, Policy, settle
 from fcruntime.context import Invocation
+from fcruntime.dataclass import dataclass
 from fcruntime.jsonvalue import JsonValue
 from fcruntime.lambdahttp import complete_answer, complete_event
 from fcruntime.triggers.decode import UnsupportedCall

@@ -13,8 +13,8 @@ import time
 from functools import partial
 from typing import Protocol
 
-from fcruntime._dataclass import dataclass
 from fcruntime.context import Deadline
+from fcruntime.dataclass import dataclass
 
 
 class Clock(Protocol):

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fcruntime._dataclass import dataclass
+from fcruntime.dataclass import dataclass
 
 
 class HpoqError(Exception):

@@ -14,9 +14,9 @@ from typing import TypeVar
 
 import requests
 
-from fcruntime._dataclass import dataclass
 from fcruntime.batch import BatchFailed, settle
 from fcruntime.context import Deadline, Invocation
+from fcruntime.dataclass import dataclass
 from fcruntime.jsonvalue import JsonObject
 from hpoq.clock import Budget, Clock, Limits, SystemClock
 from hpoq.cloud import paiautoml, smq
@@ -34,7 +34,7 @@ from hpoq.placement import Placement, store_url
 from hpoq.processing.batch import Batch
 from hpoq.processing.creation import Creator, Marking
 from hpoq.processing.follow import Follower
-from hpoq.processing.intake import Intake, decode_event, take_in
+from hpoq.processing.intake import Intake, decode_event, read_message
 from hpoq.processing.ledger import Ledger
 from hpoq.processing.lifecycle import Terms
 from hpoq.processing.outcome import Announcer, BatchReport, Outcome, Result
@@ -119,8 +119,8 @@ class Function:
             self.settings.watch_max_seconds,
             self.settings.watch_max_days * _DAY,
         )
-        self._take_in = partial(
-            take_in, namespace=self.settings.namespace, watches=self.settings.watch_queue is not None
+        self._read_message = partial(
+            read_message, namespace=self.settings.namespace, watches=self.settings.watch_queue is not None
         )
         self._events = 0
         self._all_done = threading.Condition()
@@ -236,7 +236,7 @@ class Function:
             client, ledger, watch_queue, clock, self._schedule, creator.search_budget, creator.place
         )
         processor = Processor(ledger, creator, announcer, dead_letters, follower, clock)
-        return Batch(processor, clock, limits, settings.concurrency, self._pace, self._take_in)
+        return Batch(processor, clock, limits, settings.concurrency, self._pace, self._read_message)
 
     def _open_publisher(self, parts: _Parts) -> Publisher:
         """Return the publisher that HPOQ_OUTPUT selects."""

@@ -6,8 +6,8 @@ import uuid
 from collections.abc import Mapping
 from functools import cached_property
 
-from fcruntime._dataclass import dataclass
 from fcruntime.context import Invocation
+from fcruntime.dataclass import dataclass
 from hpoq.cloud import paiautoml, smq
 from hpoq.errors import SettingsError
 from hpoq.settings import Settings

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Literal, TypeAlias, TypeVar, get_args
 
-from fcruntime._dataclass import dataclass, field
 from fcruntime.batch import Policy
+from fcruntime.dataclass import dataclass, field
 from fcruntime.triggers import KINDS, Kind
 from hpoq.cloud.endpoint import Endpoint, check_account, check_region
 from hpoq.errors import SettingsError

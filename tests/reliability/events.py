@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from fcruntime.triggers import EventUnreadable
 from fcruntime.triggers.body import unwrap_base64
 from hpoq.contract.jsontext import tokens_of
-from hpoq.processing.intake import Defective, Rejected, Undeliverable, decode_event, take_in
+from hpoq.processing.intake import Defective, Rejected, Undeliverable, decode_event, read_message
 from hpoq.testing.events import encode_body
 from support.seeds import add_options, each_seed
 
@@ -230,7 +230,7 @@ def check_event(drawn: Drawn) -> Counter[str]:
         except EventUnreadable as exc:
             check_secret(drawn, str(exc))
             return Counter(unreadable=1)
-        taken = [take_in(item) for item in items]
+        taken = [read_message(item) for item in items]
         seconds = min(seconds, time.thread_time() - began)
         if seconds <= most:
             break
@@ -246,7 +246,7 @@ def check_event(drawn: Drawn) -> Counter[str]:
         if isinstance(one, Rejected):
             check_places(one)
     if len(drawn.event) % 8 == 0:
-        again = [take_in(item).delivery.key for item in decode_event(drawn.event)]
+        again = [read_message(item).delivery.key for item in decode_event(drawn.event)]
         assert again == [one.delivery.key for one in taken], "other keys for the same event"
     return Counter(type(one).__name__.lower() for one in taken)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fcruntime._dataclass import dataclass, field
+from fcruntime.dataclass import dataclass, field
 from fcruntime.jsonvalue import write_compact
 from fcruntime.triggers import decode
 from hpoq.contract import jsontext

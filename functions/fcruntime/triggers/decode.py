@@ -20,7 +20,7 @@ import json
 import re
 from collections.abc import Callable
 
-from fcruntime._dataclass import dataclass, replace
+from fcruntime.dataclass import dataclass, replace
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from fcruntime.triggers.body import unwrap_base64, unwrap_text
 from fcruntime.triggers.identity import identify_body, identify_event, join_ids, read_id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from fcruntime._dataclass import dataclass, field
+from fcruntime.dataclass import dataclass, field
 
 CLOUDEVENT = "cloudevent"
 """The kind of the identity of a CloudEvent, whatever source brought it."""

@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable
 from typing import Literal, TypeAlias, get_args
 
-from fcruntime._dataclass import dataclass, replace
+from fcruntime.dataclass import dataclass, replace
 from fcruntime.jsonvalue import JsonObject, JsonValue, read_whole_number
 from fcruntime.triggers.body import decode_base64, unwrap_base64
 from fcruntime.triggers.identity import (

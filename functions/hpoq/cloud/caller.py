@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import ClassVar, TypeAlias, TypeVar
 
-from fcruntime._dataclass import dataclass
+from fcruntime.dataclass import dataclass
 from hpoq.clock import Budget
 from hpoq.cloud.connections import IDLE_SECONDS
 from hpoq.cloud.endpoint import Endpoint

@@ -7,7 +7,7 @@ import re
 from functools import lru_cache
 from urllib.parse import SplitResult, urlsplit
 
-from fcruntime._dataclass import dataclass
+from fcruntime.dataclass import dataclass
 from hpoq.errors import SettingsError
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")

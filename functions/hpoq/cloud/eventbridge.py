@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from email.utils import formatdate
 from functools import partial
 
-from fcruntime._dataclass import replace
+from fcruntime.dataclass import replace
 from fcruntime.jsonvalue import JsonObject, JsonValue, write_compact
 from hpoq.clock import Budget
 from hpoq.cloud.answers import Answer, error_of, read_json, text_member

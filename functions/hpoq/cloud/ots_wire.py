@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 
-from fcruntime._dataclass import dataclass
+from fcruntime.dataclass import dataclass
 
 ColumnValue = int | str
 Row = Mapping[str, ColumnValue]

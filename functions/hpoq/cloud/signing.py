@@ -20,8 +20,8 @@ from functools import lru_cache
 from typing import TypeAlias
 from urllib.parse import quote
 
-from fcruntime._dataclass import dataclass
 from fcruntime.context import read_credentials
+from fcruntime.dataclass import dataclass
 from hpoq.errors import NoCredentials
 
 ACS3 = "ACS3-HMAC-SHA256"

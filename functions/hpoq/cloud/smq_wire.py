@@ -14,7 +14,7 @@ from email.utils import formatdate
 from functools import lru_cache
 from typing import TypeVar
 
-from fcruntime._dataclass import dataclass, field
+from fcruntime.dataclass import dataclass, field
 from hpoq.cloud.answers import error_of, read_xml
 from hpoq.cloud.signing import Credentials, mns_authorization
 from hpoq.cloud.transport import Response

@@ -16,7 +16,7 @@ from functools import cached_property, partial
 import requests
 from urllib3.exceptions import ClosedPoolError, ConnectTimeoutError, NewConnectionError
 
-from fcruntime._dataclass import dataclass, field
+from fcruntime.dataclass import dataclass, field
 from fcruntime.jsonvalue import JsonObject
 from hpoq.clock import Budget, Clock
 from hpoq.cloud.connections import IDLE_SECONDS, Exchange, TooLate, environment_settings, signs_late

@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Callable
 
-from fcruntime._dataclass import dataclass, field
+from fcruntime.dataclass import dataclass, field
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.cloud.answers import Answer, find_member, text_member
 from hpoq.cloud.experiments import Unreadable, names_another, read_status, read_time, read_total_count

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from fcruntime._dataclass import dataclass, field
+from fcruntime.dataclass import dataclass, field
 
 _MAX_DEPTH = 32
 # Ranges beyond Latin-1 would take milliseconds to compile.

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import takewhile
 
-from fcruntime._dataclass import dataclass, replace
+from fcruntime.dataclass import dataclass, replace
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from fcruntime.triggers.body import decode_base64, looks_like_json, unwrap_base64, unwrap_text
 from fcruntime.triggers.identity import identify_attributes, identify_event

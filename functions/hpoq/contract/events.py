@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any, Literal, get_args
 
-from fcruntime._dataclass import dataclass, replace
+from fcruntime.dataclass import dataclass, replace
 from fcruntime.jsonvalue import JsonObject, JsonValue, write_compact
 from fcruntime.triggers.body import looks_like_json, unwrap_base64, unwrap_text
 from hpoq.contract.finding import count_violations, note_truncation

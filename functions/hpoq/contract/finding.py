@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Container, Iterable
 from itertools import islice
 
-from fcruntime._dataclass import dataclass, field, replace
+from fcruntime.dataclass import dataclass, field, replace
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.errors import Violation
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import TypeGuard
 
-from fcruntime._dataclass import replace
+from fcruntime.dataclass import replace
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.contract.finding import (
     Finding,

@@ -6,7 +6,7 @@ import enum
 import json
 import math
 
-from fcruntime._dataclass import dataclass
+from fcruntime.dataclass import dataclass
 from fcruntime.jsonvalue import JsonObject
 from hpoq.errors import RecordUnreadable
 

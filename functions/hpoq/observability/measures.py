@@ -23,7 +23,7 @@ from itertools import accumulate
 from types import TracebackType
 from typing import Protocol, TypeAlias
 
-from fcruntime._dataclass import dataclass
+from fcruntime.dataclass import dataclass
 from hpoq.clock import Clock
 from hpoq.observability import Assigned
 

@@ -31,7 +31,7 @@ from itertools import chain
 from typing import TypeAlias
 from urllib.parse import quote
 
-from fcruntime._dataclass import dataclass
+from fcruntime.dataclass import dataclass
 from hpoq.observability import Assigned
 
 MASK = "***"

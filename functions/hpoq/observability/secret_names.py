@@ -23,7 +23,7 @@ from itertools import pairwise
 from typing import TypeAlias
 from urllib.parse import unquote, unquote_plus
 
-from fcruntime._dataclass import dataclass
+from fcruntime.dataclass import dataclass
 from fcruntime.jsonvalue import JsonValue
 from hpoq.observability.redaction import SHORTEST, Span, cut_spans, merge_spans, redact, unchanged
 

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from fcruntime._dataclass import dataclass
+from fcruntime.dataclass import dataclass
 from fcruntime.triggers import Message, Undecodable
 from fcruntime.triggers.sources import HTTP, INVOCATION
 from hpoq.clock import Clock, Limits
@@ -48,7 +48,7 @@ class Batch:
     limits: Limits
     concurrency: int
     pace: Pace
-    take_in: Callable[[Message | Undecodable], Intake]  # must not raise
+    read_message: Callable[[Message | Undecodable], Intake]  # must not raise
 
     def run(self, items: Sequence[Message | Undecodable]) -> list[tuple[Intake, Result]]:
         """Process all items, and return each one's intake and result in the same order."""
@@ -71,7 +71,7 @@ class Batch:
         begin, end = 0, self.concurrency
         while begin < len(items):
             with measure_time("decode", self.clock):
-                intakes = [self.take_in(item) for item in items[begin:end]]
+                intakes = [self.read_message(item) for item in items[begin:end]]
             self.processor.look_ahead(intakes)
             yield from intakes
             begin, end = end, end + _SLICE

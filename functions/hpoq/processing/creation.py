@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import TypeAlias
 
-from fcruntime._dataclass import dataclass, field, replace
+from fcruntime.dataclass import dataclass, field, replace
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.clock import Budget, Clock, Limits
 from hpoq.cloud.caller import RetryPolicy

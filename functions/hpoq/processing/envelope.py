@@ -27,7 +27,7 @@ import zlib
 from base64 import b85decode, b85encode
 from typing import TypeGuard
 
-from fcruntime._dataclass import dataclass, field
+from fcruntime.dataclass import dataclass, field
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from fcruntime.triggers import KINDS, Message
 from fcruntime.triggers.identity import identify_body

@@ -3,7 +3,7 @@
     claim of a request ──▶ order      the record says what will be followed
     created event is out ▶ start      the first watch message; only then is the record marked as published
     watch message ───────▶ find_order what the records say, not the message
-                     └───▶ look       at the experiment (`watch`)
+                     └───▶ check      the experiment (`watch`)
                      └───▶ send_next  the next watch message, with a higher number
     stop message ────────▶ stop       (`stop`)
 
@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fcruntime._dataclass import replace
+from fcruntime.dataclass import replace
 from hpoq.clock import Budget, Clock
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.contract.events import EventError
@@ -37,8 +37,8 @@ from hpoq.processing.lifecycle import Delivery
 from hpoq.processing.outcome import as_event_error, log_configuration_fault, log_lasting_fault
 from hpoq.processing.sendback import WatchQueue
 from hpoq.processing.watchorder import (
-    Again,
-    Look,
+    CheckAgain,
+    CheckResult,
     WatchOrder,
     WatchSchedule,
     decode_order,
@@ -161,12 +161,12 @@ class Follower:
         """Return the recorded order for the experiment that a watch message names, or None if there is none.
 
         Anybody who may send to a queue can write a watch message, so it only names the experiment. Its record,
-        `watched`, has the order from the first look on, and until then the record of its request has it: that is
+        `watched`, has the order from the first check on, and until then the record of its request has it: that is
         complete before the first watch message is sent.
 
         A message without a recorded order is rejected, because the record that it waits for may never come: kept
         instead, it could hold up the other messages of its event forever. A genuine message is one of these only if
-        the store has lost the record, or forgot it before the first look. Its content is in the dead-letter queue,
+        the store has lost the record, or forgot it before the first check. Its content is in the dead-letter queue,
         and its rejection is not final (`reopen`). Raises StoreError.
         """
         text = watched.watch_order
@@ -187,9 +187,9 @@ class Follower:
             return opening
         return self._ledger.take_over(record, delivery)
 
-    def look(self, order: WatchOrder, claim: Record) -> Look:
-        """Look at the experiment of `order`. Raises StoreError."""
-        return self._get_watcher().look(order, self._budget_of(claim))
+    def check(self, order: WatchOrder, claim: Record) -> CheckResult:
+        """Check the experiment of `order`. Raises StoreError."""
+        return self._get_watcher().check(order, self._budget_of(claim))
 
     def _get_watcher(self) -> Watcher:
         with self._lock:
@@ -208,24 +208,24 @@ class Follower:
         return StopNotes(self._ledger, self._clock, self._queue.namespace)
 
     def send_next(
-        self, again: Again, claim: Record, delivery: Delivery
+        self, checked: CheckAgain, claim: Record, delivery: Delivery
     ) -> tuple[EventError | None, Record | None]:
         """Send the next watch message; return the error and the record if the present one must be retried.
 
         Raises StoreError.
         """
-        text = encode_order(again.order)
+        text = encode_order(checked.order)
         released = replace(
             lifecycle.release(claim, None, self._client.present_time(), counts=True),
             watch_order=text,
-            experiment_id=again.order.experiment_id,
+            experiment_id=checked.order.experiment_id,
         )
         if self._queue.queue is None:
             log_configuration_fault(_NO_QUEUE)
             return _NO_QUEUE, self._ledger.save(released, claim.version)
         sequence = min(lifecycle.next_sequence(claim, delivery), MOST_SEQUENCE)
         try:
-            self._queue.send(again.order.identity, text, sequence=sequence, delay=again.delay)
+            self._queue.send(checked.order.identity, text, sequence=sequence, delay=checked.delay)
         except CallError as exc:
             _log_failed_send(exc)
             return as_event_error(exc), self._ledger.save(released, claim.version)

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import PurePath
 from typing import TYPE_CHECKING, TypeAlias
 
-from fcruntime._dataclass import dataclass, field, replace
+from fcruntime.dataclass import dataclass, field, replace
 from fcruntime.jsonvalue import JsonObject
 from fcruntime.triggers import Kind, Message, Undecodable, decode
 from fcruntime.triggers.sources import HTTP
@@ -201,7 +201,7 @@ def is_keyed_message(item: JsonObject) -> bool:
     return isinstance(request.get("idempotencyKey"), str) and ("experiment" in request or "stop" in request)
 
 
-def take_in(item: Message | Undecodable, namespace: str = "", *, watches: bool = False) -> Intake:
+def read_message(item: Message | Undecodable, namespace: str = "", *, watches: bool = False) -> Intake:
     """Read one item of an event. Never raises, so that the other items are processed in any case.
 
     `watches` says that experiments are followed, so that a guard has an effect.

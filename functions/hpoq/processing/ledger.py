@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fcruntime._dataclass import dataclass
+from fcruntime.dataclass import dataclass
 from hpoq.clock import Clock
 from hpoq.errors import StoreError
 from hpoq.idempotency.record import Record, State, Version

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import enum
 
-from fcruntime._dataclass import dataclass, replace
+from fcruntime.dataclass import dataclass, replace
 from hpoq.idempotency.record import Record, State
 
 _LONGEST_DELAY_SECONDS = 3600.0
@@ -94,7 +94,7 @@ class Delivery:
     `redriven` identifies the redrive that brought it, if one did. `place` is the endpoint that its create would be
     sent to. `tagged` and `described` say where its create puts the marker. `shown_key` is the key that its event
     shows if that is not `key`: a conflict has a record and an event id of its own, but is about the disputed key.
-    `is_watch` is set for a watch message, whose record is taken over at each look at its experiment. `watch_order`
+    `is_watch` is set for a watch message, whose record is taken over at each check of its experiment. `watch_order`
     says how to follow the experiment of a request.
     """
 

@@ -7,7 +7,7 @@ it.
 
 from __future__ import annotations
 
-from fcruntime._dataclass import dataclass, replace
+from fcruntime.dataclass import dataclass, replace
 from hpoq.clock import Clock
 from hpoq.contract.identity import STOPPED, derive_key
 from hpoq.idempotency.record import Record, State

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Sequence
 from functools import cached_property
 
-from fcruntime._dataclass import dataclass, replace
+from fcruntime.dataclass import dataclass, replace
 from fcruntime.jsonvalue import JsonObject
 from hpoq.clock import Budget, Clock
 from hpoq.contract.events import (

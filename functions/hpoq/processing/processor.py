@@ -3,7 +3,7 @@
 claim the key ──▶ reconcile, create ──▶ record the end with its event ──▶ publish ──▶ record that it is out
      │                    │                                                  └─ start to follow the experiment
      │                    ├─ postponed: release the claim, the message comes back
-     │                    └─ a watch message: look at the experiment, send the next one or record its end
+     │                    └─ a watch message: check the experiment, send the next one or record its end
      └─ known key: publish the stored event, acknowledge, wait, or refuse a conflict
 """
 
@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 
-from fcruntime._dataclass import replace
+from fcruntime.dataclass import replace
 from fcruntime.jsonvalue import JsonObject, write_compact
 from hpoq.clock import Clock
 from hpoq.contract.events import EventError, find_error, outcome_of, parse_error
@@ -50,7 +50,7 @@ from hpoq.processing.outcome import (
     make_retry,
 )
 from hpoq.processing.sendback import DeadLetters
-from hpoq.processing.watchorder import FORGED, Again
+from hpoq.processing.watchorder import FORGED, CheckAgain
 
 _LEAST_TO_LOOK_AHEAD = 2
 
@@ -278,24 +278,24 @@ class Processor:
         # Its trace differs only in a message that hpoq did not write.
         is_traced = asked.traceparent == order.traceparent
         with nullcontext() if is_traced else trace_message(order.traceparent, {}):
-            return self._look(known, replace(intake, delivery=delivery, order=order), began)
+            return self._check_experiment(known, replace(intake, delivery=delivery, order=order), began)
 
-    def _look(self, claim: Record, intake: Watched, began: float) -> Result:
-        """Look at an experiment that is followed; publish its result, or send the next watch message."""
-        look = self._follower.look(intake.order, claim)
+    def _check_experiment(self, claim: Record, intake: Watched, began: float) -> Result:
+        """Check an experiment that is followed; publish its result, or send the next watch message."""
+        checked = self._follower.check(intake.order, claim)
         delivery, experiment_id = intake.delivery, intake.order.experiment_id
-        if isinstance(look, Again):
-            error, record = self._follower.send_next(look, claim, delivery)
+        if isinstance(checked, CheckAgain):
+            error, record = self._follower.send_next(checked, claim, delivery)
             if error is not None:
                 return make_retry(delivery, error, record, experiment_id=experiment_id)
-            return make_result(Outcome.WATCHING, delivery, experiment_id, look.error)
+            return make_result(Outcome.WATCHING, delivery, experiment_id, checked.error)
         event = self._announcer.compose(
             "finished",
             claim,
-            replace(intake, warnings=look.warnings),
+            replace(intake, warnings=checked.warnings),
             began,
             experiment_id=experiment_id,
-            own=look.own,
+            own=checked.own,
         )
         ended = lifecycle.complete(
             claim, experiment_id, write_compact(event), self._clock.now(), self._ledger.terms

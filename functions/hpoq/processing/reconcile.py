@@ -38,7 +38,7 @@ import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 
-from fcruntime._dataclass import dataclass
+from fcruntime.dataclass import dataclass
 from fcruntime.jsonvalue import JsonObject
 from hpoq.clock import Budget
 from hpoq.cloud.experiments import Experiment, ExperimentPage, read_through

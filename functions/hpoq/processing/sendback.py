@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from fcruntime._dataclass import dataclass, replace
+from fcruntime.dataclass import dataclass, replace
 from hpoq.clock import Budget, Clock
 from hpoq.cloud.smq import Smq, fits
 from hpoq.contract.identity import WATCH, derive_key
@@ -107,7 +107,7 @@ class SendBack:
             sequence = min(lifecycle.next_sequence(record, intake.delivery), MOST_SEQUENCE)
             # The redrive has had its effect: from here on this is a copy like any other.
             envelope = replace(envelope, redriven=False)
-        # The claim of a watch message may be weeks old: each look at its experiment sends a new one.
+        # The claim of a watch message may be weeks old: each check of its experiment sends a new one.
         first = record.claimed_at if record is not None and envelope.kind != WATCH else self.clock.now()
         since = envelope.since or first
         envelope = replace(envelope, sequence=sequence, since=since)
@@ -169,7 +169,7 @@ class SendBack:
             # Its copies are not numbered and therefore do not merge, so a longer delay means fewer copies.
             return lifecycle.throttled_delay(tried, tried, terms, self.clock.random())
         if record is None or is_watch:
-            # Most attempts of a watch message are looks that did not fail, so they must not lengthen the delay.
+            # Most attempts of a watch message are checks that did not fail, so they must not lengthen the delay.
             # Copies that wait for another delivery are not numbered, so they come back when its lease is over: more
             # often would mean more copies.
             return max(terms.delay, min(sealed.result.due - now, _LONGEST_WAIT_SECONDS))

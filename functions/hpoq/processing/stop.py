@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from fcruntime._dataclass import dataclass, replace
+from fcruntime.dataclass import dataclass, replace
 from hpoq.clock import Budget, Clock
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.contract.events import EventError

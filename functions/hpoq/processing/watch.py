@@ -1,12 +1,12 @@
 """Check an experiment that is followed: it has ended, its guard must stop it, or it is checked again later.
 
-    look ─┬─ it has ended ──▶ its best trial, its trials by status ──▶ Ended
-          ├─ shown as deleted, missing twice, or followed too long ──▶ Ended
-          ├─ a limit of its guard is reached ──▶ note it, stop it ───▶ Again
-          └─ it still runs, or a call failed ────────────────────────▶ Again
+    check ─┬─ it has ended ──▶ its best trial, its trials by status ──▶ Ended
+           ├─ shown as deleted, missing twice, or followed too long ──▶ Ended
+           ├─ a limit of its guard is reached ──▶ note it, stop it ───▶ CheckAgain
+           └─ it still runs, or a call failed ────────────────────────▶ CheckAgain
 
-A failed call never ends the watch: the experiment is looked at again until it reaches its greatest age.
-The processor publishes the result of an Ended, and sends the watch message of an Again.
+A failed call never ends the watch: the experiment is checked again until it reaches its greatest age.
+The processor publishes the result of an Ended, and sends the next watch message for a CheckAgain.
 
 An instance that gets no watch message does not import this module.
 """
@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal, TypeAlias
 
-from fcruntime._dataclass import dataclass, field, replace
+from fcruntime.dataclass import dataclass, field, replace
 from fcruntime.jsonvalue import JsonObject
 from hpoq.clock import Budget, Clock
 from hpoq.cloud.answers import USER_OR_EXPERIMENT
@@ -48,7 +48,15 @@ from hpoq.processing.outcome import (
     log_operator_needed,
     needs_operator,
 )
-from hpoq.processing.watchorder import MOVED, UNRANKED_TRIALS, Again, Ended, Look, WatchOrder, WatchSchedule
+from hpoq.processing.watchorder import (
+    MOVED,
+    UNRANKED_TRIALS,
+    CheckAgain,
+    CheckResult,
+    Ended,
+    WatchOrder,
+    WatchSchedule,
+)
 
 Direction: TypeAlias = Literal["ASC", "DESC"]
 
@@ -69,7 +77,7 @@ _MODE_AT = "/experiment/HpoExperimentConfiguration/yml_config/tuner/class_args/o
 
 @dataclass(frozen=True)
 class Watcher:
-    """Looks at experiments, each at most once per invocation.
+    """Checks experiments, each at most once per invocation.
 
     An experiment that is younger than `consistency` seconds may not be found yet. `place` is the endpoint that
     `client` calls.
@@ -83,8 +91,8 @@ class Watcher:
     place: str | None = None
     _seen: dict[str, Experiment | CallError] = field(default_factory=dict)
 
-    def look(self, order: WatchOrder, budget: Budget) -> Look:
-        """Look at the experiment of `order`. Raises StoreError."""
+    def check(self, order: WatchOrder, budget: Budget) -> CheckResult:
+        """Check the experiment of `order`. Raises StoreError."""
         experiment: Experiment | None = None
         try:
             experiment = self._get(order.experiment_id, budget)
@@ -113,8 +121,8 @@ class Watcher:
             return self._compose_end(order, experiment, TrialListing(0, is_cut=True))
         return Ended(_describe_unseen(UNKNOWN, order.last_status))
 
-    def _note_missing(self, order: WatchOrder, age: float, exc: CallError) -> Look:
-        """Return the end of an experiment that has been missing for the consistency margin, or another look at it.
+    def _note_missing(self, order: WatchOrder, age: float, exc: CallError) -> CheckResult:
+        """Return the end of an experiment that has been missing for the consistency margin, or another check.
 
         One answer proves nothing: a part of the service may lag behind or fail, or a permission may be gone for a
         minute. The result of an experiment that still runs would be lost.
@@ -151,7 +159,7 @@ class Watcher:
             raise found
         return found
 
-    def _postpone(self, order: WatchOrder, exc: CallError, delay: float | None = None) -> Again:
+    def _postpone(self, order: WatchOrder, exc: CallError, delay: float | None = None) -> CheckAgain:
         error = replace(as_event_error(exc), retryable=True)
         if needs_operator(exc) or isinstance(exc, Invalid):
             log_operator_needed(exc, experiment_id=order.experiment_id)
@@ -161,13 +169,15 @@ class Watcher:
 
     def _schedule_next(
         self, order: WatchOrder, error: EventError | None = None, delay: float | None = None
-    ) -> Again:
-        """Return the next look, after `delay` seconds or, if that is None, as the age of the experiment says."""
+    ) -> CheckAgain:
+        """Return the next check, after `delay` seconds or, if that is None, as the age of the experiment says."""
         now = self.clock.now()
         delay = watchorder.plan_delay(order, self.schedule, now) if delay is None else delay
-        return Again(replace(order, next_at=now + delay), delay, error)
+        return CheckAgain(replace(order, next_at=now + delay), delay, error)
 
-    def _apply_guard(self, order: WatchOrder, experiment: Experiment, age: float, budget: Budget) -> Again:
+    def _apply_guard(
+        self, order: WatchOrder, experiment: Experiment, age: float, budget: Budget
+    ) -> CheckAgain:
         """Stop the experiment if a limit is reached. Raises CallError, StoreError."""
         guard = order.guard
         if guard is None or experiment.status == watchorder.STOPPING:

@@ -2,8 +2,8 @@
 
 Nothing here reads a clock, a store or the network.
 
-**How often.** The delay grows with the age of the experiment. One that ends at a random moment between two looks is
-noticed after half of their distance, on average. With a growth of 15 % that is 7.5 % of its age; the first looks are
+**How often.** The delay grows with the age of the experiment. One that ends at a random moment between two checks is
+noticed after half of their distance, on average. With a growth of 15 % that is 7.5 % of its age; the first checks are
 `min_seconds` apart. From an age of a little more than three hours on, `max_seconds` (1,800 s) bounds the delay.
 """
 
@@ -14,7 +14,7 @@ import math
 import re
 from typing import TypeAlias
 
-from fcruntime._dataclass import dataclass
+from fcruntime.dataclass import dataclass
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.cloud.experiments import Experiment, is_experiment_id
 from hpoq.contract.events import EventError
@@ -49,7 +49,7 @@ _HOUR = 3600.0
 
 @dataclass(frozen=True)
 class WatchSchedule:
-    """The waiting times between two looks at an experiment, and the age of the last look, in seconds."""
+    """The waiting times between two checks of an experiment, and the age of the last check, in seconds."""
 
     min_seconds: float
     max_seconds: float
@@ -72,7 +72,7 @@ class WatchOrder:
     `key` is that of the request that created it. `message_id`, `producer_key`, `name`, `workspace_id` and
     `traceparent` are what its events show of that request; `mode` is `maximize`, `minimize` or None. `place` is the
     endpoint that has the experiment, None if it is not known. `created_at` is when the created event was composed, in
-    seconds since the epoch. `last_status` is the service's at the last look, and `next_at` the time of the next one.
+    seconds since the epoch. `last_status` is the service's at the last check, and `next_at` the time of the next one.
     `missing_since` is when the service first answered that there is no such experiment, None if it found it since.
     """
 
@@ -106,15 +106,15 @@ class Ended:
 
 
 @dataclass(frozen=True)
-class Again:
-    """The experiment is looked at again after `delay` seconds. `error` is that of a failed call, or None."""
+class CheckAgain:
+    """The experiment is checked again after `delay` seconds. `error` is that of a failed call, or None."""
 
     order: WatchOrder
     delay: float
     error: EventError | None = None
 
 
-Look: TypeAlias = Ended | Again
+CheckResult: TypeAlias = Ended | CheckAgain
 
 
 def identify_watch(key: str, experiment_id: str) -> str:
@@ -232,7 +232,7 @@ def find_reached_limit(
 
 
 def plan_delay(order: WatchOrder, schedule: WatchSchedule, now: float) -> float:
-    """Return the seconds from `now` until the next look, which is not after an age that ends the following."""
+    """Return the seconds from `now` until the next check, which is not after an age that ends the following."""
     age = max(0.0, now - order.created_at)
     delay = min(max(age * _GROWTH, schedule.min_seconds), schedule.max_seconds)
     ends = [schedule.max_age]

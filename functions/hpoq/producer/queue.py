@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import requests
 
-from fcruntime._dataclass import dataclass
+from fcruntime.dataclass import dataclass
 from fcruntime.jsonvalue import JsonValue
 from fcruntime.triggers.identity import identify_body
 from hpoq.clock import Budget, SystemClock

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
-from fcruntime._dataclass import dataclass
+from fcruntime.dataclass import dataclass
 from hpoq.cloud.ots_wire import Holds, WireError, fields
 from hpoq.cloud.tablestore import Tablestore
 from hpoq.errors import CallError, Denied, SettingsError, StoreError

@@ -1,4 +1,4 @@
-"""fcruntime._dataclass does what the standard library's decorator does."""
+"""fcruntime.dataclass does what the standard library's decorator does."""
 
 import copy
 import dataclasses
@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import pytest
 
-import fcruntime._dataclass
+import fcruntime.dataclass
 
 
 def classes(**options):
@@ -29,7 +29,7 @@ def classes(**options):
         Point.__qualname__ = "Point"
         return decorator(**options)(Point)
 
-    return made(dataclasses.dataclass), made(fcruntime._dataclass.dataclass)
+    return made(dataclasses.dataclass), made(fcruntime.dataclass.dataclass)
 
 
 CALLS = [
@@ -66,7 +66,7 @@ def test_instances(options, args, kwargs):
 def test_any_name_of_a_field():
     """A field may have the name of what the code around it uses."""
 
-    @fcruntime._dataclass.dataclass(frozen=True)
+    @fcruntime.dataclass.dataclass(frozen=True)
     class Odd:
         self: int
         values: int
@@ -83,7 +83,7 @@ def test_a_wrapped_init_stays(monkeypatch):
     monkeypatch.setattr(ours, "__init__", lambda self, *args: seen.append(args) or init(self, *args))
     assert [ours(1, "a"), ours(2, "b")] == [ours(1, "a"), ours(2, "b")]
     assert seen == [(1, "a"), (2, "b")] * 2
-    monkeypatch.setattr(fcruntime._dataclass, "_compile_init", None)
+    monkeypatch.setattr(fcruntime.dataclass, "_compile_init", None)
     assert ours(3, "c").x == 3
 
 
@@ -94,7 +94,7 @@ def test_each_instance_has_its_own_default():
     assert ours(1, "a").near == []
 
 
-@pytest.mark.parametrize("decorator", [dataclasses.dataclass, fcruntime._dataclass.dataclass])
+@pytest.mark.parametrize("decorator", [dataclasses.dataclass, fcruntime.dataclass.dataclass])
 def test_no_default_is_shared_by_accident(decorator):
     """A mutable default is refused."""
 
@@ -127,7 +127,7 @@ def test_replace():
     """`replace` does what `dataclasses.replace` does, also for a class that checks its fields."""
     _, ours = classes(frozen=True)
     point = ours(1, "a", [2])
-    for replace in (dataclasses.replace, fcruntime._dataclass.replace):
+    for replace in (dataclasses.replace, fcruntime.dataclass.replace):
         assert replace(point, x=2, weight=0.5) == ours(2, "a", [2], 0.5)
         assert replace(Derived("x"), more=1) == Derived("x", 1)
         with pytest.raises(ValueError):
@@ -140,7 +140,7 @@ def test_replace():
 def test_a_copy_has_no_cached_properties():
     """What a copy derives from its fields is its own."""
 
-    @fcruntime._dataclass.dataclass(frozen=True)
+    @fcruntime.dataclass.dataclass(frozen=True)
     class Doubled:
         x: int
 
@@ -150,7 +150,7 @@ def test_a_copy_has_no_cached_properties():
 
     one = Doubled(1)
     assert one.twice == 2
-    assert fcruntime._dataclass.replace(one, x=2).twice == 4
+    assert fcruntime.dataclass.replace(one, x=2).twice == 4
 
 
 def test_mutable():
@@ -175,7 +175,7 @@ def test_fields_signature_and_match_arguments():
     assert ours.__match_args__ == standard.__match_args__
 
 
-@fcruntime._dataclass.dataclass(frozen=True)
+@fcruntime.dataclass.dataclass(frozen=True)
 class Base:
     """With methods of its own."""
 
@@ -189,7 +189,7 @@ class Base:
             raise ValueError
 
 
-@fcruntime._dataclass.dataclass(frozen=True)
+@fcruntime.dataclass.dataclass(frozen=True)
 class Derived(Base):
     """With a field more."""
 
@@ -224,7 +224,7 @@ def test_a_class_that_the_standard_decorator_derives(frozen):
             dataclasses.dataclass(frozen=not frozen)(type("Derived", (base,), {}))
 
 
-@pytest.mark.parametrize("decorator", [dataclasses.dataclass, fcruntime._dataclass.dataclass])
+@pytest.mark.parametrize("decorator", [dataclasses.dataclass, fcruntime.dataclass.dataclass])
 def test_a_frozen_class_that_compares_itself_has_a_hash(decorator):
     """A class that defines `__eq__` keeps a hash if it is frozen."""
 
@@ -249,7 +249,7 @@ def test_unsupported_options_of_a_field_are_refused(option):
         x: int = field(default=0, **option)
 
     with pytest.raises(TypeError, match=r"Point\.x"):
-        fcruntime._dataclass.dataclass(Point)
+        fcruntime.dataclass.dataclass(Point)
 
 
 @pytest.mark.parametrize(
@@ -258,10 +258,10 @@ def test_unsupported_options_of_a_field_are_refused(option):
 def test_unsupported_annotations_are_refused(annotation):
     """An annotation that the standard decorator would not make a field of is an error."""
     with pytest.raises(TypeError, match=r"Point\.x"):
-        fcruntime._dataclass.dataclass(type("Point", (), {"__annotations__": {"x": annotation}}))
+        fcruntime.dataclass.dataclass(type("Point", (), {"__annotations__": {"x": annotation}}))
 
 
-@pytest.mark.parametrize("decorator", [dataclasses.dataclass, fcruntime._dataclass.dataclass])
+@pytest.mark.parametrize("decorator", [dataclasses.dataclass, fcruntime.dataclass.dataclass])
 def test_a_field_without_default_after_one_with_default_is_refused(decorator):
     """A default that could never be used is an error under either decorator."""
 
@@ -273,7 +273,7 @@ def test_a_field_without_default_after_one_with_default_is_refused(decorator):
         decorator(Point)
 
 
-@pytest.mark.parametrize("decorator", [dataclasses.dataclass, fcruntime._dataclass.dataclass])
+@pytest.mark.parametrize("decorator", [dataclasses.dataclass, fcruntime.dataclass.dataclass])
 def test_annotations_may_name_what_is_defined_later(decorator):
     """A name that does not exist yet does not keep a class from being made, on every Python that allows it."""
     source = "class Node:\n    value: int\n    next: 'Node | None' = None\n"
@@ -290,7 +290,7 @@ def test_annotations_that_are_text():
     """Under `from __future__ import annotations` every annotation is text."""
     names = {}
     exec("from __future__ import annotations\nclass Node:\n    value: int\n    later: NoName = None\n", names)
-    assert [one.name for one in dataclasses.fields(fcruntime._dataclass.dataclass(names["Node"]))] == [
+    assert [one.name for one in dataclasses.fields(fcruntime.dataclass.dataclass(names["Node"]))] == [
         "value",
         "later",
     ]

@@ -13,7 +13,7 @@ from hpoq.contract.events import EventError
 from hpoq.contract.identity import derive_key
 from hpoq.observability.measures import Measures, collect_into
 from hpoq.processing.batch import Batch
-from hpoq.processing.intake import Rejected, take_in
+from hpoq.processing.intake import Rejected, read_message
 from hpoq.processing.lifecycle import Delivery
 from hpoq.processing.outcome import Outcome, Result
 from hpoq.processing.pace import Pace
@@ -26,7 +26,9 @@ def intake(key, message_id=None):
     return Rejected(delivery, None, EventError("code", "message", retryable=False))
 
 
-def run(process, clock, limits, concurrency, intakes, *, pace=None, take_in=lambda intake: intake, **steps):
+def run(
+    process, clock, limits, concurrency, intakes, *, pace=None, read_message=lambda intake: intake, **steps
+):
     steps = {
         "process": process,
         "look_ahead": lambda _: None,
@@ -34,7 +36,7 @@ def run(process, clock, limits, concurrency, intakes, *, pace=None, take_in=lamb
         "hold_back": lambda _, result: result,
         **steps,
     }
-    batch = Batch(SimpleNamespace(**steps), clock, limits, concurrency, pace or Pace(clock), take_in)
+    batch = Batch(SimpleNamespace(**steps), clock, limits, concurrency, pace or Pace(clock), read_message)
     return batch.run(intakes)
 
 
@@ -74,7 +76,7 @@ def test_what_processing_raises_fails_the_event_as_it_is(concurrency):
 def ready(key, kind="smq", **members):
     """Return the intake of a request that a message of `kind` brings."""
     body = json.dumps({**make_document(key), **members}).encode()
-    return take_in(Message(kind, key, body))
+    return read_message(Message(kind, key, body))
 
 
 def slowed(clock):
@@ -157,7 +159,7 @@ def test_concurrency_is_bounded_and_used():
     read, all_queued = [], threading.Event()
     threads = set()
 
-    def take_in(item):
+    def read_message(item):
         read.append(item)
         if len(read) == 105:  # those of the first two slices are queued by now
             all_queued.set()
@@ -170,7 +172,7 @@ def test_concurrency_is_bounded_and_used():
         assert is_in_time
         return done(item)
 
-    run(process, clock, limits(clock), 4, [intake(str(n)) for n in range(105)], take_in=take_in)
+    run(process, clock, limits(clock), 4, [intake(str(n)) for n in range(105)], read_message=read_message)
     assert len(threads) == 4
 
 
@@ -239,14 +241,14 @@ def test_the_first_are_on_their_way_while_others_are_read():
         begun.set()
         return done(item)
 
-    def take_in(item):
+    def read_message(item):
         if len(read) == 100:
             assert begun.wait(30)
         read.append(item)
         return item
 
     items = [intake(str(n)) for n in range(300)]
-    assert len(run(process, clock, limits(clock), 4, items, take_in=take_in)) == 300
+    assert len(run(process, clock, limits(clock), 4, items, read_message=read_message)) == 300
     assert read == items
 
 
@@ -308,7 +310,7 @@ def test_a_stop_waits_for_the_request_of_its_event_that_it_names(namespace):
     for key, named in (("k", "k"), (None, own)):
         bodies = (make_document(key), {"stop": {"idempotencyKey": named}}, {"stop": {"experimentId": "s1"}})
         messages = [Message("smq", f"M{n}", json.dumps(body).encode()) for n, body in enumerate(bodies, 1)]
-        run(process, clock, limits(clock), 8, [take_in(one, namespace) for one in messages])
+        run(process, clock, limits(clock), 8, [read_message(one, namespace) for one in messages])
     assert ended == ["M3", "M1", "M2"] * 2
 
 
@@ -327,7 +329,7 @@ def test_a_request_waits_for_the_stop_before_it_that_names_its_key():
 
     bodies = ({"stop": {"idempotencyKey": "k"}}, make_document("k"), make_document())
     messages = [Message("smq", f"M{n}", json.dumps(body).encode()) for n, body in enumerate(bodies, 1)]
-    run(process, clock, limits(clock), 2, [take_in(one) for one in messages])
+    run(process, clock, limits(clock), 2, [read_message(one) for one in messages])
     assert ended == ["M3", "M1", "M2"]
 
 

@@ -15,12 +15,12 @@ from hpoq.idempotency.record import State
 from hpoq.observability.redaction import known_secrets
 from hpoq.processing.envelope import MOST_SEQUENCE, Envelope, unseal
 from hpoq.processing.follow import Follower
-from hpoq.processing.intake import take_in
+from hpoq.processing.intake import read_message
 from hpoq.processing.ledger import Ledger
 from hpoq.processing.lifecycle import Action, Delivery, Terms
 from hpoq.processing.sendback import WatchQueue
 from hpoq.processing.watchorder import (
-    Again,
+    CheckAgain,
     GuardLimits,
     WatchOrder,
     WatchSchedule,
@@ -81,7 +81,7 @@ class World:
 
 
 def read(document):
-    return take_in(Message("smq", "M1", document.encode()), watches=True).request
+    return read_message(Message("smq", "M1", document.encode()), watches=True).request
 
 
 def order(document, **options):
@@ -270,7 +270,7 @@ def test_the_next_watch_message_has_a_higher_number_than_any_before():
     """Its number is recorded after the send, and the claim is given back at once."""
     world = World()
     claim = world.open(WATCHED, sequence=7, attempts=2)
-    again = Again(replace(ORDER, last_status="RUNNING"), 120.0)
+    again = CheckAgain(replace(ORDER, last_status="RUNNING"), 120.0)
     assert world.follower.send_next(again, claim, WATCHED) == (None, None)
     text = encode_order(again.order)
     envelope = Envelope(WATCH, ORDER.identity, WATCH_KEY, text.encode(), 8)
@@ -284,7 +284,7 @@ def test_the_highest_number_is_one_that_an_envelope_can_carry():
     """A forged number at the limit does not end the chain."""
     world = World()
     claim = world.open(WATCHED, sequence=MOST_SEQUENCE)
-    assert world.follower.send_next(Again(ORDER, 1.0), claim, WATCHED) == (None, None)
+    assert world.follower.send_next(CheckAgain(ORDER, 1.0), claim, WATCHED) == (None, None)
     assert world.queues.sent[0][1].sequence == world.store.get(WATCH_KEY).sequence == MOST_SEQUENCE
 
 
@@ -294,7 +294,7 @@ def test_a_watch_message_that_cannot_be_sent_on_is_given_back(error, event):
     world = World(error=error)
     claim = world.open(WATCHED, sequence=7, attempts=2)
     with capture_logs() as lines:
-        found, record = world.follower.send_next(Again(ORDER, 1.0), claim, WATCHED)
+        found, record = world.follower.send_next(CheckAgain(ORDER, 1.0), claim, WATCHED)
     assert isinstance(found, EventError)
     assert [line["event"] for line in lines] == [event]
     assert record == world.store.get(WATCH_KEY)
@@ -307,7 +307,7 @@ def test_a_watch_message_without_a_queue_is_kept_until_the_setting_is_back():
     world = World(queue=None)
     claim = world.open(WATCHED, attempts=2)
     with capture_logs() as lines:
-        error, record = world.follower.send_next(Again(ORDER, 1.0), claim, WATCHED)
+        error, record = world.follower.send_next(CheckAgain(ORDER, 1.0), claim, WATCHED)
     assert (error.code, error.retryable) == ("WatchQueueMissing", True)
     assert "HPOQ_WATCH_QUEUE" in error.message
     assert [(line["event"], line["code"], line["error"]) for line in lines] == [
@@ -327,6 +327,6 @@ def test_a_number_that_cannot_be_recorded_does_no_harm():
 
     world.store.replace = fail
     with capture_logs() as lines:
-        assert world.follower.send_next(Again(ORDER, 1.0), claim, WATCHED) == (None, None)
+        assert world.follower.send_next(CheckAgain(ORDER, 1.0), claim, WATCHED) == (None, None)
     assert [(line["event"], line["error"]) for line in lines] == [("requeue.unrecorded", "down")]
     assert len(world.queues.sent) == 1

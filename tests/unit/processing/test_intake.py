@@ -20,7 +20,7 @@ from hpoq.processing.intake import (
     decode_event,
     is_keyed_message,
     mask_message_id,
-    take_in,
+    read_message,
 )
 from hpoq.processing.lifecycle import Delivery
 from hpoq.processing.watchorder import UNREADABLE, WatchOrder, encode_order
@@ -36,7 +36,7 @@ KEY = derive_key("smq", "M1")
 
 def test_a_request_is_known_by_its_message():
     """Without a key of the producer's, the message id is the identity."""
-    intake = take_in(Message("smq", "M1", REQUEST))
+    intake = read_message(Message("smq", "M1", REQUEST))
     assert isinstance(intake, Ready)
     assert intake.delivery == Delivery(
         KEY, intake.delivery.fingerprint, KEY, digest(REQUEST), message_id="M1"
@@ -47,7 +47,7 @@ def test_a_request_is_known_by_its_message():
 @pytest.mark.parametrize("message_id", ["M1", None])
 def test_a_cloudevent_that_is_sent_twice_is_one_request_in_two_deliveries(message_id):
     """Its key is that of its source and id."""
-    intake = take_in(Message("smq", message_id, CLOUD_EVENT, identify_body(CLOUD_EVENT)), "team-a")
+    intake = read_message(Message("smq", message_id, CLOUD_EVENT, identify_body(CLOUD_EVENT)), "team-a")
     key = derive_key("cloudevent", identify_body(CLOUD_EVENT), "team-a")
     delivery = derive_key("smq", "M1", "team-a") if message_id else key
     assert (intake.delivery.key, intake.delivery.delivery) == (key, delivery)
@@ -63,7 +63,7 @@ def test_a_cloudevent_that_is_sent_twice_is_one_request_in_two_deliveries(messag
 )
 def test_the_id_of_a_message_is_shown_without_secrets(message_id, shown):
     """The id of a record or of a CloudEvent names its place, which may be a URL."""
-    assert take_in(Message("kafka", message_id, REQUEST)).delivery.message_id == shown
+    assert read_message(Message("kafka", message_id, REQUEST)).delivery.message_id == shown
 
 
 @pytest.mark.parametrize("start", ["", "[" * 100_000], ids=["text", "nested too deeply"])
@@ -74,7 +74,7 @@ def test_an_id_that_is_not_json_is_shown_without_secrets(start):
 
 def test_a_message_without_an_id_is_its_own_delivery():
     """The key of its content, or of its sender's choice, is all that is known."""
-    intake = take_in(Message("smq", None, b"[]"), "team-a")
+    intake = read_message(Message("smq", None, b"[]"), "team-a")
     key = derive_key(DIGEST, digest(b"[]"), "team-a")
     assert (intake.delivery.key, intake.delivery.delivery) == (key, key)
 
@@ -82,7 +82,7 @@ def test_a_message_without_an_id_is_its_own_delivery():
 @pytest.mark.parametrize("namespace", ["", "team-a"])
 def test_a_producers_key_goes_before_the_message(namespace):
     """The key is the producer's, the delivery the message's."""
-    intake = take_in(Message("smq", "M1", KEYED), namespace)
+    intake = read_message(Message("smq", "M1", KEYED), namespace)
     assert isinstance(intake, Ready)
     assert intake.delivery.key == derive_key(PRODUCER, "k", namespace)
     assert intake.delivery.delivery == derive_key("smq", "M1", namespace)
@@ -92,7 +92,7 @@ def test_keyed_requests_need_no_source():
     """The items that an event stream's transform makes of deliveries are known by the producers' keys."""
     other = json.loads(KEYED) | {"idempotencyKey": "other"}
     event = json.dumps([json.loads(KEYED), json.dumps(other)])
-    first, second = (take_in(item) for item in decode(event, request_id="r", accepts=is_keyed_message))
+    first, second = (read_message(item) for item in decode(event, request_id="r", accepts=is_keyed_message))
     assert isinstance(first, Ready)
     assert first.delivery.key == derive_key(PRODUCER, "k")
     assert second.delivery.key == derive_key(PRODUCER, "other")
@@ -103,7 +103,7 @@ def test_keyed_requests_need_no_source():
 def test_a_keyed_request_may_be_in_a_cloudevent_without_an_identity(data):
     """A CloudEvent that lacks source or id is known by the key of the request in it."""
     event = json.dumps([{"specversion": "1.0", "data": data}])
-    (intake,) = (take_in(item) for item in decode(event, accepts=is_keyed_message))
+    (intake,) = (read_message(item) for item in decode(event, accepts=is_keyed_message))
     assert intake.delivery.key == derive_key(PRODUCER, "k")
 
 
@@ -114,11 +114,11 @@ def test_a_message_that_nothing_identifies_is_kept(source):
         "mqtt": {"props": {"firstTopic": "t"}, "body": REQUEST.decode()},
         "rabbitmq": {"envelope": {}, "props": {}, "body": REQUEST.decode()},
     }
-    (intake,) = (take_in(item) for item in decode(json.dumps([items[source]])))
+    (intake,) = (read_message(item) for item in decode(json.dumps([items[source]])))
     assert [violation.rule for violation in intake.error.violations] == ["message-id"]
     assert intake.content == intake.envelope
     assert intake.content.body == REQUEST
-    (wrong,) = (take_in(item) for item in decode(json.dumps([{**items[source], "body": "{}x"}])))
+    (wrong,) = (read_message(item) for item in decode(json.dumps([{**items[source], "body": "{}x"}])))
     assert wrong.content is None
 
 
@@ -127,7 +127,7 @@ def test_a_message_that_nothing_identifies_is_kept(source):
 )
 def test_items_without_a_key_of_their_own_need_a_source(item):
     """An item without a source and a key is a configuration fault, and stays with its source."""
-    (intake,) = (take_in(one) for one in decode(json.dumps([item]), accepts=is_keyed_message))
+    (intake,) = (read_message(one) for one in decode(json.dumps([item]), accepts=is_keyed_message))
     assert isinstance(intake, Undeliverable)
 
 
@@ -135,7 +135,7 @@ def test_items_without_a_key_of_their_own_need_a_source(item):
 def test_a_body_may_be_any_base64(encode):
     """The alphabet for URLs and missing padding make no difference to the request."""
     (item,) = decode(json.dumps([{"messageId": "M1", "messageBody": encode(REQUEST).decode().rstrip("=")}]))
-    assert take_in(item) == take_in(Message("smq", "M1", REQUEST))
+    assert read_message(item) == read_message(Message("smq", "M1", REQUEST))
 
 
 CLOUD_EVENT = json.dumps(
@@ -157,7 +157,7 @@ def test_a_body_that_is_text_is_the_same_request_wherever_it_is_read(plain, wrap
     """Key and fingerprint are those of the plain body, in a first delivery, a copy and each kind of dead letter."""
     body = wrap(plain)
     (item,) = decode(smq_stream_event({"M1": body}))
-    first, expected = take_in(item), take_in(Message("smq", "M1", plain, identify_body(plain)))
+    first, expected = read_message(item), read_message(Message("smq", "M1", plain, identify_body(plain)))
     assert (first.delivery.key, first.delivery.fingerprint) == (
         expected.delivery.key,
         expected.delivery.fingerprint,
@@ -168,7 +168,7 @@ def test_a_body_that_is_text_is_the_same_request_wherever_it_is_read(plain, wrap
         recover_envelopes(seal(first.envelope), None),
     ]
     for (envelope,) in dead_letters:
-        again = take_in(Message("smq", "M9", seal(envelope)))
+        again = read_message(Message("smq", "M9", seal(envelope)))
         assert (again.delivery.key, again.delivery.fingerprint) == (
             first.delivery.key,
             first.delivery.fingerprint,
@@ -179,9 +179,9 @@ def test_a_body_that_is_text_is_the_same_request_wherever_it_is_read(plain, wrap
 @pytest.mark.parametrize("body", [REQUEST, KEYED])
 def test_a_message_that_was_sent_again_is_the_same_message(body):
     """An envelope gives first id, number of the copy and redrive; all else of the message is unchanged."""
-    first = take_in(Message("smq", "M1", body))
+    first = read_message(Message("smq", "M1", body))
     envelope = Envelope("smq", "M1", KEY, body, sequence=4, redriven=True, since=9.5)
-    again = take_in(Message("smq", "M9", seal(envelope)))
+    again = read_message(Message("smq", "M9", seal(envelope)))
     assert again.delivery == replace(first.delivery, sequence=4, redriven="M9", since=9.5)
     assert again.envelope == envelope
 
@@ -234,7 +234,7 @@ def test_an_undecodable_item_is_refused_for_good():
     """It never becomes readable. Without an id, its digest is its identity."""
     items = decode(json.dumps([{"messageId": "M7", "requestId": "R"}, {"messageBody": 7, "requestId": "R"}]))
     for item in items:
-        intake = take_in(item)
+        intake = read_message(item)
         assert isinstance(intake, Rejected)
         assert (intake.error.code, intake.error.retryable) == ("Undecodable", False)
         expected = f"undecodable:{item.kind}:{item.rule}" if item.id else f"body:{item.digest}"
@@ -246,14 +246,14 @@ def test_a_watch_message_must_have_the_identity_of_its_order():
     order = WatchOrder(KEY, "s1", 0.0)
     for identity in ("other", order.identity):
         sealed = seal(Envelope(WATCH, identity, derive_key(WATCH, identity), encode_order(order).encode()))
-        is_followed = isinstance(take_in(Message("smq", "M9", sealed)), Watched)
+        is_followed = isinstance(read_message(Message("smq", "M9", sealed)), Watched)
         assert is_followed == (identity == order.identity)
 
 
 def test_a_rejected_message_keeps_its_own_key():
     """A rejection is recorded under the message, so that a corrected request may use the producer's key."""
     body = b'{"experiment":{"Nmae":1},"idempotencyKey":"k"}'
-    intake = take_in(Message("smq", "M1", body))
+    intake = read_message(Message("smq", "M1", body))
     assert isinstance(intake, Rejected)
     assert intake.delivery.key == KEY
     assert intake.delivery.fingerprint.startswith("body:"), "never that of a valid request"
@@ -264,7 +264,7 @@ def test_a_rejected_message_keeps_its_own_key():
 def test_a_rejected_message_is_known_under_the_producers_key_too(monkeypatch):
     """An earlier version may have taken the request under that key."""
     monkeypatch.setattr(contract, "read_producer_key", lambda body: "k")
-    intake = take_in(Message("smq", "M1", b"[]"))
+    intake = read_message(Message("smq", "M1", b"[]"))
     assert isinstance(intake, Rejected)
     known = intake.known_as
     assert known.key == derive_key(PRODUCER, "k")
@@ -278,7 +278,7 @@ def test_a_defect_in_reading_names_its_place_and_quotes_nothing(monkeypatch):
         raise ZeroDivisionError("canary")
 
     monkeypatch.setattr(contract, "parse_request", parse)
-    intake = take_in(Message("smq", "M1", REQUEST))
+    intake = read_message(Message("smq", "M1", REQUEST))
     assert isinstance(intake, Defective)
     assert intake.reason.startswith("ZeroDivisionError in parse (test_intake.py, line ")
     assert (intake.delivery.key, intake.envelope.body) == (KEY, REQUEST)
@@ -291,13 +291,13 @@ def test_a_defect_in_describing_a_rejection_is_that_of_one_message(monkeypatch):
         raise ZeroDivisionError
 
     monkeypatch.setattr(contract, "read_producer_key", find)
-    assert isinstance(take_in(Message("smq", "M1", b"[]")), Defective)
+    assert isinstance(read_message(Message("smq", "M1", b"[]")), Defective)
 
 
 def test_an_unpaired_surrogate_in_a_secret_is_a_reason_to_reject():
     """The producer's key beside it is shown without the secret."""
     body = rb'{"idempotencyKey": "a%2Fbcdefgh", "password": "abcd\ud800", "experiment": {"Name": 5}}'
-    intake = take_in(Message("smq", "M1", body))
+    intake = read_message(Message("smq", "M1", body))
     assert isinstance(intake, Rejected)
     assert intake.producer_key == "a%2Fbcdefgh"
 
@@ -339,7 +339,7 @@ EVENT = json.dumps(
 )
 def test_what_must_not_be_answered_stays_without_a_record(body, code, remedy, retryable):
     """An answer to an event of hpoq's own would come back; a message of another namespace has a key there."""
-    intake = take_in(Message("smq", "M1", body), NAMESPACE)
+    intake = read_message(Message("smq", "M1", body), NAMESPACE)
     assert intake == Undeliverable(delivered(body), intake.error)
     assert (intake.error.code, intake.error.retryable) == (code, retryable)
     assert remedy in intake.error.message
@@ -349,7 +349,7 @@ def test_what_must_not_be_answered_stays_without_a_record(body, code, remedy, re
 def test_what_is_not_a_well_formed_envelope_is_rejected_with_its_content(message_id):
     """It may hold somebody's request, but it must not wait for a setting that cannot open it."""
     body = b'{"hpoq":{"key":0}}'
-    intake = take_in(Message("smq", message_id, body), NAMESPACE)
+    intake = read_message(Message("smq", message_id, body), NAMESPACE)
     assert isinstance(intake, Rejected)
     assert intake.error.code == "InvalidRequest"
     assert intake.content == intake.envelope
@@ -382,13 +382,13 @@ BARE = json.loads(REQUEST)["experiment"]
 )
 def test_a_request_with_an_event_in_it_is_not_an_event(document):
     """What has an experiment or a stop is answered, whatever else it has."""
-    assert isinstance(take_in(Message("smq", "M1", json.dumps(document).encode())), Rejected)
+    assert isinstance(read_message(Message("smq", "M1", json.dumps(document).encode())), Rejected)
 
 
 def test_a_request_in_a_cloudevent_of_any_type_is_a_request():
     """The type of a CloudEvent is not that of its data."""
     assert isinstance(
-        take_in(Message("smq", "M1", json.dumps({**OWN, "data": make_document("k")}).encode())), Ready
+        read_message(Message("smq", "M1", json.dumps({**OWN, "data": make_document("k")}).encode())), Ready
     )
 
 
@@ -396,7 +396,7 @@ def test_a_rejection_has_all_that_could_be_read():
     """Its event shows the experiment's name, and the producer's key without secrets of the request."""
     document = make_document("k-s3cret-s3cret", Name="n", WorkspaceId="w7", Nmae=1)
     body = json.dumps({**document, "password": "s3cret-s3cret"}).encode()
-    intake = take_in(Message("smq", "M1", body), NAMESPACE)
+    intake = read_message(Message("smq", "M1", body), NAMESPACE)
     fingerprint = intake.delivery.fingerprint
     key = derive_key(PRODUCER, "k-s3cret-s3cret", NAMESPACE)
     assert intake == Rejected(
@@ -418,10 +418,10 @@ def test_a_guard_that_nothing_checks_is_rejected_with_the_warnings_of_the_reques
     document["experiment"]["HpoExperimentConfiguration"]["yml_config"].pop("assessor", None)
     document["experiment"]["HpoExperimentConfiguration"]["yml_config"]["tuner"]["class_args"] = {}
     guarded = json.dumps({**document, "guard": {"maxHours": 1}}).encode()
-    accepted = take_in(Message("smq", "M1", guarded), watches=True)
+    accepted = read_message(Message("smq", "M1", guarded), watches=True)
     assert isinstance(accepted, Ready)
     assert accepted.warnings
-    rejected = take_in(Message("smq", "M1", guarded))
+    rejected = read_message(Message("smq", "M1", guarded))
     assert [one.pointer for one in rejected.error.violations] == ["/guard"]
     assert (rejected.name, rejected.workspace_id, rejected.warnings) == ("n", "w7", accepted.warnings)
 
@@ -429,7 +429,7 @@ def test_a_guard_that_nothing_checks_is_rejected_with_the_warnings_of_the_reques
 def test_a_message_that_nothing_identifies_is_rejected_under_the_name_of_its_request():
     """The violation is about the message as a whole."""
     body = request(None, Name="n", WorkspaceId="w7").encode()
-    intake = take_in(Message("smq", None, body), NAMESPACE)
+    intake = read_message(Message("smq", None, body), NAMESPACE)
     ((violation),) = intake.error.violations
     assert (violation.pointer, violation.rule) == ("", "message-id")
     assert "idempotencyKey" in violation.message
@@ -442,7 +442,7 @@ def test_a_valid_request_that_is_rejected_shows_no_secret_in_its_name(message_id
     """Its secrets are not known to what writes the event."""
     document = make_document(None, Name="run --password hunter22", WorkspaceId="token=hunter22")
     body = json.dumps({**document, "guard": {"maxHours": 1}}).encode()
-    intake = take_in(Message("smq", message_id, body), NAMESPACE)
+    intake = read_message(Message("smq", message_id, body), NAMESPACE)
     assert isinstance(intake, Rejected)
     assert (intake.name, intake.workspace_id) == ("run --password ***", "token=***")
 
@@ -458,7 +458,7 @@ def test_a_valid_request_that_is_rejected_shows_no_secret_in_its_name(message_id
 )
 def test_one_identity_is_enough(message_id, envelope, body):
     """A copy keeps its key, whatever brings it."""
-    intake = take_in(Message("smq", message_id, body or seal(envelope)))
+    intake = read_message(Message("smq", message_id, body or seal(envelope)))
     assert isinstance(intake, Ready)
     assert intake.delivery.key == (envelope.key if envelope else derive_key(PRODUCER, "k"))
 
@@ -468,10 +468,10 @@ def test_a_redrive_is_known_by_the_message_that_brings_it(message_id, redrive):
     """Or by its moment. Also under the producer's key of a request that breaks the contract."""
     body = b'{"experiment":{"Nmae":1},"idempotencyKey":"k"}'
     sealed = seal(Envelope("smq", "M1", KEY, body, redriven=True, renewed=7.5))
-    intake = take_in(Message("smq", message_id, sealed))
+    intake = read_message(Message("smq", message_id, sealed))
     assert (intake.delivery.redriven, intake.known_as.redriven) == (redrive, redrive)
     unkeyed = seal(Envelope("smq", "M1", KEY, b"[]", redriven=True, renewed=7.5))
-    rejected = take_in(Message("smq", message_id, unkeyed))
+    rejected = read_message(Message("smq", message_id, unkeyed))
     assert (rejected.delivery.redriven, rejected.known_as) == (redrive, None)
 
 
@@ -488,14 +488,14 @@ def test_a_defect_is_that_of_one_message(monkeypatch):
         raise ZeroDivisionError
 
     monkeypatch.setattr(contract, "parse_request", parse)
-    intake = take_in(Message("smq", "M1", REQUEST), NAMESPACE)
+    intake = read_message(Message("smq", "M1", REQUEST), NAMESPACE)
     assert intake == Defective(delivered(REQUEST), Envelope("smq", "M1", IN_TEAM, REQUEST), intake.reason)
 
 
 def test_what_events_show_of_each_kind_of_message():
     """The producer's key, and the name and the workspace of the experiment."""
-    ready = take_in(Message("smq", "M1", request("k", Name="n", WorkspaceId="w7").encode()))
-    stop = take_in(Message("smq", "M1", b'{"stop":{"experimentId":"s1"},"idempotencyKey":"k2"}'))
+    ready = read_message(Message("smq", "M1", request("k", Name="n", WorkspaceId="w7").encode()))
+    stop = read_message(Message("smq", "M1", b'{"stop":{"experimentId":"s1"},"idempotencyKey":"k2"}'))
     watched = watch(WatchOrder(KEY, "s1", 0.0, producer_key="k3", name="n3", workspace_id="w3"))
     shown = [(one.producer_key, one.name, one.workspace_id) for one in (ready, stop, watched)]
     assert shown == [("k", "n", "w7"), ("k2", None, None), ("k3", "n3", "w3")]
@@ -505,14 +505,14 @@ def test_what_events_show_of_each_kind_of_message():
 def test_a_stop_is_about_the_keys_that_the_request_which_it_names_may_have():
     """A key may be the producer's or the one that events show; an experiment is known by its id alone."""
     bodies = (b'{"stop":{"idempotencyKey":"k"}}', b'{"stop":{"experimentId":"s1"}}')
-    about = [take_in(Message("smq", "M1", body), NAMESPACE).about for body in bodies]
+    about = [read_message(Message("smq", "M1", body), NAMESPACE).about for body in bodies]
     assert about == [(derive_key(PRODUCER, "k", NAMESPACE), "k"), ()]
 
 
 @pytest.mark.parametrize("body", [REQUEST, b'{"stop":{"experimentId":"s1"}}'])
 def test_a_request_is_not_part_of_what_is_printed(body):
     """It may contain secrets."""
-    intake = take_in(Message("smq", "M1", body))
+    intake = read_message(Message("smq", "M1", body))
     assert "delivery=" in repr(intake)
     assert "request=" not in repr(intake)
     assert "document=" not in repr(intake)
@@ -523,7 +523,9 @@ def watch(order, identity=None, **members):
     identity = order.identity if identity is None else identity
     body = encode_order(order).encode()
     key = derive_key(WATCH, identity, NAMESPACE)
-    return take_in(Message("smq", "M9", seal(Envelope(WATCH, identity, key, body, **members))), NAMESPACE)
+    return read_message(
+        Message("smq", "M9", seal(Envelope(WATCH, identity, key, body, **members))), NAMESPACE
+    )
 
 
 def test_a_watch_message_is_known_by_its_experiment():
@@ -572,7 +574,7 @@ def test_a_watch_message_that_names_nothing_to_follow_is_rejected_under_a_key_of
 @pytest.mark.parametrize("rule", ["trigger.unknown-source", "trigger.ambiguous"])
 def test_an_item_of_an_unknown_source_waits_for_the_setting(rule):
     """Its source keeps it; the message says which setting to fix."""
-    intake = take_in(Undecodable.from_item(b"{}", rule, "why"), NAMESPACE)
+    intake = read_message(Undecodable.from_item(b"{}", rule, "why"), NAMESPACE)
     key = derive_key(DIGEST, digest(b"{}"), NAMESPACE)
     assert intake == Undeliverable(Delivery(key, f"body:{digest(b'{}')}", key, digest(b"{}")), intake.error)
     assert (intake.error.code, intake.error.retryable) == ("UnknownSource", True)
@@ -584,7 +586,9 @@ def test_an_item_of_an_unknown_source_waits_for_the_setting(rule):
 def test_an_undecodable_item_is_kept_as_a_whole(message_id):
     """Its error identifies the item by its digest and size; its content goes into the dead-letter queue."""
     item = b'{"messageBody": 7}'
-    intake = take_in(Undecodable.from_item(item, "smq.body", "why", kind="smq", id=message_id), NAMESPACE)
+    intake = read_message(
+        Undecodable.from_item(item, "smq.body", "why", kind="smq", id=message_id), NAMESPACE
+    )
     key = IN_TEAM if message_id else derive_key(DIGEST, digest(item), NAMESPACE)
     fingerprint = "undecodable:smq:smq.body" if message_id else f"body:{digest(item)}"
     message = f"why (SHA-256 {digest(item)}, {len(item)} bytes)"
@@ -620,6 +624,6 @@ def test_which_items_need_no_source(item, is_keyed):
 )
 def test_what_has_no_name_is_rejected_without_one(document):
     """A stop, and a request whose producer gave it no name, in a message without an identity."""
-    intake = take_in(Message("smq", None, json.dumps(document).encode()))
+    intake = read_message(Message("smq", None, json.dumps(document).encode()))
     assert isinstance(intake, Rejected)
     assert (intake.error.code, intake.name, intake.workspace_id) == ("InvalidRequest", None, None)

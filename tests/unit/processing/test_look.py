@@ -12,7 +12,7 @@ from hpoq.cloud.experiments import Experiment
 from hpoq.cloud.trials import Trial, TrialPage
 from hpoq.errors import Conflict, Denied, Invalid, NotFound, NoTimeLeft, Throttled, Unavailable, UnknownEnd
 from hpoq.processing.watch import Watcher, _leads_with_best
-from hpoq.processing.watchorder import MOVED, Again, Ended, GuardLimits, WatchOrder, WatchSchedule
+from hpoq.processing.watchorder import MOVED, CheckAgain, Ended, GuardLimits, WatchOrder, WatchSchedule
 from hpoq.testing import FakeClock
 
 MAX_AGE = 1e6
@@ -132,11 +132,11 @@ def make_order(age=100, mode="maximize", **members):
 
 
 def end(service, mode="maximize", notes=None):
-    return watch(service, notes).look(make_order(mode=mode), service.budget)
+    return watch(service, notes).check(make_order(mode=mode), service.budget)
 
 
 def look(service, age=100, notes=None, **order):
-    return watch(service, notes).look(make_order(age, **order), service.budget)
+    return watch(service, notes).check(make_order(age, **order), service.budget)
 
 
 def trial(name, metric, status="SUCCEEDED", **values):
@@ -360,7 +360,7 @@ def test_a_clock_that_is_ahead_does_not_end_the_following(fails):
     failed = Denied("expired", service="paiautoml", operation="GetHpoExperiment", http_status=400)
     service = Service(status="RUNNING", errors={"get": failed} if fails else {})
     service.ahead = MAX_AGE
-    assert isinstance(look(service, MAX_AGE + 100), Again)
+    assert isinstance(look(service, MAX_AGE + 100), CheckAgain)
 
 
 @pytest.mark.parametrize(("before", "goes_on"), [(3599, True), (3600, False)])
@@ -368,7 +368,7 @@ def test_a_date_long_before_the_creation_does_not_keep_up_the_following(before, 
     """It is wrong; by it, the experiment would be followed for ever."""
     service = Service(status="RUNNING")
     service.ahead = MAX_AGE + before
-    assert isinstance(look(service, MAX_AGE), Again) == goes_on
+    assert isinstance(look(service, MAX_AGE), CheckAgain) == goes_on
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -379,7 +379,7 @@ def test_the_greatest_age_ends_the_following(age, goes_on, fails):
     service = Service(status="RUNNING", errors={"get": failed} if fails else {})
     with capture_logs() as lines:
         found = look(service, age, last_status="WAITING")
-    assert isinstance(found, Again) == goes_on
+    assert isinstance(found, CheckAgain) == goes_on
     given_up = [line for line in lines if line["event"] == "watch.given-up"]
     assert [line["experiment_id"] for line in given_up] == ["s1"] * (not goes_on)
     if not goes_on:
@@ -396,7 +396,7 @@ def test_an_end_whose_trials_cannot_be_listed_is_published_at_the_greatest_age(e
     )
     service = Service(status="EARLY_STOPPED", errors={"trials": failed}, counts=False)
     found = look(service, age, Notes("guard:maxHours"))
-    assert isinstance(found, Again) == goes_on
+    assert isinstance(found, CheckAgain) == goes_on
     if not goes_on:
         stop = {"stoppedBy": "guard", "limit": "maxHours"}
         assert found.own == {"status": "EARLY_STOPPED", "trials": {}, **stop}
@@ -443,7 +443,7 @@ def test_when_an_experiment_counts_as_deleted(error, age, missing_for, listing, 
     if is_deleted:
         assert found.own == {"status": "DELETED", "trials": {}, "lastStatus": "RUNNING"}
     else:
-        assert isinstance(found, Again)
+        assert isinstance(found, CheckAgain)
         is_noted = error is GONE and age >= 15 and listing is None
         noted = CLOCK.now() if is_noted and missing_since is None else missing_since
         assert found.order.missing_since == noted
@@ -455,7 +455,7 @@ def test_when_an_experiment_counts_as_deleted(error, age, missing_for, listing, 
 def test_an_experiment_that_is_seen_again_is_not_missing():
     """Only answers that follow one another show that it was deleted."""
     found = look(Service(status="RUNNING"), missing_since=CLOCK.now() - 60)
-    assert (isinstance(found, Again), found.order.missing_since) == (True, None)
+    assert (isinstance(found, CheckAgain), found.order.missing_since) == (True, None)
 
 
 HERE, THERE = "https://here", "https://there"
@@ -476,8 +476,8 @@ def test_an_experiment_that_only_another_endpoint_knows_is_waited_for(error, pla
     """An operator is told to set the endpoint back; meanwhile no answer of the present one counts as an end."""
     watcher = Watcher(Service(errors={"get": error}), Notes(), CLOCK, watch(None).schedule, 15.0, HERE)
     with capture_logs() as lines:
-        found = watcher.look(make_order(age, place=place), BUDGET)
-    assert (isinstance(found, Again) and found.error == MOVED) is is_waiting
+        found = watcher.check(make_order(age, place=place), BUDGET)
+    assert (isinstance(found, CheckAgain) and found.error == MOVED) is is_waiting
     assert [line["place"] for line in lines if line.get("code") == MOVED.code] == [THERE] * is_waiting
     if is_waiting:
         assert (found.order.experiment_id, found.delay) == ("s1", 60)
@@ -488,7 +488,7 @@ def test_an_experiment_is_looked_at_once_in_an_invocation():
     for errors in ({}, {"get": DENIED}):
         service = Service(status="RUNNING", errors=errors)
         watcher = watch(service)
-        first, second = (watcher.look(make_order(), BUDGET) for _ in range(2))
+        first, second = (watcher.check(make_order(), BUDGET) for _ in range(2))
         assert first == second
         assert service.calls == [("get", "s1")]
 
@@ -531,7 +531,7 @@ def test_failed_trials_are_counted_with_as_few_calls_as_possible(members, limit,
     notes = Notes()
     with capture_logs() as lines:
         found = look(service, notes=notes, guard=GUARD)
-    assert isinstance(found, Again)
+    assert isinstance(found, CheckAgain)
     assert [call for call in service.calls if call[0] == "trials"] == calls
     assert notes.note == (limit and f"guard:{limit}")
     assert [line["limit"] for line in lines if line["event"] == "guard.stopped"] == ([limit] if limit else [])
@@ -613,7 +613,7 @@ def test_a_guard_reads_all_pages_unless_the_first_one_is_sorted(metrics, mode, p
     rows = [trial(f"{number:03}", metric) for number, metric in enumerate(metrics)]
     service = Service(rows, status="RUNNING", counts=False)
     found = look(service, mode=mode, guard=GuardLimits(target_metric=0.5))
-    assert isinstance(found, Again)
+    assert isinstance(found, CheckAgain)
     assert service.orders == ["DESC" if mode == "maximize" else "ASC"] * pages
     assert (("stop", "s1") in service.calls) == is_reached
 

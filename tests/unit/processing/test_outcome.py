@@ -3,7 +3,7 @@
 import pytest
 from structlog.testing import capture_logs
 
-from fcruntime._dataclass import replace
+from fcruntime.dataclass import replace
 from hpoq.clock import Budget
 from hpoq.contract.events import EventError, ServiceError
 from hpoq.contract.identity import derive_event_id, derive_key

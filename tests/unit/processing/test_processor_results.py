@@ -13,7 +13,7 @@ from hpoq.contract.events import EventError
 from hpoq.errors import StoreUnavailable, UnknownEnd
 from hpoq.idempotency.record import State
 from hpoq.processing.creation import Marking, Postponed
-from hpoq.processing.intake import Defective, take_in
+from hpoq.processing.intake import Defective, read_message
 from hpoq.processing.ledger import Ledger
 from hpoq.processing.lifecycle import Terms, mark_sent_back
 from hpoq.processing.outcome import Announcer, Outcome, Result
@@ -22,7 +22,7 @@ from hpoq.testing import FakeClock, MemoryStore
 from support.request import REQUEST, make_document, request
 
 TERMS = Terms(lease=90, skew=10, consistency=15, retention=1000, max_attempts=3)
-INTAKE = take_in(Message("smq", "M1", REQUEST.encode()))
+INTAKE = read_message(Message("smq", "M1", REQUEST.encode()))
 WAITED = replace(INTAKE.delivery, since=0.0)
 THROTTLED = EventError("Throttling.User", "too many calls", retryable=True)
 HELD = Result(Outcome.RETRY, "k", "M1", throttled=True)
@@ -144,7 +144,9 @@ def test_a_conflict_that_waits_for_the_first_request_comes_back_ever_later():
     """
     clock = FakeClock()
     processor, ledger = make(clock=clock)
-    first, other = (take_in(Message("smq", name, request("k", Name=name).encode())) for name in ("M1", "M2"))
+    first, other = (
+        read_message(Message("smq", name, request("k", Name=name).encode())) for name in ("M1", "M2")
+    )
     ledger.open(first.delivery)
     clock.advance(TERMS.lease)
     searched, early = (processor.process(other) for _ in range(2))
@@ -170,7 +172,7 @@ def test_a_message_that_has_to_wait_says_until_when():
 def test_a_dry_run_whose_answer_fails_comes_back_ever_later():
     """A dry run leaves no record."""
     processor, _ = make()
-    result = processor.process(take_in(Message("smq", "M1", json.dumps(DRY).encode())))
+    result = processor.process(read_message(Message("smq", "M1", json.dumps(DRY).encode())))
     assert (result.outcome, result.unrecorded) == (Outcome.RETRY, True)
 
 
@@ -210,5 +212,5 @@ def test_a_rejected_request_is_searched_for_by_its_name_and_workspace():
     processor._creator.adopt = lambda _claim, _doubt_until, experiment: sought.append(experiment)
     document = make_document(Name="n", WorkspaceId="7")
     document["experiment"]["Unknown"] = 1
-    processor.process(take_in(Message("smq", "M2", json.dumps(document).encode())))
+    processor.process(read_message(Message("smq", "M2", json.dumps(document).encode())))
     assert sought == [{"Name": "n", "WorkspaceId": "7"}]

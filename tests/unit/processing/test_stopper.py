@@ -13,7 +13,7 @@ from hpoq.contract.identity import PRODUCER, derive_key
 from hpoq.errors import Conflict, Denied, Invalid, NotFound, Throttled, Unavailable, UnknownEnd
 from hpoq.idempotency.record import State
 from hpoq.processing.creation import GivenUp, Postponed, Refused, Stopped
-from hpoq.processing.intake import take_in
+from hpoq.processing.intake import read_message
 from hpoq.processing.ledger import Ledger
 from hpoq.processing.lifecycle import Delivery, Terms
 from hpoq.processing.notes import StopNotes
@@ -71,7 +71,7 @@ class World:
         self.ledger.save(replace(claim, **{"state": State.COMPLETED, **changes}), claim.version)
 
     def stop(self, name='"experimentId": "s1"', **changes):
-        request = take_in(Message("smq", "S1", f'{{"stop": {{{name}}}}}'.encode())).request
+        request = read_message(Message("smq", "S1", f'{{"stop": {{{name}}}}}'.encode())).request
         return self.stopper.stop(request, replace(self.claim, **changes), BUDGET)
 
 

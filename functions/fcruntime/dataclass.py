@@ -8,7 +8,7 @@ and so do `copy`, `pickle` and `match`; the `replace` of this module does the sa
 
 What is not supported is refused with a TypeError when the class is made: `ClassVar`, `InitVar` and `KW_ONLY`
 annotations, and of the options of `field` `init`, `compare`, `hash` and `kw_only`. `slots` and the other options of
-the decorator do not exist. The module is private: it can change with any release.
+the decorator do not exist. The module is not part of the public interface: it can change with any release.
 """
 
 from __future__ import annotations
