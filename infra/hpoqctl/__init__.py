@@ -4,13 +4,13 @@ Each command is a module, which `app` imports only when the command is run, so t
 on the right serve these commands:
 
     init, check, explain  write and check requests               checking, spaceview, ruletexts
-    send, stop            send requests and stops                outgoing; inbox and following wait for the answers
+    send, stop            send requests and stops                inbox and following, which wait for the answers
     trials                the leaderboard of an experiment       leaderboard, experimentlog
     status, resolve       the record of one message              recordview, watchview
     status                without a message: the queues          overview, logservice
     audit, forget         all records
     dead                  the dead-letter queue                  redrive, deadletters
-    replay, local         run the function on this machine       cloud, livelog
+    replay, local         run the function on this machine       pipeline, livelog
     demo                  the pipeline under faults              demotrials
     tryout (`hpoq try`)   the pipeline with real trials          leaderboard
     doctor/               the environment of the function

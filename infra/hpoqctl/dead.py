@@ -23,10 +23,10 @@ from hpoq.errors import CallError, StoreError
 from hpoq.idempotency.store import Store
 from hpoq.processing.envelope import seal
 from hpoq.settings import Settings
-from hpoqctl.cloud import DEAD_LETTER_QUEUE
 from hpoqctl.files import PathName
 from hpoqctl.numbers import Number, WholeNumber
 from hpoqctl.output import console, count_of, json_option, notes, print_json
+from hpoqctl.pipeline import DEAD_LETTER_QUEUE
 from hpoqctl.positions import mask_secrets
 from hpoqctl.recordview import NO_RECORD
 from hpoqctl.redrive import DeadLetter, Plan, Redriver, Report

@@ -32,18 +32,18 @@ from hpoq.contract.events import outcome_of
 from hpoq.contract.identity import derive_message_key, find_marker_keys
 from hpoq.contract.request import read_producer_key
 from hpoq.producer.build import build_request, loguniform
-from hpoqctl.cloud import (
+from hpoqctl.demotrials import run_trials
+from hpoqctl.livelog import LiveLog
+from hpoqctl.output import console, json_option, print_json
+from hpoqctl.pipeline import (
     QUEUE,
     TOPIC,
     create_function,
-    lay_out,
+    create_pipeline,
     local_settings,
     local_store_url,
     make_streams,
 )
-from hpoqctl.demotrials import run_trials
-from hpoqctl.livelog import LiveLog
-from hpoqctl.output import console, json_option, print_json
 
 _CREATES = {"service": "paiautoml", "operation": "CreateHpoExperiment"}
 _FAULTS: tuple[tuple[str, Mapping[str, Any]], ...] = (
@@ -227,7 +227,7 @@ def command(seed: int, as_json: bool) -> None:
 def _start(out: Console, seed: int, *, quiet: bool) -> Iterator[_Demo]:
     """Start the local cloud with the function, and send the messages."""
     with alilocal.LocalCloud(seed=seed) as cloud, alilocal.serve(port=0, cloud=cloud) as server:
-        lay_out(cloud)
+        create_pipeline(cloud)
         store = local_store_url(f"127.0.0.1:{server.port}")
         environ = {**local_settings(cloud, server.url, store), **_SETTINGS}
         function = create_function(cloud, environ, on_output=None if quiet else LiveLog(out).write)

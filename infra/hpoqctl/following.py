@@ -50,7 +50,7 @@ def is_good_result(result: JsonObject) -> bool:
     return get_member(result, "data", "status") not in _BAD_ENDS
 
 
-def format_result(result: JsonObject, client: Experiments | None) -> Iterator[Text]:
+def format_finished(result: JsonObject, client: Experiments | None) -> Iterator[Text]:
     """Yield a line with the status of a finished event, its trials and the best one, and of a failed one its log."""
     data = get_object(result, "data")
     count = sum(number for number in get_object(data, "trials").values() if isinstance(number, int))

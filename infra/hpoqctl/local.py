@@ -29,23 +29,23 @@ from hpoq.errors import RequestRejected
 from hpoq.idempotency.record import Record, decode
 from hpoq.settings import Settings
 from hpoqctl.checking import derive_own_key
-from hpoqctl.cloud import (
+from hpoqctl.files import PathName
+from hpoqctl.livelog import LiveLog, format_banner
+from hpoqctl.numbers import Number, WholeNumber
+from hpoqctl.output import console, describe_os_error, print_json
+from hpoqctl.pipeline import (
     DEAD_LETTER_QUEUE,
     QUEUE,
     TABLE,
     TOPIC,
     WATCH_QUEUE,
     create_function,
-    environment,
-    lay_out,
+    create_pipeline,
     local_settings,
     local_store_url,
+    make_environment,
     make_streams,
 )
-from hpoqctl.files import PathName
-from hpoqctl.livelog import LiveLog, format_banner
-from hpoqctl.numbers import Number, WholeNumber
-from hpoqctl.output import console, describe_os_error, print_json
 from hpoqctl.recordview import explain_request
 from hpoqctl.redrive import recover_bodies
 from hpoqctl.services import usage_errors
@@ -146,9 +146,9 @@ def command(
         cloud = stack.enter_context(alilocal.LocalCloud(run_trials=options))
         if state is not None:
             stack.enter_context(_keep_state(cloud, state))
-        lay_out(cloud)
+        create_pipeline(cloud)
         server = stack.enter_context(_serve(cloud, port))
-        environ = environment(cloud, server.url, local_store_url(f"127.0.0.1:{server.port}"))
+        environ = make_environment(cloud, server.url, local_store_url(f"127.0.0.1:{server.port}"))
         _set_up_console(cloud, environ)
         on_output = live.write if live else None if as_json else _write_log
         function = create_function(cloud, environ, reloads=reloads, on_output=on_output)

@@ -28,10 +28,10 @@ from hpoq.observability import logs
 from hpoq.processing.outcome import Outcome
 from hpoq.publishers import Publisher
 from hpoq.testing.history import History
-from hpoqctl.cloud import WATCH_QUEUE, environment, lay_out, remote_environment
 from hpoqctl.files import Document, PathName, read_documents
 from hpoqctl.numbers import WholeNumber
 from hpoqctl.output import OUTCOME_STYLES, console, count_of, json_option, print_json, track_progress
+from hpoqctl.pipeline import WATCH_QUEUE, create_pipeline, make_environment, make_environment_at
 from hpoqctl.services import usage_errors
 
 _TIMEOUT_SECONDS = 300
@@ -164,10 +164,10 @@ def _deliver_documents(
     wrap = partial(_Recorder, events=run.history.events)
     with alilocal.LocalCloud() as cloud:
         if endpoint:
-            function = Function(remote_environment(endpoint, store), store=records, wrap_publisher=wrap)
+            function = Function(make_environment_at(endpoint, store), store=records, wrap_publisher=wrap)
         else:
-            lay_out(cloud)
-            local = environment(cloud, cloud.endpoint, store)
+            create_pipeline(cloud)
+            local = make_environment(cloud, cloud.endpoint, store)
             function = Function(local, session=cloud.session(), store=records, wrap_publisher=wrap)
         for document in track_progress(documents, "Replaying"):
             run.deliver(function, document)

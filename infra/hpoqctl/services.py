@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import click
 import requests
 
+from alilocal.core.credentials import ACCOUNT_ID, REGION
 from fcruntime.triggers import KINDS
 from fcruntime.triggers.sources import EVENTBRIDGE
 from hpoq.clock import SystemClock
@@ -39,8 +40,8 @@ from hpoq.idempotency.store import Store, open_store, split_store_url
 from hpoq.idempotency.tablestore import TablestoreStore
 from hpoq.producer.credentials import standard_credentials
 from hpoq.settings import QUEUE_FORM, QUEUE_NAME, Settings
-from hpoqctl.cloud import DEAD_LETTER_QUEUE, QUEUE, local_store_url, loopback_credentials, loopback_place
 from hpoqctl.experimentlog import Experiments
+from hpoqctl.pipeline import DEAD_LETTER_QUEUE, QUEUE, local_store_url, loopback_credentials
 
 _CLOCK_SECONDS = 5
 _ROWS = 500
@@ -245,7 +246,7 @@ def find_target(settings: Settings, queue: str | None, endpoint: str | None) -> 
         account_id, region = host[1], host[2]
     is_local = is_local_cloud(str(parsed))
     if is_local:
-        account_id, region = loopback_place()
+        account_id, region = ACCOUNT_ID, REGION
     scheme, _, topic = settings.output.partition("://")
     smq = Smq(open_transport(), url, find_credentials(is_local=is_local))
     own_topic = topic if scheme == "smq" else None

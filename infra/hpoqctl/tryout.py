@@ -32,7 +32,6 @@ from hpoq.contract.request import parse_request
 from hpoq.function import Function
 from hpoq.observability import logs
 from hpoqctl.checking import Checked, check_document, format_result
-from hpoqctl.cloud import DEAD_LETTER_QUEUE, QUEUE, TIMEOUT_SECONDS, TOPIC, WATCH_QUEUE, environment, lay_out
 from hpoqctl.files import PathName, read_requests
 from hpoqctl.leaderboard import (
     describe_trial,
@@ -45,6 +44,15 @@ from hpoqctl.leaderboard import (
 )
 from hpoqctl.numbers import Number, WholeNumber
 from hpoqctl.output import console, count_of, format_hyperparameters, json_option, notes, print_json
+from hpoqctl.pipeline import (
+    DEAD_LETTER_QUEUE,
+    QUEUE,
+    TIMEOUT_SECONDS,
+    TOPIC,
+    WATCH_QUEUE,
+    create_pipeline,
+    make_environment,
+)
 from hpoqctl.services import usage_errors
 
 if TYPE_CHECKING:
@@ -230,8 +238,8 @@ def _refuse(checked: Checked, problem: str | None = None, *, as_json: bool) -> N
 def _open(options: TrialOptions) -> Iterator[_Trying]:
     """Start the cloud and the function; raises SettingsError for wrong HPOQ_ variables."""
     with alilocal.LocalCloud(run_trials=options) as cloud:
-        lay_out(cloud)
-        environ = environment(cloud, cloud.endpoint, "sqlite:///:memory:")
+        create_pipeline(cloud)
+        environ = make_environment(cloud, cloud.endpoint, "sqlite:///:memory:")
         function = Function(environ, session=cloud.session())
         context = Fc3Context("1-try", FunctionInfo(timeout=TIMEOUT_SECONDS))
         trying = _Trying(cloud, function)

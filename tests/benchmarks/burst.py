@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import alilocal
 import hpoq
 from alilocal.eventstream import EventStream
-from hpoqctl.cloud import DEAD_LETTER_QUEUE, QUEUE, TABLE, environment, lay_out
+from hpoqctl.pipeline import DEAD_LETTER_QUEUE, QUEUE, TABLE, create_pipeline, make_environment
 from support.burst import BATCH, CREATE, FUNCTION_SECONDS, NO_TIME, SHIPPED, Burst, Figures, run
 from support.request import request
 from support.world import marked_experiments
@@ -77,7 +77,7 @@ def measure(_: Peers, rounds: int) -> Iterator[Row]:
 def run_processes(messages: int, instances: int) -> None:
     """Send messages through the event stream to instances that are processes, in real time, and print the figures."""
     with alilocal.LocalCloud() as cloud, alilocal.serve(port=0, cloud=cloud) as server:
-        lay_out(cloud)
+        create_pipeline(cloud)
         limit = cloud.limits.add(QUOTA, service="paiautoml", operation=CREATE)
         store = f"tablestore://127.0.0.1:{server.port}/{TABLE}?instance=local&scheme=http"
         function = cloud.functions.create(
@@ -85,7 +85,7 @@ def run_processes(messages: int, instances: int) -> None:
             handler="hpoq.handler.handler",
             initializer="hpoq.handler.initialize",
             code=Path(hpoq.__file__).parent.parent,
-            environment={**environment(cloud, server.url, store), **SHIPPED, "HPOQ_LOG_LEVEL": "ERROR"},
+            environment={**make_environment(cloud, server.url, store), **SHIPPED, "HPOQ_LOG_LEVEL": "ERROR"},
             timeout=FUNCTION_SECONDS,
             max_instances=instances,
         )

@@ -30,7 +30,7 @@ from hpoq.idempotency.record import Record, State, encode
 from hpoq.idempotency.store import Store, open_store
 from hpoq.observability import logs
 from hpoq.testing import smq_event
-from hpoqctl.cloud import TABLE, lay_out
+from hpoqctl.pipeline import TABLE, create_pipeline
 
 SMALL, SIZES = 1_000, (100_000, 1_000_000)
 _CLAIMS = 200
@@ -66,7 +66,7 @@ def _stores(folder: Path, stack: ExitStack) -> dict[str, tuple[Store, Store]]:
 
 def _tablestore(stack: ExitStack) -> Store:
     cloud = stack.enter_context(alilocal.LocalCloud())
-    lay_out(cloud)
+    create_pipeline(cloud)
     keys = Credentials(cloud.access_key_id, cloud.access_key_secret)
     transport = Transport(stack.enter_context(cloud.session()), SystemClock())
     store = open_store(f"tablestore://localhost/{TABLE}?instance=local&scheme=http", transport, lambda: keys)

@@ -23,7 +23,7 @@ from fcruntime.context import Fc3Context, FunctionInfo
 from fcruntime.invoke import invoke
 from hpoq.function import Function
 from hpoq.observability import logs
-from hpoqctl.cloud import DEAD_LETTER_QUEUE, QUEUE, environment, lay_out
+from hpoqctl.pipeline import DEAD_LETTER_QUEUE, QUEUE, create_pipeline, make_environment
 
 CALLS, EVENTS = 300, 1000
 _WAYS = {"raw": "in-process", "sdk": "in-process by the SDKs", "http": "over HTTP"}
@@ -138,11 +138,11 @@ def share(store):
     from alilocal.eventstream import EventStream
 
     with alilocal.LocalCloud() as cloud:
-        lay_out(cloud)
+        create_pipeline(cloud)
         session = cloud.session()
         for adapter in session.adapters.values():
             adapter.send = Clocked(adapter.send)
-        function = Function(environment(cloud, cloud.endpoint, store), session=session)
+        function = Function(make_environment(cloud, cloud.endpoint, store), session=session)
         context = Fc3Context("1-benchmark", FunctionInfo(timeout=300))
         run = Clocked(lambda event: invoke(function.handle, event, context).ok)
         stream = EventStream(

@@ -16,7 +16,7 @@ from fcruntime import Fc3Context, FunctionInfo
 from hpoq.function import Function
 from hpoq.observability import logs
 from hpoq.testing import smq_stream_event
-from hpoqctl.cloud import environment, lay_out
+from hpoqctl.pipeline import create_pipeline, make_environment
 
 _MESSAGES = 100
 _CONTEXT = Fc3Context("r", FunctionInfo(timeout=300))
@@ -27,9 +27,9 @@ def measure(_: Peers, rounds: int) -> Iterator[Row]:
     logs.configure("ERROR", sys.stderr)
     event = smq_stream_event({f"m-{number}": REQUEST for number in range(_MESSAGES)})
     with alilocal.LocalCloud() as cloud:
-        lay_out(cloud)
+        create_pipeline(cloud)
         store = "tablestore://localhost/hpoq?instance=local&scheme=http"
-        function = Function(environment(cloud, cloud.endpoint, store), session=cloud.session())
+        function = Function(make_environment(cloud, cloud.endpoint, store), session=cloud.session())
         function.handle(event, _CONTEXT)
         before = len(cloud.requests)
         report = function.handle(event, _CONTEXT)
@@ -59,8 +59,8 @@ def _redis(event: bytes) -> Iterator[Row]:
         client = Redis.from_url(url)
         while not _answers(client):
             time.sleep(0.01)
-        lay_out(cloud)
-        environ = environment(cloud, cloud.endpoint, f"{url}?prefix={uuid.uuid4()}:")
+        create_pipeline(cloud)
+        environ = make_environment(cloud, cloud.endpoint, f"{url}?prefix={uuid.uuid4()}:")
         function = Function(environ, session=cloud.session())
         function.handle(event, _CONTEXT)
         before = client.info("stats")["total_commands_processed"]

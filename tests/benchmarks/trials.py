@@ -20,7 +20,7 @@ from harness import Peers, Row, in_turns, ratio
 
 import alilocal
 from alilocal.core.http import Request
-from alilocal.core.signatures import ALGORITHM, signature
+from alilocal.core.signatures import ALGORITHM, sign_v3
 from alilocal.paiautoml.model import Draft
 from alilocal.trials.record import TERMINAL
 from alilocal.trials.search import make_tuner
@@ -171,7 +171,7 @@ def listing(cloud, session, experiment, query):
         "x-acs-content-sha256": _EMPTY,
     }
     request = Request("GET", target, tuple(headers.items()))
-    digest = signature(cloud.access_key_secret, request, sorted(headers), _EMPTY)
+    digest = sign_v3(cloud.access_key_secret, request, sorted(headers), _EMPTY)
     signed = f"{ALGORITHM} Credential={cloud.access_key_id},SignedHeaders={';'.join(sorted(headers))}"
     began = time.perf_counter()
     answer = session.get(

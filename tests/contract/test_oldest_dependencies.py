@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 
 import alilocal
 from hpoq.testing import smq_event
-from hpoqctl.cloud import environment, lay_out
+from hpoqctl.pipeline import create_pipeline, make_environment
 from support.deployment import tablestore_url
 from support.request import REQUEST
 
@@ -35,10 +35,10 @@ def test_a_message_becomes_an_experiment_and_a_wrong_one_a_rejection(installs):
     packages = oldest()
     python = python_with(installs, packages)
     with alilocal.serve() as server:
-        lay_out(server.cloud)
+        create_pipeline(server.cloud)
         environ = {
             **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
-            **environment(server.cloud, server.url, tablestore_url(server)),
+            **make_environment(server.cloud, server.url, tablestore_url(server)),
             "PYTHONPATH": str(ROOT / "functions"),
         }
         for body, outcome in ((REQUEST, "created"), (REQUEST.replace("Name", "Nmae", 1), "rejected")):

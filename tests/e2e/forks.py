@@ -73,13 +73,13 @@ def warm_up():
     from fcruntime import Fc3Context
     from hpoq.function import Function
     from hpoq.testing import smq_event
-    from hpoqctl.cloud import environment, lay_out
+    from hpoqctl.pipeline import create_pipeline, make_environment
 
     event = smq_event("M1", ROOT.joinpath("events/requests/minimal.json").read_text())
     # The log of the function.
     with contextlib.redirect_stdout(io.StringIO()), alilocal.LocalCloud() as cloud:
-        lay_out(cloud)
-        settings = environment(cloud, cloud.endpoint, "sqlite:///:memory:")
+        create_pipeline(cloud)
+        settings = make_environment(cloud, cloud.endpoint, "sqlite:///:memory:")
         function = Function(settings, session=cloud.session())
         function.handle(event, Fc3Context("r-1"))
         function.close()

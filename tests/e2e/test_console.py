@@ -16,17 +16,17 @@ from alilocal.smq.message import Outgoing
 from hpoq.function import Function
 from hpoq.settings import Settings
 from hpoq.testing import FakeClock, smq_event
-from hpoqctl.cloud import (
+from hpoqctl.local import explain_with, recover_with
+from hpoqctl.pipeline import (
     DEAD_LETTER_QUEUE,
     QUEUE,
     TIMEOUT_SECONDS,
     TOPIC,
     create_function,
-    environment,
-    lay_out,
+    create_pipeline,
     local_store_url,
+    make_environment,
 )
-from hpoqctl.local import explain_with, recover_with
 from support.budget import sample_by_default
 from support.deployment import tablestore_url
 from support.request import REQUEST
@@ -77,10 +77,12 @@ class Pipeline:
 
     def __init__(self, server):
         self.server, self.cloud = server, server.cloud
-        lay_out(self.cloud)
+        create_pipeline(self.cloud)
         store = tablestore_url(server)
-        self.function = Function(environment(self.cloud, server.url, store), session=self.cloud.session())
-        self.settings = Settings.from_environment(environment(self.cloud, server.url, store))
+        self.function = Function(
+            make_environment(self.cloud, server.url, store), session=self.cloud.session()
+        )
+        self.settings = Settings.from_environment(make_environment(self.cloud, server.url, store))
         self.cloud.explain_message = explain_with(self.cloud, self.settings)
         self.stream = EventStream(
             self.cloud, queue=QUEUE, invoke=self.run, batch_size=1, dead_letter_queue=DEAD_LETTER_QUEUE
@@ -397,9 +399,9 @@ def test_a_killed_instance_and_the_log_of_a_message(browser):
     """Killed after its create, an instance leaves one experiment; the page has the log lines of its own message."""
     with alilocal.serve() as server:
         cloud, url = server.cloud, server.url
-        lay_out(cloud)
+        create_pipeline(cloud)
         store = local_store_url(f"127.0.0.1:{server.port}")
-        function = create_function(cloud, environment(cloud, url, store))
+        function = create_function(cloud, make_environment(cloud, url, store))
         stream = EventStream(cloud, queue=QUEUE, invoke=function, batch_size=2)
         cloud.faults.add("kill", service="paiautoml", operation="CreateHpoExperiment", when="after")
         first = cloud.queues[QUEUE].send(REQUEST)

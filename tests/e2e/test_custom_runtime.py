@@ -13,7 +13,7 @@ import requests
 
 import alilocal
 from hpoq.testing import smq_event
-from hpoqctl.cloud import TOPIC, environment, lay_out
+from hpoqctl.pipeline import TOPIC, create_pipeline, make_environment
 from support.deployment import tablestore_url
 from support.ports import reserve_port
 from support.request import REQUEST
@@ -46,11 +46,11 @@ def wait_for(port, process):
 def deployed():
     """The cloud, and the URL and process of the function."""
     with alilocal.serve() as server, reserve_port() as port:
-        lay_out(server.cloud)
+        create_pipeline(server.cloud)
         store = tablestore_url(server)
         environ = {
             **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
-            **environment(server.cloud, server.url, store),
+            **make_environment(server.cloud, server.url, store),
             "FC_CUSTOM_LISTEN_PORT": str(port),
             "FC_FUNC_CODE_PATH": str(ROOT / "functions"),
         }

@@ -7,12 +7,12 @@ from click.testing import CliRunner
 from redis import Redis
 
 import alilocal
-from alilocal.core.signatures import Nonces
+from alilocal.core.gateway import Nonces
 from alilocal.tablestore.model import STRING, Options
 from hpoq.cloud.ots_wire import WireError
 from hpoqctl.app import app
-from hpoqctl.cloud import lay_out
 from hpoqctl.doctor.storechecks import TableDescription, encode_request, parse_description
+from hpoqctl.pipeline import create_pipeline
 from support.deployment import DEAD_LETTER_QUEUE, WATCH_QUEUE, function_environment, tablestore_url
 from support.ports import reserve_port
 
@@ -22,7 +22,7 @@ CANARY = "canary-of-a-secret"
 @pytest.fixture
 def server():
     with alilocal.serve() as running:
-        lay_out(running.cloud)
+        create_pipeline(running.cloud)
         yield running
 
 

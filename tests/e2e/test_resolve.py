@@ -17,7 +17,7 @@ from hpoq.idempotency.store import open_store
 from hpoq.processing import lifecycle
 from hpoq.processing.lifecycle import Delivery, Terms
 from hpoqctl.app import app
-from hpoqctl.cloud import TABLE, lay_out, loopback_credentials
+from hpoqctl.pipeline import TABLE, create_pipeline, loopback_credentials
 from support.deployment import function_environment, tablestore_url
 
 TERMS = Terms(90, 10, 15, 30 * 86_400, 10)
@@ -252,7 +252,7 @@ def test_a_producers_key_and_a_namespace(desk):
 
 def test_a_running_local_cloud(desk):
     """--endpoint selects both the store and the service."""
-    lay_out(desk.server.cloud)
+    create_pipeline(desk.server.cloud)
     experiment_id = desk.create(tags=[(TAG_KEY, KEY)])
     words = [KEY, "--experiment", experiment_id, "--endpoint", desk.server.url]
     environ = {"HPOQ_STORE": "", "HPOQ_PAIAUTOML_ENDPOINT": "", "HPOQ_REGION": ""}
@@ -299,7 +299,7 @@ def test_missing_settings_are_named(desk):
 
 def test_the_clock_of_the_local_cloud_decides_when_a_claim_ends(desk):
     """A claim that ended on the local cloud's clock is no longer held, whatever this machine's clock says."""
-    lay_out(desk.server.cloud)
+    create_pipeline(desk.server.cloud)
     store = open_store(
         tablestore_url(desk.server), Transport(new_session(1), SystemClock()), loopback_credentials
     )

@@ -16,7 +16,7 @@ from hpoq.processing import lifecycle
 from hpoq.processing.lifecycle import Delivery, Standing, Terms
 from hpoq.settings import Settings
 from hpoqctl.app import app
-from hpoqctl.cloud import lay_out
+from hpoqctl.pipeline import create_pipeline
 from hpoqctl.recordview import explain_record
 from support.request import make_document
 
@@ -288,7 +288,7 @@ def test_a_cloudevent_is_found_by_its_source_and_id(tmp_path):
 
 def test_a_running_local_cloud_is_asked():
     with alilocal.serve() as server:
-        lay_out(server.cloud)
+        create_pipeline(server.cloud)
         done = run("--message-id", "M1", "--endpoint", server.url)
     assert done.exit_code == 1
     assert "There is no record" in done.output

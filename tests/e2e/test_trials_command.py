@@ -16,7 +16,7 @@ from hpoq.cloud.transport import Transport
 from hpoq.testing import FakeClock
 from hpoqctl.app import app
 from hpoqctl.experimentlog import Experiments, explain_end
-from hpoqctl.following import format_result
+from hpoqctl.following import format_finished
 from support.ports import reserve_port
 from support.request import make_document
 
@@ -230,7 +230,7 @@ def test_a_failed_experiment_shows_why(failed):
     reason = "Trials on MaxCompute cannot run on this machine"
     assert reason in run(server, experiment_id)[1]
     result = {"data": {"status": "FAILED", "experimentId": experiment_id, "trials": {}}}
-    assert reason in "\n".join(line.plain for line in format_result(result, client))
+    assert reason in "\n".join(line.plain for line in format_finished(result, client))
 
 
 def test_an_unreadable_log_is_reported(failed):

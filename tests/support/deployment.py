@@ -6,7 +6,7 @@ from fcruntime import Fc3Context
 from fcruntime.context import FunctionInfo
 from hpoq.function import Function
 from hpoq.testing import FakeClock, MemoryStore
-from hpoqctl.cloud import DEAD_LETTER_QUEUE, QUEUE, TOPIC, WATCH_QUEUE
+from hpoqctl.pipeline import DEAD_LETTER_QUEUE, QUEUE, TOPIC, WATCH_QUEUE
 
 CONTEXT = Fc3Context("r-1", FunctionInfo(timeout=300))
 

@@ -16,11 +16,11 @@ from hpoq.cloud.signing import from_environment
 from hpoq.errors import SettingsError
 from hpoq.producer.credentials import standard_credentials
 from hpoq.settings import Settings
-from hpoqctl.cloud import remote_environment
 from hpoqctl.doctor.checks import CHECKS
 from hpoqctl.doctor.checkup import Finding, Subject, Verdict, examine
 from hpoqctl.numbers import Number
 from hpoqctl.output import console, count_of, json_option, print_json
+from hpoqctl.pipeline import make_environment_at
 from hpoqctl.services import is_local_cloud, store_url
 
 _STYLES = {"ok": "green", "warning": "yellow", "problem": "red", "skipped": "dim"}
@@ -45,7 +45,7 @@ def command(function_timeout: float | None, endpoint: str | None, as_json: bool)
     """
     environ: Mapping[str, str] = os.environ
     if endpoint is not None:
-        environ = {**os.environ, **remote_environment(endpoint, store_url(Settings(), None, endpoint))}
+        environ = {**os.environ, **make_environment_at(endpoint, store_url(Settings(), None, endpoint))}
     findings = _examine_environment(environ, function_timeout)
     if as_json:
         rows: list[JsonValue] = [finding.as_json() for finding in findings]

@@ -17,7 +17,7 @@ from hpoqctl.following import (
     TrialProgress,
     WaitCommand,
     find_experiments,
-    format_result,
+    format_finished,
     is_good_result,
 )
 from hpoqctl.inbox import Answers
@@ -135,7 +135,7 @@ BEST = {"trialId": "t1", "metric": 0.93, "hyperparameters": {"${lr}": 0.1, "${n}
     ],
 )
 def test_the_line_of_a_result(own, line):
-    (text,) = format_result(event("finished", "a", **own), None)
+    (text,) = format_finished(event("finished", "a", **own), None)
     assert text.plain.split("  ", 2)[2].strip() == line
 
 

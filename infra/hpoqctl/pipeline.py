@@ -1,4 +1,4 @@
-"""The local cloud that commands run the function against, embedded or at an endpoint."""
+"""The pipeline in a local cloud: its queues, topic and table, and the function with its environment and streams."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import alilocal
 import hpoq
-from alilocal.core.credentials import ACCESS_KEY_ID, ACCESS_KEY_SECRET, ACCOUNT_ID, REGION
+from alilocal.core.credentials import ACCESS_KEY_ID, ACCESS_KEY_SECRET
 from alilocal.tablestore.model import STRING
 from hpoq.cloud.signing import Credentials
 
@@ -33,7 +33,7 @@ _ID, _SECRET = "ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"
 _CREDENTIALS = (_ID, _SECRET, "ALIBABA_CLOUD_SECURITY_TOKEN")
 
 
-def environment(cloud: alilocal.LocalCloud, endpoint: str, store: str) -> dict[str, str]:
+def make_environment(cloud: alilocal.LocalCloud, endpoint: str, store: str) -> dict[str, str]:
     """Return the function's environment for `cloud`, which is reached at `endpoint`.
 
     It includes the HPOQ_ variables of this process, so that they tune the function. Places (store, output, queues,
@@ -62,14 +62,14 @@ def local_settings(cloud: alilocal.LocalCloud, endpoint: str, store: str) -> dic
     }
 
 
-def remote_environment(endpoint: str, store: str) -> dict[str, str]:
+def make_environment_at(endpoint: str, store: str) -> dict[str, str]:
     """Return the function's environment for a local cloud that another process runs at `endpoint`.
 
     Credentials in the environment of this process take precedence over the local cloud's well-known ones.
     """
     cloud = alilocal.LocalCloud()
     given = {name: os.environ[name] for name in _CREDENTIALS if os.environ.get(name)}
-    return {**environment(cloud, endpoint, store), **(given or _local_credentials(cloud))}
+    return {**make_environment(cloud, endpoint, store), **(given or _local_credentials(cloud))}
 
 
 def loopback_credentials() -> Credentials:
@@ -77,17 +77,12 @@ def loopback_credentials() -> Credentials:
     return Credentials(ACCESS_KEY_ID, ACCESS_KEY_SECRET)
 
 
-def loopback_place() -> tuple[str, str]:
-    """Return the local cloud's account id and region."""
-    return ACCOUNT_ID, REGION
-
-
 def local_store_url(host: str) -> str:
     """Return the URL of the records in the table of the local cloud at `host`, which includes its port."""
     return f"tablestore://{host}/{TABLE}?instance=local&scheme=http"
 
 
-def lay_out(cloud: alilocal.LocalCloud) -> None:
+def create_pipeline(cloud: alilocal.LocalCloud) -> None:
     """Create the pipeline's queues, topic and table, unless they exist."""
     for name in (QUEUE, DEAD_LETTER_QUEUE, WATCH_QUEUE):
         if name not in cloud.queues:

@@ -11,8 +11,8 @@ from hpoq.contract.identity import PRODUCER, derive_key
 from hpoq.idempotency.record import Record, State
 from hpoq.idempotency.store import open_store
 from hpoq.settings import Settings
-from hpoqctl.cloud import environment, lay_out, local_store_url, loopback_credentials
 from hpoqctl.local import explain_with
+from hpoqctl.pipeline import create_pipeline, local_store_url, loopback_credentials, make_environment
 from hpoqctl.services import is_local_cloud
 from support.request import make_document
 
@@ -30,7 +30,7 @@ def test_results_are_looked_for_often(own, expected, monkeypatch):
     for name, value in own.items():
         monkeypatch.setenv(name, value)
     with alilocal.LocalCloud() as cloud:
-        settings = Settings.from_environment(environment(cloud, cloud.endpoint, "sqlite:///:memory:"))
+        settings = Settings.from_environment(make_environment(cloud, cloud.endpoint, "sqlite:///:memory:"))
     assert (settings.watch_min_seconds, settings.watch_max_seconds) == expected
 
 
@@ -53,7 +53,7 @@ def test_a_local_cloud_is_recognized_by_plain_http(url, is_local):
 def test_the_console_explains_why_a_request_with_the_key_of_another_one_is_refused():
     """As `hpoq status` does: what the record says is about the other request."""
     with alilocal.LocalCloud() as cloud:
-        lay_out(cloud)
+        create_pipeline(cloud)
         transport = Transport(cloud.session(), SystemClock())
         store = open_store(local_store_url("localhost"), transport, loopback_credentials)
         key = derive_key(PRODUCER, "k")
