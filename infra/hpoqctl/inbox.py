@@ -59,7 +59,7 @@ def open_inbox(smq: Smq, topic: str, account_id: str, region: str) -> Iterator[I
     name = f"hpoq-wait-{uuid.uuid4().hex[:12]}"
     smq.create_queue(name, retention_period=_RETENTION_SECONDS)
     try:
-        smq.subscribe(topic, name, queue_endpoint(account_id, region, name), content_format="SIMPLIFIED")
+        smq.subscribe(topic, name, queue_endpoint(account_id, region, name))
         yield Inbox(smq, name)
     finally:
         _remove(f"subscription {name} of the topic {topic}", lambda: smq.unsubscribe(topic, name))

@@ -23,7 +23,9 @@ from fcruntime.context import FunctionInfo
 from hpoq.clock import SystemClock
 from hpoq.cloud.signing import Credentials
 from hpoq.cloud.smq import Smq
+from hpoq.cloud.smq_wire import NAMESPACE
 from hpoq.cloud.transport import Transport
+from hpoq.cloud.xml import build
 from hpoq.errors import Denied, SettingsError
 from hpoq.function import Function
 from hpoq.idempotency.tablestore import TablestoreStore
@@ -224,15 +226,19 @@ def test_the_deployers_policy_is_for_these_resources_only(suffix):
         transport = Transport(cloud.session(), SystemClock())
         smq = Smq(transport, cloud.endpoint, lambda: credentials)
         resources = deployment(suffix).resources
+
+        def create_topic(name):
+            smq.call("CreateTopic", "PUT", f"/topics/{name}", bytes, build("Topic", NAMESPACE, ()))
+
         for queue in ("Requests", "Watch", "DeadLetters"):
             name = resources[queue]["QueueName"]
-            smq.create_queue(name)
+            smq.create_queue(name, retention_period=60)
             smq.get_queue_attributes(name)
             smq.delete_queue(name)
-        smq.create_topic(resources["Results"]["TopicName"])
+        create_topic(resources["Results"]["TopicName"])
         for refused in (
-            lambda: smq.create_queue("orders"),
-            lambda: smq.create_topic("orders"),
+            lambda: smq.create_queue("orders", retention_period=60),
+            lambda: create_topic("orders"),
             lambda: smq.publish_message(resources["Results"]["TopicName"], "forged"),
         ):
             with pytest.raises(Denied):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from hpoq.clock import Budget
 from hpoq.cloud.caller import CanRetry, ServiceClient, is_harmless_to_repeat, is_safe_to_repeat
@@ -60,10 +60,10 @@ class Smq(ServiceClient):
 
     The deployed function only sends and publishes. The other operations serve producers and operators' tools.
 
-    Every method raises CallError, and returns or raises before its `budget` ends. Unless stated otherwise, a call
-    is repeated after Throttled, Unavailable and UnknownEnd. A repeated send may put a message into the queue twice.
-    That can happen at any time with a queue that delivers at least once, so consumers recognize a repeated message
-    by the event id or the key in its body.
+    Every method raises CallError, and with a `budget` returns or raises before it ends. Unless stated otherwise, a
+    call is repeated after Throttled, Unavailable and UnknownEnd. A repeated send may put a message into the queue
+    twice. That can happen at any time with a queue that delivers at least once, so consumers recognize a repeated
+    message by the event id or the key in its body.
     """
 
     service = SERVICE
@@ -134,87 +134,52 @@ class Smq(ServiceClient):
         target = f"{_locate_messages('queues', queue)}?{query}"
         return self._receive("BatchReceiveMessage", target, budget, extra_seconds=float(wait))
 
-    def peek(
-        self, queue: str, *, count: int = 1, budget: Budget | None = None
-    ) -> tuple[ReceivedMessage, ...]:
+    def peek(self, queue: str, *, count: int = 1) -> tuple[ReceivedMessage, ...]:
         """Return up to `count` visible messages without changing them."""
         query = canonical_query([("peekonly", "true"), ("numOfMessages", str(count))])
-        return self._receive("BatchPeekMessage", f"{_locate_messages('queues', queue)}?{query}", budget)
+        return self._receive("BatchPeekMessage", f"{_locate_messages('queues', queue)}?{query}")
 
-    def delete_message(self, queue: str, receipt_handle: str, *, budget: Budget | None = None) -> None:
+    def delete_message(self, queue: str, receipt_handle: str) -> None:
         """Delete a received message. Raises NotFound if its visibility time-out has ended."""
         target = f"{_locate_messages('queues', queue)}?{canonical_query([('ReceiptHandle', receipt_handle)])}"
-        self.call("DeleteMessage", "DELETE", target, _ignore, budget=budget)
+        self.call("DeleteMessage", "DELETE", target, _ignore)
 
-    def change_visibility(
-        self, queue: str, receipt_handle: str, seconds: int, *, budget: Budget | None = None
-    ) -> str:
+    def change_visibility(self, queue: str, receipt_handle: str, seconds: int) -> str:
         """Keep a received message invisible for `seconds` from now, and return its new receipt handle."""
         query = canonical_query([("receiptHandle", receipt_handle), ("visibilityTimeout", str(seconds))])
         target = f"{_locate_messages('queues', queue)}?{query}"
-        return self.call("ChangeMessageVisibility", "PUT", target, read_receipt_handle, budget=budget)
+        return self.call("ChangeMessageVisibility", "PUT", target, read_receipt_handle)
 
-    def create_queue(
-        self,
-        queue: str,
-        *,
-        visibility_timeout: int | None = None,
-        maximum_message_size: int | None = None,
-        retention_period: int | None = None,
-        delay_seconds: int | None = None,
-        polling_wait_seconds: int | None = None,
-        budget: Budget | None = None,
-    ) -> None:
-        """Create a queue, unless it exists with the same attributes. Raises Conflict if it exists with others."""
-        members = {
-            "VisibilityTimeout": visibility_timeout,
-            "MaximumMessageSize": maximum_message_size,
-            "MessageRetentionPeriod": retention_period,
-            "DelaySeconds": delay_seconds,
-            "PollingWaitSeconds": polling_wait_seconds,
-        }
-        given = [(name, str(value)) for name, value in members.items() if value is not None]
-        data = build("Queue", NAMESPACE, given)
-        self.call("CreateQueue", "PUT", f"/queues/{_encode_name(queue)}", _ignore, data, budget=budget)
+    def create_queue(self, queue: str, *, retention_period: int) -> None:
+        """Create a queue that keeps messages for `retention_period` seconds, unless it exists with that attribute.
 
-    def get_queue_attributes(self, queue: str, *, budget: Budget | None = None) -> QueueAttributes:
+        Raises Conflict if it exists with other attributes.
+        """
+        data = build("Queue", NAMESPACE, [("MessageRetentionPeriod", str(retention_period))])
+        self.call("CreateQueue", "PUT", f"/queues/{_encode_name(queue)}", _ignore, data)
+
+    def get_queue_attributes(self, queue: str) -> QueueAttributes:
         """Return the settings and counters of a queue. Raises NotFound if it does not exist."""
         target = f"/queues/{_encode_name(queue)}"
-        return self.call("GetQueueAttributes", "GET", target, read_queue_attributes, budget=budget)
+        return self.call("GetQueueAttributes", "GET", target, read_queue_attributes)
 
-    def create_topic(self, topic: str, *, budget: Budget | None = None) -> None:
-        """Create a topic, unless it exists with the same attributes. Raises Conflict if it exists with others."""
-        data = build("Topic", NAMESPACE, ())
-        self.call("CreateTopic", "PUT", f"/topics/{_encode_name(topic)}", _ignore, data, budget=budget)
-
-    def subscribe(
-        self,
-        topic: str,
-        subscription: str,
-        endpoint: str,
-        *,
-        content_format: Literal["XML", "JSON", "SIMPLIFIED"] = "SIMPLIFIED",
-        budget: Budget | None = None,
-    ) -> None:
+    def subscribe(self, topic: str, subscription: str, endpoint: str) -> None:
         """Subscribe `endpoint`, which for a queue is the result of `queue_endpoint`, to `topic`.
 
-        SIMPLIFIED pushes the published body alone. Raises Conflict if the subscription exists with other
+        The published body alone is pushed (SIMPLIFIED). Raises Conflict if the subscription exists with other
         attributes.
         """
-        data = build(
-            "Subscription", NAMESPACE, [("Endpoint", endpoint), ("NotifyContentFormat", content_format)]
-        )
-        target = f"/topics/{_encode_name(topic)}/subscriptions/{_encode_name(subscription)}"
-        self.call("Subscribe", "PUT", target, _ignore, data, budget=budget)
+        members = [("Endpoint", endpoint), ("NotifyContentFormat", "SIMPLIFIED")]
+        data = build("Subscription", NAMESPACE, members)
+        self.call("Subscribe", "PUT", _locate_subscription(topic, subscription), _ignore, data)
 
-    def delete_queue(self, queue: str, *, budget: Budget | None = None) -> None:
+    def delete_queue(self, queue: str) -> None:
         """Delete a queue with all its messages. The service reports no error if the queue does not exist."""
-        self.call("DeleteQueue", "DELETE", f"/queues/{_encode_name(queue)}", _ignore, budget=budget)
+        self.call("DeleteQueue", "DELETE", f"/queues/{_encode_name(queue)}", _ignore)
 
-    def unsubscribe(self, topic: str, subscription: str, *, budget: Budget | None = None) -> None:
+    def unsubscribe(self, topic: str, subscription: str) -> None:
         """Delete a subscription of `topic`."""
-        target = f"/topics/{_encode_name(topic)}/subscriptions/{_encode_name(subscription)}"
-        self.call("Unsubscribe", "DELETE", target, _ignore, budget=budget)
+        self.call("Unsubscribe", "DELETE", _locate_subscription(topic, subscription), _ignore)
 
     def call(
         self,
@@ -246,7 +211,7 @@ class Smq(ServiceClient):
         )
 
     def _receive(
-        self, operation: str, target: str, budget: Budget | None, *, extra_seconds: float = 0.0
+        self, operation: str, target: str, budget: Budget | None = None, *, extra_seconds: float = 0.0
     ) -> tuple[ReceivedMessage, ...]:
         try:
             return self.call(
@@ -270,6 +235,10 @@ def _encode_name(name: str) -> str:
 
 def _locate_messages(kind: str, name: str) -> str:
     return f"/{kind}/{_encode_name(name)}/messages"
+
+
+def _locate_subscription(topic: str, subscription: str) -> str:
+    return f"/topics/{_encode_name(topic)}/subscriptions/{_encode_name(subscription)}"
 
 
 def _check_size(operation: str, text: str) -> None:

@@ -86,21 +86,17 @@ CALLS = {
     "SendMessage": (lambda smq, **options: smq.send_message("q", b"x", **options), "POST", SENT),
     "PublishMessage": (lambda smq, **options: smq.publish_message("t", "x", **options), "POST", SENT),
     "BatchReceiveMessage": (lambda smq, **options: smq.receive_messages("q", **options), "GET", SENT),
-    "BatchPeekMessage": (lambda smq, **options: smq.peek("q", **options), "GET", SENT),
-    "DeleteMessage": (lambda smq, **options: smq.delete_message("q", "h", **options), "DELETE", b""),
-    "ChangeMessageVisibility": (
-        lambda smq, **options: smq.change_visibility("q", "h", 9, **options),
-        *("PUT", RECEIPT),
-    ),
-    "CreateQueue": (lambda smq, **options: smq.create_queue("q", **options), "PUT", b""),
+    "BatchPeekMessage": (lambda smq: smq.peek("q"), "GET", SENT),
+    "DeleteMessage": (lambda smq: smq.delete_message("q", "h"), "DELETE", b""),
+    "ChangeMessageVisibility": (lambda smq: smq.change_visibility("q", "h", 9), "PUT", RECEIPT),
+    "CreateQueue": (lambda smq: smq.create_queue("q", retention_period=60), "PUT", b""),
     "GetQueueAttributes": (
-        lambda smq, **options: smq.get_queue_attributes("q", **options),
+        lambda smq: smq.get_queue_attributes("q"),
         *("GET", xml("Queue", QueueName="q")),
     ),
-    "CreateTopic": (lambda smq, **options: smq.create_topic("t", **options), "PUT", b""),
-    "Subscribe": (lambda smq, **options: smq.subscribe("t", "s", "e", **options), "PUT", b""),
-    "DeleteQueue": (lambda smq, **options: smq.delete_queue("q", **options), "DELETE", b""),
-    "Unsubscribe": (lambda smq, **options: smq.unsubscribe("t", "s", **options), "DELETE", b""),
+    "Subscribe": (lambda smq: smq.subscribe("t", "s", "e"), "PUT", b""),
+    "DeleteQueue": (lambda smq: smq.delete_queue("q"), "DELETE", b""),
+    "Unsubscribe": (lambda smq: smq.unsubscribe("t", "s"), "DELETE", b""),
 }
 TARGETS = {
     "SendMessage": "/queues/q/messages",
@@ -111,7 +107,6 @@ TARGETS = {
     "ChangeMessageVisibility": "/queues/q/messages?receiptHandle=h&visibilityTimeout=9",
     "CreateQueue": "/queues/q",
     "GetQueueAttributes": "/queues/q",
-    "CreateTopic": "/topics/t",
     "Subscribe": "/topics/t/subscriptions/s",
     "DeleteQueue": "/queues/q",
     "Unsubscribe": "/topics/t/subscriptions/s",
@@ -120,19 +115,21 @@ TARGETS = {
 
 @pytest.mark.parametrize("operation", CALLS)
 def test_the_request_of_each_operation(scripted, credentials, operation):
-    """Each operation has its own method and target, is signed for them, and is given its caller's budget."""
+    """Each operation has its own method and target, and is signed for them; those of a message take a budget."""
     call, method, body = CALLS[operation]
     smq, budget = scripted(Response(200, {}, body)), Budget(FakeClock())
-    call(smq, budget=budget)
+    takes_budget = operation in ("SendMessage", "PublishMessage", "BatchReceiveMessage")
+    call(smq, **({"budget": budget} if takes_budget else {}))
     ((request, headers, options),) = smq.sent
     assert (request.service, request.operation) == ("smq", operation)
     assert (request.method, request.target) == (method, TARGETS[operation])
     assert headers["Date"] == "Fri, 15 Jan 2027 08:00:00 GMT"
     assert headers["Host"] == "1.mns.cn-shanghai.aliyuncs.com"
     assert headers["Authorization"] == mns_authorization(method, request.target, headers, credentials)
-    has_body = operation in ("SendMessage", "PublishMessage", "CreateQueue", "CreateTopic", "Subscribe")
+    has_body = operation in ("SendMessage", "PublishMessage", "CreateQueue", "Subscribe")
     assert ("Content-Type" in headers) == bool(request.body) == has_body
-    assert (options["budget"], options["connect_timeout"], options["read_timeout"]) == (budget, 3.0, 10.0)
+    assert (options["budget"] is budget) == takes_budget
+    assert (options["connect_timeout"], options["read_timeout"]) == (3.0, 10.0)
 
 
 @pytest.mark.parametrize("operation", CALLS)
@@ -185,41 +182,6 @@ def test_a_message_fits_if_it_can_be_sent(scripted):
     with pytest.raises(Invalid) as caught:
         smq.publish_message("t", "x" * 65_537)
     assert caught.value.operation == "PublishMessage"
-
-
-def test_all_attributes_of_a_new_queue(scripted):
-    """Each attribute that is given is sent under its documented name, in seconds or bytes; 0 is one, too."""
-    smq = scripted(Response(201, {}, b""))
-    smq.create_queue(
-        "q",
-        visibility_timeout=0,
-        maximum_message_size=1024,
-        retention_period=60,
-        delay_seconds=1,
-        polling_wait_seconds=30,
-    )
-    root = parse(smq.sent[0][0].body)
-    assert (root.name, {child.name: child.text for child in root.children}) == (
-        "Queue",
-        {
-            "VisibilityTimeout": "0",
-            "MaximumMessageSize": "1024",
-            "MessageRetentionPeriod": "60",
-            "DelaySeconds": "1",
-            "PollingWaitSeconds": "30",
-        },
-    )
-
-
-def test_the_bodies_of_topics_and_subscriptions(scripted):
-    """A topic has no attributes; a subscription has its endpoint and the form in which messages are pushed."""
-    smq = scripted(Response(201, {}, b""))
-    smq.create_topic("t")
-    smq.subscribe("t", "s", "e", content_format="JSON")
-    topic, subscription = (parse(request.body) for request, _, _ in smq.sent)
-    assert (topic.name, topic.children) == ("Topic", [])
-    assert subscription.name == "Subscription"
-    assert (subscription.get("Endpoint"), subscription.get("NotifyContentFormat")) == ("e", "JSON")
 
 
 @pytest.mark.parametrize(
@@ -415,15 +377,14 @@ def test_change_visibility(client, answer):
 
 @pytest.mark.parametrize("status", [201, 204])
 def test_create_queue(client, answer, status):
-    """A queue is created, or found as it should be, with the attributes that were given."""
+    """A queue is created, or found as it should be, with its retention period."""
     smq = client(answer(status, Location="/queues/q"))
-    smq.create_queue("q", visibility_timeout=60, polling_wait_seconds=0)
+    smq.create_queue("q", retention_period=60)
     line, _, body = parsed(smq.server.requests[0])
     assert line == "PUT /queues/q"
-    assert [(child.name, child.text) for child in parse(body).children] == [
-        ("VisibilityTimeout", "60"),
-        ("PollingWaitSeconds", "0"),
-    ]
+    root = parse(body)
+    assert root.name == "Queue"
+    assert [(child.name, child.text) for child in root.children] == [("MessageRetentionPeriod", "60")]
 
 
 def test_error_in_a_success(client, answer):
@@ -432,15 +393,14 @@ def test_error_in_a_success(client, answer):
         client(answer(200, failure("QueueNotExist"))).delete_message("q", "h")
 
 
-def test_topic_and_subscription(client, answer):
-    """A topic, and a queue's subscription to it."""
-    smq = client(answer(201), answer(201))
-    smq.create_topic("t")
+def test_a_subscription_of_a_queue(client, answer):
+    """A queue is subscribed to a topic by its name, and gets the published body alone."""
+    smq = client(answer(201))
     smq.subscribe("t", "s", queue_endpoint("1234", "cn-shanghai", "q"))
-    first, second = (parsed(raw) for raw in smq.server.requests)
-    assert first[0] == "PUT /topics/t"
-    assert second[0] == "PUT /topics/t/subscriptions/s"
-    root = parse(second[2])
+    line, _, body = parsed(smq.server.requests[0])
+    assert line == "PUT /topics/t/subscriptions/s"
+    root = parse(body)
+    assert root.name == "Subscription"
     assert root.get("Endpoint") == "acs:mns:cn-shanghai:1234:queues/q"
     assert root.get("NotifyContentFormat") == "SIMPLIFIED"
 
@@ -456,11 +416,11 @@ def test_attributes(client, answer):
 def test_names_are_encoded(client, answer):
     """A name cannot reach into another path."""
     smq = client(answer(204))
-    smq.create_queue("a/../b?c")
+    smq.create_queue("a/../b?c", retention_period=60)
     assert parsed(smq.server.requests[0])[0] == "PUT /queues/a%2F..%2Fb%3Fc"
     for name in ("", ".", ".."):
         with pytest.raises(ValueError, match="name"):
-            smq.create_queue(name)
+            smq.create_queue(name, retention_period=60)
 
 
 REQUEST = {"experiment": {"Name": "x"}}
