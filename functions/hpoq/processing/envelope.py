@@ -74,7 +74,7 @@ def seal(envelope: Envelope) -> bytes:
         "key": envelope.key,
     }
     if envelope.sequence:
-        header["sequence"] = min(envelope.sequence, MOST_SEQUENCE)
+        header["sequence"] = envelope.sequence
     if envelope.redriven:
         header["redriven"] = True
     if envelope.cloud_event is not None:

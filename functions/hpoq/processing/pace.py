@@ -154,13 +154,13 @@ class Pace:
             if self._interval == 0:
                 self._interval = self._measure(now) or _FIRST_SECONDS
             elif self._run > 0:
-                self._interval = self._usual = min(self._interval * _LENGTHEN, _LONGEST_SECONDS)
+                self._interval = self._usual = self._interval * _LENGTHEN
             else:
                 longest = max(
                     _LONGEST_AT_FIRST_SECONDS, self._usual, (now - self._failing_since) * _PART_OF_OUTAGE
                 )
                 self._interval = min(self._interval * _LENGTHEN_AGAIN, longest, _LONGEST_SECONDS)
-            self._run = min(self._run, 0) - 1
+            self._run = -1
             wait = min(max(self._spread(self._interval), retry_after or 0.0), _LONGEST_SECONDS)
             self._next_turn = max(self._next_turn, now + wait)
             interval = self._interval

@@ -53,9 +53,8 @@ class WatchQueue:
         """Send the watch message numbered `sequence` that is known by `identity`. Raises CallError."""
         key = derive_key(WATCH, identity, self.namespace)
         envelope = Envelope(WATCH, identity, key, body.encode(), sequence)
-        seconds = min(math.ceil(delay), LONGEST_DELAY_SECONDS)
         self.queue_client().send_message(
-            self.queue or "", seal(envelope), delay_seconds=seconds, budget=self.budget
+            self.queue or "", seal(envelope), delay_seconds=math.ceil(delay), budget=self.budget
         )
 
 

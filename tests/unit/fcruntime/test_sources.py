@@ -339,11 +339,22 @@ def test_a_body_that_is_a_json_value_is_its_text(kind, body, text):
     assert (message.kind, message.body) == (kind, text)
 
 
+# The other documented members of a topic's message in the trigger's format JSON.
+OTHER_MEMBERS = {
+    "TopicOwner": "118620210433",
+    "Subscriber": "118620210433",
+    "SubscriptionName": "s",
+    "MessageMD5": "92EB5FFEE6AE2FEC3AD71C777531578F",
+    "MessageTag": "tag",
+    "PublishTime": 5,
+}
+
+
 @pytest.mark.parametrize(
     ("data", "subject", "time", "attributes"),
     [
         (DATA["smq-topic"]("b"), "t", None, {"key": "value"}),
-        ({**DATA["smq-topic"]("b"), "PublishTime": 5, "n": 1}, "t", "5", {"key": "value", "n": "1"}),
+        ({**DATA["smq-topic"]("b"), **OTHER_MEMBERS, "n": 1}, "t", "5", {"key": "value", "n": "1"}),
         ({"body": "b", "attrs": {"Extend": "{}"}}, None, None, {"Extend": "{}"}),
         ({**DATA["kafka"]("b"), "timestamp": 5}, "t", "5", {}),
         ({**DATA["rocketmq"]("b"), "topic": "t", "userProperties": {"a": "b"}}, "t", None, {"a": "b"}),

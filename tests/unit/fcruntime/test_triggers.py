@@ -487,7 +487,7 @@ def test_messages_of_a_moved_dead_letter_keep_their_ids(wrap):
 def test_a_dead_letter_may_be_one_delivery():
     """A delivery without an array around it is opened too, and its bytes need not be UTF-8."""
     moved = [
-        {"messageId": "new", "messageBody": '{"messageId":"A","messageBody":"{}"}'},
+        {"messageId": "new", "messageBody": '{"requestId":"R","messageId":"A","messageBody":"{}"}'},
         {
             "messageId": "new",
             "messageBody": base64.b64encode(b'{"messageId":"B","messageBody":"\xff"}').decode(),
@@ -535,6 +535,7 @@ def test_no_text_form_of_a_message_shows_its_body():
         (b" \n", "it is empty"),
         (b"hello", "not JSON at line 1, column 1"),
         (b"{}\n{}", "not JSON at line 2, column 1"),
+        (base64.b64encode(b'{"a":'), "in base64: not JSON at line 1, column 6"),
     ],
 )
 def test_an_unreadable_event_says_where_it_is_unreadable(event, reason):

@@ -91,8 +91,8 @@ def test_a_producers_key_goes_before_the_message(namespace):
 def test_keyed_requests_need_no_source():
     """The items that an event stream's transform makes of deliveries are known by the producers' keys."""
     other = json.loads(KEYED) | {"idempotencyKey": "other"}
-    event = json.dumps([json.loads(KEYED), json.dumps(other)])
-    first, second = (read_message(item) for item in decode(event, request_id="r", accepts=is_keyed_message))
+    event = json.dumps([json.loads(KEYED), json.dumps(other)]).encode()
+    first, second = (read_message(item) for item in decode_event(event, request_id="r"))
     assert isinstance(first, Ready)
     assert first.delivery.key == derive_key(PRODUCER, "k")
     assert second.delivery.key == derive_key(PRODUCER, "other")
@@ -269,6 +269,20 @@ def test_a_rejected_message_is_known_under_the_producers_key_too(monkeypatch):
     known = intake.known_as
     assert known.key == derive_key(PRODUCER, "k")
     assert (known.delivery, known.body) == (intake.delivery.delivery, intake.delivery.body)
+
+
+def test_a_rejected_request_is_known_by_its_content():
+    """A bus gives each copy of an event that is published again another time, and may write it in another order."""
+    first, again, other = (
+        read_message(Message("eventbridge", "B1", json.dumps(event).encode())).delivery.fingerprint
+        for event in (
+            {**OWN, "time": "2026-01-01T00:00:00Z", "data": {"experiment": {"Name": 1}, "dryRun": True}},
+            {**OWN, "time": "2026-01-02T00:00:00Z", "data": {"dryRun": True, "experiment": {"Name": 1}}},
+            {**OWN, "time": "2026-01-01T00:00:00Z", "data": {"experiment": {"Name": 2}, "dryRun": True}},
+        )
+    )
+    assert first == again != other
+    assert read_message(Message("smq", "M1", b"no JSON")).delivery.fingerprint == "body:" + digest(b"no JSON")
 
 
 def test_a_defect_in_reading_names_its_place_and_quotes_nothing(monkeypatch):

@@ -363,12 +363,14 @@ def test_a_clock_that_is_ahead_does_not_end_the_following(fails):
     assert isinstance(look(service, MAX_AGE + 100), CheckAgain)
 
 
-@pytest.mark.parametrize(("before", "goes_on"), [(3599, True), (3600, False)])
-def test_a_date_long_before_the_creation_does_not_keep_up_the_following(before, goes_on):
-    """It is wrong; by it, the experiment would be followed for ever."""
+@pytest.mark.parametrize(
+    ("age", "before", "goes_on"), [(MAX_AGE, 3599, True), (MAX_AGE, 3600, False), (MAX_AGE - 1, 3600, True)]
+)
+def test_a_date_long_before_the_creation_does_not_keep_up_the_following(age, before, goes_on):
+    """It is wrong; by it, the experiment would be followed for ever. The function's own clock says the age then."""
     service = Service(status="RUNNING")
-    service.ahead = MAX_AGE + before
-    assert isinstance(look(service, MAX_AGE), CheckAgain) == goes_on
+    service.ahead = age + before
+    assert isinstance(look(service, age), CheckAgain) == goes_on
 
 
 @pytest.mark.parametrize("fails", [False, True])

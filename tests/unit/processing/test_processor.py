@@ -1,11 +1,13 @@
 """What each message leaves in the report, the log and the store, whatever happens to it."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import structlog
 
 from hpoq.contract import rules
+from hpoq.contract.finding import rejection
 from hpoq.errors import Denied, StoreUnavailable
 from hpoq.testing import MemoryStore, smq_event
 from support.request import REQUEST, make_document, request
@@ -154,6 +156,17 @@ def test_an_invalid_request_under_a_used_key_is_refused_for_what_is_wrong_with_i
     world.deliver(smq_event("M1", request("k")))
     (row,) = world.deliver(smq_event("M2", request("k", Name=7)))
     assert (row["outcome"], row["error"]["code"]) == ("rejected", "InvalidRequest")
+
+
+def test_a_message_that_an_earlier_version_accepted_keeps_its_experiment(world, monkeypatch):
+    """Its record may be of the first format, without the body, and the contract now refuses the request."""
+    world.deliver(smq_event("M1", request("k")))
+    record = world.store.get(world.events[0]["data"]["idempotencyKey"])
+    world.overwrite(replace(record, body=None))
+    finding = rejection("/experiment", "stricter", "not any more")
+    monkeypatch.setattr(rules, "check_experiment", lambda experiment: iter([finding]))
+    (row,) = world.deliver(smq_event("M1", request("k")))
+    assert (row["outcome"], row["experimentId"]) == ("duplicate", record.experiment_id)
 
 
 @pytest.mark.parametrize("marker", ["both", "tag", "description"])

@@ -31,15 +31,14 @@ class Listing:
         self.by_tag = by_tag
         self.calls = []
         self.workspaces = []
-        self.since = set()
+        self.since, self.since_by_tag = set(), set()
 
     def list_hpo_experiments(
         self, *, tags=(), workspace_id=None, min_create_time=None, page_number, page_size, budget
     ):
         self.calls.append(("tag" if tags else "time", page_number))
         self.workspaces.append(workspace_id)
-        if not tags:
-            self.since.add(min_create_time)
+        (self.since_by_tag if tags else self.since).add(min_create_time)
         if tags:
             if isinstance(self.by_tag, Exception):
                 raise self.by_tag
@@ -447,6 +446,7 @@ def test_two_searches_do_not_ask_alike():
     asked = set.union(*(listing.since for listing in listings))
     earliest = datetime.fromtimestamp(SINCE - DAY, timezone.utc)
     assert len(asked) == 9
+    assert not any(moment.microsecond for moment in asked), "the service may not read parts of a second"
     assert max(asked) <= earliest
     assert min(asked) > earliest - timedelta(hours=4)
 
@@ -459,6 +459,7 @@ def test_every_listing_is_of_one_workspace_and_begins_a_day_before_the_claim():
     assert asked == {("tag", None), ("time", None), ("tag", "7"), ("time", "7")}
     earliest = datetime.fromtimestamp(SINCE, timezone.utc) - timedelta(days=1)
     assert listing.since == {earliest - timedelta(seconds=seconds) for seconds in (1, 2, 3)}
+    assert listing.since_by_tag == {earliest}
 
 
 @pytest.mark.parametrize(("tagged", "described"), [(False, False), (True, True)])
