@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -88,7 +89,7 @@ def main() -> int:
         "--again",
         metavar="FILE",
         type=Path,
-        help="only what survived in a run whose --json output is in FILE",
+        help="only what survived in a run whose --json output is in FILE, with five times as many tests",
     )
     parser.add_argument(
         "--listed", action="store_true", help="try also the mutants that are listed as equivalent"
@@ -101,6 +102,8 @@ def main() -> int:
     equivalent = yaml.safe_load(options.project.with_name("equivalent.yaml").read_text()) or {}
     all_modules = sorted({path for pattern in core["modules"] for path in source.glob(pattern)})
     project = Project(root, tuple(all_modules), tuple(core["tests"]), keep=root / ".mutation")
+    if options.again:
+        project = replace(project, seconds=5 * project.seconds, outside_seconds=5 * project.outside_seconds)
     modules = [
         m for m in all_modules if not options.modules or any(part in str(m) for part in options.modules)
     ]
