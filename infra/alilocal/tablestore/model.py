@@ -13,7 +13,12 @@ from alilocal.core.clock import CloudClock
 from alilocal.core.snapshot import TRANSIENT
 from alilocal.tablestore.errors import InvalidKey, NoSuchTable, ParameterInvalid, TableExists
 from alilocal.tablestore.plainbuffer import Bound, Cell, KeyValue, Operation, Value
-from alilocal.tablestore.validation import check_column_name, check_key_size, check_table_name
+from alilocal.tablestore.validation import (
+    check_column_name,
+    check_key_name,
+    check_key_size,
+    check_table_name,
+)
 
 INTEGER, STRING, BINARY = 1, 2, 3
 _TYPES: dict[int, type] = {INTEGER: int, STRING: str, BINARY: bytes}
@@ -259,7 +264,7 @@ class Tables:
             raise ParameterInvalid("The type of a primary key column is not valid.")
         names = [column for column, _ in schema]
         for column in names:
-            check_column_name(column)
+            check_key_name(column)
             if names.count(column) > 1:
                 raise ParameterInvalid(f"Duplicated primary key name: '{column}'.")
         if name in self._by_name:

@@ -245,7 +245,7 @@ class Change(NamedTuple):
         """Raise ParameterInvalid for a write that no table accepts."""
         check_row(self.row)
         if self.kind == _UPDATE and not self.row.cells:
-            raise ParameterInvalid("Attribute column is missing.")
+            raise ParameterInvalid("Invalid update row request: missing cells in request")
         if self.condition.has(Condition.COLUMN_CONDITION):
             check_filter(self.condition.message(Condition.COLUMN_CONDITION))
 

@@ -16,6 +16,7 @@ from alilocal.tablestore.plainbuffer import Bound, Cell, KeyValue, Row
 
 MOST_BYTES = 4 * 1024 * 1024
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
+_MOST_NAME_BYTES = 255
 _MOST_KEY_COLUMNS = 4
 _MOST_KEY_BYTES = 1024
 _MOST_VALUE_BYTES = 2 * 1024 * 1024
@@ -30,9 +31,19 @@ def check_table_name(name: str) -> None:
         raise ParameterInvalid(f"Invalid table name: '{name}'.")
 
 
-def check_column_name(name: str) -> None:
-    """Raise ParameterInvalid for a name that a column cannot have."""
+def check_key_name(name: str) -> None:
+    """Raise ParameterInvalid for a name that a column of a primary key cannot have."""
     if not _NAME.fullmatch(name):
+        raise ParameterInvalid(f"Invalid column name: '{name}'.")
+
+
+def check_column_name(name: str) -> None:
+    """Raise ParameterInvalid for a name that the service refuses in a row, a filter or a list of columns.
+
+    The names of attribute columns are documented like those of tables, but the service takes others too, such as
+    `price-2` and `a.b`: ParameterLegalityTest for Java writes and reads them, and expects `#abc` to be refused.
+    """
+    if not 0 < len(name.encode()) <= _MOST_NAME_BYTES or name.startswith("#"):
         raise ParameterInvalid(f"Invalid column name: '{name}'.")
 
 

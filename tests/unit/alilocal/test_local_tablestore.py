@@ -169,9 +169,17 @@ def test_other_methods_are_refused(cloud):
 
 @pytest.mark.parametrize("name", ["", "1a", "a-b", "x" * 256])
 def test_names(name):
-    """Names of tables and columns are letters, digits and underscores."""
+    """Names of tables and of the columns of a primary key are letters, digits and underscores."""
     cloud = alilocal.LocalCloud()
     with pytest.raises(ParameterInvalid):
         cloud.tables.create(name, [("k", STRING)])
     with pytest.raises(ParameterInvalid):
-        cloud.tables.create("t", [("k", STRING)]).put(("a",), [Cell(name, 1)])
+        cloud.tables.create("t", [(name, STRING)])
+
+
+@pytest.mark.parametrize("name", ["", "#", "#abc", "x" * 256, "公" * 86])
+def test_names_of_attribute_columns(name):
+    """A name of an attribute column has 1 to 255 bytes and does not begin with #."""
+    table = alilocal.LocalCloud().tables.create("t", [("k", STRING)])
+    with pytest.raises(ParameterInvalid, match="Invalid column name"):
+        table.put(("a",), [Cell(name, 1)])

@@ -385,7 +385,7 @@ TOO_MANY = "The number of {} exceeds the limit, limit count: 1024, column count:
     ("names", "said"),
     [
         ([f"c{number}" for number in range(1025)], TOO_MANY.format("columns from the request")),
-        (["a-b"], "Invalid column name: 'a-b'."),
+        (["#b"], "Invalid column name: '#b'."),
     ],
 )
 def test_the_columns_to_get_have_limits(cloud, table, names, said):
@@ -397,6 +397,15 @@ def test_the_columns_to_get_have_limits(cloud, table, names, said):
     assert call(cloud, "GetRange", {1: "t", 2: 0, **asked, 7: key, 8: row("b", "1")}) == refused
     batched = encode({1: "t", 2: [key], 4: asked[3], 6: 1})
     assert call(cloud, "BatchGetRow", {1: [batched]}) == refused
+
+
+@pytest.mark.parametrize("name", ["price-2", "公司", ".", "a b", "1n", "a#", '"', "\n", "x" * 255])
+def test_an_attribute_column_can_have_almost_any_name(cloud, table, name):
+    """The service takes more names than are documented, as ParameterLegalityTest of the SDK for Java shows."""
+    for operation, cell in (("PutRow", Cell(name, "1")), ("UpdateRow", Cell(name, "2"))):
+        assert not isinstance(call(cloud, operation, {1: "t", 2: row("a", "1", cell), 3: IGNORE}), tuple)
+    found = decode_row(get_row(cloud, _3=name).data(2))
+    assert [(cell.name, cell.value) for cell in found.cells] == [(name, "2")]
 
 
 def test_as_many_columns_as_a_row_takes_can_be_requested(cloud, table):
@@ -492,7 +501,7 @@ def test_an_update_that_a_table_does_not_take(cloud):
     """UpdateRow is refused without columns, and by a table that allows no updates."""
     cloud.tables.create("f", [("p", STRING), ("k", STRING)], Options(allow_update=False))
     for data, said in (
-        (row("a", "1"), "Attribute column is missing."),
+        (row("a", "1"), "Invalid update row request: missing cells in request"),
         (row("a", "1", Cell("v", 1)), "Update operation is not allowed in this table"),
     ):
         assert call(cloud, "UpdateRow", {1: "f", 2: data, 3: IGNORE}) == ("OTSParameterInvalid", said)
